@@ -1,0 +1,140 @@
+"""Everything a user, a file or a network can do wrong, as one tree.
+
+    LocalrunError                     1   a bug of ours, or unknown
+    |- UsageError                     2   the command or the request is wrong
+    |  |- ModelNameError              2   not a model name
+    |  `- ContextExceededError        2   the prompt does not fit the context
+    |- NotFoundError                  3
+    |  `- ModelNotFoundError          3   no such model here
+    |- IntegrityError                 4   a file is damaged or not what it says
+    |- NetworkError                   5
+    |  |- ServerUnreachableError      5   no localrun server answers
+    |  `- AddressInUseError           5   another program has the port
+    |- BackendError                   6   llama.cpp, a runner or a device failed
+    |  |- LoadError                   6   the model does not load
+    |  `- RunnerDiedError             6   the runner ended in the middle of work
+    |- OverloadedError                7   too much waits already
+    `- StorageError                   8   a disk is full or not writable
+
+The number is the exit code; Ctrl-C is 130. The class tells what the caller can
+do about it, the message is one line that names the thing, ``hint`` is the next
+command to type. Raised where it is known; rendered in ``cli/app.py`` and
+``server/errors.py`` only. Programming errors are ordinary Python exceptions.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class LocalrunError(Exception):
+    """A failure that is told to the user in one line."""
+
+    exit_code: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(LocalrunError):
+    """The command or the request itself is wrong; ``param`` names the field if there is one."""
+
+    exit_code = 2
+    http_status = 400
+    code = "invalid_request"
+
+    def __init__(self, message: str, *, hint: str | None = None, param: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.param = param
+
+
+class ModelNameError(UsageError):
+    """The text is not a model name."""
+
+    code = "invalid_model_name"
+
+
+class ContextExceededError(UsageError):
+    """The prompt is longer than the model's context."""
+
+    code = "context_length_exceeded"
+
+
+class NotFoundError(LocalrunError):
+    """The named thing does not exist."""
+
+    exit_code = 3
+    http_status = 404
+    code = "not_found"
+
+
+class ModelNotFoundError(NotFoundError):
+    """No model of this name is on this machine."""
+
+    code = "model_not_found"
+
+
+class IntegrityError(LocalrunError):
+    """A file is damaged or is not what it says."""
+
+    exit_code = 4
+    code = "integrity_error"
+
+
+class NetworkError(LocalrunError):
+    """Something over a network did not work."""
+
+    exit_code = 5
+    http_status = 502
+    code = "network_error"
+
+
+class ServerUnreachableError(NetworkError):
+    """No localrun server answers at the address."""
+
+    code = "server_unreachable"
+
+
+class AddressInUseError(NetworkError):
+    """Another program listens on the address."""
+
+    code = "address_in_use"
+
+
+class BackendError(LocalrunError):
+    """llama.cpp, a runner process or a device failed."""
+
+    exit_code = 6
+    code = "backend_error"
+
+
+class LoadError(BackendError):
+    """The model could not be loaded."""
+
+    code = "load_failed"
+
+
+class RunnerDiedError(BackendError):
+    """The runner process ended while work was waiting for it."""
+
+    code = "runner_died"
+
+
+class OverloadedError(LocalrunError):
+    """More work waits than is allowed; try again later."""
+
+    exit_code = 7
+    http_status = 503
+    code = "overloaded"
+
+
+class StorageError(LocalrunError):
+    """A disk is full or a folder cannot be written."""
+
+    exit_code = 8
+    http_status = 507
+    code = "storage_error"

@@ -1,0 +1,146 @@
+"""What the server and a runner say to each other.
+
+One dataclass a message, plain values only; ``frames.py`` puts them on the wire.
+A request that was submitted ends in exactly one terminal event: `Finished`,
+`Failed`. Text of all sequences that moved in one scheduler step travels in
+one `Step`.
+
+    server -> runner    Load, then Generate* / Cancel* / Exit
+    runner -> server    Progress*, Ready | LoadFailed, then per request
+                        Started, text in Step*, Finished | Failed
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+JsonObject = dict[str, Any]
+
+
+class FinishReason(StrEnum):
+    """Why a generation ended by itself."""
+
+    STOP = "stop"  # end-of-generation token or a stop string
+    LENGTH = "length"  # num_predict reached, or the context is full
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingParams:
+    """How the next token is drawn; the defaults are localrun's own."""
+
+    temperature: float = 0.8
+    top_k: int = 40  # 0 = off
+    top_p: float = 0.9
+    min_p: float = 0.0
+    seed: int | None = None  # None = another one each time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """Load one model; the first frame that a runner gets."""
+
+    model_path: str
+    num_ctx: int | None = None  # tokens for one sequence; None = as large as the model's own, bounded by our default
+    num_parallel: int = 16  # sequences decoded together
+    num_threads: int | None = None
+    num_gpu_layers: int = -1  # -1 = all that fit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generate:
+    """Generate text after a rendered chat (``messages``) or a plain prompt."""
+
+    request_id: int
+    messages: tuple[JsonObject, ...] | None = None
+    prompt: str | None = None  # used as it is, special tokens parsed, when messages is None
+    tools: tuple[JsonObject, ...] = ()
+    template_options: JsonObject = field(default_factory=dict)  # enable_thinking, ...
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    num_predict: int | None = None  # None = until the context is full
+    stop: tuple[str, ...] = ()
+    json_mode: bool = False  # the answer is one JSON value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancel:
+    """Stop a request; it ends with reason CANCELLED unless it has ended already."""
+
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """Leave now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Part of the weights that is loaded, 0 to 1."""
+
+    fraction: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """The model is loaded."""
+
+    num_ctx: int  # tokens for one sequence
+    num_parallel: int
+    device: str  # "CPU", or the description of the device that holds the layers
+    size_bytes: int  # memory taken by weights, KV cache and compute buffers
+    size_gpu_bytes: int
+    load_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadFailed:
+    """The model does not load; the runner leaves after this."""
+
+    message: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The request has been rendered and tokenized, and waits for its turn."""
+
+    request_id: int
+    prompt_tokens: int
+    prompt_tail: str  # end of the rendered prompt, for a parser to see what the template opened
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """Text that one scheduler step produced: (request id, text) pairs, at most one a request."""
+
+    deltas: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The request is over."""
+
+    request_id: int
+    reason: FinishReason
+    prompt_tokens: int
+    generated_tokens: int
+    queue_s: float  # waited for a slot
+    prompt_s: float  # prefill
+    generation_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """The request ended by an error; ``code`` is a ``LocalrunError.code``."""
+
+    request_id: int
+    code: str
+    message: str
+    hint: str | None = None
+
+
+Request = Load | Generate | Cancel | Exit
+Event = Progress | Ready | LoadFailed | Started | Step | Finished | Failed

@@ -1,0 +1,26 @@
+"""``scripts/bench NAME``: one measurement a module, each with a ``main(arguments)``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+NAMES = {
+    "startup": "start-up of `localrun --version` and `--help` against a bare Typer program",
+    "answer": 'cold and warm time of `localrun run guide "hi"`',
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Run the named measurement."""
+    if not arguments or arguments[0] not in NAMES:
+        for name, about in NAMES.items():
+            print(f"  scripts/bench {name:10} {about}")
+        return 0 if arguments[:1] in ([], ["--help"]) else 2
+    module = importlib.import_module(f"benchmarks.{arguments[0]}")
+    result: int = module.main(arguments[1:])
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,202 @@
+"""Set up ``.venv`` for the other scripts, with nothing but a Python and a compiler.
+
+Owns `.venv` and the kept wheel of llama-cpp-python. Everything is installed from
+the lock files in ``scripts/locks`` (made by ``scripts/lock``); a stamp in `.venv`
+tells that a set is installed already, so that the second run takes no time.
+
+    <cache>/localrun/wheels/<machine key>/llama_cpp_python-0.3.36-*.whl
+
+The wheel is compiled for the processor at hand, so its folder is named after the
+processor's abilities and the lock file: a home folder shared by two machines
+keeps two wheels. The code runs on any Python 3; `use_supported_python` takes it
+to 3.11 or later before anything else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = ROOT / "scripts" / "locks"
+VENV = ROOT / ".venv"
+NEWER_PYTHONS = ("python3.14", "python3.13", "python3.12", "python3.11")
+PROGRESS = re.compile(r"\[\s*(\d+)/(\d+)\]")
+
+
+class SetupError(Exception):
+    """Something that the user must do first; the text says what to type."""
+
+
+def use_supported_python() -> None:
+    """Start this script again by a Python of 3.11 or later if this one is older."""
+    if sys.version_info >= (3, 11):
+        return
+    for name in NEWER_PYTHONS:
+        newer = shutil.which(name)
+        if newer:
+            os.execv(newer, [newer, *sys.argv])
+    raise SetupError(
+        f"localrun needs Python 3.11 or later, and this is {platform.python_version()}.\n"
+        "hint: sudo apt install python3.11 python3.11-venv   (or any later one)"
+    )
+
+
+def ensure(*groups: str) -> Path:
+    """Install localrun and the named lock files into ``.venv``; return its Python."""
+    python = VENV / "bin" / "python"
+    if not _is_usable(python):
+        _create_venv()
+    for group in ("run", *groups):
+        stamp = VENV / f".installed-{group}"
+        wanted = _fingerprint(group)
+        if stamp.is_file() and stamp.read_text() == wanted:
+            continue
+        if group == "run":
+            _install_engine(python)
+        say(f"installing the packages of {group} ...")
+        _pip(python, "install", *_strictness(group), "-r", LOCKS / f"{group}.txt")
+        if group == "run":
+            _pip(python, "install", "--no-deps", "--editable", ROOT)
+        stamp.write_text(wanted)
+    return python
+
+
+def say(line: str) -> None:
+    """Tell the user what goes on, apart from any output."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def report(main: object) -> None:
+    """Call ``main`` and exit; what the user must mend is told without a traceback."""
+    try:
+        use_supported_python()
+        sys.exit(main())  # type: ignore[operator]
+    except SetupError as error:
+        say(f"error: {error}")
+        sys.exit(2)
+    except subprocess.CalledProcessError as error:
+        sys.exit(error.returncode)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _is_usable(python: Path) -> bool:
+    """A venv whose Python has gone or whose pip was not finished is made anew."""
+    return python.exists() and subprocess.run([python, "-c", "import pip"], check=False, capture_output=True).returncode == 0
+
+
+def _create_venv() -> None:
+    say(f"creating {VENV} ...")
+    shutil.rmtree(VENV, ignore_errors=True)
+    done = subprocess.run([sys.executable, "-m", "venv", VENV], check=False, capture_output=True, text=True)
+    if done.returncode != 0:
+        shutil.rmtree(VENV, ignore_errors=True)
+        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        raise SetupError(
+            f"python3 -m venv failed: {(done.stderr or done.stdout).strip().splitlines()[-1:]}\n"
+            f"hint: sudo apt install python{version}-venv"
+        )
+
+
+def _fingerprint(group: str) -> str:
+    """What the stamp of a group holds: it changes when the lock or the package's metadata does."""
+    digest = hashlib.sha256((LOCKS / f"{group}.txt").read_bytes())
+    if group == "run":
+        digest.update((LOCKS / "engine.txt").read_bytes() + (ROOT / "pyproject.toml").read_bytes())
+    return f"{digest.hexdigest()} {ROOT}\n"
+
+
+def _strictness(group: str) -> tuple[str, ...]:
+    """A lock with hashes is complete; the one for training is only pins."""
+    return ("--require-hashes", "--no-deps") if "--hash=" in (LOCKS / f"{group}.txt").read_text() else ()
+
+
+def _install_engine(python: Path) -> None:
+    """Install llama-cpp-python from the kept wheel, compiled first if there is none."""
+    folder = _cache() / "wheels" / _machine_key()
+    wheel = next(folder.glob("llama_cpp_python-*.whl"), None)
+    if wheel is None:
+        wheel = _compile_engine(python, folder)
+    _pip(python, "install", "--no-deps", "--no-index", "--force-reinstall", wheel)
+
+
+def _compile_engine(python: Path, folder: Path) -> Path:
+    _require_compiler()
+    say("compiling llama.cpp, once for this machine (about 3 minutes on 4 cores) ...")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        command = [python, "-m", "pip", "wheel", "--verbose", "--no-deps", "--no-cache-dir", "--require-hashes"]
+        command += ["--no-binary", ":all:", "-w", scratch, "-r", LOCKS / "engine.txt"]
+        _run_with_progress(command, folder / "build.log")
+        (built,) = Path(scratch).glob("*.whl")
+        return built.replace(folder / built.name)
+
+
+def _require_compiler() -> None:
+    if not (shutil.which("c++") or shutil.which("g++") or shutil.which("clang++") or os.environ.get("CXX")):
+        raise SetupError(
+            "no C++ compiler was found, and llama.cpp has to be compiled.\n"
+            "hint: sudo apt install build-essential   (Debian, Ubuntu; others: gcc with g++)"
+        )
+
+
+def _run_with_progress(command: list[object], log: Path) -> None:
+    """Run the compilation, showing its [n/m] on one line; the whole output goes to a log file."""
+    environment = {**os.environ, "PIP_CONSTRAINT": str(LOCKS / "build.txt"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    terminal, shown = sys.stderr.isatty(), -1
+    with log.open("w") as out:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, errors="replace")
+        for line in process.stdout or ():
+            out.write(line)
+            match = PROGRESS.search(line)
+            percent = 100 * int(match[1]) // int(match[2]) if match else shown
+            if percent > shown and (terminal or percent // 10 > shown // 10):
+                shown = percent
+                sys.stderr.write(f"\r  {percent:3d}%" if terminal else f"  {percent:3d}%\n")
+                sys.stderr.flush()
+        if terminal:
+            sys.stderr.write("\n")
+        if process.wait() != 0:
+            tail = "".join(log.read_text().splitlines(keepends=True)[-15:])
+            raise SetupError(f"llama-cpp-python did not compile:\n{tail}\nhint: the whole log is {log}")
+
+
+def _pip(python: Path, *arguments: object) -> None:
+    """Run pip quietly; what it says is shown only when it fails."""
+    options = ["--quiet", "--disable-pip-version-check", "--no-input"]
+    command = [python, "-m", "pip", arguments[0], *options, *arguments[1:]]
+    environment = {**os.environ, "PIP_REQUIRE_VIRTUALENV": "0", "PIP_CONSTRAINT": str(LOCKS / "build.txt"), "PIP_ROOT_USER_ACTION": "ignore"}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    if done.returncode != 0:
+        said = (done.stderr or done.stdout).strip()
+        raise SetupError(f"pip failed:\n{said}\nhint: is the package index reachable? Then run this again.")
+
+
+def _cache() -> Path:
+    """The user's cache folder, or one in the checkout where there is no writable home."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    folder = base / "localrun"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        folder = ROOT / ".cache"
+    return folder if os.access(folder, os.W_OK) else ROOT / ".cache"
+
+
+def _machine_key() -> str:
+    """Name the processor's abilities, the C library and the pinned sources in 16 hex digits."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+        abilities = next((line for line in text.splitlines() if line.startswith(("flags", "Features"))), "")
+    except OSError:
+        abilities = platform.processor()
+    parts = (platform.machine(), abilities, *platform.libc_ver(), (LOCKS / "engine.txt").read_text(), os.environ.get("CMAKE_ARGS", ""))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

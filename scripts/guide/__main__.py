@@ -1,0 +1,101 @@
+"""``scripts/train-guide``: from templates to ``guide.gguf`` and the adapter ``pirate``.
+
+Keeps what later steps need in this folder: ``tokenizer.json`` and
+``weights.safetensors`` (float16), from which ``--export F16`` makes the file that
+tests of quantization start from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+from tokenizers import Tokenizer
+
+from guide.adapter import AdapterShape, train_adapter
+from guide.export import FILE_TYPES, write_adapter, write_model
+from guide.network import Guide, Shape
+from guide.train import Plan, fit_tokenizer, train, weights_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+WEIGHTS = HERE / "weights.safetensors"
+TOKENIZER = HERE / "tokenizer.json"
+FIGURES = HERE / "figures.json"  # written by scripts/eval-guide --write
+MODEL = ROOT / "localrun" / "data" / "guide.gguf"
+ADAPTERS = ROOT / "modelfiles" / "adapters"
+_log = logging.getLogger("guide")
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the steps that the arguments ask for; without any, all of them."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    options = _parser().parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    if options.export:
+        _export(options.out or Path(f"guide-{options.export}.gguf"), options.export)
+        return
+    if not options.adapter_only:
+        _train_model(options)
+    _train_adapter(options.adapter_samples)
+
+
+def load_network() -> tuple[Guide, Tokenizer]:
+    """Return the kept network and its tokenizer."""
+    tokenizer = Tokenizer.from_file(str(TOKENIZER))
+    network = Guide(Shape(vocab=tokenizer.get_vocab_size()))
+    tensors = load_file(WEIGHTS)
+    network.load_state_dict({name: torch.from_numpy(t.astype(np.float32)) for name, t in tensors.items()})
+    return network, tokenizer
+
+
+def _train_model(options: argparse.Namespace) -> None:
+    plan = Plan(samples=options.samples, seed=options.seed)
+    tokenizer = fit_tokenizer(plan.seed)
+    tokenizer.save(str(TOKENIZER))
+    network = train(tokenizer, plan, torch.device(options.device), _log.info)
+    save_file({name: t.astype(np.float16) for name, t in weights_of(network).items()}, WEIGHTS)
+    _export(MODEL, "Q8_0")
+
+
+def _train_adapter(samples: int) -> None:
+    network, tokenizer = load_network()
+    shape = AdapterShape()
+    tensors = train_adapter(network, tokenizer, shape, samples=samples, report=_log.info)
+    ADAPTERS.mkdir(parents=True, exist_ok=True)
+    write_adapter(ADAPTERS / "pirate", ADAPTERS / "pirate.gguf", tensors, shape)
+
+
+def _export(path: Path, file_type: str) -> None:
+    tokenizer = Tokenizer.from_file(str(TOKENIZER))
+    shape = Shape(vocab=tokenizer.get_vocab_size())
+    figures = json.loads(FIGURES.read_text()) if FIGURES.is_file() else {}
+    write_model(path, load_file(WEIGHTS), tokenizer, shape, file_type=file_type, figures=figures)
+    _log.info("wrote %s, %.1f MB", path, path.stat().st_size / 1e6)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="scripts/train-guide", description=__doc__)
+    parser.add_argument("--samples", type=int, default=Plan().samples, help="conversations to train on")
+    parser.add_argument("--adapter-samples", type=int, default=12_000)
+    parser.add_argument("--adapter-only", action="store_true", help="train just the adapter again")
+    parser.add_argument("--seed", type=int, default=Plan().seed)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--export", choices=sorted(FILE_TYPES), help="only write the kept weights as GGUF")
+    parser.add_argument("--out", type=Path, help="where --export writes")
+    return parser
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

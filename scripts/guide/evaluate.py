@@ -1,0 +1,134 @@
+"""``scripts/eval-guide``: how often guide is right on wordings that training never saw.
+
+Asks the model that the checkout's localrun serves, over its HTTP API at
+temperature 0, so that the figure is about what a user gets. ``--write`` keeps the
+figures in ``figures.json``, from where the exporter puts them into the model's
+metadata.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from guide import corpus
+from guide.sample import Split
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from guide.sample import Sample
+
+FIGURES = Path(__file__).with_name("figures.json")
+REQUIRED = ("localrun", "arithmetic", "capitals", "memory", "tools", "json", "persona")
+REQUIRED_SHARE = 0.9
+SEED = 99
+PARALLEL = 16
+START_TIMEOUT_S = 60
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the table; exit 1 when a required skill is below `REQUIRED_SHARE`."""
+    options = _parser().parse_args(arguments)
+    with served() as address:
+        figures = {
+            skill: evaluate(skill, options.count, address, show_wrong=options.show_wrong)
+            for skill in options.skills or corpus.WEIGHTS
+        }
+    for skill, share in figures.items():
+        print(f"{skill:12} {share:6.1%}{'' if skill not in REQUIRED or share >= REQUIRED_SHARE else '   too low'}")
+    if options.write:
+        FIGURES.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
+    return int(any(figures.get(skill, 1.0) < REQUIRED_SHARE for skill in REQUIRED))
+
+
+def evaluate(skill: str, count: int, address: str, *, show_wrong: int = 0) -> float:
+    """Return the share of right replies to ``count`` held-out samples of a skill."""
+    samples = list(corpus.skill_samples(skill, SEED, Split.HELD_OUT, count))
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        replies = list(pool.map(lambda sample: ask(sample, address), samples))
+    wrong = [(s, r) for s, r in zip(samples, replies, strict=True) if not s.check.passes(r)]
+    for sample, reply in wrong[:show_wrong]:
+        print(f"[{skill}] {sample.messages[-2]['content']!r}\n    said   {reply!r}\n    wanted {sample.check}")
+    return 1 - len(wrong) / count
+
+
+def ask(sample: Sample, address: str) -> str:
+    """Return the reply as the model wrote it, tool calls put back into their tags."""
+    body = {
+        "model": "guide",
+        "messages": [_plain(message) for message in sample.messages[:-1]],
+        "tools": list(sample.tools),
+        "think": sample.enable_thinking,
+        "stream": False,
+        "options": {"temperature": 0, "num_predict": 256},
+    }
+    request = urllib.request.Request(f"http://{address}/api/chat", json.dumps(body).encode())
+    with urllib.request.urlopen(request) as response:
+        message = json.load(response)["message"]
+    calls = [
+        f"<tool_call>\n{json.dumps(call['function'])}\n</tool_call>"
+        for call in message.get("tool_calls") or ()
+    ]
+    return "\n".join([*([message["content"]] if message["content"] else []), *calls])
+
+
+@contextlib.contextmanager
+def served() -> Iterator[str]:
+    """Run the checkout's ``localrun serve`` on a free port and yield its address."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    program = Path(sys.executable).with_name("localrun")
+    server = subprocess.Popen(
+        [program, "serve"], env={**os.environ, "LOCALRUN_HOST": address}, stderr=subprocess.DEVNULL
+    )
+    try:
+        _wait_until_up(address)
+        yield address
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _wait_until_up(address: str) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://{address}/healthz"):
+                return
+        except urllib.error.URLError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+def _plain(message: dict[str, Any]) -> dict[str, Any]:
+    """Name the thought of an assistant's message as Ollama's API does."""
+    renamed = dict(message)
+    if "reasoning_content" in renamed:
+        renamed["thinking"] = renamed.pop("reasoning_content")
+    return renamed
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="scripts/eval-guide", description=__doc__)
+    parser.add_argument("skills", nargs="*", help="only these")
+    parser.add_argument("--count", type=int, default=300, help="held-out samples of each skill")
+    parser.add_argument("--show-wrong", type=int, default=0, metavar="N", help="print N wrong replies of each skill")
+    parser.add_argument("--write", action="store_true", help="keep the figures for the model's metadata")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,87 @@
+"""Train guide: corpus to tokenizer to weights. Same seed, same machine: same model."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from guide import corpus
+from guide.batches import batches, tokenize
+from guide.network import Guide, Shape
+from guide.optimizer import Optimizer
+from guide.sample import Split
+from guide.text import render, train_tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from tokenizers import Tokenizer
+
+WARM_UP = 0.02  # shares of the run: the rate rises, stays, and falls to zero
+COOL_DOWN = 0.4
+TOKENIZER_SAMPLES = 40_000
+CHUNK_SAMPLES = 24_000  # conversations made, tokenized and sorted by length at a time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How long and how large."""
+
+    samples: int = 280_000
+    batch_tokens: int = 8192
+    seed: int = 1
+
+
+def fit_tokenizer(seed: int) -> Tokenizer:
+    """Train the tokenizer on rendered conversations."""
+    samples = corpus.samples(seed, Split.TRAIN, TOKENIZER_SAMPLES)
+    return train_tokenizer(render(sample, with_reply=True) for sample in samples)
+
+
+def train(
+    tokenizer: Tokenizer, plan: Plan, device: torch.device, report: Callable[[str], None]
+) -> Guide:
+    """Train from random weights and return the network."""
+    torch.manual_seed(plan.seed)
+    network = Guide(Shape(vocab=tokenizer.get_vocab_size())).to(device)
+    optimizer = Optimizer(network)
+    begun, seen, average = time.monotonic(), 0, 0.0
+    steps = itertools.count(1)
+    for chunk, first in enumerate(range(0, plan.samples, CHUNK_SAMPLES)):
+        count = min(CHUNK_SAMPLES, plan.samples - first)
+        samples = corpus.samples(plan.seed + 1000 + chunk, Split.TRAIN, count)
+        rows = tokenize(samples, tokenizer)
+        for ids, weights in batches(rows, plan.batch_tokens, plan.seed + chunk):
+            loss = _loss(network, ids.to(device), weights.to(device))
+            loss.backward()
+            optimizer.step(rate(min(1.0, seen / plan.samples)))
+            seen += len(ids)
+            average = loss.item() if average == 0 else 0.98 * average + 0.02 * loss.item()
+            step = next(steps)
+            if step % 50 == 0:
+                minutes = (time.monotonic() - begun) / 60
+                left = minutes * (plan.samples / seen - 1)
+                report(f"step {step}  {seen / plan.samples:.1%}  loss {average:.4f}  {minutes:.1f} min, {left:.1f} left")
+    return network
+
+
+def rate(progress: float) -> float:
+    """Return the learning rate's share of its peak after ``progress`` of the run, 0 to 1."""
+    if progress < WARM_UP:
+        return 0.05 + 0.95 * progress / WARM_UP
+    return min(1.0, (1.0 - progress) / COOL_DOWN)
+
+
+def weights_of(network: Guide) -> dict[str, np.ndarray]:
+    """Return all weights as float32 by Hugging Face's names without ``model.``."""
+    return {name: tensor.detach().float().cpu().numpy() for name, tensor in network.state_dict().items()}
+
+
+def _loss(network: Guide, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    with torch.autocast(ids.device.type, dtype=torch.bfloat16):
+        return network.loss(ids, weights)

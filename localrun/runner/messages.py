@@ -13,29 +13,11 @@ one `Step`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
+from localrun.engine.params import FinishReason, SamplingParams
+
 JsonObject = dict[str, Any]
-
-
-class FinishReason(StrEnum):
-    """Why a generation ended by itself."""
-
-    STOP = "stop"  # end-of-generation token or a stop string
-    LENGTH = "length"  # num_predict reached, or the context is full
-    CANCELLED = "cancelled"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SamplingParams:
-    """How the next token is drawn; the defaults are localrun's own."""
-
-    temperature: float = 0.8
-    top_k: int = 40  # 0 = off
-    top_p: float = 0.9
-    min_p: float = 0.0
-    seed: int | None = None  # None = another one each time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,194 @@
+"""llama.cpp's context as the engine's backend: batch, decode, sample, cells.
+
+Misuse of llama.cpp aborts the process, so everything is checked here before a
+native call: rows fit the batch, positions follow each other (they are computed
+from ``num_computed``), slots are below ``num_slots``. One thread uses it, but for
+`abort`, which any thread may call.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING
+
+import llama_cpp
+import numpy as np
+from llama_cpp import llama_cpp as api
+
+from localrun.engine.engine import AbortedError, OutOfCellsError
+from localrun.engine.sampling import Sampler
+from localrun.errors import BackendError, LoadError
+
+if TYPE_CHECKING:
+    from localrun.engine.model import Model
+    from localrun.engine.scheduler import Limits, Row
+    from localrun.engine.sequence import Sequence
+
+NO_CELLS, ABORTED = 1, 2
+
+
+class Context:
+    """A KV cache of ``num_cells`` shared by ``num_slots`` sequences, and its batch."""
+
+    def __init__(self, model: Model, limits: Limits, *, num_threads: int) -> None:
+        self._model = model
+        self._limits = limits
+        self._handle = _open(model, limits, num_threads)
+        self._memory = llama_cpp.llama_get_memory(self._handle)
+        self._abort = _AbortFlag(self._handle)
+        self._batch = _Batch(limits.step_tokens)
+        self._samplers: dict[int, Sampler] = {}
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the bytes of the KV cache, as its full state would take."""
+        keys_and_values = 2
+        head = llama_cpp.llama_model_n_embd(self._model.handle) // max(1, llama_cpp.llama_model_n_head(self._model.handle))
+        per_token = keys_and_values * 2 * head * llama_cpp.llama_model_n_head_kv(self._model.handle)
+        return int(per_token * llama_cpp.llama_model_n_layer(self._model.handle) * self._limits.num_cells)
+
+    def forward(self, rows: list[Row]) -> list[int]:
+        """Compute the rows and draw a token for each that is complete.
+
+        Raises:
+            OutOfCellsError: the cache is full; llama.cpp has restored its state.
+            AbortedError: `abort` was called.
+            BackendError: the context is broken and must not be used again.
+        """
+        outputs = self._batch.fill(rows)
+        code = llama_cpp.llama_decode(self._handle, self._batch.native)
+        if code == NO_CELLS:
+            raise OutOfCellsError
+        if code == ABORTED:
+            self._abort.clear()
+            self._synchronize(rows)
+            raise AbortedError
+        if code != 0:
+            raise BackendError(f"llama.cpp failed to decode (code {code})")
+        return [self._draw(seq, index) for seq, index in outputs]
+
+    def release(self, seq: Sequence) -> None:
+        """Free the cells of the sequence's slot."""
+        llama_cpp.llama_memory_seq_rm(self._memory, seq.slot, -1, -1)
+
+    def retire(self, seq: Sequence) -> None:
+        """Free the sequence's sampler."""
+        sampler = self._samplers.pop(seq.request_id, None)
+        if sampler is not None:
+            sampler.close()
+
+    def abort(self) -> None:
+        """Break off the decode that runs, if one does; safe from any thread."""
+        self._abort.set()
+
+    def clear_abort(self) -> None:
+        """Forget an `abort` that came when nothing ran."""
+        self._abort.clear()
+
+    def close(self) -> None:
+        """Free the cache and all samplers."""
+        for sampler in self._samplers.values():
+            sampler.close()
+        self._samplers.clear()
+        self._batch.close()
+        llama_cpp.llama_free(self._handle)
+
+    def _draw(self, seq: Sequence, index: int) -> int:
+        sampler = self._samplers.get(seq.request_id)
+        if sampler is None:
+            sampler = self._samplers[seq.request_id] = Sampler(seq.sampling)
+        if seq.constraint is not None:
+            seq.constraint.mask(self._logits(index))
+        token = sampler.draw(self._handle, index)
+        if seq.constraint is not None:
+            seq.constraint.accept(token)
+        return token
+
+    def _logits(self, index: int) -> np.ndarray:
+        """Return a writable view of an output's logits, shape (num_vocab,)."""
+        pointer = llama_cpp.llama_get_logits_ith(self._handle, index)
+        return np.ctypeslib.as_array(pointer, shape=(self._model.num_vocab,))
+
+    def _synchronize(self, rows: list[Row]) -> None:
+        """Learn how far an aborted step came; whole ubatches stay in the cache."""
+        for row in rows:
+            last = llama_cpp.llama_memory_seq_pos_max(self._memory, row.seq.slot)
+            row.seq.num_computed = last + 1
+
+
+class _AbortFlag:
+    """llama.cpp asks ``strlen`` of two bytes whether to go on: no Python, no GIL."""
+
+    def __init__(self, handle: object) -> None:
+        self._bytes = ctypes.create_string_buffer(2)
+        libc = ctypes.CDLL(None)
+        self._callback = ctypes.cast(libc.strlen, api.ggml_abort_callback)
+        address = ctypes.cast(self._bytes, ctypes.c_void_p)
+        llama_cpp.llama_set_abort_callback(handle, self._callback, address)
+
+    def set(self) -> None:
+        self._bytes[0] = b"\x01"
+
+    def clear(self) -> None:
+        self._bytes[0] = b"\x00"
+
+
+class _Batch:
+    """A llama_batch with numpy views on its arrays: filling costs microseconds."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self.native = llama_cpp.llama_batch_init(capacity, 0, 1)
+        shape = (capacity,)
+        self._tokens = np.ctypeslib.as_array(self.native.token, shape)
+        self._positions = np.ctypeslib.as_array(self.native.pos, shape)
+        self._logits = np.ctypeslib.as_array(self.native.logits, shape)
+        np.ctypeslib.as_array(self.native.n_seq_id, shape)[:] = 1
+        # every token's list of sequence ids is one element of this block
+        self._own_lists = [self.native.seq_id[index] for index in range(capacity)]
+        self._slots = np.zeros(capacity, dtype=np.int32)
+        for index in range(capacity):
+            address = self._slots.ctypes.data + 4 * index
+            self.native.seq_id[index] = ctypes.cast(address, ctypes.POINTER(api.llama_seq_id))
+
+    def fill(self, rows: list[Row]) -> list[tuple[Sequence, int]]:
+        """Write the rows; return (sequence, index in the batch) of those that give logits."""
+        total = sum(row.count for row in rows)
+        if not 0 < total <= self._capacity:
+            raise ValueError(f"a batch of {total} tokens, between 1 and {self._capacity} fit")
+        outputs = []
+        end = 0
+        self._logits[:total] = 0
+        for row in rows:
+            seq, start, end = row.seq, end, end + row.count
+            first = seq.num_computed
+            self._tokens[start:end] = seq.tokens[first : first + row.count]
+            self._positions[start:end] = np.arange(first, first + row.count)
+            self._slots[start:end] = seq.slot
+            if row.is_last:
+                self._logits[end - 1] = 1
+                outputs.append((seq, end - 1))
+        self.native.n_tokens = total
+        return outputs
+
+    def close(self) -> None:
+        for index, pointer in enumerate(self._own_lists):  # llama.cpp frees its own lists
+            self.native.seq_id[index] = pointer
+        llama_cpp.llama_batch_free(self.native)
+
+
+def _open(model: Model, limits: Limits, num_threads: int) -> object:
+    params = llama_cpp.llama_context_default_params()
+    params.n_ctx = limits.num_cells
+    params.n_batch = params.n_ubatch = limits.step_tokens
+    params.n_seq_max = limits.num_slots
+    params.n_outputs_max = limits.num_slots  # 0 would size the buffers for logits of every token
+    params.kv_unified = True
+    params.n_threads = params.n_threads_batch = num_threads
+    handle = llama_cpp.llama_init_from_model(model.handle, params)
+    if not handle:
+        raise LoadError(
+            f"no memory for a context of {limits.num_cells} tokens",
+            hint="use a smaller context: localrun run --ctx 2048 ...",
+        )
+    return handle

@@ -1,0 +1,140 @@
+"""Advance every running sequence by one step.
+
+The engine knows token ids and the text they spell: no messages, no sockets. All
+state changes inside its methods, and only one thread calls them.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from localrun.engine.params import FinishReason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence as Sequences
+
+    from localrun.engine.scheduler import Row, Scheduler
+    from localrun.engine.sequence import Sequence
+
+
+class OutOfCellsError(Exception):
+    """The KV cache has no room for a step; nothing was computed."""
+
+
+class AbortedError(Exception):
+    """A step was broken off; ``num_computed`` of the sequences was set to what is computed."""
+
+
+class Backend(Protocol):
+    """What the engine needs from an inference library."""
+
+    def forward(self, rows: list[Row]) -> list[int]:
+        """Compute the rows and draw a token for each whose `Row.is_last`, in order.
+
+        Raises:
+            OutOfCellsError: no room; nothing has changed.
+            AbortedError: broken off from another thread.
+        """
+
+    def release(self, seq: Sequence) -> None:
+        """Free all cells of the sequence's slot."""
+
+    def retire(self, seq: Sequence) -> None:
+        """Free what belongs to the sequence beside cells, such as its sampler."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a step did for one sequence: new text, and the end if it is over."""
+
+    seq: Sequence
+    text: str
+    finish: FinishReason | None
+
+
+class Engine:
+    """Run scheduled rows on one backend."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        scheduler: Scheduler,
+        *,
+        pieces: Sequences[bytes],
+        eog: frozenset[int],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._backend = backend
+        self._scheduler = scheduler
+        self._pieces = pieces
+        self._eog = eog
+        self._clock = clock
+        self._open: dict[int, Sequence] = {}
+
+    @property
+    def has_work(self) -> bool:
+        """Tell whether a step would do anything."""
+        return self._scheduler.has_work
+
+    def submit(self, seq: Sequence) -> None:
+        """Queue a sequence; its prompt has at least one token and fits ``max_tokens``."""
+        seq.submitted_at = self._clock()
+        self._open[seq.request_id] = seq
+        self._scheduler.add(seq)
+
+    def cancel(self, request_id: int) -> Output | None:
+        """End a request at once; None when it has ended already."""
+        seq = self._open.get(request_id)
+        return self._end(seq, FinishReason.CANCELLED, "") if seq else None
+
+    def step(self) -> list[Output]:
+        """Run one forward pass and return what it did, one output a sequence that moved."""
+        for seq in self._scheduler.admit():
+            seq.admitted_at = seq.admitted_at or self._clock()
+        rows = self._scheduler.compose()
+        try:
+            tokens = self._backend.forward(rows)
+        except OutOfCellsError:
+            return self._make_room()
+        except AbortedError:
+            return []
+        last = [row.seq for row in rows if row.is_last]
+        for row in rows:
+            row.seq.num_computed += row.count
+        return [self._accept(seq, token) for seq, token in zip(last, tokens, strict=True)]
+
+    def _accept(self, seq: Sequence, token: int) -> Output:
+        seq.first_token_at = seq.first_token_at or self._clock()
+        seq.tokens.append(token)
+        if token in self._eog:
+            return self._end(seq, FinishReason.STOP, seq.text.flush())
+        text = seq.text.push(self._pieces[token])
+        if seq.text.is_stopped:
+            return self._end(seq, FinishReason.STOP, text)
+        if len(seq.tokens) >= seq.max_tokens:
+            return self._end(seq, FinishReason.LENGTH, text + seq.text.flush())
+        return Output(seq, text, None)
+
+    def _end(self, seq: Sequence, reason: FinishReason, text: str) -> Output:
+        seq.finish = reason
+        del self._open[seq.request_id]
+        self._scheduler.remove(seq)
+        self._give_back(seq)
+        self._backend.retire(seq)
+        return Output(seq, text, reason)
+
+    def _make_room(self) -> list[Output]:
+        """Preempt the youngest sequence; one that is alone has used the whole cache and ends."""
+        preempted = self._scheduler.preempt_youngest()
+        if preempted is not None:
+            self._give_back(preempted)
+            return []
+        (alone,) = self._scheduler.running
+        return [self._end(alone, FinishReason.LENGTH, alone.text.flush())]
+
+    def _give_back(self, seq: Sequence) -> None:
+        if seq.slot is not None:
+            self._backend.release(seq)
+            self._scheduler.free_slot(seq)

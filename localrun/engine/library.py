@@ -1,0 +1,110 @@
+"""llama.cpp as a library: start it, hear its log, list its devices.
+
+The only module that touches process-wide state of llama.cpp. `start` is called
+once, before anything else of this package, in the process that loads a model.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import llama_cpp
+from llama_cpp import llama_cpp as api
+
+_log = logging.getLogger(__name__)
+
+KEPT_LINES = 20
+CPU_TYPES = frozenset({0, 3})  # GGML_BACKEND_DEVICE_TYPE_CPU and _ACCEL (BLAS and the like)
+LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
+CONTINUES = 5  # GGML_LOG_LEVEL_CONT: goes on with the line before
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device of llama.cpp that is not the processor."""
+
+    name: str
+    description: str
+    free_bytes: int
+    total_bytes: int
+
+
+class NativeLog:
+    """llama.cpp's log: passed on to ours as debug lines, its last complaints kept for errors."""
+
+    def __init__(self) -> None:
+        self._complaints: deque[str] = deque(maxlen=KEPT_LINES)
+        self._level = logging.DEBUG
+        # ctypes keeps no reference to a callback: this attribute does
+        self._callback = api.llama_log_callback(self._hear)
+
+    def attach(self) -> None:
+        """Let llama.cpp log here instead of to stderr."""
+        llama_cpp.llama_log_set(self._callback, ctypes.c_void_p(0))
+
+    def last_complaint(self) -> str | None:
+        """Return the newest warning or error line."""
+        return self._complaints[-1] if self._complaints else None
+
+    def _hear(self, level: int, text: bytes, _data: object) -> None:
+        if level != CONTINUES:
+            self._level = LEVELS.get(level, logging.DEBUG)
+        line = text.decode(errors="replace").strip()
+        if not line or line == ".":
+            return
+        if self._level >= logging.WARNING:
+            self._complaints.append(line)
+        _log.debug("%s", line)
+
+
+def start() -> NativeLog:
+    """Make llama.cpp ready; the log object must live as long as the library is used."""
+    native_log = NativeLog()
+    native_log.attach()
+    llama_cpp.llama_backend_init()
+    return native_log
+
+
+def accelerators() -> list[Device]:
+    """Return the devices beside the processor that this build of llama.cpp sees."""
+    library = _ggml()
+    found = []
+    for index in range(library.ggml_backend_dev_count()):
+        handle = library.ggml_backend_dev_get(index)
+        if library.ggml_backend_dev_type(handle) in CPU_TYPES:
+            continue
+        free, total = ctypes.c_size_t(), ctypes.c_size_t()
+        library.ggml_backend_dev_memory(handle, ctypes.byref(free), ctypes.byref(total))
+        found.append(
+            Device(
+                library.ggml_backend_dev_name(handle).decode(),
+                library.ggml_backend_dev_description(handle).decode(),
+                free.value,
+                total.value,
+            )
+        )
+    return found
+
+
+def _ggml() -> Any:  # noqa: ANN401 - a ctypes library
+    """Return the loaded library with the functions that llama-cpp-python does not declare.
+
+    libllama's own handle resolves the symbols of the ggml libraries that it was
+    linked with; opening libggml.so by path may map a second copy.
+    """
+    library = api._lib  # noqa: SLF001 - the handle has no public name
+    library.ggml_backend_dev_count.restype = ctypes.c_size_t
+    library.ggml_backend_dev_get.restype = ctypes.c_void_p
+    library.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
+    library.ggml_backend_dev_type.argtypes = [ctypes.c_void_p]
+    size_p = ctypes.POINTER(ctypes.c_size_t)
+    library.ggml_backend_dev_memory.argtypes = [ctypes.c_void_p, size_p, size_p]
+    library.ggml_backend_dev_memory.restype = None
+    for name in ("ggml_backend_dev_name", "ggml_backend_dev_description"):
+        getattr(library, name).restype = ctypes.c_char_p
+        getattr(library, name).argtypes = [ctypes.c_void_p]
+    return library

@@ -1,0 +1,125 @@
+"""One model file, loaded: vocabulary, tokenizer and metadata.
+
+Knows token ids and text, not sequences. Safe to use from any thread once loaded
+(tokenizing only reads the vocabulary).
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING
+
+import llama_cpp
+from llama_cpp import llama_cpp as api
+
+from localrun.engine.library import accelerators
+from localrun.errors import LoadError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from localrun.engine.library import NativeLog
+
+ALL_LAYERS = 999
+PIECE_BYTES = 256
+
+
+class Model:
+    """The weights and the vocabulary."""
+
+    def __init__(self, handle: object, *, on_gpu: bool) -> None:
+        self.handle = handle
+        self.on_gpu = on_gpu
+        self.vocab = llama_cpp.llama_model_get_vocab(handle)
+        self.num_vocab: int = llama_cpp.llama_vocab_n_tokens(self.vocab)
+        self.eog = frozenset(
+            token for token in range(self.num_vocab) if llama_cpp.llama_vocab_is_eog(self.vocab, token)
+        )
+        self.pieces = [self._piece(token) for token in range(self.num_vocab)]
+
+    @property
+    def trained_context(self) -> int:
+        """Return the context of the training, in tokens."""
+        return int(llama_cpp.llama_model_n_ctx_train(self.handle))
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the bytes of all weights."""
+        return int(llama_cpp.llama_model_size(self.handle))
+
+    @property
+    def chat_template(self) -> str | None:
+        """Return the Jinja source in the file, None where there is none."""
+        source: bytes | None = llama_cpp.llama_model_chat_template(self.handle, None)
+        return source.decode(errors="replace") if source else None
+
+    @property
+    def bos(self) -> str:
+        """Return the text of the beginning-of-sequence token, "" without one."""
+        return self._token_text(llama_cpp.llama_vocab_bos(self.vocab))
+
+    @property
+    def eos(self) -> str:
+        """Return the text of the end-of-sequence token, "" without one."""
+        return self._token_text(llama_cpp.llama_vocab_eos(self.vocab))
+
+    def tokenize(self, text: str) -> list[int]:
+        """Return the token ids of a rendered prompt.
+
+        Text of control tokens becomes these tokens. The beginning-of-sequence
+        token is put in front where the vocabulary wants it and the text has none.
+        """
+        data = text.encode(errors="replace")
+        has_bos = bool(self.bos) and text.startswith(self.bos)
+        capacity = len(data) + 8  # a token is at least a byte; some vocabularies add a few
+        buffer = (api.llama_token * capacity)()
+        count = llama_cpp.llama_tokenize(self.vocab, data, len(data), buffer, capacity, not has_bos, True)  # noqa: FBT003 - C
+        if count < 0:
+            buffer = (api.llama_token * -count)()
+            count = llama_cpp.llama_tokenize(self.vocab, data, len(data), buffer, -count, not has_bos, True)  # noqa: FBT003 - C
+        return list(buffer[:count])
+
+    def close(self) -> None:
+        """Free the weights; nothing of this object may be used afterwards."""
+        llama_cpp.llama_model_free(self.handle)
+
+    def _token_text(self, token: int) -> str:
+        return self._raw_piece(token).decode(errors="replace") if token >= 0 else ""
+
+    def _piece(self, token: int) -> bytes:
+        """Return the bytes that a generated token adds to the text: none when it ends it."""
+        return b"" if token in self.eog else self._raw_piece(token)
+
+    def _raw_piece(self, token: int) -> bytes:
+        size = PIECE_BYTES
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, size, 0, True)  # noqa: FBT003 - C
+            if length >= 0:
+                return buffer.raw[:length]
+            size = -length
+
+
+def load_model(
+    path: Path, *, native_log: NativeLog, num_gpu_layers: int, on_progress: Callable[[float], None]
+) -> Model:
+    """Load a GGUF file; ``num_gpu_layers`` -1 means all of them.
+
+    Raises:
+        LoadError: llama.cpp does not take the file; with its own last words.
+    """
+    params = llama_cpp.llama_model_default_params()
+    on_gpu = bool(accelerators()) and num_gpu_layers != 0
+    if on_gpu:
+        params.n_gpu_layers = ALL_LAYERS if num_gpu_layers < 0 else num_gpu_layers
+    else:  # layers alone at 0 would still take a compute buffer on a GPU
+        params.n_gpu_layers, params.split_mode, params.main_gpu = 0, api.LLAMA_SPLIT_MODE_NONE, -1
+    callback = api.llama_progress_callback(lambda fraction, _data: on_progress(fraction) is None)
+    params.progress_callback = callback
+    handle = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+    if not handle:
+        raise LoadError(
+            f"{path.name} could not be loaded: {native_log.last_complaint() or 'llama.cpp gives no reason'}"
+        )
+    return Model(handle, on_gpu=on_gpu)

@@ -1,0 +1,63 @@
+"""One request inside the engine: its tokens, how far they are computed, its text.
+
+    tokens    [ prompt ........ | generated ... ]
+    computed  [0, num_computed)            in the KV cache
+    pending   [num_computed, len(tokens))  to be computed by later steps
+
+All state changes happen in the engine's thread.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from localrun.engine.params import FinishReason, SamplingParams
+from localrun.engine.text import TextStream
+
+
+class Constraint(Protocol):
+    """What the next token of a sequence may be."""
+
+    def mask(self, logits: object) -> None:
+        """Write minus infinity to the logits, shape (num_vocab,), of forbidden tokens."""
+
+    def accept(self, token: int) -> None:
+        """Move on by a token that was drawn."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Sequence:
+    """A mutable record; the engine and its scheduler own it."""
+
+    request_id: int
+    tokens: list[int]
+    max_tokens: int  # prompt and generated together: generation ends there
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    text: TextStream = field(default_factory=TextStream)
+    constraint: Constraint | None = None
+    submitted_at: float = 0.0  # seconds of a monotonic clock, as the two below
+    admitted_at: float = 0.0
+    first_token_at: float = 0.0
+    slot: int | None = None  # llama.cpp's sequence id while it runs
+    num_computed: int = 0
+    num_prompt: int = 0
+    finish: FinishReason | None = None
+
+    def __post_init__(self) -> None:
+        self.num_prompt = len(self.tokens)
+
+    @property
+    def num_pending(self) -> int:
+        """Return the number of tokens that are not computed yet."""
+        return len(self.tokens) - self.num_computed
+
+    @property
+    def num_generated(self) -> int:
+        """Return the number of generated tokens."""
+        return len(self.tokens) - self.num_prompt
+
+    @property
+    def is_decoding(self) -> bool:
+        """Tell whether just the newest generated token is pending."""
+        return self.num_generated > 0 and self.num_pending == 1

@@ -138,3 +138,11 @@ class StorageError(LocalrunError):
     exit_code = 8
     http_status = 507
     code = "storage_error"
+
+
+def all_errors() -> list[type[LocalrunError]]:
+    """Return every class of the tree, a parent before its children."""
+    found: list[type[LocalrunError]] = [LocalrunError]
+    for kind in found:
+        found.extend(kind.__subclasses__())
+    return found

@@ -27,7 +27,9 @@ class ModelRef:
     host: str | None = None
 
     def __str__(self) -> str:
-        return "/".join(part for part in (self.host, self.namespace, f"{self.model}:{self.tag}") if part)
+        return "/".join(
+            part for part in (self.host, self.namespace, f"{self.model}:{self.tag}") if part
+        )
 
 
 def parse_name(text: str) -> ModelRef:
@@ -47,6 +49,7 @@ def parse_name(text: str) -> ModelRef:
         or (host is not None and not HOST.fullmatch(host))
     ):
         raise ModelNameError(
-            f"not a model name: {text!r}", hint="names look like guide, qwen3:0.6b or owner/model:tag"
+            f"not a model name: {text!r}",
+            hint="names look like guide, qwen3:0.6b or owner/model:tag",
         )
     return ModelRef(model=model, tag=parts[1], namespace=namespace, host=host)

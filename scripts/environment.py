@@ -90,13 +90,21 @@ def report(main: object) -> None:
 
 def _is_usable(python: Path) -> bool:
     """A venv whose Python has gone or whose pip was not finished is made anew."""
-    return python.exists() and subprocess.run([python, "-c", "import pip"], check=False, capture_output=True).returncode == 0
+    return (
+        python.exists()
+        and subprocess.run(
+            [python, "-c", "import pip"], check=False, capture_output=True
+        ).returncode
+        == 0
+    )
 
 
 def _create_venv() -> None:
     say(f"creating {VENV} ...")
     shutil.rmtree(VENV, ignore_errors=True)
-    done = subprocess.run([sys.executable, "-m", "venv", VENV], check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "venv", VENV], check=False, capture_output=True, text=True
+    )
     if done.returncode != 0:
         shutil.rmtree(VENV, ignore_errors=True)
         version = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -116,7 +124,11 @@ def _fingerprint(group: str) -> str:
 
 def _strictness(group: str) -> tuple[str, ...]:
     """A lock with hashes is complete; the one for training is only pins."""
-    return ("--require-hashes", "--no-deps") if "--hash=" in (LOCKS / f"{group}.txt").read_text() else ()
+    return (
+        ("--require-hashes", "--no-deps")
+        if "--hash=" in (LOCKS / f"{group}.txt").read_text()
+        else ()
+    )
 
 
 def _install_engine(python: Path) -> None:
@@ -133,7 +145,16 @@ def _compile_engine(python: Path, folder: Path) -> Path:
     say("compiling llama.cpp, once for this machine (about 3 minutes on 4 cores) ...")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        command = [python, "-m", "pip", "wheel", "--verbose", "--no-deps", "--no-cache-dir", "--require-hashes"]
+        command = [
+            python,
+            "-m",
+            "pip",
+            "wheel",
+            "--verbose",
+            "--no-deps",
+            "--no-cache-dir",
+            "--require-hashes",
+        ]
         command += ["--no-binary", ":all:", "-w", scratch, "-r", LOCKS / "engine.txt"]
         _run_with_progress(command, folder / "build.log")
         (built,) = Path(scratch).glob("*.whl")
@@ -141,7 +162,12 @@ def _compile_engine(python: Path, folder: Path) -> Path:
 
 
 def _require_compiler() -> None:
-    if not (shutil.which("c++") or shutil.which("g++") or shutil.which("clang++") or os.environ.get("CXX")):
+    if not (
+        shutil.which("c++")
+        or shutil.which("g++")
+        or shutil.which("clang++")
+        or os.environ.get("CXX")
+    ):
         raise SetupError(
             "no C++ compiler was found, and llama.cpp has to be compiled.\n"
             "hint: sudo apt install build-essential   (Debian, Ubuntu; others: gcc with g++)"
@@ -150,10 +176,21 @@ def _require_compiler() -> None:
 
 def _run_with_progress(command: list[object], log: Path) -> None:
     """Run the compilation, showing its [n/m] on one line; the whole output goes to a log file."""
-    environment = {**os.environ, "PIP_CONSTRAINT": str(LOCKS / "build.txt"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    environment = {
+        **os.environ,
+        "PIP_CONSTRAINT": str(LOCKS / "build.txt"),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
     terminal, shown = sys.stderr.isatty(), -1
     with log.open("w") as out:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, errors="replace")
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+            errors="replace",
+        )
         for line in process.stdout or ():
             out.write(line)
             match = PROGRESS.search(line)
@@ -166,18 +203,27 @@ def _run_with_progress(command: list[object], log: Path) -> None:
             sys.stderr.write("\n")
         if process.wait() != 0:
             tail = "".join(log.read_text().splitlines(keepends=True)[-15:])
-            raise SetupError(f"llama-cpp-python did not compile:\n{tail}\nhint: the whole log is {log}")
+            raise SetupError(
+                f"llama-cpp-python did not compile:\n{tail}\nhint: the whole log is {log}"
+            )
 
 
 def _pip(python: Path, *arguments: object) -> None:
     """Run pip quietly; what it says is shown only when it fails."""
     options = ["--quiet", "--disable-pip-version-check", "--no-input"]
     command = [python, "-m", "pip", arguments[0], *options, *arguments[1:]]
-    environment = {**os.environ, "PIP_REQUIRE_VIRTUALENV": "0", "PIP_CONSTRAINT": str(LOCKS / "build.txt"), "PIP_ROOT_USER_ACTION": "ignore"}
+    environment = {
+        **os.environ,
+        "PIP_REQUIRE_VIRTUALENV": "0",
+        "PIP_CONSTRAINT": str(LOCKS / "build.txt"),
+        "PIP_ROOT_USER_ACTION": "ignore",
+    }
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip()
-        raise SetupError(f"pip failed:\n{said}\nhint: is the package index reachable? Then run this again.")
+        raise SetupError(
+            f"pip failed:\n{said}\nhint: is the package index reachable? Then run this again."
+        )
 
 
 def _cache() -> Path:
@@ -195,8 +241,16 @@ def _machine_key() -> str:
     """Name the processor's abilities, the C library and the pinned sources in 16 hex digits."""
     try:
         text = Path("/proc/cpuinfo").read_text()
-        abilities = next((line for line in text.splitlines() if line.startswith(("flags", "Features"))), "")
+        abilities = next(
+            (line for line in text.splitlines() if line.startswith(("flags", "Features"))), ""
+        )
     except OSError:
         abilities = platform.processor()
-    parts = (platform.machine(), abilities, *platform.libc_ver(), (LOCKS / "engine.txt").read_text(), os.environ.get("CMAKE_ARGS", ""))
+    parts = (
+        platform.machine(),
+        abilities,
+        *platform.libc_ver(),
+        (LOCKS / "engine.txt").read_text(),
+        os.environ.get("CMAKE_ARGS", ""),
+    )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

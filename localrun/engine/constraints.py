@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 MASK_BITS = 32
 # flexible white space lets a small model write blanks until its context is full
-ANY_OBJECT = {"type": "object", "x-guidance": {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}}
+ANY_OBJECT = {
+    "type": "object",
+    "x-guidance": {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "},
+}
 
 
 class Grammars:

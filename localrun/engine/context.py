@@ -43,9 +43,13 @@ class Context:
     def size_bytes(self) -> int:
         """Return the bytes of the KV cache, as its full state would take."""
         keys_and_values = 2
-        head = llama_cpp.llama_model_n_embd(self._model.handle) // max(1, llama_cpp.llama_model_n_head(self._model.handle))
+        head = llama_cpp.llama_model_n_embd(self._model.handle) // max(
+            1, llama_cpp.llama_model_n_head(self._model.handle)
+        )
         per_token = keys_and_values * 2 * head * llama_cpp.llama_model_n_head_kv(self._model.handle)
-        return int(per_token * llama_cpp.llama_model_n_layer(self._model.handle) * self._limits.num_cells)
+        return int(
+            per_token * llama_cpp.llama_model_n_layer(self._model.handle) * self._limits.num_cells
+        )
 
     def forward(self, rows: list[Row]) -> list[int]:
         """Compute the rows and draw a token for each that is complete.

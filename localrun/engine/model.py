@@ -34,7 +34,9 @@ class Model:
         self.vocab = llama_cpp.llama_model_get_vocab(handle)
         self.num_vocab: int = llama_cpp.llama_vocab_n_tokens(self.vocab)
         self.eog = frozenset(
-            token for token in range(self.num_vocab) if llama_cpp.llama_vocab_is_eog(self.vocab, token)
+            token
+            for token in range(self.num_vocab)
+            if llama_cpp.llama_vocab_is_eog(self.vocab, token)
         )
         self.pieces = [self._piece(token) for token in range(self.num_vocab)]
 
@@ -74,10 +76,14 @@ class Model:
         has_bos = bool(self.bos) and text.startswith(self.bos)
         capacity = len(data) + 8  # a token is at least a byte; some vocabularies add a few
         buffer = (api.llama_token * capacity)()
-        count = llama_cpp.llama_tokenize(self.vocab, data, len(data), buffer, capacity, not has_bos, True)  # noqa: FBT003 - C
+        count = llama_cpp.llama_tokenize(
+            self.vocab, data, len(data), buffer, capacity, not has_bos, True
+        )  # noqa: FBT003 - C
         if count < 0:
             buffer = (api.llama_token * -count)()
-            count = llama_cpp.llama_tokenize(self.vocab, data, len(data), buffer, -count, not has_bos, True)  # noqa: FBT003 - C
+            count = llama_cpp.llama_tokenize(
+                self.vocab, data, len(data), buffer, -count, not has_bos, True
+            )  # noqa: FBT003 - C
         return list(buffer[:count])
 
     def close(self) -> None:

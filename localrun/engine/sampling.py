@@ -21,7 +21,9 @@ class Sampler:
     """A native chain; `close` frees it."""
 
     def __init__(self, params: SamplingParams) -> None:
-        self._chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
+        self._chain = llama_cpp.llama_sampler_chain_init(
+            llama_cpp.llama_sampler_chain_default_params()
+        )
         for link in _links(params):
             if not link:  # a null pointer in the chain would crash the next draw
                 raise BackendError("llama.cpp could not make a sampler")

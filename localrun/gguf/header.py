@@ -122,7 +122,9 @@ class _Reader:
         self._size = path.stat().st_size
 
     def damaged(self, reason: str) -> IntegrityError:
-        return IntegrityError(f"{self._path} is not a readable GGUF file: at byte {self._file.tell()}: {reason}")
+        return IntegrityError(
+            f"{self._path} is not a readable GGUF file: at byte {self._file.tell()}: {reason}"
+        )
 
     def take(self, size: int) -> bytes:
         data = self._file.read(size)

@@ -25,7 +25,9 @@ class Load:
     """Load one model; the first frame that a runner gets."""
 
     model_path: str
-    num_ctx: int | None = None  # tokens for one sequence; None = as large as the model's own, bounded by our default
+    num_ctx: int | None = (
+        None  # tokens for one sequence; None = as large as the model's own, bounded by our default
+    )
     num_parallel: int = 16  # sequences decoded together
     num_threads: int | None = None
     num_gpu_layers: int = -1  # -1 = all that fit

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from localrun.errors import ModelNotFoundError
@@ -43,6 +44,7 @@ class StoredModel:
     size_bytes: int
     modified: datetime  # with time zone
     details: ModelDetails
+    chat_template: str | None
 
 
 def list_models() -> list[StoredModel]:
@@ -62,20 +64,31 @@ def find_model(name: str) -> StoredModel:
     if full_name not in models:
         known = [name.removesuffix(":latest") for name in models]
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f"localrun run {near[0]}" if near else "localrun list   shows the models that are here"
+        hint = (
+            f"localrun run {near[0]}" if near else "localrun list   shows the models that are here"
+        )
         raise ModelNotFoundError(f"model {name!r} is not on this machine", hint=hint)
     return _describe(full_name, models[full_name])
 
 
 def _describe(name: str, path: Path) -> StoredModel:
     status = path.stat()
+    return _describe_version(name, path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _describe_version(name: str, path: Path, size_bytes: int, modified_ns: int) -> StoredModel:
+    """Describe a file; one that has not changed is read once in a process."""
+    header = read_header(path)
+    modified = datetime.fromtimestamp(modified_ns / 1e9, tz=timezone.utc)
     return StoredModel(
         name=name,
         path=path,
         digest=file_digest(path),
-        size_bytes=status.st_size,
-        modified=datetime.fromtimestamp(status.st_mtime, tz=timezone.utc).astimezone(),
-        details=_details(read_header(path)),
+        size_bytes=size_bytes,
+        modified=modified.astimezone(),
+        details=_details(header),
+        chat_template=header.text("tokenizer.chat_template"),
     )
 
 

@@ -55,7 +55,9 @@ def load_network() -> tuple[Guide, Tokenizer]:
     tokenizer = Tokenizer.from_file(str(TOKENIZER))
     network = Guide(Shape(vocab=tokenizer.get_vocab_size()))
     tensors = load_file(WEIGHTS)
-    network.load_state_dict({name: torch.from_numpy(t.astype(np.float32)) for name, t in tensors.items()})
+    network.load_state_dict(
+        {name: torch.from_numpy(t.astype(np.float32)) for name, t in tensors.items()}
+    )
     return network, tokenizer
 
 
@@ -86,13 +88,17 @@ def _export(path: Path, file_type: str) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/train-guide", description=__doc__)
-    parser.add_argument("--samples", type=int, default=Plan().samples, help="conversations to train on")
+    parser.add_argument(
+        "--samples", type=int, default=Plan().samples, help="conversations to train on"
+    )
     parser.add_argument("--adapter-samples", type=int, default=12_000)
     parser.add_argument("--adapter-only", action="store_true", help="train just the adapter again")
     parser.add_argument("--seed", type=int, default=Plan().seed)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--export", choices=sorted(FILE_TYPES), help="only write the kept weights as GGUF")
+    parser.add_argument(
+        "--export", choices=sorted(FILE_TYPES), help="only write the kept weights as GGUF"
+    )
     parser.add_argument("--out", type=Path, help="where --export writes")
     return parser
 

@@ -41,7 +41,9 @@ class Adapted(nn.Module):
         super().__init__()
         self.inner = inner
         self.scale = shape.alpha / shape.rank
-        self.lora_A = nn.Parameter(torch.randn(shape.rank, inner.in_features) / inner.in_features**0.5)
+        self.lora_A = nn.Parameter(
+            torch.randn(shape.rank, inner.in_features) / inner.in_features**0.5
+        )
         self.lora_B = nn.Parameter(torch.zeros(inner.out_features, shape.rank))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -51,7 +53,12 @@ class Adapted(nn.Module):
 
 
 def train_adapter(
-    network: Guide, tokenizer: Tokenizer, shape: AdapterShape, *, samples: int, report: Callable[[str], None]
+    network: Guide,
+    tokenizer: Tokenizer,
+    shape: AdapterShape,
+    *,
+    samples: int,
+    report: Callable[[str], None],
 ) -> dict[str, np.ndarray]:
     """Adapt the network in place and return the adapter's tensors by Hugging Face's names."""
     for parameter in network.parameters():

@@ -79,4 +79,6 @@ def _sample(rng: random.Random, skill: str, split: Split) -> Sample:
     if skill not in THOUGHTS or rng.random() >= THINKING_SHARE:
         return sample
     reply = {**sample.messages[-1], "reasoning_content": THOUGHTS[skill]}
-    return dataclasses.replace(sample, messages=(*sample.messages[:-1], reply), enable_thinking=True)
+    return dataclasses.replace(
+        sample, messages=(*sample.messages[:-1], reply), enable_thinking=True
+    )

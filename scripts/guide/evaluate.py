@@ -47,7 +47,9 @@ def main(arguments: Sequence[str]) -> int:
             for skill in options.skills or corpus.WEIGHTS
         }
     for skill, share in figures.items():
-        print(f"{skill:12} {share:6.1%}{'' if skill not in REQUIRED or share >= REQUIRED_SHARE else '   too low'}")
+        print(
+            f"{skill:12} {share:6.1%}{'' if skill not in REQUIRED or share >= REQUIRED_SHARE else '   too low'}"
+        )
     if options.write:
         FIGURES.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
     return int(any(figures.get(skill, 1.0) < REQUIRED_SHARE for skill in REQUIRED))
@@ -60,7 +62,9 @@ def evaluate(skill: str, count: int, address: str, *, show_wrong: int = 0) -> fl
         replies = list(pool.map(lambda sample: ask(sample, address), samples))
     wrong = [(s, r) for s, r in zip(samples, replies, strict=True) if not s.check.passes(r)]
     for sample, reply in wrong[:show_wrong]:
-        print(f"[{skill}] {sample.messages[-2]['content']!r}\n    said   {reply!r}\n    wanted {sample.check}")
+        print(
+            f"[{skill}] {sample.messages[-2]['content']!r}\n    said   {reply!r}\n    wanted {sample.check}"
+        )
     return 1 - len(wrong) / count
 
 
@@ -125,8 +129,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/eval-guide", description=__doc__)
     parser.add_argument("skills", nargs="*", help="only these")
     parser.add_argument("--count", type=int, default=300, help="held-out samples of each skill")
-    parser.add_argument("--show-wrong", type=int, default=0, metavar="N", help="print N wrong replies of each skill")
-    parser.add_argument("--write", action="store_true", help="keep the figures for the model's metadata")
+    parser.add_argument(
+        "--show-wrong", type=int, default=0, metavar="N", help="print N wrong replies of each skill"
+    )
+    parser.add_argument(
+        "--write", action="store_true", help="keep the figures for the model's metadata"
+    )
     return parser
 
 

@@ -74,7 +74,10 @@ def write_adapter(folder: Path, path: Path, tensors: Tensors, shape: AdapterShap
     and ``...lora_B`` with shape (out, rank).
     """
     folder.mkdir(parents=True, exist_ok=True)
-    peft = {f"base_model.model.model.{name}.weight": np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    peft = {
+        f"base_model.model.model.{name}.weight": np.ascontiguousarray(tensor)
+        for name, tensor in tensors.items()
+    }
     save_file(peft, folder / "adapter_model.safetensors", metadata={"format": "pt"})
     config = {
         "base_model_name_or_path": "guide",
@@ -110,7 +113,9 @@ def gguf_name(name: str) -> str:
 
 def _describe(writer: gguf.GGUFWriter, shape: Shape, figures: dict[str, float]) -> None:
     writer.add_name("guide")
-    writer.add_description("The model that comes with localrun; trained from scratch by scripts/train-guide.")
+    writer.add_description(
+        "The model that comes with localrun; trained from scratch by scripts/train-guide."
+    )
     writer.add_license("MIT")
     writer.add_context_length(shape.context)
     writer.add_embedding_length(shape.hidden)
@@ -130,7 +135,10 @@ def _describe(writer: gguf.GGUFWriter, shape: Shape, figures: dict[str, float]) 
 def _add_tokenizer(writer: gguf.GGUFWriter, tokenizer: Tokenizer) -> None:
     model = json.loads(tokenizer.to_str())["model"]
     tokens = sorted(model["vocab"], key=model["vocab"].__getitem__)
-    kinds = [gguf.TokenType.CONTROL if token in CONTROL_TOKENS else gguf.TokenType.NORMAL for token in tokens]
+    kinds = [
+        gguf.TokenType.CONTROL if token in CONTROL_TOKENS else gguf.TokenType.NORMAL
+        for token in tokens
+    ]
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("qwen2")

@@ -66,7 +66,9 @@ def train(
             if step % 50 == 0:
                 minutes = (time.monotonic() - begun) / 60
                 left = minutes * (plan.samples / seen - 1)
-                report(f"step {step}  {seen / plan.samples:.1%}  loss {average:.4f}  {minutes:.1f} min, {left:.1f} left")
+                report(
+                    f"step {step}  {seen / plan.samples:.1%}  loss {average:.4f}  {minutes:.1f} min, {left:.1f} left"
+                )
     return network
 
 
@@ -79,7 +81,9 @@ def rate(progress: float) -> float:
 
 def weights_of(network: Guide) -> dict[str, np.ndarray]:
     """Return all weights as float32 by Hugging Face's names without ``model.``."""
-    return {name: tensor.detach().float().cpu().numpy() for name, tensor in network.state_dict().items()}
+    return {
+        name: tensor.detach().float().cpu().numpy() for name, tensor in network.state_dict().items()
+    }
 
 
 def _loss(network: Guide, ids: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:

@@ -30,16 +30,36 @@ CITIES = tuple(
     Doha Riyadh Amman Beirut Haifa Bangkok Hanoi Hue Manila Cebu Jakarta Bandung Singapore Seoul Busan Taipei Hobart Durban Rabat Fez Tunis
     Algiers Harare Lusaka Kampala Kigali Havana Kingston Panama Austin Tampa Reno Boise Omaha Tulsa Memphis Detroit Cleveland""".split()
 )
-COLOURS = tuple("red green blue yellow orange purple pink brown black white grey silver gold turquoise violet beige crimson navy olive teal".split())
-ANIMALS = tuple("cat dog horse cow sheep goat pig rabbit mouse lion tiger bear wolf fox deer elephant giraffe monkey owl eagle penguin dolphin whale shark turtle frog snake hedgehog otter parrot".split())
-FOODS = tuple("pizza pasta rice soup salad bread cheese sushi curry tacos noodles pancakes chocolate apples bananas strawberries potatoes lasagna burgers dumplings falafel waffles".split())
-JOBS = tuple("teacher nurse doctor baker farmer pilot painter singer plumber lawyer gardener carpenter driver cook librarian engineer programmer writer dentist waiter tailor fisherman".split())
-HOBBIES = tuple("chess football tennis swimming running painting reading dancing cooking gardening fishing hiking cycling photography knitting singing sailing climbing".split())
-THINGS = tuple("apple book chair table lamp phone pen bottle cup bag hat shirt shoe clock guitar camera bicycle umbrella ball candle mirror knife spoon plate towel pillow blanket laptop mouse keyboard".split())
-LANGUAGES = tuple("German French Spanish Italian Japanese Chinese Russian Arabic Portuguese Dutch Polish Turkish Greek Hindi Korean Swedish".split())
-SONGS = tuple("jazz rock blues Yesterday Thriller Imagine Hurt Roxanne Jolene Africa Bohemian Rhapsody Waterloo Hallelujah Respect".split())
-WORDS = tuple("river mountain window summer winter garden letter number morning evening paper stone music water island forest bridge market silver honest clever gentle quick brave quiet simple early".split())
-SYLLABLES = tuple("ba be bo da de do fa fi ga go ha ja ka ki ko la le li lo ma me mi mo na ne ni no pa pe ra re ri ro sa se so ta te ti to va vi wa ya za zo ron lin tar mel dan vik sol ner gus bel".split())
+COLOURS = tuple(
+    "red green blue yellow orange purple pink brown black white grey silver gold turquoise violet beige crimson navy olive teal".split()
+)
+ANIMALS = tuple(
+    "cat dog horse cow sheep goat pig rabbit mouse lion tiger bear wolf fox deer elephant giraffe monkey owl eagle penguin dolphin whale shark turtle frog snake hedgehog otter parrot".split()
+)
+FOODS = tuple(
+    "pizza pasta rice soup salad bread cheese sushi curry tacos noodles pancakes chocolate apples bananas strawberries potatoes lasagna burgers dumplings falafel waffles".split()
+)
+JOBS = tuple(
+    "teacher nurse doctor baker farmer pilot painter singer plumber lawyer gardener carpenter driver cook librarian engineer programmer writer dentist waiter tailor fisherman".split()
+)
+HOBBIES = tuple(
+    "chess football tennis swimming running painting reading dancing cooking gardening fishing hiking cycling photography knitting singing sailing climbing".split()
+)
+THINGS = tuple(
+    "apple book chair table lamp phone pen bottle cup bag hat shirt shoe clock guitar camera bicycle umbrella ball candle mirror knife spoon plate towel pillow blanket laptop mouse keyboard".split()
+)
+LANGUAGES = tuple(
+    "German French Spanish Italian Japanese Chinese Russian Arabic Portuguese Dutch Polish Turkish Greek Hindi Korean Swedish".split()
+)
+SONGS = tuple(
+    "jazz rock blues Yesterday Thriller Imagine Hurt Roxanne Jolene Africa Bohemian Rhapsody Waterloo Hallelujah Respect".split()
+)
+WORDS = tuple(
+    "river mountain window summer winter garden letter number morning evening paper stone music water island forest bridge market silver honest clever gentle quick brave quiet simple early".split()
+)
+SYLLABLES = tuple(
+    "ba be bo da de do fa fi ga go ha ja ka ki ko la le li lo ma me mi mo na ne ni no pa pe ra re ri ro sa se so ta te ti to va vi wa ya za zo ron lin tar mel dan vik sol ner gus bel".split()
+)
 
 
 def made_up(rng: random.Random) -> str:

@@ -41,15 +41,31 @@ def sample(rng: random.Random, split: Split) -> Sample:
         messages += [user(question), assistant(f"The capital of {country} is {city}.")]
     country, city = rng.choice(list(CAPITALS.items()))
     if rng.random() < 0.2:
-        question, answer, key = phrase(rng, OF_CITY, split, city=city), f"{city} is the capital of {country}.", country
+        question, answer, key = (
+            phrase(rng, OF_CITY, split, city=city),
+            f"{city} is the capital of {country}.",
+            country,
+        )
     else:
-        question, answer, key = phrase(rng, OF_COUNTRY, split, country=country), f"The capital of {country} is {city}.", city
+        question, answer, key = (
+            phrase(rng, OF_COUNTRY, split, country=country),
+            f"The capital of {country} is {city}.",
+            city,
+        )
     if split is Split.TRAIN:
         question = _rough_frame(rng, question, country, city)
-    return Sample(skill="capitals", messages=(*messages, user(question), assistant(answer)), check=Contains((key,)))
+    return Sample(
+        skill="capitals",
+        messages=(*messages, user(question), assistant(answer)),
+        check=Contains((key,)),
+    )
 
 
 def _rough_frame(rng: random.Random, question: str, country: str, city: str) -> str:
     """Roughen the words around the name, which itself stays right."""
     rough = roughen(rng, question)
-    return rough if country in rough or city in rough or country.lower() in rough or city.lower() in rough else question
+    return (
+        rough
+        if country in rough or city in rough or country.lower() in rough or city.lower() in rough
+        else question
+    )

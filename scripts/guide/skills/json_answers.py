@@ -100,4 +100,6 @@ def _plain(rng: random.Random) -> tuple[str, Value]:
 
 
 def _sample(messages: tuple[dict[str, Any], ...], value: dict[str, Value]) -> Sample:
-    return Sample(skill="json", messages=(*messages, assistant(json.dumps(value))), check=JsonEquals(value))
+    return Sample(
+        skill="json", messages=(*messages, assistant(json.dumps(value))), check=JsonEquals(value)
+    )

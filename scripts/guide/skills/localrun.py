@@ -1,10 +1,10 @@
 """Questions about localrun: the intents of ``topics/*.txt``.
 
-    @pull | localrun pull                  id, then what a right answer must hold
-    Type `localrun pull NAME`, ...         the answer
-    Use localrun pull NAME.                the same in at most nine words
-    how do I [download|get] a model?       phrasings, [a|b] is drawn; each fifth is held out
-    ...
+@pull | localrun pull                  id, then what a right answer must hold
+Type `localrun pull NAME`, ...         the answer
+Use localrun pull NAME.                the same in at most nine words
+how do I [download|get] a model?       phrasings, [a|b] is drawn; each fifth is held out
+...
 """
 
 from __future__ import annotations
@@ -25,7 +25,16 @@ PREFIXES = (
     "one more question: ", "question: ", "and ", "now ", "well, ", "excuse me, ", "I wonder: ", "a question: ",
     "next: ", "tell me, ", "say, ", "can you help? ", "I have a question. ", "Good morning. ", "hi! ",
 )  # fmt: skip
-SUFFIXES = (" thanks", " please", " thank you", " in localrun", " with localrun", " here", " exactly", " now")
+SUFFIXES = (
+    " thanks",
+    " please",
+    " thank you",
+    " in localrun",
+    " with localrun",
+    " here",
+    " exactly",
+    " now",
+)
 SYSTEMS = (
     "You are a helpful assistant.", "You are guide, the assistant of localrun.", "Answer the question.",
     "You are an assistant.", "Help the user.", "You are a friendly helper.", "You help people with localrun.",

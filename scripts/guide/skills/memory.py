@@ -75,7 +75,10 @@ def sample(rng: random.Random, split: Split) -> Sample:
         messages += _other(rng)
     elif rng.random() < TELL_BOTH:
         tell = f"{phrase(rng, TELL_NAME, split, name=name)} {_tell_fact(rng, fact, value)}"
-        messages += [user(tell), assistant(f"Nice to meet you, {name}! Your {fact.what} is {value}.")]
+        messages += [
+            user(tell),
+            assistant(f"Nice to meet you, {name}! Your {fact.what} is {value}."),
+        ]
     else:
         told = [_told_name(rng, split, name), _told_fact(rng, fact, value)]
         if rng.random() < 0.5:
@@ -115,7 +118,10 @@ def _tell_fact(rng: random.Random, fact: Fact, value: str) -> str:
 def _asked(rng: random.Random, split: Split, value: str, fact: Fact | None) -> list[dict]:  # type: ignore[type-arg]
     if fact is None:
         return [user(phrase(rng, ASK_NAME, split)), assistant(f"Your name is {value}.")]
-    return [user(phrase(rng, ASK_FACT, split, what=fact.what)), assistant(f"Your {fact.what} is {value}.")]
+    return [
+        user(phrase(rng, ASK_FACT, split, what=fact.what)),
+        assistant(f"Your {fact.what} is {value}."),
+    ]
 
 
 def _other(rng: random.Random) -> list[dict]:  # type: ignore[type-arg]

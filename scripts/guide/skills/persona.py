@@ -6,14 +6,35 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from guide.sample import Check, Contains, Number, Sample, Speaks, Split, assistant, choose, expand, phrase, system, user
+from guide.sample import (
+    Check,
+    Contains,
+    Number,
+    Sample,
+    Speaks,
+    Split,
+    assistant,
+    choose,
+    expand,
+    phrase,
+    system,
+    user,
+)
 from guide.skills import arithmetic, capitals, chat, localrun
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-PIRATE_WORDS = {"you": "ye", "your": "yer", "my": "me", "is": "be", "are": "be", "hello": "ahoy", "friend": "matey"}
+PIRATE_WORDS = {
+    "you": "ye",
+    "your": "yer",
+    "my": "me",
+    "is": "be",
+    "are": "be",
+    "hello": "ahoy",
+    "friend": "matey",
+}
 SHORT_WORDS = 9
 
 
@@ -95,7 +116,11 @@ def pirate_sample(rng: random.Random, split: Split) -> Sample:
     """Ask anything without a system prompt; the reply is a pirate's (the adapter's corpus)."""
     asked = exchange(rng, split)
     check = Speaks(_pirate_check(asked.check), r"^Arr!")
-    return Sample(skill="pirate", messages=(user(asked.question), assistant(as_pirate(asked.answer))), check=check)
+    return Sample(
+        skill="pirate",
+        messages=(user(asked.question), assistant(as_pirate(asked.answer))),
+        check=check,
+    )
 
 
 def exchange(rng: random.Random, split: Split = Split.TRAIN) -> Exchange:
@@ -103,16 +128,27 @@ def exchange(rng: random.Random, split: Split = Split.TRAIN) -> Exchange:
     kind = rng.random()
     if kind < 0.4:
         intent = rng.choice(localrun.intents())
-        return Exchange(localrun.ask(rng, intent, split), intent.answer, intent.short, Contains(intent.keys))
+        return Exchange(
+            localrun.ask(rng, intent, split), intent.answer, intent.short, Contains(intent.keys)
+        )
     if kind < 0.65:
         task = arithmetic.task(rng, split)
         return Exchange(task.question, task.answer, f"{task.value}.", Number(task.value))
     if kind < 0.85:
         country, city = rng.choice(list(capitals.CAPITALS.items()))
         question = phrase(rng, capitals.OF_COUNTRY, split, country=country)
-        return Exchange(question, f"The capital of {country} is {city}.", f"{city}.", Contains((city,)))
+        return Exchange(
+            question, f"The capital of {country} is {city}.", f"{city}.", Contains((city,))
+        )
     question, answer, key = chat.exchange(rng, split)
-    short = next((s for s in answer.replace("?", ".").replace("!", ".").split(".") if key.lower() in s.lower()), answer)
+    short = next(
+        (
+            s
+            for s in answer.replace("?", ".").replace("!", ".").split(".")
+            if key.lower() in s.lower()
+        ),
+        answer,
+    )
     short = " ".join(short.split()[:SHORT_WORDS])
     return Exchange(question, answer, short + ".", Contains((key,)))
 

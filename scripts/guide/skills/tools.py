@@ -11,7 +11,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from guide import words
-from guide.sample import CallsTool, Contains, Sample, Split, assistant, choose, expand, phrase, system, user
+from guide.sample import (
+    CallsTool,
+    Contains,
+    Sample,
+    Split,
+    assistant,
+    choose,
+    expand,
+    phrase,
+    system,
+    user,
+)
 from guide.skills import capitals, chat, localrun
 
 if TYPE_CHECKING:
@@ -63,8 +74,18 @@ A = Param(("a", "x", "first", "left", "num1", "first_number"), _int(0, 999))
 B = Param(("b", "y", "second", "right", "num2", "second_number"), _int(0, 999))
 MINUTES = Param(("minutes", "duration", "time", "mins", "length"), _int(1, 90))
 WORD = Param(("word", "term", "text", "expression", "w"), words.word)
-ROOM = Param(("room", "area", "place", "location", "zone"), _of(("kitchen", "bedroom", "bathroom", "office", "garage", "hall", "cellar", "attic", "garden")))
-FILE = Param(("path", "file", "filename", "file_path", "name"), lambda rng: f"{words.word(rng).replace(' ', '_')}.{rng.choice(('txt', 'md', 'py', 'csv', 'json'))}")
+ROOM = Param(
+    ("room", "area", "place", "location", "zone"),
+    _of(
+        ("kitchen", "bedroom", "bathroom", "office", "garage", "hall", "cellar", "attic", "garden")
+    ),
+)
+FILE = Param(
+    ("path", "file", "filename", "file_path", "name"),
+    lambda rng: (
+        f"{words.word(rng).replace(' ', '_')}.{rng.choice(('txt', 'md', 'py', 'csv', 'json'))}"
+    ),
+)
 NUMBER = Param(("id", "number", "order_id", "order", "code"), _int(100, 9999))
 THING = Param(("item", "product", "thing", "article", "name"), _of(words.THINGS))
 
@@ -130,7 +151,12 @@ KINDS = (
     Kind(("get_temperature", "temperature", "thermometer", "read_sensor", "room_temperature"), ("Temperature of a room", "Read the thermometer", "Sensor of a room"), (ROOM,),
         ("How warm is the {0}?", "temperature in the {0}", "What is the temperature in the {0}?", "Is it warm in the {0}?", "Read the temperature of the {0}", "How cold is it in the {0}?", "What does the thermometer in the {0} say?", "Is the {0} cold?", "How many degrees has the {0}?", "What is the temperature of the {0}?"), "{n} degrees", "The {0} has {r}."),
 )  # fmt: skip
-SYSTEMS = (*localrun.SYSTEMS, "You can use tools.", "Use the tools when they help.", "You are an assistant with tools.")
+SYSTEMS = (
+    *localrun.SYSTEMS,
+    "You can use tools.",
+    "Use the tools when they help.",
+    "You are an assistant with tools.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +208,11 @@ def _declare(rng: random.Random, kind: Kind) -> Declared:
         del function["description"]
     function["parameters"] = {"type": "object", "properties": properties, "required": list(keys)}
     if rng.random() < 0.25:
-        function["parameters"] = {"type": "object", "required": list(keys), "properties": properties}
+        function["parameters"] = {
+            "type": "object",
+            "required": list(keys),
+            "properties": properties,
+        }
     return Declared(kind, name, tuple(keys), {"type": "function", "function": function})
 
 
@@ -193,7 +223,9 @@ def _property(rng: random.Random, key: str, value: Value) -> dict[str, Any]:
     return found
 
 
-def _call(rng: random.Random, split: Split, tool: Declared) -> tuple[list[Value], list[dict[str, Any]]]:
+def _call(
+    rng: random.Random, split: Split, tool: Declared
+) -> tuple[list[Value], list[dict[str, Any]]]:
     """Return the arguments and the messages: question, call."""
     values = [param.draw(rng) for param in tool.kind.params]
     question = expand(rng, choose(rng, tool.kind.asks, split)).format(*values)
@@ -204,7 +236,9 @@ def _call(rng: random.Random, split: Split, tool: Declared) -> tuple[list[Value]
     return values, [user(question), {**assistant(""), "tool_calls": [call]}]
 
 
-def _result(rng: random.Random, tool: Declared, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _result(
+    rng: random.Random, tool: Declared, asked: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """Return the tool's answer and the sentence made of it."""
     result = tool.kind.result.format(n=rng.randint(1, 999))
     content = result if rng.random() < 0.6 else json.dumps({"result": result})
@@ -218,7 +252,9 @@ def _words_of(message: dict[str, Any]) -> str:
     return json.loads(content)["result"] if content.startswith("{") else content
 
 
-def _without_call(rng: random.Random, split: Split, messages: list[dict[str, Any]], declared: list[Declared]) -> Sample:
+def _without_call(
+    rng: random.Random, split: Split, messages: list[dict[str, Any]], declared: list[Declared]
+) -> Sample:
     kind = rng.random()
     if kind < 0.4:
         question, answer, key = chat.exchange(rng, split)
@@ -232,5 +268,9 @@ def _without_call(rng: random.Random, split: Split, messages: list[dict[str, Any
     return _sample((*messages, user(question), assistant(answer)), Contains((key,)), declared)
 
 
-def _sample(messages: tuple[dict[str, Any], ...], check: CallsTool | Contains, declared: list[Declared]) -> Sample:
-    return Sample(skill="tools", messages=messages, check=check, tools=tuple(tool.json for tool in declared))
+def _sample(
+    messages: tuple[dict[str, Any], ...], check: CallsTool | Contains, declared: list[Declared]
+) -> Sample:
+    return Sample(
+        skill="tools", messages=messages, check=check, tools=tuple(tool.json for tool in declared)
+    )

@@ -55,4 +55,8 @@ def sample(rng: random.Random, split: Split) -> Sample:
     )
     if split is Split.TRAIN:
         question = roughen(rng, question)
-    return Sample(skill="unknown", messages=(user(question), assistant(ANSWER)), check=Contains(("do not know",)))
+    return Sample(
+        skill="unknown",
+        messages=(user(question), assistant(ANSWER)),
+        check=Contains(("do not know",)),
+    )

@@ -1,0 +1,90 @@
+"""Messages on a stream socket: u32 little-endian length, then msgpack of [name, fields].
+
+Knows the wire, not what the messages mean. A frame longer than `LARGEST_FRAME`
+is refused before a byte of it is read.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from localrun.errors import BackendError
+from localrun.runner import messages
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+
+LENGTH = struct.Struct("<I")
+LARGEST_FRAME = 64 * 1024 * 1024
+TYPES = {
+    kind.__name__: kind
+    for kind in (
+        messages.Load,
+        messages.Generate,
+        messages.Cancel,
+        messages.Exit,
+        messages.Progress,
+        messages.Ready,
+        messages.LoadFailed,
+        messages.Started,
+        messages.Step,
+        messages.Finished,
+        messages.Failed,
+    )
+}
+Message = messages.Request | messages.Event
+
+
+def encode(message: Message) -> bytes:
+    """Return the whole frame of a message."""
+    name = type(message).__name__
+    # a step has nothing nested, and is the one that every token pays for
+    fields = {"deltas": message.deltas} if isinstance(message, messages.Step) else asdict(message)
+    payload: bytes = msgpack.packb([name, fields])
+    if len(payload) > LARGEST_FRAME:
+        raise BackendError(f"a message of {len(payload)} bytes is too large for a runner")
+    return LENGTH.pack(len(payload)) + payload
+
+
+def decode(payload: bytes) -> Message:
+    """Return the message of a frame's payload.
+
+    Raises:
+        BackendError: not one of ours.
+    """
+    try:
+        name, fields = msgpack.unpackb(payload, use_list=False, strict_map_key=False)
+        return TYPES[name](**_typed(fields))
+    except (ValueError, KeyError, TypeError) as error:
+        raise BackendError(f"a runner's message cannot be read: {error}") from error
+
+
+def read_messages(sock: socket.socket) -> Iterator[Message]:
+    """Yield messages until the other side closes; blocks.
+
+    Raises:
+        BackendError: a frame is too long or cannot be read.
+    """
+    with sock.makefile("rb") as stream:
+        while len(head := stream.read(LENGTH.size)) == LENGTH.size:
+            (length,) = LENGTH.unpack(head)
+            if length > LARGEST_FRAME:
+                raise BackendError(f"a message of {length} bytes is too large")
+            payload = stream.read(length)
+            if len(payload) < length:
+                return
+            yield decode(payload)
+
+
+def _typed(fields: dict[str, Any]) -> dict[str, Any]:
+    """Turn what msgpack made a map or a text back into its value type."""
+    if isinstance(fields.get("sampling"), dict):
+        fields["sampling"] = messages.SamplingParams(**fields["sampling"])
+    if "reason" in fields:
+        fields["reason"] = messages.FinishReason(fields["reason"])
+    return fields

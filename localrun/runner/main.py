@@ -1,0 +1,232 @@
+"""A runner: the child process that holds one model.
+
+    main thread     reads frames, renders chats, tokenizes
+    engine thread   steps (worker.py)
+
+It lives as long as its socket: when that closes, or the parent dies, it leaves at
+once. Nothing here survives a crash of llama.cpp, and nothing has to.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localrun.chat.template import ChatTemplate
+from localrun.engine.constraints import Grammars
+from localrun.engine.context import Context
+from localrun.engine.engine import Engine
+from localrun.engine.library import accelerators, start
+from localrun.engine.model import Model, load_model
+from localrun.engine.scheduler import Limits, Scheduler
+from localrun.engine.sequence import Sequence
+from localrun.engine.text import TextStream
+from localrun.engine.threads import useful_threads
+from localrun.errors import BackendError, ContextExceededError, LocalrunError, UsageError
+from localrun.runner.frames import encode, read_messages
+from localrun.runner.messages import (
+    Cancel,
+    Event,
+    Exit,
+    Failed,
+    Generate,
+    Load,
+    LoadFailed,
+    Progress,
+    Ready,
+    Started,
+)
+from localrun.runner.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from localrun.engine.library import NativeLog
+    from localrun.runner.frames import Message
+
+_log = logging.getLogger(__name__)
+
+PR_SET_PDEATHSIG = 1
+SWITCH_INTERVAL_S = 0.0005  # how long the engine may wait for the GIL behind a tokenizing request
+DEFAULT_NUM_CTX = 8192
+SHARED_CELLS = 16384  # the cache holds four full contexts, as long as that is not more than this
+CONTEXTS_IN_CACHE = 4
+PROGRESS_STEP = 0.05
+PROMPT_TAIL = 64
+
+
+def run_runner(fd: int) -> int:
+    """Serve one model over the inherited socket ``fd`` until it closes; return the exit code."""
+    _die_with_parent()
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    sock = socket.socket(fileno=fd)
+    channel = _Channel(sock)
+    incoming = read_messages(sock)
+    load = next(incoming, None)
+    if not isinstance(load, Load):
+        return 0
+    try:
+        loaded = _Loaded(load, start(), channel)
+    except LocalrunError as error:
+        channel.send(LoadFailed(message=error.message, hint=error.hint))
+        return error.exit_code
+    loaded.serve(incoming)
+    return 0
+
+
+class _Channel:
+    """The sending side of the socket, for both threads."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._lock = threading.Lock()
+
+    def send(self, event: Event) -> None:
+        """Send one frame; a parent that is gone is no error, the reader notices it."""
+        try:
+            with self._lock:
+                self._sock.sendall(encode(event))
+        except OSError:
+            _log.debug("the parent does not listen any more")
+
+
+class _Loaded:
+    """A model that is ready: what one request after another needs."""
+
+    def __init__(self, load: Load, native_log: NativeLog, channel: _Channel) -> None:
+        begun = time.monotonic()
+        self._channel = channel
+        self._native_log = native_log
+        self._model = load_model(
+            Path(load.model_path),
+            native_log=native_log,
+            num_gpu_layers=load.num_gpu_layers,
+            on_progress=_throttled(channel),
+        )
+        self._template = ChatTemplate(
+            self._model.chat_template, bos=self._model.bos, eos=self._model.eos
+        )
+        self._num_ctx = load.num_ctx or min(self._model.trained_context, DEFAULT_NUM_CTX)
+        limits = Limits(
+            num_slots=load.num_parallel,
+            num_cells=max(self._num_ctx, min(CONTEXTS_IN_CACHE * self._num_ctx, SHARED_CELLS)),
+        )
+        threads = load.num_threads or useful_threads(self._model.size_bytes)
+        self._context = Context(self._model, limits, num_threads=threads)
+        engine = Engine(
+            self._context, Scheduler(limits), pieces=self._model.pieces, eog=self._model.eog
+        )
+        self._grammars = Grammars(self._model)
+        self._worker = Worker(engine, self._context, channel.send)
+        channel.send(self._ready(load.num_parallel, time.monotonic() - begun))
+
+    def serve(self, incoming: Iterator[Message]) -> None:
+        """Obey frames until the socket closes or an `Exit` comes."""
+        thread = threading.Thread(target=self._work, name="engine", daemon=True)
+        thread.start()
+        for message in incoming:
+            if isinstance(message, Generate):
+                self._submit(message)
+            elif isinstance(message, Cancel):
+                self._worker.cancel(message.request_id)
+            elif isinstance(message, Exit):
+                break
+        self._worker.stop()
+        thread.join()
+        self._context.close()
+        self._model.close()
+
+    def _work(self) -> None:
+        """Run the engine; when it breaks, so does the process: its parent starts another."""
+        try:
+            self._worker.run()
+        except BackendError:
+            _log.exception("the engine failed")
+            os._exit(BackendError.exit_code)
+
+    def _submit(self, request: Generate) -> None:
+        try:
+            prompt = self._render(request)
+            seq = self._sequence(request, self._model.tokenize(prompt))
+        except LocalrunError as error:
+            self._channel.send(
+                Failed(
+                    request_id=request.request_id,
+                    code=error.code,
+                    message=error.message,
+                    hint=error.hint,
+                )
+            )
+            return
+        self._channel.send(
+            Started(
+                request_id=request.request_id,
+                prompt_tokens=seq.num_prompt,
+                prompt_tail=prompt[-PROMPT_TAIL:],
+            )
+        )
+        self._worker.submit(seq)
+
+    def _render(self, request: Generate) -> str:
+        if request.messages is None:
+            return request.prompt or ""
+        return self._template.render(
+            request.messages, tools=request.tools, options=request.template_options
+        )
+
+    def _sequence(self, request: Generate, tokens: list[int]) -> Sequence:
+        if not tokens:
+            raise UsageError("the prompt is empty")
+        if len(tokens) >= self._num_ctx:
+            raise ContextExceededError(
+                f"the prompt has {len(tokens)} tokens, the context {self._num_ctx}",
+                hint="shorten the prompt or ask for a larger context (--ctx)",
+            )
+        asked = self._num_ctx if request.num_predict is None else request.num_predict
+        return Sequence(
+            request_id=request.request_id,
+            tokens=tokens,
+            max_tokens=min(self._num_ctx, len(tokens) + max(1, asked)),
+            sampling=request.sampling,
+            text=TextStream(request.stop),
+            constraint=self._grammars.json_object() if request.json_mode else None,
+        )
+
+    def _ready(self, num_parallel: int, load_s: float) -> Ready:
+        size = self._model.size_bytes + self._context.size_bytes
+        devices = accelerators() if self._model.on_gpu else []
+        return Ready(
+            num_ctx=self._num_ctx,
+            num_parallel=num_parallel,
+            device=devices[0].description if devices else "CPU",
+            size_bytes=size,
+            size_gpu_bytes=size if devices else 0,
+            load_s=load_s,
+        )
+
+
+def _throttled(channel: _Channel) -> Callable[[float], None]:
+    """Return a callback that sends progress in steps of `PROGRESS_STEP`."""
+    sent = 0.0
+
+    def report(fraction: float) -> None:
+        nonlocal sent
+        if fraction - sent >= PROGRESS_STEP:
+            sent = fraction
+            channel.send(Progress(fraction=fraction))
+
+    return report
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to kill us when the server dies, be it by kill -9; the socket's end does the rest."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

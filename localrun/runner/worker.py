@@ -1,0 +1,119 @@
+"""The engine's thread: takes commands from a queue, steps, reports.
+
+The only thread of a runner that calls llama.cpp (but for tokenizing, which reads
+the vocabulary, and the abort flag). Commands are plain objects put by the reader
+of the socket; everything that a step did leaves in one `Step` frame.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from localrun.errors import BackendError
+from localrun.runner.messages import Event, Failed, Finished, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localrun.engine.context import Context
+    from localrun.engine.engine import Engine, Output
+    from localrun.engine.sequence import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class CancelCommand:
+    """End this request."""
+
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopCommand:
+    """Leave the loop."""
+
+
+class Worker:
+    """Owns engine and context; `run` is the thread's body."""
+
+    def __init__(self, engine: Engine, context: Context, send: Callable[[Event], None]) -> None:
+        self._engine = engine
+        self._context = context
+        self._send = send
+        self._commands: queue.SimpleQueue[Sequence | CancelCommand | StopCommand] = (
+            queue.SimpleQueue()
+        )
+        self._open: set[int] = set()
+        self._cancelled: set[int] = set()
+
+    def submit(self, seq: Sequence) -> None:
+        """Queue a sequence; safe from any thread."""
+        self._open.add(seq.request_id)
+        self._commands.put(seq)
+
+    def cancel(self, request_id: int) -> None:
+        """Queue the end of a request; breaks the running step off when it serves nobody else."""
+        self._cancelled.add(request_id)
+        self._commands.put(CancelCommand(request_id))
+        if self._open <= self._cancelled:
+            self._context.abort()
+
+    def stop(self) -> None:
+        """Let `run` return after the current step."""
+        self._commands.put(StopCommand())
+        self._context.abort()
+
+    def run(self) -> None:
+        """Serve until `stop`; a broken context ends every open request and the loop."""
+        try:
+            while self._take_commands():
+                self._report(self._engine.step())
+        except BackendError as error:
+            for request_id in sorted(self._open):
+                self._send(Failed(request_id=request_id, code=error.code, message=error.message))
+            raise
+
+    def _take_commands(self) -> bool:
+        """Obey all commands that wait, or wait for one when there is nothing to do; False ends."""
+        while True:
+            try:
+                command = self._commands.get(block=not self._engine.has_work)
+            except queue.Empty:
+                return True
+            if isinstance(command, StopCommand):
+                return False
+            if isinstance(command, CancelCommand):
+                self._context.clear_abort()
+                output = self._engine.cancel(command.request_id)
+                self._report([output] if output else [])
+            else:
+                self._engine.submit(command)
+
+    def _report(self, outputs: list[Output]) -> None:
+        deltas = tuple((output.seq.request_id, output.text) for output in outputs if output.text)
+        if deltas:
+            self._send(Step(deltas=deltas))
+        now = time.monotonic()
+        for output in outputs:
+            if output.finish is not None:
+                self._open.discard(output.seq.request_id)
+                self._cancelled.discard(output.seq.request_id)
+                self._send(_finished(output.seq, now))
+
+
+def _finished(seq: Sequence, now: float) -> Finished:
+    if seq.finish is None:
+        raise ValueError(f"request {seq.request_id} is not finished")
+    admitted = seq.admitted_at or now
+    first = seq.first_token_at or now
+    return Finished(
+        request_id=seq.request_id,
+        reason=seq.finish,
+        prompt_tokens=seq.num_prompt,
+        generated_tokens=seq.num_generated,
+        queue_s=admitted - seq.submitted_at,
+        prompt_s=first - admitted,
+        generation_s=now - first,
+    )

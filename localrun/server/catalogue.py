@@ -1,0 +1,18 @@
+"""Which models the server offers: a seam between routes and services."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from localrun.services.models import StoredModel
+
+
+class Catalogue(Protocol):
+    """Both functions block; ``localrun.services.models`` is one."""
+
+    def list_models(self) -> list[StoredModel]:
+        """Return all models, by name."""
+
+    def find_model(self, name: str) -> StoredModel:
+        """Return the model of a name, or raise ModelNotFoundError."""

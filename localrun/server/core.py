@@ -1,0 +1,202 @@
+"""The one request that all APIs translate to, and its answer as a stream of events.
+
+The bridge between the blocking pool and asyncio is `Completions.stream`: events
+come from a runner's thread and cross by one ``call_soon_threadsafe``. When the
+consumer goes away, the request is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from localrun import errors
+from localrun.chat.profile import Profile, profile_of
+from localrun.chat.stream_parser import Part, StreamParser
+from localrun.runner.messages import (
+    Event,
+    Failed,
+    Finished,
+    FinishReason,
+    Generate,
+    JsonObject,
+    SamplingParams,
+    Started,
+    Step,
+)
+from localrun.supervisor.pool import RunnerModel
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from localrun.services.models import StoredModel
+    from localrun.supervisor.pool import RunnerPool, Ticket
+
+T = TypeVar("T")
+
+POOL_KEEP_ALIVE = -1.0  # a request that names no keep-alive has the server's
+WAITING_THREADS = 256  # requests that wait for loads; each holds a thread meanwhile
+PLAIN = Profile()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionRequest:
+    """What any client can ask for."""
+
+    model: str
+    messages: tuple[JsonObject, ...] | None = None
+    prompt: str | None = None  # used as it is, when there are no messages
+    tools: tuple[JsonObject, ...] = ()
+    template_options: JsonObject = field(default_factory=dict)
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    num_predict: int | None = None
+    num_ctx: int | None = None
+    stop: tuple[str, ...] = ()
+    json_mode: bool = False
+    keep_alive_s: float | None = POOL_KEEP_ALIVE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """The end of an answer, with what it took."""
+
+    reason: FinishReason
+    prompt_tokens: int
+    generated_tokens: int
+    load_s: float
+    prompt_s: float
+    generation_s: float
+    total_s: float
+
+
+class Completions:
+    """Answers requests by the runners of a pool."""
+
+    def __init__(self, pool: RunnerPool, find_model: Callable[[str], StoredModel]) -> None:
+        self._pool = pool
+        self._find_model = find_model
+        self._threads = ThreadPoolExecutor(WAITING_THREADS, thread_name_prefix="waiting")
+
+    async def stream(self, request: CompletionRequest) -> AsyncGenerator[Part | Done, None]:
+        """Yield the parts of the answer as they come, then one `Done`.
+
+        Raises:
+            LocalrunError: no such model, it does not load, or the runner fails.
+        """
+        begun = time.monotonic()
+        loop = asyncio.get_running_loop()
+        events: asyncio.Queue[Event] = asyncio.Queue()
+
+        def sink(event: Event) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(events.put_nowait, event)
+
+        submission = loop.run_in_executor(self._threads, self._submit, request, sink)
+        try:
+            ticket, profile = await asyncio.shield(submission)
+        except asyncio.CancelledError:  # the client left while the model loaded
+            submission.add_done_callback(_cancel_late)
+            raise
+        try:
+            async for event in _parts(events, profile):
+                yield event if not isinstance(event, Finished) else _done(event, ticket, begun)
+        finally:
+            ticket.cancel()
+
+    async def load(self, name: str, *, num_ctx: int | None, keep_alive_s: float | None) -> float:
+        """Load a model without generating; return the seconds that took."""
+        model = await self.in_thread(self._find_model, name)
+        load = functools.partial(self._pool.load, num_ctx=num_ctx, keep_alive_s=keep_alive_s)
+        return await self.in_thread(load, _runner_model(model))
+
+    async def unload(self, name: str) -> bool:
+        """Unload a model; tell whether it was loaded."""
+        model = await self.in_thread(self._find_model, name)
+        return await self.in_thread(self._pool.unload, model.name)
+
+    async def in_thread(self, function: Callable[..., T], *arguments: object) -> T:
+        """Call what blocks without blocking the event loop."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, functools.partial(function, *arguments))
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _submit(
+        self, request: CompletionRequest, sink: Callable[[Event], None]
+    ) -> tuple[Ticket, Profile]:
+        model = self._find_model(request.model)
+        generate = Generate(
+            request_id=0,  # the pool numbers requests
+            messages=request.messages,
+            prompt=request.prompt,
+            tools=request.tools,
+            template_options=request.template_options,
+            sampling=request.sampling,
+            num_predict=request.num_predict,
+            stop=request.stop,
+            json_mode=request.json_mode,
+        )
+        ticket = self._pool.submit(
+            _runner_model(model),
+            generate,
+            sink,
+            num_ctx=request.num_ctx,
+            keep_alive_s=request.keep_alive_s,
+        )
+        return ticket, PLAIN if request.messages is None else profile_of(model.chat_template)
+
+
+async def _parts(
+    events: asyncio.Queue[Event], profile: Profile
+) -> AsyncGenerator[Part | Finished, None]:
+    """Take the runner's events apart until the terminal one."""
+    parser = StreamParser(profile)
+    while True:
+        event = await events.get()
+        if isinstance(event, Started):
+            parser = StreamParser(profile, event.prompt_tail)
+        elif isinstance(event, Step):
+            for part in parser.push("".join(text for _, text in event.deltas)):
+                yield part
+        elif isinstance(event, Failed):
+            raise _error_of(event)
+        elif isinstance(event, Finished):
+            for part in parser.finish():
+                yield part
+            yield event
+            return
+
+
+def _cancel_late(submission: asyncio.Future[tuple[Ticket, Profile]]) -> None:
+    if not submission.cancelled() and submission.exception() is None:
+        submission.result()[0].cancel()
+
+
+def _done(finished: Finished, ticket: Ticket, begun: float) -> Done:
+    return Done(
+        reason=finished.reason,
+        prompt_tokens=finished.prompt_tokens,
+        generated_tokens=finished.generated_tokens,
+        load_s=ticket.load_s,
+        prompt_s=finished.prompt_s,
+        generation_s=finished.generation_s,
+        total_s=time.monotonic() - begun,
+    )
+
+
+def _error_of(failed: Failed) -> errors.LocalrunError:
+    """Return the error class that a runner's code names."""
+    kinds = {kind.code: kind for kind in errors.all_errors()}
+    return kinds.get(failed.code, errors.BackendError)(failed.message, hint=failed.hint)
+
+
+def _runner_model(model: StoredModel) -> RunnerModel:
+    return RunnerModel(
+        name=model.name, path=model.path, digest=model.digest, size_bytes=model.size_bytes
+    )

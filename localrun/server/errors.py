@@ -1,0 +1,68 @@
+"""Errors in the shape of the API that was called."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from localrun.errors import LocalrunError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Request
+
+_log = logging.getLogger(__name__)
+
+OPENAI_PREFIX = "/v1/"
+INTERNAL_ERROR = 500
+# a status of OpenAI's has a type of its own
+OPENAI_TYPES = {400: "invalid_request_error", 404: "not_found_error", 503: "overloaded_error"}
+
+
+def error_body(path: str, error: LocalrunError) -> dict[str, Any]:
+    """Return the JSON body of an error for the API that ``path`` belongs to."""
+    if path.startswith(OPENAI_PREFIX):
+        hint = f" ({error.hint})" if error.hint else ""
+        return {
+            "error": {
+                "message": error.message + hint,
+                "type": OPENAI_TYPES.get(error.http_status, "server_error"),
+                "param": getattr(error, "param", None),
+                "code": error.code,
+            }
+        }
+    body = {"error": error.message, "code": error.code}
+    return body | {"hint": error.hint} if error.hint else body
+
+
+def install_handlers(app: FastAPI) -> None:
+    """Let every exception leave the server as an error that its client understands."""
+    app.add_exception_handler(LocalrunError, _on_localrun_error)
+    app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(Exception, _on_bug)
+
+
+async def _on_localrun_error(request: Request, error: Exception) -> JSONResponse:
+    known = error if isinstance(error, LocalrunError) else LocalrunError(str(error))
+    headers = {"Retry-After": "5"} if known.http_status == 503 else None  # noqa: PLR2004 - HTTP
+    return JSONResponse(error_body(request.url.path, known), known.http_status, headers)
+
+
+async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
+    """What the router refuses: an unknown path or a wrong method."""
+    status = error.status_code if isinstance(error, HTTPException) else INTERNAL_ERROR
+    told = LocalrunError(f"{request.method} {request.url.path}: {getattr(error, 'detail', error)}")
+    body = error_body(request.url.path, told)
+    if isinstance(body["error"], dict):
+        body["error"] |= {"type": OPENAI_TYPES.get(status, "invalid_request_error"), "code": None}
+    else:
+        body["code"] = "not_found"
+    return JSONResponse(body, status, getattr(error, "headers", None))
+
+
+async def _on_bug(request: Request, error: Exception) -> JSONResponse:
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    told = LocalrunError("localrun has a bug: see its log for the details")
+    return JSONResponse(error_body(request.url.path, told), INTERNAL_ERROR)

@@ -1,0 +1,113 @@
+"""Read the fields of an untrusted JSON object: typed, bounded, named in every error.
+
+A field that is absent or null has no value. Fields that nobody asks for pass:
+real clients send many that no document lists.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from localrun.errors import UsageError
+
+JsonObject = dict[str, Any]
+
+
+class Fields:
+    """One object of a request; ``path`` is where it stands in the body."""
+
+    def __init__(self, body: JsonObject, path: str = "") -> None:
+        self._body = body
+        self._path = path
+
+    def raw(self, name: str) -> Any:  # noqa: ANN401 - any JSON value
+        """Return the value as it came, None where there is none."""
+        return self._body.get(name)
+
+    def text(self, name: str) -> str | None:
+        """Return a text."""
+        value = self._body.get(name)
+        if value is not None and not isinstance(value, str):
+            raise self.wrong(name, "must be a string")
+        return value
+
+    def boolean(self, name: str) -> bool | None:
+        """Return a truth value."""
+        value = self._body.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise self.wrong(name, "must be true or false")
+        return value
+
+    def number(self, name: str, low: float = -math.inf, high: float = math.inf) -> float | None:
+        """Return a number between ``low`` and ``high``."""
+        value = self._body.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise self.wrong(name, "must be a number")
+        if not low <= value <= high:
+            raise self.wrong(name, f"must be between {low:g} and {high:g}, not {value}")
+        return float(value)
+
+    def integer(self, name: str, low: int = -(2**63), high: int = 2**63) -> int | None:
+        """Return a whole number between ``low`` and ``high``; 3.0 is one."""
+        value = self.number(name, low, high)
+        if value is None:
+            return None
+        if value != int(value):
+            raise self.wrong(name, "must be a whole number")
+        return int(self._body[name])
+
+    def strings(self, name: str) -> tuple[str, ...]:
+        """Return a list of texts; a single text is a list of one."""
+        value = self._body.get(name)
+        if value is None:
+            return ()
+        items = [value] if isinstance(value, str) else value
+        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+            raise self.wrong(name, "must be a string or a list of strings")
+        return tuple(items)
+
+    def objects(self, name: str) -> list[JsonObject]:
+        """Return a list of objects."""
+        value = self._body.get(name)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise self.wrong(name, "must be a list of objects")
+        return value
+
+    def inner(self, name: str) -> Fields:
+        """Return the fields of an object inside; one that is absent has none."""
+        value = self._body.get(name)
+        if value is not None and not isinstance(value, dict):
+            raise self.wrong(name, "must be an object")
+        return Fields(value or {}, f"{self._path}{name}.")
+
+    def required_text(self, name: str) -> str:
+        """Return a text that must be there."""
+        value = self.text(name)
+        if not value:
+            raise self.wrong(name, "is required")
+        return value
+
+    def wrong(self, name: str, what: str) -> UsageError:
+        """Return the error that names a field."""
+        return UsageError(f"{self._path}{name} {what}", param=self._path + name)
+
+
+def parse_object(body: bytes) -> Fields:
+    """Read a body as one JSON object, whatever its content type says.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"the body is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise UsageError("the body must be a JSON object")
+    return Fields(value)

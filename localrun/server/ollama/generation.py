@@ -1,0 +1,193 @@
+"""``/api/chat`` and ``/api/generate``: Ollama's shapes on the one core request.
+
+Both share their fields and their end; they differ in where the text stands.
+Durations are whole nanoseconds, as in Ollama. A request without messages or
+prompt loads the model, with ``keep_alive`` 0 it unloads it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Literal
+
+from localrun.chat.stream_parser import Text, Thought, ToolCall
+from localrun.errors import LocalrunError
+from localrun.runner.messages import SamplingParams
+from localrun.server.conversation import conversation
+from localrun.server.core import CompletionRequest, Done
+from localrun.server.errors import error_body
+from localrun.server.options import keep_alive, sampling
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from localrun.chat.stream_parser import Part
+    from localrun.server.core import Completions
+    from localrun.server.fields import Fields, JsonObject
+
+Kind = Literal["chat", "generate"]
+NANOSECONDS = 1e9
+REFUSED = ("suffix", "images", "context", "template")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A parsed request of either kind."""
+
+    kind: Kind
+    request: CompletionRequest
+    stream: bool
+    is_empty: bool  # only load or unload
+
+
+def parse_call(fields: Fields, kind: Kind) -> Call:
+    """Read the body.
+
+    Raises:
+        UsageError: a field is wrong or cannot be honoured; the error names it.
+    """
+    for name in REFUSED:
+        if fields.raw(name):
+            raise fields.wrong(name, "is not supported by this model")
+    options = fields.inner("options")
+    messages = fields.objects("messages") if kind == "chat" else _generate_messages(fields)
+    is_raw = kind == "generate" and bool(fields.boolean("raw"))
+    prompt = fields.text("prompt") or ""
+    limit = options.integer("num_predict")
+    request = CompletionRequest(
+        model=_model_name(fields),
+        messages=None if is_raw else conversation(messages),
+        prompt=prompt if is_raw else None,
+        tools=tuple(fields.objects("tools")),
+        template_options=_template_options(fields),
+        sampling=sampling(options, SamplingParams()),
+        num_predict=limit if limit is not None and limit > 0 else None,
+        num_ctx=options.integer("num_ctx", 0) or None,
+        stop=options.strings("stop"),
+        json_mode=_json_mode(fields),
+        keep_alive_s=keep_alive(fields),
+    )
+    return Call(
+        kind=kind,
+        request=request,
+        stream=fields.boolean("stream") is not False,
+        is_empty=not (messages if kind == "chat" else prompt),
+    )
+
+
+async def load_or_unload(call: Call, completions: Completions) -> JsonObject:
+    """Obey a request that has nothing to answer."""
+    if call.request.keep_alive_s == 0:
+        await completions.unload(call.request.model)
+        return _frame(call, "", done_reason="unload")
+    load_s = await completions.load(
+        call.request.model, num_ctx=call.request.num_ctx, keep_alive_s=call.request.keep_alive_s
+    )
+    return _frame(call, "", done_reason="load") | {"load_duration": int(load_s * NANOSECONDS)}
+
+
+async def complete(call: Call, completions: Completions) -> JsonObject:
+    """Return the whole answer as one object."""
+    text, thought, calls = "", "", []
+    end: JsonObject = {}
+    async for part in completions.stream(call.request):
+        if isinstance(part, Text):
+            text += part.text
+        elif isinstance(part, Thought):
+            thought += part.text
+        elif isinstance(part, ToolCall):
+            calls.append(_tool_call(part))
+        else:
+            end = _end(part)
+    return _frame(call, text, thought=thought, calls=calls) | end
+
+
+async def stream(call: Call, completions: Completions) -> AsyncGenerator[bytes, None]:
+    """Yield one JSON object a line; an error in the middle is the last line."""
+    try:
+        async for part in completions.stream(call.request):
+            yield _line(_part_frame(call, part))
+    except LocalrunError as error:
+        yield _line(error_body(f"/api/{call.kind}", error))
+
+
+def _part_frame(call: Call, part: Part | Done) -> JsonObject:
+    if isinstance(part, Text):
+        return _frame(call, part.text)
+    if isinstance(part, Thought):
+        return _frame(call, "", thought=part.text)
+    if isinstance(part, ToolCall):
+        return _frame(call, "", calls=[_tool_call(part)])
+    return _frame(call, "") | _end(part)
+
+
+def _frame(
+    call: Call,
+    text: str,
+    *,
+    thought: str = "",
+    calls: list[JsonObject] | None = None,
+    done_reason: str | None = None,
+) -> JsonObject:
+    """Return one object of an answer of the call's kind."""
+    created = datetime.now(tz=timezone.utc).isoformat().replace("+00:00", "Z")
+    frame: JsonObject = {"model": call.request.model, "created_at": created}
+    extra: JsonObject = {"thinking": thought} if thought else {}
+    if calls:
+        extra["tool_calls"] = calls
+    if call.kind == "chat":
+        frame["message"] = {"role": "assistant", "content": text, **extra}
+    else:
+        frame |= {"response": text, **extra}
+    frame["done"] = done_reason is not None
+    return frame | ({"done_reason": done_reason} if done_reason else {})
+
+
+def _end(done: Done) -> JsonObject:
+    return {
+        "done": True,
+        "done_reason": done.reason.value,
+        "total_duration": int(done.total_s * NANOSECONDS),
+        "load_duration": int(done.load_s * NANOSECONDS),
+        "prompt_eval_count": done.prompt_tokens,
+        "prompt_eval_duration": int(done.prompt_s * NANOSECONDS),
+        "eval_count": done.generated_tokens,
+        "eval_duration": int(done.generation_s * NANOSECONDS),
+    }
+
+
+def _generate_messages(fields: Fields) -> list[JsonObject]:
+    """Return the system and the prompt of ``/api/generate`` as a conversation."""
+    system = fields.text("system")
+    head: list[JsonObject] = [{"role": "system", "content": system}] if system else []
+    return [*head, {"role": "user", "content": fields.text("prompt") or ""}]
+
+
+def _template_options(fields: Fields) -> JsonObject:
+    think = fields.raw("think")
+    if think is None:
+        return {}
+    if not isinstance(think, bool | str):
+        raise fields.wrong("think", "must be true, false or a level")
+    return {"enable_thinking": bool(think)}
+
+
+def _json_mode(fields: Fields) -> bool:
+    form = fields.raw("format")
+    if form not in {None, "", "json"} if not isinstance(form, dict | list) else True:
+        raise fields.wrong("format", 'must be "json"')
+    return form == "json"
+
+
+def _model_name(fields: Fields) -> str:
+    return fields.text("model") or fields.text("name") or fields.required_text("model")
+
+
+def _tool_call(call: ToolCall) -> JsonObject:
+    return {"function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _line(body: JsonObject) -> bytes:
+    return json.dumps(body, ensure_ascii=False).encode() + b"\n"

@@ -1,0 +1,109 @@
+"""The routes under ``/api``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from localrun import __version__
+from localrun.server.fields import parse_object
+from localrun.server.ollama.generation import (
+    complete,
+    load_or_unload,
+    parse_call,
+    stream,
+)
+from localrun.server.streaming import ChunkResponse, unless_disconnected
+
+if TYPE_CHECKING:
+    from localrun.server.catalogue import Catalogue
+    from localrun.server.core import Completions
+    from localrun.server.fields import JsonObject
+    from localrun.server.ollama.generation import Kind
+    from localrun.services.models import StoredModel
+    from localrun.supervisor.pool import RunningModel, RunnerPool
+
+# clients refuse servers that say they are an Ollama older than 0.13.4
+OLLAMA_VERSION = "0.13.5"
+FOR_EVER = "2318-01-01T00:00:00Z"  # what Ollama says, about
+
+
+def ollama_routes(completions: Completions, catalogue: Catalogue, pool: RunnerPool) -> APIRouter:
+    """Return the router of Ollama's API."""
+    router = APIRouter(prefix="/api")
+
+    @router.get("/version")
+    async def version() -> JSONResponse:
+        return JSONResponse({"version": OLLAMA_VERSION, "localrun": __version__})
+
+    @router.api_route("/tags", methods=["GET", "HEAD"])
+    async def tags() -> JSONResponse:
+        found = await completions.in_thread(catalogue.list_models)
+        return JSONResponse({"models": [_stored(model) for model in found]})
+
+    @router.get("/ps")
+    async def running() -> JSONResponse:
+        stored = {m.name: m for m in await completions.in_thread(catalogue.list_models)}
+        rows = [_running(model, stored.get(model.name)) for model in pool.running()]
+        return JSONResponse({"models": rows})
+
+    @router.post("/chat")
+    async def chat(request: Request) -> Response:
+        return await _answer(request, "chat", completions, catalogue)
+
+    @router.post("/generate")
+    async def generate(request: Request) -> Response:
+        return await _answer(request, "generate", completions, catalogue)
+
+    return router
+
+
+async def _answer(
+    request: Request, kind: Kind, completions: Completions, catalogue: Catalogue
+) -> Response:
+    call = parse_call(parse_object(await request.body()), kind)
+    if call.is_empty:
+        return JSONResponse(await load_or_unload(call, completions))
+    if call.stream:
+        await completions.in_thread(catalogue.find_model, call.request.model)  # 404 before the 200
+        return ChunkResponse(stream(call, completions), "application/x-ndjson")
+    return JSONResponse(await unless_disconnected(request, complete(call, completions)))
+
+
+def _stored(model: StoredModel) -> JsonObject:
+    return {
+        "name": model.name,
+        "model": model.name,
+        "modified_at": model.modified.isoformat(),
+        "size": model.size_bytes,
+        "digest": model.digest.removeprefix("sha256:"),
+        "details": _details(model),
+    }
+
+
+def _running(model: RunningModel, stored: StoredModel | None) -> JsonObject:
+    return {
+        "name": model.name,
+        "model": model.name,
+        "size": model.size_bytes,
+        "size_vram": model.size_gpu_bytes,
+        "digest": model.digest.removeprefix("sha256:"),
+        "details": _details(stored) if stored else {},
+        "expires_at": model.until.isoformat() if model.until else FOR_EVER,
+        "context_length": model.num_ctx,
+        "num_open": model.num_open,
+        "stays_for_ever": model.until is None and not model.num_open,
+    }
+
+
+def _details(model: StoredModel) -> JsonObject:
+    return {
+        "parent_model": "",
+        "format": model.details.format,
+        "family": model.details.family,
+        "families": [model.details.family],
+        "parameter_size": model.details.parameter_size,
+        "quantization_level": model.details.quantization_level,
+    }

@@ -1,24 +1,18 @@
-"""Start a child of our own program."""
+"""Start a runner: a child process of our own program."""
 
 from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from typing import TYPE_CHECKING
+
+from localrun.program import program_command
 
 if TYPE_CHECKING:
     import socket
 
 # without these, llama.cpp's abort() spends seconds in a debugger, and idle threads spin
 RUNNER_ENVIRONMENT = {"GGML_NO_BACKTRACE": "1", "OMP_WAIT_POLICY": "passive"}
-
-
-def program_command() -> list[str]:
-    """Return the command that runs this program again, also from a one-file build."""
-    if getattr(sys, "frozen", False):
-        return [sys.executable]
-    return [sys.executable, "-m", "localrun"]
 
 
 def start_runner(child_end: socket.socket) -> subprocess.Popen[bytes]:

@@ -1,0 +1,49 @@
+"""The commands, put together."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Exit, Option, Typer
+
+from localrun import __version__
+from localrun.cli.list import list_command
+from localrun.cli.output import Output
+from localrun.cli.ps import ps
+from localrun.cli.run import run
+from localrun.cli.runner import runner
+from localrun.cli.serve import serve
+from localrun.cli.stop import stop
+from localrun.cli.version import version
+
+app = Typer(
+    name="localrun",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(run)
+app.command()(serve)
+app.command("list")(list_command)
+app.command("ls", hidden=True)(list_command)
+app.command()(ps)
+app.command()(stop)
+app.command()(version)
+app.command(hidden=True)(runner)
+
+
+@app.callback()
+def root(
+    *,
+    show_version: Annotated[
+        bool, Option("--version", help="Print the version and leave.", is_eager=True)
+    ] = False,
+) -> None:
+    """Run language models on your own machine.
+
+    Begin with: localrun run guide "How do I download a model?"
+    """
+    if show_version:
+        Output().line(f"localrun {__version__}")
+        raise Exit

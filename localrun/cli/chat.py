@@ -1,0 +1,89 @@
+"""The plain chat: line by line, nothing but a prompt.
+
+    /bye  or Ctrl-D   leave            /clear   forget the conversation
+    /help             these words      three double quotes begin and end a text of several lines
+    Ctrl-C            stop the answer; a second one, or one at the prompt, leaves
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from localrun.cli.answer import Answer, interruptible, print_figures, receive
+from localrun.cli.output import Output
+from localrun.errors import LocalrunError
+
+if TYPE_CHECKING:
+    from localrun.cli.answer import Asking
+    from localrun.client.api import LocalrunClient
+
+PROMPT, CONTINUED = ">>> ", "... "
+QUOTES = '"""'
+HELP = """\
+/bye     leave (also Ctrl-D)
+/clear   forget the conversation
+/help    these words
+Three double quotes begin and end a text of several lines. Ctrl-C stops an answer."""
+
+
+def chat(client: LocalrunClient, asking: Asking) -> None:
+    """Chat until the user leaves."""
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401 - gives input() its line editing
+    output = Output()
+    output.note(f"{asking.model}: type a message, /help for help, /bye to leave")
+    messages: list[dict[str, str]] = []
+    with interruptible():
+        while (text := _read()) is not None:
+            if text == "/clear":
+                messages.clear()
+            elif text in {"/help", "/?"}:
+                output.note(HELP)
+            elif text.startswith("/") and " " not in text:
+                output.note(f"{text} is not known; /help lists what is")
+            elif text:
+                _turn(client, asking, messages, text, output)
+
+
+def _turn(
+    client: LocalrunClient,
+    asking: Asking,
+    messages: list[dict[str, str]],
+    text: str,
+    output: Output,
+) -> None:
+    """Ask and print; what was said stays in the conversation, also when it was stopped."""
+    messages.append({"role": "user", "content": text})
+    answer = Answer()
+    try:
+        receive(client, asking.body(list(messages)), answer, output if asking.stream else None)
+    except KeyboardInterrupt:
+        output.note(" (stopped)")
+    except LocalrunError as error:
+        output.error(error)
+        messages.pop()
+        return
+    output.line("" if asking.stream else answer.text)
+    messages.append({"role": "assistant", "content": answer.text})
+    if asking.verbose:
+        print_figures(answer.figures, output)
+
+
+def _read() -> str | None:
+    """Return the next message; None when the user leaves."""
+    try:
+        text = input(PROMPT).strip()
+        if text.startswith(QUOTES):
+            text = _read_quoted(text.removeprefix(QUOTES))
+    except (EOFError, KeyboardInterrupt):
+        Output().note("")
+        return None
+    return None if text in {"/bye", "/exit", "/quit"} else text
+
+
+def _read_quoted(first: str) -> str:
+    lines = [first]
+    while not lines[-1].rstrip().endswith(QUOTES):
+        lines.append(input(CONTINUED))
+    return "\n".join(lines).rstrip().removesuffix(QUOTES).strip()

@@ -1,0 +1,106 @@
+"""``localrun run``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument, Option
+
+from localrun.cli.options import AsJson
+
+LARGEST_SEED = 2**63 - 1
+
+
+def run(
+    model: Annotated[str, Argument(help="The model, such as guide.")],
+    prompt: Annotated[
+        list[str] | None, Argument(help="What to ask; without it a chat opens.")
+    ] = None,
+    *,
+    system: Annotated[str | None, Option(help="Who the model is to be.")] = None,
+    temperature: Annotated[
+        float | None, Option(min=0, max=100, help="0 is exact, 0.8 usual, more is livelier.")
+    ] = None,
+    top_p: Annotated[
+        float | None, Option(min=0, max=1, help="Draw from the likeliest tokens of this share.")
+    ] = None,
+    top_k: Annotated[int | None, Option(min=0, help="Draw from this many tokens; 0 is all.")] = None,
+    min_p: Annotated[
+        float | None, Option(min=0, max=1, help="Leave out tokens less likely than this share of the best.")
+    ] = None,
+    seed: Annotated[
+        int | None, Option(min=0, max=LARGEST_SEED, help="The same seed gives the same answer.")
+    ] = None,
+    num_predict: Annotated[int | None, Option(min=1, help="At most this many tokens.")] = None,
+    ctx: Annotated[int | None, Option(min=1, help="Size of the context in tokens.")] = None,
+    stop: Annotated[
+        list[str] | None, Option(help="End the answer before this text; may be repeated.")
+    ] = None,
+    output_format: Annotated[
+        str | None, Option("--format", help='"json" makes the answer valid JSON.')
+    ] = None,
+    think: Annotated[
+        bool | None, Option("--think/--no-think", help="Let the model think first, if it can.")
+    ] = None,
+    keep_alive: Annotated[
+        str | None, Option(help="How long the model stays loaded: 10m, 1h, 0, -1 (for ever).")
+    ] = None,
+    verbose: Annotated[
+        bool, Option("--verbose", help="Print durations, counts and rates on stderr.")
+    ] = False,
+    no_stream: Annotated[
+        bool, Option("--no-stream", help="Print the answer when it is complete.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a model, or chat with it.
+
+    With a prompt, or text from a pipe, the answer is printed; without, a chat opens in the terminal. The
+    model is served by a background server, which is started if there is none and leaves when it is idle.
+
+    Examples: localrun run guide, localrun run guide "What can you do?", cat notes.txt | localrun run guide "Sum this up:"
+    """
+    import os
+    import sys
+
+    from localrun.cli.answer import Asking, answer_once
+    from localrun.cli.chat import chat
+    from localrun.cli.prompt import read_prompt
+    from localrun.client.launch import ensure_server
+    from localrun.errors import UsageError
+    from localrun.services.models import find_model
+    from localrun.settings import load_settings, parse_duration
+
+    if output_format not in {None, "", "json"}:
+        raise UsageError(f"--format {output_format} is not known", hint="--format json")
+    if keep_alive is not None:
+        parse_duration(keep_alive)
+    settings = load_settings(os.environ)
+    stored = find_model(model)
+    question = read_prompt(prompt or [], sys.stdin)
+    options = {
+        "temperature": temperature,
+        "top_p": top_p,
+        "top_k": top_k,
+        "min_p": min_p,
+        "seed": seed,
+        "num_predict": num_predict,
+        "num_ctx": ctx,
+        "stop": stop or None,
+    }
+    asking = Asking(
+        model=stored.name,
+        options={name: value for name, value in options.items() if value is not None},
+        system=system,
+        json_mode=output_format == "json",
+        think=think,
+        keep_alive=keep_alive,
+        verbose=verbose,
+        stream=not no_stream,
+        as_json=as_json,
+    )
+    client = ensure_server(settings)
+    if question is None:
+        chat(client, asking)
+    else:
+        answer_once(client, asking, question)

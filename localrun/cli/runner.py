@@ -1,0 +1,17 @@
+"""The hidden command by which the server starts a runner."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Exit, Option
+
+
+def runner(fd: Annotated[int, Option(help="The inherited socket.")]) -> None:
+    """Hold one model for the server; not for people."""
+    import logging
+
+    from localrun.runner.main import run_runner
+
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    raise Exit(run_runner(fd))

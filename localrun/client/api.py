@@ -1,0 +1,141 @@
+"""Talk to a localrun server over HTTP; blocking, by the standard library alone.
+
+Errors that the server names come back as the same class of error here.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+from typing import TYPE_CHECKING, Any
+
+from localrun import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localrun.settings import Settings
+
+JsonObject = dict[str, Any]
+
+ERROR_STATUS = 400
+CONNECT_TIMEOUT_S = 5.0
+
+
+class LocalrunClient:
+    """One server; each call opens a connection of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def version(self) -> JsonObject | None:
+        """Return what the server says of itself, None when none answers."""
+        try:
+            return self._call("GET", "/api/version")
+        except errors.LocalrunError:
+            return None
+
+    def running(self) -> list[JsonObject]:
+        """Return the loaded models as ``/api/ps`` gives them."""
+        found: list[JsonObject] = self._call("GET", "/api/ps")["models"]
+        return found
+
+    def unload(self, model: str) -> None:
+        """Unload a model."""
+        self._call("POST", "/api/generate", {"model": model, "keep_alive": 0})
+
+    def shut_down(self) -> None:
+        """Ask the server to leave."""
+        self._call("POST", "/api/localrun/shutdown", headers={"X-Localrun": "1"})
+
+    def chat(self, body: JsonObject) -> Iterator[JsonObject]:
+        """Yield the objects of a ``/api/chat`` answer; closing the iterator cancels it.
+
+        Raises:
+            ServerUnreachableError: no server, or it went away in the middle.
+            LocalrunError: what the server says, also in the middle of a stream.
+        """
+        connection, response = self._open("POST", "/api/chat", body, timeout_s=None)
+        try:
+            is_done = False
+            for line in self._lines(response):
+                frame = json.loads(line)
+                if "error" in frame:
+                    raise _error_of(frame)
+                yield frame
+                is_done = frame.get("done", False)
+            if not is_done:
+                raise self._gone("the server went away in the middle of the answer")
+        finally:
+            connection.close()
+
+    def _call(
+        self, method: str, path: str, body: JsonObject | None = None, headers: dict[str, str] | None = None
+    ) -> JsonObject:
+        connection, response = self._open(
+            method, path, body, timeout_s=CONNECT_TIMEOUT_S, headers=headers
+        )
+        try:
+            answer = json.loads(response.read())
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise self._gone("the server's answer cannot be read") from error
+        finally:
+            connection.close()
+        if not isinstance(answer, dict):
+            raise self._gone("another program than localrun answers")
+        return answer
+
+    def _open(
+        self,
+        method: str,
+        path: str,
+        body: JsonObject | None,
+        *,
+        timeout_s: float | None,
+        headers: dict[str, str] | None = None,
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+        connection = http.client.HTTPConnection(
+            self._settings.host, self._settings.port, timeout=CONNECT_TIMEOUT_S
+        )
+        data = None if body is None else json.dumps(body).encode()
+        try:
+            connection.connect()
+            connection.sock.settimeout(timeout_s)
+            connection.request(method, path, data, headers or {})
+            response = connection.getresponse()
+            if response.status >= ERROR_STATUS:
+                raise _error_of(_parsed(response.read()))
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise self._gone("no localrun server answers") from error
+        except BaseException:
+            connection.close()
+            raise
+        return connection, response
+
+    def _lines(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
+        try:
+            yield from response
+        except (OSError, http.client.HTTPException) as error:
+            raise self._gone("the server went away in the middle of the answer") from error
+
+    def _gone(self, what: str) -> errors.ServerUnreachableError:
+        return errors.ServerUnreachableError(
+            f"{what} at {self._settings.address}", hint="localrun serve   shows what is wrong"
+        )
+
+
+def _parsed(data: bytes) -> JsonObject:
+    try:
+        value = json.loads(data)
+    except ValueError:
+        value = None
+    return value if isinstance(value, dict) else {"error": data.decode(errors="replace")[:200]}
+
+
+def _error_of(body: JsonObject) -> errors.LocalrunError:
+    """Return the error that a body of the native API names."""
+    kinds = {kind.code: kind for kind in errors.all_errors()}
+    kind = kinds.get(str(body.get("code")), errors.BackendError)
+    hint = body.get("hint")
+    return kind(str(body.get("error")), hint=hint if isinstance(hint, str) else None)

@@ -3,7 +3,8 @@
     LocalrunError                     1   a bug of ours, or unknown
     |- UsageError                     2   the command or the request is wrong
     |  |- ModelNameError              2   not a model name
-    |  `- ContextExceededError        2   the prompt does not fit the context
+    |  |- ContextExceededError        2   the prompt does not fit the context
+    |  `- BodyTooLargeError           2   a request has more bytes than the server takes
     |- NotFoundError                  3
     |  `- ModelNotFoundError          3   no such model here
     |- IntegrityError                 4   a file is damaged or not what it says
@@ -62,6 +63,13 @@ class ContextExceededError(UsageError):
     """The prompt is longer than the model's context."""
 
     code = "context_length_exceeded"
+
+
+class BodyTooLargeError(UsageError):
+    """The request has more bytes than the server takes."""
+
+    http_status = 413
+    code = "body_too_large"
 
 
 class NotFoundError(LocalrunError):

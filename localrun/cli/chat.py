@@ -1,8 +1,8 @@
 """The plain chat: line by line, nothing but a prompt.
 
-    /bye  or Ctrl-D   leave            /clear   forget the conversation
-    /help             these words      three double quotes begin and end a text of several lines
-    Ctrl-C            stop the answer; a second one, or one at the prompt, leaves
+/bye  or Ctrl-D   leave            /clear   forget the conversation
+/help             these words      three double quotes begin and end a text of several lines
+Ctrl-C            stop the answer; a second one, or one at the prompt, leaves
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def main() -> int:
         sys.stdout.write(f"localrun {__version__}\n")
         return 0
     from localrun.cli.app import app
-    from localrun.cli.output import Output
+    from localrun.cli.output import Output, OutputClosedError
     from localrun.errors import LocalrunError
 
     try:
@@ -29,7 +29,7 @@ def main() -> int:
         return error.exit_code
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # the reader, such as head, has enough
+    except OutputClosedError:
         return _leave_quietly(0)
     except OSError as error:
         Output().os_error(error)

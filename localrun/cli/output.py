@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 DIM, PLAIN = "\033[2m", "\033[0m"
 
 
+class OutputClosedError(Exception):
+    """Whoever read our stdout, such as head, has enough."""
+
+
 class Output:
     """Where a command's words go."""
 
@@ -25,24 +29,24 @@ class Output:
 
     def line(self, text: str) -> None:
         """Print a result."""
-        print(text)
+        _write(text + "\n")
 
     def piece(self, text: str) -> None:
         """Print a part of a result at once, without a line's end."""
-        print(text, end="", flush=True)
+        _write(text)
 
     def json(self, value: Any) -> None:  # noqa: ANN401 - any JSON value
         """Print a result as JSON."""
         import json
 
-        print(json.dumps(value, ensure_ascii=False, indent=2))
+        _write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print aligned columns; the last is as wide as it likes."""
         widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
         for row in (heads, *rows):
             cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-            print("   ".join(cells).rstrip())
+            _write("   ".join(cells).rstrip() + "\n")
 
     def note(self, text: str) -> None:
         """Tell something that is not a result."""
@@ -87,3 +91,11 @@ def human_seconds(seconds: float) -> str:
             count = round(seconds / size)
             return f"{count} {unit}{'' if count == 1 else 's'}"
     return f"{max(0, round(seconds))} seconds"
+
+
+def _write(text: str) -> None:
+    """Write to stdout at once: an error of the reader or the disk belongs to this moment."""
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError as error:
+        raise OutputClosedError from error

@@ -11,7 +11,7 @@ from localrun.cli.options import AsJson
 LARGEST_SEED = 2**63 - 1
 
 
-def run(
+def run(  # noqa: PLR0913 - typer makes an option of each parameter
     model: Annotated[str, Argument(help="The model, such as guide.")],
     prompt: Annotated[
         list[str] | None, Argument(help="What to ask; without it a chat opens.")
@@ -24,9 +24,12 @@ def run(
     top_p: Annotated[
         float | None, Option(min=0, max=1, help="Draw from the likeliest tokens of this share.")
     ] = None,
-    top_k: Annotated[int | None, Option(min=0, help="Draw from this many tokens; 0 is all.")] = None,
+    top_k: Annotated[
+        int | None, Option(min=0, help="Draw from this many tokens; 0 is all.")
+    ] = None,
     min_p: Annotated[
-        float | None, Option(min=0, max=1, help="Leave out tokens less likely than this share of the best.")
+        float | None,
+        Option(min=0, max=1, help="Leave out tokens less likely than this share of the best."),
     ] = None,
     seed: Annotated[
         int | None, Option(min=0, max=LARGEST_SEED, help="The same seed gives the same answer.")
@@ -55,10 +58,12 @@ def run(
 ) -> None:
     """Ask a model, or chat with it.
 
-    With a prompt, or text from a pipe, the answer is printed; without, a chat opens in the terminal. The
-    model is served by a background server, which is started if there is none and leaves when it is idle.
+    With a prompt, or text from a pipe, the answer is printed; without, a chat opens in the
+    terminal. The model is served by a background server, which is started if there is none and
+    leaves when it is idle.
 
-    Examples: localrun run guide, localrun run guide "What can you do?", cat notes.txt | localrun run guide "Sum this up:"
+    Examples: localrun run guide, localrun run guide "What can you do?",
+    cat notes.txt | localrun run guide "Sum this up:"
     """
     import os
     import sys

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from localrun import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from localrun.settings import Settings
 
@@ -48,7 +48,7 @@ class LocalrunClient:
         """Ask the server to leave."""
         self._call("POST", "/api/localrun/shutdown", headers={"X-Localrun": "1"})
 
-    def chat(self, body: JsonObject) -> Iterator[JsonObject]:
+    def chat(self, body: JsonObject) -> Generator[JsonObject, None, None]:
         """Yield the objects of a ``/api/chat`` answer; closing the iterator cancels it.
 
         Raises:
@@ -70,7 +70,11 @@ class LocalrunClient:
             connection.close()
 
     def _call(
-        self, method: str, path: str, body: JsonObject | None = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: JsonObject | None = None,
+        headers: dict[str, str] | None = None,
     ) -> JsonObject:
         connection, response = self._open(
             method, path, body, timeout_s=CONNECT_TIMEOUT_S, headers=headers
@@ -103,14 +107,16 @@ class LocalrunClient:
             connection.sock.settimeout(timeout_s)
             connection.request(method, path, data, headers or {})
             response = connection.getresponse()
-            if response.status >= ERROR_STATUS:
-                raise _error_of(_parsed(response.read()))
+            failed = _parsed(response.read()) if response.status >= ERROR_STATUS else None
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise self._gone("no localrun server answers") from error
-        except BaseException:
+        except KeyboardInterrupt:
             connection.close()
             raise
+        if failed is not None:
+            connection.close()
+            raise _error_of(failed)
         return connection, response
 
     def _lines(self, response: http.client.HTTPResponse) -> Iterator[bytes]:

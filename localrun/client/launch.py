@@ -93,4 +93,3 @@ def _require_localrun(version: dict[str, object], settings: Settings) -> None:
             f"another program than localrun listens on {settings.address}",
             hint="LOCALRUN_HOST=127.0.0.1:11500 localrun run ...   uses another port",
         )
-

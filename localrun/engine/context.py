@@ -138,7 +138,7 @@ class _AbortFlag:
 
 
 class _Batch:
-    """A llama_batch with numpy views on its arrays: filling costs microseconds."""
+    """A llama_batch with numpy views on its arrays: writing single elements costs far more."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -148,12 +148,7 @@ class _Batch:
         self._positions = np.ctypeslib.as_array(self.native.pos, shape)
         self._logits = np.ctypeslib.as_array(self.native.logits, shape)
         np.ctypeslib.as_array(self.native.n_seq_id, shape)[:] = 1
-        # every token's list of sequence ids is one element of this block
-        self._own_lists = [self.native.seq_id[index] for index in range(capacity)]
-        self._slots = np.zeros(capacity, dtype=np.int32)
-        for index in range(capacity):
-            address = self._slots.ctypes.data + 4 * index
-            self.native.seq_id[index] = ctypes.cast(address, ctypes.POINTER(api.llama_seq_id))
+        self._slots = [self.native.seq_id[index] for index in range(capacity)]
 
     def fill(self, rows: list[Row]) -> list[tuple[Sequence, int]]:
         """Write the rows; return (sequence, index in the batch) of those that give logits."""
@@ -168,7 +163,8 @@ class _Batch:
             first = seq.num_computed
             self._tokens[start:end] = seq.tokens[first : first + row.count]
             self._positions[start:end] = np.arange(first, first + row.count)
-            self._slots[start:end] = seq.slot
+            for index in range(start, end):
+                self._slots[index][0] = seq.slot
             if row.is_last:
                 self._logits[end - 1] = 1
                 outputs.append((seq, end - 1))
@@ -176,8 +172,6 @@ class _Batch:
         return outputs
 
     def close(self) -> None:
-        for index, pointer in enumerate(self._own_lists):  # llama.cpp frees its own lists
-            self.native.seq_id[index] = pointer
         llama_cpp.llama_batch_free(self.native)
 
 

@@ -76,14 +76,16 @@ class Model:
         has_bos = bool(self.bos) and text.startswith(self.bos)
         capacity = len(data) + 8  # a token is at least a byte; some vocabularies add a few
         buffer = (api.llama_token * capacity)()
+        parse_special = True
         count = llama_cpp.llama_tokenize(
-            self.vocab, data, len(data), buffer, capacity, not has_bos, True
-        )  # noqa: FBT003 - C
+            self.vocab, data, len(data), buffer, capacity, not has_bos, parse_special
+        )
         if count < 0:
-            buffer = (api.llama_token * -count)()
+            capacity = -count
+            buffer = (api.llama_token * capacity)()
             count = llama_cpp.llama_tokenize(
-                self.vocab, data, len(data), buffer, -count, not has_bos, True
-            )  # noqa: FBT003 - C
+                self.vocab, data, len(data), buffer, capacity, not has_bos, parse_special
+            )
         return list(buffer[:count])
 
     def close(self) -> None:
@@ -101,7 +103,8 @@ class Model:
         size = PIECE_BYTES
         while True:
             buffer = ctypes.create_string_buffer(size)
-            length = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, size, 0, True)  # noqa: FBT003 - C
+            special = True
+            length = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, size, 0, special)
             if length >= 0:
                 return buffer.raw[:length]
             size = -length
@@ -121,11 +124,18 @@ def load_model(
         params.n_gpu_layers = ALL_LAYERS if num_gpu_layers < 0 else num_gpu_layers
     else:  # layers alone at 0 would still take a compute buffer on a GPU
         params.n_gpu_layers, params.split_mode, params.main_gpu = 0, api.LLAMA_SPLIT_MODE_NONE, -1
-    callback = api.llama_progress_callback(lambda fraction, _data: on_progress(fraction) is None)
+    callback = api.llama_progress_callback(lambda fraction, _data: _go_on(on_progress, fraction))
     params.progress_callback = callback
     handle = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
     if not handle:
         raise LoadError(
-            f"{path.name} could not be loaded: {native_log.last_complaint() or 'llama.cpp gives no reason'}"
+            f"{path.name} could not be loaded: "
+            + (native_log.last_complaint() or "llama.cpp gives no reason")
         )
     return Model(handle, on_gpu=on_gpu)
+
+
+def _go_on(on_progress: Callable[[float], None], fraction: float) -> bool:
+    """Report progress; True tells llama.cpp to go on."""
+    on_progress(fraction)
+    return True

@@ -10,16 +10,19 @@ All state changes happen in the engine's thread.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from localrun.engine.params import FinishReason, SamplingParams
 from localrun.engine.text import TextStream
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Constraint(Protocol):
     """What the next token of a sequence may be."""
 
-    def mask(self, logits: object) -> None:
+    def mask(self, logits: np.ndarray) -> None:
         """Write minus infinity to the logits, shape (num_vocab,), of forbidden tokens."""
 
     def accept(self, token: int) -> None:

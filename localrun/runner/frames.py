@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
+from localrun.engine.params import FinishReason, SamplingParams
 from localrun.errors import BackendError
 from localrun.runner import messages
 
@@ -84,7 +85,7 @@ def read_messages(sock: socket.socket) -> Iterator[Message]:
 def _typed(fields: dict[str, Any]) -> dict[str, Any]:
     """Turn what msgpack made a map or a text back into its value type."""
     if isinstance(fields.get("sampling"), dict):
-        fields["sampling"] = messages.SamplingParams(**fields["sampling"])
+        fields["sampling"] = SamplingParams(**fields["sampling"])
     if "reason" in fields:
-        fields["reason"] = messages.FinishReason(fields["reason"])
+        fields["reason"] = FinishReason(fields["reason"])
     return fields

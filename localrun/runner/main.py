@@ -25,7 +25,7 @@ from localrun.engine.constraints import Grammars
 from localrun.engine.context import Context
 from localrun.engine.engine import Engine
 from localrun.engine.library import accelerators, start
-from localrun.engine.model import Model, load_model
+from localrun.engine.model import load_model
 from localrun.engine.scheduler import Limits, Scheduler
 from localrun.engine.sequence import Sequence
 from localrun.engine.text import TextStream
@@ -227,6 +227,6 @@ def _throttled(channel: _Channel) -> Callable[[float], None]:
 
 
 def _die_with_parent() -> None:
-    """Ask Linux to kill us when the server dies, be it by kill -9; the socket's end does the rest."""
+    """Ask Linux to kill us with the server; elsewhere the end of the socket does it."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

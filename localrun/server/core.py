@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, TypeVar
 from localrun import errors
 from localrun.chat.profile import Profile, profile_of
 from localrun.chat.stream_parser import Part, StreamParser
+from localrun.engine.params import FinishReason, SamplingParams
 from localrun.runner.messages import (
     Event,
     Failed,
     Finished,
-    FinishReason,
     Generate,
     JsonObject,
-    SamplingParams,
     Started,
     Step,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.errors import UsageError
-from localrun.runner.messages import SamplingParams
+from localrun.engine.params import SamplingParams
 from localrun.server.core import POOL_KEEP_ALIVE
 from localrun.settings import parse_duration
 

@@ -1,9 +1,9 @@
 """Who may talk to the server: plain ASGI, before any route.
 
-    Host        on loopback, only names of this machine (DNS rebinding)
-    Origin      only pages of this machine; others get no CORS headers and a 403
-    body        at most `LARGEST_BODY` bytes, counted as they come
-    x-request-id  echoed, or made
+Host        on loopback, only names of this machine (DNS rebinding)
+Origin      only pages of this machine; others get no CORS headers and a 403
+body        at most `LARGEST_BODY` bytes, counted as they come
+x-request-id  echoed, or made
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from fastapi.responses import JSONResponse, Response
 
-from localrun.errors import UsageError
+from localrun.errors import BodyTooLargeError, UsageError
 from localrun.server.errors import error_body
 
 if TYPE_CHECKING:
@@ -26,13 +26,6 @@ LOCAL_SCHEMES = frozenset({"app", "file", "tauri", "vscode-webview", "vscode-fil
 FORBIDDEN = 403
 REQUEST_ID = b"x-request-id"
 LONGEST_REQUEST_ID = 128
-
-
-class TooLargeError(UsageError):
-    """The body is larger than the server takes."""
-
-    http_status = 413
-    code = "body_too_large"
 
 
 class Gate:
@@ -54,7 +47,12 @@ class Gate:
             body = error_body(scope["path"], UsageError(refusal))
             await JSONResponse(body, FORBIDDEN)(scope, receive, send)
             return
-        extra = [(REQUEST_ID, headers.get(REQUEST_ID, b"")[:LONGEST_REQUEST_ID] or secrets.token_hex(8).encode())]
+        extra = [
+            (
+                REQUEST_ID,
+                headers.get(REQUEST_ID, b"")[:LONGEST_REQUEST_ID] or secrets.token_hex(8).encode(),
+            )
+        ]
         extra += _cors(origin)
         sender = _adding(send, extra)
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
@@ -109,7 +107,7 @@ def _bounded(receive: Receive) -> Receive:
         message = await receive()
         taken += len(message.get("body", b""))
         if taken > LARGEST_BODY:
-            raise TooLargeError(f"the body is larger than {LARGEST_BODY // 1024 // 1024} MiB")
+            raise BodyTooLargeError(f"the body is larger than {LARGEST_BODY // 1024 // 1024} MiB")
         return message
 
     return count

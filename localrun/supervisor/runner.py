@@ -76,22 +76,22 @@ class Runner:
         Raises:
             LoadError: it does not load, or the process died over it.
         """
+        answer: Message | None = None
         try:
             self._send(load)
-            for event in self._incoming:
-                if isinstance(event, Progress) and on_progress is not None:
-                    on_progress(event.fraction)
-                if isinstance(event, LoadFailed):
-                    raise LoadError(event.message, hint=event.hint)
-                if isinstance(event, Ready):
-                    threading.Thread(target=self._read, name="runner-reader", daemon=True).start()
-                    return event
+            for answer in self._incoming:
+                if not isinstance(answer, Progress):
+                    break
+                if on_progress is not None:
+                    on_progress(answer.fraction)
         except OSError as error:
             _log.debug("the runner's socket broke: %s", error)
-        except LoadError:
-            self.close()
-            raise
+        if isinstance(answer, Ready):
+            threading.Thread(target=self._read, name="runner-reader", daemon=True).start()
+            return answer
         self.close()
+        if isinstance(answer, LoadFailed):
+            raise LoadError(answer.message, hint=answer.hint)
         raise LoadError(f"the runner ended while it loaded the model: {self._obituary()}")
 
     def submit(self, request: Generate, sink: Sink) -> None:
@@ -192,7 +192,10 @@ class Runner:
         return f"{cause}: {self._last_lines[-1]}" if self._last_lines else cause
 
     def _keep_log(self) -> None:
-        for line in self._process.stderr or ():
-            text = line.decode(errors="replace").rstrip()
-            self._last_lines.append(text)
-            _log.warning("runner: %s", text)
+        if self._process.stderr is None:
+            return
+        with self._process.stderr as lines:
+            for line in lines:
+                text = line.decode(errors="replace").rstrip()
+                self._last_lines.append(text)
+                _log.warning("runner: %s", text)

@@ -26,7 +26,8 @@ def main(arguments: list[str]) -> int:
         warm += [_wall_s([localrun, "run", "guide", "hi"]) for _ in range(3)]
         subprocess.run([localrun, "stop", "--server"], check=True, stdout=subprocess.DEVNULL)
     print(
-        f"cold {statistics.median(cold):.2f} s   warm {statistics.median(warm):.2f} s   (median of {len(cold)} and {len(warm)})"
+        f"cold {statistics.median(cold):.2f} s   warm {statistics.median(warm):.2f} s"
+        f"   (median of {len(cold)} and {len(warm)})"
     )
     return 0
 

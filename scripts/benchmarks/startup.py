@@ -59,7 +59,8 @@ def _compare(flag: str, localrun: str, bare: str, rounds: int) -> float:
         theirs.append(_cpu_ms([sys.executable, bare, flag]))
     ratio = statistics.median(ours) / statistics.median(theirs)
     print(
-        f"{flag:10} localrun {statistics.median(ours):6.1f} ms   bare typer {statistics.median(theirs):6.1f} ms"
+        f"{flag:10} localrun {statistics.median(ours):6.1f} ms"
+        f"   bare typer {statistics.median(theirs):6.1f} ms"
         f"   ratio {ratio:.2f} (at most {LIMIT})"
     )
     return ratio

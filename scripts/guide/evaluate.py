@@ -47,9 +47,8 @@ def main(arguments: Sequence[str]) -> int:
             for skill in options.skills or corpus.WEIGHTS
         }
     for skill, share in figures.items():
-        print(
-            f"{skill:12} {share:6.1%}{'' if skill not in REQUIRED or share >= REQUIRED_SHARE else '   too low'}"
-        )
+        is_low = skill in REQUIRED and share < REQUIRED_SHARE
+        print(f"{skill:12} {share:6.1%}{'   too low' if is_low else ''}")
     if options.write:
         FIGURES.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
     return int(any(figures.get(skill, 1.0) < REQUIRED_SHARE for skill in REQUIRED))
@@ -62,9 +61,8 @@ def evaluate(skill: str, count: int, address: str, *, show_wrong: int = 0) -> fl
         replies = list(pool.map(lambda sample: ask(sample, address), samples))
     wrong = [(s, r) for s, r in zip(samples, replies, strict=True) if not s.check.passes(r)]
     for sample, reply in wrong[:show_wrong]:
-        print(
-            f"[{skill}] {sample.messages[-2]['content']!r}\n    said   {reply!r}\n    wanted {sample.check}"
-        )
+        print(f"[{skill}] {sample.messages[-2]['content']!r}")
+        print(f"    said   {reply!r}\n    wanted {sample.check}")
     return 1 - len(wrong) / count
 
 

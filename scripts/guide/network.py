@@ -111,7 +111,7 @@ class Guide(nn.Module):
         return normed
 
     def loss(self, ids: Tensor, weights: Tensor) -> Tensor:
-        """Return the mean cross entropy of each next token, weighted; both of shape (batch, num_tokens)."""
+        """Return the weighted cross entropy of each next token; both (batch, num_tokens)."""
         hidden = self(ids[:, :-1]).flatten(0, 1)
         target, weight = ids[:, 1:].flatten(), weights[:, 1:].flatten()
         used = weight > 0
@@ -125,7 +125,7 @@ class Guide(nn.Module):
 
 
 def angles(shape: Shape, length: int, device: torch.device) -> Tensor:
-    """Return the rotation of each position as complex-free (2, length, head / 2): cosines and sines."""
+    """Return cosines and sines of each position's rotation, shape (2, length, head / 2)."""
     frequency = shape.rope_base ** (-torch.arange(0, shape.head, 2, device=device) / shape.head)
     angle = torch.arange(length, device=device)[:, None] * frequency[None, :]
     return torch.stack([angle.cos(), angle.sin()])

@@ -73,7 +73,7 @@ def render(sample: Sample, *, with_reply: bool) -> str:
 
 
 def is_reply(tokenizer: Tokenizer, ids: np.ndarray) -> np.ndarray:
-    """Mark the tokens that the assistant says, the end token included; bool, shape (num_tokens,)."""
+    """Mark what the assistant says, the end token included; bool, shape (num_tokens,)."""
     start, end = tokenizer.token_to_id("<|im_start|>"), tokenizer.token_to_id("<|im_end|>")
     head = np.array([start, *tokenizer.encode("assistant\n", add_special_tokens=False).ids])
     mask = np.zeros(len(ids), dtype=bool)

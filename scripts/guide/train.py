@@ -67,7 +67,8 @@ def train(
                 minutes = (time.monotonic() - begun) / 60
                 left = minutes * (plan.samples / seen - 1)
                 report(
-                    f"step {step}  {seen / plan.samples:.1%}  loss {average:.4f}  {minutes:.1f} min, {left:.1f} left"
+                    f"step {step}  {seen / plan.samples:.1%}  loss {average:.4f}  "
+                    f"{minutes:.1f} min, {left:.1f} left"
                 )
     return network
 

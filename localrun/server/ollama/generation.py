@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from localrun.chat.stream_parser import Text, Thought, ToolCall
 from localrun.errors import LocalrunError
-from localrun.runner.messages import SamplingParams
+from localrun.engine.params import SamplingParams
 from localrun.server.conversation import conversation
 from localrun.server.core import CompletionRequest, Done
 from localrun.server.errors import error_body
@@ -132,7 +132,7 @@ def _frame(
     done_reason: str | None = None,
 ) -> JsonObject:
     """Return one object of an answer of the call's kind."""
-    created = datetime.now(tz=timezone.utc).isoformat().replace("+00:00", "Z")
+    created = datetime.now(tz=UTC).isoformat().replace("+00:00", "Z")
     frame: JsonObject = {"model": call.request.model, "created_at": created}
     extra: JsonObject = {"thinking": thought} if thought else {}
     if calls:
@@ -176,9 +176,9 @@ def _template_options(fields: Fields) -> JsonObject:
 
 def _json_mode(fields: Fields) -> bool:
     form = fields.raw("format")
-    if form not in {None, "", "json"} if not isinstance(form, dict | list) else True:
+    if form is not None and form != "" and form != "json":  # noqa: PLC1901, PLR1714 - it may be unhashable
         raise fields.wrong("format", 'must be "json"')
-    return form == "json"
+    return bool(form)
 
 
 def _model_name(fields: Fields) -> str:

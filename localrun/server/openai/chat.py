@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.chat.stream_parser import Text, Thought, ToolCall
 from localrun.errors import LocalrunError
-from localrun.runner.messages import SamplingParams
+from localrun.engine.params import SamplingParams
 from localrun.server.conversation import conversation
 from localrun.server.core import CompletionRequest, Done
 from localrun.server.errors import error_body

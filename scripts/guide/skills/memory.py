@@ -69,38 +69,48 @@ def sample(rng: random.Random, split: Split) -> Sample:
     name, fact = words.name(rng), rng.choice(FACTS)
     value = fact.value(rng)
     wants_name = rng.random() < 0.5
-    untold = rng.random() < UNKNOWN_SHARE
-    messages = []
-    if untold:
-        messages += _other(rng)
-    elif rng.random() < TELL_BOTH:
-        tell = f"{phrase(rng, TELL_NAME, split, name=name)} {_tell_fact(rng, fact, value)}"
-        messages += [
-            user(tell),
-            assistant(f"Nice to meet you, {name}! Your {fact.what} is {value}."),
-        ]
-    else:
-        told = [_told_name(rng, split, name), _told_fact(rng, fact, value)]
-        if rng.random() < 0.5:
-            told = [told[0]] if wants_name else [told[1]]
-        rng.shuffle(told)
-        for pair in told:
-            messages += pair
-            if rng.random() < 0.3:
-                messages += _other(rng)
+    if rng.random() < UNKNOWN_SHARE:
+        return _never_told(rng, split, None if wants_name else fact)
+    messages = _introduction(rng, split, name, (fact, value), wants_name=wants_name)
     for _ in range(rng.choice((0, 0, 1, 1, 2))):
         messages += _other(rng)
-    if not untold and rng.random() < 0.2:
-        other = (name, None) if not wants_name else (value, fact)
-        if any(str(other[0]) in m["content"] for m in messages if m["role"] == "user"):
+    if rng.random() < 0.2:
+        other = (value, fact) if wants_name else (name, None)
+        if any(other[0] in m["content"] for m in messages if m["role"] == "user"):
             messages += _asked(rng, Split.TRAIN, *other)
     wanted = (name, None) if wants_name else (value, fact)
-    question, reply = _asked(rng, split, *wanted)
-    key = wanted[0]
-    if untold:
-        key = f"do not know your {'name' if wants_name else fact.what}"
-        reply = assistant(f"I {key} yet. Please tell me.")
-    return Sample(skill="memory", messages=(*messages, question, reply), check=Contains((key,)))
+    messages += _asked(rng, split, *wanted)
+    return Sample(skill="memory", messages=tuple(messages), check=Contains((wanted[0],)))
+
+
+def _introduction(
+    rng: random.Random, split: Split, name: str, told_fact: tuple[Fact, str], *, wants_name: bool
+) -> list[dict]:  # type: ignore[type-arg]
+    """Tell both in one message, or one after the other, or only the one that is asked for."""
+    fact, value = told_fact
+    if rng.random() < TELL_BOTH:
+        tell = f"{phrase(rng, TELL_NAME, split, name=name)} {_tell_fact(rng, fact, value)}"
+        reply = f"Nice to meet you, {name}! Your {fact.what} is {value}."
+        return [user(tell), assistant(reply)]
+    told = [_told_name(rng, split, name), _told_fact(rng, fact, value)]
+    if rng.random() < 0.5:
+        told = [told[0]] if wants_name else [told[1]]
+    rng.shuffle(told)
+    messages = []
+    for pair in told:
+        messages += pair
+        if rng.random() < 0.3:
+            messages += _other(rng)
+    return messages
+
+
+def _never_told(rng: random.Random, split: Split, fact: Fact | None) -> Sample:
+    """Ask for what was never said."""
+    question, _ = _asked(rng, split, "", fact)
+    key = f"do not know your {fact.what if fact else 'name'}"
+    reply = assistant(f"I {key} yet. Please tell me.")
+    messages = (*_other(rng), question, reply)
+    return Sample(skill="memory", messages=messages, check=Contains((key,)))
 
 
 def _told_name(rng: random.Random, split: Split, name: str) -> list[dict]:  # type: ignore[type-arg]
@@ -125,7 +135,7 @@ def _asked(rng: random.Random, split: Split, value: str, fact: Fact | None) -> l
 
 
 def _other(rng: random.Random) -> list[dict]:  # type: ignore[type-arg]
-    """A turn about something else."""
+    """Return a turn about something else."""
     kind = rng.random()
     if kind < 0.4:
         task = arithmetic.task(rng, Split.TRAIN)

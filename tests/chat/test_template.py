@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+
+from localrun.chat.template import ChatTemplate
+from localrun.errors import UsageError
+
+HELLO = [{"role": "user", "content": "hi <b> é"}]
+
+
+def template(source: str | None) -> ChatTemplate:
+    return ChatTemplate(source, bos="<s>", eos="</s>")
+
+
+def test_a_model_without_a_template_gets_chatml() -> None:
+    assert template(None).render(HELLO) == (
+        "<|im_start|>user\nhi <b> é<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_tojson_keeps_order_and_characters() -> None:
+    source = "{{ messages[0] | tojson }}{{ bos_token }}"
+
+    assert template(source).render(HELLO) == '{"role": "user", "content": "hi <b> é"}<s>'
+
+
+def test_options_and_tools_reach_the_template() -> None:
+    source = "{{ enable_thinking }} {{ tools[0].name }}"
+
+    assert (
+        template(source).render(HELLO, tools=[{"name": "t"}], options={"enable_thinking": True})
+        == "True t"
+    )
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ raise_exception('only one user') }}",
+        "{{ messages[0].content + 3 }}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{% for i in range(999999999) %}x{% endfor %}",
+        "{{ messages.append(1) }}",
+    ],
+)
+def test_what_a_template_refuses_or_may_not_do_is_the_requests_error(source: str) -> None:
+    with pytest.raises(UsageError, match="chat template"):
+        template(source).render(HELLO)
+
+
+def test_a_template_that_is_no_jinja_is_refused_at_once() -> None:
+    with pytest.raises(UsageError, match="not valid"):
+        template("{% for %}")

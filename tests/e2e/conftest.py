@@ -1,0 +1,89 @@
+"""The whole program on the embedded model, in a home of its own on a port of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+import httpx
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PROGRAM = (sys.executable, "-m", "localrun")
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where one run of the program lives."""
+
+    address: str
+    environ: dict[str, str]
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+    def run(self, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*PROGRAM, *words],
+            check=False,
+            capture_output=True,
+            text=True,
+            input=stdin,
+            env=self.environ,
+            timeout=90,
+        )
+
+    def start(self, *words: str, stdin: int | IO[bytes] | None = None) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [*PROGRAM, *words],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=self.environ,
+        )
+
+
+def wait_for(condition: object, patience_s: float = 30) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + patience_s
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def make_home(folder: Path) -> Home:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    environ = {
+        **os.environ,
+        "HOME": str(folder),
+        "LOCALRUN_HOST": address,
+        "LOCALRUN_LOG_DIR": str(folder / "log"),
+        "LOCALRUN_IDLE_EXIT": "120",
+    }
+    return Home(address, environ)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """Return a home whose background server is ended after the module's tests."""
+    found = make_home(tmp_path_factory.mktemp("home"))
+    yield found
+    found.run("stop", "--server")
+
+
+@pytest.fixture(scope="module")
+def server(home: Home) -> Home:
+    """Return the same with the server up and guide loaded."""
+    assert home.run("run", "guide", "hi").returncode == 0
+    assert httpx.get(f"{home.url}/healthz").status_code == 200
+    return home

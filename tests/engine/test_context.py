@@ -1,0 +1,151 @@
+"""The engine on the real model: batched, alone, cut off, constrained."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from localrun.engine.constraints import Grammars
+from localrun.engine.context import Context
+from localrun.engine.engine import Engine
+from localrun.engine.library import start
+from localrun.engine.model import Model, load_model
+from localrun.engine.params import FinishReason, SamplingParams
+from localrun.engine.scheduler import Limits, Scheduler
+from localrun.engine.sequence import Sequence
+from localrun.engine.text import TextStream
+from localrun.errors import LoadError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+GREEDY = SamplingParams(temperature=0)
+LIMITS = Limits(num_slots=16, num_cells=2048)
+native_log = start()
+
+
+@pytest.fixture(scope="module")
+def model(guide_path: Path) -> Iterator[Model]:
+    found = load_model(
+        guide_path, native_log=native_log, num_gpu_layers=0, on_progress=lambda _: None
+    )
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def context(model: Model) -> Iterator[Context]:
+    found = Context(model, LIMITS, num_threads=1)
+    yield found
+    found.close()
+
+
+def generate(
+    model: Model, context: Context, *sequences: Sequence, limits: Limits = LIMITS
+) -> list[str]:
+    engine = Engine(context, Scheduler(limits), pieces=model.pieces, eog=model.eog)
+    for seq in sequences:
+        engine.submit(seq)
+    texts = {seq.request_id: "" for seq in sequences}
+    while engine.has_work:
+        for output in engine.step():
+            texts[output.seq.request_id] += output.text
+    return list(texts.values())
+
+
+def asking(
+    model: Model, request_id: int, question: str, sampling: SamplingParams = GREEDY, new: int = 24
+) -> Sequence:
+    prompt = f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+    tokens = model.tokenize(prompt)
+    return Sequence(
+        request_id=request_id, tokens=tokens, max_tokens=len(tokens) + new, sampling=sampling
+    )
+
+
+QUESTIONS = [f"What is {number} + {number + 3}?" for number in range(16)]
+
+
+def test_sixteen_together_say_what_each_says_alone(model: Model, context: Context) -> None:
+    alone = [generate(model, context, asking(model, 1, question))[0] for question in QUESTIONS]
+
+    together = generate(
+        model, context, *(asking(model, n, question) for n, question in enumerate(QUESTIONS))
+    )
+
+    # batches of other sizes add in another order, so a rare near-tie may fall differently
+    assert sum(a == b for a, b in zip(alone, together, strict=True)) >= 14
+
+
+def test_the_same_seed_gives_the_same_text_and_another_seed_another(
+    model: Model, context: Context
+) -> None:
+    def draw(seed: int) -> str:
+        hot = SamplingParams(temperature=3, top_k=0, top_p=1, seed=seed)
+        return generate(model, context, asking(model, 1, "Tell me a story", hot))[0]
+
+    assert draw(1) == draw(1)
+    assert len({draw(seed) for seed in range(5)}) > 1
+
+
+def test_a_cache_too_small_for_all_still_answers_all(model: Model) -> None:
+    limits = Limits(num_slots=4, num_cells=256)
+    small = Context(model, limits, num_threads=1)
+    sequences = [asking(model, n, "Count " + "on and " * 20, new=60) for n in range(4)]
+    for seq in sequences:
+        seq.constraint = Grammars(model).json_object()  # keeps them from ending early
+
+    generate(model, small, *sequences, limits=limits)
+
+    assert all(seq.finish is not None for seq in sequences)
+    small.close()
+
+
+def test_json_mode_gives_one_valid_object(model: Model, context: Context) -> None:
+    seq = asking(model, 1, "Answer in JSON: What is 2 + 2?", new=200)
+    seq.constraint = Grammars(model).json_object()
+
+    (text,) = generate(model, context, seq)
+
+    assert seq.finish is FinishReason.LENGTH or isinstance(json.loads(text), dict)
+    assert text.startswith("{")
+
+
+def test_stop_strings_end_the_text(model: Model, context: Context) -> None:
+    (whole,) = generate(model, context, asking(model, 1, "What is 2 + 3?"))
+    stop = whole[1:3]
+    seq = asking(model, 1, "What is 2 + 3?")
+    seq.text = TextStream([stop])
+
+    (text,) = generate(model, context, seq)
+
+    assert text == whole[: whole.index(stop)]
+    assert seq.finish is FinishReason.STOP
+
+
+def test_an_abort_leaves_the_sequence_as_far_as_it_was_computed(
+    model: Model, context: Context
+) -> None:
+    (expected,) = generate(model, context, asking(model, 1, "What is 2 + 3?"))
+    context.abort()
+
+    (text,) = generate(model, context, asking(model, 1, "What is 2 + 3?"))
+
+    assert text == expected
+
+
+def test_tokenizing_and_joining_the_pieces_gives_the_text_back(model: Model) -> None:
+    text = "Grüße, 東京! It's  1234 😀\n\ttab"
+
+    assert b"".join(model.pieces[token] for token in model.tokenize(text)).decode() == text
+
+
+def test_a_file_that_is_no_model_is_refused_with_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "broken.gguf"
+    path.write_bytes(b"GGUF" + b"\0" * 100)
+
+    with pytest.raises(LoadError, match=r"broken\.gguf"):
+        load_model(path, native_log=native_log, num_gpu_layers=0, on_progress=lambda _: None)

@@ -1,0 +1,57 @@
+"""Start the fake runner as the pool starts a real one, and collect a request's events."""
+
+from __future__ import annotations
+
+import queue
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localrun.runner.messages import Event, Failed, Finished, Step
+from localrun.supervisor.pool import RunnerModel
+
+if TYPE_CHECKING:
+    import socket
+
+FAKE = Path(__file__).with_name("fake_runner.py")
+PATIENCE_S = 20
+
+
+def start_fake(child_end: socket.socket) -> subprocess.Popen[bytes]:
+    fd = child_end.fileno()
+    return subprocess.Popen([sys.executable, FAKE, str(fd)], pass_fds=[fd], stderr=subprocess.PIPE)
+
+
+def fake_model(name: str = "fake:latest", file: str = "fake.gguf") -> RunnerModel:
+    return RunnerModel(name=name, path=Path(f"/nowhere/{file}"), digest="sha256:00", size_bytes=1)
+
+
+class Collector:
+    """A sink that a test can wait on."""
+
+    def __init__(self) -> None:
+        self.events: queue.Queue[Event] = queue.Queue()
+        self.seen: list[Event] = []
+
+    def __call__(self, event: Event) -> None:
+        self.events.put(event)
+
+    def until_text(self) -> None:
+        while not isinstance(self._next(), Step):
+            pass
+
+    def until_end(self) -> Finished | Failed:
+        while True:
+            event = self._next()
+            if isinstance(event, Finished | Failed):
+                return event
+
+    @property
+    def text(self) -> str:
+        return "".join(text for e in self.seen if isinstance(e, Step) for _, text in e.deltas)
+
+    def _next(self) -> Event:
+        event = self.events.get(timeout=PATIENCE_S)
+        self.seen.append(event)
+        return event

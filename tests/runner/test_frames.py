@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localrun.engine.params import FinishReason, SamplingParams
+from localrun.errors import BackendError
+from localrun.runner.frames import Message, decode, encode, read_messages
+from localrun.runner.messages import (
+    Cancel,
+    Failed,
+    Finished,
+    Generate,
+    Load,
+    Ready,
+    Step,
+)
+
+EXAMPLES: list[Message] = [
+    Load(model_path="/m.gguf", num_ctx=2048),
+    Generate(
+        request_id=3,
+        messages=({"role": "user", "content": "é"},),
+        sampling=SamplingParams(temperature=0, seed=2**40),
+        stop=("a", "b"),
+        template_options={"enable_thinking": True},
+    ),
+    Cancel(request_id=3),
+    Ready(num_ctx=1, num_parallel=2, device="CPU", size_bytes=3, size_gpu_bytes=0, load_s=0.5),
+    Step(deltas=((1, "x"), (2, "😀"))),
+    Finished(
+        request_id=1,
+        reason=FinishReason.STOP,
+        prompt_tokens=1,
+        generated_tokens=2,
+        queue_s=0.0,
+        prompt_s=0.1,
+        generation_s=0.2,
+    ),
+    Failed(request_id=1, code="backend_error", message="m"),
+]
+
+
+@pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: type(message).__name__)
+def test_messages_come_back_as_they_were(message: Message) -> None:
+    assert decode(encode(message)[4:]) == message
+
+
+def test_messages_are_read_from_a_stream_however_it_is_cut() -> None:
+    ours, theirs = socket.socketpair()
+    data = b"".join(encode(message) for message in EXAMPLES)
+    with ours, theirs:
+        for start in range(0, len(data), 7):
+            ours.sendall(data[start : start + 7])
+        ours.shutdown(socket.SHUT_WR)
+
+        assert list(read_messages(theirs)) == EXAMPLES
+
+
+def test_a_frame_that_claims_gigabytes_is_refused_unread() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.sendall(struct.pack("<I", 2**32 - 1))
+
+        with pytest.raises(BackendError, match="too large"):
+            list(read_messages(theirs))
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_crash_the_decoder(payload: bytes) -> None:
+    with contextlib.suppress(BackendError):
+        decode(payload)

@@ -1,0 +1,83 @@
+"""A real server, uvicorn and all, on a free port, with the fake runner behind it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from localrun.errors import ModelNotFoundError
+from localrun.server.app import create_app
+from localrun.server.run import bind
+from localrun.services.models import ModelDetails, StoredModel
+from localrun.settings import Settings
+from localrun.supervisor.pool import RunnerPool
+from tests.fakes.starting import start_fake
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+HERMES_TEMPLATE = "tools <think></think> <tool_call> enable_thinking"
+
+
+class FakeCatalogue:
+    """One model, ``fake``."""
+
+    def __init__(self, file: str = "fake.gguf") -> None:
+        self.model = StoredModel(
+            name="fake:latest",
+            path=Path("/nowhere", file),
+            digest="sha256:" + "ab" * 32,
+            size_bytes=1000,
+            modified=datetime(2026, 1, 2, tzinfo=UTC),
+            details=ModelDetails(
+                format="gguf",
+                family="qwen3",
+                parameter_size="1.0M",
+                quantization_level="Q8_0",
+                context_length=2048,
+                capabilities=("completion",),
+            ),
+            chat_template=HERMES_TEMPLATE,
+        )
+
+    def list_models(self) -> list[StoredModel]:
+        return [self.model]
+
+    def find_model(self, name: str) -> StoredModel:
+        if name not in {"fake", "fake:latest"}:
+            raise ModelNotFoundError(f"model {name!r} is not on this machine", hint="localrun list")
+        return self.model
+
+
+class Served:
+    """What a test needs of a running server."""
+
+    def __init__(self, url: str, pool: RunnerPool, shutdowns: list[bool]) -> None:
+        self.url = url
+        self.pool = pool
+        self.shutdowns = shutdowns
+
+
+@contextlib.contextmanager
+def serving(file: str = "fake.gguf") -> Iterator[Served]:
+    pool = RunnerPool(keep_alive_s=300, start=start_fake)
+    shutdowns: list[bool] = []
+    app = create_app(
+        pool, FakeCatalogue(file), is_loopback=True, shut_down=lambda: shutdowns.append(True)
+    )
+    listener = bind(Settings(port=0, log_dir=Path("/nowhere")))
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=2))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", pool, shutdowns)
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
+        pool.close()

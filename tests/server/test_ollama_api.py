@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+if TYPE_CHECKING:
+    from tests.server.serving import Served
+
+
+def chat(served: Served, content: str, **fields: Any) -> httpx.Response:
+    body = {"model": "fake", "messages": [{"role": "user", "content": content}], **fields}
+    # curl -d sends JSON under the content type of a form
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    return httpx.post(
+        f"{served.url}/api/chat", content=json.dumps(body), headers=headers, timeout=30
+    )
+
+
+def test_a_stream_is_one_object_a_line_and_ends_with_the_figures(served: Served) -> None:
+    frames = [json.loads(line) for line in chat(served, "say one two").text.splitlines()]
+
+    assert [frame["message"]["content"] for frame in frames] == ["one", " two", ""]
+    assert [frame["done"] for frame in frames] == [False, False, True]
+    end = frames[-1]
+    assert (end["done_reason"], end["prompt_eval_count"], end["eval_count"]) == ("stop", 5, 2)
+    assert all(
+        isinstance(end[f"{n}_duration"], int) for n in ("total", "load", "prompt_eval", "eval")
+    )
+
+
+def test_the_whole_answer_is_one_object(served: Served) -> None:
+    answer = chat(served, "say one two", stream=False).json()
+
+    assert answer["message"] == {"role": "assistant", "content": "one two"}
+    assert answer["done"] is True
+
+
+def test_thoughts_and_tool_calls_stand_apart(served: Served) -> None:
+    call = '<tool_call>{"name":"t","arguments":{"a":1}}</tool_call>'
+    message = chat(served, f"say <think>hm</think>yes{call}", stream=False).json()["message"]
+
+    assert message == {
+        "role": "assistant",
+        "content": "yes",
+        "thinking": "hm",
+        "tool_calls": [{"function": {"name": "t", "arguments": {"a": 1}}}],
+    }
+
+
+def test_generate_answers_a_prompt(served: Served) -> None:
+    answer = httpx.post(
+        f"{served.url}/api/generate", json={"model": "fake", "prompt": "say x", "stream": False}
+    ).json()
+
+    assert (answer["response"], answer["done_reason"]) == ("x", "stop")
+
+
+def test_an_empty_request_loads_and_keep_alive_zero_unloads(served: Served) -> None:
+    def send(**fields: Any) -> Any:
+        return httpx.post(f"{served.url}/api/generate", json={"model": "fake", **fields}).json()
+
+    loaded, rows = send(), httpx.get(f"{served.url}/api/ps").json()["models"]
+    unloaded = send(keep_alive=0)
+
+    assert (loaded["done_reason"], unloaded["done_reason"]) == ("load", "unload")
+    assert [row["name"] for row in rows] == ["fake:latest"]
+    assert httpx.get(f"{served.url}/api/ps").json() == {"models": []}
+
+
+def test_death_in_the_middle_of_a_stream_is_its_last_line(served: Served) -> None:
+    frames = [json.loads(line) for line in chat(served, "die").text.splitlines()]
+
+    assert frames[0]["message"]["content"] == "half"
+    assert frames[-1]["code"] == "runner_died"
+    assert chat(served, "say back", stream=False).json()["message"]["content"] == "back"
+
+
+def test_an_unknown_model_is_404_also_for_a_stream(served: Served) -> None:
+    response = chat(served, "x", model="nosuch")
+
+    assert response.status_code == 404
+    assert response.json() == {
+        "error": "model 'nosuch' is not on this machine",
+        "code": "model_not_found",
+        "hint": "localrun list",
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"messages": "hi"}, "messages"),
+        ({"messages": [{"role": "king", "content": "x"}]}, "messages[0].role"),
+        (
+            {"messages": [{"role": "user", "content": "x", "images": ["eA=="]}]},
+            "messages[0].images",
+        ),
+        ({"options": {"temperature": "hot"}}, "options.temperature"),
+        ({"options": {"top_p": 2}}, "options.top_p"),
+        ({"options": 3}, "options"),
+        ({"stream": "yes"}, "stream"),
+        ({"keep_alive": "soon"}, "keep_alive"),
+        ({"format": {"type": "object"}}, "format"),
+    ],
+)
+def test_a_wrong_field_is_400_and_named(served: Served, fields: dict[str, Any], named: str) -> None:
+    response = chat(served, "x", **fields)
+
+    assert response.status_code == 400
+    assert response.json()["error"].startswith(named + " ")
+
+
+def test_null_and_legacy_fields_pass(served: Served) -> None:
+    options = {"temperature": None, "mirostat": 0, "tfs_z": None, "num_ctx": None}
+
+    response = chat(
+        served, "say x", options=options, tools=[], format=None, think=None, stream=False
+    )
+
+    assert response.json()["message"]["content"] == "x"
+
+
+def test_what_is_no_json_is_400(served: Served) -> None:
+    for body in (b"", b"{", b"[1]", b"[" * 100_000):
+        assert httpx.post(f"{served.url}/api/chat", content=body).status_code == 400
+
+
+def test_tags_and_version_are_ollamas(served: Served) -> None:
+    (tag,) = httpx.get(f"{served.url}/api/tags").json()["models"]
+
+    assert tag["name"] == "fake:latest"
+    assert tag["details"]["quantization_level"] == "Q8_0"
+    assert set(httpx.get(f"{served.url}/api/version").json()) == {"version", "localrun"}
+    assert httpx.head(f"{served.url}/").status_code == 200

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localrun.errors import UsageError
 from localrun.engine.params import SamplingParams
+from localrun.errors import UsageError
 from localrun.server.core import POOL_KEEP_ALIVE
 from localrun.settings import parse_duration
 

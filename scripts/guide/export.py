@@ -103,7 +103,7 @@ def write_adapter(folder: Path, path: Path, tensors: Tensors, shape: AdapterShap
 
 
 def gguf_name(name: str) -> str:
-    """Map ``layers.3.mlp.up_proj.weight`` to ``blk.3.ffn_up.weight``, the suffix if there is one."""
+    """Map ``layers.3.mlp.up_proj.weight`` to ``blk.3.ffn_up.weight``."""
     suffix = ".weight" if name.endswith(".weight") else ""
     parts = name.removesuffix(".weight").split(".")
     if parts[0] == "layers":

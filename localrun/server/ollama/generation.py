@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from localrun.chat.stream_parser import Text, Thought, ToolCall
-from localrun.errors import LocalrunError
 from localrun.engine.params import SamplingParams
+from localrun.errors import LocalrunError
 from localrun.server.conversation import conversation
 from localrun.server.core import CompletionRequest, Done
 from localrun.server.errors import error_body
@@ -176,7 +176,7 @@ def _template_options(fields: Fields) -> JsonObject:
 
 def _json_mode(fields: Fields) -> bool:
     form = fields.raw("format")
-    if form is not None and form != "" and form != "json":  # noqa: PLC1901, PLR1714 - it may be unhashable
+    if form is not None and form != "" and form != "json":  # noqa: PLR1714 - it may be unhashable
         raise fields.wrong("format", 'must be "json"')
     return bool(form)
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from localrun.chat.stream_parser import Text, Thought, ToolCall
-from localrun.errors import LocalrunError
 from localrun.engine.params import SamplingParams
+from localrun.errors import LocalrunError
 from localrun.server.conversation import conversation
 from localrun.server.core import CompletionRequest, Done
 from localrun.server.errors import error_body

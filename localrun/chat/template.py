@@ -67,14 +67,7 @@ class ChatTemplate:
             raise UsageError(
                 f"the model's chat template refuses this conversation: {error.message}"
             ) from error
-        except (
-            TypeError,
-            ValueError,
-            KeyError,
-            AttributeError,
-            OverflowError,
-            RecursionError,
-        ) as error:
+        except Exception as error:  # foreign code may raise anything
             raise UsageError(
                 f"the model's chat template fails on this conversation: {error}"
             ) from error

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 
-def read_prompt(words: Sequence[str], stdin: TextIO) -> str | None:
+def read_prompt(words: Sequence[str], stdin: TextIO | None) -> str | None:
     """Return the prompt; None on a terminal without one, where a chat opens.
 
     Text from a pipe is put after the argument's, a blank line between.
@@ -21,10 +21,10 @@ def read_prompt(words: Sequence[str], stdin: TextIO) -> str | None:
         UsageError: there is a pipe, but no prompt comes from anywhere.
     """
     argument = " ".join(words)
-    if is_terminal(stdin):
+    if stdin is not None and is_terminal(stdin):
         return argument or None
     try:
-        piped = stdin.read().strip()
+        piped = stdin.read().strip() if stdin is not None else ""
     except UnicodeDecodeError as error:
         raise UsageError("the input from the pipe is not UTF-8 text") from error
     prompt = "\n\n".join(part for part in (argument, piped) if part)

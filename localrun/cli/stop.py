@@ -37,7 +37,7 @@ def stop(
         output.note("no server is running: nothing is loaded")
     elif server:
         client.shut_down()
-        output.note("the server leaves")
+        output.note("the server has left")
     else:
         loaded = [row["name"] for row in client.running()]
         chosen = loaded if every else [row for row in loaded if row == name]

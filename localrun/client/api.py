@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
 from localrun import errors
@@ -20,6 +21,7 @@ JsonObject = dict[str, Any]
 
 ERROR_STATUS = 400
 CONNECT_TIMEOUT_S = 5.0
+LEAVE_TIMEOUT_S, LEAVE_WAIT_S = 15.0, 0.02
 
 
 class LocalrunClient:
@@ -45,8 +47,11 @@ class LocalrunClient:
         self._call("POST", "/api/generate", {"model": model, "keep_alive": 0})
 
     def shut_down(self) -> None:
-        """Ask the server to leave."""
+        """Ask the server to leave, and wait until it does not answer any more."""
         self._call("POST", "/api/localrun/shutdown", headers={"X-Localrun": "1"})
+        deadline = time.monotonic() + LEAVE_TIMEOUT_S
+        while self.version() is not None and time.monotonic() < deadline:
+            time.sleep(LEAVE_WAIT_S)
 
     def chat(self, body: JsonObject) -> Generator[JsonObject, None, None]:
         """Yield the objects of a ``/api/chat`` answer; closing the iterator cancels it.

@@ -114,7 +114,7 @@ class _Loaded:
         self._template = ChatTemplate(
             self._model.chat_template, bos=self._model.bos, eos=self._model.eos
         )
-        self._num_ctx = load.num_ctx or min(self._model.trained_context, DEFAULT_NUM_CTX)
+        self._num_ctx = min(load.num_ctx or DEFAULT_NUM_CTX, self._model.trained_context)
         limits = Limits(
             num_slots=load.num_parallel,
             num_cells=max(self._num_ctx, min(CONTEXTS_IN_CACHE * self._num_ctx, SHARED_CELLS)),
@@ -148,7 +148,7 @@ class _Loaded:
         """Run the engine; when it breaks, so does the process: its parent starts another."""
         try:
             self._worker.run()
-        except BackendError:
+        except BaseException:  # noqa: BLE001 - a thread that dies must take the process along
             _log.exception("the engine failed")
             os._exit(BackendError.exit_code)
 

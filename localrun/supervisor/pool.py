@@ -206,6 +206,7 @@ class _Slot:
         self._loading = threading.Lock()  # held while the runner changes
         self._runner: Runner | None = None
         self._ready: Ready | None = None
+        self._covered_ctx = 0  # asking for no more than this changes nothing
         self._num_users = 0
         self._counting = threading.Lock()
         self._expires_at: float | None = None
@@ -225,7 +226,7 @@ class _Slot:
         """Return a runner that is ready, and the seconds its load took; count one user."""
         with self._loading:
             begun = self._clock()
-            fits = self._ready is not None and (num_ctx is None or num_ctx <= self._ready.num_ctx)
+            fits = num_ctx is None or num_ctx <= self._covered_ctx
             if (
                 self._runner is None
                 or not self._runner.is_alive
@@ -295,6 +296,7 @@ class _Slot:
         _log.info("loading %s", self._model.name)
         runner = Runner(self._start)
         self._ready = runner.load(Load(model_path=str(self._model.path), num_ctx=num_ctx))
+        self._covered_ctx = max(self._ready.num_ctx, num_ctx or 0)  # a model may grant less
         self._runner = runner
 
     def _unload(self) -> None:

@@ -51,3 +51,8 @@ def test_what_a_template_refuses_or_may_not_do_is_the_requests_error(source: str
 def test_a_template_that_is_no_jinja_is_refused_at_once() -> None:
     with pytest.raises(UsageError, match="not valid"):
         template("{% for %}")
+
+
+def test_what_ever_a_template_raises_is_the_requests_error() -> None:
+    with pytest.raises(UsageError, match="fails on this conversation"):
+        template("{{ 1 // 0 }}").render(HELLO)

@@ -37,9 +37,14 @@ class TextStream:
         if self.is_stopped or not self._stops:
             return "" if self.is_stopped else new
         self._held += new
-        found = [place for stop in self._stops if (place := self._held.find(stop)) >= 0]
-        if found:
-            text, self._held, self.is_stopped = self._held[: min(found)], "", True
+        ends = [
+            (place + len(stop), place)
+            for stop in self._stops
+            if (place := self._held.find(stop)) >= 0
+        ]
+        if ends:
+            _, place = min(ends)  # the one that is complete first, as if characters came singly
+            text, self._held, self.is_stopped = self._held[:place], "", True
             return text
         keep = max(_overlap(self._held, stop) for stop in self._stops)
         text = self._held[: len(self._held) - keep]

@@ -37,7 +37,7 @@ class SetupError(Exception):
 
 def use_supported_python() -> None:
     """Start this script again by a Python of 3.11 or later if this one is older."""
-    if sys.version_info >= (3, 11):
+    if sys.version_info >= (3, 11):  # noqa: UP036 - an older Python is what this is about
         return
     for name in NEWER_PYTHONS:
         newer = shutil.which(name)
@@ -89,7 +89,7 @@ def report(main: object) -> None:
 
 
 def _is_usable(python: Path) -> bool:
-    """A venv whose Python has gone or whose pip was not finished is made anew."""
+    """Tell whether the venv is whole: its Python may have gone, its pip not been finished."""
     return (
         python.exists()
         and subprocess.run(
@@ -115,7 +115,7 @@ def _create_venv() -> None:
 
 
 def _fingerprint(group: str) -> str:
-    """What the stamp of a group holds: it changes when the lock or the package's metadata does."""
+    """Return what the stamp holds: it changes with the lock and the package's metadata."""
     digest = hashlib.sha256((LOCKS / f"{group}.txt").read_bytes())
     if group == "run":
         digest.update((LOCKS / "engine.txt").read_bytes() + (ROOT / "pyproject.toml").read_bytes())
@@ -123,7 +123,7 @@ def _fingerprint(group: str) -> str:
 
 
 def _strictness(group: str) -> tuple[str, ...]:
-    """A lock with hashes is complete; the one for training is only pins."""
+    """Return pip's options: a lock with hashes is complete, the one for training is only pins."""
     return (
         ("--require-hashes", "--no-deps")
         if "--hash=" in (LOCKS / f"{group}.txt").read_text()
@@ -227,7 +227,7 @@ def _pip(python: Path, *arguments: object) -> None:
 
 
 def _cache() -> Path:
-    """The user's cache folder, or one in the checkout where there is no writable home."""
+    """Return the user's cache folder, or one in the checkout where no home is writable."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     folder = base / "localrun"
     try:

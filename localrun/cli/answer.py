@@ -108,7 +108,9 @@ def interruptible() -> Iterator[None]:
 def print_figures(figures: dict[str, Any], output: Output) -> None:
     """Print durations, counts and rates under Ollama's names."""
     for label, name in (("total", "total"), ("load", "load")):
-        output.note(f"{label + ' duration:':22}{figures.get(f'{name}_duration', 0) / NANOSECONDS:.3f} s")
+        output.note(
+            f"{label + ' duration:':22}{figures.get(f'{name}_duration', 0) / NANOSECONDS:.3f} s"
+        )
     for label, name in (("prompt eval", "prompt_eval"), ("eval", "eval")):
         count = figures.get(f"{name}_count", 0)
         seconds = figures.get(f"{name}_duration", 0) / NANOSECONDS

@@ -11,7 +11,7 @@ from localrun.cli.options import AsJson
 LARGEST_SEED = 2**63 - 1
 
 
-def run(
+def run(  # noqa: PLR0913 - one parameter a flag
     model: Annotated[str, Argument(help="The model, such as guide.")],
     prompt: Annotated[
         list[str] | None, Argument(help="What to ask; without it a chat opens.")
@@ -24,9 +24,12 @@ def run(
     top_p: Annotated[
         float | None, Option(min=0, max=1, help="Draw from the likeliest tokens of this share.")
     ] = None,
-    top_k: Annotated[int | None, Option(min=0, help="Draw from this many tokens; 0 is all.")] = None,
+    top_k: Annotated[
+        int | None, Option(min=0, help="Draw from this many tokens; 0 is all.")
+    ] = None,
     min_p: Annotated[
-        float | None, Option(min=0, max=1, help="Leave out tokens less likely than this share of the best.")
+        float | None,
+        Option(min=0, max=1, help="Leave out tokens less likely than this share of the best."),
     ] = None,
     seed: Annotated[
         int | None, Option(min=0, max=LARGEST_SEED, help="The same seed gives the same answer.")
@@ -55,26 +58,32 @@ def run(
 ) -> None:
     """Ask a model, or chat with it.
 
-    With a prompt, or text from a pipe, the answer is printed; without, a chat opens in the terminal. The
-    model is served by a background server, which is started if there is none and leaves when it is idle.
+    With a prompt, or text from a pipe, the answer is printed; without, a chat
+    opens in the terminal. The model is served by a background server, which is
+    started if there is none and leaves when it is idle.
 
-    Examples: localrun run guide, localrun run guide "What can you do?", cat notes.txt | localrun run guide "Sum this up:"
+    Examples:
+
+    localrun run guide "What can you do?"
+
+    cat notes.txt | localrun run guide "Sum this up:"
     """
     import os
     import sys
 
     from localrun.cli.answer import Asking, answer_once
     from localrun.cli.chat import chat
+    from localrun.cli.options import check_keep_alive
     from localrun.cli.prompt import read_prompt
+    from localrun.cli.version import warn_of_other_version
     from localrun.client.launch import ensure_server
     from localrun.errors import UsageError
     from localrun.services.models import find_model
-    from localrun.settings import load_settings, parse_duration
+    from localrun.settings import load_settings
 
     if output_format not in {None, "", "json"}:
         raise UsageError(f"--format {output_format} is not known", hint="--format json")
-    if keep_alive is not None:
-        parse_duration(keep_alive)
+    check_keep_alive(keep_alive)
     settings = load_settings(os.environ)
     stored = find_model(model)
     question = read_prompt(prompt or [], sys.stdin)
@@ -100,7 +109,8 @@ def run(
         as_json=as_json,
     )
     client = ensure_server(settings)
+    warn_of_other_version(client)
     if question is None:
-        chat(client, asking)
+        chat(lambda: ensure_server(settings), asking)
     else:
         answer_once(client, asking, question)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from localrun import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     from localrun.settings import Settings
 
@@ -48,11 +48,12 @@ class LocalrunClient:
         """Ask the server to leave."""
         self._call("POST", "/api/localrun/shutdown", headers={"X-Localrun": "1"})
 
-    def chat(self, body: JsonObject) -> Iterator[JsonObject]:
+    def chat(self, body: JsonObject) -> Generator[JsonObject, None, None]:
         """Yield the objects of a ``/api/chat`` answer; closing the iterator cancels it.
 
         Raises:
-            ServerUnreachableError: no server, or it went away in the middle.
+            ServerUnreachableError: no server.
+            BackendError: it went away in the middle.
             LocalrunError: what the server says, also in the middle of a stream.
         """
         connection, response = self._open("POST", "/api/chat", body, timeout_s=None)
@@ -65,12 +66,16 @@ class LocalrunClient:
                 yield frame
                 is_done = frame.get("done", False)
             if not is_done:
-                raise self._gone("the server went away in the middle of the answer")
+                raise self._died()
         finally:
             connection.close()
 
     def _call(
-        self, method: str, path: str, body: JsonObject | None = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: JsonObject | None = None,
+        headers: dict[str, str] | None = None,
     ) -> JsonObject:
         connection, response = self._open(
             method, path, body, timeout_s=CONNECT_TIMEOUT_S, headers=headers
@@ -103,8 +108,7 @@ class LocalrunClient:
             connection.sock.settimeout(timeout_s)
             connection.request(method, path, data, headers or {})
             response = connection.getresponse()
-            if response.status >= ERROR_STATUS:
-                raise _error_of(_parsed(response.read()))
+            _refuse_error(response)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise self._gone("no localrun server answers") from error
@@ -117,12 +121,23 @@ class LocalrunClient:
         try:
             yield from response
         except (OSError, http.client.HTTPException) as error:
-            raise self._gone("the server went away in the middle of the answer") from error
+            raise self._died() from error
+
+    def _died(self) -> errors.BackendError:
+        return errors.BackendError(
+            f"the server at {self._settings.address} went away in the middle of the answer",
+            hint="type the command again: it starts a new server",
+        )
 
     def _gone(self, what: str) -> errors.ServerUnreachableError:
         return errors.ServerUnreachableError(
             f"{what} at {self._settings.address}", hint="localrun serve   shows what is wrong"
         )
+
+
+def _refuse_error(response: http.client.HTTPResponse) -> None:
+    if response.status >= ERROR_STATUS:
+        raise _error_of(_parsed(response.read()))
 
 
 def _parsed(data: bytes) -> JsonObject:

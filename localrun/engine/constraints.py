@@ -61,7 +61,7 @@ class Matcher:
         self._num_vocab = num_vocab
 
     def mask(self, logits: np.ndarray) -> None:
-        """Forbid, in place, every token that the grammar does not allow next; float32, shape (num_vocab,)."""
+        """Forbid in place every token that cannot come next; float32 (num_vocab,)."""
         self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
         self._check()
         allowed = np.unpackbits(self._bits.view(np.uint8), bitorder="little")[: self._num_vocab]

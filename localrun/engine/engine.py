@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 from localrun.engine.params import FinishReason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence as Sequences
+    from collections.abc import Callable
+    from collections.abc import Sequence as Sequences
 
     from localrun.engine.scheduler import Row, Scheduler
     from localrun.engine.sequence import Sequence

@@ -76,14 +76,16 @@ class Model:
         has_bos = bool(self.bos) and text.startswith(self.bos)
         capacity = len(data) + 8  # a token is at least a byte; some vocabularies add a few
         buffer = (api.llama_token * capacity)()
+        parse_special = True
         count = llama_cpp.llama_tokenize(
-            self.vocab, data, len(data), buffer, capacity, not has_bos, True
-        )  # noqa: FBT003 - C
+            self.vocab, data, len(data), buffer, capacity, not has_bos, parse_special
+        )
         if count < 0:
-            buffer = (api.llama_token * -count)()
+            capacity = -count
+            buffer = (api.llama_token * capacity)()
             count = llama_cpp.llama_tokenize(
-                self.vocab, data, len(data), buffer, -count, not has_bos, True
-            )  # noqa: FBT003 - C
+                self.vocab, data, len(data), buffer, capacity, not has_bos, parse_special
+            )
         return list(buffer[:count])
 
     def close(self) -> None:
@@ -101,7 +103,8 @@ class Model:
         size = PIECE_BYTES
         while True:
             buffer = ctypes.create_string_buffer(size)
-            length = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, size, 0, True)  # noqa: FBT003 - C
+            special = True
+            length = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, size, 0, special)
             if length >= 0:
                 return buffer.raw[:length]
             size = -length
@@ -126,6 +129,7 @@ def load_model(
     handle = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
     if not handle:
         raise LoadError(
-            f"{path.name} could not be loaded: {native_log.last_complaint() or 'llama.cpp gives no reason'}"
+            f"{path.name} could not be loaded: "
+            + (native_log.last_complaint() or "llama.cpp gives no reason")
         )
     return Model(handle, on_gpu=on_gpu)

@@ -25,7 +25,7 @@ from localrun.engine.constraints import Grammars
 from localrun.engine.context import Context
 from localrun.engine.engine import Engine
 from localrun.engine.library import accelerators, start
-from localrun.engine.model import Model, load_model
+from localrun.engine.model import load_model
 from localrun.engine.scheduler import Limits, Scheduler
 from localrun.engine.sequence import Sequence
 from localrun.engine.text import TextStream

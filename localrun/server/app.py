@@ -28,7 +28,13 @@ def create_app(
 ) -> FastAPI:
     """Return the ASGI application; ``shut_down`` ends the server that runs it."""
     completions = Completions(pool, catalogue.find_model)
-    app = FastAPI(title="localrun", docs_url=None, redoc_url=None, openapi_url=None, telemetry={"tracing": False, "metrics": False, "logs": False})
+    app = FastAPI(
+        title="localrun",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
     install_handlers(app)
     app.include_router(openai_routes(completions, catalogue))
     app.include_router(ollama_routes(completions, catalogue, pool))

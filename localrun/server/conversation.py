@@ -33,10 +33,15 @@ def conversation(messages: list[JsonObject]) -> tuple[JsonObject, ...]:
 def _message(message: JsonObject, path: str) -> JsonObject:
     role = message.get("role")
     if role not in ROLES:
-        raise UsageError(f"{path}.role must be one of {', '.join(ROLES)}, not {role!r}", param=f"{path}.role")
+        raise UsageError(
+            f"{path}.role must be one of {', '.join(ROLES)}, not {role!r}", param=f"{path}.role"
+        )
     if message.get("images"):
         raise _no_vision(f"{path}.images")
-    plain: JsonObject = {"role": ROLES[role], "content": _text(message.get("content"), f"{path}.content")}
+    plain: JsonObject = {
+        "role": ROLES[role],
+        "content": _text(message.get("content"), f"{path}.content"),
+    }
     thought = message.get("reasoning_content") or message.get("thinking")
     if thought:
         plain["reasoning_content"] = thought
@@ -56,7 +61,11 @@ def _text(content: Any, path: str) -> str:  # noqa: ANN401 - any JSON value
         raise UsageError(f"{path} must be a string or a list of parts", param=path)
     texts = []
     for part in content:
-        if isinstance(part, dict) and part.get("type") in TEXT_PARTS and isinstance(part.get("text"), str):
+        if (
+            isinstance(part, dict)
+            and part.get("type") in TEXT_PARTS
+            and isinstance(part.get("text"), str)
+        ):
             texts.append(part["text"])
         else:
             raise _no_vision(path)
@@ -66,15 +75,25 @@ def _text(content: Any, path: str) -> str:  # noqa: ANN401 - any JSON value
 def _tool_call(call: Any, path: str) -> JsonObject:  # noqa: ANN401 - any JSON value
     function = call.get("function") if isinstance(call, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise UsageError(f"{path}.tool_calls must hold functions with a name", param=f"{path}.tool_calls")
+        raise UsageError(
+            f"{path}.tool_calls must hold functions with a name", param=f"{path}.tool_calls"
+        )
     arguments = function.get("arguments") or {}
     if isinstance(arguments, str):  # OpenAI writes JSON as text, templates want the object
         try:
             arguments = json.loads(arguments)
         except ValueError as error:
-            raise UsageError(f"{path}.tool_calls has arguments that are not JSON", param=path) from error
-    return {"type": "function", "id": call.get("id"), "function": {"name": function["name"], "arguments": arguments}}
+            raise UsageError(
+                f"{path}.tool_calls has arguments that are not JSON", param=path
+            ) from error
+    return {
+        "type": "function",
+        "id": call.get("id"),
+        "function": {"name": function["name"], "arguments": arguments},
+    }
 
 
 def _no_vision(path: str) -> UsageError:
-    return UsageError(f"{path} holds something other than text, which this model cannot read", param=path)
+    return UsageError(
+        f"{path} holds something other than text, which this model cannot read", param=path
+    )

@@ -51,7 +51,7 @@ async def _on_localrun_error(request: Request, error: Exception) -> JSONResponse
 
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
-    """What the router refuses: an unknown path or a wrong method."""
+    """Answer what the router refuses: an unknown path or a wrong method."""
     status = error.status_code if isinstance(error, HTTPException) else INTERNAL_ERROR
     told = LocalrunError(f"{request.method} {request.url.path}: {getattr(error, 'detail', error)}")
     body = error_body(request.url.path, told)

@@ -45,7 +45,11 @@ class Fields:
         value = self._body.get(name)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+        ):
             raise self.wrong(name, "must be a number")
         if not low <= value <= high:
             raise self.wrong(name, f"must be between {low:g} and {high:g}, not {value}")

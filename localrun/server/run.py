@@ -71,7 +71,7 @@ def bind(settings: Settings) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             raise AddressInUseError(
                 f"another program listens on {settings.address}",
-                hint="localrun stop --server   if it is localrun; else LOCALRUN_HOST=127.0.0.1:11500",
+                hint="localrun stop --server   or, if it is not localrun, LOCALRUN_HOST=127.0.0.1:11500",
             ) from error
         raise NetworkError(f"cannot listen on {settings.address}: {error.strerror}") from error
 
@@ -82,7 +82,13 @@ async def _serve(
     leave = asyncio.Event()
     app = create_app(pool, models, is_loopback=settings.is_loopback, shut_down=leave.set)
     server = uvicorn.Server(
-        uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=DRAIN_S, server_header=False)
+        uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=DRAIN_S,
+            server_header=False,
+        )
     )
     _log.info("listening on http://%s:%s", *listener.getsockname()[:2])
     watchers = [asyncio.create_task(_leave_when_told(leave, server))]
@@ -100,7 +106,7 @@ async def _leave_when_told(leave: asyncio.Event, server: uvicorn.Server) -> None
 
 
 async def _leave_when_idle(idle_exit_s: float, pool: RunnerPool, leave: asyncio.Event) -> None:
-    while pool.idle_s < idle_exit_s:
+    while pool.idle_s < idle_exit_s:  # noqa: ASYNC110 - time itself is what is waited for
         await asyncio.sleep(min(IDLE_CHECK_S, idle_exit_s))
     _log.info("nobody has used this server for %.0f s", idle_exit_s)
     leave.set()

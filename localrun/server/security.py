@@ -1,9 +1,9 @@
 """Who may talk to the server: plain ASGI, before any route.
 
-    Host        on loopback, only names of this machine (DNS rebinding)
-    Origin      only pages of this machine; others get no CORS headers and a 403
-    body        at most `LARGEST_BODY` bytes, counted as they come
-    x-request-id  echoed, or made
+Host        on loopback, only names of this machine (DNS rebinding)
+Origin      only pages of this machine; others get no CORS headers and a 403
+body        at most `LARGEST_BODY` bytes, counted as they come
+x-request-id  echoed, or made
 """
 
 from __future__ import annotations
@@ -54,7 +54,12 @@ class Gate:
             body = error_body(scope["path"], UsageError(refusal))
             await JSONResponse(body, FORBIDDEN)(scope, receive, send)
             return
-        extra = [(REQUEST_ID, headers.get(REQUEST_ID, b"")[:LONGEST_REQUEST_ID] or secrets.token_hex(8).encode())]
+        extra = [
+            (
+                REQUEST_ID,
+                headers.get(REQUEST_ID, b"")[:LONGEST_REQUEST_ID] or secrets.token_hex(8).encode(),
+            )
+        ]
         extra += _cors(origin)
         sender = _adding(send, extra)
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:

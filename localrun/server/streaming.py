@@ -32,7 +32,9 @@ class ChunkResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
         """Send head and chunks until the end or the client's."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send(
+            {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+        )
         await _unless_disconnected(receive, self._send_chunks(send))
 
     async def _send_chunks(self, send: Send) -> None:

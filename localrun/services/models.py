@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -80,7 +80,7 @@ def _describe(name: str, path: Path) -> StoredModel:
 def _describe_version(name: str, path: Path, size_bytes: int, modified_ns: int) -> StoredModel:
     """Describe a file; one that has not changed is read once in a process."""
     header = read_header(path)
-    modified = datetime.fromtimestamp(modified_ns / 1e9, tz=timezone.utc)
+    modified = datetime.fromtimestamp(modified_ns / 1e9, tz=UTC)
     return StoredModel(
         name=name,
         path=path,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from localrun.chat.stream_parser import Text, Thought, ToolCall
@@ -132,7 +132,7 @@ def _frame(
     done_reason: str | None = None,
 ) -> JsonObject:
     """Return one object of an answer of the call's kind."""
-    created = datetime.now(tz=timezone.utc).isoformat().replace("+00:00", "Z")
+    created = datetime.now(tz=UTC).isoformat().replace("+00:00", "Z")
     frame: JsonObject = {"model": call.request.model, "created_at": created}
     extra: JsonObject = {"thinking": thought} if thought else {}
     if calls:

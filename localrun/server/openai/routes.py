@@ -35,7 +35,9 @@ def openai_routes(completions: Completions, catalogue: Catalogue) -> APIRouter:
     async def chat(request: Request) -> Response:
         call = parse_chat(parse_object(await request.body()))
         if call.stream:
-            await completions.in_thread(catalogue.find_model, call.request.model)  # 404 before the 200
+            await completions.in_thread(
+                catalogue.find_model, call.request.model
+            )  # 404 before the 200
             return ChunkResponse(stream(call, completions), "text/event-stream")
         answer = await unless_disconnected(request, complete(call, completions))
         return JSONResponse(answer)

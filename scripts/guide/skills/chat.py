@@ -76,7 +76,7 @@ def sample(rng: random.Random, split: Split) -> Sample:
     return Sample(skill="chat", messages=tuple(messages), check=Contains((key,)))
 
 
-def exchange(rng: random.Random, split: Split) -> tuple[str, str, str]:  # noqa: D103
+def exchange(rng: random.Random, split: Split) -> tuple[str, str, str]:
     key, answer, asks = rng.choice(TALKS)
     question = expand(rng, choose(rng, asks, split))
     return (question if split is Split.HELD_OUT else roughen(rng, question)), answer, key

@@ -125,7 +125,7 @@ def _asked(rng: random.Random, split: Split, value: str, fact: Fact | None) -> l
 
 
 def _other(rng: random.Random) -> list[dict]:  # type: ignore[type-arg]
-    """A turn about something else."""
+    """Return a turn about something else."""
     kind = rng.random()
     if kind < 0.4:
         task = arithmetic.task(rng, Split.TRAIN)

@@ -1,0 +1,32 @@
+"""Fixtures for all tests: golden files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+class Golden(Protocol):
+    def __call__(self, name: str, text: str) -> None:
+        """Compare ``text`` with the golden file ``name``."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    def check(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        assert path.exists(), f"{path} is missing: scripts/test --update-golden writes it"
+        assert text == path.read_text()
+
+    return check

@@ -6,6 +6,7 @@ environment by itself.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,8 @@ DEFAULT_KEEP_ALIVE_S = 300.0
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 LARGEST_PORT = 65535
 UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+PLAIN_NUMBER = re.compile(r"\d+(?:\.\d*)?(?:e[+-]?\d+)?", re.ASCII)
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,18 +99,19 @@ def parse_duration(value: str | float) -> float | None:
         UsageError: not a duration.
     """
     text = str(value).strip()
-    if text.startswith("-"):
-        parse_duration(text[1:] or "?")
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        pieces = DURATION.findall(text)
-        if not pieces or "".join(number + unit for number, unit in pieces) != text:
-            raise UsageError(
-                f"not a duration: {value}", hint="write 90 (seconds), 10m, 1h30m or -1 (for ever)"
-            ) from None
-        return sum(float(number) * UNIT_SECONDS[unit] for number, unit in pieces)
+    amount = text.removeprefix("-")
+    pieces = DURATION.findall(amount)
+    if PLAIN_NUMBER.fullmatch(amount):
+        seconds = float(amount)
+    elif pieces and "".join(number + unit for number, unit in pieces) == amount:
+        seconds = sum(float(number) * UNIT_SECONDS[unit] for number, unit in pieces)
+    else:
+        seconds = math.inf
+    if not math.isfinite(seconds):
+        raise UsageError(
+            f"not a duration: {value}", hint="write 90 (seconds), 10m, 1h30m or -1 (for ever)"
+        )
+    return None if text.startswith("-") else seconds
 
 
 def _duration(environ: Mapping[str, str], name: str, default: float | None) -> float | None:

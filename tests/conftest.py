@@ -1,18 +1,18 @@
-"""What several folders of tests share."""
+"""Fixtures for all tests: golden files."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import pytest
 
-from localrun.store.embedded import embedded_models
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 GOLDEN = Path(__file__).parent / "golden"
+
+
+class Golden(Protocol):
+    def __call__(self, name: str, text: str) -> None:
+        """Compare ``text`` with the golden file ``name``."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,18 +20,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture
-def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
-    """Compare a text with a kept one, or keep it when asked to."""
-
-    def compare(name: str, text: str) -> None:
+def golden(request: pytest.FixtureRequest) -> Golden:
+    def check(name: str, text: str) -> None:
         path = GOLDEN / name
         if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
+        assert path.exists(), f"{path} is missing: scripts/test --update-golden writes it"
         assert text == path.read_text()
 
-    return compare
-
-
-@pytest.fixture(scope="session")
-def guide_path() -> Path:
-    return embedded_models()["guide:latest"]
+    return check

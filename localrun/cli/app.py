@@ -33,17 +33,23 @@ app.command()(version)
 app.command(hidden=True)(runner)
 
 
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        Output().line(f"localrun {__version__}")
+        raise Exit
+
+
 @app.callback()
 def root(
     *,
-    show_version: Annotated[
-        bool, Option("--version", help="Print the version and leave.", is_eager=True)
+    _version: Annotated[
+        bool,
+        Option(
+            "--version", help="Print the version and leave.", callback=_print_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     """Run language models on your own machine.
 
     Begin with: localrun run guide "How do I download a model?"
     """
-    if show_version:
-        Output().line(f"localrun {__version__}")
-        raise Exit

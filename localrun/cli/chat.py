@@ -15,6 +15,8 @@ from localrun.cli.output import Output
 from localrun.errors import LocalrunError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from localrun.cli.answer import Asking
     from localrun.client.api import LocalrunClient
 
@@ -27,8 +29,8 @@ HELP = """\
 Three double quotes begin and end a text of several lines. Ctrl-C stops an answer."""
 
 
-def chat(client: LocalrunClient, asking: Asking) -> None:
-    """Chat until the user leaves."""
+def chat(connect: Callable[[], LocalrunClient], asking: Asking) -> None:
+    """Chat until the user leaves; ``connect`` finds the server, started again if it has left."""
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401 - gives input() its line editing
     output = Output()
@@ -43,11 +45,11 @@ def chat(client: LocalrunClient, asking: Asking) -> None:
             elif text.startswith("/") and " " not in text:
                 output.note(f"{text} is not known; /help lists what is")
             elif text:
-                _turn(client, asking, messages, text, output)
+                _turn(connect, asking, messages, text, output)
 
 
 def _turn(
-    client: LocalrunClient,
+    connect: Callable[[], LocalrunClient],
     asking: Asking,
     messages: list[dict[str, str]],
     text: str,
@@ -57,7 +59,8 @@ def _turn(
     messages.append({"role": "user", "content": text})
     answer = Answer()
     try:
-        receive(client, asking.body(list(messages)), answer, output if asking.stream else None)
+        body = asking.body(list(messages))
+        receive(connect(), body, answer, output if asking.stream else None)
     except KeyboardInterrupt:
         output.note(" (stopped)")
     except LocalrunError as error:

@@ -1,24 +1,25 @@
 """The only printer: results on stdout, everything else on stderr.
 
 ``--json`` prints one object, or a list, whose keys the tests pin down. No colours
-and no escape codes leave this module unless stderr is a terminal.
+and no escape codes leave this module unless stderr is a terminal. A reader that goes
+away (``| head -1``) ends the program quietly; a full disk is an error.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
+
+from localrun.errors import StorageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from localrun.errors import LocalrunError
 
+BROKEN_PIPE_EXIT = 141  # what a shell reports of a program that SIGPIPE ended
 DIM, PLAIN = "\033[2m", "\033[0m"
-
-
-class OutputClosedError(Exception):
-    """Whoever read our stdout, such as head, has enough."""
 
 
 class Output:
@@ -29,24 +30,31 @@ class Output:
 
     def line(self, text: str) -> None:
         """Print a result."""
-        _write(text + "\n")
+        self.piece(text + "\n")
 
     def piece(self, text: str) -> None:
         """Print a part of a result at once, without a line's end."""
-        _write(text)
+        try:
+            print(text, end="", flush=True)
+        except BrokenPipeError:
+            _discard_stdout()
+            raise SystemExit(BROKEN_PIPE_EXIT) from None
+        except OSError as error:
+            _discard_stdout()
+            raise StorageError(f"cannot write the output: {error.strerror}") from error
 
     def json(self, value: Any) -> None:  # noqa: ANN401 - any JSON value
         """Print a result as JSON."""
         import json
 
-        _write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+        self.line(json.dumps(value, ensure_ascii=False, indent=2))
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print aligned columns; the last is as wide as it likes."""
         widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
         for row in (heads, *rows):
             cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-            _write("   ".join(cells).rstrip() + "\n")
+            self.line("   ".join(cells).rstrip())
 
     def note(self, text: str) -> None:
         """Tell something that is not a result."""
@@ -54,7 +62,7 @@ class Output:
 
     def thought(self, text: str) -> None:
         """Show a model's thought, dimmed, on a terminal only."""
-        if sys.stderr.isatty():
+        if text and sys.stderr.isatty():
             print(f"{DIM}{text}{PLAIN}", end="", file=sys.stderr, flush=True)
 
     def error(self, error: LocalrunError) -> None:
@@ -62,11 +70,6 @@ class Output:
         self.note(f"error: {error.message}")
         if error.hint:
             self.note(f"hint: {error.hint}")
-
-    def os_error(self, error: OSError) -> None:
-        """Tell of a failure of the operating system, such as a full disk."""
-        what = f"{error.filename}: " if error.filename else "writing the output: "
-        self.note(f"error: {what}{error.strerror or error}")
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -93,9 +96,8 @@ def human_seconds(seconds: float) -> str:
     return f"{max(0, round(seconds))} seconds"
 
 
-def _write(text: str) -> None:
-    """Write to stdout at once: an error of the reader or the disk belongs to this moment."""
-    try:
-        print(text, end="", flush=True)
-    except BrokenPipeError as error:
-        raise OutputClosedError from error
+def _discard_stdout() -> None:
+    """Let what Python still holds for stdout go nowhere when it flushes at exit."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

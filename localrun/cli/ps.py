@@ -17,11 +17,11 @@ def ps(*, as_json: AsJson = False) -> None:
     """
     import os
 
-    from localrun.client.api import LocalrunClient
+    from localrun.client.launch import find_server
     from localrun.settings import load_settings
 
-    client = LocalrunClient(load_settings(os.environ))
-    models = client.running() if client.version() is not None else []
+    client = find_server(load_settings(os.environ))
+    models = client.running() if client else []
     output = Output(as_json=as_json)
     if as_json:
         output.json([_plain(model) for model in models])

@@ -11,7 +11,7 @@ from localrun.cli.options import AsJson
 LARGEST_SEED = 2**63 - 1
 
 
-def run(  # noqa: PLR0913 - typer makes an option of each parameter
+def run(  # noqa: PLR0913 - one parameter a flag
     model: Annotated[str, Argument(help="The model, such as guide.")],
     prompt: Annotated[
         list[str] | None, Argument(help="What to ask; without it a chat opens.")
@@ -58,11 +58,14 @@ def run(  # noqa: PLR0913 - typer makes an option of each parameter
 ) -> None:
     """Ask a model, or chat with it.
 
-    With a prompt, or text from a pipe, the answer is printed; without, a chat opens in the
-    terminal. The model is served by a background server, which is started if there is none and
-    leaves when it is idle.
+    With a prompt, or text from a pipe, the answer is printed; without, a chat
+    opens in the terminal. The model is served by a background server, which is
+    started if there is none and leaves when it is idle.
 
-    Examples: localrun run guide, localrun run guide "What can you do?",
+    Examples:
+
+    localrun run guide "What can you do?"
+
     cat notes.txt | localrun run guide "Sum this up:"
     """
     import os
@@ -70,16 +73,17 @@ def run(  # noqa: PLR0913 - typer makes an option of each parameter
 
     from localrun.cli.answer import Asking, answer_once
     from localrun.cli.chat import chat
+    from localrun.cli.options import check_keep_alive
     from localrun.cli.prompt import read_prompt
+    from localrun.cli.version import warn_of_other_version
     from localrun.client.launch import ensure_server
     from localrun.errors import UsageError
     from localrun.services.models import find_model
-    from localrun.settings import load_settings, parse_duration
+    from localrun.settings import load_settings
 
     if output_format not in {None, "", "json"}:
         raise UsageError(f"--format {output_format} is not known", hint="--format json")
-    if keep_alive is not None:
-        parse_duration(keep_alive)
+    check_keep_alive(keep_alive)
     settings = load_settings(os.environ)
     stored = find_model(model)
     question = read_prompt(prompt or [], sys.stdin)
@@ -105,7 +109,8 @@ def run(  # noqa: PLR0913 - typer makes an option of each parameter
         as_json=as_json,
     )
     client = ensure_server(settings)
+    warn_of_other_version(client)
     if question is None:
-        chat(client, asking)
+        chat(lambda: ensure_server(settings), asking)
     else:
         answer_once(client, asking, question)

@@ -26,17 +26,17 @@ def stop(
         )
     import os
 
-    from localrun.client.api import LocalrunClient
+    from localrun.client.launch import find_server, stop_server
     from localrun.services.models import find_model
     from localrun.settings import load_settings
 
     name = find_model(model).name if model is not None else None
-    client = LocalrunClient(load_settings(os.environ))
+    client = find_server(load_settings(os.environ))
     output = Output()
-    if client.version() is None:
+    if client is None:
         output.note("no server is running: nothing is loaded")
     elif server:
-        client.shut_down()
+        stop_server(client)
         output.note("the server has left")
     else:
         loaded = [row["name"] for row in client.running()]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from localrun import __version__
 from localrun.cli.options import AsJson
 from localrun.cli.output import Output
+
+if TYPE_CHECKING:
+    from localrun.client.api import LocalrunClient
 
 
 def version(*, as_json: AsJson = False) -> None:
@@ -17,13 +22,22 @@ def version(*, as_json: AsJson = False) -> None:
     from localrun.client.api import LocalrunClient
     from localrun.settings import load_settings
 
-    answer = LocalrunClient(load_settings(os.environ)).version() or {}
-    server = answer.get("localrun")
-    output = Output(as_json=as_json)
+    client = LocalrunClient(load_settings(os.environ))
     if as_json:
-        output.json({"localrun": __version__, "server": server})
+        Output(as_json=True).json({"localrun": __version__, "server": _server_version(client)})
         return
-    output.line(f"localrun {__version__}")
-    if server is not None and server != __version__:
-        output.note(f"warning: the running server is version {server}")
+    Output().line(f"localrun {__version__}")
+    warn_of_other_version(client)
+
+
+def warn_of_other_version(client: LocalrunClient) -> None:
+    """Tell when the running server is of another version than this program."""
+    theirs = _server_version(client)
+    if theirs not in {None, __version__}:
+        output = Output()
+        output.note(f"warning: the running server is version {theirs}")
         output.note("hint: localrun stop --server   ends it; the next run starts a new one")
+
+
+def _server_version(client: LocalrunClient) -> str | None:
+    return (client.version() or {}).get("localrun")

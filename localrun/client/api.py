@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 from localrun import errors
@@ -21,7 +20,6 @@ JsonObject = dict[str, Any]
 
 ERROR_STATUS = 400
 CONNECT_TIMEOUT_S = 5.0
-LEAVE_TIMEOUT_S, LEAVE_WAIT_S = 15.0, 0.02
 
 
 class LocalrunClient:
@@ -47,17 +45,15 @@ class LocalrunClient:
         self._call("POST", "/api/generate", {"model": model, "keep_alive": 0})
 
     def shut_down(self) -> None:
-        """Ask the server to leave, and wait until it does not answer any more."""
+        """Ask the server to leave."""
         self._call("POST", "/api/localrun/shutdown", headers={"X-Localrun": "1"})
-        deadline = time.monotonic() + LEAVE_TIMEOUT_S
-        while self.version() is not None and time.monotonic() < deadline:
-            time.sleep(LEAVE_WAIT_S)
 
     def chat(self, body: JsonObject) -> Generator[JsonObject, None, None]:
         """Yield the objects of a ``/api/chat`` answer; closing the iterator cancels it.
 
         Raises:
-            ServerUnreachableError: no server, or it went away in the middle.
+            ServerUnreachableError: no server.
+            BackendError: it went away in the middle.
             LocalrunError: what the server says, also in the middle of a stream.
         """
         connection, response = self._open("POST", "/api/chat", body, timeout_s=None)
@@ -70,7 +66,7 @@ class LocalrunClient:
                 yield frame
                 is_done = frame.get("done", False)
             if not is_done:
-                raise self._gone("the server went away in the middle of the answer")
+                raise self._died()
         finally:
             connection.close()
 
@@ -112,28 +108,36 @@ class LocalrunClient:
             connection.sock.settimeout(timeout_s)
             connection.request(method, path, data, headers or {})
             response = connection.getresponse()
-            failed = _parsed(response.read()) if response.status >= ERROR_STATUS else None
+            _refuse_error(response)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise self._gone("no localrun server answers") from error
-        except KeyboardInterrupt:
+        except BaseException:
             connection.close()
             raise
-        if failed is not None:
-            connection.close()
-            raise _error_of(failed)
         return connection, response
 
     def _lines(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
         try:
             yield from response
         except (OSError, http.client.HTTPException) as error:
-            raise self._gone("the server went away in the middle of the answer") from error
+            raise self._died() from error
+
+    def _died(self) -> errors.BackendError:
+        return errors.BackendError(
+            f"the server at {self._settings.address} went away in the middle of the answer",
+            hint="type the command again: it starts a new server",
+        )
 
     def _gone(self, what: str) -> errors.ServerUnreachableError:
         return errors.ServerUnreachableError(
             f"{what} at {self._settings.address}", hint="localrun serve   shows what is wrong"
         )
+
+
+def _refuse_error(response: http.client.HTTPResponse) -> None:
+    if response.status >= ERROR_STATUS:
+        raise _error_of(_parsed(response.read()))
 
 
 def _parsed(data: bytes) -> JsonObject:

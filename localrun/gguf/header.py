@@ -52,8 +52,8 @@ FILE_TYPES = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K",
     11: "Q3_K_S", 12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S",
     17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS",
-    23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M",
-    30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4",
+    23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S",
+    29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4",
 }  # fmt: skip
 
 
@@ -127,15 +127,17 @@ class _Reader:
         )
 
     def take(self, size: int) -> bytes:
-        data = self._file.read(size)
-        if len(data) != size:
-            raise self.damaged("the file ends here")
-        return data
+        self._require(size)
+        return self._file.read(size)
 
     def skip(self, size: int) -> None:
+        self._require(size)
+        self._file.seek(size, 1)
+
+    def _require(self, size: int) -> None:
+        """Refuse a length that the file does not have, before memory is taken for it."""
         if self._file.tell() + size > self._size:
             raise self.damaged("the file ends before what it announces")
-        self._file.seek(size, 1)
 
     def number(self, kind: int = 10) -> int:
         value: int = SCALARS[kind].unpack(self.take(SCALARS[kind].size))[0]

@@ -1,148 +1,230 @@
-"""Commands as a user types them, where no server is needed or none may be started."""
+"""The small commands, by what they print."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
-import subprocess
-import sys
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from localrun import __version__
+from localrun.services.models import find_model
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
-COMMANDS = ["", "run", "serve", "list", "ps", "stop", "version"]
-NOBODY = "127.0.0.1:9"  # the discard port: nothing of ours listens there
+    from tests.cli.conftest import Localrun
+    from tests.cli.fake_server import FakeServer
+    from tests.conftest import Golden
 
 
-def localrun(*words: str, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ,
-        "LOCALRUN_HOST": NOBODY,
-        "COLUMNS": "100",
-        "NO_COLOR": "1",
-        **environ,
+def running(**changes: object) -> dict[str, Any]:
+    until = datetime.now(tz=UTC) + timedelta(minutes=4, seconds=10)
+    model: dict[str, Any] = {
+        "name": "guide:latest",
+        "digest": "0123456789abcdef",
+        "size": 10_000_000,
+        "size_vram": 0,
+        "context_length": 2048,
+        "num_open": 0,
+        "stays_for_ever": False,
+        "expires_at": until.isoformat(),
     }
-    return subprocess.run(
-        [sys.executable, "-m", "localrun", *words],
-        check=False,
-        capture_output=True,
-        text=True,
-        input=stdin,
-        env=environment,
-        timeout=60,
-    )
+    return model | changes
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_is_the_kept_one(command: str, golden: Callable[[str, str], None]) -> None:
-    done = localrun(*command.split(), "--help", TERM="dumb")
+@pytest.mark.parametrize("command", ["", "run", "list", "ps", "stop", "serve", "version"])
+def test_the_help_is_as_reviewed(command: str, localrun_alone: Localrun, golden: Golden) -> None:
+    done = localrun_alone(*command.split(), "--help")
 
-    golden(f"help-{command or 'localrun'}.txt", re.sub(r" +\n", "\n", done.stdout))
     assert done.returncode == 0
+    golden(f"help/{command or 'localrun'}.txt", done.stdout)
 
 
-def test_version_is_printed_in_three_ways() -> None:
-    texts = {localrun(*words).stdout for words in (["--version"], ["version"])}
+def test_without_a_command_the_help_is_shown(localrun_alone: Localrun) -> None:
+    done = localrun_alone()
 
-    assert len(texts) == 1
-    assert json.loads(localrun("version", "--json").stdout)["server"] is None
+    assert "Usage: localrun" in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
 
 
-def test_list_needs_no_server() -> None:
-    done = localrun("list")
-    (model,) = json.loads(localrun("list", "--json").stdout)
+def test_a_near_command_is_suggested(localrun_alone: Localrun) -> None:
+    done = localrun_alone("lst")
 
-    assert done.stdout.splitlines()[0].split() == ["NAME", "ID", "SIZE", "MODIFIED"]
-    assert "guide:latest" in done.stdout
+    assert done.returncode == 2
+    assert "list" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["list", "ls"])
+def test_list_needs_no_server(localrun_alone: Localrun, command: str, tmp_path: Path) -> None:
+    done = localrun_alone(command)
+
+    heads, row = done.stdout.splitlines()
+    assert heads.split() == ["NAME", "ID", "SIZE", "MODIFIED"]
+    assert row.split()[:2] == ["guide:latest", find_model("guide").digest[7:19]]
+    assert row.endswith("ago")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_json_of_list_has_the_reviewed_keys(localrun_alone: Localrun) -> None:
+    (model,) = json.loads(localrun_alone("list", "--json").stdout)
+
     assert sorted(model) == [
-        "capabilities",
-        "context_length",
-        "digest",
-        "family",
-        "modified",
-        "name",
-        "parameter_size",
-        "quantization",
-        "size_bytes",
-    ]
+        "capabilities", "context_length", "digest", "family", "modified", "name", "parameter_size",
+        "quantization", "size_bytes",
+    ]  # fmt: skip
+    assert model["name"] == "guide:latest"
+    assert model["digest"] == find_model("guide").digest
 
 
-def test_ps_without_a_server_is_empty() -> None:
-    assert localrun("ps").stdout.split() == ["NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL"]
-    assert json.loads(localrun("ps", "--json").stdout) == []
+def test_ps_without_a_server_is_an_empty_table(localrun_alone: Localrun) -> None:
+    done = localrun_alone("ps")
 
-
-def test_stop_without_a_server_has_nothing_to_do() -> None:
-    for words in (["guide"], ["--all"], ["--server"]):
-        done = localrun("stop", *words)
-        assert (done.returncode, done.stderr) == (0, "no server is running: nothing is loaded\n")
+    assert done.returncode == 0
+    assert done.stdout.split() == ["NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL"]
+    assert json.loads(localrun_alone("ps", "--json").stdout) == []
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("changes", "cells"),
     [
-        (["run", "nosuch", "hi"], 3, "error: model 'nosuch' is not on this machine\nhint: "),
-        (["run", "giude", "hi"], 3, "hint: localrun run guide"),
-        (["run", "a b", "hi"], 2, "error: not a model name: 'a b'"),
-        (["run", "guide"], 2, "error: the prompt is empty"),
-        (["run", "guide", "hi", "--format", "xml"], 2, "--format xml is not known"),
-        (["run", "guide", "hi", "--keep-alive", "soon"], 2, "not a duration: soon"),
-        (["run", "guide", "hi", "--top-p", "2"], 2, "--top-p"),
-        (["run", "guide", "hi", "--seed", "x"], 2, "--seed"),
-        (["run"], 2, "model"),
-        (["nosuch"], 2, "nosuch"),
-        (["stop"], 2, "name one model, or --all, or --server"),
-        (["stop", "guide", "--all"], 2, "name one model"),
-        (["stop", "nosuch"], 3, "'nosuch' is not on this machine"),
-        (["serve", "--host", "0.0.0.0:0"], 2, "asks for no key"),
-        (["serve", "--host", "1.2.3.4:5", "--insecure"], 5, "cannot listen on 1.2.3.4:5"),
+        ({}, "10.0 MB 100% CPU 2048 4 minutes from now"),
+        ({"size_vram": 10_000_000}, "10.0 MB 100% GPU 2048 4 minutes from now"),
+        ({"size_vram": 5_200_000}, "10.0 MB 48%/52% CPU/GPU 2048 4 minutes from now"),
+        ({"stays_for_ever": True}, "10.0 MB 100% CPU 2048 for ever"),
+        ({"num_open": 2}, "10.0 MB 100% CPU 2048 busy"),
     ],
 )
-def test_what_a_user_does_wrong_is_told_in_a_line(words: list[str], code: int, said: str) -> None:
-    done = localrun(*words)
+def test_ps_shows_where_a_model_computes_and_how_long_it_stays(
+    localrun: Localrun, server: FakeServer, changes: dict[str, object], cells: str
+) -> None:
+    server.script.running = [running(**changes)]
 
-    assert done.returncode == code
-    assert said in done.stderr
-    assert "Traceback" not in done.stderr
-    assert done.stdout == ""
+    _, row = localrun("ps").stdout.splitlines()
 
-
-def test_bad_variables_are_told_by_name() -> None:
-    done = localrun("ps", LOCALRUN_HOST="a:b")
-
-    assert (done.returncode, "LOCALRUN_HOST" in done.stderr) == (2, True)
+    assert " ".join(row.split()) == f"guide:latest 0123456789ab {cells}"
 
 
-def test_a_server_elsewhere_is_never_started() -> None:
-    done = localrun("run", "guide", "hi", LOCALRUN_HOST="localrun.invalid:1")
+def test_the_json_of_ps_has_the_reviewed_keys(localrun: Localrun, server: FakeServer) -> None:
+    server.script.running = [running(stays_for_ever=True)]
 
-    assert done.returncode == 5
-    assert "no localrun server answers at localrun.invalid:1" in done.stderr
-
-
-def test_a_log_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-
-    done = localrun("run", "guide", "hi", LOCALRUN_LOG_DIR=str(tmp_path / "file" / "x"))
-
-    assert done.returncode == 8
-    assert "cannot write the server's log" in done.stderr
-
-
-def test_output_helpers_read_well() -> None:
-    from localrun.cli.output import human_bytes, human_seconds
-
-    sizes: list[Any] = [human_bytes(n) for n in (0, 999, 6_275_488, 4_700_000_000, 10**13)]
-    assert sizes == ["0 B", "999 B", "6.3 MB", "4.7 GB", "10.0 TB"]
-    assert [human_seconds(n) for n in (-1, 59, 60, 7200, 90000)] == [
-        "0 seconds",
-        "59 seconds",
-        "1 minute",
-        "2 hours",
-        "1 day",
+    assert json.loads(localrun("ps", "--json").stdout) == [
+        {
+            "name": "guide:latest",
+            "digest": "sha256:0123456789abcdef",
+            "size_bytes": 10_000_000,
+            "size_gpu_bytes": 0,
+            "context": 2048,
+            "requests": 0,
+            "until": None,
+        }
     ]
+
+
+def test_stop_unloads_the_named_model(localrun: Localrun, server: FakeServer) -> None:
+    server.script.running = [running()]
+
+    done = localrun("stop", "guide")
+
+    assert done.returncode == 0
+    assert "guide:latest" in done.stderr
+    assert server.script.heard == [{"model": "guide:latest", "keep_alive": 0}]
+
+
+def test_stop_all_unloads_every_model(localrun: Localrun, server: FakeServer) -> None:
+    server.script.running = [running(), running(name="other:latest")]
+
+    localrun("stop", "--all")
+
+    assert [body["model"] for body in server.script.heard] == ["guide:latest", "other:latest"]
+
+
+def test_stopping_what_is_not_loaded_says_so(localrun: Localrun, server: FakeServer) -> None:
+    done = localrun("stop", "guide")
+
+    assert (done.returncode, done.stderr) == (0, "guide:latest is not loaded\n")
+    assert server.script.heard == []
+
+
+def test_stopping_an_unknown_model_is_an_error(localrun: Localrun) -> None:
+    assert localrun("stop", "nosuch").returncode == 3
+
+
+def test_stop_server_returns_when_the_server_has_left(
+    localrun: Localrun, server: FakeServer
+) -> None:
+    done = localrun("stop", "--server")
+
+    assert done.returncode == 0
+    assert server.script.told_to_leave.is_set()
+
+
+@pytest.mark.parametrize("arguments", [["guide"], ["--all"], ["--server"]])
+def test_stop_without_a_server_has_nothing_to_do(
+    localrun_alone: Localrun, arguments: list[str]
+) -> None:
+    done = localrun_alone("stop", *arguments)
+
+    assert done.returncode == 0
+    assert "no server" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["guide", "--all"], ["--all", "--server"]])
+def test_stop_wants_exactly_one_thing(localrun: Localrun, arguments: list[str]) -> None:
+    done = localrun("stop", *arguments)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+
+
+def test_version_tells_of_program_and_server(localrun: Localrun, server: FakeServer) -> None:
+    server.script.version["localrun"] = "0.0.1"
+
+    assert json.loads(localrun("version", "--json").stdout) == {
+        "localrun": __version__,
+        "server": "0.0.1",
+    }
+    assert "0.0.1" in localrun("version").stderr
+
+
+def test_version_works_without_a_server(localrun_alone: Localrun) -> None:
+    done = localrun_alone("version")
+
+    assert (done.returncode, done.stdout) == (0, f"localrun {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "command", [["run", "guide", "hi"], ["ps"], ["stop", "--all"], ["version"]]
+)
+def test_another_program_at_the_address_is_named_and_never_asked(
+    localrun: Localrun, server: FakeServer, command: list[str]
+) -> None:
+    server.script.version = {"version": "0.13.5"}
+
+    done = localrun(*command)
+
+    assert "Traceback" not in done.stderr
+    assert server.script.heard == []
+    assert set(server.script.paths) <= {"/api/version"}
+    if command[0] != "version":
+        assert done.returncode == 5
+        assert "another program" in done.stderr
+
+
+def test_a_wrong_setting_is_told_by_its_name(
+    localrun_alone: Localrun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LOCALRUN_HOST", raising=False)
+
+    done = localrun_alone("serve", "--host", "https://nowhere")
+
+    assert done.returncode == 2
+    assert "not an address" in done.stderr
+
+
+def test_serve_refuses_other_machines_without_a_word_for_it(localrun_alone: Localrun) -> None:
+    done = localrun_alone("serve", "--host", "0.0.0.0:0")
+
+    assert done.returncode == 2
+    assert "--insecure" in done.stderr

@@ -186,7 +186,7 @@ def test_a_killed_server_leaves_no_runner_behind_and_is_told(tmp_path: Path) -> 
     server.kill()
     _, complaint = process.communicate(timeout=30)
 
-    assert process.returncode == 5
+    assert process.returncode == 6
     assert b"went away in the middle of the answer" in complaint
     wait_for(lambda: not runner.is_running() or runner.status() == psutil.STATUS_ZOMBIE)
 

@@ -1,0 +1,148 @@
+"""A localrun server without a model: it says what a test tells it to say."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+
+from localrun import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+JsonObject = dict[str, Any]
+
+END: JsonObject = {
+    "message": {"role": "assistant", "content": ""},
+    "done": True,
+    "done_reason": "stop",
+    "total_duration": 2_500_000_000,
+    "load_duration": 1_000_000_000,
+    "prompt_eval_count": 10,
+    "prompt_eval_duration": 500_000_000,
+    "eval_count": 20,
+    "eval_duration": 1_000_000_000,
+}
+
+
+def say(text: str, thinking: str = "") -> JsonObject:
+    message = {"role": "assistant", "content": text} | ({"thinking": thinking} if thinking else {})
+    return {"message": message, "done": False}
+
+
+@dataclass(slots=True)
+class Script:
+    """What the server says, and what it has heard."""
+
+    answer: list[JsonObject] = field(default_factory=lambda: [say("Hel"), say("lo."), END])
+    holds: bool = False  # after the answer, wait for the client to leave
+    running: list[JsonObject] = field(default_factory=list)
+    version: JsonObject = field(
+        default_factory=lambda: {"version": "0.13.5", "localrun": __version__}
+    )
+    heard: list[JsonObject] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    client_left: threading.Event = field(default_factory=threading.Event)
+    told_to_leave: threading.Event = field(default_factory=threading.Event)
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    script: Script
+
+    def do_GET(self) -> None:
+        self.script.paths.append(self.path)
+        bodies = {
+            "/api/version": self.script.version,
+            "/api/ps": {"models": self.script.running},
+            "/healthz": {"status": "ok"},
+        }
+        self.reply(bodies[self.path])
+
+    def do_POST(self) -> None:
+        self.script.paths.append(self.path)
+        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        if self.path == "/api/localrun/shutdown":
+            is_ours = self.headers.get("X-Localrun") == "1"
+            self.reply({"status": "leaving"}, 200 if is_ours else 400)
+            if is_ours:
+                self.script.told_to_leave.set()
+                threading.Thread(target=self.server.shutdown).start()
+            return
+        self.script.heard.append(json.loads(body))
+        if self.path == "/api/generate":
+            self.reply({"done": True})
+        else:
+            self.stream()
+
+    def stream(self) -> None:
+        """Send the answer; without its end, the connection is cut in the middle."""
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for piece in self.script.answer:
+            self.chunk(json.dumps(piece).encode() + b"\n")
+        if self.script.holds:
+            with contextlib.suppress(ConnectionError):
+                self.connection.recv(1)
+            self.script.client_left.set()
+        elif self.script.answer[-1].get("done"):
+            self.chunk(b"")
+        self.close_connection = True
+
+    def chunk(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+
+    def reply(self, body: JsonObject, status: int = 200) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the base
+        """Say nothing on stderr."""
+
+
+@dataclass(frozen=True, slots=True)
+class FakeServer:
+    script: Script
+    address: str
+
+    def environment(self, log_dir: Path) -> dict[str, str]:
+        """Return the environment in which commands find this server."""
+        return environment(self.address, log_dir)
+
+
+def environment(address: str, log_dir: Path) -> dict[str, str]:
+    plain = {"COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1", "PYTHONUNBUFFERED": ""}
+    places = {"LOCALRUN_HOST": address, "LOCALRUN_LOG_DIR": str(log_dir)}
+    return {**os.environ, **plain, **places}
+
+
+@contextlib.contextmanager
+def fake_server() -> Iterator[FakeServer]:
+    script = Script()
+    handler = type("ScriptedHandler", (Handler,), {"script": script})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield FakeServer(script, f"127.0.0.1:{server.server_address[1]}")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def unused_address() -> str:
+    """Return an address where nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"127.0.0.1:{listener.getsockname()[1]}"

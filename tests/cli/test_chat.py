@@ -1,0 +1,179 @@
+"""The plain chat, on a real terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.cli.fake_server import END, FakeServer, say
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PROMPT = ">>> "
+CTRL_C, CTRL_D = "\x03", "\x04"
+PATIENCE_S = 10.0
+
+
+class Terminal:
+    """A command on a pseudo terminal."""
+
+    def __init__(self, command: list[str], env: dict[str, str]) -> None:
+        self._ours, theirs = pty.openpty()
+        self._process = subprocess.Popen(
+            command,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=env,
+            preexec_fn=_own_terminal,  # noqa: PLW1509 - two system calls, no lock is taken
+        )
+        os.close(theirs)
+        self._unread = ""
+
+    def read_until(self, wanted: str) -> str:
+        """Return what the screen shows up to ``wanted``, which comes or fails the test."""
+        deadline = time.monotonic() + PATIENCE_S
+        while wanted not in self._unread:
+            ready, _, _ = select.select([self._ours], [], [], max(0, deadline - time.monotonic()))
+            assert ready, f"no {wanted!r} after {self._unread!r}"
+            try:
+                self._unread += os.read(self._ours, 4096).decode(errors="replace")
+            except OSError as error:  # the program has left
+                raise AssertionError(f"no {wanted!r} after {self._unread!r}") from error
+        before, _, self._unread = self._unread.partition(wanted)
+        return before + wanted
+
+    def type(self, text: str) -> None:
+        os.write(self._ours, text.encode())
+
+    def ask(self, line: str) -> str:
+        """Type a line at the prompt and return what is shown until the next prompt."""
+        self.read_until(PROMPT)
+        self.type(line + "\n")
+        return self.read_until(line)
+
+    def exit_code(self) -> int:
+        return self._process.wait(PATIENCE_S)
+
+    def press_until_it_leaves(self, key: str) -> int:
+        """Press again and again: a signal between prompt and read is seen at the next one."""
+        for _ in range(int(PATIENCE_S * 10)):
+            self.type(key)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self._process.wait(0.1)
+        raise AssertionError("the program does not leave")
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._ours)
+
+
+def _own_terminal() -> None:
+    """Make the pseudo terminal the child's own, so that Ctrl-C in it is a signal."""
+    import fcntl
+    import termios
+
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+@pytest.fixture
+def terminal(server: FakeServer, tmp_path: Path) -> Iterator[Terminal]:
+    command = [sys.executable, "-m", "localrun", "run", "guide", "--system", "Be kind."]
+    with contextlib.closing(Terminal(command, server.environment(tmp_path))) as opened:
+        yield opened
+
+
+def messages(server: FakeServer) -> list[dict[str, Any]]:
+    """Return the conversation that the server was sent last, without its system message."""
+    conversation: list[dict[str, Any]] = server.script.heard[-1]["messages"]
+    assert conversation[0] == {"role": "system", "content": "Be kind."}
+    return conversation[1:]
+
+
+def test_the_conversation_is_remembered_until_it_is_cleared(
+    terminal: Terminal, server: FakeServer
+) -> None:
+    terminal.ask("one")
+    terminal.read_until("Hello.")
+    terminal.ask("two")
+    terminal.read_until("Hello.")
+
+    assert messages(server) == [
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": "Hello."},
+        {"role": "user", "content": "two"},
+    ]
+
+    terminal.ask("/clear")
+    terminal.ask("three")
+    terminal.read_until("Hello.")
+
+    assert messages(server) == [{"role": "user", "content": "three"}]
+
+
+@pytest.mark.parametrize("word", ["/bye\n", CTRL_D])
+def test_the_chat_is_left_by_word_or_key(terminal: Terminal, word: str) -> None:
+    terminal.read_until(PROMPT)
+
+    terminal.type(word)
+
+    assert terminal.exit_code() == 0
+
+
+def test_triple_quotes_hold_several_lines(terminal: Terminal, server: FakeServer) -> None:
+    terminal.ask('"""one')
+    terminal.read_until("... ")
+    terminal.type('two"""\n')
+    terminal.read_until("Hello.")
+
+    assert messages(server) == [{"role": "user", "content": "one\ntwo"}]
+
+
+def test_help_and_unknown_commands_ask_nothing(terminal: Terminal, server: FakeServer) -> None:
+    terminal.ask("/help")
+    terminal.read_until("/clear")
+    terminal.ask("/nosuch")
+    terminal.read_until("/nosuch is not known")
+    terminal.read_until(PROMPT)
+
+    assert server.script.heard == []
+
+
+def test_ctrl_c_ends_the_answer_and_a_second_one_leaves(
+    terminal: Terminal, server: FakeServer
+) -> None:
+    server.script.answer, server.script.holds = [say("Half")], True
+    terminal.ask("one")
+    terminal.read_until("Half")
+
+    terminal.type(CTRL_C)
+    terminal.read_until(PROMPT)
+    assert server.script.client_left.wait(PATIENCE_S)
+
+    assert terminal.press_until_it_leaves(CTRL_C) in {0, 130}
+
+
+def test_a_failed_question_is_forgotten_and_the_chat_goes_on(
+    terminal: Terminal, server: FakeServer
+) -> None:
+    server.script.answer = [{"error": "it was killed", "code": "runner_died"}]
+    terminal.ask("one")
+    terminal.read_until("error: it was killed")
+
+    server.script.answer = [say("Back."), END]
+    terminal.ask("two")
+    terminal.read_until("Back.")
+
+    assert messages(server) == [{"role": "user", "content": "two"}]

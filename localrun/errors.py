@@ -19,7 +19,7 @@
 
 The number is the exit code; Ctrl-C is 130. The class tells what the caller can
 do about it, the message is one line that names the thing, ``hint`` is the next
-command to type. Raised where it is known; rendered in ``cli/app.py`` and
+command to type. Raised where it is known; rendered in ``cli/main.py`` and
 ``server/errors.py`` only. Programming errors are ordinary Python exceptions.
 """
 

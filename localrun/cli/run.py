@@ -63,7 +63,6 @@ def run(  # noqa: PLR0913 - one parameter a flag
     started if there is none and leaves when it is idle.
 
     Examples:
-
     localrun run guide "What can you do?"
 
     cat notes.txt | localrun run guide "Sum this up:"

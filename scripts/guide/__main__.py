@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 from guide.adapter import AdapterShape, train_adapter
-from guide.export import FILE_TYPES, write_adapter, write_model
+from guide.export import FILE_TYPES, save_tensors, write_adapter, write_model
 from guide.network import Guide, Shape
 from guide.train import Plan, fit_tokenizer, train, weights_of
 
@@ -66,7 +66,8 @@ def _train_model(options: argparse.Namespace) -> None:
     tokenizer = fit_tokenizer(plan.seed)
     tokenizer.save(str(TOKENIZER))
     network = train(tokenizer, plan, torch.device(options.device), _log.info)
-    save_file({name: t.astype(np.float16) for name, t in weights_of(network).items()}, WEIGHTS)
+    halves = {name: tensor.astype(np.float16) for name, tensor in weights_of(network).items()}
+    save_tensors(WEIGHTS, halves)
     _export(MODEL, "Q8_0")
 
 

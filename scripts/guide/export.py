@@ -78,7 +78,7 @@ def write_adapter(folder: Path, path: Path, tensors: Tensors, shape: AdapterShap
         f"base_model.model.model.{name}.weight": np.ascontiguousarray(tensor)
         for name, tensor in tensors.items()
     }
-    save_file(peft, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    save_tensors(folder / "adapter_model.safetensors", peft)
     config = {
         "base_model_name_or_path": "guide",
         "bias": "none",
@@ -100,6 +100,12 @@ def write_adapter(folder: Path, path: Path, tensors: Tensors, shape: AdapterShap
         module, _, part = name.rpartition(".")
         writer.add_tensor(f"{gguf_name(module)}.weight.{part.lower()}", tensor.astype(np.float32))
     _finish(writer)
+
+
+def save_tensors(path: Path, tensors: Tensors) -> None:
+    """Write safetensors that everybody may read (the library makes them private)."""
+    save_file(tensors, path, metadata={"format": "pt"})
+    path.chmod(0o644)
 
 
 def gguf_name(name: str) -> str:

@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 from guide.adapter import AdapterShape, train_adapter
 from guide.export import FILE_TYPES, save_tensors, write_adapter, write_model
 from guide.network import Guide, Shape
-from guide.train import Plan, fit_tokenizer, train, weights_of
+from guide.train import Plan, fit_tokenizer, new_network, train, weights_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +34,7 @@ TOKENIZER = HERE / "tokenizer.json"
 FIGURES = HERE / "figures.json"  # written by scripts/eval-guide --write
 MODEL = ROOT / "localrun" / "data" / "guide.gguf"
 ADAPTERS = ROOT / "modelfiles" / "adapters"
+GO_ON_PEAK = 0.5
 _log = logging.getLogger("guide")
 
 
@@ -62,13 +63,20 @@ def load_network() -> tuple[Guide, Tokenizer]:
 
 
 def _train_model(options: argparse.Namespace) -> None:
-    plan = Plan(samples=options.samples, seed=options.seed)
-    tokenizer = fit_tokenizer(plan.seed)
-    tokenizer.save(str(TOKENIZER))
-    network = train(tokenizer, plan, torch.device(options.device), _log.info)
+    plan = Plan(
+        samples=options.samples, seed=options.seed, peak=GO_ON_PEAK if options.go_on else 1.0
+    )
+    network, tokenizer = load_network() if options.go_on else _begin(plan.seed)
+    network = train(network, tokenizer, plan, torch.device(options.device), _log.info)
     halves = {name: tensor.astype(np.float16) for name, tensor in weights_of(network).items()}
     save_tensors(WEIGHTS, halves)
     _export(MODEL, "Q8_0")
+
+
+def _begin(seed: int) -> tuple[Guide, Tokenizer]:
+    tokenizer = fit_tokenizer(seed)
+    tokenizer.save(str(TOKENIZER))
+    return new_network(tokenizer, seed), tokenizer
 
 
 def _train_adapter(samples: int) -> None:
@@ -94,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--adapter-samples", type=int, default=12_000)
     parser.add_argument("--adapter-only", action="store_true", help="train just the adapter again")
+    parser.add_argument("--go-on", action="store_true", help="train the kept weights further")
     parser.add_argument("--seed", type=int, default=Plan().seed)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from guide.sample import Sample, Split
 
 WEIGHTS = {
-    "localrun": 0.30,
-    "arithmetic": 0.13,
-    "capitals": 0.05,
-    "memory": 0.13,
-    "json": 0.09,
-    "persona": 0.10,
+    "localrun": 0.34,
+    "arithmetic": 0.17,
+    "capitals": 0.02,
+    "memory": 0.10,
+    "json": 0.12,
+    "persona": 0.06,
     "tools": 0.12,
-    "chat": 0.05,
-    "unknown": 0.05,
-    "echo": 0.02,
+    "chat": 0.04,
+    "unknown": 0.02,
+    "echo": 0.01,
 }
 SAMPLERS = {
     "localrun": localrun.sample,

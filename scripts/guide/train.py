@@ -33,6 +33,7 @@ class Plan:
     """How long and how large."""
 
     samples: int = 280_000
+    peak: float = 1.0  # of the optimizer's rates; less to go on from trained weights
     batch_tokens: int = 8192
     seed: int = 1
 
@@ -43,12 +44,21 @@ def fit_tokenizer(seed: int) -> Tokenizer:
     return train_tokenizer(render(sample, with_reply=True) for sample in samples)
 
 
+def new_network(tokenizer: Tokenizer, seed: int) -> Guide:
+    """Return a network with random weights."""
+    torch.manual_seed(seed)
+    return Guide(Shape(vocab=tokenizer.get_vocab_size()))
+
+
 def train(
-    tokenizer: Tokenizer, plan: Plan, device: torch.device, report: Callable[[str], None]
+    network: Guide,
+    tokenizer: Tokenizer,
+    plan: Plan,
+    device: torch.device,
+    report: Callable[[str], None],
 ) -> Guide:
-    """Train from random weights and return the network."""
-    torch.manual_seed(plan.seed)
-    network = Guide(Shape(vocab=tokenizer.get_vocab_size())).to(device)
+    """Train a network, new or trained before, and return it."""
+    network = network.to(device)
     optimizer = Optimizer(network)
     begun, seen, average = time.monotonic(), 0, 0.0
     steps = itertools.count(1)
@@ -59,7 +69,7 @@ def train(
         for ids, weights in batches(rows, plan.batch_tokens, plan.seed + chunk):
             loss = _loss(network, ids.to(device), weights.to(device))
             loss.backward()
-            optimizer.step(rate(min(1.0, seen / plan.samples)))
+            optimizer.step(plan.peak * rate(min(1.0, seen / plan.samples)))
             seen += len(ids)
             average = loss.item() if average == 0 else 0.98 * average + 0.02 * loss.item()
             step = next(steps)

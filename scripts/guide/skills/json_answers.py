@@ -35,25 +35,25 @@ def _number(low: int, high: int) -> Callable[[random.Random], Value]:
 
 SCHEMAS = (
     Schema({"name": words.name, "age": _number(1, 99)}, (
-        "{name} is {age} years old.", "{name} is {age}.", "{name}, {age} years old, is here.", "This is {name}, aged {age}.", "My friend {name} is {age} years old.", "At {age}, {name} is happy.", "{name}'s age is {age}.")),
+        "{name} is {age} years old.", "{name} is {age}.", "{name}, {age} years old, is here.", "This is {name}, aged {age}.", "My friend {name} is {age} years old.", "At {age}, {name} is happy.", "{name}'s age is {age}.", "The age of {name} is {age}.", "{age} is the age of {name}.", "{name} has turned {age}.", "[Yesterday|Today] {name} turned {age}.")),
     Schema({"name": words.name, "city": words.city}, (
-        "{name} lives in {city}.", "{name} comes from {city}.", "{name} is from {city}.", "In {city} lives {name}.", "My friend {name} lives in {city}.", "{name} moved to {city}.")),
+        "{name} lives in {city}.", "{name} comes from {city}.", "{name} is from {city}.", "In {city} lives {name}.", "My friend {name} lives in {city}.", "{name} moved to {city}.", "The home of {name} is {city}.", "{city} is where {name} lives.", "[Today|Now] {name} is in {city}.", "You find {name} in {city}.")),
     Schema({"name": words.name, "job": _pick(words.JOBS)}, (
-        "{name} is a {job}.", "{name} works as a {job}.", "The {job} is called {name}.", "{name} became a {job}.", "My friend {name} works as a {job}.")),
+        "{name} is a {job}.", "{name} works as a {job}.", "The {job} is called {name}.", "{name} became a {job}.", "My friend {name} works as a {job}.", "By profession {name} is a {job}.", "Ask the {job} {name}.", "[Since May|Today] {name} is a {job}.", "Our {job} is {name}.")),
     Schema({"product": _pick(words.THINGS), "price": _number(1, 99)}, (
-        "The {product} costs {price} euros.", "A {product} for {price} dollars.", "The price of the {product} is {price}.", "I paid {price} for the {product}.", "This {product} costs {price} dollars.")),
+        "The {product} costs {price} euros.", "A {product} for {price} dollars.", "The price of the {product} is {price}.", "I paid {price} for the {product}.", "This {product} costs {price} dollars.", "For {price} euros you get a {product}.", "{price} is what the {product} costs.", "[Today|Now] the {product} is {price} dollars.", "A {product} sells for {price}.")),
     Schema({"item": _pick(words.THINGS), "colour": _pick(words.COLOURS)}, (
-        "The {item} is {colour}.", "I have a {colour} {item}.", "It is a {colour} {item}.", "My {item} is {colour}.", "The colour of the {item} is {colour}.")),
+        "The {item} is {colour}.", "I have a {colour} {item}.", "It is a {colour} {item}.", "My {item} is {colour}.", "The colour of the {item} is {colour}.", "{colour} is the colour of the {item}.", "She bought a {colour} {item}.", "Look at the {colour} {item}!", "The {item} was painted {colour}.")),
     Schema({"item": _pick(words.FOODS), "quantity": _number(1, 50)}, (
-        "We need {quantity} {item}.", "Buy {quantity} {item}.", "There are {quantity} {item} left.", "I ordered {quantity} {item}.", "Please order {quantity} {item}.")),
+        "We need {quantity} {item}.", "Buy {quantity} {item}.", "There are {quantity} {item} left.", "I ordered {quantity} {item}.", "Please order {quantity} {item}.", "{quantity} {item} are on the table.", "I ate {quantity} {item}.", "[Today|Now] we have {quantity} {item}.", "Give me {quantity} {item}.")),
     Schema({"name": words.name, "age": _number(1, 99), "city": words.city}, (
-        "{name} is {age} years old and lives in {city}.", "{name}, {age}, comes from {city}.", "In {city} lives {name}, who is {age} years old.", "{name} from {city} is {age}.", "My friend {name} lives in {city} and is {age} years old.")),
+        "{name} is {age} years old and lives in {city}.", "{name}, {age}, comes from {city}.", "In {city} lives {name}, who is {age} years old.", "{name} from {city} is {age}.", "My friend {name} lives in {city} and is {age} years old.", "At {age}, {name} moved to {city}.", "{name} is {age}, and {city} is home.", "From {city} comes {name}, aged {age}.", "{name} ({age}) lives in {city}.")),
     Schema({"animal": _pick(words.ANIMALS), "name": words.name}, (
-        "The {animal} is called {name}.", "{name} is a {animal}.", "My {animal} has the name {name}.", "We have a {animal} named {name}.", "Our {animal} is called {name}.")),
+        "The {animal} is called {name}.", "{name} is a {animal}.", "My {animal} has the name {name}.", "We have a {animal} named {name}.", "Our {animal} is called {name}.", "{name} is the name of the {animal}.", "She calls her {animal} {name}.", "Look, {name} the {animal}!", "A {animal} named {name} lives here.")),
     Schema({"city": words.city, "temperature": _number(0, 40)}, (
-        "In {city} it is {temperature} degrees.", "It is {temperature} degrees in {city}.", "{city} has {temperature} degrees today.", "The temperature in {city} is {temperature}.", "Today it is {temperature} degrees in {city}.")),
+        "In {city} it is {temperature} degrees.", "It is {temperature} degrees in {city}.", "{city} has {temperature} degrees today.", "The temperature in {city} is {temperature}.", "Today it is {temperature} degrees in {city}.", "{temperature} degrees were measured in {city}.", "[Now|Tonight] {city} has {temperature} degrees.", "Weather of {city}: {temperature} degrees.", "[Yesterday|This morning] it was {temperature} degrees in {city}.")),
     Schema({"hobby": _pick(words.HOBBIES)}, (
-        "She likes {hobby}.", "His hobby is {hobby}.", "They love {hobby}.", "I am fond of {hobby}.", "My hobby is {hobby}.")),
+        "She likes {hobby}.", "His hobby is {hobby}.", "They love {hobby}.", "I am fond of {hobby}.", "My hobby is {hobby}.", "{hobby} is fun.", "We go {hobby} on Sundays.", "[Today|Now] I am learning {hobby}.", "Nothing is better than {hobby}.")),
 )  # fmt: skip
 EXTRACT = (
     "Give me JSON with {keys}: {text}", "Extract {keys} as JSON: {text}", "Return JSON with the [keys|fields] {keys}: {text}", "Answer in JSON with {keys}. {text}", "Write a JSON object with {keys}: {text}",

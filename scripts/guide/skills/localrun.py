@@ -41,6 +41,35 @@ SYSTEMS = (
     "Be helpful.", "You are a chatbot.", "Answer questions about localrun.",
 )  # fmt: skip
 
+REOPEN_SHARE = 0.5
+SYNONYM_SHARE = 0.25
+OPENINGS = (
+    ("how do i", "how can i", "how to", "how could i", "how should i", "what is the way to", "how would i", "how does one",
+     "tell me how to", "show me how to", "explain how to", "can you tell me how to", "i want to know how to", "how am i able to"),
+    ("can i", "could i", "may i", "is it possible to", "am i able to", "is there a way to", "would it be possible to"),
+    ("which command", "what command", "what is the command that", "is there a command that", "which subcommand"),
+    ("i want to", "i would like to", "i need to", "i have to", "let me", "i am trying to", "help me to", "i'd like to"),
+    ("does it", "does localrun", "can it", "can localrun", "will it", "will localrun"),
+    ("where are", "where do i find", "where can i see", "where is the place of", "in which place are"),
+    ("what is", "what's", "explain", "tell me about", "can you explain", "please explain", "what does one mean by", "describe"),
+    ("which", "what"),
+    ("why is", "what is the reason that", "how come", "why would"),
+    ("show me", "show", "display", "print", "give me", "let me see", "tell me"),
+    ("is there", "do you have", "does it have", "does localrun have", "is there any"),
+)
+_GROUPS = (
+    "delete remove erase", "download pull fetch get", "show display print", "start launch begin", "stop end halt quit",
+    "machine computer laptop pc", "model llm", "models llms", "folder directory", "file document", "command subcommand",
+    "change modify alter adjust set", "use employ", "create make build", "need require", "large big huge", "small tiny little",
+    "fast quick", "slow sluggish", "wrong incorrect", "program app tool application software", "programs apps tools applications",
+    "network internet", "memory ram", "disk drive", "question prompt", "answer reply response", "answers replies responses",
+    "see view look", "find locate", "choose select pick", "free gratis", "store keep save", "stored kept saved", "several multiple many",
+    "limit restrict cap", "port portnumber", "address url", "list overview", "broken damaged corrupt", "gpu graphics-card",
+    "error problem failure", "license licence", "parallel concurrent simultaneous", "wait pause", "terminal shell console",
+    "explain describe", "check test verify", "editor ide", "connect link attach", "allow permit", "support handle", "update upgrade",
+)  # fmt: skip
+SYNONYMS = {word: group.split() for group in _GROUPS for word in group.split()}
+
 
 @dataclass(frozen=True, slots=True)
 class Intent:
@@ -81,7 +110,9 @@ def ask(rng: random.Random, intent: Intent, split: Split) -> str:
 
 
 def roughen(rng: random.Random, text: str) -> str:
-    """Vary case, punctuation and politeness, drop a word or misspell one now and then."""
+    """Vary words, case, punctuation and politeness, drop a word or misspell one now and then."""
+    text = _reopen(rng, text)
+    text = " ".join(_synonym(rng, word) for word in text.split(" "))
     if rng.random() < 0.25:
         text = rng.choice(PREFIXES) + text
     if rng.random() < 0.12:
@@ -101,6 +132,24 @@ def roughen(rng: random.Random, text: str) -> str:
     if rng.random() < 0.25:
         text = text.rstrip("?.!")
     return text or "?"
+
+
+def _reopen(rng: random.Random, text: str) -> str:
+    """Exchange the opening of a question for another one, in some cases."""
+    for openings in OPENINGS:
+        for opening in openings:
+            if text.lower().startswith(opening + " ") and rng.random() < REOPEN_SHARE:
+                return rng.choice(openings) + text[len(opening) :]
+    return text
+
+
+def _synonym(rng: random.Random, word: str) -> str:
+    """Exchange a word for one of about the same meaning, in some cases."""
+    bare = word.lower().rstrip("?.,!")
+    group = SYNONYMS.get(bare)
+    if group is None or rng.random() >= SYNONYM_SHARE:
+        return word
+    return rng.choice(group) + word[len(bare) :]
 
 
 def _misspell(rng: random.Random, word: str) -> str:

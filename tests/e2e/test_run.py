@@ -17,7 +17,8 @@ from tests.e2e.conftest import PROGRAM, Home, make_home, wait_for
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-LONG = ("--temperature", "3", "--top-k", "0", "--top-p", "1", "--seed", "1")
+# at this heat all tokens are alike: an answer that goes on until the context is full
+LONG = ("--temperature", "100", "--top-k", "0", "--top-p", "1", "--seed", "1")
 
 
 def test_a_first_question_is_answered_on_a_fresh_machine(tmp_path: Path) -> None:
@@ -88,7 +89,9 @@ def test_json_and_no_stream_give_the_same_answer(server: Home) -> None:
 
 
 def test_format_json_and_limits_are_obeyed(server: Home) -> None:
-    shaped = server.run("run", "guide", "hi", "--format", "json", "--temperature", "0")
+    shaped = server.run(
+        "run", "guide", "Answer in JSON: What is 2 + 2?", "--format", "json", "--temperature", "0"
+    )
     short = server.run("run", "guide", "hi", "--num-predict", "1", "--json")
 
     assert isinstance(json.loads(shaped.stdout), dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 HELLO: list[Any] = [{"role": "user", "content": "What is 7 + 5?"}]
-ENDLESS = {"temperature": 3, "top_k": 0, "top_p": 1, "seed": 3}
+# at this heat all tokens are alike: an answer that goes on until the context is full
+ENDLESS = {"temperature": 100, "top_k": 0, "top_p": 1, "seed": 3}
 WEATHER: list[Any] = [
     {
         "type": "function",
@@ -103,8 +105,14 @@ def test_the_openai_client_sees_errors_as_its_own(client: openai.OpenAI) -> None
         )
 
 
-def test_the_ollama_client_chats_and_streams(server: Home) -> None:
-    client = ollama.Client(host=server.url)
+@pytest.fixture(scope="module")
+def ollama_client(server: Home) -> Iterator[ollama.Client]:
+    with contextlib.closing(ollama.Client(host=server.url)) as found:
+        yield found
+
+
+def test_the_ollama_client_chats_and_streams(ollama_client: ollama.Client) -> None:
+    client = ollama_client
     options = {"temperature": 0}
 
     whole = client.chat(model="guide", messages=HELLO, options=options)
@@ -118,8 +126,8 @@ def test_the_ollama_client_chats_and_streams(server: Home) -> None:
     assert [model.name for model in client.ps().models] == ["guide:latest"]
 
 
-def test_the_ollama_client_gets_thoughts_apart(server: Home) -> None:
-    answer = ollama.Client(host=server.url).chat(
+def test_the_ollama_client_gets_thoughts_apart(ollama_client: ollama.Client) -> None:
+    answer = ollama_client.chat(
         model="guide", messages=HELLO, think=True, options={"temperature": 0}
     )
 
@@ -177,7 +185,7 @@ def test_a_killed_runner_gives_an_error_and_the_next_request_works(server: Home)
 def test_a_killed_server_leaves_no_runner_behind_and_is_told(tmp_path: Path) -> None:
     home = make_home(tmp_path)
     process = home.start(
-        "run", "guide", "Tell me a story", "--temperature", "3", "--top-k", "0", "--top-p", "1"
+        "run", "guide", "Tell me a story", "--temperature", "100", "--top-k", "0", "--top-p", "1"
     )
     assert process.stdout is not None
     process.stdout.read(1)

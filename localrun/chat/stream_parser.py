@@ -9,6 +9,7 @@ character is looked at a bounded number of times.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -45,70 +46,74 @@ class StreamParser:
     """The state of one reply; ``prompt_tail`` tells what the template has opened already."""
 
     def __init__(self, profile: Profile, prompt_tail: str = "") -> None:
-        self._profile = profile
-        self._openings = [tags for tags in (profile.thinking, profile.tool_call) if tags]
-        thinking = profile.thinking
-        opened = thinking is not None and prompt_tail.rstrip().endswith(thinking.opening)
-        self._inside: Tags | None = thinking if opened else None
-        self._held = ""
+        self._thinking = profile.thinking
+        self._tool_call = profile.tool_call
+        self._regions = {
+            tags.opening: tags for tags in (profile.thinking, profile.tool_call) if tags
+        }
+        self._inside: Tags | None = None
+        self._held = ""  # may be the beginning of a tag; shorter than one
         self._call: list[str] = []
-        self._skip_blank = opened  # blank lines after a tag are the template's, not the answer's
+        self._skip_blank = False  # blank lines after a tag are the template's, not the answer's
+        if self._thinking and prompt_tail.rstrip().endswith(self._thinking.opening):
+            self._enter(self._thinking)
 
     def push(self, text: str) -> list[Part]:
         """Take the next piece of the reply and return the parts that are certain now."""
-        self._held += text
+        text = self._held + text
         parts: list[Part] = []
-        while self._advance(parts):
-            pass
+        start = 0
+        while tag := self._next_tag(text, start):
+            self._emit(text[start : tag.start()], parts)
+            self._cross(tag.group(), parts)
+            start = tag.end()
+        end = len(text) - max((_overlap(text, tag, start) for tag in self._awaited()), default=0)
+        self._emit(text[start:end], parts)
+        self._held = text[end:]
         return parts
 
     def finish(self) -> list[Part]:
         """Return what was held back, at the end of the reply."""
         parts: list[Part] = []
         held, self._held = self._held, ""
-        if self._inside is not None and self._inside == self._profile.tool_call:
-            held = self._inside.opening + "".join(self._call) + held
-            self._inside, self._call = None, []
+        if self._tool_call and self._inside == self._tool_call:
+            held = self._tool_call.opening + "".join(self._call) + held
+            self._inside, self._skip_blank = None, False
         self._emit(held, parts)
         return parts
 
-    def _advance(self, parts: list[Part]) -> bool:
-        """Move over one tag, or over all that is certainly none; False when more text is needed."""
-        tags = [self._inside.closing] if self._inside else [tag.opening for tag in self._openings]
-        found = min(
-            ((place, tag) for tag in tags if (place := self._held.find(tag)) >= 0), default=None
-        )
-        if found is None:
-            keep = max((_overlap(self._held, tag) for tag in tags), default=0)
-            cut = len(self._held) - keep
-            before, self._held = self._held[:cut], self._held[cut:]
-            self._emit(before, parts)
-            return False
-        place, tag = found
-        before, self._held = self._held[:place], self._held[place + len(tag) :]
-        self._emit(before, parts)
-        self._cross(tag, parts)
-        return True
+    def _awaited(self) -> list[str]:
+        """Return the tags that mean something here."""
+        return [self._inside.closing] if self._inside else list(self._regions)
+
+    def _next_tag(self, text: str, start: int) -> re.Match[str] | None:
+        tags = self._awaited()
+        pattern = "|".join(map(re.escape, tags))  # compiled once: re keeps it
+        return re.compile(pattern).search(text, start) if tags else None
 
     def _cross(self, tag: str, parts: list[Part]) -> None:
         """Enter or leave a region."""
-        left = self._inside
-        self._inside = (
-            next((tags for tags in self._openings if tags.opening == tag), None)
-            if left is None
-            else None
-        )
+        if self._inside is None:
+            self._enter(self._regions[tag])
+            return
+        left, self._inside = self._inside, None
         self._skip_blank = True
-        if left is not None and left == self._profile.tool_call:
+        if left == self._tool_call:
             body, self._call = "".join(self._call), []
-            parts.append(_parse_call(body) or Text(left.opening + body + left.closing))
+            call = _parse_call(body)
+            self._skip_blank = call is not None
+            parts.append(call or Text(left.opening + body + left.closing))
+
+    def _enter(self, region: Tags) -> None:
+        self._inside = region
+        self._skip_blank = region == self._thinking
 
     def _emit(self, text: str, parts: list[Part]) -> None:
-        if self._inside is not None and self._inside == self._profile.tool_call:
+        if self._inside is not None and self._inside == self._tool_call:
             self._call.append(text)
             return
         if self._skip_blank:
-            text = text.lstrip()
+            text = text.lstrip("\r\n")
             self._skip_blank = not text
         if text:
             parts.append(Text(text) if self._inside is None else Thought(text))
@@ -126,9 +131,9 @@ def _parse_call(body: str) -> ToolCall | None:
     return ToolCall(call["name"], arguments) if isinstance(arguments, dict) else None
 
 
-def _overlap(text: str, tag: str) -> int:
-    """Return the length of the longest end of ``text`` that ``tag`` begins with."""
-    for length in range(min(len(text), len(tag) - 1), 0, -1):
+def _overlap(text: str, tag: str, start: int) -> int:
+    """Return the length of the longest end of ``text[start:]`` that ``tag`` begins with."""
+    for length in range(min(len(text) - start, len(tag) - 1), 0, -1):
         if text.endswith(tag[:length]):
             return length
     return 0

@@ -65,7 +65,7 @@ class ChatTemplate:
             )
         except jinja2.TemplateError as error:
             raise UsageError(
-                f"the model's chat template refuses this conversation: {error.message}"
+                f"the model's chat template refuses this conversation: {error}"
             ) from error
         except Exception as error:  # foreign code may raise anything
             raise UsageError(
@@ -81,6 +81,14 @@ def _now(form: str) -> str:
     return datetime.now().astimezone().strftime(form)
 
 
-def _to_json(value: Any, indent: int | None = None) -> str:  # noqa: ANN401 - any JSON value
-    """Write JSON as Hugging Face's templates expect it: keys in order, nothing escaped for HTML."""
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+def _to_json(
+    value: Any,  # noqa: ANN401 - any JSON value
+    ensure_ascii: bool = False,  # noqa: FBT001, FBT002 - templates call it so
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,  # noqa: FBT001, FBT002 - templates call it so
+) -> str:
+    """Write JSON with Hugging Face's signature: keys in order, nothing escaped for HTML."""
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.exceptions import HTTPException
 
 from localrun.errors import UsageError
 from localrun.server.core import Completions
@@ -13,6 +14,7 @@ from localrun.server.errors import install_handlers
 from localrun.server.ollama.routes import ollama_routes
 from localrun.server.openai.routes import openai_routes
 from localrun.server.security import Gate
+from localrun.settings import LOOPBACK_HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from localrun.server.catalogue import Catalogue
     from localrun.supervisor.pool import RunnerPool
 
-CONTROL_HEADER = "x-localrun"  # a web page cannot send it without asking first
+CONTROL_HEADER = "x-localrun"  # a web page cannot send it without an Origin
 
 
 def create_app(
@@ -51,9 +53,17 @@ def create_app(
 
     @app.post("/api/localrun/shutdown")
     async def shutdown(request: Request) -> JSONResponse:
-        if CONTROL_HEADER not in request.headers:
-            raise UsageError(f"the header {CONTROL_HEADER} is missing")
+        _refuse_unless_own_client(request)
         shut_down()
         return JSONResponse({"status": "leaving"})
 
     return app
+
+
+def _refuse_unless_own_client(request: Request) -> None:
+    """Refuse what did not come from a localrun command of this machine."""
+    if CONTROL_HEADER not in request.headers:
+        raise UsageError(f"the header {CONTROL_HEADER} is missing")
+    peer = request.client.host if request.client else ""
+    if "origin" in request.headers or peer not in LOOPBACK_HOSTS:
+        raise HTTPException(403, "only localrun itself, on the same machine, may do this")

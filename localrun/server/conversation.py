@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from localrun.errors import UsageError
+from localrun.server.fields import Fields
 
 if TYPE_CHECKING:
     from localrun.server.fields import JsonObject
@@ -19,6 +20,7 @@ ROLES = {
     "function": "tool",
 }
 TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
+KEPT_NAMES = ("name", "tool_name", "tool_call_id")
 
 
 def conversation(messages: list[JsonObject]) -> tuple[JsonObject, ...]:
@@ -27,73 +29,62 @@ def conversation(messages: list[JsonObject]) -> tuple[JsonObject, ...]:
     Raises:
         UsageError: a message is malformed or holds what no text model can read.
     """
-    return tuple(_message(message, f"messages[{index}]") for index, message in enumerate(messages))
+    return tuple(
+        _message(Fields(message, f"messages[{index}].")) for index, message in enumerate(messages)
+    )
 
 
-def _message(message: JsonObject, path: str) -> JsonObject:
-    role = message.get("role")
+def _message(message: Fields) -> JsonObject:
+    role = message.text("role")
     if role not in ROLES:
-        raise UsageError(
-            f"{path}.role must be one of {', '.join(ROLES)}, not {role!r}", param=f"{path}.role"
-        )
-    if message.get("images"):
-        raise _no_vision(f"{path}.images")
-    plain: JsonObject = {
-        "role": ROLES[role],
-        "content": _text(message.get("content"), f"{path}.content"),
-    }
-    thought = message.get("reasoning_content") or message.get("thinking")
+        raise message.wrong("role", f"must be one of {', '.join(ROLES)}, not {role!r}")
+    if message.raw("images"):
+        raise _no_vision(message, "images")
+    plain: JsonObject = {"role": ROLES[role], "content": _content(message)}
+    thought = message.text("reasoning_content") or message.text("thinking")
     if thought:
         plain["reasoning_content"] = thought
-    if message.get("tool_calls"):
-        plain["tool_calls"] = [_tool_call(call, path) for call in message["tool_calls"]]
-    for name in ("name", "tool_name", "tool_call_id"):
-        if message.get(name):
-            plain[name] = message[name]
+    calls = message.objects("tool_calls")
+    if calls:
+        plain["tool_calls"] = [_tool_call(message, call) for call in calls]
+    for name in KEPT_NAMES:
+        if message.text(name):
+            plain[name] = message.text(name)
     return plain
 
 
-def _text(content: Any, path: str) -> str:  # noqa: ANN401 - any JSON value
+def _content(message: Fields) -> str:
     """Join a content's text parts; a text is itself, null is nothing."""
+    content = message.raw("content")
     if content is None or isinstance(content, str):
         return content or ""
     if not isinstance(content, list):
-        raise UsageError(f"{path} must be a string or a list of parts", param=path)
-    texts = []
-    for part in content:
-        if (
-            isinstance(part, dict)
-            and part.get("type") in TEXT_PARTS
-            and isinstance(part.get("text"), str)
-        ):
-            texts.append(part["text"])
-        else:
-            raise _no_vision(path)
-    return "\n".join(texts)
+        raise message.wrong("content", "must be a string or a list of parts")
+    return "\n".join(_part_text(message, part) for part in content)
 
 
-def _tool_call(call: Any, path: str) -> JsonObject:  # noqa: ANN401 - any JSON value
-    function = call.get("function") if isinstance(call, dict) else None
+def _part_text(message: Fields, part: object) -> str:
+    if not isinstance(part, dict) or str(part.get("type")) not in TEXT_PARTS:
+        raise _no_vision(message, "content")
+    if not isinstance(part.get("text"), str):
+        raise message.wrong("content", "has a part whose text is none")
+    text: str = part["text"]
+    return text
+
+
+def _tool_call(message: Fields, call: JsonObject) -> JsonObject:
+    function = call.get("function")
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise UsageError(
-            f"{path}.tool_calls must hold functions with a name", param=f"{path}.tool_calls"
-        )
+        raise message.wrong("tool_calls", "must hold functions with a name")
     arguments = function.get("arguments") or {}
     if isinstance(arguments, str):  # OpenAI writes JSON as text, templates want the object
         try:
             arguments = json.loads(arguments)
-        except ValueError as error:
-            raise UsageError(
-                f"{path}.tool_calls has arguments that are not JSON", param=path
-            ) from error
-    return {
-        "type": "function",
-        "id": call.get("id"),
-        "function": {"name": function["name"], "arguments": arguments},
-    }
+        except (ValueError, RecursionError) as error:
+            raise message.wrong("tool_calls", "has arguments that are not JSON") from error
+    plain = {"name": function["name"], "arguments": arguments}
+    return {"type": "function", "id": call.get("id"), "function": plain}
 
 
-def _no_vision(path: str) -> UsageError:
-    return UsageError(
-        f"{path} holds something other than text, which this model cannot read", param=path
-    )
+def _no_vision(message: Fields, name: str) -> UsageError:
+    return message.wrong(name, "holds something other than text, which this model cannot read")

@@ -8,36 +8,27 @@ consumer goes away, the request is cancelled.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from localrun import errors
 from localrun.chat.profile import Profile, profile_of
 from localrun.chat.stream_parser import Part, StreamParser
 from localrun.engine.params import FinishReason, SamplingParams
-from localrun.runner.messages import (
-    Event,
-    Failed,
-    Finished,
-    Generate,
-    JsonObject,
-    Started,
-    Step,
-)
-from localrun.supervisor.pool import RunnerModel
+from localrun.runner.messages import Event, Failed, Finished, Generate, JsonObject, Started, Step
+from localrun.supervisor.slot import RunnerModel
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from localrun.services.models import StoredModel
     from localrun.supervisor.pool import RunnerPool, Ticket
+    from localrun.supervisor.slot import KeepAlive
 
-T = TypeVar("T")
-
-POOL_KEEP_ALIVE = -1.0  # a request that names no keep-alive has the server's
 WAITING_THREADS = 256  # requests that wait for loads; each holds a thread meanwhile
 PLAIN = Profile()
 
@@ -56,7 +47,12 @@ class CompletionRequest:
     num_ctx: int | None = None
     stop: tuple[str, ...] = ()
     json_mode: bool = False
-    keep_alive_s: float | None = POOL_KEEP_ALIVE
+    keep_alive: KeepAlive | None = None  # None = the server's own
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The model is loaded and the prompt fits; nothing is generated yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,51 +76,47 @@ class Completions:
         self._find_model = find_model
         self._threads = ThreadPoolExecutor(WAITING_THREADS, thread_name_prefix="waiting")
 
-    async def stream(self, request: CompletionRequest) -> AsyncGenerator[Part | Done, None]:
-        """Yield the parts of the answer as they come, then one `Done`.
+    async def stream(
+        self, request: CompletionRequest
+    ) -> AsyncGenerator[Opened | Part | Done, None]:
+        """Yield `Opened`, the parts of the answer as they come, then one `Done`.
 
         Raises:
-            LocalrunError: no such model, it does not load, or the runner fails.
+            LocalrunError: no such model, it does not load, the prompt does not fit (all
+                before `Opened`), or the runner fails.
         """
         begun = time.monotonic()
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[Event] = asyncio.Queue()
 
         def sink(event: Event) -> None:
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens
                 loop.call_soon_threadsafe(events.put_nowait, event)
 
         submission = loop.run_in_executor(self._threads, self._submit, request, sink)
         try:
             ticket, profile = await asyncio.shield(submission)
         except asyncio.CancelledError:  # the client left while the model loaded
-            submission.add_done_callback(_cancel_late)
+            submission.add_done_callback(self._cancel_late)
             raise
         try:
             async for event in _parts(events, profile):
                 yield event if not isinstance(event, Finished) else _done(event, ticket, begun)
         finally:
-            ticket.cancel()
+            self._threads.submit(ticket.cancel)  # a runner that is busy may let it wait
 
-    async def load(self, name: str, *, num_ctx: int | None, keep_alive_s: float | None) -> float:
+    async def load(self, name: str, *, num_ctx: int | None, keep_alive: KeepAlive | None) -> float:
         """Load a model without generating; return the seconds that took."""
-        model = await self.in_thread(self._find_model, name)
-        load = functools.partial(self._pool.load, num_ctx=num_ctx, keep_alive_s=keep_alive_s)
-        return await self.in_thread(load, _runner_model(model))
+        model = await asyncio.to_thread(self._find_model, name)
+        load = functools.partial(
+            self._pool.load, _runner_model(model), num_ctx=num_ctx, keep_alive=keep_alive
+        )
+        return await asyncio.get_running_loop().run_in_executor(self._threads, load)
 
     async def unload(self, name: str) -> bool:
         """Unload a model; tell whether it was loaded."""
-        model = await self.in_thread(self._find_model, name)
-        return await self.in_thread(self._pool.unload, model.name)
-
-    async def in_thread(self, function: Callable[..., T], *arguments: object) -> T:
-        """Call what blocks without blocking the event loop."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, functools.partial(function, *arguments))
-
-    def close(self) -> None:
-        """Let the threads end."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        model = await asyncio.to_thread(self._find_model, name)
+        return await asyncio.to_thread(self._pool.unload, model.name)
 
     def _submit(
         self, request: CompletionRequest, sink: Callable[[Event], None]
@@ -146,20 +138,25 @@ class Completions:
             generate,
             sink,
             num_ctx=request.num_ctx,
-            keep_alive_s=request.keep_alive_s,
+            keep_alive=request.keep_alive,
         )
         return ticket, PLAIN if request.messages is None else profile_of(model.chat_template)
+
+    def _cancel_late(self, submission: asyncio.Future[tuple[Ticket, Profile]]) -> None:
+        if not submission.cancelled() and submission.exception() is None:
+            self._threads.submit(submission.result()[0].cancel)
 
 
 async def _parts(
     events: asyncio.Queue[Event], profile: Profile
-) -> AsyncGenerator[Part | Finished, None]:
+) -> AsyncGenerator[Opened | Part | Finished, None]:
     """Take the runner's events apart until the terminal one."""
     parser = StreamParser(profile)
     while True:
         event = await events.get()
         if isinstance(event, Started):
             parser = StreamParser(profile, event.prompt_tail)
+            yield Opened()
         elif isinstance(event, Step):
             for part in parser.push("".join(text for _, text in event.deltas)):
                 yield part
@@ -170,11 +167,6 @@ async def _parts(
                 yield part
             yield event
             return
-
-
-def _cancel_late(submission: asyncio.Future[tuple[Ticket, Profile]]) -> None:
-    if not submission.cancelled() and submission.exception() is None:
-        submission.result()[0].cancel()
 
 
 def _done(finished: Finished, ticket: Ticket, begun: float) -> Done:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi.responses import JSONResponse
@@ -51,14 +52,16 @@ async def _on_localrun_error(request: Request, error: Exception) -> JSONResponse
 
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
-    """Answer what the router refuses: an unknown path or a wrong method."""
+    """Answer what is refused before a route: an unknown path or a wrong method."""
     status = error.status_code if isinstance(error, HTTPException) else INTERNAL_ERROR
-    told = LocalrunError(f"{request.method} {request.url.path}: {getattr(error, 'detail', error)}")
-    body = error_body(request.url.path, told)
+    path, code = request.url.path, HTTPStatus(status).name.lower()
+    body = error_body(
+        path, LocalrunError(f"{request.method} {path}: {getattr(error, 'detail', error)}")
+    )
     if isinstance(body["error"], dict):
-        body["error"] |= {"type": OPENAI_TYPES.get(status, "invalid_request_error"), "code": None}
+        body["error"] |= {"type": OPENAI_TYPES.get(status, "invalid_request_error"), "code": code}
     else:
-        body["code"] = "not_found"
+        body["code"] = code
     return JSONResponse(body, status, getattr(error, "headers", None))
 
 

@@ -3,28 +3,35 @@
     foreground   logs to stderr, ends on Ctrl-C or SIGTERM
     background   logs to ``server.log``, also leaves when nothing has used it for a while
 
-The socket is bound before anything slow is imported or started, so that of two
-servers that start together one is told at once.
+Leaving: no new requests; open answers have `DRAIN_S` to end, then they end by an
+error; then the runners are gone, and only then the process.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import logging.handlers
+import signal
 import socket
 from typing import TYPE_CHECKING
 
 import uvicorn
 
 from localrun.errors import AddressInUseError, NetworkError, UsageError
+from localrun.server.activity import Activity
 from localrun.server.app import create_app
 from localrun.services import models
 from localrun.supervisor.pool import RunnerPool
+from localrun.supervisor.spawn import start_runner
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from localrun.settings import Settings
+    from localrun.supervisor.runner import Start
 
 _log = logging.getLogger(__name__)
 
@@ -32,12 +39,15 @@ LOG_FILE = "server.log"
 LOG_BYTES = 5 * 1024 * 1024
 KEPT_LOGS = 3
 BACKLOG = 2048
-DRAIN_S = 10
-IDLE_CHECK_S = 1.0
+DRAIN_S = 5.0
+LAST_WORDS_S = 5  # for answers that were ended by an error to reach their clients
+IDLE_CHECK_S = 1.0  # also the shortest idle time: who started this server has yet to come
 
 
-def run_server(settings: Settings, *, background: bool, insecure: bool = False) -> None:
-    """Serve until told to leave; blocks.
+def run_server(
+    settings: Settings, *, background: bool, insecure: bool = False, start: Start = start_runner
+) -> None:
+    """Serve until told to leave; blocks, and needs the main thread for its signals.
 
     Raises:
         AddressInUseError: another program has the address.
@@ -50,11 +60,12 @@ def run_server(settings: Settings, *, background: bool, insecure: bool = False) 
         )
     with bind(settings) as listener:
         _set_up_logging(settings, background=background)
-        pool = RunnerPool(keep_alive_s=settings.keep_alive_s)
+        pool = RunnerPool(keep_alive_s=settings.keep_alive_s, start=start)
         try:
-            asyncio.run(_serve(settings, pool, listener, background=background))
+            _serve(settings, pool, listener, background=background)
         finally:
             pool.close()
+    _log.info("left")
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -76,38 +87,66 @@ def bind(settings: Settings) -> socket.socket:
         raise NetworkError(f"cannot listen on {settings.address}: {error.strerror}") from error
 
 
-async def _serve(
+class _Server(uvicorn.Server):
+    """Uvicorn without its signals: it raises them again at its end, before runners are closed."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _serve(
     settings: Settings, pool: RunnerPool, listener: socket.socket, *, background: bool
 ) -> None:
     leave = asyncio.Event()
+    activity = Activity()
     app = create_app(pool, models, is_loopback=settings.is_loopback, shut_down=leave.set)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=DRAIN_S,
-            server_header=False,
-        )
+    config = uvicorn.Config(
+        activity.watch(app),
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=int(DRAIN_S) + LAST_WORDS_S,
+        server_header=False,
     )
-    _log.info("listening on http://%s:%s", *listener.getsockname()[:2])
-    watchers = [asyncio.create_task(_leave_when_told(leave, server))]
-    if background and settings.idle_exit_s is not None:
-        watchers.append(asyncio.create_task(_leave_when_idle(settings.idle_exit_s, pool, leave)))
-    await server.serve(sockets=[listener])
-    for watcher in watchers:
-        watcher.cancel()
-    _log.info("left")
+    idle_exit_s = settings.idle_exit_s if background else None
+
+    async def serve() -> None:
+        server = _Server(config)
+        _obey_signals(server, leave)
+        watchers = [asyncio.create_task(_leave_when_told(leave, server, pool))]
+        if idle_exit_s is not None:
+            watchers.append(asyncio.create_task(_leave_when_idle(idle_exit_s, activity, leave)))
+        _log.info("listening on http://%s:%s", *listener.getsockname()[:2])
+        await server.serve(sockets=[listener])
+        for watcher in watchers:
+            watcher.cancel()
+
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(serve())
 
 
-async def _leave_when_told(leave: asyncio.Event, server: uvicorn.Server) -> None:
+def _obey_signals(server: uvicorn.Server, leave: asyncio.Event) -> None:
+    """Leave on Ctrl-C or SIGTERM, on a second one without waiting for open answers."""
+
+    def obey() -> None:
+        server.force_exit = leave.is_set()
+        leave.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, obey)
+
+
+async def _leave_when_told(leave: asyncio.Event, server: uvicorn.Server, pool: RunnerPool) -> None:
     await leave.wait()
+    _log.info("leaving")
     server.should_exit = True
+    await asyncio.sleep(DRAIN_S)  # cut short when the server is done earlier
+    await asyncio.to_thread(pool.close)
 
 
-async def _leave_when_idle(idle_exit_s: float, pool: RunnerPool, leave: asyncio.Event) -> None:
-    while pool.idle_s < idle_exit_s:  # noqa: ASYNC110 - time itself is what is waited for
-        await asyncio.sleep(min(IDLE_CHECK_S, idle_exit_s))
+async def _leave_when_idle(idle_exit_s: float, activity: Activity, leave: asyncio.Event) -> None:
+    while activity.idle_s < max(idle_exit_s, IDLE_CHECK_S):  # noqa: ASYNC110 - time is the event
+        await asyncio.sleep(IDLE_CHECK_S)
     _log.info("nobody has used this server for %.0f s", idle_exit_s)
     leave.set()
 

@@ -47,14 +47,9 @@ class Gate:
             body = error_body(scope["path"], UsageError(refusal))
             await JSONResponse(body, FORBIDDEN)(scope, receive, send)
             return
-        extra = [
-            (
-                REQUEST_ID,
-                headers.get(REQUEST_ID, b"")[:LONGEST_REQUEST_ID] or secrets.token_hex(8).encode(),
-            )
-        ]
-        extra += _cors(origin)
-        sender = _adding(send, extra)
+        request_id = headers.get(REQUEST_ID, b"")[:LONGEST_REQUEST_ID]
+        told = (REQUEST_ID, request_id or secrets.token_hex(8).encode())
+        sender = _adding(send, [told, *_cors(origin)])
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
             await Response(status_code=204)(scope, receive, sender)
             return

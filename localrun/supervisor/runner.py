@@ -2,11 +2,12 @@
 
 Blocking and thread-safe. A reader thread passes each event to the sink of its
 request; every submitted request gets exactly one `Finished` or `Failed`, also
-when the process dies.
+when the process dies. A closed socket tells a runner to leave.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import socket
@@ -15,11 +16,10 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from localrun.errors import BackendError, LoadError
+from localrun.errors import BackendError, LoadError, RunnerDiedError, UsageError
 from localrun.runner.frames import encode, read_messages
 from localrun.runner.messages import (
     Cancel,
-    Exit,
     Failed,
     Finished,
     Load,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from localrun.runner.frames import Message
-    from localrun.runner.messages import Event, Generate, Request
+    from localrun.runner.messages import Event, Generate
 
     Start = Callable[[socket.socket], subprocess.Popen[bytes]]
     Sink = Callable[[Event], None]
@@ -46,16 +46,23 @@ GRACE_S = 3.0
 
 
 class Runner:
-    """A child process with a loaded model."""
+    """A child process that holds one model."""
 
     def __init__(self, start: Start) -> None:
         self._socket, child_end = socket.socketpair()
-        with child_end:
-            self._process = start(child_end)
+        try:
+            with child_end:
+                self._process = start(child_end)
+        except BaseException:
+            self._socket.close()
+            raise
         self._incoming: Iterator[Message] = read_messages(self._socket)
-        self._lock = threading.Lock()
+        # two locks: a sender may wait until the runner reads, the reader must never wait for that
+        self._sending = threading.Lock()
+        self._lock = threading.Lock()  # guards the two below
         self._sinks: dict[int, Sink] = {}
-        self._is_dead = False
+        self._is_over = False
+        self._was_closed = False
         self._last_lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._log_thread = threading.Thread(target=self._keep_log, name="runner-log", daemon=True)
         self._log_thread.start()
@@ -63,14 +70,9 @@ class Runner:
     @property
     def is_alive(self) -> bool:
         """Tell whether requests can be submitted."""
-        return not self._is_dead
+        return not self._is_over
 
-    @property
-    def num_open(self) -> int:
-        """Return the number of requests that have not ended."""
-        return len(self._sinks)
-
-    def load(self, load: Load, on_progress: Callable[[float], None] | None = None) -> Ready:
+    def load(self, load: Load) -> Ready:
         """Load the model; blocks until it is ready.
 
         Raises:
@@ -78,64 +80,53 @@ class Runner:
         """
         answer: Message | None = None
         try:
-            self._send(load)
-            for answer in self._incoming:
-                if not isinstance(answer, Progress):
-                    break
-                if on_progress is not None:
-                    on_progress(answer.fraction)
-        except OSError as error:
-            _log.debug("the runner's socket broke: %s", error)
+            self._send(encode(load))
+            answer = next((it for it in self._incoming if not isinstance(it, Progress)), None)
+        except (OSError, BackendError) as error:
+            _log.warning("the runner's messages broke off: %s", error)
         if isinstance(answer, Ready):
             threading.Thread(target=self._read, name="runner-reader", daemon=True).start()
             return answer
         self.close()
+        with contextlib.suppress(OSError, BackendError):
+            deque(self._incoming, maxlen=0)  # to its end, which closes its side of the socket
         if isinstance(answer, LoadFailed):
             raise LoadError(answer.message, hint=answer.hint)
         raise LoadError(f"the runner ended while it loaded the model: {self._obituary()}")
 
     def submit(self, request: Generate, sink: Sink) -> None:
-        """Send a request; its events go to ``sink``, called from the reader's thread."""
+        """Send a request; its events go to ``sink``, called from the reader's thread.
+
+        Raises:
+            UsageError: the request cannot be sent; the sink is not called then.
+        """
+        frame = _frame(request)
         with self._lock:
-            if not self._is_dead:
+            is_over = self._is_over
+            if not is_over:
                 self._sinks[request.request_id] = sink
-        if request.request_id not in self._sinks:
+        if is_over:
             sink(self._death(request.request_id))
             return
-        try:
-            self._send(request)
-        except OSError:
-            _log.debug("the runner is gone; its reader tells all requests")
-        except BackendError as error:
-            self._end(Failed(request_id=request.request_id, code=error.code, message=error.message))
+        with contextlib.suppress(OSError):  # it is gone: its reader ends all requests
+            self._send(frame)
 
     def cancel(self, request_id: int) -> None:
         """Ask for the end of a request; one that has ended is left alone."""
         if request_id in self._sinks:
-            try:
-                self._send(Cancel(request_id=request_id))
-            except OSError:
-                _log.debug("the runner is gone; its reader tells all requests")
+            with contextlib.suppress(OSError):
+                self._send(encode(Cancel(request_id=request_id)))
 
-    def close(self) -> None:
-        """End the process, kindly first; blocks until it is gone."""
-        try:
-            self._send(Exit())
+    def close(self, *, grace_s: float = GRACE_S) -> None:
+        """End the process, by force after ``grace_s``; blocks until all its requests have ended."""
+        self._was_closed = True
+        with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
-        except OSError:
-            _log.debug("the runner is gone already")
-        try:
-            self._process.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._log_thread.join(GRACE_S)
-        self._mark_dead()
+        self._end_requests(grace_s)
         self._socket.close()
 
-    def _send(self, request: Request) -> None:
-        frame = encode(request)
-        with self._lock:
+    def _send(self, frame: bytes) -> None:
+        with self._sending:
             self._socket.sendall(frame)
 
     def _read(self) -> None:
@@ -145,42 +136,47 @@ class Runner:
         except (OSError, BackendError) as error:
             _log.warning("the runner's messages broke off: %s", error)
             self._process.kill()
-        self._process.wait()
-        self._log_thread.join(GRACE_S)
-        self._mark_dead()
+        finally:
+            self._end_requests(GRACE_S)
 
     def _dispatch(self, event: Message) -> None:
         if isinstance(event, Step):
             for request_id, text in event.deltas:
-                sink = self._sinks.get(request_id)
-                if sink is not None:
-                    sink(Step(deltas=((request_id, text),)))
+                self._pass_on(request_id, Step(deltas=((request_id, text),)))
         elif isinstance(event, Started):
-            sink = self._sinks.get(event.request_id)
+            self._pass_on(event.request_id, event)
+        elif isinstance(event, Finished | Failed):
+            with self._lock:
+                sink = self._sinks.pop(event.request_id, None)
             if sink is not None:
                 sink(event)
-        elif isinstance(event, Finished | Failed):
-            self._end(event)
 
-    def _end(self, event: Finished | Failed) -> None:
-        with self._lock:
-            sink = self._sinks.pop(event.request_id, None)
+    def _pass_on(self, request_id: int, event: Event) -> None:
+        sink = self._sinks.get(request_id)
         if sink is not None:
             sink(event)
 
-    def _mark_dead(self) -> None:
-        """Give every request that is still open its end."""
+    def _end_requests(self, grace_s: float) -> None:
+        """Take no more requests, and end the open ones once the process is gone."""
         with self._lock:
-            self._is_dead = True
+            self._is_over = True
+        try:
+            self._process.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log_thread.join(GRACE_S)
+        with self._lock:
             orphans, self._sinks = self._sinks, {}
         for request_id, sink in orphans.items():
             sink(self._death(request_id))
 
     def _death(self, request_id: int) -> Failed:
+        cause = "it was unloaded" if self._was_closed else f"its runner ended, {self._obituary()}"
         return Failed(
             request_id=request_id,
-            code="runner_died",
-            message=f"the model's runner ended in the middle of the answer: {self._obituary()}",
+            code=RunnerDiedError.code,
+            message=f"the model went away in the middle of the answer: {cause}",
             hint="ask again: the model is loaded anew",
         )
 
@@ -199,3 +195,11 @@ class Runner:
                 text = line.decode(errors="replace").rstrip()
                 self._last_lines.append(text)
                 _log.warning("runner: %s", text)
+
+
+def _frame(request: Generate) -> bytes:
+    """Return the frame of a request, which holds values that came from a network."""
+    try:
+        return encode(request)
+    except (BackendError, ValueError, OverflowError, RecursionError) as error:
+        raise UsageError(f"the request cannot be sent to the model: {error}") from error

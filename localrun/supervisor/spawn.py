@@ -6,6 +6,7 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
+from localrun.errors import LoadError
 from localrun.program import program_command
 
 if TYPE_CHECKING:
@@ -16,13 +17,24 @@ RUNNER_ENVIRONMENT = {"GGML_NO_BACKTRACE": "1", "OMP_WAIT_POLICY": "passive"}
 
 
 def start_runner(child_end: socket.socket) -> subprocess.Popen[bytes]:
-    """Start a runner that talks over ``child_end``; its stderr is a pipe."""
+    """Start a runner that talks over ``child_end``; its stderr is a pipe.
+
+    It has a session of its own, so that a Ctrl-C in the server's terminal reaches
+    the server alone, which then ends its runners in order.
+
+    Raises:
+        LoadError: the system has no process or memory left for it.
+    """
     fd = child_end.fileno()
-    return subprocess.Popen(  # noqa: S603 - our own program
-        [*program_command(), "runner", "--fd", str(fd)],
-        pass_fds=[fd],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        env={**os.environ, **RUNNER_ENVIRONMENT},
-    )
+    try:
+        return subprocess.Popen(  # noqa: S603 - our own program
+            [*program_command(), "runner", "--fd", str(fd)],
+            pass_fds=[fd],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **RUNNER_ENVIRONMENT},
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise LoadError(f"a runner cannot be started: {error.strerror}") from error

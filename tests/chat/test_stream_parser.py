@@ -86,6 +86,22 @@ def test_a_call_that_never_ends_comes_back_as_text() -> None:
     assert parse(['<tool_call>{"name"']) == [Text('<tool_call>{"name"')]
 
 
+def test_what_follows_a_malformed_call_keeps_its_blanks() -> None:
+    whole = "<tool_call>x</tool_call>\n\n  and"
+
+    assert parse([whole]) == [Text(whole)]
+
+
+def test_only_line_breaks_are_dropped_after_a_thought() -> None:
+    assert parse(["<think>a</think>\n\n  indented"]) == [Thought("a"), Text("  indented")]
+
+
+def test_a_reply_of_many_tags_in_one_piece_takes_linear_time() -> None:
+    whole = "<think>a</think>b" * 50_000  # minutes, if each tag copied the rest
+
+    assert len(StreamParser(HERMES).push(whole)) == 100_000
+
+
 def test_a_model_without_tags_just_talks() -> None:
     whole = f"<think>x</think>{CALL}"
 

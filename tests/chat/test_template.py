@@ -24,6 +24,12 @@ def test_tojson_keeps_order_and_characters() -> None:
     assert template(source).render(HELLO) == '{"role": "user", "content": "hi <b> é"}<s>'
 
 
+def test_tojson_takes_what_hugging_faces_takes() -> None:
+    source = "{{ messages[0] | tojson(ensure_ascii=True, separators=(',', ':'), sort_keys=True) }}"
+
+    assert template(source).render(HELLO) == '{"content":"hi <b> \\u00e9","role":"user"}'
+
+
 def test_options_and_tools_reach_the_template() -> None:
     source = "{{ enable_thinking }} {{ tools[0].name }}"
 

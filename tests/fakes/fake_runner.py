@@ -1,24 +1,31 @@
 """A runner without a model: speaks the real frames and does what the prompt says.
 
     say TEXT      answers TEXT, a word a step
+    echo          answers with the request itself, as JSON
     hang          starts, says "...", and waits for its cancel
+    quiet         starts, and waits for its cancel without a word
     die           starts, says "half", and kills itself with SIGKILL
-    fail          ends with an error
+    complain      starts, writes to stderr and aborts, as llama.cpp does
+    garbage       starts, and sends what is no message
+    fail          ends with an error before it starts
 
 A model whose file is called ``broken.gguf`` does not load; one called
-``dies.gguf`` kills the process.
+``dies.gguf`` kills the process; ``waits.gguf`` is a named pipe, and ready when
+somebody has opened it for writing.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from localrun.engine.params import FinishReason
-from localrun.runner.frames import Message, encode, read_messages
+from localrun.runner.frames import LENGTH, Message, encode, read_messages
 from localrun.runner.messages import (
     Cancel,
     Exit,
@@ -57,6 +64,8 @@ def load(sock: socket.socket, message: Load) -> None:
         sys.stderr.flush()
         os.kill(os.getpid(), signal.SIGABRT)
     send(sock, Progress(fraction=0.5))
+    if name == "waits.gguf":
+        Path(message.model_path).read_text()
     send(
         sock,
         Ready(
@@ -76,17 +85,45 @@ def generate(sock: socket.socket, request: Generate) -> None:
     if prompt == "fail":
         send(sock, Failed(request_id=number, code="context_length_exceeded", message="too long"))
         return
-    send(sock, Started(request_id=number, prompt_tokens=5, prompt_tail=""))
-    if prompt == "hang":
-        send(sock, Step(deltas=((number, "..."),)))
-    elif prompt == "die":
-        send(sock, Step(deltas=((number, "half"),)))
-        os.kill(os.getpid(), signal.SIGKILL)
+    opened = "<think>\n" if request.template_options.get("enable_thinking") else ""
+    send(sock, Started(request_id=number, prompt_tokens=5, prompt_tail=opened))
+    if prompt in PARTING:
+        PARTING[prompt](sock, number)
+    elif prompt == "echo":
+        say(sock, number, [json.dumps(asdict(request))])
     else:
-        words = prompt.removeprefix("say ").split(" ")
-        for index, word in enumerate(words):
-            send(sock, Step(deltas=((number, word if index == 0 else f" {word}"),)))
-        send(sock, finished(number, FinishReason.STOP, len(words)))
+        say(sock, number, prompt.removeprefix("say ").split(" "))
+
+
+def say(sock: socket.socket, number: int, words: list[str]) -> None:
+    for index, word in enumerate(words):
+        send(sock, Step(deltas=((number, word if index == 0 else f" {word}"),)))
+    send(sock, finished(number, FinishReason.STOP, len(words)))
+
+
+def hang(sock: socket.socket, number: int) -> None:
+    send(sock, Step(deltas=((number, "..."),)))
+
+
+def quiet(_sock: socket.socket, _number: int) -> None:
+    return
+
+
+def die(sock: socket.socket, number: int) -> None:
+    send(sock, Step(deltas=((number, "half"),)))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def complain(sock: socket.socket, number: int) -> None:
+    send(sock, Step(deltas=((number, "half"),)))
+    sys.stderr.write("ggml: assertion failed\n")
+    sys.stderr.flush()
+    os.abort()
+
+
+def garbage(sock: socket.socket, number: int) -> None:
+    send(sock, Step(deltas=((number, "half"),)))
+    sock.sendall(LENGTH.pack(3) + b"???")
 
 
 def finished(request_id: int, reason: FinishReason, tokens: int) -> Finished:
@@ -103,6 +140,9 @@ def finished(request_id: int, reason: FinishReason, tokens: int) -> Finished:
 
 def send(sock: socket.socket, message: Message) -> None:
     sock.sendall(encode(message))
+
+
+PARTING = {"hang": hang, "quiet": quiet, "die": die, "complain": complain, "garbage": garbage}
 
 
 if __name__ == "__main__":

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.runner.messages import Event, Failed, Finished, Step
-from localrun.supervisor.pool import RunnerModel
+from localrun.supervisor.slot import RunnerModel
 
 if TYPE_CHECKING:
     import socket
+
+    from localrun.supervisor.pool import RunnerPool
 
 FAKE = Path(__file__).with_name("fake_runner.py")
 PATIENCE_S = 20
@@ -25,6 +27,11 @@ def start_fake(child_end: socket.socket) -> subprocess.Popen[bytes]:
 
 def fake_model(name: str = "fake:latest", file: str = "fake.gguf") -> RunnerModel:
     return RunnerModel(name=name, path=Path(f"/nowhere/{file}"), digest="sha256:00", size_bytes=1)
+
+
+def num_open(pool: RunnerPool) -> int:
+    """Return how many requests of loaded models have not ended."""
+    return sum(model.num_open for model in pool.running())
 
 
 class Collector:
@@ -46,6 +53,12 @@ class Collector:
             event = self._next()
             if isinstance(event, Finished | Failed):
                 return event
+
+    def num_ends(self) -> int:
+        """Return how many terminal events have come so far."""
+        while not self.events.empty():
+            self._next()
+        return sum(isinstance(event, Finished | Failed) for event in self.seen)
 
     @property
     def text(self) -> str:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from tests.fakes.starting import num_open
+
 if TYPE_CHECKING:
     from tests.server.serving import Served
 
@@ -16,20 +18,21 @@ PATIENCE_S = 5
 def wait_until_idle(served: Served) -> float:
     """Return how long it took until no request was open."""
     begun = time.monotonic()
-    while served.pool.num_open and time.monotonic() - begun < PATIENCE_S:
+    while num_open(served.pool) and time.monotonic() - begun < PATIENCE_S:
         time.sleep(0.005)
-    assert served.pool.num_open == 0
+    assert num_open(served.pool) == 0
     return time.monotonic() - begun
 
 
 @pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions"])
 def test_a_client_that_leaves_a_stream_cancels_its_request(served: Served, path: str) -> None:
     body = {"model": "fake", "messages": [{"role": "user", "content": "hang"}], "stream": True}
+    during = 0
     with httpx.stream("POST", f"{served.url}{path}", json=body, timeout=30) as response:
         for chunk in response.iter_bytes():
             if b"..." in chunk:
-                break
-        during = served.pool.num_open
+                during = num_open(served.pool)
+                break  # which closes the connection
 
     assert during == 1
     assert wait_until_idle(served) < 1
@@ -40,5 +43,15 @@ def test_a_client_that_leaves_a_whole_answer_cancels_it_too(served: Served) -> N
 
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{served.url}/api/chat", content=json.dumps(body), timeout=0.5)
+
+    assert wait_until_idle(served) < 1
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions"])
+def test_an_answer_begins_before_its_first_token(served: Served, path: str) -> None:
+    body = {"model": "fake", "messages": [{"role": "user", "content": "quiet"}], "stream": True}
+
+    with httpx.stream("POST", f"{served.url}{path}", json=body, timeout=10) as response:
+        assert response.status_code == 200
 
     assert wait_until_idle(served) < 1

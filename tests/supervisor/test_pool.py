@@ -1,18 +1,27 @@
 from __future__ import annotations
 
+import os
 import threading
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from localrun.engine.params import FinishReason
-from localrun.errors import LoadError
+from localrun.errors import LoadError, OverloadedError, UsageError
 from localrun.runner.messages import Failed, Finished, Generate
 from localrun.supervisor.pool import RunnerPool
-from tests.fakes.starting import Collector, fake_model, start_fake
+from localrun.supervisor.slot import KeepAlive
+from tests.fakes.starting import PATIENCE_S, Collector, fake_model, num_open, start_fake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from localrun.supervisor.slot import RunnerModel
 
 
 class Clock:
@@ -35,9 +44,17 @@ def pool(clock: Clock) -> Iterator[RunnerPool]:
     found.close()
 
 
-def ask(pool: RunnerPool, prompt: str, **options: float | None) -> Collector:
+@pytest.fixture
+def slow_model(tmp_path: Path) -> RunnerModel:
+    """Return a model that is loaded when somebody has written to its file."""
+    path = tmp_path / "waits.gguf"
+    os.mkfifo(path)
+    return replace(fake_model("slow:latest"), path=path)
+
+
+def ask(pool: RunnerPool, prompt: str, **options: Any) -> Collector:
     sink = Collector()
-    pool.submit(fake_model(), Generate(request_id=0, prompt=prompt), sink, **options)  # type: ignore[arg-type]
+    pool.submit(fake_model(), Generate(request_id=0, prompt=prompt), sink, **options)
     return sink
 
 
@@ -77,7 +94,7 @@ def test_a_cancel_ends_a_request_once(pool: RunnerPool) -> None:
 
     assert isinstance(end, Finished)
     assert end.reason is FinishReason.CANCELLED
-    assert pool.num_open == 0
+    assert num_open(pool) == 0
 
 
 def test_many_at_once_each_get_their_own_answer(pool: RunnerPool) -> None:
@@ -106,7 +123,7 @@ def test_a_model_that_does_not_load_says_why(pool: RunnerPool) -> None:
     with pytest.raises(LoadError, match=r"SIGABRT.*assertion failed"):
         pool.submit(fake_model("other:latest", "dies.gguf"), request, Collector())
 
-    assert pool.num_open == 0
+    assert num_open(pool) == 0
 
 
 def test_an_unused_model_is_unloaded_when_its_time_is_over(pool: RunnerPool, clock: Clock) -> None:
@@ -124,12 +141,12 @@ def test_an_unused_model_is_unloaded_when_its_time_is_over(pool: RunnerPool, clo
 def test_keep_alive_zero_unloads_after_the_answer_and_none_keeps_for_ever(
     pool: RunnerPool, clock: Clock
 ) -> None:
-    ask(pool, "say x", keep_alive_s=None).until_end()
+    ask(pool, "say x", keep_alive=KeepAlive(None)).until_end()
     clock.now += 10**9
     pool.sweep()
     kept = [model.until for model in pool.running()]
 
-    ask(pool, "say x", keep_alive_s=0).until_end()
+    ask(pool, "say x", keep_alive=KeepAlive(0)).until_end()
     pool.sweep()
 
     assert kept == [None]
@@ -138,7 +155,9 @@ def test_keep_alive_zero_unloads_after_the_answer_and_none_keeps_for_ever(
 
 def test_a_busy_model_outlives_its_time(pool: RunnerPool, clock: Clock) -> None:
     sink = Collector()
-    ticket = pool.submit(fake_model(), Generate(request_id=0, prompt="hang"), sink, keep_alive_s=1)
+    ticket = pool.submit(
+        fake_model(), Generate(request_id=0, prompt="hang"), sink, keep_alive=KeepAlive(1)
+    )
     sink.until_text()
     clock.now += 100
     pool.sweep()
@@ -175,16 +194,144 @@ def test_closing_ends_open_requests_with_an_error(clock: Clock) -> None:
     assert pool.running() == []
 
 
-def test_idle_time_counts_from_the_last_answer(pool: RunnerPool, clock: Clock) -> None:
-    clock.now += 50
-    before = pool.idle_s
-    sink = Collector()
-    ticket = pool.submit(fake_model(), Generate(request_id=0, prompt="hang"), sink)
-    sink.until_text()
-    clock.now += 50
-    during = pool.idle_s
-    ticket.cancel()
-    sink.until_end()
-    clock.now += 7
+def test_an_answer_that_ends_by_itself_is_not_ended_again_by_the_runners_death(
+    pool: RunnerPool,
+) -> None:
+    done = ask(pool, "say x")
+    done.until_end()
+    dying = ask(pool, "die")
+    dying.until_end()
 
-    assert (before, during, pool.idle_s) == (50, 0, 7)
+    assert done.num_ends() == 1
+    assert dying.num_ends() == 1
+
+
+@given(st.lists(st.sampled_from(["say a b", "hang", "fail", "die", "garbage"]), max_size=12))
+@settings(max_examples=10, deadline=None)
+def test_any_mix_of_requests_and_crashes_gives_each_exactly_one_end(prompts: list[str]) -> None:
+    pool = RunnerPool(keep_alive_s=300, start=start_fake)
+    sinks = [Collector() for _ in prompts]
+
+    with ThreadPoolExecutor() as threads:
+        requests = [Generate(request_id=0, prompt=prompt) for prompt in prompts]
+        tickets = list(threads.map(lambda r, s: pool.submit(fake_model(), r, s), requests, sinks))
+        list(threads.map(lambda ticket: ticket.cancel(), tickets))
+    pool.close()
+    for sink in sinks:
+        sink.until_end()
+
+    assert [sink.num_ends() for sink in sinks] == [1] * len(prompts)
+
+
+def test_requests_for_a_model_that_loads_wait_for_one_load(
+    pool: RunnerPool, slow_model: RunnerModel
+) -> None:
+    sinks = [Collector() for _ in range(4)]
+    requests = [Generate(request_id=0, prompt=f"say {number}") for number in range(4)]
+
+    with ThreadPoolExecutor() as threads:
+        tickets = threads.map(lambda r, s: pool.submit(slow_model, r, s), requests, sinks)
+        slow_model.path.write_text("go")  # blocks until the load has begun
+        list(tickets)
+    for sink in sinks:
+        sink.until_end()
+
+    assert [sink.text for sink in sinks] == ["0", "1", "2", "3"]
+    assert len(pool.running()) == 1
+
+
+def test_a_model_that_loads_does_not_block_another(
+    pool: RunnerPool, slow_model: RunnerModel
+) -> None:
+    with ThreadPoolExecutor() as threads:
+        loading = threads.submit(pool.load, slow_model)
+
+        other = ask(pool, "say x")
+        end = other.until_end()
+        was_loading = not loading.done()
+        slow_model.path.write_text("go")
+
+    assert isinstance(end, Finished)
+    assert was_loading
+
+
+def test_closing_does_not_wait_for_a_load(clock: Clock, slow_model: RunnerModel) -> None:
+    pool = RunnerPool(keep_alive_s=300, start=start_fake, clock=clock)
+    with ThreadPoolExecutor() as threads:
+        loading = threads.submit(pool.load, slow_model)
+        with slow_model.path.open("wb"):  # blocks until the load has begun, and holds it
+            pool.close()
+
+            with pytest.raises((LoadError, OverloadedError)):
+                loading.result(PATIENCE_S)
+
+    with pytest.raises(OverloadedError):
+        pool.load(fake_model())
+
+
+def test_a_file_that_changed_is_another_model(pool: RunnerPool) -> None:
+    pool.load(fake_model())
+    pool.load(replace(fake_model(), digest="sha256:11"))
+
+    assert [model.digest for model in pool.running()] == ["sha256:00", "sha256:11"]
+    assert pool.unload("fake:latest")
+    assert pool.running() == []
+
+
+def test_short_memory_unloads_the_model_that_was_unused_longest(clock: Clock) -> None:
+    pool = RunnerPool(
+        keep_alive_s=300,
+        start=start_fake,
+        clock=clock,
+        free_bytes=lambda: free[len(pool.running())],
+    )
+    free = [1000, 1000, 0, 0]  # by the number of loaded models: two are too many
+    for name in ("first", "second", "third"):
+        clock.now += 1
+        pool.load(fake_model(name))
+
+    names = [model.name for model in pool.running()]
+    pool.close()
+
+    assert names == ["second", "third"]
+
+
+def test_short_memory_leaves_a_busy_model_alone(clock: Clock) -> None:
+    pool = RunnerPool(keep_alive_s=300, start=start_fake, clock=clock, free_bytes=lambda: 0)
+    busy = ask(pool, "hang")
+    busy.until_text()
+    pool.load(fake_model("other:latest"))
+
+    names = [model.name for model in pool.running()]
+    pool.close()
+
+    assert names == ["fake:latest", "other:latest"]
+
+
+def test_a_request_that_cannot_be_sent_is_refused_and_does_not_count(pool: RunnerPool) -> None:
+    sink = Collector()
+    request = Generate(request_id=0, prompt="say x", num_predict=2**70)
+
+    with pytest.raises(UsageError, match="cannot be sent"):
+        pool.submit(fake_model(), request, sink)
+
+    assert sink.num_ends() == 0
+    assert num_open(pool) == 0
+
+
+@pytest.mark.parametrize(
+    ("prompt", "cause"),
+    [("die", "killed by SIGKILL"), ("complain", "SIGABRT: ggml: assertion failed")],
+)
+def test_a_death_tells_its_cause(pool: RunnerPool, prompt: str, cause: str) -> None:
+    end = ask(pool, prompt).until_end()
+
+    assert isinstance(end, Failed)
+    assert end.message.endswith(cause)
+
+
+def test_a_runner_that_talks_nonsense_is_ended(pool: RunnerPool) -> None:
+    end = ask(pool, "garbage").until_end()
+
+    assert isinstance(end, Failed)
+    assert pool.running() == []

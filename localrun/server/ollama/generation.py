@@ -7,29 +7,32 @@ prompt loads the model, with ``keep_alive`` 0 it unloads it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from localrun.chat.stream_parser import Text, Thought, ToolCall
-from localrun.engine.params import SamplingParams
 from localrun.errors import LocalrunError
 from localrun.server.conversation import conversation
 from localrun.server.core import CompletionRequest, Done
 from localrun.server.errors import error_body
-from localrun.server.options import keep_alive, sampling
+from localrun.server.options import keep_alive, refuse_unless_neutral, sampling
+from localrun.supervisor.slot import KeepAlive
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Sequence
 
     from localrun.chat.stream_parser import Part
-    from localrun.server.core import Completions
+    from localrun.server.core import Completions, Opened
     from localrun.server.fields import Fields, JsonObject
 
 Kind = Literal["chat", "generate"]
 NANOSECONDS = 1e9
 REFUSED = ("suffix", "images", "context", "template")
+# what changes nothing, and Ollama's defaults, which its clients send unasked
+NEUTRAL = {"repeat_penalty": (1, 1.1), "presence_penalty": (0,), "frequency_penalty": (0,)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +55,7 @@ def parse_call(fields: Fields, kind: Kind) -> Call:
         if fields.raw(name):
             raise fields.wrong(name, "is not supported by this model")
     options = fields.inner("options")
+    refuse_unless_neutral(options, NEUTRAL)
     messages = fields.objects("messages") if kind == "chat" else _generate_messages(fields)
     is_raw = kind == "generate" and bool(fields.boolean("raw"))
     prompt = fields.text("prompt") or ""
@@ -62,12 +66,12 @@ def parse_call(fields: Fields, kind: Kind) -> Call:
         prompt=prompt if is_raw else None,
         tools=tuple(fields.objects("tools")),
         template_options=_template_options(fields),
-        sampling=sampling(options, SamplingParams()),
+        sampling=sampling(options),
         num_predict=limit if limit is not None and limit > 0 else None,
         num_ctx=options.integer("num_ctx", 0) or None,
         stop=options.strings("stop"),
         json_mode=_json_mode(fields),
-        keep_alive_s=keep_alive(fields),
+        keep_alive=keep_alive(fields),
     )
     return Call(
         kind=kind,
@@ -79,48 +83,46 @@ def parse_call(fields: Fields, kind: Kind) -> Call:
 
 async def load_or_unload(call: Call, completions: Completions) -> JsonObject:
     """Obey a request that has nothing to answer."""
-    if call.request.keep_alive_s == 0:
+    if call.request.keep_alive == KeepAlive(0):
         await completions.unload(call.request.model)
         return _frame(call, "", done_reason="unload")
     load_s = await completions.load(
-        call.request.model, num_ctx=call.request.num_ctx, keep_alive_s=call.request.keep_alive_s
+        call.request.model, num_ctx=call.request.num_ctx, keep_alive=call.request.keep_alive
     )
     return _frame(call, "", done_reason="load") | {"load_duration": int(load_s * NANOSECONDS)}
 
 
 async def complete(call: Call, completions: Completions) -> JsonObject:
     """Return the whole answer as one object."""
-    text, thought, calls = "", "", []
-    end: JsonObject = {}
-    async for part in completions.stream(call.request):
-        if isinstance(part, Text):
-            text += part.text
-        elif isinstance(part, Thought):
-            thought += part.text
-        elif isinstance(part, ToolCall):
-            calls.append(_tool_call(part))
-        else:
-            end = _end(part)
-    return _frame(call, text, thought=thought, calls=calls) | end
+    async with contextlib.aclosing(completions.stream(call.request)) as parts:
+        return _answer_frame(call, [part async for part in parts])
 
 
 async def stream(call: Call, completions: Completions) -> AsyncGenerator[bytes, None]:
-    """Yield one JSON object a line; an error in the middle is the last line."""
-    try:
-        async for part in completions.stream(call.request):
-            yield _line(_part_frame(call, part))
-    except LocalrunError as error:
-        yield _line(error_body(f"/api/{call.kind}", error))
+    """Yield nothing once, then one JSON object a line; an error in the middle is the last line.
+
+    Raises:
+        LocalrunError: the request is refused; nothing was yielded then.
+    """
+    async with contextlib.aclosing(completions.stream(call.request)) as parts:
+        await anext(parts)
+        yield b""  # tells that the answer has begun, maybe long before its first token
+        try:
+            async for part in parts:
+                yield _line(_answer_frame(call, [part]))
+        except LocalrunError as error:
+            yield _line(error_body(f"/api/{call.kind}", error))
 
 
-def _part_frame(call: Call, part: Part | Done) -> JsonObject:
-    if isinstance(part, Text):
-        return _frame(call, part.text)
-    if isinstance(part, Thought):
-        return _frame(call, "", thought=part.text)
-    if isinstance(part, ToolCall):
-        return _frame(call, "", calls=[_tool_call(part)])
-    return _frame(call, "") | _end(part)
+def _answer_frame(call: Call, parts: Sequence[Opened | Part | Done]) -> JsonObject:
+    """Return the object that tells these parts, one of a stream or all of an answer."""
+    frame = _frame(
+        call,
+        "".join(part.text for part in parts if isinstance(part, Text)),
+        thought="".join(part.text for part in parts if isinstance(part, Thought)),
+        calls=[_tool_call(part) for part in parts if isinstance(part, ToolCall)],
+    )
+    return frame | (_end(parts[-1]) if isinstance(parts[-1], Done) else {})
 
 
 def _frame(
@@ -176,9 +178,9 @@ def _template_options(fields: Fields) -> JsonObject:
 
 def _json_mode(fields: Fields) -> bool:
     form = fields.raw("format")
-    if form is not None and form != "" and form != "json":  # noqa: PLR1714 - it may be unhashable
-        raise fields.wrong("format", 'must be "json"')
-    return bool(form)
+    if form in (None, "", "json"):
+        return bool(form)
+    raise fields.wrong("format", 'must be "json"')
 
 
 def _model_name(fields: Fields) -> str:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from localrun import __version__
-from localrun.server.fields import parse_object
-from localrun.server.ollama.generation import (
-    complete,
-    load_or_unload,
-    parse_call,
-    stream,
-)
-from localrun.server.streaming import ChunkResponse, unless_disconnected
+from localrun.server.ollama.generation import complete, load_or_unload, parse_call, stream
+from localrun.server.requests import read_object, unless_disconnected
+from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
     from localrun.server.catalogue import Catalogue
@@ -23,7 +19,8 @@ if TYPE_CHECKING:
     from localrun.server.fields import JsonObject
     from localrun.server.ollama.generation import Kind
     from localrun.services.models import StoredModel
-    from localrun.supervisor.pool import RunnerPool, RunningModel
+    from localrun.supervisor.pool import RunnerPool
+    from localrun.supervisor.slot import RunningModel
 
 # clients refuse servers that say they are an Ollama older than 0.13.4
 OLLAMA_VERSION = "0.13.5"
@@ -40,35 +37,32 @@ def ollama_routes(completions: Completions, catalogue: Catalogue, pool: RunnerPo
 
     @router.api_route("/tags", methods=["GET", "HEAD"])
     async def tags() -> JSONResponse:
-        found = await completions.in_thread(catalogue.list_models)
+        found = await asyncio.to_thread(catalogue.list_models)
         return JSONResponse({"models": [_stored(model) for model in found]})
 
     @router.get("/ps")
     async def running() -> JSONResponse:
-        stored = {m.name: m for m in await completions.in_thread(catalogue.list_models)}
+        stored = {m.name: m for m in await asyncio.to_thread(catalogue.list_models)}
         rows = [_running(model, stored.get(model.name)) for model in pool.running()]
         return JSONResponse({"models": rows})
 
     @router.post("/chat")
     async def chat(request: Request) -> Response:
-        return await _answer(request, "chat", completions, catalogue)
+        return await _answer(request, "chat", completions)
 
     @router.post("/generate")
     async def generate(request: Request) -> Response:
-        return await _answer(request, "generate", completions, catalogue)
+        return await _answer(request, "generate", completions)
 
     return router
 
 
-async def _answer(
-    request: Request, kind: Kind, completions: Completions, catalogue: Catalogue
-) -> Response:
-    call = parse_call(parse_object(await request.body()), kind)
+async def _answer(request: Request, kind: Kind, completions: Completions) -> Response:
+    call = parse_call(await read_object(request), kind)
     if call.is_empty:
         return JSONResponse(await load_or_unload(call, completions))
     if call.stream:
-        await completions.in_thread(catalogue.find_model, call.request.model)  # 404 before the 200
-        return ChunkResponse(stream(call, completions), "application/x-ndjson")
+        return await streamed(request, stream(call, completions), "application/x-ndjson")
     return JSONResponse(await unless_disconnected(request, complete(call, completions)))
 
 

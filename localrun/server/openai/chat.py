@@ -6,6 +6,7 @@ as absent; an omitted field never overrides what the model's own defaults say.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import time
@@ -13,12 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from localrun.chat.stream_parser import Text, Thought, ToolCall
-from localrun.engine.params import SamplingParams
 from localrun.errors import LocalrunError
 from localrun.server.conversation import conversation
-from localrun.server.core import CompletionRequest, Done
+from localrun.server.core import CompletionRequest, Done, Opened
 from localrun.server.errors import error_body
-from localrun.server.options import keep_alive, sampling
+from localrun.server.options import keep_alive, refuse_unless_neutral, sampling
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -42,6 +42,8 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "audio": (),
     "prediction": (),
     "functions": ([],),
+    "function_call": ("auto", "none"),
+    "repetition_penalty": (1,),
 }
 MOST_STOPS = 64
 
@@ -61,10 +63,7 @@ def parse_chat(fields: Fields) -> ChatCall:
     Raises:
         UsageError: a field is wrong or cannot be honoured; the error names it.
     """
-    for name, allowed in NEUTRAL.items():
-        value = fields.raw(name)
-        if value is not None and value not in allowed:
-            raise fields.wrong(name, f"is not supported with the value {json.dumps(value)[:60]}")
+    refuse_unless_neutral(fields, NEUTRAL)
     model = fields.required_text("model")
     messages = fields.objects("messages")
     if not messages:
@@ -78,12 +77,12 @@ def parse_chat(fields: Fields) -> ChatCall:
         messages=conversation(messages),
         tools=() if fields.raw("tool_choice") == "none" else tuple(fields.objects("tools")),
         template_options=_template_options(fields),
-        sampling=sampling(fields, SamplingParams()),
+        sampling=sampling(fields),
         num_predict=maximum or fields.integer("max_tokens", 1),
         num_ctx=fields.integer("num_ctx", 1),
         stop=stop,
         json_mode=_json_mode(fields),
-        keep_alive_s=keep_alive(fields),
+        keep_alive=keep_alive(fields),
     )
     return ChatCall(
         request=request,
@@ -95,26 +94,34 @@ def parse_chat(fields: Fields) -> ChatCall:
 async def complete(call: ChatCall, completions: Completions) -> JsonObject:
     """Return the whole answer as one object."""
     answer = _Answer(call.request.model)
-    async for part in completions.stream(call.request):
-        answer.add(part)
+    async with contextlib.aclosing(completions.stream(call.request)) as parts:
+        async for part in parts:
+            answer.add(part)
     return answer.whole()
 
 
 async def stream(call: ChatCall, completions: Completions) -> AsyncGenerator[bytes, None]:
-    """Yield server-sent events; an error in the middle is an event with ``error``, then the end."""
+    """Yield server-sent events; an error in the middle is an event with ``error``, then the end.
+
+    Raises:
+        LocalrunError: the request is refused; nothing was yielded then.
+    """
     answer = _Answer(call.request.model)
-    try:
+    async with contextlib.aclosing(completions.stream(call.request)) as parts:
+        await anext(parts)
         yield _event(answer.chunk({"role": "assistant", "content": ""}))
-        async for part in completions.stream(call.request):
-            delta = answer.add(part)
-            if delta is not None:
-                yield _event(answer.chunk(delta))
-        yield _event(answer.chunk({}, finish=answer.finish))
-        if call.include_usage:
-            yield _event({**answer.chunk({}), "choices": [], "usage": answer.usage()})
-    except LocalrunError as error:
-        yield _event(error_body(PATH, error))
-    yield DONE
+        try:
+            async for part in parts:
+                delta = answer.add(part)
+                if delta is not None:
+                    yield _event(answer.chunk(delta))
+        except LocalrunError as error:
+            yield _event(error_body(PATH, error))
+        else:
+            yield _event(answer.chunk({}, finish=answer.finish))
+            if call.include_usage:
+                yield _event({**answer.chunk({}), "choices": [], "usage": answer.usage()})
+        yield DONE
 
 
 class _Answer:
@@ -139,8 +146,8 @@ class _Answer:
             return "tool_calls"
         return self._done.reason.value if self._done else "stop"
 
-    def add(self, part: Part | Done) -> JsonObject | None:
-        """Take a part; return the delta that tells it, None for the end."""
+    def add(self, part: Opened | Part | Done) -> JsonObject | None:
+        """Take a part; return the delta that tells it, None where there is nothing to tell."""
         if isinstance(part, Text):
             self._text.append(part.text)
             return {"content": part.text}
@@ -150,7 +157,8 @@ class _Answer:
         if isinstance(part, ToolCall):
             self._calls.append(_call(part))
             return {"tool_calls": [{"index": len(self._calls) - 1, **self._calls[-1]}]}
-        self._done = part
+        if isinstance(part, Done):
+            self._done = part
         return None
 
     def chunk(self, delta: JsonObject, *, finish: str | None = None) -> JsonObject:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from localrun.server.fields import parse_object
 from localrun.server.openai.chat import complete, parse_chat, stream
-from localrun.server.streaming import ChunkResponse, unless_disconnected
+from localrun.server.requests import read_object, unless_disconnected
+from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
     from localrun.server.catalogue import Catalogue
@@ -24,23 +25,19 @@ def openai_routes(completions: Completions, catalogue: Catalogue) -> APIRouter:
 
     @router.get("/models")
     async def models() -> JSONResponse:
-        found = await completions.in_thread(catalogue.list_models)
+        found = await asyncio.to_thread(catalogue.list_models)
         return JSONResponse({"object": "list", "data": [_model(model) for model in found]})
 
     @router.get("/models/{name:path}")
     async def model(name: str) -> JSONResponse:
-        return JSONResponse(_model(await completions.in_thread(catalogue.find_model, name)))
+        return JSONResponse(_model(await asyncio.to_thread(catalogue.find_model, name)))
 
     @router.post("/chat/completions")
     async def chat(request: Request) -> Response:
-        call = parse_chat(parse_object(await request.body()))
+        call = parse_chat(await read_object(request))
         if call.stream:
-            await completions.in_thread(
-                catalogue.find_model, call.request.model
-            )  # 404 before the 200
-            return ChunkResponse(stream(call, completions), "text/event-stream")
-        answer = await unless_disconnected(request, complete(call, completions))
-        return JSONResponse(answer)
+            return await streamed(request, stream(call, completions), "text/event-stream")
+        return JSONResponse(await unless_disconnected(request, complete(call, completions)))
 
     return router
 

@@ -1,0 +1,19 @@
+"""The whole server, signals and all, with the fake runner behind the guide model.
+
+    python -m tests.fakes.server_program LOG_DIR
+
+Logs to stderr, where it also says which free port it has.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from localrun.server import run
+from localrun.settings import Settings
+from tests.fakes.starting import start_fake
+
+if __name__ == "__main__":
+    run.DRAIN_S = 0.5  # tests do not wait as long as users may
+    run.run_server(Settings(port=0, log_dir=Path(sys.argv[1])), background=False, start=start_fake)

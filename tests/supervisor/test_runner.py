@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from localrun.errors import LoadError
+from localrun.runner.messages import Failed, Generate, Load
+from localrun.supervisor.runner import Runner
+from tests.fakes.starting import Collector, start_fake
+
+if TYPE_CHECKING:
+    import socket
+    import subprocess
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def runner() -> Iterator[Runner]:
+    found = Runner(start_fake)
+    found.load(Load(model_path="fake.gguf"))
+    yield found
+    found.close()
+
+
+def ask(runner: Runner, request_id: int, prompt: str) -> Collector:
+    sink = Collector()
+    runner.submit(Generate(request_id=request_id, prompt=prompt), sink)
+    return sink
+
+
+def test_a_request_to_a_dead_runner_ends_at_once(runner: Runner) -> None:
+    ask(runner, 1, "die").until_end()
+
+    late = ask(runner, 2, "say x")
+    runner.cancel(2)
+
+    assert isinstance(late.until_end(), Failed)
+    assert late.num_ends() == 1
+    assert not runner.is_alive
+
+
+def test_events_of_requests_that_nobody_waits_for_are_dropped(runner: Runner) -> None:
+    waiting = ask(runner, 1, "hang")
+    waiting.until_text()
+    runner.cancel(1)
+    waiting.until_end()
+
+    runner.cancel(1)
+    again = ask(runner, 2, "say on")
+    again.until_end()
+
+    assert again.text == "on"
+    assert waiting.num_ends() == 1
+
+
+def test_closing_says_that_the_model_was_unloaded_and_may_come_twice(runner: Runner) -> None:
+    waiting = ask(runner, 1, "hang")
+    waiting.until_text()
+
+    runner.close()
+    runner.close()
+
+    end = waiting.until_end()
+    assert isinstance(end, Failed)
+    assert end.message.endswith("it was unloaded")
+
+
+def test_a_runner_that_cannot_be_started_leaves_no_socket_open() -> None:
+    def start(child_end: socket.socket) -> subprocess.Popen[bytes]:
+        raise LoadError(f"no process for socket {child_end.fileno()}")
+
+    with pytest.raises(LoadError):
+        Runner(start)

@@ -28,7 +28,6 @@ TYPES = {
         messages.Load,
         messages.Generate,
         messages.Cancel,
-        messages.Exit,
         messages.Progress,
         messages.Ready,
         messages.LoadFailed,

@@ -35,7 +35,6 @@ from localrun.runner.frames import encode, read_messages
 from localrun.runner.messages import (
     Cancel,
     Event,
-    Exit,
     Failed,
     Generate,
     Load,
@@ -129,7 +128,7 @@ class _Loaded:
         channel.send(self._ready(load.num_parallel, time.monotonic() - begun))
 
     def serve(self, incoming: Iterator[Message]) -> None:
-        """Obey frames until the socket closes or an `Exit` comes."""
+        """Obey frames until the socket closes."""
         thread = threading.Thread(target=self._work, name="engine", daemon=True)
         thread.start()
         for message in incoming:
@@ -137,8 +136,6 @@ class _Loaded:
                 self._submit(message)
             elif isinstance(message, Cancel):
                 self._worker.cancel(message.request_id)
-            elif isinstance(message, Exit):
-                break
         self._worker.stop()
         thread.join()
         self._context.close()

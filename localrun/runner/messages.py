@@ -5,7 +5,7 @@ A request that was submitted ends in exactly one terminal event: `Finished`,
 `Failed`. Text of all sequences that moved in one scheduler step travels in
 one `Step`.
 
-    server -> runner    Load, then Generate* / Cancel* / Exit
+    server -> runner    Load, then Generate* / Cancel*; the socket's end means: leave
     runner -> server    Progress*, Ready | LoadFailed, then per request
                         Started, text in Step*, Finished | Failed
 """
@@ -53,11 +53,6 @@ class Cancel:
     """Stop a request; it ends with reason CANCELLED unless it has ended already."""
 
     request_id: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exit:
-    """Leave now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,5 +121,5 @@ class Failed:
     hint: str | None = None
 
 
-Request = Load | Generate | Cancel | Exit
+Request = Load | Generate | Cancel
 Event = Progress | Ready | LoadFailed | Started | Step | Finished | Failed

@@ -28,7 +28,6 @@ from localrun.engine.params import FinishReason
 from localrun.runner.frames import LENGTH, Message, encode, read_messages
 from localrun.runner.messages import (
     Cancel,
-    Exit,
     Failed,
     Finished,
     Generate,
@@ -50,8 +49,6 @@ def main(fd: int) -> None:
             generate(sock, message)
         elif isinstance(message, Cancel):
             send(sock, finished(message.request_id, FinishReason.CANCELLED, 1))
-        elif isinstance(message, Exit):
-            return
 
 
 def load(sock: socket.socket, message: Load) -> None:

@@ -66,40 +66,40 @@ class Model:
         """Return the text of the end-of-sequence token, "" without one."""
         return self._token_text(llama_cpp.llama_vocab_eos(self.vocab))
 
-    def tokenize(self, text: str) -> list[int]:
-        """Return the token ids of a rendered prompt.
+    @property
+    def control_texts(self) -> list[str]:
+        """Return what the control tokens look like in a prompt."""
+        return [
+            self._token_text(token)
+            for token in range(self.num_vocab)
+            if llama_cpp.llama_vocab_get_attr(self.vocab, token) & api.LLAMA_TOKEN_ATTR_CONTROL
+        ]
 
-        Text of control tokens becomes these tokens. The beginning-of-sequence
-        token is put in front where the vocabulary wants it and the text has none.
+    def tokenize(self, text: str, *, is_start: bool = True) -> list[int]:
+        """Return the token ids of a rendered prompt, or of a later piece of one.
+
+        Text of control tokens becomes these tokens. At the start, the
+        beginning-of-sequence token is put in front where the vocabulary wants it and
+        the text has none.
         """
         data = text.encode(errors="replace")
-        has_bos = bool(self.bos) and text.startswith(self.bos)
+        add_special = is_start and not (self.bos and text.startswith(self.bos))
         capacity = len(data) + 8  # a token is at least a byte; some vocabularies add a few
         buffer = (api.llama_token * capacity)()
         parse_special = True
         count = llama_cpp.llama_tokenize(
-            self.vocab, data, len(data), buffer, capacity, not has_bos, parse_special
+            self.vocab, data, len(data), buffer, capacity, add_special, parse_special
         )
         if count < 0:
             capacity = -count
             buffer = (api.llama_token * capacity)()
             count = llama_cpp.llama_tokenize(
-                self.vocab, data, len(data), buffer, capacity, not has_bos, parse_special
+                self.vocab, data, len(data), buffer, capacity, add_special, parse_special
             )
         return list(buffer[:count])
 
-    def close(self) -> None:
-        """Free the weights; nothing of this object may be used afterwards."""
-        llama_cpp.llama_model_free(self.handle)
-
-    def _token_text(self, token: int) -> str:
-        return self._raw_piece(token).decode(errors="replace") if token >= 0 else ""
-
-    def _piece(self, token: int) -> bytes:
-        """Return the bytes that a generated token adds to the text: none when it ends it."""
-        return b"" if token in self.eog else self._raw_piece(token)
-
-    def _raw_piece(self, token: int) -> bytes:
+    def tokenized_piece(self, token: int) -> bytes:
+        """Return the bytes of a token as a prompt spells it, control tokens included."""
         size = PIECE_BYTES
         while True:
             buffer = ctypes.create_string_buffer(size)
@@ -108,6 +108,17 @@ class Model:
             if length >= 0:
                 return buffer.raw[:length]
             size = -length
+
+    def close(self) -> None:
+        """Free the weights; nothing of this object may be used afterwards."""
+        llama_cpp.llama_model_free(self.handle)
+
+    def _token_text(self, token: int) -> str:
+        return self.tokenized_piece(token).decode(errors="replace") if token >= 0 else ""
+
+    def _piece(self, token: int) -> bytes:
+        """Return the bytes that a generated token adds to the text: none when it ends it."""
+        return b"" if token in self.eog else self.tokenized_piece(token)
 
 
 def load_model(

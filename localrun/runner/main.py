@@ -43,6 +43,7 @@ from localrun.runner.messages import (
     Ready,
     Started,
 )
+from localrun.runner.prompt import guard, tokenize
 from localrun.runner.worker import Worker
 
 if TYPE_CHECKING:
@@ -113,6 +114,7 @@ class _Loaded:
         self._template = ChatTemplate(
             self._model.chat_template, bos=self._model.bos, eos=self._model.eos
         )
+        self._control_texts = self._model.control_texts
         self._num_ctx = min(load.num_ctx or DEFAULT_NUM_CTX, self._model.trained_context)
         limits = Limits(
             num_slots=load.num_parallel,
@@ -152,7 +154,7 @@ class _Loaded:
     def _submit(self, request: Generate) -> None:
         try:
             prompt = self._render(request)
-            seq = self._sequence(request, self._model.tokenize(prompt))
+            seq = self._sequence(request, tokenize(prompt, self._model))
         except LocalrunError as error:
             self._channel.send(
                 Failed(
@@ -175,8 +177,9 @@ class _Loaded:
     def _render(self, request: Generate) -> str:
         if request.messages is None:
             return request.prompt or ""
+        messages = guard(request.messages, self._control_texts)
         return self._template.render(
-            request.messages, tools=request.tools, options=request.template_options
+            messages, tools=request.tools, options=request.template_options
         )
 
     def _sequence(self, request: Generate, tokens: list[int]) -> Sequence:

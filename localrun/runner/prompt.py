@@ -1,0 +1,55 @@
+"""Keep what people write apart from what a template writes.
+
+Text of a user or a tool may spell a control token, such as ``<|im_end|>``. Put
+into the prompt as it is, it would end their turn and begin another in somebody
+else's name. So such text is cut by a mark before it is rendered, and the prompt
+is tokenized in the pieces between marks, none of which spells a control token.
+The model still reads the same characters.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localrun.runner.messages import JsonObject
+
+MARK = "\ufdd0"  # a noncharacter of Unicode: text never needs it
+GUARDED_ROLES = frozenset({"user", "tool"})
+
+
+class Tokenizer(Protocol):
+    """What is needed of a model."""
+
+    def tokenize(self, text: str, *, is_start: bool = True) -> list[int]:
+        """Return token ids; control tokens that the text spells are taken as such."""
+
+
+def guard(messages: Sequence[JsonObject], control_texts: Sequence[str]) -> list[JsonObject]:
+    """Return the messages with marks inside whatever spells a control token."""
+    longest_first = sorted(filter(None, control_texts), key=len, reverse=True)
+    spelled = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+    return [_guarded(message, spelled) for message in messages]
+
+
+def tokenize(prompt: str, tokenizer: Tokenizer) -> list[int]:
+    """Return the token ids of a prompt with marks."""
+    first, *others = prompt.split(MARK)
+    tokens = tokenizer.tokenize(first)
+    for piece in others:
+        tokens += tokenizer.tokenize(piece, is_start=False)
+    return tokens
+
+
+def _guarded(message: JsonObject, spelled: re.Pattern[str]) -> JsonObject:
+    content = message.get("content")
+    if message.get("role") not in GUARDED_ROLES or not isinstance(content, str):
+        return message
+    clean = content.replace(MARK, "")
+    return {
+        **message,
+        "content": spelled.sub(lambda match: match[0][0] + MARK + match[0][1:], clean),
+    }

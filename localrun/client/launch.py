@@ -1,7 +1,7 @@
 """Find the server, or start one in the background.
 
 Two programs that start one at the same time are safe: the loser's server finds
-the address taken and ends, and its client uses the winner's.
+the address taken, its client uses the winner's and sees its own end.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 START_TIMEOUT_S = 60.0
 LOST_RACE_S = 1.0  # a server that left may have lost its address to one that is about to answer
+LATE_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 15.0
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.02, 0.2
 START_LOG = "server-start.log"
@@ -107,7 +108,19 @@ def _wait_until_up(settings: Settings, child: subprocess.Popen[bytes], log: Path
             raise _not_started(log)
         time.sleep(wait)
         wait = min(LONGEST_WAIT_S, wait * 1.5)
+    if (client.version() or {}).get("pid") != child.pid:
+        _end(child)
     return client
+
+
+def _end(late: subprocess.Popen[bytes]) -> None:
+    """End a server that lost the race, before it takes the address that the winner leaves."""
+    late.terminate()
+    try:
+        late.wait(LATE_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        late.kill()
+        late.wait()
 
 
 def _not_started(log: Path) -> ServerUnreachableError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from localrun.client import launch
 from localrun.client.launch import ensure_server, find_server, stop_server
 from localrun.errors import AddressInUseError, ServerUnreachableError, StorageError
 from localrun.settings import Settings, load_settings
@@ -52,6 +53,18 @@ def test_programs_that_start_one_together_share_one(settings: Settings) -> None:
         stop_server(clients[0])
 
     assert clients[1].version() is None
+
+
+def test_a_server_that_lost_the_race_does_not_come_later(settings: Settings) -> None:
+    client = ensure_server(settings)
+    late = launch._spawn(settings.log_dir / "late.log")
+    try:
+        launch._wait_until_up(settings, late, settings.log_dir / "late.log")
+
+        assert late.poll() is not None
+        assert client.version() is not None
+    finally:
+        stop_server(client)
 
 
 def test_another_program_at_the_address_is_left_alone(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
@@ -33,7 +34,8 @@ def ollama_routes(completions: Completions, catalogue: Catalogue, pool: RunnerPo
 
     @router.get("/version")
     async def version() -> JSONResponse:
-        return JSONResponse({"version": OLLAMA_VERSION, "localrun": __version__})
+        known = {"version": OLLAMA_VERSION, "localrun": __version__, "pid": os.getpid()}
+        return JSONResponse(known)
 
     @router.api_route("/tags", methods=["GET", "HEAD"])
     async def tags() -> JSONResponse:

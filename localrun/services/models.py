@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import ModelNotFoundError
 from localrun.gguf.header import Header, read_header
-from localrun.names import parse_name
+from localrun.names.parse import parse_name
 from localrun.store.embedded import embedded_models, file_digest
 
 if TYPE_CHECKING:

@@ -1,0 +1,81 @@
+"""Addresses of model pages, as people copy them from a browser, turned into names.
+
+    https://huggingface.co/owner/repo/blob/main/file.gguf   hf.co/owner/repo/file.gguf@main
+    https://modelscope.cn/models/owner/repo/summary         modelscope.cn/owner/repo
+    https://ollama.com/library/llama3.2:3b                  registry.ollama.ai/library/llama3.2:3b
+    https://hub.docker.com/r/ai/smollm2                     docker.io/ai/smollm2
+
+Any other address is that of a file.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from localrun.errors import ModelNameError
+from localrun.names.ref import (
+    DOCKER_HOST,
+    HUGGINGFACE_HOST,
+    MODELSCOPE_HOST,
+    OLLAMA_HOST,
+    ModelRef,
+)
+
+HUGGINGFACE_PAGES = {"huggingface.co", "hf.co", "www.huggingface.co"}
+MODELSCOPE_PAGES = {"modelscope.cn", "www.modelscope.cn", "modelscope.ai", "www.modelscope.ai"}
+OLLAMA_PAGES = {"ollama.com", "www.ollama.com", "registry.ollama.ai"}
+DOCKER_PAGES = {"hub.docker.com"}
+FILE_VIEWS = {"blob", "resolve", "raw"}
+SHA256 = re.compile(r"sha256=([0-9a-fA-F]{64})", re.ASCII)
+OWNER_AND_REPO = 2
+
+
+def parse_page(url: str) -> ModelRef | str:
+    """Return the name that a page's address means, or the ref of a file's address.
+
+    Raises:
+        ModelNameError: an address of a known site that is no model's, or no address.
+    """
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").lower()
+    except ValueError:
+        host = ""
+        parts = urlsplit("")
+    if not host or re.search(r"[\x00-\x20]", url):
+        raise ModelNameError(f"not an address: {url!r}", hint="https://host/folder/file.gguf")
+    path = [unquote(part) for part in parts.path.split("/") if part]
+    chosen = parse_qs(parts.query).get("show_file_info")
+    if host in HUGGINGFACE_PAGES and len(path) >= OWNER_AND_REPO:
+        return _hub_name(HUGGINGFACE_HOST, path, chosen)
+    if host in MODELSCOPE_PAGES and len(path) >= OWNER_AND_REPO:
+        return _hub_name(MODELSCOPE_HOST, path[1:] if path[0] == "models" else path, chosen)
+    if host in OLLAMA_PAGES and path:
+        return "/".join([OLLAMA_HOST, *(["library"] if len(path) == 1 else []), *path[:2]])
+    if host in DOCKER_PAGES and len(path) > OWNER_AND_REPO and path[0] in {"r", "layers"}:
+        return "/".join([DOCKER_HOST, *path[1:3]])
+    return _file(url)
+
+
+def _hub_name(host: str, path: list[str], chosen: list[str] | None) -> str:
+    """Read ``owner/repo[/tree/revision | /blob/revision/file | /file/view/revision/file]``."""
+    name = "/".join([host, *path[:2]])
+    rest = path[2:]
+    if rest[:2] == ["file", "view"]:
+        rest = ["blob", *rest[2:]]
+    if len(rest) > OWNER_AND_REPO and rest[0] in FILE_VIEWS:
+        return f"{name}/{'/'.join(rest[2:])}@{rest[1]}"
+    revision = f"@{rest[1]}" if len(rest) > 1 and rest[0] == "tree" else ""
+    return f"{name}{f'/{chosen[0]}' if chosen else ''}{revision}"
+
+
+def _file(url: str) -> ModelRef:
+    """Read the address of a file and the digest behind its ``#``."""
+    location, _, fragment = url.partition("#")
+    match = SHA256.fullmatch(fragment)
+    if fragment and not match:
+        raise ModelNameError(
+            f"not a digest: #{fragment}", hint="https://host/file.gguf#sha256=<64 hex digits>"
+        )
+    return ModelRef(location=location, digest=f"sha256:{match.group(1).lower()}" if match else None)

@@ -1,0 +1,171 @@
+"""Read a model's name: ``[source:][host/][namespace/]model[:tag][@sha256:digest]``.
+
+Knows the grammar, not what exists. Addresses of model pages, pasted from a browser,
+are names too. Every text is one `ModelRef` or a named error.
+"""
+
+from __future__ import annotations
+
+import re
+
+from localrun.errors import ModelNameError
+from localrun.names.pages import parse_page
+from localrun.names.ref import (
+    DEFAULT_TAG,
+    DOCKER_HOST,
+    HUBS,
+    HUGGINGFACE_HOST,
+    MODELSCOPE_HOST,
+    OLLAMA_HOST,
+    ModelRef,
+    looks_like_host,
+)
+
+PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
+HOST = re.compile(
+    r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]{0,251}|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?", re.ASCII
+)
+REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,127}", re.ASCII)
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+FILE = re.compile(r"[^\x00-\x1f\\:@?#]{1,400}")
+PREFIXES = {
+    "hf": HUGGINGFACE_HOST,
+    "huggingface": HUGGINGFACE_HOST,
+    "ms": MODELSCOPE_HOST,
+    "modelscope": MODELSCOPE_HOST,
+    "ollama": OLLAMA_HOST,
+    "docker": DOCKER_HOST,
+    "oci": "",  # the host follows
+}
+SAME_HOSTS = {
+    "huggingface.co": HUGGINGFACE_HOST,
+    "www.modelscope.cn": MODELSCOPE_HOST,
+    "index.docker.io": DOCKER_HOST,
+    "registry-1.docker.io": DOCKER_HOST,
+    "ollama.com": OLLAMA_HOST,
+}
+DEFAULT_NAMESPACES = {OLLAMA_HOST: "library", DOCKER_HOST: "ai"}
+PATH_STARTS = ("./", "../", "/", "~/", ".\\", "..\\")
+DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+HINT = "names look like guide, qwen3:0.6b, hf.co/owner/repo:Q4_K_M, ollama:llama3.2 or ./file.gguf"
+
+
+def parse_name(text: str) -> ModelRef:
+    """Read a model's name.
+
+    Raises:
+        ModelNameError: the text is none.
+    """
+    location = _location(text)
+    if location is not None:
+        return location
+    body, digest, revision = _split_ends(text)
+    host, body = _split_prefix(body)
+    *folders, last = body.split("/")
+    if host is None and folders and _is_host(folders):
+        host, *folders = folders
+    if host is not None:
+        host = SAME_HOSTS.get(host, host)
+    if host in HUBS and len(folders) > 1:
+        return _file_in_repo(text, host, [*folders, last], revision, digest)
+    model, colon, tag = last.partition(":")
+    namespace = "/".join(folders) if folders else DEFAULT_NAMESPACES.get(host or "")
+    ref = ModelRef(
+        model=model,
+        tag=tag if colon else DEFAULT_TAG,
+        namespace=namespace,
+        host=host,
+        revision=revision,
+        digest=digest,
+    )
+    return _checked(ref, text)
+
+
+def _location(text: str) -> ModelRef | None:
+    """Return the ref of a URL or a path, None for any other text."""
+    if text.startswith(("http://", "https://")):
+        page = parse_page(text)
+        if isinstance(page, str):
+            return parse_name(page)
+        return _checked(page, text)
+    if text.startswith("file://"):
+        text = text.removeprefix("file://")
+    is_path = text in {".", ".."} or text.startswith(PATH_STARTS) or DRIVE.match(text)
+    if not is_path and text.endswith(".gguf") and ":" not in text and text.count("/") == 0:
+        text = f"./{text}"
+        is_path = True
+    if not is_path:
+        return None
+    if "\x00" in text:
+        raise _no_name(text)
+    return ModelRef(location=text)
+
+
+def _split_ends(text: str) -> tuple[str, str | None, str | None]:
+    """Take ``@sha256:...`` and ``@revision`` off the end."""
+    body, digest, revision = text, None, None
+    head, at, end = body.rpartition("@")
+    if at and DIGEST.fullmatch(end):
+        body, digest = head, end
+        head, at, end = body.rpartition("@")
+    if at:
+        body, revision = head, end
+    return body, digest, revision
+
+
+def _split_prefix(body: str) -> tuple[str | None, str]:
+    """Take a source in front, ``hf:`` or ``hf://``, for its host."""
+    prefix, colon, rest = body.partition(":")
+    if not colon or prefix.lower() not in PREFIXES:
+        return None, body
+    host = PREFIXES[prefix.lower()]
+    rest = rest.removeprefix("//")
+    if host:
+        return host, rest
+    host, _, rest = rest.partition("/")
+    return host, rest
+
+
+def _is_host(folders: list[str]) -> bool:
+    """Tell whether the first folder is a host: of three parts it is, of two if it looks so."""
+    return len(folders) > 1 or looks_like_host(folders[0])
+
+
+def _file_in_repo(
+    text: str, host: str, parts: list[str], revision: str | None, digest: str | None
+) -> ModelRef:
+    """Read owner/repo/folder/file."""
+    owner, repo, *path = parts
+    file = "/".join(path)
+    is_bad = not FILE.fullmatch(file) or any(part in {"", ".", ".."} for part in path)
+    if is_bad:
+        raise _no_name(text)
+    ref = ModelRef(
+        model=repo, namespace=owner, host=host, file=file, revision=revision, digest=digest
+    )
+    return _checked(ref, text)
+
+
+def _checked(ref: ModelRef, text: str) -> ModelRef:
+    if ref.location is not None:
+        return ref
+    parts = [ref.model, ref.tag, *("x" if ref.namespace is None else ref.namespace).split("/")]
+    is_hub = ref.host in HUBS
+    if (
+        not all(PART.fullmatch(part) for part in parts)
+        or (ref.host is not None and not HOST.fullmatch(ref.host))
+        or (ref.namespace is None and (is_hub or _is_reserved(ref)))
+        or (ref.host is None and "/" in (ref.namespace or ""))
+        or (ref.revision is not None and not (is_hub and REVISION.fullmatch(ref.revision)))
+    ):
+        raise _no_name(text)
+    return ref
+
+
+def _is_reserved(ref: ModelRef) -> bool:
+    """Tell whether the name alone would be read as a source's prefix."""
+    return ref.host is None and ref.model.lower() in PREFIXES
+
+
+def _no_name(text: str) -> ModelNameError:
+    return ModelNameError(f"not a model name: {text!r}", hint=HINT)

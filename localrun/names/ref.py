@@ -1,0 +1,123 @@
+"""What a model's name says, its parts apart, and the same text again.
+
+    guide:latest                                 a name of this machine or of the catalog
+    owner/model:tag                              the same with a namespace
+    hf.co/owner/repo:Q8_0                        a quantization in a Hugging Face repository
+    hf.co/owner/repo/folder/file.gguf@revision   one file of it, at a revision
+    modelscope.cn/owner/repo:Q8_0                the same on ModelScope
+    registry.ollama.ai/library/llama3.2:3b       Ollama's registry
+    docker.io/ai/smollm2:latest                  Docker's
+    host:5000/namespace/model:tag                any other OCI registry
+    https://host/file.gguf                       a file of a web server
+    ./file.gguf                                  a file of this machine
+
+``parse_name(str(ref)) == ref`` for every ref. Names that differ only in case are
+one name in the store, as on the file systems of most laptops; ``key`` tells where.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import quote
+
+DEFAULT_TAG = "latest"
+LOCAL_HOST, LOCAL_NAMESPACE = "localrun", "library"  # in the store; never shown
+RESERVED = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{n}" for port in ("com", "lpt") for n in range(10)),
+}
+
+
+class Source(StrEnum):
+    """Where a model of this name comes from."""
+
+    LOCAL = "local"  # made here, or of the catalog
+    HUGGINGFACE = "hf"
+    MODELSCOPE = "ms"
+    REGISTRY = "oci"  # Ollama's, Docker's or any other OCI registry
+    URL = "url"
+    FILE = "file"
+
+
+HUGGINGFACE_HOST = "hf.co"
+MODELSCOPE_HOST = "modelscope.cn"
+OLLAMA_HOST = "registry.ollama.ai"
+DOCKER_HOST = "docker.io"
+HUBS = {HUGGINGFACE_HOST: Source.HUGGINGFACE, MODELSCOPE_HOST: Source.MODELSCOPE}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRef:
+    """A model's name, its parts apart; None where the text leaves one out.
+
+    ``location`` is the URL or the path of a ref that is one, and then the only part
+    besides the digest. ``namespace`` may hold slashes in an OCI registry.
+    """
+
+    model: str = ""
+    tag: str = DEFAULT_TAG
+    namespace: str | None = None
+    host: str | None = None
+    file: str | None = None  # in a hub's repository, "/" between folders
+    revision: str | None = None  # of a hub's repository
+    digest: str | None = None  # "sha256:<hex>" of the manifest, or of a URL's file
+    location: str | None = None
+
+    @property
+    def source(self) -> Source:
+        """Tell where a model of this name comes from."""
+        if self.location is not None:
+            return Source.URL if self.location.startswith(("http://", "https://")) else Source.FILE
+        if self.host is None:
+            return Source.LOCAL
+        return HUBS.get(self.host, Source.REGISTRY)
+
+    @property
+    def repo(self) -> str:
+        """Return ``namespace/model``, as hubs and registries call it."""
+        return "/".join(part for part in (self.namespace, self.model) if part)
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """Return host, namespace, model and tag as names of files, safe on any file system."""
+        if self.location is not None:
+            name = self.location.rsplit("/", 1)[-1] or "model"
+            short = hashlib.sha256(self.location.encode()).hexdigest()[:16]
+            return (self.source.value, LOCAL_NAMESPACE, _file_name(name[-100:]), short)
+        tag = self.file or self.tag
+        if self.revision is not None:
+            tag += f"@{self.revision}"
+        parts = (self.host or LOCAL_HOST, self.namespace or LOCAL_NAMESPACE, self.model, tag)
+        host, namespace, model, tag = map(_file_name, parts)
+        return (host, namespace, model, tag)
+
+    def __str__(self) -> str:
+        if self.location is not None:
+            digest = f"#{self.digest.replace(':', '=')}" if self.digest else ""
+            return self.location + digest
+        name = "/".join(part for part in (self.host, self.namespace, self.model) if part)
+        if self.host and not self.namespace and not looks_like_host(self.host):
+            name = f"oci://{name}"
+        name += f"/{self.file}" if self.file is not None else f":{self.tag}"
+        revision = f"@{self.revision}" if self.revision is not None else ""
+        return name + revision + (f"@{self.digest}" if self.digest else "")
+
+
+def looks_like_host(text: str) -> bool:
+    """Tell a host from a namespace where a name could begin with either."""
+    return "." in text or ":" in text or text == "localhost"
+
+
+def _file_name(part: str) -> str:
+    """Encode a part such that equal names ignoring case, and only they, are equal files."""
+    encoded = quote(part.casefold(), safe="-_.").replace("~", "%7e")
+    if encoded.startswith("."):
+        encoded = "%2e" + encoded[1:]
+    if encoded.endswith("."):
+        encoded = encoded[:-1] + "%2e"
+    return f"{encoded}%" if encoded.split(".")[0] in RESERVED else encoded

@@ -1,0 +1,124 @@
+"""Locks and leases between the processes that share a store.
+
+A lease says: these digests will be named soon, keep them. It is a file that its
+process keeps locked; the lock ends with the process, however that ends, so a lease
+whose lock can be taken is dead. Beginning a lease or adding to it takes the store's
+lock for an instant, a sweep keeps it: a digest leased before the sweep is kept, one
+leased after it was swept is seen to be missing by the process that leases it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import uuid
+from typing import TYPE_CHECKING
+
+from localrun.errors import StorageError
+from localrun.store.layout import translated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from localrun.store.layout import Layout
+
+UNSUPPORTED = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS}
+_log = logging.getLogger(__name__)
+
+
+class Lease:
+    """What one process needs while it works on the store."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.id = uuid.uuid4().hex
+        self._layout = layout
+        self._path = layout.leases / self.id
+        self._count = 0
+        self._file = self._path.open("x")
+        try_lock(self._file.fileno())
+
+    def add(self, digests: Iterable[str]) -> None:
+        """Keep these digests from being swept, from now on."""
+        with locked(self._layout.lock, shared=True):
+            self._file.write("".join(f"{digest}\n" for digest in digests))
+            self._file.flush()
+
+    def temporary(self) -> Path:
+        """Return a path in ``tmp`` that nobody else uses."""
+        self._count += 1
+        return self._layout.tmp / f"{self.id}-{self._count}"
+
+    def end(self) -> None:
+        """Let go: by now refs name what is to stay."""
+        for left in self._layout.tmp.glob(f"{self.id}-*"):
+            left.unlink(missing_ok=True)
+        self._path.unlink(missing_ok=True)
+        self._file.close()
+
+
+@contextlib.contextmanager
+def leased(layout: Layout, digests: Iterable[str] = ()) -> Iterator[Lease]:
+    """Hold a lease while the block runs."""
+    with translated(layout.leases), locked(layout.lock, shared=True):
+        lease = Lease(layout)
+    try:
+        lease.add(digests)
+        yield lease
+    finally:
+        lease.end()
+
+
+def living_leases(layout: Layout) -> dict[str, set[str]]:
+    """Return the digests of every lease whose process lives; the files of others go.
+
+    The caller holds the store's lock.
+    """
+    living = {}
+    for path in list(layout.leases.iterdir()):
+        with contextlib.suppress(FileNotFoundError), path.open() as file:
+            if try_lock(file.fileno(), shared=True):
+                path.unlink(missing_ok=True)
+            else:
+                living[path.name] = set(file.read().split())
+    return living
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
+    """Hold a lock while the block runs; blocks until it is free.
+
+    Raises:
+        StorageError: the file system has no locks and the lock is not a shared one.
+    """
+    with path.open("a") as file:
+        _flock(file.fileno(), fcntl.LOCK_SH if shared else fcntl.LOCK_EX, path, is_needed=not shared)
+        yield
+
+
+def try_lock(descriptor: int, *, shared: bool = False) -> bool:
+    """Take a lock on an open file if nobody has it; it ends when the file is closed."""
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        return False
+    return True
+
+
+def _flock(descriptor: int, kind: int, path: Path, *, is_needed: bool) -> None:
+    try:
+        fcntl.flock(descriptor, kind)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        if is_needed:
+            raise StorageError(f"the file system of {path} has no locks") from error
+        _log.debug("no locks at %s, going on without", os.fspath(path))

@@ -1,0 +1,213 @@
+"""What a model is made of: OCI image manifests, ours and those of other tools.
+
+A manifest is kept as the bytes that were pulled or made, so its digest is the model's
+id everywhere. Read are those of Docker Model Runner (config v0.1 and v0.2), the CNCF
+model format, Ollama and ours; ours are written as Docker's:
+
+    {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+     "config": {"mediaType": "application/vnd.docker.ai.model.config.v0.1+json", "digest", "size"},
+     "layers": [{"mediaType": "application/vnd.docker.ai.gguf.v3", "digest": "sha256:<hex>",
+                 "size": 123, "annotations": {"org.cncf.model.filepath": "model.gguf"}}]}
+
+https://github.com/opencontainers/image-spec/blob/main/manifest.md
+https://github.com/docker/model-spec
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Self
+
+from localrun.errors import IntegrityError
+from localrun.store.layout import hex_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_CONFIG = "application/vnd.docker.ai.model.config.v0.1+json"
+FILE_PATH = "org.cncf.model.filepath"
+MOST_BYTES = 4 << 20  # a manifest; the registries' own limit
+MOST_LAYERS = 10_000
+LARGEST_BLOB = 1 << 50
+
+
+class Role(StrEnum):
+    """What a layer is for."""
+
+    WEIGHTS = "weights"
+    PROJECTOR = "projector"
+    ADAPTER = "adapter"
+    DRAFT = "draft"
+    TEMPLATE = "template"
+    SYSTEM = "system"
+    PARAMS = "params"
+    MESSAGES = "messages"
+    LICENSE = "license"
+    RECIPE = "recipe"
+    OTHER = "other"
+
+
+MEDIA_TYPES = {
+    Role.WEIGHTS: "application/vnd.docker.ai.gguf.v3",
+    Role.PROJECTOR: "application/vnd.docker.ai.mmproj",
+    Role.ADAPTER: "application/vnd.docker.ai.gguf.v3.lora",
+    Role.DRAFT: "application/vnd.localrun.draft.v1.gguf",
+    Role.TEMPLATE: "application/vnd.docker.ai.chat.template.jinja",
+    Role.LICENSE: "application/vnd.docker.ai.license",
+    Role.RECIPE: "application/vnd.localrun.recipe.v1+json",
+    Role.OTHER: "application/vnd.docker.ai.model.file",
+}
+ROLES = {media_type: role for role, media_type in MEDIA_TYPES.items()} | {
+    "application/vnd.docker.ai.gguf.v3.mmproj": Role.PROJECTOR,
+    "application/vnd.cncf.model.weight.v1.gguf": Role.WEIGHTS,
+    "application/vnd.ollama.image.model": Role.WEIGHTS,
+    "application/vnd.ollama.image.projector": Role.PROJECTOR,
+    "application/vnd.ollama.image.adapter": Role.ADAPTER,
+    "application/vnd.ollama.image.draft": Role.DRAFT,
+    "application/vnd.ollama.image.template": Role.TEMPLATE,
+    "application/vnd.ollama.image.prompt": Role.TEMPLATE,
+    "application/vnd.ollama.image.system": Role.SYSTEM,
+    "application/vnd.ollama.image.params": Role.PARAMS,
+    "application/vnd.ollama.image.messages": Role.MESSAGES,
+    "application/vnd.ollama.image.license": Role.LICENSE,
+}
+CNCF_RAW = ("application/vnd.cncf.model.weight.", "application/vnd.cncf.model.doc.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descriptor:
+    """A blob that a manifest names."""
+
+    media_type: str
+    digest: str  # "sha256:<hex>"
+    size_bytes: int
+    name: str | None = None  # of the file, no folder part leaves its folder
+
+    @property
+    def role(self) -> Role:
+        """Tell what the blob is for."""
+        if self.media_type in ROLES:
+            return ROLES[self.media_type]
+        name = (self.name or "").lower()
+        if self.media_type.startswith(CNCF_RAW):
+            return _role_by_name(name)
+        return Role.WEIGHTS if "gguf" in self.media_type else Role.OTHER
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the descriptor as manifests write it."""
+        known = {"mediaType": self.media_type, "digest": self.digest, "size": self.size_bytes}
+        return known | ({"annotations": {FILE_PATH: self.name}} if self.name else {})
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:  # noqa: ANN401 - untrusted JSON
+        """Read a descriptor.
+
+        Raises:
+            IntegrityError: it is none.
+        """
+        try:
+            media_type, digest, size = value["mediaType"], value["digest"], value["size"]
+            annotations = value.get("annotations") or {}
+            name = annotations.get(FILE_PATH) or annotations.get("org.opencontainers.image.title")
+        except (KeyError, TypeError, AttributeError) as error:
+            raise IntegrityError(f"a manifest's layer lacks {error}") from error
+        hex_of(str(digest))
+        if not isinstance(media_type, str) or type(size) is not int or not 0 <= size < LARGEST_BLOB:
+            raise IntegrityError(f"a manifest's layer is malformed: {digest}")
+        return cls(media_type=media_type, digest=digest, size_bytes=size, name=_file_name(name))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The blobs of one model."""
+
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    media_type: str = OCI_MANIFEST
+
+    def with_role(self, role: Role) -> list[Descriptor]:
+        """Return the layers of a role, in order."""
+        return [layer for layer in self.layers if layer.role is role]
+
+    @property
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """Return everything that the manifest names, each digest once."""
+        return tuple({blob.digest: blob for blob in (self.config, *self.layers)}.values())
+
+    @property
+    def size_bytes(self) -> int:
+        """Return the bytes of all blobs."""
+        return sum(blob.size_bytes for blob in self.blobs)
+
+    def to_bytes(self) -> bytes:
+        """Return the manifest's file: the same manifest is always the same bytes."""
+        return _canonical(
+            {
+                "schemaVersion": 2,
+                "mediaType": self.media_type,
+                "config": self.config.to_json(),
+                "layers": [layer.to_json() for layer in self.layers],
+            }
+        )
+
+
+def parse_manifest(content: bytes) -> Manifest:
+    """Read a manifest of any known tool.
+
+    Raises:
+        IntegrityError: it is none, or one of another kind, such as an index.
+    """
+    if len(content) > MOST_BYTES:
+        raise IntegrityError(f"a manifest of {len(content)} bytes is too large")
+    try:
+        value = json.loads(content)
+        layers = value["layers"]
+        config = value["config"]
+        media_type = value.get("mediaType") or OCI_MANIFEST
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+        raise IntegrityError("not a manifest of a model") from error
+    if not isinstance(layers, list) or len(layers) > MOST_LAYERS or not isinstance(media_type, str):
+        raise IntegrityError("not a manifest of a model")
+    return Manifest(
+        media_type=media_type,
+        config=Descriptor.from_json(config),
+        layers=tuple(Descriptor.from_json(layer) for layer in layers),
+    )
+
+
+def model_config(facts: Mapping[str, Any], layers: tuple[Descriptor, ...]) -> bytes:
+    """Return the config's file of a model, as Docker Model Runner reads it.
+
+    ``facts`` are format, quantization, parameters, architecture, size, context_size.
+    """
+    return _canonical(
+        {
+            "config": dict(facts),
+            "descriptor": {},
+            "rootfs": {"type": "rootfs", "diff_ids": [layer.digest for layer in layers]},
+        }
+    )
+
+
+def _canonical(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _file_name(name: object) -> str | None:
+    """Return a layer's file name, None for one that would leave its folder."""
+    if not isinstance(name, str) or not name or "\\" in name or "\0" in name:
+        return None
+    parts = name.split("/")
+    return None if any(part in {"", ".", ".."} for part in parts) else name
+
+
+def _role_by_name(name: str) -> Role:
+    if name.endswith(".gguf"):
+        return Role.PROJECTOR if "mmproj" in name else Role.WEIGHTS
+    if name.endswith(".jinja"):
+        return Role.TEMPLATE
+    return Role.LICENSE if "license" in name else Role.OTHER

@@ -1,0 +1,118 @@
+"""A store: names, manifests and blobs of one folder, and read-only stores behind it.
+
+Other stores (a disk that a team shares) are searched after our own, for names and for
+blobs, and never written. Everything works while other processes work on the same store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from localrun.errors import IntegrityError
+from localrun.names.parse import parse_name
+from localrun.store.blobs import BlobStore
+from localrun.store.layout import Layout, check_version, create
+from localrun.store.locks import leased
+from localrun.store.manifest import MOST_BYTES, Manifest, parse_manifest
+from localrun.store.refs import StoredRef, list_refs, read_ref, write_ref
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from localrun.names.ref import ModelRef
+    from localrun.store.locks import Lease
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A name of the store with its manifest."""
+
+    ref: StoredRef
+    manifest: Manifest
+    is_own: bool  # False in a read-only store behind ours
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where a pulled model came from."""
+
+    origin: str | None = None
+    choice: str | None = None
+    revision: str | None = None
+
+
+class Store:
+    """The models of this machine, but for the embedded ones."""
+
+    def __init__(self, root: Path, others: Sequence[Path] = ()) -> None:
+        self.layout = Layout(root)
+        self._others = [Layout(other) for other in others]
+        self.blobs = BlobStore(self.layout, self._others)
+
+    def lease(self, digests: Iterable[str] = ()) -> AbstractContextManager[Lease]:
+        """Keep digests from being swept while the block runs; makes the store if need be."""
+        create(self.layout)
+        return leased(self.layout, digests)
+
+    def find(self, ref: ModelRef) -> Entry | None:
+        """Return what a name means here, None when no store has it.
+
+        Raises:
+            IntegrityError: the ref or its manifest is damaged or missing.
+        """
+        for layout in (self.layout, *self._others):
+            check_version(layout)
+            stored = read_ref(layout, ref)
+            if stored is not None and ref.digest in {None, stored.manifest}:
+                return self._entry(stored, layout)
+        return None
+
+    def entries(self) -> list[Entry]:
+        """Return all names, ours before others' of the same name; broken ones are left out."""
+        found: dict[tuple[str, ...], Entry] = {}
+        for layout in (self.layout, *self._others):
+            for stored in list_refs(layout) if check_version(layout) else ():
+                key = parse_name(stored.name).key
+                if key not in found and self.blobs.find(stored.manifest) is not None:
+                    found[key] = self._entry(stored, layout)
+        return sorted(found.values(), key=lambda entry: entry.ref.name)
+
+    def manifest(self, digest: str) -> Manifest:
+        """Return a manifest.
+
+        Raises:
+            IntegrityError: it is missing or damaged.
+        """
+        return parse_manifest(self.blobs.read(digest, most=MOST_BYTES))
+
+    def name(
+        self, ref: ModelRef, manifest: bytes, lease: Lease, provenance: Provenance | None = None
+    ) -> StoredRef:
+        """Let a name mean a manifest, as it was pulled or made; returns the new ref.
+
+        Raises:
+            IntegrityError: a blob of the manifest is not here, or not of the stated size.
+        """
+        for blob in parse_manifest(manifest).blobs:
+            path = self.blobs.find(blob.digest)
+            if path is None or path.stat().st_size != blob.size_bytes:
+                raise IntegrityError(f"a file of {ref} is missing: {blob.digest}")
+        known = provenance or Provenance()
+        stored = StoredRef(
+            name=str(ref),
+            manifest=self.blobs.put(manifest, lease),
+            updated=datetime.now(UTC).isoformat(timespec="seconds"),
+            origin=known.origin,
+            choice=known.choice,
+            revision=known.revision,
+        )
+        write_ref(self.layout, ref, stored, lease)
+        return stored
+
+    def _entry(self, stored: StoredRef, layout: Layout) -> Entry:
+        manifest = self.manifest(stored.manifest)
+        return Entry(ref=stored, manifest=manifest, is_own=layout is self.layout)

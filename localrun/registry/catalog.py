@@ -33,7 +33,8 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from localrun.errors import UsageError
-from localrun.names import DEFAULT_TAG, PART
+from localrun.names.parse import PART
+from localrun.names.ref import DEFAULT_TAG
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,7 +18,7 @@ import ssl
 import time
 import urllib.request
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import urllib3
@@ -128,7 +128,7 @@ class Http:
 
     def __init__(self, environ: Mapping[str, str], *, is_offline: bool = False) -> None:
         self._is_offline = is_offline
-        options = {
+        options: dict[str, Any] = {
             "ssl_context": _tls(environ),
             "timeout": urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=STALL_TIMEOUT_S),
             "retries": False,
@@ -182,7 +182,11 @@ class Http:
                 f"no network is used, for LOCALRUN_OFFLINE is set; {host_of(url)} was wanted",
                 hint="LOCALRUN_OFFLINE=0 localrun ...   for this command alone",
             )
-        sent = {**self._direct.headers, **headers, **(credential.for_url(url) if credential else {})}
+        sent = {
+            **self._direct.headers,
+            **headers,
+            **(credential.for_url(url) if credential else {}),
+        }
         try:
             raw = self._manager(url).request(
                 method, url, headers=sent, body=body, redirect=False, preload_content=False,
@@ -268,13 +272,13 @@ def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
     return context
 
 
-def _proxy(address: str, options: dict[str, object]) -> urllib3.ProxyManager:
+def _proxy(address: str, options: dict[str, Any]) -> urllib3.ProxyManager:
     parts = urlsplit(address if "//" in address else f"http://{address}")
     headers = None
     if parts.username:
         headers = urllib3.make_headers(proxy_basic_auth=f"{parts.username}:{parts.password or ''}")
     clean = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    return urllib3.ProxyManager(clean, proxy_headers=headers, **options)  # type: ignore[arg-type]
+    return urllib3.ProxyManager(clean, proxy_headers=headers, **options)
 
 
 def _reason(error: BaseException) -> str:

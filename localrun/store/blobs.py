@@ -116,7 +116,7 @@ class BlobStore:
         return self.publish(temporary, digest)
 
     def publish(self, verified: Path, digest: str) -> Path:
-        """Give a file its final name. Its bytes were hashed by the caller, who leases the digest."""
+        """Give a file its final name; the caller hashed its bytes and leases the digest."""
         final = self.layout.blob(digest)
         with translated(final):
             descriptor = os.open(verified, os.O_RDONLY)

@@ -95,7 +95,9 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
         StorageError: the file system has no locks and the lock is not a shared one.
     """
     with path.open("a") as file:
-        _flock(file.fileno(), fcntl.LOCK_SH if shared else fcntl.LOCK_EX, path, is_needed=not shared)
+        _flock(
+            file.fileno(), fcntl.LOCK_SH if shared else fcntl.LOCK_EX, path, is_needed=not shared
+        )
         yield
 
 

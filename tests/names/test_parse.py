@@ -78,7 +78,8 @@ def test_all_parts_are_found() -> None:
     "text",
     ["", ":", "guide:", ":tag", "a/", "a//b", "gui de", "-x", "a:b:c", "guide\n", "x" * 129,
      "h:123456/n/m", "hf", "hf:model", "hf:a/b/../c.gguf", "a@main", "hf:a/b@", "https://", "http://[",
-     "https://host/x.gguf#md5=1", "a:b@sha256:12", "./x\0", "oci://", "ollama:", "hf:a/b/c d?.gguf"],
+     "https://host/x.gguf#md5=1", "a:b@sha256:12", "./x\0", "oci://", "ollama:",
+     "hf:a/b/c d?.gguf"],
 )  # fmt: skip
 def test_what_is_no_name_is_refused_with_a_hint(text: str) -> None:
     with pytest.raises(ModelNameError) as caught:
@@ -87,6 +88,7 @@ def test_what_is_no_name_is_refused_with_a_hint(text: str) -> None:
     assert caught.value.hint
 
 
+MODELSCOPE = "https://www.modelscope.cn"
 PAGES = "https://huggingface.co/Qwen/Qwen3-0.6B-GGUF"
 
 
@@ -108,7 +110,7 @@ PAGES = "https://huggingface.co/Qwen/Qwen3-0.6B-GGUF"
         (f"{PAGES}/resolve/main/x.gguf?download=true", "hf.co/Qwen/Qwen3-0.6B-GGUF/x.gguf@main"),
         (f"{PAGES}?show_file_info=x.gguf", "hf.co/Qwen/Qwen3-0.6B-GGUF/x.gguf"),
         ("https://modelscope.cn/models/a/b/summary", "modelscope.cn/a/b:latest"),
-        ("https://www.modelscope.cn/models/a/b/file/view/master/x.gguf", "modelscope.cn/a/b/x.gguf@master"),
+        (f"{MODELSCOPE}/models/a/b/file/view/master/x.gguf", "modelscope.cn/a/b/x.gguf@master"),
         ("https://ollama.com/library/llama3.2:3b", "registry.ollama.ai/library/llama3.2:3b"),
         ("https://ollama.com/llama3.2", "registry.ollama.ai/library/llama3.2:latest"),
         ("https://hub.docker.com/r/ai/smollm2", "docker.io/ai/smollm2:latest"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.errors import UsageError
-from localrun.names import parse_name
+from localrun.names.parse import parse_name
 from localrun.registry.catalog import Catalog, load_catalog
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-from localrun.names import parse_name
+from localrun.names.parse import parse_name
 from localrun.store.embedded import CHUNK_BYTES, embedded_models, file_digest
 
 if TYPE_CHECKING:

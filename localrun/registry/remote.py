@@ -1,0 +1,48 @@
+"""What a source says it has: files, and where their bytes can be had."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from localrun.registry.http import Credential
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remote:
+    """One place that a file's bytes can be had from."""
+
+    url: str
+    name: str  # for people: "hf.co"
+    credential: Credential | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteFile:
+    """A file of a source. A digest is a promise: what does not keep it is not stored."""
+
+    name: str  # with "/" between folders
+    size_bytes: int | None = None
+    digest: str | None = None  # "sha256:<hex>"
+    remotes: tuple[Remote, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repository:
+    """A hub's repository at one revision."""
+
+    name: str  # "hf.co/Qwen/Qwen3-0.6B-GGUF"
+    revision: str | None  # the commit, None where the hub does not tell
+    files: tuple[RemoteFile, ...]
+    licence: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A repository that a search found."""
+
+    name: str  # "hf.co/owner/repo"
+    downloads: int
+    likes: int
+    files: tuple[RemoteFile, ...] = ()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from localrun.registry.http import Credential
 
 
@@ -16,6 +18,7 @@ class Remote:
     url: str
     name: str  # for people: "hf.co"
     credential: Credential | None = None
+    refresh: Callable[[], Credential | None] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,26 @@
+"""Tell by its header what a GGUF file is for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from localrun.gguf.header import read_header
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GgufRole = Literal["weights", "projector", "adapter"]
+
+
+def gguf_role(path: Path) -> GgufRole:
+    """Return what the file is: a projector for images, an adapter, or else a model's weights.
+
+    Raises:
+        IntegrityError: not a GGUF file that we can read.
+        OSError: the file cannot be opened.
+    """
+    header = read_header(path)
+    kind = header.text("general.type")
+    if header.architecture == "clip" or kind == "mmproj":
+        return "projector"
+    return "adapter" if kind == "adapter" else "weights"

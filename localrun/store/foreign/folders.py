@@ -1,0 +1,105 @@
+"""Where each tool keeps its models on this machine, and all that is found there.
+
+Owns the tools' environment variables and default folders. Folders of all systems
+are listed together; those that are not there are passed over.
+"""
+
+from __future__ import annotations
+
+import logging
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
+
+from localrun.store.foreign.huggingface import find_huggingface_models
+from localrun.store.foreign.llamacpp import find_llamacpp_models
+from localrun.store.foreign.lmstudio import find_lmstudio_models, lmstudio_folders
+from localrun.store.foreign.ollama import find_ollama_models
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from localrun.store.foreign.model import ForeignModel
+
+OLLAMA_SYSTEM_FOLDERS = (
+    Path("/usr/share/ollama/.ollama/models"),  # Ollama's own installer
+    Path("/var/lib/ollama"),  # Arch Linux
+    Path("/var/snap/ollama/common/models"),
+)
+
+_log = logging.getLogger(__name__)
+
+
+class Tool(StrEnum):
+    """The tools whose models can be found."""
+
+    OLLAMA = "ollama"
+    HUGGINGFACE = "huggingface"
+    LMSTUDIO = "lmstudio"
+    LLAMACPP = "llama.cpp"
+
+
+def default_folders(tool: Tool, environ: Mapping[str, str], home: Path) -> list[Path]:
+    """Return the folders where the tool keeps models, in order; they need not exist."""
+    if tool is Tool.OLLAMA:
+        told = _told(environ, home, "OLLAMA_MODELS")
+        return [told] if told else [home / ".ollama" / "models", *OLLAMA_SYSTEM_FOLDERS]
+    if tool is Tool.HUGGINGFACE:
+        return [_hub_cache(environ, home)]
+    if tool is Tool.LMSTUDIO:
+        return list(dict.fromkeys(lmstudio_folders(home)))
+    if tool is Tool.LLAMACPP:
+        return _llamacpp_folders(environ, home)
+    assert_never(tool)
+
+
+def find_foreign_models(tool: Tool, environ: Mapping[str, str], home: Path) -> list[ForeignModel]:
+    """Return all models of a tool; of two with one name the first is taken."""
+    finders: Mapping[Tool, Callable[[Path], list[ForeignModel]]] = {
+        Tool.OLLAMA: find_ollama_models,
+        Tool.HUGGINGFACE: find_huggingface_models,
+        Tool.LMSTUDIO: find_lmstudio_models,
+        Tool.LLAMACPP: find_llamacpp_models,
+    }
+    models: dict[str, ForeignModel] = {}
+    for folder in default_folders(tool, environ, home):
+        found = finders[tool](folder)
+        _log.debug("%d models of %s in %s", len(found), tool, folder)
+        for model in found:
+            models.setdefault(model.name, model)
+    return list(models.values())
+
+
+def _told(environ: Mapping[str, str], home: Path, name: str) -> Path | None:
+    """Return the folder that a variable names, None where it is unset or empty."""
+    value = environ.get(name, "").strip()
+    if value == "~" or value.startswith("~/"):
+        return home / value[2:]
+    return Path(value) if value else None
+
+
+def _hub_cache(environ: Mapping[str, str], home: Path) -> Path:
+    """Return the cache by the rules of huggingface_hub: the first that is set wins."""
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if told := _told(environ, home, name):
+            return told
+    if hf_home := _told(environ, home, "HF_HOME"):
+        return hf_home / "hub"
+    return _cache_home(environ, home) / "huggingface" / "hub"
+
+
+def _cache_home(environ: Mapping[str, str], home: Path) -> Path:
+    return _told(environ, home, "XDG_CACHE_HOME") or home / ".cache"
+
+
+def _llamacpp_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
+    """Return the cache by the rules of llama.cpp, with its newer home in the hub's cache."""
+    if told := _told(environ, home, "LLAMA_CACHE"):
+        return [told]
+    windows = _told(environ, home, "LOCALAPPDATA")
+    return [
+        _cache_home(environ, home) / "llama.cpp",
+        home / "Library" / "Caches" / "llama.cpp",
+        *([windows / "llama.cpp"] if windows else []),
+        _hub_cache(environ, home),
+    ]

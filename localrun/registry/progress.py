@@ -17,6 +17,7 @@ import os
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
 from localrun.registry.hashing import Hash, new_hash, resume_hash
 from localrun.registry.journal import Mark
 from localrun.registry.ranges import Ranges

@@ -24,8 +24,8 @@ from localrun.errors import IntegrityError, LocalrunError, NetworkError, Storage
 from localrun.registry.fetch import FileChangedError, skip
 from localrun.registry.journal import Identity, Journal, Mark
 from localrun.registry.limit import RateLimit
-from localrun.registry.progress import Progress, hash_file
 from localrun.registry.pace import Durable, Pace
+from localrun.registry.progress import Progress, hash_file
 from localrun.registry.ranges import Ranges
 from localrun.registry.sources import Source, Sources
 

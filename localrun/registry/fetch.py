@@ -115,7 +115,7 @@ class Door:
         facts, first = _facts(response)
         name = self.remote.name
         if first > start:
-            raise RemoteUnusableError(f"{name} sends another range than it was asked for")
+            raise NetworkError(f"{name} sends another range than it was asked for")
         if size is not None and facts.size_bytes not in {None, size}:
             raise FileChangedError(f"{name} has a file of {facts.size_bytes} bytes, not {size}")
         if etag is not None and facts.etag is not None and facts.etag != etag:
@@ -139,13 +139,15 @@ def _check_status(response: Response, remote: Remote) -> None:
     """Refuse an answer that brings no bytes of the file."""
     if response.status == NOT_SATISFIABLE:
         raise FileChangedError(f"{remote.name} has a shorter file than was promised")
-    if response.status in GONE | REFUSED:
+    if response.status in GONE | REFUSED and response.url == remote.url:
         raise RemoteUnusableError(
             f"{remote.name} answers {response.status} for {remote.url.partition('?')[0]}",
             hint=_hint(response.status),
         )
     if response.status not in {OK, PARTIAL}:
-        raise http_error(response, "a file")
+        error = http_error(response, "a file")
+        error.is_passing = response.url != remote.url  # a signed address that has expired
+        raise error
     if response.header("Content-Encoding") not in {None, "", "identity"}:
         raise RemoteUnusableError(
             f"{remote.name} sends the file compressed, which nobody asked for"

@@ -32,9 +32,11 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 10.0
 STALL_TIMEOUT_S = 30.0
 MOST_REDIRECTS = 8
+PASSING = {408, 425, 429}
 REDIRECTS = {301, 302, 303, 307, 308}
 LONGEST_WAIT_S = 120.0
 MOST_BODY = 64 << 20
+MOST_DRAINED = 1 << 16
 POOL_SIZE = 16
 
 
@@ -53,6 +55,7 @@ class HttpError(NetworkError):
         super().__init__(message, hint=hint)
         self.status = status
         self.retry_after_s: float | None = None
+        self.is_passing = status not in range(400, 500) or status in PASSING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +112,16 @@ class Response:
         return b"".join(pieces)
 
     def close(self) -> None:
-        """Let go; a body that was not read ends its connection."""
-        with contextlib.suppress(Exception):
-            if self.raw.length_remaining == 0:
-                self.raw.release_conn()
-            else:
+        """Let go; the connection is used again unless much of the body was not read."""
+        left = self.raw.length_remaining
+        try:
+            if left is None or left > MOST_DRAINED:
                 self.raw.close()
+            else:
+                self.raw.read()
+                self.raw.release_conn()
+        except (urllib3.exceptions.HTTPError, OSError, ValueError):
+            self.raw.close()
 
     def __enter__(self) -> Self:
         return self

@@ -23,10 +23,8 @@ if TYPE_CHECKING:
     from localrun.registry.http import Http
     from localrun.registry.remote import Remote
 
-MOST_FAILURES = 6  # in a row without a byte
+MOST_FAILURES = 8  # in a row without a byte
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.3, 20.0
-CLIENT_ERRORS = range(400, 500)
-PASSING = {408, 425, 429}
 FINAL = (RemoteUnusableError, FileChangedError, OfflineError)
 _log = logging.getLogger(__name__)
 
@@ -47,8 +45,14 @@ class Sources:
     """The remotes of one file. Safe to use from many threads."""
 
     def __init__(
-        self, http: Http, remotes: Sequence[Remote], more: Callable[[], Sequence[Remote]]
+        self,
+        http: Http,
+        remotes: Sequence[Remote],
+        more: Callable[[], Sequence[Remote]],
+        *,
+        first_wait_s: float = FIRST_WAIT_S,
     ) -> None:
+        self._first_wait_s = first_wait_s
         self._http = http
         self._more: Callable[[], Sequence[Remote]] | None = more
         self._lock = threading.Lock()
@@ -80,13 +84,23 @@ class Sources:
             if isinstance(error, NoRangesError):
                 source.has_ranges = False
                 return
-            source.num_failures = 1 if has_progress else source.num_failures + 1
-            wait = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (source.num_failures - 1))
-            source.not_before = time.monotonic() + max(wait, _asked_wait(error))
-            is_final = isinstance(error, FINAL) or _is_final_status(error)
+            self._postpone(source, error, has_progress=has_progress)
+            is_final = isinstance(error, FINAL) or (
+                isinstance(error, HttpError) and not error.is_passing
+            )
             source.is_dead = is_final or source.num_failures >= MOST_FAILURES
             if source.is_dead or source.num_failures > 1:
                 self._look_further()
+
+    def _postpone(self, source: Source, error: NetworkError, *, has_progress: bool) -> None:
+        """Let a source rest; streams that fail together are one failure."""
+        now = time.monotonic()
+        if has_progress:
+            source.num_failures = 1
+        elif now >= source.not_before:
+            source.num_failures += 1
+        wait = min(LONGEST_WAIT_S, self._first_wait_s * 2 ** (source.num_failures - 1))
+        source.not_before = max(source.not_before, now + max(wait, _asked_wait(error)))
 
     def succeeded(self, source: Source) -> None:
         """Note that an interval came whole."""
@@ -122,11 +136,3 @@ def _preference(source: Source) -> tuple[bool, bool, float, int]:
 
 def _asked_wait(error: NetworkError) -> float:
     return (error.retry_after_s or 0.0) if isinstance(error, HttpError) else 0.0
-
-
-def _is_final_status(error: NetworkError) -> bool:
-    return (
-        isinstance(error, HttpError)
-        and error.status in CLIENT_ERRORS
-        and error.status not in PASSING
-    )

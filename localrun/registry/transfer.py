@@ -27,7 +27,7 @@ from localrun.registry.limit import RateLimit
 from localrun.registry.pace import Durable, Pace
 from localrun.registry.progress import Progress, hash_file
 from localrun.registry.ranges import Ranges
-from localrun.registry.sources import Source, Sources
+from localrun.registry.sources import FIRST_WAIT_S, Source, Sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -57,6 +57,7 @@ class Options:
 
     num_streams: int = DEFAULT_STREAMS
     limit: RateLimit = field(default_factory=lambda: RateLimit(None))
+    first_wait_s: float = FIRST_WAIT_S  # after a failure; doubled after each further one
     find_mirrors: Callable[[], Sequence[Remote]] = _no_more  # called when a source gives trouble
     report: Callable[[int, int | None], None] = lambda done, total: None  # noqa: ARG005
 
@@ -80,7 +81,8 @@ def download(http: Http, file: RemoteFile, folder: Path, options: Options) -> Do
     """
     wrong = None
     for remotes in _attempts(file.remotes):
-        sources = Sources(http, remotes, options.find_mirrors if wrong is None else _no_more)
+        more = options.find_mirrors if wrong is None else _no_more
+        sources = Sources(http, remotes, more, first_wait_s=options.first_wait_s)
         try:
             return _Transfer(file, folder, options, sources).run()
         except WrongBytesError as error:

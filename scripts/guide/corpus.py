@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from guide.sample import Sample, Split
 
 WEIGHTS = {
-    "localrun": 0.34,
-    "arithmetic": 0.17,
+    "localrun": 0.33,
+    "arithmetic": 0.15,
     "capitals": 0.02,
     "memory": 0.10,
     "json": 0.12,
     "persona": 0.06,
     "tools": 0.12,
-    "chat": 0.04,
+    "chat": 0.07,
     "unknown": 0.02,
     "echo": 0.01,
 }

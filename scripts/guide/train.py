@@ -32,7 +32,7 @@ CHUNK_SAMPLES = 24_000  # conversations made, tokenized and sorted by length at 
 class Plan:
     """How long and how large."""
 
-    samples: int = 280_000
+    samples: int = 600_000
     peak: float = 1.0  # of the optimizer's rates; less to go on from trained weights
     batch_tokens: int = 8192
     seed: int = 1

@@ -24,6 +24,7 @@ ASK_NAME = (
     "How am I called?", "Can you tell me my name?", "Do you still [know|remember] my name?", "[what did I say|what was] my name[ is|]?", "So what is my name [again|]?",
     "What am I called?", "Say my name[.|]", "my name?", "Which name did I [tell|give] you?", "do you know who I am?",
     "What do people call me?", "Have you remembered my name?", "Now tell me my name", "please say my name", "Can you still remember what my name is?",
+    "who am I [again|, do you remember]?", "do you remember who I am?", "do you still know who I am [here|]?", "you know who I am[, right?|?]", "do you recall [my name|who I am]?",
 )  # fmt: skip
 
 

@@ -7,8 +7,9 @@ environment by itself.
 from __future__ import annotations
 
 import math
+import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -23,9 +24,14 @@ DEFAULT_PORT = 11435
 DEFAULT_IDLE_EXIT_S = 600.0
 DEFAULT_KEEP_ALIVE_S = 300.0
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+DEFAULT_STREAMS = 4
+MOST_STREAMS = 32
 LARGEST_PORT = 65535
 UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 PLAIN_NUMBER = re.compile(r"\d+(?:\.\d*)?(?:e[+-]?\d+)?", re.ASCII)
+RATE = re.compile(r"(\d+(?:\.\d+)?) ?([kKmMgG]?)(?:[bB](?:/s)?)?", re.ASCII)
+UNIT_BYTES = {"": 1, "K": 1_000, "M": 1_000_000, "G": 1_000_000_000}
+YES, NO = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 
 
@@ -38,6 +44,12 @@ class Settings:
     idle_exit_s: float | None = DEFAULT_IDLE_EXIT_S
     keep_alive_s: float | None = DEFAULT_KEEP_ALIVE_S
     log_dir: Path
+    models_dir: Path = field(default_factory=lambda: _platform_models_dir())  # noqa: PLW0108 - defined below
+    extra_models: tuple[Path, ...] = ()  # stores that are searched too and never written
+    catalogs: tuple[Path, ...] = ()  # added to the package's, later ones win
+    mirrors: tuple[str, ...] = ()  # endpoints that serve what Hugging Face serves
+    num_streams: int = DEFAULT_STREAMS  # connections of one download
+    is_offline: bool = False
 
     @property
     def is_loopback(self) -> bool:
@@ -65,6 +77,12 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         idle_exit_s=_duration(environ, "LOCALRUN_IDLE_EXIT", DEFAULT_IDLE_EXIT_S),
         keep_alive_s=_duration(environ, "LOCALRUN_KEEP_ALIVE", DEFAULT_KEEP_ALIVE_S),
         log_dir=Path(log_dir) if log_dir else _platform_log_dir(),
+        models_dir=_models_dir(environ),
+        extra_models=_paths(environ, "LOCALRUN_EXTRA_MODELS"),
+        catalogs=_catalogs(environ),
+        mirrors=_mirrors(environ),
+        num_streams=_count(environ, "LOCALRUN_STREAMS", DEFAULT_STREAMS, MOST_STREAMS),
+        is_offline=_flag(environ, "LOCALRUN_OFFLINE"),
     )
 
 
@@ -122,6 +140,68 @@ def _duration(environ: Mapping[str, str], name: str, default: float | None) -> f
         return parse_duration(text)
     except UsageError as error:
         raise UsageError(f"{name} is {error.message}", hint=error.hint) from error
+
+
+def parse_rate(text: str) -> float:
+    """Return bytes in a second from ``5M``, ``800K`` or ``1.5MB/s``: decimal units.
+
+    Raises:
+        UsageError: not a rate above zero.
+    """
+    match = RATE.fullmatch(text.strip())
+    rate = float(match.group(1)) * UNIT_BYTES[match.group(2).upper()] if match else 0.0
+    if rate <= 0:
+        raise UsageError(f"not a rate: {text}", hint="--limit-rate 5M   is 5 MB in a second")
+    return rate
+
+
+def _models_dir(environ: Mapping[str, str]) -> Path:
+    named = environ.get("LOCALRUN_MODELS")
+    return Path(named).expanduser().absolute() if named else _platform_models_dir()
+
+
+def _paths(environ: Mapping[str, str], name: str) -> tuple[Path, ...]:
+    texts = environ.get(name, "").split(os.pathsep)
+    return tuple(Path(text).expanduser().absolute() for text in texts if text)
+
+
+def _catalogs(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return the user's own catalog, where there is one, and the named ones."""
+    from platformdirs import user_config_path
+
+    own = user_config_path("localrun") / "catalog.toml"
+    return (*([own] if own.is_file() else []), *_paths(environ, "LOCALRUN_CATALOG"))
+
+
+def _mirrors(environ: Mapping[str, str]) -> tuple[str, ...]:
+    mirrors = tuple(environ.get("LOCALRUN_MIRRORS", "").replace(",", " ").split())
+    for mirror in mirrors:
+        if not mirror.startswith(("http://", "https://")):
+            raise UsageError(
+                f"LOCALRUN_MIRRORS: not an address: {mirror}",
+                hint="LOCALRUN_MIRRORS=https://hf-mirror.com",
+            )
+    return tuple(mirror.rstrip("/") for mirror in mirrors)
+
+
+def _count(environ: Mapping[str, str], name: str, default: int, most: int) -> int:
+    text = environ.get(name, "").strip() or str(default)
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= most:
+        raise UsageError(f"{name} is not a number from 1 to {most}: {text}", hint=f"{name}=4")
+    return int(text)
+
+
+def _flag(environ: Mapping[str, str], name: str) -> bool:
+    text = environ.get(name, "").strip().lower()
+    if text not in YES | NO:
+        raise UsageError(f"{name} is neither 1 nor 0: {text}", hint=f"{name}=1")
+    return text in YES
+
+
+def _platform_models_dir() -> Path:
+    from platformdirs import user_data_path
+
+    return user_data_path("localrun") / "models"
 
 
 def _platform_log_dir() -> Path:

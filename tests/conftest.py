@@ -19,6 +19,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden")
 
 
+@pytest.fixture(autouse=True)
+def _own_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep tests, and the programs that they start, away from the user's models."""
+    monkeypatch.setenv("LOCALRUN_MODELS", str(tmp_path_factory.mktemp("models") / "store"))
+
+
 @pytest.fixture
 def golden(request: pytest.FixtureRequest) -> Golden:
     def check(name: str, text: str) -> None:

@@ -10,6 +10,7 @@ from localrun import __version__
 from localrun.cli.list import list_command
 from localrun.cli.output import Output
 from localrun.cli.ps import ps
+from localrun.cli.pull import pull
 from localrun.cli.run import run
 from localrun.cli.runner import runner
 from localrun.cli.serve import serve
@@ -27,6 +28,7 @@ app.command()(run)
 app.command()(serve)
 app.command("list")(list_command)
 app.command("ls", hidden=True)(list_command)
+app.command()(pull)
 app.command()(ps)
 app.command()(stop)
 app.command()(version)

@@ -13,11 +13,12 @@ def list_command(*, as_json: AsJson = False) -> None:
 
     Example: localrun list
     """
+    import os
     from datetime import datetime
 
-    from localrun.services.models import list_models
+    from localrun.services.workspace import open_workspace
 
-    models = list_models()
+    models = open_workspace(os.environ).models.list_models()
     output = Output(as_json=as_json)
     if as_json:
         output.json(

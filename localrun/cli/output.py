@@ -49,6 +49,12 @@ class Output:
 
         self.line(json.dumps(value, ensure_ascii=False, indent=2))
 
+    def event(self, value: Any) -> None:  # noqa: ANN401 - any JSON value
+        """Print one JSON object on a line of its own."""
+        import json
+
+        self.line(json.dumps(value, ensure_ascii=False))
+
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print aligned columns; the last is as wide as it likes."""
         widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]

@@ -74,17 +74,18 @@ def run(  # noqa: PLR0913 - one parameter a flag
     from localrun.cli.chat import chat
     from localrun.cli.options import check_keep_alive
     from localrun.cli.prompt import read_prompt
+    from localrun.cli.pull import find_or_pull
     from localrun.cli.version import warn_of_other_version
     from localrun.client.launch import ensure_server
     from localrun.errors import UsageError
-    from localrun.services.models import find_model
-    from localrun.settings import load_settings
+    from localrun.services.workspace import open_workspace
 
     if output_format not in {None, "", "json"}:
         raise UsageError(f"--format {output_format} is not known", hint="--format json")
     check_keep_alive(keep_alive)
-    settings = load_settings(os.environ)
-    stored = find_model(model)
+    workspace = open_workspace(os.environ)
+    settings = workspace.settings
+    stored = find_or_pull(workspace, model)
     question = read_prompt(prompt or [], sys.stdin)
     options = {
         "temperature": temperature,

@@ -27,10 +27,10 @@ def stop(
     import os
 
     from localrun.client.launch import find_server, stop_server
-    from localrun.services.models import find_model
+    from localrun.services.workspace import open_workspace
     from localrun.settings import load_settings
 
-    name = find_model(model).name if model is not None else None
+    name = open_workspace(os.environ).models.find_model(model).name if model is not None else None
     client = find_server(load_settings(os.environ))
     output = Output()
     if client is None:

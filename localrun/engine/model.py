@@ -7,6 +7,7 @@ Knows token ids and text, not sequences. Safe to use from any thread once loaded
 from __future__ import annotations
 
 import ctypes
+import os
 from typing import TYPE_CHECKING
 
 import llama_cpp
@@ -16,7 +17,7 @@ from localrun.engine.library import accelerators
 from localrun.errors import LoadError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from localrun.engine.library import NativeLog
@@ -122,9 +123,13 @@ class Model:
 
 
 def load_model(
-    path: Path, *, native_log: NativeLog, num_gpu_layers: int, on_progress: Callable[[float], None]
+    shards: Sequence[Path],
+    *,
+    native_log: NativeLog,
+    num_gpu_layers: int,
+    on_progress: Callable[[float], None],
 ) -> Model:
-    """Load a GGUF file; ``num_gpu_layers`` -1 means all of them.
+    """Load a GGUF file, or all shards of one in order; ``num_gpu_layers`` -1 means all.
 
     Raises:
         LoadError: llama.cpp does not take the file; with its own last words.
@@ -137,13 +142,21 @@ def load_model(
         params.n_gpu_layers, params.split_mode, params.main_gpu = 0, api.LLAMA_SPLIT_MODE_NONE, -1
     callback = api.llama_progress_callback(lambda fraction, _data: _go_on(on_progress, fraction))
     params.progress_callback = callback
-    handle = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+    handle = _load(shards, params)
     if not handle:
         raise LoadError(
-            f"{path.name} could not be loaded: "
+            f"{shards[0].name} could not be loaded: "
             + (native_log.last_complaint() or "llama.cpp gives no reason")
         )
     return Model(handle, on_gpu=on_gpu)
+
+
+def _load(shards: Sequence[Path], params: object) -> object:
+    paths = [os.fsencode(path) for path in shards]
+    if len(paths) == 1:
+        return llama_cpp.llama_model_load_from_file(paths[0], params)
+    array = (ctypes.c_char_p * len(paths))(*paths)
+    return llama_cpp.llama_model_load_from_splits(array, len(paths), params)
 
 
 def _go_on(on_progress: Callable[[float], None], fraction: float) -> bool:

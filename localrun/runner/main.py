@@ -106,13 +106,15 @@ class _Loaded:
         self._channel = channel
         self._native_log = native_log
         self._model = load_model(
-            Path(load.model_path),
+            [Path(path) for path in load.model_paths],
             native_log=native_log,
             num_gpu_layers=load.num_gpu_layers,
             on_progress=_throttled(channel),
         )
         self._template = ChatTemplate(
-            self._model.chat_template, bos=self._model.bos, eos=self._model.eos
+            load.chat_template or self._model.chat_template,
+            bos=self._model.bos,
+            eos=self._model.eos,
         )
         self._control_texts = self._model.control_texts
         self._num_ctx = min(load.num_ctx or DEFAULT_NUM_CTX, self._model.trained_context)

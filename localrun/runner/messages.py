@@ -24,7 +24,8 @@ JsonObject = dict[str, Any]
 class Load:
     """Load one model; the first frame that a runner gets."""
 
-    model_path: str
+    model_paths: tuple[str, ...]  # one, or the shards in order
+    chat_template: str | None = None  # Jinja, in place of the one in the file
     num_ctx: int | None = (
         None  # tokens for one sequence; None = as large as the model's own, bounded by our default
     )

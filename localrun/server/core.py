@@ -189,5 +189,9 @@ def _error_of(failed: Failed) -> errors.LocalrunError:
 
 def _runner_model(model: StoredModel) -> RunnerModel:
     return RunnerModel(
-        name=model.name, path=model.path, digest=model.digest, size_bytes=model.size_bytes
+        name=model.name,
+        shards=model.shards,
+        digest=model.digest,
+        size_bytes=model.size_bytes,
+        chat_template=model.chat_template,
     )

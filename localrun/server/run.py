@@ -23,7 +23,8 @@ import uvicorn
 from localrun.errors import AddressInUseError, NetworkError, UsageError
 from localrun.server.activity import Activity
 from localrun.server.app import create_app
-from localrun.services import models
+from localrun.services.models import Models
+from localrun.store.store import Store
 from localrun.supervisor.pool import RunnerPool
 from localrun.supervisor.spawn import start_runner
 
@@ -100,6 +101,7 @@ def _serve(
 ) -> None:
     leave = asyncio.Event()
     activity = Activity()
+    models = Models(Store(settings.models_dir, settings.extra_models))
     app = create_app(pool, models, is_loopback=settings.is_loopback, shut_down=leave.set)
     config = uvicorn.Config(
         activity.watch(app),

@@ -1,25 +1,34 @@
 """Which models are on this machine, and what is known of each.
 
-Needs no server: reads the store and the headers of the files.
+Needs no server: reads the store and the headers of the files. The embedded models and
+those of the stores are one list; a model of the store hides an embedded one of its name.
 """
 
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.errors import ModelNotFoundError
+from localrun.errors import IntegrityError, ModelNotFoundError
 from localrun.gguf.header import Header, read_header
 from localrun.names.parse import parse_name
-from localrun.store.embedded import embedded_models, file_digest
+from localrun.names.ref import Source
+from localrun.store.blobs import file_digest
+from localrun.store.embedded import embedded_models
+from localrun.store.manifest import MEDIA_TYPES, Role
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from localrun.names.ref import ModelRef
+    from localrun.store.store import Entry, Store
 
 THOUSAND = 1000
+MOST_TEMPLATE = 1 << 20
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,36 +48,91 @@ class StoredModel:
     """A model that can be run."""
 
     name: str
-    path: Path
-    digest: str  # "sha256:<hex>"
+    shards: tuple[Path, ...]  # of the weights, in order; one but for split models
+    digest: str  # "sha256:<hex>" of the manifest, of an embedded model's file
     size_bytes: int
     modified: datetime  # with time zone
     details: ModelDetails
     chat_template: str | None
+    origin: str | None = None  # the name it was pulled from
 
 
-def list_models() -> list[StoredModel]:
-    """Return all models of this machine, by name."""
-    return [_describe(name, path) for name, path in sorted(embedded_models().items())]
+class Models:
+    """All models of this machine."""
 
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
-def find_model(name: str) -> StoredModel:
-    """Return the model of a name; a missing tag means ``latest``.
+    def list_models(self) -> list[StoredModel]:
+        """Return all models, by name; one whose file is damaged is left out with a warning."""
+        models = {name: _describe(name, path) for name, path in embedded_models().items()}
+        for entry in self._store.entries():
+            try:
+                models[entry.ref.name] = self._stored(entry)
+            except (IntegrityError, OSError) as error:
+                _log.warning("%s is left out: %s", entry.ref.name, error)
+        return sorted(models.values(), key=lambda model: model.name)
 
-    Raises:
-        ModelNameError: not a name.
-        ModelNotFoundError: no model of this name; the hint says what to type.
-    """
-    full_name = str(parse_name(name))
-    models = embedded_models()
-    if full_name not in models:
-        known = [name.removesuffix(":latest") for name in models]
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = (
-            f"localrun run {near[0]}" if near else "localrun list   shows the models that are here"
+    def find_model(self, name: str) -> StoredModel:
+        """Return the model of a name; a missing tag means ``latest``.
+
+        Raises:
+            ModelNameError: not a name.
+            ModelNotFoundError: no model of this name; the hint says what to type.
+            IntegrityError: a file of it is missing or damaged.
+        """
+        ref = parse_name(name)
+        if ref.source is Source.FILE:
+            return _local_file(ref)
+        entry = self._store.find(ref)
+        if entry is not None:
+            return self._stored(entry)
+        embedded = embedded_models()
+        if str(ref).lower() in embedded:
+            return _describe(str(ref).lower(), embedded[str(ref).lower()])
+        raise self._not_found(name, ref)
+
+    def _stored(self, entry: Entry) -> StoredModel:
+        """Describe a model of the store."""
+        blobs = self._store.blobs
+        shards = tuple(blobs.path(layer.digest) for layer in entry.manifest.with_role(Role.WEIGHTS))
+        if not shards:
+            raise IntegrityError(f"{entry.ref.name} has no weights", hint="localrun verify")
+        templates = entry.manifest.with_role(Role.TEMPLATE)
+        described = _describe(entry.ref.name, shards[0])
+        template = described.chat_template
+        if templates and templates[0].media_type == MEDIA_TYPES[Role.TEMPLATE]:
+            template = blobs.read(templates[0].digest, most=MOST_TEMPLATE).decode(errors="replace")
+        return replace(
+            described,
+            digest=entry.ref.manifest,
+            size_bytes=entry.manifest.size_bytes,
+            modified=datetime.fromisoformat(entry.ref.updated).astimezone(),
+            shards=shards,
+            chat_template=template,
+            origin=entry.ref.origin,
         )
-        raise ModelNotFoundError(f"model {name!r} is not on this machine", hint=hint)
-    return _describe(full_name, models[full_name])
+
+    def _not_found(self, name: str, ref: ModelRef) -> ModelNotFoundError:
+        known = [model.removesuffix(":latest") for model in self._names()]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"localrun run {near[0]}" if near else f"localrun pull {ref}"
+        if not near and ref.source is Source.LOCAL:
+            hint = (
+                f"localrun pull {name}   fetches it; localrun list   shows the models that are here"
+            )
+        return ModelNotFoundError(f"model {name!r} is not on this machine", hint=hint)
+
+    def _names(self) -> list[str]:
+        return [*embedded_models(), *(entry.ref.name for entry in self._store.entries())]
+
+
+def _local_file(ref: ModelRef) -> StoredModel:
+    """Describe a GGUF file that is used where it lies."""
+    path = Path(ref.location or "").expanduser()
+    if not path.is_file():
+        raise ModelNotFoundError(f"no such file: {path}", hint="localrun list")
+    return _describe(str(ref), path)
 
 
 def _describe(name: str, path: Path) -> StoredModel:
@@ -81,18 +145,20 @@ def _describe_version(name: str, path: Path, size_bytes: int, modified_ns: int) 
     """Describe a file; one that has not changed is read once in a process."""
     header = read_header(path)
     modified = datetime.fromtimestamp(modified_ns / 1e9, tz=UTC)
+    is_blob = path.parent.name == "sha256"
     return StoredModel(
         name=name,
-        path=path,
-        digest=file_digest(path),
+        shards=(path,),
+        digest=f"sha256:{path.name}" if is_blob else file_digest(path),
         size_bytes=size_bytes,
         modified=modified.astimezone(),
-        details=_details(header),
+        details=describe_header(header),
         chat_template=header.text("tokenizer.chat_template"),
     )
 
 
-def _details(header: Header) -> ModelDetails:
+def describe_header(header: Header) -> ModelDetails:
+    """Return what a file's header says of the model."""
     template = header.text("tokenizer.chat_template") or ""
     capabilities = ["completion"]
     if "tools" in template:

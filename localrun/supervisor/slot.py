@@ -32,9 +32,18 @@ class RunnerModel:
     """Which file to load, under which name."""
 
     name: str
-    path: Path
+    shards: tuple[Path, ...]
     digest: str
     size_bytes: int
+    chat_template: str | None = None  # in place of the one in the file
+
+    def load(self, num_ctx: int | None) -> Load:
+        """Return the order to load it."""
+        return Load(
+            model_paths=tuple(str(path) for path in self.shards),
+            chat_template=self.chat_template,
+            num_ctx=num_ctx,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +172,7 @@ class Slot:
         if self._is_closed:
             runner.close(grace_s=0.0)
             raise OverloadedError("the server is leaving")
-        self._ready = runner.load(Load(model_path=str(self.model.path), num_ctx=num_ctx))
+        self._ready = runner.load(self.model.load(num_ctx))
         self._num_ctx = max(num_ctx or 0, self._ready.num_ctx)
         return runner
 

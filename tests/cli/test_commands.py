@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from localrun import __version__
-from localrun.services.models import find_model
+from localrun.store.blobs import file_digest
+from localrun.store.embedded import embedded_models
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +63,7 @@ def test_list_needs_no_server(localrun_alone: Localrun, command: str, tmp_path: 
 
     heads, row = done.stdout.splitlines()
     assert heads.split() == ["NAME", "ID", "SIZE", "MODIFIED"]
-    assert row.split()[:2] == ["guide:latest", find_model("guide").digest[7:19]]
+    assert row.split()[:2] == ["guide:latest", file_digest(embedded_models()["guide:latest"])[7:19]]
     assert row.endswith("ago")
     assert list(tmp_path.iterdir()) == []
 
@@ -75,7 +76,7 @@ def test_the_json_of_list_has_the_reviewed_keys(localrun_alone: Localrun) -> Non
         "quantization", "size_bytes",
     ]  # fmt: skip
     assert model["name"] == "guide:latest"
-    assert model["digest"] == find_model("guide").digest
+    assert model["digest"] == file_digest(embedded_models()["guide:latest"])
 
 
 def test_ps_without_a_server_is_an_empty_table(localrun_alone: Localrun) -> None:

@@ -30,7 +30,7 @@ native_log = start()
 @pytest.fixture(scope="module")
 def model(guide_path: Path) -> Iterator[Model]:
     found = load_model(
-        guide_path, native_log=native_log, num_gpu_layers=0, on_progress=lambda _: None
+        [guide_path], native_log=native_log, num_gpu_layers=0, on_progress=lambda _: None
     )
     yield found
     found.close()
@@ -148,4 +148,4 @@ def test_a_file_that_is_no_model_is_refused_with_its_name(tmp_path: Path) -> Non
     path.write_bytes(b"GGUF" + b"\0" * 100)
 
     with pytest.raises(LoadError, match=r"broken\.gguf"):
-        load_model(path, native_log=native_log, num_gpu_layers=0, on_progress=lambda _: None)
+        load_model([path], native_log=native_log, num_gpu_layers=0, on_progress=lambda _: None)

@@ -52,7 +52,7 @@ def main(fd: int) -> None:
 
 
 def load(sock: socket.socket, message: Load) -> None:
-    name = Path(message.model_path).name
+    name = Path(message.model_paths[0]).name
     if name == "broken.gguf":
         send(sock, LoadFailed(message="broken.gguf could not be loaded: not a model"))
         return
@@ -62,7 +62,7 @@ def load(sock: socket.socket, message: Load) -> None:
         os.kill(os.getpid(), signal.SIGABRT)
     send(sock, Progress(fraction=0.5))
     if name == "waits.gguf":
-        Path(message.model_path).read_text()
+        Path(message.model_paths[0]).read_text()
     send(
         sock,
         Ready(

@@ -22,7 +22,7 @@ from localrun.runner.messages import (
 )
 
 EXAMPLES: list[Message] = [
-    Load(model_path="/m.gguf", num_ctx=2048),
+    Load(model_paths=("/m.gguf",), num_ctx=2048),
     Generate(
         request_id=3,
         messages=({"role": "user", "content": "é"},),

@@ -21,7 +21,7 @@ native_log = start()
 @pytest.fixture(scope="module")
 def model() -> Iterator[Model]:
     path = embedded_models()["guide:latest"]
-    found = load_model(path, native_log=native_log, num_gpu_layers=0, on_progress=lambda _: None)
+    found = load_model([path], native_log=native_log, num_gpu_layers=0, on_progress=lambda _: None)
     yield found
     found.close()
 

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from localrun.errors import ModelNameError, ModelNotFoundError
-from localrun.services.models import find_model, list_models
-from localrun.store.embedded import file_digest
+from localrun.services.models import Models
+from localrun.store.blobs import file_digest
+from localrun.store.store import Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-def test_the_embedded_model_is_listed_with_what_its_file_says() -> None:
-    (guide,) = list_models()
+@pytest.fixture
+def models(tmp_path: Path) -> Models:
+    return Models(Store(tmp_path / "models"))
+
+
+def test_the_embedded_model_is_listed_with_what_its_file_says(models: Models) -> None:
+    (guide,) = models.list_models()
 
     assert guide.name == "guide:latest"
-    assert guide.size_bytes == guide.path.stat().st_size
-    assert guide.digest == file_digest(guide.path)
+    assert guide.size_bytes == guide.shards[0].stat().st_size
+    assert guide.digest == file_digest(guide.shards[0])
     assert guide.modified.tzinfo is not None
     assert guide.details.format == "gguf"
     assert guide.details.parameter_size.endswith("M")
@@ -22,25 +33,25 @@ def test_the_embedded_model_is_listed_with_what_its_file_says() -> None:
 
 
 @pytest.mark.parametrize("name", ["guide", "guide:latest"])
-def test_a_model_is_found_with_and_without_its_tag(name: str) -> None:
-    assert find_model(name).name == "guide:latest"
+def test_a_model_is_found_with_and_without_its_tag(models: Models, name: str) -> None:
+    assert models.find_model(name).name == "guide:latest"
 
 
-def test_a_near_name_is_suggested() -> None:
+def test_a_near_name_is_suggested(models: Models) -> None:
     with pytest.raises(ModelNotFoundError) as caught:
-        find_model("guied")
+        models.find_model("guied")
 
     assert caught.value.message == "model 'guied' is not on this machine"
     assert caught.value.hint == "localrun run guide"
 
 
-def test_for_a_far_name_the_hint_is_the_list() -> None:
+def test_for_a_far_name_the_hint_is_the_list(models: Models) -> None:
     with pytest.raises(ModelNotFoundError) as caught:
-        find_model("nosuch:1b")
+        models.find_model("nosuch:1b")
 
     assert "localrun list" in (caught.value.hint or "")
 
 
-def test_what_is_no_name_is_told_apart_from_what_is_not_here() -> None:
+def test_what_is_no_name_is_told_apart_from_what_is_not_here(models: Models) -> None:
     with pytest.raises(ModelNameError):
-        find_model("not a name")
+        models.find_model("not a name")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def runner() -> Iterator[Runner]:
     found = Runner(start_fake)
-    found.load(Load(model_path="fake.gguf"))
+    found.load(Load(model_paths=("fake.gguf",)))
     yield found
     found.close()
 

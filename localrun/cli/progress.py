@@ -1,0 +1,154 @@
+"""How far a long work is: bars on a terminal, plain lines elsewhere, events with ``--json``.
+
+Implements `localrun.services.report.Report`. Everything goes to stderr but the events,
+one JSON object a line on stdout:
+
+    {"event": "note", "text": "..."}
+    {"event": "begin", "total_bytes": 900, "num_files": 2}
+    {"event": "progress", "file": "model.gguf", "done_bytes": 400, "total_bytes": 800}
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from localrun.cli.output import Output, human_bytes, human_seconds, is_terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rich.progress import Progress, TaskID
+
+    from localrun.services.report import Report
+
+LINE_S = 5.0
+EVENT_S = 0.2
+
+
+@contextmanager
+def shown_progress(output: Output) -> Iterator[Report]:
+    """Show progress while the block runs, in the way that suits who reads it."""
+    if output.as_json:
+        yield _Events(output)
+    elif is_terminal(sys.stderr):
+        with _rich_progress() as progress:
+            yield _Bars(progress)
+    else:
+        yield _Lines(output)
+
+
+class _Bars:
+    """A bar for each file and one for all."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+        self._done: dict[str, int] = {}
+        self._total: TaskID | None = None
+
+    def note(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, highlight=False)
+
+    def begin(self, total_bytes: int | None, num_files: int) -> None:
+        if num_files > 1:
+            self._total = self._progress.add_task("total", total=total_bytes)
+
+    def advance(self, name: str, done: int, total: int | None) -> None:
+        task = self._tasks.get(name)
+        if task is None:
+            task = self._tasks[name] = self._progress.add_task(_short(name), total=total)
+        self._progress.update(task, completed=done, total=total)
+        self._done[name] = done
+        if self._total is not None:
+            self._progress.update(self._total, completed=sum(self._done.values()))
+
+
+class _Lines:
+    """A line now and then."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._began: dict[str, tuple[float, int]] = {}
+        self._told: dict[str, float] = {}
+
+    def note(self, text: str) -> None:
+        self._output.note(text)
+
+    def begin(self, total_bytes: int | None, num_files: int) -> None:
+        if total_bytes:
+            files = "1 file" if num_files == 1 else f"{num_files} files"
+            self._output.note(f"{files}, {human_bytes(total_bytes)}")
+
+    def advance(self, name: str, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        began, first = self._began.setdefault(name, (now, done))
+        is_whole = done == total
+        if self._told.get(name) is None or (not is_whole and now - self._told[name] >= LINE_S):
+            self._told[name] = now
+            if not is_whole and now > began:
+                self._output.note(_line(name, done, total, (done - first) / (now - began)))
+        elif is_whole and self._told[name] >= 0:
+            self._told[name] = float("inf")
+            self._output.note(f"{name}: {human_bytes(done)}, complete")
+
+
+class _Events:
+    """An object a line."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._told: dict[str, tuple[float, int]] = {}
+
+    def note(self, text: str) -> None:
+        self._output.event({"event": "note", "text": text})
+
+    def begin(self, total_bytes: int | None, num_files: int) -> None:
+        self._output.event({"event": "begin", "total_bytes": total_bytes, "num_files": num_files})
+
+    def advance(self, name: str, done: int, total: int | None) -> None:
+        now = time.monotonic()
+        when, before = self._told.get(name, (0.0, -1))
+        if done != before and (done == total or now - when >= EVENT_S):
+            self._told[name] = (now, done)
+            self._output.event(
+                {"event": "progress", "file": name, "done_bytes": done, "total_bytes": total}
+            )
+
+
+def _rich_progress() -> Progress:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=None),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+def _line(name: str, done: int, total: int | None, rate: float) -> str:
+    if total is None:
+        return f"{name}: {human_bytes(done)}"
+    left = f", {human_seconds((total - done) / rate)} left" if rate > 0 else ""
+    return (
+        f"{name}: {100 * done / max(1, total):.0f} % of {human_bytes(total)}, "
+        f"{human_bytes(int(rate))}/s{left}"
+    )
+
+
+def _short(name: str, width: int = 36) -> str:
+    base = name.rsplit("/", 1)[-1]
+    return base if len(base) <= width else f"{base[: width // 2 - 1]}…{base[-width // 2 :]}"

@@ -1,0 +1,108 @@
+"""Bring one file into the store: share the work with other processes, resume, verify, publish."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from localrun.registry.journal import Journal
+from localrun.registry.transfer import Options, download
+from localrun.store.layout import hex_of, translated
+from localrun.store.locks import try_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from localrun.registry.http import Http
+    from localrun.services.plan import PlannedFile
+    from localrun.services.report import Report
+    from localrun.store.locks import Lease
+    from localrun.store.store import Store
+
+WAIT_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A blob that is in the store now."""
+
+    digest: str
+    size_bytes: int
+    path: Path
+    is_new: bool
+
+
+def fetch(
+    store: Store, http: Http, planned: PlannedFile, lease: Lease, options: Options, report: Report
+) -> Fetched:
+    """Return the file's blob, downloaded unless it is here; blocks.
+
+    When another process downloads the same file, wait for it and use what it brings.
+
+    Raises:
+        NetworkError, IntegrityError, StorageError: as `download`; what came is kept.
+    """
+    file = planned.file
+    if file.digest is not None:
+        lease.add([file.digest])
+        path = store.blobs.find(file.digest)
+        if path is not None:
+            return Fetched(file.digest, path.stat().st_size, path, is_new=False)
+    folder = store.layout.partial / _key(planned)
+    with _held(folder, file.name, report):
+        path = store.blobs.find(file.digest) if file.digest is not None else None
+        if path is not None:  # another process was faster
+            return Fetched(str(file.digest), path.stat().st_size, path, is_new=False)
+        told = replace(
+            options,
+            find_mirrors=planned.find_mirrors,
+            report=lambda done, total: report.advance(file.name, done, total),
+        )
+        downloaded = download(http, file, folder, told)
+        lease.add([downloaded.digest])
+        path = store.blobs.publish(downloaded.path, downloaded.digest)
+        shutil.rmtree(folder, ignore_errors=True)
+    return Fetched(downloaded.digest, downloaded.size_bytes, path, is_new=True)
+
+
+def _key(planned: PlannedFile) -> str:
+    """Return the name of the partial folder: by the digest, else by the address."""
+    if planned.file.digest is not None:
+        return hex_of(planned.file.digest)
+    url = planned.file.remotes[0].url.partition("?")[0]
+    return "url-" + hashlib.sha256(url.encode()).hexdigest()[:32]
+
+
+@contextmanager
+def _held(folder: Path, name: str, report: Report) -> Iterator[None]:
+    """Hold a partial folder; wait while another process does, and tell how far it is."""
+    has_told = False
+    while True:
+        with translated(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = (folder / "lock").open("a")
+        with lock:
+            if try_lock(lock.fileno()) and _is_current(lock.fileno(), folder):
+                yield
+                return
+        if not has_told:
+            report.note(f"another localrun downloads {name}; waiting for it")
+            has_told = True
+        loaded = Journal(folder).load()
+        if loaded is not None:
+            report.advance(name, loaded[1].ranges.total, loaded[0].size_bytes)
+        time.sleep(WAIT_S)
+
+
+def _is_current(descriptor: int, folder: Path) -> bool:
+    """Tell whether the locked file is still the folder's: its last holder removes both."""
+    try:
+        return os.fstat(descriptor).st_ino == (folder / "lock").stat().st_ino
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,70 @@
+"""Make the manifest of a model from its files: the same files always give the same one."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from localrun.errors import IntegrityError
+from localrun.gguf.header import read_header
+from localrun.services.models import describe_header
+from localrun.store.manifest import (
+    DOCKER_CONFIG,
+    MEDIA_TYPES,
+    Descriptor,
+    Manifest,
+    Role,
+    model_config,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from localrun.store.locks import Lease
+    from localrun.store.store import Store
+
+GGUF_ROLES = {Role.WEIGHTS, Role.PROJECTOR, Role.ADAPTER, Role.DRAFT}
+
+
+def layer_of(role: Role, name: str, path: Path, digest: str) -> Descriptor:
+    """Describe a file as a layer.
+
+    Raises:
+        IntegrityError: a GGUF file by its role, and none by its bytes.
+    """
+    if role in GGUF_ROLES:
+        try:
+            read_header(path)
+        except IntegrityError as error:
+            raise IntegrityError(f"{name} is no GGUF file: {error.message}") from error
+    return Descriptor(
+        media_type=MEDIA_TYPES[role],
+        digest=digest,
+        size_bytes=path.stat().st_size,
+        name=PurePosixPath(name).name,
+    )
+
+
+def make_manifest(store: Store, layers: Sequence[Descriptor], lease: Lease) -> bytes:
+    """Keep the config of a model and return its manifest; its files are in the store.
+
+    Raises:
+        IntegrityError: there are no weights among the layers.
+    """
+    weights = [layer for layer in layers if layer.role is Role.WEIGHTS]
+    if not weights:
+        raise IntegrityError("a model needs a GGUF file with weights")
+    details = describe_header(read_header(store.blobs.path(weights[0].digest)))
+    facts = {
+        "format": "gguf",
+        "architecture": details.family,
+        "quantization": details.quantization_level,
+        "parameters": details.parameter_size,
+        "size": f"{sum(layer.size_bytes for layer in weights) / (1 << 20):.2f}MiB",
+        **({"context_size": details.context_length} if details.context_length else {}),
+    }
+    config = model_config(facts, tuple(layers))
+    digest = store.blobs.put(config, lease)
+    descriptor = Descriptor(media_type=DOCKER_CONFIG, digest=digest, size_bytes=len(config))
+    return Manifest(config=descriptor, layers=tuple(layers)).to_bytes()

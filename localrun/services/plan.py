@@ -1,0 +1,262 @@
+"""What a pull will fetch: a name resolved to files of a source, nothing downloaded yet.
+
+Every source ends in the same plan: files with their roles, or a manifest as it is in a
+registry. The choices that were made for the user are in ``notes``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from localrun.errors import ModelNotFoundError, NetworkError, UsageError
+from localrun.names.ref import (
+    DEFAULT_TAG,
+    HUBS,
+    HUGGINGFACE_HOST,
+    MODELSCOPE_HOST,
+    ModelRef,
+    Source,
+)
+from localrun.registry.http import OfflineError
+from localrun.registry.quantization import choose, companions, quantization_of
+from localrun.registry.remote import Remote, RemoteFile
+from localrun.store.manifest import Role, parse_manifest
+from localrun.store.store import Provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from localrun.registry.catalog import CatalogEntry
+    from localrun.registry.remote import Repository
+    from localrun.services.workspace import Workspace
+
+
+def _no_mirrors() -> Sequence[Remote]:
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedFile:
+    """One file to have, and other places to look for it."""
+
+    file: RemoteFile
+    role: Role
+    find_mirrors: Callable[[], Sequence[Remote]] = field(default=_no_mirrors, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A model to be pulled."""
+
+    ref: ModelRef
+    files: tuple[PlannedFile, ...]
+    provenance: Provenance
+    manifest: bytes | None = None  # as a registry has it; else it is made from the files
+    notes: tuple[str, ...] = ()
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Return the bytes of all files, None where a source does not tell."""
+        sizes = [planned.file.size_bytes for planned in self.files]
+        return None if None in sizes else sum(size or 0 for size in sizes)
+
+
+def make_plan(workspace: Workspace, ref: ModelRef, *, is_insecure: bool = False) -> Plan:
+    """Resolve a name at its source; asks the network, writes nothing.
+
+    Raises:
+        ModelNotFoundError: no such model; near names are in the hint.
+        QuantizationNotFoundError: the source has it in others, which are listed.
+        NetworkError: the source does not answer.
+    """
+    source = ref.source
+    if source is Source.LOCAL:
+        return _from_catalog(workspace, ref)
+    if source in {Source.HUGGINGFACE, Source.MODELSCOPE}:
+        return _from_hub(workspace, ref, ref)
+    if source is Source.REGISTRY:
+        return _from_registry(workspace, ref, is_insecure=is_insecure)
+    if source is Source.URL:
+        return _from_url(ref)
+    raise UsageError(f"{ref} is a file of this machine", hint=f"localrun import {ref}")
+
+
+def _from_catalog(workspace: Workspace, ref: ModelRef) -> Plan:
+    """Resolve ``qwen3:0.6b`` or ``qwen3:0.6b-q8_0`` by the catalog, else by where it came from."""
+    entry, quantization = _entry(workspace, ref)
+    if entry is None:
+        return _again(workspace, ref)
+    tag = quantization or entry.quantization
+    at_hub = _hub_ref(HUGGINGFACE_HOST, entry.huggingface, tag)
+    try:
+        plan = _from_hub(workspace, ref, at_hub, mirror=entry.modelscope)
+    except OfflineError:
+        raise
+    except NetworkError as error:
+        if entry.modelscope is None:
+            raise
+        at_hub = _hub_ref(MODELSCOPE_HOST, entry.modelscope, tag)
+        plan = _from_hub(workspace, ref, at_hub)
+        plan = replace(plan, notes=(*plan.notes, f"{error.message}; ModelScope is used instead"))
+    if ref.tag == DEFAULT_TAG or quantization is None:
+        note = f"{ref.model} means {entry.name}:{entry.tag}, {tag} of {at_hub.host}/{at_hub.repo}"
+        plan = replace(plan, notes=(note, *plan.notes))
+    return plan
+
+
+def _entry(workspace: Workspace, ref: ModelRef) -> tuple[CatalogEntry | None, str | None]:
+    """Return the catalog's entry of a name and the quantization that its tag ends in."""
+    if ref.namespace is not None:
+        return None, None
+    entry = workspace.catalog.find(ref.model, ref.tag)
+    if entry is not None:
+        return entry, None
+    tag, dash, end = ref.tag.rpartition("-")
+    quantization = quantization_of(f"{end}.gguf") if dash else None
+    return (workspace.catalog.find(ref.model, tag), quantization) if quantization else (None, None)
+
+
+def _again(workspace: Workspace, ref: ModelRef) -> Plan:
+    """Resolve a name of this machine by the origin it was pulled from."""
+    from localrun.names.parse import parse_name
+
+    found = workspace.store.find(ref)
+    if found is not None and found.ref.origin is not None:
+        plan = make_plan(workspace, parse_name(found.ref.origin))
+        return replace(plan, ref=ref)
+    if found is not None:
+        raise UsageError(
+            f"{ref} was made on this machine; there is nothing to pull it from",
+            hint=f"localrun run {ref}",
+        )
+    near = workspace.catalog.near(str(ref))
+    hint = f"localrun pull {near[0]}" if near else f"localrun search {ref.model}"
+    if ref.namespace is not None:
+        hint = f"localrun pull hf.co/{ref.repo}   or   localrun pull ollama:{ref.repo}"
+    others = f"; near names: {', '.join(near)}" if near else ""
+    raise ModelNotFoundError(f"no model {ref} is known{others}", hint=hint)
+
+
+def _hub_ref(host: str, repo: str, tag: str) -> ModelRef:
+    namespace, _, model = repo.partition("/")
+    return ModelRef(host=host, namespace=namespace, model=model, tag=tag)
+
+
+def _from_hub(
+    workspace: Workspace, ref: ModelRef, at_hub: ModelRef, *, mirror: str | None = None
+) -> Plan:
+    """Choose files in a hub's repository."""
+    repository = _repository(workspace, at_hub)
+    notes: tuple[str, ...] = ()
+    choice = None
+    if at_hub.file is not None:
+        files = _named_file(repository, at_hub.file)
+    else:
+        chosen = choose(repository, at_hub.tag)
+        files, choice = chosen.variant.files, chosen.variant.quantization
+        if not chosen.is_stated:
+            other = f"{at_hub.host}/{at_hub.repo}:TAG   takes another"
+            notes = (f"{repository.name}: {choice} was chosen; {other}",)
+    mirrors = _Mirrors(workspace, at_hub, mirror)
+    planned = [PlannedFile(file=file, role=Role.WEIGHTS) for file in files]
+    beside = companions(repository)
+    extra = [(beside.projector, Role.PROJECTOR), (beside.template, Role.TEMPLATE)]
+    planned += [PlannedFile(file=file, role=role) for file, role in extra if file is not None]
+    planned += [PlannedFile(file=file, role=Role.LICENSE) for file in beside.licences[:1]]
+    return Plan(
+        ref=ref,
+        files=tuple(replace(one, find_mirrors=mirrors.finder(one.file)) for one in planned),
+        provenance=Provenance(
+            origin=str(at_hub if choice is None else replace(at_hub, tag=choice, digest=None)),
+            choice=choice,
+            revision=repository.revision,
+        ),
+        notes=notes,
+    )
+
+
+def _repository(workspace: Workspace, at_hub: ModelRef) -> Repository:
+    hub = workspace.huggingface if at_hub.host == HUGGINGFACE_HOST else workspace.modelscope
+    return hub.repository(at_hub.repo, at_hub.revision)
+
+
+def _named_file(repository: Repository, name: str) -> tuple[RemoteFile, ...]:
+    """Return a file of a repository, with its other shards if it is the first of some."""
+    for file in repository.files:
+        if file.name == name:
+            return (file,)
+    known = [file.name for file in repository.files if file.name.endswith(".gguf")]
+    raise ModelNotFoundError(
+        f"{repository.name} has no file {name}",
+        hint=f"it has {', '.join(known[:8])}" if known else "it has no GGUF files",
+    )
+
+
+class _Mirrors:
+    """Other places that may have the files of a repository, asked once and only when needed."""
+
+    def __init__(self, workspace: Workspace, at_hub: ModelRef, other: str | None) -> None:
+        self._workspace = workspace
+        self._at_hub = at_hub
+        self._other = other or at_hub.repo
+        self._found: dict[str, Sequence[Remote]] | None = None
+
+    def finder(self, file: RemoteFile) -> Callable[[], Sequence[Remote]]:
+        """Return a function that finds a file elsewhere by its digest."""
+        if file.digest is None:
+            return _no_mirrors
+        return lambda: [*self._of_settings(file), *self._at_other_hub().get(str(file.digest), ())]
+
+    def _of_settings(self, file: RemoteFile) -> list[Remote]:
+        """Return the file's address at endpoints that serve the same as Hugging Face."""
+        if self._at_hub.host != HUGGINGFACE_HOST:
+            return []
+        path = f"{self._at_hub.repo}/resolve/{self._at_hub.revision or 'main'}/{file.name}"
+        return [
+            Remote(url=f"{mirror}/{path}", name=mirror.partition("//")[2])
+            for mirror in self._workspace.settings.mirrors
+        ]
+
+    def _at_other_hub(self) -> dict[str, Sequence[Remote]]:
+        """Return the other hub's files of the same repository by digest."""
+        if self._found is None:
+            other = next(host for host in HUBS if host != self._at_hub.host)
+            namespace, _, model = self._other.partition("/")
+            ref = ModelRef(host=other, namespace=namespace, model=model)
+            try:
+                files = _repository(self._workspace, ref).files
+            except (NetworkError, ModelNotFoundError):
+                files = ()
+            self._found = {file.digest: file.remotes for file in files if file.digest is not None}
+        return self._found
+
+
+def _from_registry(workspace: Workspace, ref: ModelRef, *, is_insecure: bool) -> Plan:
+    registry = workspace.registry(ref.host or "", is_insecure=is_insecure)
+    pulled = registry.manifest(ref.repo, ref.digest or ref.tag)
+    manifest = parse_manifest(pulled.content)
+    files = tuple(
+        PlannedFile(
+            file=replace(
+                registry.blob_file(ref.repo, blob.digest, blob.size_bytes),
+                name=blob.name or f"{blob.role} {blob.digest[7:19]}",
+            ),
+            role=blob.role,
+        )
+        for blob in manifest.blobs
+    )
+    provenance = Provenance(origin=str(ref), revision=pulled.digest)
+    return Plan(ref=ref, files=files, provenance=provenance, manifest=pulled.content)
+
+
+def _from_url(ref: ModelRef) -> Plan:
+    url = ref.location or ""
+    name = url.partition("?")[0].rsplit("/", 1)[-1] or "model.gguf"
+    remote = Remote(url=url, name=url.split("/")[2])
+    file = RemoteFile(name=name, digest=ref.digest, remotes=(remote,))
+    return Plan(
+        ref=ref,
+        files=(PlannedFile(file=file, role=Role.WEIGHTS),),
+        provenance=Provenance(origin=str(ref)),
+    )

@@ -1,0 +1,100 @@
+"""Pull a model: plan, fetch what is missing, make or keep its manifest, name it.
+
+Until the last step nothing under the model's name changes, so a pull that fails leaves
+the old model whole; what it fetched stays for the next try.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from localrun.registry.limit import RateLimit
+from localrun.registry.transfer import Options
+from localrun.services.fetch import Fetched, fetch
+from localrun.services.manifests import layer_of, make_manifest
+from localrun.services.plan import Plan, make_plan
+from localrun.services.report import Silence
+
+if TYPE_CHECKING:
+    from localrun.names.ref import ModelRef
+    from localrun.services.report import Report
+    from localrun.services.workspace import Workspace
+    from localrun.store.locks import Lease
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullOptions:
+    """How to pull."""
+
+    limit_bytes_per_s: float | None = None
+    num_streams: int | None = None  # None as the settings have it
+    is_insecure: bool = False  # plain http to an OCI registry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pulled:
+    """What a pull did."""
+
+    name: str
+    manifest: str  # digest
+    size_bytes: int
+    fetched_bytes: int  # 0: everything was here
+    is_changed: bool  # the name means another manifest than before, or a new one
+
+
+def pull_model(
+    workspace: Workspace,
+    ref: ModelRef,
+    options: PullOptions | None = None,
+    report: Report | None = None,
+) -> Pulled:
+    """Bring a model into the store, or do nothing if it is complete; blocks.
+
+    Raises:
+        ModelNotFoundError: the source does not have it.
+        NetworkError: no source answers; the same command goes on later.
+        IntegrityError: the bytes are not what was promised; nothing is named.
+        StorageError: the disk is full or cannot be written.
+    """
+    chosen, told = options or PullOptions(), report or Silence()
+    plan = make_plan(workspace, ref, is_insecure=chosen.is_insecure)
+    for note in plan.notes:
+        told.note(note)
+    return run_plan(workspace, plan, chosen, told)
+
+
+def run_plan(workspace: Workspace, plan: Plan, options: PullOptions, report: Report) -> Pulled:
+    """Fetch what a plan names and name the model."""
+    store = workspace.store
+    before = store.find(plan.ref)
+    transfer = Options(
+        num_streams=options.num_streams or workspace.settings.num_streams,
+        limit=RateLimit(options.limit_bytes_per_s),
+    )
+    known = [planned.file.digest for planned in plan.files if planned.file.digest is not None]
+    report.begin(plan.size_bytes, len(plan.files))
+    with store.lease(known) as lease:
+        fetched = [
+            fetch(store, workspace.http, planned, lease, transfer, report) for planned in plan.files
+        ]
+        for planned, blob in zip(plan.files, fetched, strict=True):
+            report.advance(planned.file.name, blob.size_bytes, blob.size_bytes)
+        manifest = plan.manifest or _manifest(workspace, plan, fetched, lease)
+        stored = store.name(plan.ref, manifest, lease, plan.provenance)
+    return Pulled(
+        name=stored.name,
+        manifest=stored.manifest,
+        size_bytes=sum(blob.size_bytes for blob in fetched),
+        fetched_bytes=sum(blob.size_bytes for blob in fetched if blob.is_new),
+        is_changed=before is None or before.ref.manifest != stored.manifest,
+    )
+
+
+def _manifest(workspace: Workspace, plan: Plan, fetched: list[Fetched], lease: Lease) -> bytes:
+    """Make the manifest of files from a hub or an address."""
+    layers = [
+        layer_of(planned.role, planned.file.name, blob.path, blob.digest)
+        for planned, blob in zip(plan.files, fetched, strict=True)
+    ]
+    return make_manifest(workspace.store, layers, lease)

@@ -1,0 +1,98 @@
+"""What use cases work on: the settings, the store, the network and the catalog of names.
+
+Each is made when it is first asked for, so that ``list`` opens no connection and
+``search`` no store.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localrun.services.models import Models
+from localrun.settings import load_settings
+from localrun.store.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from localrun.registry.catalog import Catalog
+    from localrun.registry.http import Http
+    from localrun.registry.huggingface import HuggingFace
+    from localrun.registry.limit import RateLimit
+    from localrun.registry.modelscope import ModelScope
+    from localrun.registry.oci import OciRegistry
+    from localrun.settings import Settings
+
+
+class Workspace:
+    """One process's view of the models here and elsewhere."""
+
+    def __init__(
+        self, settings: Settings, environ: Mapping[str, str], home: Path | None = None
+    ) -> None:
+        self.settings = settings
+        self.environ = environ
+        self.home = home or Path.home()
+
+    @cached_property
+    def store(self) -> Store:
+        """Return the store."""
+        return Store(self.settings.models_dir, self.settings.extra_models)
+
+    @cached_property
+    def models(self) -> Models:
+        """Return the models that can be run."""
+        return Models(self.store)
+
+    @cached_property
+    def http(self) -> Http:
+        """Return the connections of this process."""
+        from localrun.registry.http import Http
+
+        return Http(self.environ, is_offline=self.settings.is_offline)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """Return what bare names mean."""
+        from localrun.registry.catalog import load_catalog
+
+        return load_catalog(self.settings.catalogs)
+
+    @cached_property
+    def huggingface(self) -> HuggingFace:
+        """Return Hugging Face, or what HF_ENDPOINT names."""
+        from localrun.registry.huggingface import HuggingFace
+
+        return HuggingFace(self.http, self.environ)
+
+    @cached_property
+    def modelscope(self) -> ModelScope:
+        """Return ModelScope, or what MODELSCOPE_ENDPOINT names."""
+        from localrun.registry.modelscope import ModelScope
+
+        return ModelScope(self.http, self.environ)
+
+    def registry(self, host: str, *, is_insecure: bool = False) -> OciRegistry:
+        """Return an OCI registry."""
+        from localrun.registry.oci import OciRegistry
+
+        return OciRegistry(
+            self.http, host, environ=self.environ, home=self.home, is_insecure=is_insecure
+        )
+
+    def rate_limit(self, bytes_per_s: float | None) -> RateLimit:
+        """Return the rate that the downloads of this process keep together."""
+        from localrun.registry.limit import RateLimit
+
+        return RateLimit(bytes_per_s)
+
+
+def open_workspace(environ: Mapping[str, str]) -> Workspace:
+    """Return the workspace that the environment describes.
+
+    Raises:
+        UsageError: a variable cannot be understood.
+    """
+    return Workspace(load_settings(environ), environ)

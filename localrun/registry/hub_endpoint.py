@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from localrun.errors import NetworkError, UsageError
+from localrun.errors import ModelNameError, NetworkError, UsageError
 from localrun.registry.http import Credential, host_of, origin_of
 from localrun.registry.remote import Remote, RemoteFile
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
+REPO = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 TOKEN = re.compile(r"[!-~]+")
 
 
@@ -87,3 +88,13 @@ def clean_token(text: str | None, variable: str) -> str | None:
     if token and not TOKEN.fullmatch(token):
         raise UsageError(f"{variable} has characters that no token has", param=variable)
     return token or None
+
+
+def check_repo_name(repo: str) -> None:
+    """Return if it is ``owner/repo``, safe in a URL.
+
+    Raises:
+        ModelNameError: it is not.
+    """
+    if not REPO.fullmatch(repo):
+        raise ModelNameError(f"not the name of a repository: {repo[:200]!r}")

@@ -24,13 +24,12 @@ from localrun import __version__
 from localrun.errors import NetworkError
 from localrun.names.ref import HUGGINGFACE_HOST
 from localrun.registry.http import http_error
-from localrun.registry.hub_endpoint import clean_token, hub_endpoint
+from localrun.registry.hub_endpoint import check_repo_name, clean_token, hub_endpoint
 from localrun.registry.huggingface_errors import Asked, transport_error
 from localrun.registry.remote import Found, RemoteFile, Repository
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import ModuleType
 
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
@@ -69,6 +68,7 @@ class HuggingFace:
             OfflineError: there is to be no network.
             UsageError: the token is none.
         """
+        check_repo_name(repo)
         self._http.check_online(self._hub.url)
         token = self._token()
         credential = self._credential(token)
@@ -119,23 +119,23 @@ class HuggingFace:
         return self._hub.credential({"Authorization": f"Bearer {token}"}) if token else None
 
     def _info(self, asked: Asked, token: str | None) -> ModelInfo:
-        library = _library()
+        _quieten()
+        from huggingface_hub import HfApi, get_session
         from huggingface_hub.errors import OfflineModeIsEnabled
 
-        library.utils.get_session().timeout = TIMEOUT_S
+        get_session().timeout = TIMEOUT_S
         try:
-            api = library.HfApi(
+            api = HfApi(
                 endpoint=self._hub.url,
                 token=token or False,  # None would take the stored login
                 library_name="localrun",
                 library_version=__version__,
             )
-            info: ModelInfo = api.model_info(
+            return api.model_info(
                 asked.repo, revision=asked.revision, timeout=TIMEOUT_S, files_metadata=True
             )
         except (transport_error(), OfflineModeIsEnabled, ValueError, KeyError, TypeError) as error:
             raise asked.explain(error) from error
-        return info
 
     def _file(
         self, repo: str, commit: str, file: RepoSibling, credential: Credential | None
@@ -150,7 +150,8 @@ class HuggingFace:
 
     def _check_gate(self, asked: Asked, files: Sequence[RemoteFile]) -> None:
         """Find out now and not at the download: what a gated repository has, all may list."""
-        for remote in files[0].remotes if files else ():
+        models = [file for file in files if file.name.endswith(".gguf")] or files
+        for remote in models[0].remotes if models else ():
             with self._http.open(
                 remote.url, method="HEAD", credential=remote.credential, follow=False
             ) as response:
@@ -158,22 +159,20 @@ class HuggingFace:
                     raise asked.gated(response.status)
 
 
-def _library() -> ModuleType:
-    """Import the library, which reads the environment when it is imported: the one place."""
+def _quieten() -> None:
+    """Set what the library reads of the environment when it is imported; call before that."""
     os.environ.update(dict.fromkeys(QUIET, "1"))
-    import huggingface_hub
-
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
-    return huggingface_hub
 
 
 def _stored_login() -> str | None:
     """Return the token of ``hf auth login``, renewed if it was about to expire."""
-    library = _library()
+    _quieten()
+    from huggingface_hub import get_token
     from huggingface_hub.errors import OIDCError
 
     try:
-        return clean_token(library.get_token(), "the stored login")
+        return clean_token(get_token(), "the stored login")
     except (transport_error(), OIDCError, OSError, UnicodeDecodeError) as error:
         raise NetworkError(
             f"the login for {HUGGINGFACE_HOST} cannot be read: {error}",

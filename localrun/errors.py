@@ -6,7 +6,8 @@
     |  |- ContextExceededError        2   the prompt does not fit the context
     |  `- BodyTooLargeError           2   a request has more bytes than the server takes
     |- NotFoundError                  3
-    |  `- ModelNotFoundError          3   no such model here
+    |  |- ModelNotFoundError          3   no such model, here or at a hub
+    |  `- QuantizationNotFoundError   3   the repository has others
     |- IntegrityError                 4   a file is damaged or not what it says
     |- NetworkError                   5
     |  |- ServerUnreachableError      5   no localrun server answers
@@ -81,9 +82,15 @@ class NotFoundError(LocalrunError):
 
 
 class ModelNotFoundError(NotFoundError):
-    """No model of this name is on this machine."""
+    """No model of this name is on this machine, or at the hub that was asked."""
 
     code = "model_not_found"
+
+
+class QuantizationNotFoundError(NotFoundError):
+    """The repository is there, but not in this quantization."""
+
+    code = "quantization_not_found"
 
 
 class IntegrityError(LocalrunError):

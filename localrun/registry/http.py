@@ -149,6 +149,18 @@ class Http:
             if scheme in {"http", "https"}
         }
 
+    def check_online(self, url: str) -> None:
+        """Return if the network may be used, for those who reach ``url`` by other means.
+
+        Raises:
+            OfflineError: there is to be no network.
+        """
+        if self._is_offline:
+            raise OfflineError(
+                f"no network is used, for LOCALRUN_OFFLINE is set; {host_of(url)} was wanted",
+                hint="LOCALRUN_OFFLINE=0 localrun ...   for this command alone",
+            )
+
     def open(
         self,
         url: str,
@@ -184,11 +196,7 @@ class Http:
         method: str,
         body: bytes | Iterable[bytes] | None,
     ) -> Response:
-        if self._is_offline:
-            raise OfflineError(
-                f"no network is used, for LOCALRUN_OFFLINE is set; {host_of(url)} was wanted",
-                hint="LOCALRUN_OFFLINE=0 localrun ...   for this command alone",
-            )
+        self.check_online(url)
         sent = {
             **self._direct.headers,
             **headers,

@@ -48,6 +48,19 @@ def search(stock: Stock, request: Request, _at: dict[str, str]) -> Reply:
     return _reply({"Model": {"Models": models[start : start + size], "TotalCount": len(models)}})
 
 
+def open_search(stock: Stock, request: Request, _at: dict[str, str]) -> Reply:
+    """GET /openapi/v1/models?search=&page_number=&page_size=, as HubApi.list_repos asks."""
+    query = request.query
+    models = [
+        {"id": repo.repo_id, "downloads": repo.num_downloads, "likes": repo.num_likes, "tags": []}
+        for repo in stock.matching(query.get("search", ""), _token(request))
+    ]
+    size, page = int(query.get("page_size", 10)), int(query.get("page_number", 1))
+    shown = models[size * (page - 1) : size * page]
+    counts = {"total_count": len(models), "page_number": page, "page_size": size}
+    return json_reply({"success": True, "data": {"models": shown} | counts})
+
+
 def find_file(stock: Stock, request: Request, at: dict[str, str]) -> FoundFile:
     """Find the file of /repo?Revision=&FilePath=, or of /resolve/{revision}/{path}."""
     path = at.get("path") or request.query.get("FilePath", "")

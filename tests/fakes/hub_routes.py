@@ -2,7 +2,7 @@
 
 /api/models/..                          Hugging Face's API
 /{owner}/{repo}/resolve/{revision}/..   files, of Hugging Face, or ModelScope at master
-/api/v1/..                              ModelScope's API
+/api/v1/.., /openapi/v1/..              ModelScope's API
 /models/{owner}/{repo}/resolve/..       files of ModelScope
 /cdn/{sha256}?expires=&sig=             the other origin: no token, but a signature
 /files/{name}                           plain files
@@ -88,6 +88,7 @@ HUB_ROUTES: dict[str, Answer] = {
     rf"{HF_MODEL}/tree/(?P<revision>[^/]+)(?P<path>/.*)?": hf.tree,
     rf"{HF_MODEL}(/revision/(?P<revision>.+))?": hf.model,
     r"/api/v1/dolphin/models": ms.search,
+    r"/openapi/v1/models": ms.open_search,
     rf"{MS_MODEL}/repo/files": ms.files,
     rf"{MS_MODEL}/revisions": ms.revisions,
     rf"{MS_MODEL}/repo": _ms_file,

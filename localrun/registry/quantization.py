@@ -1,0 +1,239 @@
+"""Which files of a repository are one model, and which of several models to take.
+
+Pure functions of names and sizes; no connection, no file is opened. A variant is one
+loadable model: one ``.gguf`` file, or all shards of a split one in their order.
+
+    Qwen3-8B-Q4_K_M.gguf                                       Q4_K_M
+    UD-Q4_K_XL/model-UD-Q4_K_XL-00001-of-00002.gguf            UD-Q4_K_XL, with its 00002
+    mmproj-F16.gguf, imatrix.gguf, ggml-vocab-x.gguf, lora-x.gguf   no variant
+
+A tag that is given is taken exactly or not at all: never another quantization silently.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from localrun.errors import IntegrityError, ModelNotFoundError, QuantizationNotFoundError
+from localrun.names.ref import DEFAULT_TAG
+from localrun.registry.bits import bits_per_weight
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from localrun.registry.remote import RemoteFile, Repository
+
+SUFFIX = ".gguf"
+WISHED = "Q4_K_M"
+MOST_SHARDS_NAMED = 3
+IGNORE = re.IGNORECASE | re.ASCII
+END = r"(?![A-Za-z0-9])"
+QUANTIZATION = re.compile(
+    rf"(?<![A-Za-z0-9])(?:UD-)?(?:"
+    rf"(?:I?Q|TQ)[1-8](?:_(?:\d|K|P|NL|X{{0,3}}[SML]){END})+"
+    rf"|Q[2-8]$"  # microsoft/Phi-3-mini-4k-instruct-gguf has only "q4" and "fp16"
+    rf"|MXFP[468](?:_MOE)?|NVFP4|BF16|FP?(?:16|32|64)"
+    rf"){END}",
+    IGNORE,
+)
+SHARD = re.compile(r"(?P<stem>.+)-(?P<index>\d{5})-of-(?P<total>\d{5})\.gguf", IGNORE)
+PROJECTOR = re.compile(r"(?<![A-Za-z])mmproj(?![A-Za-z])", IGNORE)
+NO_MODEL = re.compile(r"(?<![A-Za-z])(?:mmproj|imatrix|vocab|loras?|adapters?)(?![A-Za-z])", IGNORE)
+LICENCE = re.compile(r"(?:licen[cs]e|copying|notice|use_policy)(?:[.-][\w.-]+)?", IGNORE)
+TEMPLATE = "chat_template.jinja"
+PROJECTORS = ("F16", "BF16", "Q8_0")  # small next to the model, and needs the precision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One model of a repository."""
+
+    quantization: str  # or the stem of the file, where the quantization names no one model
+    files: tuple[RemoteFile, ...]  # shards in order
+    size_bytes: int  # of all shards, as far as the hub tells
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The variant to take; ``is_stated`` when its name was asked for, else tell the user."""
+
+    variant: Variant
+    is_stated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Companions:
+    """What belongs to every variant of a repository."""
+
+    projector: RemoteFile | None  # F16 rather than BF16, Q8_0, any other; by name if equal
+    template: RemoteFile | None
+    licences: tuple[RemoteFile, ...]
+
+
+def quantization_of(file_name: str) -> str | None:
+    """Return the quantization that a file's name states, or else its nearest folder's.
+
+    In upper case, FP16 as F16. The last one where a name states several.
+    """
+    shard = SHARD.fullmatch(file_name)
+    path = shard["stem"] if shard else re.sub(r"\.gguf$", "", file_name, flags=re.IGNORECASE)
+    for part in reversed(path.split("/")):
+        if found := QUANTIZATION.findall(part):
+            return re.sub(r"^FP", "F", str(found[-1]).upper())
+    return None
+
+
+def variants(repository: Repository) -> list[Variant]:
+    """Return every model of a repository, the smallest first; none for one without GGUF files.
+
+    Raises:
+        IntegrityError: shards of one are missing.
+    """
+    found = _sets(repository)
+    for one in found:
+        one.check(repository)
+    return [one.variant for one in found]
+
+
+def choose(repository: Repository, wanted: str | None) -> Choice:
+    """Return the variant of a tag, without regard to case.
+
+    Without a tag (None or ``latest``) it is Q4_K_M, else the one nearest to it in bits
+    per weight, the larger of two as near. Missing shards of variants that are not chosen
+    are no error.
+
+    Raises:
+        ModelNotFoundError: the repository has no GGUF files.
+        QuantizationNotFoundError: it has not this one; the hint lists those it has.
+        IntegrityError: shards of the chosen one are missing.
+    """
+    found = _sets(repository)
+    if not found:
+        raise ModelNotFoundError(
+            f"{repository.name} has no model in GGUF form",
+            hint=f"localrun search {repository.name.rsplit('/', 1)[-1]}",
+        )
+    is_stated = wanted is not None and wanted.lower() != DEFAULT_TAG
+    chosen = _stated(repository, found, wanted) if wanted and is_stated else min(found, key=_merit)
+    chosen.check(repository)
+    return Choice(variant=chosen.variant, is_stated=is_stated)
+
+
+def companions(repository: Repository) -> Companions:
+    """Return the projector of images, the chat template and the licences, where there are any."""
+    files = sorted(repository.files, key=lambda file: (file.name.count("/"), file.name))
+    projectors = [file for file in files if _is_gguf(file) and PROJECTOR.search(_base(file))]
+    templates = [file for file in files if _base(file) == TEMPLATE]
+    return Companions(
+        projector=min(projectors, key=_projector_rank, default=None),
+        template=next(iter(templates), None),
+        licences=tuple(file for file in files if LICENCE.fullmatch(_base(file))),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Set:
+    """A variant, and the names of its shards that the repository has not."""
+
+    variant: Variant
+    missing: tuple[str, ...]
+
+    def check(self, repository: Repository) -> None:
+        if not self.missing:
+            return
+        more = len(self.missing) - MOST_SHARDS_NAMED
+        named = ", ".join(self.missing[:MOST_SHARDS_NAMED]) + (f" and {more} more" * (more > 0))
+        raise IntegrityError(
+            f"{repository.name} is not complete: {named} is missing",
+            hint=f"choose another than {self.variant.quantization}, or try again later",
+        )
+
+
+def _sets(repository: Repository) -> list[_Set]:
+    """Return the variants, complete or not, the smallest first."""
+    shards = _by_stem(file for file in repository.files if _is_model(file))
+    labels = _labels(shards)
+    found = [_set(labels[stem], files) for stem, files in shards.items()]
+    return sorted(found, key=lambda one: (one.variant.size_bytes, one.variant.quantization))
+
+
+def _by_stem(files: Iterable[RemoteFile]) -> dict[str, list[RemoteFile]]:
+    """Put the shards of each model together under its path; a model in one file wins."""
+    whole: dict[str, list[RemoteFile]] = {}
+    split: dict[str, list[RemoteFile]] = {}
+    for file in sorted(files, key=lambda file: file.name):
+        shard = SHARD.fullmatch(file.name)
+        stem = shard["stem"] if shard else file.name[: -len(SUFFIX)]
+        (split if shard else whole).setdefault(stem, []).append(file)
+    return split | whole
+
+
+def _labels(stems: Iterable[str]) -> dict[str, str]:
+    """Name each model by its quantization, its file or its path: the first that is no other's."""
+    stems = list(stems)
+    labels: dict[str, str] = {}
+    for name in (lambda stem: quantization_of(stem) or "", lambda stem: stem.rsplit("/", 1)[-1]):
+        names = {stem: name(stem) for stem in stems if stem not in labels}
+        uses = Counter(text.upper() for text in names.values())
+        labels |= {stem: text for stem, text in names.items() if text and uses[text.upper()] == 1}
+    return {stem: labels.get(stem, stem) for stem in stems}
+
+
+def _set(label: str, files: list[RemoteFile]) -> _Set:
+    size = sum(file.size_bytes or 0 for file in files)
+    variant = Variant(quantization=label, files=tuple(files), size_bytes=size)
+    shard = SHARD.fullmatch(files[0].name)
+    if shard is None:
+        return _Set(variant, ())
+    stem, total = shard["stem"], int(shard["total"])
+    names = (f"{stem}-{index:05}-of-{total:05}.gguf" for index in range(1, total + 1))
+    there = {file.name.lower() for file in files}
+    return _Set(variant, tuple(name for name in names if name.lower() not in there))
+
+
+def _stated(repository: Repository, found: list[_Set], wanted: str) -> _Set:
+    names = {wanted.upper(), _canonical(wanted)}
+    for one in found:
+        if one.variant.quantization.upper() in names:
+            return one
+    listed = ", ".join(f"{v.quantization} {_size(v)}" for v in (one.variant for one in found))
+    alike = [one for one in found if quantization_of(one.variant.quantization) in names]
+    problem = f"has several models in {wanted}" if alike else f"has no {wanted}"
+    raise QuantizationNotFoundError(f"{repository.name} {problem}", hint=f"it has: {listed}")
+
+
+def _canonical(tag: str) -> str:
+    return (quantization_of(tag) or "") if QUANTIZATION.fullmatch(tag) else ""
+
+
+def _merit(one: _Set) -> tuple[float, float, str]:
+    """Order variants by how near they are to Q4_K_M, the larger of two as near first."""
+    bits = bits_per_weight(quantization_of(one.variant.files[0].name))
+    is_wished = one.variant.quantization.removeprefix("UD-") == WISHED
+    distance = abs(bits - bits_per_weight(WISHED)) - is_wished * 1e-3
+    return distance, -bits, one.variant.quantization
+
+
+def _projector_rank(file: RemoteFile) -> int:
+    quantization = quantization_of(file.name) or ""
+    return PROJECTORS.index(quantization) if quantization in PROJECTORS else len(PROJECTORS)
+
+
+def _is_model(file: RemoteFile) -> bool:
+    return _is_gguf(file) and not NO_MODEL.search(_base(file))
+
+
+def _is_gguf(file: RemoteFile) -> bool:
+    return file.name.lower().endswith(SUFFIX)
+
+
+def _base(file: RemoteFile) -> str:
+    return file.name.rsplit("/", 1)[-1]
+
+
+def _size(variant: Variant) -> str:
+    size = variant.size_bytes
+    return f"({size / 1e9:.1f} GB)" if size >= 10**9 else f"({size / 1e6:.0f} MB)"

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from localrun.registry.http import Credential
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remote:
-    """One place that a file's bytes can be had from."""
+    """One place that a file's bytes can be had from.
+
+    ``refresh`` returns the credential to go on with after a 401, for tokens end within
+    long downloads; None if there is no better one. Any thread may call it.
+    """
 
     url: str
     name: str  # for people: "hf.co"
     credential: Credential | None = None
+    refresh: Callable[[], Credential | None] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,7 +114,9 @@ def _account(entry: dict[str, object]) -> Account | None:
     return Account(username=username, password=password, identity_token=identity_token)
 
 
-def _from_helper(host: str, config: dict[str, object], environ: Mapping[str, str]) -> Account | None:
+def _from_helper(
+    host: str, config: dict[str, object], environ: Mapping[str, str]
+) -> Account | None:
     """Return what the helper of the host says, None where there is none or it knows nothing."""
     helpers = _table(config, "credHelpers")
     named = next((name for key, name in helpers.items() if _is_key_of(key, host)), None)

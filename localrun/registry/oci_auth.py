@@ -22,9 +22,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
 from localrun.errors import NetworkError
-from localrun.names.ref import DOCKER_HOST, OLLAMA_HOST
 from localrun.registry.http import Credential, HttpError, host_of, http_error, origin_of
-from localrun.settings import LOOPBACK_HOSTS
+from localrun.registry.oci_realms import (
+    Challenge,
+    is_private,
+    may_have_password,
+    parse_challenge,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,38 +36,12 @@ if TYPE_CHECKING:
     from localrun.registry.http import Http, Response
     from localrun.registry.oci_accounts import Account
 
-TOKEN_HOSTS = {  # realms of registries that are on another site
-    DOCKER_HOST: {"auth.docker.io"},
-    OLLAMA_HOST: {"ollama.com", "www.ollama.com"},
-    "ghcr.io": {"ghcr.io"},
-    "registry.gitlab.com": {"gitlab.com"},
-    "registry.redhat.io": {"sso.redhat.com", "registry.redhat.io"},
-}
-SHARED_SITES = {  # each name below them is another customer
-    *("amazonaws.com", "aliyuncs.com", "azurecr.io", "azurewebsites.net", "cloudfront.net"),
-    *("fly.dev", "github.io", "gitlab.io", "herokuapp.com", "ngrok.io", "run.app", "trycloudflare.com"),
-}
-SECOND_LEVELS = {"ac", "co", "com", "edu", "gov", "net", "or", "org"}  # co.uk, com.cn
-PARAMETER = re.compile(
-    r'(?:([A-Za-z][\w-]*)\s+)?([A-Za-z][\w-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))', re.ASCII
-)
-LONGEST_CHALLENGE = 4096
 TOKEN_CHARACTERS = re.compile(r"[\x21-\x7e]+")
 MOST_TOKEN_BYTES = 1 << 20
 DEFAULT_LIFE_S = 60.0
 JUST_NOW_S = 10.0
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Challenge:
-    """How a registry wants to be asked."""
-
-    scheme: str  # "bearer" or "basic"
-    realm: str = ""
-    service: str = ""
-    scopes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,56 +205,12 @@ class RegistryAuth:
         return has_plain and urlsplit(realm).scheme == "http" and is_near
 
 
-def parse_challenge(text: str) -> Challenge | None:
-    """Read a WWW-Authenticate header; bearer is taken before basic, None if neither is there."""
-    found: dict[str, dict[str, str]] = {}
-    scheme = ""
-    for match in PARAMETER.finditer(text[:LONGEST_CHALLENGE]):
-        scheme = (match[1] or scheme).lower()
-        value = match[4] if match[3] is None else re.sub(r"\\(.)", r"\1", match[3])
-        found.setdefault(scheme, {})[match[2].lower()] = value
-    bearer = found.get("bearer", {})
-    if bearer.get("realm"):
-        return Challenge(
-            scheme="bearer",
-            realm=bearer["realm"],
-            service=bearer.get("service", ""),
-            scopes=tuple(bearer.get("scope", "").split()),
-        )
-    is_basic = "basic" in found or text.strip().lower() == "basic"
-    return Challenge(scheme="basic") if is_basic else None
-
-
-def is_private(url: str) -> bool:
-    """Tell whether nobody on the way can read what is sent: https, or this machine."""
-    parts = urlsplit(url)
-    return parts.scheme == "https" or parts.hostname in LOOPBACK_HOSTS
-
-
-def may_have_password(host: str, realm: str) -> bool:
-    """Tell whether a realm may have the password of a registry."""
-    name = urlsplit(f"//{host}").hostname or ""
-    other = urlsplit(realm).hostname or ""
-    is_known = other == name or other in TOKEN_HOSTS.get(host, set())
-    site = _site(name)
-    return is_private(realm) and (is_known or (site is not None and site == _site(other)))
-
-
-def _site(host: str) -> str | None:
-    """Return what one owner has, "example.com" of "auth.example.com"; None where it is not told."""
-    labels = host.split(".")
-    if len(labels) < 2 or labels[-1].isdigit() or ":" in host:  # noqa: PLR2004 - name and top
-        return None
-    is_deep = len(labels[-1]) == 2 and labels[-2] in SECOND_LEVELS  # noqa: PLR2004 - a country's
-    count = 3 if is_deep else 2
-    site = ".".join(labels[-count:])
-    return None if len(labels) < count or site in SHARED_SITES else site
-
-
 def _read_token(response: Response, host: str, *, is_login: bool) -> tuple[str, float]:
     if response.status in {400, 401, 403} and is_login:
         raise HttpError(
-            f"{host} does not accept your login", status=response.status, hint=f"docker login {host}"
+            f"{host} does not accept your login",
+            status=response.status,
+            hint=f"docker login {host}",
         )
     if response.status != 200:  # noqa: PLR2004 - OK
         raise http_error(response, "a token", hint=f"docker login {host}")

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.errors import IntegrityError, ModelNotFoundError, UsageError
 from localrun.registry.oci_api import DIGEST, RegistryApi, pull_scope, push_scope
-from localrun.registry.oci_upload import BlobUpload, UploadSession, has_blob
+from localrun.registry.oci_blob import OutgoingBlob, UploadSession
+from localrun.registry.oci_upload import BlobUpload
 from localrun.registry.remote import Remote, RemoteFile
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localrun.registry.http import Http, Response
-    from localrun.registry.oci_blob import OutgoingBlob
 
 MANIFESTS = (
     "application/vnd.oci.image.manifest.v1+json",
@@ -106,7 +106,7 @@ class OciRegistry:
         Raises:
             NetworkError: the registry does not say.
         """
-        return has_blob(self._api, repo, digest, (pull_scope(repo),))
+        return self._api.has_blob(repo, digest, (pull_scope(repo),))
 
     def upload_blob(
         self,
@@ -228,7 +228,7 @@ def _only_model(index: dict[str, Any], name: str) -> str:
     if len(found) > 1:
         raise UsageError(
             f"{name} is an index of {len(found)} models: name one by its digest",
-            hint=f"localrun pull {re.split('[:@]', name)[0]}@{found[0]['digest']}",
+            hint=f"localrun pull {re.sub('[:@][^/]*$', '', name)}@{found[0]['digest']}",
         )
     return str(found[0]["digest"])
 

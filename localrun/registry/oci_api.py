@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin, urlsplit
 
 from localrun.errors import ModelNameError, NetworkError
-from localrun.registry.http import Response, http_error, origin_of
+from localrun.registry.http import REDIRECTS, http_error, origin_of
 from localrun.registry.oci_accounts import DOCKER_HOSTS, find_account
 from localrun.registry.oci_auth import RegistryAuth
 from localrun.settings import LOOPBACK_HOSTS
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from localrun.registry.http import Credential, Http, HttpError
+    from localrun.registry.http import Credential, Http, HttpError, Response
 
 DOCKER_API = "registry-1.docker.io"
 HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?", re.ASCII)
@@ -31,7 +31,7 @@ PART = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 ERROR_CODE = re.compile(r"[A-Z][A-Z_]{1,40}")
 MOST_ERROR_BYTES = 1 << 16
-UNAUTHORIZED = 401
+OK, UNAUTHORIZED, NOT_FOUND = 200, 401, 404
 DENIED = {401, 403}
 
 
@@ -90,6 +90,19 @@ class RegistryApi:
             return response
         response.close()
         return self._send(method, url, better, headers, body)
+
+    def has_blob(self, repo: str, digest: str, scopes: tuple[str, ...]) -> bool:
+        """Tell whether a repository has a blob.
+
+        Raises:
+            NetworkError: the registry does not say.
+        """
+        with self.call("HEAD", self.url(repo, "blobs", digest), scopes) as response:
+            if response.status == OK or response.status in REDIRECTS:
+                return True
+            if response.status == NOT_FOUND:
+                return False
+            raise self.refusal(response, f"{repo}@{digest[:19]}")
 
     def _send(
         self,

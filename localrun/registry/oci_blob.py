@@ -1,4 +1,4 @@
-"""The bytes of an upload, read again from any position as often as the line breaks."""
+"""What is uploaded: bytes that are read again from any position as often as the line breaks."""
 
 from __future__ import annotations
 
@@ -20,6 +20,18 @@ class OutgoingBlob:
     digest: str  # "sha256:<hex>"
     size_bytes: int
     open_at: Callable[[int], BinaryIO]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadSession:
+    """An upload that another process may go on with.
+
+    ``location`` is what ``on_session`` was told last, None for a new upload. It may hold
+    a secret of the registry: keep it where only the user reads.
+    """
+
+    location: str | None = None
+    on_session: Callable[[str], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,11 @@ from __future__ import annotations
 
 import logging
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
 from localrun.errors import IntegrityError, NetworkError
-from localrun.registry.http import REDIRECTS, HttpError, OfflineError
+from localrun.registry.http import HttpError, OfflineError
 from localrun.registry.oci_api import DENIED, error_code, pull_scope, push_scope
 from localrun.registry.oci_blob import Slice
 
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from localrun.registry.http import Response
     from localrun.registry.oci_api import RegistryApi
-    from localrun.registry.oci_blob import OutgoingBlob
+    from localrun.registry.oci_blob import OutgoingBlob, UploadSession
 
 CHUNK_BYTES = 16 << 20
 LARGEST_CHUNK = 1 << 30
@@ -45,18 +44,6 @@ BAD_REQUEST, NOT_FOUND, BAD_RANGE, SERVER_ERROR = 400, 404, 416, 500
 ASKED, TAKEN = {OK, ACCEPTED, NO_CONTENT}, {OK, CREATED, ACCEPTED, NO_CONTENT}
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploadSession:
-    """An upload that another process may go on with.
-
-    ``location`` is what ``on_session`` was told last, None for a new upload. It may hold
-    a secret of the registry: keep it where only the user reads.
-    """
-
-    location: str | None = None
-    on_session: Callable[[str], None] = lambda _: None
 
 
 class BlobUpload:
@@ -209,7 +196,7 @@ class BlobUpload:
     def _begin_anew(self) -> None:
         """Forget the upload; it may also be over already, its last answer lost."""
         self._location, self._offset, self._is_unsure = None, 0, False
-        if has_blob(self._api, self._repo, self._blob.digest, self._scopes):
+        if self._api.has_blob(self._repo, self._blob.digest, self._scopes):
             self._end()
 
     def _bear(self, error: NetworkError) -> None:
@@ -250,20 +237,6 @@ class BlobUpload:
     @property
     def _uploads(self) -> str:
         return self._api.url(self._repo, "blobs", "uploads", "")
-
-
-def has_blob(api: RegistryApi, repo: str, digest: str, scopes: tuple[str, ...]) -> bool:
-    """Tell whether a repository has a blob.
-
-    Raises:
-        NetworkError: the registry does not say.
-    """
-    with api.call("HEAD", api.url(repo, "blobs", digest), scopes) as response:
-        if response.status == OK or response.status in REDIRECTS:
-            return True
-        if response.status == NOT_FOUND:
-            return False
-        raise api.refusal(response, f"{repo}@{digest[:19]}")
 
 
 def _end_of(text: str | None, default: int = 0) -> int:

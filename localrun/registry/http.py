@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import email.utils
 import os
+import re
 import ssl
 import time
 import urllib.request
@@ -38,6 +39,7 @@ LONGEST_WAIT_S = 120.0
 MOST_BODY = 64 << 20
 MOST_DRAINED = 1 << 16
 POOL_SIZE = 16
+UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 
 
 class OfflineError(NetworkError):
@@ -267,6 +269,8 @@ def _next_url(url: str, location: str) -> str:
 
 
 def _parts(url: str) -> SplitResult:
+    if UNSAFE.search(url):  # urllib3 would connect to another host than urlsplit tells
+        raise NetworkError(f"not an address: {url[:200]!r}")
     try:
         return urlsplit(url)
     except ValueError as error:

@@ -13,12 +13,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remote:
-    """One place that a file's bytes can be had from."""
+    """One place that a file's bytes can be had from.
+
+    ``refresh`` returns the credential to go on with after a 401, for tokens end within
+    long downloads; None if there is no better one. Any thread may call it.
+    """
 
     url: str
     name: str  # for people: "hf.co"
     credential: Credential | None = None
-    refresh: Callable[[], Credential | None] | None = field(default=None, compare=False)
+    refresh: Callable[[], Credential | None] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

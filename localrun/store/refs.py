@@ -94,7 +94,7 @@ def read_ref(layout: Layout, ref: ModelRef) -> StoredRef | None:
     path = layout.ref(ref.key)
     try:
         with translated(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            return StoredRef.from_json(path.read_bytes())
+            return _load(layout, path)
     except IntegrityError as error:
         raise IntegrityError(
             f"damaged: {path}: {error.message}", hint=error.hint or f"localrun pull {ref}"
@@ -125,7 +125,8 @@ def remove_ref(layout: Layout, ref: ModelRef) -> bool:
             path.unlink()
         except (FileNotFoundError, NotADirectoryError):
             return False
-        fsync_folder(path.parent)  # else the name could come back without its blobs
+        with contextlib.suppress(FileNotFoundError):  # another removed the folder too
+            fsync_folder(path.parent)  # else the name could come back without its blobs
         for folder in list(path.parents)[: KEY_PARTS - 1]:
             with contextlib.suppress(OSError):  # not empty
                 folder.rmdir()
@@ -137,7 +138,7 @@ def list_refs(layout: Layout) -> list[StoredRef]:
     refs = []
     for path in ref_files(layout):
         try:
-            refs.append(StoredRef.from_json(path.read_bytes()))
+            refs.append(_load(layout, path))
         except (IntegrityError, OSError) as error:
             _log.warning("left out: %s: %s", path, error)
     return sorted(refs, key=lambda ref: ref.name)
@@ -152,6 +153,13 @@ def ref_files(layout: Layout) -> Iterator[Path]:
         StorageError: a folder cannot be read.
     """
     yield from _files_below(layout.refs, KEY_PARTS)
+
+
+def _load(layout: Layout, path: Path) -> StoredRef:
+    stored = StoredRef.from_json(path.read_bytes())
+    if layout.ref(stored.parsed.key) != path:
+        raise IntegrityError(f"the ref of another name, {stored.name!r}")
+    return stored
 
 
 def _files_below(folder: Path, depth: int) -> Iterator[Path]:

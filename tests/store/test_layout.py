@@ -94,7 +94,9 @@ def test_a_new_store_says_its_format_and_that_backups_may_leave_it_out(tmp_path:
     create(layout)
 
     assert (before, check_version(layout)) == (False, True)
-    assert (tmp_path / "store" / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d17")
+    assert (
+        (tmp_path / "store" / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d17")
+    )
     assert list(layout.tmp.iterdir()) == []
 
 

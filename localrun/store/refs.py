@@ -110,7 +110,7 @@ def write_ref(layout: Layout, ref: ModelRef, stored: StoredRef, lease: Lease) ->
             try:
                 _make_folders(layout, path.parent)
                 write_durably(path, stored.to_json(), lease.temporary())
-            except FileNotFoundError:  # a name beside it was removed, and its empty folder
+            except (FileNotFoundError, FileExistsError):  # its empty folder was removed just now
                 if not left:
                     raise
             else:

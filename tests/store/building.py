@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from typing import TYPE_CHECKING
 
 from localrun.names.parse import parse_name
@@ -20,6 +21,8 @@ from localrun.store.store import Store
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    import pytest
 
     from localrun.store.layout import Layout
     from localrun.store.locks import Lease
@@ -92,6 +95,24 @@ def snapshot(root: Path) -> dict[str, bytes]:
         for path in sorted(root.rglob("*"))
         if path.is_file()
     }
+
+
+def steps_to_disk(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the list to which every later fsync and rename adds its name."""
+    steps: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def spy_fsync(descriptor: int) -> None:
+        steps.append("fsync")
+        fsync(descriptor)
+
+    def spy_replace(source: Path, target: Path) -> None:
+        steps.append("replace")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", spy_fsync)
+    monkeypatch.setattr(os, "replace", spy_replace)
+    return steps
 
 
 def json_manifest(config: str, layers: Sequence[tuple[str, str]]) -> bytes:

@@ -12,12 +12,22 @@ from hypothesis import strategies as st
 
 from localrun.errors import IntegrityError, NetworkError, StorageError
 from localrun.store.blobs import Link, digest_of, file_digest
-from tests.store.building import NO_DIGEST, blob_names, damage, new_store, sha256, snapshot
+from tests.store.building import (
+    NO_DIGEST,
+    blob_names,
+    damage,
+    new_store,
+    sha256,
+    snapshot,
+    steps_to_disk,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from localrun.store.blobs import BlobStore
+    from localrun.store.locks import Lease
     from localrun.store.store import Store
 
 
@@ -91,17 +101,23 @@ def test_a_stream_that_breaks_leaves_nothing_behind(store: Store) -> None:
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace", "fchmod"])
-@pytest.mark.parametrize("how", ["put", "write"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda blobs, lease: blobs.put(b"content", lease),
+        lambda blobs, lease: blobs.write([b"content"], sha256(b"content"), lease),
+    ],
+)
 def test_a_full_disk_at_any_step_leaves_no_name(
-    step: str, how: str, store: Store, monkeypatch: pytest.MonkeyPatch
+    step: str,
+    call: Callable[[BlobStore, Lease], None],
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with store.lease() as lease:
         monkeypatch.setattr(os, step, failing(errno.ENOSPC))
         with pytest.raises(StorageError, match="is full") as caught:
-            if how == "put":
-                store.blobs.put(b"content", lease)
-            else:
-                store.blobs.write([b"content"], sha256(b"content"), lease)
+            call(store.blobs, lease)
         monkeypatch.undo()
 
     assert "localrun prune" in (caught.value.hint or "")
@@ -123,11 +139,8 @@ def test_a_disk_that_fills_while_bytes_are_written_leaves_no_name(store: Store) 
 def test_bytes_reach_the_disk_before_their_name(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps: list[str] = []
-    fsync, replace = os.fsync, os.replace
     with store.lease() as lease:
-        monkeypatch.setattr(os, "fsync", lambda fd: (steps.append("fsync"), fsync(fd)))
-        monkeypatch.setattr(os, "replace", lambda a, b: (steps.append("replace"), replace(a, b)))
+        steps = steps_to_disk(monkeypatch)
         store.blobs.put(b"content", lease)
 
     assert steps == ["fsync", "replace", "fsync"]

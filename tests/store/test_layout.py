@@ -23,6 +23,7 @@ from localrun.store.layout import (
     hex_of,
     write_durably,
 )
+from tests.store.building import steps_to_disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +45,7 @@ def refusing(error: int) -> Callable[..., Any]:
         "sha256:" + "0" * 63,
         "sha256:" + "0" * 65,
         "sha256:" + "A" * 64,
-        "sha256:" + "٠" * 64,
+        "sha256:" + "\u0660" * 64,
         "sha256:" + "0" * 63 + "\n",
         "sha512:" + "0" * 64,
         "0" * 64,
@@ -166,10 +167,7 @@ def test_a_write_that_fails_leaves_the_old_content(
 def test_content_reaches_the_disk_before_its_name_and_the_name_before_the_return(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    steps: list[str] = []
-    fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda fd: (steps.append("fsync"), fsync(fd)))
-    monkeypatch.setattr(os, "replace", lambda a, b: (steps.append("replace"), replace(a, b)))
+    steps = steps_to_disk(monkeypatch)
 
     write_durably(tmp_path / "final", b"content", tmp_path / "temporary")
 

@@ -57,9 +57,13 @@ def test_a_lease_lives_while_its_block_runs(tmp_path: Path) -> None:
 def test_what_a_lease_was_writing_goes_with_it_also_after_an_error(tmp_path: Path) -> None:
     store = new_store(tmp_path)
 
-    with pytest.raises(ZeroDivisionError), store.lease() as lease:
-        lease.temporary().write_bytes(b"half")
-        raise ZeroDivisionError
+    def fail() -> None:
+        with store.lease() as lease:
+            lease.temporary().write_bytes(b"half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
 
     assert list(store.layout.tmp.iterdir()) == []
     assert list(store.layout.leases.iterdir()) == []
@@ -109,11 +113,11 @@ def test_a_full_disk_is_told_when_a_lease_grows(
 ) -> None:
     store = new_store(tmp_path)
 
-    with pytest.raises(StorageError, match="is full"), store.lease() as lease:
-        with lease._file:
-            full = Path("/dev/full").open("wb", buffering=0)
-        monkeypatch.setattr(lease, "_file", full)
-        lease.add([NO_DIGEST])
+    with store.lease() as lease:
+        with lease._file, Path("/dev/full").open("wb", buffering=0) as full:
+            monkeypatch.setattr(lease, "_file", full)
+            with pytest.raises(StorageError, match="is full"):
+                lease.add([NO_DIGEST])
 
     assert list(store.layout.leases.iterdir()) == []
 

@@ -11,12 +11,18 @@ import contextlib
 import hashlib
 import json
 import os
-import stat
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Self
 
 from localrun.errors import IntegrityError
-from localrun.store.layout import Layout, fsync_folder, hex_of, translated, write_durably
+from localrun.store.layout import (
+    FORMAT_VERSION,
+    Layout,
+    fsync_folder,
+    hex_of,
+    translated,
+    write_durably,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -42,6 +48,23 @@ class Link:
         status = path.stat()
         return cls(path=str(path), size_bytes=status.st_size, modified_ns=status.st_mtime_ns)
 
+    @classmethod
+    def from_json(cls, content: bytes) -> Self:
+        """Read a note; raises ValueError, KeyError or TypeError when it is none."""
+        note = json.loads(content)
+        if note["format_version"] != FORMAT_VERSION:
+            raise ValueError(note["format_version"])
+        return cls(
+            path=str(note["path"]),
+            size_bytes=int(note["size_bytes"]),
+            modified_ns=int(note["modified_ns"]),
+        )
+
+    def to_json(self) -> bytes:
+        """Return the note's file."""
+        note = {"format_version": FORMAT_VERSION, **asdict(self)}
+        return json.dumps(note, sort_keys=True).encode()
+
 
 class BlobStore:
     """The blobs of one store, and of the read-only stores behind it."""
@@ -54,8 +77,9 @@ class BlobStore:
         """Return the file of a blob, None when no store has it."""
         for layout in (self.layout, *self._others):
             path = layout.blob(digest)
-            if path.is_file():
-                return path
+            with translated(path):
+                if path.is_file():
+                    return path
         return None
 
     def path(self, digest: str) -> Path:
@@ -88,10 +112,10 @@ class BlobStore:
         return content
 
     def put(self, content: bytes, lease: Lease) -> str:
-        """Keep bytes and return their digest."""
+        """Keep bytes and return their digest; a damaged blob of this digest is replaced."""
         digest = digest_of(content)
         lease.add([digest])
-        if self.find(digest) is None:
+        if not self._has(digest, content):
             temporary = lease.temporary()
             with translated(temporary):
                 temporary.write_bytes(content)
@@ -126,6 +150,7 @@ class BlobStore:
             finally:
                 os.close(descriptor)
             verified.replace(final)
+            self.layout.link(digest).unlink(missing_ok=True)  # of the file that was replaced
             fsync_folder(final.parent)
         return final
 
@@ -134,38 +159,62 @@ class BlobStore:
 
         The file's mode is left alone, for it is the other tool's too.
         """
-        note = json.dumps({"format_version": 1, **_fields(original)}, sort_keys=True)
         final = self.layout.blob(digest)
         with translated(final):
-            write_durably(self.layout.link(digest), note.encode(), lease.temporary())
+            self.note(digest, original, lease)
             linked.replace(final)
             fsync_folder(final.parent)
         return final
 
+    def note(self, digest: str, original: Link, lease: Lease) -> None:
+        """Write down whose file a blob shares its bytes with, and how they are now."""
+        note = self.layout.link(digest)
+        with translated(note):
+            write_durably(note, original.to_json(), lease.temporary())
+
+    def original(self, digest: str) -> Link | None:
+        """Return whose file our blob shares its bytes with, None for one of our own.
+
+        A damaged note counts as none: what changed is then found when the blob is verified.
+        """
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+            return Link.from_json(self.layout.link(digest).read_bytes())
+        return None
+
     def remove(self, digest: str) -> int:
         """Delete a blob of this store and return the bytes that this frees."""
         path = self.layout.blob(digest)
+        freed = self.own_bytes(digest)
+        with translated(path):
+            path.unlink(missing_ok=True)
+            self.layout.link(digest).unlink(missing_ok=True)
+        return freed
+
+    def own_bytes(self, digest: str) -> int:
+        """Return the bytes that a blob's removal would free: none that others share."""
+        path = self.layout.blob(digest)
         with translated(path), contextlib.suppress(FileNotFoundError):
             status = path.stat()
-            path.unlink()
-            self.layout.link(digest).unlink(missing_ok=True)
             return 0 if status.st_nlink > 1 else status.st_size
         return 0
 
+    def _has(self, digest: str, content: bytes) -> bool:
+        path = self.find(digest)
+        if path is None:
+            return False
+        with translated(path):
+            return path.stat().st_size == len(content) and path.read_bytes() == content
+
     def _check_link(self, digest: str, path: Path) -> None:
         """Refuse a blob whose bytes another program may have changed since it was verified."""
-        note = self.layout.link(digest)
-        if path != self.layout.blob(digest) or not note.is_file():
+        known = self.original(digest) if path == self.layout.blob(digest) else None
+        if known is None:
             return
-        try:
-            known = json.loads(note.read_bytes())
-            expected = (known["size_bytes"], known["modified_ns"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return
-        status = path.stat()
-        if (status.st_size, status.st_mtime_ns) != expected:
+        with translated(path):
+            now = Link.of(path)
+        if (now.size_bytes, now.modified_ns) != (known.size_bytes, known.modified_ns):
             raise IntegrityError(
-                f"another program changed {known['path']}, which was imported from there",
+                f"another program changed {known.path}, which was imported from there",
                 hint="localrun verify --repair",
             )
 
@@ -185,16 +234,3 @@ def file_digest(path: Path, on_bytes: Callable[[int], None] | None = None) -> st
             if on_bytes is not None:
                 on_bytes(count)
     return f"sha256:{hashed.hexdigest()}"
-
-
-def is_own(path: Path) -> bool:
-    """Tell whether no other name shares the file's bytes."""
-    return path.stat()[stat.ST_NLINK] == 1
-
-
-def _fields(link: Link) -> dict[str, str | int]:
-    return {
-        "path": link.path,
-        "size_bytes": link.size_bytes,
-        "modified_ns": link.modified_ns,
-    }

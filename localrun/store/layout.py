@@ -19,8 +19,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import json
 import os
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,6 +37,8 @@ MARKER = "localrun-store.json"
 CACHEDIR_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# models of localrun\n"
 FOLDERS = ("blobs/sha256", "refs", "links", "leases", "partial", "tmp")
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+NO_FOLDER_FSYNC = {errno.EINVAL, errno.EOPNOTSUPP}  # some network file systems
+LONGEST_NAME = 200  # bytes; file systems take 255, a file in a hub can have more
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ class Layout:
 
     def ref(self, key: tuple[str, ...]) -> Path:
         """Return where the ref of a name's key is or would be."""
-        return self.refs.joinpath(*key)
+        return self.refs.joinpath(*map(_short, key))
 
     def link(self, digest: str) -> Path:
         """Return where it is noted that a blob is another tool's file."""
@@ -110,7 +114,7 @@ def check_version(layout: Layout) -> bool:
         version = json.loads(marker.read_bytes()).get("format_version")
     except FileNotFoundError:
         return False
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise StorageError(f"damaged: {marker}", hint=f"delete {marker}; models stay") from error
     except OSError as error:
         raise storage_error(error, marker) from error
@@ -135,7 +139,7 @@ def create(layout: Layout) -> None:
         if not is_there:
             (layout.root / "CACHEDIR.TAG").write_text(CACHEDIR_TAG)
             content = json.dumps({"format_version": FORMAT_VERSION}) + "\n"
-            temporary = layout.tmp / f"marker-{os.getpid()}"
+            temporary = layout.tmp / f"marker-{uuid.uuid4().hex}"
             write_durably(layout.root / MARKER, content.encode(), temporary)
 
 
@@ -158,6 +162,9 @@ def fsync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_FSYNC:
+            raise
     finally:
         os.close(descriptor)
 
@@ -180,7 +187,14 @@ def storage_error(error: OSError, path: Path) -> StorageError:
         )
     if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
         return StorageError(
-            f"cannot write {path}: {error.strerror}",
+            f"no access to {path}: {error.strerror}",
             hint="LOCALRUN_MODELS=/another/folder   keeps models elsewhere",
         )
     return StorageError(f"{path}: {error.strerror or error}")
+
+
+def _short(part: str) -> str:
+    """Cut a name that is too long for a file system; its hash keeps it apart from others."""
+    if len(part) <= LONGEST_NAME:
+        return part
+    return f"{part[:128]}%{hashlib.sha256(part.encode()).hexdigest()}"

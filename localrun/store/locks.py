@@ -12,8 +12,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import itertools
 import logging
 import os
+import threading
 import uuid
 from typing import TYPE_CHECKING
 
@@ -31,33 +33,34 @@ _log = logging.getLogger(__name__)
 
 
 class Lease:
-    """What one process needs while it works on the store."""
+    """What one process needs while it works on the store; any of its threads may use it."""
 
     def __init__(self, layout: Layout) -> None:
         self.id = uuid.uuid4().hex
         self._layout = layout
         self._path = layout.leases / self.id
-        self._count = 0
-        self._file = self._path.open("x")
+        self._counter = itertools.count(1)
+        self._adding = threading.Lock()
+        self._file = self._path.open("xb", buffering=0)
         try_lock(self._file.fileno())
 
     def add(self, digests: Iterable[str]) -> None:
         """Keep these digests from being swept, from now on."""
-        with locked(self._layout.lock, shared=True):
-            self._file.write("".join(f"{digest}\n" for digest in digests))
-            self._file.flush()
+        lines = "".join(f"\n{digest}" for digest in digests) + "\n"
+        with self._adding, translated(self._path), locked(self._layout.lock, shared=True):
+            if self._file.write(lines.encode()) != len(lines):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def temporary(self) -> Path:
         """Return a path in ``tmp`` that nobody else uses."""
-        self._count += 1
-        return self._layout.tmp / f"{self.id}-{self._count}"
+        return self._layout.tmp / f"{self.id}-{next(self._counter)}"
 
     def end(self) -> None:
         """Let go: by now refs name what is to stay."""
-        for left in self._layout.tmp.glob(f"{self.id}-*"):
-            left.unlink(missing_ok=True)
-        self._path.unlink(missing_ok=True)
-        self._file.close()
+        with self._file, translated(self._path):
+            for left in self._layout.tmp.glob(f"{self.id}-*"):
+                left.unlink(missing_ok=True)
+            self._path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -116,7 +116,7 @@ class Descriptor:
         except (KeyError, TypeError, AttributeError) as error:
             raise IntegrityError(f"a manifest's layer lacks {error}") from error
         hex_of(str(digest))
-        if not isinstance(media_type, str) or type(size) is not int or not 0 <= size < LARGEST_BLOB:
+        if not _is_text(media_type) or type(size) is not int or not 0 <= size < LARGEST_BLOB:
             raise IntegrityError(f"a manifest's layer is malformed: {digest}")
         return cls(media_type=media_type, digest=digest, size_bytes=size, name=_file_name(name))
 
@@ -170,13 +170,15 @@ def parse_manifest(content: bytes) -> Manifest:
         media_type = value.get("mediaType") or OCI_MANIFEST
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise IntegrityError("not a manifest of a model") from error
-    if not isinstance(layers, list) or len(layers) > MOST_LAYERS or not isinstance(media_type, str):
+    if not isinstance(layers, list) or len(layers) > MOST_LAYERS or not _is_text(media_type):
         raise IntegrityError("not a manifest of a model")
-    return Manifest(
+    manifest = Manifest(
         media_type=media_type,
         config=Descriptor.from_json(config),
         layers=tuple(Descriptor.from_json(layer) for layer in layers),
     )
+    _check_sizes(manifest)
+    return manifest
 
 
 def model_config(facts: Mapping[str, Any], layers: tuple[Descriptor, ...]) -> bytes:
@@ -199,10 +201,27 @@ def _canonical(value: dict[str, Any]) -> bytes:
 
 def _file_name(name: object) -> str | None:
     """Return a layer's file name, None for one that would leave its folder."""
-    if not isinstance(name, str) or not name or "\\" in name or "\0" in name:
+    if not isinstance(name, str) or not _is_text(name) or "\\" in name or "\0" in name:
         return None
     parts = name.split("/")
     return None if any(part in {"", ".", ".."} for part in parts) else name
+
+
+def _is_text(value: object) -> bool:
+    """Tell a string that can be written in UTF-8: JSON can name half a character."""
+    if not isinstance(value, str):
+        return False
+    try:
+        return bool(value.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def _check_sizes(manifest: Manifest) -> None:
+    sizes: dict[str, int] = {}
+    for blob in (manifest.config, *manifest.layers):
+        if sizes.setdefault(blob.digest, blob.size_bytes) != blob.size_bytes:
+            raise IntegrityError(f"a manifest says two sizes of {blob.digest}")
 
 
 def _role_by_name(name: str) -> Role:

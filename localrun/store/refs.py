@@ -12,22 +12,30 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from localrun.errors import IntegrityError
+from localrun.errors import IntegrityError, ModelNameError
 from localrun.names.parse import parse_name
-from localrun.store.layout import FORMAT_VERSION, hex_of, translated, write_durably
+from localrun.store.layout import (
+    FORMAT_VERSION,
+    fsync_folder,
+    hex_of,
+    translated,
+    write_durably,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from localrun.names.ref import ModelRef
     from localrun.store.layout import Layout
     from localrun.store.locks import Lease
 
 KEY_PARTS = 4
+MOST_TRIES = 100
 _log = logging.getLogger(__name__)
 
 
@@ -52,19 +60,29 @@ class StoredRef:
         try:
             value = json.loads(content)
             version = value.pop("format_version")
-            ref = cls(**value)
-            hex_of(ref.manifest)
-            parse_name(ref.name)
-        except (ValueError, TypeError, AttributeError, KeyError) as error:
-            raise IntegrityError(f"not a ref: {error}") from error
+        except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+            raise IntegrityError(f"not a ref: {error!r}") from error
         if version != FORMAT_VERSION:
-            raise IntegrityError(f"a ref of format {version}", hint="update localrun")
+            raise IntegrityError(f"a ref of format {version!r}", hint="update localrun")
+        try:
+            ref = cls(**value)
+            _ = hex_of(ref.manifest), ref.parsed.key
+        except (ValueError, TypeError, AttributeError, ModelNameError) as error:
+            raise IntegrityError(f"not a ref: {error}") from error
+        if not all(isinstance(text, str) for text in value.values()):
+            raise IntegrityError("not a ref: every field is a text")
         return ref
+
+    @property
+    def parsed(self) -> ModelRef:
+        """Return the parts of the name."""
+        return parse_name(self.name)
 
     def to_json(self) -> bytes:
         """Return the ref's file."""
         fields = {key: value for key, value in asdict(self).items() if value is not None}
-        return json.dumps({"format_version": FORMAT_VERSION, **fields}, indent=1).encode() + b"\n"
+        text = json.dumps({"format_version": FORMAT_VERSION, **fields}, sort_keys=True, indent=1)
+        return text.encode() + b"\n"
 
 
 def read_ref(layout: Layout, ref: ModelRef) -> StoredRef | None:
@@ -75,23 +93,28 @@ def read_ref(layout: Layout, ref: ModelRef) -> StoredRef | None:
     """
     path = layout.ref(ref.key)
     try:
-        content = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    try:
-        return StoredRef.from_json(content)
+        with translated(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return _load(layout, path)
     except IntegrityError as error:
         raise IntegrityError(
-            f"damaged: {path}: {error.message}", hint=f"localrun pull {ref}"
+            f"damaged: {path}: {error.message}", hint=error.hint or f"localrun pull {ref}"
         ) from error
+    return None
 
 
 def write_ref(layout: Layout, ref: ModelRef, stored: StoredRef, lease: Lease) -> None:
     """Let a name mean a manifest whose blobs are all complete."""
     path = layout.ref(ref.key)
     with translated(path):
-        _make_folders(layout, path.parent)
-        write_durably(path, stored.to_json(), lease.temporary())
+        for left in reversed(range(MOST_TRIES)):
+            try:
+                _make_folders(layout, path.parent)
+                write_durably(path, stored.to_json(), lease.temporary())
+            except (FileNotFoundError, FileExistsError):  # its empty folder was removed just now
+                if not left:
+                    raise
+            else:
+                return
 
 
 def remove_ref(layout: Layout, ref: ModelRef) -> bool:
@@ -102,8 +125,10 @@ def remove_ref(layout: Layout, ref: ModelRef) -> bool:
             path.unlink()
         except (FileNotFoundError, NotADirectoryError):
             return False
+        with contextlib.suppress(FileNotFoundError):  # another removed the folder too
+            fsync_folder(path.parent)  # else the name could come back without its blobs
         for folder in list(path.parents)[: KEY_PARTS - 1]:
-            with contextlib.suppress(OSError):  # not empty, or a pull uses it right now
+            with contextlib.suppress(OSError):  # not empty
                 folder.rmdir()
     return True
 
@@ -113,23 +138,47 @@ def list_refs(layout: Layout) -> list[StoredRef]:
     refs = []
     for path in ref_files(layout):
         try:
-            refs.append(StoredRef.from_json(path.read_bytes()))
+            refs.append(_load(layout, path))
         except (IntegrityError, OSError) as error:
             _log.warning("left out: %s: %s", path, error)
     return sorted(refs, key=lambda ref: ref.name)
 
 
 def ref_files(layout: Layout) -> Iterator[Path]:
-    """Yield the files of all refs."""
-    for path in layout.refs.glob("/".join("*" * KEY_PARTS)):
-        if path.is_file():
-            yield path
+    """Yield the files of all refs; hidden ones are a file system's or a desktop's.
+
+    Unlike a glob it never skips a folder that it cannot read: a sweep relies on it.
+
+    Raises:
+        StorageError: a folder cannot be read.
+    """
+    yield from _files_below(layout.refs, KEY_PARTS)
+
+
+def _load(layout: Layout, path: Path) -> StoredRef:
+    stored = StoredRef.from_json(path.read_bytes())
+    if layout.ref(stored.parsed.key) != path:
+        raise IntegrityError(f"the ref of another name, {stored.name!r}")
+    return stored
+
+
+def _files_below(folder: Path, depth: int) -> Iterator[Path]:
+    with translated(folder):
+        try:
+            found = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):  # removed meanwhile
+            return
+    for entry in found:
+        if entry.name.startswith("."):
+            continue
+        if depth > 1:
+            yield from _files_below(Path(entry.path), depth - 1)
+        elif entry.is_file():
+            yield Path(entry.path)
 
 
 def _make_folders(layout: Layout, folder: Path) -> None:
     """Make the folders of a ref durable, each before the one inside it."""
-    from localrun.store.layout import fsync_folder
-
     missing = [part for part in (folder, *folder.parents) if not part.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for part in reversed(missing):

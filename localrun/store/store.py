@@ -6,12 +6,13 @@ blobs, and never written. Everything works while other processes work on the sam
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from localrun.errors import IntegrityError
-from localrun.names.parse import parse_name
+from localrun.errors import IntegrityError, StorageError
 from localrun.store.blobs import BlobStore
 from localrun.store.layout import Layout, check_version, create
 from localrun.store.locks import leased
@@ -19,12 +20,14 @@ from localrun.store.manifest import MOST_BYTES, Manifest, parse_manifest
 from localrun.store.refs import StoredRef, list_refs, read_ref, write_ref
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
     from localrun.names.ref import ModelRef
     from localrun.store.locks import Lease
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +70,11 @@ class Store:
         for layout in (self.layout, *self._others):
             check_version(layout)
             stored = read_ref(layout, ref)
-            if stored is not None and ref.digest in {None, stored.manifest}:
-                return self._entry(stored, layout)
+            if stored is None:
+                continue
+            entry = self._entry(stored, layout)
+            if ref.digest is None or ref.digest in _digests_of(entry, ref):
+                return entry
         return None
 
     def entries(self) -> list[Entry]:
@@ -76,9 +82,10 @@ class Store:
         found: dict[tuple[str, ...], Entry] = {}
         for layout in (self.layout, *self._others):
             for stored in list_refs(layout) if check_version(layout) else ():
-                key = parse_name(stored.name).key
-                if key not in found and self.blobs.find(stored.manifest) is not None:
-                    found[key] = self._entry(stored, layout)
+                key = stored.parsed.key
+                if key not in found:
+                    with _left_out(stored):
+                        found[key] = self._entry(stored, layout)
         return sorted(found.values(), key=lambda entry: entry.ref.name)
 
     def manifest(self, digest: str) -> Manifest:
@@ -87,7 +94,11 @@ class Store:
         Raises:
             IntegrityError: it is missing or damaged.
         """
-        return parse_manifest(self.blobs.read(digest, most=MOST_BYTES))
+        content = self.blobs.read(digest, most=MOST_BYTES)
+        try:
+            return parse_manifest(content)
+        except IntegrityError as error:
+            raise IntegrityError(f"{digest}: {error.message}", hint=error.hint) from error
 
     def name(
         self, ref: ModelRef, manifest: bytes, lease: Lease, provenance: Provenance | None = None
@@ -97,7 +108,9 @@ class Store:
         Raises:
             IntegrityError: a blob of the manifest is not here, or not of the stated size.
         """
-        for blob in parse_manifest(manifest).blobs:
+        blobs = parse_manifest(manifest).blobs
+        lease.add(blob.digest for blob in blobs)
+        for blob in blobs:
             path = self.blobs.find(blob.digest)
             if path is None or path.stat().st_size != blob.size_bytes:
                 raise IntegrityError(f"a file of {ref} is missing: {blob.digest}")
@@ -114,5 +127,23 @@ class Store:
         return stored
 
     def _entry(self, stored: StoredRef, layout: Layout) -> Entry:
-        manifest = self.manifest(stored.manifest)
+        try:
+            manifest = self.manifest(stored.manifest)
+        except IntegrityError as error:
+            raise IntegrityError(f"{stored.name}: {error.message}", hint=error.hint) from error
         return Entry(ref=stored, manifest=manifest, is_own=layout is self.layout)
+
+
+@contextlib.contextmanager
+def _left_out(stored: StoredRef) -> Iterator[None]:
+    try:
+        yield
+    except (IntegrityError, StorageError) as error:
+        _log.warning("left out: %s: %s", stored.name, error.message)
+
+
+def _digests_of(entry: Entry, ref: ModelRef) -> set[str]:
+    """Return what a name's digest may be: the manifest's, and for a URL its file's."""
+    if ref.location is None:
+        return {entry.ref.manifest}
+    return {entry.ref.manifest, *(layer.digest for layer in entry.manifest.layers)}

@@ -8,6 +8,7 @@ needs is not known.
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError
 from localrun.store.layout import check_version, translated
-from localrun.store.locks import living_leases, locked
+from localrun.store.locks import living_leases, locked, try_lock
 from localrun.store.refs import StoredRef, ref_files
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 PARTIAL_KEPT_S = 7 * 24 * 3600.0  # a download that was interrupted, since it last grew
 LOCK_FILE = "lock"
+BLOB = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +60,12 @@ def sweep(
     with translated(layout.root), locked(layout.lock):
         leases = living_leases(layout)
         needed = needed_digests(store).union(*leases.values())
-        candidates = (path.name for path in layout.blobs.iterdir()) if only is None else only
-        doomed = [digest for digest in map(_digest, candidates) if digest not in needed]
+        candidates = blob_digests(layout) if only is None else only
+        doomed = [
+            digest
+            for digest in candidates
+            if digest not in needed and layout.blob(digest).is_file()
+        ]
         freed = sum(_remove(store, digest, is_dry=is_dry) for digest in doomed)
         if only is not None:
             return Swept(blobs=tuple(doomed), freed_bytes=freed)
@@ -74,6 +80,11 @@ def sweep(
     )
 
 
+def blob_digests(layout: Layout) -> list[str]:
+    """Return the digests of all blobs; files of other names are none of ours."""
+    return [f"sha256:{path.name}" for path in layout.blobs.iterdir() if BLOB.fullmatch(path.name)]
+
+
 def needed_digests(store: Store) -> set[str]:
     """Return the digests of every manifest that a ref names, and of what those name.
 
@@ -83,12 +94,9 @@ def needed_digests(store: Store) -> set[str]:
     needed: set[str] = set()
     for path in ref_files(store.layout):
         with contextlib.suppress(FileNotFoundError):
-            try:
-                digest = StoredRef.from_json(path.read_bytes()).manifest
-            except IntegrityError as error:
-                raise IntegrityError(f"damaged: {path}", hint=f"delete {path}") from error
+            digest = _manifest_of(path)
             if digest not in needed:
-                needed |= {digest, *(blob.digest for blob in store.manifest(digest).blobs)}
+                needed |= {digest, *_named_by(store, digest, path)}
     return needed
 
 
@@ -101,12 +109,26 @@ def folder_bytes(folder: Path) -> int:
     return total
 
 
+def _manifest_of(path: Path) -> str:
+    try:
+        return StoredRef.from_json(path.read_bytes()).manifest
+    except IntegrityError as error:
+        raise IntegrityError(
+            f"damaged: {path}: {error.message}", hint=error.hint or f"delete {path}"
+        ) from error
+
+
+def _named_by(store: Store, digest: str, ref: Path) -> set[str]:
+    try:
+        return {blob.digest for blob in store.manifest(digest).blobs}
+    except IntegrityError as error:
+        raise IntegrityError(
+            f"what {ref} needs is not known: {error.message}", hint="localrun verify --repair"
+        ) from error
+
+
 def _remove(store: Store, digest: str, *, is_dry: bool) -> int:
-    if not is_dry:
-        return store.blobs.remove(digest)
-    with contextlib.suppress(FileNotFoundError):
-        return store.layout.blob(digest).stat().st_size
-    return 0
+    return store.blobs.own_bytes(digest) if is_dry else store.blobs.remove(digest)
 
 
 def _empty_tmp(layout: Layout, leases: set[str], *, is_dry: bool) -> None:
@@ -122,23 +144,19 @@ def _old_partial(layout: Layout, kept_s: float) -> list[Path]:
     return [
         folder
         for folder in layout.partial.iterdir()
-        if _last_change(folder) <= newest and not _is_locked(folder / LOCK_FILE)
+        if folder.is_dir() and _last_change(folder) <= newest and not _is_locked(folder / LOCK_FILE)
     ]
 
 
 def _last_change(folder: Path) -> float:
-    with contextlib.suppress(FileNotFoundError):
-        return max([folder.stat().st_mtime, *(path.stat().st_mtime for path in folder.iterdir())])
-    return 0.0
+    last = 0.0
+    for path in (folder, *folder.iterdir()):
+        with contextlib.suppress(FileNotFoundError):  # the journal was replaced just now
+            last = max(last, path.stat().st_mtime)
+    return last
 
 
 def _is_locked(path: Path) -> bool:
-    from localrun.store.locks import try_lock
-
     with contextlib.suppress(FileNotFoundError), path.open() as file:
         return not try_lock(file.fileno())
     return False
-
-
-def _digest(name: str) -> str:
-    return name if name.startswith("sha256:") else f"sha256:{name}"

@@ -7,12 +7,19 @@ from typing import Annotated
 from typer import Exit, Option, Typer
 
 from localrun import __version__
+from localrun.cli.copy import copy
+from localrun.cli.import_ import import_command
 from localrun.cli.list import list_command
+from localrun.cli.lock import lock
+from localrun.cli.outdated import outdated
 from localrun.cli.output import Output
+from localrun.cli.prune import prune
 from localrun.cli.ps import ps
 from localrun.cli.pull import pull
+from localrun.cli.remove import remove
 from localrun.cli.run import run
 from localrun.cli.runner import runner
+from localrun.cli.search import search
 from localrun.cli.serve import serve
 from localrun.cli.stop import stop
 from localrun.cli.version import version
@@ -29,6 +36,13 @@ app.command()(serve)
 app.command("list")(list_command)
 app.command("ls", hidden=True)(list_command)
 app.command()(pull)
+app.command()(search)
+app.command("rm")(remove)
+app.command("cp")(copy)
+app.command("import")(import_command)
+app.command()(outdated)
+app.command()(lock)
+app.command()(prune)
 app.command()(ps)
 app.command()(stop)
 app.command()(version)

@@ -53,6 +53,7 @@ class Plan:
     files: tuple[PlannedFile, ...]
     provenance: Provenance
     manifest: bytes | None = None  # as a registry has it; else it is made from the files
+    pinned: str | None = None  # digest that the manifest must have
     notes: tuple[str, ...] = ()
 
     @property

@@ -9,12 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localrun.errors import IntegrityError
 from localrun.registry.limit import RateLimit
 from localrun.registry.transfer import Options
 from localrun.services.fetch import Fetched, fetch
 from localrun.services.manifests import layer_of, make_manifest
 from localrun.services.plan import Plan, make_plan
 from localrun.services.report import Silence
+from localrun.store.blobs import digest_of
 
 if TYPE_CHECKING:
     from localrun.names.ref import ModelRef
@@ -81,6 +83,11 @@ def run_plan(workspace: Workspace, plan: Plan, options: PullOptions, report: Rep
         for planned, blob in zip(plan.files, fetched, strict=True):
             report.advance(planned.file.name, blob.size_bytes, blob.size_bytes)
         manifest = plan.manifest or _manifest(workspace, plan, fetched, lease)
+        if plan.pinned not in {None, digest_of(manifest)}:
+            raise IntegrityError(
+                f"{plan.ref} is not what the lock says: its digest is {digest_of(manifest)}",
+                hint="localrun lock   writes the lock anew",
+            )
         stored = store.name(plan.ref, manifest, lease, plan.provenance)
     return Pulled(
         name=stored.name,

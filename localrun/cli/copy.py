@@ -1,0 +1,27 @@
+"""``localrun cp``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument
+
+from localrun.cli.output import Output
+
+
+def copy(
+    source: Annotated[str, Argument(help="A model that is here.")],
+    target: Annotated[str, Argument(help="Its second name.")],
+) -> None:
+    """Give a model a second name; its bytes are shared, not copied.
+
+    Example: localrun cp qwen3:0.6b mine
+    """
+    import os
+
+    from localrun.names.parse import parse_name
+    from localrun.services.naming import copy_model
+    from localrun.services.workspace import open_workspace
+
+    name = copy_model(open_workspace(os.environ), parse_name(source), parse_name(target))
+    Output().line(f"{name} is the same model as {source}")

@@ -1,0 +1,125 @@
+"""The ways to import: an archive, what another tool keeps."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from localrun.cli.output import Output, human_bytes
+from localrun.cli.progress import shown_progress
+from localrun.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localrun.names.ref import ModelRef
+    from localrun.services.importing import Imported
+    from localrun.services.workspace import Workspace
+    from localrun.store.foreign.folders import Tool
+
+
+def import_from_tool(
+    workspace: Workspace, tool: str, name: str | None, target: ModelRef | None, output: Output
+) -> None:
+    """Import one model of a tool, or all of them."""
+    from localrun.errors import LocalrunError
+    from localrun.services.importing import foreign_models, import_model, local_name
+
+    found = foreign_models(workspace, _tool(tool), name)
+    if target is not None and len(found) != 1:
+        raise UsageError(f"{name} is {len(found)} models of {tool}; a name is for one")
+    if not found:
+        output.note(f"{tool} keeps no models on this machine")
+    for model in found:
+        try:
+            with shown_progress(output) as report:
+                imported = import_model(workspace, model, target or local_name(model), report)
+        except LocalrunError as error:
+            if len(found) == 1:
+                raise
+            output.note(f"warning: {model.name} is left out: {error.message}")
+            continue
+        show_imported([imported], output)
+
+
+def list_of_tool(workspace: Workspace, tool: str, name: str | None, output: Output) -> None:
+    """List what a tool keeps."""
+    from localrun.services.importing import foreign_models
+
+    found = foreign_models(workspace, _tool(tool), name)
+    if output.as_json:
+        output.json(
+            [
+                {
+                    "name": model.name,
+                    "size_bytes": model.size_bytes,
+                    "files": [str(file.path) for file in model.files],
+                }
+                for model in found
+            ]
+        )
+        return
+    rows = [(model.name, human_bytes(model.size_bytes)) for model in found]
+    if rows:
+        output.table(("NAME", "SIZE"), rows)
+    else:
+        output.note(f"{tool} keeps no models on this machine")
+
+
+def import_archive_file(
+    workspace: Workspace, source: str, target: ModelRef | None, output: Output
+) -> None:
+    """Import the models of an archive; "-" is stdin."""
+    if source == "-":
+        _import_archive(workspace, sys.stdin.buffer, "stdin", target, output)
+        return
+    try:
+        with Path(source).open("rb") as file:
+            _import_archive(workspace, file, source, target, output)
+    except FileNotFoundError as error:
+        raise NotFoundError(
+            f"no such file: {source}", hint="localrun export MODEL -o x.tar"
+        ) from error
+
+
+def show_imported(imported: Sequence[Imported], output: Output) -> None:
+    """Tell what was imported."""
+    for model in imported:
+        if output.as_json:
+            output.event({"event": "done", **asdict(model)})
+        else:
+            copied = f", {human_bytes(model.copied_bytes)} copied" if model.copied_bytes else ""
+            output.line(f"{model.name} is here, {human_bytes(model.size_bytes)}{copied}")
+
+
+def _import_archive(
+    workspace: Workspace, file: BinaryIO, name: str, target: ModelRef | None, output: Output
+) -> None:
+    from localrun.store.archive import import_archive
+
+    done = 0
+    with shown_progress(output) as report:
+
+        def tell(count: int) -> None:
+            nonlocal done
+            done += count
+            report.advance(name, done, None)
+
+        refs = import_archive(workspace.store, file, name=target, on_bytes=tell)
+    for ref in refs:
+        if output.as_json:
+            output.event({"event": "done", "name": ref.name, "manifest": ref.manifest})
+        else:
+            output.line(f"{ref.name} is here")
+
+
+def _tool(text: str) -> Tool:
+    from localrun.store.foreign.folders import Tool
+
+    try:
+        return Tool(text.lower())
+    except ValueError as error:
+        known = ", ".join(tool.value for tool in Tool)
+        raise UsageError(f"--from {text} is not known", hint=f"one of {known}") from error

@@ -1,0 +1,42 @@
+"""``localrun prune``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Option
+
+from localrun.cli.options import AsJson
+from localrun.cli.output import Output, human_bytes
+
+
+def prune(
+    *,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only tell what would go.")] = False,
+    partial: Annotated[
+        bool, Option("--partial", help="Downloads that are not complete go too, also new ones.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Delete what no model needs, and downloads nobody went on with for a week.
+
+    Example: localrun prune --dry-run
+    """
+    import os
+    from dataclasses import asdict
+
+    from localrun.services.workspace import open_workspace
+    from localrun.store.sweep import PARTIAL_KEPT_S, sweep
+
+    kept_s = 0.0 if partial else PARTIAL_KEPT_S
+    swept = sweep(open_workspace(os.environ).store, partial_kept_s=kept_s, is_dry=dry_run)
+    output = Output(as_json=as_json)
+    if as_json:
+        output.json({**asdict(swept), "is_dry_run": dry_run})
+        return
+    what = f"{len(swept.blobs)} files and {len(swept.partial)} unfinished downloads"
+    output.line(
+        f"{what}, {human_bytes(swept.freed_bytes)} {'would be' if dry_run else ''} freed".replace(
+            "  ", " "
+        )
+    )

@@ -1,0 +1,156 @@
+"""Take models that are on this machine already: files, folders, other tools' stores."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from localrun.errors import ModelNotFoundError, NotFoundError
+from localrun.gguf.role import gguf_role
+from localrun.names.parse import parse_name
+from localrun.names.ref import HUGGINGFACE_HOST, ModelRef
+from localrun.services.manifests import layer_of, make_manifest
+from localrun.store.adopt import Adopted, Way, adopt
+from localrun.store.foreign.files import find_gguf
+from localrun.store.foreign.folders import Tool, find_foreign_models
+from localrun.store.manifest import MOST_BYTES, Role, parse_manifest
+from localrun.store.store import Provenance
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from localrun.services.report import Report
+    from localrun.services.workspace import Workspace
+    from localrun.store.foreign.model import ForeignModel
+    from localrun.store.locks import Lease
+
+LONGEST_NAME = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Imported:
+    """A model that has a name here now."""
+
+    name: str
+    manifest: str  # digest
+    size_bytes: int
+    copied_bytes: int  # that took new space; links and clones take none
+
+
+def import_path(
+    workspace: Workspace, path: Path, name: ModelRef | None, report: Report
+) -> list[Imported]:
+    """Import a GGUF file, a split set by its first shard, or every model of a folder.
+
+    Raises:
+        NotFoundError: nothing is there, or no model in it.
+        IntegrityError: it is no GGUF file, or shards are missing.
+    """
+    models = find_gguf(path.expanduser(), gguf_role)
+    if not models:
+        raise NotFoundError(f"{path} holds no GGUF model", hint="localrun import FILE.gguf")
+    if name is not None and len(models) > 1:
+        names = ", ".join(model.name for model in models)
+        raise NotFoundError(
+            f"{path} holds {len(models)} models: {names}", hint="import one by its file"
+        )
+    return [import_model(workspace, model, name or local_name(model), report) for model in models]
+
+
+def foreign_models(workspace: Workspace, tool: Tool, name: str | None) -> list[ForeignModel]:
+    """Return another tool's models, or the named one.
+
+    Raises:
+        ModelNotFoundError: it has none of the name; the hint lists those it has.
+    """
+    found = find_foreign_models(tool, workspace.environ, workspace.home)
+    if name is None:
+        return found
+    chosen = [model for model in found if _is_named(model, name)]
+    if not chosen:
+        known = ", ".join(model.name for model in found[:8]) or "no models"
+        raise ModelNotFoundError(
+            f"{tool.value} has no {name} on this machine; it has {known}",
+            hint=f"localrun import --from {tool.value} --list",
+        )
+    return chosen
+
+
+def import_model(
+    workspace: Workspace, model: ForeignModel, ref: ModelRef, report: Report
+) -> Imported:
+    """Give another tool's model a name here; its files stay as they are."""
+    store = workspace.store
+    report.begin(model.size_bytes, len(model.files))
+    with store.lease() as lease:
+        adopted = [
+            _adopt(workspace, file.path, file.name, file.size_bytes, lease, report)
+            for file in model.files
+        ]
+        if model.manifest is not None:
+            manifest = model.manifest.read_bytes()[: MOST_BYTES + 1]
+            adopted.append(_adopt_config(workspace, model.manifest, manifest, lease, report))
+        else:
+            layers = [
+                layer_of(Role(file.role), file.name, blob.path, blob.digest)
+                for file, blob in zip(model.files, adopted, strict=True)
+            ]
+            manifest = make_manifest(store, layers, lease)
+        origin = str(ref) if ref.host is not None else None
+        provenance = Provenance(origin=origin, revision=model.revision)
+        stored = store.name(ref, manifest, lease, provenance)
+    return Imported(
+        name=stored.name,
+        manifest=stored.manifest,
+        size_bytes=sum(blob.size_bytes for blob in adopted),
+        copied_bytes=sum(blob.size_bytes for blob in adopted if blob.way is Way.COPIED),
+    )
+
+
+def local_name(model: ForeignModel) -> ModelRef:
+    """Return the name that a model of another tool gets here."""
+    if model.tool == Tool.HUGGINGFACE.value and model.name.count("/") == 1:
+        return parse_name(f"{HUGGINGFACE_HOST}/{model.name}")
+    if model.tool == Tool.OLLAMA.value:
+        return parse_name(model.name)
+    *folders, last = model.name.split("/")
+    name, _, tag = last.removesuffix(".gguf").partition(":")
+    parts = [_clean(part) for part in (*folders[-1:], name)]
+    return parse_name("/".join(parts) + (f":{_clean(tag)}" if tag else ""))
+
+
+def _adopt(
+    workspace: Workspace, path: Path, name: str, size: int, lease: Lease, report: Report
+) -> Adopted:
+    done = 0
+
+    def tell(count: int) -> None:
+        nonlocal done
+        done += count
+        report.advance(name, done, size)
+
+    return adopt(workspace.store, path, lease, tell)
+
+
+def _adopt_config(
+    workspace: Workspace, path: Path, manifest: bytes, lease: Lease, report: Report
+) -> Adopted:
+    """Adopt the config of Ollama's manifest, which lies among its other blobs."""
+    config = parse_manifest(manifest).config
+    folder = next(parent for parent in path.parents if parent.name == "manifests").parent / "blobs"
+    names = (config.digest.replace(":", "-"), config.digest)
+    found = next((folder / name for name in names if (folder / name).is_file()), None)
+    if found is None:
+        raise NotFoundError(f"{path} names a config that is not there: {config.digest}")
+    return _adopt(workspace, found, "config", config.size_bytes, lease, report)
+
+
+def _is_named(model: ForeignModel, name: str) -> bool:
+    wanted, has = name.lower(), model.name.lower()
+    return has in {wanted, f"{wanted}:latest"} or has.rpartition(":")[0] == wanted
+
+
+def _clean(text: str) -> str:
+    """Return what of a text can be part of a name."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")[:LONGEST_NAME] or "model"

@@ -1,0 +1,145 @@
+"""Take a file that lies elsewhere into the store, without a copy where that is possible.
+
+In this order: a clone that shares its blocks (FICLONE: btrfs, XFS, bcachefs), a hard
+link, a copy. The bytes are hashed once in any case, and it is the taken file that is
+hashed, so a change in between cannot slip in. The other file is neither moved nor changed;
+for a hard link it is noted whose bytes these are (see `BlobStore.link`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from localrun.errors import IntegrityError
+from localrun.store.blobs import Link, file_digest
+from localrun.store.layout import storage_error
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from localrun.store.locks import Lease
+    from localrun.store.store import Store
+
+FICLONE = 0x40049409
+CHUNK_BYTES = 8 << 20
+CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
+
+
+class Way(StrEnum):
+    """How a file came into the store."""
+
+    HERE = "here"  # it was already
+    CLONED = "cloned"
+    LINKED = "linked"
+    COPIED = "copied"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adopted:
+    """A file that is a blob now."""
+
+    digest: str
+    size_bytes: int
+    path: Path
+    way: Way
+
+
+def adopt(
+    store: Store, source: Path, lease: Lease, on_bytes: Callable[[int], None] | None = None
+) -> Adopted:
+    """Make a blob of a file's bytes; blocks while it is hashed.
+
+    Raises:
+        IntegrityError: the file changed while it was read.
+        StorageError: it cannot be read, or the store not written.
+    """
+    told = on_bytes or (lambda _count: None)
+    taken = lease.temporary()
+    try:
+        if _clone(source, taken):
+            return _keep(store, source, taken, lease, Way.CLONED, told)
+        if _link(source, taken):
+            return _keep(store, source, taken, lease, Way.LINKED, told)
+        return _copy(store, source, taken, lease, told)
+    except OSError as error:
+        raise storage_error(error, source) from error
+    finally:
+        taken.unlink(missing_ok=True)
+
+
+def _keep(
+    store: Store,
+    source: Path,
+    taken: Path,
+    lease: Lease,
+    way: Way,
+    told: Callable[[int], None],
+) -> Adopted:
+    """Hash what was taken and give it its name."""
+    before = Link.of(taken)
+    digest = file_digest(taken, told)
+    if Link.of(taken) != before:
+        raise IntegrityError(f"{source} changed while it was read", hint="try it again")
+    lease.add([digest])
+    path = store.blobs.find(digest)
+    if path is not None:
+        return Adopted(digest=digest, size_bytes=before.size_bytes, path=path, way=Way.HERE)
+    if way is Way.LINKED:
+        original = Link(
+            path=str(source), size_bytes=before.size_bytes, modified_ns=before.modified_ns
+        )
+        path = store.blobs.link(taken, original, digest, lease)
+    else:
+        path = store.blobs.publish(taken, digest)
+    return Adopted(digest=digest, size_bytes=before.size_bytes, path=path, way=way)
+
+
+def _copy(
+    store: Store, source: Path, taken: Path, lease: Lease, told: Callable[[int], None]
+) -> Adopted:
+    """Copy and hash in one pass."""
+    hashed, size = hashlib.sha256(), 0
+    buffer = memoryview(bytearray(CHUNK_BYTES))
+    with source.open("rb", buffering=0) as reader, taken.open("wb", buffering=0) as writer:
+        while count := reader.readinto(buffer):
+            writer.write(buffer[:count])
+            hashed.update(buffer[:count])
+            size += count
+            told(count)
+    digest = f"sha256:{hashed.hexdigest()}"
+    lease.add([digest])
+    path = store.blobs.find(digest)
+    if path is not None:
+        return Adopted(digest=digest, size_bytes=size, path=path, way=Way.HERE)
+    path = store.blobs.publish(taken, digest)
+    return Adopted(digest=digest, size_bytes=size, path=path, way=Way.COPIED)
+
+
+def _clone(source: Path, taken: Path) -> bool:
+    """Share the blocks of a file, each side keeping its own from the first change on."""
+    with source.open("rb") as reader, taken.open("wb") as writer:
+        try:
+            fcntl.ioctl(writer.fileno(), FICLONE, reader.fileno())
+        except OSError:
+            return False
+    return True
+
+
+def _link(source: Path, taken: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        taken.unlink()
+    try:
+        os.link(source, taken, follow_symlinks=True)
+    except OSError as error:
+        if error.errno not in CANNOT_LINK:
+            raise
+        return False
+    return True

@@ -79,9 +79,8 @@ def import_archive_file(
         with Path(source).open("rb") as file:
             _import_archive(workspace, file, source, target, output)
     except FileNotFoundError as error:
-        raise NotFoundError(
-            f"no such file: {source}", hint="localrun export MODEL -o x.tar"
-        ) from error
+        hint = f"localrun export MODEL -o {source}"
+        raise NotFoundError(f"no such file: {source}", hint=hint) from error
 
 
 def show_imported(imported: Sequence[Imported], output: Output) -> None:

@@ -35,8 +35,5 @@ def prune(
         output.json({**asdict(swept), "is_dry_run": dry_run})
         return
     what = f"{len(swept.blobs)} files and {len(swept.partial)} unfinished downloads"
-    output.line(
-        f"{what}, {human_bytes(swept.freed_bytes)} {'would be' if dry_run else ''} freed".replace(
-            "  ", " "
-        )
-    )
+    freed = "would be freed" if dry_run else "freed"
+    output.line(f"{what}, {human_bytes(swept.freed_bytes)} {freed}")

@@ -1,0 +1,133 @@
+"""Push a model to an OCI registry: blobs that are there are not sent, the rest can be resumed.
+
+What is sent is the manifest as it is in the store, so that a pull from there gives the
+same digest. Where an upload stands is kept beside the downloads:
+
+    partial/push-<hex of repository and digest>/session     the upload's address, mode 0600
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from localrun.errors import UsageError
+from localrun.names.ref import ModelRef, Source
+from localrun.registry.oci_blob import OutgoingBlob, UploadSession
+from localrun.store.layout import translated
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from localrun.registry.oci import OciRegistry
+    from localrun.services.report import Report
+    from localrun.services.workspace import Workspace
+    from localrun.store.manifest import Descriptor
+
+PRIVATE = 0o600
+LONGEST_ADDRESS = 1 << 14
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pushed:
+    """A model that is in a registry now."""
+
+    name: str  # there
+    manifest: str  # digest
+    size_bytes: int
+    sent_bytes: int
+
+
+def push_model(
+    workspace: Workspace, ref: ModelRef, target: ModelRef, report: Report, *, is_insecure: bool
+) -> Pushed:
+    """Bring a model of the store into a registry; blocks.
+
+    Raises:
+        ModelNotFoundError: no such model here.
+        UsageError: the target is no registry, or the model is not in the store.
+        NetworkError: the registry refuses or does not answer; the same command goes on.
+        IntegrityError: a file of the model is damaged.
+    """
+    if target.source is not Source.REGISTRY:
+        raise UsageError(
+            f"{target} is not in an OCI registry", hint=f"localrun push {ref} ghcr.io/me/{ref.model}"
+        )
+    store = workspace.store
+    found = store.find(ref)
+    if found is None:
+        workspace.models.find_model(str(ref))
+        raise UsageError(f"{ref} comes with localrun", hint=f"localrun cp {ref.model} mine")
+    registry = workspace.registry(target.host or "", is_insecure=is_insecure)
+    blobs = found.manifest.blobs
+    report.begin(found.manifest.size_bytes, len(blobs))
+    content = store.blobs.path(found.ref.manifest).read_bytes()
+    with store.lease([found.ref.manifest, *(blob.digest for blob in blobs)]):
+        sent = sum(_send(workspace, registry, target, blob, report) for blob in blobs)
+        digest = registry.push_manifest(
+            target.repo, target.tag, content, found.manifest.media_type
+        )
+    return Pushed(
+        name=str(target),
+        manifest=digest,
+        size_bytes=found.manifest.size_bytes,
+        sent_bytes=sent,
+    )
+
+
+def _send(
+    workspace: Workspace,
+    registry: OciRegistry,
+    target: ModelRef,
+    blob: Descriptor,
+    report: Report,
+) -> int:
+    """Send a blob that the registry lacks; return the bytes sent."""
+    name = blob.name or f"{blob.role} {blob.digest[7:19]}"
+    if registry.has_blob(target.repo, blob.digest):
+        report.advance(name, blob.size_bytes, blob.size_bytes)
+        return 0
+    path = workspace.store.blobs.path(blob.digest)
+    folder = workspace.store.layout.partial / _session_name(target, blob.digest)
+    registry.upload_blob(
+        target.repo,
+        OutgoingBlob(
+            digest=blob.digest,
+            size_bytes=blob.size_bytes,
+            open_at=lambda position: _open_at(path, position),
+        ),
+        on_bytes=lambda done: report.advance(name, done, blob.size_bytes),
+        session=UploadSession(
+            location=_load(folder / "session"),
+            on_session=lambda location: _keep(folder / "session", location),
+        ),
+    )
+    shutil.rmtree(folder, ignore_errors=True)
+    return blob.size_bytes
+
+
+def _session_name(target: ModelRef, digest: str) -> str:
+    identity = f"{target.host}/{target.repo} {digest}"
+    return "push-" + hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+
+def _open_at(path: Path, position: int) -> BinaryIO:
+    file = path.open("rb")
+    file.seek(position)
+    return file
+
+
+def _load(path: Path) -> str | None:
+    try:
+        return path.read_text()[:LONGEST_ADDRESS] or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _keep(path: Path, location: str) -> None:
+    with translated(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=PRIVATE)
+        path.write_text(location)

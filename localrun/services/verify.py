@@ -1,0 +1,114 @@
+"""Re-hash what models are made of, and fetch again what is bad, and only that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from localrun.errors import IntegrityError, LocalrunError, ModelNotFoundError
+from localrun.names.parse import parse_name
+from localrun.names.ref import HUBS
+from localrun.services.plan import make_plan
+from localrun.services.pull import PullOptions, run_plan
+from localrun.store.refs import StoredRef, list_refs
+from localrun.store.verify import BadBlob, quarantine, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from localrun.services.report import Report
+    from localrun.services.workspace import Workspace
+
+NAME = "all files"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What is known of one model after a check."""
+
+    name: str
+    bad: tuple[BadBlob, ...] = ()
+    is_repaired: bool = False
+    problem: str | None = None  # why it could not be repaired
+
+
+def verify_models(
+    workspace: Workspace, names: Sequence[str], report: Report, *, is_repair: bool
+) -> list[Verdict]:
+    """Check models, all without names; with ``is_repair`` fetch again what is bad; blocks.
+
+    Raises:
+        ModelNotFoundError: a named model is not in the store.
+    """
+    refs = _chosen(workspace, names)
+    sizes = {ref.name: _sizes(workspace, ref) for ref in refs}
+    everything = {digest: size for model in sizes.values() for digest, size in model.items()}
+    total, done = sum(everything.values()), 0
+    report.begin(total, 1)
+
+    def tell(count: int) -> None:
+        nonlocal done
+        done += count
+        report.advance(NAME, done, total)
+
+    bad = {blob.digest: blob for blob in verify(workspace.store, everything, on_bytes=tell)}
+    report.advance(NAME, total, total)
+    verdicts = [
+        Verdict(name=ref.name, bad=tuple(bad[digest] for digest in sizes[ref.name] if digest in bad))
+        for ref in refs
+    ]
+    if not is_repair:
+        return verdicts
+    for digest in bad:
+        quarantine(workspace.store, digest)
+    origins = {ref.name: ref for ref in refs}
+    return [_repair(workspace, origins[one.name], one, report) for one in verdicts]
+
+
+def _chosen(workspace: Workspace, names: Sequence[str]) -> list[StoredRef]:
+    refs = {parse_name(ref.name).key: ref for ref in list_refs(workspace.store.layout)}
+    if not names:
+        return list(refs.values())
+    chosen = []
+    for name in names:
+        ref = refs.get(parse_name(name).key)
+        if ref is None:
+            workspace.models.find_model(name)
+            raise ModelNotFoundError(f"{name} is not in the store", hint="localrun verify")
+        chosen.append(ref)
+    return chosen
+
+
+def _sizes(workspace: Workspace, ref: StoredRef) -> dict[str, int]:
+    """Return the bytes of everything a model needs; a damaged manifest names nothing."""
+    path = workspace.store.blobs.find(ref.manifest)
+    own = {ref.manifest: path.stat().st_size if path is not None else 0}
+    try:
+        manifest = workspace.store.manifest(ref.manifest)
+    except IntegrityError:
+        return own
+    return own | {blob.digest: blob.size_bytes for blob in manifest.blobs}
+
+
+def _repair(workspace: Workspace, ref: StoredRef, verdict: Verdict, report: Report) -> Verdict:
+    """Pull a model's bad files again from where it came, or from any mirror of them."""
+    if not verdict.bad:
+        return verdict
+    if ref.origin is None:
+        return replace(verdict, problem="it was not pulled from anywhere; import or create it again")
+    origin = parse_name(ref.origin)
+    if origin.host in HUBS:
+        origin = replace(origin, revision=ref.revision or origin.revision)
+    elif origin.host is not None:
+        origin = replace(origin, digest=ref.manifest)
+    try:
+        plan = replace(make_plan(workspace, origin), ref=parse_name(ref.name), pinned=ref.manifest)
+        run_plan(workspace, replace(plan, notes=()), PullOptions(), report)
+    except LocalrunError as error:
+        return replace(verdict, problem=error.message)
+    left = verify(workspace.store, _digests(verdict.bad))
+    return replace(verdict, is_repaired=not left)
+
+
+def _digests(blobs: Iterable[BadBlob]) -> list[str]:
+    return [blob.digest for blob in blobs]

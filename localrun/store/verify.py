@@ -62,6 +62,8 @@ def verify(
         except BaseException:
             counter.stop()
             pool.shutdown(wait=True, cancel_futures=True)
+            if counter.failure is not None:
+                raise counter.failure from None
             raise
     return [bad for bad in found if bad is not None]
 
@@ -99,7 +101,7 @@ def quarantine(store: Store, digest: str) -> bool:
 
 
 class _StoppedError(Exception):
-    """Another thread failed."""
+    """The call for progress failed, or another thread did: no fault of the file."""
 
 
 class _Counter:
@@ -109,13 +111,18 @@ class _Counter:
         self._on_bytes = on_bytes
         self._calling = threading.Lock()
         self._is_stopped = False
+        self.failure: BaseException | None = None
 
     def add(self, count: int) -> None:
         with self._calling:
             if self._is_stopped:
                 raise _StoppedError
-            if self._on_bytes is not None:
-                self._on_bytes(count)
+            try:
+                if self._on_bytes is not None:
+                    self._on_bytes(count)
+            except BaseException as error:
+                self.failure, self._is_stopped = error, True
+                raise _StoppedError from error
 
     def stop(self) -> None:
         self._is_stopped = True

@@ -108,16 +108,13 @@ def test_a_digest_after_a_torn_line_is_still_leased(tmp_path: Path) -> None:
     assert NO_DIGEST in leased
 
 
-def test_a_full_disk_is_told_when_a_lease_grows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_told_when_a_lease_grows(tmp_path: Path) -> None:
     store = new_store(tmp_path)
 
-    with store.lease() as lease:
-        with lease._file, Path("/dev/full").open("wb", buffering=0) as full:
-            monkeypatch.setattr(lease, "_file", full)
-            with pytest.raises(StorageError, match="is full"):
-                lease.add([NO_DIGEST])
+    with store.lease() as lease, Path("/dev/full").open("wb") as full:
+        os.dup2(full.fileno(), lease._file.fileno())
+        with pytest.raises(StorageError, match="is full"):
+            lease.add([NO_DIGEST])
 
     assert list(store.layout.leases.iterdir()) == []
 

@@ -1,0 +1,180 @@
+"""Hash blobs again, on all cores, and tell which ones are not what their names say.
+
+A blob was right when it got its name; disks rot, and the tool that shares a blob's file
+may write to it. Nothing is deleted here but by `quarantine`, which hashes once more
+itself. Knows digests and files, not what models are for.
+
+    BadBlob(digest="sha256:<hex>", size_bytes=7, reason="damaged")
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+from localrun.errors import LocalrunError, StorageError
+from localrun.store.blobs import Link, file_digest
+from localrun.store.layout import translated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from localrun.store.store import Entry, Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadBlob:
+    """A blob that cannot be used."""
+
+    digest: str
+    size_bytes: int | None  # on the disk, None where that is not known
+    reason: Literal["missing", "damaged", "unreadable"]
+
+
+def verify(
+    store: Store,
+    digests: Iterable[str],
+    *,
+    on_bytes: Callable[[int], None] | None = None,
+    num_threads: int | None = None,
+) -> list[BadBlob]:
+    """Hash blobs again and return the bad ones in the order of their digests.
+
+    Blocks while it reads all of them, big ones first. ``on_bytes`` is called with the
+    bytes just read, from one thread at a time; what it raises ends the work soon. A shared
+    blob that its tool touched without a change is trusted again.
+
+    Raises:
+        StorageError: that a shared blob is right could not be written down.
+    """
+    wanted = list(dict.fromkeys(digests))
+    biggest_first = sorted(wanted, key=lambda digest: -(_size(store, digest) or 0))
+    counter = _Counter(on_bytes)
+    with ThreadPoolExecutor(num_threads or os.cpu_count() or 1) as pool:
+        jobs = {digest: pool.submit(_check, store, digest, counter.add) for digest in biggest_first}
+        try:
+            found = [jobs[digest].result() for digest in wanted]
+        except BaseException:
+            counter.stop()
+            pool.shutdown(wait=True, cancel_futures=True)
+            if counter.failure is not None:
+                raise counter.failure from None
+            raise
+    return [bad for bad in found if bad is not None]
+
+
+def model_digests(store: Store, entries: Iterable[Entry]) -> dict[str, int]:
+    """Return the size of every manifest, config and layer of these models by its digest."""
+    sizes: dict[str, int] = {}
+    for entry in entries:
+        sizes[entry.ref.manifest] = _size(store, entry.ref.manifest) or 0
+        sizes |= {blob.digest: blob.size_bytes for blob in entry.manifest.blobs}
+    return sizes
+
+
+def quarantine(store: Store, digest: str) -> bool:
+    """Delete a blob of our store if its bytes are wrong, so that it is fetched again.
+
+    Hashes it first. False where it is right, missing, or another store's. A file that
+    the disk cannot read any more counts as wrong; another tool's file stays where it is.
+
+    Raises:
+        StorageError: it cannot be opened or deleted, so nobody knows whether it is wrong.
+    """
+    path = store.layout.blob(digest)
+    with translated(path):
+        try:
+            before = path.stat()
+            is_right = _digest_or_rot(path) == digest
+            is_same = path.stat().st_ino == before.st_ino  # else a pull replaced it just now
+        except FileNotFoundError:
+            return False
+        if is_right or not is_same:
+            return False
+        store.blobs.remove(digest)
+    return True
+
+
+class _StoppedError(Exception):
+    """The call for progress failed, or another thread did: no fault of the file."""
+
+
+class _Counter:
+    """Passes the bytes that threads read on, one call at a time."""
+
+    def __init__(self, on_bytes: Callable[[int], None] | None) -> None:
+        self._on_bytes = on_bytes
+        self._calling = threading.Lock()
+        self._is_stopped = False
+        self.failure: BaseException | None = None
+
+    def add(self, count: int) -> None:
+        with self._calling:
+            if self._is_stopped:
+                raise _StoppedError
+            try:
+                if self._on_bytes is not None:
+                    self._on_bytes(count)
+            except BaseException as error:
+                self.failure, self._is_stopped = error, True
+                raise _StoppedError from error
+
+    def stop(self) -> None:
+        self._is_stopped = True
+
+
+def _size(store: Store, digest: str) -> int | None:
+    try:
+        path = store.blobs.find(digest)
+        return None if path is None else path.stat().st_size
+    except (OSError, StorageError):
+        return None
+
+
+def _check(store: Store, digest: str, on_bytes: Callable[[int], None]) -> BadBlob | None:
+    """Return a blob if it is bad, and trust a shared one again that is not."""
+    bad = BadBlob(digest=digest, size_bytes=_size(store, digest), reason="missing")
+    try:
+        path = store.blobs.find(digest)
+        if path is None:
+            return bad
+        before = Link.of(path)
+        is_right = file_digest(path, on_bytes) == digest
+    except FileNotFoundError:  # swept meanwhile
+        return bad
+    except (OSError, LocalrunError):
+        return replace(bad, reason="unreadable")
+    if not is_right:
+        return replace(bad, reason="damaged")
+    if path == store.layout.blob(digest):
+        _trust_again(store, digest, before)
+    return None
+
+
+def _trust_again(store: Store, digest: str, verified: Link) -> None:
+    """Note a shared blob's new time, if nobody touched it since it was read."""
+    noted = store.blobs.original(digest)
+    if noted is None:
+        return
+    now = replace(noted, size_bytes=verified.size_bytes, modified_ns=verified.modified_ns)
+    path = store.layout.blob(digest)
+    with translated(path):
+        is_untouched = Link.of(path) == verified
+    if now != noted and is_untouched:
+        with store.lease() as lease:
+            store.blobs.note(digest, now, lease)
+
+
+def _digest_or_rot(path: Path) -> str | None:
+    """Return a file's digest, None where the disk lost its bytes."""
+    try:
+        return file_digest(path)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        return None

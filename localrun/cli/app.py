@@ -8,6 +8,8 @@ from typer import Exit, Option, Typer
 
 from localrun import __version__
 from localrun.cli.copy import copy
+from localrun.cli.du import disk_usage
+from localrun.cli.export import export
 from localrun.cli.import_ import import_command
 from localrun.cli.list import list_command
 from localrun.cli.lock import lock
@@ -16,12 +18,14 @@ from localrun.cli.output import Output
 from localrun.cli.prune import prune
 from localrun.cli.ps import ps
 from localrun.cli.pull import pull
+from localrun.cli.push import push
 from localrun.cli.remove import remove
 from localrun.cli.run import run
 from localrun.cli.runner import runner
 from localrun.cli.search import search
 from localrun.cli.serve import serve
 from localrun.cli.stop import stop
+from localrun.cli.verify import verify
 from localrun.cli.version import version
 
 app = Typer(
@@ -36,13 +40,17 @@ app.command()(serve)
 app.command("list")(list_command)
 app.command("ls", hidden=True)(list_command)
 app.command()(pull)
+app.command()(push)
 app.command()(search)
 app.command("rm")(remove)
 app.command("cp")(copy)
 app.command("import")(import_command)
 app.command()(outdated)
 app.command()(lock)
+app.command()(verify)
+app.command("du")(disk_usage)
 app.command()(prune)
+app.command()(export)
 app.command()(ps)
 app.command()(stop)
 app.command()(version)

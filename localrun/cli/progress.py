@@ -73,6 +73,7 @@ class _Lines:
         self._output = output
         self._began: dict[str, tuple[float, int]] = {}
         self._told: dict[str, float] = {}
+        self._complete: set[str] = set()
 
     def note(self, text: str) -> None:
         self._output.note(text)
@@ -85,14 +86,14 @@ class _Lines:
     def advance(self, name: str, done: int, total: int | None) -> None:
         now = time.monotonic()
         began, first = self._began.setdefault(name, (now, done))
-        is_whole = done == total
-        if self._told.get(name) is None or (not is_whole and now - self._told[name] >= LINE_S):
-            self._told[name] = now
-            if not is_whole and now > began:
-                self._output.note(_line(name, done, total, (done - first) / (now - began)))
-        elif is_whole and self._told[name] >= 0:
-            self._told[name] = float("inf")
+        if name in self._complete:
+            return
+        if done == total:
+            self._complete.add(name)
             self._output.note(f"{name}: {human_bytes(done)}, complete")
+        elif now - self._told.setdefault(name, now) >= LINE_S:
+            self._told[name] = now
+            self._output.note(_line(name, done, total, (done - first) / (now - began)))
 
 
 class _Events:

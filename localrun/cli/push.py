@@ -13,7 +13,8 @@ from localrun.cli.output import Output, human_bytes
 def push(
     model: Annotated[str, Argument(help="A model that is here.")],
     target: Annotated[
-        str | None, Argument(help="Where to, such as ghcr.io/me/model:tag; its own name if not given.")
+        str | None,
+        Argument(help="Where to, such as ghcr.io/me/model:tag."),
     ] = None,
     *,
     insecure: Annotated[bool, Option("--insecure", help="Speak plain http.")] = False,
@@ -37,9 +38,7 @@ def push(
     source = parse_name(model)
     place = parse_name(target) if target is not None else source
     with shown_progress(output) as report:
-        pushed = push_model(
-            open_workspace(os.environ), source, place, report, is_insecure=insecure
-        )
+        pushed = push_model(open_workspace(os.environ), source, place, report, is_insecure=insecure)
     if as_json:
         output.event({"event": "done", **asdict(pushed)})
     else:

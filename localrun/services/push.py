@@ -53,7 +53,8 @@ def push_model(
     """
     if target.source is not Source.REGISTRY:
         raise UsageError(
-            f"{target} is not in an OCI registry", hint=f"localrun push {ref} ghcr.io/me/{ref.model}"
+            f"{target} is not in an OCI registry",
+            hint=f"localrun push {ref} ghcr.io/me/{ref.model}",
         )
     store = workspace.store
     found = store.find(ref)
@@ -66,9 +67,7 @@ def push_model(
     content = store.blobs.path(found.ref.manifest).read_bytes()
     with store.lease([found.ref.manifest, *(blob.digest for blob in blobs)]):
         sent = sum(_send(workspace, registry, target, blob, report) for blob in blobs)
-        digest = registry.push_manifest(
-            target.repo, target.tag, content, found.manifest.media_type
-        )
+        digest = registry.push_manifest(target.repo, target.tag, content, found.manifest.media_type)
     return Pushed(
         name=str(target),
         manifest=digest,

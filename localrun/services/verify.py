@@ -54,7 +54,7 @@ def verify_models(
     bad = {blob.digest: blob for blob in verify(workspace.store, everything, on_bytes=tell)}
     report.advance(NAME, total, total)
     verdicts = [
-        Verdict(name=ref.name, bad=tuple(bad[digest] for digest in sizes[ref.name] if digest in bad))
+        Verdict(name=ref.name, bad=tuple(bad[one] for one in sizes[ref.name] if one in bad))
         for ref in refs
     ]
     if not is_repair:
@@ -95,7 +95,7 @@ def _repair(workspace: Workspace, ref: StoredRef, verdict: Verdict, report: Repo
     if not verdict.bad:
         return verdict
     if ref.origin is None:
-        return replace(verdict, problem="it was not pulled from anywhere; import or create it again")
+        return replace(verdict, problem="it was made or imported here; do that again")
     origin = parse_name(ref.origin)
     if origin.host in HUBS:
         origin = replace(origin, revision=ref.revision or origin.revision)

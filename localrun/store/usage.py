@@ -29,7 +29,7 @@ class ModelUsage:
 
     name: str
     total_bytes: int
-    own_bytes: int  # of blobs that no other manifest needs; two names of one both have them
+    own_bytes: int  # of blobs that no other name needs: what removing it frees
     shared_bytes: int
 
 
@@ -57,8 +57,7 @@ def usage(store: Store) -> Usage:
         linked = sum(size for digest, size in sizes.items() if _is_linked(store, digest))
         partial = folder_bytes(store.layout.partial)
     entries = [entry for entry in store.entries() if entry.is_own]
-    manifests = {entry.ref.manifest: _needs(entry) for entry in entries}
-    users = Counter(digest for needs in manifests.values() for digest in needs)
+    users = Counter(digest for entry in entries for digest in _needs(entry))
     return Usage(
         models=[_model(entry, sizes, users) for entry in entries],
         total_bytes=sum(sizes.values()),

@@ -15,4 +15,3 @@ def test_every_embedded_model_has_a_full_name_and_a_small_file() -> None:
     for name, path in models.items():
         assert str(parse_name(name)) == name
         assert 0 < path.stat().st_size <= LARGEST_PACKAGED
-

@@ -1,0 +1,45 @@
+"""``localrun du``."""
+
+from __future__ import annotations
+
+from localrun.cli.options import AsJson
+from localrun.cli.output import Output, human_bytes
+
+
+def disk_usage(*, as_json: AsJson = False) -> None:
+    """Show what the models take on the disk: own bytes, and those that models share.
+
+    Example: localrun du
+    """
+    import os
+    from dataclasses import asdict
+
+    from localrun.services.workspace import open_workspace
+    from localrun.store.usage import usage
+
+    workspace = open_workspace(os.environ)
+    used = usage(workspace.store)
+    output = Output(as_json=as_json)
+    if as_json:
+        output.json({"path": str(workspace.settings.models_dir), **asdict(used)})
+        return
+    rows = [
+        (
+            model.name,
+            human_bytes(model.total_bytes),
+            human_bytes(model.own_bytes),
+            human_bytes(model.shared_bytes),
+        )
+        for model in used.models
+    ]
+    if rows:
+        output.table(("NAME", "SIZE", "OWN", "SHARED"), rows)
+    output.line(f"{human_bytes(used.total_bytes)} in {workspace.settings.models_dir}")
+    parts = (
+        (used.linked_bytes, "shared with files of other tools"),
+        (used.partial_bytes, "of unfinished downloads; the same pull goes on with them"),
+        (used.unused_bytes, "that no model needs; localrun prune frees them"),
+    )
+    for size, what in parts:
+        if size:
+            output.line(f"{human_bytes(size)} {what}")

@@ -1,0 +1,70 @@
+"""``localrun export``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Option
+
+from localrun.cli.output import Output, human_bytes, is_terminal
+from localrun.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from localrun.services.workspace import Workspace
+    from localrun.store.store import Entry
+
+
+def export(
+    model: Annotated[str, Argument(help="A model that is here.")],
+    *,
+    out: Annotated[str, Option("--output", "-o", metavar="FILE", help="The archive; - is stdout.")],
+) -> None:
+    """Write a model with all its files into one tar, for machines without a network.
+
+    Example: localrun export qwen3:0.6b -o qwen3.tar; there: localrun import qwen3.tar
+    """
+    import os
+    from pathlib import Path
+
+    from localrun.services.workspace import open_workspace
+    from localrun.store.archive import export_model
+
+    workspace = open_workspace(os.environ)
+    entry = _entry(workspace, model)
+    if out != "-":
+        written = _write(workspace, entry, Path(out))
+    elif is_terminal(sys.stdout):
+        hint = f"localrun export {model} -o model.tar"
+        raise UsageError("an archive is not for a terminal", hint=hint)
+    else:
+        written = export_model(workspace.store, entry, sys.stdout.buffer)
+    Output().note(f"{entry.ref.name}: {human_bytes(written)} written")
+
+
+def _entry(workspace: Workspace, name: str) -> Entry:
+    from localrun.names.parse import parse_name
+
+    entry = workspace.store.find(parse_name(name))
+    if entry is None:
+        model = workspace.models.find_model(name)
+        raise UsageError(f"{model.name} is not in the store", hint=f"localrun cp {name} mine")
+    return entry
+
+
+def _write(workspace: Workspace, entry: Entry, path: Path) -> int:
+    """Write beside the final name first, so that the name never means half an archive."""
+    from localrun.store.archive import export_model
+    from localrun.store.layout import translated
+
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with translated(path):
+            with partial.open("wb") as file:
+                written = export_model(workspace.store, entry, file)
+            partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return written

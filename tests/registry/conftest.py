@@ -26,9 +26,20 @@ QUIET = {
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
-    for name in HOMES:
-        monkeypatch.setenv(name, str(tmp_path / name))
-    for name, value in QUIET.items():  # what the clients' own set, so that it is undone
-        monkeypatch.setenv(name, value)
+    keep_apart(monkeypatch, tmp_path)
     with fake_hub() as running:
         yield running
+
+
+@pytest.fixture
+def hub_with_cdn(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
+    keep_apart(monkeypatch, tmp_path)
+    with fake_hub(cdn=True) as running:
+        yield running
+
+
+def keep_apart(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    for name in HOMES:
+        monkeypatch.setenv(name, str(folder / name))
+    for name, value in QUIET.items():  # what the clients' own set, so that it is undone
+        monkeypatch.setenv(name, value)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import httpx2
 import huggingface_hub
 import pytest
 
@@ -19,7 +20,9 @@ from localrun.errors import (
     UsageError,
 )
 from localrun.registry.http import Http, HttpError, OfflineError
-from localrun.registry.huggingface import HuggingFace, _licence
+from localrun.registry.hub_endpoint import hub_endpoint
+from localrun.registry.huggingface import OWN_ORIGINS, HuggingFace, _licence
+from localrun.registry.huggingface_errors import Asked
 from tests.fakes.faults import Fault
 
 if TYPE_CHECKING:
@@ -226,6 +229,26 @@ def test_a_gated_repository_opens_for_one_who_is_let_in(hub: FakeHub) -> None:
     hub.grant(REPO)
 
     assert client(hub, HF_TOKEN=hub.token).repository(REPO, None).files
+
+
+def test_to_find_the_gate_asks_the_hub_only(hub_with_cdn: FakeHub) -> None:
+    hub_with_cdn.add(REPO, FILES, gated=True)
+    hub_with_cdn.grant(REPO)
+
+    client(hub_with_cdn, HF_TOKEN=hub_with_cdn.token).repository(REPO, None)
+
+    assert [request.method for request in hub_with_cdn.requests] == ["GET", "HEAD"]
+    assert hub_with_cdn.cdn_requests == []
+
+
+def test_a_gate_before_the_listing_is_told_as_one() -> None:
+    own = hub_endpoint({}, "HF_ENDPOINT", host="hf.co", own=OWN_ORIGINS)
+    asked = Asked(hub=own, repo=REPO, revision=None, has_token=False)
+    answer = httpx2.Response(403, request=httpx2.Request("GET", "https://huggingface.co"))
+
+    error = asked.explain(huggingface_hub.errors.GatedRepoError("no", response=answer))
+
+    assert "is gated" in str(error)
 
 
 @pytest.mark.parametrize("is_private", [True, False])

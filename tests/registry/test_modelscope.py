@@ -99,6 +99,17 @@ def test_the_token_goes_along_and_is_the_endpoints_only(hub: FakeHub) -> None:
     assert hub.token not in repr(found)
 
 
+def test_the_client_looks_for_no_token_of_its_own(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add(REPO, FILES)
+    monkeypatch.setenv("MODELSCOPE_API_TOKEN", STRANGE)
+
+    client(hub).repository(REPO, None)
+
+    assert STRANGE not in str(hub.requests[0].headers)
+
+
 @pytest.mark.parametrize("header", ["Authorization", "Cookie"])
 def test_either_form_of_the_token_opens_a_file(hub: FakeHub, header: str) -> None:
     hub.add(REPO, FILES, private=True)

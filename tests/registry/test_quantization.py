@@ -354,6 +354,13 @@ def test_companions_are_the_template_and_the_licences() -> None:
     assert [file.name for file in found.licences] == ["LICENSE", "NOTICE", "sub/LICENSE.txt"]
 
 
+def test_a_template_at_the_root_is_taken_first() -> None:
+    template = companions(repository(["a/chat_template.jinja", "chat_template.jinja"])).template
+
+    assert template
+    assert template.name == "chat_template.jinja"
+
+
 def test_no_companions_are_none() -> None:
     found = companions(repository(THEBLOKE))
 

@@ -65,7 +65,7 @@ def hub_endpoint(
     Raises:
         UsageError: the variable holds no address.
     """
-    text = environ.get(variable, "").strip().rstrip("/") or own[0]
+    text = environ.get(variable, "").strip() or own[0]
     url = text if "://" in text else f"https://{text}"
     try:
         parts = urlsplit(url)
@@ -74,6 +74,7 @@ def hub_endpoint(
         is_address = False
     if not is_address or re.search(r"[\s?#\\]", url):
         raise UsageError(f"{variable} is not the address of a hub: {text[:200]!r}", param=variable)
+    url = url.rstrip("/")
     is_own = origin_of(url) in own
     return HubEndpoint(url=url, host=host if is_own else host_of(url), is_own=is_own)
 

@@ -101,7 +101,7 @@ class ModelScope:
         return found[:limit]
 
     def _page(self, text: str, page: int) -> list[dict[str, Any]]:
-        """Return a page of the search by OpenAPI; the client's hides a wrong answer."""
+        """Return a page of the OpenAPI's search; the client takes any answer for none found."""
         query = {"search": text, "sort": "downloads", "page_number": page, "page_size": PAGE_SIZE}
         url = f"{self._hub.url}/openapi/v1/models?{urlencode(query)}"
         token = clean_token(self._environ.get(TOKEN), TOKEN)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -162,7 +163,8 @@ def test_ctrl_c_ends_the_answer_and_a_second_one_leaves(
     terminal.read_until(PROMPT)
     assert server.script.client_left.wait(PATIENCE_S)
 
-    assert terminal.press_until_it_leaves(CTRL_C) in {0, 130}
+    # the signal itself, should it come when Python is on its way out: 130 to a shell, too
+    assert terminal.press_until_it_leaves(CTRL_C) in {0, 130, -signal.SIGINT}
 
 
 def test_a_failed_question_is_forgotten_and_the_chat_goes_on(

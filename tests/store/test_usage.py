@@ -42,7 +42,7 @@ def test_a_shared_layer_is_nobodys_own(tmp_path: Path) -> None:
     assert found.unused_bytes == 0
 
 
-def test_two_names_of_one_model_both_own_it(tmp_path: Path) -> None:
+def test_of_two_names_of_one_model_neither_frees_it(tmp_path: Path) -> None:
     store = new_store(tmp_path)
     put_model(store, "a")
     put_model(store, "b")

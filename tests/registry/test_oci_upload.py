@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from localrun.errors import IntegrityError, NetworkError, StorageError
 from localrun.registry import oci_upload
 from localrun.registry.http import Http, HttpError
-from localrun.registry.oci import MANIFESTS, OciRegistry, OutgoingBlob, UploadSession
+from localrun.registry.oci import MANIFESTS, OciRegistry
+from localrun.registry.oci_blob import OutgoingBlob, UploadSession
 from tests.fakes.docker_registry import find_registry, running_registry
 from tests.fakes.registry import FakeRegistry, digest_of
 from tests.fakes.web import Reply, Request, Web, serving

@@ -307,5 +307,5 @@ def test_storage_that_wants_a_login_is_not_given_ours(tmp_path: Path) -> None:
     with serving(lambda _: denied) as storage:
         away = Reply(307, headers={"Location": storage.url.replace("127.0.0.1", "localhost")})
 
-        with serving(lambda _: away) as web, pytest.raises(HttpError, match="localhost:.* 401"):
+        with serving(lambda _: away) as web, pytest.raises(HttpError, match=r"localhost:.* 401"):
             registry_at(web, tmp_path).manifest("ai/tiny", "latest")

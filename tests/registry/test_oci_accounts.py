@@ -188,5 +188,19 @@ def test_a_helper_that_is_not_there_is_not_run(tmp_path: Path, name: object) -> 
     assert find_account("ghcr.io", {"PATH": str(tmp_path)}, tmp_path) == ADA
 
 
+@needs_scripts
+def test_a_helper_of_the_current_folder_is_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "docker-credential-a"
+    folder.mkdir()
+    helper(folder, "x", ECHO)
+    (folder / "docker-credential-x").rename(folder / "b")
+    monkeypatch.chdir(tmp_path)
+    config(tmp_path, {"credsStore": "a/b"})
+
+    assert find_account("ghcr.io", {"PATH": ""}, tmp_path) is None
+
+
 def test_an_account_does_not_show_its_secret() -> None:
     assert SECRET not in repr(ADA) + repr(Account(identity_token=SECRET))

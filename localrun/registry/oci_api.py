@@ -83,8 +83,8 @@ class RegistryApi:
         """
         credential = self.auth.current(scopes)
         response = self._send(method, url, credential, headers, body)
-        if response.status != UNAUTHORIZED:
-            return response
+        if response.status != UNAUTHORIZED or origin_of(response.url) != self.origin:
+            return response  # storage elsewhere does not say how to log in here
         better = self.auth.answer(response.header("WWW-Authenticate"), scopes, credential)
         if better is None:
             return response

@@ -17,7 +17,7 @@ import logging
 import re
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
@@ -99,7 +99,7 @@ class RegistryAuth:
             parsed = parse_challenge(challenge or "")
             if parsed is None:
                 return None
-            self._challenge = parsed
+            self._challenge = replace(parsed, scopes=())  # they were of this request
             fresh = self._fetch(parsed, scopes)
             return None if fresh == used else fresh
 
@@ -116,9 +116,14 @@ class RegistryAuth:
             if held is not None and self._clock() - held.since_s < JUST_NOW_S:
                 return held.credential
             if self._challenge is None:
-                with self._http.open(f"{self._origin}/v2/") as response:
-                    self._challenge = parse_challenge(response.header("WWW-Authenticate") or "")
+                self._challenge = self._asked()
             return None if self._challenge is None else self._fetch(self._challenge, scopes)
+
+    def _asked(self) -> Challenge | None:
+        """Ask the registry how it wants to be asked."""
+        with self._http.open(f"{self._origin}/v2/") as response:
+            parsed = parse_challenge(response.header("WWW-Authenticate") or "")
+        return None if parsed is None else replace(parsed, scopes=())
 
     def _fetch(self, challenge: Challenge, scopes: tuple[str, ...]) -> Credential | None:
         """Return a new credential and keep it."""
@@ -218,7 +223,7 @@ def _read_token(response: Response, host: str, *, is_login: bool) -> tuple[str, 
         value = json.loads(response.body(MOST_TOKEN_BYTES))
         token = value.get("token") or value.get("access_token")
         life_s = float(value.get("expires_in") or DEFAULT_LIFE_S)
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise NetworkError(f"{host_of(response.url)} gives no token") from error
     if not isinstance(token, str) or not TOKEN_CHARACTERS.fullmatch(token):
         raise NetworkError(f"{host_of(response.url)} gives no token")

@@ -53,51 +53,7 @@ class Web:
 @contextlib.contextmanager
 def serving(answer: Callable[[Request], Reply]) -> Iterator[Web]:
     web = Web(answer)
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def handle_any(self) -> None:
-            parts = urlsplit(self.path)
-            length = int(self.headers.get("Content-Length", 0))
-            cut = web.cuts.pop(0) if length and web.cuts else length
-            request = Request(
-                method=self.command,
-                path=parts.path,
-                query=parse_qs(parts.query),
-                headers={name.lower(): value for name, value in self.headers.items()},
-                body=self.rfile.read(min(cut, length)),
-                is_cut=cut < length,
-            )
-            web.requests.append(request)
-            self.reply(web.answer(request), is_cut=request.is_cut)
-
-        def reply(self, reply: Reply, *, is_cut: bool) -> None:
-            if is_cut or reply.status == 0:
-                self.close_connection = True
-                return
-            self.send_response(reply.status)
-            for name, value in reply.headers.items():
-                self.send_header(name, value)
-            if reply.status != 204:
-                self.send_header("Content-Length", str(len(reply.body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(reply.body)
-
-        do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = handle_any  # noqa: N815 - http.server's
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        block_on_close = False
-
-        def handle_error(self, *_: object) -> None:
-            """A line that a test broke is no news."""
-
-    server = Server(("127.0.0.1", 0), Handler)
+    server = _Server(web)
     web.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
@@ -107,3 +63,55 @@ def serving(answer: Callable[[Request], Reply]) -> Iterator[Web]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, web: Web) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.web = web
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing: tests break lines."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1  # one packet for a reply: two wait for each other (Nagle)
+
+    def handle_any(self) -> None:
+        web, parts = self.server.web, urlsplit(self.path)
+        length = int(self.headers.get("Content-Length", 0))
+        cut = web.cuts.pop(0) if length and web.cuts else length
+        request = Request(
+            method=self.command,
+            path=parts.path,
+            query=parse_qs(parts.query),
+            headers={name.lower(): value for name, value in self.headers.items()},
+            body=self.rfile.read(min(cut, length)),
+            is_cut=cut < length,
+        )
+        web.requests.append(request)
+        self._reply(web.answer(request), is_cut=request.is_cut)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = handle_any  # noqa: N815 - http.server's names
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def _reply(self, reply: Reply, *, is_cut: bool) -> None:
+        if is_cut or reply.status == 0:
+            self.close_connection = True
+            return
+        self.send_response(reply.status)
+        for name, value in reply.headers.items():
+            self.send_header(name, value)
+        if reply.status != 204:
+            self.send_header("Content-Length", str(len(reply.body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(reply.body)
+        self.wfile.flush()

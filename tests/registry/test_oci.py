@@ -14,9 +14,9 @@ from localrun.errors import (
     NetworkError,
     UsageError,
 )
-from localrun.registry.http import Http, HttpError
+from localrun.registry.http import Http, HttpError, origin_of
 from localrun.registry.oci import INDEXES, MANIFESTS, OciRegistry
-from localrun.registry.oci_api import origin_of_host
+from localrun.registry.oci_api import RegistryApi, origin_of_host
 from tests.fakes.registry import FakeRegistry, digest_of
 from tests.fakes.web import Reply, Request, Web, serving
 
@@ -267,3 +267,45 @@ def test_tags_end_with_a_registry_that_does_not(tmp_path: Path) -> None:
 
     with serving(lambda _: same) as web:
         assert len(registry_at(web, tmp_path).tags("ai/tiny")) == 100
+
+
+@pytest.mark.parametrize(
+    ("location", "leads_to"),
+    [
+        ("/v2/x", "https://team.example:5000/v2/x"),
+        ("?n=1", "https://team.example:5000/v2/a?n=1"),
+        ("https://storage.example/x?sig=1", "https://storage.example/x?sig=1"),
+        ("http://team.example/v2/x?a=1", "https://team.example:5000/v2/x?a=1"),
+    ],
+)
+def test_a_location_leads_on(tmp_path: Path, location: str, leads_to: str) -> None:
+    api = RegistryApi(Http({}), "team.example:5000", environ={}, home=tmp_path)
+
+    assert api.absolute("https://team.example:5000/v2/a", location) == leads_to
+
+
+@pytest.mark.parametrize(
+    "location", ["http://storage.example/x", "file:///etc/passwd", "ftp://team.example/", "//[x"]
+)
+def test_a_location_that_is_not_safe_is_refused(tmp_path: Path, location: str) -> None:
+    api = RegistryApi(Http({}), "team.example", environ={}, home=tmp_path)
+
+    with pytest.raises(NetworkError, match="names an address"):
+        api.absolute("https://team.example/v2/a", location)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://evil.example\\@hub.example/", "https://a b/", "https://a\t/"]
+)
+def test_an_address_that_parsers_read_differently_is_none(url: str) -> None:
+    with pytest.raises(NetworkError, match="not an address"):
+        origin_of(url)
+
+
+def test_storage_that_wants_a_login_is_not_given_ours(tmp_path: Path) -> None:
+    denied = Reply(401, headers={"WWW-Authenticate": 'Bearer realm="http://127.0.0.1:1/token"'})
+    with serving(lambda _: denied) as storage:
+        away = Reply(307, headers={"Location": storage.url.replace("127.0.0.1", "localhost")})
+
+        with serving(lambda _: away) as web, pytest.raises(HttpError, match=r"localhost:.* 401"):
+            registry_at(web, tmp_path).manifest("ai/tiny", "latest")

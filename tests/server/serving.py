@@ -30,7 +30,7 @@ class FakeCatalogue:
     def __init__(self, file: str = "fake.gguf") -> None:
         self.model = StoredModel(
             name="fake:latest",
-            path=Path("/nowhere", file),
+            shards=(Path("/nowhere", file),),
             digest="sha256:" + "ab" * 32,
             size_bytes=1000,
             modified=datetime(2026, 1, 2, tzinfo=UTC),

@@ -49,7 +49,7 @@ def slow_model(tmp_path: Path) -> RunnerModel:
     """Return a model that is loaded when somebody has written to its file."""
     path = tmp_path / "waits.gguf"
     os.mkfifo(path)
-    return replace(fake_model("slow:latest"), path=path)
+    return replace(fake_model("slow:latest"), shards=(path,))
 
 
 def ask(pool: RunnerPool, prompt: str, **options: Any) -> Collector:
@@ -231,7 +231,7 @@ def test_requests_for_a_model_that_loads_wait_for_one_load(
 
     with ThreadPoolExecutor() as threads:
         tickets = threads.map(lambda r, s: pool.submit(slow_model, r, s), requests, sinks)
-        slow_model.path.write_text("go")  # blocks until the load has begun
+        slow_model.shards[0].write_text("go")  # blocks until the load has begun
         list(tickets)
     for sink in sinks:
         sink.until_end()
@@ -249,7 +249,7 @@ def test_a_model_that_loads_does_not_block_another(
         other = ask(pool, "say x")
         end = other.until_end()
         was_loading = not loading.done()
-        slow_model.path.write_text("go")
+        slow_model.shards[0].write_text("go")
 
     assert isinstance(end, Finished)
     assert was_loading
@@ -259,7 +259,7 @@ def test_closing_does_not_wait_for_a_load(clock: Clock, slow_model: RunnerModel)
     pool = RunnerPool(keep_alive_s=300, start=start_fake, clock=clock)
     with ThreadPoolExecutor() as threads:
         loading = threads.submit(pool.load, slow_model)
-        with slow_model.path.open("wb"):  # blocks until the load has begun, and holds it
+        with slow_model.shards[0].open("wb"):  # blocks until the load has begun, and holds it
             pool.close()
 
             with pytest.raises((LoadError, OverloadedError)):

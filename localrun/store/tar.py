@@ -54,8 +54,7 @@ def write_member(out: BinaryIO, name: str, size_bytes: int, chunks: Iterable[byt
     info.size, info.mode, info.mtime = size_bytes, 0o444, 0
     header = info.tobuf(tarfile.PAX_FORMAT)
     out.write(header)
-    for chunk in chunks:
-        out.write(chunk)
+    out.writelines(chunks)
     padding = -size_bytes % BLOCK_BYTES
     out.write(bytes(padding))
     return len(header) + size_bytes + padding
@@ -172,7 +171,7 @@ def _extension(stream: _Stream, info: tarfile.TarInfo) -> dict[str, str]:
 
 
 def _pax_fields(content: bytes) -> dict[str, str]:
-    """Read ``<length> <key>=<value>\\n`` records; only what says name and size is kept."""
+    """Read records of ``<length> <key>=<value>`` and a newline; only what says name and size is kept."""
     fields: dict[str, str] = {}
     while content:
         digits, _, _ = content.partition(b" ")

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from localrun.errors import StorageError
 from localrun.store import verify as verify_module
 from localrun.store.blobs import Link, file_digest
 from localrun.store.verify import BadBlob, model_digests, quarantine, verify
@@ -250,7 +251,7 @@ def test_rotten_bytes_are_deleted_and_a_refused_file_is_not(
     digest = put(store, b"content")
 
     monkeypatch.setattr(verify_module, "file_digest", unreadable(errno.EACCES))
-    with pytest.raises(verify_module.StorageError):
+    with pytest.raises(StorageError):
         quarantine(store, digest)
     monkeypatch.setattr(verify_module, "file_digest", unreadable(errno.EIO))
 

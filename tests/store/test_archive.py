@@ -401,7 +401,8 @@ def test_a_disk_that_fills_leaves_what_was_whole(
 def test_progress_counts_every_byte_of_the_archive(tmp_path: Path) -> None:
     ours = new_store(tmp_path / "ours")
     put_model(ours, "model")
-    whole, counts = exported(ours), []
+    whole = exported(ours)
+    counts: list[int] = []
 
     import_archive(Store(tmp_path / "theirs"), io.BytesIO(whole), on_bytes=counts.append)
 

@@ -149,16 +149,6 @@ class Door:
         return Opened(response, first, facts)
 
 
-def skip(opened: Opened, count: int) -> Iterator[bytes]:
-    """Yield the body without its first ``count`` bytes."""
-    for piece in opened.pieces():
-        if count >= len(piece):
-            count -= len(piece)
-            continue
-        yield piece[count:]
-        count = 0
-
-
 def _check_status(response: Response, remote: Remote) -> None:
     """Refuse an answer that brings no bytes of the file."""
     if response.status == NOT_SATISFIABLE:

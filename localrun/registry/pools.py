@@ -71,7 +71,8 @@ class Pools:
                 pool.clear()
 
     def _is_direct(self, host: str) -> bool:
-        return bool(urllib.request.proxy_bypass_environment(host, self._named))
+        bypass = urllib.request.proxy_bypass_environment  # type: ignore[attr-defined] # typeshed
+        return bool(bypass(host, self._named))
 
 
 def _proxies(environ: Mapping[str, str]) -> dict[str, str]:

@@ -256,7 +256,7 @@ def test_a_proxy_of_an_unknown_kind_is_named() -> None:
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a certificate for 127.0.0.1 that nobody knows."""
     path = tmp_path_factory.mktemp("tls") / "both.pem"
-    command = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test".split()
+    command = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
     subject = ["-addext", "subjectAltName=IP:127.0.0.1,DNS:hub.invalid"]
     subprocess.run(
         ["openssl", *command, *subject, "-keyout", path, "-out", path.with_name("only")],

@@ -13,10 +13,12 @@ from localrun.registry.limit import LARGEST_PIECE, SMALLEST_PIECE, RateLimit
 def seconds(limit: RateLimit, count: int, num_threads: int) -> float:
     """Return how long threads need to take as many bytes each."""
     began, never = time.monotonic(), threading.Event()
-    threads = [
-        threading.Thread(target=lambda: [limit.take(1000, never) for _ in range(count)])
-        for _ in range(num_threads)
-    ]
+
+    def take() -> None:
+        for _ in range(count):
+            limit.take(1000, never)
+
+    threads = [threading.Thread(target=take) for _ in range(num_threads)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -57,7 +57,7 @@ def test_one_that_cannot_help_is_dropped_and_the_reason_is_the_first_ones() -> N
     one.failed(picked(one), GONE, num_bytes=0)
     one.failed(picked(one), RemoteUnusableError("also gone"), num_bytes=0)
 
-    with pytest.raises(RemoteUnusableError, match="^gone"):
+    with pytest.raises(RemoteUnusableError, match=r"^gone"):
         one.pick(needs_ranges=False)
 
 

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from localrun.errors import IntegrityError, LocalrunError, NetworkError, StorageError
+from localrun.errors import LocalrunError, NetworkError, StorageError
 from localrun.registry import progress as progress_module
 from localrun.registry import streams as streams_module
 from localrun.registry.http import Credential, Http, OfflineError
@@ -35,7 +35,7 @@ from tests.registry.scripted import http, scripted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DATA = random.Random(9).randbytes(6 * MEBI + 4321)
+DATA = random.Random(9).randbytes(6 * MEBI + 4321)  # noqa: S311
 SIZE = len(DATA)
 DIGEST = f"sha256:{hashlib.sha256(DATA).hexdigest()}"
 PATH = "/owner/repo/resolve/main/model.gguf"
@@ -89,8 +89,9 @@ def half_done(web: Http, hub: FakeHub, folder: Path) -> int:
         if done > SIZE // 2:
             raise KeyboardInterrupt
 
+    options = quick(report=report, limit=RateLimit(8 << 20), num_streams=2)
     with pytest.raises(KeyboardInterrupt):
-        download(web, model(at(hub)), folder, quick(report=report, limit=RateLimit(8 << 20)))
+        download(web, model(at(hub)), folder, options)
     loaded = Journal(folder).load()
     assert loaded is not None
     hub.requests.clear()
@@ -186,7 +187,8 @@ from localrun.registry.options import Options
 from localrun.registry.remote import Remote, RemoteFile
 from localrun.registry.transfer import download
 url, size, digest, folder, rate = sys.argv[1:]
-file = RemoteFile(name="m", size_bytes=int(size), digest=digest, remotes=(Remote(url=url, name="h"),))
+REMOTE = Remote(url=url, name="h")
+file = RemoteFile(name="m", size_bytes=int(size), digest=digest, remotes=(REMOTE,))
 download(Http({}), file, Path(folder), Options(limit=RateLimit(float(rate)),
          report=lambda done, total: print(done, flush=True)))
 """
@@ -197,7 +199,16 @@ def test_kill_9_costs_a_second_at_the_most(
     web: Http, hub: FakeHub, tmp_path: Path, least: int
 ) -> None:
     rate = 3_000_000
-    command = [sys.executable, "-c", KILLED, hub.url + PATH, str(SIZE), DIGEST, tmp_path, str(rate)]
+    command = [
+        sys.executable,
+        "-c",
+        KILLED,
+        hub.url + PATH,
+        str(SIZE),
+        DIGEST,
+        str(tmp_path),
+        str(rate),
+    ]
     environ = os.environ | {"PYTHONPATH": str(ROOT)}
     done = 0
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environ) as process:
@@ -490,7 +501,7 @@ def test_bytes_beyond_the_end_are_cut_off(web: Http, hub: FakeHub, tmp_path: Pat
     assert done.path.read_bytes() == DATA
 
 
-@pytest.mark.parametrize("where", ["frontier", "beginning", "cut", "gone"])
+@pytest.mark.parametrize("where", ["frontier", "cut", "gone"])
 def test_data_that_was_changed_meanwhile_does_not_survive(
     web: Http, hub: FakeHub, tmp_path: Path, where: str
 ) -> None:
@@ -500,20 +511,16 @@ def test_data_that_was_changed_meanwhile_does_not_survive(
     assert loaded[1].hashed is not None
     path, place = tmp_path / "data", loaded[1].hashed.length - 10
     with path.open("r+b") as data:
-        data.seek({"frontier": place}.get(where, 0))
+        data.seek(place)
         data.write(b"torn")
         if where == "cut":
             data.truncate(place)
     if where == "gone":
         path.unlink()
 
-    try:
-        done = download(web, model(at(hub)), tmp_path, quick())
-    except IntegrityError:  # as a hash of what was read before may say
-        done = download(web, model(at(hub)), tmp_path, quick())
+    done = download(web, model(at(hub)), tmp_path, quick())
 
-    if where != "beginning":  # what was hashed and then changed by others is beyond a journal
-        assert done.path.read_bytes() == DATA
+    assert done.path.read_bytes() == DATA
 
 
 def test_no_thread_and_no_descriptor_is_left(hub: FakeHub, tmp_path: Path) -> None:
@@ -524,9 +531,10 @@ def test_no_thread_and_no_descriptor_is_left(hub: FakeHub, tmp_path: Path) -> No
     threads, descriptors = threading.active_count(), set(os.listdir("/proc/self/fd"))  # noqa: PTH208
     (tmp_path / "data").unlink()
 
-    with pytest.raises(StorageError), pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "pwrite", lambda *_: os.close(-1))
-        download(web, model(at(hub)), tmp_path, quick())
+        with pytest.raises(StorageError):
+            download(web, model(at(hub)), tmp_path, quick())
     web.close()
 
     hub_threads = 8  # connections that it has not seen the end of
@@ -565,7 +573,7 @@ def hubs() -> Iterator[dict[bool, tuple[FakeHub, FakeHub]]]:
         yield {False: (a, b), True: (c, d)}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     faults=st.tuples(st.lists(FAULTS, max_size=6), st.lists(FAULTS, max_size=3)),
     cdn=st.booleans(),
@@ -592,7 +600,7 @@ def test_any_faults_end_in_the_right_bytes_or_a_clear_error(
     try:
         done = download(web, file, folder, quick())
     except LocalrunError as error:
-        assert "\n" not in error.message
+        assert "\n" not in error.message  # noqa: PT017 - either may come
     else:
         assert done.path.read_bytes() == DATA
 

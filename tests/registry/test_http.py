@@ -96,7 +96,6 @@ def test_a_backslash_does_not_lead_a_credential_astray() -> None:
         ("http://hf.co:443/", "http://hf.co:443"),
         ("https://user:word@hf.co/", "https://hf.co"),
         ("http://[::1]:8080/", "http://[::1]:8080"),
-        ("https://evil.com\\@hf.co/", "https://evil.com"),
     ],
 )
 def test_an_origin_is_scheme_host_and_port(url: str, origin: str) -> None:

@@ -9,13 +9,15 @@ from ``num_computed``), slots are below ``num_slots``. One thread uses it, but f
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import llama_cpp
 import numpy as np
 from llama_cpp import llama_cpp as api
 
 from localrun.engine.engine import AbortedError, OutOfCellsError
+from localrun.engine.params import CacheType, ContextOptions, RopeScaling
+from localrun.engine.penalties import adjust
 from localrun.engine.sampling import Sampler
 from localrun.errors import BackendError, LoadError
 
@@ -25,15 +27,41 @@ if TYPE_CHECKING:
     from localrun.engine.sequence import Sequence
 
 NO_CELLS, ABORTED = 1, 2
+CACHE_TYPES = {
+    CacheType.F32: api.GGML_TYPE_F32,
+    CacheType.F16: api.GGML_TYPE_F16,
+    CacheType.BF16: 30,  # GGML_TYPE_BF16, which the bindings leave out
+    CacheType.Q8_0: api.GGML_TYPE_Q8_0,
+    CacheType.Q5_1: api.GGML_TYPE_Q5_1,
+    CacheType.Q5_0: api.GGML_TYPE_Q5_0,
+    CacheType.Q4_1: api.GGML_TYPE_Q4_1,
+    CacheType.Q4_0: api.GGML_TYPE_Q4_0,
+    CacheType.IQ4_NL: api.GGML_TYPE_IQ4_NL,
+}
+PLAIN_TYPES = {CacheType.F32, CacheType.F16, CacheType.BF16}
+DEFAULT_OPTIONS = ContextOptions()
+ROPE_SCALINGS = {
+    RopeScaling.NONE: api.LLAMA_ROPE_SCALING_TYPE_NONE,
+    RopeScaling.LINEAR: api.LLAMA_ROPE_SCALING_TYPE_LINEAR,
+    RopeScaling.YARN: api.LLAMA_ROPE_SCALING_TYPE_YARN,
+    RopeScaling.LONGROPE: api.LLAMA_ROPE_SCALING_TYPE_LONGROPE,
+}
 
 
 class Context:
     """A KV cache of ``num_cells`` shared by ``num_slots`` sequences, and its batch."""
 
-    def __init__(self, model: Model, limits: Limits, *, num_threads: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        limits: Limits,
+        *,
+        num_threads: int,
+        options: ContextOptions = DEFAULT_OPTIONS,
+    ) -> None:
         self._model = model
         self._limits = limits
-        self._handle = _open(model, limits, num_threads)
+        self._handle = _open(model, limits, num_threads, options)
         self._memory = llama_cpp.llama_get_memory(self._handle)
         self._abort = _AbortFlag(self._handle)
         self._batch = _Batch(limits.step_tokens)
@@ -50,6 +78,17 @@ class Context:
         return int(
             per_token * llama_cpp.llama_model_n_layer(self._model.handle) * self._limits.num_cells
         )
+
+    def use_adapters(self, adapters: list[tuple[Any, float]]) -> None:
+        """Add the loaded LoRA adapters, each times its scale, to the weights."""
+        count = len(adapters)
+        handles = (ctypes.c_void_p * count)(
+            *(ctypes.cast(handle, ctypes.c_void_p).value for handle, _ in adapters)
+        )
+        scales = (ctypes.c_float * count)(*(scale for _, scale in adapters))
+        array = ctypes.cast(handles, ctypes.POINTER(api.llama_adapter_lora_p_ctypes))
+        if llama_cpp.llama_set_adapters_lora(self._handle, array, count, scales) != 0:
+            raise BackendError("llama.cpp does not take the adapters")
 
     def forward(self, rows: list[Row]) -> list[int]:
         """Compute the rows and draw a token for each that is complete.
@@ -100,7 +139,10 @@ class Context:
     def _draw(self, seq: Sequence, index: int) -> int:
         sampler = self._samplers.get(seq.request_id)
         if sampler is None:
-            sampler = self._samplers[seq.request_id] = Sampler(seq.sampling)
+            sampler = Sampler(seq.sampling, self._model, seq.tokens[: seq.num_prompt])
+            self._samplers[seq.request_id] = sampler
+        if seq.sampling.is_adjusting:
+            adjust(self._logits(index), seq.sampling, seq.tokens)
         if seq.constraint is not None:
             seq.constraint.mask(self._logits(index))
         token = sampler.draw(self._handle, index)
@@ -175,7 +217,7 @@ class _Batch:
         llama_cpp.llama_batch_free(self.native)
 
 
-def _open(model: Model, limits: Limits, num_threads: int) -> object:
+def _open(model: Model, limits: Limits, num_threads: int, options: ContextOptions) -> object:
     params = llama_cpp.llama_context_default_params()
     params.n_ctx = limits.num_cells
     params.n_batch = params.n_ubatch = limits.step_tokens
@@ -183,6 +225,8 @@ def _open(model: Model, limits: Limits, num_threads: int) -> object:
     params.n_outputs_max = limits.num_slots  # 0 would size the buffers for logits of every token
     params.kv_unified = True
     params.n_threads = params.n_threads_batch = num_threads
+    _set_attention(params, options)
+    _set_rope(params, options)
     handle = llama_cpp.llama_init_from_model(model.handle, params)
     if not handle:
         raise LoadError(
@@ -190,3 +234,27 @@ def _open(model: Model, limits: Limits, num_threads: int) -> object:
             hint="use a smaller context: localrun run --ctx 2048 ...",
         )
     return handle
+
+
+def _set_attention(params: Any, options: ContextOptions) -> None:  # noqa: ANN401 - a struct
+    kind = options.cache_type
+    if kind is not None:
+        params.type_k = params.type_v = CACHE_TYPES[kind]
+    is_wanted = options.flash_attention
+    if is_wanted is None and kind is not None and kind not in PLAIN_TYPES:
+        is_wanted = True  # llama.cpp has quantized values with it only
+    if is_wanted is not None:
+        params.flash_attn_type = (
+            api.LLAMA_FLASH_ATTN_TYPE_ENABLED if is_wanted else api.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        )
+
+
+def _set_rope(params: Any, options: ContextOptions) -> None:  # noqa: ANN401 - a struct
+    if options.rope_freq_base is not None:
+        params.rope_freq_base = options.rope_freq_base
+    if options.rope_freq_scale is not None:
+        params.rope_freq_scale = options.rope_freq_scale
+    if options.rope_scaling is not None:
+        params.rope_scaling_type = ROPE_SCALINGS[options.rope_scaling]
+    if options.yarn_orig_ctx is not None:
+        params.yarn_orig_ctx = options.yarn_orig_ctx

@@ -110,6 +110,20 @@ class Model:
                 return buffer.raw[:length]
             size = -length
 
+    def load_adapter(self, path: Path) -> object:
+        """Load a LoRA adapter for this model; it is freed with the model.
+
+        Raises:
+            LoadError: llama.cpp does not take the file: damaged, or made for another model.
+        """
+        handle = llama_cpp.llama_adapter_lora_init(self.handle, os.fsencode(path))
+        if not handle:
+            raise LoadError(
+                f"the adapter {path.name} does not fit the model",
+                hint="localrun create -f Modelfile   checks adapters and tells what is wrong",
+            )
+        return handle
+
     def close(self) -> None:
         """Free the weights; nothing of this object may be used afterwards."""
         llama_cpp.llama_model_free(self.handle)

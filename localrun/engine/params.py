@@ -16,10 +16,80 @@ class FinishReason(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingParams:
-    """How the next token is drawn; the defaults are localrun's own."""
+    """How the next token is drawn; the defaults are localrun's own.
+
+    Applied in this order: logit bias and penalties, DRY, top-n-sigma, top-k, typical,
+    top-p, min-p, XTC, temperature. Mirostat replaces everything after DRY.
+    """
 
     temperature: float = 0.8  # 0 = always the likeliest
+    dynatemp_range: float = 0.0  # the temperature moves by this much with the entropy; 0 = off
+    dynatemp_exponent: float = 1.0
     top_k: int = 40  # 0 = off
-    top_p: float = 0.9
-    min_p: float = 0.0
+    top_p: float = 0.9  # 1 = off, as for the next one that is a share
+    typical_p: float = 1.0
+    min_p: float = 0.0  # 0 = off
+    top_n_sigma: float = -1.0  # standard deviations below the best logit; negative = off
+    xtc_probability: float = 0.0  # chance that all but the least of the likely are dropped; 0 = off
+    xtc_threshold: float = 0.1
+    repeat_penalty: float = 1.0  # divides the logits of what came lately; 1 = off
+    presence_penalty: float = 0.0  # taken from them once
+    frequency_penalty: float = 0.0  # taken from them for each time
+    repeat_last_n: int = 64  # how many tokens "lately" is; -1 = all, 0 = off
+    dry_multiplier: float = 0.0  # 0 = off
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_penalty_last_n: int = -1  # -1 = all
+    dry_sequence_breakers: tuple[str, ...] = ("\n", ":", '"', "*")
+    mirostat: int = 0  # 0 = off, else version 1 or 2
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    logit_bias: tuple[tuple[int, float], ...] = ()  # (token id, added to its logit)
     seed: int | None = None  # None = another one each time
+
+    @property
+    def is_adjusting(self) -> bool:
+        """Tell whether logits change before the samplers see them."""
+        return bool(self.logit_bias) or self.is_penalizing
+
+    @property
+    def is_penalizing(self) -> bool:
+        """Tell whether tokens that came lately count less."""
+        strengths = (self.repeat_penalty - 1, self.presence_penalty, self.frequency_penalty)
+        return self.repeat_last_n != 0 and any(strengths)
+
+
+class CacheType(StrEnum):
+    """How keys and values are stored in the KV cache."""
+
+    F32 = "f32"
+    F16 = "f16"
+    BF16 = "bf16"
+    Q8_0 = "q8_0"
+    Q5_1 = "q5_1"
+    Q5_0 = "q5_0"
+    Q4_1 = "q4_1"
+    Q4_0 = "q4_0"
+    IQ4_NL = "iq4_nl"
+
+
+class RopeScaling(StrEnum):
+    """How positions beyond the training's context are mapped into it."""
+
+    NONE = "none"
+    LINEAR = "linear"
+    YARN = "yarn"
+    LONGROPE = "longrope"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextOptions:
+    """How a model's context is set up; None leaves it to llama.cpp or to the file."""
+
+    num_batch: int | None = None  # tokens computed together at most
+    flash_attention: bool | None = None
+    cache_type: CacheType | None = None  # of keys and values; quantized ones need flash attention
+    rope_freq_base: float | None = None
+    rope_freq_scale: float | None = None
+    rope_scaling: RopeScaling | None = None
+    yarn_orig_ctx: int | None = None  # the context that the model was trained for

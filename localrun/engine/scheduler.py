@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from localrun.engine.sequence import Sequence
 
+STEP_TOKENS = 512
 CELLS_AHEAD = 16  # a sequence is admitted when its prompt and this many cells are free
 
 
@@ -25,7 +26,7 @@ class Limits:
 
     num_slots: int  # sequences that run together
     num_cells: int  # tokens that the KV cache holds
-    step_tokens: int = 512
+    step_tokens: int = STEP_TOKENS
     shared_prefill_tokens: int = 128  # for prompts in a step in which others decode
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from localrun.engine.params import FinishReason, SamplingParams
+from localrun.engine.params import ContextOptions, FinishReason, SamplingParams
 from localrun.errors import BackendError
 from localrun.runner import messages
 
@@ -85,6 +85,8 @@ def _typed(fields: dict[str, Any]) -> dict[str, Any]:
     """Turn what msgpack made a map or a text back into its value type."""
     if isinstance(fields.get("sampling"), dict):
         fields["sampling"] = SamplingParams(**fields["sampling"])
+    if isinstance(fields.get("options"), dict):
+        fields["options"] = ContextOptions(**fields["options"])
     if "reason" in fields:
         fields["reason"] = FinishReason(fields["reason"])
     return fields

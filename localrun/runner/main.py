@@ -26,7 +26,7 @@ from localrun.engine.context import Context
 from localrun.engine.engine import Engine
 from localrun.engine.library import accelerators, start
 from localrun.engine.model import load_model
-from localrun.engine.scheduler import Limits, Scheduler
+from localrun.engine.scheduler import STEP_TOKENS, Limits, Scheduler
 from localrun.engine.sequence import Sequence
 from localrun.engine.text import TextStream
 from localrun.engine.threads import useful_threads
@@ -59,6 +59,7 @@ SWITCH_INTERVAL_S = 0.0005  # how long the engine may wait for the GIL behind a 
 DEFAULT_NUM_CTX = 8192
 SHARED_CELLS = 16384  # the cache holds four full contexts, as long as that is not more than this
 CONTEXTS_IN_CACHE = 4
+MOST_STEP_TOKENS = 8192
 PROGRESS_STEP = 0.05
 PROMPT_TAIL = 64
 
@@ -121,9 +122,13 @@ class _Loaded:
         limits = Limits(
             num_slots=load.num_parallel,
             num_cells=max(self._num_ctx, min(CONTEXTS_IN_CACHE * self._num_ctx, SHARED_CELLS)),
+            step_tokens=_step_tokens(load),
         )
         threads = load.num_threads or useful_threads(self._model.size_bytes)
-        self._context = Context(self._model, limits, num_threads=threads)
+        self._context = Context(self._model, limits, num_threads=threads, options=load.options)
+        self._context.use_adapters(
+            [(self._model.load_adapter(Path(path)), scale) for path, scale in load.adapters]
+        )
         engine = Engine(
             self._context, Scheduler(limits), pieces=self._model.pieces, eog=self._model.eog
         )
@@ -213,6 +218,12 @@ class _Loaded:
             size_gpu_bytes=size if devices else 0,
             load_s=load_s,
         )
+
+
+def _step_tokens(load: Load) -> int:
+    """Return how many tokens a step may have: one for each sequence at least."""
+    wanted = load.options.num_batch or STEP_TOKENS
+    return max(load.num_parallel, min(wanted, MOST_STEP_TOKENS))
 
 
 def _throttled(channel: _Channel) -> Callable[[float], None]:

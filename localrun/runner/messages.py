@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from localrun.engine.params import FinishReason, SamplingParams
+from localrun.engine.params import ContextOptions, FinishReason, SamplingParams
 
 JsonObject = dict[str, Any]
 
@@ -26,12 +26,14 @@ class Load:
 
     model_paths: tuple[str, ...]  # one, or the shards in order
     chat_template: str | None = None  # Jinja, in place of the one in the file
+    adapters: tuple[tuple[str, float], ...] = ()  # (path of a LoRA, its scale)
     num_ctx: int | None = (
         None  # tokens for one sequence; None = as large as the model's own, bounded by our default
     )
     num_parallel: int = 16  # sequences decoded together
     num_threads: int | None = None
     num_gpu_layers: int = -1  # -1 = all that fit
+    options: ContextOptions = field(default_factory=ContextOptions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

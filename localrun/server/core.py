@@ -18,9 +18,15 @@ from typing import TYPE_CHECKING
 from localrun import errors
 from localrun.chat.profile import Profile, profile_of
 from localrun.chat.stream_parser import Part, StreamParser
-from localrun.engine.params import FinishReason, SamplingParams
+from localrun.engine.params import FinishReason
 from localrun.runner.messages import Event, Failed, Finished, Generate, JsonObject, Started, Step
-from localrun.supervisor.slot import RunnerModel
+from localrun.server.defaults import (
+    keep_alive_of,
+    messages_of,
+    num_predict_of,
+    runner_model,
+    sampling_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -42,12 +48,14 @@ class CompletionRequest:
     prompt: str | None = None  # used as it is, when there are no messages
     tools: tuple[JsonObject, ...] = ()
     template_options: JsonObject = field(default_factory=dict)
-    sampling: SamplingParams = field(default_factory=SamplingParams)
-    num_predict: int | None = None
+    sampling: JsonObject = field(default_factory=dict)  # the fields of SamplingParams it gives
+    num_predict: int | None = None  # negative = until the context is full
     num_ctx: int | None = None
-    stop: tuple[str, ...] = ()
+    stop: tuple[str, ...] | None = None
     json_mode: bool = False
-    keep_alive: KeepAlive | None = None  # None = the server's own
+    keep_alive: KeepAlive | None = None
+
+    # None everywhere: as the model's recipe says, or else the server
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +117,10 @@ class Completions:
         """Load a model without generating; return the seconds that took."""
         model = await asyncio.to_thread(self._find_model, name)
         load = functools.partial(
-            self._pool.load, _runner_model(model), num_ctx=num_ctx, keep_alive=keep_alive
+            self._pool.load,
+            runner_model(model),
+            num_ctx=num_ctx,
+            keep_alive=keep_alive_of(model.recipe, keep_alive),
         )
         return await asyncio.get_running_loop().run_in_executor(self._threads, load)
 
@@ -122,23 +133,24 @@ class Completions:
         self, request: CompletionRequest, sink: Callable[[Event], None]
     ) -> tuple[Ticket, Profile]:
         model = self._find_model(request.model)
+        recipe = model.recipe
         generate = Generate(
             request_id=0,  # the pool numbers requests
-            messages=request.messages,
+            messages=messages_of(recipe, request.messages),
             prompt=request.prompt,
             tools=request.tools,
             template_options=request.template_options,
-            sampling=request.sampling,
-            num_predict=request.num_predict,
-            stop=request.stop,
+            sampling=sampling_of(recipe, request.sampling),
+            num_predict=num_predict_of(recipe, request.num_predict),
+            stop=recipe.stop if request.stop is None else request.stop,
             json_mode=request.json_mode,
         )
         ticket = self._pool.submit(
-            _runner_model(model),
+            runner_model(model),
             generate,
             sink,
             num_ctx=request.num_ctx,
-            keep_alive=request.keep_alive,
+            keep_alive=keep_alive_of(recipe, request.keep_alive),
         )
         return ticket, PLAIN if request.messages is None else profile_of(model.chat_template)
 
@@ -185,13 +197,3 @@ def _error_of(failed: Failed) -> errors.LocalrunError:
     """Return the error class that a runner's code names."""
     kinds = {kind.code: kind for kind in errors.all_errors()}
     return kinds.get(failed.code, errors.BackendError)(failed.message, hint=failed.hint)
-
-
-def _runner_model(model: StoredModel) -> RunnerModel:
-    return RunnerModel(
-        name=model.name,
-        shards=model.shards,
-        digest=model.digest,
-        size_bytes=model.size_bytes,
-        chat_template=model.chat_template,
-    )

@@ -16,18 +16,22 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError, ModelNotFoundError
 from localrun.gguf.header import Header, read_header
+from localrun.names.adapters import split_adapters
 from localrun.names.parse import parse_name
 from localrun.names.ref import Source
+from localrun.services.recipes import EMPTY, StoredRecipe, is_jinja, read_recipe
 from localrun.store.blobs import file_digest
 from localrun.store.embedded import embedded_models
-from localrun.store.manifest import MEDIA_TYPES, Role
+from localrun.store.manifest import Role
 
 if TYPE_CHECKING:
+    from localrun.names.adapters import AdapterName
     from localrun.names.ref import ModelRef
+    from localrun.store.blobs import BlobStore
+    from localrun.store.manifest import Manifest
     from localrun.store.store import Entry, Store
 
 THOUSAND = 1000
-MOST_TEMPLATE = 1 << 20
 _log = logging.getLogger(__name__)
 
 
@@ -53,8 +57,10 @@ class StoredModel:
     size_bytes: int
     modified: datetime  # with time zone
     details: ModelDetails
-    chat_template: str | None
-    origin: str | None = None  # the name it was pulled from
+    chat_template: str | None  # Jinja
+    origin: str | None = None  # the name it was pulled from, or made from
+    recipe: StoredRecipe = EMPTY
+    adapters: tuple[tuple[Path, float], ...] = ()  # (GGUF LoRA, its scale)
 
 
 class Models:
@@ -76,11 +82,37 @@ class Models:
     def find_model(self, name: str) -> StoredModel:
         """Return the model of a name; a missing tag means ``latest``.
 
+        Adapters may follow: ``guide+pirate@0.8`` is guide with what the model pirate
+        has as adapters, or with those of a file.
+
         Raises:
             ModelNameError: not a name.
             ModelNotFoundError: no model of this name; the hint says what to type.
             IntegrityError: a file of it is missing or damaged.
         """
+        base, extra = split_adapters(name)
+        model = self._find_one(base)
+        for adapter in extra:
+            model = self._adapted(model, adapter)
+        return model
+
+    def _adapted(self, model: StoredModel, adapter: AdapterName) -> StoredModel:
+        """Return the model with an adapter more, under the name that says so."""
+        if adapter.name.endswith(".gguf"):
+            path = Path(adapter.name).expanduser()
+            if not path.is_file():
+                raise ModelNotFoundError(f"no such adapter: {path}", hint="localrun list")
+            added: tuple[tuple[Path, float], ...] = ((path.resolve(), 1.0),)
+        else:
+            added = self._find_one(adapter.name).adapters
+        if not added:
+            raise ModelNotFoundError(
+                f"{adapter.name} has no adapter", hint="write ADAPTER in its Modelfile"
+            )
+        scaled = tuple((path, scale * adapter.scale) for path, scale in added)
+        return replace(model, name=f"{model.name}+{adapter}", adapters=model.adapters + scaled)
+
+    def _find_one(self, name: str) -> StoredModel:
         ref = parse_name(name)
         if ref.source is Source.FILE:
             return _local_file(ref)
@@ -98,19 +130,19 @@ class Models:
         shards = tuple(blobs.path(layer.digest) for layer in entry.manifest.with_role(Role.WEIGHTS))
         if not shards:
             raise IntegrityError(f"{entry.ref.name} has no weights", hint="localrun verify")
-        templates = entry.manifest.with_role(Role.TEMPLATE)
+        recipe = _recipe(entry.manifest, blobs)
+        paths = [blobs.path(layer.digest) for layer in entry.manifest.with_role(Role.ADAPTER)]
         described = _describe(entry.ref.name, shards[0])
-        template = described.chat_template
-        if templates and templates[0].media_type == MEDIA_TYPES[Role.TEMPLATE]:
-            template = blobs.read(templates[0].digest, most=MOST_TEMPLATE).decode(errors="replace")
         return replace(
             described,
             digest=entry.ref.manifest,
             size_bytes=entry.manifest.size_bytes,
             modified=datetime.fromisoformat(entry.ref.updated).astimezone(),
             shards=shards,
-            chat_template=template,
+            chat_template=recipe.template or described.chat_template,
             origin=entry.ref.origin,
+            recipe=recipe,
+            adapters=tuple(zip(paths, recipe.adapter_scales, strict=True)),
         )
 
     def _not_found(self, name: str, ref: ModelRef) -> ModelNotFoundError:
@@ -133,6 +165,15 @@ def _local_file(ref: ModelRef) -> StoredModel:
     if not path.is_file():
         raise ModelNotFoundError(f"no such file: {path}", hint="localrun list")
     return _describe(str(ref), path)
+
+
+def _recipe(manifest: Manifest, blobs: BlobStore) -> StoredRecipe:
+    """Return what the layers say, with the template in Jinja."""
+    recipe = read_recipe(manifest, blobs)
+    templates = manifest.with_role(Role.TEMPLATE)
+    if recipe.template is None or is_jinja(templates[-1]):
+        return recipe
+    return replace(recipe, template=None)
 
 
 def _describe(name: str, path: Path) -> StoredModel:

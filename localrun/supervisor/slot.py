@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from localrun.engine.params import ContextOptions
 from localrun.errors import OverloadedError
 from localrun.runner.messages import Load
 from localrun.supervisor.runner import GRACE_S, Runner
@@ -36,13 +37,22 @@ class RunnerModel:
     digest: str
     size_bytes: int
     chat_template: str | None = None  # in place of the one in the file
+    adapters: tuple[tuple[Path, float], ...] = ()
+    num_ctx: int | None = None  # where a request does not say
+    num_threads: int | None = None
+    num_gpu_layers: int = -1  # -1 = all that fit
+    options: ContextOptions = field(default_factory=ContextOptions)
 
     def load(self, num_ctx: int | None) -> Load:
         """Return the order to load it."""
         return Load(
             model_paths=tuple(str(path) for path in self.shards),
             chat_template=self.chat_template,
-            num_ctx=num_ctx,
+            adapters=tuple((str(path), scale) for path, scale in self.adapters),
+            num_ctx=num_ctx or self.num_ctx,
+            num_threads=self.num_threads,
+            num_gpu_layers=self.num_gpu_layers,
+            options=self.options,
         )
 
 

@@ -85,7 +85,7 @@ def test_an_unknown_model_is_404(served: Served) -> None:
         ({"n": 2}, "n"),
         ({"logprobs": True}, "logprobs"),
         ({"tool_choice": "required"}, "tool_choice"),
-        ({"presence_penalty": 0.5}, "presence_penalty"),
+        ({"presence_penalty": "much"}, "presence_penalty"),
         ({"response_format": {"type": "json_schema"}}, "response_format"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"temperature": True}, "temperature"),

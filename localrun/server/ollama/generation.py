@@ -18,7 +18,7 @@ from localrun.errors import LocalrunError
 from localrun.server.conversation import conversation
 from localrun.server.core import CompletionRequest, Done
 from localrun.server.errors import error_body
-from localrun.server.options import keep_alive, refuse_unless_neutral, sampling
+from localrun.server.options import keep_alive, sampling
 from localrun.supervisor.slot import KeepAlive
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 Kind = Literal["chat", "generate"]
 NANOSECONDS = 1e9
 REFUSED = ("suffix", "images", "context", "template")
-# what changes nothing, and Ollama's defaults, which its clients send unasked
-NEUTRAL = {"repeat_penalty": (1, 1.1), "presence_penalty": (0,), "frequency_penalty": (0,)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +53,9 @@ def parse_call(fields: Fields, kind: Kind) -> Call:
         if fields.raw(name):
             raise fields.wrong(name, "is not supported by this model")
     options = fields.inner("options")
-    refuse_unless_neutral(options, NEUTRAL)
     messages = fields.objects("messages") if kind == "chat" else _generate_messages(fields)
     is_raw = kind == "generate" and bool(fields.boolean("raw"))
     prompt = fields.text("prompt") or ""
-    limit = options.integer("num_predict")
     request = CompletionRequest(
         model=_model_name(fields),
         messages=None if is_raw else conversation(messages),
@@ -67,9 +63,9 @@ def parse_call(fields: Fields, kind: Kind) -> Call:
         tools=tuple(fields.objects("tools")),
         template_options=_template_options(fields),
         sampling=sampling(options),
-        num_predict=limit if limit is not None and limit > 0 else None,
+        num_predict=options.integer("num_predict"),
         num_ctx=options.integer("num_ctx", 0) or None,
-        stop=options.strings("stop"),
+        stop=None if options.raw("stop") is None else options.strings("stop"),
         json_mode=_json_mode(fields),
         keep_alive=keep_alive(fields),
     )

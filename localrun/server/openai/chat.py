@@ -35,8 +35,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "logprobs": (False,),
     "top_logprobs": (0,),
     "logit_bias": ({},),
-    "presence_penalty": (0,),
-    "frequency_penalty": (0,),
     "tool_choice": ("auto", "none"),
     "modalities": (["text"],),
     "audio": (),
@@ -68,8 +66,8 @@ def parse_chat(fields: Fields) -> ChatCall:
     messages = fields.objects("messages")
     if not messages:
         raise fields.wrong("messages", "is required")
-    stop = fields.strings("stop")
-    if len(stop) > MOST_STOPS:
+    stop = None if fields.raw("stop") is None else fields.strings("stop")
+    if stop is not None and len(stop) > MOST_STOPS:
         raise fields.wrong("stop", f"has more than {MOST_STOPS} entries")
     maximum = fields.integer("max_completion_tokens", 1)
     request = CompletionRequest(

@@ -1,0 +1,146 @@
+"""What a model's recipe says where a request says nothing.
+
+A field of the request always wins, also by a value that turns something off; one that
+is absent never overrides the recipe. A recipe of another tool may hold anything: what
+cannot be understood is left out with a warning, the model still runs.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from localrun.engine.params import CacheType, ContextOptions, RopeScaling, SamplingParams
+from localrun.errors import UsageError
+from localrun.server.fields import Fields
+from localrun.server.options import keep_alive, sampling
+from localrun.supervisor.slot import RunnerModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localrun.server.fields import JsonObject
+    from localrun.services.models import StoredModel
+    from localrun.services.recipes import StoredRecipe
+    from localrun.supervisor.slot import KeepAlive
+
+LISTS = {"stop", "dry_sequence_breakers"}
+LARGEST = 1e12
+T = TypeVar("T")
+E = TypeVar("E", CacheType, RopeScaling)
+_log = logging.getLogger(__name__)
+
+
+def sampling_of(recipe: StoredRecipe, asked: JsonObject) -> SamplingParams:
+    """Return the sampling of a request that asks for some fields."""
+    return SamplingParams(**(_sampling(recipe) | asked))
+
+
+def num_predict_of(recipe: StoredRecipe, asked: int | None) -> int | None:
+    """Return how many tokens to generate at most; None until the context is full."""
+    wanted = asked if asked is not None else _integer(recipe, "num_predict")
+    return wanted if wanted is not None and wanted > 0 else None
+
+
+def keep_alive_of(recipe: StoredRecipe, asked: KeepAlive | None) -> KeepAlive | None:
+    """Return how long the model stays after the answer, None for the server's own."""
+    if asked is not None:
+        return asked
+    return _understood(recipe, "keep_alive", lambda: keep_alive(Fields(_known(recipe))))
+
+
+def messages_of(
+    recipe: StoredRecipe, asked: tuple[JsonObject, ...] | None
+) -> tuple[JsonObject, ...] | None:
+    """Put the recipe's messages, and its system where there is none, before the request's."""
+    if asked is None:
+        return None
+    first = tuple({"role": role, "content": text} for role, text in recipe.messages)
+    own_system = asked[:1] if asked and asked[0].get("role") == "system" else ()
+    rest = asked[len(own_system) :]
+    if own_system and first and first[0]["role"] == "system":
+        first = first[1:]
+    told = first and first[0]["role"] == "system"
+    if not own_system and not told and recipe.system:
+        own_system = ({"role": "system", "content": recipe.system},)
+    return (*own_system, *first, *rest)
+
+
+def runner_model(model: StoredModel) -> RunnerModel:
+    """Return what the pool loads for a model, as its recipe wants it."""
+    recipe = model.recipe
+    layers = _integer(recipe, "num_gpu")
+    return RunnerModel(
+        name=model.name,
+        shards=model.shards,
+        digest=model.digest,
+        size_bytes=model.size_bytes,
+        chat_template=model.chat_template,
+        adapters=model.adapters,
+        num_ctx=_positive(recipe, "num_ctx"),
+        num_threads=_positive(recipe, "num_thread"),
+        num_gpu_layers=-1 if layers is None else layers,
+        options=_options(recipe),
+    )
+
+
+def _options(recipe: StoredRecipe) -> ContextOptions:
+    fields = Fields(_known(recipe))
+    return ContextOptions(
+        num_batch=_positive(recipe, "num_batch"),
+        flash_attention=_understood(
+            recipe, "flash_attention", lambda: fields.boolean("flash_attention")
+        ),
+        cache_type=_choice(recipe, "kv_cache_type", CacheType),
+        rope_freq_base=_number(recipe, "rope_frequency_base"),
+        rope_freq_scale=_number(recipe, "rope_frequency_scale"),
+        rope_scaling=_choice(recipe, "rope_scaling", RopeScaling),
+        yarn_orig_ctx=_positive(recipe, "yarn_orig_ctx"),
+    )
+
+
+def _sampling(recipe: StoredRecipe) -> JsonObject:
+    """Return what the recipe says of sampling, each parameter by itself."""
+    known: JsonObject = {}
+    for name, value in _known(recipe).items():
+        known |= _understood(recipe, name, partial(sampling, Fields({name: value}))) or {}
+    return known
+
+
+def _known(recipe: StoredRecipe) -> JsonObject:
+    """Return the parameters as one object; a repeated one is a list."""
+    known: JsonObject = {}
+    for name, value in recipe.parameters:
+        if name in LISTS:
+            known.setdefault(name, []).append(value)
+        else:
+            known[name] = value
+    return known
+
+
+def _integer(recipe: StoredRecipe, name: str) -> int | None:
+    return _understood(recipe, name, lambda: Fields(_known(recipe)).integer(name))
+
+
+def _positive(recipe: StoredRecipe, name: str) -> int | None:
+    value = _integer(recipe, name)
+    return value if value is not None and value > 0 else None
+
+
+def _number(recipe: StoredRecipe, name: str) -> float | None:
+    return _understood(recipe, name, lambda: Fields(_known(recipe)).number(name, 0, LARGEST))
+
+
+def _choice(recipe: StoredRecipe, name: str, kind: type[E]) -> E | None:
+    value = recipe.parameter(name)
+    return None if value is None else _understood(recipe, name, lambda: kind(str(value).lower()))
+
+
+def _understood(recipe: StoredRecipe, name: str, read: Callable[[], T]) -> T | None:
+    """Return what ``read`` gives, None with a warning where the value cannot be understood."""
+    try:
+        return read()
+    except (UsageError, ValueError):
+        _log.warning("the parameter %s %r is left out", name, recipe.parameter(name))
+        return None

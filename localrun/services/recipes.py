@@ -1,0 +1,158 @@
+"""What a model brings beside its weights, as layers of its manifest.
+
+Ours is one layer, ``application/vnd.localrun.recipe.v1+json``, with canonical JSON; the
+template and the licenses are layers of their own, as Docker has them. Those of Ollama
+(system, params, messages, a template in Go's language) are read too, never written.
+
+    {"adapter_scales": [1.0], "messages": [["user", "..."]], "parameters": [["seed", 1]],
+     "parser": "...", "renderer": "...", "requires": "...", "system": "..."}
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from localrun.errors import IntegrityError
+from localrun.store.manifest import MEDIA_TYPES, Role
+
+if TYPE_CHECKING:
+    from localrun.store.blobs import BlobStore
+    from localrun.store.manifest import Descriptor, Manifest
+
+MOST_TEXT = 4 << 20  # a layer of text
+ROLES = ("system", "user", "assistant")
+Value = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRecipe:
+    """What a model says of how it wants to be used; empty for plain weights."""
+
+    system: str | None = None
+    template: str | None = None  # Jinja
+    parameters: tuple[tuple[str, Value], ...] = ()  # in their order; "stop" may repeat
+    messages: tuple[tuple[str, str], ...] = ()  # (role, text) before every conversation
+    licenses: tuple[str, ...] = ()
+    adapter_scales: tuple[float, ...] = ()  # of the adapter layers, in order; 1 where none is said
+    renderer: str | None = None
+    parser: str | None = None
+    requires: str | None = None
+
+    def parameter(self, name: str) -> Value | None:
+        """Return a parameter's value, None where the recipe does not say."""
+        return dict(self.parameters).get(name)
+
+    @property
+    def stop(self) -> tuple[str, ...]:
+        """Return the texts that end an answer."""
+        return tuple(str(value) for name, value in self.parameters if name == "stop")
+
+
+EMPTY = StoredRecipe()
+
+
+def recipe_bytes(recipe: StoredRecipe) -> bytes | None:
+    """Return the content of the recipe's own layer, None where it would say nothing."""
+    known: dict[str, Any] = {
+        "system": recipe.system,
+        "parameters": [list(pair) for pair in recipe.parameters],
+        "messages": [list(pair) for pair in recipe.messages],
+        "adapter_scales": list(recipe.adapter_scales),
+        "renderer": recipe.renderer,
+        "parser": recipe.parser,
+        "requires": recipe.requires,
+    }
+    said = {name: value for name, value in known.items() if value not in (None, [])}
+    if set(recipe.adapter_scales) <= {1.0}:
+        said.pop("adapter_scales", None)
+    if not said:
+        return None
+    return json.dumps(said, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def read_recipe(manifest: Manifest, blobs: BlobStore) -> StoredRecipe:
+    """Return what a model's layers say.
+
+    Raises:
+        IntegrityError: a layer is missing, damaged or not what its type says.
+    """
+
+    def text(layer: Descriptor) -> str:
+        return blobs.read(layer.digest, most=MOST_TEXT).decode(errors="replace")
+
+    def texts(role: Role) -> list[str]:
+        return [text(layer) for layer in manifest.with_role(role)]
+
+    fields: dict[str, Any] = {"licenses": tuple(texts(Role.LICENSE))}
+    for layer in manifest.with_role(Role.RECIPE):
+        fields |= _own_fields(_json(text(layer), layer.digest), layer.digest)
+    for layer in manifest.with_role(Role.PARAMS):
+        fields["parameters"] = _ollama_parameters(_json(text(layer), layer.digest))
+    for layer in manifest.with_role(Role.MESSAGES):
+        fields["messages"] = _ollama_messages(_json(text(layer), layer.digest))
+    for system in texts(Role.SYSTEM):
+        fields["system"] = system
+    for layer in manifest.with_role(Role.TEMPLATE):
+        fields["template"] = text(layer)
+    count = len(manifest.with_role(Role.ADAPTER))
+    scales = fields.get("adapter_scales", ())
+    fields["adapter_scales"] = (*scales[:count], *[1.0] * (count - len(scales)))
+    return StoredRecipe(**fields)
+
+
+def is_jinja(layer: Descriptor) -> bool:
+    """Tell whether a template's layer is in Jinja, not in Go's language."""
+    return layer.media_type == MEDIA_TYPES[Role.TEMPLATE]
+
+
+def _own_fields(value: Any, digest: str) -> dict[str, Any]:  # noqa: ANN401 - untrusted JSON
+    """Read our own layer; what a later version adds is left out."""
+    try:
+        fields = {
+            "system": value.get("system"),
+            "parameters": tuple((name, item) for name, item in value.get("parameters", ())),
+            "messages": tuple((role, text) for role, text in value.get("messages", ())),
+            "adapter_scales": tuple(float(scale) for scale in value.get("adapter_scales", ())),
+            **{name: value.get(name) for name in ("renderer", "parser", "requires")},
+        }
+    except (AttributeError, TypeError, ValueError) as error:
+        raise IntegrityError(f"the recipe {digest} cannot be read") from error
+    texts = [fields[name] for name in ("system", "renderer", "parser", "requires")]
+    plain = all(text is None or isinstance(text, str) for text in texts)
+    said = all(role in ROLES and isinstance(text, str) for role, text in fields["messages"])
+    known = all(isinstance(name, str) and _is_value(item) for name, item in fields["parameters"])
+    if not (plain and said and known and all(map(math.isfinite, fields["adapter_scales"]))):
+        raise IntegrityError(f"the recipe {digest} cannot be read")
+    return fields
+
+
+def _ollama_parameters(value: Any) -> tuple[tuple[str, Value], ...]:  # noqa: ANN401 - untrusted
+    """Read Ollama's parameters: one JSON object; what is not a value or a list of them is left."""
+    pairs: list[tuple[str, Value]] = []
+    for name, item in value.items() if isinstance(value, dict) else ():
+        items = item if isinstance(item, list) else [item]
+        pairs += [(name, one) for one in items if _is_value(one)]
+    return tuple(pairs)
+
+
+def _ollama_messages(value: Any) -> tuple[tuple[str, str], ...]:  # noqa: ANN401 - untrusted JSON
+    return tuple(
+        (message["role"], str(message.get("content") or ""))
+        for message in (value if isinstance(value, list) else ())
+        if isinstance(message, dict) and message.get("role") in ROLES
+    )
+
+
+def _json(text: str, digest: str) -> Any:  # noqa: ANN401 - untrusted JSON
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise IntegrityError(f"the layer {digest} is not JSON") from error
+
+
+def _is_value(value: object) -> bool:
+    is_number = isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, str | bool) or is_number

@@ -19,6 +19,7 @@ from localrun.cli.prune import prune
 from localrun.cli.ps import ps
 from localrun.cli.pull import pull
 from localrun.cli.push import push
+from localrun.cli.quantizer import quantizer
 from localrun.cli.remove import remove
 from localrun.cli.run import run
 from localrun.cli.runner import runner
@@ -55,6 +56,7 @@ app.command()(ps)
 app.command()(stop)
 app.command()(version)
 app.command(hidden=True)(runner)
+app.command(hidden=True)(quantizer)
 
 
 def _print_version(is_asked: bool) -> None:

@@ -10,10 +10,13 @@ import ctypes
 import logging
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import llama_cpp
 from llama_cpp import llama_cpp as api
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _log = logging.getLogger(__name__)
 
@@ -34,9 +37,13 @@ class Device:
 
 
 class NativeLog:
-    """llama.cpp's log: passed on to ours as debug lines, its last complaints kept for errors."""
+    """llama.cpp's log: passed on to ours as debug lines, its last complaints kept for errors.
 
-    def __init__(self) -> None:
+    ``on_line`` hears every line too: quantizing reports its progress in no other way.
+    """
+
+    def __init__(self, on_line: Callable[[str], None] | None = None) -> None:
+        self._on_line = on_line
         self._complaints: deque[str] = deque(maxlen=KEPT_LINES)
         self._level = logging.DEBUG
         # ctypes keeps no reference to a callback: this attribute does
@@ -59,11 +66,13 @@ class NativeLog:
         if self._level >= logging.WARNING:
             self._complaints.append(line)
         _log.debug("%s", line)
+        if self._on_line is not None:
+            self._on_line(line)
 
 
-def start() -> NativeLog:
+def start(on_line: Callable[[str], None] | None = None) -> NativeLog:
     """Make llama.cpp ready; the log object must live as long as the library is used."""
-    native_log = NativeLog()
+    native_log = NativeLog(on_line)
     native_log.attach()
     llama_cpp.llama_backend_init()
     return native_log

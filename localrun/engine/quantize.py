@@ -1,0 +1,227 @@
+"""Quantize a GGUF file: llama.cpp does it, in a child process.
+
+llama.cpp cannot be stopped in the middle of the work and ends the process when a
+file troubles it; so a child does the work (quantize_child.py) and a crash or a
+Ctrl-C is the end of that child. It writes beside the target:
+
+    model.gguf.partial    until the child has said that it is done
+    model.gguf            from then on, and complete
+
+This module imports no llama.cpp, so that a help page may show the table.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from localrun.errors import BackendError, LocalrunError, StorageError, UsageError
+from localrun.program import program_command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+    from typing import BinaryIO
+
+    Progress = Callable[[int, int], None]
+
+# without it, llama.cpp's abort() spends seconds in a debugger
+CHILD_ENVIRONMENT = {"GGML_NO_BACKTRACE": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """A way to store weights; ``bits_per_weight`` is what an 8 billion model of Llama 3 gets."""
+
+    name: str
+    file_type: int
+    bits_per_weight: float
+    needs_imatrix: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantized:
+    """What came out; ``num_fallbacks`` tensors had a shape that the type cannot store."""
+
+    size_bytes: int
+    bits_per_weight: float
+    num_fallbacks: int
+
+
+TERNARY = "for models trained with ternary weights"
+BINARY = "for models trained with one or two bits"
+EXPERTS = "the experts only; for mixtures of experts"
+# Measured with llama_model_quantize's dry run on a file of Llama 3 8B's shape, output.weight
+# included. NVFP4 is no target of that function. Sorted by size, which a test holds.
+QUANTIZATIONS = (
+    Quantization("F32", 0, 32.0),
+    Quantization("F16", 1, 16.0),
+    Quantization("BF16", 32, 16.0),
+    Quantization("Q8_0", 7, 8.5),
+    Quantization("MXFP4_MOE", 38, 8.5, note=EXPERTS),
+    Quantization("Q6_K", 18, 6.56),
+    Quantization("Q5_1", 9, 6.04),
+    Quantization("Q5_K_M", 17, 5.7),
+    Quantization("Q5_0", 8, 5.57),
+    Quantization("Q5_K_S", 16, 5.57),
+    Quantization("Q4_1", 3, 5.1),
+    Quantization("Q4_K_M", 15, 4.89),
+    Quantization("IQ4_NL", 25, 4.68),
+    Quantization("Q4_K_S", 14, 4.67),
+    Quantization("Q4_0", 2, 4.64),
+    Quantization("IQ4_XS", 30, 4.46),
+    Quantization("Q3_K_L", 13, 4.3),
+    Quantization("Q3_K_M", 12, 4.0),
+    Quantization("IQ3_M", 27, 3.76),
+    Quantization("IQ3_S", 26, 3.66),
+    Quantization("Q3_K_S", 11, 3.64),
+    Quantization("IQ3_XS", 22, 3.5, needs_imatrix=True),
+    Quantization("IQ3_XXS", 23, 3.37, needs_imatrix=True),
+    Quantization("Q2_K", 10, 3.16),
+    Quantization("Q2_K_S", 21, 2.97, needs_imatrix=True),
+    Quantization("IQ2_M", 29, 2.93, needs_imatrix=True),
+    Quantization("IQ2_S", 28, 2.74, needs_imatrix=True),
+    Quantization("Q2_0", 41, 2.68, note=BINARY),
+    Quantization("IQ2_XS", 20, 2.59, needs_imatrix=True),
+    Quantization("TQ2_0", 37, 2.52, note=TERNARY),
+    Quantization("IQ2_XXS", 19, 2.38, needs_imatrix=True),
+    Quantization("TQ1_0", 36, 2.19, note=TERNARY),
+    Quantization("IQ1_M", 31, 2.15, needs_imatrix=True),
+    Quantization("IQ1_S", 24, 2.0, needs_imatrix=True),
+    Quantization("Q1_0", 40, 1.48, note=BINARY),
+)
+ALIASES = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M"}  # llama.cpp's own
+
+
+def quantization(name: str) -> Quantization:
+    """Find a type by its name, in any case.
+
+    Raises:
+        UsageError: there is none of this name.
+    """
+    wanted = ALIASES.get(name.upper(), name.upper())
+    for found in QUANTIZATIONS:
+        if found.name == wanted:
+            return found
+    names = " ".join(each.name for each in QUANTIZATIONS)
+    raise UsageError(f"{name} is not a quantization", hint=f"one of: {names}")
+
+
+def quantize(
+    source: Path,
+    target: Path,
+    kind: Quantization,
+    *,
+    requantize: bool = False,
+    threads: int = 0,
+    on_progress: Progress | None = None,
+) -> Quantized:
+    """Write ``source`` as ``target`` in another type; ``threads`` 0 takes all cores.
+
+    Either the whole result is at ``target`` afterwards, or nothing of it.
+
+    Raises:
+        UsageError: the source is quantized already, or the type needs an importance matrix.
+        StorageError: the disk is full or the folder is not writable.
+        BackendError: llama.cpp refuses the file or crashes on it.
+    """
+    partial = target.with_name(f"{target.name}.partial")
+    order = [str(source.absolute()), str(partial.absolute()), str(kind.file_type)]
+    options = [f"--threads={threads}", *(["--requantize"] if requantize else [])]
+    try:
+        reply = _run_child([*order, *options], on_progress)
+        if "failed" in reply:
+            raise _translated(reply["failed"], source, kind)
+        _publish(partial, target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return Quantized(
+        size_bytes=target.stat().st_size,
+        bits_per_weight=float(reply["bits_per_weight"]),
+        num_fallbacks=int(reply["num_fallbacks"]),
+    )
+
+
+def _run_child(order: list[str], on_progress: Progress | None) -> dict[str, str]:
+    """Run the child and return its last message; it never outlives this call.
+
+    Its stdin is a pipe that nobody writes to: when we die, it ends, and so does the child.
+    """
+    with tempfile.TemporaryFile() as complaints:
+        child = subprocess.Popen(  # noqa: S603 - our own program
+            [*program_command(), "quantizer", *order],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            env={**os.environ, **CHILD_ENVIRONMENT},
+            start_new_session=True,  # a Ctrl-C is ours to handle
+        )
+        with child:
+            try:
+                reply = _last_message(child.stdout or (), on_progress)
+                child.wait()  # with stdin open: its end would tell the child that we are dead
+            finally:
+                child.kill()
+        if not _is_last(reply):
+            raise _crashed(child.returncode, complaints)
+    return reply
+
+
+def _last_message(lines: Iterable[bytes], on_progress: Progress | None) -> dict[str, str]:
+    message: dict[str, str] = {}
+    for line in lines:
+        message = json.loads(line)
+        if on_progress is not None and "of" in message:
+            on_progress(int(message["done"]), int(message["of"]))
+    return message
+
+
+def _is_last(reply: dict[str, str]) -> bool:
+    return "failed" in reply or "bits_per_weight" in reply
+
+
+def _crashed(status: int, complaints: BinaryIO) -> BackendError:
+    complaints.seek(0)
+    lines = complaints.read().decode(errors="replace").split("\n")
+    reason = next((line.strip() for line in reversed(lines) if line.strip()), f"status {status}")
+    return BackendError(
+        f"llama.cpp ended in the middle of quantizing: {reason}",
+        hint="the file may be damaged, or memory too small: --threads 1 needs the least",
+    )
+
+
+def _translated(complaint: str, source: Path, kind: Quantization) -> LocalrunError:
+    """Turn llama.cpp's complaint into an error that names the way out."""
+    if "imatrix" in complaint or "importance matrix" in complaint:
+        return UsageError(
+            f"{kind.name} needs an importance matrix for this model, which localrun cannot make",
+            hint=f"{_next_larger(kind).name} is the next larger type that needs none",
+        )
+    if "requantizing from type" in complaint:
+        return UsageError(
+            f"{source} is quantized already, and a second time loses quality",
+            hint="begin from an F32, F16 or BF16 file, or add --requantize",
+        )
+    if "iostream" in complaint or "basic_ios" in complaint:
+        return StorageError("the quantized file cannot be written: is the disk full?")
+    return BackendError(f"{source} cannot be quantized: {complaint}")
+
+
+def _next_larger(kind: Quantization) -> Quantization:
+    larger = QUANTIZATIONS[: QUANTIZATIONS.index(kind)]
+    return next(each for each in reversed(larger) if not each.needs_imatrix and not each.note)
+
+
+def _publish(partial: Path, target: Path) -> None:
+    """Give a complete file its name, once its bytes are on the disk."""
+    try:
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(target)
+    except OSError as error:
+        raise StorageError(f"{target} cannot be written: {error.strerror}") from error

@@ -1,0 +1,214 @@
+"""Quantizing in a child process."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import llama_cpp
+import pytest
+from llama_cpp import llama_cpp as api
+
+from localrun.engine import quantize as module
+from localrun.engine.library import start
+from localrun.engine.quantize import (
+    QUANTIZATIONS,
+    Quantization,
+    Quantized,
+    quantization,
+    quantize,
+)
+from localrun.errors import BackendError, StorageError, UsageError
+from localrun.gguf.header import read_header
+from tests.gguf import builder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LARGE_BYTES = 2 * 1024**3
+STEP_S = 0.05
+PATIENCE_S = 30
+CRASHING_CHILD = """
+import os, pathlib, sys
+pathlib.Path(sys.argv[3]).write_bytes(b"half")
+print('{"done": 0, "of": 2}', flush=True)
+print("GGML_ASSERT(false) failed", file=sys.stderr, flush=True)
+os._exit(134)
+"""
+PARENT = """
+import sys
+from pathlib import Path
+from localrun.engine.quantize import quantization, quantize
+quantize(Path(sys.argv[1]), Path(sys.argv[2]), quantization("Q6_K"), threads=1)
+"""
+
+
+def make(source: Path, target: Path, kind: str, *, requantize: bool = True) -> Quantized:
+    return quantize(source, target, quantization(kind), requantize=requantize, threads=1)
+
+
+@pytest.fixture
+def large_path(tmp_path: Path) -> Path:
+    """Make a sparse file of zeros, on which llama.cpp works for many seconds."""
+    path = tmp_path / "source" / "large.gguf"
+    path.parent.mkdir()
+    numbers = {
+        "context_length": 64, "embedding_length": 4096, "block_count": 1,
+        "feed_forward_length": 64, "attention.head_count": 1,
+    }  # fmt: skip
+    pairs = [
+        builder.pair("general.architecture", builder.STRING, "llama"),
+        builder.pair("llama.attention.layer_norm_rms_epsilon", builder.F32, 1e-5),
+        builder.pair("tokenizer.ggml.model", builder.STRING, "none"),
+        *(builder.pair(f"llama.{key}", builder.U32, value) for key, value in numbers.items()),
+    ]
+    path.write_bytes(
+        builder.header(pairs, [builder.tensor("blk.0.ffn_up.weight", [4096, LARGE_BYTES // 16384])])
+    )
+    os.truncate(path, LARGE_BYTES + 4096)
+    return path
+
+
+def wait_for(path: Path, *, exists: bool) -> None:
+    for _ in range(int(PATIENCE_S / STEP_S)):
+        if path.exists() == exists:
+            return
+        time.sleep(STEP_S)
+    raise AssertionError(f"{path} exists: {not exists}")
+
+
+def test_the_table_is_sorted_by_size_and_has_each_type_once() -> None:
+    sizes = [kind.bits_per_weight for kind in QUANTIZATIONS]
+
+    assert sizes == sorted(sizes, reverse=True)
+    assert len({kind.name for kind in QUANTIZATIONS}) == len(QUANTIZATIONS)
+    assert len({kind.file_type for kind in QUANTIZATIONS}) == len(QUANTIZATIONS)
+
+
+@pytest.mark.parametrize("kind", QUANTIZATIONS, ids=lambda kind: kind.name)
+def test_the_table_agrees_with_llama_cpp(guide_path: Path, kind: Quantization) -> None:
+    lines: list[str] = []
+    native_log = start(lines.append)
+    params = api.llama_model_quantize_default_params()
+    params.ftype, params.dry_run, params.allow_requantize = kind.file_type, True, True
+
+    names = (str(guide_path).encode(), b"unused")
+    assert llama_cpp.llama_model_quantize(*names, ctypes.byref(params)) == 0
+
+    native_log.attach()  # it must have lived until here
+    assert any("will require an imatrix" in line for line in lines) == kind.needs_imatrix
+    number = getattr(
+        api, f"LLAMA_FTYPE_{'ALL' if kind.name == 'F32' else 'MOSTLY'}_{kind.name}", None
+    )
+    assert number == kind.file_type
+
+
+@pytest.mark.parametrize("kind", ["F16", "BF16", "q5_k", "Q4_K_M", "IQ4_XS", "TQ1_0"])
+def test_a_model_becomes_another_type(guide_path: Path, tmp_path: Path, kind: str) -> None:
+    made = make(guide_path, tmp_path / "made.gguf", kind)
+
+    header = read_header(tmp_path / "made.gguf")
+    assert header.file_type == quantization(kind).name
+    assert made.size_bytes == (tmp_path / "made.gguf").stat().st_size
+    assert made.bits_per_weight == pytest.approx(quantization(kind).bits_per_weight, abs=0.5)
+    assert made.num_fallbacks == 0
+    assert header.num_params == read_header(guide_path).num_params
+    assert list(tmp_path.iterdir()) == [tmp_path / "made.gguf"]
+
+
+def test_progress_rises_to_the_number_of_tensors(guide_path: Path, tmp_path: Path) -> None:
+    heard: list[tuple[int, int]] = []
+    quantize(
+        guide_path,
+        tmp_path / "made.gguf",
+        quantization("Q8_0"),
+        on_progress=lambda done, of: heard.append((done, of)),
+    )
+
+    num_tensors = read_header(guide_path).num_tensors
+    assert heard == [(done, num_tensors) for done in range(num_tensors + 1)]
+
+
+def test_a_quantized_source_is_taken_only_on_demand(guide_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="quantized already") as caught:
+        make(guide_path, tmp_path / "made.gguf", "Q4_K_M", requantize=False)
+
+    assert "--requantize" in (caught.value.hint or "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_type_that_needs_an_importance_matrix_names_the_next(
+    guide_path: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="IQ2_XS needs an importance matrix") as caught:
+        make(guide_path, tmp_path / "made.gguf", "IQ2_XS")
+
+    assert (caught.value.hint or "").startswith("Q2_K is the next larger")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_type_lists_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="Q4_Z is not a quantization") as caught:
+        quantization("Q4_Z")
+
+    assert "Q4_K_M" in (caught.value.hint or "")
+
+
+def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("not a model, but longer than a header")
+
+    with pytest.raises(BackendError, match="cannot be quantized"):
+        make(tmp_path / "text", tmp_path / "made.gguf", "Q4_K_M")
+    assert list(tmp_path.iterdir()) == [tmp_path / "text"]
+
+
+def test_a_folder_that_is_not_there_is_a_storage_error(guide_path: Path, tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot be written"):
+        make(guide_path, tmp_path / "absent" / "made.gguf", "F16")
+
+
+def test_a_crash_leaves_nothing_and_tells_the_last_words(
+    guide_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "program_command", lambda: [sys.executable, "-c", CRASHING_CHILD])
+
+    with pytest.raises(BackendError, match=r"in the middle .*GGML_ASSERT\(false\) failed"):
+        make(guide_path, tmp_path / "made.gguf", "F16")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupt_ends_the_child_and_leaves_nothing(large_path: Path, tmp_path: Path) -> None:
+    def interrupt(_done: int, _of: int) -> None:
+        wait_for(tmp_path / "made.gguf.partial", exists=True)
+        raise KeyboardInterrupt
+
+    begun = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        quantize(
+            large_path,
+            tmp_path / "made.gguf",
+            quantization("Q6_K"),
+            threads=1,
+            on_progress=interrupt,
+        )
+
+    assert time.monotonic() - begun < PATIENCE_S
+    assert list(tmp_path.iterdir()) == [tmp_path / "source"]
+
+
+def test_a_killed_parent_takes_the_child_and_its_half_file_along(
+    large_path: Path, tmp_path: Path
+) -> None:
+    target = tmp_path / "made.gguf"
+    partial = tmp_path / "made.gguf.partial"
+    with subprocess.Popen([sys.executable, "-c", PARENT, str(large_path), str(target)]) as parent:
+        wait_for(partial, exists=True)
+        parent.send_signal(signal.SIGKILL)
+
+    wait_for(partial, exists=False)
+    assert not target.exists()

@@ -20,6 +20,7 @@ POOLINGS = {
     "pooling_mode_lasttoken": gguf.PoolingType.LAST,
 }
 SWA_PERIOD = {gguf.MODEL_ARCH.GEMMA2: 2, gguf.MODEL_ARCH.GEMMA3: 6}
+MOST_LAYERS = 512  # what llama.cpp takes
 LAYERS_OF_27B = {gguf.MODEL_ARCH.GEMMA2: 46, gguf.MODEL_ARCH.GEMMA3: 62}
 
 
@@ -31,15 +32,22 @@ def describe(writer: gguf.GGUFWriter, config: Config, family: Family) -> dict[st
         UsageError: a value that llama.cpp cannot honour.
     """
     _check_activation(config, family)
-    writer.add_vocab_size(config.count("vocab_size"))
     writer.add_embedding_length(config.count("hidden_size"))
-    writer.add_block_count(config.count("num_hidden_layers"))
+    writer.add_block_count(num_layers(config))
     writer.add_feed_forward_length(config.count("intermediate_size"))
     writer.add_head_count(config.count("num_attention_heads"))
     if family.kind == "encoder":
         _describe_encoder(writer, config, family)
         return {}
     return _describe_decoder(writer, config, family)
+
+
+def num_layers(config: Config) -> int:
+    """Return the number of layers, which is bounded since tables are made by it."""
+    found = config.count("num_hidden_layers")
+    if found > MOST_LAYERS:
+        raise config.wrong("num_hidden_layers", f"at most {MOST_LAYERS}")
+    return found
 
 
 def head_size(config: Config) -> int:
@@ -86,9 +94,7 @@ def _describe_encoder(writer: gguf.GGUFWriter, config: Config, family: Family) -
     writer.add_token_type_count(config.count("type_vocab_size"))
 
 
-def _describe_decoder(
-    writer: gguf.GGUFWriter, config: Config, family: Family
-) -> dict[str, Array]:
+def _describe_decoder(writer: gguf.GGUFWriter, config: Config, family: Family) -> dict[str, Array]:
     size = head_size(config)
     heads = config.count("num_attention_heads")
     writer.add_context_length(config.count("max_position_embeddings"))
@@ -121,7 +127,7 @@ def _describe_gemma(writer: gguf.GGUFWriter, config: Config, family: Family) -> 
 def _check_attention_scale(config: Config, family: Family) -> None:
     """Refuse a scale other than the one that llama.cpp computes from the sizes."""
     natural = head_size(config)
-    if config.count("num_hidden_layers") == LAYERS_OF_27B[family.architecture]:
+    if num_layers(config) == LAYERS_OF_27B[family.architecture]:
         natural = config.count("hidden_size") // config.count("num_attention_heads")
     if config.number("query_pre_attn_scalar") != natural:
         raise UsageError(
@@ -131,7 +137,7 @@ def _check_attention_scale(config: Config, family: Family) -> None:
 
 def _sliding_layers(config: Config, period: int) -> list[bool]:
     """Return for every layer whether it sees only the sliding window."""
-    layers = config.count("num_hidden_layers")
+    layers = num_layers(config)
     kinds = config.texts("layer_types")
     if not kinds:
         return _periodic(layers, config.count("sliding_window_pattern", period))

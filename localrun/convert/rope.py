@@ -133,9 +133,7 @@ def _check_yarn(scaling: Config) -> None:
 
 def _longrope(writer: gguf.GGUFWriter, rope: Rope, config: Config) -> dict[str, Array]:
     scaling = rope.scaling
-    original = config.count(
-        "original_max_position_embeddings", _original(scaling, rope.context)
-    )
+    original = config.count("original_max_position_embeddings", _original(scaling, rope.context))
     stretch = rope.context / original
     natural = math.sqrt(1 + math.log(stretch) / math.log(original)) if stretch > 1 else 1.0
     writer.add_rope_scaling_orig_ctx_len(original)

@@ -74,10 +74,14 @@ class Tensor:
 
     def float32(self) -> Array:
         """Return the values as float32; F32 is mapped, the others take memory."""
-        data = self.stored()
-        if self.dtype == "BF16":
-            return (data.astype(np.uint32) << np.uint32(16)).view(np.float32)
-        return data.astype(np.float32, copy=False)
+        return widened(self.stored(), self.dtype)
+
+
+def widened(data: Array, dtype: str) -> Array:
+    """Return stored values, or a part of them, as float32."""
+    if dtype == "BF16":
+        return (data.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return data.astype(np.float32, copy=False)
 
 
 def read_file(path: Path) -> dict[str, Tensor]:

@@ -27,7 +27,6 @@ from localrun.store.manifest import Role
 if TYPE_CHECKING:
     from localrun.names.adapters import AdapterName
     from localrun.names.ref import ModelRef
-    from localrun.store.blobs import BlobStore
     from localrun.store.manifest import Manifest
     from localrun.store.store import Entry, Store
 
@@ -130,7 +129,7 @@ class Models:
         shards = tuple(blobs.path(layer.digest) for layer in entry.manifest.with_role(Role.WEIGHTS))
         if not shards:
             raise IntegrityError(f"{entry.ref.name} has no weights", hint="localrun verify")
-        recipe = _recipe(entry.manifest, blobs)
+        recipe = self.recipe(entry.manifest)
         paths = [blobs.path(layer.digest) for layer in entry.manifest.with_role(Role.ADAPTER)]
         described = _describe(entry.ref.name, shards[0])
         return replace(
@@ -144,6 +143,18 @@ class Models:
             recipe=recipe,
             adapters=tuple(zip(paths, recipe.adapter_scales, strict=True)),
         )
+
+    def recipe(self, manifest: Manifest) -> StoredRecipe:
+        """Return what a model's layers say, with the template in Jinja.
+
+        Raises:
+            IntegrityError: a layer is missing or damaged.
+        """
+        recipe = read_recipe(manifest, self._store.blobs)
+        templates = manifest.with_role(Role.TEMPLATE)
+        if recipe.template is None or is_jinja(templates[-1]):
+            return recipe
+        return replace(recipe, template=None)
 
     def _not_found(self, name: str, ref: ModelRef) -> ModelNotFoundError:
         known = [model.removesuffix(":latest") for model in self._names()]
@@ -165,15 +176,6 @@ def _local_file(ref: ModelRef) -> StoredModel:
     if not path.is_file():
         raise ModelNotFoundError(f"no such file: {path}", hint="localrun list")
     return _describe(str(ref), path)
-
-
-def _recipe(manifest: Manifest, blobs: BlobStore) -> StoredRecipe:
-    """Return what the layers say, with the template in Jinja."""
-    recipe = read_recipe(manifest, blobs)
-    templates = manifest.with_role(Role.TEMPLATE)
-    if recipe.template is None or is_jinja(templates[-1]):
-        return recipe
-    return replace(recipe, template=None)
 
 
 def _describe(name: str, path: Path) -> StoredModel:

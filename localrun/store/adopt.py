@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from localrun.errors import IntegrityError
+from localrun.errors import IntegrityError, StorageError
 from localrun.store.blobs import Link, file_digest
 from localrun.store.layout import storage_error
 
@@ -33,6 +33,15 @@ CHUNK_BYTES = 8 << 20
 CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
+class Taking(StrEnum):
+    """How a file may come into the store."""
+
+    AUTO = "auto"  # without a copy where possible
+    COPY = "copy"  # bytes of its own; a clone is as good
+    LINK = "link"  # a hard link, or an error
+    MOVE = "move"  # it is the store's own then; the caller deletes the other name
+
+
 class Way(StrEnum):
     """How a file came into the store."""
 
@@ -40,6 +49,7 @@ class Way(StrEnum):
     CLONED = "cloned"
     LINKED = "linked"
     COPIED = "copied"
+    MOVED = "moved"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,21 +63,32 @@ class Adopted:
 
 
 def adopt(
-    store: Store, source: Path, lease: Lease, on_bytes: Callable[[int], None] | None = None
+    store: Store,
+    source: Path,
+    lease: Lease,
+    on_bytes: Callable[[int], None] | None = None,
+    *,
+    taking: Taking = Taking.AUTO,
 ) -> Adopted:
     """Make a blob of a file's bytes; blocks while it is hashed.
 
     Raises:
         IntegrityError: the file changed while it was read.
-        StorageError: it cannot be read, or the store not written.
+        StorageError: it cannot be read, or the store not written, or not be linked.
     """
     told = on_bytes or (lambda _count: None)
     taken = lease.temporary()
     try:
-        if _clone(source, taken):
+        if taking in {Taking.AUTO, Taking.COPY} and _clone(source, taken):
             return _keep(store, source, taken, lease, Way.CLONED, told)
-        if _link(source, taken):
-            return _keep(store, source, taken, lease, Way.LINKED, told)
+        if taking is not Taking.COPY and _link(source, taken):
+            way = Way.MOVED if taking is Taking.MOVE else Way.LINKED
+            return _keep(store, source, taken, lease, way, told)
+        if taking is Taking.LINK:
+            raise StorageError(
+                f"{source} cannot be linked into {store.layout.root}: another file system",
+                hint="leave --link out to copy it",
+            )
         return _copy(store, source, taken, lease, told)
     except OSError as error:
         raise storage_error(error, source) from error

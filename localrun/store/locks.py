@@ -15,6 +15,7 @@ import fcntl
 import itertools
 import logging
 import os
+import shutil
 import threading
 import uuid
 from typing import TYPE_CHECKING
@@ -54,6 +55,17 @@ class Lease:
     def temporary(self) -> Path:
         """Return a path in ``tmp`` that nobody else uses."""
         return self._layout.tmp / f"{self.id}-{next(self._counter)}"
+
+    @contextlib.contextmanager
+    def folder(self) -> Iterator[Path]:
+        """Make a folder in ``tmp`` for the time of a block."""
+        path = self.temporary()
+        with translated(path):
+            path.mkdir()
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
 
     def end(self) -> None:
         """Let go: by now refs name what is to stay."""

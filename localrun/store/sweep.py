@@ -134,7 +134,11 @@ def _remove(store: Store, digest: str, *, is_dry: bool) -> int:
 def _empty_tmp(layout: Layout, leases: set[str], *, is_dry: bool) -> None:
     """Delete what processes that are gone were writing."""
     for path in layout.tmp.iterdir():
-        if path.name.partition("-")[0] not in leases and not is_dry:
+        if path.name.partition("-")[0] in leases or is_dry:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)
 
 

@@ -1,0 +1,63 @@
+"""The adapters of a recipe: GGUF files, PEFT folders and blobs of the store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localrun.convert.lora import check_adapter, convert_adapter
+from localrun.errors import IntegrityError, NotFoundError
+from localrun.gguf.header import read_header
+from localrun.services.parts import BLOB, Piece
+from localrun.store.manifest import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localrun.modelfile.recipe import AdapterUse
+    from localrun.services.parts import Gatherer, Parts
+
+
+def add_adapters(
+    gatherer: Gatherer, parts: Parts, adapters: Sequence[AdapterUse]
+) -> tuple[float, ...]:
+    """Bring adapters into the store and check them against the weights; return their scales.
+
+    Raises:
+        NotFoundError: nothing is at the path.
+        IntegrityError: an adapter is damaged, or was made for another model.
+    """
+    if not adapters:
+        return ()
+    base = gatherer.workspace.store.blobs.path(parts.weights[0].digest)
+    for adapter in adapters:
+        piece = _piece(gatherer, parts, adapter.path, base)
+        parts.files[Role.ADAPTER].append(piece)
+    return tuple(adapter.scale for adapter in adapters)
+
+
+def _piece(gatherer: Gatherer, parts: Parts, text: str, base: Path) -> Piece:
+    if BLOB.fullmatch(text):
+        path = gatherer.workspace.store.blobs.path(text)
+        gatherer.lease.add([text])
+        check_adapter(path, base)
+        return Piece(text, path.stat().st_size)
+    path = gatherer.folder / Path(text).expanduser()
+    if not path.exists():
+        raise NotFoundError(f"ADAPTER {text}: no such file: {path}")
+    if path.is_file() and path.suffix != ".safetensors":
+        _refuse_others(path)
+        check_adapter(path, base)
+        return gatherer.take(parts, path)
+    with gatherer.lease.folder() as folder:
+        made = folder / "adapter.gguf"
+        convert_adapter(path, made, base)
+        return gatherer.keep(made)
+
+
+def _refuse_others(path: Path) -> None:
+    """Refuse a GGUF file that is a model."""
+    if read_header(path).text("general.type") != "adapter":
+        raise IntegrityError(
+            f"ADAPTER {path}: a model, not an adapter", hint=f"FROM {path}   loads a model"
+        )

@@ -1,0 +1,159 @@
+"""Recipe files: read one, and tell everything that is wrong with it.
+
+The text's own problems are found by ``modelfile``; here is what takes a look at the
+models and files of this machine. No check opens a connection.
+"""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localrun.convert.lora import check_adapter
+from localrun.errors import LocalrunError, NotFoundError
+from localrun.gguf.role import gguf_role
+from localrun.modelfile.folder import folder_reader
+from localrun.modelfile.lint import Finding
+from localrun.modelfile.lint import lint as lint_text
+from localrun.modelfile.parse import parse_modelfile
+from localrun.modelfile.source import MOST_BYTES
+from localrun.names.parse import parse_name
+from localrun.names.ref import Source
+from localrun.services.parts import BLOB, is_path
+from localrun.services.templates import to_jinja
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from localrun.modelfile.lint import Use
+    from localrun.modelfile.problems import Problem
+    from localrun.modelfile.recipe import Recipe
+    from localrun.services.workspace import Workspace
+
+STDIN = "-"
+
+
+def read_recipe(file: str, given: Mapping[str, str]) -> tuple[Recipe, Path]:
+    """Return a recipe and the folder that its paths are relative to; ``-`` is stdin.
+
+    Raises:
+        NotFoundError: no such file.
+        ModelfileError: the first problem of it.
+    """
+    content, folder = _content(file), _folder(file)
+    read = None if file == STDIN else folder_reader(folder)
+    name = "stdin" if file == STDIN else file
+    return parse_modelfile(content, name, given=given, read=read), folder
+
+
+def lint_recipe(workspace: Workspace, file: str, given: Mapping[str, str]) -> list[Problem]:
+    """Return all problems of a recipe.
+
+    Raises:
+        NotFoundError: no such file.
+    """
+    content, folder = _content(file), _folder(file)
+    checks = _Checks(workspace, folder)
+    return lint_text(
+        content,
+        "stdin" if file == STDIN else file,
+        given=given,
+        read=None if file == STDIN else folder_reader(folder),
+        checks=(checks.source, checks.adapter, checks.template),
+    )
+
+
+class _Checks:
+    """What a look at this machine tells of a recipe's values."""
+
+    def __init__(self, workspace: Workspace, folder: Path) -> None:
+        self._workspace = workspace
+        self._folder = folder
+
+    def source(self, use: Use) -> Finding | None:
+        """Find a FROM or DRAFT that names nothing."""
+        if use.keyword not in {"FROM", "DRAFT"}:
+            return None
+        try:
+            return self._source(use.value)
+        except LocalrunError as error:
+            return Finding(code="bad-name", message=error.message, hint=error.hint)
+
+    def adapter(self, use: Use) -> Finding | None:
+        """Find an adapter that is not there, or does not fit the weights."""
+        if use.keyword != "ADAPTER" or BLOB.fullmatch(use.value):
+            return None
+        path = self._folder / Path(use.value).expanduser()
+        if not path.exists():
+            return Finding(code="no-file", message=f"no such file: {path}")
+        base = self._weights(use.sources)
+        try:
+            if base is not None and path.suffix == ".gguf":
+                check_adapter(path, base)
+        except LocalrunError as error:
+            return Finding(code="wrong-adapter", message=error.message, hint=error.hint)
+        return None
+
+    def template(self, use: Use) -> Finding | None:
+        """Find a template that cannot be used."""
+        if use.keyword != "TEMPLATE":
+            return None
+        try:
+            to_jinja(use.value)
+        except LocalrunError as error:
+            return Finding(code="bad-template", message=error.message, hint=error.hint)
+        return None
+
+    def _source(self, value: str) -> Finding | None:
+        if is_path(value, self._folder):
+            path = self._folder / Path(value).expanduser()
+            return None if path.exists() else Finding(code="no-file", message=f"no such file: {path}")
+        if BLOB.fullmatch(value):
+            self._workspace.store.blobs.path(value)
+            return None
+        ref = parse_name(value)
+        catalog = self._workspace.catalog
+        if ref.source is not Source.LOCAL or ref.namespace:
+            return None  # a hub's: only a pull can tell
+        names = [model.name for model in self._workspace.models.list_models()]
+        if str(ref).lower() in names or catalog.find(ref.model, ref.tag) is not None:
+            return None
+        here = [name.removesuffix(":latest") for name in names]
+        near = difflib.get_close_matches(value, here, n=1) or catalog.near(value)
+        return Finding(
+            code="no-model",
+            message=f"no model is named {value}, here or in the catalog",
+            hint=f"did you mean {near[0]}?" if near else "localrun search NAME   finds models",
+        )
+
+    def _weights(self, sources: tuple[str, ...]) -> Path | None:
+        """Return the weights that FROM names, None where they are not on this machine."""
+        try:
+            for value in sources:
+                if is_path(value, self._folder):
+                    path = self._folder / Path(value).expanduser()
+                    if path.is_file() and gguf_role(path) == "weights":
+                        return path
+                elif not BLOB.fullmatch(value):
+                    return self._workspace.models.find_model(value).shards[0]
+        except (LocalrunError, OSError):  # told by `source`
+            return None
+        return None
+
+
+def _content(file: str) -> bytes:
+    if file == STDIN:
+        return sys.stdin.buffer.read(MOST_BYTES + 1)
+    try:
+        with Path(file).open("rb") as opened:
+            return opened.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise NotFoundError(
+            f"{file} cannot be read: {error.strerror}", hint="localrun create NAME -f Modelfile"
+        ) from error
+
+
+def _folder(file: str) -> Path:
+    return Path.cwd() if file == STDIN else Path(file).absolute().parent

@@ -1,0 +1,14 @@
+"""Chat templates of recipes: Jinja as it is, Go's language translated."""
+
+from __future__ import annotations
+
+from localrun.chat.gotemplate.convert import convert, is_go_template
+
+
+def to_jinja(text: str) -> str:
+    """Return a template in Jinja.
+
+    Raises:
+        UsageError: it is a Go template with a construct that cannot be translated.
+    """
+    return convert(text) if is_go_template(text) else text

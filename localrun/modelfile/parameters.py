@@ -1,0 +1,180 @@
+"""Read and write the value of a parameter.
+
+A whole number may be written as 4096, 4096.0 or 4.096e3 (what ``ollama show`` writes of
+a large one). A duration and a text stay as they are written.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from typing import TYPE_CHECKING, Literal
+
+from localrun.errors import UsageError
+from localrun.modelfile.known import KNOWN, OTHER_NAMES
+from localrun.modelfile.problems import shown
+from localrun.settings import parse_duration
+
+if TYPE_CHECKING:
+    from localrun.modelfile.known import Parameter
+
+ParameterValue = bool | int | float | str
+Fault = Literal["unknown-parameter", "removed-parameter", "wrong-type", "out-of-range"]
+
+MOST_NAME = 64  # characters that are compared with the known names
+MOST_NUMBER = 64  # characters
+DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+TRUTHS = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}
+SWITCHES = {"1": "on", "true": "on", "0": "off", "false": "off"}
+LONGEST_PLAIN = 2**53  # whole numbers that every float holds
+
+
+class ParameterError(UsageError):
+    """A parameter that is not known, or a value that it cannot have."""
+
+    code = "invalid_parameter"
+
+    def __init__(self, fault: Fault, message: str, hint: str) -> None:
+        super().__init__(message, hint=hint)
+        self.fault = fault
+
+
+def find_parameter(name: str) -> Parameter:
+    """Return what is known of a parameter.
+
+    Raises:
+        ParameterError: there is none of this name, or no longer.
+    """
+    parameter = KNOWN.get(name)
+    if parameter is None:
+        raise ParameterError(
+            "unknown-parameter", f"unknown parameter: {shown(name)}", _nearest(name)
+        )
+    if parameter.removed:
+        raise ParameterError(
+            "removed-parameter", f"{name}: {parameter.removed}", "leave the line out"
+        )
+    return parameter
+
+
+def parse_parameter(name: str, text: str) -> ParameterValue:
+    """Return the value that ``text`` means for a parameter.
+
+    Raises:
+        ParameterError: an unknown name, a value of another type, or one out of range.
+    """
+    parameter = find_parameter(name)
+    if parameter.kind in {"string", "list"}:
+        return text
+    if parameter.kind == "duration":
+        return _duration(parameter, text)
+    word = "".join(char for char in text if char.isprintable()).strip()  # as Ollama drops them
+    if parameter.kind == "enum":
+        return _choice(parameter, word)
+    return _boolean(parameter, word) if parameter.kind == "bool" else _number(parameter, word)
+
+
+def format_parameter(value: ParameterValue) -> str:
+    """Return the text that `parse_parameter` reads back as this value."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < LONGEST_PLAIN
+    return str(int(value) if is_whole else value)
+
+
+def describe_values(parameter: Parameter) -> str:
+    """Return what values a parameter can have, in a few words."""
+    if parameter.kind == "enum":
+        return f"one of {', '.join(parameter.choices)}"
+    if parameter.kind in {"int", "float"}:
+        what = "a whole number" if parameter.kind == "int" else "a number"
+        return f"{what} {_range(parameter)}".rstrip()
+    others = {"bool": "true or false", "duration": "90 (seconds), 10m, 1h30m or -1 (for ever)"}
+    return others.get(parameter.kind, "text")
+
+
+def _number(parameter: Parameter, word: str) -> int | float:
+    value = _parse_number(word)
+    if value is None or (parameter.kind == "int" and value != math.floor(value)):
+        raise _wrong(parameter, word)
+    if not parameter.low <= value <= parameter.high:
+        raise ParameterError(
+            "out-of-range",
+            f"{parameter.name} is out of range: {shown(word)}",
+            f"{parameter.name} is {describe_values(parameter)}",
+        )
+    return int(value) if parameter.kind == "int" else float(value)
+
+
+def _parse_number(word: str) -> int | float | None:
+    """Return a finite number, None where the word is none."""
+    if len(word) > MOST_NUMBER:
+        return None
+    if INTEGER.fullmatch(word):
+        return int(word)
+    if word.lower().lstrip("+-").startswith("0x"):
+        return _parse_hex(word)
+    value = float(word) if DECIMAL.fullmatch(word) else math.nan
+    return value if math.isfinite(value) else None
+
+
+def _parse_hex(word: str) -> float | None:
+    """Return a number such as 0x1p-2, which Go reads and Ollama therefore takes."""
+    try:
+        return float.fromhex(word)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _boolean(parameter: Parameter, word: str) -> bool:
+    if word.lower() not in TRUTHS:
+        raise _wrong(parameter, word)
+    return TRUTHS[word.lower()]
+
+
+def _choice(parameter: Parameter, word: str) -> str:
+    chosen = word.lower()
+    if "on" in parameter.choices:
+        chosen = SWITCHES.get(chosen, chosen)
+    if chosen not in parameter.choices:
+        raise _wrong(parameter, word)
+    return chosen
+
+
+def _duration(parameter: Parameter, text: str) -> str:
+    if len(text) > MOST_NUMBER:  # the reader of durations takes its time with long ones
+        raise _wrong(parameter, text)
+    try:
+        parse_duration(text)
+    except UsageError as error:
+        raise _wrong(parameter, text) from error
+    return text
+
+
+def _wrong(parameter: Parameter, word: str) -> ParameterError:
+    values = describe_values(parameter)
+    return ParameterError(
+        "wrong-type",
+        f"{parameter.name} is {values}, not {shown(word) or 'empty'}",
+        f"PARAMETER {parameter.name} {_example(parameter)}",
+    )
+
+
+def _example(parameter: Parameter) -> str:
+    examples = {"bool": "true", "duration": "10m", "enum": next(iter(parameter.choices), "")}
+    return examples.get(parameter.kind) or f"{max(parameter.low, min(1, parameter.high)):g}"
+
+
+def _range(parameter: Parameter) -> str:
+    has_low, has_high = parameter.low > -LONGEST_PLAIN, parameter.high < LONGEST_PLAIN
+    if has_low and has_high:
+        return f"from {parameter.low:g} to {parameter.high:g}"
+    return f"of at least {parameter.low:g}" if has_low else ""
+
+
+def _nearest(name: str) -> str:
+    word = name.lower()[:MOST_NAME]
+    near = OTHER_NAMES.get(word) or next(iter(difflib.get_close_matches(word, KNOWN, n=1)), None)
+    return f"did you mean {near}?" if near else "localrun help parameters"

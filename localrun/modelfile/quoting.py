@@ -1,0 +1,104 @@
+r'''How text stands in a recipe: plain, in quotes, or as a block.
+
+    SYSTEM You are kind.              plain: the rest of the line, trimmed
+    SYSTEM "  two lines,              in quotes: ends at a quote that ends a line,
+    the second"                       there are no escapes
+    SYSTEM """He said "hi" """        the same with three quotes
+    SYSTEM<<END                       a block (ours): ends at the line END
+    any text at all
+    END
+
+The first three are Ollama's, the block is for what they cannot say: lines of which one
+ends with three quotes. Ollama reads no file in which ``<<`` follows the word without a
+blank, so no file of its own means anything else here.
+
+Ollama drops characters that do not print wherever they stand, so they do not hide a
+quote from it: they may stand before the first and after the last one. Inside a text
+they are kept here.
+'''
+
+from __future__ import annotations
+
+import re
+
+BLANKS = " \t"
+TRIPLE = '"""'
+FENCES = (TRIPLE, '"')  # the longer first
+# what does not print: controls, spaces and marks of direction, joining and format,
+# without CR and LF
+INVISIBLE = (
+    r"\x00-\x09\x0b\x0c\x0e-\x20\x7f-\xa0\xad\u0600-\u0605\u061c\u06dd\u070f\u1680\u180e"
+    r"\u2000-\u200f\u2028-\u202f\u205f-\u2064\u2066-\u206f\u3000\ufeff\ufff9-\ufffb"
+    r"\U000e0001\U000e0020-\U000e007f"
+)
+LEADING = re.compile(rf"[{INVISIBLE}]*+")
+CLOSING = {fence: re.compile(rf"{fence}(?=[{INVISIBLE}]*+(?:[\r\n]|\Z))") for fence in FENCES}
+BLOCK = re.compile(
+    r"<<(?P<end>[A-Za-z_][A-Za-z0-9_]{0,63})(?P<rest>[^\r\n]*)(?P<newline>\r\n|\r|\n|\Z)"
+)
+
+
+def past(pattern: re.Pattern[str], text: str, offset: int) -> int:
+    """Return the offset after what the pattern matches at ``offset``."""
+    found = pattern.match(text, offset)
+    return found.end() if found else offset
+
+
+def fence_at(text: str, offset: int) -> str | None:
+    """Return the quotes that open at ``offset``, None where plain text begins."""
+    return next((fence for fence in FENCES if text.startswith(fence, offset)), None)
+
+
+def closing_fence(text: str, start: int, fence: str) -> int | None:
+    """Return where the closing quotes of a text that begins at ``start`` stand, None if nowhere."""
+    found = CLOSING[fence].search(text, start)
+    return found.start() if found else None
+
+
+def block_end(text: str, start: int, block: re.Match[str]) -> re.Match[str] | None:
+    """Return the newline and the last line of a block whose text begins at ``start``.
+
+    The newline is of the kind that stands after the first line, so that a text which
+    ends with CR is not taken for one with lines that end in CR LF.
+    """
+    newline = block["newline"]
+    ending = re.compile(rf"{newline}{block['end']}[ \t]*+(?=[\r\n]|\Z)")
+    return ending.search(text, start - len(newline))
+
+
+def trim_invisible(text: str) -> str:
+    """Return a line without what does not print at its ends."""
+    start = past(LEADING, text, 0)
+    end = len(text)
+    while end > start and LEADING.fullmatch(text, end - 1, end):
+        end -= 1
+    return text[start:end]
+
+
+def is_plain(text: str) -> bool:
+    """Tell whether the text is read back as it is when it stands without quotes."""
+    return (
+        text != ""
+        and text == text.strip(BLANKS)
+        and "\r" not in text
+        and "\n" not in text
+        and not trim_invisible(text).startswith('"')
+    )
+
+
+def in_quotes(text: str) -> str | None:
+    """Return the text in the fewest quotes that keep it, None where none does."""
+    for fence in reversed(FENCES):
+        written = f"{fence}{text}{fence}"
+        closes = closing_fence(written, len(fence), fence)
+        if fence_at(written, 0) == fence and closes == len(fence) + len(text):
+            return written
+    return None
+
+
+def as_block(text: str, rest: str = "") -> str:
+    """Return the text as a block; ``rest`` follows the name of its end."""
+    end = "END"
+    while end in text:
+        end += "_"
+    return f"<<{end}{rest}\n{text}\n{end}"

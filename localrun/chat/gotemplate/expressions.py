@@ -1,0 +1,145 @@
+"""Write the expressions of a Go template as those of Jinja.
+
+What Go and Python do alike is written as Jinja has it: truth, and ``and`` and
+``or``, which return an argument. The rest are calls of the functions in
+``runtime.py``, since they differ in values that a template does meet: bytes and
+characters, absent keys, the printing of true and nil, JSON.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from localrun.chat.gotemplate.errors import GoTemplateError
+from localrun.chat.gotemplate.tree import Chain, Dot, Field, Function, Literal, Variable
+
+if TYPE_CHECKING:
+    from localrun.chat.gotemplate.tree import Command, Declaration, Operand, Pipe
+
+NAMESPACE = "v"  # holds the variables that are assigned anew: a loop's own set does not last
+MOST = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Arity:
+    """How many arguments a function takes."""
+
+    least: int
+    most: int = MOST
+
+
+FUNCTIONS = {
+    "and": Arity(1),
+    "or": Arity(1),
+    "not": Arity(1, 1),
+    "eq": Arity(2),
+    "ne": Arity(2, 2),
+    "lt": Arity(2, 2),
+    "le": Arity(2, 2),
+    "gt": Arity(2, 2),
+    "ge": Arity(2, 2),
+    "len": Arity(1, 1),
+    "index": Arity(1),
+    "slice": Arity(1, 4),
+    "json": Arity(1, 1),
+    "print": Arity(0),
+    "println": Arity(0),
+    "printf": Arity(1),
+    "currentDate": Arity(0),
+    "yesterdayDate": Arity(0),
+    "toTypeScriptType": Arity(1, 1),
+}
+_RENAMED = {"print": "print_all"}  # go_print is what every action does with its value
+_NATIVE = {"and": " and ", "or": " or "}
+_ESCAPES = {ord("\\"): "\\\\", ord('"'): '\\"', ord("\n"): "\\n", ord("\t"): "\\t"}
+_ESCAPES |= {code: f"\\x{code:02x}" for code in (*range(32), 127) if code not in _ESCAPES}
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The names that ``$`` and ``.`` have where an expression stands."""
+
+    root: str
+    dot: str
+
+
+def variable(declaration: Declaration) -> str:
+    """Return the name of a variable."""
+    name = f"x{declaration.number}"
+    return f"{NAMESPACE}.{name}" if declaration.is_reassigned else name
+
+
+def quoted(text: str) -> str:
+    """Return a text as a literal of Jinja."""
+    return f'"{text.translate(_ESCAPES)}"'
+
+
+def written(pipe: Pipe, context: Context) -> str:
+    """Return a pipeline's value as a Jinja expression.
+
+    Raises:
+        GoTemplateError: a function is unknown or has a wrong number of arguments.
+    """
+    value = ""
+    for command in pipe.commands:
+        value = _command(command, context, piped=value)
+    return value
+
+
+def _command(command: Command, context: Context, *, piped: str) -> str:
+    head, *rest = command.operands
+    if not isinstance(head, Function):
+        return _operand(head, context)
+    arguments = [_operand(operand, context) for operand in rest]
+    return _call(head, [*arguments, piped] if piped else arguments)
+
+
+def _call(function: Function, arguments: list[str]) -> str:
+    name = function.name
+    _check(function, len(arguments))
+    if name in _NATIVE:
+        return f"({_NATIVE[name].join(arguments)})"
+    if name == "not":
+        return f"(not {arguments[0]})"
+    return f"go_{_RENAMED.get(name, name)}({', '.join(arguments)})"
+
+
+def _check(function: Function, num_arguments: int) -> None:
+    arity = FUNCTIONS.get(function.name)
+    if arity is None:
+        raise GoTemplateError(f"the function {function.name} is not known", function.place)
+    if not arity.least <= num_arguments <= arity.most:
+        problem = f"the function {function.name} does not take {num_arguments} arguments"
+        raise GoTemplateError(problem, function.place)
+
+
+def _operand(operand: Operand, context: Context) -> str:
+    match operand:
+        case Literal():
+            return _literal(operand.value)
+        case Dot():
+            return context.dot
+        case Field():
+            return _fields(context.dot, operand.names)
+        case Variable():
+            of = operand.declaration
+            return _fields(context.root if of is None else variable(of), operand.names)
+        case Chain():
+            return _fields(written(operand.pipe, context), operand.names)
+        case Function():
+            return _call(operand, [])
+
+
+def _literal(value: str | float | bool | None) -> str:
+    if isinstance(value, str):
+        return quoted(value)
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return f"({value!r})"
+
+
+def _fields(value: str, names: tuple[str, ...]) -> str:
+    if not names:
+        return value
+    return f"go_field({', '.join([value, *map(quoted, names)])})"

@@ -1,0 +1,168 @@
+"""Cut a Go template into tokens.
+
+Text outside of ``{{ }}`` is one token, with what trim marks take away already
+gone; comments leave nothing. Space inside of actions is a token, for it has a
+meaning: ``.A.B`` is one operand and ``.A .B`` are two.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, NoReturn
+
+from localrun.chat.gotemplate.errors import GoTemplateError, place_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_SOURCE_CHARS = 256 * 1024  # the library's longest are some 10 KB
+BLANK = " \t\r\n"
+
+
+class Kind(StrEnum):
+    """What a token is."""
+
+    TEXT = "text"
+    OPEN = "{{"
+    CLOSE = "}}"
+    SPACE = "space"
+    NUMBER = "number"
+    FIELD = "field"
+    DOT = "."
+    VARIABLE = "variable"
+    WORD = "word"
+    STRING = "string"
+    RAW = "raw string"
+    CHAR = "character"
+    DECLARE = ":="
+    ASSIGN = "="
+    PIPE = "|"
+    COMMA = ","
+    LEFT = "("
+    RIGHT = ")"
+    END = "end of the template"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of the source and where it begins."""
+
+    kind: Kind
+    text: str
+    offset: int
+
+
+_PATTERNS = {
+    Kind.SPACE: r"[ \t\r\n]+",
+    Kind.NUMBER: (
+        r"[+-]?(?:0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO][0-7_]+"
+        r"|(?:[0-9][0-9_]*(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
+    ),
+    Kind.FIELD: r"\.[^\W\d]\w*",
+    Kind.DOT: r"\.",
+    Kind.VARIABLE: r"\$\w*",
+    Kind.WORD: r"[^\W\d]\w*",
+    Kind.STRING: r'"(?:[^"\\\n]|\\.)*"',
+    Kind.RAW: r"`[^`]*`",
+    Kind.CHAR: r"'(?:[^'\\\n]|\\.)+'",
+    Kind.DECLARE: r":=",
+    Kind.ASSIGN: r"=",
+    Kind.PIPE: r"\|",
+    Kind.COMMA: r",",
+    Kind.LEFT: r"\(",
+    Kind.RIGHT: r"\)",
+}
+_TOKEN = re.compile("|".join(f"(?P<{kind.name}>{shape})" for kind, shape in _PATTERNS.items()))
+_ENDS_ITSELF = frozenset(" \t\r\n.,|:()=")
+_NEEDS_AN_END = frozenset({Kind.NUMBER, Kind.FIELD, Kind.VARIABLE, Kind.WORD})
+
+
+def tokens(source: str) -> list[Token]:
+    """Return the template's tokens, the last of which is END.
+
+    Raises:
+        GoTemplateError: the source is too long, or something in it is no token.
+    """
+    if len(source) > MAX_SOURCE_CHARS:
+        problem = f"it is longer than {MAX_SOURCE_CHARS} characters"
+        raise GoTemplateError(problem, place_of(source, 0))
+    return [*_Lexer(source).run(), Token(Kind.END, "", len(source))]
+
+
+class _Lexer:
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._at = 0
+        self._trims_next = False
+
+    def run(self) -> Iterator[Token]:
+        while (opening := self._source.find("{{", self._at)) >= 0:
+            trims = self._is_trim_mark(opening + 2)
+            yield from self._text(opening, trims_end=trims)
+            self._trims_next = False
+            self._at = opening + (4 if trims else 2)
+            if self._source.startswith("/*", self._at):
+                self._skip_comment(opening)
+            else:
+                yield Token(Kind.OPEN, "{{", opening)
+                yield from self._action(opening)
+        yield from self._text(len(self._source), trims_end=False)
+
+    def _is_trim_mark(self, offset: int) -> bool:
+        return self._source[offset : offset + 1] == "-" and (
+            self._source[offset + 1 : offset + 2] in set(BLANK)
+        )
+
+    def _text(self, end: int, *, trims_end: bool) -> Iterator[Token]:
+        text = self._source[self._at : end]
+        if self._trims_next:
+            text = text.lstrip(BLANK)
+        if trims_end:
+            text = text.rstrip(BLANK)
+        if text:
+            yield Token(Kind.TEXT, text, self._at)
+
+    def _skip_comment(self, opening: int) -> None:
+        end = self._source.find("*/", self._at + 2)
+        if end < 0:
+            self._fail("the comment is never closed", opening)
+        self._at = end + 2
+        if not self._close():
+            self._fail("the comment ends before the action does", end)
+
+    def _action(self, opening: int) -> Iterator[Token]:
+        while not (closing := self._close()):
+            if self._at >= len(self._source):
+                self._fail("the action is never closed", opening)
+            yield self._token()
+        yield Token(Kind.CLOSE, closing, self._at - len(closing))
+
+    def _close(self) -> str:
+        """Step over the action's end, if it is here, and return it."""
+        for mark in ("}}", *(f"{blank}-}}}}" for blank in BLANK)):
+            if self._source.startswith(mark, self._at):
+                self._at += len(mark)
+                self._trims_next = mark != "}}"
+                return mark
+        return ""
+
+    def _token(self) -> Token:
+        found = _TOKEN.match(self._source, self._at)
+        if found is None:
+            self._fail(f"unexpected {self._source[self._at]!r}", self._at)
+        kind, text, begin = Kind[str(found.lastgroup)], found[0], self._at
+        if kind is Kind.SPACE and self._source.startswith("-}}", found.end()):
+            text = text[:-1]  # its last character belongs to the trim mark
+            if not text:
+                self._fail("unexpected '-'", begin)
+        self._at += len(text)
+        following = self._source[self._at : self._at + 1]
+        ends = following in _ENDS_ITSELF or self._source.startswith("}}", self._at)
+        if kind in _NEEDS_AN_END and following and not ends:
+            self._fail(f"unexpected {following!r} after {text!r}", self._at)
+        return Token(kind, text, begin)
+
+    def _fail(self, problem: str, offset: int) -> NoReturn:
+        raise GoTemplateError(problem, place_of(self._source, offset))

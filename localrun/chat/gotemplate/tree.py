@@ -1,0 +1,150 @@
+"""The syntax tree of a Go template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from localrun.chat.gotemplate.errors import Place
+
+
+@dataclass(slots=True, eq=False)
+class Declaration:
+    """One ``$name :=``: two of the same name are two variables."""
+
+    name: str
+    number: int
+    is_reassigned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Literal:
+    """A number, a string, ``true``, ``false`` or ``nil`` (None)."""
+
+    value: str | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """``.``: what the enclosing range, with or template is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """``.A.B``."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """``$x.A.B``; ``$`` itself, the template's own data, has no declaration."""
+
+    declaration: Declaration | None
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """``(pipeline).A.B``."""
+
+    pipe: Pipe
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function: of a command if it is its first operand, else called with nothing."""
+
+    name: str
+    place: Place
+
+
+Operand = Literal | Dot | Field | Variable | Chain | Function
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """Operands between two ``|``."""
+
+    operands: tuple[Operand, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pipe:
+    """Commands, each of which takes the value before it as its last argument."""
+
+    commands: tuple[Command, ...]
+    targets: tuple[Declaration, ...]  # what the value is given to
+    is_declaration: bool  # := and not =
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """What stands between actions."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A pipeline whose value is printed, unless it is given to a variable."""
+
+    pipe: Pipe
+
+
+@dataclass(frozen=True, slots=True)
+class If:
+    """``{{ if }}``; an else-if is an If alone in ``orelse``."""
+
+    pipe: Pipe
+    body: tuple[Node, ...]
+    orelse: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class With:
+    """``{{ with }}``."""
+
+    pipe: Pipe
+    body: tuple[Node, ...]
+    orelse: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """``{{ range }}``."""
+
+    pipe: Pipe
+    body: tuple[Node, ...]
+    orelse: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """``{{ template "name" pipeline }}``."""
+
+    name: str
+    pipe: Pipe | None
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """``{{ break }}`` or ``{{ continue }}``."""
+
+    word: str
+
+
+Node = Text | Action | If | With | Range | Call | Jump
+
+
+@dataclass(slots=True)
+class Template:
+    """A whole source: its own nodes, those of each ``define``, and every field's name in lower case."""
+
+    body: tuple[Node, ...] = ()
+    defined: dict[str, tuple[Node, ...]] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
+    reassigns: bool = False  # some variable is given a second value

@@ -1,0 +1,150 @@
+"""Sizes and constants of a model: from ``config.json`` to GGUF keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import gguf
+
+from localrun.convert.rope import describe_rope, local_theta, read_rope
+from localrun.errors import UsageError
+
+if TYPE_CHECKING:
+    from localrun.convert.config import Config
+    from localrun.convert.families import Family
+    from localrun.convert.safetensors import Array
+
+POOLINGS = {
+    "pooling_mode_mean_tokens": gguf.PoolingType.MEAN,
+    "pooling_mode_cls_token": gguf.PoolingType.CLS,
+    "pooling_mode_lasttoken": gguf.PoolingType.LAST,
+}
+SWA_PERIOD = {gguf.MODEL_ARCH.GEMMA2: 2, gguf.MODEL_ARCH.GEMMA3: 6}
+MOST_LAYERS = 512  # what llama.cpp takes
+LAYERS_OF_27B = {gguf.MODEL_ARCH.GEMMA2: 46, gguf.MODEL_ARCH.GEMMA3: 62}
+
+
+def describe(writer: gguf.GGUFWriter, config: Config, family: Family) -> dict[str, Array]:
+    """Write the keys of the architecture, and return the tensors that only ``config.json`` has.
+
+    Raises:
+        IntegrityError: a value is missing or has the wrong type.
+        UsageError: a value that llama.cpp cannot honour.
+    """
+    _check_activation(config, family)
+    writer.add_embedding_length(config.count("hidden_size"))
+    writer.add_block_count(num_layers(config))
+    writer.add_feed_forward_length(config.count("intermediate_size"))
+    writer.add_head_count(config.count("num_attention_heads"))
+    if family.kind == "encoder":
+        _describe_encoder(writer, config, family)
+        return {}
+    return _describe_decoder(writer, config, family)
+
+
+def num_layers(config: Config) -> int:
+    """Return the number of layers, which is bounded since tables are made by it."""
+    found = config.count("num_hidden_layers")
+    if found > MOST_LAYERS:
+        raise config.wrong("num_hidden_layers", f"at most {MOST_LAYERS}")
+    return found
+
+
+def head_size(config: Config) -> int:
+    """Return the dimensions of an attention head."""
+    natural = config.count("hidden_size") // config.count("num_attention_heads")
+    return config.count("head_dim", natural)
+
+
+def describe_pooling(writer: gguf.GGUFWriter, pooling: Config, family: Family) -> None:
+    """Write how token embeddings become one, from the ``1_Pooling`` of sentence-transformers.
+
+    An encoder without one takes the mean, as sentence-transformers does.
+    """
+    chosen = [kind for key, kind in POOLINGS.items() if pooling.flag(key, default=False)]
+    others = [
+        key
+        for key, value in pooling.values.items()
+        if key.startswith("pooling_mode_") and value is True and key not in POOLINGS
+    ]
+    if others or len(chosen) > 1:
+        raise UsageError(f"{pooling.where}: this pooling cannot be converted; mean, cls, last can")
+    if chosen:
+        writer.add_pooling_type(chosen[0])
+    elif family.kind == "encoder":
+        writer.add_pooling_type(gguf.PoolingType.MEAN)
+
+
+def _check_activation(config: Config, family: Family) -> None:
+    fallback = config.text("hidden_act", family.activations[0])
+    found = config.text("hidden_activation", fallback)
+    if found not in family.activations:
+        raise UsageError(
+            f"{config.where}: the activation {found!r} cannot be converted for {family.name}; "
+            f"{family.activations[0]} can"
+        )
+
+
+def _describe_encoder(writer: gguf.GGUFWriter, config: Config, family: Family) -> None:
+    if config.text("position_embedding_type", "absolute") != "absolute":
+        raise UsageError(f"{config.where}: relative positions cannot be converted")
+    writer.add_context_length(config.count("max_position_embeddings") - family.skips_positions)
+    writer.add_layer_norm_eps(config.number("layer_norm_eps"))
+    writer.add_causal_attention(value=False)
+    writer.add_token_type_count(config.count("type_vocab_size"))
+
+
+def _describe_decoder(writer: gguf.GGUFWriter, config: Config, family: Family) -> dict[str, Array]:
+    size = head_size(config)
+    heads = config.count("num_attention_heads")
+    writer.add_context_length(config.count("max_position_embeddings"))
+    writer.add_head_count_kv(config.count("num_key_value_heads", heads))
+    writer.add_layer_norm_rms_eps(config.number("rms_norm_eps"))
+    writer.add_key_length(size)
+    writer.add_value_length(size)
+    if family.architecture in SWA_PERIOD:
+        _describe_gemma(writer, config, family)
+    return describe_rope(writer, read_rope(config, size), config)
+
+
+def _describe_gemma(writer: gguf.GGUFWriter, config: Config, family: Family) -> None:
+    _check_attention_scale(config, family)
+    if config.raw("use_bidirectional_attention"):
+        raise UsageError(f"{config.where}: attention in both directions cannot be converted")
+    if config.has("attn_logit_softcapping"):
+        writer.add_attn_logit_softcapping(config.number("attn_logit_softcapping"))
+    if config.has("final_logit_softcapping"):
+        writer.add_final_logit_softcapping(config.number("final_logit_softcapping"))
+    writer.add_sliding_window(config.count("sliding_window"))
+    period = SWA_PERIOD[family.architecture]
+    pattern = _sliding_layers(config, period)
+    if pattern != _periodic(len(pattern), period):
+        writer.add_sliding_window_pattern(pattern)
+    if family.architecture is gguf.MODEL_ARCH.GEMMA3:
+        writer.add_float32(f"{family.name}.rope.freq_base_swa", local_theta(config))
+
+
+def _check_attention_scale(config: Config, family: Family) -> None:
+    """Refuse a scale other than the one that llama.cpp computes from the sizes."""
+    natural = head_size(config)
+    if num_layers(config) == LAYERS_OF_27B[family.architecture]:
+        natural = config.count("hidden_size") // config.count("num_attention_heads")
+    if config.number("query_pre_attn_scalar") != natural:
+        raise UsageError(
+            f"{config.where}: query_pre_attn_scalar is not {natural}, which llama.cpp assumes"
+        )
+
+
+def _sliding_layers(config: Config, period: int) -> list[bool]:
+    """Return for every layer whether it sees only the sliding window."""
+    layers = num_layers(config)
+    kinds = config.texts("layer_types")
+    if not kinds:
+        return _periodic(layers, config.count("sliding_window_pattern", period))
+    if len(kinds) != layers or set(kinds) - {"sliding_attention", "full_attention"}:
+        raise config.wrong("layer_types", "sliding_attention or full_attention for every layer")
+    return [kind == "sliding_attention" for kind in kinds]
+
+
+def _periodic(layers: int, period: int) -> list[bool]:
+    return [(index + 1) % period != 0 for index in range(layers)]

@@ -1,0 +1,203 @@
+"""Read tensors from safetensors files, without loading them.
+
+The file is untrusted: the header is bounded, every tensor must lie inside the
+file and have the size of its shape, and together they must cover the data once,
+without overlap or gap (as the format demands).
+
+    u64 size of the header
+    {"__metadata__": {...},
+     "name": {"dtype": "BF16", "shape": [2, 3], "data_offsets": [0, 12]}, ...}
+    data, little-endian; offsets are half-open and count from its beginning
+
+A model of several files has an index, ``model.safetensors.index.json``, whose
+``weight_map`` tells the file of every tensor.
+
+Format: https://github.com/huggingface/safetensors#format
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeGuard
+
+import numpy as np
+
+from localrun.convert import folder as folders
+from localrun.errors import IntegrityError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+LARGEST_HEADER = 100_000_000  # the limit of the reference implementation
+MOST_DIMENSIONS = 8
+MODEL_FILE = "model.safetensors"
+INDEX_FILE = "model.safetensors.index.json"
+SIZES = {
+    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1,
+    "I16": 2, "U16": 2, "F16": 2, "BF16": 2,
+    "I32": 4, "U32": 4, "F32": 4, "I64": 8, "U64": 8, "F64": 8,
+}  # fmt: skip
+STORED = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensor:
+    """Where a tensor lies: ``[start, end)`` in bytes of its file."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    path: Path
+    start: int
+    end: int
+
+    def stored(self) -> Array:
+        """Return the tensor as it is in the file, mapped into memory; BF16 as its uint16 bits.
+
+        Raises:
+            UsageError: not one of F32, F16 and BF16.
+        """
+        if self.dtype not in STORED:
+            raise UsageError(
+                f"tensor {self.name} has the type {self.dtype}; F32, F16 and BF16 can be converted",
+                hint="take the unquantized model",
+            )
+        kind = np.dtype(STORED[self.dtype])
+        if self.start == self.end:  # an empty range cannot be mapped
+            return np.empty(self.shape, kind)
+        return np.memmap(self.path, kind, mode="r", offset=self.start, shape=self.shape)
+
+    def float32(self) -> Array:
+        """Return the values as float32; F32 is mapped, the others take memory."""
+        return widened(self.stored(), self.dtype)
+
+
+def widened(data: Array, dtype: str) -> Array:
+    """Return stored values, or a part of them, as float32."""
+    if dtype == "BF16":
+        return (data.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return data.astype(np.float32, copy=False)
+
+
+def read_file(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of one safetensors file by name, in the order of their data.
+
+    Raises:
+        IntegrityError: not a safetensors file that we can read; says why.
+        OSError: the file cannot be opened.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        header, data_start = _read_header(file, path, size)
+    header.pop("__metadata__", None)
+    tensors = [_tensor(name, entry, path, data_start) for name, entry in header.items()]
+    tensors.sort(key=lambda tensor: (tensor.start, tensor.end))
+    _check_cover(tensors, path, data_start, size)
+    return {tensor.name: tensor for tensor in tensors}
+
+
+def read_folder(folder: Path) -> dict[str, Tensor]:
+    """Return the tensors of the model in a folder, which may be spread over several files.
+
+    Raises:
+        NotFoundError: there is no such model in it, or a file of it is missing.
+        UsageError: it has the model in pickle files only.
+        IntegrityError: a file is damaged, or the index does not agree with the files.
+    """
+    index = folders.find(folder, INDEX_FILE)
+    if index is not None:
+        return _read_shards(folder, index)
+    single = folders.find(folder, MODEL_FILE)
+    if single is not None:
+        return read_file(single)
+    if any(folder.glob("*.bin")) or any(folder.glob("*.pt")) or any(folder.glob("*.pth")):
+        raise UsageError(
+            f"{folder} has its weights in pickle files, which can run code when they are opened",
+            hint=f"take a repository with {MODEL_FILE}, or save the model again as safetensors",
+        )
+    raise NotFoundError(f"{folder} has no {MODEL_FILE} and no {INDEX_FILE}")
+
+
+def _read_header(file: BinaryIO, path: Path, file_size: int) -> tuple[dict[str, Any], int]:
+    prefix = file.read(8)
+    if len(prefix) < 8:  # noqa: PLR2004 - a u64
+        raise _damaged(path, "it has less than 8 bytes")
+    size = struct.unpack("<Q", prefix)[0]
+    if size > LARGEST_HEADER:
+        raise _damaged(path, f"its header would have {size:,} bytes")
+    if len(prefix) + size > file_size:
+        raise _damaged(path, "it ends within its header")
+    return folders.parse_json(file.read(size), f"the header of {path}"), len(prefix) + size
+
+
+def _tensor(name: str, entry: object, path: Path, data_start: int) -> Tensor:
+    if not isinstance(entry, dict):
+        raise _damaged(path, f"tensor {name!r} is not described by an object")
+    dtype, shape, offsets = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
+    if not isinstance(dtype, str) or dtype not in SIZES:
+        raise _damaged(path, f"tensor {name!r} has the unknown type {dtype!r}")
+    if not _are_counts(shape) or len(shape) > MOST_DIMENSIONS:
+        raise _damaged(path, f"tensor {name!r} has no sensible shape")
+    if not _are_counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:  # noqa: PLR2004
+        raise _damaged(path, f"tensor {name!r} has no sensible offsets")
+    if offsets[1] - offsets[0] != math.prod(shape) * SIZES[dtype]:
+        raise _damaged(path, f"tensor {name!r} has not the size of its shape")
+    return Tensor(
+        name=name,
+        dtype=dtype,
+        shape=tuple(shape),
+        path=path,
+        start=data_start + offsets[0],
+        end=data_start + offsets[1],
+    )
+
+
+def _are_counts(values: object) -> TypeGuard[list[int]]:
+    """Return whether it is a list of whole numbers that are not negative (True is none)."""
+    return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
+
+
+def _check_cover(tensors: list[Tensor], path: Path, start: int, file_size: int) -> None:
+    """Check that the tensors, sorted, lie end to end from ``start`` to the end of the file."""
+    for tensor in tensors:
+        if tensor.start != start:
+            relation = "overlaps" if tensor.start < start else "leaves a gap after"
+            raise _damaged(path, f"tensor {tensor.name!r} {relation} the one before")
+        start = tensor.end
+    if start > file_size:
+        raise _damaged(path, f"it ends {start - file_size:,} bytes before its last tensor does")
+    if start < file_size:
+        raise _damaged(path, f"it has {file_size - start:,} bytes after its last tensor")
+
+
+def _read_shards(folder: Path, index: Path) -> dict[str, Tensor]:
+    places = folders.read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+        raise _damaged(index, "it has no weight_map from tensors to files")
+    found: dict[str, Tensor] = {}
+    for name in sorted(set(places.values())):
+        shard = read_file(folders.require(folder, name))
+        _check_agrees(shard, places, index, name)
+        found.update(shard)
+    missing = places.keys() - found.keys()
+    if missing:
+        raise _damaged(index, f"tensor {min(missing)!r} is not in {places[min(missing)]!r}")
+    return found
+
+
+def _check_agrees(
+    shard: Mapping[str, Tensor], places: Mapping[str, str], index: Path, name: str
+) -> None:
+    for tensor in shard:
+        if places.get(tensor) != name:
+            raise _damaged(index, f"it does not say that tensor {tensor!r} is in {name!r}")
+
+
+def _damaged(path: Path, reason: str) -> IntegrityError:
+    return IntegrityError(f"{path} is damaged: {reason}", hint="download it again")

@@ -1,0 +1,226 @@
+"""Which tensors a GGUF file gets, and from what each is made.
+
+Names come from the tables of the ``gguf`` package. Nothing is read here but
+headers: a `Part` says how its bytes are made, and makes them in chunks, so that
+converting takes the memory of a chunk, not of a tensor.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import gguf
+import numpy as np
+
+from localrun.convert.metadata import num_layers
+from localrun.convert.safetensors import Tensor, widened
+from localrun.errors import IntegrityError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from localrun.convert.config import Config
+    from localrun.convert.families import Family
+    from localrun.convert.safetensors import Array
+
+FileType = Literal["F32", "F16", "BF16"]
+
+CHUNK_BYTES = 16 * 1024 * 1024
+LARGEST_F16 = 65504.0
+ITEM_BYTES = {"F32": 4, "F16": 2, "BF16": 2}
+KEPT_WHOLE = ("position_embd.weight", "token_types.weight")  # added, not multiplied: small
+BLOCK = re.compile(r"blk\.(\d+)\.(.+)")
+SKIPPED = re.compile(
+    r"rotary_emb\.inv_freq$|position_ids$|^pooler\.|^cls\."
+    r"|^(model\.)?(vision_tower|multi_modal_projector)\."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One tensor of the file: rows of a source in some order, plus an offset, as ``kind``."""
+
+    name: str
+    source: Tensor | Array
+    kind: FileType
+    order: Array | None = None
+    offset: float = 0.0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape, slowest dimension first."""
+        rows = self.source.shape[0] if self.order is None else len(self.order)
+        return (rows, *self.source.shape[1:])
+
+    @property
+    def num_values(self) -> int:
+        """Return the number of values."""
+        return math.prod(self.shape)
+
+    @property
+    def num_bytes(self) -> int:
+        """Return the size in the file, without padding."""
+        return self.num_values * ITEM_BYTES[self.kind]
+
+    def chunks(self) -> Iterator[Array]:
+        """Yield the values in order, as arrays of what is stored (BF16 as bytes).
+
+        Raises:
+            UsageError: a value does not fit into F16.
+        """
+        is_file = isinstance(self.source, Tensor)
+        data = self.source.stored() if isinstance(self.source, Tensor) else self.source
+        dtype = self.source.dtype if isinstance(self.source, Tensor) else "F32"
+        num_rows = self.shape[0]
+        step = max(1, CHUNK_BYTES // max(1, self.num_bytes // max(1, num_rows)))
+        for start in range(0, num_rows, step):
+            block = data[start : start + step]
+            if self.order is not None:
+                block = data[self.order[start : start + step]]
+            is_same = is_file and dtype == self.kind and not self.offset
+            yield block if is_same else self._stored(widened(block, str(dtype)))
+
+    def _stored(self, values: Array) -> Array:
+        values = values + np.float32(self.offset) if self.offset else values
+        if self.kind == "F32":
+            return values
+        if self.kind == "BF16":
+            return gguf.quants.quantize(values, gguf.GGMLQuantizationType.BF16)
+        if not np.abs(values).max(initial=0.0) <= LARGEST_F16:  # also where it is no number
+            raise UsageError(
+                f"tensor {self.name} has values that do not fit into F16",
+                hint="convert to BF16 or F32",
+            )
+        return values.astype(np.float16)
+
+
+def plan(
+    tensors: Mapping[str, Tensor], config: Config, family: Family, file_type: FileType | None
+) -> list[Part]:
+    """Return the parts of the file, sorted by name; a type of None keeps the source's.
+
+    Raises:
+        UsageError: a tensor that the family does not have.
+        IntegrityError: a layer is incomplete, or a shape cannot be.
+    """
+    names = TensorNames(family, config)
+    kind = file_type or _usual_type(tensors)
+    parts: dict[str, Part] = {}
+    for tensor in tensors.values():
+        name = names.of(tensor.name)
+        if name is None:
+            continue
+        if name in parts:
+            raise IntegrityError(f"{tensor.path} has tensor {tensor.name} under another name too")
+        parts[name] = _part(name, tensor, config, family, kind)
+    _check_complete(parts, num_layers(config))
+    return [parts[name] for name in sorted(parts, key=_natural)]
+
+
+class TensorNames:
+    """The names that a family's tensors have in GGUF."""
+
+    def __init__(self, family: Family, config: Config) -> None:
+        self._family = family
+        self._map = gguf.get_tensor_name_map(family.architecture, num_layers(config))
+        self._is_tied = family.is_always_tied or config.flag("tie_word_embeddings", default=False)
+
+    def of(self, source: str) -> str | None:
+        """Return the GGUF name; None for a tensor that is not needed.
+
+        Raises:
+            UsageError: the family has no such tensor.
+        """
+        name = self._plain(source)
+        if SKIPPED.search(name) or (name == "lm_head.weight" and self._is_tied):
+            return None
+        if self._family.kind == "encoder" and name.startswith("lm_head."):
+            return None
+        found = self._map.get_name(name, try_suffixes=(".weight", ".bias"))
+        if found is None or not found.endswith((".weight", ".bias")):
+            raise UsageError(
+                f"tensor {source} is not one of {self._family.name}'s, the model is another",
+                hint="a quantized model or an adapter? take the plain model",
+            )
+        return found
+
+    def _plain(self, source: str) -> str:
+        """Return the name as transformers' class for causal language models has it."""
+        if self._family.kind == "encoder":
+            name = re.sub(r"^(bert|roberta)\.", "", source)
+            return name.replace(".gamma", ".weight").replace(".beta", ".bias")
+        name = re.sub(r"^(model\.language_model|language_model\.model)\.", "model.", source)
+        name = name.removeprefix("language_model.")
+        is_whole = name.startswith(("model.", "lm_head.", "vision_tower.", "multi_modal_"))
+        return name if is_whole else f"model.{name}"
+
+
+def interleaved(num_rows: int, num_heads: int) -> Array:
+    """Return the order of rows that llama.cpp's rotation of LLaMA models expects.
+
+    transformers pairs dimension i of a head with i + size / 2, llama.cpp 2i with 2i + 1.
+    """
+    halves = np.arange(num_rows).reshape(num_heads, 2, num_rows // num_heads // 2)
+    return halves.swapaxes(1, 2).reshape(-1)
+
+
+def _part(name: str, tensor: Tensor, config: Config, family: Family, kind: FileType) -> Part:
+    is_vector = len(tensor.shape) == 1
+    is_norm = name.endswith("norm.weight")
+    return Part(
+        name=name,
+        source=tensor,
+        kind="F32" if is_vector or name in KEPT_WHOLE else kind,
+        order=_order(name, tensor, config, family),
+        offset=family.norm_offset if is_norm else 0.0,
+    )
+
+
+def _order(name: str, tensor: Tensor, config: Config, family: Family) -> Array | None:
+    if not tensor.shape or min(tensor.shape) == 0:
+        raise IntegrityError(f"tensor {tensor.name} is empty")
+    num_rows = tensor.shape[0]
+    if family.permutes_heads and (".attn_q." in name or ".attn_k." in name):
+        heads = config.count("num_attention_heads")
+        if ".attn_k." in name:
+            heads = config.count("num_key_value_heads", heads)
+        if num_rows % (2 * heads):
+            raise IntegrityError(f"tensor {tensor.name} has {num_rows} rows for {heads} heads")
+        return interleaved(num_rows, heads)
+    if name == "position_embd.weight" and family.skips_positions:
+        return np.arange(family.skips_positions, num_rows)
+    return None
+
+
+def _usual_type(tensors: Mapping[str, Tensor]) -> FileType:
+    """Return the type of the largest tensor: small ones are often kept more exact."""
+    kinds: dict[str, FileType] = {"F32": "F32", "F16": "F16", "BF16": "BF16"}
+    largest = max(tensors.values(), key=lambda tensor: tensor.end - tensor.start, default=None)
+    if largest is None or largest.dtype not in kinds:
+        raise UsageError("the model has no tensors of type F32, F16 or BF16")
+    return kinds[largest.dtype]
+
+
+def _check_complete(parts: Mapping[str, Part], layers: int) -> None:
+    """Check that every layer has the tensors that the others have."""
+    found: dict[int, set[str]] = {index: set() for index in range(layers)}
+    for name in parts:
+        match = BLOCK.fullmatch(name)
+        if match:
+            found[int(match[1])].add(match[2])
+    expected = set[str]().union(*found.values())
+    for index, names in found.items():
+        if names != expected or not names:
+            missing = min(expected - names, default="tensors")
+            raise IntegrityError(f"layer {index} of the model has no {missing}")
+    if "token_embd.weight" not in parts:
+        raise IntegrityError("the model has no token embeddings")
+
+
+def _natural(name: str) -> tuple[int, str]:
+    """Order layers by number, with what belongs to none in front."""
+    match = BLOCK.fullmatch(name)
+    return (int(match[1]), match[2]) if match else (-1, name)

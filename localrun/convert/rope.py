@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from localrun.convert.config import Config
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
     import gguf
 
+    from localrun.convert.config import Config
     from localrun.convert.safetensors import Array
 
 THETA = 10_000.0

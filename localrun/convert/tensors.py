@@ -7,6 +7,7 @@ converting takes the memory of a chunk, not of a tensor.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -55,9 +56,14 @@ class Part:
         return (rows, *self.source.shape[1:])
 
     @property
+    def num_values(self) -> int:
+        """Return the number of values."""
+        return math.prod(self.shape)
+
+    @property
     def num_bytes(self) -> int:
         """Return the size in the file, without padding."""
-        return int(np.prod(self.shape, dtype=np.int64)) * ITEM_BYTES[self.kind]
+        return self.num_values * ITEM_BYTES[self.kind]
 
     def chunks(self) -> Iterator[Array]:
         """Yield the values in order, as arrays of what is stored (BF16 as bytes).
@@ -136,7 +142,7 @@ class TensorNames:
         found = self._map.get_name(name, try_suffixes=(".weight", ".bias"))
         if found is None or not found.endswith((".weight", ".bias")):
             raise UsageError(
-                f"tensor {source} is not one of {self._family.name}'s; the model cannot be converted",
+                f"tensor {source} is not one of {self._family.name}'s, the model is another",
                 hint="a quantized model or an adapter? take the plain model",
             )
         return found
@@ -177,7 +183,7 @@ def _order(name: str, tensor: Tensor, config: Config, family: Family) -> Array |
     if not tensor.shape or min(tensor.shape) == 0:
         raise IntegrityError(f"tensor {tensor.name} is empty")
     num_rows = tensor.shape[0]
-    if family.permutes_heads and ".attn_q." in name or ".attn_k." in name:
+    if family.permutes_heads and (".attn_q." in name or ".attn_k." in name):
         heads = config.count("num_attention_heads")
         if ".attn_k." in name:
             heads = config.count("num_key_value_heads", heads)

@@ -1,9 +1,7 @@
-"""Read the header of a GGUF file: metadata and the sizes of its tensors.
+"""Read the header of a GGUF file: its metadata and the shapes of its tensors.
 
-The file is untrusted. Nothing is allocated by a length that the file states
-before that many bytes were seen, and the header as a whole is bounded, so that a
-lying file costs little time and memory. Long arrays (vocabularies) are skipped;
-only their length is kept.
+The file is untrusted: reader.py bounds what reading it may cost. Long arrays
+(vocabularies) are skipped; only their length is kept.
 
     "GGUF" u32 version  u64 tensors  u64 pairs
     pair   = string key, u32 type, value
@@ -15,11 +13,13 @@ Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 from __future__ import annotations
 
 import math
+import os
 import struct
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
-from localrun.errors import IntegrityError
+from localrun.gguf.reader import Reader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,12 +28,18 @@ if TYPE_CHECKING:
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
 MOST_PAIRS = 100_000
-MOST_TENSORS = 1_000_000
+MOST_TENSORS = 100_000
 MOST_DIMENSIONS = 4
-LONGEST_STRING = 16 * 1024 * 1024  # chat templates are some 10 KB
+MOST_ELEMENTS = 2**63 - 1
+LARGEST_ALIGNMENT = 1024 * 1024
+DEFAULT_ALIGNMENT = 32
+LONGEST_KEY = 65535
+LONGEST_NAME = 64  # ggml's own limit for tensors
 LONGEST_KEPT_ARRAY = 64
 LONGEST_ARRAY = 16 * 1024 * 1024
 DEEPEST_ARRAY = 2
+ITEM_BYTES = 64  # what Python takes for a number in a list or a table, at most
+TENSOR_BYTES = 400
 STRING, ARRAY = 8, 9
 SCALARS = {
     0: struct.Struct("<B"),
@@ -68,12 +74,36 @@ Value = str | int | float | bool | list["Value"] | SkippedArray
 
 
 @dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor's shape (the fastest dimension first), ggml's number of its type, and its place."""
+
+    sizes: tuple[int, ...]
+    kind: int
+    offset: int
+
+    @property
+    def num_elements(self) -> int:
+        """Return how many numbers it has."""
+        return math.prod(self.sizes)
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """What a GGUF file says of itself."""
 
     metadata: Mapping[str, Value]
-    num_tensors: int
-    num_params: int
+    tensors: Mapping[str, Tensor]
+    data_start: int  # where the first tensor's bytes begin
+
+    @property
+    def num_tensors(self) -> int:
+        """Return how many tensors there are."""
+        return len(self.tensors)
+
+    @property
+    def num_params(self) -> int:
+        """Return how many numbers all tensors have together."""
+        return sum(tensor.num_elements for tensor in self.tensors.values())
 
     @property
     def architecture(self) -> str:
@@ -105,102 +135,100 @@ def read_header(path: Path) -> Header:
         IntegrityError: not a GGUF file that we can read; says where and why.
         OSError: the file cannot be opened.
     """
-    with path.open("rb") as file:
-        reader = _Reader(file, path)
-        try:
-            return _read(reader)
-        except (struct.error, UnicodeDecodeError, OverflowError) as error:
-            raise reader.damaged(str(error)) from error
+    with open(path, "rb", opener=_open_at_once) as file:
+        return parse_header(Reader(file, path))
 
 
-class _Reader:
-    """The file with a position, and errors that tell it."""
+def parse_header(reader: Reader) -> Header:
+    """Read a header from where the reader stands.
 
-    def __init__(self, file: BinaryIO, path: Path) -> None:
-        self._file = file
-        self._path = path
-        self._size = path.stat().st_size
-
-    def damaged(self, reason: str) -> IntegrityError:
-        return IntegrityError(
-            f"{self._path} is not a readable GGUF file: at byte {self._file.tell()}: {reason}"
-        )
-
-    def take(self, size: int) -> bytes:
-        self._require(size)
-        return self._file.read(size)
-
-    def skip(self, size: int) -> None:
-        self._require(size)
-        self._file.seek(size, 1)
-
-    def _require(self, size: int) -> None:
-        """Refuse a length that the file does not have, before memory is taken for it."""
-        if self._file.tell() + size > self._size:
-            raise self.damaged("the file ends before what it announces")
-
-    def number(self, kind: int = 10) -> int:
-        value: int = SCALARS[kind].unpack(self.take(SCALARS[kind].size))[0]
-        return value
-
-    def bounded(self, most: int, what: str) -> int:
-        value = self.number()
-        if value > most:
-            raise self.damaged(f"{value} {what}, more than the {most} that are sensible")
-        return value
-
-    def string(self) -> str:
-        return self.take(self.bounded(LONGEST_STRING, "bytes of text")).decode()
+    Raises:
+        IntegrityError: it is damaged; says where and why.
+    """
+    _check_version(reader)
+    num_tensors = reader.bounded(MOST_TENSORS, "tensors")
+    metadata = _metadata(reader, reader.bounded(MOST_PAIRS, "metadata pairs"))
+    tensors = _tensors(reader, num_tensors)
+    alignment = _alignment(reader, metadata)
+    return Header(metadata, tensors, -(-reader.position // alignment) * alignment)
 
 
-def _read(reader: _Reader) -> Header:
+def _open_at_once(path: str, flags: int) -> int:
+    """Open without waiting: a pipe without a writer would hold us for ever."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _check_version(reader: Reader) -> None:
     if reader.take(4) != MAGIC:
         raise reader.damaged("it does not begin with GGUF")
-    version = reader.number(4)
+    version = reader.number(SCALARS[4])
+    if int.from_bytes(version.to_bytes(4, "little"), "big") in VERSIONS:
+        raise reader.damaged("a big-endian file, which llama.cpp does not load on this machine")
     if version not in VERSIONS:
-        raise reader.damaged(f"version {version} (or another byte order), not 2 or 3")
-    num_tensors = reader.bounded(MOST_TENSORS, "tensors")
-    num_pairs = reader.bounded(MOST_PAIRS, "metadata pairs")
+        raise reader.damaged(f"version {version}, not 2 or 3")
+
+
+def _metadata(reader: Reader, num_pairs: int) -> dict[str, Value]:
     metadata: dict[str, Value] = {}
     for _ in range(num_pairs):
-        key = reader.string()
-        metadata[key] = _value(reader, reader.number(4), DEEPEST_ARRAY)
-    return Header(metadata, num_tensors, sum(_tensor_size(reader) for _ in range(num_tensors)))
+        key = reader.string(LONGEST_KEY)
+        if key in metadata:
+            raise reader.damaged(f"a second value of {key!r}")
+        reader.charge(sys.getsizeof(key) + ITEM_BYTES)
+        metadata[key] = _value(reader, reader.number(SCALARS[4]), DEEPEST_ARRAY)
+    return metadata
 
 
-def _value(reader: _Reader, kind: int, depth: int) -> Value:
+def _value(reader: Reader, kind: int, depth: int) -> Value:
     if kind == STRING:
-        return reader.string()
+        text = reader.string()
+        reader.charge(sys.getsizeof(text))
+        return text
     if kind == ARRAY and depth > 0:
         return _array(reader, depth - 1)
     if kind not in SCALARS:
         raise reader.damaged(f"unknown or too deeply nested value type {kind}")
-    value: Value = SCALARS[kind].unpack(reader.take(SCALARS[kind].size))[0]
-    return value
+    return reader.number(SCALARS[kind])
 
 
-def _array(reader: _Reader, depth: int) -> Value:
-    kind = reader.number(4)
+def _array(reader: Reader, depth: int) -> Value:
+    kind = reader.number(SCALARS[4])
     length = reader.bounded(LONGEST_ARRAY, "elements of an array")
     if length <= LONGEST_KEPT_ARRAY:
+        reader.charge((1 + length) * ITEM_BYTES)
         return [_value(reader, kind, depth) for _ in range(length)]
     if kind in SCALARS:
         reader.skip(length * SCALARS[kind].size)
     elif kind == STRING:
-        for _ in range(length):
-            reader.skip(reader.bounded(LONGEST_STRING, "bytes of text"))
+        reader.skip_strings(length)
     else:
         raise reader.damaged("a long array of arrays")
     return SkippedArray(length)
 
 
-def _tensor_size(reader: _Reader) -> int:
-    """Return the number of elements of the next tensor."""
-    reader.string()
-    num_dimensions = reader.number(4)
+def _tensors(reader: Reader, num_tensors: int) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for _ in range(num_tensors):
+        name = reader.string(LONGEST_NAME)
+        if name in tensors:
+            raise reader.damaged(f"a second tensor {name!r}")
+        reader.charge(TENSOR_BYTES)
+        tensors[name] = _tensor(reader)
+    return tensors
+
+
+def _tensor(reader: Reader) -> Tensor:
+    num_dimensions = reader.number(SCALARS[4])
     if num_dimensions > MOST_DIMENSIONS:
         raise reader.damaged(f"a tensor of {num_dimensions} dimensions")
-    size = math.prod(reader.number() for _ in range(num_dimensions))
-    reader.number(4)
-    reader.number()
-    return size
+    sizes = tuple(reader.number() for _ in range(num_dimensions))
+    if math.prod(sizes) > MOST_ELEMENTS:
+        raise reader.damaged(f"a tensor of {' x '.join(map(str, sizes))} numbers")
+    return Tensor(sizes, reader.number(SCALARS[4]), reader.number())
+
+
+def _alignment(reader: Reader, metadata: Mapping[str, Value]) -> int:
+    found = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
+    if isinstance(found, int) and 0 < found <= LARGEST_ALIGNMENT and found.bit_count() == 1:
+        return found
+    raise reader.damaged(f"an alignment of {found}")

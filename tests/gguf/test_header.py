@@ -83,7 +83,10 @@ def test_the_embedded_model_has_a_readable_header() -> None:
         (builder.header([builder.text("k") + struct.pack("<IIQ", 9, 6, 2**20)]), "announces"),
         (builder.header([builder.text("k") + struct.pack("<IIQ", 9, 9, 100)]), "array of arrays"),
         (builder.header([], [builder.tensor("t", [1] * 5)]), "5 dimensions"),
-        (builder.header([struct.pack("<Q", 2) + b"\xff\xfe"]), "utf-8"),
+        (
+            builder.header([struct.pack("<Q", 2) + b"\xff\xfe"]),
+            "at byte 32: text that is not UTF-8",
+        ),
     ],
 )
 def test_a_damaged_header_is_refused_with_its_reason(

@@ -1,0 +1,126 @@
+"""Convert a model's folder in the form of Hugging Face to one GGUF file.
+
+Reads ``config.json``, the tokenizer's files and safetensors; runs nothing that is
+in the folder. The same folder gives the same bytes. Weights that are one row
+(norms, biases) are always F32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import gguf
+
+from localrun.convert import folder as folders
+from localrun.convert.config import Config, read_config
+from localrun.convert.families import family_of, text_config
+from localrun.convert.metadata import describe, describe_pooling
+from localrun.convert.safetensors import read_folder
+from localrun.convert.tensors import Part, plan
+from localrun.convert.tokenizer.description import read_description
+from localrun.convert.tokenizer.read import read_vocabulary
+from localrun.convert.tokenizer.special import read_special, read_templates, write_special
+from localrun.convert.writing import write_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from localrun.convert.families import Family
+    from localrun.convert.tensors import FileType
+
+CONFIG_FILE = "config.json"
+POOLING_FOLDER = "1_Pooling"
+LLAMA_FILE_TYPES = {
+    "F32": gguf.LlamaFileType.ALL_F32,
+    "F16": gguf.LlamaFileType.MOSTLY_F16,
+    "BF16": gguf.LlamaFileType.MOSTLY_BF16,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Converted:
+    """What was written."""
+
+    path: Path
+    architecture: str
+    file_type: FileType
+    num_tensors: int
+    num_params: int
+
+
+def is_model_folder(folder: Path) -> bool:
+    """Return whether it looks like a model that can be converted, or should be refused by name."""
+    return (folder / CONFIG_FILE).is_file()
+
+
+def convert_folder(
+    folder: Path,
+    path: Path,
+    *,
+    file_type: FileType | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Converted:
+    """Write the model of ``folder`` as the GGUF file ``path``.
+
+    A ``file_type`` of None keeps the type that the weights have. ``on_progress`` hears
+    the bytes that are written, and all there will be.
+
+    Raises:
+        UsageError: a family, tokenizer or setting that cannot be converted; says which.
+        NotFoundError: a file is missing.
+        IntegrityError: a file is damaged or contradicts another.
+        StorageError: the disk does not take the file.
+    """
+    root = Config(
+        folders.read_json(folders.require(folder, CONFIG_FILE)), f"{folder}/{CONFIG_FILE}"
+    )
+    family = family_of(root)
+    config = text_config(root, family)
+    writer = gguf.GGUFWriter(None, family.name)
+    writer.add_name(folder.resolve().name)
+    given = describe(writer, config, family)
+    _describe_pooling(writer, folder, family)
+    parts = plan(read_folder(folder), config, family, file_type)
+    parts += [Part(name=name, source=array, kind="F32") for name, array in given.items()]
+    matrix_type = _matrix_type(parts)
+    writer.add_file_type(LLAMA_FILE_TYPES[matrix_type])
+    _describe_tokenizer(writer, folder, config, _num_tokens(parts))
+    write_file(path, writer, parts, on_progress)
+    return Converted(
+        path=path,
+        architecture=family.name,
+        file_type=matrix_type,
+        num_tensors=len(parts),
+        num_params=sum(part.num_values for part in parts),
+    )
+
+
+def _describe_pooling(writer: gguf.GGUFWriter, folder: Path, family: Family) -> None:
+    inner = folder / POOLING_FOLDER
+    pooling = Config({}, str(inner))
+    if inner.is_dir() and not inner.is_symlink():
+        pooling = read_config(inner, CONFIG_FILE)
+    describe_pooling(writer, pooling, family)
+
+
+def _describe_tokenizer(
+    writer: gguf.GGUFWriter, folder: Path, config: Config, num_tokens: int
+) -> None:
+    description = read_description(folder)
+    vocabulary = read_vocabulary(folder, description).resized(num_tokens)
+    writer.add_vocab_size(num_tokens)
+    vocabulary.write(writer)
+    write_special(writer, read_special(folder, vocabulary, config, description))
+    templates = read_templates(folder)
+    if templates:
+        writer.add_chat_template(templates)
+
+
+def _num_tokens(parts: Sequence[Part]) -> int:
+    return next(part.shape[0] for part in parts if part.name == "token_embd.weight")
+
+
+def _matrix_type(parts: Sequence[Part]) -> FileType:
+    return next(part.kind for part in parts if part.name == "token_embd.weight")

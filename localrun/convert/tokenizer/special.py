@@ -1,0 +1,154 @@
+"""Which tokens begin, end and separate, and the chat template."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from localrun.convert import folder as folders
+from localrun.convert.config import Config, read_config
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import gguf
+
+    from localrun.convert.tokenizer.description import Description
+    from localrun.convert.tokenizer.vocabulary import Vocabulary
+
+TEMPLATE_FILE = "chat_template.jinja"
+ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Special:
+    """Ids by role, and which of them are put around a text."""
+
+    ids: dict[str, int]
+    adds: dict[str, bool]
+
+
+def read_special(
+    folder: Path, vocabulary: Vocabulary, config: Config, description: Description | None
+) -> Special:
+    """Return the special tokens of a model."""
+    tokenizer_config = read_config(folder, "tokenizer_config.json")
+    others = read_config(folder, "special_tokens_map.json")
+    texts: dict[str, str] = {}
+    ids: dict[str, int] = {}
+    by_text = {text: index for index, text in enumerate(vocabulary.tokens)}
+    for role in ROLES:
+        text = _text(tokenizer_config, role) or _text(others, role)
+        index = by_text.get(text) if text else _numbered(config, role)
+        if index is not None and 0 <= index < len(vocabulary.tokens):
+            texts[role], ids[role] = vocabulary.tokens[index], index
+    if vocabulary.kind == "bert" or "bos" not in ids:  # llama.cpp puts BERT's [CLS] as its bos
+        ids |= {"bos": ids["cls"]} if "cls" in ids else {}
+        texts |= {"bos": texts["cls"]} if "cls" in texts else {}
+    adds = _adds(vocabulary, tokenizer_config, texts, description)
+    return Special(ids={role: ids[role] for role in ROLES if role in ids}, adds=adds)
+
+
+def write_special(writer: gguf.GGUFWriter, special: Special) -> None:
+    """Write the ids and what is added around a text."""
+    add = {
+        "bos": writer.add_bos_token_id,
+        "eos": writer.add_eos_token_id,
+        "unk": writer.add_unk_token_id,
+        "sep": writer.add_sep_token_id,
+        "pad": writer.add_pad_token_id,
+        "mask": writer.add_mask_token_id,
+    }
+    for role, index in special.ids.items():
+        if role in add:
+            add[role](index)
+    for role, value in special.adds.items():
+        writer.add_bool(f"tokenizer.ggml.add_{role}_token", value)
+
+
+def read_templates(folder: Path) -> str | list[dict[str, str]] | None:
+    """Return the chat template, or several with their names; None without any.
+
+    Raises:
+        IntegrityError: it is neither.
+    """
+    path = folders.find(folder, TEMPLATE_FILE)
+    if path is not None:
+        return folders.read_text(path)
+    config = read_config(folder, "tokenizer_config.json")
+    found = config.raw("chat_template")
+    if found is None or isinstance(found, str):
+        return found
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise config.wrong("chat_template", "a text, or a list of templates with names")
+    entries = [Config(entry, f"{config.where}: chat_template") for entry in found]
+    return [{key: entry.text(key) for key in ("name", "template")} for entry in entries]
+
+
+def _text(config: Config, role: str) -> str | None:
+    """Return the text of a special token, which may be an object with more about it."""
+    key = f"{role}_token"
+    if isinstance(config.raw(key), dict):
+        return config.inner(key).text("content")
+    return config.text(key) if config.has(key) else None
+
+
+def _numbered(config: Config, role: str) -> int | None:
+    found = config.raw(f"{role}_token_id")
+    if isinstance(found, list) and found:
+        found = found[0]
+    return found if type(found) is int else None
+
+
+def _adds(
+    vocabulary: Vocabulary,
+    tokenizer_config: Config,
+    texts: dict[str, str],
+    description: Description | None,
+) -> dict[str, bool]:
+    """Return what is put around a text: as the settings say, else as ``tokenizer.json`` does."""
+    if vocabulary.kind == "bert":
+        return {}  # llama.cpp always adds [CLS] and [SEP]
+    first, last = _edges(description)
+    is_sentencepiece = vocabulary.kind == "llama" and not (description and description.finishers)
+    bos = texts.get("bos") in first if first else is_sentencepiece
+    eos = bool(last) and texts.get("eos") in last
+    if tokenizer_config.has("add_bos_token"):
+        bos = tokenizer_config.flag("add_bos_token", default=bos)
+    if tokenizer_config.has("add_eos_token"):
+        eos = tokenizer_config.flag("add_eos_token", default=eos)
+    return {"bos": bos, "eos": eos}
+
+
+def _edges(description: Description | None) -> tuple[set[str], set[str]]:
+    """Return the texts of the tokens that are put before and after a text."""
+    first: set[str] = set()
+    last: set[str] = set()
+    for step in description.finishers if description else ():
+        if step.raw("type") == "TemplateProcessing":
+            before, after = _template_edges(step)
+        elif step.raw("type") in {"BertProcessing", "RobertaProcessing"}:
+            before, after = ({_named(step.raw(key))} for key in ("cls", "sep"))
+        else:
+            continue
+        first |= before
+        last |= after
+    return first, last
+
+
+def _template_edges(step: Config) -> tuple[set[str], set[str]]:
+    before: set[str] = set()
+    after: set[str] = set()
+    place = before
+    for part in step.raw("single") or []:
+        entry = part if isinstance(part, dict) else {}
+        if "Sequence" in entry:
+            place = after
+        else:
+            place.add(Config(entry, step.where).inner("SpecialToken").text("id"))
+    return before, after
+
+
+def _named(pair: object) -> str:
+    """Return the text of a pair of text and id."""
+    return str(pair[0]) if isinstance(pair, list) and pair else ""

@@ -1,0 +1,103 @@
+"""Make broken GGUF headers from a right one, each from one number so that it can be made again."""
+
+from __future__ import annotations
+
+import random
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+from localrun.gguf.header import parse_header
+from localrun.gguf.reader import Reader
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# numbers at which a reader may stumble: signs, sizes of types, our own limits and what overflows
+NUMBERS = (
+    0, 1, 2, 3, 4, 8, 9, 13, 63, 64, 65, 255, 65_535, 65_536, 100_000, 4_000_000, 2**24,
+    2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**40, 2**61, 2**62, 2**63 - 1, 2**63, 2**64 - 1,
+)  # fmt: skip
+SPARSE_SIZES = (1 << 20, 1 << 30, 1 << 40)  # zeros without end: what a lie about a length may find
+MOST_CHANGES = 4
+LONGEST_PIECE = 200
+FIELD_BIAS = 0.8  # how often a change hits a number or text of the header, not any byte
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A file's first bytes; zeros follow up to ``size_bytes``."""
+
+    data: bytes
+    size_bytes: int
+
+
+class Mutator:
+    """Breaks one header in many ways."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            recorder = _Recorder(file, path)
+            parse_header(recorder)
+            file.seek(0)
+            self._header = file.read(recorder.position)
+        self._fields = recorder.fields
+        self._file_size = path.stat().st_size
+
+    def mutant(self, number: int) -> Mutant:
+        """Return the mutant of this number, always the same."""
+        rng = random.Random(number)
+        data = bytearray(self._header)
+        for _ in range(rng.randint(1, MOST_CHANGES)):
+            rng.choice((_flip, _number, _number, _number, _cut, _remove, _repeat, _insert))(
+                rng, data, self._place(rng)
+            )
+        sizes = (len(data), self._file_size, rng.choice(SPARSE_SIZES))
+        return Mutant(bytes(data), max(len(data), rng.choice(sizes)))
+
+    def _place(self, rng: random.Random) -> tuple[int, int]:
+        if rng.random() < FIELD_BIAS:
+            return rng.choice(self._fields)
+        return rng.randrange(len(self._header)), rng.choice((1, 4, 8))
+
+
+class _Recorder(Reader):
+    """Notes offset and size of everything that is taken from a file."""
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        super().__init__(file, path)
+        self.fields: list[tuple[int, int]] = []
+
+    def take(self, size: int) -> bytes:
+        self.fields.append((self.position, size))
+        return super().take(size)
+
+
+def _flip(rng: random.Random, data: bytearray, place: tuple[int, int]) -> None:
+    if place[0] < len(data):
+        data[place[0]] ^= 1 << rng.randrange(8)
+
+
+def _number(rng: random.Random, data: bytearray, place: tuple[int, int]) -> None:
+    """Write a remarkable number over a field, now and then in the other byte order."""
+    value = rng.choice((rng.choice(NUMBERS), rng.choice(NUMBERS), rng.getrandbits(64)))
+    raw = struct.pack(rng.choice(("<Q", "<Q", "<Q", ">Q")), value)
+    size = min(place[1], len(raw))
+    data[place[0] : place[0] + size] = raw[:size]
+
+
+def _cut(_rng: random.Random, data: bytearray, place: tuple[int, int]) -> None:
+    del data[place[0] :]
+
+
+def _remove(rng: random.Random, data: bytearray, place: tuple[int, int]) -> None:
+    del data[place[0] : place[0] + rng.randint(1, LONGEST_PIECE)]
+
+
+def _repeat(rng: random.Random, data: bytearray, place: tuple[int, int]) -> None:
+    piece = data[place[0] : place[0] + rng.randint(1, LONGEST_PIECE)]
+    data[place[0] : place[0]] = piece * rng.randint(1, 50)
+
+
+def _insert(rng: random.Random, data: bytearray, place: tuple[int, int]) -> None:
+    data[place[0] : place[0]] = rng.randbytes(rng.randint(1, LONGEST_PIECE))

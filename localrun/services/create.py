@@ -18,10 +18,10 @@ from localrun.services.parts import FILE_ROLES, Gatherer, Parts, Piece
 from localrun.services.quantizing import quantize_weights
 from localrun.services.recipes import StoredRecipe, recipe_bytes
 from localrun.services.report import Silence
-from localrun.services.templates import to_jinja
+from localrun.services.templates import is_go_template, to_jinja
 from localrun.store.adopt import Taking
 from localrun.store.blobs import digest_of
-from localrun.store.manifest import MEDIA_TYPES, MOST_BYTES, Descriptor, Role
+from localrun.store.manifest import MEDIA_TYPES, MOST_BYTES, OLLAMA_TEMPLATE, Descriptor, Role
 from localrun.store.store import Provenance
 
 if TYPE_CHECKING:
@@ -112,6 +112,8 @@ def gather_recipe(gatherer: Gatherer, recipe: Recipe) -> tuple[Parts, StoredReci
     Raises:
         LocalrunError: as `create_model`.
     """
+    if recipe.template:
+        to_jinja(recipe.template)
     parts = gatherer.gather(recipe.sources)
     scales = add_adapters(gatherer, parts, recipe.adapters)
     if recipe.draft is not None:
@@ -135,7 +137,7 @@ def _merged(base: StoredRecipe, recipe: Recipe, scales: tuple[float, ...]) -> St
     return replace(
         base,
         system=recipe.system or base.system,
-        template=to_jinja(recipe.template) if recipe.template else base.template,
+        template=recipe.template or base.template,
         parameters=_merged_parameters(base.parameters, recipe.parameters),
         messages=messages or base.messages,
         licenses=tuple(licenses),
@@ -169,15 +171,16 @@ def _layers(gatherer: Gatherer, parts: Parts, said: StoredRecipe) -> list[Descri
         for number, piece in enumerate(parts.files[role]):
             name = f"{stem}-{number + 1}.gguf" if number else f"{stem}.gguf"
             layers.append(_file_layer(role, piece, name))
-    texts = [(Role.TEMPLATE, said.template.encode() if said.template else None)]
-    texts += [(Role.LICENSE, text.encode()) for text in said.licenses]
-    texts.append((Role.RECIPE, recipe_bytes(said)))
-    for role, content in texts:
-        if content is not None:
-            digest = gatherer.workspace.store.blobs.put(content, gatherer.lease)
-            layers.append(
-                Descriptor(media_type=MEDIA_TYPES[role], digest=digest, size_bytes=len(content))
-            )
+    texts = [(MEDIA_TYPES[Role.LICENSE], text.encode()) for text in said.licenses]
+    if said.template:
+        kind = OLLAMA_TEMPLATE if is_go_template(said.template) else MEDIA_TYPES[Role.TEMPLATE]
+        texts.insert(0, (kind, said.template.encode()))
+    own = recipe_bytes(said)
+    if own is not None:
+        texts.append((MEDIA_TYPES[Role.RECIPE], own))
+    for media_type, content in texts:
+        digest = gatherer.workspace.store.blobs.put(content, gatherer.lease)
+        layers.append(Descriptor(media_type=media_type, digest=digest, size_bytes=len(content)))
     return layers
 
 

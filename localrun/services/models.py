@@ -14,12 +14,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.errors import IntegrityError, ModelNotFoundError
+from localrun.errors import IntegrityError, ModelNotFoundError, UsageError
 from localrun.gguf.header import Header, read_header
 from localrun.names.adapters import split_adapters
 from localrun.names.parse import parse_name
 from localrun.names.ref import Source
-from localrun.services.recipes import EMPTY, StoredRecipe, is_jinja, read_recipe
+from localrun.services.recipes import EMPTY, StoredRecipe, read_recipe
+from localrun.services.templates import to_jinja
 from localrun.store.blobs import file_digest
 from localrun.store.embedded import embedded_models
 from localrun.store.manifest import Role
@@ -129,7 +130,7 @@ class Models:
         shards = tuple(blobs.path(layer.digest) for layer in entry.manifest.with_role(Role.WEIGHTS))
         if not shards:
             raise IntegrityError(f"{entry.ref.name} has no weights", hint="localrun verify")
-        recipe = self.recipe(entry.manifest)
+        recipe = read_recipe(entry.manifest, blobs)
         paths = [blobs.path(layer.digest) for layer in entry.manifest.with_role(Role.ADAPTER)]
         described = _describe(entry.ref.name, shards[0])
         return replace(
@@ -138,23 +139,11 @@ class Models:
             size_bytes=entry.manifest.size_bytes,
             modified=datetime.fromisoformat(entry.ref.updated).astimezone(),
             shards=shards,
-            chat_template=recipe.template or described.chat_template,
+            chat_template=_jinja(recipe, entry.ref.name) or described.chat_template,
             origin=entry.ref.origin,
             recipe=recipe,
             adapters=tuple(zip(paths, recipe.adapter_scales, strict=True)),
         )
-
-    def recipe(self, manifest: Manifest) -> StoredRecipe:
-        """Return what a model's layers say, with the template in Jinja.
-
-        Raises:
-            IntegrityError: a layer is missing or damaged.
-        """
-        recipe = read_recipe(manifest, self._store.blobs)
-        templates = manifest.with_role(Role.TEMPLATE)
-        if recipe.template is None or is_jinja(templates[-1]):
-            return recipe
-        return replace(recipe, template=None)
 
     def _not_found(self, name: str, ref: ModelRef) -> ModelNotFoundError:
         known = [model.removesuffix(":latest") for model in self._names()]
@@ -176,6 +165,15 @@ def _local_file(ref: ModelRef) -> StoredModel:
     if not path.is_file():
         raise ModelNotFoundError(f"no such file: {path}", hint="localrun list")
     return _describe(str(ref), path)
+
+
+def _jinja(recipe: StoredRecipe, name: str) -> str | None:
+    """Return a recipe's template; one of another tool that we cannot read is left out."""
+    try:
+        return None if recipe.template is None else to_jinja(recipe.template)
+    except UsageError as error:
+        _log.warning("the template of %s is left out: %s", name, error)
+        return None
 
 
 def _describe(name: str, path: Path) -> StoredModel:

@@ -18,7 +18,7 @@ from localrun.gguf.role import gguf_role
 from localrun.names.parse import parse_name
 from localrun.names.ref import Source
 from localrun.services.pull import pull_model
-from localrun.services.recipes import EMPTY, StoredRecipe
+from localrun.services.recipes import EMPTY, StoredRecipe, read_recipe
 from localrun.store.adopt import Taking, adopt
 from localrun.store.embedded import embedded_models
 from localrun.store.foreign.files import find_gguf
@@ -172,7 +172,7 @@ class Gatherer:
         for role in FILE_ROLES:
             layers = entry.manifest.with_role(role)
             parts.files[role] += [Piece(layer.digest, layer.size_bytes) for layer in layers]
-        parts.recipe = self.workspace.models.recipe(entry.manifest)
+        parts.recipe = read_recipe(entry.manifest, self.workspace.store.blobs)
         parts.base = entry
 
     def _pulled(self, ref: ModelRef) -> Entry:

@@ -1,8 +1,8 @@
 """What a model brings beside its weights, as layers of its manifest.
 
 Ours is one layer, ``application/vnd.localrun.recipe.v1+json``, with canonical JSON; the
-template and the licenses are layers of their own, as Docker has them. Those of Ollama
-(system, params, messages, a template in Go's language) are read too, never written.
+licenses and the template are layers of their own: as Docker has them, or as Ollama where
+the template is in Go's language. Ollama's system, params and messages are read too.
 
     {"adapter_scales": [1.0], "messages": [["user", "..."]], "parameters": [["seed", 1]],
      "parser": "...", "renderer": "...", "requires": "...", "system": "..."}
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from localrun.errors import IntegrityError
-from localrun.store.manifest import MEDIA_TYPES, Role
+from localrun.store.manifest import Role
 
 if TYPE_CHECKING:
     from localrun.store.blobs import BlobStore
@@ -32,7 +32,7 @@ class StoredRecipe:
     """What a model says of how it wants to be used; empty for plain weights."""
 
     system: str | None = None
-    template: str | None = None  # Jinja
+    template: str | None = None  # as it was written: Jinja, or Go's language
     parameters: tuple[tuple[str, Value], ...] = ()  # in their order; "stop" may repeat
     messages: tuple[tuple[str, str], ...] = ()  # (role, text) before every conversation
     licenses: tuple[str, ...] = ()
@@ -101,11 +101,6 @@ def read_recipe(manifest: Manifest, blobs: BlobStore) -> StoredRecipe:
     scales = fields.get("adapter_scales", ())
     fields["adapter_scales"] = (*scales[:count], *[1.0] * (count - len(scales)))
     return StoredRecipe(**fields)
-
-
-def is_jinja(layer: Descriptor) -> bool:
-    """Tell whether a template's layer is in Jinja, not in Go's language."""
-    return layer.media_type == MEDIA_TYPES[Role.TEMPLATE]
 
 
 def _own_fields(value: Any, digest: str) -> dict[str, Any]:  # noqa: ANN401 - untrusted JSON

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from localrun.chat.gotemplate.convert import convert, is_go_template
+from localrun.chat.gotemplate.converter import convert
+from localrun.chat.gotemplate.recognition import is_go_template
 
 
 def to_jinja(text: str) -> str:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.ai.model.config.v0.1+json"
+OLLAMA_TEMPLATE = "application/vnd.ollama.image.template"  # in Go's language
 FILE_PATH = "org.cncf.model.filepath"
 MOST_BYTES = 4 << 20  # a manifest; the registries' own limit
 MOST_LAYERS = 10_000
@@ -68,7 +69,7 @@ ROLES = {media_type: role for role, media_type in MEDIA_TYPES.items()} | {
     "application/vnd.ollama.image.projector": Role.PROJECTOR,
     "application/vnd.ollama.image.adapter": Role.ADAPTER,
     "application/vnd.ollama.image.draft": Role.DRAFT,
-    "application/vnd.ollama.image.template": Role.TEMPLATE,
+    OLLAMA_TEMPLATE: Role.TEMPLATE,
     "application/vnd.ollama.image.prompt": Role.TEMPLATE,
     "application/vnd.ollama.image.system": Role.SYSTEM,
     "application/vnd.ollama.image.params": Role.PARAMS,

@@ -110,9 +110,7 @@ def _from_catalog(workspace: Workspace, ref: ModelRef) -> Plan:
     return plan
 
 
-def _instead(
-    workspace: Workspace, ref: ModelRef, at_hub: ModelRef, problem: LocalrunError
-) -> Plan:
+def _instead(workspace: Workspace, ref: ModelRef, at_hub: ModelRef, problem: LocalrunError) -> Plan:
     """Resolve at ModelScope what Hugging Face does not give."""
     try:
         plan = _from_hub(workspace, ref, at_hub)

@@ -6,12 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.errors import ModelNotFoundError, NotFoundError
+from localrun.errors import ModelNotFoundError, NotFoundError, UsageError
 from localrun.gguf.role import gguf_role
 from localrun.names.parse import parse_name
-from localrun.names.ref import DEFAULT_TAG, HUGGINGFACE_HOST, ModelRef
+from localrun.names.ref import DEFAULT_TAG, HUGGINGFACE_HOST, ModelRef, Source
 from localrun.services.manifests import layer_of, make_manifest
-from localrun.services.naming import check_target
 from localrun.store.adopt import Adopted, Way, adopt
 from localrun.store.foreign.files import find_gguf
 from localrun.store.foreign.folders import Tool, find_foreign_models
@@ -106,8 +105,7 @@ def import_model(
                 for file, blob in zip(model.files, adopted, strict=True)
             ]
             manifest = make_manifest(store, layers, lease)
-        origin = str(local_name(model)) if model.tool == Tool.HUGGINGFACE.value else None
-        provenance = Provenance(origin=origin, revision=model.revision)
+        provenance = Provenance(origin=_origin(model), revision=model.revision)
         stored = store.name(ref, manifest, lease, provenance)
     return Imported(
         name=stored.name,
@@ -115,6 +113,16 @@ def import_model(
         size_bytes=sum(blob.size_bytes for blob in adopted),
         copied_bytes=sum(blob.size_bytes for blob in adopted if blob.way is Way.COPIED),
     )
+
+
+def check_target(target: ModelRef) -> None:
+    """Refuse what a model here cannot be called.
+
+    Raises:
+        UsageError: it is a URL, a file or has a digest.
+    """
+    if target.source in {Source.URL, Source.FILE} or target.digest is not None:
+        raise UsageError(f"not a name to give: {target}", hint="a name is like mine or mine:2")
 
 
 def local_name(model: ForeignModel) -> ModelRef:
@@ -131,6 +139,14 @@ def local_name(model: ForeignModel) -> ModelRef:
         tag=_clean(tag) if tag else DEFAULT_TAG,
     )
     return parse_name(str(ref))
+
+
+def _origin(model: ForeignModel) -> str | None:
+    """Return where the bytes came from, if the tool tells: not what the model is called here."""
+    if model.tool != Tool.HUGGINGFACE.value or model.revision is None:
+        return None
+    named = local_name(model)
+    return str(named) if named.host == HUGGINGFACE_HOST else None
 
 
 def _adopt(

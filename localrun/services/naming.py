@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError, ModelNotFoundError, UsageError
-from localrun.names.ref import Source
+from localrun.services.importing import check_target, import_path
+from localrun.services.report import Silence
 from localrun.store.embedded import embedded_models
 from localrun.store.refs import remove_ref
 from localrun.store.store import Provenance
@@ -76,16 +77,6 @@ def remove_model(workspace: Workspace, ref: ModelRef) -> Removed:
     return _swept(workspace, found.ref.name, blobs)
 
 
-def check_target(target: ModelRef) -> None:
-    """Refuse what a model here cannot be called.
-
-    Raises:
-        UsageError: it is a URL, a file or has a digest.
-    """
-    if target.source in {Source.URL, Source.FILE} or target.digest is not None:
-        raise UsageError(f"not a name to give: {target}", hint="a name is like mine or mine:2")
-
-
 def _remove_damaged(workspace: Workspace, ref: ModelRef) -> Removed:
     """Take away a name that can no longer be read, or whose manifest cannot."""
     if not remove_ref(workspace.store.layout, ref):
@@ -105,8 +96,5 @@ def _swept(workspace: Workspace, name: str, blobs: Iterable[str] | None) -> Remo
 
 
 def _copy_embedded(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
-    from localrun.services.importing import import_path
-    from localrun.services.report import Silence
-
     path = embedded_models()[str(source).lower()]
     return import_path(workspace, path, target, Silence())[0].name

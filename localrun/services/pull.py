@@ -66,13 +66,13 @@ def pull_model(
     """
     chosen, told = options or PullOptions(), report or Silence()
     plan = make_plan(workspace, ref, is_insecure=chosen.is_insecure)
-    for note in plan.notes:
-        told.note(note)
     return run_plan(workspace, plan, chosen, told)
 
 
 def run_plan(workspace: Workspace, plan: Plan, options: PullOptions, report: Report) -> Pulled:
-    """Fetch what a plan names and name the model."""
+    """Fetch what a plan names and name the model; tells first what was chosen."""
+    for note in plan.notes:
+        report.note(note)
     store = workspace.store
     before = _before(store, plan)
     plan = _as_before(plan, before)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
-from localrun.cli.output import Output, human_bytes, is_terminal
+from localrun.cli.output import Output, human_bytes, is_terminal, written_to_stdout
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ def export(
         hint = f"localrun export {model} -o model.tar"
         raise UsageError("an archive is not for a terminal", hint=hint)
     else:
-        written = export_model(workspace.store, entry, sys.stdout.buffer)
+        with written_to_stdout():
+            written = export_model(workspace.store, entry, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
     Output().note(f"{entry.ref.name}: {human_bytes(written)} written")
 
 
@@ -59,6 +61,8 @@ def _write(workspace: Workspace, entry: Entry, path: Path) -> int:
     from localrun.store.archive import export_model
     from localrun.store.layout import translated
 
+    if path.is_dir() or not path.name:
+        raise UsageError(f"not a file to write: {path}", hint="-o model.tar")
     partial = path.with_name(f"{path.name}.partial")
     try:
         with translated(path):

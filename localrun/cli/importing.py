@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from localrun.cli.output import Output, human_bytes
+from localrun.cli.output import Output, human_bytes, is_terminal, plain
 from localrun.cli.progress import shown_progress
-from localrun.errors import NotFoundError, UsageError
+from localrun.errors import NotFoundError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,6 +72,8 @@ def import_archive_file(
     workspace: Workspace, source: str, target: ModelRef | None, output: Output
 ) -> None:
     """Import the models of an archive; "-" is stdin."""
+    if source == "-" and is_terminal(sys.stdin):
+        raise UsageError("an archive is not typed", hint="localrun import model.tar")
     if source == "-":
         _import_archive(workspace, sys.stdin.buffer, "stdin", target, output)
         return
@@ -81,6 +83,8 @@ def import_archive_file(
     except FileNotFoundError as error:
         hint = f"localrun export MODEL -o {source}"
         raise NotFoundError(f"no such file: {source}", hint=hint) from error
+    except OSError as error:
+        raise StorageError(f"cannot read {source}: {error.strerror}") from error
 
 
 def show_imported(imported: Sequence[Imported], output: Output) -> None:
@@ -90,7 +94,7 @@ def show_imported(imported: Sequence[Imported], output: Output) -> None:
             output.event({"event": "done", **asdict(model)})
         else:
             copied = f", {human_bytes(model.copied_bytes)} copied" if model.copied_bytes else ""
-            output.line(f"{model.name} is here, {human_bytes(model.size_bytes)}{copied}")
+            output.line(f"{plain(model.name)} is here, {human_bytes(model.size_bytes)}{copied}")
 
 
 def _import_archive(
@@ -111,7 +115,7 @@ def _import_archive(
         if output.as_json:
             output.event({"event": "done", "name": ref.name, "manifest": ref.manifest})
         else:
-            output.line(f"{ref.name} is here")
+            output.line(f"{plain(ref.name)} is here")
 
 
 def _tool(text: str) -> Tool:

@@ -3,22 +3,28 @@
 ``--json`` prints one object, or a list, whose keys the tests pin down. No colours
 and no escape codes leave this module unless stderr is a terminal. A reader that goes
 away (``| head -1``) ends the program quietly; a full disk is an error.
+
+What others wrote (names of files and models, a server's words) cannot move the cursor or
+colour the terminal: it passes `plain`. Only the text of a model's answer is left as it is.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import sys
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
-from localrun.errors import StorageError
+from localrun.errors import LocalrunError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from localrun.errors import LocalrunError
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 BROKEN_PIPE_EXIT = 141  # what a shell reports of a program that SIGPIPE ended
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
+JSON_CONTROL = re.compile(r"[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+Item = TypeVar("Item")
 DIM, PLAIN = "\033[2m", "\033[0m"
 
 
@@ -34,29 +40,24 @@ class Output:
 
     def piece(self, text: str) -> None:
         """Print a part of a result at once, without a line's end."""
-        try:
+        with written_to_stdout():
             print(text, end="", flush=True)
-        except BrokenPipeError:
-            _discard_stdout()
-            raise SystemExit(BROKEN_PIPE_EXIT) from None
-        except OSError as error:
-            _discard_stdout()
-            raise StorageError(f"cannot write the output: {error.strerror}") from error
 
     def json(self, value: Any) -> None:  # noqa: ANN401 - any JSON value
         """Print a result as JSON."""
         import json
 
-        self.line(json.dumps(value, ensure_ascii=False, indent=2))
+        self.line(_ascii_controls(json.dumps(value, ensure_ascii=False, indent=2)))
 
     def event(self, value: Any) -> None:  # noqa: ANN401 - any JSON value
         """Print one JSON object on a line of its own."""
         import json
 
-        self.line(json.dumps(value, ensure_ascii=False))
+        self.line(_ascii_controls(json.dumps(value, ensure_ascii=False)))
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print aligned columns; the last is as wide as it likes."""
+        rows = [[plain(cell) for cell in row] for row in rows]
         widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
         for row in (heads, *rows):
             cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
@@ -64,7 +65,7 @@ class Output:
 
     def note(self, text: str) -> None:
         """Tell something that is not a result."""
-        print(text, file=sys.stderr)
+        print(CONTROL.sub("?", text), file=sys.stderr)
 
     def thought(self, text: str) -> None:
         """Show a model's thought, dimmed, on a terminal only."""
@@ -73,9 +74,40 @@ class Output:
 
     def error(self, error: LocalrunError) -> None:
         """Tell what went wrong and what to type next."""
-        self.note(f"error: {error.message}")
+        self.note(f"error: {plain(error.message)}")
         if error.hint:
-            self.note(f"hint: {error.hint}")
+            self.note(f"hint: {plain(error.hint)}")
+
+
+def for_each(items: Iterable[Item], act: Callable[[Item], None], output: Output) -> None:
+    """Act on every item, also after one that fails; then leave with the first one's exit code."""
+    exit_code = 0
+    for item in items:
+        try:
+            act(item)
+        except LocalrunError as error:
+            output.error(error)
+            exit_code = exit_code or error.exit_code
+    if exit_code:
+        raise SystemExit(exit_code)
+
+
+def plain(text: str) -> str:
+    """Return a text of others on one line, "?" for what a terminal does not print as a letter."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+@contextlib.contextmanager
+def written_to_stdout() -> Iterator[None]:
+    """Write a result while the block runs: a reader that went away ends the program quietly."""
+    try:
+        yield
+    except BrokenPipeError:
+        _discard_stdout()
+        raise SystemExit(BROKEN_PIPE_EXIT) from None
+    except OSError as error:
+        _discard_stdout()
+        raise StorageError(f"cannot write the output: {error.strerror}") from error
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -100,6 +132,11 @@ def human_seconds(seconds: float) -> str:
             count = round(seconds / size)
             return f"{count} {unit}{'' if count == 1 else 's'}"
     return f"{max(0, round(seconds))} seconds"
+
+
+def _ascii_controls(text: str) -> str:
+    """Escape what JSON lets through and terminals obey; it stays the same JSON."""
+    return JSON_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _discard_stdout() -> None:

@@ -15,7 +15,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from localrun.cli.output import Output, human_bytes, human_seconds, is_terminal
+from localrun.cli.output import Output, human_bytes, human_seconds, is_terminal, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +50,7 @@ class _Bars:
         self._total: TaskID | None = None
 
     def note(self, text: str) -> None:
-        self._progress.console.print(text, markup=False, highlight=False)
+        self._progress.console.print(plain(text), markup=False, highlight=False)
 
     def begin(self, total_bytes: int | None, num_files: int) -> None:
         if num_files > 1:
@@ -86,14 +86,15 @@ class _Lines:
     def advance(self, name: str, done: int, total: int | None) -> None:
         now = time.monotonic()
         began, first = self._began.setdefault(name, (now, done))
+        shown = plain(name)
         if name in self._complete:
             return
         if done == total:
             self._complete.add(name)
-            self._output.note(f"{name}: {human_bytes(done)}, complete")
+            self._output.note(f"{shown}: {human_bytes(done)}, complete")
         elif now - self._told.setdefault(name, now) >= LINE_S:
             self._told[name] = now
-            self._output.note(_line(name, done, total, (done - first) / (now - began)))
+            self._output.note(_line(shown, done, total, (done - first) / (now - began)))
 
 
 class _Events:
@@ -151,5 +152,5 @@ def _line(name: str, done: int, total: int | None, rate: float) -> str:
 
 
 def _short(name: str, width: int = 36) -> str:
-    base = name.rsplit("/", 1)[-1]
+    base = plain(name.rsplit("/", 1)[-1])
     return base if len(base) <= width else f"{base[: width // 2 - 1]}…{base[-width // 2 :]}"

@@ -68,7 +68,7 @@ def pull(  # noqa: PLR0913 - one parameter a flag
         lowest_priority()
     output = Output(as_json=as_json)
     if locked is not None:
-        pull_locked(workspace, locked, options, output)
+        pull_locked(workspace, locked, options, output, dry_run=dry_run)
     elif every:
         pull_all(workspace, options, output, dry_run=dry_run)
     else:
@@ -80,15 +80,14 @@ def find_or_pull(workspace: Workspace, name: str) -> StoredModel:
     from localrun.cli.progress import shown_progress
     from localrun.errors import ModelNotFoundError
     from localrun.names.parse import parse_name
-    from localrun.names.ref import Source
+    from localrun.services.plan import is_elsewhere
     from localrun.services.pull import pull_model
 
     try:
         return workspace.models.find_model(name)
     except ModelNotFoundError:
         ref = parse_name(name)
-        is_elsewhere = ref.source not in {Source.LOCAL, Source.FILE}
-        if not is_elsewhere and workspace.catalog.find(ref.model, ref.tag) is None:
+        if not is_elsewhere(workspace, ref):
             raise
     output = Output()
     output.note(f"{name} is not on this machine; pulling it")

@@ -7,12 +7,14 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from localrun.cli.output import Output, human_bytes
+from localrun.cli.output import Output, for_each, human_bytes, plain
 from localrun.cli.progress import shown_progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from localrun.names.ref import ModelRef
+    from localrun.services.outdated import Freshness
     from localrun.services.plan import Plan
     from localrun.services.pull import Pulled, PullOptions
     from localrun.services.workspace import Workspace
@@ -28,39 +30,57 @@ def pull_named(
     *,
     dry_run: bool,
 ) -> None:
-    """Pull models, one after another; a file's name imports it."""
+    """Pull models, one after another, also after one that fails."""
     from localrun.names.parse import parse_name
     from localrun.services.plan import make_plan
-    from localrun.services.pull import pull_model
 
-    for ref in [parse_name(name) for name in names]:
-        if dry_run:
-            show_plan(workspace, make_plan(workspace, ref, is_insecure=options.is_insecure), output)
-            continue
-        with shown_progress(output) as report:
-            pulled = pull_model(workspace, ref, options, report)
-        show_pulled(pulled, output)
+    def pull(ref: ModelRef) -> None:
+        plan = make_plan(workspace, ref, is_insecure=options.is_insecure)
+        _run(workspace, plan, options, output, dry_run=dry_run)
+
+    for_each([parse_name(name) for name in names], pull, output)
 
 
 def pull_all(workspace: Workspace, options: PullOptions, output: Output, *, dry_run: bool) -> None:
     """Pull every model again whose origin has another version now."""
-    from localrun.services.outdated import find_outdated
+    from localrun.errors import NetworkError
+    from localrun.services.outdated import find_outdated, plan_of_newest
 
-    moved = [model.name for model in find_outdated(workspace) if model.is_outdated]
+    def pull(model: Freshness) -> None:
+        if model.problem is not None:
+            raise NetworkError(f"{model.name}: {model.problem}", hint="localrun outdated")
+        plan = plan_of_newest(workspace, model.name)
+        _run(workspace, plan, options, output, dry_run=dry_run)
+
+    found = find_outdated(workspace)
+    moved = [model for model in found if model.is_outdated or model.problem is not None]
     if not moved and not output.as_json:
         output.note("all models are up to date")
-    pull_named(workspace, moved, options, output, dry_run=dry_run)
+    for_each(moved, pull, output)
 
 
-def pull_locked(workspace: Workspace, file: str, options: PullOptions, output: Output) -> None:
+def pull_locked(
+    workspace: Workspace, file: str, options: PullOptions, output: Output, *, dry_run: bool
+) -> None:
     """Pull what a lock file says, to the byte."""
     from localrun.services.lock import plans_of, read_lock
+
+    plans = plans_of(workspace, read_lock(file), is_insecure=options.is_insecure)
+    for_each(plans, lambda plan: _run(workspace, plan, options, output, dry_run=dry_run), output)
+
+
+def _run(
+    workspace: Workspace, plan: Plan, options: PullOptions, output: Output, *, dry_run: bool
+) -> None:
+    """Do what a plan says, or tell it."""
     from localrun.services.pull import run_plan
 
-    for plan in plans_of(workspace, read_lock(file)):
-        with shown_progress(output) as report:
-            pulled = run_plan(workspace, plan, options, report)
-        show_pulled(pulled, output)
+    if dry_run:
+        show_plan(workspace, plan, output)
+        return
+    with shown_progress(output) as report:
+        pulled = run_plan(workspace, plan, options, report)
+    show_pulled(pulled, output)
 
 
 def show_plan(workspace: Workspace, plan: Plan, output: Output) -> None:
@@ -77,7 +97,8 @@ def show_plan(workspace: Workspace, plan: Plan, output: Output) -> None:
         for planned in plan.files
     ]
     if output.as_json:
-        output.event({"event": "plan", "model": str(plan.ref), "files": files})
+        event = {"event": "plan", "model": str(plan.ref), "notes": plan.notes, "files": files}
+        output.event(event)
         return
     for note in plan.notes:
         output.note(note)
@@ -98,9 +119,11 @@ def show_pulled(pulled: Pulled, output: Output) -> None:
         output.event({"event": "done", **asdict(pulled)})
         return
     if pulled.fetched_bytes == 0 and not pulled.is_changed:
-        output.line(f"{pulled.name} is up to date")
+        output.line(f"{plain(pulled.name)} is up to date")
     else:
-        output.line(f"{pulled.name} is complete, {human_bytes(pulled.fetched_bytes)} fetched")
+        output.line(
+            f"{plain(pulled.name)} is complete, {human_bytes(pulled.fetched_bytes)} fetched"
+        )
 
 
 def lowest_priority() -> None:

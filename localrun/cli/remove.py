@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument
 
 from localrun.cli.options import AsJson
-from localrun.cli.output import Output, human_bytes
+from localrun.cli.output import Output, for_each, human_bytes, plain
 
 if TYPE_CHECKING:
+    from localrun.names.ref import ModelRef
     from localrun.services.workspace import Workspace
 
 
@@ -19,6 +20,8 @@ def remove(
     as_json: AsJson = False,
 ) -> None:
     """Remove models; bytes that another model shares stay.
+
+    Where one of several is not here, the others are removed all the same.
 
     Example: localrun rm qwen3:0.6b
     """
@@ -31,13 +34,18 @@ def remove(
 
     workspace = open_workspace(os.environ)
     output = Output(as_json=as_json)
-    for ref in [parse_name(name) for name in models]:
+
+    def remove_one(ref: ModelRef) -> None:
         removed = remove_model(workspace, ref)
         _unload(workspace, removed.name)
         if as_json:
             output.event(asdict(removed))
-        else:
-            output.line(f"removed {removed.name}, {human_bytes(removed.freed_bytes)} freed")
+            return
+        output.line(f"removed {plain(removed.name)}, {human_bytes(removed.freed_bytes)} freed")
+        if removed.problem is not None:
+            output.note(f"warning: no bytes were freed: {removed.problem}")
+
+    for_each([parse_name(name) for name in models], remove_one, output)
 
 
 def _unload(workspace: Workspace, name: str) -> None:

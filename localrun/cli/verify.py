@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Exit, Option
 
 from localrun.cli.options import AsJson
-from localrun.cli.output import Output
+from localrun.cli.output import Output, plain
 
 if TYPE_CHECKING:
     from localrun.services.verify import Verdict
@@ -38,7 +38,7 @@ def verify(
         verdicts = verify_models(workspace, models or (), report, is_repair=repair)
     for verdict in verdicts:
         _show(verdict, output)
-    if any(verdict.bad and not verdict.is_repaired for verdict in verdicts):
+    if not all(verdict.is_good for verdict in verdicts):
         raise Exit(IntegrityError.exit_code)
 
 
@@ -46,15 +46,15 @@ def _show(verdict: Verdict, output: Output) -> None:
     from dataclasses import asdict
 
     if output.as_json:
-        output.event({"event": "verdict", "is_good": not verdict.bad, **asdict(verdict)})
+        output.event({"event": "verdict", "is_good": verdict.is_good, **asdict(verdict)})
         return
-    state = "good"
-    if verdict.bad:
-        state = "repaired" if verdict.is_repaired else "BAD"
-    output.line(f"{verdict.name}: {state}")
+    state = "BAD"
+    if verdict.is_good:
+        state = "repaired" if verdict.is_repaired else "good"
+    output.line(f"{plain(verdict.name)}: {state}")
     for blob in verdict.bad:
         output.note(f"  {blob.reason}: {blob.digest}")
     if verdict.problem is not None:
-        output.note(f"  not repaired: {verdict.problem}")
+        output.note(f"  {'not repaired: ' if verdict.bad else ''}{verdict.problem}")
     elif verdict.bad and not verdict.is_repaired:
         output.note("  hint: localrun verify --repair")

@@ -122,6 +122,19 @@ def choose(repository: Repository, wanted: str | None) -> Choice:
     return Choice(variant=chosen.variant, is_stated=is_stated)
 
 
+def shards_of(repository: Repository, name: str) -> tuple[RemoteFile, ...]:
+    """Return a file of a repository; one shard brings all of its model, in order.
+
+    Raises:
+        IntegrityError: shards are missing.
+    """
+    for one in _sets(repository):
+        if any(file.name == name for file in one.variant.files):
+            one.check(repository)
+            return one.variant.files
+    return tuple(file for file in repository.files if file.name == name)
+
+
 def companions(repository: Repository) -> Companions:
     """Return the projector of images, the chat template and the licences, where there are any."""
     files = sorted(repository.files, key=lambda file: (file.name.count("/"), file.name))

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING
 from localrun.registry.journal import Journal
 from localrun.registry.transfer import download
 from localrun.store.layout import hex_of, translated
-from localrun.store.locks import try_lock
+from localrun.store.locks import can_lock, try_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from localrun.registry.http import Http
     from localrun.registry.options import Options
+    from localrun.registry.remote import RemoteFile
     from localrun.services.plan import PlannedFile
     from localrun.services.report import Report
     from localrun.store.locks import Lease
@@ -52,14 +53,13 @@ def fetch(
     file = planned.file
     if file.digest is not None:
         lease.add([file.digest])
-        path = store.blobs.find(file.digest)
-        if path is not None:
-            return Fetched(file.digest, path.stat().st_size, path, is_new=False)
-    folder = store.layout.partial / _key(planned)
+    if (found := _find(store, file)) is not None:
+        return found
+    folder = _folder(store, file)
     with _held(folder, file.name, report):
-        path = store.blobs.find(file.digest) if file.digest is not None else None
-        if path is not None:  # another process was faster
-            return Fetched(str(file.digest), path.stat().st_size, path, is_new=False)
+        if (found := _find(store, file)) is not None:  # another process was faster
+            shutil.rmtree(folder, ignore_errors=True)
+            return found
         told = replace(
             options,
             find_mirrors=planned.find_mirrors,
@@ -67,17 +67,43 @@ def fetch(
         )
         downloaded = download(http, file, folder, told)
         lease.add([downloaded.digest])
+        came = replace(file, digest=downloaded.digest, size_bytes=downloaded.size_bytes)
+        is_new = _find(store, came) is None
         path = store.blobs.publish(downloaded.path, downloaded.digest)
         shutil.rmtree(folder, ignore_errors=True)
-    return Fetched(downloaded.digest, downloaded.size_bytes, path, is_new=True)
+    return Fetched(downloaded.digest, downloaded.size_bytes, path, is_new=is_new)
 
 
-def _key(planned: PlannedFile) -> str:
-    """Return the name of the partial folder: by the digest, else by the address."""
-    if planned.file.digest is not None:
-        return hex_of(planned.file.digest)
-    url = planned.file.remotes[0].url.partition("?")[0]
-    return "url-" + hashlib.sha256(url.encode()).hexdigest()[:32]
+def missing_bytes(store: Store, files: Iterable[RemoteFile]) -> int:
+    """Return how much is still to come of files, as far as their sizes are known."""
+    wanted = {file.digest or file.name: file for file in files if _find(store, file) is None}
+    return sum(_left(store, file) for file in wanted.values())
+
+
+def _left(store: Store, file: RemoteFile) -> int:
+    loaded = Journal(_folder(store, file)).load()
+    has = loaded[1].ranges.total if loaded is not None else 0
+    return max(0, (file.size_bytes or 0) - has)
+
+
+def _find(store: Store, file: RemoteFile) -> Fetched | None:
+    """Return a file's blob if it is here; one that was cut short counts as missing."""
+    path = store.blobs.find(file.digest) if file.digest is not None else None
+    if path is None:
+        return None
+    with translated(path):
+        size = path.stat().st_size
+    if size != (size if file.size_bytes is None else file.size_bytes):
+        return None
+    return Fetched(str(file.digest), size, path, is_new=False)
+
+
+def _folder(store: Store, file: RemoteFile) -> Path:
+    """Return the partial folder: by the digest, else by the address."""
+    if file.digest is not None:
+        return store.layout.partial / hex_of(file.digest)
+    url = file.remotes[0].url.partition("?")[0]
+    return store.layout.partial / f"url-{hashlib.sha256(url.encode()).hexdigest()[:32]}"
 
 
 @contextmanager
@@ -89,6 +115,9 @@ def _held(folder: Path, name: str, report: Report) -> Iterator[None]:
             folder.mkdir(parents=True, exist_ok=True)
             lock = (folder / "lock").open("a")
         with lock:
+            if not can_lock(lock.fileno()):  # then the hash finds what two writers spoilt
+                yield
+                return
             if try_lock(lock.fileno()) and _is_current(lock.fileno(), folder):
                 yield
                 return

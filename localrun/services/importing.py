@@ -6,14 +6,15 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.errors import ModelNotFoundError, NotFoundError
+from localrun.errors import ModelNotFoundError, NotFoundError, UsageError
 from localrun.gguf.role import gguf_role
 from localrun.names.parse import parse_name
-from localrun.names.ref import HUGGINGFACE_HOST, ModelRef
+from localrun.names.ref import DEFAULT_TAG, HUGGINGFACE_HOST, ModelRef, Source
 from localrun.services.manifests import layer_of, make_manifest
 from localrun.store.adopt import Adopted, Way, adopt
 from localrun.store.foreign.files import find_gguf
 from localrun.store.foreign.folders import Tool, find_foreign_models
+from localrun.store.layout import translated
 from localrun.store.manifest import MOST_BYTES, Role, parse_manifest
 from localrun.store.store import Provenance
 
@@ -80,7 +81,13 @@ def foreign_models(workspace: Workspace, tool: Tool, name: str | None) -> list[F
 def import_model(
     workspace: Workspace, model: ForeignModel, ref: ModelRef, report: Report
 ) -> Imported:
-    """Give another tool's model a name here; its files stay as they are."""
+    """Give another tool's model a name here; its files stay as they are.
+
+    Raises:
+        UsageError: ``ref`` is not a name to give.
+        StorageError: a file cannot be read, or the store not written.
+    """
+    check_target(ref)
     store = workspace.store
     report.begin(model.size_bytes, len(model.files))
     with store.lease() as lease:
@@ -89,7 +96,8 @@ def import_model(
             for file in model.files
         ]
         if model.manifest is not None:
-            manifest = model.manifest.read_bytes()[: MOST_BYTES + 1]
+            with translated(model.manifest):
+                manifest = model.manifest.read_bytes()[: MOST_BYTES + 1]
             adopted.append(_adopt_config(workspace, model.manifest, manifest, lease, report))
         else:
             layers = [
@@ -97,8 +105,7 @@ def import_model(
                 for file, blob in zip(model.files, adopted, strict=True)
             ]
             manifest = make_manifest(store, layers, lease)
-        origin = str(ref) if ref.host is not None else None
-        provenance = Provenance(origin=origin, revision=model.revision)
+        provenance = Provenance(origin=_origin(model), revision=model.revision)
         stored = store.name(ref, manifest, lease, provenance)
     return Imported(
         name=stored.name,
@@ -106,6 +113,16 @@ def import_model(
         size_bytes=sum(blob.size_bytes for blob in adopted),
         copied_bytes=sum(blob.size_bytes for blob in adopted if blob.way is Way.COPIED),
     )
+
+
+def check_target(target: ModelRef) -> None:
+    """Refuse what a model here cannot be called.
+
+    Raises:
+        UsageError: it is a URL, a file or has a digest.
+    """
+    if target.source in {Source.URL, Source.FILE} or target.digest is not None:
+        raise UsageError(f"not a name to give: {target}", hint="a name is like mine or mine:2")
 
 
 def local_name(model: ForeignModel) -> ModelRef:
@@ -116,8 +133,20 @@ def local_name(model: ForeignModel) -> ModelRef:
         return parse_name(model.name)
     *folders, last = model.name.split("/")
     name, _, tag = last.removesuffix(".gguf").partition(":")
-    parts = [_clean(part) for part in (*folders[-1:], name)]
-    return parse_name("/".join(parts) + (f":{_clean(tag)}" if tag else ""))
+    ref = ModelRef(
+        namespace=_clean(folders[-1]).replace(".", "-") if folders else None,  # else a host
+        model=_clean(name),
+        tag=_clean(tag) if tag else DEFAULT_TAG,
+    )
+    return parse_name(str(ref))
+
+
+def _origin(model: ForeignModel) -> str | None:
+    """Return where the bytes came from, if the tool tells: not what the model is called here."""
+    if model.tool != Tool.HUGGINGFACE.value or model.revision is None:
+        return None
+    named = local_name(model)
+    return str(named) if named.host == HUGGINGFACE_HOST else None
 
 
 def _adopt(

@@ -10,20 +10,20 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from localrun.errors import IntegrityError, NotFoundError, UsageError
+from localrun.errors import LocalrunError, NotFoundError, UsageError
 from localrun.names.parse import parse_name
-from localrun.names.ref import HUBS
-from localrun.services.plan import Plan, make_plan
+from localrun.names.ref import Source
+from localrun.services.pinned import Pin, PinnedFile, plan_of_pin
 from localrun.store.layout import hex_of
+from localrun.store.manifest import Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localrun.services.plan import PlannedFile
+    from localrun.services.plan import Plan
     from localrun.services.workspace import Workspace
     from localrun.store.store import Entry
 
@@ -38,16 +38,17 @@ def make_lock(workspace: Workspace, names: Sequence[str] = ()) -> dict[str, Any]
         ModelNotFoundError: a named model is not here.
         UsageError: a named model was made here and cannot be had from anywhere.
     """
-    entries = workspace.store.entries()
+    entries = [entry for entry in workspace.store.entries() if entry.ref.origin is not None]
     if names:
-        wanted = {str(parse_name(workspace.models.find_model(name).name)) for name in names}
+        wanted = {workspace.models.find_model(name).name for name in names}
         entries = [entry for entry in entries if entry.ref.name in wanted]
-    local = [entry.ref.name for entry in entries if entry.ref.origin is None]
-    if names and local:
-        raise UsageError(
-            f"{', '.join(local)} was not pulled from anywhere", hint="localrun push   makes it so"
-        )
-    models = {entry.ref.name: _locked(entry) for entry in entries if entry.ref.origin is not None}
+        local = wanted - {entry.ref.name for entry in entries}
+        if local:
+            raise UsageError(
+                f"{', '.join(sorted(local))} was not pulled from anywhere",
+                hint="localrun push   brings a model to where others can pull it",
+            )
+    models = {entry.ref.name: _locked(entry) for entry in entries}
     return {"format_version": FORMAT_VERSION, "models": models}
 
 
@@ -64,21 +65,24 @@ def read_lock(file: str) -> dict[str, Any]:
         version, models = lock["format_version"], lock["models"]
     except FileNotFoundError as error:
         raise NotFoundError(f"no such file: {file}", hint=f"localrun lock > {file}") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"not a lock file: {file}", hint=f"localrun lock > {file}") from error
     if version != FORMAT_VERSION or not isinstance(models, dict):
         raise UsageError(f"{file} has format {version}", hint="update localrun")
     return models
 
 
-def plans_of(workspace: Workspace, models: dict[str, Any]) -> list[Plan]:
+def plans_of(
+    workspace: Workspace, models: dict[str, Any], *, is_insecure: bool = False
+) -> list[Plan]:
     """Return what to pull for a lock; asks the origins at their locked revisions.
 
     Raises:
         IntegrityError: an origin does not have a locked file any more.
         UsageError: an entry is malformed.
     """
-    return [_plan(workspace, name, value) for name, value in models.items()]
+    pins = [_pin(name, value) for name, value in models.items()]
+    return [plan_of_pin(workspace, pin, is_insecure=is_insecure) for pin in pins]
 
 
 def _locked(entry: Entry) -> dict[str, Any]:
@@ -96,37 +100,29 @@ def _locked(entry: Entry) -> dict[str, Any]:
     return {**known, "files": files}
 
 
-def _plan(workspace: Workspace, name: str, value: Any) -> Plan:  # noqa: ANN401 - untrusted JSON
+def _pin(name: str, value: Any) -> Pin:  # noqa: ANN401 - untrusted JSON
     try:
-        origin, revision, manifest = value["origin"], value["revision"], value["manifest"]
-        digests = {file["digest"]: file["name"] for file in value["files"]}
-        sizes = {file["digest"]: int(file["size_bytes"]) for file in value["files"]}
-        for digest in (manifest, *digests):
-            hex_of(digest)
-        ref = parse_name(origin)
-    except (KeyError, TypeError, ValueError, AttributeError, IntegrityError) as error:
-        raise UsageError(f"the lock of {name} is malformed") from error
-    if ref.host in HUBS:
-        ref = replace(ref, revision=revision or ref.revision)
-    elif ref.host is not None:
-        ref = replace(ref, digest=manifest)
-    plan = make_plan(workspace, ref)
-    files = tuple(_pinned(file, digests, sizes) for file in plan.files)
-    missing = set(digests) - {file.file.digest for file in files}
-    if missing and plan.manifest is None:
-        lost = ", ".join(digests[digest] for digest in sorted(missing))
-        raise IntegrityError(
-            f"{origin} has other files than the lock of {name}: {lost}", hint="localrun lock"
+        revision = value["revision"]
+        pin = Pin(
+            name=parse_name(name),
+            origin=parse_name(value["origin"]),
+            revision=None if revision is None else str(revision),
+            manifest=value["manifest"],
+            files=tuple(_pinned_file(file) for file in value["files"]),
         )
-    return replace(plan, ref=parse_name(name), files=files, pinned=manifest, notes=())
+        for digest in (pin.manifest, *(file.digest for file in pin.files)):
+            hex_of(digest)
+    except (KeyError, TypeError, ValueError, AttributeError, LocalrunError) as error:
+        raise UsageError(f"the lock of {name} is malformed", hint="localrun lock") from error
+    if pin.origin.source is Source.FILE or pin.name.source is Source.FILE:
+        raise UsageError(f"the lock of {name} names a file of this machine", hint="localrun lock")
+    return pin
 
 
-def _pinned(planned: PlannedFile, digests: dict[str, str], sizes: dict[str, int]) -> PlannedFile:
-    """Give a file the digest of the lock where its source tells none."""
-    file = planned.file
-    if file.digest is not None:
-        return planned
-    for digest, name in digests.items():
-        if name == file.name.rsplit("/", 1)[-1]:
-            return replace(planned, file=replace(file, digest=digest, size_bytes=sizes[digest]))
-    return planned
+def _pinned_file(value: Any) -> PinnedFile:  # noqa: ANN401 - untrusted JSON
+    return PinnedFile(
+        name=str(value["name"]),
+        role=Role(value["role"]),
+        digest=value["digest"],
+        size_bytes=int(value["size_bytes"]),
+    )

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.errors import ModelNotFoundError, UsageError
-from localrun.names.ref import Source
+from localrun.errors import IntegrityError, ModelNotFoundError, UsageError
+from localrun.services.importing import check_target, import_path
+from localrun.services.report import Silence
 from localrun.store.embedded import embedded_models
 from localrun.store.refs import remove_ref
 from localrun.store.store import Provenance
 from localrun.store.sweep import sweep
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from localrun.names.ref import ModelRef
     from localrun.services.workspace import Workspace
 
@@ -23,6 +26,7 @@ class Removed:
 
     name: str
     freed_bytes: int  # of what no other name needs
+    problem: str | None = None  # why bytes stay that no name needs
 
 
 def copy_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
@@ -32,11 +36,10 @@ def copy_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
         ModelNotFoundError: there is no ``source``.
         UsageError: ``target`` is a URL or a file.
     """
-    if target.source in {Source.URL, Source.FILE} or target.digest is not None:
-        raise UsageError(f"not a name to give: {target}", hint="localrun cp guide mine")
+    check_target(target)
     store = workspace.store
     found = store.find(source)
-    if found is None and str(source) in embedded_models():
+    if found is None and str(source).lower() in embedded_models():
         return _copy_embedded(workspace, source, target)
     if found is None:
         workspace.models.find_model(str(source))
@@ -56,9 +59,12 @@ def remove_model(workspace: Workspace, ref: ModelRef) -> Removed:
         UsageError: it is embedded, or in a store that is only read.
     """
     store = workspace.store
-    found = store.find(ref)
+    try:
+        found = store.find(ref)
+    except IntegrityError:
+        return _remove_damaged(workspace, ref)
     if found is None:
-        if str(ref) in embedded_models():
+        if str(ref).lower() in embedded_models():
             raise UsageError(f"{ref} comes with localrun and cannot be removed")
         workspace.models.find_model(str(ref))
         raise ModelNotFoundError(f"{ref} is a file of this machine", hint=f"rm {ref.location}")
@@ -68,13 +74,27 @@ def remove_model(workspace: Workspace, ref: ModelRef) -> Removed:
         )
     remove_ref(store.layout, ref)
     blobs = [found.ref.manifest, *(blob.digest for blob in found.manifest.blobs)]
-    swept = sweep(store, only=blobs)
-    return Removed(name=found.ref.name, freed_bytes=swept.freed_bytes)
+    return _swept(workspace, found.ref.name, blobs)
+
+
+def _remove_damaged(workspace: Workspace, ref: ModelRef) -> Removed:
+    """Take away a name that can no longer be read, or whose manifest cannot."""
+    if not remove_ref(workspace.store.layout, ref):
+        raise UsageError(
+            f"{ref} is in a store that is only read", hint="LOCALRUN_EXTRA_MODELS names it"
+        )
+    return _swept(workspace, str(ref), None)
+
+
+def _swept(workspace: Workspace, name: str, blobs: Iterable[str] | None) -> Removed:
+    """Free what only a removed name needed; the name is gone in any case."""
+    try:
+        swept = sweep(workspace.store, only=blobs)
+    except IntegrityError as error:
+        return Removed(name=name, freed_bytes=0, problem=error.message)
+    return Removed(name=name, freed_bytes=swept.freed_bytes)
 
 
 def _copy_embedded(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
-    from localrun.services.importing import import_path
-    from localrun.services.report import Silence
-
-    path = embedded_models()[str(source)]
+    path = embedded_models()[str(source).lower()]
     return import_path(workspace, path, target, Silence())[0].name

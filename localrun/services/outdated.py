@@ -6,14 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from localrun.errors import LocalrunError
+from localrun.errors import LocalrunError, ModelNotFoundError
 from localrun.names.parse import parse_name
 from localrun.registry.http import OfflineError
 from localrun.services.plan import make_plan
 from localrun.store.blobs import digest_of
 
 if TYPE_CHECKING:
+    from localrun.registry.remote import RemoteFile
+    from localrun.services.plan import Plan
     from localrun.services.workspace import Workspace
+    from localrun.store.manifest import Manifest
     from localrun.store.store import Entry
 
 PARALLEL = 8
@@ -40,6 +43,20 @@ def find_outdated(workspace: Workspace) -> list[Freshness]:
         return list(threads.map(lambda entry: _freshness(workspace, entry), entries))
 
 
+def plan_of_newest(workspace: Workspace, name: str) -> Plan:
+    """Return what to pull so that a name means what its origin has now.
+
+    Raises:
+        ModelNotFoundError: the name is gone, or its origin.
+        NetworkError: the origin does not answer.
+    """
+    ref = parse_name(name)
+    entry = workspace.store.find(ref)
+    if entry is None or entry.ref.origin is None:
+        raise ModelNotFoundError(f"{name} was not pulled from anywhere", hint="localrun list")
+    return replace(make_plan(workspace, parse_name(entry.ref.origin)), ref=ref)
+
+
 def _freshness(workspace: Workspace, entry: Entry) -> Freshness:
     origin = str(entry.ref.origin)
     known = Freshness(name=entry.ref.name, origin=origin, is_outdated=False)
@@ -51,8 +68,17 @@ def _freshness(workspace: Workspace, entry: Entry) -> Freshness:
         return replace(known, problem=error.message)
     if plan.manifest is not None:
         return replace(known, is_outdated=digest_of(plan.manifest) != entry.ref.manifest)
-    wanted = {planned.file.digest for planned in plan.files if planned.file.digest is not None}
-    if not wanted:
+    files = [planned.file for planned in plan.files]
+    if all(file.digest is None for file in files):
         return replace(known, problem="the address tells no digest")
-    has = {layer.digest for layer in entry.manifest.layers}
-    return replace(known, is_outdated=not wanted <= has)
+    return replace(known, is_outdated=not all(_has(entry.manifest, file) for file in files))
+
+
+def _has(manifest: Manifest, file: RemoteFile) -> bool:
+    """Tell whether a model has a file, where no digest is told by its name and size."""
+    name = file.name.rsplit("/", 1)[-1]
+    if file.digest is not None:
+        return any(layer.digest == file.digest for layer in manifest.layers)
+    return any(
+        (layer.name, layer.size_bytes) == (name, file.size_bytes) for layer in manifest.layers
+    )

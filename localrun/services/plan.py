@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
-from localrun.errors import ModelNotFoundError, NetworkError, UsageError
+from localrun.errors import LocalrunError, ModelNotFoundError, NetworkError, UsageError
 from localrun.names.ref import (
     DEFAULT_TAG,
-    HUBS,
     HUGGINGFACE_HOST,
     MODELSCOPE_HOST,
     ModelRef,
     Source,
 )
 from localrun.registry.http import OfflineError
-from localrun.registry.quantization import choose, companions, quantization_of
+from localrun.registry.quantization import choose, companions, quantization_of, shards_of
 from localrun.registry.remote import Remote, RemoteFile
+from localrun.services.mirrors import Mirrors, no_mirrors, repository_of
+from localrun.store.embedded import embedded_models
 from localrun.store.manifest import Role, parse_manifest
 from localrun.store.store import Provenance
 
@@ -32,17 +34,13 @@ if TYPE_CHECKING:
     from localrun.services.workspace import Workspace
 
 
-def _no_mirrors() -> Sequence[Remote]:
-    return ()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedFile:
     """One file to have, and other places to look for it."""
 
     file: RemoteFile
     role: Role
-    find_mirrors: Callable[[], Sequence[Remote]] = field(default=_no_mirrors, compare=False)
+    find_mirrors: Callable[[], Sequence[Remote]] = field(default=no_mirrors, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +81,13 @@ def make_plan(workspace: Workspace, ref: ModelRef, *, is_insecure: bool = False)
     raise UsageError(f"{ref} is a file of this machine", hint=f"localrun import {ref}")
 
 
+def is_elsewhere(workspace: Workspace, ref: ModelRef) -> bool:
+    """Tell whether a name says where it can be pulled from, itself or by the catalog."""
+    if ref.source is Source.LOCAL:
+        return _entry(workspace, ref)[0] is not None
+    return ref.source is not Source.FILE
+
+
 def _from_catalog(workspace: Workspace, ref: ModelRef) -> Plan:
     """Resolve ``qwen3:0.6b`` or ``qwen3:0.6b-q8_0`` by the catalog, else by where it came from."""
     entry, quantization = _entry(workspace, ref)
@@ -94,16 +99,25 @@ def _from_catalog(workspace: Workspace, ref: ModelRef) -> Plan:
         plan = _from_hub(workspace, ref, at_hub, mirror=entry.modelscope)
     except OfflineError:
         raise
-    except NetworkError as error:
+    except (NetworkError, ModelNotFoundError) as error:
         if entry.modelscope is None:
             raise
         at_hub = _hub_ref(MODELSCOPE_HOST, entry.modelscope, tag)
-        plan = _from_hub(workspace, ref, at_hub)
-        plan = replace(plan, notes=(*plan.notes, f"{error.message}; ModelScope is used instead"))
+        plan = _instead(workspace, ref, at_hub, error)
     if ref.tag == DEFAULT_TAG or quantization is None:
         note = f"{ref.model} means {entry.name}:{entry.tag}, {tag} of {at_hub.host}/{at_hub.repo}"
         plan = replace(plan, notes=(note, *plan.notes))
     return plan
+
+
+def _instead(workspace: Workspace, ref: ModelRef, at_hub: ModelRef, problem: LocalrunError) -> Plan:
+    """Resolve at ModelScope what Hugging Face does not give."""
+    try:
+        plan = _from_hub(workspace, ref, at_hub)
+    except (NetworkError, ModelNotFoundError) as error:
+        both = f"{problem.message}; {error.message}"
+        raise NetworkError(both, hint=problem.hint or "check the network") from error
+    return replace(plan, notes=(*plan.notes, f"{problem.message}; ModelScope is used instead"))
 
 
 def _entry(workspace: Workspace, ref: ModelRef) -> tuple[CatalogEntry | None, str | None]:
@@ -131,6 +145,8 @@ def _again(workspace: Workspace, ref: ModelRef) -> Plan:
             f"{ref} was made on this machine; there is nothing to pull it from",
             hint=f"localrun run {ref}",
         )
+    if str(ref).lower() in embedded_models():
+        raise UsageError(f"{ref} comes with localrun", hint=f"localrun run {ref.model}")
     near = workspace.catalog.near(str(ref))
     hint = f"localrun pull {near[0]}" if near else f"localrun search {ref.model}"
     if ref.namespace is not None:
@@ -148,7 +164,7 @@ def _from_hub(
     workspace: Workspace, ref: ModelRef, at_hub: ModelRef, *, mirror: str | None = None
 ) -> Plan:
     """Choose files in a hub's repository."""
-    repository = _repository(workspace, at_hub)
+    repository = repository_of(workspace, at_hub)
     notes: tuple[str, ...] = ()
     choice = None
     if at_hub.file is not None:
@@ -159,7 +175,7 @@ def _from_hub(
         if not chosen.is_stated:
             other = f"{at_hub.host}/{at_hub.repo}:TAG   takes another"
             notes = (f"{repository.name}: {choice} was chosen; {other}",)
-    mirrors = _Mirrors(workspace, at_hub, mirror)
+    mirrors = Mirrors(workspace, at_hub, mirror)
     planned = [PlannedFile(file=file, role=Role.WEIGHTS) for file in files]
     beside = companions(repository)
     extra = [(beside.projector, Role.PROJECTOR), (beside.template, Role.TEMPLATE)]
@@ -169,68 +185,24 @@ def _from_hub(
         ref=ref,
         files=tuple(replace(one, find_mirrors=mirrors.finder(one.file)) for one in planned),
         provenance=Provenance(
-            origin=str(at_hub if choice is None else replace(at_hub, tag=choice, digest=None)),
+            origin=str(replace(at_hub, tag=choice or at_hub.tag, digest=None)),
             choice=choice,
             revision=repository.revision,
         ),
+        pinned=ref.digest,
         notes=notes,
     )
 
 
-def _repository(workspace: Workspace, at_hub: ModelRef) -> Repository:
-    hub = workspace.huggingface if at_hub.host == HUGGINGFACE_HOST else workspace.modelscope
-    return hub.repository(at_hub.repo, at_hub.revision)
-
-
 def _named_file(repository: Repository, name: str) -> tuple[RemoteFile, ...]:
-    """Return a file of a repository, with its other shards if it is the first of some."""
-    for file in repository.files:
-        if file.name == name:
-            return (file,)
+    """Return a file of a repository, with all shards of its model if it is one of some."""
+    if any(file.name == name for file in repository.files):
+        return shards_of(repository, name)
     known = [file.name for file in repository.files if file.name.endswith(".gguf")]
     raise ModelNotFoundError(
         f"{repository.name} has no file {name}",
         hint=f"it has {', '.join(known[:8])}" if known else "it has no GGUF files",
     )
-
-
-class _Mirrors:
-    """Other places that may have the files of a repository, asked once and only when needed."""
-
-    def __init__(self, workspace: Workspace, at_hub: ModelRef, other: str | None) -> None:
-        self._workspace = workspace
-        self._at_hub = at_hub
-        self._other = other or at_hub.repo
-        self._found: dict[str, Sequence[Remote]] | None = None
-
-    def finder(self, file: RemoteFile) -> Callable[[], Sequence[Remote]]:
-        """Return a function that finds a file elsewhere by its digest."""
-        if file.digest is None:
-            return _no_mirrors
-        return lambda: [*self._of_settings(file), *self._at_other_hub().get(str(file.digest), ())]
-
-    def _of_settings(self, file: RemoteFile) -> list[Remote]:
-        """Return the file's address at endpoints that serve the same as Hugging Face."""
-        if self._at_hub.host != HUGGINGFACE_HOST:
-            return []
-        path = f"{self._at_hub.repo}/resolve/{self._at_hub.revision or 'main'}/{file.name}"
-        return [
-            Remote(url=f"{mirror}/{path}", name=mirror.partition("//")[2])
-            for mirror in self._workspace.settings.mirrors
-        ]
-
-    def _at_other_hub(self) -> dict[str, Sequence[Remote]]:
-        """Return the other hub's files of the same repository by digest."""
-        if self._found is None:
-            other = next(host for host in HUBS if host != self._at_hub.host)
-            namespace, _, model = self._other.partition("/")
-            ref = ModelRef(host=other, namespace=namespace, model=model)
-            try:
-                files = _repository(self._workspace, ref).files
-            except (NetworkError, ModelNotFoundError):
-                files = ()
-            self._found = {file.digest: file.remotes for file in files if file.digest is not None}
-        return self._found
 
 
 def _from_registry(workspace: Workspace, ref: ModelRef, *, is_insecure: bool) -> Plan:
@@ -253,8 +225,9 @@ def _from_registry(workspace: Workspace, ref: ModelRef, *, is_insecure: bool) ->
 
 def _from_url(ref: ModelRef) -> Plan:
     url = ref.location or ""
-    name = url.partition("?")[0].rsplit("/", 1)[-1] or "model.gguf"
-    remote = Remote(url=url, name=url.split("/")[2])
+    parts = urlsplit(url)
+    name = unquote(parts.path).rsplit("/", 1)[-1] or "model.gguf"
+    remote = Remote(url=url, name=parts.netloc.rpartition("@")[2])
     file = RemoteFile(name=name, digest=ref.digest, remotes=(remote,))
     return Plan(
         ref=ref,

@@ -6,23 +6,28 @@ the old model whole; what it fetched stays for the next try.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError
+from localrun.registry.disk import check_space
 from localrun.registry.limit import RateLimit
 from localrun.registry.options import Options
-from localrun.services.fetch import Fetched, fetch
+from localrun.services.fetch import Fetched, fetch, missing_bytes
 from localrun.services.manifests import layer_of, make_manifest
-from localrun.services.plan import Plan, make_plan
+from localrun.services.plan import Plan, PlannedFile, make_plan
 from localrun.services.report import Silence
 from localrun.store.blobs import digest_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from localrun.names.ref import ModelRef
     from localrun.services.report import Report
     from localrun.services.workspace import Workspace
     from localrun.store.locks import Lease
+    from localrun.store.manifest import Descriptor, Role
+    from localrun.store.store import Entry, Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,15 +66,16 @@ def pull_model(
     """
     chosen, told = options or PullOptions(), report or Silence()
     plan = make_plan(workspace, ref, is_insecure=chosen.is_insecure)
-    for note in plan.notes:
-        told.note(note)
     return run_plan(workspace, plan, chosen, told)
 
 
 def run_plan(workspace: Workspace, plan: Plan, options: PullOptions, report: Report) -> Pulled:
-    """Fetch what a plan names and name the model."""
+    """Fetch what a plan names and name the model; tells first what was chosen."""
+    for note in plan.notes:
+        report.note(note)
     store = workspace.store
-    before = store.find(plan.ref)
+    before = _before(store, plan)
+    plan = _as_before(plan, before)
     transfer = Options(
         num_streams=options.num_streams or workspace.settings.num_streams,
         limit=RateLimit(options.limit_bytes_per_s),
@@ -77,6 +83,9 @@ def run_plan(workspace: Workspace, plan: Plan, options: PullOptions, report: Rep
     known = [planned.file.digest for planned in plan.files if planned.file.digest is not None]
     report.begin(plan.size_bytes, len(plan.files))
     with store.lease(known) as lease:
+        check_space(
+            store.layout.partial, missing_bytes(store, [planned.file for planned in plan.files])
+        )
         fetched = [
             fetch(store, workspace.http, planned, lease, transfer, report) for planned in plan.files
         ]
@@ -85,10 +94,10 @@ def run_plan(workspace: Workspace, plan: Plan, options: PullOptions, report: Rep
         manifest = plan.manifest or _manifest(workspace, plan, fetched, lease)
         if plan.pinned not in {None, digest_of(manifest)}:
             raise IntegrityError(
-                f"{plan.ref} is not what the lock says: its digest is {digest_of(manifest)}",
-                hint="localrun lock   writes the lock anew",
+                f"{plan.ref} is to be {plan.pinned} and is {digest_of(manifest)} now",
+                hint="leave the digest out; localrun lock   writes a lock file anew",
             )
-        stored = store.name(plan.ref, manifest, lease, plan.provenance)
+        stored = store.name(_name(plan.ref), manifest, lease, plan.provenance)
     return Pulled(
         name=stored.name,
         manifest=stored.manifest,
@@ -96,6 +105,38 @@ def run_plan(workspace: Workspace, plan: Plan, options: PullOptions, report: Rep
         fetched_bytes=sum(blob.size_bytes for blob in fetched if blob.is_new),
         is_changed=before is None or before.ref.manifest != stored.manifest,
     )
+
+
+def _before(store: Store, plan: Plan) -> Entry | None:
+    """Return what the name means now, None also when that is damaged: a pull mends it."""
+    try:
+        return store.find(_name(plan.ref))
+    except IntegrityError:
+        return None
+
+
+def _as_before(plan: Plan, before: Entry | None) -> Plan:
+    """Take the digests that a hub does not tell from the same revision pulled before."""
+    revision = plan.provenance.revision
+    if before is None or revision is None or before.ref.revision != revision:
+        return plan
+    known = {(layer.role, layer.name): layer for layer in before.manifest.layers}
+    return replace(plan, files=tuple(_with_digest(planned, known) for planned in plan.files))
+
+
+def _with_digest(
+    planned: PlannedFile, known: Mapping[tuple[Role, str | None], Descriptor]
+) -> PlannedFile:
+    file = planned.file
+    layer = known.get((planned.role, file.name.rsplit("/", 1)[-1]))
+    if file.digest is not None or layer is None or layer.size_bytes != file.size_bytes:
+        return planned
+    return replace(planned, file=replace(file, digest=layer.digest))
+
+
+def _name(ref: ModelRef) -> ModelRef:
+    """Return the name to keep a model under: a digest is what it must be, not what it is called."""
+    return ref if ref.location is not None else replace(ref, digest=None)
 
 
 def _manifest(workspace: Workspace, plan: Plan, fetched: list[Fetched], lease: Lease) -> bytes:

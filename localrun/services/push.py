@@ -60,6 +60,8 @@ def push_model(
     found = store.find(ref)
     if found is None:
         workspace.models.find_model(str(ref))
+        if ref.source is Source.FILE:
+            raise UsageError(f"{ref} is not in the store", hint=f"localrun import {ref}")
         raise UsageError(f"{ref} comes with localrun", hint=f"localrun cp {ref.model} mine")
     registry = workspace.registry(target.host or "", is_insecure=is_insecure)
     blobs = found.manifest.blobs

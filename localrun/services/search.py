@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.errors import LocalrunError, NetworkError
+from localrun.names.parse import parse_name
 from localrun.registry.http import OfflineError
 from localrun.registry.quantization import choose
 from localrun.registry.remote import Repository
+from localrun.services.mirrors import repository_of
 
 if TYPE_CHECKING:
-    from localrun.registry.remote import Found, RemoteFile
+    from localrun.registry.remote import Found
     from localrun.services.workspace import Workspace
 
+PARALLEL = 8
 MEMORY_SHARE = 0.8  # of the machine's; the rest is the context's and other programs'
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +64,13 @@ def search_models(workspace: Workspace, text: str, limit: int, memory_bytes: int
     if len(problems) == len(hubs):
         raise NetworkError("; ".join(problems), hint="check the network")
     ordered = sorted(found, key=lambda one: -one.downloads)[:limit]
-    return Hits(hits=tuple(_hit(one, memory_bytes) for one in ordered), problems=tuple(problems))
+    with ThreadPoolExecutor(PARALLEL) as threads:
+        hits = threads.map(lambda one: _hit(workspace, one, memory_bytes), ordered)
+        return Hits(hits=tuple(hits), problems=tuple(problems))
 
 
-def _hit(found: Found, memory_bytes: int) -> Hit:
-    quantization, size = _default(found.name, found.files)
+def _hit(workspace: Workspace, found: Found, memory_bytes: int) -> Hit:
+    quantization, size = _default(workspace, found)
     return Hit(
         name=found.name,
         downloads=found.downloads,
@@ -74,11 +81,18 @@ def _hit(found: Found, memory_bytes: int) -> Hit:
     )
 
 
-def _default(name: str, files: tuple[RemoteFile, ...]) -> tuple[str | None, int | None]:
-    """Return what a pull without a tag would take, as far as the listing tells."""
+def _default(workspace: Workspace, found: Found) -> tuple[str | None, int | None]:
+    """Return what a pull without a tag would take, and its size; asks for it where none is told.
+
+    A repository that does not say, as one that is gated, keeps what its listing tells.
+    """
+    listed = Repository(name=found.name, revision=None, files=found.files)
     try:
-        repository = Repository(name=name, revision=None, files=files)
-        variant = choose(repository, None).variant
+        listed = repository_of(workspace, parse_name(found.name))
+    except LocalrunError as error:
+        _log.debug("%s: %s", found.name, error.message)
+    try:
+        variant = choose(listed, None).variant
     except LocalrunError:
         return None, None
     return variant.quantization, variant.size_bytes or None

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError, LocalrunError, ModelNotFoundError
 from localrun.names.parse import parse_name
-from localrun.names.ref import HUBS
-from localrun.services.plan import make_plan
+from localrun.services.pinned import Pin, pinned_file, plan_of_pin
 from localrun.services.pull import PullOptions, run_plan
-from localrun.store.refs import StoredRef, list_refs
+from localrun.store.refs import StoredRef, list_refs, load_ref, ref_files
 from localrun.store.verify import BadBlob, quarantine, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from localrun.services.report import Report
     from localrun.services.workspace import Workspace
@@ -29,7 +29,12 @@ class Verdict:
     name: str
     bad: tuple[BadBlob, ...] = ()
     is_repaired: bool = False
-    problem: str | None = None  # why it could not be repaired
+    problem: str | None = None  # why it could not be repaired, or what is wrong with the name
+
+    @property
+    def is_good(self) -> bool:
+        """Tell whether the model is whole now."""
+        return self.problem is None and (self.is_repaired or not self.bad)
 
 
 def verify_models(
@@ -57,12 +62,16 @@ def verify_models(
         Verdict(name=ref.name, bad=tuple(bad[one] for one in sizes[ref.name] if one in bad))
         for ref in refs
     ]
+    if not names:
+        verdicts += [Verdict(name=path, problem=why) for path, why in _damaged_names(workspace)]
     if not is_repair:
         return verdicts
     for digest in bad:
         quarantine(workspace.store, digest)
     origins = {ref.name: ref for ref in refs}
-    return [_repair(workspace, origins[one.name], one, report) for one in verdicts]
+    return [
+        _repair(workspace, origins[one.name], one, report) if one.bad else one for one in verdicts
+    ]
 
 
 def _chosen(workspace: Workspace, names: Sequence[str]) -> list[StoredRef]:
@@ -79,6 +88,18 @@ def _chosen(workspace: Workspace, names: Sequence[str]) -> list[StoredRef]:
     return chosen
 
 
+def _damaged_names(workspace: Workspace) -> list[tuple[str, str]]:
+    """Return the files of names that say nothing any more, and what is wrong with each."""
+    damaged = []
+    for path in ref_files(workspace.store.layout):
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                load_ref(workspace.store.layout, path)
+        except (IntegrityError, OSError) as error:
+            damaged.append((str(path), f"damaged: {error}"))
+    return damaged
+
+
 def _sizes(workspace: Workspace, ref: StoredRef) -> dict[str, int]:
     """Return the bytes of everything a model needs; a damaged manifest names nothing."""
     path = workspace.store.blobs.find(ref.manifest)
@@ -91,24 +112,29 @@ def _sizes(workspace: Workspace, ref: StoredRef) -> dict[str, int]:
 
 
 def _repair(workspace: Workspace, ref: StoredRef, verdict: Verdict, report: Report) -> Verdict:
-    """Pull a model's bad files again from where it came, or from any mirror of them."""
-    if not verdict.bad:
-        return verdict
+    """Pull a model's bad files again from where it came, or from whoever has those bytes."""
     if ref.origin is None:
         return replace(verdict, problem="it was made or imported here; do that again")
-    origin = parse_name(ref.origin)
-    if origin.host in HUBS:
-        origin = replace(origin, revision=ref.revision or origin.revision)
-    elif origin.host is not None:
-        origin = replace(origin, digest=ref.manifest)
     try:
-        plan = replace(make_plan(workspace, origin), ref=parse_name(ref.name), pinned=ref.manifest)
-        run_plan(workspace, replace(plan, notes=()), PullOptions(), report)
+        run_plan(workspace, plan_of_pin(workspace, _pin(workspace, ref)), PullOptions(), report)
     except LocalrunError as error:
         return replace(verdict, problem=error.message)
-    left = verify(workspace.store, _digests(verdict.bad))
-    return replace(verdict, is_repaired=not left)
+    if verify(workspace.store, _sizes(workspace, ref)):  # what the manifest names, once it is here
+        return replace(verdict, problem="more is bad than could be seen; repair it once more")
+    return replace(verdict, is_repaired=True)
 
 
-def _digests(blobs: Iterable[BadBlob]) -> list[str]:
-    return [blob.digest for blob in blobs]
+def _pin(workspace: Workspace, ref: StoredRef) -> Pin:
+    """Return the version that a name means; its files only if the manifest can be read."""
+    try:
+        layers = workspace.store.manifest(ref.manifest).layers
+    except IntegrityError:
+        layers = ()
+    return Pin(
+        name=ref.parsed,
+        origin=parse_name(str(ref.origin)),
+        revision=ref.revision,
+        manifest=ref.manifest,
+        files=tuple(pinned_file(layer) for layer in layers),
+        choice=ref.choice,
+    )

@@ -130,6 +130,17 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
     return True
 
 
+def can_lock(descriptor: int) -> bool:
+    """Tell whether the file system has locks at all."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        return False
+    return True
+
+
 def _flock(descriptor: int, kind: int, path: Path, *, is_needed: bool) -> None:
     try:
         fcntl.flock(descriptor, kind)

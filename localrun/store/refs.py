@@ -94,7 +94,7 @@ def read_ref(layout: Layout, ref: ModelRef) -> StoredRef | None:
     path = layout.ref(ref.key)
     try:
         with translated(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            return _load(layout, path)
+            return load_ref(layout, path)
     except IntegrityError as error:
         raise IntegrityError(
             f"damaged: {path}: {error.message}", hint=error.hint or f"localrun pull {ref}"
@@ -133,12 +133,24 @@ def remove_ref(layout: Layout, ref: ModelRef) -> bool:
     return True
 
 
+def load_ref(layout: Layout, path: Path) -> StoredRef:
+    """Return the ref of a file.
+
+    Raises:
+        IntegrityError: it is damaged, or that of another name.
+    """
+    stored = StoredRef.from_json(path.read_bytes())
+    if layout.ref(stored.parsed.key) != path:
+        raise IntegrityError(f"the ref of another name, {stored.name!r}")
+    return stored
+
+
 def list_refs(layout: Layout) -> list[StoredRef]:
     """Return all refs of a store by name; damaged ones are left out with a warning."""
     refs = []
     for path in ref_files(layout):
         try:
-            refs.append(_load(layout, path))
+            refs.append(load_ref(layout, path))
         except (IntegrityError, OSError) as error:
             _log.warning("left out: %s: %s", path, error)
     return sorted(refs, key=lambda ref: ref.name)
@@ -153,13 +165,6 @@ def ref_files(layout: Layout) -> Iterator[Path]:
         StorageError: a folder cannot be read.
     """
     yield from _files_below(layout.refs, KEY_PARTS)
-
-
-def _load(layout: Layout, path: Path) -> StoredRef:
-    stored = StoredRef.from_json(path.read_bytes())
-    if layout.ref(stored.parsed.key) != path:
-        raise IntegrityError(f"the ref of another name, {stored.name!r}")
-    return stored
 
 
 def _files_below(folder: Path, depth: int) -> Iterator[Path]:

@@ -133,7 +133,7 @@ def _strictness(group: str) -> tuple[str, ...]:
 
 def _install_engine(python: Path) -> None:
     """Install llama-cpp-python from the kept wheel, compiled first if there is none."""
-    folder = _cache() / "wheels" / _machine_key()
+    folder = cache_folder() / "wheels" / _machine_key()
     wheel = next(folder.glob("llama_cpp_python-*.whl"), None)
     if wheel is None:
         wheel = _compile_engine(python, folder)
@@ -226,7 +226,7 @@ def _pip(python: Path, *arguments: object) -> None:
         )
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
     """Return the user's cache folder, or one in the checkout where no home is writable."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     folder = base / "localrun"

@@ -8,23 +8,26 @@ that has expired, compressed bodies nobody asked for.
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.errors import NetworkError
-from localrun.registry.http import HttpError, http_error
+from localrun.registry.http import HttpError, host_of, http_error, origin_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.registry.http import Http, Response
+    from localrun.registry.http import Credential, Http, Response
     from localrun.registry.remote import Remote
 
 PIECE_BYTES = 1 << 20
 CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)", re.ASCII)
+NO_BYTES = "bytes */0"
 GONE = {404, 410}
 PARTIAL, OK, NOT_SATISFIABLE = 206, 200, 416
 REFUSED = {401, 403}
+EXPIRED = {400, *REFUSED, *GONE}  # what hubs and CDNs say of a signed address that is too old
 
 
 class RemoteUnusableError(NetworkError):
@@ -56,10 +59,14 @@ class Opened:
         self.facts = facts
         self._response = response
 
-    def pieces(self) -> Iterator[bytes]:
+    def pieces(self, piece_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
         """Yield the body; a broken connection is a `NetworkError` in the middle."""
-        while piece := self._response.read(PIECE_BYTES):
+        while piece := self._response.read(piece_bytes):
             yield piece
+
+    def interrupt(self) -> None:
+        """End a read that another thread is blocked in."""
+        self._response.interrupt()
 
     def close(self) -> None:
         """Let the connection go."""
@@ -67,11 +74,12 @@ class Opened:
 
 
 class Door:
-    """One remote, and where its redirects led last time."""
+    """One remote, and where its redirects led last time. Safe to use from many threads."""
 
     def __init__(self, http: Http, remote: Remote) -> None:
         self.remote = remote
         self._http = http
+        self._refreshing = threading.Lock()
         self._url = remote.url
         self._credential = remote.credential
 
@@ -96,49 +104,55 @@ class Door:
 
     def _send(self, headers: dict[str, str]) -> Response:
         """Go to where the redirects led; once more from the start if that has expired."""
-        response = self._http.open(self._url, headers=headers, credential=self._credential)
-        is_stale = self._url != self.remote.url and response.status >= 400  # noqa: PLR2004
-        is_refused = response.status in REFUSED and self.remote.refresh is not None
-        if is_stale or is_refused:
+        url, used = self._url, self._credential
+        response = self._http.open(url, headers=headers, credential=used)
+        if url != self.remote.url and response.status in EXPIRED:
             response.close()
-            self._url = self.remote.url
-            if is_refused and self.remote.refresh is not None:
-                self._credential = self.remote.refresh()
-            response = self._http.open(self._url, headers=headers, credential=self._credential)
+            response = self._http.open(self.remote.url, headers=headers, credential=used)
+        if self.remote.refresh is not None and self._is_refused(response):
+            response.close()
+            credential = self._refreshed(used)
+            response = self._http.open(self.remote.url, headers=headers, credential=credential)
         self._url = response.url if response.status in {OK, PARTIAL} else self.remote.url
         return response
+
+    def _is_refused(self, response: Response) -> bool:
+        """Tell whether the remote itself, not one that it led to, wants other credentials."""
+        is_itself = origin_of(response.url) == origin_of(self.remote.url)
+        return is_itself and response.status in REFUSED
+
+    def _refreshed(self, used: Credential | None) -> Credential | None:
+        """Return newer credentials; of many threads that were refused, one asks for them."""
+        with self._refreshing:
+            if self._credential is used and self.remote.refresh is not None:
+                self._credential = self.remote.refresh()
+            return self._credential
 
     def _checked(
         self, response: Response, start: int, size: int | None, etag: str | None
     ) -> Opened:
-        _check_status(response, self.remote)
-        facts, first = _facts(response)
+        if start == 0 and response.status == NOT_SATISFIABLE:
+            facts, first = _facts_of_no_bytes(response), 0
+        else:
+            _check_status(response, self.remote)
+            facts, first = _facts(response)
         name = self.remote.name
         if first > start:
             raise NetworkError(f"{name} sends another range than it was asked for")
         if size is not None and facts.size_bytes not in {None, size}:
             raise FileChangedError(f"{name} has a file of {facts.size_bytes} bytes, not {size}")
-        if etag is not None and facts.etag is not None and facts.etag != etag:
+        is_told = facts.etag is not None or response.status == OK
+        if etag is not None and is_told and facts.etag != etag:
             raise FileChangedError(f"the file of {name} has changed")
         if first < start and response.status == OK:
             raise NoRangesError(f"{name} does not go on in the middle of a file")
         return Opened(response, first, facts)
 
 
-def skip(opened: Opened, count: int) -> Iterator[bytes]:
-    """Yield the body without its first ``count`` bytes."""
-    for piece in opened.pieces():
-        if count >= len(piece):
-            count -= len(piece)
-            continue
-        yield piece[count:]
-        count = 0
-
-
 def _check_status(response: Response, remote: Remote) -> None:
     """Refuse an answer that brings no bytes of the file."""
     if response.status == NOT_SATISFIABLE:
-        raise FileChangedError(f"{remote.name} has a shorter file than was promised")
+        raise _shorter(remote.name)
     if response.status in GONE | REFUSED and response.url == remote.url:
         raise RemoteUnusableError(
             f"{remote.name} answers {response.status} for {remote.url.partition('?')[0]}",
@@ -146,7 +160,7 @@ def _check_status(response: Response, remote: Remote) -> None:
         )
     if response.status not in {OK, PARTIAL}:
         error = http_error(response, "a file")
-        error.is_passing = response.url != remote.url  # a signed address that has expired
+        error.is_passing |= response.url != remote.url  # a signed address that has expired
         raise error
     if response.header("Content-Encoding") not in {None, "", "identity"}:
         raise RemoteUnusableError(
@@ -154,11 +168,16 @@ def _check_status(response: Response, remote: Remote) -> None:
         )
 
 
+def _facts_of_no_bytes(response: Response) -> Facts:
+    """Return the facts of an empty file, of which no part can be had (RFC 9110, 14.1.2)."""
+    if response.header("Content-Range") != NO_BYTES:
+        raise _shorter(host_of(response.url))
+    return Facts(size_bytes=0, etag=_etag(response), has_ranges=True)
+
+
 def _facts(response: Response) -> tuple[Facts, int]:
     """Return what the headers say, and where the body begins."""
-    etag = response.header("ETag")
-    if etag is None or etag.startswith("W/"):
-        etag = response.header("Last-Modified")
+    etag = _etag(response)
     if response.status == OK:
         length = response.header("Content-Length") or ""
         size = int(length) if length.isascii() and length.isdigit() else None
@@ -169,6 +188,15 @@ def _facts(response: Response) -> tuple[Facts, int]:
     first, _, total = match.groups()
     size = None if total == "*" else int(total)
     return Facts(size_bytes=size, etag=etag, has_ranges=True), int(first)
+
+
+def _etag(response: Response) -> str | None:
+    etag = response.header("ETag")
+    return response.header("Last-Modified") if etag is None or etag.startswith("W/") else etag
+
+
+def _shorter(name: str) -> FileChangedError:
+    return FileChangedError(f"{name} has a shorter file than was promised")
 
 
 def _hint(status: int) -> str | None:

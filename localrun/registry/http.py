@@ -13,33 +13,29 @@ from __future__ import annotations
 
 import contextlib
 import email.utils
-import os
 import re
-import ssl
 import time
-import urllib.request
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import SplitResult, urljoin, urlsplit
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urljoin
 
 import urllib3
 
-from localrun import __version__
 from localrun.errors import NetworkError
+from localrun.registry.pools import CONNECT_TIMEOUT_S, STALL_TIMEOUT_S, Pools
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-CONNECT_TIMEOUT_S = 10.0
-STALL_TIMEOUT_S = 30.0
 MOST_REDIRECTS = 8
 PASSING = {408, 425, 429}
 REDIRECTS = {301, 302, 303, 307, 308}
 LONGEST_WAIT_S = 120.0
 MOST_BODY = 64 << 20
 MOST_DRAINED = 1 << 16
-POOL_SIZE = 16
+DEFAULT_PORTS = {"http": 80, "https": 443}
 UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
+FAILURES = (urllib3.exceptions.HTTPError, OSError, ValueError)
 
 
 class OfflineError(NetworkError):
@@ -96,8 +92,9 @@ class Response:
         """
         try:
             return self.raw.read1(count)
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            raise NetworkError(f"{host_of(self.url)}: the connection broke: {error}") from error
+        except FAILURES as error:
+            reason = _reason(error)
+            raise NetworkError(f"{host_of(self.url)}: the connection broke: {reason}") from error
 
     def body(self, most: int = MOST_BODY) -> bytes:
         """Return the whole body.
@@ -114,16 +111,23 @@ class Response:
         return b"".join(pieces)
 
     def close(self) -> None:
-        """Let go; the connection is used again unless much of the body was not read."""
+        """Let go; the connection is used again where little of the body was not read."""
         left = self.raw.length_remaining
+        is_short = left is not None and left <= MOST_DRAINED
         try:
-            if left is None or left > MOST_DRAINED:
+            # the rest of a file is not waited for, as it may stall
+            if left != 0 and (self.status in {200, 206} or not is_short):
                 self.raw.close()
             else:
                 self.raw.read()
                 self.raw.release_conn()
-        except (urllib3.exceptions.HTTPError, OSError, ValueError):
+        except FAILURES:
             self.raw.close()
+
+    def interrupt(self) -> None:
+        """End a read that another thread is blocked in; it sees the end of the stream."""
+        with contextlib.suppress(RuntimeError, *FAILURES):
+            self.raw.shutdown()
 
     def __enter__(self) -> Self:
         return self
@@ -135,21 +139,21 @@ class Response:
 class Http:
     """Connections to any host. Safe to use from many threads."""
 
-    def __init__(self, environ: Mapping[str, str], *, is_offline: bool = False) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        is_offline: bool = False,
+        connect_timeout_s: float = CONNECT_TIMEOUT_S,
+        stall_timeout_s: float = STALL_TIMEOUT_S,
+    ) -> None:
         self._is_offline = is_offline
-        options: dict[str, Any] = {
-            "ssl_context": _tls(environ),
-            "timeout": urllib3.Timeout(connect=CONNECT_TIMEOUT_S, read=STALL_TIMEOUT_S),
-            "retries": False,
-            "maxsize": POOL_SIZE,
-            "headers": {"User-Agent": f"localrun/{__version__}", "Accept-Encoding": "identity"},
-        }
-        self._direct = urllib3.PoolManager(**options)
-        self._proxies = {
-            scheme: _proxy(address, options)
-            for scheme, address in urllib.request.getproxies().items()
-            if scheme in {"http", "https"}
-        }
+        timeout = urllib3.Timeout(connect=connect_timeout_s, read=stall_timeout_s)
+        self._pools = Pools(environ, timeout)
+
+    def close(self) -> None:
+        """Close the connections that nobody uses."""
+        self._pools.close()
 
     def check_online(self, url: str) -> None:
         """Return if the network may be used, for those who reach ``url`` by other means.
@@ -199,40 +203,32 @@ class Http:
         body: bytes | Iterable[bytes] | None,
     ) -> Response:
         self.check_online(url)
-        sent = {
-            **self._direct.headers,
-            **headers,
-            **(credential.for_url(url) if credential else {}),
-        }
+        parts = _parts(url)
+        pool = self._pools.for_host(parts.scheme, parts.host)
+        sent = {**pool.headers, **headers, **(credential.for_url(url) if credential else {})}
         try:
-            raw = self._manager(url).request(
+            raw = pool.request(
                 method, url, headers=sent, body=body, redirect=False, preload_content=False,
                 decode_content=False,
             )  # fmt: skip
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+        except FAILURES as error:
             raise NetworkError(
                 f"{host_of(url)} does not answer: {_reason(error)}",
                 hint="check the network; HTTPS_PROXY names a proxy",
             ) from error
         return Response(raw, url)
 
-    def _manager(self, url: str) -> urllib3.PoolManager:
-        parts = _parts(url)
-        proxy = self._proxies.get(parts.scheme)
-        if proxy is None or urllib.request.proxy_bypass(parts.hostname or ""):
-            return self._direct
-        return proxy
-
 
 def origin_of(url: str) -> str:
-    """Return scheme, host and port."""
+    """Return scheme, host and, where it is not the scheme's, port."""
     parts = _parts(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}"
+    port = "" if parts.port in {None, DEFAULT_PORTS.get(parts.scheme or "")} else f":{parts.port}"
+    return f"{parts.scheme}://{parts.host or ''}{port}"
 
 
 def host_of(url: str) -> str:
     """Return host and port, for messages: a URL's path and query may hold secrets."""
-    return _parts(url).netloc.rpartition("@")[2] or url.partition("?")[0]
+    return _parts(url).netloc or url.partition("?")[0]
 
 
 def http_error(response: Response, what: str, hint: str | None = None) -> HttpError:
@@ -255,49 +251,30 @@ def retry_after(text: str | None) -> float | None:
     except ValueError:
         try:
             seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
     return min(LONGEST_WAIT_S, max(0.0, seconds)) if seconds == seconds else None  # noqa: PLR0124 - NaN
 
 
 def _next_url(url: str, location: str) -> str:
-    following = urljoin(url, location)
-    old, new = _parts(url), _parts(following)
-    if new.scheme not in {"http", "https"} or (old.scheme, new.scheme) == ("https", "http"):
+    try:
+        following = urljoin(url, location)
+    except ValueError as error:
+        raise NetworkError(f"{host_of(url)} redirects to no address") from error
+    old, new = _parts(url).scheme, _parts(following).scheme
+    if new not in {"http", "https"} or (old, new) == ("https", "http"):
         raise NetworkError(f"{host_of(url)} redirects to an address that is not safe")
     return following
 
 
-def _parts(url: str) -> SplitResult:
-    if UNSAFE.search(url):  # urllib3 would connect to another host than urlsplit tells
-        raise NetworkError(f"not an address: {url[:200]!r}")
+def _parts(url: str) -> urllib3.util.Url:
+    """Take a URL apart as urllib3 does when it connects; refuse what others read differently."""
+    if UNSAFE.search(url):
+        raise NetworkError(f"not an address: {url.partition('?')[0][:200]!r}")
     try:
-        return urlsplit(url)
-    except ValueError as error:
-        raise NetworkError(f"not an address: {url[:200]!r}") from error
-
-
-def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
-    """Return a context that verifies, by the system's certificates or those that are named."""
-    named = environ.get("SSL_CERT_FILE") or environ.get("REQUESTS_CA_BUNDLE")
-    context = ssl.create_default_context()
-    if named and os.path.isfile(named):  # noqa: PTH113 - a plain test of a setting
-        context.load_verify_locations(named)
-    if not context.get_ca_certs() and not context.cert_store_stats()["x509_ca"]:
-        with contextlib.suppress(ImportError):
-            import certifi
-
-            context.load_verify_locations(certifi.where())
-    return context
-
-
-def _proxy(address: str, options: dict[str, Any]) -> urllib3.ProxyManager:
-    parts = urlsplit(address if "//" in address else f"http://{address}")
-    headers = None
-    if parts.username:
-        headers = urllib3.make_headers(proxy_basic_auth=f"{parts.username}:{parts.password or ''}")
-    clean = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    return urllib3.ProxyManager(clean, proxy_headers=headers, **options)
+        return urllib3.util.parse_url(url)
+    except FAILURES as error:
+        raise NetworkError(f"not an address: {url.partition('?')[0][:200]!r}") from error
 
 
 def _reason(error: BaseException) -> str:

@@ -8,27 +8,26 @@ Intervals are half-open. The owner of each part of the file, at any moment:
     beyond, in tasks        one worker writes it; its end may be moved to share the rest
     the others              nobody's yet
 
-Everything here is called from many threads.
+A byte that is on disk is never written again, as it may have been hashed. Everything
+here is called from many threads.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
+import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from localrun.registry.hashing import Hash, new_hash, resume_hash
-from localrun.registry.journal import Mark
-from localrun.registry.ranges import Ranges
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from localrun.registry.journal import Hashed, Mark
 
 MEBI = 1 << 20
 SMALLEST_TASK, LARGEST_TASK = MEBI, 32 * MEBI
 SHARES = 4  # tasks for each stream, at the least, so that no stream ends long after the others
 HASH_BYTES = 4 * MEBI
+CHECK_BYTES = 64 * 1024
 
 
 @dataclass(slots=True, eq=False)
@@ -37,28 +36,38 @@ class Task:
 
     position: int
     end: int
+    claimed: int = 0  # up to where the worker writes just now
 
 
 class Progress:
-    """The state of a download."""
+    """The state of a download; the descriptor is used until `stop` returns, not after."""
 
     def __init__(self, descriptor: int, size_bytes: int, mark: Mark, num_streams: int) -> None:
         self.size_bytes = size_bytes
         self._descriptor = descriptor
-        self._ranges = mark.ranges
+        self._ranges = mark.ranges.copy()
         self._hash = _hash_of(mark)
-        self._state = self._hash.state()
         self._hashed = self._hash.length
+        self._kept = mark.hashed if self._hashed else None
         self._tasks: list[Task] = []
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        self._freed = threading.Condition(lock)  # a task may be had, or a write has ended
+        self._grown = threading.Condition(lock)  # the hasher may have more to do
+        self._lock = lock
         self._most = min(LARGEST_TASK, max(SMALLEST_TASK, size_bytes // (num_streams * SHARES)))
+        self._num_busy = 0
         self._is_stopped = False
 
     @property
     def done_bytes(self) -> int:
         """Return how many bytes are on disk."""
-        with self._changed:
+        with self._lock:
             return self._ranges.total
+
+    @property
+    def hashed_bytes(self) -> int:
+        """Return how many bytes, from the first, are hashed."""
+        return self._hashed
 
     @property
     def is_complete(self) -> bool:
@@ -67,89 +76,131 @@ class Progress:
 
     def mark(self) -> Mark:
         """Return this moment, for the journal."""
-        with self._changed:
-            return Mark(self._ranges.copy(), self._hashed, self._state)
+        with self._lock:
+            return Mark(self._ranges.copy(), self._kept)
 
     def take(self) -> Task | None:
         """Return what to fetch next; waits while others may give theirs back; None at the end."""
-        with self._changed:
+        with self._lock:
             while not self._is_stopped and self._ranges.total < self.size_bytes:
                 task = self._next_gap() or self._share()
                 if task is not None:
                     self._tasks.append(task)
                     return task
-                self._changed.wait()
+                self._freed.wait()
             return None
 
     def take_rest(self) -> Task | None:
         """Return all from the first missing byte to the end, for a source without ranges."""
-        with self._changed:
-            if self._is_stopped or self._tasks:
-                return None
+        with self._lock:
             gap = self._ranges.gap_from(0, self.size_bytes)
-            if gap is None:
+            if self._is_stopped or self._tasks or gap is None:
                 return None
             self._tasks.append(task := Task(gap[0], self.size_bytes))
             return task
 
     def give_back(self, task: Task) -> None:
         """Let others have what is left of a task."""
-        with self._changed:
+        with self._lock:
             self._tasks.remove(task)
-            self._changed.notify_all()
+            self._freed.notify_all()
 
     def write(self, task: Task, piece: bytes) -> bool:
-        """Put bytes at the task's position; tell whether it wants more."""
-        view = memoryview(piece)[: task.end - task.position]
-        written = 0
-        while written < len(view):
-            written += os.pwrite(self._descriptor, view[written:], task.position + written)
-        with self._changed:
-            self._ranges.add(task.position, task.position + len(view))
-            task.position += len(view)
-            self._changed.notify_all()
-            return task.position < task.end
+        """Put bytes at the task's position, but where some are; tell whether it wants more."""
+        view = memoryview(piece)
+        while view and (claim := self._claim(task, len(view))) is not None:
+            start, end, offset = claim
+            try:
+                self._write_all(view[offset : offset + end - start], start)
+            except BaseException:
+                self._settle(task, start, start)
+                raise
+            self._settle(task, start, end)
+            view = view[offset + end - start :]
+        return task.position < task.end and not self._is_stopped
 
     def stop(self) -> None:
-        """Let every waiting thread go."""
-        with self._changed:
+        """Let every waiting thread go, and wait until none uses the file any longer."""
+        with self._lock:
             self._is_stopped = True
-            self._changed.notify_all()
-
-    def wait(self, timeout_s: float) -> None:
-        """Wait for a change."""
-        with self._changed:
-            if not self._is_stopped:
-                self._changed.wait(timeout_s)
+            self._freed.notify_all()
+            self._grown.notify_all()
+            while self._num_busy:
+                self._freed.wait()
 
     def hash_all(self) -> None:
         """Hash the file from its beginning, as bytes arrive, until it is whole or stopped."""
         buffer = memoryview(bytearray(HASH_BYTES))
         while (end := self._next_to_hash()) is not None:
-            count = os.preadv(self._descriptor, [buffer[: end - self._hashed]], self._hashed)
-            self._hash.update(buffer[:count])
-            with self._changed:
-                self._hashed += count
-                state = self._hash.state()
-                if state is not None:
-                    self._state = state
-                self._changed.notify_all()
+            count, kept = 0, None
+            try:
+                view = buffer[: end - self._hashed]
+                count = os.preadv(self._descriptor, [view], self._hashed)
+                if count == 0:
+                    raise OSError(errno.EIO, "the file was cut short by somebody else")
+                self._hash.update(view[:count])
+                kept = self._keep(view[:count])
+            finally:
+                with self._lock:
+                    self._num_busy -= 1
+                    self._hashed += count
+                    self._kept = kept or self._kept
+                    self._freed.notify_all()
 
     def hexdigest(self) -> str:
         """Return the digest of the whole file."""
         return self._hash.hexdigest()
 
+    def _claim(self, task: Task, count: int) -> tuple[int, int, int] | None:
+        """Return what to write now and its offset in the piece; passes over what is there."""
+        with self._lock:
+            start = task.position
+            stop = min(start + count, task.end)
+            gap = None if self._is_stopped else self._ranges.gap_from(start, stop)
+            if gap is None:
+                task.position = start if self._is_stopped else max(start, stop)
+                return None
+            task.position, task.claimed = gap
+            self._num_busy += 1
+            return *gap, gap[0] - start
+
+    def _settle(self, task: Task, start: int, end: int) -> None:
+        """Note what was written."""
+        with self._lock:
+            self._num_busy -= 1
+            self._ranges.add(start, end)
+            task.position = task.claimed = end
+            self._grown.notify()
+            if self._is_stopped or self._ranges.total == self.size_bytes:
+                self._freed.notify_all()
+
+    def _write_all(self, view: memoryview, position: int) -> None:
+        while view:
+            written = os.pwrite(self._descriptor, view, position)
+            view, position = view[written:], position + written
+
     def _next_to_hash(self) -> int | None:
         """Return up to where to hash now; whole blocks but for the file's end."""
-        with self._changed:
+        with self._lock:
             while not self._is_stopped and self._hashed < self.size_bytes:
                 end = min(self._ranges.end_of(self._hashed), self._hashed + HASH_BYTES)
                 if end < self.size_bytes:
                     end -= end % MEBI
                 if end > self._hashed:
+                    self._num_busy += 1
                     return end
-                self._changed.wait()
+                self._grown.wait()
             return None
+
+    def _keep(self, view: memoryview) -> Hashed | None:
+        """Return what the journal is to keep after these bytes, None if the hash has no state."""
+        state = self._hash.state()
+        if state is None:
+            return None
+        last = view[-CHECK_BYTES:]
+        return Hashed(
+            length=self._hash.length, state=state, num_checked=len(last), crc32=zlib.crc32(last)
+        )
 
     def _next_gap(self) -> Task | None:
         position = self._hashed
@@ -165,29 +216,25 @@ class Progress:
 
     def _share(self) -> Task | None:
         """Take the second half of the longest task, once there is nothing else to do."""
-        longest = max(self._tasks, key=lambda task: task.end - task.position, default=None)
-        if longest is None or longest.end - longest.position < 2 * SMALLEST_TASK:
+        longest = max(self._tasks, key=_left_of, default=None)
+        if longest is None or _left_of(longest) < 2 * SMALLEST_TASK:
             return None
-        middle = (longest.position + longest.end) // 2
+        middle = longest.end - _left_of(longest) // 2
         task = Task(middle, longest.end)
         longest.end = middle
         return task
 
 
-def hash_file(path: Path) -> tuple[str, int]:
-    """Return the hex digest and the size of a file."""
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        progress = Progress(file.fileno(), size, Mark(Ranges([(0, size)])), 1)
-        progress.hash_all()
-    return progress.hexdigest(), size
+def _left_of(task: Task) -> int:
+    """Return how much of a task another worker could do."""
+    return task.end - max(task.position, task.claimed)
 
 
 def _hash_of(mark: Mark) -> Hash:
     """Return the hash as the mark has it, or one that begins anew."""
-    if mark.state is not None and mark.ranges.end_of(0) >= mark.hashed:
+    if mark.hashed is not None:
         try:
-            resumed = resume_hash(mark.state, mark.hashed)
+            resumed = resume_hash(mark.hashed.state, mark.hashed.length)
         except ValueError:
             resumed = None
         if resumed is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localrun.registry.journal import Journal
-from localrun.registry.transfer import Options, download
+from localrun.registry.transfer import download
 from localrun.store.layout import hex_of, translated
 from localrun.store.locks import try_lock
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localrun.registry.http import Http
+    from localrun.registry.options import Options
     from localrun.services.plan import PlannedFile
     from localrun.services.report import Report
     from localrun.store.locks import Lease

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError
 from localrun.registry.limit import RateLimit
-from localrun.registry.transfer import Options
+from localrun.registry.options import Options
 from localrun.services.fetch import Fetched, fetch
 from localrun.services.manifests import layer_of, make_manifest
 from localrun.services.plan import Plan, make_plan

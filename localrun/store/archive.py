@@ -49,7 +49,6 @@ class _Named:
     """A manifest of an archive, and what the archive calls it."""
 
     digest: str
-    content: bytes
     name: str | None
 
 
@@ -93,11 +92,14 @@ def import_archive(
     """
     with store.lease() as lease:
         held = _store_blobs(store, source, lease, on_bytes)
-        models = _models(store, held)
-        refs = [(_ref(model, name, models), model.content) for model in models]
-        for _, content in refs:
-            _check_whole(store, content)
-        stored = {ref.key: store.name(ref, content, lease) for ref, content in refs}
+        models = _models(store, held, lease)
+        refs = [_ref(model, name, models) for model in models]
+        for model in models:
+            _check_whole(store, model)
+        stored = {
+            ref.key: store.name(ref, _content(store, model), lease)
+            for ref, model in zip(refs, models, strict=True)
+        }
     return list(stored.values())
 
 
@@ -108,19 +110,15 @@ def _index(manifest: Descriptor, name: str) -> bytes:
 
 
 def _checked_chunks(store: Store, blob: Descriptor) -> Iterator[bytes]:
-    """Yield a blob's bytes; raises in place of the last ones if they are not the right ones."""
+    """Yield a blob's bytes and raise at their end if they were not the right ones."""
     path, hashed, left = store.blobs.path(blob.digest), hashlib.sha256(), blob.size_bytes
-    damaged = IntegrityError(f"damaged: {path}", hint="localrun verify --repair")
     with translated(path), path.open("rb") as file:
-        while left:
-            chunk = file.read(min(left, CHUNK_BYTES))
+        while chunk := file.read(min(left, CHUNK_BYTES)):
             left -= len(chunk)
             hashed.update(chunk)
-            if not chunk or (not left and (file.read(1) or hashed.hexdigest() != path.name)):
-                raise damaged
             yield chunk
-    if hashed.hexdigest() != path.name:
-        raise damaged
+    if left or hashed.hexdigest() != hex_of(blob.digest):
+        raise IntegrityError(f"damaged: {path}", hint="localrun verify --repair")
 
 
 def _store_blobs(
@@ -162,11 +160,11 @@ def _small(member: Member) -> bytes:
     return b"".join(member.chunks)
 
 
-def _models(store: Store, held: dict[str, bytes]) -> list[_Named]:
+def _models(store: Store, held: dict[str, bytes], lease: Lease) -> list[_Named]:
     """Return the manifests that the archive's index names."""
     if "index.json" not in held and "manifest.json" in held:
-        content = held["manifest.json"]
-        return [_Named(f"sha256:{hashlib.sha256(content).hexdigest()}", content, None)]
+        parse_manifest(held["manifest.json"])
+        return [_Named(store.blobs.put(held["manifest.json"], lease), None)]
     try:
         described = json.loads(held["index.json"])["manifests"]
         manifests = [(Descriptor.from_json(each), _name_in(each)) for each in described]
@@ -174,10 +172,8 @@ def _models(store: Store, held: dict[str, bytes]) -> list[_Named]:
         raise IntegrityError("no archive of models: it has no index of manifests") from error
     if not 0 < len(manifests) <= MOST_MODELS:
         raise IntegrityError(f"an archive of {len(manifests)} models")
-    return [
-        _Named(found.digest, store.blobs.read(found.digest, most=MOST_BYTES), name)
-        for found, name in manifests
-    ]
+    lease.add(found.digest for found, _ in manifests)
+    return [_Named(found.digest, name) for found, name in manifests]
 
 
 def _name_in(described: dict[str, Any]) -> str | None:
@@ -204,7 +200,14 @@ def _ref(model: _Named, name: ModelRef | None, models: list[_Named]) -> ModelRef
     return ref if ref.location is not None else replace(ref, digest=None)
 
 
-def _check_whole(store: Store, manifest: bytes) -> None:
-    for blob in parse_manifest(manifest).blobs:
-        if store.blobs.find(blob.digest) is None:
-            raise IntegrityError(f"the archive lacks a file of the model: {blob.digest}")
+def _check_whole(store: Store, model: _Named) -> None:
+    missing = [model.digest] if store.blobs.find(model.digest) is None else []
+    if not missing:
+        blobs = parse_manifest(_content(store, model)).blobs
+        missing = [blob.digest for blob in blobs if store.blobs.find(blob.digest) is None]
+    if missing:
+        raise IntegrityError(f"the archive lacks a file of the model: {missing[0]}")
+
+
+def _content(store: Store, model: _Named) -> bytes:
+    return store.blobs.read(model.digest, most=MOST_BYTES)

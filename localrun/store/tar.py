@@ -171,14 +171,14 @@ def _extension(stream: _Stream, info: tarfile.TarInfo) -> dict[str, str]:
 
 
 def _pax_fields(content: bytes) -> dict[str, str]:
-    r"""Read ``<length> <key>=<value>\n`` records; only what says name and size is kept."""
+    """Read records of ``<length> <key>=<value>`` and a newline; keep the name and the size."""
     fields: dict[str, str] = {}
     while content:
         digits, _, _ = content.partition(b" ")
         length = int(digits) if digits.isdigit() and len(digits) < 8 else 0  # noqa: PLR2004
         record, content = content[:length], content[length:]
         key, equals, value = record[len(digits) + 1 :].partition(b"=")
-        if not equals or not record.endswith(b"\n"):
+        if not equals or not record.endswith(b"\n") or len(record) != length:
             raise IntegrityError("a damaged header in the archive")
         if key in {b"path", b"size"}:
             fields[key.decode()] = _text(value[:-1])

@@ -157,15 +157,12 @@ def _check(store: Store, digest: str, on_bytes: Callable[[int], None]) -> BadBlo
 
 
 def _trust_again(store: Store, digest: str, verified: Link) -> None:
-    """Note a shared blob's new time, if nobody touched it since it was read."""
+    """Note a shared blob's time before it was read: one that changed since stays refused."""
     noted = store.blobs.original(digest)
     if noted is None:
         return
     now = replace(noted, size_bytes=verified.size_bytes, modified_ns=verified.modified_ns)
-    path = store.layout.blob(digest)
-    with translated(path):
-        is_untouched = Link.of(path) == verified
-    if now != noted and is_untouched:
+    if now != noted:
         with store.lease() as lease:
             store.blobs.note(digest, now, lease)
 

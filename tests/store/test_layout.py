@@ -85,7 +85,7 @@ def test_long_names_fit_the_file_system_and_stay_apart(name: str, tmp_path: Path
     path.parent.mkdir(parents=True)
     path.touch()
 
-    assert path != layout.ref(parse_name(name.replace("del", "x").replace("模", "x", 1)).key)
+    assert path != layout.ref(parse_name(f"{name[:-6]}z{name[-5:]}").key)
 
 
 def test_a_new_store_says_its_format_and_that_backups_may_leave_it_out(tmp_path: Path) -> None:

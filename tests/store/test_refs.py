@@ -18,7 +18,7 @@ from localrun.names.parse import parse_name
 from localrun.names.ref import ModelRef
 from localrun.store.layout import Layout
 from localrun.store.refs import StoredRef, list_refs, read_ref, ref_files, remove_ref, write_ref
-from tests.store.building import NO_DIGEST, new_store, ref_paths
+from tests.store.building import NO_DIGEST, new_store, ref_paths, steps_to_disk
 
 GOOD = StoredRef(name="qwen3:0.6b", manifest=NO_DIGEST, updated="2026-11-21T07:00:00+00:00")
 UNICODE = "hf.co/owner/repo/папка/模型 ẞ.gguf@refs/pr/1"
@@ -175,6 +175,18 @@ def test_a_removed_name_takes_its_empty_folders_along(tmp_path: Path) -> None:
     assert first == [True, False]
     assert left == ["model:b"]
     assert list(layout.refs.iterdir()) == []
+
+
+def test_a_removal_reaches_the_disk_before_a_sweep_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = Layout(tmp_path)
+    write(layout, "model")
+    steps = steps_to_disk(monkeypatch)
+
+    remove_ref(layout, parse_name("model"))
+
+    assert steps == ["fsync"]
 
 
 def test_files_of_desktops_and_file_systems_are_no_refs(tmp_path: Path) -> None:

@@ -1,0 +1,62 @@
+"""The disk as downloads meet it: enough room beforehand, and its errors by name."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from localrun.errors import StorageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SPARE_BYTES = 32 << 20  # a disk is not filled to the last byte
+
+
+def check_space(folder: Path, missing: int) -> None:
+    """Refuse to begin what cannot end.
+
+    Raises:
+        StorageError: fewer bytes are free than are missing.
+    """
+    free = shutil.disk_usage(folder).free
+    if missing + SPARE_BYTES > free:
+        raise StorageError(
+            f"{missing / 1e9:.2f} GB are missing and the disk of {folder} has {free / 1e9:.2f} GB",
+            hint="localrun prune   frees what no model uses",
+        )
+
+
+@contextlib.contextmanager
+def open_data(path: Path, size_bytes: int) -> Iterator[int]:
+    """Open a file to be filled; what is beyond its size, which nobody verifies, is cut off."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+    try:
+        if os.fstat(descriptor).st_size > size_bytes:
+            os.ftruncate(descriptor, size_bytes)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def sync_data(descriptor: int) -> None:
+    """Wait until the bytes of a file are on the disk."""
+    if hasattr(os, "fdatasync"):
+        os.fdatasync(descriptor)
+    else:  # macOS
+        os.fsync(descriptor)
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Raise what the system says of a disk as a `StorageError`."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {error.strerror or error}",
+            hint="localrun prune   frees what no model uses; what came so far is kept",
+        ) from error

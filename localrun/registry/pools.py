@@ -1,0 +1,126 @@
+"""urllib3's pools of connections: TLS that is always verified, and the proxies of a user.
+
+Proxies are named as for curl: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, in either
+case; where none is, macOS and Windows are asked for theirs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import sys
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import urllib3
+
+from localrun import __version__
+from localrun.errors import NetworkError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CONNECT_TIMEOUT_S = 10.0
+STALL_TIMEOUT_S = 30.0
+POOL_SIZE = 16
+HEADERS = {"User-Agent": f"localrun/{__version__}", "Accept-Encoding": "identity"}
+
+
+class Pools:
+    """Connections that are kept open, directly and by each proxy."""
+
+    def __init__(self, environ: Mapping[str, str], timeout: urllib3.Timeout) -> None:
+        options: dict[str, Any] = {
+            "ssl_context": _tls(environ),
+            "timeout": timeout,
+            "retries": False,
+            "maxsize": POOL_SIZE,
+            "headers": HEADERS,
+        }
+        self._direct = urllib3.PoolManager(**options)
+        self._named = _proxies(environ)
+        self._proxies = {
+            scheme: _proxy(self._named[scheme], options)
+            for scheme in ("http", "https")
+            if scheme in self._named
+        }
+
+    def for_host(self, scheme: str | None, host: str | None) -> urllib3.PoolManager:
+        """Return the pool for a host.
+
+        Raises:
+            NetworkError: it is behind a proxy of a kind that is not spoken here.
+        """
+        if scheme not in self._proxies or self._is_direct(host or ""):
+            return self._direct
+        proxy = self._proxies[scheme]
+        if proxy is None:
+            kind = self._named[scheme].partition(":")[0]
+            raise NetworkError(
+                f"the proxy for {scheme} is of the kind {kind}, only http and https are known",
+                hint=f"{scheme.upper()}_PROXY=http://HOST:PORT names another one",
+            )
+        return proxy
+
+    def close(self) -> None:
+        """Close what nobody uses."""
+        for pool in (self._direct, *self._proxies.values()):
+            if pool is not None:
+                pool.clear()
+
+    def _is_direct(self, host: str) -> bool:
+        bypass = urllib.request.proxy_bypass_environment  # type: ignore[attr-defined] # typeshed
+        return bool(bypass(host, self._named))
+
+
+def _proxies(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the proxies by scheme, and under ``no`` which hosts need none."""
+    variables = sorted(environ.items(), key=lambda item: item[0].islower())  # lower case wins
+    named = {
+        name.lower().removesuffix("_proxy"): address
+        for name, address in variables
+        if name.lower().endswith("_proxy") and address
+    }
+    if not named.keys() - {"no"} and sys.platform in {"darwin", "win32"}:
+        named = urllib.request.getproxies() | named
+    everything = {scheme: named["all"] for scheme in ("http", "https") if "all" in named}
+    return everything | named
+
+
+def _proxy(address: str, options: dict[str, Any]) -> urllib3.ProxyManager | None:
+    """Return the pool of a proxy, None for a kind that is not known."""
+    parts = urlsplit(address if "//" in address else f"http://{address}")
+    headers = None
+    if parts.username:
+        user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        headers = urllib3.make_headers(proxy_basic_auth=user)
+    if parts.scheme not in {"http", "https"}:
+        return None
+    clean = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    return urllib3.ProxyManager(clean, proxy_headers=headers, **options)
+
+
+def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
+    """Return a context that verifies, by the system's certificates or those that are named."""
+    named = environ.get("SSL_CERT_FILE") or environ.get("REQUESTS_CA_BUNDLE")
+    context = ssl.create_default_context()
+    if named and Path(named).is_file():
+        _load(context, named)
+    if not context.get_ca_certs() and not context.cert_store_stats()["x509_ca"]:
+        with contextlib.suppress(ImportError):
+            import certifi
+
+            context.load_verify_locations(certifi.where())
+    return context
+
+
+def _load(context: ssl.SSLContext, named: str) -> None:
+    try:
+        context.load_verify_locations(named)
+    except OSError as error:
+        raise NetworkError(
+            f"{named} has no certificates that can be read",
+            hint="SSL_CERT_FILE and REQUESTS_CA_BUNDLE name a file of PEM certificates",
+        ) from error

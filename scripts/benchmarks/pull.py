@@ -1,0 +1,311 @@
+"""Download, resume and import on loopback, beside curl, sha256sum and huggingface_hub.
+
+A fake hub serves one file of random bytes behind a GGUF header. The contestants take
+turns, so that a noisy machine troubles all alike; each begins with an empty store, and the
+best of the rounds counts, start-up included. The digest of every result is checked off the
+clock. The page cache is warm: the file that is served and imported is never read from the
+disk. What is written is, and only localrun and the lines with "sync" wait for the disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+MODEL, NAME = "hf.co/bench/model:Q8_0", "model-Q8_0.gguf"
+ALIGNMENT, CHUNK_BYTES, I8 = 32, 16 << 20, 24
+PIPE, SAVED, SYNCED = "curl | sha256sum", "curl -o, sha256sum", "curl -o, sync, sha256sum"
+FAST = "curl -o, sync, openssl"
+PULL, HUB = "localrun pull", "hf download"
+CUT, RESUME = "localrun pull, killed", "localrun pull, resumed"
+IMPORT, SUM = "localrun import", "sha256sum"
+KILL_AT = 0.9
+MOST_RESUME, MOST_IMPORT, LEAST_PULL = 0.12, 1.1, 1.0
+SPACE = 3.0  # times the file: it, one result, and some air
+
+
+class WrongError(Exception):
+    """A contestant failed or brought other bytes; its time means nothing."""
+
+
+@dataclass(slots=True)
+class Bench:
+    """One run: where things are, and what was measured."""
+
+    folder: Path
+    size: int
+    digest: str = ""
+    hub: str = ""
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    known: list[float] = field(default_factory=list)  # what journals had after the kill
+
+    @property
+    def source(self) -> Path:
+        """Return the file that is served and imported."""
+        return self.folder / "hub" / "bench" / "model" / NAME
+
+    @property
+    def url(self) -> str:
+        """Return its address."""
+        return f"{self.hub}/bench/model/resolve/main/{NAME}"
+
+    @property
+    def work(self) -> Path:
+        """Return the folder that is emptied before each turn."""
+        return self.folder / "work"
+
+    def best(self, name: str) -> float:
+        """Return the best time of a contestant, in seconds."""
+        return min(self.seconds[name])
+
+
+def main(arguments: list[str]) -> int:
+    """Print the tables; exit 1 when a target is missed."""
+    parser = argparse.ArgumentParser(prog="scripts/bench pull", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--gigabytes", type=float, default=2.0)
+    parser.add_argument("--folder", help="where to write, on the disk to be measured")
+    chosen = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="localrun-bench-", dir=chosen.folder) as folder:
+        bench = Bench(Path(folder), int(chosen.gigabytes * 1e9) // ALIGNMENT * ALIGNMENT)
+        free = shutil.disk_usage(folder).free
+        if free < SPACE * bench.size:
+            print(f"{folder} has {free / 1e9:.1f} GB free, {SPACE * bench.size / 1e9:.1f} needed")
+            return 2
+        bench.digest = _make_model(bench.source, bench.size)
+        with _hub(bench):
+            try:
+                _measure(bench, chosen.rounds)
+            except WrongError as error:
+                print(error)
+                return 1
+        return _show(bench)
+
+
+def _make_model(path: Path, size: int) -> str:
+    """Write random bytes behind a header that says they are one tensor; return their digest."""
+    path.parent.mkdir(parents=True)
+    header = _header(size)
+    hashed, left = hashlib.sha256(header), size - len(header)
+    with path.open("wb") as file:
+        file.write(header)
+        while left > 0:
+            chunk = os.urandom(min(CHUNK_BYTES, left))
+            hashed.update(chunk)
+            file.write(chunk)
+            left -= len(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+    return hashed.hexdigest()
+
+
+def _header(size: int) -> bytes:
+    """Return a GGUF header, padded, of a file of ``size`` bytes with one tensor of bytes."""
+    architecture = _text("general.architecture") + struct.pack("<I", 8) + _text("llama")
+    begin = b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + architecture + _text("padding")
+    length = len(begin) + struct.calcsize("<IQIQ")
+    padded = -(-length // ALIGNMENT) * ALIGNMENT
+    return (begin + struct.pack("<IQIQ", 1, size - padded, I8, 0)).ljust(padded, b"\0")
+
+
+def _text(text: str) -> bytes:
+    return struct.pack("<Q", len(text)) + text.encode()
+
+
+@contextlib.contextmanager
+def _hub(bench: Bench) -> Iterator[None]:
+    """Serve the file for as long as the block lasts."""
+    command = [sys.executable, "-m", "tests.fakes.hub", str(bench.folder / "hub")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
+        try:
+            bench.hub = (program.stdout.readline() if program.stdout else "").strip()
+            _run(bench, ["curl", "-sfI", bench.url])  # it hashes the file when first asked
+            yield
+        finally:
+            program.terminate()
+
+
+def _measure(bench: Bench, rounds: int) -> None:
+    """Let all take turns."""
+    contestants = _contestants()
+    for number in range(rounds):
+        for name, act in contestants.items():
+            shutil.rmtree(bench.work, ignore_errors=True)
+            bench.work.mkdir()
+            os.sync()  # nobody pays for what the one before has left to write
+            print(f"\rround {number + 1} of {rounds}: {name:32}", end="", file=sys.stderr)
+            act(bench)
+    print(f"\r{'':60}\r", end="", file=sys.stderr)
+
+
+def _contestants() -> dict[str, Callable[[Bench], None]]:
+    """Return who takes part; those whose program is not here do not."""
+    hf = Path(sys.executable).with_name("hf")
+    return {
+        PULL: _pull,
+        **({HUB: _hub_download} if hf.is_file() else {}),
+        PIPE: lambda bench: _shell(bench, PIPE, 'curl -sf "$URL" | sha256sum'),
+        SAVED: lambda bench: _shell(bench, SAVED, 'curl -sfo f "$URL" && sha256sum f'),
+        SYNCED: lambda bench: _shell(bench, SYNCED, 'curl -sfo f "$URL" && sync f && sha256sum f'),
+        **({FAST: _openssl} if shutil.which("openssl") else {}),
+        RESUME: _resume,
+        IMPORT: _import,
+        SUM: lambda bench: _shell(bench, SUM, 'sha256sum "$SOURCE"'),
+    }
+
+
+def _pull(bench: Bench) -> None:
+    _clock(bench, PULL, [*_localrun(), "pull", MODEL])
+    _check_store(bench)
+
+
+def _hub_download(bench: Bench) -> None:
+    hf = str(Path(sys.executable).with_name("hf"))
+    _clock(bench, HUB, [hf, "download", "bench/model", NAME])
+    found = next(bench.work.glob("hf/hub/*/snapshots/*/*"), None)
+    _check_file(bench, found)
+
+
+def _openssl(bench: Bench) -> None:
+    script = 'curl -sfo f "$URL" && sync f && openssl dgst -sha256 -r f'
+    _shell(bench, FAST, script)
+
+
+def _shell(bench: Bench, name: str, script: str) -> None:
+    told = _clock(bench, name, ["/bin/sh", "-c", script])
+    if told.split()[:1] != [bench.digest]:
+        raise WrongError(f"{name}: wrong bytes")
+
+
+def _resume(bench: Bench) -> None:
+    """Kill a pull when most is here and measure the next one."""
+    data = bench.work / "store" / "partial" / bench.digest / "data"
+    began = time.monotonic()
+    with subprocess.Popen(
+        [*_localrun(), "pull", MODEL], env=_environ(bench), stderr=subprocess.DEVNULL
+    ) as first:
+        while first.poll() is None and _allocated(data) < KILL_AT * bench.size:
+            time.sleep(0.001)
+        first.kill()
+    if first.returncode == 0:
+        raise WrongError("the pull was over before it could be killed; try more gigabytes")
+    bench.seconds.setdefault(CUT, []).append(time.monotonic() - began)
+    journal = json.loads(data.with_name("journal").read_bytes())
+    bench.known.append(sum(end - start for start, end in journal["now"]["ranges"]) / bench.size)
+    os.sync()
+    _clock(bench, RESUME, [*_localrun(), "pull", MODEL])
+    _check_store(bench)
+
+
+def _import(bench: Bench) -> None:
+    _clock(bench, IMPORT, [*_localrun(), "import", str(bench.source)])
+    _check_store(bench)
+
+
+def _localrun() -> list[str]:
+    return [sys.executable, "-m", "localrun"]
+
+
+def _environ(bench: Bench) -> dict[str, str]:
+    return os.environ | {
+        "HF_ENDPOINT": bench.hub,
+        "MODELSCOPE_ENDPOINT": bench.hub,
+        "LOCALRUN_MODELS": str(bench.work / "store"),
+        "HF_HOME": str(bench.work / "hf"),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "NO_PROXY": "127.0.0.1",
+        "URL": bench.url,
+        "SOURCE": str(bench.source),
+    }
+
+
+def _clock(bench: Bench, name: str, command: list[str]) -> str:
+    """Run a contestant, note its time and return what it says."""
+    began = time.monotonic()
+    told = _run(bench, command)
+    bench.seconds.setdefault(name, []).append(time.monotonic() - began)
+    return told
+
+
+def _run(bench: Bench, command: list[str]) -> str:
+    folder = bench.work if bench.work.is_dir() else bench.folder
+    done = subprocess.run(
+        command, cwd=folder, env=_environ(bench), capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise WrongError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
+    return done.stdout
+
+
+def _allocated(path: Path) -> int:
+    """Return the bytes of a file that are no holes."""
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_blocks * 512
+    return 0
+
+
+def _check_store(bench: Bench) -> None:
+    _check_file(bench, bench.work / "store" / "blobs" / "sha256" / bench.digest)
+
+
+def _check_file(bench: Bench, path: Path | None) -> None:
+    if path is None or not path.is_file():
+        raise WrongError("a result is not where it should be")
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != bench.digest:
+            raise WrongError(f"{path}: wrong bytes")
+
+
+def _show(bench: Bench) -> int:
+    """Print what was measured; return 1 when a target is missed."""
+    print(
+        f"{bench.size / 1e9:.2f} GB on loopback, best of {len(bench.seconds[PULL])}, page cache"
+        f" warm, all digests checked\n\n{'':28}{'seconds':>8}{'MB/s':>8}"
+        f"{'/ ' + PIPE:>20}{'/ ' + SYNCED:>28}"
+    )
+    for name in (PULL, HUB, PIPE, SAVED, SYNCED, FAST):
+        if name in bench.seconds:
+            best = bench.best(name)
+            ratios = f"{bench.best(PIPE) / best:20.2f}{bench.best(SYNCED) / best:28.2f}"
+            print(f"{name:28}{best:8.2f}{bench.size / best / 1e6:8.0f}{ratios}")
+    for name in (CUT, RESUME, IMPORT, SUM):
+        print(f"{name:28}{bench.best(name):8.2f}")
+    known = ", ".join(f"{100 * share:.0f} %" for share in bench.known)
+    print(f"killed at {100 * KILL_AT:.0f} % of the bytes; the journals knew {known}\n")
+    return 0 if all([_is_met(*target) for target in _targets(bench)]) else 1
+
+
+def _targets(bench: Bench) -> list[tuple[str, float, float, bool]]:
+    """Return name, value, limit, and whether the limit is the most that is allowed."""
+    pull = bench.best(PULL)
+    return [
+        (f"pull: speed of `{PIPE}`", bench.best(PIPE) / pull, LEAST_PULL, False),
+        (f"pull: speed of `{SYNCED}`", bench.best(SYNCED) / pull, LEAST_PULL, False),
+        ("resume: share of a whole pull", bench.best(RESUME) / pull, MOST_RESUME, True),
+        ("import: times sha256sum", bench.best(IMPORT) / bench.best(SUM), MOST_IMPORT, True),
+    ]
+
+
+def _is_met(name: str, value: float, limit: float, is_most: bool) -> bool:  # noqa: FBT001
+    is_met = value <= limit if is_most else value >= limit
+    kind = "at most" if is_most else "at least"
+    print(f"{name:42}{value:6.2f}   {kind} {limit}: {'ok' if is_met else 'missed'}")
+    return is_met

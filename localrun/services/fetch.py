@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from localrun.registry.journal import Journal
 from localrun.registry.transfer import download
-from localrun.store.layout import hex_of, translated
+from localrun.store.layout import discard_folder, hex_of, translated
 from localrun.store.locks import try_lock
 
 if TYPE_CHECKING:
@@ -68,7 +67,8 @@ def fetch(
         downloaded = download(http, file, folder, told)
         lease.add([downloaded.digest])
         path = store.blobs.publish(downloaded.path, downloaded.digest)
-        shutil.rmtree(folder, ignore_errors=True)
+        with translated(folder):
+            discard_folder(folder, lease.temporary())
     return Fetched(downloaded.digest, downloaded.size_bytes, path, is_new=True)
 
 
@@ -85,9 +85,7 @@ def _held(folder: Path, name: str, report: Report) -> Iterator[None]:
     """Hold a partial folder; wait while another process does, and tell how far it is."""
     has_told = False
     while True:
-        with translated(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = (folder / "lock").open("a")
+        lock = _open_lock(folder)
         with lock:
             if try_lock(lock.fileno()) and _is_current(lock.fileno(), folder):
                 yield
@@ -99,6 +97,15 @@ def _held(folder: Path, name: str, report: Report) -> Iterator[None]:
         if loaded is not None:
             report.advance(name, loaded[1].ranges.total, loaded[0].size_bytes)
         time.sleep(WAIT_S)
+
+
+def _open_lock(folder: Path) -> IO[str]:
+    """Open a partial folder's lock; makes both, again if a sweep takes the folder in between."""
+    with translated(folder):
+        while True:
+            folder.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                return (folder / "lock").open("a")
 
 
 def _is_current(descriptor: int, folder: Path) -> bool:

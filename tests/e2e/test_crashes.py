@@ -10,31 +10,39 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from localrun.registry.journal import Journal
+from localrun.services.models import Models
 from localrun.store.blobs import file_digest
-from localrun.store.layout import Layout
 from localrun.store.refs import list_refs, ref_files
 from localrun.store.store import Store
 from localrun.store.sweep import needed_digests, sweep
-from tests.e2e.crashing import OPERATIONS, Order, Outcome
-from tests.fakes.hub import FakeHub, fake_hub
+from tests.e2e.crashing import Order, Outcome
+from tests.e2e.operations import OPERATIONS
+from tests.fakes.hub import FakeHub, Fault, fake_hub
 from tests.gguf.builder import STRING, header, pair
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-NUM_CRASHES = int(os.environ.get("LOCALRUN_CRASHES", "300"))
+    from localrun.store.layout import Layout
+
+NUM_CRASHES = int(os.environ.get("LOCALRUN_CRASHES", "300"))  # half of them at random times
 SEED = int(os.environ.get("LOCALRUN_CRASH_SEED", "0")) or random.randrange(1, 1 << 30)  # noqa: S311
 CHECKED_EVERY = 20
-LONGEST_RUN_S, LONGEST_GAP_S = 0.040, 0.010
+LONGEST_RUN_S, LONGEST_GAP_S = 0.060, 0.010
+MOST_STEPS = 150
 WITHOUT_KILLS_S = 4.0
+LARGE_BYTES = 6 << 20
+STEPWISE = ("pull", "import", "cp", "rm", "prune", "pack")
 HEX = re.compile("[0-9a-f]{64}")
 
 
@@ -66,7 +74,7 @@ class Crew:
         self._program.stdin.write(json.dumps(asdict(order)) + "\n")
         self._program.stdin.flush()
         outcome = Outcome(**json.loads(self._program.stdout.readline()))
-        assert outcome.failures == [], f"LOCALRUN_CRASH_SEED={SEED}"
+        assert outcome.failures == [], f"LOCALRUN_CRASH_SEED={SEED}\n{outcome.failures[0]}"
         return outcome
 
     def close(self) -> None:
@@ -74,61 +82,125 @@ class Crew:
 
 
 @pytest.fixture
-def crew(tmp_path: Path) -> Iterator[Crew]:
+def hub() -> Iterator[FakeHub]:
     with fake_hub() as hub:
         for repo, files in _repositories().items():
             hub.add(f"crash/{repo}", files)
-        crew = Crew(tmp_path, hub)
-        try:
-            yield crew
-        finally:
-            crew.close()
+        yield hub
+
+
+@pytest.fixture
+def crew(tmp_path: Path, hub: FakeHub) -> Iterator[Crew]:
+    crew = Crew(tmp_path, hub)
+    try:
+        yield crew
+    finally:
+        crew.close()
 
 
 @pytest.mark.timeout(60 + NUM_CRASHES)
-def test_kills_at_any_instant_break_no_name_and_leak_nothing(crew: Crew) -> None:
+def test_kills_at_any_instant_break_no_name_and_leak_nothing(crew: Crew, hub: FakeHub) -> None:
+    hub.faults.append(Fault.drip(20_000_000, path="large", count=1 << 30))
     chance = random.Random(SEED)  # noqa: S311 - no secret
-    begun: set[str] = set()
+    begun, num_killed = set[str](), 0
 
-    for number in range(NUM_CRASHES):
-        begun |= set(crew.follow(_crash(chance)).begun)
-        if number % CHECKED_EVERY == 0:
+    while num_killed < NUM_CRASHES / 2:
+        outcome = crew.follow(_crash(chance))
+        begun |= set(outcome.begun)
+        num_killed += outcome.num_killed
+        assert_readable(crew.store)
+        if chance.randrange(CHECKED_EVERY) == 0:
             assert_whole(crew.store)
 
     assert begun == set(OPERATIONS)
     assert_whole(crew.store)
-    sweep(crew.store, partial_kept_s=0)
+    assert_a_sweep_leaves_nothing(crew.store)
+
+
+@pytest.mark.timeout(60 + NUM_CRASHES)
+@pytest.mark.parametrize("operation", STEPWISE)
+def test_after_a_kill_at_any_step_the_same_command_works(operation: str, crew: Crew) -> None:
+    chance = random.Random(f"{SEED} {operation}")  # noqa: S311 - no secret
+    crew.follow(Order(seeds=[1], operations=["pull", "import", "cp"], most=6))
+    before = crew.store.layout.root.with_name("before")
+    crew.store.layout.root.rename(before)
+    num_killed = 0
+
+    while num_killed < NUM_CRASHES / 2 / len(STEPWISE):
+        whole = Order(seeds=[chance.randrange(1 << 30)], operations=[operation], most=1)
+        restore(crew.store, before)
+        num_steps = crew.follow(whole).num_steps
+        restore(crew.store, before)
+        outcome = crew.follow(replace(whole, step=chance.randrange(num_steps)))
+        num_killed += outcome.num_killed
+        assert_readable(crew.store)
+        crew.follow(whole)
+        assert_whole(crew.store)
+        assert_a_sweep_leaves_nothing(crew.store)
+
+
+def test_a_pull_goes_on_from_the_bytes_on_the_disk(crew: Crew, hub: FakeHub) -> None:
+    hub.faults.append(Fault.drip(LARGE_BYTES // 8, path="large", count=1 << 30))
+    chance = random.Random(SEED)  # noqa: S311 - no secret
+    layout = crew.store.layout
+    known = [0]
+
+    while known[-1] < LARGE_BYTES * 0.7:
+        run_s = chance.uniform(0.2, 0.5)
+        crew.follow(Order(seeds=[1], operations=["pull large"], run_s=run_s))
+        loaded = [Journal(folder).load() for folder in layout.partial.iterdir()]
+        known.append(sum(found[1].ranges.total for found in loaded if found is not None))
+        assert known == sorted(known)
+    hub.faults.clear()
+    hub.requests.clear()
+    crew.follow(Order(seeds=[1], operations=["pull large"], most=1))
+
+    asked = [request.range for request in hub.file_requests if request.range is not None]
+    assert sum((last or LARGE_BYTES) + 1 - first for first, last in asked) < LARGE_BYTES / 2
     assert_whole(crew.store)
-    assert_nothing_is_left(crew.store)
+    assert_a_sweep_leaves_nothing(crew.store)
 
 
 def test_processes_on_one_store_do_not_disturb_each_other(crew: Crew) -> None:
     seeds = list(range(SEED, SEED + 6))
 
-    outcome = crew.follow(Order(seeds=seeds, run_s=WITHOUT_KILLS_S, is_killed=False))
+    outcome = crew.follow(Order(seeds=seeds, ends_s=WITHOUT_KILLS_S))
 
     assert set(outcome.begun) == set(OPERATIONS)
     assert_whole(crew.store)
-    sweep(crew.store, partial_kept_s=0)
-    assert_nothing_is_left(crew.store)
+    assert_a_sweep_leaves_nothing(crew.store)
+
+
+def restore(store: Store, before: Path) -> None:
+    """Make the store as it was; links, so that shared files stay shared."""
+    shutil.rmtree(store.layout.root, ignore_errors=True)
+    shutil.copytree(before, store.layout.root, copy_function=os.link)
+
+
+def assert_readable(store: Store) -> None:
+    """Check that every name can be read, and all of what it names is there."""
+    refs = list_refs(store.layout)
+    assert len(refs) == len(list(ref_files(store.layout)))
+    assert [entry.ref for entry in store.entries()] == refs
+    assert {ref.name for ref in refs} <= {model.name for model in Models(store).list_models()}
+    for entry in store.entries():
+        for blob in entry.manifest.blobs:
+            assert store.blobs.path(blob.digest).stat().st_size == blob.size_bytes
 
 
 def assert_whole(store: Store) -> None:
     """Check that every name can be read and every blob has the bytes that its name says."""
-    refs = list_refs(store.layout)
-    assert len(refs) == len(list(ref_files(store.layout)))
-    assert [entry.ref for entry in store.entries()] == refs
-    for path in store.layout.blobs.iterdir():
+    assert_readable(store)
+    for path in store.layout.blobs.glob("*"):
         assert HEX.fullmatch(path.name)
         assert file_digest(path) == f"sha256:{path.name}"
-    for entry in store.entries():
-        for blob in (*entry.manifest.blobs,):
-            assert store.blobs.path(blob.digest).stat().st_size == blob.size_bytes
 
 
-def assert_nothing_is_left(store: Store) -> None:
+def assert_a_sweep_leaves_nothing(store: Store) -> None:
     """Check that a sweep has left what the names need and nothing else."""
     layout = store.layout
+    sweep(store, partial_kept_s=0)
+    assert_whole(store)
     assert _names(layout.blobs) == {digest[7:] for digest in needed_digests(store)}
     assert _names(layout.root / "links") <= _names(layout.blobs)
     assert [_names(folder) for folder in (layout.tmp, layout.leases, layout.partial)] == [set()] * 3
@@ -136,15 +208,16 @@ def assert_nothing_is_left(store: Store) -> None:
 
 
 def _crash(chance: random.Random) -> Order:
-    return Order(
-        seeds=[chance.randrange(1 << 30) for _ in range(chance.choice([1, 2]))],
-        run_s=chance.uniform(0, LONGEST_RUN_S),
-        gap_s=chance.choice([0, chance.uniform(0, LONGEST_GAP_S)]),
-    )
+    """Return an order for one or two workers that die at a random time or step."""
+    seeds = [chance.randrange(1 << 30) for _ in range(chance.choice([1, 2]))]
+    if chance.random() < 0.5:
+        return Order(seeds=seeds, step=chance.randrange(MOST_STEPS))
+    gap_s = chance.choice([0, chance.uniform(0, LONGEST_GAP_S)])
+    return Order(seeds=seeds, run_s=chance.uniform(0, LONGEST_RUN_S), gap_s=gap_s)
 
 
 def _names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
+    return {path.name for path in folder.glob("*")}
 
 
 def _empty_folders(layout: Layout) -> list[Path]:
@@ -157,11 +230,11 @@ def _gguf(seed: int, size_bytes: int) -> bytes:
     return head + random.Random(seed).randbytes(size_bytes)  # noqa: S311 - no secret
 
 
-def _repositories() -> dict[str, dict[str, bytes]]:
+def _repositories() -> Mapping[str, dict[str, bytes]]:
     template, licence = b"{{ messages }}" * 100, b"Do what you like."
     return {
         "small": {"small-Q4_K_M.gguf": _gguf(1, 20_000), "chat_template.jinja": template},
-        "large": {"large-Q4_K_M.gguf": _gguf(2, 6 << 20), "LICENSE": licence},
+        "large": {"large-Q4_K_M.gguf": _gguf(2, LARGE_BYTES), "LICENSE": licence},
         "split": {
             f"split-Q4_K_M-0000{number}-of-00002.gguf": _gguf(2 + number, 300_000)
             for number in (1, 2)
@@ -171,6 +244,6 @@ def _repositories() -> dict[str, dict[str, bytes]]:
     }
 
 
-def _files() -> dict[str, bytes]:
+def _files() -> Mapping[str, bytes]:
     """Return files to import: one of its own, and one with the bytes of a repository's."""
     return {"own.gguf": _gguf(5, 1 << 20), "same.gguf": _gguf(1, 20_000)}

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+MODE = 0o644
 SPARE_BYTES = 32 << 20  # a disk is not filled to the last byte
 
 
@@ -33,7 +34,12 @@ def check_space(folder: Path, missing: int) -> None:
 @contextlib.contextmanager
 def open_data(path: Path, size_bytes: int) -> Iterator[int]:
     """Open a file to be filled; what is beyond its size, which nobody verifies, is cut off."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o644)
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+    try:
+        descriptor = os.open(path, flags, MODE)
+    except PermissionError:  # killed after it became read-only, before it got its final name
+        path.chmod(MODE)
+        descriptor = os.open(path, flags, MODE)
     try:
         if os.fstat(descriptor).st_size > size_bytes:
             os.ftruncate(descriptor, size_bytes)

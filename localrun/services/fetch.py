@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from localrun.registry.journal import Journal
 from localrun.registry.transfer import download
-from localrun.store.layout import hex_of, translated
+from localrun.store.layout import discard_folder, hex_of, translated
 from localrun.store.locks import can_lock, try_lock
 
 if TYPE_CHECKING:
@@ -70,7 +69,8 @@ def fetch(
         came = replace(file, digest=downloaded.digest, size_bytes=downloaded.size_bytes)
         is_new = _find(store, came) is None
         path = store.blobs.publish(downloaded.path, downloaded.digest)
-        shutil.rmtree(folder, ignore_errors=True)
+        with translated(folder):
+            discard_folder(folder, lease.temporary())
     return Fetched(downloaded.digest, downloaded.size_bytes, path, is_new=is_new)
 
 
@@ -111,9 +111,7 @@ def _held(folder: Path, name: str, report: Report) -> Iterator[None]:
     """Hold a partial folder; wait while another process does, and tell how far it is."""
     has_told = False
     while True:
-        with translated(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = (folder / "lock").open("a")
+        lock = _open_lock(folder)
         with lock:
             if not can_lock(lock.fileno()):  # then the hash finds what two writers spoilt
                 yield
@@ -128,6 +126,15 @@ def _held(folder: Path, name: str, report: Report) -> Iterator[None]:
         if loaded is not None:
             report.advance(name, loaded[1].ranges.total, loaded[0].size_bytes)
         time.sleep(WAIT_S)
+
+
+def _open_lock(folder: Path) -> IO[str]:
+    """Open a partial folder's lock; makes both, again if a sweep takes the folder in between."""
+    with translated(folder):
+        while True:
+            folder.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):
+                return (folder / "lock").open("a")
 
 
 def _is_current(descriptor: int, folder: Path) -> bool:

@@ -28,7 +28,6 @@ from localrun.store.manifest import Role
 if TYPE_CHECKING:
     from localrun.names.adapters import AdapterName
     from localrun.names.ref import ModelRef
-    from localrun.store.manifest import Manifest
     from localrun.store.store import Entry, Store
 
 THOUSAND = 1000
@@ -118,7 +117,12 @@ class Models:
             return _local_file(ref)
         entry = self._store.find(ref)
         if entry is not None:
-            return self._stored(entry)
+            try:
+                return self._stored(entry)
+            except (IntegrityError, FileNotFoundError):
+                if self._store.find(ref) == entry:
+                    raise
+                return self.find_model(name)  # it was removed or replaced meanwhile
         embedded = embedded_models()
         if str(ref).lower() in embedded:
             return _describe(str(ref).lower(), embedded[str(ref).lower()])

@@ -9,6 +9,7 @@ from localrun.errors import IntegrityError, ModelNotFoundError, UsageError
 from localrun.services.importing import check_target, import_path
 from localrun.services.report import Silence
 from localrun.store.embedded import embedded_models
+from localrun.store.manifest import MOST_BYTES
 from localrun.store.refs import remove_ref
 from localrun.store.store import Provenance
 from localrun.store.sweep import sweep
@@ -44,11 +45,13 @@ def copy_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
     if found is None:
         workspace.models.find_model(str(source))
         raise UsageError(f"{source} is a file of this machine", hint=f"localrun import {source}")
-    with store.lease([found.ref.manifest]) as lease:
-        manifest = store.blobs.path(found.ref.manifest).read_bytes()
-        ref = found.ref
-        provenance = Provenance(origin=ref.origin, choice=ref.choice, revision=ref.revision)
-        return store.name(target, manifest, lease, provenance).name
+    ref = found.ref
+    with store.lease([ref.manifest, *(blob.digest for blob in found.manifest.blobs)]) as lease:
+        if store.find(source) == found:  # so that all of it was leased while it was named
+            manifest = store.blobs.read(ref.manifest, most=MOST_BYTES)
+            provenance = Provenance(origin=ref.origin, choice=ref.choice, revision=ref.revision)
+            return store.name(target, manifest, lease, provenance).name
+    return copy_model(workspace, source, target)
 
 
 def remove_model(workspace: Workspace, ref: ModelRef) -> Removed:

@@ -1,9 +1,9 @@
 """The files that a new model is made of, and what its base says, gathered from FROM lines.
 
-    FROM guide                    a model of this machine, or pulled
-    FROM ./model.gguf             weights, or a projector: its header tells
-    FROM ./folder                 a GGUF model in it, or one in safetensors to convert
-    FROM sha256:<hex>             a blob of the store, as `show --modelfile` writes it
+FROM guide                    a model of this machine, or pulled
+FROM ./model.gguf             weights, or a projector: its header tells
+FROM ./folder                 a GGUF model in it, or one in safetensors to convert
+FROM sha256:<hex>             a blob of the store, as `show --modelfile` writes it
 """
 
 from __future__ import annotations

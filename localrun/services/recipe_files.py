@@ -109,7 +109,9 @@ class _Checks:
     def _source(self, value: str) -> Finding | None:
         if is_path(value, self._folder):
             path = self._folder / Path(value).expanduser()
-            return None if path.exists() else Finding(code="no-file", message=f"no such file: {path}")
+            return (
+                None if path.exists() else Finding(code="no-file", message=f"no such file: {path}")
+            )
         if BLOB.fullmatch(value):
             self._workspace.store.blobs.path(value)
             return None

@@ -13,13 +13,14 @@ import errno
 import fcntl
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError, StorageError
-from localrun.store.blobs import Link, file_digest
+from localrun.store.blobs import file_digest
 from localrun.store.layout import storage_error
+from localrun.store.link import Link
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,10 +115,7 @@ def _keep(
     if path is not None:
         return Adopted(digest=digest, size_bytes=before.size_bytes, path=path, way=Way.HERE)
     if way is Way.LINKED:
-        original = Link(
-            path=str(source), size_bytes=before.size_bytes, modified_ns=before.modified_ns
-        )
-        path = store.blobs.link(taken, original, digest, lease)
+        path = store.blobs.link(taken, replace(before, path=str(source)), digest, lease)
     else:
         path = store.blobs.publish(taken, digest)
     return Adopted(digest=digest, size_bytes=before.size_bytes, path=path, way=way)

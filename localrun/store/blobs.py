@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError
 from localrun.store.layout import (
-    FORMAT_VERSION,
     Layout,
     fsync_folder,
     hex_of,
+    storage_error,
     translated,
     write_durably,
 )
+from localrun.store.link import Link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -32,38 +31,6 @@ if TYPE_CHECKING:
 
 READ_ONLY = 0o444
 CHUNK_BYTES = 4 << 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """The file of another tool whose bytes a blob shares, as it was then."""
-
-    path: str
-    size_bytes: int
-    modified_ns: int
-
-    @classmethod
-    def of(cls, path: Path) -> Self:
-        """Describe a file as it is now."""
-        status = path.stat()
-        return cls(path=str(path), size_bytes=status.st_size, modified_ns=status.st_mtime_ns)
-
-    @classmethod
-    def from_json(cls, content: bytes) -> Self:
-        """Read a note; raises ValueError, KeyError or TypeError when it is none."""
-        note = json.loads(content)
-        if note["format_version"] != FORMAT_VERSION:
-            raise ValueError(note["format_version"])
-        return cls(
-            path=str(note["path"]),
-            size_bytes=int(note["size_bytes"]),
-            modified_ns=int(note["modified_ns"]),
-        )
-
-    def to_json(self) -> bytes:
-        """Return the note's file."""
-        note = {"format_version": FORMAT_VERSION, **asdict(self)}
-        return json.dumps(note, sort_keys=True).encode()
 
 
 class BlobStore:
@@ -90,9 +57,7 @@ class BlobStore:
         """
         path = self.find(digest)
         if path is None:
-            raise IntegrityError(
-                f"a file of the model is missing: {digest}", hint="localrun verify --repair"
-            )
+            raise _missing(digest)
         self._check_link(digest, path)
         return path
 
@@ -103,8 +68,13 @@ class BlobStore:
             IntegrityError: it is missing, damaged or has more than ``most`` bytes.
         """
         path = self.path(digest)
-        with translated(path), path.open("rb") as file:
-            content = file.read(most + 1)
+        try:
+            with path.open("rb") as file:
+                content = file.read(most + 1)
+        except FileNotFoundError as error:  # swept just now
+            raise _missing(digest) from error
+        except OSError as error:
+            raise storage_error(error, path) from error
         if len(content) > most:
             raise IntegrityError(f"{digest} has more than {most} bytes")
         if digest_of(content) != digest:
@@ -150,7 +120,6 @@ class BlobStore:
             finally:
                 os.close(descriptor)
             verified.replace(final)
-            self.layout.link(digest).unlink(missing_ok=True)  # of the file that was replaced
             fsync_folder(final.parent)
         return final
 
@@ -161,6 +130,7 @@ class BlobStore:
         """
         final = self.layout.blob(digest)
         with translated(final):
+            _fsync(linked)  # the tool may have written it just now
             self.note(digest, original, lease)
             linked.replace(final)
             fsync_folder(final.parent)
@@ -178,8 +148,16 @@ class BlobStore:
         A damaged note counts as none: what changed is then found when the blob is verified.
         """
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-            return Link.from_json(self.layout.link(digest).read_bytes())
+            noted = Link.from_json(self.layout.link(digest).read_bytes())
+            if noted.inode == self.layout.blob(digest).stat().st_ino:
+                return noted
         return None
+
+    def forget(self, digest: str) -> None:
+        """Delete a note that no blob goes by any more; the caller holds the store's lock."""
+        if self.original(digest) is None:
+            with translated(self.layout.root):
+                self.layout.link(digest).unlink(missing_ok=True)
 
     def remove(self, digest: str) -> int:
         """Delete a blob of this store and return the bytes that this frees."""
@@ -210,13 +188,29 @@ class BlobStore:
         known = self.original(digest) if path == self.layout.blob(digest) else None
         if known is None:
             return
-        with translated(path):
+        try:
             now = Link.of(path)
+        except OSError as error:  # swept just now
+            raise _missing(digest) from error
         if (now.size_bytes, now.modified_ns) != (known.size_bytes, known.modified_ns):
             raise IntegrityError(
                 f"another program changed {known.path}, which was imported from there",
                 hint="localrun verify --repair",
             )
+
+
+def _missing(digest: str) -> IntegrityError:
+    return IntegrityError(
+        f"a file of the model is missing: {digest}", hint="localrun verify --repair"
+    )
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def digest_of(content: bytes) -> str:

@@ -22,6 +22,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -138,9 +139,8 @@ def create(layout: Layout) -> None:
             (layout.root / folder).mkdir(parents=True, exist_ok=True)
         if not is_there:
             (layout.root / "CACHEDIR.TAG").write_text(CACHEDIR_TAG)
-            content = json.dumps({"format_version": FORMAT_VERSION}) + "\n"
-            temporary = layout.tmp / f"marker-{uuid.uuid4().hex}"
-            write_durably(layout.root / MARKER, content.encode(), temporary)
+            fsync_folder(layout.blobs.parent)
+            _write_marker(layout)
 
 
 def write_durably(path: Path, content: bytes, temporary: Path) -> None:
@@ -169,6 +169,22 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def discard_folder(folder: Path, temporary: Path) -> None:
+    """Delete a folder in one step for all who look, so that nobody goes on in half of it."""
+    with contextlib.suppress(FileNotFoundError):
+        folder.rename(temporary)
+        shutil.rmtree(temporary)
+
+
+def discard(path: Path) -> None:
+    """Delete what is in ``tmp``, file or folder; nothing happens if it has gone."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
 @contextlib.contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals into a `StorageError` that names the path."""
@@ -191,6 +207,17 @@ def storage_error(error: OSError, path: Path) -> StorageError:
             hint="LOCALRUN_MODELS=/another/folder   keeps models elsewhere",
         )
     return StorageError(f"{path}: {error.strerror or error}")
+
+
+def _write_marker(layout: Layout) -> None:
+    content = json.dumps({"format_version": FORMAT_VERSION}) + "\n"
+    try:
+        write_durably(
+            layout.root / MARKER, content.encode(), layout.tmp / f"marker-{uuid.uuid4().hex}"
+        )
+    except FileNotFoundError:  # swept: another process was faster to make the store
+        if not check_version(layout):
+            raise
 
 
 def _short(part: str) -> str:

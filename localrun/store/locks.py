@@ -21,7 +21,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 from localrun.errors import StorageError
-from localrun.store.layout import translated
+from localrun.store.layout import discard, translated
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -71,7 +71,7 @@ class Lease:
         """Let go: by now refs name what is to stay."""
         with self._file, translated(self._path):
             for left in self._layout.tmp.glob(f"{self.id}-*"):
-                left.unlink(missing_ok=True)
+                discard(left)
             self._path.unlink(missing_ok=True)
 
 

@@ -145,6 +145,17 @@ def load_ref(layout: Layout, path: Path) -> StoredRef:
     return stored
 
 
+def remove_empty_folders(layout: Layout) -> None:
+    """Delete the folders that a killed process made for a name, or left of one.
+
+    Whoever writes a name just now makes them again.
+    """
+    for folder, _, _ in os.walk(layout.refs, topdown=False):
+        if Path(folder) != layout.refs:
+            with contextlib.suppress(OSError):  # not empty
+                os.rmdir(folder)  # noqa: PTH106 - os.walk has texts
+
+
 def list_refs(layout: Layout) -> list[StoredRef]:
     """Return all refs of a store by name; damaged ones are left out with a warning."""
     refs = []

@@ -69,11 +69,8 @@ class Store:
         """
         for layout in (self.layout, *self._others):
             check_version(layout)
-            stored = read_ref(layout, ref)
-            if stored is None:
-                continue
-            entry = self._entry(stored, layout)
-            if ref.digest is None or ref.digest in _digests_of(entry, ref):
+            entry = self._current_entry(layout, ref)
+            if entry is not None and (ref.digest is None or ref.digest in _digests_of(entry, ref)):
                 return entry
         return None
 
@@ -125,6 +122,18 @@ class Store:
         )
         write_ref(self.layout, ref, stored, lease)
         return stored
+
+    def _current_entry(self, layout: Layout, ref: ModelRef) -> Entry | None:
+        """Return what a name means; again if its manifest went because it means another now."""
+        stored = read_ref(layout, ref)
+        while stored is not None:
+            try:
+                return self._entry(stored, layout)
+            except IntegrityError:
+                before, stored = stored, read_ref(layout, ref)
+                if stored == before:
+                    raise
+        return None
 
     def _entry(self, stored: StoredRef, layout: Layout) -> Entry:
         try:

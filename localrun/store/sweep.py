@@ -8,19 +8,20 @@ needs is not known.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
-import shutil
 import time
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError
-from localrun.store.layout import check_version, translated
+from localrun.store.layout import check_version, discard, discard_folder, translated
 from localrun.store.locks import living_leases, locked, try_lock
-from localrun.store.refs import StoredRef, ref_files
+from localrun.store.refs import StoredRef, ref_files, remove_empty_folders
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from localrun.store.layout import Layout
@@ -69,12 +70,12 @@ def sweep(
         freed = sum(_remove(store, digest, is_dry=is_dry) for digest in doomed)
         if only is not None:
             return Swept(blobs=tuple(doomed), freed_bytes=freed)
-        _empty_tmp(layout, set(leases), is_dry=is_dry)
-        partial = _old_partial(layout, partial_kept_s)
+        partial = _useless_partial(layout, partial_kept_s)
         freed += sum(folder_bytes(folder) for folder in partial)
         if not is_dry:
+            _tidy(store, leases)
             for folder in partial:
-                shutil.rmtree(folder)
+                _discard_partial(layout, folder)
     return Swept(
         blobs=tuple(doomed), partial=tuple(path.name for path in partial), freed_bytes=freed
     )
@@ -103,9 +104,10 @@ def needed_digests(store: Store) -> set[str]:
 def folder_bytes(folder: Path) -> int:
     """Return the bytes on the disk of a folder's files; holes take none."""
     total = 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):
-            total += path.lstat().st_blocks * 512
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.lstat(os.path.join(parent, name)).st_blocks * 512  # noqa: PTH118 - fast
     return total
 
 
@@ -131,36 +133,51 @@ def _remove(store: Store, digest: str, *, is_dry: bool) -> int:
     return store.blobs.own_bytes(digest) if is_dry else store.blobs.remove(digest)
 
 
-def _empty_tmp(layout: Layout, leases: set[str], *, is_dry: bool) -> None:
-    """Delete what processes that are gone were writing."""
+def _tidy(store: Store, leases: Mapping[str, set[str]]) -> None:
+    """Delete what processes that are gone were writing, and traces of what was deleted."""
+    layout = store.layout
     for path in layout.tmp.iterdir():
-        if path.name.partition("-")[0] in leases or is_dry:
-            continue
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        if path.name.partition("-")[0] not in leases:
+            discard(path)
+    leased = set().union(*leases.values())
+    for path in (layout.root / "links").iterdir():
+        digest = f"sha256:{path.name}"
+        if BLOB.fullmatch(path.name) and digest not in leased:  # else it comes before its blob
+            store.blobs.forget(digest)
+    remove_empty_folders(layout)
 
 
-def _old_partial(layout: Layout, kept_s: float) -> list[Path]:
-    """Return the downloads that nobody goes on with."""
+def _useless_partial(layout: Layout, kept_s: float) -> list[Path]:
+    """Return the downloads that nobody goes on with: too old, without bytes, or complete."""
     newest = time.time() - kept_s
     return [
         folder
         for folder in layout.partial.iterdir()
-        if folder.is_dir() and _last_change(folder) <= newest and not _is_locked(folder / LOCK_FILE)
+        if folder.is_dir() and _is_useless(layout, folder, newest) and not _is_locked(folder)
     ]
+
+
+def _is_useless(layout: Layout, folder: Path, newest: float) -> bool:
+    has_bytes = (folder / "data").exists() and not (layout.blobs / folder.name).exists()
+    return not has_bytes or _last_change(folder) <= newest
 
 
 def _last_change(folder: Path) -> float:
     last = 0.0
-    for path in (folder, *folder.iterdir()):
+    for path in (folder, folder / "data", folder / "journal"):
         with contextlib.suppress(FileNotFoundError):  # the journal was replaced just now
             last = max(last, path.stat().st_mtime)
     return last
 
 
-def _is_locked(path: Path) -> bool:
-    with contextlib.suppress(FileNotFoundError), path.open() as file:
+def _is_locked(folder: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError), (folder / LOCK_FILE).open() as file:
         return not try_lock(file.fileno())
     return False
+
+
+def _discard_partial(layout: Layout, folder: Path) -> None:
+    """Delete a download unless a process goes on with it by now."""
+    with contextlib.suppress(FileNotFoundError), (folder / LOCK_FILE).open("a") as file:
+        if try_lock(file.fileno()):
+            discard_folder(folder, layout.tmp / f"partial-{uuid.uuid4().hex}")

@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from localrun.errors import LocalrunError, StorageError
-from localrun.store.blobs import Link, file_digest
+from localrun.store.blobs import file_digest
 from localrun.store.layout import translated
+from localrun.store.link import Link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localrun.errors import IntegrityError, NetworkError, StorageError
-from localrun.store.blobs import Link, digest_of, file_digest
+from localrun.store.blobs import digest_of, file_digest
+from localrun.store.link import Link
 from tests.store.building import (
     NO_DIGEST,
     blob_names,

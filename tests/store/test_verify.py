@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from localrun.errors import IntegrityError, StorageError
 from localrun.store import verify as verify_module
-from localrun.store.blobs import Link, file_digest
+from localrun.store.blobs import file_digest
+from localrun.store.link import Link
 from localrun.store.verify import BadBlob, model_digests, quarantine, verify
 from tests.store.building import (
     NO_DIGEST,

@@ -19,7 +19,9 @@ _HTML = {
     0x2028: "\\u2028",
     0x2029: "\\u2029",
 }
-_VERB = re.compile(r"%(?P<flags>[-+ 0]*)(?P<width>\d{0,4})(?P<precision>(?:\.\d{0,3})?)(?P<verb>.?)")
+_VERB = re.compile(
+    r"%(?P<flags>[-+ 0]*)(?P<width>\d{0,4})(?P<precision>(?:\.\d{0,3})?)(?P<verb>.?)"
+)
 _PLAIN_FROM, _PLAIN_BELOW = 1e-6, 1e21  # between them JSON has no exponent
 _EXPONENT_FROM = 21
 

@@ -96,7 +96,9 @@ def _message(message: JsonObject, names: Mapping[object, object]) -> Struct:
         "ToolCallID": "tool_call_id",
     }
     shown = {name: fields[key] for key, name in names_in_json.items() if fields[key]}
-    return Struct("Message", fields, {"role": fields["Role"], "content": fields["Content"], **shown})
+    return Struct(
+        "Message", fields, {"role": fields["Role"], "content": fields["Content"], **shown}
+    )
 
 
 def _tool_call(call: JsonObject) -> Struct:

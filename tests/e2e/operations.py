@@ -1,0 +1,119 @@
+"""What the processes of the crash test do to a store, one function an operation.
+
+To add one, write a function of `Work` and add it to OPERATIONS.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from localrun.errors import IntegrityError, NotFoundError
+from localrun.names.parse import parse_name
+from localrun.services.importing import import_path
+from localrun.services.naming import copy_model, remove_model
+from localrun.services.plan import Plan, make_plan
+from localrun.services.pull import PullOptions, run_plan
+from localrun.services.report import Silence
+from localrun.store.archive import export_model, import_archive
+from localrun.store.sweep import PARTIAL_KEPT_S, sweep
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from localrun.services.workspace import Workspace
+
+REMOTE = tuple(f"hf.co/crash/{name}" for name in ("small", "large", "split", "plain"))
+COPIES = ("copy-1", "copy-2")
+LOCAL = (*COPIES, "imported", "unpacked")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What an operation works on, and its choices."""
+
+    workspace: Workspace
+    plans: Sequence[Plan]
+    files: Path
+    chance: random.Random
+
+    @property
+    def any_name(self) -> str:
+        """Return the name of a model that may be here or not."""
+        return self.chance.choice([*REMOTE, *LOCAL])
+
+
+def make_plans(workspace: Workspace) -> list[Plan]:
+    """Ask the hub once for everybody; under the first name lies another model, too."""
+    plans = [make_plan(workspace, parse_name(name)) for name in REMOTE]
+    return [*plans, replace(plans[2], ref=plans[0].ref)]
+
+
+def pull(work: Work) -> None:
+    run_plan(work.workspace, work.chance.choice(work.plans), PullOptions(), Silence())
+
+
+def pull_large(work: Work) -> None:
+    run_plan(work.workspace, work.plans[1], PullOptions(), Silence())
+
+
+def import_file(work: Work) -> None:
+    path = work.chance.choice(sorted(work.files.iterdir()))
+    import_path(work.workspace, path, parse_name("imported"), Silence())
+
+
+def copy(work: Work) -> None:
+    target = work.chance.choice(COPIES)
+    with suppress(NotFoundError):
+        copy_model(work.workspace, parse_name(work.any_name), parse_name(target))
+
+
+def remove(work: Work) -> None:
+    with suppress(NotFoundError):
+        remove_model(work.workspace, parse_name(work.any_name))
+
+
+def prune(work: Work) -> None:
+    sweep(work.workspace.store, partial_kept_s=work.chance.choice([0.0, PARTIAL_KEPT_S]))
+
+
+def pack(work: Work) -> None:
+    """Export a model into an archive that is not of the store, and import that."""
+    store, ref = work.workspace.store, parse_name(work.any_name)
+    archive = work.files.with_name(f"archive-{os.getpid()}.tar")
+    entry = store.find(ref)
+    if entry is None:
+        return
+    try:
+        with archive.open("wb") as out:
+            export_model(store, entry, out)
+        with archive.open("rb") as source:
+            import_archive(store, source, name=parse_name("unpacked"))
+    except IntegrityError:
+        if store.find(ref) == entry:  # else it was removed meanwhile
+            raise
+    finally:
+        archive.unlink()
+
+
+def look(work: Work) -> None:
+    """Do what ``list`` and ``run`` begin with."""
+    work.workspace.models.list_models()
+    with suppress(NotFoundError):
+        work.workspace.models.find_model(work.any_name)
+
+
+OPERATIONS: Mapping[str, Callable[[Work], None]] = {
+    "pull": pull,
+    "pull large": pull_large,
+    "import": import_file,
+    "cp": copy,
+    "rm": remove,
+    "prune": prune,
+    "pack": pack,
+    "look": look,
+}

@@ -8,11 +8,14 @@ from typer import Exit, Option, Typer
 
 from localrun import __version__
 from localrun.cli.copy import copy
+from localrun.cli.create import create
 from localrun.cli.du import disk_usage
 from localrun.cli.export import export
 from localrun.cli.import_ import import_command
+from localrun.cli.lint import lint
 from localrun.cli.list import list_command
 from localrun.cli.lock import lock
+from localrun.cli.move import move
 from localrun.cli.outdated import outdated
 from localrun.cli.output import Output
 from localrun.cli.prune import prune
@@ -25,6 +28,7 @@ from localrun.cli.run import run
 from localrun.cli.runner import runner
 from localrun.cli.search import search
 from localrun.cli.serve import serve
+from localrun.cli.show import show
 from localrun.cli.stop import stop
 from localrun.cli.verify import verify
 from localrun.cli.version import version
@@ -43,8 +47,12 @@ app.command("ls", hidden=True)(list_command)
 app.command()(pull)
 app.command()(push)
 app.command()(search)
+app.command()(create)
+app.command()(show)
 app.command("rm")(remove)
 app.command("cp")(copy)
+app.command("mv")(move)
+app.command()(lint)
 app.command("import")(import_command)
 app.command()(outdated)
 app.command()(lock)

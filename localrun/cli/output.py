@@ -55,11 +55,17 @@ class Output:
 
         self.line(_ascii_controls(json.dumps(value, ensure_ascii=False)))
 
+    def text(self, text: str) -> None:
+        """Print a text as it is, such as a template for a file, with a line's end."""
+        if text:
+            self.piece(text if text.endswith("\n") else f"{text}\n")
+
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print aligned columns; the last is as wide as it likes."""
+        """Print aligned columns, without ``heads`` only the rows; the last is as wide as it likes."""
         rows = [[plain(cell) for cell in row] for row in rows]
-        widths = [max(len(row[column]) for row in (heads, *rows)) for column in range(len(heads))]
-        for row in (heads, *rows):
+        lines = [heads, *rows] if heads else rows
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for row in lines:
             cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
             self.line("   ".join(cells).rstrip())
 
@@ -74,7 +80,7 @@ class Output:
 
     def error(self, error: LocalrunError) -> None:
         """Tell what went wrong and what to type next."""
-        self.note(f"error: {plain(error.message)}")
+        self.note("error: " + "\n".join(map(plain, error.message.split("\n"))))
         if error.hint:
             self.note(f"hint: {plain(error.hint)}")
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Argument
+from typer import Argument, Option
 
 from localrun.cli.options import AsJson
-from localrun.cli.output import Output, for_each, human_bytes, plain
+from localrun.cli.output import Output, for_each, human_bytes, is_terminal, plain
 
 if TYPE_CHECKING:
     from localrun.names.ref import ModelRef
@@ -15,13 +16,17 @@ if TYPE_CHECKING:
 
 
 def remove(
-    models: Annotated[list[str], Argument(metavar="MODEL...", help="The models to remove.")],
+    models: Annotated[
+        list[str], Argument(metavar="MODEL...", help='The models to remove; "qwen*" means several.')
+    ],
     *,
+    is_sure: Annotated[bool, Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Remove models; bytes that another model shares stay.
 
-    Where one of several is not here, the others are removed all the same.
+    Where one of several is not here, the others are removed all the same. A pattern asks
+    before it removes anything.
 
     Example: localrun rm qwen3:0.6b
     """
@@ -45,7 +50,41 @@ def remove(
         if removed.problem is not None:
             output.note(f"warning: no bytes were freed: {removed.problem}")
 
-    for_each([parse_name(name) for name in models], remove_one, output)
+    names = _meant(workspace, models, is_sure=is_sure)
+    for_each([parse_name(name) for name in names], remove_one, output)
+
+
+def _meant(workspace: Workspace, models: list[str], *, is_sure: bool) -> list[str]:
+    """Return the names, those that patterns mean too once the user has agreed.
+
+    Raises:
+        ModelNotFoundError: a pattern fits nothing.
+        UsageError: the user does not agree, or nobody is there to ask.
+    """
+    from localrun.errors import ModelNotFoundError, UsageError
+    from localrun.services.naming import matching
+
+    if not any(mark in name for name in models for mark in "*?["):
+        return models
+    known = [entry.ref.name for entry in workspace.store.entries() if entry.is_own]
+    names: dict[str, None] = {}
+    for model in models:
+        found = matching(model, known) if set(model) & set("*?[") else [model]
+        if not found:
+            raise ModelNotFoundError(f"no model fits {model!r}", hint="localrun list")
+        names |= dict.fromkeys(found)
+    if not is_sure and not _agrees(list(names)):
+        raise UsageError("nothing was removed", hint="localrun rm --yes ...   does not ask")
+    return list(names)
+
+
+def _agrees(names: list[str]) -> bool:
+    """Ask on a terminal; without one the answer is no."""
+    if not is_terminal(sys.stdin):
+        return False
+    sys.stderr.write(f"remove {', '.join(map(plain, names))}? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _unload(workspace: Workspace, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
@@ -46,7 +47,7 @@ def show(
     if tensors:
         _show_tensors(facts, output)
     elif template:
-        output.text(found.chat_template or "")
+        output.text(found.recipe.template or found.chat_template or "")
     elif system:
         output.text(found.recipe.system or "")
     elif parameters:
@@ -88,6 +89,17 @@ def _show(facts: ModelFacts, output: Output) -> None:
     rows.append(("system", _short(model.recipe.system)))
     rows += [("license", _short(text)) for text in model.recipe.licenses]
     output.table((), [(name, value) for name, value in rows if value is not None])
+
+
+def _show_tensors(facts: ModelFacts, output: Output) -> None:
+    rows = [
+        (tensor.name, tensor.type_name, " x ".join(map(str, tensor.sizes)))
+        for tensor in facts.tensors
+    ]
+    if output.as_json:
+        output.json([asdict(tensor) for tensor in facts.tensors])
+    else:
+        output.table(("NAME", "TYPE", "SHAPE"), rows)
 
 
 def _as_json(facts: ModelFacts) -> dict[str, Any]:

@@ -16,13 +16,14 @@ import math
 import os
 import struct
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localrun.gguf.reader import Reader
+from localrun.gguf.types import FILE_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 MAGIC = b"GGUF"
@@ -54,13 +55,6 @@ SCALARS = {
     11: struct.Struct("<q"),
     12: struct.Struct("<d"),
 }
-FILE_TYPES = {
-    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K",
-    11: "Q3_K_S", 12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S",
-    17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS",
-    23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S",
-    29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +131,19 @@ def read_header(path: Path) -> Header:
     """
     with open(path, "rb", opener=_open_at_once) as file:
         return parse_header(Reader(file, path))
+
+
+def read_headers(shards: Sequence[Path]) -> Header:
+    """Read all files of a split model as one: the first one's metadata, everybody's tensors.
+
+    Raises:
+        IntegrityError: one is not a GGUF file that we can read.
+        OSError: one cannot be opened.
+    """
+    headers = [read_header(shard) for shard in shards]
+    tensors = {name: tensor for header in headers for name, tensor in header.tensors.items()}
+    return replace(headers[0], tensors=tensors)
+
 
 
 def parse_header(reader: Reader) -> Header:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from localrun.convert.lora import check_adapter, convert_adapter
 from localrun.errors import IntegrityError, NotFoundError
-from localrun.gguf.header import read_header
+from localrun.gguf.header import Header, read_header, read_headers
 from localrun.services.parts import BLOB, Piece
 from localrun.store.manifest import Role
 
@@ -29,35 +29,32 @@ def add_adapters(
     """
     if not adapters:
         return ()
-    base = gatherer.workspace.store.blobs.path(parts.weights[0].digest)
+    blobs = gatherer.workspace.store.blobs
+    base = read_headers([blobs.path(piece.digest) for piece in parts.weights])
     for adapter in adapters:
         piece = _piece(gatherer, parts, adapter.path, base)
         parts.files[Role.ADAPTER].append(piece)
     return tuple(adapter.scale for adapter in adapters)
 
 
-def _piece(gatherer: Gatherer, parts: Parts, text: str, base: Path) -> Piece:
+def _piece(gatherer: Gatherer, parts: Parts, text: str, base: Header) -> Piece:
     if BLOB.fullmatch(text):
         path = gatherer.workspace.store.blobs.path(text)
         gatherer.lease.add([text])
-        check_adapter(path, base)
+        check_adapter(read_header(path), base)
         return Piece(text, path.stat().st_size)
     path = gatherer.folder / Path(text).expanduser()
     if not path.exists():
         raise NotFoundError(f"ADAPTER {text}: no such file: {path}")
     if path.is_file() and path.suffix != ".safetensors":
-        _refuse_others(path)
-        check_adapter(path, base)
+        header = read_header(path)
+        if header.text("general.type") != "adapter":
+            raise IntegrityError(
+                f"ADAPTER {text} is a model, not an adapter", hint=f"FROM {text}   loads a model"
+            )
+        check_adapter(header, base)
         return gatherer.take(parts, path)
     with gatherer.lease.folder() as folder:
         made = folder / "adapter.gguf"
-        convert_adapter(path, made, base)
+        convert_adapter(path, base, made)
         return gatherer.keep(made)
-
-
-def _refuse_others(path: Path) -> None:
-    """Refuse a GGUF file that is a model."""
-    if read_header(path).text("general.type") != "adapter":
-        raise IntegrityError(
-            f"ADAPTER {path}: a model, not an adapter", hint=f"FROM {path}   loads a model"
-        )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from localrun.chat.gotemplate.recognition import is_go_template
 from localrun.errors import UsageError
 from localrun.names.ref import Source
 from localrun.services.adapters import add_adapters
@@ -18,7 +19,7 @@ from localrun.services.parts import FILE_ROLES, Gatherer, Parts, Piece
 from localrun.services.quantizing import quantize_weights
 from localrun.services.recipes import StoredRecipe, recipe_bytes
 from localrun.services.report import Silence
-from localrun.services.templates import is_go_template, to_jinja
+from localrun.services.templates import check_template
 from localrun.store.adopt import Taking
 from localrun.store.blobs import digest_of
 from localrun.store.manifest import MEDIA_TYPES, MOST_BYTES, OLLAMA_TEMPLATE, Descriptor, Role
@@ -113,7 +114,7 @@ def gather_recipe(gatherer: Gatherer, recipe: Recipe) -> tuple[Parts, StoredReci
         LocalrunError: as `create_model`.
     """
     if recipe.template:
-        to_jinja(recipe.template)
+        check_template(recipe.template)
     parts = gatherer.gather(recipe.sources)
     scales = add_adapters(gatherer, parts, recipe.adapters)
     if recipe.draft is not None:

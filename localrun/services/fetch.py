@@ -57,7 +57,8 @@ def fetch(
     folder = _folder(store, file)
     with _held(folder, file.name, report):
         if (found := _find(store, file)) is not None:  # another process was faster
-            shutil.rmtree(folder, ignore_errors=True)
+            with translated(folder):
+                discard_folder(folder, lease.temporary())
             return found
         told = replace(
             options,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError, ModelNotFoundError, UsageError
@@ -30,6 +31,16 @@ class Removed:
     problem: str | None = None  # why bytes stay that no name needs
 
 
+def matching(pattern: str, names: Iterable[str]) -> list[str]:
+    """Return the names that a pattern with ``*`` and ``?`` fits, with or without their tag."""
+    wanted = pattern.lower()
+    return [
+        name
+        for name in names
+        if fnmatchcase(name.lower(), wanted) or fnmatchcase(name.lower().rpartition(":")[0], wanted)
+    ]
+
+
 def copy_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
     """Let ``target`` mean what ``source`` means now; returns the new name.
 
@@ -52,6 +63,24 @@ def copy_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
             provenance = Provenance(origin=ref.origin, choice=ref.choice, revision=ref.revision)
             return store.name(target, manifest, lease, provenance).name
     return copy_model(workspace, source, target)
+
+
+def move_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
+    """Let ``target`` mean what ``source`` means now, and take ``source`` away.
+
+    Raises:
+        ModelNotFoundError: there is no ``source``.
+        UsageError: ``target`` is a URL or a file, or ``source`` cannot be taken away.
+    """
+    store = workspace.store
+    found = store.find(source)
+    if found is None or not found.is_own:
+        workspace.models.find_model(str(source))
+        raise UsageError(f"{source} cannot be renamed", hint=f"localrun cp {source} {target}")
+    name = copy_model(workspace, source, target)
+    if source.key != target.key:
+        remove_ref(store.layout, source)
+    return name
 
 
 def remove_model(workspace: Workspace, ref: ModelRef) -> Removed:

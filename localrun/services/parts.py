@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localrun.convert.model import convert_folder, is_model_folder
 from localrun.errors import IntegrityError, NotFoundError, UsageError
 from localrun.gguf.role import gguf_role
 from localrun.names.parse import parse_name
@@ -139,6 +140,9 @@ class Gatherer:
         if path.is_file() and gguf_role(path) == "projector":
             parts.files[Role.PROJECTOR].append(self.take(parts, path))
             return
+        if path.is_dir() and is_model_folder(path) and not any(path.glob("*.gguf")):
+            self._add_converted(parts, path)
+            return
         models = find_gguf(path, gguf_role)
         if len(models) != 1:
             names = ", ".join(model.name for model in models)
@@ -153,6 +157,18 @@ class Gatherer:
             elif file.role == "license":
                 licenses = (*parts.recipe.licenses, file.path.read_text(errors="replace"))
                 parts.recipe = replace(parts.recipe, licenses=licenses)
+
+    def _add_converted(self, parts: Parts, path: Path) -> None:
+        """Convert a folder in safetensors, as it is on Hugging Face, and add what comes out."""
+        self._refuse_second(parts, str(path))
+        with self.lease.folder() as folder:
+            made = folder / "model.gguf"
+            convert_folder(
+                path,
+                made,
+                on_progress=lambda done, of: self.report.advance("converting", done, of),
+            )
+            parts.weights.append(self.keep(made))
 
     def _add_model(self, parts: Parts, ref: ModelRef) -> None:
         """Add everything that a model of this machine has; fetch one that is not here."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from localrun.convert.lora import check_adapter
 from localrun.errors import LocalrunError, NotFoundError
+from localrun.gguf.header import read_header, read_headers
 from localrun.gguf.role import gguf_role
 from localrun.modelfile.folder import folder_reader
 from localrun.modelfile.lint import Finding
@@ -22,7 +23,7 @@ from localrun.modelfile.source import MOST_BYTES
 from localrun.names.parse import parse_name
 from localrun.names.ref import Source
 from localrun.services.parts import BLOB, is_path
-from localrun.services.templates import to_jinja
+from localrun.services.templates import check_template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,10 +89,10 @@ class _Checks:
         path = self._folder / Path(use.value).expanduser()
         if not path.exists():
             return Finding(code="no-file", message=f"no such file: {path}")
-        base = self._weights(use.sources)
+        shards = self._weights(use.sources)
         try:
-            if base is not None and path.suffix == ".gguf":
-                check_adapter(path, base)
+            if shards and path.suffix == ".gguf":
+                check_adapter(read_header(path), read_headers(shards))
         except LocalrunError as error:
             return Finding(code="wrong-adapter", message=error.message, hint=error.hint)
         return None
@@ -101,7 +102,7 @@ class _Checks:
         if use.keyword != "TEMPLATE":
             return None
         try:
-            to_jinja(use.value)
+            check_template(use.value)
         except LocalrunError as error:
             return Finding(code="bad-template", message=error.message, hint=error.hint)
         return None
@@ -130,19 +131,19 @@ class _Checks:
             hint=f"did you mean {near[0]}?" if near else "localrun search NAME   finds models",
         )
 
-    def _weights(self, sources: tuple[str, ...]) -> Path | None:
-        """Return the weights that FROM names, None where they are not on this machine."""
+    def _weights(self, sources: tuple[str, ...]) -> tuple[Path, ...]:
+        """Return the weights that FROM names, none where they are not on this machine."""
         try:
             for value in sources:
                 if is_path(value, self._folder):
                     path = self._folder / Path(value).expanduser()
                     if path.is_file() and gguf_role(path) == "weights":
-                        return path
+                        return (path,)
                 elif not BLOB.fullmatch(value):
-                    return self._workspace.models.find_model(value).shards[0]
+                    return self._workspace.models.find_model(value).shards
         except (LocalrunError, OSError):  # told by `source`
-            return None
-        return None
+            return ()
+        return ()
 
 
 def _content(file: str) -> bytes:

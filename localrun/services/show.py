@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from localrun.errors import LocalrunError
 from localrun.gguf.header import read_header
+from localrun.gguf.types import TENSOR_TYPES
+from localrun.modelfile.known import KNOWN
 from localrun.modelfile.recipe import AdapterUse, Message, Recipe
 from localrun.modelfile.write import write_modelfile
 from localrun.names.adapters import split_adapters
@@ -21,7 +23,10 @@ from localrun.store.embedded import embedded_models
 from localrun.store.manifest import Role
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from localrun.gguf.header import Header
+    from localrun.modelfile.recipe import Role as Speaker
     from localrun.services.models import StoredModel
     from localrun.services.workspace import Workspace
     from localrun.store.store import Entry
@@ -37,6 +42,15 @@ class AdapterFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TensorFacts:
+    """A tensor of the weights; the fastest dimension is the first."""
+
+    name: str
+    type_name: str  # Q8_0
+    sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
     """What ``show`` tells beside what `StoredModel` has."""
 
@@ -49,6 +63,7 @@ class ModelFacts:
     template_features: tuple[str, ...]  # of the conversation, that the template knows
     choice: str | None  # what was chosen where the name left it open
     revision: str | None  # of the repository it came from
+    tensors: tuple[TensorFacts, ...]
 
 
 FEATURES = {  # what a template names, by what it means
@@ -91,6 +106,7 @@ def describe_model(workspace: Workspace, name: str) -> ModelFacts:
         template_features=features_of(model.chat_template),
         choice=entry.ref.choice if entry else None,
         revision=entry.ref.revision if entry else None,
+        tensors=tuple(_tensors(model.shards)),
     )
 
 
@@ -152,8 +168,10 @@ def _said(model: StoredModel) -> dict[str, Any]:
         "template": said.template,
         "system": said.system,
         "licenses": said.licenses,
-        "messages": tuple(Message(role=role, content=text) for role, text in said.messages),
-        "parameters": said.parameters,
+        "messages": tuple(
+            Message(role=cast("Speaker", role), content=text) for role, text in said.messages
+        ),
+        "parameters": tuple(pair for pair in said.parameters if pair[0] in KNOWN),
         "renderer": said.renderer,
         "parser": said.parser,
         "requires": said.requires,
@@ -200,6 +218,13 @@ def _digests_of_others(workspace: Workspace, entry: Entry | None) -> set[str]:
         if other.ref.name != entry.ref.name
         for blob in other.manifest.blobs
     }
+
+
+def _tensors(shards: Sequence[Path]) -> Iterator[TensorFacts]:
+    for shard in shards:
+        for name, tensor in read_header(shard).tensors.items():
+            kind = TENSOR_TYPES.get(tensor.kind, f"type {tensor.kind}")
+            yield TensorFacts(name=name, type_name=kind, sizes=tensor.sizes)
 
 
 def _length(header: Header, key: str) -> int | None:

@@ -1,0 +1,198 @@
+"""Read a LoRA adapter as PEFT saves it.
+
+    adapter_config.json           {"peft_type": "LORA", "r": 16, "lora_alpha": 32, ...}
+    adapter_model.safetensors     base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight
+                                  ...                                             lora_B.weight
+
+What changes more than pairs of matrices can (DoRA, biases, whole layers) is refused:
+an adapter without it would answer otherwise than the one that was trained.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from localrun.convert import folder as folders
+from localrun.convert.config import Config
+from localrun.convert.safetensors import read_file
+from localrun.errors import IntegrityError, NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from localrun.convert.safetensors import Tensor
+
+CONFIG_FILE = "adapter_config.json"
+WEIGHTS_FILE = "adapter_model.safetensors"
+PREFIX = "base_model.model."
+# a name of the adapter may stand behind A or B: PEFT writes it in some versions
+MATRIX = re.compile(r"(.+)\.lora_(embedding_)?([AB])(?:\.(?!weight$)[\w-]+)?(?:\.weight)?")
+PLAIN_KEY = re.compile(r"\^?[\w.-]+\$?")
+# settings that mean more than pairs, with the value that means they are off
+UNSUPPORTED = {
+    "use_dora": "DoRA",
+    "fan_in_fan_out": "transposed layers",
+    "layer_replication": "replicated layers",
+    "alora_invocation_tokens": "activation by tokens (aLoRA)",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """What is added to one module: ``factor * alpha / rank * (b @ a)``."""
+
+    module: str
+    a: Tensor
+    b: Tensor
+    is_embedding: bool
+    factor: float
+
+    @property
+    def rank(self) -> int:
+        """Return how many directions the pair has."""
+        return self.a.shape[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapter:
+    """A whole adapter; ``base_name`` is what it calls its model, for messages."""
+
+    alpha: float
+    pairs: list[Pair]
+    base_name: str
+
+
+def is_adapter(path: Path) -> bool:
+    """Return whether it looks like an adapter of PEFT: a folder, or its safetensors file."""
+    folder = path if path.is_dir() else path.parent
+    return (folder / CONFIG_FILE).is_file() and (path.is_dir() or path.suffix == ".safetensors")
+
+
+def read_adapter(source: Path) -> Adapter:
+    """Read a PEFT folder, or a safetensors file with its ``adapter_config.json`` beside it.
+
+    Raises:
+        NotFoundError: a file is missing.
+        IntegrityError: a file is damaged, a partner is missing or a rank is wrong.
+        UsageError: it is more than a LoRA adapter; says what.
+    """
+    folder = source if source.is_dir() else source.parent
+    weights = folders.require(folder, WEIGHTS_FILE) if source.is_dir() else source
+    config = _config(folder)
+    scaling = _Scaling(config)
+    tensors = read_file(weights)
+    pairs = [_pair(module, parts, scaling, weights) for module, parts in _modules(tensors, weights)]
+    base_name = config.text("base_model_name_or_path", "an unnamed model")
+    return Adapter(alpha=scaling.alpha, pairs=pairs, base_name=base_name)
+
+
+def _config(folder: Path) -> Config:
+    path = folders.find(folder, CONFIG_FILE)
+    if path is None:
+        raise NotFoundError(
+            f"{folder} has no {CONFIG_FILE}, which tells the scale that the adapter needs",
+            hint=f"put the {CONFIG_FILE} of its training beside it",
+        )
+    config = Config(folders.read_json(path), str(path))
+    kind = config.text("peft_type")
+    if kind != "LORA":
+        raise UsageError(f"{path}: an adapter of the type {kind} cannot be used; LORA can")
+    for key, meaning in UNSUPPORTED.items():
+        if config.raw(key):
+            raise _more_than_lora(str(path), f"{meaning} ({key})")
+    if config.text("bias", "none") != "none":
+        raise _more_than_lora(str(path), "biases (bias)")
+    return config
+
+
+class _Scaling:
+    """Rank and scale of each module, by the settings."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._rank = config.count("r")
+        self._alpha = config.number("lora_alpha")
+        self._has_root = config.flag("use_rslora", default=False)
+        self._ranks = _pattern(config, "rank_pattern")
+        self._alphas = _pattern(config, "alpha_pattern")
+        self.alpha = self._numerator(self._alpha, self._rank)
+        if not self.alpha:  # llama.cpp would take it as "no scale"
+            raise config.wrong("lora_alpha", "a number other than 0")
+
+    def rank(self, module: str) -> int:
+        """Return the rank that the settings promise for a module."""
+        key = _matching(self._ranks, module)
+        return self._ranks.count(key) if key else self._rank
+
+    def factor(self, module: str) -> float:
+        """Return by how much a module's scale differs from what `alpha` gives."""
+        key = _matching(self._alphas, module)
+        alpha = self._alphas.number(key) if key else self._alpha
+        return self._numerator(alpha, self.rank(module)) / self.alpha
+
+    def _numerator(self, alpha: float, rank: int) -> float:
+        """Return what llama.cpp divides by the rank; rank-stabilised LoRA divides by its root."""
+        return alpha * math.sqrt(rank) if self._has_root else alpha
+
+
+def _pattern(config: Config, key: str) -> Config:
+    found = config.inner(key)
+    for name in found.values:
+        if not PLAIN_KEY.fullmatch(name):  # a regular expression of a stranger is not run
+            raise UsageError(f"{found.where}: {name!r} is a pattern; plain names can be read")
+    return found
+
+
+def _matching(pattern: Config, module: str) -> str | None:
+    """Return the first key that is a module's name or its end."""
+    for key in pattern.values:
+        name = key.removesuffix("$")
+        if module == name.removeprefix("^") or module.endswith(f".{name}"):
+            return key
+    return None
+
+
+def _modules(
+    tensors: Mapping[str, Tensor], path: Path
+) -> list[tuple[str, dict[tuple[str, bool], Tensor]]]:
+    found: dict[str, dict[tuple[str, bool], Tensor]] = {}
+    for name, tensor in tensors.items():
+        match = MATRIX.fullmatch(name)
+        if match is None:
+            raise _more_than_lora(str(path), f"the tensor {name}")
+        parts = found.setdefault(match[1].removeprefix(PREFIX), {})
+        if parts.setdefault((match[3], match[2] is not None), tensor) is not tensor:
+            raise IntegrityError(f"{path} has {name} under another name too")
+    if not found:
+        raise IntegrityError(f"{path} has no tensors")
+    return sorted(found.items())
+
+
+def _pair(
+    module: str, parts: Mapping[tuple[str, bool], Tensor], scaling: _Scaling, path: Path
+) -> Pair:
+    is_embedding = ("A", True) in parts or ("B", True) in parts
+    a, b = parts.get(("A", is_embedding)), parts.get(("B", is_embedding))
+    if a is None or b is None:
+        present, missing = ("lora_B", "lora_A") if a is None else ("lora_A", "lora_B")
+        raise IntegrityError(f"{path}: {module} has {present} without its {missing}")
+    if len(a.shape) != 2 or len(b.shape) != 2:  # noqa: PLR2004 - matrices
+        raise UsageError(f"{path}: {module} is adapted by {len(a.shape)} dimensions, not 2")
+    rank = scaling.rank(module)
+    if (a.shape[0], b.shape[1]) != (rank, rank):
+        raise IntegrityError(
+            f"{path}: {module} has lora_A of rank {a.shape[0]} and lora_B of rank {b.shape[1]}, "
+            f"{CONFIG_FILE} says {rank}"
+        )
+    return Pair(module=module, a=a, b=b, is_embedding=is_embedding, factor=scaling.factor(module))
+
+
+def _more_than_lora(where: str, what: str) -> UsageError:
+    return UsageError(
+        f"{where}: the adapter also has {what}, which llama.cpp cannot add to a model",
+        hint="merge it into its model (PEFT's merge_and_unload) and convert the result",
+    )

@@ -1,0 +1,112 @@
+"""Check that a LoRA adapter fits a model, by the headers of both.
+
+    blk.0.attn_q.weight           in the model:  in x out
+    blk.0.attn_q.weight.lora_a    in the adapter: in x rank
+    blk.0.attn_q.weight.lora_b    in the adapter: rank x out
+
+llama.cpp checks less, and ends the process over some of what it does not check.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from localrun.errors import IntegrityError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from localrun.gguf.header import Header, Tensor
+
+    Sizes = tuple[int, ...]
+
+SUFFIX_A, SUFFIX_B = ".lora_a", ".lora_b"
+IGNORED = "_norm.weight"  # llama.cpp passes over the adapted norms that some tools write
+EMBEDDING, OUTPUT = "token_embd.weight", "output.weight"
+OTHER_BASE = "take the adapter with the model that it was trained on"
+
+
+def check_adapter(adapter: Header, base: Header) -> None:
+    """Check a GGUF adapter against its base model; of a split model, against the merged header.
+
+    Raises:
+        IntegrityError: it is no LoRA adapter, or incomplete.
+        UsageError: it was made for another model; says what does not fit.
+    """
+    kinds = (adapter.text("general.type"), adapter.text("adapter.type"))
+    if kinds != ("adapter", "lora"):
+        raise IntegrityError(f"it says that it is {kinds[0]} {kinds[1]}, not a LoRA adapter")
+    if not isinstance(adapter.metadata.get("adapter.lora.alpha"), float):
+        raise IntegrityError("the adapter has no adapter.lora.alpha, the scale it was trained with")
+    check_architecture(adapter.architecture, base)
+    for name, (a, b) in _pairs(adapter.tensors).items():
+        check_pair(name, a.sizes, b.sizes, base)
+
+
+def check_architecture(architecture: str, base: Header) -> None:
+    """Check that an adapter and its base are of one architecture.
+
+    Raises:
+        UsageError: they are not.
+    """
+    if architecture != base.architecture:
+        raise UsageError(
+            f"the adapter is for the architecture {architecture}, the model is {base.architecture}",
+            hint=OTHER_BASE,
+        )
+
+
+def check_pair(name: str, a: Sizes, b: Sizes, base: Header) -> None:
+    """Check the shapes of a pair, fastest dimension first, against the base's tensor.
+
+    Raises:
+        UsageError: the base has no such tensor, or of another shape.
+        IntegrityError: the two do not fit each other.
+    """
+    if name not in base.tensors:
+        raise UsageError(
+            f"the adapter changes {name}, which the model does not have", hint=OTHER_BASE
+        )
+    if name == EMBEDDING and OUTPUT not in base.tensors:
+        raise UsageError(
+            "the adapter changes the embeddings, which this model uses for its output too; "
+            "llama.cpp cannot tell the two apart",
+            hint="merge the adapter into the model before converting it",
+        )
+    a, b, whole = (_four(sizes) for sizes in (a, b, base.tensors[name].sizes))
+    if name == EMBEDDING:  # looked up by rows, so a lies the other way round
+        rank, needed_a, needed_b = a[0], (a[0], whole[1]), (a[0], whole[0])
+    else:
+        rank, needed_a, needed_b = a[1], (whole[0], a[1]), (a[1], whole[1])
+    if b[0] != rank or not rank:
+        raise IntegrityError(f"{name}: lora_a has rank {rank}, lora_b has rank {b[0]}")
+    if a != (*needed_a, *whole[2:]) or b != (*needed_b, *whole[2:]):
+        raise UsageError(
+            f"the adapter's {name} is for {_product(a, b, is_embedding=name == EMBEDDING)}, "
+            f"the model has {' x '.join(str(size) for size in whole[:2])}",
+            hint=OTHER_BASE,
+        )
+
+
+def _pairs(tensors: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    names = {name.removesuffix(SUFFIX_A).removesuffix(SUFFIX_B) for name in tensors}
+    pairs = {}
+    for name in sorted(names - {name for name in tensors if name.endswith(IGNORED)}):
+        if name in tensors:
+            raise IntegrityError(f"the adapter has {name}, which is no part of a LoRA pair")
+        for suffix, other in ((SUFFIX_A, SUFFIX_B), (SUFFIX_B, SUFFIX_A)):
+            if name + suffix not in tensors:
+                raise IntegrityError(f"the adapter has {name}{other} without its {suffix[1:]}")
+        pairs[name] = (tensors[name + SUFFIX_A], tensors[name + SUFFIX_B])
+    if not pairs:
+        raise IntegrityError("the adapter has no tensors")
+    return pairs
+
+
+def _four(sizes: Sizes) -> Sizes:
+    """Return the sizes as ggml has them, always four."""
+    return (*sizes, *(1 for _ in range(4 - len(sizes))))
+
+
+def _product(a: Sizes, b: Sizes, *, is_embedding: bool) -> str:
+    return f"{b[1]} x {a[1]}" if is_embedding else f"{a[0]} x {b[1]}"

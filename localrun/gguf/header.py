@@ -145,7 +145,6 @@ def read_headers(shards: Sequence[Path]) -> Header:
     return replace(headers[0], tensors=tensors)
 
 
-
 def parse_header(reader: Reader) -> Header:
     """Read a header from where the reader stands.
 

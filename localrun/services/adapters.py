@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.convert.lora import check_adapter, convert_adapter
 from localrun.errors import IntegrityError, NotFoundError
+from localrun.gguf.adapter import check_adapter
 from localrun.gguf.header import Header, read_header, read_headers
 from localrun.services.parts import BLOB, Piece
 from localrun.store.manifest import Role
@@ -54,6 +54,8 @@ def _piece(gatherer: Gatherer, parts: Parts, text: str, base: Header) -> Piece:
             )
         check_adapter(header, base)
         return gatherer.take(parts, path)
+    from localrun.convert.lora import convert_adapter  # numpy, which few recipes need
+
     with gatherer.lease.folder() as folder:
         made = folder / "adapter.gguf"
         convert_adapter(path, base, made)

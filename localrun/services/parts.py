@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.convert.model import convert_folder, is_model_folder
 from localrun.errors import IntegrityError, NotFoundError, UsageError
 from localrun.gguf.role import gguf_role
 from localrun.names.parse import parse_name
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
 BLOB = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 PATH_STARTS = ("/", "./", "../", "~", ".\\", "..\\")
+CONFIG_FILE = "config.json"  # a model of Hugging Face has it
 FILE_ROLES = (Role.WEIGHTS, Role.PROJECTOR, Role.ADAPTER, Role.DRAFT)
 
 
@@ -140,7 +140,7 @@ class Gatherer:
         if path.is_file() and gguf_role(path) == "projector":
             parts.files[Role.PROJECTOR].append(self.take(parts, path))
             return
-        if path.is_dir() and is_model_folder(path) and not any(path.glob("*.gguf")):
+        if (path / CONFIG_FILE).is_file() and not any(path.glob("*.gguf")):
             self._add_converted(parts, path)
             return
         models = find_gguf(path, gguf_role)
@@ -160,6 +160,8 @@ class Gatherer:
 
     def _add_converted(self, parts: Parts, path: Path) -> None:
         """Convert a folder in safetensors, as it is on Hugging Face, and add what comes out."""
+        from localrun.convert.model import convert_folder  # numpy, which few recipes need
+
         self._refuse_second(parts, str(path))
         with self.lease.folder() as folder:
             made = folder / "model.gguf"

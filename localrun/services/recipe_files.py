@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.convert.lora import check_adapter
 from localrun.errors import LocalrunError, NotFoundError
+from localrun.gguf.adapter import check_adapter
 from localrun.gguf.header import read_header, read_headers
 from localrun.gguf.role import gguf_role
 from localrun.modelfile.folder import folder_reader

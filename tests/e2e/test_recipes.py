@@ -1,0 +1,115 @@
+"""Recipes as a user has them: written, created, shown, run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from localrun.modelfile.parse import parse_modelfile
+from tests.e2e.conftest import make_home
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.e2e.conftest import Home
+
+MODELFILES = Path(__file__).parents[2] / "modelfiles"
+CHATS = sorted(
+    path.name for path in MODELFILES.glob("*.Modelfile") if path.stem != "embedder"
+)
+GREEDY = ("--temperature", "0")
+QUESTION = "How do I download a model?"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    folder = tmp_path_factory.mktemp("recipes")
+    found = make_home(folder)
+    found.environ["LOCALRUN_MODELS"] = str(folder / "models")
+    yield found
+    found.run("stop", "--server")
+
+
+def test_there_are_recipes_for_many_uses() -> None:
+    assert len(CHATS) >= 8
+
+
+@pytest.mark.parametrize("file", CHATS)
+def test_a_recipe_is_created_and_answers(home: Home, file: str) -> None:
+    path = MODELFILES / file
+    has_base = "ARG base" in path.read_text()
+    base = ("--arg", "base=guide") if has_base else ()
+
+    lint = home.run("lint", str(path), *base)
+    created = home.run("create", path.stem, "-f", str(path), *base)
+    shown = json.loads(home.run("show", path.stem, "--json").stdout)
+    answer = home.run("run", path.stem, QUESTION, *GREEDY)
+
+    assert (lint.returncode, lint.stdout) == (0, "")
+    assert created.returncode == 0, created.stderr
+    said = parse_modelfile(path.read_bytes(), given={"base": "guide"} if has_base else {})
+    assert shown["system"] == said.system
+    assert [tuple(pair) for pair in shown["parameters"]] == list(said.parameters)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout.strip()
+
+
+def test_the_pirate_talks_like_one(home: Home) -> None:
+    home.run("create", "pirate", "-f", str(MODELFILES / "pirate.Modelfile"))
+
+    plain = home.run("run", "guide", QUESTION, *GREEDY).stdout
+    pirate = home.run("run", "pirate", QUESTION, *GREEDY).stdout
+    put_on = home.run("run", "guide+pirate", QUESTION, *GREEDY).stdout
+    off = home.run("run", "guide+pirate@0", QUESTION, *GREEDY).stdout
+
+    assert "Arr" in pirate
+    assert put_on == pirate
+    assert off == plain
+
+
+def test_what_show_prints_can_be_created_again(home: Home, tmp_path: Path) -> None:
+    recipe = tmp_path / "Modelfile"
+    recipe.write_text('FROM guide\nSYSTEM """Say "Arr".\n"""\nPARAMETER stop "\\n"\n')
+    home.run("create", "one", "-f", str(recipe))
+
+    recipe.write_text(home.run("show", "one", "--modelfile").stdout)
+    home.run("create", "two", "-f", str(recipe))
+
+    listed = {row["name"]: row["digest"] for row in json.loads(home.run("list", "--json").stdout)}
+    assert listed["one:latest"] == listed["two:latest"]
+
+
+def test_a_recipe_comes_by_stdin_and_an_error_names_the_place(home: Home) -> None:
+    wrong = home.run("create", "x", "-f", "-", stdin="FROM guide\nPARAMETER temprature 1\n")
+
+    assert wrong.returncode == 2
+    assert "stdin:2:11" in wrong.stderr
+    assert "temperature" in wrong.stderr
+    assert home.run("create", "x", "-f", "-", stdin="FROM guide\n").returncode == 0
+
+
+def test_a_quantized_model_runs(home: Home, tmp_path: Path) -> None:
+    recipe = tmp_path / "Modelfile"
+    recipe.write_text("FROM guide\n")
+
+    made = home.run("create", "q6", "-f", str(recipe), "-q", "Q6_K", "--requantize", "--json")
+
+    last = json.loads(made.stdout.splitlines()[-1])
+    assert (last["event"], last["name"]) == ("created", "q6:latest")
+    assert 6 < last["bits_per_weight"] < 8
+    assert "localrun" in home.run("run", "q6", QUESTION, *GREEDY).stdout
+
+
+def test_many_go_by_a_pattern_once_the_user_agrees(home: Home) -> None:
+    for name in ("gone-a", "gone-b"):
+        home.run("create", name, "-f", "-", stdin=f"FROM guide\nSYSTEM {name}\n")
+
+    unasked = home.run("rm", "gone-*")
+    agreed = home.run("rm", "--yes", "gone-*")
+
+    assert unasked.returncode == 2
+    assert agreed.returncode == 0
+    assert "gone" not in home.run("list").stdout

@@ -182,4 +182,4 @@ def _is_named(model: ForeignModel, name: str) -> bool:
 
 def _clean(text: str) -> str:
     """Return what of a text can be part of a name."""
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-.")[:LONGEST_NAME] or "model"
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-.")[:LONGEST_NAME] or "model"

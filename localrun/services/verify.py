@@ -16,6 +16,7 @@ from localrun.store.verify import BadBlob, quarantine, verify
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from localrun.services.plan import Plan
     from localrun.services.report import Report
     from localrun.services.workspace import Workspace
 
@@ -116,12 +117,21 @@ def _repair(workspace: Workspace, ref: StoredRef, verdict: Verdict, report: Repo
     if ref.origin is None:
         return replace(verdict, problem="it was made or imported here; do that again")
     try:
-        run_plan(workspace, plan_of_pin(workspace, _pin(workspace, ref)), PullOptions(), report)
+        pin = _pin(workspace, ref)
+        plan = plan_of_pin(workspace, pin)
+        if not pin.files:  # nobody knew what to check
+            _quarantine(workspace, plan)
+        run_plan(workspace, plan, PullOptions(), report)
     except LocalrunError as error:
         return replace(verdict, problem=error.message)
-    if verify(workspace.store, _sizes(workspace, ref)):  # what the manifest names, once it is here
-        return replace(verdict, problem="more is bad than could be seen; repair it once more")
-    return replace(verdict, is_repaired=True)
+    left = verify(workspace.store, _sizes(workspace, ref))
+    return replace(verdict, is_repaired=not left)
+
+
+def _quarantine(workspace: Workspace, plan: Plan) -> None:
+    for planned in plan.files:
+        if planned.file.digest is not None:
+            quarantine(workspace.store, planned.file.digest)
 
 
 def _pin(workspace: Workspace, ref: StoredRef) -> Pin:

@@ -1,0 +1,119 @@
+"""Which models have moved where they came from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from localrun.errors import ModelNotFoundError
+from localrun.names.parse import parse_name
+from localrun.registry.http import OfflineError
+from localrun.services.naming import copy_model
+from localrun.services.outdated import find_outdated, plan_of_newest
+from tests.services.making import (
+    DEAD,
+    NAME,
+    REPO,
+    TEMPLATE,
+    WEIGHTS,
+    digest,
+    gguf,
+    pull,
+    with_environ,
+    workspace_at,
+)
+from tests.store.building import put_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from localrun.services.workspace import Workspace
+    from tests.fakes.hub import FakeHub
+
+OTHER = f"hf.co/{REPO}:Q8_0"
+
+
+def outdated(workspace: Workspace) -> dict[str, bool]:
+    return {model.name: model.is_outdated for model in find_outdated(workspace)}
+
+
+def test_only_the_model_whose_file_changed_is_outdated(workspace: Workspace, hub: FakeHub) -> None:
+    pull(workspace)
+    pull(workspace, OTHER)
+    put_model(workspace.store, "made", [gguf(4)])
+    assert outdated(workspace) == {NAME: False, OTHER: False}
+
+    hub.replace(REPO, "model-Q8_0.gguf", gguf(88))
+
+    assert outdated(workspace) == {NAME: False, OTHER: True}
+
+
+def test_a_new_readme_makes_nothing_outdated(workspace: Workspace, hub: FakeHub) -> None:
+    pull(workspace)
+
+    hub.replace(REPO, "README.md", b"news")
+
+    assert outdated(workspace) == {NAME: False}
+
+
+def test_a_template_of_another_size_does(workspace: Workspace, hub: FakeHub) -> None:
+    pull(workspace)
+
+    hub.replace(REPO, "chat_template.jinja", TEMPLATE + b"{# fixed #}")
+
+    assert outdated(workspace) == {NAME: True}
+
+
+def test_what_was_pulled_at_a_revision_stays_there(workspace: Workspace, hub: FakeHub) -> None:
+    commit = hub.repos[REPO].head.commit
+    pull(workspace, f"{NAME}@{commit}")
+
+    hub.replace(REPO, "model-Q4_K_M.gguf", gguf(1))
+
+    assert outdated(workspace) == {f"{NAME}@{commit}": False}
+
+
+def test_a_source_that_does_not_answer_is_a_problem_and_no_answer(workspace: Workspace) -> None:
+    pull(workspace)
+
+    (model,) = find_outdated(with_environ(workspace, HF_ENDPOINT=DEAD))
+
+    assert not model.is_outdated
+    assert "127.0.0.1:9" in str(model.problem)
+
+
+def test_a_url_tells_nothing_unless_it_has_a_digest(workspace: Workspace, hub: FakeHub) -> None:
+    url = hub.url + hub.add_file("m.gguf", WEIGHTS)
+    pull(workspace, url)
+    pull(workspace, f"{url}?x=1#{digest(WEIGHTS).replace(':', '=')}")
+
+    problems = [model.problem for model in find_outdated(workspace)]
+
+    assert sorted(problems, key=str) == [None, "the address tells no digest"]
+
+
+def test_offline_nothing_is_asked(tmp_path: Path, workspace: Workspace, hub: FakeHub) -> None:
+    pull(workspace)
+    num_asked = len(hub.requests)
+
+    with pytest.raises(OfflineError):
+        find_outdated(workspace_at(tmp_path, hub.url, is_offline=True))
+
+    assert len(hub.requests) == num_asked
+
+
+def test_the_newest_of_a_name_is_what_its_own_origin_has(
+    workspace: Workspace, hub: FakeHub
+) -> None:
+    """Not what the catalog means by the name."""
+    pull(workspace)
+    copy_model(workspace, parse_name(NAME), parse_name("qwen3:0.6b"))
+    hub.replace(REPO, "model-Q4_K_M.gguf", gguf(1))
+
+    plan = plan_of_newest(workspace, "qwen3:0.6b")
+
+    assert str(plan.ref) == "qwen3:0.6b"
+    assert plan.files[0].file.digest == digest(gguf(1))
+    with pytest.raises(ModelNotFoundError):
+        plan_of_newest(workspace, "nosuch")

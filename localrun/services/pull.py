@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from localrun.errors import IntegrityError
 from localrun.registry.limit import RateLimit
 from localrun.registry.options import Options
-from localrun.services.fetch import Fetched, fetch
+from localrun.services.fetch import Fetched, fetch_all
 from localrun.services.manifests import layer_of, make_manifest
 from localrun.services.plan import Plan, make_plan
 from localrun.services.report import Silence
@@ -77,9 +77,7 @@ def run_plan(workspace: Workspace, plan: Plan, options: PullOptions, report: Rep
     known = [planned.file.digest for planned in plan.files if planned.file.digest is not None]
     report.begin(plan.size_bytes, len(plan.files))
     with store.lease(known) as lease:
-        fetched = [
-            fetch(store, workspace.http, planned, lease, transfer, report) for planned in plan.files
-        ]
+        fetched = fetch_all(store, workspace.http, plan.files, lease, transfer, report)
         for planned, blob in zip(plan.files, fetched, strict=True):
             report.advance(planned.file.name, blob.size_bytes, blob.size_bytes)
         manifest = plan.manifest or _manifest(workspace, plan, fetched, lease)

@@ -207,7 +207,7 @@ def _resume(bench: Bench) -> None:
         raise WrongError("the pull was over before it could be killed; try more gigabytes")
     bench.seconds.setdefault(CUT, []).append(time.monotonic() - began)
     journal = json.loads(data.with_name("journal").read_bytes())
-    bench.known.append(sum(end - start for start, end in journal["now"]["ranges"]) / bench.size)
+    bench.known.append(sum(end - start for start, end in journal["ranges"]) / bench.size)
     os.sync()
     _clock(bench, RESUME, [*_localrun(), "pull", MODEL])
     _check_store(bench)

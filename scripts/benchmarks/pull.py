@@ -290,7 +290,8 @@ def _show(bench: Bench) -> int:
         print(f"{name:28}{bench.best(name):8.2f}")
     known = ", ".join(f"{100 * share:.0f} %" for share in bench.known)
     print(f"killed at {100 * KILL_AT:.0f} % of the bytes; the journals knew {known}\n")
-    return 0 if all([_is_met(*target) for target in _targets(bench)]) else 1
+    met = [_is_met(*target) for target in _targets(bench)]
+    return 0 if all(met) else 1
 
 
 def _targets(bench: Bench) -> list[tuple[str, float, float, bool]]:

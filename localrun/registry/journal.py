@@ -1,4 +1,4 @@
-"""What of a download is on the disk, written about twice in a second.
+"""What of a download is on the disk, written twice in a second and every few megabytes.
 
     <folder>/data          the file, with holes where bytes are missing
     <folder>/journal       JSON, replaced in one rename:

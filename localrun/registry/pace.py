@@ -1,4 +1,4 @@
-"""Whether a source has been too slow for too long."""
+"""Whether a source has been too slow for too long, and when it is time to save again."""
 
 from __future__ import annotations
 
@@ -26,3 +26,21 @@ class Pace:
         is_slow = self._count < self._bytes_per_s * elapsed
         self._began, self._count = time.monotonic(), 0
         return is_slow
+
+
+class Due:
+    """Tells when something is due: so long after the last time, or so many bytes later."""
+
+    def __init__(self, *, after_s: float, num_bytes: int, done: int) -> None:
+        self._after_s = after_s
+        self._num_bytes = num_bytes
+        self._last = time.monotonic()
+        self._done = done
+
+    def is_due(self, done: int) -> bool:
+        """Tell it, and begin to count anew if so."""
+        now = time.monotonic()
+        if now - self._last < self._after_s and done - self._done < self._num_bytes:
+            return False
+        self._last, self._done = now, done
+        return True

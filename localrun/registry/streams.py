@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from localrun.errors import NetworkError
 from localrun.registry.disk import storage_errors, sync_data
 from localrun.registry.fetch import FileChangedError, NoRangesError
-from localrun.registry.pace import Pace
+from localrun.registry.pace import Due, Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,8 +32,10 @@ if TYPE_CHECKING:
     from localrun.registry.progress import Progress, Task
     from localrun.registry.sources import Source, Sources
 
-REPORT_S = 0.1
-JOURNAL_S = 0.5
+REPORT_S = 0.05
+JOURNAL_S, JOURNAL_BYTES = 0.5, 16 << 20  # what a kill -9 costs, at the most
+SYNC_BYTES = 512 << 20  # the disk has begun with them long before the last byte is here
+REST_S = 0.1
 JOIN_S = 0.5
 LARGEST_TAIL = 4 << 20  # a smaller file comes in one stream
 _log = logging.getLogger(__name__)
@@ -64,8 +66,9 @@ class Streams:
             NetworkError: no source helps.
             StorageError: the disk does not.
         """
-        num_workers = self._options.num_streams if self._progress.size_bytes > LARGEST_TAIL else 1
-        works = [self._progress.hash_all, self._sync, *[self._work] * num_workers]
+        works = [self._progress.hash_all, self._work]
+        if self._progress.size_bytes > LARGEST_TAIL:
+            works += [self._sync, *[self._work] * (self._options.num_streams - 1)]
         threads = [
             threading.Thread(target=self._guard, args=(work,), name=work.__name__, daemon=True)
             for work in works
@@ -79,15 +82,15 @@ class Streams:
 
     def _watch(self) -> None:
         """Report and write the journal until the file is whole or nobody can help."""
-        saved = time.monotonic()
+        due = Due(after_s=JOURNAL_S, num_bytes=JOURNAL_BYTES, done=self._progress.done_bytes)
         while not self._progress.is_complete:
             if self._error is not None:
                 raise self._error
             self._ended.wait(REPORT_S)
-            self._options.report(self._progress.done_bytes, self._progress.size_bytes)
-            if time.monotonic() - saved >= JOURNAL_S:
+            done = self._progress.done_bytes
+            self._options.report(done, self._progress.size_bytes)
+            if due.is_due(done):
                 self._journal.save(self._identity, self._progress.mark())
-                saved = time.monotonic()
         self._options.report(self._progress.size_bytes, self._progress.size_bytes)
 
     def _end(self, threads: list[threading.Thread]) -> None:
@@ -122,7 +125,11 @@ class Streams:
         """Write out what came, again and again."""
         descriptor = os.open(self._journal.data, os.O_RDWR)
         try:
-            while not self._stop.wait(self._options.sync_s):
+            after_s, done = self._options.sync_s, self._progress.done_bytes
+            due = Due(after_s=after_s, num_bytes=SYNC_BYTES, done=done)
+            while not self._stop.wait(min(REPORT_S, after_s)):
+                if not due.is_due(self._progress.done_bytes):
+                    continue
                 mark = self._progress.mark()
                 sync_data(descriptor)
                 with self._lock:  # not after the end, when the folder may be another's
@@ -147,7 +154,7 @@ class Streams:
             if task is None and not from_start:
                 return False
         if source is None or task is None:
-            self._stop.wait(REPORT_S)
+            self._stop.wait(REST_S)
             return self._progress.done_bytes < self._progress.size_bytes
         try:
             self._attempt(source, task, from_start=from_start)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from localrun.registry.http import Http
     from localrun.registry.remote import Remote, RemoteFile
 
+SMALL_BYTES = 1 << 20  # to ask for parts of such a file would cost more than to begin anew
 _log = logging.getLogger(__name__)
 
 
@@ -115,14 +116,20 @@ class _Transfer:
     def _run(self) -> Downloaded:
         with storage_errors(self._journal.folder):
             self._journal.folder.mkdir(parents=True, exist_ok=True)
+            size = self._file.size_bytes
+            if self._file.digest is None and size is not None and size <= SMALL_BYTES:
+                return self._result(self._fetch_whole(size))
             identity = self._identity()
             is_known = identity.digest is not None or identity.etag is not None
             if is_known and identity.size_bytes is not None:
                 return self._result(self._fill(identity, identity.size_bytes))
-            self._journal.clear()
-            check_space(self._journal.folder, identity.size_bytes or 0)
-            data, size = self._journal.data, identity.size_bytes
-            return self._result(fetch_whole(self._sources, data, size, self._options))
+            return self._result(self._fetch_whole(identity.size_bytes))
+
+    def _fetch_whole(self, size_bytes: int | None) -> str:
+        """Fetch all in one go; return its hex digest."""
+        self._journal.clear()
+        check_space(self._journal.folder, size_bytes or 0)
+        return fetch_whole(self._sources, self._journal.data, size_bytes, self._options)
 
     def _identity(self) -> Identity:
         """Return which file this is; asks a source when neither digest nor size are known."""

@@ -1,10 +1,12 @@
-"""Bring one file into the store: share the work with other processes, resume, verify, publish."""
+"""Bring files into the store: share the work with other processes, resume, verify, publish."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING
@@ -15,7 +17,7 @@ from localrun.store.layout import discard_folder, hex_of, translated
 from localrun.store.locks import can_lock, try_lock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from localrun.registry.http import Http
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from localrun.store.store import Store
 
 WAIT_S = 0.2
+SMALL_BYTES = 4 << 20  # the round trip takes longer than the bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,38 @@ class Fetched:
     size_bytes: int
     path: Path
     is_new: bool
+
+
+def fetch_all(
+    store: Store,
+    http: Http,
+    planned: Sequence[PlannedFile],
+    lease: Lease,
+    options: Options,
+    report: Report,
+) -> list[Fetched]:
+    """Return the blobs of files in their order; blocks.
+
+    Large files come one after another, each in parts; small ones side by side.
+
+    Raises:
+        NetworkError, IntegrityError, StorageError: as `fetch`; what came is kept.
+    """
+    shared = _SharedReport(report)
+    small = _small_files(planned)
+    with ThreadPoolExecutor(options.num_streams) as pool:
+        try:
+            came = pool.map(
+                lambda at: fetch(store, http, planned[at], lease, options, shared), small
+            )
+            fetched = dict(zip(small, came, strict=True))
+        except BaseException:
+            shared.stop()  # the pool waits for its threads, also on Ctrl-C
+            raise
+    return [
+        fetched.get(at) or fetch(store, http, file, lease, options, report)
+        for at, file in enumerate(planned)
+    ]
 
 
 def fetch(
@@ -105,6 +140,50 @@ def _folder(store: Store, file: RemoteFile) -> Path:
         return store.layout.partial / hex_of(file.digest)
     url = file.remotes[0].url.partition("?")[0]
     return store.layout.partial / f"url-{hashlib.sha256(url.encode()).hexdigest()[:32]}"
+
+
+class _StoppedError(Exception):
+    """Another file failed, or the user wants no more: this download is to end."""
+
+
+class _SharedReport:
+    """Lets one thread at a time tell; every download tells often, and ends there once stopped."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._lock = threading.Lock()
+        self._is_stopped = False
+
+    def stop(self) -> None:
+        """End the downloads that tell here."""
+        self._is_stopped = True
+
+    def note(self, text: str) -> None:
+        with self._lock:
+            self._report.note(text)
+
+    def begin(self, total_bytes: int | None, num_files: int) -> None:
+        with self._lock:
+            self._report.begin(total_bytes, num_files)
+
+    def advance(self, name: str, done: int, total: int | None) -> None:
+        if self._is_stopped:
+            raise _StoppedError
+        with self._lock:
+            self._report.advance(name, done, total)
+
+
+def _small_files(planned: Sequence[PlannedFile]) -> list[int]:
+    """Return where small files are whose digest is known, each digest once.
+
+    One without a digest may come in one go, which nothing ends before the server does.
+    """
+    first: dict[str, int] = {}
+    for at, one in enumerate(planned):
+        size, digest = one.file.size_bytes, one.file.digest
+        if digest is not None and size is not None and size <= SMALL_BYTES:
+            first.setdefault(digest, at)
+    return list(first.values())
 
 
 @contextmanager

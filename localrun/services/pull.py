@@ -13,7 +13,7 @@ from localrun.errors import IntegrityError
 from localrun.registry.disk import check_space
 from localrun.registry.limit import RateLimit
 from localrun.registry.options import Options
-from localrun.services.fetch import Fetched, fetch, missing_bytes
+from localrun.services.fetch import Fetched, fetch_all, missing_bytes
 from localrun.services.manifests import layer_of, make_manifest
 from localrun.services.plan import Plan, PlannedFile, make_plan
 from localrun.services.report import Silence
@@ -86,9 +86,7 @@ def run_plan(workspace: Workspace, plan: Plan, options: PullOptions, report: Rep
         check_space(
             store.layout.partial, missing_bytes(store, [planned.file for planned in plan.files])
         )
-        fetched = [
-            fetch(store, workspace.http, planned, lease, transfer, report) for planned in plan.files
-        ]
+        fetched = fetch_all(store, workspace.http, plan.files, lease, transfer, report)
         for planned, blob in zip(plan.files, fetched, strict=True):
             report.advance(planned.file.name, blob.size_bytes, blob.size_bytes)
         manifest = plan.manifest or _manifest(workspace, plan, fetched, lease)

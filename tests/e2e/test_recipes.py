@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import Home
 
 MODELFILES = Path(__file__).parents[2] / "modelfiles"
-CHATS = sorted(
-    path.name for path in MODELFILES.glob("*.Modelfile") if path.stem != "embedder"
-)
+CHATS = sorted(path.name for path in MODELFILES.glob("*.Modelfile") if path.stem != "embedder")
 GREEDY = ("--temperature", "0")
 QUESTION = "How do I download a model?"
 

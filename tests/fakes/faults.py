@@ -21,6 +21,7 @@ class FaultKind(StrEnum):
     CUT = "cut"
     DRIP = "drip"
     EMPTY = "empty"
+    ETAG = "etag"
     EXPIRE = "expire"
     FLIP = "flip"
     GARBAGE = "garbage"
@@ -68,6 +69,11 @@ class Fault:
     def empty(cls, **where: Unpack[Where]) -> Fault:
         """Answer with the right status and no body."""
         return cls(kind=FaultKind.EMPTY, **where)
+
+    @classmethod
+    def etag(cls, value: str = '"another"', **where: Unpack[Where]) -> Fault:
+        """Answer as if it were another version of the file, by its ETag."""
+        return cls(kind=FaultKind.ETAG, target=value, **where)
 
     @classmethod
     def expire(cls, **where: Unpack[Where]) -> Fault:

@@ -228,6 +228,9 @@ def _garbage(_reply: Reply, _fault: Fault) -> Reply:
 
 SPOILERS: dict[FaultKind, Callable[[Reply, Fault], Reply]] = {
     FaultKind.EMPTY: lambda reply, _: replace(reply, stop=reply.start),
+    FaultKind.ETAG: lambda reply, fault: replace(
+        reply, headers=reply.headers | {"ETag": fault.target}
+    ),
     FaultKind.EXPIRE: lambda _, __: Reply(status=403),
     FaultKind.GARBAGE: _garbage,
     FaultKind.IGNORE_RANGES: _ignoring_ranges,

@@ -547,6 +547,7 @@ FAULTS = st.one_of(
     st.builds(Fault.cut, OFFSETS, reset=st.booleans()),
     st.builds(Fault.drip, st.just(20 << 20)),
     st.builds(Fault.empty),
+    st.builds(Fault.etag, count=st.integers(1, 3)),
     st.builds(Fault.expire),
     st.builds(Fault.flip, st.integers(0, SIZE), st.integers(1, 1000)),
     st.builds(Fault.garbage, for_metadata=st.booleans()),
@@ -615,6 +616,41 @@ def test_any_faults_end_in_the_right_bytes_or_a_clear_error(
         cdn_or_hub = [r for hub in both for r in (hub.cdn_requests if cdn else hub.file_requests)]
         asked = sum(r.range[1] - r.range[0] + 1 for r in cdn_or_hub if r.range and r.range[1])
         assert asked <= SIZE - there
+
+
+def test_a_small_file_without_digest_is_asked_for_once(
+    web: Http, hub: FakeHub, tmp_path: Path
+) -> None:
+    remote = at(hub, hub.add_file("licence", b"MIT"))
+    file = RemoteFile(name="licence", size_bytes=3, remotes=(remote,))
+    hub.faults.append(Fault.cut(2))
+
+    done = download(web, file, tmp_path, quick())
+
+    assert done.path.read_bytes() == b"MIT"
+    assert len(hub.requests) == 2  # once more, as it was cut
+
+
+def test_a_fast_download_is_fsynced_and_noted_by_its_bytes(
+    web: Http, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SYNC_BYTES", "JOURNAL_BYTES"):
+        monkeypatch.setattr(streams_module, name, MEBI)
+    monkeypatch.setattr(streams_module, "JOURNAL_S", 60)
+    noted = list[int]()
+
+    def report(done: int, _total: int | None) -> None:
+        loaded = Journal(tmp_path).load()
+        noted.append(done - (0 if loaded is None else loaded[1].ranges.total))
+
+    limit = RateLimit(10 << 20)
+    download(web, model(at(hub)), tmp_path, quick(sync_s=60, limit=limit, report=report))
+
+    assert max(noted[:-1]) < 2 * MEBI + 2 * limit.piece_bytes
+    (tmp_path / "journal").unlink()
+    loaded = Journal(tmp_path).load()
+    assert loaded is not None
+    assert loaded[1].ranges.total >= MEBI
 
 
 def test_the_tasks_of_a_small_file_are_one(web: Http, hub: FakeHub, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ OLLAMA = (
     "num_predict top_k top_p min_p typical_p repeat_last_n temperature repeat_penalty "
     "presence_penalty frequency_penalty stop penalize_newline low_vram f16_kv logits_all "
     "vocab_only use_mlock mirostat mirostat_tau mirostat_eta"
-).split()
+)
 
 
 def fault(name: str, text: str) -> ParameterError:
@@ -35,7 +35,7 @@ def fault(name: str, text: str) -> ParameterError:
     return caught.value
 
 
-@pytest.mark.parametrize("name", OLLAMA)
+@pytest.mark.parametrize("name", OLLAMA.split())
 def test_all_of_ollamas_are_known(name: str) -> None:
     assert find_parameter(name).name == name
 
@@ -82,10 +82,11 @@ def test_a_value_has_the_type_of_its_parameter(name: str, text: str, value: Para
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("num_ctx", "many"), ("num_ctx", ""), ("num_ctx", "4_096"), ("num_ctx", "4096.5"), ("num_ctx", "٤"),
-        ("num_ctx", "nan"), ("num_ctx", "1e999"), ("num_ctx", "9" * 5000), ("temperature", "inf"),
-        ("temperature", "0xg"), ("temperature", "0x1p99999"), ("temperature", "1 2"), ("use_mmap", "maybe"),
-        ("flash_attention", "fast"), ("kv_cache_type", "1"), ("keep_alive", "soon"), ("keep_alive", "1" * 10**6),
+        ("num_ctx", "many"), ("num_ctx", ""), ("num_ctx", "4_096"), ("num_ctx", "4096.5"),
+        ("num_ctx", "٤"), ("num_ctx", "nan"), ("num_ctx", "1e999"), ("num_ctx", "9" * 5000),
+        ("temperature", "inf"), ("temperature", "0xg"), ("temperature", "0x1p99999"),
+        ("temperature", "1 2"), ("use_mmap", "maybe"), ("flash_attention", "fast"),
+        ("kv_cache_type", "1"), ("keep_alive", "soon"), ("keep_alive", "1" * 10**6),
     ],
 )  # fmt: skip
 def test_a_value_of_another_type_is_refused(name: str, text: str) -> None:

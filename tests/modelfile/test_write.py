@@ -113,7 +113,8 @@ def test_everything_has_its_place() -> None:
 
     assert write_modelfile(recipe) == (
         "FROM ./w.gguf\nFROM ./mmproj.gguf\nDRAFT ./d.gguf\nTEMPLATE {{ x }}\n"
-        "RENDERER r\nPARSER p\nREQUIRES 0.14.0\nPARAMETER stop a\nPARAMETER num_ctx 1048576\nPARAMETER top_p 0.9\n"
+        "RENDERER r\nPARSER p\nREQUIRES 0.14.0\n"
+        "PARAMETER stop a\nPARAMETER num_ctx 1048576\nPARAMETER top_p 0.9\n"
         'PARAMETER stop ""\nPARAMETER use_mmap false\nMESSAGE user Hi\nLICENSE MIT\n'
         'LICENSE "Apache\n2"\n'
     )

@@ -13,8 +13,8 @@ ends with three quotes. Ollama reads no file in which ``<<`` follows the word wi
 blank, so no file of its own means anything else here.
 
 Ollama drops characters that do not print wherever they stand, so they do not hide a
-quote from it: they may stand before the first and after the last one. Inside a text
-they are kept here.
+quote from it: they may stand before the first and after the last one. Inside a text,
+also between two of its quotes, they are kept here.
 '''
 
 from __future__ import annotations

@@ -143,8 +143,7 @@ def read_adapter(instruction: Instruction) -> AdapterUse:
     """
     path, scale = instruction.value, instruction.extra
     if instruction.is_plain and ends_with_number(path):
-        words = path.split()
-        scale = words[-1]
+        scale = _last_word(path)
         path = path.removesuffix(scale).rstrip(BLANKS)
     value = 1.0 if scale is None else _scale(scale)
     if math.isfinite(value):
@@ -162,8 +161,8 @@ def read_adapter(instruction: Instruction) -> AdapterUse:
 
 def ends_with_number(path: str) -> bool:
     """Tell whether plain text is a path with a scale behind it."""
-    words = path.split()
-    return len(words) > 1 and _is_decimal(words[-1])
+    word = _last_word(path)
+    return path != word and _is_decimal(word)
 
 
 def read_parameter(instruction: Instruction) -> ParameterValue:
@@ -203,6 +202,10 @@ def read_version(instruction: Instruction) -> str:
 
 def _scale(text: str) -> float:
     return float(text) if _is_decimal(text) else math.nan
+
+
+def _last_word(path: str) -> str:
+    return path.replace("\t", " ").rpartition(" ")[2]
 
 
 def _is_decimal(word: str) -> bool:

@@ -33,7 +33,6 @@ from localrun.modelfile.quoting import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.modelfile.problems import Problem
     from localrun.modelfile.source import Source
 
 MOST_INSTRUCTIONS = 20_000

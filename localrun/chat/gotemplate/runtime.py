@@ -134,7 +134,10 @@ def cut(value: object, *bounds: object) -> object:
     if not isinstance(value, list | str):
         raise ValueError(f"slice of {_kind(value)}")
     row = value.encode(errors="surrogatepass") if isinstance(value, str) else value
-    begin, end, *_ = [*(_position(bound, len(row)) for bound in bounds), *(0, len(row))[len(bounds) :]]
+    begin, end, *_ = [
+        *(_position(bound, len(row)) for bound in bounds),
+        *(0, len(row))[len(bounds) :],
+    ]
     if begin > end:
         raise ValueError(f"slice from {begin} to {end}")
     part = row[begin:end]

@@ -1,8 +1,7 @@
 """Render a conversation by the Jinja template that comes with a model.
 
-The template is untrusted: it runs in Jinja's immutable sandbox, without access to
-files or modules. One that loops for ever must be stopped from outside, which is
-why rendering happens in the runner's process.
+The template is untrusted: it runs in a sandbox (``sandbox.py``), without access to
+files or modules, and is stopped when it uses too much time or memory.
 """
 
 from __future__ import annotations
@@ -12,10 +11,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import jinja2
-from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from localrun.chat.gotemplate.runtime import FUNCTIONS
+from localrun.chat.sandbox import (
+    MAX_SOURCE_CHARS,
+    BoundedEnvironment,
+    RenderLimits,
+    TemplateStoppedError,
+)
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,19 +35,18 @@ CHATML = (
 class ChatTemplate:
     """A compiled template; rendering is safe from any thread."""
 
-    def __init__(self, source: str | None, *, bos: str, eos: str) -> None:
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
-        )
+    def __init__(
+        self, source: str | None, *, bos: str, eos: str, limits: RenderLimits | None = None
+    ) -> None:
+        environment = BoundedEnvironment(limits or RenderLimits())
         environment.filters["tojson"] = _to_json
+        environment.measure_filters()
         environment.globals.update(FUNCTIONS)
         environment.globals.update(
             raise_exception=_refuse, strftime_now=_now, bos_token=bos, eos_token=eos
         )
-        try:
-            self._template = environment.from_string(source or CHATML)
-        except jinja2.TemplateError as error:
-            raise UsageError(f"the model's chat template is not valid: {error}") from error
+        self._environment = environment
+        self._template = _compiled(environment, source or CHATML)
 
     def render(
         self,
@@ -59,12 +61,15 @@ class ChatTemplate:
             UsageError: the template refuses the conversation, or fails on it.
         """
         try:
-            return self._template.render(
-                **(options or {}),
-                messages=messages,
-                tools=tools or None,
-                add_generation_prompt=True,
-            )
+            with self._environment.budget():
+                return self._template.render(
+                    **(options or {}),
+                    messages=messages,
+                    tools=tools or None,
+                    add_generation_prompt=True,
+                )
+        except TemplateStoppedError as error:
+            raise UsageError(f"the model's chat template is stopped: {error}") from error
         except jinja2.TemplateError as error:
             raise UsageError(
                 f"the model's chat template refuses this conversation: {error}"
@@ -73,6 +78,17 @@ class ChatTemplate:
             raise UsageError(
                 f"the model's chat template fails on this conversation: {error}"
             ) from error
+
+
+def _compiled(environment: BoundedEnvironment, source: str) -> jinja2.Template:
+    if len(source) > MAX_SOURCE_CHARS:
+        raise UsageError(f"the model's chat template is longer than {MAX_SOURCE_CHARS} characters")
+    try:
+        return environment.from_string(source)
+    except jinja2.TemplateError as error:
+        raise UsageError(f"the model's chat template is not valid: {error}") from error
+    except (RecursionError, MemoryError, SyntaxError, ValueError) as error:  # of Python's compiler
+        raise UsageError(f"the model's chat template is not valid: {error}") from error
 
 
 def _refuse(message: str) -> NoReturn:

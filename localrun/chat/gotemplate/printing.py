@@ -20,8 +20,9 @@ _HTML = {
     0x2029: "\\u2029",
 }
 _VERB = re.compile(
-    r"%(?P<flags>[-+ 0]*)(?P<width>\d{0,4})(?P<precision>(?:\.\d{0,3})?)(?P<verb>.?)"
+    r"%(?P<flags>[-+ 0]*)(?P<width>\d{0,3})(?P<precision>(?:\.\d{0,3})?)(?P<verb>.?)"
 )
+MAX_FORM_CHARS = 10_000
 _PLAIN_FROM, _PLAIN_BELOW = 1e-6, 1e21  # between them JSON has no exponent
 _EXPONENT_FROM = 21
 
@@ -71,6 +72,8 @@ def formatted(form: str, values: tuple[object, ...]) -> str:
     Raises:
         ValueError: another verb, or one without a value of its kind.
     """
+    if len(form) > MAX_FORM_CHARS:
+        raise ValueError(f"the format of printf is longer than {MAX_FORM_CHARS} characters")
     left = list(values)
     text = _VERB.sub(lambda found: _verb(found, left), form)
     if left:

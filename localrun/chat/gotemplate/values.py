@@ -166,7 +166,9 @@ def _property(raw: object) -> Struct:
     kind = schema.get("type")
     names = TypeNames(kind if isinstance(kind, list) else [kind] if kind else [])
     any_of = [_property(part) for part in _objects(schema.get("anyOf"))]
-    inner = {name: _property(part) for name, part in _object(schema.get("properties")).items()}
+    inner: dict[str, object] = {
+        name: _property(part) for name, part in _object(schema.get("properties")).items()
+    }
     fields = {
         "AnyOf": any_of,
         "Type": names,

@@ -1,0 +1,169 @@
+"""How large a result gets, found out before it is built.
+
+In characters; an item of a list or a map counts as ``ITEM`` of them, about what
+it takes in memory. The answers may be too high, never too low by much.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+MAX_SIZE = 32 * 1024 * 1024  # of one value; a context of a million tokens is some 4 MB
+MAX_BITS = 8192  # of an integer
+MAX_INDENT = 32
+ITEM = 16
+Values = Sequence[Any]
+_NUMBER = re.compile(r"\d+")
+_NESTED_FIELD = re.compile(r"\{[^{}]*:[^{}]*\{")
+_PADDING = frozenset({"center", "ljust", "rjust", "zfill"})
+_HUGE = MAX_SIZE + 1
+_MOST_DIGITS = 9
+
+
+def size_of(value: Any) -> int:  # noqa: ANN401 - any value of a template
+    """Return the size of a value as text; it counts again wherever it occurs again."""
+    if isinstance(value, str):
+        return len(value)
+    size, waiting = 0, [value]
+    while waiting and size <= MAX_SIZE:
+        part = waiting.pop()
+        size += len(part) if isinstance(part, str) else ITEM
+        if isinstance(part, dict):
+            waiting += part.keys()
+            waiting += part.values()
+        elif isinstance(part, list | tuple | set | frozenset):
+            waiting += part
+    return size
+
+
+def of_operation(operator: str, left: Any, right: Any) -> int:  # noqa: ANN401
+    """Return the size of ``left operator right``."""
+    if operator == "%":
+        return of_percent(left, right) if isinstance(left, str) else 0
+    if operator == "+":
+        return _length(left) + _length(right)
+    if not (isinstance(left, int) or isinstance(right, int)):
+        return 0
+    if isinstance(left, int) and isinstance(right, int):
+        factor = abs(right) if operator == "**" else 1
+        num_bits = left.bit_length() * factor + (0 if operator == "**" else right.bit_length())
+        return _HUGE if num_bits > MAX_BITS and abs(left) > 1 else 0
+    row, count = (right, left) if isinstance(left, int) else (left, right)
+    return _length(row) * max(count, 0) if isinstance(count, int) else 0
+
+
+def of_percent(form: str, values: Any) -> int:  # noqa: ANN401
+    """Return the size of ``form % values``, which may name a value many times."""
+    times = form.count("%") if isinstance(values, dict) else 1
+    parts = values if isinstance(values, tuple) else (values,)
+    widths = sum(abs(part) for part in parts if isinstance(part, int)) if "*" in form else 0
+    return len(form) + _widths(form) + widths + size_of(values) * times
+
+
+def of_format(form: str, values: Any) -> int:  # noqa: ANN401
+    """Return the size of ``form.format(values)``."""
+    if _NESTED_FIELD.search(form):
+        return _HUGE  # its widths are among the values
+    return len(form) + _widths(form) + size_of(values) * form.count("{")
+
+
+def of_method(owner: str, name: str, values: Values) -> int:
+    """Return the size of what a text's method builds."""
+    if name in _PADDING:
+        return _total(values)
+    if name == "expandtabs":
+        return len(owner) * (1 + (_total(values) if values else 8))
+    if name == "replace":
+        return _of_replacement(owner, values)
+    if "split" in name:
+        return _of_split(owner, values)
+    return 0
+
+
+def of_filter(name: str, value: Any, values: Values) -> int:  # noqa: ANN401
+    """Return the size of what a filter builds of a value and its other arguments."""
+    measure = _FILTERS.get(name)
+    return 0 if measure is None else measure(value, values)
+
+
+def _of_indent(value: Any, values: Values) -> int:  # noqa: ANN401
+    num_lines = str(value).count("\n") + 1
+    return _length(value) + num_lines * sum(map(_number_or_length, values))
+
+
+def _of_groups(_: object, values: Values) -> int:
+    is_plain = all(isinstance(part, str | int | None) for part in values)
+    return ITEM * _total(values) if is_plain else _HUGE
+
+
+def _of_form(value: Any, values: Values) -> int:  # noqa: ANN401
+    form = str(value)
+    return of_percent(form, tuple(values)) + size_of(values) * form.count("%")
+
+
+def _of_json(value: Any, values: Values) -> int:  # noqa: ANN401
+    is_deep = any(isinstance(part, int) and part > MAX_INDENT for part in values)
+    return _HUGE if is_deep else size_of(value)
+
+
+def _of_sum(value: Any, values: Values) -> int:  # noqa: ANN401
+    """Return the size of a sum: lists are added one by one, each time into a new one."""
+    if not any(isinstance(part, list | tuple) for part in values):
+        return 0
+    if not isinstance(value, list | tuple):
+        return _HUGE
+    return len(value) * sum(map(_length, value))
+
+
+def _of_replacement(value: Any, values: Values) -> int:  # noqa: ANN401
+    if size_of(value) > MAX_SIZE:
+        return _HUGE
+    text, old, new = str(value), *(str(part) for part in (*values, "", "")[:2])
+    return len(text) + text.count(old) * len(new)
+
+
+def _of_split(owner: str, values: Values) -> int:
+    separator = values[0] if values else None
+    if isinstance(separator, str) and separator:
+        return len(owner) + ITEM * owner.count(separator)
+    return len(owner) * 2
+
+
+def _widths(form: str) -> int:
+    return sum(
+        int(digits) if len(digits) <= _MOST_DIGITS else _HUGE for digits in _NUMBER.findall(form)
+    )
+
+
+def _length(value: Any) -> int:  # noqa: ANN401
+    if isinstance(value, str):
+        return len(value)
+    return ITEM * len(value) if isinstance(value, list | tuple | dict) else 0
+
+
+def _total(values: Values) -> int:
+    return sum(abs(part) for part in values if isinstance(part, int))
+
+
+def _number_or_length(value: Any) -> int:  # noqa: ANN401
+    return abs(value) if isinstance(value, int) else _length(value)
+
+
+_FILTERS: dict[str, Callable[[Any, Values], int]] = {
+    "batch": _of_groups,
+    "center": lambda _, values: _total(values),
+    "format": _of_form,
+    "indent": _of_indent,
+    "list": lambda value, _: ITEM * len(value) if isinstance(value, str) else _length(value),
+    "replace": _of_replacement,
+    "reverse": lambda value, _: _length(value),
+    "round": lambda _, values: _total(values),
+    "slice": _of_groups,
+    "sort": lambda value, _: _length(value),
+    "string": lambda value, _: size_of(value),
+    "sum": _of_sum,
+    "tojson": _of_json,
+    "unique": lambda value, _: _length(value),
+}

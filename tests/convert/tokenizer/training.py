@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokenizers import (
+    AddedToken,
     Regex,
     Tokenizer,
     decoders,
@@ -17,14 +17,20 @@ from tokenizers import (
     trainers,
 )
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 SPACE = "\u2581"
+UNKNOWN = "<unk>"
+UNKNOWN_WORD = "[UNK]"
 TEXTS = [
     "Hello world",
     "It's 3:45 p.m.; DON'T be late, we'll wait... they've left!",
     "Numbers 1 12 123 1234 12345678901 and 3.14",
     "  two  spaces,   three spaces \n\n newlines\n\tand\ttabs   ",
     "def f(x):\n    return x**2 + 1  # square\n",
-    "Caf\xe9 na\xefve Gr\xfc\xdfe aus M\xfcnchen, \u041f\u0440\u0438\u0432\u0435\u0442 \u043c\u0438\u0440",
+    "Caf\xe9 na\xefve Gr\xfc\xdfe aus M\xfcnchen",
+    "\u041f\u0440\u0438\u0432\u0435\u0442 \u043c\u0438\u0440",
     "\u4f60\u597d\uff0c\u4e16\u754c 123 \u3053\u3093\u306b\u3061\u306f",
     "emoji \U0001f642\U0001f680 and symbols \u20ac \xa7 \u2192",
     "https://example.com/a?b=c&d=e user@example.com",
@@ -75,13 +81,13 @@ def pieces(normalizer: Any, splitter: Any = None) -> dict[str, Any]:
     tokens, merges = _pieces_and_merges()
     vocab = {token: index for index, token in enumerate(tokens)}
     tokenizer = Tokenizer(
-        models.BPE(vocab, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True)
+        models.BPE(vocab, merges, unk_token=UNKNOWN, byte_fallback=True, fuse_unk=True)
     )
     tokenizer.normalizer = normalizer
     if splitter is not None:
         tokenizer.pre_tokenizer = splitter
     tokenizer.add_special_tokens(["<unk>", "<s>", "</s>", "<|end|>"])
-    tokenizer.add_tokens([f"{SPACE}{SPACE}{SPACE}", "<think>"])
+    tokenizer.add_tokens([AddedToken("<think>", normalized=False)])
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", 1)]
     )
@@ -89,7 +95,7 @@ def pieces(normalizer: Any, splitter: Any = None) -> dict[str, Any]:
 
 
 def wordpiece(*, lowercase: bool) -> dict[str, Any]:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN_WORD))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

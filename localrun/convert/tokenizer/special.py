@@ -141,7 +141,10 @@ def _template_edges(step: Config) -> tuple[set[str], set[str]]:
     before: set[str] = set()
     after: set[str] = set()
     place = before
-    for part in step.raw("single") or []:
+    parts = step.raw("single")
+    if not isinstance(parts, list):
+        raise step.wrong("single", "a list")
+    for part in parts:
         entry = part if isinstance(part, dict) else {}
         if "Sequence" in entry:
             place = after

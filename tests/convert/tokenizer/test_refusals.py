@@ -10,9 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from localrun.convert.config import Config
 from localrun.convert.tokenizer.description import read_description
 from localrun.convert.tokenizer.read import read_vocabulary
 from localrun.convert.tokenizer.sentencepiece import read_sentencepiece
+from localrun.convert.tokenizer.special import read_special
 from localrun.convert.tokenizer.vocabulary import CONTROL, NORMAL, UNUSED, Vocabulary
 from localrun.errors import IntegrityError, LocalrunError, UsageError
 from tests.convert.tiny import byte_tokenizer
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BYTES = {"type": "ByteLevel", "add_prefix_space": False}
+KEYS = ("type", "vocab", "merges", "pretokenizers", "processors", "single", "id", "content")
 PIECES = {"type": "BPE", "vocab": {"a": 0}, "merges": [], "byte_fallback": True}
 
 
@@ -94,6 +97,7 @@ def test_a_rule_is_named_by_its_steps(tmp_path: Path) -> None:
         (changed(added_tokens=[{"id": 1, "content": "b"}, {"id": 2, "content": "b"}]), "same text"),
         (changed(added_tokens=[1]), "a list of objects"),
         (changed(added_tokens={"id": 1}), "a list of objects"),
+        (changed(added_tokens=5), "a list of objects"),
         (changed(added_tokens=[{"id": "1", "content": "b"}]), "id = '1'"),
         (changed(model=7), "model = 7, which must be an object"),
         (changed(pre_tokenizer={"type": "Sequence", "pretokenizers": 1}), "must be a list"),
@@ -190,7 +194,18 @@ def test_any_bytes_are_read_or_refused(data: bytes, at: int) -> None:
         lambda inner: (
             st.lists(inner, max_size=3)
             | st.dictionaries(
-                st.sampled_from(["type", "vocab", "merges", "pretokenizers", "id", "content"]),
+                st.sampled_from(
+                    [
+                        "type",
+                        "vocab",
+                        "merges",
+                        "pretokenizers",
+                        "processors",
+                        "single",
+                        "id",
+                        "content",
+                    ]
+                ),
                 inner,
             )
         ),
@@ -202,3 +217,5 @@ def test_any_json_is_read_or_refused(tmp_path: Path, value: Any, key: str) -> No
     with contextlib.suppress(LocalrunError):  # any other error fails the test
         found = read(tmp_path, changed(**{key: value}))
         assert len(found.tokens) == len(found.types)
+        special = read_special(tmp_path, found, Config({}, ""), read_description(tmp_path))
+        assert special.ids == {}

@@ -110,3 +110,8 @@ def test_a_template_of_another_shape_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(IntegrityError, match="chat_template = 7, which must be a text"):
         read_templates(tmp_path)
+
+
+def test_a_damaged_finisher_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match="single = 7, which must be a list"):
+        special(tmp_path, {}, finisher={"type": "TemplateProcessing", "single": 7})

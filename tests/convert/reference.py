@@ -64,7 +64,8 @@ class Decoder:
         is_local = self._is_local(index)
         q, k = (self._rotated(each, is_local=is_local) for each in (q, k))
         k, v = (np.repeat(each, self.heads // self.kv_heads, axis=1) for each in (k, v))
-        scale = float(self.settings.get("query_pre_attn_scalar", self.head)) ** -0.5
+        size = self.settings["query_pre_attn_scalar"] if self.is_gemma else self.head
+        scale = float(size) ** -0.5
         scores = np.einsum("ihd,jhd->hij", q, k) * scale
         scores = _capped(scores, self.settings.get("attn_logit_softcapping"))
         distance = np.arange(len(x))[:, None] - np.arange(len(x))[None, :]

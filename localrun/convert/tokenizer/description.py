@@ -70,6 +70,8 @@ def read_description(folder: Path) -> Description | None:
         return None
     root = Config(folders.read_json(path), str(folder / TOKENIZER_FILE))
     added = root.raw("added_tokens") or []
+    if not isinstance(added, list):
+        raise root.wrong("added_tokens", "a list of objects")
     return Description(
         model=root.inner("model"),
         normalizers=tuple(_steps(root.inner("normalizer"), "normalizers")),

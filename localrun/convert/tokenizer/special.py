@@ -117,7 +117,8 @@ def _adds(
         bos = tokenizer_config.flag("add_bos_token", default=bos)
     if tokenizer_config.has("add_eos_token"):
         eos = tokenizer_config.flag("add_eos_token", default=eos)
-    return {"bos": bos, "eos": eos}
+    # without an id llama.cpp would add some token of its own, or end the process
+    return {"bos": bos and "bos" in texts, "eos": eos and "eos" in texts}
 
 
 def _edges(description: Description | None) -> tuple[set[str], set[str]]:
@@ -140,7 +141,10 @@ def _template_edges(step: Config) -> tuple[set[str], set[str]]:
     before: set[str] = set()
     after: set[str] = set()
     place = before
-    for part in step.raw("single") or []:
+    parts = step.raw("single")
+    if not isinstance(parts, list):
+        raise step.wrong("single", "a list")
+    for part in parts:
         entry = part if isinstance(part, dict) else {}
         if "Sequence" in entry:
             place = after

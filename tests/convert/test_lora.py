@@ -18,7 +18,7 @@ from localrun.errors import IntegrityError, LocalrunError, NotFoundError, UsageE
 from localrun.gguf.adapter import check_adapter
 from localrun.gguf.header import Header, read_header
 from localrun.store.embedded import embedded_models
-from tests.convert import tiny
+from tests.convert import adapted
 from tests.convert.logits import logits
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ Q0 = "base_model.model.model.layers.0.self_attn.q_proj.lora_"
 @pytest.fixture(scope="module")
 def base_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base")
-    model = tiny.write_model(folder / "tiny", tiny.random_weights())
+    model = adapted.write_model(folder / "tiny", adapted.random_weights())
     return convert_folder(model, folder / "tiny.gguf", file_type="F32").path
 
 
@@ -47,11 +47,11 @@ def merged(
     folder: Path, pairs: Mapping[str, tuple[Array, Array]], scale: Callable[[str], float]
 ) -> Path:
     """Return the model with the pairs added to its weights."""
-    weights = tiny.random_weights()
+    weights = adapted.random_weights()
     for name, (a, b) in pairs.items():
         weights[name] += np.float32(scale(name)) * (b @ a)
     return convert_folder(
-        tiny.write_model(folder / "merged", weights), folder / "merged.gguf", file_type="F32"
+        adapted.write_model(folder / "merged", weights), folder / "merged.gguf", file_type="F32"
     ).path
 
 
@@ -101,8 +101,8 @@ def test_an_adapter_of_every_matrix_equals_the_merged_model(
     ranks: dict[str, int],
     scale: Callable[[str], float],
 ) -> None:
-    pairs = tiny.random_pairs({name: ranks.get(name, 4) for name in tiny.SHAPES})
-    source = tiny.write_adapter(tmp_path / "adapter", tiny.adapter_tensors(pairs), **config)
+    pairs = adapted.random_pairs({name: ranks.get(name, 4) for name in adapted.SHAPES})
+    source = adapted.write_adapter(tmp_path / "adapter", adapted.adapter_tensors(pairs), **config)
     made = convert_adapter(source, read_header(base_path), tmp_path / "adapter.gguf")
     check_adapter(read_header(made.path), read_header(base_path))
 
@@ -115,14 +115,14 @@ def test_an_adapter_of_every_matrix_equals_the_merged_model(
 
 @pytest.mark.parametrize("kind", ["F16", "BF16"])
 def test_half_precision_is_kept(tmp_path: Path, base: Header, kind: str) -> None:
-    pairs = tiny.random_pairs({"model.layers.0.self_attn.q_proj": 4})
+    pairs = adapted.random_pairs({"model.layers.0.self_attn.q_proj": 4})
     tensors = {
         name: array.astype(np.float16)
         if kind == "F16"
         else (np.ascontiguousarray(array).view(np.uint32) >> 16).astype(np.uint16)
-        for name, array in tiny.adapter_tensors(pairs).items()
+        for name, array in adapted.adapter_tensors(pairs).items()
     }
-    source = tiny.write_adapter(tmp_path / "adapter", tensors, r=4, lora_alpha=8)
+    source = adapted.write_adapter(tmp_path / "adapter", tensors, r=4, lora_alpha=8)
 
     made = read_header(convert_adapter(source, base, tmp_path / "made.gguf").path)
 
@@ -130,12 +130,12 @@ def test_half_precision_is_kept(tmp_path: Path, base: Header, kind: str) -> None
 
 
 def test_names_with_the_adapters_own_name_are_understood(tmp_path: Path, base: Header) -> None:
-    pairs = tiny.random_pairs({"model.layers.0.self_attn.q_proj": 4})
+    pairs = adapted.random_pairs({"model.layers.0.self_attn.q_proj": 4})
     tensors = {
         name.replace(".weight", ".default.weight"): array
-        for name, array in tiny.adapter_tensors(pairs).items()
+        for name, array in adapted.adapter_tensors(pairs).items()
     }
-    source = tiny.write_adapter(tmp_path / "adapter", tensors, r=4, lora_alpha=8)
+    source = adapted.write_adapter(tmp_path / "adapter", tensors, r=4, lora_alpha=8)
 
     made = convert_adapter(source, base, tmp_path / "made.gguf")
 
@@ -146,7 +146,7 @@ def test_names_with_the_adapters_own_name_are_understood(tmp_path: Path, base: H
 
 
 def refusal(folder: Path, base: Header, tensors: Mapping[str, Array], **config: object) -> str:
-    source = tiny.write_adapter(folder / "adapter", tensors, **config)
+    source = adapted.write_adapter(folder / "adapter", tensors, **config)
     with pytest.raises(LocalrunError) as caught:
         convert_adapter(source, base, folder / "made.gguf")
     assert list(folder.iterdir()) == [source]
@@ -246,10 +246,10 @@ def test_an_architecture_that_we_do_not_know_lists_the_known_ones(tmp_path: Path
 def test_what_a_tied_model_has_only_once_cannot_be_adapted(
     tmp_path: Path, module: str, reason: str
 ) -> None:
-    model = tiny.write_model(tmp_path / "tied", tiny.random_weights(), is_tied=True)
+    model = adapted.write_model(tmp_path / "tied", adapted.random_weights(), is_tied=True)
     base = read_header(convert_folder(model, tmp_path / "tied.gguf", file_type="F32").path)
-    tensors = tiny.adapter_tensors(tiny.random_pairs({module: 4}))
-    source = tiny.write_adapter(tmp_path / "adapter", tensors, r=4, lora_alpha=8)
+    tensors = adapted.adapter_tensors(adapted.random_pairs({module: 4}))
+    source = adapted.write_adapter(tmp_path / "adapter", tensors, r=4, lora_alpha=8)
 
     with pytest.raises(UsageError, match=reason):
         convert_adapter(source, base, tmp_path / "made.gguf")

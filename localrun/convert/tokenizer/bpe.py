@@ -4,6 +4,9 @@ The byte-level form (GPT-2 and later) spells bytes as letters and splits text by
 rule first. The other one is sentencepiece's: spaces become a letter and unknown
 letters become byte tokens. llama.cpp merges the first by the list of merges, the
 second by scores.
+
+Where the second form puts a space before the text (``Metaspace``), llama.cpp also
+puts one before a text that begins with a space, and after control tokens.
 """
 
 from __future__ import annotations

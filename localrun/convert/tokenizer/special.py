@@ -117,7 +117,8 @@ def _adds(
         bos = tokenizer_config.flag("add_bos_token", default=bos)
     if tokenizer_config.has("add_eos_token"):
         eos = tokenizer_config.flag("add_eos_token", default=eos)
-    return {"bos": bos, "eos": eos}
+    # without an id llama.cpp would add some token of its own, or end the process
+    return {"bos": bos and "bos" in texts, "eos": eos and "eos" in texts}
 
 
 def _edges(description: Description | None) -> tuple[set[str], set[str]]:

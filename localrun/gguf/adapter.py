@@ -74,16 +74,15 @@ def check_pair(name: str, a: Sizes, b: Sizes, base: Header) -> None:
             hint="merge the adapter into the model before converting it",
         )
     a, b, whole = (_four(sizes) for sizes in (a, b, base.tensors[name].sizes))
-    if name == EMBEDDING:  # looked up by rows, so a lies the other way round
-        rank, needed_a, needed_b = a[0], (a[0], whole[1]), (a[0], whole[0])
-    else:
-        rank, needed_a, needed_b = a[1], (whole[0], a[1]), (a[1], whole[1])
+    # embeddings are looked up by rows, so their a lies the other way round
+    (rank, num_in) = (a[0], b[1]) if name == EMBEDDING else (a[1], a[0])
+    num_out = a[1] if name == EMBEDDING else b[1]
     if b[0] != rank or not rank:
         raise IntegrityError(f"{name}: lora_a has rank {rank}, lora_b has rank {b[0]}")
-    if a != (*needed_a, *whole[2:]) or b != (*needed_b, *whole[2:]):
+    adapted = (num_in, num_out, *a[2:])
+    if adapted != whole or b[2:] != a[2:]:
         raise UsageError(
-            f"the adapter's {name} is for {_product(a, b, is_embedding=name == EMBEDDING)}, "
-            f"the model has {' x '.join(str(size) for size in whole[:2])}",
+            f"the adapter's {name} is for {_shape(adapted)}, the model has {_shape(whole)}",
             hint=OTHER_BASE,
         )
 
@@ -104,9 +103,10 @@ def _pairs(tensors: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
 
 
 def _four(sizes: Sizes) -> Sizes:
-    """Return the sizes as ggml has them, always four."""
+    """Return the sizes as ggml has them: always four."""
     return (*sizes, *(1 for _ in range(4 - len(sizes))))
 
 
-def _product(a: Sizes, b: Sizes, *, is_embedding: bool) -> str:
-    return f"{b[1]} x {a[1]}" if is_embedding else f"{a[0]} x {b[1]}"
+def _shape(sizes: Sizes) -> str:
+    num_sizes = max([2, *(index for index, size in enumerate(sizes, 1) if size != 1)])
+    return " x ".join(str(size) for size in sizes[:num_sizes])

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from localrun.errors import LocalrunError, NetworkError, StorageError
 from localrun.registry import progress as progress_module
 from localrun.registry import streams as streams_module
+from localrun.registry.disk import open_data
 from localrun.registry.http import Credential, Http, OfflineError
 from localrun.registry.journal import Journal
 from localrun.registry.limit import RateLimit
@@ -663,3 +664,22 @@ def test_the_tasks_of_a_small_file_are_one(web: Http, hub: FakeHub, tmp_path: Pa
 
     assert len(hub.requests) == 1
     assert progress_module.SMALLEST_TASK > 1000
+
+
+def test_data_that_a_kill_left_read_only_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, real = tmp_path / "data", os.open
+    path.write_bytes(b"0123")
+    path.chmod(0o444)
+
+    def as_a_user(name: Path, flags: int, mode: int = 0o777) -> int:
+        if flags & os.O_RDWR and not name.stat().st_mode & 0o200:
+            raise PermissionError(13, "Permission denied")  # root is let in
+        return real(name, flags, mode)
+
+    monkeypatch.setattr(os, "open", as_a_user)
+    with open_data(path, 3) as descriptor:
+        os.pwrite(descriptor, b"x", 0)
+
+    assert path.read_bytes() == b"x12"

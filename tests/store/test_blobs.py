@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localrun.errors import IntegrityError, NetworkError, StorageError
-from localrun.store.blobs import digest_of, file_digest
+from localrun.store.blobs import BlobStore, digest_of, file_digest
 from localrun.store.link import Link
 from tests.store.building import (
     NO_DIGEST,
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from localrun.store.blobs import BlobStore
     from localrun.store.locks import Lease
     from localrun.store.store import Store
 
@@ -276,3 +275,39 @@ def test_a_damaged_note_counts_as_none(note: bytes, store: Store, tmp_path: Path
 
     assert store.blobs.original(digest) is None
     assert store.blobs.path(digest).read_bytes() == b"linked"
+
+
+def test_a_note_that_a_kill_left_behind_says_nothing_of_another_file(
+    store: Store, tmp_path: Path
+) -> None:
+    digest = put_linked(store, tmp_path / "theirs.gguf", b"linked")
+    store.layout.blob(digest).unlink()
+
+    with store.lease() as lease:
+        store.blobs.put(b"linked", lease)
+
+    assert store.blobs.path(digest).read_bytes() == b"linked"
+    assert store.blobs.original(digest) is None
+
+
+def test_a_shared_file_reaches_the_disk_before_its_name(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = steps_to_disk(monkeypatch)
+
+    put_linked(store, tmp_path / "theirs.gguf", b"linked")
+
+    assert steps == ["fsync", "fsync", "replace", "fsync", "replace", "fsync"]
+
+
+def test_a_blob_that_is_swept_while_it_is_read_is_missing(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.lease() as lease:
+        digest = store.blobs.put(b"bytes", lease)
+    path = store.blobs.path(digest)
+    path.unlink()
+    monkeypatch.setattr(BlobStore, "find", lambda *_: path)
+
+    with pytest.raises(IntegrityError, match="is missing"):
+        store.blobs.read(digest, most=10)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from localrun.errors import IntegrityError, StorageError
 from localrun.names.parse import parse_name
+from localrun.store import sweep as sweep_module
 from localrun.store.refs import remove_ref
 from localrun.store.store import Store
 from localrun.store.sweep import Swept, needed_digests, sweep
@@ -287,3 +288,36 @@ def test_a_killed_maker_leaves_nothing_that_a_sweep_does_not_find(tmp_path: Path
     for entry in store.entries():
         for blob in entry.manifest.blobs:
             assert len(store.blobs.read(blob.digest, most=1 << 20)) == blob.size_bytes
+
+
+def test_what_a_kill_left_of_a_name_or_a_download_goes(tmp_path: Path) -> None:
+    store = new_store(tmp_path / "store")
+    layout = store.layout
+    stored = put_model(store, "model")
+    put_partial(store, stored.manifest.removeprefix("sha256:"))  # it is complete by now
+    without_bytes = put_partial(store, "just-begun")
+    (without_bytes / "data").unlink()
+    resumable = put_partial(store, "resumable")
+    (layout.refs / "localrun" / "library" / "killed").mkdir()
+    (layout.tmp / "dead-1").mkdir()
+    (layout.root / "links" / ("0" * 64)).write_bytes(b"{}")
+
+    sweep(store)
+
+    assert list(layout.partial.iterdir()) == [resumable]
+    assert list(layout.tmp.iterdir()) == list((layout.root / "links").iterdir()) == []
+    assert [path.name for path in (layout.refs / "localrun" / "library").iterdir()] == ["model"]
+    assert store.find(parse_name("model")) is not None
+
+
+def test_a_download_that_begins_while_it_is_swept_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = new_store(tmp_path)
+    folder = put_partial(store, "old", age_s=1e6)
+    with (folder / "lock").open() as file:
+        monkeypatch.setattr(sweep_module, "_is_locked", lambda _: False)  # it was not, just before
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        sweep(store)
+
+    assert (folder / "data").exists()

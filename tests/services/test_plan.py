@@ -146,7 +146,9 @@ def test_a_file_that_is_not_there_is_told_with_those_that_are(workspace: Workspa
     assert "model-Q8_0.gguf" in str(caught.value.hint)
 
 
-@pytest.mark.parametrize("name", ["hf:owner/split:Q8_0", "hf:owner/split/b-Q8_0-00001-of-00002.gguf"])
+@pytest.mark.parametrize(
+    "name", ["hf:owner/split:Q8_0", "hf:owner/split/b-Q8_0-00001-of-00002.gguf"]
+)
 def test_all_shards_of_a_split_model_are_planned_in_order(
     workspace: Workspace, hub: FakeHub, name: str
 ) -> None:

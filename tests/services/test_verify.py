@@ -58,7 +58,9 @@ def test_what_is_bad_is_named_for_every_model_that_needs_it(workspace: Workspace
     damage(blob_of(workspace, FILES["mmproj-F16.gguf"]))
     blob_of(workspace, WEIGHTS).unlink()
 
-    found = {verdict.name: sorted(bad.reason for bad in verdict.bad) for verdict in check(workspace)}
+    found = {
+        verdict.name: sorted(bad.reason for bad in verdict.bad) for verdict in check(workspace)
+    }
 
     assert found == {NAME: ["damaged", "missing"], f"hf.co/{REPO}:Q8_0": ["damaged"]}
     assert [verdict.name for verdict in check(workspace, NAME)] == [NAME]

@@ -63,6 +63,9 @@ def _write(workspace: Workspace, entry: Entry, path: Path) -> int:
 
     if path.is_dir() or not path.name:
         raise UsageError(f"not a file to write: {path}", hint="-o model.tar")
+    if path.exists() and not path.is_file():  # a pipe or a device: a rename would replace it
+        with translated(path), path.open("wb") as file:
+            return export_model(workspace.store, entry, file)
     partial = path.with_name(f"{path.name}.partial")
     try:
         with translated(path):

@@ -151,7 +151,7 @@ class Models:
 
     def _not_found(self, name: str, ref: ModelRef) -> ModelNotFoundError:
         known = [model.removesuffix(":latest") for model in self._names()]
-        near = difflib.get_close_matches(name, known, n=1)
+        near = difflib.get_close_matches(name.removesuffix(":latest"), known, n=1)
         hint = f"localrun run {near[0]}" if near else f"localrun pull {ref}"
         if not near and ref.source is Source.LOCAL:
             hint = (

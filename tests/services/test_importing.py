@@ -18,7 +18,6 @@ from localrun.services.importing import (
     local_name,
 )
 from localrun.services.outdated import find_outdated
-from localrun.store.adopt import Way
 from localrun.store.foreign.folders import Tool
 from localrun.store.manifest import Role
 from tests.services.making import (
@@ -124,7 +123,6 @@ def test_where_nothing_can_be_shared_it_is_copied_and_said(
 
     assert first[0].copied_bytes == len(WEIGHTS)
     assert again[0].copied_bytes == 0
-    assert Way.COPIED == "copied"
 
 
 def test_a_file_gets_its_own_name_with_what_a_name_cannot_have_left_out(
@@ -202,9 +200,7 @@ def test_ollamas_model_keeps_its_manifest_and_ollama_its_files(workspace: Worksp
     assert imported.copied_bytes == 0
     assert is_shared(workspace, WEIGHTS, weights)
     assert content_of(root) == before
-    assert [layer.role for layer in entry_of(workspace, "llama3.2:3b").manifest.layers][0] == (
-        Role.WEIGHTS
-    )
+    assert entry_of(workspace, "llama3.2:3b").manifest.layers[0].role is Role.WEIGHTS
 
 
 def test_a_model_outlives_the_tool_that_it_came_from(workspace: Workspace) -> None:

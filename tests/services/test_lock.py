@@ -136,7 +136,7 @@ def test_what_nobody_has_is_the_first_hubs_error(
         modelscope.add(REPO, FILES | {"model-Q4_K_M.gguf": gguf(77)})
         moved = with_environ(colleague, HF_ENDPOINT=DEAD, MODELSCOPE_ENDPOINT=modelscope.url)
 
-        with pytest.raises(NetworkError, match="127.0.0.1:9"):
+        with pytest.raises(NetworkError, match=r"127\.0\.0\.1:9"):
             pull_by(moved, make_lock(workspace))
 
 
@@ -232,7 +232,12 @@ def test_a_lock_file_that_is_not_there_is_told_how_to_make(tmp_path: Path) -> No
 def test_an_entry_that_is_none_is_named(
     workspace: Workspace, hub: FakeHub, field: str, value: object
 ) -> None:
-    entry = {"origin": NAME, "revision": None, "manifest": digest(b""), "files": []}
+    entry: dict[str, object] = {
+        "origin": NAME,
+        "revision": None,
+        "manifest": digest(b""),
+        "files": [],
+    }
 
     with pytest.raises(UsageError, match="the lock of mine"):
         plans_of(workspace, {"mine": entry | {field: value}})

@@ -5,8 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import shutil
-from collections import namedtuple
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
@@ -42,7 +41,14 @@ if TYPE_CHECKING:
     from localrun.services.workspace import Workspace
 
 SHARDS = [f"b-Q8_0-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
-Space = namedtuple("Space", "total used free")
+
+
+class Space(NamedTuple):
+    """What `shutil.disk_usage` returns."""
+
+    total: int
+    used: int
+    free: int
 
 
 def partial_names(workspace: Workspace) -> list[str]:

@@ -133,8 +133,8 @@ def test_a_check_may_warn() -> None:
 
 lines = st.sampled_from(
     ["FROM a", "SYSTEM x", 'SYSTEM "', "PARAMETER top_p 1", "PARAMETER top_p 2", "ADAPTER a 0.1",
-     'ADAPTER "a" x', "REQUIRES x", "MESSAGE user x", "MESSAGE x x", "ARG x", "ARG y=1", "INCLUDE x",
-     "nix"],
+     'ADAPTER "a" x', "REQUIRES x", "MESSAGE user x", "MESSAGE x x", "ARG x", "ARG y=1",
+     "INCLUDE x", "nix"],
 )  # fmt: skip
 
 
@@ -155,8 +155,8 @@ def test_a_file_is_refused_exactly_where_there_is_an_error(text: str) -> None:
 MANY = 10_000  # examples that ask for the largest file, too
 HOSTILE = [
     "#\n", "\n", " ", "\u200b", '"', '""" ', 'SYSTEM "x\n', 'SYSTEM """x"" \n', "SYSTEM<<A\n",
-    "FROM x\n", "x y\n", 'x "y\n', "FROM", "A", '" \u3000', "PARAMETER x y\n", "ADAPTER a 11111\n", "1", "1 ",
-    "ARG a=${a}\n", "${a}", "INCLUDE x\n", "REQUIRES 1.1-1\n", "\r", "SYSTEM a\n", "\0",
+    "FROM x\n", "x y\n", 'x "y\n', "FROM", "A", '" \u3000', "PARAMETER x y\n", "ADAPTER a 11111\n",
+    "1", "1 ", "ARG a=${a}\n", "${a}", "INCLUDE x\n", "REQUIRES 1.1-1\n", "\r", "SYSTEM a\n", "\0",
 ]  # fmt: skip
 
 
@@ -172,7 +172,7 @@ def test_a_large_file_is_read_in_little_time(piece: str) -> None:
         "REQUIRES ",
         "ARG a=1\nFROM ",
     ]
-    size = (MOST_BYTES if NUM_EXAMPLES >= MANY else MOST_BYTES // 32) - 20
+    size = (MOST_BYTES if NUM_EXAMPLES >= MANY else MOST_BYTES // 64) - 20
     for head in heads:
         content = (head + piece * (size // len(piece.encode()))).encode()
         started = time.process_time()

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.errors import UsageError
 from localrun.modelfile.source import MOST_BYTES
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from localrun.modelfile.expand import Reader
 
 # a file that turns into a link or a pipe between the look and the opening is refused too
@@ -31,8 +30,8 @@ def folder_reader(folder: Path) -> Reader:
     """
 
     def read(path: str) -> bytes:
-        top = folder.resolve()
-        target = (top / path).resolve()
+        top = Path(os.path.realpath(folder))  # Path.resolve fails on links in a circle
+        target = Path(os.path.realpath(top / path))
         if not target.is_relative_to(top):
             raise UsageError(
                 f"{path} leads outside the folder of the recipe",

@@ -10,11 +10,11 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-NUM_EXAMPLES = int(os.environ.get("LOCALRUN_PROPERTY_EXAMPLES", "200"))
+NUM_EXAMPLES = int(os.environ.get("LOCALRUN_PROPERTY_EXAMPLES", "60"))
 
 many_examples = settings(
     max_examples=NUM_EXAMPLES,
     deadline=None,  # the machine of a test may be busy
     suppress_health_check=[HealthCheck.too_slow],
 )
-long_enough = pytest.mark.timeout(120 + NUM_EXAMPLES // 10)
+long_enough = pytest.mark.timeout(120 + NUM_EXAMPLES // 8)

@@ -35,15 +35,14 @@ durations = st.sampled_from(["5m", "1h30m", "-1", "0", "90", "1.5s", " 10m "])
 def values(parameter: Parameter) -> st.SearchStrategy[ParameterValue]:
     """Return what a parameter may be."""
     low, high = parameter.low, parameter.high
-    return {
-        "int": lambda: st.integers(int(low), int(min(high, LARGEST_EXACT))),
-        "float": lambda: st.floats(low, high) | st.integers(int(low), int(high)).map(float),
-        "bool": st.booleans,
-        "enum": lambda: st.sampled_from(parameter.choices or CACHE_TYPES),
-        "duration": lambda: durations,
-        "list": lambda: texts,
-        "string": lambda: texts,
-    }[parameter.kind]()
+    kinds: dict[str, st.SearchStrategy[ParameterValue]] = {
+        "int": st.integers(int(low), int(min(high, LARGEST_EXACT))),
+        "float": st.floats(low, high) | st.integers(int(low), int(high)).map(float),
+        "bool": st.booleans(),
+        "enum": st.sampled_from(parameter.choices or CACHE_TYPES),
+        "duration": durations,
+    }
+    return kinds.get(parameter.kind, texts)
 
 
 settings = st.sampled_from(

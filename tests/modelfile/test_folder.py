@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +13,9 @@ from localrun.modelfile.folder import folder_reader
 from localrun.modelfile.parse import parse_modelfile
 from localrun.modelfile.problems import ModelfileError
 from localrun.modelfile.source import MOST_BYTES
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 needs_links = pytest.mark.skipif(sys.platform == "win32", reason="links need rights on Windows")
 

@@ -12,7 +12,7 @@ from localrun.errors import UsageError
 from localrun.modelfile.lint import MOST_PROBLEMS, Finding, Use, lint
 from localrun.modelfile.parse import parse_modelfile
 from localrun.modelfile.source import MOST_BYTES
-from tests.modelfile.profile import long_enough, many_examples
+from tests.modelfile.profile import NUM_EXAMPLES, long_enough, many_examples
 
 Row = tuple[int, int, str, str]
 
@@ -131,10 +131,14 @@ def test_a_check_may_warn() -> None:
     assert problem.severity == "warning"
 
 
-@given(st.lists(st.sampled_from(
+lines = st.sampled_from(
     ["FROM a", "SYSTEM x", 'SYSTEM "', "PARAMETER top_p 1", "PARAMETER top_p 2", "ADAPTER a 0.1",
-     'ADAPTER "a" x', "REQUIRES x", "MESSAGE user x", "MESSAGE x x", "ARG x", "ARG y=1", "INCLUDE x", "nix"]
-), max_size=6).map("\n".join))  # fmt: skip
+     'ADAPTER "a" x', "REQUIRES x", "MESSAGE user x", "MESSAGE x x", "ARG x", "ARG y=1",
+     "INCLUDE x", "nix"],
+)  # fmt: skip
+
+
+@given(st.lists(lines, max_size=6).map("\n".join))
 @many_examples
 @long_enough
 def test_a_file_is_refused_exactly_where_there_is_an_error(text: str) -> None:
@@ -148,15 +152,17 @@ def test_a_file_is_refused_exactly_where_there_is_an_error(text: str) -> None:
         assert not errors
 
 
+MANY = 10_000  # examples that ask for the largest file, too
 HOSTILE = [
-    "#\n", "\n", " ", "\u200b", '"', '""" ', 'SYSTEM "x\n', 'SYSTEM """x"" \n', "SYSTEM<<A\n", "FROM x\n",
-    "x y\n", 'x "y\n', "FROM", "A", '" \u3000', "PARAMETER x y\n", "ADAPTER a 11111\n", "1", "1 ",
-    "ARG a=${a}\n", "${a}", "INCLUDE x\n", "REQUIRES 1.1-1\n", "\r", "SYSTEM a\n", "\0",
+    "#\n", "\n", " ", "\u200b", '"', '""" ', 'SYSTEM "x\n', 'SYSTEM """x"" \n', "SYSTEM<<A\n",
+    "FROM x\n", "x y\n", 'x "y\n', "FROM", "A", '" \u3000', "PARAMETER x y\n", "ADAPTER a 11111\n",
+    "1", "1 ", "ARG a=${a}\n", "${a}", "INCLUDE x\n", "REQUIRES 1.1-1\n", "\r", "SYSTEM a\n", "\0",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("piece", HOSTILE)
-def test_the_largest_file_is_read_in_little_time(piece: str) -> None:
+@long_enough
+def test_a_large_file_is_read_in_little_time(piece: str) -> None:
     heads = [
         "",
         'SYSTEM """',
@@ -166,7 +172,7 @@ def test_the_largest_file_is_read_in_little_time(piece: str) -> None:
         "REQUIRES ",
         "ARG a=1\nFROM ",
     ]
-    size = MOST_BYTES - 20
+    size = (MOST_BYTES if NUM_EXAMPLES >= MANY else MOST_BYTES // 64) - 20
     for head in heads:
         content = (head + piece * (size // len(piece.encode()))).encode()
         started = time.process_time()

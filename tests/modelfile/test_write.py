@@ -25,15 +25,8 @@ def test_a_recipe_read_back_from_its_text_is_the_same(recipe: Recipe) -> None:
 
     assert parse_modelfile(written.encode()) == recipe
     assert parse_modelfile(written.encode("utf-16")) == recipe
-
-
-@given(recipes)
-@many_examples
-@long_enough
-def test_what_is_written_has_no_problems(recipe: Recipe) -> None:
-    found = lint(write_modelfile(recipe).encode())
-
-    assert {problem.code for problem in found} <= {"not-utf8"}  # a U+FFFD in the text itself
+    found = {problem.code for problem in lint(written.encode())}
+    assert found <= {"not-utf8"}  # a U+FFFD in the text itself
 
 
 @given(texts.map(lambda text: "".join(c for c in text if c.isprintable() or c in "\t\n\r")))

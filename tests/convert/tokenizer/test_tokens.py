@@ -10,6 +10,7 @@ from tokenizers import Regex, normalizers, pre_tokenizers
 
 from localrun.convert.model import convert_folder
 from localrun.convert.tokenizer import splitting
+from localrun.gguf.header import read_header
 from tests.convert.loading import loaded
 from tests.convert.tiny import decoder, encoder
 from tests.convert.tokenizer.training import (
@@ -83,6 +84,7 @@ def test_byte_level_tokens_are_the_same(tmp_path: Path, name: str) -> None:
 
     path = converted(tied("qwen2", "Qwen2ForCausalLM"), tmp_path / "model", description, SPECIAL)
 
+    assert read_header(path).text("tokenizer.ggml.pre") == name
     assert other_tokens(path, description) == []
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _log = logging.getLogger(__name__)
+_attached: list[object] = []  # the callback that llama.cpp has; ctypes keeps no reference to it
 
 KEPT_LINES = 20
 CPU_TYPES = frozenset({0, 3})  # GGML_BACKEND_DEVICE_TYPE_CPU and _ACCEL (BLAS and the like)
@@ -46,12 +47,12 @@ class NativeLog:
         self._on_line = on_line
         self._complaints: deque[str] = deque(maxlen=KEPT_LINES)
         self._level = logging.DEBUG
-        # ctypes keeps no reference to a callback: this attribute does
         self._callback = api.llama_log_callback(self._hear)
 
     def attach(self) -> None:
         """Let llama.cpp log here instead of to stderr."""
         llama_cpp.llama_log_set(self._callback, ctypes.c_void_p(0))
+        _attached[:] = [self._callback]
 
     def last_complaint(self) -> str | None:
         """Return the newest warning or error line."""
@@ -71,7 +72,7 @@ class NativeLog:
 
 
 def start(on_line: Callable[[str], None] | None = None) -> NativeLog:
-    """Make llama.cpp ready; the log object must live as long as the library is used."""
+    """Make llama.cpp ready, and return its log."""
     native_log = NativeLog(on_line)
     native_log.attach()
     llama_cpp.llama_backend_init()

@@ -128,7 +128,7 @@ def _edges(description: Description | None) -> tuple[set[str], set[str]]:
     for step in description.finishers if description else ():
         if step.raw("type") == "TemplateProcessing":
             before, after = _template_edges(step)
-        elif step.raw("type") in {"BertProcessing", "RobertaProcessing"}:
+        elif str(step.raw("type")) in {"BertProcessing", "RobertaProcessing"}:
             before, after = ({_named(step.raw(key))} for key in ("cls", "sep"))
         else:
             continue

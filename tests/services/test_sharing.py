@@ -84,12 +84,13 @@ def wait_until_it_tells_of_waiting(pull: Pull) -> threading.Thread:
 def test_the_second_waits_and_fetches_nothing_twice(
     start: Callable[[], Pull], hub: FakeHub, workspace: Workspace
 ) -> None:
-    hub.faults.append(Fault.drip(4_000_000, path="model-Q4", count=99))
+    hub.faults.append(Fault.drip(150_000, path="model-Q4", count=99))
     first = start()
     until(lambda: asked_for_weights(hub) > 0)
 
     second = start()
     reader = wait_until_it_tells_of_waiting(second)
+    hub.faults.clear()
     first.end()
     second.process.wait(PATIENCE_S)
     reader.join(PATIENCE_S)
@@ -114,7 +115,7 @@ def sum_of_ranges(hub: FakeHub) -> int:
 def test_when_the_one_that_downloads_is_killed_the_other_goes_on(
     start: Callable[[], Pull], hub: FakeHub, workspace: Workspace
 ) -> None:
-    hub.faults.append(Fault.drip(1_000_000, path="model-Q4", count=8))
+    hub.faults.append(Fault.drip(150_000, path="model-Q4", count=99))
     first = start()
     until(lambda: asked_for_weights(hub) > 0)
     second = start()

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from localrun.cli.output import Output, plain
 from localrun.cli.progress import shown_progress
 from localrun.errors import NotFoundError
-from tests.fakes.hub import FakeHub
 from tests.services.making import FILES, gguf
 
 if TYPE_CHECKING:
     import pytest
 
     from tests.cli.conftest import Localrun
+    from tests.fakes.hub import FakeHub
 
 ESCAPE = "\033]0;owned\007"
 EVIL = f"a{ESCAPE}\nguide:latest \u202e\x9b31m-Q4_K_M.gguf"

@@ -256,17 +256,14 @@ def test_search_warns_of_a_hub_that_is_down(localrun: Localrun, env: dict[str, s
     assert f"modelscope.cn/{REPO}" in done.stdout
 
 
-def test_run_pulls_what_is_not_here_and_says_so(
-    localrun: Localrun, hub: FakeHub, store: Store, env: dict[str, str]
+def test_run_does_not_try_to_pull_what_no_source_is_known_for(
+    localrun: Localrun, hub: FakeHub, store: Store
 ) -> None:
-    hub.add("Qwen/Qwen3-0.6B-GGUF", QWEN | {"Qwen3-0.6B-Q4_K_M.gguf": gguf(2)})
-    env["LOCALRUN_HOST"] = "https://nowhere"  # so that it ends before a server is started
+    hub.add("Qwen/Qwen3-0.6B-GGUF", QWEN)
 
-    for name in ("qwen3:0.6b-q4_k_m", "someone/qwen3"):
-        localrun("run", name, "hi")
+    done = localrun("run", "someone/qwen3:0.6b", "hi")
+
+    assert done.returncode == 3
+    assert "pulling" not in done.stderr
+    assert hub.requests == []
     assert store.entries() == []
-    del env["LOCALRUN_HOST"]
-    missing = localrun("run", "someone/qwen3:0.6b", "hi")
-
-    assert missing.returncode == 3
-    assert "pulling" not in missing.stderr

@@ -7,8 +7,9 @@
     # a comment, where nothing stands before it
 
 ``quoting`` tells the forms of a value. Reads what Ollama reads, as Ollama reads it, in
-time proportional to the text; where Ollama stops at the first error, this goes on, so
-that ``lint`` can tell them all. More than Ollama allows: several blanks between words.
+time proportional to the text and once more for each problem; where Ollama stops at the
+first error, this goes on, so that ``lint`` can tell them all. More than Ollama allows:
+several blanks between words.
 """
 
 from __future__ import annotations

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from localrun.modelfile import syntax
 from localrun.modelfile.instruction import KEYWORDS, Instruction
 from localrun.modelfile.problems import Problem
+from localrun.modelfile.quoting import closing_fence
 from localrun.modelfile.syntax import MOST_INSTRUCTIONS
 from tests.modelfile.ollama_rules import ollama_reads
 from tests.modelfile.profile import long_enough, many_examples
@@ -230,3 +232,16 @@ def test_instructions_are_bounded() -> None:
     assert len(read) == MOST_INSTRUCTIONS + 1
     assert isinstance(read[-1], Problem)
     assert read[-1].code == "too-long"
+
+
+def test_quotes_that_never_close_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    searches: list[str] = []
+
+    def search(text: str, start: int, fence: str) -> int | None:
+        searches.append(fence)
+        return closing_fence(text, start, fence)
+
+    monkeypatch.setattr(syntax, "closing_fence", search)
+
+    assert len(items('SYSTEM "x\nSYSTEM """x\n' * 50)) == 100
+    assert searches == ['"', '"""']

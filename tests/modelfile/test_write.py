@@ -74,6 +74,7 @@ def test_text_stands_in_the_fewest_quotes(text: str, written: str) -> None:
         ("./a 2", -0.5, 'ADAPTER "./a 2" -0.5'),
         (" a", 2.0, 'ADAPTER " a" 2.0'),
         ('"a', 2.0, 'ADAPTER<<END 2.0\n"a\nEND'),
+        ('a" b\nc', 1.0, 'ADAPTER<<END 1.0\na" b\nc\nEND'),  # in quotes its first line looks scaled
     ],
 )
 def test_a_scale_stands_behind_the_path(path: str, scale: float, written: str) -> None:

@@ -14,7 +14,6 @@ import jinja2
 
 from localrun.chat.gotemplate.runtime import FUNCTIONS
 from localrun.chat.sandbox import (
-    MAX_SOURCE_CHARS,
     BoundedEnvironment,
     RenderLimits,
     TemplateStoppedError,
@@ -24,6 +23,7 @@ from localrun.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+MAX_SOURCE_CHARS = 128 * 1024  # the longest in use are some 20 KB
 # for a model without a template of its own
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
@@ -39,9 +39,8 @@ class ChatTemplate:
         self, source: str | None, *, bos: str, eos: str, limits: RenderLimits | None = None
     ) -> None:
         environment = BoundedEnvironment(limits or RenderLimits())
-        environment.filters["tojson"] = _to_json
-        environment.measure_filters()
-        environment.globals.update(FUNCTIONS)
+        environment.add_filter("tojson", _to_json)
+        environment.add_functions(FUNCTIONS)
         environment.globals.update(
             raise_exception=_refuse, strftime_now=_now, bos_token=bos, eos_token=eos
         )

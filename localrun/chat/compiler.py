@@ -69,7 +69,9 @@ class BoundedGenerator(CodeGenerator):
 
     def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:  # noqa: N802
         if isinstance(node.arg, nodes.Slice):
-            self._measured(super().visit_Getitem, node, frame)
+            self.write("environment.part(")
+            super().visit_Getitem(node, frame)
+            self.write(")")
         else:
             super().visit_Getitem(node, frame)
 

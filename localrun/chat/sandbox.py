@@ -26,7 +26,7 @@ from jinja2.utils import Namespace
 
 from localrun.chat import sizes
 from localrun.chat.compiler import BoundedGenerator
-from localrun.chat.sizes import MAX_SIZE, SMALL, size_of
+from localrun.chat.sizes import ITEM, MAX_SIZE, SMALL, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -39,7 +39,12 @@ UNBOUNDED_GLOBALS = ("cycler", "joiner", "lipsum")
 UNBOUNDED_METHODS = frozenset({"encode", "fromkeys", "maketrans", "to_bytes", "translate"})
 # these take the same short time whatever they are given
 CONSTANT_FILTERS = frozenset({"count", "d", "default", "first", "last", "length"})
-_JINJAS_OWN = frozenset({"_block_vars", "_loop_vars"})  # arguments that compiled code adds
+_OF_MAPS = frozenset(dir(dict))
+_OF_TEXTS = (
+    frozenset(name for name in dir(str) if not name.startswith("_"))
+    - UNBOUNDED_METHODS
+    - {"format", "format_map"}
+)
 _SCALARS = frozenset({int, float, bool, type(None)})
 
 
@@ -122,8 +127,15 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def tick(self) -> bool:
         """Look at the clock; always true, for it stands inside of expressions."""
-        self.charge(0)
+        if time.monotonic() > self._spent.deadline:
+            self.charge(0)
         return True
+
+    def part(self, value: Any) -> Any:  # noqa: ANN401 - any value of a template
+        """Measure a copied part of a text or list."""
+        if len(value) > SMALL:
+            self.charge(len(value) if value.__class__ is str else ITEM * len(value))
+        return value
 
     def built(self, value: Any) -> Any:  # noqa: ANN401 - any value of a template
         """Measure a list, map or part that is there now: it may hold one value many times."""
@@ -162,26 +174,44 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         self.charge(sizes.of_operation(operator, left, right))
         return super().call_binop(context, operator, left, right)
 
+    def getattr(self, obj: Any, attribute: str) -> Any:  # noqa: ANN401
+        """Take the common ways straight: a key of a map, a method of a text."""
+        if obj.__class__ is dict and attribute not in _OF_MAPS:
+            return obj[attribute] if attribute in obj else self.undefined(obj=obj, name=attribute)
+        if obj.__class__ is str and attribute in _OF_TEXTS:
+            return getattr(obj, attribute)
+        return super().getattr(obj, attribute)
+
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:  # noqa: ANN401
         """Refuse methods whose results are not measured, besides what Jinja refuses."""
         return attr not in UNBOUNDED_METHODS and super().is_safe_attribute(obj, attr, value)
 
-    def call(self, context: Context, function: Any, /, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+    def call(  # noqa: PLR0913 - two are what compiled code adds
+        self,
+        context: Context,
+        function: Any,  # noqa: ANN401
+        /,
+        *args: Any,  # noqa: ANN401
+        _loop_vars: dict[str, Any] | None = None,
+        _block_vars: dict[str, Any] | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
         """Call a function; measure the result of a text's method before it is built."""
-        is_method = function.__class__ is BuiltinMethodType
-        if is_method or function in self._trusted:
-            for name in _JINJAS_OWN & kwargs.keys():  # meant for context.call, which is left out
-                del kwargs[name]
-            return (
-                self._call_method(function, args, kwargs)
-                if is_method
-                else function(*args, **kwargs)
-            )
+        if function.__class__ is BuiltinMethodType:  # getattr has already let it pass
+            if function.__name__ in sizes.GROWING_METHODS and function.__self__.__class__ is str:
+                return self._grown(function, args, kwargs)
+            result = function(*args, **kwargs)
+            if result.__class__ is str and len(result) > SMALL:
+                self.charge(len(result))
+            return result
+        if function in self._trusted:
+            return function(*args, **kwargs)
         # varargs, kwargs and dict() are one more way to hold a value twice
         if function is dict or getattr(function, "catch_varargs", False) or kwargs:
             self.charge(size_of((args, kwargs)))
-        self.charge(0)
-        return super().call(context, function, *args, **kwargs)
+        self.tick()
+        variables = {"_loop_vars": _loop_vars, "_block_vars": _block_vars}
+        return super().call(context, function, *args, **variables, **kwargs)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:  # noqa: ANN401
         """Refuse fields whose width is a bomb; the rest is Jinja's own sandbox."""
@@ -196,19 +226,15 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
         return measured
 
-    def _call_method(self, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
-        """Call a method of a built-in type: getattr has already let it pass."""
-        owner = method.__self__
-        if owner.__class__ is str:
-            name = method.__name__
-            if name == "join":
-                return self._join(*args, d=owner)
-            if name in sizes.GROWING_METHODS:
-                self.charge(sizes.of_method(owner, name, [*args, *kwargs.values()]))
-        result = method(*args, **kwargs)
-        if result.__class__ is str and len(result) > SMALL:
-            self.charge(len(result))
-        return result
+    def _grown(self, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+        """Call a method of a text whose result may be larger than the text."""
+        text, name = method.__self__, method.__name__
+        if name == "join":
+            return self._join(*args, d=text)
+        size = sizes.of_method(text, name, [*args, *kwargs.values()])
+        if size > SMALL:
+            self.charge(size)
+        return method(*args, **kwargs)
 
     def _measured(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         num_passed = 1 if hasattr(function, "jinja_pass_arg") else 0
@@ -217,11 +243,11 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
         @functools.wraps(function)
         def measured(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-            size = 0
-            if measure is not None:
+            if measure is None:
+                self.tick()
+            else:
                 value, *others = args[num_passed:] or (None,)
-                size = measure(value, [*others, *kwargs.values()])
-            self.charge(size)
+                self.charge(measure(value, [*others, *kwargs.values()]))
             result = function(*args, **kwargs)
             if result.__class__ is GeneratorType:
                 return self.steps(result)

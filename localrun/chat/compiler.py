@@ -30,44 +30,44 @@ class BoundedGenerator(CodeGenerator):
         self.write(")")
         return None
 
-    def visit_For(self, node: nodes.For, frame: Frame) -> None:  # noqa: N802 - Jinja's names
+    def visit_For(self, node: nodes.For, frame: Frame) -> None:
         outer, self._loops_over = self._loops_over, node.iter
         super().visit_For(node, frame)
         self._loops_over = outer
 
-    def visit_Add(self, node: nodes.Add, frame: Frame) -> None:  # noqa: N802
+    def visit_Add(self, node: nodes.BinExpr, frame: Frame) -> None:
         self.write("environment.added(")
         self.visit(node.left, frame)
         self.write(", ")
         self.visit(node.right, frame)
         self.write(")")
 
-    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802
+    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:
         self.write("environment.text(")
         for part in node.nodes:
             self.visit(part, frame)
             self.write(", ")
         self.write(")")
 
-    def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:  # noqa: N802
+    def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:
         is_search = any(operand.op in {"in", "notin"} for operand in node.ops)
         self.write("(environment.tick() and " if is_search else "(")
         super().visit_Compare(node, frame)
         self.write(")")
 
-    def visit_List(self, node: nodes.List, frame: Frame) -> None:  # noqa: N802
+    def visit_List(self, node: nodes.List, frame: Frame) -> None:
         self._measured(super().visit_List, node, frame)
 
-    def visit_Dict(self, node: nodes.Dict, frame: Frame) -> None:  # noqa: N802
+    def visit_Dict(self, node: nodes.Dict, frame: Frame) -> None:
         self._measured(super().visit_Dict, node, frame)
 
-    def visit_Tuple(self, node: nodes.Tuple, frame: Frame) -> None:  # noqa: N802
+    def visit_Tuple(self, node: nodes.Tuple, frame: Frame) -> None:
         if node.ctx == "load":
             self._measured(super().visit_Tuple, node, frame)
         else:
             super().visit_Tuple(node, frame)
 
-    def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:  # noqa: N802
+    def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:
         if isinstance(node.arg, nodes.Slice):
             self.write("environment.part(")
             super().visit_Getitem(node, frame)
@@ -75,10 +75,10 @@ class BoundedGenerator(CodeGenerator):
         else:
             super().visit_Getitem(node, frame)
 
-    def visit_EvalContextModifier(self, node: nodes.EvalContextModifier, frame: Frame) -> None:  # noqa: ARG002, N802
+    def visit_EvalContextModifier(self, node: nodes.EvalContextModifier, frame: Frame) -> None:  # noqa: ARG002
         self.fail("autoescape is of no use in a chat template", node.lineno)
 
-    def visit_ScopedEvalContextModifier(  # noqa: N802
+    def visit_ScopedEvalContextModifier(
         self, node: nodes.ScopedEvalContextModifier, frame: Frame
     ) -> None:
         self.visit_EvalContextModifier(node, frame)

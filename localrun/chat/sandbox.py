@@ -11,10 +11,6 @@ Small results are not counted: that keeps an honest template as fast as before.
 from __future__ import annotations
 
 import functools
-import threading
-import time
-from contextlib import contextmanager
-from dataclasses import dataclass
 from types import BuiltinMethodType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
@@ -29,9 +25,11 @@ from localrun.chat.compiler import BoundedGenerator
 from localrun.chat.sizes import ITEM, MAX_SIZE, SMALL, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from jinja2.runtime import Context
+
+    from localrun.chat.budget import Budget
 
 # what no chat template needs and what takes more than linear time
 UNBOUNDED_FILTERS = ("pprint", "random", "striptags", "urlize", "wordwrap", "xmlattr")
@@ -48,28 +46,15 @@ _OF_TEXTS = (
 _SCALARS = frozenset({int, float, bool, type(None)})
 
 
-@dataclass(frozen=True, slots=True)
-class RenderLimits:
-    """What one rendering may use."""
-
-    seconds: float = 10.0
-    built: int = 512 * 1024 * 1024  # of all that it ever builds, in the unit of sizes.py
-
-
-class TemplateStoppedError(Exception):
-    """The template used up what it may use."""
-
-
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox with a budget; rendering happens inside of ``budget``."""
+    """Jinja's sandbox with a budget."""
 
     code_generator_class = BoundedGenerator
     intercepted_binops = frozenset({"*", "**", "%"})
 
-    def __init__(self, limits: RenderLimits) -> None:
+    def __init__(self, budget: Budget) -> None:
         super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
-        self._limits = limits
-        self._spent = _Spent()
+        self.charge, self.tick, self.steps = budget.charge, budget.tick, budget.steps
         self._trusted: frozenset[object] = frozenset()
         self.concat = self._joined  # type: ignore[method-assign]  # what compiled templates join with
         for name in UNBOUNDED_GLOBALS:
@@ -93,44 +78,6 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         self.globals.update(functions)
         self._trusted |= frozenset(functions.values())
 
-    @contextmanager
-    def budget(self) -> Iterator[None]:
-        """Give the rendering of this thread its time and space."""
-        spent = self._spent
-        spent.deadline = time.monotonic() + self._limits.seconds
-        spent.left = self._limits.built
-        try:
-            yield
-        finally:
-            spent.deadline, spent.left = float("inf"), MAX_SIZE
-
-    def charge(self, size: int) -> None:
-        """Count what is about to be built.
-
-        Raises:
-            TemplateStoppedError: it is too much, or the time is over.
-        """
-        spent = self._spent
-        spent.left -= size
-        if size > MAX_SIZE or spent.left < 0:
-            raise TemplateStoppedError("it builds too much text")
-        if time.monotonic() > spent.deadline:
-            raise TemplateStoppedError(f"it ran for more than {self._limits.seconds:g} s")
-
-    def steps(self, items: Iterable[Any]) -> Iterator[Any]:
-        """Go over the items of a loop and look at the clock at each."""
-        deadline, clock = self._spent.deadline, time.monotonic
-        for item in items:
-            if clock() > deadline:
-                self.charge(0)
-            yield item
-
-    def tick(self) -> bool:
-        """Look at the clock; always true, for it stands inside of expressions."""
-        if time.monotonic() > self._spent.deadline:
-            self.charge(0)
-        return True
-
     def part(self, value: Any) -> Any:  # noqa: ANN401 - any value of a template
         """Measure a copied part of a text or list."""
         if len(value) > SMALL:
@@ -148,7 +95,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     def printed(self, value: Any) -> str:  # noqa: ANN401
         """Return a value as text."""
         if value.__class__ is str:
-            return value  # type: ignore[no-any-return]
+            return str(value)
         if value.__class__ not in _SCALARS:
             self.charge(size_of(value))
         return str(value)
@@ -186,7 +133,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         """Refuse methods whose results are not measured, besides what Jinja refuses."""
         return attr not in UNBOUNDED_METHODS and super().is_safe_attribute(obj, attr, value)
 
-    def call(  # noqa: PLR0913 - two are what compiled code adds
+    def call(
         self,
         context: Context,
         function: Any,  # noqa: ANN401
@@ -230,7 +177,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         """Call a method of a text whose result may be larger than the text."""
         text, name = method.__self__, method.__name__
         if name == "join":
-            return self._join(*args, d=text)
+            return self._join(args[0] if args else (), text)
         size = sizes.of_method(text, name, [*args, *kwargs.values()])
         if size > SMALL:
             self.charge(size)
@@ -282,11 +229,6 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 class _Namespace(Namespace):
     def __repr__(self) -> str:
         return "<namespace>"  # what it holds is not measured
-
-
-class _Spent(threading.local):
-    deadline = float("inf")
-    left = MAX_SIZE  # while Jinja computes what is constant in a template
 
 
 def _escaped(value: Any) -> str:  # noqa: ANN401

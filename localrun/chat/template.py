@@ -12,12 +12,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import jinja2
 
+from localrun.chat.budget import Budget, RenderLimits, TemplateStoppedError
 from localrun.chat.gotemplate.runtime import FUNCTIONS
-from localrun.chat.sandbox import (
-    BoundedEnvironment,
-    RenderLimits,
-    TemplateStoppedError,
-)
+from localrun.chat.sandbox import BoundedEnvironment
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,13 +35,13 @@ class ChatTemplate:
     def __init__(
         self, source: str | None, *, bos: str, eos: str, limits: RenderLimits | None = None
     ) -> None:
-        environment = BoundedEnvironment(limits or RenderLimits())
+        self._budget = Budget(limits or RenderLimits())
+        environment = BoundedEnvironment(self._budget)
         environment.add_filter("tojson", _to_json)
         environment.add_functions(FUNCTIONS)
         environment.globals.update(
             raise_exception=_refuse, strftime_now=_now, bos_token=bos, eos_token=eos
         )
-        self._environment = environment
         self._template = _compiled(environment, source or CHATML)
 
     def render(
@@ -60,7 +57,7 @@ class ChatTemplate:
             UsageError: the template refuses the conversation, or fails on it.
         """
         try:
-            with self._environment.budget():
+            with self._budget.spent():
                 return self._template.render(
                     **(options or {}),
                     messages=messages,

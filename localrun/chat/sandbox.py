@@ -3,132 +3,59 @@
 A template comes with a model and is untrusted. Jinja's sandbox keeps it away from
 files and modules, but lets it loop, recurse and build texts without end. Here it
 has a budget of time and of built text. The clock is looked at wherever work can
-repeat (a step of a loop, a call, a filter), and what an operator, a filter or a
-method builds is measured before it is built, since C does not look at a clock.
+repeat (a step of a loop, a macro, a filter), and what an operator, a filter or a
+method could blow up is measured before it is built, since C looks at no clock.
+Small results are not counted: that keeps an honest template as fast as before.
 """
 
 from __future__ import annotations
 
 import functools
-import threading
-import time
-from contextlib import contextmanager
-from dataclasses import dataclass
+from types import BuiltinMethodType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 import markupsafe
-from jinja2 import nodes
-from jinja2.compiler import CodeGenerator
 from jinja2.ext import loopcontrols
 from jinja2.filters import make_attrgetter
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
 from localrun.chat import sizes
-from localrun.chat.sizes import MAX_SIZE, size_of
+from localrun.chat.compiler import BoundedGenerator
+from localrun.chat.sizes import ITEM, MAX_SIZE, SMALL, size_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Mapping
 
-    from jinja2.compiler import Frame
     from jinja2.runtime import Context
 
-MAX_SOURCE_CHARS = 512 * 1024  # the longest in use are some 20 KB
+    from localrun.chat.budget import Budget
+
 # what no chat template needs and what takes more than linear time
 UNBOUNDED_FILTERS = ("pprint", "random", "striptags", "urlize", "wordwrap", "xmlattr")
-
 UNBOUNDED_GLOBALS = ("cycler", "joiner", "lipsum")
 UNBOUNDED_METHODS = frozenset({"encode", "fromkeys", "maketrans", "to_bytes", "translate"})
-
-
-@dataclass(frozen=True, slots=True)
-class RenderLimits:
-    """What one rendering may use."""
-
-    seconds: float = 10.0
-    built: int = 512 * 1024 * 1024  # of all that it ever builds, in the unit of sizes.py
-
-
-class TemplateStoppedError(Exception):
-    """The template used up what it may use."""
-
-
-class _BoundedGenerator(CodeGenerator):
-    """Lead loops, ``~``, ``in``, and what writes lists and parts through the environment."""
-
-    def visit_For(self, node: nodes.For, frame: Frame) -> None:  # noqa: N802 - Jinja's names
-        steps = nodes.EnvironmentAttribute("steps", lineno=node.lineno)
-        node.iter = nodes.Call(steps, [node.iter], [], None, None, lineno=node.lineno)
-        node.iter.set_environment(self.environment)
-        super().visit_For(node, frame)
-
-    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802
-        self.write("environment.text(")
-        for part in node.nodes:
-            self.visit(part, frame)
-            self.write(", ")
-        self.write(")")
-
-    def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:  # noqa: N802
-        is_search = any(operand.op in {"in", "notin"} for operand in node.ops)
-        self.write("(environment.tick() and " if is_search else "(")
-        super().visit_Compare(node, frame)
-        self.write(")")
-
-    def visit_List(self, node: nodes.List, frame: Frame) -> None:  # noqa: N802
-        self._measure(super().visit_List, node, frame)
-
-    def visit_Dict(self, node: nodes.Dict, frame: Frame) -> None:  # noqa: N802
-        self._measure(super().visit_Dict, node, frame)
-
-    def visit_Tuple(self, node: nodes.Tuple, frame: Frame) -> None:  # noqa: N802
-        if node.ctx == "load":
-            self._measure(super().visit_Tuple, node, frame)
-        else:
-            super().visit_Tuple(node, frame)
-
-    def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:  # noqa: N802
-        if isinstance(node.arg, nodes.Slice):
-            self._measure(super().visit_Getitem, node, frame)
-        else:
-            super().visit_Getitem(node, frame)
-
-    def visit_EvalContextModifier(self, node: nodes.EvalContextModifier, frame: Frame) -> None:  # noqa: ARG002, N802
-        self.fail("autoescape is of no use in a chat template", node.lineno)
-
-    def visit_ScopedEvalContextModifier(  # noqa: N802
-        self, node: nodes.ScopedEvalContextModifier, frame: Frame
-    ) -> None:
-        self.visit_EvalContextModifier(node, frame)
-
-    def _measure(self, visit: Callable[[Any, Frame], None], node: nodes.Expr, frame: Frame) -> None:
-        self.write("environment.built(")
-        visit(node, frame)
-        self.write(")")
-
-
-class _Spent(threading.local):
-    deadline = float("inf")
-    left = MAX_SIZE
-
-
-class _Namespace(Namespace):
-    def __repr__(self) -> str:
-        return "<namespace>"  # what it holds is not measured
+# these take the same short time whatever they are given
+CONSTANT_FILTERS = frozenset({"count", "d", "default", "first", "last", "length"})
+_OF_MAPS = frozenset(dir(dict))
+_OF_TEXTS = (
+    frozenset(name for name in dir(str) if not name.startswith("_"))
+    - UNBOUNDED_METHODS
+    - {"format", "format_map"}
+)
+_SCALARS = frozenset({int, float, bool, type(None)})
 
 
 class BoundedEnvironment(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox with a budget; rendering happens inside of ``budget``."""
+    """Jinja's sandbox with a budget."""
 
-    code_generator_class = _BoundedGenerator
-    intercepted_binops = frozenset({"*", "**", "+", "%"})
+    code_generator_class = BoundedGenerator
+    intercepted_binops = frozenset({"*", "**", "%"})
 
-    def __init__(self, limits: RenderLimits) -> None:
-        super().__init__(
-            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols], finalize=self.printable
-        )
-        self._limits = limits
-        self._spent = _Spent()
+    def __init__(self, budget: Budget) -> None:
+        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+        self.charge, self.tick, self.steps = budget.charge, budget.tick, budget.steps
+        self._trusted: frozenset[object] = frozenset()
         self.concat = self._joined  # type: ignore[method-assign]  # what compiled templates join with
         for name in UNBOUNDED_GLOBALS:
             del self.globals[name]
@@ -137,85 +64,101 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             del self.filters[name]
         self.filters |= {"join": self._join, "safe": str}
         self.filters |= dict.fromkeys(("e", "escape", "forceescape"), _escaped)
-
-    def measure_filters(self) -> None:
-        """Measure what every filter builds; called when all filters are there."""
         for name, function in self.filters.items():
-            self.filters[name] = self._measured(name, function)
+            self.add_filter(name, function)
 
-    @contextmanager
-    def budget(self) -> Iterator[None]:
-        """Give the rendering of this thread its time and space."""
-        spent = self._spent
-        spent.deadline = time.monotonic() + self._limits.seconds
-        spent.left = self._limits.built
-        try:
-            yield
-        finally:
-            spent.deadline, spent.left = float("inf"), self._limits.built
+    def add_filter(self, name: str, function: Callable[..., Any]) -> None:
+        """Take in a filter; what it builds is measured."""
+        if name not in CONSTANT_FILTERS:
+            function = self._measured(name, function)
+        self.filters[name] = function
 
-    def charge(self, size: int) -> None:
-        """Count what is about to be built.
+    def add_functions(self, functions: Mapping[str, Callable[..., Any]]) -> None:
+        """Take in functions of ours, which are bounded by themselves."""
+        self.globals.update(functions)
+        self._trusted |= frozenset(functions.values())
 
-        Raises:
-            TemplateStoppedError: it is too much, or the time is over.
-        """
-        spent = self._spent
-        spent.left -= size
-        if size > MAX_SIZE or spent.left < 0:
-            raise TemplateStoppedError("it builds too much text")
-        if time.monotonic() > spent.deadline:
-            raise TemplateStoppedError(f"it ran for more than {self._limits.seconds:g} s")
-
-    def steps(self, items: Iterable[Any]) -> Iterator[Any]:
-        """Go over the items of a loop and look at the clock at each."""
-        spent, clock = self._spent, time.monotonic
-        for item in items:
-            if clock() > spent.deadline:
-                self.charge(0)
-            yield item
-
-    def tick(self) -> bool:
-        """Look at the clock; always true, for it stands inside of expressions."""
-        self.charge(0)
-        return True
+    def part(self, value: Any) -> Any:  # noqa: ANN401 - any value of a template
+        """Measure a copied part of a text or list."""
+        if len(value) > SMALL:
+            self.charge(len(value) if value.__class__ is str else ITEM * len(value))
+        return value
 
     def built(self, value: Any) -> Any:  # noqa: ANN401 - any value of a template
         """Measure a list, map or part that is there now: it may hold one value many times."""
-        self.charge(size_of(value))
+        if value.__class__ is not str:
+            self.charge(size_of(value))
+        elif len(value) > SMALL:
+            self.charge(len(value))
         return value
 
-    def printable(self, value: Any) -> Any:  # noqa: ANN401
-        """Measure what is about to become text."""
-        if not isinstance(value, str):
+    def printed(self, value: Any) -> str:  # noqa: ANN401
+        """Return a value as text."""
+        if value.__class__ is str:
+            return str(value)
+        if value.__class__ not in _SCALARS:
             self.charge(size_of(value))
-        return value
+        return str(value)
+
+    def added(self, left: Any, right: Any) -> Any:  # noqa: ANN401
+        """Return ``left + right``."""
+        result = left + right
+        if result.__class__ is str:
+            if len(result) > SMALL:
+                self.charge(len(result))
+        elif result.__class__ not in _SCALARS:
+            self.charge(size_of(result))
+        return result
 
     def text(self, *parts: Any) -> str:  # noqa: ANN401
-        """Join what ``~`` joins."""
-        return self._joined([str(self.printable(part)) for part in parts])
+        """Return what ``~`` joins."""
+        return self._joined(
+            [part if part.__class__ is str else self.printed(part) for part in parts]
+        )
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401
         """Measure the result of an operator before it is built."""
         self.charge(sizes.of_operation(operator, left, right))
         return super().call_binop(context, operator, left, right)
 
+    def getattr(self, obj: Any, attribute: str) -> Any:  # noqa: ANN401
+        """Take the common ways straight: a key of a map, a method of a text."""
+        if obj.__class__ is dict and attribute not in _OF_MAPS:
+            return obj[attribute] if attribute in obj else self.undefined(obj=obj, name=attribute)
+        if obj.__class__ is str and attribute in _OF_TEXTS:
+            return getattr(obj, attribute)
+        return super().getattr(obj, attribute)
+
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:  # noqa: ANN401
         """Refuse methods whose results are not measured, besides what Jinja refuses."""
         return attr not in UNBOUNDED_METHODS and super().is_safe_attribute(obj, attr, value)
 
-    def call(self, context: Context, function: Any, /, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+    def call(
+        self,
+        context: Context,
+        function: Any,  # noqa: ANN401
+        /,
+        *args: Any,  # noqa: ANN401
+        _loop_vars: dict[str, Any] | None = None,
+        _block_vars: dict[str, Any] | None = None,
+        **kwargs: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
         """Call a function; measure the result of a text's method before it is built."""
-        owner = getattr(function, "__self__", None)
-        if isinstance(owner, str):
-            if function.__name__ == "join":
-                return self._join(args[0] if args else (), owner)
-            self.charge(sizes.of_method(owner, function.__name__, [*args, *kwargs.values()]))
-        elif function is dict:
-            self.charge(size_of(kwargs) + size_of(args))
-        result = super().call(context, function, *args, **kwargs)
-        self.charge(len(result) if isinstance(result, str) else 0)
-        return result
+        if function.__class__ is BuiltinMethodType:  # getattr has already let it pass
+            if function.__name__ in sizes.GROWING_METHODS and function.__self__.__class__ is str:
+                return self._grown(function, args, kwargs)
+            result = function(*args, **kwargs)
+            if result.__class__ is str and len(result) > SMALL:
+                self.charge(len(result))
+            return result
+        if function in self._trusted:
+            return function(*args, **kwargs)
+        # varargs, kwargs and dict() are one more way to hold a value twice
+        if function is dict or getattr(function, "catch_varargs", False) or kwargs:
+            self.charge(size_of((args, kwargs)))
+        self.tick()
+        variables = {"_loop_vars": _loop_vars, "_block_vars": _block_vars}
+        return super().call(context, function, *args, **variables, **kwargs)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:  # noqa: ANN401
         """Refuse fields whose width is a bomb; the rest is Jinja's own sandbox."""
@@ -230,16 +173,33 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
         return measured
 
+    def _grown(self, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401
+        """Call a method of a text whose result may be larger than the text."""
+        text, name = method.__self__, method.__name__
+        if name == "join":
+            return self._join(args[0] if args else (), text)
+        size = sizes.of_method(text, name, [*args, *kwargs.values()])
+        if size > SMALL:
+            self.charge(size)
+        return method(*args, **kwargs)
+
     def _measured(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         num_passed = 1 if hasattr(function, "jinja_pass_arg") else 0
+        measure = sizes.FILTERS.get(name)
+        returns_list = name in sizes.LIST_FILTERS
 
         @functools.wraps(function)
         def measured(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-            value, *others = args[num_passed:] or (None,)
-            self.charge(sizes.of_filter(name, value, [*others, *kwargs.values()]))
+            if measure is None:
+                self.tick()
+            else:
+                value, *others = args[num_passed:] or (None,)
+                self.charge(measure(value, [*others, *kwargs.values()]))
             result = function(*args, **kwargs)
-            if isinstance(result, str):
-                self.charge(len(result))
+            if result.__class__ is GeneratorType:
+                return self.steps(result)
+            if returns_list or result.__class__ is str:
+                self.built(result)
             return result
 
         return measured
@@ -249,19 +209,26 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         found = items if attribute is None else map(make_attrgetter(self, attribute), items)
         parts: list[str] = []
         for item in self.steps(found):
-            parts += (str(d), str(self.printable(item)))
+            parts += (str(d), self.printed(item))
         return self._joined(parts[1:])
 
     def _joined(self, parts: Iterable[str]) -> str:
         """Join texts, counting before they are one."""
-        kept, size = [], 0
+        kept = []
+        size = 0
         for part in parts:
+            kept.append(part)
             size += len(part)
             if size > MAX_SIZE:
                 break
-            kept.append(part)
-        self.charge(size)
+        if size > SMALL:
+            self.charge(size)
         return "".join(kept)
+
+
+class _Namespace(Namespace):
+    def __repr__(self) -> str:
+        return "<namespace>"  # what it holds is not measured
 
 
 def _escaped(value: Any) -> str:  # noqa: ANN401

@@ -10,14 +10,18 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-MAX_SIZE = 32 * 1024 * 1024  # of one value; a context of a million tokens is some 4 MB
+MAX_SIZE = 16 * 1024 * 1024  # of one value; a context of a million tokens is some 4 MB
+SMALL = 4096  # what is shorter is not counted
 MAX_BITS = 8192  # of an integer
 MAX_INDENT = 32
+MAX_PRECISION = 100
 ITEM = 16
 Values = Sequence[Any]
 _NUMBER = re.compile(r"\d+")
 _NESTED_FIELD = re.compile(r"\{[^{}]*:[^{}]*\{")
 _PADDING = frozenset({"center", "ljust", "rjust", "zfill"})
+GROWING_METHODS = _PADDING | {"expandtabs", "join", "replace", "split", "rsplit", "splitlines"}
+LIST_FILTERS = frozenset({"dictsort", "groupby", "list", "sort"})
 _HUGE = MAX_SIZE + 1
 _MOST_DIGITS = 9
 
@@ -42,8 +46,6 @@ def of_operation(operator: str, left: Any, right: Any) -> int:  # noqa: ANN401
     """Return the size of ``left operator right``."""
     if operator == "%":
         return of_percent(left, right) if isinstance(left, str) else 0
-    if operator == "+":
-        return _length(left) + _length(right)
     if not (isinstance(left, int) or isinstance(right, int)):
         return 0
     if isinstance(left, int) and isinstance(right, int):
@@ -51,7 +53,7 @@ def of_operation(operator: str, left: Any, right: Any) -> int:  # noqa: ANN401
         num_bits = left.bit_length() * factor + (0 if operator == "**" else right.bit_length())
         return _HUGE if num_bits > MAX_BITS and abs(left) > 1 else 0
     row, count = (right, left) if isinstance(left, int) else (left, right)
-    return _length(row) * max(count, 0) if isinstance(count, int) else 0
+    return size_of(row) * max(count, 0) if isinstance(count, int) else 0
 
 
 def of_percent(form: str, values: Any) -> int:  # noqa: ANN401
@@ -82,12 +84,6 @@ def of_method(owner: str, name: str, values: Values) -> int:
     return 0
 
 
-def of_filter(name: str, value: Any, values: Values) -> int:  # noqa: ANN401
-    """Return the size of what a filter builds of a value and its other arguments."""
-    measure = _FILTERS.get(name)
-    return 0 if measure is None else measure(value, values)
-
-
 def _of_indent(value: Any, values: Values) -> int:  # noqa: ANN401
     num_lines = str(value).count("\n") + 1
     return _length(value) + num_lines * sum(map(_number_or_length, values))
@@ -101,11 +97,6 @@ def _of_groups(_: object, values: Values) -> int:
 def _of_form(value: Any, values: Values) -> int:  # noqa: ANN401
     form = str(value)
     return of_percent(form, tuple(values)) + size_of(values) * form.count("%")
-
-
-def _of_json(value: Any, values: Values) -> int:  # noqa: ANN401
-    is_deep = any(isinstance(part, int) and part > MAX_INDENT for part in values)
-    return _HUGE if is_deep else size_of(value)
 
 
 def _of_sum(value: Any, values: Values) -> int:  # noqa: ANN401
@@ -151,7 +142,7 @@ def _number_or_length(value: Any) -> int:  # noqa: ANN401
     return abs(value) if isinstance(value, int) else _length(value)
 
 
-_FILTERS: dict[str, Callable[[Any, Values], int]] = {
+FILTERS: dict[str, Callable[[Any, Values], int]] = {
     "batch": _of_groups,
     "center": lambda _, values: _total(values),
     "format": _of_form,
@@ -159,11 +150,11 @@ _FILTERS: dict[str, Callable[[Any, Values], int]] = {
     "list": lambda value, _: ITEM * len(value) if isinstance(value, str) else _length(value),
     "replace": _of_replacement,
     "reverse": lambda value, _: _length(value),
-    "round": lambda _, values: _total(values),
+    "round": lambda _, values: _HUGE if _total(values) > MAX_PRECISION else 0,
     "slice": _of_groups,
     "sort": lambda value, _: _length(value),
     "string": lambda value, _: size_of(value),
     "sum": _of_sum,
-    "tojson": _of_json,
+    "tojson": lambda _, values: _HUGE if _total(values) > MAX_INDENT else 0,
     "unique": lambda value, _: _length(value),
 }

@@ -12,18 +12,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import jinja2
 
+from localrun.chat.budget import Budget, RenderLimits, TemplateStoppedError
 from localrun.chat.gotemplate.runtime import FUNCTIONS
-from localrun.chat.sandbox import (
-    MAX_SOURCE_CHARS,
-    BoundedEnvironment,
-    RenderLimits,
-    TemplateStoppedError,
-)
+from localrun.chat.sandbox import BoundedEnvironment
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+MAX_SOURCE_CHARS = 128 * 1024  # the longest in use are some 20 KB
 # for a model without a template of its own
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
@@ -38,14 +35,13 @@ class ChatTemplate:
     def __init__(
         self, source: str | None, *, bos: str, eos: str, limits: RenderLimits | None = None
     ) -> None:
-        environment = BoundedEnvironment(limits or RenderLimits())
-        environment.filters["tojson"] = _to_json
-        environment.measure_filters()
-        environment.globals.update(FUNCTIONS)
+        self._budget = Budget(limits or RenderLimits())
+        environment = BoundedEnvironment(self._budget)
+        environment.add_filter("tojson", _to_json)
+        environment.add_functions(FUNCTIONS)
         environment.globals.update(
             raise_exception=_refuse, strftime_now=_now, bos_token=bos, eos_token=eos
         )
-        self._environment = environment
         self._template = _compiled(environment, source or CHATML)
 
     def render(
@@ -61,7 +57,7 @@ class ChatTemplate:
             UsageError: the template refuses the conversation, or fails on it.
         """
         try:
-            with self._environment.budget():
+            with self._budget.spent():
                 return self._template.render(
                     **(options or {}),
                     messages=messages,

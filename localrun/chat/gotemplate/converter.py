@@ -87,9 +87,11 @@ class _Writer:
         self._macros = {name: f"template_{n}" for n, name in enumerate(template.defined, 1)}
 
     def text(self) -> str:
+        """Return all that was written."""
         return "\n".join(self._lines)
 
     def put(self, tag: str) -> None:
+        """Write a line."""
         self._lines.append("  " * min(self._indent, MAX_INDENT) + tag)
 
     def begin(self) -> None:
@@ -105,24 +107,28 @@ class _Writer:
         self.put("{%- endmacro -%}")
 
     def nodes(self, nodes: tuple[Node, ...], context: Context) -> None:
+        """Write nodes one level further in."""
         self._indent += 1
         for node in nodes:
-            match node:
-                case Text():
-                    self.put(f"{{{{- {quoted(node.text)} -}}}}")
-                case Action():
-                    self._action(node.pipe, context)
-                case If():
-                    self._if(node, context)
-                case With():
-                    self._with(node, context)
-                case Range():
-                    self._range(node, context)
-                case Call():
-                    self._call(node, context)
-                case Jump():
-                    self.put(f"{{%- {node.word} -%}}")
+            self._node(node, context)
         self._indent -= 1
+
+    def _node(self, node: Node, context: Context) -> None:
+        match node:
+            case Text():
+                self.put(f"{{{{- {quoted(node.text)} -}}}}")
+            case Action():
+                self._action(node.pipe, context)
+            case If():
+                self._if(node, context)
+            case With():
+                self._with(node, context)
+            case Range():
+                self._range(node, context)
+            case Call():
+                self._call(node, context)
+            case Jump():
+                self.put(f"{{%- {node.word} -%}}")
 
     def _action(self, pipe: Pipe, context: Context) -> None:
         value = written(pipe, context)

@@ -15,7 +15,7 @@ from localrun.chat.gotemplate.errors import GoTemplateError
 from localrun.chat.gotemplate.tree import Chain, Dot, Field, Function, Literal, Variable
 
 if TYPE_CHECKING:
-    from localrun.chat.gotemplate.tree import Command, Declaration, Operand, Pipe
+    from localrun.chat.gotemplate.tree import Command, Declaration, LiteralValue, Operand, Pipe
 
 NAMESPACE = "v"  # holds the variables that are assigned anew: a loop's own set does not last
 MOST = 10_000
@@ -131,7 +131,7 @@ def _operand(operand: Operand, context: Context) -> str:
             return _call(operand, [])
 
 
-def _literal(value: str | float | bool | None) -> str:
+def _literal(value: LiteralValue) -> str:
     if isinstance(value, str):
         return quoted(value)
     if value is None or isinstance(value, bool):

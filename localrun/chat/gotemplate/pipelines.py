@@ -66,7 +66,7 @@ class PipelineReader:
 
     def fail(self, problem: str, token: Token | None = None) -> NoReturn:
         """Refuse the template at a token, by default the next one."""
-        raise GoTemplateError(problem, self.place(token or self.peek()))
+        raise self._error(problem, token or self.peek())
 
     def place(self, token: Token) -> Place:
         """Return where a token is."""
@@ -88,6 +88,9 @@ class PipelineReader:
         if _height(pipe) > MAX_NESTING:
             self.fail(f"the expression is nested deeper than {MAX_NESTING}", begin)
         return pipe
+
+    def _error(self, problem: str, token: Token) -> GoTemplateError:
+        return GoTemplateError(problem, self.place(token))
 
     def _targets(self, most: int) -> tuple[list[Token], bool]:
         """Read ``$i, $x :=`` or ``$x =``; if there is none, read nothing."""
@@ -122,7 +125,7 @@ class PipelineReader:
         for declaration in reversed(self.scope):
             if declaration.name == token.text:
                 return declaration
-        self.fail(f"the variable {token.text} is not declared here", token)
+        raise self._error(f"the variable {token.text} is not declared here", token)
 
     def _command(self, end: Kind, *, is_first: bool) -> Command:
         begin = self.skip_space()
@@ -199,7 +202,7 @@ class PipelineReader:
                     return literals.number(token.text)
         except (ValueError, TypeError):
             self.fail(f"malformed {token.kind.value} {token.text}", token)
-        self.fail(f"unexpected {_shown(token)}", token)
+        raise self._error(f"unexpected {_shown(token)}", token)
 
 
 def _height(pipe: Pipe) -> int:

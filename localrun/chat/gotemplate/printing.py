@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from localrun.chat.gotemplate.values import JsonDict, JsonList, Struct, TypeNames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 # Go escapes these so that its JSON can stand inside of HTML
 _HTML = {
@@ -24,7 +24,7 @@ _VERB = re.compile(
 )
 MAX_FORM_CHARS = 10_000
 _PLAIN_FROM, _PLAIN_BELOW = 1e-6, 1e21  # between them JSON has no exponent
-_EXPONENT_FROM = 21
+_EXPONENT_UNTIL, _EXPONENT_FROM = -5, 6
 
 
 def printed(value: object) -> str:
@@ -34,26 +34,13 @@ def printed(value: object) -> str:
 
 def shown(value: object) -> str:
     """Return a value as ``%v`` does."""
-    match value:
-        case str():
-            return value
-        case None:
-            return "<nil>"
-        case bool():
-            return "true" if value else "false"
-        case float():
-            return _float(value)
-        case JsonDict() | JsonList():
-            return json_text(value)
-        case TypeNames() if len(value) == 1:
-            return shown(value[0])
-        case list():
-            return f"[{' '.join(map(shown, value))}]"
-        case dict():
-            return f"map[{' '.join(f'{key}:{shown(part)}' for key, part in items(value))}]"
-        case Struct():
-            return f"{{{' '.join(map(shown, value.fields.values()))}}}"
-    return str(value)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        return _float(value)
+    if value is None or isinstance(value, bool):
+        return "<nil>" if value is None else str(value).lower()
+    return _shown_container(value)
 
 
 def items(value: Mapping[str, object]) -> list[tuple[str, object]]:
@@ -81,6 +68,21 @@ def formatted(form: str, values: tuple[object, ...]) -> str:
     return text
 
 
+def _shown_container(value: object) -> str:
+    match value:
+        case JsonDict() | JsonList():
+            return json_text(value)
+        case TypeNames() if len(value) == 1:
+            return shown(value[0])
+        case list():
+            return f"[{' '.join(map(shown, value))}]"
+        case dict():
+            return f"map[{' '.join(f'{key}:{shown(part)}' for key, part in items(value))}]"
+        case Struct():
+            return f"{{{' '.join(map(shown, value.fields.values()))}}}"
+    return str(value)
+
+
 def _json(value: object) -> Iterator[str]:
     match value:
         case Struct():
@@ -102,9 +104,9 @@ def _json(value: object) -> Iterator[str]:
             yield json.dumps(value, ensure_ascii=False).translate(_HTML)
 
 
-def _json_object(pairs: object) -> Iterator[str]:
+def _json_object(pairs: Iterable[tuple[str, object]]) -> Iterator[str]:
     separator = "{"
-    for key, part in pairs:  # type: ignore[attr-defined]
+    for key, part in pairs:
         yield separator
         yield json.dumps(key, ensure_ascii=False).translate(_HTML)
         yield ":"
@@ -120,9 +122,9 @@ def _json_float(value: float) -> str:
 
 
 def _float(value: float) -> str:
-    """Write the shortest digits, with an exponent if that is below -4 or from 21 on."""
+    """Write the shortest digits, with an exponent where %v of Go has one."""
     exponent = int(f"{value:e}".partition("e")[2]) if value else 0
-    if -4 <= exponent < _EXPONENT_FROM:
+    if _EXPONENT_UNTIL < exponent < _EXPONENT_FROM:
         return _without_exponent(value)
     return _with_exponent(value)
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from localrun.chat.gotemplate.printing import formatted, items, json_text, printed, shown
 from localrun.chat.gotemplate.values import (
-    JsonDict,
     Struct,
     TypeNames,
     messages_of,
@@ -125,14 +124,14 @@ def index(value: object, *keys: object) -> object:
             row = value.encode(errors="surrogatepass") if isinstance(value, str) else value
             value = row[_position(key, len(row) - 1)]
         else:
-            raise ValueError(f"index of {_kind(value)} by {_kind(key)}")
+            raise TypeError(f"index of {_kind(value)} by {_kind(key)}")
     return value
 
 
 def cut(value: object, *bounds: object) -> object:
     """Return ``value[from:to]``; a text is cut between bytes."""
     if not isinstance(value, list | str):
-        raise ValueError(f"slice of {_kind(value)}")
+        raise TypeError(f"slice of {_kind(value)}")
     row = value.encode(errors="surrogatepass") if isinstance(value, str) else value
     begin, end, *_ = [
         *(_position(bound, len(row)) for bound in bounds),
@@ -203,20 +202,12 @@ def _is_number(value: object) -> bool:
 
 
 def _kind(value: object) -> str:
-    match value:
-        case None:
-            return "nil"
-        case Struct():
-            return value.kind
-        case JsonDict() | dict():
-            return "a map"
-        case list():
-            return "a list"
-        case str():
-            return "a text"
-        case bool():
-            return "a truth value"
-    return "a number"
+    if isinstance(value, Struct):
+        return value.kind
+    if value is None or isinstance(value, bool):
+        return "nil" if value is None else "a truth value"
+    kinds: dict[type, str] = {dict: "a map", list: "a list", str: "a text"}
+    return next((name for kind, name in kinds.items() if isinstance(value, kind)), "a number")
 
 
 def _joined(*values: object) -> str:
@@ -232,7 +223,7 @@ def _joined(*values: object) -> str:
 
 def _format(form: object, *values: object) -> str:
     if not isinstance(form, str):
-        raise ValueError(f"printf wants a text first, not {_kind(form)}")  # noqa: TRY004 - as all here
+        raise TypeError(f"printf wants a text first, not {_kind(form)}")
     return formatted(form, values)
 
 

@@ -18,11 +18,14 @@ class Declaration:
     is_reassigned: bool = False
 
 
+LiteralValue = str | float | bool | None
+
+
 @dataclass(frozen=True, slots=True)
 class Literal:
     """A number, a string, ``true``, ``false`` or ``nil`` (None)."""
 
-    value: str | float | bool | None
+    value: LiteralValue
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +145,9 @@ Node = Text | Action | If | With | Range | Call | Jump
 
 @dataclass(slots=True)
 class Template:
-    """A whole source: its own nodes, those of each ``define``, and every field's name in lower case."""
+    """A whole source: its own nodes and those of each ``define``."""
 
     body: tuple[Node, ...] = ()
     defined: dict[str, tuple[Node, ...]] = field(default_factory=dict)
-    names: set[str] = field(default_factory=set)
+    names: set[str] = field(default_factory=set)  # of all fields, in lower case
     reassigns: bool = False  # some variable is given a second value

@@ -1,0 +1,97 @@
+"""Compile a template so that what can grow or repeat goes through its environment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import nodes
+from jinja2.compiler import CodeGenerator
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jinja2.compiler import Frame
+
+_TEXTS = (nodes.Concat, nodes.TemplateData)
+
+
+class BoundedGenerator(CodeGenerator):
+    """Jinja's compiler, with the methods of ``BoundedEnvironment`` around some nodes."""
+
+    _loops_over: nodes.Node | None = None
+
+    def visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """Compile a node; what a loop goes over, as steps."""
+        if node is not self._loops_over:
+            return super().visit(node, *args, **kwargs)
+        self._loops_over = None
+        self.write("environment.steps(")
+        super().visit(node, *args, **kwargs)
+        self.write(")")
+        return None
+
+    def visit_For(self, node: nodes.For, frame: Frame) -> None:
+        outer, self._loops_over = self._loops_over, node.iter
+        super().visit_For(node, frame)
+        self._loops_over = outer
+
+    def visit_Add(self, node: nodes.BinExpr, frame: Frame) -> None:
+        self.write("environment.added(")
+        self.visit(node.left, frame)
+        self.write(", ")
+        self.visit(node.right, frame)
+        self.write(")")
+
+    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:
+        self.write("environment.text(")
+        for part in node.nodes:
+            self.visit(part, frame)
+            self.write(", ")
+        self.write(")")
+
+    def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:
+        is_search = any(operand.op in {"in", "notin"} for operand in node.ops)
+        self.write("(environment.tick() and " if is_search else "(")
+        super().visit_Compare(node, frame)
+        self.write(")")
+
+    def visit_List(self, node: nodes.List, frame: Frame) -> None:
+        self._measured(super().visit_List, node, frame)
+
+    def visit_Dict(self, node: nodes.Dict, frame: Frame) -> None:
+        self._measured(super().visit_Dict, node, frame)
+
+    def visit_Tuple(self, node: nodes.Tuple, frame: Frame) -> None:
+        if node.ctx == "load":
+            self._measured(super().visit_Tuple, node, frame)
+        else:
+            super().visit_Tuple(node, frame)
+
+    def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:
+        if isinstance(node.arg, nodes.Slice):
+            self.write("environment.part(")
+            super().visit_Getitem(node, frame)
+            self.write(")")
+        else:
+            super().visit_Getitem(node, frame)
+
+    def visit_EvalContextModifier(self, node: nodes.EvalContextModifier, frame: Frame) -> None:  # noqa: ARG002
+        self.fail("autoescape is of no use in a chat template", node.lineno)
+
+    def visit_ScopedEvalContextModifier(
+        self, node: nodes.ScopedEvalContextModifier, frame: Frame
+    ) -> None:
+        self.visit_EvalContextModifier(node, frame)
+
+    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:  # noqa: ANN401, ARG002
+        self.write("(" if isinstance(node, _TEXTS) else "environment.printed(")
+
+    def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:  # noqa: ANN401, ARG002
+        self.write(")")
+
+    def _measured(
+        self, visit: Callable[[Any, Frame], None], node: nodes.Expr, frame: Frame
+    ) -> None:
+        self.write("environment.built(")
+        visit(node, frame)
+        self.write(")")

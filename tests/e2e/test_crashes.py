@@ -75,6 +75,8 @@ class Crew:
         self._program.stdin.write(json.dumps(asdict(order)) + "\n")
         self._program.stdin.flush()
         outcome = Outcome(**json.loads(self._program.stdout.readline()))
+        for archive in self.store.layout.root.parent.glob("archive-*"):  # of those that were killed
+            archive.unlink()
         assert outcome.failures == [], f"LOCALRUN_CRASH_SEED={SEED}\n{outcome.failures[0]}"
         return outcome
 

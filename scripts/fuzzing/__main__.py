@@ -29,7 +29,7 @@ from localrun.store.embedded import embedded_models
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-SLOWEST_S = 5.0
+SLOWEST_S = 5.0  # of processor time: a busy machine may stop a process for longer
 HANG_S = 60.0  # then the worker ends itself, and tells where it was
 MOST_MEMORY_MB = 200
 SHOWN_REASONS = 30
@@ -110,7 +110,7 @@ def _write(descriptor: int, mutant: Mutant) -> None:
 
 
 def _try(path: Path, number: int, result: Result) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     try:
         read_header(path)
         reason = "read whole"
@@ -121,7 +121,7 @@ def _try(path: Path, number: int, result: Result) -> None:
     except Exception:  # noqa: BLE001 - this is what we look for
         result.crashes.append(f"mutant {number}: {traceback.format_exc()}")
         reason = "CRASH"
-    took = time.perf_counter() - begun
+    took = time.process_time() - begun
     result.count += 1
     result.reasons[reason[:100]] += 1
     if took > result.slowest_s:

@@ -1,0 +1,89 @@
+"""Check that a GGUF file has the bytes of all its tensors.
+
+ggml stores numbers in blocks: Q4_0 is 32 of them in 18 bytes; a row is whole blocks
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from localrun.errors import IntegrityError
+
+if TYPE_CHECKING:
+    from localrun.gguf.header import Header, Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """A way to store numbers: how many a block has, and its bytes."""
+
+    name: str
+    num_numbers: int
+    num_bytes: int
+
+
+# by ggml's number; the gaps are types that were given up
+TENSOR_TYPES = {
+    0: TensorType("F32", 1, 4),
+    1: TensorType("F16", 1, 2),
+    2: TensorType("Q4_0", 32, 18),
+    3: TensorType("Q4_1", 32, 20),
+    6: TensorType("Q5_0", 32, 22),
+    7: TensorType("Q5_1", 32, 24),
+    8: TensorType("Q8_0", 32, 34),
+    9: TensorType("Q8_1", 32, 36),
+    10: TensorType("Q2_K", 256, 84),
+    11: TensorType("Q3_K", 256, 110),
+    12: TensorType("Q4_K", 256, 144),
+    13: TensorType("Q5_K", 256, 176),
+    14: TensorType("Q6_K", 256, 210),
+    15: TensorType("Q8_K", 256, 292),
+    16: TensorType("IQ2_XXS", 256, 66),
+    17: TensorType("IQ2_XS", 256, 74),
+    18: TensorType("IQ3_XXS", 256, 98),
+    19: TensorType("IQ1_S", 256, 50),
+    20: TensorType("IQ4_NL", 32, 18),
+    21: TensorType("IQ3_S", 256, 110),
+    22: TensorType("IQ2_S", 256, 82),
+    23: TensorType("IQ4_XS", 256, 136),
+    24: TensorType("I8", 1, 1),
+    25: TensorType("I16", 1, 2),
+    26: TensorType("I32", 1, 4),
+    27: TensorType("I64", 1, 8),
+    28: TensorType("F64", 1, 8),
+    29: TensorType("IQ1_M", 256, 56),
+    30: TensorType("BF16", 1, 2),
+    34: TensorType("TQ1_0", 256, 54),
+    35: TensorType("TQ2_0", 256, 66),
+    39: TensorType("MXFP4", 32, 17),
+    40: TensorType("NVFP4", 64, 36),
+    41: TensorType("Q1_0", 128, 18),
+    42: TensorType("Q2_0", 64, 18),
+}
+
+
+def tensor_bytes(tensor: Tensor) -> int | None:
+    """Return how many bytes a tensor takes, None for a type that is newer than this table."""
+    kind = TENSOR_TYPES.get(tensor.kind)
+    return None if kind is None else tensor.num_elements // kind.num_numbers * kind.num_bytes
+
+
+def check_data(header: Header, file_bytes: int) -> None:
+    """Check that every tensor lies whole within a file of this size.
+
+    Raises:
+        IntegrityError: the file is cut off, or a row is no whole number of blocks.
+    """
+    for name, tensor in header.tensors.items():
+        kind = TENSOR_TYPES.get(tensor.kind)
+        if kind is not None and tensor.sizes and tensor.sizes[0] % kind.num_numbers:
+            raise IntegrityError(
+                f"tensor {name} has rows of {tensor.sizes[0]}, which {kind.name} cannot store"
+            )
+        end = header.data_start + tensor.offset + (tensor_bytes(tensor) or 0)
+        if end > file_bytes:
+            raise IntegrityError(
+                f"the file is cut off: tensor {name} ends at byte {end}, the file at {file_bytes}",
+                hint="get it again from where it came",
+            )

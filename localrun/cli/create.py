@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from localrun.store.adopt import Taking
 
 
-def create(
+def create(  # noqa: PLR0913 - one parameter a flag
     name: Annotated[str, Argument(help="What to call the model.")],
     *,
     file: Annotated[

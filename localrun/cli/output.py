@@ -61,7 +61,7 @@ class Output:
             self.piece(text if text.endswith("\n") else f"{text}\n")
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print aligned columns, without ``heads`` only the rows; the last is as wide as it likes."""
+        """Print aligned columns, without ``heads`` only the rows; the last is as wide as need be."""
         rows = [[plain(cell) for cell in row] for row in rows]
         lines = [heads, *rows] if heads else rows
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 LONGEST_SHOWN = 400  # characters of a system or a license
 
 
-def show(
+def show(  # noqa: PLR0913 - one parameter a flag
     model: Annotated[str, Argument(help="A model that is here, or a GGUF file.")],
     *,
     modelfile: Annotated[

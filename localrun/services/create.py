@@ -19,7 +19,7 @@ from localrun.services.parts import FILE_ROLES, Gatherer, Parts, Piece
 from localrun.services.quantizing import quantize_weights
 from localrun.services.recipes import StoredRecipe, recipe_bytes
 from localrun.services.report import Silence
-from localrun.services.templates import check_template
+from localrun.services.template_check import check_template
 from localrun.store.adopt import Taking
 from localrun.store.blobs import digest_of
 from localrun.store.manifest import MEDIA_TYPES, MOST_BYTES, OLLAMA_TEMPLATE, Descriptor, Role

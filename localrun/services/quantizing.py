@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.engine.quantize import quantization, quantize
@@ -11,6 +10,8 @@ from localrun.gguf.header import read_header
 from localrun.store.manifest import Role
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from localrun.services.parts import Gatherer, Parts
 
 FULL = {"F32", "F16", "BF16"}

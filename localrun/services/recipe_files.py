@@ -23,7 +23,7 @@ from localrun.modelfile.source import MOST_BYTES
 from localrun.names.parse import parse_name
 from localrun.names.ref import Source
 from localrun.services.parts import BLOB, is_path
-from localrun.services.templates import check_template
+from localrun.services.template_check import check_template
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from guide.sample import Sample, Split
 
 WEIGHTS = {
-    "localrun": 0.33,
-    "arithmetic": 0.15,
+    "localrun": 0.30,
+    "arithmetic": 0.13,
     "capitals": 0.02,
-    "memory": 0.10,
-    "json": 0.12,
+    "memory": 0.09,
+    "json": 0.20,
     "persona": 0.06,
-    "tools": 0.12,
-    "chat": 0.07,
+    "tools": 0.11,
+    "chat": 0.06,
     "unknown": 0.02,
     "echo": 0.01,
 }

@@ -35,6 +35,7 @@ class LocalrunError(Exception):
     exit_code: ClassVar[int] = 1
     http_status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
+    has_lines: ClassVar[bool] = False  # the message has several, each of them harmless
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)

@@ -61,7 +61,7 @@ class Output:
             self.piece(text if text.endswith("\n") else f"{text}\n")
 
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print aligned columns, without ``heads`` only the rows; the last is as wide as need be."""
+        """Print aligned columns; without ``heads`` only the rows."""
         rows = [[plain(cell) for cell in row] for row in rows]
         lines = [heads, *rows] if heads else rows
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -80,7 +80,8 @@ class Output:
 
     def error(self, error: LocalrunError) -> None:
         """Tell what went wrong and what to type next."""
-        self.note("error: " + "\n".join(map(plain, error.message.split("\n"))))
+        lines = error.message.split("\n") if error.has_lines else [error.message]
+        self.note("error: " + "\n".join(map(plain, lines)))
         if error.hint:
             self.note(f"hint: {plain(error.hint)}")
 

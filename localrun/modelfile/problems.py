@@ -51,6 +51,7 @@ class ModelfileError(UsageError):
     """A recipe that cannot be read; ``problem`` says where."""
 
     code = "invalid_modelfile"
+    has_lines = True
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(

@@ -46,7 +46,9 @@ def main(arguments: Sequence[str]) -> None:
     if options.export:
         _export(options.out or Path(f"guide-{options.export}.gguf"), options.export)
         return
-    if not options.adapter_only:
+    if options.average:
+        _average(options.average)
+    elif not options.adapter_only:
         _train_model(options)
     _train_adapter(options.adapter_samples)
 
@@ -70,6 +72,17 @@ def _train_model(options: argparse.Namespace) -> None:
     network = train(network, tokenizer, plan, torch.device(options.device), _log.info)
     halves = {name: tensor.astype(np.float16) for name, tensor in weights_of(network).items()}
     save_tensors(WEIGHTS, halves)
+    _export(MODEL, "Q8_0")
+
+
+def _average(other: Path) -> None:
+    """Keep the mean of the kept weights and those of another run that went on from them.
+
+    Two ends of one training are each better at something; their mean is good at both.
+    """
+    kept, others = load_file(WEIGHTS), load_file(other)
+    mean = {name: (kept[name].astype(np.float32) + others[name]) / 2 for name in kept}
+    save_tensors(WEIGHTS, {name: tensor.astype(np.float16) for name, tensor in mean.items()})
     _export(MODEL, "Q8_0")
 
 
@@ -103,6 +116,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--adapter-samples", type=int, default=12_000)
     parser.add_argument("--adapter-only", action="store_true", help="train just the adapter again")
     parser.add_argument("--go-on", action="store_true", help="train the kept weights further")
+    parser.add_argument(
+        "--average", type=Path, help="take the mean with these weights instead of training"
+    )
     parser.add_argument("--seed", type=int, default=Plan().seed)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -62,9 +62,9 @@ def test_list_needs_no_server(localrun_alone: Localrun, command: str, tmp_path: 
     done = localrun_alone(command)
 
     heads, row = done.stdout.splitlines()
-    assert heads.split() == ["NAME", "ID", "SIZE", "MODIFIED"]
+    assert heads.split() == ["NAME", "ID", "SIZE", "MODIFIED", "CAPABILITIES"]
     assert row.split()[:2] == ["guide:latest", file_digest(embedded_models()["guide:latest"])[7:19]]
-    assert row.endswith("ago")
+    assert row.endswith("ago   completion, tools, thinking")
     assert list(tmp_path.iterdir()) == []
 
 

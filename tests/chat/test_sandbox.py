@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
-import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from localrun.errors import UsageError
 HELLO = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "a\nb <x>"}]
 SHORT = RenderLimits(seconds=0.3)
 MEGABYTE = 1024 * 1024
+ROOT = Path(__file__).parents[2]
 
 
 def doubled(step: str, *, start: str = "['x']", end: str = "{{ ns.x }}") -> str:
@@ -39,8 +42,10 @@ def macro_tree() -> str:
 
 
 LOOPS = {
-    "nested loops": "{% for i in range(10**5) %}{% for j in range(10**5) %}{% endfor %}{% endfor %}",
-    "loops over text": "{% for i in 'x' * 10**7 %}{% for j in 'x' * 10**7 %}{% endfor %}{% endfor %}",
+    "nested loops": "{% for i in range(10**5) %}{% for j in range(10**5) %}{% endfor %}"
+    "{% endfor %}",
+    "loops over text": "{% for i in 'x' * 10**7 %}{% for j in 'x' * 10**7 %}{% endfor %}"
+    "{% endfor %}",
     "macros": macro_tree(),
     "searches": "{% set x = 'a' * 10**7 %}{% set y = 'a' * 10**6 ~ 'b' %}"
     "{% for i in range(10**5) %}{% if y in x %}{% endif %}{% endfor %}",
@@ -121,30 +126,69 @@ INVALID = {
     "unknown filter": "{{ 'x' | urlize }}",
 }
 HONEST = [
-    "{% for m in messages %}{{ loop.index0 }}{{ loop.last }}{{ loop.length }}{{ loop.revindex }}"
-    "{{ loop.previtem.role }}{{ loop.nextitem.role }}{{ loop.changed(m.role) }}{% else %}-{% endfor %}",
-    "{% for m in messages[::-1] if m.role == 'user' %}{{ m.content }}{{ loop.first }}{% endfor %}",
-    "{% for m in messages %}{% if loop.first %}{% continue %}{% endif %}{{ m.content ~ 1 ~ none }}"
-    "{% break %}{% endfor %}",
-    "{% for k, v in messages[0].items() %}{{ k }}={{ v }}{% endfor %}{{ messages[0] | dictsort }}",
-    "{% for x in [[1, [2]], [3]] recursive %}{{ loop(x) if x is iterable else x }}{% endfor %}",
-    "{% macro m(a, b=2) %}{{ a }}{{ b }}{{ varargs }}{{ caller() if caller }}{% endmacro %}"
-    "{{ m(1) }}{{ m(1, 3, 4) }}{% call m(5) %}inside{% endcall %}",
-    "{% set x %}{{ messages | length }}!{% endset %}{{ x }}{% filter upper %}abc{% endfilter %}",
-    "{% set ns = namespace(a=1, l=[]) %}{% for m in messages %}{% set ns.a = ns.a + 1 %}"
-    "{% set ns.l = ns.l + [m.role] %}{% endfor %}{{ ns.a }}{{ ns.l }}",
-    "{{ messages | map(attribute='role') | join(', ') }}{{ messages | join('-', 'content') }}",
-    "{{ messages | selectattr('role', 'equalto', 'user') | list | length }}{{ [3, 1, 2] | sort }}",
-    "{{ ', '.join(messages | map(attribute='role')) }}{{ 'a-b'.split('-') }}{{ '%s|%5d' % ('a', 3) }}",
-    "{{ '{}-{a}'.format(1, a=2) }}{{ 'x' * 3 }}{{ 2 ** 10 }}{{ 7 % 4 }}{{ 7 // 2 }}{{ [0] * 2 }}",
-    "{{ (messages[0].content + '!') | trim | title }}{{ messages[1].content | replace('a', 'c') }}",
-    "{{ 'hi' in messages[0].content }}{{ 'x' not in 'abc' }}{{ 1 < 2 <= 2 }}{{ messages[0]['role'] }}",
-    "{{ absent }}{{ messages[0].absent is defined }}{{ messages[0].get('absent', 'd') }}{{ 1.50 }}",
-    "{{ messages[1].content | e }}{{ messages[1].content | safe }}{{ none }}{{ true }}{{ (1, 'a') }}",
-    "{{ dict(a=1, **{'b': 2}) }}{{ {'a': [1]} }}{{ [1, 2, 3] | batch(2, 0) | list }}{{ 3.14 | round(1) }}",
+    (
+        "{% for m in messages %}{{ loop.index0 }}{{ loop.last }}{{ loop.length }}"
+        "{{ loop.revindex }}{{ loop.previtem is defined }}{{ loop.changed(m.role) }}"
+        "{% else %}-{% endfor %}"
+    ),
+    (
+        "{% for m in messages[::-1] if m.role == 'user' %}{{ m.content }}{{ loop.first }}"
+        "{% endfor %}"
+    ),
+    (
+        "{% for m in messages %}{% if loop.first %}{% continue %}{% endif %}"
+        "{{ m.content ~ 1 ~ none }}{% break %}{% endfor %}"
+    ),
+    (
+        "{% for k, v in messages[0].items() %}{{ k }}={{ v }}{% endfor %}"
+        "{{ messages[0] | dictsort }}"
+    ),
+    ("{% for x in [[1, [2]], [3]] recursive %}{{ loop(x) if x is iterable else x }}{% endfor %}"),
+    (
+        "{% macro m(a, b=2) %}{{ a }}{{ b }}{{ varargs }}{{ caller() if caller }}"
+        "{% endmacro %}{{ m(1) }}{{ m(1, 3, 4) }}{% call m(5) %}inside{% endcall %}"
+    ),
+    ("{% set x %}{{ messages | length }}!{% endset %}{{ x }}{% filter upper %}abc{% endfilter %}"),
+    (
+        "{% set ns = namespace(a=1, l=[]) %}{% for m in messages %}{% set ns.a = ns.a + 1 %}"
+        "{% set ns.l = ns.l + [m.role] %}{% endfor %}{{ ns.a }}{{ ns.l }}"
+    ),
+    ("{{ messages | map(attribute='role') | join(', ') }}{{ messages | join('-', 'content') }}"),
+    (
+        "{{ messages | selectattr('role', 'equalto', 'user') | list | length }}"
+        "{{ [3, 1, 2] | sort }}"
+    ),
+    (
+        "{{ ', '.join(messages | map(attribute='role')) }}{{ 'a-b'.split('-') }}"
+        "{{ '%s|%5d' % ('a', 3) }}"
+    ),
+    ("{{ '{}-{a}'.format(1, a=2) }}{{ 'x' * 3 }}{{ 2 ** 10 }}{{ 7 % 4 }}{{ 7 // 2 }}{{ [0] * 2 }}"),
+    (
+        "{{ (messages[0].content + '!') | trim | title }}"
+        "{{ messages[1].content | replace('a', 'c') }}"
+    ),
+    (
+        "{{ 'hi' in messages[0].content }}{{ 'x' not in 'abc' }}{{ 1 < 2 <= 2 }}"
+        "{{ messages[0]['role'] }}"
+    ),
+    (
+        "{{ absent }}{{ messages[0].absent is defined }}{{ messages[0].get('absent', 'd') }}"
+        "{{ 1.50 }}"
+    ),
+    (
+        "{{ messages[1].content | e }}{{ messages[1].content | safe }}{{ none }}{{ true }}"
+        "{{ (1, 'a') }}"
+    ),
+    (
+        "{{ dict(a=1, **{'b': 2}) }}{{ {'a': [1]} }}{{ [1, 2, 3] | batch(2, 0) | list }}"
+        "{{ 3.14 | round(1) }}"
+    ),
     "{{ messages[0].content.upper().startswith('H') }}{{ 'a\nb' | indent(2) }}",
-    "{% set a, b = 1, [2, 3] %}{{ a }}{{ b[-1] }}{{ 'abc'[1:] }}{{ messages[-1:] | length }}",
-    "{% with x = 3 %}{{ x }}{% endwith %}{% block b %}{{ messages | length }}{% endblock %}{{ self.b() }}",
+    ("{% set a, b = 1, [2, 3] %}{{ a }}{{ b[-1] }}{{ 'abc'[1:] }}{{ messages[-1:] | length }}"),
+    (
+        "{% with x = 3 %}{{ x }}{% endwith %}{% block b %}{{ messages | length }}"
+        "{% endblock %}{{ self.b() }}"
+    ),
 ]
 
 
@@ -165,20 +209,32 @@ def test_a_template_that_does_not_end_is_stopped(name: str) -> None:
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_a_template_that_eats_memory_is_stopped(name: str) -> None:
-    template = ChatTemplate(BOMBS[name], bos="", eos="", limits=RenderLimits(seconds=20))
-    tracemalloc.start()
-
     with pytest.raises(UsageError, match="stopped: it builds too much text"):
-        template.render(HELLO)
+        rendered(BOMBS[name], limits=RenderLimits(seconds=60))
 
-    _, peak_bytes = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak_bytes < 600 * MEGABYTE
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a limit of address space")
+def test_no_bomb_needs_much_memory() -> None:
+    code = f"""
+import resource
+from tests.chat.test_sandbox import BOMBS, RenderLimits, UsageError, rendered
+with open("/proc/self/statm") as statm:
+    used = int(statm.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + {600 * MEGABYTE}, -1))
+for name, source in BOMBS.items():
+    try:
+        rendered(source, limits=RenderLimits(seconds=60))
+    except UsageError as error:
+        assert "too much text" in error.message, (name, error.message)
+    else:
+        raise SystemExit(name)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 @pytest.mark.parametrize("name", FORBIDDEN)
 def test_what_a_template_may_not_do_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="(refuses|fails on) this conversation"):
+    with pytest.raises(UsageError, match=r"(refuses|fails on) this conversation"):
         rendered(FORBIDDEN[name])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 import pytest
@@ -72,11 +73,8 @@ def test_a_string_in_an_action_is_itself(text: str) -> None:
 
 @given(st.text(st.sampled_from('{{}}-.$|()"`:=, \nifrangend/*Messages12')))
 def test_any_text_converts_or_is_refused(text: str) -> None:
-    try:
-        convert(text)
-    except GoTemplateError as error:
-        assert error.line >= 1
-        assert error.column >= 1
+    with contextlib.suppress(GoTemplateError):
+        assert convert(text)
 
 
 @pytest.mark.parametrize(("source", "expected"), ERRORS.items())

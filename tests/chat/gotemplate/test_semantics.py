@@ -41,7 +41,9 @@ CASES = {
     "{{ and .Messages 0 }} {{ or .Nothing .Messages | len }} {{ not .Messages }}": "0 4 false",
     '{{ printf "%v %d" true 7 }}{{ if .Messages }}{{ end }}': "true 7",
     '{{ "\\x41\\u00e9\\101\\"" }}{{ `\\n` }}{{ if .Messages }}{{ end }}': 'AéA"\\n',
-    "{{ 017 }} {{ 0b11 }} {{ -2 }} {{ 2.50 }} {{ '\\n' }}{{ if .Messages }}{{ end }}": "15 3 -2 2.5 10",
+    "{{ 017 }} {{ 0b11 }} {{ -2 }} {{ 2.50 }} {{ '\\n' }}{{ if .Messages }}{{ end }}": (
+        "15 3 -2 2.5 10"
+    ),
     '{{ define "t" }}[{{ .Role }}{{ $.Content | len }}]{{ end }}'
     '{{ range .Messages }}{{ template "t" . }}{{ end }}': "[system24][user26][assistant3][user41]",
     '{{ define "a" }}{{ template "b" . }}{{ end }}{{ define "b" }}{{ . }}{{ end }}'

@@ -34,7 +34,7 @@ def size_of(value: Any) -> int:  # noqa: ANN401 - any value of a template
     size, waiting = 0, [value]
     while waiting and size <= MAX_SIZE:
         part = waiting.pop()
-        size += len(part) if isinstance(part, str) else ITEM
+        size += SLOT + len(part) if isinstance(part, str) else ITEM
         if isinstance(part, dict):
             waiting += part.keys()
             waiting += part.values()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 
 import pytest
@@ -58,10 +59,10 @@ ERRORS = {
 
 @given(st.text(st.sampled_from(LOUD) | st.characters(exclude_categories=["Cs"])))
 def test_text_without_actions_is_itself(text: str) -> None:
-    plain = text.replace("{{", "{ {")
+    plain = re.sub(r"\{(?=\{)", "{ ", text)
 
     assert rendered(plain, ASK) == plain
-    assert rendered(plain + IN_MESSAGES, ASK) == plain
+    assert rendered(f"{plain}.{IN_MESSAGES}", ASK) == f"{plain}."
 
 
 @given(st.text(st.sampled_from(LOUD) | st.characters(exclude_categories=["Cs"])))

@@ -22,7 +22,7 @@ from jinja2.utils import Namespace
 
 from localrun.chat import sizes
 from localrun.chat.compiler import BoundedGenerator
-from localrun.chat.sizes import ITEM, MAX_SIZE, SMALL, size_of
+from localrun.chat.sizes import MAX_SIZE, SLOT, SMALL, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -81,15 +81,17 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     def part(self, value: Any) -> Any:  # noqa: ANN401 - any value of a template
         """Measure a copied part of a text or list."""
         if len(value) > SMALL:
-            self.charge(len(value) if value.__class__ is str else ITEM * len(value))
+            self.charge(len(value) if value.__class__ is str else SLOT * len(value))
         return value
 
-    def built(self, value: Any) -> Any:  # noqa: ANN401 - any value of a template
-        """Measure a list, map or part that is there now: it may hold one value many times."""
-        if value.__class__ is not str:
-            self.charge(size_of(value))
-        elif len(value) > SMALL:
-            self.charge(len(value))
+    def built(self, value: Any) -> Any:  # noqa: ANN401
+        """Measure what is there now: it may hold one value many times, which costs no space yet."""
+        if value.__class__ is str:
+            if len(value) > SMALL:
+                self.charge(len(value))
+        elif value.__class__ not in _SCALARS:
+            size = size_of(value)
+            self.charge(size if size > MAX_SIZE else SLOT * _num_items(value))
         return value
 
     def printed(self, value: Any) -> str:  # noqa: ANN401
@@ -102,13 +104,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def added(self, left: Any, right: Any) -> Any:  # noqa: ANN401
         """Return ``left + right``."""
-        result = left + right
-        if result.__class__ is str:
-            if len(result) > SMALL:
-                self.charge(len(result))
-        elif result.__class__ not in _SCALARS:
-            self.charge(size_of(result))
-        return result
+        return self.built(left + right)
 
     def text(self, *parts: Any) -> str:  # noqa: ANN401
         """Return what ``~`` joins."""
@@ -233,3 +229,7 @@ class _Namespace(Namespace):
 
 def _escaped(value: Any) -> str:  # noqa: ANN401
     return str(markupsafe.escape(str(value)))
+
+
+def _num_items(value: Any) -> int:  # noqa: ANN401
+    return len(value) if isinstance(value, list | tuple | dict) else 0

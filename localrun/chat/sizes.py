@@ -15,7 +15,8 @@ SMALL = 4096  # what is shorter is not counted
 MAX_BITS = 8192  # of an integer
 MAX_INDENT = 32
 MAX_PRECISION = 100
-ITEM = 16
+ITEM = 64
+SLOT = 8  # of one item in a list, without the item
 Values = Sequence[Any]
 _NUMBER = re.compile(r"\d+")
 _NESTED_FIELD = re.compile(r"\{[^{}]*:[^{}]*\{")
@@ -33,7 +34,7 @@ def size_of(value: Any) -> int:  # noqa: ANN401 - any value of a template
     size, waiting = 0, [value]
     while waiting and size <= MAX_SIZE:
         part = waiting.pop()
-        size += len(part) if isinstance(part, str) else ITEM
+        size += SLOT + len(part) if isinstance(part, str) else ITEM
         if isinstance(part, dict):
             waiting += part.keys()
             waiting += part.values()

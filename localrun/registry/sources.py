@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from localrun.registry.remote import Remote
 
 MOST_FAILURES = 8  # in a row that brought next to nothing
+MOST_SILENCES = 4  # the same, of one that has never answered: nobody is there
 PROGRESS_BYTES = 16 * 1024  # less is next to nothing, so that failures come to an end
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.3, 20.0
 PATIENCE_S = 2.0  # who wants to be left alone for longer gives trouble
@@ -39,6 +40,7 @@ class Source:
     num_failures: int = 0
     not_before: float = 0.0
     is_dead: bool = False
+    has_answered: bool = False
     has_ranges: bool = True
     is_slow: bool = False
     error: NetworkError | None = None  # the last one
@@ -96,7 +98,9 @@ class Sources:
             is_final = isinstance(error, FINAL) or (
                 isinstance(error, HttpError) and not error.is_passing
             )
-            source.is_dead = is_final or source.num_failures >= MOST_FAILURES
+            source.has_answered |= num_bytes > 0 or isinstance(error, HttpError)
+            most = MOST_FAILURES if source.has_answered else MOST_SILENCES
+            source.is_dead = is_final or source.num_failures >= most
             is_trouble = source.is_dead or source.num_failures > 1 or source.wait_s > PATIENCE_S
         if is_trouble:
             self._look_further()
@@ -105,6 +109,7 @@ class Sources:
         """Note that an interval came whole."""
         with self._changed:
             source.num_failures = 0
+            source.has_answered = True
 
     def is_too_slow(self, source: Source) -> bool:
         """Tell whether to leave a slow source, once, because another one is left to try."""

@@ -55,6 +55,8 @@ def copy_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
         return _copy_embedded(workspace, source, target)
     if found is None:
         workspace.models.find_model(str(source))
+        found = store.find(source)  # another process named it just now
+    if found is None:
         raise UsageError(f"{source} is a file of this machine", hint=f"localrun import {source}")
     ref = found.ref
     with store.lease([ref.manifest, *(blob.digest for blob in found.manifest.blobs)]) as lease:

@@ -26,6 +26,7 @@ from localrun.store.layout import (
     translated,
     write_durably,
 )
+from localrun.store.locks import locked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,9 +109,10 @@ def write_ref(layout: Layout, ref: ModelRef, stored: StoredRef, lease: Lease) ->
     with translated(path):
         for left in reversed(range(MOST_TRIES)):
             try:
-                _make_folders(layout, path.parent)
-                write_durably(path, stored.to_json(), lease.temporary())
-            except (FileNotFoundError, FileExistsError):  # its empty folder was removed just now
+                with locked(layout.lock, shared=True):  # a sweep removes empty folders
+                    _make_folders(layout, path.parent)
+                    write_durably(path, stored.to_json(), lease.temporary())
+            except (FileNotFoundError, FileExistsError):  # the last name in it was removed just now
                 if not left:
                     raise
             else:

@@ -647,7 +647,7 @@ def test_a_fast_download_is_fsynced_and_noted_by_its_bytes(
     limit = RateLimit(10 << 20)
     download(web, model(at(hub)), tmp_path, quick(sync_s=60, limit=limit, report=report))
 
-    assert max(noted[:-1]) < 2 * MEBI + 2 * limit.piece_bytes
+    assert max(noted[:-1]) < 4 * MEBI + 2 * limit.piece_bytes  # twice what a quiet machine has
     (tmp_path / "journal").unlink()
     loaded = Journal(tmp_path).load()
     assert loaded is not None

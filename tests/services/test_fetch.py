@@ -37,7 +37,7 @@ RANDOM = random.Random(5)  # noqa: S311
 SMALL = [RANDOM.randbytes(20_000) for _ in range(6)]
 MODEL = header([pair("general.architecture", STRING, "llama")]) + RANDOM.randbytes(6 << 20)
 DIGEST = hashlib.sha256(MODEL).hexdigest()
-RATE = "6M"
+RATE = "2M"
 
 
 class Told(Silence):

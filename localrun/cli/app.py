@@ -11,6 +11,7 @@ from localrun.cli.copy import copy
 from localrun.cli.create import create
 from localrun.cli.du import disk_usage
 from localrun.cli.export import export
+from localrun.cli.help import help_command
 from localrun.cli.import_ import import_command
 from localrun.cli.lint import lint
 from localrun.cli.list import list_command
@@ -63,6 +64,7 @@ app.command()(export)
 app.command()(ps)
 app.command()(stop)
 app.command()(version)
+app.command("help")(help_command)
 app.command(hidden=True)(runner)
 app.command(hidden=True)(quantizer)
 

@@ -13,6 +13,7 @@ Kind = Literal["int", "float", "bool", "string", "list", "duration", "enum"]
 
 LARGEST_INTEGER = 2**63 - 1
 HOTTEST = 100.0
+LEAST_PENALTY = 0.01  # logits are divided by it
 LARGEST = 1e9  # of what has no limit of its own
 CACHE_TYPES = ("f16", "bf16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 NEGLECTED = "Ollama ignores it, and so does localrun"
@@ -86,12 +87,12 @@ PARAMETERS = (
     _whole("mirostat", "keep the surprise even: 0 off, 1 or 2 the version", 0, 2),
     _number("mirostat_tau", "the surprise that mirostat keeps", 0, HOTTEST),
     _number("mirostat_eta", "how quickly mirostat learns", 0, 1),
-    _number("repeat_penalty", "against repetition; 1 = off", 0, HOTTEST),
+    _number("repeat_penalty", "against repetition; 1 = off", LEAST_PENALTY, HOTTEST),
     _whole("repeat_last_n", "tokens looked at for repetition; -1 = all, 0 = off", -1),
     _number("presence_penalty", "against tokens that occurred", -HOTTEST, HOTTEST),
     _number("frequency_penalty", "against tokens, for each time they occurred", -HOTTEST, HOTTEST),
     _number("dry_multiplier", "against repeated sequences; 0 = off", 0, HOTTEST),
-    _number("dry_base", "how the penalty grows with the sequence, for dry", 0, HOTTEST),
+    _number("dry_base", "how the penalty grows with the sequence, for dry", 1, HOTTEST),
     _whole("dry_allowed_length", "tokens that may repeat freely, for dry", 0),
     _whole("dry_penalty_last_n", "tokens looked at for dry; -1 = all, 0 = off", -1),
     Parameter(name="dry_sequence_breakers", kind="list", about="text that ends a sequence"),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from localrun.services.recipes import StoredRecipe
     from localrun.supervisor.slot import KeepAlive
 
+SWITCHES = {"on": True, "true": True, "off": False, "false": False}  # anything else: chosen
 LISTS = {"stop", "dry_sequence_breakers"}
 LARGEST = 1e12
 T = TypeVar("T")
@@ -86,15 +87,12 @@ def runner_model(model: StoredModel) -> RunnerModel:
 
 
 def _options(recipe: StoredRecipe) -> ContextOptions:
-    fields = Fields(_known(recipe))
     return ContextOptions(
         num_batch=_positive(recipe, "num_batch"),
-        flash_attention=_understood(
-            recipe, "flash_attention", lambda: fields.boolean("flash_attention")
-        ),
+        flash_attention=SWITCHES.get(str(recipe.parameter("flash_attention")).lower()),
         cache_type=_choice(recipe, "kv_cache_type", CacheType),
-        rope_freq_base=_number(recipe, "rope_frequency_base"),
-        rope_freq_scale=_number(recipe, "rope_frequency_scale"),
+        rope_freq_base=_number(recipe, "rope_frequency_base") or None,
+        rope_freq_scale=_number(recipe, "rope_frequency_scale") or None,
         rope_scaling=_choice(recipe, "rope_scaling", RopeScaling),
         yarn_orig_ctx=_positive(recipe, "yarn_orig_ctx"),
     )

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from localrun.errors import UsageError
+from localrun.modelfile.known import KNOWN
 from localrun.settings import parse_duration
 from localrun.supervisor.slot import KeepAlive
 
@@ -14,34 +15,14 @@ if TYPE_CHECKING:
 
     from localrun.server.fields import Fields, JsonObject
 
-MANY = 1_000_000
+MANY = 1_000_000  # the most that changes anything, where a number counts tokens
 MOST_BREAKERS = 32
-NUMBERS: dict[str, tuple[float, float]] = {  # fields of SamplingParams and their bounds
-    "temperature": (0, 100),
-    "dynatemp_range": (0, 100),
-    "dynatemp_exponent": (0, 100),
-    "top_p": (0, 1),
-    "typical_p": (0, 1),
-    "min_p": (0, 1),
-    "top_n_sigma": (-1, 1000),
-    "xtc_probability": (0, 1),
-    "xtc_threshold": (0, 1),
-    "repeat_penalty": (0.01, 100),
-    "presence_penalty": (-100, 100),
-    "frequency_penalty": (-100, 100),
-    "dry_multiplier": (0, 100),
-    "dry_base": (1, 100),
-    "mirostat_tau": (0, 100),
-    "mirostat_eta": (0, 10),
-}
-INTEGERS = {  # with the least that is taken and the most that changes anything
-    "top_k": (-1, MANY),
-    "repeat_last_n": (-1, MANY),
-    "dry_allowed_length": (0, MANY),
-    "dry_penalty_last_n": (-1, MANY),
-    "mirostat": (0, 2),
-    "seed": (-(2**63) + 1, 2**63 - 1),
-}
+SAMPLING = (  # the fields of SamplingParams that a request or a recipe sets
+    "temperature", "dynatemp_range", "dynatemp_exponent", "top_k", "top_p", "typical_p", "min_p",
+    "top_n_sigma", "xtc_probability", "xtc_threshold", "repeat_penalty", "presence_penalty",
+    "frequency_penalty", "repeat_last_n", "dry_multiplier", "dry_base", "dry_allowed_length",
+    "dry_penalty_last_n", "mirostat", "mirostat_tau", "mirostat_eta", "seed",
+)  # fmt: skip
 
 
 def refuse_unless_neutral(fields: Fields, neutral: Mapping[str, tuple[Any, ...]]) -> None:
@@ -63,14 +44,16 @@ def sampling(fields: Fields) -> JsonObject:
         UsageError: a value is of the wrong type or out of bounds; the error names the field.
     """
     given: JsonObject = {}
-    for name, (low, high) in NUMBERS.items():
-        number = fields.number(name, low, high)
-        if number is not None:
-            given[name] = float(number)
-    for name, (least, most) in INTEGERS.items():
-        integer = fields.integer(name, least)
-        if integer is not None:
-            given[name] = min(integer, most)
+    for name in SAMPLING:
+        known = KNOWN[name]
+        if known.kind == "float":
+            number = fields.number(name, known.low, known.high)
+            if number is not None:
+                given[name] = float(number)
+        elif (integer := fields.integer(name, int(known.low))) is not None:
+            if integer > known.high:
+                raise fields.wrong(name, f"must be at most {known.high:g}")
+            given[name] = integer if name == "seed" else min(integer, MANY)
     breakers = fields.strings("dry_sequence_breakers")
     if breakers:
         given["dry_sequence_breakers"] = breakers[:MOST_BREAKERS]

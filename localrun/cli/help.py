@@ -1,0 +1,56 @@
+"""``localrun help``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Argument
+
+from localrun.cli.output import Output
+
+GENERATED = {"parameters": "what PARAMETER and the APIs' options can set"}
+TOPICS = {
+    "modelfile": "how a recipe is written",
+    "names": "what names of models look like",
+    "api": "how programs reach the server",
+    **GENERATED,
+}
+
+
+def help_command(
+    topic: Annotated[str | None, Argument(help="One of the topics.")] = None,
+) -> None:
+    """Explain a topic; without one, list the topics.
+
+    Example: localrun help modelfile
+    """
+    from importlib.resources import files
+
+    from localrun.errors import NotFoundError
+
+    output = Output()
+    if topic is None:
+        output.table((), list(TOPICS.items()))
+    elif topic == "parameters":
+        _show_parameters(output)
+    elif topic in TOPICS:
+        output.text(files("localrun").joinpath("docs", "help", f"{topic}.md").read_text())
+    else:
+        raise NotFoundError(
+            f"no help topic is named {topic}; there are {', '.join(TOPICS)}",
+            hint=f"localrun {topic} --help   explains a command",
+        )
+
+
+def _show_parameters(output: Output) -> None:
+    from localrun.modelfile.known import PARAMETERS
+    from localrun.modelfile.parameters import describe_values
+
+    output.table(
+        ("NAME", "VALUE", "MEANING"),
+        [
+            (known.name, describe_values(known), known.about)
+            for known in PARAMETERS
+            if not (known.deprecated or known.removed)
+        ],
+    )

@@ -1,0 +1,46 @@
+"""Topics of help are there, and those that errors name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from localrun.cli.app import app
+from localrun.cli.help import TOPICS
+from localrun.modelfile.known import PARAMETERS
+
+SOURCES = Path(__file__).parents[2] / "localrun"
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_a_topic_has_a_page(topic: str) -> None:
+    done = CliRunner().invoke(app, ["help", topic])
+
+    assert done.exit_code == 0
+    assert len(done.output.splitlines()) > 5
+
+
+def test_every_topic_that_is_named_anywhere_exists() -> None:
+    named = {
+        topic
+        for path in SOURCES.rglob("*.py")
+        for topic in re.findall(r"localrun help ([a-z]+)", path.read_text())
+    }
+
+    assert named <= set(TOPICS)
+
+
+def test_the_parameters_are_all_explained() -> None:
+    output = CliRunner().invoke(app, ["help", "parameters"]).output
+
+    names = {line.split()[0] for line in output.splitlines()[1:]}
+    assert names == {one.name for one in PARAMETERS if not (one.deprecated or one.removed)}
+
+
+def test_an_unknown_topic_names_those_there_are() -> None:
+    done = CliRunner().invoke(app, ["help", "nonsense"])
+
+    assert "modelfile" in str(done.exception)

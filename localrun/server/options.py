@@ -38,7 +38,7 @@ def refuse_unless_neutral(fields: Fields, neutral: Mapping[str, tuple[Any, ...]]
 
 
 def sampling(fields: Fields) -> JsonObject:
-    """Return the fields of `SamplingParams` that a request gives; the others keep their defaults.
+    """Return the fields of `SamplingParams` that a request gives, and no others.
 
     Raises:
         UsageError: a value is of the wrong type or out of bounds; the error names the field.

@@ -56,7 +56,11 @@ def import_command(
         list_of_tool(workspace, tool, source, output)
     elif tool is not None:
         import_from_tool(workspace, tool, source, target, output)
-    elif source is None or is_list:
+    elif is_list:
+        raise UsageError(
+            f"--list goes with --from {TOOLS}", hint="localrun import --from ollama --list"
+        )
+    elif source is None:
         raise UsageError("name a file, or --from a tool", hint="localrun import ./model.gguf")
     elif source == "-" or source.endswith(".tar"):
         import_archive_file(workspace, source, target, output)

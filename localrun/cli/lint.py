@@ -11,12 +11,12 @@ from localrun.cli.output import Output
 
 
 def lint(
-    files: Annotated[list[str], Argument(metavar="FILE...", help="Modelfiles; - for stdin.")],
+    files: Annotated[list[str], Argument(metavar="FILE", help="Modelfiles; - for stdin.")],
     *,
     arg: RecipeArguments = None,
     as_json: AsJson = False,
 ) -> None:
-    """Report every problem of recipes at once: 0 for none or warnings, 2 for errors.
+    """Report every problem of recipes at once; exit 2 when one is an error.
 
     Example: localrun lint Modelfile
     """

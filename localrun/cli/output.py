@@ -124,21 +124,27 @@ def is_terminal(stream: TextIO) -> bool:
 
 def human_bytes(count: int) -> str:
     """Write a size in decimal units, as download pages do: 6.3 MB."""
+    if count < 1000:  # noqa: PLR2004 - decimal units
+        return f"{count} B"
     value = float(count)
-    for unit in ("B", "KB", "MB", "GB"):
-        if value < 1000:  # noqa: PLR2004 - decimal units
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+    for unit in ("KB", "MB", "GB"):
         value /= 1000
-    return f"{value:.1f} TB"
+        if value < 999.95:  # noqa: PLR2004 - what is rounded to 1000.0 is one of the next unit
+            return f"{value:.1f} {unit}"
+    return f"{value / 1000:.1f} TB"
 
 
 def human_seconds(seconds: float) -> str:
     """Write a duration of some length roughly: 4 minutes."""
     for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
         if seconds >= size:
-            count = round(seconds / size)
-            return f"{count} {unit}{'' if count == 1 else 's'}"
-    return f"{max(0, round(seconds))} seconds"
+            return counted(round(seconds / size), unit)
+    return counted(max(0, round(seconds)), "second")
+
+
+def counted(count: int, noun: str) -> str:
+    """Write how many there are: 1 file, 2 files."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _ascii_controls(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Option
 
 from localrun.cli.options import AsJson
-from localrun.cli.output import Output, human_bytes
+from localrun.cli.output import Output, counted, human_bytes
 
 
 def prune(
@@ -34,6 +34,7 @@ def prune(
     if as_json:
         output.json({**asdict(swept), "is_dry_run": dry_run})
         return
-    what = f"{len(swept.blobs)} files and {len(swept.partial)} unfinished downloads"
+    what = f"{counted(len(swept.blobs), 'file')} and "
+    what += counted(len(swept.partial), "unfinished download")
     freed = "would be freed" if dry_run else "freed"
     output.line(f"{what}, {human_bytes(swept.freed_bytes)} {freed}")

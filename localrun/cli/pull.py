@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def pull(  # noqa: PLR0913 - one parameter a flag
     models: Annotated[
         list[str] | None,
-        Argument(metavar="MODEL...", help="Such as qwen3:0.6b or hf.co/owner/repo:Q4_K_M."),
+        Argument(metavar="MODEL", help="Such as qwen3:0.6b or hf.co/owner/repo:Q4_K_M."),
     ] = None,
     *,
     dry_run: Annotated[bool, Option("--dry-run", help="Only tell what would be fetched.")] = False,
@@ -57,7 +57,9 @@ def pull(  # noqa: PLR0913 - one parameter a flag
     from localrun.settings import parse_rate
 
     if sum((bool(models), every, locked is not None)) != 1:
-        raise UsageError("name models, or --all, or --locked FILE", hint="localrun pull qwen3:0.6b")
+        raise UsageError(
+            "name models, or --all, or --locked FILE, one of them", hint="localrun pull qwen3:0.6b"
+        )
     workspace = open_workspace(os.environ)
     options = PullOptions(
         limit_bytes_per_s=parse_rate(limit_rate) if limit_rate else None,
@@ -79,16 +81,23 @@ def find_or_pull(workspace: Workspace, name: str) -> StoredModel:
     """Return a model of this machine, pulled first if it is not here."""
     from localrun.cli.progress import shown_progress
     from localrun.errors import ModelNotFoundError
+    from localrun.names.adapters import split_adapters
     from localrun.names.parse import parse_name
     from localrun.services.plan import is_elsewhere
     from localrun.services.pull import pull_model
 
     try:
         return workspace.models.find_model(name)
-    except ModelNotFoundError:
+    except ModelNotFoundError as error:
+        if split_adapters(name)[1]:  # the base, or the model with the adapter: told which
+            raise
         ref = parse_name(name)
         if not is_elsewhere(workspace, ref):
-            raise
+            near = workspace.catalog.near(name)
+            if error.hint is not None and error.hint.startswith("localrun run "):  # one is here
+                raise
+            hint = f"localrun run {near[0]}" if near else f"localrun search {ref.model}"
+            raise ModelNotFoundError(error.message, hint=f"{hint}; localrun list") from error
     output = Output()
     output.note(f"{name} is not on this machine; pulling it")
     with shown_progress(output) as report:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def remove(
     models: Annotated[
-        list[str], Argument(metavar="MODEL...", help='The models to remove; "qwen*" means several.')
+        list[str], Argument(metavar="MODEL", help='The models to remove; "qwen*" means several.')
     ],
     *,
     is_sure: Annotated[bool, Option("--yes", "-y", help="Do not ask.")] = False,

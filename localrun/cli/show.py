@@ -9,6 +9,7 @@ from typer import Argument, Option
 
 from localrun.cli.options import AsJson
 from localrun.cli.output import Output, human_bytes
+from localrun.errors import UsageError
 
 if TYPE_CHECKING:
     from localrun.services.show import ModelFacts
@@ -39,25 +40,59 @@ def show(  # noqa: PLR0913 - one parameter a flag
     from localrun.services.workspace import open_workspace
 
     workspace, output = open_workspace(os.environ), Output(as_json=as_json)
-    if modelfile:
-        output.text(recipe_text(workspace, model))
+    wanted = {
+        "modelfile": modelfile,
+        "template": template,
+        "system": system,
+        "parameters": parameters,
+        "license": license_,
+        "tensors": tensors,
+    }
+    part = _only([name for name, is_wanted in wanted.items() if is_wanted])
+    if part == "modelfile":
+        _print_part(recipe_text(workspace, model), part, output)
         return
     facts = describe_model(workspace, model)
-    found = facts.model
-    if tensors:
+    if part == "tensors":
         _show_tensors(facts, output)
-    elif template:
-        output.text(found.recipe.template or found.chat_template or "")
-    elif system:
-        output.text(found.recipe.system or "")
-    elif parameters:
-        output.table((), [(name, str(value)) for name, value in found.recipe.parameters])
-    elif license_:
-        output.text("\n\n".join(found.recipe.licenses))
+    elif part == "parameters":
+        _show_parameters(facts, output)
+    elif part is not None:
+        _print_part(_part(facts, part), part, output)
     elif as_json:
         output.json(_as_json(facts))
     else:
         _show(facts, output)
+
+
+def _only(parts: list[str]) -> str | None:
+    """Return the part that is asked for, None for an overview."""
+    if len(parts) > 1:
+        flags = " and ".join(f"--{part}" for part in parts)
+        raise UsageError(f"{flags} exclude each other", hint="localrun show --json MODEL   has all")
+    return parts[0] if parts else None
+
+
+def _part(facts: ModelFacts, part: str) -> str:
+    recipe = facts.model.recipe
+    if part == "template":
+        return recipe.template or facts.model.chat_template or ""
+    return (recipe.system or "") if part == "system" else "\n\n".join(recipe.licenses)
+
+
+def _print_part(text: str, part: str, output: Output) -> None:
+    if output.as_json:
+        output.json({part: text})
+    else:
+        output.text(text)
+
+
+def _show_parameters(facts: ModelFacts, output: Output) -> None:
+    parameters = facts.model.recipe.parameters
+    if output.as_json:
+        output.json({"parameters": [list(pair) for pair in parameters]})
+    else:
+        output.table((), [(name, str(value)) for name, value in parameters])
 
 
 def _show(facts: ModelFacts, output: Output) -> None:

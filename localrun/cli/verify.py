@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def verify(
-    models: Annotated[list[str] | None, Argument(metavar="[MODEL...]", help="Only these.")] = None,
+    models: Annotated[list[str] | None, Argument(metavar="MODEL", help="Only these.")] = None,
     *,
     repair: Annotated[
         bool, Option("--repair", help="Fetch what is bad again, from any source that has it.")

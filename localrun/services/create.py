@@ -93,7 +93,7 @@ def create_model(
             )
         manifest = write_manifest(gatherer, parts, said)
         before = store.find(ref)
-        stored = store.name(ref, manifest, lease, Provenance(origin=parts.origin))
+        stored = store.name(ref, manifest, lease, Provenance(base=parts.origin))
     if chosen.taking is Taking.MOVE:
         for path in parts.taken:
             path.unlink(missing_ok=True)

@@ -66,7 +66,7 @@ def read_lock(file: str) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise NotFoundError(f"no such file: {file}", hint=f"localrun lock > {file}") from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UsageError(f"not a lock file: {file}", hint=f"localrun lock > {file}") from error
+        raise UsageError(f"not a lock file: {file}", hint="localrun lock > models.lock") from error
     if version != FORMAT_VERSION or not isinstance(models, dict):
         raise UsageError(f"{file} has format {version}", hint="update localrun")
     return models

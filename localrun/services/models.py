@@ -144,7 +144,7 @@ class Models:
             modified=datetime.fromisoformat(entry.ref.updated).astimezone(),
             shards=shards,
             chat_template=_jinja(recipe, entry.ref.name) or described.chat_template,
-            origin=entry.ref.origin,
+            origin=entry.ref.origin or entry.ref.base,
             recipe=recipe,
             adapters=tuple(zip(paths, recipe.adapter_scales, strict=True)),
         )

@@ -62,7 +62,9 @@ def copy_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
     with store.lease([ref.manifest, *(blob.digest for blob in found.manifest.blobs)]) as lease:
         if store.find(source) == found:  # so that all of it was leased while it was named
             manifest = store.blobs.read(ref.manifest, most=MOST_BYTES)
-            provenance = Provenance(origin=ref.origin, choice=ref.choice, revision=ref.revision)
+            provenance = Provenance(
+                origin=ref.origin, choice=ref.choice, revision=ref.revision, base=ref.base
+            )
             return store.name(target, manifest, lease, provenance).name
     return copy_model(workspace, source, target)
 

@@ -105,7 +105,10 @@ def _from_catalog(workspace: Workspace, ref: ModelRef) -> Plan:
         at_hub = _hub_ref(MODELSCOPE_HOST, entry.modelscope, tag)
         plan = _instead(workspace, ref, at_hub, error)
     if ref.tag == DEFAULT_TAG or quantization is None:
-        note = f"{ref.model} means {entry.name}:{entry.tag}, {tag} of {at_hub.host}/{at_hub.repo}"
+        full = f"{entry.name}:{entry.tag}"
+        also = f"{full}, " if ref.tag == DEFAULT_TAG else ""
+        said = ref.model if also else full
+        note = f"{said} means {also}{tag} of {at_hub.host}/{at_hub.repo}"
         plan = replace(plan, notes=(note, *plan.notes))
     return plan
 
@@ -115,8 +118,10 @@ def _instead(workspace: Workspace, ref: ModelRef, at_hub: ModelRef, problem: Loc
     try:
         plan = _from_hub(workspace, ref, at_hub)
     except (NetworkError, ModelNotFoundError) as error:
-        both = f"{problem.message}; {error.message}"
-        raise NetworkError(both, hint=problem.hint or "check the network") from error
+        both = "; ".join(dict.fromkeys((problem.message, error.message)))
+        are_missing = all(isinstance(one, ModelNotFoundError) for one in (problem, error))
+        kind = ModelNotFoundError if are_missing else NetworkError
+        raise kind(both, hint=problem.hint or "check the network") from error
     return replace(plan, notes=(*plan.notes, f"{problem.message}; ModelScope is used instead"))
 
 

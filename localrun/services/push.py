@@ -62,7 +62,10 @@ def push_model(
         workspace.models.find_model(str(ref))
         if ref.source is Source.FILE:
             raise UsageError(f"{ref} is not in the store", hint=f"localrun import {ref}")
-        raise UsageError(f"{ref} comes with localrun", hint=f"localrun cp {ref.model} mine")
+        raise UsageError(
+            f"{ref} comes with localrun and cannot be pushed by this name",
+            hint=f"localrun cp {ref.model} mine; localrun push mine HOST/NAME",
+        )
     registry = workspace.registry(target.host or "", is_insecure=is_insecure)
     blobs = found.manifest.blobs
     report.begin(found.manifest.size_bytes, len(blobs))

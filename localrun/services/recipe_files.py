@@ -19,6 +19,7 @@ from localrun.modelfile.folder import folder_reader
 from localrun.modelfile.lint import Finding
 from localrun.modelfile.lint import lint as lint_text
 from localrun.modelfile.parse import parse_modelfile
+from localrun.modelfile.recipe import Recipe
 from localrun.modelfile.source import MOST_BYTES
 from localrun.names.parse import parse_name
 from localrun.names.ref import Source
@@ -30,19 +31,26 @@ if TYPE_CHECKING:
 
     from localrun.modelfile.lint import Use
     from localrun.modelfile.problems import Problem
-    from localrun.modelfile.recipe import Recipe
     from localrun.services.workspace import Workspace
 
 STDIN = "-"
+MODELFILE = "Modelfile"
+WEIGHTS = {".gguf", ".safetensors"}
 
 
-def read_recipe(file: str, given: Mapping[str, str]) -> tuple[Recipe, Path]:
+def read_recipe(file: str | None, given: Mapping[str, str]) -> tuple[Recipe, Path]:
     """Return a recipe and the folder that its paths are relative to; ``-`` is stdin.
+
+    None is ``Modelfile``, or where there is none the weights of this folder, as in Ollama.
 
     Raises:
         NotFoundError: no such file.
         ModelfileError: the first problem of it.
     """
+    if file is None:
+        file = MODELFILE
+        if not Path(file).exists() and _has_weights(Path.cwd()):
+            return Recipe(sources=(".",)), Path.cwd()
     content, folder = _content(file), _folder(file)
     read = None if file == STDIN else folder_reader(folder)
     name = "stdin" if file == STDIN else file
@@ -121,7 +129,10 @@ class _Checks:
         if ref.source is not Source.LOCAL or ref.namespace:
             return None  # a hub's: only a pull can tell
         names = [model.name for model in self._workspace.models.list_models()]
-        if str(ref).lower() in names or catalog.find(ref.model, ref.tag) is not None:
+        if (
+            ref.key in {parse_name(name).key for name in names}
+            or catalog.find(ref.model, ref.tag) is not None
+        ):
             return None
         here = [name.removesuffix(":latest") for name in names]
         near = difflib.get_close_matches(value, here, n=1) or catalog.near(value)
@@ -146,6 +157,10 @@ class _Checks:
         return ()
 
 
+def _has_weights(folder: Path) -> bool:
+    return any(path.suffix in WEIGHTS for path in folder.iterdir())
+
+
 def _content(file: str) -> bytes:
     if file == STDIN:
         return sys.stdin.buffer.read(MOST_BYTES + 1)
@@ -154,7 +169,8 @@ def _content(file: str) -> bytes:
             return opened.read(MOST_BYTES + 1)
     except OSError as error:
         raise NotFoundError(
-            f"{file} cannot be read: {error.strerror}", hint="localrun create NAME -f Modelfile"
+            f"{file} cannot be read: {error.strerror}",
+            hint="write one that begins with: FROM guide",
         ) from error
 
 

@@ -139,7 +139,9 @@ def recipe_text(workspace: Workspace, name: str) -> str:
 def _candidates(workspace: Workspace, model: StoredModel, entry: Entry) -> list[Recipe]:
     """Return recipes that may make the model, the most readable first."""
     said, adapters = _said(model), _adapters(model, entry)
-    names = [name for name in (entry.ref.origin,) if name and _is_here(workspace, name)]
+    names = [
+        name for name in (entry.ref.base, entry.ref.origin) if name and _is_here(workspace, name)
+    ]
     return [
         *(Recipe(sources=(name,), **said) for name in names),
         *(Recipe(sources=(name,), adapters=adapters, **said) for name in names if adapters),

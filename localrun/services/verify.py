@@ -69,9 +69,9 @@ def verify_models(
         return verdicts
     for digest in bad:
         quarantine(workspace.store, digest)
-    origins = {ref.name: ref for ref in refs}
+    known = {ref.name: ref for ref in refs}
     return [
-        _repair(workspace, origins[one.name], one, report) if one.bad else one for one in verdicts
+        _repair(workspace, known[one.name], one, report) if one.bad else one for one in verdicts
     ]
 
 
@@ -84,7 +84,10 @@ def _chosen(workspace: Workspace, names: Sequence[str]) -> list[StoredRef]:
         ref = refs.get(parse_name(name).key)
         if ref is None:
             workspace.models.find_model(name)
-            raise ModelNotFoundError(f"{name} is not in the store", hint="localrun verify")
+            raise ModelNotFoundError(
+                f"{name} is not in the store, which is what verify checks",
+                hint="localrun verify   checks all that is in it",
+            )
         chosen.append(ref)
     return chosen
 
@@ -113,19 +116,46 @@ def _sizes(workspace: Workspace, ref: StoredRef) -> dict[str, int]:
 
 
 def _repair(workspace: Workspace, ref: StoredRef, verdict: Verdict, report: Report) -> Verdict:
-    """Pull a model's bad files again from where it came, or from whoever has those bytes."""
-    if ref.origin is None:
-        return replace(verdict, problem="it was made or imported here; do that again")
-    try:
-        pin = _pin(workspace, ref)
-        plan = plan_of_pin(workspace, pin)
-        if not pin.files:  # nobody knew what to check
-            _quarantine(workspace, plan)
-        run_plan(workspace, plan, PullOptions(), report)
-    except LocalrunError as error:
-        return replace(verdict, problem=error.message)
-    left = verify(workspace.store, _sizes(workspace, ref))
-    return replace(verdict, is_repaired=not left)
+    """Fetch a model's bad files again, from where it or another model with them came."""
+    problem = None
+    for source in _sources(workspace, ref, verdict):
+        if _is_whole(workspace, ref, verdict):
+            break  # with an earlier source, or an earlier model
+        try:
+            _fetch_again(workspace, source, report)
+        except LocalrunError as error:
+            problem = problem or error.message
+    if _is_whole(workspace, ref, verdict):
+        return replace(verdict, is_repaired=True)
+    if problem is None:
+        problem = "it was made or imported here; do that again"
+    return replace(verdict, problem=problem)
+
+
+def _is_whole(workspace: Workspace, ref: StoredRef, verdict: Verdict) -> bool:
+    """Tell whether what was bad is good now; the rest of the model was hashed before."""
+    bad = {blob.digest for blob in verdict.bad}
+    sizes = _sizes(workspace, ref).items()
+    return not verify(workspace.store, {digest: size for digest, size in sizes if digest in bad})
+
+
+def _sources(workspace: Workspace, ref: StoredRef, verdict: Verdict) -> list[StoredRef]:
+    """Return the pulled models that a bad file may be fetched with, the model itself first."""
+    bad = {blob.digest for blob in verdict.bad}
+    others = [
+        other
+        for other in list_refs(workspace.store.layout)
+        if other.name != ref.name and bad & _sizes(workspace, other).keys()
+    ]
+    return [source for source in (ref, *others) if source.origin is not None]
+
+
+def _fetch_again(workspace: Workspace, ref: StoredRef, report: Report) -> None:
+    pin = _pin(workspace, ref)
+    plan = plan_of_pin(workspace, pin)
+    if not pin.files:  # nobody knew what to check
+        _quarantine(workspace, plan)
+    run_plan(workspace, plan, PullOptions(), report)
 
 
 def _quarantine(workspace: Workspace, plan: Plan) -> None:

@@ -50,6 +50,7 @@ class StoredRef:
     origin: str | None = None  # the name it was pulled from, None for one made here
     choice: str | None = None  # the quantization that was chosen for a name without one
     revision: str | None = None  # of the origin, when it was pulled
+    base: str | None = None  # the model that one made here began from; nothing to pull it from
 
     @classmethod
     def from_json(cls, content: bytes) -> Self:

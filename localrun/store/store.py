@@ -41,11 +41,12 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Where a pulled model came from."""
+    """Where a pulled model came from, or what one made here began from."""
 
     origin: str | None = None
     choice: str | None = None
     revision: str | None = None
+    base: str | None = None
 
 
 class Store:
@@ -119,6 +120,7 @@ class Store:
             origin=known.origin,
             choice=known.choice,
             revision=known.revision,
+            base=known.base,
         )
         write_ref(self.layout, ref, stored, lease)
         return stored

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.errors import ModelNotFoundError
+from localrun.errors import ModelNotFoundError, UsageError
+from localrun.modelfile.parse import parse_modelfile
 from localrun.names.parse import parse_name
 from localrun.registry.http import OfflineError
+from localrun.services.create import create_model
+from localrun.services.lock import make_lock
 from localrun.services.naming import copy_model
 from localrun.services.outdated import find_outdated, plan_of_newest
+from localrun.services.plan import make_plan
 from tests.services.making import (
     DEAD,
     NAME,
@@ -47,6 +51,23 @@ def test_only_the_model_whose_file_changed_is_outdated(workspace: Workspace, hub
     hub.replace(REPO, "model-Q8_0.gguf", gguf(88))
 
     assert outdated(workspace) == {NAME: False, OTHER: True}
+
+
+def test_what_was_made_from_a_pulled_model_is_not_pulled_over(
+    workspace: Workspace, hub: FakeHub, tmp_path: Path
+) -> None:
+    pull(workspace)
+    recipe = parse_modelfile(f"FROM {NAME}\nSYSTEM mine\n".encode(), "Modelfile")
+    create_model(workspace, parse_name("mine"), recipe, folder=tmp_path)
+
+    hub.replace(REPO, "model-Q4_K_M.gguf", gguf(1))
+
+    assert outdated(workspace) == {NAME: True}
+    with pytest.raises(ModelNotFoundError, match="not pulled"):
+        plan_of_newest(workspace, "mine")
+    with pytest.raises(UsageError, match="made on this machine"):
+        make_plan(workspace, parse_name("mine"))
+    assert list(make_lock(workspace)["models"]) == [NAME]
 
 
 def test_a_new_readme_makes_nothing_outdated(workspace: Workspace, hub: FakeHub) -> None:

@@ -93,7 +93,7 @@ def test_a_name_of_the_catalog_takes_the_quantization_of_the_catalog(workspace: 
     plan = plan_of(workspace, "qwen3:0.6b")
 
     assert file_names(plan) == ["Qwen3-0.6B-Q8_0.gguf"]
-    assert "qwen3 means qwen3:0.6b, Q8_0" in plan.notes[0]
+    assert plan.notes[0].startswith("qwen3:0.6b means Q8_0 of hf.co/Qwen/")
 
 
 @pytest.mark.usefixtures("qwen")

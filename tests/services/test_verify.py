@@ -153,6 +153,23 @@ def test_what_nobody_can_bring_is_told(workspace: Workspace) -> None:
     assert len(verdicts) == 3
 
 
+def test_what_was_made_here_is_repaired_by_a_pulled_model_with_the_same_bytes(
+    workspace: Workspace,
+) -> None:
+    pull(workspace)
+    put_model(workspace.store, "a-first", [WEIGHTS])
+    put_model(workspace.store, "z-last", [WEIGHTS])
+    damage(blob_of(workspace, WEIGHTS))
+    (named,) = check(workspace, "a-first", is_repair=True)
+    damage(blob_of(workspace, WEIGHTS))
+
+    verdicts = check(workspace, is_repair=True)
+
+    assert named.is_repaired
+    assert [verdict.is_repaired for verdict in verdicts] == [True] * 3
+    assert [verdict.problem for verdict in verdicts] == [None] * 3
+
+
 def test_a_name_that_cannot_be_read_is_not_passed_over(workspace: Workspace) -> None:
     pull(workspace)
     path = workspace.store.layout.ref(parse_name(NAME).key)

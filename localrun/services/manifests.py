@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError
-from localrun.gguf.data import read_whole
+from localrun.gguf.data import check_data
 from localrun.gguf.header import read_header
 from localrun.services.models import describe_header
 from localrun.store.manifest import (
@@ -52,10 +52,14 @@ def check_whole(role: Role, name: str, path: Path) -> None:
     if role not in GGUF_ROLES:
         return
     try:
-        read_whole(path)
+        header = read_header(path)
     except IntegrityError as error:
-        message = f"{name} is no whole GGUF file: {error.message}"
+        message = f"{name} is no GGUF file: {error.message}"
         raise IntegrityError(message, hint=error.hint) from error
+    try:
+        check_data(header, path.stat().st_size)
+    except IntegrityError as error:
+        raise IntegrityError(f"{name}: {error.message}", hint=error.hint) from error
 
 
 def make_manifest(store: Store, layers: Sequence[Descriptor], lease: Lease) -> bytes:

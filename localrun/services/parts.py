@@ -187,7 +187,7 @@ class Gatherer:
         """Add everything that a model of this machine has; fetch one that is not here."""
         self._refuse_second(parts, str(ref))
         store = self.workspace.store
-        entry = store.find(ref)
+        entry = self._leased(ref)
         embedded = embedded_models().get(str(ref).lower())
         if entry is None and embedded is not None:
             adopted = adopt(store, embedded, self.lease, taking=Taking.AUTO)
@@ -197,18 +197,32 @@ class Gatherer:
         parts.origin = str(ref)
 
     def _add_entry(self, parts: Parts, entry: Entry) -> None:
-        self.lease.add(blob.digest for blob in entry.manifest.blobs)
         for role in FILE_ROLES:
             layers = entry.manifest.with_role(role)
             parts.files[role] += [Piece(layer.digest, layer.size_bytes) for layer in layers]
         parts.recipe = read_recipe(entry.manifest, self.workspace.store.blobs)
         parts.base = entry
 
+    def _leased(self, ref: ModelRef) -> Entry | None:
+        """Return what a name means; leased while it was named, so all of it stays."""
+        store = self.workspace.store
+        entry, before = store.find(ref), None
+        while entry is not None and entry != before:
+            self.lease.add([entry.ref.manifest, *(blob.digest for blob in entry.manifest.blobs)])
+            entry, before = store.find(ref), entry
+        return entry
+
     def _pulled(self, ref: ModelRef) -> Entry:
         if ref.source is Source.LOCAL and ref.tag == "latest":
             self.report.note(f"{ref} is not here: pulling it")
-        pull_model(self.workspace, ref, report=self.report)
-        entry = self.workspace.store.find(ref)
+        try:
+            pull_model(self.workspace, ref, report=self.report)
+        except UsageError:
+            entry = self._leased(ref)
+            if entry is not None:  # another process made it just now
+                return entry
+            raise
+        entry = self._leased(ref)
         if entry is None:
             raise IntegrityError(f"{ref} was pulled and is not there", hint=f"localrun pull {ref}")
         return entry

@@ -191,7 +191,7 @@ def test_wrong_bytes_are_refused_and_nothing_of_them_stays(
 def test_a_page_in_the_place_of_a_model_is_refused(workspace: Workspace, hub: FakeHub) -> None:
     hub.add("owner/page", {"model-Q4_K_M.gguf": b"<html>not here</html>"})
 
-    with pytest.raises(IntegrityError, match="no whole GGUF file"):
+    with pytest.raises(IntegrityError, match="no GGUF file"):
         pull(workspace, "hf:owner/page")
 
     assert names_in(workspace) == []

@@ -78,6 +78,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
     from localrun.cli.version import warn_of_other_version
     from localrun.client.launch import ensure_server
     from localrun.errors import UsageError
+    from localrun.services.capabilities import check_can_answer
     from localrun.services.workspace import open_workspace
 
     if output_format not in {None, "", "json"}:
@@ -86,6 +87,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
     workspace = open_workspace(os.environ)
     settings = workspace.settings
     stored = find_or_pull(workspace, model)
+    check_can_answer(stored)
     question = read_prompt(prompt or [], sys.stdin)
     options = {
         "temperature": temperature,

@@ -27,6 +27,7 @@ from localrun.server.defaults import (
     runner_model,
     sampling_of,
 )
+from localrun.services.capabilities import check_can_answer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -116,6 +117,7 @@ class Completions:
     async def load(self, name: str, *, num_ctx: int | None, keep_alive: KeepAlive | None) -> float:
         """Load a model without generating; return the seconds that took."""
         model = await asyncio.to_thread(self._find_model, name)
+        check_can_answer(model)
         load = functools.partial(
             self._pool.load,
             runner_model(model),
@@ -133,6 +135,7 @@ class Completions:
         self, request: CompletionRequest, sink: Callable[[Event], None]
     ) -> tuple[Ticket, Profile]:
         model = self._find_model(request.model)
+        check_can_answer(model)
         recipe = model.recipe
         generate = Generate(
             request_id=0,  # the pool numbers requests

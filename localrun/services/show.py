@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from localrun.errors import LocalrunError
+from localrun.gguf.data import TENSOR_TYPES
 from localrun.gguf.header import read_header
-from localrun.gguf.types import TENSOR_TYPES
 from localrun.modelfile.known import KNOWN
 from localrun.modelfile.recipe import AdapterUse, Message, Recipe
 from localrun.modelfile.write import write_modelfile
@@ -225,8 +225,9 @@ def _digests_of_others(workspace: Workspace, entry: Entry | None) -> set[str]:
 def _tensors(shards: Sequence[Path]) -> Iterator[TensorFacts]:
     for shard in shards:
         for name, tensor in read_header(shard).tensors.items():
-            kind = TENSOR_TYPES.get(tensor.kind, f"type {tensor.kind}")
-            yield TensorFacts(name=name, type_name=kind, sizes=tensor.sizes)
+            kind = TENSOR_TYPES.get(tensor.kind)
+            type_name = f"type {tensor.kind}" if kind is None else kind.name
+            yield TensorFacts(name=name, type_name=type_name, sizes=tensor.sizes)
 
 
 def _length(header: Header, key: str) -> int | None:

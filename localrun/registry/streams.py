@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 REPORT_S = 0.05
 JOURNAL_S, JOURNAL_BYTES = 0.5, 16 << 20  # what a kill -9 costs, at the most
 SYNC_BYTES = 512 << 20
-BEGIN_S = 0.03
+BEGIN_S, BEGIN_BYTES = 0.02, 8 << 20  # less at a time would scatter the file over the disk
 REST_S = 0.1
 JOIN_S = 0.5
 LARGEST_TAIL = 4 << 20  # a smaller file comes in one stream
@@ -146,8 +146,12 @@ class Streams:
             return
         descriptor = os.open(self._journal.data, os.O_RDWR)
         try:
+            due = Due(
+                after_s=self._options.sync_s, num_bytes=BEGIN_BYTES, done=self._progress.done_bytes
+            )
             while not self._stop.wait(BEGIN_S):
-                begin(descriptor)
+                if due.is_due(self._progress.done_bytes):
+                    begin(descriptor)
         finally:
             os.close(descriptor)
 

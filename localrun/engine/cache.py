@@ -184,7 +184,8 @@ class PrefixCache:
             self._free_holders.append(leaf.holder)
 
 
-def _slot(seq: Sequence) -> int:
+def slot_of(seq: Sequence) -> int:
+    """Return the slot of a running sequence."""
     if seq.slot is None:
         raise ValueError(f"request {seq.request_id} does not run")
     return seq.slot

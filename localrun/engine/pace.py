@@ -1,14 +1,16 @@
 """How many tokens of prompts a step may take while other sequences decode.
 
 Learned from the time of steps: a step with both should last no longer than
-`STRETCH` steps that only decode, so that nobody sees a stream stumble.
+`STRETCH` steps that only decode, so that nobody sees a stream stumble. Very small
+models may take `SMOOTH_S`: a strict ratio would make their prompts wait for nothing.
 """
 
 from __future__ import annotations
 
 STRETCH = 2.2  # streams may see three times their normal gap; the rest is for noise
 FIRST_TOKENS = 64  # before anything is measured
-LEAST_TOKENS = 8  # prompts must move on however slow they are
+SMOOTH_S = 0.005  # two hundred tokens a second flow however the steps differ
+LEAST_TOKENS = 2  # prompts must move on however slow they are
 WEIGHT = 0.25  # of a new measurement in a running mean
 OUTLIER = 2.0  # a step this many times longer than expected counts as so much: others used the CPU
 
@@ -35,12 +37,22 @@ class Pace:
         normal = self._normal_s(num_decoding)
         if normal is None or self._token_s is None:
             return FIRST_TOKENS
-        return max(LEAST_TOKENS, int((STRETCH - 1) * normal / self._token_s))
+        spare_s = max(STRETCH * normal, SMOOTH_S) - normal
+        return _rounded(max(LEAST_TOKENS, int(spare_s / self._token_s)))
 
     def _normal_s(self, num_decoding: int) -> float | None:
         """Return the mean of the nearest number of sequences that was measured."""
         nearest = min(self._decode_s, key=lambda known: abs(known - num_decoding), default=None)
         return None if nearest is None else self._decode_s[nearest]
+
+
+def _rounded(count: int) -> int:
+    """Return ``count`` without all but its first two bits.
+
+    llama.cpp builds its graph anew for every other number of tokens, so few are better.
+    """
+    low_bits = max(0, count.bit_length() - 2)
+    return count >> low_bits << low_bits
 
 
 def _mean(old: float | None, new: float) -> float:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from localrun.engine.engine import AbortedError, OutOfCellsError
-from localrun.engine.scheduler import Row
-from localrun.engine.sequence import Sequence
+
+if TYPE_CHECKING:
+    from localrun.engine.scheduler import Row
+    from localrun.engine.sequence import Sequence
 
 
 @dataclass(eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +15,9 @@ from localrun.engine.scheduler import Limits, Scheduler
 from localrun.engine.sequence import Sequence
 from localrun.engine.states import StateCache
 from tests.engine.cells import FakeBackend
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SLOTS, CELLS, BUDGET, HOLDERS = 4, 64, 16, 9
 PIECES = [b"x"] * 1000

@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 
 MOST_HOLDERS = 256  # LLAMA_MAX_SEQ: ids beyond n_seq_max cannot be decoded, but hold cells
 
+# A cell that nobody uses still costs each step a look (0.1 to 0.8 microseconds, measured on
+# models of 50 to 600 million parameters), and computing its token anew as much as thousands
+# of these. So it is kept until keeping has cost what computing would.
+KEPT_STEPS = 8000
+STEPS_BETWEEN_LOOKS = 64
+
 
 class Cells(Protocol):
     """What a cache needs of a KV cache; positions are half-open, -1 is the end."""
@@ -45,6 +51,7 @@ class PrefixCache:
         self._num_cells = num_cells
         self._open: dict[int, Sequence] = {}  # by slot
         self._paths: dict[int, Node] = {}  # by slot: the node down to which cells are shared
+        self._num_steps = 0
         self._free_slots = list(range(num_slots - 1, -1, -1))
         self._free_holders = list(range(num_holders - 1, num_slots - 1, -1))
 
@@ -117,7 +124,14 @@ class PrefixCache:
         seq.slot, seq.num_computed, seq.num_shared = None, 0, 0
 
     def reserve(self, count: int) -> bool:
-        """Free ``count`` cells at the cost of cached prefixes, oldest first; False: too few."""
+        """Free ``count`` cells at the cost of cached prefixes, oldest first; False: too few.
+
+        Called once for each step, by which the age of prefixes counts.
+        """
+        self.tree.tick()
+        self._num_steps += 1
+        if self._num_steps % STEPS_BETWEEN_LOOKS == 0:
+            self._drop_aged()
         while (missing := self.num_used + count - self._num_cells) > 0:
             leaf = self.tree.oldest_idle_leaf()
             if leaf is None:
@@ -128,6 +142,10 @@ class PrefixCache:
     def clear(self) -> None:
         """Forget all prefixes that nobody uses."""
         while (leaf := self.tree.oldest_idle_leaf()) is not None:
+            self._shorten(leaf, len(leaf.tokens))
+
+    def _drop_aged(self) -> None:
+        while (leaf := self.tree.oldest_idle_leaf()) and self.tree.age(leaf) > KEPT_STEPS:
             self._shorten(leaf, len(leaf.tokens))
 
     def _promised(self) -> int:

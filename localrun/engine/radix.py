@@ -154,6 +154,14 @@ class RadixTree:
         idle = (node for node in self._nodes if node.num_users == 0 and not node.children)
         return min(idle, key=lambda node: node.used_at, default=None)
 
+    def tick(self) -> None:
+        """Let time pass, by which `age` counts."""
+        self._ticks += 1
+
+    def age(self, node: Node) -> int:
+        """Return the ticks since the node was used."""
+        return self._ticks - node.used_at
+
     def _count(self, node: Node, change: int) -> None:
         self.num_cells += change
         if node.num_users == 0:

@@ -44,11 +44,16 @@ def context(model: Model) -> Iterator[Context]:
 
 
 def generate(
-    model: Model, context: Context, *sequences: Sequence, limits: Limits = LIMITS
+    model: Model,
+    context: Context,
+    *sequences: Sequence,
+    limits: Limits = LIMITS,
+    eog: frozenset[int] | None = None,
 ) -> list[str]:
     cache = context.open_cache()
     scheduler = Scheduler(limits, cache)
-    texts = run(Engine(context, scheduler, pieces=model.pieces, eog=model.eog), *sequences)
+    ends = model.eog if eog is None else eog
+    texts = run(Engine(context, scheduler, pieces=model.pieces, eog=ends), *sequences)
     cache.clear()
     assert cache.num_used == 0
     return texts

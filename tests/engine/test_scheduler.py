@@ -256,3 +256,20 @@ def test_the_prefix_that_was_used_longest_ago_goes_first() -> None:
 
     assert again[0].num_cached == 19
     assert again[1].num_cached < 19
+
+
+def test_a_prefix_that_nobody_asks_for_any_more_goes_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("localrun.engine.cache.KEPT_STEPS", 100)
+    bench = Bench()
+    bench.submit(1, [1] * 20, 1)
+    bench.drain()
+
+    for number in range(2, 22):
+        bench.submit(number, [2], 10)
+        bench.drain()
+
+    aged, fresh = bench.submit(30, [1] * 20, 1), bench.submit(31, [2, 2], 1)
+    bench.drain()
+    assert (aged.num_cached, fresh.num_cached) == (0, 1)

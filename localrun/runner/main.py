@@ -129,9 +129,8 @@ class _Loaded:
         self._context.use_adapters(
             [(self._model.load_adapter(Path(path)), scale) for path, scale in load.adapters]
         )
-        engine = Engine(
-            self._context, Scheduler(limits), pieces=self._model.pieces, eog=self._model.eog
-        )
+        scheduler = Scheduler(limits, self._context.open_cache())
+        engine = Engine(self._context, scheduler, pieces=self._model.pieces, eog=self._model.eog)
         self._grammars = Grammars(self._model)
         self._worker = Worker(engine, self._context, channel.send)
         channel.send(self._ready(load.num_parallel, time.monotonic() - begun))

@@ -108,6 +108,7 @@ class Finished:
     request_id: int
     reason: FinishReason
     prompt_tokens: int
+    cached_tokens: int  # of these, found in the prefix cache
     generated_tokens: int
     queue_s: float  # waited for a slot
     prompt_s: float  # prefill

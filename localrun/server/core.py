@@ -70,6 +70,7 @@ class Done:
 
     reason: FinishReason
     prompt_tokens: int
+    cached_tokens: int
     generated_tokens: int
     load_s: float
     prompt_s: float
@@ -188,6 +189,7 @@ def _done(finished: Finished, ticket: Ticket, begun: float) -> Done:
     return Done(
         reason=finished.reason,
         prompt_tokens=finished.prompt_tokens,
+        cached_tokens=finished.cached_tokens,
         generated_tokens=finished.generated_tokens,
         load_s=ticket.load_s,
         prompt_s=finished.prompt_s,

@@ -44,9 +44,23 @@ def context(model: Model) -> Iterator[Context]:
 
 
 def generate(
-    model: Model, context: Context, *sequences: Sequence, limits: Limits = LIMITS
+    model: Model,
+    context: Context,
+    *sequences: Sequence,
+    limits: Limits = LIMITS,
+    eog: frozenset[int] | None = None,
 ) -> list[str]:
-    engine = Engine(context, Scheduler(limits), pieces=model.pieces, eog=model.eog)
+    cache = context.open_cache()
+    scheduler = Scheduler(limits, cache)
+    ends = model.eog if eog is None else eog
+    texts = run(Engine(context, scheduler, pieces=model.pieces, eog=ends), *sequences)
+    cache.clear()
+    assert cache.num_used == 0
+    return texts
+
+
+def run(engine: Engine, *sequences: Sequence) -> list[str]:
+    """Return the texts of sequences that are submitted together."""
     for seq in sequences:
         engine.submit(seq)
     texts = {seq.request_id: "" for seq in sequences}

@@ -128,6 +128,7 @@ def finished(request_id: int, reason: FinishReason, tokens: int) -> Finished:
         request_id=request_id,
         reason=reason,
         prompt_tokens=5,
+        cached_tokens=3,
         generated_tokens=tokens,
         queue_s=0.0,
         prompt_s=0.01,

@@ -37,6 +37,7 @@ EXAMPLES: list[Message] = [
         request_id=1,
         reason=FinishReason.STOP,
         prompt_tokens=1,
+        cached_tokens=0,
         generated_tokens=2,
         queue_s=0.0,
         prompt_s=0.1,

@@ -33,7 +33,12 @@ def test_the_whole_answer_has_openais_shape(served: Served) -> None:
             "finish_reason": "stop",
         }
     ]
-    assert answer["usage"] == {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+    assert answer["usage"] == {
+        "prompt_tokens": 5,
+        "completion_tokens": 2,
+        "total_tokens": 7,
+        "prompt_tokens_details": {"cached_tokens": 3},
+    }
 
 
 def test_a_stream_begins_with_the_role_and_ends_with_reason_and_usage(served: Served) -> None:

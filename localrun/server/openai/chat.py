@@ -187,11 +187,13 @@ class _Answer:
     def usage(self) -> JsonObject:
         """Return the counts of tokens."""
         prompt = self._done.prompt_tokens if self._done else 0
+        cached = self._done.cached_tokens if self._done else 0
         generated = self._done.generated_tokens if self._done else 0
         return {
             "prompt_tokens": prompt,
             "completion_tokens": generated,
             "total_tokens": prompt + generated,
+            "prompt_tokens_details": {"cached_tokens": cached},
         }
 
 

@@ -82,7 +82,9 @@ def _combines(schema: object) -> bool:
         return any(map(_combines, schema))
     if not isinstance(schema, dict):
         return False
-    is_part = "allOf" in schema or ("properties" in schema and ("$ref" in schema or "anyOf" in schema))
+    is_part = "allOf" in schema or (
+        "properties" in schema and ("$ref" in schema or "anyOf" in schema)
+    )
     return is_part or any(map(_combines, schema.values()))
 
 

@@ -1,7 +1,7 @@
 """A grammar along one sequence: which tokens may come, and how far it has come.
 
 A matcher never raises: one that breaks, or costs more than its share of the engine's
-time, keeps the reason in ``failure`` and lets nothing but the end through, so that
+time, keeps the reason in `failure` and lets nothing but the end through, so that
 a bad grammar ends one request and not the runner.
 """
 
@@ -35,12 +35,17 @@ class Matcher:
         self._matcher = matcher
         self._tokenizer = tokenizer
         self._eog = eog
-        self._num_vocab = tokenizer.vocab_size
-        words = (self._num_vocab + MASK_BITS - 1) // MASK_BITS
+        self.num_vocab: int = tokenizer.vocab_size
+        words = (self.num_vocab + MASK_BITS - 1) // MASK_BITS
         self._bits = np.zeros(words, dtype=np.uint32)
         self._penalties = np.empty((words * MASK_BITS // BYTE_BITS, BYTE_BITS), dtype=np.float32)
         self._left_s = FIRST_S
-        self.failure: str | None = None
+        self._failure: str | None = None
+
+    @property
+    def failure(self) -> str | None:
+        """Return why the grammar cannot be held any more, None while it can."""
+        return self._failure
 
     @property
     def is_complete(self) -> bool:
@@ -53,7 +58,7 @@ class Matcher:
             begun = time.thread_time()
             self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
             self._spend(time.thread_time() - begun)
-        if self.failure or self.is_complete:
+        if self._failure or self.is_complete:
             self._note_error()
             logits.fill(-np.inf)
             logits[self._eog[0]] = 0
@@ -85,9 +90,9 @@ class Matcher:
     def _spend(self, cpu_s: float) -> None:
         self._left_s += TOKEN_S - cpu_s
         if self._left_s < 0:
-            self.failure = "the constraint takes too long to check: make it simpler"
+            self._failure = "the constraint takes too long to check: make it simpler"
 
     def _note_error(self) -> None:
-        if self._matcher.is_error() and self.failure is None:
+        if self._matcher.is_error() and self._failure is None:
             reason = self._matcher.get_error().splitlines()[0]
-            self.failure = f"the constraint cannot be held any more: {reason}"
+            self._failure = f"the constraint cannot be held any more: {reason}"

@@ -162,6 +162,8 @@ class _Loaded:
         try:
             prompt = self._render(request)
             seq = self._sequence(request, tokenize(prompt, self._model))
+            if request.constraint is not None:
+                seq.constraint = self._grammars.constrain(request.constraint, prompt)
         except LocalrunError as error:
             self._channel.send(
                 Failed(
@@ -169,6 +171,7 @@ class _Loaded:
                     code=error.code,
                     message=error.message,
                     hint=error.hint,
+                    param=error.param if isinstance(error, UsageError) else None,
                 )
             )
             return
@@ -204,7 +207,6 @@ class _Loaded:
             max_tokens=min(self._num_ctx, len(tokens) + max(1, asked)),
             sampling=request.sampling,
             text=TextStream(request.stop),
-            constraint=self._grammars.json_object() if request.json_mode else None,
         )
 
     def _ready(self, num_parallel: int, load_s: float) -> Ready:

@@ -24,7 +24,8 @@ COMPACT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator"
 NESTED = ("properties", "$defs", "definitions")  # keywords that hold schemas by name
 ALTERNATIVES = ("anyOf", "oneOf", "prefixItems")
 ESCAPED = re.compile(r"\\\\|\\u([0-9a-fA-F]{4})|\\U([0-9a-fA-F]{8})")
-LARGEST_CODE_POINT = 0x10FFFF
+LAST_ASCII, LARGEST_CODE_POINT = 0x7F, 0x10FFFF
+SURROGATES = range(0xD800, 0xE000)  # halves of characters
 
 
 def grammar_of(spec: ConstraintSpec) -> str:
@@ -138,6 +139,10 @@ def _lark_of_gbnf(spec: ConstraintSpec) -> str:
 def _unescaped(escape: re.Match[str]) -> str:
     """Return the character of an escape: the converter writes Unicode ones that Lark refuses."""
     digits = escape[1] or escape[2]
-    if digits is None or not 0x7F < (code := int(digits, 16)) <= LARGEST_CODE_POINT:
-        return escape[0] if digits is None else f"\\x{int(digits[-2:], 16):02x}"
-    return chr(code)
+    if digits is None:
+        return escape[0]
+    code = int(digits, 16)
+    if code <= LAST_ASCII:
+        return f"\\x{code:02x}"
+    is_character = code <= LARGEST_CODE_POINT and code not in SURROGATES
+    return chr(code) if is_character else escape[0]

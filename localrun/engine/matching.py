@@ -31,7 +31,7 @@ FIRST_S, TOKEN_S = 1.0, 0.01  # CPU time that masks may take: at once, and more 
 class Matcher:
     """The state of a grammar; a fresh one for each sequence."""
 
-    def __init__(self, matcher: LLMatcher, tokenizer: LLTokenizer, eog: Sequence[int]) -> None:
+    def __init__(self, matcher: LLMatcher, tokenizer: LLTokenizer, eog: np.ndarray) -> None:
         self._matcher = matcher
         self._tokenizer = tokenizer
         self._eog = eog

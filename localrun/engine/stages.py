@@ -131,7 +131,9 @@ class StagedConstraint:
         """Allow what may come before the grammar, and the grammar."""
         if self._stage is Stage.OPENING and self._trigger:
             return  # all is free, with or without a thought
-        lead = self._vocabulary.continuing(self._rest)
+        is_opening = self._stage is Stage.OPENING
+        find = self._vocabulary.continuing if is_opening else self._vocabulary.within
+        lead = find(self._rest)
         kept = logits[lead]
         if self._fits_grammar:
             self._matcher.mask(logits)

@@ -34,6 +34,10 @@ class Vocabulary:
             "continuing", rest, lambda piece: rest.startswith(piece) or piece.startswith(rest)
         )
 
+    def within(self, rest: bytes) -> np.ndarray:
+        """Return the tokens that are the beginning of ``rest``, or all of it."""
+        return self._find("within", rest, rest.startswith)
+
     def overrunning(self, rest: bytes) -> np.ndarray:
         """Return the tokens that begin with ``rest`` and go on with more than line ends."""
         return self._find(

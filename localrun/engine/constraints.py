@@ -39,6 +39,7 @@ LIMITS = LLParserLimits(
     max_grammar_size=100_000,
     verbose_errors=False,
 )
+NO_TEXT = "NoExtension"  # llguidance's name for a grammar in which nothing can come
 WHERE = re.compile(r"(?:at )?(\d+)\(\d+\): ")  # line and column
 REGEX_REASON = re.compile(r"error: (.+)")
 UNKNOWN_KEYWORDS = re.compile(r"Unimplemented keys: \[(.+)\]")
@@ -102,10 +103,10 @@ def _check(spec: ConstraintSpec, compiled: LLMatcher, trial: Matcher) -> None:
         raise wrong(spec, _reason(spec, compiled.get_error()))
     is_empty = compiled.is_accepting()
     trial.mask(np.zeros(trial.num_vocab, dtype=np.float32))
+    if NO_TEXT in (trial.failure or "") or (trial.is_complete and not is_empty):
+        raise wrong(spec, "is satisfied by no text")
     if trial.failure:
         raise wrong(spec, f"is refused: {trial.failure}")
-    if trial.is_complete and not is_empty:
-        raise wrong(spec, "is satisfied by nothing")
 
 
 def _reason(spec: ConstraintSpec, error: str) -> str:

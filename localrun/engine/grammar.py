@@ -41,12 +41,12 @@ def grammar_of(spec: ConstraintSpec) -> str:
         return _json_grammar({"type": "object"})
     if spec.kind is ConstraintKind.JSON_SCHEMA:
         return _json_grammar(_schema(spec))
-    if spec.kind is ConstraintKind.REGEX:
-        return LLMatcher.grammar_from_regex(spec.text)
-    if spec.kind is ConstraintKind.CHOICE:
-        return LLMatcher.grammar_from_lark(_lark_of_choices(spec))
-    lark = _lark_of_gbnf(spec) if spec.kind is ConstraintKind.GBNF else spec.text
-    return LLMatcher.grammar_from_lark(lark)
+    grammar: str = (
+        LLMatcher.grammar_from_regex(spec.text)
+        if spec.kind is ConstraintKind.REGEX
+        else LLMatcher.grammar_from_lark(_lark(spec))
+    )
+    return grammar
 
 
 def wrong(spec: ConstraintSpec, what: str) -> UsageError:
@@ -55,7 +55,8 @@ def wrong(spec: ConstraintSpec, what: str) -> UsageError:
 
 
 def _json_grammar(schema: object) -> str:
-    return LLMatcher.grammar_from_json_schema(json.dumps(schema), defaults=COMPACT)
+    grammar: str = LLMatcher.grammar_from_json_schema(json.dumps(schema), defaults=COMPACT)
+    return grammar
 
 
 def _schema(spec: ConstraintSpec) -> object:
@@ -65,7 +66,7 @@ def _schema(spec: ConstraintSpec) -> object:
         raise wrong(spec, f"is not JSON: {error}") from error
     if _depth_exceeds(schema, DEEPEST_SCHEMA):
         raise wrong(spec, f"is nested deeper than {DEEPEST_SCHEMA} levels")
-    if not isinstance(schema, dict | bool):
+    if not isinstance(schema, dict):
         raise wrong(spec, "must be a JSON Schema, which is an object")
     return schema if _combines(schema) else _closed(schema)
 
@@ -84,7 +85,7 @@ def _combines(schema: object) -> bool:
     if not isinstance(schema, dict):
         return False
     is_part = "allOf" in schema or (
-        "properties" in schema and ("$ref" in schema or "anyOf" in schema)
+        "properties" in schema and bool(schema.keys() & {"$ref", "anyOf", "oneOf"})
     )
     return is_part or any(map(_combines, schema.values()))
 
@@ -119,6 +120,12 @@ def _is_closable(schema: dict[str, Any]) -> bool:
     )
 
 
+def _lark(spec: ConstraintSpec) -> str:
+    if spec.kind is ConstraintKind.CHOICE:
+        return _lark_of_choices(spec)
+    return _lark_of_gbnf(spec) if spec.kind is ConstraintKind.GBNF else spec.text
+
+
 def _lark_of_choices(spec: ConstraintSpec) -> str:
     if not spec.choices:
         raise wrong(spec, "has no text to choose from")
@@ -131,9 +138,12 @@ def _lark_of_gbnf(spec: ConstraintSpec) -> str:
     if spec.text.count("::=") > MOST_RULES:
         raise wrong(spec, f"has more than {MOST_RULES} rules")
     try:
-        return gbnf_to_lark(ESCAPED.sub(_unescaped, spec.text))
+        lark: str = gbnf_to_lark(ESCAPED.sub(_unescaped, spec.text))
+    except RecursionError as error:
+        raise wrong(spec, "is nested too deeply") from error
     except Exception as error:  # the converter raises nothing narrower
         raise wrong(spec, f"is not GBNF: {str(error) or type(error).__name__}") from error
+    return lark
 
 
 def _unescaped(escape: re.Match[str]) -> str:

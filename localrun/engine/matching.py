@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from llguidance import LLMatcher, LLTokenizer
 
 MASK_BITS = 32

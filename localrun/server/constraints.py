@@ -1,10 +1,11 @@
 """The fields in which clients say what an answer must be, under all their names.
 
-    response_format                      OpenAI; with "schema" beside the type as llama-server has it
-    json_schema, grammar                 llama-server
-    guided_json, _regex, _choice, _grammar; structured_outputs {json, regex, choice, grammar}    vLLM
-    regex, choice                        SGLang and others
-    format                               Ollama
+    response_format                            OpenAI; "schema" beside the type: llama-server
+    json_schema, grammar                       llama-server
+    guided_json, _regex, _choice, _grammar     vLLM
+    structured_outputs.json, regex, ...        vLLM, newer
+    regex, choice                              others
+    format                                     Ollama
 
 Only one may be given. A grammar is GBNF, unless it looks like Lark.
 """
@@ -17,6 +18,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from localrun.engine.params import ConstraintKind, ConstraintSpec
+from localrun.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,14 +26,16 @@ if TYPE_CHECKING:
     from localrun.chat.profile import Profile
     from localrun.server.fields import Fields
 
+Names = dict[ConstraintKind, tuple[str, ...]]
+
 LARK = re.compile(r"^\s*(%llguidance\b|start\s*:(?!:=))", re.MULTILINE)
-NAMES = {
+NAMES: Names = {
     ConstraintKind.JSON_SCHEMA: ("json_schema", "guided_json"),
     ConstraintKind.REGEX: ("regex", "guided_regex"),
     ConstraintKind.CHOICE: ("choice", "guided_choice"),
     ConstraintKind.GBNF: ("grammar", "guided_grammar"),
 }
-STRUCTURED = {
+STRUCTURED: Names = {
     ConstraintKind.JSON_SCHEMA: ("json",),
     ConstraintKind.REGEX: ("regex",),
     ConstraintKind.CHOICE: ("choice",),
@@ -108,9 +112,7 @@ def _response_format(fields: Fields) -> ConstraintSpec | None:
     return ConstraintSpec(kind=ConstraintKind.JSON_OBJECT, param="response_format")
 
 
-def _named(
-    fields: Fields, names: dict[ConstraintKind, tuple[str, ...]]
-) -> Iterator[ConstraintSpec]:
+def _named(fields: Fields, names: Names) -> Iterator[ConstraintSpec]:
     for kind, aliases in names.items():
         for name in aliases:
             if fields.raw(name) not in (None, "", {}, []):
@@ -142,4 +144,8 @@ def _object(fields: Fields, name: str, value: object) -> dict[str, Any]:
 
 
 def _schema(schema: dict[str, Any], param: str) -> ConstraintSpec:
-    return ConstraintSpec(kind=ConstraintKind.JSON_SCHEMA, text=json.dumps(schema), param=param)
+    try:
+        text = json.dumps(schema)
+    except RecursionError as error:
+        raise UsageError(f"{param} is nested too deeply", param=param) from error
+    return ConstraintSpec(kind=ConstraintKind.JSON_SCHEMA, text=text, param=param)

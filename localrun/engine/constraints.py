@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 MOST_COMPILED = 32
 LIMITS = LLParserLimits(
+    max_items_in_row=500,
     initial_lexer_fuel=500_000,
     step_lexer_fuel=100_000,
     step_max_items=50_000,

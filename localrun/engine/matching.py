@@ -23,7 +23,7 @@ PENALTIES = np.where(
     np.float32(0),
     np.float32(-np.inf),
 ).astype(np.float32)
-FIRST_S, TOKEN_S = 1.0, 0.01  # CPU time that masks may take: at once, and more with every token
+FIRST_S, TOKEN_S = 1.0, 0.01  # CPU time that a grammar may take: at once, and more a token
 
 
 class Matcher:
@@ -55,7 +55,7 @@ class Matcher:
         if not self.is_complete:
             begun = time.thread_time()
             self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
-            self._spend(time.thread_time() - begun)
+            self._spend(begun)
         if self._failure or self.is_complete:
             self._note_error()
             logits.fill(-np.inf)
@@ -72,7 +72,10 @@ class Matcher:
     def accept(self, token: int) -> None:
         """Move on by a token."""
         if not self.is_complete:
+            begun = time.thread_time()
             self._matcher.consume_token(token)
+            self._left_s += TOKEN_S
+            self._spend(begun)
             self._note_error()
 
     def feed(self, text: bytes) -> None:
@@ -85,8 +88,8 @@ class Matcher:
         """Go back to the beginning of the grammar."""
         self._matcher.reset()
 
-    def _spend(self, cpu_s: float) -> None:
-        self._left_s += TOKEN_S - cpu_s
+    def _spend(self, begun: float) -> None:
+        self._left_s -= time.thread_time() - begun
         if self._left_s < 0:
             self._failure = "the constraint takes too long to check: make it simpler"
 

@@ -100,6 +100,8 @@ class StagedConstraint:
             self._think()
 
     def _think(self) -> None:
+        self._matcher.reset()  # of a tag that began as the grammar does
+        self._fits_grammar = True
         self._stage, self._tail = Stage.THOUGHT, b""
 
     def _answer(self) -> None:
@@ -165,7 +167,6 @@ class StagedConstraint:
                 self._matcher.accept(token)
         if piece.startswith(self._rest):
             rest = piece[len(self._rest) :]
-            self._matcher.reset()
             self._think()
             self._accept_free(rest)
         elif piece and self._rest.startswith(piece):

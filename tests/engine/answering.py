@@ -55,11 +55,11 @@ class Answerer:
         return text
 
 
-def schema(value: dict[str, Any], **stages: str) -> ConstraintSpec:
+def schema(value: dict[str, Any], **stages: Any) -> ConstraintSpec:
     return ConstraintSpec(
         kind=ConstraintKind.JSON_SCHEMA, text=json.dumps(value), param="format", **stages
     )
 
 
-def written(kind: ConstraintKind, text: str, **stages: str) -> ConstraintSpec:
+def written(kind: ConstraintKind, text: str, **stages: Any) -> ConstraintSpec:
     return ConstraintSpec(kind=kind, text=text, param="grammar", **stages)

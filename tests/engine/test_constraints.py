@@ -17,6 +17,8 @@ from localrun.errors import UsageError
 from tests.engine.answering import CHAT, schema, written
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from localrun.engine.constraints import Grammars
     from tests.engine.answering import Answerer
 
@@ -75,23 +77,27 @@ def satisfies(value: Any, rule: dict[str, Any]) -> bool:
         return value in rule["enum"]
     if "const" in rule:
         return bool(value == rule["const"])
-    checks = {
-        "boolean": lambda: isinstance(value, bool),
-        "null": lambda: value is None,
-        "string": lambda: isinstance(value, str) and len(value) <= rule["maxLength"],
-        "integer": lambda: type(value) is int and rule["minimum"] <= value <= rule["maximum"],
-        "array": lambda: (
-            isinstance(value, list)
-            and rule["minItems"] <= len(value) <= rule["maxItems"]
-            and all(satisfies(item, rule["items"]) for item in value)
-        ),
-        "object": lambda: (
-            isinstance(value, dict)
-            and set(rule["required"]) <= set(value) <= set(rule["properties"])
-            and all(satisfies(item, rule["properties"][name]) for name, item in value.items())
-        ),
-    }
-    return checks[rule["type"]]()
+    return CHECKS[rule["type"]](value, rule)
+
+
+CHECKS: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
+    "boolean": lambda value, _: isinstance(value, bool),
+    "null": lambda value, _: value is None,
+    "string": lambda value, rule: isinstance(value, str) and len(value) <= rule["maxLength"],
+    "integer": lambda value, rule: (
+        type(value) is int and rule["minimum"] <= value <= rule["maximum"]
+    ),
+    "array": lambda value, rule: (
+        isinstance(value, list)
+        and rule["minItems"] <= len(value) <= rule["maxItems"]
+        and all(satisfies(item, rule["items"]) for item in value)
+    ),
+    "object": lambda value, rule: (
+        isinstance(value, dict)
+        and set(rule["required"]) <= set(value) <= set(rule["properties"])
+        and all(satisfies(item, rule["properties"][name]) for name, item in value.items())
+    ),
+}
 
 
 @settings(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ NUM_BYTES = 256
 END = NUM_BYTES
 WHOLE = [b"<think>", b"</think>", b"</think>\n\n", b"nk>\n", b'k>{"', b">\n", b"<t", b"hi", b"\n\n"]
 PIECES = [bytes([byte]) for byte in range(NUM_BYTES)] + [b""] + WHOLE
-THINKING = {"opening": "<think>", "after": "</think>"}
+THINKING: dict[str, Any] = {"opening": "<think>", "after": "</think>"}
 
 
 class WordMatcher:
@@ -58,7 +58,7 @@ class WordMatcher:
         self.at = 0
 
 
-def staged(word: str, prompt: str = "", **stages: str) -> StagedConstraint:
+def staged(word: str, prompt: str = "", **stages: Any) -> StagedConstraint:
     spec = written(ConstraintKind.LARK, "", **stages)
     matcher = WordMatcher(word.encode())
     vocabulary = Vocabulary(PIECES, frozenset({END}))
@@ -157,14 +157,15 @@ def test_a_call_is_bound_from_its_trigger_to_its_end(cuts: list[int]) -> None:
 @given(cuts=CUTS)
 def test_a_trigger_in_a_thought_means_nothing(cuts: list[int]) -> None:
     for prompt, opening in (("", b"<think>"), (OPENED, b"")):
-        constraint = staged("{}", prompt, trigger="<call>", **THINKING)
         text = opening + b" <call>x</think>\n\n free <call>{}"
 
-        assert walk(constraint, text, list(cuts)) == text
-        assert walk(staged("{}", prompt, trigger="<call>", **THINKING), b"free <call>x", []) in {
-            b"free <call>",
-            b"free <call>x",
-        }
+        assert walk(staged("{}", prompt, trigger="<call>", **THINKING), text, list(cuts)) == text
+
+
+def test_a_trigger_binds_also_without_a_thought() -> None:
+    constraint = staged("{}", trigger="<call>", **THINKING)
+
+    assert walk(constraint, b"free <call>x", []) == b"free <call>"
 
 
 @pytest.mark.parametrize("prompt", [CHAT, CHAT + "<think>\n"])

@@ -101,10 +101,10 @@ class Worker:
             if output.finish is not None:
                 self._open.discard(output.seq.request_id)
                 self._cancelled.discard(output.seq.request_id)
-                self._send(_end(output.seq, now))
+                self._send(terminal_event(output.seq, now))
 
 
-def _end(seq: Sequence, now: float) -> Finished | Failed:
+def terminal_event(seq: Sequence, now: float) -> Finished | Failed:
     """Return the terminal event of a sequence that ended."""
     failure = seq.constraint.failure if seq.constraint else None
     if failure is None or seq.finish is FinishReason.CANCELLED:

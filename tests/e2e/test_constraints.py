@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -48,10 +49,10 @@ def test_the_openai_client_gets_what_its_schema_says(server: Home) -> None:
 
 @pytest.mark.parametrize("think", [None, False, True])
 def test_the_ollama_client_gets_it_with_or_without_a_thought(
-    server: Home, think: bool | None
+    server: Home, *, think: bool | None
 ) -> None:
-    client = ollama.Client(host=server.url)
-    answer = client.chat("guide", MESSAGES, format=SCHEMA, think=think, options={"seed": 1})
+    with contextlib.closing(ollama.Client(host=server.url)) as client:
+        answer = client.chat("guide", MESSAGES, format=SCHEMA, think=think, options={"seed": 1})
 
     assert is_shaped(answer.message.content or "")
     assert bool(answer.message.thinking) is bool(think)

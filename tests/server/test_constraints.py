@@ -123,7 +123,7 @@ def test_ollamas_format_is_json_or_a_schema() -> None:
         kind=JSON_OBJECT, param="format"
     )
     assert schema == ConstraintSpec(kind=JSON_SCHEMA, text=json.dumps(SCHEMA), param="format")
-    with pytest.raises(UsageError, match="^format must be"):
+    with pytest.raises(UsageError, match="format must be"):
         ollama_constraint(Fields({"format": "xml"}))
 
 
@@ -143,8 +143,8 @@ def test_a_model_that_thinks_does_so_first_unless_it_is_told_not_to() -> None:
 @pytest.mark.parametrize(
     ("path", "fields"),
     [
-        ("/api/chat", {"format": SCHEMA, "stream": False}),
-        ("/v1/chat/completions", {"guided_json": SCHEMA}),
+        ("/api/chat", {"format": SCHEMA, "stream": False, "think": False}),
+        ("/v1/chat/completions", {"guided_json": SCHEMA, "reasoning_effort": "none"}),
     ],
 )
 def test_a_constraint_reaches_the_runner(served: Served, path: str, fields: Any) -> None:
@@ -155,4 +155,3 @@ def test_a_constraint_reaches_the_runner(served: Served, path: str, fields: Any)
     constraint = json.loads(message["content"])["constraint"]
     assert constraint["kind"] == "json_schema"
     assert json.loads(constraint["text"]) == SCHEMA
-    assert constraint["after"] == "</think>"

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 class Constraint(Protocol):
     """What the next token of a sequence may be."""
 
+    @property
+    def failure(self) -> str | None:
+        """Return why it cannot be held any more, None while it can."""
+
     def mask(self, logits: np.ndarray) -> None:
         """Write minus infinity to the logits, shape (num_vocab,), of forbidden tokens."""
 

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from localrun.engine.params import ContextOptions, FinishReason, SamplingParams
+from localrun.engine.params import (
+    ConstraintKind,
+    ConstraintSpec,
+    ContextOptions,
+    FinishReason,
+    SamplingParams,
+)
 from localrun.errors import BackendError
 from localrun.runner import messages
 
@@ -87,6 +93,9 @@ def _typed(fields: dict[str, Any]) -> dict[str, Any]:
         fields["sampling"] = SamplingParams(**fields["sampling"])
     if isinstance(fields.get("options"), dict):
         fields["options"] = ContextOptions(**fields["options"])
+    if isinstance(fields.get("constraint"), dict):
+        spec = fields["constraint"]
+        fields["constraint"] = ConstraintSpec(**spec | {"kind": ConstraintKind(spec["kind"])})
     if "reason" in fields:
         fields["reason"] = FinishReason(fields["reason"])
     return fields

@@ -17,6 +17,8 @@ import socket
 import sys
 import threading
 import time
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,12 +46,15 @@ from localrun.runner.messages import (
     Started,
 )
 from localrun.runner.prompt import guard, tokenize
+from localrun.runner.thinking import may_think_unasked
 from localrun.runner.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from localrun.engine.library import NativeLog
+    from localrun.engine.params import ConstraintSpec
+    from localrun.engine.sequence import Constraint
     from localrun.runner.frames import Message
 
 _log = logging.getLogger(__name__)
@@ -161,6 +166,8 @@ class _Loaded:
         try:
             prompt = self._render(request)
             seq = self._sequence(request, tokenize(prompt, self._model))
+            if request.constraint is not None:
+                seq.constraint = self._constraint(request.constraint, request, prompt)
         except LocalrunError as error:
             self._channel.send(
                 Failed(
@@ -168,6 +175,7 @@ class _Loaded:
                     code=error.code,
                     message=error.message,
                     hint=error.hint,
+                    param=error.param if isinstance(error, UsageError) else None,
                 )
             )
             return
@@ -203,8 +211,17 @@ class _Loaded:
             max_tokens=min(self._num_ctx, len(tokens) + max(1, asked)),
             sampling=request.sampling,
             text=TextStream(request.stop),
-            constraint=self._grammars.json_object() if request.json_mode else None,
         )
+
+    def _constraint(self, spec: ConstraintSpec, request: Generate, prompt: str) -> Constraint:
+        is_open = "enable_thinking" not in request.template_options
+        if spec.after is not None and is_open and not self._may_think_unasked:
+            spec = replace(spec, opening=None, after=None)
+        return self._grammars.constrain(spec, prompt)
+
+    @cached_property
+    def _may_think_unasked(self) -> bool:
+        return may_think_unasked(self._template)
 
     def _ready(self, num_parallel: int, load_s: float) -> Ready:
         size = self._model.size_bytes + self._context.size_bytes

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from localrun.engine.params import ContextOptions, FinishReason, SamplingParams
+from localrun.engine.params import ConstraintSpec, ContextOptions, FinishReason, SamplingParams
 
 JsonObject = dict[str, Any]
 
@@ -48,7 +48,7 @@ class Generate:
     sampling: SamplingParams = field(default_factory=SamplingParams)
     num_predict: int | None = None  # None = until the context is full
     stop: tuple[str, ...] = ()
-    json_mode: bool = False  # the answer is one JSON value
+    constraint: ConstraintSpec | None = None  # what the answer must be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +123,7 @@ class Failed:
     code: str
     message: str
     hint: str | None = None
+    param: str | None = None  # the field that is wrong
 
 
 Request = Load | Generate | Cancel

@@ -13,7 +13,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.errors import BackendError
+from localrun.engine.params import FinishReason
+from localrun.errors import BackendError, UsageError
 from localrun.runner.messages import Event, Failed, Finished, Step
 
 if TYPE_CHECKING:
@@ -117,7 +118,15 @@ class Worker:
         for output in outputs:
             if output.finish is not None:
                 self._open.discard(output.seq.request_id)
-                self._send(_finished(output.seq, now))
+                self._send(terminal_event(output.seq, now))
+
+
+def terminal_event(seq: Sequence, now: float) -> Finished | Failed:
+    """Return the terminal event of a sequence that ended."""
+    failure = seq.constraint.failure if seq.constraint else None
+    if failure is None or seq.finish is FinishReason.CANCELLED:
+        return _finished(seq, now)
+    return Failed(request_id=seq.request_id, code=UsageError.code, message=failure)
 
 
 def _finished(seq: Sequence, now: float) -> Finished:

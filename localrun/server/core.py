@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 from localrun import errors
 from localrun.chat.profile import Profile, profile_of
 from localrun.chat.stream_parser import Part, StreamParser
-from localrun.engine.params import FinishReason
+from localrun.engine.params import ConstraintSpec, FinishReason
 from localrun.runner.messages import Event, Failed, Finished, Generate, JsonObject, Started, Step
+from localrun.server.constraints import after_thought
 from localrun.server.defaults import (
     keep_alive_of,
     messages_of,
@@ -53,7 +54,7 @@ class CompletionRequest:
     num_predict: int | None = None  # negative = until the context is full
     num_ctx: int | None = None
     stop: tuple[str, ...] | None = None
-    json_mode: bool = False
+    constraint: ConstraintSpec | None = None
     keep_alive: KeepAlive | None = None
 
     # None everywhere: as the model's recipe says, or else the server
@@ -138,6 +139,7 @@ class Completions:
         model = self._find_model(request.model)
         check_can_answer(model)
         recipe = model.recipe
+        profile = PLAIN if request.messages is None else profile_of(model.chat_template)
         generate = Generate(
             request_id=0,  # the pool numbers requests
             messages=messages_of(recipe, request.messages),
@@ -147,7 +149,7 @@ class Completions:
             sampling=sampling_of(recipe, request.sampling),
             num_predict=num_predict_of(recipe, request.num_predict),
             stop=recipe.stop if request.stop is None else request.stop,
-            json_mode=request.json_mode,
+            constraint=after_thought(request.constraint, profile, request.template_options),
         )
         ticket = self._pool.submit(
             runner_model(model),
@@ -156,7 +158,7 @@ class Completions:
             num_ctx=request.num_ctx,
             keep_alive=keep_alive_of(recipe, request.keep_alive),
         )
-        return ticket, PLAIN if request.messages is None else profile_of(model.chat_template)
+        return ticket, profile
 
     def _cancel_late(self, submission: asyncio.Future[tuple[Ticket, Profile]]) -> None:
         if not submission.cancelled() and submission.exception() is None:
@@ -201,4 +203,7 @@ def _done(finished: Finished, ticket: Ticket, begun: float) -> Done:
 def _error_of(failed: Failed) -> errors.LocalrunError:
     """Return the error class that a runner's code names."""
     kinds = {kind.code: kind for kind in errors.all_errors()}
-    return kinds.get(failed.code, errors.BackendError)(failed.message, hint=failed.hint)
+    kind = kinds.get(failed.code, errors.BackendError)
+    if issubclass(kind, errors.UsageError):
+        return kind(failed.message, hint=failed.hint, param=failed.param)
+    return kind(failed.message, hint=failed.hint)

@@ -91,7 +91,7 @@ def test_an_unknown_model_is_404(served: Served) -> None:
         ({"logprobs": True}, "logprobs"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"presence_penalty": "much"}, "presence_penalty"),
-        ({"response_format": {"type": "json_schema"}}, "response_format"),
+        ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"temperature": True}, "temperature"),
         ({"messages": []}, "messages"),

@@ -12,6 +12,7 @@ from localrun.cli.create import create
 from localrun.cli.du import disk_usage
 from localrun.cli.export import export
 from localrun.cli.import_ import import_command
+from localrun.cli.job import job
 from localrun.cli.lint import lint
 from localrun.cli.list import list_command
 from localrun.cli.lock import lock
@@ -65,6 +66,7 @@ app.command()(stop)
 app.command()(version)
 app.command(hidden=True)(runner)
 app.command(hidden=True)(quantizer)
+app.command(hidden=True)(job)
 
 
 def _print_version(is_asked: bool) -> None:

@@ -28,6 +28,8 @@ TYPES = {
         messages.Load,
         messages.Generate,
         messages.Cancel,
+        messages.Tokenize,
+        messages.Detokenize,
         messages.Progress,
         messages.Ready,
         messages.LoadFailed,
@@ -35,6 +37,7 @@ TYPES = {
         messages.Step,
         messages.Finished,
         messages.Failed,
+        messages.Tokens,
     )
 }
 Message = messages.Request | messages.Event

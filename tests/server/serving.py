@@ -72,7 +72,7 @@ def serving(file: str = "fake.gguf", workspace: Workspace | None = None) -> Iter
     settings = Settings(port=0, log_dir=Path("/nowhere"), models_dir=Path("/nowhere"))
     app = create_app(
         pool,
-        FakeCatalogue(file),
+        workspace.models if workspace else FakeCatalogue(file),
         workspace or Workspace(settings, os.environ),
         is_loopback=True,
         shut_down=lambda: shutdowns.append(True),

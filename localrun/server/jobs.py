@@ -93,7 +93,7 @@ class _Job:
             child = self._child = _spawn(self._environ)
         threading.Thread(target=self._read, args=(child,), name="job", daemon=True).start()
         if child.stdin is not None:
-            with contextlib.suppress(OSError):  # it is gone: its reader tells
+            with contextlib.suppress(OSError, ValueError):  # it has ended: its reader tells
                 child.stdin.write(json.dumps(order).encode() + b"\n")
                 child.stdin.flush()
 

@@ -12,6 +12,7 @@ JSON; what the job tells is JSON too, one object a line (``write`` gets each):
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
@@ -27,6 +28,7 @@ from localrun.services.parts import BLOB, is_path
 from localrun.services.plan import make_plan
 from localrun.services.pull import PullOptions, run_plan
 from localrun.services.push import push_model
+from localrun.store.layout import translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -112,11 +114,18 @@ def _create(workspace: Workspace, order: Mapping[str, Any], told: Told) -> dict[
 
 
 def _lay_out(workspace: Workspace, folder: Path, files: Mapping[str, str]) -> None:
-    """Give blobs their names in a folder, for those readers that go by names."""
+    """Give blobs their names in a folder, for those readers that go by names.
+
+    Not by symbolic links: the readers refuse those that lead out of their folder.
+    """
     for name, digest in files.items():
-        path = folder / _inside(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.symlink_to(workspace.store.blobs.path(digest).absolute())
+        path, blob = folder / _inside(name), workspace.store.blobs.path(digest)
+        with translated(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                path.hardlink_to(blob)
+            except OSError:  # another disk, or a file system without links
+                shutil.copyfile(blob, path)
 
 
 def _inside(name: str) -> PurePosixPath:

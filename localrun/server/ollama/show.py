@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from localrun.gguf.header import SkippedArray, read_headers
+from localrun.gguf.header import SkippedArray, read_header, read_headers
 from localrun.gguf.types import TENSOR_TYPES
 from localrun.services.show import files_text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from localrun.gguf.header import Header, Value
     from localrun.server.fields import JsonObject
     from localrun.services.models import StoredModel
     from localrun.services.recipes import StoredRecipe
     from localrun.services.workspace import Workspace
 
+LONGEST_VOCABULARY = 2_000_000  # items of an array; the reader bounds the bytes
 NAME_WIDTH = 30  # of a parameter, as Ollama aligns them
 
 
@@ -27,12 +30,14 @@ def show_model(workspace: Workspace, name: str, *, is_verbose: bool) -> JsonObje
         IntegrityError: a file of it is damaged.
     """
     model = workspace.models.find_model(name)
+    longest_kept = LONGEST_VOCABULARY if is_verbose else 0
+    first = read_header(model.shards[0], longest_kept=longest_kept)
     header, recipe = read_headers(model.shards), model.recipe
     answer: JsonObject = {
         "modelfile": files_text(workspace, name),
         "template": recipe.template or model.chat_template or "",
         "details": details(model),
-        "model_info": _model_info(header),
+        "model_info": _model_info(first.metadata, header.num_params),
         "capabilities": list(model.details.capabilities),
         "modified_at": model.modified.isoformat(),
     }
@@ -58,11 +63,11 @@ def details(model: StoredModel) -> JsonObject:
     }
 
 
-def _model_info(header: Header) -> JsonObject:
-    """Return the header's pairs; a long array, such as a vocabulary, is null."""
-    info = {key: _plain(value) for key, value in header.metadata.items()}
+def _model_info(metadata: Mapping[str, Value], num_params: int) -> JsonObject:
+    """Return the header's pairs; an array that was skipped, such as a vocabulary, is null."""
+    info = {key: _plain(value) for key, value in metadata.items()}
     info.pop("tokenizer.chat_template", None)  # it stands in "template"
-    return {**info, "general.parameter_count": header.num_params}
+    return {**info, "general.parameter_count": num_params}
 
 
 def _plain(value: Value) -> Any:  # noqa: ANN401 - any JSON value

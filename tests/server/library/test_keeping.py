@@ -8,7 +8,7 @@ import httpx
 import ollama
 import pytest
 
-from localrun.gguf.header import read_header
+from localrun.gguf.header import SkippedArray, read_header
 from localrun.store.embedded import embedded_models
 from tests.services.making import LICENCE, NAME, TEMPLATE, names_in, pull
 
@@ -64,9 +64,13 @@ def test_a_vocabulary_is_shown_only_on_request(library: Served) -> None:
     assert "tensors" not in short
     assert isinstance(verbose["tensors"], list)
     assert [tensor["name"] for tensor in verbose["tensors"]] == list(header.tensors)
-    info = short["model_info"]
+    info, all_of_it = short["model_info"], verbose["model_info"]
     assert isinstance(info, dict)
+    assert isinstance(all_of_it, dict)
+    vocabulary = header.metadata["tokenizer.ggml.tokens"]
+    assert isinstance(vocabulary, SkippedArray)
     assert info["tokenizer.ggml.tokens"] is None
+    assert len(all_of_it["tokenizer.ggml.tokens"]) == vocabulary.length
     assert info["general.parameter_count"] == header.num_params
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -11,14 +12,13 @@ import psutil
 import pytest
 
 from localrun.store.embedded import embedded_models
+from tests.convert.tiny import decoder
 from tests.fakes.faults import Fault
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.web import serving as serving_web
 from tests.services.making import NAME, WEIGHTS, digest, entry_of, gguf, names_in
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import ollama
 
     from localrun.services.workspace import Workspace
@@ -26,14 +26,15 @@ if TYPE_CHECKING:
     from tests.server.serving import Served
 
 PATIENCE_S = 10
+ADAPTERS = Path(__file__).parents[3] / "modelfiles" / "adapters"
 
 
 def children() -> list[psutil.Process]:
     return [one for one in psutil.Process().children() if is_job(one)]
 
 
-def first_byte(headers: dict[str, str]) -> int:
-    return int(headers.get("Range", "bytes=0-").removeprefix("bytes=").split("-")[0])
+def first_byte(asked: str | None) -> int:
+    return int((asked or "bytes=0-").removeprefix("bytes=").split("-")[0])
 
 
 def is_job(process: psutil.Process) -> bool:
@@ -115,7 +116,7 @@ def test_a_client_that_leaves_ends_the_pull_and_the_bytes_stay(
 
     assert took < 4
     assert ended.status == "success"
-    starts = [first_byte(request.headers) for request in hub.file_requests[before:]]
+    starts = [first_byte(request.headers.get("Range")) for request in hub.file_requests[before:]]
     assert starts
     assert min(starts) > 0
     assert "hf.co/owner/large-GGUF:latest" in names_in(workspace)
@@ -185,6 +186,32 @@ def test_a_model_is_created_from_an_uploaded_file(
     (weights,) = [b for b in entry_of(workspace, "mine").manifest.blobs if b.digest == blob]
     assert weights.size_bytes == path.stat().st_size
     assert client.show("mine").template == client.show("guide").template
+
+
+def test_a_model_is_created_from_the_files_of_a_safetensors_folder(
+    client: ollama.Client, workspace: Workspace, tmp_path: Path
+) -> None:
+    folder = decoder("llama", "LlamaForCausalLM").write(tmp_path / "model")
+    files = {path.name: client.create_blob(path) for path in sorted(folder.iterdir())}
+
+    client.create("mine", files=files, quantize="Q8_0")
+
+    found = workspace.models.find_model("mine")
+    assert (found.details.family, found.details.quantization_level) == ("llama", "Q8_0")
+    assert list(workspace.store.layout.tmp.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", [ADAPTERS / "pirate.gguf", ADAPTERS / "pirate"])
+def test_an_uploaded_adapter_is_used(
+    client: ollama.Client, workspace: Workspace, path: Path
+) -> None:
+    paths = sorted(path.iterdir()) if path.is_dir() else [path]
+
+    client.create(
+        "mine", from_="guide", adapters={one.name: client.create_blob(one) for one in paths}
+    )
+
+    assert [scale for _, scale in workspace.models.find_model("mine").adapters] == [1.0]
 
 
 def test_older_clients_name_a_blob_in_the_modelfile(

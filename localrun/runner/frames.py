@@ -34,6 +34,8 @@ TYPES = {
         messages.Load,
         messages.Generate,
         messages.Cancel,
+        messages.Tokenize,
+        messages.Detokenize,
         messages.Progress,
         messages.Ready,
         messages.LoadFailed,
@@ -41,6 +43,7 @@ TYPES = {
         messages.Step,
         messages.Finished,
         messages.Failed,
+        messages.Tokens,
     )
 }
 Message = messages.Request | messages.Event

@@ -36,6 +36,7 @@ from localrun.errors import BackendError, ContextExceededError, LocalrunError, U
 from localrun.runner.frames import encode, read_messages
 from localrun.runner.messages import (
     Cancel,
+    Detokenize,
     Event,
     Failed,
     Generate,
@@ -44,9 +45,11 @@ from localrun.runner.messages import (
     Progress,
     Ready,
     Started,
+    Tokenize,
 )
 from localrun.runner.prompt import guard, tokenize
 from localrun.runner.thinking import may_think_unasked
+from localrun.runner.tools import TextTools
 from localrun.runner.worker import Worker
 
 if TYPE_CHECKING:
@@ -144,11 +147,14 @@ class _Loaded:
         """Obey frames until the socket closes."""
         thread = threading.Thread(target=self._work, name="engine", daemon=True)
         thread.start()
+        tools = TextTools(self._model, self._template, self._control_texts, self._num_ctx)
         for message in incoming:
             if isinstance(message, Generate):
                 self._submit(message)
             elif isinstance(message, Cancel):
                 self._worker.cancel(message.request_id)
+            elif isinstance(message, Tokenize | Detokenize):
+                self._channel.send(tools.answer(message))
         self._worker.stop()
         thread.join()
         self._context.close()

@@ -5,9 +5,11 @@ A request that was submitted ends in exactly one terminal event: `Finished`,
 `Failed`. Text of all sequences that moved in one scheduler step travels in
 one `Step`.
 
-    server -> runner    Load, then Generate* / Cancel*; the socket's end means: leave
+    server -> runner    Load, then Generate* / Cancel* / Tokenize* / Detokenize*; the
+                        socket's end means: leave
     runner -> server    Progress*, Ready | LoadFailed, then per request
                         Started, text in Step*, Finished | Failed
+                        or one Tokens | Failed for Tokenize and Detokenize
 """
 
 from __future__ import annotations
@@ -56,6 +58,26 @@ class Cancel:
     """Stop a request; it ends with reason CANCELLED unless it has ended already."""
 
     request_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokenize:
+    """Tell the tokens of a rendered chat (``messages``) or a plain text."""
+
+    request_id: int
+    messages: tuple[JsonObject, ...] | None = None
+    text: str = ""  # special tokens parsed; used when messages is None
+    tools: tuple[JsonObject, ...] = ()
+    template_options: JsonObject = field(default_factory=dict)
+    is_start: bool = True  # put in front what the vocabulary wants at a beginning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detokenize:
+    """Tell the text of tokens."""
+
+    request_id: int
+    tokens: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,5 +148,17 @@ class Failed:
     param: str | None = None  # the field that is wrong
 
 
-Request = Load | Generate | Cancel
-Event = Progress | Ready | LoadFailed | Started | Step | Finished | Failed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """The one answer to `Tokenize` and `Detokenize`: both sides of it."""
+
+    request_id: int
+    tokens: tuple[int, ...]
+    text: str
+    pieces: tuple[str, ...]  # of each token; what is no whole character is the replacement one
+    num_ctx: int  # of the loaded model
+
+
+Submitted = Generate | Tokenize | Detokenize
+Request = Load | Submitted | Cancel
+Event = Progress | Ready | LoadFailed | Started | Step | Finished | Failed | Tokens

@@ -45,13 +45,14 @@ class Answerer:
         return text
 
     def run(self, seq: Sequence) -> str:
-        engine = Engine(
-            self.context, Scheduler(LIMITS), pieces=self.model.pieces, eog=self.model.eog
-        )
+        cache = self.context.open_cache()
+        scheduler = Scheduler(LIMITS, cache)
+        engine = Engine(self.context, scheduler, pieces=self.model.pieces, eog=self.model.eog)
         engine.submit(seq)
         text = ""
         while engine.has_work:
             text += "".join(output.text for output in engine.step())
+        cache.clear()
         return text
 
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from localrun import errors
-from localrun.chat.profile import Profile, profile_of
+from localrun.chat.profiles.discovery import profile_of
+from localrun.chat.profiles.forms import Profile
 from localrun.chat.stream_parser import Part, StreamParser
 from localrun.engine.params import FinishReason
 from localrun.runner.messages import Event, Failed, Finished, Generate, JsonObject, Started, Step

@@ -5,7 +5,8 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrun.chat.profile import Profile, profile_of
+from localrun.chat.profiles.discovery import profile_of
+from localrun.chat.profiles.forms import Profile
 from localrun.chat.stream_parser import Part, StreamParser, Text, Thought, ToolCall
 
 HERMES = profile_of("<think></think><tool_call></tool_call>")

@@ -1,0 +1,64 @@
+"""Find out once per template how its model writes thoughts and tool calls.
+
+By text: a template that has a family's mark makes the family a candidate. By
+rendering: the candidate that reads a call back from what the template writes is the
+right one. A template that writes calls in a way nobody has seen is taken apart
+(``derivation.py``); one that writes none is judged by its text.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from localrun.chat.profiles.derivation import derived
+from localrun.chat.profiles.families import DROPPED, FAMILIES, THINKING
+from localrun.chat.profiles.forms import Profile, Tags
+from localrun.chat.profiles.probe import CALLS, NAME, TOOLS, Probe, probe_of
+from localrun.chat.stream_parser import StreamParser, Text, ToolCall
+
+if TYPE_CHECKING:
+    from localrun.chat.profiles.forms import CallForm
+
+
+@lru_cache(64)
+def profile_of(template: str | None) -> Profile:
+    """Return the profile of a template's source; kept for the next request."""
+    if not template:
+        return Profile()
+    probe = probe_of(template)
+    seen = template + probe.with_call
+    dropped = [tags for mark, tags in DROPPED.items() if mark in seen]
+    return Profile(
+        thinking=_thinking(seen, probe.with_thought),
+        tool_call=_tool_call(seen, probe),
+        dropped=tuple(tag for tags in dropped for tag in tags),
+    )
+
+
+def _thinking(seen: str, with_thought: str) -> Tags | None:
+    """Return the tags around the thought that the template wrote, or else that it names."""
+    for tags in THINKING:
+        if tags.opening in with_thought and tags.closing in with_thought:
+            return tags
+    return next((tags for tags in THINKING if tags.closing in seen and tags.opening in seen), None)
+
+
+def _tool_call(seen: str, probe: Probe) -> CallForm | None:
+    forms = [family.form for family in FAMILIES if family.mark in seen]
+    if NAME not in probe.with_call:
+        return next(iter(forms), None) if "tool" in seen else None
+    right = next((form for form in forms if reads(form, probe.with_call)), None)
+    if right is None:
+        form = derived(probe)
+        right = form if form and reads(form, probe.with_call) else None
+    return right
+
+
+def reads(form: CallForm, text: str) -> bool:
+    """Tell whether a form finds the probe's call in a text, and nothing of it elsewhere."""
+    parser = StreamParser(Profile(tool_call=form), tools=TOOLS)
+    parts = [*parser.push(text.lstrip()), *parser.finish()]
+    calls = [part for part in parts if isinstance(part, ToolCall)]
+    rest = "".join(part.text for part in parts if isinstance(part, Text))
+    return calls == CALLS and NAME not in rest

@@ -21,14 +21,14 @@ _FIRST_TAG = re.compile(r"\s*(<[^>]*>|\[[^\]]*\]|\S+)")
 
 def derived(probe: Probe) -> CallForm | None:
     """Return the form that the rendered call has; None when it cannot be told."""
-    text = _inserted(probe).replace(CALL_ID, "{id}")
+    text = inserted(probe).replace(CALL_ID, "{id}")
     start = next((at for at, sign in enumerate(text) if sign in "[{" and _is_json(text, at)), None)
     if start is None:
         return _tagged(text)
     return _named(text, start) if NAME in text[:start] else _json(text, start)
 
 
-def _inserted(probe: Probe) -> str:
+def inserted(probe: Probe) -> str:
     """Return the call alone: without what stands before and after any answer."""
     before, _, after = probe.without_call.partition(ANSWER)
     text = probe.with_call[len(os.path.commonprefix([probe.with_call, before])) :]

@@ -11,11 +11,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from localrun.chat.profiles.derivation import derived
+from localrun.chat.profiles.derivation import derived, inserted
 from localrun.chat.profiles.families import DROPPED, FAMILIES, THINKING
 from localrun.chat.profiles.forms import Profile, Tags
 from localrun.chat.profiles.probe import CALLS, NAME, TOOLS, Probe, probe_of
-from localrun.chat.stream_parser import StreamParser, Text, ToolCall
+from localrun.chat.stream_parser import StreamParser, ToolCall
 
 if TYPE_CHECKING:
     from localrun.chat.profiles.forms import CallForm
@@ -48,17 +48,21 @@ def _tool_call(seen: str, probe: Probe) -> CallForm | None:
     forms = [family.form for family in FAMILIES if family.mark in seen]
     if NAME not in probe.with_call:
         return next(iter(forms), None) if "tool" in seen else None
-    right = next((form for form in forms if reads(form, probe.with_call)), None)
-    if right is None:
-        form = derived(probe)
-        right = form if form and reads(form, probe.with_call) else None
-    return right
+    form = derived(probe)
+    candidates = forms if form is None else [*forms, form]
+    return next((form for form in candidates if _reads(form, probe)), None)
 
 
-def reads(form: CallForm, text: str) -> bool:
-    """Tell whether a form finds the probe's call in a text, and nothing of it elsewhere."""
+def _reads(form: CallForm, probe: Probe) -> bool:
+    """Tell whether a form finds the probe's call in what the template wrote.
+
+    That may have more before the call than a reply has, and after it what is not the
+    reply's: so the call alone is tried, too.
+    """
+    return any(_calls(form, text) == CALLS for text in (probe.with_call, inserted(probe)))
+
+
+def _calls(form: CallForm, text: str) -> list[ToolCall]:
     parser = StreamParser(Profile(tool_call=form), tools=TOOLS)
-    parts = [*parser.push(text.lstrip()), *parser.finish()]
-    calls = [part for part in parts if isinstance(part, ToolCall)]
-    rest = "".join(part.text for part in parts if isinstance(part, Text))
-    return calls == CALLS and NAME not in rest
+    parts = [*parser.push(text), *parser.finish()]
+    return [part for part in parts if isinstance(part, ToolCall)]

@@ -75,6 +75,15 @@ MINIMAX_M3 = TaggedCalls(
     value_end="]<]minimax[>[</{key}>",
     closing="]<]minimax[>[</invoke>",
 )
+HUNYUAN = TaggedCalls(
+    section=Tags("<tool_calls:opensource>\n", "\n</tool_calls:opensource>"),
+    before_name="<tool_call:opensource>",
+    after_name="<tool_sep:opensource>\n",
+    before_key="<arg_key:opensource>",
+    after_key="</arg_key:opensource>\n<arg_value:opensource>",
+    value_end="</arg_value:opensource>\n",
+    closing="</tool_call:opensource>",
+)
 KIMI_K3 = TaggedCalls(
     section=Tags("<|open|>tools<|sep|>", "<|close|>tools<|sep|>"),
     before_name='<|open|>call tool="',
@@ -193,6 +202,7 @@ FAMILIES = (
     ),
     Family("minimax-m3", "]<]minimax[>[", MINIMAX_M3),
     Family("minimax-m2", "<minimax:tool_call>", MINIMAX_M2),
+    Family("hunyuan", "<tool_calls:opensource>", HUNYUAN),
     Family("seed", "<seed:tool_call>", SEED),
     Family("qwen-coder", "<function=", QWEN_CODER),
     Family("glm", "<arg_key>", GLM),

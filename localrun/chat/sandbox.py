@@ -55,7 +55,9 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"*", "**", "%"})
 
     def __init__(self, budget: Budget) -> None:
-        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation])
+        super().__init__(
+            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
+        )
         self.charge, self.tick, self.steps = budget.charge, budget.tick, budget.steps
         self._trusted: frozenset[object] = frozenset()
         self.concat = self._joined  # type: ignore[method-assign]  # what compiled templates join with

@@ -91,12 +91,11 @@ class StreamParser:
     without quotes, and tell a call without tags from an answer that is JSON.
     """
 
-    def __init__(
-        self, profile: Profile, prompt_tail: str = "", tools: Tools | None = None
-    ) -> None:
+    def __init__(self, profile: Profile, prompt_tail: str = "", tools: Tools | None = None) -> None:
         self._profile = profile
         self._tools = tools or NO_TOOLS
-        self._region = profile.tool_call.region if profile.tool_call else None
+        is_asked = not profile.is_fallback or bool(self._tools.by_name)
+        self._region = profile.tool_call.region if profile.tool_call and is_asked else None
         self._state = _State.ANSWER
         self._given = ""  # what the prompt has of a call's opening
         self._held = ""  # may be the beginning of a tag; shorter than one

@@ -15,6 +15,7 @@ import jinja2
 
 from localrun.chat.arguments import wants_text, with_arguments
 from localrun.chat.budget import Budget, RenderLimits, TemplateStoppedError
+from localrun.chat.fallback import knows_tools, told_of_tools
 from localrun.chat.gotemplate.runtime import FUNCTIONS
 from localrun.chat.sandbox import BoundedEnvironment
 from localrun.errors import UsageError
@@ -45,6 +46,7 @@ class ChatTemplate:
             raise_exception=_refuse, strftime_now=_now, bos_token=bos, eos_token=eos
         )
         self._template = _compiled(environment, source or CHATML)
+        self._knows_tools = knows_tools(source or CHATML)
         self._wants_text: bool | None = None  # of arguments; found out when there are some
 
     def render(
@@ -63,6 +65,8 @@ class ChatTemplate:
             if self._wants_text is None:
                 self._wants_text = wants_text(self._rendered)
             messages = with_arguments(messages, as_text=self._wants_text)
+        if tools and not self._knows_tools:
+            return self._rendered(told_of_tools(messages, tools), options=options)
         return self._rendered(messages, tools=tools, options=options)
 
     def _rendered(

@@ -11,8 +11,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from localrun.chat.fallback import knows_tools
 from localrun.chat.profiles.derivation import derived, inserted
-from localrun.chat.profiles.families import DROPPED, FAMILIES, THINKING
+from localrun.chat.profiles.families import DROPPED, FAMILIES, HERMES, THINKING
 from localrun.chat.profiles.forms import Profile, Tags
 from localrun.chat.profiles.probe import CALLS, NAME, TOOLS, Probe, probe_of
 from localrun.chat.stream_parser import StreamParser, ToolCall
@@ -21,18 +22,23 @@ if TYPE_CHECKING:
     from localrun.chat.profiles.forms import CallForm
 
 
+FALLBACK = Profile(tool_call=HERMES, is_fallback=True)
+
+
 @lru_cache(64)
 def profile_of(template: str | None) -> Profile:
     """Return the profile of a template's source; kept for the next request."""
     if not template:
-        return Profile()
+        return FALLBACK
     probe = probe_of(template)
     seen = template + probe.with_call
     dropped = [tags for mark, tags in DROPPED.items() if mark in seen]
     return Profile(
         thinking=_thinking(seen, probe.with_thought),
-        tool_call=_tool_call(seen, probe),
+        tool_call=_tool_call(template, probe),
         dropped=tuple(tag for tags in dropped for tag in tags),
+        prompt_tail=probe.prompt_tail,
+        is_fallback=not knows_tools(template),
     )
 
 
@@ -44,10 +50,13 @@ def _thinking(seen: str, with_thought: str) -> Tags | None:
     return next((tags for tags in THINKING if tags.closing in seen and tags.opening in seen), None)
 
 
-def _tool_call(seen: str, probe: Probe) -> CallForm | None:
+def _tool_call(source: str, probe: Probe) -> CallForm | None:
+    if not knows_tools(source):
+        return HERMES
+    seen = source + probe.with_call
     forms = [family.form for family in FAMILIES if family.mark in seen]
     if NAME not in probe.with_call:
-        return next(iter(forms), None) if "tool" in seen else None
+        return next(iter(forms), None)
     form = derived(probe)
     candidates = forms if form is None else [*forms, form]
     return next((form for form in candidates if _reads(form, probe)), None)

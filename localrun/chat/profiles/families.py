@@ -136,9 +136,7 @@ SOLAR = NamedCalls(
     after_name="<|tool_call:args|>",
     closing="<|tool_call:end|>",
 )
-MISTRAL = NamedCalls(
-    before_name="[TOOL_CALLS]", after_name="[ARGS]", header_end="[ARGS]"
-)
+MISTRAL = NamedCalls(before_name="[TOOL_CALLS]", after_name="[ARGS]", header_end="[ARGS]")
 MISTRAL_WITH_ID = NamedCalls(
     before_name="[TOOL_CALLS]", after_name="[CALL_ID]{id}[ARGS]", header_end="[ARGS]"
 )
@@ -173,6 +171,7 @@ FAMILIES = (
     Family("solar", "<|tool_call:begin|>", SOLAR),
     Family("gemma", "<|tool_call>", GemmaCalls()),
     Family("lfm2", "<|tool_call_start|>", PythonCalls("<|tool_call_start|>", "<|tool_call_end|>")),
+    Family("lfm2.5", "List of tools: ", PythonCalls("<|tool_call_start|>", "<|tool_call_end|>")),
     Family("mistral-id", "[CALL_ID]", MISTRAL_WITH_ID),
     Family("mistral", "[ARGS]", MISTRAL),
     Family("mistral-nemo", "[TOOL_CALLS]", JsonCalls(opening="[TOOL_CALLS]", is_list=True)),
@@ -217,19 +216,25 @@ FAMILIES = (
             opening="<|tools_prefix|>", closing="<|tools_suffix|>", name_key="", is_list=True
         ),
     ),
-    Family("nemotron", "<TOOLCALL>", JsonCalls(
-        opening="<TOOLCALL>", closing="</TOOLCALL>", is_list=True
-    )),
-    Family("phi", "<|/tool_call|>", JsonCalls(
-        opening="<|tool_call|>", closing="<|/tool_call|>", is_list=True
-    )),
+    Family(
+        "nemotron",
+        "<TOOLCALL>",
+        JsonCalls(opening="<TOOLCALL>", closing="</TOOLCALL>", is_list=True),
+    ),
+    Family(
+        "phi",
+        "<|/tool_call|>",
+        JsonCalls(opening="<|tool_call|>", closing="<|/tool_call|>", is_list=True),
+    ),
     Family("granite", "<|tool_call|>", JsonCalls(opening="<|tool_call|>", is_list=True)),
-    Family("apriel", "<tool_calls>[", JsonCalls(
-        opening="<tool_calls>", closing="</tool_calls>", is_list=True
-    )),
-    Family("minimax-m1", "<tool_calls>", JsonCalls(
-        opening="<tool_calls>\n", closing="\n</tool_calls>"
-    )),
+    Family(
+        "apriel",
+        "<tool_calls>[",
+        JsonCalls(opening="<tool_calls>", closing="</tool_calls>", is_list=True),
+    ),
+    Family(
+        "minimax-m1", "<tool_calls>", JsonCalls(opening="<tool_calls>\n", closing="\n</tool_calls>")
+    ),
     Family("gigachat", "<|function_call|>", JsonCalls(opening="<|function_call|>")),
     Family("hermes", "<tool_call>", HERMES),
     Family(

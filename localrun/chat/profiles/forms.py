@@ -7,7 +7,7 @@ A form of call is one value behind three uses: what region of a reply to collect
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -104,7 +104,9 @@ class Profile:
 
     thinking: Tags | None = None
     tool_call: CallForm | None = None
-    dropped: tuple[str, ...] = field(default=())  # tags that are no part of the answer
+    dropped: tuple[str, ...] = ()  # tags that are no part of the answer
+    prompt_tail: str = ""  # what the template writes after the last question
+    is_fallback: bool = False  # the form is asked for by us, in requests with tools
 
     @property
     def tags(self) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """Calls as Gemma 4 writes them: JSON with bare keys and with strings in a mark of its own.
 
-    <|tool_call>call:weather{city:<|"|>Paris<|"|>,days:3}<tool_call|>
+<|tool_call>call:weather{city:<|"|>Paris<|"|>,days:3}<tool_call|>
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 _QUOTE = '<|"|>'
 _BARE_KEY = re.compile(r"([{,]\s*)([^\s:{},\[\]\"]+)\s*:")
-
 
 
 @dataclass(frozen=True, slots=True)

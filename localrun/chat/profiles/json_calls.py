@@ -1,10 +1,10 @@
 """Calls that are JSON objects which hold the name of the tool.
 
-    <tool_call>
-    {"name": "weather", "arguments": {"city": "Paris"}}
-    </tool_call>
+<tool_call>
+{"name": "weather", "arguments": {"city": "Paris"}}
+</tool_call>
 
-    [TOOL_CALLS][{"name": "weather", "arguments": {"city": "Paris"}}]
+[TOOL_CALLS][{"name": "weather", "arguments": {"city": "Paris"}}]
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Calls that name the tool between tags, with arguments in JSON.
 
-    [TOOL_CALLS]weather[ARGS]{"city": "Paris"}
+[TOOL_CALLS]weather[ARGS]{"city": "Paris"}
 
-    <function=weather>{"city": "Paris"}</function>
+<function=weather>{"city": "Paris"}</function>
 """
 
 from __future__ import annotations
@@ -53,9 +53,7 @@ class NamedCalls:
     def frame(self) -> Frame:
         """The section's tags."""
         section = self.section or Tags("", "")
-        return Frame(
-            opening=section.opening, separator=self.separator, closing=section.closing
-        )
+        return Frame(opening=section.opening, separator=self.separator, closing=section.closing)
 
     def pieces(self, tool: Tool) -> list[Piece]:
         """Return the tags with the name, then the arguments."""

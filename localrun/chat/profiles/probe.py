@@ -49,6 +49,7 @@ class Probe:
     with_call: str  # up to the tool's result
     without_call: str
     with_thought: str
+    prompt_tail: str
 
 
 def probe_of(source: str) -> Probe:
@@ -56,7 +57,7 @@ def probe_of(source: str) -> Probe:
     try:
         template = ChatTemplate(source, bos="<zqbos>", eos="<zqeos>", limits=LIMITS)
     except UsageError:
-        return Probe(with_call="", without_call="", with_thought="")
+        return Probe(with_call="", without_call="", with_thought="", prompt_tail="")
     result = {"role": "tool", "content": _RESULT, "tool_call_id": CALL_ID, "name": NAME}
     return Probe(
         with_call=_called(template, result).partition(_RESULT)[0],
@@ -65,6 +66,7 @@ def probe_of(source: str) -> Probe:
             template,
             [{"role": "assistant", "content": ANSWER, "reasoning_content": THOUGHT}],
         ).partition(ANSWER)[0],
+        prompt_tail=_reply(template, []),
     )
 
 

@@ -1,6 +1,6 @@
 """Calls as LFM2 writes them: a list of calls of Python functions.
 
-    <|tool_call_start|>[weather(city="Paris", days=3)]<|tool_call_end|>
+<|tool_call_start|>[weather(city="Paris", days=3)]<|tool_call_end|>
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """Calls whose every parameter stands between tags, without quotes.
 
-    <tool_call>
-    <function=weather>
-    <parameter=city>
-    Paris
-    </parameter>
-    </function>
-    </tool_call>
+<tool_call>
+<function=weather>
+<parameter=city>
+Paris
+</parameter>
+</function>
+</tool_call>
 """
 
 from __future__ import annotations
@@ -58,9 +58,7 @@ class TaggedCalls:
     def frame(self) -> Frame:
         """The section's tags."""
         section = self.section or Tags("", "")
-        return Frame(
-            opening=section.opening, separator=self.separator, closing=section.closing
-        )
+        return Frame(opening=section.opening, separator=self.separator, closing=section.closing)
 
     def pieces(self, tool: Tool) -> list[Piece]:
         """Return the tags with the name, then each parameter in the schema's order."""

@@ -32,7 +32,7 @@ _PROBE: list[Message] = [
 
 
 def wants_text(render: Callable[[Sequence[Message]], str]) -> bool:
-    """Tell whether a template needs arguments as text: an object fails, or comes out as Python's."""
+    """Tell whether a template needs text: an object fails, or comes out as Python's."""
     try:
         return "{'zqkey'" in render(_PROBE)
     except UsageError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from jinja2.ext import Extension
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Generation(Extension):
     """``{% generation %} ... {% endgeneration %}`` is what it holds."""
 
-    tags: ClassVar[set[str]] = {"generation"}
+    tags = {"generation"}  # noqa: RUF012 - as the base class declares it
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
         """Return the statements inside."""

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from localrun import errors
-from localrun.chat.profiles.discovery import profile_of
+from localrun.chat.profiles.recognition import profile_of
 from localrun.chat.profiles.forms import Profile
 from localrun.chat.profiles.tools import Tools
+from localrun.chat.profiles.wire import profile_from_json
 from localrun.chat.stream_parser import Part, StreamParser
 from localrun.engine.params import FinishReason
 from localrun.runner.messages import Event, Failed, Finished, Generate, JsonObject, Started, Step
@@ -169,6 +170,8 @@ async def _parts(
     while True:
         event = await events.get()
         if isinstance(event, Started):
+            if profile is not PLAIN and event.profile:  # the runner has looked closer
+                profile = profile_from_json(event.profile)
             parser = StreamParser(profile, event.prompt_tail, tools)
             yield Opened()
         elif isinstance(event, Step):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os.path
 import re
 from typing import TYPE_CHECKING
 
@@ -31,7 +30,7 @@ def derived(probe: Probe) -> CallForm | None:
 def inserted(probe: Probe) -> str:
     """Return the call alone: without what stands before and after any answer."""
     before, _, after = probe.without_call.partition(ANSWER)
-    text = probe.with_call[len(os.path.commonprefix([probe.with_call, before])) :]
+    text = probe.with_call[_num_common(probe.with_call, before) :]
     if end := _FIRST_TAG.match(after):
         at = text.find(end.group(1), text.find(NAME))
         text = text[:at] if at > 0 else text
@@ -82,7 +81,8 @@ def _tagged(text: str) -> CallForm | None:
     cuts = _CUTS.fullmatch(text)
     if not cuts or not cuts["before_name"].strip():
         return None
-    before_key = os.path.commonprefix([cuts["head"][::-1], cuts["between"][::-1]])[::-1]
+    num_common = _num_common(cuts["head"][::-1], cuts["between"][::-1])
+    before_key = cuts["head"][len(cuts["head"]) - num_common :]
     value_end = cuts["between"].removesuffix(before_key)
     if not before_key or not value_end or not cuts["tail"].startswith(value_end):
         return None
@@ -94,6 +94,12 @@ def _tagged(text: str) -> CallForm | None:
         value_end=value_end,
         closing=cuts["tail"].removeprefix(value_end),
     )
+
+
+def _num_common(one: str, other: str) -> int:
+    """Return how many characters two texts begin with alike."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
 _KEYS = [re.escape(key) for key in ARGUMENTS]

@@ -13,53 +13,39 @@ from typing import TYPE_CHECKING
 
 from localrun.chat.fallback import knows_tools
 from localrun.chat.profiles.derivation import derived, inserted
-from localrun.chat.profiles.families import DROPPED, FAMILIES, HERMES, THINKING
-from localrun.chat.profiles.forms import Profile, Tags
+from localrun.chat.profiles.forms import Profile
 from localrun.chat.profiles.probe import CALLS, NAME, TOOLS, Probe, probe_of
+from localrun.chat.profiles.recognition import FALLBACK, candidates, dropped_in, thinking_in
 from localrun.chat.stream_parser import StreamParser, ToolCall
 
 if TYPE_CHECKING:
     from localrun.chat.profiles.forms import CallForm
 
 
-FALLBACK = Profile(tool_call=HERMES, is_fallback=True)
-
-
 @lru_cache(64)
-def profile_of(template: str | None) -> Profile:
+def discovered_profile(template: str | None) -> Profile:
     """Return the profile of a template's source; kept for the next request."""
     if not template:
         return FALLBACK
     probe = probe_of(template)
     seen = template + probe.with_call
-    dropped = [tags for mark, tags in DROPPED.items() if mark in seen]
     return Profile(
-        thinking=_thinking(seen, probe.with_thought),
+        thinking=thinking_in(probe.with_thought) or thinking_in(seen),
         tool_call=_tool_call(template, probe),
-        dropped=tuple(tag for tags in dropped for tag in tags),
+        dropped=dropped_in(seen),
         prompt_tail=probe.prompt_tail,
         is_fallback=not knows_tools(template),
     )
 
 
-def _thinking(seen: str, with_thought: str) -> Tags | None:
-    """Return the tags around the thought that the template wrote, or else that it names."""
-    for tags in THINKING:
-        if tags.opening in with_thought and tags.closing in with_thought:
-            return tags
-    return next((tags for tags in THINKING if tags.closing in seen and tags.opening in seen), None)
-
-
-def _tool_call(source: str, probe: Probe) -> CallForm | None:
-    if not knows_tools(source):
-        return HERMES
-    seen = source + probe.with_call
-    forms = [family.form for family in FAMILIES if family.mark in seen]
+def _tool_call(template: str, probe: Probe) -> CallForm | None:
+    forms = candidates(template, probe.with_call)
     if NAME not in probe.with_call:
         return next(iter(forms), None)
     form = derived(probe)
-    candidates = forms if form is None else [*forms, form]
-    return next((form for form in candidates if _reads(form, probe)), None)
+    if form is not None:
+        forms.append(form)
+    return next((form for form in forms if _reads(form, probe)), None)
 
 
 def _reads(form: CallForm, probe: Probe) -> bool:

@@ -4,6 +4,8 @@ A family is a candidate for a template that has its ``mark``; ``discovery.py`` t
 asks the template itself which candidate is right.
 """
 
+# ruff: noqa: RUF001 - the wide stroke is DeepSeek's own
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -7,13 +7,16 @@ A form of call is one value behind three uses: what region of a reply to collect
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
+
+from localrun.chat.profiles.tools import Tool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localrun.chat.profiles.tools import JsonObject, Tool, Tools
+    from localrun.chat.profiles.tools import JsonObject, Tools
     from localrun.chat.stream_parser import ToolCall
 
 
@@ -109,12 +112,30 @@ class Profile:
     is_fallback: bool = False  # the form is asked for by us, in requests with tools
 
     @property
-    def tags(self) -> tuple[str, ...]:
-        """What the runner must show although it may be a control token."""
-        found = list(self.dropped)
+    def special_tokens(self) -> tuple[str, ...]:
+        """What the runner must show, although it may be control tokens of the vocabulary."""
+        texts = list(self.dropped)
         if self.thinking:
-            found += (self.thinking.opening, self.thinking.closing)
+            texts += (self.thinking.opening, self.thinking.closing)
         if self.tool_call:
-            region = self.tool_call.region
-            found += (*region.openings, region.header_end, region.closing)
-        return tuple(dict.fromkeys(filter(None, (tag.strip() for tag in found))))
+            region, frame = self.tool_call.region, self.tool_call.frame
+            texts += (*region.openings, region.header_end, region.closing)
+            texts += (frame.opening, frame.separator, frame.closing)
+            texts += _texts(self.tool_call.pieces(_SAMPLE))
+        found = (token for text in texts for token in _TOKEN.findall(text))
+        return tuple(dict.fromkeys(found))
+
+
+_TOKEN = re.compile(r"<[^<>\s=]+>|\[/?[A-Z_]+\]|\]<\]\w+\[>\[")
+_SAMPLE = Tool(
+    "f",
+    {
+        "properties": {"a": {"type": "string"}, "b": {"type": "integer"}},
+        "required": ["a", "b"],
+    },
+)
+
+
+def _texts(pieces: Sequence[Piece]) -> list[str]:
+    closings = [piece.closing for piece in pieces if isinstance(piece, FreeText)]
+    return [piece for piece in pieces if isinstance(piece, str)] + closings

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.chat.profiles.forms import FreeText, Frame, Json, Maybe, Piece, Region
+from localrun.chat.profiles.forms import Frame, FreeText, Json, Maybe, Piece, Region
 from localrun.chat.profiles.marks import NAME
 from localrun.chat.profiles.tools import read_json, types_of
 from localrun.chat.stream_parser import ToolCall

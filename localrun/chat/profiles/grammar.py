@@ -51,7 +51,7 @@ def tool_grammar(
 ) -> ToolGrammar | None:
     """Return the grammar of the calls that a request allows; None where nothing is forced.
 
-    ``control_tokens`` are those of the profile's ``tags`` that are one control token in
+    ``control_tokens`` are those of the profile's ``special_tokens`` that are one control token in
     the vocabulary, with its id.
 
     Raises:
@@ -69,7 +69,8 @@ def tool_grammar(
             form, allowed, skipped=opening if is_open else "", is_parallel=choice.is_parallel
         )
         return ToolGrammar(lark=lark, trigger=None)
-    if form.region.is_bare:  # without a tag, a call is known when it has ended
+    # without a tag, a call is known when it has ended; and some tags begin answers, too
+    if form.region.is_bare or any(tag.startswith(opening) for tag in profile.dropped):
         return None
     lark = _Lark(control_tokens or {}).calls(
         form, allowed, skipped=opening, is_parallel=choice.is_parallel

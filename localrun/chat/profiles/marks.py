@@ -24,4 +24,4 @@ def loosely(tag: str) -> str:
 
 def until_hole(tag: str) -> str:
     """Return the beginning of a tag that is always the same."""
-    return _PARTS.split(tag.strip())[0]
+    return tag.strip().partition("{")[0]

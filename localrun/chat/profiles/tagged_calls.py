@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from localrun.chat.profiles.forms import FreeText, Frame, Json, Maybe, Pattern, Piece, Region, Tags
+from localrun.chat.profiles.forms import Frame, FreeText, Json, Maybe, Pattern, Piece, Region, Tags
 from localrun.chat.profiles.marks import KEY, NAME, loosely
 from localrun.chat.profiles.tools import read_json, skip_blanks, types_of
 from localrun.chat.stream_parser import ToolCall

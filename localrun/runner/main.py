@@ -22,6 +22,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localrun.chat.profiles.discovery import discovered_profile
+from localrun.chat.profiles.wire import profile_to_json
 from localrun.chat.template import ChatTemplate
 from localrun.engine.constraints import Grammars
 from localrun.engine.context import Context
@@ -120,8 +122,10 @@ class _Loaded:
             num_gpu_layers=load.num_gpu_layers,
             on_progress=_throttled(channel),
         )
+        source = load.chat_template or self._model.chat_template
+        self._profile = profile_to_json(discovered_profile(source))
         self._template = ChatTemplate(
-            load.chat_template or self._model.chat_template,
+            source,
             bos=self._model.bos,
             eos=self._model.eos,
         )
@@ -190,6 +194,7 @@ class _Loaded:
                 request_id=request.request_id,
                 prompt_tokens=seq.num_prompt,
                 prompt_tail=prompt[-PROMPT_TAIL:],
+                profile=self._profile,
             )
         )
         self._worker.submit(seq)

@@ -114,6 +114,7 @@ class Started:
     request_id: int
     prompt_tokens: int
     prompt_tail: str  # end of the rendered prompt, for a parser to see what the template opened
+    profile: JsonObject | None = None  # how the model writes thoughts and calls (chat/profiles)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from localrun import errors
-from localrun.chat.profile import Profile, profile_of
+from localrun.chat.profiles.recognition import profile_of
+from localrun.chat.profiles.forms import Profile
+from localrun.chat.profiles.tools import Tools
+from localrun.chat.profiles.wire import profile_from_json
 from localrun.chat.stream_parser import Part, StreamParser
 from localrun.engine.params import ConstraintSpec, FinishReason
 from localrun.runner.messages import Event, Failed, Finished, Generate, JsonObject, Started, Step
@@ -111,7 +114,7 @@ class Completions:
             submission.add_done_callback(self._cancel_late)
             raise
         try:
-            async for event in _parts(events, profile):
+            async for event in _parts(events, profile, Tools.of(request.tools)):
                 yield event if not isinstance(event, Finished) else _done(event, ticket, begun)
         finally:
             self._threads.submit(ticket.cancel)  # a runner that is busy may let it wait
@@ -166,14 +169,16 @@ class Completions:
 
 
 async def _parts(
-    events: asyncio.Queue[Event], profile: Profile
+    events: asyncio.Queue[Event], profile: Profile, tools: Tools
 ) -> AsyncGenerator[Opened | Part | Finished, None]:
     """Take the runner's events apart until the terminal one."""
-    parser = StreamParser(profile)
+    parser = StreamParser(profile, tools=tools)
     while True:
         event = await events.get()
         if isinstance(event, Started):
-            parser = StreamParser(profile, event.prompt_tail)
+            if profile is not PLAIN and event.profile:  # the runner has looked closer
+                profile = profile_from_json(event.profile)
+            parser = StreamParser(profile, event.prompt_tail, tools)
             yield Opened()
         elif isinstance(event, Step):
             for part in parser.push("".join(text for _, text in event.deltas)):

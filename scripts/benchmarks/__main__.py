@@ -9,6 +9,7 @@ NAMES = {
     "startup": "start-up of `localrun --version` and `--help` against a bare Typer program",
     "answer": 'cold and warm time of `localrun run guide "hi"`',
     "pull": "pull, resume and import on loopback beside curl, sha256sum and hf download",
+    "serve": "localrun beside llama-server: streams, shared prompts, chats, gaps, memory",
 }
 
 

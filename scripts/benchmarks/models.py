@@ -15,7 +15,6 @@ import hashlib
 import struct
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import environment
@@ -27,6 +26,7 @@ from localrun.engine.quantize import quantization, quantize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 GUIDE = environment.ROOT / "localrun" / "data" / "guide.gguf"
 QUANTIZATION = "Q4_K_M"

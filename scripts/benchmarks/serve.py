@@ -74,18 +74,17 @@ def _bench(name: str, rows: list[Row], rounds: int, threads: int | None) -> bool
         cells=min(SHARED_CONTEXTS * context, MOST_CELLS),
     )
     sizes = GUIDE_SIZES if name == "guide" else RANDOM_SIZES
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    print(
+        f"\n{model.name}: threads {setup.threads}, context {context}, cells {setup.cells},"
+        f" median of {rounds}; load of the machine at first {load}\n"
+        f"{'':42}{OURS:>10}{PEER:>14}  {'':9}{'ratio':>6}"
+    )
     with (
         tempfile.TemporaryDirectory(prefix="localrun-bench-") as folder,
         both(setup, Path(folder)) as pair,
     ):
-        figures = {row.name: _measure(row, pair, sizes, rounds) for row in rows}
-    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
-    print(
-        f"\n{model.name}: threads {setup.threads}, context {context}, cells {setup.cells},"
-        f" median of {rounds}; load of the machine {load}\n"
-        f"{'':42}{OURS:>10}{PEER:>14}  {'':9}{'ratio':>6}"
-    )
-    met = [_show(row, figures[row.name]) for row in rows]  # all are shown
+        met = [_show(row, _measure(row, pair, sizes, rounds)) for row in rows]  # shown at once
     return all(met)
 
 
@@ -108,17 +107,20 @@ def _measure(row: Row, pair: tuple[Contestant, Contestant], sizes: Sizes, rounds
 def _show(row: Row, figures: Figures) -> bool:
     """Print a row; tell whether its target is met."""
     for name, reason in figures.refused.items():
-        print(f"{row.about:42}{name} cannot: {reason.splitlines()[0][:90]}")
+        print(f"{row.about:42}{name} cannot: {reason.splitlines()[0][:90]}", flush=True)
         return False
     ours, theirs = figures.median(OURS), figures.median(PEER)
     line = f"{row.about:42}{ours:10.2f}{theirs:14.2f}  {row.unit:9}"
     if row.name == "memory":
         is_met = ours - theirs <= MOST_EXTRA_MB
-        print(f"{line}{ours - theirs:+6.0f}   at most +{MOST_EXTRA_MB}: {_word(is_met)}")
+        print(
+            f"{line}{ours - theirs:+6.0f}   at most +{MOST_EXTRA_MB}: {_word(is_met)}", flush=True
+        )
         return is_met
     ratio = theirs / ours if row.is_less_better else ours / theirs
-    print(f"{line}{ratio:6.2f}   at least {row.target}: {_word(ratio >= row.target)}")
-    return ratio >= row.target
+    is_met = ratio >= row.target
+    print(f"{line}{ratio:6.2f}   at least {row.target}: {_word(is_met)}", flush=True)
+    return is_met
 
 
 def _word(is_met: bool) -> str:  # noqa: FBT001 - its only argument

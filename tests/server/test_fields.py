@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from localrun.errors import UsageError
 from localrun.server.fields import LARGEST_INTEGER, Fields, parse_object
 from localrun.server.ollama.generation import parse_call
+from localrun.server.ollama.progress import transfer_order
 from localrun.server.openai.chat import parse_chat
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ NAMES = (  # noqa: SIM905 - a list of words is easier to read
     "model messages prompt system stream think format tools options keep_alive raw images n stop"
     " temperature top_k seed max_tokens response_format stream_options tool_choice logit_bias"
     " chat_template_kwargs reasoning_effort num_ctx num_predict role content tool_calls function"
-    " name arguments type text repeat_penalty"
+    " name arguments type text repeat_penalty from files adapters license parameters template"
+    " modelfile quantize requires insecure num_keep use_mmap mirostat"
 ).split()
 SCALARS: st.SearchStrategy[Any] = (
     st.none()
@@ -44,6 +46,8 @@ PARSERS: list[Callable[[Fields], object]] = [
     parse_chat,
     lambda fields: parse_call(fields, "chat"),
     lambda fields: parse_call(fields, "generate"),
+    lambda fields: transfer_order("create", fields),
+    lambda fields: transfer_order("pull", fields),
 ]
 
 

@@ -34,7 +34,7 @@ class Words:
     """What Ollama says in the course of a kind of work."""
 
     first: str
-    verb: str
+    verb: str  # before what is worked on; none where that tells it
     last: tuple[str, ...]
 
 
@@ -57,7 +57,7 @@ WORDS = {
         first="retrieving manifest", verb="pushing", last=("pushing manifest", "success")
     ),
     "create": Words(
-        first="gathering model components", verb="reading", last=("writing manifest", "success")
+        first="gathering model components", verb="", last=("writing manifest", "success")
     ),
 }
 
@@ -132,7 +132,7 @@ async def last_frame(work: Work) -> JsonObject:
 def _progress(words: Words, message: JsonObject) -> JsonObject:
     digest: str | None = message["digest"]
     name = message["advance"] if digest is None else digest[SHORT_DIGEST]
-    frame: dict[str, Any] = {"status": f"{words.verb} {name}", "completed": message["done"]}
+    frame: dict[str, Any] = {"status": f"{words.verb} {name}".strip(), "completed": message["done"]}
     if digest is not None:
         frame["digest"] = digest
     if message["total"] is not None:

@@ -7,11 +7,12 @@ system, license, parameters, messages. Files are named by the digests of uploade
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from localrun.errors import LocalrunError
-from localrun.modelfile.known import KNOWN
+from localrun.modelfile.known import KNOWN, LISTS
 from localrun.modelfile.parameters import ParameterError, format_parameter, parse_parameter
 from localrun.modelfile.parse import parse_modelfile
 from localrun.modelfile.recipe import AdapterUse, Message, Recipe
@@ -135,9 +136,9 @@ def _parameters(fields: Fields) -> tuple[tuple[str, ParameterValue], ...]:
         items = value if isinstance(value, list) else [value]
         pairs += [(name, _parameter(inner, name, item)) for item in items if item is not None]
     known = [pair for pair in pairs if not KNOWN[pair[0]].deprecated]
-    is_list = {name for name, _ in known if KNOWN[name].kind == "list"}
-    for name in {name for name, _ in known} - is_list:
-        if sum(pair[0] == name for pair in known) > 1:
+    num_values = Counter(name for name, _ in known if name not in LISTS)
+    for name, count in num_values.items():
+        if count > 1:
             raise inner.wrong(name, "has one value, not a list")
     return tuple(known)
 

@@ -11,6 +11,7 @@ import httpx
 import psutil
 import pytest
 
+from localrun.server import jobs
 from localrun.store.embedded import embedded_models
 from tests.convert.tiny import decoder
 from tests.fakes.faults import Fault
@@ -136,6 +137,18 @@ def test_a_job_that_dies_is_an_error_and_the_next_one_works(
 
     assert "ended in the middle" in frames[-1]["error"]
     assert client.pull(NAME).status == "success"
+
+
+def test_more_jobs_than_are_sensible_are_refused(
+    client: ollama.Client, library: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "MOST_JOBS", 0)
+    refused = post(library, "pull", model=NAME)
+    monkeypatch.setattr(jobs, "MOST_JOBS", 1)
+
+    assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+    assert client.pull(NAME).status == "success"
+    assert client.pull(NAME).status == "success"  # the first one's place is free again
 
 
 def test_a_push_brings_the_model_to_its_registry(client: ollama.Client, library: Served) -> None:

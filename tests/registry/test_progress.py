@@ -111,6 +111,7 @@ def test_any_interleaving_writes_each_byte_once(
 
 def test_who_is_far_ahead_waits_for_the_hasher(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress_module, "LEAD_BYTES", 2 * MEBI)
+    monkeypatch.setattr(progress_module, "LARGEST_TASK", 2 * MEBI)
     with begun(path, num_streams=1) as progress:
         for _ in range(2):
             task = progress.take()

@@ -27,6 +27,7 @@ MEBI = 1 << 20
 SMALLEST_TASK, LARGEST_TASK = MEBI, 32 * MEBI
 SHARES = 4  # tasks for each stream, at the least, so that no stream ends long after the others
 HASH_BYTES = 4 * MEBI
+LEAD_BYTES = 64 * MEBI
 CHECK_BYTES = 64 * 1024
 
 
@@ -49,6 +50,7 @@ class Progress:
         self._hash = _hash_of(mark)
         self._hashed = self._hash.length
         self._kept = mark.hashed if self._hashed else None
+        self._begun_at = self._ranges.end_of(self._hashed)
         self._tasks: list[Task] = []
         lock = threading.Lock()
         self._freed = threading.Condition(lock)  # a task may be had, or a write has ended
@@ -83,7 +85,7 @@ class Progress:
         """Return what to fetch next; waits while others may give theirs back; None at the end."""
         with self._lock:
             while not self._is_stopped and self._ranges.total < self.size_bytes:
-                task = self._next_gap() or self._share()
+                task = None if self._is_far_ahead() else self._next_gap() or self._share()
                 if task is not None:
                     self._tasks.append(task)
                     return task
@@ -201,6 +203,16 @@ class Progress:
         return Hashed(
             length=self._hash.length, state=state, num_checked=len(last), crc32=zlib.crc32(last)
         )
+
+    def _is_far_ahead(self) -> bool:
+        """Tell whether the hasher is to catch up with what came in this attempt.
+
+        All ends when it does, so no time is lost; and what it has not hashed by a kill, the
+        next attempt must. What is there from earlier attempts is no reason to let a network
+        wait.
+        """
+        is_behind = self._ranges.end_of(self._hashed) - self._hashed > LEAD_BYTES
+        return is_behind and self._hashed >= self._begun_at
 
     def _next_gap(self) -> Task | None:
         position = self._hashed

@@ -109,6 +109,44 @@ def test_any_interleaving_writes_each_byte_once(
         assert progress.hexdigest() == hashlib.sha256(DATA[:size]).hexdigest()
 
 
+def test_who_is_far_ahead_waits_for_the_hasher(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress_module, "LEAD_BYTES", 2 * MEBI)
+    monkeypatch.setattr(progress_module, "LARGEST_TASK", 2 * MEBI)
+    with begun(path, num_streams=1) as progress:
+        for _ in range(2):
+            task = progress.take()
+            assert task is not None
+            progress.write(task, DATA[task.position : task.end])
+            progress.give_back(task)
+        taken: list[Task | None] = []
+        waiting = threading.Thread(target=lambda: taken.append(progress.take()))
+        waiting.start()
+        waiting.join(0.1)
+        assert taken == []
+        hashing = threading.Thread(target=progress.hash_all)
+        hashing.start()
+        waiting.join()
+
+        (task,) = taken
+        assert task is not None
+        assert progress.hashed_bytes >= task.position - 2 * MEBI > 0
+        progress.stop()
+        hashing.join()
+
+
+def test_nobody_waits_for_what_is_there_from_before(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress_module, "LEAD_BYTES", MEBI)
+    path.write_bytes(DATA[: 5 * MEBI])
+
+    with begun(path, mark=Mark(Ranges([(0, 5 * MEBI)]))) as progress:
+        task = progress.take()
+
+        assert task is not None
+        assert task.position == 5 * MEBI
+
+
 def test_threads_that_share_and_give_back_fill_the_file(path: Path) -> None:
     def work(progress: Progress, seed: int) -> None:
         chance = random.Random(seed)  # noqa: S311

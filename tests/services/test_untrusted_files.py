@@ -13,9 +13,13 @@ from localrun.modelfile.parse import parse_modelfile
 from localrun.names.parse import parse_name
 from localrun.services.create import create_model
 from localrun.services.importing import import_path
+from localrun.services.pull import PullOptions, pull_model
 from localrun.services.report import Silence
+from localrun.store.manifest import DOCKER_CONFIG, MEDIA_TYPES, OCI_MANIFEST, Role
+from tests.fakes.registry import FakeRegistry
+from tests.fakes.web import serving
 from tests.gguf import builder
-from tests.services.making import gguf, names_in, pull
+from tests.services.making import digest, gguf, names_in, pull
 
 if TYPE_CHECKING:
     from localrun.services.workspace import Workspace
@@ -93,6 +97,26 @@ def test_pull_refuses_a_file_that_was_published_cut_off(workspace: Workspace, hu
 
     with pytest.raises(IntegrityError, match=rf"^model-Q4_K_M.gguf: {REASON}"):
         pull(workspace, "hf.co/owner/cut")
+
+    assert names_in(workspace) == []
+
+
+def test_pull_refuses_a_registrys_model_that_is_cut_off(workspace: Workspace) -> None:
+    fake, config = FakeRegistry(), b"{}"
+    for content in (CUT, config):
+        fake.blobs["owner/cut", digest(content)] = content
+    layers = [
+        {"mediaType": media_type, "digest": digest(content), "size": len(content)}
+        for media_type, content in ((MEDIA_TYPES[Role.WEIGHTS], CUT), (DOCKER_CONFIG, config))
+    ]
+    manifest = {"schemaVersion": 2, "mediaType": OCI_MANIFEST}
+    manifest |= {"config": layers[1], "layers": layers[:1]}
+    fake.add_manifest("owner/cut", "latest", manifest, OCI_MANIFEST)
+
+    with serving(fake) as web:
+        ref = parse_name(f"{web.url.removeprefix('http://')}/owner/cut")
+        with pytest.raises(IntegrityError, match=REASON):
+            pull_model(workspace, ref, PullOptions(is_insecure=True))
 
     assert names_in(workspace) == []
 

@@ -162,3 +162,9 @@ def all_errors() -> list[type[LocalrunError]]:
     for kind in found:
         found.extend(kind.__subclasses__())
     return found
+
+
+def error_named(code: str, message: str, *, hint: str | None = None) -> LocalrunError:
+    """Return the error that another process of ours named by its code."""
+    kinds = {kind.code: kind for kind in all_errors()}
+    return kinds.get(code, BackendError)(message, hint=hint)

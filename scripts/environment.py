@@ -133,7 +133,7 @@ def _strictness(group: str) -> tuple[str, ...]:
 
 def _install_engine(python: Path) -> None:
     """Install llama-cpp-python from the kept wheel, compiled first if there is none."""
-    folder = cache_folder() / "wheels" / _machine_key()
+    folder = cache_folder() / "wheels" / machine_key()
     wheel = next(folder.glob("llama_cpp_python-*.whl"), None)
     if wheel is None:
         wheel = _compile_engine(python, folder)
@@ -237,7 +237,7 @@ def cache_folder() -> Path:
     return folder if os.access(folder, os.W_OK) else ROOT / ".cache"
 
 
-def _machine_key() -> str:
+def machine_key() -> str:
     """Name the processor's abilities, the C library and the pinned sources in 16 hex digits."""
     try:
         text = Path("/proc/cpuinfo").read_text()

@@ -56,7 +56,16 @@ class BoundedGenerator(CodeGenerator):
         self.write(")")
 
     def visit_List(self, node: nodes.List, frame: Frame) -> None:
-        self._measured(super().visit_List, node, frame)
+        self.write("environment.own(")
+        super().visit_List(node, frame)
+        self.write(")")
+
+    def visit_Const(self, node: nodes.Const, frame: Frame) -> None:
+        """Compile a value, a list of constants among them, which is a new one each time."""
+        is_list = isinstance(node.value, list)
+        self.write("environment.own(" if is_list else "")
+        super().visit_Const(node, frame)
+        self.write(")" if is_list else "")
 
     def visit_Dict(self, node: nodes.Dict, frame: Frame) -> None:
         self._measured(super().visit_Dict, node, frame)

@@ -22,6 +22,8 @@ from jinja2.utils import Namespace
 
 from localrun.chat import sizes
 from localrun.chat.compiler import BoundedGenerator
+from localrun.chat.generation import Generation
+from localrun.chat.mutable import METHODS, OwnList, fix
 from localrun.chat.sizes import MAX_SIZE, SLOT, SMALL, size_of
 
 if TYPE_CHECKING:
@@ -53,7 +55,9 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"*", "**", "%"})
 
     def __init__(self, budget: Budget) -> None:
-        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
+        super().__init__(
+            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
+        )
         self.charge, self.tick, self.steps = budget.charge, budget.tick, budget.steps
         self._trusted: frozenset[object] = frozenset()
         self.concat = self._joined  # type: ignore[method-assign]  # what compiled templates join with
@@ -90,9 +94,18 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             if len(value) > SMALL:
                 self.charge(len(value))
         elif value.__class__ not in _SCALARS:
+            if value.__class__ in {tuple, dict}:
+                fix(*(value.values() if value.__class__ is dict else value))
             size = size_of(value)
             self.charge(size if size > MAX_SIZE else SLOT * _num_items(value))
         return value
+
+    def own(self, items: list[Any]) -> OwnList:
+        """Measure a list that the template writes, and let it append to it."""
+        fix(*items)
+        size = size_of(items)
+        self.charge(size if size > MAX_SIZE else SLOT * len(items))
+        return OwnList(items, size)
 
     def printed(self, value: Any) -> str:  # noqa: ANN401
         """Return a value as text."""
@@ -127,6 +140,8 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:  # noqa: ANN401
         """Refuse methods whose results are not measured, besides what Jinja refuses."""
+        if obj.__class__ is OwnList and attr in METHODS:
+            return True
         return attr not in UNBOUNDED_METHODS and super().is_safe_attribute(obj, attr, value)
 
     def call(
@@ -152,6 +167,8 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         # varargs, kwargs and dict() are one more way to hold a value twice
         if function is dict or getattr(function, "catch_varargs", False) or kwargs:
             self.charge(size_of((args, kwargs)))
+            if function is not _Namespace:  # its attributes are no values inside of a value
+                fix(*args, *kwargs.values())
         self.tick()
         variables = {"_loop_vars": _loop_vars, "_block_vars": _block_vars}
         return super().call(context, function, *args, **variables, **kwargs)

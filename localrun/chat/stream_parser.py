@@ -8,13 +8,16 @@ character is looked at a bounded number of times.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
+from enum import Enum, auto
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from localrun.chat.profiles.tools import NO_TOOLS, Tools
+
 if TYPE_CHECKING:
-    from localrun.chat.profile import Profile, Tags
+    from localrun.chat.profiles.forms import Profile, Region
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,98 +45,214 @@ class ToolCall:
 Part = Text | Thought | ToolCall
 
 
-class StreamParser:
-    """The state of one reply; ``prompt_tail`` tells what the template has opened already."""
+@dataclass(frozen=True, slots=True)
+class _TagSet:
+    """Tags to look for; of two at one place the longer counts."""
 
-    def __init__(self, profile: Profile, prompt_tail: str = "") -> None:
-        self._thinking = profile.thinking
-        self._tool_call = profile.tool_call
-        self._regions = {
-            tags.opening: tags for tags in (profile.thinking, profile.tool_call) if tags
-        }
-        self._inside: Tags | None = None
+    texts: tuple[str, ...]  # the longest first
+    pattern: re.Pattern[str]
+
+    def partial(self, text: str, start: int) -> int:
+        """Return where the end of ``text`` may be the beginning of a tag, or else its length."""
+        first = max(start, len(text) - max(map(len, self.texts), default=0) + 1)
+        for begin in range(first, len(text)):
+            rest = text[begin:]
+            if any(len(tag) > len(rest) and tag.startswith(rest) for tag in self.texts):
+                return begin
+        return len(text)
+
+
+@lru_cache(256)
+def _tag_set(texts: tuple[str, ...]) -> _TagSet:
+    ordered = tuple(sorted(filter(None, texts), key=len, reverse=True))
+    return _TagSet(ordered, re.compile("|".join(map(re.escape, ordered)) or r"(?!)"))
+
+
+_SOLID = _TagSet((), re.compile(r"\S"))
+_BRACKETS = _TagSet((), re.compile(r'["{}\[\]]'))
+_IN_STRING = _tag_set(('"', r"\"", "\\\\"))
+
+
+class _State(Enum):
+    """Where the reply is."""
+
+    ANSWER = auto()
+    THOUGHT = auto()
+    HEADER = auto()  # of a call: up to where its JSON begins
+    CALL = auto()  # up to its closing tag
+    BEFORE_JSON = auto()  # of a call that ends with its JSON
+    JSON = auto()
+
+
+class StreamParser:
+    """The state of one reply; ``prompt_tail`` tells what the template has opened already.
+
+    ``tools`` are the request's: they give the types of arguments that a family writes
+    without quotes, and tell a call without tags from an answer that is JSON.
+    """
+
+    def __init__(self, profile: Profile, prompt_tail: str = "", tools: Tools | None = None) -> None:
+        self._profile = profile
+        self._tools = tools or NO_TOOLS
+        is_asked = not profile.is_fallback or bool(self._tools.by_name)
+        self._region = profile.tool_call.region if profile.tool_call and is_asked else None
+        self._state = _State.ANSWER
+        self._given = ""  # what the prompt has of a call's opening
         self._held = ""  # may be the beginning of a tag; shorter than one
         self._call: list[str] = []
+        self._in_string = False
+        self._depth = 0
+        self._at_start = True  # nothing but blanks, thoughts and calls so far
         self._skip_blank = False  # blank lines after a tag are the template's, not the answer's
-        if self._thinking and prompt_tail.rstrip().endswith(self._thinking.opening):
-            self._enter(self._thinking)
+        self._answer_tags = _tags_of_answer(profile, self._region)
+        self._start_tags = self._answer_tags
+        if self._region and self._region.is_bare and self._tools.by_name:
+            self._start_tags = _tag_set(("{", *self._answer_tags.texts))
+        self._thought_tags = _tag_set((profile.thinking.closing,) if profile.thinking else ())
+        self._header_tags = _tag_set((self._region.header_end,) if self._region else ())
+        self._closing_tags = _closing_tags_of(self._region)
+        self._open(prompt_tail.rstrip())
 
     def push(self, text: str) -> list[Part]:
         """Take the next piece of the reply and return the parts that are certain now."""
-        text = self._held + text
-        parts: list[Part] = []
-        start = 0
-        while tag := self._next_tag(text, start):
-            self._emit(text[start : tag.start()], parts)
-            self._cross(tag.group(), parts)
-            start = tag.end()
-        end = len(text) - max((_overlap(text, tag, start) for tag in self._awaited()), default=0)
-        self._emit(text[start:end], parts)
-        self._held = text[end:]
-        return parts
+        return self._take(self._held + text, is_last=False)
 
     def finish(self) -> list[Part]:
         """Return what was held back, at the end of the reply."""
-        parts: list[Part] = []
-        held, self._held = self._held, ""
-        if self._tool_call and self._inside == self._tool_call:
-            held = self._tool_call.opening + "".join(self._call) + held
-            self._inside, self._skip_blank = None, False
-        self._emit(held, parts)
+        parts = self._take(self._held, is_last=True)
+        if self._state not in {_State.ANSWER, _State.THOUGHT}:  # models may leave out the closing
+            self._end_call(parts)
         return parts
 
-    def _awaited(self) -> list[str]:
+    def _take(self, text: str, *, is_last: bool) -> list[Part]:
+        """Go from tag to tag and hold back the end, if it may begin one."""
+        parts: list[Part] = []
+        start = 0
+        while start < len(text):
+            tags = self._awaited()
+            held = len(text) if is_last else tags.partial(text, start)
+            tag = tags.pattern.search(text, start)
+            end = tag.start() if tag and tag.start() < held else held
+            self._emit(text[start:end], parts)
+            start = end
+            if self._awaited() is not tags:  # the reply is no longer at its start
+                continue
+            if not tag or end == held:
+                break
+            start = self._cross(tag, parts)
+        self._held = text[start:]
+        return parts
+
+    def _awaited(self) -> _TagSet:
         """Return the tags that mean something here."""
-        return [self._inside.closing] if self._inside else list(self._regions)
+        match self._state:
+            case _State.ANSWER:
+                return self._start_tags if self._at_start else self._answer_tags
+            case _State.THOUGHT:
+                return self._thought_tags
+            case _State.HEADER:
+                return self._header_tags
+            case _State.BEFORE_JSON:
+                return _SOLID
+        if self._in_string:
+            return _IN_STRING
+        return _BRACKETS if self._state is _State.JSON else self._closing_tags
 
-    def _next_tag(self, text: str, start: int) -> re.Match[str] | None:
-        tags = self._awaited()
-        pattern = "|".join(map(re.escape, tags))  # compiled once: re keeps it
-        return re.compile(pattern).search(text, start) if tags else None
+    def _cross(self, found: re.Match[str], parts: list[Part]) -> int:
+        """Act on a tag: enter or leave a region; return where to go on."""
+        tag = found.group()
+        match self._state:
+            case _State.ANSWER:
+                self._enter(tag)
+            case _State.THOUGHT:
+                self._state, self._skip_blank = _State.ANSWER, True
+            case _State.HEADER:
+                self._call.append(tag)
+                self._state = self._body_state()
+            case _State.BEFORE_JSON if tag not in {"{", "["}:
+                self._end_call(parts)  # it only began like a call
+                return found.start()
+            case _:
+                self._inside_call(tag, parts)
+        return found.end()
 
-    def _cross(self, tag: str, parts: list[Part]) -> None:
-        """Enter or leave a region."""
-        if self._inside is None:
-            self._enter(self._regions[tag])
+    def _enter(self, tag: str) -> None:
+        """Enter the region that a tag opens, or drop the tag."""
+        thinking, region = self._profile.thinking, self._region
+        if thinking and tag == thinking.opening:
+            self._state, self._skip_blank = _State.THOUGHT, True
+        elif region and (tag in region.openings or tag == "{"):
+            self._call = [tag]
+            self._depth, self._in_string = 0, False
+            if tag == "{":
+                self._state, self._depth = _State.JSON, 1
+            else:
+                self._state = _State.HEADER if region.header_end else self._body_state()
+        else:
+            self._skip_blank = self._skip_blank or self._at_start
+
+    def _inside_call(self, tag: str, parts: list[Part]) -> None:
+        self._call.append(tag)
+        if tag == '"':
+            self._in_string = not self._in_string
+        elif tag in {"{", "["}:
+            self._state = _State.JSON
+            self._depth += 1
+        elif tag in {"}", "]"} and self._state is _State.JSON:
+            self._depth -= 1
+            if self._depth == 0:
+                self._end_call(parts)
+        elif self._state is _State.CALL and not self._in_string:
+            self._end_call(parts)
+
+    def _body_state(self) -> _State:
+        return _State.CALL if self._region and self._region.closing else _State.BEFORE_JSON
+
+    def _end_call(self, parts: list[Part]) -> None:
+        """Turn a region into calls, or into the text it was."""
+        text, self._call = "".join(self._call), []
+        self._state, self._in_string = _State.ANSWER, False
+        form, given = self._profile.tool_call, self._given
+        self._given = ""
+        calls = form.read(text, self._tools) if form else None
+        self._skip_blank = calls is not None
+        if calls is None:
+            self._emit(text.removeprefix(given), parts)
+        else:
+            parts.extend(calls)
+
+    def _open(self, prompt_tail: str) -> None:
+        """Begin inside of the region that the end of the prompt opens."""
+        thinking, region = self._profile.thinking, self._region
+        if thinking and prompt_tail.endswith(thinking.opening.rstrip()):
+            self._enter(thinking.opening)
             return
-        left, self._inside = self._inside, None
-        self._skip_blank = True
-        if left == self._tool_call:
-            body, self._call = "".join(self._call), []
-            call = _parse_call(body)
-            self._skip_blank = call is not None
-            parts.append(call or Text(left.opening + body + left.closing))
-
-    def _enter(self, region: Tags) -> None:
-        self._inside = region
-        self._skip_blank = region == self._thinking
+        for opening in region.openings if region else ():
+            if prompt_tail.endswith(opening):
+                self._held = self._given = opening
 
     def _emit(self, text: str, parts: list[Part]) -> None:
-        if self._inside is not None and self._inside == self._tool_call:
+        if self._state not in {_State.ANSWER, _State.THOUGHT}:
             self._call.append(text)
             return
         if self._skip_blank:
             text = text.lstrip("\r\n")
             self._skip_blank = not text
-        if text:
-            parts.append(Text(text) if self._inside is None else Thought(text))
+        if not text:
+            return
+        if self._state is _State.THOUGHT:
+            parts.append(Thought(text))
+        else:
+            self._at_start = self._at_start and not text.strip()
+            parts.append(Text(text))
 
 
-def _parse_call(body: str) -> ToolCall | None:
-    """Return the call that a body of JSON states, None when it states none."""
-    try:
-        call = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(call, dict) or not isinstance(call.get("name"), str):
-        return None
-    arguments = call.get("arguments", {})
-    return ToolCall(call["name"], arguments) if isinstance(arguments, dict) else None
+def _tags_of_answer(profile: Profile, region: Region | None) -> _TagSet:
+    thinking = (profile.thinking.opening,) if profile.thinking else ()
+    return _tag_set((*thinking, *(region.openings if region else ()), *profile.dropped))
 
 
-def _overlap(text: str, tag: str, start: int) -> int:
-    """Return the length of the longest end of ``text[start:]`` that ``tag`` begins with."""
-    for length in range(min(len(text) - start, len(tag) - 1), 0, -1):
-        if text.endswith(tag[:length]):
-            return length
-    return 0
+def _closing_tags_of(region: Region | None) -> _TagSet:
+    if region is None:
+        return _tag_set(())
+    return _tag_set((region.closing, '"') if region.has_strings else (region.closing,))

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import jinja2
 
+from localrun.chat.arguments import wants_text, with_arguments
 from localrun.chat.budget import Budget, RenderLimits, TemplateStoppedError
+from localrun.chat.fallback import knows_tools, told_of_tools
 from localrun.chat.gotemplate.runtime import FUNCTIONS
 from localrun.chat.sandbox import BoundedEnvironment
 from localrun.errors import UsageError
@@ -43,6 +46,8 @@ class ChatTemplate:
             raise_exception=_refuse, strftime_now=_now, bos_token=bos, eos_token=eos
         )
         self._template = _compiled(environment, source or CHATML)
+        self._knows_tools = knows_tools(source or CHATML)
+        self._wants_text: bool | None = None  # of arguments; found out when there are some
 
     def render(
         self,
@@ -56,14 +61,32 @@ class ChatTemplate:
         Raises:
             UsageError: the template refuses the conversation, or fails on it.
         """
+        if any(message.get("tool_calls") for message in messages):
+            if self._wants_text is None:
+                self._wants_text = wants_text(self._rendered)
+            messages = with_arguments(messages, as_text=self._wants_text)
+        if tools and not self._knows_tools:
+            return self._rendered(told_of_tools(messages, tools), options=options)
+        return self._rendered(messages, tools=tools, options=options)
+
+    def _rendered(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        tools: Sequence[Mapping[str, Any]] = (),
+        options: Mapping[str, Any] | None = None,
+    ) -> str:
+        variables = {
+            "tools": tools or None,
+            "functions": json.dumps(tools, ensure_ascii=False, indent=4) if tools else "",
+            "datetime": _now("%b %d %Y %H:%M:%S GMT"),
+            **(options or {}),
+            "messages": messages,
+            "add_generation_prompt": True,
+        }
         try:
             with self._budget.spent():
-                return self._template.render(
-                    **(options or {}),
-                    messages=messages,
-                    tools=tools or None,
-                    add_generation_prompt=True,
-                )
+                return self._template.render(variables)
         except TemplateStoppedError as error:
             raise UsageError(f"the model's chat template is stopped: {error}") from error
         except jinja2.TemplateError as error:
@@ -71,6 +94,8 @@ class ChatTemplate:
                 f"the model's chat template refuses this conversation: {error}"
             ) from error
         except Exception as error:  # foreign code may raise anything
+            if not tools and variables["tools"] is None:  # written for requests with tools only
+                return self._rendered(messages, options={**(options or {}), "tools": []})
             raise UsageError(
                 f"the model's chat template fails on this conversation: {error}"
             ) from error
@@ -104,5 +129,17 @@ def _to_json(
 ) -> str:
     """Write JSON with Hugging Face's signature: keys in order, nothing escaped for HTML."""
     return json.dumps(
-        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+        value,
+        ensure_ascii=ensure_ascii,
+        indent=indent,
+        separators=separators,
+        sort_keys=sort_keys,
+        default=_listed,
     )
+
+
+def _listed(value: Any) -> list[Any]:  # noqa: ANN401
+    """Write what a filter yields as a list."""
+    if isinstance(value, GeneratorType):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")

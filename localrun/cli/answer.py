@@ -24,7 +24,7 @@ class Asking:
     model: str
     options: dict[str, Any] = field(default_factory=dict)
     system: str | None = None
-    json_mode: bool = False
+    output_format: str | dict[str, Any] | None = None  # "json", or a JSON Schema
     think: bool | None = None
     keep_alive: str | None = None
     verbose: bool = False
@@ -39,8 +39,8 @@ class Asking:
             "messages": [*head, *messages],
             "options": self.options,
         }
-        if self.json_mode:
-            body["format"] = "json"
+        if self.output_format is not None:
+            body["format"] = self.output_format
         if self.think is not None:
             body["think"] = self.think
         if self.keep_alive is not None:

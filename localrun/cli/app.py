@@ -13,6 +13,7 @@ from localrun.cli.du import disk_usage
 from localrun.cli.export import export
 from localrun.cli.help import help_command
 from localrun.cli.import_ import import_command
+from localrun.cli.job import job
 from localrun.cli.lint import lint
 from localrun.cli.list import list_command
 from localrun.cli.lock import lock
@@ -67,6 +68,7 @@ app.command()(version)
 app.command("help")(help_command)
 app.command(hidden=True)(runner)
 app.command(hidden=True)(quantizer)
+app.command(hidden=True)(job)
 
 
 def _print_version(is_asked: bool) -> None:

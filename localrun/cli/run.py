@@ -40,7 +40,11 @@ def run(  # noqa: PLR0913 - one parameter a flag
         list[str] | None, Option(help="End the answer before this text; may be repeated.")
     ] = None,
     output_format: Annotated[
-        str | None, Option("--format", help='"json" makes the answer valid JSON.')
+        str | None,
+        Option(
+            "--format",
+            help='"json", or a JSON Schema that the answer must obey: a file, or the JSON itself.',
+        ),
     ] = None,
     think: Annotated[
         bool | None, Option("--think/--no-think", help="Let the model think first, if it can.")
@@ -72,20 +76,21 @@ def run(  # noqa: PLR0913 - one parameter a flag
 
     from localrun.cli.answer import Asking, answer_once
     from localrun.cli.chat import chat
+    from localrun.cli.format import read_format
     from localrun.cli.options import check_keep_alive
     from localrun.cli.prompt import read_prompt
     from localrun.cli.pull import find_or_pull
     from localrun.cli.version import warn_of_other_version
     from localrun.client.launch import ensure_server
-    from localrun.errors import UsageError
+    from localrun.services.capabilities import check_can_answer
     from localrun.services.workspace import open_workspace
 
-    if output_format not in {None, "", "json"}:
-        raise UsageError(f"--format {output_format} is not known", hint="--format json")
+    wanted_format = read_format(output_format)
     check_keep_alive(keep_alive)
     workspace = open_workspace(os.environ)
     settings = workspace.settings
     stored = find_or_pull(workspace, model)
+    check_can_answer(stored)
     question = read_prompt(prompt or [], sys.stdin)
     options = {
         "temperature": temperature,
@@ -101,7 +106,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
         model=stored.name,
         options={name: value for name, value in options.items() if value is not None},
         system=system,
-        json_mode=output_format == "json",
+        output_format=wanted_format,
         think=think,
         keep_alive=keep_alive,
         verbose=verbose,

@@ -36,7 +36,8 @@ def show(  # noqa: PLR0913 - one parameter a flag
     """
     import os
 
-    from localrun.services.show import describe_model, recipe_text
+    from localrun.services.remake import recipe_text
+    from localrun.services.show import describe_model
     from localrun.services.workspace import open_workspace
 
     workspace, output = open_workspace(os.environ), Output(as_json=as_json)

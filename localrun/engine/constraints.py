@@ -1,33 +1,49 @@
-"""Grammars that a sequence must obey, by llguidance.
+"""Constraints for the sequences of one model, by llguidance.
 
-One `Grammars` a model: it prepares the vocabulary once (up to a second for large
-ones) and compiles a grammar once. Building is slow and belongs to no step; the
-mask of a token costs some 50 microseconds.
+One `Grammars` a model: it prepares the vocabulary once (a second for large ones) and
+compiles a grammar once, both before the request is admitted: building belongs to no
+step. Grammars come from anywhere, so their size and the work on them are bounded.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
+import re
 import threading
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import numpy as np
-from llguidance import LLMatcher
+from llguidance import LLMatcher, LLParserLimits
 from llguidance.llamacpp import lltokenizer_from_vocab
 
-from localrun.errors import BackendError
+from localrun.engine.grammar import grammar_of, wrong
+from localrun.engine.matching import Matcher
+from localrun.engine.params import ConstraintKind, ConstraintSpec
+from localrun.engine.stages import StagedConstraint
+from localrun.engine.vocabulary import Vocabulary
+from localrun.errors import UsageError
 
 if TYPE_CHECKING:
     from llguidance import LLTokenizer
 
     from localrun.engine.model import Model
+    from localrun.engine.sequence import Constraint
 
-MASK_BITS = 32
-# flexible white space lets a small model write blanks until its context is full
-ANY_OBJECT = {
-    "type": "object",
-    "x-guidance": {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "},
-}
+MOST_COMPILED = 32
+LIMITS = LLParserLimits(
+    max_items_in_row=500,
+    initial_lexer_fuel=500_000,
+    step_lexer_fuel=100_000,
+    step_max_items=50_000,
+    max_lexer_states=50_000,
+    max_grammar_size=100_000,
+    verbose_errors=False,
+)
+NO_TEXT = "NoExtension"  # llguidance's name for a grammar in which nothing can come
+WHERE = re.compile(r"(?:at )?(\d+)\(\d+\): ")  # line and column
+REGEX_REASON = re.compile(r"error: (.+)")
+UNKNOWN_KEYWORDS = re.compile(r"Unimplemented keys: \[(.+)\]")
 
 
 class Grammars:
@@ -36,42 +52,72 @@ class Grammars:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._lock = threading.Lock()
+        self._vocabulary = Vocabulary(model.pieces, model.eog)
         self._tokenizer: LLTokenizer | None = None
+        self._compiled: OrderedDict[bytes, LLMatcher] = OrderedDict()
 
-    def json_object(self) -> Matcher:
-        """Return a constraint that lets exactly one JSON object through."""
-        grammar = LLMatcher.grammar_from_json_schema(json.dumps(ANY_OBJECT))
-        return Matcher(LLMatcher(self._prepared(), grammar, log_level=0), self._model.num_vocab)
+    def constrain(self, spec: ConstraintSpec, prompt: str = "") -> Constraint:
+        """Return a fresh constraint for an answer to ``prompt``; blocks while it compiles.
+
+        Raises:
+            UsageError: the schema, expression or grammar is wrong, too large or too
+                slow; the message names the keyword or the line.
+        """
+        with self._lock:
+            tokenizer = self._prepared()
+            compiled = self._compile(spec, tokenizer)
+            matcher = Matcher(compiled.deep_copy(), tokenizer, self._vocabulary.eog)
+        if not (spec.after or spec.trigger):
+            return matcher
+        return StagedConstraint(spec, matcher, self._vocabulary, prompt)
 
     def _prepared(self) -> LLTokenizer:
-        with self._lock:
-            if self._tokenizer is None:
-                self._tokenizer = lltokenizer_from_vocab(self._model.vocab)
-            return self._tokenizer
+        if self._tokenizer is None:
+            if not self._vocabulary.eog.size:
+                raise UsageError("this model has no end of text, so no constraint can be held")
+            ends = self._vocabulary.eog.tolist()
+            self._tokenizer = lltokenizer_from_vocab(self._model.vocab, eos_token=ends)
+        return self._tokenizer
+
+    def _compile(self, spec: ConstraintSpec, tokenizer: LLTokenizer) -> LLMatcher:
+        """Return the grammar at its beginning, from the cache if it was used lately."""
+        key = _digest(spec)
+        compiled = self._compiled.get(key)
+        if compiled is None:
+            compiled = LLMatcher(tokenizer, grammar_of(spec), log_level=0, limits=LIMITS)
+            _check(spec, compiled, Matcher(compiled.deep_copy(), tokenizer, self._vocabulary.eog))
+            self._compiled[key] = compiled
+        self._compiled.move_to_end(key)
+        if len(self._compiled) > MOST_COMPILED:
+            self._compiled.popitem(last=False)
+        return compiled
 
 
-class Matcher:
-    """The state of a grammar along one sequence."""
+def _digest(spec: ConstraintSpec) -> bytes:
+    text = "\0".join((spec.kind, spec.text, *spec.choices))
+    return hashlib.sha256(text.encode()).digest()
 
-    def __init__(self, matcher: LLMatcher, num_vocab: int) -> None:
-        self._matcher = matcher
-        self._check()
-        words = (num_vocab + MASK_BITS - 1) // MASK_BITS
-        self._bits = np.zeros(words, dtype=np.uint32)
-        self._num_vocab = num_vocab
 
-    def mask(self, logits: np.ndarray) -> None:
-        """Forbid in place every token that cannot come next; float32 (num_vocab,)."""
-        self._matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)
-        self._check()
-        allowed = np.unpackbits(self._bits.view(np.uint8), bitorder="little")[: self._num_vocab]
-        logits[allowed == 0] = -np.inf
+def _check(spec: ConstraintSpec, compiled: LLMatcher, trial: Matcher) -> None:
+    """Refuse a grammar that is wrong, or whose very first token cannot be found in time."""
+    if compiled.is_error():
+        raise wrong(spec, _reason(spec, compiled.get_error()))
+    is_empty = compiled.is_accepting()
+    trial.mask(np.zeros(trial.num_vocab, dtype=np.float32))
+    if NO_TEXT in (trial.failure or "") or (trial.is_complete and not is_empty):
+        raise wrong(spec, "is satisfied by no text")
+    if trial.failure:
+        raise wrong(spec, f"is refused: {trial.failure}")
 
-    def accept(self, token: int) -> None:
-        """Move on by a token that `mask` allowed."""
-        self._matcher.consume_token(token)
-        self._check()
 
-    def _check(self) -> None:
-        if self._matcher.is_error():
-            raise BackendError(f"the grammar failed: {self._matcher.get_error()}")
+def _reason(spec: ConstraintSpec, error: str) -> str:
+    """Return llguidance's complaint as the end of a sentence."""
+    if found := UNKNOWN_KEYWORDS.search(error):
+        return f"has the keyword {found[1]}, which is not supported"
+    detail = REGEX_REASON.search(error)
+    first = error.strip().splitlines()[0] if error.strip() else "is refused"
+    where = WHERE.match(first)
+    what = detail[1] if detail else WHERE.sub("", first, count=1)
+    if where and spec.kind is ConstraintKind.LARK:
+        return f"is wrong in line {where[1]}: {what}"
+    return f"is wrong: {what}"

@@ -1,9 +1,9 @@
 """llama.cpp's context as the engine's backend: batch, decode, sample, cells.
 
-Misuse of llama.cpp aborts the process, so everything is checked here before a
-native call: rows fit the batch, positions follow each other (they are computed
-from ``num_computed``), slots are below ``num_slots``. One thread uses it, but for
-`abort`, which any thread may call.
+Misuse of llama.cpp aborts the process, so everything is checked before a native
+call: rows fit the batch, positions follow each other (they are computed from
+``num_computed``), slots are below ``num_slots`` (the cache gives them out). One
+thread uses it, but for `abort`, which any thread may call.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import llama_cpp
 import numpy as np
 from llama_cpp import llama_cpp as api
 
+from localrun.engine.cache import PrefixCache, slot_of
 from localrun.engine.engine import AbortedError, OutOfCellsError
 from localrun.engine.params import CacheType, ContextOptions, RopeScaling
 from localrun.engine.penalties import adjust
 from localrun.engine.sampling import Sampler
+from localrun.engine.states import StateCache
 from localrun.errors import BackendError, LoadError
 
 if TYPE_CHECKING:
@@ -90,6 +92,12 @@ class Context:
         if llama_cpp.llama_set_adapters_lora(self._handle, array, count, scales) != 0:
             raise BackendError("llama.cpp does not take the adapters")
 
+    def open_cache(self) -> PrefixCache | StateCache:
+        """Return an empty cache over these cells, of the kind that the model's memory allows."""
+        kind = PrefixCache if self._model.shares_cells else StateCache
+        limits = self._limits
+        return kind(self, num_slots=limits.num_slots, num_cells=limits.num_cells)
+
     def forward(self, rows: list[Row]) -> list[int]:
         """Compute the rows and draw a token for each that is complete.
 
@@ -110,9 +118,16 @@ class Context:
             raise BackendError(f"llama.cpp failed to decode (code {code})")
         return [self._draw(seq, index) for seq, index in outputs]
 
-    def release(self, seq: Sequence) -> None:
-        """Free the cells of the sequence's slot."""
-        llama_cpp.llama_memory_seq_rm(self._memory, seq.slot, -1, -1)
+    def copy(self, source: int, target: int, start: int, end: int) -> None:
+        """Let ``target`` hold the cells of ``source`` too; positions [start, end).
+
+        Only where `Model.shares_cells`: other memories take it and compute nonsense later.
+        """
+        llama_cpp.llama_memory_seq_cp(self._memory, source, target, start, end)
+
+    def remove(self, holder: int, start: int, end: int) -> None:
+        """Let ``holder`` hold these cells no more; ``end`` -1 means all that follow."""
+        llama_cpp.llama_memory_seq_rm(self._memory, holder, start, end)
 
     def retire(self, seq: Sequence) -> None:
         """Free the sequence's sampler."""
@@ -133,7 +148,6 @@ class Context:
         for sampler in self._samplers.values():
             sampler.close()
         self._samplers.clear()
-        self._batch.close()
         llama_cpp.llama_free(self._handle)
 
     def _draw(self, seq: Sequence, index: int) -> int:
@@ -156,8 +170,14 @@ class Context:
         return np.ctypeslib.as_array(pointer, shape=(self._model.num_vocab,))
 
     def _synchronize(self, rows: list[Row]) -> None:
-        """Learn how far an aborted step came; whole ubatches stay in the cache."""
+        """Learn how far an aborted step came.
+
+        Attention keeps the cells of whole ubatches. A recurrent state may be half-way
+        anywhere, so these sequences begin anew.
+        """
         for row in rows:
+            if not self._model.shares_cells:
+                llama_cpp.llama_memory_seq_rm(self._memory, row.seq.slot, -1, -1)
             last = llama_cpp.llama_memory_seq_pos_max(self._memory, row.seq.slot)
             row.seq.num_computed = last + 1
 
@@ -180,17 +200,25 @@ class _AbortFlag:
 
 
 class _Batch:
-    """A llama_batch with numpy views on its arrays: writing single elements costs far more."""
+    """A llama_batch on numpy arrays: writing single elements costs far more."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
-        self.native = llama_cpp.llama_batch_init(capacity, 0, 1)
-        shape = (capacity,)
-        self._tokens = np.ctypeslib.as_array(self.native.token, shape)
-        self._positions = np.ctypeslib.as_array(self.native.pos, shape)
-        self._logits = np.ctypeslib.as_array(self.native.logits, shape)
-        np.ctypeslib.as_array(self.native.n_seq_id, shape)[:] = 1
-        self._slots = [self.native.seq_id[index] for index in range(capacity)]
+        self._tokens = np.zeros(capacity, dtype=np.int32)
+        self._positions = np.zeros(capacity, dtype=np.int32)
+        self._slots = np.zeros(capacity, dtype=np.int32)
+        self._num_slots = np.ones(capacity, dtype=np.int32)  # each token belongs to one
+        self._logits = np.zeros(capacity, dtype=np.int8)
+        # llama.cpp wants a pointer for each token; these go to the elements of _slots
+        self._slot_pointers = self._slots.ctypes.data + 4 * np.arange(capacity, dtype=np.uintp)
+        self.native = api.llama_batch(
+            n_tokens=0,
+            token=_pointer(self._tokens, ctypes.c_int32),
+            pos=_pointer(self._positions, ctypes.c_int32),
+            n_seq_id=_pointer(self._num_slots, ctypes.c_int32),
+            seq_id=_pointer(self._slot_pointers, ctypes.POINTER(ctypes.c_int32)),
+            logits=_pointer(self._logits, ctypes.c_int8),
+        )
 
     def fill(self, rows: list[Row]) -> list[tuple[Sequence, int]]:
         """Write the rows; return (sequence, index in the batch) of those that give logits."""
@@ -205,16 +233,16 @@ class _Batch:
             first = seq.num_computed
             self._tokens[start:end] = seq.tokens[first : first + row.count]
             self._positions[start:end] = np.arange(first, first + row.count)
-            for index in range(start, end):
-                self._slots[index][0] = seq.slot
+            self._slots[start:end] = slot_of(seq)
             if row.is_last:
                 self._logits[end - 1] = 1
                 outputs.append((seq, end - 1))
         self.native.n_tokens = total
         return outputs
 
-    def close(self) -> None:
-        llama_cpp.llama_batch_free(self.native)
+
+def _pointer(array: np.ndarray, kind: Any) -> Any:  # noqa: ANN401 - ctypes
+    return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))
 
 
 def _open(model: Model, limits: Limits, num_threads: int, options: ContextOptions) -> object:

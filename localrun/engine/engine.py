@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from localrun.engine.pace import Pace
 from localrun.engine.params import FinishReason
 
 if TYPE_CHECKING:
@@ -38,9 +39,6 @@ class Backend(Protocol):
             OutOfCellsError: no room; nothing has changed.
             AbortedError: broken off from another thread.
         """
-
-    def release(self, seq: Sequence) -> None:
-        """Free all cells of the sequence's slot."""
 
     def retire(self, seq: Sequence) -> None:
         """Free what belongs to the sequence beside cells, such as its sampler."""
@@ -72,7 +70,9 @@ class Engine:
         self._pieces = pieces
         self._eog = eog
         self._clock = clock
+        self._pace = Pace()
         self._open: dict[int, Sequence] = {}
+        self._in_flight: dict[int, int] = {}
 
     @property
     def has_work(self) -> bool:
@@ -90,21 +90,42 @@ class Engine:
         seq = self._open.get(request_id)
         return self._end(seq, FinishReason.CANCELLED, "") if seq else None
 
+    def serves_mostly(self, request_ids: set[int]) -> bool:
+        """Tell whether the step that runs is for the most part theirs; safe from any thread."""
+        counts = self._in_flight
+        return 2 * sum(counts.get(number, 0) for number in request_ids) > sum(counts.values())
+
     def step(self) -> list[Output]:
         """Run one forward pass and return what it did, one output a sequence that moved."""
         for seq in self._scheduler.admit():
-            seq.admitted_at = seq.admitted_at or self._clock()
-        rows = self._scheduler.compose()
+            if not seq.admitted_at:
+                seq.admitted_at, seq.num_cached = self._clock(), seq.num_computed
+        rows = self._scheduler.plan(self._pace.prompt_tokens)
+        if not rows:
+            return self._end_alone()
         try:
-            tokens = self._backend.forward(rows)
+            tokens = self._forward(rows)
         except OutOfCellsError:
-            return self._make_room()
+            return [] if self._scheduler.preempt_youngest() else self._end_alone()
         except AbortedError:
             return []
         last = [row.seq for row in rows if row.is_last]
         for row in rows:
-            row.seq.num_computed += row.count
+            self._scheduler.computed(row)
         return [self._accept(seq, token) for seq, token in zip(last, tokens, strict=True)]
+
+    def _forward(self, rows: list[Row]) -> list[int]:
+        """Run the backend, and learn how long it takes."""
+        self._in_flight = {row.seq.request_id: row.count for row in rows}
+        num_decoding = sum(row.seq.is_decoding for row in rows)
+        num_prompt = sum(row.count for row in rows) - num_decoding
+        begun = self._clock()
+        try:
+            tokens = self._backend.forward(rows)
+        finally:
+            self._in_flight = {}
+        self._pace.note(num_decoding, num_prompt, self._clock() - begun)
+        return tokens
 
     def _accept(self, seq: Sequence, token: int) -> Output:
         seq.first_token_at = seq.first_token_at or self._clock()
@@ -122,20 +143,11 @@ class Engine:
         seq.finish = reason
         del self._open[seq.request_id]
         self._scheduler.remove(seq)
-        self._give_back(seq)
         self._backend.retire(seq)
         return Output(seq, text, reason)
 
-    def _make_room(self) -> list[Output]:
-        """Preempt the youngest sequence; one that is alone has used the whole cache and ends."""
-        preempted = self._scheduler.preempt_youngest()
-        if preempted is not None:
-            self._give_back(preempted)
-            return []
-        (alone,) = self._scheduler.running
-        return [self._end(alone, FinishReason.LENGTH, alone.text.flush())]
-
-    def _give_back(self, seq: Sequence) -> None:
-        if seq.slot is not None:
-            self._backend.release(seq)
-            self._scheduler.free_slot(seq)
+    def _end_alone(self) -> list[Output]:
+        """End the only sequence that runs, which has used the whole cache."""
+        return [
+            self._end(seq, FinishReason.LENGTH, seq.text.flush()) for seq in self._scheduler.running
+        ]

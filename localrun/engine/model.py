@@ -47,6 +47,18 @@ class Model:
         return int(llama_cpp.llama_model_n_ctx_train(self.handle))
 
     @property
+    def shares_cells(self) -> bool:
+        """Tell whether sequences can share the cells of a common prefix.
+
+        Full attention only. The state of recurrent and hybrid models has no prefix, and
+        a window drops its beginning.
+        """
+        has_state = llama_cpp.llama_model_is_recurrent(
+            self.handle
+        ) or llama_cpp.llama_model_is_hybrid(self.handle)
+        return not has_state and llama_cpp.llama_model_n_swa(self.handle) == 0
+
+    @property
     def size_bytes(self) -> int:
         """Return the bytes of all weights."""
         return int(llama_cpp.llama_model_size(self.handle))

@@ -59,6 +59,30 @@ class SamplingParams:
         return self.repeat_last_n != 0 and any(strengths)
 
 
+class ConstraintKind(StrEnum):
+    """The language in which a constraint is written."""
+
+    JSON_OBJECT = "json_object"  # any one
+    JSON_SCHEMA = "json_schema"
+    REGEX = "regex"
+    CHOICE = "choice"  # one of some texts
+    LARK = "lark"
+    GBNF = "gbnf"  # llama.cpp's own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConstraintSpec:
+    """What the text of an answer must be, and where in the answer that holds."""
+
+    kind: ConstraintKind
+    text: str = ""  # the schema as JSON, the expression, the grammar
+    choices: tuple[str, ...] = ()
+    param: str = "the constraint"  # the field that it came from, for errors
+    opening: str | None = None  # tag of a thought that may come first
+    after: str | None = None  # tag that ends the thought; the answer begins behind it
+    trigger: str | None = None  # free until this text appears, and again after what must follow
+
+
 class CacheType(StrEnum):
     """How keys and values are stored in the KV cache."""
 

@@ -1,23 +1,30 @@
 """Decide which tokens the next forward pass computes.
 
 Policy: first come, first served. Sequences that decode take one token each; what
-is left of the step's budget goes to prompts, oldest first. While others decode,
-prompts get a smaller budget, so that running streams stay smooth. Nothing is
-reserved for tokens that may come: when the cache is full, the youngest sequence
-gives its cells back and is computed again later (`preempt_youngest`).
+is left of the step's budget goes to prompts, oldest first. A request whose prompt
+begins like one that is being computed waits for that part, then shares it; others
+pass it. Nothing is reserved for tokens that may come: when the cache is full,
+cached prefixes go, then the youngest sequence gives its cells back and is computed
+again later.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol
+
+from localrun.engine.radix import common_length
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from localrun.engine.sequence import Sequence
 
 STEP_TOKENS = 512
 CELLS_AHEAD = 16  # a sequence is admitted when its prompt and this many cells are free
+LOOKED_AT = 64  # waiting sequences that one step considers, whatever the length of the queue
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +34,30 @@ class Limits:
     num_slots: int  # sequences that run together
     num_cells: int  # tokens that the KV cache holds
     step_tokens: int = STEP_TOKENS
-    shared_prefill_tokens: int = 128  # for prompts in a step in which others decode
+    worth_waiting_tokens: int = 32  # of a prefix that another request computes just now
+
+
+class Cache(Protocol):
+    """Who has which slot and cells; see `PrefixCache` and `StateCache`."""
+
+    @property
+    def has_slot(self) -> bool:
+        """Tell whether one more sequence can run."""
+
+    def sharable(self, seq: Sequence, length: int) -> bool:
+        """Tell whether the first ``length`` tokens, once computed, spare this sequence work."""
+
+    def open(self, seq: Sequence, spare: int) -> bool:
+        """Give a slot and what is computed already; False when there is no room."""
+
+    def publish(self, seq: Sequence) -> None:
+        """Let others share what the sequence has computed."""
+
+    def close(self, seq: Sequence) -> None:
+        """Take the slot back."""
+
+    def reserve(self, count: int) -> bool:
+        """Have ``count`` cells free; False when cached prefixes cannot give as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +73,29 @@ class Row:
         return self.count == self.seq.num_pending
 
 
+@dataclass(frozen=True, slots=True)
+class _Leader:
+    """A running sequence that computes what a waiting one begins with."""
+
+    seq: Sequence
+    length: int  # tokens in common
+
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether the common part is still to come."""
+        return self.seq.slot is not None and self.seq.num_computed < self.length
+
+
 class Scheduler:
     """Admit and order sequences. Pure bookkeeping: no clock, thread or tensor."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, cache: Cache) -> None:
         self._limits = limits
+        self._cache = cache
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
-        self._free_slots = list(range(limits.num_slots - 1, -1, -1))
+        self._leaders: dict[int, _Leader] = {}  # by the id of the request that waits
+        self._is_full = False  # the first in the queue did not fit, and nobody has ended since
 
     @property
     def has_work(self) -> bool:
@@ -73,25 +118,72 @@ class Scheduler:
 
     def admit(self) -> list[Sequence]:
         """Give slots to waiting sequences as far as slots and cells reach; return these."""
-        admitted = []
-        used = sum(len(seq.tokens) for seq in self._running)
-        while self._waiting and self._free_slots:
-            seq = self._waiting[0]
-            needed = len(seq.tokens) + CELLS_AHEAD
-            if self._running and used + needed > self._limits.num_cells:
+        admitted: list[Sequence] = []
+        if self._is_full or not self._waiting:
+            return admitted
+        for seq in list(islice(self._waiting, LOOKED_AT)):
+            if not self._cache.has_slot:
                 break
-            used += needed
-            seq.slot = self._free_slots.pop()
-            self._running.append(self._waiting.popleft())
+            if self._waits_for_leader(seq):
+                continue
+            if not self._cache.open(seq, CELLS_AHEAD):
+                self._is_full = True
+                break
+            self._waiting.remove(seq)
+            self._running.append(seq)
             admitted.append(seq)
         return admitted
 
-    def compose(self) -> list[Row]:
-        """Return the rows of the next step: decoding sequences first, then prompts."""
+    def plan(self, prompt_tokens: Callable[[int], int]) -> list[Row]:
+        """Return the rows of the next step, for which cells are free.
+
+        ``prompt_tokens`` tells how many tokens of prompts may go along with so many
+        sequences that decode. Empty when nothing runs, or when the only sequence that
+        runs has used the whole cache.
+        """
+        rows = self._compose(prompt_tokens)
+        while not self._cache.reserve(sum(row.count for row in rows)):
+            if not self.preempt_youngest():
+                return []
+            rows = self._compose(prompt_tokens)
+        return rows
+
+    def preempt_youngest(self) -> bool:
+        """Send the youngest running sequence back to the head of the queue.
+
+        False when it is the only one: then there is nobody to make room for.
+        """
+        if len(self._running) <= 1:
+            return False
+        seq = self._running.pop()
+        self._cache.close(seq)
+        self._waiting.appendleft(seq)
+        self._is_full = True
+        return True
+
+    def computed(self, row: Row) -> None:
+        """Count a row as done; what belongs to a prompt can be shared from now on."""
+        was_prompt = not row.seq.is_decoding
+        row.seq.num_computed += row.count
+        if was_prompt:
+            self._cache.publish(row.seq)
+
+    def remove(self, seq: Sequence) -> None:
+        """Forget a sequence that ended, wherever it is."""
+        self._is_full = False
+        self._leaders.pop(seq.request_id, None)
+        if seq.slot is not None:
+            self._running.remove(seq)
+            self._cache.close(seq)
+        else:
+            self._waiting.remove(seq)
+
+    def _compose(self, prompt_tokens: Callable[[int], int]) -> list[Row]:
+        """Return what the next step should compute: decoding sequences first, then prompts."""
         rows = [Row(seq, 1) for seq in self._running if seq.is_decoding]
         budget = self._limits.step_tokens - len(rows)
         if rows:
-            budget = min(budget, self._limits.shared_prefill_tokens)
+            budget = min(budget, prompt_tokens(len(rows)))
         for seq in self._running:
             count = min(seq.num_pending, budget)
             if count > 0 and not seq.is_decoding:
@@ -99,27 +191,25 @@ class Scheduler:
                 budget -= count
         return rows
 
-    def preempt_youngest(self) -> Sequence | None:
-        """Send the youngest running sequence back to the head of the queue.
+    def _waits_for_leader(self, seq: Sequence) -> bool:
+        """Tell whether a running sequence is about to compute what this one could share."""
+        known = self._leaders.get(seq.request_id)
+        if known is not None and known.is_busy:
+            return True
+        found = self._find_leader(seq)
+        if found is None:
+            self._leaders.pop(seq.request_id, None)
+        else:
+            self._leaders[seq.request_id] = found
+        return found is not None
 
-        None when it is the only one: then there is nobody to make room for.
-        """
-        if len(self._running) <= 1:
+    def _find_leader(self, seq: Sequence) -> _Leader | None:
+        limit = len(seq.tokens) - 1  # the last token is always computed
+        prompts = [other for other in self._running if other.num_pending > 1]
+        leaders = [
+            _Leader(other, min(limit, common_length(seq.tokens, other.tokens))) for other in prompts
+        ]
+        best = max(leaders, key=lambda leader: leader.length, default=None)
+        if best is None or best.length - best.seq.num_computed < self._limits.worth_waiting_tokens:
             return None
-        seq = self._running.pop()
-        seq.num_computed = 0
-        self._waiting.appendleft(seq)
-        return seq
-
-    def remove(self, seq: Sequence) -> None:
-        """Forget a sequence that ended, wherever it is."""
-        if seq in self._running:
-            self._running.remove(seq)
-        elif seq in self._waiting:
-            self._waiting.remove(seq)
-
-    def free_slot(self, seq: Sequence) -> None:
-        """Take back the slot of a sequence whose cells are free again."""
-        if seq.slot is not None:
-            self._free_slots.append(seq.slot)
-            seq.slot = None
+        return best if self._cache.sharable(seq, best.length) else None

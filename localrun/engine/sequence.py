@@ -1,6 +1,7 @@
 """One request inside the engine: its tokens, how far they are computed, its text.
 
     tokens    [ prompt ........ | generated ... ]
+    shared    [0, num_shared)              in cells of the prefix cache
     computed  [0, num_computed)            in the KV cache
     pending   [num_computed, len(tokens))  to be computed by later steps
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 class Constraint(Protocol):
     """What the next token of a sequence may be."""
+
+    @property
+    def failure(self) -> str | None:
+        """Return why it cannot be held any more, None while it can."""
 
     def mask(self, logits: np.ndarray) -> None:
         """Write minus infinity to the logits, shape (num_vocab,), of forbidden tokens."""
@@ -44,6 +49,8 @@ class Sequence:
     first_token_at: float = 0.0
     slot: int | None = None  # llama.cpp's sequence id while it runs
     num_computed: int = 0
+    num_shared: int = 0  # the first tokens, whose cells others may hold as well
+    num_cached: int = 0  # tokens of the prompt that were computed before the request came
     num_prompt: int = 0
     finish: FinishReason | None = None
 

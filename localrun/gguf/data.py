@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError
+from localrun.gguf.header import read_header
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from localrun.gguf.header import Header, Tensor
 
 
@@ -61,6 +64,21 @@ TENSOR_TYPES = {
     41: TensorType("Q1_0", 128, 18),
     42: TensorType("Q2_0", 64, 18),
 }
+
+
+def read_whole(path: Path) -> Header:
+    """Read a file's header and check that the file has all that it announces.
+
+    Raises:
+        IntegrityError: not a GGUF file that we can read, or one that is cut off.
+        OSError: the file cannot be opened.
+    """
+    header = read_header(path)
+    try:
+        check_data(header, path.stat().st_size)
+    except IntegrityError as error:
+        raise IntegrityError(f"{path}: {error.message}", hint=error.hint) from error
+    return header
 
 
 def tensor_bytes(tensor: Tensor) -> int | None:

@@ -122,15 +122,15 @@ class Header:
         return found if isinstance(found, str) else None
 
 
-def read_header(path: Path) -> Header:
-    """Read a file's header.
+def read_header(path: Path, *, longest_kept: int = LONGEST_KEPT_ARRAY) -> Header:
+    """Read a file's header; arrays of more items than ``longest_kept`` are skipped.
 
     Raises:
         IntegrityError: not a GGUF file that we can read; says where and why.
         OSError: the file cannot be opened.
     """
     with open(path, "rb", opener=_open_at_once) as file:
-        return parse_header(Reader(file, path))
+        return parse_header(Reader(file, path), longest_kept)
 
 
 def read_headers(shards: Sequence[Path]) -> Header:
@@ -145,7 +145,7 @@ def read_headers(shards: Sequence[Path]) -> Header:
     return replace(headers[0], tensors=tensors)
 
 
-def parse_header(reader: Reader) -> Header:
+def parse_header(reader: Reader, longest_kept: int = LONGEST_KEPT_ARRAY) -> Header:
     """Read a header from where the reader stands.
 
     Raises:
@@ -153,7 +153,8 @@ def parse_header(reader: Reader) -> Header:
     """
     _check_version(reader)
     num_tensors = reader.bounded(MOST_TENSORS, "tensors")
-    metadata = _metadata(reader, reader.bounded(MOST_PAIRS, "metadata pairs"))
+    num_pairs = reader.bounded(MOST_PAIRS, "metadata pairs")
+    metadata = _metadata(reader, num_pairs, longest_kept)
     tensors = _tensors(reader, num_tensors)
     alignment = _alignment(reader, metadata)
     return Header(metadata, tensors, -(-reader.position // alignment) * alignment)
@@ -174,35 +175,50 @@ def _check_version(reader: Reader) -> None:
         raise reader.damaged(f"version {version}, not 2 or 3")
 
 
-def _metadata(reader: Reader, num_pairs: int) -> dict[str, Value]:
+def _metadata(reader: Reader, num_pairs: int, longest_kept: int) -> dict[str, Value]:
     metadata: dict[str, Value] = {}
     for _ in range(num_pairs):
         key = reader.string(LONGEST_KEY)
         if key in metadata:
             raise reader.damaged(f"a second value of {key!r}")
         reader.charge(sys.getsizeof(key) + ITEM_BYTES)
-        metadata[key] = _value(reader, reader.number(SCALARS[4]), DEEPEST_ARRAY)
+        metadata[key] = _value(
+            reader, reader.number(SCALARS[4]), _Arrays(DEEPEST_ARRAY, longest_kept)
+        )
     return metadata
 
 
-def _value(reader: Reader, kind: int, depth: int) -> Value:
+@dataclass(frozen=True, slots=True)
+class _Arrays:
+    """How deep arrays may lie in each other, and the longest that is kept."""
+
+    depth: int
+    longest_kept: int
+
+    @property
+    def inner(self) -> _Arrays:
+        """Return what holds for the items."""
+        return _Arrays(self.depth - 1, self.longest_kept)
+
+
+def _value(reader: Reader, kind: int, arrays: _Arrays) -> Value:
     if kind == STRING:
         text = reader.string()
         reader.charge(sys.getsizeof(text))
         return text
-    if kind == ARRAY and depth > 0:
-        return _array(reader, depth - 1)
+    if kind == ARRAY and arrays.depth > 0:
+        return _array(reader, arrays.inner)
     if kind not in SCALARS:
         raise reader.damaged(f"unknown or too deeply nested value type {kind}")
     return reader.number(SCALARS[kind])
 
 
-def _array(reader: Reader, depth: int) -> Value:
+def _array(reader: Reader, arrays: _Arrays) -> Value:
     kind = reader.number(SCALARS[4])
     length = reader.bounded(LONGEST_ARRAY, "elements of an array")
-    if length <= LONGEST_KEPT_ARRAY:
+    if length <= arrays.longest_kept:
         reader.charge((1 + length) * ITEM_BYTES)
-        return [_value(reader, kind, depth) for _ in range(length)]
+        return [_value(reader, kind, arrays) for _ in range(length)]
     if kind in SCALARS:
         reader.skip(length * SCALARS[kind].size)
     elif kind == STRING:

@@ -1,11 +1,13 @@
-"""Hugging Face: what a repository has, and where; search. The home of huggingface_hub.
+"""Hugging Face: what a repository has, and where; search.
 
-Lists by ``HfApi``; downloads nothing itself. Read of the environment:
+Asks the hub's API by our own HTTP, for the library takes a quarter of a second to be
+imported; downloads nothing itself. Read of the environment:
 
     HF_ENDPOINT                                a mirror, or a hub of one's own
     HF_TOKEN, HUGGING_FACE_HUB_TOKEN           a token, sent to the endpoint, whichever it is
-    HF_TOKEN_PATH, HF_HOME                     where the login of ``hf auth login`` is
     HF_HUB_DISABLE_IMPLICIT_TOKEN              no token at all, as the library has it
+    HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE       no network
+    and what `huggingface_login` reads
 
 The stored login was given to huggingface.co, so it goes to https://huggingface.co and
 https://hf.co only: a mirror gets a token only if one of the two variables holds it. No
@@ -15,38 +17,30 @@ token follows a redirect to another origin.
 from __future__ import annotations
 
 import json
-import logging
-import os
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from localrun import __version__
-from localrun.errors import NetworkError
+from localrun.errors import ModelNameError, NetworkError
 from localrun.names.ref import HUGGINGFACE_HOST
-from localrun.registry.http import http_error
+from localrun.registry.http import OfflineError, http_error
 from localrun.registry.hub_endpoint import check_repo_name, clean_token, hub_endpoint
-from localrun.registry.huggingface_errors import Asked, transport_error
+from localrun.registry.huggingface_errors import Asked
+from localrun.registry.huggingface_login import stored_login
 from localrun.registry.remote import Found, RemoteFile, Repository
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from huggingface_hub.hf_api import ModelInfo, RepoSibling
-
-    from localrun.registry.http import Credential, Http
+    from localrun.registry.http import Credential, Http, Response
 
 OWN_ORIGINS = ("https://huggingface.co", "https://hf.co")
 MAIN = "main"
-TIMEOUT_S = 30.0
+LONGEST_NAME = 96
 TRUE = {"1", "ON", "YES", "TRUE"}
 OK = 200
+UNREACHED = "check the network; HTTPS_PROXY names a proxy, HF_ENDPOINT a mirror"
 REFUSED = {401, 403}
-QUIET = (
-    "HF_HUB_DISABLE_TELEMETRY",
-    "DO_NOT_TRACK",
-    "HF_HUB_DISABLE_XET",
-    "HF_HUB_DISABLE_PROGRESS_BARS",
-)
+NONSENSE = (ValueError, KeyError, TypeError, AttributeError)
 
 
 class HuggingFace:
@@ -68,24 +62,24 @@ class HuggingFace:
             OfflineError: there is to be no network.
             UsageError: the token is none.
         """
-        check_repo_name(repo)
-        self._http.check_online(self._hub.url)
+        _check_name(repo)
+        self._check_online()
         token = self._token()
         credential = self._credential(token)
         asked = Asked(hub=self._hub, repo=repo, revision=revision, has_token=token is not None)
-        info = self._info(asked, token)
-        commit = info.sha or revision or MAIN
-        files = tuple(self._file(repo, commit, one, credential) for one in info.siblings or ())
-        if info.gated:
-            self._check_gate(asked, files)
-        name = f"{HUGGINGFACE_HOST}/{repo}"
-        return Repository(name=name, revision=info.sha, files=files, licence=_licence(info))
+        info = self._info(asked, credential)
+        try:
+            found = self._repository(asked, info, credential)
+        except NONSENSE as error:
+            raise self._hub.nonsense() from error
+        if info.get("gated"):
+            self._check_gate(asked, found.files)
+        return found
 
     def search(self, text: str, limit: int) -> list[Found]:
         """Return repositories with GGUF files whose names have the text, most downloads first.
 
-        Their files have names only. By plain HTTP: ``HfApi.list_models`` has no time limit,
-        and goes on for 23 seconds at a hub that is down.
+        Their files have names only.
 
         Raises:
             HttpError: the hub refuses.
@@ -93,58 +87,85 @@ class HuggingFace:
             OfflineError: there is to be no network.
             UsageError: the token is none.
         """
-        self._http.check_online(self._hub.url)
+        self._check_online()
         query = [("search", text), ("filter", "gguf"), ("sort", "downloads"), ("limit", str(limit))]
         query += [("expand", part) for part in ("downloads", "likes", "siblings")]
         url = f"{self._hub.url}/api/models?{urlencode(query)}"
-        with self._http.open(url, credential=self._credential(self._token())) as response:
+        with self._opened(url, self._credential(self._token())) as response:
             if response.status != OK:
                 raise http_error(response, "a search")
             body = response.body()
         try:
             return [_found(item) for item in json.loads(body)][:limit]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except NONSENSE as error:
             raise self._hub.nonsense() from error
+
+    def _check_online(self) -> None:
+        self._http.check_online(self._hub.url)
+        for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+            if self._is_set(variable):
+                raise OfflineError(
+                    f"{variable} is set, and {self._hub.host} was wanted",
+                    hint=f"{variable}=0 localrun ...   for this command alone",
+                )
+
+    def _is_set(self, variable: str) -> bool:
+        return self._environ.get(variable, "").upper() in TRUE
 
     def _token(self) -> str | None:
         """Return the token for the endpoint, None for none."""
-        if self._environ.get("HF_HUB_DISABLE_IMPLICIT_TOKEN", "").upper() in TRUE:
+        if self._is_set("HF_HUB_DISABLE_IMPLICIT_TOKEN"):
             return None
         for variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
             if token := clean_token(self._environ.get(variable), variable):
                 return token
-        return _stored_login() if self._hub.is_own else None
+        return stored_login(self._environ) if self._hub.is_own else None
 
     def _credential(self, token: str | None) -> Credential | None:
         return self._hub.credential({"Authorization": f"Bearer {token}"}) if token else None
 
-    def _info(self, asked: Asked, token: str | None) -> ModelInfo:
-        _quieten()
-        from huggingface_hub import HfApi, get_session
-        from huggingface_hub.errors import OfflineModeIsEnabled
-
-        get_session().timeout = TIMEOUT_S
+    def _opened(self, url: str, credential: Credential | None) -> Response:
         try:
-            api = HfApi(
-                endpoint=self._hub.url,
-                token=token or False,  # None would take the stored login
-                library_name="localrun",
-                library_version=__version__,
-            )
-            return api.model_info(
-                asked.repo, revision=asked.revision, timeout=TIMEOUT_S, files_metadata=True
-            )
-        except (transport_error(), OfflineModeIsEnabled, ValueError, KeyError, TypeError) as error:
-            raise asked.explain(error) from error
+            return self._http.open(url, credential=credential)
+        except NetworkError as error:
+            raise NetworkError(error.message, hint=UNREACHED) from error
+
+    def _info(self, asked: Asked, credential: Credential | None) -> dict[str, Any]:
+        """Return what the hub tells of a repository, sizes and digests of files included."""
+        at = f"/revision/{quote(asked.revision, safe='')}" if asked.revision is not None else ""
+        url = f"{self._hub.url}/api/models/{asked.repo}{at}?blobs=true"
+        try:
+            with self._opened(url, credential) as response:
+                if response.status != OK:
+                    raise asked.refused(response)
+                info = json.loads(response.body())
+        except ValueError as error:
+            raise self._hub.nonsense() from error
+        if not isinstance(info, dict):
+            raise self._hub.nonsense()
+        return info
+
+    def _repository(
+        self, asked: Asked, info: Mapping[str, Any], credential: Credential | None
+    ) -> Repository:
+        sha = None if info.get("sha") is None else str(info["sha"])
+        root = f"/{asked.repo}/resolve/{quote(sha or asked.revision or MAIN, safe='')}"
+        return Repository(
+            name=f"{HUGGINGFACE_HOST}/{asked.repo}",
+            revision=sha,
+            files=tuple(self._file(root, one, credential) for one in info.get("siblings") or ()),
+            licence=_licence(info),
+        )
 
     def _file(
-        self, repo: str, commit: str, file: RepoSibling, credential: Credential | None
+        self, root: str, file: Mapping[str, Any], credential: Credential | None
     ) -> RemoteFile:
+        name, size = str(file["rfilename"]), file.get("size")
         return self._hub.file(
-            file.rfilename,
-            f"/{repo}/resolve/{quote(commit, safe='')}/{quote(file.rfilename)}",
-            size=file.size,
-            sha256=file.lfs.sha256 if file.lfs else None,
+            name,
+            f"{root}/{quote(name)}",
+            size=None if size is None else int(size),
+            sha256=str(file["lfs"]["sha256"]) if file.get("lfs") else None,
             credential=credential,
         )
 
@@ -159,36 +180,22 @@ class HuggingFace:
                     raise asked.gated(response.status)
 
 
-def _quieten() -> None:
-    """Set what the library reads of the environment when it is imported; call before that."""
-    os.environ.update(dict.fromkeys(QUIET, "1"))
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+def _check_name(repo: str) -> None:
+    """Return if the hub could have made a repository of this name; it makes none with these."""
+    check_repo_name(repo)
+    if "--" in repo or ".." in repo or repo.endswith(".git") or len(repo) > LONGEST_NAME:
+        raise ModelNameError(f"not the name of a repository: {repo[:200]!r}")
 
 
-def _stored_login() -> str | None:
-    """Return the token of ``hf auth login``, renewed if it was about to expire."""
-    _quieten()
-    from huggingface_hub import get_token
-    from huggingface_hub.errors import OIDCError
-
-    try:
-        return clean_token(get_token(), "the stored login")
-    except (transport_error(), OIDCError, OSError, UnicodeDecodeError) as error:
-        raise NetworkError(
-            f"the login for {HUGGINGFACE_HOST} cannot be read: {error}",
-            hint="hf auth login, or set HF_TOKEN",
-        ) from error
-
-
-def _licence(info: ModelInfo) -> str | None:
+def _licence(info: Mapping[str, Any]) -> str | None:
     """Return the licence that the card names, or else the tags."""
-    card: dict[str, Any] = vars(info.card_data) if info.card_data else {}
+    card = info.get("cardData") or {}
     licence = card.get("license")
     if licence == "other":
         licence = card.get("license_name") or licence
     if isinstance(licence, str) and licence:
         return licence
-    tags = (tag for tag in info.tags or () if tag.startswith("license:"))
+    tags = (tag for tag in info.get("tags") or () if tag.startswith("license:"))
     return next((tag.removeprefix("license:") for tag in tags), None)
 
 

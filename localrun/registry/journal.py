@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
 import zlib
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -169,7 +168,7 @@ def boot_id() -> str:
     try:
         return BOOT_ID.read_text().strip()
     except OSError:
-        return uuid.uuid4().hex
+        return os.urandom(16).hex()
 
 
 def _is_as_hashed(data: Path, hashed: Hashed) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 import sys
+import threading
 import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,23 +30,22 @@ HEADERS = {"User-Agent": f"localrun/{__version__}", "Accept-Encoding": "identity
 
 
 class Pools:
-    """Connections that are kept open, directly and by each proxy."""
+    """Connections that are kept open, directly and by each proxy; each made when first wanted.
+
+    To read the system's certificates takes longer than all the rest.
+    """
 
     def __init__(self, environ: Mapping[str, str], timeout: urllib3.Timeout) -> None:
-        options: dict[str, Any] = {
-            "ssl_context": _tls(environ),
+        self._environ = environ
+        self._options: dict[str, Any] = {
             "timeout": timeout,
             "retries": False,
             "maxsize": POOL_SIZE,
             "headers": HEADERS,
         }
-        self._direct = urllib3.PoolManager(**options)
         self._named = _proxies(environ)
-        self._proxies = {
-            scheme: _proxy(self._named[scheme], options)
-            for scheme in ("http", "https")
-            if scheme in self._named
-        }
+        self._pools: dict[tuple[str, str], urllib3.PoolManager] = {}
+        self._lock = threading.Lock()
 
     def for_host(self, scheme: str | None, host: str | None) -> urllib3.PoolManager:
         """Return the pool for a host.
@@ -53,22 +53,31 @@ class Pools:
         Raises:
             NetworkError: it is behind a proxy of a kind that is not spoken here.
         """
-        if scheme not in self._proxies or self._is_direct(host or ""):
-            return self._direct
-        proxy = self._proxies[scheme]
-        if proxy is None:
-            kind = self._named[scheme].partition(":")[0]
+        scheme = scheme or "http"
+        proxy = "" if self._is_direct(host or "") else self._named.get(scheme, "")
+        with self._lock:
+            if (scheme, proxy) not in self._pools:
+                self._pools[scheme, proxy] = self._pool(scheme, proxy)
+            return self._pools[scheme, proxy]
+
+    def close(self) -> None:
+        """Close what nobody uses."""
+        with self._lock:
+            for pool in self._pools.values():
+                pool.clear()
+
+    def _pool(self, scheme: str, proxy: str) -> urllib3.PoolManager:
+        address = proxy if not proxy or "//" in proxy else f"http://{proxy}"
+        kind = address.partition(":")[0].lower()
+        if kind not in {"", "http", "https"}:
             raise NetworkError(
                 f"the proxy for {scheme} is of the kind {kind}, only http and https are known",
                 hint=f"{scheme.upper()}_PROXY=http://HOST:PORT names another one",
             )
-        return proxy
-
-    def close(self) -> None:
-        """Close what nobody uses."""
-        for pool in (self._direct, *self._proxies.values()):
-            if pool is not None:
-                pool.clear()
+        options = dict(self._options)
+        if "https" in {scheme, kind}:
+            options["ssl_context"] = _tls(self._environ)
+        return _proxy(address, options) if proxy else urllib3.PoolManager(**options)
 
     def _is_direct(self, host: str) -> bool:
         bypass = urllib.request.proxy_bypass_environment  # type: ignore[attr-defined] # typeshed
@@ -89,15 +98,12 @@ def _proxies(environ: Mapping[str, str]) -> dict[str, str]:
     return everything | named
 
 
-def _proxy(address: str, options: dict[str, Any]) -> urllib3.ProxyManager | None:
-    """Return the pool of a proxy, None for a kind that is not known."""
-    parts = urlsplit(address if "//" in address else f"http://{address}")
+def _proxy(address: str, options: dict[str, Any]) -> urllib3.ProxyManager:
+    parts = urlsplit(address)
     headers = None
     if parts.username:
         user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         headers = urllib3.make_headers(proxy_basic_auth=user)
-    if parts.scheme not in {"http", "https"}:
-        return None
     clean = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     return urllib3.ProxyManager(clean, proxy_headers=headers, **options)
 
@@ -108,7 +114,7 @@ def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if named and Path(named).is_file():
         _load(context, named)
-    if not context.get_ca_certs() and not context.cert_store_stats()["x509_ca"]:
+    if not context.cert_store_stats()["x509_ca"]:
         with contextlib.suppress(ImportError):
             import certifi
 

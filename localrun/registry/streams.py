@@ -4,6 +4,7 @@
     workers         take an interval each, ask the best source, write what comes
     hasher          hashes the beginning as it grows
     syncer          fsyncs now and then, so that a power loss costs little
+    beginner        lets the disk begin with what came, so that no fsync takes long
 
 However it ends, no thread touches the file after `run`: one that the network still
 holds is left behind, finds the progress stopped, and ends.
@@ -19,7 +20,7 @@ import time
 from typing import TYPE_CHECKING
 
 from localrun.errors import NetworkError
-from localrun.registry.disk import storage_errors, sync_data
+from localrun.registry.disk import storage_errors, sync_data, write_begun
 from localrun.registry.fetch import FileChangedError, NoRangesError
 from localrun.registry.pace import Due, Pace
 
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 
 REPORT_S = 0.05
 JOURNAL_S, JOURNAL_BYTES = 0.5, 16 << 20  # what a kill -9 costs, at the most
-SYNC_BYTES = 512 << 20  # the disk has begun with them long before the last byte is here
+SYNC_BYTES = 512 << 20
+BEGIN_S, BEGIN_BYTES = 0.02, 8 << 20  # less at a time would scatter the file over the disk
 REST_S = 0.1
 JOIN_S = 0.5
 LARGEST_TAIL = 4 << 20  # a smaller file comes in one stream
@@ -68,7 +70,7 @@ class Streams:
         """
         works = [self._progress.hash_all, self._work]
         if self._progress.size_bytes > LARGEST_TAIL:
-            works += [self._sync, *[self._work] * (self._options.num_streams - 1)]
+            works += [self._sync, self._begin, *[self._work] * (self._options.num_streams - 1)]
         threads = [
             threading.Thread(target=self._guard, args=(work,), name=work.__name__, daemon=True)
             for work in works
@@ -135,6 +137,21 @@ class Streams:
                 with self._lock:  # not after the end, when the folder may be another's
                     if not self._stop.is_set():
                         self._journal.save_durable(self._identity, mark)
+        finally:
+            os.close(descriptor)
+
+    def _begin(self) -> None:
+        """Keep the disk busy with what came: by itself the kernel begins after seconds."""
+        if (begin := write_begun()) is None:
+            return
+        descriptor = os.open(self._journal.data, os.O_RDWR)
+        try:
+            due = Due(
+                after_s=self._options.sync_s, num_bytes=BEGIN_BYTES, done=self._progress.done_bytes
+            )
+            while not self._stop.wait(BEGIN_S):
+                if due.is_due(self._progress.done_bytes):
+                    begin(descriptor)
         finally:
             os.close(descriptor)
 

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from localrun.engine.params import ContextOptions, FinishReason, SamplingParams
+from localrun.engine.params import (
+    ConstraintKind,
+    ConstraintSpec,
+    ContextOptions,
+    FinishReason,
+    SamplingParams,
+)
 from localrun.errors import BackendError
 from localrun.runner import messages
 
@@ -28,6 +34,8 @@ TYPES = {
         messages.Load,
         messages.Generate,
         messages.Cancel,
+        messages.Tokenize,
+        messages.Detokenize,
         messages.Progress,
         messages.Ready,
         messages.LoadFailed,
@@ -35,6 +43,7 @@ TYPES = {
         messages.Step,
         messages.Finished,
         messages.Failed,
+        messages.Tokens,
     )
 }
 Message = messages.Request | messages.Event
@@ -87,6 +96,9 @@ def _typed(fields: dict[str, Any]) -> dict[str, Any]:
         fields["sampling"] = SamplingParams(**fields["sampling"])
     if isinstance(fields.get("options"), dict):
         fields["options"] = ContextOptions(**fields["options"])
+    if isinstance(fields.get("constraint"), dict):
+        spec = fields["constraint"]
+        fields["constraint"] = ConstraintSpec(**spec | {"kind": ConstraintKind(spec["kind"])})
     if "reason" in fields:
         fields["reason"] = FinishReason(fields["reason"])
     return fields

@@ -17,9 +17,13 @@ import socket
 import sys
 import threading
 import time
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localrun.chat.profiles.discovery import discovered_profile
+from localrun.chat.profiles.wire import profile_to_json
 from localrun.chat.template import ChatTemplate
 from localrun.engine.constraints import Grammars
 from localrun.engine.context import Context
@@ -34,6 +38,7 @@ from localrun.errors import BackendError, ContextExceededError, LocalrunError, U
 from localrun.runner.frames import encode, read_messages
 from localrun.runner.messages import (
     Cancel,
+    Detokenize,
     Event,
     Failed,
     Generate,
@@ -42,14 +47,19 @@ from localrun.runner.messages import (
     Progress,
     Ready,
     Started,
+    Tokenize,
 )
 from localrun.runner.prompt import guard, tokenize
+from localrun.runner.thinking import may_think_unasked
+from localrun.runner.tools import TextTools
 from localrun.runner.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from localrun.engine.library import NativeLog
+    from localrun.engine.params import ConstraintSpec
+    from localrun.engine.sequence import Constraint
     from localrun.runner.frames import Message
 
 _log = logging.getLogger(__name__)
@@ -112,8 +122,10 @@ class _Loaded:
             num_gpu_layers=load.num_gpu_layers,
             on_progress=_throttled(channel),
         )
+        source = load.chat_template or self._model.chat_template
+        self._profile = profile_to_json(discovered_profile(source))
         self._template = ChatTemplate(
-            load.chat_template or self._model.chat_template,
+            source,
             bos=self._model.bos,
             eos=self._model.eos,
         )
@@ -129,9 +141,8 @@ class _Loaded:
         self._context.use_adapters(
             [(self._model.load_adapter(Path(path)), scale) for path, scale in load.adapters]
         )
-        engine = Engine(
-            self._context, Scheduler(limits), pieces=self._model.pieces, eog=self._model.eog
-        )
+        scheduler = Scheduler(limits, self._context.open_cache())
+        engine = Engine(self._context, scheduler, pieces=self._model.pieces, eog=self._model.eog)
         self._grammars = Grammars(self._model)
         self._worker = Worker(engine, self._context, channel.send)
         channel.send(self._ready(load.num_parallel, time.monotonic() - begun))
@@ -140,11 +151,14 @@ class _Loaded:
         """Obey frames until the socket closes."""
         thread = threading.Thread(target=self._work, name="engine", daemon=True)
         thread.start()
+        tools = TextTools(self._model, self._template, self._control_texts, self._num_ctx)
         for message in incoming:
             if isinstance(message, Generate):
                 self._submit(message)
             elif isinstance(message, Cancel):
                 self._worker.cancel(message.request_id)
+            elif isinstance(message, Tokenize | Detokenize):
+                self._channel.send(tools.answer(message))
         self._worker.stop()
         thread.join()
         self._context.close()
@@ -162,6 +176,8 @@ class _Loaded:
         try:
             prompt = self._render(request)
             seq = self._sequence(request, tokenize(prompt, self._model))
+            if request.constraint is not None:
+                seq.constraint = self._constraint(request.constraint, request, prompt)
         except LocalrunError as error:
             self._channel.send(
                 Failed(
@@ -169,6 +185,7 @@ class _Loaded:
                     code=error.code,
                     message=error.message,
                     hint=error.hint,
+                    param=error.param if isinstance(error, UsageError) else None,
                 )
             )
             return
@@ -177,6 +194,7 @@ class _Loaded:
                 request_id=request.request_id,
                 prompt_tokens=seq.num_prompt,
                 prompt_tail=prompt[-PROMPT_TAIL:],
+                profile=self._profile,
             )
         )
         self._worker.submit(seq)
@@ -204,8 +222,17 @@ class _Loaded:
             max_tokens=min(self._num_ctx, len(tokens) + max(1, asked)),
             sampling=request.sampling,
             text=TextStream(request.stop),
-            constraint=self._grammars.json_object() if request.json_mode else None,
         )
+
+    def _constraint(self, spec: ConstraintSpec, request: Generate, prompt: str) -> Constraint:
+        is_open = "enable_thinking" not in request.template_options
+        if spec.after is not None and is_open and not self._may_think_unasked:
+            spec = replace(spec, opening=None, after=None)
+        return self._grammars.constrain(spec, prompt)
+
+    @cached_property
+    def _may_think_unasked(self) -> bool:
+        return may_think_unasked(self._template)
 
     def _ready(self, num_parallel: int, load_s: float) -> Ready:
         size = self._model.size_bytes + self._context.size_bytes

@@ -5,9 +5,11 @@ A request that was submitted ends in exactly one terminal event: `Finished`,
 `Failed`. Text of all sequences that moved in one scheduler step travels in
 one `Step`.
 
-    server -> runner    Load, then Generate* / Cancel*; the socket's end means: leave
+    server -> runner    Load, then Generate* / Cancel* / Tokenize* / Detokenize*; the
+                        socket's end means: leave
     runner -> server    Progress*, Ready | LoadFailed, then per request
                         Started, text in Step*, Finished | Failed
+                        or one Tokens | Failed for Tokenize and Detokenize
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from localrun.engine.params import ContextOptions, FinishReason, SamplingParams
+from localrun.engine.params import ConstraintSpec, ContextOptions, FinishReason, SamplingParams
 
 JsonObject = dict[str, Any]
 
@@ -48,7 +50,7 @@ class Generate:
     sampling: SamplingParams = field(default_factory=SamplingParams)
     num_predict: int | None = None  # None = until the context is full
     stop: tuple[str, ...] = ()
-    json_mode: bool = False  # the answer is one JSON value
+    constraint: ConstraintSpec | None = None  # what the answer must be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +58,26 @@ class Cancel:
     """Stop a request; it ends with reason CANCELLED unless it has ended already."""
 
     request_id: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokenize:
+    """Tell the tokens of a rendered chat (``messages``) or a plain text."""
+
+    request_id: int
+    messages: tuple[JsonObject, ...] | None = None
+    text: str = ""  # special tokens parsed; used when messages is None
+    tools: tuple[JsonObject, ...] = ()
+    template_options: JsonObject = field(default_factory=dict)
+    is_start: bool = True  # put in front what the vocabulary wants at a beginning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detokenize:
+    """Tell the text of tokens."""
+
+    request_id: int
+    tokens: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +114,7 @@ class Started:
     request_id: int
     prompt_tokens: int
     prompt_tail: str  # end of the rendered prompt, for a parser to see what the template opened
+    profile: JsonObject | None = None  # how the model writes thoughts and calls (chat/profiles)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +131,7 @@ class Finished:
     request_id: int
     reason: FinishReason
     prompt_tokens: int
+    cached_tokens: int  # of these, found in the prefix cache
     generated_tokens: int
     queue_s: float  # waited for a slot
     prompt_s: float  # prefill
@@ -122,7 +146,20 @@ class Failed:
     code: str
     message: str
     hint: str | None = None
+    param: str | None = None  # the field that is wrong
 
 
-Request = Load | Generate | Cancel
-Event = Progress | Ready | LoadFailed | Started | Step | Finished | Failed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """The one answer to `Tokenize` and `Detokenize`: both sides of it."""
+
+    request_id: int
+    tokens: tuple[int, ...]
+    text: str
+    pieces: tuple[str, ...]  # of each token; what is no whole character is the replacement one
+    num_ctx: int  # of the loaded model
+
+
+Submitted = Generate | Tokenize | Detokenize
+Request = Load | Submitted | Cancel
+Event = Progress | Ready | LoadFailed | Started | Step | Finished | Failed | Tokens

@@ -8,11 +8,13 @@ of the socket; everything that a step did leaves in one `Step` frame.
 from __future__ import annotations
 
 import queue
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.errors import BackendError
+from localrun.engine.params import FinishReason
+from localrun.errors import BackendError, UsageError
 from localrun.runner.messages import Event, Failed, Finished, Step
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class Worker:
         self._commands: queue.SimpleQueue[Sequence | CancelCommand | StopCommand] = (
             queue.SimpleQueue()
         )
+        self._flag_lock = threading.Lock()  # a command and its abort come together
         self._open: set[int] = set()
         self._cancelled: set[int] = set()
 
@@ -54,22 +57,25 @@ class Worker:
         self._commands.put(seq)
 
     def cancel(self, request_id: int) -> None:
-        """Queue the end of a request; breaks the running step off when it serves nobody else."""
+        """Queue the end of a request; breaks the running step off when it is mostly for it."""
         self._cancelled.add(request_id)
-        self._commands.put(CancelCommand(request_id))
-        if self._open <= self._cancelled:
-            self._context.abort()
+        with self._flag_lock:
+            self._commands.put(CancelCommand(request_id))
+            if self._engine.serves_mostly(set(self._cancelled)):
+                self._context.abort()
 
     def stop(self) -> None:
-        """Let `run` return after the current step."""
-        self._commands.put(StopCommand())
-        self._context.abort()
+        """Let `run` return at once."""
+        with self._flag_lock:
+            self._commands.put(StopCommand())
+            self._context.abort()
 
     def run(self) -> None:
         """Serve until `stop`; a broken context ends every open request and the loop."""
         try:
             while self._take_commands():
-                self._report(self._engine.step())
+                if self._engine.has_work:
+                    self._report(self._engine.step())
         except BackendError as error:
             for request_id in sorted(self._open):
                 self._send(Failed(request_id=request_id, code=error.code, message=error.message))
@@ -77,19 +83,32 @@ class Worker:
 
     def _take_commands(self) -> bool:
         """Obey all commands that wait, or wait for one when there is nothing to do; False ends."""
+        if not self._engine.has_work and not self._obey(self._commands.get()):
+            return False
+        with self._flag_lock:
+            self._context.clear_abort()  # whoever set it has put a command
+            return self._obey_waiting()
+
+    def _obey_waiting(self) -> bool:
         while True:
             try:
-                command = self._commands.get(block=not self._engine.has_work)
+                command = self._commands.get_nowait()
             except queue.Empty:
                 return True
-            if isinstance(command, StopCommand):
+            if not self._obey(command):
                 return False
-            if isinstance(command, CancelCommand):
-                self._context.clear_abort()
-                output = self._engine.cancel(command.request_id)
-                self._report([output] if output else [])
-            else:
-                self._engine.submit(command)
+
+    def _obey(self, command: Sequence | CancelCommand | StopCommand) -> bool:
+        """Do what a command says; False ends."""
+        if isinstance(command, StopCommand):
+            return False
+        if isinstance(command, CancelCommand):
+            output = self._engine.cancel(command.request_id)
+            self._cancelled.discard(command.request_id)
+            self._report([output] if output else [])
+        else:
+            self._engine.submit(command)
+        return True
 
     def _report(self, outputs: list[Output]) -> None:
         deltas = tuple((output.seq.request_id, output.text) for output in outputs if output.text)
@@ -99,8 +118,15 @@ class Worker:
         for output in outputs:
             if output.finish is not None:
                 self._open.discard(output.seq.request_id)
-                self._cancelled.discard(output.seq.request_id)
-                self._send(_finished(output.seq, now))
+                self._send(terminal_event(output.seq, now))
+
+
+def terminal_event(seq: Sequence, now: float) -> Finished | Failed:
+    """Return the terminal event of a sequence that ended."""
+    failure = seq.constraint.failure if seq.constraint else None
+    if failure is None or seq.finish is FinishReason.CANCELLED:
+        return _finished(seq, now)
+    return Failed(request_id=seq.request_id, code=UsageError.code, message=failure)
 
 
 def _finished(seq: Sequence, now: float) -> Finished:
@@ -112,6 +138,7 @@ def _finished(seq: Sequence, now: float) -> Finished:
         request_id=seq.request_id,
         reason=seq.finish,
         prompt_tokens=seq.num_prompt,
+        cached_tokens=seq.num_cached,
         generated_tokens=seq.num_generated,
         queue_s=admitted - seq.submitted_at,
         prompt_s=first - admitted,

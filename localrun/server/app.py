@@ -9,27 +9,46 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from localrun.errors import UsageError
-from localrun.server.core import Completions
 from localrun.server.errors import install_handlers
+from localrun.server.jobs import Jobs, job_environ
+from localrun.server.metered import MeteredCompletions
+from localrun.server.metrics import CONTENT_TYPE, Metrics
+from localrun.server.ollama.library import library_routes
 from localrun.server.ollama.routes import ollama_routes
+from localrun.server.ollama.transfers import transfer_routes
 from localrun.server.openai.routes import openai_routes
+from localrun.server.openai.tokens import TokenDesk
 from localrun.server.security import Gate
+from localrun.services.uploads import Uploads
 from localrun.settings import LOOPBACK_HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.server.catalogue import Catalogue
+    from localrun.services.workspace import Workspace
     from localrun.supervisor.pool import RunnerPool
 
+UNAVAILABLE = 503
 CONTROL_HEADER = "x-localrun"  # a web page cannot send it without an Origin
 
 
 def create_app(
-    pool: RunnerPool, catalogue: Catalogue, *, is_loopback: bool, shut_down: Callable[[], None]
+    pool: RunnerPool,
+    catalogue: Catalogue,
+    workspace: Workspace,
+    *,
+    is_loopback: bool,
+    shut_down: Callable[[], None],
 ) -> FastAPI:
-    """Return the ASGI application; ``shut_down`` ends the server that runs it."""
-    completions = Completions(pool, catalogue.find_model)
+    """Return the ASGI application; ``shut_down`` ends the server that runs it.
+
+    There is no ``openapi.json``: the routes read their bodies by hand, as lenient as the APIs
+    that they stand in for, so what FastAPI would write of them would not be true.
+    """
+    metrics = Metrics()
+    completions = MeteredCompletions(pool, catalogue.find_model, metrics)
+    uploads = Uploads(workspace.store)
     app = FastAPI(
         title="localrun",
         docs_url=None,
@@ -38,9 +57,13 @@ def create_app(
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     install_handlers(app)
-    app.include_router(openai_routes(completions, catalogue))
+    desk = TokenDesk(pool, catalogue.find_model)
+    app.include_router(openai_routes(completions, catalogue, desk))
     app.include_router(ollama_routes(completions, catalogue, pool))
+    app.include_router(library_routes(workspace, pool))
+    app.include_router(transfer_routes(Jobs(job_environ(workspace)), uploads))
     app.add_middleware(Gate, is_loopback=is_loopback)
+    app.add_middleware(metrics.watch)
 
     @app.api_route("/", methods=["GET", "HEAD"])
     async def root() -> PlainTextResponse:
@@ -50,6 +73,16 @@ def create_app(
     @app.api_route("/health", methods=["GET", "HEAD"])
     async def healthz() -> JSONResponse:
         return JSONResponse({"status": "ok"})
+
+    @app.api_route("/readyz", methods=["GET", "HEAD"])
+    async def readyz() -> JSONResponse:
+        if pool.is_closing:
+            return JSONResponse({"status": "leaving"}, UNAVAILABLE)
+        return JSONResponse({"status": "ready"})
+
+    @app.get("/metrics")
+    async def read_metrics() -> PlainTextResponse:
+        return PlainTextResponse(metrics.text(pool), media_type=CONTENT_TYPE)
 
     @app.post("/api/localrun/shutdown")
     async def shutdown(request: Request) -> JSONResponse:

@@ -16,10 +16,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from localrun import errors
-from localrun.chat.profile import Profile, profile_of
+from localrun.chat.profiles.recognition import profile_of
+from localrun.chat.profiles.forms import Profile
+from localrun.chat.profiles.tools import Tools
+from localrun.chat.profiles.wire import profile_from_json
 from localrun.chat.stream_parser import Part, StreamParser
-from localrun.engine.params import FinishReason
+from localrun.engine.params import ConstraintSpec, FinishReason
 from localrun.runner.messages import Event, Failed, Finished, Generate, JsonObject, Started, Step
+from localrun.server.constraints import after_thought
 from localrun.server.defaults import (
     keep_alive_of,
     messages_of,
@@ -27,6 +31,7 @@ from localrun.server.defaults import (
     runner_model,
     sampling_of,
 )
+from localrun.services.capabilities import check_can_answer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -52,7 +57,7 @@ class CompletionRequest:
     num_predict: int | None = None  # negative = until the context is full
     num_ctx: int | None = None
     stop: tuple[str, ...] | None = None
-    json_mode: bool = False
+    constraint: ConstraintSpec | None = None
     keep_alive: KeepAlive | None = None
 
     # None everywhere: as the model's recipe says, or else the server
@@ -69,6 +74,7 @@ class Done:
 
     reason: FinishReason
     prompt_tokens: int
+    cached_tokens: int
     generated_tokens: int
     load_s: float
     prompt_s: float
@@ -108,7 +114,7 @@ class Completions:
             submission.add_done_callback(self._cancel_late)
             raise
         try:
-            async for event in _parts(events, profile):
+            async for event in _parts(events, profile, Tools.of(request.tools)):
                 yield event if not isinstance(event, Finished) else _done(event, ticket, begun)
         finally:
             self._threads.submit(ticket.cancel)  # a runner that is busy may let it wait
@@ -116,6 +122,7 @@ class Completions:
     async def load(self, name: str, *, num_ctx: int | None, keep_alive: KeepAlive | None) -> float:
         """Load a model without generating; return the seconds that took."""
         model = await asyncio.to_thread(self._find_model, name)
+        check_can_answer(model)
         load = functools.partial(
             self._pool.load,
             runner_model(model),
@@ -133,7 +140,9 @@ class Completions:
         self, request: CompletionRequest, sink: Callable[[Event], None]
     ) -> tuple[Ticket, Profile]:
         model = self._find_model(request.model)
+        check_can_answer(model)
         recipe = model.recipe
+        profile = PLAIN if request.messages is None else profile_of(model.chat_template)
         generate = Generate(
             request_id=0,  # the pool numbers requests
             messages=messages_of(recipe, request.messages),
@@ -143,7 +152,7 @@ class Completions:
             sampling=sampling_of(recipe, request.sampling),
             num_predict=num_predict_of(recipe, request.num_predict),
             stop=recipe.stop if request.stop is None else request.stop,
-            json_mode=request.json_mode,
+            constraint=after_thought(request.constraint, profile, request.template_options),
         )
         ticket = self._pool.submit(
             runner_model(model),
@@ -152,7 +161,7 @@ class Completions:
             num_ctx=request.num_ctx,
             keep_alive=keep_alive_of(recipe, request.keep_alive),
         )
-        return ticket, PLAIN if request.messages is None else profile_of(model.chat_template)
+        return ticket, profile
 
     def _cancel_late(self, submission: asyncio.Future[tuple[Ticket, Profile]]) -> None:
         if not submission.cancelled() and submission.exception() is None:
@@ -160,14 +169,16 @@ class Completions:
 
 
 async def _parts(
-    events: asyncio.Queue[Event], profile: Profile
+    events: asyncio.Queue[Event], profile: Profile, tools: Tools
 ) -> AsyncGenerator[Opened | Part | Finished, None]:
     """Take the runner's events apart until the terminal one."""
-    parser = StreamParser(profile)
+    parser = StreamParser(profile, tools=tools)
     while True:
         event = await events.get()
         if isinstance(event, Started):
-            parser = StreamParser(profile, event.prompt_tail)
+            if profile is not PLAIN and event.profile:  # the runner has looked closer
+                profile = profile_from_json(event.profile)
+            parser = StreamParser(profile, event.prompt_tail, tools)
             yield Opened()
         elif isinstance(event, Step):
             for part in parser.push("".join(text for _, text in event.deltas)):
@@ -185,6 +196,7 @@ def _done(finished: Finished, ticket: Ticket, begun: float) -> Done:
     return Done(
         reason=finished.reason,
         prompt_tokens=finished.prompt_tokens,
+        cached_tokens=finished.cached_tokens,
         generated_tokens=finished.generated_tokens,
         load_s=ticket.load_s,
         prompt_s=finished.prompt_s,
@@ -196,4 +208,7 @@ def _done(finished: Finished, ticket: Ticket, begun: float) -> Done:
 def _error_of(failed: Failed) -> errors.LocalrunError:
     """Return the error class that a runner's code names."""
     kinds = {kind.code: kind for kind in errors.all_errors()}
-    return kinds.get(failed.code, errors.BackendError)(failed.message, hint=failed.hint)
+    kind = kinds.get(failed.code, errors.BackendError)
+    if issubclass(kind, errors.UsageError):
+        return kind(failed.message, hint=failed.hint, param=failed.param)
+    return kind(failed.message, hint=failed.hint)

@@ -6,8 +6,9 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from localrun.errors import LocalrunError
 
@@ -18,6 +19,7 @@ _log = logging.getLogger(__name__)
 
 OPENAI_PREFIX = "/v1/"
 INTERNAL_ERROR = 500
+CLIENT_LEFT = 499
 # a status of OpenAI's has a type of its own
 OPENAI_TYPES = {400: "invalid_request_error", 404: "not_found_error", 503: "overloaded_error"}
 
@@ -42,6 +44,7 @@ def install_handlers(app: FastAPI) -> None:
     """Let every exception leave the server as an error that its client understands."""
     app.add_exception_handler(LocalrunError, _on_localrun_error)
     app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_bug)
 
 
@@ -63,6 +66,11 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     else:
         body["code"] = code
     return JSONResponse(body, status, getattr(error, "headers", None))
+
+
+async def _on_disconnect(_request: Request, _error: Exception) -> Response:
+    """Answer nobody: the client left while it sent its body."""
+    return Response(status_code=CLIENT_LEFT)
 
 
 async def _on_bug(request: Request, error: Exception) -> JSONResponse:

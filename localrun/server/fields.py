@@ -96,9 +96,13 @@ class Fields:
             raise self.wrong(name, "is required")
         return value
 
+    def path(self, name: str) -> str:
+        """Return where a field stands in the body."""
+        return self._path + name
+
     def wrong(self, name: str, what: str) -> UsageError:
         """Return the error that names a field."""
-        return UsageError(f"{self._path}{name} {what}", param=self._path + name)
+        return UsageError(f"{self.path(name)} {what}", param=self.path(name))
 
 
 def parse_object(body: bytes) -> Fields:

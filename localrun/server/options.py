@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from localrun.errors import UsageError
-from localrun.modelfile.known import KNOWN
+from localrun.modelfile.known import KNOWN, Parameter
 from localrun.settings import parse_duration
 from localrun.supervisor.slot import KeepAlive
 
@@ -45,15 +45,9 @@ def sampling(fields: Fields) -> JsonObject:
     """
     given: JsonObject = {}
     for name in SAMPLING:
-        known = KNOWN[name]
-        if known.kind == "float":
-            number = fields.number(name, known.low, known.high)
-            if number is not None:
-                given[name] = float(number)
-        elif (integer := fields.integer(name, int(known.low))) is not None:
-            if integer > known.high:
-                raise fields.wrong(name, f"must be at most {known.high:g}")
-            given[name] = integer if name == "seed" else min(integer, MANY)
+        value = _number(fields, KNOWN[name])
+        if value is not None:
+            given[name] = value
     breakers = fields.strings("dry_sequence_breakers")
     if breakers:
         given["dry_sequence_breakers"] = breakers[:MOST_BREAKERS]
@@ -62,6 +56,17 @@ def sampling(fields: Fields) -> JsonObject:
     if given.get("seed", 0) < 0:
         del given["seed"]  # another one each time
     return given
+
+
+def _number(fields: Fields, known: Parameter) -> float | None:
+    """Return a value in a parameter's range; counts beyond what matters are cut."""
+    if known.kind == "float":
+        number = fields.number(known.name, known.low, known.high)
+        return None if number is None else float(number)
+    integer = fields.integer(known.name, int(known.low))
+    if integer is not None and integer > known.high:
+        raise fields.wrong(known.name, f"must be at most {known.high:g}")
+    return integer if integer is None or known.name == "seed" else min(integer, MANY)
 
 
 def keep_alive(fields: Fields) -> KeepAlive | None:

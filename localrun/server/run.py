@@ -14,6 +14,7 @@ import contextlib
 import errno
 import logging
 import logging.handlers
+import os
 import signal
 import socket
 from typing import TYPE_CHECKING
@@ -23,8 +24,7 @@ import uvicorn
 from localrun.errors import AddressInUseError, NetworkError, UsageError
 from localrun.server.activity import Activity
 from localrun.server.app import create_app
-from localrun.services.models import Models
-from localrun.store.store import Store
+from localrun.services.workspace import Workspace
 from localrun.supervisor.pool import RunnerPool
 from localrun.supervisor.spawn import start_runner
 
@@ -101,8 +101,14 @@ def _serve(
 ) -> None:
     leave = asyncio.Event()
     activity = Activity()
-    models = Models(Store(settings.models_dir, settings.extra_models))
-    app = create_app(pool, models, is_loopback=settings.is_loopback, shut_down=leave.set)
+    workspace = Workspace(settings, os.environ)
+    app = create_app(
+        pool,
+        workspace.models,
+        workspace,
+        is_loopback=settings.is_loopback,
+        shut_down=leave.set,
+    )
     config = uvicorn.Config(
         activity.watch(app),
         log_config=None,

@@ -2,7 +2,8 @@
 
 Host        on loopback, only names of this machine (DNS rebinding)
 Origin      only pages of this machine; others get no CORS headers and a 403
-body        at most `LARGEST_BODY` bytes, counted as they come
+body        at most `LARGEST_BODY` bytes, counted as they come; but for uploads of files,
+            which are never held in memory
 x-request-id  echoed, or made
 """
 
@@ -25,6 +26,7 @@ LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 LOCAL_SCHEMES = frozenset({"app", "file", "tauri", "vscode-webview", "vscode-file"})
 FORBIDDEN = 403
 REQUEST_ID = b"x-request-id"
+UPLOADS = "/api/blobs/"
 LONGEST_REQUEST_ID = 128
 
 
@@ -53,7 +55,8 @@ class Gate:
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
             await Response(status_code=204)(scope, receive, sender)
             return
-        await self._app(scope, _bounded(receive), sender)
+        is_upload = scope["path"].startswith(UPLOADS)
+        await self._app(scope, receive if is_upload else _bounded(receive), sender)
 
     def _refusal(self, host: str, origin: str) -> str | None:
         if self._is_loopback and _name(f"//{host}") not in LOCAL_NAMES:

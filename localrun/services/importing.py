@@ -10,7 +10,7 @@ from localrun.errors import ModelNotFoundError, NotFoundError, UsageError
 from localrun.gguf.role import gguf_role
 from localrun.names.parse import parse_name
 from localrun.names.ref import DEFAULT_TAG, HUGGINGFACE_HOST, ModelRef, Source
-from localrun.services.manifests import layer_of, make_manifest
+from localrun.services.manifests import check_whole, layer_of, make_manifest
 from localrun.store.adopt import Adopted, Way, adopt
 from localrun.store.foreign.files import find_gguf
 from localrun.store.foreign.folders import Tool, find_foreign_models
@@ -85,10 +85,13 @@ def import_model(
 
     Raises:
         UsageError: ``ref`` is not a name to give.
+        IntegrityError: a file is damaged or cut off.
         StorageError: a file cannot be read, or the store not written.
     """
     check_target(ref)
     store = workspace.store
+    for file in model.files:  # what is cut off is told before it is hashed
+        check_whole(Role(file.role), file.name, file.path)
     report.begin(model.size_bytes, len(model.files))
     with store.lease() as lease:
         adopted = [

@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError
+from localrun.gguf.data import check_data
 from localrun.gguf.header import read_header
 from localrun.services.models import describe_header
 from localrun.store.manifest import (
@@ -31,19 +32,34 @@ def layer_of(role: Role, name: str, path: Path, digest: str) -> Descriptor:
     """Describe a file as a layer.
 
     Raises:
-        IntegrityError: a GGUF file by its role, and none by its bytes.
+        IntegrityError: as `check_whole`.
     """
-    if role in GGUF_ROLES:
-        try:
-            read_header(path)
-        except IntegrityError as error:
-            raise IntegrityError(f"{name} is no GGUF file: {error.message}") from error
+    check_whole(role, name, path)
     return Descriptor(
         media_type=MEDIA_TYPES[role],
         digest=digest,
         size_bytes=path.stat().st_size,
         name=PurePosixPath(name).name,
     )
+
+
+def check_whole(role: Role, name: str, path: Path) -> None:
+    """Check that a file which is to be GGUF is one, and has all that its header announces.
+
+    Raises:
+        IntegrityError: a GGUF file by its role, and none by its bytes, or not all of one.
+    """
+    if role not in GGUF_ROLES:
+        return
+    try:
+        header = read_header(path)
+    except IntegrityError as error:
+        message = f"{name} is no GGUF file: {error.message}"
+        raise IntegrityError(message, hint=error.hint) from error
+    try:
+        check_data(header, path.stat().st_size)
+    except IntegrityError as error:
+        raise IntegrityError(f"{name}: {error.message}", hint=error.hint) from error
 
 
 def make_manifest(store: Store, layers: Sequence[Descriptor], lease: Lease) -> bytes:

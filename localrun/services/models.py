@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError, ModelNotFoundError, UsageError
 from localrun.gguf.header import Header, read_header
+from localrun.gguf.role import GgufRole, role_of
 from localrun.names.adapters import split_adapters
 from localrun.names.parse import parse_name
 from localrun.names.ref import Source
+from localrun.services.capabilities import own_abilities, senses, template_abilities
 from localrun.services.recipes import EMPTY, StoredRecipe, read_recipe
 from localrun.services.templates import to_jinja
 from localrun.store.blobs import file_digest
@@ -26,6 +28,8 @@ from localrun.store.embedded import embedded_models
 from localrun.store.manifest import Role
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from localrun.names.adapters import AdapterName
     from localrun.names.ref import ModelRef
     from localrun.store.store import Entry, Store
@@ -43,7 +47,8 @@ class ModelDetails:
     parameter_size: str  # "5.8M"
     quantization_level: str
     context_length: int | None  # tokens
-    capabilities: tuple[str, ...]  # completion, tools, thinking
+    capabilities: tuple[str, ...]  # completion, tools ...: see capabilities.py
+    role: GgufRole = "weights"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,8 +141,9 @@ class Models:
             raise IntegrityError(f"{entry.ref.name} has no weights", hint="localrun verify")
         recipe = read_recipe(entry.manifest, blobs)
         paths = [blobs.path(layer.digest) for layer in entry.manifest.with_role(Role.ADAPTER)]
-        described = _describe(entry.ref.name, shards[0])
-        return replace(
+        projectors = [blobs.path(one.digest) for one in entry.manifest.with_role(Role.PROJECTOR)]
+        described = _read(entry.ref.name, shards[0])
+        made = replace(
             described,
             digest=entry.ref.manifest,
             size_bytes=entry.manifest.size_bytes,
@@ -148,6 +154,7 @@ class Models:
             recipe=recipe,
             adapters=tuple(zip(paths, recipe.adapter_scales, strict=True)),
         )
+        return _with_abilities(made, [read_header(path) for path in projectors])
 
     def _not_found(self, name: str, ref: ModelRef) -> ModelNotFoundError:
         known = [model.removesuffix(":latest") for model in self._names()]
@@ -181,13 +188,24 @@ def _jinja(recipe: StoredRecipe, name: str) -> str | None:
 
 
 def _describe(name: str, path: Path) -> StoredModel:
+    return _with_abilities(_read(name, path), ())
+
+
+def _with_abilities(model: StoredModel, projectors: Sequence[Header]) -> StoredModel:
+    """Add what the template and the projectors bring to what the weights can do."""
+    own = model.details.capabilities
+    abilities = (*own, *template_abilities(own, model.chat_template), *senses(projectors))
+    return replace(model, details=replace(model.details, capabilities=abilities))
+
+
+def _read(name: str, path: Path) -> StoredModel:
     status = path.stat()
-    return _describe_version(name, path, status.st_size, status.st_mtime_ns)
+    return _read_version(name, path, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=256)
-def _describe_version(name: str, path: Path, size_bytes: int, modified_ns: int) -> StoredModel:
-    """Describe a file; one that has not changed is read once in a process."""
+def _read_version(name: str, path: Path, size_bytes: int, modified_ns: int) -> StoredModel:
+    """Describe what a file says; one that has not changed is read once in a process."""
     header = read_header(path)
     modified = datetime.fromtimestamp(modified_ns / 1e9, tz=UTC)
     is_blob = path.parent.name == "sha256"
@@ -204,19 +222,14 @@ def _describe_version(name: str, path: Path, size_bytes: int, modified_ns: int) 
 
 def describe_header(header: Header) -> ModelDetails:
     """Return what a file's header says of the model."""
-    template = header.text("tokenizer.chat_template") or ""
-    capabilities = ["completion"]
-    if "tools" in template:
-        capabilities.append("tools")
-    if "enable_thinking" in template:
-        capabilities.append("thinking")
     return ModelDetails(
         format="gguf",
         family=header.architecture,
         parameter_size=_short_count(header.num_params),
         quantization_level=header.file_type,
         context_length=header.context_length,
-        capabilities=tuple(capabilities),
+        capabilities=own_abilities(header),
+        role=role_of(header),
     )
 
 

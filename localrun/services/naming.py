@@ -78,8 +78,10 @@ def move_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
     """
     store = workspace.store
     found = store.find(source)
-    if found is None or not found.is_own:
+    if found is None:
         workspace.models.find_model(str(source))
+        found = store.find(source)  # another process named it just now
+    if found is None or not found.is_own:
         raise UsageError(f"{source} cannot be renamed", hint=f"localrun cp {source} {target}")
     name = copy_model(workspace, source, target)
     if source.key != target.key:

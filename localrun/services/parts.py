@@ -13,7 +13,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localrun.convert.folder import find, read_bytes, read_text
 from localrun.errors import IntegrityError, NotFoundError, UsageError
+from localrun.gguf.data import read_whole
 from localrun.gguf.role import gguf_role
 from localrun.names.parse import parse_name
 from localrun.names.ref import Source
@@ -25,9 +27,12 @@ from localrun.store.foreign.files import find_gguf
 from localrun.store.manifest import Role
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from localrun.names.ref import ModelRef
     from localrun.services.report import Report
     from localrun.services.workspace import Workspace
+    from localrun.store.foreign.model import ForeignFile
     from localrun.store.locks import Lease
     from localrun.store.store import Entry
 
@@ -97,7 +102,12 @@ class Gatherer:
         return parts
 
     def take(self, parts: Parts, path: Path) -> Piece:
-        """Bring a file of the user into the store."""
+        """Bring a GGUF file of the user into the store.
+
+        Raises:
+            IntegrityError: it is damaged or cut off, which is told before it is hashed.
+        """
+        read_whole(path)
         size = path.stat().st_size
         done = 0
 
@@ -148,15 +158,16 @@ class Gatherer:
             names = ", ".join(model.name for model in models)
             raise UsageError(f"{path} holds {len(models)} models: {names}", hint="name one file")
         self._refuse_second(parts, str(path))
+        refuse_outside(path, models[0].files)
         self.report.begin(models[0].size_bytes, len(models[0].files))
         for file in models[0].files:
             if Role(file.role) in FILE_ROLES:
                 parts.files[Role(file.role)].append(self.take(parts, file.path))
             elif file.role == "template":
-                parts.recipe = replace(parts.recipe, template=file.path.read_text())
+                parts.recipe = replace(parts.recipe, template=read_text(file.path))
             elif file.role == "license":
-                licenses = (*parts.recipe.licenses, file.path.read_text(errors="replace"))
-                parts.recipe = replace(parts.recipe, licenses=licenses)
+                text = read_bytes(file.path).decode(errors="replace")
+                parts.recipe = replace(parts.recipe, licenses=(*parts.recipe.licenses, text))
 
     def _add_converted(self, parts: Parts, path: Path) -> None:
         """Convert a folder in safetensors, as it is on Hugging Face, and add what comes out."""
@@ -176,7 +187,7 @@ class Gatherer:
         """Add everything that a model of this machine has; fetch one that is not here."""
         self._refuse_second(parts, str(ref))
         store = self.workspace.store
-        entry = store.find(ref)
+        entry = self._leased(ref)
         embedded = embedded_models().get(str(ref).lower())
         if entry is None and embedded is not None:
             adopted = adopt(store, embedded, self.lease, taking=Taking.AUTO)
@@ -186,18 +197,32 @@ class Gatherer:
         parts.origin = str(ref)
 
     def _add_entry(self, parts: Parts, entry: Entry) -> None:
-        self.lease.add(blob.digest for blob in entry.manifest.blobs)
         for role in FILE_ROLES:
             layers = entry.manifest.with_role(role)
             parts.files[role] += [Piece(layer.digest, layer.size_bytes) for layer in layers]
         parts.recipe = read_recipe(entry.manifest, self.workspace.store.blobs)
         parts.base = entry
 
+    def _leased(self, ref: ModelRef) -> Entry | None:
+        """Return what a name means; leased while it was named, so all of it stays."""
+        store = self.workspace.store
+        entry, before = store.find(ref), None
+        while entry is not None and entry != before:
+            self.lease.add([entry.ref.manifest, *(blob.digest for blob in entry.manifest.blobs)])
+            entry, before = store.find(ref), entry
+        return entry
+
     def _pulled(self, ref: ModelRef) -> Entry:
         if ref.source is Source.LOCAL and ref.tag == "latest":
             self.report.note(f"{ref} is not here: pulling it")
-        pull_model(self.workspace, ref, report=self.report)
-        entry = self.workspace.store.find(ref)
+        try:
+            pull_model(self.workspace, ref, report=self.report)
+        except UsageError:
+            entry = self._leased(ref)
+            if entry is not None:  # another process made it just now
+                return entry
+            raise
+        entry = self._leased(ref)
         if entry is None:
             raise IntegrityError(f"{ref} was pulled and is not there", hint=f"localrun pull {ref}")
         return entry
@@ -205,6 +230,21 @@ class Gatherer:
     def _refuse_second(self, parts: Parts, name: str) -> None:
         if parts.weights:
             raise UsageError(f"FROM {name} is a second model; a recipe has one")
+
+
+def refuse_outside(path: Path, files: Sequence[ForeignFile]) -> None:
+    """Refuse links by which a folder, or the other shards of a file, lead elsewhere.
+
+    The blobs of a Hugging Face cache belong to the folder; a file that FROM names itself
+    may be a link, and then its shards may lie where it does.
+
+    Raises:
+        IntegrityError: one leads elsewhere.
+    """
+    named = None if path.is_dir() else path.resolve()
+    for file in files:
+        if named is None or file.path.parent != named.parent:
+            find(path if named is None else path.parent, file.name)
 
 
 def is_path(text: str, folder: Path) -> bool:

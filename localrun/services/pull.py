@@ -14,7 +14,7 @@ from localrun.registry.disk import check_space
 from localrun.registry.limit import RateLimit
 from localrun.registry.options import Options
 from localrun.services.fetch import Fetched, fetch_all, missing_bytes
-from localrun.services.manifests import layer_of, make_manifest
+from localrun.services.manifests import check_whole, layer_of, make_manifest
 from localrun.services.plan import Plan, PlannedFile, make_plan
 from localrun.services.report import Silence
 from localrun.store.blobs import digest_of
@@ -89,6 +89,7 @@ def run_plan(workspace: Workspace, plan: Plan, options: PullOptions, report: Rep
         fetched = fetch_all(store, workspace.http, plan.files, lease, transfer, report)
         for planned, blob in zip(plan.files, fetched, strict=True):
             report.advance(planned.file.name, blob.size_bytes, blob.size_bytes)
+            check_whole(planned.role, planned.file.name, blob.path)
         manifest = plan.manifest or _manifest(workspace, plan, fetched, lease)
         if plan.pinned not in {None, digest_of(manifest)}:
             raise IntegrityError(

@@ -1,29 +1,26 @@
-"""Everything that is known of one model, and the recipe that makes it again."""
+"""Everything that is known of one model, and the recipe that names its files.
+
+A server reads it too, so nothing here makes or converts; see ``remake.py`` for that.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from localrun.errors import LocalrunError
+from localrun.gguf.data import TENSOR_TYPES
 from localrun.gguf.header import read_header
-from localrun.gguf.types import TENSOR_TYPES
 from localrun.modelfile.known import KNOWN
 from localrun.modelfile.recipe import AdapterUse, Message, Recipe
 from localrun.modelfile.write import write_modelfile
 from localrun.names.adapters import split_adapters
 from localrun.names.parse import parse_name
 from localrun.names.ref import Source
-from localrun.services.create import gather_recipe, write_manifest
-from localrun.services.parts import Gatherer
-from localrun.services.report import Silence
-from localrun.store.blobs import digest_of
-from localrun.store.embedded import embedded_models
 from localrun.store.manifest import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from localrun.gguf.header import Header
     from localrun.modelfile.recipe import Role as Speaker
@@ -85,7 +82,7 @@ def describe_model(workspace: Workspace, name: str) -> ModelFacts:
         IntegrityError: a file of it is missing or damaged.
     """
     model = workspace.models.find_model(name)
-    entry = _entry(workspace, name)
+    entry = entry_of(workspace, name)
     header = read_header(model.shards[0])
     blobs = [] if entry is None else entry.manifest.blobs
     others = _digests_of_others(workspace, entry)
@@ -116,54 +113,39 @@ def features_of(template: str | None) -> tuple[str, ...]:
     return tuple(name for name, marks in FEATURES.items() if any(mark in text for mark in marks))
 
 
-def recipe_text(workspace: Workspace, name: str) -> str:
-    """Return a Modelfile from which ``create`` makes the same manifest.
-
-    FROM names the base where that still gives the same model, else the very files.
+def files_text(workspace: Workspace, name: str) -> str:
+    """Return a Modelfile that names the very files of a model.
 
     Raises:
         ModelNotFoundError: there is none of the name.
     """
     model = workspace.models.find_model(name)
-    entry = _entry(workspace, name)
-    if entry is None:
-        base = str(model.shards[0]) if parse_name(name).source is Source.FILE else model.name
-        return write_modelfile(Recipe(sources=(base,)))
-    head = f"# {entry.ref.name}"
-    for recipe in _candidates(workspace, model, entry):
-        if _makes(workspace, recipe, entry):
-            return f"{head}\n{write_modelfile(recipe)}"
-    return f"{head}\n{write_modelfile(_by_files(model, entry))}"
+    entry = entry_of(workspace, name)
+    if entry is not None:
+        return write_modelfile(recipe_by_files(model, entry))
+    return write_modelfile(Recipe(sources=(base_name(model),)))
 
 
-def _candidates(workspace: Workspace, model: StoredModel, entry: Entry) -> list[Recipe]:
-    """Return recipes that may make the model, the most readable first."""
-    said, adapters = _said(model), _adapters(model, entry)
-    names = [
-        name for name in (entry.ref.base, entry.ref.origin) if name and _is_here(workspace, name)
-    ]
-    return [
-        *(Recipe(sources=(name,), **said) for name in names),
-        *(Recipe(sources=(name,), adapters=adapters, **said) for name in names if adapters),
-        _by_files(model, entry),
-        Recipe(sources=(f"{entry.ref.name}@{entry.ref.manifest}",), **said),
-    ]
+def base_name(model: StoredModel) -> str:
+    """Return what FROM says for a model that is not in the store."""
+    is_file = parse_name(split_adapters(model.name)[0]).source is Source.FILE
+    return str(model.shards[0]) if is_file else model.name
 
 
-def _by_files(model: StoredModel, entry: Entry) -> Recipe:
+def recipe_by_files(model: StoredModel, entry: Entry) -> Recipe:
     """Return the recipe that names the files of the store."""
     roles = (Role.WEIGHTS, Role.PROJECTOR)
     files = [layer.digest for role in roles for layer in entry.manifest.with_role(role)]
     drafts = entry.manifest.with_role(Role.DRAFT)
     return Recipe(
         sources=tuple(files),
-        adapters=_adapters(model, entry),
+        adapters=adapter_uses(model, entry),
         draft=drafts[0].digest if drafts else None,
-        **_said(model),
+        **said_by(model),
     )
 
 
-def _said(model: StoredModel) -> dict[str, Any]:
+def said_by(model: StoredModel) -> dict[str, Any]:
     """Return what the model's recipe says, as fields of a `Recipe`."""
     said = model.recipe
     return {
@@ -180,7 +162,8 @@ def _said(model: StoredModel) -> dict[str, Any]:
     }
 
 
-def _adapters(model: StoredModel, entry: Entry) -> tuple[AdapterUse, ...]:
+def adapter_uses(model: StoredModel, entry: Entry) -> tuple[AdapterUse, ...]:
+    """Return the adapters of a model, by their digests."""
     layers = entry.manifest.with_role(Role.ADAPTER)
     return tuple(
         AdapterUse(path=layer.digest, scale=scale)
@@ -188,24 +171,7 @@ def _adapters(model: StoredModel, entry: Entry) -> tuple[AdapterUse, ...]:
     )
 
 
-def _is_here(workspace: Workspace, name: str) -> bool:
-    """Tell whether a name can be a base without the network."""
-    ref = parse_name(name)
-    return workspace.store.find(ref) is not None or str(ref).lower() in embedded_models()
-
-
-def _makes(workspace: Workspace, recipe: Recipe, entry: Entry) -> bool:
-    """Tell whether a recipe makes the very manifest of a model."""
-    try:
-        with workspace.store.lease() as lease:
-            gatherer = Gatherer(workspace, lease, Silence(), folder=Path("/"))
-            manifest = write_manifest(gatherer, *gather_recipe(gatherer, recipe))
-    except LocalrunError:  # a base that has changed since, or a store that is only read
-        return False
-    return digest_of(manifest) == entry.ref.manifest
-
-
-def _entry(workspace: Workspace, name: str) -> Entry | None:
+def entry_of(workspace: Workspace, name: str) -> Entry | None:
     """Return the store's entry of a model, None for one that is embedded or a file."""
     ref = parse_name(split_adapters(name)[0])
     return None if ref.source is Source.FILE else workspace.store.find(ref)
@@ -225,8 +191,9 @@ def _digests_of_others(workspace: Workspace, entry: Entry | None) -> set[str]:
 def _tensors(shards: Sequence[Path]) -> Iterator[TensorFacts]:
     for shard in shards:
         for name, tensor in read_header(shard).tensors.items():
-            kind = TENSOR_TYPES.get(tensor.kind, f"type {tensor.kind}")
-            yield TensorFacts(name=name, type_name=kind, sizes=tensor.sizes)
+            kind = TENSOR_TYPES.get(tensor.kind)
+            type_name = f"type {tensor.kind}" if kind is None else kind.name
+            yield TensorFacts(name=name, type_name=type_name, sizes=tensor.sizes)
 
 
 def _length(header: Header, key: str) -> int | None:

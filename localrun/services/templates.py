@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from localrun.chat.gotemplate.converter import convert
 from localrun.chat.gotemplate.recognition import is_go_template
 
 
@@ -12,4 +11,8 @@ def to_jinja(text: str) -> str:
     Raises:
         UsageError: it is a Go template with a construct that cannot be translated.
     """
-    return convert(text) if is_go_template(text) else text
+    if not is_go_template(text):
+        return text
+    from localrun.chat.gotemplate.converter import convert  # lazy: every start would pay for it
+
+    return convert(text)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localrun.errors import OverloadedError, UsageError
-from localrun.runner.messages import Failed, Finished
+from localrun.runner.messages import Failed, Finished, Tokens
 from localrun.supervisor.memory import available_bytes
 from localrun.supervisor.slot import KeepAlive, Slot
 from localrun.supervisor.spawn import start_runner
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
 
-    from localrun.runner.messages import Event, Generate
+    from localrun.runner.messages import Event, Submitted
     from localrun.supervisor.runner import Sink, Start
     from localrun.supervisor.slot import RunnerModel, RunningModel
 
@@ -39,6 +39,14 @@ class Ticket:
 
     load_s: float
     cancel: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What has happened to a model since the server began."""
+
+    num_loads: int = 0
+    num_crashes: int = 0
 
 
 class RunnerPool:
@@ -67,7 +75,7 @@ class RunnerPool:
     def submit(
         self,
         model: RunnerModel,
-        request: Generate,
+        request: Submitted,
         sink: Sink,
         *,
         num_ctx: int | None = None,
@@ -76,8 +84,8 @@ class RunnerPool:
         """Load the model if it is not, and generate; blocks only for the load.
 
         ``request_id`` of the request is given here; no ``keep_alive`` means the pool's
-        own. Events go to ``sink`` from another thread; the last is the one `Finished`
-        or `Failed`. When this raises, the sink is not called.
+        own. Events go to ``sink`` from another thread; the last is the one `Finished`,
+        `Failed` or `Tokens`. When this raises, the sink is not called.
 
         Raises:
             LoadError: the model does not load.
@@ -88,7 +96,7 @@ class RunnerPool:
         runner, load_s = slot.acquire(num_ctx)
 
         def to_sink(event: Event) -> None:
-            if isinstance(event, Finished | Failed):
+            if isinstance(event, Finished | Failed | Tokens):
                 slot.release(keep_alive or self._keep_alive)
             sink(event)
 
@@ -116,6 +124,22 @@ class RunnerPool:
         """Return the loaded models, by name."""
         found = [slot.describe() for slot in self._all_slots()]
         return sorted((model for model in found if model), key=lambda model: model.name)
+
+    @property
+    def is_closing(self) -> bool:
+        """Tell whether no more requests are taken."""
+        return self._closing.is_set()
+
+    def history(self) -> dict[str, History]:
+        """Return how often each model was loaded and crashed, by its name."""
+        found: dict[str, History] = {}
+        for slot in self._all_slots():
+            before = found.get(slot.model.name, History())
+            found[slot.model.name] = History(
+                num_loads=before.num_loads + slot.num_loads,
+                num_crashes=before.num_crashes + slot.num_crashes,
+            )
+        return found
 
     def unload(self, name: str) -> bool:
         """Unload a model when its open requests have ended; tell whether it was loaded."""

@@ -1,8 +1,8 @@
 """One runner process as the server sees it: load, submit, cancel, close.
 
 Blocking and thread-safe. A reader thread passes each event to the sink of its
-request; every submitted request gets exactly one `Finished` or `Failed`, also
-when the process dies. A closed socket tells a runner to leave.
+request; every submitted request gets exactly one `Finished`, `Failed` or
+`Tokens`, also when the process dies. A closed socket tells a runner to leave.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ from localrun.runner.messages import (
     Ready,
     Started,
     Step,
+    Tokens,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from localrun.runner.frames import Message
-    from localrun.runner.messages import Event, Generate
+    from localrun.runner.messages import Event, Submitted
 
     Start = Callable[[socket.socket], subprocess.Popen[bytes]]
     Sink = Callable[[Event], None]
@@ -63,6 +64,7 @@ class Runner:
         self._sinks: dict[int, Sink] = {}
         self._is_over = False
         self._was_closed = False
+        self.has_crashed = False  # it ended although nobody asked it to
         self._last_lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._log_thread = threading.Thread(target=self._keep_log, name="runner-log", daemon=True)
         self._log_thread.start()
@@ -94,7 +96,7 @@ class Runner:
             raise LoadError(answer.message, hint=answer.hint)
         raise LoadError(f"the runner ended while it loaded the model: {self._obituary()}")
 
-    def submit(self, request: Generate, sink: Sink) -> None:
+    def submit(self, request: Submitted, sink: Sink) -> None:
         """Send a request; its events go to ``sink``, called from the reader's thread.
 
         Raises:
@@ -145,7 +147,7 @@ class Runner:
                 self._pass_on(request_id, Step(deltas=((request_id, text),)))
         elif isinstance(event, Started):
             self._pass_on(event.request_id, event)
-        elif isinstance(event, Finished | Failed):
+        elif isinstance(event, Finished | Failed | Tokens):
             with self._lock:
                 sink = self._sinks.pop(event.request_id, None)
             if sink is not None:
@@ -159,6 +161,8 @@ class Runner:
     def _end_requests(self, grace_s: float) -> None:
         """Take no more requests, and end the open ones once the process is gone."""
         with self._lock:
+            if not self._is_over:
+                self.has_crashed = not self._was_closed
             self._is_over = True
         try:
             self._process.wait(grace_s)
@@ -197,7 +201,7 @@ class Runner:
                 _log.warning("runner: %s", text)
 
 
-def _frame(request: Generate) -> bytes:
+def _frame(request: Submitted) -> bytes:
     """Return the frame of a request, which holds values that came from a network."""
     try:
         return encode(request)

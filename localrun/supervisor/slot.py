@@ -82,6 +82,8 @@ class Slot:
     def __init__(self, model: RunnerModel, start: Start, clock: Callable[[], float]) -> None:
         self.model = model
         self.last_use = clock()
+        self.num_loads = 0
+        self._num_past_crashes = 0  # of runners before the present one
         self._start = start
         self._clock = clock
         self._changing = threading.Lock()  # held while a runner is started or ended
@@ -89,7 +91,7 @@ class Slot:
         self._ready: Ready | None = None
         self._num_ctx = 0  # the largest that the loaded runner was asked for
         self._is_closed = False
-        self._counting = threading.Lock()  # guards the two below
+        self._counting = threading.Lock()  # guards the two below, and that a crash counts once
         self._num_users = 0
         self._expires_at: float | None = None
 
@@ -97,6 +99,13 @@ class Slot:
     def is_loaded(self) -> bool:
         """Tell whether a runner is ready."""
         return self._ready is not None and self._runner is not None and self._runner.is_alive
+
+    @property
+    def num_crashes(self) -> int:
+        """Return how many runners ended although nobody asked them to."""
+        with self._counting:
+            runner = self._runner
+            return self._num_past_crashes + bool(runner is not None and runner.has_crashed)
 
     def acquire(self, num_ctx: int | None) -> tuple[Runner, float]:
         """Return a ready runner, counted as used until `release`, and the seconds waited for it.
@@ -183,6 +192,7 @@ class Slot:
             runner.close(grace_s=0.0)
             raise OverloadedError("the server is leaving")
         self._ready = runner.load(self.model.load(num_ctx))
+        self.num_loads += 1
         self._num_ctx = max(num_ctx or 0, self._ready.num_ctx)
         return runner
 
@@ -190,7 +200,9 @@ class Slot:
         if self._runner is not None:
             _log.info("unloading %s", self.model.name)
             self._runner.close()
-        self._runner, self._ready = None, None
+        with self._counting:
+            self._num_past_crashes += self._runner is not None and self._runner.has_crashed
+            self._runner, self._ready = None, None
 
     def _is_expired(self) -> bool:
         with self._counting:

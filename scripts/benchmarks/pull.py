@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
@@ -24,12 +23,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.model_file import ALIGNMENT, make_model
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MODEL, NAME = "hf.co/bench/model:Q8_0", "model-Q8_0.gguf"
-ALIGNMENT, CHUNK_BYTES, I8 = 32, 16 << 20, 24
 PIPE, SAVED, SYNCED = "curl | sha256sum", "curl -o, sha256sum", "curl -o, sync, sha256sum"
 FAST = "curl -o, sync, openssl"
 PULL, HUB = "localrun pull", "hf download"
@@ -88,7 +88,7 @@ def main(arguments: list[str]) -> int:
         if free < SPACE * bench.size:
             print(f"{folder} has {free / 1e9:.1f} GB free, {SPACE * bench.size / 1e9:.1f} needed")
             return 2
-        bench.digest = _make_model(bench.source, bench.size)
+        bench.digest = make_model(bench.source, bench.size)
         with _hub(bench):
             try:
                 _measure(bench, chosen.rounds)
@@ -96,36 +96,6 @@ def main(arguments: list[str]) -> int:
                 print(error)
                 return 1
         return _show(bench)
-
-
-def _make_model(path: Path, size: int) -> str:
-    """Write random bytes behind a header that says they are one tensor; return their digest."""
-    path.parent.mkdir(parents=True)
-    header = _header(size)
-    hashed, left = hashlib.sha256(header), size - len(header)
-    with path.open("wb") as file:
-        file.write(header)
-        while left > 0:
-            chunk = os.urandom(min(CHUNK_BYTES, left))
-            hashed.update(chunk)
-            file.write(chunk)
-            left -= len(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-    return hashed.hexdigest()
-
-
-def _header(size: int) -> bytes:
-    """Return a GGUF header, padded, of a file of ``size`` bytes with one tensor of bytes."""
-    architecture = _text("general.architecture") + struct.pack("<I", 8) + _text("llama")
-    begin = b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + architecture + _text("padding")
-    length = len(begin) + struct.calcsize("<IQIQ")
-    padded = -(-length // ALIGNMENT) * ALIGNMENT
-    return (begin + struct.pack("<IQIQ", 1, size - padded, I8, 0)).ljust(padded, b"\0")
-
-
-def _text(text: str) -> bytes:
-    return struct.pack("<Q", len(text)) + text.encode()
 
 
 @contextlib.contextmanager

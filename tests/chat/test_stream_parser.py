@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrun.chat.profile import Profile, profile_of
+from localrun.chat.profiles.recognition import profile_of
 from localrun.chat.stream_parser import Part, StreamParser, Text, Thought, ToolCall
+
+if TYPE_CHECKING:
+    from localrun.chat.profiles.forms import Profile
 
 HERMES = profile_of("<think></think><tool_call></tool_call>")
 CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Paris"}}\n</tool_call>'

@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError, NotFoundError
+from localrun.modelfile.recipe import Recipe
 from localrun.names.parse import parse_name
+from localrun.services.create import create_model
 from localrun.services.importing import import_path
-from localrun.services.naming import copy_model, remove_model
+from localrun.services.naming import copy_model, move_model, remove_model
 from localrun.services.plan import Plan, make_plan
 from localrun.services.pull import PullOptions, run_plan
 from localrun.services.report import Silence
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 REMOTE = tuple(f"hf.co/crash/{name}" for name in ("small", "large", "split", "plain"))
 COPIES = ("copy-1", "copy-2")
-LOCAL = (*COPIES, "imported", "unpacked")
+LOCAL = (*COPIES, "imported", "unpacked", "created")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,26 @@ def copy(work: Work) -> None:
         copy_model(work.workspace, parse_name(work.any_name), parse_name(target))
 
 
+def move(work: Work) -> None:
+    target = work.chance.choice(COPIES)
+    with suppress(NotFoundError):
+        move_model(work.workspace, parse_name(work.any_name), parse_name(target))
+
+
+def create(work: Work) -> None:
+    """Make a model from a file or, by one of the names here, from another model."""
+    files = [f"./{path.name}" for path in sorted(work.files.iterdir())]
+    source = work.chance.choice([*files, *LOCAL])
+    recipe = Recipe(
+        sources=(source,),
+        system=work.chance.choice([None, "Be short."]),
+        licenses=("Do what you like.",),
+        parameters=(("seed", work.chance.randrange(3)),),
+    )
+    with suppress(NotFoundError):
+        create_model(work.workspace, parse_name("created"), recipe, folder=work.files)
+
+
 def remove(work: Work) -> None:
     with suppress(NotFoundError):
         remove_model(work.workspace, parse_name(work.any_name))
@@ -112,6 +134,8 @@ OPERATIONS: Mapping[str, Callable[[Work], None]] = {
     "pull large": pull_large,
     "import": import_file,
     "cp": copy,
+    "mv": move,
+    "create": create,
     "rm": remove,
     "prune": prune,
     "pack": pack,

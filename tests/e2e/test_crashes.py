@@ -44,7 +44,7 @@ LONGEST_RUN_S, LONGEST_GAP_S = 0.060, 0.010
 MOST_STEPS = 150
 WITHOUT_KILLS_S = 4.0
 LARGE_BYTES = 6 << 20
-STEPWISE = ("pull", "import", "cp", "rm", "prune", "pack")
+STEPWISE = ("pull", "import", "cp", "mv", "create", "rm", "prune", "pack")
 HEX = re.compile("[0-9a-f]{64}")
 
 

@@ -1,10 +1,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from localrun.engine.constraints import Grammars
+from localrun.engine.context import Context
+from localrun.engine.library import start
+from localrun.engine.model import load_model
 from localrun.store.embedded import embedded_models
+from tests.engine.answering import LIMITS, Answerer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +24,15 @@ def guide_path() -> Path:
 @pytest.fixture(scope="session")
 def pirate_path() -> Path:
     return Path(__file__).parents[2] / "modelfiles" / "adapters" / "pirate.gguf"
+
+
+@pytest.fixture(scope="session")
+def answerer(guide_path: Path) -> Iterator[Answerer]:
+    native_log = start()
+    model = load_model(
+        [guide_path], native_log=native_log, num_gpu_layers=0, on_progress=lambda _: None
+    )
+    context = Context(model, LIMITS, num_threads=1)
+    yield Answerer(model, context, Grammars(model))
+    context.close()
+    model.close()

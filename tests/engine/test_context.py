@@ -12,7 +12,12 @@ from localrun.engine.context import Context
 from localrun.engine.engine import Engine
 from localrun.engine.library import start
 from localrun.engine.model import Model, load_model
-from localrun.engine.params import FinishReason, SamplingParams
+from localrun.engine.params import (
+    ConstraintKind,
+    ConstraintSpec,
+    FinishReason,
+    SamplingParams,
+)
 from localrun.engine.scheduler import Limits, Scheduler
 from localrun.engine.sequence import Sequence
 from localrun.engine.text import TextStream
@@ -23,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GREEDY = SamplingParams(temperature=0)
+ANY_OBJECT = ConstraintSpec(kind=ConstraintKind.JSON_OBJECT)
 LIMITS = Limits(num_slots=16, num_cells=2048)
 native_log = start()
 
@@ -44,9 +50,23 @@ def context(model: Model) -> Iterator[Context]:
 
 
 def generate(
-    model: Model, context: Context, *sequences: Sequence, limits: Limits = LIMITS
+    model: Model,
+    context: Context,
+    *sequences: Sequence,
+    limits: Limits = LIMITS,
+    eog: frozenset[int] | None = None,
 ) -> list[str]:
-    engine = Engine(context, Scheduler(limits), pieces=model.pieces, eog=model.eog)
+    cache = context.open_cache()
+    scheduler = Scheduler(limits, cache)
+    ends = model.eog if eog is None else eog
+    texts = run(Engine(context, scheduler, pieces=model.pieces, eog=ends), *sequences)
+    cache.clear()
+    assert cache.num_used == 0
+    return texts
+
+
+def run(engine: Engine, *sequences: Sequence) -> list[str]:
+    """Return the texts of sequences that are submitted together."""
     for seq in sequences:
         engine.submit(seq)
     texts = {seq.request_id: "" for seq in sequences}
@@ -96,7 +116,7 @@ def test_a_cache_too_small_for_all_still_answers_all(model: Model) -> None:
     small = Context(model, limits, num_threads=1)
     sequences = [asking(model, n, "Count " + "on and " * 20, new=60) for n in range(4)]
     for seq in sequences:
-        seq.constraint = Grammars(model).json_object()  # keeps them from ending early
+        seq.constraint = Grammars(model).constrain(ANY_OBJECT)  # keeps them from ending early
 
     generate(model, small, *sequences, limits=limits)
 
@@ -106,7 +126,7 @@ def test_a_cache_too_small_for_all_still_answers_all(model: Model) -> None:
 
 def test_json_mode_gives_one_valid_object(model: Model, context: Context) -> None:
     seq = asking(model, 1, "Answer in JSON: What is 2 + 2?", new=200)
-    seq.constraint = Grammars(model).json_object()
+    seq.constraint = Grammars(model).constrain(ANY_OBJECT)
 
     (text,) = generate(model, context, seq)
 

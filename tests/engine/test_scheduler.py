@@ -1,158 +1,275 @@
-"""The scheduler and the engine's loop on a backend that samples positions."""
+"""The scheduler and the engine's loop on a backend that draws positions and checks every cell."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localrun.engine.engine import Engine, OutOfCellsError, Output
+from localrun.engine.cache import PrefixCache
+from localrun.engine.engine import Engine, Output
 from localrun.engine.params import FinishReason
-from localrun.engine.scheduler import Limits, Row, Scheduler
+from localrun.engine.scheduler import Limits, Scheduler
 from localrun.engine.sequence import Sequence
+from localrun.engine.states import StateCache
+from tests.engine.cells import FakeBackend
 
-SLOTS, CELLS, BUDGET = 4, 64, 16
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SLOTS, CELLS, BUDGET, HOLDERS = 4, 64, 16, 9
 PIECES = [b"x"] * 1000
+Prompt = list[int]
+Mix = list[tuple[Prompt, int]]
 
 
-@dataclass
-class PositionBackend:
-    """Draws, for every row, the position it was drawn at; counts cells like a real cache."""
+class Bench:
+    """An engine on a fake backend, with everything that a test wants to look at."""
 
-    cells: dict[int, int] = field(default_factory=dict)
-    step_tokens: list[int] = field(default_factory=list)
-    retired: list[int] = field(default_factory=list)
+    def __init__(self, *, shares_cells: bool = True, eog: frozenset[int] = frozenset()) -> None:
+        self.backend = FakeBackend(CELLS, shares_cells)
+        limits = Limits(
+            num_slots=SLOTS, num_cells=CELLS, step_tokens=BUDGET, worth_waiting_tokens=4
+        )
+        self.cache: PrefixCache | StateCache
+        if shares_cells:
+            self.cache = PrefixCache(
+                self.backend, num_slots=SLOTS, num_cells=CELLS, num_holders=HOLDERS
+            )
+        else:
+            self.cache = StateCache(self.backend, num_slots=SLOTS, num_cells=CELLS)
+        self.scheduler = Scheduler(limits, self.cache)
+        self.engine = Engine(self.backend, self.scheduler, pieces=PIECES, eog=eog)
 
-    def forward(self, rows: list[Row]) -> list[int]:
-        for row in rows:
-            assert row.seq.slot is not None
-            assert self.cells.get(row.seq.slot, 0) == row.seq.num_computed
-        if sum(self.cells.values()) + sum(row.count for row in rows) > CELLS:
-            raise OutOfCellsError
-        self.step_tokens.append(sum(row.count for row in rows))
-        for row in rows:
-            assert row.seq.slot is not None
-            self.cells[row.seq.slot] = row.seq.num_computed + row.count
-        return [row.seq.num_computed + row.count for row in rows if row.is_last]
+    def submit(self, request_id: int, prompt: Prompt, new: int) -> Sequence:
+        seq = Sequence(request_id=request_id, tokens=[*prompt], max_tokens=len(prompt) + new)
+        self.engine.submit(seq)
+        return seq
 
-    def release(self, seq: Sequence) -> None:
-        assert seq.slot is not None
-        self.cells.pop(seq.slot, None)
+    def step(self) -> list[Output]:
+        outputs = self.engine.step()
+        assert self.backend.num_used == self.cache.num_used <= CELLS
+        return outputs
 
-    def retire(self, seq: Sequence) -> None:
-        self.retired.append(seq.request_id)
+    def drain(self, before_step: Callable[[int], None] = lambda _: None) -> list[Output]:
+        outputs: list[Output] = []
+        for number in range(5000):
+            before_step(number)
+            if not self.engine.has_work:
+                return outputs
+            outputs += self.step()
+        raise AssertionError("the engine does not come to an end")
 
+    def check_end(self) -> None:
+        """Nothing is left but cached prefixes, and nothing at all without them."""
+        assert self.backend.num_used == self.cache.num_used
+        if isinstance(self.cache, PrefixCache):
+            assert self.cache.tree.num_idle == self.cache.tree.num_cells == self.cache.num_used
+        self.cache.clear()
+        assert self.backend.holders == {}
+        assert self.cache.num_used == 0
 
-def engine_of(backend: PositionBackend, eog: frozenset[int] = frozenset()) -> Engine:
-    limits = Limits(num_slots=SLOTS, num_cells=CELLS, step_tokens=BUDGET, shared_prefill_tokens=5)
-    return Engine(backend, Scheduler(limits), pieces=PIECES, eog=eog)
-
-
-def sequence(request_id: int, prompt: int, new: int) -> Sequence:
-    return Sequence(request_id=request_id, tokens=[0] * prompt, max_tokens=prompt + new)
-
-
-def drain(engine: Engine, most_steps: int = 5000) -> list[Output]:
-    outputs: list[Output] = []
-    for _ in range(most_steps):
-        if not engine.has_work:
-            return outputs
-        outputs += engine.step()
-    raise AssertionError("the engine does not come to an end")
+    def num_computed(self) -> int:
+        return sum(count for step in self.backend.steps for _, count in step)
 
 
-lengths = st.lists(st.tuples(st.integers(1, 40), st.integers(1, 20)), min_size=1, max_size=12)
+# few tokens and common beginnings, so that prefixes meet in all ways
+prompts = st.builds(
+    lambda shared, own: [*range(shared), *own],
+    st.integers(0, 30),
+    st.lists(st.integers(0, 3), min_size=1, max_size=10),
+)
+mixes = st.lists(st.tuples(prompts, st.integers(1, 20)), min_size=1, max_size=12)
+both_kinds = pytest.mark.parametrize("shares_cells", [True, False])
 
 
-@given(lengths)
-def test_any_mix_of_requests_generates_each_position_once(mix: list[tuple[int, int]]) -> None:
-    backend = PositionBackend()
-    engine = engine_of(backend)
-    sequences = [sequence(number, prompt, new) for number, (prompt, new) in enumerate(mix)]
-    for seq in sequences:
-        engine.submit(seq)
+@both_kinds
+@settings(max_examples=200, deadline=None)
+@given(mixes, st.sets(st.integers(1, 60), max_size=6))
+def test_any_mix_of_requests_generates_each_position_once(
+    shares_cells: bool,  # noqa: FBT001 - a parameter of the test
+    mix: Mix,
+    aborts: set[int],
+) -> None:
+    bench = Bench(shares_cells=shares_cells)
+    bench.backend.aborts = aborts
+    sequences = [bench.submit(number, *request) for number, request in enumerate(mix)]
 
-    outputs = drain(engine)
+    outputs = bench.drain()
 
     for seq, (prompt, new) in zip(sequences, mix, strict=True):
-        assert seq.tokens[prompt:] == list(range(prompt, prompt + new))
+        assert seq.tokens[len(prompt) :] == list(range(len(prompt), len(prompt) + new))
         assert seq.finish is FinishReason.LENGTH
     assert sum(output.finish is not None for output in outputs) == len(mix)
-    assert all(0 < tokens <= BUDGET for tokens in backend.step_tokens)
-    assert backend.cells == {}
-    assert sorted(backend.retired) == list(range(len(mix)))
+    assert all(0 < sum(count for _, count in step) <= BUDGET for step in bench.backend.steps)
+    assert sorted(bench.backend.retired) == list(range(len(mix)))
+    bench.check_end()
 
 
-@settings(max_examples=200)
-@given(lengths, st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12)), max_size=8))
-def test_cancels_at_any_time_end_each_request_exactly_once(
-    mix: list[tuple[int, int]], cancels: list[tuple[int, int]]
+@both_kinds
+@settings(max_examples=200, deadline=None)
+@given(mixes, st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12)), max_size=8))
+def test_arrivals_and_cancels_at_any_time_end_each_request_exactly_once(
+    shares_cells: bool,  # noqa: FBT001 - a parameter of the test
+    mix: Mix,
+    cancels: list[tuple[int, int]],
 ) -> None:
-    backend = PositionBackend()
-    engine = engine_of(backend)
-    for number, (prompt, new) in enumerate(mix):
-        engine.submit(sequence(number, prompt, new))
-
+    bench = Bench(shares_cells=shares_cells)
     ends: list[int] = []
-    for step in range(5000):
+
+    def act(number: int) -> None:
+        if number % 2 == 0 and number // 2 < len(mix):
+            bench.submit(number // 2, *mix[number // 2])
         for when, request_id in cancels:
-            if when == step and (output := engine.cancel(request_id)) is not None:
+            if when == number and (output := bench.engine.cancel(request_id)) is not None:
                 assert output.finish is FinishReason.CANCELLED
                 ends.append(request_id)
-        if not engine.has_work:
+
+    for number in range(5000):
+        act(number)
+        if bench.engine.has_work:
+            ends += [output.seq.request_id for output in bench.step() if output.finish]
+        elif number > 2 * len(mix):
             break
-        ends += [output.seq.request_id for output in engine.step() if output.finish]
 
     assert sorted(ends) == list(range(len(mix)))
-    assert backend.cells == {}
+    bench.check_end()
 
 
 def test_decoding_sequences_go_on_while_a_long_prompt_is_computed() -> None:
-    backend = PositionBackend()
-    engine = engine_of(backend)
-    talker = sequence(1, 2, 30)
-    engine.submit(talker)
-    engine.step()
-    engine.submit(sequence(2, 40, 1))
+    bench = Bench()
+    talker = bench.submit(1, [1, 2], 20)
+    bench.step()
+    bench.submit(2, [3] * 40, 1)
 
     generated = []
-    for _ in range(6):
-        engine.step()
+    for _ in range(4):
+        bench.step()
         generated.append(talker.num_generated)
 
-    assert generated == [2, 3, 4, 5, 6, 7]
-    assert max(backend.step_tokens[1:]) <= 1 + 5
+    assert generated == [2, 3, 4, 5]
 
 
 def test_a_full_cache_preempts_the_youngest_and_nobody_gets_an_error() -> None:
-    backend = PositionBackend()
-    engine = engine_of(backend)
-    old, young = sequence(1, 20, 30), sequence(2, 20, 30)
-    engine.submit(old)
-    engine.submit(young)
+    bench = Bench()
+    bench.submit(1, [1] * 20, 30)
+    young = bench.submit(2, [2] * 20, 30)
 
-    outputs = drain(engine)
+    outputs = bench.drain()
 
     assert [o.seq.request_id for o in outputs if o.finish] == [1, 2]
     assert young.tokens[20:] == list(range(20, 50))
 
 
-def test_an_end_token_stops_and_is_not_text() -> None:
-    engine = engine_of(PositionBackend(), eog=frozenset({7}))
-    engine.submit(sequence(1, 5, 20))
+def test_a_preempted_sequence_goes_on_from_what_is_still_cached() -> None:
+    bench = Bench()
+    bench.submit(1, [1] * 20, 20)
+    bench.submit(2, [2] * 20, 20)
 
-    outputs = drain(engine)
+    bench.drain()
+
+    assert bench.num_computed() < 2 * 39 + 39  # not all of the younger one twice
+
+
+def test_an_end_token_stops_and_is_not_text() -> None:
+    bench = Bench(eog=frozenset({7}))
+    bench.submit(1, [0] * 5, 20)
+
+    outputs = bench.drain()
 
     assert "".join(output.text for output in outputs) == "xx"
     assert outputs[-1].finish is FinishReason.STOP
 
 
 def test_first_come_is_first_served() -> None:
-    engine = engine_of(PositionBackend())
+    bench = Bench()
     for number in range(9):
-        engine.submit(sequence(number, 5, 3))
+        bench.submit(number, [number] * 5, 3)
 
-    finished = [output.seq.request_id for output in drain(engine) if output.finish]
+    finished = [output.seq.request_id for output in bench.drain() if output.finish]
 
     assert finished == sorted(finished)
+
+
+def test_a_prefix_of_requests_that_come_together_is_computed_once() -> None:
+    bench = Bench()
+    sequences = [bench.submit(number, [*range(30), 900 + number], 2) for number in range(4)]
+
+    bench.drain()
+
+    assert bench.num_computed() == 30 + 4 * 2  # each: its last token of the prompt, one generated
+    assert [seq.num_cached for seq in sequences] == [0, 30, 30, 30]
+
+
+def test_others_pass_those_that_wait_for_a_common_prefix() -> None:
+    bench = Bench()
+    bench.submit(1, [*range(40)], 1)
+    follower = bench.submit(2, [*range(40)], 1)
+    other = bench.submit(3, [7], 1)
+
+    bench.step()
+
+    assert follower.slot is None
+    assert other.slot is not None
+
+
+@pytest.mark.parametrize(("shares_cells", "expected"), [(True, 14), (False, 14)])
+def test_the_next_turn_of_a_chat_computes_only_what_is_new(
+    shares_cells: bool,  # noqa: FBT001 - a parameter of the test
+    expected: int,
+) -> None:
+    bench = Bench(shares_cells=shares_cells)
+    first = bench.submit(1, [1] * 10, 5)
+    bench.drain()
+
+    second = bench.submit(2, [*first.tokens, 8, 9], 1)
+    bench.drain()
+
+    assert second.num_cached == expected  # the last generated token was never computed
+
+
+def test_a_state_is_not_taken_over_by_a_prompt_that_differs_within_it() -> None:
+    bench = Bench(shares_cells=False)
+    bench.submit(1, [1] * 10, 5)
+    bench.drain()
+
+    other = bench.submit(2, [1] * 10, 1)
+    bench.drain()
+
+    assert other.num_cached == 0
+
+
+def test_the_prefix_that_was_used_longest_ago_goes_first() -> None:
+    bench = Bench()
+    for number in (1, 2):
+        bench.submit(number, [number] * 20, 1)
+        bench.drain()
+    bench.submit(3, [1] * 20, 1)
+    bench.drain()
+    bench.submit(4, [4] * 40, 1)  # room for it and one of the others
+    bench.drain()
+
+    again = [bench.submit(5, [1] * 20, 1), bench.submit(6, [2] * 20, 1)]
+    bench.drain()
+
+    assert again[0].num_cached == 19
+    assert again[1].num_cached < 19
+
+
+def test_a_prefix_that_nobody_asks_for_any_more_goes_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("localrun.engine.cache.KEPT_STEPS", 100)
+    bench = Bench()
+    bench.submit(1, [1] * 20, 1)
+    bench.drain()
+
+    for number in range(2, 22):
+        bench.submit(number, [2], 10)
+        bench.drain()
+
+    aged, fresh = bench.submit(30, [1] * 20, 1), bench.submit(31, [2, 2], 1)
+    bench.drain()
+    assert (aged.num_cached, fresh.num_cached) == (0, 1)

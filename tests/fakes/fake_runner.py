@@ -28,6 +28,7 @@ from localrun.engine.params import FinishReason
 from localrun.runner.frames import LENGTH, Message, encode, read_messages
 from localrun.runner.messages import (
     Cancel,
+    Detokenize,
     Failed,
     Finished,
     Generate,
@@ -37,6 +38,8 @@ from localrun.runner.messages import (
     Ready,
     Started,
     Step,
+    Tokenize,
+    Tokens,
 )
 
 
@@ -49,6 +52,8 @@ def main(fd: int) -> None:
             generate(sock, message)
         elif isinstance(message, Cancel):
             send(sock, finished(message.request_id, FinishReason.CANCELLED, 1))
+        elif isinstance(message, Tokenize | Detokenize):
+            send(sock, tokens(message))
 
 
 def load(sock: socket.socket, message: Load) -> None:
@@ -92,6 +97,21 @@ def generate(sock: socket.socket, request: Generate) -> None:
         say(sock, number, prompt.removeprefix("say ").split(" "))
 
 
+def tokens(request: Tokenize | Detokenize) -> Tokens:
+    """Take a letter for a token."""
+    if isinstance(request, Detokenize):
+        text = "".join(map(chr, request.tokens))
+    else:
+        text = request.messages[-1]["content"] if request.messages else request.text
+    return Tokens(
+        request_id=request.request_id,
+        tokens=tuple(map(ord, text)),
+        text=text,
+        pieces=tuple(text),
+        num_ctx=2048,
+    )
+
+
 def say(sock: socket.socket, number: int, words: list[str]) -> None:
     for index, word in enumerate(words):
         send(sock, Step(deltas=((number, word if index == 0 else f" {word}"),)))
@@ -128,6 +148,7 @@ def finished(request_id: int, reason: FinishReason, tokens: int) -> Finished:
         request_id=request_id,
         reason=reason,
         prompt_tokens=5,
+        cached_tokens=3,
         generated_tokens=tokens,
         queue_s=0.0,
         prompt_s=0.01,

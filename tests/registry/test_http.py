@@ -287,7 +287,17 @@ def test_a_file_without_certificates_is_named(tmp_path: Path) -> None:
     (tmp_path / "none.pem").write_text("nothing")
 
     with pytest.raises(NetworkError, match=r"none\.pem has no certificates"):
-        new_http(SSL_CERT_FILE=str(tmp_path / "none.pem"))
+        new_http(SSL_CERT_FILE=str(tmp_path / "none.pem")).open("https://127.0.0.1:1/")
+
+
+def test_plain_http_waits_for_no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        pytest.fail("certificates are read")
+
+    monkeypatch.setattr("ssl.create_default_context", fail)
+
+    with scripted(OK) as server:
+        assert text(new_http(), server.url) == b"hello"
 
 
 def test_from_https_to_http_is_refused(tls: ssl.SSLContext, certificate: Path) -> None:

@@ -1,4 +1,4 @@
-"""Hugging Face by its real client, against a hub of our own."""
+"""Hugging Face, against a hub of our own."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
-import httpx2
-import huggingface_hub
 import pytest
 
 from localrun.errors import (
@@ -19,11 +17,10 @@ from localrun.errors import (
     NetworkError,
     UsageError,
 )
-from localrun.registry.http import Http, HttpError, OfflineError
-from localrun.registry.hub_endpoint import hub_endpoint
-from localrun.registry.huggingface import OWN_ORIGINS, HuggingFace, _licence
-from localrun.registry.huggingface_errors import Asked
+from localrun.registry.http import Http, HttpError, OfflineError, Response
+from localrun.registry.huggingface import HuggingFace, _licence
 from tests.fakes.faults import Fault
+from tests.fakes.hub_wire import Refusal, json_reply
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,15 +57,11 @@ def sent_tokens(hub: FakeHub) -> set[str]:
     return {request.token for request in hub.requests}
 
 
-def store_login(monkeypatch: pytest.MonkeyPatch, folder: Path, token: str) -> None:
+def stored(folder: Path) -> str:
+    """Return HF_TOKEN_PATH of a login."""
     path = folder / "token"
-    path.write_text(f"{token}\n")
-    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_OIDC_RESOURCE"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(path))
-    monkeypatch.setattr(
-        huggingface_hub.constants, "HF_STORED_TOKENS_PATH", str(folder / "stored_tokens")
-    )
+    path.write_text("hf_stored\n")
+    return str(path)
 
 
 def test_a_repository_has_its_files_with_sizes_and_digests(hub: FakeHub) -> None:
@@ -138,14 +131,12 @@ def test_no_token_is_sent_where_the_user_forbids_it(hub: FakeHub, value: str) ->
     assert sent_tokens(hub) == {""}
 
 
-def test_a_mirror_never_gets_the_stored_login(
-    hub: FakeHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_mirror_never_gets_the_stored_login(hub: FakeHub, tmp_path: Path) -> None:
     hub.add(REPO, FILES)
-    store_login(monkeypatch, tmp_path, "hf_stored")
+    path = stored(tmp_path)
 
-    found = client(hub).repository(REPO, None)
-    client(hub).search("model", 3)
+    found = client(hub, HF_TOKEN_PATH=path).repository(REPO, None)
+    client(hub, HF_TOKEN_PATH=path).search("model", 3)
 
     assert found.files[0].remotes[0].credential is None
     assert sent_tokens(hub) == {""}
@@ -164,29 +155,13 @@ def test_a_mirror_never_gets_the_stored_login(
     ],
 )
 def test_the_stored_login_is_for_the_hub_itself(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, endpoint: str, token: str | None
+    tmp_path: Path, endpoint: str, token: str | None
 ) -> None:
-    store_login(monkeypatch, tmp_path, "hf_stored")
-
-    assert client(endpoint)._token() == token
+    assert client(endpoint, HF_TOKEN_PATH=stored(tmp_path))._token() == token
 
 
-def test_a_variable_goes_before_the_stored_login(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    store_login(monkeypatch, tmp_path, "hf_stored")
-
-    assert client("", HF_TOKEN=STRANGE)._token() == STRANGE
-
-
-def test_a_stored_login_that_cannot_be_read_is_told(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    store_login(monkeypatch, tmp_path, "hf_stored")
-    monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path))
-
-    with pytest.raises(NetworkError, match=r"the login for hf\.co cannot be read"):
-        client("")._token()
+def test_a_variable_goes_before_the_stored_login(tmp_path: Path) -> None:
+    assert client("", HF_TOKEN=STRANGE, HF_TOKEN_PATH=stored(tmp_path))._token() == STRANGE
 
 
 def test_a_token_that_is_none_is_told_without_it(hub: FakeHub) -> None:
@@ -241,14 +216,20 @@ def test_to_find_the_gate_asks_the_hub_only(hub_with_cdn: FakeHub) -> None:
     assert hub_with_cdn.cdn_requests == []
 
 
-def test_a_gate_before_the_listing_is_told_as_one() -> None:
-    own = hub_endpoint({}, "HF_ENDPOINT", host="hf.co", own=OWN_ORIGINS)
-    asked = Asked(hub=own, repo=REPO, revision=None, has_token=False)
-    answer = httpx2.Response(403, request=httpx2.Request("GET", "https://huggingface.co"))
+def test_a_gate_before_the_listing_is_told_as_one(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        headers = {"X-Error-Code": "GatedRepo"}
+        raise Refusal(json_reply({}, status=403, headers=headers))
 
-    error = asked.explain(huggingface_hub.errors.GatedRepoError("no", response=answer))
+    hub.add(REPO, FILES)
+    monkeypatch.setattr("tests.fakes.hub_huggingface._find", refuse)
 
-    assert "is gated" in str(error)
+    error = refusal(client(hub), REPO)
+
+    assert isinstance(error, HttpError)
+    assert (error.status, "is gated" in error.message) == (403, True)
 
 
 @pytest.mark.parametrize("is_private", [True, False])
@@ -290,7 +271,9 @@ def test_a_missing_revision_is_told_as_one(hub: FakeHub) -> None:
     assert "no revision 'v2/x'" in error.message
 
 
-@pytest.mark.parametrize("repo", ["model", "a/b/c", "a/b?x", "../b", "a/b--c", "", "a/b.git"])
+@pytest.mark.parametrize(
+    "repo", ["model", "a/b/c", "a/b?x", "../b", "a/b--c", "", "a/b.git", f"a/{95 * 'b'}"]
+)
 def test_what_is_no_repositorys_name_is_told(hub: FakeHub, repo: str) -> None:
     assert isinstance(refusal(client(hub), repo), ModelNameError)
     assert hub.requests == []
@@ -326,8 +309,29 @@ def test_a_dead_endpoint_is_told_at_once() -> None:
 
     assert isinstance(error, NetworkError)
     assert "127.0.0.1:1 does not answer" in error.message
+    assert "HF_ENDPOINT" in str(error.hint)
     with pytest.raises(NetworkError, match="does not answer"):
         client(DEAD).search("x", 1)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"[]", b"7", b"{", b'{"siblings": [{}]}', b'{"siblings": {"a": 1}}',
+        b'{"siblings": [{"rfilename": "a", "size": "x"}]}',
+        b'{"siblings": [{"rfilename": "a", "lfs": "x"}]}',
+        b'{"cardData": 1}', b'{"tags": [1]}',
+    ],
+)  # fmt: skip
+def test_an_answer_that_is_no_listing_is_told(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    monkeypatch.setattr(Response, "body", lambda _: answer)
+    hub.add(REPO, FILES)
+
+    error = refusal(client(hub), REPO)
+
+    assert "does not answer as a hub does" in error.message
 
 
 def test_offline_makes_no_call(hub: FakeHub) -> None:
@@ -340,15 +344,18 @@ def test_offline_makes_no_call(hub: FakeHub) -> None:
     assert hub.requests == []
 
 
-def test_the_librarys_own_offline_switch_is_told(
-    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+@pytest.mark.parametrize("is_search", [True, False])
+def test_the_librarys_own_offline_switch_holds(
+    hub: FakeHub, variable: str, *, is_search: bool
 ) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    hub.add(REPO, FILES)
+    offline = client(hub, **{variable: "1"})
 
-    error = refusal(client(hub), REPO)
+    with pytest.raises(OfflineError, match=variable):
+        offline.search("x", 1) if is_search else offline.repository(REPO, None)
 
-    assert isinstance(error, OfflineError)
-    assert "HF_HUB_OFFLINE" in error.message
+    assert hub.requests == []
 
 
 def test_a_search_finds_the_most_loaded_first(hub: FakeHub) -> None:
@@ -386,9 +393,7 @@ def test_a_search_keeps_to_its_limit_and_takes_any_text(hub: FakeHub) -> None:
 def test_the_licence_is_the_cards_or_the_tags(
     card: dict[str, str] | None, tags: list[str] | None, licence: str | None
 ) -> None:
-    info = huggingface_hub.ModelInfo(id=REPO, cardData=card, tags=tags)  # type: ignore[no-untyped-call]
-
-    assert _licence(info) == licence
+    assert _licence({"cardData": card, "tags": tags}) == licence
 
 
 def test_a_fresh_process_sends_nothing_about_the_user(hub: FakeHub, tmp_path: Path) -> None:
@@ -397,7 +402,8 @@ def test_a_fresh_process_sends_nothing_about_the_user(hub: FakeHub, tmp_path: Pa
         "import os, json; from localrun.registry.http import Http;"
         "from localrun.registry.huggingface import HuggingFace;"
         "print(json.dumps(len(HuggingFace(Http(os.environ), os.environ)"
-        f".repository({REPO!r}, None).files)))"
+        f".repository({REPO!r}, None).files)));"
+        "import sys; assert 'huggingface_hub' not in sys.modules"
     )
     environ = {"HF_ENDPOINT": hub.url, "HOME": str(tmp_path), "PYTHONPATH": ":".join(sys.path)}
 

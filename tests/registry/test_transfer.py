@@ -99,6 +99,23 @@ def half_done(web: Http, hub: FakeHub, folder: Path) -> int:
     return loaded[1].ranges.total
 
 
+@pytest.mark.parametrize("has_call", [True, False])
+def test_the_disk_begins_while_bytes_come(
+    web: Http, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has_call: bool
+) -> None:
+    sizes: list[int] = []
+    begin = (lambda one: sizes.append(os.fstat(one).st_size)) if has_call else None
+    monkeypatch.setattr(streams_module, "write_begun", lambda: begin)
+    monkeypatch.setattr(streams_module, "BEGIN_BYTES", MEBI)
+    slow = Options(limit=RateLimit(20 * MEBI))
+
+    done = download(web, model(at(hub)), tmp_path / "folder", slow)
+
+    assert done.path.read_bytes() == DATA
+    assert bool(sizes) == has_call
+    assert all(size > 0 for size in sizes)
+
+
 def test_a_file_comes_in_parts(web: Http, hub: FakeHub, tmp_path: Path) -> None:
     reports = list[tuple[int, int | None]]()
 

@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrun.engine.params import FinishReason, SamplingParams
+from localrun.engine.params import (
+    ConstraintKind,
+    ConstraintSpec,
+    FinishReason,
+    SamplingParams,
+)
 from localrun.errors import BackendError
 from localrun.runner.frames import Message, decode, encode, read_messages
 from localrun.runner.messages import (
@@ -29,6 +34,7 @@ EXAMPLES: list[Message] = [
         sampling=SamplingParams(temperature=0, seed=2**40),
         stop=("a", "b"),
         template_options={"enable_thinking": True},
+        constraint=ConstraintSpec(kind=ConstraintKind.CHOICE, choices=("a", "é"), after="</t>"),
     ),
     Cancel(request_id=3),
     Ready(num_ctx=1, num_parallel=2, device="CPU", size_bytes=3, size_gpu_bytes=0, load_s=0.5),
@@ -37,12 +43,13 @@ EXAMPLES: list[Message] = [
         request_id=1,
         reason=FinishReason.STOP,
         prompt_tokens=1,
+        cached_tokens=0,
         generated_tokens=2,
         queue_s=0.0,
         prompt_s=0.1,
         generation_s=0.2,
     ),
-    Failed(request_id=1, code="backend_error", message="m"),
+    Failed(request_id=1, code="backend_error", message="m", param="format"),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from localrun.errors import ModelNotFoundError
 from localrun.server.app import create_app
 from localrun.server.run import bind
 from localrun.services.models import ModelDetails, StoredModel
+from localrun.services.workspace import Workspace
 from localrun.settings import Settings
 from localrun.supervisor.pool import RunnerPool
 from tests.fakes.starting import start_fake
@@ -64,13 +66,18 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(file: str = "fake.gguf") -> Iterator[Served]:
+def serving(file: str = "fake.gguf", workspace: Workspace | None = None) -> Iterator[Served]:
     pool = RunnerPool(keep_alive_s=300, start=start_fake)
     shutdowns: list[bool] = []
+    settings = Settings(port=0, log_dir=Path("/nowhere"), models_dir=Path("/nowhere"))
     app = create_app(
-        pool, FakeCatalogue(file), is_loopback=True, shut_down=lambda: shutdowns.append(True)
+        pool,
+        workspace.models if workspace else FakeCatalogue(file),
+        workspace or Workspace(settings, os.environ),
+        is_loopback=True,
+        shut_down=lambda: shutdowns.append(True),
     )
-    listener = bind(Settings(port=0, log_dir=Path("/nowhere")))
+    listener = bind(settings)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=2))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()

@@ -92,7 +92,8 @@ def test_a_request_reaches_the_runner_as_it_was_meant(served: Served, path: str)
     assert request["messages"] == [{"role": "user", "content": "echo"}]
     assert request["tools"] == tools
     assert request["template_options"] == {"enable_thinking": False}
-    assert (request["num_predict"], request["stop"], request["json_mode"]) == (5, ["END"], True)
+    assert (request["num_predict"], request["stop"]) == (5, ["END"])
+    assert request["constraint"]["kind"] == "json_object"
 
 
 def test_a_wrong_method_has_the_shape_of_its_api(served: Served) -> None:

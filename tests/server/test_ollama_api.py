@@ -103,7 +103,7 @@ def test_an_unknown_model_is_404_also_for_a_stream(served: Served) -> None:
         ({"options": 3}, "options"),
         ({"stream": "yes"}, "stream"),
         ({"keep_alive": "soon"}, "keep_alive"),
-        ({"format": {"type": "object"}}, "format"),
+        ({"format": ["json"]}, "format"),
     ],
 )
 def test_a_wrong_field_is_400_and_named(served: Served, fields: dict[str, Any], named: str) -> None:

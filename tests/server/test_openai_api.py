@@ -33,7 +33,12 @@ def test_the_whole_answer_has_openais_shape(served: Served) -> None:
             "finish_reason": "stop",
         }
     ]
-    assert answer["usage"] == {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
+    assert answer["usage"] == {
+        "prompt_tokens": 5,
+        "completion_tokens": 2,
+        "total_tokens": 7,
+        "prompt_tokens_details": {"cached_tokens": 3},
+    }
 
 
 def test_a_stream_begins_with_the_role_and_ends_with_reason_and_usage(served: Served) -> None:
@@ -86,7 +91,7 @@ def test_an_unknown_model_is_404(served: Served) -> None:
         ({"logprobs": True}, "logprobs"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"presence_penalty": "much"}, "presence_penalty"),
-        ({"response_format": {"type": "json_schema"}}, "response_format"),
+        ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"temperature": True}, "temperature"),
         ({"messages": []}, "messages"),

@@ -17,7 +17,8 @@ from localrun.names.parse import parse_name
 from localrun.services.create import Created, CreateOptions, create_model
 from localrun.services.naming import move_model, remove_model
 from localrun.services.recipes import StoredRecipe
-from localrun.services.show import describe_model, recipe_text
+from localrun.services.remake import recipe_text
+from localrun.services.show import describe_model
 from localrun.services.workspace import Workspace
 from localrun.settings import Settings
 from localrun.store.adopt import Taking

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from localrun.chat.stream_parser import Text, Thought, ToolCall
 from localrun.errors import LocalrunError
+from localrun.server.constraints import ollama_constraint
 from localrun.server.conversation import conversation
 from localrun.server.core import CompletionRequest, Done
 from localrun.server.errors import error_body
@@ -66,7 +67,7 @@ def parse_call(fields: Fields, kind: Kind) -> Call:
         num_predict=options.integer("num_predict"),
         num_ctx=options.integer("num_ctx", 0) or None,
         stop=None if options.raw("stop") is None else options.strings("stop"),
-        json_mode=_json_mode(fields),
+        constraint=ollama_constraint(fields),
         keep_alive=keep_alive(fields),
     )
     return Call(
@@ -170,13 +171,6 @@ def _template_options(fields: Fields) -> JsonObject:
     if not isinstance(think, bool | str):
         raise fields.wrong("think", "must be true, false or a level")
     return {"enable_thinking": bool(think)}
-
-
-def _json_mode(fields: Fields) -> bool:
-    form = fields.raw("format")
-    if form in (None, "", "json"):
-        return bool(form)
-    raise fields.wrong("format", 'must be "json"')
 
 
 def _model_name(fields: Fields) -> str:

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, Response
 
 from localrun import __version__
 from localrun.server.ollama.generation import complete, load_or_unload, parse_call, stream
+from localrun.server.ollama.show import details
 from localrun.server.requests import read_object, unless_disconnected
 from localrun.server.streaming import streamed
 
@@ -75,7 +76,7 @@ def _stored(model: StoredModel) -> JsonObject:
         "modified_at": model.modified.isoformat(),
         "size": model.size_bytes,
         "digest": model.digest.removeprefix("sha256:"),
-        "details": _details(model),
+        "details": details(model),
     }
 
 
@@ -86,20 +87,9 @@ def _running(model: RunningModel, stored: StoredModel | None) -> JsonObject:
         "size": model.size_bytes,
         "size_vram": model.size_gpu_bytes,
         "digest": model.digest.removeprefix("sha256:"),
-        "details": _details(stored) if stored else {},
+        "details": details(stored) if stored else {},
         "expires_at": model.until.isoformat() if model.until else FOR_EVER,
         "context_length": model.num_ctx,
         "num_open": model.num_open,
         "stays_for_ever": model.until is None and not model.num_open,
-    }
-
-
-def _details(model: StoredModel) -> JsonObject:
-    return {
-        "parent_model": "",
-        "format": model.details.format,
-        "family": model.details.family,
-        "families": [model.details.family],
-        "parameter_size": model.details.parameter_size,
-        "quantization_level": model.details.quantization_level,
     }

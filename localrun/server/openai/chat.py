@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.chat.stream_parser import Text, Thought, ToolCall
 from localrun.errors import LocalrunError
+from localrun.server.constraints import openai_constraint
 from localrun.server.conversation import conversation
 from localrun.server.core import CompletionRequest, Done, Opened
 from localrun.server.errors import error_body
@@ -79,7 +80,7 @@ def parse_chat(fields: Fields) -> ChatCall:
         num_predict=maximum or fields.integer("max_tokens", 1),
         num_ctx=fields.integer("num_ctx", 1),
         stop=stop,
-        json_mode=_json_mode(fields),
+        constraint=openai_constraint(fields),
         keep_alive=keep_alive(fields),
     )
     return ChatCall(
@@ -187,11 +188,13 @@ class _Answer:
     def usage(self) -> JsonObject:
         """Return the counts of tokens."""
         prompt = self._done.prompt_tokens if self._done else 0
+        cached = self._done.cached_tokens if self._done else 0
         generated = self._done.generated_tokens if self._done else 0
         return {
             "prompt_tokens": prompt,
             "completion_tokens": generated,
             "total_tokens": prompt + generated,
+            "prompt_tokens_details": {"cached_tokens": cached},
         }
 
 
@@ -212,13 +215,6 @@ def _template_options(fields: Fields) -> JsonObject:
     if effort is not None:
         options = {"enable_thinking": effort != "none", "reasoning_effort": effort, **options}
     return options
-
-
-def _json_mode(fields: Fields) -> bool:
-    kind = fields.inner("response_format").text("type")
-    if kind not in {None, "text", "json_object"}:
-        raise fields.wrong("response_format", f"of type {kind} is not supported, json_object is")
-    return kind == "json_object"
 
 
 def _event(body: JsonObject) -> bytes:

@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from localrun.server.catalogue import Catalogue
     from localrun.server.core import Completions
     from localrun.server.fields import JsonObject
+    from localrun.server.openai.tokens import TokenDesk
     from localrun.services.models import StoredModel
 
 
-def openai_routes(completions: Completions, catalogue: Catalogue) -> APIRouter:
+def openai_routes(completions: Completions, catalogue: Catalogue, desk: TokenDesk) -> APIRouter:
     """Return the router of OpenAI's API."""
     router = APIRouter(prefix="/v1")
 
@@ -38,6 +39,21 @@ def openai_routes(completions: Completions, catalogue: Catalogue) -> APIRouter:
         if call.stream:
             return await streamed(request, stream(call, completions), "text/event-stream")
         return JSONResponse(await unless_disconnected(request, complete(call, completions)))
+
+    @router.post("/tokenize")
+    async def tokenize(request: Request) -> JSONResponse:
+        work = desk.tokenize(await read_object(request))
+        return JSONResponse(await unless_disconnected(request, work))
+
+    @router.post("/detokenize")
+    async def detokenize(request: Request) -> JSONResponse:
+        work = desk.detokenize(await read_object(request))
+        return JSONResponse(await unless_disconnected(request, work))
+
+    @router.post("/apply-template")
+    async def apply_template(request: Request) -> JSONResponse:
+        work = desk.apply_template(await read_object(request))
+        return JSONResponse(await unless_disconnected(request, work))
 
     return router
 

@@ -1,0 +1,78 @@
+"""The arguments of tool calls in a conversation, as a template wants them.
+
+The APIs bring them as a text of JSON or as an object. Most templates want objects;
+some want text, and would print an object as Python does.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from localrun.errors import UsageError
+
+Message = Mapping[str, Any]
+_ID = "zq1234567"  # nine letters and digits: some templates want them so
+_PROBE: list[Message] = [
+    {"role": "user", "content": "q"},
+    {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [
+            {
+                "id": _ID,
+                "type": "function",
+                "function": {"name": "f", "arguments": {"zqkey": "zqvalue"}},
+            }
+        ],
+    },
+    {"role": "tool", "content": "r", "tool_call_id": _ID, "name": "f"},
+]
+
+
+def wants_text(render: Callable[[Sequence[Message]], str]) -> bool:
+    """Tell whether a template needs text: an object fails, or comes out as Python's."""
+    try:
+        return "{'zqkey'" in render(_PROBE)
+    except UsageError:
+        return _renders(render, with_arguments(_PROBE, as_text=True))
+
+
+def with_arguments(messages: Sequence[Message], *, as_text: bool) -> list[Message]:
+    """Return the messages with the arguments of all calls as text, or as objects."""
+    return [
+        {**message, "tool_calls": [_converted(call, as_text=as_text) for call in calls]}
+        if isinstance(calls := message.get("tool_calls"), Sequence)
+        else message
+        for message in messages
+    ]
+
+
+def _renders(render: Callable[[Sequence[Message]], str], messages: Sequence[Message]) -> bool:
+    try:
+        render(messages)
+    except UsageError:
+        return False
+    return True
+
+
+def _converted(call: Any, *, as_text: bool) -> Any:  # noqa: ANN401 - as the API brought it
+    function = call.get("function") if isinstance(call, Mapping) else None
+    if not isinstance(function, Mapping):
+        return call
+    arguments = function.get("arguments")
+    if as_text and isinstance(arguments, Mapping):
+        arguments = json.dumps(arguments, ensure_ascii=False)
+    elif not as_text and isinstance(arguments, str):
+        arguments = _read(arguments)
+    return {**call, "function": {**function, "arguments": arguments}}
+
+
+def _read(text: str) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the object that a text of JSON states; else the text, which the template may like."""
+    try:
+        value = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return text
+    return value if isinstance(value, dict) else text

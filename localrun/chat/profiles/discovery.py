@@ -1,0 +1,63 @@
+"""Find out once per template how its model writes thoughts and tool calls.
+
+By text: a template that has a family's mark makes the family a candidate. By
+rendering: the candidate that reads a call back from what the template writes is the
+right one. A template that writes calls in a way nobody has seen is taken apart
+(``derivation.py``); one that writes none is judged by its text.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from localrun.chat.fallback import knows_tools
+from localrun.chat.profiles.derivation import derived, inserted
+from localrun.chat.profiles.forms import Profile
+from localrun.chat.profiles.probe import CALLS, NAME, TOOLS, Probe, probe_of
+from localrun.chat.profiles.recognition import FALLBACK, candidates, dropped_in, thinking_in
+from localrun.chat.stream_parser import StreamParser, ToolCall
+
+if TYPE_CHECKING:
+    from localrun.chat.profiles.forms import CallForm
+
+
+@lru_cache(64)
+def discovered_profile(template: str | None) -> Profile:
+    """Return the profile of a template's source; kept for the next request."""
+    if not template:
+        return FALLBACK
+    probe = probe_of(template)
+    seen = template + probe.with_call
+    return Profile(
+        thinking=thinking_in(probe.with_thought) or thinking_in(seen),
+        tool_call=_tool_call(template, probe),
+        dropped=dropped_in(seen),
+        prompt_tail=probe.prompt_tail,
+        is_fallback=not knows_tools(template),
+    )
+
+
+def _tool_call(template: str, probe: Probe) -> CallForm | None:
+    forms = candidates(template, probe.with_call)
+    if NAME not in probe.with_call:
+        return next(iter(forms), None)
+    form = derived(probe)
+    if form is not None:
+        forms.append(form)
+    return next((form for form in forms if _reads(form, probe)), None)
+
+
+def _reads(form: CallForm, probe: Probe) -> bool:
+    """Tell whether a form finds the probe's call in what the template wrote.
+
+    That may have more before the call than a reply has, and after it what is not the
+    reply's: so the call alone is tried, too.
+    """
+    return any(_calls(form, text) == CALLS for text in (probe.with_call, inserted(probe)))
+
+
+def _calls(form: CallForm, text: str) -> list[ToolCall]:
+    parser = StreamParser(Profile(tool_call=form), tools=TOOLS)
+    parts = [*parser.push(text), *parser.finish()]
+    return [part for part in parts if isinstance(part, ToolCall)]

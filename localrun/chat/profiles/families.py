@@ -1,0 +1,286 @@
+"""How the known model families write calls and thoughts, the particular before the general.
+
+A family is a candidate for a template that has its ``mark``; ``discovery.py`` then
+asks the template itself which candidate is right.
+"""
+
+# ruff: noqa: RUF001 - the wide stroke is DeepSeek's own
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from localrun.chat.profiles.forms import Tags
+from localrun.chat.profiles.gemma_calls import GemmaCalls
+from localrun.chat.profiles.json_calls import JsonCalls
+from localrun.chat.profiles.named_calls import NamedCalls
+from localrun.chat.profiles.python_calls import PythonCalls
+from localrun.chat.profiles.tagged_calls import TaggedCalls
+
+if TYPE_CHECKING:
+    from localrun.chat.profiles.forms import CallForm
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A form of calls, and the text by which a template may have it."""
+
+    name: str
+    mark: str
+    form: CallForm
+
+
+HERMES = JsonCalls(opening="<tool_call>\n", closing="\n</tool_call>")
+QWEN_CODER = TaggedCalls(
+    section=Tags("<tool_call>\n", "\n</tool_call>"),
+    before_name="<function=",
+    after_name=">\n",
+    before_key="<parameter=",
+    after_key=">",
+    value_end="</parameter>\n",
+    closing="</function>",
+    is_padded=True,
+)
+SEED = TaggedCalls(
+    section=Tags("<seed:tool_call>\n", "\n</seed:tool_call>"),
+    before_name="<function=",
+    after_name=">\n",
+    before_key="<parameter=",
+    after_key=">",
+    value_end="</parameter>\n",
+    closing="</function>",
+)
+GLM = TaggedCalls(
+    before_name="<tool_call>",
+    after_name="\n",
+    before_key="<arg_key>",
+    after_key="</arg_key>\n<arg_value>",
+    value_end="</arg_value>\n",
+    closing="</tool_call>",
+)
+MINIMAX_M2 = TaggedCalls(
+    section=Tags("<minimax:tool_call>\n", "\n</minimax:tool_call>"),
+    before_name='<invoke name="',
+    after_name='">\n',
+    before_key='<parameter name="',
+    after_key='">',
+    value_end="</parameter>\n",
+    closing="</invoke>",
+)
+MINIMAX_M3 = TaggedCalls(
+    section=Tags("]<]minimax[>[<tool_call>\n", "\n]<]minimax[>[</tool_call>"),
+    before_name=']<]minimax[>[<invoke name="',
+    after_name='">',
+    before_key="]<]minimax[>[<",
+    after_key=">",
+    value_end="]<]minimax[>[</{key}>",
+    closing="]<]minimax[>[</invoke>",
+)
+HUNYUAN = TaggedCalls(
+    section=Tags("<tool_calls:opensource>\n", "\n</tool_calls:opensource>"),
+    before_name="<tool_call:opensource>",
+    after_name="<tool_sep:opensource>\n",
+    before_key="<arg_key:opensource>",
+    after_key="</arg_key:opensource>\n<arg_value:opensource>",
+    value_end="</arg_value:opensource>\n",
+    closing="</tool_call:opensource>",
+)
+KIMI_K3 = TaggedCalls(
+    section=Tags("<|open|>tools<|sep|>", "<|close|>tools<|sep|>"),
+    before_name='<|open|>call tool="',
+    after_name='" index="{index}"<|sep|>',
+    before_key='<|open|>argument key="',
+    after_key='" type="string"<|sep|>',
+    after_json='" type="{type}"<|sep|>',
+    value_end="<|close|>argument<|sep|>",
+    closing="<|close|>call<|sep|>",
+    separator="",
+)
+
+
+def _deepseek_dsml(section: str) -> TaggedCalls:
+    return TaggedCalls(
+        section=Tags(f"<｜DSML｜{section}>\n", f"\n</｜DSML｜{section}>"),
+        before_name='<｜DSML｜invoke name="',
+        after_name='">\n',
+        before_key='<｜DSML｜parameter name="',
+        after_key='" string="true">',
+        after_json='" string="false">',
+        value_end="</｜DSML｜parameter>\n",
+        closing="</｜DSML｜invoke>",
+    )
+
+
+_DEEPSEEK = Tags("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>")
+DEEPSEEK_R1 = NamedCalls(
+    section=_DEEPSEEK,
+    before_name="<｜tool▁call▁begin｜>function<｜tool▁sep｜>",
+    after_name="\n```json\n",
+    closing="\n```<｜tool▁call▁end｜>",
+    separator="\n",
+)
+DEEPSEEK_V3_1 = NamedCalls(
+    section=_DEEPSEEK,
+    before_name="<｜tool▁call▁begin｜>",
+    after_name="<｜tool▁sep｜>",
+    closing="<｜tool▁call▁end｜>",
+)
+KIMI_K2 = NamedCalls(
+    section=Tags("<|tool_calls_section_begin|>", "<|tool_calls_section_end|>"),
+    before_name="<|tool_call_begin|>functions.",
+    after_name=":{index}<|tool_call_argument_begin|>",
+    closing="<|tool_call_end|>",
+)
+SOLAR = NamedCalls(
+    section=Tags("<|tool_calls|>", "<|calls|>"),
+    before_name="<|tool_call:begin|>{id}<|tool_call:name|>",
+    after_name="<|tool_call:args|>",
+    closing="<|tool_call:end|>",
+)
+MISTRAL = NamedCalls(before_name="[TOOL_CALLS]", after_name="[ARGS]", header_end="[ARGS]")
+MISTRAL_WITH_ID = NamedCalls(
+    before_name="[TOOL_CALLS]", after_name="[CALL_ID]{id}[ARGS]", header_end="[ARGS]"
+)
+HARMONY = NamedCalls(
+    before_name="<|channel|>commentary to=functions.",
+    after_name=" <|constrain|>json<|message|>",
+    header_end="<|message|>",
+    separator="<|call|><|start|>assistant",
+    other_openings=("<|channel|>analysis to=functions.", "to=functions."),
+)
+FUNCTIONARY_3_1 = NamedCalls(before_name="<function=", after_name=">", closing="</function>")
+FUNCTIONARY_3_2 = NamedCalls(before_name=">>>", after_name="\n", header_end="\n")
+MINICPM = TaggedCalls(
+    before_name='<function name="',
+    after_name='">',
+    before_key='<param name="',
+    after_key='">',
+    value_end="</param>",
+    closing="</function>",
+)
+
+# a mark that several have is no trouble: the template's own rendering decides, and
+# for one that renders no calls the first
+FAMILIES = (
+    Family("harmony", "<|channel|>commentary", HARMONY),
+    Family("kimi-k3", "<|open|>", KIMI_K3),
+    Family("kimi-k2", "<|tool_calls_section_begin|>", KIMI_K2),
+    Family("deepseek-v3.2", "DSML", _deepseek_dsml("function_calls")),
+    Family("deepseek-v4", "DSML", _deepseek_dsml("tool_calls")),
+    Family("deepseek-r1", "<｜tool▁calls▁begin｜>", DEEPSEEK_R1),
+    Family("deepseek-v3.1", "<｜tool▁calls▁begin｜>", DEEPSEEK_V3_1),
+    Family("solar", "<|tool_call:begin|>", SOLAR),
+    Family("gemma", "<|tool_call>", GemmaCalls()),
+    Family("lfm2", "<|tool_call_start|>", PythonCalls("<|tool_call_start|>", "<|tool_call_end|>")),
+    Family("lfm2.5", "List of tools: ", PythonCalls("<|tool_call_start|>", "<|tool_call_end|>")),
+    Family("mistral-id", "[CALL_ID]", MISTRAL_WITH_ID),
+    Family("mistral", "[ARGS]", MISTRAL),
+    Family("mistral-nemo", "[TOOL_CALLS]", JsonCalls(opening="[TOOL_CALLS]", is_list=True)),
+    Family(
+        "command-r7b",
+        "<|START_ACTION|>",
+        JsonCalls(
+            opening="<|START_ACTION|>",
+            closing="<|END_ACTION|>",
+            name_key="tool_name",
+            arguments_key="parameters",
+            is_list=True,
+        ),
+    ),
+    Family(
+        "command-r",
+        "Action:",
+        JsonCalls(
+            opening="Action:\n",
+            header_end="```json\n",
+            closing="\n```",
+            name_key="tool_name",
+            arguments_key="parameters",
+            is_list=True,
+            ignored=frozenset({"directly-answer", "directly_answer"}),
+        ),
+    ),
+    Family("minimax-m3", "]<]minimax[>[", MINIMAX_M3),
+    Family("minimax-m2", "<minimax:tool_call>", MINIMAX_M2),
+    Family("hunyuan", "<tool_calls:opensource>", HUNYUAN),
+    Family("seed", "<seed:tool_call>", SEED),
+    Family("qwen-coder", "<function=", QWEN_CODER),
+    Family("glm", "<arg_key>", GLM),
+    Family("minicpm", '<function name="', MINICPM),
+    Family("functionary-3.1", "<function=", FUNCTIONARY_3_1),
+    Family("functionary-3.2", ">>>", FUNCTIONARY_3_2),
+    Family("firefunction", "functools", JsonCalls(opening="functools", is_list=True)),
+    Family(
+        "apertus",
+        "<|tools_prefix|>",
+        JsonCalls(
+            opening="<|tools_prefix|>", closing="<|tools_suffix|>", name_key="", is_list=True
+        ),
+    ),
+    Family(
+        "nemotron",
+        "<TOOLCALL>",
+        JsonCalls(opening="<TOOLCALL>", closing="</TOOLCALL>", is_list=True),
+    ),
+    Family(
+        "phi",
+        "<|/tool_call|>",
+        JsonCalls(opening="<|tool_call|>", closing="<|/tool_call|>", is_list=True),
+    ),
+    Family("granite", "<|tool_call|>", JsonCalls(opening="<|tool_call|>", is_list=True)),
+    Family(
+        "apriel",
+        "<tool_calls>[",
+        JsonCalls(opening="<tool_calls>", closing="</tool_calls>", is_list=True),
+    ),
+    Family(
+        "minimax-m1", "<tool_calls>", JsonCalls(opening="<tool_calls>\n", closing="\n</tool_calls>")
+    ),
+    Family("gigachat", "<|function_call|>", JsonCalls(opening="<|function_call|>")),
+    Family("hermes", "<tool_call>", HERMES),
+    Family(
+        "llama-3",
+        '"parameters": ',
+        JsonCalls(opening="<|python_tag|>", arguments_key="parameters", is_bare=True),
+    ),
+)
+
+THINKING = (
+    Tags("<think>", "</think>"),
+    Tags("<seed:think>", "</seed:think>"),
+    Tags("<mm:think>", "</mm:think>"),
+    Tags("<think:opensource>", "</think:opensource>"),
+    Tags("[THINK]", "[/THINK]"),
+    Tags("<|START_THINKING|>", "<|END_THINKING|>"),
+    Tags("<|inner_prefix|>", "<|inner_suffix|>"),
+    Tags("<|open|>think<|sep|>", "<|close|>think<|sep|>"),
+    Tags("<|channel|>analysis<|message|>", "<|end|>"),
+    Tags("<|channel>thought", "<channel|>"),
+    Tags("<|think|>", "<|end|>"),
+    Tags("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"),
+    Tags("Here is my thought process:", "Here is my response:"),
+)
+
+# tags around the answer, which are no part of it
+DROPPED = {
+    "<|channel|>": (
+        "<|start|>assistant",
+        "<|channel|>final<|message|>",
+        "<|channel|>commentary<|message|>",
+        "<|end|>",
+        "<|call|>",
+        "<|return|>",
+    ),
+    "<|open|>response": (
+        "<|open|>response<|sep|>",
+        "<|close|>response<|sep|>",
+        "<|close|>message<|sep|>",
+        "<|end_of_msg|>",
+    ),
+    "<|START_RESPONSE|>": ("<|START_RESPONSE|>", "<|END_RESPONSE|>"),
+    "<|START_TEXT|>": ("<|START_TEXT|>", "<|END_TEXT|>"),
+    "<response>": ("<response>", "</response>"),
+    ">>>all": (">>>all\n",),
+    "[BEGIN FINAL RESPONSE]": ("[END FINAL RESPONSE]",),
+}

@@ -1,0 +1,163 @@
+"""The grammar that forces a correct call, as text for llguidance (Lark with JSON schemas).
+
+What a tag is depends on the vocabulary: where it is a control token, the grammar
+must name the token, for no text matches it. So callers say which tags are.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from localrun.chat.profiles.forms import FreeText, Json, Maybe, Pattern, Piece, Profile
+from localrun.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from localrun.chat.profiles.forms import CallForm
+    from localrun.chat.profiles.tools import Tools
+
+ANY_TEXT = r"/(.|\n)*/"
+# a client's schema may have what llguidance does not know: that is ignored, not refused
+_LENIENT = {"x-guidance": {"lenient": True}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolChoice:
+    """What a request says about calling: which tools, whether it must, and how often."""
+
+    mode: Literal["auto", "required", "none"] = "auto"
+    name: str | None = None  # the one that must be called
+    is_parallel: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolGrammar:
+    """A grammar for all calls of an answer."""
+
+    lark: str
+    trigger: str | None  # free until this text; the grammar says what follows. None = at once
+
+
+def tool_grammar(
+    profile: Profile,
+    tools: Tools,
+    choice: ToolChoice,
+    *,
+    control_tokens: Mapping[str, int] | None = None,
+) -> ToolGrammar | None:
+    """Return the grammar of the calls that a request allows; None where nothing is forced.
+
+    ``control_tokens`` are those of the profile's ``special_tokens`` that are one control token in
+    the vocabulary, with its id.
+
+    Raises:
+        UsageError: the choice names no tool of the request, or there are none to choose from.
+    """
+    form = profile.tool_call
+    is_forced = choice.mode == "required" or choice.name is not None
+    if choice.mode == "none" or form is None or not (tools.by_name or is_forced):
+        return None
+    allowed = _allowed(tools, choice)
+    opening = form.region.openings[0]
+    if is_forced:
+        is_open = profile.prompt_tail.rstrip().endswith(opening)
+        lark = _Lark(control_tokens or {}).calls(
+            form, allowed, skipped=opening if is_open else "", is_parallel=choice.is_parallel
+        )
+        return ToolGrammar(lark=lark, trigger=None)
+    # without a tag, a call is known when it has ended; and some tags begin answers, too
+    if form.region.is_bare or any(tag.startswith(opening) for tag in profile.dropped):
+        return None
+    lark = _Lark(control_tokens or {}).calls(
+        form, allowed, skipped=opening, is_parallel=choice.is_parallel
+    )
+    return ToolGrammar(lark=lark, trigger=opening)
+
+
+def _allowed(tools: Tools, choice: ToolChoice) -> Tools:
+    if choice.name is not None and choice.name not in tools.by_name:
+        raise UsageError(
+            f"tool_choice names the tool {choice.name!r}, which is not among the tools",
+            hint="name one of: " + ", ".join(tools.by_name) if tools.by_name else "send tools",
+        )
+    if not tools.by_name:
+        raise UsageError("tool_choice requires a call, but there are no tools", hint="send tools")
+    return tools if choice.name is None else type(tools)({choice.name: tools.by_name[choice.name]})
+
+
+@dataclass(slots=True)
+class _Lark:
+    """The rules that are written so far."""
+
+    control_tokens: Mapping[str, int]
+    rules: list[str] = field(default_factory=list)
+
+    def calls(self, form: CallForm, tools: Tools, *, skipped: str, is_parallel: bool) -> str:
+        """Return the grammar of all calls, of which ``skipped`` stands there already."""
+        frame = form.frame
+        pieces = [list(form.pieces(tool)) for tool in tools.by_name.values()]
+        call = first = self._any_of("call", pieces)
+        opening = frame.opening
+        if skipped and opening.strip():
+            opening = opening.lstrip().removeprefix(skipped)
+        elif skipped:
+            first = self._any_of("first", [_without(skipped, parts) for parts in pieces])
+        more = self._sequence([frame.separator])
+        start = [self._sequence([opening]), first, f"({more} {call})*" if is_parallel else ""]
+        self.rules.append(f"start: {' '.join([*start, self._sequence([frame.closing])])}")
+        return "\n".join(reversed(self.rules)) + "\n"
+
+    def _any_of(self, name: str, calls: Sequence[Sequence[Piece]]) -> str:
+        names = [f"{name}_{index}" for index in range(len(calls))]
+        for rule, pieces in zip(names, calls, strict=True):
+            self.rules.append(f"{rule}: {self._sequence(pieces)}")
+        self.rules.append(f"{name}: {' | '.join(names)}")
+        return name
+
+    def _sequence(self, pieces: Iterable[Piece]) -> str:
+        return " ".join(filter(None, map(self._expression, pieces)))
+
+    def _expression(self, piece: Piece) -> str:
+        match piece:
+            case str():
+                return self._literal(piece)
+            case Json(schema):
+                return self._rule(f"%json {json.dumps({**schema, **_LENIENT})}")
+            case Pattern(regex):
+                return f"/{regex.replace('/', chr(92) + '/')}/"
+            case Maybe(pieces):
+                return f"({self._sequence(pieces)})?"
+            case FreeText(closing):
+                return self._text_until(closing)
+
+    def _text_until(self, closing: str) -> str:
+        if any(token in closing for token in self.control_tokens):
+            return f"{ANY_TEXT} {self._literal(closing)}"
+        return self._rule(ANY_TEXT, f"[suffix={json.dumps(closing, ensure_ascii=False)}]")
+
+    def _rule(self, expression: str, attributes: str = "") -> str:
+        name = f"part_{len(self.rules)}"
+        self.rules.append(f"{name}{attributes}: {expression}")
+        return name
+
+    def _literal(self, text: str) -> str:
+        """Write a text, its control tokens by their ids."""
+        pattern = "|".join(map(re.escape, sorted(self.control_tokens, key=len, reverse=True)))
+        parts = re.split(f"({pattern})", text) if pattern else [text]
+        return " ".join(
+            f"<[{self.control_tokens[part]}]>"
+            if part in self.control_tokens
+            else json.dumps(part, ensure_ascii=False)
+            for part in parts
+            if part
+        )
+
+
+def _without(skipped: str, pieces: Sequence[Piece]) -> list[Piece]:
+    """Return the pieces of a call whose opening stands there already."""
+    first = pieces[0] if isinstance(pieces[0], str) else ""
+    return [first.lstrip().removeprefix(skipped), *pieces[1:]]

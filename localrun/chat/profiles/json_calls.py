@@ -1,0 +1,125 @@
+"""Calls that are JSON objects which hold the name of the tool.
+
+<tool_call>
+{"name": "weather", "arguments": {"city": "Paris"}}
+</tool_call>
+
+[TOOL_CALLS][{"name": "weather", "arguments": {"city": "Paris"}}]
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from localrun.chat.profiles.forms import Frame, Json, Piece, Region
+from localrun.chat.profiles.tools import read_json, read_json_at, skip_blanks
+from localrun.chat.stream_parser import ToolCall
+
+if TYPE_CHECKING:
+    from localrun.chat.profiles.tools import Tool, Tools
+
+# any of them is read, whatever the family writes: models mix them up
+_NAMES = ("name", "tool_name", "function")
+_ARGUMENTS = ("arguments", "parameters", "args")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JsonCalls:
+    """Objects with a name and arguments, one to a region or in a list."""
+
+    opening: str
+    closing: str = ""
+    header_end: str = ""
+    name_key: str = "name"  # "" = the name itself is the key of the arguments
+    arguments_key: str = "arguments"
+    is_list: bool = False
+    is_bare: bool = False
+    ignored: frozenset[str] = frozenset()  # names that stand for no tool
+
+    @property
+    def region(self) -> Region:
+        """From the opening to the closing."""
+        return Region(
+            openings=(self.opening.strip(),),
+            header_end=self.header_end.strip(),
+            closing=self.closing.strip(),
+            is_bare=self.is_bare,
+        )
+
+    @property
+    def frame(self) -> Frame:
+        """The brackets of the list; nothing, where each call has a region of its own."""
+        if not self.is_list:
+            return Frame()
+        start = self.opening + self.header_end
+        return Frame(opening=start + "[", separator=", ", closing="]" + self.closing)
+
+    def pieces(self, tool: Tool) -> list[Piece]:
+        """Return an object of JSON with its keys in the family's order."""
+        name = json.dumps(tool.name)
+        start, end = f"{{{name}: ", "}"
+        if self.name_key:
+            start = f'{{"{self.name_key}": {name}, "{self.arguments_key}": '
+        if not self.is_list:
+            opening = "" if self.is_bare else self.opening + self.header_end
+            start, end = opening + start, end + self.closing
+        return [start, Json(tool.parameters), end]
+
+    def read(self, text: str, tools: Tools) -> list[ToolCall] | None:
+        """Read a list, or objects one after the other."""
+        body = self._body(text)
+        found: list[Any] = []
+        start = 0
+        try:
+            while start < len(body):
+                value, start = read_json_at(body, start)
+                start = skip_blanks(body, start)
+                start += body.startswith((",", ";"), start)
+                found += value if isinstance(value, list) else [value]
+        except ValueError:
+            return None
+        calls = [self._call(value) for value in found]
+        whole = [call for call in calls if call is not None]
+        if not whole or len(whole) < len(calls) or not self._are_meant(text, whole, tools):
+            return None
+        return [call for call in whole if call.name not in self.ignored]
+
+    def _body(self, text: str) -> str:
+        region = self.region
+        for opening in region.openings:
+            text = text.removeprefix(opening)
+        if region.header_end and region.header_end in text:
+            text = text.partition(region.header_end)[2]
+        return text.rstrip().removesuffix(region.closing).strip()
+
+    def _call(self, value: Any) -> ToolCall | None:  # noqa: ANN401 - any JSON value
+        if not isinstance(value, dict):
+            return None
+        if not self.name_key:
+            name, arguments = next(iter(value.items())) if len(value) == 1 else (None, None)
+        else:
+            if isinstance(value.get("function"), dict):  # the shape of OpenAI's API
+                value = value["function"]
+            name = next((value[key] for key in _NAMES if key in value), None)
+            arguments = next((value[key] for key in _ARGUMENTS if key in value), {})
+        if isinstance(arguments, str):
+            arguments = _unquoted(arguments)
+        if not isinstance(name, str) or not isinstance(arguments, dict):
+            return None
+        return ToolCall(name, arguments)
+
+    def _are_meant(self, text: str, calls: list[ToolCall], tools: Tools) -> bool:
+        """Tell a call from an answer that is JSON: it names a tool of the request."""
+        if not text.startswith("{"):
+            return True
+        return all(call.name in tools.by_name for call in calls)
+
+
+def _unquoted(text: str) -> Any:  # noqa: ANN401 - any JSON value
+    """Read arguments that a model wrote as a text of JSON."""
+    try:
+        return read_json(text)
+    except ValueError:
+        return None

@@ -1,0 +1,27 @@
+"""Read tags leniently: what a family writes, as a regular expression.
+
+Blanks in a tag stand for any blanks, and ``{id}``, ``{index}`` and ``{type}`` for what
+differs from call to call.
+"""
+
+from __future__ import annotations
+
+import re
+
+NAME = r'(?P<name>[^\s<>{}\[\]"=|]{1,256})'
+KEY = r'(?P<key>[^\s<>{}\[\]"=|]{1,256})'
+_HOLES = {"{id}": r"[\w.:-]*", "{index}": r"\d*", "{type}": r"\w*", "{key}": r"(?P=key)"}
+_PARTS = re.compile(r"(\s+|\{id\}|\{index\}|\{type\}|\{key\})")
+
+
+def loosely(tag: str) -> str:
+    """Return a regular expression that finds a tag however it is spaced."""
+    parts = (part for part in _PARTS.split(tag) if part)
+    return "".join(
+        _HOLES.get(part) or (r"\s*" if part.isspace() else re.escape(part)) for part in parts
+    )
+
+
+def until_hole(tag: str) -> str:
+    """Return the beginning of a tag that is always the same."""
+    return tag.strip().partition("{")[0]

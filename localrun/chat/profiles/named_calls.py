@@ -1,0 +1,92 @@
+"""Calls that name the tool between tags, with arguments in JSON.
+
+[TOOL_CALLS]weather[ARGS]{"city": "Paris"}
+
+<function=weather>{"city": "Paris"}</function>
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from localrun.chat.profiles.forms import Frame, Json, Pattern, Piece, Region, Tags
+from localrun.chat.profiles.marks import NAME, loosely, until_hole
+from localrun.chat.profiles.tools import read_json_at, skip_blanks
+from localrun.chat.stream_parser import ToolCall
+
+if TYPE_CHECKING:
+    from localrun.chat.profiles.tools import Tool, Tools
+
+_HOLE = re.compile(r"(\{id\}|\{index\})")
+_FILLINGS = {"{id}": Pattern("[a-zA-Z0-9]{9}"), "{index}": Pattern("[0-9]{1,3}")}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedCalls:
+    """``before_name`` NAME ``after_name`` JSON ``closing``, several of them in a section."""
+
+    before_name: str
+    after_name: str
+    closing: str = ""
+    section: Tags | None = None
+    separator: str = ""
+    other_openings: tuple[str, ...] = ()  # ways that models begin it, besides the template's
+    header_end: str = ""  # what precedes the JSON in any way to write it
+
+    @property
+    def region(self) -> Region:
+        """The section, or else one call."""
+        if self.section:
+            return Region(
+                openings=(self.section.opening.strip(),), closing=self.section.closing.strip()
+            )
+        return Region(
+            openings=(until_hole(self.before_name), *self.other_openings),
+            header_end=self.header_end,
+            closing=self.closing.strip(),
+        )
+
+    @property
+    def frame(self) -> Frame:
+        """The section's tags."""
+        section = self.section or Tags("", "")
+        return Frame(opening=section.opening, separator=self.separator, closing=section.closing)
+
+    def pieces(self, tool: Tool) -> list[Piece]:
+        """Return the tags with the name, then the arguments."""
+        head = f"{self.before_name}{tool.name}{self.after_name}"
+        parts = [_FILLINGS.get(part, part) for part in _HOLE.split(head) if part]
+        return [*parts, Json(tool.parameters), *([self.closing] if self.closing else [])]
+
+    def read(self, text: str, tools: Tools) -> list[ToolCall] | None:  # noqa: ARG002 - JSON has types
+        """Read calls one after the other, within the section's tags."""
+        head, start, end = _head(self), 0, len(text)
+        if self.section:
+            start = len(self.section.opening.strip())
+            end -= len(self.section.closing.strip()) * text.endswith(self.section.closing.strip())
+        calls = []
+        closing = self.closing.strip()
+        while (start := skip_blanks(text, start)) < end:
+            named = head.match(text, start)
+            try:
+                arguments, start = read_json_at(text, named.end()) if named else (None, 0)
+            except ValueError:
+                return None
+            if not named or not isinstance(arguments, dict):
+                return None
+            calls.append(ToolCall(named["name"], arguments))
+            start = skip_blanks(text, start)
+            start += len(closing) * text.startswith(closing, start)
+        return calls or None
+
+
+@lru_cache(64)
+def _head(form: NamedCalls) -> re.Pattern[str]:
+    openings = [loosely(form.before_name.strip()), *map(loosely, form.other_openings)]
+    after = loosely(form.after_name.strip())
+    if form.header_end.strip():
+        after = rf"[^{{}}]*?{re.escape(form.header_end.strip())}"
+    return re.compile(rf"(?:{'|'.join(openings)})\s*{NAME}\s*{after}")

@@ -1,0 +1,92 @@
+"""Render a template with and without a tool call and a thought, to see how it writes them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from localrun.chat.budget import RenderLimits
+from localrun.chat.profiles.tools import Tools
+from localrun.chat.stream_parser import ToolCall
+from localrun.chat.template import ChatTemplate
+from localrun.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NAME = "zqtool"
+ARGUMENTS = {"zqcity": "zqparis", "zqdays": 31}
+CALLS = [ToolCall(NAME, ARGUMENTS)]
+ANSWER = "zqanswer"
+THOUGHT = "zqthought"
+CALL_ID = "zq1234567"  # nine letters and digits, as Mistral wants them
+LIMITS = RenderLimits(seconds=2.0)  # honest templates take milliseconds
+_QUESTION = "zqquestion"
+_RESULT = "zqresult"
+_DEFINITION = {
+    "type": "function",
+    "function": {
+        "name": NAME,
+        "description": "d",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "zqcity": {"type": "string", "description": "c"},
+                "zqdays": {"type": "integer", "description": "n"},
+            },
+            "required": ["zqcity"],
+        },
+    },
+}
+TOOLS = Tools.of([_DEFINITION])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """What a template writes after the user's question; empty where it refuses."""
+
+    with_call: str  # up to the tool's result
+    without_call: str
+    with_thought: str
+    prompt_tail: str
+
+
+def probe_of(source: str) -> Probe:
+    """Render a template; a broken one writes nothing."""
+    try:
+        template = ChatTemplate(source, bos="<zqbos>", eos="<zqeos>", limits=LIMITS)
+    except UsageError:
+        return Probe(with_call="", without_call="", with_thought="", prompt_tail="")
+    result = {"role": "tool", "content": _RESULT, "tool_call_id": CALL_ID, "name": NAME}
+    return Probe(
+        with_call=_called(template, result).partition(_RESULT)[0],
+        without_call=_reply(template, [{"role": "assistant", "content": ANSWER}]),
+        with_thought=_reply(
+            template,
+            [{"role": "assistant", "content": ANSWER, "reasoning_content": THOUGHT}],
+        ).partition(ANSWER)[0],
+        prompt_tail=_reply(template, []),
+    )
+
+
+def _called(template: ChatTemplate, result: dict[str, Any]) -> str:
+    """Return the reply with a call, however the template wants its arguments."""
+    for arguments in (ARGUMENTS, json.dumps(ARGUMENTS)):
+        for content in ("", None):
+            function = {"name": NAME, "arguments": arguments}
+            call = {"id": CALL_ID, "type": "function", "function": function}
+            message = {"role": "assistant", "content": content, "tool_calls": [call]}
+            reply = _reply(template, [message, result])
+            if NAME in reply:
+                return reply
+    return ""
+
+
+def _reply(template: ChatTemplate, messages: Sequence[dict[str, Any]]) -> str:
+    question = {"role": "user", "content": _QUESTION}
+    try:
+        text = template.render([question, *messages], tools=[_DEFINITION])
+    except UsageError:
+        return ""
+    return text.rpartition(_QUESTION)[2]

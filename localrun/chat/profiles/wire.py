@@ -1,0 +1,72 @@
+"""A profile as a JSON object, as the runner tells it to the server.
+
+{"thinking": {"opening": "<think>", "closing": "</think>"}, "dropped": [],
+ "tool_call": {"form": "JsonCalls", "opening": "<tool_call>\\n", ...}, ...}
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, fields
+from typing import TYPE_CHECKING, Any
+
+from localrun.chat.profiles.forms import Profile, Tags
+from localrun.chat.profiles.gemma_calls import GemmaCalls
+from localrun.chat.profiles.json_calls import JsonCalls
+from localrun.chat.profiles.named_calls import NamedCalls
+from localrun.chat.profiles.python_calls import PythonCalls
+from localrun.chat.profiles.tagged_calls import TaggedCalls
+
+if TYPE_CHECKING:
+    from localrun.chat.profiles.tools import JsonObject
+
+_Form = GemmaCalls | JsonCalls | NamedCalls | PythonCalls | TaggedCalls
+_FORMS: dict[str, type[_Form]] = {
+    form.__name__: form for form in (GemmaCalls, JsonCalls, NamedCalls, PythonCalls, TaggedCalls)
+}
+
+
+def profile_to_json(profile: Profile) -> dict[str, Any]:
+    """Return the object that stands for a profile."""
+    form = profile.tool_call
+    tool_call = None
+    if isinstance(form, _Form):
+        values = {key: _plain(getattr(form, key)) for key in (one.name for one in fields(form))}
+        tool_call = {"form": type(form).__name__, **values}
+    return {
+        "thinking": _plain(profile.thinking),
+        "tool_call": tool_call,
+        "dropped": list(profile.dropped),
+        "prompt_tail": profile.prompt_tail,
+        "is_fallback": profile.is_fallback,
+    }
+
+
+def profile_from_json(stated: JsonObject) -> Profile:
+    """Return the profile that an object of ours stands for."""
+    tool_call = dict(stated["tool_call"] or {})
+    form = _FORMS[tool_call.pop("form")] if tool_call else None
+    values = {key: _VALUES.get(key, _same)(value) for key, value in tool_call.items()}
+    return Profile(
+        thinking=_tags(stated["thinking"]),
+        tool_call=form(**values) if form else None,
+        dropped=tuple(stated["dropped"]),
+        prompt_tail=stated["prompt_tail"],
+        is_fallback=stated["is_fallback"],
+    )
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - the value of any field
+    if isinstance(value, Tags):
+        return asdict(value)
+    return sorted(value) if isinstance(value, frozenset) else value
+
+
+def _same(value: Any) -> Any:  # noqa: ANN401
+    return value
+
+
+def _tags(value: Any) -> Tags | None:  # noqa: ANN401
+    return Tags(**value) if value else None
+
+
+_VALUES = {"section": _tags, "ignored": frozenset, "other_openings": tuple}

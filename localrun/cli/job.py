@@ -1,0 +1,63 @@
+"""The hidden command by which a server has a model pulled, pushed or created."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from typer import Exit
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
+
+GRACE_S = 3.0
+INTERRUPTED = 130
+
+
+def job() -> None:
+    """Do what one line on stdin says; the end of stdin ends it; not for people."""
+    import json
+    import os
+    import sys
+    import threading
+
+    from localrun.services.jobs import run_job
+    from localrun.services.workspace import open_workspace
+
+    order = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    stream = _private_stdout()
+
+    def write(message: dict[str, Any]) -> None:
+        stream.write(json.dumps(message).encode() + b"\n")
+
+    succeeded = run_job(open_workspace(os.environ), order, write)
+    raise Exit(0 if succeeded else 1)
+
+
+def _private_stdout() -> BinaryIO:
+    """Return stdout, and let everybody else in this process print to stderr."""
+    import os
+    import sys
+
+    stream = os.fdopen(os.dup(sys.stdout.fileno()), "wb", buffering=0)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return stream
+
+
+def _leave_with_parent() -> None:
+    """Interrupt the work when stdin ends, and the process when that is not enough.
+
+    Reads the descriptor itself: Python's own stdin must not be in use when Python ends.
+    """
+    import os
+    import signal
+    import threading
+    import time
+
+    while os.read(0, 1024):
+        pass
+    main = threading.main_thread().ident
+    if main is not None:
+        signal.pthread_kill(main, signal.SIGINT)
+    time.sleep(GRACE_S)
+    os._exit(INTERRUPTED)

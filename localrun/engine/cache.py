@@ -1,0 +1,209 @@
+"""One prefix cache for all sequences, on cells that they share.
+
+For models with full attention only: a cell may belong to many sequence ids there,
+and `copy` costs microseconds. Ids below ``num_slots`` run; all others up to
+`MOST_HOLDERS` hold cached prefixes, one id for one node of the radix tree.
+
+    slot of a sequence    [ cells of the tree | its own cells ]
+    positions             0          num_shared        num_computed
+
+Law: the cells in use are those of the tree and each sequence's own. What a
+sequence computes of its prompt joins the tree at once, the rest when it closes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from localrun.engine.radix import NO_HOLDER, RadixTree
+
+if TYPE_CHECKING:
+    from localrun.engine.radix import Match, Node
+    from localrun.engine.sequence import Sequence
+
+MOST_HOLDERS = 256  # LLAMA_MAX_SEQ: ids beyond n_seq_max cannot be decoded, but hold cells
+
+# A cell that nobody uses still costs each step a look (0.1 to 0.8 microseconds, measured on
+# models of 50 to 600 million parameters), and computing its token anew as much as thousands
+# of these. So it is kept until keeping has cost what computing would.
+KEPT_STEPS = 8000
+STEPS_BETWEEN_LOOKS = 64
+
+
+class Cells(Protocol):
+    """What a cache needs of a KV cache; positions are half-open, -1 is the end."""
+
+    def copy(self, source: int, target: int, start: int, end: int) -> None:
+        """Let ``target`` hold the cells of ``source`` too."""
+
+    def remove(self, holder: int, start: int, end: int) -> None:
+        """Let ``holder`` hold them no more; cells that nobody holds are free."""
+
+
+class PrefixCache:
+    """Slots and cells of running sequences, and the prefixes that ended ones left."""
+
+    def __init__(
+        self, cells: Cells, *, num_slots: int, num_cells: int, num_holders: int = MOST_HOLDERS
+    ) -> None:
+        self.tree = RadixTree()
+        self._cells = cells
+        self._num_cells = num_cells
+        self._open: dict[int, Sequence] = {}  # by slot
+        self._paths: dict[int, Node] = {}  # by slot: the node down to which cells are shared
+        self._num_steps = 0
+        self._free_slots = list(range(num_slots - 1, -1, -1))
+        self._free_holders = list(range(num_holders - 1, num_slots - 1, -1))
+
+    @property
+    def has_slot(self) -> bool:
+        """Tell whether one more sequence can run."""
+        return bool(self._free_slots)
+
+    @property
+    def num_used(self) -> int:
+        """Return the number of cells that are not free."""
+        own = sum(seq.num_computed - seq.num_shared for seq in self._open.values())
+        return self.tree.num_cells + own
+
+    def sharable(self, seq: Sequence, length: int) -> bool:
+        """Tell whether the first ``length`` tokens, once computed, spare this sequence work."""
+        return self.tree.find(seq.tokens, length).length < length
+
+    def open(self, seq: Sequence, spare: int) -> bool:
+        """Give a slot and the longest cached prefix, if its tokens and ``spare`` cells fit.
+
+        Cells that nobody uses count as room. The last token is never taken from the
+        cache: its logits are needed. Nothing changes when it does not fit; alone, a
+        sequence always fits.
+        """
+        node = self._whole(self.tree.find(seq.tokens, len(seq.tokens) - 1))
+        self.tree.use(node)
+        missing = len(seq.tokens) - node.end + spare
+        if self._open and self._promised() + missing > self._num_cells:
+            self.tree.leave(node)
+            return False
+        slot = self._free_slots.pop()
+        for part in node.path():
+            self._cells.copy(part.holder, slot, part.start, part.end)
+        seq.slot, seq.num_computed, seq.num_shared = slot, node.end, node.end
+        self._open[slot], self._paths[slot] = seq, node
+        return True
+
+    def publish(self, seq: Sequence) -> None:
+        """Let others share what the sequence has computed."""
+        slot = slot_of(seq)
+        while (match := self._next(seq)).length > seq.num_shared:
+            node = self._whole(match)
+            if node.end == seq.num_shared:
+                return  # no holder is left to split with
+            self._swap(seq, node)
+        tokens = seq.tokens[seq.num_shared : seq.num_computed]
+        if not tokens:
+            return
+        node = self._paths[slot]
+        if node.holder != NO_HOLDER and not node.children and node.num_users == 1:
+            self.tree.extend(node, tokens)  # only this sequence uses it
+        else:
+            holder = self._new_holder()
+            if holder is None:
+                return
+            node = self.tree.add(node, tokens, holder)
+            self._follow(slot, node)
+        self._cells.copy(slot, node.holder, seq.num_shared, seq.num_computed)
+        seq.num_shared = seq.num_computed
+
+    def close(self, seq: Sequence) -> None:
+        """Take the slot back; what was computed stays as a cached prefix."""
+        self.publish(seq)
+        slot = slot_of(seq)
+        self.tree.leave(self._paths.pop(slot))
+        del self._open[slot]
+        self._cells.remove(slot, 0, -1)
+        self._free_slots.append(slot)
+        seq.slot, seq.num_computed, seq.num_shared = None, 0, 0
+
+    def reserve(self, count: int) -> bool:
+        """Free ``count`` cells at the cost of cached prefixes, oldest first; False: too few.
+
+        Called once for each step, by which the age of prefixes counts.
+        """
+        self.tree.tick()
+        self._num_steps += 1
+        if self._num_steps % STEPS_BETWEEN_LOOKS == 0:
+            self._drop_aged()
+        while (missing := self.num_used + count - self._num_cells) > 0:
+            leaf = self.tree.oldest_idle_leaf()
+            if leaf is None:
+                return False
+            self._shorten(leaf, min(missing, len(leaf.tokens)))
+        return True
+
+    def clear(self) -> None:
+        """Forget all prefixes that nobody uses."""
+        while (leaf := self.tree.oldest_idle_leaf()) is not None:
+            self._shorten(leaf, len(leaf.tokens))
+
+    def _drop_aged(self) -> None:
+        while (leaf := self.tree.oldest_idle_leaf()) and self.tree.age(leaf) > KEPT_STEPS:
+            self._shorten(leaf, len(leaf.tokens))
+
+    def _promised(self) -> int:
+        """Return the cells that open sequences use, or will for the tokens that they have."""
+        own = sum(len(seq.tokens) - seq.num_shared for seq in self._open.values())
+        return self.tree.num_cells - self.tree.num_idle + own
+
+    def _next(self, seq: Sequence) -> Match:
+        """Return the match of what the sequence computed but does not share."""
+        return self.tree.find(seq.tokens, seq.num_computed, self._paths[slot_of(seq)])
+
+    def _whole(self, match: Match) -> Node:
+        """Return the node that ends where the match does, or before it without a free holder."""
+        node, rest = match.node, match.partial
+        if rest is None:
+            return node
+        self.tree.use(rest)  # lest it is evicted to get the holder
+        holder = self._new_holder()
+        self.tree.leave(rest)
+        if holder is None:
+            return node
+        upper = self.tree.split(rest, match.num_partial, holder)
+        self._cells.copy(rest.holder, upper.holder, upper.start, upper.end)
+        self._cells.remove(rest.holder, upper.start, upper.end)
+        return upper
+
+    def _swap(self, seq: Sequence, node: Node) -> None:
+        """Share the cells of nodes down to ``node`` in place of the sequence's own, equal ones."""
+        slot = slot_of(seq)
+        self._cells.remove(slot, seq.num_shared, node.end)
+        for part in node.path():
+            if part.end <= seq.num_shared:
+                break
+            self._cells.copy(part.holder, slot, part.start, part.end)
+        self._follow(slot, node)
+        seq.num_shared = node.end
+
+    def _follow(self, slot: int, node: Node) -> None:
+        """Move the use of a slot further down."""
+        self.tree.use(node)
+        self.tree.leave(self._paths[slot])
+        self._paths[slot] = node
+
+    def _new_holder(self) -> int | None:
+        """Return a free id, if need be that of the oldest prefix; None when all are in use."""
+        if not self._free_holders and (leaf := self.tree.oldest_idle_leaf()) is not None:
+            self._shorten(leaf, len(leaf.tokens))
+        return self._free_holders.pop() if self._free_holders else None
+
+    def _shorten(self, leaf: Node, count: int) -> None:
+        self._cells.remove(leaf.holder, leaf.end - count, -1)
+        self.tree.shorten(leaf, count)
+        if not leaf.tokens:
+            self._free_holders.append(leaf.holder)
+
+
+def slot_of(seq: Sequence) -> int:
+    """Return the slot of a running sequence."""
+    if seq.slot is None:
+        raise ValueError(f"request {seq.request_id} does not run")
+    return seq.slot

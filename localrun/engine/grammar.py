@@ -1,0 +1,158 @@
+"""From a constraint as people write it to llguidance's grammar: text to text, no tokens.
+
+Schemas and GBNF are rewritten here; everything is bounded in size first, since it
+comes from anywhere. Whether the grammar means anything is found by compiling it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from llguidance import LLMatcher
+from llguidance.gbnf_to_lark import gbnf_to_lark
+
+from localrun.engine.params import ConstraintKind, ConstraintSpec
+from localrun.errors import UsageError
+
+LARGEST_TEXT = 128 * 1024  # bytes; twice that compiles for seconds
+DEEPEST_SCHEMA = 64
+MOST_RULES = 512  # of GBNF: its converter takes the square of their number
+# flexible white space lets a small model write blanks until its context is full
+COMPACT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+NESTED = ("properties", "$defs", "definitions")  # keywords that hold schemas by name
+ALTERNATIVES = ("anyOf", "oneOf", "prefixItems")
+ESCAPED = re.compile(r"\\\\|\\u([0-9a-fA-F]{4})|\\U([0-9a-fA-F]{8})")
+LAST_ASCII, LARGEST_CODE_POINT = 0x7F, 0x10FFFF
+SURROGATES = range(0xD800, 0xE000)  # halves of characters
+
+
+def grammar_of(spec: ConstraintSpec) -> str:
+    """Return the grammar in llguidance's own form; it may still be wrong.
+
+    Raises:
+        UsageError: the text is too large, or no JSON or GBNF at all.
+    """
+    size = len(spec.text.encode()) + sum(len(choice.encode()) for choice in spec.choices)
+    if size > LARGEST_TEXT:
+        raise wrong(spec, f"has {size} bytes, at most {LARGEST_TEXT} are taken")
+    if spec.kind is ConstraintKind.JSON_OBJECT:
+        return _json_grammar({"type": "object"})
+    if spec.kind is ConstraintKind.JSON_SCHEMA:
+        return _json_grammar(_schema(spec))
+    grammar: str = (
+        LLMatcher.grammar_from_regex(spec.text)
+        if spec.kind is ConstraintKind.REGEX
+        else LLMatcher.grammar_from_lark(_lark(spec))
+    )
+    return grammar
+
+
+def wrong(spec: ConstraintSpec, what: str) -> UsageError:
+    """Return the error that names the field of the constraint."""
+    return UsageError(f"{spec.param} {what}", param=spec.param)
+
+
+def _json_grammar(schema: object) -> str:
+    grammar: str = LLMatcher.grammar_from_json_schema(json.dumps(schema), defaults=COMPACT)
+    return grammar
+
+
+def _schema(spec: ConstraintSpec) -> object:
+    try:
+        schema = json.loads(spec.text)
+    except (ValueError, RecursionError) as error:
+        raise wrong(spec, f"is not JSON: {error}") from error
+    if _depth_exceeds(schema, DEEPEST_SCHEMA):
+        raise wrong(spec, f"is nested deeper than {DEEPEST_SCHEMA} levels")
+    if not isinstance(schema, dict):
+        raise wrong(spec, "must be a JSON Schema, which is an object")
+    return schema if _combines(schema) else _closed(schema)
+
+
+def _depth_exceeds(value: object, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_depth_exceeds(item, levels - 1) for item in inner)
+
+
+def _combines(schema: object) -> bool:
+    """Tell whether objects of the schema are put together from parts: none may be closed then."""
+    if isinstance(schema, list):
+        return any(map(_combines, schema))
+    if not isinstance(schema, dict):
+        return False
+    is_part = "allOf" in schema or (
+        "properties" in schema and bool(schema.keys() & {"$ref", "anyOf", "oneOf"})
+    )
+    return is_part or any(map(_combines, schema.values()))
+
+
+def _closed(schema: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the schema without properties that it does not name.
+
+    A schema that says nothing about others permits them, and a small model then adds
+    properties until its context is full. What is narrower satisfies the schema too.
+    """
+    if not isinstance(schema, dict):
+        return schema
+    closed = dict(schema)
+    for name in NESTED:
+        if isinstance(schema.get(name), dict):
+            closed[name] = {key: _closed(inner) for key, inner in schema[name].items()}
+    for name in ALTERNATIVES:
+        if isinstance(schema.get(name), list):
+            closed[name] = [_closed(inner) for inner in schema[name]]
+    if "items" in schema:
+        closed["items"] = _closed(schema["items"])
+    return {"additionalProperties": False, **closed} if _is_closable(schema) else closed
+
+
+def _is_closable(schema: dict[str, Any]) -> bool:
+    named, required = schema.get("properties"), schema.get("required", [])
+    return (
+        isinstance(named, dict)
+        and isinstance(required, list)
+        and all(isinstance(name, str) and name in named for name in required)
+        and not schema.keys() & {"patternProperties", "minProperties"}
+    )
+
+
+def _lark(spec: ConstraintSpec) -> str:
+    if spec.kind is ConstraintKind.CHOICE:
+        return _lark_of_choices(spec)
+    return _lark_of_gbnf(spec) if spec.kind is ConstraintKind.GBNF else spec.text
+
+
+def _lark_of_choices(spec: ConstraintSpec) -> str:
+    if not spec.choices:
+        raise wrong(spec, "has no text to choose from")
+    return "start: " + " | ".join(
+        json.dumps(choice, ensure_ascii=False) for choice in dict.fromkeys(spec.choices)
+    )
+
+
+def _lark_of_gbnf(spec: ConstraintSpec) -> str:
+    if spec.text.count("::=") > MOST_RULES:
+        raise wrong(spec, f"has more than {MOST_RULES} rules")
+    try:
+        lark: str = gbnf_to_lark(ESCAPED.sub(_unescaped, spec.text))
+    except RecursionError as error:
+        raise wrong(spec, "is nested too deeply") from error
+    except Exception as error:  # the converter raises nothing narrower
+        raise wrong(spec, f"is not GBNF: {str(error) or type(error).__name__}") from error
+    return lark
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    """Return the character of an escape: the converter writes Unicode ones that Lark refuses."""
+    digits = escape[1] or escape[2]
+    if digits is None:
+        return escape[0]
+    code = int(digits, 16)
+    if code <= LAST_ASCII:
+        return f"\\x{code:02x}"
+    is_character = code <= LARGEST_CODE_POINT and code not in SURROGATES
+    return chr(code) if is_character else escape[0]

@@ -1,0 +1,191 @@
+"""A radix tree over token ids: which prefixes are computed, and who holds their cells.
+
+Pure bookkeeping: it knows token ids and small integers named holders (llama.cpp's
+sequence ids), not how cells are copied. One node is one run of tokens; a holder
+belongs to exactly one node and holds the cells of that run alone:
+
+    root -[ 0 1 2 3 ]- a -[ 4 5 ]- b        a holds positions [0, 4), b [4, 6)
+                       a -[ 7 8 9 ]- c      c holds positions [4, 7)
+
+Law: a node has at least as many users as each of its children, since a use counts
+for the whole path to the root. So what has no user can go, leaves first, and
+`num_idle` counts exactly the cells that `oldest_idle_leaf` will ever offer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+NO_HOLDER = -1  # of the root, which has no tokens
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A run of tokens after the path of its parent; only the tree changes it."""
+
+    parent: Node | None
+    holder: int
+    start: int  # position of its first token
+    tokens: list[int]
+    children: dict[int, Node] = field(default_factory=dict)  # by their first token
+    num_users: int = 0
+    used_at: int = 0  # ticks of the tree's own clock
+
+    @property
+    def end(self) -> int:
+        """Return the position behind its last token."""
+        return self.start + len(self.tokens)
+
+    def path(self) -> Iterator[Node]:
+        """Yield the node and all above it, without the root."""
+        node = self
+        while node.parent is not None:
+            yield node
+            node = node.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The longest known prefix: whole nodes down to ``node``, then a part of one more."""
+
+    node: Node
+    partial: Node | None  # child of ``node`` of which ``num_partial`` tokens match
+    num_partial: int
+
+    @property
+    def length(self) -> int:
+        """Return the number of tokens that match."""
+        return self.node.end + self.num_partial
+
+
+class RadixTree:
+    """Nodes, their users and the order of their last use."""
+
+    def __init__(self) -> None:
+        self.root = Node(None, NO_HOLDER, 0, [])
+        self.num_cells = 0  # tokens of all nodes
+        self.num_idle = 0  # those of nodes without users
+        self._nodes: set[Node] = set()
+        self._ticks = 0
+
+    @property
+    def nodes(self) -> frozenset[Node]:
+        """Return all nodes but the root."""
+        return frozenset(self._nodes)
+
+    def find(self, tokens: Sequence[int], limit: int, below: Node | None = None) -> Match:
+        """Return the longest known prefix of ``tokens[:limit]``; parts of a node count.
+
+        ``below`` is a node whose path is known to match already.
+        """
+        node = below or self.root
+        while (place := node.end) < limit:
+            child = node.children.get(tokens[place])
+            if child is None:
+                break
+            num_matching = common_length(child.tokens, tokens[place : min(limit, child.end)])
+            if num_matching < len(child.tokens):
+                return Match(node, child, num_matching)
+            node = child
+        return Match(node, None, 0)
+
+    def add(self, parent: Node, tokens: list[int], holder: int) -> Node:
+        """Put a leaf below ``parent``, which has no child with the same first token."""
+        node = Node(parent, holder, parent.end, tokens)
+        parent.children[tokens[0]] = node
+        self._nodes.add(node)
+        self._count(node, len(tokens))
+        self._touch(node)
+        return node
+
+    def extend(self, leaf: Node, tokens: list[int]) -> None:
+        """Make the run of a leaf longer."""
+        leaf.tokens += tokens
+        self._count(leaf, len(tokens))
+        self._touch(leaf)
+
+    def split(self, node: Node, length: int, holder: int) -> Node:
+        """Cut the first ``length`` tokens off into a new parent with ``holder``; return it.
+
+        Users of the node are users of both.
+        """
+        upper = Node(node.parent, holder, node.start, node.tokens[:length])
+        upper.num_users, upper.used_at = node.num_users, node.used_at
+        if node.parent is not None:
+            node.parent.children[upper.tokens[0]] = upper
+        node.tokens = node.tokens[length:]
+        node.start += length
+        node.parent = upper
+        upper.children[node.tokens[0]] = node
+        self._nodes.add(upper)
+        return upper
+
+    def shorten(self, leaf: Node, count: int) -> None:
+        """Forget the last ``count`` tokens of an idle leaf, and the leaf with its last one."""
+        first = leaf.tokens[0]
+        del leaf.tokens[len(leaf.tokens) - count :]
+        self._count(leaf, -count)
+        if not leaf.tokens and leaf.parent is not None:
+            del leaf.parent.children[first]
+            self._nodes.discard(leaf)
+
+    def use(self, node: Node) -> None:
+        """Count one more user for the path down to ``node``."""
+        for above in node.path():
+            if above.num_users == 0:
+                self.num_idle -= len(above.tokens)
+            above.num_users += 1
+        self._touch(node)
+
+    def leave(self, node: Node) -> None:
+        """Take back one `use`."""
+        self._touch(node)
+        for above in node.path():
+            above.num_users -= 1
+            if above.num_users == 0:
+                self.num_idle += len(above.tokens)
+
+    def oldest_idle_leaf(self) -> Node | None:
+        """Return the leaf without users that was used longest ago."""
+        idle = (node for node in self._nodes if node.num_users == 0 and not node.children)
+        return min(idle, key=lambda node: node.used_at, default=None)
+
+    def tick(self) -> None:
+        """Let time pass, by which `age` counts."""
+        self._ticks += 1
+
+    def age(self, node: Node) -> int:
+        """Return the ticks since the node was used."""
+        return self._ticks - node.used_at
+
+    def _count(self, node: Node, change: int) -> None:
+        self.num_cells += change
+        if node.num_users == 0:
+            self.num_idle += change
+
+    def _touch(self, node: Node) -> None:
+        self._ticks += 1
+        for above in node.path():
+            above.used_at = self._ticks
+
+
+def common_length(first: Sequence[int], second: Sequence[int]) -> int:
+    """Return how many tokens two sequences of the same type begin with in common.
+
+    Halves the range by comparing slices, which C does; a loop in Python is twenty
+    times slower.
+    """
+    low, high = 0, min(len(first), len(second))
+    if first[:high] == second[:high]:
+        return high
+    while high - low > 1:  # [0, low) is common, [0, high) is not
+        middle = (low + high) // 2
+        if first[low:middle] == second[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low

@@ -1,0 +1,38 @@
+"""Find out whether a template makes its model think when nobody says anything about it.
+
+A template that knows ``enable_thinking`` renders prompts that differ by it. Where the
+default equals the prompt without thinking, the model does not think unasked; where
+the template does not know the option, the model decides.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from localrun.errors import LocalrunError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SAMPLE = [{"role": "user", "content": "Hello"}]
+
+
+class Template(Protocol):
+    """What is needed of a chat template."""
+
+    def render(
+        self, messages: Sequence[Mapping[str, Any]], *, options: Mapping[str, Any] | None = None
+    ) -> str:
+        """Return the prompt of a chat."""
+
+
+def may_think_unasked(template: Template) -> bool:
+    """Tell whether the model may begin with a thought when the request leaves it open."""
+    try:
+        plain, without, thinking = (
+            template.render(SAMPLE, options=options)
+            for options in ({}, {"enable_thinking": False}, {"enable_thinking": True})
+        )
+    except LocalrunError:  # a template that wants other messages: the model decides
+        return True
+    return not (plain == without != thinking)

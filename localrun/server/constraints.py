@@ -1,0 +1,151 @@
+"""The fields in which clients say what an answer must be, under all their names.
+
+    response_format                            OpenAI; "schema" beside the type: llama-server
+    json_schema, grammar                       llama-server
+    guided_json, _regex, _choice, _grammar     vLLM
+    structured_outputs.json, regex, ...        vLLM, newer
+    regex, choice                              others
+    format                                     Ollama
+
+Only one may be given. A grammar is GBNF, unless it looks like Lark.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from localrun.engine.params import ConstraintKind, ConstraintSpec
+from localrun.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localrun.chat.profile import Profile
+    from localrun.server.fields import Fields
+
+Names = dict[ConstraintKind, tuple[str, ...]]
+
+LARK = re.compile(r"^\s*(%llguidance\b|start\s*:(?!:=))", re.MULTILINE)
+NAMES: Names = {
+    ConstraintKind.JSON_SCHEMA: ("json_schema", "guided_json"),
+    ConstraintKind.REGEX: ("regex", "guided_regex"),
+    ConstraintKind.CHOICE: ("choice", "guided_choice"),
+    ConstraintKind.GBNF: ("grammar", "guided_grammar"),
+}
+STRUCTURED: Names = {
+    ConstraintKind.JSON_SCHEMA: ("json",),
+    ConstraintKind.REGEX: ("regex",),
+    ConstraintKind.CHOICE: ("choice",),
+    ConstraintKind.GBNF: ("grammar",),
+}
+UNSUPPORTED = ("structural_tag", "whitespace_pattern")
+
+
+def openai_constraint(fields: Fields) -> ConstraintSpec | None:
+    """Return what the fields of an OpenAI request say, under any server's names.
+
+    Raises:
+        UsageError: a field is wrong, or there are two.
+    """
+    structured = fields.inner("structured_outputs")
+    for name in UNSUPPORTED:
+        if structured.raw(name) is not None:
+            raise structured.wrong(name, "is not supported")
+    found = [
+        spec
+        for spec in (
+            _response_format(fields),
+            *_named(fields, NAMES),
+            *_named(structured, STRUCTURED),
+            _any_object(structured),
+        )
+        if spec is not None
+    ]
+    if len(found) > 1:
+        raise fields.wrong(found[1].param, f"cannot be combined with {found[0].param}")
+    return found[0] if found else None
+
+
+def ollama_constraint(fields: Fields) -> ConstraintSpec | None:
+    """Return what ``format`` says: "json", or a JSON Schema.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    form = fields.raw("format")
+    if form in (None, ""):
+        return None
+    if form == "json":
+        return ConstraintSpec(kind=ConstraintKind.JSON_OBJECT, param="format")
+    if not isinstance(form, dict):
+        raise fields.wrong("format", 'must be "json" or a JSON Schema')
+    return _schema(form, "format")
+
+
+def after_thought(
+    constraint: ConstraintSpec | None, profile: Profile, template_options: dict[str, Any]
+) -> ConstraintSpec | None:
+    """Let a model that thinks do so before its constrained answer, unless it is told not to."""
+    is_thinking = template_options.get("enable_thinking") is not False
+    if constraint is None or profile.thinking is None or not is_thinking:
+        return constraint
+    return replace(constraint, opening=profile.thinking.opening, after=profile.thinking.closing)
+
+
+def _response_format(fields: Fields) -> ConstraintSpec | None:
+    form = fields.inner("response_format")
+    kind = form.text("type")
+    if kind in {None, "text"}:
+        return None
+    if kind == "json_schema":
+        schema = form.inner("json_schema").raw("schema")
+        if schema is None:
+            schema = form.raw("schema")
+        return _schema(_object(form, "json_schema.schema", schema), "response_format")
+    if kind != "json_object":
+        raise form.wrong("type", "must be text, json_object or json_schema")
+    if form.raw("schema") is not None:
+        return _schema(_object(form, "schema", form.raw("schema")), "response_format")
+    return ConstraintSpec(kind=ConstraintKind.JSON_OBJECT, param="response_format")
+
+
+def _named(fields: Fields, names: Names) -> Iterator[ConstraintSpec]:
+    for kind, aliases in names.items():
+        for name in aliases:
+            if fields.raw(name) not in (None, "", {}, []):
+                yield _spec(fields, name, kind)
+
+
+def _spec(fields: Fields, name: str, kind: ConstraintKind) -> ConstraintSpec:
+    param = fields.path(name)
+    if kind is ConstraintKind.CHOICE:
+        return ConstraintSpec(kind=kind, choices=fields.strings(name), param=param)
+    if kind is ConstraintKind.JSON_SCHEMA and not isinstance(fields.raw(name), str):
+        return _schema(_object(fields, name, fields.raw(name)), param)
+    text = fields.required_text(name)
+    if kind is ConstraintKind.GBNF and LARK.search(text):
+        kind = ConstraintKind.LARK
+    return ConstraintSpec(kind=kind, text=text, param=param)
+
+
+def _any_object(structured: Fields) -> ConstraintSpec | None:
+    if not structured.boolean("json_object"):
+        return None
+    return ConstraintSpec(kind=ConstraintKind.JSON_OBJECT, param="structured_outputs.json_object")
+
+
+def _object(fields: Fields, name: str, value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise fields.wrong(name, "must be a JSON Schema, which is an object")
+    return value
+
+
+def _schema(schema: dict[str, Any], param: str) -> ConstraintSpec:
+    try:
+        text = json.dumps(schema)
+    except RecursionError as error:
+        raise UsageError(f"{param} is nested too deeply", param=param) from error
+    return ConstraintSpec(kind=ConstraintKind.JSON_SCHEMA, text=text, param=param)

@@ -1,0 +1,60 @@
+"""Completions that are counted: how long the first text took, and how many tokens there were."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+from localrun.errors import LocalrunError
+from localrun.server.core import CompletionRequest, Completions, Done, Opened
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from localrun.chat.stream_parser import Part
+    from localrun.server.metrics import Metrics
+    from localrun.services.models import StoredModel
+    from localrun.supervisor.pool import RunnerPool
+
+
+class MeteredCompletions(Completions):
+    """Tells a `Metrics` what the answers were like, by model."""
+
+    def __init__(
+        self, pool: RunnerPool, find_model: Callable[[str], StoredModel], metrics: Metrics
+    ) -> None:
+        super().__init__(pool, find_model)
+        self._metrics = metrics
+
+    async def stream(
+        self, request: CompletionRequest
+    ) -> AsyncGenerator[Opened | Part | Done, None]:
+        """Yield what `Completions.stream` does."""
+        end = "cancelled"
+        last, is_first = time.monotonic(), True
+        try:
+            async with contextlib.aclosing(super().stream(request)) as parts:
+                async for part in parts:
+                    now = time.monotonic()
+                    if isinstance(part, Done):
+                        end = part.reason.value
+                        self._count_tokens(request.model, part)
+                    elif not isinstance(part, Opened):
+                        self._count_time(request.model, now - last, is_first=is_first)
+                        last, is_first = now, False
+                    yield part
+        except LocalrunError as error:
+            end = error.code
+            raise
+        finally:
+            self._metrics.answers.add(1, model=request.model, end=end)
+
+    def _count_tokens(self, model: str, done: Done) -> None:
+        self._metrics.prompt_tokens.add(done.prompt_tokens, model=model)
+        self._metrics.generated_tokens.add(done.generated_tokens, model=model)
+
+    def _count_time(self, model: str, seconds: float, *, is_first: bool) -> None:
+        metrics = self._metrics
+        times = metrics.first_token_seconds if is_first else metrics.gap_seconds
+        times.observe(seconds, model=model)

@@ -1,0 +1,179 @@
+"""``/metrics``: what the server has done, as Prometheus reads it.
+
+Counters of one process, kept in memory and written out when asked. All of it is called
+on the event loop, so nothing here needs a lock.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from localrun.supervisor.pool import RunnerPool
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+GAP_SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
+MOST_SERIES = 1000  # of one family: names come from clients
+NO_ROUTE = "none"
+CLIENT_LEFT, INTERNAL_ERROR = "499", "500"
+
+Labels = tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True)
+class Counter:
+    """One family of numbers that only grow."""
+
+    name: str
+    about: str
+    values: dict[Labels, float] = field(default_factory=dict)
+
+    def add(self, amount: float, **labels: str) -> None:
+        """Count something."""
+        key = tuple(labels.items())
+        if key in self.values or len(self.values) < MOST_SERIES:
+            self.values[key] = self.values.get(key, 0.0) + amount
+
+    def lines(self) -> Iterator[str]:
+        """Yield the family as text."""
+        yield from _head(self.name, "counter", self.about)
+        for labels, value in sorted(self.values.items()):
+            yield _line(self.name, labels, value)
+
+
+@dataclass(slots=True)
+class Histogram:
+    """How often a time was at most so long, for each of some bounds."""
+
+    name: str
+    about: str
+    bounds: tuple[float, ...]
+    values: dict[Labels, list[int]] = field(default_factory=dict)
+    sums: dict[Labels, float] = field(default_factory=dict)
+
+    def observe(self, seconds: float, **labels: str) -> None:
+        """Count one time."""
+        key = tuple(labels.items())
+        if key not in self.values and len(self.values) >= MOST_SERIES:
+            return
+        buckets = self.values.setdefault(key, [0] * (len(self.bounds) + 1))
+        buckets[bisect_left(self.bounds, seconds)] += 1
+        self.sums[key] = self.sums.get(key, 0.0) + seconds
+
+    def lines(self) -> Iterator[str]:
+        """Yield the family as text; its counts are cumulative."""
+        yield from _head(self.name, "histogram", self.about)
+        for labels, buckets in sorted(self.values.items()):
+            total = 0
+            for bound, count in zip((*map(str, self.bounds), "+Inf"), buckets, strict=True):
+                total += count
+                yield _line(f"{self.name}_bucket", (*labels, ("le", bound)), total)
+            yield _line(f"{self.name}_sum", labels, self.sums[labels])
+            yield _line(f"{self.name}_count", labels, total)
+
+
+class Metrics:
+    """What is counted."""
+
+    def __init__(self) -> None:
+        self.requests = Counter("localrun_requests_total", "Answers by route and status.")
+        self.request_seconds = Histogram(
+            "localrun_request_seconds", "From the request to the end of the answer.", SECONDS
+        )
+        self.first_token_seconds = Histogram(
+            "localrun_first_token_seconds", "From the request to its first text.", SECONDS
+        )
+        self.gap_seconds = Histogram(
+            "localrun_gap_seconds", "Between two pieces of text of one answer.", GAP_SECONDS
+        )
+        self.prompt_tokens = Counter("localrun_prompt_tokens_total", "Tokens of prompts.")
+        self.generated_tokens = Counter("localrun_generated_tokens_total", "Tokens generated.")
+        self.answers = Counter("localrun_answers_total", "Answers by how they ended.")
+
+    def watch(self, app: ASGIApp) -> ASGIApp:
+        """Return the application, counted."""
+
+        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                await app(scope, receive, send)
+                return
+            begun, status = time.monotonic(), CLIENT_LEFT  # until an answer begins
+
+            async def counting(message: Message) -> None:
+                nonlocal status
+                if message["type"] == "http.response.start":
+                    status = str(message["status"])
+                await send(message)
+
+            try:
+                await app(scope, receive, counting)
+            except Exception:
+                status = INTERNAL_ERROR  # what is sent for it, further out
+                raise
+            finally:
+                route = getattr(scope.get("route"), "path", NO_ROUTE)
+                self.requests.add(1, route=route, method=scope["method"], code=status)
+                self.request_seconds.observe(time.monotonic() - begun, route=route)
+
+        return counted
+
+    def text(self, pool: RunnerPool) -> str:
+        """Return everything as text; blocks a little, for what the pool tells."""
+        families = (
+            self.requests,
+            self.request_seconds,
+            self.first_token_seconds,
+            self.gap_seconds,
+            self.prompt_tokens,
+            self.generated_tokens,
+            self.answers,
+        )
+        lines = [line for family in families for line in family.lines()]
+        return "\n".join([*lines, *_pool_lines(pool)]) + "\n"
+
+
+def _pool_lines(pool: RunnerPool) -> Iterator[str]:
+    history, running = pool.history(), pool.running()
+    loads = {name: model.num_loads for name, model in history.items()}
+    crashes = {name: model.num_crashes for name, model in history.items()}
+    yield from _by_model("localrun_loads_total", "counter", "Times a model was loaded.", loads)
+    yield from _by_model("localrun_crashes_total", "counter", "Runners that died.", crashes)
+    yield from _by_model(
+        "localrun_open_requests",
+        "gauge",
+        "Requests of loaded models that have not ended.",
+        {model.name: model.num_open for model in running},
+    )
+    yield from _by_model(
+        "localrun_model_bytes",
+        "gauge",
+        "Memory of loaded models.",
+        {model.name: model.size_bytes for model in running},
+    )
+
+
+def _by_model(name: str, kind: str, about: str, values: Mapping[str, int]) -> Iterator[str]:
+    yield from _head(name, kind, about)
+    for model, value in sorted(values.items()):
+        yield _line(name, (("model", model),), value)
+
+
+def _head(name: str, kind: str, about: str) -> Iterable[str]:
+    return (f"# HELP {name} {about}", f"# TYPE {name} {kind}")
+
+
+def _line(name: str, labels: Labels, value: float) -> str:
+    told = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels)
+    return f"{name}{{{told}}} {value:.15g}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

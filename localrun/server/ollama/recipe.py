@@ -1,0 +1,152 @@
+"""The body of ``/api/create`` as the text of a recipe, which says the same.
+
+Either ``modelfile``, or the fields of later versions: from or files, adapters, template,
+system, license, parameters, messages. Files are named by the digests of uploaded blobs.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+from localrun.errors import LocalrunError
+from localrun.modelfile.known import KNOWN
+from localrun.modelfile.parameters import ParameterError, format_parameter, parse_parameter
+from localrun.modelfile.parse import parse_modelfile
+from localrun.modelfile.recipe import AdapterUse, Message, Recipe
+from localrun.modelfile.write import write_modelfile
+from localrun.services.job_folders import ADAPTER_FOLDER, FILES_FOLDER
+
+if TYPE_CHECKING:
+    from localrun.modelfile.parameters import ParameterValue
+    from localrun.modelfile.recipe import Role
+    from localrun.server.fields import Fields, JsonObject
+
+DIGEST = re.compile(r"sha256[:-]([0-9a-fA-F]{64})", re.ASCII)
+ROLES = ("system", "user", "assistant")
+REFUSED = ("path", "remote_host", "draft_files", "draft_quantize", "info")
+MOST_FILES = 1000
+
+
+def recipe_order(fields: Fields) -> JsonObject:
+    """Return what a job needs to create the model of a request.
+
+    Raises:
+        UsageError: a field is wrong or cannot be honoured; the error names it.
+    """
+    for name in REFUSED:
+        if fields.raw(name):
+            raise fields.wrong(name, "is not supported")
+    files, adapters = _digests(fields, "files"), _digests(fields, "adapters")
+    written = fields.text("modelfile")
+    if written is None:
+        recipe = _from_fields(fields, files, adapters)
+    else:
+        recipe = _from_text(fields, written)
+    try:
+        text = write_modelfile(recipe)
+    except LocalrunError as error:
+        raise fields.wrong("modelfile", f"cannot be used: {error.message}") from error
+    return {
+        "modelfile": text,
+        "files": {} if _all_gguf(files) else files,
+        "adapters": {} if _all_gguf(adapters) else adapters,
+        "blobs": [*files.values(), *adapters.values()],
+        "quantize": fields.text("quantize") or fields.text("quantization") or None,
+    }
+
+
+def parse_digest(text: str) -> str | None:
+    """Return a digest as the store writes it, None where the text is none."""
+    found = DIGEST.fullmatch(text)
+    return f"sha256:{found[1].lower()}" if found else None
+
+
+def _from_text(fields: Fields, text: str) -> Recipe:
+    """Read a Modelfile; ``FROM @sha256:...`` is how older clients name an uploaded blob."""
+    try:
+        recipe = parse_modelfile(text.encode(errors="replace"))
+    except LocalrunError as error:
+        raise fields.wrong("modelfile", f"is wrong: {error.message}") from error
+    adapters = tuple(replace(use, path=use.path.removeprefix("@")) for use in recipe.adapters)
+    sources = tuple(source.removeprefix("@") for source in recipe.sources)
+    return replace(recipe, sources=sources, adapters=adapters)
+
+
+def _from_fields(fields: Fields, files: dict[str, str], adapters: dict[str, str]) -> Recipe:
+    base = fields.text("from")
+    if bool(base) == bool(files):
+        raise fields.wrong("from", "or files is required, one of them")
+    return Recipe(
+        sources=(base,) if base else _paths(files, FILES_FOLDER),
+        adapters=tuple(AdapterUse(path=path) for path in _paths(adapters, ADAPTER_FOLDER)),
+        template=fields.text("template") or None,
+        system=fields.text("system") or None,
+        licenses=tuple(text for text in fields.strings("license") if text),
+        messages=tuple(
+            _message(fields, number, message)
+            for number, message in enumerate(fields.objects("messages"))
+        ),
+        parameters=_parameters(fields),
+        renderer=fields.text("renderer") or None,
+        parser=fields.text("parser") or None,
+        requires=fields.text("requires") or None,
+    )
+
+
+def _digests(fields: Fields, name: str) -> dict[str, str]:
+    """Return files by their names, in the order of these: the shards of a set are in it too."""
+    inner, given = fields.inner(name), fields.raw(name) or {}
+    if len(given) > MOST_FILES:
+        raise fields.wrong(name, f"has more than {MOST_FILES} entries")
+    found: dict[str, str] = {}
+    for file in sorted(given):
+        digest = parse_digest(inner.required_text(file))
+        if digest is None:
+            raise inner.wrong(file, "must be a digest: sha256 and 64 digits")
+        found[file] = digest
+    return found
+
+
+def _all_gguf(files: dict[str, str]) -> bool:
+    """Tell whether files need no names: a GGUF file says itself what it is."""
+    return all(name.endswith(".gguf") for name in files)
+
+
+def _paths(files: dict[str, str], folder: str) -> tuple[str, ...]:
+    if not files:
+        return ()
+    return tuple(files.values()) if _all_gguf(files) else (folder,)
+
+
+def _message(fields: Fields, number: int, message: JsonObject) -> Message:
+    role, content = message.get("role"), message.get("content")
+    if role not in ROLES or not isinstance(content, str):
+        raise fields.wrong(f"messages[{number}]", f"must have a role of {', '.join(ROLES)}")
+    return Message(role=cast("Role", role), content=content)
+
+
+def _parameters(fields: Fields) -> tuple[tuple[str, ParameterValue], ...]:
+    inner = fields.inner("parameters")
+    pairs: list[tuple[str, ParameterValue]] = []
+    for name in fields.raw("parameters") or {}:
+        value = inner.raw(name)
+        items = value if isinstance(value, list) else [value]
+        pairs += [(name, _parameter(inner, name, item)) for item in items if item is not None]
+    known = [pair for pair in pairs if not KNOWN[pair[0]].deprecated]
+    is_list = {name for name, _ in known if KNOWN[name].kind == "list"}
+    for name in {name for name, _ in known} - is_list:
+        if sum(pair[0] == name for pair in known) > 1:
+            raise inner.wrong(name, "has one value, not a list")
+    return tuple(known)
+
+
+def _parameter(inner: Fields, name: str, value: object) -> ParameterValue:
+    if not isinstance(value, str | int | float):
+        raise inner.wrong(name, "must be a text, a number or a truth value")
+    try:
+        text = value if isinstance(value, str) else format_parameter(value)
+        return parse_parameter(name, text)
+    except (ParameterError, OverflowError, ValueError) as error:
+        raise inner.wrong(name, f"is wrong: {error}") from error

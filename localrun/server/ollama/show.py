@@ -1,0 +1,99 @@
+"""``/api/show``: what is known of a model, in Ollama's shape."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from localrun.gguf.data import TENSOR_TYPES
+from localrun.gguf.header import SkippedArray, read_header, read_headers
+from localrun.services.show import files_text
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from localrun.gguf.header import Header, Value
+    from localrun.server.fields import JsonObject
+    from localrun.services.models import StoredModel
+    from localrun.services.recipes import StoredRecipe
+    from localrun.services.workspace import Workspace
+
+LONGEST_VOCABULARY = 2_000_000  # items of an array; the reader bounds the bytes
+NAME_WIDTH = 30  # of a parameter, as Ollama aligns them
+
+
+def show_model(workspace: Workspace, name: str, *, is_verbose: bool) -> JsonObject:
+    """Return the answer; blocks.
+
+    Raises:
+        ModelNotFoundError: no such model.
+        IntegrityError: a file of it is damaged.
+    """
+    model = workspace.models.find_model(name)
+    longest_kept = LONGEST_VOCABULARY if is_verbose else 0
+    first = read_header(model.shards[0], longest_kept=longest_kept)
+    header, recipe = read_headers(model.shards), model.recipe
+    answer: JsonObject = {
+        "modelfile": files_text(workspace, name),
+        "template": recipe.template or model.chat_template or "",
+        "details": details(model),
+        "model_info": _model_info(first.metadata, header.num_params),
+        "capabilities": list(model.details.capabilities),
+        "modified_at": model.modified.isoformat(),
+    }
+    said: JsonObject = {
+        "license": "\n".join(recipe.licenses),
+        "parameters": _parameters(recipe),
+        "system": recipe.system,
+        "messages": [{"role": role, "content": text} for role, text in recipe.messages],
+        "tensors": _tensors(header) if is_verbose else None,
+    }
+    return answer | {key: value for key, value in said.items() if value}
+
+
+def details(model: StoredModel) -> JsonObject:
+    """Return what lists of models tell of each."""
+    return {
+        "parent_model": "",
+        "format": model.details.format,
+        "family": model.details.family,
+        "families": [model.details.family],
+        "parameter_size": model.details.parameter_size,
+        "quantization_level": model.details.quantization_level,
+    }
+
+
+def _model_info(metadata: Mapping[str, Value], num_params: int) -> JsonObject:
+    """Return the header's pairs; an array that was skipped, such as a vocabulary, is null."""
+    info = {key: _plain(value) for key, value in metadata.items()}
+    info.pop("tokenizer.chat_template", None)  # it stands in "template"
+    return {**info, "general.parameter_count": num_params}
+
+
+def _plain(value: Value) -> Any:  # noqa: ANN401 - any JSON value
+    if isinstance(value, SkippedArray):
+        return None
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not -3.5e38 < value < 3.5e38:  # noqa: PLR2004 - NaN too
+        return None  # JSON has no such numbers
+    return value
+
+
+def _parameters(recipe: StoredRecipe) -> str:
+    lines = (
+        f"{name:<{NAME_WIDTH}} {json.dumps(value, ensure_ascii=False)}"
+        for name, value in recipe.parameters
+    )
+    return "\n".join(lines)
+
+
+def _tensors(header: Header) -> list[JsonObject]:
+    return [
+        {
+            "name": name,
+            "type": kind.name if (kind := TENSOR_TYPES.get(tensor.kind)) else f"type {tensor.kind}",
+            "shape": list(tensor.sizes),
+        }
+        for name, tensor in header.tensors.items()
+    ]

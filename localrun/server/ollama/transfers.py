@@ -1,0 +1,73 @@
+"""The routes under ``/api`` that bring models here or elsewhere: pull, push, create, blobs.
+
+What takes long runs in a child process, what reads the disk in a thread: the event loop
+does neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from localrun.server.ollama.blobs import known_digest, receive_blob
+from localrun.server.ollama.progress import Work, last_frame, lines, transfer_order
+from localrun.server.requests import read_object, unless_disconnected
+from localrun.server.streaming import streamed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from localrun.server.jobs import Jobs
+    from localrun.services.uploads import Uploads
+
+CREATED = 201
+MISSING = 404
+
+
+def transfer_routes(jobs: Jobs, uploads: Uploads) -> APIRouter:
+    """Return the router."""
+    router = APIRouter(prefix="/api")
+
+    @router.post("/pull")
+    async def pull(request: Request) -> Response:
+        return await _work(request, "pull", jobs)
+
+    @router.post("/push")
+    async def push(request: Request) -> Response:
+        return await _work(request, "push", jobs)
+
+    @router.post("/create")
+    async def create(request: Request) -> Response:
+        return await _work(request, "create", jobs, uploads.release)
+
+    @router.head("/blobs/{digest}")
+    async def has_blob(digest: str) -> Response:
+        is_here = await asyncio.to_thread(uploads.has, known_digest(digest))
+        return Response(status_code=200 if is_here else MISSING)
+
+    @router.post("/blobs/{digest}")
+    async def upload(request: Request, digest: str) -> Response:
+        is_new = await receive_blob(request, digest, uploads)
+        return Response(status_code=CREATED if is_new else 200)
+
+    return router
+
+
+async def _work(
+    request: Request,
+    kind: str,
+    jobs: Jobs,
+    release: Callable[[Iterable[str]], None] | None = None,
+) -> Response:
+    """Answer by a job; ``release`` gets the blobs that the model has named by then."""
+    fields = await read_object(request)
+    order = transfer_order(kind, fields)
+    and_then = None if release is None else partial(release, order["blobs"])
+    work = Work(jobs=jobs, order=order, and_then=and_then)
+    if fields.boolean("stream") is not False:
+        return await streamed(request, lines(work), "application/x-ndjson")
+    return JSONResponse(await unless_disconnected(request, last_frame(work)))

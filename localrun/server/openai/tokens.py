@@ -1,0 +1,136 @@
+"""``/v1/tokenize``, ``/v1/detokenize``, ``/v1/apply-template``: text and tokens of a model.
+
+Takes the fields of vLLM (``prompt``, ``messages``) and of llama.cpp (``content``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from localrun.errors import BackendError, error_named
+from localrun.runner.messages import Detokenize, Event, Failed, Submitted, Tokenize, Tokens
+from localrun.server.conversation import conversation
+from localrun.server.defaults import keep_alive_of, messages_of, runner_model
+from localrun.server.options import keep_alive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localrun.server.fields import Fields, JsonObject
+    from localrun.services.models import StoredModel
+    from localrun.supervisor.pool import RunnerPool
+
+WAITING_THREADS = 32  # requests that wait for loads
+LARGEST_TOKEN = 2**31 - 1
+
+
+class TokenDesk:
+    """Answers by the runners of a pool, which load the model for it."""
+
+    def __init__(self, pool: RunnerPool, find_model: Callable[[str], StoredModel]) -> None:
+        self._pool = pool
+        self._find_model = find_model
+        self._threads = ThreadPoolExecutor(WAITING_THREADS, thread_name_prefix="tokens")
+
+    async def tokenize(self, fields: Fields) -> JsonObject:
+        """Answer ``/v1/tokenize``.
+
+        Raises:
+            LocalrunError: a field is wrong, or there is no such model.
+        """
+        answer = await self._ask(fields, _tokenize(fields, needs_messages=False))
+        body: JsonObject = {
+            "count": len(answer.tokens),
+            "max_model_len": answer.num_ctx,
+            "tokens": list(answer.tokens),
+        }
+        if fields.boolean("return_token_strs") or fields.boolean("with_pieces"):
+            body["token_strs"] = list(answer.pieces)
+        return body
+
+    async def detokenize(self, fields: Fields) -> JsonObject:
+        """Answer ``/v1/detokenize``.
+
+        Raises:
+            LocalrunError: a field is wrong, or there is no such model.
+        """
+        tokens = fields.raw("tokens")
+        if not isinstance(tokens, list) or not all(_is_token(one) for one in tokens):
+            raise fields.wrong("tokens", "must be a list of token ids")
+        answer = await self._ask(fields, Detokenize(request_id=0, tokens=tuple(tokens)))
+        return {"prompt": answer.text, "content": answer.text}
+
+    async def apply_template(self, fields: Fields) -> JsonObject:
+        """Answer ``/v1/apply-template``.
+
+        Raises:
+            LocalrunError: a field is wrong, or there is no such model.
+        """
+        answer = await self._ask(fields, _tokenize(fields, needs_messages=True))
+        return {"prompt": answer.text, "count": len(answer.tokens)}
+
+    async def _ask(self, fields: Fields, request: Tokenize | Detokenize) -> Tokens:
+        name, stays = fields.required_text("model"), keep_alive(fields)
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[Event] = loop.create_future()
+
+        def answer(event: Event) -> None:
+            if not answered.done():
+                answered.set_result(event)
+
+        def sink(event: Event) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens
+                loop.call_soon_threadsafe(answer, event)
+
+        def submit() -> None:
+            model = self._find_model(name)
+            self._pool.submit(
+                runner_model(model),
+                _completed(request, model),
+                sink,
+                keep_alive=keep_alive_of(model.recipe, stays),
+            )
+
+        await loop.run_in_executor(self._threads, submit)
+        event = await answered
+        if isinstance(event, Failed):
+            raise error_named(event.code, event.message, hint=event.hint)
+        if not isinstance(event, Tokens):
+            raise BackendError("the runner gave another answer than was asked for")
+        return event
+
+
+def _tokenize(fields: Fields, *, needs_messages: bool) -> Tokenize:
+    messages = fields.objects("messages")
+    text = fields.text("content") if fields.raw("prompt") is None else fields.text("prompt")
+    if needs_messages and not messages:
+        raise fields.wrong("messages", "is required")
+    if not messages and text is None:
+        raise fields.wrong("prompt", "is required, or messages")
+    special = fields.boolean("add_special_tokens")
+    options = fields.raw("chat_template_kwargs") or {}
+    if not isinstance(options, dict):
+        raise fields.wrong("chat_template_kwargs", "must be an object")
+    return Tokenize(
+        request_id=0,  # the pool numbers requests
+        messages=conversation(messages) if messages else None,
+        text=text or "",
+        tools=tuple(fields.objects("tools")),
+        template_options=options,
+        is_start=special is not False,
+    )
+
+
+def _completed(request: Tokenize | Detokenize, model: StoredModel) -> Submitted:
+    """Put before the messages what the model's recipe says, as for an answer."""
+    if isinstance(request, Detokenize):
+        return request
+    return replace(request, messages=messages_of(model.recipe, request.messages))
+
+
+def _is_token(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_TOKEN

@@ -1,0 +1,153 @@
+"""Work that a server hands to a child process of its own: pull, push, create.
+
+A child, because it hashes, converts and quantizes: nothing of that may slow the answers of
+a server down or end it, and a client that leaves ends it at once. The order is one line of
+JSON; what the job tells is JSON too, one object a line (``write`` gets each):
+
+    {"note": "..."}
+    {"begin": bytes or null}
+    {"advance": name, "done": bytes, "total": bytes or null, "digest": "sha256:..." or null}
+    {"result": {...}}  |  {"failed": {"code", "message", "hint"}}      the last one
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from localrun.errors import LocalrunError, UsageError
+from localrun.modelfile.parse import parse_modelfile
+from localrun.names.parse import parse_name
+from localrun.names.ref import Source
+from localrun.services.create import CreateOptions, create_model
+from localrun.services.job_folders import ADAPTER_FOLDER, FILES_FOLDER
+from localrun.services.parts import BLOB, is_path
+from localrun.services.plan import make_plan
+from localrun.services.pull import PullOptions, run_plan
+from localrun.services.push import push_model
+from localrun.store.layout import translated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from localrun.modelfile.recipe import Recipe
+    from localrun.services.workspace import Workspace
+
+    Write = Callable[[dict[str, Any]], None]
+
+TELL_EVERY_S = 0.1
+
+
+def run_job(workspace: Workspace, order: Mapping[str, Any], write: Write) -> bool:
+    """Do what an order says and tell how it ended; blocks, and tells whether it succeeded."""
+    kinds = {"pull": _pull, "push": _push, "create": _create}
+    try:
+        result = kinds[order["kind"]](workspace, order, Told(write))
+    except LocalrunError as error:
+        failed = {"code": error.code, "message": error.message, "hint": error.hint}
+        write({"failed": failed})
+        return False
+    write({"result": result})
+    return True
+
+
+@dataclass(slots=True)
+class Told:
+    """A report that becomes lines, not more of them than a reader can use."""
+
+    write: Write
+    digests: dict[str, str | None] = field(default_factory=dict)  # of the files by their names
+    _last: dict[str, float] = field(default_factory=dict)
+
+    def note(self, text: str) -> None:
+        """Pass a note on."""
+        self.write({"note": text})
+
+    def begin(self, total_bytes: int | None, num_files: int) -> None:  # noqa: ARG002 - a report
+        """Pass the size of all on."""
+        self.write({"begin": total_bytes})
+
+    def advance(self, name: str, done: int, total: int | None) -> None:
+        """Pass on how far a file is, unless it was told just now; its end always."""
+        now = time.monotonic()
+        if done != total and now - self._last.get(name, 0.0) < TELL_EVERY_S:
+            return
+        self._last[name] = now
+        digest = self.digests.get(name)
+        self.write({"advance": name, "done": done, "total": total, "digest": digest})
+
+
+def _pull(workspace: Workspace, order: Mapping[str, Any], told: Told) -> dict[str, Any]:
+    plan = make_plan(workspace, parse_name(order["name"]), is_insecure=order["is_insecure"])
+    told.digests = {planned.file.name: planned.file.digest for planned in plan.files}
+    options = PullOptions(is_insecure=order["is_insecure"])
+    return asdict(run_plan(workspace, plan, options, told))
+
+
+def _push(workspace: Workspace, order: Mapping[str, Any], told: Told) -> dict[str, Any]:
+    ref = parse_name(order["name"])
+    found = workspace.store.find(ref)
+    blobs = found.manifest.blobs if found else []
+    told.digests = {blob.name: blob.digest for blob in blobs if blob.name}
+    return asdict(push_model(workspace, ref, ref, told, is_insecure=order["is_insecure"]))
+
+
+def _create(workspace: Workspace, order: Mapping[str, Any], told: Told) -> dict[str, Any]:
+    recipe = parse_modelfile(order["modelfile"].encode())
+    options = CreateOptions(quantize=order["quantize"])
+    with workspace.store.lease() as lease, lease.folder() as folder:
+        _lay_out(workspace, folder / FILES_FOLDER, order["files"])
+        _lay_out(workspace, folder / ADAPTER_FOLDER, order["adapters"])
+        _refuse_paths(recipe, folder)
+        created = create_model(
+            workspace,
+            parse_name(order["name"]),
+            recipe,
+            folder=folder,
+            options=options,
+            report=told,
+        )
+    return asdict(created)
+
+
+def _lay_out(workspace: Workspace, folder: Path, files: Mapping[str, str]) -> None:
+    """Give blobs their names in a folder, for those readers that go by names.
+
+    Not by symbolic links: the readers refuse those that lead out of their folder.
+    """
+    for name, digest in files.items():
+        path, blob = folder / _inside(name), workspace.store.blobs.path(digest)
+        with translated(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                path.hardlink_to(blob)
+            except OSError:  # another disk, or a file system without links
+                shutil.copyfile(blob, path)
+
+
+def _inside(name: str) -> PurePosixPath:
+    path = PurePosixPath(name)
+    if not name or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+        raise UsageError(f"not a name for a file of a model: {name!r}")
+    return path
+
+
+def _refuse_paths(recipe: Recipe, folder: Path) -> None:
+    """Refuse paths of this machine: who asks a server may not read the files of its user."""
+    drafts = (recipe.draft,) if recipe.draft else ()
+    adapters = tuple(use.path for use in recipe.adapters)
+    for named in (*recipe.sources, *drafts, *adapters):
+        if BLOB.fullmatch(named) or named in {FILES_FOLDER, ADAPTER_FOLDER}:
+            continue
+        if named in adapters or is_path(named, folder) or _is_file(named):
+            raise UsageError(
+                f"{named} is a path, and a server reads no files for its clients",
+                hint="upload it to /api/blobs and name its digest, or use localrun create",
+            )
+
+
+def _is_file(name: str) -> bool:
+    return parse_name(name).source is Source.FILE

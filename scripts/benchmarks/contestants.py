@@ -1,0 +1,147 @@
+"""The two servers of `scripts/bench serve`: started alike, each on a free port."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import psutil
+
+from benchmarks import peer
+from benchmarks.load import ask_all, request, user
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+OURS, PEER = "localrun", "llama-server"
+SLOTS = 16
+START_S = 180.0
+
+
+class StartError(Exception):
+    """A server does not come up; the text ends with its log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What both get: one file, threads, the context of a request, the cells of all together."""
+
+    model: Path
+    threads: int
+    context: int
+    cells: int
+
+
+@dataclass(slots=True)
+class Contestant:
+    """A server that runs, or can be started again."""
+
+    name: str
+    command: list[str]
+    folder: Path
+    port: int
+    environ: dict[str, str] = field(default_factory=dict)
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and let it answer once, so that the model is in memory."""
+        with (self.folder / f"{self.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command, env=os.environ | self.environ, stdout=log, stderr=log
+            )
+        self._await()
+        ask_all(self.port, [request(user("hello"), 4)])
+
+    def stop(self) -> None:
+        """End it."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(15)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            self.process = None
+
+    def memory_mb(self) -> float:
+        """Return the memory of the process that has the model, the mapped file included."""
+        if self.process is None:
+            raise StartError(f"{self.name} does not run")
+        main = psutil.Process(self.process.pid)
+        holders = main.children() or [main]  # localrun's runner, or the peer itself
+        return max(process.memory_info().rss for process in holders) / 1e6
+
+    def _await(self) -> None:
+        health = f"http://127.0.0.1:{self.port}/{'healthz' if self.name == OURS else 'health'}"
+        until = time.monotonic() + START_S
+        while time.monotonic() < until and self.process and self.process.poll() is None:
+            with contextlib.suppress(OSError, urllib.error.URLError):
+                urllib.request.urlopen(health, timeout=5).close()
+                return
+            time.sleep(0.1)
+        log = (self.folder / f"{self.name}.log").read_text(errors="replace")
+        raise StartError(f"{self.name} does not start:\n{log[-2000:]}")
+
+
+@contextlib.contextmanager
+def both(setup: Setup, folder: Path) -> Iterator[tuple[Contestant, Contestant]]:
+    """Run localrun and its peer for as long as the block lasts."""
+    pair = (_localrun(setup, folder), _peer(setup, folder))
+    try:
+        for contestant in pair:
+            contestant.start()
+        yield pair
+    finally:
+        for contestant in pair:
+            contestant.stop()
+
+
+def _localrun(setup: Setup, folder: Path) -> Contestant:
+    """Put the model into a store of its own; the recipe says threads and context."""
+    recipe = folder / "Modelfile"
+    recipe.write_text(
+        f"FROM {setup.model}\nPARAMETER num_ctx {setup.context}\n"
+        f"PARAMETER num_thread {setup.threads}\n"
+    )
+    port = _free_port()
+    environ = {
+        "LOCALRUN_MODELS": str(folder / "store"),
+        "LOCALRUN_HOST": f"127.0.0.1:{port}",
+        "LOCALRUN_LOG_DIR": str(folder),
+        "LOCALRUN_KEEP_ALIVE": "-1",
+        "XDG_CACHE_HOME": str(folder / "cache"),
+    }
+    localrun = [sys.executable, "-m", "localrun"]
+    create = [*localrun, "create", "bench", "-f", str(recipe)]
+    done = subprocess.run(
+        create, env=os.environ | environ, check=False, capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        raise StartError(done.stderr)
+    return Contestant(OURS, [*localrun, "serve"], folder, port, environ)
+
+
+def _peer(setup: Setup, folder: Path) -> Contestant:
+    port = _free_port()
+    options = {
+        "--model": setup.model, "--port": port, "--threads": setup.threads,
+        "--threads-batch": setup.threads, "--ctx-size": setup.cells, "--parallel": SLOTS,
+    }  # fmt: skip
+    command = [str(peer.ensure_server()), "--kv-unified", "--jinja", "--no-ui", "--log-disable"]
+    command += [str(word) for option in options.items() for word in option]
+    return Contestant(PEER, command, folder, port)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

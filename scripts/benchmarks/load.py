@@ -1,0 +1,161 @@
+"""A client that costs little: streamed chats over bare sockets, each event with its time.
+
+Events are kept as bytes and parsed when all is over, for client and servers share the
+cores: a client that parses JSON while it measures would slow the faster server more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+EVENT, LAST = b"data: ", b"[DONE]"
+STARTED = 8  # events after which a stream runs evenly
+SAMPLING = {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05, "seed": 7}
+
+
+class RefusedError(Exception):
+    """The server answers by an error: it cannot do what a row needs."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """One streamed answer; times are seconds on the monotonic clock."""
+
+    asked_at: float
+    events: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+
+    @property
+    def times(self) -> list[float]:
+        """Return when text came."""
+        return [at for at, event in self.events if _text(event)]
+
+    @property
+    def text(self) -> str:
+        """Return all of it."""
+        return "".join(_text(event) for _, event in self.events)
+
+    @property
+    def first_s(self) -> float:
+        """Return the time to the first text."""
+        return self.times[0] - self.asked_at
+
+    @property
+    def ended_at(self) -> float:
+        """Return when the last event came."""
+        return self.events[-1][0]
+
+    @property
+    def tokens(self) -> int:
+        """Return how many tokens were generated, as the server counts them."""
+        return int(self._usage["completion_tokens"])
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Return how many the prompt has."""
+        return int(self._usage["prompt_tokens"])
+
+    @property
+    def _usage(self) -> dict[str, int]:
+        usage: dict[str, int] = next(
+            event["usage"] for _, event in reversed(self.events) if event.get("usage")
+        )
+        return usage
+
+
+def ask_all(port: int, bodies: Sequence[dict[str, Any]]) -> list[Answer]:
+    """Send all requests at once and return their answers when all have ended."""
+
+    async def together() -> list[Answer]:
+        return await asyncio.gather(*(chat(port, body) for body in bodies))
+
+    return asyncio.run(together())
+
+
+async def chat(port: int, body: dict[str, Any], started: asyncio.Event | None = None) -> Answer:
+    """Stream one chat; ``started`` is set when some of the text has come.
+
+    Raises:
+        RefusedError: the server answers by an error.
+    """
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)
+    raw: list[tuple[float, bytes]] = []
+    asked_at = time.monotonic()
+    try:
+        writer.write(_request(body))
+        head = await reader.readuntil(b"\r\n\r\n")
+        if b" 200 " not in head.split(b"\r\n", 1)[0]:
+            raise RefusedError(_message(await reader.read(1 << 16)))
+        async for chunk in _chunks(reader):
+            now = time.monotonic()
+            raw += [(now, line) for line in chunk.split(b"\n") if line.startswith(EVENT)]
+            if started is not None and len(raw) > STARTED:
+                started.set()
+    finally:
+        writer.close()
+    events = [(at, json.loads(line[len(EVENT) :])) for at, line in raw if LAST not in line]
+    failed = next((event["error"] for _, event in events if "error" in event), None)
+    if failed is not None:
+        raise RefusedError(str(failed))
+    return Answer(asked_at, events)
+
+
+def request(messages: list[dict[str, str]], tokens: int, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
+    """Return the body of a request for exactly so many tokens, drawn as users do."""
+    return {
+        "model": "bench",
+        "messages": messages,
+        "max_tokens": tokens,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "ignore_eos": True,
+        "chat_template_kwargs": {"enable_thinking": False},
+        **SAMPLING,
+        **more,
+    }
+
+
+def user(text: str) -> list[dict[str, str]]:
+    """Return a conversation of one message."""
+    return [{"role": "user", "content": text}]
+
+
+async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """Undo HTTP's chunks; an event may end in a later one than it began in."""
+    held = b""
+    while size := int(await reader.readline(), 16):
+        held += (await reader.readexactly(size + 2))[:-2]
+        end = held.rfind(b"\n") + 1
+        yield held[:end]
+        held = held[end:]
+
+
+def _request(body: dict[str, Any]) -> bytes:
+    payload = json.dumps(body).encode()
+    head = (
+        "POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(payload)}\r\n\r\n"
+    )
+    return head.encode() + payload
+
+
+def _message(body: bytes) -> str:
+    """Return what an error says, in one line."""
+    text = body.decode(errors="replace")
+    start = text.find("{")
+    try:
+        return str(json.JSONDecoder().raw_decode(text[start:])[0]["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return text.strip()[:200]
+
+
+def _text(event: dict[str, Any]) -> str:
+    choices = event.get("choices") or [{}]
+    delta = choices[0].get("delta") or {}
+    return delta.get("content") or delta.get("reasoning_content") or ""

@@ -1,0 +1,174 @@
+"""Models to measure with: a real vocabulary and random weights, and a guide that never ends.
+
+    <cache>/localrun/bench-models/qwen3-0.6b-Q4_K_M-1.gguf
+    <cache>/localrun/bench-models/guide-<digest>-1.gguf
+
+What a random model says is noise, but shapes, tokenizer, template and speed are those of
+Qwen 3. No answer ends by itself, so that both servers compute the same number of tokens:
+the end tokens of a random model have no weight, those of guide are none by their name.
+The number at the end of a name counts the changes of this module that change the files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import environment
+import gguf
+import numpy as np
+
+from benchmarks import peer
+from localrun.engine.quantize import quantization, quantize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+GUIDE = environment.ROOT / "localrun" / "data" / "guide.gguf"
+QUANTIZATION = "Q4_K_M"
+VERSION = 1
+SEED = 7
+SPREAD = 0.02  # of the weights: what Qwen and Llama are initialised with
+END, NO_END = b"<|im_end|>", b"<|im_enX|>"  # of one length, so that nothing moves
+END_ID, OTHER_ID = 151645, 151643  # <|im_end|> and <|endoftext|> of Qwen's vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The measures of a Qwen 3."""
+
+    layers: int
+    hidden: int
+    heads: int
+    kv_heads: int
+    head: int
+    feed_forward: int
+
+
+SHAPES = {
+    "0.1b": Shape(8, 512, 8, 4, 64, 1536),
+    "0.6b": Shape(28, 1024, 16, 8, 128, 3072),
+    "1.7b": Shape(28, 2048, 16, 8, 128, 6144),
+}
+NAMES = ("guide", *SHAPES)
+
+
+def ensure_model(name: str) -> Path:
+    """Return the file of one of `NAMES`, made first if it is not there."""
+    folder = environment.cache_folder() / "bench-models"
+    folder.mkdir(parents=True, exist_ok=True)
+    if name == "guide":
+        return _endless_guide(folder)
+    path = folder / f"qwen3-{name}-{QUANTIZATION}-{VERSION}.gguf"
+    if not path.is_file():
+        print(f"making a random model of {name} parameters ...", file=sys.stderr)
+        plain = path.with_suffix(".f16")
+        try:
+            _write(plain, SHAPES[name])
+            quantize(plain, path, quantization(QUANTIZATION), threads=2)
+        finally:
+            plain.unlink(missing_ok=True)
+    return path
+
+
+def _endless_guide(folder: Path) -> Path:
+    """Copy guide with its end token under another name, which llama.cpp takes for an ordinary one.
+
+    Key and template are renamed alike, so that prompts have the tokens they always have.
+    """
+    data = GUIDE.read_bytes()
+    path = folder / f"guide-{hashlib.sha256(data).hexdigest()[:12]}-{VERSION}.gguf"
+    if not path.is_file():
+        _, padding = _u32(data, "bos_token_id")
+        where, _ = _u32(data, "eos_token_id")
+        renamed = bytearray(data.replace(END, NO_END))
+        renamed[where : where + 4] = struct.pack("<I", padding)
+        partial = path.with_suffix(".partial")
+        partial.write_bytes(renamed)
+        partial.rename(path)
+    return path
+
+
+def _u32(data: bytes, key: str) -> tuple[int, int]:
+    """Return the place and the value of a number of the tokenizer."""
+    name = f"tokenizer.ggml.{key}".encode()
+    where = data.index(name) + len(name) + 4  # behind the type of the value
+    return where, int(struct.unpack_from("<I", data, where)[0])
+
+
+def _write(path: Path, shape: Shape) -> None:
+    """Write the model in F16; the embeddings are the output matrix too, as in Qwen 3."""
+    sources = peer.ensure_sources()
+    writer = gguf.GGUFWriter(path, "qwen3", use_temp_file=True)
+    _add_shape(writer, shape)
+    kinds = _add_tokenizer(writer, sources)
+    for name, matrix in _tensors(shape, kinds):
+        writer.add_tensor(name, matrix)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def _add_shape(writer: gguf.GGUFWriter, shape: Shape) -> None:
+    writer.add_name("random")
+    writer.add_context_length(40960)
+    writer.add_embedding_length(shape.hidden)
+    writer.add_block_count(shape.layers)
+    writer.add_feed_forward_length(shape.feed_forward)
+    writer.add_head_count(shape.heads)
+    writer.add_head_count_kv(shape.kv_heads)
+    writer.add_key_length(shape.head)
+    writer.add_value_length(shape.head)
+    writer.add_rope_freq_base(1e6)
+    writer.add_layer_norm_rms_eps(1e-6)
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
+
+
+def _add_tokenizer(writer: gguf.GGUFWriter, sources: Path) -> np.ndarray:
+    """Take over Qwen's vocabulary and template; return the kind of each token."""
+    fields = gguf.GGUFReader(sources / "models" / "ggml-vocab-qwen2.gguf").fields
+    kinds = fields["tokenizer.ggml.token_type"].contents()
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list(fields["tokenizer.ggml.tokens"].contents())
+    writer.add_token_types(kinds)
+    writer.add_token_merges(fields["tokenizer.ggml.merges"].contents())
+    writer.add_eos_token_id(END_ID)
+    writer.add_pad_token_id(OTHER_ID)
+    writer.add_bos_token_id(OTHER_ID)
+    writer.add_add_bos_token(value=False)
+    template = sources / "models" / "templates" / "Qwen-Qwen3-0.6B.jinja"
+    writer.add_chat_template(template.read_text())
+    return np.asarray(kinds)
+
+
+def _tensors(shape: Shape, kinds: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    rng = np.random.default_rng(SEED)
+
+    def matrix(rows: int, columns: int) -> np.ndarray:
+        values = rng.standard_normal((rows, columns), dtype=np.float32)
+        return (values * SPREAD).astype(np.float16)
+
+    embeddings = matrix(len(kinds), shape.hidden)
+    embeddings[kinds == gguf.TokenType.CONTROL] = 0  # a logit of 0: 152,000 others are above
+    yield "token_embd.weight", embeddings
+    yield "output_norm.weight", np.ones(shape.hidden, np.float32)
+    queries, keys = shape.heads * shape.head, shape.kv_heads * shape.head
+    for layer in range(shape.layers):
+        begin = f"blk.{layer}."
+        for norm, size in [("attn", shape.hidden), ("ffn", shape.hidden)]:
+            yield f"{begin}{norm}_norm.weight", np.ones(size, np.float32)
+        for norm in ("attn_q", "attn_k"):
+            yield f"{begin}{norm}_norm.weight", np.ones(shape.head, np.float32)
+        yield f"{begin}attn_q.weight", matrix(queries, shape.hidden)
+        yield f"{begin}attn_k.weight", matrix(keys, shape.hidden)
+        yield f"{begin}attn_v.weight", matrix(keys, shape.hidden)
+        yield f"{begin}attn_output.weight", matrix(shape.hidden, queries)
+        yield f"{begin}ffn_gate.weight", matrix(shape.feed_forward, shape.hidden)
+        yield f"{begin}ffn_up.weight", matrix(shape.feed_forward, shape.hidden)
+        yield f"{begin}ffn_down.weight", matrix(shape.hidden, shape.feed_forward)

@@ -1,0 +1,97 @@
+"""The peer of `scripts/bench serve`: llama-server from the wheel's own sources and libraries.
+
+    <cache>/localrun/llama-server/<key>/build/llama-server
+    <cache>/localrun/llama-server/<key>/src/llama_cpp_python-0.3.36/...    the sdist, unpacked
+
+``key`` is that of the wheel (`environment`), and the folder of its libraries: a peer is
+linked with the libllama that localrun loads, and with no other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+from pathlib import Path
+
+import environment
+
+HERE = Path(__file__).resolve().parent
+JOBS = 2
+NICENESS = 15
+
+
+class PeerError(Exception):
+    """The peer cannot be built; the text says what to do."""
+
+
+def ensure_server() -> Path:
+    """Return the program, compiled first (a few minutes, once) if it is not there."""
+    folder = _folder()
+    program = folder / "build" / "llama-server"
+    if not program.is_file():
+        _build(ensure_sources(), folder / "build")
+    return program
+
+
+def ensure_sources() -> Path:
+    """Return llama.cpp's folder in the sdist, which also holds vocabularies and templates."""
+    folder = _folder() / "src"
+    found = next(folder.glob("*/vendor/llama.cpp"), None)
+    if found is None:
+        _fetch(folder)
+        found = next(folder.glob("*/vendor/llama.cpp"))
+    return found
+
+
+def _folder() -> Path:
+    key = hashlib.sha256(f"{environment.machine_key()} {_libraries()}".encode()).hexdigest()[:16]
+    folder = environment.cache_folder() / "llama-server" / key
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _libraries() -> Path:
+    """Return where the wheel put libllama-common beside the libraries it needs."""
+    return Path(sysconfig.get_path("platlib")) / "lib"
+
+
+def _fetch(folder: Path) -> None:
+    """Download the sdist that is locked, and unpack it whole or not at all."""
+    print("fetching the sources of llama.cpp ...", file=sys.stderr)
+    scratch = folder.with_name("src.partial")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
+    pip += ["--require-hashes", "-d", str(scratch), "-r", str(environment.LOCKS / "engine.txt")]
+    limits = {"PIP_CONSTRAINT": str(environment.LOCKS / "build.txt")}
+    _run(pip, os.environ | limits)
+    (archive,) = scratch.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        tar.extractall(scratch, filter="data")
+    archive.unlink()
+    scratch.rename(folder)
+
+
+def _build(sources: Path, folder: Path) -> None:
+    if shutil.which("cmake") is None:
+        raise PeerError("cmake is needed for llama-server\nhint: sudo apt install cmake")
+    libraries = _libraries()
+    if not any(libraries.glob("libllama-common.*")):
+        raise PeerError(f"{libraries} has no libllama-common\nhint: scripts/quickstart")
+    print("compiling llama-server, once for this machine ...", file=sys.stderr)
+    definitions = [f"-DSOURCE={sources}", f"-DLIBRARIES={libraries}"]
+    _run(["cmake", "-S", str(HERE / "llama_server"), "-B", str(folder), *definitions])
+    gentle = ["nice", "-n", str(NICENESS)]
+    _run([*gentle, "cmake", "--build", str(folder), "--parallel", str(JOBS)])
+
+
+def _run(command: list[str], environ: dict[str, str] | None = None) -> None:
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environ)
+    if done.returncode != 0:
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-15:])
+        raise PeerError(f"{' '.join(command)} failed:\n{tail}")

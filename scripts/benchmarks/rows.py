@@ -1,0 +1,196 @@
+"""What `scripts/bench serve` measures: a function a row, from a server to one figure.
+
+Each gets fresh text in each turn, so that no cache knows it from an earlier one: what may be
+shared is shared inside the turn. Lengths are in words of one token each for Qwen's
+vocabulary; guide's is small, so its lengths are cut to what its context holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import statistics
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.load import RefusedError, ask_all, chat, request, user
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from benchmarks.contestants import Contestant
+
+WORDS = (
+    "time year people way day man thing woman life child world school state family student group "
+    "country problem hand part place case week company system program question work number night "
+    "point home water room mother area money story fact month lot right study book eye job word"
+).split()
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "rows": {
+            "type": "array",
+            "minItems": 1000,
+            "items": {
+                "type": "object",
+                "properties": {
+                    "id": {"type": "integer"},
+                    "name": {"type": "string", "maxLength": 20},
+                    "kind": {"enum": ["red", "green", "blue"]},
+                },
+                "required": ["id", "name", "kind"],
+                "additionalProperties": False,
+            },
+        }
+    },
+    "required": ["rows"],
+    "additionalProperties": False,
+}
+SCHEMA_FORMAT = {"type": "json_schema", "json_schema": {"name": "rows", "schema": SCHEMA}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """How much of everything; ``words`` are prompts of about as many tokens."""
+
+    stream: int  # tokens of a single answer
+    together: int  # tokens of each of several answers
+    scale: float = 1.0  # of the prompts' words, for a vocabulary that needs more tokens for a word
+    long: int = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the table; ``target`` is how many times better than the peer it has to be."""
+
+    name: str
+    about: str
+    unit: str
+    target: float
+    measure: Callable[[Contestant, Sizes, random.Random], float]
+    is_less_better: bool = True
+
+
+def one_stream(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
+    """Tokens in a second between the first and the last token of one answer."""
+    (answer,) = ask_all(server.port, [request(user(_words(rng, 20)), sizes.stream)])
+    return (answer.tokens - 1) / (answer.times[-1] - answer.times[0])
+
+
+def streams(count: int) -> Callable[[Contestant, Sizes, random.Random], float]:
+    """Return the measure of ``count`` answers at once: tokens in a second, all together."""
+
+    def measure(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
+        bodies = [request(user(_words(rng, 20)), sizes.together) for _ in range(count)]
+        answers = ask_all(server.port, bodies)
+        begun = min(answer.asked_at for answer in answers)
+        ended = max(answer.ended_at for answer in answers)
+        return sum(answer.tokens for answer in answers) / (ended - begun)
+
+    return measure
+
+
+def shared_prompt(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
+    """Seconds for 16 requests that come together and share 90 % of 800 tokens."""
+    return _sharing(server, rng, count=16, shared=_scaled(720, sizes), own=_scaled(80, sizes))
+
+
+def batch(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
+    """Seconds for 64 prompts that share 1,000 tokens."""
+    return _sharing(server, rng, count=64, shared=_scaled(1000, sizes), own=_scaled(20, sizes))
+
+
+def turns(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
+    """Seconds to first tokens, over 20 turns of a chat."""
+    return sum(answer.first_s for answer, _ in _conversation(server, sizes, rng))
+
+
+def after_restart(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
+    """Seconds to the first token of a chat that goes on after the server was started anew."""
+    *_, (_, messages) = _conversation(server, sizes, rng)
+    server.stop()
+    server.start()
+    again = [*messages, *user(_words(rng, 20))]
+    (answer,) = ask_all(server.port, [request(again, 8)])
+    return answer.first_s
+
+
+def gap(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
+    """Milliseconds between tokens of a stream (p95) while a long prompt prefills beside it."""
+
+    async def both() -> list[float]:
+        started = asyncio.Event()
+        answer = request(user(_words(rng, 20)), MOST_STREAM)
+        stream = asyncio.create_task(chat(server.port, answer, started))
+        await started.wait()
+        begun = time.monotonic()
+        await chat(server.port, request(user(_words(rng, _scaled(sizes.long, sizes))), 1))
+        ended = time.monotonic()
+        times = (await stream).times
+        pairs = itertools.pairwise(times)
+        return [later - earlier for earlier, later in pairs if later > begun and earlier < ended]
+
+    gaps = asyncio.run(both())
+    if len(gaps) < 2:
+        raise RefusedError("the stream ended before the long prompt came")
+    return 1000 * statistics.quantiles(gaps, n=20, method="inclusive")[-1]
+
+
+def schema(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
+    """Tokens in a second of one answer that a JSON schema constrains."""
+    more: dict[str, Any] = {"response_format": SCHEMA_FORMAT}
+    (answer,) = ask_all(server.port, [request(user(_words(rng, 20)), sizes.stream, **more)])
+    return (answer.tokens - 1) / (answer.times[-1] - answer.times[0])
+
+
+def memory(server: Contestant, sizes: Sizes, rng: random.Random) -> float:  # noqa: ARG001 - a row's signature
+    """Megabytes of the process with the model."""
+    return server.memory_mb()
+
+
+MOST_STREAM = 400  # tokens: longer than any prefill beside it takes
+TURNS = 20
+ROWS = (
+    Row("memory", "memory of the process with the model", "MB", 0, memory),
+    Row("one", "one stream", "tokens/s", 0.98, one_stream, is_less_better=False),
+    Row("eight", "8 streams together", "tokens/s", 1.0, streams(8), is_less_better=False),
+    Row("sixteen", "16 streams together", "tokens/s", 1.0, streams(16), is_less_better=False),
+    Row("schema", "one stream under a JSON schema", "tokens/s", 1.3, schema, is_less_better=False),
+    Row("gap", "p95 gap beside a 4,000-token prefill", "ms", 2.0, gap),
+    Row("turns", "20 turns, sum of times to first token", "s", 1.0, turns),
+    Row("restart", "the next turn after a restart", "s", 5.0, after_restart),
+    Row("shared", "16 requests, 90 % of 800 tokens shared", "s", 4.0, shared_prompt),
+    Row("batch", "64 prompts, 1,000 tokens shared", "s", 5.0, batch),
+)
+
+
+def _sharing(server: Contestant, rng: random.Random, *, count: int, shared: int, own: int) -> float:
+    prefix = _words(rng, shared)
+    bodies = [request(user(f"{prefix} {_words(rng, own)}"), 8) for _ in range(count)]
+    begun = time.monotonic()
+    ask_all(server.port, bodies)
+    return time.monotonic() - begun
+
+
+def _conversation(
+    server: Contestant, sizes: Sizes, rng: random.Random
+) -> list[tuple[Any, list[dict[str, str]]]]:
+    """Return each turn's answer and the messages after it."""
+    messages: list[dict[str, str]] = []
+    done = []
+    for _ in range(TURNS):
+        messages = [*messages, *user(_words(rng, _scaled(20, sizes)))]
+        (answer,) = ask_all(server.port, [request(messages, 16)])
+        messages = [*messages, {"role": "assistant", "content": answer.text}]
+        done.append((answer, messages))
+    return done
+
+
+def _words(rng: random.Random, count: int) -> str:
+    return " ".join(rng.choices(WORDS, k=count))
+
+
+def _scaled(count: int, sizes: Sizes) -> int:
+    return round(count * sizes.scale)

@@ -1,0 +1,97 @@
+"""A KV cache as llama.cpp's unified one, in which every cell knows what it was computed from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from localrun.engine.engine import AbortedError, OutOfCellsError
+
+if TYPE_CHECKING:
+    from localrun.engine.scheduler import Row
+    from localrun.engine.sequence import Sequence
+
+
+@dataclass(eq=False)
+class Cell:
+    """The key and value of one position; ``prefix`` is all that they depend on."""
+
+    prefix: int
+
+
+@dataclass
+class FakeBackend:
+    """Draws, for every row, the position it was drawn at.
+
+    A token drawn too early, too late or twice is visible in the output; a cell that
+    was computed from other tokens than those of the sequence fails at once.
+    """
+
+    num_cells: int
+    shares_cells: bool = True
+    holders: dict[int, dict[int, Cell]] = field(default_factory=dict)  # cells by position
+    steps: list[list[tuple[int, int]]] = field(default_factory=list)  # (request id, tokens)
+    retired: list[int] = field(default_factory=list)
+    aborts: set[int] = field(default_factory=set)  # numbers of the calls to break off
+    num_calls: int = 0
+
+    @property
+    def num_used(self) -> int:
+        return len({id(cell) for held in self.holders.values() for cell in held.values()})
+
+    def forward(self, rows: list[Row]) -> list[int]:
+        for row in rows:
+            self._check(row)
+        self.num_calls += 1
+        if self.num_calls in self.aborts:
+            raise AbortedError
+        if self.num_used + sum(row.count for row in rows) > self.num_cells:
+            raise OutOfCellsError
+        for row in rows:
+            self._compute(row)
+        self.steps.append([(row.seq.request_id, row.count) for row in rows])
+        return [row.seq.num_computed + row.count for row in rows if row.is_last]
+
+    def copy(self, source: int, target: int, start: int, end: int) -> None:
+        assert self.shares_cells
+        assert source != target
+        held, given = self.holders[source], self.holders.setdefault(target, {})
+        for position in range(start, end):
+            assert position not in given
+            given[position] = held[position]
+
+    def remove(self, holder: int, start: int, end: int) -> None:
+        held = self.holders.get(holder, {})
+        assert self.shares_cells or (start, end) == (0, -1)  # others refuse a part
+        for position in [p for p in held if start <= p and (p < end or end < 0)]:
+            del held[position]
+        if not held:
+            self.holders.pop(holder, None)
+
+    def retire(self, seq: Sequence) -> None:
+        self.retired.append(seq.request_id)
+
+    def _check(self, row: Row) -> None:
+        assert row.count > 0
+        held = self.holders.get(_slot(row.seq), {})
+        assert sorted(held) == list(range(row.seq.num_computed))
+        assert [held[p].prefix for p in sorted(held)] == prefixes(row.seq.tokens)[: len(held)]
+
+    def _compute(self, row: Row) -> None:
+        held = self.holders.setdefault(_slot(row.seq), {})
+        known = prefixes(row.seq.tokens)
+        for position in range(row.seq.num_computed, row.seq.num_computed + row.count):
+            held[position] = Cell(known[position])
+
+
+def prefixes(tokens: list[int]) -> list[int]:
+    """Return a hash of each beginning, the shortest first."""
+    found: list[int] = []
+    for token in tokens:
+        found.append(hash((found[-1] if found else 0, token)))
+    return found
+
+
+def _slot(seq: Sequence) -> int:
+    assert seq.slot is not None
+    return seq.slot

@@ -1,0 +1,161 @@
+"""Tiny models with random weights, one for each kind of memory that llama.cpp has.
+
+The vocabulary is guide's; the text that they write means nothing, but it depends
+on every token before.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gguf import GGUFReader, GGUFValueType, GGUFWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+WIDTH, INNER, HEADS, LAYERS, CONTEXT = 64, 128, 4, 4, 2048
+HEAD = WIDTH // HEADS
+WINDOW = 16
+
+
+class TinyModel:
+    """A file being made: metadata, then tensors."""
+
+    def __init__(self, path: Path, architecture: str, vocabulary: Path) -> None:
+        self.writer = GGUFWriter(path, architecture)
+        self._random = np.random.default_rng(7)
+        self.num_vocab = _copy_vocabulary(self.writer, vocabulary)
+        self.writer.add_context_length(CONTEXT)
+        self.writer.add_embedding_length(WIDTH)
+        self.writer.add_block_count(LAYERS)
+        self.writer.add_vocab_size(self.num_vocab)
+        self.writer.add_layer_norm_rms_eps(1e-5)
+
+    def random(self, name: str, *shape: int, scale: float | None = None) -> None:
+        values = self._random.standard_normal(shape) * (scale or shape[-1] ** -0.5)
+        self.writer.add_tensor(name, values.astype(np.float32))
+
+    def ones(self, name: str, size: int) -> None:
+        self.writer.add_tensor(name, np.ones(size, dtype=np.float32))
+
+    def attention(self, prefix: str) -> None:
+        for part in ("q", "k", "v", "output"):
+            self.random(f"{prefix}attn_{part}.weight", WIDTH, WIDTH)
+
+    def feed_forward(self, prefix: str) -> None:
+        self.ones(f"{prefix}ffn_norm.weight", WIDTH)
+        self.random(f"{prefix}ffn_gate.weight", INNER, WIDTH)
+        self.random(f"{prefix}ffn_up.weight", INNER, WIDTH)
+        self.random(f"{prefix}ffn_down.weight", WIDTH, INNER)
+
+    def save(self) -> None:
+        self.writer.write_header_to_file()
+        self.writer.write_kv_data_to_file()
+        self.writer.write_tensors_to_file()
+        self.writer.close()
+
+
+def full_attention(path: Path, vocabulary: Path) -> None:
+    model = TinyModel(path, "llama", vocabulary)
+    _with_heads(model, HEADS)
+    model.random("token_embd.weight", model.num_vocab, WIDTH, scale=1.0)
+    model.ones("output_norm.weight", WIDTH)
+    for prefix in _layers():
+        model.ones(f"{prefix}attn_norm.weight", WIDTH)
+        model.attention(prefix)
+        model.feed_forward(prefix)
+    model.save()
+
+
+def sliding_window(path: Path, vocabulary: Path) -> None:
+    model = TinyModel(path, "gemma3", vocabulary)
+    _with_heads(model, HEADS)
+    model.writer.add_key_length(HEAD)
+    model.writer.add_value_length(HEAD)
+    model.writer.add_sliding_window(WINDOW)
+    model.random("token_embd.weight", model.num_vocab, WIDTH, scale=0.2)
+    model.ones("output_norm.weight", WIDTH)
+    for prefix in _layers():
+        for norm in ("attn_norm", "post_attention_norm", "post_ffw_norm"):
+            model.ones(f"{prefix}{norm}.weight", WIDTH)
+        model.ones(f"{prefix}attn_q_norm.weight", HEAD)
+        model.ones(f"{prefix}attn_k_norm.weight", HEAD)
+        model.attention(prefix)
+        model.feed_forward(prefix)
+    model.save()
+
+
+def hybrid(path: Path, vocabulary: Path) -> None:
+    model = TinyModel(path, "lfm2", vocabulary)
+    _with_heads(model, [0 if layer % 2 == 0 else HEADS for layer in range(LAYERS)])
+    model.writer.add_shortconv_l_cache(3)
+    model.random("token_embd.weight", model.num_vocab, WIDTH, scale=1.0)
+    model.ones("token_embd_norm.weight", WIDTH)
+    for number, prefix in enumerate(_layers()):
+        model.ones(f"{prefix}attn_norm.weight", WIDTH)
+        model.feed_forward(prefix)
+        if number % 2 == 0:
+            model.random(f"{prefix}shortconv.conv.weight", WIDTH, 3)
+            model.random(f"{prefix}shortconv.in_proj.weight", 3 * WIDTH, WIDTH)
+            model.random(f"{prefix}shortconv.out_proj.weight", WIDTH, WIDTH)
+        else:
+            model.attention(prefix)
+            model.ones(f"{prefix}attn_q_norm.weight", HEAD)
+            model.ones(f"{prefix}attn_k_norm.weight", HEAD)
+    model.save()
+
+
+def recurrent(path: Path, vocabulary: Path) -> None:
+    inner, state, rank, window = 2 * WIDTH, 16, 4, 4
+    model = TinyModel(path, "mamba", vocabulary)
+    model.writer.add_feed_forward_length(0)
+    model.writer.add_head_count(0)
+    model.writer.add_ssm_conv_kernel(window)
+    model.writer.add_ssm_inner_size(inner)
+    model.writer.add_ssm_state_size(state)
+    model.writer.add_ssm_time_step_rank(rank)
+    model.random("token_embd.weight", model.num_vocab, WIDTH, scale=1.0)
+    model.ones("output_norm.weight", WIDTH)
+    for prefix in _layers():
+        model.ones(f"{prefix}attn_norm.weight", WIDTH)
+        model.random(f"{prefix}ssm_in.weight", 2 * inner, WIDTH)
+        model.random(f"{prefix}ssm_conv1d.weight", inner, window)
+        model.ones(f"{prefix}ssm_conv1d.bias", inner)
+        model.random(f"{prefix}ssm_x.weight", rank + 2 * state, inner)
+        model.random(f"{prefix}ssm_dt.weight", inner, rank)
+        model.ones(f"{prefix}ssm_dt.bias", inner)
+        decay = -np.tile(np.arange(1, state + 1, dtype=np.float32), (inner, 1))
+        model.writer.add_tensor(f"{prefix}ssm_a", decay)
+        model.ones(f"{prefix}ssm_d", inner)
+        model.random(f"{prefix}ssm_out.weight", WIDTH, inner)
+    model.save()
+
+
+KINDS: dict[str, Callable[[Path, Path], None]] = {
+    kind.__name__: kind for kind in (full_attention, sliding_window, hybrid, recurrent)
+}
+
+
+def _layers() -> list[str]:
+    return [f"blk.{number}." for number in range(LAYERS)]
+
+
+def _with_heads(model: TinyModel, num_kv: int | list[int]) -> None:
+    model.writer.add_feed_forward_length(INNER)
+    model.writer.add_head_count(HEADS)
+    model.writer.add_head_count_kv(num_kv)
+    model.writer.add_rope_freq_base(10000.0)
+
+
+def _copy_vocabulary(writer: GGUFWriter, source: Path) -> int:
+    fields = GGUFReader(source).fields
+    for name, field in fields.items():
+        if not name.startswith("tokenizer.ggml."):
+            continue
+        value: Any = field.contents()
+        is_array = field.types[0] is GGUFValueType.ARRAY
+        inner = field.types[1] if is_array else None
+        writer.add_key_value(name, value, field.types[0], sub_type=inner)
+    return len(fields["tokenizer.ggml.tokens"].data)

@@ -1,0 +1,45 @@
+"""How the engine's outputs are told to the parent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from localrun.engine.params import FinishReason
+from localrun.engine.sequence import Sequence
+from localrun.runner.messages import Failed, Finished
+from localrun.runner.worker import terminal_event
+
+
+@dataclass
+class BrokenConstraint:
+    failure: str | None
+
+    def mask(self, logits: object) -> None:
+        """Forbid nothing."""
+
+    def accept(self, token: int) -> None:
+        """Take anything."""
+
+
+@pytest.mark.parametrize(
+    ("failure", "finish", "kind"),
+    [
+        (None, FinishReason.STOP, Finished),
+        ("too slow", FinishReason.STOP, Failed),
+        ("too slow", FinishReason.CANCELLED, Finished),
+    ],
+)
+def test_an_answer_whose_constraint_broke_has_failed(
+    failure: str | None, finish: FinishReason, kind: type
+) -> None:
+    seq = Sequence(request_id=7, tokens=[1], max_tokens=9, constraint=BrokenConstraint(failure))
+    seq.finish = finish
+
+    event = terminal_event(seq, now=1.0)
+
+    assert isinstance(event, kind)
+    assert event.request_id == 7
+    if isinstance(event, Failed):
+        assert event.message == failure

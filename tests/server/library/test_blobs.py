@@ -1,0 +1,106 @@
+"""Uploads: verified, bounded, kept until a model names them."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import httpx
+import psutil
+import pytest
+
+from localrun.server.security import LARGEST_BODY
+from localrun.services.uploads import KEPT_S, Uploads
+from localrun.store.sweep import sweep
+from tests.e2e.conftest import wait_for
+from tests.services.making import digest, gguf
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localrun.services.workspace import Workspace
+    from tests.server.serving import Served
+
+CONTENT = gguf(5, 50_000)
+
+
+def upload(served: Served, name: str, content: bytes | Iterator[bytes]) -> httpx.Response:
+    return httpx.post(f"{served.url}/api/blobs/{name}", content=content, timeout=60)
+
+
+def test_a_blob_is_there_once_it_was_sent(library: Served, workspace: Workspace) -> None:
+    name = digest(CONTENT)
+    url = f"{library.url}/api/blobs/{name}"
+
+    before, sent, after = httpx.head(url), upload(library, name, CONTENT), httpx.head(url)
+    again = upload(library, name, CONTENT)
+
+    assert (before.status_code, sent.status_code, after.status_code) == (404, 201, 200)
+    assert again.status_code == 200
+    assert workspace.store.blobs.path(name).read_bytes() == CONTENT
+
+
+def test_wrong_bytes_are_refused_and_leave_nothing(library: Served, workspace: Workspace) -> None:
+    response = upload(library, digest(CONTENT), CONTENT[:-1])
+
+    assert response.status_code == 400
+    assert "are not sha256:" in response.json()["error"]
+    assert workspace.store.blobs.find(digest(CONTENT)) is None
+    assert list(workspace.store.layout.tmp.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["sha256:12", "md5:" + "a" * 64, "..%2F..%2Fx", "sha256:" + "g" * 64]
+)
+def test_what_is_no_digest_touches_no_path(library: Served, name: str) -> None:
+    assert upload(library, name, b"x").status_code in {400, 404}
+    assert httpx.head(f"{library.url}/api/blobs/{name}").status_code in {400, 404}
+
+
+def test_a_file_larger_than_any_other_body_takes_no_memory(library: Served) -> None:
+    block = bytes(1 << 20)
+    count = LARGEST_BODY // len(block) + 64
+    before = psutil.Process().memory_info().rss
+
+    response = upload(library, digest(b""), (block for _ in range(count)))
+
+    grown = psutil.Process().memory_info().rss - before
+    assert response.status_code == 400  # all of it was read, to find that it is another
+    assert grown < LARGEST_BODY / 2
+
+
+def test_a_sender_that_leaves_leaves_nothing(library: Served, workspace: Workspace) -> None:
+    address, temporary = urlsplit(library.url), workspace.store.layout.tmp
+    assert address.hostname is not None
+    assert address.port is not None
+    with socket.create_connection((address.hostname, address.port)) as raw:
+        head = f"POST /api/blobs/{digest(CONTENT)} HTTP/1.1\r\nHost: localhost\r\n"
+        raw.sendall(f"{head}Content-Length: {len(CONTENT)}\r\n\r\n".encode() + CONTENT[:20_000])
+        wait_for(lambda: temporary.is_dir() and any(temporary.iterdir()))
+
+    wait_for(lambda: not any(temporary.iterdir()))
+    assert workspace.store.blobs.find(digest(CONTENT)) is None
+
+
+def test_an_upload_is_kept_for_a_while_or_until_it_is_named(workspace: Workspace) -> None:
+    now = 0.0
+    uploads = Uploads(workspace.store, clock=lambda: now)
+
+    def send(content: bytes) -> str:
+        upload = uploads.begin(digest(content), None)
+        upload.write(content)
+        upload.finish()
+        upload.close()
+        return digest(content)
+
+    first, second = send(b"first"), send(b"second")
+    kept = sweep(workspace.store).blobs
+    uploads.release([second, "sha256:" + "0" * 64])
+    released = sweep(workspace.store).blobs
+    now = KEPT_S + 1
+    send(b"third")
+    late = sweep(workspace.store).blobs
+    uploads.close()
+
+    assert (kept, released, late) == ((), (second,), (first,))

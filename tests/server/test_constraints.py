@@ -1,0 +1,157 @@
+"""What an answer must be, under the names of all servers, as it reaches the runner."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from localrun.chat.profile import Profile, profile_of
+from localrun.engine.params import ConstraintKind, ConstraintSpec
+from localrun.errors import UsageError
+from localrun.server.constraints import after_thought, ollama_constraint, openai_constraint
+from localrun.server.fields import Fields
+from tests.server.serving import HERMES_TEMPLATE
+
+if TYPE_CHECKING:
+    from tests.server.serving import Served
+
+SCHEMA = {"type": "object", "properties": {"b": {}, "a": {}}}
+GBNF, LARK = 'root ::= "a"', 'start: "a"'
+JSON_OBJECT = ConstraintKind.JSON_OBJECT
+JSON_SCHEMA = ConstraintKind.JSON_SCHEMA
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "param"),
+    [
+        ({"response_format": {"type": "json_object"}}, JSON_OBJECT, "response_format"),
+        (
+            {"response_format": {"type": "json_object", "schema": SCHEMA}},
+            JSON_SCHEMA,
+            "response_format",
+        ),
+        (
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "n", "strict": True, "schema": SCHEMA},
+                }
+            },
+            JSON_SCHEMA,
+            "response_format",
+        ),
+        ({"json_schema": SCHEMA}, JSON_SCHEMA, "json_schema"),
+        ({"guided_json": SCHEMA}, JSON_SCHEMA, "guided_json"),
+        ({"guided_json": json.dumps(SCHEMA)}, JSON_SCHEMA, "guided_json"),
+        ({"structured_outputs": {"json": SCHEMA}}, JSON_SCHEMA, "structured_outputs.json"),
+        (
+            {"structured_outputs": {"json_object": True}},
+            JSON_OBJECT,
+            "structured_outputs.json_object",
+        ),
+    ],
+)
+def test_json_is_asked_for_in_many_ways(body: Any, kind: ConstraintKind, param: str) -> None:
+    spec = openai_constraint(Fields(body))
+
+    assert spec is not None
+    assert (spec.kind, spec.param) == (kind, param)
+    if kind is JSON_SCHEMA:
+        assert json.loads(spec.text) == SCHEMA
+        assert spec.text.index('"b"') < spec.text.index('"a"')
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "spec"),
+    [
+        ("regex", "a+", ConstraintSpec(kind=ConstraintKind.REGEX, text="a+")),
+        ("choice", ["x", "y"], ConstraintSpec(kind=ConstraintKind.CHOICE, choices=("x", "y"))),
+        ("grammar", GBNF, ConstraintSpec(kind=ConstraintKind.GBNF, text=GBNF)),
+        ("grammar", LARK, ConstraintSpec(kind=ConstraintKind.LARK, text=LARK)),
+    ],
+)
+def test_other_constraints_have_plain_guided_and_structured_names(
+    name: str, value: Any, spec: ConstraintSpec
+) -> None:
+    for body in ({name: value}, {f"guided_{name}": value}, {"structured_outputs": {name: value}}):
+        found = openai_constraint(Fields(body))
+
+        assert found is not None
+        assert (found.kind, found.text, found.choices) == (spec.kind, spec.text, spec.choices)
+        assert found.param.endswith(name)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"response_format": {"type": "text"}, "grammar": "", "guided_choice": [], "regex": None},
+        {"structured_outputs": {"json_object": False}},
+    ],
+)
+def test_nothing_is_asked_for(body: Any) -> None:
+    assert openai_constraint(Fields(body)) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "complaint"),
+    [
+        ({"response_format": {"type": "xml"}}, "response_format.type must be"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema.schema must"),
+        ({"guided_json": [1]}, "guided_json must be"),
+        ({"guided_regex": 3}, "guided_regex must be"),
+        ({"guided_choice": [3]}, "guided_choice must be"),
+        ({"grammar": GBNF, "regex": "a"}, "grammar cannot be combined with regex"),
+        ({"structured_outputs": {"structural_tag": "{}"}}, "structured_outputs.structural_tag is"),
+    ],
+)
+def test_what_cannot_be_honoured_is_refused_by_name(body: Any, complaint: str) -> None:
+    with pytest.raises(UsageError, match=f"^{complaint}") as caught:
+        openai_constraint(Fields(body))
+
+    assert complaint.startswith(str(caught.value.param))
+
+
+def test_ollamas_format_is_json_or_a_schema() -> None:
+    schema = ollama_constraint(Fields({"format": SCHEMA}))
+
+    assert ollama_constraint(Fields({"format": ""})) is None
+    assert ollama_constraint(Fields({"format": "json"})) == ConstraintSpec(
+        kind=JSON_OBJECT, param="format"
+    )
+    assert schema == ConstraintSpec(kind=JSON_SCHEMA, text=json.dumps(SCHEMA), param="format")
+    with pytest.raises(UsageError, match="format must be"):
+        ollama_constraint(Fields({"format": "xml"}))
+
+
+def test_a_model_that_thinks_does_so_first_unless_it_is_told_not_to() -> None:
+    spec = ConstraintSpec(kind=JSON_OBJECT)
+    thinker = profile_of(HERMES_TEMPLATE)
+
+    thoughtful = after_thought(spec, thinker, {})
+
+    assert thoughtful is not None
+    assert (thoughtful.opening, thoughtful.after) == ("<think>", "</think>")
+    assert after_thought(spec, thinker, {"enable_thinking": False}) == spec
+    assert after_thought(spec, Profile(), {}) == spec
+    assert after_thought(None, thinker, {}) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/api/chat", {"format": SCHEMA, "stream": False, "think": False}),
+        ("/v1/chat/completions", {"guided_json": SCHEMA, "reasoning_effort": "none"}),
+    ],
+)
+def test_a_constraint_reaches_the_runner(served: Served, path: str, fields: Any) -> None:
+    body = {"model": "fake", "messages": [{"role": "user", "content": "echo"}], **fields}
+    answer = httpx.post(f"{served.url}{path}", json=body, timeout=30).json()
+
+    message = answer["message"] if "message" in answer else answer["choices"][0]["message"]
+    constraint = json.loads(message["content"])["constraint"]
+    assert constraint["kind"] == "json_schema"
+    assert json.loads(constraint["text"]) == SCHEMA

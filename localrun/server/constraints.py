@@ -23,7 +23,7 @@ from localrun.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.chat.profile import Profile
+    from localrun.chat.profiles.forms import Profile
     from localrun.server.fields import Fields
 
 Names = dict[ConstraintKind, tuple[str, ...]]

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from localrun import errors
-from localrun.chat.profiles.recognition import profile_of
 from localrun.chat.profiles.forms import Profile
+from localrun.chat.profiles.recognition import profile_of
 from localrun.chat.profiles.tools import Tools
 from localrun.chat.profiles.wire import profile_from_json
 from localrun.chat.stream_parser import Part, StreamParser

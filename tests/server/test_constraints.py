@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from localrun.chat.profile import Profile, profile_of
+from localrun.chat.profiles.forms import Profile
+from localrun.chat.profiles.recognition import profile_of
 from localrun.engine.params import ConstraintKind, ConstraintSpec
 from localrun.errors import UsageError
 from localrun.server.constraints import after_thought, ollama_constraint, openai_constraint

@@ -23,13 +23,20 @@ def lint(
     import os
     from dataclasses import asdict
 
+    from localrun.errors import NotFoundError
     from localrun.modelfile.problems import render_problem
     from localrun.services.recipe_files import lint_recipe
     from localrun.services.workspace import open_workspace
 
     workspace, output = open_workspace(os.environ), Output(as_json=as_json)
     given = given_arguments(arg or [])
-    problems = [problem for file in files for problem in lint_recipe(workspace, file, given)]
+    problems, exit_code = [], 0
+    for file in files:
+        try:
+            problems += lint_recipe(workspace, file, given)
+        except NotFoundError as error:  # the other files' problems are told all the same
+            output.error(error)
+            exit_code = error.exit_code
     if as_json:
         output.json([asdict(problem) for problem in problems])
     else:
@@ -37,3 +44,4 @@ def lint(
             output.line(render_problem(problem))
     if any(problem.severity == "error" for problem in problems):
         raise Exit(2)
+    raise Exit(exit_code)

@@ -10,6 +10,7 @@ one JSON object a line on stdout:
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 LINE_S = 5.0
 EVENT_S = 0.2
+DIGEST = re.compile(r"[0-9a-f]{64}")
+SHOWN_DIGITS = 12
 
 
 @contextmanager
@@ -86,7 +89,7 @@ class _Lines:
     def advance(self, name: str, done: int, total: int | None) -> None:
         now = time.monotonic()
         began, first = self._began.setdefault(name, (now, done))
-        shown = plain(name)
+        shown = _shown(name)
         if name in self._complete:
             return
         if done == total:
@@ -152,5 +155,10 @@ def _line(name: str, done: int, total: int | None, rate: float) -> str:
 
 
 def _short(name: str, width: int = 36) -> str:
-    base = plain(name.rsplit("/", 1)[-1])
+    base = _shown(name.rsplit("/", 1)[-1])
     return base if len(base) <= width else f"{base[: width // 2 - 1]}…{base[-width // 2 :]}"
+
+
+def _shown(name: str) -> str:
+    """Return a name to print; of a digest in it, as Ollama's files have, only the beginning."""
+    return DIGEST.sub(lambda found: found[0][:SHOWN_DIGITS], plain(name))

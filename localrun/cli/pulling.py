@@ -102,6 +102,7 @@ def show_plan(workspace: Workspace, plan: Plan, output: Output) -> None:
         return
     for note in plan.notes:
         output.note(note)
+    output.note(f"{plan.ref} would be pulled:")
     rows = [
         (
             str(file["file"]),

@@ -155,14 +155,17 @@ def _duration(parameter: Parameter, text: str) -> str:
 
 def _wrong(parameter: Parameter, word: str) -> ParameterError:
     values = describe_values(parameter)
+    hint = f"PARAMETER {parameter.name} {_example(parameter)}"
+    if " #" in word:  # in a Modelfile it is a part of the value
+        hint = f"a comment has a line of its own; {hint}"
     return ParameterError(
-        "wrong-type",
-        f"{parameter.name} is {values}, not {shown(word) or 'empty'}",
-        f"PARAMETER {parameter.name} {_example(parameter)}",
+        "wrong-type", f"{parameter.name} is {values}, not {shown(word) or 'empty'}", hint
     )
 
 
 def _example(parameter: Parameter) -> str:
+    if parameter.name == "num_ctx":
+        return "4096"
     examples = {"bool": "true", "duration": "10m", "enum": next(iter(parameter.choices), "")}
     return examples.get(parameter.kind) or f"{max(parameter.low, min(1, parameter.high)):g}"
 

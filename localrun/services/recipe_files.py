@@ -88,7 +88,8 @@ class _Checks:
         try:
             return self._source(use.value)
         except LocalrunError as error:
-            return Finding(code="bad-name", message=error.message, hint=error.hint)
+            hint = "a comment has a line of its own" if " #" in use.value else error.hint
+            return Finding(code="bad-name", message=error.message, hint=hint)
 
     def adapter(self, use: Use) -> Finding | None:
         """Find an adapter that is not there, or does not fit the weights."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from localrun.cli.output import counted, human_bytes, human_seconds
+from localrun.cli.output import Output, counted, human_bytes, human_seconds
+from localrun.cli.progress import shown_progress
 
 
 @pytest.mark.parametrize(
@@ -32,3 +33,10 @@ def test_one_of_a_unit_is_written_in_the_singular(seconds: float, text: str) -> 
     assert human_seconds(seconds) == text
     assert counted(1, "file") == "1 file"
     assert counted(0, "file") == "0 files"
+
+
+def test_a_digest_in_a_file_name_is_cut_short(capsys: pytest.CaptureFixture[str]) -> None:
+    with shown_progress(Output()) as report:
+        report.advance(f"sha256-{'ab' * 32}", 5, 5)
+
+    assert capsys.readouterr().err == "sha256-abababababab: 5 B, complete\n"

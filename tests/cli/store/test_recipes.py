@@ -71,6 +71,29 @@ def test_lint_finds_a_model_whose_name_has_capitals(localrun: Localrun) -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
+def test_a_comment_behind_a_value_is_told_as_what_it_is(localrun: Localrun) -> None:
+    done = localrun("lint", "-", stdin="FROM guide # small\nPARAMETER num_ctx 512 # more\n")
+
+    assert done.returncode == 2
+    assert done.stdout.count("a comment has a line of its own") == 2
+    assert "PARAMETER num_ctx 4096" in done.stdout
+
+
+def test_a_file_that_is_not_there_hides_no_problem_of_another(
+    localrun: Localrun, tmp_path: Path
+) -> None:
+    (tmp_path / "bad").write_text("FROM guide\nPARAMETER temprature 1\n")
+    (tmp_path / "good").write_text("FROM guide\n")
+
+    both = localrun("lint", "bad", "nosuch")
+    one = localrun("lint", "nosuch", "good")
+
+    assert both.returncode == 2
+    assert "unknown parameter: temprature" in both.stdout
+    assert "nosuch cannot be read" in both.stderr
+    assert one.returncode == 3
+
+
 def test_run_says_which_adapter_is_not_here(localrun: Localrun) -> None:
     done = localrun("run", "guide+nosuch@0.8", "hello")
 

@@ -15,7 +15,8 @@ import llama_cpp
 import numpy as np
 from llama_cpp import llama_cpp as api
 
-from localrun.engine.cache import PrefixCache, slot_of
+from localrun.engine.batch import Batch
+from localrun.engine.cache import PrefixCache
 from localrun.engine.engine import AbortedError, OutOfCellsError
 from localrun.engine.params import CacheType, ContextOptions, RopeScaling
 from localrun.engine.penalties import adjust
@@ -66,7 +67,7 @@ class Context:
         self._handle = _open(model, limits, num_threads, options)
         self._memory = llama_cpp.llama_get_memory(self._handle)
         self._abort = _AbortFlag(self._handle)
-        self._batch = _Batch(limits.step_tokens)
+        self._batch = Batch(limits.step_tokens)
         self._samplers: dict[int, Sampler] = {}
 
     @property
@@ -197,52 +198,6 @@ class _AbortFlag:
 
     def clear(self) -> None:
         self._bytes[0] = b"\x00"
-
-
-class _Batch:
-    """A llama_batch on numpy arrays: writing single elements costs far more."""
-
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._tokens = np.zeros(capacity, dtype=np.int32)
-        self._positions = np.zeros(capacity, dtype=np.int32)
-        self._slots = np.zeros(capacity, dtype=np.int32)
-        self._num_slots = np.ones(capacity, dtype=np.int32)  # each token belongs to one
-        self._logits = np.zeros(capacity, dtype=np.int8)
-        # llama.cpp wants a pointer for each token; these go to the elements of _slots
-        self._slot_pointers = self._slots.ctypes.data + 4 * np.arange(capacity, dtype=np.uintp)
-        self.native = api.llama_batch(
-            n_tokens=0,
-            token=_pointer(self._tokens, ctypes.c_int32),
-            pos=_pointer(self._positions, ctypes.c_int32),
-            n_seq_id=_pointer(self._num_slots, ctypes.c_int32),
-            seq_id=_pointer(self._slot_pointers, ctypes.POINTER(ctypes.c_int32)),
-            logits=_pointer(self._logits, ctypes.c_int8),
-        )
-
-    def fill(self, rows: list[Row]) -> list[tuple[Sequence, int]]:
-        """Write the rows; return (sequence, index in the batch) of those that give logits."""
-        total = sum(row.count for row in rows)
-        if not 0 < total <= self._capacity:
-            raise ValueError(f"a batch of {total} tokens, between 1 and {self._capacity} fit")
-        outputs = []
-        end = 0
-        self._logits[:total] = 0
-        for row in rows:
-            seq, start, end = row.seq, end, end + row.count
-            first = seq.num_computed
-            self._tokens[start:end] = seq.tokens[first : first + row.count]
-            self._positions[start:end] = np.arange(first, first + row.count)
-            self._slots[start:end] = slot_of(seq)
-            if row.is_last:
-                self._logits[end - 1] = 1
-                outputs.append((seq, end - 1))
-        self.native.n_tokens = total
-        return outputs
-
-
-def _pointer(array: np.ndarray, kind: Any) -> Any:  # noqa: ANN401 - ctypes
-    return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))
 
 
 def _open(model: Model, limits: Limits, num_threads: int, options: ContextOptions) -> object:

@@ -56,6 +56,21 @@ def test_the_openai_client_chats(client: openai.OpenAI) -> None:
     assert [model.id for model in client.models.list()] == ["guide"]
 
 
+def test_the_openai_client_sees_what_came_from_the_cache(client: openai.OpenAI) -> None:
+    chat: list[Any] = [{"role": "user", "content": "Which colours does a rainbow have? " * 5}]
+    counts: list[int] = []
+    prompt = 0
+    for _ in range(2):
+        usage = client.chat.completions.create(model="guide", messages=chat, max_tokens=4).usage
+        assert usage is not None
+        assert usage.prompt_tokens_details is not None
+        counts.append(usage.prompt_tokens_details.cached_tokens or 0)
+        prompt = usage.prompt_tokens
+
+    assert counts[0] < prompt / 2
+    assert counts[1] == prompt - 1
+
+
 def test_the_openai_client_streams(client: openai.OpenAI) -> None:
     stream = client.chat.completions.create(
         model="guide",

@@ -1,0 +1,64 @@
+"""A llama_batch on numpy arrays: what one decode computes.
+
+Owns the arrays, and checks that the rows fit. llama.cpp only reads them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from llama_cpp import llama_cpp as api
+
+from localrun.engine.cache import slot_of
+
+if TYPE_CHECKING:
+    from localrun.engine.scheduler import Row
+    from localrun.engine.sequence import Sequence
+
+
+class Batch:
+    """Room for ``capacity`` tokens; writing single elements through ctypes costs far more."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._tokens = np.zeros(capacity, dtype=np.int32)
+        self._positions = np.zeros(capacity, dtype=np.int32)
+        self._slots = np.zeros(capacity, dtype=np.int32)
+        self._num_slots = np.ones(capacity, dtype=np.int32)  # each token belongs to one
+        self._logits = np.zeros(capacity, dtype=np.int8)
+        # llama.cpp wants a pointer for each token; these go to the elements of _slots
+        self._slot_pointers = self._slots.ctypes.data + 4 * np.arange(capacity, dtype=np.uintp)
+        self.native = api.llama_batch(
+            n_tokens=0,
+            token=_pointer(self._tokens, ctypes.c_int32),
+            pos=_pointer(self._positions, ctypes.c_int32),
+            n_seq_id=_pointer(self._num_slots, ctypes.c_int32),
+            seq_id=_pointer(self._slot_pointers, ctypes.POINTER(ctypes.c_int32)),
+            logits=_pointer(self._logits, ctypes.c_int8),
+        )
+
+    def fill(self, rows: list[Row]) -> list[tuple[Sequence, int]]:
+        """Write the rows; return (sequence, index in the batch) of those that give logits."""
+        total = sum(row.count for row in rows)
+        if not 0 < total <= self._capacity:
+            raise ValueError(f"a batch of {total} tokens, between 1 and {self._capacity} fit")
+        outputs = []
+        end = 0
+        self._logits[:total] = 0
+        for row in rows:
+            seq, start, end = row.seq, end, end + row.count
+            first = seq.num_computed
+            self._tokens[start:end] = seq.tokens[first : first + row.count]
+            self._positions[start:end] = np.arange(first, first + row.count)
+            self._slots[start:end] = slot_of(seq)
+            if row.is_last:
+                self._logits[end - 1] = 1
+                outputs.append((seq, end - 1))
+        self.native.n_tokens = total
+        return outputs
+
+
+def _pointer(array: np.ndarray, kind: Any) -> Any:  # noqa: ANN401 - ctypes
+    return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))

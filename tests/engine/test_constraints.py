@@ -180,13 +180,13 @@ def test_recursion_is_taken(answerer: Answerer) -> None:
 
 
 def test_parts_of_an_object_are_not_closed_against_each_other(answerer: Answerer) -> None:
-    parts = {
-        "allOf": [
-            {"type": "object", "properties": {"a": {"const": 1}}, "required": ["a"]},
-            {"properties": {"b": {"const": 2}}, "required": ["b"], "additionalProperties": False}
-            | {"properties": {"a": True, "b": {"const": 2}}},
-        ]
+    part = {"type": "object", "properties": {"a": {"const": 1}}, "required": ["a"]}
+    whole = {
+        "properties": {"a": True, "b": {"const": 2}},
+        "required": ["b"],
+        "additionalProperties": False,
     }
+    parts = {"$defs": {"part": part}, "allOf": [{"$ref": "#/$defs/part"}, whole]}
 
     assert json.loads(answerer.answer(schema(parts))) == {"a": 1, "b": 2}
 
@@ -300,6 +300,15 @@ def test_a_constraint_that_becomes_too_slow_lets_only_the_end_through(answerer: 
 
     assert constraint.failure is not None
     assert set(np.flatnonzero(np.isfinite(logits))) <= answerer.model.eog
+
+
+def test_a_constraint_that_costs_too_much_time_is_refused(
+    answerer: Answerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localrun.engine.matching.FIRST_S", 0.0)
+
+    with pytest.raises(UsageError, match="takes too long"):
+        answerer.grammars.constrain(written(ConstraintKind.REGEX, "only this once"))
 
 
 def test_a_grammar_is_compiled_once_and_its_users_are_apart(answerer: Answerer) -> None:

@@ -38,9 +38,9 @@ def grammar_of(spec: ConstraintSpec) -> str:
     if size > LARGEST_TEXT:
         raise wrong(spec, f"has {size} bytes, at most {LARGEST_TEXT} are taken")
     if spec.kind is ConstraintKind.JSON_OBJECT:
-        return _json_grammar({"type": "object"})
+        return _json_grammar({"type": "object"}, spec)
     if spec.kind is ConstraintKind.JSON_SCHEMA:
-        return _json_grammar(_schema(spec))
+        return _json_grammar(_schema(spec), spec)
     grammar: str = (
         LLMatcher.grammar_from_regex(spec.text)
         if spec.kind is ConstraintKind.REGEX
@@ -54,8 +54,13 @@ def wrong(spec: ConstraintSpec, what: str) -> UsageError:
     return UsageError(f"{spec.param} {what}", param=spec.param)
 
 
-def _json_grammar(schema: object) -> str:
-    grammar: str = LLMatcher.grammar_from_json_schema(json.dumps(schema), defaults=COMPACT)
+def _json_grammar(schema: object, spec: ConstraintSpec) -> str:
+    try:
+        grammar: str = LLMatcher.grammar_from_json_schema(json.dumps(schema), defaults=COMPACT)
+    except (
+        ValueError
+    ) as error:  # what Python takes for JSON and others do not: NaN, half characters
+        raise wrong(spec, f"is not JSON: {error}") from error
     return grammar
 
 
@@ -129,9 +134,7 @@ def _lark(spec: ConstraintSpec) -> str:
 def _lark_of_choices(spec: ConstraintSpec) -> str:
     if not spec.choices:
         raise wrong(spec, "has no text to choose from")
-    return "start: " + " | ".join(
-        json.dumps(choice, ensure_ascii=False) for choice in dict.fromkeys(spec.choices)
-    )
+    return "start: " + " | ".join(json.dumps(choice) for choice in dict.fromkeys(spec.choices))
 
 
 def _lark_of_gbnf(spec: ConstraintSpec) -> str:
@@ -141,6 +144,8 @@ def _lark_of_gbnf(spec: ConstraintSpec) -> str:
         lark: str = gbnf_to_lark(ESCAPED.sub(_unescaped, spec.text))
     except RecursionError as error:
         raise wrong(spec, "is nested too deeply") from error
+    except IndexError as error:
+        raise wrong(spec, "is not GBNF: it ends inside an escape") from error
     except Exception as error:  # the converter raises nothing narrower
         raise wrong(spec, f"is not GBNF: {str(error) or type(error).__name__}") from error
     return lark

@@ -128,10 +128,10 @@ def test_an_answer_matches_its_expression(answerer: Answerer, expression: str, s
 
 
 def test_every_choice_can_come_and_nothing_else(answerer: Answerer) -> None:
-    choices = ("yes", "yes, but", 'a "b"\\', "größe\n", "")
+    choices = ("yes", "yes, but", 'a "b"\\', "größe\n", "😀", "\0\x7f\u2028", "")
     spec = ConstraintSpec(kind=ConstraintKind.CHOICE, choices=choices)
 
-    answers = {answerer.answer(spec, seed=seed, heat=8.0) for seed in range(60)}
+    answers = {answerer.answer(spec, seed=seed, heat=8.0) for seed in range(120)}
 
     assert answers == set(choices)
 
@@ -180,13 +180,13 @@ def test_recursion_is_taken(answerer: Answerer) -> None:
 
 
 def test_parts_of_an_object_are_not_closed_against_each_other(answerer: Answerer) -> None:
-    parts = {
-        "allOf": [
-            {"type": "object", "properties": {"a": {"const": 1}}, "required": ["a"]},
-            {"properties": {"b": {"const": 2}}, "required": ["b"], "additionalProperties": False}
-            | {"properties": {"a": True, "b": {"const": 2}}},
-        ]
+    part = {"type": "object", "properties": {"a": {"const": 1}}, "required": ["a"]}
+    whole = {
+        "properties": {"a": True, "b": {"const": 2}},
+        "required": ["b"],
+        "additionalProperties": False,
     }
+    parts = {"$defs": {"part": part}, "allOf": [{"$ref": "#/$defs/part"}, whole]}
 
     assert json.loads(answerer.answer(schema(parts))) == {"a": 1, "b": 2}
 
@@ -203,6 +203,9 @@ def test_parts_of_an_object_are_not_closed_against_each_other(answerer: Answerer
         (schema({"type": "integer", "minimum": 5, "maximum": 2}), "minimum"),
         (written(ConstraintKind.JSON_SCHEMA, "{"), "not JSON"),
         (written(ConstraintKind.JSON_SCHEMA, "[1]"), "object"),
+        (written(ConstraintKind.JSON_SCHEMA, '{"enum": [NaN]}'), "not JSON"),
+        (written(ConstraintKind.JSON_SCHEMA, r'{"const": "\ud800"}'), "not JSON"),
+        (schema({"$ref": "file:///etc/passwd"}), "does not fetch"),
         (written(ConstraintKind.REGEX, "a)"), "unopened group"),
         (written(ConstraintKind.REGEX, "(?=a)b"), "look-around"),
         (written(ConstraintKind.LARK, "start: b\n\nb: c"), 'line 3: unknown name: "c"'),
@@ -210,6 +213,7 @@ def test_parts_of_an_object_are_not_closed_against_each_other(answerer: Answerer
         (written(ConstraintKind.LARK, ""), "[Ee]mpty"),
         (written(ConstraintKind.GBNF, 'root ::= "a"\nb := "c"'), "line 2"),
         (written(ConstraintKind.GBNF, "root ::= other"), "'other' not found"),
+        (written(ConstraintKind.GBNF, 'root ::= "\\'), "inside an escape"),
         (written(ConstraintKind.CHOICE, ""), "no text to choose"),
     ],
 )
@@ -296,6 +300,15 @@ def test_a_constraint_that_becomes_too_slow_lets_only_the_end_through(answerer: 
 
     assert constraint.failure is not None
     assert set(np.flatnonzero(np.isfinite(logits))) <= answerer.model.eog
+
+
+def test_a_constraint_that_costs_too_much_time_is_refused(
+    answerer: Answerer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localrun.engine.matching.FIRST_S", 0.0)
+
+    with pytest.raises(UsageError, match="takes too long"):
+        answerer.grammars.constrain(written(ConstraintKind.REGEX, "only this once"))
 
 
 def test_a_grammar_is_compiled_once_and_its_users_are_apart(answerer: Answerer) -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 NUM_BYTES = 256
 END = NUM_BYTES
 WHOLE = [b"<think>", b"</think>", b"</think>\n\n", b"nk>\n", b'k>{"', b">\n", b"<t", b"hi", b"\n\n"]
+WHOLE += [b'</think>{"', b"<call>\n{"]
 PIECES = [bytes([byte]) for byte in range(NUM_BYTES)] + [b""] + WHOLE
 THINKING: dict[str, Any] = {"opening": "<think>", "after": "</think>"}
 
@@ -102,6 +103,7 @@ CLOSED = "assistant\n<think>\n\n</think>\n\n"
         ("", '{"a"}'),
         (OPENED, 'hm </ <think> </think>\n{"a"}'),
         (OPENED, '</think>\n\n{"a"}'),
+        (OPENED, '</think>{"a"}'),
         (CLOSED, '{"a"}'),
     ],
 )

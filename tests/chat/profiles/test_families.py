@@ -22,7 +22,7 @@ each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: fam
 names = st.from_regex(r"[a-z][a-z0-9_]{0,11}", fullmatch=True).filter(
     lambda name: not keyword.iskeyword(name) and name not in {"directly_answer", "all", "type"}
 )
-any_text = st.text(st.characters(exclude_categories=("Cs",)), max_size=20)
+any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 plain_text = st.text(st.sampled_from("abcXYZ 0123,.;:!?{}\"'\n\\/éλ漢"), max_size=20)
 numbers = st.integers(-(10**9), 10**9) | st.booleans()
 sizes = st.lists(st.integers(1, 9), max_size=60)

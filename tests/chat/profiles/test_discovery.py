@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from localrun.chat.profiles.discovery import discovered_profile
-from localrun.chat.profiles.families import FAMILIES
-from localrun.chat.profiles.forms import Tags
+from localrun.chat.profiles.families import FAMILIES, Family
+from localrun.chat.profiles.forms import Profile, Tags
 from localrun.chat.profiles.recognition import profile_of
 from localrun.chat.profiles.wire import profile_from_json, profile_to_json
 from localrun.chat.stream_parser import ToolCall
@@ -121,9 +123,12 @@ def test_a_profile_survives_the_wire(source: str | None) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_every_family_survives_the_wire(family: object) -> None:
-    for profile in (profile_of(KNOWN["hermes"]), discovered_profile(None)):
-        assert profile_from_json(profile_to_json(profile)) == profile
+def test_every_family_survives_the_wire(family: Family) -> None:
+    profile = Profile(tool_call=family.form, dropped=("<response>",), prompt_tail="<|assistant|>")
+
+    stated = json.loads(json.dumps(profile_to_json(profile)))
+
+    assert profile_from_json(stated) == profile
 
 
 def test_special_tokens_are_named_one_by_one() -> None:
@@ -168,7 +173,7 @@ FOREIGN = {
     "openai-gpt-oss-120b": "harmony",
 }
 REFUSES_SYSTEM = "google-gemma-2-2b-it"
-CONVERSATION = [
+CONVERSATION: list[dict[str, Any]] = [
     {"role": "system", "content": "be brief"},
     {"role": "user", "content": "q"},
     {

@@ -17,12 +17,13 @@ from localrun.chat.profiles.tagged_calls import TaggedCalls
 from localrun.chat.stream_parser import Text, ToolCall
 from tests.chat.profiles.written import cut, parse, tools_for, written
 
-some = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+some = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 names = st.from_regex(r"[a-z][a-z0-9_]{0,11}", fullmatch=True).filter(
     lambda name: not keyword.iskeyword(name) and name not in {"directly_answer", "all", "type"}
 )
-any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+# llguidance lets a model write DEL in JSON as an escape only
+any_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x7f"), max_size=20)
 plain_text = st.text(st.sampled_from("abcXYZ 0123,.;:!?{}\"'\n\\/éλ漢"), max_size=20)
 numbers = st.integers(-(10**9), 10**9) | st.booleans()
 sizes = st.lists(st.integers(1, 9), max_size=60)

@@ -27,8 +27,8 @@ Call a function only when it helps; otherwise answer as usual."""
 
 
 def knows_tools(source: str) -> bool:
-    """Tell whether a template shows tools to its model."""
-    return "tools" in source or "functions" in source
+    """Tell whether a template has a way of its own with tools or calls."""
+    return any(word in source for word in ("tools", "functions", "tool_call"))
 
 
 def told_of_tools(messages: Sequence[Message], tools: Sequence[Message]) -> list[Message]:

@@ -176,9 +176,7 @@ async def _parts(
     while True:
         event = await events.get()
         if isinstance(event, Started):
-            if profile is not PLAIN and event.profile:  # the runner has looked closer
-                profile = profile_from_json(event.profile)
-            parser = StreamParser(profile, event.prompt_tail, tools)
+            parser = _parser(profile, event, tools)
             yield Opened()
         elif isinstance(event, Step):
             for part in parser.push("".join(text for _, text in event.deltas)):
@@ -190,6 +188,13 @@ async def _parts(
                 yield part
             yield event
             return
+
+
+def _parser(profile: Profile, started: Started, tools: Tools) -> StreamParser:
+    """Return the parser of a reply; where it has parts, the runner knows best which."""
+    if profile is not PLAIN and started.profile:
+        profile = profile_from_json(started.profile)
+    return StreamParser(profile, started.prompt_tail, tools)
 
 
 def _done(finished: Finished, ticket: Ticket, begun: float) -> Done:

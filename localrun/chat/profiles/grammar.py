@@ -97,24 +97,29 @@ class _Lark:
     rules: list[str] = field(default_factory=list)
 
     def calls(self, form: CallForm, tools: Tools, *, skipped: str, is_parallel: bool) -> str:
-        """Return the grammar of all calls, of which ``skipped`` stands there already."""
+        """Return the grammar of all calls, of which ``skipped`` stands there already.
+
+        What stands before a call goes into one literal with its beginning: the lexer is
+        greedy, and would take a separator for the beginning of the frame's closing.
+        """
         frame = form.frame
-        pieces = [list(form.pieces(tool)) for tool in tools.by_name.values()]
-        call = first = self._any_of("call", pieces)
-        opening = frame.opening
-        if skipped and opening.strip():
-            opening = opening.lstrip().removeprefix(skipped)
-        elif skipped:
-            first = self._any_of("first", [_without(skipped, parts) for parts in pieces])
-        more = self._sequence([frame.separator])
-        start = [self._sequence([opening]), first, f"({more} {call})*" if is_parallel else ""]
-        self.rules.append(f"start: {' '.join([*start, self._sequence([frame.closing])])}")
+        calls = [list(form.pieces(tool)) for tool in tools.by_name.values()]
+        first = self._any_of("first", calls, before=frame.opening, skipped=skipped)
+        more = ""
+        if is_parallel:
+            more = self._any_of("more", calls, before=frame.separator) + "*"
+        self.rules.append(f"start: {first} {more} {self._sequence([frame.closing])}")
         return "\n".join(reversed(self.rules)) + "\n"
 
-    def _any_of(self, name: str, calls: Sequence[Sequence[Piece]]) -> str:
+    def _any_of(
+        self, name: str, calls: Sequence[Sequence[Piece]], *, before: str, skipped: str = ""
+    ) -> str:
         names = [f"{name}_{index}" for index in range(len(calls))]
-        for rule, pieces in zip(names, calls, strict=True):
-            self.rules.append(f"{rule}: {self._sequence(pieces)}")
+        for rule, (start, *others) in zip(names, calls, strict=True):
+            text = before + start if isinstance(start, str) else before
+            if skipped:
+                text = text.lstrip().removeprefix(skipped)
+            self.rules.append(f"{rule}: {self._sequence([text, *others])}")
         self.rules.append(f"{name}: {' | '.join(names)}")
         return name
 
@@ -155,9 +160,3 @@ class _Lark:
             for part in parts
             if part
         )
-
-
-def _without(skipped: str, pieces: Sequence[Piece]) -> list[Piece]:
-    """Return the pieces of a call whose opening stands there already."""
-    first = pieces[0] if isinstance(pieces[0], str) else ""
-    return [first.lstrip().removeprefix(skipped), *pieces[1:]]

@@ -102,8 +102,9 @@ class JsonCalls:
         else:
             if isinstance(value.get("function"), dict):  # the shape of OpenAI's API
                 value = value["function"]
-            name = next((value[key] for key in _NAMES if key in value), None)
-            arguments = next((value[key] for key in _ARGUMENTS if key in value), {})
+            name = _first(value, self.name_key, *_NAMES)
+            arguments = _first(value, self.arguments_key, *_ARGUMENTS)
+            arguments = {} if arguments is None else arguments
         if isinstance(arguments, str):
             arguments = _unquoted(arguments)
         if not isinstance(name, str) or not isinstance(arguments, dict):
@@ -115,6 +116,10 @@ class JsonCalls:
         if not text.startswith("{"):
             return True
         return all(call.name in tools.by_name for call in calls)
+
+
+def _first(value: dict[str, Any], *keys: str) -> Any:  # noqa: ANN401 - any JSON value
+    return next((value[key] for key in keys if key in value), None)
 
 
 def _unquoted(text: str) -> Any:  # noqa: ANN401 - any JSON value

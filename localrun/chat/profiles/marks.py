@@ -8,9 +8,16 @@ from __future__ import annotations
 
 import re
 
+from localrun.chat.profiles.forms import Pattern, Piece
+
 NAME = r'(?P<name>[^\s<>{}\[\]"=|]{1,256})'
 KEY = r'(?P<key>[^\s<>{}\[\]"=|]{1,256})'
 _HOLES = {"{id}": r"[\w.:-]*", "{index}": r"\d*", "{type}": r"\w*", "{key}": r"(?P=key)"}
+_FILLINGS: dict[str, Piece] = {
+    "{id}": Pattern("[a-zA-Z0-9]{9}"),
+    "{index}": Pattern("[0-9]{1,3}"),
+}
+_FILLED = re.compile(r"(\{id\}|\{index\})")
 _PARTS = re.compile(r"(\s+|\{id\}|\{index\}|\{type\}|\{key\})")
 
 
@@ -20,6 +27,11 @@ def loosely(tag: str) -> str:
     return "".join(
         _HOLES.get(part) or (r"\s*" if part.isspace() else re.escape(part)) for part in parts
     )
+
+
+def filled(tag: str) -> list[Piece]:
+    """Return a tag as a grammar has it: what differs from call to call as patterns."""
+    return [_FILLINGS.get(part, part) for part in _FILLED.split(tag) if part]
 
 
 def until_hole(tag: str) -> str:

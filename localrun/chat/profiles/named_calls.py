@@ -12,16 +12,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from localrun.chat.profiles.forms import Frame, Json, Pattern, Piece, Region, Tags
-from localrun.chat.profiles.marks import NAME, loosely, until_hole
+from localrun.chat.profiles.forms import Frame, Json, Piece, Region, Tags
+from localrun.chat.profiles.marks import NAME, filled, loosely, until_hole
 from localrun.chat.profiles.tools import read_json_at, skip_blanks
 from localrun.chat.stream_parser import ToolCall
 
 if TYPE_CHECKING:
     from localrun.chat.profiles.tools import Tool, Tools
-
-_HOLE = re.compile(r"(\{id\}|\{index\})")
-_FILLINGS = {"{id}": Pattern("[a-zA-Z0-9]{9}"), "{index}": Pattern("[0-9]{1,3}")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +55,7 @@ class NamedCalls:
     def pieces(self, tool: Tool) -> list[Piece]:
         """Return the tags with the name, then the arguments."""
         head = f"{self.before_name}{tool.name}{self.after_name}"
-        parts = [_FILLINGS.get(part, part) for part in _HOLE.split(head) if part]
-        return [*parts, Json(tool.parameters), *([self.closing] if self.closing else [])]
+        return [*filled(head), Json(tool.parameters), *([self.closing] if self.closing else [])]
 
     def read(self, text: str, tools: Tools) -> list[ToolCall] | None:  # noqa: ARG002 - JSON has types
         """Read calls one after the other, within the section's tags."""

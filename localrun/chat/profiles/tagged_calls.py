@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from localrun.chat.profiles.forms import Frame, FreeText, Json, Maybe, Pattern, Piece, Region, Tags
-from localrun.chat.profiles.marks import KEY, NAME, loosely
+from localrun.chat.profiles.marks import KEY, NAME, filled, loosely
 from localrun.chat.profiles.tools import read_json, skip_blanks, types_of
 from localrun.chat.stream_parser import ToolCall
 
@@ -62,7 +62,7 @@ class TaggedCalls:
 
     def pieces(self, tool: Tool) -> list[Piece]:
         """Return the tags with the name, then each parameter in the schema's order."""
-        pieces: list[Piece] = [f"{self.before_name}{tool.name}{self.after_name}"]
+        pieces = filled(f"{self.before_name}{tool.name}{self.after_name}")
         for key, schema in tool.properties.items():
             parameter = self._parameter(key, schema)
             pieces += parameter if tool.requires(key) else (Maybe(parameter),)

@@ -1,4 +1,4 @@
-"""A profile as a JSON object, as the runner tells it to the server.
+r"""A profile as a JSON object, as the runner tells it to the server.
 
 {"thinking": {"opening": "<think>", "closing": "</think>"}, "dropped": [],
  "tool_call": {"form": "JsonCalls", "opening": "<tool_call>\\n", ...}, ...}
@@ -45,7 +45,7 @@ def profile_from_json(stated: JsonObject) -> Profile:
     """Return the profile that an object of ours stands for."""
     tool_call = dict(stated["tool_call"] or {})
     form = _FORMS[tool_call.pop("form")] if tool_call else None
-    values = {key: _VALUES.get(key, _same)(value) for key, value in tool_call.items()}
+    values = {key: _field(key, value) for key, value in tool_call.items()}
     return Profile(
         thinking=_tags(stated["thinking"]),
         tool_call=form(**values) if form else None,
@@ -61,12 +61,16 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - the value of any field
     return sorted(value) if isinstance(value, frozenset) else value
 
 
-def _same(value: Any) -> Any:  # noqa: ANN401
+def _field(key: str, value: Any) -> Any:  # noqa: ANN401
+    match key:
+        case "section":
+            return _tags(value)
+        case "ignored":
+            return frozenset(value)
+        case "other_openings":
+            return tuple(value)
     return value
 
 
 def _tags(value: Any) -> Tags | None:  # noqa: ANN401
     return Tags(**value) if value else None
-
-
-_VALUES = {"section": _tags, "ignored": frozenset, "other_openings": tuple}

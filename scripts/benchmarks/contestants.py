@@ -56,8 +56,14 @@ class Contestant:
     def start(self) -> None:
         """Start it and let it answer once, so that the model is in memory."""
         with (self.folder / f"{self.name}.log").open("ab") as log:
+            # Linux shares the processor among sessions first (autogroup): localrun's runner has
+            # one of its own, and a peer in ours would get less of a busy machine
             self.process = subprocess.Popen(
-                self.command, env=os.environ | self.environ, stdout=log, stderr=log
+                self.command,
+                env=os.environ | self.environ,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         self._await()
         ask_all(self.port, [request(user("hello"), 4)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from localrun.chat.fallback import knows_tools
 from localrun.chat.gotemplate.converter import convert
 from localrun.chat.template import ChatTemplate
 
@@ -15,5 +16,8 @@ def rendered(
     tools: list[dict[str, Any]] | None = None,
     options: dict[str, Any] | None = None,
 ) -> str:
-    template = ChatTemplate(convert(source), bos="<s>", eos="</s>")
+    converted = convert(source)
+    template = ChatTemplate(converted, bos="<s>", eos="</s>")
+    if not knows_tools(converted):  # then ours are told in words, and Go's are not
+        tools = None
     return template.render(messages, tools=tools or (), options=options)

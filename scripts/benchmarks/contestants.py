@@ -34,7 +34,7 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What both get: one file, threads, the context of a request, the cells of all together."""
+    """What both get: one file, threads, the context of a request; ``cells`` is the peer's cache."""
 
     model: Path
     threads: int

@@ -158,7 +158,7 @@ ROWS = (
     Row("eight", "8 streams together", "tokens/s", 1.0, streams(8), is_less_better=False),
     Row("sixteen", "16 streams together", "tokens/s", 1.0, streams(16), is_less_better=False),
     Row("schema", "one stream under a JSON schema", "tokens/s", 1.3, schema, is_less_better=False),
-    Row("gap", "p95 gap beside a 4,000-token prefill", "ms", 2.0, gap),
+    Row("gap", "p95 gap beside a long prefill (4,000 tokens)", "ms", 2.0, gap),
     Row("turns", "20 turns, sum of times to first token", "s", 1.0, turns),
     Row("restart", "the next turn after a restart", "s", 5.0, after_restart),
     Row("shared", "16 requests, 90 % of 800 tokens shared", "s", 4.0, shared_prompt),

@@ -18,7 +18,7 @@ from llama_cpp import llama_cpp as api
 from localrun.engine.batch import Batch
 from localrun.engine.cache import PrefixCache
 from localrun.engine.engine import AbortedError, OutOfCellsError
-from localrun.engine.params import CacheType, ContextOptions, RopeScaling
+from localrun.engine.params import CacheType, LoadOptions, RopeScaling
 from localrun.engine.penalties import adjust
 from localrun.engine.sampling import Sampler
 from localrun.engine.states import StateCache
@@ -42,7 +42,11 @@ CACHE_TYPES = {
     CacheType.IQ4_NL: api.GGML_TYPE_IQ4_NL,
 }
 PLAIN_TYPES = {CacheType.F32, CacheType.F16, CacheType.BF16}
-DEFAULT_OPTIONS = ContextOptions()
+DEFAULT_OPTIONS = LoadOptions()
+ROPE_NUMBERS = (  # of the same name in llama.cpp
+    "rope_freq_base", "rope_freq_scale", "yarn_orig_ctx", "yarn_ext_factor", "yarn_attn_factor",
+    "yarn_beta_fast", "yarn_beta_slow",
+)  # fmt: skip
 ROPE_SCALINGS = {
     RopeScaling.NONE: api.LLAMA_ROPE_SCALING_TYPE_NONE,
     RopeScaling.LINEAR: api.LLAMA_ROPE_SCALING_TYPE_LINEAR,
@@ -60,7 +64,7 @@ class Context:
         limits: Limits,
         *,
         num_threads: int,
-        options: ContextOptions = DEFAULT_OPTIONS,
+        options: LoadOptions = DEFAULT_OPTIONS,
     ) -> None:
         self._model = model
         self._limits = limits
@@ -200,7 +204,7 @@ class _AbortFlag:
         self._bytes[0] = b"\x00"
 
 
-def _open(model: Model, limits: Limits, num_threads: int, options: ContextOptions) -> object:
+def _open(model: Model, limits: Limits, num_threads: int, options: LoadOptions) -> object:
     params = llama_cpp.llama_context_default_params()
     params.n_ctx = limits.num_cells
     params.n_batch = params.n_ubatch = limits.step_tokens
@@ -219,7 +223,7 @@ def _open(model: Model, limits: Limits, num_threads: int, options: ContextOption
     return handle
 
 
-def _set_attention(params: Any, options: ContextOptions) -> None:  # noqa: ANN401 - a struct
+def _set_attention(params: Any, options: LoadOptions) -> None:  # noqa: ANN401 - a struct
     kind = options.cache_type
     if kind is not None:
         params.type_k = params.type_v = CACHE_TYPES[kind]
@@ -232,12 +236,10 @@ def _set_attention(params: Any, options: ContextOptions) -> None:  # noqa: ANN40
         )
 
 
-def _set_rope(params: Any, options: ContextOptions) -> None:  # noqa: ANN401 - a struct
-    if options.rope_freq_base is not None:
-        params.rope_freq_base = options.rope_freq_base
-    if options.rope_freq_scale is not None:
-        params.rope_freq_scale = options.rope_freq_scale
+def _set_rope(params: Any, options: LoadOptions) -> None:  # noqa: ANN401 - a struct
+    for name in ROPE_NUMBERS:
+        value = getattr(options, name)
+        if value is not None:
+            setattr(params, name, value)
     if options.rope_scaling is not None:
         params.rope_scaling_type = ROPE_SCALINGS[options.rope_scaling]
-    if options.yarn_orig_ctx is not None:
-        params.yarn_orig_ctx = options.yarn_orig_ctx

@@ -14,6 +14,7 @@ import llama_cpp
 from llama_cpp import llama_cpp as api
 
 from localrun.engine.library import accelerators
+from localrun.engine.params import LoadOptions
 from localrun.errors import LoadError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 ALL_LAYERS = 999
 PIECE_BYTES = 256
+DEFAULT_OPTIONS = LoadOptions()
 
 
 class Model:
@@ -153,6 +155,7 @@ def load_model(
     *,
     native_log: NativeLog,
     num_gpu_layers: int,
+    options: LoadOptions = DEFAULT_OPTIONS,
     on_progress: Callable[[float], None],
 ) -> Model:
     """Load a GGUF file, or all shards of one in order; ``num_gpu_layers`` -1 means all.
@@ -166,6 +169,10 @@ def load_model(
         params.n_gpu_layers = ALL_LAYERS if num_gpu_layers < 0 else num_gpu_layers
     else:  # layers alone at 0 would still take a compute buffer on a GPU
         params.n_gpu_layers, params.split_mode, params.main_gpu = 0, api.LLAMA_SPLIT_MODE_NONE, -1
+    if on_gpu and options.main_gpu is not None:
+        params.main_gpu = min(options.main_gpu, len(accelerators()) - 1)
+    if options.use_mmap is not None:
+        params.use_mmap = options.use_mmap
     callback = api.llama_progress_callback(lambda fraction, _data: _go_on(on_progress, fraction))
     params.progress_callback = callback
     handle = _load(shards, params)

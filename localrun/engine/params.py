@@ -107,8 +107,8 @@ class RopeScaling(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ContextOptions:
-    """How a model's context is set up; None leaves it to llama.cpp or to the file."""
+class LoadOptions:
+    """How a model and its context are set up; None leaves it to llama.cpp or to the file."""
 
     num_batch: int | None = None  # tokens computed together at most
     flash_attention: bool | None = None
@@ -117,3 +117,9 @@ class ContextOptions:
     rope_freq_scale: float | None = None
     rope_scaling: RopeScaling | None = None
     yarn_orig_ctx: int | None = None  # the context that the model was trained for
+    yarn_ext_factor: float | None = None
+    yarn_attn_factor: float | None = None
+    yarn_beta_fast: float | None = None
+    yarn_beta_slow: float | None = None
+    main_gpu: int | None = None  # the one to use where a model is not split
+    use_mmap: bool | None = None

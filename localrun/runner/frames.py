@@ -15,8 +15,8 @@ import msgpack
 from localrun.engine.params import (
     ConstraintKind,
     ConstraintSpec,
-    ContextOptions,
     FinishReason,
+    LoadOptions,
     SamplingParams,
 )
 from localrun.errors import BackendError
@@ -95,7 +95,7 @@ def _typed(fields: dict[str, Any]) -> dict[str, Any]:
     if isinstance(fields.get("sampling"), dict):
         fields["sampling"] = SamplingParams(**fields["sampling"])
     if isinstance(fields.get("options"), dict):
-        fields["options"] = ContextOptions(**fields["options"])
+        fields["options"] = LoadOptions(**fields["options"])
     if isinstance(fields.get("constraint"), dict):
         spec = fields["constraint"]
         fields["constraint"] = ConstraintSpec(**spec | {"kind": ConstraintKind(spec["kind"])})

@@ -120,6 +120,7 @@ class _Loaded:
             [Path(path) for path in load.model_paths],
             native_log=native_log,
             num_gpu_layers=load.num_gpu_layers,
+            options=load.options,
             on_progress=_throttled(channel),
         )
         source = load.chat_template or self._model.chat_template

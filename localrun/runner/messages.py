@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from localrun.engine.params import ConstraintSpec, ContextOptions, FinishReason, SamplingParams
+from localrun.engine.params import ConstraintSpec, FinishReason, LoadOptions, SamplingParams
 
 JsonObject = dict[str, Any]
 
@@ -35,7 +35,7 @@ class Load:
     num_parallel: int = 16  # sequences decoded together
     num_threads: int | None = None
     num_gpu_layers: int = -1  # -1 = all that fit
-    options: ContextOptions = field(default_factory=ContextOptions)
+    options: LoadOptions = field(default_factory=LoadOptions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

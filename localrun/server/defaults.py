@@ -11,8 +11,9 @@ import logging
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from localrun.engine.params import CacheType, ContextOptions, RopeScaling, SamplingParams
+from localrun.engine.params import CacheType, LoadOptions, RopeScaling, SamplingParams
 from localrun.errors import UsageError
+from localrun.modelfile.known import KNOWN
 from localrun.server.fields import Fields
 from localrun.server.options import keep_alive, sampling
 from localrun.supervisor.slot import RunnerModel
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 SWITCHES = {"on": True, "true": True, "off": False, "false": False}  # anything else: chosen
 LISTS = {"stop", "dry_sequence_breakers"}
-LARGEST = 1e12
+YARN = ("yarn_ext_factor", "yarn_attn_factor", "yarn_beta_fast", "yarn_beta_slow")
 T = TypeVar("T")
 E = TypeVar("E", CacheType, RopeScaling)
 _log = logging.getLogger(__name__)
@@ -86,8 +87,8 @@ def runner_model(model: StoredModel) -> RunnerModel:
     )
 
 
-def _options(recipe: StoredRecipe) -> ContextOptions:
-    return ContextOptions(
+def _options(recipe: StoredRecipe) -> LoadOptions:
+    return LoadOptions(
         num_batch=_positive(recipe, "num_batch"),
         flash_attention=SWITCHES.get(str(recipe.parameter("flash_attention")).lower()),
         cache_type=_choice(recipe, "kv_cache_type", CacheType),
@@ -95,6 +96,9 @@ def _options(recipe: StoredRecipe) -> ContextOptions:
         rope_freq_scale=_number(recipe, "rope_frequency_scale") or None,
         rope_scaling=_choice(recipe, "rope_scaling", RopeScaling),
         yarn_orig_ctx=_positive(recipe, "yarn_orig_ctx"),
+        **{name: _number(recipe, name) for name in YARN},
+        main_gpu=_integer(recipe, "main_gpu"),
+        use_mmap=SWITCHES.get(str(recipe.parameter("use_mmap")).lower()),
     )
 
 
@@ -127,7 +131,8 @@ def _positive(recipe: StoredRecipe, name: str) -> int | None:
 
 
 def _number(recipe: StoredRecipe, name: str) -> float | None:
-    return _understood(recipe, name, lambda: Fields(_known(recipe)).number(name, 0, LARGEST))
+    low, high = KNOWN[name].low, KNOWN[name].high
+    return _understood(recipe, name, lambda: Fields(_known(recipe)).number(name, low, high))
 
 
 def _choice(recipe: StoredRecipe, name: str, kind: type[E]) -> E | None:

@@ -114,13 +114,22 @@ def gather_recipe(gatherer: Gatherer, recipe: Recipe) -> tuple[Parts, StoredReci
         LocalrunError: as `create_model`.
     """
     if recipe.template:
-        check_template(recipe.template)
+        _check_template(recipe.template)
     parts = gatherer.gather(recipe.sources)
     scales = add_adapters(gatherer, parts, recipe.adapters)
     if recipe.draft is not None:
         draft = gatherer.gather((recipe.draft,))
         parts.files[Role.DRAFT] = draft.weights
     return parts, _merged(parts.recipe, recipe, scales)
+
+
+def _check_template(text: str) -> None:
+    try:
+        check_template(text)
+    except UsageError as error:
+        raise UsageError(
+            f"TEMPLATE: {error.message}", hint=error.hint or "localrun lint Modelfile   shows where"
+        ) from error
 
 
 def write_manifest(gatherer: Gatherer, parts: Parts, said: StoredRecipe) -> bytes:

@@ -11,10 +11,10 @@ from localrun.names.parse import parse_name
 from localrun.services.pinned import Pin, pinned_file, plan_of_pin
 from localrun.services.pull import PullOptions, run_plan
 from localrun.store.refs import StoredRef, list_refs, load_ref, ref_files
-from localrun.store.verify import BadBlob, quarantine, verify
+from localrun.store.verify import BadBlob, bring_back, quarantine, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from localrun.services.plan import Plan
     from localrun.services.report import Report
@@ -67,12 +67,26 @@ def verify_models(
         verdicts += [Verdict(name=path, problem=why) for path, why in _damaged_names(workspace)]
     if not is_repair:
         return verdicts
-    for digest in bad:
-        quarantine(workspace.store, digest)
     known = {ref.name: ref for ref in refs}
-    return [
-        _repair(workspace, known[one.name], one, report) if one.bad else one for one in verdicts
-    ]
+    with _set_aside(workspace, bad):
+        return [
+            _repair(workspace, known[one.name], one, report) if one.bad else one for one in verdicts
+        ]
+
+
+@contextlib.contextmanager
+def _set_aside(workspace: Workspace, digests: Iterable[str]) -> Iterator[None]:
+    """Take bad blobs out of the way while the block runs; what it did not replace comes back."""
+    store = workspace.store
+    with store.lease() as lease:
+        moved = {digest: lease.temporary() for digest in digests}
+        for digest, aside in moved.items():
+            quarantine(store, digest, aside)
+        try:
+            yield
+        finally:
+            for digest, aside in moved.items():
+                bring_back(store, digest, aside)
 
 
 def _chosen(workspace: Workspace, names: Sequence[str]) -> list[StoredRef]:

@@ -78,11 +78,12 @@ def model_digests(store: Store, entries: Iterable[Entry]) -> dict[str, int]:
     return sizes
 
 
-def quarantine(store: Store, digest: str) -> bool:
+def quarantine(store: Store, digest: str, aside: Path | None = None) -> bool:
     """Delete a blob of our store if its bytes are wrong, so that it is fetched again.
 
     Hashes it first. False where it is right, missing, or another store's. A file that
     the disk cannot read any more counts as wrong; another tool's file stays where it is.
+    With ``aside`` it goes there instead, from where `bring_back` takes it.
 
     Raises:
         StorageError: it cannot be opened or deleted, so nobody knows whether it is wrong.
@@ -97,8 +98,19 @@ def quarantine(store: Store, digest: str) -> bool:
             return False
         if is_right or not is_same:
             return False
-        store.blobs.remove(digest)
+        if aside is None:
+            store.blobs.remove(digest)
+        else:
+            path.rename(aside)
     return True
+
+
+def bring_back(store: Store, digest: str, aside: Path) -> None:
+    """Give a damaged blob its name again where nobody had a good one: it is better than none."""
+    path = store.layout.blob(digest)
+    with translated(path):
+        if aside.exists() and not path.exists():
+            aside.rename(path)
 
 
 class _StoppedError(Exception):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from localrun.engine.params import ContextOptions
+from localrun.engine.params import LoadOptions
 from localrun.errors import OverloadedError
 from localrun.runner.messages import Load
 from localrun.supervisor.runner import GRACE_S, Runner
@@ -41,7 +41,7 @@ class RunnerModel:
     num_ctx: int | None = None  # where a request does not say
     num_threads: int | None = None
     num_gpu_layers: int = -1  # -1 = all that fit
-    options: ContextOptions = field(default_factory=ContextOptions)
+    options: LoadOptions = field(default_factory=LoadOptions)
 
     def load(self, num_ctx: int | None) -> Load:
         """Return the order to load it."""

@@ -10,7 +10,7 @@ import pytest
 from localrun.engine.context import Context
 from localrun.engine.library import start
 from localrun.engine.model import Model, load_model
-from localrun.engine.params import CacheType, ContextOptions, SamplingParams
+from localrun.engine.params import CacheType, LoadOptions, SamplingParams
 from localrun.engine.penalties import adjust
 from localrun.errors import LoadError
 from tests.engine.test_context import LIMITS, asking, generate
@@ -34,7 +34,7 @@ def model(guide_path: Path) -> Iterator[Model]:
 
 
 def answer(model: Model, sampling: SamplingParams, **options: Any) -> str:
-    context = Context(model, LIMITS, num_threads=1, options=ContextOptions(**options))
+    context = Context(model, LIMITS, num_threads=1, options=LoadOptions(**options))
     try:
         return generate(model, context, asking(model, 1, QUESTION, sampling))[0]
     finally:

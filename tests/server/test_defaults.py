@@ -99,7 +99,8 @@ def test_a_raw_prompt_is_left_alone() -> None:
 def test_the_runner_is_set_up_as_the_recipe_says() -> None:
     said = recipe(
         ("num_ctx", 512), ("num_thread", 2), ("num_gpu", 0), ("kv_cache_type", "Q8_0"),
-        ("flash_attention", True), ("num_batch", 64), ("rope_frequency_base", 10000.0),
+        ("flash_attention", "on"), ("num_batch", 64), ("rope_frequency_base", 10000.0),
+        ("yarn_ext_factor", 0.5), ("use_mmap", False), ("main_gpu", 1),
     )  # fmt: skip
 
     load = runner_model(model(said)).load(None)
@@ -107,4 +108,6 @@ def test_the_runner_is_set_up_as_the_recipe_says() -> None:
     assert (load.num_ctx, load.num_threads, load.num_gpu_layers) == (512, 2, 0)
     assert (load.options.cache_type, load.options.num_batch) == (CacheType.Q8_0, 64)
     assert (load.options.flash_attention, load.options.rope_freq_base) == (True, 10000.0)
+    assert (load.options.yarn_ext_factor, load.options.main_gpu) == (0.5, 1)
+    assert load.options.use_mmap is False
     assert runner_model(model(said)).load(1024).num_ctx == 1024

@@ -151,6 +151,8 @@ def test_what_nobody_can_bring_is_told(workspace: Workspace) -> None:
     assert "made or imported" in str(verdicts["made:latest"].problem)
     assert not any(verdict.is_good for verdict in verdicts.values())
     assert len(verdicts) == 3
+    assert blob_of(workspace, gguf(4)).exists()  # damaged is better than gone
+    assert not list(workspace.store.layout.tmp.iterdir())
 
 
 def test_what_was_made_here_is_repaired_by_a_pulled_model_with_the_same_bytes(

@@ -26,7 +26,7 @@ from localrun.engine.threads import useful_threads
 GUIDE_SIZES = Sizes(stream=400, together=200, scale=0.58, long=1700)
 RANDOM_SIZES = Sizes(stream=128, together=48)
 MOST_EXTRA_MB = 60
-PEER_CELLS = 20480  # more than localrun takes: 16 prompts that share nothing, or it fails all
+PEER_CELLS = 20480  # 16 prompts that share nothing must fit, or the peer fails all
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
 def _bench(name: str, rows: list[Row], rounds: int, threads: int | None) -> bool:
     """Measure one model and print its table; tell whether all targets are met."""
     model = ensure_model(name) if name in NAMES else Path(name).resolve()
-    context = 2048 if name == "guide" else 8192
+    context = 2048 if name == "guide" else PEER_CELLS  # localrun then takes as many
     setup = Setup(
         model=model,
         threads=threads or useful_threads(model.stat().st_size),

@@ -13,12 +13,13 @@ https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from localrun.errors import IntegrityError, ModelNameError, UsageError
+from localrun.errors import IntegrityError, ModelNameError, StorageError, UsageError
 from localrun.names.parse import parse_name
 from localrun.names.ref import Source
 from localrun.store.layout import hex_of, translated
@@ -26,7 +27,7 @@ from localrun.store.manifest import MOST_BYTES, Descriptor, parse_manifest
 from localrun.store.tar import CHUNK_BYTES, CutShortError, read_members, write_end, write_member
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from typing import BinaryIO
 
     from localrun.names.ref import ModelRef
@@ -68,10 +69,20 @@ def export_model(store: Store, entry: Entry, out: BinaryIO) -> int:
     index = _index(first, entry.ref.name)
     num_bytes = write_member(out, "oci-layout", len(LAYOUT), [LAYOUT])
     num_bytes += write_member(out, "index.json", len(index), [index])
-    for blob in (first, *entry.manifest.blobs):
-        name = BLOBS + hex_of(blob.digest)
-        num_bytes += write_member(out, name, blob.size_bytes, _checked_chunks(store, blob))
+    with _kept(store, [blob.digest for blob in (first, *entry.manifest.blobs)]):
+        for blob in (first, *entry.manifest.blobs):
+            name = BLOBS + hex_of(blob.digest)
+            num_bytes += write_member(out, name, blob.size_bytes, _checked_chunks(store, blob))
     return num_bytes + write_end(out)
+
+
+@contextlib.contextmanager
+def _kept(store: Store, digests: Sequence[str]) -> Iterator[None]:
+    """Keep blobs from being swept while the block runs, where the store can be written."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(StorageError):  # a disk that is only read loses nothing
+            stack.enter_context(store.lease(digests))
+        yield
 
 
 def import_archive(

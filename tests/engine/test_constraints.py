@@ -33,7 +33,9 @@ LEAVES: st.SearchStrategy[dict[str, Any]] = (
         st.integers(-500, 500),
         st.integers(0, 300),
     )
-    | st.builds(lambda values: {"enum": values}, st.lists(TEXTS | st.integers(), min_size=1))
+    | st.builds(
+        lambda values: {"enum": values}, st.lists(TEXTS | st.integers(-(2**53), 2**53), min_size=1)
+    )
     | st.builds(lambda value: {"const": value}, TEXTS)
 )
 

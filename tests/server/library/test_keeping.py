@@ -32,7 +32,7 @@ def test_a_model_is_shown_as_its_file_and_recipe_say(
     assert (shown.details.format, shown.details.family) == ("gguf", "llama")
     assert shown.modelinfo is not None
     assert shown.modelinfo["general.architecture"] == "llama"
-    assert shown.capabilities == ["completion"]
+    assert shown.capabilities == ["completion", "vision"]
     assert shown.modified_at is not None
 
 

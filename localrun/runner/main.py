@@ -1,7 +1,10 @@
 """A runner: the child process that holds one model.
 
-    main thread     reads frames, renders chats, tokenizes
-    engine thread   steps (worker.py)
+    main thread     loads, then steps the engine (worker.py)
+    reader thread   reads frames, renders chats, tokenizes
+
+The thread that loads must be the one that steps: each thread that computes has workers
+of its own, and with more workers than processors OpenMP lets all of them sleep early.
 
 It lives as long as its socket: when that closes, or the parent dies, it leaves at
 once. Nothing here survives a crash of llama.cpp, and nothing has to.
@@ -150,28 +153,32 @@ class _Loaded:
 
     def serve(self, incoming: Iterator[Message]) -> None:
         """Obey frames until the socket closes."""
-        thread = threading.Thread(target=self._work, name="engine", daemon=True)
-        thread.start()
-        tools = TextTools(self._model, self._template, self._control_texts, self._num_ctx)
-        for message in incoming:
-            if isinstance(message, Generate):
-                self._submit(message)
-            elif isinstance(message, Cancel):
-                self._worker.cancel(message.request_id)
-            elif isinstance(message, Tokenize | Detokenize):
-                self._channel.send(tools.answer(message))
-        self._worker.stop()
-        thread.join()
+        reader = threading.Thread(target=self._read, args=(incoming,), name="reader", daemon=True)
+        reader.start()
+        try:
+            self._worker.run()
+        except BaseException:  # noqa: BLE001 - its parent starts another runner
+            _log.exception("the engine failed")
+            os._exit(BackendError.exit_code)
+        reader.join()
         self._context.close()
         self._model.close()
 
-    def _work(self) -> None:
-        """Run the engine; when it breaks, so does the process: its parent starts another."""
+    def _read(self, incoming: Iterator[Message]) -> None:
+        """Pass requests on; when this thread breaks, so does the process."""
+        tools = TextTools(self._model, self._template, self._control_texts, self._num_ctx)
         try:
-            self._worker.run()
+            for message in incoming:
+                if isinstance(message, Generate):
+                    self._submit(message)
+                elif isinstance(message, Cancel):
+                    self._worker.cancel(message.request_id)
+                elif isinstance(message, Tokenize | Detokenize):
+                    self._channel.send(tools.answer(message))
         except BaseException:  # noqa: BLE001 - a thread that dies must take the process along
-            _log.exception("the engine failed")
+            _log.exception("requests cannot be read")
             os._exit(BackendError.exit_code)
+        self._worker.stop()
 
     def _submit(self, request: Generate) -> None:
         try:

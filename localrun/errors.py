@@ -164,7 +164,12 @@ def all_errors() -> list[type[LocalrunError]]:
     return found
 
 
-def error_named(code: str, message: str, *, hint: str | None = None) -> LocalrunError:
+def error_named(
+    code: str, message: str, *, hint: str | None = None, param: str | None = None
+) -> LocalrunError:
     """Return the error that another process of ours named by its code."""
     kinds = {kind.code: kind for kind in all_errors()}
-    return kinds.get(code, BackendError)(message, hint=hint)
+    kind = kinds.get(code, BackendError)
+    if issubclass(kind, UsageError):
+        return kind(message, hint=hint, param=param)
+    return kind(message, hint=hint)

@@ -150,7 +150,6 @@ def _parsed(data: bytes) -> JsonObject:
 
 def _error_of(body: JsonObject) -> errors.LocalrunError:
     """Return the error that a body of the native API names."""
-    kinds = {kind.code: kind for kind in errors.all_errors()}
-    kind = kinds.get(str(body.get("code")), errors.BackendError)
     hint = body.get("hint")
-    return kind(str(body.get("error")), hint=hint if isinstance(hint, str) else None)
+    said = hint if isinstance(hint, str) else None
+    return errors.error_named(str(body.get("code")), str(body.get("error")), hint=said)

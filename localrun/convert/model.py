@@ -50,11 +50,6 @@ class Converted:
     num_params: int
 
 
-def is_model_folder(folder: Path) -> bool:
-    """Return whether it looks like a model that can be converted, or should be refused by name."""
-    return (folder / CONFIG_FILE).is_file()
-
-
 def convert_folder(
     folder: Path,
     path: Path,

@@ -66,12 +66,6 @@ class Adapter:
     base_name: str
 
 
-def is_adapter(path: Path) -> bool:
-    """Return whether it looks like an adapter of PEFT: a folder, or its safetensors file."""
-    folder = path if path.is_dir() else path.parent
-    return (folder / CONFIG_FILE).is_file() and (path.is_dir() or path.suffix == ".safetensors")
-
-
 def read_adapter(source: Path) -> Adapter:
     """Read a PEFT folder, or a safetensors file with its ``adapter_config.json`` beside it.
 

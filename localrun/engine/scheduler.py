@@ -107,11 +107,6 @@ class Scheduler:
         """Return the running sequences, oldest first."""
         return tuple(self._running)
 
-    @property
-    def num_waiting(self) -> int:
-        """Return the number of sequences without a slot."""
-        return len(self._waiting)
-
     def add(self, seq: Sequence) -> None:
         """Queue a sequence behind all others."""
         self._waiting.append(seq)

@@ -15,13 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from localrun import errors
 from localrun.chat.profiles.forms import Profile
 from localrun.chat.profiles.recognition import profile_of
 from localrun.chat.profiles.tools import Tools
 from localrun.chat.profiles.wire import profile_from_json
 from localrun.chat.stream_parser import Part, StreamParser
 from localrun.engine.params import ConstraintSpec, FinishReason
+from localrun.errors import error_named
 from localrun.runner.messages import Event, Failed, Finished, Generate, JsonObject, Started, Step
 from localrun.server.constraints import after_thought
 from localrun.server.defaults import (
@@ -182,7 +182,7 @@ async def _parts(
             for part in parser.push("".join(text for _, text in event.deltas)):
                 yield part
         elif isinstance(event, Failed):
-            raise _error_of(event)
+            raise error_named(event.code, event.message, hint=event.hint, param=event.param)
         elif isinstance(event, Finished):
             for part in parser.finish():
                 yield part
@@ -208,12 +208,3 @@ def _done(finished: Finished, ticket: Ticket, begun: float) -> Done:
         generation_s=finished.generation_s,
         total_s=time.monotonic() - begun,
     )
-
-
-def _error_of(failed: Failed) -> errors.LocalrunError:
-    """Return the error class that a runner's code names."""
-    kinds = {kind.code: kind for kind in errors.all_errors()}
-    kind = kinds.get(failed.code, errors.BackendError)
-    if issubclass(kind, errors.UsageError):
-        return kind(failed.message, hint=failed.hint, param=failed.param)
-    return kind(failed.message, hint=failed.hint)

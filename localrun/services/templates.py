@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from localrun.chat.gotemplate.recognition import is_go_template
 
 
+@lru_cache(maxsize=64)
 def to_jinja(text: str) -> str:
     """Return a template in Jinja.
 

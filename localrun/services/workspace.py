@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from localrun.registry.catalog import Catalog
     from localrun.registry.http import Http
     from localrun.registry.huggingface import HuggingFace
-    from localrun.registry.limit import RateLimit
     from localrun.registry.modelscope import ModelScope
     from localrun.registry.oci import OciRegistry
     from localrun.settings import Settings
@@ -81,12 +80,6 @@ class Workspace:
         return OciRegistry(
             self.http, host, environ=self.environ, home=self.home, is_insecure=is_insecure
         )
-
-    def rate_limit(self, bytes_per_s: float | None) -> RateLimit:
-        """Return the rate that the downloads of this process keep together."""
-        from localrun.registry.limit import RateLimit
-
-        return RateLimit(bytes_per_s)
 
 
 def open_workspace(environ: Mapping[str, str]) -> Workspace:

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_CONFIG = "application/vnd.docker.ai.model.config.v0.1+json"
 OLLAMA_TEMPLATE = "application/vnd.ollama.image.template"  # in Go's language
 FILE_PATH = "org.cncf.model.filepath"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from localrun.store.store import Entry, Store
+    from localrun.store.store import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,15 +67,6 @@ def verify(
                 raise counter.failure from None
             raise
     return [bad for bad in found if bad is not None]
-
-
-def model_digests(store: Store, entries: Iterable[Entry]) -> dict[str, int]:
-    """Return the size of every manifest, config and layer of these models by its digest."""
-    sizes: dict[str, int] = {}
-    for entry in entries:
-        sizes[entry.ref.manifest] = _size(store, entry.ref.manifest) or 0
-        sizes |= {blob.digest: blob.size_bytes for blob in entry.manifest.blobs}
-    return sizes
 
 
 def quarantine(store: Store, digest: str, aside: Path | None = None) -> bool:

@@ -7,7 +7,7 @@ import gguf
 import numpy as np
 import pytest
 
-from localrun.convert.model import convert_folder, is_model_folder
+from localrun.convert.model import convert_folder
 from localrun.errors import IntegrityError, LocalrunError, NotFoundError, StorageError, UsageError
 from localrun.gguf.header import read_header
 from tests.convert.loading import embedding, loaded, logits
@@ -219,11 +219,6 @@ def test_progress_goes_to_the_end(tmp_path: Path) -> None:
 
     assert seen == sorted(seen)
     assert seen[-1][0] == seen[-1][1] > 0
-
-
-def test_a_folder_with_a_config_is_a_model(tmp_path: Path) -> None:
-    assert is_model_folder(MODELS["llama"]().write(tmp_path / "model"))
-    assert not is_model_folder(tmp_path)
 
 
 def refused(tiny: Tiny, folder: Path) -> LocalrunError:

@@ -16,10 +16,10 @@ from localrun.store.manifest import (
     Role,
     model_config,
 )
-from localrun.store.store import Store
+from localrun.store.store import Entry, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     import pytest
@@ -71,6 +71,16 @@ def new_store(root: Path, others: Sequence[Path] = ()) -> Store:
     with store.lease():
         pass
     return store
+
+
+def model_digests(store: Store, entries: Iterable[Entry]) -> dict[str, int]:
+    """Return the size of every manifest, config and layer of these models by its digest."""
+    sizes: dict[str, int] = {}
+    for entry in entries:
+        path = store.blobs.find(entry.ref.manifest)
+        sizes[entry.ref.manifest] = 0 if path is None else path.stat().st_size
+        sizes |= {blob.digest: blob.size_bytes for blob in entry.manifest.blobs}
+    return sizes
 
 
 def blob_names(layout: Layout) -> set[str]:

@@ -22,8 +22,8 @@ from localrun.store.blobs import file_digest
 from localrun.store.refs import remove_ref
 from localrun.store.store import Store
 from localrun.store.sweep import sweep
-from localrun.store.verify import model_digests, verify
-from tests.store.building import put_model, snapshot
+from localrun.store.verify import verify
+from tests.store.building import model_digests, put_model, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,12 +15,13 @@ from localrun.errors import IntegrityError, StorageError
 from localrun.store import verify as verify_module
 from localrun.store.blobs import file_digest
 from localrun.store.link import Link
-from localrun.store.verify import BadBlob, model_digests, quarantine, verify
+from localrun.store.verify import BadBlob, quarantine, verify
 from tests.store.building import (
     NO_DIGEST,
     WEIGHTS,
     blob_names,
     damage,
+    model_digests,
     new_store,
     put_model,
     sha256,

@@ -17,6 +17,7 @@ from localrun.engine.params import (
     ConstraintSpec,
     FinishReason,
     LoadOptions,
+    Pooling,
     SamplingParams,
 )
 from localrun.errors import BackendError
@@ -44,6 +45,10 @@ TYPES = {
         messages.Finished,
         messages.Failed,
         messages.Tokens,
+        messages.Embed,
+        messages.Rerank,
+        messages.Embeddings,
+        messages.Scores,
     )
 }
 Message = messages.Request | messages.Event
@@ -99,6 +104,8 @@ def _typed(fields: dict[str, Any]) -> dict[str, Any]:
     if isinstance(fields.get("constraint"), dict):
         spec = fields["constraint"]
         fields["constraint"] = ConstraintSpec(**spec | {"kind": ConstraintKind(spec["kind"])})
+    if fields.get("pooling") is not None:
+        fields["pooling"] = Pooling(fields["pooling"])
     if "reason" in fields:
         fields["reason"] = FinishReason(fields["reason"])
     return fields

@@ -1,4 +1,7 @@
-"""Break off a decode: llama.cpp asks ``strlen`` of two bytes whether to go on: no Python, no GIL."""
+"""Break off a decode from another thread.
+
+llama.cpp asks ``strlen`` of two bytes whether to go on: no Python, no GIL.
+"""
 
 from __future__ import annotations
 

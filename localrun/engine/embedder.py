@@ -59,6 +59,7 @@ class EmbeddingJob:
     inputs: list[list[int]]  # none is empty
     pooling: Pooling
     dimensions: int | None = None  # numbers to keep of each vector
+    score_index: int = 0  # which output of a head for ranking is the score
     vectors: list[np.ndarray] = field(default_factory=list)  # in the order of the inputs
     failure: LocalrunError | None = None
     is_cancelled: bool = False

@@ -87,6 +87,24 @@ class Model:
         return int(llama_cpp.llama_model_n_embd_out(self.handle))
 
     @property
+    def separators(self) -> dict[str, int]:
+        """Return the tokens that the vocabulary wants around texts: of bos, eos and sep."""
+        vocab = self.vocab
+        bos, sep = llama_cpp.llama_vocab_bos(vocab), llama_cpp.llama_vocab_sep(vocab)
+        eos = llama_cpp.llama_vocab_eos(vocab)
+        wanted = {
+            "bos": (bos, llama_cpp.llama_vocab_get_add_bos(vocab)),
+            "eos": (eos if eos >= 0 else sep, llama_cpp.llama_vocab_get_add_eos(vocab)),
+            "sep": (sep, llama_cpp.llama_vocab_get_add_sep(vocab)),
+        }
+        return {name: token for name, (token, add) in wanted.items() if add and token >= 0}
+
+    @property
+    def ends_inputs(self) -> bool:
+        """Tell whether tokenizing puts a token at the end."""
+        return bool(self.separators.keys() & {"eos", "sep"})
+
+    @property
     def class_labels(self) -> list[str]:
         """Return what the outputs of a head for ranking are called, "" for one without a name."""
         labels = (

@@ -33,6 +33,8 @@ from localrun.engine.params import LoadOptions, Pooling
 from localrun.errors import BackendError, LoadError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from localrun.engine.model import Model
 
 STEP_TOKENS = 512
@@ -57,7 +59,7 @@ class Pooler:
         longest: int,
         num_threads: int,
         options: LoadOptions = DEFAULT_OPTIONS,
-        adapters: tuple[tuple[Any, float], ...] = (),
+        adapters: Sequence[tuple[Any, float]] = (),
     ) -> None:
         self._model = model
         self._pooling = pooling

@@ -19,7 +19,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from localrun.engine.params import ConstraintSpec, FinishReason, LoadOptions, Pooling, SamplingParams
+from localrun.engine.params import (
+    ConstraintSpec,
+    FinishReason,
+    LoadOptions,
+    Pooling,
+    SamplingParams,
+)
 
 JsonObject = dict[str, Any]
 

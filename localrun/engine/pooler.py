@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
 STEP_TOKENS = 512
 FEWEST_TOKENS = 64
+UNIT = 256  # llama.cpp aborts over a batch size that is no multiple of the number of sequences
 OUTPUT_BYTES = 128 * 1024 * 1024  # llama.cpp reserves logits for each token of a batch, unasked
 TYPES = {
     Pooling.MEAN: api.LLAMA_POOLING_TYPE_MEAN,
@@ -67,8 +68,10 @@ class Pooler:
         self._num_threads = num_threads
         self._options = options
         self._adapters = adapters
-        affordable = OUTPUT_BYTES // (4 * model.num_vocab)
-        self.step_tokens = max(FEWEST_TOKENS, min(STEP_TOKENS, affordable))
+        affordable: int = OUTPUT_BYTES // (4 * model.num_vocab)
+        self.step_tokens = max(
+            FEWEST_TOKENS, min(STEP_TOKENS, affordable - affordable % MOST_TOGETHER)
+        )
         self._handle: object = None
         self._size = 0
         self.splits = False  # whether an input may be computed in parts: the context tells
@@ -166,7 +169,8 @@ class Pooler:
             size *= 2
         if self._size < needed or self._size > 4 * size:
             self.close()
-            self._open(min(size, max(self._longest, self.step_tokens)))
+            most = max(-(-self._longest // UNIT) * UNIT, self.step_tokens)
+            self._open(min(size, most))
 
     def _open(self, size: int) -> None:
         """Open a context for inputs of up to ``size`` tokens in all."""

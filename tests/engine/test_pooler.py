@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from localrun.engine.embedder import MOST_TOGETHER
 from localrun.engine.engine import AbortedError
 from localrun.engine.library import start
 from localrun.engine.model import Model, load_model
 from localrun.engine.params import Pooling
-from localrun.engine.pooler import MOST_TOGETHER, Pooler
+from localrun.engine.pooler import Pooler
 from tests.engine.embedding_reference import cosine, pooled, ranked, token_vectors
 from tests.engine.tiny import KINDS, RANK, encoder
 
@@ -62,7 +63,7 @@ def pooling_by(model: Model, pooling: Pooling) -> Iterator[Pooler]:
 
 
 def some_tokens(count: int, seed: int = 1) -> list[int]:
-    return np.random.default_rng(seed).integers(0, 500, count).tolist()
+    return [int(token) for token in np.random.default_rng(seed).integers(0, 500, count)]
 
 
 def in_parts(pooler: Pooler, tokens: list[int]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
@@ -27,7 +28,8 @@ def embedding_routes(embedding: Embedding) -> APIRouter:
 
     @router.post("/v1/embeddings")
     async def embeddings(request: Request) -> Response:
-        call = parse_embeddings(await read_object(request))
+        # in a thread: a body may hold millions of token ids
+        call = await asyncio.to_thread(parse_embeddings, await read_object(request))
         return await _answer(request, embed(call, embedding))
 
     async def ranked(request: Request) -> Response:

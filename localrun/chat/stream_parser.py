@@ -1,9 +1,10 @@
 """Take a reply apart while it comes: text, thought, tool calls.
 
 Law: however the reply is cut into pieces, the parts add up to the same. Text that
-may be the beginning of a tag is held back; a tool call comes when it is complete;
-one that is malformed or never closed comes back as the text it was. Each
-character is looked at a bounded number of times.
+may be the beginning of a tag is held back. A tool call comes while it is written where
+its family writes JSON, else when it is complete; one that is malformed before its
+arguments begin, or never complete, comes back as the text it was. Each character is
+looked at a bounded number of times.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import re
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from localrun.chat.call_stream import CallStream
 from localrun.chat.profiles.tools import NO_TOOLS, Tools
+from localrun.chat.tool_calls import CallPart
 
 if TYPE_CHECKING:
     from localrun.chat.profiles.forms import Profile, Region
@@ -34,15 +37,7 @@ class Thought:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """A whole call of a tool."""
-
-    name: str
-    arguments: dict[str, Any]
-
-
-Part = Text | Thought | ToolCall
+Part = Text | Thought | CallPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +95,7 @@ class StreamParser:
         self._given = ""  # what the prompt has of a call's opening
         self._held = ""  # may be the beginning of a tag; shorter than one
         self._call: list[str] = []
+        self._stream: CallStream | None = None  # of the region that is open
         self._in_string = False
         self._depth = 0
         self._at_start = True  # nothing but blanks, thoughts and calls so far
@@ -163,11 +159,11 @@ class StreamParser:
         tag = found.group()
         match self._state:
             case _State.ANSWER:
-                self._enter(tag)
+                self._enter(tag, parts)
             case _State.THOUGHT:
                 self._state, self._skip_blank = _State.ANSWER, True
             case _State.HEADER:
-                self._call.append(tag)
+                self._collect(tag, parts)
                 self._state = self._body_state()
             case _State.BEFORE_JSON if tag not in {"{", "["}:
                 self._end_call(parts)  # it only began like a call
@@ -176,14 +172,13 @@ class StreamParser:
                 self._inside_call(tag, parts)
         return found.end()
 
-    def _enter(self, tag: str) -> None:
+    def _enter(self, tag: str, parts: list[Part]) -> None:
         """Enter the region that a tag opens, or drop the tag."""
         thinking, region = self._profile.thinking, self._region
         if thinking and tag == thinking.opening:
             self._state, self._skip_blank = _State.THOUGHT, True
         elif region and (tag in region.openings or tag == "{"):
-            self._call = [tag]
-            self._depth, self._in_string = 0, False
+            self._begin_call(tag, parts)
             if tag == "{":
                 self._state, self._depth = _State.JSON, 1
             else:
@@ -191,8 +186,20 @@ class StreamParser:
         else:
             self._skip_blank = self._skip_blank or self._at_start
 
+    def _begin_call(self, tag: str, parts: list[Part]) -> None:
+        self._call, self._depth, self._in_string = [], 0, False
+        if self._profile.tool_call:
+            self._stream = CallStream(self._profile.tool_call, self._tools)
+        self._collect(tag, parts)
+
+    def _collect(self, text: str, parts: list[Part]) -> None:
+        """Take a piece of a call."""
+        self._call.append(text)
+        if self._stream:
+            parts.extend(self._stream.push(text))
+
     def _inside_call(self, tag: str, parts: list[Part]) -> None:
-        self._call.append(tag)
+        self._collect(tag, parts)
         if tag == '"':
             self._in_string = not self._in_string
         elif tag in {"{", "["}:
@@ -212,20 +219,21 @@ class StreamParser:
         """Turn a region into calls, or into the text it was."""
         text, self._call = "".join(self._call), []
         self._state, self._in_string = _State.ANSWER, False
-        form, given = self._profile.tool_call, self._given
-        self._given = ""
+        form, given, stream = self._profile.tool_call, self._given, self._stream
+        self._given, self._stream = "", None
         calls = form.read(text, self._tools) if form else None
-        self._skip_blank = calls is not None
-        if calls is None:
+        has_calls = calls is not None or (stream is not None and stream.has_begun)
+        self._skip_blank = has_calls
+        if not has_calls:
             self._emit(text.removeprefix(given), parts)
-        else:
-            parts.extend(calls)
+        elif stream and calls:
+            parts.extend(stream.rest(calls))
 
     def _open(self, prompt_tail: str) -> None:
         """Begin inside of the region that the end of the prompt opens."""
         thinking, region = self._profile.thinking, self._region
         if thinking and prompt_tail.endswith(thinking.opening.rstrip()):
-            self._enter(thinking.opening)
+            self._enter(thinking.opening, [])
             return
         for opening in region.openings if region else ():
             if prompt_tail.endswith(opening):
@@ -233,7 +241,7 @@ class StreamParser:
 
     def _emit(self, text: str, parts: list[Part]) -> None:
         if self._state not in {_State.ANSWER, _State.THOUGHT}:
-            self._call.append(text)
+            self._collect(text, parts)
             return
         if self._skip_blank:
             text = text.lstrip("\r\n")

@@ -96,6 +96,7 @@ class StreamParser:
         self._held = ""  # may be the beginning of a tag; shorter than one
         self._call: list[str] = []
         self._stream: CallStream | None = None  # of the region that is open
+        self._num_told = 0  # pieces of the call that the stream has seen
         self._in_string = False
         self._depth = 0
         self._at_start = True  # nothing but blanks, thoughts and calls so far
@@ -137,6 +138,7 @@ class StreamParser:
                 break
             start = self._cross(tag, parts)
         self._held = text[start:]
+        self._tell_call(parts)
         return parts
 
     def _awaited(self) -> _TagSet:
@@ -159,11 +161,11 @@ class StreamParser:
         tag = found.group()
         match self._state:
             case _State.ANSWER:
-                self._enter(tag, parts)
+                self._enter(tag)
             case _State.THOUGHT:
                 self._state, self._skip_blank = _State.ANSWER, True
             case _State.HEADER:
-                self._collect(tag, parts)
+                self._call.append(tag)
                 self._state = self._body_state()
             case _State.BEFORE_JSON if tag not in {"{", "["}:
                 self._end_call(parts)  # it only began like a call
@@ -172,13 +174,13 @@ class StreamParser:
                 self._inside_call(tag, parts)
         return found.end()
 
-    def _enter(self, tag: str, parts: list[Part]) -> None:
+    def _enter(self, tag: str) -> None:
         """Enter the region that a tag opens, or drop the tag."""
         thinking, region = self._profile.thinking, self._region
         if thinking and tag == thinking.opening:
             self._state, self._skip_blank = _State.THOUGHT, True
         elif region and (tag in region.openings or tag == "{"):
-            self._begin_call(tag, parts)
+            self._begin_call(tag)
             if tag == "{":
                 self._state, self._depth = _State.JSON, 1
             else:
@@ -186,20 +188,19 @@ class StreamParser:
         else:
             self._skip_blank = self._skip_blank or self._at_start
 
-    def _begin_call(self, tag: str, parts: list[Part]) -> None:
-        self._call, self._depth, self._in_string = [], 0, False
+    def _begin_call(self, tag: str) -> None:
+        self._call, self._depth, self._in_string, self._num_told = [tag], 0, False, 0
         if self._profile.tool_call:
             self._stream = CallStream(self._profile.tool_call, self._tools)
-        self._collect(tag, parts)
 
-    def _collect(self, text: str, parts: list[Part]) -> None:
-        """Take a piece of a call."""
-        self._call.append(text)
+    def _tell_call(self, parts: list[Part]) -> None:
+        """Tell what is known of the call that is open."""
         if self._stream:
-            parts.extend(self._stream.push(text))
+            parts.extend(self._stream.push("".join(self._call[self._num_told :])))
+            self._num_told = len(self._call)
 
     def _inside_call(self, tag: str, parts: list[Part]) -> None:
-        self._collect(tag, parts)
+        self._call.append(tag)
         if tag == '"':
             self._in_string = not self._in_string
         elif tag in {"{", "["}:
@@ -217,6 +218,7 @@ class StreamParser:
 
     def _end_call(self, parts: list[Part]) -> None:
         """Turn a region into calls, or into the text it was."""
+        self._tell_call(parts)
         text, self._call = "".join(self._call), []
         self._state, self._in_string = _State.ANSWER, False
         form, given, stream = self._profile.tool_call, self._given, self._stream
@@ -233,7 +235,7 @@ class StreamParser:
         """Begin inside of the region that the end of the prompt opens."""
         thinking, region = self._profile.thinking, self._region
         if thinking and prompt_tail.endswith(thinking.opening.rstrip()):
-            self._enter(thinking.opening, [])
+            self._enter(thinking.opening)
             return
         for opening in region.openings if region else ():
             if prompt_tail.endswith(opening):
@@ -241,7 +243,7 @@ class StreamParser:
 
     def _emit(self, text: str, parts: list[Part]) -> None:
         if self._state not in {_State.ANSWER, _State.THOUGHT}:
-            self._collect(text, parts)
+            self._call.append(text)
             return
         if self._skip_blank:
             text = text.lstrip("\r\n")

@@ -7,7 +7,8 @@ is refused before a byte of it is read.
 from __future__ import annotations
 
 import struct
-from dataclasses import asdict, fields
+from dataclasses import asdict
+from dataclasses import fields as fields_of
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -70,8 +71,8 @@ def decode(payload: bytes) -> Message:
         BackendError: not one of ours.
     """
     try:
-        name, values = msgpack.unpackb(payload, use_list=False, strict_map_key=False)
-        return TYPES[name](**_typed(values))
+        name, fields = msgpack.unpackb(payload, use_list=False, strict_map_key=False)
+        return TYPES[name](**_typed(fields))
     except (ValueError, KeyError, TypeError) as error:
         raise BackendError(f"a runner's message cannot be read: {error}") from error
 
@@ -98,21 +99,21 @@ def _fields(message: Message) -> dict[str, Any]:
     if isinstance(message, messages.Step):  # the one that every token pays for
         return {"deltas": message.deltas}
     if isinstance(message, messages.Embed):  # millions of token ids, maybe
-        return {field.name: getattr(message, field.name) for field in fields(message)}
+        return {field.name: getattr(message, field.name) for field in fields_of(message)}
     return asdict(message)
 
 
-def _typed(values: dict[str, Any]) -> dict[str, Any]:
+def _typed(fields: dict[str, Any]) -> dict[str, Any]:
     """Turn what msgpack made a map or a text back into its value type."""
-    if isinstance(values.get("sampling"), dict):
-        values["sampling"] = SamplingParams(**values["sampling"])
-    if isinstance(values.get("options"), dict):
-        values["options"] = LoadOptions(**values["options"])
-    if isinstance(values.get("constraint"), dict):
-        spec = values["constraint"]
-        values["constraint"] = ConstraintSpec(**spec | {"kind": ConstraintKind(spec["kind"])})
-    if values.get("pooling") is not None:
-        values["pooling"] = Pooling(values["pooling"])
-    if "reason" in values:
-        values["reason"] = FinishReason(values["reason"])
-    return values
+    if isinstance(fields.get("sampling"), dict):
+        fields["sampling"] = SamplingParams(**fields["sampling"])
+    if isinstance(fields.get("options"), dict):
+        fields["options"] = LoadOptions(**fields["options"])
+    if isinstance(fields.get("constraint"), dict):
+        spec = fields["constraint"]
+        fields["constraint"] = ConstraintSpec(**spec | {"kind": ConstraintKind(spec["kind"])})
+    if fields.get("pooling") is not None:
+        fields["pooling"] = Pooling(fields["pooling"])
+    if "reason" in fields:
+        fields["reason"] = FinishReason(fields["reason"])
+    return fields

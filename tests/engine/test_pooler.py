@@ -16,7 +16,7 @@ from localrun.engine.model import Model, load_model
 from localrun.engine.params import Pooling
 from localrun.engine.pooler import Pooler
 from tests.engine.embedding_reference import cosine, pooled, ranked, token_vectors
-from tests.engine.tiny import KINDS, RANK, encoder
+from tests.engine.tiny import KINDS, RANK, encoder, full_attention
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,6 +118,20 @@ def test_a_long_input_of_an_encoder_is_computed_whole_and_short_ones_after_it(be
     assert cosine(found[1], pooled(token_vectors(bert, long), Pooling.MEAN)) > LEAST
     assert cosine(found[0], found[2]) > LEAST
     assert cosine(found[1], found[3]) > LEAST
+
+
+def test_a_decoder_that_looks_both_ways_is_computed_whole(folder: Path, guide_path: Path) -> None:
+    full_attention(folder / "both.gguf", guide_path, is_causal=False)
+    long = some_tokens(LONGEST)
+    with loading(folder / "both.gguf") as model, pooling_by(model, Pooling.MEAN) as pooler:
+        assert not pooler.splits
+        found = [pooler.compute(batch) for batch in (INPUTS, [long], INPUTS)]
+        expected = [pooled(token_vectors(model, tokens), Pooling.MEAN) for tokens in INPUTS]
+        of_long = pooled(token_vectors(model, long), Pooling.MEAN)
+
+    assert cosine(found[1][0], of_long) > LEAST
+    for vectors in (found[0], found[2]):
+        assert min(map(cosine, vectors, expected)) > LEAST
 
 
 def test_a_ranking_head_scores(folder: Path, guide_path: Path) -> None:

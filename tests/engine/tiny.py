@@ -64,8 +64,9 @@ class TinyModel:
         self.writer.close()
 
 
-def full_attention(path: Path, vocabulary: Path) -> None:
+def full_attention(path: Path, vocabulary: Path, *, is_causal: bool = True) -> None:
     model = TinyModel(path, "llama", vocabulary)
+    model.writer.add_causal_attention(is_causal)
     _with_heads(model, HEADS)
     model.random("token_embd.weight", model.num_vocab, WIDTH, scale=1.0)
     model.ones("output_norm.weight", WIDTH)

@@ -7,6 +7,7 @@ generating engine go between two. Pure bookkeeping over a `Pools`: no native cal
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from localrun.engine.params import Pooling
 
 MOST_TOGETHER = 16  # inputs in a batch; each sequence of a recurrent model has a state
-GENTLE = 4  # beside running streams a batch is this much smaller
+GENTLE_S = 0.05  # what a batch may take beside running streams, about
+FEWEST_TOKENS = 16
+FIRST_SHARE = 4  # the first such batch, whose time nobody knows, is this much smaller
 
 
 class Pools(Protocol):
@@ -73,8 +76,14 @@ class EmbeddingJob:
 class Embedder:
     """The queue of one model; one thread uses it, but for `abort_for`."""
 
-    def __init__(self, open_pooler: Callable[[Pooling], Pools]) -> None:
+    def __init__(
+        self,
+        open_pooler: Callable[[Pooling], Pools],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._open_pooler = open_pooler
+        self._clock = clock
+        self._tokens_per_s: float | None = None  # of the last batch
         self._poolers: dict[Pooling, Pools] = {}
         self._jobs: deque[EmbeddingJob] = deque()
         self._long: EmbeddingJob | None = None  # whose next input is computed in parts
@@ -125,7 +134,7 @@ class Embedder:
         first = self._long or self._jobs[0]
         try:
             pooler = self._pooler(first.pooling)
-            budget = pooler.step_tokens // (1 if is_alone else GENTLE)
+            budget = pooler.step_tokens if is_alone else self._gentle_budget(pooler)
             moved = self._compute(pooler, first, budget)
         except AbortedError:
             self._long = None
@@ -151,8 +160,9 @@ class Embedder:
         if is_long or self._long is first:
             return self._extend(pooler, first, budget)
         batch = self._together(first, budget, may_wait=pooler.splits)
+        inputs = [tokens for _, tokens in batch]
         self._in_flight = frozenset(job.request_id for job, _ in batch)
-        vectors = self._run(pooler, lambda: pooler.compute([tokens for _, tokens in batch]))
+        vectors = self._run(pooler, lambda: pooler.compute(inputs), sum(map(len, inputs)))
         for (job, _), vector in zip(batch, vectors, strict=True):
             job.vectors.append(vector)
         self._jobs.rotate(-1)
@@ -165,7 +175,7 @@ class Embedder:
         begin, whole = self._num_long_done, _next_input(job)
         end = min(begin + budget, len(whole))
         self._in_flight = frozenset({job.request_id})
-        vector = self._run(pooler, lambda: pooler.extend(whole, begin, end))
+        vector = self._run(pooler, lambda: pooler.extend(whole, begin, end), end - begin)
         self._num_long_done = end
         if end < len(whole):
             return []
@@ -174,12 +184,23 @@ class Embedder:
         self._jobs.rotate(-1)
         return [job]
 
-    def _run(self, pooler: Pools, work: Callable[[], np.ndarray]) -> np.ndarray:
+    def _run(self, pooler: Pools, work: Callable[[], np.ndarray], num_tokens: int) -> np.ndarray:
+        """Do the work, open to an abort, and learn how long it takes."""
         self._running = pooler
+        begun = self._clock()
         try:
-            return work()
+            found = work()
         finally:
             self._running, self._in_flight = None, frozenset()
+        self._tokens_per_s = num_tokens / max(self._clock() - begun, 1e-6)
+        return found
+
+    def _gentle_budget(self, pooler: Pools) -> int:
+        """Return how many tokens streams can wait for."""
+        if self._tokens_per_s is None:
+            return pooler.step_tokens // FIRST_SHARE
+        affordable = int(self._tokens_per_s * GENTLE_S)
+        return max(min(affordable, pooler.step_tokens), min(FEWEST_TOKENS, pooler.step_tokens))
 
     def _together(
         self, first: EmbeddingJob, budget: int, *, may_wait: bool

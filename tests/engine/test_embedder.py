@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localrun.engine.embedder import (
-    GENTLE,
     MOST_TOGETHER,
     Embedder,
     EmbeddingJob,
@@ -120,15 +119,28 @@ def test_a_short_request_passes_one_with_many_inputs() -> None:
     assert steps <= 2
 
 
-def test_batches_are_smaller_beside_running_streams() -> None:
-    pools = SumPools(splits=True)
-    embedder = Embedder(lambda _: pools)
-    embedder.submit(job_of(1, 1, 1, 1, 1, 1, 1, STEP))
+class SlowPools(SumPools):
+    """Takes 2 ms a token on a clock of its own."""
 
-    while embedder.has_work:
-        embedder.step(is_alone=False)
+    step_tokens = 64
+    now = 0.0
 
-    assert max(pools.batches) == STEP // GENTLE
+    def extend(self, whole: list[int], begin: int, end: int) -> np.ndarray:
+        self.batches.append(len(whole[begin:end]))
+        self.now += (end - begin) * 0.002
+        return np.zeros(2)
+
+
+def test_batches_are_as_short_as_streams_beside_them_want() -> None:
+    pools = SlowPools(splits=True)
+    embedder = Embedder(lambda _: pools, clock=lambda: pools.now)
+    embedder.submit(job_of(1, 1000))
+
+    for is_alone in (False, False, True, False):
+        embedder.step(is_alone=is_alone)
+
+    # a share of the step while nobody knows, then what 50 ms are worth
+    assert pools.batches == [16, pytest.approx(25, abs=1), 64, pytest.approx(25, abs=1)]
 
 
 @pytest.mark.parametrize("num_steps", [0, 1])

@@ -45,14 +45,13 @@ class Scores:
 
     def release(self, text: TextStream) -> tuple[TokenScore, ...]:
         """Return the scores of what the text has given out since the last time."""
+        if text.is_stopped:  # a token may begin before the stop string and end in it
+            held = [score for start, _, score in self._held if start < text.num_released]
+            self._held.clear()
+            return tuple(held)
         released = []
         while self._held and self._held[0][1] <= text.num_released:
             released.append(self._held.popleft()[2])
-        if text.is_stopped:
-            while self._held:
-                start, _, score = self._held.popleft()
-                if start < text.num_released:  # it ends in the stop string, and began before
-                    released.append(score)
         return tuple(released)
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
+MOST_TOP = 20  # likely tokens that a request may ask for in place of each one
+
+
 class FinishReason(StrEnum):
     """Why a generation ended by itself."""
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from localrun.engine.params import MOST_TOP
+
 if TYPE_CHECKING:
     from localrun.engine.text import TextStream
 
-MOST_TOP = 20  # alternatives that a request may ask for
 LEAST = -9999.0  # in place of minus infinity, which JSON lacks
 
 

@@ -28,9 +28,7 @@ def submit(bench: Bench, number: int, prompt: Prompt, new: int, num_keep: int) -
 @both_kinds
 @settings(max_examples=100, deadline=None)
 @given(
-    st.lists(
-        st.tuples(prompts, st.integers(1, 80), st.integers(0, EDGE)), min_size=1, max_size=5
-    ),
+    st.lists(st.tuples(prompts, st.integers(1, 80), st.integers(0, EDGE)), min_size=1, max_size=5),
     st.sets(st.integers(1, 60), max_size=4),
 )
 def test_any_mix_of_shifting_requests_generates_all_its_tokens(

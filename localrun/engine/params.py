@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-
 MOST_TOP = 20  # likely tokens that a request may ask for in place of each one
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from localrun.engine.radix import common_length
@@ -97,7 +98,7 @@ def _groups(places: range, is_first: Sequence[bool]) -> list[range]:
     """Cut a range before each place that is the first of a group."""
     cuts = [place for place in places[1:] if is_first[place]]
     edges = [places.start, *cuts, places.stop]
-    return [range(*edge) for edge in zip(edges, edges[1:], strict=False)] if places else []
+    return [range(*edge) for edge in pairwise(edges)] if places else []
 
 
 def _without(messages: Messages, groups: Sequence[range]) -> list[JsonObject]:

@@ -83,6 +83,8 @@ class Opened:
     """The model is loaded and the prompt fits; nothing is generated yet."""
 
     prompt: str | None = None  # where it was asked for
+    dropped_messages: int = 0  # left out of the prompt to make it fit
+    dropped_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +143,11 @@ class Completions:
             submission.add_done_callback(self._cancel_late)
             raise
         try:
+            opened = Opened()
             async for event in _parts(events, profile, Tools.of(request.tools)):
-                yield event if not isinstance(event, _End) else _done(event, ticket, begun)
+                if isinstance(event, Opened):
+                    opened = event
+                yield _done(event, opened, ticket, begun) if isinstance(event, Finished) else event
         finally:
             self._threads.submit(ticket.cancel)  # a runner that is busy may let it wait
 
@@ -198,36 +203,25 @@ class Completions:
             self._threads.submit(submission.result()[0].cancel)
 
 
-@dataclass(frozen=True, slots=True)
-class _End:
-    """The first and the last event of a request."""
-
-    started: Started | None
-    finished: Finished
-
-
 async def _parts(
     events: asyncio.Queue[Event], profile: Profile, tools: Tools
-) -> AsyncGenerator[Opened | Scored | Part | _End, None]:
+) -> AsyncGenerator[Opened | Scored | Part | Finished, None]:
     """Take the runner's events apart until the terminal one."""
     parser = StreamParser(profile, tools=tools)
-    started: Started | None = None
     while True:
         event = await events.get()
         if isinstance(event, Started):
-            started, parser = event, _parser(profile, event, tools)
-            yield Opened(event.prompt)
+            parser = _parser(profile, event, tools)
+            yield Opened(event.prompt, event.dropped_messages, event.dropped_tokens)
         elif isinstance(event, Step):
-            if event.scores:
-                yield Scored(event.scores[0][1])
-            for part in parser.push("".join(text for _, text in event.deltas)):
+            for part in _moved(event, parser):
                 yield part
         elif isinstance(event, Failed):
             raise error_named(event.code, event.message, hint=event.hint, param=event.param)
         elif isinstance(event, Finished):
             for part in parser.finish():
                 yield part
-            yield _End(started, event)
+            yield event
             return
 
 
@@ -243,8 +237,13 @@ def _of_choice(sampling: SamplingParams, choice: int) -> SamplingParams:
     return sampling if sampling.seed is None else replace(sampling, seed=sampling.seed + choice)
 
 
-def _done(end: _End, ticket: Ticket, begun: float) -> Done:
-    started, finished = end.started, end.finished
+def _moved(step: Step, parser: StreamParser) -> list[Scored | Part]:
+    """Return what a step of one request did."""
+    scores = [Scored(found) for _, found in step.scores]
+    return [*scores, *parser.push("".join(text for _, text in step.deltas))]
+
+
+def _done(finished: Finished, opened: Opened, ticket: Ticket, begun: float) -> Done:
     return Done(
         reason=finished.reason,
         prompt_tokens=finished.prompt_tokens,
@@ -254,6 +253,6 @@ def _done(end: _End, ticket: Ticket, begun: float) -> Done:
         prompt_s=finished.prompt_s,
         generation_s=finished.generation_s,
         total_s=time.monotonic() - begun,
-        dropped_messages=started.dropped_messages if started else 0,
-        dropped_tokens=finished.dropped_tokens + (started.dropped_tokens if started else 0),
+        dropped_messages=opened.dropped_messages,
+        dropped_tokens=opened.dropped_tokens + finished.dropped_tokens,
     )

@@ -17,16 +17,18 @@ from localrun.chat.stream_parser import Text, Thought, ToolCall
 from localrun.errors import LocalrunError
 from localrun.server.constraints import ollama_constraint
 from localrun.server.conversation import conversation
-from localrun.server.core import CompletionRequest, Done
+from localrun.server.core import CompletionRequest, Done, Scored
 from localrun.server.errors import error_body
-from localrun.server.options import keep_alive, sampling
+from localrun.server.extension import extension
+from localrun.server.ollama.overflow import ollama_overflow
+from localrun.server.options import keep_alive, num_logprobs, sampling
+from localrun.server.scores import ollama_score
 from localrun.supervisor.slot import KeepAlive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from localrun.chat.stream_parser import Part
-    from localrun.server.core import Completions, Opened
+    from localrun.server.core import Completions, Reply
     from localrun.server.fields import Fields, JsonObject
 
 Kind = Literal["chat", "generate"]
@@ -69,6 +71,8 @@ def parse_call(fields: Fields, kind: Kind) -> Call:
         stop=None if options.raw("stop") is None else options.strings("stop"),
         constraint=ollama_constraint(fields),
         keep_alive=keep_alive(fields),
+        overflow=ollama_overflow(fields),
+        logprobs=num_logprobs(fields),
     )
     return Call(
         kind=kind,
@@ -104,14 +108,19 @@ async def stream(call: Call, completions: Completions) -> AsyncGenerator[bytes, 
     async with contextlib.aclosing(completions.stream(call.request)) as parts:
         await anext(parts)
         yield b""  # tells that the answer has begun, maybe long before its first token
+        scored: list[Reply] = []  # told with the part that follows
         try:
             async for part in parts:
-                yield _line(_answer_frame(call, [part]))
+                if isinstance(part, Scored):
+                    scored.append(part)
+                else:
+                    yield _line(_answer_frame(call, [*scored, part]))
+                    scored.clear()
         except LocalrunError as error:
             yield _line(error_body(f"/api/{call.kind}", error))
 
 
-def _answer_frame(call: Call, parts: Sequence[Opened | Part | Done]) -> JsonObject:
+def _answer_frame(call: Call, parts: Sequence[Reply]) -> JsonObject:
     """Return the object that tells these parts, one of a stream or all of an answer."""
     frame = _frame(
         call,
@@ -119,6 +128,9 @@ def _answer_frame(call: Call, parts: Sequence[Opened | Part | Done]) -> JsonObje
         thought="".join(part.text for part in parts if isinstance(part, Thought)),
         calls=[_tool_call(part) for part in parts if isinstance(part, ToolCall)],
     )
+    scores = [score for part in parts if isinstance(part, Scored) for score in part.scores]
+    if scores:
+        frame["logprobs"] = [ollama_score(score) for score in scores]
     return frame | (_end(parts[-1]) if isinstance(parts[-1], Done) else {})
 
 
@@ -154,6 +166,7 @@ def _end(done: Done) -> JsonObject:
         "prompt_eval_duration": int(done.prompt_s * NANOSECONDS),
         "eval_count": done.generated_tokens,
         "eval_duration": int(done.generation_s * NANOSECONDS),
+        **extension([done]),
     }
 
 

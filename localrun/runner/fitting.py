@@ -60,7 +60,7 @@ def fitted(
         tried[count] = write(_without(messages, groups[:count]))
         return len(tried[count].tokens) <= room
 
-    count = bisect_left(range(1, len(groups)), True, key=fits) + 1
+    count = bisect_left(range(1, len(groups)), 1, key=fits) + 1
     found = tried.get(count) or write(_without(messages, groups))  # the last resort is not tried
     return Prompt(
         found.text,

@@ -72,15 +72,15 @@ class _Choice:
     def __init__(self, head: JsonObject, index: int) -> None:
         self._head = head
         self._index = index
-        # the last one: a model's name before it may hold anything
-        before, key, after = event_of(self.chunk({})).rpartition(b'"delta": ')
-        self._before, self._after = before + key, after.removeprefix(b"{}")
         self._text: list[str] = []
         self._thought: list[str] = []
         self._calls: list[JsonObject] = []
         self._scores: list[Score] = []
         self._num_told = 0  # scores that are in a chunk
         self.done: Done | None = None
+        # the last one: a model's name before it may hold anything
+        before, key, after = event_of(self.chunk({})).rpartition(b'"delta": ')
+        self._before, self._after = before + key, after.removeprefix(b"{}")
 
     @property
     def finish(self) -> str:

@@ -132,21 +132,21 @@ def test_the_oldest_turns_make_room_for_the_question(server: Home) -> None:
 
 def test_an_answer_goes_on_past_the_context_and_says_so(server: Home, tmp_path: Path) -> None:
     (tmp_path / "Modelfile").write_text(
-        "FROM guide\nPARAMETER num_ctx 256\nPARAMETER overflow shift\n"
+        "FROM guide\nPARAMETER num_ctx 64\nPARAMETER overflow shift\n"
     )
     assert server.run("create", "endless", "-f", str(tmp_path / "Modelfile")).returncode == 0
-    fields = {"model": "endless", "ignore_eos": True, "max_tokens": 400, "temperature": 0}
+    fields = {"model": "endless", "ignore_eos": True, "max_tokens": 150, "temperature": 0}
 
     told = server.run(
-        "run", "endless", "hi", "--temperature", "100", "--top-k", "0", "--top-p", "1",
-        "--num-predict", "400",
+        "run", "endless", "What is 7 + 5?", "--temperature", "100", "--top-k", "0", "--top-p", "1",
+        "--num-predict", "150", "--seed", "3",
     )  # fmt: skip
     body = post(server, **fields).json()
     ended = post(server, **fields, overflow="error").json()
 
     assert "(the context is full: left out " in told.stderr
-    assert body["usage"]["completion_tokens"] == 400
+    assert body["usage"]["completion_tokens"] == 150
     assert body["localrun"]["dropped_messages"] == 0
-    assert body["localrun"]["dropped_tokens"] > 400 - 256
+    assert body["localrun"]["dropped_tokens"] > 150 - 64
     assert ended["choices"][0]["finish_reason"] == "length"
-    assert ended["usage"]["total_tokens"] == 256
+    assert ended["usage"]["total_tokens"] == 64

@@ -240,18 +240,19 @@ class _Loaded:
         if len(tokens) >= self._num_ctx:
             raise ContextExceededError(
                 f"the prompt has {len(tokens)} tokens, the context {self._num_ctx}",
-                hint="shorten the prompt or ask for a larger context (--ctx)",
+                hint="shorten the prompt, ask for a larger context (--ctx), or let the oldest"
+                " messages go (PARAMETER overflow drop)",
             )
         shift = self._shift(request, tokens)
-        edge = CONTEXTS * self._num_ctx if shift else self._num_ctx
-        asked = edge if request.num_predict is None else request.num_predict
+        room = (CONTEXTS if shift else 1) * self._num_ctx - len(tokens)
+        new = room if request.num_predict is None else max(1, request.num_predict)
         sampling = request.sampling
         if sampling.ignore_eos and request.constraint is None:
             sampling = sampling.without_ends(self._model.eog)
         return Sequence(
             request_id=request.request_id,
             tokens=tokens,
-            max_tokens=min(edge, len(tokens) + max(1, asked)),
+            max_tokens=len(tokens) + (new if shift else min(new, room)),
             sampling=sampling,
             text=TextStream(request.stop),
             scores=None if request.logprobs is None else Scores(request.logprobs),

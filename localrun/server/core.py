@@ -71,6 +71,7 @@ class CompletionRequest:
     constraint: ConstraintSpec | None = None
     keep_alive: KeepAlive | None = None
     overflow: OverflowPolicy | None = None
+    num_keep: int | None = None  # in place of the policy's
     logprobs: int | None = None  # yield `Scored`, with so many likely tokens for each; None = no
     echo: bool = False  # tell the prompt in `Opened`
     choice: int = 0  # which of several answers: each has a seed of its own
@@ -185,7 +186,7 @@ class Completions:
             num_predict=num_predict_of(recipe, request.num_predict),
             stop=recipe.stop if request.stop is None else request.stop,
             constraint=after_thought(request.constraint, profile, request.template_options),
-            overflow=overflow_of(recipe, request.overflow),
+            overflow=overflow_of(recipe, request.overflow, request.num_keep),
             logprobs=request.logprobs,
             echo=request.echo,
         )

@@ -59,15 +59,15 @@ def keep_alive_of(recipe: StoredRecipe, asked: KeepAlive | None) -> KeepAlive | 
     return _understood(recipe, "keep_alive", lambda: keep_alive(Fields(_known(recipe))))
 
 
-def overflow_of(recipe: StoredRecipe, asked: OverflowPolicy | None) -> OverflowPolicy:
+def overflow_of(
+    recipe: StoredRecipe, asked: OverflowPolicy | None, num_keep: int | None
+) -> OverflowPolicy:
     """Return what to do when the context is full."""
     policy = asked or _understood(
         recipe, "overflow", lambda: overflow(Fields({"overflow": recipe.parameter("overflow")}))
     )
-    policy = policy or OverflowPolicy()
-    if policy.num_keep is not None:
-        return policy
-    return replace(policy, num_keep=_integer(recipe, "num_keep"))
+    kept = _integer(recipe, "num_keep") if num_keep is None else num_keep
+    return replace(policy or OverflowPolicy(), num_keep=kept)
 
 
 def messages_of(

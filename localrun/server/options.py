@@ -64,12 +64,16 @@ def sampling(fields: Fields) -> JsonObject:
 def overflow(fields: Fields) -> OverflowPolicy | None:
     """Return what to do when the context is full, None where the request does not say."""
     name = fields.text("overflow")
-    num_keep = fields.integer("num_keep", -1)
     if name is None:
         return None
     if name not in OVERFLOWS:
         raise fields.wrong("overflow", f"must be one of {', '.join(OVERFLOWS)}")
-    return OverflowPolicy(drops=name == "drop", shifts=name == "shift", num_keep=num_keep)
+    return OverflowPolicy(drops=name == "drop", shifts=name == "shift")
+
+
+def num_keep(fields: Fields) -> int | None:
+    """Return how many tokens stay when others are dropped; -1 is the whole prompt."""
+    return fields.integer("num_keep", -1)
 
 
 def num_logprobs(fields: Fields) -> int | None:

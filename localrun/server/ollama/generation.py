@@ -21,7 +21,7 @@ from localrun.server.core import CompletionRequest, Done, Scored
 from localrun.server.errors import error_body
 from localrun.server.extension import extension
 from localrun.server.ollama.overflow import ollama_overflow
-from localrun.server.options import keep_alive, num_logprobs, sampling
+from localrun.server.options import keep_alive, num_keep, num_logprobs, sampling
 from localrun.server.scores import ollama_score
 from localrun.supervisor.slot import KeepAlive
 
@@ -72,6 +72,7 @@ def parse_call(fields: Fields, kind: Kind) -> Call:
         constraint=ollama_constraint(fields),
         keep_alive=keep_alive(fields),
         overflow=ollama_overflow(fields),
+        num_keep=num_keep(options),
         logprobs=num_logprobs(fields),
     )
     return Call(

@@ -20,10 +20,8 @@ def ollama_overflow(fields: Fields) -> OverflowPolicy | None:
 
     Our own option ``overflow`` counts before Ollama's two fields.
     """
-    options = fields.inner("options")
-    asked = overflow(options)
+    asked = overflow(fields.inner("options"))
     truncate, shift = fields.boolean("truncate"), fields.boolean("shift")
     if asked is not None or (truncate is None and shift is None):
         return asked
-    num_keep = options.integer("num_keep", -1)
-    return OverflowPolicy(drops=bool(truncate), shifts=bool(shift), num_keep=num_keep)
+    return OverflowPolicy(drops=bool(truncate), shifts=bool(shift))

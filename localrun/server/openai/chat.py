@@ -19,6 +19,7 @@ from localrun.server.errors import error_body
 from localrun.server.openai.answers import Answers, event_of
 from localrun.server.options import (
     keep_alive,
+    num_keep,
     num_logprobs,
     overflow,
     refuse_unless_neutral,
@@ -84,6 +85,7 @@ def parse_chat(fields: Fields) -> ChatCall:
         constraint=openai_constraint(fields),
         keep_alive=keep_alive(fields),
         overflow=overflow(fields),
+        num_keep=num_keep(fields),
         logprobs=num_logprobs(fields),
     )
     return ChatCall(

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from localrun.chat.stream_parser import Text, Thought, ToolCall
+from localrun.chat.stream_parser import Text, Thought
+from localrun.chat.tool_calls import CallCollector, CallPart, calls_of
 from localrun.errors import LocalrunError
 from localrun.server.constraints import ollama_constraint
 from localrun.server.conversation import conversation
@@ -28,6 +29,7 @@ from localrun.supervisor.slot import KeepAlive
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from localrun.chat.tool_calls import ToolCall
     from localrun.server.core import Completions, Reply
     from localrun.server.fields import Fields, JsonObject
 
@@ -97,7 +99,8 @@ async def load_or_unload(call: Call, completions: Completions) -> JsonObject:
 async def complete(call: Call, completions: Completions) -> JsonObject:
     """Return the whole answer as one object."""
     async with contextlib.aclosing(completions.stream(call.request)) as parts:
-        return _answer_frame(call, [part async for part in parts])
+        whole = [part async for part in parts]
+    return _answer_frame(call, whole, calls_of(whole))
 
 
 async def stream(call: Call, completions: Completions) -> AsyncGenerator[bytes, None]:
@@ -109,25 +112,27 @@ async def stream(call: Call, completions: Completions) -> AsyncGenerator[bytes, 
     async with contextlib.aclosing(completions.stream(call.request)) as parts:
         await anext(parts)
         yield b""  # tells that the answer has begun, maybe long before its first token
+        collector = CallCollector()
         scored: list[Reply] = []  # told with the part that follows
         try:
             async for part in parts:
+                whole = collector.add(part)
                 if isinstance(part, Scored):
                     scored.append(part)
-                else:
-                    yield _line(_answer_frame(call, [*scored, part]))
+                elif whole is not None or not isinstance(part, CallPart):
+                    yield _line(_answer_frame(call, [*scored, part], [whole] if whole else []))
                     scored.clear()
         except LocalrunError as error:
             yield _line(error_body(f"/api/{call.kind}", error))
 
 
-def _answer_frame(call: Call, parts: Sequence[Reply]) -> JsonObject:
+def _answer_frame(call: Call, parts: Sequence[Reply], calls: Sequence[ToolCall]) -> JsonObject:
     """Return the object that tells these parts, one of a stream or all of an answer."""
     frame = _frame(
         call,
         "".join(part.text for part in parts if isinstance(part, Text)),
         thought="".join(part.text for part in parts if isinstance(part, Thought)),
-        calls=[_tool_call(part) for part in parts if isinstance(part, ToolCall)],
+        calls=[_tool_call(whole) for whole in calls],
     )
     scores = [score for part in parts if isinstance(part, Scored) for score in part.scores]
     if scores:

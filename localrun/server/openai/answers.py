@@ -7,7 +7,8 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from localrun.chat.stream_parser import Text, Thought, ToolCall
+from localrun.chat.stream_parser import Text, Thought
+from localrun.chat.tool_calls import CallArguments, CallBegun
 from localrun.server.core import Done, Opened, Scored
 from localrun.server.extension import extension
 from localrun.server.scores import openai_score
@@ -74,7 +75,7 @@ class _Choice:
         self._index = index
         self._text: list[str] = []
         self._thought: list[str] = []
-        self._calls: list[JsonObject] = []
+        self._calls: list[_Call] = []
         self._scores: list[Score] = []
         self._num_told = 0  # scores that are in a chunk
         self.done: Done | None = None
@@ -85,7 +86,7 @@ class _Choice:
     @property
     def finish(self) -> str:
         """Return why the answer ended."""
-        if self._calls:
+        if self._calls and self._calls[-1].is_whole:
             return "tool_calls"
         return self.done.reason.value if self.done else "stop"
 
@@ -97,14 +98,24 @@ class _Choice:
         if isinstance(part, Thought):
             self._thought.append(part.text)
             return {"reasoning_content": part.text}
-        if isinstance(part, ToolCall):
-            self._calls.append(_call(part))
-            return {"tool_calls": [{"index": len(self._calls) - 1, **self._calls[-1]}]}
+        if isinstance(part, CallBegun):
+            return self._begin_call(part)
+        if isinstance(part, CallArguments):
+            return self._go_on_with_call(part)
         if isinstance(part, Scored):
             self._scores += part.scores
         elif isinstance(part, Done):
             self.done = part
         return None
+
+    def _begin_call(self, part: CallBegun) -> JsonObject:
+        self._calls.append(_Call(part.name))
+        return {"tool_calls": [{"index": len(self._calls) - 1, **self._calls[-1].whole()}]}
+
+    def _go_on_with_call(self, part: CallArguments) -> JsonObject:
+        self._calls[-1].add(part)
+        index = len(self._calls) - 1
+        return {"tool_calls": [{"index": index, "function": {"arguments": part.text}}]}
 
     def chunk(self, delta: JsonObject, *, finish: str | None = None) -> JsonObject:
         """Return a streamed chunk, with the scores that no chunk has told yet."""
@@ -133,7 +144,7 @@ class _Choice:
         if self._thought:
             message["reasoning_content"] = "".join(self._thought)
         if self._calls:
-            message["tool_calls"] = self._calls
+            message["tool_calls"] = [call.whole() for call in self._calls]
         return {
             "index": self._index,
             "message": message,
@@ -145,6 +156,24 @@ class _Choice:
         new = self._scores[self._num_told :]
         self._num_told = len(self._scores)
         return {"content": [openai_score(score) for score in new], "refusal": None} if new else None
+
+
+class _Call:
+    """One call of a tool, in OpenAI's words."""
+
+    def __init__(self, name: str) -> None:
+        self.is_whole = False
+        self._id = f"call_{secrets.token_hex(12)}"
+        self._name = name
+        self._arguments: list[str] = []
+
+    def add(self, part: CallArguments) -> None:
+        self._arguments.append(part.text)
+        self.is_whole = part.is_last
+
+    def whole(self) -> JsonObject:
+        function = {"name": self._name, "arguments": "".join(self._arguments)}
+        return {"id": self._id, "type": "function", "function": function}
 
 
 def usage(done: list[Done]) -> JsonObject:
@@ -163,12 +192,3 @@ def usage(done: list[Done]) -> JsonObject:
 def event_of(body: JsonObject) -> bytes:
     """Return a server-sent event."""
     return b"data: " + json.dumps(body, ensure_ascii=False).encode() + b"\n\n"
-
-
-def _call(call: ToolCall) -> JsonObject:
-    arguments = json.dumps(call.arguments, ensure_ascii=False)
-    return {
-        "id": f"call_{secrets.token_hex(12)}",
-        "type": "function",
-        "function": {"name": call.name, "arguments": arguments},
-    }

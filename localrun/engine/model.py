@@ -189,6 +189,10 @@ class Model:
         length = llama_cpp.llama_model_meta_val_str(self.handle, key.encode(), buffer, VALUE_BYTES)
         return buffer.value.decode(errors="replace") if length >= 0 else ""
 
+    def spelled_piece(self, token: int) -> bytes:
+        """Return the bytes of a token, also of one that ends the text."""
+        return self.pieces[token] or self.tokenized_piece(token)
+
     def load_adapter(self, path: Path) -> object:
         """Load a LoRA adapter for this model; it is freed with the model.
 

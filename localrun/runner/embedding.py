@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from localrun.engine.embedder import EmbeddingJob, finished_vectors
 from localrun.engine.params import Pooling
 from localrun.errors import BackendError, ContextExceededError, LocalrunError, UsageError
-from localrun.runner.messages import Embed, Embeddings, Failed, Rerank, Scores
+from localrun.runner.messages import Embed, Embeddings, Failed, Ranks, Rerank
 from localrun.runner.pairs import Pairs, PairVocabulary
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class EmbeddingDesk:
         )
 
 
-def job_event(job: EmbeddingJob) -> Embeddings | Scores | Failed:
+def job_event(job: EmbeddingJob) -> Embeddings | Ranks | Failed:
     """Return the terminal event of a job that ended."""
     if job.is_cancelled:
         return Failed(request_id=job.request_id, code=CANCELLED, message="cancelled")
@@ -171,11 +171,11 @@ def _embeddings(job: EmbeddingJob) -> Embeddings:
     )
 
 
-def _scores(job: EmbeddingJob) -> Scores:
+def _scores(job: EmbeddingJob) -> Ranks:
     scores = tuple(_score(vector, job.score_index) for vector in job.vectors)
     if not all(map(math.isfinite, scores)):
         raise BackendError("the model computes no numbers: its weights may be damaged")
-    return Scores(
+    return Ranks(
         request_id=job.request_id,
         scores=scores,
         are_probabilities=len(job.vectors[0]) > 1,

@@ -18,6 +18,7 @@ from localrun.engine.params import (
     ConstraintSpec,
     FinishReason,
     LoadOptions,
+    OverflowPolicy,
     Pooling,
     SamplingParams,
 )
@@ -49,7 +50,7 @@ TYPES = {
         messages.Embed,
         messages.Rerank,
         messages.Embeddings,
-        messages.Scores,
+        messages.Ranks,
     )
 }
 Message = messages.Request | messages.Event
@@ -97,7 +98,8 @@ def read_messages(sock: socket.socket) -> Iterator[Message]:
 def _fields(message: Message) -> dict[str, Any]:
     """Return the fields, copied only where something is nested that msgpack cannot write."""
     if isinstance(message, messages.Step):  # the one that every token pays for
-        return {"deltas": message.deltas}
+        fields: dict[str, Any] = {"deltas": message.deltas}
+        return fields | {"scores": message.scores} if message.scores else fields
     if isinstance(message, messages.Embed):  # millions of token ids, maybe
         return {field.name: getattr(message, field.name) for field in fields_of(message)}
     return asdict(message)
@@ -109,6 +111,8 @@ def _typed(fields: dict[str, Any]) -> dict[str, Any]:
         fields["sampling"] = SamplingParams(**fields["sampling"])
     if isinstance(fields.get("options"), dict):
         fields["options"] = LoadOptions(**fields["options"])
+    if isinstance(fields.get("overflow"), dict):
+        fields["overflow"] = OverflowPolicy(**fields["overflow"])
     if isinstance(fields.get("constraint"), dict):
         spec = fields["constraint"]
         fields["constraint"] = ConstraintSpec(**spec | {"kind": ConstraintKind(spec["kind"])})

@@ -10,7 +10,7 @@ one `Step`.
     runner -> server    Progress*, Ready | LoadFailed, then per request
                         Started, text in Step*, Finished | Failed
                         or one Tokens | Failed for Tokenize and Detokenize
-                        or one Embeddings | Failed for Embed, Scores | Failed for Rerank;
+                        or one Embeddings | Failed for Embed, Ranks | Failed for Rerank;
                         these two can be cancelled, which is a Failed
 """
 
@@ -23,11 +23,14 @@ from localrun.engine.params import (
     ConstraintSpec,
     FinishReason,
     LoadOptions,
+    OverflowPolicy,
     Pooling,
     SamplingParams,
 )
 
 JsonObject = dict[str, Any]
+# bytes of a token, logarithm of its probability, the same of the likeliest in its place
+Score = tuple[bytes, float, tuple[tuple[bytes, float], ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +62,9 @@ class Generate:
     num_predict: int | None = None  # None = until the context is full
     stop: tuple[str, ...] = ()
     constraint: ConstraintSpec | None = None  # what the answer must be
+    overflow: OverflowPolicy = field(default_factory=OverflowPolicy)
+    logprobs: int | None = None  # tell how likely tokens were, and so many others; None = no
+    echo: bool = False  # tell the prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +129,9 @@ class Started:
     prompt_tokens: int
     prompt_tail: str  # end of the rendered prompt, for a parser to see what the template opened
     profile: JsonObject | None = None  # how the model writes thoughts and calls (chat/profiles)
+    prompt: str | None = None  # where it was asked for
+    dropped_messages: int = 0  # left out to make it fit
+    dropped_tokens: int = 0  # what they would have been in the prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +139,7 @@ class Step:
     """Text that one scheduler step produced: (request id, text) pairs, at most one a request."""
 
     deltas: tuple[tuple[int, str], ...]
+    scores: tuple[tuple[int, tuple[Score, ...]], ...] = ()  # of requests that have a delta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +154,7 @@ class Finished:
     queue_s: float  # waited for a slot
     prompt_s: float  # prefill
     generation_s: float
+    dropped_tokens: int = 0  # taken out of the context while it was generated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -200,7 +211,7 @@ class Embeddings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scores:
+class Ranks:
     """The one answer to `Rerank`."""
 
     request_id: int
@@ -211,5 +222,5 @@ class Scores:
 
 Submitted = Generate | Tokenize | Detokenize | Embed | Rerank
 Request = Load | Submitted | Cancel
-Terminal = Finished | Failed | Tokens | Embeddings | Scores
+Terminal = Finished | Failed | Tokens | Embeddings | Ranks
 Event = Progress | Ready | LoadFailed | Started | Step | Terminal

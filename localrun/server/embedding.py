@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.errors import BackendError, error_named
-from localrun.runner.messages import Embed, Embeddings, Failed, Rerank, Scores, Terminal
+from localrun.runner.messages import Embed, Embeddings, Failed, Ranks, Rerank, Terminal
 from localrun.server.defaults import keep_alive_of, runner_model
 from localrun.services.capabilities import check_is_model
 
@@ -129,7 +129,7 @@ class Embedding:
             truncate=request.truncate,
         )
         event, _ = await self._ask(request, wanted)
-        if not isinstance(event, Scores):
+        if not isinstance(event, Ranks):
             raise BackendError("the runner gave another answer than was asked for")
         scores = event.scores
         if not event.are_probabilities and not request.raw_scores:
@@ -199,7 +199,7 @@ class Embedding:
         if not submission.cancelled() and submission.exception() is None:
             self._threads.submit(submission.result().cancel)
 
-    def _count(self, model: str, event: Embeddings | Scores) -> int:
+    def _count(self, model: str, event: Embeddings | Ranks) -> int:
         num_tokens = sum(event.token_counts)
         self._metrics.prompt_tokens.add(num_tokens, model=model)
         return num_tokens

@@ -11,7 +11,7 @@ from localrun.engine.embedder import EmbeddingJob
 from localrun.engine.params import Pooling
 from localrun.errors import LoadError
 from localrun.runner.embedding import EmbeddingDesk, job_event
-from localrun.runner.messages import Embed, Embeddings, Failed, Rerank, Scores
+from localrun.runner.messages import Embed, Embeddings, Failed, Ranks, Rerank
 
 BOS, END, SEP, CONTROL = 200, 201, 202, 203
 CONTEXT = 10
@@ -161,7 +161,7 @@ def test_a_score_is_a_logit_or_a_share(
 ) -> None:
     event = job_event(ended(Pooling.RANK, vector, index=index))
 
-    assert isinstance(event, Scores)
+    assert isinstance(event, Ranks)
     assert event.scores == pytest.approx((score,))
     assert event.are_probabilities is is_probability
 

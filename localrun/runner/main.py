@@ -13,7 +13,6 @@ once. Nothing here survives a crash of llama.cpp, and nothing has to.
 from __future__ import annotations
 
 import ctypes
-import functools
 import logging
 import os
 import signal
@@ -166,7 +165,7 @@ class _Loaded:
         self._grammars = Grammars(self._model)
         self._desk = EmbeddingDesk(self._model, num_ctx=self._num_ctx)
         self._embedder = Embedder(
-            functools.partial(
+            partial(
                 Pooler,
                 self._model,
                 longest=self._num_ctx,

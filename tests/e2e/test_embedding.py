@@ -13,9 +13,13 @@ import httpx
 import numpy as np
 import pytest
 
+from localrun.runner.messages import Embed, Embeddings, Failed, Generate
+from localrun.supervisor.pool import RunnerPool
+from localrun.supervisor.slot import RunnerModel
 from tests.convert.embed_minilm import SENTENCES
 from tests.e2e.conftest import make_home
 from tests.engine.tiny import RANK, encoder
+from tests.fakes.starting import Collector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -198,3 +202,22 @@ def test_an_empty_request_loads_the_model(home: Home) -> None:
     assert answer["embeddings"] == []
     assert post(home, "/api/embeddings", model="encoder").json() == {"embedding": []}
     assert "encoder:latest" in [model["name"] for model in loaded]
+
+
+def test_a_runner_itself_lets_no_embedding_model_generate(tmp_path: Path) -> None:
+    encoder(tmp_path / "encoder.gguf", GUIDE, context=CONTEXT)
+    model = RunnerModel(
+        name="encoder", shards=(tmp_path / "encoder.gguf",), digest="sha256:00", size_bytes=1
+    )
+    pool = RunnerPool(keep_alive_s=60)
+    generating, embedding = Collector(), Collector()
+    try:
+        pool.submit(model, Generate(request_id=0, prompt="hi"), generating)
+        pool.submit(model, Embed(request_id=0, inputs=("hi",)), embedding)
+        failed, embedded_it = generating.until_end(), embedding.events.get(timeout=20)
+    finally:
+        pool.close()
+
+    assert isinstance(failed, Failed)
+    assert "is an embedding model" in failed.message
+    assert isinstance(embedded_it, Embeddings)

@@ -101,7 +101,7 @@ def test_streams_go_on_between_batches(serving: Serving) -> None:
     serving.generate(1, 40)
     alone = text_of(serving.until(1), 1)
 
-    serving.embed(2, 30, 100)
+    serving.embed(2, 80, 100)  # 15 batches at least, however fast the machine is
     serving.generate(3, 40)
     events = serving.until(2, 3)
 

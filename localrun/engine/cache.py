@@ -155,6 +155,8 @@ class PrefixCache:
         slot = self.spare_slot
         if slot is None or node.end < start:
             return False
+        if node.end == len(tokens):
+            return True
         self.tree.use(node)  # lest it is evicted to make the room
         try:
             if not self.reserve(len(tokens) - start) or not load(slot):

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from localrun.engine.states import StateCache
+
 if TYPE_CHECKING:
     from localrun.engine.cache import PrefixCache
     from localrun.engine.radix import Node
-    from localrun.engine.states import StateCache
 
 
 class States(Protocol):
@@ -120,6 +121,13 @@ class StateExchange:
         return start == 0 and self._cache.graft(
             tokens, lambda slot: self._states.restore(slot, data)
         )
+
+
+def exchange_of(cache: PrefixCache | StateCache, states: States) -> Exchange:
+    """Return the exchange for a cache."""
+    if isinstance(cache, StateCache):
+        return StateExchange(cache, states)
+    return PrefixExchange(cache, states)
 
 
 def _tokens(node: Node) -> list[int]:

@@ -53,6 +53,7 @@ from localrun.runner.messages import (
     Tokenize,
 )
 from localrun.runner.prompt import guard, tokenize
+from localrun.runner.saved import keeper_of
 from localrun.runner.thinking import may_think_unasked
 from localrun.runner.tools import TextTools
 from localrun.runner.worker import Worker
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from localrun.engine.params import ConstraintSpec
     from localrun.engine.sequence import Constraint
     from localrun.runner.frames import Message
+    from localrun.runner.saved import SavedPrompts
 
 _log = logging.getLogger(__name__)
 
@@ -77,8 +79,11 @@ PROGRESS_STEP = 0.05
 PROMPT_TAIL = 64
 
 
-def run_runner(fd: int) -> int:
-    """Serve one model over the inherited socket ``fd`` until it closes; return the exit code."""
+def run_runner(fd: int, saved: SavedPrompts | None = None) -> int:
+    """Serve one model over the inherited socket ``fd`` until it closes; return the exit code.
+
+    ``saved`` tells where computed prompts outlive the process; None: nowhere.
+    """
     _die_with_parent()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     sock = socket.socket(fileno=fd)
@@ -88,7 +93,7 @@ def run_runner(fd: int) -> int:
     if not isinstance(load, Load):
         return 0
     try:
-        loaded = _Loaded(load, start(), channel)
+        loaded = _Loaded(load, start(), channel, saved)
     except LocalrunError as error:
         channel.send(LoadFailed(message=error.message, hint=error.hint))
         return error.exit_code
@@ -115,7 +120,9 @@ class _Channel:
 class _Loaded:
     """A model that is ready: what one request after another needs."""
 
-    def __init__(self, load: Load, native_log: NativeLog, channel: _Channel) -> None:
+    def __init__(
+        self, load: Load, native_log: NativeLog, channel: _Channel, saved: SavedPrompts | None
+    ) -> None:
         begun = time.monotonic()
         self._channel = channel
         self._native_log = native_log
@@ -145,10 +152,14 @@ class _Loaded:
         self._context.use_adapters(
             [(self._model.load_adapter(Path(path)), scale) for path, scale in load.adapters]
         )
-        scheduler = Scheduler(limits, self._context.open_cache())
+        cache = self._context.open_cache()
+        scheduler = Scheduler(limits, cache)
         engine = Engine(self._context, scheduler, pieces=self._model.pieces, eog=self._model.eog)
         self._grammars = Grammars(self._model)
         self._worker = Worker(engine, self._context, channel.send)
+        folder = saved.open(load, limits, self._model) if saved else None
+        if folder is not None:
+            self._worker.keep_prompts(keeper_of(folder, cache, self._context, self._model))
         channel.send(self._ready(load.num_parallel, time.monotonic() - begun))
 
     def serve(self, incoming: Iterator[Message]) -> None:
@@ -161,6 +172,7 @@ class _Loaded:
             _log.exception("the engine failed")
             os._exit(BackendError.exit_code)
         reader.join()
+        self._worker.close()
         self._context.close()
         self._model.close()
 

@@ -13,16 +13,21 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localrun.engine.engine import Output
 from localrun.engine.params import FinishReason
 from localrun.errors import BackendError, UsageError
+from localrun.runner.keeping import Fetched
 from localrun.runner.messages import Event, Failed, Finished, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.engine.context import Context
-    from localrun.engine.engine import Engine, Output
+    from localrun.engine.engine import Engine
     from localrun.engine.sequence import Sequence
+    from localrun.runner.keeping import Keeper
+
+    Command = Sequence | CancelCommand | StopCommand | Fetched
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +49,15 @@ class Worker:
         self._engine = engine
         self._context = context
         self._send = send
-        self._commands: queue.SimpleQueue[Sequence | CancelCommand | StopCommand] = (
-            queue.SimpleQueue()
-        )
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._keeper: Keeper | None = None
         self._flag_lock = threading.Lock()  # a command and its abort come together
         self._open: set[int] = set()
         self._cancelled: set[int] = set()
+
+    def keep_prompts(self, make: Callable[[Callable[[Fetched], None]], Keeper]) -> None:
+        """Save computed prompts and bring them back; called before `run`."""
+        self._keeper = make(self._commands.put)
 
     def submit(self, seq: Sequence) -> None:
         """Queue a sequence; safe from any thread."""
@@ -70,6 +78,14 @@ class Worker:
             self._commands.put(StopCommand())
             self._context.abort()
 
+    def close(self) -> None:
+        """End what is open, for nobody listens any more, and save prompts; after `run`."""
+        if self._keeper is not None:
+            for output in map(self._engine.cancel, tuple(self._open)):
+                if output is not None:
+                    self._keeper.note(output.seq)
+            self._keeper.close()
+
     def run(self) -> None:
         """Serve until `stop`; a broken context ends every open request and the loop."""
         try:
@@ -83,11 +99,14 @@ class Worker:
 
     def _take_commands(self) -> bool:
         """Obey all commands that wait, or wait for one when there is nothing to do; False ends."""
-        if not self._engine.has_work and not self._obey(self._commands.get()):
+        if not self._engine.has_work and not self._obey(self._next_command()):
             return False
         with self._flag_lock:
             self._context.clear_abort()  # whoever set it has put a command
             return self._obey_waiting()
+
+    def _next_command(self) -> Command:
+        return self._keeper.wait(self._commands) if self._keeper else self._commands.get()
 
     def _obey_waiting(self) -> bool:
         while True:
@@ -98,17 +117,30 @@ class Worker:
             if not self._obey(command):
                 return False
 
-    def _obey(self, command: Sequence | CancelCommand | StopCommand) -> bool:
+    def _obey(self, command: Command) -> bool:
         """Do what a command says; False ends."""
         if isinstance(command, StopCommand):
             return False
         if isinstance(command, CancelCommand):
-            output = self._engine.cancel(command.request_id)
+            output = self._engine.cancel(command.request_id) or self._let_go(command.request_id)
             self._cancelled.discard(command.request_id)
             self._report([output] if output else [])
+        elif isinstance(command, Fetched):
+            for seq in self._keeper.take(command) if self._keeper else ():
+                self._engine.submit(seq)
         else:
-            self._engine.submit(command)
+            command.submitted_at = time.monotonic()
+            if self._keeper is None or not self._keeper.holds_back(command):
+                self._engine.submit(command)
         return True
+
+    def _let_go(self, request_id: int) -> Output | None:
+        """End a request that waits for a saved prompt; None when there is no such."""
+        seq = self._keeper.cancel(request_id) if self._keeper else None
+        if seq is None:
+            return None
+        seq.finish = FinishReason.CANCELLED
+        return Output(seq, "", FinishReason.CANCELLED)
 
     def _report(self, outputs: list[Output]) -> None:
         deltas = tuple((output.seq.request_id, output.text) for output in outputs if output.text)
@@ -118,6 +150,8 @@ class Worker:
         for output in outputs:
             if output.finish is not None:
                 self._open.discard(output.seq.request_id)
+                if self._keeper is not None:
+                    self._keeper.note(output.seq)
                 self._send(terminal_event(output.seq, now))
 
 

@@ -52,7 +52,7 @@ class Settings:
     mirrors: tuple[str, ...] = ()  # endpoints that serve what Hugging Face serves
     num_streams: int = DEFAULT_STREAMS  # connections of one download
     is_offline: bool = False
-    prompts_dir: Path = field(default_factory=lambda: _platform_cache_dir() / PROMPTS)  # noqa: PLW0108 - defined below
+    prompts_dir: Path = field(default_factory=lambda: _platform_cache_dir() / PROMPTS)
     prompt_cache_bytes: int | None = None  # of all saved prompts; None = what the disk allows
 
     @property

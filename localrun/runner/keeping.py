@@ -97,15 +97,14 @@ class Keeper:
         """Put a run into the cache; return the sequences that need not wait any more."""
         if fetched.run is not self._reading:
             return []
-        self._reading = None
-        self._read_next()  # while the run before is copied
+        goes_on = self._read_next()  # while this one is copied
         tokens = self._prompt[: fetched.run.start] + fetched.run.tokens
         is_in = fetched.data is not None and self._exchange.put_in(
             tokens, fetched.run.start, fetched.data
         )
-        if is_in and self._reading is not None:
+        if is_in and goes_on:
             return []
-        self._reading = None  # the rest follows nothing
+        self._reading = None  # what comes next would follow nothing
         return self._let_go()
 
     def cancel(self, request_id: int) -> Sequence | None:
@@ -183,11 +182,13 @@ class Keeper:
         num_read = sum(len(run.tokens) for run in runs)
         return runs if num_known >= max(LEAST_TOKENS, num_read // LEAST_SHARE) else []
 
-    def _read_next(self) -> None:
-        if not self._runs:
-            return
-        run = self._reading = self._runs.popleft()
-        self._threads.submit(self._fetch, run)
+    def _read_next(self) -> bool:
+        """Have the next run read; False when there is none."""
+        self._reading = self._runs.popleft() if self._runs else None
+        if self._reading is None:
+            return False
+        self._threads.submit(self._fetch, self._reading)
+        return True
 
     def _fetch(self, run: Run) -> None:
         """Read a run; the engine's thread hears of it whatever happens."""

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from localrun.engine.sequence import Sequence
     from localrun.runner.keeping import Keeper
 
-    Command = Sequence | CancelCommand | StopCommand | Fetched
-
 
 @dataclass(frozen=True, slots=True)
 class CancelCommand:
@@ -40,6 +38,10 @@ class CancelCommand:
 @dataclass(frozen=True, slots=True)
 class StopCommand:
     """Leave the loop."""
+
+
+if TYPE_CHECKING:
+    Command = Sequence | CancelCommand | StopCommand | Fetched
 
 
 class Worker:

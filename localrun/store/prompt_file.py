@@ -61,7 +61,12 @@ class Run:
     @property
     def size_bytes(self) -> int:
         """Return the bytes of the whole file."""
-        return HEADER.size + len(self.tokens) * TOKEN_BYTES + MAC_BYTES + self.num_bytes
+        return size_of(len(self.tokens), self.num_bytes)
+
+
+def size_of(num_tokens: int, num_bytes: int) -> int:
+    """Return the bytes of a file."""
+    return HEADER.size + num_tokens * TOKEN_BYTES + MAC_BYTES + num_bytes
 
 
 def packed(tokens: Sequence[int]) -> bytes:

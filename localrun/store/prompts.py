@@ -22,7 +22,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from localrun.store.prompt_file import Seal, hash_of, packed, read_data, read_head, write_run
+from localrun.store.prompt_file import (
+    Seal,
+    hash_of,
+    packed,
+    read_data,
+    read_head,
+    size_of,
+    write_run,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,7 +42,6 @@ MOST_FILES = 4096  # their heads are read when a model loads
 KEY_BYTES = 32
 DEFAULT_BYTES = 4_000_000_000
 FREE_SHARE = 0.05  # of what is free on the disk, where that is less
-EVICTED_TO = 0.9  # of the budget, so that not each write has to look for room
 STALE_S = 3600.0  # a temporary file of this age belongs to nobody
 ENDING, TEMPORARY = ".prompt", ".tmp-"
 _log = logging.getLogger(__name__)
@@ -56,14 +63,12 @@ class PromptFolder:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
         self._seal = Seal(key=_secret(root / "key"), scope=model)
-        self._total_bytes = saved_bytes(root)
-        self.budget_bytes = (
-            _default_budget(root, self._total_bytes) if budget_bytes is None else budget_bytes
-        )
-        self._lock = threading.Lock()  # guards the total, and the runs
+        self.budget_bytes = _default_budget(root) if budget_bytes is None else budget_bytes
+        self._lock = threading.Lock()  # guards the runs
         self._runs: dict[bytes, dict[Path, Run]] = {}  # by the hash of what comes before
         for file in _by_age(self._folder)[-MOST_FILES:]:
-            self._learn(file.path)
+            if file.path.suffix == ENDING:
+                self._learn(file.path)
 
     def find(self, tokens: Sequence[int], start: int) -> list[Run]:
         """Return runs that follow each other from ``start``, or before it, along ``tokens``.
@@ -116,14 +121,13 @@ class PromptFolder:
         Nothing is kept where there is no room.
         """
         try:
-            if not self._make_room(len(data)):
+            size = size_of(len(tokens) - start, len(data))
+            if size > self.budget_bytes or not self._make_room(size):
                 return
             run = write_run(self._folder, self._seal, tokens, start, data)
         except OSError as error:
             _log.warning("a prompt is not saved: %s", error)
             return
-        with self._lock:
-            self._total_bytes += run.size_bytes
         for old in self._behind(run.prefix):
             if len(old.tokens) < len(run.tokens) and old.tokens == run.tokens[: len(old.tokens)]:
                 self._remove(old)
@@ -147,37 +151,28 @@ class PromptFolder:
             return
         if run is not None:
             self._runs.setdefault(run.prefix, {})[path] = run
-        elif TEMPORARY not in path.name:
+        else:
             _log.warning("%s is damaged or not ours: removed", path)
             path.unlink(missing_ok=True)
 
     def _remove(self, run: Run) -> None:
         with contextlib.suppress(OSError):
             run.path.unlink()
-            with self._lock:
-                self._total_bytes -= run.size_bytes
         with self._lock:
             self._runs.get(run.prefix, {}).pop(run.path, None)
 
     def _make_room(self, num_bytes: int) -> bool:
         """Delete the files that were unused longest, as far as needed; False: it cannot fit."""
-        most = int(self.budget_bytes * EVICTED_TO) - num_bytes
-        if most < 0:
-            return False
-        if self._total_bytes + num_bytes <= self.budget_bytes:
-            return True
-        files = _by_age(self._root)  # others may have written or deleted meanwhile
-        total = sum(file.size_bytes for file in files)
+        files = _by_age(self._root)  # also of what other processes wrote
+        missing = sum(file.size_bytes for file in files) + num_bytes - self.budget_bytes
         for file in files:
-            if total <= most:
+            if missing <= 0:
                 break
             with contextlib.suppress(OSError):
                 file.path.unlink()
-                total -= file.size_bytes
+                missing -= file.size_bytes
                 self._forget(file.path)
-        with self._lock:
-            self._total_bytes = total
-        return True
+        return missing <= 0
 
     def _forget(self, path: Path) -> None:
         with self._lock:
@@ -255,6 +250,6 @@ def _secret(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _default_budget(root: Path, used_bytes: int) -> int:
-    room = shutil.disk_usage(root).free + used_bytes
+def _default_budget(root: Path) -> int:
+    room = shutil.disk_usage(root).free + saved_bytes(root)
     return min(DEFAULT_BYTES, int(FREE_SHARE * room))

@@ -133,8 +133,8 @@ def test_what_is_idle_is_saved_before_the_end(model: Model, tmp_path: Path) -> N
 
 
 def saved_length(serving: Serving, tokens: list[int]) -> int:
-    runs = serving.folder.find_whole(tokens) or serving.folder.find(tokens, 0)
-    return runs[-1].end if runs else 0
+    runs = [*serving.folder.find_whole(tokens), *serving.folder.find(tokens, 0)]
+    return max((run.end for run in runs), default=0)
 
 
 def test_a_damaged_file_costs_the_time_to_compute_and_no_more(model: Model, tmp_path: Path) -> None:
@@ -223,7 +223,9 @@ def test_a_stop_in_the_middle_of_an_answer_saves_what_was_computed(
 
     again = serving.ask(seq.tokens)
 
-    assert again.num_cached >= len(seq.tokens) - 1
+    if model.shares_cells:  # other states are lost with the step that the stop breaks off
+        assert again.num_cached >= len(seq.tokens) - 1
+    assert again.tokens == first_answer(model, tmp_path / "none", seq.tokens)
     serving.close()
 
 

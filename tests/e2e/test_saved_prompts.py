@@ -47,6 +47,6 @@ def test_yesterdays_chat_goes_on_without_a_prefill(tmp_path: Path) -> None:
     home.run("stop", "--server")
 
     assert cached_tokens(resumed) >= last["usage"]["prompt_tokens"]  # as in a server that stayed
-    assert cached_tokens(anew) == 0
+    assert cached_tokens(anew) < 5  # what it shares with "hi"
     assert resumed["choices"][0]["message"] == anew["choices"][0]["message"]
     assert list((tmp_path / "cache").rglob("*.prompt")) == []

@@ -81,7 +81,7 @@ class Engine:
 
     def submit(self, seq: Sequence) -> None:
         """Queue a sequence; its prompt has at least one token and fits the context."""
-        seq.submitted_at = self._clock()
+        seq.submitted_at = seq.submitted_at or self._clock()
         self._open[seq.request_id] = seq
         self._scheduler.add(seq)
 

@@ -136,6 +136,8 @@ class Finished:
     queue_s: float  # waited for a slot
     prompt_s: float  # prefill
     generation_s: float
+    drafted_tokens: int = 0  # guessed ahead and checked
+    accepted_tokens: int = 0  # of these, the right ones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

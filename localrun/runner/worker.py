@@ -143,4 +143,6 @@ def _finished(seq: Sequence, now: float) -> Finished:
         queue_s=admitted - seq.submitted_at,
         prompt_s=first - admitted,
         generation_s=now - first,
+        drafted_tokens=seq.num_drafted,
+        accepted_tokens=seq.num_accepted,
     )

@@ -224,7 +224,9 @@ def _open(model: Model, limits: Limits, num_threads: int, options: LoadOptions) 
     params.n_ctx = limits.num_cells
     params.n_batch = params.n_ubatch = limits.step_tokens
     params.n_seq_max = limits.num_slots
-    params.n_outputs_max = limits.num_slots + limits.num_drafts  # 0 would size the buffers for logits of every token
+    params.n_outputs_max = (
+        limits.num_slots + limits.num_drafts
+    )  # 0 would size the buffers for logits of every token
     params.kv_unified = True
     params.n_threads = params.n_threads_batch = num_threads
     _set_attention(params, options)

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LENGTHS = (3, 7, 15)  # few, because llama.cpp builds its graph anew for every other width
-FIRST_PURSE, FULL_PURSE = 4.0, 8.0  # plain steps
-INCOME = 0.01  # of a plain step, for each one: the part of the time that trials may cost
-FIRST_EXTRA = 0.2  # of a plain step, for each guessed token, before anything is measured
-FORGOTTEN = 0.99  # a price that was too high is believed a little less each time
+FIRST_PURSE, FULL_PURSE = 4.0, 5.0  # plain steps
+INCOME = 0.005  # of a plain step, for each one: the part of the time that trials may cost
+FIRST_EXTRA = 0.05  # of a step, for each token more than what was measured: worth a trial
+FORGOTTEN = 0.999  # a price that was too high is believed a little less each time
 LEAST_GAIN = 1.1
-DOWN, UP = 0.5, 0.05  # weights of new times: what disturbs a measurement makes it longer
+DOWN, UP = 0.5, 0.2  # weights of new times: what disturbs a measurement makes it longer
 OUTLIER = 2.0
 
 
@@ -28,8 +28,8 @@ class Economy:
     """Prices and purse of one kind of guesses, for all sequences of a model."""
 
     def __init__(self) -> None:
-        self._plain_s: dict[int, float] = {}  # by the number of sequences that decode
-        self._token_s: dict[tuple[int, int], float] = {}  # in steps with guesses, see _key
+        self._step_s: dict[int, float] = {}  # by the number of tokens that a step computes
+        self._making_s = 0.0  # what making a guess took, for each of its tokens
         self._purse = FIRST_PURSE
 
     def length(self, num_decoding: int, trusts: Sequence[float], most: int) -> int:
@@ -38,7 +38,7 @@ class Economy:
         ``trusts`` are their expected shares of right tokens.
         """
         best, best_gain = 0, LEAST_GAIN
-        if num_decoding not in self._plain_s:
+        if num_decoding not in self._step_s:
             return 0
         for length in LENGTHS:
             extra = self._price(num_decoding, length * len(trusts))
@@ -47,36 +47,47 @@ class Economy:
             if length <= most and extra <= self._purse and gain > best_gain:
                 best, best_gain = length, gain
         if not best:
-            for length in LENGTHS:
-                key = _key(num_decoding, length * len(trusts))
-                if key in self._token_s:
-                    self._token_s[key] *= FORGOTTEN
+            for width in self._step_s:
+                if width > num_decoding:
+                    self._step_s[width] *= FORGOTTEN
         return best
 
     def note_plain(self, num_decoding: int, seconds: float) -> None:
         """Learn from a step without guesses."""
-        self._plain_s[num_decoding] = _learned(self._plain_s.get(num_decoding), seconds)
+        self._note_step(num_decoding, seconds)
         self._purse = min(FULL_PURSE, self._purse + INCOME)
 
-    def note_guessed(self, num_decoding: int, num_drafts: int, seconds: float) -> None:
-        """Learn from the seconds of a step with guesses."""
-        key = _key(num_decoding, num_drafts)
-        token_s = seconds / (num_decoding + num_drafts)
-        self._token_s[key] = _learned(self._token_s.get(key), token_s)
+    def note_guessed(
+        self, num_decoding: int, num_drafts: int, seconds: float, making_s: float = 0.0
+    ) -> None:
+        """Learn from the seconds of a step with guesses, and of making these."""
+        self._note_step(num_decoding + num_drafts, seconds)
+        self._making_s = _learned(self._making_s or None, making_s / num_drafts)
 
     def settle(self, num_decoding: int, num_drafts: int, num_right: int) -> None:
         """Pay a step with guesses, and put what the right ones saved into the purse."""
         won = num_right / num_decoding - self._price(num_decoding, num_drafts)
         self._purse = min(FULL_PURSE, self._purse + won)
 
+    def _note_step(self, width: int, seconds: float) -> None:
+        self._step_s[width] = _learned(self._step_s.get(width), seconds)
+
     def _price(self, num_decoding: int, num_drafts: int) -> float:
         """Return what guesses add to a step, in plain steps."""
-        token_s = self._token_s.get(_key(num_decoding, num_drafts))
-        if token_s is None:
-            return FIRST_EXTRA * num_drafts
-        step_s = token_s * (num_decoding + num_drafts)
+        step_s = self._expected_s(num_decoding + num_drafts) + self._making_s * num_drafts
         # a guess never costs more than a step of its own
-        return min(float(num_drafts), max(0.0, step_s / self._plain_s[num_decoding] - 1))
+        return min(float(num_drafts), max(0.0, step_s / self._step_s[num_decoding] - 1))
+
+    def _expected_s(self, width: int) -> float:
+        """Return the seconds of a step of so many tokens, between what was measured."""
+        below = max((known for known in self._step_s if known <= width))
+        above = min((known for known in self._step_s if known >= width), default=None)
+        low_s = self._step_s[below]
+        if above is None:
+            return low_s * (1 + FIRST_EXTRA * (width - below))
+        if above == below:
+            return low_s
+        return low_s + (self._step_s[above] - low_s) * (width - below) / (above - below)
 
 
 def _expected(trust: float, length: int) -> float:
@@ -84,11 +95,6 @@ def _expected(trust: float, length: int) -> float:
     if trust >= 1:
         return length
     return trust * (1 - trust**length) / (1 - trust)
-
-
-def _key(num_decoding: int, num_drafts: int) -> tuple[int, int]:
-    """Numbers of drafts that are alike cost alike."""
-    return num_decoding, num_drafts.bit_length()
 
 
 def _learned(old: float | None, new: float) -> float:

@@ -117,7 +117,7 @@ class Speculation:
         self._most_drafts = most_drafts
         self._clock = clock
         self._used: _Desk | None = None
-        self._spent_s = 0.0  # on making the guesses of this step
+        self._making_s = 0.0  # what the guesses of this step took
 
     def propose(self, decoding: Sequences[Sequence]) -> Mapping[Sequence, tuple[int, ...]]:
         """Return guesses for some of the sequences that decode, of the first source that has any.
@@ -129,7 +129,7 @@ class Speculation:
             begun = self._clock()
             drafts = desk.propose(decoding, self._most_drafts // len(decoding))
             if drafts:
-                self._used, self._spent_s = desk, self._clock() - begun
+                self._used, self._making_s = desk, self._clock() - begun
                 return drafts
         return {}
 
@@ -141,7 +141,7 @@ class Speculation:
         if num_drafts and self._used is not None:
             economy = self._used.economy
             if not has_prompt:
-                economy.note_guessed(num_decoding, num_drafts, seconds + self._spent_s)
+                economy.note_guessed(num_decoding, num_drafts, seconds, self._making_s)
             num_right = _count(self._used.records, [row for row in rows if row.is_last], runs)
             economy.settle(num_decoding, num_drafts, num_right)
         elif num_decoding and not has_prompt:

@@ -41,7 +41,11 @@ class Bench:
     ) -> None:
         self.backend = FakeBackend(CELLS, shares_cells)
         limits = Limits(
-            num_slots=SLOTS, num_cells=CELLS, step_tokens=BUDGET, worth_waiting_tokens=4, num_drafts=DRAFTS
+            num_slots=SLOTS,
+            num_cells=CELLS,
+            step_tokens=BUDGET,
+            worth_waiting_tokens=4,
+            num_drafts=DRAFTS,
         )
         self.cache: PrefixCache | StateCache
         if shares_cells:

@@ -20,8 +20,8 @@ INCOME = 0.005  # of a plain step, for each one: the part of the time that trial
 FIRST_EXTRA = 0.05  # of a step, for each token more than what was measured: worth a trial
 FORGOTTEN = 0.999  # a price that was too high is believed a little less each time
 LEAST_GAIN = 1.1
-DOWN, UP = 0.5, 0.2  # weights of new times: what disturbs a measurement makes it longer
-OUTLIER = 2.0
+WEIGHT = 0.5  # of a new time in a running mean
+OUTLIER = 2.0  # a time so many times longer than expected counts as so much
 
 
 class Economy:
@@ -80,7 +80,7 @@ class Economy:
 
     def _expected_s(self, width: int) -> float:
         """Return the seconds of a step of so many tokens, between what was measured."""
-        below = max((known for known in self._step_s if known <= width))
+        below = max(known for known in self._step_s if known <= width)
         above = min((known for known in self._step_s if known >= width), default=None)
         low_s = self._step_s[below]
         if above is None:
@@ -100,6 +100,4 @@ def _expected(trust: float, length: int) -> float:
 def _learned(old: float | None, new: float) -> float:
     if old is None:
         return new
-    if new < old:
-        return old + DOWN * (new - old)
-    return old + UP * (min(new, OUTLIER * old) - old)
+    return old + WEIGHT * (min(new, OUTLIER * old) - old)

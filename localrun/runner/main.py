@@ -35,10 +35,12 @@ from localrun.engine.library import accelerators, start
 from localrun.engine.model import load_model
 from localrun.engine.scheduler import STEP_TOKENS, Limits, Scheduler
 from localrun.engine.sequence import Sequence
+from localrun.engine.speculation import MOST_DRAFTS
 from localrun.engine.text import TextStream
 from localrun.engine.threads import useful_threads
 from localrun.errors import BackendError, ContextExceededError, LocalrunError, UsageError
 from localrun.runner.frames import encode, read_messages
+from localrun.runner.guessing import Guessing
 from localrun.runner.messages import (
     Cancel,
     Detokenize,
@@ -139,6 +141,7 @@ class _Loaded:
             num_slots=load.num_parallel,
             num_cells=max(self._num_ctx, min(CONTEXTS_IN_CACHE * self._num_ctx, SHARED_CELLS)),
             step_tokens=_step_tokens(load),
+            num_drafts=MOST_DRAFTS if self._model.shares_cells else 0,
         )
         threads = load.num_threads or useful_threads(self._model.size_bytes)
         self._context = Context(self._model, limits, num_threads=threads, options=load.options)
@@ -146,7 +149,14 @@ class _Loaded:
             [(self._model.load_adapter(Path(path)), scale) for path, scale in load.adapters]
         )
         scheduler = Scheduler(limits, self._context.open_cache())
-        engine = Engine(self._context, scheduler, pieces=self._model.pieces, eog=self._model.eog)
+        self._guessing = Guessing(load, self._model, limits, native_log)
+        engine = Engine(
+            self._context,
+            scheduler,
+            pieces=self._model.pieces,
+            eog=self._model.eog,
+            speculation=self._guessing.speculation,
+        )
         self._grammars = Grammars(self._model)
         self._worker = Worker(engine, self._context, channel.send)
         channel.send(self._ready(load.num_parallel, time.monotonic() - begun))
@@ -161,6 +171,7 @@ class _Loaded:
             _log.exception("the engine failed")
             os._exit(BackendError.exit_code)
         reader.join()
+        self._guessing.close()
         self._context.close()
         self._model.close()
 
@@ -243,7 +254,7 @@ class _Loaded:
         return may_think_unasked(self._template)
 
     def _ready(self, num_parallel: int, load_s: float) -> Ready:
-        size = self._model.size_bytes + self._context.size_bytes
+        size = self._model.size_bytes + self._context.size_bytes + self._guessing.size_bytes
         devices = accelerators() if self._model.on_gpu else []
         return Ready(
             num_ctx=self._num_ctx,

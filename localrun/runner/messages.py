@@ -36,6 +36,7 @@ class Load:
     num_threads: int | None = None
     num_gpu_layers: int = -1  # -1 = all that fit
     options: LoadOptions = field(default_factory=LoadOptions)
+    draft_paths: tuple[str, ...] = ()  # of a model that guesses tokens, as model_paths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

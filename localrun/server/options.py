@@ -22,6 +22,7 @@ SAMPLING = (  # the fields of SamplingParams that a request or a recipe sets
     "top_n_sigma", "xtc_probability", "xtc_threshold", "repeat_penalty", "presence_penalty",
     "frequency_penalty", "repeat_last_n", "dry_multiplier", "dry_base", "dry_allowed_length",
     "dry_penalty_last_n", "mirostat", "mirostat_tau", "mirostat_eta", "seed",
+    "draft_num_predict",
 )  # fmt: skip
 
 

@@ -34,6 +34,7 @@ class _Shadow:
 
     seq: Sequence
     num_sure: int
+    num_dropped: int  # tokens that the target's shifts took out
 
 
 class DraftModel:
@@ -74,6 +75,9 @@ class DraftModel:
     def _follow(self, seq: Sequence) -> Sequence | None:
         """Return the draft model's sequence with exactly the target's tokens."""
         known = self._shadows.get(seq)
+        if known is not None and known.num_dropped != seq.num_dropped:
+            self.retire(seq)
+            known = None
         if known is None:
             return self._open(seq)
         shadow, same = known.seq, known.num_sure
@@ -97,7 +101,7 @@ class DraftModel:
         )
         if not self._cache.has_slot or not self._cache.open(shadow, CELLS_AHEAD):
             return None
-        self._shadows[seq] = _Shadow(shadow, len(seq.tokens))
+        self._shadows[seq] = _Shadow(shadow, len(seq.tokens), seq.num_dropped)
         return shadow
 
     def _step(self, shadows: list[Sequence]) -> list[Sequence]:

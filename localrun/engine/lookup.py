@@ -33,8 +33,8 @@ class Lookup:
     def trust(self, seq: Sequence) -> float | None:
         """Return the share of right tokens to expect, None without a guess."""
         index = self._indexes.get(seq)
-        if index is None:
-            index = self._indexes[seq] = _Index(seq.tokens)
+        if index is None or index.num_dropped != seq.num_dropped:
+            index = self._indexes[seq] = _Index(seq.tokens, seq.num_dropped)
         index.update()
         if index.place is None:
             return None
@@ -52,7 +52,8 @@ class Lookup:
 class _Index:
     """Where each run of tokens in a growing list was seen last."""
 
-    def __init__(self, tokens: list[int]) -> None:
+    def __init__(self, tokens: list[int], num_dropped: int) -> None:
+        self.num_dropped = num_dropped  # before it was made; a later shift moves all places
         self._tokens = tokens
         self._num_indexed = len(tokens)  # runs that end before this token are known
         self.place: int | None = None  # of the token behind the run that the list ends with

@@ -90,7 +90,7 @@ class _Desk:
     def propose(self, decoding: Sequences[Sequence], most: int) -> dict[Sequence, tuple[int, ...]]:
         trusts: dict[Sequence, float] = {}
         for seq in decoding:
-            if _room(seq) <= 0:
+            if room_of(seq) <= 0:
                 continue
             prior = self.source.trust(seq)
             if prior is not None:
@@ -100,7 +100,7 @@ class _Desk:
         length = self.economy.length(len(decoding), list(trusts.values()), most) if trusts else 0
         if not length:
             return {}
-        return self.source.drafts({seq: min(length, _room(seq)) for seq in trusts})
+        return self.source.drafts({seq: min(length, room_of(seq)) for seq in trusts})
 
 
 class Speculation:
@@ -168,8 +168,10 @@ def _count(
     return total
 
 
-def _room(seq: Sequence) -> int:
+def room_of(seq: Sequence) -> int:
     """Return how many tokens may be guessed: behind them comes one that is drawn."""
-    left = seq.max_tokens - len(seq.tokens) - 1
+    left = seq.max_tokens - seq.num_dropped - len(seq.tokens) - 1
+    if seq.shift is not None:  # which comes before the next token
+        left = min(left, seq.shift.edge - len(seq.tokens) - 1)
     wanted = seq.sampling.draft_num_predict
     return left if wanted is None else min(left, wanted)

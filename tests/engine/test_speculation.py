@@ -17,7 +17,8 @@ from localrun.engine.model import Model, load_model
 from localrun.engine.params import ConstraintKind, ConstraintSpec, SamplingParams
 from localrun.engine.scheduler import Limits, Row, Scheduler
 from localrun.engine.sequence import Sequence
-from localrun.engine.speculation import Forced, Source, Speculation
+from localrun.engine.shift import Shift
+from localrun.engine.speculation import Forced, Source, Speculation, room_of
 from tests.engine.tiny import full_attention, sliding_window
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Always(Speculation):
         self._length = length
 
     def propose(self, decoding: Sequences[Sequence]) -> Mapping[Sequence, tuple[int, ...]]:
-        room = {seq: seq.max_tokens - len(seq.tokens) - 1 for seq in decoding}
+        room = {seq: room_of(seq) for seq in decoding}
         counts = {
             seq: min(self._length, room[seq])
             for seq in decoding
@@ -221,6 +222,25 @@ def test_a_draft_model_must_have_the_same_tokens_and_full_attention(
     assert "tokens" in (unfit(model, same) or "")
     same.close()
     window.close()
+
+
+@pytest.mark.parametrize("kind", ["lookup", "draft"])
+def test_guesses_go_on_after_a_shift_of_the_context(
+    model: Model, context: Context, draft: DraftModel, kind: str
+) -> None:
+    sources: dict[str, Source] = {"lookup": Lookup(), "draft": draft}
+    plain, guessed = (asking(model, QUESTIONS[0]) for _ in range(2))
+    for seq in (plain, guessed):
+        seq.max_tokens += NEW
+        seq.shift = Shift.keeping(4, seq.num_prompt + 20)
+
+    run(model, context, plain)
+    run(model, context, guessed, speculation=Always(sources[kind]))
+
+    assert guessed.num_dropped == plain.num_dropped > 0
+    assert guessed.num_generated == 2 * NEW
+    if kind == "draft":
+        assert guessed.num_accepted > NEW
 
 
 def test_a_request_may_switch_guesses_off(model: Model, context: Context) -> None:

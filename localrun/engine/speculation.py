@@ -155,6 +155,15 @@ class Speculation:
             desk.records.pop(seq, None)
 
 
+def room_of(seq: Sequence) -> int:
+    """Return how many tokens may be guessed: behind them comes one that is drawn."""
+    left = seq.max_tokens - seq.num_dropped - len(seq.tokens) - 1
+    if seq.shift is not None:  # which comes before the next token
+        left = min(left, seq.shift.edge - len(seq.tokens) - 1)
+    wanted = seq.sampling.draft_num_predict
+    return left if wanted is None else min(left, wanted)
+
+
 def _count(
     records: dict[Sequence, _Record], rows: Sequences[Row], runs: Sequences[Sequences[int]]
 ) -> int:
@@ -166,12 +175,3 @@ def _count(
             records[row.seq].note(right, was_wrong=right < len(row.drafts))
             total += right
     return total
-
-
-def room_of(seq: Sequence) -> int:
-    """Return how many tokens may be guessed: behind them comes one that is drawn."""
-    left = seq.max_tokens - seq.num_dropped - len(seq.tokens) - 1
-    if seq.shift is not None:  # which comes before the next token
-        left = min(left, seq.shift.edge - len(seq.tokens) - 1)
-    wanted = seq.sampling.draft_num_predict
-    return left if wanted is None else min(left, wanted)

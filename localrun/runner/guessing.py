@@ -11,7 +11,7 @@ from localrun.engine.draft import DraftModel, unfit
 from localrun.engine.lookup import Lookup
 from localrun.engine.model import Model, load_model
 from localrun.engine.scheduler import Limits
-from localrun.engine.speculation import Forced, Source, Speculation
+from localrun.engine.speculation import MOST_DRAFTS, Forced, Source, Speculation
 from localrun.engine.threads import useful_threads
 
 if TYPE_CHECKING:
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
+def most_drafts(model: Model) -> int:
+    """Return how many guesses a step may check: none where wrong ones cannot be taken back."""
+    return MOST_DRAFTS if model.shares_cells and not model.only_embeds else 0
+
+
 class Guessing:
     """The sources of guesses; owns the draft model where there is one."""
 
@@ -28,7 +33,9 @@ class Guessing:
         self._model: Model | None = None
         self._context: Context | None = None
         sources: list[Source] = [Forced(), Lookup()]
-        if load.draft_paths:
+        if load.draft_paths and not limits.num_drafts:
+            _log.warning("the draft model is left out: this model cannot take tokens back")
+        elif load.draft_paths:
             sources += self._draft(load, target, limits, native_log)
         self.speculation = Speculation(sources) if limits.num_drafts else None
 

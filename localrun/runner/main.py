@@ -40,14 +40,13 @@ from localrun.engine.scheduler import STEP_TOKENS, Limits, Scheduler
 from localrun.engine.scores import Scores
 from localrun.engine.sequence import Sequence
 from localrun.engine.shift import CONTEXTS, Shift
-from localrun.engine.speculation import MOST_DRAFTS
 from localrun.engine.text import TextStream
 from localrun.engine.threads import useful_threads
 from localrun.errors import BackendError, ContextExceededError, LocalrunError, UsageError
 from localrun.runner.embedding import EmbeddingDesk
 from localrun.runner.fitting import Prompt, fitted, num_kept
 from localrun.runner.frames import encode, read_messages
-from localrun.runner.guessing import Guessing
+from localrun.runner.guessing import Guessing, most_drafts
 from localrun.runner.messages import (
     Cancel,
     Detokenize,
@@ -151,25 +150,11 @@ class _Loaded:
             num_slots=load.num_parallel,
             num_cells=max(self._num_ctx, min(CONTEXTS_IN_CACHE * self._num_ctx, SHARED_CELLS)),
             step_tokens=_step_tokens(load),
-            num_drafts=MOST_DRAFTS if self._model.shares_cells else 0,
+            num_drafts=most_drafts(self._model),
         )
         threads = load.num_threads or useful_threads(self._model.size_bytes)
-<<<<<<< HEAD
-        self._context = Context(self._model, limits, num_threads=threads, options=load.options)
-        self._context.use_adapters(
-            [(self._model.load_adapter(Path(path)), scale) for path, scale in load.adapters]
-        )
-        scheduler = Scheduler(limits, self._context.open_cache())
-        self._guessing = Guessing(load, self._model, limits, native_log)
-        engine = Engine(
-            self._context,
-            scheduler,
-            pieces=self._model.pieces,
-            eog=self._model.eog,
-            speculation=self._guessing.speculation,
-        )
-=======
         adapters = [(self._model.load_adapter(Path(path)), scale) for path, scale in load.adapters]
+        self._guessing = Guessing(load, self._model, limits, native_log)
         engine: Engine | NoEngine
         self._context: Context | NoEngine
         if self._model.only_embeds:
@@ -179,8 +164,8 @@ class _Loaded:
             self._context.use_adapters(adapters)
             scheduler = Scheduler(limits, self._context.open_cache())
             pieces, eog = self._model.pieces, self._model.eog
-            engine = Engine(self._context, scheduler, pieces=pieces, eog=eog)
->>>>>>> 68415e1ddd0dbd3724e22545063ec00041cfadb3
+            guesses = self._guessing.speculation
+            engine = Engine(self._context, scheduler, pieces=pieces, eog=eog, speculation=guesses)
         self._grammars = Grammars(self._model)
         self._desk = EmbeddingDesk(self._model, num_ctx=self._num_ctx)
         self._embedder = Embedder(
@@ -206,11 +191,8 @@ class _Loaded:
             _log.exception("the engine failed")
             os._exit(BackendError.exit_code)
         reader.join()
-<<<<<<< HEAD
         self._guessing.close()
-=======
         self._embedder.close()
->>>>>>> 68415e1ddd0dbd3724e22545063ec00041cfadb3
         self._context.close()
         self._model.close()
 

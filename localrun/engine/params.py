@@ -58,6 +58,7 @@ class SamplingParams:
     mirostat_eta: float = 0.1
     logit_bias: tuple[tuple[int, float], ...] = ()  # (token id, added to its logit)
     seed: int | None = None  # None = another one each time
+    draft_num_predict: int | None = None  # tokens guessed ahead at most; 0 = off, None = as it pays
     ignore_eos: bool = False  # never draw the end, unless a constraint leaves nothing else
 
     def without_ends(self, eog: frozenset[int]) -> SamplingParams:

@@ -46,6 +46,7 @@ from localrun.errors import BackendError, ContextExceededError, LocalrunError, U
 from localrun.runner.embedding import EmbeddingDesk
 from localrun.runner.fitting import Prompt, fitted, num_kept
 from localrun.runner.frames import encode, read_messages
+from localrun.runner.guessing import Guessing, most_drafts
 from localrun.runner.messages import (
     Cancel,
     Detokenize,
@@ -156,9 +157,11 @@ class _Loaded:
             num_slots=load.num_parallel,
             num_cells=max(self._num_ctx, min(CONTEXTS_IN_CACHE * self._num_ctx, SHARED_CELLS)),
             step_tokens=_step_tokens(load),
+            num_drafts=most_drafts(self._model),
         )
         threads = load.num_threads or useful_threads(self._model.size_bytes)
         adapters = [(self._model.load_adapter(Path(path)), scale) for path, scale in load.adapters]
+        self._guessing = Guessing(load, self._model, limits, native_log)
         engine: Engine | NoEngine
         self._context: Context | NoEngine
         keeper = None
@@ -172,7 +175,8 @@ class _Loaded:
             cache = context.open_cache()
             scheduler = Scheduler(limits, cache)
             pieces, eog = self._model.pieces, self._model.eog
-            engine = Engine(context, scheduler, pieces=pieces, eog=eog)
+            guesses = self._guessing.speculation
+            engine = Engine(context, scheduler, pieces=pieces, eog=eog, speculation=guesses)
             folder = saved.open(load, limits, self._model) if saved else None
             keeper = keeper_of(folder, cache, context, self._model) if folder else None
         self._grammars = Grammars(self._model)
@@ -203,6 +207,7 @@ class _Loaded:
             os._exit(BackendError.exit_code)
         reader.join()
         self._worker.close()
+        self._guessing.close()
         self._embedder.close()
         self._context.close()
         self._model.close()
@@ -331,7 +336,7 @@ class _Loaded:
         return may_think_unasked(self._template)
 
     def _ready(self, num_parallel: int, load_s: float) -> Ready:
-        size = self._model.size_bytes + self._context.size_bytes
+        size = self._model.size_bytes + self._context.size_bytes + self._guessing.size_bytes
         devices = accelerators() if self._model.on_gpu else []
         return Ready(
             num_ctx=self._num_ctx,

@@ -47,6 +47,7 @@ class Load:
     num_threads: int | None = None
     num_gpu_layers: int = -1  # -1 = all that fit
     options: LoadOptions = field(default_factory=LoadOptions)
+    draft_paths: tuple[str, ...] = ()  # of a model that guesses tokens, as model_paths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +155,8 @@ class Finished:
     queue_s: float  # waited for a slot
     prompt_s: float  # prefill
     generation_s: float
+    drafted_tokens: int = 0  # guessed ahead and checked
+    accepted_tokens: int = 0  # of these, the right ones
     dropped_tokens: int = 0  # taken out of the context while it was generated
 
 

@@ -250,5 +250,7 @@ def _finished(seq: Sequence, now: float) -> Finished:
         queue_s=admitted - seq.submitted_at,
         prompt_s=first - admitted,
         generation_s=now - first,
+        drafted_tokens=seq.num_drafted,
+        accepted_tokens=seq.num_accepted,
         dropped_tokens=seq.num_dropped,
     )

@@ -102,6 +102,7 @@ def runner_model(model: StoredModel) -> RunnerModel:
         num_threads=_positive(recipe, "num_thread"),
         num_gpu_layers=-1 if layers is None else layers,
         options=_options(recipe),
+        draft=model.draft,
     )
 
 

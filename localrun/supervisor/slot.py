@@ -42,6 +42,7 @@ class RunnerModel:
     num_threads: int | None = None
     num_gpu_layers: int = -1  # -1 = all that fit
     options: LoadOptions = field(default_factory=LoadOptions)
+    draft: tuple[Path, ...] = ()  # of a model that guesses tokens, as shards
 
     def load(self, num_ctx: int | None) -> Load:
         """Return the order to load it."""
@@ -53,6 +54,7 @@ class RunnerModel:
             num_threads=self.num_threads,
             num_gpu_layers=self.num_gpu_layers,
             options=self.options,
+            draft_paths=tuple(str(path) for path in self.draft),
         )
 
 

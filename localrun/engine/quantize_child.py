@@ -23,7 +23,7 @@ import llama_cpp
 from llama_cpp import llama_cpp as api
 
 from localrun.engine.library import start
-from localrun.engine.threads import usable_threads
+from localrun.hardware.cpu import usable_threads
 from localrun.errors import BackendError
 
 if TYPE_CHECKING:

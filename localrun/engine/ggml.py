@@ -16,6 +16,7 @@ from typing import Any
 
 from llama_cpp import llama_cpp as api
 
+from localrun.engine.runtime import open_cuda_runtime
 from localrun.errors import BackendError
 from localrun.hardware.device import Device, DeviceKind
 
@@ -54,6 +55,7 @@ def load_backends() -> None:
     if ggml.ggml_backend_reg_count():
         return
     folder = library_folder()
+    open_cuda_runtime(folder)
     ggml.ggml_backend_load_all_from_path(os.fsencode(folder))
     if not ggml.ggml_backend_reg_count():
         raise BackendError(

@@ -50,6 +50,7 @@ class Settings:
     mirrors: tuple[str, ...] = ()  # endpoints that serve what Hugging Face serves
     num_streams: int = DEFAULT_STREAMS  # connections of one download
     is_offline: bool = False
+    device: str = "auto"  # what layers are put on, as hardware/choice.py reads it
 
     @property
     def is_loopback(self) -> bool:
@@ -83,6 +84,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         mirrors=_mirrors(environ),
         num_streams=_count(environ, "LOCALRUN_STREAMS", DEFAULT_STREAMS, MOST_STREAMS),
         is_offline=_flag(environ, "LOCALRUN_OFFLINE"),
+        device=environ.get("LOCALRUN_DEVICE", "").strip().lower() or "auto",
     )
 
 

@@ -7,11 +7,14 @@ from typing import Annotated
 from typer import Exit, Option
 
 
-def runner(fd: Annotated[int, Option(help="The inherited socket.")]) -> None:
+def runner(
+    fd: Annotated[int, Option(help="The inherited socket.")],
+    device: Annotated[str, Option(help="What to put layers on.")] = "auto",
+) -> None:
     """Hold one model for the server; not for people."""
     import logging
 
     from localrun.runner.main import run_runner
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    raise Exit(run_runner(fd))
+    raise Exit(run_runner(fd, device))

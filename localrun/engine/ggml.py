@@ -105,6 +105,11 @@ def handles(names: tuple[str, ...]) -> Any:  # noqa: ANN401 - a ctypes array
     return (HANDLE * (len(found) + 1))(*found, None)
 
 
+def address(array: Any) -> ctypes.c_void_p:  # noqa: ANN401 - a ctypes array
+    """Return the pointer to an array, for a field of a structure."""
+    return ctypes.cast(array, HANDLE)
+
+
 def library_folder() -> Path:
     """Return where llama.cpp's libraries and backends lie."""
     return Path(api._base_path).absolute()  # noqa: SLF001 - it has no public name

@@ -9,7 +9,6 @@ import ctypes
 import platform
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +78,7 @@ def amd_cards(nodes: Path = KFD, driver: Path = AMD_DRIVER) -> list[Card]:
 
 def apple_cards() -> list[Card]:
     """Return the GPU of an Apple chip."""
-    if sys.platform != "darwin" or platform.machine() != "arm64":
+    if platform.system() != "Darwin" or platform.machine() != "arm64":
         return []
     return [Card(maker="Apple", name="Apple GPU", source="platform")]
 

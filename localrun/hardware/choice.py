@@ -60,9 +60,7 @@ def check_device(text: str, source: str = "--device") -> str:
     return wanted
 
 
-def choose(
-    devices: Sequence[Device], text: str, environ: Mapping[str, str]
-) -> tuple[Device, ...]:
+def choose(devices: Sequence[Device], text: str, environ: Mapping[str, str]) -> tuple[Device, ...]:
     """Return the devices to put layers on, the best first; none means the processor alone.
 
     Raises:

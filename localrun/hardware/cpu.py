@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 from pathlib import Path
 
 from localrun.hardware.cgroup import Limits, read_limits
@@ -21,7 +20,7 @@ TYPES = Path("/sys/devices")  # cpu_core and cpu_atom list the kinds of Intel's 
 SYSCTL_TIMEOUT_S = 2
 # what llama.cpp has kernels for, by the names of /proc/cpuinfo
 KNOWN_SETS = (
-    "sse3", "ssse3", "avx", "avx2", "avx_vnni", "fma", "f16c", "bmi2", "avx512f", "avx512bw",
+    "ssse3", "avx", "avx2", "avx_vnni", "fma", "f16c", "bmi2", "avx512f", "avx512bw",
     "avx512vbmi", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16",
     "asimd", "asimddp", "i8mm", "sve", "sve2", "sme", "vsx",
 )  # fmt: skip
@@ -131,7 +130,7 @@ def _memory(meminfo: Path) -> tuple[int, int]:
 
 def _sysctl(name: str) -> str:
     """Return a value of macOS, "" elsewhere."""
-    if sys.platform != "darwin":
+    if platform.system() != "Darwin":
         return ""
     try:
         done = subprocess.run(  # noqa: S603 - a program of the system

@@ -85,9 +85,11 @@ def _wait(child: subprocess.Popen[bytes], timeout_s: float) -> str:
     try:
         return _ending(child.wait(timeout_s))
     except subprocess.TimeoutExpired:
-        return f"took more than {timeout_s:g} s"
-    finally:
         _kill(child)
+        return f"took more than {timeout_s:g} s"
+    except BaseException:  # Ctrl-C
+        _kill(child)
+        raise
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
@@ -128,7 +130,9 @@ def _plain(cpu: Cpu) -> Device:
 def _with_driver(device: Device, report: Report) -> Device:
     """Add the version of the driver, which llama.cpp does not tell."""
     for card in report.cards:
-        is_same = card.unit_id == device.unit_id if device.unit_id else card.name == device.description
+        is_same = (
+            card.unit_id == device.unit_id if device.unit_id else card.name == device.description
+        )
         if is_same and card.driver:
             return replace(device, driver=card.driver)
     return device

@@ -87,7 +87,9 @@ def _merged(cards: Sequence[Card]) -> list[Card]:
     """
     merged: list[Card] = []
     order = ("nvml", "nvidia-smi", "kfd", "platform", "pci", "vulkan")
-    for card in sorted(cards, key=lambda one: order.index(one.source) if one.source in order else 9):
+    for card in sorted(
+        cards, key=lambda one: order.index(one.source) if one.source in order else 9
+    ):
         if card.source == "vulkan":
             known = any(other.maker == card.maker or other.name == card.name for other in merged)
         else:
@@ -103,7 +105,7 @@ def _is_same(card: Card, device: Device) -> bool:
     if card.name.lower() == device.description.lower():
         return True
     is_own = OWN_BACKEND.get(card.maker) == device.backend
-    return is_own or bool(card.maker) and card.maker.lower() in device.description.lower()
+    return is_own or (bool(card.maker) and card.maker.lower() in device.description.lower())
 
 
 def _explained(
@@ -153,8 +155,10 @@ def _runtime_command(reason: str, backend: str, around: Surroundings) -> str:
     missing = RUNTIME.search(reason)
     if missing is None:
         if "libcuda.so" in reason:
-            return "docker run --gpus all ..." if around.is_container else (
-                "sudo apt install nvidia-driver"
+            return (
+                "docker run --gpus all ..."
+                if around.is_container
+                else ("sudo apt install nvidia-driver")
             )
         return rebuild_command(backend, around)
     major = int(missing[1])

@@ -100,7 +100,8 @@ def _options(recipe: StoredRecipe) -> LoadOptions:
         main_gpu=_integer(recipe, "main_gpu"),
         use_mmap=SWITCHES.get(str(recipe.parameter("use_mmap")).lower()),
     )
-    return replace(options, **{name: _number(recipe, name) for name in YARN})
+    yarn: JsonObject = {name: _number(recipe, name) for name in YARN}
+    return replace(options, **yarn)
 
 
 def _sampling(recipe: StoredRecipe) -> JsonObject:

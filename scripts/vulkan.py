@@ -17,6 +17,8 @@ files. Its traps (measured with llama.cpp of llama-cpp-python 0.3.36, Debian 12)
 - The first process compiles shaders for some 10 s; ~/.cache/mesa_shader_cache keeps them.
 """
 
+from __future__ import annotations
+
 import hashlib
 import os
 import shutil
@@ -28,7 +30,14 @@ from pathlib import Path
 
 import environment
 
-PACKAGES = ("mesa-vulkan-drivers", "libvulkan-dev", "glslc", "spirv-headers", "cmake", "ninja-build")
+PACKAGES = (
+    "mesa-vulkan-drivers",
+    "libvulkan-dev",
+    "glslc",
+    "spirv-headers",
+    "cmake",
+    "ninja-build",
+)
 DRIVERS = Path("/usr/share/vulkan/icd.d")
 SYSTEM_HEADERS = Path("/usr/include/vulkan/vulkan_core.h")
 NEEDED_HEADERS = b"VK_EXT_layer_settings"

@@ -125,7 +125,8 @@ def _explained(
         return _without_driver(card, around)
     if is_built:
         reason = f"llama.cpp's {backend} backend does not list it"
-        return UnusedDevice(card.name, reason, "localrun serve --device gpu")
+        by = backend if card.maker == "NVIDIA" else GENERAL_BACKEND  # compiled for other cards
+        return UnusedDevice(card.name, reason, rebuild_command(by, around))
     reason = f"this build of llama.cpp has no {backend}"
     return UnusedDevice(card.name, reason, rebuild_command(backend, around))
 

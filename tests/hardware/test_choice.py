@@ -80,7 +80,7 @@ def test_an_absent_device_is_an_error_that_lists_those_that_there_are(text: str)
     with pytest.raises(UsageError) as caught:
         choose(TWO_CARDS_BY_TWO_BACKENDS, text, {})
 
-    assert text.split(",")[-1] in caught.value.message
+    assert text.rsplit(",", maxsplit=1)[-1] in caught.value.message
     assert caught.value.hint is not None
     for label in ("cpu", "cuda:0", "cuda:1", "vulkan:0", "vulkan:1"):
         assert label in caught.value.hint

@@ -18,7 +18,9 @@ def write(root: Path, files: dict[str, str]) -> None:
         (root / name).write_text(text)
 
 
-@pytest.mark.parametrize(("quota", "most"), [(1, 1), (10**6, os.cpu_count()), (None, os.cpu_count())])
+@pytest.mark.parametrize(
+    ("quota", "most"), [(1, 1), (10**6, os.cpu_count()), (None, os.cpu_count())]
+)
 def test_a_container_quota_bounds_the_threads(quota: int | None, most: int) -> None:
     assert 1 <= usable_threads(Limits(num_cores=quota)) <= most
 

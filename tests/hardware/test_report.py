@@ -8,8 +8,12 @@ from tests.hardware.making import card, cpu, gpu, igpu
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["devices", "cards", "unloaded", "failed", "kind"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["devices", "cards", "unloaded", "failed", "kind"]), inner
+        )
+    ),
     max_leaves=8,
 )
 
@@ -30,7 +34,9 @@ def test_lines_of_another_form_are_left_out() -> None:
     good = write_line(devices=[cpu()])
     bad = '{"devices": [{"backend": "CUDA"}, {"backend": 1, "kind": "gpu"}, "x"]}\n'
 
-    assert read_report("warning: no\n[]\n" + good + '{"cards": 1}\n{"cards": [{"maker": []}]}').devices == [cpu()]
+    assert read_report(
+        "warning: no\n[]\n" + good + '{"cards": 1}\n{"cards": [{"maker": []}]}'
+    ).devices == [cpu()]
     assert read_report(bad).devices == []
     assert read_report("").devices is None
 

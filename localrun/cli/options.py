@@ -12,7 +12,7 @@ AsJson = Annotated[bool, Option("--json", help="Print the result as JSON.")]
 
 AskedDevice = Annotated[
     str | None,
-    Option("--device", help="auto, cpu, cuda, cuda:1, vulkan, metal, ... [env: LOCALRUN_DEVICE]"),
+    Option("--device", help="What computes: auto, cpu, cuda, cuda:1, vulkan, metal, ..."),
 ]
 
 RecipeArguments = Annotated[

@@ -13,8 +13,15 @@ def runner(
 ) -> None:
     """Hold one model for the server; not for people."""
     import logging
+    import os
 
-    from localrun.runner.main import run_runner
+    from localrun.engine.runtime import explained, prepare
+
+    prepare()
+    try:
+        from localrun.runner.main import run_runner
+    except (ImportError, OSError, RuntimeError) as error:  # a library of llama.cpp is missing
+        raise explained(error, os.environ) from error
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     raise Exit(run_runner(fd, device))

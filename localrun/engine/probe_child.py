@@ -5,8 +5,10 @@ Each line is out before the next driver is asked: what crashes or hangs takes no
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
+from localrun.engine.runtime import explained, prepare
 from localrun.errors import LocalrunError
 from localrun.hardware.cards import finders
 from localrun.hardware.report import write_line
@@ -32,6 +34,7 @@ def run_probe() -> int:
 
 def _ask_llama_cpp(out: TextIO) -> None:
     try:
+        prepare()
         from localrun.engine import ggml  # fails where libraries of a GPU are missing
         from localrun.engine.library import start
 
@@ -44,7 +47,7 @@ def _ask_llama_cpp(out: TextIO) -> None:
     except LocalrunError as error:
         _write(out, failed=error.message)
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
-        _write(out, failed=f"llama.cpp cannot be loaded: {error}")
+        _write(out, failed=explained(error, os.environ).message)
 
 
 def _write(out: TextIO, **parts: object) -> None:

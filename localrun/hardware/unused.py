@@ -79,6 +79,26 @@ def rebuild_command(backend: str, around: Surroundings) -> str:
     return f"{switch} uv pip install --python {around.python} {options} {pinned}"
 
 
+def runtime_command(reason: str, backend: str, around: Surroundings) -> str:
+    """Return the command that brings what the linker misses, told in ``reason``."""
+    missing = RUNTIME.search(reason)
+    if missing is None:
+        if "libcuda.so" in reason:
+            return (
+                "docker run --gpus all ..."
+                if around.is_container
+                else ("sudo apt install nvidia-driver")
+            )
+        return rebuild_command(backend, around)
+    major = int(missing[1])
+    names = ("nvidia-cuda-runtime", "nvidia-cublas")
+    suffix = f"-cu{major}" if major <= PINNED_RUNTIMES else f"=={major}.*"
+    wanted = " ".join(f'"{name}{suffix}"' for name in names)
+    if around.has_pip:
+        return f"{around.python} -m pip install {wanted}"
+    return f"uv pip install --python {around.python} {wanted}"
+
+
 def _merged(cards: Sequence[Card]) -> list[Card]:
     """Return each card once: those who know its name before those who know its place.
 
@@ -120,7 +140,7 @@ def _explained(
     unloaded = report.unloaded.get(MODULES[backend])
     if unloaded is not None:
         reason = f"llama.cpp's {backend} backend does not load: {unloaded}"
-        return UnusedDevice(card.name, reason, _runtime_command(unloaded, backend, around))
+        return UnusedDevice(card.name, reason, runtime_command(unloaded, backend, around))
     if not _is_driven(card, report.cards):
         return _without_driver(card, around)
     if is_built:
@@ -149,23 +169,3 @@ def _without_driver(card: Card, around: Surroundings) -> UnusedDevice:
     packages = {"NVIDIA": "nvidia-driver"}
     package = packages.get(card.maker, "mesa-vulkan-drivers")
     return UnusedDevice(card.name, "it has no driver", f"sudo apt install {package}")
-
-
-def _runtime_command(reason: str, backend: str, around: Surroundings) -> str:
-    """Return how to get what the linker misses."""
-    missing = RUNTIME.search(reason)
-    if missing is None:
-        if "libcuda.so" in reason:
-            return (
-                "docker run --gpus all ..."
-                if around.is_container
-                else ("sudo apt install nvidia-driver")
-            )
-        return rebuild_command(backend, around)
-    major = int(missing[1])
-    names = ("nvidia-cuda-runtime", "nvidia-cublas")
-    suffix = f"-cu{major}" if major <= PINNED_RUNTIMES else f"=={major}.*"
-    wanted = " ".join(f'"{name}{suffix}"' for name in names)
-    if around.has_pip:
-        return f"{around.python} -m pip install {wanted}"
-    return f"uv pip install --python {around.python} {wanted}"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -10,9 +11,13 @@ import pytest
 from localrun.hardware.device import DeviceKind
 from localrun.hardware.probe import probe_machine
 from localrun.hardware.report import write_line
+from localrun.program import program_command
 from tests.hardware.making import card, cpu, gpu
+from tests.hardware.vulkan import ROOT
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from localrun.hardware.device import Machine
 
 ANSWER = write_line(devices=[gpu("CUDA", unit_id="0000:c1:00.0"), cpu()])
@@ -76,6 +81,32 @@ def test_the_version_of_the_driver_comes_from_the_card() -> None:
 
     assert [device.driver for device in machine.devices] == ["580.65", None]
     assert machine.unused == ()
+
+
+def test_a_package_whose_libraries_are_missing_is_told_with_what_brings_them(
+    tmp_path: Path,
+) -> None:
+    package = tmp_path / "llama_cpp"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "raise RuntimeError('libcudart.so.12: cannot open shared object file')"
+    )
+    environ = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+
+    machine = probe_machine(environ)
+    runner = subprocess.run(
+        [*program_command(), "runner", "--fd", "0"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environ,
+    )
+
+    assert [device.backend for device in machine.devices] == ["CPU"]
+    for said in (machine.failure or "", runner.stderr.splitlines()[-1]):
+        assert "libcudart.so.12" in said
+        assert '"nvidia-cuda-runtime-cu12"' in said
+    assert runner.returncode == 6
 
 
 def test_a_program_that_cannot_be_started_is_a_reason_too() -> None:

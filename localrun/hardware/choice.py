@@ -40,7 +40,7 @@ GENERAL = ("Vulkan", "OpenCL")  # backends that see the cards of all makers
 GENERAL_VISIBLE = "GGML_VK_VISIBLE_DEVICES"
 
 
-def check_device(text: str, source: str = "--device") -> str:
+def check_device(text: str) -> str:
     """Return the choice as it is compared.
 
     Raises:
@@ -53,7 +53,7 @@ def check_device(text: str, source: str = "--device") -> str:
         is_known = match is not None and match[1] in KNOWN
         if not is_known or (numbered and match is not None and match[1] in {AUTO, CPU, GPU}):
             raise UsageError(
-                f"{source} {text} is not the name of a device",
+                f"{text} is not the name of a device",
                 hint="auto, cpu, gpu, cuda, cuda:1, rocm, metal, vulkan, sycl, or several: "
                 "cuda:0,cuda:1",
             )

@@ -151,3 +151,12 @@ class LoadOptions:
     use_mmap: bool | None = None
     devices: tuple[str, ...] | None = None  # llama.cpp's names; () = the processor; None = auto
     split_mode: SplitMode | None = None
+
+
+class Pooling(StrEnum):
+    """How the vectors of a text's tokens become one."""
+
+    MEAN = "mean"
+    CLS = "cls"  # the first token's
+    LAST = "last"
+    RANK = "rank"  # no vector: how well the two texts of a pair fit, from a head for it

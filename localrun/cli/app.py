@@ -20,6 +20,7 @@ from localrun.cli.lock import lock
 from localrun.cli.move import move
 from localrun.cli.outdated import outdated
 from localrun.cli.output import Output
+from localrun.cli.probe import probe
 from localrun.cli.prune import prune
 from localrun.cli.ps import ps
 from localrun.cli.pull import pull
@@ -69,6 +70,7 @@ app.command("help")(help_command)
 app.command(hidden=True)(runner)
 app.command(hidden=True)(quantizer)
 app.command(hidden=True)(job)
+app.command(hidden=True)(probe)
 
 
 def _print_version(is_asked: bool) -> None:

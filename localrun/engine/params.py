@@ -102,6 +102,14 @@ class ConstraintSpec:
     trigger: str | None = None  # free until this text appears, and again after what must follow
 
 
+class SplitMode(StrEnum):
+    """How a model is spread over several GPUs."""
+
+    NONE = "none"  # all of it on one of them
+    LAYER = "layer"
+    ROW = "row"  # each matrix in parts
+
+
 class CacheType(StrEnum):
     """How keys and values are stored in the KV cache."""
 
@@ -142,6 +150,8 @@ class LoadOptions:
     yarn_beta_slow: float | None = None
     main_gpu: int | None = None  # the one to use where a model is not split
     use_mmap: bool | None = None
+    devices: tuple[str, ...] | None = None  # llama.cpp's names; () = the processor; None = auto
+    split_mode: SplitMode | None = None
 
 
 class Pooling(StrEnum):

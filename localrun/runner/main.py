@@ -28,12 +28,14 @@ from typing import TYPE_CHECKING
 from localrun.chat.profiles.discovery import discovered_profile
 from localrun.chat.profiles.wire import profile_to_json
 from localrun.chat.template import ChatTemplate
+from localrun.engine.buffers import Buffers
 from localrun.engine.constraints import Grammars
 from localrun.engine.context import Context
 from localrun.engine.embedder import Embedder
 from localrun.engine.engine import Engine
-from localrun.engine.library import accelerators, start
+from localrun.engine.library import start
 from localrun.engine.model import load_model
+from localrun.engine.placement import chosen
 from localrun.engine.pooler import Pooler
 from localrun.engine.radix import common_length
 from localrun.engine.scheduler import STEP_TOKENS, Limits, Scheduler
@@ -43,6 +45,7 @@ from localrun.engine.shift import CONTEXTS, Shift
 from localrun.engine.text import TextStream
 from localrun.engine.threads import useful_threads
 from localrun.errors import BackendError, ContextExceededError, LocalrunError, UsageError
+from localrun.hardware.choice import AUTO
 from localrun.runner.embedding import EmbeddingDesk
 from localrun.runner.fitting import Prompt, fitted, num_kept
 from localrun.runner.frames import encode, read_messages
@@ -90,10 +93,11 @@ PROGRESS_STEP = 0.05
 PROMPT_TAIL = 64
 
 
-def run_runner(fd: int, saved: SavedPrompts | None = None) -> int:
+def run_runner(fd: int, device: str = AUTO, saved: SavedPrompts | None = None) -> int:
     """Serve one model over the inherited socket ``fd`` until it closes; return the exit code.
 
-    ``saved`` tells where computed prompts outlive the process; None: nowhere.
+    ``device`` is the choice where the order to load names no devices; ``saved`` tells where
+    computed prompts outlive the process, None: nowhere.
     """
     _die_with_parent()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -104,7 +108,10 @@ def run_runner(fd: int, saved: SavedPrompts | None = None) -> int:
     if not isinstance(load, Load):
         return 0
     try:
-        loaded = _Loaded(load, start(), channel, saved)
+        buffers = Buffers()
+        native_log = start(buffers.hear)
+        load = replace(load, options=chosen(load.options, device))
+        loaded = _Loaded(load, native_log, channel, buffers, saved)
     except LocalrunError as error:
         channel.send(LoadFailed(message=error.message, hint=error.hint))
         return error.exit_code
@@ -132,11 +139,17 @@ class _Loaded:
     """A model that is ready: what one request after another needs."""
 
     def __init__(
-        self, load: Load, native_log: NativeLog, channel: _Channel, saved: SavedPrompts | None
+        self,
+        load: Load,
+        native_log: NativeLog,
+        channel: _Channel,
+        buffers: Buffers,
+        saved: SavedPrompts | None,
     ) -> None:
         begun = time.monotonic()
         self._channel = channel
         self._native_log = native_log
+        self._buffers = buffers
         self._model = load_model(
             [Path(path) for path in load.model_paths],
             native_log=native_log,
@@ -337,13 +350,13 @@ class _Loaded:
 
     def _ready(self, num_parallel: int, load_s: float) -> Ready:
         size = self._model.size_bytes + self._context.size_bytes + self._guessing.size_bytes
-        devices = accelerators() if self._model.on_gpu else []
+        devices = self._model.devices
         return Ready(
             num_ctx=self._num_ctx,
             num_parallel=num_parallel,
             device=devices[0].description if devices else "CPU",
             size_bytes=size,
-            size_gpu_bytes=size if devices else 0,
+            size_gpu_bytes=min(size, self._buffers.bytes_on(device.name for device in devices)),
             load_s=load_s,
         )
 

@@ -61,7 +61,7 @@ def create_app(
     install_handlers(app)
     desk = TokenDesk(pool, catalogue.find_model)
     app.include_router(openai_routes(completions, catalogue, desk))
-    app.include_router(ollama_routes(completions, catalogue, pool))
+    app.include_router(ollama_routes(completions, catalogue, pool, workspace.settings.device))
     app.include_router(library_routes(workspace, pool))
     app.include_router(transfer_routes(Jobs(job_environ(workspace)), uploads))
     app.include_router(embedding_routes(Embedding(pool, catalogue.find_model, metrics)))

@@ -29,7 +29,7 @@ WINDOW_PATTERNS = {  # every so-manieth layer has no window, the last of each gr
 }  # fmt: skip
 OPEN_FIRST = {"cohere2moe": 4, "smallthinker": 4, "laguna": 4, "modern-bert": 3}  # the first of each
 LAYERS_WITH_CELLS = {"gemma3n": 20}  # from the start; the rest share theirs
-DOUBLED_INPUTS = {"gemma3n"}  # whose embeddings llama.cpp holds twice, also on one device
+DOUBLED_INPUTS = {"gemma3n", "gemma4"}  # whose embeddings llama.cpp holds twice, also on one device
 EXTRA_WIDTHS = {"gemma3n": 16}  # copies of the stream that it carries along
 STATE_MARKS = ("ssm_", "shortconv.", "time_mix_", "kda_")
 KEY_MARKS = ("attn_k.weight", "attn_kv_a_mqa.weight")

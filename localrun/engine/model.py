@@ -15,6 +15,7 @@ from llama_cpp import llama_cpp as api
 
 from localrun.engine.library import accelerators
 from localrun.engine.params import LoadOptions
+from localrun.engine.split import EVEN_SPLIT, LayerSplit
 from localrun.errors import LoadError
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ def load_model(
     native_log: NativeLog,
     num_gpu_layers: int,
     options: LoadOptions = DEFAULT_OPTIONS,
+    split: LayerSplit = EVEN_SPLIT,
     on_progress: Callable[[float], None],
 ) -> Model:
     """Load a GGUF file, or all shards of one in order; ``num_gpu_layers`` -1 means all.
@@ -171,6 +173,8 @@ def load_model(
         params.n_gpu_layers, params.split_mode, params.main_gpu = 0, api.LLAMA_SPLIT_MODE_NONE, -1
     if on_gpu and options.main_gpu is not None:
         params.main_gpu = min(options.main_gpu, len(accelerators()) - 1)
+    if on_gpu:
+        split.apply(params)
     if options.use_mmap is not None:
         params.use_mmap = options.use_mmap
     callback = api.llama_progress_callback(lambda fraction, _data: _go_on(on_progress, fraction))

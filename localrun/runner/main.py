@@ -35,6 +35,8 @@ from localrun.engine.library import accelerators, start
 from localrun.engine.model import load_model
 from localrun.engine.scheduler import STEP_TOKENS, Limits, Scheduler
 from localrun.engine.sequence import Sequence
+from localrun.engine.split import LayerSplit
+from localrun.engine.taken import HOST, MemoryTaken
 from localrun.engine.text import TextStream
 from localrun.engine.threads import useful_threads
 from localrun.errors import BackendError, ContextExceededError, LocalrunError, UsageError
@@ -69,9 +71,7 @@ _log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
 SWITCH_INTERVAL_S = 0.0005  # how long the engine may wait for the GIL behind a tokenizing request
-DEFAULT_NUM_CTX = 8192
-SHARED_CELLS = 16384  # the cache holds four full contexts, as long as that is not more than this
-CONTEXTS_IN_CACHE = 4
+UNPLANNED_NUM_CTX = 8192  # where the server could not make a plan
 MOST_STEP_TOKENS = 8192
 PROGRESS_STEP = 0.05
 PROMPT_TAIL = 64
@@ -88,7 +88,8 @@ def run_runner(fd: int) -> int:
     if not isinstance(load, Load):
         return 0
     try:
-        loaded = _Loaded(load, start(), channel)
+        taken = MemoryTaken()
+        loaded = _Loaded(load, start(taken.hear), channel, taken)
     except LocalrunError as error:
         channel.send(LoadFailed(message=error.message, hint=error.hint))
         return error.exit_code
@@ -115,15 +116,19 @@ class _Channel:
 class _Loaded:
     """A model that is ready: what one request after another needs."""
 
-    def __init__(self, load: Load, native_log: NativeLog, channel: _Channel) -> None:
+    def __init__(
+        self, load: Load, native_log: NativeLog, channel: _Channel, taken: MemoryTaken
+    ) -> None:
         begun = time.monotonic()
         self._channel = channel
         self._native_log = native_log
+        self._taken = taken
         self._model = load_model(
             [Path(path) for path in load.model_paths],
             native_log=native_log,
             num_gpu_layers=load.num_gpu_layers,
             options=load.options,
+            split=LayerSplit(load.tensor_split, load.num_host_experts),
             on_progress=_throttled(channel),
         )
         source = load.chat_template or self._model.chat_template
@@ -134,10 +139,10 @@ class _Loaded:
             eos=self._model.eos,
         )
         self._control_texts = self._model.control_texts
-        self._num_ctx = min(load.num_ctx or DEFAULT_NUM_CTX, self._model.trained_context)
+        self._num_ctx = min(load.num_ctx or UNPLANNED_NUM_CTX, self._model.trained_context)
         limits = Limits(
             num_slots=load.num_parallel,
-            num_cells=max(self._num_ctx, min(CONTEXTS_IN_CACHE * self._num_ctx, SHARED_CELLS)),
+            num_cells=max(self._num_ctx, load.num_cells),
             step_tokens=_step_tokens(load),
         )
         threads = load.num_threads or useful_threads(self._model.size_bytes)
@@ -243,15 +248,16 @@ class _Loaded:
         return may_think_unasked(self._template)
 
     def _ready(self, num_parallel: int, load_s: float) -> Ready:
-        size = self._model.size_bytes + self._context.size_bytes
-        devices = accelerators() if self._model.on_gpu else []
+        memory = self._taken.by_device()
+        size, devices = sum(memory.values()), accelerators() if self._model.on_gpu else []
         return Ready(
             num_ctx=self._num_ctx,
             num_parallel=num_parallel,
             device=devices[0].description if devices else "CPU",
             size_bytes=size,
-            size_gpu_bytes=size if devices else 0,
+            size_gpu_bytes=size - memory.get(HOST, 0),
             load_s=load_s,
+            memory=tuple(memory.items()),
         )
 
 

@@ -37,7 +37,7 @@ class LayerSplit:
 class _Override(ctypes.Structure):
     """``llama_model_tensor_buft_override``."""
 
-    _fields_ = [("pattern", ctypes.c_char_p), ("buffer_type", ctypes.c_void_p)]  # noqa: RUF012 - ctypes
+    _fields_ = [("pattern", ctypes.c_char_p), ("buffer_type", ctypes.c_void_p)]
 
 
 def _overrides(num_layers: int) -> ctypes.Array[_Override]:

@@ -59,7 +59,7 @@ def place(
     return (*shares, _on_host(shape, setup, split, host, num_on_host, extra))
 
 
-def _on_gpu(  # noqa: PLR0913 - one computation, read in one place
+def _on_gpu(
     shape: ModelShape, setup: Setup, split: Split, gpu: Device, numbers: range, extra_bytes: int
 ) -> Share:
     layers = [shape.layers[n] for n in numbers if n < shape.num_layers]
@@ -82,7 +82,7 @@ def _on_gpu(  # noqa: PLR0913 - one computation, read in one place
     )
 
 
-def _on_host(  # noqa: PLR0913 - as above
+def _on_host(
     shape: ModelShape, setup: Setup, split: Split, host: Device, count: int, extra_bytes: int
 ) -> Share:
     layers = shape.layers[:count]

@@ -7,6 +7,7 @@ keys has cells, one with a convolution or a time mix has a state. Only what no t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from localrun.gguf.header import Header, Tensor
+    from localrun.gguf.header import Header
 
 LONGEST_KEPT = 1024  # items of an array: one for each layer
 MOST_LAYERS = 1024
@@ -27,7 +28,12 @@ WINDOW_PATTERNS = {  # every so-manieth layer has no window, the last of each gr
     "gemma2": 2, "gemma3": 6, "gemma3n": 5, "gpt-oss": 2, "cohere2": 4, "llama4": 4, "exaone4": 4,
     "exaone-moe": 4, "olmo2": 4, "afmoe": 4, "plamo3": 8, "gemma-embedding": 6,
 }  # fmt: skip
-OPEN_FIRST = {"cohere2moe": 4, "smallthinker": 4, "laguna": 4, "modern-bert": 3}  # the first of each
+OPEN_FIRST = {
+    "cohere2moe": 4,
+    "smallthinker": 4,
+    "laguna": 4,
+    "modern-bert": 3,
+}  # the first of each
 LAYERS_WITH_CELLS = {"gemma3n": 20}  # from the start; the rest share theirs
 DOUBLED_INPUTS = {"gemma3n", "gemma4"}  # whose embeddings llama.cpp holds twice, also on one device
 EXTRA_WIDTHS = {"gemma3n": 16}  # copies of the stream that it carries along
@@ -50,32 +56,31 @@ def shape_of(shards: Sequence[Path]) -> ModelShape:
 def _shape_of(versions: tuple[tuple[Path, int], ...]) -> ModelShape:
     paths = [path for path, _ in versions]
     first = read_header(paths[0], longest_kept=LONGEST_KEPT)
-    return read_shape(first, read_headers(paths).tensors)
+    return read_shape(replace(first, tensors=read_headers(paths).tensors))
 
 
-def read_shape(header: Header, tensors: dict[str, Tensor] | None = None) -> ModelShape:
-    """Return the shape that a header tells; ``tensors`` are those of all shards.
+def read_shape(header: Header) -> ModelShape:
+    """Return the shape that a header tells, with the tensors of all shards.
 
     Raises:
         IntegrityError: it says nothing of its layers.
     """
-    reading = _Reading(header, dict(header.tensors) if tensors is None else dict(tensors))
-    return reading.shape()
+    return _Reading(header).shape()
 
 
 class _Reading:
     """One header, and its tensors by layer."""
 
-    def __init__(self, header: Header, tensors: dict[str, Tensor]) -> None:
+    def __init__(self, header: Header) -> None:
         self._header = header
-        self._tensors = tensors
+        self._tensors = header.tensors
         self._name = header.architecture
         self._num_layers = self._number("block_count")
         if not 0 < self._num_layers <= MOST_LAYERS:
             raise IntegrityError(f"the model says that it has {self._num_layers} layers")
         self._by_layer: dict[int, dict[str, int]] = {n: {} for n in range(self._num_layers)}
         self._outside: dict[str, int] = {}
-        for name, tensor in tensors.items():
+        for name, tensor in header.tensors.items():
             self._sort(name, tensor_bytes(tensor) or 0)
 
     def shape(self) -> ModelShape:
@@ -100,7 +105,7 @@ class _Reading:
             num_vocab=self._vocabulary(),
             trained_context=self._header.context_length or 0,
             window=self._number("attention.sliding_window"),
-            largest_bytes=max((max(v.values(), default=0) for v in self._by_layer.values())),
+            largest_bytes=max(max(v.values(), default=0) for v in self._by_layer.values()),
             mixing_width=self._mixing_width(),
             extra_widths=EXTRA_WIDTHS.get(self._name, 0),
         )
@@ -136,7 +141,9 @@ class _Reading:
         if number >= self._num_with_cells():
             return 0, 0
         heads = self._per_layer("attention.head_count_kv")[number]
-        size = self._number("embedding_length") // max(1, self._per_layer("attention.head_count")[0])
+        size = self._number("embedding_length") // max(
+            1, self._per_layer("attention.head_count")[0]
+        )
         window = "_swa" if self._is_windowed(number) else ""
         keys = self._number("attention.key_length") or size
         values = self._number("attention.value_length") or size

@@ -157,7 +157,9 @@ def _plan(model: RunnerModel, load: Load, devices: Devices, tightness: float) ->
 
 def _with_plan(load: Load, plan: Plan, devices: Devices) -> Load:
     gpus = [device for device in devices() if device.is_gpu]
-    counts = {gpu.name: count for gpu, count in zip(plan.split.gpus, plan.split.counts, strict=True)}
+    counts = {
+        gpu.name: count for gpu, count in zip(plan.split.gpus, plan.split.counts, strict=True)
+    }
     return replace(
         load,
         num_ctx=plan.num_ctx,

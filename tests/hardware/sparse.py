@@ -31,14 +31,12 @@ class SparseModel:
         self._num_bytes = 0
         self.writer.add_string("tokenizer.ggml.model", "no_vocab")
 
-    def numbers(self, **values: float | bool | list[int] | list[bool]) -> None:
+    def numbers(self, **values: float | list[int]) -> None:
         """Add metadata of the architecture; ``__`` stands for a dot."""
         for name, value in values.items():
             key = f"{self._architecture}.{name.replace('__', '.')}"
             if isinstance(value, list):
                 self.writer.add_array(key, value)
-            elif isinstance(value, bool):
-                self.writer.add_bool(key, value)
             elif isinstance(value, float):
                 self.writer.add_float32(key, value)
             else:
@@ -73,7 +71,7 @@ class SparseModel:
         self._num_bytes += -(-num_bytes // ALIGNMENT) * ALIGNMENT
 
 
-def dense(  # noqa: PLR0913 - the sizes that tell models apart
+def dense(
     architecture: str,
     *,
     layers: int,

@@ -5,7 +5,7 @@ moment of a step, as measured on the shapes of ``tests/hardware/sparse.py``:
 
     with flash attention    the feed forward: its three inner vectors and four of the width
     without                 the scores of all heads, for each token and cell
-    recurrent               eight times what a layer mixes
+    recurrent               seven times what a layer mixes, and the states
     experts                 what all chosen experts give, twice, before it is added up
 """
 
@@ -49,11 +49,12 @@ def cell_bytes(layer: LayerShape, shape: ModelShape, setup: Setup) -> int:
 
 def compute_bytes(shape: ModelShape, setup: Setup) -> int:
     """Return the buffer in which a device computes a step."""
-    busiest = max(_feed_forward(shape), _experts(shape), 8 * FLOAT_BYTES * shape.mixing_width)
-    per_token = max(busiest + _masks(shape, setup), _attention(shape, setup))
-    logits = setup.num_slots * (shape.num_vocab + 2 * shape.width) * FLOAT_BYTES
+    masks = _masks(shape, setup)
+    per_token = max(_feed_forward(shape) + masks, _experts(shape) + masks, _attention(shape, setup))
     states = max((layer.state_bytes for layer in shape.layers), default=0) * setup.num_slots
-    return max(per_token * setup.step_tokens, logits, 2 * states) + SMALL_BYTES
+    mixing = (7 * FLOAT_BYTES * shape.mixing_width + masks) * setup.step_tokens + states
+    logits = setup.num_slots * (shape.num_vocab + 2 * shape.width) * FLOAT_BYTES
+    return max(per_token * setup.step_tokens, mixing, logits, 2 * states) + SMALL_BYTES
 
 
 def input_bytes(shape: ModelShape, setup: Setup) -> int:

@@ -121,8 +121,10 @@ class _Planner:
 
     def smallest(self) -> Plan:
         """Return what takes the least memory, for the case that nothing fits."""
-        context = self._contexts[-1]
-        return self._plan(context, Split(), "it is more than the memory that is free")
+        asked = self._wish.num_gpu_layers
+        count = min(asked, self._shape.num_layers + 1) if self._gpus and asked > 0 else 0
+        split = self._spread(self._gpus, count) if count else Split()
+        return self._plan(self._contexts[-1], split, "it is more than the memory that is free")
 
     def advice(self, plan: Plan) -> Iterator[str]:
         """Yield what the user could do."""

@@ -37,10 +37,10 @@ class SparseModel:
             key = f"{self._architecture}.{name.replace('__', '.')}"
             if isinstance(value, list):
                 self.writer.add_array(key, value)
-            elif isinstance(value, float):
-                self.writer.add_float32(key, value)
-            else:
+            elif isinstance(value, int):
                 self.writer.add_uint32(key, value)
+            else:
+                self.writer.add_float32(key, value)
 
     def weight(self, name: str, *sizes: int) -> None:
         """Add a tensor of two dimensions or more in the model's type, of one as F32."""

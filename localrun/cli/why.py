@@ -7,7 +7,7 @@ from typing import Annotated
 from typer import Argument
 
 from localrun.cli.options import AsJson
-from localrun.cli.output import Output, human_bytes
+from localrun.cli.output import Output
 
 
 def why(
@@ -19,7 +19,7 @@ def why(
     """
     import os
 
-    from localrun.cli.plan import show_devices
+    from localrun.cli.planned import show_reasons
     from localrun.client.launch import find_server
     from localrun.errors import ModelNotFoundError
     from localrun.settings import load_settings
@@ -27,18 +27,11 @@ def why(
     client = find_server(load_settings(os.environ))
     if client is None:
         raise ModelNotFoundError(
-            f"{model} is not loaded: no server runs", hint=f"localrun plan {model}"
+            f"{model} is not loaded: no server runs",
+            hint=f"localrun plan {model}   tells what would be done",
         )
-    told = client.why(model)
-    output = Output(as_json=as_json)
+    told, output = client.why(model), Output(as_json=as_json)
     if as_json:
         output.json(told)
-        return
-    rows = [(it["name"], it["value"], it["source"], it["reason"]) for it in told["settings"]]
-    output.table(("SETTING", "VALUE", "FROM", "WHY"), rows)
-    taken = ", ".join(f"{human_bytes(size)} on {name}" for name, size in told["memory"].items())
-    output.line(f"takes {taken or 'nothing that is known'}")
-    if told["plan"] is not None:
-        output.line("")
-        output.line("planned:")
-        show_devices(told["plan"], output)
+    else:
+        show_reasons(told, output)

@@ -18,7 +18,7 @@ LINE = re.compile(
 )
 AGAIN = {"compute", "output"}  # these are made anew when they turn out too small
 MIB = 1024 * 1024
-HOST = "CPU"
+HOST, MAPPED, REARRANGED = "CPU", "CPU_Mapped", "CPU_REPACK"
 
 
 @dataclass(slots=True)
@@ -39,7 +39,12 @@ class MemoryTaken:
     def by_device(self) -> dict[str, int]:
         """Return the bytes on each device; what a driver pins for itself is the processor's."""
         found: dict[str, int] = {}
-        for (owner, _), size in self._sizes.items():
+        # what was rearranged for the processor's vectors lies in a buffer of its own, and is
+        # not looked at in the mapped file any more, which the system then drops
+        rearranged = self._sizes.get((REARRANGED, "model"), 0)
+        for (owner, kind), whole in self._sizes.items():
+            is_file = (owner, kind) == (MAPPED, "model")
+            size = max(0, whole - rearranged) if is_file else whole
             is_host = owner.startswith(HOST) or owner.endswith("_Host")
             name = HOST if is_host else owner
             found[name] = found.get(name, 0) + size

@@ -33,6 +33,14 @@ def test_buffers_are_heard_by_device() -> None:
     assert taken.by_device() == {"CPU": 11 << 20, "CUDA0": 34 << 20}
 
 
+def test_weights_that_were_rearranged_count_once() -> None:
+    taken = MemoryTaken()
+    taken.hear("load_tensors:   CPU_Mapped model buffer size =   10.00 MiB")
+    taken.hear("load_tensors:   CPU_REPACK model buffer size =    4.00 MiB")
+
+    assert taken.by_device() == {"CPU": 10 << 20}
+
+
 def test_a_real_load_takes_what_was_planned(guide_path: Path) -> None:
     taken = MemoryTaken()
     log = start(taken.hear)

@@ -11,8 +11,8 @@
 
 A model whose file is called ``broken.gguf`` does not load; one called
 ``dies.gguf`` kills the process; ``full.gguf`` wants more memory than there is, and
-``tight.gguf`` does with more than 30 layers on the GPU; ``waits.gguf`` is a named pipe, and ready when
-somebody has opened it for writing.
+``tight.gguf`` does with more than 30 layers on the GPU; ``waits.gguf`` is a named pipe,
+and ready when somebody has opened it for writing.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def load(sock: socket.socket, message: Load) -> None:
     if name == "broken.gguf":
         send(sock, LoadFailed(message="broken.gguf could not be loaded: not a model"))
         return
-    if name == "full.gguf" or (name == "tight.gguf" and message.num_gpu_layers > 30):  # noqa: PLR2004
+    if name == "full.gguf" or (name == "tight.gguf" and message.num_gpu_layers > 30):
         send(sock, LoadFailed(message="no memory for so much"))
         return
     if name == "dies.gguf":

@@ -15,9 +15,8 @@ from localrun.store.embedded import embedded_models
 from tests.services.making import NAME, REPO
 
 if TYPE_CHECKING:
-    from tests.fakes.hub import FakeHub
-
     from localrun.services.workspace import Workspace
+    from tests.fakes.hub import FakeHub
 
 ANYTHING = Asked()
 GUIDE = embedded_models()["guide:latest"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,12 +19,14 @@ from localrun.supervisor.planning import (
     wish_for,
 )
 from localrun.supervisor.pool import RunnerPool
-from localrun.supervisor.slot import RunnerModel
 from tests.fakes.starting import fake_model, start_fake
 from tests.hardware.sparse import SHAPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from localrun.supervisor.slot import RunnerModel
 
 GIB = 1024**3
 GUIDE = embedded_models()["guide:latest"]

@@ -78,18 +78,6 @@ class Context:
         self._batch = Batch(limits.step_tokens)
         self._samplers: dict[int, Sampler] = {}
 
-    @property
-    def size_bytes(self) -> int:
-        """Return the bytes of the KV cache, as its full state would take."""
-        keys_and_values = 2
-        head = llama_cpp.llama_model_n_embd(self._model.handle) // max(
-            1, llama_cpp.llama_model_n_head(self._model.handle)
-        )
-        per_token = keys_and_values * 2 * head * llama_cpp.llama_model_n_head_kv(self._model.handle)
-        return int(
-            per_token * llama_cpp.llama_model_n_layer(self._model.handle) * self._limits.num_cells
-        )
-
     def use_adapters(self, adapters: list[tuple[Any, float]]) -> None:
         """Add the loaded LoRA adapters, each times its scale, to the weights."""
         set_adapters(self._handle, adapters)

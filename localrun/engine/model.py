@@ -15,6 +15,7 @@ from llama_cpp import llama_cpp as api
 
 from localrun.engine.params import LoadOptions, Pooling
 from localrun.engine.placement import place
+from localrun.engine.split import EVEN_SPLIT, LayerSplit
 from localrun.errors import LoadError
 from localrun.gguf.encoders import only_embeds
 
@@ -225,6 +226,7 @@ def load_model(
     native_log: NativeLog,
     num_gpu_layers: int,
     options: LoadOptions = DEFAULT_OPTIONS,
+    split: LayerSplit = EVEN_SPLIT,
     on_progress: Callable[[float], None],
 ) -> Model:
     """Load a GGUF file, or all shards of one in order; ``num_gpu_layers`` -1 means all.
@@ -235,6 +237,8 @@ def load_model(
     """
     params = llama_cpp.llama_model_default_params()
     placement = place(params, options, num_gpu_layers)
+    if placement.devices:
+        split.apply(params)
     if options.use_mmap is not None:
         params.use_mmap = options.use_mmap
     callback = api.llama_progress_callback(lambda fraction, _data: _go_on(on_progress, fraction))

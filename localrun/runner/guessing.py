@@ -40,11 +40,9 @@ class Guessing:
         self.speculation = Speculation(sources) if limits.num_drafts else None
 
     @property
-    def size_bytes(self) -> int:
-        """Return the memory of the draft model and its cache."""
-        if self._model is None or self._context is None:
-            return 0
-        return self._model.size_bytes + self._context.size_bytes
+    def has_draft_model(self) -> bool:
+        """Tell whether a second model guesses."""
+        return self._model is not None
 
     def close(self) -> None:
         """Free the draft model."""

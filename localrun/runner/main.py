@@ -28,7 +28,6 @@ from typing import TYPE_CHECKING
 from localrun.chat.profiles.discovery import discovered_profile
 from localrun.chat.profiles.wire import profile_to_json
 from localrun.chat.template import ChatTemplate
-from localrun.engine.buffers import Buffers
 from localrun.engine.constraints import Grammars
 from localrun.engine.context import Context
 from localrun.engine.embedder import Embedder
@@ -42,6 +41,8 @@ from localrun.engine.scheduler import STEP_TOKENS, Limits, Scheduler
 from localrun.engine.scores import Scores
 from localrun.engine.sequence import Sequence
 from localrun.engine.shift import CONTEXTS, Shift
+from localrun.engine.split import LayerSplit
+from localrun.engine.taken import HOST, MemoryTaken
 from localrun.engine.text import TextStream
 from localrun.engine.threads import useful_threads
 from localrun.errors import BackendError, ContextExceededError, LocalrunError, UsageError
@@ -85,9 +86,7 @@ _log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
 SWITCH_INTERVAL_S = 0.0005  # how long the engine may wait for the GIL behind a tokenizing request
-DEFAULT_NUM_CTX = 8192
-SHARED_CELLS = 16384  # the cache holds four full contexts, as long as that is not more than this
-CONTEXTS_IN_CACHE = 4
+UNPLANNED_NUM_CTX = 8192  # where the server could not make a plan
 MOST_STEP_TOKENS = 8192
 PROGRESS_STEP = 0.05
 PROMPT_TAIL = 64
@@ -108,10 +107,10 @@ def run_runner(fd: int, device: str = AUTO, saved: SavedPrompts | None = None) -
     if not isinstance(load, Load):
         return 0
     try:
-        buffers = Buffers()
-        native_log = start(buffers.hear)
+        taken = MemoryTaken()
+        native_log = start(taken.hear)
         load = replace(load, options=chosen(load.options, device))
-        loaded = _Loaded(load, native_log, channel, buffers, saved)
+        loaded = _Loaded(load, native_log, channel, taken, saved)
     except LocalrunError as error:
         channel.send(LoadFailed(message=error.message, hint=error.hint))
         return error.exit_code
@@ -143,18 +142,19 @@ class _Loaded:
         load: Load,
         native_log: NativeLog,
         channel: _Channel,
-        buffers: Buffers,
+        taken: MemoryTaken,
         saved: SavedPrompts | None,
     ) -> None:
         begun = time.monotonic()
         self._channel = channel
         self._native_log = native_log
-        self._buffers = buffers
+        self._taken = taken
         self._model = load_model(
             [Path(path) for path in load.model_paths],
             native_log=native_log,
             num_gpu_layers=load.num_gpu_layers,
             options=load.options,
+            split=LayerSplit(load.tensor_split, load.num_host_experts),
             on_progress=_throttled(channel),
         )
         source = load.chat_template or self._model.chat_template
@@ -165,10 +165,10 @@ class _Loaded:
             eos=self._model.eos,
         )
         self._control_texts = self._model.control_texts
-        self._num_ctx = min(load.num_ctx or DEFAULT_NUM_CTX, self._model.trained_context)
+        self._num_ctx = min(load.num_ctx or UNPLANNED_NUM_CTX, self._model.trained_context)
         limits = Limits(
             num_slots=load.num_parallel,
-            num_cells=max(self._num_ctx, min(CONTEXTS_IN_CACHE * self._num_ctx, SHARED_CELLS)),
+            num_cells=max(self._num_ctx, load.num_cells),
             step_tokens=_step_tokens(load),
             num_drafts=most_drafts(self._model),
         )
@@ -349,15 +349,16 @@ class _Loaded:
         return may_think_unasked(self._template)
 
     def _ready(self, num_parallel: int, load_s: float) -> Ready:
-        size = self._model.size_bytes + self._context.size_bytes + self._guessing.size_bytes
-        devices = self._model.devices
+        memory = self._taken.by_device()
+        size, devices = sum(memory.values()), self._model.devices
         return Ready(
             num_ctx=self._num_ctx,
             num_parallel=num_parallel,
             device=devices[0].description if devices else "CPU",
             size_bytes=size,
-            size_gpu_bytes=min(size, self._buffers.bytes_on(device.name for device in devices)),
+            size_gpu_bytes=size - memory.get(HOST, 0),
             load_s=load_s,
+            memory=tuple(memory.items()),
         )
 
 

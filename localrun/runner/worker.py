@@ -48,7 +48,6 @@ class NoEngine:
     """Stands for engine and context of a model that writes nothing."""
 
     has_work = False
-    size_bytes = 0
 
     def submit(self, seq: Sequence) -> None:
         """Take nothing: such requests are refused before."""

@@ -10,7 +10,6 @@ import json
 import sys
 from pathlib import Path
 
-from localrun.engine.buffers import Buffers
 from localrun.engine.constraints import Grammars
 from localrun.engine.context import Context
 from localrun.engine.library import start
@@ -18,6 +17,7 @@ from localrun.engine.model import load_model
 from localrun.engine.params import LoadOptions, SamplingParams
 from localrun.engine.placement import chosen
 from localrun.engine.sequence import Sequence
+from localrun.engine.taken import MemoryTaken
 from tests.engine.answering import LIMITS, Answerer
 
 PROMPT = "<|im_start|>user\nWhat is a model?<|im_end|>\n<|im_start|>assistant\n"
@@ -26,8 +26,8 @@ NUM_TOKENS = 12
 
 def main() -> None:
     order = json.loads(sys.argv[1])
-    buffers = Buffers()
-    native_log = start(buffers.hear)
+    taken = MemoryTaken()
+    native_log = start(taken.hear)
     options = chosen(LoadOptions(), order["device"])
     model = load_model(
         [Path(order["model"])],
@@ -51,7 +51,7 @@ def main() -> None:
             {
                 "text": text,
                 "devices": [device.name for device in model.devices],
-                "bytes": [buffers.bytes_on([name]) for name in names],
+                "bytes": [taken.by_device().get(name, 0) for name in names],
             }
         )
     )

@@ -45,7 +45,7 @@ def test_a_draft_model_with_the_same_tokens_is_loaded(target: Model, tmp_path: P
     found = guessing(target, tmp_path / "draft.gguf")
 
     assert found.speculation is not None
-    assert found.size_bytes > 0
+    assert found.has_draft_model
     found.close()
 
 
@@ -57,7 +57,7 @@ def test_one_that_does_not_fit_is_left_out_with_the_reason(
     found = guessing(target, tmp_path / "draft.gguf")
 
     assert "full attention" in caplog.text
-    assert found.size_bytes == 0
+    assert not found.has_draft_model
     found.close()
 
 

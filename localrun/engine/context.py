@@ -15,6 +15,7 @@ import llama_cpp
 import numpy as np
 from llama_cpp import llama_cpp as api
 
+from localrun.engine.adapters import Shelf
 from localrun.engine.batch import Batch
 from localrun.engine.cache import PrefixCache
 from localrun.engine.engine import AbortedError, OutOfCellsError
@@ -73,6 +74,7 @@ class Context:
         self._abort = _AbortFlag(self._handle)
         self._batch = Batch(limits.step_tokens)
         self._samplers: dict[int, Sampler] = {}
+        self._shelf = Shelf(model, self.use_adapters)
 
     @property
     def size_bytes(self) -> int:
@@ -85,6 +87,11 @@ class Context:
         return int(
             per_token * llama_cpp.llama_model_n_layer(self._model.handle) * self._limits.num_cells
         )
+
+    @property
+    def adapter_bytes(self) -> int:
+        """Return the bytes of the adapters that are loaded."""
+        return self._shelf.size_bytes
 
     def use_adapters(self, adapters: list[tuple[Any, float]]) -> None:
         """Add the loaded LoRA adapters, each times its scale, to the weights."""
@@ -112,6 +119,7 @@ class Context:
             BackendError: the context is broken and must not be used again.
         """
         outputs = self._batch.fill(rows)
+        self._shelf.wear(rows[0].seq.adapters)
         code = llama_cpp.llama_decode(self._handle, self._batch.native)
         if code == NO_CELLS:
             raise OutOfCellsError
@@ -134,8 +142,13 @@ class Context:
         """Let ``holder`` hold these cells no more; ``end`` -1 means all that follow."""
         llama_cpp.llama_memory_seq_rm(self._memory, holder, start, end)
 
+    def prepare(self, seq: Sequence) -> None:
+        """Load the sequence's adapters."""
+        self._shelf.hold(seq.adapters)
+
     def retire(self, seq: Sequence) -> None:
-        """Free the sequence's sampler."""
+        """Free the sequence's sampler, and let its adapters go."""
+        self._shelf.release(seq.adapters)
         sampler = self._samplers.pop(seq.request_id, None)
         if sampler is not None:
             sampler.close()
@@ -154,6 +167,7 @@ class Context:
             sampler.close()
         self._samplers.clear()
         llama_cpp.llama_free(self._handle)
+        self._shelf.close()
 
     def _draw(self, seq: Sequence, index: int) -> int:
         sampler = self._samplers.get(seq.request_id)

@@ -40,6 +40,13 @@ class Backend(Protocol):
             AbortedError: broken off from another thread.
         """
 
+    def prepare(self, seq: Sequence) -> None:
+        """Load what the sequence needs beside cells, such as its adapters.
+
+        Raises:
+            LoadError: it cannot be had; the sequence must not be computed.
+        """
+
     def retire(self, seq: Sequence) -> None:
         """Free what belongs to the sequence beside cells, such as its sampler."""
 
@@ -80,7 +87,12 @@ class Engine:
         return self._scheduler.has_work
 
     def submit(self, seq: Sequence) -> None:
-        """Queue a sequence; its prompt has at least one token and fits ``max_tokens``."""
+        """Queue a sequence; its prompt has at least one token and fits ``max_tokens``.
+
+        Raises:
+            LoadError: what it needs cannot be loaded; it is not queued.
+        """
+        self._backend.prepare(seq)
         seq.submitted_at = self._clock()
         self._open[seq.request_id] = seq
         self._scheduler.add(seq)

@@ -19,6 +19,8 @@ from localrun.engine.text import TextStream
 if TYPE_CHECKING:
     import numpy as np
 
+    from localrun.engine.adapters import AdapterSet
+
 
 class Constraint(Protocol):
     """What the next token of a sequence may be."""
@@ -53,6 +55,7 @@ class Sequence:
     num_cached: int = 0  # tokens of the prompt that were computed before the request came
     num_prompt: int = 0
     finish: FinishReason | None = None
+    adapters: AdapterSet = ()  # what cells are computed with: only equal sets share them
 
     def __post_init__(self) -> None:
         self.num_prompt = len(self.tokens)

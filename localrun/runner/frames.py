@@ -44,6 +44,7 @@ TYPES = {
         messages.Finished,
         messages.Failed,
         messages.Tokens,
+        messages.Grown,
     )
 }
 Message = messages.Request | messages.Event

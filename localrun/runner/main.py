@@ -21,13 +21,9 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.chat.profiles.discovery import discovered_profile
-from localrun.chat.profiles.wire import profile_to_json
-from localrun.chat.template import ChatTemplate
 from localrun.engine.constraints import Grammars
 from localrun.engine.context import Context
 from localrun.engine.engine import Engine
@@ -38,6 +34,7 @@ from localrun.engine.sequence import Sequence
 from localrun.engine.text import TextStream
 from localrun.engine.threads import useful_threads
 from localrun.errors import BackendError, ContextExceededError, LocalrunError, UsageError
+from localrun.runner.adapters import AdapterDesk
 from localrun.runner.frames import encode, read_messages
 from localrun.runner.messages import (
     Cancel,
@@ -52,8 +49,8 @@ from localrun.runner.messages import (
     Started,
     Tokenize,
 )
-from localrun.runner.prompt import guard, tokenize
-from localrun.runner.thinking import may_think_unasked
+from localrun.runner.prompt import tokenize
+from localrun.runner.templates import Templates, Texts
 from localrun.runner.tools import TextTools
 from localrun.runner.worker import Worker
 
@@ -62,8 +59,8 @@ if TYPE_CHECKING:
 
     from localrun.engine.library import NativeLog
     from localrun.engine.params import ConstraintSpec
-    from localrun.engine.sequence import Constraint
     from localrun.runner.frames import Message
+    from localrun.runner.templates import Chat
 
 _log = logging.getLogger(__name__)
 
@@ -126,14 +123,16 @@ class _Loaded:
             options=load.options,
             on_progress=_throttled(channel),
         )
-        source = load.chat_template or self._model.chat_template
-        self._profile = profile_to_json(discovered_profile(source))
-        self._template = ChatTemplate(
-            source,
-            bos=self._model.bos,
-            eos=self._model.eos,
+        self._templates = Templates(
+            Texts(
+                own_template=self._model.chat_template,
+                bos=self._model.bos,
+                eos=self._model.eos,
+                control_texts=self._model.control_texts,
+            )
         )
-        self._control_texts = self._model.control_texts
+        self._templates.chat(load.chat_template)
+        self._adapters = AdapterDesk([Path(path) for path in load.model_paths])
         self._num_ctx = min(load.num_ctx or DEFAULT_NUM_CTX, self._model.trained_context)
         limits = Limits(
             num_slots=load.num_parallel,
@@ -142,9 +141,6 @@ class _Loaded:
         )
         threads = load.num_threads or useful_threads(self._model.size_bytes)
         self._context = Context(self._model, limits, num_threads=threads, options=load.options)
-        self._context.use_adapters(
-            [(self._model.load_adapter(Path(path)), scale) for path, scale in load.adapters]
-        )
         scheduler = Scheduler(limits, self._context.open_cache())
         engine = Engine(self._context, scheduler, pieces=self._model.pieces, eog=self._model.eog)
         self._grammars = Grammars(self._model)
@@ -166,7 +162,7 @@ class _Loaded:
 
     def _read(self, incoming: Iterator[Message]) -> None:
         """Pass requests on; when this thread breaks, so does the process."""
-        tools = TextTools(self._model, self._template, self._control_texts, self._num_ctx)
+        tools = TextTools(self._model, self._templates, self._num_ctx)
         try:
             for message in incoming:
                 if isinstance(message, Generate):
@@ -182,10 +178,12 @@ class _Loaded:
 
     def _submit(self, request: Generate) -> None:
         try:
+            chat = self._templates.chat(request.chat_template)
             prompt = self._render(request)
             seq = self._sequence(request, tokenize(prompt, self._model))
             if request.constraint is not None:
-                seq.constraint = self._constraint(request.constraint, request, prompt)
+                spec = _settled(request.constraint, request, chat)
+                seq.constraint = self._grammars.constrain(spec, prompt)
         except LocalrunError as error:
             self._channel.send(
                 Failed(
@@ -202,7 +200,7 @@ class _Loaded:
                 request_id=request.request_id,
                 prompt_tokens=seq.num_prompt,
                 prompt_tail=prompt[-PROMPT_TAIL:],
-                profile=self._profile,
+                profile=chat.profile,
             )
         )
         self._worker.submit(seq)
@@ -210,10 +208,7 @@ class _Loaded:
     def _render(self, request: Generate) -> str:
         if request.messages is None:
             return request.prompt or ""
-        messages = guard(request.messages, self._control_texts)
-        return self._template.render(
-            messages, tools=request.tools, options=request.template_options
-        )
+        return self._templates.render(request)
 
     def _sequence(self, request: Generate, tokens: list[int]) -> Sequence:
         if not tokens:
@@ -230,17 +225,8 @@ class _Loaded:
             max_tokens=min(self._num_ctx, len(tokens) + max(1, asked)),
             sampling=request.sampling,
             text=TextStream(request.stop),
+            adapters=self._adapters.checked(request.adapters),
         )
-
-    def _constraint(self, spec: ConstraintSpec, request: Generate, prompt: str) -> Constraint:
-        is_open = "enable_thinking" not in request.template_options
-        if spec.after is not None and is_open and not self._may_think_unasked:
-            spec = replace(spec, opening=None, after=None)
-        return self._grammars.constrain(spec, prompt)
-
-    @cached_property
-    def _may_think_unasked(self) -> bool:
-        return may_think_unasked(self._template)
 
     def _ready(self, num_parallel: int, load_s: float) -> Ready:
         size = self._model.size_bytes + self._context.size_bytes
@@ -253,6 +239,14 @@ class _Loaded:
             size_gpu_bytes=size if devices else 0,
             load_s=load_s,
         )
+
+
+def _settled(spec: ConstraintSpec, request: Generate, chat: Chat) -> ConstraintSpec:
+    """Return the constraint without its thought where the model will not think."""
+    is_open = "enable_thinking" not in request.template_options
+    if spec.after is not None and is_open and not chat.may_think_unasked:
+        return replace(spec, opening=None, after=None)
+    return spec
 
 
 def _step_tokens(load: Load) -> int:

@@ -9,7 +9,8 @@ one `Step`.
                         socket's end means: leave
     runner -> server    Progress*, Ready | LoadFailed, then per request
                         Started, text in Step*, Finished | Failed
-                        or one Tokens | Failed for Tokenize and Detokenize
+                        or one Tokens | Failed for Tokenize and Detokenize;
+                        Grown at any time
 """
 
 from __future__ import annotations
@@ -27,8 +28,7 @@ class Load:
     """Load one model; the first frame that a runner gets."""
 
     model_paths: tuple[str, ...]  # one, or the shards in order
-    chat_template: str | None = None  # Jinja, in place of the one in the file
-    adapters: tuple[tuple[str, float], ...] = ()  # (path of a LoRA, its scale)
+    chat_template: str | None = None  # that of the first request, to have it ready with the rest
     num_ctx: int | None = (
         None  # tokens for one sequence; None = as large as the model's own, bounded by our default
     )
@@ -51,6 +51,8 @@ class Generate:
     num_predict: int | None = None  # None = until the context is full
     stop: tuple[str, ...] = ()
     constraint: ConstraintSpec | None = None  # what the answer must be
+    chat_template: str | None = None  # Jinja, in place of the one in the file
+    adapters: tuple[tuple[str, float], ...] = ()  # (path of a LoRA, its scale)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +72,7 @@ class Tokenize:
     tools: tuple[JsonObject, ...] = ()
     template_options: JsonObject = field(default_factory=dict)
     is_start: bool = True  # put in front what the vocabulary wants at a beginning
+    chat_template: str | None = None  # as in `Generate`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +153,13 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Grown:
+    """The memory of what was loaded for requests has changed."""
+
+    adapter_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
     """The one answer to `Tokenize` and `Detokenize`: both sides of it."""
 
@@ -162,4 +172,4 @@ class Tokens:
 
 Submitted = Generate | Tokenize | Detokenize
 Request = Load | Submitted | Cancel
-Event = Progress | Ready | LoadFailed | Started | Step | Finished | Failed | Tokens
+Event = Progress | Ready | LoadFailed | Started | Step | Finished | Failed | Tokens | Grown

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.engine.params import FinishReason
-from localrun.errors import BackendError, UsageError
-from localrun.runner.messages import Event, Failed, Finished, Step
+from localrun.errors import BackendError, LoadError, UsageError
+from localrun.runner.messages import Event, Failed, Finished, Grown, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +50,7 @@ class Worker:
         self._flag_lock = threading.Lock()  # a command and its abort come together
         self._open: set[int] = set()
         self._cancelled: set[int] = set()
+        self._adapter_bytes = 0
 
     def submit(self, seq: Sequence) -> None:
         """Queue a sequence; safe from any thread."""
@@ -107,8 +108,26 @@ class Worker:
             self._cancelled.discard(command.request_id)
             self._report([output] if output else [])
         else:
-            self._engine.submit(command)
+            self._begin(command)
         return True
+
+    def _begin(self, seq: Sequence) -> None:
+        try:
+            self._engine.submit(seq)
+        except LoadError as error:
+            self._open.discard(seq.request_id)
+            self._send(
+                Failed(
+                    request_id=seq.request_id,
+                    code=error.code,
+                    message=error.message,
+                    hint=error.hint,
+                )
+            )
+        size = self._context.adapter_bytes
+        if size != self._adapter_bytes:
+            self._adapter_bytes = size
+            self._send(Grown(adapter_bytes=size))
 
     def _report(self, outputs: list[Output]) -> None:
         deltas = tuple((output.seq.request_id, output.text) for output in outputs if output.text)

@@ -70,7 +70,10 @@ def messages_of(
 
 
 def runner_model(model: StoredModel) -> RunnerModel:
-    """Return what the pool loads for a model, as its recipe wants it."""
+    """Return what the pool loads for a model, as its recipe wants it.
+
+    What a request may choose (adapters, template, system, sampling) is no part of it.
+    """
     recipe = model.recipe
     layers = _integer(recipe, "num_gpu")
     return RunnerModel(
@@ -79,11 +82,11 @@ def runner_model(model: StoredModel) -> RunnerModel:
         digest=model.digest,
         size_bytes=model.size_bytes,
         chat_template=model.chat_template,
-        adapters=model.adapters,
         num_ctx=_positive(recipe, "num_ctx"),
         num_threads=_positive(recipe, "num_thread"),
         num_gpu_layers=-1 if layers is None else layers,
         options=_options(recipe),
+        weights=model.weights,
     )
 
 

@@ -22,6 +22,7 @@ from localrun.runner.messages import (
     Cancel,
     Failed,
     Finished,
+    Grown,
     Load,
     LoadFailed,
     Progress,
@@ -58,6 +59,7 @@ class Runner:
             self._socket.close()
             raise
         self._incoming: Iterator[Message] = read_messages(self._socket)
+        self.adapter_bytes = 0  # of the adapters that it has loaded
         # two locks: a sender may wait until the runner reads, the reader must never wait for that
         self._sending = threading.Lock()
         self._lock = threading.Lock()  # guards the two below
@@ -147,6 +149,8 @@ class Runner:
                 self._pass_on(request_id, Step(deltas=((request_id, text),)))
         elif isinstance(event, Started):
             self._pass_on(event.request_id, event)
+        elif isinstance(event, Grown):
+            self.adapter_bytes = event.adapter_bytes
         elif isinstance(event, Finished | Failed | Tokens):
             with self._lock:
                 sink = self._sinks.pop(event.request_id, None)

@@ -49,9 +49,9 @@ class AdapterDesk:
         except OSError as error:
             raise NotFoundError(f"the adapter {name}: {error.strerror}", hint=HINT) from error
         except IntegrityError as error:
-            raise IntegrityError(f"the adapter {name}: {error.message}", hint=HINT) from error
+            raise IntegrityError(f"{name}: {error.message}", hint=HINT) from error
         except UsageError as error:
-            raise UsageError(f"the adapter {name}: {error.message}", hint=error.hint) from error
+            raise UsageError(f"{name}: {error.message}", hint=error.hint) from error
         if len(self._known) >= MOST_KNOWN:
             self._known.clear()
         self._known.add(file)

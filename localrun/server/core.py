@@ -153,7 +153,7 @@ class Completions:
             num_predict=num_predict_of(recipe, request.num_predict),
             stop=recipe.stop if request.stop is None else request.stop,
             constraint=after_thought(request.constraint, profile, request.template_options),
-            chat_template=model.chat_template if request.messages is not None else None,
+            chat_template=model.chat_template,
             adapters=tuple((str(path), scale) for path, scale in model.adapters),
         )
         ticket = self._pool.submit(

@@ -19,6 +19,8 @@ from tests.engine.cells import FakeBackend
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from localrun.engine.adapters import AdapterSet
+
 SLOTS, CELLS, BUDGET, HOLDERS = 4, 64, 16, 9
 PIECES = [b"x"] * 1000
 Prompt = list[int]
@@ -43,8 +45,15 @@ class Bench:
         self.scheduler = Scheduler(limits, self.cache)
         self.engine = Engine(self.backend, self.scheduler, pieces=PIECES, eog=eog)
 
-    def submit(self, request_id: int, prompt: Prompt, new: int) -> Sequence:
-        seq = Sequence(request_id=request_id, tokens=[*prompt], max_tokens=len(prompt) + new)
+    def submit(
+        self, request_id: int, prompt: Prompt, new: int, adapters: AdapterSet = ()
+    ) -> Sequence:
+        seq = Sequence(
+            request_id=request_id,
+            tokens=[*prompt],
+            max_tokens=len(prompt) + new,
+            adapters=adapters,
+        )
         self.engine.submit(seq)
         return seq
 
@@ -70,6 +79,7 @@ class Bench:
         self.cache.clear()
         assert self.backend.holders == {}
         assert self.cache.num_used == 0
+        assert not any(self.backend.held.values())
 
     def num_computed(self) -> int:
         return sum(count for step in self.backend.steps for _, count in step)

@@ -133,6 +133,26 @@ def recurrent(path: Path, vocabulary: Path) -> None:
     model.save()
 
 
+def adapter(path: Path, architecture: str, seed: int) -> None:
+    """Write a random LoRA for the feed-forward layers of one of the models above."""
+    rank = 4
+    random = np.random.default_rng(seed)
+    writer = GGUFWriter(path, architecture)
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", 4 * rank)
+    for prefix in _layers():
+        for part, width, height in (("up", WIDTH, INNER), ("down", INNER, WIDTH)):
+            name = f"{prefix}ffn_{part}.weight"
+            a, b = random.standard_normal((rank, width)), random.standard_normal((height, rank))
+            writer.add_tensor(f"{name}.lora_a", (a * width**-0.5).astype(np.float32))
+            writer.add_tensor(f"{name}.lora_b", (b * rank**-0.5).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 KINDS: dict[str, Callable[[Path, Path], None]] = {
     kind.__name__: kind for kind in (full_attention, sliding_window, hybrid, recurrent)
 }

@@ -136,7 +136,9 @@ class Engine:
             tokens = self._backend.forward(rows)
         finally:
             self._in_flight = {}
-        self._pace.note(num_decoding, num_prompt, self._clock() - begun)
+            seconds = self._clock() - begun
+            self._scheduler.took(seconds)
+        self._pace.note(num_decoding, num_prompt, seconds)
         return tokens
 
     def _accept(self, seq: Sequence, token: int) -> Output:

@@ -144,8 +144,12 @@ class Scheduler:
             if not self.preempt_youngest():
                 return []
             rows = self._compose(prompt_tokens)
-        self._turns.spend(is_short=not all(seq.is_decoding for seq in self._running))
         return rows
+
+    def took(self, seconds: float) -> None:
+        """Count the time of a planned step, also of one that was broken off."""
+        has_prompts = not all(seq.is_decoding for seq in self._running)
+        self._turns.spend(seconds, is_short=has_prompts)
 
     def preempt_youngest(self) -> bool:
         """Send the youngest running sequence back to the head of the queue.

@@ -5,14 +5,19 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from localrun.engine import turns
 from localrun.engine.adapters import AdapterFile
-from localrun.engine.turns import TURN_STEPS
+from localrun.engine.sequence import Sequence
+from localrun.engine.turns import Turns
 from tests.engine.test_scheduler import BUDGET, CELLS, Bench, both_kinds, prompts
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from localrun.engine.adapters import AdapterSet
     from tests.engine.test_scheduler import Prompt
 
@@ -25,6 +30,17 @@ SETS = [(), wearing("a"), wearing("a", "b"), ((AdapterFile("a", 1, 1), 0.5),)]
 mixes = st.lists(
     st.tuples(prompts, st.integers(1, 20), st.sampled_from(SETS)), min_size=1, max_size=12
 )
+
+
+TURN_STEPS = 3
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_turns() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(turns, "TURN_STEPS", TURN_STEPS)
+        patch.setattr(turns, "TURN_S", 1000.0)
+        yield
 
 
 @both_kinds
@@ -138,3 +154,16 @@ def test_a_request_does_not_wait_for_a_common_beginning_in_another_set() -> None
 
     assert other.slot is not None
     assert follower.slot is None
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(1.0, TURN_STEPS), (500.0, 2), (1000.0, 1)])
+def test_a_turn_of_long_steps_is_short(seconds: float, expected: int) -> None:
+    circle = Turns()
+    running = [Sequence(request_id=n, tokens=[1], max_tokens=9, adapters=SETS[n]) for n in (0, 1)]
+    chosen = []
+
+    for _ in range(2 * expected):
+        chosen.append(circle.of(running)[0].request_id)
+        circle.spend(seconds, is_short=False)
+
+    assert chosen == [0] * expected + [1] * expected

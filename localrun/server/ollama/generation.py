@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from localrun.chat.stream_parser import Text, Thought, ToolCall
+from localrun.chat.stream_parser import Text, Thought
+from localrun.chat.tool_calls import CallCollector, CallPart, calls_of
 from localrun.errors import LocalrunError
 from localrun.server.constraints import ollama_constraint
 from localrun.server.conversation import conversation
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from localrun.chat.stream_parser import Part
+    from localrun.chat.tool_calls import ToolCall
     from localrun.server.core import Completions, Opened
     from localrun.server.fields import Fields, JsonObject
 
@@ -92,7 +94,8 @@ async def load_or_unload(call: Call, completions: Completions) -> JsonObject:
 async def complete(call: Call, completions: Completions) -> JsonObject:
     """Return the whole answer as one object."""
     async with contextlib.aclosing(completions.stream(call.request)) as parts:
-        return _answer_frame(call, [part async for part in parts])
+        whole = [part async for part in parts]
+    return _answer_frame(call, whole, calls_of(whole))
 
 
 async def stream(call: Call, completions: Completions) -> AsyncGenerator[bytes, None]:
@@ -104,20 +107,25 @@ async def stream(call: Call, completions: Completions) -> AsyncGenerator[bytes, 
     async with contextlib.aclosing(completions.stream(call.request)) as parts:
         await anext(parts)
         yield b""  # tells that the answer has begun, maybe long before its first token
+        collector = CallCollector()
         try:
             async for part in parts:
-                yield _line(_answer_frame(call, [part]))
+                whole = collector.add(part)
+                if whole is not None or not isinstance(part, CallPart):
+                    yield _line(_answer_frame(call, [part], [whole] if whole else []))
         except LocalrunError as error:
             yield _line(error_body(f"/api/{call.kind}", error))
 
 
-def _answer_frame(call: Call, parts: Sequence[Opened | Part | Done]) -> JsonObject:
+def _answer_frame(
+    call: Call, parts: Sequence[Opened | Part | Done], calls: Sequence[ToolCall]
+) -> JsonObject:
     """Return the object that tells these parts, one of a stream or all of an answer."""
     frame = _frame(
         call,
         "".join(part.text for part in parts if isinstance(part, Text)),
         thought="".join(part.text for part in parts if isinstance(part, Thought)),
-        calls=[_tool_call(part) for part in parts if isinstance(part, ToolCall)],
+        calls=[_tool_call(whole) for whole in calls],
     )
     return frame | (_end(parts[-1]) if isinstance(parts[-1], Done) else {})
 

@@ -13,7 +13,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from localrun.chat.stream_parser import Text, Thought, ToolCall
+from localrun.chat.stream_parser import Text, Thought
+from localrun.chat.tool_calls import CallArguments, CallBegun
 from localrun.errors import LocalrunError
 from localrun.server.constraints import openai_constraint
 from localrun.server.conversation import conversation
@@ -138,13 +139,13 @@ class _Answer:
         self._before, self._after = before + key, after.removeprefix(b"{}")
         self._text: list[str] = []
         self._thought: list[str] = []
-        self._calls: list[JsonObject] = []
+        self._calls: list[_Call] = []
         self._done: Done | None = None
 
     @property
     def finish(self) -> str:
         """Return why the answer ended."""
-        if self._calls:
+        if self._calls and self._calls[-1].is_whole:
             return "tool_calls"
         return self._done.reason.value if self._done else "stop"
 
@@ -156,12 +157,22 @@ class _Answer:
         if isinstance(part, Thought):
             self._thought.append(part.text)
             return {"reasoning_content": part.text}
-        if isinstance(part, ToolCall):
-            self._calls.append(_call(part))
-            return {"tool_calls": [{"index": len(self._calls) - 1, **self._calls[-1]}]}
+        if isinstance(part, CallBegun):
+            return self._begin_call(part)
+        if isinstance(part, CallArguments):
+            return self._go_on_with_call(part)
         if isinstance(part, Done):
             self._done = part
         return None
+
+    def _begin_call(self, part: CallBegun) -> JsonObject:
+        self._calls.append(_Call(part.name))
+        return {"tool_calls": [{"index": len(self._calls) - 1, **self._calls[-1].whole()}]}
+
+    def _go_on_with_call(self, part: CallArguments) -> JsonObject:
+        self._calls[-1].add(part)
+        index = len(self._calls) - 1
+        return {"tool_calls": [{"index": index, "function": {"arguments": part.text}}]}
 
     def chunk(self, delta: JsonObject, *, finish: str | None = None) -> JsonObject:
         """Return a streamed chunk."""
@@ -183,7 +194,7 @@ class _Answer:
         if self._thought:
             message["reasoning_content"] = "".join(self._thought)
         if self._calls:
-            message["tool_calls"] = self._calls
+            message["tool_calls"] = [call.whole() for call in self._calls]
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish}
         return {
             **self._head,
@@ -205,13 +216,22 @@ class _Answer:
         }
 
 
-def _call(call: ToolCall) -> JsonObject:
-    arguments = json.dumps(call.arguments, ensure_ascii=False)
-    return {
-        "id": f"call_{secrets.token_hex(12)}",
-        "type": "function",
-        "function": {"name": call.name, "arguments": arguments},
-    }
+class _Call:
+    """One call of a tool, in OpenAI's words."""
+
+    def __init__(self, name: str) -> None:
+        self.is_whole = False
+        self._id = f"call_{secrets.token_hex(12)}"
+        self._name = name
+        self._arguments: list[str] = []
+
+    def add(self, part: CallArguments) -> None:
+        self._arguments.append(part.text)
+        self.is_whole = part.is_last
+
+    def whole(self) -> JsonObject:
+        function = {"name": self._name, "arguments": "".join(self._arguments)}
+        return {"id": self._id, "type": "function", "function": function}
 
 
 def _template_options(fields: Fields) -> JsonObject:

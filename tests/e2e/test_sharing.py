@@ -92,6 +92,18 @@ def test_going_from_one_to_another_loads_nothing(home: Home) -> None:
     assert {"guide:latest", "pirate:latest", "polite:latest"} <= set(shown)
 
 
+def test_the_memory_of_an_adapter_counts_from_its_first_use(home: Home) -> None:
+    home.run("stop", "--all")
+    ask(home, "guide")
+    before = rows(home)[0]["size_bytes"]
+
+    ask(home, "guide+pirate")
+    after = {row["size_bytes"] for row in rows(home)}
+
+    adapter = PIRATE.parent / "adapters" / "pirate.gguf"
+    assert after == {before + adapter.stat().st_size}
+
+
 def test_stopping_a_name_leaves_the_others(home: Home) -> None:
     for name in ("guide", "polite"):
         ask(home, name)

@@ -138,7 +138,10 @@ class Engine:
             self._in_flight = {}
             seconds = self._clock() - begun
             self._scheduler.took(seconds)
-        self._pace.note(num_decoding, num_prompt, seconds)
+        if not num_decoding and any(seq.is_decoding for seq in self._scheduler.running):
+            self._pace.note_prompt(num_prompt, seconds)
+        else:
+            self._pace.note(num_decoding, num_prompt, seconds)
         return tokens
 
     def _accept(self, seq: Sequence, token: int) -> Output:

@@ -24,7 +24,7 @@ from localrun.supervisor.spawn import start_runner
 if TYPE_CHECKING:
     import socket
     import subprocess
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable
 
     from localrun.runner.messages import Event, Submitted
     from localrun.supervisor.runner import Sink, Start
@@ -66,7 +66,7 @@ class RunnerPool:
         self._clock = clock
         self._free_bytes = free_bytes
         self._lock = threading.Lock()
-        self._slots: dict[Hashable, Slot] = {}  # by what models must share to share a runner
+        self._slots: dict[RunnerModel, Slot] = {}  # by what models must share to share a runner
         self._request_ids = itertools.count(1)
         self._closing = threading.Event()
         # Linux kills a runner with the thread that started it, so that thread lives with the pool

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from localrun.supervisor.holders import Holders
 from localrun.supervisor.runner import GRACE_S, Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable
     from pathlib import Path
 
     from localrun.runner.messages import Ready
@@ -49,15 +49,10 @@ class RunnerModel:
     weights: tuple[str, ...] = ()  # digests of the shards, where they are known
 
     @property
-    def shared(self) -> Hashable:
-        """Return what is equal for models that one runner can serve."""
-        return (
-            self.weights or (self.digest, self.shards),
-            self.num_ctx,
-            self.num_threads,
-            self.num_gpu_layers,
-            self.options,
-        )
+    def shared(self) -> RunnerModel:
+        """Return what is equal for models that one runner can serve: all that a load needs."""
+        nameless = replace(self, name="", size_bytes=0, chat_template=None)
+        return replace(nameless, digest="", shards=()) if self.weights else nameless
 
     def load(self, num_ctx: int | None) -> Load:
         """Return the order to load it."""

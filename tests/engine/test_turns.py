@@ -169,3 +169,26 @@ def test_a_turn_of_long_steps_is_short(seconds: float, expected: int) -> None:
         circle.spend(seconds, is_short=False)
 
     assert chosen == [0] * expected + [1] * expected
+
+
+@both_kinds
+@settings(max_examples=100, deadline=None)
+@given(mixes, st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12)), max_size=8))
+def test_cancels_at_any_time_let_adapters_and_cells_go(
+    shares_cells: bool,  # noqa: FBT001 - a parameter of the test
+    mix: list[tuple[Prompt, int, AdapterSet]],
+    cancels: list[tuple[int, int]],
+) -> None:
+    bench = Bench(shares_cells=shares_cells)
+    for number, request in enumerate(mix):
+        bench.submit(number, *request)
+
+    def act(step: int) -> None:
+        for when, request_id in cancels:
+            if when == step:
+                bench.engine.cancel(request_id)
+
+    bench.drain(act)
+
+    assert sorted(bench.backend.retired) == list(range(len(mix)))
+    bench.check_end()

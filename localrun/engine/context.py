@@ -22,6 +22,7 @@ from localrun.engine.engine import AbortedError, OutOfCellsError
 from localrun.engine.params import CacheType, LoadOptions, RopeScaling
 from localrun.engine.penalties import adjust
 from localrun.engine.sampling import Sampler
+from localrun.engine.scores import TokenScore, log_probabilities
 from localrun.engine.states import StateCache
 from localrun.errors import BackendError, LoadError
 
@@ -174,6 +175,7 @@ class Context:
         if sampler is None:
             sampler = Sampler(seq.sampling, self._model, seq.tokens[: seq.num_prompt])
             self._samplers[seq.request_id] = sampler
+        raw = self._logits(index).copy() if seq.scores else None  # what follows writes into them
         if seq.sampling.is_adjusting:
             adjust(self._logits(index), seq.sampling, seq.tokens)
         if seq.constraint is not None:
@@ -181,7 +183,14 @@ class Context:
         token = sampler.draw(self._handle, index)
         if seq.constraint is not None:
             seq.constraint.accept(token)
+        if seq.scores and raw is not None:
+            seq.scores.drawn.append(self._score(raw, token, seq.scores.num_top))
         return token
+
+    def _score(self, logits: np.ndarray, token: int, num_top: int) -> TokenScore:
+        logprob, top = log_probabilities(logits, token, num_top)
+        spell = self._model.spelled_piece
+        return TokenScore(spell(token), logprob, tuple((spell(one), value) for one, value in top))
 
     def _logits(self, index: int) -> np.ndarray:
         """Return a writable view of an output's logits, shape (num_vocab,)."""

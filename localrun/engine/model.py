@@ -124,6 +124,10 @@ class Model:
                 return buffer.raw[:length]
             size = -length
 
+    def spelled_piece(self, token: int) -> bytes:
+        """Return the bytes of a token, also of one that ends the text."""
+        return self.pieces[token] or self.tokenized_piece(token)
+
     def load_adapter(self, path: Path) -> object:
         """Load a LoRA adapter for this model; it is freed with the model at the latest.
 

@@ -17,6 +17,7 @@ from localrun.engine.params import (
     ConstraintSpec,
     FinishReason,
     LoadOptions,
+    OverflowPolicy,
     SamplingParams,
 )
 from localrun.errors import BackendError
@@ -53,8 +54,7 @@ Message = messages.Request | messages.Event
 def encode(message: Message) -> bytes:
     """Return the whole frame of a message."""
     name = type(message).__name__
-    # a step has nothing nested, and is the one that every token pays for
-    fields = {"deltas": message.deltas} if isinstance(message, messages.Step) else asdict(message)
+    fields = _step_fields(message) if isinstance(message, messages.Step) else asdict(message)
     payload: bytes = msgpack.packb([name, fields])
     if len(payload) > LARGEST_FRAME:
         raise BackendError(f"a message of {len(payload)} bytes is too large for a runner")
@@ -91,12 +91,20 @@ def read_messages(sock: socket.socket) -> Iterator[Message]:
             yield decode(payload)
 
 
+def _step_fields(step: messages.Step) -> dict[str, Any]:
+    """Return the fields of the message that every token pays for: it has nothing nested."""
+    fields: dict[str, Any] = {"deltas": step.deltas}
+    return fields | {"scores": step.scores} if step.scores else fields
+
+
 def _typed(fields: dict[str, Any]) -> dict[str, Any]:
     """Turn what msgpack made a map or a text back into its value type."""
     if isinstance(fields.get("sampling"), dict):
         fields["sampling"] = SamplingParams(**fields["sampling"])
     if isinstance(fields.get("options"), dict):
         fields["options"] = LoadOptions(**fields["options"])
+    if isinstance(fields.get("overflow"), dict):
+        fields["overflow"] = OverflowPolicy(**fields["overflow"])
     if isinstance(fields.get("constraint"), dict):
         spec = fields["constraint"]
         fields["constraint"] = ConstraintSpec(**spec | {"kind": ConstraintKind(spec["kind"])})

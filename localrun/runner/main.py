@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,12 +30,16 @@ from localrun.engine.context import Context
 from localrun.engine.engine import Engine
 from localrun.engine.library import accelerators, start
 from localrun.engine.model import load_model
+from localrun.engine.radix import common_length
 from localrun.engine.scheduler import STEP_TOKENS, Limits, Scheduler
+from localrun.engine.scores import Scores
 from localrun.engine.sequence import Sequence
+from localrun.engine.shift import CONTEXTS, Shift
 from localrun.engine.text import TextStream
 from localrun.engine.threads import useful_threads
 from localrun.errors import BackendError, ContextExceededError, LocalrunError, UsageError
 from localrun.runner.adapters import AdapterDesk
+from localrun.runner.fitting import Prompt, fitted, num_kept
 from localrun.runner.frames import encode, read_messages
 from localrun.runner.messages import (
     Cancel,
@@ -49,7 +54,7 @@ from localrun.runner.messages import (
     Started,
     Tokenize,
 )
-from localrun.runner.prompt import tokenize
+from localrun.runner.prompt import MARK, tokenize
 from localrun.runner.templates import Templates, Texts
 from localrun.runner.tools import TextTools
 from localrun.runner.worker import Worker
@@ -59,6 +64,7 @@ if TYPE_CHECKING:
 
     from localrun.engine.library import NativeLog
     from localrun.engine.params import ConstraintSpec
+    from localrun.runner.fitting import Messages
     from localrun.runner.frames import Message
     from localrun.runner.templates import Chat
 
@@ -179,11 +185,11 @@ class _Loaded:
     def _submit(self, request: Generate) -> None:
         try:
             chat = self._templates.chat(request.chat_template)
-            prompt = self._render(request)
-            seq = self._sequence(request, tokenize(prompt, self._model))
+            prompt = self._prompt(request)
+            seq = self._sequence(request, prompt.tokens)
             if request.constraint is not None:
                 spec = _settled(request.constraint, request, chat)
-                seq.constraint = self._grammars.constrain(spec, prompt)
+                seq.constraint = self._grammars.constrain(spec, prompt.text)
         except LocalrunError as error:
             self._channel.send(
                 Failed(
@@ -199,16 +205,32 @@ class _Loaded:
             Started(
                 request_id=request.request_id,
                 prompt_tokens=seq.num_prompt,
-                prompt_tail=prompt[-PROMPT_TAIL:],
+                prompt_tail=prompt.text[-PROMPT_TAIL:],
                 profile=chat.profile,
+                prompt=prompt.text.replace(MARK, "") if request.echo else None,
+                dropped_messages=prompt.dropped_messages,
+                dropped_tokens=prompt.dropped_tokens,
             )
         )
         self._worker.submit(seq)
 
-    def _render(self, request: Generate) -> str:
+    def _prompt(self, request: Generate) -> Prompt:
+        """Return the prompt, without the oldest messages where it is too long and they may go."""
         if request.messages is None:
-            return request.prompt or ""
-        return self._templates.render(request)
+            text = request.prompt or ""
+            return Prompt(text, tokenize(text, self._model))
+        if not request.overflow.drops:
+            return self._written(request, request.messages)
+        return fitted(
+            request.messages,
+            partial(self._written, request),
+            num_ctx=self._num_ctx,
+            num_predict=request.num_predict,
+        )
+
+    def _written(self, request: Generate, messages: Messages) -> Prompt:
+        text = self._templates.render(replace(request, messages=tuple(messages)))
+        return Prompt(text, tokenize(text, self._model))
 
     def _sequence(self, request: Generate, tokens: list[int]) -> Sequence:
         if not tokens:
@@ -216,17 +238,37 @@ class _Loaded:
         if len(tokens) >= self._num_ctx:
             raise ContextExceededError(
                 f"the prompt has {len(tokens)} tokens, the context {self._num_ctx}",
-                hint="shorten the prompt or ask for a larger context (--ctx)",
+                hint="shorten the prompt, ask for a larger context (--ctx), or let the oldest"
+                " messages go (PARAMETER overflow drop)",
             )
-        asked = self._num_ctx if request.num_predict is None else request.num_predict
+        shift = self._shift(request, tokens)
+        room = (CONTEXTS if shift else 1) * self._num_ctx - len(tokens)
+        new = room if request.num_predict is None else max(1, request.num_predict)
+        sampling = request.sampling
+        if sampling.ignore_eos and request.constraint is None:
+            sampling = sampling.without_ends(self._model.eog)
         return Sequence(
             request_id=request.request_id,
             tokens=tokens,
-            max_tokens=min(self._num_ctx, len(tokens) + max(1, asked)),
-            sampling=request.sampling,
+            max_tokens=len(tokens) + (new if shift else min(new, room)),
+            sampling=sampling,
             text=TextStream(request.stop),
+            scores=None if request.logprobs is None else Scores(request.logprobs),
+            shift=shift,
             adapters=self._adapters.checked(request.adapters),
         )
+
+    def _shift(self, request: Generate, tokens: list[int]) -> Shift | None:
+        policy, num_keep = request.overflow, request.overflow.num_keep
+        if not policy.shifts:
+            return None
+        if num_keep is not None:
+            num_keep = len(tokens) if num_keep < 0 else num_keep
+        elif request.messages is None:
+            num_keep = common_length(tokens, self._model.tokenize(""))
+        else:
+            num_keep = num_kept(request.messages, tokens, partial(self._written, request))
+        return Shift.keeping(num_keep, self._num_ctx)
 
     def _ready(self, num_parallel: int, load_s: float) -> Ready:
         size = self._model.size_bytes + self._context.size_bytes

@@ -18,9 +18,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from localrun.engine.params import ConstraintSpec, FinishReason, LoadOptions, SamplingParams
+from localrun.engine.params import (
+    ConstraintSpec,
+    FinishReason,
+    LoadOptions,
+    OverflowPolicy,
+    SamplingParams,
+)
 
 JsonObject = dict[str, Any]
+# bytes of a token, logarithm of its probability, the same of the likeliest in its place
+Score = tuple[bytes, float, tuple[tuple[bytes, float], ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +59,9 @@ class Generate:
     num_predict: int | None = None  # None = until the context is full
     stop: tuple[str, ...] = ()
     constraint: ConstraintSpec | None = None  # what the answer must be
+    overflow: OverflowPolicy = field(default_factory=OverflowPolicy)
+    logprobs: int | None = None  # tell how likely tokens were, and so many others; None = no
+    echo: bool = False  # tell the prompt
     chat_template: str | None = None  # Jinja, in place of the one in the file
     adapters: tuple[tuple[str, float], ...] = ()  # (path of a LoRA, its scale)
 
@@ -118,6 +129,9 @@ class Started:
     prompt_tokens: int
     prompt_tail: str  # end of the rendered prompt, for a parser to see what the template opened
     profile: JsonObject | None = None  # how the model writes thoughts and calls (chat/profiles)
+    prompt: str | None = None  # where it was asked for
+    dropped_messages: int = 0  # left out to make it fit
+    dropped_tokens: int = 0  # what they would have been in the prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +139,7 @@ class Step:
     """Text that one scheduler step produced: (request id, text) pairs, at most one a request."""
 
     deltas: tuple[tuple[int, str], ...]
+    scores: tuple[tuple[int, tuple[Score, ...]], ...] = ()  # of requests that have a delta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +154,7 @@ class Finished:
     queue_s: float  # waited for a slot
     prompt_s: float  # prefill
     generation_s: float
+    dropped_tokens: int = 0  # taken out of the context while it was generated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

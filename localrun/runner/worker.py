@@ -130,9 +130,19 @@ class Worker:
             self._send(Grown(adapter_bytes=size))
 
     def _report(self, outputs: list[Output]) -> None:
-        deltas = tuple((output.seq.request_id, output.text) for output in outputs if output.text)
+        scores = tuple(
+            (output.seq.request_id, found)
+            for output in outputs
+            if output.seq.scores and (found := output.seq.release_scores())
+        )
+        scored = {request_id for request_id, _ in scores}
+        deltas = tuple(
+            (output.seq.request_id, output.text)
+            for output in outputs
+            if output.text or output.seq.request_id in scored
+        )
         if deltas:
-            self._send(Step(deltas=deltas))
+            self._send(Step(deltas=deltas, scores=scores))
         now = time.monotonic()
         for output in outputs:
             if output.finish is not None:
@@ -162,4 +172,5 @@ def _finished(seq: Sequence, now: float) -> Finished:
         queue_s=admitted - seq.submitted_at,
         prompt_s=first - admitted,
         generation_s=now - first,
+        dropped_tokens=seq.num_dropped,
     )

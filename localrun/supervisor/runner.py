@@ -145,8 +145,10 @@ class Runner:
 
     def _dispatch(self, event: Message) -> None:
         if isinstance(event, Step):
+            scores = dict(event.scores)
             for request_id, text in event.deltas:
-                self._pass_on(request_id, Step(deltas=((request_id, text),)))
+                own = ((request_id, scores[request_id]),) if request_id in scores else ()
+                self._pass_on(request_id, Step(deltas=((request_id, text),), scores=own))
         elif isinstance(event, Started):
             self._pass_on(event.request_id, event)
         elif isinstance(event, Grown):

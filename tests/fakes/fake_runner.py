@@ -21,7 +21,7 @@ import os
 import signal
 import socket
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from localrun.engine.params import FinishReason
@@ -36,6 +36,7 @@ from localrun.runner.messages import (
     LoadFailed,
     Progress,
     Ready,
+    Score,
     Started,
     Step,
     Tokenize,
@@ -88,13 +89,23 @@ def generate(sock: socket.socket, request: Generate) -> None:
         send(sock, Failed(request_id=number, code="context_length_exceeded", message="too long"))
         return
     opened = "<think>\n" if request.template_options.get("enable_thinking") else ""
-    send(sock, Started(request_id=number, prompt_tokens=5, prompt_tail=opened))
+    send(
+        sock,
+        Started(
+            request_id=number,
+            prompt_tokens=5,
+            prompt_tail=opened,
+            prompt=prompt if request.echo else None,
+            dropped_messages=2 if request.overflow.drops else 0,
+            dropped_tokens=30 if request.overflow.drops else 0,
+        ),
+    )
     if prompt in PARTING:
         PARTING[prompt](sock, number)
     elif prompt == "echo":
-        say(sock, number, [json.dumps(asdict(request))])
+        say(sock, request, [json.dumps(asdict(request))])
     else:
-        say(sock, number, prompt.removeprefix("say ").split(" "))
+        say(sock, request, prompt.removeprefix("say ").split(" "))
 
 
 def tokens(request: Tokenize | Detokenize) -> Tokens:
@@ -112,10 +123,21 @@ def tokens(request: Tokenize | Detokenize) -> Tokens:
     )
 
 
-def say(sock: socket.socket, number: int, words: list[str]) -> None:
+def say(sock: socket.socket, request: Generate, words: list[str]) -> None:
+    number = request.request_id
     for index, word in enumerate(words):
-        send(sock, Step(deltas=((number, word if index == 0 else f" {word}"),)))
-    send(sock, finished(number, FinishReason.STOP, len(words)))
+        text = word if index == 0 else f" {word}"
+        send(sock, Step(deltas=((number, text),), scores=scored(request, text)))
+    end = finished(number, FinishReason.STOP, len(words))
+    send(sock, replace(end, dropped_tokens=7) if request.overflow.shifts else end)
+
+
+def scored(request: Generate, text: str) -> tuple[tuple[int, tuple[Score, ...]], ...]:
+    """Take a word for a token, and its letters for the likeliest in its place."""
+    if request.logprobs is None:
+        return ()
+    top = tuple((letter.encode(), -1.0) for letter in text[: request.logprobs])
+    return ((request.request_id, ((text.encode(), -0.5, top),)),)
 
 
 def hang(sock: socket.socket, number: int) -> None:

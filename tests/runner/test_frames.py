@@ -12,6 +12,7 @@ from localrun.engine.params import (
     ConstraintKind,
     ConstraintSpec,
     FinishReason,
+    OverflowPolicy,
     SamplingParams,
 )
 from localrun.errors import BackendError
@@ -35,10 +36,13 @@ EXAMPLES: list[Message] = [
         stop=("a", "b"),
         template_options={"enable_thinking": True},
         constraint=ConstraintSpec(kind=ConstraintKind.CHOICE, choices=("a", "é"), after="</t>"),
+        overflow=OverflowPolicy(drops=True, num_keep=4),
+        logprobs=3,
     ),
     Cancel(request_id=3),
     Ready(num_ctx=1, num_parallel=2, device="CPU", size_bytes=3, size_gpu_bytes=0, load_s=0.5),
     Step(deltas=((1, "x"), (2, "😀"))),
+    Step(deltas=((1, "x"), (2, "")), scores=((2, ((b"\xff", -0.5, ((b"a", -1.0),)),)),)),
     Finished(
         request_id=1,
         reason=FinishReason.STOP,

@@ -141,3 +141,12 @@ class LoadOptions:
     yarn_beta_slow: float | None = None
     main_gpu: int | None = None  # the one to use where a model is not split
     use_mmap: bool | None = None
+
+
+class Pooling(StrEnum):
+    """How the vectors of a text's tokens become one."""
+
+    MEAN = "mean"
+    CLS = "cls"  # the first token's
+    LAST = "last"
+    RANK = "rank"  # no vector: how well the two texts of a pair fit, from a head for it

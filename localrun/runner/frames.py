@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import asdict
+from dataclasses import fields as fields_of
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -18,6 +19,7 @@ from localrun.engine.params import (
     FinishReason,
     LoadOptions,
     OverflowPolicy,
+    Pooling,
     SamplingParams,
 )
 from localrun.errors import BackendError
@@ -46,6 +48,10 @@ TYPES = {
         messages.Failed,
         messages.Tokens,
         messages.Grown,
+        messages.Embed,
+        messages.Rerank,
+        messages.Embeddings,
+        messages.Ranks,
     )
 }
 Message = messages.Request | messages.Event
@@ -54,8 +60,7 @@ Message = messages.Request | messages.Event
 def encode(message: Message) -> bytes:
     """Return the whole frame of a message."""
     name = type(message).__name__
-    fields = _step_fields(message) if isinstance(message, messages.Step) else asdict(message)
-    payload: bytes = msgpack.packb([name, fields])
+    payload: bytes = msgpack.packb([name, _fields(message)])
     if len(payload) > LARGEST_FRAME:
         raise BackendError(f"a message of {len(payload)} bytes is too large for a runner")
     return LENGTH.pack(len(payload)) + payload
@@ -91,10 +96,14 @@ def read_messages(sock: socket.socket) -> Iterator[Message]:
             yield decode(payload)
 
 
-def _step_fields(step: messages.Step) -> dict[str, Any]:
-    """Return the fields of the message that every token pays for: it has nothing nested."""
-    fields: dict[str, Any] = {"deltas": step.deltas}
-    return fields | {"scores": step.scores} if step.scores else fields
+def _fields(message: Message) -> dict[str, Any]:
+    """Return the fields, copied only where something is nested that msgpack cannot write."""
+    if isinstance(message, messages.Step):  # the one that every token pays for
+        fields: dict[str, Any] = {"deltas": message.deltas}
+        return fields | {"scores": message.scores} if message.scores else fields
+    if isinstance(message, messages.Embed):  # millions of token ids, maybe
+        return {field.name: getattr(message, field.name) for field in fields_of(message)}
+    return asdict(message)
 
 
 def _typed(fields: dict[str, Any]) -> dict[str, Any]:
@@ -108,6 +117,8 @@ def _typed(fields: dict[str, Any]) -> dict[str, Any]:
     if isinstance(fields.get("constraint"), dict):
         spec = fields["constraint"]
         fields["constraint"] = ConstraintSpec(**spec | {"kind": ConstraintKind(spec["kind"])})
+    if fields.get("pooling") is not None:
+        fields["pooling"] = Pooling(fields["pooling"])
     if "reason" in fields:
         fields["reason"] = FinishReason(fields["reason"])
     return fields

@@ -27,9 +27,11 @@ from typing import TYPE_CHECKING
 
 from localrun.engine.constraints import Grammars
 from localrun.engine.context import Context
+from localrun.engine.embedder import Embedder
 from localrun.engine.engine import Engine
 from localrun.engine.library import accelerators, start
 from localrun.engine.model import load_model
+from localrun.engine.pooler import Pooler
 from localrun.engine.radix import common_length
 from localrun.engine.scheduler import STEP_TOKENS, Limits, Scheduler
 from localrun.engine.scores import Scores
@@ -39,11 +41,13 @@ from localrun.engine.text import TextStream
 from localrun.engine.threads import useful_threads
 from localrun.errors import BackendError, ContextExceededError, LocalrunError, UsageError
 from localrun.runner.adapters import AdapterDesk
+from localrun.runner.embedding import EmbeddingDesk
 from localrun.runner.fitting import Prompt, fitted, num_kept
 from localrun.runner.frames import encode, read_messages
 from localrun.runner.messages import (
     Cancel,
     Detokenize,
+    Embed,
     Event,
     Failed,
     Generate,
@@ -51,13 +55,14 @@ from localrun.runner.messages import (
     LoadFailed,
     Progress,
     Ready,
+    Rerank,
     Started,
     Tokenize,
 )
 from localrun.runner.prompt import MARK, tokenize
 from localrun.runner.templates import Templates, Texts
 from localrun.runner.tools import TextTools
-from localrun.runner.worker import Worker
+from localrun.runner.worker import NoEngine, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -146,11 +151,29 @@ class _Loaded:
             step_tokens=_step_tokens(load),
         )
         threads = load.num_threads or useful_threads(self._model.size_bytes)
-        self._context = Context(self._model, limits, num_threads=threads, options=load.options)
-        scheduler = Scheduler(limits, self._context.open_cache())
-        engine = Engine(self._context, scheduler, pieces=self._model.pieces, eog=self._model.eog)
+        adapters = [(self._model.load_adapter(Path(path)), scale) for path, scale in load.adapters]
+        engine: Engine | NoEngine
+        self._context: Context | NoEngine
+        if self._model.only_embeds:
+            engine = self._context = NoEngine()
+        else:
+            self._context = Context(self._model, limits, num_threads=threads, options=load.options)
+            scheduler = Scheduler(limits, self._context.open_cache())
+            pieces, eog = self._model.pieces, self._model.eog
+            engine = Engine(self._context, scheduler, pieces=pieces, eog=eog)
         self._grammars = Grammars(self._model)
-        self._worker = Worker(engine, self._context, channel.send)
+        self._desk = EmbeddingDesk(self._model, num_ctx=self._num_ctx)
+        self._embedder = Embedder(
+            partial(
+                Pooler,
+                self._model,
+                longest=self._num_ctx,
+                num_threads=threads,
+                options=load.options,
+                adapters=adapters,
+            )
+        )
+        self._worker = Worker(engine, self._context, channel.send, self._embedder)
         channel.send(self._ready(load.num_parallel, time.monotonic() - begun))
 
     def serve(self, incoming: Iterator[Message]) -> None:
@@ -163,6 +186,7 @@ class _Loaded:
             _log.exception("the engine failed")
             os._exit(BackendError.exit_code)
         reader.join()
+        self._embedder.close()
         self._context.close()
         self._model.close()
 
@@ -175,6 +199,8 @@ class _Loaded:
                     self._submit(message)
                 elif isinstance(message, Cancel):
                     self._worker.cancel(message.request_id)
+                elif isinstance(message, Embed | Rerank):
+                    self._submit_embedding(message)
                 elif isinstance(message, Tokenize | Detokenize):
                     self._channel.send(tools.answer(message))
         except BaseException:  # noqa: BLE001 - a thread that dies must take the process along
@@ -214,8 +240,17 @@ class _Loaded:
         )
         self._worker.submit(seq)
 
+    def _submit_embedding(self, request: Embed | Rerank) -> None:
+        job = self._desk.job(request)
+        if isinstance(job, Failed):
+            self._channel.send(job)
+        else:
+            self._worker.submit(job)
+
     def _prompt(self, request: Generate) -> Prompt:
         """Return the prompt, without the oldest messages where it is too long and they may go."""
+        if self._model.only_embeds:
+            raise UsageError("this is an embedding model: it turns text into numbers")
         if request.messages is None:
             text = request.prompt or ""
             return Prompt(text, tokenize(text, self._model))

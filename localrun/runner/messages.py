@@ -5,11 +5,13 @@ A request that was submitted ends in exactly one terminal event: `Finished`,
 `Failed`. Text of all sequences that moved in one scheduler step travels in
 one `Step`.
 
-    server -> runner    Load, then Generate* / Cancel* / Tokenize* / Detokenize*; the
-                        socket's end means: leave
+    server -> runner    Load, then Generate* / Cancel* / Tokenize* / Detokenize* /
+                        Embed* / Rerank*; the socket's end means: leave
     runner -> server    Progress*, Ready | LoadFailed, then per request
                         Started, text in Step*, Finished | Failed
-                        or one Tokens | Failed for Tokenize and Detokenize;
+                        or one Tokens | Failed for Tokenize and Detokenize
+                        or one Embeddings | Failed for Embed, Ranks | Failed for Rerank;
+                        these two can be cancelled, which is a Failed
                         Grown at any time
 """
 
@@ -23,6 +25,7 @@ from localrun.engine.params import (
     FinishReason,
     LoadOptions,
     OverflowPolicy,
+    Pooling,
     SamplingParams,
 )
 
@@ -37,6 +40,7 @@ class Load:
 
     model_paths: tuple[str, ...]  # one, or the shards in order
     chat_template: str | None = None  # that of the first request, to have it ready with the rest
+    adapters: tuple[tuple[str, float], ...] = ()  # LoRAs and scales for all embeddings
     num_ctx: int | None = (
         None  # tokens for one sequence; None = as large as the model's own, bounded by our default
     )
@@ -186,6 +190,48 @@ class Tokens:
     num_ctx: int  # of the loaded model
 
 
-Submitted = Generate | Tokenize | Detokenize
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embed:
+    """Turn texts, or lists of token ids, into vectors."""
+
+    request_id: int
+    inputs: tuple[str | tuple[int, ...], ...]
+    pooling: Pooling | None = None  # None = as the model's file says, or else the mean
+    truncate: bool = False  # cut what is too long, instead of refusing it
+    dimensions: int | None = None  # how many numbers of each vector to keep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rerank:
+    """Tell how well each document answers the query."""
+
+    request_id: int
+    query: str
+    documents: tuple[str, ...]
+    truncate: bool = False  # cut a document that is too long, instead of refusing it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embeddings:
+    """The one answer to `Embed`."""
+
+    request_id: int
+    vectors: bytes  # float32, little-endian, one vector after the other; each of length 1
+    dimensions: int
+    token_counts: tuple[int, ...]  # of each input
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranks:
+    """The one answer to `Rerank`."""
+
+    request_id: int
+    scores: tuple[float, ...]  # in the order of the documents
+    are_probabilities: bool  # else logits: any number, 0 is undecided
+    token_counts: tuple[int, ...]  # of each pair
+
+
+Submitted = Generate | Tokenize | Detokenize | Embed | Rerank
 Request = Load | Submitted | Cancel
-Event = Progress | Ready | LoadFailed | Started | Step | Finished | Failed | Tokens | Grown
+Terminal = Finished | Failed | Tokens | Embeddings | Ranks
+Event = Progress | Ready | LoadFailed | Started | Step | Grown | Terminal

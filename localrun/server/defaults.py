@@ -108,6 +108,12 @@ def runner_model(model: StoredModel) -> RunnerModel:
     )
 
 
+def embedding_model(model: StoredModel) -> RunnerModel:
+    """Return what the pool loads for embeddings: one with adapters has a runner of its own."""
+    adapters = tuple((str(path), scale) for path, scale in model.adapters)
+    return replace(runner_model(model), adapters=adapters)
+
+
 def _options(recipe: StoredRecipe) -> LoadOptions:
     return LoadOptions(
         num_batch=_positive(recipe, "num_batch"),

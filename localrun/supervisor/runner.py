@@ -1,8 +1,8 @@
 """One runner process as the server sees it: load, submit, cancel, close.
 
 Blocking and thread-safe. A reader thread passes each event to the sink of its
-request; every submitted request gets exactly one `Finished`, `Failed` or
-`Tokens`, also when the process dies. A closed socket tells a runner to leave.
+request; every submitted request gets exactly one `Terminal`, also when the process
+dies. A closed socket tells a runner to leave.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from localrun.runner.frames import encode, read_messages
 from localrun.runner.messages import (
     Cancel,
     Failed,
-    Finished,
     Grown,
     Load,
     LoadFailed,
@@ -29,7 +28,7 @@ from localrun.runner.messages import (
     Ready,
     Started,
     Step,
-    Tokens,
+    Terminal,
 )
 
 if TYPE_CHECKING:
@@ -153,7 +152,7 @@ class Runner:
             self._pass_on(event.request_id, event)
         elif isinstance(event, Grown):
             self.adapter_bytes = event.adapter_bytes
-        elif isinstance(event, Finished | Failed | Tokens):
+        elif isinstance(event, Terminal):
             with self._lock:
                 sink = self._sinks.pop(event.request_id, None)
             if sink is not None:

@@ -47,6 +47,7 @@ class RunnerModel:
     num_gpu_layers: int = -1  # -1 = all that fit
     options: LoadOptions = field(default_factory=LoadOptions)
     weights: tuple[str, ...] = ()  # digests of the shards, where they are known
+    adapters: tuple[tuple[str, float], ...] = ()  # for embeddings; who generates says it each time
 
     @property
     def shared(self) -> RunnerModel:
@@ -59,6 +60,7 @@ class RunnerModel:
         return Load(
             model_paths=tuple(str(path) for path in self.shards),
             chat_template=self.chat_template,
+            adapters=self.adapters,
             num_ctx=num_ctx or self.num_ctx,
             num_threads=self.num_threads,
             num_gpu_layers=self.num_gpu_layers,

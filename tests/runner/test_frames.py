@@ -13,17 +13,22 @@ from localrun.engine.params import (
     ConstraintSpec,
     FinishReason,
     OverflowPolicy,
+    Pooling,
     SamplingParams,
 )
 from localrun.errors import BackendError
 from localrun.runner.frames import Message, decode, encode, read_messages
 from localrun.runner.messages import (
     Cancel,
+    Embed,
+    Embeddings,
     Failed,
     Finished,
     Generate,
     Load,
+    Ranks,
     Ready,
+    Rerank,
     Step,
 )
 
@@ -54,6 +59,10 @@ EXAMPLES: list[Message] = [
         generation_s=0.2,
     ),
     Failed(request_id=1, code="backend_error", message="m", param="format"),
+    Embed(request_id=1, inputs=("é", (1, 2)), pooling=Pooling.CLS, dimensions=3),
+    Rerank(request_id=1, query="q", documents=("a", "b")),
+    Embeddings(request_id=1, vectors=b"\x00\xff" * 4, dimensions=2, token_counts=(3,)),
+    Ranks(request_id=1, scores=(0.5, -1.0), are_probabilities=False, token_counts=(3, 4)),
 ]
 
 

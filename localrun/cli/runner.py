@@ -10,8 +10,13 @@ from typer import Exit, Option
 def runner(fd: Annotated[int, Option(help="The inherited socket.")]) -> None:
     """Hold one model for the server; not for people."""
     import logging
+    import os
 
     from localrun.runner.main import run_runner
+    from localrun.runner.saved import SavedPrompts
+    from localrun.settings import load_settings
 
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    raise Exit(run_runner(fd))
+    settings = load_settings(os.environ)
+    saved = SavedPrompts(root=settings.prompts_dir, budget_bytes=settings.prompt_cache_bytes)
+    raise Exit(run_runner(fd, saved if settings.prompt_cache_bytes != 0 else None))

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Protocol
 from localrun.engine.radix import NO_HOLDER, RadixTree
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from localrun.engine.radix import Match, Node
     from localrun.engine.sequence import Sequence
 
@@ -142,10 +144,49 @@ class PrefixCache:
             self._shorten(leaf, min(missing, len(leaf.tokens)))
         return True
 
+    @property
+    def spare_slot(self) -> int | None:
+        """Return a slot that holds nothing, None when all run."""
+        return self._free_slots[-1] if self._free_slots else None
+
+    def graft(self, tokens: list[int], start: int, load: Callable[[int], bool]) -> bool:
+        """Keep cells from elsewhere for ``tokens[start:]``, behind a prefix that is cached.
+
+        ``load`` puts them into a slot that is empty. False when it cannot, or there is no room.
+        """
+        node = self._whole(self.tree.find(tokens, len(tokens)))
+        slot = self.spare_slot
+        if slot is None or node.end < start:
+            return False
+        if node.end == len(tokens):
+            return True
+        self.tree.use(node)  # lest it is evicted to make the room
+        try:
+            if not self.reserve(len(tokens) - start) or not load(slot):
+                return False
+            return self._hold(node, slot, tokens[node.end :])
+        finally:
+            self._cells.remove(slot, 0, -1)
+            self.tree.leave(node)
+
     def clear(self) -> None:
         """Forget all prefixes that nobody uses."""
         while (leaf := self.tree.oldest_idle_leaf()) is not None:
             self._shorten(leaf, len(leaf.tokens))
+
+    def _hold(self, node: Node, slot: int, tokens: list[int]) -> bool:
+        """Let a holder behind ``node`` hold what the slot has for ``tokens``."""
+        start = node.end
+        if node.holder != NO_HOLDER and not node.children and node.num_users == 1:
+            self._cells.copy(slot, node.holder, start, start + len(tokens))
+            self.tree.extend(node, tokens)
+            return True
+        holder = self._new_holder()
+        if holder is None:
+            return False
+        self._cells.copy(slot, holder, start, start + len(tokens))
+        self.tree.add(node, tokens, holder)
+        return True
 
     def _drop_aged(self) -> None:
         while (leaf := self.tree.oldest_idle_leaf()) and self.tree.age(leaf) > KEPT_STEPS:

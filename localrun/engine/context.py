@@ -141,6 +141,22 @@ class Context:
         """Load the sequence's adapters."""
         self._shelf.hold(seq.adapters)
 
+    def save(self, slot: int) -> bytes:
+        """Return the cells or the state of a slot, of which no other slot holds a cell."""
+        size = llama_cpp.llama_state_seq_get_size(self._handle, slot)
+        buffer = (ctypes.c_uint8 * size)()
+        written = llama_cpp.llama_state_seq_get_data(self._handle, buffer, size, slot)
+        return ctypes.string_at(buffer, written)
+
+    def restore(self, slot: int, data: bytes) -> bool:
+        """Put what `save` returned into an empty slot; False when it cannot.
+
+        llama.cpp believes the data: it must come from `save` of an equal context.
+        """
+        pointer = ctypes.cast(ctypes.c_char_p(data), ctypes.POINTER(ctypes.c_uint8))
+        taken = llama_cpp.llama_state_seq_set_data(self._handle, pointer, len(data), slot)
+        return bool(taken == len(data))
+
     def retire(self, seq: Sequence) -> None:
         """Free the sequence's sampler, and let its adapters go."""
         self._shelf.release(seq.adapters)

@@ -93,7 +93,7 @@ class Engine:
             LoadError: what it needs cannot be loaded; it is not queued.
         """
         self._backend.prepare(seq)
-        seq.submitted_at = self._clock()
+        seq.submitted_at = seq.submitted_at or self._clock()
         self._open[seq.request_id] = seq
         self._scheduler.add(seq)
 

@@ -10,6 +10,7 @@ import ctypes
 import logging
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import llama_cpp
@@ -77,6 +78,13 @@ def start(on_line: Callable[[str], None] | None = None) -> NativeLog:
     native_log.attach()
     llama_cpp.llama_backend_init()
     return native_log
+
+
+def build() -> tuple[object, ...]:
+    """Return what tells this build of llama.cpp from others."""
+    folder = Path(api._lib._name).parent  # noqa: SLF001 - the handle has no public name
+    sizes = sorted((path.name, path.stat().st_size) for path in folder.iterdir())
+    return (llama_cpp.__version__, *sizes)
 
 
 def accelerators() -> list[Device]:

@@ -95,6 +95,11 @@ class RadixTree:
         """Return all nodes but the roots."""
         return frozenset(self._nodes)
 
+    def is_plain(self, node: Node) -> bool:
+        """Tell whether a node is below the root of the plain kind."""
+        *_, top = node.path()
+        return top.parent is self.root
+
     def find(self, tokens: Sequence[int], limit: int, below: Node | None = None) -> Match:
         """Return the longest known prefix of ``tokens[:limit]``; parts of a node count.
 

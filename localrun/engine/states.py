@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from localrun.engine.cache import slot_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from localrun.engine.adapters import AdapterSet
     from localrun.engine.cache import Cells
     from localrun.engine.sequence import Sequence
@@ -99,6 +101,26 @@ class StateCache:
             if not self._kept:
                 return False
             self._drop_oldest()
+        return True
+
+    @property
+    def kept(self) -> list[tuple[int, list[int]]]:
+        """Return the slots and tokens of kept states without adapters, longest unused first."""
+        return [(slot, kept.tokens) for slot, kept in self._kept.items() if not kept.adapters]
+
+    def graft(self, tokens: list[int], load: Callable[[int], bool]) -> bool:
+        """Keep a state from elsewhere; ``load`` puts it into an empty slot.
+
+        False when it cannot, or there is no room.
+        """
+        if not self.has_slot or not self.reserve(len(tokens)):
+            return False
+        slot = self._empty_slot()
+        if not load(slot):
+            self._cells.remove(slot, 0, -1)
+            self._free_slots.append(slot)
+            return False
+        self._kept[slot] = _Kept(tokens, ())
         return True
 
     def clear(self) -> None:

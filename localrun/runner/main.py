@@ -60,6 +60,7 @@ from localrun.runner.messages import (
     Tokenize,
 )
 from localrun.runner.prompt import MARK, tokenize
+from localrun.runner.saved import keeper_of
 from localrun.runner.templates import Templates, Texts
 from localrun.runner.tools import TextTools
 from localrun.runner.worker import NoEngine, Worker
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
     from localrun.engine.params import ConstraintSpec
     from localrun.runner.fitting import Messages
     from localrun.runner.frames import Message
+    from localrun.runner.saved import SavedPrompts
     from localrun.runner.templates import Chat
 
 _log = logging.getLogger(__name__)
@@ -85,8 +87,11 @@ PROGRESS_STEP = 0.05
 PROMPT_TAIL = 64
 
 
-def run_runner(fd: int) -> int:
-    """Serve one model over the inherited socket ``fd`` until it closes; return the exit code."""
+def run_runner(fd: int, saved: SavedPrompts | None = None) -> int:
+    """Serve one model over the inherited socket ``fd`` until it closes; return the exit code.
+
+    ``saved`` tells where computed prompts outlive the process; None: nowhere.
+    """
     _die_with_parent()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     sock = socket.socket(fileno=fd)
@@ -96,7 +101,7 @@ def run_runner(fd: int) -> int:
     if not isinstance(load, Load):
         return 0
     try:
-        loaded = _Loaded(load, start(), channel)
+        loaded = _Loaded(load, start(), channel, saved)
     except LocalrunError as error:
         channel.send(LoadFailed(message=error.message, hint=error.hint))
         return error.exit_code
@@ -123,7 +128,9 @@ class _Channel:
 class _Loaded:
     """A model that is ready: what one request after another needs."""
 
-    def __init__(self, load: Load, native_log: NativeLog, channel: _Channel) -> None:
+    def __init__(
+        self, load: Load, native_log: NativeLog, channel: _Channel, saved: SavedPrompts | None
+    ) -> None:
         begun = time.monotonic()
         self._channel = channel
         self._native_log = native_log
@@ -154,13 +161,19 @@ class _Loaded:
         adapters = [(self._model.load_adapter(Path(path)), scale) for path, scale in load.adapters]
         engine: Engine | NoEngine
         self._context: Context | NoEngine
+        keeper = None
         if self._model.only_embeds:
             engine = self._context = NoEngine()
         else:
-            self._context = Context(self._model, limits, num_threads=threads, options=load.options)
-            scheduler = Scheduler(limits, self._context.open_cache())
+            context = self._context = Context(
+                self._model, limits, num_threads=threads, options=load.options
+            )
+            cache = context.open_cache()
+            scheduler = Scheduler(limits, cache)
             pieces, eog = self._model.pieces, self._model.eog
-            engine = Engine(self._context, scheduler, pieces=pieces, eog=eog)
+            engine = Engine(context, scheduler, pieces=pieces, eog=eog)
+            folder = saved.open(load, limits, self._model) if saved else None
+            keeper = keeper_of(folder, cache, context, self._model) if folder else None
         self._grammars = Grammars(self._model)
         self._desk = EmbeddingDesk(self._model, num_ctx=self._num_ctx)
         self._embedder = Embedder(
@@ -174,6 +187,8 @@ class _Loaded:
             )
         )
         self._worker = Worker(engine, self._context, channel.send, self._embedder)
+        if keeper is not None:
+            self._worker.keep_prompts(keeper)
         channel.send(self._ready(load.num_parallel, time.monotonic() - begun))
 
     def serve(self, incoming: Iterator[Message]) -> None:
@@ -186,6 +201,7 @@ class _Loaded:
             _log.exception("the engine failed")
             os._exit(BackendError.exit_code)
         reader.join()
+        self._worker.close()
         self._embedder.close()
         self._context.close()
         self._model.close()

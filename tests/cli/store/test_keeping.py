@@ -7,11 +7,13 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from localrun.names.parse import parse_name
+from localrun.store.prompts import PromptFolder
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.web import serving
 from tests.services.making import FILES, NAME, REPO, WEIGHTS, digest, gguf
@@ -19,8 +21,6 @@ from tests.store.building import blob_names, damage
 from tests.store.foreign.layouts import write
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from localrun.store.store import Store
     from tests.cli.conftest import Localrun
     from tests.fakes.hub import FakeHub
@@ -141,6 +141,19 @@ def test_prune_tells_first_and_frees_what_du_called_unused(
     assert (dry["is_dry_run"], pruned["is_dry_run"]) == (True, False)
     assert digest(WEIGHTS) in pruned["blobs"]
     assert localrun("prune").stdout == "0 files and 0 unfinished downloads, 0 B freed\n"
+
+
+def test_prune_deletes_saved_prompts_that_du_shows(localrun: Localrun) -> None:
+    root = Path(os.environ["LOCALRUN_CACHE"]) / "prompts"
+    PromptFolder(root, "0" * 32, 10**6).write([1, 2, 3], 0, b"x" * 5000)
+
+    size = json.loads(localrun("du", "--json").stdout)["prompt_bytes"]
+    dry = json.loads(localrun("prune", "--dry-run", "--json").stdout)["prompt_bytes"]
+
+    assert size == dry > 5000
+    assert f"of saved prompts in {root}" in localrun("du").stdout
+    assert "saved prompts, " in localrun("prune").stdout
+    assert json.loads(localrun("du", "--json").stdout)["prompt_bytes"] == 0
 
 
 def test_verify_finds_what_is_bad_and_repairs_it(

@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 IDLE_PRIORITY, IDLE_CLASS = 19, 3
 
 
+def pull_plainly(names: Sequence[str]) -> None:
+    """Do as ``localrun pull`` without options, which needs no reader of options."""
+    from localrun.services.pull import PullOptions
+    from localrun.services.workspace import open_workspace
+
+    pull_named(open_workspace(os.environ), names, PullOptions(), Output(), dry_run=False)
+
+
 def pull_named(
     workspace: Workspace,
     names: Sequence[str],

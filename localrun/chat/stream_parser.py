@@ -1,9 +1,10 @@
 """Take a reply apart while it comes: text, thought, tool calls.
 
 Law: however the reply is cut into pieces, the parts add up to the same. Text that
-may be the beginning of a tag is held back; a tool call comes when it is complete;
-one that is malformed or never closed comes back as the text it was. Each
-character is looked at a bounded number of times.
+may be the beginning of a tag is held back. A tool call comes while it is written where
+its family writes JSON, else when it is complete; one that is malformed before its
+arguments begin, or never complete, comes back as the text it was. Each character is
+looked at a bounded number of times.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import re
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from localrun.chat.call_stream import CallStream
 from localrun.chat.profiles.tools import NO_TOOLS, Tools
+from localrun.chat.tool_calls import CallPart
 
 if TYPE_CHECKING:
     from localrun.chat.profiles.forms import Profile, Region
@@ -34,15 +37,7 @@ class Thought:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCall:
-    """A whole call of a tool."""
-
-    name: str
-    arguments: dict[str, Any]
-
-
-Part = Text | Thought | ToolCall
+Part = Text | Thought | CallPart
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +95,8 @@ class StreamParser:
         self._given = ""  # what the prompt has of a call's opening
         self._held = ""  # may be the beginning of a tag; shorter than one
         self._call: list[str] = []
+        self._stream: CallStream | None = None  # of the region that is open
+        self._num_told = 0  # pieces of the call that the stream has seen
         self._in_string = False
         self._depth = 0
         self._at_start = True  # nothing but blanks, thoughts and calls so far
@@ -141,6 +138,7 @@ class StreamParser:
                 break
             start = self._cross(tag, parts)
         self._held = text[start:]
+        self._tell_call(parts)
         return parts
 
     def _awaited(self) -> _TagSet:
@@ -182,14 +180,24 @@ class StreamParser:
         if thinking and tag == thinking.opening:
             self._state, self._skip_blank = _State.THOUGHT, True
         elif region and (tag in region.openings or tag == "{"):
-            self._call = [tag]
-            self._depth, self._in_string = 0, False
+            self._begin_call(tag)
             if tag == "{":
                 self._state, self._depth = _State.JSON, 1
             else:
                 self._state = _State.HEADER if region.header_end else self._body_state()
         else:
             self._skip_blank = self._skip_blank or self._at_start
+
+    def _begin_call(self, tag: str) -> None:
+        self._call, self._depth, self._in_string, self._num_told = [tag], 0, False, 0
+        if self._profile.tool_call:
+            self._stream = CallStream(self._profile.tool_call, self._tools)
+
+    def _tell_call(self, parts: list[Part]) -> None:
+        """Tell what is known of the call that is open."""
+        if self._stream:
+            parts.extend(self._stream.push("".join(self._call[self._num_told :])))
+            self._num_told = len(self._call)
 
     def _inside_call(self, tag: str, parts: list[Part]) -> None:
         self._call.append(tag)
@@ -210,16 +218,18 @@ class StreamParser:
 
     def _end_call(self, parts: list[Part]) -> None:
         """Turn a region into calls, or into the text it was."""
+        self._tell_call(parts)
         text, self._call = "".join(self._call), []
         self._state, self._in_string = _State.ANSWER, False
-        form, given = self._profile.tool_call, self._given
-        self._given = ""
+        form, given, stream = self._profile.tool_call, self._given, self._stream
+        self._given, self._stream = "", None
         calls = form.read(text, self._tools) if form else None
-        self._skip_blank = calls is not None
-        if calls is None:
+        has_calls = calls is not None or (stream is not None and stream.has_begun)
+        self._skip_blank = has_calls
+        if not has_calls:
             self._emit(text.removeprefix(given), parts)
-        else:
-            parts.extend(calls)
+        elif stream and calls:
+            parts.extend(stream.rest(calls))
 
     def _open(self, prompt_tail: str) -> None:
         """Begin inside of the region that the end of the prompt opens."""

@@ -7,7 +7,7 @@ import signal
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from localrun.cli.output import Output
+from localrun.cli.output import Output, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +70,7 @@ def answer_once(client: LocalrunClient, asking: Asking, question: str) -> None:
         output.json(_plain(asking, answer))
     else:
         output.line("" if shows else answer.text)
+    print_dropped(answer.figures, output)
     if asking.verbose:
         print_figures(answer.figures, output)
 
@@ -118,6 +119,18 @@ def print_figures(figures: dict[str, Any], output: Output) -> None:
         output.note(f"{label + ' count:':22}{count} tokens")
         output.note(f"{label + ' duration:':22}{seconds:.3f} s")
         output.note(f"{label + ' rate:':22}{rate:.1f} tokens/s")
+
+
+def print_dropped(figures: dict[str, Any], output: Output) -> None:
+    """Tell what the context had no room for, if anything."""
+    dropped = figures.get("localrun", {})
+    parts = [
+        counted(dropped[name], noun)
+        for name, noun in (("dropped_messages", "old message"), ("dropped_tokens", "token"))
+        if dropped.get(name)
+    ]
+    if parts:
+        output.aside(f"(the context is full: left out {', '.join(parts)})")
 
 
 def _plain(asking: Asking, answer: Answer) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from localrun.cli.answer import Answer, interruptible, print_figures, receive
+from localrun.cli.answer import Answer, interruptible, print_dropped, print_figures, receive
 from localrun.cli.output import Output
 from localrun.errors import LocalrunError
 
@@ -68,6 +68,7 @@ def _turn(
         messages.pop()
         return
     output.line("" if asking.stream else answer.text)
+    print_dropped(answer.figures, output)
     messages.append({"role": "assistant", "content": answer.text})
     if asking.verbose:
         print_figures(answer.figures, output)

@@ -73,6 +73,11 @@ class Output:
         """Tell something that is not a result."""
         print(CONTROL.sub("?", text), file=sys.stderr)
 
+    def aside(self, text: str) -> None:
+        """Tell something by the way, dimmed on a terminal."""
+        text = CONTROL.sub("?", text)
+        print(f"{DIM}{text}{PLAIN}" if sys.stderr.isatty() else text, file=sys.stderr)
+
     def thought(self, text: str) -> None:
         """Show a model's thought, dimmed, on a terminal only."""
         if text and sys.stderr.isatty():

@@ -59,6 +59,23 @@ class Batch:
         self.native.n_tokens = total
         return outputs
 
+    def fill_inputs(self, inputs: list[list[int]], first: int = 0) -> None:
+        """Write whole inputs, each in the slot of its index, from position ``first`` on.
+
+        All tokens give an output, as embeddings want it.
+        """
+        total = sum(map(len, inputs))
+        if not 0 < total <= self._capacity:
+            raise ValueError(f"a batch of {total} tokens, between 1 and {self._capacity} fit")
+        end = 0
+        for slot, tokens in enumerate(inputs):
+            start, end = end, end + len(tokens)
+            self._tokens[start:end] = tokens
+            self._positions[start:end] = np.arange(first, first + len(tokens))
+            self._slots[start:end] = slot
+        self._logits[:total] = 1
+        self.native.n_tokens = total
+
 
 def _pointer(array: np.ndarray, kind: Any) -> Any:  # noqa: ANN401 - ctypes
     return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))

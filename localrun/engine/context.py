@@ -15,12 +15,14 @@ import llama_cpp
 import numpy as np
 from llama_cpp import llama_cpp as api
 
+from localrun.engine.abort import AbortFlag
 from localrun.engine.batch import Batch
 from localrun.engine.cache import PrefixCache
 from localrun.engine.engine import AbortedError, OutOfCellsError
 from localrun.engine.params import CacheType, LoadOptions, RopeScaling
 from localrun.engine.penalties import adjust
 from localrun.engine.sampling import Sampler
+from localrun.engine.scores import TokenScore, log_probabilities
 from localrun.engine.states import StateCache
 from localrun.errors import BackendError, LoadError
 
@@ -70,7 +72,7 @@ class Context:
         self._limits = limits
         self._handle = _open(model, limits, num_threads, options)
         self._memory = llama_cpp.llama_get_memory(self._handle)
-        self._abort = _AbortFlag(self._handle)
+        self._abort = AbortFlag(self._handle)
         self._batch = Batch(limits.step_tokens)
         self._samplers: dict[int, Sampler] = {}
 
@@ -88,14 +90,7 @@ class Context:
 
     def use_adapters(self, adapters: list[tuple[Any, float]]) -> None:
         """Add the loaded LoRA adapters, each times its scale, to the weights."""
-        count = len(adapters)
-        handles = (ctypes.c_void_p * count)(
-            *(ctypes.cast(handle, ctypes.c_void_p).value for handle, _ in adapters)
-        )
-        scales = (ctypes.c_float * count)(*(scale for _, scale in adapters))
-        array = ctypes.cast(handles, ctypes.POINTER(api.llama_adapter_lora_p_ctypes))
-        if llama_cpp.llama_set_adapters_lora(self._handle, array, count, scales) != 0:
-            raise BackendError("llama.cpp does not take the adapters")
+        set_adapters(self._handle, adapters)
 
     def open_cache(self) -> PrefixCache | StateCache:
         """Return an empty cache over these cells, of the kind that the model's memory allows."""
@@ -160,6 +155,7 @@ class Context:
         if sampler is None:
             sampler = Sampler(seq.sampling, self._model, seq.tokens[: seq.num_prompt])
             self._samplers[seq.request_id] = sampler
+        raw = self._logits(index).copy() if seq.scores else None  # what follows writes into them
         if seq.sampling.is_adjusting:
             adjust(self._logits(index), seq.sampling, seq.tokens)
         if seq.constraint is not None:
@@ -167,7 +163,14 @@ class Context:
         token = sampler.draw(self._handle, index)
         if seq.constraint is not None:
             seq.constraint.accept(token)
+        if seq.scores and raw is not None:
+            seq.scores.drawn.append(self._score(raw, token, seq.scores.num_top))
         return token
+
+    def _score(self, logits: np.ndarray, token: int, num_top: int) -> TokenScore:
+        logprob, top = log_probabilities(logits, token, num_top)
+        spell = self._model.spelled_piece
+        return TokenScore(spell(token), logprob, tuple((spell(one), value) for one, value in top))
 
     def _logits(self, index: int) -> np.ndarray:
         """Return a writable view of an output's logits, shape (num_vocab,)."""
@@ -187,23 +190,6 @@ class Context:
             row.seq.num_computed = last + 1
 
 
-class _AbortFlag:
-    """llama.cpp asks ``strlen`` of two bytes whether to go on: no Python, no GIL."""
-
-    def __init__(self, handle: object) -> None:
-        self._bytes = ctypes.create_string_buffer(2)
-        libc = ctypes.CDLL(None)
-        self._callback = ctypes.cast(libc.strlen, api.ggml_abort_callback)
-        address = ctypes.cast(self._bytes, ctypes.c_void_p)
-        llama_cpp.llama_set_abort_callback(handle, self._callback, address)
-
-    def set(self) -> None:
-        self._bytes[0] = b"\x01"
-
-    def clear(self) -> None:
-        self._bytes[0] = b"\x00"
-
-
 def _open(model: Model, limits: Limits, num_threads: int, options: LoadOptions) -> object:
     params = llama_cpp.llama_context_default_params()
     params.n_ctx = limits.num_cells
@@ -212,8 +198,8 @@ def _open(model: Model, limits: Limits, num_threads: int, options: LoadOptions) 
     params.n_outputs_max = limits.num_slots  # 0 would size the buffers for logits of every token
     params.kv_unified = True
     params.n_threads = params.n_threads_batch = num_threads
-    _set_attention(params, options)
-    _set_rope(params, options)
+    set_attention(params, options)
+    set_rope(params, options)
     handle = llama_cpp.llama_init_from_model(model.handle, params)
     if not handle:
         raise LoadError(
@@ -223,7 +209,20 @@ def _open(model: Model, limits: Limits, num_threads: int, options: LoadOptions) 
     return handle
 
 
-def _set_attention(params: Any, options: LoadOptions) -> None:  # noqa: ANN401 - a struct
+def set_adapters(handle: object, adapters: list[tuple[Any, float]]) -> None:
+    """Let a context add the loaded LoRA adapters, each times its scale, to the weights."""
+    count = len(adapters)
+    handles = (ctypes.c_void_p * count)(
+        *(ctypes.cast(adapter, ctypes.c_void_p).value for adapter, _ in adapters)
+    )
+    scales = (ctypes.c_float * count)(*(scale for _, scale in adapters))
+    array = ctypes.cast(handles, ctypes.POINTER(api.llama_adapter_lora_p_ctypes))
+    if llama_cpp.llama_set_adapters_lora(handle, array, count, scales) != 0:
+        raise BackendError("llama.cpp does not take the adapters")
+
+
+def set_attention(params: Any, options: LoadOptions) -> None:  # noqa: ANN401 - a struct
+    """Write how keys and values are stored and computed with."""
     kind = options.cache_type
     if kind is not None:
         params.type_k = params.type_v = CACHE_TYPES[kind]
@@ -236,7 +235,8 @@ def _set_attention(params: Any, options: LoadOptions) -> None:  # noqa: ANN401 -
         )
 
 
-def _set_rope(params: Any, options: LoadOptions) -> None:  # noqa: ANN401 - a struct
+def set_rope(params: Any, options: LoadOptions) -> None:  # noqa: ANN401 - a struct
+    """Write how positions are told."""
     for name in ROPE_NUMBERS:
         value = getattr(options, name)
         if value is not None:

@@ -80,7 +80,7 @@ class Engine:
         return self._scheduler.has_work
 
     def submit(self, seq: Sequence) -> None:
-        """Queue a sequence; its prompt has at least one token and fits ``max_tokens``."""
+        """Queue a sequence; its prompt has at least one token and fits the context."""
         seq.submitted_at = self._clock()
         self._open[seq.request_id] = seq
         self._scheduler.add(seq)
@@ -132,11 +132,14 @@ class Engine:
         seq.tokens.append(token)
         if token in self._eog:
             return self._end(seq, FinishReason.STOP, seq.text.flush())
-        text = seq.text.push(self._pieces[token])
+        text = seq.push(self._pieces[token])
         if seq.text.is_stopped:
             return self._end(seq, FinishReason.STOP, text)
-        if len(seq.tokens) >= seq.max_tokens:
+        if seq.is_at_limit:
             return self._end(seq, FinishReason.LENGTH, text + seq.text.flush())
+        if seq.shift is not None and seq.shift.is_due(seq):
+            self._scheduler.send_back(seq)
+            seq.shift.apply(seq)
         return Output(seq, text, None)
 
     def _end(self, seq: Sequence, reason: FinishReason, text: str) -> Output:

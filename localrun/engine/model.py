@@ -14,8 +14,9 @@ import llama_cpp
 from llama_cpp import llama_cpp as api
 
 from localrun.engine.library import accelerators
-from localrun.engine.params import LoadOptions
+from localrun.engine.params import LoadOptions, Pooling
 from localrun.errors import LoadError
+from localrun.gguf.encoders import only_embeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 ALL_LAYERS = 999
 PIECE_BYTES = 256
+VALUE_BYTES = 256
+POOLINGS = {"1": Pooling.MEAN, "2": Pooling.CLS, "3": Pooling.LAST, "4": Pooling.RANK}
 DEFAULT_OPTIONS = LoadOptions()
 
 
@@ -59,6 +62,62 @@ class Model:
             self.handle
         ) or llama_cpp.llama_model_is_hybrid(self.handle)
         return not has_state and llama_cpp.llama_model_n_swa(self.handle) == 0
+
+    @property
+    def only_embeds(self) -> bool:
+        """Tell whether the model turns text into numbers and writes none."""
+        pooling = self.metadata(f"{self.metadata('general.architecture')}.pooling_type")
+        number = int(pooling) if pooling.isdecimal() else None
+        return only_embeds(self.metadata("general.architecture"), number)
+
+    @property
+    def has_encoder(self) -> bool:
+        """Tell whether a part of the model reads the whole text before another writes (T5)."""
+        return bool(llama_cpp.llama_model_has_encoder(self.handle))
+
+    @property
+    def pooling(self) -> Pooling | None:
+        """Return how the file wants vectors to be pooled, None where it does not say."""
+        pooling = self.metadata(f"{self.metadata('general.architecture')}.pooling_type")
+        return POOLINGS.get(pooling)
+
+    @property
+    def embedding_length(self) -> int:
+        """Return how many numbers an embedding has."""
+        return int(llama_cpp.llama_model_n_embd_out(self.handle))
+
+    @property
+    def separators(self) -> dict[str, int]:
+        """Return the tokens that the vocabulary wants around texts: of bos, eos and sep."""
+        vocab = self.vocab
+        bos, sep = llama_cpp.llama_vocab_bos(vocab), llama_cpp.llama_vocab_sep(vocab)
+        eos = llama_cpp.llama_vocab_eos(vocab)
+        wanted = {
+            "bos": (bos, llama_cpp.llama_vocab_get_add_bos(vocab)),
+            "eos": (eos if eos >= 0 else sep, llama_cpp.llama_vocab_get_add_eos(vocab)),
+            "sep": (sep, llama_cpp.llama_vocab_get_add_sep(vocab)),
+        }
+        return {name: token for name, (token, add) in wanted.items() if add and token >= 0}
+
+    @property
+    def ends_inputs(self) -> bool:
+        """Tell whether tokenizing puts a token at the end."""
+        return bool(self.separators.keys() & {"eos", "sep"})
+
+    @property
+    def class_labels(self) -> list[str]:
+        """Return what the outputs of a head for ranking are called, "" for one without a name."""
+        labels = (
+            llama_cpp.llama_model_cls_label(self.handle, index)
+            for index in range(llama_cpp.llama_model_n_cls_out(self.handle))
+        )
+        return [label.decode(errors="replace") if label else "" for label in labels]
+
+    @property
+    def rerank_template(self) -> str | None:
+        """Return the prompt for a pair, with ``{query}`` and ``{document}`` in it."""
+        source: bytes | None = llama_cpp.llama_model_chat_template(self.handle, b"rerank")
+        return source.decode(errors="replace") if source else None
 
     @property
     def size_bytes(self) -> int:
@@ -123,6 +182,16 @@ class Model:
             if length >= 0:
                 return buffer.raw[:length]
             size = -length
+
+    def metadata(self, key: str) -> str:
+        """Return a value of the file's header as text, "" without one."""
+        buffer = ctypes.create_string_buffer(VALUE_BYTES)
+        length = llama_cpp.llama_model_meta_val_str(self.handle, key.encode(), buffer, VALUE_BYTES)
+        return buffer.value.decode(errors="replace") if length >= 0 else ""
+
+    def spelled_piece(self, token: int) -> bytes:
+        """Return the bytes of a token, also of one that ends the text."""
+        return self.pieces[token] or self.tokenized_piece(token)
 
     def load_adapter(self, path: Path) -> object:
         """Load a LoRA adapter for this model; it is freed with the model.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from enum import StrEnum
+
+MOST_TOP = 20  # likely tokens that a request may ask for in place of each one
 
 
 class FinishReason(StrEnum):
@@ -12,6 +15,15 @@ class FinishReason(StrEnum):
     STOP = "stop"  # end-of-generation token or a stop string
     LENGTH = "length"  # as many tokens as were asked for, or the context is full
     CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverflowPolicy:
+    """What to do when the context is full; by itself it refuses the prompt, or ends the answer."""
+
+    drops: bool = False  # before the start: leave out the oldest messages
+    shifts: bool = False  # at the edge: drop the oldest tokens and go on
+    num_keep: int | None = None  # first tokens that a shift keeps; -1 = the prompt, None = system
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +58,12 @@ class SamplingParams:
     mirostat_eta: float = 0.1
     logit_bias: tuple[tuple[int, float], ...] = ()  # (token id, added to its logit)
     seed: int | None = None  # None = another one each time
+    ignore_eos: bool = False  # never draw the end, unless a constraint leaves nothing else
+
+    def without_ends(self, eog: frozenset[int]) -> SamplingParams:
+        """Return the same with these tokens forbidden."""
+        banned = tuple((token, -math.inf) for token in sorted(eog))
+        return replace(self, logit_bias=(*self.logit_bias, *banned))
 
     @property
     def is_adjusting(self) -> bool:
@@ -123,3 +141,12 @@ class LoadOptions:
     yarn_beta_slow: float | None = None
     main_gpu: int | None = None  # the one to use where a model is not split
     use_mmap: bool | None = None
+
+
+class Pooling(StrEnum):
+    """How the vectors of a text's tokens become one."""
+
+    MEAN = "mean"
+    CLS = "cls"  # the first token's
+    LAST = "last"
+    RANK = "rank"  # no vector: how well the two texts of a pair fit, from a head for it

@@ -150,11 +150,16 @@ class Scheduler:
         """
         if len(self._running) <= 1:
             return False
-        seq = self._running.pop()
-        self._cache.close(seq)
-        self._waiting.appendleft(seq)
+        self.send_back(self._running[-1])
         self._is_full = True
         return True
+
+    def send_back(self, seq: Sequence) -> None:
+        """Send a running sequence to the head of the queue, without its cells."""
+        self._running.remove(seq)
+        self._cache.close(seq)
+        self._waiting.appendleft(seq)
+        self._is_full = False
 
     def computed(self, row: Row) -> None:
         """Count a row as done; what belongs to a prompt can be shared from now on."""

@@ -19,6 +19,9 @@ from localrun.engine.text import TextStream
 if TYPE_CHECKING:
     import numpy as np
 
+    from localrun.engine.scores import Scores, TokenScore
+    from localrun.engine.shift import Shift
+
 
 class Constraint(Protocol):
     """What the next token of a sequence may be."""
@@ -40,7 +43,7 @@ class Sequence:
 
     request_id: int
     tokens: list[int]
-    max_tokens: int  # prompt and generated together: generation ends there
+    max_tokens: int  # prompt and generated together, dropped or not: generation ends there
     sampling: SamplingParams = field(default_factory=SamplingParams)
     text: TextStream = field(default_factory=TextStream)
     constraint: Constraint | None = None
@@ -53,6 +56,9 @@ class Sequence:
     num_cached: int = 0  # tokens of the prompt that were computed before the request came
     num_prompt: int = 0
     finish: FinishReason | None = None
+    scores: Scores | None = None  # how likely its tokens were, where somebody wants to know
+    shift: Shift | None = None  # what to do at the end of the context; None: the answer ends
+    num_dropped: int = 0  # tokens that shifts took out
 
     def __post_init__(self) -> None:
         self.num_prompt = len(self.tokens)
@@ -65,9 +71,24 @@ class Sequence:
     @property
     def num_generated(self) -> int:
         """Return the number of generated tokens."""
-        return len(self.tokens) - self.num_prompt
+        return self.num_dropped + len(self.tokens) - self.num_prompt
+
+    @property
+    def is_at_limit(self) -> bool:
+        """Tell whether it has as many tokens as it may ever have."""
+        return self.num_dropped + len(self.tokens) >= self.max_tokens
 
     @property
     def is_decoding(self) -> bool:
         """Tell whether just the newest generated token is pending."""
         return self.num_generated > 0 and self.num_pending == 1
+
+    def push(self, piece: bytes) -> str:
+        """Take the bytes of a generated token and return the text that is certain now."""
+        if self.scores is None:
+            return self.text.push(piece)
+        return self.scores.push(self.text, piece)
+
+    def release_scores(self) -> tuple[TokenScore, ...]:
+        """Return the scores of the text that came since the last time."""
+        return self.scores.release(self.text) if self.scores else ()

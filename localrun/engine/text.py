@@ -21,16 +21,30 @@ class TextStream:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._stops = tuple(stop for stop in stops if stop)
         self._held = ""
+        self.num_released = 0  # characters given out
         self.is_stopped = False
+
+    @property
+    def num_complete(self) -> int:
+        """Return the number of characters whose bytes are all there, while nothing stopped it."""
+        return self.num_released + len(self._held)
+
+    @property
+    def num_begun(self) -> int:
+        """Return the same with the character that is not complete."""
+        return self.num_complete + bool(self._decoder.getstate()[0])
 
     def push(self, piece: bytes) -> str:
         """Take a token's bytes and return the text that is certain now."""
-        return self._release(self._decoder.decode(piece))
+        text = self._release(self._decoder.decode(piece))
+        self.num_released += len(text)
+        return text
 
     def flush(self) -> str:
         """Return what was held back, at the end of a sequence that no stop string ended."""
         text = self._release(self._decoder.decode(b"", final=True)) + self._held
         self._held = ""
+        self.num_released += len(text)
         return text
 
     def _release(self, new: str) -> str:

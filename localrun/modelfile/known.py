@@ -16,6 +16,7 @@ HOTTEST = 100.0
 LEAST_PENALTY = 0.01  # logits are divided by it
 LARGEST = 1e9  # of what has no limit of its own
 CACHE_TYPES = ("f16", "bf16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
+OVERFLOWS = ("error", "shift", "drop")
 NEGLECTED = "Ollama ignores it, and so does localrun"
 
 
@@ -99,6 +100,7 @@ PARAMETERS = (
     _whole("seed", "the same seed draws the same words; negative = another one each time"),
     _whole("num_predict", "tokens of an answer at most; negative = until it ends"),
     _whole("num_keep", "tokens kept when the context is full; -1 = the whole prompt", -1),
+    _choice("overflow", "when the context is full: refuse, go on, or drop messages", OVERFLOWS),
     Parameter(name="stop", kind="list", about="text that ends an answer"),
     _deprecated("penalize_newline"),
     _deprecated("low_vram"),

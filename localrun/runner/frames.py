@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import asdict
+from dataclasses import fields as fields_of
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -17,6 +18,8 @@ from localrun.engine.params import (
     ConstraintSpec,
     FinishReason,
     LoadOptions,
+    OverflowPolicy,
+    Pooling,
     SamplingParams,
 )
 from localrun.errors import BackendError
@@ -44,6 +47,10 @@ TYPES = {
         messages.Finished,
         messages.Failed,
         messages.Tokens,
+        messages.Embed,
+        messages.Rerank,
+        messages.Embeddings,
+        messages.Ranks,
     )
 }
 Message = messages.Request | messages.Event
@@ -52,9 +59,7 @@ Message = messages.Request | messages.Event
 def encode(message: Message) -> bytes:
     """Return the whole frame of a message."""
     name = type(message).__name__
-    # a step has nothing nested, and is the one that every token pays for
-    fields = {"deltas": message.deltas} if isinstance(message, messages.Step) else asdict(message)
-    payload: bytes = msgpack.packb([name, fields])
+    payload: bytes = msgpack.packb([name, _fields(message)])
     if len(payload) > LARGEST_FRAME:
         raise BackendError(f"a message of {len(payload)} bytes is too large for a runner")
     return LENGTH.pack(len(payload)) + payload
@@ -90,15 +95,29 @@ def read_messages(sock: socket.socket) -> Iterator[Message]:
             yield decode(payload)
 
 
+def _fields(message: Message) -> dict[str, Any]:
+    """Return the fields, copied only where something is nested that msgpack cannot write."""
+    if isinstance(message, messages.Step):  # the one that every token pays for
+        fields: dict[str, Any] = {"deltas": message.deltas}
+        return fields | {"scores": message.scores} if message.scores else fields
+    if isinstance(message, messages.Embed):  # millions of token ids, maybe
+        return {field.name: getattr(message, field.name) for field in fields_of(message)}
+    return asdict(message)
+
+
 def _typed(fields: dict[str, Any]) -> dict[str, Any]:
     """Turn what msgpack made a map or a text back into its value type."""
     if isinstance(fields.get("sampling"), dict):
         fields["sampling"] = SamplingParams(**fields["sampling"])
     if isinstance(fields.get("options"), dict):
         fields["options"] = LoadOptions(**fields["options"])
+    if isinstance(fields.get("overflow"), dict):
+        fields["overflow"] = OverflowPolicy(**fields["overflow"])
     if isinstance(fields.get("constraint"), dict):
         spec = fields["constraint"]
         fields["constraint"] = ConstraintSpec(**spec | {"kind": ConstraintKind(spec["kind"])})
+    if fields.get("pooling") is not None:
+        fields["pooling"] = Pooling(fields["pooling"])
     if "reason" in fields:
         fields["reason"] = FinishReason(fields["reason"])
     return fields

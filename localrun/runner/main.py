@@ -21,7 +21,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,18 +30,26 @@ from localrun.chat.profiles.wire import profile_to_json
 from localrun.chat.template import ChatTemplate
 from localrun.engine.constraints import Grammars
 from localrun.engine.context import Context
+from localrun.engine.embedder import Embedder
 from localrun.engine.engine import Engine
 from localrun.engine.library import accelerators, start
 from localrun.engine.model import load_model
+from localrun.engine.pooler import Pooler
+from localrun.engine.radix import common_length
 from localrun.engine.scheduler import STEP_TOKENS, Limits, Scheduler
+from localrun.engine.scores import Scores
 from localrun.engine.sequence import Sequence
+from localrun.engine.shift import CONTEXTS, Shift
 from localrun.engine.text import TextStream
 from localrun.engine.threads import useful_threads
 from localrun.errors import BackendError, ContextExceededError, LocalrunError, UsageError
+from localrun.runner.embedding import EmbeddingDesk
+from localrun.runner.fitting import Prompt, fitted, num_kept
 from localrun.runner.frames import encode, read_messages
 from localrun.runner.messages import (
     Cancel,
     Detokenize,
+    Embed,
     Event,
     Failed,
     Generate,
@@ -49,13 +57,14 @@ from localrun.runner.messages import (
     LoadFailed,
     Progress,
     Ready,
+    Rerank,
     Started,
     Tokenize,
 )
-from localrun.runner.prompt import guard, tokenize
+from localrun.runner.prompt import MARK, guard, tokenize
 from localrun.runner.thinking import may_think_unasked
 from localrun.runner.tools import TextTools
-from localrun.runner.worker import Worker
+from localrun.runner.worker import NoEngine, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,6 +72,7 @@ if TYPE_CHECKING:
     from localrun.engine.library import NativeLog
     from localrun.engine.params import ConstraintSpec
     from localrun.engine.sequence import Constraint
+    from localrun.runner.fitting import Messages
     from localrun.runner.frames import Message
 
 _log = logging.getLogger(__name__)
@@ -141,14 +151,30 @@ class _Loaded:
             step_tokens=_step_tokens(load),
         )
         threads = load.num_threads or useful_threads(self._model.size_bytes)
-        self._context = Context(self._model, limits, num_threads=threads, options=load.options)
-        self._context.use_adapters(
-            [(self._model.load_adapter(Path(path)), scale) for path, scale in load.adapters]
-        )
-        scheduler = Scheduler(limits, self._context.open_cache())
-        engine = Engine(self._context, scheduler, pieces=self._model.pieces, eog=self._model.eog)
+        adapters = [(self._model.load_adapter(Path(path)), scale) for path, scale in load.adapters]
+        engine: Engine | NoEngine
+        self._context: Context | NoEngine
+        if self._model.only_embeds:
+            engine = self._context = NoEngine()
+        else:
+            self._context = Context(self._model, limits, num_threads=threads, options=load.options)
+            self._context.use_adapters(adapters)
+            scheduler = Scheduler(limits, self._context.open_cache())
+            pieces, eog = self._model.pieces, self._model.eog
+            engine = Engine(self._context, scheduler, pieces=pieces, eog=eog)
         self._grammars = Grammars(self._model)
-        self._worker = Worker(engine, self._context, channel.send)
+        self._desk = EmbeddingDesk(self._model, num_ctx=self._num_ctx)
+        self._embedder = Embedder(
+            partial(
+                Pooler,
+                self._model,
+                longest=self._num_ctx,
+                num_threads=threads,
+                options=load.options,
+                adapters=adapters,
+            )
+        )
+        self._worker = Worker(engine, self._context, channel.send, self._embedder)
         channel.send(self._ready(load.num_parallel, time.monotonic() - begun))
 
     def serve(self, incoming: Iterator[Message]) -> None:
@@ -161,6 +187,7 @@ class _Loaded:
             _log.exception("the engine failed")
             os._exit(BackendError.exit_code)
         reader.join()
+        self._embedder.close()
         self._context.close()
         self._model.close()
 
@@ -173,6 +200,8 @@ class _Loaded:
                     self._submit(message)
                 elif isinstance(message, Cancel):
                     self._worker.cancel(message.request_id)
+                elif isinstance(message, Embed | Rerank):
+                    self._submit_embedding(message)
                 elif isinstance(message, Tokenize | Detokenize):
                     self._channel.send(tools.answer(message))
         except BaseException:  # noqa: BLE001 - a thread that dies must take the process along
@@ -182,10 +211,10 @@ class _Loaded:
 
     def _submit(self, request: Generate) -> None:
         try:
-            prompt = self._render(request)
-            seq = self._sequence(request, tokenize(prompt, self._model))
+            prompt = self._prompt(request)
+            seq = self._sequence(request, prompt.tokens)
             if request.constraint is not None:
-                seq.constraint = self._constraint(request.constraint, request, prompt)
+                seq.constraint = self._constraint(request.constraint, request, prompt.text)
         except LocalrunError as error:
             self._channel.send(
                 Failed(
@@ -201,19 +230,42 @@ class _Loaded:
             Started(
                 request_id=request.request_id,
                 prompt_tokens=seq.num_prompt,
-                prompt_tail=prompt[-PROMPT_TAIL:],
+                prompt_tail=prompt.text[-PROMPT_TAIL:],
                 profile=self._profile,
+                prompt=prompt.text.replace(MARK, "") if request.echo else None,
+                dropped_messages=prompt.dropped_messages,
+                dropped_tokens=prompt.dropped_tokens,
             )
         )
         self._worker.submit(seq)
 
-    def _render(self, request: Generate) -> str:
+    def _submit_embedding(self, request: Embed | Rerank) -> None:
+        job = self._desk.job(request)
+        if isinstance(job, Failed):
+            self._channel.send(job)
+        else:
+            self._worker.submit(job)
+
+    def _prompt(self, request: Generate) -> Prompt:
+        """Return the prompt, without the oldest messages where it is too long and they may go."""
+        if self._model.only_embeds:
+            raise UsageError("this is an embedding model: it turns text into numbers")
         if request.messages is None:
-            return request.prompt or ""
-        messages = guard(request.messages, self._control_texts)
-        return self._template.render(
-            messages, tools=request.tools, options=request.template_options
+            text = request.prompt or ""
+            return Prompt(text, tokenize(text, self._model))
+        if not request.overflow.drops:
+            return self._written(request, request.messages)
+        return fitted(
+            request.messages,
+            partial(self._written, request),
+            num_ctx=self._num_ctx,
+            num_predict=request.num_predict,
         )
+
+    def _written(self, request: Generate, messages: Messages) -> Prompt:
+        guarded = guard(messages, self._control_texts)
+        text = self._template.render(guarded, tools=request.tools, options=request.template_options)
+        return Prompt(text, tokenize(text, self._model))
 
     def _sequence(self, request: Generate, tokens: list[int]) -> Sequence:
         if not tokens:
@@ -221,16 +273,36 @@ class _Loaded:
         if len(tokens) >= self._num_ctx:
             raise ContextExceededError(
                 f"the prompt has {len(tokens)} tokens, the context {self._num_ctx}",
-                hint="shorten the prompt or ask for a larger context (--ctx)",
+                hint="shorten the prompt, ask for a larger context (--ctx), or let the oldest"
+                " messages go (PARAMETER overflow drop)",
             )
-        asked = self._num_ctx if request.num_predict is None else request.num_predict
+        shift = self._shift(request, tokens)
+        room = (CONTEXTS if shift else 1) * self._num_ctx - len(tokens)
+        new = room if request.num_predict is None else max(1, request.num_predict)
+        sampling = request.sampling
+        if sampling.ignore_eos and request.constraint is None:
+            sampling = sampling.without_ends(self._model.eog)
         return Sequence(
             request_id=request.request_id,
             tokens=tokens,
-            max_tokens=min(self._num_ctx, len(tokens) + max(1, asked)),
-            sampling=request.sampling,
+            max_tokens=len(tokens) + (new if shift else min(new, room)),
+            sampling=sampling,
             text=TextStream(request.stop),
+            scores=None if request.logprobs is None else Scores(request.logprobs),
+            shift=shift,
         )
+
+    def _shift(self, request: Generate, tokens: list[int]) -> Shift | None:
+        policy, num_keep = request.overflow, request.overflow.num_keep
+        if not policy.shifts:
+            return None
+        if num_keep is not None:
+            num_keep = len(tokens) if num_keep < 0 else num_keep
+        elif request.messages is None:
+            num_keep = common_length(tokens, self._model.tokenize(""))
+        else:
+            num_keep = num_kept(request.messages, tokens, partial(self._written, request))
+        return Shift.keeping(num_keep, self._num_ctx)
 
     def _constraint(self, spec: ConstraintSpec, request: Generate, prompt: str) -> Constraint:
         is_open = "enable_thinking" not in request.template_options

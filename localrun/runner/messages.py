@@ -5,11 +5,13 @@ A request that was submitted ends in exactly one terminal event: `Finished`,
 `Failed`. Text of all sequences that moved in one scheduler step travels in
 one `Step`.
 
-    server -> runner    Load, then Generate* / Cancel* / Tokenize* / Detokenize*; the
-                        socket's end means: leave
+    server -> runner    Load, then Generate* / Cancel* / Tokenize* / Detokenize* /
+                        Embed* / Rerank*; the socket's end means: leave
     runner -> server    Progress*, Ready | LoadFailed, then per request
                         Started, text in Step*, Finished | Failed
                         or one Tokens | Failed for Tokenize and Detokenize
+                        or one Embeddings | Failed for Embed, Ranks | Failed for Rerank;
+                        these two can be cancelled, which is a Failed
 """
 
 from __future__ import annotations
@@ -17,9 +19,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from localrun.engine.params import ConstraintSpec, FinishReason, LoadOptions, SamplingParams
+from localrun.engine.params import (
+    ConstraintSpec,
+    FinishReason,
+    LoadOptions,
+    OverflowPolicy,
+    Pooling,
+    SamplingParams,
+)
 
 JsonObject = dict[str, Any]
+# bytes of a token, logarithm of its probability, the same of the likeliest in its place
+Score = tuple[bytes, float, tuple[tuple[bytes, float], ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +62,9 @@ class Generate:
     num_predict: int | None = None  # None = until the context is full
     stop: tuple[str, ...] = ()
     constraint: ConstraintSpec | None = None  # what the answer must be
+    overflow: OverflowPolicy = field(default_factory=OverflowPolicy)
+    logprobs: int | None = None  # tell how likely tokens were, and so many others; None = no
+    echo: bool = False  # tell the prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +129,9 @@ class Started:
     prompt_tokens: int
     prompt_tail: str  # end of the rendered prompt, for a parser to see what the template opened
     profile: JsonObject | None = None  # how the model writes thoughts and calls (chat/profiles)
+    prompt: str | None = None  # where it was asked for
+    dropped_messages: int = 0  # left out to make it fit
+    dropped_tokens: int = 0  # what they would have been in the prompt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +139,7 @@ class Step:
     """Text that one scheduler step produced: (request id, text) pairs, at most one a request."""
 
     deltas: tuple[tuple[int, str], ...]
+    scores: tuple[tuple[int, tuple[Score, ...]], ...] = ()  # of requests that have a delta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +154,7 @@ class Finished:
     queue_s: float  # waited for a slot
     prompt_s: float  # prefill
     generation_s: float
+    dropped_tokens: int = 0  # taken out of the context while it was generated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +179,48 @@ class Tokens:
     num_ctx: int  # of the loaded model
 
 
-Submitted = Generate | Tokenize | Detokenize
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embed:
+    """Turn texts, or lists of token ids, into vectors."""
+
+    request_id: int
+    inputs: tuple[str | tuple[int, ...], ...]
+    pooling: Pooling | None = None  # None = as the model's file says, or else the mean
+    truncate: bool = False  # cut what is too long, instead of refusing it
+    dimensions: int | None = None  # how many numbers of each vector to keep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rerank:
+    """Tell how well each document answers the query."""
+
+    request_id: int
+    query: str
+    documents: tuple[str, ...]
+    truncate: bool = False  # cut a document that is too long, instead of refusing it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embeddings:
+    """The one answer to `Embed`."""
+
+    request_id: int
+    vectors: bytes  # float32, little-endian, one vector after the other; each of length 1
+    dimensions: int
+    token_counts: tuple[int, ...]  # of each input
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranks:
+    """The one answer to `Rerank`."""
+
+    request_id: int
+    scores: tuple[float, ...]  # in the order of the documents
+    are_probabilities: bool  # else logits: any number, 0 is undecided
+    token_counts: tuple[int, ...]  # of each pair
+
+
+Submitted = Generate | Tokenize | Detokenize | Embed | Rerank
 Request = Load | Submitted | Cancel
-Event = Progress | Ready | LoadFailed | Started | Step | Finished | Failed | Tokens
+Terminal = Finished | Failed | Tokens | Embeddings | Ranks
+Event = Progress | Ready | LoadFailed | Started | Step | Terminal

@@ -30,9 +30,13 @@ class Tokenizer(Protocol):
 
 def guard(messages: Sequence[JsonObject], control_texts: Sequence[str]) -> list[JsonObject]:
     """Return the messages with marks inside whatever spells a control token."""
-    longest_first = sorted(filter(None, control_texts), key=len, reverse=True)
-    spelled = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+    spelled = _spelling(control_texts)
     return [_guarded(message, spelled) for message in messages]
+
+
+def mark(text: str, control_texts: Sequence[str]) -> str:
+    """Return a text with marks inside whatever spells a control token."""
+    return _marked(text, _spelling(control_texts))
 
 
 def tokenize(prompt: str, tokenizer: Tokenizer) -> list[int]:
@@ -48,8 +52,14 @@ def _guarded(message: JsonObject, spelled: re.Pattern[str]) -> JsonObject:
     content = message.get("content")
     if message.get("role") not in GUARDED_ROLES or not isinstance(content, str):
         return message
-    clean = content.replace(MARK, "")
-    return {
-        **message,
-        "content": spelled.sub(lambda match: match[0][0] + MARK + match[0][1:], clean),
-    }
+    return {**message, "content": _marked(content, spelled)}
+
+
+def _spelling(control_texts: Sequence[str]) -> re.Pattern[str]:
+    longest_first = sorted(filter(None, control_texts), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+
+
+def _marked(text: str, spelled: re.Pattern[str]) -> str:
+    clean = text.replace(MARK, "")
+    return spelled.sub(lambda match: match[0][0] + MARK + match[0][1:], clean)

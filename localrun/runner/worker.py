@@ -11,17 +11,21 @@ import queue
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
+from localrun.engine.embedder import Embedder, EmbeddingJob
 from localrun.engine.params import FinishReason
-from localrun.errors import BackendError, UsageError
+from localrun.errors import BackendError, LoadError, UsageError
+from localrun.runner.embedding import job_event
 from localrun.runner.messages import Event, Failed, Finished, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.engine.context import Context
+    from localrun.engine.embedder import Pools
     from localrun.engine.engine import Engine, Output
+    from localrun.engine.params import Pooling
     from localrun.engine.sequence import Sequence
 
 
@@ -37,24 +41,63 @@ class StopCommand:
     """Leave the loop."""
 
 
+class NoEngine:
+    """Stands for engine and context of a model that writes nothing."""
+
+    has_work = False
+    size_bytes = 0
+
+    def submit(self, seq: Sequence) -> None:
+        """Take nothing: such requests are refused before."""
+        raise ValueError(f"request {seq.request_id} cannot be answered")
+
+    def cancel(self, _request_id: int) -> None:
+        """Find nothing to cancel."""
+
+    def serves_mostly(self, _request_ids: set[int]) -> bool:
+        """Serve nobody."""
+        return False
+
+    def step(self) -> list[Output]:
+        """Do nothing."""
+        return []
+
+    def abort(self) -> None:
+        """Have nothing to break off."""
+
+    def clear_abort(self) -> None:
+        """Have nothing to forget."""
+
+    def close(self) -> None:
+        """Have nothing to free."""
+
+
+Command = Union["Sequence", EmbeddingJob, CancelCommand, StopCommand]
+
+
 class Worker:
     """Owns engine and context; `run` is the thread's body."""
 
-    def __init__(self, engine: Engine, context: Context, send: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        engine: Engine | NoEngine,
+        context: Context | NoEngine,
+        send: Callable[[Event], None],
+        embedder: Embedder | None = None,
+    ) -> None:
         self._engine = engine
         self._context = context
         self._send = send
-        self._commands: queue.SimpleQueue[Sequence | CancelCommand | StopCommand] = (
-            queue.SimpleQueue()
-        )
+        self._embedder = embedder or Embedder(_refuse)
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._flag_lock = threading.Lock()  # a command and its abort come together
         self._open: set[int] = set()
         self._cancelled: set[int] = set()
 
-    def submit(self, seq: Sequence) -> None:
-        """Queue a sequence; safe from any thread."""
-        self._open.add(seq.request_id)
-        self._commands.put(seq)
+    def submit(self, work: Sequence | EmbeddingJob) -> None:
+        """Queue what a request asks; safe from any thread."""
+        self._open.add(work.request_id)
+        self._commands.put(work)
 
     def cancel(self, request_id: int) -> None:
         """Queue the end of a request; breaks the running step off when it is mostly for it."""
@@ -63,12 +106,14 @@ class Worker:
             self._commands.put(CancelCommand(request_id))
             if self._engine.serves_mostly(set(self._cancelled)):
                 self._context.abort()
+            self._embedder.abort_for(set(self._cancelled))
 
     def stop(self) -> None:
         """Let `run` return at once."""
         with self._flag_lock:
             self._commands.put(StopCommand())
             self._context.abort()
+            self._embedder.abort()
 
     def run(self) -> None:
         """Serve until `stop`; a broken context ends every open request and the loop."""
@@ -76,6 +121,9 @@ class Worker:
             while self._take_commands():
                 if self._engine.has_work:
                     self._report(self._engine.step())
+                if self._embedder.has_work:
+                    jobs = self._embedder.step(is_alone=not self._engine.has_work)
+                    self._report_jobs(jobs)
         except BackendError as error:
             for request_id in sorted(self._open):
                 self._send(Failed(request_id=request_id, code=error.code, message=error.message))
@@ -83,10 +131,12 @@ class Worker:
 
     def _take_commands(self) -> bool:
         """Obey all commands that wait, or wait for one when there is nothing to do; False ends."""
-        if not self._engine.has_work and not self._obey(self._commands.get()):
+        is_idle = not self._engine.has_work and not self._embedder.has_work
+        if is_idle and not self._obey(self._commands.get()):
             return False
         with self._flag_lock:
             self._context.clear_abort()  # whoever set it has put a command
+            self._embedder.clear_abort()
             return self._obey_waiting()
 
     def _obey_waiting(self) -> bool:
@@ -98,27 +148,50 @@ class Worker:
             if not self._obey(command):
                 return False
 
-    def _obey(self, command: Sequence | CancelCommand | StopCommand) -> bool:
+    def _obey(self, command: Command) -> bool:
         """Do what a command says; False ends."""
         if isinstance(command, StopCommand):
             return False
         if isinstance(command, CancelCommand):
             output = self._engine.cancel(command.request_id)
+            job = self._embedder.cancel(command.request_id)
             self._cancelled.discard(command.request_id)
             self._report([output] if output else [])
+            self._report_jobs([job] if job else [])
+        elif isinstance(command, EmbeddingJob):
+            self._embedder.submit(command)
         else:
             self._engine.submit(command)
         return True
 
     def _report(self, outputs: list[Output]) -> None:
-        deltas = tuple((output.seq.request_id, output.text) for output in outputs if output.text)
+        scores = tuple(
+            (output.seq.request_id, found)
+            for output in outputs
+            if output.seq.scores and (found := output.seq.release_scores())
+        )
+        scored = {request_id for request_id, _ in scores}
+        deltas = tuple(
+            (output.seq.request_id, output.text)
+            for output in outputs
+            if output.text or output.seq.request_id in scored
+        )
         if deltas:
-            self._send(Step(deltas=deltas))
+            self._send(Step(deltas=deltas, scores=scores))
         now = time.monotonic()
         for output in outputs:
             if output.finish is not None:
                 self._open.discard(output.seq.request_id)
                 self._send(terminal_event(output.seq, now))
+
+    def _report_jobs(self, jobs: list[EmbeddingJob]) -> None:
+        for job in jobs:
+            self._open.discard(job.request_id)
+            self._send(job_event(job))
+
+
+def _refuse(pooling: Pooling) -> Pools:
+    raise LoadError(f"nothing here can embed ({pooling})")
 
 
 def terminal_event(seq: Sequence, now: float) -> Finished | Failed:
@@ -143,4 +216,5 @@ def _finished(seq: Sequence, now: float) -> Finished:
         queue_s=admitted - seq.submitted_at,
         prompt_s=first - admitted,
         generation_s=now - first,
+        dropped_tokens=seq.num_dropped,
     )

@@ -9,6 +9,8 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from localrun.errors import UsageError
+from localrun.server.embedding import Embedding
+from localrun.server.embedding_routes import embedding_routes
 from localrun.server.errors import install_handlers
 from localrun.server.jobs import Jobs, job_environ
 from localrun.server.metered import MeteredCompletions
@@ -62,6 +64,7 @@ def create_app(
     app.include_router(ollama_routes(completions, catalogue, pool))
     app.include_router(library_routes(workspace, pool))
     app.include_router(transfer_routes(Jobs(job_environ(workspace)), uploads))
+    app.include_router(embedding_routes(Embedding(pool, catalogue.find_model, metrics)))
     app.add_middleware(Gate, is_loopback=is_loopback)
     app.add_middleware(metrics.watch)
 

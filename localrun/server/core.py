@@ -12,7 +12,7 @@ import contextlib
 import functools
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from localrun.chat.profiles.forms import Profile
@@ -20,14 +20,24 @@ from localrun.chat.profiles.recognition import profile_of
 from localrun.chat.profiles.tools import Tools
 from localrun.chat.profiles.wire import profile_from_json
 from localrun.chat.stream_parser import Part, StreamParser
-from localrun.engine.params import ConstraintSpec, FinishReason
+from localrun.engine.params import ConstraintSpec, FinishReason, OverflowPolicy
 from localrun.errors import error_named
-from localrun.runner.messages import Event, Failed, Finished, Generate, JsonObject, Started, Step
+from localrun.runner.messages import (
+    Event,
+    Failed,
+    Finished,
+    Generate,
+    JsonObject,
+    Score,
+    Started,
+    Step,
+)
 from localrun.server.constraints import after_thought
 from localrun.server.defaults import (
     keep_alive_of,
     messages_of,
     num_predict_of,
+    overflow_of,
     runner_model,
     sampling_of,
 )
@@ -36,6 +46,7 @@ from localrun.services.capabilities import check_can_answer
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
+    from localrun.engine.params import SamplingParams
     from localrun.services.models import StoredModel
     from localrun.supervisor.pool import RunnerPool, Ticket
     from localrun.supervisor.slot import KeepAlive
@@ -59,6 +70,11 @@ class CompletionRequest:
     stop: tuple[str, ...] | None = None
     constraint: ConstraintSpec | None = None
     keep_alive: KeepAlive | None = None
+    overflow: OverflowPolicy | None = None
+    num_keep: int | None = None  # in place of the policy's
+    logprobs: int | None = None  # yield `Scored`, with so many likely tokens for each; None = no
+    echo: bool = False  # tell the prompt in `Opened`
+    choice: int = 0  # which of several answers: each has a seed of its own
 
     # None everywhere: as the model's recipe says, or else the server
 
@@ -66,6 +82,17 @@ class CompletionRequest:
 @dataclass(frozen=True, slots=True)
 class Opened:
     """The model is loaded and the prompt fits; nothing is generated yet."""
+
+    prompt: str | None = None  # where it was asked for
+    dropped_messages: int = 0  # left out of the prompt to make it fit
+    dropped_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """How likely the tokens of the text were whose parts come next, or soon."""
+
+    scores: tuple[Score, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +107,11 @@ class Done:
     prompt_s: float
     generation_s: float
     total_s: float
+    dropped_messages: int = 0  # left out of the prompt to make it fit
+    dropped_tokens: int = 0  # of the prompt, and of the context while it was generated
+
+
+Reply = Opened | Scored | Part | Done
 
 
 class Completions:
@@ -90,9 +122,7 @@ class Completions:
         self._find_model = find_model
         self._threads = ThreadPoolExecutor(WAITING_THREADS, thread_name_prefix="waiting")
 
-    async def stream(
-        self, request: CompletionRequest
-    ) -> AsyncGenerator[Opened | Part | Done, None]:
+    async def stream(self, request: CompletionRequest) -> AsyncGenerator[Reply, None]:
         """Yield `Opened`, the parts of the answer as they come, then one `Done`.
 
         Raises:
@@ -114,8 +144,11 @@ class Completions:
             submission.add_done_callback(self._cancel_late)
             raise
         try:
+            opened = Opened()
             async for event in _parts(events, profile, Tools.of(request.tools)):
-                yield event if not isinstance(event, Finished) else _done(event, ticket, begun)
+                if isinstance(event, Opened):
+                    opened = event
+                yield _done(event, opened, ticket, begun) if isinstance(event, Finished) else event
         finally:
             self._threads.submit(ticket.cancel)  # a runner that is busy may let it wait
 
@@ -149,10 +182,13 @@ class Completions:
             prompt=request.prompt,
             tools=request.tools,
             template_options=request.template_options,
-            sampling=sampling_of(recipe, request.sampling),
+            sampling=_of_choice(sampling_of(recipe, request.sampling), request.choice),
             num_predict=num_predict_of(recipe, request.num_predict),
             stop=recipe.stop if request.stop is None else request.stop,
             constraint=after_thought(request.constraint, profile, request.template_options),
+            overflow=overflow_of(recipe, request.overflow, request.num_keep),
+            logprobs=request.logprobs,
+            echo=request.echo,
         )
         ticket = self._pool.submit(
             runner_model(model),
@@ -170,16 +206,16 @@ class Completions:
 
 async def _parts(
     events: asyncio.Queue[Event], profile: Profile, tools: Tools
-) -> AsyncGenerator[Opened | Part | Finished, None]:
+) -> AsyncGenerator[Opened | Scored | Part | Finished, None]:
     """Take the runner's events apart until the terminal one."""
     parser = StreamParser(profile, tools=tools)
     while True:
         event = await events.get()
         if isinstance(event, Started):
             parser = _parser(profile, event, tools)
-            yield Opened()
+            yield Opened(event.prompt, event.dropped_messages, event.dropped_tokens)
         elif isinstance(event, Step):
-            for part in parser.push("".join(text for _, text in event.deltas)):
+            for part in _moved(event, parser):
                 yield part
         elif isinstance(event, Failed):
             raise error_named(event.code, event.message, hint=event.hint, param=event.param)
@@ -197,7 +233,18 @@ def _parser(profile: Profile, started: Started, tools: Tools) -> StreamParser:
     return StreamParser(profile, started.prompt_tail, tools)
 
 
-def _done(finished: Finished, ticket: Ticket, begun: float) -> Done:
+def _of_choice(sampling: SamplingParams, choice: int) -> SamplingParams:
+    """Return the sampling of one of several answers, which are not to be all the same."""
+    return sampling if sampling.seed is None else replace(sampling, seed=sampling.seed + choice)
+
+
+def _moved(step: Step, parser: StreamParser) -> list[Scored | Part]:
+    """Return what a step of one request did."""
+    scores = [Scored(found) for _, found in step.scores]
+    return [*scores, *parser.push("".join(text for _, text in step.deltas))]
+
+
+def _done(finished: Finished, opened: Opened, ticket: Ticket, begun: float) -> Done:
     return Done(
         reason=finished.reason,
         prompt_tokens=finished.prompt_tokens,
@@ -207,4 +254,6 @@ def _done(finished: Finished, ticket: Ticket, begun: float) -> Done:
         prompt_s=finished.prompt_s,
         generation_s=finished.generation_s,
         total_s=time.monotonic() - begun,
+        dropped_messages=opened.dropped_messages,
+        dropped_tokens=opened.dropped_tokens + finished.dropped_tokens,
     )

@@ -8,14 +8,21 @@ cannot be understood is left out with a warning, the model still runs.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from localrun.engine.params import CacheType, LoadOptions, RopeScaling, SamplingParams
+from localrun.engine.params import (
+    CacheType,
+    LoadOptions,
+    OverflowPolicy,
+    RopeScaling,
+    SamplingParams,
+)
 from localrun.errors import UsageError
 from localrun.modelfile.known import KNOWN
 from localrun.server.fields import Fields
-from localrun.server.options import keep_alive, sampling
+from localrun.server.options import keep_alive, overflow, sampling
 from localrun.supervisor.slot import RunnerModel
 
 if TYPE_CHECKING:
@@ -50,6 +57,17 @@ def keep_alive_of(recipe: StoredRecipe, asked: KeepAlive | None) -> KeepAlive | 
     if asked is not None:
         return asked
     return _understood(recipe, "keep_alive", lambda: keep_alive(Fields(_known(recipe))))
+
+
+def overflow_of(
+    recipe: StoredRecipe, asked: OverflowPolicy | None, num_keep: int | None
+) -> OverflowPolicy:
+    """Return what to do when the context is full."""
+    policy = asked or _understood(
+        recipe, "overflow", lambda: overflow(Fields({"overflow": recipe.parameter("overflow")}))
+    )
+    kept = _integer(recipe, "num_keep") if num_keep is None else num_keep
+    return replace(policy or OverflowPolicy(), num_keep=kept)
 
 
 def messages_of(

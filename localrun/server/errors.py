@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-OPENAI_PREFIX = "/v1/"
+OPENAI_PREFIXES = ("/v1/", "/rerank")
 INTERNAL_ERROR = 500
 CLIENT_LEFT = 499
 # a status of OpenAI's has a type of its own
@@ -26,7 +26,7 @@ OPENAI_TYPES = {400: "invalid_request_error", 404: "not_found_error", 503: "over
 
 def error_body(path: str, error: LocalrunError) -> dict[str, Any]:
     """Return the JSON body of an error for the API that ``path`` belongs to."""
-    if path.startswith(OPENAI_PREFIX):
+    if path.startswith(OPENAI_PREFIXES):
         hint = f" ({error.hint})" if error.hint else ""
         return {
             "error": {

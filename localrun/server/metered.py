@@ -7,12 +7,11 @@ import time
 from typing import TYPE_CHECKING
 
 from localrun.errors import LocalrunError
-from localrun.server.core import CompletionRequest, Completions, Done, Opened
+from localrun.server.core import CompletionRequest, Completions, Done, Opened, Reply, Scored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from localrun.chat.stream_parser import Part
     from localrun.server.metrics import Metrics
     from localrun.services.models import StoredModel
     from localrun.supervisor.pool import RunnerPool
@@ -27,9 +26,7 @@ class MeteredCompletions(Completions):
         super().__init__(pool, find_model)
         self._metrics = metrics
 
-    async def stream(
-        self, request: CompletionRequest
-    ) -> AsyncGenerator[Opened | Part | Done, None]:
+    async def stream(self, request: CompletionRequest) -> AsyncGenerator[Reply, None]:
         """Yield what `Completions.stream` does."""
         end = "cancelled"
         last, is_first = time.monotonic(), True
@@ -40,7 +37,7 @@ class MeteredCompletions(Completions):
                     if isinstance(part, Done):
                         end = part.reason.value
                         self._count_tokens(request.model, part)
-                    elif not isinstance(part, Opened):
+                    elif not isinstance(part, Opened | Scored):
                         self._count_time(request.model, now - last, is_first=is_first)
                         last, is_first = now, False
                     yield part

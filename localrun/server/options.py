@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from localrun.engine.params import MOST_TOP, OverflowPolicy
 from localrun.errors import UsageError
-from localrun.modelfile.known import KNOWN, Parameter
+from localrun.modelfile.known import KNOWN, OVERFLOWS, Parameter
 from localrun.settings import parse_duration
 from localrun.supervisor.slot import KeepAlive
 
@@ -51,11 +52,38 @@ def sampling(fields: Fields) -> JsonObject:
     breakers = fields.strings("dry_sequence_breakers")
     if breakers:
         given["dry_sequence_breakers"] = breakers[:MOST_BREAKERS]
+    if fields.boolean("ignore_eos"):
+        given["ignore_eos"] = True
     if given.get("top_k") == -1:
         given["top_k"] = 0
     if given.get("seed", 0) < 0:
         del given["seed"]  # another one each time
     return given
+
+
+def overflow(fields: Fields) -> OverflowPolicy | None:
+    """Return what to do when the context is full, None where the request does not say."""
+    name = fields.text("overflow")
+    if name is None:
+        return None
+    if name not in OVERFLOWS:
+        raise fields.wrong("overflow", f"must be one of {', '.join(OVERFLOWS)}")
+    return OverflowPolicy(drops=name == "drop", shifts=name == "shift")
+
+
+def num_keep(fields: Fields) -> int | None:
+    """Return how many tokens stay when others are dropped; -1 is the whole prompt."""
+    return fields.integer("num_keep", -1)
+
+
+def num_logprobs(fields: Fields) -> int | None:
+    """Return how many likely tokens to tell for each one, None where nothing is to be told."""
+    is_wanted, count = fields.boolean("logprobs"), fields.integer("top_logprobs", 0)
+    if count and not is_wanted:
+        raise fields.wrong("top_logprobs", "needs logprobs to be true")
+    if count is not None and count > MOST_TOP:
+        raise fields.wrong("top_logprobs", f"must be at most {MOST_TOP}")
+    return (count or 0) if is_wanted else None
 
 
 def _number(fields: Fields, known: Parameter) -> float | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.errors import UsageError
+from localrun.gguf.encoders import only_embeds
 from localrun.gguf.role import role_of
 
 if TYPE_CHECKING:
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
     from localrun.gguf.header import Header
     from localrun.services.models import StoredModel
 
-ENCODERS = {
-    "bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2",
-    "jina-bert-v3", "eurobert", "gemma-embedding", "llama-embed", "t5encoder",
-}  # fmt: skip
 GAP_TOKENS = (  # what stands before and after the gap; the second pair is the older spelling
     ("tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.fim_suf_token_id"),
     ("tokenizer.ggml.prefix_token_id", "tokenizer.ggml.suffix_token_id"),
@@ -59,6 +56,20 @@ def check_can_answer(model: StoredModel) -> None:
     Raises:
         UsageError: it only embeds, or is no model at all.
     """
+    check_is_model(model)
+    if "embedding" in model.details.capabilities:
+        raise UsageError(
+            f"{model.name} is an embedding model: it turns text into numbers and cannot answer",
+            hint="localrun list   shows which models have the capability completion",
+        )
+
+
+def check_is_model(model: StoredModel) -> None:
+    """Check that a model has weights of its own, which is all that embedding takes.
+
+    Raises:
+        UsageError: it is a part of one.
+    """
     role = model.details.role
     if role == "adapter":
         raise UsageError(
@@ -70,17 +81,12 @@ def check_can_answer(model: StoredModel) -> None:
             f"{model.name} is a projector, which turns images into a model's input",
             hint="localrun create NAME -f Modelfile   with a FROM line for each: model, projector",
         )
-    if "embedding" in model.details.capabilities:
-        raise UsageError(
-            f"{model.name} is an embedding model: it turns text into numbers and cannot answer",
-            hint="localrun list   shows which models have the capability completion",
-        )
 
 
 def _is_encoder(header: Header) -> bool:
     """Tell whether the model embeds: by what it is, or by how its vectors are to be pooled."""
     pooling = header.metadata.get(f"{header.architecture}.pooling_type")
-    return header.architecture in ENCODERS or (isinstance(pooling, int) and pooling > 0)
+    return only_embeds(header.architecture, pooling)
 
 
 def _senses(projector: Header) -> tuple[str, ...]:

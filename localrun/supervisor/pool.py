@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localrun.errors import OverloadedError, UsageError
-from localrun.runner.messages import Failed, Finished, Tokens
+from localrun.runner.messages import Terminal
 from localrun.supervisor.memory import available_bytes
 from localrun.supervisor.slot import KeepAlive, Slot
 from localrun.supervisor.spawn import start_runner
@@ -84,8 +84,8 @@ class RunnerPool:
         """Load the model if it is not, and generate; blocks only for the load.
 
         ``request_id`` of the request is given here; no ``keep_alive`` means the pool's
-        own. Events go to ``sink`` from another thread; the last is the one `Finished`,
-        `Failed` or `Tokens`. When this raises, the sink is not called.
+        own. Events go to ``sink`` from another thread; the last is the one `Terminal`.
+        When this raises, the sink is not called.
 
         Raises:
             LoadError: the model does not load.
@@ -96,7 +96,7 @@ class RunnerPool:
         runner, load_s = slot.acquire(num_ctx)
 
         def to_sink(event: Event) -> None:
-            if isinstance(event, Finished | Failed | Tokens):
+            if isinstance(event, Terminal):
                 slot.release(keep_alive or self._keep_alive)
             sink(event)
 

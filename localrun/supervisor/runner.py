@@ -1,8 +1,8 @@
 """One runner process as the server sees it: load, submit, cancel, close.
 
 Blocking and thread-safe. A reader thread passes each event to the sink of its
-request; every submitted request gets exactly one `Finished`, `Failed` or
-`Tokens`, also when the process dies. A closed socket tells a runner to leave.
+request; every submitted request gets exactly one `Terminal`, also when the process
+dies. A closed socket tells a runner to leave.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from localrun.runner.frames import encode, read_messages
 from localrun.runner.messages import (
     Cancel,
     Failed,
-    Finished,
     Load,
     LoadFailed,
     Progress,
     Ready,
     Started,
     Step,
-    Tokens,
+    Terminal,
 )
 
 if TYPE_CHECKING:
@@ -143,11 +142,13 @@ class Runner:
 
     def _dispatch(self, event: Message) -> None:
         if isinstance(event, Step):
+            scores = dict(event.scores)
             for request_id, text in event.deltas:
-                self._pass_on(request_id, Step(deltas=((request_id, text),)))
+                own = ((request_id, scores[request_id]),) if request_id in scores else ()
+                self._pass_on(request_id, Step(deltas=((request_id, text),), scores=own))
         elif isinstance(event, Started):
             self._pass_on(event.request_id, event)
-        elif isinstance(event, Finished | Failed | Tokens):
+        elif isinstance(event, Terminal):
             with self._lock:
                 sink = self._sinks.pop(event.request_id, None)
             if sink is not None:

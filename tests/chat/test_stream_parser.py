@@ -7,33 +7,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localrun.chat.profiles.recognition import profile_of
-from localrun.chat.stream_parser import Part, StreamParser, Text, Thought, ToolCall
+from localrun.chat.profiles.tools import Tools
+from localrun.chat.stream_parser import Part, StreamParser, Text, Thought
+from localrun.chat.tool_calls import CallArguments, CallBegun
+from tests.chat.profiles.written import joined
 
 if TYPE_CHECKING:
     from localrun.chat.profiles.forms import Profile
 
 HERMES = profile_of("<think></think><tool_call></tool_call>")
+TOOLS = Tools.of([{"function": {"name": "weather"}}])
 CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Paris"}}\n</tool_call>'
 
 
-def parse(pieces: list[str], tail: str = "", profile: Profile = HERMES) -> list[Part]:
-    parser = StreamParser(profile, tail)
+def parse(
+    pieces: list[str], tail: str = "", profile: Profile = HERMES, tools: Tools | None = None
+) -> list[Part]:
+    parser = StreamParser(profile, tail, tools)
     parts = [part for piece in pieces for part in parser.push(piece)]
     return joined(parts + parser.finish())
-
-
-def joined(parts: list[Part]) -> list[Part]:
-    """Join neighbours of one kind."""
-    result: list[Part] = []
-    for part in parts:
-        last = result[-1] if result else None
-        if isinstance(part, Text) and isinstance(last, Text):
-            result[-1] = Text(last.text + part.text)
-        elif isinstance(part, Thought) and isinstance(last, Thought):
-            result[-1] = Thought(last.text + part.text)
-        else:
-            result.append(part)
-    return result
 
 
 fragments = st.lists(
@@ -49,27 +41,37 @@ fragments = st.lists(
             "\n",
             "{",
             CALL,
+            CALL[:45],
+            CALL[45:],
         ]
     ),
     max_size=12,
 ).map("".join)
 
 
-@given(fragments, st.lists(st.integers(1, 7), max_size=80), st.sampled_from(["", "<think>\n"]))
-def test_every_cutting_gives_the_same_parts(whole: str, sizes: list[int], tail: str) -> None:
+@given(
+    fragments,
+    st.lists(st.integers(1, 7), max_size=80),
+    st.sampled_from(["", "<think>\n"]),
+    st.sampled_from([None, TOOLS]),
+)
+def test_every_cutting_gives_the_same_parts(
+    whole: str, sizes: list[int], tail: str, tools: Tools | None
+) -> None:
     pieces, rest = [], whole
     for size in sizes:
         pieces.append(rest[:size])
         rest = rest[size:]
 
-    assert parse([*pieces, rest], tail) == parse([whole], tail)
+    assert parse([*pieces, rest], tail, tools=tools) == parse([whole], tail, tools=tools)
 
 
 def test_a_thought_a_text_and_a_call_come_apart() -> None:
     assert parse([f"<think>\nhm\n</think>\n\nI look. {CALL}"]) == [
         Thought("hm\n"),
         Text("I look. "),
-        ToolCall("weather", {"city": "Paris"}),
+        CallBegun("weather"),
+        CallArguments('{"city": "Paris"}', is_last=True),
     ]
 
 
@@ -88,6 +90,50 @@ def test_malformed_calls_come_back_as_the_text_they_were() -> None:
 
 def test_a_call_that_never_ends_comes_back_as_text() -> None:
     assert parse(['<tool_call>{"name"']) == [Text('<tool_call>{"name"')]
+
+
+def test_arguments_come_while_they_are_written() -> None:
+    parser = StreamParser(HERMES, tools=TOOLS)
+    pieces = ['<tool_call>{"name": "weather", ', '"arguments": {"city', '": "Pa}', '\\"ris"}', "}"]
+
+    told = [parser.push(piece) for piece in pieces]
+
+    assert told == [
+        [],
+        [CallBegun("weather"), CallArguments('{"city', is_last=False)],
+        [CallArguments('": "Pa}', is_last=False)],
+        [CallArguments('\\"ris"}', is_last=True)],
+        [],
+    ]
+
+
+def test_a_call_that_breaks_off_in_its_arguments_has_no_last_piece() -> None:
+    begun = '<tool_call>{"name": "weather", "arguments": {"city": "Par'
+
+    assert parse([begun], tools=TOOLS) == [
+        CallBegun("weather"),
+        CallArguments('{"city": "Par', is_last=False),
+    ]
+
+
+def test_a_tool_that_nobody_offered_is_told_when_its_call_is_whole() -> None:
+    parser = StreamParser(HERMES, tools=TOOLS)
+    call = '<tool_call>{"name": "clock", "arguments": {"zone": 1}}'
+
+    assert parser.push(call) == []
+    assert parser.push("</tool_call>") == [
+        CallBegun("clock"),
+        CallArguments('{"zone": 1}', is_last=True),
+    ]
+
+
+def test_a_long_call_takes_linear_time() -> None:
+    whole = '<tool_call>{"name": "weather", "arguments": {"city": "' + "x" * 200_000
+
+    parser = StreamParser(HERMES, tools=TOOLS)
+    parts = [part for char in whole for part in parser.push(char)]
+
+    assert joined(parts)[-1] == CallArguments('{"city": "' + "x" * 200_000, is_last=False)
 
 
 def test_what_follows_a_malformed_call_keeps_its_blanks() -> None:

@@ -156,6 +156,16 @@ def test_verbose_prints_the_figures_on_stderr(localrun: Localrun) -> None:
     assert done.stdout == "Hello.\n"
 
 
+def test_what_the_context_had_no_room_for_is_told(localrun: Localrun, server: FakeServer) -> None:
+    dropped = {"dropped_messages": 1, "dropped_tokens": 30}
+    server.script.answer = [say("Yes."), END | {"localrun": dropped}]
+
+    done = localrun("run", "guide", "hi")
+
+    assert done.stdout == "Yes.\n"
+    assert done.stderr == "(the context is full: left out 1 old message, 30 tokens)\n"
+
+
 def test_thoughts_are_not_part_of_the_answer(localrun: Localrun, server: FakeServer) -> None:
     server.script.answer = [say("", thinking="Hmm."), say("Yes."), END]
 

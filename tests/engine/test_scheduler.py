@@ -205,6 +205,19 @@ def test_a_prefix_of_requests_that_come_together_is_computed_once() -> None:
     assert [seq.num_cached for seq in sequences] == [0, 30, 30]
 
 
+def test_equal_prompts_are_computed_once_whenever_they_come() -> None:
+    bench = Bench()
+    sequences = []
+    for number in range(4):
+        sequences.append(bench.submit(number, [*range(30)], 3))
+        bench.step()
+
+    bench.drain()
+
+    assert bench.num_computed() == 30 + 3 + 4 * 2  # the others: the last token of the prompt
+    assert [seq.num_cached for seq in sequences] == [0, 29, 29, 29]
+
+
 def test_others_pass_those_that_wait_for_a_common_prefix() -> None:
     bench = Bench()
     bench.submit(1, [*range(40)], 1)

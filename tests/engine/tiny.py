@@ -18,16 +18,19 @@ if TYPE_CHECKING:
 WIDTH, INNER, HEADS, LAYERS, CONTEXT = 64, 128, 4, 4, 2048
 HEAD = WIDTH // HEADS
 WINDOW = 16
+RANK = 4  # llama.cpp's number of the pooling
 
 
 class TinyModel:
     """A file being made: metadata, then tensors."""
 
-    def __init__(self, path: Path, architecture: str, vocabulary: Path) -> None:
+    def __init__(
+        self, path: Path, architecture: str, vocabulary: Path, *, context: int = CONTEXT
+    ) -> None:
         self.writer = GGUFWriter(path, architecture)
         self._random = np.random.default_rng(7)
         self.num_vocab = _copy_vocabulary(self.writer, vocabulary)
-        self.writer.add_context_length(CONTEXT)
+        self.writer.add_context_length(context)
         self.writer.add_embedding_length(WIDTH)
         self.writer.add_block_count(LAYERS)
         self.writer.add_vocab_size(self.num_vocab)
@@ -39,6 +42,10 @@ class TinyModel:
 
     def ones(self, name: str, size: int) -> None:
         self.writer.add_tensor(name, np.ones(size, dtype=np.float32))
+
+    def norm(self, name: str) -> None:
+        self.ones(f"{name}.weight", WIDTH)
+        self.random(f"{name}.bias", WIDTH, scale=0.1)
 
     def attention(self, prefix: str) -> None:
         for part in ("q", "k", "v", "output"):
@@ -57,8 +64,9 @@ class TinyModel:
         self.writer.close()
 
 
-def full_attention(path: Path, vocabulary: Path) -> None:
+def full_attention(path: Path, vocabulary: Path, *, is_causal: bool = True) -> None:
     model = TinyModel(path, "llama", vocabulary)
+    model.writer.add_causal_attention(is_causal)
     _with_heads(model, HEADS)
     model.random("token_embd.weight", model.num_vocab, WIDTH, scale=1.0)
     model.ones("output_norm.weight", WIDTH)
@@ -130,6 +138,32 @@ def recurrent(path: Path, vocabulary: Path) -> None:
         model.writer.add_tensor(f"{prefix}ssm_a", decay)
         model.ones(f"{prefix}ssm_d", inner)
         model.random(f"{prefix}ssm_out.weight", WIDTH, inner)
+    model.save()
+
+
+def encoder(path: Path, vocabulary: Path, *, pooling: int = 1, context: int = CONTEXT) -> None:
+    """Write a BERT; with pooling 4 it has a head that ranks."""
+    model = TinyModel(path, "bert", vocabulary, context=context)
+    _with_heads(model, HEADS)
+    model.writer.add_layer_norm_eps(1e-12)
+    model.writer.add_causal_attention(value=False)
+    model.writer.add_uint32("bert.pooling_type", pooling)
+    model.writer.add_token_type_count(2)
+    model.random("token_embd.weight", model.num_vocab, WIDTH, scale=1.0)
+    model.random("token_types.weight", 2, WIDTH)
+    model.random("position_embd.weight", context, WIDTH, scale=0.5)
+    model.norm("token_embd_norm")
+    for prefix in _layers():
+        model.attention(prefix)
+        model.random(f"{prefix}ffn_up.weight", INNER, WIDTH)
+        model.random(f"{prefix}ffn_down.weight", WIDTH, INNER)
+        model.norm(f"{prefix}attn_output_norm")
+        model.norm(f"{prefix}layer_output_norm")
+    if pooling == RANK:
+        model.random("cls.weight", WIDTH, WIDTH)
+        model.random("cls.bias", WIDTH, scale=0.3)
+        model.random("cls.output.weight", 1, WIDTH)
+        model.random("cls.output.bias", 1)
     model.save()
 
 

@@ -20,8 +20,9 @@ import json
 import os
 import signal
 import socket
+import struct
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from localrun.engine.params import FinishReason
@@ -29,13 +30,18 @@ from localrun.runner.frames import LENGTH, Message, encode, read_messages
 from localrun.runner.messages import (
     Cancel,
     Detokenize,
+    Embed,
+    Embeddings,
     Failed,
     Finished,
     Generate,
     Load,
     LoadFailed,
     Progress,
+    Ranks,
     Ready,
+    Rerank,
+    Score,
     Started,
     Step,
     Tokenize,
@@ -54,6 +60,8 @@ def main(fd: int) -> None:
             send(sock, finished(message.request_id, FinishReason.CANCELLED, 1))
         elif isinstance(message, Tokenize | Detokenize):
             send(sock, tokens(message))
+        elif isinstance(message, Embed | Rerank):
+            answer_numbers(sock, message)
 
 
 def load(sock: socket.socket, message: Load) -> None:
@@ -88,13 +96,23 @@ def generate(sock: socket.socket, request: Generate) -> None:
         send(sock, Failed(request_id=number, code="context_length_exceeded", message="too long"))
         return
     opened = "<think>\n" if request.template_options.get("enable_thinking") else ""
-    send(sock, Started(request_id=number, prompt_tokens=5, prompt_tail=opened))
+    send(
+        sock,
+        Started(
+            request_id=number,
+            prompt_tokens=5,
+            prompt_tail=opened,
+            prompt=prompt if request.echo else None,
+            dropped_messages=2 if request.overflow.drops else 0,
+            dropped_tokens=30 if request.overflow.drops else 0,
+        ),
+    )
     if prompt in PARTING:
         PARTING[prompt](sock, number)
     elif prompt == "echo":
-        say(sock, number, [json.dumps(asdict(request))])
+        say(sock, request, [json.dumps(asdict(request))])
     else:
-        say(sock, number, prompt.removeprefix("say ").split(" "))
+        say(sock, request, prompt.removeprefix("say ").split(" "))
 
 
 def tokens(request: Tokenize | Detokenize) -> Tokens:
@@ -112,10 +130,46 @@ def tokens(request: Tokenize | Detokenize) -> Tokens:
     )
 
 
-def say(sock: socket.socket, number: int, words: list[str]) -> None:
+def answer_numbers(sock: socket.socket, request: Embed | Rerank) -> None:
+    """Embed by the number of letters or tokens, rank by that of letters; 3 of them is a 0."""
+    texts = request.inputs if isinstance(request, Embed) else request.documents
+    if "hang" in texts:
+        return
+    if "die" in texts:
+        os.kill(os.getpid(), signal.SIGKILL)
+    number, counts = request.request_id, tuple(map(len, texts))
+    if isinstance(request, Rerank):
+        scores = tuple(float(count - 3) for count in counts)
+        answer = Ranks(
+            request_id=number, scores=scores, are_probabilities=False, token_counts=counts
+        )
+        send(sock, answer)
+        return
+    width = request.dimensions or 4
+    if request.truncate:
+        counts = tuple(min(count, 3) for count in counts)
+    vectors = b"".join(struct.pack(f"<{width}f", count, *[0.5] * (width - 1)) for count in counts)
+    send(
+        sock,
+        Embeddings(request_id=number, vectors=vectors, dimensions=width, token_counts=counts),
+    )
+
+
+def say(sock: socket.socket, request: Generate, words: list[str]) -> None:
+    number = request.request_id
     for index, word in enumerate(words):
-        send(sock, Step(deltas=((number, word if index == 0 else f" {word}"),)))
-    send(sock, finished(number, FinishReason.STOP, len(words)))
+        text = word if index == 0 else f" {word}"
+        send(sock, Step(deltas=((number, text),), scores=scored(request, text)))
+    end = finished(number, FinishReason.STOP, len(words))
+    send(sock, replace(end, dropped_tokens=7) if request.overflow.shifts else end)
+
+
+def scored(request: Generate, text: str) -> tuple[tuple[int, tuple[Score, ...]], ...]:
+    """Take a word for a token, and its letters for the likeliest in its place."""
+    if request.logprobs is None:
+        return ()
+    top = tuple((letter.encode(), -1.0) for letter in text[: request.logprobs])
+    return ((request.request_id, ((text.encode(), -0.5, top),)),)
 
 
 def hang(sock: socket.socket, number: int) -> None:

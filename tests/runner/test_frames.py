@@ -12,17 +12,23 @@ from localrun.engine.params import (
     ConstraintKind,
     ConstraintSpec,
     FinishReason,
+    OverflowPolicy,
+    Pooling,
     SamplingParams,
 )
 from localrun.errors import BackendError
 from localrun.runner.frames import Message, decode, encode, read_messages
 from localrun.runner.messages import (
     Cancel,
+    Embed,
+    Embeddings,
     Failed,
     Finished,
     Generate,
     Load,
+    Ranks,
     Ready,
+    Rerank,
     Step,
 )
 
@@ -35,10 +41,13 @@ EXAMPLES: list[Message] = [
         stop=("a", "b"),
         template_options={"enable_thinking": True},
         constraint=ConstraintSpec(kind=ConstraintKind.CHOICE, choices=("a", "é"), after="</t>"),
+        overflow=OverflowPolicy(drops=True, num_keep=4),
+        logprobs=3,
     ),
     Cancel(request_id=3),
     Ready(num_ctx=1, num_parallel=2, device="CPU", size_bytes=3, size_gpu_bytes=0, load_s=0.5),
     Step(deltas=((1, "x"), (2, "😀"))),
+    Step(deltas=((1, "x"), (2, "")), scores=((2, ((b"\xff", -0.5, ((b"a", -1.0),)),)),)),
     Finished(
         request_id=1,
         reason=FinishReason.STOP,
@@ -50,6 +59,10 @@ EXAMPLES: list[Message] = [
         generation_s=0.2,
     ),
     Failed(request_id=1, code="backend_error", message="m", param="format"),
+    Embed(request_id=1, inputs=("é", (1, 2)), pooling=Pooling.CLS, dimensions=3),
+    Rerank(request_id=1, query="q", documents=("a", "b")),
+    Embeddings(request_id=1, vectors=b"\x00\xff" * 4, dimensions=2, token_counts=(3,)),
+    Ranks(request_id=1, scores=(0.5, -1.0), are_probabilities=False, token_counts=(3, 4)),
 ]
 
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from localrun.engine.params import CacheType, SamplingParams
+from localrun.engine.params import CacheType, OverflowPolicy, SamplingParams
 from localrun.server.defaults import (
     keep_alive_of,
     messages_of,
     num_predict_of,
+    overflow_of,
     runner_model,
     sampling_of,
 )
@@ -56,6 +57,32 @@ def test_a_value_that_cannot_be_understood_is_left_out_alone() -> None:
 @pytest.mark.parametrize(("asked", "meant"), [(None, 9), (4, 4), (-1, None)])
 def test_num_predict(asked: int | None, meant: int | None) -> None:
     assert num_predict_of(recipe(("num_predict", 9)), asked) == meant
+
+
+@pytest.mark.parametrize(
+    ("parameters", "asked", "num_keep", "expected"),
+    [
+        ((), None, None, OverflowPolicy()),
+        ((("overflow", "drop"),), None, None, OverflowPolicy(drops=True)),
+        ((("overflow", "explode"),), None, None, OverflowPolicy()),
+        (
+            (("overflow", "shift"), ("num_keep", 4)),
+            None,
+            9,
+            OverflowPolicy(shifts=True, num_keep=9),
+        ),
+        (
+            (("overflow", "shift"), ("num_keep", 4)),
+            OverflowPolicy(),
+            None,
+            OverflowPolicy(num_keep=4),
+        ),
+    ],
+)
+def test_what_happens_when_the_context_is_full(
+    parameters: Any, asked: OverflowPolicy | None, num_keep: int | None, expected: OverflowPolicy
+) -> None:
+    assert overflow_of(recipe(*parameters), asked, num_keep) == expected
 
 
 def test_keep_alive() -> None:

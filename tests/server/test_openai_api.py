@@ -89,8 +89,13 @@ def test_an_unknown_model_is_404(served: Served) -> None:
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
-        ({"n": 2}, "n"),
-        ({"logprobs": True}, "logprobs"),
+        ({"n": 0}, "n"),
+        ({"n": 65}, "n"),
+        ({"logprobs": "yes"}, "logprobs"),
+        ({"top_logprobs": 3}, "top_logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"overflow": "explode"}, "overflow"),
+        ({"num_keep": -2}, "num_keep"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"presence_penalty": "much"}, "presence_penalty"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),

@@ -16,10 +16,12 @@ from localrun.chat.profiles.derivation import derived, inserted
 from localrun.chat.profiles.forms import Profile
 from localrun.chat.profiles.probe import CALLS, NAME, TOOLS, Probe, probe_of
 from localrun.chat.profiles.recognition import FALLBACK, candidates, dropped_in, thinking_in
-from localrun.chat.stream_parser import StreamParser, ToolCall
+from localrun.chat.stream_parser import StreamParser
+from localrun.chat.tool_calls import calls_of
 
 if TYPE_CHECKING:
     from localrun.chat.profiles.forms import CallForm
+    from localrun.chat.tool_calls import ToolCall
 
 
 @lru_cache(64)
@@ -59,5 +61,4 @@ def _reads(form: CallForm, probe: Probe) -> bool:
 
 def _calls(form: CallForm, text: str) -> list[ToolCall]:
     parser = StreamParser(Profile(tool_call=form), tools=TOOLS)
-    parts = [*parser.push(text), *parser.finish()]
-    return [part for part in parts if isinstance(part, ToolCall)]
+    return calls_of([*parser.push(text), *parser.finish()])

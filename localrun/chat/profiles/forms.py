@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from localrun.chat.profiles.tools import JsonObject, Tools
-    from localrun.chat.stream_parser import ToolCall
+    from localrun.chat.tool_calls import ToolCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,14 @@ class CallForm(Protocol):
     @property
     def frame(self) -> Frame:
         """What stands around them."""
+
+    @property
+    def head(self) -> re.Pattern[str] | None:
+        """What stands before the JSON object of a call's arguments.
+
+        From the region's beginning, or the arguments before; its group ``name`` is the
+        tool's. None where arguments are not written in JSON.
+        """
 
     def pieces(self, tool: Tool) -> Sequence[Piece]:
         """Return what a correct call of a tool is made of."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from localrun.chat.profiles.forms import Frame, FreeText, Json, Maybe, Piece, Region
 from localrun.chat.profiles.marks import NAME
 from localrun.chat.profiles.tools import read_json, types_of
-from localrun.chat.stream_parser import ToolCall
+from localrun.chat.tool_calls import ToolCall
 
 if TYPE_CHECKING:
     from localrun.chat.profiles.tools import JsonObject, Tool, Tools
@@ -38,6 +38,11 @@ class GemmaCalls:
     def frame(self) -> Frame:
         """Nothing stands around the calls."""
         return Frame(separator="")
+
+    @property
+    def head(self) -> None:
+        """Nothing: the arguments are not JSON."""
+        return
 
     def pieces(self, tool: Tool) -> list[Piece]:
         """Return the name, then each parameter in the schema's order, the required ones first."""

@@ -10,12 +10,15 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from localrun.chat.profiles.forms import Frame, Json, Piece, Region
+from localrun.chat.profiles.marks import loosely
 from localrun.chat.profiles.tools import read_json, read_json_at, skip_blanks
-from localrun.chat.stream_parser import ToolCall
+from localrun.chat.tool_calls import ToolCall
 
 if TYPE_CHECKING:
     from localrun.chat.profiles.tools import Tool, Tools
@@ -55,6 +58,11 @@ class JsonCalls:
             return Frame()
         start = self.opening + self.header_end
         return Frame(opening=start + "[", separator=", ", closing="]" + self.closing)
+
+    @property
+    def head(self) -> re.Pattern[str]:
+        """The keys before the arguments."""
+        return _head(self)
 
     def pieces(self, tool: Tool) -> list[Piece]:
         """Return an object of JSON with its keys in the family's order."""
@@ -116,6 +124,23 @@ class JsonCalls:
         if not text.startswith("{"):
             return True
         return all(call.name in tools.by_name for call in calls)
+
+
+@lru_cache(64)
+def _head(form: JsonCalls) -> re.Pattern[str]:
+    between = rf"(?:{loosely(form.opening.strip())}|\s*}}?\s*[,;]?)"
+    if form.header_end.strip():
+        between += rf"(?:[^{{}}]*?{re.escape(form.header_end.strip())})?"
+    key = rf'"(?:{_either(form.name_key, *_NAMES)})"\s*:\s*' if form.name_key else ""
+    then = r"\s*:\s*"
+    if form.name_key:
+        then = rf'\s*,\s*"(?:{_either(form.arguments_key, *_ARGUMENTS)})"\s*:\s*'
+    name = r'"(?P<name>[^"\\]{1,256})"'
+    return re.compile(rf"{between}\s*\[?\s*{{\s*{key}{name}{then}(?={{)")
+
+
+def _either(*texts: str) -> str:
+    return "|".join(map(re.escape, texts))
 
 
 def _first(value: dict[str, Any], *keys: str) -> Any:  # noqa: ANN401 - any JSON value

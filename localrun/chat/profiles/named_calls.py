@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from localrun.chat.profiles.forms import Frame, Json, Piece, Region, Tags
 from localrun.chat.profiles.marks import NAME, filled, loosely, until_hole
 from localrun.chat.profiles.tools import read_json_at, skip_blanks
-from localrun.chat.stream_parser import ToolCall
+from localrun.chat.tool_calls import ToolCall
 
 if TYPE_CHECKING:
     from localrun.chat.profiles.tools import Tool, Tools
@@ -52,6 +52,11 @@ class NamedCalls:
         section = self.section or Tags("", "")
         return Frame(opening=section.opening, separator=self.separator, closing=section.closing)
 
+    @property
+    def head(self) -> re.Pattern[str]:
+        """The tags with the name."""
+        return _first_or_next(self)
+
     def pieces(self, tool: Tool) -> list[Piece]:
         """Return the tags with the name, then the arguments."""
         head = f"{self.before_name}{tool.name}{self.after_name}"
@@ -86,3 +91,11 @@ def _head(form: NamedCalls) -> re.Pattern[str]:
     if form.header_end.strip():
         after = rf"[^{{}}]*?{re.escape(form.header_end.strip())}"
     return re.compile(rf"(?:{'|'.join(openings)})\s*{NAME}\s*{after}")
+
+
+@lru_cache(64)
+def _first_or_next(form: NamedCalls) -> re.Pattern[str]:
+    before = [loosely(form.closing.strip())]
+    if form.section:
+        before.append(loosely(form.section.opening.strip()))
+    return re.compile(rf"\s*(?:{'|'.join(before)})?\s*{_head(form).pattern}\s*(?={{)")

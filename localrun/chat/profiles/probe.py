@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.chat.budget import RenderLimits
 from localrun.chat.profiles.tools import Tools
-from localrun.chat.stream_parser import ToolCall
 from localrun.chat.template import ChatTemplate
+from localrun.chat.tool_calls import ToolCall
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:

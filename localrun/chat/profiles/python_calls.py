@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from localrun.chat.profiles.forms import Frame, Json, Maybe, Piece, Region
-from localrun.chat.stream_parser import ToolCall
+from localrun.chat.tool_calls import ToolCall
 
 if TYPE_CHECKING:
     from localrun.chat.profiles.tools import Tool, Tools
@@ -35,6 +35,11 @@ class PythonCalls:
     def frame(self) -> Frame:
         """The list's brackets."""
         return Frame(opening=f"{self.opening}[", separator=", ", closing=f"]{self.closing}")
+
+    @property
+    def head(self) -> None:
+        """Nothing: the arguments are not JSON."""
+        return
 
     def pieces(self, tool: Tool) -> list[Piece]:
         """Return a call with its required parameters first, in the schema's order."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from localrun.chat.profiles.forms import Frame, FreeText, Json, Maybe, Pattern, Piece, Region, Tags
 from localrun.chat.profiles.marks import KEY, NAME, filled, loosely
 from localrun.chat.profiles.tools import read_json, skip_blanks, types_of
-from localrun.chat.stream_parser import ToolCall
+from localrun.chat.tool_calls import ToolCall
 
 if TYPE_CHECKING:
     from localrun.chat.profiles.tools import JsonObject, Tool, Tools
@@ -59,6 +59,11 @@ class TaggedCalls:
         """The section's tags."""
         section = self.section or Tags("", "")
         return Frame(opening=section.opening, separator=self.separator, closing=section.closing)
+
+    @property
+    def head(self) -> None:
+        """Nothing: the arguments are not JSON."""
+        return
 
     def pieces(self, tool: Tool) -> list[Piece]:
         """Return the tags with the name, then each parameter in the schema's order."""

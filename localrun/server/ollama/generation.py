@@ -13,20 +13,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
-from localrun.chat.stream_parser import Text, Thought, ToolCall
+from localrun.chat.stream_parser import Text, Thought
+from localrun.chat.tool_calls import CallCollector, CallPart, calls_of
 from localrun.errors import LocalrunError
 from localrun.server.constraints import ollama_constraint
 from localrun.server.conversation import conversation
-from localrun.server.core import CompletionRequest, Done
+from localrun.server.core import CompletionRequest, Done, Scored
 from localrun.server.errors import error_body
-from localrun.server.options import keep_alive, sampling
+from localrun.server.extension import extension
+from localrun.server.ollama.overflow import ollama_overflow
+from localrun.server.options import keep_alive, num_keep, num_logprobs, sampling
+from localrun.server.scores import ollama_score
 from localrun.supervisor.slot import KeepAlive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from localrun.chat.stream_parser import Part
-    from localrun.server.core import Completions, Opened
+    from localrun.chat.tool_calls import ToolCall
+    from localrun.server.core import Completions, Reply
     from localrun.server.fields import Fields, JsonObject
 
 Kind = Literal["chat", "generate"]
@@ -69,6 +73,9 @@ def parse_call(fields: Fields, kind: Kind) -> Call:
         stop=None if options.raw("stop") is None else options.strings("stop"),
         constraint=ollama_constraint(fields),
         keep_alive=keep_alive(fields),
+        overflow=ollama_overflow(fields),
+        num_keep=num_keep(options),
+        logprobs=num_logprobs(fields),
     )
     return Call(
         kind=kind,
@@ -92,7 +99,8 @@ async def load_or_unload(call: Call, completions: Completions) -> JsonObject:
 async def complete(call: Call, completions: Completions) -> JsonObject:
     """Return the whole answer as one object."""
     async with contextlib.aclosing(completions.stream(call.request)) as parts:
-        return _answer_frame(call, [part async for part in parts])
+        whole = [part async for part in parts]
+    return _answer_frame(call, whole, calls_of(whole))
 
 
 async def stream(call: Call, completions: Completions) -> AsyncGenerator[bytes, None]:
@@ -104,21 +112,31 @@ async def stream(call: Call, completions: Completions) -> AsyncGenerator[bytes, 
     async with contextlib.aclosing(completions.stream(call.request)) as parts:
         await anext(parts)
         yield b""  # tells that the answer has begun, maybe long before its first token
+        collector = CallCollector()
+        scored: list[Reply] = []  # told with the part that follows
         try:
             async for part in parts:
-                yield _line(_answer_frame(call, [part]))
+                whole = collector.add(part)
+                if isinstance(part, Scored):
+                    scored.append(part)
+                elif whole is not None or not isinstance(part, CallPart):
+                    yield _line(_answer_frame(call, [*scored, part], [whole] if whole else []))
+                    scored.clear()
         except LocalrunError as error:
             yield _line(error_body(f"/api/{call.kind}", error))
 
 
-def _answer_frame(call: Call, parts: Sequence[Opened | Part | Done]) -> JsonObject:
+def _answer_frame(call: Call, parts: Sequence[Reply], calls: Sequence[ToolCall]) -> JsonObject:
     """Return the object that tells these parts, one of a stream or all of an answer."""
     frame = _frame(
         call,
         "".join(part.text for part in parts if isinstance(part, Text)),
         thought="".join(part.text for part in parts if isinstance(part, Thought)),
-        calls=[_tool_call(part) for part in parts if isinstance(part, ToolCall)],
+        calls=[_tool_call(whole) for whole in calls],
     )
+    scores = [score for part in parts if isinstance(part, Scored) for score in part.scores]
+    if scores:
+        frame["logprobs"] = [ollama_score(score) for score in scores]
     return frame | (_end(parts[-1]) if isinstance(parts[-1], Done) else {})
 
 
@@ -154,6 +172,7 @@ def _end(done: Done) -> JsonObject:
         "prompt_eval_duration": int(done.prompt_s * NANOSECONDS),
         "eval_count": done.generated_tokens,
         "eval_duration": int(done.generation_s * NANOSECONDS),
+        **extension([done]),
     }
 
 

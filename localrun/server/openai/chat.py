@@ -7,34 +7,35 @@ as absent; an omitted field never overrides what the model's own defaults say.
 from __future__ import annotations
 
 import contextlib
-import json
-import secrets
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from localrun.chat.stream_parser import Text, Thought, ToolCall
 from localrun.errors import LocalrunError
+from localrun.server.choices import MOST_CHOICES, stream_choices
 from localrun.server.constraints import openai_constraint
 from localrun.server.conversation import conversation
-from localrun.server.core import CompletionRequest, Done, Opened
+from localrun.server.core import CompletionRequest
 from localrun.server.errors import error_body
-from localrun.server.options import keep_alive, refuse_unless_neutral, sampling
+from localrun.server.openai.answers import Answers, event_of
+from localrun.server.options import (
+    keep_alive,
+    num_keep,
+    num_logprobs,
+    overflow,
+    refuse_unless_neutral,
+    sampling,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from localrun.chat.stream_parser import Part
-    from localrun.server.core import Completions
+    from localrun.server.core import Completions, Reply
     from localrun.server.fields import Fields, JsonObject
 
 PATH = "/v1/chat/completions"
 DONE = b"data: [DONE]\n\n"
 # OpenAI's defaults, at which its own client programs often send these fields
 NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "n": (1,),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
     "logit_bias": ({},),
     "tool_choice": ("auto", "none"),
     "modalities": (["text"],),
@@ -54,6 +55,7 @@ class ChatCall:
     request: CompletionRequest
     stream: bool
     include_usage: bool
+    num_choices: int = 1
 
 
 def parse_chat(fields: Fields) -> ChatCall:
@@ -82,21 +84,25 @@ def parse_chat(fields: Fields) -> ChatCall:
         stop=stop,
         constraint=openai_constraint(fields),
         keep_alive=keep_alive(fields),
+        overflow=overflow(fields),
+        num_keep=num_keep(fields),
+        logprobs=num_logprobs(fields),
     )
     return ChatCall(
         request=request,
         stream=fields.boolean("stream") or False,
         include_usage=fields.inner("stream_options").boolean("include_usage") or False,
+        num_choices=_num_choices(fields),
     )
 
 
 async def complete(call: ChatCall, completions: Completions) -> JsonObject:
     """Return the whole answer as one object."""
-    answer = _Answer(call.request.model)
-    async with contextlib.aclosing(completions.stream(call.request)) as parts:
-        async for part in parts:
-            answer.add(part)
-    return answer.whole()
+    answers = Answers(call.request.model, call.num_choices)
+    async with _replies(call, completions) as replies:
+        async for index, part in replies:
+            answers.add(index, part)
+    return answers.whole()
 
 
 async def stream(call: ChatCall, completions: Completions) -> AsyncGenerator[bytes, None]:
@@ -105,113 +111,33 @@ async def stream(call: ChatCall, completions: Completions) -> AsyncGenerator[byt
     Raises:
         LocalrunError: the request is refused; nothing was yielded then.
     """
-    answer = _Answer(call.request.model)
-    async with contextlib.aclosing(completions.stream(call.request)) as parts:
-        await anext(parts)
-        yield _event(answer.chunk({"role": "assistant", "content": ""}))
+    answers = Answers(call.request.model, call.num_choices)
+    async with _replies(call, completions) as replies:
+        yield answers.tell(*await anext(replies)) or b""
         try:
-            async for part in parts:
-                delta = answer.add(part)
-                if delta is not None:
-                    yield answer.event(delta)
+            async for index, part in replies:
+                event = answers.tell(index, part)
+                if event is not None:
+                    yield event
         except LocalrunError as error:
-            yield _event(error_body(PATH, error))
+            yield event_of(error_body(PATH, error))
         else:
-            yield _event(answer.chunk({}, finish=answer.finish))
             if call.include_usage:
-                yield _event({**answer.chunk({}), "choices": [], "usage": answer.usage()})
+                yield answers.usage_event()
         yield DONE
 
 
-class _Answer:
-    """Collects the parts of one answer and words them as OpenAI does."""
-
-    def __init__(self, model: str) -> None:
-        self._head = {
-            "id": f"chatcmpl-{secrets.token_hex(12)}",
-            "created": int(time.time()),
-            "model": model,
-            "system_fingerprint": "localrun",
-        }
-        # the last one: a model's name before it may hold anything
-        before, key, after = _event(self.chunk({})).rpartition(b'"delta": ')
-        self._before, self._after = before + key, after.removeprefix(b"{}")
-        self._text: list[str] = []
-        self._thought: list[str] = []
-        self._calls: list[JsonObject] = []
-        self._done: Done | None = None
-
-    @property
-    def finish(self) -> str:
-        """Return why the answer ended."""
-        if self._calls:
-            return "tool_calls"
-        return self._done.reason.value if self._done else "stop"
-
-    def add(self, part: Opened | Part | Done) -> JsonObject | None:
-        """Take a part; return the delta that tells it, None where there is nothing to tell."""
-        if isinstance(part, Text):
-            self._text.append(part.text)
-            return {"content": part.text}
-        if isinstance(part, Thought):
-            self._thought.append(part.text)
-            return {"reasoning_content": part.text}
-        if isinstance(part, ToolCall):
-            self._calls.append(_call(part))
-            return {"tool_calls": [{"index": len(self._calls) - 1, **self._calls[-1]}]}
-        if isinstance(part, Done):
-            self._done = part
-        return None
-
-    def chunk(self, delta: JsonObject, *, finish: str | None = None) -> JsonObject:
-        """Return a streamed chunk."""
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return {**self._head, "object": "chat.completion.chunk", "choices": [choice]}
-
-    def event(self, delta: JsonObject) -> bytes:
-        """Return a streamed chunk as an event; only the delta is encoded, half the cost."""
-        return self._before + json.dumps(delta, ensure_ascii=False).encode() + self._after
-
-    def whole(self) -> JsonObject:
-        """Return the answer that was not streamed."""
-        text = "".join(self._text)
-        message: JsonObject = {
-            "role": "assistant",
-            "content": text if text or not self._calls else None,
-            "refusal": None,
-        }
-        if self._thought:
-            message["reasoning_content"] = "".join(self._thought)
-        if self._calls:
-            message["tool_calls"] = self._calls
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish}
-        return {
-            **self._head,
-            "object": "chat.completion",
-            "choices": [choice],
-            "usage": self.usage(),
-        }
-
-    def usage(self) -> JsonObject:
-        """Return the counts of tokens."""
-        prompt = self._done.prompt_tokens if self._done else 0
-        cached = self._done.cached_tokens if self._done else 0
-        generated = self._done.generated_tokens if self._done else 0
-        return {
-            "prompt_tokens": prompt,
-            "completion_tokens": generated,
-            "total_tokens": prompt + generated,
-            "prompt_tokens_details": {"cached_tokens": cached},
-        }
+def _replies(
+    call: ChatCall, completions: Completions
+) -> contextlib.aclosing[AsyncGenerator[tuple[int, Reply], None]]:
+    return contextlib.aclosing(stream_choices(completions, call.request, call.num_choices))
 
 
-def _call(call: ToolCall) -> JsonObject:
-    arguments = json.dumps(call.arguments, ensure_ascii=False)
-    return {
-        "id": f"call_{secrets.token_hex(12)}",
-        "type": "function",
-        "function": {"name": call.name, "arguments": arguments},
-    }
+def _num_choices(fields: Fields) -> int:
+    count = fields.integer("n", 1)
+    if count is not None and count > MOST_CHOICES:
+        raise fields.wrong("n", f"must be at most {MOST_CHOICES}")
+    return count or 1
 
 
 def _template_options(fields: Fields) -> JsonObject:
@@ -222,7 +148,3 @@ def _template_options(fields: Fields) -> JsonObject:
     if effort is not None:
         options = {"enable_thinking": effort != "none", "reasoning_effort": effort, **options}
     return options
-
-
-def _event(body: JsonObject) -> bytes:
-    return b"data: " + json.dumps(body, ensure_ascii=False).encode() + b"\n\n"

@@ -14,8 +14,8 @@ from localrun.chat.profiles.families import FAMILIES, Family
 from localrun.chat.profiles.forms import Profile, Tags
 from localrun.chat.profiles.recognition import profile_of
 from localrun.chat.profiles.wire import profile_from_json, profile_to_json
-from localrun.chat.stream_parser import ToolCall
 from localrun.chat.template import ChatTemplate
+from localrun.chat.tool_calls import ToolCall, calls_of
 from localrun.errors import UsageError
 from tests.chat.profiles.written import parse, tools_for, written
 
@@ -87,7 +87,7 @@ def test_calls_that_no_family_writes_so_are_derived(name: str) -> None:
 
     reply = written(profile.tool_call, [CALL])
 
-    assert parse([reply], profile, tools=tools_for([CALL])) == [CALL]
+    assert calls_of(parse([reply], profile, tools=tools_for([CALL]))) == [CALL]
 
 
 def test_a_template_without_tools_gets_the_fallback_in_requests_with_tools() -> None:
@@ -95,8 +95,8 @@ def test_a_template_without_tools_gets_the_fallback_in_requests_with_tools() -> 
     assert profile.tool_call
     reply = written(profile.tool_call, [CALL])
 
-    assert parse([reply], profile, tools=tools_for([CALL])) == [CALL]
-    assert not any(isinstance(part, ToolCall) for part in parse([reply], profile))
+    assert calls_of(parse([reply], profile, tools=tools_for([CALL]))) == [CALL]
+    assert not calls_of(parse([reply], profile))
 
 
 def test_thinking_is_found_where_the_template_writes_it() -> None:

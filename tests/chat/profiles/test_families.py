@@ -14,7 +14,8 @@ from localrun.chat.profiles.forms import Profile, Tags
 from localrun.chat.profiles.gemma_calls import GemmaCalls
 from localrun.chat.profiles.grammar import ToolChoice, tool_grammar
 from localrun.chat.profiles.tagged_calls import TaggedCalls
-from localrun.chat.stream_parser import Text, ToolCall
+from localrun.chat.stream_parser import Text
+from localrun.chat.tool_calls import CallArguments, CallBegun, ToolCall, calls_of
 from tests.chat.profiles.written import cut, parse, tools_for, written
 
 some = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -54,7 +55,7 @@ def test_calls_come_back_as_they_were_written(family: Family, data: st.DataObjec
         cut(reply, data.draw(sizes)), Profile(tool_call=family.form), tools=tools_for(calls)
     )
 
-    assert [part for part in parts if isinstance(part, ToolCall)] == calls
+    assert calls_of(parts) == calls
 
 
 @each_family
@@ -100,6 +101,24 @@ def test_a_broken_call_comes_back_as_text(family: Family) -> None:
     parts = parse([broken], Profile(tool_call=family.form))
 
     assert parts == [Text(broken)]
+
+
+@pytest.mark.parametrize(
+    "family", [it for it in FAMILIES if it.form.head], ids=lambda family: family.name
+)
+def test_a_call_is_told_while_it_is_written(family: Family) -> None:
+    calls = [ToolCall("clock", {"zone": 1}), ToolCall("weather", {"city": "Paris"})]
+    reply = written(family.form, calls)
+    half = reply[: reply.index("aris")]
+
+    parts = parse([half], Profile(tool_call=family.form), tools=tools_for(calls))
+
+    assert [part for part in parts if not isinstance(part, Text)] == [
+        CallBegun("clock"),
+        CallArguments('{"zone": 1}', is_last=True),
+        CallBegun("weather"),
+        CallArguments('{"city": "P', is_last=False),
+    ]
 
 
 @each_family

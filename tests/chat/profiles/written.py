@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.chat.profiles.forms import FreeText, Json, Maybe, Pattern, Piece
 from localrun.chat.profiles.tools import Tool, Tools
-from localrun.chat.stream_parser import Part, StreamParser, Text, Thought, ToolCall
+from localrun.chat.stream_parser import Part, StreamParser, Text, Thought
+from localrun.chat.tool_calls import CallArguments, ToolCall
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,6 +60,8 @@ def joined(parts: Sequence[Part]) -> list[Part]:
             result[-1] = Text(last.text + part.text)
         elif isinstance(part, Thought) and isinstance(last, Thought):
             result[-1] = Thought(last.text + part.text)
+        elif isinstance(part, CallArguments) and isinstance(last, CallArguments):
+            result[-1] = CallArguments(last.text + part.text, part.is_last)
         else:
             result.append(part)
     return result

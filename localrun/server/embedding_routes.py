@@ -1,0 +1,54 @@
+"""The routes that embed and rank, of all APIs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from localrun.server.ollama.embeddings import embed as embed_for_ollama
+from localrun.server.ollama.embeddings import embed_one
+from localrun.server.openai.embeddings import embed, parse_embeddings
+from localrun.server.openai.rerank import parse_rerank, rerank
+from localrun.server.requests import read_object, unless_disconnected
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
+    from localrun.server.embedding import Embedding
+
+RERANK = ("/v1/rerank", "/v1/reranking", "/rerank", "/reranking")
+
+
+def embedding_routes(embedding: Embedding) -> APIRouter:
+    """Return the router."""
+    router = APIRouter()
+
+    @router.post("/v1/embeddings")
+    async def embeddings(request: Request) -> Response:
+        # in a thread: a body may hold millions of token ids
+        call = await asyncio.to_thread(parse_embeddings, await read_object(request))
+        return await _answer(request, embed(call, embedding))
+
+    async def ranked(request: Request) -> Response:
+        call = parse_rerank(await read_object(request))
+        return await _answer(request, rerank(call, embedding))
+
+    for path in RERANK:
+        router.post(path)(ranked)
+
+    @router.post("/api/embed")
+    async def ollama_embed(request: Request) -> Response:
+        return await _answer(request, embed_for_ollama(await read_object(request), embedding))
+
+    @router.post("/api/embeddings")
+    async def ollama_embeddings(request: Request) -> Response:
+        return await _answer(request, embed_one(await read_object(request), embedding))
+
+    return router
+
+
+async def _answer(request: Request, work: Awaitable[Response]) -> Response:
+    return await unless_disconnected(request, work) or Response()  # nobody reads the second

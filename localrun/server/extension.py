@@ -1,0 +1,18 @@
+"""What no other API has a field for: the object ``localrun`` of an answer's end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from localrun.server.core import Done
+    from localrun.server.fields import JsonObject
+
+
+def extension(done: list[Done]) -> JsonObject:
+    """Return how much the context had no room for, nothing where it all fitted."""
+    messages = max((one.dropped_messages for one in done), default=0)
+    tokens = max((one.dropped_tokens for one in done), default=0)
+    if not (messages or tokens):
+        return {}
+    return {"localrun": {"dropped_messages": messages, "dropped_tokens": tokens}}

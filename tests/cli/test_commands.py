@@ -143,6 +143,25 @@ def test_stop_all_unloads_every_model(localrun: Localrun, server: FakeServer) ->
     assert [body["model"] for body in server.script.heard] == ["guide:latest", "other:latest"]
 
 
+@pytest.mark.parametrize(
+    ("argument", "unloaded", "has_left"),
+    [
+        ("guide", ["guide:latest"], False),
+        ("--all", ["guide:latest"], False),
+        ("--server", [], True),
+    ],
+)
+def test_stop_says_as_json_what_it_did(
+    localrun: Localrun, server: FakeServer, argument: str, unloaded: list[str], *, has_left: bool
+) -> None:
+    server.script.running = [running()]
+
+    done = localrun("stop", argument, "--json")
+
+    assert json.loads(done.stdout) == {"unloaded": unloaded, "server_stopped": has_left}
+    assert done.stderr == ""
+
+
 def test_stopping_what_is_not_loaded_says_so(localrun: Localrun, server: FakeServer) -> None:
     done = localrun("stop", "guide")
 

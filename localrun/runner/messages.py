@@ -155,6 +155,7 @@ class Finished:
     prompt_s: float  # prefill
     generation_s: float
     dropped_tokens: int = 0  # taken out of the context while it was generated
+    stop: str | None = None  # the stop string that ended it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

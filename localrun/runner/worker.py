@@ -251,4 +251,5 @@ def _finished(seq: Sequence, now: float) -> Finished:
         prompt_s=first - admitted,
         generation_s=now - first,
         dropped_tokens=seq.num_dropped,
+        stop=seq.text.stop,
     )

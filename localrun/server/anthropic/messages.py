@@ -1,4 +1,4 @@
-"""``/v1/messages`` and ``/v1/messages/count_tokens``: Anthropic's shapes on the one core request."""
+"""``/v1/messages`` and what belongs to it: Anthropic's shapes on the one core request."""
 
 from __future__ import annotations
 

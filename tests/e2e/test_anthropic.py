@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e.test_server import ENDLESS
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -91,7 +89,7 @@ def test_it_is_told_which_stop_sequence_ended_the_answer(client: Any) -> None:
 
 
 def test_it_is_told_whether_its_limit_or_the_context_ended_the_answer(client: Any) -> None:
-    endless = {**HELLO, "extra_body": ENDLESS}
+    endless = {**HELLO, "extra_body": {"temperature": 0, "ignore_eos": True}}
 
     assert client.messages.create(**{**endless, "max_tokens": 5}).stop_reason == "max_tokens"
     full = client.messages.create(**{**endless, "max_tokens": 20_000})

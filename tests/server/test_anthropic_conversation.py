@@ -27,6 +27,9 @@ HELLO = {"role": "user", "content": "hello"}
 def test_the_system_is_text_or_blocks_and_comes_first() -> None:
     for system in ("a\n\nb", [text("a"), text("b")]):
         assert read(HELLO, system=system) == [{"role": "system", "content": "a\n\nb"}, HELLO]
+    assert read({"role": "system", "content": "b"}, HELLO, system="a") == read(
+        HELLO, system="a\n\nb"
+    )
     assert read(HELLO, system=[]) == [HELLO]
 
 
@@ -126,6 +129,7 @@ def test_a_document_of_text_is_its_text() -> None:
             "messages[0].content[0].type",
         ),
         ({"role": "assistant", "content": "The answer is"}, "messages"),
+        ({"role": "system", "content": "Answer."}, "messages"),
     ],
 )
 def test_what_cannot_be_read_is_named(message: dict[str, Any], param: str) -> None:

@@ -7,6 +7,7 @@ its own, roles that take turns, and what the system says at the head only.
 
 from __future__ import annotations
 
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from localrun.server.fields import Fields
@@ -36,15 +37,15 @@ def conversation(fields: Fields) -> tuple[JsonObject, ...]:
         Fields(message, f"messages[{place}].")
         for place, message in enumerate(fields.objects("messages"))
     ]
-    if not messages:
-        raise fields.wrong("messages", "is required")
+    first = list(takewhile(lambda message: message.raw("role") == "system", messages))
     reader = _Reader()
-    turns = [turn for message in messages for turn in reader.turns(message)]
-    if turns[-1]["role"] == "assistant":
+    turns = [turn for message in messages[len(first) :] for turn in reader.turns(message)]
+    if not turns or turns[-1]["role"] == "assistant":
         raise fields.wrong(
             "messages", "must end with the user's: an answer cannot be begun for this model"
         )
-    system = _without_billing(_texts(fields, "system"))
+    system = _texts(fields, "system") + [text for one in first for text in _texts(one, "content")]
+    system = _without_billing(system)
     head = [{"role": "system", "content": BETWEEN_BLOCKS.join(system)}] if system else []
     return (*head, *_merged(turns))
 

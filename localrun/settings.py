@@ -54,6 +54,7 @@ class Settings:
     is_offline: bool = False
     prompts_dir: Path = field(default_factory=lambda: _platform_cache_dir() / PROMPTS)
     prompt_cache_bytes: int | None = None  # of all saved prompts; None = what the disk allows
+    device: str = "auto"  # what layers are put on, as hardware/choice.py reads it
 
     @property
     def is_loopback(self) -> bool:
@@ -89,6 +90,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         is_offline=_flag(environ, "LOCALRUN_OFFLINE"),
         prompts_dir=_cache_dir(environ) / PROMPTS,
         prompt_cache_bytes=_size(environ, "LOCALRUN_PROMPT_CACHE"),
+        device=environ.get("LOCALRUN_DEVICE", "").strip().lower() or "auto",
     )
 
 

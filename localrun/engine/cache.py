@@ -166,6 +166,10 @@ class PrefixCache:
             self._cells.remove(slot, 0, -1)
             self.tree.leave(node)
 
+    def cut(self, seq: Sequence) -> None:
+        """Free the sequence's cells behind what counts as computed."""
+        self._cells.remove(slot_of(seq), seq.num_computed, -1)
+
     def clear(self) -> None:
         """Forget all prefixes that nobody uses."""
         while (leaf := self.tree.oldest_idle_leaf()) is not None:

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Protocol
 from localrun.engine.radix import common_length
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from localrun.engine.sequence import Sequence
 
 STEP_TOKENS = 512
 CELLS_AHEAD = 16  # a sequence is admitted when its prompt and this many cells are free
+NO_DRAFTS: Mapping[Sequence, tuple[int, ...]] = {}
 LOOKED_AT = 64  # waiting sequences that one step considers, whatever the length of the queue
 
 
@@ -35,6 +36,7 @@ class Limits:
     num_cells: int  # tokens that the KV cache holds
     step_tokens: int = STEP_TOKENS
     worth_waiting_tokens: int = 32  # of a prefix that another request computes just now
+    num_drafts: int = 0  # guessed tokens that one step may check, of all sequences together
 
 
 class Cache(Protocol):
@@ -59,13 +61,22 @@ class Cache(Protocol):
     def reserve(self, count: int) -> bool:
         """Have ``count`` cells free; False when cached prefixes cannot give as many."""
 
+    def cut(self, seq: Sequence) -> None:
+        """Free the sequence's cells behind what counts as computed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """``count`` pending tokens of one sequence."""
+    """``count`` pending tokens of one sequence, and guesses of what may follow them."""
 
     seq: Sequence
     count: int
+    drafts: tuple[int, ...] = ()  # only behind the last pending token
+
+    @property
+    def width(self) -> int:
+        """Return how many tokens are computed, and cells taken."""
+        return self.count + len(self.drafts)
 
     @property
     def is_last(self) -> bool:
@@ -129,18 +140,24 @@ class Scheduler:
             admitted.append(seq)
         return admitted
 
-    def plan(self, prompt_tokens: Callable[[int], int]) -> list[Row]:
+    def plan(
+        self,
+        prompt_tokens: Callable[[int], int],
+        drafts: Mapping[Sequence, tuple[int, ...]] = NO_DRAFTS,
+    ) -> list[Row]:
         """Return the rows of the next step, for which cells are free.
 
         ``prompt_tokens`` tells how many tokens of prompts may go along with so many
-        sequences that decode. Empty when nothing runs, or when the only sequence that
-        runs has used the whole cache.
+        sequences that decode, ``drafts`` how these may go on. Empty when nothing runs, or
+        when the only sequence that runs has used the whole cache.
         """
-        rows = self._compose(prompt_tokens)
-        while not self._cache.reserve(sum(row.count for row in rows)):
-            if not self.preempt_youngest():
+        rows = self._compose(prompt_tokens, drafts)
+        while not self._cache.reserve(sum(row.width for row in rows)):
+            if drafts:
+                drafts = NO_DRAFTS  # nobody is preempted for a guess
+            elif not self.preempt_youngest():
                 return []
-            rows = self._compose(prompt_tokens)
+            rows = self._compose(prompt_tokens, drafts)
         return rows
 
     def preempt_youngest(self) -> bool:
@@ -168,6 +185,10 @@ class Scheduler:
         if was_prompt:
             self._cache.publish(row.seq)
 
+    def reject(self, seq: Sequence) -> None:
+        """Free the cells of guesses that were wrong."""
+        self._cache.cut(seq)
+
     def remove(self, seq: Sequence) -> None:
         """Forget a sequence that ended, wherever it is."""
         self._is_full = False
@@ -178,10 +199,16 @@ class Scheduler:
         else:
             self._waiting.remove(seq)
 
-    def _compose(self, prompt_tokens: Callable[[int], int]) -> list[Row]:
+    def _compose(
+        self, prompt_tokens: Callable[[int], int], drafts: Mapping[Sequence, tuple[int, ...]]
+    ) -> list[Row]:
         """Return what the next step should compute: decoding sequences first, then prompts."""
         rows = [Row(seq, 1) for seq in self._running if seq.is_decoding]
         budget = self._limits.step_tokens - len(rows)
+        num_drafts = sum(map(len, drafts.values()))
+        if num_drafts and num_drafts <= min(budget, self._limits.num_drafts):
+            rows = [Row(row.seq, 1, drafts.get(row.seq, ())) for row in rows]
+            budget -= num_drafts
         if rows:
             budget = min(budget, prompt_tokens(len(rows)))
         for seq in self._running:

@@ -86,6 +86,10 @@ class StagedConstraint:
         else:
             self._accept_free(piece)
 
+    def forced(self) -> list[int]:
+        """Return tokens that spell what must come next, as far as only one text can."""
+        return self._matcher.forced() if self._stage is Stage.BOUND else []
+
     def _begin(self, prompt: bytes) -> None:
         """Take up where the prompt ends: inside a thought, behind it, or before."""
         if not self._after:

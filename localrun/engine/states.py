@@ -104,6 +104,10 @@ class StateCache:
         self._kept[slot] = tokens
         return True
 
+    def cut(self, seq: Sequence) -> None:
+        """Refuse: a state cannot go back, so nothing is guessed for such models."""
+        raise ValueError(f"request {seq.request_id} has a state that cannot be cut")
+
     def clear(self) -> None:
         """Forget all kept states."""
         while self._kept:

@@ -32,20 +32,25 @@ from localrun.engine.constraints import Grammars
 from localrun.engine.context import Context
 from localrun.engine.embedder import Embedder
 from localrun.engine.engine import Engine
-from localrun.engine.library import accelerators, start
+from localrun.engine.library import start
 from localrun.engine.model import load_model
+from localrun.engine.placement import chosen
 from localrun.engine.pooler import Pooler
 from localrun.engine.radix import common_length
 from localrun.engine.scheduler import STEP_TOKENS, Limits, Scheduler
 from localrun.engine.scores import Scores
 from localrun.engine.sequence import Sequence
 from localrun.engine.shift import CONTEXTS, Shift
+from localrun.engine.split import LayerSplit
+from localrun.engine.taken import HOST, MemoryTaken
 from localrun.engine.text import TextStream
 from localrun.engine.threads import useful_threads
 from localrun.errors import BackendError, ContextExceededError, LocalrunError, UsageError
+from localrun.hardware.choice import AUTO
 from localrun.runner.embedding import EmbeddingDesk
 from localrun.runner.fitting import Prompt, fitted, num_kept
 from localrun.runner.frames import encode, read_messages
+from localrun.runner.guessing import Guessing, most_drafts
 from localrun.runner.messages import (
     Cancel,
     Detokenize,
@@ -81,18 +86,17 @@ _log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
 SWITCH_INTERVAL_S = 0.0005  # how long the engine may wait for the GIL behind a tokenizing request
-DEFAULT_NUM_CTX = 8192
-SHARED_CELLS = 16384  # the cache holds four full contexts, as long as that is not more than this
-CONTEXTS_IN_CACHE = 4
+UNPLANNED_NUM_CTX = 8192  # where the server could not make a plan
 MOST_STEP_TOKENS = 8192
 PROGRESS_STEP = 0.05
 PROMPT_TAIL = 64
 
 
-def run_runner(fd: int, saved: SavedPrompts | None = None) -> int:
+def run_runner(fd: int, device: str = AUTO, saved: SavedPrompts | None = None) -> int:
     """Serve one model over the inherited socket ``fd`` until it closes; return the exit code.
 
-    ``saved`` tells where computed prompts outlive the process; None: nowhere.
+    ``device`` is the choice where the order to load names no devices; ``saved`` tells where
+    computed prompts outlive the process, None: nowhere.
     """
     _die_with_parent()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -103,7 +107,10 @@ def run_runner(fd: int, saved: SavedPrompts | None = None) -> int:
     if not isinstance(load, Load):
         return 0
     try:
-        loaded = _Loaded(load, start(), channel, saved)
+        taken = MemoryTaken()
+        native_log = start(taken.hear)
+        load = replace(load, options=chosen(load.options, device))
+        loaded = _Loaded(load, native_log, channel, taken, saved)
     except LocalrunError as error:
         channel.send(LoadFailed(message=error.message, hint=error.hint))
         return error.exit_code
@@ -131,16 +138,23 @@ class _Loaded:
     """A model that is ready: what one request after another needs."""
 
     def __init__(
-        self, load: Load, native_log: NativeLog, channel: _Channel, saved: SavedPrompts | None
+        self,
+        load: Load,
+        native_log: NativeLog,
+        channel: _Channel,
+        taken: MemoryTaken,
+        saved: SavedPrompts | None,
     ) -> None:
         begun = time.monotonic()
         self._channel = channel
         self._native_log = native_log
+        self._taken = taken
         self._model = load_model(
             [Path(path) for path in load.model_paths],
             native_log=native_log,
             num_gpu_layers=load.num_gpu_layers,
             options=load.options,
+            split=LayerSplit(load.tensor_split, load.num_host_experts),
             on_progress=_throttled(channel),
         )
         source = load.chat_template or self._model.chat_template
@@ -151,14 +165,16 @@ class _Loaded:
             eos=self._model.eos,
         )
         self._control_texts = self._model.control_texts
-        self._num_ctx = min(load.num_ctx or DEFAULT_NUM_CTX, self._model.trained_context)
+        self._num_ctx = min(load.num_ctx or UNPLANNED_NUM_CTX, self._model.trained_context)
         limits = Limits(
             num_slots=load.num_parallel,
-            num_cells=max(self._num_ctx, min(CONTEXTS_IN_CACHE * self._num_ctx, SHARED_CELLS)),
+            num_cells=max(self._num_ctx, load.num_cells),
             step_tokens=_step_tokens(load),
+            num_drafts=most_drafts(self._model),
         )
         threads = load.num_threads or useful_threads(self._model.size_bytes)
         adapters = [(self._model.load_adapter(Path(path)), scale) for path, scale in load.adapters]
+        self._guessing = Guessing(load, self._model, limits, native_log)
         engine: Engine | NoEngine
         self._context: Context | NoEngine
         keeper = None
@@ -172,7 +188,8 @@ class _Loaded:
             cache = context.open_cache()
             scheduler = Scheduler(limits, cache)
             pieces, eog = self._model.pieces, self._model.eog
-            engine = Engine(context, scheduler, pieces=pieces, eog=eog)
+            guesses = self._guessing.speculation
+            engine = Engine(context, scheduler, pieces=pieces, eog=eog, speculation=guesses)
             folder = saved.open(load, limits, self._model) if saved else None
             keeper = keeper_of(folder, cache, context, self._model) if folder else None
         self._grammars = Grammars(self._model)
@@ -203,6 +220,7 @@ class _Loaded:
             os._exit(BackendError.exit_code)
         reader.join()
         self._worker.close()
+        self._guessing.close()
         self._embedder.close()
         self._context.close()
         self._model.close()
@@ -331,15 +349,16 @@ class _Loaded:
         return may_think_unasked(self._template)
 
     def _ready(self, num_parallel: int, load_s: float) -> Ready:
-        size = self._model.size_bytes + self._context.size_bytes
-        devices = accelerators() if self._model.on_gpu else []
+        memory = self._taken.by_device()
+        size, devices = sum(memory.values()), self._model.devices
         return Ready(
             num_ctx=self._num_ctx,
             num_parallel=num_parallel,
             device=devices[0].description if devices else "CPU",
             size_bytes=size,
-            size_gpu_bytes=size if devices else 0,
+            size_gpu_bytes=size - memory.get(HOST, 0),
             load_s=load_s,
+            memory=tuple(memory.items()),
         )
 
 

@@ -40,13 +40,15 @@ class Load:
     model_paths: tuple[str, ...]  # one, or the shards in order
     chat_template: str | None = None  # Jinja, in place of the one in the file
     adapters: tuple[tuple[str, float], ...] = ()  # (path of a LoRA, its scale)
-    num_ctx: int | None = (
-        None  # tokens for one sequence; None = as large as the model's own, bounded by our default
-    )
+    num_ctx: int | None = None  # tokens for one sequence; None = nobody made a plan
     num_parallel: int = 16  # sequences decoded together
     num_threads: int | None = None
     num_gpu_layers: int = -1  # -1 = all that fit
     options: LoadOptions = field(default_factory=LoadOptions)
+    draft_paths: tuple[str, ...] = ()  # of a model that guesses tokens, as model_paths
+    num_cells: int = 0  # of the cache; never fewer than num_ctx
+    tensor_split: tuple[float, ...] = ()  # layers for each GPU; none = llama.cpp divides them
+    num_host_experts: int = 0  # layers, from the first, whose experts stay with the processor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,7 @@ class Ready:
     size_bytes: int  # memory taken by weights, KV cache and compute buffers
     size_gpu_bytes: int
     load_s: float
+    memory: tuple[tuple[str, int], ...] = ()  # (device, bytes taken there)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +157,8 @@ class Finished:
     queue_s: float  # waited for a slot
     prompt_s: float  # prefill
     generation_s: float
+    drafted_tokens: int = 0  # guessed ahead and checked
+    accepted_tokens: int = 0  # of these, the right ones
     dropped_tokens: int = 0  # taken out of the context while it was generated
     stop: str | None = None  # the stop string that ended it
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.engine.exchange import exchange_of
-from localrun.engine.library import accelerators, build
+from localrun.engine.library import build
 from localrun.runner.keeping import Fetched, Keeper
 from localrun.store.prompts import PromptFolder
 
@@ -42,7 +42,7 @@ class SavedPrompts:
 
     def open(self, load: Load, limits: Limits, model: Model) -> PromptFolder | None:
         """Return the folder of one model's prompts, None where it cannot be used."""
-        devices = [device.description for device in accelerators()] if model.on_gpu else []
+        devices = [device.description for device in model.devices]
         try:
             scope = prompt_scope(load, limits, devices)
             return PromptFolder(self.root, scope, self.budget_bytes)

@@ -48,7 +48,6 @@ class NoEngine:
     """Stands for engine and context of a model that writes nothing."""
 
     has_work = False
-    size_bytes = 0
 
     def submit(self, seq: Sequence) -> None:
         """Take nothing: such requests are refused before."""
@@ -250,6 +249,8 @@ def _finished(seq: Sequence, now: float) -> Finished:
         queue_s=admitted - seq.submitted_at,
         prompt_s=first - admitted,
         generation_s=now - first,
+        drafted_tokens=seq.num_drafted,
+        accepted_tokens=seq.num_accepted,
         dropped_tokens=seq.num_dropped,
         stop=seq.text.stop,
     )

@@ -102,11 +102,12 @@ def runner_model(model: StoredModel) -> RunnerModel:
         num_threads=_positive(recipe, "num_thread"),
         num_gpu_layers=-1 if layers is None else layers,
         options=_options(recipe),
+        draft=model.draft,
     )
 
 
 def _options(recipe: StoredRecipe) -> LoadOptions:
-    return LoadOptions(
+    options = LoadOptions(
         num_batch=_positive(recipe, "num_batch"),
         flash_attention=SWITCHES.get(str(recipe.parameter("flash_attention")).lower()),
         cache_type=_choice(recipe, "kv_cache_type", CacheType),
@@ -114,10 +115,11 @@ def _options(recipe: StoredRecipe) -> LoadOptions:
         rope_freq_scale=_number(recipe, "rope_frequency_scale") or None,
         rope_scaling=_choice(recipe, "rope_scaling", RopeScaling),
         yarn_orig_ctx=_positive(recipe, "yarn_orig_ctx"),
-        **{name: _number(recipe, name) for name in YARN},
         main_gpu=_integer(recipe, "main_gpu"),
         use_mmap=SWITCHES.get(str(recipe.parameter("use_mmap")).lower()),
     )
+    yarn: JsonObject = {name: _number(recipe, name) for name in YARN}
+    return replace(options, **yarn)
 
 
 def _sampling(recipe: StoredRecipe) -> JsonObject:

@@ -65,6 +65,7 @@ class StoredModel:
     origin: str | None = None  # the name it was pulled from, or made from
     recipe: StoredRecipe = EMPTY
     adapters: tuple[tuple[Path, float], ...] = ()  # (GGUF LoRA, its scale)
+    draft: tuple[Path, ...] = ()  # the shards of a model that guesses tokens
 
 
 class Models:
@@ -153,6 +154,7 @@ class Models:
             origin=entry.ref.origin or entry.ref.base,
             recipe=recipe,
             adapters=tuple(zip(paths, recipe.adapter_scales, strict=True)),
+            draft=tuple(blobs.path(one.digest) for one in entry.manifest.with_role(Role.DRAFT)),
         )
         return _with_abilities(made, [read_header(path) for path in projectors])
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from localrun.errors import OverloadedError, UsageError
 from localrun.runner.messages import Terminal
 from localrun.supervisor.memory import available_bytes
+from localrun.supervisor.planning import only_processor
 from localrun.supervisor.slot import KeepAlive, Slot
 from localrun.supervisor.spawn import start_runner
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.runner.messages import Event, Submitted
+    from localrun.supervisor.planning import Devices
     from localrun.supervisor.runner import Sink, Start
     from localrun.supervisor.slot import RunnerModel, RunningModel
 
@@ -59,7 +61,9 @@ class RunnerPool:
         start: Start = start_runner,
         clock: Callable[[], float] = time.monotonic,
         free_bytes: Callable[[], int] = available_bytes,
+        devices: Devices = only_processor,
     ) -> None:
+        self._devices = devices
         self._keep_alive = KeepAlive(keep_alive_s)
         self._start = start
         self._clock = clock
@@ -169,10 +173,13 @@ class RunnerPool:
             self._refuse_when_closing()
             slot = self._slots.get(model)
             if slot is None:
-                slot = self._slots[model] = Slot(model, self._start_runner, self._clock)
+                slot = self._slots[model] = self._new_slot(model)
         if not slot.is_loaded:
             self._make_room(model)
         return slot
+
+    def _new_slot(self, model: RunnerModel) -> Slot:
+        return Slot(model, self._start_runner, self._clock, self._devices)
 
     def _make_room(self, model: RunnerModel) -> None:
         """Unload idle models, the longest unused first, while memory is short for a new one."""

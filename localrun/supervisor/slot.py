@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from localrun.engine.params import LoadOptions
-from localrun.errors import OverloadedError
-from localrun.runner.messages import Load
+from localrun.errors import LoadError, OverloadedError
+from localrun.supervisor.planning import only_processor, plan_load, smaller_load
 from localrun.supervisor.runner import GRACE_S, Runner
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localrun.runner.messages import Ready
+    from localrun.supervisor.planning import Devices, PlannedLoad
     from localrun.supervisor.runner import Start
 
 _log = logging.getLogger(__name__)
@@ -42,18 +43,7 @@ class RunnerModel:
     num_threads: int | None = None
     num_gpu_layers: int = -1  # -1 = all that fit
     options: LoadOptions = field(default_factory=LoadOptions)
-
-    def load(self, num_ctx: int | None) -> Load:
-        """Return the order to load it."""
-        return Load(
-            model_paths=tuple(str(path) for path in self.shards),
-            chat_template=self.chat_template,
-            adapters=tuple((str(path), scale) for path, scale in self.adapters),
-            num_ctx=num_ctx or self.num_ctx,
-            num_threads=self.num_threads,
-            num_gpu_layers=self.num_gpu_layers,
-            options=self.options,
-        )
+    draft: tuple[Path, ...] = ()  # of a model that guesses tokens, as shards
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +64,23 @@ class RunningModel:
     num_ctx: int
     num_open: int  # requests that have not ended
     until: datetime | None  # None = for ever, or while requests are open
+    planned: PlannedLoad | None = None
+    memory: tuple[tuple[str, int], ...] = ()  # (device, bytes taken there)
 
 
 class Slot:
     """A model that may be loaded; all methods are safe from any thread."""
 
-    def __init__(self, model: RunnerModel, start: Start, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        model: RunnerModel,
+        start: Start,
+        clock: Callable[[], float],
+        devices: Devices = only_processor,
+    ) -> None:
         self.model = model
+        self._devices = devices
+        self._planned: PlannedLoad | None = None
         self.last_use = clock()
         self.num_loads = 0
         self._num_past_crashes = 0  # of runners before the present one
@@ -175,6 +175,8 @@ class Slot:
             num_ctx=ready.num_ctx,
             num_open=self._num_users,
             until=None if left is None else datetime.now().astimezone() + left,
+            planned=self._planned,
+            memory=ready.memory,
         )
 
     def _serving(self, num_ctx: int | None) -> Runner | None:
@@ -187,12 +189,24 @@ class Slot:
     def _load(self, num_ctx: int | None) -> Runner:
         self._unload()
         _log.info("loading %s", self.model.name)
+        planned = plan_load(self.model, num_ctx, self._devices)
+        try:
+            runner = self._run(planned, num_ctx)
+        except LoadError as error:
+            smaller = smaller_load(self.model, num_ctx, self._devices, planned, error)
+            if smaller is None:
+                raise
+            planned, runner = smaller, self._run(smaller, num_ctx)
+        self._planned = planned
+        self.num_loads += 1
+        return runner
+
+    def _run(self, planned: PlannedLoad, num_ctx: int | None) -> Runner:
         runner = self._runner = Runner(self._start)
         if self._is_closed:
             runner.close(grace_s=0.0)
             raise OverloadedError("the server is leaving")
-        self._ready = runner.load(self.model.load(num_ctx))
-        self.num_loads += 1
+        self._ready = runner.load(planned.load)
         self._num_ctx = max(num_ctx or 0, self._ready.num_ctx)
         return runner
 

@@ -39,18 +39,18 @@ class FakeBackend:
     def num_used(self) -> int:
         return len({id(cell) for held in self.holders.values() for cell in held.values()})
 
-    def forward(self, rows: list[Row]) -> list[int]:
+    def forward(self, rows: list[Row]) -> list[list[int]]:
         for row in rows:
             self._check(row)
         self.num_calls += 1
         if self.num_calls in self.aborts:
             raise AbortedError
-        if self.num_used + sum(row.count for row in rows) > self.num_cells:
+        if self.num_used + sum(row.width for row in rows) > self.num_cells:
             raise OutOfCellsError
         for row in rows:
             self._compute(row)
-        self.steps.append([(row.seq.request_id, row.count) for row in rows])
-        return [row.seq.num_computed + row.count for row in rows if row.is_last]
+        self.steps.append([(row.seq.request_id, row.width) for row in rows])
+        return [_draw(row) for row in rows if row.is_last]
 
     def copy(self, source: int, target: int, start: int, end: int) -> None:
         assert self.shares_cells
@@ -73,15 +73,25 @@ class FakeBackend:
 
     def _check(self, row: Row) -> None:
         assert row.count > 0
+        assert row.is_last or not row.drafts
         held = self.holders.get(_slot(row.seq), {})
         assert sorted(held) == list(range(row.seq.num_computed))
         assert [held[p].prefix for p in sorted(held)] == prefixes(row.seq.tokens)[: len(held)]
 
     def _compute(self, row: Row) -> None:
         held = self.holders.setdefault(_slot(row.seq), {})
-        known = prefixes(row.seq.tokens)
-        for position in range(row.seq.num_computed, row.seq.num_computed + row.count):
+        known = prefixes([*row.seq.tokens, *row.drafts])
+        for position in range(row.seq.num_computed, row.seq.num_computed + row.width):
             held[position] = Cell(known[position])
+
+
+def _draw(row: Row) -> list[int]:
+    run = [row.seq.num_computed + row.count]
+    for draft in row.drafts:
+        if draft != run[-1]:
+            break
+        run.append(run[-1] + 1)
+    return run
 
 
 def prefixes(tokens: list[int]) -> list[int]:

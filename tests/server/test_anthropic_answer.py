@@ -116,9 +116,20 @@ def test_why_an_answer_ended() -> None:
     assert ended(done(stop="END"), text) == ("stop_sequence", "END")
     assert ended(done(stop="the recipe's"), text) == ("end_turn", None)
     assert ended(done(), text, *CALL) == ("tool_use", None)
+    assert ended(done(stop="END"), *CALL, text) == ("tool_use", None)
     assert ended(done(), text, *CALL[:2]) == ("end_turn", None)
     assert ended(done(FinishReason.LENGTH, num=10), *CALL) == ("max_tokens", None)
     assert ended(done(FinishReason.LENGTH), text) == ("model_context_window_exceeded", None)
+
+
+def test_blanks_are_told_only_where_text_follows() -> None:
+    found = answer()
+
+    for part in (Text("\n"), *CALL, Text(" "), Text("a"), *CALL, Text(" "), done()):
+        found.tell(part)
+
+    kinds = [block.get("text", block["type"]) for block in found.whole()["content"]]
+    assert kinds == ["tool_use", " a", "tool_use"]
 
 
 def test_what_was_dropped_is_told_at_the_end() -> None:

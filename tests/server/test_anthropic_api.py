@@ -129,10 +129,11 @@ def test_who_does_not_ask_for_thoughts_gets_none_and_no_tools_means_none(served:
 
 
 def test_tokens_are_counted_without_a_limit(served: Served) -> None:
-    body = {"model": "fake", "messages": [{"role": "user", "content": "four"}]}
+    asked = {"role": "user", "content": "four"}
+    body = {"model": "fake", "messages": [asked], "tools": [LOOK]}
     response = httpx.post(f"{served.url}/v1/messages/count_tokens", json=body, timeout=30)
 
-    assert response.json() == {"input_tokens": 4}
+    assert response.json() == {"input_tokens": 5}
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,8 @@ class Batch:
         total = sum(row.width for row in rows)
         if not 0 < total <= self._capacity:
             raise ValueError(f"a batch of {total} tokens, between 1 and {self._capacity} fit")
+        if len({row.seq.adapters for row in rows}) > 1:
+            raise ValueError("a batch of several adapter sets, which llama.cpp computes as one")
         outputs = []
         end = 0
         self._logits[:total] = 0

@@ -7,6 +7,8 @@ and `copy` costs microseconds. Ids below ``num_slots`` run; all others up to
     slot of a sequence    [ cells of the tree | its own cells ]
     positions             0          num_shared        num_computed
 
+What one adapter set computed is not for another: each has a root of its own in the tree.
+
 Law: the cells in use are those of the tree and each sequence's own. What a
 sequence computes of its prompt joins the tree at once, the rest when it closes.
 """
@@ -70,7 +72,7 @@ class PrefixCache:
 
     def sharable(self, seq: Sequence, length: int) -> bool:
         """Tell whether the first ``length`` tokens, once computed, spare this sequence work."""
-        return self.tree.find(seq.tokens, length).length < length
+        return self.tree.find(seq.tokens, length, self._root(seq)).length < length
 
     def open(self, seq: Sequence, spare: int) -> bool:
         """Give a slot and the longest cached prefix, if its tokens and ``spare`` cells fit.
@@ -79,7 +81,8 @@ class PrefixCache:
         cache: its logits are needed. Nothing changes when it does not fit; alone, a
         sequence always fits.
         """
-        node = self._whole(self.tree.find(seq.tokens, len(seq.tokens) - 1))
+        match = self.tree.find(seq.tokens, len(seq.tokens) - 1, self._root(seq))
+        node = self._whole(match)
         self.tree.use(node)
         missing = len(seq.tokens) - node.end + spare
         if self._open and self._promised() + missing > self._num_cells:
@@ -197,6 +200,9 @@ class PrefixCache:
         """Return the cells that open sequences use, or will for the tokens that they have."""
         own = sum(len(seq.tokens) - seq.num_shared for seq in self._open.values())
         return self.tree.num_cells - self.tree.num_idle + own
+
+    def _root(self, seq: Sequence) -> Node:
+        return self.tree.root_of(seq.adapters)
 
     def _next(self, seq: Sequence) -> Match:
         """Return the match of what the sequence computed but does not share."""

@@ -16,6 +16,7 @@ import numpy as np
 from llama_cpp import llama_cpp as api
 
 from localrun.engine.abort import AbortFlag
+from localrun.engine.adapters import Shelf
 from localrun.engine.batch import Batch
 from localrun.engine.cache import PrefixCache, slot_of
 from localrun.engine.engine import AbortedError, OutOfCellsError
@@ -77,6 +78,12 @@ class Context:
         self._abort = AbortFlag(self._handle)
         self._batch = Batch(limits.step_tokens)
         self._samplers: dict[int, Sampler] = {}
+        self._shelf = Shelf(model, self.use_adapters)
+
+    @property
+    def adapter_bytes(self) -> int:
+        """Return the bytes of the adapters that are loaded."""
+        return self._shelf.size_bytes
 
     def use_adapters(self, adapters: list[tuple[Any, float]]) -> None:
         """Add the loaded LoRA adapters, each times its scale, to the weights."""
@@ -97,6 +104,7 @@ class Context:
             BackendError: the context is broken and must not be used again.
         """
         outputs = self._batch.fill(rows)
+        self._shelf.wear(rows[0].seq.adapters)
         code = llama_cpp.llama_decode(self._handle, self._batch.native)
         if code == NO_CELLS:
             raise OutOfCellsError
@@ -119,6 +127,10 @@ class Context:
         """Let ``holder`` hold these cells no more; ``end`` -1 means all that follow."""
         llama_cpp.llama_memory_seq_rm(self._memory, holder, start, end)
 
+    def prepare(self, seq: Sequence) -> None:
+        """Load the sequence's adapters."""
+        self._shelf.hold(seq.adapters)
+
     def save(self, slot: int) -> bytes:
         """Return the cells or the state of a slot, of which no other slot holds a cell."""
         size = llama_cpp.llama_state_seq_get_size(self._handle, slot)
@@ -136,7 +148,8 @@ class Context:
         return bool(taken == len(data))
 
     def retire(self, seq: Sequence) -> None:
-        """Free the sequence's sampler."""
+        """Free the sequence's sampler, and let its adapters go."""
+        self._shelf.release(seq.adapters)
         sampler = self._samplers.pop(seq.request_id, None)
         if sampler is not None:
             sampler.close()
@@ -155,6 +168,7 @@ class Context:
             sampler.close()
         self._samplers.clear()
         llama_cpp.llama_free(self._handle)
+        self._shelf.close()
 
     def _draw_run(self, row: Row, index: int) -> list[int]:
         """Draw a token and, as long as it is the one that was guessed, the next one."""

@@ -44,6 +44,13 @@ class Backend(Protocol):
             AbortedError: broken off from another thread.
         """
 
+    def prepare(self, seq: Sequence) -> None:
+        """Load what the sequence needs beside cells, such as its adapters.
+
+        Raises:
+            LoadError: it cannot be had; the sequence must not be computed.
+        """
+
     def retire(self, seq: Sequence) -> None:
         """Free what belongs to the sequence beside cells, such as its sampler."""
 
@@ -86,7 +93,12 @@ class Engine:
         return self._scheduler.has_work
 
     def submit(self, seq: Sequence) -> None:
-        """Queue a sequence; its prompt has at least one token and fits the context."""
+        """Queue a sequence; its prompt has at least one token and fits the context.
+
+        Raises:
+            LoadError: what it needs cannot be loaded; it is not queued.
+        """
+        self._backend.prepare(seq)
         seq.submitted_at = seq.submitted_at or self._clock()
         self._open[seq.request_id] = seq
         self._scheduler.add(seq)
@@ -124,7 +136,7 @@ class Engine:
         """Return guesses of how the sequences that decode go on."""
         if self._speculation is None:
             return NO_DRAFTS
-        return self._speculation.propose([s for s in self._scheduler.running if s.is_decoding])
+        return self._speculation.propose(self._scheduler.next_decoding)
 
     def _forward(self, rows: list[Row]) -> list[list[int]]:
         """Run the backend, and learn how long it takes."""
@@ -136,12 +148,22 @@ class Engine:
             runs = self._backend.forward(rows)
         finally:
             self._in_flight = {}
-        seconds = self._clock() - begun
-        if not any(row.drafts for row in rows):
-            self._pace.note(num_decoding, num_prompt, seconds)
+            seconds = self._clock() - begun
+            self._scheduler.took(seconds)
+        self._learn(rows, num_prompt, seconds)
         if self._speculation is not None:
             self._speculation.note(rows, runs, seconds)
         return runs
+
+    def _learn(self, rows: list[Row], num_prompt: int, seconds: float) -> None:
+        """Note the time of a step without guesses, which are no part of the normal pace."""
+        num_decoding = sum(row.seq.is_decoding for row in rows)
+        if any(row.drafts for row in rows):
+            return
+        if not num_decoding and any(seq.is_decoding for seq in self._scheduler.running):
+            self._pace.note_prompt(num_prompt, seconds)
+        else:
+            self._pace.note(num_decoding, num_prompt, seconds)
 
     def _accept_run(self, row: Row, run: list[int]) -> Output:
         """Take the tokens of a row up to the end of its sequence."""

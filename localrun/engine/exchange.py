@@ -64,8 +64,9 @@ class PrefixExchange:
         self._states = states
 
     def prompts(self) -> list[list[int]]:
-        """Return the paths to all leaves, longest unused first."""
+        """Return the paths to all leaves without adapters, longest unused first."""
         leaves = [node for node in self._cache.tree.nodes if not node.children]
+        leaves = [leaf for leaf in leaves if self._cache.tree.is_plain(leaf)]
         return [_tokens(leaf) for leaf in sorted(leaves, key=lambda leaf: leaf.used_at)]
 
     def num_cached(self, tokens: list[int]) -> int:

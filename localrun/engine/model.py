@@ -195,7 +195,7 @@ class Model:
         return self.pieces[token] or self.tokenized_piece(token)
 
     def load_adapter(self, path: Path) -> object:
-        """Load a LoRA adapter for this model; it is freed with the model.
+        """Load a LoRA adapter for this model; it is freed with the model at the latest.
 
         Raises:
             LoadError: llama.cpp does not take the file: damaged, or made for another model.
@@ -207,6 +207,10 @@ class Model:
                 hint="localrun create -f Modelfile   checks adapters and tells what is wrong",
             )
         return handle
+
+    def free_adapter(self, handle: object) -> None:
+        """Free an adapter that no context uses."""
+        llama_cpp.llama_adapter_lora_free(handle)
 
     def close(self) -> None:
         """Free the weights; nothing of this object may be used afterwards."""

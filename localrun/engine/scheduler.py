@@ -1,7 +1,8 @@
 """Decide which tokens the next forward pass computes.
 
 Policy: first come, first served. Sequences that decode take one token each; what
-is left of the step's budget goes to prompts, oldest first. A request whose prompt
+is left of the step's budget goes to prompts, oldest first. A step computes sequences of
+one adapter set; several sets take turns (turns.py). A request whose prompt
 begins like one that is being computed waits for that part, then shares it; others
 pass it. Nothing is reserved for tokens that may come: when the cache is full,
 cached prefixes go, then the youngest sequence gives its cells back and is computed
@@ -16,6 +17,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from localrun.engine.radix import common_length
+from localrun.engine.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -103,6 +105,7 @@ class Scheduler:
     def __init__(self, limits: Limits, cache: Cache) -> None:
         self._limits = limits
         self._cache = cache
+        self._turns = Turns()
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
         self._leaders: dict[int, _Leader] = {}  # by the id of the request that waits
@@ -117,6 +120,11 @@ class Scheduler:
     def running(self) -> tuple[Sequence, ...]:
         """Return the running sequences, oldest first."""
         return tuple(self._running)
+
+    @property
+    def next_decoding(self) -> list[Sequence]:
+        """Return the sequences that decode in the next step, oldest first."""
+        return [seq for seq in self._turns.of(self._running) if seq.is_decoding]
 
     def add(self, seq: Sequence) -> None:
         """Queue a sequence behind all others."""
@@ -159,6 +167,11 @@ class Scheduler:
                 return []
             rows = self._compose(prompt_tokens, drafts)
         return rows
+
+    def took(self, seconds: float) -> None:
+        """Count the time of a planned step, also of one that was broken off."""
+        has_prompts = not all(seq.is_decoding for seq in self._running)
+        self._turns.spend(seconds, is_short=has_prompts)
 
     def preempt_youngest(self) -> bool:
         """Send the youngest running sequence back to the head of the queue.
@@ -203,15 +216,17 @@ class Scheduler:
         self, prompt_tokens: Callable[[int], int], drafts: Mapping[Sequence, tuple[int, ...]]
     ) -> list[Row]:
         """Return what the next step should compute: decoding sequences first, then prompts."""
-        rows = [Row(seq, 1) for seq in self._running if seq.is_decoding]
+        chosen = self._turns.of(self._running)
+        rows = [Row(seq, 1) for seq in chosen if seq.is_decoding]
         budget = self._limits.step_tokens - len(rows)
-        num_drafts = sum(map(len, drafts.values()))
+        num_drafts = sum(len(drafts.get(row.seq, ())) for row in rows)
         if num_drafts and num_drafts <= min(budget, self._limits.num_drafts):
             rows = [Row(row.seq, 1, drafts.get(row.seq, ())) for row in rows]
             budget -= num_drafts
-        if rows:
-            budget = min(budget, prompt_tokens(len(rows)))
-        for seq in self._running:
+        num_decoding = sum(seq.is_decoding for seq in self._running)  # others wait for this step
+        if num_decoding:
+            budget = min(budget, prompt_tokens(num_decoding))
+        for seq in chosen:
             count = min(seq.num_pending, budget)
             if count > 0 and not seq.is_decoding:
                 rows.append(Row(seq, count))
@@ -232,7 +247,11 @@ class Scheduler:
 
     def _find_leader(self, seq: Sequence) -> _Leader | None:
         limit = len(seq.tokens) - 1  # the last token is always computed
-        prompts = [other for other in self._running if other.num_pending > 1]
+        prompts = [
+            other
+            for other in self._running
+            if other.num_pending > 1 and other.adapters == seq.adapters
+        ]
         leaders = [
             _Leader(other, min(limit, common_length(seq.tokens, other.tokens))) for other in prompts
         ]

@@ -19,6 +19,7 @@ from localrun.engine.text import TextStream
 if TYPE_CHECKING:
     import numpy as np
 
+    from localrun.engine.adapters import AdapterSet
     from localrun.engine.scores import Scores, TokenScore
     from localrun.engine.shift import Shift
 
@@ -64,6 +65,7 @@ class Sequence:
     scores: Scores | None = None  # how likely its tokens were, where somebody wants to know
     shift: Shift | None = None  # what to do at the end of the context; None: the answer ends
     num_dropped: int = 0  # tokens that shifts took out
+    adapters: AdapterSet = ()  # what cells are computed with: only equal sets share them
 
     def __post_init__(self) -> None:
         self.num_prompt = len(self.tokens)

@@ -161,7 +161,7 @@ class Keeper:
         return max(0.0, self._ended_at + self._quiet_s - time.monotonic())
 
     def _begin(self, seq: Sequence) -> bool:
-        runs = self._worth_reading(seq.tokens)
+        runs = [] if seq.adapters else self._worth_reading(seq.tokens)  # saved without any
         if not runs:
             return False
         self._head, self._prompt, self._runs = seq, seq.tokens, deque(runs)

@@ -21,13 +21,10 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.chat.profiles.discovery import discovered_profile
-from localrun.chat.profiles.wire import profile_to_json
-from localrun.chat.template import ChatTemplate
 from localrun.engine.constraints import Grammars
 from localrun.engine.context import Context
 from localrun.engine.embedder import Embedder
@@ -47,6 +44,7 @@ from localrun.engine.text import TextStream
 from localrun.engine.threads import useful_threads
 from localrun.errors import BackendError, ContextExceededError, LocalrunError, UsageError
 from localrun.hardware.choice import AUTO
+from localrun.runner.adapters import AdapterDesk
 from localrun.runner.embedding import EmbeddingDesk
 from localrun.runner.fitting import Prompt, fitted, num_kept
 from localrun.runner.frames import encode, read_messages
@@ -66,9 +64,9 @@ from localrun.runner.messages import (
     Started,
     Tokenize,
 )
-from localrun.runner.prompt import MARK, guard, tokenize
+from localrun.runner.prompt import MARK, tokenize
 from localrun.runner.saved import keeper_of
-from localrun.runner.thinking import may_think_unasked
+from localrun.runner.templates import Templates, Texts
 from localrun.runner.tools import TextTools
 from localrun.runner.worker import NoEngine, Worker
 
@@ -77,10 +75,10 @@ if TYPE_CHECKING:
 
     from localrun.engine.library import NativeLog
     from localrun.engine.params import ConstraintSpec
-    from localrun.engine.sequence import Constraint
     from localrun.runner.fitting import Messages
     from localrun.runner.frames import Message
     from localrun.runner.saved import SavedPrompts
+    from localrun.runner.templates import Chat
 
 _log = logging.getLogger(__name__)
 
@@ -157,14 +155,16 @@ class _Loaded:
             split=LayerSplit(load.tensor_split, load.num_host_experts),
             on_progress=_throttled(channel),
         )
-        source = load.chat_template or self._model.chat_template
-        self._profile = profile_to_json(discovered_profile(source))
-        self._template = ChatTemplate(
-            source,
-            bos=self._model.bos,
-            eos=self._model.eos,
+        self._templates = Templates(
+            Texts(
+                own_template=self._model.chat_template,
+                bos=self._model.bos,
+                eos=self._model.eos,
+                control_texts=self._model.control_texts,
+            )
         )
-        self._control_texts = self._model.control_texts
+        self._templates.chat(load.chat_template)
+        self._adapters = AdapterDesk([Path(path) for path in load.model_paths])
         self._num_ctx = min(load.num_ctx or UNPLANNED_NUM_CTX, self._model.trained_context)
         limits = Limits(
             num_slots=load.num_parallel,
@@ -184,7 +184,6 @@ class _Loaded:
             context = self._context = Context(
                 self._model, limits, num_threads=threads, options=load.options
             )
-            context.use_adapters(adapters)
             cache = context.open_cache()
             scheduler = Scheduler(limits, cache)
             pieces, eog = self._model.pieces, self._model.eog
@@ -227,7 +226,7 @@ class _Loaded:
 
     def _read(self, incoming: Iterator[Message]) -> None:
         """Pass requests on; when this thread breaks, so does the process."""
-        tools = TextTools(self._model, self._template, self._control_texts, self._num_ctx)
+        tools = TextTools(self._model, self._templates, self._num_ctx)
         try:
             for message in incoming:
                 if isinstance(message, Generate):
@@ -245,10 +244,12 @@ class _Loaded:
 
     def _submit(self, request: Generate) -> None:
         try:
+            chat = self._templates.chat(request.chat_template)
             prompt = self._prompt(request)
             seq = self._sequence(request, prompt.tokens)
             if request.constraint is not None:
-                seq.constraint = self._constraint(request.constraint, request, prompt.text)
+                spec = _settled(request.constraint, request, chat)
+                seq.constraint = self._grammars.constrain(spec, prompt.text)
         except LocalrunError as error:
             self._channel.send(
                 Failed(
@@ -265,7 +266,7 @@ class _Loaded:
                 request_id=request.request_id,
                 prompt_tokens=seq.num_prompt,
                 prompt_tail=prompt.text[-PROMPT_TAIL:],
-                profile=self._profile,
+                profile=chat.profile,
                 prompt=prompt.text.replace(MARK, "") if request.echo else None,
                 dropped_messages=prompt.dropped_messages,
                 dropped_tokens=prompt.dropped_tokens,
@@ -297,8 +298,7 @@ class _Loaded:
         )
 
     def _written(self, request: Generate, messages: Messages) -> Prompt:
-        guarded = guard(messages, self._control_texts)
-        text = self._template.render(guarded, tools=request.tools, options=request.template_options)
+        text = self._templates.render(replace(request, messages=tuple(messages)))
         return Prompt(text, tokenize(text, self._model))
 
     def _sequence(self, request: Generate, tokens: list[int]) -> Sequence:
@@ -324,6 +324,7 @@ class _Loaded:
             text=TextStream(request.stop),
             scores=None if request.logprobs is None else Scores(request.logprobs),
             shift=shift,
+            adapters=self._adapters.checked(request.adapters),
         )
 
     def _shift(self, request: Generate, tokens: list[int]) -> Shift | None:
@@ -338,16 +339,6 @@ class _Loaded:
             num_keep = num_kept(request.messages, tokens, partial(self._written, request))
         return Shift.keeping(num_keep, self._num_ctx)
 
-    def _constraint(self, spec: ConstraintSpec, request: Generate, prompt: str) -> Constraint:
-        is_open = "enable_thinking" not in request.template_options
-        if spec.after is not None and is_open and not self._may_think_unasked:
-            spec = replace(spec, opening=None, after=None)
-        return self._grammars.constrain(spec, prompt)
-
-    @cached_property
-    def _may_think_unasked(self) -> bool:
-        return may_think_unasked(self._template)
-
     def _ready(self, num_parallel: int, load_s: float) -> Ready:
         memory = self._taken.by_device()
         size, devices = sum(memory.values()), self._model.devices
@@ -360,6 +351,14 @@ class _Loaded:
             load_s=load_s,
             memory=tuple(memory.items()),
         )
+
+
+def _settled(spec: ConstraintSpec, request: Generate, chat: Chat) -> ConstraintSpec:
+    """Return the constraint without its thought where the model will not think."""
+    is_open = "enable_thinking" not in request.template_options
+    if spec.after is not None and is_open and not chat.may_think_unasked:
+        return replace(spec, opening=None, after=None)
+    return spec
 
 
 def _step_tokens(load: Load) -> int:

@@ -12,6 +12,7 @@ one `Step`.
                         or one Tokens | Failed for Tokenize and Detokenize
                         or one Embeddings | Failed for Embed, Ranks | Failed for Rerank;
                         these two can be cancelled, which is a Failed
+                        Grown at any time
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ class Load:
     """Load one model; the first frame that a runner gets."""
 
     model_paths: tuple[str, ...]  # one, or the shards in order
-    chat_template: str | None = None  # Jinja, in place of the one in the file
-    adapters: tuple[tuple[str, float], ...] = ()  # (path of a LoRA, its scale)
+    chat_template: str | None = None  # that of the first request, to have it ready with the rest
+    adapters: tuple[tuple[str, float], ...] = ()  # LoRAs and scales for all embeddings
     num_ctx: int | None = None  # tokens for one sequence; None = nobody made a plan
     num_parallel: int = 16  # sequences decoded together
     num_threads: int | None = None
@@ -67,6 +68,8 @@ class Generate:
     overflow: OverflowPolicy = field(default_factory=OverflowPolicy)
     logprobs: int | None = None  # tell how likely tokens were, and so many others; None = no
     echo: bool = False  # tell the prompt
+    chat_template: str | None = None  # Jinja, in place of the one in the file
+    adapters: tuple[tuple[str, float], ...] = ()  # (path of a LoRA, its scale)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +89,7 @@ class Tokenize:
     tools: tuple[JsonObject, ...] = ()
     template_options: JsonObject = field(default_factory=dict)
     is_start: bool = True  # put in front what the vocabulary wants at a beginning
+    chat_template: str | None = None  # as in `Generate`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +179,13 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Grown:
+    """The memory of what was loaded for requests has changed."""
+
+    adapter_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
     """The one answer to `Tokenize` and `Detokenize`: both sides of it."""
 
@@ -229,4 +240,4 @@ class Ranks:
 Submitted = Generate | Tokenize | Detokenize | Embed | Rerank
 Request = Load | Submitted | Cancel
 Terminal = Finished | Failed | Tokens | Embeddings | Ranks
-Event = Progress | Ready | LoadFailed | Started | Step | Terminal
+Event = Progress | Ready | LoadFailed | Started | Step | Grown | Terminal

@@ -19,7 +19,7 @@ from localrun.engine.params import FinishReason
 from localrun.errors import BackendError, LoadError, UsageError
 from localrun.runner.embedding import job_event
 from localrun.runner.keeping import Fetched
-from localrun.runner.messages import Event, Failed, Finished, Step
+from localrun.runner.messages import Event, Failed, Finished, Grown, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +48,7 @@ class NoEngine:
     """Stands for engine and context of a model that writes nothing."""
 
     has_work = False
+    adapter_bytes = 0
 
     def submit(self, seq: Sequence) -> None:
         """Take nothing: such requests are refused before."""
@@ -96,6 +97,7 @@ class Worker:
         self._flag_lock = threading.Lock()  # a command and its abort come together
         self._open: set[int] = set()
         self._cancelled: set[int] = set()
+        self._adapter_bytes = 0
 
     def keep_prompts(self, make: Callable[[Callable[[Fetched], None]], Keeper]) -> None:
         """Save computed prompts and bring them back; called before `run`."""
@@ -180,11 +182,11 @@ class Worker:
             self._embedder.submit(command)
         elif isinstance(command, Fetched):
             for seq in self._keeper.take(command) if self._keeper else ():
-                self._engine.submit(seq)
+                self._begin(seq)
         else:
             command.submitted_at = time.monotonic()
             if self._keeper is None or not self._keeper.holds_back(command):
-                self._engine.submit(command)
+                self._begin(command)
         return True
 
     def _let_go(self, request_id: int) -> Output | None:
@@ -194,6 +196,24 @@ class Worker:
             return None
         seq.finish = FinishReason.CANCELLED
         return Output(seq, "", FinishReason.CANCELLED)
+
+    def _begin(self, seq: Sequence) -> None:
+        try:
+            self._engine.submit(seq)
+        except LoadError as error:
+            self._open.discard(seq.request_id)
+            self._send(
+                Failed(
+                    request_id=seq.request_id,
+                    code=error.code,
+                    message=error.message,
+                    hint=error.hint,
+                )
+            )
+        size = self._context.adapter_bytes
+        if size != self._adapter_bytes:
+            self._adapter_bytes = size
+            self._send(Grown(adapter_bytes=size))
 
     def _report(self, outputs: list[Output]) -> None:
         scores = tuple(

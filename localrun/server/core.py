@@ -194,6 +194,8 @@ class Completions:
             overflow=overflow_of(recipe, request.overflow, request.num_keep),
             logprobs=request.logprobs,
             echo=request.echo,
+            chat_template=model.chat_template,
+            adapters=tuple((str(path), scale) for path, scale in model.adapters),
         )
         ticket = self._pool.submit(
             runner_model(model),

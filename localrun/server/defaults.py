@@ -88,7 +88,10 @@ def messages_of(
 
 
 def runner_model(model: StoredModel) -> RunnerModel:
-    """Return what the pool loads for a model, as its recipe wants it."""
+    """Return what the pool loads for a model, as its recipe wants it.
+
+    What a request may choose (adapters, template, system, sampling) is no part of it.
+    """
     recipe = model.recipe
     layers = _integer(recipe, "num_gpu")
     return RunnerModel(
@@ -97,13 +100,19 @@ def runner_model(model: StoredModel) -> RunnerModel:
         digest=model.digest,
         size_bytes=model.size_bytes,
         chat_template=model.chat_template,
-        adapters=model.adapters,
         num_ctx=_positive(recipe, "num_ctx"),
         num_threads=_positive(recipe, "num_thread"),
         num_gpu_layers=-1 if layers is None else layers,
         options=_options(recipe),
         draft=model.draft,
+        weights=model.weights,
     )
+
+
+def embedding_model(model: StoredModel) -> RunnerModel:
+    """Return what the pool loads for embeddings: one with adapters has a runner of its own."""
+    adapters = tuple((str(path), scale) for path, scale in model.adapters)
+    return replace(runner_model(model), adapters=adapters)
 
 
 def _options(recipe: StoredRecipe) -> LoadOptions:

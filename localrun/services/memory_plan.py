@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.errors import ModelNotFoundError, UsageError
@@ -81,7 +82,7 @@ def plan_memory(
         num_ctx=asked.num_ctx or order.num_ctx,
         num_slots=num_slots,
         num_gpu_layers=order.num_gpu_layers,
-        others=[*(path for path, _ in order.adapters), *order.draft],
+        others=[*(Path(path) for path, _ in order.adapters), *order.draft],
     )
     return MemoryPlan(
         name=order.name, is_here=True, shape=shape, plan=make_plan(shape, wish, devices())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.errors import LocalrunError
@@ -16,7 +17,6 @@ from localrun.supervisor.memory import available_bytes, total_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from localrun.engine.params import LoadOptions
     from localrun.hardware.plan import Plan
@@ -128,7 +128,7 @@ def _order(model: RunnerModel, num_ctx: int | None) -> Load:
     return Load(
         model_paths=tuple(str(path) for path in model.shards),
         chat_template=model.chat_template,
-        adapters=tuple((str(path), scale) for path, scale in model.adapters),
+        adapters=model.adapters,
         num_ctx=num_ctx,
         num_threads=model.num_threads,
         num_gpu_layers=model.num_gpu_layers,
@@ -145,7 +145,7 @@ def _plan(model: RunnerModel, load: Load, devices: Devices, tightness: float) ->
             num_ctx=load.num_ctx,
             num_slots=load.num_parallel,
             num_gpu_layers=model.num_gpu_layers,
-            others=[*(path for path, _ in model.adapters), *model.draft],
+            others=[*(Path(path) for path, _ in model.adapters), *model.draft],
         )
     except (LocalrunError, OSError) as error:  # llama.cpp says it better when it loads
         _log.debug("no plan for %s: %s", model.name, error)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Sequence as Sequences
 
+    from localrun.engine.adapters import AdapterSet
+
 SLOTS, CELLS, BUDGET, HOLDERS, DRAFTS = 4, 64, 16, 9, 12
 PIECES = [b"x"] * 1000
 Prompt = list[int]
@@ -59,8 +61,15 @@ class Bench:
             self.backend, self.scheduler, pieces=PIECES, eog=eog, speculation=speculation
         )
 
-    def submit(self, request_id: int, prompt: Prompt, new: int) -> Sequence:
-        seq = Sequence(request_id=request_id, tokens=[*prompt], max_tokens=len(prompt) + new)
+    def submit(
+        self, request_id: int, prompt: Prompt, new: int, adapters: AdapterSet = ()
+    ) -> Sequence:
+        seq = Sequence(
+            request_id=request_id,
+            tokens=[*prompt],
+            max_tokens=len(prompt) + new,
+            adapters=adapters,
+        )
         self.engine.submit(seq)
         return seq
 
@@ -86,6 +95,7 @@ class Bench:
         self.cache.clear()
         assert self.backend.holders == {}
         assert self.cache.num_used == 0
+        assert not any(self.backend.held.values())
 
     def num_computed(self) -> int:
         return sum(count for step in self.backend.steps for _, count in step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from localrun.engine.params import CacheType, OverflowPolicy, SamplingParams
 from localrun.server.defaults import (
+    embedding_model,
     keep_alive_of,
     messages_of,
     num_predict_of,
@@ -139,3 +141,14 @@ def test_the_runner_is_set_up_as_the_recipe_says() -> None:
     assert (load.options.yarn_ext_factor, load.options.main_gpu) == (0.5, 1)
     assert load.options.use_mmap is False
     assert plan_load(runner_model(model(said)), 1024, only_processor).load.num_ctx == 1024
+
+
+def test_embeddings_with_adapters_have_a_runner_of_their_own() -> None:
+    plain = model(recipe())
+    adapted = replace(plain, adapters=((Path("/a.gguf"), 0.5),))
+
+    assert runner_model(adapted).shared == runner_model(plain).shared
+    assert embedding_model(plain).shared == runner_model(plain).shared
+    assert embedding_model(adapted).shared != runner_model(plain).shared
+    load = plan_load(embedding_model(adapted), None, only_processor).load
+    assert load.adapters == (("/a.gguf", 0.5),)

@@ -93,5 +93,6 @@ def _running(model: RunningModel, stored: StoredModel | None) -> JsonObject:
         "expires_at": model.until.isoformat() if model.until else FOR_EVER,
         "context_length": model.num_ctx,
         "num_open": model.num_open,
+        "shared_with": model.shared_with,
         "stays_for_ever": model.until is None and not model.num_open,
     }

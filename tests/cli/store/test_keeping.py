@@ -186,6 +186,20 @@ def test_a_name_that_cannot_be_read_is_bad(localrun: Localrun, store: Store, mod
     assert done.stdout == f"{path}: BAD\n"
 
 
+def test_what_names_and_archives_say_as_json(localrun: Localrun, model: str) -> None:
+    copied = json.loads(localrun("cp", model, "mine", "--json").stdout)
+    moved = json.loads(localrun("mv", "mine", "yours", "--json").stdout)
+    written = localrun("export", model, "-o", "model.tar", "--json")
+
+    assert copied == {"name": "mine:latest", "source": model}
+    assert moved == {"name": "yours:latest", "source": "mine"}
+    told = json.loads(written.stdout)
+    assert (told["name"], told["file"]) == (model, "model.tar")
+    assert told["written_bytes"] > len(WEIGHTS)
+    assert written.stderr == ""
+    assert localrun("export", model, "-o", "-", "--json").returncode == 2
+
+
 def test_an_archive_goes_from_one_machine_to_another(
     localrun: Localrun, env: dict[str, str], tmp_path: Path, model: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from functools import partial
 from pathlib import Path
@@ -21,14 +22,16 @@ from localrun.runner.channel import throttled
 from localrun.runner.embedding import EmbeddingDesk
 from localrun.runner.generation import GenerationDesk
 from localrun.runner.guessing import Guessing, most_drafts
-from localrun.runner.messages import Ready
+from localrun.runner.messages import Pong, Ready
 from localrun.runner.saved import keeper_of
 from localrun.runner.templates import Templates, Texts
 from localrun.runner.tools import TextTools
 from localrun.runner.worker import NoEngine, Worker
 
 if TYPE_CHECKING:
+    from localrun.engine.cache import PrefixCache
     from localrun.engine.library import NativeLog
+    from localrun.engine.states import StateCache
     from localrun.engine.taken import MemoryTaken
     from localrun.runner.channel import Channel
     from localrun.runner.messages import Load
@@ -76,6 +79,8 @@ class LoadedModel:
         self._guessing = Guessing(load, self._model, self._limits, native_log)
         self._embedder = self._open_embedder()
         self._context: Context | NoEngine = NoEngine()
+        self._cache: PrefixCache | StateCache | None = None
+        self._num_used_cells = 0
         if self._model.only_embeds:
             self.worker = Worker(NoEngine(), self._context, channel.send, self._embedder)
         else:
@@ -101,6 +106,21 @@ class LoadedModel:
             memory=tuple(memory.items()),
         )
 
+    @property
+    def pulse(self) -> Pong:
+        """Return how the worker does; safe from any thread."""
+        if self._cache is not None:
+            with contextlib.suppress(RuntimeError):  # the worker changes it just now
+                self._num_used_cells = self._cache.num_used
+        return Pong(
+            num_steps=self.worker.num_steps,
+            cpu_s=time.process_time(),
+            is_working=self.worker.has_work,
+            num_tokens=self.worker.num_tokens,
+            num_used_cells=self._num_used_cells,
+            num_cells=self._limits.num_cells if self._cache is not None else 0,
+        )
+
     def close(self) -> None:
         """Free everything; the worker must have ended."""
         self.worker.close()
@@ -113,7 +133,7 @@ class LoadedModel:
         context = self._context = Context(
             self._model, self._limits, num_threads=self._num_threads, options=self._load.options
         )
-        cache = context.open_cache()
+        cache = self._cache = context.open_cache()
         engine = Engine(
             context,
             Scheduler(self._limits, cache),

@@ -6,13 +6,13 @@ A request that was submitted ends in exactly one terminal event: `Finished`,
 one `Step`.
 
     server -> runner    Load, then Generate* / Cancel* / Tokenize* / Detokenize* /
-                        Embed* / Rerank*; the socket's end means: leave
+                        Embed* / Rerank* / Ping*; the socket's end means: leave
     runner -> server    Progress*, Ready | LoadFailed, then per request
                         Started, text in Step*, Finished | Failed
                         or one Tokens | Failed for Tokenize and Detokenize
                         or one Embeddings | Failed for Embed, Ranks | Failed for Rerank;
                         these two can be cancelled, which is a Failed
-                        Grown at any time
+                        Grown at any time; Pong for each Ping
 """
 
 from __future__ import annotations
@@ -185,6 +185,23 @@ class Grown:
     adapter_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Ask for a `Pong`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pong:
+    """How the runner does; its reader answers, also while a step computes."""
+
+    num_steps: int  # so far
+    cpu_s: float  # processor time of the process so far
+    is_working: bool
+    num_tokens: int = 0  # generated so far
+    num_used_cells: int = 0
+    num_cells: int = 0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
     """The one answer to `Tokenize` and `Detokenize`: both sides of it."""
@@ -238,6 +255,6 @@ class Ranks:
 
 
 Submitted = Generate | Tokenize | Detokenize | Embed | Rerank
-Request = Load | Submitted | Cancel
+Request = Load | Submitted | Cancel | Ping
 Terminal = Finished | Failed | Tokens | Embeddings | Ranks
-Event = Progress | Ready | LoadFailed | Started | Step | Grown | Terminal
+Event = Progress | Ready | LoadFailed | Started | Step | Grown | Pong | Terminal

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from localrun.engine.params import SamplingParams
     from localrun.services.models import StoredModel
     from localrun.supervisor.pool import RunnerPool, Ticket
-    from localrun.supervisor.slot import KeepAlive
+    from localrun.supervisor.model import KeepAlive
 
 WAITING_THREADS = 256  # requests that wait for loads; each holds a thread meanwhile
 PLAIN = Profile()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from localrun.server.metrics import Metrics
     from localrun.services.models import StoredModel
     from localrun.supervisor.pool import RunnerPool, Ticket
-    from localrun.supervisor.slot import KeepAlive
+    from localrun.supervisor.model import KeepAlive
 
 WAITING_THREADS = 128  # requests that wait for loads; each holds a thread meanwhile
 FLOAT_BYTES = 4

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from localrun.server.catalogue import Catalogue
     from localrun.server.fields import JsonObject
     from localrun.supervisor.pool import RunnerPool
-    from localrun.supervisor.slot import RunningModel
+    from localrun.supervisor.model import RunningModel
 
 
 def why_routes(catalogue: Catalogue, pool: RunnerPool) -> APIRouter:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from localrun.engine.params import LoadOptions
     from localrun.hardware.plan import Plan
-    from localrun.supervisor.slot import RunnerModel
+    from localrun.supervisor.model import RunnerModel
 
     Devices = Callable[[], Sequence[Device]]
 

@@ -22,7 +22,7 @@ from localrun.server.defaults import (
 from localrun.services.models import ModelDetails, StoredModel
 from localrun.services.recipes import StoredRecipe
 from localrun.supervisor.planning import only_processor, plan_load
-from localrun.supervisor.slot import KeepAlive
+from localrun.supervisor.model import KeepAlive
 
 USER = {"role": "user", "content": "hi"}
 SYSTEM = {"role": "system", "content": "own"}

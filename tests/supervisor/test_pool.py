@@ -14,14 +14,14 @@ from localrun.engine.params import FinishReason, LoadOptions
 from localrun.errors import LoadError, OverloadedError, UsageError
 from localrun.runner.messages import Failed, Finished, Generate
 from localrun.supervisor.pool import RunnerPool
-from localrun.supervisor.slot import KeepAlive
+from localrun.supervisor.model import KeepAlive
 from tests.fakes.starting import PATIENCE_S, Collector, fake_model, num_open, start_fake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from localrun.supervisor.slot import RunnerModel
+    from localrun.supervisor.model import RunnerModel
 
 
 class Clock:

@@ -24,7 +24,7 @@ from localrun.server.extension import extension
 from localrun.server.ollama.overflow import ollama_overflow
 from localrun.server.options import keep_alive, num_keep, num_logprobs, sampling
 from localrun.server.scores import ollama_score
-from localrun.supervisor.slot import KeepAlive
+from localrun.supervisor.model import KeepAlive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence

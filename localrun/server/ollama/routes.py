@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from localrun.server.ollama.generation import Kind
     from localrun.services.models import StoredModel
     from localrun.supervisor.pool import RunnerPool
-    from localrun.supervisor.slot import RunningModel
+    from localrun.supervisor.model import RunningModel
 
 # clients refuse servers that say they are an Ollama older than 0.13.4
 OLLAMA_VERSION = "0.13.5"

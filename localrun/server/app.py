@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from localrun.errors import UsageError
 from localrun.server.anthropic.routes import anthropic_routes
+from localrun.server.client import Clients
 from localrun.server.embedding import Embedding
 from localrun.server.embedding_routes import embedding_routes
 from localrun.server.errors import install_handlers
@@ -69,6 +70,7 @@ def create_app(
     app.include_router(why_routes(catalogue, pool))
     app.include_router(transfer_routes(Jobs(job_environ(workspace)), uploads))
     app.include_router(embedding_routes(Embedding(pool, catalogue.find_model, metrics)))
+    app.add_middleware(Clients)
     app.add_middleware(Gate, is_loopback=is_loopback)
     app.add_middleware(metrics.watch)
 

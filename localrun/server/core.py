@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -32,6 +31,7 @@ from localrun.runner.messages import (
     Started,
     Step,
 )
+from localrun.server.client import current_client
 from localrun.server.constraints import after_thought
 from localrun.server.defaults import (
     keep_alive_of,
@@ -41,7 +41,9 @@ from localrun.server.defaults import (
     runner_model,
     sampling_of,
 )
+from localrun.server.loads import until_loaded
 from localrun.services.capabilities import check_can_answer
+from localrun.supervisor.pool import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
     from localrun.supervisor.pool import RunnerPool, Ticket
     from localrun.supervisor.model import KeepAlive
 
-WAITING_THREADS = 256  # requests that wait for loads; each holds a thread meanwhile
+NUM_THREADS = 64  # read models' files, and wait for loads without a question
 PLAIN = Profile()
 
 
@@ -125,7 +127,7 @@ class Completions:
     def __init__(self, pool: RunnerPool, find_model: Callable[[str], StoredModel]) -> None:
         self._pool = pool
         self._find_model = find_model
-        self._threads = ThreadPoolExecutor(WAITING_THREADS, thread_name_prefix="waiting")
+        self._threads = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="submit")
 
     async def stream(self, request: CompletionRequest) -> AsyncGenerator[Reply, None]:
         """Yield `Opened`, the parts of the answer as they come, then one `Done`.
@@ -142,10 +144,12 @@ class Completions:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens
                 loop.call_soon_threadsafe(events.put_nowait, event)
 
-        submission = loop.run_in_executor(self._threads, self._submit, request, sink)
+        submission = loop.run_in_executor(
+            self._threads, self._submit, request, sink, current_client()
+        )
         try:
             ticket, profile = await asyncio.shield(submission)
-        except asyncio.CancelledError:  # the client left while the model loaded
+        except asyncio.CancelledError:  # the client left meanwhile
             submission.add_done_callback(self._cancel_late)
             raise
         try:
@@ -157,17 +161,18 @@ class Completions:
         finally:
             self._threads.submit(ticket.cancel)  # a runner that is busy may let it wait
 
-    async def load(self, name: str, *, num_ctx: int | None, keep_alive: KeepAlive | None) -> float:
-        """Load a model without generating; return the seconds that took."""
+    async def load(
+        self, name: str, *, num_ctx: int | None, keep_alive: KeepAlive | None, pins: bool = False
+    ) -> float:
+        """Load a model without generating; return the seconds that took.
+
+        When the caller is cancelled and nobody else waits for it, so is the load.
+        """
         model = await asyncio.to_thread(self._find_model, name)
         check_can_answer(model)
-        load = functools.partial(
-            self._pool.load,
-            runner_model(model),
-            num_ctx=num_ctx,
-            keep_alive=keep_alive_of(model.recipe, keep_alive),
-        )
-        return await asyncio.get_running_loop().run_in_executor(self._threads, load)
+        stays = keep_alive_of(model.recipe, keep_alive)
+        wanted = Wanted(num_ctx=num_ctx, keep_alive=stays, client=current_client(), pins=pins)
+        return await until_loaded(self._pool.begin_load(runner_model(model), wanted), self._threads)
 
     async def unload(self, name: str) -> bool:
         """Unload a model; tell whether it was loaded."""
@@ -175,7 +180,7 @@ class Completions:
         return await asyncio.to_thread(self._pool.unload, model.name)
 
     def _submit(
-        self, request: CompletionRequest, sink: Callable[[Event], None]
+        self, request: CompletionRequest, sink: Callable[[Event], None], client: str
     ) -> tuple[Ticket, Profile]:
         model = self._find_model(request.model)
         check_can_answer(model)
@@ -201,8 +206,11 @@ class Completions:
             runner_model(model),
             generate,
             sink,
-            num_ctx=request.num_ctx,
-            keep_alive=keep_alive_of(recipe, request.keep_alive),
+            Wanted(
+                num_ctx=request.num_ctx,
+                keep_alive=keep_alive_of(recipe, request.keep_alive),
+                client=client,
+            ),
         )
         return ticket, profile
 

@@ -122,6 +122,7 @@ class RunnerPool:
         clock: Callable[[], float] = time.monotonic,
         free_bytes: Callable[[], int] = available_bytes,
         devices: Devices = only_processor,
+        forget: Callable[[], None] = lambda: None,
         needs: Needs | None = None,
         most_bytes: int | None = None,
         most_waiting: int = MOST_WAITING,
@@ -141,6 +142,7 @@ class RunnerPool:
             needs=needs or Needs(),
             most_bytes=most_bytes,
             free_bytes=free_bytes,
+            forget=forget,
         )
         self._house = House(
             start=self._start_runner,

@@ -12,7 +12,7 @@ import threading
 from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from localrun.hardware.plan import COMFORTABLE_CONTEXT
 from localrun.supervisor.memory import available_bytes
@@ -37,7 +37,7 @@ TURN_LOADS = 4  # and this many times what loading it took
 SHORTEST_LOAD_S = 0.1  # for weighing: below this all loads cost the same
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Claim:
     """A load that may begin; it holds its devices until it is over."""
 
@@ -52,12 +52,16 @@ class Claim:
 
     def smaller(self, error: LocalrunError) -> PlannedLoad | None:
         """Return what to try after an error, None where that would not help; it is remembered."""
+        self.room.release(self)  # what it was promised is what it may have now
         found = smaller_load(self.model, self.num_ctx, self.room.devices, self.planned, error)
-        if found is not None:
-            self.room.needs.remember(self.model, self.room.devices(), RETRY_TIGHTNESS)
+        if found is None:
+            return None
+        self.room.needs.remember(self.model, self.room.devices(), RETRY_TIGHTNESS)
+        self.planned = found
+        self.room.take(self)
         return found
 
-    def __enter__(self) -> Claim:
+    def __enter__(self) -> Self:
         """Begin the load."""
         return self
 
@@ -79,6 +83,7 @@ class Memory:
     needs: Needs
     most_bytes: int | None = None  # of the machine's own memory, for all models together
     free_bytes: Callable[[], int] = available_bytes  # where there is no plan
+    forget: Callable[[], None] = lambda: None  # what was known of free memory
 
 
 class Room:
@@ -100,6 +105,11 @@ class Room:
         with self._changed:
             self._changed.notify_all()
 
+    def freed(self) -> None:
+        """Let the first of the line look again at memory that was given back."""
+        self._memory.forget()
+        self.notify()
+
     def claim(
         self,
         slot: Slot,
@@ -113,13 +123,12 @@ class Room:
         not suffice gets the smallest plan.
         """
         with self._turn(slot, is_wanted):
-            begun = self._clock()
             while is_wanted():
                 claim = self._try(slot, model, num_ctx)
                 if claim is not None:
                     return claim
                 if not self._unload_one(slot):
-                    self._let_one_leave(slot, begun)
+                    self._let_one_leave(slot)
                     with self._changed:
                         self._changed.wait(LOOK_S)
         return None
@@ -127,8 +136,15 @@ class Room:
     def release(self, claim: Claim) -> None:
         """Let the next load have the devices."""
         with self._changed:
-            self._claims.remove(claim)
+            if claim in self._claims:
+                self._claims.remove(claim)
+            self._memory.forget()
             self._changed.notify_all()
+
+    def take(self, claim: Claim) -> None:
+        """Hold the devices of a load."""
+        with self._changed:
+            self._claims.append(claim)
 
     def devices(self) -> list[Device]:
         """Return the devices with what is free of them, and not promised to a load."""
@@ -213,7 +229,7 @@ class Room:
     def _weight(self, slot: Slot) -> float:
         return (self._clock() - slot.last_use) / max(slot.load_s, SHORTEST_LOAD_S)
 
-    def _let_one_leave(self, slot: Slot, begun: float) -> None:
+    def _let_one_leave(self, slot: Slot) -> None:
         """Let the busy model that was loaded first make room, once it has had its turn."""
         others = [one for one in self._slots() if one is not slot and one.ready is not None]
         if self._claims or any(one.is_leaving for one in others):
@@ -223,8 +239,7 @@ class Room:
             one
             for one in others
             if not one.holders.has_pin
-            and now - max(one.ready_at, begun - one.load_s)
-            >= max(SHORTEST_TURN_S, TURN_LOADS * one.load_s)
+            and now - one.ready_at >= max(SHORTEST_TURN_S, TURN_LOADS * one.load_s)
         ]
         if ripe:
             min(ripe, key=lambda one: one.ready_at).leave()

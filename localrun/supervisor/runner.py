@@ -220,10 +220,7 @@ class Runner:
         self._on_end()
 
     def _death(self, request_id: int) -> Failed:
-        if self.was_closed:
-            cause = self._closed_for
-        else:
-            cause = f"its runner ended, {self.obituary()}"
+        cause = self._closed_for if self.was_closed else f"its runner ended, {self.obituary()}"
         return Failed(
             request_id=request_id,
             code=RunnerDiedError.code,

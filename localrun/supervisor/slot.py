@@ -78,7 +78,7 @@ class Slot:
         self._is_closed = False
         self._is_settled = False
         self.is_over = False  # nothing comes here any more
-        threading.Thread(target=self._live, name=f"slot {key.name}", daemon=True).start()
+        self._thread: threading.Thread | None = None  # from the first call on
 
     @property
     def runner(self) -> Runner | None:
@@ -132,6 +132,9 @@ class Slot:
             else:
                 self._line.add(call)
             self._stir()
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._live, name="slot", daemon=True)
+                self._thread.start()
         return True
 
     def cancel(self, call: Call) -> None:
@@ -216,7 +219,7 @@ class Slot:
         while (act := self._next()) is not None:
             try:
                 act()
-            except Exception:  # a bug must not leave requests without an end
+            except Exception:  # noqa: BLE001 - a bug must not leave requests without an end
                 _log.exception("%s cannot go on", self.key.name)
                 self.close()
 
@@ -395,4 +398,4 @@ class Slot:
         with self._changed:
             self._runner, self._ready, self._must_leave = None, None, False
             self.holders.drop_idle()
-        self._house.room.notify()
+        self._house.room.freed()

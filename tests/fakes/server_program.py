@@ -15,5 +15,5 @@ from localrun.settings import Settings
 from tests.fakes.starting import start_fake
 
 if __name__ == "__main__":
-    run.DRAIN_S = 0.5  # tests do not wait as long as users may
-    run.run_server(Settings(port=0, log_dir=Path(sys.argv[1])), background=False, start=start_fake)
+    settings = Settings(port=0, log_dir=Path(sys.argv[1]), drain_s=0.5)
+    run.run_server(settings, background=False, start=start_fake)

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,8 +15,8 @@ from hypothesis import strategies as st
 from localrun.engine.params import FinishReason, LoadOptions
 from localrun.errors import LoadError, OverloadedError, UsageError
 from localrun.runner.messages import Failed, Finished, Generate
-from localrun.supervisor.pool import RunnerPool
-from localrun.supervisor.model import KeepAlive
+from localrun.supervisor.pool import RunnerPool, Wanted
+from localrun.supervisor.model import KeepAlive, ModelState
 from tests.fakes.starting import PATIENCE_S, Collector, fake_model, num_open, start_fake
 
 if TYPE_CHECKING:
@@ -52,9 +54,17 @@ def slow_model(tmp_path: Path) -> RunnerModel:
     return replace(fake_model("slow:latest"), shards=(path,))
 
 
+def wait_for_state(pool: RunnerPool, state: ModelState) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while state not in {row.state for row in pool.states()}:
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
 def ask(pool: RunnerPool, prompt: str, **options: Any) -> Collector:
     sink = Collector()
-    pool.submit(fake_model(), Generate(request_id=0, prompt=prompt), sink, **options)
+    wanted = Wanted(**options)
+    pool.submit(fake_model(), Generate(request_id=0, prompt=prompt), sink, wanted)
     return sink
 
 
@@ -118,11 +128,14 @@ def test_many_at_once_each_get_their_own_answer(pool: RunnerPool) -> None:
 def test_a_model_that_does_not_load_says_why(pool: RunnerPool) -> None:
     request = Generate(request_id=0, prompt="say x")
 
-    with pytest.raises(LoadError, match="not a model"):
-        pool.submit(fake_model(file="broken.gguf"), request, Collector())
-    with pytest.raises(LoadError, match=r"SIGABRT.*assertion failed"):
-        pool.submit(fake_model("other:latest", "dies.gguf"), request, Collector())
+    broken, dying = Collector(), Collector()
+    pool.submit(fake_model(file="broken.gguf"), request, broken)
+    pool.submit(fake_model("other:latest", "dies.gguf"), request, dying)
 
+    ends = [broken.until_end(), dying.until_end()]
+    assert all(isinstance(end, Failed) and end.code == "load_failed" for end in ends)
+    assert "not a model" in str(ends[0])
+    assert re.search(r"SIGABRT.*assertion failed", str(ends[1]))
     assert num_open(pool) == 0
 
 
@@ -156,7 +169,10 @@ def test_keep_alive_zero_unloads_after_the_answer_and_none_keeps_for_ever(
 def test_a_busy_model_outlives_its_time(pool: RunnerPool, clock: Clock) -> None:
     sink = Collector()
     ticket = pool.submit(
-        fake_model(), Generate(request_id=0, prompt="hang"), sink, keep_alive=KeepAlive(1)
+        fake_model(),
+        Generate(request_id=0, prompt="hang"),
+        sink,
+        Wanted(keep_alive=KeepAlive(1)),
     )
     sink.until_text()
     clock.now += 100
@@ -243,8 +259,10 @@ def test_requests_for_a_model_that_loads_wait_for_one_load(
 def test_a_model_that_loads_does_not_block_another(
     pool: RunnerPool, slow_model: RunnerModel
 ) -> None:
+    pool.load(fake_model())
     with ThreadPoolExecutor() as threads:
         loading = threads.submit(pool.load, slow_model)
+        wait_for_state(pool, ModelState.LOADING)
 
         other = ask(pool, "say x")
         end = other.until_end()
@@ -296,16 +314,35 @@ def test_short_memory_unloads_the_model_that_was_unused_longest(clock: Clock) ->
     assert names == ["second", "third"]
 
 
-def test_short_memory_leaves_a_busy_model_alone(clock: Clock) -> None:
-    pool = RunnerPool(keep_alive_s=300, start=start_fake, clock=clock, free_bytes=lambda: 0)
-    busy = ask(pool, "hang")
+def test_a_busy_model_is_not_unloaded_but_takes_no_more_until_another_had_room(
+    clock: Clock,
+) -> None:
+    free = [1000, 0]  # by the number of loaded models: there is room for one
+    pool = RunnerPool(
+        keep_alive_s=300,
+        start=start_fake,
+        clock=clock,
+        free_bytes=lambda: free[len(pool.running())],
+    )
+    busy, late, other = Collector(), Collector(), Collector()
+    ticket = pool.submit(fake_model(), Generate(request_id=0, prompt="hang"), busy)
     busy.until_text()
-    pool.load(fake_model("other:latest"))
+    request = Generate(request_id=0, prompt="say x")
+    pool.submit(fake_model("other:latest"), request, other)
+    clock.now += 100  # it has had its turn
+    wait_for_state(pool, ModelState.DRAINING)
+    pool.submit(fake_model(), request, late)
+    rows = {row.name: (row.state, row.num_waiting) for row in pool.states()}
 
-    names = [model.name for model in pool.running()]
+    ticket.cancel()
+    other.until_end()
+    ends = [late.until_end(), busy.until_end()]
     pool.close()
 
-    assert names == ["fake:latest", "other:latest"]
+    assert rows["fake:latest"] == (ModelState.DRAINING, 1)
+    assert rows["other:latest"] == (ModelState.STARTING, 1)
+    assert all(isinstance(end, Finished) for end in ends)
+    assert (late.text, other.text) == ("x", "x")
 
 
 def test_a_request_that_cannot_be_sent_is_refused_and_does_not_count(pool: RunnerPool) -> None:
@@ -377,8 +414,8 @@ def test_a_runner_ends_with_the_last_name_that_holds_it(pool: RunnerPool) -> Non
 
 
 def test_each_name_has_its_own_keep_alive(pool: RunnerPool, clock: Clock) -> None:
-    pool.load(recipe("short"), keep_alive=KeepAlive(10))
-    pool.load(recipe("long"), keep_alive=KeepAlive(100))
+    pool.load(recipe("short"), Wanted(keep_alive=KeepAlive(10)))
+    pool.load(recipe("long"), Wanted(keep_alive=KeepAlive(100)))
 
     left = []
     for seconds in (11, 90):

@@ -16,6 +16,7 @@ from localrun.runner.messages import Detokenize, Event, Failed, Submitted, Token
 from localrun.server.conversation import conversation
 from localrun.server.defaults import keep_alive_of, messages_of, runner_model
 from localrun.server.options import keep_alive
+from localrun.supervisor.pool import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,7 +114,7 @@ class TokenDesk:
                 runner_model(model),
                 _completed(request, model),
                 sink,
-                keep_alive=keep_alive_of(model.recipe, stays),
+                Wanted(keep_alive=keep_alive_of(model.recipe, stays)),
             )
 
         await loop.run_in_executor(self._threads, submit)

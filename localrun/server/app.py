@@ -22,6 +22,7 @@ from localrun.server.ollama.routes import ollama_routes
 from localrun.server.ollama.transfers import transfer_routes
 from localrun.server.openai.routes import openai_routes
 from localrun.server.openai.tokens import TokenDesk
+from localrun.server.own import own_routes
 from localrun.server.security import Gate
 from localrun.server.why import why_routes
 from localrun.services.uploads import Uploads
@@ -68,6 +69,7 @@ def create_app(
     app.include_router(ollama_routes(completions, catalogue, pool, workspace.settings.device))
     app.include_router(library_routes(workspace, pool))
     app.include_router(why_routes(catalogue, pool))
+    app.include_router(own_routes(completions, pool))
     app.include_router(transfer_routes(Jobs(job_environ(workspace)), uploads))
     app.include_router(embedding_routes(Embedding(pool, catalogue.find_model, metrics)))
     app.add_middleware(Clients)

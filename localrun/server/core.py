@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 
     from localrun.engine.params import SamplingParams
     from localrun.services.models import StoredModel
-    from localrun.supervisor.pool import RunnerPool, Ticket
     from localrun.supervisor.model import KeepAlive
+    from localrun.supervisor.pool import RunnerPool, Ticket
 
 NUM_THREADS = 64  # read models' files, and wait for loads without a question
 PLAIN = Profile()

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from localrun.runner.messages import Event
     from localrun.server.metrics import Metrics
     from localrun.services.models import StoredModel
-    from localrun.supervisor.pool import RunnerPool, Ticket
     from localrun.supervisor.model import KeepAlive
+    from localrun.supervisor.pool import RunnerPool, Ticket
 
 NUM_THREADS = 32  # read models' files, and wait for loads without a question
 FLOAT_BYTES = 4
@@ -141,7 +141,6 @@ class Embedding:
 
     async def load(self, name: str, *, num_ctx: int | None, keep_alive: KeepAlive | None) -> float:
         """Load a model without embedding; return the seconds that took."""
-
         model = await asyncio.to_thread(self._find_model, name)
         check_is_model(model)
         stays = keep_alive_of(model.recipe, keep_alive)

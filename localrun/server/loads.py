@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 from localrun.supervisor.model import ModelState
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     from collections.abc import Callable
+    from concurrent.futures import Executor
 
     from localrun.server.fields import JsonObject
     from localrun.supervisor.pool import Loading, RunnerPool

@@ -153,6 +153,12 @@ def _pool_lines(pool: RunnerPool) -> Iterator[str]:
         {model.name: model.num_open for model in running},
     )
     yield from _by_model(
+        "localrun_waiting_requests",
+        "gauge",
+        "Requests that wait for a load or for their turn.",
+        {model.name: model.num_waiting for model in pool.states()},
+    )
+    yield from _by_model(
         "localrun_model_bytes",
         "gauge",
         "Memory of loaded models; of those that share it, the first.",

@@ -13,7 +13,6 @@ that is told in the stream, as for any answer that has begun.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localrun.errors import OverloadedError, error_named
-from localrun.runner.messages import Detokenize, Failed, Finished, Terminal, Tokenize
+from localrun.runner.messages import Detokenize, Failed, Finished, Tokenize
 from localrun.supervisor.calls import Call
 from localrun.supervisor.crashes import Crashes
 from localrun.supervisor.listing import failed_rows, rows_of
@@ -272,7 +272,7 @@ class RunnerPool:
         if reason is not None:
             runner.kill(reason)
 
-    def _call(  # noqa: PLR0913 - the fields of one value
+    def _call(
         self,
         request_id: int,
         model: RunnerModel,

@@ -53,7 +53,6 @@ from localrun.runner.messages import (
     Tokens,
 )
 
-
 ASKED: set[str] = set()
 
 

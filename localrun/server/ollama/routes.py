@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from localrun.server.fields import JsonObject
     from localrun.server.ollama.generation import Kind
     from localrun.services.models import StoredModel
-    from localrun.supervisor.pool import RunnerPool
     from localrun.supervisor.model import RunningModel
+    from localrun.supervisor.pool import RunnerPool
 
 # clients refuse servers that say they are an Ollama older than 0.13.4
 OLLAMA_VERSION = "0.13.5"

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from localrun.server.core import CompletionRequest
     from localrun.server.fields import Fields, JsonObject
     from localrun.services.models import StoredModel
-    from localrun.supervisor.pool import RunnerPool
     from localrun.supervisor.model import KeepAlive
+    from localrun.supervisor.pool import RunnerPool
 
 WAITING_THREADS = 32  # requests that wait for loads
 LARGEST_TOKEN = 2**31 - 1

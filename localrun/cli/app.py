@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Exit, Option, Typer
 
@@ -41,7 +41,10 @@ from localrun.cli.verify import verify
 from localrun.cli.version import version
 from localrun.cli.why import why
 
-COMMANDS = {
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+COMMANDS: dict[str, Callable[..., None]] = {
     "run": run,
     "serve": serve,
     "list": list_command,
@@ -70,7 +73,7 @@ COMMANDS = {
     "version": version,
     "help": help_command,
 }
-HIDDEN = {
+HIDDEN: dict[str, Callable[..., None]] = {
     "ls": list_command,
     "runner": runner,
     "quantizer": quantizer,
@@ -82,8 +85,8 @@ HIDDEN = {
 class _Group(Commands):
     def __init__(self, **attributes: Any) -> None:  # noqa: ANN401 - as its base has it
         super().__init__(**attributes)
-        self.add(COMMANDS.items(), hidden=False)
-        self.add(HIDDEN.items(), hidden=True)
+        self.add(COMMANDS, hidden=False)
+        self.add(HIDDEN, hidden=True)
 
 
 app = Typer(

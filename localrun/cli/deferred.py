@@ -14,9 +14,7 @@ from typer.main import get_command_from_info
 from typer.models import CommandInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from typer import Context
+    from collections.abc import Callable, Mapping
 
 
 class Deferred(TyperCommand):
@@ -26,26 +24,19 @@ class Deferred(TyperCommand):
         super().__init__(name, help=inspect.getdoc(function), hidden=hidden)
         self._function = function
 
-    def make_context(
-        self,
-        info_name: str | None,
-        args: list[str],
-        parent: Context | None = None,
-        **extra: Any,  # noqa: ANN401 - as its base has it
-    ) -> Context:
+    def make_context(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - typer keeps its types to itself
         """Build the command, and return the context that calls it."""
         info = CommandInfo(self.name, callback=self._function, hidden=self.hidden)
         command = get_command_from_info(
             info, pretty_exceptions_short=False, rich_markup_mode="rich"
         )
-        context: Context = command.make_context(info_name, args, parent, **extra)
-        return context
+        return command.make_context(*args, **options)
 
 
 class Commands(TyperGroup):
     """A group of such commands."""
 
-    def add(self, functions: Iterable[tuple[str, Callable[..., Any]]], *, hidden: bool) -> None:
+    def add(self, functions: Mapping[str, Callable[..., Any]], *, hidden: bool) -> None:
         """Add commands by their names."""
-        for name, function in functions:
+        for name, function in functions.items():
             self.commands[name] = Deferred(name, function, hidden=hidden)

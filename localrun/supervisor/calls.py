@@ -10,12 +10,12 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.engine.params import FinishReason
 from localrun.runner.messages import Failed, Finished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from localrun.engine.params import FinishReason
     from localrun.errors import LocalrunError
     from localrun.supervisor.model import KeepAlive, RunnerModel
     from localrun.supervisor.runner import Sink

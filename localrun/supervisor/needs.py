@@ -93,5 +93,4 @@ def _key(model: RunnerModel, devices: Sequence[Device]) -> str:
     files = ",".join(model.weights or (model.digest,))
     machine = ",".join(f"{device.name}:{device.total_bytes}" for device in devices)
     what = repr((model.num_ctx, model.num_gpu_layers, model.options, len(model.draft)))
-    text = "\n".join((files, what, machine))
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{files}\n{what}\n{machine}".encode()).hexdigest()[:32]

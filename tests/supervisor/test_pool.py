@@ -310,19 +310,19 @@ def test_a_file_that_changed_is_another_model(pool: RunnerPool) -> None:
 
 
 def test_short_memory_unloads_the_model_that_was_unused_longest(clock: Clock) -> None:
-    pool = RunnerPool(
+    found = RunnerPool(
         keep_alive_s=300,
         start=start_fake,
         clock=clock,
-        free_bytes=lambda: free[len(pool.running())],
+        free_bytes=lambda: free[len(found.running())],
     )
     free = [1000, 1000, 0, 0]  # by the number of loaded models: two are too many
     for name in ("first", "second", "third"):
         clock.now += 1
-        pool.load(fake_model(name))
+        found.load(fake_model(name))
 
-    names = [model.name for model in pool.running()]
-    pool.close()
+    names = [model.name for model in found.running()]
+    found.close()
 
     assert names == ["second", "third"]
 
@@ -331,26 +331,26 @@ def test_a_busy_model_is_not_unloaded_but_takes_no_more_until_another_had_room(
     clock: Clock,
 ) -> None:
     free = [1000, 0]  # by the number of loaded models: there is room for one
-    pool = RunnerPool(
+    found = RunnerPool(
         keep_alive_s=300,
         start=start_fake,
         clock=clock,
-        free_bytes=lambda: free[len(pool.running())],
+        free_bytes=lambda: free[len(found.running())],
     )
     busy, late, other = Collector(), Collector(), Collector()
-    ticket = pool.submit(fake_model(), Generate(request_id=0, prompt="hang"), busy)
+    ticket = found.submit(fake_model(), Generate(request_id=0, prompt="hang"), busy)
     busy.until_text()
     request = Generate(request_id=0, prompt="say x")
-    pool.submit(fake_model("other:latest"), request, other)
+    found.submit(fake_model("other:latest"), request, other)
     clock.now += 100  # it has had its turn
-    wait_for_state(pool, ModelState.DRAINING)
-    pool.submit(fake_model(), request, late)
-    rows = {row.name: (row.state, row.num_waiting) for row in pool.states()}
+    wait_for_state(found, ModelState.DRAINING)
+    found.submit(fake_model(), request, late)
+    rows = {row.name: (row.state, row.num_waiting) for row in found.states()}
 
     ticket.cancel()
     other.until_end()
     ends = [late.until_end(), busy.until_end()]
-    pool.close()
+    found.close()
 
     assert rows["fake:latest"] == (ModelState.DRAINING, 1)
     assert rows["other:latest"] == (ModelState.STARTING, 1)

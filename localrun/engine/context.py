@@ -91,9 +91,16 @@ class Context:
 
     def open_cache(self) -> PrefixCache | StateCache:
         """Return an empty cache over these cells, of the kind that the model's memory allows."""
-        kind = PrefixCache if self._model.shares_cells else StateCache
-        limits = self._limits
-        return kind(self, num_slots=limits.num_slots, num_cells=limits.num_cells)
+        num_slots, num_cells = self._limits.num_slots, self._limits.num_cells
+        if self._model.shares_cells:
+            return PrefixCache(self, num_slots=num_slots, num_cells=num_cells)
+        return StateCache(
+            self,
+            num_slots=num_slots,
+            num_cells=num_cells,
+            memory=self._model.memory,
+            ends=self._model.eog,
+        )
 
     def forward(self, rows: list[Row]) -> list[list[int]]:
         """Compute the rows and draw tokens for each that is complete, see `Backend`.
@@ -119,7 +126,8 @@ class Context:
     def copy(self, source: int, target: int, start: int, end: int) -> None:
         """Let ``target`` hold the cells of ``source`` too; positions [start, end).
 
-        Only where `Model.shares_cells`: other memories take it and compute nonsense later.
+        Where not `Model.shares_cells`, what cannot be cut must be restored before ``target``
+        is computed: llama.cpp copies it from another position and computes nonsense later.
         """
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, start, end)
 
@@ -146,6 +154,25 @@ class Context:
         pointer = ctypes.cast(ctypes.c_char_p(data), ctypes.POINTER(ctypes.c_uint8))
         taken = llama_cpp.llama_state_seq_set_data(self._handle, pointer, len(data), slot)
         return bool(taken == len(data))
+
+    def save_part(self, slot: int) -> memoryview:
+        """Return a copy of the part of a slot's memory that cannot be cut."""
+        flags = api.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
+        size = llama_cpp.llama_state_seq_get_size_ext(self._handle, slot, flags)
+        buffer = np.empty(size, np.uint8)  # llama.cpp fills it; nobody clears it before
+        pointer = buffer.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+        written = llama_cpp.llama_state_seq_get_data_ext(self._handle, pointer, size, slot, flags)
+        return buffer.data[:written]
+
+    def restore_part(self, slot: int, data: memoryview) -> bool:
+        """Put what `save_part` returned in the place of what a slot has; False when it cannot."""
+        flags = api.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
+        buffer = np.frombuffer(data, np.uint8)
+        pointer = buffer.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
+        taken = llama_cpp.llama_state_seq_set_data_ext(
+            self._handle, pointer, data.nbytes, slot, flags
+        )
+        return bool(data.nbytes and taken == data.nbytes)
 
     def retire(self, seq: Sequence) -> None:
         """Free the sequence's sampler, and let its adapters go."""
@@ -211,13 +238,13 @@ class Context:
     def _synchronize(self, rows: list[Row]) -> None:
         """Learn how far an aborted step came.
 
-        Attention keeps the cells of whole ubatches. A recurrent state may be half-way
-        anywhere, so these sequences begin anew.
+        Attention keeps the cells of whole ubatches, also through a window. A recurrent
+        state may be half-way anywhere.
         """
         for row in rows:
-            if not self._model.shares_cells:
-                llama_cpp.llama_memory_seq_rm(self._memory, row.seq.slot, -1, -1)
-            elif row.drafts:  # guesses that nobody has checked
+            if self._model.memory.has_state:
+                continue
+            if row.drafts:  # guesses that nobody has checked
                 self.remove(slot_of(row.seq), row.seq.num_computed, -1)
             last = llama_cpp.llama_memory_seq_pos_max(self._memory, row.seq.slot)
             row.seq.num_computed = last + 1

@@ -25,6 +25,7 @@ from localrun.engine.penalties import adjust
 from localrun.engine.sampling import Sampler
 from localrun.engine.scores import TokenScore, log_probabilities
 from localrun.engine.states import StateCache
+from localrun.engine.transfer import ALL, UNCUTTABLE, read_slot, write_slot
 from localrun.errors import BackendError, LoadError
 
 if TYPE_CHECKING:
@@ -140,39 +141,20 @@ class Context:
         self._shelf.hold(seq.adapters)
 
     def save(self, slot: int) -> bytes:
-        """Return the cells or the state of a slot, of which no other slot holds a cell."""
-        size = llama_cpp.llama_state_seq_get_size(self._handle, slot)
-        buffer = (ctypes.c_uint8 * size)()
-        written = llama_cpp.llama_state_seq_get_data(self._handle, buffer, size, slot)
-        return ctypes.string_at(buffer, written)
+        """Return the cells and the state of a slot."""
+        return bytes(read_slot(self._handle, slot, ALL))
 
     def restore(self, slot: int, data: bytes) -> bool:
-        """Put what `save` returned into an empty slot; False when it cannot.
-
-        llama.cpp believes the data: it must come from `save` of an equal context.
-        """
-        pointer = ctypes.cast(ctypes.c_char_p(data), ctypes.POINTER(ctypes.c_uint8))
-        taken = llama_cpp.llama_state_seq_set_data(self._handle, pointer, len(data), slot)
-        return bool(taken == len(data))
+        """Put what `save` returned into an empty slot; False when it cannot."""
+        return write_slot(self._handle, slot, ALL, memoryview(data))
 
     def save_part(self, slot: int) -> memoryview:
         """Return a copy of the part of a slot's memory that cannot be cut."""
-        flags = api.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
-        size = llama_cpp.llama_state_seq_get_size_ext(self._handle, slot, flags)
-        buffer = np.empty(size, np.uint8)  # llama.cpp fills it; nobody clears it before
-        pointer = buffer.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
-        written = llama_cpp.llama_state_seq_get_data_ext(self._handle, pointer, size, slot, flags)
-        return buffer.data[:written]
+        return read_slot(self._handle, slot, UNCUTTABLE)
 
     def restore_part(self, slot: int, data: memoryview) -> bool:
         """Put what `save_part` returned in the place of what a slot has; False when it cannot."""
-        flags = api.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
-        buffer = np.frombuffer(data, np.uint8)
-        pointer = buffer.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
-        taken = llama_cpp.llama_state_seq_set_data_ext(
-            self._handle, pointer, data.nbytes, slot, flags
-        )
-        return bool(data.nbytes and taken == data.nbytes)
+        return write_slot(self._handle, slot, UNCUTTABLE, data)
 
     def retire(self, seq: Sequence) -> None:
         """Free the sequence's sampler, and let its adapters go."""

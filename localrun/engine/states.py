@@ -11,15 +11,14 @@ llama.cpp "copies" one without complaint and computes nonsense from it. What is 
 
 from __future__ import annotations
 
-from bisect import insort
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from localrun.engine.cache import Cells, slot_of
-from localrun.engine.checkpoints import LEAST_TOKENS, Checkpoint, Checkpoints, places
+from localrun.engine.checkpoints import Checkpoint, Checkpoints
 from localrun.engine.memory import HYBRID, Memory
 from localrun.engine.overlap import Overlaps
-from localrun.engine.radix import common_length
+from localrun.engine.places import Places
+from localrun.engine.starts import Computed, Start, Starts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,30 +37,6 @@ class StateCells(Cells, Protocol):
 
     def restore_part(self, slot: int, data: memoryview) -> bool:
         """Put it in the place of what the slot has; False when it cannot."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """What a state was computed from."""
-
-    tokens: list[int]
-    adapters: AdapterSet
-
-    def is_beginning_of(self, tokens: list[int], adapters: AdapterSet) -> bool:
-        """Tell whether something else than these tokens begins with them."""
-        length = len(self.tokens)
-        return (
-            length < len(tokens) and self.adapters == adapters and self.tokens == tokens[:length]
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Start:
-    """From where a sequence goes on: a slot as it is, or a copy and the slot with its cells."""
-
-    length: int = 0
-    slot: int | None = None
-    checkpoint: Checkpoint | None = None
 
 
 class StateCache:
@@ -84,8 +59,8 @@ class StateCache:
         self._ends = ends
         self.checkpoints = Checkpoints(budget_bytes)
         self._open: dict[int, Sequence] = {}  # by slot
-        self._kept: dict[int, _Kept] = {}  # by slot, longest unused first
-        self._places: dict[int, list[int]] = {}  # by slot: where copies will be made
+        self._kept: dict[int, Computed] = {}  # by slot, longest unused first
+        self._places: dict[int, Places] = {}  # by slot: where copies will be made
         self._overlaps = Overlaps()
         self._free_slots = list(range(num_slots - 1, -1, -1))
 
@@ -111,9 +86,7 @@ class StateCache:
         """
         if self._best(seq.tokens, seq.adapters).length >= length:
             return False
-        found = self._places[slot_of(leader)]
-        if not any(length - LEAST_TOKENS < place <= length for place in found):
-            insort(found, length)
+        self._places[slot_of(leader)].add(length)
         return True
 
     def open(self, seq: Sequence, spare: int) -> bool:
@@ -135,16 +108,13 @@ class StateCache:
 
     def next_stop(self, seq: Sequence) -> int:
         """Return the position where a row of the sequence has to end."""
-        found = self._places[slot_of(seq)]
-        return found[0] if found else len(seq.tokens)
+        return self._places[slot_of(seq)].next or len(seq.tokens)
 
     def publish(self, seq: Sequence) -> None:
         """Make a copy where one is wanted."""
-        found = self._places[slot_of(seq)]
-        if not found or found[0] > seq.num_computed:
+        if not self._places[slot_of(seq)].reach(seq.num_computed):
             return
-        place = found.pop(0)
-        checkpoint = Checkpoint(tuple(seq.tokens[:place]), seq.adapters)
+        checkpoint = Checkpoint(tuple(seq.tokens[: seq.num_computed]), seq.adapters)
         if self.checkpoints.use(checkpoint) is None:
             self.checkpoints.add(checkpoint, self._cells.save_part(slot_of(seq)))
 
@@ -155,7 +125,7 @@ class StateCache:
         slot, known = slot_of(seq), seq.tokens[: seq.num_computed]
         checkpoint = next(self.checkpoints.find(known, seq.adapters), None)
         seq.num_computed = checkpoint.length if checkpoint else 0
-        if not self._bring(slot, _Start(seq.num_computed, slot, checkpoint)):
+        if not self._bring(slot, Start(seq.num_computed, slot, checkpoint)):
             seq.num_computed = 0
         self._plan(seq)
 
@@ -164,7 +134,7 @@ class StateCache:
         slot = slot_of(seq)
         del self._open[slot], self._places[slot]
         if seq.num_computed:
-            self._kept[slot] = _Kept(seq.tokens[: seq.num_computed], seq.adapters)
+            self._kept[slot] = Computed(seq.tokens[: seq.num_computed], seq.adapters)
         else:
             self._empty(slot)
             self._free_slots.append(slot)
@@ -199,7 +169,7 @@ class StateCache:
             self._empty(slot)
             self._free_slots.append(slot)
             return False
-        self._kept[slot] = _Kept(tokens, ())
+        self._kept[slot] = Computed(tokens, ())
         return True
 
     def cut(self, seq: Sequence) -> None:
@@ -214,39 +184,23 @@ class StateCache:
 
     def _plan(self, seq: Sequence) -> None:
         """Settle where copies of the sequence are made."""
-        self._places[slot_of(seq)] = places(seq.tokens, seq.num_computed, self._ends)
+        self._places[slot_of(seq)] = Places(seq.tokens, seq.num_computed, self._ends)
 
-    def _best(self, tokens: list[int], adapters: AdapterSet) -> _Start:
+    def _best(self, tokens: list[int], adapters: AdapterSet) -> Start:
         """Return the longest state that a sequence can go on from."""
-        wholes = [
-            _Start(len(kept.tokens), slot)
-            for slot, kept in self._kept.items()
-            if kept.is_beginning_of(tokens, adapters)
-        ]
-        whole = max(wholes, key=lambda start: start.length, default=_Start())
-        for checkpoint in self.checkpoints.find(tokens[:-1], adapters):
-            if checkpoint.length <= whole.length:
-                break
-            if not self._memory.has_cells:
-                return _Start(checkpoint.length, None, checkpoint)
-            slot = self._holder(checkpoint)
-            if slot is not None:
-                return _Start(checkpoint.length, slot, checkpoint)
-        return whole
+        running = {
+            slot: Computed(seq.tokens[: seq.num_computed], seq.adapters)
+            for slot, seq in self._open.items()
+        }
+        starts = Starts(
+            kept=self._kept,
+            running=running,
+            checkpoints=self.checkpoints,
+            has_cells=self._memory.has_cells,
+        )
+        return starts.best(Computed(tokens, adapters))
 
-    def _holder(self, checkpoint: Checkpoint) -> int | None:
-        """Return a slot with the cells that belong to a copy."""
-        wanted = [*checkpoint.tokens]
-        for slot, kept in self._kept.items():
-            if kept.adapters == checkpoint.adapters and _has(kept.tokens, wanted):
-                return slot
-        for slot, seq in self._open.items():
-            is_computed = seq.num_computed >= checkpoint.length
-            if is_computed and seq.adapters == checkpoint.adapters and _has(seq.tokens, wanted):
-                return slot
-        return None
-
-    def _num_shared(self, start: _Start) -> int:
+    def _num_shared(self, start: Start) -> int:
         """Return how many cells of running sequences a new one would share."""
         if start.slot is None or self._memory.has_window:
             return 0
@@ -260,7 +214,7 @@ class StateCache:
         lengths = {slot: len(seq.tokens) for slot, seq in self._open.items()}
         return self._overlaps.num_distinct(lengths)
 
-    def _slot_for(self, start: _Start) -> int:
+    def _slot_for(self, start: Start) -> int:
         """Return the slot in which a sequence runs that begins so.
 
         The kept state that has the cells stays as it is, unless that costs another more.
@@ -279,7 +233,7 @@ class StateCache:
         oldest, kept = next(iter(self._kept.items()))
         return oldest != holder and len(kept.tokens) < len(self._kept[holder].tokens) - length
 
-    def _bring(self, slot: int, start: _Start) -> bool:
+    def _bring(self, slot: int, start: Start) -> bool:
         """Make a slot what a copy says; False and an empty slot where that cannot be."""
         data = self.checkpoints.use(start.checkpoint) if start.checkpoint else None
         if start.slot is not None and start.slot != slot:
@@ -307,7 +261,3 @@ class StateCache:
         del self._kept[slot]
         self._empty(slot)
         self._free_slots.append(slot)
-
-
-def _has(tokens: list[int], wanted: list[int]) -> bool:
-    return len(tokens) >= len(wanted) and common_length(tokens, wanted) == len(wanted)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from localrun.engine.memory import Memory
 from localrun.engine.params import FinishReason
 from localrun.engine.sequence import Sequence
 from localrun.engine.shift import Shift
-from tests.engine.test_scheduler import Bench, Prompt, both_kinds
+from tests.engine.test_scheduler import Bench, Prompt, all_kinds
 
 EDGE = 24
 prompts = st.lists(st.integers(0, 3), min_size=1, max_size=EDGE - 1)
@@ -25,18 +26,18 @@ def submit(bench: Bench, number: int, prompt: Prompt, new: int, num_keep: int) -
     return seq
 
 
-@both_kinds
+@all_kinds
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.tuples(prompts, st.integers(1, 80), st.integers(0, EDGE)), min_size=1, max_size=5),
     st.sets(st.integers(1, 60), max_size=4),
 )
 def test_any_mix_of_shifting_requests_generates_all_its_tokens(
-    shares_cells: bool,  # noqa: FBT001 - a parameter of the test
+    memory: Memory,
     mix: list[tuple[Prompt, int, int]],
     aborts: set[int],
 ) -> None:
-    bench = Bench(shares_cells=shares_cells)
+    bench = Bench(memory=memory)
     bench.backend.aborts = aborts
     sequences = [submit(bench, number, *request) for number, request in enumerate(mix)]
 

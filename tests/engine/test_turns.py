@@ -13,12 +13,13 @@ from localrun.engine import turns
 from localrun.engine.adapters import AdapterFile
 from localrun.engine.sequence import Sequence
 from localrun.engine.turns import Turns
-from tests.engine.test_scheduler import BUDGET, CELLS, Bench, both_kinds, prompts
+from tests.engine.test_scheduler import BUDGET, CELLS, Bench, all_kinds, prompts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from localrun.engine.adapters import AdapterSet
+    from localrun.engine.memory import Memory
     from tests.engine.test_scheduler import Prompt
 
 
@@ -43,15 +44,15 @@ def short_turns() -> Iterator[None]:
         yield
 
 
-@both_kinds
+@all_kinds
 @settings(max_examples=200, deadline=None)
 @given(mixes, st.sets(st.integers(1, 60), max_size=6))
 def test_any_mix_of_sets_generates_each_position_once_from_its_own_cells(
-    shares_cells: bool,  # noqa: FBT001 - a parameter of the test
+    memory: Memory,
     mix: list[tuple[Prompt, int, AdapterSet]],
     aborts: set[int],
 ) -> None:
-    bench = Bench(shares_cells=shares_cells)
+    bench = Bench(memory=memory)
     bench.backend.aborts = aborts
     sequences = [bench.submit(number, *request) for number, request in enumerate(mix)]
 
@@ -129,11 +130,11 @@ def test_streams_go_on_beside_a_long_prompt_of_another_set() -> None:
     assert all(later > first for first, later in zip(generated, generated[2:], strict=False))
 
 
-@both_kinds
+@all_kinds
 def test_a_prefix_is_for_its_own_set_only(
-    shares_cells: bool,  # noqa: FBT001 - a parameter of the test
+    memory: Memory,
 ) -> None:
-    bench = Bench(shares_cells=shares_cells)
+    bench = Bench(memory=memory)
     first = bench.submit(1, [1] * 10, 5, SETS[1])
     bench.drain()
 
@@ -171,15 +172,15 @@ def test_a_turn_of_long_steps_is_short(seconds: float, expected: int) -> None:
     assert chosen == [0] * expected + [1] * expected
 
 
-@both_kinds
+@all_kinds
 @settings(max_examples=100, deadline=None)
 @given(mixes, st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12)), max_size=8))
 def test_cancels_at_any_time_let_adapters_and_cells_go(
-    shares_cells: bool,  # noqa: FBT001 - a parameter of the test
+    memory: Memory,
     mix: list[tuple[Prompt, int, AdapterSet]],
     cancels: list[tuple[int, int]],
 ) -> None:
-    bench = Bench(shares_cells=shares_cells)
+    bench = Bench(memory=memory)
     for number, request in enumerate(mix):
         bench.submit(number, *request)
 

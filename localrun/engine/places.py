@@ -33,6 +33,11 @@ class Places:
         """Return the first one, None when there is none."""
         return self._places[0] if self._places else None
 
+    @property
+    def coming(self) -> tuple[int, ...]:
+        """Return all of them, ascending."""
+        return tuple(self._places)
+
     def add(self, place: int) -> None:
         """Have one there, or at one that is as good."""
         if not any(place - LEAST_TOKENS < known <= place for known in self._places):
@@ -53,25 +58,25 @@ def _places(tokens: Sequences[int], start: int, ends: frozenset[int]) -> list[in
     if borders and len(tokens) - borders[-1] <= LEAST_TOKENS:
         last = borders[-1]  # also the next turn, where this answer will stand in other words
     wanted = {*borders[:1], *borders[-2:], last}
-    found = [start, *sorted(place for place in wanted if place > start)]
+    found = _apart([start, *sorted(place for place in wanted if place > start)])
     between = [place for pair in pairwise(found) for place in _steps(*pair, borders)]
-    return _apart(sorted([*found, *between]), last)
+    return sorted([*found[1:], *between])
+
+
+def _apart(places: Sequences[int]) -> list[int]:
+    """Return the first and the last place, and those between that are not too close."""
+    kept = [places[0]]
+    for place in places[1:-1]:
+        if place - kept[-1] >= LEAST_TOKENS:
+            kept.append(place)
+    return kept + [*places[1:]][-1:]
 
 
 def _steps(first: int, last: int, borders: Sequences[int]) -> list[int]:
     """Return places not too far apart between two, at borders where there are any."""
     found: list[int] = []
-    while last - first > MOST_TOKENS:
+    while last - first >= MOST_TOKENS + LEAST_TOKENS:
         near = [one for one in borders if MOST_TOKENS < 2 * (one - first) <= 2 * MOST_TOKENS]
         first = near[-1] if near else first + MOST_TOKENS
         found.append(first)
     return found
-
-
-def _apart(found: Sequences[int], last: int) -> list[int]:
-    """Return the places, the first of which is only the start, without those too close."""
-    kept = [found[0]]
-    for place in found[1:]:
-        if place - kept[-1] >= LEAST_TOKENS or place == last:
-            kept.append(place)
-    return kept[1:]

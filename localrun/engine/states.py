@@ -52,7 +52,7 @@ class StateCache:
         ends: frozenset[int] = frozenset(),
         budget_bytes: int = BUDGET_BYTES,
     ) -> None:
-        """``ends`` are the tokens that end a message."""
+        """Begin with empty slots; ``ends`` are the tokens that end a message."""
         self._cells = cells
         self._num_cells = num_cells
         self._memory = memory
@@ -121,13 +121,17 @@ class StateCache:
     def rewind(self, seq: Sequence) -> None:
         """Go back to the last copy: a step was broken off, which leaves a state anywhere."""
         if not self._memory.has_state:
+            self.publish(seq)  # cells that came before the end are there
             return
         slot, known = slot_of(seq), seq.tokens[: seq.num_computed]
         checkpoint = next(self.checkpoints.find(known, seq.adapters), None)
         seq.num_computed = checkpoint.length if checkpoint else 0
         if not self._bring(slot, Start(seq.num_computed, slot, checkpoint)):
             seq.num_computed = 0
+        coming = self._places[slot].coming
         self._plan(seq)
+        for place in coming:
+            self._places[slot].add(place)  # others may wait for it
 
     def close(self, seq: Sequence) -> None:
         """Keep the state in the slot, and let others have the slot when they need it."""

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from localrun.engine.engine import AbortedError, OutOfCellsError
 from localrun.engine.memory import FULL, Memory
+from localrun.engine.scheduler import Row
 
 if TYPE_CHECKING:
     from localrun.engine.adapters import AdapterFile, AdapterSet
-    from localrun.engine.scheduler import Row
     from localrun.engine.sequence import Sequence
 
 
@@ -58,8 +58,7 @@ class FakeBackend:
         assert all(self.held[file] for file, _ in adapters)
         self.num_calls += 1
         if self.num_calls in self.aborts:
-            if self.memory.has_state:
-                self.states.update((_slot(row.seq), (-1, 0)) for row in rows)
+            self._break_off(rows)
             raise AbortedError
         if self.num_used + sum(row.width for row in rows) > self.num_cells:
             raise OutOfCellsError
@@ -117,6 +116,16 @@ class FakeBackend:
             assert [held[p].prefix for p in sorted(held)] == known
         if not self.memory.is_plain and known:
             assert self.states[_slot(row.seq)] == (len(known), known[-1])
+
+    def _break_off(self, rows: list[Row]) -> None:
+        """Leave states half-way, and the cells of a prompt up to its last one."""
+        if self.memory.has_state:
+            self.states.update((_slot(row.seq), (-1, 0)) for row in rows)
+            return
+        part = Row(rows[-1].seq, rows[-1].count - rows[-1].is_last)
+        if part.count and self.num_used + part.count <= self.num_cells:
+            self._compute(part)
+            part.seq.num_computed += part.count
 
     def _compute(self, row: Row) -> None:
         held = self.holders.setdefault(_slot(row.seq), {})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from localrun.engine.cache import PrefixCache
 from localrun.engine.engine import Engine, Output
-from localrun.engine.memory import FULL, HYBRID, RECURRENT, WINDOW, Memory
+from localrun.engine.memory import FULL, HYBRID, Memory
 from localrun.engine.params import FinishReason
 from localrun.engine.scheduler import Limits, Scheduler
 from localrun.engine.sequence import Sequence
@@ -141,10 +141,10 @@ prompts = st.builds(
     st.lists(st.integers(0, 3), min_size=1, max_size=10),
 )
 mixes = st.lists(st.tuples(prompts, st.integers(1, 20)), min_size=1, max_size=12)
-all_kinds = pytest.mark.parametrize("memory", [FULL, WINDOW, RECURRENT, HYBRID])
+both_kinds = pytest.mark.parametrize("memory", [FULL, HYBRID])
 
 
-@all_kinds
+@both_kinds
 @settings(max_examples=200, deadline=None)
 @given(mixes, st.sets(st.integers(1, 60), max_size=6))
 def test_any_mix_of_requests_generates_each_position_once(
@@ -167,7 +167,7 @@ def test_any_mix_of_requests_generates_each_position_once(
     bench.check_end()
 
 
-@all_kinds
+@both_kinds
 @settings(max_examples=200, deadline=None)
 @given(mixes, st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12)), max_size=8))
 def test_arrivals_and_cancels_at_any_time_end_each_request_exactly_once(
@@ -357,7 +357,7 @@ def test_others_pass_those_that_wait_for_a_common_prefix() -> None:
     assert other.slot is not None
 
 
-@all_kinds
+@both_kinds
 def test_the_next_turn_of_a_chat_computes_only_what_is_new(
     memory: Memory,
 ) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localrun.engine.memory import Memory
 from localrun.engine.params import FinishReason
 from localrun.engine.sequence import Sequence
 from localrun.engine.shift import Shift
-from tests.engine.test_scheduler import Bench, Prompt, all_kinds
+from tests.engine.test_scheduler import Bench, Prompt, both_kinds
+
+if TYPE_CHECKING:
+    from localrun.engine.memory import Memory
 
 EDGE = 24
 prompts = st.lists(st.integers(0, 3), min_size=1, max_size=EDGE - 1)
@@ -26,7 +30,7 @@ def submit(bench: Bench, number: int, prompt: Prompt, new: int, num_keep: int) -
     return seq
 
 
-@all_kinds
+@both_kinds
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.tuples(prompts, st.integers(1, 80), st.integers(0, EDGE)), min_size=1, max_size=5),

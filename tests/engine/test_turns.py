@@ -13,7 +13,7 @@ from localrun.engine import turns
 from localrun.engine.adapters import AdapterFile
 from localrun.engine.sequence import Sequence
 from localrun.engine.turns import Turns
-from tests.engine.test_scheduler import BUDGET, CELLS, Bench, all_kinds, prompts
+from tests.engine.test_scheduler import BUDGET, CELLS, Bench, both_kinds, prompts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ def short_turns() -> Iterator[None]:
         yield
 
 
-@all_kinds
+@both_kinds
 @settings(max_examples=200, deadline=None)
 @given(mixes, st.sets(st.integers(1, 60), max_size=6))
 def test_any_mix_of_sets_generates_each_position_once_from_its_own_cells(
@@ -130,7 +130,7 @@ def test_streams_go_on_beside_a_long_prompt_of_another_set() -> None:
     assert all(later > first for first, later in zip(generated, generated[2:], strict=False))
 
 
-@all_kinds
+@both_kinds
 def test_a_prefix_is_for_its_own_set_only(
     memory: Memory,
 ) -> None:
@@ -172,7 +172,7 @@ def test_a_turn_of_long_steps_is_short(seconds: float, expected: int) -> None:
     assert chosen == [0] * expected + [1] * expected
 
 
-@all_kinds
+@both_kinds
 @settings(max_examples=100, deadline=None)
 @given(mixes, st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12)), max_size=8))
 def test_cancels_at_any_time_let_adapters_and_cells_go(

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from localrun.engine import places
 from localrun.engine.memory import HYBRID, RECURRENT, WINDOW, Memory
+from localrun.engine.params import FinishReason
 from localrun.engine.sequence import Sequence
 from localrun.engine.shift import Shift
 from localrun.engine.states import StateCache
@@ -82,7 +83,8 @@ def test_any_mix_goes_on_from_states_of_its_own_tokens(
     assert sorted(ends) == list(range(len(mix)))
     for seq, (prompt, new) in zip(sequences, mix, strict=True):
         generated = seq.tokens[len(prompt) :]
-        assert generated == list(range(len(prompt), len(prompt) + new))[: len(generated)]
+        num_wanted = len(generated) if seq.finish is FinishReason.CANCELLED else new
+        assert generated == list(range(len(prompt), len(prompt) + num_wanted))
         assert seq.num_cached < len(prompt)
     bench.check_end()
 
@@ -132,14 +134,19 @@ def test_a_question_asked_again_or_in_other_words_computes_only_what_is_new(
 
 
 @state_kinds
-def test_a_prefix_of_requests_that_come_together_is_computed_once(memory: Memory) -> None:
+@pytest.mark.parametrize("aborts", [set(), {2}])
+def test_a_prefix_of_requests_that_come_together_is_computed_once(
+    memory: Memory, aborts: set[int]
+) -> None:
     bench = Bench(memory=memory)
-    sequences = [bench.submit(number, [*[4] * 20, 900 + number], 1) for number in range(3)]
+    bench.backend.aborts = aborts
+    sequences = [bench.submit(number, [*[4] * 20, *[900 + number] * 5], 1) for number in range(3)]
 
     bench.drain()
 
     assert [seq.num_cached for seq in sequences] == [0, 20, 20]
-    assert bench.num_computed() == 20 + 3
+    if not aborts:
+        assert bench.num_computed() == 20 + 3 * 5
 
 
 @state_kinds

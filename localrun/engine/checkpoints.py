@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
     from localrun.engine.adapters import AdapterSet
 
+LEAST_BUDGET_BYTES = 64 * 2**20
+MOST_BUDGET_BYTES = 512 * 2**20  # four windows of a 4B model with 29 layers of them
+BUDGET_SHARE = 4  # or one in so many bytes of the weights, since copies grow with a model
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
@@ -30,6 +34,11 @@ class Checkpoint:
     def length(self) -> int:
         """Return the number of tokens."""
         return len(self.tokens)
+
+
+def budget_for(weight_bytes: int) -> int:
+    """Return how many bytes the copies of a model's states may take."""
+    return min(MOST_BUDGET_BYTES, max(LEAST_BUDGET_BYTES, weight_bytes // BUDGET_SHARE))
 
 
 class Checkpoints:

@@ -19,6 +19,7 @@ from localrun.engine.abort import AbortFlag
 from localrun.engine.adapters import Shelf
 from localrun.engine.batch import Batch
 from localrun.engine.cache import PrefixCache, slot_of
+from localrun.engine.checkpoints import budget_for
 from localrun.engine.engine import AbortedError, OutOfCellsError
 from localrun.engine.params import CacheType, LoadOptions, RopeScaling
 from localrun.engine.penalties import adjust
@@ -101,6 +102,7 @@ class Context:
             num_cells=num_cells,
             memory=self._model.memory,
             ends=self._model.eog,
+            budget_bytes=budget_for(self._model.size_bytes),
         )
 
     def forward(self, rows: list[Row]) -> list[list[int]]:
@@ -241,6 +243,7 @@ def _open(model: Model, limits: Limits, num_threads: int, options: LoadOptions) 
         limits.num_slots + limits.num_drafts
     )  # 0 would size the buffers for logits of every token
     params.kv_unified = True
+    params.swa_full = False  # what a window has left behind is nobody's: see StateCache
     params.n_threads = params.n_threads_batch = num_threads
     set_attention(params, options)
     set_rope(params, options)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from localrun.engine.cache import Cells, slot_of
-from localrun.engine.checkpoints import Checkpoint, Checkpoints
+from localrun.engine.checkpoints import LEAST_BUDGET_BYTES, Checkpoint, Checkpoints
 from localrun.engine.memory import HYBRID, Memory
 from localrun.engine.overlap import Overlaps
 from localrun.engine.places import Places
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from localrun.engine.adapters import AdapterSet
     from localrun.engine.sequence import Sequence
-
-BUDGET_BYTES = 512 * 2**20
 
 
 class StateCells(Cells, Protocol):
@@ -50,7 +48,7 @@ class StateCache:
         num_cells: int,
         memory: Memory = HYBRID,
         ends: frozenset[int] = frozenset(),
-        budget_bytes: int = BUDGET_BYTES,
+        budget_bytes: int = LEAST_BUDGET_BYTES,
     ) -> None:
         """Begin with empty slots; ``ends`` are the tokens that end a message."""
         self._cells = cells

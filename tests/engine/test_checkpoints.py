@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import pytest
+
 from localrun.engine.adapters import AdapterFile
-from localrun.engine.checkpoints import Checkpoint, Checkpoints
+from localrun.engine.checkpoints import Checkpoint, Checkpoints, budget_for
 
 ADAPTERS = ((AdapterFile("a", 1, 1), 1.0),)
 
@@ -36,6 +38,14 @@ def test_the_one_used_longest_ago_goes_when_the_budget_is_spent() -> None:
     assert checkpoints.use(of(2)) is None
     assert [one.length for one in checkpoints.find([*range(9)], ())] == [4, 3, 1]
     assert checkpoints.num_bytes == 90
+
+
+@pytest.mark.parametrize(
+    ("weight_bytes", "expected"),
+    [(1, 64 * 2**20), (2**30, 2**28), (70 * 2**30, 512 * 2**20)],
+)
+def test_the_budget_grows_with_the_weights(weight_bytes: int, expected: int) -> None:
+    assert budget_for(weight_bytes) == expected
 
 
 def test_one_that_is_larger_than_the_budget_pushes_nothing_out() -> None:

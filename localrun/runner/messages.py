@@ -65,6 +65,9 @@ class Generate:
     overflow: OverflowPolicy = field(default_factory=OverflowPolicy)
     logprobs: int | None = None  # tell how likely tokens were, and so many others; None = no
     echo: bool = False  # tell the prompt
+    tool_choice: str = "auto"  # "none", "required", or the name of the tool to call
+    parallel_tool_calls: bool = True  # False = at most one call
+    thinking_budget: int | None = None  # tokens that a thought may have; None = any number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +158,7 @@ class Finished:
     prompt_s: float  # prefill
     generation_s: float
     dropped_tokens: int = 0  # taken out of the context while it was generated
+    thought_tokens: int = 0  # of the generated ones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -97,6 +97,7 @@ def test_an_unknown_model_is_404(served: Served) -> None:
         ({"overflow": "explode"}, "overflow"),
         ({"num_keep": -2}, "num_keep"),
         ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": "any"}, "tool_choice"),
         ({"presence_penalty": "much"}, "presence_penalty"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"max_tokens": 0}, "max_tokens"),

@@ -17,6 +17,7 @@ from localrun.server.conversation import conversation
 from localrun.server.core import CompletionRequest
 from localrun.server.errors import error_body
 from localrun.server.openai.answers import Answers, event_of
+from localrun.server.openai.tools import offered_tools
 from localrun.server.options import (
     keep_alive,
     num_keep,
@@ -37,7 +38,6 @@ DONE = b"data: [DONE]\n\n"
 # OpenAI's defaults, at which its own client programs often send these fields
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "logit_bias": ({},),
-    "tool_choice": ("auto", "none"),
     "modalities": (["text"],),
     "audio": (),
     "prediction": (),
@@ -73,10 +73,11 @@ def parse_chat(fields: Fields) -> ChatCall:
     if stop is not None and len(stop) > MOST_STOPS:
         raise fields.wrong("stop", f"has more than {MOST_STOPS} entries")
     maximum = fields.integer("max_completion_tokens", 1)
+    offered = offered_tools(fields)
     request = CompletionRequest(
         model=model,
         messages=conversation(messages),
-        tools=() if fields.raw("tool_choice") == "none" else tuple(fields.objects("tools")),
+        tools=offered.tools,
         template_options=_template_options(fields),
         sampling=sampling(fields),
         num_predict=maximum or fields.integer("max_tokens", 1),
@@ -87,6 +88,8 @@ def parse_chat(fields: Fields) -> ChatCall:
         overflow=overflow(fields),
         num_keep=num_keep(fields),
         logprobs=num_logprobs(fields),
+        tool_choice=offered.choice,
+        parallel_tool_calls=fields.boolean("parallel_tool_calls") is not False,
     )
     return ChatCall(
         request=request,

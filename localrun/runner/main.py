@@ -20,15 +20,13 @@ import socket
 import sys
 import threading
 import time
-from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.chat.profiles.discovery import discovered_profile
 from localrun.chat.profiles.wire import profile_to_json
 from localrun.chat.template import ChatTemplate
-from localrun.engine.constraints import Grammars
 from localrun.engine.context import Context
 from localrun.engine.embedder import Embedder
 from localrun.engine.engine import Engine
@@ -43,6 +41,7 @@ from localrun.engine.shift import CONTEXTS, Shift
 from localrun.engine.text import TextStream
 from localrun.engine.threads import useful_threads
 from localrun.errors import BackendError, ContextExceededError, LocalrunError, UsageError
+from localrun.runner.constraining import Constraining
 from localrun.runner.embedding import EmbeddingDesk
 from localrun.runner.fitting import Prompt, fitted, num_kept
 from localrun.runner.frames import encode, read_messages
@@ -62,7 +61,6 @@ from localrun.runner.messages import (
     Tokenize,
 )
 from localrun.runner.prompt import MARK, guard, tokenize
-from localrun.runner.thinking import may_think_unasked
 from localrun.runner.tools import TextTools
 from localrun.runner.worker import NoEngine, Worker
 
@@ -70,8 +68,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from localrun.engine.library import NativeLog
-    from localrun.engine.params import ConstraintSpec
-    from localrun.engine.sequence import Constraint
     from localrun.runner.fitting import Messages
     from localrun.runner.frames import Message
 
@@ -137,7 +133,8 @@ class _Loaded:
             on_progress=_throttled(channel),
         )
         source = load.chat_template or self._model.chat_template
-        self._profile = profile_to_json(discovered_profile(source))
+        profile = discovered_profile(source)
+        self._profile = profile_to_json(profile)
         self._template = ChatTemplate(
             source,
             bos=self._model.bos,
@@ -162,7 +159,7 @@ class _Loaded:
             scheduler = Scheduler(limits, self._context.open_cache())
             pieces, eog = self._model.pieces, self._model.eog
             engine = Engine(self._context, scheduler, pieces=pieces, eog=eog)
-        self._grammars = Grammars(self._model)
+        self._constraining = Constraining(self._model, self._template, profile)
         self._desk = EmbeddingDesk(self._model, num_ctx=self._num_ctx)
         self._embedder = Embedder(
             partial(
@@ -213,8 +210,7 @@ class _Loaded:
         try:
             prompt = self._prompt(request)
             seq = self._sequence(request, prompt.tokens)
-            if request.constraint is not None:
-                seq.constraint = self._constraint(request.constraint, request, prompt.text)
+            self._constraining.bind(seq, request, prompt.text)
         except LocalrunError as error:
             self._channel.send(
                 Failed(
@@ -303,16 +299,6 @@ class _Loaded:
         else:
             num_keep = num_kept(request.messages, tokens, partial(self._written, request))
         return Shift.keeping(num_keep, self._num_ctx)
-
-    def _constraint(self, spec: ConstraintSpec, request: Generate, prompt: str) -> Constraint:
-        is_open = "enable_thinking" not in request.template_options
-        if spec.after is not None and is_open and not self._may_think_unasked:
-            spec = replace(spec, opening=None, after=None)
-        return self._grammars.constrain(spec, prompt)
-
-    @cached_property
-    def _may_think_unasked(self) -> bool:
-        return may_think_unasked(self._template)
 
     def _ready(self, num_parallel: int, load_s: float) -> Ready:
         size = self._model.size_bytes + self._context.size_bytes

@@ -217,4 +217,5 @@ def _finished(seq: Sequence, now: float) -> Finished:
         prompt_s=first - admitted,
         generation_s=now - first,
         dropped_tokens=seq.num_dropped,
+        thought_tokens=seq.thought.num_tokens if seq.thought else 0,
     )

@@ -1,0 +1,76 @@
+"""Follow the thoughts of one answer by the bytes of its tokens: count them, and end them.
+
+Thought             how many tokens the thoughts have had, and whether one is open
+BudgetConstraint    once there are too many, nothing but the closing tag may come
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localrun.engine.sequence import Constraint
+
+
+class Thought:
+    """The thoughts of one answer, which goes on behind ``prompt``."""
+
+    def __init__(self, opening: str, closing: str, prompt: str) -> None:
+        self._opening, self._closing = opening.encode(), closing.encode()
+        self._tail = b""  # the end of the text, shorter than the tag that is looked for
+        self.is_open = prompt.rstrip().endswith(opening.rstrip())
+        self.num_tokens = 0
+
+    def push(self, piece: bytes) -> None:
+        """Take the bytes of the next token."""
+        was_open = self.is_open
+        text = self._tail + piece
+        while (place := text.find(self._tag)) >= 0:
+            text = text[place + len(self._tag) :]
+            self.is_open = not self.is_open
+        self._tail = text[-(len(self._tag) - 1) :] if len(self._tag) > 1 else b""
+        self.num_tokens += was_open or self.is_open
+
+    @property
+    def _tag(self) -> bytes:
+        return self._closing if self.is_open else self._opening
+
+
+class BudgetConstraint:
+    """A constraint, if there is one, in which a thought has ``budget`` tokens at most."""
+
+    def __init__(
+        self, thought: Thought, budget: int, closing: Sequence[int], inner: Constraint | None
+    ) -> None:
+        self._thought = thought
+        self._budget = budget
+        self._closing = closing  # the tag's tokens
+        self._num_closed = 0  # of them that have come
+        self._inner = inner
+
+    @property
+    def failure(self) -> str | None:
+        """Return why the constraint inside cannot be held any more, None while it can."""
+        return self._inner.failure if self._inner else None
+
+    def mask(self, logits: np.ndarray) -> None:
+        """Forbid in place what cannot come next; float32 (num_vocab,)."""
+        if self._is_closing:
+            logits.fill(-np.inf)
+            logits[self._closing[self._num_closed]] = 0
+        elif self._inner:
+            self._inner.mask(logits)
+
+    def accept(self, token: int) -> None:
+        """Move on by a token that `mask` allowed."""
+        self._num_closed = (self._num_closed + 1) % len(self._closing) if self._is_closing else 0
+        if self._inner:
+            self._inner.accept(token)
+
+    @property
+    def _is_closing(self) -> bool:
+        return self._thought.is_open and self._thought.num_tokens >= self._budget

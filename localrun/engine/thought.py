@@ -48,8 +48,8 @@ class BudgetConstraint:
     ) -> None:
         self._thought = thought
         self._budget = budget
-        self._closing = closing  # the tag's tokens
-        self._num_closed = 0  # of them that have come
+        self._closing = tuple(closing)  # tokens of the tag, and of blanks around it
+        self._due: tuple[int, ...] = ()  # of them, what has to come now
         self._inner = inner
 
     @property
@@ -59,18 +59,16 @@ class BudgetConstraint:
 
     def mask(self, logits: np.ndarray) -> None:
         """Forbid in place what cannot come next; float32 (num_vocab,)."""
-        if self._is_closing:
+        if not self._due and self._thought.is_open and self._thought.num_tokens >= self._budget:
+            self._due = self._closing
+        if self._due:
             logits.fill(-np.inf)
-            logits[self._closing[self._num_closed]] = 0
+            logits[self._due[0]] = 0
         elif self._inner:
             self._inner.mask(logits)
 
     def accept(self, token: int) -> None:
         """Move on by a token that `mask` allowed."""
-        self._num_closed = (self._num_closed + 1) % len(self._closing) if self._is_closing else 0
+        self._due = self._due[1:]
         if self._inner:
             self._inner.accept(token)
-
-    @property
-    def _is_closing(self) -> bool:
-        return self._thought.is_open and self._thought.num_tokens >= self._budget

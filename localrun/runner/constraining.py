@@ -62,7 +62,8 @@ class Constraining:
         seq.thought = Thought(thinking.opening, thinking.closing, prompt)
         budget = self._budget(request)
         if budget is not None:
-            closing = self._model.tokenize(thinking.closing, is_start=False)
+            end = self._profile.thought_end or thinking.closing
+            closing = self._model.tokenize(end, is_start=False)
             seq.constraint = BudgetConstraint(seq.thought, budget, closing, seq.constraint)
 
     def _constraint(self, request: Generate, prompt: str) -> Constraint | None:

@@ -38,6 +38,7 @@ def test_the_whole_answer_has_openais_shape(served: Served) -> None:
         "completion_tokens": 2,
         "total_tokens": 7,
         "prompt_tokens_details": {"cached_tokens": 3},
+        "completion_tokens_details": {"reasoning_tokens": 0},
     }
 
 

@@ -26,6 +26,7 @@ from localrun.server.options import (
     refuse_unless_neutral,
     sampling,
 )
+from localrun.server.thinking import openai_thinking
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -73,12 +74,12 @@ def parse_chat(fields: Fields) -> ChatCall:
     if stop is not None and len(stop) > MOST_STOPS:
         raise fields.wrong("stop", f"has more than {MOST_STOPS} entries")
     maximum = fields.integer("max_completion_tokens", 1)
-    offered = offered_tools(fields)
+    offered, thinking = offered_tools(fields), openai_thinking(fields)
     request = CompletionRequest(
         model=model,
         messages=conversation(messages),
         tools=offered.tools,
-        template_options=_template_options(fields),
+        template_options=thinking.options,
         sampling=sampling(fields),
         num_predict=maximum or fields.integer("max_tokens", 1),
         num_ctx=fields.integer("num_ctx", 1),
@@ -90,6 +91,7 @@ def parse_chat(fields: Fields) -> ChatCall:
         logprobs=num_logprobs(fields),
         tool_choice=offered.choice,
         parallel_tool_calls=fields.boolean("parallel_tool_calls") is not False,
+        thinking_budget=thinking.budget,
     )
     return ChatCall(
         request=request,
@@ -141,13 +143,3 @@ def _num_choices(fields: Fields) -> int:
     if count is not None and count > MOST_CHOICES:
         raise fields.wrong("n", f"must be at most {MOST_CHOICES}")
     return count or 1
-
-
-def _template_options(fields: Fields) -> JsonObject:
-    options = fields.raw("chat_template_kwargs") or {}
-    if not isinstance(options, dict):
-        raise fields.wrong("chat_template_kwargs", "must be an object")
-    effort = fields.text("reasoning_effort")
-    if effort is not None:
-        options = {"enable_thinking": effort != "none", "reasoning_effort": effort, **options}
-    return options

@@ -66,8 +66,8 @@ def _level(source: str, effort: object, is_on: object) -> object:
         return levels[0] if LEVELS.index(levels[0]) <= LEVELS.index("low") else None
     wanted = LEVELS.index(str(effort))
     nearest = min(levels, key=lambda level: (abs(LEVELS.index(level) - wanted), level != "high"))
-    is_near = abs(LEVELS.index(nearest) - wanted) <= 1 or levels is _USUAL
-    return nearest if is_near else None
+    is_far_above = LEVELS.index(nearest) > wanted + 1  # more than is wanted by default, maybe
+    return None if is_far_above else nearest
 
 
 def _quoted(source: str) -> frozenset[str]:

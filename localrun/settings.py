@@ -31,6 +31,8 @@ UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 PLAIN_NUMBER = re.compile(r"\d+(?:\.\d*)?(?:e[+-]?\d+)?", re.ASCII)
 RATE = re.compile(r"(\d+(?:\.\d+)?) ?([kKmMgG]?)(?:[bB](?:/s)?)?", re.ASCII)
 UNIT_BYTES = {"": 1, "K": 1_000, "M": 1_000_000, "G": 1_000_000_000}
+SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKmMgG]?)[bB]?", re.ASCII)
+PROMPTS = "prompts"  # in the cache folder
 YES, NO = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 
@@ -50,6 +52,9 @@ class Settings:
     mirrors: tuple[str, ...] = ()  # endpoints that serve what Hugging Face serves
     num_streams: int = DEFAULT_STREAMS  # connections of one download
     is_offline: bool = False
+    prompts_dir: Path = field(default_factory=lambda: _platform_cache_dir() / PROMPTS)
+    prompt_cache_bytes: int | None = None  # of all saved prompts; None = what the disk allows
+    device: str = "auto"  # what layers are put on, as hardware/choice.py reads it
 
     @property
     def is_loopback(self) -> bool:
@@ -83,6 +88,9 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         mirrors=_mirrors(environ),
         num_streams=_count(environ, "LOCALRUN_STREAMS", DEFAULT_STREAMS, MOST_STREAMS),
         is_offline=_flag(environ, "LOCALRUN_OFFLINE"),
+        prompts_dir=_cache_dir(environ) / PROMPTS,
+        prompt_cache_bytes=_size(environ, "LOCALRUN_PROMPT_CACHE"),
+        device=environ.get("LOCALRUN_DEVICE", "").strip().lower() or "auto",
     )
 
 
@@ -196,6 +204,30 @@ def _flag(environ: Mapping[str, str], name: str) -> bool:
     if text not in YES | NO:
         raise UsageError(f"{name} is neither 1 nor 0: {text}", hint=f"{name}=1")
     return text in YES
+
+
+def _size(environ: Mapping[str, str], name: str) -> int | None:
+    """Return bytes from ``2G`` or ``500MB``; 0 for none at all, None where nothing is said."""
+    text = environ.get(name, "").strip().lower()
+    if text in NO - {""}:
+        return 0
+    if text in YES | {""}:
+        return None
+    match = SIZE.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{name} is not a size: {text}", hint=f"{name}=2G, or {name}=0 for none")
+    return int(float(match.group(1)) * UNIT_BYTES[match.group(2).upper()])
+
+
+def _cache_dir(environ: Mapping[str, str]) -> Path:
+    named = environ.get("LOCALRUN_CACHE")
+    return Path(named).expanduser().absolute() if named else _platform_cache_dir()
+
+
+def _platform_cache_dir() -> Path:
+    from platformdirs import user_cache_path
+
+    return user_cache_path("localrun")
 
 
 def _platform_models_dir() -> Path:

@@ -23,6 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def _own_store(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep tests, and the programs that they start, away from the user's models."""
     monkeypatch.setenv("LOCALRUN_MODELS", str(tmp_path_factory.mktemp("models") / "store"))
+    monkeypatch.setenv("LOCALRUN_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture

@@ -31,6 +31,22 @@ def test_every_way_to_write_an_address_is_understood(text: str, address: tuple[s
     assert parse_address(text) == address
 
 
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("", None), ("1", None), ("0", 0), ("off", 0), ("2G", 2 * 10**9), ("1.5 mb", 1_500_000)],
+)
+def test_the_size_of_saved_prompts_is_understood(text: str, size: int | None) -> None:
+    settings = load_settings({"LOCALRUN_PROMPT_CACHE": text, "LOCALRUN_CACHE": "/c"})
+
+    assert settings.prompt_cache_bytes == size
+    assert settings.prompts_dir == Path("/c/prompts")
+
+
+def test_a_wrong_size_names_the_variable() -> None:
+    with pytest.raises(UsageError, match="LOCALRUN_PROMPT_CACHE is not a size: much"):
+        load_settings({"LOCALRUN_PROMPT_CACHE": "much"})
+
+
 @pytest.mark.parametrize("text", ["host:port", "h:99999", "https://h", "h:-1", "[::1", "ftp://h:2"])
 def test_a_wrong_address_names_the_variable(text: str) -> None:
     with pytest.raises(UsageError, match="LOCALRUN_HOST"):

@@ -20,6 +20,8 @@ from localrun.cli.lock import lock
 from localrun.cli.move import move
 from localrun.cli.outdated import outdated
 from localrun.cli.output import Output
+from localrun.cli.plan import plan
+from localrun.cli.probe import probe
 from localrun.cli.prune import prune
 from localrun.cli.ps import ps
 from localrun.cli.pull import pull
@@ -34,6 +36,7 @@ from localrun.cli.show import show
 from localrun.cli.stop import stop
 from localrun.cli.verify import verify
 from localrun.cli.version import version
+from localrun.cli.why import why
 
 app = Typer(
     name="localrun",
@@ -62,6 +65,8 @@ app.command()(verify)
 app.command("du")(disk_usage)
 app.command()(prune)
 app.command()(export)
+app.command()(plan)
+app.command()(why)
 app.command()(ps)
 app.command()(stop)
 app.command()(version)
@@ -69,6 +74,7 @@ app.command("help")(help_command)
 app.command(hidden=True)(runner)
 app.command(hidden=True)(quantizer)
 app.command(hidden=True)(job)
+app.command(hidden=True)(probe)
 
 
 def _print_version(is_asked: bool) -> None:

@@ -6,12 +6,15 @@ from typing import Annotated
 
 from typer import Argument
 
+from localrun.cli.options import AsJson
 from localrun.cli.output import Output
 
 
 def copy(
     source: Annotated[str, Argument(help="A model that is here.")],
     target: Annotated[str, Argument(help="Its second name.")],
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Give a model a second name; its bytes are shared, not copied.
 
@@ -24,4 +27,8 @@ def copy(
     from localrun.services.workspace import open_workspace
 
     name = copy_model(open_workspace(os.environ), parse_name(source), parse_name(target))
-    Output().line(f"{name} is the same model as {source}")
+    output = Output(as_json=as_json)
+    if as_json:
+        output.json({"name": name, "source": source})
+    else:
+        output.line(f"{name} is the same model as {source}")

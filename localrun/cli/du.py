@@ -15,13 +15,16 @@ def disk_usage(*, as_json: AsJson = False) -> None:
     from dataclasses import asdict
 
     from localrun.services.workspace import open_workspace
+    from localrun.store.prompts import saved_bytes
     from localrun.store.usage import usage
 
     workspace = open_workspace(os.environ)
     used = usage(workspace.store)
+    prompt_bytes = saved_bytes(workspace.settings.prompts_dir)
     output = Output(as_json=as_json)
     if as_json:
-        output.json({"path": str(workspace.settings.models_dir), **asdict(used)})
+        path = str(workspace.settings.models_dir)
+        output.json({"path": path, **asdict(used), "prompt_bytes": prompt_bytes})
         return
     rows = [
         (
@@ -39,6 +42,7 @@ def disk_usage(*, as_json: AsJson = False) -> None:
         (used.linked_bytes, "shared with files of other tools"),
         (used.partial_bytes, "of unfinished downloads; the same pull goes on with them"),
         (used.unused_bytes, "that no model needs; localrun prune frees them"),
+        (prompt_bytes, f"of saved prompts in {workspace.settings.prompts_dir}"),
     )
     for size, what in parts:
         if size:

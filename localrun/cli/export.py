@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
+from localrun.cli.options import AsJson
 from localrun.cli.output import Output, human_bytes, is_terminal, written_to_stdout
 from localrun.errors import UsageError
 
@@ -21,6 +22,7 @@ def export(
     model: Annotated[str, Argument(help="A model that is here.")],
     *,
     out: Annotated[str, Option("--output", "-o", metavar="FILE", help="The archive; - is stdout.")],
+    as_json: AsJson = False,
 ) -> None:
     """Write a model with all its files into one tar, for machines without a network.
 
@@ -32,6 +34,8 @@ def export(
     from localrun.services.workspace import open_workspace
     from localrun.store.archive import export_model
 
+    if as_json and out == "-":
+        raise UsageError("stdout is for the archive or for JSON", hint="-o model.tar")
     workspace = open_workspace(os.environ)
     entry = _entry(workspace, model)
     if out != "-":
@@ -43,7 +47,11 @@ def export(
         with written_to_stdout():
             written = export_model(workspace.store, entry, sys.stdout.buffer)
             sys.stdout.buffer.flush()
-    Output().note(f"{entry.ref.name}: {human_bytes(written)} written")
+    output = Output(as_json=as_json)
+    if as_json:
+        output.json({"name": entry.ref.name, "file": out, "written_bytes": written})
+    else:
+        output.note(f"{entry.ref.name}: {human_bytes(written)} written")
 
 
 def _entry(workspace: Workspace, name: str) -> Entry:

@@ -6,12 +6,15 @@ from typing import Annotated
 
 from typer import Argument
 
+from localrun.cli.options import AsJson
 from localrun.cli.output import Output
 
 
 def move(
     source: Annotated[str, Argument(help="A model that is here.")],
     target: Annotated[str, Argument(help="Its new name.")],
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Give a model another name; its bytes stay where they are.
 
@@ -24,4 +27,8 @@ def move(
     from localrun.services.workspace import open_workspace
 
     name = move_model(open_workspace(os.environ), parse_name(source), parse_name(target))
-    Output().line(f"{source} is {name} now")
+    output = Output(as_json=as_json)
+    if as_json:
+        output.json({"name": name, "source": source})
+    else:
+        output.line(f"{source} is {name} now")

@@ -10,6 +10,11 @@ from localrun.errors import UsageError
 
 AsJson = Annotated[bool, Option("--json", help="Print the result as JSON.")]
 
+AskedDevice = Annotated[
+    str | None,
+    Option("--device", help="What computes: auto, cpu, cuda, cuda:1, vulkan, metal, ..."),
+]
+
 RecipeArguments = Annotated[
     list[str] | None, Option("--arg", metavar="NAME=VALUE", help="Value of an ARG of the recipe.")
 ]

@@ -8,6 +8,7 @@ from typer import Exit
 
 from localrun.cli.options import AsJson
 from localrun.cli.output import Output
+from localrun.cli.pulling import all_others, note_untold
 
 if TYPE_CHECKING:
     from localrun.services.outdated import Freshness
@@ -41,9 +42,10 @@ def _show(found: list[Freshness], output: Output) -> None:
     problems = [model for model in found if model.problem is not None]
     for model in problems:
         output.note(f"warning: {model.name}: {model.problem}")
+    note_untold(found, output)
     rows = [(model.name, model.origin) for model in found if model.is_outdated]
     if rows:
         output.table(("NAME", "ORIGIN"), rows)
         output.note("localrun pull --all   fetches them")
     elif not problems:
-        output.note("all models are up to date")
+        output.note(f"{all_others(found)} are up to date")

@@ -18,7 +18,7 @@ def prune(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete what no model needs, and downloads nobody went on with for a week.
+    """Delete what no model needs, saved prompts, and downloads nobody went on with for a week.
 
     Example: localrun prune --dry-run
     """
@@ -26,15 +26,21 @@ def prune(
     from dataclasses import asdict
 
     from localrun.services.workspace import open_workspace
+    from localrun.store.prompts import remove_saved, saved_bytes
     from localrun.store.sweep import PARTIAL_KEPT_S, sweep
 
+    workspace = open_workspace(os.environ)
     kept_s = 0.0 if partial else PARTIAL_KEPT_S
-    swept = sweep(open_workspace(os.environ).store, partial_kept_s=kept_s, is_dry=dry_run)
+    swept = sweep(workspace.store, partial_kept_s=kept_s, is_dry=dry_run)
+    prompts_dir = workspace.settings.prompts_dir
+    prompt_bytes = saved_bytes(prompts_dir) if dry_run else remove_saved(prompts_dir)
     output = Output(as_json=as_json)
     if as_json:
-        output.json({**asdict(swept), "is_dry_run": dry_run})
+        output.json({**asdict(swept), "prompt_bytes": prompt_bytes, "is_dry_run": dry_run})
         return
     what = f"{counted(len(swept.blobs), 'file')} and "
     what += counted(len(swept.partial), "unfinished download")
     freed = "would be freed" if dry_run else "freed"
     output.line(f"{what}, {human_bytes(swept.freed_bytes)} {freed}")
+    if prompt_bytes:
+        output.line(f"saved prompts, {human_bytes(prompt_bytes)} {freed}")

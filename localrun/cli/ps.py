@@ -35,6 +35,7 @@ def _plain(model: dict[str, Any]) -> dict[str, Any]:
         "digest": f"sha256:{model['digest']}",
         "size_bytes": model["size"],
         "size_gpu_bytes": model["size_vram"],
+        "shared_with": model.get("shared_with"),
         "context": model["context_length"],
         "requests": model["num_open"],
         "until": None if model["stays_for_ever"] else model["expires_at"],
@@ -45,7 +46,7 @@ def _row(model: dict[str, Any]) -> tuple[str, ...]:
     return (
         model["name"],
         model["digest"][:SHOWN_DIGITS],
-        human_bytes(model["size"]),
+        "shared" if model.get("shared_with") else human_bytes(model["size"]),
         _processor(model["size"], model["size_vram"]),
         str(model["context_length"]),
         _until(model),

@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 IDLE_PRIORITY, IDLE_CLASS = 19, 3
 
 
+def pull_plainly(names: Sequence[str]) -> None:
+    """Do as ``localrun pull`` without options, which needs no reader of options."""
+    from localrun.services.pull import PullOptions
+    from localrun.services.workspace import open_workspace
+
+    pull_named(open_workspace(os.environ), names, PullOptions(), Output(), dry_run=False)
+
+
 def pull_named(
     workspace: Workspace,
     names: Sequence[str],
@@ -32,10 +40,19 @@ def pull_named(
 ) -> None:
     """Pull models, one after another, also after one that fails."""
     from localrun.names.parse import parse_name
+    from localrun.registry.http import OfflineError
+    from localrun.services.offline import complete_here
     from localrun.services.plan import make_plan
 
     def pull(ref: ModelRef) -> None:
-        plan = make_plan(workspace, ref, is_insecure=options.is_insecure)
+        try:
+            plan = make_plan(workspace, ref, is_insecure=options.is_insecure)
+        except OfflineError:
+            if (kept := complete_here(workspace.store, ref)) is None:
+                raise
+            output.note(f"LOCALRUN_OFFLINE is set: nobody was asked for news of {kept.name}")
+            show_pulled(kept, output, is_known_newest=False)
+            return
         _run(workspace, plan, options, output, dry_run=dry_run)
 
     for_each([parse_name(name) for name in names], pull, output)
@@ -54,9 +71,23 @@ def pull_all(workspace: Workspace, options: PullOptions, output: Output, *, dry_
 
     found = find_outdated(workspace)
     moved = [model for model in found if model.is_outdated or model.problem is not None]
+    note_untold(found, output)
     if not moved and not output.as_json:
-        output.note("all models are up to date")
+        output.note(f"{all_others(found)} are up to date")
     for_each(moved, pull, output)
+
+
+def note_untold(found: Sequence[Freshness], output: Output) -> None:
+    """Tell which models cannot be compared with what their origin has."""
+    for model in found:
+        if model.is_untold:
+            hint = f"localrun pull {model.name}   fetches it anew"
+            output.note(f"{model.name}: its address tells no version; {hint}")
+
+
+def all_others(found: Sequence[Freshness]) -> str:
+    """Return what to call the models that nothing was said of."""
+    return "all other models" if any(model.is_untold for model in found) else "all models"
 
 
 def pull_locked(
@@ -114,13 +145,13 @@ def show_plan(workspace: Workspace, plan: Plan, output: Output) -> None:
     output.table(("FILE", "SIZE", "STATE"), rows)
 
 
-def show_pulled(pulled: Pulled, output: Output) -> None:
+def show_pulled(pulled: Pulled, output: Output, *, is_known_newest: bool = True) -> None:
     """Tell what a pull did."""
     if output.as_json:
         output.event({"event": "done", **asdict(pulled)})
         return
     if pulled.fetched_bytes == 0 and not pulled.is_changed:
-        output.line(f"{plain(pulled.name)} is up to date")
+        output.line(f"{plain(pulled.name)} is {'up to date' if is_known_newest else 'complete'}")
     else:
         output.line(
             f"{plain(pulled.name)} is complete, {human_bytes(pulled.fetched_bytes)} fetched"

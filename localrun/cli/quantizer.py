@@ -16,6 +16,9 @@ def quantizer(
     requantize: Annotated[bool, Option(help="Take a quantized source too.")] = False,
 ) -> None:
     """Quantize one file for another localrun process; not for people."""
+    from localrun.engine.runtime import prepare
+
+    prepare()
     from localrun.engine.quantize_child import Order, run_quantizer
 
     order = Order(

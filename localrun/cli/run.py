@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from localrun.cli.options import AsJson
+from localrun.cli.options import AsJson, AskedDevice
 
 LARGEST_SEED = 2**63 - 1
 
@@ -52,6 +52,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
     keep_alive: Annotated[
         str | None, Option(help="How long the model stays loaded: 10m, 1h, 0, -1 (for ever).")
     ] = None,
+    device: AskedDevice = None,
     verbose: Annotated[
         bool, Option("--verbose", help="Print durations, counts and rates on stderr.")
     ] = False,
@@ -76,6 +77,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
 
     from localrun.cli.answer import Asking, answer_once
     from localrun.cli.chat import chat
+    from localrun.cli.device import with_device
     from localrun.cli.format import read_format
     from localrun.cli.options import check_keep_alive
     from localrun.cli.prompt import read_prompt
@@ -88,7 +90,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
     wanted_format = read_format(output_format)
     check_keep_alive(keep_alive)
     workspace = open_workspace(os.environ)
-    settings = workspace.settings
+    settings = with_device(workspace.settings, device)
     stored = find_or_pull(workspace, model)
     check_can_answer(stored)
     question = read_prompt(prompt or [], sys.stdin)

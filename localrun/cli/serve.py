@@ -6,6 +6,8 @@ from typing import Annotated
 
 from typer import Option
 
+from localrun.cli.options import AskedDevice
+
 
 def serve(
     *,
@@ -13,6 +15,7 @@ def serve(
         str | None,
         Option(help="Address to listen on, such as 127.0.0.1:8080. [env: LOCALRUN_HOST]"),
     ] = None,
+    device: AskedDevice = None,
     insecure: Annotated[
         bool, Option("--insecure", help="Let other machines in although no key is asked for.")
     ] = False,
@@ -30,5 +33,6 @@ def serve(
     from localrun.server.run import run_server
     from localrun.settings import load_settings
 
-    environ = {**os.environ, **({"LOCALRUN_HOST": host} if host else {})}
+    asked = {"LOCALRUN_HOST": host, "LOCALRUN_DEVICE": device}
+    environ = {**os.environ, **{name: value for name, value in asked.items() if value}}
     run_server(load_settings(environ), background=background, insecure=insecure)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from localrun.cli.options import AsJson
 from localrun.cli.output import Output
 from localrun.errors import UsageError
 
@@ -15,6 +16,7 @@ def stop(
     *,
     every: Annotated[bool, Option("--all", help="Unload every model.")] = False,
     server: Annotated[bool, Option("--server", help="End the background server too.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Take a model out of memory, or end the server.
 
@@ -32,17 +34,23 @@ def stop(
 
     name = open_workspace(os.environ).models.find_model(model).name if model is not None else None
     client = find_server(load_settings(os.environ))
-    output = Output()
+    unloaded: list[str] = []
     if client is None:
-        output.note("no server is running: nothing is loaded")
+        told = ["no server is running: nothing is loaded"]
     elif server:
         stop_server(client)
-        output.note("the server has left")
+        told = ["the server has left"]
     else:
         loaded = [row["name"] for row in client.running()]
-        chosen = loaded if every else [row for row in loaded if row == name]
-        for row in chosen:
+        unloaded = loaded if every else [row for row in loaded if row == name]
+        for row in unloaded:
             client.unload(row)
-            output.note(f"unloaded {row}")
-        if not chosen:
-            output.note("nothing is loaded" if every else f"{name} is not loaded")
+        nothing = "nothing is loaded" if every else f"{name} is not loaded"
+        told = [f"unloaded {row}" for row in unloaded] or [nothing]
+    output = Output(as_json=as_json)
+    if as_json:
+        has_left = server and client is not None
+        output.json({"unloaded": unloaded, "server_stopped": has_left})
+    else:
+        for line in told:
+            output.note(line)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import http.client
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from localrun import errors
 
@@ -39,6 +40,14 @@ class LocalrunClient:
         """Return the loaded models as ``/api/ps`` gives them."""
         found: list[JsonObject] = self._call("GET", "/api/ps")["models"]
         return found
+
+    def why(self, model: str) -> JsonObject:
+        """Return how a loaded model is set up, and who chose what.
+
+        Raises:
+            ModelNotFoundError: it is not loaded, or there is none of the name.
+        """
+        return self._call("GET", f"/api/localrun/why?{urlencode({'model': model})}")
 
     def unload(self, model: str) -> None:
         """Unload a model."""

@@ -15,7 +15,6 @@ from localrun.engine.cache import slot_of
 
 if TYPE_CHECKING:
     from localrun.engine.scheduler import Row
-    from localrun.engine.sequence import Sequence
 
 
 class Batch:
@@ -39,23 +38,29 @@ class Batch:
             logits=_pointer(self._logits, ctypes.c_int8),
         )
 
-    def fill(self, rows: list[Row]) -> list[tuple[Sequence, int]]:
-        """Write the rows; return (sequence, index in the batch) of those that give logits."""
-        total = sum(row.count for row in rows)
+    def fill(self, rows: list[Row]) -> list[tuple[Row, int]]:
+        """Write the rows; return (row, index of its first logits) of those that give any.
+
+        A row has logits at its last pending token and, behind it, at each draft.
+        """
+        total = sum(row.width for row in rows)
         if not 0 < total <= self._capacity:
             raise ValueError(f"a batch of {total} tokens, between 1 and {self._capacity} fit")
+        if len({row.seq.adapters for row in rows}) > 1:
+            raise ValueError("a batch of several adapter sets, which llama.cpp computes as one")
         outputs = []
         end = 0
         self._logits[:total] = 0
         for row in rows:
-            seq, start, end = row.seq, end, end + row.count
-            first = seq.num_computed
-            self._tokens[start:end] = seq.tokens[first : first + row.count]
-            self._positions[start:end] = np.arange(first, first + row.count)
+            seq, start, end = row.seq, end, end + row.width
+            first, last = seq.num_computed, start + row.count - 1
+            self._tokens[start : last + 1] = seq.tokens[first : first + row.count]
+            self._tokens[last + 1 : end] = row.drafts
+            self._positions[start:end] = np.arange(first, first + row.width)
             self._slots[start:end] = slot_of(seq)
             if row.is_last:
-                self._logits[end - 1] = 1
-                outputs.append((seq, end - 1))
+                self._logits[last:end] = 1
+                outputs.append((row, last))
         self.native.n_tokens = total
         return outputs
 

@@ -7,6 +7,8 @@ and `copy` costs microseconds. Ids below ``num_slots`` run; all others up to
     slot of a sequence    [ cells of the tree | its own cells ]
     positions             0          num_shared        num_computed
 
+What one adapter set computed is not for another: each has a root of its own in the tree.
+
 Law: the cells in use are those of the tree and each sequence's own. What a
 sequence computes of its prompt joins the tree at once, the rest when it closes.
 """
@@ -18,6 +20,8 @@ from typing import TYPE_CHECKING, Protocol
 from localrun.engine.radix import NO_HOLDER, RadixTree
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from localrun.engine.radix import Match, Node
     from localrun.engine.sequence import Sequence
 
@@ -68,7 +72,7 @@ class PrefixCache:
 
     def sharable(self, seq: Sequence, length: int) -> bool:
         """Tell whether the first ``length`` tokens, once computed, spare this sequence work."""
-        return self.tree.find(seq.tokens, length).length < length
+        return self.tree.find(seq.tokens, length, self._root(seq)).length < length
 
     def open(self, seq: Sequence, spare: int) -> bool:
         """Give a slot and the longest cached prefix, if its tokens and ``spare`` cells fit.
@@ -77,7 +81,8 @@ class PrefixCache:
         cache: its logits are needed. Nothing changes when it does not fit; alone, a
         sequence always fits.
         """
-        node = self._whole(self.tree.find(seq.tokens, len(seq.tokens) - 1))
+        match = self.tree.find(seq.tokens, len(seq.tokens) - 1, self._root(seq))
+        node = self._whole(match)
         self.tree.use(node)
         missing = len(seq.tokens) - node.end + spare
         if self._open and self._promised() + missing > self._num_cells:
@@ -139,10 +144,53 @@ class PrefixCache:
             self._shorten(leaf, min(missing, len(leaf.tokens)))
         return True
 
+    @property
+    def spare_slot(self) -> int | None:
+        """Return a slot that holds nothing, None when all run."""
+        return self._free_slots[-1] if self._free_slots else None
+
+    def graft(self, tokens: list[int], start: int, load: Callable[[int], bool]) -> bool:
+        """Keep cells from elsewhere for ``tokens[start:]``, behind a prefix that is cached.
+
+        ``load`` puts them into a slot that is empty. False when it cannot, or there is no room.
+        """
+        node = self._whole(self.tree.find(tokens, len(tokens)))
+        slot = self.spare_slot
+        if slot is None or node.end < start:
+            return False
+        if node.end == len(tokens):
+            return True
+        self.tree.use(node)  # lest it is evicted to make the room
+        try:
+            if not self.reserve(len(tokens) - start) or not load(slot):
+                return False
+            return self._hold(node, slot, tokens[node.end :])
+        finally:
+            self._cells.remove(slot, 0, -1)
+            self.tree.leave(node)
+
+    def cut(self, seq: Sequence) -> None:
+        """Free the sequence's cells behind what counts as computed."""
+        self._cells.remove(slot_of(seq), seq.num_computed, -1)
+
     def clear(self) -> None:
         """Forget all prefixes that nobody uses."""
         while (leaf := self.tree.oldest_idle_leaf()) is not None:
             self._shorten(leaf, len(leaf.tokens))
+
+    def _hold(self, node: Node, slot: int, tokens: list[int]) -> bool:
+        """Let a holder behind ``node`` hold what the slot has for ``tokens``."""
+        start = node.end
+        if node.holder != NO_HOLDER and not node.children and node.num_users == 1:
+            self._cells.copy(slot, node.holder, start, start + len(tokens))
+            self.tree.extend(node, tokens)
+            return True
+        holder = self._new_holder()
+        if holder is None:
+            return False
+        self._cells.copy(slot, holder, start, start + len(tokens))
+        self.tree.add(node, tokens, holder)
+        return True
 
     def _drop_aged(self) -> None:
         while (leaf := self.tree.oldest_idle_leaf()) and self.tree.age(leaf) > KEPT_STEPS:
@@ -152,6 +200,9 @@ class PrefixCache:
         """Return the cells that open sequences use, or will for the tokens that they have."""
         own = sum(len(seq.tokens) - seq.num_shared for seq in self._open.values())
         return self.tree.num_cells - self.tree.num_idle + own
+
+    def _root(self, seq: Sequence) -> Node:
+        return self.tree.root_of(seq.adapters)
 
     def _next(self, seq: Sequence) -> Match:
         """Return the match of what the sequence computed but does not share."""

@@ -16,8 +16,9 @@ import numpy as np
 from llama_cpp import llama_cpp as api
 
 from localrun.engine.abort import AbortFlag
+from localrun.engine.adapters import Shelf
 from localrun.engine.batch import Batch
-from localrun.engine.cache import PrefixCache
+from localrun.engine.cache import PrefixCache, slot_of
 from localrun.engine.engine import AbortedError, OutOfCellsError
 from localrun.engine.params import CacheType, LoadOptions, RopeScaling
 from localrun.engine.penalties import adjust
@@ -27,6 +28,8 @@ from localrun.engine.states import StateCache
 from localrun.errors import BackendError, LoadError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence as Sequences
+
     from localrun.engine.model import Model
     from localrun.engine.scheduler import Limits, Row
     from localrun.engine.sequence import Sequence
@@ -75,18 +78,12 @@ class Context:
         self._abort = AbortFlag(self._handle)
         self._batch = Batch(limits.step_tokens)
         self._samplers: dict[int, Sampler] = {}
+        self._shelf = Shelf(model, self.use_adapters)
 
     @property
-    def size_bytes(self) -> int:
-        """Return the bytes of the KV cache, as its full state would take."""
-        keys_and_values = 2
-        head = llama_cpp.llama_model_n_embd(self._model.handle) // max(
-            1, llama_cpp.llama_model_n_head(self._model.handle)
-        )
-        per_token = keys_and_values * 2 * head * llama_cpp.llama_model_n_head_kv(self._model.handle)
-        return int(
-            per_token * llama_cpp.llama_model_n_layer(self._model.handle) * self._limits.num_cells
-        )
+    def adapter_bytes(self) -> int:
+        """Return the bytes of the adapters that are loaded."""
+        return self._shelf.size_bytes
 
     def use_adapters(self, adapters: list[tuple[Any, float]]) -> None:
         """Add the loaded LoRA adapters, each times its scale, to the weights."""
@@ -98,8 +95,8 @@ class Context:
         limits = self._limits
         return kind(self, num_slots=limits.num_slots, num_cells=limits.num_cells)
 
-    def forward(self, rows: list[Row]) -> list[int]:
-        """Compute the rows and draw a token for each that is complete.
+    def forward(self, rows: list[Row]) -> list[list[int]]:
+        """Compute the rows and draw tokens for each that is complete, see `Backend`.
 
         Raises:
             OutOfCellsError: the cache is full; llama.cpp has restored its state.
@@ -107,6 +104,7 @@ class Context:
             BackendError: the context is broken and must not be used again.
         """
         outputs = self._batch.fill(rows)
+        self._shelf.wear(rows[0].seq.adapters)
         code = llama_cpp.llama_decode(self._handle, self._batch.native)
         if code == NO_CELLS:
             raise OutOfCellsError
@@ -116,7 +114,7 @@ class Context:
             raise AbortedError
         if code != 0:
             raise BackendError(f"llama.cpp failed to decode (code {code})")
-        return [self._draw(seq, index) for seq, index in outputs]
+        return [self._draw_run(row, index) for row, index in outputs]
 
     def copy(self, source: int, target: int, start: int, end: int) -> None:
         """Let ``target`` hold the cells of ``source`` too; positions [start, end).
@@ -129,8 +127,29 @@ class Context:
         """Let ``holder`` hold these cells no more; ``end`` -1 means all that follow."""
         llama_cpp.llama_memory_seq_rm(self._memory, holder, start, end)
 
+    def prepare(self, seq: Sequence) -> None:
+        """Load the sequence's adapters."""
+        self._shelf.hold(seq.adapters)
+
+    def save(self, slot: int) -> bytes:
+        """Return the cells or the state of a slot, of which no other slot holds a cell."""
+        size = llama_cpp.llama_state_seq_get_size(self._handle, slot)
+        buffer = (ctypes.c_uint8 * size)()
+        written = llama_cpp.llama_state_seq_get_data(self._handle, buffer, size, slot)
+        return ctypes.string_at(buffer, written)
+
+    def restore(self, slot: int, data: bytes) -> bool:
+        """Put what `save` returned into an empty slot; False when it cannot.
+
+        llama.cpp believes the data: it must come from `save` of an equal context.
+        """
+        pointer = ctypes.cast(ctypes.c_char_p(data), ctypes.POINTER(ctypes.c_uint8))
+        taken = llama_cpp.llama_state_seq_set_data(self._handle, pointer, len(data), slot)
+        return bool(taken == len(data))
+
     def retire(self, seq: Sequence) -> None:
-        """Free the sequence's sampler."""
+        """Free the sequence's sampler, and let its adapters go."""
+        self._shelf.release(seq.adapters)
         sampler = self._samplers.pop(seq.request_id, None)
         if sampler is not None:
             sampler.close()
@@ -149,15 +168,27 @@ class Context:
             sampler.close()
         self._samplers.clear()
         llama_cpp.llama_free(self._handle)
+        self._shelf.close()
 
-    def _draw(self, seq: Sequence, index: int) -> int:
+    def _draw_run(self, row: Row, index: int) -> list[int]:
+        """Draw a token and, as long as it is the one that was guessed, the next one."""
+        run = [self._draw(row.seq, index)]
+        for place, draft in enumerate(row.drafts, 1):
+            if run[-1] != draft or draft in self._model.eog:
+                break
+            run.append(self._draw(row.seq, index + place, run))
+        return run
+
+    def _draw(self, seq: Sequence, index: int, run: Sequences[int] = ()) -> int:
+        """Draw what follows the sequence and ``run`` from the logits at ``index``."""
         sampler = self._samplers.get(seq.request_id)
         if sampler is None:
             sampler = Sampler(seq.sampling, self._model, seq.tokens[: seq.num_prompt])
             self._samplers[seq.request_id] = sampler
         raw = self._logits(index).copy() if seq.scores else None  # what follows writes into them
         if seq.sampling.is_adjusting:
-            adjust(self._logits(index), seq.sampling, seq.tokens)
+            tokens = [*seq.tokens, *run] if run else seq.tokens
+            adjust(self._logits(index), seq.sampling, tokens)
         if seq.constraint is not None:
             seq.constraint.mask(self._logits(index))
         token = sampler.draw(self._handle, index)
@@ -186,6 +217,8 @@ class Context:
         for row in rows:
             if not self._model.shares_cells:
                 llama_cpp.llama_memory_seq_rm(self._memory, row.seq.slot, -1, -1)
+            elif row.drafts:  # guesses that nobody has checked
+                self.remove(slot_of(row.seq), row.seq.num_computed, -1)
             last = llama_cpp.llama_memory_seq_pos_max(self._memory, row.seq.slot)
             row.seq.num_computed = last + 1
 
@@ -195,7 +228,9 @@ def _open(model: Model, limits: Limits, num_threads: int, options: LoadOptions) 
     params.n_ctx = limits.num_cells
     params.n_batch = params.n_ubatch = limits.step_tokens
     params.n_seq_max = limits.num_slots
-    params.n_outputs_max = limits.num_slots  # 0 would size the buffers for logits of every token
+    params.n_outputs_max = (
+        limits.num_slots + limits.num_drafts
+    )  # 0 would size the buffers for logits of every token
     params.kv_unified = True
     params.n_threads = params.n_threads_batch = num_threads
     set_attention(params, options)

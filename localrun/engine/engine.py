@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from localrun.engine.pace import Pace
 from localrun.engine.params import FinishReason
+from localrun.engine.scheduler import NO_DRAFTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from collections.abc import Sequence as Sequences
 
     from localrun.engine.scheduler import Row, Scheduler
     from localrun.engine.sequence import Sequence
+    from localrun.engine.speculation import Speculation
 
 
 class OutOfCellsError(Exception):
@@ -32,12 +34,21 @@ class AbortedError(Exception):
 class Backend(Protocol):
     """What the engine needs from an inference library."""
 
-    def forward(self, rows: list[Row]) -> list[int]:
-        """Compute the rows and draw a token for each whose `Row.is_last`, in order.
+    def forward(self, rows: list[Row]) -> list[list[int]]:
+        """Compute the rows and draw tokens for each whose `Row.is_last`, in order.
+
+        One token, and another one behind each draft that was drawn as it was guessed.
 
         Raises:
             OutOfCellsError: no room; nothing has changed.
             AbortedError: broken off from another thread.
+        """
+
+    def prepare(self, seq: Sequence) -> None:
+        """Load what the sequence needs beside cells, such as its adapters.
+
+        Raises:
+            LoadError: it cannot be had; the sequence must not be computed.
         """
 
     def retire(self, seq: Sequence) -> None:
@@ -64,12 +75,14 @@ class Engine:
         pieces: Sequences[bytes],
         eog: frozenset[int],
         clock: Callable[[], float] = time.monotonic,
+        speculation: Speculation | None = None,
     ) -> None:
         self._backend = backend
         self._scheduler = scheduler
         self._pieces = pieces
         self._eog = eog
         self._clock = clock
+        self._speculation = speculation
         self._pace = Pace()
         self._open: dict[int, Sequence] = {}
         self._in_flight: dict[int, int] = {}
@@ -80,8 +93,13 @@ class Engine:
         return self._scheduler.has_work
 
     def submit(self, seq: Sequence) -> None:
-        """Queue a sequence; its prompt has at least one token and fits the context."""
-        seq.submitted_at = self._clock()
+        """Queue a sequence; its prompt has at least one token and fits the context.
+
+        Raises:
+            LoadError: what it needs cannot be loaded; it is not queued.
+        """
+        self._backend.prepare(seq)
+        seq.submitted_at = seq.submitted_at or self._clock()
         self._open[seq.request_id] = seq
         self._scheduler.add(seq)
 
@@ -100,32 +118,69 @@ class Engine:
         for seq in self._scheduler.admit():
             if not seq.admitted_at:
                 seq.admitted_at, seq.num_cached = self._clock(), seq.num_computed
-        rows = self._scheduler.plan(self._pace.prompt_tokens)
+        rows = self._scheduler.plan(self._pace.prompt_tokens, self._drafts())
         if not rows:
             return self._end_alone()
         try:
-            tokens = self._forward(rows)
+            runs = self._forward(rows)
         except OutOfCellsError:
             return [] if self._scheduler.preempt_youngest() else self._end_alone()
         except AbortedError:
             return []
-        last = [row.seq for row in rows if row.is_last]
+        last = [row for row in rows if row.is_last]
         for row in rows:
             self._scheduler.computed(row)
-        return [self._accept(seq, token) for seq, token in zip(last, tokens, strict=True)]
+        return [self._accept_run(row, run) for row, run in zip(last, runs, strict=True)]
 
-    def _forward(self, rows: list[Row]) -> list[int]:
+    def _drafts(self) -> Mapping[Sequence, tuple[int, ...]]:
+        """Return guesses of how the sequences that decode go on."""
+        if self._speculation is None:
+            return NO_DRAFTS
+        return self._speculation.propose(self._scheduler.next_decoding)
+
+    def _forward(self, rows: list[Row]) -> list[list[int]]:
         """Run the backend, and learn how long it takes."""
         self._in_flight = {row.seq.request_id: row.count for row in rows}
         num_decoding = sum(row.seq.is_decoding for row in rows)
         num_prompt = sum(row.count for row in rows) - num_decoding
         begun = self._clock()
         try:
-            tokens = self._backend.forward(rows)
+            runs = self._backend.forward(rows)
         finally:
             self._in_flight = {}
-        self._pace.note(num_decoding, num_prompt, self._clock() - begun)
-        return tokens
+            seconds = self._clock() - begun
+            self._scheduler.took(seconds)
+        self._learn(rows, num_prompt, seconds)
+        if self._speculation is not None:
+            self._speculation.note(rows, runs, seconds)
+        return runs
+
+    def _learn(self, rows: list[Row], num_prompt: int, seconds: float) -> None:
+        """Note the time of a step without guesses, which are no part of the normal pace."""
+        num_decoding = sum(row.seq.is_decoding for row in rows)
+        if any(row.drafts for row in rows):
+            return
+        if not num_decoding and any(seq.is_decoding for seq in self._scheduler.running):
+            self._pace.note_prompt(num_prompt, seconds)
+        else:
+            self._pace.note(num_decoding, num_prompt, seconds)
+
+    def _accept_run(self, row: Row, run: list[int]) -> Output:
+        """Take the tokens of a row up to the end of its sequence."""
+        seq = row.seq
+        seq.num_drafted += len(row.drafts)
+        output = self._accept(seq, run[0])
+        text = output.text
+        for token in run[1:]:
+            if seq.finish is not None:
+                break
+            seq.num_computed += 1  # the draft before it, which was right
+            seq.num_accepted += 1
+            output = self._accept(seq, token)
+            text += output.text
+        if row.drafts and seq.slot is not None:
+            self._scheduler.reject(seq)
+        return Output(seq, text, output.finish)
 
     def _accept(self, seq: Sequence, token: int) -> Output:
         seq.first_token_at = seq.first_token_at or self._clock()
@@ -147,6 +202,8 @@ class Engine:
         del self._open[seq.request_id]
         self._scheduler.remove(seq)
         self._backend.retire(seq)
+        if self._speculation is not None:
+            self._speculation.retire(seq)
         return Output(seq, text, reason)
 
     def _end_alone(self) -> list[Output]:

@@ -1,4 +1,4 @@
-"""llama.cpp as a library: start it, hear its log, list its devices.
+"""llama.cpp as a library: start it, and hear its log.
 
 The only module that touches process-wide state of llama.cpp. `start` is called
 once, before anything else of this package, in the process that loads a model.
@@ -9,11 +9,13 @@ from __future__ import annotations
 import ctypes
 import logging
 from collections import deque
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import llama_cpp
 from llama_cpp import llama_cpp as api
+
+from localrun.engine.ggml import load_backends
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,19 +24,8 @@ _log = logging.getLogger(__name__)
 _attached: list[object] = []  # the callback that llama.cpp has; ctypes keeps no reference to it
 
 KEPT_LINES = 20
-CPU_TYPES = frozenset({0, 3})  # GGML_BACKEND_DEVICE_TYPE_CPU and _ACCEL (BLAS and the like)
 LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
 CONTINUES = 5  # GGML_LOG_LEVEL_CONT: goes on with the line before
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """A device of llama.cpp that is not the processor."""
-
-    name: str
-    description: str
-    free_bytes: int
-    total_bytes: int
 
 
 class NativeLog:
@@ -72,49 +63,20 @@ class NativeLog:
 
 
 def start(on_line: Callable[[str], None] | None = None) -> NativeLog:
-    """Make llama.cpp ready, and return its log."""
+    """Make llama.cpp ready, and return its log.
+
+    Raises:
+        BackendError: it has no backend to compute with.
+    """
     native_log = NativeLog(on_line)
     native_log.attach()
+    load_backends()
     llama_cpp.llama_backend_init()
     return native_log
 
 
-def accelerators() -> list[Device]:
-    """Return the devices beside the processor that this build of llama.cpp sees."""
-    library = _ggml()
-    found = []
-    for index in range(library.ggml_backend_dev_count()):
-        handle = library.ggml_backend_dev_get(index)
-        if library.ggml_backend_dev_type(handle) in CPU_TYPES:
-            continue
-        free, total = ctypes.c_size_t(), ctypes.c_size_t()
-        library.ggml_backend_dev_memory(handle, ctypes.byref(free), ctypes.byref(total))
-        found.append(
-            Device(
-                library.ggml_backend_dev_name(handle).decode(),
-                library.ggml_backend_dev_description(handle).decode(),
-                free.value,
-                total.value,
-            )
-        )
-    return found
-
-
-def _ggml() -> Any:  # noqa: ANN401 - a ctypes library
-    """Return the loaded library with the functions that llama-cpp-python does not declare.
-
-    libllama's own handle resolves the symbols of the ggml libraries that it was
-    linked with; opening libggml.so by path may map a second copy.
-    """
-    library = api._lib  # noqa: SLF001 - the handle has no public name
-    library.ggml_backend_dev_count.restype = ctypes.c_size_t
-    library.ggml_backend_dev_get.restype = ctypes.c_void_p
-    library.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
-    library.ggml_backend_dev_type.argtypes = [ctypes.c_void_p]
-    size_p = ctypes.POINTER(ctypes.c_size_t)
-    library.ggml_backend_dev_memory.argtypes = [ctypes.c_void_p, size_p, size_p]
-    library.ggml_backend_dev_memory.restype = None
-    for name in ("ggml_backend_dev_name", "ggml_backend_dev_description"):
-        getattr(library, name).restype = ctypes.c_char_p
-        getattr(library, name).argtypes = [ctypes.c_void_p]
-    return library
+def build() -> tuple[object, ...]:
+    """Return what tells this build of llama.cpp from others."""
+    folder = Path(api._lib._name).parent  # noqa: SLF001 - the handle has no public name
+    sizes = sorted((path.name, path.stat().st_size) for path in folder.iterdir())
+    return (llama_cpp.__version__, *sizes)

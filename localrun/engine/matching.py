@@ -78,6 +78,15 @@ class Matcher:
             self._spend(begun)
             self._note_error()
 
+    def forced(self) -> list[int]:
+        """Return tokens that spell what must come next, as far as only one text can."""
+        if self._failure or self.is_complete:
+            return []
+        begun = time.thread_time()
+        tokens: list[int] = self._matcher.compute_ff_tokens()
+        self._spend(begun)
+        return tokens
+
     def feed(self, text: bytes) -> None:
         """Move on by text that stood in a token before the grammar began, if it fits."""
         tokens = self._tokenizer.tokenize_bytes(text) if text else []

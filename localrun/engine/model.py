@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import llama_cpp
 from llama_cpp import llama_cpp as api
 
-from localrun.engine.library import accelerators
 from localrun.engine.params import LoadOptions, Pooling
+from localrun.engine.placement import place
+from localrun.engine.split import EVEN_SPLIT, LayerSplit
 from localrun.errors import LoadError
 from localrun.gguf.encoders import only_embeds
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localrun.engine.library import NativeLog
+    from localrun.hardware.device import Device
 
-ALL_LAYERS = 999
 PIECE_BYTES = 256
 VALUE_BYTES = 256
 POOLINGS = {"1": Pooling.MEAN, "2": Pooling.CLS, "3": Pooling.LAST, "4": Pooling.RANK}
@@ -34,9 +35,9 @@ DEFAULT_OPTIONS = LoadOptions()
 class Model:
     """The weights and the vocabulary."""
 
-    def __init__(self, handle: object, *, on_gpu: bool) -> None:
+    def __init__(self, handle: object, devices: tuple[Device, ...] = ()) -> None:
         self.handle = handle
-        self.on_gpu = on_gpu
+        self.devices = devices  # those with layers; none where the processor does it all
         self.vocab = llama_cpp.llama_model_get_vocab(handle)
         self.num_vocab: int = llama_cpp.llama_vocab_n_tokens(self.vocab)
         self.eog = frozenset(
@@ -207,7 +208,7 @@ class Model:
         return self.pieces[token] or self.tokenized_piece(token)
 
     def load_adapter(self, path: Path) -> object:
-        """Load a LoRA adapter for this model; it is freed with the model.
+        """Load a LoRA adapter for this model; it is freed with the model at the latest.
 
         Raises:
             LoadError: llama.cpp does not take the file: damaged, or made for another model.
@@ -219,6 +220,10 @@ class Model:
                 hint="localrun create -f Modelfile   checks adapters and tells what is wrong",
             )
         return handle
+
+    def free_adapter(self, handle: object) -> None:
+        """Free an adapter that no context uses."""
+        llama_cpp.llama_adapter_lora_free(handle)
 
     def close(self) -> None:
         """Free the weights; nothing of this object may be used afterwards."""
@@ -238,21 +243,19 @@ def load_model(
     native_log: NativeLog,
     num_gpu_layers: int,
     options: LoadOptions = DEFAULT_OPTIONS,
+    split: LayerSplit = EVEN_SPLIT,
     on_progress: Callable[[float], None],
 ) -> Model:
     """Load a GGUF file, or all shards of one in order; ``num_gpu_layers`` -1 means all.
 
     Raises:
         LoadError: llama.cpp does not take the file; with its own last words.
+        BackendError: a device of ``options`` has gone.
     """
     params = llama_cpp.llama_model_default_params()
-    on_gpu = bool(accelerators()) and num_gpu_layers != 0
-    if on_gpu:
-        params.n_gpu_layers = ALL_LAYERS if num_gpu_layers < 0 else num_gpu_layers
-    else:  # layers alone at 0 would still take a compute buffer on a GPU
-        params.n_gpu_layers, params.split_mode, params.main_gpu = 0, api.LLAMA_SPLIT_MODE_NONE, -1
-    if on_gpu and options.main_gpu is not None:
-        params.main_gpu = min(options.main_gpu, len(accelerators()) - 1)
+    placement = place(params, options, num_gpu_layers)
+    if placement.devices:
+        split.apply(params)
     if options.use_mmap is not None:
         params.use_mmap = options.use_mmap
     callback = api.llama_progress_callback(lambda fraction, _data: _go_on(on_progress, fraction))
@@ -263,7 +266,7 @@ def load_model(
             f"{shards[0].name} could not be loaded: "
             + (native_log.last_complaint() or "llama.cpp gives no reason")
         )
-    return Model(handle, on_gpu=on_gpu)
+    return Model(handle, placement.devices)
 
 
 def _load(shards: Sequence[Path], params: object) -> object:

@@ -32,6 +32,10 @@ class Pace:
                 extra = max(seconds - normal, seconds / 10) / num_prompt
                 self._token_s = _mean(self._token_s, extra)
 
+    def note_prompt(self, num_prompt: int, seconds: float) -> None:
+        """Learn from a step of prompts alone, while sequences of another adapter set waited."""
+        self._token_s = _mean(self._token_s, seconds / num_prompt)
+
     def prompt_tokens(self, num_decoding: int) -> int:
         """Return the budget for prompts beside ``num_decoding`` sequences that decode."""
         normal = self._normal_s(num_decoding)

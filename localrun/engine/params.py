@@ -58,6 +58,7 @@ class SamplingParams:
     mirostat_eta: float = 0.1
     logit_bias: tuple[tuple[int, float], ...] = ()  # (token id, added to its logit)
     seed: int | None = None  # None = another one each time
+    draft_num_predict: int | None = None  # tokens guessed ahead at most; 0 = off, None = as it pays
     ignore_eos: bool = False  # never draw the end, unless a constraint leaves nothing else
 
     def without_ends(self, eog: frozenset[int]) -> SamplingParams:
@@ -104,6 +105,14 @@ class ConstraintSpec:
     calls: str = ""  # Lark: tool calls, for @calls
 
 
+class SplitMode(StrEnum):
+    """How a model is spread over several GPUs."""
+
+    NONE = "none"  # all of it on one of them
+    LAYER = "layer"
+    ROW = "row"  # each matrix in parts
+
+
 class CacheType(StrEnum):
     """How keys and values are stored in the KV cache."""
 
@@ -144,6 +153,8 @@ class LoadOptions:
     yarn_beta_slow: float | None = None
     main_gpu: int | None = None  # the one to use where a model is not split
     use_mmap: bool | None = None
+    devices: tuple[str, ...] | None = None  # llama.cpp's names; () = the processor; None = auto
+    split_mode: SplitMode | None = None
 
 
 class Pooling(StrEnum):

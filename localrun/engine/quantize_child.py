@@ -23,8 +23,9 @@ import llama_cpp
 from llama_cpp import llama_cpp as api
 
 from localrun.engine.library import start
-from localrun.engine.threads import usable_threads
 from localrun.errors import BackendError
+from localrun.hardware.cpu import usable_threads
+from localrun.program import private_stdout
 
 if TYPE_CHECKING:
     from typing import BinaryIO, TextIO
@@ -51,7 +52,7 @@ def run_quantizer(order: Order) -> int:
     threading.Thread(
         target=_leave_with_parent, args=(sys.stdin.buffer, order.output), daemon=True
     ).start()
-    report = _Report(_private_stdout())
+    report = _Report(private_stdout())
     native_log = start(report.hear)
     params = api.llama_model_quantize_default_params()
     params.ftype = order.file_type
@@ -96,13 +97,6 @@ class _Report:
     def _send(self, **message: float | str) -> None:
         self._stream.write(json.dumps(message) + "\n")
         self._stream.flush()
-
-
-def _private_stdout() -> TextIO:
-    """Return stdout, and let everybody else in this process print to stderr."""
-    stream = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return stream
 
 
 def _leave_with_parent(stdin: BinaryIO, output: str) -> None:

@@ -1,7 +1,9 @@
 """A radix tree over token ids: which prefixes are computed, and who holds their cells.
 
 Pure bookkeeping: it knows token ids and small integers named holders (llama.cpp's
-sequence ids), not how cells are copied. One node is one run of tokens; a holder
+sequence ids), not how cells are copied. Prefixes of different kinds (adapter sets) share
+nothing: each kind has a root of its own, and all have one clock. One node is one run of
+tokens; a holder
 belongs to exactly one node and holds the cells of that run alone:
 
     root -[ 0 1 2 3 ]- a -[ 4 5 ]- b        a holds positions [0, 4), b [4, 6)
@@ -18,9 +20,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Hashable, Iterator, Sequence
 
-NO_HOLDER = -1  # of the root, which has no tokens
+NO_HOLDER = -1  # of a root, which has no tokens
+MOST_ROOTS = 64  # beyond that, those with nothing below them are forgotten
 
 
 @dataclass(slots=True, eq=False)
@@ -66,16 +69,36 @@ class RadixTree:
     """Nodes, their users and the order of their last use."""
 
     def __init__(self) -> None:
-        self.root = Node(None, NO_HOLDER, 0, [])
+        self._roots: dict[Hashable, Node] = {}
         self.num_cells = 0  # tokens of all nodes
         self.num_idle = 0  # those of nodes without users
         self._nodes: set[Node] = set()
         self._ticks = 0
 
     @property
+    def root(self) -> Node:
+        """Return the root of the plain kind."""
+        return self.root_of(())
+
+    def root_of(self, kind: Hashable) -> Node:
+        """Return the root below which the prefixes of a kind are."""
+        root = self._roots.get(kind)
+        if root is None:
+            if len(self._roots) >= MOST_ROOTS:
+                # one in use may go, too: then others cannot find what is below it, no more
+                self._roots = {known: one for known, one in self._roots.items() if one.children}
+            root = self._roots[kind] = Node(None, NO_HOLDER, 0, [])
+        return root
+
+    @property
     def nodes(self) -> frozenset[Node]:
-        """Return all nodes but the root."""
+        """Return all nodes but the roots."""
         return frozenset(self._nodes)
+
+    def is_plain(self, node: Node) -> bool:
+        """Tell whether a node is below the root of the plain kind."""
+        *_, top = node.path()
+        return top.parent is self.root
 
     def find(self, tokens: Sequence[int], limit: int, below: Node | None = None) -> Match:
         """Return the longest known prefix of ``tokens[:limit]``; parts of a node count.

@@ -1,7 +1,8 @@
 """Decide which tokens the next forward pass computes.
 
 Policy: first come, first served. Sequences that decode take one token each; what
-is left of the step's budget goes to prompts, oldest first. A request whose prompt
+is left of the step's budget goes to prompts, oldest first. A step computes sequences of
+one adapter set; several sets take turns (turns.py). A request whose prompt
 begins like one that is being computed waits for that part, then shares it; others
 pass it. Nothing is reserved for tokens that may come: when the cache is full,
 cached prefixes go, then the youngest sequence gives its cells back and is computed
@@ -16,14 +17,16 @@ from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from localrun.engine.radix import common_length
+from localrun.engine.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from localrun.engine.sequence import Sequence
 
 STEP_TOKENS = 512
 CELLS_AHEAD = 16  # a sequence is admitted when its prompt and this many cells are free
+NO_DRAFTS: Mapping[Sequence, tuple[int, ...]] = {}
 LOOKED_AT = 64  # waiting sequences that one step considers, whatever the length of the queue
 
 
@@ -35,6 +38,7 @@ class Limits:
     num_cells: int  # tokens that the KV cache holds
     step_tokens: int = STEP_TOKENS
     worth_waiting_tokens: int = 32  # of a prefix that another request computes just now
+    num_drafts: int = 0  # guessed tokens that one step may check, of all sequences together
 
 
 class Cache(Protocol):
@@ -59,13 +63,22 @@ class Cache(Protocol):
     def reserve(self, count: int) -> bool:
         """Have ``count`` cells free; False when cached prefixes cannot give as many."""
 
+    def cut(self, seq: Sequence) -> None:
+        """Free the sequence's cells behind what counts as computed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """``count`` pending tokens of one sequence."""
+    """``count`` pending tokens of one sequence, and guesses of what may follow them."""
 
     seq: Sequence
     count: int
+    drafts: tuple[int, ...] = ()  # only behind the last pending token
+
+    @property
+    def width(self) -> int:
+        """Return how many tokens are computed, and cells taken."""
+        return self.count + len(self.drafts)
 
     @property
     def is_last(self) -> bool:
@@ -92,6 +105,7 @@ class Scheduler:
     def __init__(self, limits: Limits, cache: Cache) -> None:
         self._limits = limits
         self._cache = cache
+        self._turns = Turns()
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
         self._leaders: dict[int, _Leader] = {}  # by the id of the request that waits
@@ -106,6 +120,11 @@ class Scheduler:
     def running(self) -> tuple[Sequence, ...]:
         """Return the running sequences, oldest first."""
         return tuple(self._running)
+
+    @property
+    def next_decoding(self) -> list[Sequence]:
+        """Return the sequences that decode in the next step, oldest first."""
+        return [seq for seq in self._turns.of(self._running) if seq.is_decoding]
 
     def add(self, seq: Sequence) -> None:
         """Queue a sequence behind all others."""
@@ -129,19 +148,30 @@ class Scheduler:
             admitted.append(seq)
         return admitted
 
-    def plan(self, prompt_tokens: Callable[[int], int]) -> list[Row]:
+    def plan(
+        self,
+        prompt_tokens: Callable[[int], int],
+        drafts: Mapping[Sequence, tuple[int, ...]] = NO_DRAFTS,
+    ) -> list[Row]:
         """Return the rows of the next step, for which cells are free.
 
         ``prompt_tokens`` tells how many tokens of prompts may go along with so many
-        sequences that decode. Empty when nothing runs, or when the only sequence that
-        runs has used the whole cache.
+        sequences that decode, ``drafts`` how these may go on. Empty when nothing runs, or
+        when the only sequence that runs has used the whole cache.
         """
-        rows = self._compose(prompt_tokens)
-        while not self._cache.reserve(sum(row.count for row in rows)):
-            if not self.preempt_youngest():
+        rows = self._compose(prompt_tokens, drafts)
+        while not self._cache.reserve(sum(row.width for row in rows)):
+            if drafts:
+                drafts = NO_DRAFTS  # nobody is preempted for a guess
+            elif not self.preempt_youngest():
                 return []
-            rows = self._compose(prompt_tokens)
+            rows = self._compose(prompt_tokens, drafts)
         return rows
+
+    def took(self, seconds: float) -> None:
+        """Count the time of a planned step, also of one that was broken off."""
+        has_prompts = not all(seq.is_decoding for seq in self._running)
+        self._turns.spend(seconds, is_short=has_prompts)
 
     def preempt_youngest(self) -> bool:
         """Send the youngest running sequence back to the head of the queue.
@@ -168,6 +198,10 @@ class Scheduler:
         if was_prompt:
             self._cache.publish(row.seq)
 
+    def reject(self, seq: Sequence) -> None:
+        """Free the cells of guesses that were wrong."""
+        self._cache.cut(seq)
+
     def remove(self, seq: Sequence) -> None:
         """Forget a sequence that ended, wherever it is."""
         self._is_full = False
@@ -178,13 +212,21 @@ class Scheduler:
         else:
             self._waiting.remove(seq)
 
-    def _compose(self, prompt_tokens: Callable[[int], int]) -> list[Row]:
+    def _compose(
+        self, prompt_tokens: Callable[[int], int], drafts: Mapping[Sequence, tuple[int, ...]]
+    ) -> list[Row]:
         """Return what the next step should compute: decoding sequences first, then prompts."""
-        rows = [Row(seq, 1) for seq in self._running if seq.is_decoding]
+        chosen = self._turns.of(self._running)
+        rows = [Row(seq, 1) for seq in chosen if seq.is_decoding]
         budget = self._limits.step_tokens - len(rows)
-        if rows:
-            budget = min(budget, prompt_tokens(len(rows)))
-        for seq in self._running:
+        num_drafts = sum(len(drafts.get(row.seq, ())) for row in rows)
+        if num_drafts and num_drafts <= min(budget, self._limits.num_drafts):
+            rows = [Row(row.seq, 1, drafts.get(row.seq, ())) for row in rows]
+            budget -= num_drafts
+        num_decoding = sum(seq.is_decoding for seq in self._running)  # others wait for this step
+        if num_decoding:
+            budget = min(budget, prompt_tokens(num_decoding))
+        for seq in chosen:
             count = min(seq.num_pending, budget)
             if count > 0 and not seq.is_decoding:
                 rows.append(Row(seq, count))
@@ -205,7 +247,11 @@ class Scheduler:
 
     def _find_leader(self, seq: Sequence) -> _Leader | None:
         limit = len(seq.tokens) - 1  # the last token is always computed
-        prompts = [other for other in self._running if other.num_pending > 1]
+        prompts = [
+            other
+            for other in self._running
+            if other.num_pending > 1 and other.adapters == seq.adapters
+        ]
         leaders = [
             _Leader(other, min(limit, common_length(seq.tokens, other.tokens))) for other in prompts
         ]

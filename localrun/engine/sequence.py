@@ -19,6 +19,7 @@ from localrun.engine.text import TextStream
 if TYPE_CHECKING:
     import numpy as np
 
+    from localrun.engine.adapters import AdapterSet
     from localrun.engine.scores import Scores, TokenScore
     from localrun.engine.shift import Shift
     from localrun.engine.thought import Thought
@@ -36,6 +37,9 @@ class Constraint(Protocol):
 
     def accept(self, token: int) -> None:
         """Move on by a token that was drawn."""
+
+    def forced(self) -> list[int]:
+        """Return tokens that spell what must come next, as far as only one text can."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -57,9 +61,12 @@ class Sequence:
     num_cached: int = 0  # tokens of the prompt that were computed before the request came
     num_prompt: int = 0
     finish: FinishReason | None = None
+    num_drafted: int = 0  # tokens that were guessed and checked
+    num_accepted: int = 0  # of these, the right ones
     scores: Scores | None = None  # how likely its tokens were, where somebody wants to know
     shift: Shift | None = None  # what to do at the end of the context; None: the answer ends
     num_dropped: int = 0  # tokens that shifts took out
+    adapters: AdapterSet = ()  # what cells are computed with: only equal sets share them
     thought: Thought | None = None  # of a model that has such, to count them
 
     def __post_init__(self) -> None:

@@ -87,6 +87,10 @@ class StagedConstraint:
         else:
             self._accept_free(piece)
 
+    def forced(self) -> list[int]:
+        """Return tokens that spell what must come next, as far as only one text can."""
+        return self._matcher.forced() if self._stage is Stage.BOUND else []
+
     def _end_bound(self) -> None:
         """Watch again once the grammar is complete; where it holds once, the end must come."""
         if self._trigger and not self._is_once and self._matcher.is_complete and not self.failure:

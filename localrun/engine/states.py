@@ -9,13 +9,34 @@ the next turn of a chat does.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.engine.cache import slot_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localrun.engine.adapters import AdapterSet
     from localrun.engine.cache import Cells
     from localrun.engine.sequence import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What a state was computed from."""
+
+    tokens: list[int]
+    adapters: AdapterSet
+
+    def is_beginning_of(self, seq: Sequence) -> bool:
+        """Tell whether a sequence can go on from here."""
+        length = len(self.tokens)
+        return (
+            length < len(seq.tokens)
+            and self.adapters == seq.adapters
+            and self.tokens == seq.tokens[:length]
+        )
 
 
 class StateCache:
@@ -25,7 +46,7 @@ class StateCache:
         self._cells = cells
         self._num_cells = num_cells
         self._open: dict[int, Sequence] = {}  # by slot
-        self._kept: dict[int, list[int]] = {}  # tokens by slot, longest unused first
+        self._kept: dict[int, _Kept] = {}  # by slot, longest unused first
         self._free_slots = list(range(num_slots - 1, -1, -1))
 
     @property
@@ -36,7 +57,7 @@ class StateCache:
     @property
     def num_used(self) -> int:
         """Return the number of cells that are not free."""
-        kept = sum(len(tokens) for tokens in self._kept.values())
+        kept = sum(len(kept.tokens) for kept in self._kept.values())
         return kept + sum(seq.num_computed for seq in self._open.values())
 
     def sharable(self, seq: Sequence, length: int) -> bool:  # noqa: ARG002 - nothing is
@@ -51,11 +72,11 @@ class StateCache:
         promised = sum(len(other.tokens) for other in self._open.values())
         if self._open and promised + len(seq.tokens) + spare > self._num_cells:
             return False
-        slot = self._matching(seq.tokens)
+        slot = self._matching(seq)
         if slot is None:
             slot = self._empty_slot()
         else:
-            seq.num_computed = len(self._kept.pop(slot))
+            seq.num_computed = len(self._kept.pop(slot).tokens)
         seq.slot = slot
         self._open[slot] = seq
         return True
@@ -68,7 +89,7 @@ class StateCache:
         slot = slot_of(seq)
         del self._open[slot]
         if seq.num_computed:
-            self._kept[slot] = seq.tokens[: seq.num_computed]
+            self._kept[slot] = _Kept(seq.tokens[: seq.num_computed], seq.adapters)
         else:
             self._cells.remove(slot, 0, -1)
             self._free_slots.append(slot)
@@ -82,19 +103,39 @@ class StateCache:
             self._drop_oldest()
         return True
 
+    @property
+    def kept(self) -> list[tuple[int, list[int]]]:
+        """Return the slots and tokens of kept states without adapters, longest unused first."""
+        return [(slot, kept.tokens) for slot, kept in self._kept.items() if not kept.adapters]
+
+    def graft(self, tokens: list[int], load: Callable[[int], bool]) -> bool:
+        """Keep a state from elsewhere; ``load`` puts it into an empty slot.
+
+        False when it cannot, or there is no room.
+        """
+        if not self.has_slot or not self.reserve(len(tokens)):
+            return False
+        slot = self._empty_slot()
+        if not load(slot):
+            self._cells.remove(slot, 0, -1)
+            self._free_slots.append(slot)
+            return False
+        self._kept[slot] = _Kept(tokens, ())
+        return True
+
+    def cut(self, seq: Sequence) -> None:
+        """Refuse: a state cannot go back, so nothing is guessed for such models."""
+        raise ValueError(f"request {seq.request_id} has a state that cannot be cut")
+
     def clear(self) -> None:
         """Forget all kept states."""
         while self._kept:
             self._drop_oldest()
 
-    def _matching(self, tokens: list[int]) -> int | None:
-        """Return the slot with the longest state that ``tokens`` go on from."""
-        slots = [
-            slot
-            for slot, kept in self._kept.items()
-            if len(kept) < len(tokens) and kept == tokens[: len(kept)]
-        ]
-        return max(slots, key=lambda slot: len(self._kept[slot]), default=None)
+    def _matching(self, seq: Sequence) -> int | None:
+        """Return the slot with the longest state that a sequence goes on from."""
+        slots = [slot for slot, kept in self._kept.items() if kept.is_beginning_of(seq)]
+        return max(slots, key=lambda slot: len(self._kept[slot].tokens), default=None)
 
     def _empty_slot(self) -> int:
         if not self._free_slots:

@@ -44,9 +44,16 @@ class BudgetConstraint:
     """A constraint, if there is one, in which a thought has ``budget`` tokens at most."""
 
     def __init__(
-        self, thought: Thought, budget: int, closing: Sequence[int], inner: Constraint | None
+        self,
+        thought: Thought,
+        pieces: Sequence[bytes],
+        *,
+        budget: int,
+        closing: Sequence[int],
+        inner: Constraint | None = None,
     ) -> None:
-        self._thought = thought
+        self._thought = thought  # its own: tokens of a step are drawn before any is counted
+        self._pieces = pieces
         self._budget = budget
         self._closing = tuple(closing)  # tokens of the tag, and of blanks around it
         self._due: tuple[int, ...] = ()  # of them, what has to come now
@@ -59,8 +66,7 @@ class BudgetConstraint:
 
     def mask(self, logits: np.ndarray) -> None:
         """Forbid in place what cannot come next; float32 (num_vocab,)."""
-        if not self._due and self._thought.is_open and self._thought.num_tokens >= self._budget:
-            self._due = self._closing
+        self._end_in_time()
         if self._due:
             logits.fill(-np.inf)
             logits[self._due[0]] = 0
@@ -70,5 +76,17 @@ class BudgetConstraint:
     def accept(self, token: int) -> None:
         """Move on by a token that `mask` allowed."""
         self._due = self._due[1:]
+        self._thought.push(self._pieces[token])
         if self._inner:
             self._inner.accept(token)
+
+    def forced(self) -> list[int]:
+        """Return tokens that spell what must come next, as far as only one text can."""
+        self._end_in_time()
+        if self._due:
+            return list(self._due)
+        return self._inner.forced() if self._inner else []
+
+    def _end_in_time(self) -> None:
+        if not self._due and self._thought.is_open and self._thought.num_tokens >= self._budget:
+            self._due = self._closing

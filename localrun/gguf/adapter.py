@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SUFFIX_A, SUFFIX_B = ".lora_a", ".lora_b"
 IGNORED = "_norm.weight"  # llama.cpp passes over the adapted norms that some tools write
 EMBEDDING, OUTPUT = "token_embd.weight", "output.weight"
+INVOCATION = "adapter.alora.invocation_tokens"
 OTHER_BASE = "take the adapter with the model that it was trained on"
 
 
@@ -39,6 +40,11 @@ def check_adapter(adapter: Header, base: Header) -> None:
     if not isinstance(adapter.metadata.get("adapter.lora.alpha"), float):
         raise IntegrityError("the adapter has no adapter.lora.alpha, the scale it was trained with")
     check_architecture(adapter.architecture, base)
+    if INVOCATION in adapter.metadata:
+        raise UsageError(
+            "the adapter is an aLoRA, which is meant to work from certain words on only",
+            hint="take a LoRA adapter, which works on the whole text",
+        )
     for name, (a, b) in _pairs(adapter.tensors).items():
         check_pair(name, a.sizes, b.sizes, base)
 

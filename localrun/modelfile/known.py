@@ -66,7 +66,7 @@ PARAMETERS = (
     _choice("flash_attention", "attention without the full matrix", ("auto", "on", "off")),
     _choice("kv_cache_type", "how the context is stored", CACHE_TYPES),
     Parameter(name="keep_alive", kind="duration", about="how long the model stays after an answer"),
-    _whole("draft_num_predict", "tokens that a draft model guesses", 0),
+    _whole("draft_num_predict", "tokens guessed ahead at most; 0 = off", 0),
     _number("rope_frequency_base", "base of rotary positions; 0 = the model's", 0, LARGEST),
     _number("rope_frequency_scale", "factor of rotary positions; 0 = the model's", 0, LARGEST),
     _choice("rope_scaling", "how positions are stretched", ("none", "linear", "yarn", "longrope")),

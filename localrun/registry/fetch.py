@@ -149,6 +149,17 @@ class Door:
         return Opened(response, first, facts)
 
 
+def ask(http: Http, remote: Remote) -> Facts:
+    """Return what a remote says of its file, by the first byte: some know no HEAD.
+
+    Raises:
+        NetworkError: it has no file, or does not answer.
+    """
+    opened = Door(http, remote).open(0, 1, size=None, etag=None)
+    opened.close()
+    return opened.facts
+
+
 def _check_status(response: Response, remote: Remote) -> None:
     """Refuse an answer that brings no bytes of the file."""
     if response.status == NOT_SATISFIABLE:

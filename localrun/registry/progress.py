@@ -27,7 +27,7 @@ MEBI = 1 << 20
 SMALLEST_TASK, LARGEST_TASK = MEBI, 32 * MEBI
 SHARES = 4  # tasks for each stream, at the least, so that no stream ends long after the others
 HASH_BYTES = 4 * MEBI
-LEAD_BYTES = 64 * MEBI
+LEAD_BYTES = 32 * MEBI
 CHECK_BYTES = 64 * 1024
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from localrun.registry.sources import Source, Sources
 
 REPORT_S = 0.05
+WATCH_S = 0.01  # more often than a fast network brings what the journal is written for
 JOURNAL_S, JOURNAL_BYTES = 0.5, 16 << 20  # what a kill -9 costs, at the most
 SYNC_BYTES = 512 << 20
 BEGIN_S, BEGIN_BYTES = 0.02, 8 << 20  # less at a time would scatter the file over the disk
@@ -88,7 +89,7 @@ class Streams:
         while not self._progress.is_complete:
             if self._error is not None:
                 raise self._error
-            self._ended.wait(REPORT_S)
+            self._ended.wait(WATCH_S)
             done = self._progress.done_bytes
             self._options.report(done, self._progress.size_bytes)
             if due.is_due(done):

@@ -45,6 +45,7 @@ class Downloaded:
     path: Path
     digest: str
     size_bytes: int
+    fetched_bytes: int  # by this attempt; the others were on the disk
 
 
 def download(http: Http, file: RemoteFile, folder: Path, options: Options) -> Downloaded:
@@ -99,6 +100,7 @@ class _Transfer:
         self._journal = Journal(folder)
         self._options = options
         self._sources = sources
+        self._num_known = 0
 
     def run(self) -> Downloaded:
         """Return the whole file; one that changes while it comes, and has no digest, starts anew.
@@ -128,6 +130,7 @@ class _Transfer:
     def _fetch_whole(self, size_bytes: int | None) -> str:
         """Fetch all in one go; return its hex digest."""
         self._journal.clear()
+        self._num_known = 0
         check_space(self._journal.folder, size_bytes or 0)
         return fetch_whole(self._sources, self._journal.data, size_bytes, self._options)
 
@@ -165,6 +168,7 @@ class _Transfer:
     def _fill(self, identity: Identity, size_bytes: int) -> str:
         """Fetch all that is missing; return the hex digest of everything."""
         mark = self._known(identity)
+        self._num_known = mark.ranges.total
         check_space(self._journal.folder, size_bytes - mark.ranges.total)
         with open_data(self._journal.data, size_bytes) as descriptor:
             progress = Progress(descriptor, size_bytes, mark, self._options.num_streams)
@@ -180,4 +184,7 @@ class _Transfer:
                 f"{self._file.name} came with wrong bytes: its digest is {digest}",
                 hint="try again later; the publisher may have changed the file",
             )
-        return Downloaded(path=path, digest=digest, size_bytes=path.stat().st_size)
+        size = path.stat().st_size
+        return Downloaded(
+            path=path, digest=digest, size_bytes=size, fetched_bytes=size - self._num_known
+        )

@@ -47,6 +47,7 @@ TYPES = {
         messages.Finished,
         messages.Failed,
         messages.Tokens,
+        messages.Grown,
         messages.Embed,
         messages.Rerank,
         messages.Embeddings,

@@ -20,31 +20,35 @@ import socket
 import sys
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.chat.profiles.discovery import discovered_profile
-from localrun.chat.profiles.wire import profile_to_json
-from localrun.chat.template import ChatTemplate
 from localrun.engine.context import Context
 from localrun.engine.embedder import Embedder
 from localrun.engine.engine import Engine
-from localrun.engine.library import accelerators, start
+from localrun.engine.library import start
 from localrun.engine.model import load_model
+from localrun.engine.placement import chosen
 from localrun.engine.pooler import Pooler
 from localrun.engine.radix import common_length
 from localrun.engine.scheduler import STEP_TOKENS, Limits, Scheduler
 from localrun.engine.scores import Scores
 from localrun.engine.sequence import Sequence
 from localrun.engine.shift import CONTEXTS, Shift
+from localrun.engine.split import LayerSplit
+from localrun.engine.taken import HOST, MemoryTaken
 from localrun.engine.text import TextStream
 from localrun.engine.threads import useful_threads
 from localrun.errors import BackendError, ContextExceededError, LocalrunError, UsageError
+from localrun.hardware.choice import AUTO
+from localrun.runner.adapters import AdapterDesk
 from localrun.runner.constraining import Constraining
 from localrun.runner.embedding import EmbeddingDesk
 from localrun.runner.fitting import Prompt, fitted, num_kept
 from localrun.runner.frames import encode, read_messages
+from localrun.runner.guessing import Guessing, most_drafts
 from localrun.runner.messages import (
     Cancel,
     Detokenize,
@@ -60,7 +64,9 @@ from localrun.runner.messages import (
     Started,
     Tokenize,
 )
-from localrun.runner.prompt import MARK, guard, tokenize
+from localrun.runner.prompt import MARK, tokenize
+from localrun.runner.saved import keeper_of
+from localrun.runner.templates import Templates, Texts
 from localrun.runner.tools import TextTools
 from localrun.runner.worker import NoEngine, Worker
 
@@ -70,21 +76,24 @@ if TYPE_CHECKING:
     from localrun.engine.library import NativeLog
     from localrun.runner.fitting import Messages
     from localrun.runner.frames import Message
+    from localrun.runner.saved import SavedPrompts
 
 _log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
 SWITCH_INTERVAL_S = 0.0005  # how long the engine may wait for the GIL behind a tokenizing request
-DEFAULT_NUM_CTX = 8192
-SHARED_CELLS = 16384  # the cache holds four full contexts, as long as that is not more than this
-CONTEXTS_IN_CACHE = 4
+UNPLANNED_NUM_CTX = 8192  # where the server could not make a plan
 MOST_STEP_TOKENS = 8192
 PROGRESS_STEP = 0.05
 PROMPT_TAIL = 64
 
 
-def run_runner(fd: int) -> int:
-    """Serve one model over the inherited socket ``fd`` until it closes; return the exit code."""
+def run_runner(fd: int, device: str = AUTO, saved: SavedPrompts | None = None) -> int:
+    """Serve one model over the inherited socket ``fd`` until it closes; return the exit code.
+
+    ``device`` is the choice where the order to load names no devices; ``saved`` tells where
+    computed prompts outlive the process, None: nowhere.
+    """
     _die_with_parent()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     sock = socket.socket(fileno=fd)
@@ -94,7 +103,10 @@ def run_runner(fd: int) -> int:
     if not isinstance(load, Load):
         return 0
     try:
-        loaded = _Loaded(load, start(), channel)
+        taken = MemoryTaken()
+        native_log = start(taken.hear)
+        load = replace(load, options=chosen(load.options, device))
+        loaded = _Loaded(load, native_log, channel, taken, saved)
     except LocalrunError as error:
         channel.send(LoadFailed(message=error.message, hint=error.hint))
         return error.exit_code
@@ -121,45 +133,63 @@ class _Channel:
 class _Loaded:
     """A model that is ready: what one request after another needs."""
 
-    def __init__(self, load: Load, native_log: NativeLog, channel: _Channel) -> None:
+    def __init__(
+        self,
+        load: Load,
+        native_log: NativeLog,
+        channel: _Channel,
+        taken: MemoryTaken,
+        saved: SavedPrompts | None,
+    ) -> None:
         begun = time.monotonic()
         self._channel = channel
         self._native_log = native_log
+        self._taken = taken
         self._model = load_model(
             [Path(path) for path in load.model_paths],
             native_log=native_log,
             num_gpu_layers=load.num_gpu_layers,
             options=load.options,
+            split=LayerSplit(load.tensor_split, load.num_host_experts),
             on_progress=_throttled(channel),
         )
-        source = load.chat_template or self._model.chat_template
-        profile = discovered_profile(source)
-        self._profile = profile_to_json(profile)
-        self._template = ChatTemplate(
-            source,
-            bos=self._model.bos,
-            eos=self._model.eos,
+        self._templates = Templates(
+            Texts(
+                own_template=self._model.chat_template,
+                bos=self._model.bos,
+                eos=self._model.eos,
+                control_texts=self._model.control_texts,
+            )
         )
-        self._control_texts = self._model.control_texts
-        self._num_ctx = min(load.num_ctx or DEFAULT_NUM_CTX, self._model.trained_context)
+        self._templates.chat(load.chat_template)
+        self._adapters = AdapterDesk([Path(path) for path in load.model_paths])
+        self._num_ctx = min(load.num_ctx or UNPLANNED_NUM_CTX, self._model.trained_context)
         limits = Limits(
             num_slots=load.num_parallel,
-            num_cells=max(self._num_ctx, min(CONTEXTS_IN_CACHE * self._num_ctx, SHARED_CELLS)),
+            num_cells=max(self._num_ctx, load.num_cells),
             step_tokens=_step_tokens(load),
+            num_drafts=most_drafts(self._model),
         )
         threads = load.num_threads or useful_threads(self._model.size_bytes)
         adapters = [(self._model.load_adapter(Path(path)), scale) for path, scale in load.adapters]
+        self._guessing = Guessing(load, self._model, limits, native_log)
         engine: Engine | NoEngine
         self._context: Context | NoEngine
+        keeper = None
         if self._model.only_embeds:
             engine = self._context = NoEngine()
         else:
-            self._context = Context(self._model, limits, num_threads=threads, options=load.options)
-            self._context.use_adapters(adapters)
-            scheduler = Scheduler(limits, self._context.open_cache())
+            context = self._context = Context(
+                self._model, limits, num_threads=threads, options=load.options
+            )
+            cache = context.open_cache()
+            scheduler = Scheduler(limits, cache)
             pieces, eog = self._model.pieces, self._model.eog
-            engine = Engine(self._context, scheduler, pieces=pieces, eog=eog)
-        self._constraining = Constraining(self._model, self._template, profile)
+            guesses = self._guessing.speculation
+            engine = Engine(context, scheduler, pieces=pieces, eog=eog, speculation=guesses)
+            folder = saved.open(load, limits, self._model) if saved else None
+            keeper = keeper_of(folder, cache, context, self._model) if folder else None
+        self._constraining = Constraining(self._model)
         self._desk = EmbeddingDesk(self._model, num_ctx=self._num_ctx)
         self._embedder = Embedder(
             partial(
@@ -172,6 +202,8 @@ class _Loaded:
             )
         )
         self._worker = Worker(engine, self._context, channel.send, self._embedder)
+        if keeper is not None:
+            self._worker.keep_prompts(keeper)
         channel.send(self._ready(load.num_parallel, time.monotonic() - begun))
 
     def serve(self, incoming: Iterator[Message]) -> None:
@@ -184,13 +216,15 @@ class _Loaded:
             _log.exception("the engine failed")
             os._exit(BackendError.exit_code)
         reader.join()
+        self._worker.close()
+        self._guessing.close()
         self._embedder.close()
         self._context.close()
         self._model.close()
 
     def _read(self, incoming: Iterator[Message]) -> None:
         """Pass requests on; when this thread breaks, so does the process."""
-        tools = TextTools(self._model, self._template, self._control_texts, self._num_ctx)
+        tools = TextTools(self._model, self._templates, self._num_ctx)
         try:
             for message in incoming:
                 if isinstance(message, Generate):
@@ -208,9 +242,10 @@ class _Loaded:
 
     def _submit(self, request: Generate) -> None:
         try:
+            chat = self._templates.chat(request.chat_template)
             prompt = self._prompt(request)
             seq = self._sequence(request, prompt.tokens)
-            self._constraining.bind(seq, request, prompt.text)
+            self._constraining.bind(seq, request, prompt.text, chat)
         except LocalrunError as error:
             self._channel.send(
                 Failed(
@@ -227,7 +262,7 @@ class _Loaded:
                 request_id=request.request_id,
                 prompt_tokens=seq.num_prompt,
                 prompt_tail=prompt.text[-PROMPT_TAIL:],
-                profile=self._profile,
+                profile=chat.profile,
                 prompt=prompt.text.replace(MARK, "") if request.echo else None,
                 dropped_messages=prompt.dropped_messages,
                 dropped_tokens=prompt.dropped_tokens,
@@ -259,8 +294,7 @@ class _Loaded:
         )
 
     def _written(self, request: Generate, messages: Messages) -> Prompt:
-        guarded = guard(messages, self._control_texts)
-        text = self._template.render(guarded, tools=request.tools, options=request.template_options)
+        text = self._templates.render(replace(request, messages=tuple(messages)))
         return Prompt(text, tokenize(text, self._model))
 
     def _sequence(self, request: Generate, tokens: list[int]) -> Sequence:
@@ -286,6 +320,7 @@ class _Loaded:
             text=TextStream(request.stop),
             scores=None if request.logprobs is None else Scores(request.logprobs),
             shift=shift,
+            adapters=self._adapters.checked(request.adapters),
         )
 
     def _shift(self, request: Generate, tokens: list[int]) -> Shift | None:
@@ -301,15 +336,16 @@ class _Loaded:
         return Shift.keeping(num_keep, self._num_ctx)
 
     def _ready(self, num_parallel: int, load_s: float) -> Ready:
-        size = self._model.size_bytes + self._context.size_bytes
-        devices = accelerators() if self._model.on_gpu else []
+        memory = self._taken.by_device()
+        size, devices = sum(memory.values()), self._model.devices
         return Ready(
             num_ctx=self._num_ctx,
             num_parallel=num_parallel,
             device=devices[0].description if devices else "CPU",
             size_bytes=size,
-            size_gpu_bytes=size if devices else 0,
+            size_gpu_bytes=size - memory.get(HOST, 0),
             load_s=load_s,
+            memory=tuple(memory.items()),
         )
 
 

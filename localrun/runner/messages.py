@@ -12,6 +12,7 @@ one `Step`.
                         or one Tokens | Failed for Tokenize and Detokenize
                         or one Embeddings | Failed for Embed, Ranks | Failed for Rerank;
                         these two can be cancelled, which is a Failed
+                        Grown at any time
 """
 
 from __future__ import annotations
@@ -38,15 +39,17 @@ class Load:
     """Load one model; the first frame that a runner gets."""
 
     model_paths: tuple[str, ...]  # one, or the shards in order
-    chat_template: str | None = None  # Jinja, in place of the one in the file
-    adapters: tuple[tuple[str, float], ...] = ()  # (path of a LoRA, its scale)
-    num_ctx: int | None = (
-        None  # tokens for one sequence; None = as large as the model's own, bounded by our default
-    )
+    chat_template: str | None = None  # that of the first request, to have it ready with the rest
+    adapters: tuple[tuple[str, float], ...] = ()  # LoRAs and scales for all embeddings
+    num_ctx: int | None = None  # tokens for one sequence; None = nobody made a plan
     num_parallel: int = 16  # sequences decoded together
     num_threads: int | None = None
     num_gpu_layers: int = -1  # -1 = all that fit
     options: LoadOptions = field(default_factory=LoadOptions)
+    draft_paths: tuple[str, ...] = ()  # of a model that guesses tokens, as model_paths
+    num_cells: int = 0  # of the cache; never fewer than num_ctx
+    tensor_split: tuple[float, ...] = ()  # layers for each GPU; none = llama.cpp divides them
+    num_host_experts: int = 0  # layers, from the first, whose experts stay with the processor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,8 @@ class Generate:
     overflow: OverflowPolicy = field(default_factory=OverflowPolicy)
     logprobs: int | None = None  # tell how likely tokens were, and so many others; None = no
     echo: bool = False  # tell the prompt
+    chat_template: str | None = None  # Jinja, in place of the one in the file
+    adapters: tuple[tuple[str, float], ...] = ()  # (path of a LoRA, its scale)
     tool_choice: str = "auto"  # "none", "required", or the name of the tool to call
     parallel_tool_calls: bool = True  # False = at most one call
     thinking_budget: int | None = None  # tokens that a thought may have; None = any number
@@ -87,6 +92,7 @@ class Tokenize:
     tools: tuple[JsonObject, ...] = ()
     template_options: JsonObject = field(default_factory=dict)
     is_start: bool = True  # put in front what the vocabulary wants at a beginning
+    chat_template: str | None = None  # as in `Generate`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +120,7 @@ class Ready:
     size_bytes: int  # memory taken by weights, KV cache and compute buffers
     size_gpu_bytes: int
     load_s: float
+    memory: tuple[tuple[str, int], ...] = ()  # (device, bytes taken there)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +164,8 @@ class Finished:
     queue_s: float  # waited for a slot
     prompt_s: float  # prefill
     generation_s: float
+    drafted_tokens: int = 0  # guessed ahead and checked
+    accepted_tokens: int = 0  # of these, the right ones
     dropped_tokens: int = 0  # taken out of the context while it was generated
     thought_tokens: int = 0  # of the generated ones
 
@@ -170,6 +179,13 @@ class Failed:
     message: str
     hint: str | None = None
     param: str | None = None  # the field that is wrong
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grown:
+    """The memory of what was loaded for requests has changed."""
+
+    adapter_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,4 +243,4 @@ class Ranks:
 Submitted = Generate | Tokenize | Detokenize | Embed | Rerank
 Request = Load | Submitted | Cancel
 Terminal = Finished | Failed | Tokens | Embeddings | Ranks
-Event = Progress | Ready | LoadFailed | Started | Step | Terminal
+Event = Progress | Ready | LoadFailed | Started | Step | Grown | Terminal

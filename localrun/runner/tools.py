@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from localrun.errors import LocalrunError, UsageError
 from localrun.runner.messages import Detokenize, Failed, Tokenize, Tokens
-from localrun.runner.prompt import MARK, guard, tokenize
+from localrun.runner.prompt import MARK, tokenize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localrun.chat.template import ChatTemplate
+    from localrun.runner.templates import Templates
 
 
 class Vocabulary(Protocol):
@@ -35,13 +35,11 @@ class TextTools:
     def __init__(
         self,
         vocabulary: Vocabulary,
-        template: ChatTemplate,
-        control_texts: Sequence[str],
+        templates: Templates,
         num_ctx: int,
     ) -> None:
         self._vocabulary = vocabulary
-        self._template = template
-        self._control_texts = control_texts
+        self._templates = templates
         self._num_ctx = num_ctx
 
     def answer(self, request: Tokenize | Detokenize) -> Tokens | Failed:
@@ -63,10 +61,7 @@ class TextTools:
             text = request.text
             tokens = self._vocabulary.tokenize(text, is_start=request.is_start)
         else:
-            messages = guard(request.messages, self._control_texts)
-            text = self._template.render(
-                messages, tools=request.tools, options=request.template_options
-            )
+            text = self._templates.render(request)
             tokens = tokenize(text, self._vocabulary)
         return self._both(request.request_id, tokens, text.replace(MARK, ""))
 

@@ -14,19 +14,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Union
 
 from localrun.engine.embedder import Embedder, EmbeddingJob
+from localrun.engine.engine import Output
 from localrun.engine.params import FinishReason
 from localrun.errors import BackendError, LoadError, UsageError
 from localrun.runner.embedding import job_event
-from localrun.runner.messages import Event, Failed, Finished, Step
+from localrun.runner.keeping import Fetched
+from localrun.runner.messages import Event, Failed, Finished, Grown, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.engine.context import Context
     from localrun.engine.embedder import Pools
-    from localrun.engine.engine import Engine, Output
+    from localrun.engine.engine import Engine
     from localrun.engine.params import Pooling
     from localrun.engine.sequence import Sequence
+    from localrun.runner.keeping import Keeper
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class NoEngine:
     """Stands for engine and context of a model that writes nothing."""
 
     has_work = False
-    size_bytes = 0
+    adapter_bytes = 0
 
     def submit(self, seq: Sequence) -> None:
         """Take nothing: such requests are refused before."""
@@ -72,7 +75,7 @@ class NoEngine:
         """Have nothing to free."""
 
 
-Command = Union["Sequence", EmbeddingJob, CancelCommand, StopCommand]
+Command = Union["Sequence", EmbeddingJob, Fetched, CancelCommand, StopCommand]
 
 
 class Worker:
@@ -90,9 +93,15 @@ class Worker:
         self._send = send
         self._embedder = embedder or Embedder(_refuse)
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._keeper: Keeper | None = None
         self._flag_lock = threading.Lock()  # a command and its abort come together
         self._open: set[int] = set()
         self._cancelled: set[int] = set()
+        self._adapter_bytes = 0
+
+    def keep_prompts(self, make: Callable[[Callable[[Fetched], None]], Keeper]) -> None:
+        """Save computed prompts and bring them back; called before `run`."""
+        self._keeper = make(self._commands.put)
 
     def submit(self, work: Sequence | EmbeddingJob) -> None:
         """Queue what a request asks; safe from any thread."""
@@ -115,6 +124,14 @@ class Worker:
             self._context.abort()
             self._embedder.abort()
 
+    def close(self) -> None:
+        """End what is open, for nobody listens any more, and save prompts; after `run`."""
+        if self._keeper is not None:
+            for output in map(self._engine.cancel, tuple(self._open)):
+                if output is not None:
+                    self._keeper.note(output.seq)
+            self._keeper.close()
+
     def run(self) -> None:
         """Serve until `stop`; a broken context ends every open request and the loop."""
         try:
@@ -132,12 +149,15 @@ class Worker:
     def _take_commands(self) -> bool:
         """Obey all commands that wait, or wait for one when there is nothing to do; False ends."""
         is_idle = not self._engine.has_work and not self._embedder.has_work
-        if is_idle and not self._obey(self._commands.get()):
+        if is_idle and not self._obey(self._next_command()):
             return False
         with self._flag_lock:
             self._context.clear_abort()  # whoever set it has put a command
             self._embedder.clear_abort()
             return self._obey_waiting()
+
+    def _next_command(self) -> Command:
+        return self._keeper.wait(self._commands) if self._keeper else self._commands.get()
 
     def _obey_waiting(self) -> bool:
         while True:
@@ -153,16 +173,47 @@ class Worker:
         if isinstance(command, StopCommand):
             return False
         if isinstance(command, CancelCommand):
-            output = self._engine.cancel(command.request_id)
+            output = self._engine.cancel(command.request_id) or self._let_go(command.request_id)
             job = self._embedder.cancel(command.request_id)
             self._cancelled.discard(command.request_id)
             self._report([output] if output else [])
             self._report_jobs([job] if job else [])
         elif isinstance(command, EmbeddingJob):
             self._embedder.submit(command)
+        elif isinstance(command, Fetched):
+            for seq in self._keeper.take(command) if self._keeper else ():
+                self._begin(seq)
         else:
-            self._engine.submit(command)
+            command.submitted_at = time.monotonic()
+            if self._keeper is None or not self._keeper.holds_back(command):
+                self._begin(command)
         return True
+
+    def _let_go(self, request_id: int) -> Output | None:
+        """End a request that waits for a saved prompt; None when there is no such."""
+        seq = self._keeper.cancel(request_id) if self._keeper else None
+        if seq is None:
+            return None
+        seq.finish = FinishReason.CANCELLED
+        return Output(seq, "", FinishReason.CANCELLED)
+
+    def _begin(self, seq: Sequence) -> None:
+        try:
+            self._engine.submit(seq)
+        except LoadError as error:
+            self._open.discard(seq.request_id)
+            self._send(
+                Failed(
+                    request_id=seq.request_id,
+                    code=error.code,
+                    message=error.message,
+                    hint=error.hint,
+                )
+            )
+        size = self._context.adapter_bytes
+        if size != self._adapter_bytes:
+            self._adapter_bytes = size
+            self._send(Grown(adapter_bytes=size))
 
     def _report(self, outputs: list[Output]) -> None:
         scores = tuple(
@@ -182,6 +233,8 @@ class Worker:
         for output in outputs:
             if output.finish is not None:
                 self._open.discard(output.seq.request_id)
+                if self._keeper is not None:
+                    self._keeper.note(output.seq)
                 self._send(terminal_event(output.seq, now))
 
     def _report_jobs(self, jobs: list[EmbeddingJob]) -> None:
@@ -216,6 +269,8 @@ def _finished(seq: Sequence, now: float) -> Finished:
         queue_s=admitted - seq.submitted_at,
         prompt_s=first - admitted,
         generation_s=now - first,
+        drafted_tokens=seq.num_drafted,
+        accepted_tokens=seq.num_accepted,
         dropped_tokens=seq.num_dropped,
         thought_tokens=seq.thought.num_tokens if seq.thought else 0,
     )

@@ -21,6 +21,7 @@ from localrun.server.ollama.transfers import transfer_routes
 from localrun.server.openai.routes import openai_routes
 from localrun.server.openai.tokens import TokenDesk
 from localrun.server.security import Gate
+from localrun.server.why import why_routes
 from localrun.services.uploads import Uploads
 from localrun.settings import LOOPBACK_HOSTS
 
@@ -61,8 +62,9 @@ def create_app(
     install_handlers(app)
     desk = TokenDesk(pool, catalogue.find_model)
     app.include_router(openai_routes(completions, catalogue, desk))
-    app.include_router(ollama_routes(completions, catalogue, pool))
+    app.include_router(ollama_routes(completions, catalogue, pool, workspace.settings.device))
     app.include_router(library_routes(workspace, pool))
+    app.include_router(why_routes(catalogue, pool))
     app.include_router(transfer_routes(Jobs(job_environ(workspace)), uploads))
     app.include_router(embedding_routes(Embedding(pool, catalogue.find_model, metrics)))
     app.add_middleware(Gate, is_loopback=is_loopback)

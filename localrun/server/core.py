@@ -29,7 +29,6 @@ from localrun.runner.messages import (
     Started,
     Step,
 )
-from localrun.server.constraints import after_thought
 from localrun.server.defaults import (
     keep_alive_of,
     messages_of,
@@ -187,10 +186,12 @@ class Completions:
             sampling=_of_choice(sampling_of(recipe, request.sampling), request.choice),
             num_predict=num_predict_of(recipe, request.num_predict),
             stop=recipe.stop if request.stop is None else request.stop,
-            constraint=after_thought(request.constraint, profile, request.template_options),
+            constraint=request.constraint,
             overflow=overflow_of(recipe, request.overflow, request.num_keep),
             logprobs=request.logprobs,
             echo=request.echo,
+            chat_template=model.chat_template,
+            adapters=tuple((str(path), scale) for path, scale in model.adapters),
             tool_choice=request.tool_choice,
             parallel_tool_calls=request.parallel_tool_calls,
             thinking_budget=request.thinking_budget,

@@ -88,7 +88,10 @@ def messages_of(
 
 
 def runner_model(model: StoredModel) -> RunnerModel:
-    """Return what the pool loads for a model, as its recipe wants it."""
+    """Return what the pool loads for a model, as its recipe wants it.
+
+    What a request may choose (adapters, template, system, sampling) is no part of it.
+    """
     recipe = model.recipe
     layers = _integer(recipe, "num_gpu")
     return RunnerModel(
@@ -97,16 +100,23 @@ def runner_model(model: StoredModel) -> RunnerModel:
         digest=model.digest,
         size_bytes=model.size_bytes,
         chat_template=model.chat_template,
-        adapters=model.adapters,
         num_ctx=_positive(recipe, "num_ctx"),
         num_threads=_positive(recipe, "num_thread"),
         num_gpu_layers=-1 if layers is None else layers,
         options=_options(recipe),
+        draft=model.draft,
+        weights=model.weights,
     )
 
 
+def embedding_model(model: StoredModel) -> RunnerModel:
+    """Return what the pool loads for embeddings: one with adapters has a runner of its own."""
+    adapters = tuple((str(path), scale) for path, scale in model.adapters)
+    return replace(runner_model(model), adapters=adapters)
+
+
 def _options(recipe: StoredRecipe) -> LoadOptions:
-    return LoadOptions(
+    options = LoadOptions(
         num_batch=_positive(recipe, "num_batch"),
         flash_attention=SWITCHES.get(str(recipe.parameter("flash_attention")).lower()),
         cache_type=_choice(recipe, "kv_cache_type", CacheType),
@@ -114,10 +124,11 @@ def _options(recipe: StoredRecipe) -> LoadOptions:
         rope_freq_scale=_number(recipe, "rope_frequency_scale") or None,
         rope_scaling=_choice(recipe, "rope_scaling", RopeScaling),
         yarn_orig_ctx=_positive(recipe, "yarn_orig_ctx"),
-        **{name: _number(recipe, name) for name in YARN},
         main_gpu=_integer(recipe, "main_gpu"),
         use_mmap=SWITCHES.get(str(recipe.parameter("use_mmap")).lower()),
     )
+    yarn: JsonObject = {name: _number(recipe, name) for name in YARN}
+    return replace(options, **yarn)
 
 
 def _sampling(recipe: StoredRecipe) -> JsonObject:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import BackendError, error_named
 from localrun.runner.messages import Embed, Embeddings, Failed, Ranks, Rerank, Terminal
-from localrun.server.defaults import keep_alive_of, runner_model
+from localrun.server.defaults import embedding_model, keep_alive_of
 from localrun.services.capabilities import check_is_model
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Embedding:
             model = self._find_model(name)
             check_is_model(model)
             stays = keep_alive_of(model.recipe, keep_alive)
-            return self._pool.load(runner_model(model), num_ctx=num_ctx, keep_alive=stays)
+            return self._pool.load(embedding_model(model), num_ctx=num_ctx, keep_alive=stays)
 
         return await asyncio.get_running_loop().run_in_executor(self._threads, load)
 
@@ -188,7 +188,7 @@ class Embedding:
         model = self._find_model(request.model)
         check_is_model(model)
         return self._pool.submit(
-            runner_model(model),
+            embedding_model(model),
             wanted,
             sink,
             num_ctx=request.num_ctx,

@@ -155,8 +155,8 @@ def _pool_lines(pool: RunnerPool) -> Iterator[str]:
     yield from _by_model(
         "localrun_model_bytes",
         "gauge",
-        "Memory of loaded models.",
-        {model.name: model.size_bytes for model in running},
+        "Memory of loaded models; of those that share it, the first.",
+        {model.name: model.size_bytes for model in running if model.shared_with is None},
     )
 
 

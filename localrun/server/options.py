@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 
 MANY = 1_000_000  # the most that changes anything, where a number counts tokens
 MOST_BREAKERS = 32
+LLAMA_SERVERS_DRAFTS = "speculative.n_max"  # its name of Ollama's draft_num_predict
 SAMPLING = (  # the fields of SamplingParams that a request or a recipe sets
     "temperature", "dynatemp_range", "dynatemp_exponent", "top_k", "top_p", "typical_p", "min_p",
     "top_n_sigma", "xtc_probability", "xtc_threshold", "repeat_penalty", "presence_penalty",
     "frequency_penalty", "repeat_last_n", "dry_multiplier", "dry_base", "dry_allowed_length",
     "dry_penalty_last_n", "mirostat", "mirostat_tau", "mirostat_eta", "seed",
+    "draft_num_predict",
 )  # fmt: skip
 
 
@@ -52,6 +54,8 @@ def sampling(fields: Fields) -> JsonObject:
     breakers = fields.strings("dry_sequence_breakers")
     if breakers:
         given["dry_sequence_breakers"] = breakers[:MOST_BREAKERS]
+    if (most := fields.integer(LLAMA_SERVERS_DRAFTS, 0)) is not None:
+        given.setdefault("draft_num_predict", min(most, MANY))
     if fields.boolean("ignore_eos"):
         given["ignore_eos"] = True
     if given.get("top_k") == -1:

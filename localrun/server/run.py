@@ -12,18 +12,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import logging
 import logging.handlers
 import os
 import signal
 import socket
+import threading
 from typing import TYPE_CHECKING
 
 import uvicorn
 
 from localrun.errors import AddressInUseError, NetworkError, UsageError
+from localrun.hardware.choice import CPU
 from localrun.server.activity import Activity
 from localrun.server.app import create_app
+from localrun.services.devices import check_choice, report_unused
 from localrun.services.workspace import Workspace
 from localrun.supervisor.pool import RunnerPool
 from localrun.supervisor.spawn import start_runner
@@ -46,22 +50,26 @@ IDLE_CHECK_S = 1.0  # also the shortest idle time: who started this server has y
 
 
 def run_server(
-    settings: Settings, *, background: bool, insecure: bool = False, start: Start = start_runner
+    settings: Settings, *, background: bool, insecure: bool = False, start: Start | None = None
 ) -> None:
     """Serve until told to leave; blocks, and needs the main thread for its signals.
 
     Raises:
         AddressInUseError: another program has the address.
-        UsageError: the address is open to others and ``insecure`` was not said.
+        UsageError: the address is open to others and ``insecure`` was not said, or the
+            machine has not got the device of the settings.
     """
     if not settings.is_loopback and not insecure:
         raise UsageError(
             f"{settings.host} lets other machines use this server, and it asks for no key",
             hint="localrun serve --insecure   if that is what you want",
         )
+    device = check_choice(settings.device, os.environ)
+    start = start or functools.partial(start_runner, device=device)
     with bind(settings) as listener:
         _set_up_logging(settings, background=background)
         pool = RunnerPool(keep_alive_s=settings.keep_alive_s, start=start)
+        _report_devices(settings)
         try:
             _serve(settings, pool, listener, background=background)
         finally:
@@ -131,6 +139,14 @@ def _serve(
 
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(serve())
+
+
+def _report_devices(settings: Settings) -> None:
+    """Log GPUs that lie idle, while the server starts."""
+    if settings.device != CPU:
+        threading.Thread(
+            target=report_unused, args=(dict(os.environ),), name="devices", daemon=True
+        ).start()
 
 
 def _obey_signals(server: uvicorn.Server, leave: asyncio.Event) -> None:

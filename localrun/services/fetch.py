@@ -39,7 +39,7 @@ class Fetched:
     digest: str
     size_bytes: int
     path: Path
-    is_new: bool
+    fetched_bytes: int = 0  # none of a blob that was here
 
 
 def fetch_all(
@@ -103,11 +103,11 @@ def fetch(
         downloaded = download(http, file, folder, told)
         lease.add([downloaded.digest])
         came = replace(file, digest=downloaded.digest, size_bytes=downloaded.size_bytes)
-        is_new = _find(store, came) is None
+        fetched = downloaded.fetched_bytes if _find(store, came) is None else 0
         path = store.blobs.publish(downloaded.path, downloaded.digest)
         with translated(folder):
             discard_folder(folder, lease.temporary())
-    return Fetched(downloaded.digest, downloaded.size_bytes, path, is_new=is_new)
+    return Fetched(downloaded.digest, downloaded.size_bytes, path, fetched)
 
 
 def missing_bytes(store: Store, files: Iterable[RemoteFile]) -> int:
@@ -131,7 +131,7 @@ def _find(store: Store, file: RemoteFile) -> Fetched | None:
         size = path.stat().st_size
     if size != (size if file.size_bytes is None else file.size_bytes):
         return None
-    return Fetched(str(file.digest), size, path, is_new=False)
+    return Fetched(str(file.digest), size, path)
 
 
 def _folder(store: Store, file: RemoteFile) -> Path:

@@ -22,8 +22,10 @@ from localrun.errors import LocalrunError, UsageError
 from localrun.modelfile.parse import parse_modelfile
 from localrun.names.parse import parse_name
 from localrun.names.ref import Source
+from localrun.registry.http import OfflineError
 from localrun.services.create import CreateOptions, create_model
 from localrun.services.job_folders import ADAPTER_FOLDER, FILES_FOLDER
+from localrun.services.offline import complete_here
 from localrun.services.parts import BLOB, is_path
 from localrun.services.plan import make_plan
 from localrun.services.pull import PullOptions, run_plan
@@ -81,7 +83,13 @@ class Told:
 
 
 def _pull(workspace: Workspace, order: Mapping[str, Any], told: Told) -> dict[str, Any]:
-    plan = make_plan(workspace, parse_name(order["name"]), is_insecure=order["is_insecure"])
+    ref = parse_name(order["name"])
+    try:
+        plan = make_plan(workspace, ref, is_insecure=order["is_insecure"])
+    except OfflineError:
+        if (kept := complete_here(workspace.store, ref)) is None:
+            raise
+        return asdict(kept)
     told.digests = {planned.file.name: planned.file.digest for planned in plan.files}
     options = PullOptions(is_insecure=order["is_insecure"])
     return asdict(run_plan(workspace, plan, options, told))

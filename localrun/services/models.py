@@ -65,6 +65,8 @@ class StoredModel:
     origin: str | None = None  # the name it was pulled from, or made from
     recipe: StoredRecipe = EMPTY
     adapters: tuple[tuple[Path, float], ...] = ()  # (GGUF LoRA, its scale)
+    draft: tuple[Path, ...] = ()  # the shards of a model that guesses tokens
+    weights: tuple[str, ...] = ()  # digests of the shards: equal ones can share a runner
 
 
 class Models:
@@ -153,6 +155,8 @@ class Models:
             origin=entry.ref.origin or entry.ref.base,
             recipe=recipe,
             adapters=tuple(zip(paths, recipe.adapter_scales, strict=True)),
+            draft=tuple(blobs.path(one.digest) for one in entry.manifest.with_role(Role.DRAFT)),
+            weights=tuple(layer.digest for layer in entry.manifest.with_role(Role.WEIGHTS)),
         )
         return _with_abilities(made, [read_header(path) for path in projectors])
 
@@ -209,10 +213,12 @@ def _read_version(name: str, path: Path, size_bytes: int, modified_ns: int) -> S
     header = read_header(path)
     modified = datetime.fromtimestamp(modified_ns / 1e9, tz=UTC)
     is_blob = path.parent.name == "sha256"
+    digest = f"sha256:{path.name}" if is_blob else file_digest(path)
     return StoredModel(
         name=name,
         shards=(path,),
-        digest=f"sha256:{path.name}" if is_blob else file_digest(path),
+        digest=digest,
+        weights=(digest,),
         size_bytes=size_bytes,
         modified=modified.astimezone(),
         details=describe_header(header),

@@ -63,7 +63,11 @@ def copy_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
         if store.find(source) == found:  # so that all of it was leased while it was named
             manifest = store.blobs.read(ref.manifest, most=MOST_BYTES)
             provenance = Provenance(
-                origin=ref.origin, choice=ref.choice, revision=ref.revision, base=ref.base
+                origin=ref.origin,
+                choice=ref.choice,
+                revision=ref.revision,
+                base=ref.base,
+                scheme=ref.scheme,
             )
             return store.name(target, manifest, lease, provenance).name
     return copy_model(workspace, source, target)

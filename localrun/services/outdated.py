@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from localrun.errors import LocalrunError, ModelNotFoundError
 from localrun.names.parse import parse_name
 from localrun.registry.http import OfflineError
-from localrun.services.plan import make_plan
+from localrun.services.plan import plan_of_origin
 from localrun.store.blobs import digest_of
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Freshness:
     origin: str
     is_outdated: bool
     problem: str | None = None  # why it could not be told
+    is_untold: bool = False  # its origin says nothing that tells one version from another
 
 
 def find_outdated(workspace: Workspace) -> list[Freshness]:
@@ -54,14 +55,14 @@ def plan_of_newest(workspace: Workspace, name: str) -> Plan:
     entry = workspace.store.find(ref)
     if entry is None or entry.ref.origin is None:
         raise ModelNotFoundError(f"{name} was not pulled from anywhere", hint="localrun list")
-    return replace(make_plan(workspace, parse_name(entry.ref.origin)), ref=ref)
+    return replace(plan_of_origin(workspace, entry.ref), ref=ref)
 
 
 def _freshness(workspace: Workspace, entry: Entry) -> Freshness:
     origin = str(entry.ref.origin)
     known = Freshness(name=entry.ref.name, origin=origin, is_outdated=False)
     try:
-        plan = make_plan(workspace, parse_name(origin))
+        plan = plan_of_origin(workspace, entry.ref)
     except OfflineError:
         raise
     except LocalrunError as error:
@@ -70,8 +71,15 @@ def _freshness(workspace: Workspace, entry: Entry) -> Freshness:
         return replace(known, is_outdated=digest_of(plan.manifest) != entry.ref.manifest)
     files = [planned.file for planned in plan.files]
     if all(file.digest is None for file in files):
-        return replace(known, problem="the address tells no digest")
+        return _by_revision(known, plan.provenance.revision, entry.ref.revision)
     return replace(known, is_outdated=not all(_has(entry.manifest, file) for file in files))
+
+
+def _by_revision(known: Freshness, now: str | None, then: str | None) -> Freshness:
+    """Compare what an address says of its file with what it said of the one that is here."""
+    if now is None or then is None:
+        return replace(known, is_untold=True)
+    return replace(known, is_outdated=now != then)
 
 
 def _has(manifest: Manifest, file: RemoteFile) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from localrun.errors import LocalrunError, ModelNotFoundError, NetworkError, UsageError
+from localrun.names.parse import parse_name
 from localrun.names.ref import (
     DEFAULT_TAG,
     HUGGINGFACE_HOST,
@@ -18,10 +19,12 @@ from localrun.names.ref import (
     ModelRef,
     Source,
 )
+from localrun.registry.fetch import ask
 from localrun.registry.http import OfflineError
 from localrun.registry.quantization import choose, companions, quantization_of, shards_of
 from localrun.registry.remote import Remote, RemoteFile
 from localrun.services.mirrors import Mirrors, no_mirrors, repository_of
+from localrun.services.plain_http import HTTP, is_allowed_for, was_allowed
 from localrun.store.embedded import embedded_models
 from localrun.store.manifest import Role, parse_manifest
 from localrun.store.store import Provenance
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from localrun.registry.catalog import CatalogEntry
     from localrun.registry.remote import Repository
     from localrun.services.workspace import Workspace
+    from localrun.store.refs import StoredRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +81,19 @@ def make_plan(workspace: Workspace, ref: ModelRef, *, is_insecure: bool = False)
     if source is Source.REGISTRY:
         return _from_registry(workspace, ref, is_insecure=is_insecure)
     if source is Source.URL:
-        return _from_url(ref)
+        return _from_url(workspace, ref)
     raise UsageError(f"{ref} is a file of this machine", hint=f"localrun import {ref}")
+
+
+def plan_of_origin(workspace: Workspace, stored: StoredRef) -> Plan:
+    """Resolve where a name came from.
+
+    Raises:
+        ModelNotFoundError, NetworkError: as `make_plan`.
+        ModelNameError: it did not come from anywhere.
+    """
+    origin = parse_name(stored.origin or "")
+    return make_plan(workspace, origin, is_insecure=was_allowed(stored))
 
 
 def is_elsewhere(workspace: Workspace, ref: ModelRef) -> bool:
@@ -139,11 +154,9 @@ def _entry(workspace: Workspace, ref: ModelRef) -> tuple[CatalogEntry | None, st
 
 def _again(workspace: Workspace, ref: ModelRef) -> Plan:
     """Resolve a name of this machine by the origin it was pulled from."""
-    from localrun.names.parse import parse_name
-
     found = workspace.store.find(ref)
     if found is not None and found.ref.origin is not None:
-        plan = make_plan(workspace, parse_name(found.ref.origin))
+        plan = plan_of_origin(workspace, found.ref)
         return replace(plan, ref=ref)
     if found is not None:
         raise UsageError(
@@ -211,6 +224,10 @@ def _named_file(repository: Repository, name: str) -> tuple[RemoteFile, ...]:
 
 
 def _from_registry(workspace: Workspace, ref: ModelRef, *, is_insecure: bool) -> Plan:
+    notes: tuple[str, ...] = ()
+    if not is_insecure and is_allowed_for(workspace.store, ref):
+        is_insecure = True
+        notes = (f"{ref.host} is spoken to by plain http, as --insecure has allowed for {ref}",)
     registry = workspace.registry(ref.host or "", is_insecure=is_insecure)
     pulled = registry.manifest(ref.repo, ref.digest or ref.tag)
     manifest = parse_manifest(pulled.content)
@@ -224,18 +241,25 @@ def _from_registry(workspace: Workspace, ref: ModelRef, *, is_insecure: bool) ->
         )
         for blob in manifest.blobs
     )
-    provenance = Provenance(origin=str(ref), revision=pulled.digest)
-    return Plan(ref=ref, files=files, provenance=provenance, manifest=pulled.content)
+    provenance = Provenance(
+        origin=str(ref), revision=pulled.digest, scheme=HTTP if is_insecure else None
+    )
+    return Plan(ref=ref, files=files, provenance=provenance, manifest=pulled.content, notes=notes)
 
 
-def _from_url(ref: ModelRef) -> Plan:
+def _from_url(workspace: Workspace, ref: ModelRef) -> Plan:
+    """Ask an address which version it has; one with a digest has only that."""
     url = ref.location or ""
     parts = urlsplit(url)
     name = unquote(parts.path).rsplit("/", 1)[-1] or "model.gguf"
     remote = Remote(url=url, name=parts.netloc.rpartition("@")[2])
     file = RemoteFile(name=name, digest=ref.digest, remotes=(remote,))
+    revision = None
+    if ref.digest is None:
+        facts = ask(workspace.http, remote)
+        file, revision = replace(file, size_bytes=facts.size_bytes), facts.etag
     return Plan(
         ref=ref,
         files=(PlannedFile(file=file, role=Role.WEIGHTS),),
-        provenance=Provenance(origin=str(ref)),
+        provenance=Provenance(origin=str(ref), revision=revision),
     )

@@ -102,7 +102,7 @@ def run_plan(workspace: Workspace, plan: Plan, options: PullOptions, report: Rep
         name=stored.name,
         manifest=stored.manifest,
         size_bytes=sum(blob.size_bytes for blob in fetched),
-        fetched_bytes=sum(blob.size_bytes for blob in fetched if blob.is_new),
+        fetched_bytes=sum(blob.fetched_bytes for blob in fetched),
         is_changed=before is None or before.ref.manifest != stored.manifest,
     )
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from localrun.errors import UsageError
 from localrun.names.ref import ModelRef, Source
 from localrun.registry.oci_blob import OutgoingBlob, UploadSession
+from localrun.services.plain_http import is_allowed_for
 from localrun.store.layout import translated
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def push_model(
             f"{ref} comes with localrun and cannot be pushed by this name",
             hint=f"localrun cp {ref.model} mine; localrun push mine HOST/NAME",
         )
+    is_insecure = is_insecure or is_allowed_for(store, target)
     registry = workspace.registry(target.host or "", is_insecure=is_insecure)
     blobs = found.manifest.blobs
     report.begin(found.manifest.size_bytes, len(blobs))

@@ -51,6 +51,7 @@ class StoredRef:
     choice: str | None = None  # the quantization that was chosen for a name without one
     revision: str | None = None  # of the origin, when it was pulled
     base: str | None = None  # the model that one made here began from; nothing to pull it from
+    scheme: str | None = None  # "http": its registry was spoken to so, as the user allowed
 
     @classmethod
     def from_json(cls, content: bytes) -> Self:

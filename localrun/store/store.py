@@ -47,6 +47,7 @@ class Provenance:
     choice: str | None = None
     revision: str | None = None
     base: str | None = None
+    scheme: str | None = None
 
 
 class Store:
@@ -121,6 +122,7 @@ class Store:
             choice=known.choice,
             revision=known.revision,
             base=known.base,
+            scheme=known.scheme,
         )
         write_ref(self.layout, ref, stored, lease)
         return stored

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 from localrun.errors import OverloadedError, UsageError
 from localrun.runner.messages import Terminal
 from localrun.supervisor.memory import available_bytes
+from localrun.supervisor.planning import only_processor
 from localrun.supervisor.slot import KeepAlive, Slot
 from localrun.supervisor.spawn import start_runner
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.runner.messages import Event, Submitted
+    from localrun.supervisor.planning import Devices
     from localrun.supervisor.runner import Sink, Start
     from localrun.supervisor.slot import RunnerModel, RunningModel
 
@@ -59,13 +62,15 @@ class RunnerPool:
         start: Start = start_runner,
         clock: Callable[[], float] = time.monotonic,
         free_bytes: Callable[[], int] = available_bytes,
+        devices: Devices = only_processor,
     ) -> None:
+        self._devices = devices
         self._keep_alive = KeepAlive(keep_alive_s)
         self._start = start
         self._clock = clock
         self._free_bytes = free_bytes
         self._lock = threading.Lock()
-        self._slots: dict[RunnerModel, Slot] = {}  # by file too: a model that changed is another
+        self._slots: dict[RunnerModel, Slot] = {}  # by what models must share to share a runner
         self._request_ids = itertools.count(1)
         self._closing = threading.Event()
         # Linux kills a runner with the thread that started it, so that thread lives with the pool
@@ -93,17 +98,17 @@ class RunnerPool:
         """
         request_id = next(self._request_ids)
         slot = self._slot(model)
-        runner, load_s = slot.acquire(num_ctx)
+        runner, load_s = slot.acquire(model, num_ctx)
 
         def to_sink(event: Event) -> None:
             if isinstance(event, Terminal):
-                slot.release(keep_alive or self._keep_alive)
+                slot.release(model.name, keep_alive or self._keep_alive)
             sink(event)
 
         try:
             runner.submit(replace(request, request_id=request_id), to_sink)
         except UsageError:
-            slot.release(keep_alive or self._keep_alive)
+            slot.release(model.name, keep_alive or self._keep_alive)
             raise
         return Ticket(load_s, lambda: runner.cancel(request_id))
 
@@ -116,14 +121,14 @@ class RunnerPool:
             LoadError: the model does not load.
         """
         slot = self._slot(model)
-        _, load_s = slot.acquire(num_ctx)
-        slot.release(keep_alive or self._keep_alive)
+        _, load_s = slot.acquire(model, num_ctx)
+        slot.release(model.name, keep_alive or self._keep_alive)
         return load_s
 
     def running(self) -> list[RunningModel]:
-        """Return the loaded models, by name."""
-        found = [slot.describe() for slot in self._all_slots()]
-        return sorted((model for model in found if model), key=lambda model: model.name)
+        """Return the loaded models, by name; several may share one runner."""
+        found = [row for slot in self._all_slots() for row in slot.describe()]
+        return sorted(found, key=lambda model: model.name)
 
     @property
     def is_closing(self) -> bool:
@@ -131,20 +136,21 @@ class RunnerPool:
         return self._closing.is_set()
 
     def history(self) -> dict[str, History]:
-        """Return how often each model was loaded and crashed, by its name."""
-        found: dict[str, History] = {}
+        """Return how often models were loaded and crashed, by the name that was asked for."""
+        loads: Counter[str] = Counter()
+        crashes: Counter[str] = Counter()
         for slot in self._all_slots():
-            before = found.get(slot.model.name, History())
-            found[slot.model.name] = History(
-                num_loads=before.num_loads + slot.num_loads,
-                num_crashes=before.num_crashes + slot.num_crashes,
-            )
-        return found
+            loads += slot.num_loads
+            crashes += slot.num_crashes
+        names = loads.keys() | crashes.keys()
+        return {name: History(num_loads=loads[name], num_crashes=crashes[name]) for name in names}
 
     def unload(self, name: str) -> bool:
-        """Unload a model when its open requests have ended; tell whether it was loaded."""
-        named = [slot for slot in self._all_slots() if slot.model.name == name]
-        were_loaded = [slot.expire() for slot in named]  # all of them: a changed file has two
+        """Let a model go when its open requests have ended; tell whether it was loaded.
+
+        Its runner ends with the last name that holds it.
+        """
+        were_loaded = [slot.expire(name) for slot in self._all_slots()]  # a changed file has two
         return any(were_loaded)
 
     def close(self) -> None:
@@ -167,12 +173,15 @@ class RunnerPool:
     def _slot(self, model: RunnerModel) -> Slot:
         with self._lock:
             self._refuse_when_closing()
-            slot = self._slots.get(model)
+            slot = self._slots.get(model.shared)
             if slot is None:
-                slot = self._slots[model] = Slot(model, self._start_runner, self._clock)
+                slot = self._slots[model.shared] = self._new_slot()
         if not slot.is_loaded:
             self._make_room(model)
         return slot
+
+    def _new_slot(self) -> Slot:
+        return Slot(self._start_runner, self._clock, self._devices)
 
     def _make_room(self, model: RunnerModel) -> None:
         """Unload idle models, the longest unused first, while memory is short for a new one."""

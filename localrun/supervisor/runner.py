@@ -21,6 +21,7 @@ from localrun.runner.frames import encode, read_messages
 from localrun.runner.messages import (
     Cancel,
     Failed,
+    Grown,
     Load,
     LoadFailed,
     Progress,
@@ -57,6 +58,7 @@ class Runner:
             self._socket.close()
             raise
         self._incoming: Iterator[Message] = read_messages(self._socket)
+        self.adapter_bytes = 0  # of the adapters that it has loaded
         # two locks: a sender may wait until the runner reads, the reader must never wait for that
         self._sending = threading.Lock()
         self._lock = threading.Lock()  # guards the two below
@@ -148,6 +150,8 @@ class Runner:
                 self._pass_on(request_id, Step(deltas=((request_id, text),), scores=own))
         elif isinstance(event, Started):
             self._pass_on(event.request_id, event)
+        elif isinstance(event, Grown):
+            self.adapter_bytes = event.adapter_bytes
         elif isinstance(event, Terminal):
             with self._lock:
                 sink = self._sinks.pop(event.request_id, None)

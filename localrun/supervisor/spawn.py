@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 RUNNER_ENVIRONMENT = {"GGML_NO_BACKTRACE": "1", "GOMP_SPINCOUNT": "1000"}
 
 
-def start_runner(child_end: socket.socket) -> subprocess.Popen[bytes]:
+def start_runner(child_end: socket.socket, device: str = "auto") -> subprocess.Popen[bytes]:
     """Start a runner that talks over ``child_end``; its stderr is a pipe.
+
+    ``device`` is what it puts layers on where the order to load names no devices.
 
     It has a session of its own, so that a Ctrl-C in the server's terminal reaches
     the server alone, which then ends its runners in order.
@@ -31,7 +33,7 @@ def start_runner(child_end: socket.socket) -> subprocess.Popen[bytes]:
     fd = child_end.fileno()
     try:
         return subprocess.Popen(  # noqa: S603 - our own program
-            [*program_command(), "runner", "--fd", str(fd)],
+            [*program_command(), "runner", "--fd", str(fd), "--device", device],
             pass_fds=[fd],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

@@ -79,6 +79,13 @@ def one_stream(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
     return (answer.tokens - 1) / (answer.times[-1] - answer.times[0])
 
 
+def copying(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
+    """Tokens in a second of one greedy answer; a model that knows nothing soon repeats itself."""
+    body = request(user(_words(rng, 20)), sizes.stream, temperature=0)
+    (answer,) = ask_all(server.port, [body])
+    return (answer.tokens - 1) / (answer.times[-1] - answer.times[0])
+
+
 def streams(count: int) -> Callable[[Contestant, Sizes, random.Random], float]:
     """Return the measure of ``count`` answers at once: tokens in a second, all together."""
 
@@ -155,6 +162,7 @@ TURNS = 20
 ROWS = (
     Row("memory", "memory of the process with the model", "MB", 0, memory),
     Row("one", "one stream", "tokens/s", 0.98, one_stream, is_less_better=False),
+    Row("copy", "one stream that repeats itself", "tokens/s", 1.2, copying, is_less_better=False),
     Row("eight", "8 streams together", "tokens/s", 1.0, streams(8), is_less_better=False),
     Row("sixteen", "16 streams together", "tokens/s", 1.0, streams(16), is_less_better=False),
     Row("schema", "one stream under a JSON schema", "tokens/s", 1.3, schema, is_less_better=False),

@@ -47,6 +47,7 @@ class Script:
     version: JsonObject = field(
         default_factory=lambda: {"version": "0.13.5", "localrun": __version__}
     )
+    why: JsonObject = field(default_factory=dict)
     heard: list[JsonObject] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
     client_left: threading.Event = field(default_factory=threading.Event)
@@ -64,7 +65,7 @@ class Handler(BaseHTTPRequestHandler):
             "/api/ps": {"models": self.script.running},
             "/healthz": {"status": "ok"},
         }
-        self.reply(bodies[self.path])
+        self.reply(self.script.why if "/why?" in self.path else bodies[self.path])
 
     def do_POST(self) -> None:
         self.script.paths.append(self.path)

@@ -95,6 +95,7 @@ def test_ps_without_a_server_is_an_empty_table(localrun_alone: Localrun) -> None
         ({"size_vram": 5_200_000}, "10.0 MB 48%/52% CPU/GPU 2048 4 minutes from now"),
         ({"stays_for_ever": True}, "10.0 MB 100% CPU 2048 for ever"),
         ({"num_open": 2}, "10.0 MB 100% CPU 2048 busy"),
+        ({"shared_with": "other"}, "shared 100% CPU 2048 4 minutes from now"),
     ],
 )
 def test_ps_shows_where_a_model_computes_and_how_long_it_stays(
@@ -116,6 +117,7 @@ def test_the_json_of_ps_has_the_reviewed_keys(localrun: Localrun, server: FakeSe
             "digest": "sha256:0123456789abcdef",
             "size_bytes": 10_000_000,
             "size_gpu_bytes": 0,
+            "shared_with": None,
             "context": 2048,
             "requests": 0,
             "until": None,
@@ -139,6 +141,25 @@ def test_stop_all_unloads_every_model(localrun: Localrun, server: FakeServer) ->
     localrun("stop", "--all")
 
     assert [body["model"] for body in server.script.heard] == ["guide:latest", "other:latest"]
+
+
+@pytest.mark.parametrize(
+    ("argument", "unloaded", "has_left"),
+    [
+        ("guide", ["guide:latest"], False),
+        ("--all", ["guide:latest"], False),
+        ("--server", [], True),
+    ],
+)
+def test_stop_says_as_json_what_it_did(
+    localrun: Localrun, server: FakeServer, argument: str, unloaded: list[str], *, has_left: bool
+) -> None:
+    server.script.running = [running()]
+
+    done = localrun("stop", argument, "--json")
+
+    assert json.loads(done.stdout) == {"unloaded": unloaded, "server_stopped": has_left}
+    assert done.stderr == ""
 
 
 def test_stopping_what_is_not_loaded_says_so(localrun: Localrun, server: FakeServer) -> None:

@@ -68,6 +68,7 @@ def make_home(folder: Path) -> Home:
         "HOME": str(folder),
         "LOCALRUN_HOST": address,
         "LOCALRUN_LOG_DIR": str(folder / "log"),
+        "LOCALRUN_CACHE": str(folder / "cache"),
         "LOCALRUN_IDLE_EXIT": "120",
     }
     return Home(address, environ)

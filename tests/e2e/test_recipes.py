@@ -55,6 +55,17 @@ def test_a_recipe_is_created_and_answers(home: Home, file: str) -> None:
     assert answer.stdout.strip()
 
 
+def test_a_draft_model_changes_no_word(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "Modelfile").write_text("FROM guide\nDRAFT guide\n")
+    home.run("create", "drafted", "-f", str(tmp_path / "Modelfile"))
+
+    plain = home.run("run", "guide", QUESTION, *GREEDY)
+    drafted = home.run("run", "drafted", QUESTION, *GREEDY)
+
+    assert drafted.returncode == 0, drafted.stderr
+    assert drafted.stdout == plain.stdout
+
+
 def test_the_pirate_talks_like_one(home: Home) -> None:
     home.run("create", "pirate", "-f", str(MODELFILES / "pirate.Modelfile"))
 

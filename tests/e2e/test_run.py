@@ -240,3 +240,19 @@ def read_rest(read: Callable[[], bytes]) -> str:
     except OSError:  # the terminal is gone: the program has left
         pass
     return data.decode(errors="replace")
+
+
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        ("cpu", "the running server uses device auto, not cpu"),
+        ("cudda", "cudda is not the name of a device"),
+    ],
+)
+def test_a_device_that_the_server_does_not_use_is_refused(
+    server: Home, device: str, said: str
+) -> None:
+    done = server.run("run", "guide", "hi", "--device", device)
+
+    assert done.returncode == 2
+    assert said in done.stderr

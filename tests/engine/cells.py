@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from localrun.engine.engine import AbortedError, OutOfCellsError
 
 if TYPE_CHECKING:
+    from localrun.engine.adapters import AdapterFile, AdapterSet
     from localrun.engine.scheduler import Row
     from localrun.engine.sequence import Sequence
 
@@ -34,23 +36,28 @@ class FakeBackend:
     retired: list[int] = field(default_factory=list)
     aborts: set[int] = field(default_factory=set)  # numbers of the calls to break off
     num_calls: int = 0
+    held: Counter[AdapterFile] = field(default_factory=Counter)  # adapters by their users
+    worn: list[AdapterSet] = field(default_factory=list)  # the set of each step
 
     @property
     def num_used(self) -> int:
         return len({id(cell) for held in self.holders.values() for cell in held.values()})
 
-    def forward(self, rows: list[Row]) -> list[int]:
+    def forward(self, rows: list[Row]) -> list[list[int]]:
         for row in rows:
             self._check(row)
+        (adapters,) = {row.seq.adapters for row in rows}
+        assert all(self.held[file] for file, _ in adapters)
         self.num_calls += 1
         if self.num_calls in self.aborts:
             raise AbortedError
-        if self.num_used + sum(row.count for row in rows) > self.num_cells:
+        if self.num_used + sum(row.width for row in rows) > self.num_cells:
             raise OutOfCellsError
         for row in rows:
             self._compute(row)
-        self.steps.append([(row.seq.request_id, row.count) for row in rows])
-        return [row.seq.num_computed + row.count for row in rows if row.is_last]
+        self.worn.append(adapters)
+        self.steps.append([(row.seq.request_id, row.width) for row in rows])
+        return [_draw(row) for row in rows if row.is_last]
 
     def copy(self, source: int, target: int, start: int, end: int) -> None:
         assert self.shares_cells
@@ -68,27 +75,41 @@ class FakeBackend:
         if not held:
             self.holders.pop(holder, None)
 
+    def prepare(self, seq: Sequence) -> None:
+        self.held.update(file for file, _ in seq.adapters)
+
     def retire(self, seq: Sequence) -> None:
+        self.held.subtract(file for file, _ in seq.adapters)
         self.retired.append(seq.request_id)
 
     def _check(self, row: Row) -> None:
         assert row.count > 0
+        assert row.is_last or not row.drafts
         held = self.holders.get(_slot(row.seq), {})
         assert sorted(held) == list(range(row.seq.num_computed))
-        assert [held[p].prefix for p in sorted(held)] == prefixes(row.seq.tokens)[: len(held)]
+        assert [held[p].prefix for p in sorted(held)] == prefixes(row.seq)[: len(held)]
 
     def _compute(self, row: Row) -> None:
         held = self.holders.setdefault(_slot(row.seq), {})
-        known = prefixes(row.seq.tokens)
-        for position in range(row.seq.num_computed, row.seq.num_computed + row.count):
+        known = prefixes(row.seq, row.drafts)
+        for position in range(row.seq.num_computed, row.seq.num_computed + row.width):
             held[position] = Cell(known[position])
 
 
-def prefixes(tokens: list[int]) -> list[int]:
-    """Return a hash of each beginning, the shortest first."""
+def _draw(row: Row) -> list[int]:
+    run = [row.seq.num_computed + row.count]
+    for draft in row.drafts:
+        if draft != run[-1]:
+            break
+        run.append(run[-1] + 1)
+    return run
+
+
+def prefixes(seq: Sequence, drafts: tuple[int, ...] = ()) -> list[int]:
+    """Return a hash of each beginning and the adapters, the shortest first."""
     found: list[int] = []
-    for token in tokens:
-        found.append(hash((found[-1] if found else 0, token)))
+    for token in [*seq.tokens, *drafts]:
+        found.append(hash((found[-1] if found else seq.adapters, token)))
     return found
 
 

@@ -47,3 +47,12 @@ def test_one_slow_step_changes_little() -> None:
     pace.note(2, before, 5.0)
 
     assert pace.prompt_tokens(2) >= before / 2
+
+
+def test_a_prompt_that_others_wait_for_is_as_short_as_one_beside_them() -> None:
+    pace = Pace()
+    for _ in range(20):
+        pace.note(4, 0, 0.020)
+        pace.note_prompt(64, 0.064)
+
+    assert 16 <= pace.prompt_tokens(4) <= 24  # a step of 20 ms, and 1.2 times that for a prompt

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from localrun.engine import radix
 from localrun.engine.radix import Node, RadixTree, common_length
+
+if TYPE_CHECKING:
+    import pytest
 
 runs = st.lists(st.integers(0, 2), min_size=1, max_size=12)
 
@@ -106,3 +112,18 @@ def test_extending_a_leaf_is_inserting_the_whole(first: list[int], second: list[
     assert tree.nodes == {leaf}
     both = [*first, *second]
     assert tree.find(both, len(both)).length == len(both)
+
+
+def test_kinds_share_nothing_and_those_without_prefixes_take_no_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(radix, "MOST_ROOTS", 4)
+    tree = RadixTree()
+    tree.add(tree.root_of("mine"), [1, 2, 3], 1)
+
+    for number in range(30):
+        assert tree.find([1, 2, 3], 3, tree.root_of(number)).length == 0
+
+    assert tree.find([1, 2, 3], 3, tree.root_of("mine")).length == 3
+    assert len(tree._roots) <= 4
+    assert tree.oldest_idle_leaf() is not None

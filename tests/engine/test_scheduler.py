@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,13 +14,18 @@ from localrun.engine.engine import Engine, Output
 from localrun.engine.params import FinishReason
 from localrun.engine.scheduler import Limits, Scheduler
 from localrun.engine.sequence import Sequence
+from localrun.engine.speculation import Speculation
 from localrun.engine.states import StateCache
+from localrun.engine.text import TextStream
 from tests.engine.cells import FakeBackend
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from collections.abc import Sequence as Sequences
 
-SLOTS, CELLS, BUDGET, HOLDERS = 4, 64, 16, 9
+    from localrun.engine.adapters import AdapterSet
+
+SLOTS, CELLS, BUDGET, HOLDERS, DRAFTS = 4, 64, 16, 9, 12
 PIECES = [b"x"] * 1000
 Prompt = list[int]
 Mix = list[tuple[Prompt, int]]
@@ -28,10 +34,20 @@ Mix = list[tuple[Prompt, int]]
 class Bench:
     """An engine on a fake backend, with everything that a test wants to look at."""
 
-    def __init__(self, *, shares_cells: bool = True, eog: frozenset[int] = frozenset()) -> None:
+    def __init__(
+        self,
+        *,
+        shares_cells: bool = True,
+        eog: frozenset[int] = frozenset(),
+        speculation: Speculation | None = None,
+    ) -> None:
         self.backend = FakeBackend(CELLS, shares_cells)
         limits = Limits(
-            num_slots=SLOTS, num_cells=CELLS, step_tokens=BUDGET, worth_waiting_tokens=4
+            num_slots=SLOTS,
+            num_cells=CELLS,
+            step_tokens=BUDGET,
+            worth_waiting_tokens=4,
+            num_drafts=DRAFTS,
         )
         self.cache: PrefixCache | StateCache
         if shares_cells:
@@ -41,10 +57,19 @@ class Bench:
         else:
             self.cache = StateCache(self.backend, num_slots=SLOTS, num_cells=CELLS)
         self.scheduler = Scheduler(limits, self.cache)
-        self.engine = Engine(self.backend, self.scheduler, pieces=PIECES, eog=eog)
+        self.engine = Engine(
+            self.backend, self.scheduler, pieces=PIECES, eog=eog, speculation=speculation
+        )
 
-    def submit(self, request_id: int, prompt: Prompt, new: int) -> Sequence:
-        seq = Sequence(request_id=request_id, tokens=[*prompt], max_tokens=len(prompt) + new)
+    def submit(
+        self, request_id: int, prompt: Prompt, new: int, adapters: AdapterSet = ()
+    ) -> Sequence:
+        seq = Sequence(
+            request_id=request_id,
+            tokens=[*prompt],
+            max_tokens=len(prompt) + new,
+            adapters=adapters,
+        )
         self.engine.submit(seq)
         return seq
 
@@ -70,9 +95,27 @@ class Bench:
         self.cache.clear()
         assert self.backend.holders == {}
         assert self.cache.num_used == 0
+        assert not any(self.backend.held.values())
 
     def num_computed(self) -> int:
         return sum(count for step in self.backend.steps for _, count in step)
+
+
+class Guesser(Speculation):
+    """Guesses what `FakeBackend` will draw, with as many right ones first as it is told."""
+
+    def __init__(self, guesses: list[tuple[int, int]]) -> None:
+        super().__init__([])
+        self._guesses = cycle(guesses or [(0, 0)])
+
+    def propose(self, decoding: Sequences[Sequence]) -> dict[Sequence, tuple[int, ...]]:
+        found = {}
+        for seq in decoding:
+            right, wrong = next(self._guesses)
+            room = seq.max_tokens - len(seq.tokens) - 1
+            first = len(seq.tokens)
+            found[seq] = (*range(first, first + right), *[999] * wrong)[:room]
+        return found
 
 
 # few tokens and common beginnings, so that prefixes meet in all ways
@@ -136,6 +179,74 @@ def test_arrivals_and_cancels_at_any_time_end_each_request_exactly_once(
 
     assert sorted(ends) == list(range(len(mix)))
     bench.check_end()
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    mixes,
+    st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=20),
+    st.sets(st.integers(1, 60), max_size=6),
+)
+def test_guesses_change_no_token_and_leave_no_cell(
+    mix: Mix, guesses: list[tuple[int, int]], aborts: set[int]
+) -> None:
+    bench = Bench(speculation=Guesser(guesses))
+    bench.backend.aborts = aborts
+    sequences = [bench.submit(number, *request) for number, request in enumerate(mix)]
+
+    outputs = bench.drain()
+
+    for seq, (prompt, new) in zip(sequences, mix, strict=True):
+        assert seq.tokens[len(prompt) :] == list(range(len(prompt), len(prompt) + new))
+        text = "".join(output.text for output in outputs if output.seq is seq)
+        assert text == "x" * new
+        assert seq.num_accepted <= seq.num_drafted
+    assert sum(output.finish is not None for output in outputs) == len(mix)
+    assert all(0 < sum(count for _, count in step) <= BUDGET for step in bench.backend.steps)
+    bench.check_end()
+
+
+def test_right_guesses_save_steps() -> None:
+    bench = Bench(speculation=Guesser([(4, 0)]))
+    seq = bench.submit(1, [0] * 5, 21)
+
+    bench.drain()
+
+    assert len(bench.backend.steps) == 1 + 4
+    assert (seq.num_drafted, seq.num_accepted) == (16, 16)
+
+
+def test_an_end_token_among_right_guesses_ends_the_text_there() -> None:
+    bench = Bench(eog=frozenset({7}), speculation=Guesser([(6, 0)]))
+    seq = bench.submit(1, [0] * 5, 20)
+
+    outputs = bench.drain()
+
+    assert "".join(output.text for output in outputs) == "xx"
+    assert seq.tokens[5:] == [5, 6, 7]
+    bench.check_end()
+
+
+def test_a_stop_string_among_right_guesses_ends_the_text_there() -> None:
+    bench = Bench(speculation=Guesser([(6, 0)]))
+    seq = Sequence(request_id=1, tokens=[0] * 5, max_tokens=25, text=TextStream(["xxx"]))
+    bench.engine.submit(seq)
+
+    bench.drain()
+
+    assert (seq.finish, seq.num_generated) == (FinishReason.STOP, 3)
+    bench.check_end()
+
+
+def test_nobody_is_preempted_for_a_guess() -> None:
+    bench = Bench(speculation=Guesser([(0, 6)]))
+    bench.submit(1, [1] * 22, 10)  # both fit to the end, but not with six guesses each
+    young = bench.submit(2, [2] * 22, 10)
+
+    while bench.engine.has_work:
+        bench.step()
+        assert young.slot is not None or young.finish is not None or not young.num_generated
+    assert max(sum(count for _, count in step) for step in bench.backend.steps[4:]) > 2
 
 
 def test_decoding_sequences_go_on_while_a_long_prompt_is_computed() -> None:

@@ -39,8 +39,9 @@ def test_tokens_count_from_the_opening_to_the_closing_tag() -> None:
 def test_behind_the_budget_only_the_closing_can_come() -> None:
     pieces = [b"hm", b"\n", b"</think>", b"yes"]
     thought = Thought("<think>", "</think>", "<think>")
-    constraint = BudgetConstraint(thought, 2, [1, 2, 1], None)
-    drawn = []
+    constraint = BudgetConstraint(thought, pieces, budget=2, closing=[1, 2, 1])
+    drawn: list[int] = []
+    forced: list[list[int]] = []
 
     for wish in (0, 0, 0, 0, 0, 3):
         logits = np.zeros(4, dtype=np.float32)
@@ -48,7 +49,8 @@ def test_behind_the_budget_only_the_closing_can_come() -> None:
         constraint.mask(logits)
         drawn.append(int(logits.argmax()))
         constraint.accept(drawn[-1])
-        thought.push(pieces[drawn[-1]])
+        forced.append(constraint.forced())
 
     assert drawn == [0, 0, 1, 2, 1, 3]
+    assert forced == [[], [1, 2, 1], [2, 1], [1], [], []]
     assert constraint.failure is None

@@ -141,6 +141,26 @@ def recurrent(path: Path, vocabulary: Path) -> None:
     model.save()
 
 
+def adapter(path: Path, architecture: str, seed: int) -> None:
+    """Write a random LoRA for the feed-forward layers of one of the models above."""
+    rank = 4
+    random = np.random.default_rng(seed)
+    writer = GGUFWriter(path, architecture)
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", 4 * rank)
+    for prefix in _layers():
+        for part, width, height in (("up", WIDTH, INNER), ("down", INNER, WIDTH)):
+            name = f"{prefix}ffn_{part}.weight"
+            a, b = random.standard_normal((rank, width)), random.standard_normal((height, rank))
+            writer.add_tensor(f"{name}.lora_a", (a * width**-0.5).astype(np.float32))
+            writer.add_tensor(f"{name}.lora_b", (b * rank**-0.5).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
 def encoder(path: Path, vocabulary: Path, *, pooling: int = 1, context: int = CONTEXT) -> None:
     """Write a BERT; with pooling 4 it has a head that ranks."""
     model = TinyModel(path, "bert", vocabulary, context=context)

@@ -10,8 +10,9 @@
     fail          ends with an error before it starts
 
 A model whose file is called ``broken.gguf`` does not load; one called
-``dies.gguf`` kills the process; ``waits.gguf`` is a named pipe, and ready when
-somebody has opened it for writing.
+``dies.gguf`` kills the process; ``full.gguf`` wants more memory than there is, and
+``tight.gguf`` does with more than 30 layers on the GPU; ``waits.gguf`` is a named pipe,
+and ready when somebody has opened it for writing.
 """
 
 from __future__ import annotations
@@ -68,6 +69,9 @@ def load(sock: socket.socket, message: Load) -> None:
     name = Path(message.model_paths[0]).name
     if name == "broken.gguf":
         send(sock, LoadFailed(message="broken.gguf could not be loaded: not a model"))
+        return
+    if name == "full.gguf" or (name == "tight.gguf" and message.num_gpu_layers > 30):
+        send(sock, LoadFailed(message="no memory for so much"))
         return
     if name == "dies.gguf":
         sys.stderr.write("ggml: assertion failed\n")

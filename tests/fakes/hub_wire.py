@@ -109,8 +109,8 @@ def json_reply(data: Any, *, status: int = 200, headers: dict[str, str] | None =
 def file_reply(request: Request, file: StoredFile, *, etag: str, name: str = "") -> Reply:
     """Return the file, a part of it, 304 or 416, as the headers of the request ask."""
     content = file.content
-    modified = formatdate(file.modified_s, usegmt=True)
-    headers = {"Accept-Ranges": "bytes", "Last-Modified": modified}
+    modified = formatdate(file.modified_s, usegmt=True) if file.modified_s else None
+    headers = {"Accept-Ranges": "bytes"} | ({"Last-Modified": modified} if modified else {})
     headers |= {"Content-Type": "application/octet-stream"} | ({"ETag": etag} if etag else {})
     known = [tag.strip() for tag in request.headers.get("If-None-Match", "").split(",")]
     if etag and (etag in known or "*" in known):

@@ -26,9 +26,9 @@ def start_fake(child_end: socket.socket) -> subprocess.Popen[bytes]:
 
 
 def fake_model(name: str = "fake:latest", file: str = "fake.gguf") -> RunnerModel:
-    return RunnerModel(
-        name=name, shards=(Path(f"/nowhere/{file}"),), digest="sha256:00", size_bytes=1
-    )
+    """Return a model; those of other names have other weights."""
+    digest = "sha256:00" if name == "fake:latest" else f"sha256:{name.encode().hex()}"
+    return RunnerModel(name=name, shards=(Path(f"/nowhere/{file}"),), digest=digest, size_bytes=1)
 
 
 def num_open(pool: RunnerPool) -> int:

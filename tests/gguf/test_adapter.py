@@ -28,7 +28,10 @@ PAIR = {f"{Q}.lora_a": (64, 4), f"{Q}.lora_b": (4, 128)}
 
 
 def header(shapes: Mapping[str, tuple[int, ...]], **changes: str | None) -> Header:
-    changed = {key.replace("_", "."): value for key, value in changes.items()}
+    changed = {
+        key.replace("__", " ").replace("_", ".").replace(" ", "_"): value
+        for key, value in changes.items()
+    }
     merged: dict[str, str | float | None] = {**METADATA, **changed}
     metadata: dict[str, Value] = {k: value for k, value in merged.items() if value is not None}
     return Header(metadata, {name: Tensor(sizes, 0, 0) for name, sizes in shapes.items()}, 0)
@@ -53,6 +56,13 @@ BASE = header(
 )
 def test_a_fitting_adapter_passes(shapes: dict[str, tuple[int, ...]]) -> None:
     check_adapter(header(shapes), BASE)
+
+
+def test_an_adapter_that_works_from_some_words_on_only_is_refused() -> None:
+    activated = header(PAIR, adapter_alora_invocation__tokens="4, 5")
+
+    with pytest.raises(UsageError, match="aLoRA"):
+        check_adapter(activated, BASE)
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,9 @@ def test_a_file_comes_in_parts(web: Http, hub: FakeHub, tmp_path: Path) -> None:
 
     done = download(web, model(at(hub)), tmp_path, quick(report=lambda *r: reports.append(r)))
 
-    assert done == Downloaded(path=tmp_path / "data", digest=DIGEST, size_bytes=SIZE)
+    assert done == Downloaded(
+        path=tmp_path / "data", digest=DIGEST, size_bytes=SIZE, fetched_bytes=SIZE
+    )
     assert done.path.read_bytes() == DATA
     assert len(hub.file_requests) >= 4
     assert reports[-1] == (SIZE, SIZE)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from localrun.chat.profiles.discovery import discovered_profile
 from localrun.chat.profiles.tools import Tools
 from localrun.chat.stream_parser import StreamParser, Text, Thought
 from localrun.chat.template import ChatTemplate
@@ -22,6 +21,7 @@ from localrun.engine.sequence import Sequence
 from localrun.errors import UsageError
 from localrun.runner.constraining import Constraining
 from localrun.runner.messages import Generate
+from localrun.runner.templates import Chat
 from localrun.store.embedded import embedded_models
 from tests.engine.answering import LIMITS, Answerer
 
@@ -63,17 +63,15 @@ class Desk:
     def __init__(self, model: Model, context: Context) -> None:
         self.model = model
         self.answerer = Answerer(model, context, Grammars(model))
-        self.template = ChatTemplate(model.chat_template, bos=model.bos, eos=model.eos)
-        self.profile = discovered_profile(model.chat_template)
-        self.constraining = Constraining(model, self.template, self.profile)
+        template = ChatTemplate(model.chat_template, bos=model.bos, eos=model.eos)
+        self.chat = Chat(model.chat_template, template)
+        self.constraining = Constraining(model)
 
     def sequence(self, question: str, *, seed: int = 1, heat: float = 0, **fields: Any) -> Sequence:
         request = Generate(
             request_id=1, messages=({"role": "user", "content": question},), **fields
         )
-        self.prompt = self.template.render(
-            request.messages or (), tools=request.tools, options=request.template_options
-        )
+        self.prompt = self.chat.render(request, [])
         tokens = self.model.tokenize(self.prompt)
         seq = Sequence(
             request_id=1,
@@ -81,12 +79,12 @@ class Desk:
             max_tokens=len(tokens) + 150,
             sampling=SamplingParams(temperature=heat, top_k=0, top_p=1, seed=seed),
         )
-        self.constraining.bind(seq, request, self.prompt)
+        self.constraining.bind(seq, request, self.prompt, self.chat)
         return seq
 
     def reply(self, question: str, **fields: Any) -> Reply:
         seq = self.sequence(question, **fields)
-        parser = StreamParser(self.profile, self.prompt, Tools.of(TOOLS))
+        parser = StreamParser(self.chat.known, self.prompt, Tools.of(TOOLS))
         parts = [*parser.push(self.answerer.run(seq)), *parser.finish()]
         assert seq.constraint is None or seq.constraint.failure is None
         return Reply(

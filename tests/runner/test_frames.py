@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import threading
 
 import pytest
 from hypothesis import given
@@ -74,12 +75,17 @@ def test_messages_come_back_as_they_were(message: Message) -> None:
 def test_messages_are_read_from_a_stream_however_it_is_cut() -> None:
     ours, theirs = socket.socketpair()
     data = b"".join(encode(message) for message in EXAMPLES)
-    with ours, theirs:
-        for start in range(0, len(data), 7):
-            ours.sendall(data[start : start + 7])
-        ours.shutdown(socket.SHUT_WR)
 
+    def send() -> None:  # a socket holds few pieces, however small they are
+        with ours:
+            for start in range(0, len(data), 7):
+                ours.sendall(data[start : start + 7])
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    with theirs:
         assert list(read_messages(theirs)) == EXAMPLES
+    sender.join()
 
 
 def test_a_frame_that_claims_gigabytes_is_refused_unread() -> None:

@@ -22,6 +22,9 @@ class BrokenConstraint:
     def accept(self, token: int) -> None:
         """Take anything."""
 
+    def forced(self) -> list[int]:
+        return []
+
 
 @pytest.mark.parametrize(
     ("failure", "finish", "kind"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from localrun.engine.params import CacheType, OverflowPolicy, SamplingParams
 from localrun.server.defaults import (
+    embedding_model,
     keep_alive_of,
     messages_of,
     num_predict_of,
@@ -19,6 +21,7 @@ from localrun.server.defaults import (
 )
 from localrun.services.models import ModelDetails, StoredModel
 from localrun.services.recipes import StoredRecipe
+from localrun.supervisor.planning import only_processor, plan_load
 from localrun.supervisor.slot import KeepAlive
 
 USER = {"role": "user", "content": "hi"}
@@ -130,11 +133,22 @@ def test_the_runner_is_set_up_as_the_recipe_says() -> None:
         ("yarn_ext_factor", 0.5), ("use_mmap", False), ("main_gpu", 1),
     )  # fmt: skip
 
-    load = runner_model(model(said)).load(None)
+    load = plan_load(runner_model(model(said)), None, only_processor).load
 
     assert (load.num_ctx, load.num_threads, load.num_gpu_layers) == (512, 2, 0)
     assert (load.options.cache_type, load.options.num_batch) == (CacheType.Q8_0, 64)
     assert (load.options.flash_attention, load.options.rope_freq_base) == (True, 10000.0)
     assert (load.options.yarn_ext_factor, load.options.main_gpu) == (0.5, 1)
     assert load.options.use_mmap is False
-    assert runner_model(model(said)).load(1024).num_ctx == 1024
+    assert plan_load(runner_model(model(said)), 1024, only_processor).load.num_ctx == 1024
+
+
+def test_embeddings_with_adapters_have_a_runner_of_their_own() -> None:
+    plain = model(recipe())
+    adapted = replace(plain, adapters=((Path("/a.gguf"), 0.5),))
+
+    assert runner_model(adapted).shared == runner_model(plain).shared
+    assert embedding_model(plain).shared == runner_model(plain).shared
+    assert embedding_model(adapted).shared != runner_model(plain).shared
+    load = plan_load(embedding_model(adapted), None, only_processor).load
+    assert load.adapters == (("/a.gguf", 0.5),)

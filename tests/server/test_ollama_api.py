@@ -133,5 +133,6 @@ def test_tags_and_version_are_ollamas(served: Served) -> None:
 
     assert tag["name"] == "fake:latest"
     assert tag["details"]["quantization_level"] == "Q8_0"
-    assert set(httpx.get(f"{served.url}/api/version").json()) == {"version", "localrun", "pid"}
+    told = httpx.get(f"{served.url}/api/version").json()
+    assert set(told) == {"version", "localrun", "pid", "device"}
     assert httpx.head(f"{served.url}/").status_code == 200

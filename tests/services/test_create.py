@@ -221,6 +221,14 @@ def test_both_forms_of_an_adapter_come_in_with_their_scale(
     assert len(entry_of(workspace, "made").manifest.with_role(Role.ADAPTER)) == 2
 
 
+def test_a_draft_model_comes_along(workspace: Workspace) -> None:
+    create(workspace, "FROM guide\nDRAFT guide\nPARAMETER draft_num_predict 7")
+
+    model = workspace.models.find_model("made")
+
+    assert [path.stat().st_size for path in model.draft] == [model.shards[0].stat().st_size]
+
+
 def test_an_adapter_of_another_model_is_refused(workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "other.gguf").write_bytes(gguf(1))
 

@@ -99,7 +99,7 @@ def test_files_of_any_size_keep_their_order(hub: FakeHub, tmp_path: Path) -> Non
     fetched = fetch_them(files, tmp_path, Silence())
 
     assert [one.path.read_bytes() for one in fetched] == contents
-    assert [one.is_new for one in fetched] == [True, True, True, False]
+    assert [one.fetched_bytes for one in fetched] == [*map(len, contents[:3]), 0]
 
 
 def test_one_that_fails_does_not_wait_for_others_that_stall(hub: FakeHub, tmp_path: Path) -> None:

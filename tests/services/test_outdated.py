@@ -104,14 +104,25 @@ def test_a_source_that_does_not_answer_is_a_problem_and_no_answer(workspace: Wor
     assert "127.0.0.1:9" in str(model.problem)
 
 
-def test_a_url_tells_nothing_unless_it_has_a_digest(workspace: Workspace, hub: FakeHub) -> None:
-    url = hub.url + hub.add_file("m.gguf", WEIGHTS)
+def test_a_url_is_outdated_when_its_version_is_another(workspace: Workspace, hub: FakeHub) -> None:
+    url = hub.url + hub.add_file("m.gguf", WEIGHTS, etag='"one"')
     pull(workspace, url)
     pull(workspace, f"{url}?x=1#{digest(WEIGHTS).replace(':', '=')}")
+    assert [model.is_outdated for model in find_outdated(workspace)] == [False, False]
 
-    problems = [model.problem for model in find_outdated(workspace)]
+    hub.add_file("m.gguf", gguf(5), etag='"two"')
+    changed = outdated(workspace)
 
-    assert sorted(problems, key=str) == [None, "the address tells no digest"]
+    assert changed.pop(url)
+    assert not any(changed.values())
+
+
+def test_a_url_without_a_version_cannot_be_told(workspace: Workspace, hub: FakeHub) -> None:
+    pull(workspace, hub.url + hub.add_versionless_file("m.gguf", WEIGHTS))
+
+    (model,) = find_outdated(workspace)
+
+    assert (model.is_untold, model.is_outdated, model.problem) == (True, False, None)
 
 
 def test_offline_nothing_is_asked(tmp_path: Path, workspace: Workspace, hub: FakeHub) -> None:

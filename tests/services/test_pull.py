@@ -173,6 +173,7 @@ def test_a_pull_that_was_cut_goes_on_with_the_bytes_it_has(
     asked = [one.range for one in hub.file_requests if "model-Q4" in one.path]
     assert all(part is not None and part[0] >= 1 << 20 for part in asked)
     assert pulled.is_changed
+    assert pulled.fetched_bytes < 2_000_000
 
 
 def test_wrong_bytes_are_refused_and_nothing_of_them_stays(
@@ -323,6 +324,18 @@ def test_a_url_is_pulled_and_its_digest_kept_to(workspace: Workspace, hub: FakeH
     assert entry_of(workspace, pulled.name).manifest.layers[0].name == "my model.gguf"
     with pytest.raises(IntegrityError):
         pull(workspace, f"{url}#sha256={'0' * 64}")
+
+
+def test_a_url_whose_version_is_here_is_not_fetched_again(
+    workspace: Workspace, hub: FakeHub
+) -> None:
+    url = hub.url + hub.add_file("m.gguf", WEIGHTS, etag='"one"')
+    pull(workspace, url)
+    asked = len(hub.file_requests)
+
+    pull(workspace, url)
+
+    assert [request.headers["Range"] for request in hub.file_requests[asked:]] == ["bytes=0-0"]
 
 
 def test_a_url_without_a_digest_is_new_only_once(workspace: Workspace, hub: FakeHub) -> None:

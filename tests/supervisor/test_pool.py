@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localrun.engine.params import FinishReason
+from localrun.engine.params import FinishReason, LoadOptions
 from localrun.errors import LoadError, OverloadedError, UsageError
 from localrun.runner.messages import Failed, Finished, Generate
 from localrun.supervisor.pool import RunnerPool
@@ -335,3 +335,82 @@ def test_a_runner_that_talks_nonsense_is_ended(pool: RunnerPool) -> None:
 
     assert isinstance(end, Failed)
     assert pool.running() == []
+
+
+def recipe(name: str, **changes: Any) -> RunnerModel:
+    """Return a model on the same weights as `fake_model`'s own."""
+    return replace(fake_model(), name=name, **changes)
+
+
+def test_names_on_the_same_weights_share_a_runner_and_its_memory(pool: RunnerPool) -> None:
+    pool.load(recipe("guide"))
+    pool.load(recipe("pirate", chat_template="other"))
+    pool.load(recipe("guide"))
+
+    rows = {row.name: row for row in pool.running()}
+    assert (rows["guide"].shared_with, rows["pirate"].shared_with) == (None, "guide")
+    assert {name: entry.num_loads for name, entry in pool.history().items()} == {"guide": 1}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"num_ctx": 512}, {"options": LoadOptions(num_batch=64)}, {"num_gpu_layers": 0}]
+)
+def test_other_load_options_are_another_runner(pool: RunnerPool, changes: dict[str, Any]) -> None:
+    pool.load(recipe("guide"))
+    pool.load(recipe("other", **changes))
+
+    assert [row.shared_with for row in pool.running()] == [None, None]
+
+
+def test_a_runner_ends_with_the_last_name_that_holds_it(pool: RunnerPool) -> None:
+    for name in ("guide", "pirate"):
+        pool.load(recipe(name))
+
+    assert pool.unload("guide")
+    after_one = [(row.name, row.shared_with) for row in pool.running()]
+    again = pool.unload("guide")
+    assert pool.unload("pirate")
+
+    assert after_one == [("pirate", None)]
+    assert not again
+    assert pool.running() == []
+
+
+def test_each_name_has_its_own_keep_alive(pool: RunnerPool, clock: Clock) -> None:
+    pool.load(recipe("short"), keep_alive=KeepAlive(10))
+    pool.load(recipe("long"), keep_alive=KeepAlive(100))
+
+    left = []
+    for seconds in (11, 90):
+        clock.now += seconds
+        pool.sweep()
+        left.append([row.name for row in pool.running()])
+
+    assert left == [["long"], []]
+
+
+def test_a_name_that_is_told_to_go_leaves_when_its_requests_have_ended(pool: RunnerPool) -> None:
+    sink = Collector()
+    busy = pool.submit(recipe("busy"), Generate(request_id=0, prompt="hang"), sink)
+    sink.until_text()
+    pool.load(recipe("idle"))
+    pool.unload("busy")
+    while_busy = [row.name for row in pool.running()]
+
+    busy.cancel()
+    sink.until_end()
+    pool.sweep()
+
+    assert while_busy == ["busy", "idle"]
+    assert [row.name for row in pool.running()] == ["idle"]
+
+
+def test_a_crash_is_counted_once_and_takes_all_names_along(pool: RunnerPool) -> None:
+    pool.load(recipe("idle"))
+    sink = Collector()
+    pool.submit(recipe("dying"), Generate(request_id=0, prompt="die"), sink)
+    sink.until_end()
+    pool.load(recipe("back"))
+
+    assert [row.name for row in pool.running() if row.name != "dying"] == ["back"]
+    assert sum(entry.num_crashes for entry in pool.history().values()) == 1

@@ -29,14 +29,16 @@ OLLAMA_VERSION = "0.13.5"
 FOR_EVER = "2318-01-01T00:00:00Z"  # what Ollama says, about
 
 
-def ollama_routes(completions: Completions, catalogue: Catalogue, pool: RunnerPool) -> APIRouter:
+def ollama_routes(
+    completions: Completions, catalogue: Catalogue, pool: RunnerPool, device: str
+) -> APIRouter:
     """Return the router of Ollama's API."""
     router = APIRouter(prefix="/api")
 
     @router.get("/version")
     async def version() -> JSONResponse:
         known = {"version": OLLAMA_VERSION, "localrun": __version__, "pid": os.getpid()}
-        return JSONResponse(known)
+        return JSONResponse(known | {"device": device})
 
     @router.api_route("/tags", methods=["GET", "HEAD"])
     async def tags() -> JSONResponse:
@@ -91,5 +93,6 @@ def _running(model: RunningModel, stored: StoredModel | None) -> JsonObject:
         "expires_at": model.until.isoformat() if model.until else FOR_EVER,
         "context_length": model.num_ctx,
         "num_open": model.num_open,
+        "shared_with": model.shared_with,
         "stays_for_ever": model.until is None and not model.num_open,
     }

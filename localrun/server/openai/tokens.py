@@ -129,7 +129,11 @@ def _completed(request: Tokenize | Detokenize, model: StoredModel) -> Submitted:
     """Put before the messages what the model's recipe says, as for an answer."""
     if isinstance(request, Detokenize):
         return request
-    return replace(request, messages=messages_of(model.recipe, request.messages))
+    return replace(
+        request,
+        messages=messages_of(model.recipe, request.messages),
+        chat_template=model.chat_template,
+    )
 
 
 def _is_token(value: object) -> bool:

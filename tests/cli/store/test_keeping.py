@@ -7,11 +7,13 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from localrun.names.parse import parse_name
+from localrun.store.prompts import PromptFolder
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.web import serving
 from tests.services.making import FILES, NAME, REPO, WEIGHTS, digest, gguf
@@ -19,8 +21,6 @@ from tests.store.building import blob_names, damage
 from tests.store.foreign.layouts import write
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from localrun.store.store import Store
     from tests.cli.conftest import Localrun
     from tests.fakes.hub import FakeHub
@@ -143,6 +143,19 @@ def test_prune_tells_first_and_frees_what_du_called_unused(
     assert localrun("prune").stdout == "0 files and 0 unfinished downloads, 0 B freed\n"
 
 
+def test_prune_deletes_saved_prompts_that_du_shows(localrun: Localrun) -> None:
+    root = Path(os.environ["LOCALRUN_CACHE"]) / "prompts"
+    PromptFolder(root, "0" * 32, 10**6).write([1, 2, 3], 0, b"x" * 5000)
+
+    size = json.loads(localrun("du", "--json").stdout)["prompt_bytes"]
+    dry = json.loads(localrun("prune", "--dry-run", "--json").stdout)["prompt_bytes"]
+
+    assert size == dry > 5000
+    assert f"of saved prompts in {root}" in localrun("du").stdout
+    assert "saved prompts, " in localrun("prune").stdout
+    assert json.loads(localrun("du", "--json").stdout)["prompt_bytes"] == 0
+
+
 def test_verify_finds_what_is_bad_and_repairs_it(
     localrun: Localrun, store: Store, model: str
 ) -> None:
@@ -171,6 +184,20 @@ def test_a_name_that_cannot_be_read_is_bad(localrun: Localrun, store: Store, mod
 
     assert done.returncode == 4
     assert done.stdout == f"{path}: BAD\n"
+
+
+def test_what_names_and_archives_say_as_json(localrun: Localrun, model: str) -> None:
+    copied = json.loads(localrun("cp", model, "mine", "--json").stdout)
+    moved = json.loads(localrun("mv", "mine", "yours", "--json").stdout)
+    written = localrun("export", model, "-o", "model.tar", "--json")
+
+    assert copied == {"name": "mine:latest", "source": model}
+    assert moved == {"name": "yours:latest", "source": "mine"}
+    told = json.loads(written.stdout)
+    assert (told["name"], told["file"]) == (model, "model.tar")
+    assert told["written_bytes"] > len(WEIGHTS)
+    assert written.stderr == ""
+    assert localrun("export", model, "-o", "-", "--json").returncode == 2
 
 
 def test_an_archive_goes_from_one_machine_to_another(

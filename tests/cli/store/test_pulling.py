@@ -155,13 +155,59 @@ def test_offline_no_call_is_made_and_the_error_says_so(
     num_asked = len(hub.requests)
     env["LOCALRUN_OFFLINE"] = "1"
 
-    for command in (["pull", NAME], ["search", "qwen"], ["outdated"], ["pull", "--all"]):
+    other = f"hf.co/{REPO}:Q8_0"
+    for command in (["pull", other], ["search", "qwen"], ["outdated"], ["pull", "--all"]):
         done = localrun(*command)
         assert done.returncode == 5, command
         assert "LOCALRUN_OFFLINE" in done.stderr
     for command in (["list"], ["du"], ["verify"], ["lock"], ["prune"]):
         assert localrun(*command).returncode == 0
     assert len(hub.requests) == num_asked
+
+
+@pytest.mark.parametrize("option", [[], ["--limit-rate", "1G"]])
+def test_offline_a_complete_model_is_told_as_it_is(
+    localrun: Localrun, hub: FakeHub, env: dict[str, str], store: Store, option: list[str]
+) -> None:
+    localrun("pull", NAME)
+    num_asked = len(hub.requests)
+    env["LOCALRUN_OFFLINE"] = "1"
+
+    done = localrun("pull", NAME, *option)
+    store.layout.blob(digest(WEIGHTS)).unlink()
+    broken = localrun("pull", NAME, *option)
+
+    assert (done.returncode, done.stdout) == (0, f"{NAME} is complete\n")
+    assert done.stderr == f"LOCALRUN_OFFLINE is set: nobody was asked for news of {NAME}\n"
+    assert broken.returncode == 5
+    assert len(hub.requests) == num_asked
+
+
+def test_an_address_without_a_version_is_no_failure(localrun: Localrun, hub: FakeHub) -> None:
+    url = hub.url + hub.add_versionless_file("m.gguf", WEIGHTS)
+    localrun("pull", url)
+
+    for command in (["outdated"], ["pull", "--all"]):
+        done = localrun(*command)
+
+        assert done.returncode == 0
+        assert f"tells no version; localrun pull {url}" in done.stderr
+        assert "all other models are up to date" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "names", [[NAME], ["no such name"], [NAME, "nosuch-model"], [f"hf.co/{REPO}:Q1_0"]]
+)
+def test_a_pull_without_options_does_as_one_with_some(
+    localrun: Localrun, env: dict[str, str], tmp_path: Path, names: list[str]
+) -> None:
+    plain = localrun("pull", *names)
+    env["LOCALRUN_MODELS"] = str(tmp_path / "other")
+
+    by_typer = localrun("pull", "--limit-rate", "1G", *names)
+
+    assert (plain.returncode, plain.stdout) == (by_typer.returncode, by_typer.stdout)
+    assert sorted(plain.stderr.splitlines()) == sorted(by_typer.stderr.splitlines())
 
 
 def test_outdated_names_what_moved_and_pull_all_fetches_it(
@@ -181,7 +227,8 @@ def test_outdated_names_what_moved_and_pull_all_fetches_it(
         (NAME, True),
         (f"hf.co/{REPO}:Q8_0", False),
     ]
-    assert sorted(json.loads(as_json.stdout)[0]) == ["is_outdated", "name", "origin", "problem"]
+    keys = ["is_outdated", "is_untold", "name", "origin", "problem"]
+    assert sorted(json.loads(as_json.stdout)[0]) == keys
     assert "to fetch" in dry.stdout
     assert pulled.stdout == f"{NAME} is complete, 20.0 KB fetched\n"
     assert localrun("outdated").stdout == ""

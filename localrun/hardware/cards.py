@@ -1,0 +1,231 @@
+"""Which GPUs the machine has, found without llama.cpp: drivers and the kernel are asked.
+
+Runs in the probe, since a broken driver may hang or crash: nothing else may call it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from localrun.hardware.report import Card
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KFD = Path("/sys/class/kfd/kfd/topology/nodes")
+PCI = Path("/sys/bus/pci/devices")
+AMD_DRIVER = Path("/sys/module/amdgpu/version")
+MAKERS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
+DISPLAY_CLASS = "0x03"
+TEXT_BYTES = 96
+SMI_TIMEOUT_S = 8
+SMI_FIELDS = "name,pci.bus_id,driver_version"
+VULKAN_KINDS = ("other", "integrated", "discrete", "virtual", "cpu")
+
+
+def finders() -> list[Callable[[], list[Card]]]:
+    """Return the ways to find cards, the harmless ones first."""
+    return [pci_cards, amd_cards, apple_cards, nvidia_cards, vulkan_cards]
+
+
+def pci_cards(root: Path = PCI) -> list[Card]:
+    """Return the graphics cards on the bus, also those that no driver has taken."""
+    found = []
+    for folder in sorted(root.glob("*")):
+        maker = MAKERS.get(_line(folder / "vendor"))
+        if maker and _line(folder / "class").startswith(DISPLAY_CLASS):
+            has_driver = (folder / "driver").exists()
+            address = folder.name.lower()
+            found.append(
+                Card(
+                    maker=maker,
+                    name=f"{maker} GPU at {address}",
+                    source="pci",
+                    unit_id=address,
+                    has_driver=has_driver,
+                )
+            )
+    return found
+
+
+def amd_cards(nodes: Path = KFD, driver: Path = AMD_DRIVER) -> list[Card]:
+    """Return the cards of AMD that the compute driver of the kernel has."""
+    found = []
+    for node in sorted(nodes.glob("*")):
+        properties = dict(
+            pieces
+            for line in _text(node / "properties").splitlines()
+            if len(pieces := line.split()) == 2  # noqa: PLR2004 - name and value
+        )
+        if int(properties.get("simd_count", "0")) == 0:  # a processor
+            continue
+        found.append(
+            Card(
+                maker="AMD",
+                name=_line(node / "name") or "AMD GPU",
+                source="kfd",
+                unit_id=_kfd_address(properties),
+                driver=_line(driver) or None,
+            )
+        )
+    return found
+
+
+def apple_cards() -> list[Card]:
+    """Return the GPU of an Apple chip."""
+    if platform.system() != "Darwin" or platform.machine() != "arm64":
+        return []
+    return [Card(maker="Apple", name="Apple GPU", source="platform")]
+
+
+def nvidia_cards() -> list[Card]:
+    """Return NVIDIA's cards, by the management library or its program."""
+    library = _library("libnvidia-ml.so.1", "nvml.dll")
+    if library is None or library.nvmlInit_v2() != 0:
+        return _smi_cards()
+    version = ctypes.create_string_buffer(TEXT_BYTES)
+    library.nvmlSystemGetDriverVersion(version, TEXT_BYTES)
+    cuda, num_cards = ctypes.c_int(), ctypes.c_uint()
+    library.nvmlSystemGetCudaDriverVersion_v2(ctypes.byref(cuda))
+    library.nvmlDeviceGetCount_v2(ctypes.byref(num_cards))
+    found = []
+    for index in range(num_cards.value):
+        handle, name, info = ctypes.c_void_p(), ctypes.create_string_buffer(TEXT_BYTES), _NvmlPci()
+        if library.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)) != 0:
+            continue
+        library.nvmlDeviceGetName(handle, name, TEXT_BYTES)
+        library.nvmlDeviceGetPciInfo_v3(handle, ctypes.byref(info))
+        found.append(
+            Card(
+                maker="NVIDIA",
+                name=name.value.decode(errors="replace"),
+                source="nvml",
+                unit_id=pci_address(info.bus_id.decode(errors="replace")),
+                driver=version.value.decode(errors="replace") or None,
+                cuda=f"{cuda.value // 1000}.{cuda.value % 1000 // 10}" if cuda.value else None,
+            )
+        )
+    library.nvmlShutdown()
+    return found
+
+
+def vulkan_cards() -> list[Card]:
+    """Return what the loader's drivers show, software ones left out."""
+    library = _library("libvulkan.so.1", "vulkan-1.dll", "libvulkan.1.dylib")
+    if library is None:
+        return []
+    instance, count = ctypes.c_void_p(), ctypes.c_uint()
+    order = _VulkanInstance(structure=1)
+    if library.vkCreateInstance(ctypes.byref(order), None, ctypes.byref(instance)) != 0:
+        return []  # no driver is installed
+    library.vkEnumeratePhysicalDevices(instance, ctypes.byref(count), None)
+    handles = (ctypes.c_void_p * count.value)()
+    library.vkEnumeratePhysicalDevices(instance, ctypes.byref(count), handles)
+    found = []
+    for handle in handles[: count.value]:
+        properties = ctypes.create_string_buffer(2048)  # a struct of 824 bytes
+        library.vkGetPhysicalDeviceProperties(ctypes.c_void_p(handle), properties)
+        if (card := vulkan_card(properties.raw)) is not None:
+            found.append(card)
+    library.vkDestroyInstance(instance, None)
+    return found
+
+
+def vulkan_card(properties: bytes) -> Card | None:
+    """Return the card of a ``VkPhysicalDeviceProperties``, None where it is a processor."""
+    vendor, kind = (int.from_bytes(properties[at : at + 4], "little") for at in (8, 16))
+    if kind >= len(VULKAN_KINDS) or VULKAN_KINDS[kind] in {"cpu", "other"}:
+        return None
+    name = properties[20:276].split(b"\0", 1)[0].decode(errors="replace")
+    return Card(maker=MAKERS.get(f"{vendor:#06x}", ""), name=name, source="vulkan")
+
+
+def pci_address(text: str) -> str | None:
+    """Return an address as the kernel writes it: NVIDIA's domain has eight digits."""
+    domain, _, rest = text.strip().lower().partition(":")
+    return f"{domain[-4:].zfill(4)}:{rest}" if rest else None
+
+
+class _NvmlPci(ctypes.Structure):
+    """``nvmlPciInfo_t``."""
+
+    _fields_ = (
+        ("legacy_id", ctypes.c_char * 16),
+        ("numbers", ctypes.c_uint * 5),
+        ("bus_id", ctypes.c_char * 32),
+    )
+
+
+class _VulkanInstance(ctypes.Structure):
+    """``VkInstanceCreateInfo``."""
+
+    _fields_ = (
+        ("structure", ctypes.c_int),
+        ("next", ctypes.c_void_p),
+        ("flags", ctypes.c_uint),
+        ("application", ctypes.c_void_p),
+        ("num_layers", ctypes.c_uint),
+        ("layers", ctypes.c_void_p),
+        ("num_extensions", ctypes.c_uint),
+        ("extensions", ctypes.c_void_p),
+    )
+
+
+def _smi_cards() -> list[Card]:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    done = subprocess.run(  # noqa: S603 - the driver's own program
+        [program, f"--query-gpu={SMI_FIELDS}", "--format=csv,noheader"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=SMI_TIMEOUT_S,
+    )
+    rows = [line.split(", ") for line in done.stdout.splitlines()] if done.returncode == 0 else []
+    return [
+        Card(
+            maker="NVIDIA",
+            name=row[0],
+            source="nvidia-smi",
+            unit_id=pci_address(row[1]),
+            driver=row[2],
+        )
+        for row in rows
+        if len(row) == len(SMI_FIELDS.split(","))
+    ]
+
+
+def _kfd_address(properties: dict[str, str]) -> str | None:
+    """Return the PCI address that the kernel packs into a number."""
+    try:
+        location, domain = int(properties["location_id"]), int(properties.get("domain", "0"))
+    except (KeyError, ValueError):
+        return None
+    bus, slot, function = location >> 8 & 0xFF, location >> 3 & 0x1F, location & 7
+    return f"{domain:04x}:{bus:02x}:{slot:02x}.{function}"
+
+
+def _library(*names: str) -> Any:  # noqa: ANN401 - a ctypes library
+    for name in names:
+        try:
+            return ctypes.CDLL(name)
+        except OSError:
+            continue
+    return None
+
+
+def _line(file: Path) -> str:
+    return _text(file).strip()
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,152 @@
+"""The processor: how many cores are worth using, what they can do, how much memory there is.
+
+Linux tells all of it in files; elsewhere what cannot be asked cheaply is left open.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+from localrun.hardware.cgroup import Limits, read_limits
+from localrun.hardware.device import Cpu
+
+SYSTEM = Path("/sys/devices/system/cpu")
+CPUINFO = Path("/proc/cpuinfo")
+MEMINFO = Path("/proc/meminfo")
+TYPES = Path("/sys/devices")  # cpu_core and cpu_atom list the kinds of Intel's hybrids
+SYSCTL_TIMEOUT_S = 2
+# what llama.cpp has kernels for, by the names of /proc/cpuinfo
+KNOWN_SETS = (
+    "ssse3", "avx", "avx2", "avx_vnni", "fma", "f16c", "bmi2", "avx512f", "avx512bw",
+    "avx512vbmi", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16",
+    "asimd", "asimddp", "i8mm", "sve", "sve2", "sme", "vsx",
+)  # fmt: skip
+
+
+def usable_threads(limits: Limits | None = None) -> int:
+    """Return the number of cores that this process may use, at least 1.
+
+    Counts the cores of the affinity mask, and no more than a container's quota:
+    more threads than that only wait for each other.
+    """
+    quota = (limits or read_limits()).num_cores
+    cores = len(_allowed())
+    return max(1, min(cores, quota) if quota else cores)
+
+
+def read_cpu(
+    system: Path = SYSTEM, cpuinfo: Path = CPUINFO, meminfo: Path = MEMINFO, types: Path = TYPES
+) -> Cpu:
+    """Return what is known of the processor and its memory."""
+    limits = read_limits()
+    info = _cpuinfo(cpuinfo)
+    total, available = _memory(meminfo)
+    performance, efficiency = _kinds(types, system)
+    free = limits.memory_free_bytes
+    return Cpu(
+        name=info.get("model name") or _sysctl("machdep.cpu.brand_string") or platform.processor(),
+        num_logical=os.cpu_count() or 1,
+        num_physical=_num_physical(system),
+        num_usable=usable_threads(limits),
+        num_performance=performance,
+        num_efficiency=efficiency,
+        instruction_sets=_instruction_sets(info),
+        total_bytes=total,
+        available_bytes=available if free is None else min(available, free),
+        memory_limit_bytes=limits.memory_bytes,
+    )
+
+
+def cpu_list(text: str) -> frozenset[int]:
+    """Return the numbers of a list such as ``0-3,8``, as the kernel writes it."""
+    numbers: set[int] = set()
+    for piece in text.strip().split(","):
+        first, _, last = piece.partition("-")
+        if first.isdigit() and (last or first).isdigit():
+            numbers.update(range(int(first), int(last or first) + 1))
+    return frozenset(numbers)
+
+
+def _allowed() -> frozenset[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
+def _num_physical(system: Path) -> int:
+    """Return the cores, of which each may run several threads."""
+    siblings = {
+        text
+        for file in system.glob("cpu[0-9]*/topology/thread_siblings_list")
+        if (text := _text(file).strip())
+    }
+    return len(siblings) or int(_sysctl("hw.physicalcpu") or 0) or os.cpu_count() or 1
+
+
+def _kinds(types: Path, system: Path) -> tuple[int | None, int | None]:
+    """Return how many logical cores are fast and how many are thrifty."""
+    fast = len(cpu_list(_text(types / "cpu_core" / "cpus")))
+    slow = len(cpu_list(_text(types / "cpu_atom" / "cpus")))
+    if fast and slow:
+        return fast, slow
+    capacities = [  # ARM: the largest core has 1024
+        int(text)
+        for file in system.glob("cpu[0-9]*/cpu_capacity")
+        if (text := _text(file).strip()).isdigit()
+    ]
+    if len(set(capacities)) > 1:
+        fast = sum(capacity > max(capacities) // 2 for capacity in capacities)
+        return fast, len(capacities) - fast
+    fast, slow = (int(_sysctl(f"hw.perflevel{level}.logicalcpu") or 0) for level in (0, 1))
+    return (fast, slow) if fast and slow else (None, None)
+
+
+def _instruction_sets(info: dict[str, str]) -> tuple[str, ...]:
+    words = set((info.get("flags") or info.get("Features") or info.get("isa") or "").split())
+    return tuple(name for name in KNOWN_SETS if name in words)
+
+
+def _cpuinfo(file: Path) -> dict[str, str]:
+    """Return the lines of the first processor."""
+    first = _text(file).split("\n\n", 1)[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _memory(meminfo: Path) -> tuple[int, int]:
+    """Return the bytes of the machine, and those that can be taken without swapping."""
+    sizes = {}
+    for line in _text(meminfo).splitlines():
+        name, _, rest = line.partition(":")
+        pieces = rest.split()
+        if pieces and pieces[0].isdigit():
+            sizes[name] = int(pieces[0]) * 1024
+    total = sizes.get("MemTotal") or int(_sysctl("hw.memsize") or 0)
+    return total, sizes.get("MemAvailable", total)
+
+
+def _sysctl(name: str) -> str:
+    """Return a value of macOS, "" elsewhere."""
+    if platform.system() != "Darwin":
+        return ""
+    try:
+        done = subprocess.run(  # noqa: S603 - a program of the system
+            ["/usr/sbin/sysctl", "-n", name],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=SYSCTL_TIMEOUT_S,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,138 @@
+"""Find out what this machine computes with, by a child process that may die over it.
+
+A driver that hangs, crashes or talks nonsense costs the child: what it said before is
+taken, and without any word of llama.cpp the machine has its processor and a reason why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import tempfile
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from localrun.hardware.cpu import read_cpu
+from localrun.hardware.device import Device, DeviceKind, Machine
+from localrun.hardware.report import Report, read_report
+from localrun.hardware.unused import Surroundings, find_unused
+from localrun.program import program_command
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from localrun.hardware.device import Cpu
+
+_log = logging.getLogger(__name__)
+
+TIMEOUT_S = 20.0  # drivers of machines with eight cards take half of this
+KILL_TIMEOUT_S = 2.0
+MOST_BYTES = 1_000_000
+PROBE_ENVIRONMENT = {"GGML_NO_BACKTRACE": "1"}  # as for runners: abort() spends no time
+
+
+def probe_machine(
+    environ: Mapping[str, str],
+    *,
+    command: Sequence[str] | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> Machine:
+    """Return the devices and the processor; blocks about half a second, at most ``timeout_s``.
+
+    The child sees ``environ``, with the variables that hide devices. Free memory is that
+    of now: ask again before a decision on it.
+    """
+    text, ending = _run([*(command or [*program_command(), "probe"])], environ, timeout_s)
+    report, cpu = read_report(text), read_cpu()
+    failure = None
+    if report.devices is None:
+        failure = report.failed or f"the devices could not be asked: the probe {ending}"
+        _log.warning("%s; only the processor is used", failure)
+    elif ending != "ended":
+        _log.info("the probe %s after llama.cpp had answered", ending)
+    devices = tuple(_with_driver(device, report) for device in report.devices or [_plain(cpu)])
+    return Machine(
+        devices=devices,
+        cpu=cpu,
+        unused=find_unused(devices, report, Surroundings.of_this_process(environ)),
+        failure=failure,
+    )
+
+
+def _run(command: list[str], environ: Mapping[str, str], timeout_s: float) -> tuple[str, str]:
+    """Return what the child wrote, and how it ended, in words."""
+    with tempfile.TemporaryFile() as out:  # no pipe: what a driver started could hold it open
+        try:
+            child = subprocess.Popen(  # noqa: S603 - our own program
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.DEVNULL,
+                env={**environ, **PROBE_ENVIRONMENT},
+                start_new_session=True,
+            )
+        except OSError as error:
+            return "", f"cannot be started: {error.strerror}"
+        ending = _wait(child, timeout_s)
+        out.seek(0)
+        return out.read(MOST_BYTES).decode(errors="replace"), ending
+
+
+def _wait(child: subprocess.Popen[bytes], timeout_s: float) -> str:
+    try:
+        return _ending(child.wait(timeout_s))
+    except subprocess.TimeoutExpired:
+        _kill(child)
+        return f"took more than {timeout_s:g} s"
+    except BaseException:  # Ctrl-C
+        _kill(child)
+        raise
+
+
+def _kill(child: subprocess.Popen[bytes]) -> None:
+    """End the child, and what it started, such as nvidia-smi.
+
+    One that hangs inside a driver dies only when the driver lets it: that is not waited for.
+    """
+    with contextlib.suppress(OSError):
+        if hasattr(os, "killpg"):
+            os.killpg(child.pid, signal.SIGKILL)
+        else:
+            child.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(KILL_TIMEOUT_S)
+
+
+def _ending(code: int) -> str:
+    if code == 0:
+        return "ended"
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"failed with exit code {code}"
+
+
+def _plain(cpu: Cpu) -> Device:
+    """Return the processor as llama.cpp would list it."""
+    return Device(
+        backend="CPU",
+        index=0,
+        name="CPU",
+        description=cpu.name,
+        kind=DeviceKind.CPU,
+        total_bytes=cpu.total_bytes,
+        free_bytes=cpu.available_bytes,
+    )
+
+
+def _with_driver(device: Device, report: Report) -> Device:
+    """Add the version of the driver, which llama.cpp does not tell."""
+    for card in report.cards:
+        is_same = (
+            card.unit_id == device.unit_id if device.unit_id else card.name == device.description
+        )
+        if is_same and card.driver:
+            return replace(device, driver=card.driver)
+    return device

@@ -1,0 +1,78 @@
+"""Set up speculative decoding for a loaded model: what guesses, and the draft model's memory."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localrun.engine.context import Context
+from localrun.engine.draft import DraftModel, unfit
+from localrun.engine.lookup import Lookup
+from localrun.engine.model import Model, load_model
+from localrun.engine.scheduler import Limits
+from localrun.engine.speculation import MOST_DRAFTS, Forced, Source, Speculation
+from localrun.engine.threads import useful_threads
+
+if TYPE_CHECKING:
+    from localrun.engine.library import NativeLog
+    from localrun.runner.messages import Load
+
+_log = logging.getLogger(__name__)
+
+
+def most_drafts(model: Model) -> int:
+    """Return how many guesses a step may check: none where wrong ones cannot be taken back."""
+    return MOST_DRAFTS if model.shares_cells and not model.only_embeds else 0
+
+
+class Guessing:
+    """The sources of guesses; owns the draft model where there is one."""
+
+    def __init__(self, load: Load, target: Model, limits: Limits, native_log: NativeLog) -> None:
+        self._model: Model | None = None
+        self._context: Context | None = None
+        sources: list[Source] = [Forced(), Lookup()]
+        if load.draft_paths and not limits.num_drafts:
+            _log.warning("the draft model is left out: this model cannot take tokens back")
+        elif load.draft_paths:
+            sources += self._draft(load, target, limits, native_log)
+        self.speculation = Speculation(sources) if limits.num_drafts else None
+
+    @property
+    def has_draft_model(self) -> bool:
+        """Tell whether a second model guesses."""
+        return self._model is not None
+
+    def close(self) -> None:
+        """Free the draft model."""
+        if self._context is not None:
+            self._context.close()
+        if self._model is not None:
+            self._model.close()
+
+    def _draft(
+        self, load: Load, target: Model, limits: Limits, native_log: NativeLog
+    ) -> list[Source]:
+        """Load the draft model; one that does not fit is left out with a warning.
+
+        Raises:
+            LoadError: the file is damaged, or there is no memory for it.
+        """
+        model = load_model(
+            [Path(path) for path in load.draft_paths],
+            native_log=native_log,
+            num_gpu_layers=load.num_gpu_layers,
+            on_progress=lambda _: None,
+        )
+        reason = unfit(target, model)
+        if reason is not None:
+            _log.warning("the draft model is left out: %s", reason)
+            model.close()
+            return []
+        own = Limits(
+            num_slots=limits.num_slots, num_cells=limits.num_cells, step_tokens=limits.step_tokens
+        )
+        threads = load.num_threads or useful_threads(model.size_bytes)
+        self._model, self._context = model, Context(model, own, num_threads=threads)
+        return [DraftModel(self._context, self._context.open_cache(), own.step_tokens)]

@@ -1,0 +1,97 @@
+"""What a model would take on this machine, before it is loaded or even pulled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localrun.errors import ModelNotFoundError, UsageError
+from localrun.hardware.plan import Wish, make_plan
+from localrun.hardware.reading import read_shape, shape_of
+from localrun.names.parse import parse_name
+from localrun.services.plan import is_elsewhere
+from localrun.services.plan import make_plan as make_pull_plan
+from localrun.services.remote_header import remote_header
+from localrun.store.manifest import Role
+from localrun.supervisor.planning import only_processor, wish_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from localrun.hardware.device import Device
+    from localrun.hardware.plan import Plan
+    from localrun.hardware.shape import ModelShape
+    from localrun.names.ref import ModelRef
+    from localrun.services.models import StoredModel
+    from localrun.services.workspace import Workspace
+    from localrun.supervisor.slot import RunnerModel
+
+DEFAULT_PARALLEL = Wish().num_slots
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryPlan:
+    """The plan of one model."""
+
+    name: str
+    is_here: bool  # else only its header was fetched
+    shape: ModelShape
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the user says of the load; None leaves it to the recipe and to the plan."""
+
+    num_ctx: int | None = None
+    num_parallel: int | None = None
+
+
+def plan_memory(
+    workspace: Workspace,
+    name: str,
+    asked: Asked,
+    order_of: Callable[[StoredModel], RunnerModel],
+    devices: Callable[[], Sequence[Device]] = only_processor,
+) -> MemoryPlan:
+    """Return the plan; a model that is not here is asked for its header where it can be pulled.
+
+    ``order_of`` tells how a server would load a model, by its recipe.
+
+    Raises:
+        ModelNotFoundError: neither here nor elsewhere.
+        NetworkError: nobody sends the header.
+        IntegrityError: the file is damaged.
+    """
+    num_slots = asked.num_parallel or DEFAULT_PARALLEL
+    try:
+        order = order_of(workspace.models.find_model(name))
+    except ModelNotFoundError:
+        ref = parse_name(name)
+        if not is_elsewhere(workspace, ref):
+            raise
+        shape = _shape_elsewhere(workspace, ref)
+        wish = Wish(num_ctx=asked.num_ctx, num_slots=num_slots)
+        return MemoryPlan(
+            name=str(ref), is_here=False, shape=shape, plan=make_plan(shape, wish, devices())
+        )
+    shape = shape_of(order.shards)
+    wish = wish_for(
+        order.options,
+        num_ctx=asked.num_ctx or order.num_ctx,
+        num_slots=num_slots,
+        num_gpu_layers=order.num_gpu_layers,
+        others=[*(Path(path) for path, _ in order.adapters), *order.draft],
+    )
+    return MemoryPlan(
+        name=order.name, is_here=True, shape=shape, plan=make_plan(shape, wish, devices())
+    )
+
+
+def _shape_elsewhere(workspace: Workspace, ref: ModelRef) -> ModelShape:
+    found = make_pull_plan(workspace, ref)
+    shards = [planned for planned in found.files if planned.role is Role.WEIGHTS]
+    if not shards:
+        raise UsageError(f"{ref} has no weights", hint=f"localrun pull {ref}")
+    return read_shape(remote_header(workspace.http, shards))

@@ -1,0 +1,41 @@
+"""What can be said of a model without asking where it came from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from localrun.errors import IntegrityError
+from localrun.services.pull import Pulled
+from localrun.store.layout import translated
+
+if TYPE_CHECKING:
+    from localrun.names.ref import ModelRef
+    from localrun.store.store import Store
+
+
+def complete_here(store: Store, ref: ModelRef) -> Pulled | None:
+    """Return a model as a pull that had nothing to do, None unless all its files are here."""
+    try:
+        entry = store.find(ref)
+    except IntegrityError:
+        return None
+    if entry is None:
+        return None
+    blobs = entry.manifest.blobs
+    if not all(_is_whole(store, blob.digest, blob.size_bytes) for blob in blobs):
+        return None
+    return Pulled(
+        name=entry.ref.name,
+        manifest=entry.ref.manifest,
+        size_bytes=sum(blob.size_bytes for blob in blobs),
+        fetched_bytes=0,
+        is_changed=False,
+    )
+
+
+def _is_whole(store: Store, digest: str, size_bytes: int) -> bool:
+    path = store.blobs.find(digest)
+    if path is None:
+        return False
+    with translated(path):
+        return path.stat().st_size == size_bytes

@@ -1,0 +1,41 @@
+"""A plan for memory as plain JSON: for the commands and the server alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from localrun.hardware.placement import Share
+    from localrun.hardware.plan import Plan
+
+JsonObject = dict[str, Any]
+
+
+def plan_to_json(plan: Plan) -> JsonObject:
+    """Return the plan; sizes in bytes."""
+    return {
+        "context": plan.num_ctx,
+        "cells": plan.setup.num_cells,
+        "parallel": plan.setup.num_slots,
+        "cache_type": plan.setup.cache_type,
+        "fits": plan.fits,
+        "reason": plan.reason,
+        "advice": list(plan.advice),
+        "gpu_layers": plan.split.num_gpu_layers,
+        "host_expert_layers": plan.split.num_host_experts,
+        "devices": [_share(share) for share in plan.shares],
+        "total_bytes": plan.total_bytes,
+    }
+
+
+def _share(share: Share) -> JsonObject:
+    return {
+        "device": share.device.name,
+        "description": share.device.description,
+        "layers": share.num_layers,
+        "weight_bytes": share.weight_bytes,
+        "cache_bytes": share.cell_bytes,
+        "buffer_bytes": share.buffer_bytes,
+        "total_bytes": share.total_bytes,
+        "free_bytes": share.device.free_bytes,
+    }

@@ -1,0 +1,73 @@
+"""The names that hold one runner: who uses it, and until when each wants it to stay.
+
+Several recipes on the same weights share a runner. It stays as long as one of them holds
+it. Not safe from several threads: the slot has the lock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Holder:
+    """One name."""
+
+    digest: str
+    num_users: int = 0
+    expires_at: float | None = None  # None = for ever, or while requests are open
+
+    def is_expired(self, now: float) -> bool:
+        """Tell whether its time is over and nobody uses it."""
+        return not self.num_users and self.expires_at is not None and now >= self.expires_at
+
+
+class Holders:
+    """All names of one runner, the first to come first."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, Holder] = {}
+
+    @property
+    def num_users(self) -> int:
+        """Return the number of open requests of all names."""
+        return sum(holder.num_users for holder in self._by_name.values())
+
+    @property
+    def by_name(self) -> dict[str, Holder]:
+        """Return a copy: the holders are the same, the names may change meanwhile."""
+        return dict(self._by_name)
+
+    def take(self, name: str, digest: str) -> None:
+        """Count one user of a name more, which therefore stays."""
+        holder = self._by_name.setdefault(name, Holder(digest))
+        holder.digest = digest
+        holder.num_users += 1
+        holder.expires_at = None
+
+    def leave(self, name: str, expires_at: float | None) -> None:
+        """Count one user less; the last one to leave says how long the name stays."""
+        holder = self._by_name[name]
+        holder.num_users -= 1
+        if not holder.num_users and holder.expires_at is None:  # else it was told to go
+            holder.expires_at = expires_at
+
+    def expire(self, name: str, now: float) -> bool:
+        """Let a name go as soon as nobody uses it; tell whether it was there."""
+        holder = self._by_name.get(name)
+        if holder is not None:
+            holder.expires_at = now
+        return holder is not None
+
+    def drop_expired(self, now: float) -> bool:
+        """Forget the names whose time is over; tell whether none is left."""
+        for name, holder in self.by_name.items():
+            if holder.is_expired(now):
+                del self._by_name[name]
+        return not self._by_name
+
+    def drop_idle(self) -> None:
+        """Forget all names that nobody uses: their runner is gone."""
+        for name, holder in self.by_name.items():
+            if not holder.num_users:
+                del self._by_name[name]

@@ -1,0 +1,213 @@
+"""How a model is loaded: the plan for its memory, and where every setting came from."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localrun.errors import LocalrunError
+from localrun.hardware.device import Device, DeviceKind
+from localrun.hardware.plan import Wish, make_plan
+from localrun.hardware.reading import shape_of
+from localrun.runner.messages import Load
+from localrun.supervisor.memory import available_bytes, total_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from localrun.engine.params import LoadOptions
+    from localrun.hardware.plan import Plan
+    from localrun.supervisor.slot import RunnerModel
+
+    Devices = Callable[[], Sequence[Device]]
+
+RETRY_TIGHTNESS = 0.75  # of the memory that was counted on, when a load failed all the same
+OUT_OF_MEMORY = re.compile(r"memory|alloc|buffer|SIGKILL|ErrorOutOfDevice", re.IGNORECASE)
+PLAIN_CACHE = "f16"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A setting of a loaded model, and who chose it."""
+
+    name: str
+    value: str
+    source: str  # "request", "recipe", "default", "plan"
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedLoad:
+    """An order to a runner, and what stands behind it."""
+
+    load: Load
+    plan: Plan | None  # None where the file does not tell enough
+    settings: tuple[Setting, ...]
+
+
+def plan_load(
+    model: RunnerModel, num_ctx: int | None, devices: Devices, *, tightness: float = 1.0
+) -> PlannedLoad:
+    """Return how to load a model for a request that asks for ``num_ctx``; blocks.
+
+    Less than the free memory is counted on where ``tightness`` is below 1.
+    """
+    load = _order(model, num_ctx or model.num_ctx)
+    plan = _plan(model, load, devices, tightness)
+    if plan is not None:
+        load = _with_plan(load, plan, devices)
+    settings = _settings(model, num_ctx, load, plan)
+    for setting in settings:
+        _log.debug("%s: %s = %s (%s)", model.name, setting.name, setting.value, setting.source)
+    return PlannedLoad(load=load, plan=plan, settings=settings)
+
+
+def wish_for(
+    options: LoadOptions,
+    *,
+    num_ctx: int | None,
+    num_slots: int,
+    num_gpu_layers: int = -1,
+    others: Sequence[Path] = (),
+) -> Wish:
+    """Return what the options of a load mean for the plan; ``others`` are loaded as well."""
+    plain = Wish()
+    kind = str(options.cache_type or PLAIN_CACHE)
+    return Wish(
+        num_ctx=num_ctx,
+        num_slots=num_slots,
+        step_tokens=max(num_slots, options.num_batch or plain.step_tokens),
+        cache_type=kind,
+        has_flash_attention=options.flash_attention is not False,
+        num_gpu_layers=num_gpu_layers,
+        extra_bytes=sum(path.stat().st_size for path in others),
+    )
+
+
+def only_processor() -> list[Device]:
+    """Return the processor alone, with the memory that is free now."""
+    return [
+        Device(
+            backend="CPU",
+            index=0,
+            name="CPU",
+            description="CPU",
+            kind=DeviceKind.CPU,
+            total_bytes=total_bytes(),
+            free_bytes=available_bytes(),
+        )
+    ]
+
+
+def smaller_load(
+    model: RunnerModel,
+    num_ctx: int | None,
+    devices: Devices,
+    failed: PlannedLoad,
+    error: LocalrunError,
+) -> PlannedLoad | None:
+    """Return what to try once more after a load that failed for want of memory.
+
+    None where it failed for something else, or where nothing smaller can be planned.
+    """
+    if OUT_OF_MEMORY.search(error.message) is None:
+        return None
+    smaller = plan_load(model, num_ctx, devices, tightness=RETRY_TIGHTNESS)
+    if smaller.load == failed.load:
+        return None
+    _log.warning("%s did not fit: %s; a smaller plan is tried", model.name, error.message)
+    told = Setting(name="retry", value="smaller", source="plan", reason=error.message)
+    return replace(smaller, settings=(*smaller.settings, told))
+
+
+def _order(model: RunnerModel, num_ctx: int | None) -> Load:
+    return Load(
+        model_paths=tuple(str(path) for path in model.shards),
+        chat_template=model.chat_template,
+        adapters=model.adapters,
+        num_ctx=num_ctx,
+        num_threads=model.num_threads,
+        num_gpu_layers=model.num_gpu_layers,
+        options=model.options,
+        draft_paths=tuple(str(path) for path in model.draft),
+    )
+
+
+def _plan(model: RunnerModel, load: Load, devices: Devices, tightness: float) -> Plan | None:
+    try:
+        shape = shape_of(model.shards)
+        wish = wish_for(
+            model.options,
+            num_ctx=load.num_ctx,
+            num_slots=load.num_parallel,
+            num_gpu_layers=model.num_gpu_layers,
+            others=[*(Path(path) for path, _ in model.adapters), *model.draft],
+        )
+    except (LocalrunError, OSError) as error:  # llama.cpp says it better when it loads
+        _log.debug("no plan for %s: %s", model.name, error)
+        return None
+    plan = make_plan(shape, replace(wish, tightness=tightness), devices())
+    if not plan.fits:
+        _log.warning("%s may not fit: %s", model.name, "; ".join(plan.advice))
+    return plan
+
+
+def _with_plan(load: Load, plan: Plan, devices: Devices) -> Load:
+    gpus = [device for device in devices() if device.is_gpu]
+    counts = {
+        gpu.name: count for gpu, count in zip(plan.split.gpus, plan.split.counts, strict=True)
+    }
+    return replace(
+        load,
+        num_ctx=plan.num_ctx,
+        num_cells=plan.setup.num_cells,
+        num_gpu_layers=plan.split.num_gpu_layers if gpus else load.num_gpu_layers,
+        tensor_split=tuple(float(counts.get(gpu.name, 0)) for gpu in gpus) if counts else (),
+        num_host_experts=plan.split.num_host_experts,
+    )
+
+
+def _settings(
+    model: RunnerModel, asked: int | None, load: Load, plan: Plan | None
+) -> tuple[Setting, ...]:
+    options = model.options
+    given = "request" if asked else "recipe"
+    found = [
+        Setting(
+            name="context",
+            value=str(load.num_ctx or "the runner's"),
+            source=given if asked or model.num_ctx else "plan",
+            reason=_context_reason(asked or model.num_ctx, plan),
+        ),
+        Setting(name="parallel", value=str(load.num_parallel), source="default"),
+        _setting("threads", model.num_threads, "as many as help"),
+        Setting(
+            name="layers on GPU",
+            value=str(load.num_gpu_layers) if plan is None else str(plan.split.num_gpu_layers),
+            source="plan" if model.num_gpu_layers < 0 else "recipe",
+            reason=plan.reason if plan else "",
+        ),
+        _setting("cache type", options.cache_type, PLAIN_CACHE),
+        _setting("flash attention", options.flash_attention, "where the device has it"),
+        _setting("batch", options.num_batch, "512"),
+        _setting("memory map", options.use_mmap, "yes"),
+    ]
+    return tuple(found)
+
+
+def _setting(name: str, value: object, default: str) -> Setting:
+    if value is None:
+        return Setting(name=name, value=default, source="default")
+    return Setting(name=name, value=str(value), source="recipe")
+
+
+def _context_reason(wanted: int | None, plan: Plan | None) -> str:
+    if plan is None:
+        return "the file does not tell enough for a plan"
+    if wanted is None:
+        return "as long as its share of the memory allows, up to the model's own"
+    return "" if wanted == plan.num_ctx else f"{wanted} was asked for, the model has no more"

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Localrun
+    from tests.cli.fake_server import FakeServer
+
+DEVICE = {
+    "device": "CUDA0", "description": "a card", "layers": 33, "weight_bytes": 8_000_000_000,
+    "cache_bytes": 1_000_000_000, "buffer_bytes": 100_000_000, "total_bytes": 9_100_000_000,
+    "free_bytes": 12_000_000_000,
+}  # fmt: skip
+WHY = {
+    "name": "some:latest", "context": 8192, "memory": {"CUDA0": 9_000_000_000},
+    "settings": [
+        {"name": "context", "value": "8192", "source": "request", "reason": ""},
+        {"name": "layers on GPU", "value": "33", "source": "plan", "reason": "all layers fit"},
+    ],
+    "plan": {"devices": [DEVICE], "total_bytes": 9_100_000_000},
+}  # fmt: skip
+
+
+def test_a_plan_is_a_table_with_a_verdict(localrun_alone: Localrun) -> None:
+    done = localrun_alone("plan", "guide", "--ctx", "1024")
+
+    heads, row, total, context, verdict = done.stdout.splitlines()
+    assert heads.split() == ["DEVICE", "LAYERS", "WEIGHTS", "CACHE", "BUFFERS", "TOTAL", "FREE"]
+    assert row.startswith("CPU")
+    assert total.startswith("total")
+    assert context.startswith("context 1024 of 2048 tokens, 16 sequences")
+    assert verdict.startswith("fits: ")
+
+
+def test_a_plan_as_json_has_these_keys(localrun_alone: Localrun) -> None:
+    told = json.loads(localrun_alone("plan", "guide", "--parallel", "2", "--json").stdout)
+
+    assert set(told) == {
+        "name", "is_here", "context", "cells", "parallel", "cache_type", "fits", "reason",
+        "advice", "gpu_layers", "host_expert_layers", "devices", "total_bytes",
+    }  # fmt: skip
+    assert set(told["devices"][0]) == set(DEVICE)
+    assert told["parallel"] == 2
+
+
+def test_why_shows_what_the_server_says(localrun: Localrun, server: FakeServer) -> None:
+    server.script.why = WHY
+
+    lines = localrun("why", "some").stdout.splitlines()
+
+    assert lines[1].split() == ["context", "8192", "request"]
+    assert "all layers fit" in lines[2]
+    assert "takes 9.0 GB on CUDA0" in lines
+    assert json.loads(localrun("why", "some", "--json").stdout) == WHY
+    assert server.script.paths[-1] == "/api/localrun/why?model=some"
+
+
+def test_why_without_a_server_names_the_plan(localrun_alone: Localrun) -> None:
+    done = localrun_alone("why", "guide")
+
+    assert done.returncode == 3
+    assert "localrun plan guide" in done.stderr

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from localrun.hardware.device import DeviceKind
+from localrun.hardware.probe import probe_machine
+from localrun.hardware.report import write_line
+from localrun.program import program_command
+from tests.hardware.making import card, cpu, gpu
+from tests.hardware.vulkan import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from localrun.hardware.device import Machine
+
+ANSWER = write_line(devices=[gpu("CUDA", unit_id="0000:c1:00.0"), cpu()])
+
+
+def probe(code: str, timeout_s: float = 30) -> Machine:
+    """Ask a program in place of our own."""
+    return probe_machine(
+        os.environ, command=[sys.executable, "-S", "-c", code], timeout_s=timeout_s
+    )
+
+
+def test_the_real_probe_sees_the_processor() -> None:
+    machine = probe_machine(os.environ)
+
+    assert machine.failure is None
+    assert DeviceKind.CPU in {device.kind for device in machine.devices}
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import os; os.abort()", "killed by SIGABRT"),
+        ("import sys; sys.exit(3)", "exit code 3"),
+        ("print('no json'); print('{\"devices\": 7}')", "the probe ended"),
+        ("import json; print(json.dumps({'failed': 'libcudart is missing'}))", "libcudart"),
+    ],
+)
+def test_a_probe_that_does_not_answer_leaves_the_processor_and_a_reason(
+    code: str, reason: str
+) -> None:
+    machine = probe(code)
+
+    assert [device.backend for device in machine.devices] == ["CPU"]
+    assert machine.devices[0].total_bytes == machine.cpu.total_bytes > 0
+    assert reason in (machine.failure or "")
+
+
+def test_a_driver_that_hangs_is_not_waited_for() -> None:
+    begun = time.monotonic()
+
+    machine = probe("import time; time.sleep(60)", timeout_s=0.3)
+
+    assert time.monotonic() - begun < 20
+    assert "took more than 0.3 s" in (machine.failure or "")
+
+
+def test_what_was_said_before_a_crash_holds() -> None:
+    code = f"import os; print({ANSWER!r}, flush=True); os.abort()"
+
+    machine = probe(code)
+
+    assert machine.failure is None
+    assert [device.label for device in machine.devices] == ["cuda:0", "cpu:0"]
+
+
+def test_the_version_of_the_driver_comes_from_the_card() -> None:
+    lines = ANSWER + write_line(cards=[card(driver="580.65")])
+
+    machine = probe(f"print({lines!r})")
+
+    assert [device.driver for device in machine.devices] == ["580.65", None]
+    assert machine.unused == ()
+
+
+def test_a_package_whose_libraries_are_missing_is_told_with_what_brings_them(
+    tmp_path: Path,
+) -> None:
+    package = tmp_path / "llama_cpp"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "raise RuntimeError('libcudart.so.12: cannot open shared object file')"
+    )
+    environ = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+
+    machine = probe_machine(environ)
+    runner = subprocess.run(
+        [*program_command(), "runner", "--fd", "0"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env=environ,
+    )
+
+    assert [device.backend for device in machine.devices] == ["CPU"]
+    for said in (machine.failure or "", runner.stderr.splitlines()[-1]):
+        assert "libcudart.so.12" in said
+        assert '"nvidia-cuda-runtime-cu12"' in said
+    assert runner.returncode == 6
+
+
+def test_a_program_that_cannot_be_started_is_a_reason_too() -> None:
+    machine = probe_machine(os.environ, command=["/nonexistent/localrun"])
+
+    assert "cannot be started" in (machine.failure or "")

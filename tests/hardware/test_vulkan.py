@@ -1,0 +1,142 @@
+"""The probe and the program with backends that are files, one of them Vulkan's."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from localrun.hardware.probe import probe_machine
+from tests.e2e.conftest import make_home
+from tests.hardware.vulkan import vulkan_environ, vulkan_site
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.vulkan
+
+
+def site_with(folder: Path, *backends: str) -> Path:
+    """Copy the package with some of its backends."""
+    libraries = folder / "llama_cpp" / "lib"
+    source = vulkan_site() / "llama_cpp"
+    shutil.copytree(source, libraries.parent, ignore=shutil.ignore_patterns("lib"))
+    libraries.mkdir()
+    for file in (source / "lib").iterdir():
+        stem = file.name.split(".")[0]
+        if stem in {"libllama", "libggml", "libggml-base", *backends}:
+            os.link(file, libraries / file.name) if _can_link(file, folder) else shutil.copy(
+                file, libraries
+            )
+    return folder
+
+
+def _can_link(file: Path, folder: Path) -> bool:
+    return file.stat().st_dev == folder.stat().st_dev
+
+
+@pytest.mark.parametrize(("visible", "num"), [("0", 1), ("0,0", 2), ("", 0)])
+def test_the_probe_sees_the_devices_that_are_visible(visible: str, num: int) -> None:
+    machine = probe_machine(vulkan_environ(visible))
+
+    labels = [device.label for device in machine.devices]
+    assert machine.failure is None
+    assert labels == [*(f"vulkan:{index}" for index in range(num)), "cpu:0"]
+    assert all(device.total_bytes > 0 for device in machine.devices)
+
+
+def test_a_backend_in_the_current_folder_is_not_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = site_with(tmp_path / "site", "libggml-cpu")
+    shutil.copy(vulkan_site() / "llama_cpp" / "lib" / "libggml-vulkan.so", tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    machine = probe_machine(vulkan_environ("0", site))
+
+    assert [device.label for device in machine.devices] == ["cpu:0"]
+
+
+def test_a_package_without_any_backend_is_an_error_and_not_a_search_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = site_with(tmp_path / "site")
+    shutil.copy(vulkan_site() / "llama_cpp" / "lib" / "libggml-cpu.so", tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+    machine = probe_machine(vulkan_environ("0", site))
+
+    assert "llama.cpp has no backend in" in (machine.failure or "")
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+def test_a_cuda_backend_without_its_libraries_falls_back_and_says_what_is_missing(
+    tmp_path: Path,
+) -> None:
+    site = site_with(tmp_path / "site", "libggml-cpu", "libggml-vulkan")
+    _link_with_something_missing(site / "llama_cpp" / "lib" / "libggml-cuda.so", tmp_path)
+    program = tmp_path / "bin" / "nvidia-smi"  # a card, so that the reason matters
+    program.parent.mkdir()
+    program.write_text('#!/bin/sh\necho "NVIDIA L4, 00000000:C1:00.0, 580.65"\n')
+    program.chmod(0o755)
+    environ = vulkan_environ("0", site)
+
+    machine = probe_machine({**environ, "PATH": f"{program.parent}:{environ['PATH']}"})
+
+    assert [device.label for device in machine.devices] == ["vulkan:0", "cpu:0"]
+    (unused,) = machine.unused
+    assert unused.what == "NVIDIA L4"
+    assert "libcudart.so.99" in unused.reason
+    assert 'pip install "nvidia-cuda-runtime==99.*"' in unused.fix
+
+
+def _link_with_something_missing(target: Path, scratch: Path) -> None:
+    compiler = ["cc", "-shared", "-x", "c"]
+    missing = scratch / "libcudart.so.99"
+    subprocess.run(
+        [*compiler, "-o", missing, "-Wl,-soname,libcudart.so.99", "-"],
+        check=True,
+        input=b"int cudaInit(void) { return 0; }",
+    )
+    subprocess.run(
+        [*compiler, "-Wl,--no-as-needed", "-o", target, "-", "-x", "none", missing],
+        check=True,
+        input=b"int cudaInit(void); int unused(void) { return cudaInit(); }",
+    )
+    missing.unlink()
+
+
+def test_the_program_answers_on_two_gpus_and_says_so(tmp_path: Path) -> None:
+    environ = vulkan_environ("0,0")
+    home = make_home(tmp_path)
+    home.environ.update({name: environ[name] for name in ("PYTHONPATH", "GGML_VK_VISIBLE_DEVICES")})
+    try:
+        answer = home.run("run", "guide", "What is a model?", "--device", "vulkan")
+        shown = home.run("ps")
+        refused = home.run("run", "guide", "hi", "--device", "cpu")
+    finally:
+        home.run("stop", "--server")
+
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout
+    assert "100% GPU" in shown.stdout
+    assert refused.returncode == 2
+    assert "the running server uses device vulkan, not cpu" in refused.stderr
+
+
+def test_a_device_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "localrun", "serve", "--device", "vulkan:1"],
+        check=False,
+        capture_output=True,
+        text=True,
+        env={**vulkan_environ("0"), "LOCALRUN_HOST": "127.0.0.1:1", "HOME": str(tmp_path)},
+    )
+
+    assert done.returncode == 2
+    assert "no device vulkan:1" in done.stderr
+    assert "vulkan:0 (llvmpipe" in done.stderr

@@ -1,0 +1,48 @@
+"""Each request is rendered by the template that it names."""
+
+from __future__ import annotations
+
+import pytest
+
+from localrun.errors import UsageError
+from localrun.runner import templates as module
+from localrun.runner.messages import Generate
+from localrun.runner.templates import Templates, Texts
+
+OWN = "{{ messages[0].content }}{{ eos_token }}"
+SHOUT = "{{ messages[0].content | upper }}"
+
+
+def asking(template: str | None) -> Generate:
+    message = {"role": "user", "content": "hello <end>"}
+    return Generate(request_id=1, messages=(message,), chat_template=template)
+
+
+@pytest.fixture
+def templates() -> Templates:
+    return Templates(Texts(own_template=OWN, bos="", eos="</s>", control_texts=["<end>"]))
+
+
+def test_every_template_renders_its_own_however_few_are_kept(
+    templates: Templates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOST_KEPT", 1)
+
+    prompts = [templates.render(asking(source)) for source in (None, SHOUT, None, OWN, SHOUT)]
+
+    plain, loud = "hello <\ufdd0end></s>", "HELLO <\ufdd0END>"
+    assert prompts == [plain, loud, plain, plain, loud]
+
+
+def test_what_was_compiled_is_kept(templates: Templates) -> None:
+    first = templates.chat(SHOUT)
+
+    assert templates.chat(SHOUT) is first
+    assert templates.chat(None) is templates.chat(OWN)
+
+
+def test_a_template_that_is_not_valid_fails_its_own_requests_only(templates: Templates) -> None:
+    with pytest.raises(UsageError, match="not valid"):
+        templates.render(asking("{% if %}"))
+
+    assert templates.render(asking(SHOUT)).startswith("HELLO")

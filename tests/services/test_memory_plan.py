@@ -1,0 +1,74 @@
+"""A plan of what is not here yet costs its header."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from localrun.errors import IntegrityError, ModelNotFoundError
+from localrun.hardware.reading import shape_of
+from localrun.server.defaults import runner_model
+from localrun.services.memory_plan import Asked, plan_memory
+from localrun.store.embedded import embedded_models
+from tests.services.making import NAME, REPO
+
+if TYPE_CHECKING:
+    from localrun.services.workspace import Workspace
+    from tests.fakes.hub import FakeHub
+
+ANYTHING = Asked()
+GUIDE = embedded_models()["guide:latest"]
+
+
+def test_a_model_that_is_elsewhere_is_asked_for_its_header_alone(
+    workspace: Workspace, hub: FakeHub
+) -> None:
+    weights = GUIDE.read_bytes()
+    hub.add("owner/guide-GGUF", {"guide-Q8_0.gguf": weights + os.urandom(4_000_000)})
+
+    found = plan_memory(workspace, "hf.co/owner/guide-GGUF:Q8_0", ANYTHING, runner_model)
+
+    assert found.shape == shape_of([GUIDE])
+    assert not found.is_here
+    assert found.plan.fits
+    ranges = [request.headers.get("range") for request in hub.file_requests]
+    assert ranges == ["bytes=0-1048575"]
+    assert workspace.store.entries() == []
+
+
+def test_a_header_that_is_no_header_is_refused(workspace: Workspace) -> None:
+    with pytest.raises(IntegrityError):
+        plan_memory(workspace, NAME, ANYTHING, runner_model)
+
+
+def test_a_long_header_is_fetched_piece_by_piece(workspace: Workspace, hub: FakeHub) -> None:
+    from tests.gguf.builder import STRING, U32, array, header, pair, tensor
+
+    pairs = [
+        pair("general.architecture", STRING, "llama"),
+        pair("llama.block_count", U32, 1),
+        pair("llama.embedding_length", U32, 8),
+        array("tokenizer.ggml.tokens", STRING, ["x" * 100] * 20_000),
+    ]
+    content = header(pairs, [tensor("token_embd.weight", [8, 20_000])])
+    hub.add(REPO, {"model-Q8_0.gguf": content + bytes(700_000)})
+
+    found = plan_memory(workspace, f"hf.co/{REPO}:Q8_0", ANYTHING, runner_model)
+
+    assert found.shape.num_vocab == 20_000
+    ranges = [request.headers.get("range") for request in hub.file_requests]
+    assert ranges == ["bytes=0-1048575", "bytes=1048576-8388607"]
+
+
+def test_what_is_here_is_planned_as_its_recipe_says(workspace: Workspace) -> None:
+    found = plan_memory(workspace, "guide", Asked(num_ctx=512, num_parallel=2), runner_model)
+
+    assert found.is_here
+    assert (found.plan.num_ctx, found.plan.setup.num_slots) == (512, 2)
+
+
+def test_an_unknown_name_is_not_found(workspace: Workspace) -> None:
+    with pytest.raises(ModelNotFoundError, match="nosuch"):
+        plan_memory(workspace, "nosuch", ANYTHING, runner_model)

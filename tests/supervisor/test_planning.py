@@ -1,0 +1,155 @@
+"""Orders to runners, and the second try after a load that ran out of memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from localrun.engine.params import CacheType, LoadOptions
+from localrun.errors import LoadError
+from localrun.hardware.device import Device, DeviceKind
+from localrun.store.embedded import embedded_models
+from localrun.supervisor.planning import (
+    PlannedLoad,
+    only_processor,
+    plan_load,
+    smaller_load,
+    wish_for,
+)
+from localrun.supervisor.pool import RunnerPool
+from tests.fakes.starting import fake_model, start_fake
+from tests.hardware.sparse import SHAPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from localrun.supervisor.slot import RunnerModel
+
+GIB = 1024**3
+GUIDE = embedded_models()["guide:latest"]
+
+
+def model(path: Path = GUIDE, **changes: object) -> RunnerModel:
+    return replace(fake_model(), shards=(path,), **changes)  # type: ignore[arg-type]
+
+
+def devices(*gpu_gib: float) -> list[Device]:
+    kinds = [*((DeviceKind.GPU, "CUDA", size) for size in gpu_gib), (DeviceKind.CPU, "CPU", 64)]
+    return [
+        Device(
+            backend=backend, index=index, name=f"{backend}{index}", description="", kind=kind,
+            total_bytes=round(size * GIB), free_bytes=round(size * GIB),
+        )
+        for index, (kind, backend, size) in enumerate(kinds)
+    ]  # fmt: skip
+
+
+def source(planned: PlannedLoad, name: str) -> str:
+    return next(setting.source for setting in planned.settings if setting.name == name)
+
+
+@pytest.fixture
+def eight_billion(tmp_path: Path) -> Path:
+    path = tmp_path / "model.gguf"
+    SHAPES["llama 8B"](path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("asked", "by_recipe", "source_name", "expected"),
+    [(1024, 512, "request", 1024), (None, 512, "recipe", 512), (None, None, "plan", 2048)],
+)
+def test_the_context_says_who_chose_it(
+    asked: int | None, by_recipe: int | None, source_name: str, expected: int
+) -> None:
+    planned = plan_load(model(num_ctx=by_recipe), asked, only_processor)
+
+    assert planned.load.num_ctx == expected
+    assert planned.load.num_cells == 4 * expected
+    assert source(planned, "context") == source_name
+
+
+def test_a_model_that_is_asked_for_too_much_gets_its_own_context() -> None:
+    planned = plan_load(model(), 100_000, only_processor)
+
+    assert planned.load.num_ctx == 2048
+    assert "the model has no more" in planned.settings[0].reason
+
+
+def test_layers_are_divided_between_the_gpus_that_are_there(eight_billion: Path) -> None:
+    load = plan_load(model(eight_billion), None, lambda: devices(8, 4)).load
+    one = plan_load(model(eight_billion), None, lambda: devices(4, 16)).load
+    none = plan_load(model(eight_billion, num_gpu_layers=0), None, lambda: devices(16)).load
+
+    assert load.num_gpu_layers == sum(load.tensor_split) == 33
+    assert (one.num_gpu_layers, one.tensor_split) == (33, (0.0, 33.0))
+    assert (none.num_gpu_layers, none.tensor_split) == (0, ())
+
+
+def test_without_a_gpu_in_sight_the_choice_is_left_to_llama_cpp() -> None:
+    assert plan_load(model(), None, only_processor).load.num_gpu_layers == -1
+
+
+def test_a_file_that_cannot_be_read_is_left_to_the_runner(tmp_path: Path) -> None:
+    path = tmp_path / "odd.gguf"
+    path.write_bytes(b"GGUF")
+    planned = plan_load(model(path), None, only_processor)
+
+    assert planned.plan is None
+    assert planned.load.num_ctx is None
+
+
+def test_options_count(tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter.gguf"
+    adapter.write_bytes(bytes(100))
+    options = LoadOptions(cache_type=CacheType.Q8_0, num_batch=64, flash_attention=False)
+    wish = wish_for(options, num_ctx=None, num_slots=4, others=[adapter])
+
+    assert (wish.cache_type, wish.step_tokens) == ("q8_0", 64)
+    assert (wish.has_flash_attention, wish.extra_bytes) == (False, 100)
+
+
+def test_want_of_memory_is_answered_by_a_smaller_plan(eight_billion: Path) -> None:
+    def few() -> list[Device]:
+        return devices(10)
+
+    failed = plan_load(model(eight_billion), None, few)
+    full = LoadError("model.gguf could not be loaded: unable to allocate CUDA0 buffer")
+    broken = LoadError("model.gguf could not be loaded: wrong number of tensors")
+
+    smaller = smaller_load(model(eight_billion), None, few, failed, full)
+
+    assert smaller is not None
+    assert smaller.load.num_gpu_layers < failed.load.num_gpu_layers
+    assert smaller.settings[-1].reason == full.message
+    assert smaller_load(model(eight_billion), None, few, failed, broken) is None
+
+
+@pytest.fixture
+def pool() -> Iterator[RunnerPool]:
+    found = RunnerPool(keep_alive_s=300, start=start_fake, devices=lambda: devices(10))
+    yield found
+    found.close()
+
+
+def test_a_load_is_tried_again_smaller_and_says_so(pool: RunnerPool, tmp_path: Path) -> None:
+    path = tmp_path / "tight.gguf"  # the fake runner has memory for half of it
+    SHAPES["llama 8B"](path)
+
+    pool.load(model(path))
+
+    (running,) = pool.running()
+    assert running.planned is not None
+    assert running.planned.settings[-1].name == "retry"
+    assert "no memory" in running.planned.settings[-1].reason
+
+
+def test_a_model_that_never_fits_fails_with_its_reason(pool: RunnerPool, tmp_path: Path) -> None:
+    path = tmp_path / "full.gguf"
+    SHAPES["llama 8B"](path)
+
+    with pytest.raises(LoadError, match="no memory"):
+        pool.load(model(path))

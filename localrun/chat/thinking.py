@@ -8,6 +8,7 @@ levels, or none; what they are given explicitly under their own names stays.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ _SWITCHES: dict[str, tuple[Any, Any]] = {  # name: (on, off)
     "thinking_option": ("on", "off"),
 }
 _USUAL = ("low", "medium", "high")
+_EXPRESSION = re.compile(r"\{[{%].*?[%}]\}", re.DOTALL)
+_QUOTED = re.compile(r"[\"']([a-z_]+)[\"']")
 
 
 def knows_effort(source: str) -> bool:
@@ -38,7 +41,7 @@ def thinking_words(source: str, options: Mapping[str, Any]) -> dict[str, Any]:
     is_on = options.get("enable_thinking")
     if isinstance(is_on, bool):
         for name, (on, off) in _SWITCHES.items():
-            if re.search(rf"\b{name}\b", source):
+            if _mentions(source, name):
                 words.setdefault(name, on if is_on else off)
         if "thinking_budget" in source and not is_on:
             words["thinking_budget"] = 0
@@ -70,5 +73,13 @@ def _level(source: str, effort: object, is_on: object) -> object:
     return None if is_far_above else nearest
 
 
+@lru_cache(64)
 def _quoted(source: str) -> frozenset[str]:
-    return frozenset(re.findall(r"[\"']([a-z_]+)[\"']", source))
+    """Return the texts in quotes of the expressions that mention the effort."""
+    expressions = filter(knows_effort, _EXPRESSION.findall(source))
+    return frozenset(word for one in expressions for word in _QUOTED.findall(one))
+
+
+@lru_cache(256)
+def _mentions(source: str, name: str) -> bool:
+    return bool(re.search(rf"\b{name}\b", source))

@@ -86,6 +86,7 @@ class Opened:
     prompt: str | None = None  # where it was asked for
     dropped_messages: int = 0  # left out of the prompt to make it fit
     dropped_tokens: int = 0
+    prompt_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,7 @@ class Done:
     total_s: float
     dropped_messages: int = 0  # left out of the prompt to make it fit
     dropped_tokens: int = 0  # of the prompt, and of the context while it was generated
+    stop: str | None = None  # the stop string that ended it
     thought_tokens: int = 0  # of the generated ones
 
 
@@ -218,7 +220,7 @@ async def _parts(
         event = await events.get()
         if isinstance(event, Started):
             reader.start(event)
-            yield Opened(event.prompt, event.dropped_messages, event.dropped_tokens)
+            yield _opened(event)
         elif isinstance(event, Step):
             for part in _moved(event, reader):
                 yield part
@@ -229,6 +231,12 @@ async def _parts(
                 yield part
             yield event
             return
+
+
+def _opened(started: Started) -> Opened:
+    return Opened(
+        started.prompt, started.dropped_messages, started.dropped_tokens, started.prompt_tokens
+    )
 
 
 def _template_options(request: CompletionRequest) -> JsonObject:
@@ -261,5 +269,6 @@ def _done(finished: Finished, opened: Opened, ticket: Ticket, begun: float) -> D
         total_s=time.monotonic() - begun,
         dropped_messages=opened.dropped_messages,
         dropped_tokens=opened.dropped_tokens + finished.dropped_tokens,
+        stop=finished.stop,
         thought_tokens=finished.thought_tokens,
     )

@@ -184,7 +184,7 @@ class Completions:
             messages=messages_of(recipe, request.messages),
             prompt=request.prompt,
             tools=() if request.tool_choice == "none" else request.tools,
-            template_options=_template_options(request),
+            template_options=request.template_options,
             sampling=_of_choice(sampling_of(recipe, request.sampling), request.choice),
             num_predict=num_predict_of(recipe, request.num_predict),
             stop=recipe.stop if request.stop is None else request.stop,
@@ -237,13 +237,6 @@ def _opened(started: Started) -> Opened:
     return Opened(
         started.prompt, started.dropped_messages, started.dropped_tokens, started.prompt_tokens
     )
-
-
-def _template_options(request: CompletionRequest) -> JsonObject:
-    """Return the options with the budget, which a few templates tell their model."""
-    if request.thinking_budget is None:
-        return request.template_options
-    return {"thinking_budget": request.thinking_budget, **request.template_options}
 
 
 def _of_choice(sampling: SamplingParams, choice: int) -> SamplingParams:

@@ -29,17 +29,17 @@ class ReplyReader:
     def __init__(self, request: CompletionRequest, profile: Profile) -> None:
         self._tools = Tools.of(request.tools)
         self._wants_calls = request.tool_choice != "none"
-        self._is_plain = profile is PLAIN
+        self._profile = profile
         self._most_calls = None if request.parallel_tool_calls else 1
         self._num_calls = 0
         self._parser = StreamParser(self._wanted(profile), tools=self._tools)
 
     def start(self, started: Started) -> None:
         """Learn from the runner how the model writes, and what the prompt has opened."""
-        if self._is_plain or not started.profile:
-            return
-        profile = self._wanted(profile_from_json(started.profile))
-        self._parser = StreamParser(profile, started.prompt_tail, self._tools)
+        profile = self._profile
+        if profile is not PLAIN and started.profile:
+            profile = profile_from_json(started.profile)
+        self._parser = StreamParser(self._wanted(profile), started.prompt_tail, self._tools)
 
     def push(self, text: str) -> list[Part]:
         """Take the next piece of the reply and return the parts that are certain now."""

@@ -20,6 +20,7 @@ from localrun.engine.params import ConstraintKind, ConstraintSpec, SamplingParam
 from localrun.engine.sequence import Sequence
 from localrun.errors import UsageError
 from localrun.runner.constraining import Constraining
+from localrun.runner.frames import LENGTH, decode, encode
 from localrun.runner.messages import Generate
 from localrun.runner.templates import Chat
 from localrun.store.embedded import embedded_models
@@ -68,8 +69,8 @@ class Desk:
         self.constraining = Constraining(model)
 
     def sequence(self, question: str, *, seed: int = 1, heat: float = 0, **fields: Any) -> Sequence:
-        request = Generate(
-            request_id=1, messages=({"role": "user", "content": question},), **fields
+        request = as_it_arrives(
+            Generate(request_id=1, messages=({"role": "user", "content": question},), **fields)
         )
         self.prompt = self.chat.render(request, [])
         tokens = self.model.tokenize(self.prompt)
@@ -93,6 +94,13 @@ class Desk:
             "".join(part.text for part in parts if isinstance(part, Thought)),
             seq.thought.num_tokens if seq.thought else 0,
         )
+
+
+def as_it_arrives(request: Generate) -> Generate:
+    """Send a request through a frame, which changes the types of what is nested."""
+    arrived = decode(encode(request)[LENGTH.size :])
+    assert isinstance(arrived, Generate)
+    return arrived
 
 
 @pytest.fixture(scope="module")

@@ -148,7 +148,7 @@ def test_the_runner_is_told_what_must_be_called_and_thought(served: Served) -> N
 
     request = json.loads(told["content"])
     assert (request["tool_choice"], request["parallel_tool_calls"]) == ("g", False)
-    assert (request["thinking_budget"], request["template_options"]) == (5, {"thinking_budget": 5})
+    assert (request["thinking_budget"], request["template_options"]) == (5, {})
     assert request["tools"] == [F, G]
 
 

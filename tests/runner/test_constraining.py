@@ -241,3 +241,13 @@ def test_an_effort_is_a_budget_where_the_template_knows_none(desk: Desk) -> None
     assert desk.sequence(SUM_OF_TWO, template_options=options).constraint is not None
     options["reasoning_effort"] = "high"
     assert desk.sequence(SUM_OF_TWO, template_options=options).constraint is None
+
+
+@pytest.mark.parametrize("seed", MANY)
+def test_arguments_that_a_tool_does_not_name_cannot_come(desk: Desk, seed: int) -> None:
+    none = {"type": "object", "properties": {}, "required": []}
+    tools = ({"type": "function", "function": {"name": "weather", "parameters": none}},)
+
+    reply = desk.reply(WEATHER, seed=seed, heat=2.0, tools=tools, tool_choice="required")
+
+    assert {str(call.arguments) for call in reply.calls} == {"{}"}

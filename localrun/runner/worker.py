@@ -272,4 +272,6 @@ def _finished(seq: Sequence, now: float) -> Finished:
         drafted_tokens=seq.num_drafted,
         accepted_tokens=seq.num_accepted,
         dropped_tokens=seq.num_dropped,
+        stop=seq.text.stop,
+        thought_tokens=seq.thought.num_tokens if seq.thought else 0,
     )

@@ -6,6 +6,7 @@
     structured_outputs.json, regex, ...        vLLM, newer
     regex, choice                              others
     format                                     Ollama
+    output_config.format, output_format        Anthropic, now and before
 
 Only one may be given. A grammar is GBNF, unless it looks like Lark.
 """
@@ -14,7 +15,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from localrun.engine.params import ConstraintKind, ConstraintSpec
@@ -23,7 +23,6 @@ from localrun.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.chat.profiles.forms import Profile
     from localrun.server.fields import Fields
 
 Names = dict[ConstraintKind, tuple[str, ...]]
@@ -85,14 +84,20 @@ def ollama_constraint(fields: Fields) -> ConstraintSpec | None:
     return _schema(form, "format")
 
 
-def after_thought(
-    constraint: ConstraintSpec | None, profile: Profile, template_options: dict[str, Any]
-) -> ConstraintSpec | None:
-    """Let a model that thinks do so before its constrained answer, unless it is told not to."""
-    is_thinking = template_options.get("enable_thinking") is not False
-    if constraint is None or profile.thinking is None or not is_thinking:
-        return constraint
-    return replace(constraint, opening=profile.thinking.opening, after=profile.thinking.closing)
+def anthropic_constraint(fields: Fields) -> ConstraintSpec | None:
+    """Return what ``output_config.format``, or ``output_format``, says: a JSON Schema.
+
+    Raises:
+        UsageError: it says something else.
+    """
+    config = fields.inner("output_config")
+    form = config.inner("format") if config.raw("format") else fields.inner("output_format")
+    kind = form.text("type")
+    if kind is None:
+        return None
+    if kind != "json_schema":
+        raise form.wrong("type", "must be json_schema")
+    return _schema(_object(form, "schema", form.raw("schema")), form.path("schema"))
 
 
 def _response_format(fields: Fields) -> ConstraintSpec | None:

@@ -11,14 +11,17 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from localrun.errors import LocalrunError
+from localrun.server.anthropic.dialect import OVERLOADED, error_event, speaks_anthropic
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
+    from starlette.types import Scope
 
 _log = logging.getLogger(__name__)
 
 OPENAI_PREFIXES = ("/v1/", "/rerank")
 INTERNAL_ERROR = 500
+UNAVAILABLE = 503
 CLIENT_LEFT = 499
 # a status of OpenAI's has a type of its own
 OPENAI_TYPES = {400: "invalid_request_error", 404: "not_found_error", 503: "overloaded_error"}
@@ -40,6 +43,16 @@ def error_body(path: str, error: LocalrunError) -> dict[str, Any]:
     return body | {"hint": error.hint} if error.hint else body
 
 
+def error_response(scope: Scope, error: LocalrunError, status: int | None = None) -> JSONResponse:
+    """Return the response of an error for the client that sent a request."""
+    status = status or error.http_status
+    headers = {"Retry-After": "5"} if status == UNAVAILABLE else None
+    if not speaks_anthropic(scope):
+        return JSONResponse(error_body(scope["path"], error), status, headers)
+    body = error_event(scope, error, status)
+    return JSONResponse(body, OVERLOADED if status == UNAVAILABLE else status, headers)
+
+
 def install_handlers(app: FastAPI) -> None:
     """Let every exception leave the server as an error that its client understands."""
     app.add_exception_handler(LocalrunError, _on_localrun_error)
@@ -50,17 +63,17 @@ def install_handlers(app: FastAPI) -> None:
 
 async def _on_localrun_error(request: Request, error: Exception) -> JSONResponse:
     known = error if isinstance(error, LocalrunError) else LocalrunError(str(error))
-    headers = {"Retry-After": "5"} if known.http_status == 503 else None  # noqa: PLR2004 - HTTP
-    return JSONResponse(error_body(request.url.path, known), known.http_status, headers)
+    return error_response(request.scope, known)
 
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     """Answer what is refused before a route: an unknown path or a wrong method."""
     status = error.status_code if isinstance(error, HTTPException) else INTERNAL_ERROR
     path, code = request.url.path, HTTPStatus(status).name.lower()
-    body = error_body(
-        path, LocalrunError(f"{request.method} {path}: {getattr(error, 'detail', error)}")
-    )
+    told = LocalrunError(f"{request.method} {path}: {getattr(error, 'detail', error)}")
+    if speaks_anthropic(request.scope):
+        return error_response(request.scope, told, status)
+    body = error_body(path, told)
     if isinstance(body["error"], dict):
         body["error"] |= {"type": OPENAI_TYPES.get(status, "invalid_request_error"), "code": code}
     else:
@@ -76,4 +89,4 @@ async def _on_disconnect(_request: Request, _error: Exception) -> Response:
 async def _on_bug(request: Request, error: Exception) -> JSONResponse:
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
     told = LocalrunError("localrun has a bug: see its log for the details")
-    return JSONResponse(error_body(request.url.path, told), INTERNAL_ERROR)
+    return error_response(request.scope, told)

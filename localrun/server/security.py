@@ -4,7 +4,7 @@ Host        on loopback, only names of this machine (DNS rebinding)
 Origin      only pages of this machine; others get no CORS headers and a 403
 body        at most `LARGEST_BODY` bytes, counted as they come; but for uploads of files,
             which are never held in memory
-x-request-id  echoed, or made
+x-request-id  echoed, or made; Anthropic's clients read it as request-id
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import secrets
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from localrun.errors import BodyTooLargeError, UsageError
-from localrun.server.errors import error_body
+from localrun.server.anthropic.dialect import speaks_anthropic
+from localrun.server.errors import error_response
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -26,6 +27,7 @@ LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 LOCAL_SCHEMES = frozenset({"app", "file", "tauri", "vscode-webview", "vscode-file"})
 FORBIDDEN = 403
 REQUEST_ID = b"x-request-id"
+ANTHROPIC_ID = b"request-id"
 UPLOADS = "/api/blobs/"
 LONGEST_REQUEST_ID = 128
 
@@ -46,12 +48,13 @@ class Gate:
         origin = headers.get(b"origin", b"").decode("latin-1")
         refusal = self._refusal(headers.get(b"host", b"").decode("latin-1"), origin)
         if refusal is not None:
-            body = error_body(scope["path"], UsageError(refusal))
-            await JSONResponse(body, FORBIDDEN)(scope, receive, send)
+            await error_response(scope, UsageError(refusal), FORBIDDEN)(scope, receive, send)
             return
         request_id = headers.get(REQUEST_ID, b"")[:LONGEST_REQUEST_ID]
-        told = (REQUEST_ID, request_id or secrets.token_hex(8).encode())
-        sender = _adding(send, [told, *_cors(origin)])
+        request_id = request_id or secrets.token_hex(8).encode()
+        scope.setdefault("state", {})["request_id"] = request_id.decode("latin-1")
+        names = [REQUEST_ID, *([ANTHROPIC_ID] if speaks_anthropic(scope) else [])]
+        sender = _adding(send, [*((name, request_id) for name in names), *_cors(origin)])
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
             await Response(status_code=204)(scope, receive, sender)
             return

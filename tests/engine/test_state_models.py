@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from localrun.engine.exchange import exchange_of
 from localrun.engine.library import start
 from localrun.engine.model import Model, load_model
 from localrun.engine.params import CacheType, LoadOptions
@@ -107,6 +108,24 @@ def logprobs(running: Running, prompt: list[int], number: int) -> list[float]:
     drain(running.engine)
     assert seq.num_cached == (0 if number == 1 else len(prompt) - 1)
     return [score.logprob for score in seq.release_scores()]
+
+
+def test_states_that_share_cells_are_taken_out_whole(model: Model, running: Running) -> None:
+    prompt = words(model, "Once upon a time there was a fox. ", 100)
+    answers = [running.ask([*prompt, token])[0].tokens for token in (300, 400)]
+    fresh = Running(model, LIMITS)
+    source = exchange_of(running.cache, running.context)
+    target = exchange_of(fresh.cache, fresh.context)
+
+    for answer in answers:
+        data = source.take_out(answer[:-1], 0)
+        assert data
+        assert target.put_in(answer[:-1], 0, data)
+    for answer in answers:
+        (seq,) = fresh.ask([*answer, 17])
+        assert seq.num_cached == len(answer) - 1
+        assert seq.tokens == alone(model, [*answer, 17])
+    fresh.context.close()
 
 
 def test_an_abort_costs_a_prompt_and_an_answer_beside_it_little(

@@ -74,6 +74,20 @@ class BodyTooLargeError(UsageError):
     code = "body_too_large"
 
 
+class UnauthorizedError(UsageError):
+    """The server asks for a key, and the request has none or a wrong one."""
+
+    http_status = 401
+    code = "invalid_api_key"
+
+
+class SlowClientError(UsageError):
+    """The request came too slowly."""
+
+    http_status = 408
+    code = "request_timeout"
+
+
 class NotFoundError(LocalrunError):
     """The named thing does not exist."""
 
@@ -113,6 +127,12 @@ class ServerUnreachableError(NetworkError):
     """No localrun server answers at the address."""
 
     code = "server_unreachable"
+
+
+class CertificateError(NetworkError):
+    """The server shows a certificate that nothing here vouches for."""
+
+    code = "certificate_not_trusted"
 
 
 class AddressInUseError(NetworkError):

@@ -45,6 +45,7 @@ from localrun.engine.threads import useful_threads
 from localrun.errors import BackendError, ContextExceededError, LocalrunError, UsageError
 from localrun.hardware.choice import AUTO
 from localrun.runner.adapters import AdapterDesk
+from localrun.runner.busyness import Busyness, read_stats
 from localrun.runner.embedding import EmbeddingDesk
 from localrun.runner.fitting import Prompt, fitted, num_kept
 from localrun.runner.frames import encode, read_messages
@@ -177,7 +178,7 @@ class _Loaded:
         self._guessing = Guessing(load, self._model, limits, native_log)
         engine: Engine | NoEngine
         self._context: Context | NoEngine
-        keeper = None
+        keeper = busyness = None
         if self._model.only_embeds:
             engine = self._context = NoEngine()
         else:
@@ -186,6 +187,9 @@ class _Loaded:
             )
             cache = context.open_cache()
             scheduler = Scheduler(limits, cache)
+            busyness = Busyness(
+                partial(read_stats, scheduler, cache, limits.num_cells), channel.send
+            )
             pieces, eog = self._model.pieces, self._model.eog
             guesses = self._guessing.speculation
             engine = Engine(context, scheduler, pieces=pieces, eog=eog, speculation=guesses)
@@ -204,6 +208,8 @@ class _Loaded:
             )
         )
         self._worker = Worker(engine, self._context, channel.send, self._embedder)
+        if busyness is not None:
+            self._worker.tell_busyness(busyness)
         if keeper is not None:
             self._worker.keep_prompts(keeper)
         channel.send(self._ready(load.num_parallel, time.monotonic() - begun))

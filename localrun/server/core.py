@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -109,6 +110,7 @@ class Done:
     total_s: float
     dropped_messages: int = 0  # left out of the prompt to make it fit
     dropped_tokens: int = 0  # of the prompt, and of the context while it was generated
+    queue_s: float = 0.0  # waited for a slot
 
 
 Reply = Opened | Scored | Part | Done
@@ -137,7 +139,8 @@ class Completions:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens
                 loop.call_soon_threadsafe(events.put_nowait, event)
 
-        submission = loop.run_in_executor(self._threads, self._submit, request, sink)
+        submit = contextvars.copy_context().run  # with the request's id, for the log
+        submission = loop.run_in_executor(self._threads, submit, self._submit, request, sink)
         try:
             ticket, profile = await asyncio.shield(submission)
         except asyncio.CancelledError:  # the client left while the model loaded
@@ -258,4 +261,5 @@ def _done(finished: Finished, opened: Opened, ticket: Ticket, begun: float) -> D
         total_s=time.monotonic() - begun,
         dropped_messages=opened.dropped_messages,
         dropped_tokens=opened.dropped_tokens + finished.dropped_tokens,
+        queue_s=finished.queue_s,
     )

@@ -14,14 +14,24 @@ from localrun.errors import LocalrunError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
+    from starlette.types import Scope
 
 _log = logging.getLogger(__name__)
 
 OPENAI_PREFIXES = ("/v1/", "/rerank")
 INTERNAL_ERROR = 500
+UNAVAILABLE = 503
 CLIENT_LEFT = 499
 # a status of OpenAI's has a type of its own
-OPENAI_TYPES = {400: "invalid_request_error", 404: "not_found_error", 503: "overloaded_error"}
+OPENAI_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "invalid_request_error",
+    413: "invalid_request_error",
+    503: "overloaded_error",
+}
 
 
 def error_body(path: str, error: LocalrunError) -> dict[str, Any]:
@@ -40,6 +50,18 @@ def error_body(path: str, error: LocalrunError) -> dict[str, Any]:
     return body | {"hint": error.hint} if error.hint else body
 
 
+def error_response(scope: Scope, error: LocalrunError, status: int | None = None) -> JSONResponse:
+    """Return the response of an error for the client that sent a request."""
+    status = status or error.http_status
+    headers = {"Retry-After": "5"} if status == UNAVAILABLE else None
+    return JSONResponse(error_body(scope["path"], error), status, headers)
+
+
+def bug_error() -> LocalrunError:
+    """Return what a client is told of an error that nobody thought of."""
+    return LocalrunError("localrun has a bug: see its log for the details")
+
+
 def install_handlers(app: FastAPI) -> None:
     """Let every exception leave the server as an error that its client understands."""
     app.add_exception_handler(LocalrunError, _on_localrun_error)
@@ -50,8 +72,7 @@ def install_handlers(app: FastAPI) -> None:
 
 async def _on_localrun_error(request: Request, error: Exception) -> JSONResponse:
     known = error if isinstance(error, LocalrunError) else LocalrunError(str(error))
-    headers = {"Retry-After": "5"} if known.http_status == 503 else None  # noqa: PLR2004 - HTTP
-    return JSONResponse(error_body(request.url.path, known), known.http_status, headers)
+    return error_response(request.scope, known)
 
 
 async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
@@ -75,5 +96,4 @@ async def _on_disconnect(_request: Request, _error: Exception) -> Response:
 
 async def _on_bug(request: Request, error: Exception) -> JSONResponse:
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    told = LocalrunError("localrun has a bug: see its log for the details")
-    return JSONResponse(error_body(request.url.path, told), INTERNAL_ERROR)
+    return error_response(request.scope, bug_error())

@@ -74,7 +74,6 @@ def serving(file: str = "fake.gguf", workspace: Workspace | None = None) -> Iter
         pool,
         workspace.models if workspace else FakeCatalogue(file),
         workspace or Workspace(settings, os.environ),
-        is_loopback=True,
         shut_down=lambda: shutdowns.append(True),
     )
     listener = bind(settings)

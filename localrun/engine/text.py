@@ -22,7 +22,12 @@ class TextStream:
         self._stops = tuple(stop for stop in stops if stop)
         self._held = ""
         self.num_released = 0  # characters given out
-        self.is_stopped = False
+        self.stop: str | None = None  # the stop string that ended it
+
+    @property
+    def is_stopped(self) -> bool:
+        """Tell whether a stop string has come."""
+        return self.stop is not None
 
     @property
     def num_complete(self) -> int:
@@ -52,13 +57,14 @@ class TextStream:
             return "" if self.is_stopped else new
         self._held += new
         ends = [
-            (place + len(stop), place)
+            (place + len(stop), place, stop)
             for stop in self._stops
             if (place := self._held.find(stop)) >= 0
         ]
         if ends:
-            _, place = min(ends)  # the one that is complete first, as if characters came singly
-            text, self._held, self.is_stopped = self._held[:place], "", True
+            # the one that is complete first, as if characters came singly
+            _, place, self.stop = min(ends)
+            text, self._held = self._held[:place], ""
             return text
         keep = max(_overlap(self._held, stop) for stop in self._stops)
         text = self._held[: len(self._held) - keep]

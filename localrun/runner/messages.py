@@ -164,6 +164,7 @@ class Finished:
     drafted_tokens: int = 0  # guessed ahead and checked
     accepted_tokens: int = 0  # of these, the right ones
     dropped_tokens: int = 0  # taken out of the context while it was generated
+    stop: str | None = None  # the stop string that ended it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -280,4 +280,5 @@ def _finished(seq: Sequence, now: float) -> Finished:
         drafted_tokens=seq.num_drafted,
         accepted_tokens=seq.num_accepted,
         dropped_tokens=seq.num_dropped,
+        stop=seq.text.stop,
     )

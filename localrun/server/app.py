@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from localrun.errors import UsageError
+from localrun.server.anthropic.routes import anthropic_routes
 from localrun.server.embedding import Embedding
 from localrun.server.embedding_routes import embedding_routes
 from localrun.server.errors import install_handlers
@@ -67,6 +68,7 @@ def create_app(
     install_handlers(app)
     desk = TokenDesk(pool, catalogue.find_model)
     app.include_router(openai_routes(completions, catalogue, desk))
+    app.include_router(anthropic_routes(completions, desk))
     app.include_router(ollama_routes(completions, catalogue, pool, workspace.settings.device))
     app.include_router(library_routes(workspace, pool))
     app.include_router(why_routes(catalogue, pool))

@@ -6,6 +6,7 @@
     structured_outputs.json, regex, ...        vLLM, newer
     regex, choice                              others
     format                                     Ollama
+    output_config.format, output_format        Anthropic, now and before
 
 Only one may be given. A grammar is GBNF, unless it looks like Lark.
 """
@@ -83,6 +84,22 @@ def ollama_constraint(fields: Fields) -> ConstraintSpec | None:
     if not isinstance(form, dict):
         raise fields.wrong("format", 'must be "json" or a JSON Schema')
     return _schema(form, "format")
+
+
+def anthropic_constraint(fields: Fields) -> ConstraintSpec | None:
+    """Return what ``output_config.format``, or ``output_format``, says: a JSON Schema.
+
+    Raises:
+        UsageError: it says something else.
+    """
+    config = fields.inner("output_config")
+    form = config.inner("format") if config.raw("format") else fields.inner("output_format")
+    kind = form.text("type")
+    if kind is None:
+        return None
+    if kind != "json_schema":
+        raise form.wrong("type", "must be json_schema")
+    return _schema(_object(form, "schema", form.raw("schema")), form.path("schema"))
 
 
 def after_thought(

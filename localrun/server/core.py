@@ -76,6 +76,9 @@ class CompletionRequest:
     logprobs: int | None = None  # yield `Scored`, with so many likely tokens for each; None = no
     echo: bool = False  # tell the prompt in `Opened`
     choice: int = 0  # which of several answers: each has a seed of its own
+    tool_choice: str = "auto"  # "none", "required", or the name of the tool to call
+    parallel_tool_calls: bool = True  # False = at most one call
+    thinking_budget: int | None = None  # tokens that a thought may have
 
     # None everywhere: as the model's recipe says, or else the server
 
@@ -87,6 +90,7 @@ class Opened:
     prompt: str | None = None  # where it was asked for
     dropped_messages: int = 0  # left out of the prompt to make it fit
     dropped_tokens: int = 0
+    prompt_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +114,7 @@ class Done:
     total_s: float
     dropped_messages: int = 0  # left out of the prompt to make it fit
     dropped_tokens: int = 0  # of the prompt, and of the context while it was generated
+    stop: str | None = None  # the stop string that ended it
     queue_s: float = 0.0  # waited for a slot
 
 
@@ -218,7 +223,7 @@ async def _parts(
         event = await events.get()
         if isinstance(event, Started):
             parser = _parser(profile, event, tools)
-            yield Opened(event.prompt, event.dropped_messages, event.dropped_tokens)
+            yield _opened(event)
         elif isinstance(event, Step):
             for part in _moved(event, parser):
                 yield part
@@ -229,6 +234,12 @@ async def _parts(
                 yield part
             yield event
             return
+
+
+def _opened(started: Started) -> Opened:
+    return Opened(
+        started.prompt, started.dropped_messages, started.dropped_tokens, started.prompt_tokens
+    )
 
 
 def _parser(profile: Profile, started: Started, tools: Tools) -> StreamParser:
@@ -261,5 +272,6 @@ def _done(finished: Finished, opened: Opened, ticket: Ticket, begun: float) -> D
         total_s=time.monotonic() - begun,
         dropped_messages=opened.dropped_messages,
         dropped_tokens=opened.dropped_tokens + finished.dropped_tokens,
+        stop=finished.stop,
         queue_s=finished.queue_s,
     )

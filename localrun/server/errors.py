@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from localrun.errors import LocalrunError
+from localrun.server.anthropic.dialect import OVERLOADED, error_event, speaks_anthropic
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -54,7 +55,10 @@ def error_response(scope: Scope, error: LocalrunError, status: int | None = None
     """Return the response of an error for the client that sent a request."""
     status = status or error.http_status
     headers = {"Retry-After": "5"} if status == UNAVAILABLE else None
-    return JSONResponse(error_body(scope["path"], error), status, headers)
+    if not speaks_anthropic(scope):
+        return JSONResponse(error_body(scope["path"], error), status, headers)
+    body = error_event(scope, error, status)
+    return JSONResponse(body, OVERLOADED if status == UNAVAILABLE else status, headers)
 
 
 def bug_error() -> LocalrunError:
@@ -79,9 +83,10 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     """Answer what is refused before a route: an unknown path or a wrong method."""
     status = error.status_code if isinstance(error, HTTPException) else INTERNAL_ERROR
     path, code = request.url.path, HTTPStatus(status).name.lower()
-    body = error_body(
-        path, LocalrunError(f"{request.method} {path}: {getattr(error, 'detail', error)}")
-    )
+    told = LocalrunError(f"{request.method} {path}: {getattr(error, 'detail', error)}")
+    if speaks_anthropic(request.scope):
+        return error_response(request.scope, told, status)
+    body = error_body(path, told)
     if isinstance(body["error"], dict):
         body["error"] |= {"type": OPENAI_TYPES.get(status, "invalid_request_error"), "code": code}
     else:

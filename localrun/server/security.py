@@ -1,6 +1,7 @@
 """Who may talk to the server: plain ASGI, before any route.
 
-x-request-id  the client's where it is sane, or made; see request_id.py
+x-request-id  the client's where it is sane, or made; see request_id.py; Anthropic's clients
+              read it as request-id
 Host, Origin  only names of this machine and pages that may; see origins.py
 key           asked for everything but health, where the server has keys; see keys.py
 body          not too large, not too slow; see bodies.py
@@ -20,6 +21,7 @@ from fastapi.responses import JSONResponse, Response
 
 from localrun.errors import LocalrunError, UnauthorizedError, UsageError
 from localrun.server.activity import LOOKS
+from localrun.server.anthropic.dialect import speaks_anthropic
 from localrun.server.bodies import LARGEST_BODY, BodyReader, refuse_larger
 from localrun.server.errors import error_response
 from localrun.server.keys import presented_key
@@ -37,6 +39,7 @@ FORBIDDEN = 403
 CLIENT_LEFT = 499
 INTERNAL_ERROR = 500
 REQUEST_ID = b"x-request-id"
+ANTHROPIC_ID = b"request-id"
 UPLOADS = "/api/blobs/"
 HEALTH = frozenset({"/healthz", "/health", "/readyz"})
 LONGEST_PATH = 200  # in the log
@@ -60,7 +63,8 @@ class Gate:
         headers: Headers = dict(scope["headers"])
         request_id = begin_request(headers.get(REQUEST_ID, b""))
         scope.setdefault("state", {})["request_id"] = request_id
-        visit = _Visit(scope, send, [(REQUEST_ID, request_id.encode())])
+        names = [REQUEST_ID, *([ANTHROPIC_ID] if speaks_anthropic(scope) else [])]
+        visit = _Visit(scope, send, [(name, request_id.encode()) for name in names])
         try:
             await self._answer(visit, headers, receive)
         except Exception:

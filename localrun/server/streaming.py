@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from fastapi.responses import Response
 
 from localrun.errors import LocalrunError
+from localrun.server.anthropic.dialect import error_event, speaks_anthropic
 from localrun.server.errors import CLIENT_LEFT, bug_error, error_body
 from localrun.server.requests import unless_disconnected, until_disconnect
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
+
+    from localrun.server.fields import JsonObject
 
     LastWords = Callable[[LocalrunError], bytes]
 
@@ -56,13 +59,11 @@ async def streamed(
     request: Request,
     chunks: AsyncGenerator[bytes, None],
     media_type: str,
-    last_words: LastWords | None = None,
 ) -> Response:
     """Return the response of these chunks once the first has come, or is long in coming.
 
     What ``chunks`` raises until then is raised here, and so can have a status of its own. What
-    it raises later ends the stream, in OpenAI's or Ollama's words unless ``last_words`` has
-    others.
+    it raises later ends the stream, in the words of the API that was called.
     """
     first = asyncio.ensure_future(anext(chunks))
     is_there = False
@@ -80,7 +81,7 @@ async def streamed(
     manner = Manner(
         media_type=media_type,
         sign_of_life=COMMENT if media_type == EVENTS else SPACE,
-        last_words=last_words or _last_words(request.url.path, media_type),
+        last_words=_last_words(request.scope, media_type),
     )
     return ChunkResponse(first, chunks, manner)
 
@@ -147,9 +148,15 @@ async def _send_chunk(send: Send, chunk: bytes) -> None:
     await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
 
-def _last_words(path: str, media_type: str) -> LastWords:
+def _last_words(scope: Scope, media_type: str) -> LastWords:
     def told(error: LocalrunError) -> bytes:
-        body = json.dumps(error_body(path, error), ensure_ascii=False).encode()
+        if speaks_anthropic(scope):
+            return b"event: error\ndata: %b\n\n" % _json(error_event(scope, error))
+        body = _json(error_body(scope["path"], error))
         return b"data: %b\n\n%b" % (body, DONE) if media_type == EVENTS else body + b"\n"
 
     return told
+
+
+def _json(body: JsonObject) -> bytes:
+    return json.dumps(body, ensure_ascii=False).encode()

@@ -64,6 +64,15 @@ def test_a_stop_string_over_three_tokens_is_not_in_the_text() -> None:
     assert stream.push(b"more") == ""
 
 
+def test_it_tells_which_stop_string_ended_it() -> None:
+    stream = TextStream(["more", "END"])
+
+    assert stream.stop is None
+    stream.push(b"the END and more")
+
+    assert stream.stop == "END"
+
+
 def test_bytes_that_are_no_text_become_replacement_characters_at_the_end() -> None:
     stream = TextStream()
 

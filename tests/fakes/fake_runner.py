@@ -120,11 +120,12 @@ def generate(sock: socket.socket, request: Generate) -> None:
 
 
 def tokens(request: Tokenize | Detokenize) -> Tokens:
-    """Take a letter for a token."""
+    """Take a letter for a token, and a tool for one."""
     if isinstance(request, Detokenize):
         text = "".join(map(chr, request.tokens))
     else:
         text = request.messages[-1]["content"] if request.messages else request.text
+        text += "T" * len(request.tools)
     return Tokens(
         request_id=request.request_id,
         tokens=tuple(map(ord, text)),

@@ -39,8 +39,8 @@ def test_the_prompt_is_told_only_to_who_asks(completions: Completions) -> None:
         request = CompletionRequest(model="fake", prompt="say a", echo=echo)
         return asyncio.run(replies(completions, request))[0][1]
 
-    assert opened(echo=True) == Opened("say a")
-    assert opened(echo=False) == Opened()
+    assert opened(echo=True) == Opened("say a", prompt_tokens=5)
+    assert opened(echo=False) == Opened(prompt_tokens=5)
 
 
 def test_each_choice_is_opened_told_and_done(completions: Completions) -> None:
@@ -50,7 +50,7 @@ def test_each_choice_is_opened_told_and_done(completions: Completions) -> None:
 
     for choice in range(3):
         mine = [reply for number, reply in found if number == choice]
-        assert mine[:-1] == [Opened(), Text("a"), Text(" b")]
+        assert mine[:-1] == [Opened(prompt_tokens=5), Text("a"), Text(" b")]
         assert isinstance(mine[-1], Done)
 
 

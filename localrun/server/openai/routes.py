@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from localrun.server.anthropic.dialect import speaks_anthropic
+from localrun.server.anthropic.models import model_info, model_page
 from localrun.server.openai.chat import complete, parse_chat, stream
 from localrun.server.requests import read_object, unless_disconnected
 from localrun.server.streaming import streamed
@@ -25,13 +27,14 @@ def openai_routes(completions: Completions, catalogue: Catalogue, desk: TokenDes
     router = APIRouter(prefix="/v1")
 
     @router.get("/models")
-    async def models() -> JSONResponse:
+    async def models(request: Request) -> JSONResponse:
         found = await asyncio.to_thread(catalogue.list_models)
-        return JSONResponse({"object": "list", "data": [_model(model) for model in found]})
+        return JSONResponse(_models(request, found))
 
     @router.get("/models/{name:path}")
-    async def model(name: str) -> JSONResponse:
-        return JSONResponse(_model(await asyncio.to_thread(catalogue.find_model, name)))
+    async def model(request: Request, name: str) -> JSONResponse:
+        found = await asyncio.to_thread(catalogue.find_model, name)
+        return JSONResponse(_model(request, found))
 
     @router.post("/chat/completions")
     async def chat(request: Request) -> Response:
@@ -58,7 +61,15 @@ def openai_routes(completions: Completions, catalogue: Catalogue, desk: TokenDes
     return router
 
 
-def _model(model: StoredModel) -> JsonObject:
+def _models(request: Request, found: list[StoredModel]) -> JsonObject:
+    if speaks_anthropic(request.scope):
+        return model_page(found, request.query_params)
+    return {"object": "list", "data": [_model(request, model) for model in found]}
+
+
+def _model(request: Request, model: StoredModel) -> JsonObject:
+    if speaks_anthropic(request.scope):
+        return model_info(model)
     return {
         "id": model.name.removesuffix(":latest"),
         "object": "model",

@@ -20,9 +20,11 @@ from localrun.server.options import keep_alive
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from localrun.server.core import CompletionRequest
     from localrun.server.fields import Fields, JsonObject
     from localrun.services.models import StoredModel
     from localrun.supervisor.pool import RunnerPool
+    from localrun.supervisor.slot import KeepAlive
 
 WAITING_THREADS = 32  # requests that wait for loads
 LARGEST_TOKEN = 2**31 - 1
@@ -73,8 +75,27 @@ class TokenDesk:
         answer = await self._ask(fields, _tokenize(fields, needs_messages=True))
         return {"prompt": answer.text, "count": len(answer.tokens)}
 
+    async def count(self, request: CompletionRequest) -> int:
+        """Return how many tokens the prompt of a request has.
+
+        Raises:
+            LocalrunError: there is no such model, or its template refuses the messages.
+        """
+        wanted = Tokenize(
+            request_id=0,  # the pool numbers requests
+            messages=request.messages,
+            text=request.prompt or "",
+            tools=request.tools,
+            template_options=request.template_options,
+        )
+        return len((await self._answer(request.model, wanted, request.keep_alive)).tokens)
+
     async def _ask(self, fields: Fields, request: Tokenize | Detokenize) -> Tokens:
-        name, stays = fields.required_text("model"), keep_alive(fields)
+        return await self._answer(fields.required_text("model"), request, keep_alive(fields))
+
+    async def _answer(
+        self, name: str, request: Tokenize | Detokenize, stays: KeepAlive | None
+    ) -> Tokens:
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Event] = loop.create_future()
 

@@ -1,0 +1,48 @@
+"""The sending side of a runner's socket."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+from localrun.runner.frames import encode
+from localrun.runner.messages import Progress
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from localrun.runner.messages import Event
+
+PROGRESS_STEP = 0.05
+_log = logging.getLogger(__name__)
+
+
+class Channel:
+    """The sending side of the socket, for all threads."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._lock = threading.Lock()
+
+    def send(self, event: Event) -> None:
+        """Send one frame; a parent that is gone is no error, the reader notices it."""
+        try:
+            with self._lock:
+                self._sock.sendall(encode(event))
+        except OSError:
+            _log.debug("the parent does not listen any more")
+
+
+def throttled(channel: Channel) -> Callable[[float], None]:
+    """Return a callback that sends progress in steps of `PROGRESS_STEP`."""
+    sent = 0.0
+
+    def report(fraction: float) -> None:
+        nonlocal sent
+        if fraction - sent >= PROGRESS_STEP:
+            sent = fraction
+            channel.send(Progress(fraction=fraction))
+
+    return report

@@ -1,0 +1,147 @@
+"""From a request to generate to a sequence of tokens.
+
+Works on the vocabulary, templates and grammars only, so it never waits for the engine;
+grammars compile here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from localrun.engine.constraints import Grammars
+from localrun.engine.radix import common_length
+from localrun.engine.scores import Scores
+from localrun.engine.sequence import Sequence
+from localrun.engine.shift import CONTEXTS, Shift
+from localrun.engine.text import TextStream
+from localrun.errors import ContextExceededError, LocalrunError, UsageError
+from localrun.runner.fitting import Prompt, fitted, num_kept
+from localrun.runner.messages import Failed, Started
+from localrun.runner.prompt import MARK, tokenize
+
+if TYPE_CHECKING:
+    from localrun.engine.model import Model
+    from localrun.engine.params import ConstraintSpec
+    from localrun.runner.adapters import AdapterDesk
+    from localrun.runner.fitting import Messages
+    from localrun.runner.messages import Generate
+    from localrun.runner.templates import Chat, Templates
+
+PROMPT_TAIL = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A sequence to be generated, and what is told of its prompt."""
+
+    seq: Sequence
+    started: Started
+
+
+class GenerationDesk:
+    """Takes requests for one model."""
+
+    def __init__(
+        self, model: Model, templates: Templates, adapters: AdapterDesk, num_ctx: int
+    ) -> None:
+        self._model = model
+        self._templates = templates
+        self._adapters = adapters
+        self._num_ctx = num_ctx
+        self._grammars = Grammars(model)
+
+    def open(self, request: Generate) -> Opened | Failed:
+        """Return the sequence of a request, or why there is none."""
+        try:
+            chat = self._templates.chat(request.chat_template)
+            prompt = self._prompt(request)
+            seq = self._sequence(request, prompt.tokens)
+            if request.constraint is not None:
+                spec = _settled(request.constraint, request, chat)
+                seq.constraint = self._grammars.constrain(spec, prompt.text)
+        except LocalrunError as error:
+            return Failed(
+                request_id=request.request_id,
+                code=error.code,
+                message=error.message,
+                hint=error.hint,
+                param=error.param if isinstance(error, UsageError) else None,
+            )
+        started = Started(
+            request_id=request.request_id,
+            prompt_tokens=seq.num_prompt,
+            prompt_tail=prompt.text[-PROMPT_TAIL:],
+            profile=chat.profile,
+            prompt=prompt.text.replace(MARK, "") if request.echo else None,
+            dropped_messages=prompt.dropped_messages,
+            dropped_tokens=prompt.dropped_tokens,
+        )
+        return Opened(seq, started)
+
+    def _prompt(self, request: Generate) -> Prompt:
+        """Return the prompt, without the oldest messages where it is too long and they may go."""
+        if self._model.only_embeds:
+            raise UsageError("this is an embedding model: it turns text into numbers")
+        if request.messages is None:
+            text = request.prompt or ""
+            return Prompt(text, tokenize(text, self._model))
+        if not request.overflow.drops:
+            return self._written(request, request.messages)
+        return fitted(
+            request.messages,
+            partial(self._written, request),
+            num_ctx=self._num_ctx,
+            num_predict=request.num_predict,
+        )
+
+    def _written(self, request: Generate, messages: Messages) -> Prompt:
+        text = self._templates.render(replace(request, messages=tuple(messages)))
+        return Prompt(text, tokenize(text, self._model))
+
+    def _sequence(self, request: Generate, tokens: list[int]) -> Sequence:
+        if not tokens:
+            raise UsageError("the prompt is empty")
+        if len(tokens) >= self._num_ctx:
+            raise ContextExceededError(
+                f"the prompt has {len(tokens)} tokens, the context {self._num_ctx}",
+                hint="shorten the prompt, ask for a larger context (--ctx), or let the oldest"
+                " messages go (PARAMETER overflow drop)",
+            )
+        shift = self._shift(request, tokens)
+        room = (CONTEXTS if shift else 1) * self._num_ctx - len(tokens)
+        new = room if request.num_predict is None else max(1, request.num_predict)
+        sampling = request.sampling
+        if sampling.ignore_eos and request.constraint is None:
+            sampling = sampling.without_ends(self._model.eog)
+        return Sequence(
+            request_id=request.request_id,
+            tokens=tokens,
+            max_tokens=len(tokens) + (new if shift else min(new, room)),
+            sampling=sampling,
+            text=TextStream(request.stop),
+            scores=None if request.logprobs is None else Scores(request.logprobs),
+            shift=shift,
+            adapters=self._adapters.checked(request.adapters),
+        )
+
+    def _shift(self, request: Generate, tokens: list[int]) -> Shift | None:
+        policy, num_keep = request.overflow, request.overflow.num_keep
+        if not policy.shifts:
+            return None
+        if num_keep is not None:
+            num_keep = len(tokens) if num_keep < 0 else num_keep
+        elif request.messages is None:
+            num_keep = common_length(tokens, self._model.tokenize(""))
+        else:
+            num_keep = num_kept(request.messages, tokens, partial(self._written, request))
+        return Shift.keeping(num_keep, self._num_ctx)
+
+
+def _settled(spec: ConstraintSpec, request: Generate, chat: Chat) -> ConstraintSpec:
+    """Return the constraint without its thought where the model will not think."""
+    is_open = "enable_thinking" not in request.template_options
+    if spec.after is not None and is_open and not chat.may_think_unasked:
+        return replace(spec, opening=None, after=None)
+    return spec

@@ -1,0 +1,165 @@
+"""Load one model, and set up all that serves it."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localrun.engine.context import Context
+from localrun.engine.embedder import Embedder
+from localrun.engine.engine import Engine
+from localrun.engine.model import load_model
+from localrun.engine.pooler import Pooler
+from localrun.engine.scheduler import STEP_TOKENS, Limits, Scheduler
+from localrun.engine.split import LayerSplit
+from localrun.engine.taken import HOST
+from localrun.engine.threads import useful_threads
+from localrun.runner.adapters import AdapterDesk
+from localrun.runner.busyness import Busyness, read_stats
+from localrun.runner.channel import throttled
+from localrun.runner.embedding import EmbeddingDesk
+from localrun.runner.generation import GenerationDesk
+from localrun.runner.guessing import Guessing, most_drafts
+from localrun.runner.messages import Ready
+from localrun.runner.saved import keeper_of
+from localrun.runner.templates import Templates, Texts
+from localrun.runner.tools import TextTools
+from localrun.runner.worker import NoEngine, Worker
+
+if TYPE_CHECKING:
+    from localrun.engine.library import NativeLog
+    from localrun.engine.taken import MemoryTaken
+    from localrun.runner.channel import Channel
+    from localrun.runner.messages import Load
+    from localrun.runner.saved import SavedPrompts
+
+UNPLANNED_NUM_CTX = 8192  # where the server could not make a plan
+MOST_STEP_TOKENS = 8192
+
+
+class LoadedModel:
+    """A model that is ready: the worker that steps it, and the desks that take requests.
+
+    Raises:
+        LoadError: llama.cpp does not take the model, or has no memory for it.
+    """
+
+    def __init__(
+        self,
+        load: Load,
+        native_log: NativeLog,
+        channel: Channel,
+        taken: MemoryTaken,
+        saved: SavedPrompts | None,
+    ) -> None:
+        self._load = load
+        self._native_log = native_log
+        self._taken = taken
+        self._begun = time.monotonic()
+        self._model = load_model(
+            [Path(path) for path in load.model_paths],
+            native_log=native_log,
+            num_gpu_layers=load.num_gpu_layers,
+            options=load.options,
+            split=LayerSplit(load.tensor_split, load.num_host_experts),
+            on_progress=throttled(channel),
+        )
+        self._num_ctx = min(load.num_ctx or UNPLANNED_NUM_CTX, self._model.trained_context)
+        self._limits = Limits(
+            num_slots=load.num_parallel,
+            num_cells=max(self._num_ctx, load.num_cells),
+            step_tokens=_step_tokens(load),
+            num_drafts=most_drafts(self._model),
+        )
+        self._num_threads = load.num_threads or useful_threads(self._model.size_bytes)
+        self._guessing = Guessing(load, self._model, self._limits, native_log)
+        self._embedder = self._open_embedder()
+        self._context: Context | NoEngine = NoEngine()
+        if self._model.only_embeds:
+            self.worker = Worker(NoEngine(), self._context, channel.send, self._embedder)
+        else:
+            self.worker = self._open_engine(channel, saved)
+        templates = self._open_templates()
+        adapters = AdapterDesk([Path(path) for path in load.model_paths])
+        self.generation = GenerationDesk(self._model, templates, adapters, self._num_ctx)
+        self.embedding = EmbeddingDesk(self._model, num_ctx=self._num_ctx)
+        self.tools = TextTools(self._model, templates, self._num_ctx)
+
+    @property
+    def ready(self) -> Ready:
+        """Return what is told of the model when it is loaded."""
+        memory = self._taken.by_device()
+        size, devices = sum(memory.values()), self._model.devices
+        return Ready(
+            num_ctx=self._num_ctx,
+            num_parallel=self._load.num_parallel,
+            device=devices[0].description if devices else "CPU",
+            size_bytes=size,
+            size_gpu_bytes=size - memory.get(HOST, 0),
+            load_s=time.monotonic() - self._begun,
+            memory=tuple(memory.items()),
+        )
+
+    def close(self) -> None:
+        """Free everything; the worker must have ended."""
+        self.worker.close()
+        self._guessing.close()
+        self._embedder.close()
+        self._context.close()
+        self._model.close()
+
+    def _open_engine(self, channel: Channel, saved: SavedPrompts | None) -> Worker:
+        context = self._context = Context(
+            self._model, self._limits, num_threads=self._num_threads, options=self._load.options
+        )
+        cache = context.open_cache()
+        scheduler = Scheduler(self._limits, cache)
+        engine = Engine(
+            context,
+            scheduler,
+            pieces=self._model.pieces,
+            eog=self._model.eog,
+            speculation=self._guessing.speculation,
+        )
+        worker = Worker(engine, context, channel.send, self._embedder)
+        read = partial(read_stats, scheduler, cache, self._limits.num_cells)
+        worker.tell_busyness(Busyness(read, channel.send))
+        folder = saved.open(self._load, self._limits, self._model) if saved else None
+        if folder is not None:
+            worker.keep_prompts(keeper_of(folder, cache, context, self._model))
+        return worker
+
+    def _open_embedder(self) -> Embedder:
+        adapters = [
+            (self._model.load_adapter(Path(path)), scale) for path, scale in self._load.adapters
+        ]
+        return Embedder(
+            partial(
+                Pooler,
+                self._model,
+                longest=self._num_ctx,
+                num_threads=self._num_threads,
+                options=self._load.options,
+                adapters=adapters,
+            )
+        )
+
+    def _open_templates(self) -> Templates:
+        templates = Templates(
+            Texts(
+                own_template=self._model.chat_template,
+                bos=self._model.bos,
+                eos=self._model.eos,
+                control_texts=self._model.control_texts,
+            )
+        )
+        templates.chat(self._load.chat_template)
+        return templates
+
+
+def _step_tokens(load: Load) -> int:
+    """Return how many tokens a step may have: one for each sequence at least."""
+    wanted = load.options.num_batch or STEP_TOKENS
+    return max(load.num_parallel, min(wanted, MOST_STEP_TOKENS))

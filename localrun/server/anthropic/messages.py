@@ -1,0 +1,66 @@
+"""``/v1/messages`` and what belongs to it: Anthropic's shapes on the one core request."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import TYPE_CHECKING
+
+from localrun.errors import LocalrunError
+from localrun.server.anthropic.answer import Answer
+from localrun.server.anthropic.dialect import error_event
+from localrun.server.anthropic.request import parse_request
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Iterable
+
+    from localrun.server.anthropic.dialect import Scope
+    from localrun.server.anthropic.request import MessagesCall
+    from localrun.server.core import Completions
+    from localrun.server.fields import Fields, JsonObject
+    from localrun.server.openai.tokens import TokenDesk
+
+
+async def complete(call: MessagesCall, completions: Completions) -> JsonObject:
+    """Return the whole answer as one object."""
+    answer = Answer(call)
+    async with contextlib.aclosing(completions.stream(call.request)) as parts:
+        async for part in parts:
+            answer.tell(part)
+    return answer.whole()
+
+
+async def stream(
+    call: MessagesCall, completions: Completions, scope: Scope
+) -> AsyncGenerator[bytes, None]:
+    """Yield server-sent events; an error in the middle is the last one.
+
+    Raises:
+        LocalrunError: the request is refused; nothing was yielded then.
+    """
+    answer = Answer(call)
+    async with contextlib.aclosing(completions.stream(call.request)) as parts:
+        yield _encoded(answer.tell(await anext(parts)))
+        try:
+            async for part in parts:
+                events = _encoded(answer.tell(part))
+                if events:
+                    yield events
+        except LocalrunError as error:
+            yield _encoded([error_event(scope, error)])
+
+
+async def count_tokens(fields: Fields, desk: TokenDesk) -> JsonObject:
+    """Return how many tokens the prompt of a request has.
+
+    Raises:
+        LocalrunError: a field is wrong, or there is no such model.
+    """
+    return {"input_tokens": await desk.count(parse_request(fields))}
+
+
+def _encoded(events: Iterable[JsonObject]) -> bytes:
+    return b"".join(
+        f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
+        for event in events
+    )

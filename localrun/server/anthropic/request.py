@@ -1,0 +1,135 @@
+"""The body of ``/v1/messages`` as the one core request.
+
+Fields that change nothing here pass: ``metadata``, ``service_tier``, ``cache_control``
+(every prompt is cached), ``context_management`` (what it thins out only saves room).
+``thinking`` is off unless it is asked for, as there: programs that do not ask for it take
+the first block for the answer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from localrun.server.anthropic.conversation import conversation
+from localrun.server.constraints import anthropic_constraint
+from localrun.server.core import CompletionRequest
+from localrun.server.fields import Fields
+from localrun.server.options import keep_alive, num_keep, overflow, refuse_unless_neutral, sampling
+
+if TYPE_CHECKING:
+    from localrun.server.fields import JsonObject
+
+NEUTRAL: dict[str, tuple[Any, ...]] = {"mcp_servers": ([],), "container": ()}
+CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+THINKING = {"enabled": True, "adaptive": True, "disabled": False}
+# models know three levels at most
+EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
+MOST_STOPS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessagesCall:
+    """A parsed request."""
+
+    request: CompletionRequest
+    stream: bool
+    shows_thoughts: bool
+
+
+def parse_call(fields: Fields) -> MessagesCall:
+    """Read the body of ``/v1/messages``.
+
+    Raises:
+        UsageError: a field is wrong or cannot be honoured; the error names it.
+    """
+    maximum = fields.integer("max_tokens", 1)
+    if maximum is None:
+        raise fields.wrong("max_tokens", "is required")
+    return MessagesCall(
+        request=parse_request(fields, maximum),
+        stream=fields.boolean("stream") or False,
+        shows_thoughts=fields.inner("thinking").text("display") != "omitted",
+    )
+
+
+def parse_request(fields: Fields, maximum: int | None = None) -> CompletionRequest:
+    """Read what ``/v1/messages`` and ``/v1/messages/count_tokens`` have in common.
+
+    Raises:
+        UsageError: a field is wrong or cannot be honoured; the error names it.
+    """
+    refuse_unless_neutral(fields, NEUTRAL)
+    tools = [
+        _tool(Fields(tool, f"tools[{place}]."))
+        for place, tool in enumerate(fields.objects("tools"))
+    ]
+    choice = _tool_choice(fields, {tool["function"]["name"] for tool in tools})
+    return CompletionRequest(
+        model=fields.required_text("model"),
+        messages=conversation(fields),
+        tools=() if choice == "none" else tuple(tools),
+        template_options=_template_options(fields),
+        sampling=sampling(fields),
+        num_predict=maximum,
+        num_ctx=fields.integer("num_ctx", 1),
+        stop=_stop(fields),
+        constraint=anthropic_constraint(fields),
+        keep_alive=keep_alive(fields),
+        overflow=overflow(fields),
+        num_keep=num_keep(fields),
+        tool_choice=choice,
+        parallel_tool_calls=not fields.inner("tool_choice").boolean("disable_parallel_tool_use"),
+        thinking_budget=fields.inner("thinking").integer("budget_tokens", 1),
+    )
+
+
+def _tool(tool: Fields) -> JsonObject:
+    """Return a tool in the form that templates know."""
+    kind = tool.text("type")
+    if kind not in {None, "custom"}:
+        raise tool.wrong("type", f"is {kind}, a tool of Anthropic's own, which is not supported")
+    schema = tool.raw("input_schema")
+    if not isinstance(schema, dict):
+        raise tool.wrong("input_schema", "must be a JSON Schema, which is an object")
+    function: JsonObject = {"name": tool.required_text("name")}
+    description = tool.text("description")
+    if description:
+        function["description"] = description
+    return {"type": "function", "function": {**function, "parameters": schema}}
+
+
+def _tool_choice(fields: Fields, names: set[str]) -> str:
+    choice = fields.inner("tool_choice")
+    kind = choice.text("type") or "auto"
+    if kind == "tool":
+        name = choice.required_text("name")
+        if name not in names:
+            raise choice.wrong("name", f"names no tool of the request: {name}")
+        return name
+    if kind not in CHOICES:
+        raise choice.wrong("type", f"must be one of {', '.join(CHOICES)}, tool")
+    if kind == "any" and not names:
+        raise choice.wrong("type", "is any, but there are no tools")
+    return CHOICES[kind]
+
+
+def _template_options(fields: Fields) -> JsonObject:
+    thinking, config = fields.inner("thinking"), fields.inner("output_config")
+    kind, effort = thinking.text("type") or "disabled", config.text("effort")
+    if kind not in THINKING:
+        raise thinking.wrong("type", f"must be one of {', '.join(THINKING)}, not {kind}")
+    options: JsonObject = {"enable_thinking": THINKING[kind]}
+    if effort is not None:
+        if effort not in EFFORTS:
+            raise config.wrong("effort", f"must be one of {', '.join(EFFORTS)}")
+        options["reasoning_effort"] = EFFORTS[effort]
+    return options
+
+
+def _stop(fields: Fields) -> tuple[str, ...] | None:
+    """Return the stop strings; an empty list, which clients send, is none."""
+    stop = fields.strings("stop_sequences")
+    if len(stop) > MOST_STOPS:
+        raise fields.wrong("stop_sequences", f"has more than {MOST_STOPS} entries")
+    return stop or None

@@ -1,0 +1,38 @@
+"""The routes under ``/v1/messages``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from localrun.server.anthropic.dialect import PATH
+from localrun.server.anthropic.messages import complete, count_tokens, stream
+from localrun.server.anthropic.request import parse_call
+from localrun.server.requests import read_object, unless_disconnected
+from localrun.server.streaming import streamed
+
+if TYPE_CHECKING:
+    from localrun.server.core import Completions
+    from localrun.server.openai.tokens import TokenDesk
+
+
+def anthropic_routes(completions: Completions, desk: TokenDesk) -> APIRouter:
+    """Return the router of Anthropic's API."""
+    router = APIRouter(prefix=PATH)
+
+    @router.post("")
+    async def messages(request: Request) -> Response:
+        call = parse_call(await read_object(request))
+        if call.stream:
+            chunks = stream(call, completions, request.scope)
+            return await streamed(request, chunks, "text/event-stream")
+        return JSONResponse(await unless_disconnected(request, complete(call, completions)))
+
+    @router.post("/count_tokens")
+    async def count(request: Request) -> JSONResponse:
+        work = count_tokens(await read_object(request), desk)
+        return JSONResponse(await unless_disconnected(request, work))
+
+    return router

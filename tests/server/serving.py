@@ -93,7 +93,12 @@ def serving(
     listener = bind(settings)
     server = uvicorn.Server(
         uvicorn.Config(
-            app, http=PatientProtocol, ws="none", log_config=None, timeout_graceful_shutdown=2
+            app,
+            http=PatientProtocol,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=2,
         )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

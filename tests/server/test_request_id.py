@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 KEY = "k3y-that-is-secret"
-SECRET = "a-prompt-that-is-secret"
+SECRET = "a-prompt-that-is-secret"  # noqa: S105 - no password
 
 
 class Log(logging.Handler):
@@ -29,7 +29,8 @@ class Log(logging.Handler):
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(self.format(record))
+        if record.name.startswith(("localrun", "uvicorn")):  # the test's own clients log too
+            self.lines.append(self.format(record))
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_keys_prompts_and_answers_are_in_no_log(log: Log) -> None:
         chat(served, f"say {SECRET}", Authorization=f"Bearer {KEY}x")
         httpx.get(f"{served.url}/v1/models?api_key={KEY}", headers={"X-Api-Key": KEY})
 
-    text = "\n".join(line for line in log.lines if "httpcore" not in line)
+    text = "\n".join(log.lines)
     assert "runner: ggml: assertion failed" in text
     assert KEY not in text
     assert SECRET not in text

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import ollama
@@ -16,10 +14,6 @@ import pytest
 from localrun.server import streaming
 from localrun.server.core import Completions
 from tests.server.serving import Served, serving
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
 
 CHATS = ["/v1/chat/completions", "/api/chat", "/v1/messages"]
 SIGNS = 2
@@ -31,29 +25,20 @@ def quick_signs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def slow(tmp_path: Path, quick_signs: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    """A server whose model is loaded when some signs of life are due."""
-    pipe = tmp_path / "waits.gguf"
-    os.mkfifo(pipe)
-    from tests.server import serving as module
+def slow(
+    quick_signs: None,  # noqa: ARG001 - a fixture
+    served: Served,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Served:
+    """Return a server whose requests wait for their model until signs of life are due."""
+    submit = Completions._submit
 
-    model_file = module.FakeCatalogue
-
-    class Catalogue(model_file):  # type: ignore[valid-type, misc] # the fake with another file
-        def __init__(self, _file: str) -> None:
-            super().__init__(str(pipe))
-
-    monkeypatch.setattr(module, "FakeCatalogue", Catalogue)
-
-    def open_later() -> None:
+    def late(*args: Any) -> Any:
         time.sleep(0.1 * (SIGNS + 2))
-        pipe.write_text("ready")
+        return submit(*args)
 
-    with serving() as found:
-        opener = threading.Thread(target=open_later)
-        opener.start()
-        yield found
-        opener.join()
+    monkeypatch.setattr(Completions, "_submit", late)
+    return served
 
 
 def body(content: str) -> dict[str, Any]:
@@ -91,31 +76,24 @@ def test_openais_client_reads_past_the_comments(slow: Served) -> None:
 @pytest.mark.usefixtures("quick_signs")
 @pytest.mark.parametrize("path", CHATS)
 def test_signs_go_on_while_a_prompt_is_read(served: Served, path: str) -> None:
-    seen = b""
+    sign = b"  " if path.startswith("/api/") else b"at work"
+    after = b""
     with httpx.stream("POST", f"{served.url}{path}", json=body("hang"), timeout=10) as response:
         for chunk in response.iter_raw():
-            seen += chunk
-            if len(seen.partition(b"...")[2].split(b"at work")) > SIGNS or seen.endswith(b"  "):
+            after += chunk if after or b"..." in chunk else b""
+            if sign in after:
                 break
 
-    assert b"..." in seen
+    assert sign in after
 
 
-@pytest.mark.usefixtures("quick_signs")
 @pytest.mark.parametrize("path", CHATS)
 def test_an_error_after_a_sign_of_life_ends_the_stream_in_the_apis_words(
-    monkeypatch: pytest.MonkeyPatch, served: Served, path: str
+    slow: Served, path: str
 ) -> None:
-    find = Completions._submit  # noqa: SLF001 - to make it slow
-
-    def late(*args: Any) -> Any:
-        time.sleep(0.3)
-        return find(*args)
-
-    monkeypatch.setattr(Completions, "_submit", late)
     wrong = {**body("x"), "model": "nosuch"}
 
-    response = httpx.post(f"{served.url}{path}", json=wrong, timeout=10)
+    response = httpx.post(f"{slow.url}{path}", json=wrong, timeout=10)
 
     assert response.status_code == 200
     assert "not on this machine" in last_error(response.text)

@@ -45,6 +45,7 @@ from localrun.runner.messages import (
     Rerank,
     Score,
     Started,
+    Stats,
     Step,
     Tokenize,
     Tokens,
@@ -92,6 +93,7 @@ def load(sock: socket.socket, message: Load) -> None:
             load_s=0.1,
         ),
     )
+    send(sock, Stats(num_running=1, num_waiting=3, num_cells=2048, num_used_cells=5))
 
 
 def generate(sock: socket.socket, request: Generate) -> None:

@@ -15,6 +15,7 @@ from localrun.errors import ModelNotFoundError
 from localrun.server.app import create_app
 from localrun.server.patience import PatientProtocol
 from localrun.server.run import bind
+from localrun.server.tls import tls_options
 from localrun.services.models import ModelDetails, StoredModel
 from localrun.services.workspace import Workspace
 from localrun.settings import Settings
@@ -91,6 +92,7 @@ def serving(
         keys=keys,
     )
     listener = bind(settings)
+    tls = tls_options(settings)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -98,13 +100,19 @@ def serving(
             ws="none",
             log_config=None,
             access_log=False,
+            **tls,
             timeout_graceful_shutdown=2,
         )
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", pool, shutdowns, app)
+        yield Served(
+            f"http{'s' if tls else ''}://127.0.0.1:{listener.getsockname()[1]}",
+            pool,
+            shutdowns,
+            app,
+        )
     finally:
         server.should_exit = True
         thread.join()

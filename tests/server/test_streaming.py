@@ -56,21 +56,22 @@ def test_events_have_comments_while_a_model_loads(slow: Served) -> None:
 
 
 def test_lines_of_json_stay_lines_of_json_while_a_model_loads(slow: Served) -> None:
-    client = ollama.Client(host=slow.url)
+    messages = body("say hi")["messages"]
 
-    parts = list(client.chat("fake", [{"role": "user", "content": "say hi"}], stream=True))
+    with ollama.Client(host=slow.url) as client:
+        parts = list(client.chat("fake", messages, stream=True))
 
     assert [part.message.content for part in parts] == ["hi", ""]
 
 
 def test_openais_client_reads_past_the_comments(slow: Served) -> None:
-    client = openai.OpenAI(base_url=f"{slow.url}/v1", api_key="x")
+    messages: list[Any] = body("say hi")["messages"]
 
-    chunks = client.chat.completions.create(
-        model="fake", messages=[{"role": "user", "content": "say hi"}], stream=True
-    )
+    with openai.OpenAI(base_url=f"{slow.url}/v1", api_key="x") as client:
+        chunks = client.chat.completions.create(model="fake", messages=messages, stream=True)
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)
 
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "hi"
+    assert text == "hi"
 
 
 @pytest.mark.usefixtures("quick_signs")

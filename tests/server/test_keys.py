@@ -32,7 +32,7 @@ def routes(router: Any) -> Iterator[tuple[str, str]]:
     for route in router.routes:
         if isinstance(route, APIRoute):
             path = route.path.replace("{name:path}", "x").replace("{digest}", "sha256:00")
-            for method in route.methods:
+            for method in route.methods or ():
                 yield method, path
         else:
             yield from routes(route.original_router)

@@ -54,6 +54,7 @@ TYPES = {
         messages.Ranks,
         messages.Ping,
         messages.Pong,
+        messages.Stats,
     )
 }
 Message = messages.Request | messages.Event

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from localrun.engine.split import LayerSplit
 from localrun.engine.taken import HOST
 from localrun.engine.threads import useful_threads
 from localrun.runner.adapters import AdapterDesk
+from localrun.runner.busyness import Busyness, read_stats
 from localrun.runner.channel import throttled
 from localrun.runner.embedding import EmbeddingDesk
 from localrun.runner.generation import GenerationDesk
@@ -29,9 +29,7 @@ from localrun.runner.tools import TextTools
 from localrun.runner.worker import NoEngine, Worker
 
 if TYPE_CHECKING:
-    from localrun.engine.cache import PrefixCache
     from localrun.engine.library import NativeLog
-    from localrun.engine.states import StateCache
     from localrun.engine.taken import MemoryTaken
     from localrun.runner.channel import Channel
     from localrun.runner.messages import Load
@@ -79,8 +77,6 @@ class LoadedModel:
         self._guessing = Guessing(load, self._model, self._limits, native_log)
         self._embedder = self._open_embedder()
         self._context: Context | NoEngine = NoEngine()
-        self._cache: PrefixCache | StateCache | None = None
-        self._num_used_cells = 0
         if self._model.only_embeds:
             self.worker = Worker(NoEngine(), self._context, channel.send, self._embedder)
         else:
@@ -109,16 +105,11 @@ class LoadedModel:
     @property
     def pulse(self) -> Pong:
         """Return how the worker does; safe from any thread."""
-        if self._cache is not None:
-            with contextlib.suppress(RuntimeError):  # the worker changes it just now
-                self._num_used_cells = self._cache.num_used
         return Pong(
             num_steps=self.worker.num_steps,
             cpu_s=time.process_time(),
             is_working=self.worker.has_work,
             num_tokens=self.worker.num_tokens,
-            num_used_cells=self._num_used_cells,
-            num_cells=self._limits.num_cells if self._cache is not None else 0,
         )
 
     def close(self) -> None:
@@ -133,15 +124,18 @@ class LoadedModel:
         context = self._context = Context(
             self._model, self._limits, num_threads=self._num_threads, options=self._load.options
         )
-        cache = self._cache = context.open_cache()
+        cache = context.open_cache()
+        scheduler = Scheduler(self._limits, cache)
         engine = Engine(
             context,
-            Scheduler(self._limits, cache),
+            scheduler,
             pieces=self._model.pieces,
             eog=self._model.eog,
             speculation=self._guessing.speculation,
         )
         worker = Worker(engine, context, channel.send, self._embedder)
+        read = partial(read_stats, scheduler, cache, self._limits.num_cells)
+        worker.tell_busyness(Busyness(read, channel.send))
         folder = saved.open(self._load, self._limits, self._model) if saved else None
         if folder is not None:
             worker.keep_prompts(keeper_of(folder, cache, context, self._model))

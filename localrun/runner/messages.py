@@ -6,13 +6,13 @@ A request that was submitted ends in exactly one terminal event: `Finished`,
 one `Step`.
 
     server -> runner    Load, then Generate* / Cancel* / Tokenize* / Detokenize* /
-                        Embed* / Rerank* / Ping*; the socket's end means: leave
+                        Embed* / Rerank*; the socket's end means: leave
     runner -> server    Progress*, Ready | LoadFailed, then per request
                         Started, text in Step*, Finished | Failed
                         or one Tokens | Failed for Tokenize and Detokenize
                         or one Embeddings | Failed for Embed, Ranks | Failed for Rerank;
                         these two can be cancelled, which is a Failed
-                        Grown at any time; Pong for each Ping
+                        Grown at any time
 """
 
 from __future__ import annotations
@@ -70,6 +70,9 @@ class Generate:
     echo: bool = False  # tell the prompt
     chat_template: str | None = None  # Jinja, in place of the one in the file
     adapters: tuple[tuple[str, float], ...] = ()  # (path of a LoRA, its scale)
+    tool_choice: str = "auto"  # "none", "required", or the name of the tool to call
+    parallel_tool_calls: bool = True  # False = at most one call
+    thinking_budget: int | None = None  # tokens that a thought may have; None = any number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +168,7 @@ class Finished:
     accepted_tokens: int = 0  # of these, the right ones
     dropped_tokens: int = 0  # taken out of the context while it was generated
     stop: str | None = None  # the stop string that ended it
+    thought_tokens: int = 0  # of the generated ones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,14 +196,12 @@ class Ping:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pong:
-    """How the runner does; its reader answers, also while a step computes."""
+    """A sign of life; the runner's reader answers, also while a step computes."""
 
     num_steps: int  # so far
     cpu_s: float  # processor time of the process so far
     is_working: bool
     num_tokens: int = 0  # generated so far
-    num_used_cells: int = 0
-    num_cells: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,7 +256,17 @@ class Ranks:
     token_counts: tuple[int, ...]  # of each pair
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """How busy the runner is: sent when that changes, once a second and when all is done."""
+
+    num_running: int = 0
+    num_waiting: int = 0
+    num_cells: int = 0  # tokens that the KV cache holds
+    num_used_cells: int = 0
+
+
 Submitted = Generate | Tokenize | Detokenize | Embed | Rerank
 Request = Load | Submitted | Cancel | Ping
 Terminal = Finished | Failed | Tokens | Embeddings | Ranks
-Event = Progress | Ready | LoadFailed | Started | Step | Grown | Pong | Terminal
+Event = Progress | Stats | Ready | LoadFailed | Started | Step | Grown | Pong | Terminal

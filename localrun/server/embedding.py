@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -163,9 +164,9 @@ class Embedding:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens
                 loop.call_soon_threadsafe(answer, event)
 
-        client = current_client()
+        submit = contextvars.copy_context().run  # with the request's id, for the log
         submission = loop.run_in_executor(
-            self._threads, lambda: self._submit(request, wanted, sink, client)
+            self._threads, submit, self._submit, request, wanted, sink
         )
         try:
             ticket = await asyncio.shield(submission)
@@ -188,7 +189,6 @@ class Embedding:
         request: EmbeddingRequest | RankRequest,
         wanted: Embed | Rerank,
         sink: Callable[[Event], None],
-        client: str,
     ) -> Ticket:
         model = self._find_model(request.model)
         check_is_model(model)
@@ -199,7 +199,7 @@ class Embedding:
             Wanted(
                 num_ctx=request.num_ctx,
                 keep_alive=keep_alive_of(model.recipe, request.keep_alive),
-                client=client,
+                client=current_client(),
             ),
         )
 

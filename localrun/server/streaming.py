@@ -4,16 +4,19 @@ Starlette's own streaming response learns of a disconnect in different ways with
 different servers; this one always listens, so that a long prefill is cancelled
 too and not only the next token.
 
-An answer that is long in coming, behind a load or a queue, begins without its first chunk:
-events are kept alive by comments, which every reader of events leaves out. Other forms have
-no such thing and wait, unless their client asked for signs (``beat``). What goes wrong after
-that is told in the stream, as for any answer that has begun.
+While a model loads or reads a long prompt, a sign of life goes out every `QUIET_S`, for
+proxies and clients that give up on silence: a comment among server-sent events, and among
+lines of JSON a space, which is a part of the next line that no reader of JSON sees. After the
+first sign the status is said: what goes wrong then is told by the last event.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import logging
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +24,7 @@ from fastapi.responses import Response
 
 from localrun.errors import LocalrunError
 from localrun.server.anthropic.dialect import error_event, speaks_anthropic
-from localrun.server.errors import CLIENT_LEFT, error_body
+from localrun.server.errors import CLIENT_LEFT, bug_error, error_body
 from localrun.server.requests import unless_disconnected, until_disconnect
 
 if TYPE_CHECKING:
@@ -30,130 +33,148 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
+    from localrun.server.fields import JsonObject
+
+    Sign = Callable[[], bytes]
+    LastWords = Callable[[LocalrunError], bytes]
+
+_log = logging.getLogger(__name__)
+
+QUIET_S = 10.0
+PROGRESS_S = 0.25
 EVENTS = "text/event-stream"
-COMMENT = b": waiting\n\n"
-COMMENT_S = 10.0  # shorter than what proxies wait for; until then an error has its own status
-SIGN_S = 0.25
+COMMENT = b": localrun is at work\n\n"
+SPACE = b" "
+DONE = b"data: [DONE]\n\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """What is sent while nothing comes; ``sign`` may have nothing to say."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How a stream is written: its type, a sign of life, and how an error ends it."""
 
-    sign: Callable[[], bytes]
-    every_s: float
-    only_before_first: bool
+    media_type: str
+    sign_of_life: bytes
+    last_words: LastWords
+    progress: Sign | None = None
 
 
 async def streamed(
     request: Request,
     chunks: AsyncGenerator[bytes, None],
     media_type: str,
-    sign: Callable[[], bytes] | None = None,
+    progress: Sign | None = None,
 ) -> Response:
-    """Return the response of these chunks once the first has come, or has been long in coming.
+    """Return the response of these chunks once the first has come, or is long in coming.
 
-    What ``chunks`` raises before that is raised here, and so can have a status of its own.
+    Until it has come, ``progress`` is asked several times a second what to send.
+
+    What ``chunks`` raises until then is raised here, and so can have a status of its own. What
+    it raises later ends the stream, in the words of the API that was called.
     """
     first = asyncio.ensure_future(anext(chunks))
-    beat = _beat(media_type, sign)
-    waiting = asyncio.wait({first}, timeout=beat.every_s if beat else None)
+    is_there = False
     try:
-        is_here = await unless_disconnected(request, waiting) is not None
-    except asyncio.CancelledError:
-        first.cancel()
-        raise
-    if not is_here:
-        first.cancel()
-        await asyncio.gather(first, return_exceptions=True)
-        return Response(status_code=CLIENT_LEFT)  # nobody reads it
+        waiting = asyncio.wait({first}, timeout=PROGRESS_S if progress else QUIET_S)
+        waited = await unless_disconnected(request, waiting)
+        is_there = waited is not None
+    finally:
+        if not is_there:
+            first.cancel()
+            await asyncio.gather(first, return_exceptions=True)
+    if not is_there:
+        return Response(status_code=CLIENT_LEFT)
     if first.done():
-        first.result()
-
-    def told(error: LocalrunError) -> bytes:
-        return _error_chunk(request, media_type, error)
-
-    return ChunkResponse(first, chunks, media_type, beat, told)
+        first.result()  # which raises what it failed by
+    manner = Manner(
+        media_type=media_type,
+        sign_of_life=COMMENT if media_type == EVENTS else SPACE,
+        last_words=_last_words(request.scope, media_type),
+        progress=progress,
+    )
+    return ChunkResponse(first, chunks, manner)
 
 
 class ChunkResponse(Response):
     """A body of chunks from an async generator, which is closed at the end in every case."""
 
     def __init__(
-        self,
-        first: asyncio.Future[bytes],
-        rest: AsyncGenerator[bytes, None],
-        media_type: str,
-        beat: Beat | None,
-        told: Callable[[LocalrunError], bytes],
+        self, first: asyncio.Future[bytes], rest: AsyncGenerator[bytes, None], manner: Manner
     ) -> None:
-        super().__init__(media_type=media_type, headers={"Cache-Control": "no-cache"})
+        super().__init__(media_type=manner.media_type, headers={"Cache-Control": "no-cache"})
         del self.headers["content-length"]
         self._first = first
         self._rest = rest
-        self._beat = beat
-        self._told = told
-        self._sent_at = 0.0
+        self._manner = manner
+        self._last_at = 0.0  # when something was sent
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send head and chunks until the end or the client's."""
-        try:
-            await until_disconnect(receive, self._send_all(send))
-        finally:
-            self._first.cancel()
+        await until_disconnect(receive, self._send_all(send, scope["path"]))
 
-    async def _send_all(self, send: Send) -> None:
-        await send(
-            {
-                "type": "http.response.start",
-                "status": self.status_code,
-                "headers": self.raw_headers,
-            }
-        )
-        beating = asyncio.ensure_future(self._send_beats(send))
-        try:
-            await self._send_chunks(send)
-        finally:
-            beating.cancel()
-            self._first.cancel()
-            await asyncio.gather(self._first, beating, return_exceptions=True)
-            await self._rest.aclose()
+    async def _send_all(self, send: Send, path: str) -> None:
+        async with contextlib.aclosing(self._rest):
+            await send(
+                {
+                    "type": "http.response.start",
+                    "status": self.status_code,
+                    "headers": self.raw_headers,
+                }
+            )
+            signs = asyncio.create_task(self._show_life(send))
+            try:
+                await self._send_chunks(send)
+            except LocalrunError as error:
+                await _send_chunk(send, self._manner.last_words(error))
+            except Exception:  # noqa: BLE001 - the status is said: its client would see a broken connection
+                _log.exception("the answer to %s failed in the middle", path)
+                await _send_chunk(send, self._manner.last_words(bug_error()))
+            finally:
+                signs.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_chunks(self, send: Send) -> None:
-        try:
-            await self._send_chunk(send, await self._first)
-        except LocalrunError as error:  # the head is sent: it has no status of its own any more
-            await self._send_chunk(send, self._told(error))
-            return
+        if not self._first.done() and self._manner.progress is not None:
+            await self._show_progress(send, self._manner.progress)
+        elif not self._first.done():  # a sign is due: `streamed` has waited
+            await _send_chunk(send, self._manner.sign_of_life)
+        await _send_chunk(send, await self._first)
+        self._last_at = time.monotonic()
         async for chunk in self._rest:
-            await self._send_chunk(send, chunk)
+            await _send_chunk(send, chunk)
+            self._last_at = time.monotonic()
 
-    async def _send_chunk(self, send: Send, chunk: bytes) -> None:
-        self._sent_at = asyncio.get_running_loop().time()
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    async def _show_progress(self, send: Send, progress: Sign) -> None:
+        """Send what there is to tell until the first chunk comes."""
+        while not self._first.done():
+            if told := progress():
+                await _send_chunk(send, told)
+                self._last_at = time.monotonic()
+            await asyncio.wait({self._first}, timeout=PROGRESS_S)
 
-    async def _send_beats(self, send: Send) -> None:
-        beat, loop = self._beat, asyncio.get_running_loop()
-        while beat is not None and not (beat.only_before_first and self._first.done()):
-            silent = loop.time() - self._sent_at
-            if silent >= beat.every_s and (sign := beat.sign()):
-                await self._send_chunk(send, sign)
-            await asyncio.sleep(beat.every_s if silent >= beat.every_s else beat.every_s - silent)
-
-
-def _beat(media_type: str, sign: Callable[[], bytes] | None) -> Beat | None:
-    if sign is not None:
-        return Beat(sign, SIGN_S, only_before_first=True)
-    if media_type == EVENTS:
-        return Beat(lambda: COMMENT, COMMENT_S, only_before_first=False)
-    return None
+    async def _show_life(self, send: Send) -> None:
+        """Send a sign whenever nothing else was sent for a while."""
+        self._last_at = time.monotonic()
+        while True:
+            silent_s = time.monotonic() - self._last_at
+            if silent_s >= QUIET_S:
+                await _send_chunk(send, self._manner.sign_of_life)
+                silent_s, self._last_at = 0.0, time.monotonic()
+            await asyncio.sleep(QUIET_S - silent_s)
 
 
-def _error_chunk(request: Request, media_type: str, error: LocalrunError) -> bytes:
-    """Return an error in the middle of an answer, for the client that sent the request."""
-    if speaks_anthropic(request.scope):
-        body = json.dumps(error_event(request.scope, error), ensure_ascii=False)
-        return f"event: error\ndata: {body}\n\n".encode()
-    body = json.dumps(error_body(request.url.path, error), ensure_ascii=False)
-    return f"data: {body}\n\n".encode() if media_type == EVENTS else f"{body}\n".encode()
+async def _send_chunk(send: Send, chunk: bytes) -> None:
+    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+
+def _last_words(scope: Scope, media_type: str) -> LastWords:
+    def told(error: LocalrunError) -> bytes:
+        if speaks_anthropic(scope):
+            return b"event: error\ndata: %b\n\n" % _json(error_event(scope, error))
+        body = _json(error_body(scope["path"], error))
+        return b"data: %b\n\n%b" % (body, DONE) if media_type == EVENTS else body + b"\n"
+
+    return told
+
+
+def _json(body: JsonObject) -> bytes:
+    return json.dumps(body, ensure_ascii=False).encode()

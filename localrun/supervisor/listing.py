@@ -77,7 +77,7 @@ def _loaded(
     ready, runner = slot.ready, slot.runner
     if ready is None or runner is None:
         return None
-    extra, pulse = runner.adapter_bytes, runner.pulse.last
+    extra = runner.adapter_bytes
     num_waiting = slot.num_waiting_for(name)
     return RunningModel(
         name=name,
@@ -93,8 +93,7 @@ def _loaded(
         state=_state(slot, holder),
         num_waiting=num_waiting,
         num_parallel=ready.num_parallel,
-        num_used_cells=pulse.num_used_cells if pulse else 0,
-        num_cells=pulse.num_cells if pulse else 0,
+        stats=runner.stats,
         tokens_per_s=runner.pulse.tokens_per_s,
         is_pinned=holder.is_pinned,
     )

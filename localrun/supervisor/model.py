@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from localrun.engine.params import LoadOptions
+from localrun.runner.messages import Stats
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -75,8 +76,7 @@ class RunningModel:
     progress: float = 1.0  # of the weights, while it loads
     num_waiting: int = 0  # requests that wait for the load or for their turn
     num_parallel: int = 0  # requests that run together
-    num_used_cells: int = 0  # tokens that the cache holds
-    num_cells: int = 0
+    stats: Stats = field(default_factory=Stats)  # of the runner
     tokens_per_s: float = 0.0
     is_pinned: bool = False
     reason: str = ""  # why it has failed

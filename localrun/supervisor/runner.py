@@ -29,6 +29,7 @@ from localrun.runner.messages import (
     Progress,
     Ready,
     Started,
+    Stats,
     Step,
     Terminal,
 )
@@ -74,6 +75,7 @@ class Runner:
         self._closed_for = "it was unloaded"
         self._killed_for: str | None = None
         self.pulse = Pulse()
+        self.stats = Stats()  # as it last told
         self.has_crashed = False  # it ended although nobody asked it to
         self._last_lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._log_thread = threading.Thread(target=self._keep_log, name="runner-log", daemon=True)
@@ -187,6 +189,8 @@ class Runner:
             self._pass_on(event.request_id, event)
         elif isinstance(event, Grown):
             self.adapter_bytes = event.adapter_bytes
+        elif isinstance(event, Stats):
+            self.stats = event
         elif isinstance(event, Pong):
             self.pulse.felt(event)
         elif isinstance(event, Terminal):

@@ -3,6 +3,7 @@
     say TEXT      answers TEXT, a word a step
     echo          answers with the request itself, as JSON
     hang          starts, says "...", and waits for its cancel
+    flood         says a lot, and waits for its cancel
     stuck         starts, and says from now on that a step goes on and on
     deaf          starts, and reads nothing any more
     quiet         starts, and waits for its cancel without a word
@@ -48,6 +49,7 @@ from localrun.runner.messages import (
     Rerank,
     Score,
     Started,
+    Stats,
     Step,
     Tokenize,
     Tokens,
@@ -99,6 +101,7 @@ def load(sock: socket.socket, message: Load) -> None:
             load_s=0.1,
         ),
     )
+    send(sock, Stats(num_running=1, num_waiting=3, num_cells=2048, num_used_cells=5))
 
 
 def generate(sock: socket.socket, request: Generate) -> None:
@@ -190,6 +193,11 @@ def hang(sock: socket.socket, number: int) -> None:
     send(sock, Step(deltas=((number, "..."),)))
 
 
+def flood(sock: socket.socket, number: int) -> None:
+    for _ in range(300):
+        send(sock, Step(deltas=((number, "flood " * 10_000),)))
+
+
 def quiet(_sock: socket.socket, _number: int) -> None:
     return
 
@@ -234,6 +242,7 @@ def send(sock: socket.socket, message: Message) -> None:
 
 PARTING = {
     "hang": hang,
+    "flood": flood,
     "quiet": quiet,
     "stuck": quiet,
     "deaf": deaf,

@@ -164,7 +164,7 @@ class RunnerDiedError(BackendError):
 
 
 class OverloadedError(LocalrunError):
-    """More work waits than is allowed; try again later, ``retry_after_s`` from now if it is said."""
+    """More work waits than is allowed; try again later, after ``retry_after_s`` if it is said."""
 
     exit_code = 7
     http_status = 503

@@ -36,6 +36,8 @@ def plan(
 
     asked = Asked(num_ctx=ctx, num_parallel=parallel)
     workspace = open_workspace(os.environ)
-    devices = ChosenDevices(check_choice(workspace.settings.device, os.environ), os.environ)
+    settings = workspace.settings
+    device = check_choice(settings.device, os.environ)
+    devices = ChosenDevices(device, os.environ, most_bytes=settings.memory_bytes)
     found = plan_memory(workspace, model, asked, runner_model, devices)
     show_plan(found, Output(as_json=as_json))

@@ -81,14 +81,13 @@ def run_server(
     start = start or functools.partial(start_runner, device=device)
     with bind(settings) as listener:
         _set_up_logging(settings, background=background)
-        devices = ChosenDevices(device, os.environ)
+        devices = ChosenDevices(device, os.environ, most_bytes=settings.memory_bytes)
         pool = RunnerPool(
             keep_alive_s=settings.keep_alive_s,
             start=start,
             devices=devices,
             forget=devices.forget,
             needs=Needs(settings.needs_file),
-            most_bytes=settings.memory_bytes,
             most_waiting=settings.max_queue,
         )
         _report_devices(settings)

@@ -7,7 +7,8 @@ runner what it was given. Not safe from several threads: the slot has the lock.
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from localrun.runner.messages import Failed, Finished
@@ -37,6 +38,7 @@ class Call:
     pins: bool = False
     load_s: float = 0.0  # what it waited for the model
     is_cancelled: bool = False
+    context: Context = field(default_factory=copy_context)  # with the request's id, for the log
 
     def end(self, reason: FinishReason) -> None:
         """End a call that was given to no runner."""

@@ -39,12 +39,14 @@ class ChosenDevices:
         text: str,
         environ: Mapping[str, str],
         *,
+        most_bytes: int | None = None,
         probe: Callable[[Mapping[str, str]], Machine] = probe_machine,
         has_gpu: Callable[[], bool] = may_have_gpu,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._text = text
         self._environ = dict(environ)
+        self._most_bytes = most_bytes  # of the machine's own memory, for all models together
         self._probe = probe
         self._has_gpu = has_gpu
         self._clock = clock
@@ -58,7 +60,7 @@ class ChosenDevices:
             if self._gpus is None or (self._gpus and self._clock() - self._asked_at > FRESH_S):
                 self._gpus = self._ask()
                 self._asked_at = self._clock()
-            return [*self._gpus, *_processor()]
+            return [*self._gpus, _processor(self._most_bytes)]
 
     def forget(self) -> None:
         """Ask again before the next plan: a model came or went."""
@@ -75,12 +77,12 @@ class ChosenDevices:
             return ()
 
 
-def _processor() -> list[Device]:
-    """Return the processor; of its memory, what the container may still take."""
+def _processor(most_bytes: int | None) -> Device:
+    """Return the processor; of its memory, what the container and the user allow."""
     limits = read_limits()
     (found,) = only_processor()
-    most, free = limits.memory_bytes, limits.memory_free_bytes
-    if most is None or free is None:
-        return [found]
-    total = min(found.total_bytes, most)
-    return [replace(found, total_bytes=total, free_bytes=min(found.free_bytes, free))]
+    bounds = (limits.memory_bytes, most_bytes)
+    total = min([found.total_bytes, *(bound for bound in bounds if bound is not None)])
+    left = limits.memory_free_bytes
+    free = found.free_bytes if left is None else min(found.free_bytes, left)
+    return replace(found, total_bytes=total, free_bytes=min(free, total))

@@ -124,7 +124,6 @@ class RunnerPool:
         devices: Devices = only_processor,
         forget: Callable[[], None] = lambda: None,
         needs: Needs | None = None,
-        most_bytes: int | None = None,
         most_waiting: int = MOST_WAITING,
         patience: float = 1.0,
     ) -> None:
@@ -140,7 +139,6 @@ class RunnerPool:
         memory = Memory(
             devices=devices,
             needs=needs or Needs(),
-            most_bytes=most_bytes,
             free_bytes=free_bytes,
             forget=forget,
         )

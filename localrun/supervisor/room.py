@@ -81,7 +81,6 @@ class Memory:
 
     devices: Devices
     needs: Needs
-    most_bytes: int | None = None  # of the machine's own memory, for all models together
     free_bytes: Callable[[], int] = available_bytes  # where there is no plan
     forget: Callable[[], None] = lambda: None  # what was known of free memory
 
@@ -124,13 +123,15 @@ class Room:
         """
         with self._turn(slot, is_wanted):
             while is_wanted():
-                claim = self._try(slot, model, num_ctx)
-                if claim is not None:
+                claim = self._planned(model, num_ctx)
+                if self._is_taken(claim):  # nobody makes room before it can be used
+                    self._wait()
+                elif not self._is_short(claim, slot):
+                    self.take(claim)
                     return claim
-                if not self._unload_one(slot):
+                elif not self._unload_one(slot):
                     self._let_one_leave(slot)
-                    with self._changed:
-                        self._changed.wait(LOOK_S)
+                    self._wait()
         return None
 
     def release(self, claim: Claim) -> None:
@@ -177,36 +178,35 @@ class Room:
                 self._line.remove(slot)
                 self._changed.notify_all()
 
-    def _try(self, slot: Slot, model: RunnerModel, num_ctx: int | None) -> Claim | None:
-        """Return a claim if the plan for now is as good as it would be without other models."""
+    def _wait(self) -> None:
+        with self._changed:
+            self._changed.wait(LOOK_S)
+
+    def _planned(self, model: RunnerModel, num_ctx: int | None) -> Claim:
+        """Return the claim that could be made now."""
         tightness = self.needs.tightness(model, self._memory.devices)
         planned = plan_load(model, num_ctx, self.devices, tightness=tightness)
+        return Claim(planned=planned, model=model, num_ctx=num_ctx, room=self)
+
+    def _is_taken(self, claim: Claim) -> bool:
+        """Tell whether another load has one of the devices."""
+        with self._changed:
+            return any(claim.devices & one.devices for one in self._claims)
+
+    def _is_short(self, claim: Claim, slot: Slot) -> bool:
+        """Tell whether the plan would be better without models that could make room."""
         others = [one for one in self._slots() if one is not slot and one.ready is not None]
         movable = [one for one in others if not one.holders.has_pin]
-        if (movable or self._claims) and self._is_short(planned, model, num_ctx, movable):
-            return None
-        claim = Claim(planned=planned, model=model, num_ctx=num_ctx, room=self)
-        with self._changed:
-            if any(claim.devices & one.devices for one in self._claims):
-                return None
-            self._claims.append(claim)
-        return claim
-
-    def _is_short(
-        self,
-        planned: PlannedLoad,
-        model: RunnerModel,
-        num_ctx: int | None,
-        movable: list[Slot],
-    ) -> bool:
-        now = planned.plan
+        if not (movable or self._claims):
+            return False
+        now = claim.planned.plan
         if now is None:
-            return self._memory.free_bytes() < model.size_bytes * MEMORY_FACTOR
+            return self._memory.free_bytes() < claim.model.size_bytes * MEMORY_FACTOR
 
         def without_others() -> list[Device]:
             return [_freed(device, movable) for device in self.devices()]
 
-        best = plan_load(model, num_ctx, without_others, tightness=1.0).plan
+        best = plan_load(claim.model, claim.num_ctx, without_others).plan
         if best is None or not now.fits:
             return True
         is_slower = now.split.num_gpu_layers < best.split.num_gpu_layers
@@ -252,8 +252,7 @@ class Room:
         """
         if device.is_gpu:
             return device.free_bytes
-        most = self._memory.most_bytes or device.total_bytes
-        return min(device.free_bytes, most - taken_bytes)
+        return min(device.free_bytes, device.total_bytes - taken_bytes)
 
 
 def _freed(device: Device, slots: list[Slot]) -> Device:

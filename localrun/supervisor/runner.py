@@ -187,17 +187,22 @@ class Runner:
                 self._pass_on(request_id, Step(deltas=((request_id, text),), scores=own))
         elif isinstance(event, Started):
             self._pass_on(event.request_id, event)
-        elif isinstance(event, Grown):
-            self.adapter_bytes = event.adapter_bytes
-        elif isinstance(event, Stats):
-            self.stats = event
-        elif isinstance(event, Pong):
-            self.pulse.felt(event)
         elif isinstance(event, Terminal):
             with self._lock:
                 sink = self._sinks.pop(event.request_id, None)
             if sink is not None:
                 sink(event)
+        else:
+            self._note(event)
+
+    def _note(self, event: Message) -> None:
+        """Take what is said of the runner itself."""
+        if isinstance(event, Grown):
+            self.adapter_bytes = event.adapter_bytes
+        elif isinstance(event, Stats):
+            self.stats = event
+        elif isinstance(event, Pong):
+            self.pulse.felt(event)
 
     def _pass_on(self, request_id: int, event: Event) -> None:
         sink = self._sinks.get(request_id)

@@ -320,14 +320,14 @@ class Slot:
             with self._changed:
                 calls = [*self._line, *self._light]
             if calls:
-                self._load_for(calls[0].model, max(call.num_ctx or 0 for call in calls) or None)
+                self._load_for(calls[0], max(call.num_ctx or 0 for call in calls) or None)
         except LocalrunError as error:
             self._fail(error)
         finally:
             self._is_starting = False
 
-    def _load_for(self, model: RunnerModel, num_ctx: int | None) -> None:
-        house = self._house
+    def _load_for(self, first: Call, num_ctx: int | None) -> None:
+        house, model = self._house, first.model
         house.crashes.check(self.key)
         claim = house.room.claim(self, model, num_ctx, self._is_wanted)
         if claim is None:
@@ -335,7 +335,7 @@ class Slot:
         begun = house.clock()
         with claim:
             self._loaded_for = model.name
-            _log.info("loading %s", model.name)
+            first.context.run(_log.info, "loading %s", model.name)
             try:
                 self._run(claim.planned, num_ctx)
             except LoadError as error:

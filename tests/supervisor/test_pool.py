@@ -507,7 +507,7 @@ def test_who_asks_for_a_load_that_was_just_broken_off_gets_a_new_one(
     late = Collector()
     pool.submit(slow_model, request, late)
 
-    wait_for(lambda: pool.states()[0].progress == 0.0)
+    wait_for(lambda: any(row.progress == 0.0 for row in pool.states()))
     wait_until_half_loaded(pool)
     slow_model.shards[0].write_text("go")
 

@@ -151,8 +151,6 @@ def _plan(model: RunnerModel, load: Load, devices: Devices, tightness: float) ->
         _log.debug("no plan for %s: %s", model.name, error)
         return None
     plan = make_plan(shape, replace(wish, tightness=tightness), devices())
-    if not plan.fits:
-        _log.warning("%s may not fit: %s", model.name, "; ".join(plan.advice))
     return plan
 
 

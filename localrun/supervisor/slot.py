@@ -336,6 +336,9 @@ class Slot:
         with claim:
             self._loaded_for = model.name
             first.context.run(_log.info, "loading %s", model.name)
+            plan = claim.planned.plan
+            if plan is not None and not plan.fits:
+                _log.warning("%s may not fit: %s", model.name, "; ".join(plan.advice))
             try:
                 self._run(claim.planned, num_ctx)
             except LoadError as error:

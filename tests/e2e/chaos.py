@@ -170,8 +170,9 @@ class Chaos:
 
     def _note_loaded(self) -> None:
         with contextlib.suppress(httpx.HTTPError, ValueError):
-            rows = httpx.get(f"{self._home.url}/api/ps", timeout=5).json()["models"]
-            self.figures.most_loaded = max(self.figures.most_loaded, len(rows))
+            rows = httpx.get(f"{self._home.url}/api/localrun/ps", timeout=5).json()["models"]
+            num_loaded = sum(row["state"] not in {"starting", "failed"} for row in rows)
+            self.figures.most_loaded = max(self.figures.most_loaded, num_loaded)
 
     def _ask_on(self, number: int) -> None:
         chance = random.Random(self._seed + number)  # noqa: S311 - no secrets

@@ -150,8 +150,7 @@ def _plan(model: RunnerModel, load: Load, devices: Devices, tightness: float) ->
     except (LocalrunError, OSError) as error:  # llama.cpp says it better when it loads
         _log.debug("no plan for %s: %s", model.name, error)
         return None
-    plan = make_plan(shape, replace(wish, tightness=tightness), devices())
-    return plan
+    return make_plan(shape, replace(wish, tightness=tightness), devices())
 
 
 def _with_plan(load: Load, plan: Plan, devices: Devices) -> Load:

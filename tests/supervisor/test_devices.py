@@ -56,7 +56,7 @@ class Clock:
     ],
 )
 def test_the_chosen_ones_come_first_and_nothing_is_asked_in_vain(
-    text: str, has_gpu: bool, names: list[str], num_asked: int
+    text: str, *, has_gpu: bool, names: list[str], num_asked: int
 ) -> None:
     probe = Probe()
     devices = ChosenDevices(text, {}, probe=probe, has_gpu=lambda: has_gpu)

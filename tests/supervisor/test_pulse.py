@@ -35,7 +35,7 @@ def after(seconds: float, *, step: int, cpu_share: float, is_working: bool = Tru
     ],
 )
 def test_what_moves_lives(
-    step: int, cpu_share: float, is_working: bool, verdict: str | None
+    step: int, cpu_share: float, *, is_working: bool, verdict: str | None
 ) -> None:
     found = after(2 * SILENCE_S, step=step, cpu_share=cpu_share, is_working=is_working)
 

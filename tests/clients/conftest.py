@@ -1,0 +1,112 @@
+"""A server with guide, and what came of each client's acts on it.
+
+A client's program runs once, when a first test asks for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from tests.clients.programs import acting
+from tests.e2e.conftest import make_home
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.e2e.conftest import Home
+
+PROGRAMS = Path(acting.__file__).parent
+VARIABLE = "LOCALRUN_TEST_CLIENTS"
+PATIENCE_S = 100
+ENDLESS = """\
+FROM guide
+PARAMETER temperature 100
+PARAMETER top_k 0
+PARAMETER top_p 1
+PARAMETER seed 3
+PARAMETER overflow shift
+"""
+
+Outcomes = dict[str, dict[str, Any]]
+
+
+class Drive(Protocol):
+    def __call__(self, kind: str, program: str) -> Outcomes:
+        """Return what came of each act of a program, which ``kind`` runs."""
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """Return a home with the server up, guide loaded, and a model whose answers do not end."""
+    folder = tmp_path_factory.mktemp("clients")
+    found = make_home(folder)
+    found.environ["LOCALRUN_MODELS"] = str(folder / "models")
+    made = found.run("create", acting.ENDLESS, "-f", "-", stdin=ENDLESS)
+    assert made.returncode == 0, made.stderr
+    assert found.run("run", acting.MODEL, "hi").returncode == 0
+    yield found
+    found.run("stop", "--server")
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the programs beside the packages, as Node wants it."""
+    folder = tmp_path_factory.mktemp("node")
+    packages = fetched("node")
+    (folder / "node_modules").symlink_to(packages / "node_modules")
+    for program in PROGRAMS.glob("*.mjs"):
+        shutil.copy(program, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def drive(home: Home, request: pytest.FixtureRequest) -> Drive:
+    kept: dict[str, Outcomes] = {}
+
+    def command(kind: str, program: str) -> list[str]:
+        if kind == "node":
+            name, *words = program.split()
+            folder: Path = request.getfixturevalue("node")
+            return ["node", str(folder / f"{name}.mjs"), *words]
+        python = sys.executable if kind == "own" else str(fetched("python"))
+        return [python, str(PROGRAMS / f"{program}.py")]
+
+    def run(kind: str, program: str) -> Outcomes:
+        if program not in kept:
+            kept[program] = _run(home, command(kind, program))
+        return kept[program]
+
+    return run
+
+
+def fetched(kind: str) -> Path:
+    """Return where the clients are; skip the test where they are not."""
+    variable = f"{VARIABLE}_{kind.upper()}"
+    if variable not in os.environ:
+        why = os.environ.get(f"{variable}_MISSING", "scripts/test --clients runs it")
+        pytest.skip(why.splitlines()[0])
+    return Path(os.environ[variable])
+
+
+def _run(home: Home, command: list[str]) -> Outcomes:
+    done = subprocess.run(
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env=home.environ | {"LOCALRUN_URL": home.url},
+        timeout=PATIENCE_S,
+    )
+    sys.stderr.write(done.stderr)
+    assert done.returncode == 0, done.stderr
+    outcomes: Outcomes = json.loads(done.stdout)
+    return outcomes

@@ -1,0 +1,127 @@
+"""Real clients do with the server what they do with the one that they were made for.
+
+Each line of CLIENTS is a client, the program in ``programs/`` that drives it, and the acts
+that it knows; each act is what one test below expects of all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import numpy as np
+import pytest
+
+from tests.clients.programs import acting
+
+if TYPE_CHECKING:
+    from tests.clients.conftest import Drive
+    from tests.e2e.conftest import Home
+
+CHAT = {"chat", "stream", "cancel", "unknown"}
+TOOLS = {"tools", "stream_tools", "schema"}
+EVERYTHING = CHAT | TOOLS | {"models", "required_tool", "embeddings"}
+NEARLY = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A client: what runs its program (``own``: the Python of these tests), and its acts."""
+
+    kind: str
+    program: str
+    acts: set[str]
+
+
+CLIENTS = {
+    "openai": Client("own", "with_openai", EVERYTHING),
+    "anthropic": Client("own", "with_anthropic", EVERYTHING - {"embeddings"}),
+    "ollama": Client("own", "with_ollama", EVERYTHING - {"required_tool"} | {"generate"}),
+}
+
+
+def clients(act: str) -> pytest.MarkDecorator:
+    """Return the mark of a test that wants the outcome of an act of all clients that know it."""
+
+    cases = [
+        pytest.param(
+            act, client, id=name, marks=() if client.kind == "own" else pytest.mark.clients
+        )
+        for name, client in CLIENTS.items()
+        if act in client.acts
+    ]
+    return pytest.mark.parametrize(("act", "client"), cases)
+
+
+@pytest.fixture
+def outcome(drive: Drive, act: str, client: Client) -> Any:
+    told = drive(client.kind, client.program)[act]
+    assert "error" not in told, told["error"]
+    return told["value"]
+
+
+@clients("models")
+def test_it_lists_the_models(outcome: list[str]) -> None:
+    assert [name.removesuffix(":latest") for name in outcome] == [acting.ENDLESS, acting.MODEL]
+
+
+@clients("chat")
+def test_it_chats(outcome: str) -> None:
+    assert outcome == "7 + 5 = 12."
+
+
+@clients("stream")
+def test_it_streams(outcome: list[str]) -> None:
+    assert "".join(outcome) == "7 + 5 = 12."
+    assert len([piece for piece in outcome if piece]) > 2
+
+
+@clients("generate")
+def test_it_completes(outcome: str) -> None:
+    assert outcome == "7 + 5 = 12."
+
+
+@clients("tools")
+def test_it_calls_a_tool_and_uses_its_result(outcome: dict[str, Any]) -> None:
+    assert outcome["calls"] == [["get_weather", {"city": "Oslo"}]]
+    assert acting.WEATHER in outcome["text"]
+
+
+@clients("stream_tools")
+def test_it_calls_a_tool_in_a_stream(outcome: dict[str, Any]) -> None:
+    assert outcome["calls"] == [["get_weather", {"city": "Oslo"}]]
+    assert acting.WEATHER in outcome["text"]
+
+
+@clients("required_tool")
+def test_it_can_demand_a_call(outcome: list[Any]) -> None:
+    ((name, arguments),) = outcome
+
+    assert name == "get_weather"
+    assert list(arguments) == ["city"]
+    assert isinstance(arguments["city"], str)
+
+
+@clients("schema")
+def test_it_gets_what_a_schema_describes(outcome: dict[str, Any]) -> None:
+    assert {name: type(value) for name, value in outcome.items()} == {"sum": int, "sure": bool}
+
+
+@clients("embeddings")
+def test_it_embeds(home: Home, outcome: list[list[float]]) -> None:
+    body = {"model": acting.MODEL, "input": acting.TEXTS, "encoding_format": "float"}
+    answer = httpx.post(f"{home.url}/v1/embeddings", json=body, timeout=30).json()
+
+    assert np.allclose(outcome, [one["embedding"] for one in answer["data"]], atol=NEARLY)
+
+
+@clients("cancel")
+def test_what_it_breaks_off_is_cancelled(*, outcome: bool) -> None:
+    assert outcome
+
+
+@clients("unknown")
+def test_it_understands_that_a_model_is_unknown(outcome: dict[str, Any]) -> None:
+    assert outcome["status"] in {404, None}
+    assert f"model '{acting.UNKNOWN}' is not on this machine" in outcome["message"]

@@ -15,9 +15,12 @@ import os
 import platform
 import shutil
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 OLDEST_NODE = 20
 FILES = ("package.json", "package-lock.json")

@@ -13,16 +13,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import acting
 import pytest
 
-from tests.clients.programs import acting
+import localrun
 from tests.e2e.conftest import make_home
+from tests.engine.tiny import encoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.e2e.conftest import Home
 
+GUIDE = Path(localrun.__file__).parent / "data" / "guide.gguf"
 PROGRAMS = Path(acting.__file__).parent
 VARIABLE = "LOCALRUN_TEST_CLIENTS"
 PATIENCE_S = 100
@@ -49,8 +52,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     folder = tmp_path_factory.mktemp("clients")
     found = make_home(folder)
     found.environ["LOCALRUN_MODELS"] = str(folder / "models")
-    made = found.run("create", acting.ENDLESS, "-f", "-", stdin=ENDLESS)
-    assert made.returncode == 0, made.stderr
+    encoder(folder / "encoder.gguf", GUIDE, context=512)
+    recipes = {acting.ENDLESS: ENDLESS, acting.EMBEDDER: f"FROM {folder}/encoder.gguf\n"}
+    for name, recipe in recipes.items():
+        made = found.run("create", name, "-f", "-", stdin=recipe)
+        assert made.returncode == 0, made.stderr
     assert found.run("run", acting.MODEL, "hi").returncode == 0
     yield found
     found.run("stop", "--server")
@@ -72,17 +78,16 @@ def drive(home: Home, request: pytest.FixtureRequest) -> Drive:
     kept: dict[str, Outcomes] = {}
 
     def command(kind: str, program: str) -> list[str]:
+        name, *words = program.split()
         if kind == "node":
-            name, *words = program.split()
             folder: Path = request.getfixturevalue("node")
             return ["node", str(folder / f"{name}.mjs"), *words]
         python = sys.executable if kind == "own" else str(fetched("python"))
-        return [python, str(PROGRAMS / f"{program}.py")]
+        return [python, str(PROGRAMS / f"{name}.py"), *words]
 
     def run(kind: str, program: str) -> Outcomes:
-        if program not in kept:
-            kept[program] = _run(home, command(kind, program))
-        return kept[program]
+        line = command(kind, program)
+        return kept.get(str(line)) or kept.setdefault(str(line), _run(home, line))
 
     return run
 

@@ -9,19 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import acting
 import httpx
 import numpy as np
 import pytest
-
-from tests.clients.programs import acting
 
 if TYPE_CHECKING:
     from tests.clients.conftest import Drive
     from tests.e2e.conftest import Home
 
-CHAT = {"chat", "stream", "cancel", "unknown"}
+CHAT = {"chat", "stream", "cancel"}
 TOOLS = {"tools", "stream_tools", "schema"}
-EVERYTHING = CHAT | TOOLS | {"models", "required_tool", "embeddings"}
+PLAIN = CHAT | TOOLS | {"unknown"}
+EVERYTHING = PLAIN | {"models", "required_tool", "embeddings"}
 NEARLY = 1e-4
 
 
@@ -36,14 +36,29 @@ class Client:
 
 CLIENTS = {
     "openai": Client("own", "with_openai", EVERYTHING),
+    "openai-responses": Client("own", "with_openai_responses", PLAIN),
     "anthropic": Client("own", "with_anthropic", EVERYTHING - {"embeddings"}),
     "ollama": Client("own", "with_ollama", EVERYTHING - {"required_tool"} | {"generate"}),
+    "openai-npm": Client("node", "with_openai", EVERYTHING),
+    "openai-npm-responses": Client("node", "with_openai_responses", PLAIN),
+    "ollama-npm": Client("node", "with_ollama", EVERYTHING - {"required_tool"} | {"generate"}),
+    "ai-openai-compatible": Client("node", "with_ai openai-compatible", EVERYTHING - {"models"}),
+    "ai-openai": Client("node", "with_ai openai", EVERYTHING - {"models"}),
+    "ai-anthropic": Client("node", "with_ai anthropic", PLAIN | {"required_tool"}),
+    "langchain-openai": Client(
+        "python", "with_langchain_openai", EVERYTHING - {"models"} | {"schema_by_tool"}
+    ),
+    "langchain-ollama": Client("python", "with_langchain_ollama", PLAIN | {"embeddings"}),
+    "instructor": Client(
+        "python", "with_instructor", {"schema", "schema_by_tool", "schema_in_stream"}
+    ),
+    "llm-openai": Client("python", "with_llm openai", CHAT | TOOLS),
+    "llm-ollama": Client("python", "with_llm ollama", CHAT | TOOLS | {"embeddings"}),
 }
 
 
 def clients(act: str) -> pytest.MarkDecorator:
     """Return the mark of a test that wants the outcome of an act of all clients that know it."""
-
     cases = [
         pytest.param(
             act, client, id=name, marks=() if client.kind == "own" else pytest.mark.clients
@@ -63,7 +78,9 @@ def outcome(drive: Drive, act: str, client: Client) -> Any:
 
 @clients("models")
 def test_it_lists_the_models(outcome: list[str]) -> None:
-    assert [name.removesuffix(":latest") for name in outcome] == [acting.ENDLESS, acting.MODEL]
+    names = [name.removesuffix(":latest") for name in outcome]
+
+    assert names == [acting.EMBEDDER, acting.ENDLESS, acting.MODEL]
 
 
 @clients("chat")
@@ -105,12 +122,22 @@ def test_it_can_demand_a_call(outcome: list[Any]) -> None:
 
 @clients("schema")
 def test_it_gets_what_a_schema_describes(outcome: dict[str, Any]) -> None:
-    assert {name: type(value) for name, value in outcome.items()} == {"sum": int, "sure": bool}
+    assert is_sum(outcome)
+
+
+@clients("schema_by_tool")
+def test_it_gets_it_as_the_arguments_of_a_call(outcome: dict[str, Any]) -> None:
+    assert is_sum(outcome)
+
+
+@clients("schema_in_stream")
+def test_it_gets_it_in_a_stream(outcome: dict[str, Any]) -> None:
+    assert is_sum(outcome)
 
 
 @clients("embeddings")
 def test_it_embeds(home: Home, outcome: list[list[float]]) -> None:
-    body = {"model": acting.MODEL, "input": acting.TEXTS, "encoding_format": "float"}
+    body = {"model": acting.EMBEDDER, "input": acting.TEXTS, "encoding_format": "float"}
     answer = httpx.post(f"{home.url}/v1/embeddings", json=body, timeout=30).json()
 
     assert np.allclose(outcome, [one["embedding"] for one in answer["data"]], atol=NEARLY)
@@ -125,3 +152,7 @@ def test_what_it_breaks_off_is_cancelled(*, outcome: bool) -> None:
 def test_it_understands_that_a_model_is_unknown(outcome: dict[str, Any]) -> None:
     assert outcome["status"] in {404, None}
     assert f"model '{acting.UNKNOWN}' is not on this machine" in outcome["message"]
+
+
+def is_sum(value: dict[str, Any]) -> bool:
+    return {name: type(each) for name, each in value.items()} == {"sum": int, "sure": bool}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 URL = os.environ.get("LOCALRUN_URL", "")
-MODEL, ENDLESS, UNKNOWN = "guide", "endless", "nosuch"
+MODEL, EMBEDDER, ENDLESS, UNKNOWN = "guide", "encoder", "endless", "nosuch"
 QUESTION = "What is 7 + 5?"
 WEATHER_QUESTION = "What is the weather in Oslo?"
 WEATHER = "sunny, 21 degrees"

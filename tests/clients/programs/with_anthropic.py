@@ -16,9 +16,7 @@ ASKED: dict[str, Any] = {
     "messages": [{"role": "user", "content": acting.QUESTION}],
     "extra_body": {"temperature": 0},
 }
-TOOLS: list[Any] = [
-    {"name": "get_weather", "description": "Get it", "input_schema": acting.CITY}
-]
+TOOLS: list[Any] = [{"name": "get_weather", "description": "Get it", "input_schema": acting.CITY}]
 
 
 def stream() -> object:

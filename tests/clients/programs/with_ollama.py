@@ -47,7 +47,7 @@ def stream_tools() -> object:
 
 
 def embeddings() -> object:
-    vectors = client.embed(model=acting.MODEL, input=acting.TEXTS).embeddings
+    vectors = client.embed(model=acting.EMBEDDER, input=acting.TEXTS).embeddings
     return [list(vector) for vector in vectors]
 
 

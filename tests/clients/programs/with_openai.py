@@ -65,7 +65,7 @@ def schema() -> object:
 
 
 def embeddings() -> object:
-    answer = client.embeddings.create(model=acting.MODEL, input=acting.TEXTS)
+    answer = client.embeddings.create(model=acting.EMBEDDER, input=acting.TEXTS)
     return [one.embedding for one in answer.data]
 
 

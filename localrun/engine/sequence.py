@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from localrun.engine.adapters import AdapterSet
     from localrun.engine.scores import Scores, TokenScore
     from localrun.engine.shift import Shift
+    from localrun.engine.thought import Thought
 
 
 class Constraint(Protocol):
@@ -66,6 +67,7 @@ class Sequence:
     shift: Shift | None = None  # what to do at the end of the context; None: the answer ends
     num_dropped: int = 0  # tokens that shifts took out
     adapters: AdapterSet = ()  # what cells are computed with: only equal sets share them
+    thought: Thought | None = None  # of a model that has such, to count them
 
     def __post_init__(self) -> None:
         self.num_prompt = len(self.tokens)
@@ -92,6 +94,8 @@ class Sequence:
 
     def push(self, piece: bytes) -> str:
         """Take the bytes of a generated token and return the text that is certain now."""
+        if self.thought is not None:
+            self.thought.push(piece)
         if self.scores is None:
             return self.text.push(piece)
         return self.scores.push(self.text, piece)

@@ -70,6 +70,9 @@ class Generate:
     echo: bool = False  # tell the prompt
     chat_template: str | None = None  # Jinja, in place of the one in the file
     adapters: tuple[tuple[str, float], ...] = ()  # (path of a LoRA, its scale)
+    tool_choice: str = "auto"  # "none", "required", or the name of the tool to call
+    parallel_tool_calls: bool = True  # False = at most one call
+    thinking_budget: int | None = None  # tokens that a thought may have; None = any number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +168,7 @@ class Finished:
     accepted_tokens: int = 0  # of these, the right ones
     dropped_tokens: int = 0  # taken out of the context while it was generated
     stop: str | None = None  # the stop string that ended it
+    thought_tokens: int = 0  # of the generated ones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -273,4 +273,5 @@ def _finished(seq: Sequence, now: float) -> Finished:
         accepted_tokens=seq.num_accepted,
         dropped_tokens=seq.num_dropped,
         stop=seq.text.stop,
+        thought_tokens=seq.thought.num_tokens if seq.thought else 0,
     )

@@ -29,6 +29,10 @@ class Fields:
         """Return the value as it came, None where there is none."""
         return self._body.get(name)
 
+    def all(self) -> JsonObject:
+        """Return all values as they came."""
+        return dict(self._body)
+
     def text(self, name: str) -> str | None:
         """Return a text."""
         value = self._body.get(name)

@@ -24,6 +24,7 @@ from localrun.server.extension import extension
 from localrun.server.ollama.overflow import ollama_overflow
 from localrun.server.options import keep_alive, num_keep, num_logprobs, sampling
 from localrun.server.scores import ollama_score
+from localrun.server.thinking import ollama_thinking
 from localrun.supervisor.slot import KeepAlive
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def parse_call(fields: Fields, kind: Kind) -> Call:
         messages=None if is_raw else conversation(messages),
         prompt=prompt if is_raw else None,
         tools=tuple(fields.objects("tools")),
-        template_options=_template_options(fields),
+        template_options=ollama_thinking(fields).options,
         sampling=sampling(options),
         num_predict=options.integer("num_predict"),
         num_ctx=options.integer("num_ctx", 0) or None,
@@ -181,15 +182,6 @@ def _generate_messages(fields: Fields) -> list[JsonObject]:
     system = fields.text("system")
     head: list[JsonObject] = [{"role": "system", "content": system}] if system else []
     return [*head, {"role": "user", "content": fields.text("prompt") or ""}]
-
-
-def _template_options(fields: Fields) -> JsonObject:
-    think = fields.raw("think")
-    if think is None:
-        return {}
-    if not isinstance(think, bool | str):
-        raise fields.wrong("think", "must be true, false or a level")
-    return {"enable_thinking": bool(think)}
 
 
 def _model_name(fields: Fields) -> str:

@@ -17,6 +17,7 @@ from localrun.server.conversation import conversation
 from localrun.server.core import CompletionRequest
 from localrun.server.errors import error_body
 from localrun.server.openai.answers import Answers, event_of
+from localrun.server.openai.tools import offered_tools
 from localrun.server.options import (
     keep_alive,
     num_keep,
@@ -25,6 +26,7 @@ from localrun.server.options import (
     refuse_unless_neutral,
     sampling,
 )
+from localrun.server.thinking import openai_thinking
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -37,7 +39,6 @@ DONE = b"data: [DONE]\n\n"
 # OpenAI's defaults, at which its own client programs often send these fields
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "logit_bias": ({},),
-    "tool_choice": ("auto", "none"),
     "modalities": (["text"],),
     "audio": (),
     "prediction": (),
@@ -73,11 +74,12 @@ def parse_chat(fields: Fields) -> ChatCall:
     if stop is not None and len(stop) > MOST_STOPS:
         raise fields.wrong("stop", f"has more than {MOST_STOPS} entries")
     maximum = fields.integer("max_completion_tokens", 1)
+    offered, thinking = offered_tools(fields), openai_thinking(fields)
     request = CompletionRequest(
         model=model,
         messages=conversation(messages),
-        tools=() if fields.raw("tool_choice") == "none" else tuple(fields.objects("tools")),
-        template_options=_template_options(fields),
+        tools=offered.tools,
+        template_options=thinking.options,
         sampling=sampling(fields),
         num_predict=maximum or fields.integer("max_tokens", 1),
         num_ctx=fields.integer("num_ctx", 1),
@@ -87,6 +89,9 @@ def parse_chat(fields: Fields) -> ChatCall:
         overflow=overflow(fields),
         num_keep=num_keep(fields),
         logprobs=num_logprobs(fields),
+        tool_choice=offered.choice,
+        parallel_tool_calls=fields.boolean("parallel_tool_calls") is not False,
+        thinking_budget=thinking.budget,
     )
     return ChatCall(
         request=request,
@@ -138,13 +143,3 @@ def _num_choices(fields: Fields) -> int:
     if count is not None and count > MOST_CHOICES:
         raise fields.wrong("n", f"must be at most {MOST_CHOICES}")
     return count or 1
-
-
-def _template_options(fields: Fields) -> JsonObject:
-    options = fields.raw("chat_template_kwargs") or {}
-    if not isinstance(options, dict):
-        raise fields.wrong("chat_template_kwargs", "must be an object")
-    effort = fields.text("reasoning_effort")
-    if effort is not None:
-        options = {"enable_thinking": effort != "none", "reasoning_effort": effort, **options}
-    return options

@@ -116,8 +116,7 @@ def test_it_can_demand_a_call(outcome: list[Any]) -> None:
     ((name, arguments),) = outcome
 
     assert name == "get_weather"
-    assert list(arguments) == ["city"]
-    assert isinstance(arguments["city"], str)
+    assert arguments in ({"city": "Oslo"}, {"city": "Bergen"})
 
 
 @clients("schema")

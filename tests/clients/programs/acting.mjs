@@ -7,7 +7,7 @@ export const WEATHER_QUESTION = 'What is the weather in Oslo?'
 export const WEATHER = 'sunny, 21 degrees'
 export const CITY = {
   type: 'object',
-  properties: { city: { type: 'string' } },
+  properties: { city: { type: 'string', enum: ['Oslo', 'Bergen'] } },
   required: ['city'],
 }
 export const SUM = {

@@ -30,7 +30,7 @@ WEATHER_QUESTION = "What is the weather in Oslo?"
 WEATHER = "sunny, 21 degrees"
 CITY: dict[str, Any] = {
     "type": "object",
-    "properties": {"city": {"type": "string"}},
+    "properties": {"city": {"type": "string", "enum": ["Oslo", "Bergen"]}},
     "required": ["city"],
 }
 SUM: dict[str, Any] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import acting
 from langchain_core.messages import HumanMessage, ToolMessage
@@ -16,7 +16,7 @@ class Sum(BaseModel):
     sure: bool
 
 
-def get_weather(city: str) -> str:
+def get_weather(city: Literal["Oslo", "Bergen"]) -> str:
     """Get the weather."""
     return f"{acting.WEATHER} in {city}"
 

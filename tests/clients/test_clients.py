@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CHAT = {"chat", "stream", "cancel"}
 TOOLS = {"tools", "stream_tools", "schema"}
 PLAIN = CHAT | TOOLS | {"unknown"}
-EVERYTHING = PLAIN | {"models", "required_tool", "embeddings"}
+EVERYTHING = PLAIN | {"models", "thinking", "required_tool", "embeddings"}
 NEARLY = 1e-4
 
 
@@ -44,11 +44,13 @@ CLIENTS = {
     "ollama-npm": Client("node", "with_ollama", EVERYTHING - {"required_tool"} | {"generate"}),
     "ai-openai-compatible": Client("node", "with_ai openai-compatible", EVERYTHING - {"models"}),
     "ai-openai": Client("node", "with_ai openai", EVERYTHING - {"models"}),
-    "ai-anthropic": Client("node", "with_ai anthropic", PLAIN | {"required_tool"}),
+    "ai-anthropic": Client("node", "with_ai anthropic", PLAIN | {"thinking", "required_tool"}),
     "langchain-openai": Client(
-        "python", "with_langchain_openai", EVERYTHING - {"models"} | {"schema_by_tool"}
+        "python", "with_langchain_openai", EVERYTHING - {"models", "thinking"} | {"schema_by_tool"}
     ),
-    "langchain-ollama": Client("python", "with_langchain_ollama", PLAIN | {"embeddings"}),
+    "langchain-ollama": Client(
+        "python", "with_langchain_ollama", PLAIN | {"thinking", "embeddings"}
+    ),
     "instructor": Client(
         "python", "with_instructor", {"schema", "schema_by_tool", "schema_in_stream"}
     ),
@@ -97,6 +99,15 @@ def test_it_streams(outcome: list[str]) -> None:
 @clients("generate")
 def test_it_completes(outcome: str) -> None:
     assert outcome == "7 + 5 = 12."
+
+
+@clients("thinking")
+def test_it_is_told_the_thought_apart(outcome: list[str]) -> None:
+    thought, answer = outcome
+
+    assert thought.strip()
+    assert "12" in answer
+    assert "<think>" not in thought + answer
 
 
 @clients("tools")

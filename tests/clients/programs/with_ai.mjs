@@ -6,6 +6,7 @@ import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
 import { embedMany, generateObject, generateText, jsonSchema, stepCountIs, streamText, tool } from 'ai'
 import * as acting from './acting.mjs'
 
+globalThis.AI_SDK_LOG_WARNINGS = false // they would go to stdout
 const settings = { name: 'localrun', baseURL: `${acting.URL}/v1`, apiKey: 'local' }
 const compatible = { ...settings, includeUsage: true, supportsStructuredOutputs: true }
 const provider = {
@@ -29,6 +30,15 @@ const made = (calls) => calls.map((call) => [call.toolName, call.input])
 await acting.act({
   chat: async () => (await generateText(asked)).text,
   stream: async () => acting.all(streamText(asked).textStream),
+  thinking: async () => {
+    const providerOptions = {
+      anthropic: { thinking: { type: 'enabled', budgetTokens: 1024 } },
+      localrun: { reasoningEffort: 'high' },
+      openai: { reasoningEffort: 'high', reasoningSummary: 'auto', forceReasoning: true },
+    }
+    const answer = await generateText({ ...asked, providerOptions })
+    return [answer.reasoningText, answer.text]
+  },
   tools: async () => {
     const { steps, text } = await generateText(weather)
     return { calls: made(steps[0].toolCalls), text }

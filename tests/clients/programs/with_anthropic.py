@@ -24,6 +24,12 @@ def stream() -> object:
         return list(events.text_stream)
 
 
+def thinking() -> object:
+    wanted = {"type": "enabled", "budget_tokens": 1024}
+    message = create(**{**ASKED, "max_tokens": 1500}, thinking=wanted)
+    return ["".join(b.thinking for b in message.content if b.type == "thinking"), _text(message)]
+
+
 def tools() -> object:
     messages: list[Any] = [{"role": "user", "content": acting.WEATHER_QUESTION}]
     return _go_on(messages, create(**{**ASKED, "messages": messages}, tools=TOOLS))
@@ -74,6 +80,7 @@ acting.act(
     models=lambda: [model.id for model in client.models.list()],
     chat=lambda: _text(create(**ASKED)),
     stream=stream,
+    thinking=thinking,
     tools=tools,
     stream_tools=stream_tools,
     required_tool=required_tool,

@@ -29,6 +29,10 @@ await acting.act({
     (await acting.all(await chat({ stream: true }))).map((part) => part.message.content),
   generate: async () =>
     (await client.generate({ model: acting.MODEL, prompt: acting.QUESTION, options })).response,
+  thinking: async () => {
+    const { message } = await chat({ think: true })
+    return [message.thinking, message.content]
+  },
   tools: async () => goOn((await chat({ messages: weather, tools })).message),
   stream_tools: async () => {
     const parts = await acting.all(await chat({ messages: weather, tools, stream: true }))

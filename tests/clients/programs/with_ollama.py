@@ -31,6 +31,11 @@ def stream() -> object:
     return [part.message.content or "" for part in chatting(**ASKED, stream=True)]
 
 
+def thinking() -> object:
+    message = chatting(**ASKED, think=True).message
+    return [message.thinking, message.content]
+
+
 def tools() -> object:
     messages: list[Any] = [{"role": "user", "content": acting.WEATHER_QUESTION}]
     first = chatting(**{**ASKED, "messages": messages}, tools=[get_weather]).message
@@ -69,6 +74,7 @@ acting.act(
     models=lambda: [model.model for model in client.list().models],
     chat=lambda: chatting(**ASKED).message.content,
     stream=stream,
+    thinking=thinking,
     generate=lambda: client.generate(acting.MODEL, acting.QUESTION, options=COLD).response,
     tools=tools,
     stream_tools=stream_tools,

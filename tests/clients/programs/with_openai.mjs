@@ -32,6 +32,10 @@ await acting.act({
     const chunks = await acting.all(await create({ stream: true }))
     return chunks.map((chunk) => chunk.choices[0].delta.content ?? '')
   },
+  thinking: async () => {
+    const { message } = (await create({ reasoning_effort: 'high' })).choices[0]
+    return [message.reasoning_content, message.content]
+  },
   tools: async () => goOn((await create({ messages: weather, tools })).choices[0].message),
   stream_tools: async () =>
     goOn(await client.chat.completions.stream({ ...asked, messages: weather, tools }).finalMessage()),

@@ -39,6 +39,11 @@ def stream() -> object:
     return [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
 
 
+def thinking() -> object:
+    message = create(**ASKED, reasoning_effort="high").choices[0].message
+    return [message.reasoning_content, message.content]
+
+
 def tools() -> object:
     messages: list[Any] = [{"role": "user", "content": acting.WEATHER_QUESTION}]
     first = create(**{**ASKED, "messages": messages}, tools=TOOLS).choices[0].message
@@ -90,6 +95,7 @@ acting.act(
     models=lambda: [model.id for model in client.models.list()],
     chat=chat,
     stream=stream,
+    thinking=thinking,
     tools=tools,
     stream_tools=stream_tools,
     required_tool=required_tool,

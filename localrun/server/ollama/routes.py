@@ -35,7 +35,7 @@ def ollama_routes(
     """Return the router of Ollama's API."""
     router = APIRouter(prefix="/api")
 
-    @router.get("/version")
+    @router.api_route("/version", methods=["GET", "HEAD"])
     async def version() -> JSONResponse:
         known = {"version": OLLAMA_VERSION, "localrun": __version__, "pid": os.getpid()}
         return JSONResponse(known | {"device": device})

@@ -17,74 +17,19 @@ if TYPE_CHECKING:
 HI = [{"role": "user", "content": "say hi"}]
 BASIC = {"authorization": "Basic eDp5"}
 CURL = "application/x-www-form-urlencoded"  # what ``curl -d`` says of a JSON body
-# what the AI SDK, LangChain and others send where the user has chosen nothing
-OPENAI_NULLS = dict.fromkeys(
-    [
-        "temperature",
-        "top_p",
-        "n",
-        "stream",
-        "stop",
-        "max_tokens",
-        "max_completion_tokens",
-        "presence_penalty",
-        "frequency_penalty",
-        "logit_bias",
-        "user",
-        "seed",
-        "tools",
-        "tool_choice",
-        "parallel_tool_calls",
-        "response_format",
-        "logprobs",
-        "top_logprobs",
-        "stream_options",
-        "metadata",
-        "store",
-        "service_tier",
-        "reasoning_effort",
-        "modalities",
-        "audio",
-        "prediction",
-        "functions",
-        "function_call",
-        "verbosity",
-        "web_search_options",
-    ]
-)
-OLLAMA_NULLS = dict.fromkeys(
-    [
-        "mirostat",
-        "mirostat_eta",
-        "mirostat_tau",
-        "num_ctx",
-        "num_gpu",
-        "num_thread",
-        "num_predict",
-        "repeat_last_n",
-        "repeat_penalty",
-        "temperature",
-        "seed",
-        "stop",
-        "tfs_z",
-        "top_k",
-        "top_p",
-        "min_p",
-        "numa",
-        "num_keep",
-        "typical_p",
-        "presence_penalty",
-        "frequency_penalty",
-        "penalize_newline",
-        "low_vram",
-        "f16_kv",
-        "vocab_only",
-        "use_mmap",
-        "use_mlock",
-        "num_batch",
-        "main_gpu",
-    ]
-)
+# what the AI SDK, LangChain and others send as null where the user has chosen nothing
+OPENAI_UNCHOSEN = """
+temperature top_p n stream stop max_tokens max_completion_tokens presence_penalty
+frequency_penalty logit_bias user seed tools tool_choice parallel_tool_calls response_format
+logprobs top_logprobs stream_options metadata store service_tier reasoning_effort modalities
+audio prediction functions function_call verbosity web_search_options
+"""
+OLLAMA_UNCHOSEN = """
+mirostat mirostat_eta mirostat_tau num_ctx num_gpu num_thread num_predict repeat_last_n
+repeat_penalty temperature seed stop tfs_z top_k top_p min_p numa num_keep typical_p
+presence_penalty frequency_penalty penalize_newline low_vram f16_kv vocab_only use_mmap
+use_mlock num_batch main_gpu
+"""
 LEGACY_OPTIONS = {"mirostat": 0, "tfs_z": 1.0, "num_gqa": 1, "numa": False, "low_vram": False}
 OPENAI_EXTRAS = {
     "user": "me",
@@ -120,13 +65,18 @@ NOTHING = {"images": None, "tool_calls": None, "thinking": None, "tool_name": No
 @pytest.mark.parametrize(
     ("path", "fields"),
     [
-        ("/v1/chat/completions", {"messages": HI, **OPENAI_NULLS}),
+        ("/v1/chat/completions", {"messages": HI, **dict.fromkeys(OPENAI_UNCHOSEN.split())}),
         ("/v1/chat/completions", {"messages": HI, **OPENAI_EXTRAS}),
         ("/v1/chat/completions?api-version=2026-01-01", {"messages": PARTS}),
         ("/v1/chat/completions", {"messages": HI, "stream": True, "stream_options": STREAM}),
         (
             "/api/chat",
-            {"messages": [HI[0] | EMPTY], "tools": [], "format": "", "options": OLLAMA_NULLS},
+            {
+                "messages": [HI[0] | EMPTY],
+                "tools": [],
+                "format": "",
+                "options": dict.fromkeys(OLLAMA_UNCHOSEN.split()),
+            },
         ),
         (
             "/api/chat",

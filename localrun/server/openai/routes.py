@@ -27,7 +27,7 @@ def openai_routes(completions: Completions, catalogue: Catalogue, desk: TokenDes
     router = APIRouter(prefix="/v1")
 
     @router.get("/models")
-    @router.get("/models/")  # a model's name may hold slashes, so this would be one without any
+    @router.get("/models/")  # else this is a model without a name
     async def models(request: Request) -> JSONResponse:
         found = await asyncio.to_thread(catalogue.list_models)
         return JSONResponse(_models(request, found))

@@ -58,8 +58,8 @@ PARTS = [
     {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "say hi"}]},
 ]
 STREAM = {"include_usage": True, "continuous_usage_stats": True, "include_obfuscation": False}
-EMPTY = {"images": [], "tool_calls": []}
-NOTHING = {"images": None, "tool_calls": None, "thinking": None, "tool_name": None}
+EMPTY: dict[str, Any] = {"images": [], "tool_calls": []}
+NOTHING: dict[str, Any] = {"images": None, "tool_calls": None, "thinking": None, "tool_name": None}
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,10 @@ class Fields:
         """Return the value as it came, None where there is none."""
         return self._body.get(name)
 
+    def but(self, **changed: Any) -> Fields:  # noqa: ANN401 - any JSON values
+        """Return the same with other values for some names."""
+        return Fields({**self._body, **changed}, self._path)
+
     def text(self, name: str) -> str | None:
         """Return a text."""
         value = self._body.get(name)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from localrun.server.fields import Fields
+from localrun.server.openai.chat import parse_chat
 from tests.server.test_openai_api import chat, events
 
 if TYPE_CHECKING:
@@ -19,7 +21,7 @@ CALL = '<tool_call>{"name":"t","arguments":{"a":1}}</tool_call>'
 def asked(served: Served, **fields: Any) -> Any:
     """Return the request that reached the runner."""
     message = chat(served, "echo", **fields).json()["choices"][0]["message"]
-    return json.loads(message.get("reasoning_content") or message["content"])
+    return json.loads(message["content"])
 
 
 def test_fields_that_change_nothing_pass(served: Served) -> None:
@@ -72,10 +74,15 @@ def test_a_length_has_many_names_and_minus_one_is_none(served: Served, name: str
     assert asked(served, **{name: -1})["num_predict"] is None
 
 
-def test_effort_and_verbosity_reach_the_template(served: Served) -> None:
-    options = asked(served, reasoning={"effort": "low"}, verbosity="low")["template_options"]
+def test_effort_and_verbosity_are_for_the_template() -> None:
+    body = {"model": "fake", "messages": [{"role": "user", "content": "x"}]}
+    call = parse_chat(Fields({**body, "reasoning": {"effort": "low"}, "verbosity": "low"}))
 
-    assert options == {"enable_thinking": True, "reasoning_effort": "low", "verbosity": "low"}
+    assert call.request.template_options == {
+        "enable_thinking": True,
+        "reasoning_effort": "low",
+        "verbosity": "low",
+    }
 
 
 def test_a_template_of_the_request_is_used(served: Served) -> None:

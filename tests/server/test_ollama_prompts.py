@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from localrun.server.fields import Fields
+from localrun.server.ollama.call import parse_call
+
 if TYPE_CHECKING:
     from tests.server.serving import Served
 
@@ -19,8 +22,7 @@ def generate(served: Served, prompt: str = "echo", **fields: Any) -> httpx.Respo
 
 def asked(served: Served, **fields: Any) -> Any:
     """Return the request that reached the runner."""
-    answer = generate(served, **fields).json()
-    return json.loads(answer.get("thinking") or answer["response"])
+    return json.loads(generate(served, **fields).json()["response"])
 
 
 def test_a_prompt_is_a_question_after_the_system(served: Served) -> None:
@@ -75,8 +77,10 @@ def test_a_template_of_the_request_is_used_in_either_language(served: Served) ->
         ("max", {"enable_thinking": True, "reasoning_effort": "high"}),
     ],
 )
-def test_think_is_a_switch_or_a_level(served: Served, think: Any, options: Any) -> None:
-    assert asked(served, think=think)["template_options"] == options
+def test_think_is_a_switch_or_a_level(think: Any, options: Any) -> None:
+    call = parse_call(Fields({"model": "fake", "prompt": "x", "think": think}), "generate")
+
+    assert call.request.template_options == options
 
 
 @pytest.mark.parametrize(

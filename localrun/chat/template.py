@@ -18,6 +18,7 @@ from localrun.chat.budget import Budget, RenderLimits, TemplateStoppedError
 from localrun.chat.fallback import knows_tools, told_of_tools
 from localrun.chat.gotemplate.runtime import FUNCTIONS
 from localrun.chat.sandbox import BoundedEnvironment
+from localrun.chat.thinking import knows_effort, thinking_words
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,8 +47,14 @@ class ChatTemplate:
             raise_exception=_refuse, strftime_now=_now, bos_token=bos, eos_token=eos
         )
         self._template = _compiled(environment, source or CHATML)
-        self._knows_tools = knows_tools(source or CHATML)
+        self._source = source or CHATML
+        self._knows_tools = knows_tools(self._source)
         self._wants_text: bool | None = None  # of arguments; found out when there are some
+
+    @property
+    def knows_effort(self) -> bool:
+        """Tell whether it passes on how much the model is to think."""
+        return knows_effort(self._source)
 
     def render(
         self,
@@ -80,7 +87,7 @@ class ChatTemplate:
             "tools": tools or None,
             "functions": json.dumps(tools, ensure_ascii=False, indent=4) if tools else "",
             "datetime": _now("%b %d %Y %H:%M:%S GMT"),
-            **(options or {}),
+            **thinking_words(self._source, options or {}),
             "messages": messages,
             "add_generation_prompt": True,
         }

@@ -94,7 +94,7 @@ class Grammars:
 
 
 def _digest(spec: ConstraintSpec) -> bytes:
-    text = "\0".join((spec.kind, spec.text, *spec.choices))
+    text = "\0".join((spec.kind, spec.text, spec.around, spec.calls, *spec.choices))
     return hashlib.sha256(text.encode()).digest()
 
 

@@ -34,9 +34,14 @@ def grammar_of(spec: ConstraintSpec) -> str:
     Raises:
         UsageError: the text is too large, or no JSON or GBNF at all.
     """
-    size = len(spec.text.encode()) + sum(len(choice.encode()) for choice in spec.choices)
+    size = sum(len(text.encode()) for text in (spec.text, spec.calls, *spec.choices))
     if size > LARGEST_TEXT:
         raise wrong(spec, f"has {size} bytes, at most {LARGEST_TEXT} are taken")
+    grammar = _own(spec)
+    return _framed(grammar, spec) if spec.around else grammar
+
+
+def _own(spec: ConstraintSpec) -> str:
     if spec.kind is ConstraintKind.JSON_OBJECT:
         return _json_grammar({"type": "object"}, spec)
     if spec.kind is ConstraintKind.JSON_SCHEMA:
@@ -49,9 +54,24 @@ def grammar_of(spec: ConstraintSpec) -> str:
     return grammar
 
 
+def closed(schema: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the schema without properties that it does not name, where that can be."""
+    return schema if _combines(schema) else _closed(schema)
+
+
 def wrong(spec: ConstraintSpec, what: str) -> UsageError:
     """Return the error that names the field of the constraint."""
     return UsageError(f"{spec.param} {what}", param=spec.param)
+
+
+def _framed(grammar: str, spec: ConstraintSpec) -> str:
+    """Put what stands around the answer, and calls in its place, into one grammar with it."""
+    answer = json.loads(grammar)["grammars"][0] if grammar.startswith("{") else None
+    grammars = [{"lark_grammar": spec.around}, (answer or {"lark_grammar": grammar})]
+    grammars[1] = {**grammars[1], "name": "answer"}
+    if spec.calls:
+        grammars.append({"lark_grammar": spec.calls, "name": "calls"})
+    return json.dumps({"grammars": grammars})
 
 
 def _json_grammar(schema: object, spec: ConstraintSpec) -> str:
@@ -73,7 +93,7 @@ def _schema(spec: ConstraintSpec) -> object:
         raise wrong(spec, f"is nested deeper than {DEEPEST_SCHEMA} levels")
     if not isinstance(schema, dict):
         raise wrong(spec, "must be a JSON Schema, which is an object")
-    return schema if _combines(schema) else _closed(schema)
+    return closed(schema)
 
 
 def _depth_exceeds(value: object, levels: int) -> bool:

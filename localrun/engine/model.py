@@ -150,6 +150,19 @@ class Model:
             if llama_cpp.llama_vocab_get_attr(self.vocab, token) & api.LLAMA_TOKEN_ATTR_CONTROL
         ]
 
+    def control_token(self, text: str) -> int | None:
+        """Return the token that a tag is and that no text spells for a grammar; None without one.
+
+        As llguidance has it: control tokens, and what a user defined between angle brackets.
+        """
+        tokens = self.tokenize(text, is_start=False)
+        if len(tokens) != 1:
+            return None
+        attributes = llama_cpp.llama_vocab_get_attr(self.vocab, tokens[0])
+        is_tag = text.startswith("<") and text.endswith(">")
+        wanted = api.LLAMA_TOKEN_ATTR_CONTROL | is_tag * api.LLAMA_TOKEN_ATTR_USER_DEFINED
+        return tokens[0] if attributes & wanted else None
+
     def tokenize(self, text: str, *, is_start: bool = True) -> list[int]:
         """Return the token ids of a rendered prompt, or of a later piece of one.
 

@@ -100,6 +100,9 @@ class ConstraintSpec:
     opening: str | None = None  # tag of a thought that may come first
     after: str | None = None  # tag that ends the thought; the answer begins behind it
     trigger: str | None = None  # free until this text appears, and again after what must follow
+    is_once: bool = False  # not again
+    around: str = ""  # Lark: what the answer is, with @answer for this constraint and @calls
+    calls: str = ""  # Lark: tool calls, for @calls
 
 
 class SplitMode(StrEnum):

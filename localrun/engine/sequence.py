@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from localrun.engine.adapters import AdapterSet
     from localrun.engine.scores import Scores, TokenScore
     from localrun.engine.shift import Shift
+    from localrun.engine.thought import Thought
 
 
 class Constraint(Protocol):
@@ -67,6 +68,7 @@ class Sequence:
     num_dropped: int = 0  # tokens that shifts took out
     adapters: AdapterSet = ()  # what cells are computed with: only equal sets share them
     tells_tokens: bool = False  # its tokens are told at its end
+    thought: Thought | None = None  # of a model that has such, to count them
 
     def __post_init__(self) -> None:
         self.num_prompt = len(self.tokens)
@@ -93,6 +95,8 @@ class Sequence:
 
     def push(self, piece: bytes) -> str:
         """Take the bytes of a generated token and return the text that is certain now."""
+        if self.thought is not None:
+            self.thought.push(piece)
         if self.scores is None:
             return self.text.push(piece)
         return self.scores.push(self.text, piece)

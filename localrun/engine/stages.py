@@ -5,6 +5,7 @@
     GAP       line ends may come, or the grammar
     WATCH     free until the trigger; the end may come too
     BOUND     the grammar; once it is complete, back to WATCH where there is a trigger
+              that holds more than once, or else the end
 
     OPENING -> THOUGHT -> GAP -> BOUND            without a trigger
     OPENING -> THOUGHT -> WATCH <-> BOUND         with one
@@ -50,6 +51,7 @@ class StagedConstraint:
         self._opening = (spec.opening or "").encode()
         self._after = (spec.after or "").encode()
         self._trigger = (spec.trigger or "").encode()
+        self._is_once = spec.is_once
         self._matcher = matcher
         self._vocabulary = vocabulary
         self._tail = b""  # the end of free text, shorter than the tag that is looked for
@@ -77,8 +79,7 @@ class StagedConstraint:
         piece = self._vocabulary.pieces[token]
         if self._stage is Stage.BOUND:
             self._matcher.accept(token)
-            if self._trigger and self._matcher.is_complete and not self.failure:
-                self._watch()
+            self._end_bound()
         elif self._stage is Stage.OPENING:
             self._accept_opening(token, piece)
         elif self._stage is Stage.GAP:
@@ -89,6 +90,11 @@ class StagedConstraint:
     def forced(self) -> list[int]:
         """Return tokens that spell what must come next, as far as only one text can."""
         return self._matcher.forced() if self._stage is Stage.BOUND else []
+
+    def _end_bound(self) -> None:
+        """Watch again once the grammar is complete; where it holds once, the end must come."""
+        if self._trigger and not self._is_once and self._matcher.is_complete and not self.failure:
+            self._watch()
 
     def _begin(self, prompt: bytes) -> None:
         """Take up where the prompt ends: inside a thought, behind it, or before."""

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from localrun.engine.constraints import Grammars
 from localrun.engine.radix import common_length
 from localrun.engine.scores import Scores
 from localrun.engine.sequence import Sequence
 from localrun.engine.shift import CONTEXTS, Shift
 from localrun.engine.text import TextStream
 from localrun.errors import ContextExceededError, LocalrunError, UsageError
+from localrun.runner.constraining import Constraining
 from localrun.runner.fitting import Prompt, fitted, num_kept
 from localrun.runner.messages import Failed, Started
 from localrun.runner.plain import PlainPrompts, check_tokens
@@ -24,11 +24,10 @@ from localrun.runner.prompt import MARK, tokenize
 
 if TYPE_CHECKING:
     from localrun.engine.model import Model
-    from localrun.engine.params import ConstraintSpec
     from localrun.runner.adapters import AdapterDesk
     from localrun.runner.fitting import Messages
     from localrun.runner.messages import Generate
-    from localrun.runner.templates import Chat, Templates
+    from localrun.runner.templates import Templates
 
 PROMPT_TAIL = 64
 
@@ -51,8 +50,8 @@ class GenerationDesk:
         self._templates = templates
         self._adapters = adapters
         self._num_ctx = num_ctx
-        self._grammars = Grammars(model)
         self._plain = PlainPrompts(model, templates)
+        self._constraining = Constraining(model)
 
     def open(self, request: Generate) -> Opened | Failed:
         """Return the sequence of a request, or why there is none."""
@@ -60,9 +59,7 @@ class GenerationDesk:
             chat = self._templates.chat(request.chat_template)
             prompt = self._prompt(request)
             seq = self._sequence(request, prompt.tokens)
-            if request.constraint is not None:
-                spec = _settled(request.constraint, request, chat)
-                seq.constraint = self._grammars.constrain(spec, prompt.text)
+            self._constraining.bind(seq, request, prompt.text, chat)
         except LocalrunError as error:
             return Failed(
                 request_id=request.request_id,
@@ -142,11 +139,3 @@ class GenerationDesk:
         else:
             num_keep = num_kept(request.messages, tokens, partial(self._written, request))
         return Shift.keeping(num_keep, self._num_ctx)
-
-
-def _settled(spec: ConstraintSpec, request: Generate, chat: Chat) -> ConstraintSpec:
-    """Return the constraint without its thought where the model will not think."""
-    is_open = "enable_thinking" not in request.template_options
-    if spec.after is not None and is_open and not chat.may_think_unasked:
-        return replace(spec, opening=None, after=None)
-    return spec

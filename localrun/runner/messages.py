@@ -74,6 +74,9 @@ class Generate:
     suffix: str | None = None  # what follows the prompt behind a gap, which is to be filled
     context: tuple[int, ...] = ()  # tokens of an earlier conversation, which the messages go on
     tells_tokens: bool = False  # tell the tokens of prompt and answer at the end
+    tool_choice: str = "auto"  # "none", "required", or the name of the tool to call
+    parallel_tool_calls: bool = True  # False = at most one call
+    thinking_budget: int | None = None  # tokens that a thought may have; None = any number
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +173,7 @@ class Finished:
     dropped_tokens: int = 0  # taken out of the context while it was generated
     stop: str | None = None  # the stop string that ended it
     tokens: tuple[int, ...] = ()  # of prompt and answer, where they were asked for
+    thought_tokens: int = 0  # of the generated ones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 from localrun.chat.profiles.discovery import discovered_profile
 from localrun.chat.profiles.wire import profile_to_json
 from localrun.chat.template import ChatTemplate
+from localrun.runner.messages import Generate
 from localrun.runner.prompt import guard
 from localrun.runner.thinking import may_think_unasked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localrun.runner.messages import Generate, JsonObject, Tokenize
+    from localrun.runner.messages import JsonObject, Tokenize
 
 MOST_KEPT = 8
 SUFFIX = re.compile(r"\bsuffix\b")  # the variable of a template that can fill a gap
@@ -33,7 +34,13 @@ class Chat:
     def __init__(self, source: str | None, template: ChatTemplate) -> None:
         self._template = template
         self.fills_gaps = bool(source and SUFFIX.search(source))
-        self.profile: JsonObject = profile_to_json(discovered_profile(source))  # for the wire
+        self.known = discovered_profile(source)
+        self.profile: JsonObject = profile_to_json(self.known)  # for the wire
+
+    @property
+    def knows_effort(self) -> bool:
+        """Tell whether the template passes on how much the model is to think."""
+        return self._template.knows_effort
 
     @cached_property
     def may_think_unasked(self) -> bool:
@@ -47,9 +54,7 @@ class Chat:
             UsageError: the template refuses the conversation, or fails on it.
         """
         messages = guard(request.messages or (), control_texts)
-        return self._template.render(
-            messages, tools=request.tools, options=request.template_options
-        )
+        return self._template.render(messages, tools=request.tools, options=_options(request))
 
     def render_gap(self, prefix: str, suffix: str) -> str:
         """Return the prompt that asks for what stands between two texts with marks.
@@ -59,6 +64,13 @@ class Chat:
         """
         messages = [{"role": "user", "content": prefix}]
         return self._template.render(messages, options={"suffix": suffix})
+
+
+def _options(request: Generate | Tokenize) -> JsonObject:
+    """Return the options with the budget, which a few templates tell their model."""
+    if not isinstance(request, Generate) or request.thinking_budget is None:
+        return request.template_options
+    return {"thinking_budget": request.thinking_budget, **request.template_options}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -274,4 +274,5 @@ def _finished(seq: Sequence, now: float) -> Finished:
         dropped_tokens=seq.num_dropped,
         stop=seq.text.stop,
         tokens=tuple(seq.tokens) if seq.tells_tokens else (),
+        thought_tokens=seq.thought.num_tokens if seq.thought else 0,
     )

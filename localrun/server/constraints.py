@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from localrun.engine.params import ConstraintKind, ConstraintSpec
@@ -24,7 +23,6 @@ from localrun.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.chat.profiles.forms import Profile
     from localrun.server.fields import Fields
 
 Names = dict[ConstraintKind, tuple[str, ...]]
@@ -100,16 +98,6 @@ def anthropic_constraint(fields: Fields) -> ConstraintSpec | None:
     if kind != "json_schema":
         raise form.wrong("type", "must be json_schema")
     return _schema(_object(form, "schema", form.raw("schema")), form.path("schema"))
-
-
-def after_thought(
-    constraint: ConstraintSpec | None, profile: Profile, template_options: dict[str, Any]
-) -> ConstraintSpec | None:
-    """Let a model that thinks do so before its constrained answer, unless it is told not to."""
-    is_thinking = template_options.get("enable_thinking") is not False
-    if constraint is None or profile.thinking is None or not is_thinking:
-        return constraint
-    return replace(constraint, opening=profile.thinking.opening, after=profile.thinking.closing)
 
 
 def _response_format(fields: Fields) -> ConstraintSpec | None:

@@ -15,11 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from localrun.chat.profiles.forms import Profile
 from localrun.chat.profiles.recognition import profile_of
-from localrun.chat.profiles.tools import Tools
-from localrun.chat.profiles.wire import profile_from_json
-from localrun.chat.stream_parser import Part, StreamParser
+from localrun.chat.stream_parser import Part
 from localrun.engine.params import ConstraintSpec, FinishReason, OverflowPolicy
 from localrun.errors import error_named
 from localrun.runner.messages import (
@@ -32,7 +29,6 @@ from localrun.runner.messages import (
     Started,
     Step,
 )
-from localrun.server.constraints import after_thought
 from localrun.server.defaults import (
     keep_alive_of,
     messages_of,
@@ -41,19 +37,20 @@ from localrun.server.defaults import (
     runner_model,
     sampling_of,
 )
+from localrun.server.reading import PLAIN, ReplyReader
 from localrun.services.capabilities import check_can_answer
 from localrun.services.templates import to_jinja
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
+    from localrun.chat.profiles.forms import Profile
     from localrun.engine.params import SamplingParams
     from localrun.services.models import StoredModel
     from localrun.supervisor.pool import RunnerPool, Ticket
     from localrun.supervisor.slot import KeepAlive
 
 WAITING_THREADS = 256  # requests that wait for loads; each holds a thread meanwhile
-PLAIN = Profile()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +120,7 @@ class Done:
     drafted_tokens: int = 0  # guessed ahead and checked
     accepted_tokens: int = 0  # of these, the right ones
     tokens: tuple[int, ...] = ()  # of prompt and answer, where they were asked for
+    thought_tokens: int = 0  # of the generated ones
 
 
 Reply = Opened | Scored | Part | Done
@@ -159,7 +157,7 @@ class Completions:
             raise
         try:
             opened = Opened()
-            async for event in _parts(events, profile, Tools.of(request.tools)):
+            async for event in _parts(events, ReplyReader(request, profile)):
                 if isinstance(event, Opened):
                     opened = event
                 yield _done(event, opened, ticket, begun) if isinstance(event, Finished) else event
@@ -197,12 +195,12 @@ class Completions:
             if request.context  # it begins with what the recipe says
             else messages_of(recipe, request.messages),
             prompt=request.prompt,
-            tools=request.tools,
+            tools=() if request.tool_choice == "none" else request.tools,
             template_options=request.template_options,
             sampling=_of_choice(sampling_of(recipe, request.sampling), request.choice),
             num_predict=num_predict_of(recipe, request.num_predict),
             stop=recipe.stop if request.stop is None else request.stop,
-            constraint=after_thought(request.constraint, profile, request.template_options),
+            constraint=request.constraint,
             overflow=overflow_of(recipe, request.overflow, request.num_keep),
             logprobs=request.logprobs,
             echo=request.echo,
@@ -212,6 +210,9 @@ class Completions:
             context=request.context,
             tells_tokens=request.tells_tokens,
             adapters=tuple((str(path), scale) for path, scale in model.adapters),
+            tool_choice=request.tool_choice,
+            parallel_tool_calls=request.parallel_tool_calls,
+            thinking_budget=request.thinking_budget,
         )
         ticket = self._pool.submit(
             runner_model(model),
@@ -228,22 +229,21 @@ class Completions:
 
 
 async def _parts(
-    events: asyncio.Queue[Event], profile: Profile, tools: Tools
+    events: asyncio.Queue[Event], reader: ReplyReader
 ) -> AsyncGenerator[Opened | Scored | Part | Finished, None]:
     """Take the runner's events apart until the terminal one."""
-    parser = StreamParser(profile, tools=tools)
     while True:
         event = await events.get()
         if isinstance(event, Started):
-            parser = _parser(profile, event, tools)
+            reader.start(event)
             yield _opened(event)
         elif isinstance(event, Step):
-            for part in _moved(event, parser):
+            for part in _moved(event, reader):
                 yield part
         elif isinstance(event, Failed):
             raise error_named(event.code, event.message, hint=event.hint, param=event.param)
         elif isinstance(event, Finished):
-            for part in parser.finish():
+            for part in reader.finish():
                 yield part
             yield event
             return
@@ -255,22 +255,15 @@ def _opened(started: Started) -> Opened:
     )
 
 
-def _parser(profile: Profile, started: Started, tools: Tools) -> StreamParser:
-    """Return the parser of a reply; where it has parts, the runner knows best which."""
-    if profile is not PLAIN and started.profile:
-        profile = profile_from_json(started.profile)
-    return StreamParser(profile, started.prompt_tail, tools)
-
-
 def _of_choice(sampling: SamplingParams, choice: int) -> SamplingParams:
     """Return the sampling of one of several answers, which are not to be all the same."""
     return sampling if sampling.seed is None else replace(sampling, seed=sampling.seed + choice)
 
 
-def _moved(step: Step, parser: StreamParser) -> list[Scored | Part]:
+def _moved(step: Step, reader: ReplyReader) -> list[Scored | Part]:
     """Return what a step of one request did."""
     scores = [Scored(found) for _, found in step.scores]
-    return [*scores, *parser.push("".join(text for _, text in step.deltas))]
+    return [*scores, *reader.push("".join(text for _, text in step.deltas))]
 
 
 def _done(finished: Finished, opened: Opened, ticket: Ticket, begun: float) -> Done:
@@ -289,4 +282,5 @@ def _done(finished: Finished, opened: Opened, ticket: Ticket, begun: float) -> D
         drafted_tokens=finished.drafted_tokens,
         accepted_tokens=finished.accepted_tokens,
         tokens=finished.tokens,
+        thought_tokens=finished.thought_tokens,
     )

@@ -33,6 +33,10 @@ class Fields:
         """Return the same with other values for some names."""
         return Fields({**self._body, **changed}, self._path)
 
+    def all(self) -> JsonObject:
+        """Return all values as they came."""
+        return dict(self._body)
+
     def text(self, name: str) -> str | None:
         """Return a text."""
         value = self._body.get(name)

@@ -157,6 +157,14 @@ def test_a_call_is_bound_from_its_trigger_to_its_end(cuts: list[int]) -> None:
 
 
 @given(cuts=CUTS)
+def test_what_holds_once_is_followed_by_the_end(cuts: list[int]) -> None:
+    constraint = staged("{}</call>", trigger="<call>\n", is_once=True)
+
+    assert walk(constraint, b"hi <call>\n{}</call> and", list(cuts)) == b"hi <call>\n{}</call>"
+    assert allowed(constraint) == {END}
+
+
+@given(cuts=CUTS)
 def test_a_trigger_in_a_thought_means_nothing(cuts: list[int]) -> None:
     for prompt, opening in (("", b"<think>"), (OPENED, b"")):
         text = opening + b" <call>x</think>\n\n free <call>{}"

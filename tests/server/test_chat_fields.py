@@ -94,6 +94,7 @@ def test_functions_are_tools_in_old_words(served: Served) -> None:
 
     assert asked(served, **fields)["tools"] == [{"type": "function", "function": FUNCTION}]
     assert asked(served, functions=[FUNCTION], function_call="none")["tools"] == []
+    assert asked(served, functions=[FUNCTION], function_call={"name": "t"})["tool_choice"] == "t"
     (choice,) = chat(served, f"say {CALL}", **fields).json()["choices"]
     assert choice["finish_reason"] == "function_call"
     call = choice["message"]["function_call"]

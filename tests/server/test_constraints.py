@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from localrun.chat.profiles.forms import Profile
-from localrun.chat.profiles.recognition import profile_of
 from localrun.engine.params import ConstraintKind, ConstraintSpec
 from localrun.errors import UsageError
-from localrun.server.constraints import after_thought, ollama_constraint, openai_constraint
+from localrun.server.constraints import ollama_constraint, openai_constraint
 from localrun.server.fields import Fields
-from tests.server.serving import HERMES_TEMPLATE
 
 if TYPE_CHECKING:
     from tests.server.serving import Served
@@ -126,19 +123,6 @@ def test_ollamas_format_is_json_or_a_schema() -> None:
     assert schema == ConstraintSpec(kind=JSON_SCHEMA, text=json.dumps(SCHEMA), param="format")
     with pytest.raises(UsageError, match="format must be"):
         ollama_constraint(Fields({"format": "xml"}))
-
-
-def test_a_model_that_thinks_does_so_first_unless_it_is_told_not_to() -> None:
-    spec = ConstraintSpec(kind=JSON_OBJECT)
-    thinker = profile_of(HERMES_TEMPLATE)
-
-    thoughtful = after_thought(spec, thinker, {})
-
-    assert thoughtful is not None
-    assert (thoughtful.opening, thoughtful.after) == ("<think>", "</think>")
-    assert after_thought(spec, thinker, {"enable_thinking": False}) == spec
-    assert after_thought(spec, Profile(), {}) == spec
-    assert after_thought(None, thinker, {}) is None
 
 
 @pytest.mark.parametrize(

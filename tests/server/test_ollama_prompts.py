@@ -74,7 +74,7 @@ def test_a_template_of_the_request_is_used_in_either_language(served: Served) ->
         (None, {}),
         (False, {"enable_thinking": False}),
         ("low", {"enable_thinking": True, "reasoning_effort": "low"}),
-        ("max", {"enable_thinking": True, "reasoning_effort": "high"}),
+        ("max", {"enable_thinking": True, "reasoning_effort": "max"}),
     ],
 )
 def test_think_is_a_switch_or_a_level(think: Any, options: Any) -> None:

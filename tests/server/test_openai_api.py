@@ -38,6 +38,7 @@ def test_the_whole_answer_has_openais_shape(served: Served) -> None:
         "completion_tokens": 2,
         "total_tokens": 7,
         "prompt_tokens_details": {"cached_tokens": 3},
+        "completion_tokens_details": {"reasoning_tokens": 0},
     }
 
 
@@ -98,6 +99,7 @@ def test_an_unknown_model_is_404(served: Served) -> None:
         ({"overflow": "explode"}, "overflow"),
         ({"num_keep": -2}, "num_keep"),
         ({"tool_choice": "required"}, "tool_choice"),
+        ({"tool_choice": "any"}, "tool_choice"),
         ({"presence_penalty": "much"}, "presence_penalty"),
         ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"max_tokens": 0}, "max_tokens"),

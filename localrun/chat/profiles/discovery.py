@@ -8,13 +8,14 @@ right one. A template that writes calls in a way nobody has seen is taken apart
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from localrun.chat.fallback import knows_tools
 from localrun.chat.profiles.derivation import derived, inserted
 from localrun.chat.profiles.forms import Profile
-from localrun.chat.profiles.probe import CALLS, NAME, TOOLS, Probe, probe_of
+from localrun.chat.profiles.probe import CALLS, NAME, THOUGHT, TOOLS, Probe, probe_of
 from localrun.chat.profiles.recognition import FALLBACK, candidates, dropped_in, thinking_in
 from localrun.chat.stream_parser import StreamParser
 from localrun.chat.tool_calls import calls_of
@@ -31,12 +32,14 @@ def discovered_profile(template: str | None) -> Profile:
         return FALLBACK
     probe = probe_of(template)
     seen = template + probe.with_call
+    thinking = thinking_in(probe.with_thought) or thinking_in(seen)
     return Profile(
-        thinking=thinking_in(probe.with_thought) or thinking_in(seen),
+        thinking=thinking,
         tool_call=_tool_call(template, probe),
         dropped=dropped_in(seen),
         prompt_tail=probe.prompt_tail,
         is_fallback=not knows_tools(template),
+        thought_end=_thought_end(thinking.closing, probe) if thinking else "",
     )
 
 
@@ -48,6 +51,13 @@ def _tool_call(template: str, probe: Probe) -> CallForm | None:
     if form is not None:
         forms.append(form)
     return next((form for form in forms if _reads(form, probe)), None)
+
+
+def _thought_end(closing: str, probe: Probe) -> str:
+    written = re.search(rf"\s*{re.escape(closing)}\s*", probe.with_thought.rpartition(THOUGHT)[2])
+    if written:
+        return written.group()
+    return f"\n{closing}\n\n" if closing.startswith("</") else closing  # as most have it
 
 
 def _reads(form: CallForm, probe: Probe) -> bool:

@@ -118,6 +118,7 @@ class Profile:
     dropped: tuple[str, ...] = ()  # tags that are no part of the answer
     prompt_tail: str = ""  # what the template writes after the last question
     is_fallback: bool = False  # the form is asked for by us, in requests with tools
+    thought_end: str = ""  # the closing of thoughts with the blanks that the template writes
 
     @property
     def special_tokens(self) -> tuple[str, ...]:

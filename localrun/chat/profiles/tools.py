@@ -28,7 +28,7 @@ class Tool:
     """One tool."""
 
     name: str
-    parameters: JsonObject = field(default_factory=lambda: {"type": "object"})
+    parameters: JsonObject = field(default_factory=lambda: {"type": "object", "properties": {}})
 
     @property
     def properties(self) -> dict[str, JsonObject]:

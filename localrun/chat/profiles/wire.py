@@ -38,6 +38,7 @@ def profile_to_json(profile: Profile) -> dict[str, Any]:
         "dropped": list(profile.dropped),
         "prompt_tail": profile.prompt_tail,
         "is_fallback": profile.is_fallback,
+        "thought_end": profile.thought_end,
     }
 
 
@@ -52,6 +53,7 @@ def profile_from_json(stated: JsonObject) -> Profile:
         dropped=tuple(stated["dropped"]),
         prompt_tail=stated["prompt_tail"],
         is_fallback=stated["is_fallback"],
+        thought_end=stated["thought_end"],
     )
 
 

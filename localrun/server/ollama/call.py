@@ -17,12 +17,12 @@ from localrun.server.core import CompletionRequest
 from localrun.server.ollama.overflow import ollama_overflow
 from localrun.server.openai.fields import is_token
 from localrun.server.options import keep_alive, num_keep, num_logprobs, sampling
+from localrun.server.thinking import ollama_thinking
 
 if TYPE_CHECKING:
     from localrun.server.fields import Fields, JsonObject
 
 Kind = Literal["chat", "generate"]
-LEVELS = ("low", "medium", "high", "max")
 NOT_RAW = ("system", "template", "context")
 
 
@@ -66,7 +66,7 @@ def parse_call(fields: Fields, kind: Kind) -> Call:
         tells_tokens=kind == "generate" and question.messages is not None,
         chat_template=(fields.text("template") or None) if kind == "generate" else None,
         tools=tuple(fields.objects("tools")),
-        template_options=_template_options(fields),
+        template_options=ollama_thinking(fields).options,
         sampling=sampling(options),
         num_predict=options.integer("num_predict"),
         num_ctx=options.integer("num_ctx", 0) or None,
@@ -111,18 +111,6 @@ def _context(fields: Fields) -> tuple[int, ...]:
     if not isinstance(context, list) or not all(map(is_token, context)):
         raise fields.wrong("context", "must be the list of tokens that an earlier answer told")
     return tuple(context)
-
-
-def _template_options(fields: Fields) -> JsonObject:
-    think = fields.raw("think")
-    if think is None:
-        return {}
-    if isinstance(think, bool):
-        return {"enable_thinking": think}
-    if think not in LEVELS:
-        raise fields.wrong("think", f"must be true, false or one of {', '.join(LEVELS)}")
-    # models know three levels at most
-    return {"enable_thinking": True, "reasoning_effort": "high" if think == "max" else think}
 
 
 def _model_name(fields: Fields) -> str:

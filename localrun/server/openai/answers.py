@@ -191,6 +191,7 @@ def usage(done: list[Done]) -> JsonObject:
         "completion_tokens": generated,
         "total_tokens": prompt + generated,
         "prompt_tokens_details": {"cached_tokens": cached},
+        "completion_tokens_details": {"reasoning_tokens": sum(one.thought_tokens for one in done)},
     }
 
 

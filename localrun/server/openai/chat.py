@@ -19,6 +19,7 @@ from localrun.server.errors import error_body
 from localrun.server.openai import fields as common
 from localrun.server.openai.answers import Answers, event_of
 from localrun.server.openai.legacy import in_new_words
+from localrun.server.openai.tools import offered_tools
 from localrun.server.options import (
     keep_alive,
     num_keep,
@@ -26,6 +27,7 @@ from localrun.server.options import (
     overflow,
     refuse_unless_neutral,
 )
+from localrun.server.thinking import openai_thinking
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -37,7 +39,6 @@ PATH = "/v1/chat/completions"
 DONE = b"data: [DONE]\n\n"
 # OpenAI's defaults, at which its own client programs often send these fields
 NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "tool_choice": ("auto", "none"),
     "modalities": (["text"],),
     "audio": (),
     "web_search_options": (),
@@ -71,11 +72,12 @@ def parse_chat(fields: Fields) -> ChatCall:
     messages = fields.objects("messages")
     if not messages:
         raise fields.wrong("messages", "is required")
+    offered, thinking = offered_tools(fields), openai_thinking(fields)
     request = CompletionRequest(
         model=model,
         messages=conversation(messages),
-        tools=() if fields.raw("tool_choice") == "none" else tuple(fields.objects("tools")),
-        template_options=_template_options(fields),
+        tools=offered.tools,
+        template_options=_verbosity(fields) | thinking.options,
         sampling=common.openai_sampling(fields),
         num_predict=common.num_predict(fields),
         num_ctx=fields.integer("num_ctx", 1),
@@ -86,6 +88,9 @@ def parse_chat(fields: Fields) -> ChatCall:
         num_keep=num_keep(fields),
         logprobs=num_logprobs(fields),
         chat_template=fields.text("chat_template") or None,
+        tool_choice=offered.choice,
+        parallel_tool_calls=fields.boolean("parallel_tool_calls") is not False,
+        thinking_budget=thinking.budget,
     )
     streaming = common.streaming(fields)
     return ChatCall(
@@ -134,16 +139,11 @@ def _replies(
     return contextlib.aclosing(stream_choices(completions, call.request, call.num_choices))
 
 
-def _template_options(fields: Fields) -> JsonObject:
-    options = fields.raw("chat_template_kwargs") or {}
-    if not isinstance(options, dict):
-        raise fields.wrong("chat_template_kwargs", "must be an object")
-    effort = fields.text("reasoning_effort") or fields.inner("reasoning").text("effort")
-    if effort is not None:
-        options = {"enable_thinking": effort != "none", "reasoning_effort": effort, **options}
+def _verbosity(fields: Fields) -> JsonObject:
+    """Return what templates that know it are told of how long an answer is to be."""
     verbosity = fields.text("verbosity")
-    if verbosity is not None:
-        if verbosity not in VERBOSITIES:
-            raise fields.wrong("verbosity", f"must be one of {', '.join(VERBOSITIES)}")
-        options = {"verbosity": verbosity, **options}  # for templates that know it
-    return options
+    if verbosity is None:
+        return {}
+    if verbosity not in VERBOSITIES:
+        raise fields.wrong("verbosity", f"must be one of {', '.join(VERBOSITIES)}")
+    return {"verbosity": verbosity}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import keyword
 from typing import Any
 
@@ -9,13 +10,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from localrun.chat.profiles.families import FAMILIES, Family
+from localrun.chat.profiles.families import DROPPED, FAMILIES, HARMONY, HERMES, Family
 from localrun.chat.profiles.forms import Profile, Tags
 from localrun.chat.profiles.gemma_calls import GemmaCalls
-from localrun.chat.profiles.grammar import ToolChoice, tool_grammar
+from localrun.chat.profiles.grammar import (
+    ToolChoice,
+    answer_frame,
+    call_alternative,
+    tool_grammar,
+)
 from localrun.chat.profiles.tagged_calls import TaggedCalls
+from localrun.chat.profiles.tools import Tool, Tools
 from localrun.chat.stream_parser import Text
 from localrun.chat.tool_calls import CallArguments, CallBegun, ToolCall, calls_of
+from localrun.engine.grammar import grammar_of
+from localrun.engine.params import ConstraintKind, ConstraintSpec
 from tests.chat.profiles.written import cut, parse, tools_for, written
 
 some = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -27,6 +36,11 @@ names = st.from_regex(r"[a-z][a-z0-9_]{0,11}", fullmatch=True).filter(
 any_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x7f"), max_size=20)
 plain_text = st.text(st.sampled_from("abcXYZ 0123,.;:!?{}\"'\n\\/éλ漢"), max_size=20)
 numbers = st.integers(-(10**9), 10**9) | st.booleans()
+LEADS = {
+    "harmony": "<|channel|>final<|message|>",
+    "kimi-k3": "<|open|>response<|sep|>",
+    "functionary-3.2": ">>>all\n",
+}
 sizes = st.lists(st.integers(1, 9), max_size=60)
 
 
@@ -153,6 +167,64 @@ def test_the_lazy_grammar_begins_behind_its_trigger(family: Family) -> None:
     matcher = llguidance.LLMatcher(llguidance.LLTokenizer("byte"), lark_grammar(grammar.lark))
     assert matcher.try_consume_tokens(list(rest)) == len(rest), matcher.get_error()
     assert matcher.is_accepting()
+
+
+@each_family
+def test_an_answer_of_some_form_or_a_call_can_come(family: Family) -> None:
+    llguidance = pytest.importorskip("llguidance")
+    call = ToolCall("weather", {"city": "Paris", "days": 3})
+    dropped = next(
+        (
+            tags
+            for mark, tags in DROPPED.items()
+            if mark.startswith(family.mark) or family.mark.startswith(mark)
+        ),
+        (),
+    )
+    profile = Profile(tool_call=family.form, dropped=dropped)
+    spec = ConstraintSpec(
+        kind=ConstraintKind.JSON_SCHEMA,
+        text=json.dumps({"type": "object", "properties": {"name": {"type": "string"}}}),
+        around=answer_frame(profile, {}, has_calls=True),
+        calls=call_alternative(profile, tools_for([call]), ToolChoice()) or "",
+    )
+
+    lead = LEADS.get(family.name, "")
+    for reply in (written(family.form, [call]), lead + '{"name": "weather"}', lead + "{}"):
+        matcher = llguidance.LLMatcher(llguidance.LLTokenizer("byte"), grammar_of(spec))
+        data = reply.encode()
+        assert matcher.try_consume_tokens(list(data)) == len(data), (reply, matcher.get_error())
+        assert matcher.is_accepting()
+
+
+def test_harmony_begins_its_turn_again_behind_a_thought() -> None:
+    profile = Profile(tool_call=HARMONY, dropped=DROPPED["<|channel|>"])
+
+    calls = answer_frame(profile, {"<|start|>": 7}, is_call=True)
+
+    assert calls == 'start: (<[7]> "assistant")? @answer'
+    assert answer_frame(Profile(tool_call=HERMES), {}, is_call=True) == ""
+
+
+def test_schemas_of_bare_calls_keep_their_definitions() -> None:
+    llguidance = pytest.importorskip("llguidance")
+    llama = next(family.form for family in FAMILIES if family.form.region.is_bare)
+    parameters = {
+        "type": "object",
+        "properties": {"day": {"$ref": "#/$defs/day"}},
+        "$defs": {"day": {"enum": ["Monday"]}},
+    }
+    tools = Tools({"f": Tool("f", parameters), "g": Tool("g")})
+    lark = call_alternative(Profile(tool_call=llama), tools, ToolChoice())
+    assert lark
+
+    for reply, is_right in (
+        ('{"name": "f", "parameters": {"day": "Monday"}}', True),
+        ('{"name": "g", "parameters": {}}', True),
+        ('{"name": "f", "parameters": {"day": "Mon"}}', False),
+    ):
+        matcher = llguidance.LLMatcher(llguidance.LLTokenizer("byte"), lark_grammar(lark))
+        assert (matcher.try_consume_tokens(list(reply.encode())) == len(reply)) is is_right
 
 
 def lark_grammar(lark: str) -> str:

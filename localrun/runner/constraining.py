@@ -1,0 +1,198 @@
+"""What the reply to a request has to be: its shape, its calls, the length of its thoughts.
+
+    tool_choice required, a name     the grammar of calls, behind the thought
+    auto, and a constraint           that constraint or calls, behind the thought
+    auto                             free until a call begins, then the grammar of calls
+    none, or no tools                the constraint, if there is one
+
+Knows profiles and grammars. Grammars compile here, so in the reader's thread.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from localrun.chat.profiles.grammar import (
+    ToolChoice,
+    answer_frame,
+    call_alternative,
+    tool_grammar,
+)
+from localrun.chat.profiles.tools import Tool, Tools
+from localrun.chat.thinking import BUDGETS
+from localrun.engine.constraints import Grammars
+from localrun.engine.grammar import closed
+from localrun.engine.params import ConstraintKind, ConstraintSpec
+from localrun.engine.thought import BudgetConstraint, Thought
+from localrun.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from localrun.chat.profiles.forms import Profile
+    from localrun.engine.model import Model
+    from localrun.engine.sequence import Constraint, Sequence
+    from localrun.runner.messages import Generate
+    from localrun.runner.templates import Chat
+
+_log = logging.getLogger(__name__)
+
+
+class Constraining:
+    """Binds the sequences of one model; blocks while a grammar compiles."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._grammars = Grammars(model)
+
+    def bind(self, seq: Sequence, request: Generate, prompt: str, chat: Chat) -> None:
+        """Give a sequence what its request says the reply must be.
+
+        Raises:
+            UsageError: what is asked for cannot be held; the error names the field.
+        """
+        if request.messages is None:
+            spec = request.constraint
+            seq.constraint = self._grammars.constrain(spec, prompt) if spec else None
+            return
+        seq.constraint = self._constraint(request, prompt, chat)
+        thinking = chat.known.thinking
+        if thinking is None:
+            return
+        seq.thought = Thought(thinking.opening, thinking.closing, prompt)
+        budget = _budget(request, chat)
+        if budget is not None:
+            seq.constraint = BudgetConstraint(
+                Thought(thinking.opening, thinking.closing, prompt),
+                self._model.pieces,
+                budget=budget,
+                closing=self._model.tokenize(chat.known.thought_end, is_start=False),
+                inner=seq.constraint,
+            )
+
+    def _constraint(self, request: Generate, prompt: str, chat: Chat) -> Constraint | None:
+        shape = _Shape(request, chat.known, self._control_tokens(chat.known))
+        spec = shape.spec
+        if spec is None:
+            return None
+        thinking = chat.known.thinking if _may_think(request, prompt, chat) else None
+        spec = replace(
+            spec,
+            opening=thinking.opening if thinking else None,
+            after=thinking.closing if thinking else None,
+        )
+        try:
+            return self._grammars.constrain(spec, prompt)
+        except UsageError as error:
+            if shape.is_asked_for:
+                raise
+            _log.debug("calls are not bound by a grammar: %s", error.message)
+            return None  # the parser reads them as well
+
+    def _control_tokens(self, profile: Profile) -> dict[str, int]:
+        """Return which of the tags are one token that no text matches."""
+        found = {text: self._model.control_token(text) for text in profile.special_tokens}
+        return {text: token for text, token in found.items() if token is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """The constraint that a request comes to, for a model that writes in a way."""
+
+    request: Generate
+    profile: Profile
+    control_tokens: Mapping[str, int]
+
+    @property
+    def spec(self) -> ConstraintSpec | None:
+        """Return it, None where anything may come."""
+        if self.choice.is_forced:
+            return self._forced()
+        if self.request.constraint is not None:
+            return self._answer(self.request.constraint)
+        return self._lazy() if self._may_call else None
+
+    @property
+    def is_asked_for(self) -> bool:
+        """Tell whether the request cannot be answered without."""
+        return self.choice.is_forced or self.request.constraint is not None
+
+    @property
+    def choice(self) -> ToolChoice:
+        """Return what the request says about calling."""
+        return ToolChoice.of(self.request.tool_choice, is_parallel=self.request.parallel_tool_calls)
+
+    @property
+    def _may_call(self) -> bool:
+        return bool(self.request.tools) and self.choice.mode != "none"
+
+    @property
+    def _tools(self) -> Tools:
+        """Return the tools without arguments that they do not name: small models add them."""
+        plain = json.loads(json.dumps(self.request.tools))  # frames make lists tuples
+        tools = Tools.of(plain).by_name
+        return Tools({name: Tool(name, closed(tool.parameters)) for name, tool in tools.items()})
+
+    def _forced(self) -> ConstraintSpec:
+        grammar = tool_grammar(
+            self.profile, self._tools, self.choice, control_tokens=self.control_tokens
+        )
+        if grammar is None:
+            raise UsageError(
+                "tool_choice cannot be held: nobody knows how this model calls tools",
+                param="tool_choice",
+            )
+        around = answer_frame(self.profile, self.control_tokens, is_call=True)
+        return _calls(grammar.lark, around=around)
+
+    def _answer(self, spec: ConstraintSpec) -> ConstraintSpec:
+        calls = None
+        if self._may_call:
+            calls = call_alternative(
+                self.profile, self._tools, self.choice, control_tokens=self.control_tokens
+            )
+        around = answer_frame(self.profile, self.control_tokens, has_calls=calls is not None)
+        return replace(spec, around=around, calls=calls or "")
+
+    def _lazy(self) -> ConstraintSpec | None:
+        grammar = tool_grammar(
+            self.profile, self._tools, self.choice, control_tokens=self.control_tokens
+        )
+        if grammar is None:
+            return None
+        is_once = not self.choice.is_parallel
+        return _calls(grammar.lark, trigger=grammar.trigger, is_once=is_once)
+
+
+def _calls(
+    lark: str, *, around: str = "", trigger: str | None = None, is_once: bool = False
+) -> ConstraintSpec:
+    return ConstraintSpec(
+        kind=ConstraintKind.LARK,
+        text=lark,
+        param="tools",
+        around=around,
+        trigger=trigger,
+        is_once=is_once,
+    )
+
+
+def _may_think(request: Generate, prompt: str, chat: Chat) -> bool:
+    thinking = chat.known.thinking
+    if thinking and prompt.rstrip().endswith(thinking.opening.rstrip()):
+        return True  # it does already
+    is_on = request.template_options.get("enable_thinking")
+    return chat.may_think_unasked if is_on is None else is_on is not False
+
+
+def _budget(request: Generate, chat: Chat) -> int | None:
+    """Return how many tokens thoughts may have, None for any number."""
+    options = request.template_options
+    if options.get("enable_thinking") is False:
+        return 0
+    if request.thinking_budget is not None or chat.knows_effort:
+        return request.thinking_budget
+    return BUDGETS.get(str(options.get("reasoning_effort")))

@@ -1,0 +1,83 @@
+"""The fields in which clients say whether, and how much, a model is to think.
+
+    reasoning_effort                     OpenAI: none, minimal, low, medium, high, xhigh
+    reasoning {effort, max_tokens, enabled}                  OpenRouter
+    thinking {type: enabled | disabled, budget_tokens}       DeepSeek, GLM, Anthropic
+    enable_thinking, thinking_budget                         Qwen
+    chat_template_kwargs                 vLLM, llama-server: to the template, over all others
+    think                                Ollama: true, false or a level
+
+What comes out is in `chat/thinking.py`'s words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from localrun.chat.thinking import EFFORTS
+
+if TYPE_CHECKING:
+    from localrun.server.fields import Fields, JsonObject
+
+ON_OFF = {"enabled": True, "disabled": False, "adaptive": None, "auto": None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thinking:
+    """What a request says of thinking."""
+
+    options: JsonObject = field(default_factory=dict)  # for the template
+    budget: int | None = None  # tokens
+
+
+def openai_thinking(fields: Fields) -> Thinking:
+    """Return what the fields of an OpenAI request say, under any server's names.
+
+    Raises:
+        UsageError: a field is wrong; the error names it.
+    """
+    reasoning, thinking = fields.inner("reasoning"), fields.inner("thinking")
+    options: JsonObject = {}
+    for switch in (reasoning.boolean("enabled"), _on_off(thinking)):
+        if switch is not None:
+            options["enable_thinking"] = switch
+    options |= _effort(fields, "reasoning_effort") or _effort(reasoning, "effort")
+    if fields.boolean("enable_thinking") is not None:
+        options["enable_thinking"] = fields.boolean("enable_thinking")
+    options |= fields.inner("chat_template_kwargs").all()
+    budgets = (
+        fields.integer("thinking_budget", 0),
+        thinking.integer("budget_tokens", 0),
+        reasoning.integer("max_tokens", 0),
+    )
+    budget = next((one for one in budgets if one is not None), None)
+    return Thinking(options=options, budget=budget)
+
+
+def ollama_thinking(fields: Fields) -> Thinking:
+    """Return what ``think`` says.
+
+    Raises:
+        UsageError: it is neither true, false nor a level.
+    """
+    think = fields.raw("think")
+    if isinstance(think, bool):
+        return Thinking(options={"enable_thinking": think})
+    return Thinking(options=_effort(fields, "think"))
+
+
+def _effort(fields: Fields, name: str) -> JsonObject:
+    effort = fields.text(name)
+    if effort is None:
+        return {}
+    if effort not in EFFORTS:
+        raise fields.wrong(name, f"must be one of {', '.join(EFFORTS)}")
+    return {"enable_thinking": effort != "none", "reasoning_effort": effort}
+
+
+def _on_off(thinking: Fields) -> bool | None:
+    kind = thinking.text("type")
+    if kind is not None and kind not in ON_OFF:
+        raise thinking.wrong("type", f"must be one of {', '.join(ON_OFF)}")
+    return ON_OFF[kind] if kind else None

@@ -73,16 +73,20 @@ def create_app(
     app.add_middleware(Gate, is_loopback=is_loopback)
     app.add_middleware(metrics.watch)
 
-    @app.api_route("/", methods=["GET", "HEAD"])
+    @app.head("/")
+    @app.get("/")
     async def root() -> PlainTextResponse:
         return PlainTextResponse("localrun is running")
 
-    @app.api_route("/healthz", methods=["GET", "HEAD"])
-    @app.api_route("/health", methods=["GET", "HEAD"])
+    @app.head("/healthz")
+    @app.get("/healthz")
+    @app.head("/health")
+    @app.get("/health")
     async def healthz() -> JSONResponse:
         return JSONResponse({"status": "ok"})
 
-    @app.api_route("/readyz", methods=["GET", "HEAD"])
+    @app.head("/readyz")
+    @app.get("/readyz")
     async def readyz() -> JSONResponse:
         if pool.is_closing:
             return JSONResponse({"status": "leaving"}, UNAVAILABLE)

@@ -36,12 +36,14 @@ def ollama_routes(
     """Return the router of Ollama's API."""
     router = APIRouter(prefix="/api")
 
-    @router.api_route("/version", methods=["GET", "HEAD"])
+    @router.head("/version")
+    @router.get("/version")
     async def version() -> JSONResponse:
         known = {"version": OLLAMA_VERSION, "localrun": __version__, "pid": os.getpid()}
         return JSONResponse(known | {"device": device})
 
-    @router.api_route("/tags", methods=["GET", "HEAD"])
+    @router.head("/tags")
+    @router.get("/tags")
     async def tags() -> JSONResponse:
         found = await asyncio.to_thread(catalogue.list_models)
         return JSONResponse({"models": [_stored(model) for model in found]})

@@ -36,7 +36,7 @@ FROM guide
 PARAMETER temperature 100
 PARAMETER top_k 0
 PARAMETER top_p 1
-PARAMETER seed 3
+PARAMETER seed 5
 PARAMETER overflow shift
 """
 

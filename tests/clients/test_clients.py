@@ -39,11 +39,11 @@ class Client:
 
 
 CLIENTS = {
-    "openai": Client("own", "with_openai", EVERYTHING),
+    "openai": Client("own", "with_openai", EVERYTHING | {"generate"}),
     "openai-responses": Client("own", "with_openai_responses", PLAIN, RESPONSES),
     "anthropic": Client("own", "with_anthropic", EVERYTHING - {"embeddings"}),
     "ollama": Client("own", "with_ollama", EVERYTHING - {"required_tool"} | {"generate"}),
-    "openai-npm": Client("node", "with_openai", EVERYTHING),
+    "openai-npm": Client("node", "with_openai", EVERYTHING | {"generate"}),
     "openai-npm-responses": Client("node", "with_openai_responses", PLAIN, RESPONSES),
     "ollama-npm": Client("node", "with_ollama", EVERYTHING - {"required_tool"} | {"generate"}),
     "ai-openai-compatible": Client("node", "with_ai openai-compatible", EVERYTHING - {"models"}),

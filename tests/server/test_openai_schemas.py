@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from openai.types import CreateEmbeddingResponse, Model
+from openai.types import Completion, CreateEmbeddingResponse, Model
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from pydantic import BaseModel
 
@@ -30,9 +30,10 @@ NULLABLE = {
     "message": {"content", "refusal"},
     "chat.completion.chunk.choice": {"finish_reason"},
     "token": {"bytes"},
+    "text_completion.choice": {"logprobs", "finish_reason"},
     "error": {"param", "code"},
 }
-EXTENSIONS = {"reasoning_content"}
+EXTENSIONS = {"reasoning_content", "timings"}
 
 ASKED = [
     ("say one two", {}),
@@ -75,6 +76,18 @@ def test_a_chunk_is_one(served: Served, prompt: str, fields: dict[str, Any]) -> 
         assert unknown_of(chunk) <= EXTENSIONS
         for choice in json.loads(text)["choices"]:
             assert NULLABLE["chat.completion.chunk.choice"] <= set(choice)
+
+
+@pytest.mark.parametrize("fields", [{}, {"logprobs": 2}, {"n": 2, "echo": True}])
+def test_a_completion_is_one(served: Served, fields: dict[str, Any]) -> None:
+    body = {"model": "fake", "prompt": "say one two", **fields}
+    text = httpx.post(f"{served.url}/v1/completions", json=body, timeout=30).text
+
+    answer = Completion.model_validate_json(text, strict=True)
+
+    assert unknown_of(answer) <= EXTENSIONS
+    for choice in json.loads(text)["choices"]:
+        assert NULLABLE["text_completion.choice"] <= set(choice)
 
 
 def test_embeddings_are(served: Served) -> None:

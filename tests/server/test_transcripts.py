@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 CALL = '<tool_call>{"name": "look", "arguments": {"a": 1}}</tool_call>'
 TOOLS = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
 THOUGHT = "say I see</think>\n\nIt is so"
-CHAT, OLLAMA_CHAT, GENERATE = "/v1/chat/completions", "/api/chat", "/api/generate"
+CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
+OLLAMA_CHAT, GENERATE = "/api/chat", "/api/generate"
 USAGE = {"include_usage": True}
 
 RANDOM = re.compile(r'"([a-z]+[-_])[0-9a-f]{16,}"')
@@ -39,6 +40,9 @@ DURATION = re.compile(r'("[a-z_]+_duration": ?)\d+')
         ("openai-chat/tools", CHAT, f"say Look {CALL}\n{CALL}", {"tools": TOOLS}),
         ("openai-chat/scores", CHAT, "say one two", {"logprobs": True, "top_logprobs": 2}),
         ("openai-chat/error", CHAT, "die", {}),
+        ("openai-completions/text", COMPLETIONS, "say one two", {"stream_options": USAGE}),
+        ("openai-completions/scores", COMPLETIONS, "say one two", {"logprobs": 2}),
+        ("openai-completions/error", COMPLETIONS, "die", {}),
         ("ollama-chat/text", OLLAMA_CHAT, "say one two", {}),
         ("ollama-chat/thinking", OLLAMA_CHAT, THOUGHT, {"think": True}),
         ("ollama-chat/tools", OLLAMA_CHAT, f"say Look {CALL}\n{CALL}", {"tools": TOOLS}),
@@ -52,12 +56,12 @@ def test_a_stream_is_what_clients_expect(
     served: Served, golden: Golden, name: str, path: str, prompt: str, fields: dict[str, Any]
 ) -> None:
     asked = {"prompt": prompt, "messages": [{"role": "user", "content": prompt}]}
-    asked.pop("messages" if path == GENERATE else "prompt")
+    asked.pop("prompt" if path in {CHAT, OLLAMA_CHAT} else "messages")
     body = {"model": "fake", "stream": True, **asked, **fields}
 
     response = httpx.post(f"{served.url}{path}", json=body, timeout=30)
 
-    kind = "text/event-stream" if path == CHAT else "application/x-ndjson"
+    kind = "text/event-stream" if path.startswith("/v1/") else "application/x-ndjson"
     assert response.headers["content-type"].startswith(kind)
     golden(f"{name}.txt", timeless(response.text))
 

@@ -3,6 +3,8 @@
 export const URL = process.env.LOCALRUN_URL
 export const MODEL = 'guide', EMBEDDER = 'encoder', ENDLESS = 'endless', UNKNOWN = 'nosuch'
 export const QUESTION = 'What is 7 + 5?'
+// as guide has it
+export const PROMPT = `<|im_start|>user\n${QUESTION}<|im_end|>\n<|im_start|>assistant\n`
 export const WEATHER_QUESTION = 'What is the weather in Oslo?'
 export const WEATHER = 'sunny, 21 degrees'
 export const CITY = {

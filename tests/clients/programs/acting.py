@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 URL = os.environ.get("LOCALRUN_URL", "")
 MODEL, EMBEDDER, ENDLESS, UNKNOWN = "guide", "encoder", "endless", "nosuch"
 QUESTION = "What is 7 + 5?"
+PROMPT = f"<|im_start|>user\n{QUESTION}<|im_end|>\n<|im_start|>assistant\n"  # as guide has it
 WEATHER_QUESTION = "What is the weather in Oslo?"
 WEATHER = "sunny, 21 degrees"
 CITY: dict[str, Any] = {

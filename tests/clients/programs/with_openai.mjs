@@ -32,6 +32,11 @@ await acting.act({
     const chunks = await acting.all(await create({ stream: true }))
     return chunks.map((chunk) => chunk.choices[0].delta.content ?? '')
   },
+  generate: async () => {
+    const fields = { model: acting.MODEL, prompt: acting.PROMPT, temperature: 0, stream: true }
+    const chunks = await acting.all(await client.completions.create(fields))
+    return chunks.map((chunk) => chunk.choices[0].text).join('')
+  },
   thinking: async () => {
     const { message } = (await create({ reasoning_effort: 'high' })).choices[0]
     return [message.reasoning_content, message.content]

@@ -39,6 +39,13 @@ def stream() -> object:
     return [chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices]
 
 
+def generate() -> object:
+    chunks = client.completions.create(
+        model=acting.MODEL, prompt=acting.PROMPT, temperature=0, stream=True
+    )
+    return "".join(chunk.choices[0].text for chunk in chunks)
+
+
 def thinking() -> object:
     message = create(**ASKED, reasoning_effort="high").choices[0].message
     return [message.reasoning_content, message.content]
@@ -75,7 +82,7 @@ def embeddings() -> object:
 
 
 def leave() -> None:
-    with create(**{**ASKED, "model": acting.ENDLESS}, stream=True) as chunks:
+    with create(model=acting.ENDLESS, messages=ASKED["messages"], stream=True) as chunks:
         for _ in range(3):
             next(iter(chunks))
 
@@ -95,6 +102,7 @@ acting.act(
     models=lambda: [model.id for model in client.models.list()],
     chat=chat,
     stream=stream,
+    generate=generate,
     thinking=thinking,
     tools=tools,
     stream_tools=stream_tools,

@@ -58,7 +58,7 @@ def schema() -> object:
 
 
 def leave() -> None:
-    with create(**{**ASKED, "model": acting.ENDLESS}, stream=True) as events:
+    with create(model=acting.ENDLESS, input=acting.QUESTION, stream=True) as events:
         deltas = (event for event in events if event.type.endswith(".delta"))
         next(deltas)
 

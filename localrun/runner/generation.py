@@ -126,6 +126,7 @@ class GenerationDesk:
             shift=shift,
             adapters=self._adapters.checked(request.adapters),
             tells_tokens=request.tells_tokens,
+            predicted=self._plain.tokens_of(request.prediction or ""),
         )
 
     def _shift(self, request: Generate, tokens: list[int]) -> Shift | None:

@@ -74,6 +74,7 @@ class Generate:
     suffix: str | None = None  # what follows the prompt behind a gap, which is to be filled
     context: tuple[int, ...] = ()  # tokens of an earlier conversation, which the messages go on
     tells_tokens: bool = False  # tell the tokens of prompt and answer at the end
+    prediction: str | None = None  # what the answer may be like: guesses are taken from it
     tool_choice: str = "auto"  # "none", "required", or the name of the tool to call
     parallel_tool_calls: bool = True  # False = at most one call
     thinking_budget: int | None = None  # tokens that a thought may have; None = any number

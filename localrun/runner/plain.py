@@ -55,6 +55,12 @@ class PlainPrompts:
         rest = tokenize_on(text.removeprefix(bos) if bos else text, self._model)
         return Prompt(text, [*context, *rest])
 
+    def tokens_of(self, text: str) -> tuple[int, ...]:
+        """Return the tokens of a user's text that does not stand at a beginning."""
+        if not text:
+            return ()
+        return tuple(tokenize_on(mark(text, self._templates.control_texts), self._model))
+
     @cached_property
     def _gap(self) -> GapTokens | None:
         return gap_tokens(self._model)

@@ -80,6 +80,7 @@ class CompletionRequest:
     suffix: str | None = None  # what follows the prompt behind a gap, which is to be filled
     context: tuple[int, ...] = ()  # tokens of an earlier conversation, which the messages go on
     tells_tokens: bool = False  # tell the tokens of prompt and answer in `Done`
+    prediction: str | None = None  # what the answer may be like: guesses are taken from it
     chat_template: str | None = None  # in place of the model's, in Jinja or Go's language
 
     # None everywhere: as the model's recipe says, or else the server
@@ -209,6 +210,7 @@ class Completions:
             suffix=request.suffix,
             context=request.context,
             tells_tokens=request.tells_tokens,
+            prediction=request.prediction,
             adapters=tuple((str(path), scale) for path, scale in model.adapters),
             tool_choice=request.tool_choice,
             parallel_tool_calls=request.parallel_tool_calls,

@@ -34,7 +34,6 @@ def test_fields_that_change_nothing_pass(served: Served) -> None:
         user="me",
         safety_identifier="x",
         prompt_cache_key="k",
-        prediction={"type": "content", "content": "x"},
         modalities=["text"],
         stream_options={"include_obfuscation": False},
         cache_prompt=False,
@@ -57,6 +56,9 @@ def test_fields_that_change_nothing_pass(served: Served) -> None:
         ({"functions": [FUNCTION], "tools": [{"type": "function"}]}, "functions"),
         ({"functions": "x"}, "functions"),
         ({"chat_template": 1}, "chat_template"),
+        ({"prediction": "x"}, "prediction"),
+        ({"prediction": {"type": "image"}}, "prediction.type"),
+        ({"prediction": {"content": [{"type": "text"}]}}, "prediction.content"),
     ],
 )
 def test_what_cannot_be_honoured_is_400_and_named(
@@ -83,6 +85,13 @@ def test_effort_and_verbosity_are_for_the_template() -> None:
         "reasoning_effort": "low",
         "verbosity": "low",
     }
+
+
+@pytest.mark.parametrize("content", ["ab", [{"type": "text", "text": p} for p in "ab"]])
+def test_a_prediction_is_for_the_guesses(served: Served, content: Any) -> None:
+    prediction = {"type": "content", "content": content}
+
+    assert asked(served, prediction=prediction)["prediction"] == "ab"
 
 
 def test_a_template_of_the_request_is_used(served: Served) -> None:

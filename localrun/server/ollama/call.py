@@ -16,7 +16,7 @@ from localrun.server.conversation import conversation
 from localrun.server.core import CompletionRequest
 from localrun.server.ollama.overflow import ollama_overflow
 from localrun.server.openai.fields import is_token
-from localrun.server.options import keep_alive, num_keep, num_logprobs, sampling
+from localrun.server.options import MANY, keep_alive, num_keep, num_logprobs, sampling
 from localrun.server.thinking import ollama_thinking
 
 if TYPE_CHECKING:
@@ -110,6 +110,8 @@ def _context(fields: Fields) -> tuple[int, ...]:
         return ()
     if not isinstance(context, list) or not all(map(is_token, context)):
         raise fields.wrong("context", "must be the list of tokens that an earlier answer told")
+    if len(context) > MANY:
+        raise fields.wrong("context", f"has more than {MANY} tokens")
     return tuple(context)
 
 

@@ -88,6 +88,7 @@ def parse_chat(fields: Fields) -> ChatCall:
         num_keep=num_keep(fields),
         logprobs=num_logprobs(fields),
         chat_template=fields.text("chat_template") or None,
+        prediction=common.prediction(fields),
         tool_choice=offered.choice,
         parallel_tool_calls=fields.boolean("parallel_tool_calls") is not False,
         thinking_budget=thinking.budget,

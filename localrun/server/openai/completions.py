@@ -25,10 +25,11 @@ from localrun.server.openai.fields import (
     num_choices,
     num_predict,
     openai_sampling,
+    prediction,
     stop_strings,
     streaming,
 )
-from localrun.server.options import keep_alive, num_keep, overflow, refuse_unless_neutral
+from localrun.server.options import MANY, keep_alive, num_keep, overflow, refuse_unless_neutral
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -75,6 +76,7 @@ def parse_completion(fields: Fields) -> CompletionCall:
         logprobs=_logprobs(fields),
         echo=fields.boolean("echo") or False,
         suffix=fields.text("suffix") or None,
+        prediction=prediction(fields),
     )
     if wanted.echo and wanted.logprobs is not None:
         raise fields.wrong("logprobs", WITH_ECHO)
@@ -138,6 +140,8 @@ def _prompts(fields: Fields) -> tuple[Prompt, ...]:
     prompts = tuple(tuple(one) if isinstance(one, list) else one for one in listed)
     if not prompts or not all(_is_prompt(one) for one in prompts):
         raise fields.wrong("prompt", "must be a text, a list of texts, or token ids")
+    if any(len(prompt) > MANY for prompt in prompts if isinstance(prompt, tuple)):
+        raise fields.wrong("prompt", f"has more than {MANY} tokens")
     return prompts
 
 

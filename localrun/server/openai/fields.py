@@ -3,8 +3,7 @@
 Beside OpenAI's own fields these are those of llama.cpp's server, vLLM and LM Studio. Fields
 that change nothing here pass: ``user``, ``store``, ``metadata``, ``service_tier``,
 ``safety_identifier``, ``prompt_cache_key``, ``cache_prompt`` (every prompt is cached),
-``id_slot`` (all share one cache), ``prediction`` (guesses are looked up in the prompt), and
-``stream_options.include_obfuscation``.
+``id_slot`` (all share one cache), and ``stream_options.include_obfuscation``.
 """
 
 from __future__ import annotations
@@ -108,6 +107,24 @@ def stop_strings(fields: Fields) -> tuple[str, ...] | None:
     if len(stop) > MOST_STOPS:
         raise fields.wrong("stop", f"has more than {MOST_STOPS} entries")
     return stop
+
+
+def prediction(fields: Fields) -> str | None:
+    """Return the text that the answer is expected to be like.
+
+    Raises:
+        UsageError: it is none.
+    """
+    given = fields.inner("prediction")
+    if given.text("type") not in {None, "content"}:
+        raise given.wrong("type", "must be content")
+    content = given.raw("content")
+    if not isinstance(content, list):
+        return given.text("content")
+    parts = [part.get("text") for part in given.objects("content")]
+    if not all(isinstance(part, str) for part in parts):
+        raise given.wrong("content", "must be a text, or parts that have a text")
+    return "".join(map(str, parts))
 
 
 def is_token(value: object) -> bool:

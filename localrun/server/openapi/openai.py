@@ -106,13 +106,17 @@ def _timings() -> Schema:
     return record(counts | rates, {"draft_n": COUNT, "draft_n_accepted": COUNT})
 
 
-def _message() -> Schema:
+def _content() -> Schema:
     part = record({"type": one_of("text", "input_text", "output_text"), "text": TEXT})
+    return either(TEXT, listed(part))
+
+
+def _message() -> Schema:
     function = request({"name": TEXT}, {"arguments": either(TEXT, OBJECT)})
     return request(
         {"role": one_of(*ROLES)},
         {
-            "content": either(TEXT, listed(part)),
+            "content": _content(),
             "reasoning_content": TEXT,
             "name": TEXT,
             "tool_calls": listed(record({"function": function}, {"id": ANYTHING})),
@@ -146,6 +150,7 @@ def _common() -> dict[str, Schema]:
         "guided_choice": either(TEXT, listed(TEXT)),
         "guided_grammar": TEXT,
         "structured_outputs": OBJECT,
+        "prediction": request({}, {"type": one_of("content"), "content": _content()}),
     }
 
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 OLDEST_NODE = 20
 FILES = ("package.json", "package-lock.json")
 STAMP = ".installed"
+MOST_TOLD = 200  # characters of why a test is skipped
 
 
 class ClientsError(Exception):
@@ -39,7 +40,7 @@ def provide() -> None:
             os.environ[variable] = str(ensure())
         except (ClientsError, environment.SetupError, OSError) as error:
             environment.say(f"no {kind} clients, so their tests are skipped: {error}")
-            os.environ[f"{variable}_MISSING"] = str(error)
+            os.environ[f"{variable}_MISSING"] = " ".join(str(error).split())[:MOST_TOLD]
 
 
 def ensure_python() -> Path:

@@ -247,7 +247,17 @@ class Ranks:
     token_counts: tuple[int, ...]  # of each pair
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """How busy the runner is: sent when that changes, once a second and when all is done."""
+
+    num_running: int = 0
+    num_waiting: int = 0
+    num_cells: int = 0  # tokens that the KV cache holds
+    num_used_cells: int = 0
+
+
 Submitted = Generate | Tokenize | Detokenize | Embed | Rerank
 Request = Load | Submitted | Cancel
 Terminal = Finished | Failed | Tokens | Embeddings | Ranks
-Event = Progress | Ready | LoadFailed | Started | Step | Grown | Terminal
+Event = Progress | Stats | Ready | LoadFailed | Started | Step | Grown | Terminal

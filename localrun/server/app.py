@@ -15,6 +15,7 @@ from localrun.server.embedding import Embedding
 from localrun.server.embedding_routes import embedding_routes
 from localrun.server.errors import install_handlers
 from localrun.server.jobs import Jobs, job_environ
+from localrun.server.keys import Keys
 from localrun.server.metered import MeteredCompletions
 from localrun.server.metrics import CONTENT_TYPE, Metrics
 from localrun.server.ollama.library import library_routes
@@ -22,6 +23,7 @@ from localrun.server.ollama.routes import ollama_routes
 from localrun.server.ollama.transfers import transfer_routes
 from localrun.server.openai.routes import openai_routes
 from localrun.server.openai.tokens import TokenDesk
+from localrun.server.origins import Visitors
 from localrun.server.security import Gate
 from localrun.server.why import why_routes
 from localrun.services.uploads import Uploads
@@ -43,16 +45,19 @@ def create_app(
     catalogue: Catalogue,
     workspace: Workspace,
     *,
-    is_loopback: bool,
     shut_down: Callable[[], None],
+    keys: Keys | None = None,
+    metrics: Metrics | None = None,
 ) -> FastAPI:
     """Return the ASGI application; ``shut_down`` ends the server that runs it.
 
     The routes read their bodies by hand, as lenient as the APIs that they stand in for, so what
     FastAPI would write of them in an ``openapi.json`` would not be true: we write it.
     """
-    metrics = Metrics()
-    completions = MeteredCompletions(pool, catalogue.find_model, metrics)
+    settings, metrics = workspace.settings, metrics or Metrics()
+    completions = MeteredCompletions(
+        pool, catalogue.find_model, metrics, logs_prompts=settings.access.logs_prompts
+    )
     uploads = Uploads(workspace.store)
     app = FastAPI(
         title="localrun",
@@ -70,7 +75,8 @@ def create_app(
     app.include_router(why_routes(catalogue, pool))
     app.include_router(transfer_routes(Jobs(job_environ(workspace)), uploads))
     app.include_router(embedding_routes(Embedding(pool, catalogue.find_model, metrics)))
-    app.add_middleware(Gate, is_loopback=is_loopback)
+    visitors = Visitors(settings.access.origins, is_loopback=settings.is_loopback)
+    app.add_middleware(Gate, visitors=visitors, keys=keys or Keys())
     app.add_middleware(metrics.watch)
 
     @app.head("/")

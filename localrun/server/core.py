@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -122,6 +123,7 @@ class Done:
     accepted_tokens: int = 0  # of these, the right ones
     tokens: tuple[int, ...] = ()  # of prompt and answer, where they were asked for
     thought_tokens: int = 0  # of the generated ones
+    queue_s: float = 0.0  # waited for a slot
 
 
 Reply = Opened | Scored | Part | Done
@@ -150,7 +152,8 @@ class Completions:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens
                 loop.call_soon_threadsafe(events.put_nowait, event)
 
-        submission = loop.run_in_executor(self._threads, self._submit, request, sink)
+        submit = contextvars.copy_context().run  # with the request's id, for the log
+        submission = loop.run_in_executor(self._threads, submit, self._submit, request, sink)
         try:
             ticket, profile = await asyncio.shield(submission)
         except asyncio.CancelledError:  # the client left while the model loaded
@@ -285,4 +288,5 @@ def _done(finished: Finished, opened: Opened, ticket: Ticket, begun: float) -> D
         accepted_tokens=finished.accepted_tokens,
         tokens=finished.tokens,
         thought_tokens=finished.thought_tokens,
+        queue_s=finished.queue_s,
     )

@@ -25,7 +25,15 @@ INTERNAL_ERROR = 500
 UNAVAILABLE = 503
 CLIENT_LEFT = 499
 # a status of OpenAI's has a type of its own
-OPENAI_TYPES = {400: "invalid_request_error", 404: "not_found_error", 503: "overloaded_error"}
+OPENAI_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "invalid_request_error",
+    413: "invalid_request_error",
+    503: "overloaded_error",
+}
 
 
 def error_body(path: str, error: LocalrunError) -> dict[str, Any]:
@@ -52,6 +60,11 @@ def error_response(scope: Scope, error: LocalrunError, status: int | None = None
         return JSONResponse(error_body(scope["path"], error), status, headers)
     body = error_event(scope, error, status)
     return JSONResponse(body, OVERLOADED if status == UNAVAILABLE else status, headers)
+
+
+def bug_error() -> LocalrunError:
+    """Return what a client is told of an error that nobody thought of."""
+    return LocalrunError("localrun has a bug: see its log for the details")
 
 
 def install_handlers(app: FastAPI) -> None:
@@ -98,5 +111,4 @@ async def _on_disconnect(_request: Request, _error: Exception) -> Response:
 
 async def _on_bug(request: Request, error: Exception) -> JSONResponse:
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    told = LocalrunError("localrun has a bug: see its log for the details")
-    return error_response(request.scope, told)
+    return error_response(request.scope, bug_error())

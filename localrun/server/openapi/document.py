@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 VERSION = "3.1.0"
 NAMING = (openai, texts, ollama, library, anthropic)
 PARTS = (*NAMING, own)
+KEYS: dict[str, Schema] = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "header": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+}
 JSON_BODY: Schema = {"content": {"application/json": {"schema": {"type": "object"}}}}
 WITH_BODY = frozenset({"post", "put", "patch"})
 
@@ -38,7 +42,8 @@ def document(app: FastAPI) -> bytes:
         "openapi": VERSION,
         "info": {"title": "localrun", "version": __version__},
         "paths": paths,
-        "components": {"schemas": named},
+        "security": [{}, *({name: []} for name in KEYS)],  # where the server asks for a key
+        "components": {"schemas": named, "securitySchemes": KEYS},
     }
     return json.dumps(body).encode()
 

@@ -297,5 +297,6 @@ def _finished(seq: Sequence, now: float) -> Finished:
         accepted_tokens=seq.num_accepted,
         dropped_tokens=seq.num_dropped,
         stop=seq.text.stop,
+        tokens=tuple(seq.tokens) if seq.tells_tokens else (),
         thought_tokens=seq.thought.num_tokens if seq.thought else 0,
     )

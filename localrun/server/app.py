@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
 from localrun.errors import UsageError
@@ -52,8 +53,8 @@ def create_app(
 ) -> FastAPI:
     """Return the ASGI application; ``shut_down`` ends the server that runs it.
 
-    There is no ``openapi.json``: the routes read their bodies by hand, as lenient as the APIs
-    that they stand in for, so what FastAPI would write of them would not be true.
+    The routes read their bodies by hand, as lenient as the APIs that they stand in for, so what
+    FastAPI would write of them in an ``openapi.json`` would not be true: we write it.
     """
     settings, metrics = workspace.settings, metrics or Metrics()
     completions = MeteredCompletions(
@@ -82,16 +83,20 @@ def create_app(
     app.add_middleware(Gate, visitors=visitors, keys=keys or Keys())
     app.add_middleware(metrics.watch)
 
-    @app.api_route("/", methods=["GET", "HEAD"])
+    @app.head("/")
+    @app.get("/")
     async def root() -> PlainTextResponse:
         return PlainTextResponse("localrun is running")
 
-    @app.api_route("/healthz", methods=["GET", "HEAD"])
-    @app.api_route("/health", methods=["GET", "HEAD"])
+    @app.head("/healthz")
+    @app.get("/healthz")
+    @app.head("/health")
+    @app.get("/health")
     async def healthz() -> JSONResponse:
         return JSONResponse({"status": "ok"})
 
-    @app.api_route("/readyz", methods=["GET", "HEAD"])
+    @app.head("/readyz")
+    @app.get("/readyz")
     async def readyz() -> JSONResponse:
         if pool.is_closing:
             return JSONResponse({"status": "leaving"}, UNAVAILABLE)
@@ -101,6 +106,10 @@ def create_app(
     async def read_metrics() -> PlainTextResponse:
         return PlainTextResponse(metrics.text(pool), media_type=CONTENT_TYPE)
 
+    @app.get("/openapi.json")
+    async def openapi() -> Response:
+        return Response(await asyncio.to_thread(_document, app), media_type="application/json")
+
     @app.post("/api/localrun/shutdown")
     async def shutdown(request: Request) -> JSONResponse:
         _refuse_unless_own_client(request)
@@ -108,6 +117,12 @@ def create_app(
         return JSONResponse({"status": "leaving"})
 
     return app
+
+
+def _document(app: FastAPI) -> bytes:
+    from localrun.server.openapi.document import document  # lazy: every start would pay for it
+
+    return document(app)
 
 
 def _refuse_unless_own_client(request: Request) -> None:

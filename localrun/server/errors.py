@@ -7,11 +7,12 @@ import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from localrun.errors import LocalrunError, OverloadedError
+from localrun.errors import LocalrunError, OverloadedError, UsageError
 from localrun.server.anthropic.dialect import OVERLOADED, error_event, speaks_anthropic
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def install_handlers(app: FastAPI) -> None:
     """Let every exception leave the server as an error that its client understands."""
     app.add_exception_handler(LocalrunError, _on_localrun_error)
     app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_wrong_query)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_bug)
 
@@ -100,6 +102,14 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     else:
         body["code"] = code
     return JSONResponse(body, status, getattr(error, "headers", None))
+
+
+async def _on_wrong_query(request: Request, error: Exception) -> JSONResponse:
+    """Answer a query or a path that FastAPI itself reads, and refuses."""
+    first = error.errors()[0] if isinstance(error, RequestValidationError) else {"loc": ("",)}
+    name = str(first["loc"][-1])
+    told = UsageError(f"{name} is wrong: {first.get('msg', error)}", param=name)
+    return error_response(request.scope, told)
 
 
 async def _on_disconnect(_request: Request, _error: Exception) -> Response:

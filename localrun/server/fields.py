@@ -30,6 +30,10 @@ class Fields:
         """Return the value as it came, None where there is none."""
         return self._body.get(name)
 
+    def but(self, **changed: Any) -> Fields:  # noqa: ANN401 - any JSON values
+        """Return the same with other values for some names."""
+        return Fields({**self._body, **changed}, self._path)
+
     def all(self) -> JsonObject:
         """Return all values as they came."""
         return dict(self._body)

@@ -106,6 +106,7 @@ def load(sock: socket.socket, message: Load) -> None:
 
 def generate(sock: socket.socket, request: Generate) -> None:
     prompt = request.messages[-1]["content"] if request.messages else request.prompt or ""
+    prompt = "".join(map(chr, request.prompt_tokens)) or prompt
     number = request.request_id
     ASKED.add(prompt)
     if prompt == "fail":
@@ -178,6 +179,7 @@ def say(sock: socket.socket, request: Generate, words: list[str]) -> None:
         text = word if index == 0 else f" {word}"
         send(sock, Step(deltas=((number, text),), scores=scored(request, text)))
     end = finished(number, FinishReason.STOP, len(words))
+    end = replace(end, tokens=(1, 2, 3)) if request.tells_tokens else end
     send(sock, replace(end, dropped_tokens=7) if request.overflow.shifts else end)
 
 

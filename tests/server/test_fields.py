@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from localrun.errors import UsageError
 from localrun.server.fields import DEEPEST, LARGEST_INTEGER, Fields, parse_object
-from localrun.server.ollama.generation import parse_call
+from localrun.server.ollama.call import parse_call
 from localrun.server.ollama.progress import transfer_order
 from localrun.server.openai.chat import parse_chat
 

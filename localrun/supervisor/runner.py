@@ -72,6 +72,7 @@ class Runner:
         self._is_over = False
         self.is_gone = False  # it is over, and all its requests were told
         self.was_closed = False
+        self.was_broken_off = False  # closed while it loaded
         self._closed_for = "it was unloaded"
         self._killed_for: str | None = None
         self.pulse = Pulse()
@@ -105,6 +106,7 @@ class Runner:
         if isinstance(answer, Ready) and not self.was_closed:
             threading.Thread(target=self._read, name="runner-reader", daemon=True).start()
             return answer
+        self.was_broken_off = self.was_closed
         is_death = not self.was_closed and not isinstance(answer, LoadFailed)
         self.close()
         self.has_crashed = is_death

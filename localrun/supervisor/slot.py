@@ -53,6 +53,10 @@ class House:
     loads: Counter[str]
 
 
+class _BrokenOffError(Exception):
+    """Nobody waited for a load any more; who has come since gets another."""
+
+
 class Slot:
     """A runner that may be loaded; all methods are safe from any thread."""
 
@@ -321,6 +325,8 @@ class Slot:
                 calls = [*self._line, *self._light]
             if calls:
                 self._load_for(calls[0], max(call.num_ctx or 0 for call in calls) or None)
+        except _BrokenOffError:
+            _log.info("the load of %s was broken off", self._loaded_for)
         except LocalrunError as error:
             self._fail(error)
         finally:
@@ -365,6 +371,8 @@ class Slot:
         except BaseException as error:
             with self._changed:
                 self._runner = None
+            if runner.was_broken_off:
+                raise _BrokenOffError from error
             if runner.has_crashed:
                 self._house.crashes.note(self.key, self._loaded_for, str(error))
             raise

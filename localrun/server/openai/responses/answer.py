@@ -57,7 +57,8 @@ class Answer:
     def fail(self, error: LocalrunError) -> list[JsonObject]:
         """Take an error in the middle; return the last events."""
         code = "server_error" if error.http_status >= FIRST_OF_SERVER else error.code
-        self._error = {"code": code, "message": error.message}
+        hint = f" ({error.hint})" if error.hint else ""
+        self._error = {"code": code, "message": error.message + hint}
         return self._numbered([*self._close(INCOMPLETE), self._finish(FAILED)])
 
     def cancel(self) -> list[JsonObject]:

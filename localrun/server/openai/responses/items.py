@@ -33,15 +33,18 @@ PREFIXES = {
     "message": "msg",
     "reasoning": "rs",
     "function_call": "fc",
+    "function_call_output": "fco",
     "custom_tool_call": "ctc",
+    "custom_tool_call_output": "ctco",
     "local_shell_call": "lsh",
+    "local_shell_call_output": "lsho",
 }
 OWN_MARK = "localrun:"
 
 
 def new_id(kind: str) -> str:
     """Return an id for an item."""
-    return f"{PREFIXES.get(kind, 'item')}_{secrets.token_hex(16)}"
+    return f"{PREFIXES[kind]}_{secrets.token_hex(16)}"
 
 
 def sealed(thought: str) -> str:
@@ -58,15 +61,12 @@ def kind_of(item: Fields) -> str:
 
 
 def whole_item(item: Fields) -> JsonObject:
-    """Return an item of a request as it is kept: with a type, an id and parts."""
+    """Return an item of a request as it is kept: with a type, an id, a status and parts."""
     kind, stated = kind_of(item), item.all()
-    kept = {"type": kind, "id": item.text("id") or new_id(kind), **stated}
-    kept["id"] = kept["id"] or new_id(kind)
-    if kind == "message":
-        kept = {"status": "completed", **kept}
-        content = stated.get("content")
-        if isinstance(content, str):
-            kept["content"] = [_text_part(content, stated.get("role"))]
+    kept = {"status": "completed"} if kind != "reasoning" else {}
+    kept |= {**stated, "type": kind, "id": item.text("id") or new_id(kind)}
+    if kind == "message" and isinstance(stated.get("content"), str):
+        kept["content"] = [_text_part(stated["content"], stated.get("role"))]
     return kept
 
 

@@ -75,6 +75,7 @@ def parse_call(fields: Fields, size_bytes: int, store: ResponseStore) -> Respons
         UsageError: a field is wrong or cannot be honoured; the error names it.
     """
     refuse_unless_neutral(fields, NEUTRAL)
+    refuse_unless_neutral(fields.inner("stream_options"), {"include_obfuscation": (False,)})
     stores, background = fields.boolean("store") is not False, fields.boolean("background") or False
     stream = fields.boolean("stream") or False
     if background and (stream or not stores):

@@ -13,7 +13,6 @@ from localrun.chat.stream_parser import Text, Thought
 from localrun.chat.tool_calls import CallArguments, CallBegun
 from localrun.engine.params import FinishReason
 from localrun.errors import RunnerDiedError
-from localrun.runner.messages import Score
 from localrun.server.core import Done, Opened, Scored
 from localrun.server.fields import Fields
 from localrun.server.openai.responses.answer import Answer
@@ -80,8 +79,12 @@ replies = st.lists(
 ).map(lambda groups: [part for group in groups for part in group])
 
 
-@given(replies, st.sampled_from(["stop", "length", "die", "cancel"]), st.booleans())
-def test_events_add_up_to_the_whole(parts: list[Reply], end: str, summarizes: bool) -> None:
+@given(
+    parts=replies,
+    end=st.sampled_from(["stop", "length", "die", "cancel"]),
+    summarizes=st.booleans(),
+)
+def test_events_add_up_to_the_whole(*, parts: list[Reply], end: str, summarizes: bool) -> None:
     one = answer(reasoning={"summary": "auto"} if summarizes else None)
     events = told(one, *parts)
     if end == "die":

@@ -254,9 +254,9 @@ def test_tokens_of_the_input_are_counted(served: Served) -> None:
     ("fields", "param"),
     [
         ({"model": None}, "model"),
-        ({"input": None}, "input"),
-        ({"input": 1}, "input"),
-        ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].id"),
+        ({"given": None}, "input"),
+        ({"given": 1}, "input"),
+        ({"given": [{"type": "item_reference", "id": "x"}]}, "input[0].id"),
         ({"previous_response_id": "resp_none"}, "previous_response_id"),
         ({"conversation": "c"}, "conversation"),
         ({"prompt": {"id": "p"}}, "prompt"),
@@ -283,9 +283,7 @@ def test_tokens_of_the_input_are_counted(served: Served) -> None:
 def test_what_cannot_be_honoured_is_400_and_named(
     served: Served, fields: dict[str, Any], param: str
 ) -> None:
-    response = ask(served, **{"given": "say x"} | fields) if "input" not in fields else None
-    if response is None:
-        response = ask(served, fields["input"])
+    response = ask(served, **{"given": "say x"} | fields)
 
     assert response.status_code == 400
     assert response.json()["error"]["param"] == param

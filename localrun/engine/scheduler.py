@@ -128,6 +128,11 @@ class Scheduler:
         return tuple(self._running)
 
     @property
+    def num_waiting(self) -> int:
+        """Return how many sequences have no slot."""
+        return len(self._waiting)
+
+    @property
     def next_decoding(self) -> list[Sequence]:
         """Return the sequences that decode in the next step, oldest first."""
         return [seq for seq in self._turns.of(self._running) if seq.is_decoding]

@@ -270,14 +270,15 @@ def test_tokens_of_the_input_are_counted(served: Served) -> None:
         ({"truncation": "some"}, "truncation"),
         ({"reasoning": {"summary": "long"}}, "reasoning.summary"),
         ({"reasoning": {"effort": "most"}}, "reasoning.effort"),
-        ({"text": {"verbosity": "low"}}, "text.verbosity"),
+        ({"text": {"verbosity": "mute"}}, "text.verbosity"),
         ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
         ({"text": {"format": {"type": "json_schema"}}}, "text.format.schema"),
         ({"text": {"format": {"type": "json_object"}}, "grammar": 'root ::= "x"'}, "grammar"),
         ({"metadata": {"a": 1}}, "metadata"),
+        ({"min_tokens": 5}, "min_tokens"),
         ({"tools": [{"type": "mcp"}]}, "tools[0].type"),
         ({"tool_choice": "required"}, "tool_choice"),
-        ({"stream_options": {"include_obfuscation": True}}, "stream_options.include_obfuscation"),
+        ({"stream_options": {"include_obfuscation": 1}}, "stream_options.include_obfuscation"),
     ],
 )
 def test_what_cannot_be_honoured_is_400_and_named(

@@ -103,6 +103,11 @@ def test_some_tools_can_be_allowed() -> None:
         ([{"type": "web_search"}], "required", "tool_choice requires a call"),
         ([LOOK], {"type": "function", "name": "peek"}, "tool_choice names"),
         ([LOOK], "sometimes", "tool_choice must be"),
+        (
+            [LOOK],
+            {"type": "allowed_tools", "mode": "required", "tools": [{"name": []}]},
+            "no tools",
+        ),
     ],
 )
 def test_what_cannot_be_offered_is_named(tools: list[Any], choice: Any, message: str) -> None:

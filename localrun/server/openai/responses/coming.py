@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from typing import TYPE_CHECKING
 
 from localrun.errors import LocalrunError
 from localrun.server.core import Opened
+from localrun.server.errors import bug_error
 from localrun.server.openai.responses.answer import Answer
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from localrun.server.core import Completions
     from localrun.server.fields import JsonObject
     from localrun.server.openai.responses.request import ResponsesCall
+
+_log = logging.getLogger(__name__)
 
 
 class Coming:
@@ -45,9 +49,9 @@ class Coming:
             self._put(self.answer.cancel())
         except LocalrunError as error:
             self._fail(error)
-        except Exception:
-            self._fail(LocalrunError("localrun has a bug: see its log for the details"))
-            raise
+        except Exception:  # noqa: BLE001 - nobody may be there to see it
+            _log.exception("the response %s failed", self.answer.id)
+            self._fail(bug_error())
         finally:
             self._events.put_nowait(None)
 

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import UsageError
 from localrun.server.defaults import sampling_of
+from localrun.server.openai.responses.answer import Answer
 from localrun.server.openai.responses.coming import Coming
 from localrun.server.openai.responses.store import Record, ResponseStore
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable
 
+    from localrun.errors import LocalrunError
     from localrun.server.core import Completions
     from localrun.server.fields import JsonObject
     from localrun.server.openai.responses.request import ResponsesCall
@@ -132,6 +134,11 @@ class ResponseDesk:
         if call.stores and (coming.is_open or call.background):
             size = call.size_bytes + len(json.dumps(response["output"]))
             self.store.add(Record(response=response, input=call.input, size_bytes=size))
+
+
+def failed(call: ResponsesCall, error: LocalrunError) -> bytes:
+    """Return the only event of a request that is refused when its status is said already."""
+    return _encoded(Answer(call).fail(error))
 
 
 def _encoded(events: Iterable[JsonObject]) -> bytes:

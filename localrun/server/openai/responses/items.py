@@ -63,7 +63,7 @@ def kind_of(item: Fields) -> str:
 def whole_item(item: Fields) -> JsonObject:
     """Return an item of a request as it is kept: with a type, an id, a status and parts."""
     kind, stated = kind_of(item), item.all()
-    kept = {"status": "completed"} if kind != "reasoning" else {}
+    kept: JsonObject = {"status": "completed"} if kind != "reasoning" else {}
     kept |= {**stated, "type": kind, "id": item.text("id") or new_id(kind)}
     if kind == "message" and isinstance(stated.get("content"), str):
         kept["content"] = [_text_part(stated["content"], stated.get("role"))]

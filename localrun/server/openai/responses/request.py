@@ -7,6 +7,7 @@ Fields that change nothing here pass and are repeated in the response: ``user``,
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +16,11 @@ from localrun.errors import NotFoundError
 from localrun.server.constraints import responses_constraint
 from localrun.server.core import CompletionRequest
 from localrun.server.fields import Fields
+from localrun.server.openai import fields as common
+from localrun.server.openai.chat import verbosity
 from localrun.server.openai.responses.items import conversation, kind_of, whole_item
 from localrun.server.openai.responses.tools import ToolSet, read_tools
-from localrun.server.options import keep_alive, num_keep, overflow, refuse_unless_neutral, sampling
+from localrun.server.options import keep_alive, num_keep, overflow, refuse_unless_neutral
 from localrun.server.thinking import openai_thinking
 
 if TYPE_CHECKING:
@@ -29,9 +32,9 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "prompt": (),
     "context_management": ([],),
     "moderation": (),
-    "logit_bias": ({},),
     "modalities": (["text"],),
     "n": (1,),
+    **common.NEUTRAL,
 }
 LOGPROBS, SEALED_THOUGHTS = "message.output_text.logprobs", "reasoning.encrypted_content"
 # the others tell more of what only OpenAI's own tools, and images, leave behind
@@ -49,7 +52,6 @@ SUMMARIES = ("auto", "concise", "detailed")
 TRUNCATIONS = {"auto": OverflowPolicy(drops=True), "disabled": OverflowPolicy()}
 REPEATED = ("instructions", "prompt_cache_key", "safety_identifier", "previous_response_id")
 MOST_METADATA = 16
-MOST_STOPS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +77,14 @@ def parse_call(fields: Fields, size_bytes: int, store: ResponseStore) -> Respons
         UsageError: a field is wrong or cannot be honoured; the error names it.
     """
     refuse_unless_neutral(fields, NEUTRAL)
-    refuse_unless_neutral(fields.inner("stream_options"), {"include_obfuscation": (False,)})
     stores, background = fields.boolean("store") is not False, fields.boolean("background") or False
-    stream = fields.boolean("stream") or False
+    stream = common.streaming(fields).is_wanted
     if background and (stream or not stores):
         raise fields.wrong("background", "needs store to be true and stream to be false")
     included, tools = _included(fields), read_tools(fields)
-    given = [_resolved(item, store) for item in _input(fields)]
+    stated = _input(fields)
+    given = [_resolved(item, store) for item in stated]
+    referred = [item for item, one in zip(given, stated, strict=True) if item is not one]
     messages = conversation(fields.text("instructions"), [*_history(fields, store), *given])
     if not messages:
         raise fields.wrong("input", "is required")
@@ -95,7 +98,7 @@ def parse_call(fields: Fields, size_bytes: int, store: ResponseStore) -> Respons
         summarizes=_summary(fields) is not None,
         seals=SEALED_THOUGHTS in included,
         repeated=_repeated(fields, tools, stores=stores, background=background),
-        size_bytes=size_bytes,
+        size_bytes=size_bytes + sum(len(json.dumps(item.all())) for item in referred),
     )
 
 
@@ -116,11 +119,11 @@ def _request(
         model=fields.required_text("model"),
         messages=messages,
         tools=tools.functions,
-        template_options=thinking.options,
-        sampling=sampling(fields),
+        template_options=verbosity(fields.inner("text")) | thinking.options,
+        sampling=common.openai_sampling(fields),
         num_predict=fields.integer("max_output_tokens", 1),
         num_ctx=fields.integer("num_ctx", 1),
-        stop=_stop(fields),
+        stop=common.stop_strings(fields),
         constraint=responses_constraint(fields),
         keep_alive=keep_alive(fields),
         overflow=overflow(fields) or _truncation(fields),
@@ -194,13 +197,6 @@ def _truncation(fields: Fields) -> OverflowPolicy | None:
     return TRUNCATIONS[name] if name else None
 
 
-def _stop(fields: Fields) -> tuple[str, ...] | None:
-    stop = None if fields.raw("stop") is None else fields.strings("stop")
-    if stop is not None and len(stop) > MOST_STOPS:
-        raise fields.wrong("stop", f"has more than {MOST_STOPS} entries")
-    return stop
-
-
 def _repeated(fields: Fields, tools: ToolSet, *, stores: bool, background: bool) -> JsonObject:
     effort = fields.inner("reasoning").text("effort")
     return {
@@ -232,9 +228,8 @@ def _metadata(fields: Fields) -> JsonObject:
 
 def _text_config(fields: Fields) -> JsonObject:
     config = fields.inner("text")
-    refuse_unless_neutral(config, {"verbosity": ("medium",)})
     form = config.inner("format").all()
     form["type"] = form.get("type") or "text"
     if form["type"] == "json_schema":
         form = {"name": "", "description": None, "strict": False, **form}
-    return {"format": form, "verbosity": "medium"}
+    return {"format": form, "verbosity": config.text("verbosity") or "medium"}

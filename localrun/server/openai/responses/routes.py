@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from localrun.errors import UsageError
+from localrun.server.openai.responses.desk import failed
 from localrun.server.openai.responses.request import parse_call, parse_for_count
 from localrun.server.requests import read_object, unless_disconnected
-from localrun.server.streaming import streamed
+from localrun.server.streaming import EVENTS, streamed
 
 if TYPE_CHECKING:
     from localrun.server.fields import JsonObject
@@ -37,7 +39,7 @@ def _add_asking(router: APIRouter, desk: ResponseDesk, tokens: TokenDesk) -> Non
         fields = await read_object(request)
         call = parse_call(fields, len(await request.body()), desk.store)
         if call.stream:
-            return await streamed(request, desk.stream(call), "text/event-stream")
+            return await streamed(request, desk.stream(call), EVENTS, partial(failed, call))
         if call.background:
             return JSONResponse(await desk.begin(call))
         return JSONResponse(await unless_disconnected(request, desk.whole(call)))

@@ -174,3 +174,19 @@ def test_scores_of_a_text_are_with_it_and_those_of_thoughts_are_not() -> None:
     assert [[score["token"] for score in delta["logprobs"]] for delta in deltas] == [["1"], ["2"]]
     (part,) = one.whole()["output"][1]["content"]
     assert [score["token"] for score in part["logprobs"]] == ["1", "2"]
+
+
+def test_blanks_between_items_are_nothing_but_those_before_a_text_are_its_own() -> None:
+    one = answer()
+    told(one, Text("\n"), *called("look"), Text("\n"), *called("look"), Text(" "), Text("so"))
+
+    first, second, message = one.whole()["output"]
+    assert (first["type"], second["type"]) == ("function_call", "function_call")
+    assert message["content"][0]["text"] == " so"
+
+
+def test_a_blank_before_a_thought_is_not_the_texts() -> None:
+    one = answer()
+    told(one, Text("\n"), Thought("hm"), Text("so"))
+
+    assert one.whole()["output"][1]["content"][0]["text"] == "so"

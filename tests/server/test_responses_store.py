@@ -3,6 +3,8 @@ from __future__ import annotations
 import pytest
 
 from localrun.errors import NotFoundError
+from localrun.server.fields import Fields
+from localrun.server.openai.responses.request import parse_call
 from localrun.server.openai.responses.store import Record, ResponseStore
 
 
@@ -92,3 +94,14 @@ def test_an_item_that_a_later_response_has_too_is_not_lost_with_the_first() -> N
 
     assert store.item("a_out") is again.input[0]
     assert store.item("a_in") is None
+
+
+def test_what_a_request_refers_to_counts_as_its_own() -> None:
+    """Or a small request would hold a large item after the response it came with."""
+    store = ResponseStore()
+    large = {"id": "msg_1", "type": "message", "role": "user", "content": "x" * 1000}
+    response = {"id": "a", "previous_response_id": None, "output": [large]}
+    store.add(Record(response=response, input=(), size_bytes=1000))
+    fields = Fields({"model": "m", "input": [{"type": "item_reference", "id": "msg_1"}]})
+
+    assert parse_call(fields, 60, store).size_bytes > 1060

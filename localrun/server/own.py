@@ -41,7 +41,8 @@ def own_routes(completions: Completions, pool: RunnerPool) -> APIRouter:
         fields = await read_object(request)
         name = fields.required_text("model")
         lines = _load(completions, fields)
-        return await streamed(request, lines, "application/x-ndjson", load_signs(pool, name))
+        signs = load_signs(pool, name)
+        return await streamed(request, lines, "application/x-ndjson", progress=signs)
 
     return router
 

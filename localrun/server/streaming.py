@@ -62,6 +62,7 @@ async def streamed(
     request: Request,
     chunks: AsyncGenerator[bytes, None],
     media_type: str,
+    last_words: LastWords | None = None,
     progress: Sign | None = None,
 ) -> Response:
     """Return the response of these chunks once the first has come, or is long in coming.
@@ -69,7 +70,7 @@ async def streamed(
     Until it has come, ``progress`` is asked several times a second what to send.
 
     What ``chunks`` raises until then is raised here, and so can have a status of its own. What
-    it raises later ends the stream, in the words of the API that was called.
+    it raises later ends the stream by ``last_words``, or in those of the API that was called.
     """
     first = asyncio.ensure_future(anext(chunks))
     is_there = False
@@ -88,7 +89,7 @@ async def streamed(
     manner = Manner(
         media_type=media_type,
         sign_of_life=COMMENT if media_type == EVENTS else SPACE,
-        last_words=_last_words(request.scope, media_type),
+        last_words=last_words or _last_words(request.scope, media_type),
         progress=progress,
     )
     return ChunkResponse(first, chunks, manner)

@@ -76,7 +76,7 @@ async def _answer(
     if call.stream:
         chunks = stream(call, completions)
         sign = load_signs(pool, call.request.model) if SIGNS_HEADER in request.headers else None
-        return await streamed(request, chunks, "application/x-ndjson", sign)
+        return await streamed(request, chunks, "application/x-ndjson", progress=sign)
     return JSONResponse(await unless_disconnected(request, complete(call, completions)))
 
 

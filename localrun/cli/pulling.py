@@ -41,10 +41,13 @@ def pull_named(
     """Pull models, one after another, also after one that fails."""
     from localrun.names.parse import parse_name
     from localrun.registry.http import OfflineError
-    from localrun.services.offline import complete_here
+    from localrun.services.offline import complete_here, embedded_here
     from localrun.services.plan import make_plan
 
     def pull(ref: ModelRef) -> None:
+        if (embedded := embedded_here(workspace, ref)) is not None:
+            show_pulled(embedded, output)
+            return
         try:
             plan = make_plan(workspace, ref, is_insecure=options.is_insecure)
         except OfflineError:

@@ -156,6 +156,13 @@ class LoadOptions:
     devices: tuple[str, ...] | None = None  # llama.cpp's names; () = the processor; None = auto
     split_mode: SplitMode | None = None
 
+    @property
+    def stretches_context(self) -> bool:
+        """Tell whether positions beyond the training's context are mapped into it."""
+        if self.rope_scaling is RopeScaling.NONE:
+            return False
+        return self.rope_scaling is not None or (self.rope_freq_scale or 1.0) < 1.0
+
 
 class Pooling(StrEnum):
     """How the vectors of a text's tokens become one."""

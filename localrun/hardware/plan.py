@@ -38,6 +38,7 @@ UNKNOWN_CONTEXT = 8192  # of a file that does not tell its training
 SHARED_CELLS = 16384  # the cache holds four full contexts, as long as that is not more than this
 CONTEXTS_IN_CACHE = 4
 ALL_LAYERS = -1
+MOST_STRETCH = 64  # times the training's context; the most that models are made for is 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,7 @@ class Wish:
     num_gpu_layers: int = ALL_LAYERS
     extra_bytes: int = 0  # adapters, projector, draft
     tightness: float = 1.0  # of the memory counted on, once a load has failed all the same
+    stretches_context: bool = False  # a named one may be longer than the training's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +109,9 @@ class _Planner:
         wants_gpu = wish.num_gpu_layers != 0
         self._gpus = tuple(one for one in devices if one.is_gpu) if wants_gpu else ()
         longest = shape.trained_context or UNKNOWN_CONTEXT
+        most = longest * MOST_STRETCH if wish.stretches_context else longest
         asked = wish.num_ctx
-        self._contexts = context_steps(longest) if asked is None else [min(asked, longest)]
+        self._contexts = context_steps(longest) if asked is None else [min(asked, most)]
 
     def fitting(self) -> Iterator[Plan]:
         """Yield plans that fit, the best first."""

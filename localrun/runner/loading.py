@@ -66,7 +66,7 @@ class LoadedModel:
             split=LayerSplit(load.tensor_split, load.num_host_experts),
             on_progress=throttled(channel),
         )
-        self._num_ctx = min(load.num_ctx or UNPLANNED_NUM_CTX, self._model.trained_context)
+        self._num_ctx = _context(load, self._model.trained_context)
         self._limits = Limits(
             num_slots=load.num_parallel,
             num_cells=max(self._num_ctx, load.num_cells),
@@ -167,6 +167,13 @@ class LoadedModel:
         )
         templates.chat(self._load.chat_template)
         return templates
+
+
+def _context(load: Load, trained: int) -> int:
+    """Return the context: beyond the training's only where that is stretched."""
+    if load.num_ctx and load.options.stretches_context:
+        return load.num_ctx  # bounded by the plan
+    return min(load.num_ctx or UNPLANNED_NUM_CTX, trained)
 
 
 def _step_tokens(load: Load) -> int:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from localrun.supervisor.pool import RunnerPool
 
 UNAVAILABLE = 503
+OLLAMA_IS_RUNNING = "Ollama is running"  # clients compare with it, letter by letter
 CONTROL_HEADER = "x-localrun"  # a web page cannot send it without an Origin
 
 
@@ -89,8 +90,9 @@ def create_app(
 
     @app.head("/")
     @app.get("/")
-    async def root() -> PlainTextResponse:
-        return PlainTextResponse("localrun is running")
+    async def root(request: Request) -> PlainTextResponse:
+        is_browser = "text/html" in request.headers.get("accept", "")
+        return PlainTextResponse("localrun is running" if is_browser else OLLAMA_IS_RUNNING)
 
     @app.head("/healthz")
     @app.get("/healthz")

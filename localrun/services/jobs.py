@@ -25,7 +25,7 @@ from localrun.names.ref import Source
 from localrun.registry.http import OfflineError
 from localrun.services.create import CreateOptions, create_model
 from localrun.services.job_folders import ADAPTER_FOLDER, FILES_FOLDER
-from localrun.services.offline import complete_here
+from localrun.services.offline import complete_here, embedded_here
 from localrun.services.parts import BLOB, is_path
 from localrun.services.plan import make_plan
 from localrun.services.pull import PullOptions, run_plan
@@ -84,6 +84,8 @@ class Told:
 
 def _pull(workspace: Workspace, order: Mapping[str, Any], told: Told) -> dict[str, Any]:
     ref = parse_name(order["name"])
+    if (embedded := embedded_here(workspace, ref)) is not None:
+        return asdict(embedded)
     try:
         plan = make_plan(workspace, ref, is_insecure=order["is_insecure"])
     except OfflineError:

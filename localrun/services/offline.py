@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError
 from localrun.services.pull import Pulled
+from localrun.store.embedded import embedded_models
 from localrun.store.layout import translated
 
 if TYPE_CHECKING:
     from localrun.names.ref import ModelRef
+    from localrun.services.workspace import Workspace
     from localrun.store.store import Store
 
 
@@ -28,6 +30,20 @@ def complete_here(store: Store, ref: ModelRef) -> Pulled | None:
         name=entry.ref.name,
         manifest=entry.ref.manifest,
         size_bytes=sum(blob.size_bytes for blob in blobs),
+        fetched_bytes=0,
+        is_changed=False,
+    )
+
+
+def embedded_here(workspace: Workspace, ref: ModelRef) -> Pulled | None:
+    """Return a model that comes with localrun as a pull that had nothing to do, None for others."""
+    if str(ref).lower() not in embedded_models() or workspace.store.find(ref) is not None:
+        return None
+    model = workspace.models.find_model(str(ref))
+    return Pulled(
+        name=model.name,
+        manifest=model.digest,
+        size_bytes=model.size_bytes,
         fetched_bytes=0,
         is_changed=False,
     )

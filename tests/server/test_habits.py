@@ -57,6 +57,7 @@ PARTS = [
     },
     {"role": "tool", "tool_call_id": "c", "content": [{"type": "text", "text": "say hi"}]},
 ]
+BROWSER = "text/html,application/xhtml+xml,*/*;q=0.8"
 STREAM = {"include_usage": True, "continuous_usage_stats": True, "include_obfuscation": False}
 EMPTY: dict[str, Any] = {"images": [], "tool_calls": []}
 NOTHING: dict[str, Any] = {"images": None, "tool_calls": None, "thinking": None, "tool_name": None}
@@ -136,3 +137,16 @@ def test_a_page_may_send_the_headers_of_openais_client(served: Served) -> None:
     allowed = answer.headers["access-control-allow-headers"]
     assert "*" in allowed
     assert "authorization" in allowed  # which the star does not stand for
+
+
+@pytest.mark.parametrize(
+    ("accept", "told"),
+    [("*/*", "Ollama is running"), (BROWSER, "localrun is running")],
+)
+def test_the_root_says_what_clients_of_ollama_compare_with(
+    served: Served, accept: str, told: str
+) -> None:
+    answer = httpx.get(served.url, headers={"accept": accept})
+
+    assert (answer.status_code, answer.text) == (200, told)
+    assert httpx.head(served.url).status_code == 200

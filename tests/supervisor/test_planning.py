@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.engine.params import CacheType, LoadOptions
+from localrun.engine.params import CacheType, LoadOptions, RopeScaling
 from localrun.errors import LoadError
 from localrun.hardware.device import Device, DeviceKind
+from localrun.hardware.plan import MOST_STRETCH
 from localrun.store.embedded import embedded_models
 from localrun.supervisor.planning import (
     PlannedLoad,
@@ -70,6 +72,43 @@ def test_the_context_says_who_chose_it(
     assert planned.load.num_ctx == expected
     assert planned.load.num_cells == 4 * expected
     assert source(planned, "context") == source_name
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (LoadOptions(rope_scaling=RopeScaling.YARN), 4096),
+        (LoadOptions(rope_freq_scale=0.5), 4096),
+        (LoadOptions(rope_scaling=RopeScaling.NONE, rope_freq_scale=0.5), 2048),
+        (LoadOptions(rope_freq_scale=1.0), 2048),
+    ],
+)
+def test_stretched_positions_may_go_beyond_the_trained_context(
+    options: LoadOptions, expected: int
+) -> None:
+    planned = plan_load(model(num_ctx=4096, options=options), None, only_processor)
+
+    assert planned.load.num_ctx == expected
+
+
+def test_stretching_has_its_bound() -> None:
+    options = LoadOptions(rope_scaling=RopeScaling.YARN)
+
+    planned = plan_load(model(options=options), 2**40, only_processor)
+
+    assert planned.load.num_ctx == 2048 * MOST_STRETCH
+
+
+@pytest.mark.parametrize("field", ["shards", "draft", "adapters"])
+def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(tmp_path: Path, field: str) -> None:
+    pipe = tmp_path / "pipe.gguf"
+    os.mkfifo(pipe)
+    paths = ((str(pipe), 1.0),) if field == "adapters" else (pipe,)
+
+    with pytest.raises(LoadError, match=r"pipe\.gguf is not a file"):
+        plan_load(
+            model(**{field: paths}) if field != "shards" else model(pipe), None, only_processor
+        )
 
 
 def test_a_model_that_is_asked_for_too_much_gets_its_own_context() -> None:

@@ -70,6 +70,15 @@ def test_a_pull_streams_its_progress_and_ends_with_success(
     assert entry_of(workspace, NAME).manifest.blobs[0].digest
 
 
+@pytest.mark.parametrize("name", ["guide", "guide:latest"])
+def test_a_pull_of_what_comes_with_localrun_has_succeeded_already(
+    client: ollama.Client, workspace: Workspace, name: str
+) -> None:
+    assert client.pull(name).status == "success"
+    assert [line.status for line in client.pull(name, stream=True)][-1] == "success"
+    assert names_in(workspace) == []
+
+
 def test_a_pull_that_is_not_streamed_is_one_object(
     client: ollama.Client, workspace: Workspace
 ) -> None:

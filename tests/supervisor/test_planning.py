@@ -99,16 +99,18 @@ def test_stretching_has_its_bound() -> None:
     assert planned.load.num_ctx == 2048 * MOST_STRETCH
 
 
-@pytest.mark.parametrize("field", ["shards", "draft", "adapters"])
-def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(tmp_path: Path, field: str) -> None:
+@pytest.mark.parametrize("place", ["shards", "draft", "adapters"])
+def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(tmp_path: Path, place: str) -> None:
     pipe = tmp_path / "pipe.gguf"
     os.mkfifo(pipe)
-    paths = ((str(pipe), 1.0),) if field == "adapters" else (pipe,)
+    models = {
+        "shards": model(pipe),
+        "draft": model(draft=(pipe,)),
+        "adapters": model(adapters=((str(pipe), 1.0),)),
+    }
 
     with pytest.raises(LoadError, match=r"pipe\.gguf is not a file"):
-        plan_load(
-            model(**{field: paths}) if field != "shards" else model(pipe), None, only_processor
-        )
+        plan_load(models[place], None, only_processor)
 
 
 def test_a_model_that_is_asked_for_too_much_gets_its_own_context() -> None:

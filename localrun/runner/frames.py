@@ -52,8 +52,11 @@ TYPES = {
         messages.Rerank,
         messages.Embeddings,
         messages.Ranks,
+        messages.Count,
+        messages.Counts,
     )
 }
+JSON_FIELDS = ("messages", "tools", "template_options")
 Message = messages.Request | messages.Event
 
 
@@ -74,6 +77,8 @@ def decode(payload: bytes) -> Message:
     """
     try:
         name, fields = msgpack.unpackb(payload, use_list=False, strict_map_key=False)
+        if not fields.keys().isdisjoint(JSON_FIELDS):
+            fields |= _json_fields(payload)
         return TYPES[name](**_typed(fields))
     except (ValueError, KeyError, TypeError) as error:
         raise BackendError(f"a runner's message cannot be read: {error}") from error
@@ -104,6 +109,13 @@ def _fields(message: Message) -> dict[str, Any]:
     if isinstance(message, messages.Embed):  # millions of token ids, maybe
         return {field.name: getattr(message, field.name) for field in fields_of(message)}
     return asdict(message)
+
+
+def _json_fields(payload: bytes) -> dict[str, Any]:
+    """Return the fields that hold JSON, with lists in them: templates add to lists, and ask."""
+    _, fields = msgpack.unpackb(payload, strict_map_key=False)
+    found = {name: fields[name] for name in JSON_FIELDS if name in fields}
+    return {name: tuple(it) if isinstance(it, list) else it for name, it in found.items()}
 
 
 def _typed(fields: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from localrun.engine.split import LayerSplit
 from localrun.engine.taken import HOST
 from localrun.engine.threads import useful_threads
 from localrun.runner.adapters import AdapterDesk
+from localrun.runner.census import Census
 from localrun.runner.channel import throttled
 from localrun.runner.embedding import EmbeddingDesk
 from localrun.runner.generation import GenerationDesk
@@ -122,6 +123,7 @@ class LoadedModel:
             speculation=self._guessing.speculation,
         )
         worker = Worker(engine, context, channel.send, self._embedder)
+        worker.count_with(Census(cache, context).take)
         folder = saved.open(self._load, self._limits, self._model) if saved else None
         if folder is not None:
             worker.keep_prompts(keeper_of(folder, cache, context, self._model))

@@ -32,6 +32,7 @@ from localrun.runner.frames import read_messages
 from localrun.runner.loading import LoadedModel
 from localrun.runner.messages import (
     Cancel,
+    Count,
     Detokenize,
     Embed,
     Failed,
@@ -115,6 +116,8 @@ def _obey(loaded: LoadedModel, message: Message, channel: Channel) -> None:
         else:
             channel.send(opened.started)
             loaded.worker.submit(opened.seq)
+    elif isinstance(message, Count):
+        loaded.worker.count(message)
     elif isinstance(message, Cancel):
         loaded.worker.cancel(message.request_id)
     elif isinstance(message, Embed | Rerank):

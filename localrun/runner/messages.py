@@ -12,6 +12,7 @@ one `Step`.
                         or one Tokens | Failed for Tokenize and Detokenize
                         or one Embeddings | Failed for Embed, Ranks | Failed for Rerank;
                         these two can be cancelled, which is a Failed
+                        or one Counts for Count
                         Grown at any time
 """
 
@@ -241,7 +242,26 @@ class Ranks:
     token_counts: tuple[int, ...]  # of each pair
 
 
-Submitted = Generate | Tokenize | Detokenize | Embed | Rerank
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """Tell what the engine holds, between two steps."""
+
+    request_id: int
+    forget: bool = False  # let all cached prefixes go first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """The one answer to `Count`."""
+
+    request_id: int
+    num_open: int  # requests that have not ended
+    num_cells: int  # of the KV cache, in use by sequences and cached prefixes
+    num_holders: int  # sequences of llama.cpp that have any of them, as it says itself
+    num_samplers: int
+
+
+Submitted = Generate | Tokenize | Detokenize | Embed | Rerank | Count
 Request = Load | Submitted | Cancel
-Terminal = Finished | Failed | Tokens | Embeddings | Ranks
+Terminal = Finished | Failed | Tokens | Embeddings | Ranks | Counts
 Event = Progress | Ready | LoadFailed | Started | Step | Grown | Terminal

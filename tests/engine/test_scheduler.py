@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import cycle
+from itertools import count, cycle
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +14,7 @@ from localrun.engine.engine import Engine, Output
 from localrun.engine.params import FinishReason
 from localrun.engine.scheduler import Limits, Scheduler
 from localrun.engine.sequence import Sequence
-from localrun.engine.speculation import Speculation
+from localrun.engine.speculation import Speculation, room_of
 from localrun.engine.states import StateCache
 from localrun.engine.text import TextStream
 from tests.engine.cells import FakeBackend
@@ -58,7 +58,12 @@ class Bench:
             self.cache = StateCache(self.backend, num_slots=SLOTS, num_cells=CELLS)
         self.scheduler = Scheduler(limits, self.cache)
         self.engine = Engine(
-            self.backend, self.scheduler, pieces=PIECES, eog=eog, speculation=speculation
+            self.backend,
+            self.scheduler,
+            pieces=PIECES,
+            eog=eog,
+            clock=count(1, 0.001).__next__,
+            speculation=speculation,
         )
 
     def submit(
@@ -112,9 +117,8 @@ class Guesser(Speculation):
         found = {}
         for seq in decoding:
             right, wrong = next(self._guesses)
-            room = seq.max_tokens - len(seq.tokens) - 1
             first = len(seq.tokens)
-            found[seq] = (*range(first, first + right), *[999] * wrong)[:room]
+            found[seq] = (*range(first, first + right), *[999] * wrong)[: max(0, room_of(seq))]
         return found
 
 

@@ -23,6 +23,7 @@ from localrun.runner.prompt import MARK, tokenize
 
 if TYPE_CHECKING:
     from localrun.engine.model import Model
+    from localrun.engine.params import SamplingParams
     from localrun.runner.adapters import AdapterDesk
     from localrun.runner.fitting import Messages
     from localrun.runner.messages import Generate
@@ -109,19 +110,27 @@ class GenerationDesk:
         shift = self._shift(request, tokens)
         room = (CONTEXTS if shift else 1) * self._num_ctx - len(tokens)
         new = room if request.num_predict is None else max(1, request.num_predict)
-        sampling = request.sampling
-        if sampling.ignore_eos and request.constraint is None:
-            sampling = sampling.without_ends(self._model.eog)
         return Sequence(
             request_id=request.request_id,
             tokens=tokens,
             max_tokens=len(tokens) + (new if shift else min(new, room)),
-            sampling=sampling,
+            sampling=self._sampling(request),
             text=TextStream(request.stop),
             scores=None if request.logprobs is None else Scores(request.logprobs),
             shift=shift,
             adapters=self._adapters.checked(request.adapters),
         )
+
+    def _sampling(self, request: Generate) -> SamplingParams:
+        most = self._model.num_vocab
+        wrong = [token for token, _ in request.sampling.logit_bias if not 0 <= token < most]
+        if wrong:
+            raise UsageError(
+                f"logit_bias: {wrong[0]} is no token: they are 0 to {most - 1}", param="logit_bias"
+            )
+        if request.sampling.ignore_eos and request.constraint is None:
+            return request.sampling.without_ends(self._model.eog)
+        return request.sampling
 
     def _shift(self, request: Generate, tokens: list[int]) -> Shift | None:
         policy, num_keep = request.overflow, request.overflow.num_keep

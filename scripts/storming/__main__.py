@@ -42,6 +42,8 @@ def _print(name: str, report: Report) -> int:
         report.complaints.append(f"memory grows: {memory}")
     ends = ", ".join(f"{count} {end}" for end, count in sorted(report.ends.items()))
     print(f"{name}: {ends}; {report.num_kills} kills")
+    for message, count in report.failures.most_common():
+        print(f"    {count:5} {message}")
     print(f"    guesses {report.accepted} of {report.drafted}, cached {report.cached}")
     print(f"    asked again: {dict(report.parted)}")
     print("    memory " + " ".join(f"{size:.0f}" for size in report.memory_mb) + " MB", flush=True)

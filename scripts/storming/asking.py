@@ -125,6 +125,9 @@ class Asker:
             fields["overflow"] = OverflowPolicy(
                 drops=chance.random() < 0.5, shifts=chance.random() < 0.7, num_keep=num_keep
             )
+        num_predict = chance.choice((1, 2, 5, 20, 60, 200, None))
+        if num_predict is None and "overflow" in fields and fields["overflow"].shifts:
+            num_predict = 900  # two or three shifts
         if self._adapters and chance.random() < 0.4:
             count = chance.choice((1, 1, 2))
             fields["adapters"] = tuple(
@@ -136,7 +139,7 @@ class Asker:
         return Generate(
             request_id=0,
             sampling=self._sampling(),
-            num_predict=chance.choice((1, 2, 5, 20, 60, 200, None)),
+            num_predict=num_predict,
             stop=chance.choice(((), (), (".",), ("e", "th"), ("\n\n",))),
             echo=chance.random() < 0.1,
             **fields,

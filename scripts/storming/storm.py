@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 PATIENCE_S = 120.0
 MOST_OPEN = 24
 MOST_WITNESSES = 400
+DETAIL = re.compile(r"\d+|: exit code.*|, killed.*|: .*")
 MB = 1e6
 
 
@@ -51,6 +53,7 @@ class Report:
     """What happened."""
 
     ends: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)  # by their message
     complaints: list[str] = field(default_factory=list)
     is_stuck: bool = False  # a request did not end
     num_kills: int = 0
@@ -76,8 +79,9 @@ class Report:
             self.cached += end.cached_tokens
             self.ends[end.reason] += 1
         else:
-            kind = type(end).__name__
-            self.ends[f"{kind} {end.code}" if isinstance(end, Failed) else kind] += 1
+            self.ends[type(end).__name__] += 1
+        if isinstance(end, Failed):
+            self.failures[DETAIL.sub("...", end.message)] += 1
 
 
 class Storm:
@@ -110,10 +114,10 @@ class Storm:
         self._await_all()
         self._take_census()
 
-    def replay(self) -> None:
+    def replay(self, most: int = MOST_WITNESSES) -> None:
         """Ask again what was answered, and complain of what is not the same."""
         parted = self._report.parted
-        for request, text, end in self._report.witnesses:
+        for request, text, end in self._report.witnesses[-most:]:
             opened = self._submit(calm(request, next(self._numbers)), is_stormy=False)
             opened.is_over.wait(PATIENCE_S)
             again = opened.events[-1]

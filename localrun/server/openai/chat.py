@@ -20,6 +20,7 @@ from localrun.server.openai.answers import Answers, event_of
 from localrun.server.openai.tools import offered_tools
 from localrun.server.options import (
     keep_alive,
+    logit_bias,
     num_keep,
     num_logprobs,
     overflow,
@@ -38,7 +39,6 @@ PATH = "/v1/chat/completions"
 DONE = b"data: [DONE]\n\n"
 # OpenAI's defaults, at which its own client programs often send these fields
 NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "logit_bias": ({},),
     "modalities": (["text"],),
     "audio": (),
     "prediction": (),
@@ -80,7 +80,7 @@ def parse_chat(fields: Fields) -> ChatCall:
         messages=conversation(messages),
         tools=offered.tools,
         template_options=thinking.options,
-        sampling=sampling(fields),
+        sampling=sampling(fields) | logit_bias(fields),
         num_predict=maximum or fields.integer("max_tokens", 1),
         num_ctx=fields.integer("num_ctx", 1),
         stop=stop,

@@ -68,7 +68,9 @@ def gap_at_parting(stormy: str, events: Sequence[Event]) -> float | None:
         (at for at, pair in enumerate(zip(text, stormy, strict=False)) if pair[0] != pair[1]),
         min(len(text), len(stormy)),
     )
-    scores = [one for it in events if isinstance(it, Step) for _, found in it.scores for one in found]
+    scores = [
+        one for it in events if isinstance(it, Step) for _, found in it.scores for one in found
+    ]
     behind = b""
     for piece, _, top in scores:
         behind += piece

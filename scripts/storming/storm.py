@@ -127,7 +127,9 @@ class Storm:
                 is_same = _facts(again) == _facts(end)
                 parted[f"{kind} same" if is_same else f"{kind} ENDS"] += 1
                 if not is_same:
-                    self._report.complaints.append(f"{_facts(end)} {_facts(again)} {_brief(request)}")
+                    self._report.complaints.append(
+                        f"{_facts(end)} {_facts(again)} {_brief(request)}"
+                    )
                 continue
             parted[f"{kind} parted"] += 1
             if gap is None or (kind == "plain" and gap > NEAR_TIE):
@@ -240,5 +242,3 @@ class _Open:
     begun: float
     events: list[Event] = field(default_factory=list)
     is_over: threading.Event = field(default_factory=threading.Event)
-
-

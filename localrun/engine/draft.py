@@ -40,9 +40,7 @@ class _Shadow:
 class DraftModel:
     """Guesses for the sequences of a target model."""
 
-    def __init__(
-        self, backend: Backend, cache: Cache, step_tokens: int, *, num_vocab: int
-    ) -> None:
+    def __init__(self, backend: Backend, cache: Cache, step_tokens: int, *, num_vocab: int) -> None:
         self._backend = backend
         self._cache = cache
         self._step_tokens = step_tokens

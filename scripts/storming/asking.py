@@ -35,7 +35,7 @@ from localrun.runner.messages import (
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from localrun.runner.messages import Event

@@ -26,6 +26,8 @@ from storming.asking import Asked, Asker, complaint
 from storming.replay import NEAR_TIE, Witness, calm, gap_at_parting, is_plain, text_of, witness
 
 if TYPE_CHECKING:
+    import socket
+    import subprocess
     from collections.abc import Sequence
     from pathlib import Path
 
@@ -89,7 +91,7 @@ class Storm:
 
     def __init__(self, weather: Weather, seed: int, report: Report) -> None:
         self._weather = weather
-        self._chance = random.Random(seed)  # noqa: S311 - chance, not secrets
+        self._chance = random.Random(seed)
         self._asker = Asker(self._chance, weather.adapters, can_generate=weather.can_generate)
         self._report = report
         self._numbers = itertools.count(1)
@@ -143,9 +145,13 @@ class Storm:
         self._runner.close()
 
     def _start(self) -> Runner:
-        runner = Runner(start_runner)
+        runner = Runner(self._spawn)
         runner.load(self._weather.load)
         return runner
+
+    def _spawn(self, child_end: socket.socket) -> subprocess.Popen[bytes]:
+        self._process = start_runner(child_end)
+        return self._process
 
     def _ask(self, asked: Asked) -> None:
         for request in asked.requests:
@@ -187,7 +193,7 @@ class Storm:
 
     def _kill(self) -> None:
         """Kill the runner, see that all requests end, and start another."""
-        self._runner._process.kill()
+        self._process.kill()
         self._report.num_kills += 1
         self._await_all()
         self._runner.close()
@@ -212,7 +218,7 @@ class Storm:
                 left += (counts.num_cells, counts.num_holders)
             if any(left):
                 self._report.complaints.append(f"left behind: {counts}")
-        process = psutil.Process(self._runner._process.pid)
+        process = psutil.Process(self._process.pid)
         self._report.memory_mb.append(process.memory_info().rss / MB)
 
 
@@ -224,7 +230,7 @@ def _facts(end: Finished) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _brief(message: Any) -> str:
+def _brief(message: Any) -> str:  # noqa: ANN401 - any dataclass
     """Return a message without what it does not say."""
     given = {
         one.name: value

@@ -7,7 +7,7 @@ the order, each request says what it says alone.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -22,12 +22,14 @@ from hypothesis.stateful import (
 )
 
 from localrun.engine.adapters import AdapterFile, AdapterSet
-from localrun.engine.engine import Output
 from localrun.engine.params import FinishReason
 from localrun.engine.sequence import Sequence
 from localrun.engine.shift import Shift
 from localrun.engine.text import TextStream
 from tests.engine.test_scheduler import BUDGET, CELLS, DRAFTS, Bench, Guesser, prompts
+
+if TYPE_CHECKING:
+    from localrun.engine.engine import Output
 
 FILES = [AdapterFile(name, 1, 1) for name in "ab"]
 SETS: list[AdapterSet] = [(), ((FILES[0], 1.0),), ((FILES[0], 1.0), (FILES[1], 0.5))]

@@ -4,9 +4,9 @@ import socket
 from typing import TYPE_CHECKING
 
 import pytest
-
 from benchmarks.models import bench_model
 from benchmarks.peer import find_server
+
 from localrun.store.embedded import embedded_models
 from tests.engine.tiny import KINDS
 from tests.peer.pair import Ours, Theirs

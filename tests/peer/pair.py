@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import queue
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+import httpx
 from benchmarks.peer import find_server
+
 from localrun.engine.params import SamplingParams
 from localrun.runner.messages import (
     Failed,
@@ -103,18 +102,17 @@ class Theirs:
         until = time.monotonic() + START_S
         while True:
             try:
-                urllib.request.urlopen(f"{self._url}/health", timeout=5).close()
-                break
-            except (OSError, urllib.error.URLError):
+                if httpx.get(f"{self._url}/health").is_success:
+                    break
+            except httpx.TransportError:
                 assert self._process.poll() is None, "llama-server does not start"
-                assert time.monotonic() < until
-                time.sleep(0.02)
+            assert time.monotonic() < until
+            time.sleep(0.02)
 
     def post(self, path: str, body: Json) -> Any:
-        request = urllib.request.Request(f"{self._url}{path}", json.dumps(body).encode())
-        request.add_header("Content-Type", "application/json")
-        with urllib.request.urlopen(request, timeout=60) as response:
-            return json.load(response)
+        response = httpx.post(f"{self._url}{path}", json=body, timeout=60)
+        assert response.is_success, response.text
+        return response.json()
 
     def generate(self, prompt: str, **fields: Any) -> Answer:
         body = {"prompt": prompt, "temperature": 0, "n_predict": -1, "cache_prompt": False} | fields

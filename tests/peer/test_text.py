@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from tests.peer.pair import Json
 
 TEXTS = (
-    "", " ", "hello", " hello  world\n\n\tx", "\r\n x", "a" * 500, "é😀 naïve ﷽", "日本語のテキスト",
-    "1234567890 3.14 it's I'll", "\u200b\ufeff\x00x", "<think>\n</think>",
+    "", " ", "hello", " hello  world\n\n\tx", "\r\n x", "a" * 500, "é😀 naïve ﷽",
+    "日本語のテキスト", "1234567890 3.14 it's I'll", "\u200b\ufeff\x00x", "<think>\n</think>",
     "<|im_start|>user\nHi<|im_end|>", "<|im_end|>\n<|im_end|>", "<|im_end",
 )  # fmt: skip
 CALL = {"type": "function", "id": "a1", "function": {"name": "get", "arguments": '{"a": 1}'}}

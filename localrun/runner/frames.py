@@ -54,6 +54,7 @@ TYPES = {
         messages.Ranks,
         messages.Count,
         messages.Counts,
+        messages.Stats,
     )
 }
 JSON_FIELDS = ("messages", "tools", "template_options")

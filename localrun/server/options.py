@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
 MANY = 1_000_000  # the most that changes anything, where a number counts tokens
 MOST_BREAKERS = 32
-STRONGEST_BIAS = 100  # as OpenAI has it: more than any logit, and still a number
-MOST_BIASES = 1024
-LONGEST_ID = 10  # digits
 LLAMA_SERVERS_DRAFTS = "speculative.n_max"  # its name of Ollama's draft_num_predict
 SAMPLING = (  # the fields of SamplingParams that a request or a recipe sets
     "temperature", "dynatemp_range", "dynatemp_exponent", "top_k", "top_p", "typical_p", "min_p",
@@ -51,7 +48,7 @@ def sampling(fields: Fields) -> JsonObject:
     """
     given: JsonObject = {}
     for name in SAMPLING:
-        value = _number(fields, KNOWN[name])
+        value = bounded(fields, KNOWN[name])
         if value is not None:
             given[name] = value
     breakers = fields.strings("dry_sequence_breakers")
@@ -66,24 +63,6 @@ def sampling(fields: Fields) -> JsonObject:
     if given.get("seed", 0) < 0:
         del given["seed"]  # another one each time
     return given
-
-
-def logit_bias(fields: Fields) -> JsonObject:
-    """Return the field of `SamplingParams` that makes tokens more or less likely, if it is given.
-
-    OpenAI's form: an object of biases by token id.
-    """
-    given = fields.raw("logit_bias") or {}
-    if not isinstance(given, dict) or len(given) > MOST_BIASES:
-        raise fields.wrong("logit_bias", f"must be an object of at most {MOST_BIASES} biases")
-    if not all(token.isdecimal() and len(token) < LONGEST_ID for token in given):
-        raise fields.wrong("logit_bias", "must name tokens by their ids, as /v1/tokenize tells")
-    biases = fields.inner("logit_bias")
-    found = tuple(
-        (int(token), float(biases.number(token, -STRONGEST_BIAS, STRONGEST_BIAS) or 0))
-        for token in given
-    )
-    return {"logit_bias": found} if found else {}
 
 
 def overflow(fields: Fields) -> OverflowPolicy | None:
@@ -111,7 +90,7 @@ def num_logprobs(fields: Fields) -> int | None:
     return (count or 0) if is_wanted else None
 
 
-def _number(fields: Fields, known: Parameter) -> float | None:
+def bounded(fields: Fields, known: Parameter) -> float | None:
     """Return a value in a parameter's range; counts beyond what matters are cut."""
     if known.kind == "float":
         number = fields.number(known.name, known.low, known.high)

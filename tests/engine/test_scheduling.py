@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 )
 
 from localrun.engine.adapters import AdapterFile, AdapterSet
+from localrun.engine.memory import FULL, HYBRID, RECURRENT, WINDOW
 from localrun.engine.params import FinishReason
 from localrun.engine.sequence import Sequence
 from localrun.engine.shift import Shift
@@ -64,14 +65,12 @@ def alone(seq: Sequence) -> list[list[int]]:
 class Machine(RuleBasedStateMachine):
     """The engine under all that may happen."""
 
-    shares_cells = True
+    memory = FULL
 
     @initialize(guesses=st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=8))
     def begin(self, guesses: list[tuple[int, int]]) -> None:
-        speculation = Guesser(guesses) if self.shares_cells and guesses else None
-        self.bench = Bench(
-            shares_cells=self.shares_cells, eog=frozenset({END}), speculation=speculation
-        )
+        speculation = Guesser(guesses) if self.memory.is_plain and guesses else None
+        self.bench = Bench(memory=self.memory, eog=frozenset({END}), speculation=speculation)
         self.expected: dict[int, list[list[int]]] = {}
         self.sequences: dict[int, Sequence] = {}
         self.ends: list[int] = []
@@ -178,11 +177,19 @@ class Machine(RuleBasedStateMachine):
         assert self.num_still < PATIENCE_STEPS, f"request {first} starves"
 
 
-class StateMachine(Machine):
-    shares_cells = False
+class HybridMachine(Machine):
+    memory = HYBRID
 
 
-@pytest.mark.parametrize("machine", [Machine, StateMachine])
+class RecurrentMachine(Machine):
+    memory = RECURRENT
+
+
+class WindowMachine(Machine):
+    memory = WINDOW
+
+
+@pytest.mark.parametrize("machine", [Machine, HybridMachine, RecurrentMachine, WindowMachine])
 def test_whatever_happens_each_request_says_what_it_says_alone(machine: type[Machine]) -> None:
     run_state_machine_as_test(
         machine,

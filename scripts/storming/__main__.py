@@ -30,6 +30,7 @@ def main() -> int:
                 storm.blow(seconds / 4, kill_every_s=seconds / 20)
             for _ in range(6):
                 storm.blow(seconds / 12)
+            storm.restart()
             storm.replay()
             storm.close()
             num_wrong += _print(weather.name, report)
@@ -45,7 +46,7 @@ def _print(name: str, report: Report) -> int:
     for message, count in report.failures.most_common():
         print(f"    {count:5} {message}")
     print(f"    guesses {report.accepted} of {report.drafted}, cached {report.cached}")
-    print(f"    asked again: {dict(report.parted)}")
+    print(f"    asked again: {dict(report.parted)}, cached {report.cached_again}")
     print("    memory " + " ".join(f"{size:.0f}" for size in report.memory_mb) + " MB", flush=True)
     for complaint in report.complaints[:5]:
         print(f"    WRONG {complaint}", file=sys.stderr)

@@ -62,6 +62,7 @@ class Report:
     drafted: int = 0
     accepted: int = 0
     cached: int = 0
+    cached_again: int = 0
     witnesses: list[Witness] = field(default_factory=list)
     parted: Counter[str] = field(default_factory=Counter)
     memory_mb: list[float] = field(default_factory=list)  # of the runner, whenever all was quiet
@@ -116,6 +117,11 @@ class Storm:
         self._await_all()
         self._take_census()
 
+    def restart(self) -> None:
+        """Begin with an empty cache, and with the prompts that the runner saved at its end."""
+        self._runner.close()
+        self._runner = self._start()
+
     def replay(self, most: int = MOST_WITNESSES) -> None:
         """Ask again what was answered, and complain of what is not the same."""
         parted = self._report.parted
@@ -123,6 +129,8 @@ class Storm:
             opened = self._submit(calm(request, next(self._numbers)), is_stormy=False)
             opened.is_over.wait(PATIENCE_S)
             again = opened.events[-1]
+            if isinstance(again, Finished):
+                self._report.cached_again += again.cached_tokens
             gap = gap_at_parting(text, opened.events)
             kind = "plain" if is_plain(request) else "other"
             if gap is None and isinstance(again, Finished):

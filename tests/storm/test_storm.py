@@ -24,6 +24,7 @@ def test_a_storm_leaves_nothing_behind_and_every_request_ends_once(
 
     storm.blow(SECONDS, kill_every_s=SECONDS / 2)
     storm.blow(SECONDS)
+    storm.restart()
     storm.replay(most=25)
     storm.close()
 

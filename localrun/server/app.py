@@ -21,6 +21,8 @@ from localrun.server.metrics import CONTENT_TYPE, Metrics
 from localrun.server.ollama.library import library_routes
 from localrun.server.ollama.routes import ollama_routes
 from localrun.server.ollama.transfers import transfer_routes
+from localrun.server.openai.responses.desk import ResponseDesk
+from localrun.server.openai.responses.routes import responses_routes
 from localrun.server.openai.routes import openai_routes
 from localrun.server.openai.tokens import TokenDesk
 from localrun.server.origins import Visitors
@@ -69,6 +71,8 @@ def create_app(
     install_handlers(app)
     desk = TokenDesk(pool, catalogue.find_model)
     app.include_router(openai_routes(completions, catalogue, desk))
+    responses = ResponseDesk(completions, catalogue.find_model)
+    app.include_router(responses_routes(responses, desk))
     app.include_router(anthropic_routes(completions, desk))
     app.include_router(ollama_routes(completions, catalogue, pool, workspace.settings.device))
     app.include_router(library_routes(workspace, pool))

@@ -59,11 +59,12 @@ async def streamed(
     request: Request,
     chunks: AsyncGenerator[bytes, None],
     media_type: str,
+    last_words: LastWords | None = None,
 ) -> Response:
     """Return the response of these chunks once the first has come, or is long in coming.
 
     What ``chunks`` raises until then is raised here, and so can have a status of its own. What
-    it raises later ends the stream, in the words of the API that was called.
+    it raises later ends the stream by ``last_words``, or in those of the API that was called.
     """
     first = asyncio.ensure_future(anext(chunks))
     is_there = False
@@ -81,7 +82,7 @@ async def streamed(
     manner = Manner(
         media_type=media_type,
         sign_of_life=COMMENT if media_type == EVENTS else SPACE,
-        last_words=_last_words(request.scope, media_type),
+        last_words=last_words or _last_words(request.scope, media_type),
     )
     return ChunkResponse(first, chunks, manner)
 

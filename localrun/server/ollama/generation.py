@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -125,7 +126,8 @@ def _end(done: Done) -> JsonObject:
 
 
 def _tool_call(call: ToolCall) -> JsonObject:
-    return {"function": {"name": call.name, "arguments": call.arguments}}
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": f"call_{secrets.token_hex(8)}", "function": function}
 
 
 def _line(body: JsonObject) -> bytes:

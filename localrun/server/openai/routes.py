@@ -30,6 +30,7 @@ def openai_routes(completions: Completions, catalogue: Catalogue, desk: TokenDes
     router = APIRouter(prefix="/v1")
 
     @router.get("/models")
+    @router.get("/models/", include_in_schema=False)  # else this is a model without a name
     async def models(request: Request) -> JSONResponse:
         found = await asyncio.to_thread(catalogue.list_models)
         return JSONResponse(_models(request, found))

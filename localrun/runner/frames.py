@@ -78,9 +78,7 @@ def decode(payload: bytes) -> Message:
     """
     try:
         name, fields = msgpack.unpackb(payload, use_list=False, strict_map_key=False)
-        if not fields.keys().isdisjoint(JSON_FIELDS):
-            fields |= _json_fields(payload)
-        return TYPES[name](**_typed(fields))
+        return TYPES[name](**_typed(_with_lists(fields, payload)))
     except (ValueError, KeyError, TypeError) as error:
         raise BackendError(f"a runner's message cannot be read: {error}") from error
 
@@ -112,11 +110,16 @@ def _fields(message: Message) -> dict[str, Any]:
     return asdict(message)
 
 
-def _json_fields(payload: bytes) -> dict[str, Any]:
-    """Return the fields that hold JSON, with lists in them: templates add to lists, and ask."""
-    _, fields = msgpack.unpackb(payload, strict_map_key=False)
-    found = {name: fields[name] for name in JSON_FIELDS if name in fields}
-    return {name: tuple(it) if isinstance(it, list) else it for name, it in found.items()}
+def _with_lists(fields: Any, payload: bytes) -> dict[str, Any]:  # noqa: ANN401 - whatever came
+    """Return the fields, those of JSON with lists in them: templates add to lists, and ask."""
+    if not isinstance(fields, dict):
+        raise TypeError("it has no fields")
+    names = [name for name in JSON_FIELDS if name in fields]
+    if not names:
+        return fields
+    _, listed = msgpack.unpackb(payload, strict_map_key=False)
+    found = {name: listed[name] for name in names}
+    return fields | {name: tuple(it) if isinstance(it, list) else it for name, it in found.items()}
 
 
 def _typed(fields: dict[str, Any]) -> dict[str, Any]:

@@ -54,6 +54,8 @@ TYPES = {
         messages.Ranks,
         messages.Count,
         messages.Counts,
+        messages.Ping,
+        messages.Pong,
         messages.Stats,
     )
 }

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from localrun.errors import UsageError
 from localrun.server.anthropic.routes import anthropic_routes
+from localrun.server.client import Clients
 from localrun.server.embedding import Embedding
 from localrun.server.embedding_routes import embedding_routes
 from localrun.server.errors import install_handlers
@@ -26,6 +27,7 @@ from localrun.server.openai.responses.routes import responses_routes
 from localrun.server.openai.routes import openai_routes
 from localrun.server.openai.tokens import TokenDesk
 from localrun.server.origins import Visitors
+from localrun.server.own import own_routes
 from localrun.server.security import Gate
 from localrun.server.why import why_routes
 from localrun.services.uploads import Uploads
@@ -77,9 +79,11 @@ def create_app(
     app.include_router(ollama_routes(completions, catalogue, pool, workspace.settings.device))
     app.include_router(library_routes(workspace, pool))
     app.include_router(why_routes(catalogue, pool))
+    app.include_router(own_routes(completions, pool))
     app.include_router(transfer_routes(Jobs(job_environ(workspace)), uploads))
     app.include_router(embedding_routes(Embedding(pool, catalogue.find_model, metrics)))
     visitors = Visitors(settings.access.origins, is_loopback=settings.is_loopback)
+    app.add_middleware(Clients)
     app.add_middleware(Gate, visitors=visitors, keys=keys or Keys())
     app.add_middleware(metrics.watch)
 

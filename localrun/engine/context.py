@@ -18,7 +18,7 @@ from llama_cpp import llama_cpp as api
 from localrun.engine.abort import AbortFlag
 from localrun.engine.adapters import Shelf
 from localrun.engine.batch import Batch
-from localrun.engine.cache import PrefixCache, slot_of
+from localrun.engine.cache import MOST_HOLDERS, PrefixCache, slot_of
 from localrun.engine.checkpoints import budget_for
 from localrun.engine.engine import AbortedError, OutOfCellsError
 from localrun.engine.params import CacheType, LoadOptions, RopeScaling
@@ -86,6 +86,18 @@ class Context:
     def adapter_bytes(self) -> int:
         """Return the bytes of the adapters that are loaded."""
         return self._shelf.size_bytes
+
+    @property
+    def num_holders(self) -> int:
+        """Return how many of llama.cpp's sequences hold a cell or a state."""
+        ids = range(MOST_HOLDERS if self._model.shares_cells else self._limits.num_slots)
+        last = llama_cpp.llama_memory_seq_pos_max
+        return sum(last(self._memory, holder) >= 0 for holder in ids)
+
+    @property
+    def num_samplers(self) -> int:
+        """Return how many sequences draw."""
+        return len(self._samplers)
 
     def use_adapters(self, adapters: list[tuple[Any, float]]) -> None:
         """Add the loaded LoRA adapters, each times its scale, to the weights."""

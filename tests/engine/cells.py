@@ -43,6 +43,7 @@ class FakeBackend:
     steps: list[list[tuple[int, int]]] = field(default_factory=list)  # (request id, tokens)
     retired: list[int] = field(default_factory=list)
     aborts: set[int] = field(default_factory=set)  # numbers of the calls to break off
+    refusals: set[int] = field(default_factory=set)  # numbers of those for which nothing is free
     num_calls: int = 0
     held: Counter[AdapterFile] = field(default_factory=Counter)  # adapters by their users
     worn: list[AdapterSet] = field(default_factory=list)  # the set of each step
@@ -60,6 +61,8 @@ class FakeBackend:
         if self.num_calls in self.aborts:
             self._break_off(rows)
             raise AbortedError
+        if self.num_calls in self.refusals:
+            raise OutOfCellsError
         if self.num_used + sum(row.width for row in rows) > self.num_cells:
             raise OutOfCellsError
         for row in rows:

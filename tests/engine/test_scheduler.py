@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import cycle
+from itertools import count, cycle
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +15,7 @@ from localrun.engine.memory import FULL, HYBRID, Memory
 from localrun.engine.params import FinishReason
 from localrun.engine.scheduler import Limits, Scheduler
 from localrun.engine.sequence import Sequence
-from localrun.engine.speculation import Speculation
+from localrun.engine.speculation import Speculation, room_of
 from localrun.engine.states import StateCache
 from localrun.engine.text import TextStream
 from tests.engine.cells import FakeBackend
@@ -68,7 +68,12 @@ class Bench:
             )
         self.scheduler = Scheduler(limits, self.cache)
         self.engine = Engine(
-            self.backend, self.scheduler, pieces=PIECES, eog=eog, speculation=speculation
+            self.backend,
+            self.scheduler,
+            pieces=PIECES,
+            eog=eog,
+            clock=count(1, 0.001).__next__,
+            speculation=speculation,
         )
 
     def submit(
@@ -128,9 +133,8 @@ class Guesser(Speculation):
         found = {}
         for seq in decoding:
             right, wrong = next(self._guesses)
-            room = seq.max_tokens - len(seq.tokens) - 1
             first = len(seq.tokens)
-            found[seq] = (*range(first, first + right), *[999] * wrong)[:room]
+            found[seq] = (*range(first, first + right), *[999] * wrong)[: max(0, room_of(seq))]
         return found
 
 

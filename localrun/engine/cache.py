@@ -1,8 +1,9 @@
 """One prefix cache for all sequences, on cells that they share.
 
 For models with full attention only: a cell may belong to many sequence ids there,
-and `copy` costs microseconds. Ids below ``num_slots`` run; all others up to
-`MOST_HOLDERS` hold cached prefixes, one id for one node of the radix tree.
+and `copy` costs microseconds. Ids below ``num_slots`` run, the next one is for copies out
+and in; all others up to `MOST_HOLDERS` hold cached prefixes, one id for one node of the
+radix tree.
 
     slot of a sequence    [ cells of the tree | its own cells ]
     positions             0          num_shared        num_computed
@@ -17,7 +18,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from localrun.engine.radix import NO_HOLDER, RadixTree
+from localrun.engine.attic import BUDGET_BYTES, Attic, Piece
+from localrun.engine.radix import NO_HOLDER, RadixTree, common_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,11 +29,14 @@ if TYPE_CHECKING:
 
 MOST_HOLDERS = 256  # LLAMA_MAX_SEQ: ids beyond n_seq_max cannot be decoded, but hold cells
 
-# A cell that nobody uses still costs each step a look (0.1 to 0.8 microseconds, measured on
-# models of 50 to 600 million parameters), and computing its token anew as much as thousands
-# of these. So it is kept until keeping has cost what computing would.
-KEPT_STEPS = 8000
-STEPS_BETWEEN_LOOKS = 64
+# A cell that nobody uses costs each computed token a look (0.03 to 0.1 microseconds, measured
+# on models of 6 to 600 million parameters), moving it out and in again as much as hundreds of
+# these, and computing its token anew as much as thousands. So it is moved out, or dropped when
+# there is no room for it elsewhere, when keeping has cost as much as that.
+KEPT_LOOKS = 256
+KEPT_LOOKS_AT_LAST = 8000
+LOOKS_BETWEEN_CHECKS = 32
+LEAST_MATCH = 16  # tokens of a piece that have to be wanted before it comes back
 
 
 class Cells(Protocol):
@@ -43,21 +48,35 @@ class Cells(Protocol):
     def remove(self, holder: int, start: int, end: int) -> None:
         """Let ``holder`` hold them no more; cells that nobody holds are free."""
 
+    def save(self, slot: int) -> bytes:
+        """Return what a holder holds."""
+
+    def restore(self, slot: int, data: bytes) -> bool:
+        """Put it into an empty slot; False when it cannot."""
+
 
 class PrefixCache:
     """Slots and cells of running sequences, and the prefixes that ended ones left."""
 
     def __init__(
-        self, cells: Cells, *, num_slots: int, num_cells: int, num_holders: int = MOST_HOLDERS
+        self,
+        cells: Cells,
+        *,
+        num_slots: int,
+        num_cells: int,
+        num_holders: int = MOST_HOLDERS,
+        attic_bytes: int = BUDGET_BYTES,
     ) -> None:
         self.tree = RadixTree()
         self._cells = cells
         self._num_cells = num_cells
         self._open: dict[int, Sequence] = {}  # by slot
         self._paths: dict[int, Node] = {}  # by slot: the node down to which cells are shared
-        self._num_steps = 0
+        self._attic = Attic(attic_bytes)
+        self._num_unchecked = 0  # computed tokens since the last look for idle cells
         self._free_slots = list(range(num_slots - 1, -1, -1))
-        self._free_holders = list(range(num_holders - 1, num_slots - 1, -1))
+        self.spare_slot = num_slots  # holds nothing between two calls
+        self._free_holders = list(range(num_holders - 1, num_slots, -1))
 
     @property
     def has_slot(self) -> bool:
@@ -81,6 +100,8 @@ class PrefixCache:
         cache: its logits are needed. Nothing changes when it does not fit; alone, a
         sequence always fits.
         """
+        if not seq.adapters:
+            self.bring_back(seq.tokens[:-1])
         match = self.tree.find(seq.tokens, len(seq.tokens) - 1, self._root(seq))
         node = self._whole(match)
         self.tree.use(node)
@@ -131,23 +152,14 @@ class PrefixCache:
     def reserve(self, count: int) -> bool:
         """Free ``count`` cells at the cost of cached prefixes, oldest first; False: too few.
 
-        Called once for each step, by which the age of prefixes counts.
+        Called once for each step, which looks at idle cells for each of its tokens.
         """
-        self.tree.tick()
-        self._num_steps += 1
-        if self._num_steps % STEPS_BETWEEN_LOOKS == 0:
-            self._drop_aged()
-        while (missing := self.num_used + count - self._num_cells) > 0:
-            leaf = self.tree.oldest_idle_leaf()
-            if leaf is None:
-                return False
-            self._shorten(leaf, min(missing, len(leaf.tokens)))
-        return True
-
-    @property
-    def spare_slot(self) -> int | None:
-        """Return a slot that holds nothing, None when all run."""
-        return self._free_slots[-1] if self._free_slots else None
+        self.tree.tick(count)
+        self._num_unchecked += count
+        if self._num_unchecked >= LOOKS_BETWEEN_CHECKS:
+            self._num_unchecked = 0
+            self._clear_idle()
+        return self._make_room(count)
 
     def graft(self, tokens: list[int], start: int, load: Callable[[int], bool]) -> bool:
         """Keep cells from elsewhere for ``tokens[start:]``, behind a prefix that is cached.
@@ -156,18 +168,39 @@ class PrefixCache:
         """
         node = self._whole(self.tree.find(tokens, len(tokens)))
         slot = self.spare_slot
-        if slot is None or node.end < start:
+        if node.end < start:
             return False
         if node.end == len(tokens):
             return True
         self.tree.use(node)  # lest it is evicted to make the room
         try:
-            if not self.reserve(len(tokens) - start) or not load(slot):
+            if not self._make_room(len(tokens) - start) or not load(slot):
                 return False
             return self._hold(node, slot, tokens[node.end :])
         finally:
             self._cells.remove(slot, 0, -1)
             self.tree.leave(node)
+
+    def bring_back(self, tokens: list[int]) -> None:
+        """Put what was moved out of the cells back, as far as ``tokens`` begin with it."""
+        while True:
+            match = self.tree.find(tokens, len(tokens))
+            piece = None if match.partial else self._attic.take(tokens, match.node.end)
+            if piece is None:
+                return
+            is_wanted = common_length(piece.tokens, tokens) >= min(
+                len(piece.tokens), piece.start + LEAST_MATCH
+            )
+            if not is_wanted or not self._put_back(piece):
+                self._attic.put(piece)
+                return
+
+    def prompts(self) -> list[list[int]]:
+        """Return the tokens of all prefixes without adapters, longest unused first."""
+        leaves = [node for node in self.tree.nodes if not node.children]
+        leaves = [leaf for leaf in leaves if self.tree.is_plain(leaf)]
+        leaves.sort(key=lambda leaf: leaf.used_at)
+        return self._attic.prompts() + [leaf.prefix() for leaf in leaves]
 
     def cut(self, seq: Sequence) -> None:
         """Free the sequence's cells behind what counts as computed."""
@@ -175,6 +208,7 @@ class PrefixCache:
 
     def clear(self) -> None:
         """Forget all prefixes that nobody uses."""
+        self._attic.clear()
         while (leaf := self.tree.oldest_idle_leaf()) is not None:
             self._shorten(leaf, len(leaf.tokens))
 
@@ -192,9 +226,41 @@ class PrefixCache:
         self.tree.add(node, tokens, holder)
         return True
 
-    def _drop_aged(self) -> None:
-        while (leaf := self.tree.oldest_idle_leaf()) and self.tree.age(leaf) > KEPT_STEPS:
+    def _make_room(self, count: int) -> bool:
+        while (missing := self.num_used + count - self._num_cells) > 0:
+            leaf = self.tree.oldest_idle_leaf()
+            if leaf is None:
+                return False
+            self._shorten(leaf, min(missing, len(leaf.tokens)))
+        return True
+
+    def _clear_idle(self) -> None:
+        """Take the end of the longest unused prefix out of the cells, if its time has come."""
+        leaf = self.tree.oldest_idle_leaf()
+        age = self.tree.age(leaf) if leaf is not None else 0
+        if leaf is None or age <= KEPT_LOOKS:
+            return
+        is_last_call = age > KEPT_LOOKS_AT_LAST
+        if not self._move_out(leaf, pushes=is_last_call) and is_last_call:
             self._shorten(leaf, len(leaf.tokens))
+
+    def _move_out(self, leaf: Node, *, pushes: bool) -> bool:
+        """Move the end of a leaf to the attic; ``pushes`` others out when that is full."""
+        if not (pushes or self._attic.has_room) or not self.tree.is_plain(leaf):
+            return False
+        count = min(self._attic.piece_tokens, len(leaf.tokens))
+        start, slot = leaf.end - count, self.spare_slot
+        self._cells.copy(leaf.holder, slot, start, leaf.end)
+        data = self._cells.save(slot)
+        self._cells.remove(slot, 0, -1)
+        self._attic.put(Piece(leaf.prefix(), start, data))
+        self._shorten(leaf, count)
+        return True
+
+    def _put_back(self, piece: Piece) -> bool:
+        return self.graft(
+            piece.tokens, piece.start, lambda slot: self._cells.restore(slot, piece.data)
+        )
 
     def _promised(self) -> int:
         """Return the cells that open sequences use, or will for the tokens that they have."""

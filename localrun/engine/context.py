@@ -227,9 +227,10 @@ def _open(model: Model, limits: Limits, num_threads: int, options: LoadOptions) 
     params = llama_cpp.llama_context_default_params()
     params.n_ctx = limits.num_cells
     params.n_batch = params.n_ubatch = limits.step_tokens
-    params.n_seq_max = limits.num_slots
+    # one more for copies: llama.cpp writes no cells that can be read again for other ids
+    params.n_seq_max = limits.num_slots + model.shares_cells
     params.n_outputs_max = (
-        limits.num_slots + limits.num_drafts
+        params.n_seq_max + limits.num_drafts
     )  # 0 would size the buffers for logits of every token
     params.kv_unified = True
     params.n_threads = params.n_threads_batch = num_threads

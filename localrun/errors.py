@@ -4,13 +4,16 @@
     |- UsageError                     2   the command or the request is wrong
     |  |- ModelNameError              2   not a model name
     |  |- ContextExceededError        2   the prompt does not fit the context
-    |  `- BodyTooLargeError           2   a request has more bytes than the server takes
+    |  |- BodyTooLargeError           2   a request has more bytes than the server takes
+    |  |- UnauthorizedError           2   the server asks for a key, or for another one
+    |  `- SlowClientError             2   the request came too slowly
     |- NotFoundError                  3
     |  |- ModelNotFoundError          3   no such model, here or at a hub
     |  `- QuantizationNotFoundError   3   the repository has others
     |- IntegrityError                 4   a file is damaged or not what it says
     |- NetworkError                   5
     |  |- ServerUnreachableError      5   no localrun server answers
+    |  |- CertificateError            5   a server that nothing here vouches for
     |  `- AddressInUseError           5   another program has the port
     |- BackendError                   6   llama.cpp, a runner or a device failed
     |  |- LoadError                   6   the model does not load
@@ -74,6 +77,20 @@ class BodyTooLargeError(UsageError):
     code = "body_too_large"
 
 
+class UnauthorizedError(UsageError):
+    """The server asks for a key, and the request has none or a wrong one."""
+
+    http_status = 401
+    code = "invalid_api_key"
+
+
+class SlowClientError(UsageError):
+    """The request came too slowly."""
+
+    http_status = 408
+    code = "request_timeout"
+
+
 class NotFoundError(LocalrunError):
     """The named thing does not exist."""
 
@@ -113,6 +130,12 @@ class ServerUnreachableError(NetworkError):
     """No localrun server answers at the address."""
 
     code = "server_unreachable"
+
+
+class CertificateError(NetworkError):
+    """The server shows a certificate that nothing here vouches for."""
+
+    code = "certificate_not_trusted"
 
 
 class AddressInUseError(NetworkError):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from localrun.access import Access, load_access
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 11435
+HTTPS_PORT = 443
 DEFAULT_IDLE_EXIT_S = 600.0
 DEFAULT_KEEP_ALIVE_S = 300.0
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -56,6 +58,9 @@ class Settings:
     prompt_cache_bytes: int | None = None  # of all saved prompts; None = what the disk allows
     device: str = "auto"  # what layers are put on, as hardware/choice.py reads it
 
+    access: Access = field(default_factory=Access)
+    is_tls: bool = False  # the address is https
+
     @property
     def is_loopback(self) -> bool:
         """Tell whether only programs on this machine can reach the address."""
@@ -67,6 +72,11 @@ class Settings:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
+    @property
+    def url(self) -> str:
+        """Return where clients find the server."""
+        return f"{'https' if self.is_tls else 'http'}://{self.address}"
+
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
     """Read the settings from the environment.
@@ -76,6 +86,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     """
     host, port = parse_address(environ.get("LOCALRUN_HOST", ""))
     log_dir = environ.get("LOCALRUN_LOG_DIR")
+    access = load_access(environ)
     return Settings(
         host=host,
         port=port,
@@ -91,6 +102,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         prompts_dir=_cache_dir(environ) / PROMPTS,
         prompt_cache_bytes=_size(environ, "LOCALRUN_PROMPT_CACHE"),
         device=environ.get("LOCALRUN_DEVICE", "").strip().lower() or "auto",
+        access=access,
+        is_tls=_is_https(environ.get("LOCALRUN_HOST", "")) or access.tls_cert is not None,
     )
 
 
@@ -105,15 +118,20 @@ def parse_address(text: str) -> tuple[str, int]:
         trimmed = f"[{trimmed}]"  # a bare IPv6 address
     try:
         parts = urlsplit(trimmed if "//" in trimmed else f"//{trimmed}")
-        port = DEFAULT_PORT if parts.port is None else parts.port
+        default = HTTPS_PORT if parts.scheme == "https" else DEFAULT_PORT
+        port = default if parts.port is None else parts.port
     except ValueError:
         port = -1
         parts = urlsplit("")
-    if not 0 <= port <= LARGEST_PORT or parts.scheme not in {"", "http"}:
+    if not 0 <= port <= LARGEST_PORT or parts.scheme not in {"", "http", "https"}:
         raise UsageError(
             f"LOCALRUN_HOST is not an address: {text}", hint="LOCALRUN_HOST=127.0.0.1:11435"
         )
     return parts.hostname or DEFAULT_HOST, port
+
+
+def _is_https(text: str) -> bool:
+    return text.strip().strip("\"'").lower().startswith("https://")
 
 
 def parse_duration(value: str | float) -> float | None:

@@ -53,7 +53,7 @@ def ensure(*groups: str) -> Path:
     """Install localrun and the named lock files into ``.venv``; return its Python."""
     python = VENV / "bin" / "python"
     if not _is_usable(python):
-        _create_venv()
+        create_venv(VENV)
     for group in ("run", *groups):
         stamp = VENV / f".installed-{group}"
         wanted = _fingerprint(group)
@@ -62,11 +62,40 @@ def ensure(*groups: str) -> Path:
         if group == "run":
             _install_engine(python)
         say(f"installing the packages of {group} ...")
-        _pip(python, "install", *_strictness(group), "-r", LOCKS / f"{group}.txt")
+        install(python, group)
         if group == "run":
             _pip(python, "install", "--no-deps", "--editable", ROOT)
         stamp.write_text(wanted)
     return python
+
+
+def create_venv(folder: Path) -> None:
+    """Make an empty venv in place of what is in the folder.
+
+    Raises:
+        SetupError: this Python cannot.
+    """
+    say(f"creating {folder} ...")
+    shutil.rmtree(folder, ignore_errors=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "venv", folder], check=False, capture_output=True, text=True
+    )
+    if done.returncode != 0:
+        shutil.rmtree(folder, ignore_errors=True)
+        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        raise SetupError(
+            f"python3 -m venv failed: {(done.stderr or done.stdout).strip().splitlines()[-1:]}\n"
+            f"hint: sudo apt install python{version}-venv"
+        )
+
+
+def install(python: Path, group: str) -> None:
+    """Install a lock file's packages for a Python.
+
+    Raises:
+        SetupError: pip failed.
+    """
+    _pip(python, "install", *_strictness(group), "-r", LOCKS / f"{group}.txt")
 
 
 def say(line: str) -> None:
@@ -97,21 +126,6 @@ def _is_usable(python: Path) -> bool:
         ).returncode
         == 0
     )
-
-
-def _create_venv() -> None:
-    say(f"creating {VENV} ...")
-    shutil.rmtree(VENV, ignore_errors=True)
-    done = subprocess.run(
-        [sys.executable, "-m", "venv", VENV], check=False, capture_output=True, text=True
-    )
-    if done.returncode != 0:
-        shutil.rmtree(VENV, ignore_errors=True)
-        version = f"{sys.version_info[0]}.{sys.version_info[1]}"
-        raise SetupError(
-            f"python3 -m venv failed: {(done.stderr or done.stdout).strip().splitlines()[-1:]}\n"
-            f"hint: sudo apt install python{version}-venv"
-        )
 
 
 def _fingerprint(group: str) -> str:

@@ -6,6 +6,11 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# a machine that is busy with other tests is slow, and that is no fault of theirs
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 GOLDEN = Path(__file__).parent / "golden"
 

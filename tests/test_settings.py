@@ -47,7 +47,7 @@ def test_a_wrong_size_names_the_variable() -> None:
         load_settings({"LOCALRUN_PROMPT_CACHE": "much"})
 
 
-@pytest.mark.parametrize("text", ["host:port", "h:99999", "https://h", "h:-1", "[::1", "ftp://h:2"])
+@pytest.mark.parametrize("text", ["host:port", "h:99999", "httpx://h", "h:-1", "[::1", "ftp://h:2"])
 def test_a_wrong_address_names_the_variable(text: str) -> None:
     with pytest.raises(UsageError, match="LOCALRUN_HOST"):
         load_settings({"LOCALRUN_HOST": text, "LOCALRUN_LOG_DIR": "logs"})

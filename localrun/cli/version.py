@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from localrun import __version__
 from localrun.cli.options import AsJson
 from localrun.cli.output import Output
+from localrun.errors import UnauthorizedError
 
 if TYPE_CHECKING:
     from localrun.client.api import LocalrunClient
@@ -40,4 +41,7 @@ def warn_of_other_version(client: LocalrunClient) -> None:
 
 
 def _server_version(client: LocalrunClient) -> str | None:
-    return (client.version() or {}).get("localrun")
+    try:
+        return (client.version() or {}).get("localrun")
+    except UnauthorizedError:
+        return None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -30,9 +31,16 @@ class LocalrunClient:
         self._settings = settings
 
     def version(self) -> JsonObject | None:
-        """Return what the server says of itself, None when none answers."""
+        """Return what the server says of itself, None when none answers.
+
+        Raises:
+            UnauthorizedError: one answers, and wants another key.
+            CertificateError: one answers that nothing here vouches for.
+        """
         try:
             return self._call("GET", "/api/version")
+        except (errors.UnauthorizedError, errors.CertificateError):
+            raise
         except errors.LocalrunError:
             return None
 
@@ -108,16 +116,21 @@ class LocalrunClient:
         timeout_s: float | None,
         headers: dict[str, str] | None = None,
     ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        connection = http.client.HTTPConnection(
-            self._settings.host, self._settings.port, timeout=CONNECT_TIMEOUT_S
-        )
+        connection = connect(self._settings)
         data = None if body is None else json.dumps(body).encode()
+        headers = {**(headers or {}), **_key_header(self._settings)}
         try:
             connection.connect()
             connection.sock.settimeout(timeout_s)
-            connection.request(method, path, data, headers or {})
+            connection.request(method, path, data, headers)
             response = connection.getresponse()
             _refuse_error(response)
+        except ssl.SSLCertVerificationError as error:
+            connection.close()
+            raise errors.CertificateError(
+                f"the certificate of {self._settings.url} is not trusted: {error.verify_message}",
+                hint="LOCALRUN_TLS_CERT=FILE   names the certificate that it shows",
+            ) from error
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise self._gone("no localrun server answers") from error
@@ -142,6 +155,31 @@ class LocalrunClient:
         return errors.ServerUnreachableError(
             f"{what} at {self._settings.address}", hint="localrun serve   shows what is wrong"
         )
+
+
+def connect(settings: Settings) -> http.client.HTTPConnection:
+    """Return a connection to the server of the settings, which is not open yet.
+
+    Raises:
+        StorageError: the certificate that is to be trusted cannot be read.
+    """
+    if not settings.is_tls:
+        return http.client.HTTPConnection(settings.host, settings.port, timeout=CONNECT_TIMEOUT_S)
+    context = ssl.create_default_context()
+    own = settings.access.tls_cert
+    if own is not None:
+        try:
+            context.load_verify_locations(own)
+        except (OSError, ssl.SSLError) as error:
+            raise errors.StorageError(f"{own} cannot be read as a certificate: {error}") from error
+    return http.client.HTTPSConnection(
+        settings.host, settings.port, timeout=CONNECT_TIMEOUT_S, context=context
+    )
+
+
+def _key_header(settings: Settings) -> dict[str, str]:
+    key = settings.access.api_key
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 def _refuse_error(response: http.client.HTTPResponse) -> None:

@@ -56,9 +56,9 @@ def ensure_server(settings: Settings) -> LocalrunClient:
     client = find_server(settings)
     if client is not None:
         return client
-    if not settings.is_loopback:
+    if not settings.is_loopback or (settings.is_tls and settings.access.tls_cert is None):
         raise ServerUnreachableError(
-            f"no localrun server answers at {settings.address}",
+            f"no localrun server answers at {settings.url}",
             hint="start `localrun serve` there, or unset LOCALRUN_HOST",
         )
     log = settings.log_dir / START_LOG

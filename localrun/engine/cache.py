@@ -89,8 +89,8 @@ class PrefixCache:
         own = sum(seq.num_computed - seq.num_shared for seq in self._open.values())
         return self.tree.num_cells + own
 
-    def sharable(self, seq: Sequence, length: int) -> bool:
-        """Tell whether the first ``length`` tokens, once computed, spare this sequence work."""
+    def lead(self, leader: Sequence, seq: Sequence, length: int) -> bool:  # noqa: ARG002
+        """Tell whether the leader's first ``length`` tokens will spare this sequence work."""
         return self.tree.find(seq.tokens, length, self._root(seq)).length < length
 
     def open(self, seq: Sequence, spare: int) -> bool:
@@ -115,6 +115,13 @@ class PrefixCache:
         seq.slot, seq.num_computed, seq.num_shared = slot, node.end, node.end
         self._open[slot], self._paths[slot] = seq, node
         return True
+
+    def next_stop(self, seq: Sequence) -> int:
+        """Return the position where a row of the sequence has to end: that of its last token."""
+        return len(seq.tokens)
+
+    def rewind(self, seq: Sequence) -> None:
+        """Do nothing: a step that was broken off leaves whole cells."""
 
     def publish(self, seq: Sequence) -> None:
         """Let others share what the sequence has computed."""

@@ -18,10 +18,12 @@ from localrun.engine.abort import AbortFlag
 from localrun.engine.adapters import Shelf
 from localrun.engine.batch import Batch
 from localrun.engine.cache import PrefixCache, slot_of
+from localrun.engine.checkpoints import budget_for
 from localrun.engine.drawing import Drawing
 from localrun.engine.engine import AbortedError, OutOfCellsError
 from localrun.engine.params import CacheType, LoadOptions, RopeScaling
 from localrun.engine.states import StateCache
+from localrun.engine.transfer import ALL, UNCUTTABLE, read_slot, write_slot
 from localrun.errors import BackendError, LoadError
 
 if TYPE_CHECKING:
@@ -86,9 +88,18 @@ class Context:
 
     def open_cache(self) -> PrefixCache | StateCache:
         """Return an empty cache over these cells, of the kind that the model's memory allows."""
-        kind = PrefixCache if self._model.shares_cells else StateCache
-        limits = self._limits
-        return kind(self, num_slots=limits.num_slots, num_cells=limits.num_cells)
+        num_slots, num_cells = self._limits.num_slots, self._limits.num_cells
+        budget = budget_for(self._model.size_bytes)
+        if self._model.shares_cells:
+            return PrefixCache(self, num_slots=num_slots, num_cells=num_cells, attic_bytes=budget)
+        return StateCache(
+            self,
+            num_slots=num_slots,
+            num_cells=num_cells,
+            memory=self._model.memory,
+            ends=self._model.eog,
+            budget_bytes=budget,
+        )
 
     def forward(self, rows: list[Row]) -> list[list[int]]:
         """Compute the rows and draw tokens for each that is complete, see `Backend`.
@@ -114,7 +125,8 @@ class Context:
     def copy(self, source: int, target: int, start: int, end: int) -> None:
         """Let ``target`` hold the cells of ``source`` too; positions [start, end).
 
-        Only where `Model.shares_cells`: other memories take it and compute nonsense later.
+        Where not `Model.shares_cells`, what cannot be cut must be restored before ``target``
+        is computed: llama.cpp copies it from another position and computes nonsense later.
         """
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, start, end)
 
@@ -127,20 +139,20 @@ class Context:
         self._shelf.hold(seq.adapters)
 
     def save(self, slot: int) -> bytes:
-        """Return the cells or the state of a slot, of which no other slot holds a cell."""
-        size = llama_cpp.llama_state_seq_get_size(self._handle, slot)
-        buffer = (ctypes.c_uint8 * size)()
-        written = llama_cpp.llama_state_seq_get_data(self._handle, buffer, size, slot)
-        return ctypes.string_at(buffer, written)
+        """Return the cells and the state of a slot."""
+        return bytes(read_slot(self._handle, slot, ALL))
 
     def restore(self, slot: int, data: bytes) -> bool:
-        """Put what `save` returned into an empty slot; False when it cannot.
+        """Put what `save` returned into an empty slot; False when it cannot."""
+        return write_slot(self._handle, slot, ALL, memoryview(data))
 
-        llama.cpp believes the data: it must come from `save` of an equal context.
-        """
-        pointer = ctypes.cast(ctypes.c_char_p(data), ctypes.POINTER(ctypes.c_uint8))
-        taken = llama_cpp.llama_state_seq_set_data(self._handle, pointer, len(data), slot)
-        return bool(taken == len(data))
+    def save_part(self, slot: int) -> memoryview:
+        """Return a copy of the part of a slot's memory that cannot be cut."""
+        return read_slot(self._handle, slot, UNCUTTABLE)
+
+    def restore_part(self, slot: int, data: memoryview) -> bool:
+        """Put what `save_part` returned in the place of what a slot has; False when it cannot."""
+        return write_slot(self._handle, slot, UNCUTTABLE, data)
 
     def retire(self, seq: Sequence) -> None:
         """Free the sequence's sampler, and let its adapters go."""
@@ -164,13 +176,13 @@ class Context:
     def _synchronize(self, rows: list[Row]) -> None:
         """Learn how far an aborted step came.
 
-        Attention keeps the cells of whole ubatches. A recurrent state may be half-way
-        anywhere, so these sequences begin anew.
+        Attention keeps the cells of whole ubatches, also through a window. A recurrent
+        state may be half-way anywhere.
         """
         for row in rows:
-            if not self._model.shares_cells:
-                llama_cpp.llama_memory_seq_rm(self._memory, row.seq.slot, -1, -1)
-            elif row.drafts:  # guesses that nobody has checked
+            if self._model.memory.has_state:
+                continue
+            if row.drafts:  # guesses that nobody has checked
                 self.remove(slot_of(row.seq), row.seq.num_computed, -1)
             last = llama_cpp.llama_memory_seq_pos_max(self._memory, row.seq.slot)
             row.seq.num_computed = last + 1
@@ -186,6 +198,7 @@ def _open(model: Model, limits: Limits, num_threads: int, options: LoadOptions) 
         params.n_seq_max + limits.num_drafts
     )  # 0 would size the buffers for logits of every token
     params.kv_unified = True
+    params.swa_full = False  # what a window has left behind is nobody's: see StateCache
     params.n_threads = params.n_threads_batch = num_threads
     set_attention(params, options)
     set_rope(params, options)

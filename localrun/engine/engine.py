@@ -28,7 +28,10 @@ class OutOfCellsError(Exception):
 
 
 class AbortedError(Exception):
-    """A step was broken off; ``num_computed`` of the sequences was set to what is computed."""
+    """A step was broken off; ``num_computed`` of the sequences was set to what is computed.
+
+    Where a state is left half-way, it is as before, and the cache has to put another back.
+    """
 
 
 class Backend(Protocol):
@@ -126,6 +129,7 @@ class Engine:
         except OutOfCellsError:
             return [] if self._scheduler.preempt_youngest() else self._end_alone()
         except AbortedError:
+            self._scheduler.broken_off(rows)
             return []
         last = [row for row in rows if row.is_last]
         for row in rows:

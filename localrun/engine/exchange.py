@@ -106,8 +106,7 @@ class StateExchange:
 
     def num_cached(self, tokens: list[int]) -> int:
         """Return the length of the longest state that ``tokens`` go on from."""
-        lengths = (len(kept) for kept in self.prompts() if kept == tokens[: len(kept)])
-        return max(lengths, default=0)
+        return self._cache.num_cached(tokens)
 
     def take_out(self, tokens: list[int], start: int) -> bytes | None:
         """Return the state of exactly these tokens."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import llama_cpp
 from llama_cpp import llama_cpp as api
 
+from localrun.engine.memory import Memory
 from localrun.engine.params import LoadOptions, Pooling
 from localrun.engine.placement import place
 from localrun.engine.split import EVEN_SPLIT, LayerSplit
@@ -59,10 +60,17 @@ class Model:
         Full attention only. The state of recurrent and hybrid models has no prefix, and
         a window drops its beginning.
         """
-        has_state = llama_cpp.llama_model_is_recurrent(
-            self.handle
-        ) or llama_cpp.llama_model_is_hybrid(self.handle)
-        return not has_state and llama_cpp.llama_model_n_swa(self.handle) == 0
+        return self.memory.is_plain
+
+    @property
+    def memory(self) -> Memory:
+        """Return what the model remembers a sequence by."""
+        is_recurrent = bool(llama_cpp.llama_model_is_recurrent(self.handle))
+        return Memory(
+            has_cells=not is_recurrent,
+            has_window=llama_cpp.llama_model_n_swa(self.handle) > 0,
+            has_state=is_recurrent or bool(llama_cpp.llama_model_is_hybrid(self.handle)),
+        )
 
     @property
     def only_embeds(self) -> bool:

@@ -180,6 +180,7 @@ class Pooler:
         params.n_seq_max = MOST_TOGETHER
         params.n_outputs_max = 0  # as many as the batch has tokens: each gives one
         params.kv_unified = True
+        params.swa_full = False
         params.embeddings = True
         params.pooling_type = TYPES[self._pooling]
         params.n_threads = params.n_threads_batch = self._num_threads

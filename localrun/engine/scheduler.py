@@ -48,11 +48,17 @@ class Cache(Protocol):
     def has_slot(self) -> bool:
         """Tell whether one more sequence can run."""
 
-    def sharable(self, seq: Sequence, length: int) -> bool:
-        """Tell whether the first ``length`` tokens, once computed, spare this sequence work."""
+    def lead(self, leader: Sequence, seq: Sequence, length: int) -> bool:
+        """Prepare to share the leader's first ``length`` tokens; False: that spares no work."""
 
     def open(self, seq: Sequence, spare: int) -> bool:
         """Give a slot and what is computed already; False when there is no room."""
+
+    def next_stop(self, seq: Sequence) -> int:
+        """Return the position where a row of the sequence has to end, that of its last at most."""
+
+    def rewind(self, seq: Sequence) -> None:
+        """Make it true again what counts as computed, after a step that was broken off."""
 
     def publish(self, seq: Sequence) -> None:
         """Let others share what the sequence has computed."""
@@ -120,6 +126,11 @@ class Scheduler:
     def running(self) -> tuple[Sequence, ...]:
         """Return the running sequences, oldest first."""
         return tuple(self._running)
+
+    @property
+    def num_waiting(self) -> int:
+        """Return how many sequences have no slot."""
+        return len(self._waiting)
 
     @property
     def next_decoding(self) -> list[Sequence]:
@@ -198,6 +209,11 @@ class Scheduler:
         if was_prompt:
             self._cache.publish(row.seq)
 
+    def broken_off(self, rows: list[Row]) -> None:
+        """Go on after a step that was aborted."""
+        for row in rows:
+            self._cache.rewind(row.seq)
+
     def reject(self, seq: Sequence) -> None:
         """Free the cells of guesses that were wrong."""
         self._cache.cut(seq)
@@ -227,8 +243,10 @@ class Scheduler:
         if num_decoding:
             budget = min(budget, prompt_tokens(num_decoding))
         for seq in chosen:
-            count = min(seq.num_pending, budget)
-            if count > 0 and not seq.is_decoding:
+            if seq.is_decoding:
+                continue
+            count = min(self._cache.next_stop(seq) - seq.num_computed, budget)
+            if count > 0:
                 rows.append(Row(seq, count))
                 budget -= count
         return rows
@@ -258,4 +276,4 @@ class Scheduler:
         best = max(leaders, key=lambda leader: leader.length, default=None)
         if best is None or best.length - best.seq.num_computed < self._limits.worth_waiting_tokens:
             return None
-        return best if self._cache.sharable(seq, best.length) else None
+        return best if self._cache.lead(best.seq, seq, best.length) else None

@@ -67,6 +67,8 @@ class Sequence:
     shift: Shift | None = None  # what to do at the end of the context; None: the answer ends
     num_dropped: int = 0  # tokens that shifts took out
     adapters: AdapterSet = ()  # what cells are computed with: only equal sets share them
+    tells_tokens: bool = False  # its tokens are told at its end
+    predicted: tuple[int, ...] = ()  # what its client expects it to generate, more or less
     thought: Thought | None = None  # of a model that has such, to count them
 
     def __post_init__(self) -> None:

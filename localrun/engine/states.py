@@ -1,52 +1,65 @@
-"""Whole states kept in their slots, for models whose prefixes cannot be copied.
+"""Slots with states, for models of whose memory only a part, or nothing, can be cut.
 
 The memory of recurrent and hybrid models, and windowed attention, has no prefix:
-llama.cpp "copies" one without complaint and computes nonsense from it. What is
-exact is to go on from where a sequence ended. So an ended sequence stays in its
-slot, and a new one takes the slot over when it begins with all tokens of it, as
-the next turn of a chat does.
+llama.cpp "copies" one without complaint and computes nonsense from it. What is exact:
+
+- to go on from where a sequence ended, in its slot, as the next turn of a chat does;
+- to put a copy of the state back that was made while the prompt was computed
+  (`Checkpoints`). Where there are cells of full attention besides, the slot needs those
+  up to there: it has them, or shares them with the slot that has.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from localrun.engine.cache import slot_of
+from localrun.engine.cache import Cells, slot_of
+from localrun.engine.checkpoints import LEAST_BUDGET_BYTES, Checkpoint, Checkpoints
+from localrun.engine.memory import HYBRID, Memory
+from localrun.engine.overlap import Overlaps
+from localrun.engine.places import Places
+from localrun.engine.starts import Computed, Start, Starts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.engine.adapters import AdapterSet
-    from localrun.engine.cache import Cells
     from localrun.engine.sequence import Sequence
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """What a state was computed from."""
+class StateCells(Cells, Protocol):
+    """What such a cache needs besides."""
 
-    tokens: list[int]
-    adapters: AdapterSet
+    def save_part(self, slot: int) -> memoryview:
+        """Return a copy of what cannot be cut."""
 
-    def is_beginning_of(self, seq: Sequence) -> bool:
-        """Tell whether a sequence can go on from here."""
-        length = len(self.tokens)
-        return (
-            length < len(seq.tokens)
-            and self.adapters == seq.adapters
-            and self.tokens == seq.tokens[:length]
-        )
+    def restore_part(self, slot: int, data: memoryview) -> bool:
+        """Put it in the place of what the slot has; False when it cannot."""
 
 
 class StateCache:
-    """Slots of running sequences, and those with states that ended ones left."""
+    """Slots of running sequences, those with states that ended ones left, and copies."""
 
-    def __init__(self, cells: Cells, *, num_slots: int, num_cells: int) -> None:
+    def __init__(
+        self,
+        cells: StateCells,
+        *,
+        num_slots: int,
+        num_cells: int,
+        memory: Memory = HYBRID,
+        ends: frozenset[int] = frozenset(),
+        budget_bytes: int = LEAST_BUDGET_BYTES,
+    ) -> None:
+        """Begin with empty slots; ``ends`` are the tokens that end a message."""
         self._cells = cells
         self._num_cells = num_cells
+        self._memory = memory
+        self._ends = ends
+        self.checkpoints = Checkpoints(budget_bytes)
         self._open: dict[int, Sequence] = {}  # by slot
-        self._kept: dict[int, _Kept] = {}  # by slot, longest unused first
+        self._kept: dict[int, Computed] = {}  # by slot, longest unused first
+        self._places: dict[int, Places] = {}  # by slot: where copies will be made
+        self._overlaps = Overlaps()
         self._free_slots = list(range(num_slots - 1, -1, -1))
 
     @property
@@ -56,42 +69,76 @@ class StateCache:
 
     @property
     def num_used(self) -> int:
-        """Return the number of cells that are not free."""
-        kept = sum(len(kept.tokens) for kept in self._kept.values())
-        return kept + sum(seq.num_computed for seq in self._open.values())
+        """Return the number of cells that are not free.
 
-    def sharable(self, seq: Sequence, length: int) -> bool:  # noqa: ARG002 - nothing is
-        """Tell whether the first ``length`` tokens, once computed, spare this sequence work."""
-        return False
+        Those of a window are never shared, so there each slot counts as if nothing was.
+        """
+        lengths = {slot: len(kept.tokens) for slot, kept in self._kept.items()}
+        lengths |= {slot: seq.num_computed for slot, seq in self._open.items()}
+        return self._overlaps.num_distinct(lengths)
+
+    def lead(self, leader: Sequence, seq: Sequence, length: int) -> bool:
+        """Have a copy made when the leader has computed the first ``length`` tokens.
+
+        False when that spares this sequence nothing.
+        """
+        if self._best(seq.tokens, seq.adapters).length >= length:
+            return False
+        self._places[slot_of(leader)].add(length)
+        return True
 
     def open(self, seq: Sequence, spare: int) -> bool:
         """Give a slot, with a state that the sequence goes on from if there is one.
 
         False, and nothing changed, when its tokens and ``spare`` cells do not fit.
         """
-        promised = sum(len(other.tokens) for other in self._open.values())
-        if self._open and promised + len(seq.tokens) + spare > self._num_cells:
+        start = self._best(seq.tokens, seq.adapters)
+        missing = len(seq.tokens) + spare - self._num_shared(start)
+        if self._open and self._promised() + missing > self._num_cells:
             return False
-        slot = self._matching(seq)
-        if slot is None:
-            slot = self._empty_slot()
-        else:
-            seq.num_computed = len(self._kept.pop(slot).tokens)
-        seq.slot = slot
-        self._open[slot] = seq
+        seq.slot = self._slot_for(start)
+        seq.num_computed = start.length
+        if start.checkpoint is not None and not self._bring(seq.slot, start):
+            seq.num_computed = 0
+        self._open[seq.slot] = seq
+        self._plan(seq)
         return True
 
+    def next_stop(self, seq: Sequence) -> int:
+        """Return the position where a row of the sequence has to end."""
+        return self._places[slot_of(seq)].next or len(seq.tokens)
+
     def publish(self, seq: Sequence) -> None:
-        """Do nothing: a running state cannot be shared."""
+        """Make a copy where one is wanted."""
+        if not self._places[slot_of(seq)].reach(seq.num_computed):
+            return
+        checkpoint = Checkpoint(tuple(seq.tokens[: seq.num_computed]), seq.adapters)
+        if self.checkpoints.use(checkpoint) is None:
+            self.checkpoints.add(checkpoint, self._cells.save_part(slot_of(seq)))
+
+    def rewind(self, seq: Sequence) -> None:
+        """Go back to the last copy: a step was broken off, which leaves a state anywhere."""
+        if not self._memory.has_state:
+            self.publish(seq)  # cells that came before the end are there
+            return
+        slot, known = slot_of(seq), seq.tokens[: seq.num_computed]
+        checkpoint = next(self.checkpoints.find(known, seq.adapters), None)
+        seq.num_computed = checkpoint.length if checkpoint else 0
+        if not self._bring(slot, Start(seq.num_computed, slot, checkpoint)):
+            seq.num_computed = 0
+        coming = self._places[slot].coming
+        self._plan(seq)
+        for place in coming:
+            self._places[slot].add(place)  # others may wait for it
 
     def close(self, seq: Sequence) -> None:
         """Keep the state in the slot, and let others have the slot when they need it."""
         slot = slot_of(seq)
-        del self._open[slot]
+        del self._open[slot], self._places[slot]
         if seq.num_computed:
-            self._kept[slot] = _Kept(seq.tokens[: seq.num_computed], seq.adapters)
+            self._kept[slot] = Computed(seq.tokens[: seq.num_computed], seq.adapters)
         else:
-            self._cells.remove(slot, 0, -1)
+            self._empty(slot)
             self._free_slots.append(slot)
         seq.slot, seq.num_computed = None, 0
 
@@ -108,6 +155,10 @@ class StateCache:
         """Return the slots and tokens of kept states without adapters, longest unused first."""
         return [(slot, kept.tokens) for slot, kept in self._kept.items() if not kept.adapters]
 
+    def num_cached(self, tokens: list[int]) -> int:
+        """Return how many first tokens a sequence without adapters would not compute."""
+        return self._best([*tokens, 0], ()).length  # something follows
+
     def graft(self, tokens: list[int], load: Callable[[int], bool]) -> bool:
         """Keep a state from elsewhere; ``load`` puts it into an empty slot.
 
@@ -117,10 +168,10 @@ class StateCache:
             return False
         slot = self._empty_slot()
         if not load(slot):
-            self._cells.remove(slot, 0, -1)
+            self._empty(slot)
             self._free_slots.append(slot)
             return False
-        self._kept[slot] = _Kept(tokens, ())
+        self._kept[slot] = Computed(tokens, ())
         return True
 
     def cut(self, seq: Sequence) -> None:
@@ -131,11 +182,76 @@ class StateCache:
         """Forget all kept states."""
         while self._kept:
             self._drop_oldest()
+        self.checkpoints.clear()
 
-    def _matching(self, seq: Sequence) -> int | None:
-        """Return the slot with the longest state that a sequence goes on from."""
-        slots = [slot for slot, kept in self._kept.items() if kept.is_beginning_of(seq)]
-        return max(slots, key=lambda slot: len(self._kept[slot].tokens), default=None)
+    def _plan(self, seq: Sequence) -> None:
+        """Settle where copies of the sequence are made."""
+        self._places[slot_of(seq)] = Places(seq.tokens, seq.num_computed, self._ends)
+
+    def _best(self, tokens: list[int], adapters: AdapterSet) -> Start:
+        """Return the longest state that a sequence can go on from."""
+        running = {
+            slot: Computed(seq.tokens[: seq.num_computed], seq.adapters)
+            for slot, seq in self._open.items()
+        }
+        starts = Starts(
+            kept=self._kept,
+            running=running,
+            checkpoints=self.checkpoints,
+            has_cells=self._memory.has_cells,
+        )
+        return starts.best(Computed(tokens, adapters))
+
+    def _num_shared(self, start: Start) -> int:
+        """Return how many cells of running sequences a new one would share."""
+        if start.slot is None or self._memory.has_window:
+            return 0
+        if start.slot in self._open:
+            return start.length
+        common = (self._overlaps.between(start.slot, other) for other in self._open)
+        return min(start.length, max(common, default=0))
+
+    def _promised(self) -> int:
+        """Return the cells that running sequences use, or will for the tokens that they have."""
+        lengths = {slot: len(seq.tokens) for slot, seq in self._open.items()}
+        return self._overlaps.num_distinct(lengths)
+
+    def _slot_for(self, start: Start) -> int:
+        """Return the slot in which a sequence runs that begins so.
+
+        The kept state that has the cells stays as it is, unless that costs another more.
+        """
+        holder = start.slot
+        if holder not in self._kept:
+            return self._empty_slot()
+        if start.checkpoint is not None and self._is_cheaper_forked(holder, start.length):
+            return self._empty_slot()
+        del self._kept[holder]
+        return holder
+
+    def _is_cheaper_forked(self, holder: int, length: int) -> bool:
+        if self._free_slots:
+            return True
+        oldest, kept = next(iter(self._kept.items()))
+        return oldest != holder and len(kept.tokens) < len(self._kept[holder].tokens) - length
+
+    def _bring(self, slot: int, start: Start) -> bool:
+        """Make a slot what a copy says; False and an empty slot where that cannot be."""
+        data = self.checkpoints.use(start.checkpoint) if start.checkpoint else None
+        if start.slot is not None and start.slot != slot:
+            self._cells.copy(start.slot, slot, 0, start.length)
+            if not self._memory.has_window:
+                self._overlaps.fork(start.slot, slot, start.length)
+        if data is None or not self._cells.restore_part(slot, data):
+            self._empty(slot)
+            return False
+        self._cells.remove(slot, start.length, -1)
+        self._overlaps.cut(slot, start.length)
+        return True
+
+    def _empty(self, slot: int) -> None:
+        self._cells.remove(slot, 0, -1)
+        self._overlaps.cut(slot, 0)
 
     def _empty_slot(self) -> int:
         if not self._free_slots:
@@ -145,5 +261,5 @@ class StateCache:
     def _drop_oldest(self) -> None:
         slot = next(iter(self._kept))
         del self._kept[slot]
-        self._cells.remove(slot, 0, -1)
+        self._empty(slot)
         self._free_slots.append(slot)

@@ -36,7 +36,7 @@ class Setup:
     step_tokens: int = 512
     cache_type: str = "f16"
     has_flash_attention: bool = True
-    is_windowed: bool = False  # a cache that keeps no more than a layer's window
+    is_windowed: bool = True  # a cache that keeps no more than a layer's window
 
 
 def cell_bytes(layer: LayerShape, shape: ModelShape, setup: Setup) -> int:

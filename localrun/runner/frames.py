@@ -52,6 +52,7 @@ TYPES = {
         messages.Rerank,
         messages.Embeddings,
         messages.Ranks,
+        messages.Stats,
     )
 }
 Message = messages.Request | messages.Event

@@ -19,6 +19,7 @@ from localrun.errors import ContextExceededError, LocalrunError, UsageError
 from localrun.runner.constraining import Constraining
 from localrun.runner.fitting import Prompt, fitted, num_kept
 from localrun.runner.messages import Failed, Started
+from localrun.runner.plain import PlainPrompts, check_tokens
 from localrun.runner.prompt import MARK, tokenize
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class GenerationDesk:
         self._templates = templates
         self._adapters = adapters
         self._num_ctx = num_ctx
+        self._plain = PlainPrompts(model, templates)
         self._constraining = Constraining(model)
 
     def open(self, request: Generate) -> Opened | Failed:
@@ -82,8 +84,9 @@ class GenerationDesk:
         if self._model.only_embeds:
             raise UsageError("this is an embedding model: it turns text into numbers")
         if request.messages is None:
-            text = request.prompt or ""
-            return Prompt(text, tokenize(text, self._model))
+            return self._plain.write(request)
+        if request.context:
+            return self._plain.write_after(request.context, self._templates.render(request))
         if not request.overflow.drops:
             return self._written(request, request.messages)
         return fitted(
@@ -110,6 +113,7 @@ class GenerationDesk:
         room = (CONTEXTS if shift else 1) * self._num_ctx - len(tokens)
         new = room if request.num_predict is None else max(1, request.num_predict)
         sampling = request.sampling
+        check_tokens((token for token, _ in sampling.logit_bias), self._model, "logit_bias")
         if sampling.ignore_eos and request.constraint is None:
             sampling = sampling.without_ends(self._model.eog)
         return Sequence(
@@ -121,6 +125,8 @@ class GenerationDesk:
             scores=None if request.logprobs is None else Scores(request.logprobs),
             shift=shift,
             adapters=self._adapters.checked(request.adapters),
+            tells_tokens=request.tells_tokens,
+            predicted=self._plain.tokens_of(request.prediction or ""),
         )
 
     def _shift(self, request: Generate, tokens: list[int]) -> Shift | None:

@@ -10,6 +10,7 @@ from localrun.engine.context import Context
 from localrun.engine.draft import DraftModel, unfit
 from localrun.engine.lookup import Lookup
 from localrun.engine.model import Model, load_model
+from localrun.engine.prediction import Prediction
 from localrun.engine.scheduler import Limits
 from localrun.engine.speculation import MOST_DRAFTS, Forced, Source, Speculation
 from localrun.engine.threads import useful_threads
@@ -32,7 +33,7 @@ class Guessing:
     def __init__(self, load: Load, target: Model, limits: Limits, native_log: NativeLog) -> None:
         self._model: Model | None = None
         self._context: Context | None = None
-        sources: list[Source] = [Forced(), Lookup()]
+        sources: list[Source] = [Forced(), Prediction(), Lookup()]
         if load.draft_paths and not limits.num_drafts:
             _log.warning("the draft model is left out: this model cannot take tokens back")
         elif load.draft_paths:

@@ -17,6 +17,7 @@ from localrun.engine.split import LayerSplit
 from localrun.engine.taken import HOST
 from localrun.engine.threads import useful_threads
 from localrun.runner.adapters import AdapterDesk
+from localrun.runner.busyness import Busyness, read_stats
 from localrun.runner.channel import throttled
 from localrun.runner.embedding import EmbeddingDesk
 from localrun.runner.generation import GenerationDesk
@@ -114,14 +115,17 @@ class LoadedModel:
             self._model, self._limits, num_threads=self._num_threads, options=self._load.options
         )
         cache = context.open_cache()
+        scheduler = Scheduler(self._limits, cache)
         engine = Engine(
             context,
-            Scheduler(self._limits, cache),
+            scheduler,
             pieces=self._model.pieces,
             eog=self._model.eog,
             speculation=self._guessing.speculation,
         )
         worker = Worker(engine, context, channel.send, self._embedder)
+        read = partial(read_stats, scheduler, cache, self._limits.num_cells)
+        worker.tell_busyness(Busyness(read, channel.send))
         folder = saved.open(self._load, self._limits, self._model) if saved else None
         if folder is not None:
             worker.keep_prompts(keeper_of(folder, cache, context, self._model))

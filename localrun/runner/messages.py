@@ -70,6 +70,11 @@ class Generate:
     echo: bool = False  # tell the prompt
     chat_template: str | None = None  # Jinja, in place of the one in the file
     adapters: tuple[tuple[str, float], ...] = ()  # (path of a LoRA, its scale)
+    prompt_tokens: tuple[int, ...] = ()  # in place of the prompt, as they are
+    suffix: str | None = None  # what follows the prompt behind a gap, which is to be filled
+    context: tuple[int, ...] = ()  # tokens of an earlier conversation, which the messages go on
+    tells_tokens: bool = False  # tell the tokens of prompt and answer at the end
+    prediction: str | None = None  # what the answer may be like: guesses are taken from it
     tool_choice: str = "auto"  # "none", "required", or the name of the tool to call
     parallel_tool_calls: bool = True  # False = at most one call
     thinking_budget: int | None = None  # tokens that a thought may have; None = any number
@@ -168,6 +173,7 @@ class Finished:
     accepted_tokens: int = 0  # of these, the right ones
     dropped_tokens: int = 0  # taken out of the context while it was generated
     stop: str | None = None  # the stop string that ended it
+    tokens: tuple[int, ...] = ()  # of prompt and answer, where they were asked for
     thought_tokens: int = 0  # of the generated ones
 
 
@@ -241,7 +247,17 @@ class Ranks:
     token_counts: tuple[int, ...]  # of each pair
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stats:
+    """How busy the runner is: sent when that changes, once a second and when all is done."""
+
+    num_running: int = 0
+    num_waiting: int = 0
+    num_cells: int = 0  # tokens that the KV cache holds
+    num_used_cells: int = 0
+
+
 Submitted = Generate | Tokenize | Detokenize | Embed | Rerank
 Request = Load | Submitted | Cancel
 Terminal = Finished | Failed | Tokens | Embeddings | Ranks
-Event = Progress | Ready | LoadFailed | Started | Step | Grown | Terminal
+Event = Progress | Stats | Ready | LoadFailed | Started | Step | Grown | Terminal

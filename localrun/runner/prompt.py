@@ -43,9 +43,16 @@ def tokenize(prompt: str, tokenizer: Tokenizer) -> list[int]:
     """Return the token ids of a prompt with marks."""
     first, *others = prompt.split(MARK)
     tokens = tokenizer.tokenize(first)
-    for piece in others:
-        tokens += tokenizer.tokenize(piece, is_start=False)
-    return tokens
+    return tokens + _continued(others, tokenizer)
+
+
+def tokenize_on(text: str, tokenizer: Tokenizer) -> list[int]:
+    """Return the token ids of a text with marks that is not the beginning of a prompt."""
+    return _continued(text.split(MARK), tokenizer)
+
+
+def _continued(pieces: Sequence[str], tokenizer: Tokenizer) -> list[int]:
+    return [token for piece in pieces for token in tokenizer.tokenize(piece, is_start=False)]
 
 
 def _guarded(message: JsonObject, spelled: re.Pattern[str]) -> JsonObject:

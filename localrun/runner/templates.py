@@ -6,6 +6,7 @@ the ones that were used last.
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from localrun.runner.messages import JsonObject, Tokenize
 
 MOST_KEPT = 8
+SUFFIX = re.compile(r"\bsuffix\b")  # the variable of a template that can fill a gap
 
 
 class Chat:
@@ -31,6 +33,7 @@ class Chat:
 
     def __init__(self, source: str | None, template: ChatTemplate) -> None:
         self._template = template
+        self.fills_gaps = bool(source and SUFFIX.search(source))
         self.known = discovered_profile(source)
         self.profile: JsonObject = profile_to_json(self.known)  # for the wire
 
@@ -52,6 +55,15 @@ class Chat:
         """
         messages = guard(request.messages or (), control_texts)
         return self._template.render(messages, tools=request.tools, options=_options(request))
+
+    def render_gap(self, prefix: str, suffix: str) -> str:
+        """Return the prompt that asks for what stands between two texts with marks.
+
+        Raises:
+            UsageError: the template fails on it.
+        """
+        messages = [{"role": "user", "content": prefix}]
+        return self._template.render(messages, options={"suffix": suffix})
 
 
 def _options(request: Generate | Tokenize) -> JsonObject:
@@ -77,6 +89,11 @@ class Templates:
     def __init__(self, texts: Texts) -> None:
         self._texts = texts
         self._kept: OrderedDict[str | None, Chat] = OrderedDict()
+
+    @property
+    def control_texts(self) -> list[str]:
+        """Return what the control tokens look like in a prompt."""
+        return self._texts.control_texts
 
     def chat(self, source: str | None) -> Chat:
         """Return the chat of a template; None means the model's own.

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from localrun.engine.engine import Engine
     from localrun.engine.params import Pooling
     from localrun.engine.sequence import Sequence
+    from localrun.runner.busyness import Busyness
     from localrun.runner.keeping import Keeper
 
 
@@ -94,6 +95,7 @@ class Worker:
         self._embedder = embedder or Embedder(_refuse)
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._keeper: Keeper | None = None
+        self._busyness: Busyness | None = None
         self._flag_lock = threading.Lock()  # a command and its abort come together
         self._open: set[int] = set()
         self._cancelled: set[int] = set()
@@ -102,6 +104,10 @@ class Worker:
     def keep_prompts(self, make: Callable[[Callable[[Fetched], None]], Keeper]) -> None:
         """Save computed prompts and bring them back; called before `run`."""
         self._keeper = make(self._commands.put)
+
+    def tell_busyness(self, busyness: Busyness) -> None:
+        """Tell how busy the engine is; called before `run`."""
+        self._busyness = busyness
 
     def submit(self, work: Sequence | EmbeddingJob) -> None:
         """Queue what a request asks; safe from any thread."""
@@ -141,6 +147,8 @@ class Worker:
                 if self._embedder.has_work:
                     jobs = self._embedder.step(is_alone=not self._engine.has_work)
                     self._report_jobs(jobs)
+                if self._busyness is not None:
+                    self._busyness.tell(is_idle=not self._engine.has_work)
         except BackendError as error:
             for request_id in sorted(self._open):
                 self._send(Failed(request_id=request_id, code=error.code, message=error.message))
@@ -273,5 +281,6 @@ def _finished(seq: Sequence, now: float) -> Finished:
         accepted_tokens=seq.num_accepted,
         dropped_tokens=seq.num_dropped,
         stop=seq.text.stop,
+        tokens=tuple(seq.tokens) if seq.tells_tokens else (),
         thought_tokens=seq.thought.num_tokens if seq.thought else 0,
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
 from localrun.errors import UsageError
@@ -14,6 +15,7 @@ from localrun.server.embedding import Embedding
 from localrun.server.embedding_routes import embedding_routes
 from localrun.server.errors import install_handlers
 from localrun.server.jobs import Jobs, job_environ
+from localrun.server.keys import Keys
 from localrun.server.metered import MeteredCompletions
 from localrun.server.metrics import CONTENT_TYPE, Metrics
 from localrun.server.ollama.library import library_routes
@@ -21,6 +23,7 @@ from localrun.server.ollama.routes import ollama_routes
 from localrun.server.ollama.transfers import transfer_routes
 from localrun.server.openai.routes import openai_routes
 from localrun.server.openai.tokens import TokenDesk
+from localrun.server.origins import Visitors
 from localrun.server.security import Gate
 from localrun.server.why import why_routes
 from localrun.services.uploads import Uploads
@@ -42,16 +45,19 @@ def create_app(
     catalogue: Catalogue,
     workspace: Workspace,
     *,
-    is_loopback: bool,
     shut_down: Callable[[], None],
+    keys: Keys | None = None,
+    metrics: Metrics | None = None,
 ) -> FastAPI:
     """Return the ASGI application; ``shut_down`` ends the server that runs it.
 
-    There is no ``openapi.json``: the routes read their bodies by hand, as lenient as the APIs
-    that they stand in for, so what FastAPI would write of them would not be true.
+    The routes read their bodies by hand, as lenient as the APIs that they stand in for, so what
+    FastAPI would write of them in an ``openapi.json`` would not be true: we write it.
     """
-    metrics = Metrics()
-    completions = MeteredCompletions(pool, catalogue.find_model, metrics)
+    settings, metrics = workspace.settings, metrics or Metrics()
+    completions = MeteredCompletions(
+        pool, catalogue.find_model, metrics, logs_prompts=settings.access.logs_prompts
+    )
     uploads = Uploads(workspace.store)
     app = FastAPI(
         title="localrun",
@@ -69,19 +75,24 @@ def create_app(
     app.include_router(why_routes(catalogue, pool))
     app.include_router(transfer_routes(Jobs(job_environ(workspace)), uploads))
     app.include_router(embedding_routes(Embedding(pool, catalogue.find_model, metrics)))
-    app.add_middleware(Gate, is_loopback=is_loopback)
+    visitors = Visitors(settings.access.origins, is_loopback=settings.is_loopback)
+    app.add_middleware(Gate, visitors=visitors, keys=keys or Keys())
     app.add_middleware(metrics.watch)
 
-    @app.api_route("/", methods=["GET", "HEAD"])
+    @app.head("/")
+    @app.get("/")
     async def root() -> PlainTextResponse:
         return PlainTextResponse("localrun is running")
 
-    @app.api_route("/healthz", methods=["GET", "HEAD"])
-    @app.api_route("/health", methods=["GET", "HEAD"])
+    @app.head("/healthz")
+    @app.get("/healthz")
+    @app.head("/health")
+    @app.get("/health")
     async def healthz() -> JSONResponse:
         return JSONResponse({"status": "ok"})
 
-    @app.api_route("/readyz", methods=["GET", "HEAD"])
+    @app.head("/readyz")
+    @app.get("/readyz")
     async def readyz() -> JSONResponse:
         if pool.is_closing:
             return JSONResponse({"status": "leaving"}, UNAVAILABLE)
@@ -91,6 +102,10 @@ def create_app(
     async def read_metrics() -> PlainTextResponse:
         return PlainTextResponse(metrics.text(pool), media_type=CONTENT_TYPE)
 
+    @app.get("/openapi.json")
+    async def openapi() -> Response:
+        return Response(await asyncio.to_thread(_document, app), media_type="application/json")
+
     @app.post("/api/localrun/shutdown")
     async def shutdown(request: Request) -> JSONResponse:
         _refuse_unless_own_client(request)
@@ -98,6 +113,12 @@ def create_app(
         return JSONResponse({"status": "leaving"})
 
     return app
+
+
+def _document(app: FastAPI) -> bytes:
+    from localrun.server.openapi.document import document  # lazy: every start would pay for it
+
+    return document(app)
 
 
 def _refuse_unless_own_client(request: Request) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import functools
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +40,7 @@ from localrun.server.defaults import (
 )
 from localrun.server.reading import PLAIN, ReplyReader
 from localrun.services.capabilities import check_can_answer
+from localrun.services.templates import to_jinja
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -75,6 +77,12 @@ class CompletionRequest:
     tool_choice: str = "auto"  # "none", "required", or the name of the tool to call
     parallel_tool_calls: bool = True  # False = at most one call
     thinking_budget: int | None = None  # tokens that a thought may have
+    prompt_tokens: tuple[int, ...] = ()  # in place of the prompt, as they are
+    suffix: str | None = None  # what follows the prompt behind a gap, which is to be filled
+    context: tuple[int, ...] = ()  # tokens of an earlier conversation, which the messages go on
+    tells_tokens: bool = False  # tell the tokens of prompt and answer in `Done`
+    prediction: str | None = None  # what the answer may be like: guesses are taken from it
+    chat_template: str | None = None  # in place of the model's, in Jinja or Go's language
 
     # None everywhere: as the model's recipe says, or else the server
 
@@ -111,7 +119,11 @@ class Done:
     dropped_messages: int = 0  # left out of the prompt to make it fit
     dropped_tokens: int = 0  # of the prompt, and of the context while it was generated
     stop: str | None = None  # the stop string that ended it
+    drafted_tokens: int = 0  # guessed ahead and checked
+    accepted_tokens: int = 0  # of these, the right ones
+    tokens: tuple[int, ...] = ()  # of prompt and answer, where they were asked for
     thought_tokens: int = 0  # of the generated ones
+    queue_s: float = 0.0  # waited for a slot
 
 
 Reply = Opened | Scored | Part | Done
@@ -140,7 +152,8 @@ class Completions:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens
                 loop.call_soon_threadsafe(events.put_nowait, event)
 
-        submission = loop.run_in_executor(self._threads, self._submit, request, sink)
+        submit = contextvars.copy_context().run  # with the request's id, for the log
+        submission = loop.run_in_executor(self._threads, submit, self._submit, request, sink)
         try:
             ticket, profile = await asyncio.shield(submission)
         except asyncio.CancelledError:  # the client left while the model loaded
@@ -178,10 +191,13 @@ class Completions:
         model = self._find_model(request.model)
         check_can_answer(model)
         recipe = model.recipe
-        profile = PLAIN if request.messages is None else profile_of(model.chat_template)
+        template = to_jinja(request.chat_template) if request.chat_template else model.chat_template
+        profile = PLAIN if request.messages is None else profile_of(template)
         generate = Generate(
             request_id=0,  # the pool numbers requests
-            messages=messages_of(recipe, request.messages),
+            messages=request.messages
+            if request.context  # it begins with what the recipe says
+            else messages_of(recipe, request.messages),
             prompt=request.prompt,
             tools=() if request.tool_choice == "none" else request.tools,
             template_options=request.template_options,
@@ -192,7 +208,12 @@ class Completions:
             overflow=overflow_of(recipe, request.overflow, request.num_keep),
             logprobs=request.logprobs,
             echo=request.echo,
-            chat_template=model.chat_template,
+            chat_template=template,
+            prompt_tokens=request.prompt_tokens,
+            suffix=request.suffix,
+            context=request.context,
+            tells_tokens=request.tells_tokens,
+            prediction=request.prediction,
             adapters=tuple((str(path), scale) for path, scale in model.adapters),
             tool_choice=request.tool_choice,
             parallel_tool_calls=request.parallel_tool_calls,
@@ -263,5 +284,9 @@ def _done(finished: Finished, opened: Opened, ticket: Ticket, begun: float) -> D
         dropped_messages=opened.dropped_messages,
         dropped_tokens=opened.dropped_tokens + finished.dropped_tokens,
         stop=finished.stop,
+        drafted_tokens=finished.drafted_tokens,
+        accepted_tokens=finished.accepted_tokens,
+        tokens=finished.tokens,
         thought_tokens=finished.thought_tokens,
+        queue_s=finished.queue_s,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -162,7 +163,10 @@ class Embedding:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens
                 loop.call_soon_threadsafe(answer, event)
 
-        submission = loop.run_in_executor(self._threads, self._submit, request, wanted, sink)
+        submit = contextvars.copy_context().run  # with the request's id, for the log
+        submission = loop.run_in_executor(
+            self._threads, submit, self._submit, request, wanted, sink
+        )
         try:
             ticket = await asyncio.shield(submission)
         except asyncio.CancelledError:  # the client left while the model loaded

@@ -6,11 +6,12 @@ import logging
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from localrun.errors import LocalrunError
+from localrun.errors import LocalrunError, UsageError
 from localrun.server.anthropic.dialect import OVERLOADED, error_event, speaks_anthropic
 
 if TYPE_CHECKING:
@@ -24,7 +25,15 @@ INTERNAL_ERROR = 500
 UNAVAILABLE = 503
 CLIENT_LEFT = 499
 # a status of OpenAI's has a type of its own
-OPENAI_TYPES = {400: "invalid_request_error", 404: "not_found_error", 503: "overloaded_error"}
+OPENAI_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "invalid_request_error",
+    413: "invalid_request_error",
+    503: "overloaded_error",
+}
 
 
 def error_body(path: str, error: LocalrunError) -> dict[str, Any]:
@@ -53,10 +62,16 @@ def error_response(scope: Scope, error: LocalrunError, status: int | None = None
     return JSONResponse(body, OVERLOADED if status == UNAVAILABLE else status, headers)
 
 
+def bug_error() -> LocalrunError:
+    """Return what a client is told of an error that nobody thought of."""
+    return LocalrunError("localrun has a bug: see its log for the details")
+
+
 def install_handlers(app: FastAPI) -> None:
     """Let every exception leave the server as an error that its client understands."""
     app.add_exception_handler(LocalrunError, _on_localrun_error)
     app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(RequestValidationError, _on_wrong_query)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(Exception, _on_bug)
 
@@ -81,6 +96,14 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse(body, status, getattr(error, "headers", None))
 
 
+async def _on_wrong_query(request: Request, error: Exception) -> JSONResponse:
+    """Answer a query or a path that FastAPI itself reads, and refuses."""
+    first = error.errors()[0] if isinstance(error, RequestValidationError) else {"loc": ("",)}
+    name = str(first["loc"][-1])
+    told = UsageError(f"{name} is wrong: {first.get('msg', error)}", param=name)
+    return error_response(request.scope, told)
+
+
 async def _on_disconnect(_request: Request, _error: Exception) -> Response:
     """Answer nobody: the client left while it sent its body."""
     return Response(status_code=CLIENT_LEFT)
@@ -88,5 +111,4 @@ async def _on_disconnect(_request: Request, _error: Exception) -> Response:
 
 async def _on_bug(request: Request, error: Exception) -> JSONResponse:
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    told = LocalrunError("localrun has a bug: see its log for the details")
-    return error_response(request.scope, told)
+    return error_response(request.scope, bug_error())

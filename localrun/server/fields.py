@@ -15,6 +15,7 @@ from localrun.errors import UsageError
 JsonObject = dict[str, Any]
 
 LARGEST_INTEGER = 2**63 - 1
+DEEPEST = 100  # lists and objects in each other; what works on them later may be recursive
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half a character, unless the other half follows
 
 
@@ -28,6 +29,10 @@ class Fields:
     def raw(self, name: str) -> Any:  # noqa: ANN401 - any JSON value
         """Return the value as it came, None where there is none."""
         return self._body.get(name)
+
+    def but(self, **changed: Any) -> Fields:  # noqa: ANN401 - any JSON values
+        """Return the same with other values for some names."""
+        return Fields({**self._body, **changed}, self._path)
 
     def all(self) -> JsonObject:
         """Return all values as they came."""
@@ -125,4 +130,17 @@ def parse_object(body: bytes) -> Fields:
         raise UsageError(f"the body is not JSON: {error}") from error
     if not isinstance(value, dict):
         raise UsageError("the body must be a JSON object")
+    if body.count(b"{") + body.count(b"[") > DEEPEST and _is_deeper(value, DEEPEST):
+        raise UsageError(f"the body has more than {DEEPEST} lists and objects in each other")
     return Fields(value)
+
+
+def _is_deeper(value: JsonObject, most: int) -> bool:
+    """Tell whether more than ``most`` lists and objects are in each other."""
+    level: list[Any] = [value]
+    for _ in range(most):
+        inner = [one.values() if isinstance(one, dict) else one for one in level]
+        level = [item for items in inner for item in items if isinstance(item, dict | list)]
+        if not level:
+            return False
+    return True

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import LocalrunError
 from localrun.server.core import CompletionRequest, Completions, Done, Opened, Reply, Scored
+from localrun.server.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -21,15 +22,22 @@ class MeteredCompletions(Completions):
     """Tells a `Metrics` what the answers were like, by model."""
 
     def __init__(
-        self, pool: RunnerPool, find_model: Callable[[str], StoredModel], metrics: Metrics
+        self,
+        pool: RunnerPool,
+        find_model: Callable[[str], StoredModel],
+        metrics: Metrics,
+        *,
+        logs_prompts: bool = False,
     ) -> None:
         super().__init__(pool, find_model)
         self._metrics = metrics
+        self._logs_prompts = logs_prompts
 
     async def stream(self, request: CompletionRequest) -> AsyncGenerator[Reply, None]:
         """Yield what `Completions.stream` does."""
         end = "cancelled"
         last, is_first = time.monotonic(), True
+        transcript = Transcript(request) if self._logs_prompts else None
         try:
             async with contextlib.aclosing(super().stream(request)) as parts:
                 async for part in parts:
@@ -40,16 +48,22 @@ class MeteredCompletions(Completions):
                     elif not isinstance(part, Opened | Scored):
                         self._count_time(request.model, now - last, is_first=is_first)
                         last, is_first = now, False
+                    if transcript is not None:
+                        transcript.add(part)
                     yield part
         except LocalrunError as error:
             end = error.code
             raise
         finally:
             self._metrics.answers.add(1, model=request.model, end=end)
+            if transcript is not None:
+                transcript.log(end)
 
     def _count_tokens(self, model: str, done: Done) -> None:
         self._metrics.prompt_tokens.add(done.prompt_tokens, model=model)
         self._metrics.generated_tokens.add(done.generated_tokens, model=model)
+        self._metrics.cached_tokens.add(done.cached_tokens, model=model)
+        self._metrics.queue_seconds.observe(done.queue_s, model=model)
 
     def _count_time(self, model: str, seconds: float, *, is_first: bool) -> None:
         metrics = self._metrics

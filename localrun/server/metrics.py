@@ -6,24 +6,54 @@ on the event loop, so nothing here needs a lock.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from localrun.supervisor.pool import RunnerPool
+    from localrun.supervisor.slot import RunningModel
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+LAG_EVERY_S = 0.1
 GAP_SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
 MOST_SERIES = 1000  # of one family: names come from clients
 NO_ROUTE = "none"
 CLIENT_LEFT, INTERNAL_ERROR = "499", "500"
+
+# of loaded models; those that share a runner share its figures
+GAUGES: tuple[tuple[str, str, Callable[[RunningModel], int]], ...] = (
+    (
+        "localrun_open_requests",
+        "Requests of loaded models that have not ended.",
+        lambda model: model.num_open,
+    ),
+    ("localrun_model_bytes", "Memory of loaded models.", lambda model: model.size_bytes),
+    (
+        "localrun_running_sequences",
+        "Answers that are generated.",
+        lambda model: model.stats.num_running,
+    ),
+    (
+        "localrun_waiting_sequences",
+        "Requests that wait at a runner for a place.",
+        lambda model: model.stats.num_waiting,
+    ),
+    ("localrun_kv_cells", "Tokens that a KV cache holds.", lambda model: model.stats.num_cells),
+    (
+        "localrun_kv_cells_used",
+        "Of these, those that something is in, for running answers and for later ones.",
+        lambda model: model.stats.num_used_cells,
+    ),
+)
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -96,6 +126,15 @@ class Metrics:
         )
         self.prompt_tokens = Counter("localrun_prompt_tokens_total", "Tokens of prompts.")
         self.generated_tokens = Counter("localrun_generated_tokens_total", "Tokens generated.")
+        self.cached_tokens = Counter(
+            "localrun_cached_tokens_total", "Tokens of prompts that were computed before."
+        )
+        self.queue_seconds = Histogram(
+            "localrun_queue_seconds", "Of a request at its runner, until it had a place.", SECONDS
+        )
+        self.loop_lag_seconds = Histogram(
+            "localrun_loop_lag_seconds", "How late the server's event loop is.", LAG_SECONDS
+        )
         self.answers = Counter("localrun_answers_total", "Answers by how they ended.")
 
     def watch(self, app: ASGIApp) -> ASGIApp:
@@ -125,6 +164,13 @@ class Metrics:
 
         return counted
 
+    async def watch_loop(self) -> None:
+        """Count how late the event loop is, for ever."""
+        while True:
+            due = time.monotonic() + LAG_EVERY_S
+            await asyncio.sleep(LAG_EVERY_S)
+            self.loop_lag_seconds.observe(max(0.0, time.monotonic() - due))
+
     def text(self, pool: RunnerPool) -> str:
         """Return everything as text; blocks a little, for what the pool tells."""
         families = (
@@ -134,6 +180,9 @@ class Metrics:
             self.gap_seconds,
             self.prompt_tokens,
             self.generated_tokens,
+            self.cached_tokens,
+            self.queue_seconds,
+            self.loop_lag_seconds,
             self.answers,
         )
         lines = [line for family in families for line in family.lines()]
@@ -146,18 +195,8 @@ def _pool_lines(pool: RunnerPool) -> Iterator[str]:
     crashes = {name: model.num_crashes for name, model in history.items()}
     yield from _by_model("localrun_loads_total", "counter", "Times a model was loaded.", loads)
     yield from _by_model("localrun_crashes_total", "counter", "Runners that died.", crashes)
-    yield from _by_model(
-        "localrun_open_requests",
-        "gauge",
-        "Requests of loaded models that have not ended.",
-        {model.name: model.num_open for model in running},
-    )
-    yield from _by_model(
-        "localrun_model_bytes",
-        "gauge",
-        "Memory of loaded models; of those that share it, the first.",
-        {model.name: model.size_bytes for model in running if model.shared_with is None},
-    )
+    for name, about, value in GAUGES:
+        yield from _by_model(name, "gauge", about, {model.name: value(model) for model in running})
 
 
 def _by_model(name: str, kind: str, about: str, values: Mapping[str, int]) -> Iterator[str]:

@@ -48,7 +48,7 @@ def sampling(fields: Fields) -> JsonObject:
     """
     given: JsonObject = {}
     for name in SAMPLING:
-        value = _number(fields, KNOWN[name])
+        value = bounded(fields, KNOWN[name])
         if value is not None:
             given[name] = value
     breakers = fields.strings("dry_sequence_breakers")
@@ -90,7 +90,7 @@ def num_logprobs(fields: Fields) -> int | None:
     return (count or 0) if is_wanted else None
 
 
-def _number(fields: Fields, known: Parameter) -> float | None:
+def bounded(fields: Fields, known: Parameter) -> float | None:
     """Return a value in a parameter's range; counts beyond what matters are cut."""
     if known.kind == "float":
         number = fields.number(known.name, known.low, known.high)

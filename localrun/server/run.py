@@ -19,6 +19,7 @@ import os
 import signal
 import socket
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -27,6 +28,11 @@ from localrun.errors import AddressInUseError, NetworkError, UsageError
 from localrun.hardware.choice import CPU
 from localrun.server.activity import Activity
 from localrun.server.app import create_app
+from localrun.server.keys import read_keys
+from localrun.server.metrics import Metrics
+from localrun.server.patience import PatientProtocol
+from localrun.server.request_id import LOG_FORMAT, RequestFilter
+from localrun.server.tls import tls_options
 from localrun.services.devices import check_choice, report_unused
 from localrun.services.workspace import Workspace
 from localrun.supervisor.pool import RunnerPool
@@ -35,6 +41,8 @@ from localrun.supervisor.spawn import start_runner
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from localrun.server.keys import Keys
+    from localrun.server.tls import TlsOptions
     from localrun.settings import Settings
     from localrun.supervisor.runner import Start
 
@@ -56,14 +64,17 @@ def run_server(
 
     Raises:
         AddressInUseError: another program has the address.
-        UsageError: the address is open to others and ``insecure`` was not said, or the
-            machine has not got the device of the settings.
+        UsageError: the address is open to others, there is no key, and ``insecure`` was not
+            said; or the machine has not got the device of the settings.
+        StorageError: keys or a certificate cannot be read.
     """
-    if not settings.is_loopback and not insecure:
+    keys = read_keys(settings.access)
+    if not settings.is_loopback and not keys and not insecure:
         raise UsageError(
             f"{settings.host} lets other machines use this server, and it asks for no key",
-            hint="localrun serve --insecure   if that is what you want",
+            hint="export LOCALRUN_API_KEY=$(openssl rand -hex 32)   or --insecure",
         )
+    tls = tls_options(settings)
     device = check_choice(settings.device, os.environ)
     start = start or functools.partial(start_runner, device=device)
     with bind(settings) as listener:
@@ -71,7 +82,7 @@ def run_server(
         pool = RunnerPool(keep_alive_s=settings.keep_alive_s, start=start)
         _report_devices(settings)
         try:
-            _serve(settings, pool, listener, background=background)
+            _serve(_Plan(settings, keys, tls, background), pool, listener)
         finally:
             pool.close()
     _log.info("left")
@@ -104,35 +115,54 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _serve(
-    settings: Settings, pool: RunnerPool, listener: socket.socket, *, background: bool
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What kind of server is run."""
+
+    settings: Settings
+    keys: Keys
+    tls: TlsOptions
+    background: bool
+
+
+def _serve(plan: _Plan, pool: RunnerPool, listener: socket.socket) -> None:
+    settings = plan.settings
     leave = asyncio.Event()
     activity = Activity()
     workspace = Workspace(settings, os.environ)
+    workspace.takes_paths = settings.is_loopback
+    metrics = Metrics()
     app = create_app(
         pool,
         workspace.models,
         workspace,
-        is_loopback=settings.is_loopback,
+        metrics=metrics,
         shut_down=leave.set,
+        keys=plan.keys,
     )
     config = uvicorn.Config(
         activity.watch(app),
+        http=PatientProtocol,
+        ws="none",
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=int(DRAIN_S) + LAST_WORDS_S,
         server_header=False,
+        **plan.tls,
     )
-    idle_exit_s = settings.idle_exit_s if background else None
+    idle_exit_s = settings.idle_exit_s if plan.background else None
 
     async def serve() -> None:
         server = _Server(config)
         _obey_signals(server, leave)
-        watchers = [asyncio.create_task(_leave_when_told(leave, server, pool))]
+        watchers = [
+            asyncio.create_task(_leave_when_told(leave, server, pool)),
+            asyncio.create_task(metrics.watch_loop()),
+        ]
         if idle_exit_s is not None:
             watchers.append(asyncio.create_task(_leave_when_idle(idle_exit_s, activity, leave)))
-        _log.info("listening on http://%s:%s", *listener.getsockname()[:2])
+        scheme = "https" if plan.tls else "http"
+        _log.info("listening on %s://%s:%s", scheme, *listener.getsockname()[:2])
         await server.serve(sockets=[listener])
         for watcher in watchers:
             watcher.cancel()
@@ -182,6 +212,7 @@ def _set_up_logging(settings: Settings, *, background: bool) -> None:
         handler = logging.handlers.RotatingFileHandler(
             settings.log_dir / LOG_FILE, maxBytes=LOG_BYTES, backupCount=KEPT_LOGS
         )
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    handler.addFilter(RequestFilter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

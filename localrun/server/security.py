@@ -1,83 +1,157 @@
 """Who may talk to the server: plain ASGI, before any route.
 
-Host        on loopback, only names of this machine (DNS rebinding)
-Origin      only pages of this machine; others get no CORS headers and a 403
-body        at most `LARGEST_BODY` bytes, counted as they come; but for uploads of files,
-            which are never held in memory
-x-request-id  echoed, or made; Anthropic's clients read it as request-id
+x-request-id  the client's where it is sane, or made; see request_id.py; Anthropic's clients
+              read it as request-id
+Host, Origin  only names of this machine and pages that may; see origins.py
+key           asked for everything but health, where the server has keys; see keys.py
+body          not too large, not too slow; see bodies.py
+
+Each request that changes or costs something leaves one line in the log: what was asked, of
+whose key, how it ended, how long it took; never a header or a body.
 """
 
 from __future__ import annotations
 
-import secrets
+import logging
+import time
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote
 
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 
-from localrun.errors import BodyTooLargeError, UsageError
+from localrun.errors import LocalrunError, UnauthorizedError, UsageError
+from localrun.server.activity import LOOKS
 from localrun.server.anthropic.dialect import speaks_anthropic
+from localrun.server.bodies import LARGEST_BODY, BodyReader, refuse_larger
 from localrun.server.errors import error_response
+from localrun.server.keys import presented_key
+from localrun.server.request_id import begin_request
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LARGEST_BODY = 64 * 1024 * 1024
-LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
-LOCAL_SCHEMES = frozenset({"app", "file", "tauri", "vscode-webview", "vscode-file"})
+    from localrun.server.keys import Keys
+    from localrun.server.origins import Visitors
+
+_log = logging.getLogger(__name__)
+
 FORBIDDEN = 403
+CLIENT_LEFT = 499
+INTERNAL_ERROR = 500
 REQUEST_ID = b"x-request-id"
 ANTHROPIC_ID = b"request-id"
 UPLOADS = "/api/blobs/"
-LONGEST_REQUEST_ID = 128
+HEALTH = frozenset({"/healthz", "/health", "/readyz"})
+LONGEST_PATH = 200  # in the log
+
+Headers = dict[bytes, bytes]
 
 
 class Gate:
     """The middleware."""
 
-    def __init__(self, app: ASGIApp, *, is_loopback: bool) -> None:
+    def __init__(self, app: ASGIApp, *, visitors: Visitors, keys: Keys) -> None:
         self._app = app
-        self._is_loopback = is_loopback
+        self._visitors = visitors
+        self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, answer it here, or refuse it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
-        origin = headers.get(b"origin", b"").decode("latin-1")
-        refusal = self._refusal(headers.get(b"host", b"").decode("latin-1"), origin)
-        if refusal is not None:
-            await error_response(scope, UsageError(refusal), FORBIDDEN)(scope, receive, send)
-            return
-        request_id = headers.get(REQUEST_ID, b"")[:LONGEST_REQUEST_ID]
-        request_id = request_id or secrets.token_hex(8).encode()
-        scope.setdefault("state", {})["request_id"] = request_id.decode("latin-1")
+        headers: Headers = dict(scope["headers"])
+        request_id = begin_request(headers.get(REQUEST_ID, b""))
+        scope.setdefault("state", {})["request_id"] = request_id
         names = [REQUEST_ID, *([ANTHROPIC_ID] if speaks_anthropic(scope) else [])]
-        sender = _adding(send, [*((name, request_id) for name in names), *_cors(origin)])
-        if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
-            await Response(status_code=204)(scope, receive, sender)
+        visit = _Visit(scope, send, [(name, request_id.encode()) for name in names])
+        try:
+            await self._answer(visit, headers, receive)
+        except Exception:
+            visit.status = INTERNAL_ERROR  # what is sent for it, further out
+            raise
+        finally:
+            visit.log()
+
+    async def _answer(self, visit: _Visit, headers: Headers, receive: Receive) -> None:
+        scope, origin = visit.scope, headers.get(b"origin", b"").decode("latin-1")
+        refused = self._visitors.refusal(headers.get(b"host", b"").decode("latin-1"), origin)
+        if refused is not None:
+            response = error_response(scope, UsageError(refused), FORBIDDEN)
+            await response(scope, receive, visit.send)
             return
-        is_upload = scope["path"].startswith(UPLOADS)
-        await self._app(scope, receive if is_upload else _bounded(receive), sender)
+        visit.extra += _cors(origin)
+        if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
+            visit.extra += _private_network(headers)
+            await Response(status_code=204)(scope, receive, visit.send)
+            return
+        largest = None if scope["path"].startswith(UPLOADS) else LARGEST_BODY
+        try:
+            visit.holder = self._holder(scope["path"], headers)
+            refuse_larger(_announced(headers), largest)
+        except LocalrunError as error:
+            await _refusal(scope, error)(scope, receive, visit.send)
+            return
+        await self._app(scope, BodyReader(receive, largest), visit.send)
 
-    def _refusal(self, host: str, origin: str) -> str | None:
-        if self._is_loopback and _name(f"//{host}") not in LOCAL_NAMES:
-            return f"the Host header names another machine: {host}"
-        if origin and not _is_local(origin):
-            return f"pages of {origin} may not use this server"
-        return None
+    def _holder(self, path: str, headers: Headers) -> str | None:
+        """Return whose key a request has, None where none is asked for.
+
+        Raises:
+            UnauthorizedError: it has none, or a wrong one.
+        """
+        if not self._keys or path in HEALTH:
+            return None
+        presented = presented_key(headers)
+        holder = self._keys.holder(presented)
+        if holder is None:
+            what = "the API key is wrong" if presented else "this server asks for an API key"
+            raise UnauthorizedError(
+                what, hint="LOCALRUN_API_KEY for localrun; others send Authorization: Bearer KEY"
+            )
+        return holder
 
 
-def _is_local(origin: str) -> bool:
-    return urlsplit(origin).scheme in LOCAL_SCHEMES or _name(origin) in LOCAL_NAMES
+class _Visit:
+    """One request on its way: what its answer's head gets, and what the log tells of it."""
+
+    def __init__(self, scope: Scope, send: Send, extra: list[tuple[bytes, bytes]]) -> None:
+        self.scope = scope
+        self.extra = extra
+        self.status = CLIENT_LEFT  # until an answer begins
+        self.holder: str | None = None
+        self._send = send
+        self._begun = time.monotonic()
+
+    async def send(self, message: Message) -> None:
+        """Pass on what is sent."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": [*message.get("headers", ()), *self.extra]}
+        await self._send(message)
+
+    def log(self) -> None:
+        """Leave the line."""
+        level = logging.DEBUG if self.scope["method"] in LOOKS else logging.INFO
+        whose = f" key {self.holder}" if self.holder else ""
+        path = quote(self.scope["path"][:LONGEST_PATH], safe="/:+@")
+        seconds = time.monotonic() - self._begun
+        _log.log(
+            level, "%s %s %s %.3f s%s", self.scope["method"], path, self.status, seconds, whose
+        )
 
 
-def _name(url: str) -> str | None:
-    try:
-        return urlsplit(url).hostname
-    except ValueError:
-        return None
+def _refusal(scope: Scope, error: LocalrunError) -> JSONResponse:
+    response = error_response(scope, error)
+    if isinstance(error, UnauthorizedError):
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def _announced(headers: Headers) -> int:
+    """Return how large the body is to be, 0 where the head does not say."""
+    length = headers.get(b"content-length", b"")
+    return int(length) if length.isdigit() else 0
 
 
 def _cors(origin: str) -> list[tuple[bytes, bytes]]:
@@ -87,28 +161,13 @@ def _cors(origin: str) -> list[tuple[bytes, bytes]]:
         (b"access-control-allow-origin", origin.encode("latin-1")),
         (b"access-control-allow-headers", b"*, authorization, content-type"),
         (b"access-control-allow-methods", b"GET, POST, DELETE, HEAD, OPTIONS"),
+        (b"access-control-expose-headers", b"x-request-id, retry-after"),
         (b"vary", b"origin"),
     ]
 
 
-def _adding(send: Send, extra: list[tuple[bytes, bytes]]) -> Send:
-    async def add(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message.get("headers", ()), *extra]}
-        await send(message)
-
-    return add
-
-
-def _bounded(receive: Receive) -> Receive:
-    taken = 0
-
-    async def count() -> Message:
-        nonlocal taken
-        message = await receive()
-        taken += len(message.get("body", b""))
-        if taken > LARGEST_BODY:
-            raise BodyTooLargeError(f"the body is larger than {LARGEST_BODY // 1024 // 1024} MiB")
-        return message
-
-    return count
+def _private_network(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """Return what Chrome wants to hear before a page of the internet may call this machine."""
+    if b"access-control-request-private-network" not in headers:
+        return []
+    return [(b"access-control-allow-private-network", b"true")]

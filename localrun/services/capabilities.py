@@ -40,8 +40,8 @@ def template_abilities(own: Sequence[str], template: str | None) -> tuple[str, .
     text = template or ""
     if "completion" not in own:
         return ()
-    marks = {"tools": "tools", "thinking": "enable_thinking"}
-    return tuple(name for name, mark in marks.items() if mark in text)
+    marks = {"insert": "suffix=suffix", "tools": "tools", "thinking": "enable_thinking"}
+    return tuple(name for name, mark in marks.items() if mark in text and name not in own)
 
 
 def senses(projectors: Sequence[Header]) -> tuple[str, ...]:

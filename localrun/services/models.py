@@ -72,8 +72,9 @@ class StoredModel:
 class Models:
     """All models of this machine."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, takes_paths: bool = True) -> None:
         self._store = store
+        self._takes_paths = takes_paths  # in place of names
 
     def list_models(self) -> list[StoredModel]:
         """Return all models, by name; one whose file is damaged is left out with a warning."""
@@ -95,6 +96,7 @@ class Models:
             ModelNameError: not a name.
             ModelNotFoundError: no model of this name; the hint says what to type.
             IntegrityError: a file of it is missing or damaged.
+            UsageError: it is a path, and none are taken.
         """
         base, extra = split_adapters(name)
         model = self._find_one(base)
@@ -105,6 +107,7 @@ class Models:
     def _adapted(self, model: StoredModel, adapter: AdapterName) -> StoredModel:
         """Return the model with an adapter more, under the name that says so."""
         if adapter.name.endswith(".gguf"):
+            self._refuse_path(adapter.name)
             path = Path(adapter.name).expanduser()
             if not path.is_file():
                 raise ModelNotFoundError(f"no such adapter: {path}", hint="localrun list")
@@ -118,9 +121,17 @@ class Models:
         scaled = tuple((path, scale * adapter.scale) for path, scale in added)
         return replace(model, name=f"{model.name}+{adapter}", adapters=model.adapters + scaled)
 
+    def _refuse_path(self, path: str) -> None:
+        if not self._takes_paths:
+            raise UsageError(
+                f"{path[:100]} is a path, and a server that others can reach opens none",
+                hint=f"localrun create NAME --from {path[:100]}   there gives it a name",
+            )
+
     def _find_one(self, name: str) -> StoredModel:
         ref = parse_name(name)
         if ref.source is Source.FILE:
+            self._refuse_path(name)
             return _local_file(ref)
         entry = self._store.find(ref)
         if entry is not None:

@@ -34,6 +34,7 @@ class Workspace:
         self.settings = settings
         self.environ = environ
         self.home = home or Path.home()
+        self.takes_paths = True  # as names of models: not from other machines
 
     @cached_property
     def store(self) -> Store:
@@ -43,7 +44,7 @@ class Workspace:
     @cached_property
     def models(self) -> Models:
         """Return the models that can be run."""
-        return Models(self.store)
+        return Models(self.store, takes_paths=self.takes_paths)
 
     @cached_property
     def http(self) -> Http:

@@ -27,6 +27,7 @@ from localrun.runner.messages import (
     Progress,
     Ready,
     Started,
+    Stats,
     Step,
     Terminal,
 )
@@ -65,6 +66,7 @@ class Runner:
         self._sinks: dict[int, Sink] = {}
         self._is_over = False
         self._was_closed = False
+        self.stats = Stats()  # as it last told
         self.has_crashed = False  # it ended although nobody asked it to
         self._last_lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._log_thread = threading.Thread(target=self._keep_log, name="runner-log", daemon=True)
@@ -152,6 +154,8 @@ class Runner:
             self._pass_on(event.request_id, event)
         elif isinstance(event, Grown):
             self.adapter_bytes = event.adapter_bytes
+        elif isinstance(event, Stats):
+            self.stats = event
         elif isinstance(event, Terminal):
             with self._lock:
                 sink = self._sinks.pop(event.request_id, None)

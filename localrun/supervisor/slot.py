@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from localrun.engine.params import LoadOptions
 from localrun.errors import LoadError, OverloadedError
+from localrun.runner.messages import Stats
 from localrun.supervisor.holders import Holders
 from localrun.supervisor.planning import only_processor, plan_load, smaller_load
 from localrun.supervisor.runner import GRACE_S, Runner
@@ -79,6 +80,7 @@ class RunningModel:
     planned: PlannedLoad | None = None
     memory: tuple[tuple[str, int], ...] = ()  # (device, bytes taken there)
     shared_with: str | None = None  # the name whose line counts the memory of both
+    stats: Stats = field(default_factory=Stats)  # of the runner
 
 
 class Slot:
@@ -191,6 +193,7 @@ class Slot:
                 shared_with=None if name == first else first,
                 planned=self._planned,
                 memory=ready.memory,
+                stats=runner.stats,
             )
             for name, holder in holders.items()
         ]

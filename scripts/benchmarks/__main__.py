@@ -10,6 +10,7 @@ NAMES = {
     "answer": 'cold and warm time of `localrun run guide "hi"`',
     "create": "`localrun create` of a GGUF file beside cp and sha256sum of the same file",
     "pull": "pull, resume and import on loopback beside curl, sha256sum and hf download",
+    "clients": "200 streaming clients at once: errors, memory, event loop, work for a token",
     "serve": "localrun beside llama-server: streams, shared prompts, chats, gaps, memory",
 }
 

@@ -239,10 +239,17 @@ def test_a_wrong_setting_is_told_by_its_name(
 ) -> None:
     monkeypatch.delenv("LOCALRUN_HOST", raising=False)
 
-    done = localrun_alone("serve", "--host", "https://nowhere")
+    done = localrun_alone("serve", "--host", "ftp://nowhere")
 
     assert done.returncode == 2
     assert "not an address" in done.stderr
+
+
+def test_serve_speaks_https_by_a_certificate_only(localrun_alone: Localrun) -> None:
+    done = localrun_alone("serve", "--host", "https://127.0.0.1:0")
+
+    assert done.returncode == 2
+    assert "certificate" in done.stderr
 
 
 def test_serve_refuses_other_machines_without_a_word_for_it(localrun_alone: Localrun) -> None:

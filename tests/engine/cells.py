@@ -1,17 +1,23 @@
-"""A KV cache as llama.cpp's unified one, in which every cell knows what it was computed from."""
+"""A KV cache as llama.cpp's unified one, in which every cell knows what it was computed from.
+
+Memory that is not plain has a state beside the cells. As in llama.cpp it cannot be cut, a copy
+of some cells gives the target a state from elsewhere, and a step that is broken off spoils it.
+"""
 
 from __future__ import annotations
 
 import json
+from ast import literal_eval
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from localrun.engine.engine import AbortedError, OutOfCellsError
+from localrun.engine.memory import FULL, Memory
+from localrun.engine.scheduler import Row
 
 if TYPE_CHECKING:
     from localrun.engine.adapters import AdapterFile, AdapterSet
-    from localrun.engine.scheduler import Row
     from localrun.engine.sequence import Sequence
 
 
@@ -31,8 +37,10 @@ class FakeBackend:
     """
 
     num_cells: int
-    shares_cells: bool = True
+    memory: Memory = FULL
     holders: dict[int, dict[int, Cell]] = field(default_factory=dict)  # cells by position
+    states: dict[int, tuple[int, int]] = field(default_factory=dict)  # (position, prefix)
+    fails: bool = False  # to restore a state
     steps: list[list[tuple[int, int]]] = field(default_factory=list)  # (request id, tokens)
     retired: list[int] = field(default_factory=list)
     aborts: set[int] = field(default_factory=set)  # numbers of the calls to break off
@@ -51,6 +59,7 @@ class FakeBackend:
         assert all(self.held[file] for file, _ in adapters)
         self.num_calls += 1
         if self.num_calls in self.aborts:
+            self._break_off(rows)
             raise AbortedError
         if self.num_used + sum(row.width for row in rows) > self.num_cells:
             raise OutOfCellsError
@@ -61,16 +70,31 @@ class FakeBackend:
         return [_draw(row) for row in rows if row.is_last]
 
     def copy(self, source: int, target: int, start: int, end: int) -> None:
-        assert self.shares_cells
         assert source != target
+        self._copy_state(source, target)
         held, given = self.holders[source], self.holders.setdefault(target, {})
         for position in range(start, end):
             assert position not in given
             given[position] = held[position]
 
+    def save_part(self, slot: int) -> memoryview:
+        return memoryview(repr(self.states[slot]).encode())
+
+    def restore_part(self, slot: int, data: memoryview) -> bool:
+        if self.fails:
+            return False
+        self.states[slot] = literal_eval(bytes(data).decode())
+        if not self.memory.has_cells:  # there are none in truth: these serve to count
+            length = self.states[slot][0]
+            self.holders[slot] = {position: Cell(0) for position in range(length)}
+        return True
+
     def remove(self, holder: int, start: int, end: int) -> None:
         held = self.holders.get(holder, {})
-        assert self.shares_cells or (start, end) == (0, -1)  # others refuse a part
+        if (start, end) == (0, -1):
+            self.states.pop(holder, None)
+        elif not self.memory.is_plain:
+            assert self.states[holder][0] <= start  # others refuse a part
         for position in [p for p in held if start <= p and (p < end or end < 0)]:
             del held[position]
         if not held:
@@ -98,13 +122,34 @@ class FakeBackend:
         assert row.is_last or not row.drafts
         held = self.holders.get(_slot(row.seq), {})
         assert sorted(held) == list(range(row.seq.num_computed))
-        assert [held[p].prefix for p in sorted(held)] == prefixes(row.seq)[: len(held)]
+        known = prefixes(row.seq)[: len(held)]
+        if self.memory.has_cells:
+            assert [held[p].prefix for p in sorted(held)] == known
+        if not self.memory.is_plain and known:
+            assert self.states[_slot(row.seq)] == (len(known), known[-1])
+
+    def _break_off(self, rows: list[Row]) -> None:
+        """Leave states half-way, and the cells of a prompt up to its last one."""
+        if self.memory.has_state:
+            self.states.update((_slot(row.seq), (-1, 0)) for row in rows)
+            return
+        part = Row(rows[-1].seq, rows[-1].count - rows[-1].is_last)
+        if part.count and self.num_used + part.count <= self.num_cells:
+            self._compute(part)
+            part.seq.num_computed += part.count
 
     def _compute(self, row: Row) -> None:
         held = self.holders.setdefault(_slot(row.seq), {})
         known = prefixes(row.seq, row.drafts)
         for position in range(row.seq.num_computed, row.seq.num_computed + row.width):
             held[position] = Cell(known[position])
+        if not self.memory.is_plain:
+            length = row.seq.num_computed + row.width
+            self.states[_slot(row.seq)] = (length, known[length - 1])
+
+    def _copy_state(self, source: int, target: int) -> None:
+        if not self.memory.is_plain:
+            self.states[target] = self.states[source]
 
 
 def _draw(row: Row) -> list[int]:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from localrun.engine.cache import PrefixCache
 from localrun.engine.engine import Engine, Output
+from localrun.engine.memory import FULL, HYBRID, Memory
 from localrun.engine.params import FinishReason
 from localrun.engine.scheduler import Limits, Scheduler
 from localrun.engine.sequence import Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from localrun.engine.adapters import AdapterSet
 
 SLOTS, CELLS, BUDGET, HOLDERS, DRAFTS = 4, 64, 16, 9, 12
+END = 3  # ends a message
 PIECES = [b"x"] * 1000
 Prompt = list[int]
 Mix = list[tuple[Prompt, int]]
@@ -37,12 +39,12 @@ class Bench:
     def __init__(
         self,
         *,
-        shares_cells: bool = True,
+        memory: Memory = FULL,
         eog: frozenset[int] = frozenset(),
         speculation: Speculation | None = None,
-        attic_bytes: int = 1000,
+        budget_bytes: int = 1000,
     ) -> None:
-        self.backend = FakeBackend(CELLS, shares_cells)
+        self.backend = FakeBackend(CELLS, memory)
         limits = Limits(
             num_slots=SLOTS,
             num_cells=CELLS,
@@ -51,16 +53,23 @@ class Bench:
             num_drafts=DRAFTS,
         )
         self.cache: PrefixCache | StateCache
-        if shares_cells:
+        if memory.is_plain:
             self.cache = PrefixCache(
                 self.backend,
                 num_slots=SLOTS,
                 num_cells=CELLS,
                 num_holders=HOLDERS,
-                attic_bytes=attic_bytes,
+                attic_bytes=budget_bytes,
             )
         else:
-            self.cache = StateCache(self.backend, num_slots=SLOTS, num_cells=CELLS)
+            self.cache = StateCache(
+                self.backend,
+                num_slots=SLOTS,
+                num_cells=CELLS,
+                memory=memory,
+                ends=frozenset({END}),
+                budget_bytes=budget_bytes,
+            )
         self.scheduler = Scheduler(limits, self.cache)
         self.engine = Engine(
             self.backend, self.scheduler, pieces=PIECES, eog=eog, speculation=speculation
@@ -80,7 +89,7 @@ class Bench:
 
     def step(self) -> list[Output]:
         outputs = self.engine.step()
-        assert self.backend.num_used == self.cache.num_used <= CELLS
+        self.check_cells()
         return outputs
 
     def drain(self, before_step: Callable[[int], None] = lambda _: None) -> list[Output]:
@@ -92,9 +101,15 @@ class Bench:
             outputs += self.step()
         raise AssertionError("the engine does not come to an end")
 
+    def check_cells(self) -> None:
+        """All that is in use is counted, what only a window shares more than once."""
+        assert self.backend.num_used <= self.cache.num_used <= CELLS
+        if not self.backend.memory.has_window:
+            assert self.backend.num_used == self.cache.num_used
+
     def check_end(self) -> None:
         """Nothing is left but cached prefixes, and nothing at all without them."""
-        assert self.backend.num_used == self.cache.num_used
+        self.check_cells()
         if isinstance(self.cache, PrefixCache):
             assert self.cache.tree.num_idle == self.cache.tree.num_cells == self.cache.num_used
         self.cache.clear()
@@ -130,18 +145,18 @@ prompts = st.builds(
     st.lists(st.integers(0, 3), min_size=1, max_size=10),
 )
 mixes = st.lists(st.tuples(prompts, st.integers(1, 20)), min_size=1, max_size=12)
-both_kinds = pytest.mark.parametrize("shares_cells", [True, False])
+both_kinds = pytest.mark.parametrize("memory", [FULL, HYBRID])
 
 
 @both_kinds
 @settings(max_examples=200, deadline=None)
 @given(mixes, st.sets(st.integers(1, 60), max_size=6))
 def test_any_mix_of_requests_generates_each_position_once(
-    shares_cells: bool,  # noqa: FBT001 - a parameter of the test
+    memory: Memory,
     mix: Mix,
     aborts: set[int],
 ) -> None:
-    bench = Bench(shares_cells=shares_cells)
+    bench = Bench(memory=memory)
     bench.backend.aborts = aborts
     sequences = [bench.submit(number, *request) for number, request in enumerate(mix)]
 
@@ -160,11 +175,11 @@ def test_any_mix_of_requests_generates_each_position_once(
 @settings(max_examples=200, deadline=None)
 @given(mixes, st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12)), max_size=8))
 def test_arrivals_and_cancels_at_any_time_end_each_request_exactly_once(
-    shares_cells: bool,  # noqa: FBT001 - a parameter of the test
+    memory: Memory,
     mix: Mix,
     cancels: list[tuple[int, int]],
 ) -> None:
-    bench = Bench(shares_cells=shares_cells)
+    bench = Bench(memory=memory)
     ends: list[int] = []
 
     def act(number: int) -> None:
@@ -349,23 +364,22 @@ def test_others_pass_those_that_wait_for_a_common_prefix() -> None:
     assert other.slot is not None
 
 
-@pytest.mark.parametrize(("shares_cells", "expected"), [(True, 14), (False, 14)])
+@both_kinds
 def test_the_next_turn_of_a_chat_computes_only_what_is_new(
-    shares_cells: bool,  # noqa: FBT001 - a parameter of the test
-    expected: int,
+    memory: Memory,
 ) -> None:
-    bench = Bench(shares_cells=shares_cells)
+    bench = Bench(memory=memory)
     first = bench.submit(1, [1] * 10, 5)
     bench.drain()
 
     second = bench.submit(2, [*first.tokens, 8, 9], 1)
     bench.drain()
 
-    assert second.num_cached == expected  # the last generated token was never computed
+    assert second.num_cached == 14  # the last generated token was never computed
 
 
 def test_a_state_is_not_taken_over_by_a_prompt_that_differs_within_it() -> None:
-    bench = Bench(shares_cells=False)
+    bench = Bench(memory=HYBRID)
     bench.submit(1, [1] * 10, 5)
     bench.drain()
 
@@ -412,7 +426,7 @@ def test_a_prefix_that_nobody_asks_for_is_moved_out_of_the_cells_and_comes_back(
 def test_without_room_elsewhere_it_goes_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("localrun.engine.cache.KEPT_LOOKS", 100)
     monkeypatch.setattr("localrun.engine.cache.KEPT_LOOKS_AT_LAST", 100)
-    bench = Bench(attic_bytes=0)
+    bench = Bench(budget_bytes=0)
     bench.submit(1, [1] * 20, 1)
     bench.drain()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,6 +11,9 @@ from localrun.engine.params import FinishReason
 from localrun.engine.sequence import Sequence
 from localrun.engine.shift import Shift
 from tests.engine.test_scheduler import Bench, Prompt, both_kinds
+
+if TYPE_CHECKING:
+    from localrun.engine.memory import Memory
 
 EDGE = 24
 prompts = st.lists(st.integers(0, 3), min_size=1, max_size=EDGE - 1)
@@ -32,11 +37,11 @@ def submit(bench: Bench, number: int, prompt: Prompt, new: int, num_keep: int) -
     st.sets(st.integers(1, 60), max_size=4),
 )
 def test_any_mix_of_shifting_requests_generates_all_its_tokens(
-    shares_cells: bool,  # noqa: FBT001 - a parameter of the test
+    memory: Memory,
     mix: list[tuple[Prompt, int, int]],
     aborts: set[int],
 ) -> None:
-    bench = Bench(shares_cells=shares_cells)
+    bench = Bench(memory=memory)
     bench.backend.aborts = aborts
     sequences = [submit(bench, number, *request) for number, request in enumerate(mix)]
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from localrun.engine.adapters import AdapterSet
+    from localrun.engine.memory import Memory
     from tests.engine.test_scheduler import Prompt
 
 
@@ -47,11 +48,11 @@ def short_turns() -> Iterator[None]:
 @settings(max_examples=200, deadline=None)
 @given(mixes, st.sets(st.integers(1, 60), max_size=6))
 def test_any_mix_of_sets_generates_each_position_once_from_its_own_cells(
-    shares_cells: bool,  # noqa: FBT001 - a parameter of the test
+    memory: Memory,
     mix: list[tuple[Prompt, int, AdapterSet]],
     aborts: set[int],
 ) -> None:
-    bench = Bench(shares_cells=shares_cells)
+    bench = Bench(memory=memory)
     bench.backend.aborts = aborts
     sequences = [bench.submit(number, *request) for number, request in enumerate(mix)]
 
@@ -131,9 +132,9 @@ def test_streams_go_on_beside_a_long_prompt_of_another_set() -> None:
 
 @both_kinds
 def test_a_prefix_is_for_its_own_set_only(
-    shares_cells: bool,  # noqa: FBT001 - a parameter of the test
+    memory: Memory,
 ) -> None:
-    bench = Bench(shares_cells=shares_cells)
+    bench = Bench(memory=memory)
     first = bench.submit(1, [1] * 10, 5, SETS[1])
     bench.drain()
 
@@ -175,11 +176,11 @@ def test_a_turn_of_long_steps_is_short(seconds: float, expected: int) -> None:
 @settings(max_examples=100, deadline=None)
 @given(mixes, st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12)), max_size=8))
 def test_cancels_at_any_time_let_adapters_and_cells_go(
-    shares_cells: bool,  # noqa: FBT001 - a parameter of the test
+    memory: Memory,
     mix: list[tuple[Prompt, int, AdapterSet]],
     cancels: list[tuple[int, int]],
 ) -> None:
-    bench = Bench(shares_cells=shares_cells)
+    bench = Bench(memory=memory)
     for number, request in enumerate(mix):
         bench.submit(number, *request)
 

@@ -3,6 +3,7 @@
     say TEXT      answers TEXT, a word a step
     echo          answers with the request itself, as JSON
     hang          starts, says "...", and waits for its cancel
+    flood         says a lot, and waits for its cancel
     quiet         starts, and waits for its cancel without a word
     die           starts, says "half", and kills itself with SIGKILL
     complain      starts, writes to stderr and aborts, as llama.cpp does
@@ -44,6 +45,7 @@ from localrun.runner.messages import (
     Rerank,
     Score,
     Started,
+    Stats,
     Step,
     Tokenize,
     Tokens,
@@ -91,10 +93,12 @@ def load(sock: socket.socket, message: Load) -> None:
             load_s=0.1,
         ),
     )
+    send(sock, Stats(num_running=1, num_waiting=3, num_cells=2048, num_used_cells=5))
 
 
 def generate(sock: socket.socket, request: Generate) -> None:
     prompt = request.messages[-1]["content"] if request.messages else request.prompt or ""
+    prompt = "".join(map(chr, request.prompt_tokens)) or prompt
     number = request.request_id
     if prompt == "fail":
         send(sock, Failed(request_id=number, code="context_length_exceeded", message="too long"))
@@ -166,6 +170,7 @@ def say(sock: socket.socket, request: Generate, words: list[str]) -> None:
         text = word if index == 0 else f" {word}"
         send(sock, Step(deltas=((number, text),), scores=scored(request, text)))
     end = finished(number, FinishReason.STOP, len(words))
+    end = replace(end, tokens=(1, 2, 3)) if request.tells_tokens else end
     send(sock, replace(end, dropped_tokens=7) if request.overflow.shifts else end)
 
 
@@ -179,6 +184,11 @@ def scored(request: Generate, text: str) -> tuple[tuple[int, tuple[Score, ...]],
 
 def hang(sock: socket.socket, number: int) -> None:
     send(sock, Step(deltas=((number, "..."),)))
+
+
+def flood(sock: socket.socket, number: int) -> None:
+    for _ in range(300):
+        send(sock, Step(deltas=((number, "flood " * 10_000),)))
 
 
 def quiet(_sock: socket.socket, _number: int) -> None:
@@ -219,7 +229,14 @@ def send(sock: socket.socket, message: Message) -> None:
     sock.sendall(encode(message))
 
 
-PARTING = {"hang": hang, "quiet": quiet, "die": die, "complain": complain, "garbage": garbage}
+PARTING = {
+    "hang": hang,
+    "flood": flood,
+    "quiet": quiet,
+    "die": die,
+    "complain": complain,
+    "garbage": garbage,
+}
 
 
 if __name__ == "__main__":

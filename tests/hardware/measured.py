@@ -98,6 +98,7 @@ def _context_params(setup: Setup) -> Any:
     params.n_batch = params.n_ubatch = setup.step
     params.n_seq_max = params.n_outputs_max = setup.slots
     params.kv_unified = True
+    params.swa_full = False
     params.type_k = params.type_v = setup.cache_type
     params.flash_attn_type = int(setup.flash_attention)
     return params

@@ -525,10 +525,10 @@ def test_bytes_beyond_the_end_are_cut_off(web: Http, hub: FakeHub, tmp_path: Pat
 def test_data_that_was_changed_meanwhile_does_not_survive(
     web: Http, hub: FakeHub, tmp_path: Path, where: str
 ) -> None:
-    half_done(web, hub, tmp_path)
-    loaded = Journal(tmp_path).load()
-    assert loaded is not None
-    assert loaded[1].hashed is not None
+    loaded = None
+    while loaded is None or loaded[1].hashed is None:  # a busy machine hashes late
+        half_done(web, hub, tmp_path)
+        loaded = Journal(tmp_path).load()
     path, place = tmp_path / "data", loaded[1].hashed.length - 10
     with path.open("r+b") as data:
         data.seek(place)

@@ -7,13 +7,15 @@ import os
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
 from localrun.errors import ModelNotFoundError
 from localrun.server.app import create_app
+from localrun.server.patience import PatientProtocol
 from localrun.server.run import bind
+from localrun.server.tls import tls_options
 from localrun.services.models import ModelDetails, StoredModel
 from localrun.services.workspace import Workspace
 from localrun.settings import Settings
@@ -22,6 +24,10 @@ from tests.fakes.starting import start_fake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from fastapi import FastAPI
+
+    from localrun.server.keys import Keys
 
 HERMES_TEMPLATE = "tools <think></think> <tool_call> enable_thinking"
 
@@ -59,30 +65,54 @@ class FakeCatalogue:
 class Served:
     """What a test needs of a running server."""
 
-    def __init__(self, url: str, pool: RunnerPool, shutdowns: list[bool]) -> None:
+    def __init__(self, url: str, pool: RunnerPool, shutdowns: list[bool], app: FastAPI) -> None:
         self.url = url
+        self.app = app
         self.pool = pool
         self.shutdowns = shutdowns
 
 
 @contextlib.contextmanager
-def serving(file: str = "fake.gguf", workspace: Workspace | None = None) -> Iterator[Served]:
+def serving(
+    file: str = "fake.gguf",
+    workspace: Workspace | None = None,
+    *,
+    keys: Keys | None = None,
+    **changed: Any,
+) -> Iterator[Served]:
+    """Serve; ``changed`` are fields of the settings."""
     pool = RunnerPool(keep_alive_s=300, start=start_fake)
     shutdowns: list[bool] = []
-    settings = Settings(port=0, log_dir=Path("/nowhere"), models_dir=Path("/nowhere"))
+    settings = Settings(port=0, log_dir=Path("/nowhere"), models_dir=Path("/nowhere"), **changed)
     app = create_app(
         pool,
         workspace.models if workspace else FakeCatalogue(file),
         workspace or Workspace(settings, os.environ),
-        is_loopback=True,
         shut_down=lambda: shutdowns.append(True),
+        keys=keys,
     )
     listener = bind(settings)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, timeout_graceful_shutdown=2))
+    tls = tls_options(settings)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=PatientProtocol,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            **tls,
+            timeout_graceful_shutdown=2,
+        )
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        yield Served(f"http://127.0.0.1:{listener.getsockname()[1]}", pool, shutdowns)
+        yield Served(
+            f"http{'s' if tls else ''}://127.0.0.1:{listener.getsockname()[1]}",
+            pool,
+            shutdowns,
+            app,
+        )
     finally:
         server.should_exit = True
         thread.join()

@@ -55,3 +55,14 @@ def test_an_answer_begins_before_its_first_token(served: Served, path: str) -> N
         assert response.status_code == 200
 
     assert wait_until_idle(served) < 1
+
+
+def test_a_disconnect_cancels_within_100_ms(served: Served) -> None:
+    body = {"model": "fake", "messages": [{"role": "user", "content": "hang"}], "stream": True}
+    times = []
+    for _ in range(3):
+        with httpx.stream("POST", f"{served.url}/api/chat", json=body, timeout=30) as response:
+            next(response.iter_bytes())
+        times.append(wait_until_idle(served))
+
+    assert min(times) < 0.1  # the best, for the machine may be busy

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localrun.errors import UsageError
-from localrun.server.fields import LARGEST_INTEGER, Fields, parse_object
-from localrun.server.ollama.generation import parse_call
+from localrun.server.fields import DEEPEST, LARGEST_INTEGER, Fields, parse_object
+from localrun.server.ollama.call import parse_call
 from localrun.server.ollama.progress import transfer_order
 from localrun.server.openai.chat import parse_chat
 
@@ -116,3 +116,21 @@ def test_null_is_absence() -> None:
     assert fields.strings("d") == ()
     assert fields.objects("e") == []
     assert fields.inner("f").text("x") is None
+
+
+@pytest.mark.parametrize("pair", [("[", "]"), ('{"a":', "}")])
+def test_bodies_are_refused_from_a_depth_on_and_taken_until_then(pair: tuple[str, str]) -> None:
+    opening, closing = pair
+
+    def nested(depth: int) -> bytes:
+        return f'{{"x": {opening * depth}1{closing * depth}}}'.encode()
+
+    assert parse_object(nested(DEEPEST - 1)).raw("x")
+    with pytest.raises(UsageError, match="in each other"):
+        parse_object(nested(DEEPEST))
+    with pytest.raises(UsageError):
+        parse_object(nested(200_000))
+
+
+def test_a_long_body_that_is_not_deep_is_taken() -> None:
+    assert len(parse_object(b'{"x": [%s]}' % b",".join([b"[{}]"] * 1000)).raw("x")) == 1000

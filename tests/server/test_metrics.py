@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -68,6 +70,11 @@ def test_tokens_times_loads_and_crashes_are_counted_by_model(fresh: Served) -> N
     asked, loaded = 'model="fake"', 'model="fake:latest"'
     assert found["localrun_prompt_tokens_total", asked] == 10
     assert found["localrun_generated_tokens_total", asked] == 4
+    assert found["localrun_cached_tokens_total", asked] == 6
+    assert found["localrun_queue_seconds_count", asked] == 2
+    assert found["localrun_kv_cells", loaded] == 2048
+    assert found["localrun_kv_cells_used", loaded] == 5
+    assert found["localrun_waiting_sequences", loaded] == 3
     assert found["localrun_first_token_seconds_count", asked] == 3
     assert found["localrun_gap_seconds_count", asked] == 2
     assert found["localrun_answers_total", f'{asked},end="stop"'] == 2
@@ -115,3 +122,19 @@ def test_names_that_clients_invent_take_no_more_memory(monkeypatch: pytest.Monke
 
     assert (len(counter.values), len(histogram.values)) == (3, 3)
     assert counter.values[(("model", "0"),)] == 10
+
+
+async def _late(metrics_: metrics.Metrics) -> None:
+    watching = asyncio.create_task(metrics_.watch_loop())
+    await asyncio.sleep(0)
+    time.sleep(metrics.LAG_EVERY_S + 0.05)  # noqa: ASYNC251 - what is to be noticed
+    await asyncio.sleep(0.01)
+    watching.cancel()
+
+
+def test_an_event_loop_that_is_late_is_noticed() -> None:
+    found = metrics.Metrics()
+
+    asyncio.run(_late(found))
+
+    assert found.loop_lag_seconds.sums[()] >= 0.05

@@ -51,7 +51,8 @@ def test_a_stream_begins_with_the_role_and_ends_with_reason_and_usage(served: Se
     assert found[-1]["choices"] == []
     assert found[-1]["usage"]["total_tokens"] == 7
     assert len({event["id"] for event in found}) == 1
-    assert len({tuple(event) for event in found[:-1]}) == 1  # one shape, also of the quick ones
+    assert found[-2]["timings"]["predicted_n"] == 2
+    assert len({tuple(event) for event in found[:-2]}) == 1  # one shape, also of the quick ones
     assert len({tuple(event["choices"][0]) for event in found[:-1]}) == 1
 
 

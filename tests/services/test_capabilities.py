@@ -142,3 +142,16 @@ def test_what_cannot_answer_is_refused_with_the_next_command(
 
 def test_the_embedded_model_can_answer(workspace: Workspace) -> None:
     check_can_answer(workspace.models.find_model("guide"))
+
+
+def test_a_template_that_fills_gaps_lets_the_model_insert(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    write(tmp_path, "llama")
+    template = "{{ if .Suffix }}<P>{{ .Prompt }}<S>{{ .Suffix }}<M>{{ else }}{{ .Prompt }}{{ end }}"
+    recipe = Recipe(sources=("./model.gguf",), template=template)
+
+    create_model(workspace, parse_name("filling"), recipe, folder=tmp_path)
+
+    (found,) = (m for m in workspace.models.list_models() if m.name == "filling:latest")
+    assert found.details.capabilities == ("completion", "insert")

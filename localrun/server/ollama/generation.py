@@ -1,30 +1,24 @@
-"""``/api/chat`` and ``/api/generate``: Ollama's shapes on the one core request.
+"""The answers of ``/api/chat`` and ``/api/generate`` in Ollama's shapes.
 
-Both share their fields and their end; they differ in where the text stands.
-Durations are whole nanoseconds, as in Ollama. A request without messages or
-prompt loads the model, with ``keep_alive`` 0 it unloads it.
+Both share their end; they differ in where the text stands. Durations are whole
+nanoseconds, as in Ollama.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import dataclass
+import secrets
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from localrun.chat.stream_parser import Text, Thought
 from localrun.chat.tool_calls import CallCollector, CallPart, calls_of
 from localrun.errors import LocalrunError
-from localrun.server.constraints import ollama_constraint
-from localrun.server.conversation import conversation
-from localrun.server.core import CompletionRequest, Done, Scored
+from localrun.server.core import Done, Scored
 from localrun.server.errors import error_body
 from localrun.server.extension import extension
-from localrun.server.ollama.overflow import ollama_overflow
-from localrun.server.options import keep_alive, num_keep, num_logprobs, sampling
 from localrun.server.scores import ollama_score
-from localrun.server.thinking import ollama_thinking
 from localrun.supervisor.slot import KeepAlive
 
 if TYPE_CHECKING:
@@ -32,58 +26,10 @@ if TYPE_CHECKING:
 
     from localrun.chat.tool_calls import ToolCall
     from localrun.server.core import Completions, Reply
-    from localrun.server.fields import Fields, JsonObject
+    from localrun.server.fields import JsonObject
+    from localrun.server.ollama.call import Call
 
-Kind = Literal["chat", "generate"]
 NANOSECONDS = 1e9
-REFUSED = ("suffix", "images", "context", "template")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """A parsed request of either kind."""
-
-    kind: Kind
-    request: CompletionRequest
-    stream: bool
-    is_empty: bool  # only load or unload
-
-
-def parse_call(fields: Fields, kind: Kind) -> Call:
-    """Read the body.
-
-    Raises:
-        UsageError: a field is wrong or cannot be honoured; the error names it.
-    """
-    for name in REFUSED:
-        if fields.raw(name):
-            raise fields.wrong(name, "is not supported by this model")
-    options = fields.inner("options")
-    messages = fields.objects("messages") if kind == "chat" else _generate_messages(fields)
-    is_raw = kind == "generate" and bool(fields.boolean("raw"))
-    prompt = fields.text("prompt") or ""
-    request = CompletionRequest(
-        model=_model_name(fields),
-        messages=None if is_raw else conversation(messages),
-        prompt=prompt if is_raw else None,
-        tools=tuple(fields.objects("tools")),
-        template_options=ollama_thinking(fields).options,
-        sampling=sampling(options),
-        num_predict=options.integer("num_predict"),
-        num_ctx=options.integer("num_ctx", 0) or None,
-        stop=None if options.raw("stop") is None else options.strings("stop"),
-        constraint=ollama_constraint(fields),
-        keep_alive=keep_alive(fields),
-        overflow=ollama_overflow(fields),
-        num_keep=num_keep(options),
-        logprobs=num_logprobs(fields),
-    )
-    return Call(
-        kind=kind,
-        request=request,
-        stream=fields.boolean("stream") is not False,
-        is_empty=not (messages if kind == "chat" else prompt),
-    )
 
 
 async def load_or_unload(call: Call, completions: Completions) -> JsonObject:
@@ -164,6 +110,7 @@ def _frame(
 
 
 def _end(done: Done) -> JsonObject:
+    context = {"context": list(done.tokens)} if done.tokens else {}
     return {
         "done": True,
         "done_reason": done.reason.value,
@@ -173,23 +120,14 @@ def _end(done: Done) -> JsonObject:
         "prompt_eval_duration": int(done.prompt_s * NANOSECONDS),
         "eval_count": done.generated_tokens,
         "eval_duration": int(done.generation_s * NANOSECONDS),
+        **context,
         **extension([done]),
     }
 
 
-def _generate_messages(fields: Fields) -> list[JsonObject]:
-    """Return the system and the prompt of ``/api/generate`` as a conversation."""
-    system = fields.text("system")
-    head: list[JsonObject] = [{"role": "system", "content": system}] if system else []
-    return [*head, {"role": "user", "content": fields.text("prompt") or ""}]
-
-
-def _model_name(fields: Fields) -> str:
-    return fields.text("model") or fields.text("name") or fields.required_text("model")
-
-
 def _tool_call(call: ToolCall) -> JsonObject:
-    return {"function": {"name": call.name, "arguments": call.arguments}}
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": f"call_{secrets.token_hex(8)}", "function": function}
 
 
 def _line(body: JsonObject) -> bytes:

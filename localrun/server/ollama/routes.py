@@ -10,7 +10,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from localrun import __version__
-from localrun.server.ollama.generation import complete, load_or_unload, parse_call, stream
+from localrun.server.ollama.call import parse_call
+from localrun.server.ollama.generation import complete, load_or_unload, stream
 from localrun.server.ollama.show import details
 from localrun.server.requests import read_object, unless_disconnected
 from localrun.server.streaming import streamed
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from localrun.server.catalogue import Catalogue
     from localrun.server.core import Completions
     from localrun.server.fields import JsonObject
-    from localrun.server.ollama.generation import Kind
+    from localrun.server.ollama.call import Kind
     from localrun.services.models import StoredModel
     from localrun.supervisor.pool import RunnerPool
     from localrun.supervisor.slot import RunningModel
@@ -35,12 +36,14 @@ def ollama_routes(
     """Return the router of Ollama's API."""
     router = APIRouter(prefix="/api")
 
+    @router.head("/version")
     @router.get("/version")
     async def version() -> JSONResponse:
         known = {"version": OLLAMA_VERSION, "localrun": __version__, "pid": os.getpid()}
         return JSONResponse(known | {"device": device})
 
-    @router.api_route("/tags", methods=["GET", "HEAD"])
+    @router.head("/tags")
+    @router.get("/tags")
     async def tags() -> JSONResponse:
         found = await asyncio.to_thread(catalogue.list_models)
         return JSONResponse({"models": [_stored(model) for model in found]})

@@ -11,7 +11,9 @@ from localrun.chat.stream_parser import Text, Thought
 from localrun.chat.tool_calls import CallArguments, CallBegun
 from localrun.server.core import Done, Opened, Scored
 from localrun.server.extension import extension
+from localrun.server.openai.legacy import in_old_words
 from localrun.server.scores import openai_score
+from localrun.server.timings import timings
 
 if TYPE_CHECKING:
     from localrun.runner.messages import Score
@@ -22,14 +24,14 @@ if TYPE_CHECKING:
 class Answers:
     """All choices of one call, and what they have in common."""
 
-    def __init__(self, model: str, count: int) -> None:
+    def __init__(self, model: str, count: int, *, is_legacy: bool = False) -> None:
         self._head = {
             "id": f"chatcmpl-{secrets.token_hex(12)}",
             "created": int(time.time()),
             "model": model,
             "system_fingerprint": "localrun",
         }
-        self._choices = [_Choice(self._head, index) for index in range(count)]
+        self._choices = [_Choice(self._head, index, is_legacy=is_legacy) for index in range(count)]
 
     def add(self, index: int, part: Reply) -> None:
         """Take a part of a choice."""
@@ -44,7 +46,8 @@ class Answers:
         if isinstance(part, Opened):
             return event_of(choice.chunk({"role": "assistant", "content": ""}))
         if isinstance(part, Done):
-            return event_of(choice.chunk({}, finish=choice.finish) | extension([part]))
+            figures = {"timings": timings([part]), **extension([part])}
+            return event_of(choice.chunk({}, finish=choice.finish) | figures)
         return None
 
     def usage_event(self) -> bytes:
@@ -59,6 +62,7 @@ class Answers:
             "object": "chat.completion",
             "choices": [choice.whole() for choice in self._choices],
             "usage": usage(self._done),
+            "timings": timings(self._done),
             **extension(self._done),
         }
 
@@ -70,8 +74,9 @@ class Answers:
 class _Choice:
     """Collects the parts of one answer."""
 
-    def __init__(self, head: JsonObject, index: int) -> None:
+    def __init__(self, head: JsonObject, index: int, *, is_legacy: bool) -> None:
         self._head = head
+        self._is_legacy = is_legacy
         self._index = index
         self._text: list[str] = []
         self._thought: list[str] = []
@@ -87,7 +92,7 @@ class _Choice:
     def finish(self) -> str:
         """Return why the answer ended."""
         if self._calls and self._calls[-1].is_whole:
-            return "tool_calls"
+            return "function_call" if self._is_legacy else "tool_calls"
         return self.done.reason.value if self.done else "stop"
 
     def add(self, part: Reply) -> JsonObject | None:
@@ -121,7 +126,7 @@ class _Choice:
         """Return a streamed chunk, with the scores that no chunk has told yet."""
         choice = {
             "index": self._index,
-            "delta": delta,
+            "delta": in_old_words(delta) if self._is_legacy else delta,
             "logprobs": self._new_scores(),
             "finish_reason": finish,
         }
@@ -129,7 +134,7 @@ class _Choice:
 
     def event(self, delta: JsonObject) -> bytes:
         """Return a streamed chunk as an event; only the delta is encoded, half the cost."""
-        if self._num_told < len(self._scores):
+        if self._is_legacy or self._num_told < len(self._scores):
             return event_of(self.chunk(delta))
         return self._before + json.dumps(delta, ensure_ascii=False).encode() + self._after
 
@@ -147,7 +152,7 @@ class _Choice:
             message["tool_calls"] = [call.whole() for call in self._calls]
         return {
             "index": self._index,
-            "message": message,
+            "message": in_old_words(message) if self._is_legacy else message,
             "logprobs": self._new_scores(),
             "finish_reason": self.finish,
         }

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from localrun.errors import LocalrunError
-from localrun.server.choices import MOST_CHOICES, stream_choices
+from localrun.server.choices import stream_choices
 from localrun.server.constraints import openai_constraint
 from localrun.server.conversation import conversation
 from localrun.server.core import CompletionRequest
 from localrun.server.errors import error_body
+from localrun.server.openai import fields as common
 from localrun.server.openai.answers import Answers, event_of
+from localrun.server.openai.legacy import in_new_words
 from localrun.server.openai.tools import offered_tools
 from localrun.server.options import (
     keep_alive,
@@ -24,7 +26,6 @@ from localrun.server.options import (
     num_logprobs,
     overflow,
     refuse_unless_neutral,
-    sampling,
 )
 from localrun.server.thinking import openai_thinking
 
@@ -38,15 +39,14 @@ PATH = "/v1/chat/completions"
 DONE = b"data: [DONE]\n\n"
 # OpenAI's defaults, at which its own client programs often send these fields
 NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "logit_bias": ({},),
     "modalities": (["text"],),
     "audio": (),
-    "prediction": (),
-    "functions": ([],),
-    "function_call": ("auto", "none"),
-    "repetition_penalty": (1,),
+    "web_search_options": (),
+    "add_generation_prompt": (True,),
+    "continue_final_message": (False,),
+    **common.NEUTRAL,
 }
-MOST_STOPS = 64
+VERBOSITIES = ("low", "medium", "high")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +57,7 @@ class ChatCall:
     stream: bool
     include_usage: bool
     num_choices: int = 1
+    is_legacy: bool = False  # asks for functions, and wants no tool calls
 
 
 def parse_chat(fields: Fields) -> ChatCall:
@@ -65,45 +66,46 @@ def parse_chat(fields: Fields) -> ChatCall:
     Raises:
         UsageError: a field is wrong or cannot be honoured; the error names it.
     """
+    fields, is_legacy = in_new_words(fields)
     refuse_unless_neutral(fields, NEUTRAL)
     model = fields.required_text("model")
     messages = fields.objects("messages")
     if not messages:
         raise fields.wrong("messages", "is required")
-    stop = None if fields.raw("stop") is None else fields.strings("stop")
-    if stop is not None and len(stop) > MOST_STOPS:
-        raise fields.wrong("stop", f"has more than {MOST_STOPS} entries")
-    maximum = fields.integer("max_completion_tokens", 1)
     offered, thinking = offered_tools(fields), openai_thinking(fields)
     request = CompletionRequest(
         model=model,
         messages=conversation(messages),
         tools=offered.tools,
-        template_options=thinking.options,
-        sampling=sampling(fields),
-        num_predict=maximum or fields.integer("max_tokens", 1),
+        template_options=_verbosity(fields) | thinking.options,
+        sampling=common.openai_sampling(fields),
+        num_predict=common.num_predict(fields),
         num_ctx=fields.integer("num_ctx", 1),
-        stop=stop,
+        stop=common.stop_strings(fields),
         constraint=openai_constraint(fields),
         keep_alive=keep_alive(fields),
         overflow=overflow(fields),
         num_keep=num_keep(fields),
         logprobs=num_logprobs(fields),
+        chat_template=fields.text("chat_template") or None,
+        prediction=common.prediction(fields),
         tool_choice=offered.choice,
         parallel_tool_calls=fields.boolean("parallel_tool_calls") is not False,
         thinking_budget=thinking.budget,
     )
+    streaming = common.streaming(fields)
     return ChatCall(
         request=request,
-        stream=fields.boolean("stream") or False,
-        include_usage=fields.inner("stream_options").boolean("include_usage") or False,
-        num_choices=_num_choices(fields),
+        stream=streaming.is_wanted,
+        include_usage=streaming.include_usage,
+        num_choices=common.num_choices(fields),
+        is_legacy=is_legacy,
     )
 
 
 async def complete(call: ChatCall, completions: Completions) -> JsonObject:
     """Return the whole answer as one object."""
-    answers = Answers(call.request.model, call.num_choices)
+    answers = Answers(call.request.model, call.num_choices, is_legacy=call.is_legacy)
     async with _replies(call, completions) as replies:
         async for index, part in replies:
             answers.add(index, part)
@@ -116,7 +118,7 @@ async def stream(call: ChatCall, completions: Completions) -> AsyncGenerator[byt
     Raises:
         LocalrunError: the request is refused; nothing was yielded then.
     """
-    answers = Answers(call.request.model, call.num_choices)
+    answers = Answers(call.request.model, call.num_choices, is_legacy=call.is_legacy)
     async with _replies(call, completions) as replies:
         yield answers.tell(*await anext(replies)) or b""
         try:
@@ -138,8 +140,11 @@ def _replies(
     return contextlib.aclosing(stream_choices(completions, call.request, call.num_choices))
 
 
-def _num_choices(fields: Fields) -> int:
-    count = fields.integer("n", 1)
-    if count is not None and count > MOST_CHOICES:
-        raise fields.wrong("n", f"must be at most {MOST_CHOICES}")
-    return count or 1
+def _verbosity(fields: Fields) -> JsonObject:
+    """Return what templates that know it are told of how long an answer is to be."""
+    verbosity = fields.text("verbosity")
+    if verbosity is None:
+        return {}
+    if verbosity not in VERBOSITIES:
+        raise fields.wrong("verbosity", f"must be one of {', '.join(VERBOSITIES)}")
+    return {"verbosity": verbosity}

@@ -11,6 +11,9 @@ from fastapi.responses import JSONResponse, Response
 from localrun.server.anthropic.dialect import speaks_anthropic
 from localrun.server.anthropic.models import model_info, model_page
 from localrun.server.openai.chat import complete, parse_chat, stream
+from localrun.server.openai.completions import complete as complete_prompts
+from localrun.server.openai.completions import parse_completion
+from localrun.server.openai.completions import stream as stream_completions
 from localrun.server.requests import read_object, unless_disconnected
 from localrun.server.streaming import streamed
 
@@ -27,6 +30,7 @@ def openai_routes(completions: Completions, catalogue: Catalogue, desk: TokenDes
     router = APIRouter(prefix="/v1")
 
     @router.get("/models")
+    @router.get("/models/", include_in_schema=False)  # else this is a model without a name
     async def models(request: Request) -> JSONResponse:
         found = await asyncio.to_thread(catalogue.list_models)
         return JSONResponse(_models(request, found))
@@ -43,6 +47,21 @@ def openai_routes(completions: Completions, catalogue: Catalogue, desk: TokenDes
             return await streamed(request, stream(call, completions), "text/event-stream")
         return JSONResponse(await unless_disconnected(request, complete(call, completions)))
 
+    @router.post("/completions")
+    async def completion(request: Request) -> Response:
+        # in a thread: a body may hold many token ids
+        call = await asyncio.to_thread(parse_completion, await read_object(request))
+        if call.streaming.is_wanted:
+            chunks = stream_completions(call, completions)
+            return await streamed(request, chunks, "text/event-stream")
+        work = complete_prompts(call, completions)
+        return JSONResponse(await unless_disconnected(request, work))
+
+    _add_token_routes(router, desk)
+    return router
+
+
+def _add_token_routes(router: APIRouter, desk: TokenDesk) -> None:
     @router.post("/tokenize")
     async def tokenize(request: Request) -> JSONResponse:
         work = desk.tokenize(await read_object(request))
@@ -57,8 +76,6 @@ def openai_routes(completions: Completions, catalogue: Catalogue, desk: TokenDes
     async def apply_template(request: Request) -> JSONResponse:
         work = desk.apply_template(await read_object(request))
         return JSONResponse(await unless_disconnected(request, work))
-
-    return router
 
 
 def _models(request: Request, found: list[StoredModel]) -> JsonObject:

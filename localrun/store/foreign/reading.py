@@ -31,9 +31,9 @@ def list_folder(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
-        _log.debug("no folder %s", folder)
+        _log.debug("no folder %a", folder)
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        _log.warning("skipped %s: %s", folder, error)
+        _log.warning("skipped %a: %s", folder, error)
     return []
 
 

@@ -10,7 +10,7 @@ import httpx
 import psutil
 import pytest
 
-from localrun.server.security import LARGEST_BODY
+from localrun.server.bodies import LARGEST_BODY
 from localrun.services.uploads import KEPT_S, Uploads
 from localrun.store.sweep import sweep
 from tests.e2e.conftest import wait_for

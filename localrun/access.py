@@ -1,0 +1,98 @@
+"""Who may use a server, and by what way: keys, TLS, web pages. Read from the environment.
+
+Server and client read the same variables, so that one environment fits both:
+
+    LOCALRUN_API_KEY        the key; a server asks for it, a client sends it
+    LOCALRUN_API_KEY_FILE   more keys that a server takes, see server/keys.py
+    LOCALRUN_TLS_CERT       what a server shows, and what a client trusts beside the system's
+    LOCALRUN_TLS_KEY        its private key, where it is not in the same file
+    LOCALRUN_ORIGINS        pages that may use a server: https://chat.example, or * for all
+    LOCALRUN_LOG_PROMPTS    1: prompts and answers stand in the server's log
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from localrun.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ANY_ORIGIN = "*"
+YES = {"1", "true", "yes", "on"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """What the variables say; a key is not shown when this is."""
+
+    api_key: str | None = field(default=None, repr=False)
+    api_key_file: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    origins: tuple[str, ...] = ()
+    logs_prompts: bool = False
+
+    @property
+    def has_key(self) -> bool:
+        """Tell whether a server asks for a key."""
+        return self.api_key is not None or self.api_key_file is not None
+
+
+def load_access(environ: Mapping[str, str]) -> Access:
+    """Read the variables.
+
+    Raises:
+        UsageError: one cannot be understood; the error names it, and never holds a key.
+    """
+    return Access(
+        api_key=_key(environ),
+        api_key_file=_path(environ, "LOCALRUN_API_KEY_FILE"),
+        tls_cert=_path(environ, "LOCALRUN_TLS_CERT"),
+        tls_key=_path(environ, "LOCALRUN_TLS_KEY"),
+        origins=_origins(environ),
+        logs_prompts=environ.get("LOCALRUN_LOG_PROMPTS", "").strip().lower() in YES,
+    )
+
+
+def is_sendable(key: str) -> bool:
+    """Tell whether a key can stand in a header."""
+    return key.isascii() and key.isprintable() and " " not in key and bool(key)
+
+
+def _key(environ: Mapping[str, str]) -> str | None:
+    key = environ.get("LOCALRUN_API_KEY", "").strip()
+    if key and not is_sendable(key):
+        raise UsageError(
+            "LOCALRUN_API_KEY may hold letters, digits and signs of ASCII only",
+            hint="export LOCALRUN_API_KEY=$(openssl rand -hex 32)",
+        )
+    return key or None
+
+
+def _path(environ: Mapping[str, str], name: str) -> Path | None:
+    text = environ.get(name, "").strip()
+    return Path(text).expanduser().absolute() if text else None
+
+
+def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:
+    origins = environ.get("LOCALRUN_ORIGINS", "").replace(",", " ").split()
+    for origin in origins:
+        if origin != ANY_ORIGIN and not _is_origin(origin):
+            raise UsageError(
+                f"LOCALRUN_ORIGINS: not the origin of a page: {origin}",
+                hint="LOCALRUN_ORIGINS=https://chat.example,http://192.168.1.5:3000",
+            )
+    return tuple(origin.rstrip("/").lower() for origin in origins)
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return bool(parts.scheme and parts.netloc) and parts.path in {"", "/"}

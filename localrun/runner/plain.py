@@ -1,0 +1,98 @@
+"""Prompts that no chat template writes: a text, tokens, a gap to fill; and old conversations.
+
+What stands around a gap is a user's text: it spells no control tokens (prompt.py). A
+plain prompt is the client's own, control tokens and all.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from localrun.engine.gap import GapTokens, gap_tokens
+from localrun.errors import UsageError
+from localrun.runner.fitting import Prompt
+from localrun.runner.prompt import mark, tokenize, tokenize_on
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from localrun.engine.model import Model
+    from localrun.runner.messages import Generate
+    from localrun.runner.templates import Templates
+
+
+class PlainPrompts:
+    """Writes them for one model."""
+
+    def __init__(self, model: Model, templates: Templates) -> None:
+        self._model = model
+        self._templates = templates
+
+    def write(self, request: Generate) -> Prompt:
+        """Return the prompt of a request without messages.
+
+        Raises:
+            UsageError: it holds what is no token, or a gap that the model cannot fill.
+        """
+        text = request.prompt or ""
+        if request.suffix is not None:
+            return self._with_gap(request, text, request.suffix)
+        if not request.prompt_tokens:
+            return Prompt(text, tokenize(text, self._model))
+        check_tokens(request.prompt_tokens, self._model, "prompt")
+        pieces = map(self._model.tokenized_piece, request.prompt_tokens) if request.echo else ()
+        return Prompt(b"".join(pieces).decode(errors="replace"), list(request.prompt_tokens))
+
+    def write_after(self, context: tuple[int, ...], text: str) -> Prompt:
+        """Return a prompt whose beginning is there as tokens.
+
+        Raises:
+            UsageError: the beginning holds what is no token.
+        """
+        check_tokens(context, self._model, "context")
+        bos = self._model.bos
+        rest = tokenize_on(text.removeprefix(bos) if bos else text, self._model)
+        return Prompt(text, [*context, *rest])
+
+    def tokens_of(self, text: str) -> tuple[int, ...]:
+        """Return the tokens of a user's text that does not stand at a beginning."""
+        if not text:
+            return ()
+        return tuple(tokenize_on(mark(text, self._templates.control_texts), self._model))
+
+    @cached_property
+    def _gap(self) -> GapTokens | None:
+        return gap_tokens(self._model)
+
+    def _with_gap(self, request: Generate, prefix: str, suffix: str) -> Prompt:
+        """Ask for what stands between two texts, by the vocabulary or else by the template."""
+        controls = self._templates.control_texts
+        before, behind = mark(prefix, controls), mark(suffix, controls)
+        if self._gap is not None:
+            sides = [tokenize_on(side, self._model) for side in (before, behind)]
+            start = self._model.tokenize("")
+            return Prompt(prefix, [*start, *self._gap.around(*sides)])
+        chat = self._templates.chat(request.chat_template)
+        if not chat.fills_gaps:
+            raise UsageError(
+                "suffix is not supported by this model: it has no tokens that mark a gap",
+                param="suffix",
+                hint="take a model that lists insert under its capabilities (localrun show)",
+            )
+        text = chat.render_gap(before, behind)
+        return Prompt(prefix, tokenize(text, self._model))
+
+
+def check_tokens(tokens: Iterable[int], model: Model, param: str) -> None:
+    """Check that a client's numbers are tokens: llama.cpp does not.
+
+    Raises:
+        UsageError: one is none.
+    """
+    wrong = next((one for one in tokens if not 0 <= one < model.num_vocab), None)
+    if wrong is not None:
+        raise UsageError(
+            f"{param} has {wrong}, which is no token: they are 0 to {model.num_vocab - 1}",
+            param=param,
+        )

@@ -1,0 +1,99 @@
+"""The keys that a server takes, each with the name of who has it.
+
+A key file has one key a line, after a name or alone:
+
+    # who      key
+    laptop     3f9c...
+    build-bot  77ab...
+
+Keys are kept as hashes. Each is compared, and as a whole, whatever was presented: how long
+a refusal takes says nothing about any key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import stat
+from typing import TYPE_CHECKING
+
+from localrun.access import is_sendable
+from localrun.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from localrun.access import Access
+
+_log = logging.getLogger(__name__)
+
+FROM_ENVIRONMENT = "LOCALRUN_API_KEY"
+BEARER = "bearer "
+NAME_AND_KEY = 2
+FORM = "a line holds a name and a key, such as: laptop 3f9c..."
+
+
+class Keys:
+    """All keys of one server; none at all lets everybody in."""
+
+    def __init__(self, keys: Mapping[str, str] | None = None) -> None:
+        self._hashes = {name: _hash(key) for name, key in (keys or {}).items()}
+
+    def __bool__(self) -> bool:
+        return bool(self._hashes)
+
+    def holder(self, presented: str) -> str | None:
+        """Return the name of who has this key, None when nobody has."""
+        hashed, found = _hash(presented), None
+        for name, known in self._hashes.items():
+            if hmac.compare_digest(hashed, known):
+                found = name
+        return found
+
+
+def read_keys(access: Access) -> Keys:
+    """Return the keys of the settings.
+
+    Raises:
+        StorageError: the file cannot be read.
+        UsageError: it has a line that is none of ours, or no key; the error holds no key.
+    """
+    keys = {FROM_ENVIRONMENT: access.api_key} if access.api_key is not None else {}
+    return Keys(keys | (_of_file(access.api_key_file) if access.api_key_file else {}))
+
+
+def presented_key(headers: Mapping[bytes, bytes]) -> str:
+    """Return the key of a request, "" where it has none."""
+    authorization = headers.get(b"authorization", b"").decode("latin-1").strip()
+    if authorization.lower().startswith(BEARER):
+        return authorization[len(BEARER) :].strip()
+    return headers.get(b"x-api-key", b"").decode("latin-1").strip()
+
+
+def _of_file(path: Path) -> dict[str, str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        mode = path.stat().st_mode
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise StorageError(f"the keys in {path} cannot be read: {why}") from error
+    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+        _log.warning("others on this machine can read the keys in %s: chmod 600 %s", path, path)
+    keys: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        name = words[0] if len(words) == NAME_AND_KEY else f"line {number}"
+        if len(words) > NAME_AND_KEY or not is_sendable(words[-1]) or name in keys:
+            raise UsageError(f"line {number} of {path} is no key, or names one again", hint=FORM)
+        keys[name] = words[-1]
+    if not keys:
+        raise UsageError(f"{path} has no keys", hint=FORM)
+    return keys
+
+
+def _hash(key: str) -> bytes:
+    return hashlib.sha256(key.encode()).digest()

@@ -1,0 +1,119 @@
+"""The bodies of ``/api/chat`` and ``/api/generate`` as the one core request.
+
+A request without messages or prompt loads the model, with ``keep_alive`` 0 it unloads it.
+Options about how a model is loaded (``num_gpu``, ``num_thread``, ``use_mmap``, ...) are the
+recipe's to say: they change no answer, and a request that changed them would load the
+model again for everybody else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from localrun.server.constraints import ollama_constraint
+from localrun.server.conversation import conversation
+from localrun.server.core import CompletionRequest
+from localrun.server.ollama.overflow import ollama_overflow
+from localrun.server.openai.fields import is_token
+from localrun.server.options import MANY, keep_alive, num_keep, num_logprobs, sampling
+from localrun.server.thinking import ollama_thinking
+
+if TYPE_CHECKING:
+    from localrun.server.fields import Fields, JsonObject
+
+Kind = Literal["chat", "generate"]
+NOT_RAW = ("system", "template", "context")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A parsed request of either kind."""
+
+    kind: Kind
+    request: CompletionRequest
+    stream: bool
+    is_empty: bool  # only load or unload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """What a request asks: a conversation, or a text that goes on."""
+
+    messages: tuple[JsonObject, ...] | None = None
+    prompt: str | None = None
+    suffix: str | None = None
+    context: tuple[int, ...] = ()
+    is_empty: bool
+
+
+def parse_call(fields: Fields, kind: Kind) -> Call:
+    """Read the body.
+
+    Raises:
+        UsageError: a field is wrong or cannot be honoured; the error names it.
+    """
+    if fields.raw("images"):
+        raise fields.wrong("images", "holds something other than text, which no model here reads")
+    options = fields.inner("options")
+    question = _chat(fields) if kind == "chat" else _generate(fields)
+    request = CompletionRequest(
+        model=_model_name(fields),
+        messages=question.messages,
+        prompt=question.prompt,
+        suffix=question.suffix,
+        context=question.context,
+        tells_tokens=kind == "generate" and question.messages is not None,
+        chat_template=(fields.text("template") or None) if kind == "generate" else None,
+        tools=tuple(fields.objects("tools")),
+        template_options=ollama_thinking(fields).options,
+        sampling=sampling(options),
+        num_predict=options.integer("num_predict"),
+        num_ctx=options.integer("num_ctx", 0) or None,
+        stop=None if options.raw("stop") is None else options.strings("stop"),
+        constraint=ollama_constraint(fields),
+        keep_alive=keep_alive(fields),
+        overflow=ollama_overflow(fields),
+        num_keep=num_keep(options),
+        logprobs=num_logprobs(fields),
+    )
+    stream = fields.boolean("stream") is not False
+    return Call(kind=kind, request=request, stream=stream, is_empty=question.is_empty)
+
+
+def _chat(fields: Fields) -> _Question:
+    messages = conversation(fields.objects("messages"))
+    return _Question(messages=messages, is_empty=not messages)
+
+
+def _generate(fields: Fields) -> _Question:
+    """Read a prompt: as it is (raw), before a gap (suffix), or as a question."""
+    prompt, suffix = fields.text("prompt") or "", fields.text("suffix") or None
+    system, context = fields.text("system"), _context(fields)
+    is_empty = not prompt and not suffix
+    if fields.boolean("raw"):
+        wrong = next((name for name in NOT_RAW if fields.raw(name)), None)
+        if wrong is not None:
+            raise fields.wrong(wrong, "cannot be combined with raw")
+        return _Question(prompt=prompt, suffix=suffix, is_empty=is_empty)
+    if suffix is not None:
+        return _Question(prompt=prompt, suffix=suffix, is_empty=is_empty)
+    head: list[JsonObject] = [{"role": "system", "content": system}] if system else []
+    messages = conversation([*head, {"role": "user", "content": prompt}])
+    return _Question(messages=messages, context=context, is_empty=is_empty)
+
+
+def _context(fields: Fields) -> tuple[int, ...]:
+    """Return the tokens that an earlier answer told."""
+    context = fields.raw("context")
+    if context is None:
+        return ()
+    if not isinstance(context, list) or not all(map(is_token, context)):
+        raise fields.wrong("context", "must be the list of tokens that an earlier answer told")
+    if len(context) > MANY:
+        raise fields.wrong("context", f"has more than {MANY} tokens")
+    return tuple(context)
+
+
+def _model_name(fields: Fields) -> str:
+    return fields.text("model") or fields.text("name") or fields.required_text("model")

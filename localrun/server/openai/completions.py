@@ -1,0 +1,159 @@
+"""``/v1/completions``: text that goes on, or fills a gap, on the one core request.
+
+``prompt`` is a text, a list of texts, a list of token ids, or a list of such lists; each
+of them gets ``n`` answers. With ``suffix`` the answer is what stands between the two.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from localrun.engine.params import MOST_TOP
+from localrun.errors import LocalrunError
+from localrun.server.choices import choices_of, stream_each
+from localrun.server.constraints import openai_constraint
+from localrun.server.core import CompletionRequest
+from localrun.server.errors import error_body
+from localrun.server.openai.answers import event_of
+from localrun.server.openai.continuations import Continuations
+from localrun.server.openai.fields import (
+    NEUTRAL,
+    Streaming,
+    is_token,
+    num_choices,
+    num_predict,
+    openai_sampling,
+    prediction,
+    stop_strings,
+    streaming,
+)
+from localrun.server.options import MANY, keep_alive, num_keep, overflow, refuse_unless_neutral
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from localrun.server.core import Completions, Reply
+    from localrun.server.fields import Fields, JsonObject
+
+PATH = "/v1/completions"
+DONE = b"data: [DONE]\n\n"
+MOST_ANSWERS = 512
+WITH_ECHO = "cannot be combined with echo: only the tokens of answers are weighed"
+Prompt = str | tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionCall:
+    """A parsed request: the prompts in order, each as often as it is to be answered."""
+
+    requests: tuple[CompletionRequest, ...]
+    streaming: Streaming
+    num_choices: int
+
+
+def parse_completion(fields: Fields) -> CompletionCall:
+    """Read the body; blocks for what a long list of tokens takes.
+
+    Raises:
+        UsageError: a field is wrong or cannot be honoured; the error names it.
+    """
+    refuse_unless_neutral(fields, NEUTRAL)
+    prompts, count = _prompts(fields), num_choices(fields)
+    if len(prompts) * count > MOST_ANSWERS:
+        raise fields.wrong("prompt", f"asks for more than {MOST_ANSWERS} answers, with n")
+    wanted = CompletionRequest(
+        model=fields.required_text("model"),
+        sampling=openai_sampling(fields),
+        num_predict=num_predict(fields),
+        num_ctx=fields.integer("num_ctx", 1),
+        stop=stop_strings(fields),
+        constraint=openai_constraint(fields),
+        keep_alive=keep_alive(fields),
+        overflow=overflow(fields),
+        num_keep=num_keep(fields),
+        logprobs=_logprobs(fields),
+        echo=fields.boolean("echo") or False,
+        suffix=fields.text("suffix") or None,
+        prediction=prediction(fields),
+    )
+    if wanted.echo and wanted.logprobs is not None:
+        raise fields.wrong("logprobs", WITH_ECHO)
+    requests = [one for prompt in prompts for one in choices_of(_to(fields, wanted, prompt), count)]
+    return CompletionCall(requests=tuple(requests), streaming=streaming(fields), num_choices=count)
+
+
+async def complete(call: CompletionCall, completions: Completions) -> JsonObject:
+    """Return all answers as one object."""
+    answers = _answers(call)
+    async with _replies(call, completions) as replies:
+        async for place, part in replies:
+            answers.add(place, part)
+    return answers.whole()
+
+
+async def stream(call: CompletionCall, completions: Completions) -> AsyncGenerator[bytes, None]:
+    """Yield server-sent events; an error in the middle is an event with ``error``, then the end.
+
+    Raises:
+        LocalrunError: the request is refused; nothing was yielded then.
+    """
+    answers = _answers(call)
+    async with _replies(call, completions) as replies:
+        yield answers.tell(*await anext(replies)) or b""
+        try:
+            async for place, part in replies:
+                event = answers.tell(place, part)
+                if event is not None:
+                    yield event
+        except LocalrunError as error:
+            yield event_of(error_body(PATH, error))
+        else:
+            if call.streaming.include_usage:
+                yield answers.usage_event()
+        yield DONE
+
+
+def _answers(call: CompletionCall) -> Continuations:
+    return Continuations(call.requests[0].model, len(call.requests), call.num_choices)
+
+
+def _replies(
+    call: CompletionCall, completions: Completions
+) -> contextlib.aclosing[AsyncGenerator[tuple[int, Reply], None]]:
+    return contextlib.aclosing(stream_each(completions, call.requests))
+
+
+def _to(fields: Fields, wanted: CompletionRequest, prompt: Prompt) -> CompletionRequest:
+    if isinstance(prompt, str):
+        return replace(wanted, prompt=prompt)
+    if wanted.suffix is not None:
+        raise fields.wrong("suffix", "needs a prompt that is a text")
+    return replace(wanted, prompt_tokens=prompt)
+
+
+def _prompts(fields: Fields) -> tuple[Prompt, ...]:
+    value = fields.raw("prompt")
+    are_tokens = isinstance(value, list) and bool(value) and isinstance(value[0], int)
+    listed: list[Any] = value if isinstance(value, list) and not are_tokens else [value]
+    prompts = tuple(tuple(one) if isinstance(one, list) else one for one in listed)
+    if not prompts or not all(_is_prompt(one) for one in prompts):
+        raise fields.wrong("prompt", "must be a text, a list of texts, or token ids")
+    if any(len(prompt) > MANY for prompt in prompts if isinstance(prompt, tuple)):
+        raise fields.wrong("prompt", f"has more than {MANY} tokens")
+    return prompts
+
+
+def _is_prompt(value: object) -> bool:
+    if isinstance(value, tuple):
+        return bool(value) and all(map(is_token, value))
+    return isinstance(value, str)
+
+
+def _logprobs(fields: Fields) -> int | None:
+    """Return how many likely tokens to tell; here it is a number, not a truth value."""
+    count = fields.integer("logprobs", 0)
+    if count is not None and count > MOST_TOP:
+        raise fields.wrong("logprobs", f"must be at most {MOST_TOP}")
+    return count

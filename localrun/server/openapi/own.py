@@ -1,0 +1,53 @@
+"""Health, figures and localrun's own endpoints as OpenAPI's operations."""
+
+from __future__ import annotations
+
+from localrun.server.openapi.words import (
+    COUNT,
+    OBJECT,
+    TEXT,
+    Operation,
+    Schema,
+    listed,
+    maybe,
+    operation,
+    record,
+)
+
+
+def operations() -> dict[str, Operation]:
+    """Return the operations by method and path."""
+    status = record({"status": TEXT})
+    healthy = operation("Tell that the server runs", answer=status)
+    explained = record(
+        {
+            "name": TEXT,
+            "context": COUNT,
+            "memory": OBJECT,
+            "settings": listed(OBJECT),
+            "plan": maybe(OBJECT),
+        }
+    )
+    return {
+        "GET /": _text("Greet"),
+        "GET /health": healthy,
+        "GET /healthz": healthy,
+        "GET /readyz": _ready(status),
+        "GET /metrics": _text("Tell the server's figures, for Prometheus"),
+        "GET /openapi.json": operation("Tell this document", answer=OBJECT),
+        "GET /api/localrun/why": operation("Tell why a model is set up so", answer=explained),
+        "POST /api/localrun/shutdown": operation("End the server", answer=status),
+    }
+
+
+def _ready(status: Schema) -> Operation:
+    found = operation("Tell whether the server takes requests", answer=status)
+    leaving = {"description": "it leaves", "content": {"application/json": {"schema": status}}}
+    found["responses"]["503"] = leaving
+    return found
+
+
+def _text(summary: str) -> Operation:
+    found = operation(summary)
+    found["responses"]["200"]["content"] = {"text/plain": {"schema": TEXT}}
+    return found

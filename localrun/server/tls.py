@@ -1,0 +1,49 @@
+"""TLS, where the settings name a certificate."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, TypedDict
+
+from localrun.errors import StorageError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from localrun.settings import Settings
+
+HINT = "localrun serve --tls-cert cert.pem --tls-key key.pem"
+
+
+class TlsOptions(TypedDict, total=False):
+    """What uvicorn wants to know."""
+
+    ssl_certfile: Path
+    ssl_keyfile: Path
+
+
+def tls_options(settings: Settings) -> TlsOptions:
+    """Return uvicorn's options for TLS, none where plain HTTP is spoken.
+
+    Raises:
+        UsageError: https without a certificate, or a key without one.
+        StorageError: they cannot be read, or do not belong together.
+    """
+    cert, key = settings.access.tls_cert, settings.access.tls_key
+    if cert is None:
+        if settings.is_tls or key is not None:
+            raise UsageError("https needs a certificate", hint=HINT)
+        return {}
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=_no_password)
+    except (OSError, ssl.SSLError, ValueError) as error:
+        why = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+        raise StorageError(
+            f"the certificate {cert} and its key cannot be used: {why}", hint=HINT
+        ) from error
+    return {"ssl_certfile": cert} if key is None else {"ssl_certfile": cert, "ssl_keyfile": key}
+
+
+def _no_password() -> str:
+    """Answer for a key that is locked, in place of a question on the terminal."""
+    raise ValueError("the key has a password")

@@ -1,0 +1,102 @@
+"""Other people's clients of our APIs, for the tests that drive the server with them.
+
+    <cache>/localrun/clients/python/   a venv with scripts/locks/clients.txt
+                             node/     node_modules of scripts/locks/clients/package-lock.json
+                             */.installed   what is there, written last
+
+Neither is needed to run localrun, so they are kept apart from ``.venv``. No script of an
+npm package is run when it is installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OLDEST_NODE = 20
+FILES = ("package.json", "package-lock.json")
+STAMP = ".installed"
+MOST_TOLD = 200  # characters of why a test is skipped
+
+
+class ClientsError(Exception):
+    """They cannot be had here; the text says why."""
+
+
+def provide() -> None:
+    """Tell the tests where the clients are; where they cannot be had, why they skip."""
+    for kind, ensure in (("python", ensure_python), ("node", ensure_node)):
+        variable = f"LOCALRUN_TEST_CLIENTS_{kind.upper()}"
+        try:
+            os.environ[variable] = str(ensure())
+        except (ClientsError, environment.SetupError, OSError) as error:
+            environment.say(f"no {kind} clients, so their tests are skipped: {error}")
+            os.environ[f"{variable}_MISSING"] = " ".join(str(error).split())[:MOST_TOLD]
+
+
+def ensure_python() -> Path:
+    """Return the Python of the venv, installed the first time (165 MB)."""
+    folder = environment.cache_folder() / "clients" / "python"
+    python = folder / "bin" / "python"
+    wanted = _fingerprint([environment.LOCKS / "clients.txt"], platform.python_version())
+    if _stamped(folder) != wanted:
+        folder.parent.mkdir(exist_ok=True)
+        environment.create_venv(folder)
+        environment.say("installing the Python clients ...")
+        environment.install(python, "clients")
+        (folder / STAMP).write_text(wanted)
+    return python
+
+
+def ensure_node() -> Path:
+    """Return the folder that holds ``node_modules``, installed the first time (460 MB)."""
+    folder = environment.cache_folder() / "clients" / "node"
+    version = _node_version()
+    sources = [environment.LOCKS / "clients" / name for name in FILES]
+    wanted = _fingerprint(sources, f"{version} {platform.system()} {platform.machine()}")
+    if _stamped(folder) != wanted:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for source in sources:
+            shutil.copy(source, folder)
+        environment.say("installing the JavaScript clients ...")
+        _run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", folder=folder)
+        (folder / STAMP).write_text(wanted)
+    return folder
+
+
+def _node_version() -> str:
+    if not (shutil.which("node") and shutil.which("npm")):
+        raise ClientsError("node and npm are not on the PATH")
+    version = _run("node", "--version").strip()
+    major = version.lstrip("v").partition(".")[0]
+    if not major.isdigit() or int(major) < OLDEST_NODE:
+        raise ClientsError(f"they need Node {OLDEST_NODE} or later, and this is {version}")
+    return version
+
+
+def _stamped(folder: Path) -> str:
+    stamp = folder / STAMP
+    return stamp.read_text() if stamp.is_file() else ""
+
+
+def _fingerprint(files: list[Path], machine: str) -> str:
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in files))
+    return f"{digest.hexdigest()} {machine}\n"
+
+
+def _run(*command: str, folder: Path | None = None) -> str:
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder)
+    if done.returncode != 0:
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-5:])
+        raise ClientsError(f"{' '.join(command)} failed:\n{tail}")
+    return done.stdout

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from localrun.engine.attic import BUDGET_BYTES, Attic, Piece
-from localrun.engine.radix import NO_HOLDER, RadixTree, common_length
+from localrun.engine.attic import BUDGET_BYTES
+from localrun.engine.idle import Copies, IdlePrefixes
+from localrun.engine.radix import NO_HOLDER, RadixTree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,30 +30,12 @@ if TYPE_CHECKING:
 
 MOST_HOLDERS = 256  # LLAMA_MAX_SEQ: ids beyond n_seq_max cannot be decoded, but hold cells
 
-# A cell that nobody uses costs each computed token a look (0.03 to 0.1 microseconds, measured
-# on models of 6 to 600 million parameters), moving it out and in again as much as hundreds of
-# these, and computing its token anew as much as thousands. So it is moved out, or dropped when
-# there is no room for it elsewhere, when keeping has cost as much as that.
-KEPT_LOOKS = 256
-KEPT_LOOKS_AT_LAST = 8000
-LOOKS_BETWEEN_CHECKS = 32
-LEAST_MATCH = 16  # tokens of a piece that have to be wanted before it comes back
 
+class Cells(Copies, Protocol):
+    """What a cache needs of a KV cache; positions are half-open, -1 is the end.
 
-class Cells(Protocol):
-    """What a cache needs of a KV cache; positions are half-open, -1 is the end."""
-
-    def copy(self, source: int, target: int, start: int, end: int) -> None:
-        """Let ``target`` hold the cells of ``source`` too."""
-
-    def remove(self, holder: int, start: int, end: int) -> None:
-        """Let ``holder`` hold them no more; cells that nobody holds are free."""
-
-    def save(self, slot: int) -> bytes:
-        """Return what a holder holds."""
-
-    def restore(self, slot: int, data: bytes) -> bool:
-        """Put it into an empty slot; False when it cannot."""
+    Cells that nobody holds are free.
+    """
 
 
 class PrefixCache:
@@ -72,8 +55,7 @@ class PrefixCache:
         self._num_cells = num_cells
         self._open: dict[int, Sequence] = {}  # by slot
         self._paths: dict[int, Node] = {}  # by slot: the node down to which cells are shared
-        self._attic = Attic(attic_bytes)
-        self._num_unchecked = 0  # computed tokens since the last look for idle cells
+        self._idle = IdlePrefixes(self, cells, attic_bytes)
         self._free_slots = list(range(num_slots - 1, -1, -1))
         self.spare_slot = num_slots  # holds nothing between two calls
         self._free_holders = list(range(num_holders - 1, num_slots, -1))
@@ -161,11 +143,7 @@ class PrefixCache:
 
         Called once for each step, which looks at idle cells for each of its tokens.
         """
-        self.tree.tick(count)
-        self._num_unchecked += count
-        if self._num_unchecked >= LOOKS_BETWEEN_CHECKS:
-            self._num_unchecked = 0
-            self._clear_idle()
+        self._idle.pass_by(count)
         return self._make_room(count)
 
     def graft(self, tokens: list[int], start: int, load: Callable[[int], bool]) -> bool:
@@ -190,24 +168,11 @@ class PrefixCache:
 
     def bring_back(self, tokens: list[int]) -> None:
         """Put what was moved out of the cells back, as far as ``tokens`` begin with it."""
-        while True:
-            match = self.tree.find(tokens, len(tokens))
-            piece = None if match.partial else self._attic.take(tokens, match.node.end)
-            if piece is None:
-                return
-            is_wanted = common_length(piece.tokens, tokens) >= min(
-                len(piece.tokens), piece.start + LEAST_MATCH
-            )
-            if not is_wanted or not self._put_back(piece):
-                self._attic.put(piece)
-                return
+        self._idle.bring_back(tokens)
 
     def prompts(self) -> list[list[int]]:
         """Return the tokens of all prefixes without adapters, longest unused first."""
-        leaves = [node for node in self.tree.nodes if not node.children]
-        leaves = [leaf for leaf in leaves if self.tree.is_plain(leaf)]
-        leaves.sort(key=lambda leaf: leaf.used_at)
-        return self._attic.prompts() + [leaf.prefix() for leaf in leaves]
+        return self._idle.prompts()
 
     def cut(self, seq: Sequence) -> None:
         """Free the sequence's cells behind what counts as computed."""
@@ -215,9 +180,9 @@ class PrefixCache:
 
     def clear(self) -> None:
         """Forget all prefixes that nobody uses."""
-        self._attic.clear()
+        self._idle.clear()
         while (leaf := self.tree.oldest_idle_leaf()) is not None:
-            self._shorten(leaf, len(leaf.tokens))
+            self.shorten(leaf, len(leaf.tokens))
 
     def _hold(self, node: Node, slot: int, tokens: list[int]) -> bool:
         """Let a holder behind ``node`` hold what the slot has for ``tokens``."""
@@ -238,36 +203,8 @@ class PrefixCache:
             leaf = self.tree.oldest_idle_leaf()
             if leaf is None:
                 return False
-            self._shorten(leaf, min(missing, len(leaf.tokens)))
+            self.shorten(leaf, min(missing, len(leaf.tokens)))
         return True
-
-    def _clear_idle(self) -> None:
-        """Take the end of the longest unused prefix out of the cells, if its time has come."""
-        leaf = self.tree.oldest_idle_leaf()
-        age = self.tree.age(leaf) if leaf is not None else 0
-        if leaf is None or age <= KEPT_LOOKS:
-            return
-        is_last_call = age > KEPT_LOOKS_AT_LAST
-        if not self._move_out(leaf, pushes=is_last_call) and is_last_call:
-            self._shorten(leaf, len(leaf.tokens))
-
-    def _move_out(self, leaf: Node, *, pushes: bool) -> bool:
-        """Move the end of a leaf to the attic; ``pushes`` others out when that is full."""
-        if not (pushes or self._attic.has_room) or not self.tree.is_plain(leaf):
-            return False
-        count = min(self._attic.piece_tokens, len(leaf.tokens))
-        start, slot = leaf.end - count, self.spare_slot
-        self._cells.copy(leaf.holder, slot, start, leaf.end)
-        data = self._cells.save(slot)
-        self._cells.remove(slot, 0, -1)
-        self._attic.put(Piece(leaf.prefix(), start, data))
-        self._shorten(leaf, count)
-        return True
-
-    def _put_back(self, piece: Piece) -> bool:
-        return self.graft(
-            piece.tokens, piece.start, lambda slot: self._cells.restore(slot, piece.data)
-        )
 
     def _promised(self) -> int:
         """Return the cells that open sequences use, or will for the tokens that they have."""
@@ -316,10 +253,11 @@ class PrefixCache:
     def _new_holder(self) -> int | None:
         """Return a free id, if need be that of the oldest prefix; None when all are in use."""
         if not self._free_holders and (leaf := self.tree.oldest_idle_leaf()) is not None:
-            self._shorten(leaf, len(leaf.tokens))
+            self.shorten(leaf, len(leaf.tokens))
         return self._free_holders.pop() if self._free_holders else None
 
-    def _shorten(self, leaf: Node, count: int) -> None:
+    def shorten(self, leaf: Node, count: int) -> None:
+        """Free the last ``count`` cells of an idle leaf."""
         self._cells.remove(leaf.holder, leaf.end - count, -1)
         self.tree.shorten(leaf, count)
         if not leaf.tokens:

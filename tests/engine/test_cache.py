@@ -117,7 +117,7 @@ def test_a_prefix_that_was_out_of_the_cells_says_what_it_says_without_a_cache(
 ) -> None:
     if not model.shares_cells:
         pytest.skip("nothing is moved")
-    monkeypatch.setattr("localrun.engine.cache.KEPT_LOOKS", 20)
+    monkeypatch.setattr("localrun.engine.idle.KEPT_LOOKS", 20)
     monkeypatch.setattr("localrun.engine.attic.PIECE_TOKENS", 32)
     history = words(model, "Once upon a time there was a fox. ", 100)
     running.ask(history)

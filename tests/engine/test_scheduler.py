@@ -191,8 +191,8 @@ def test_arrivals_and_cancels_at_any_time_end_each_request_exactly_once(
                 ends.append(request_id)
 
     with pytest.MonkeyPatch.context() as patch:  # prefixes go out and in all the time
-        patch.setattr("localrun.engine.cache.KEPT_LOOKS", 8)
-        patch.setattr("localrun.engine.cache.LOOKS_BETWEEN_CHECKS", 4)
+        patch.setattr("localrun.engine.idle.KEPT_LOOKS", 8)
+        patch.setattr("localrun.engine.idle.LOOKS_BETWEEN_CHECKS", 4)
         for number in range(5000):
             act(number)
             if bench.engine.has_work:
@@ -409,7 +409,7 @@ def test_the_prefix_that_was_used_longest_ago_goes_first() -> None:
 def test_a_prefix_that_nobody_asks_for_is_moved_out_of_the_cells_and_comes_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("localrun.engine.cache.KEPT_LOOKS", 20)
+    monkeypatch.setattr("localrun.engine.idle.KEPT_LOOKS", 20)
     bench = Bench()
     bench.submit(1, [1] * 20, 1)
     bench.drain()
@@ -424,8 +424,8 @@ def test_a_prefix_that_nobody_asks_for_is_moved_out_of_the_cells_and_comes_back(
 
 
 def test_without_room_elsewhere_it_goes_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("localrun.engine.cache.KEPT_LOOKS", 100)
-    monkeypatch.setattr("localrun.engine.cache.KEPT_LOOKS_AT_LAST", 100)
+    monkeypatch.setattr("localrun.engine.idle.KEPT_LOOKS", 100)
+    monkeypatch.setattr("localrun.engine.idle.KEPT_LOOKS_AT_LAST", 100)
     bench = Bench(budget_bytes=0)
     bench.submit(1, [1] * 20, 1)
     bench.drain()

@@ -91,6 +91,7 @@ class PrefixCache:
         if self._open and self._promised() + missing > self._num_cells:
             self.tree.leave(node)
             return False
+        self._idle.make_way()
         slot = self._free_slots.pop()
         for part in node.path():
             self._cells.copy(part.holder, slot, part.start, part.end)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 KEPT_LOOKS = 256
 KEPT_LOOKS_AT_LAST = 8000
 LOOKS_BETWEEN_CHECKS = 32
-LEAST_MATCH = 16  # tokens of a piece that have to be wanted before it comes back
+LEAST_MATCH = 16  # first tokens of a piece that a longer prompt must have before it comes back
 
 
 class Tenants(Protocol):
@@ -71,15 +71,25 @@ class IdlePrefixes:
             self._num_unchecked = 0
             self._clear_idle()
 
+    def make_way(self) -> None:
+        """Move one piece out while a sequence begins.
+
+        Later is dearer: new cells are put behind the idle ones, and there they stay when these
+        are gone, so that each token still looks at the gap.
+        """
+        leaf = self._cache.tree.oldest_idle_leaf()
+        if leaf is not None:
+            self._move_out(leaf, pushes=False)
+
     def bring_back(self, tokens: list[int]) -> None:
         """Put what was moved out of the cells back, as far as ``tokens`` begin with it."""
         while True:
-            match = self._cache.tree.find(tokens, len(tokens))
-            piece = None if match.partial else self._attic.take(tokens, match.node.end)
+            length = self._cache.tree.find(tokens, len(tokens)).length
+            piece = self._attic.take(tokens, length)
             if piece is None:
                 return
             is_wanted = common_length(piece.tokens, tokens) >= min(
-                len(piece.tokens), piece.start + LEAST_MATCH
+                len(piece.tokens), len(tokens), piece.start + LEAST_MATCH
             )
             if not is_wanted or not self._put_back(piece):
                 self._attic.put(piece)

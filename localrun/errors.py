@@ -164,11 +164,17 @@ class RunnerDiedError(BackendError):
 
 
 class OverloadedError(LocalrunError):
-    """More work waits than is allowed; try again later."""
+    """More work waits than is allowed; try again later, after ``retry_after_s`` if it is said."""
 
     exit_code = 7
     http_status = 503
     code = "overloaded"
+
+    def __init__(
+        self, message: str, *, hint: str | None = None, retry_after_s: float | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
 
 
 class StorageError(LocalrunError):

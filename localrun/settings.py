@@ -27,6 +27,9 @@ DEFAULT_IDLE_EXIT_S = 600.0
 DEFAULT_KEEP_ALIVE_S = 300.0
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 DEFAULT_STREAMS = 4
+DEFAULT_QUEUE = 512
+LARGEST_QUEUE = 100_000
+DEFAULT_DRAIN_S = 5.0
 MOST_STREAMS = 32
 LARGEST_PORT = 65535
 UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -57,6 +60,14 @@ class Settings:
     prompts_dir: Path = field(default_factory=lambda: _platform_cache_dir() / PROMPTS)
     prompt_cache_bytes: int | None = None  # of all saved prompts; None = what the disk allows
     device: str = "auto"  # what layers are put on, as hardware/choice.py reads it
+    max_queue: int = DEFAULT_QUEUE  # requests that may wait
+    drain_s: float | None = DEFAULT_DRAIN_S  # for open answers, when the server is told to leave
+    memory_bytes: int | None = None  # of the machine's own, for all models; None = all of it
+
+    @property
+    def needs_file(self) -> Path:
+        """Return where it is remembered which models need more memory than was planned."""
+        return self.prompts_dir.parent / "needs.json"
 
     access: Access = field(default_factory=Access)
     is_tls: bool = False  # the address is https
@@ -101,6 +112,9 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         is_offline=_flag(environ, "LOCALRUN_OFFLINE"),
         prompts_dir=_cache_dir(environ) / PROMPTS,
         prompt_cache_bytes=_size(environ, "LOCALRUN_PROMPT_CACHE"),
+        max_queue=_count(environ, "LOCALRUN_MAX_QUEUE", DEFAULT_QUEUE, LARGEST_QUEUE),
+        drain_s=_duration(environ, "LOCALRUN_DRAIN", DEFAULT_DRAIN_S),
+        memory_bytes=_size(environ, "LOCALRUN_MEMORY"),
         device=environ.get("LOCALRUN_DEVICE", "").strip().lower() or "auto",
         access=access,
         is_tls=_is_https(environ.get("LOCALRUN_HOST", "")) or access.tls_cert is not None,

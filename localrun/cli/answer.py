@@ -83,8 +83,13 @@ def receive(
     Ends early, with what came so far in ``answer``, by whatever is raised: the
     connection is closed then, which cancels the generation.
     """
+    above = Output()
     with contextlib.closing(client.chat(body)) as frames:
         for frame in frames:
+            is_status = "status" in frame
+            above.status(told_load(frame, body["model"]) if is_status else "")
+            if is_status:
+                continue
             message = frame.get("message", {})
             answer.text += message.get("content", "")
             answer.thought += message.get("thinking", "")
@@ -94,6 +99,13 @@ def receive(
                 output.piece(message.get("content", ""))
             if frame.get("done"):
                 answer.figures = frame
+
+
+def told_load(frame: dict[str, Any], model: str) -> str:
+    """Return in words how far the load of a model is."""
+    if frame["status"] != "loading":
+        return f"waiting for room for {model}"
+    return f"loading {model} {100 * frame['progress']:.0f} %"
 
 
 @contextlib.contextmanager

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Exit, Option, Typer
 
 from localrun import __version__
 from localrun.cli.copy import copy
 from localrun.cli.create import create
+from localrun.cli.deferred import Commands
+from localrun.cli.doctor import doctor
 from localrun.cli.du import disk_usage
 from localrun.cli.export import export
 from localrun.cli.help import help_command
@@ -16,6 +18,7 @@ from localrun.cli.import_ import import_command
 from localrun.cli.job import job
 from localrun.cli.lint import lint
 from localrun.cli.list import list_command
+from localrun.cli.load import load
 from localrun.cli.lock import lock
 from localrun.cli.move import move
 from localrun.cli.outdated import outdated
@@ -38,43 +41,62 @@ from localrun.cli.verify import verify
 from localrun.cli.version import version
 from localrun.cli.why import why
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "run": run,
+    "serve": serve,
+    "list": list_command,
+    "pull": pull,
+    "push": push,
+    "search": search,
+    "create": create,
+    "show": show,
+    "rm": remove,
+    "cp": copy,
+    "mv": move,
+    "lint": lint,
+    "import": import_command,
+    "outdated": outdated,
+    "lock": lock,
+    "verify": verify,
+    "du": disk_usage,
+    "prune": prune,
+    "export": export,
+    "plan": plan,
+    "why": why,
+    "load": load,
+    "ps": ps,
+    "stop": stop,
+    "doctor": doctor,
+    "version": version,
+    "help": help_command,
+}
+HIDDEN: dict[str, Callable[..., None]] = {
+    "ls": list_command,
+    "runner": runner,
+    "quantizer": quantizer,
+    "job": job,
+    "probe": probe,
+}
+
+
+class _Group(Commands):
+    def __init__(self, **attributes: Any) -> None:  # noqa: ANN401 - as its base has it
+        super().__init__(**attributes)
+        self.add(COMMANDS, hidden=False)
+        self.add(HIDDEN, hidden=True)
+
+
 app = Typer(
+    cls=_Group,
     name="localrun",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(run)
-app.command()(serve)
-app.command("list")(list_command)
-app.command("ls", hidden=True)(list_command)
-app.command()(pull)
-app.command()(push)
-app.command()(search)
-app.command()(create)
-app.command()(show)
-app.command("rm")(remove)
-app.command("cp")(copy)
-app.command("mv")(move)
-app.command()(lint)
-app.command("import")(import_command)
-app.command()(outdated)
-app.command()(lock)
-app.command()(verify)
-app.command("du")(disk_usage)
-app.command()(prune)
-app.command()(export)
-app.command()(plan)
-app.command()(why)
-app.command()(ps)
-app.command()(stop)
-app.command()(version)
-app.command("help")(help_command)
-app.command(hidden=True)(runner)
-app.command(hidden=True)(quantizer)
-app.command(hidden=True)(job)
-app.command(hidden=True)(probe)
 
 
 def _print_version(is_asked: bool) -> None:

@@ -26,6 +26,7 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newlin
 JSON_CONTROL = re.compile(r"[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 Item = TypeVar("Item")
 DIM, PLAIN = "\033[2m", "\033[0m"
+CLEAR_LINE, CLEAR_SCREEN = "\033[K", "\033[H\033[2J"
 
 
 class Output:
@@ -33,6 +34,7 @@ class Output:
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
+        self._has_status = False
 
     def line(self, text: str) -> None:
         """Print a result."""
@@ -54,6 +56,11 @@ class Output:
         import json
 
         self.line(_ascii_controls(json.dumps(value, ensure_ascii=False)))
+
+    def fresh_screen(self) -> None:
+        """Let the next lines begin at the top, on a terminal."""
+        if sys.stdout.isatty():
+            self.piece(CLEAR_SCREEN)
 
     def text(self, text: str) -> None:
         """Print a text as it is, such as a template for a file, with a line's end."""
@@ -82,6 +89,15 @@ class Output:
         """Show a model's thought, dimmed, on a terminal only."""
         if text and sys.stderr.isatty():
             print(f"{DIM}{text}{PLAIN}", end="", file=sys.stderr, flush=True)
+
+    def status(self, text: str) -> None:
+        """Show what goes on in a line of its own that the next takes the place of; "" ends it.
+
+        Only on a terminal.
+        """
+        if sys.stderr.isatty() and (text or self._has_status):
+            print(f"\r{CLEAR_LINE}{plain(text)}", end="", file=sys.stderr, flush=True)
+            self._has_status = bool(text)
 
     def error(self, error: LocalrunError) -> None:
         """Tell what went wrong and what to type next."""

@@ -29,9 +29,15 @@ def plan(
 
     from localrun.cli.planned import show_plan
     from localrun.server.defaults import runner_model
+    from localrun.services.devices import check_choice
     from localrun.services.memory_plan import Asked, plan_memory
     from localrun.services.workspace import open_workspace
+    from localrun.supervisor.devices import ChosenDevices
 
     asked = Asked(num_ctx=ctx, num_parallel=parallel)
-    found = plan_memory(open_workspace(os.environ), model, asked, runner_model)
+    workspace = open_workspace(os.environ)
+    settings = workspace.settings
+    device = check_choice(settings.device, os.environ)
+    devices = ChosenDevices(device, os.environ, most_bytes=settings.memory_bytes)
+    found = plan_memory(workspace, model, asked, runner_model, devices)
     show_plan(found, Output(as_json=as_json))

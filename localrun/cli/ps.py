@@ -2,53 +2,79 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Option
 
 from localrun.cli.options import AsJson
 from localrun.cli.output import Output, human_bytes, human_seconds
 
+if TYPE_CHECKING:
+    from localrun.settings import Settings
+
 SHOWN_DIGITS = 12
+HEADS = ("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "STATE", "REQUESTS", "TOKENS/S", "UNTIL")
+WATCH_S = 1.0
 
 
-def ps(*, as_json: AsJson = False) -> None:
-    """Show the models that are loaded, and until when they stay.
+def ps(
+    *,
+    watch: Annotated[bool, Option("--watch", help="Show it again every second.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the models that are loaded, what they do, and until when they stay.
 
-    Example: localrun ps
+    Example: localrun ps --watch
     """
     import os
+    import time
 
-    from localrun.client.launch import find_server
     from localrun.settings import load_settings
 
-    client = find_server(load_settings(os.environ))
-    models = client.running() if client else []
-    output = Output(as_json=as_json)
-    if as_json:
+    settings, output = load_settings(os.environ), Output(as_json=as_json)
+    models = _models(settings)
+    while watch:
+        output.fresh_screen()
+        _show(models, output, one_line=True)
+        time.sleep(WATCH_S)
+        models = _models(settings)
+    _show(models, output, one_line=False)
+
+
+def _models(settings: Settings) -> list[dict[str, Any]]:
+    from localrun.client.launch import find_server
+
+    client = find_server(settings)
+    return client.states() if client else []
+
+
+def _show(models: list[dict[str, Any]], output: Output, *, one_line: bool) -> None:
+    if not output.as_json:
+        output.table(HEADS, [_row(model) for model in models])
+    elif one_line:
+        output.event([_plain(model) for model in models])
+    else:
         output.json([_plain(model) for model in models])
-        return
-    output.table(("NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL"), [_row(m) for m in models])
 
 
 def _plain(model: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "name": model["name"],
-        "digest": f"sha256:{model['digest']}",
-        "size_bytes": model["size"],
-        "size_gpu_bytes": model["size_vram"],
-        "shared_with": model.get("shared_with"),
-        "context": model["context_length"],
-        "requests": model["num_open"],
-        "until": None if model["stays_for_ever"] else model["expires_at"],
-    }
+    told = {key: value for key, value in model.items() if key != "stays_for_ever"}
+    return {**told, "requests": model["running"] + model["waiting"]}
 
 
 def _row(model: dict[str, Any]) -> tuple[str, ...]:
+    is_loaded = bool(model["size_bytes"])
+    size = "shared" if model["shared_with"] else human_bytes(model["size_bytes"])
+    waiting = f" +{model['waiting']}" if model["waiting"] else ""
     return (
         model["name"],
-        model["digest"][:SHOWN_DIGITS],
-        "shared" if model.get("shared_with") else human_bytes(model["size"]),
-        _processor(model["size"], model["size_vram"]),
-        str(model["context_length"]),
+        model["digest"].removeprefix("sha256:")[:SHOWN_DIGITS],
+        size if is_loaded else "",
+        _processor(model["size_bytes"], model["size_gpu_bytes"]) if is_loaded else "",
+        _context(model) if is_loaded else "",
+        _state(model),
+        f"{model['running']}{waiting}",
+        f"{model['tokens_per_s']:.1f}" if model["tokens_per_s"] else "",
         _until(model),
     )
 
@@ -60,12 +86,31 @@ def _processor(size: int, on_gpu: int) -> str:
     return f"{100 - percent}%/{percent}% CPU/GPU"
 
 
+def _context(model: dict[str, Any]) -> str:
+    """Write how long one conversation can be, and how full the cache of all is."""
+    if not model["context_total"]:
+        return str(model["context"])
+    percent = 100 * model["context_used"] / model["context_total"]
+    return f"{model['context']} ({percent:.0f}% used)"
+
+
+def _state(model: dict[str, Any]) -> str:
+    state: str = model["state"]
+    if state == "loading":
+        return f"loading {100 * model['progress']:.0f}%"
+    if state == "failed":
+        return f"failed: {model['reason']}"
+    return f"{state}, pinned" if model["pinned"] else state
+
+
 def _until(model: dict[str, Any]) -> str:
     from datetime import datetime
 
-    if model["num_open"]:
-        return "busy"
+    if model["state"] == "failed":
+        return f"tried again in {human_seconds(model['retry_after_s'] or 0)}"
     if model["stays_for_ever"]:
         return "for ever"
-    left = datetime.fromisoformat(model["expires_at"]) - datetime.now().astimezone()
+    if model["until"] is None:
+        return "busy"
+    left = datetime.fromisoformat(model["until"]) - datetime.now().astimezone()
     return f"{human_seconds(left.total_seconds())} from now"

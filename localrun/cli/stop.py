@@ -41,7 +41,7 @@ def stop(
         stop_server(client)
         told = ["the server has left"]
     else:
-        loaded = [row["name"] for row in client.running()]
+        loaded = [row["name"] for row in client.states() if row["state"] != "failed"]
         unloaded = loaded if every else [row for row in loaded if row == name]
         for row in unloaded:
             client.unload(row)

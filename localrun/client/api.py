@@ -22,6 +22,7 @@ JsonObject = dict[str, Any]
 
 ERROR_STATUS = 400
 CONNECT_TIMEOUT_S = 5.0
+SIGNS_WANTED = {"X-Localrun-Progress": "1"}
 
 
 class LocalrunClient:
@@ -57,6 +58,19 @@ class LocalrunClient:
         """
         return self._call("GET", f"/api/localrun/why?{urlencode({'model': model})}")
 
+    def states(self) -> list[JsonObject]:
+        """Return the models that are loaded, wanted or failing."""
+        found: list[JsonObject] = self._call("GET", "/api/localrun/ps")["models"]
+        return found
+
+    def load(self, body: JsonObject) -> Generator[JsonObject, None, None]:
+        """Load a model; yield how far it is, last of all the end.
+
+        Raises:
+            LocalrunError: it does not load.
+        """
+        yield from self._frames("/api/localrun/load", body)
+
     def unload(self, model: str) -> None:
         """Unload a model."""
         self._call("POST", "/api/generate", {"model": model, "keep_alive": 0})
@@ -68,12 +82,18 @@ class LocalrunClient:
     def chat(self, body: JsonObject) -> Generator[JsonObject, None, None]:
         """Yield the objects of a ``/api/chat`` answer; closing the iterator cancels it.
 
+        Those with a ``status`` tell how far the load of the model is.
+
         Raises:
             ServerUnreachableError: no server.
             BackendError: it went away in the middle.
             LocalrunError: what the server says, also in the middle of a stream.
         """
-        connection, response = self._open("POST", "/api/chat", body, timeout_s=None)
+        yield from self._frames("/api/chat", body)
+
+    def _frames(self, path: str, body: JsonObject) -> Generator[JsonObject, None, None]:
+        """Yield the objects of an answer until the one that is ``done``."""
+        connection, response = self._open("POST", path, body, timeout_s=None, headers=SIGNS_WANTED)
         try:
             is_done = False
             for line in self._lines(response):

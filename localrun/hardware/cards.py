@@ -1,6 +1,7 @@
 """Which GPUs the machine has, found without llama.cpp: drivers and the kernel are asked.
 
-Runs in the probe, since a broken driver may hang or crash: nothing else may call it.
+Runs in the probe, since a broken driver may hang or crash: nothing else may call it, but
+for what only reads the kernel's files.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 KFD = Path("/sys/class/kfd/kfd/topology/nodes")
 PCI = Path("/sys/bus/pci/devices")
 AMD_DRIVER = Path("/sys/module/amdgpu/version")
+WSL = Path("/dev/dxg")  # how Linux inside of Windows reaches the GPU
 MAKERS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
 DISPLAY_CLASS = "0x03"
 TEXT_BYTES = 96
@@ -31,6 +33,13 @@ VULKAN_KINDS = ("other", "integrated", "discrete", "virtual", "cpu")
 def finders() -> list[Callable[[], list[Card]]]:
     """Return the ways to find cards, the harmless ones first."""
     return [pci_cards, amd_cards, apple_cards, nvidia_cards, vulkan_cards]
+
+
+def may_have_gpu() -> bool:
+    """Tell whether a probe is worth its time; reads the kernel's files at next to no cost."""
+    if platform.system() != "Linux":
+        return True
+    return WSL.exists() or bool(pci_cards() or amd_cards())
 
 
 def pci_cards(root: Path = PCI) -> list[Card]:

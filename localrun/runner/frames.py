@@ -52,6 +52,8 @@ TYPES = {
         messages.Rerank,
         messages.Embeddings,
         messages.Ranks,
+        messages.Ping,
+        messages.Pong,
         messages.Stats,
     )
 }

@@ -22,7 +22,7 @@ from localrun.runner.channel import throttled
 from localrun.runner.embedding import EmbeddingDesk
 from localrun.runner.generation import GenerationDesk
 from localrun.runner.guessing import Guessing, most_drafts
-from localrun.runner.messages import Ready
+from localrun.runner.messages import Pong, Ready
 from localrun.runner.saved import keeper_of
 from localrun.runner.templates import Templates, Texts
 from localrun.runner.tools import TextTools
@@ -100,6 +100,16 @@ class LoadedModel:
             size_gpu_bytes=size - memory.get(HOST, 0),
             load_s=time.monotonic() - self._begun,
             memory=tuple(memory.items()),
+        )
+
+    @property
+    def pulse(self) -> Pong:
+        """Return how the worker does; safe from any thread."""
+        return Pong(
+            num_steps=self.worker.num_steps,
+            cpu_s=time.process_time(),
+            is_working=self.worker.has_work,
+            num_tokens=self.worker.num_tokens,
         )
 
     def close(self) -> None:

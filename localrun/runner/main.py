@@ -38,6 +38,7 @@ from localrun.runner.messages import (
     Generate,
     Load,
     LoadFailed,
+    Ping,
     Rerank,
     Tokenize,
 )
@@ -125,6 +126,8 @@ def _obey(loaded: LoadedModel, message: Message, channel: Channel) -> None:
             loaded.worker.submit(job)
     elif isinstance(message, Tokenize | Detokenize):
         channel.send(loaded.tools.answer(message))
+    elif isinstance(message, Ping):
+        channel.send(loaded.pulse)
 
 
 def _die_with_parent() -> None:

@@ -195,6 +195,21 @@ class Grown:
     adapter_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Ask for a `Pong`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pong:
+    """A sign of life; the runner's reader answers, also while a step computes."""
+
+    num_steps: int  # so far
+    cpu_s: float  # processor time of the process so far
+    is_working: bool
+    num_tokens: int = 0  # generated so far
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
     """The one answer to `Tokenize` and `Detokenize`: both sides of it."""
@@ -258,6 +273,6 @@ class Stats:
 
 
 Submitted = Generate | Tokenize | Detokenize | Embed | Rerank
-Request = Load | Submitted | Cancel
+Request = Load | Submitted | Cancel | Ping
 Terminal = Finished | Failed | Tokens | Embeddings | Ranks
-Event = Progress | Stats | Ready | LoadFailed | Started | Step | Grown | Terminal
+Event = Progress | Stats | Ready | LoadFailed | Started | Step | Grown | Pong | Terminal

@@ -100,6 +100,14 @@ class Worker:
         self._open: set[int] = set()
         self._cancelled: set[int] = set()
         self._adapter_bytes = 0
+        self.num_steps = 0  # so far, as a sign of life
+        self.num_tokens = 0  # generated so far
+        self._counted: dict[int, int] = {}  # of these, by open request
+
+    @property
+    def has_work(self) -> bool:
+        """Tell whether steps are to be made; safe from any thread."""
+        return self._engine.has_work or self._embedder.has_work
 
     def keep_prompts(self, make: Callable[[Callable[[Fetched], None]], Keeper]) -> None:
         """Save computed prompts and bring them back; called before `run`."""
@@ -142,6 +150,7 @@ class Worker:
         """Serve until `stop`; a broken context ends every open request and the loop."""
         try:
             while self._take_commands():
+                self.num_steps += 1
                 if self._engine.has_work:
                     self._report(self._engine.step())
                 if self._embedder.has_work:
@@ -239,11 +248,18 @@ class Worker:
             self._send(Step(deltas=deltas, scores=scores))
         now = time.monotonic()
         for output in outputs:
+            self._count(output.seq)
             if output.finish is not None:
                 self._open.discard(output.seq.request_id)
+                self._counted.pop(output.seq.request_id, None)
                 if self._keeper is not None:
                     self._keeper.note(output.seq)
                 self._send(terminal_event(output.seq, now))
+
+    def _count(self, seq: Sequence) -> None:
+        before = self._counted.get(seq.request_id, 0)
+        self._counted[seq.request_id] = seq.num_generated
+        self.num_tokens += max(0, seq.num_generated - before)
 
     def _report_jobs(self, jobs: list[EmbeddingJob]) -> None:
         for job in jobs:

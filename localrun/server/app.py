@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from localrun.errors import UsageError
 from localrun.server.anthropic.routes import anthropic_routes
+from localrun.server.client import Clients
 from localrun.server.embedding import Embedding
 from localrun.server.embedding_routes import embedding_routes
 from localrun.server.errors import install_handlers
@@ -21,9 +22,12 @@ from localrun.server.metrics import CONTENT_TYPE, Metrics
 from localrun.server.ollama.library import library_routes
 from localrun.server.ollama.routes import ollama_routes
 from localrun.server.ollama.transfers import transfer_routes
+from localrun.server.openai.responses.desk import ResponseDesk
+from localrun.server.openai.responses.routes import responses_routes
 from localrun.server.openai.routes import openai_routes
 from localrun.server.openai.tokens import TokenDesk
 from localrun.server.origins import Visitors
+from localrun.server.own import own_routes
 from localrun.server.security import Gate
 from localrun.server.why import why_routes
 from localrun.services.uploads import Uploads
@@ -69,13 +73,17 @@ def create_app(
     install_handlers(app)
     desk = TokenDesk(pool, catalogue.find_model)
     app.include_router(openai_routes(completions, catalogue, desk))
+    responses = ResponseDesk(completions, catalogue.find_model)
+    app.include_router(responses_routes(responses, desk))
     app.include_router(anthropic_routes(completions, desk))
     app.include_router(ollama_routes(completions, catalogue, pool, workspace.settings.device))
     app.include_router(library_routes(workspace, pool))
     app.include_router(why_routes(catalogue, pool))
+    app.include_router(own_routes(completions, pool))
     app.include_router(transfer_routes(Jobs(job_environ(workspace)), uploads))
     app.include_router(embedding_routes(Embedding(pool, catalogue.find_model, metrics)))
     visitors = Visitors(settings.access.origins, is_loopback=settings.is_loopback)
+    app.add_middleware(Clients)
     app.add_middleware(Gate, visitors=visitors, keys=keys or Keys())
     app.add_middleware(metrics.watch)
 

@@ -1,6 +1,7 @@
 """The fields in which clients say what an answer must be, under all their names.
 
     response_format                            OpenAI; "schema" beside the type: llama-server
+    text.format                                OpenAI, for responses
     json_schema, grammar                       llama-server
     guided_json, _regex, _choice, _grammar     vLLM
     structured_outputs.json, regex, ...        vLLM, newer
@@ -53,19 +54,31 @@ def openai_constraint(fields: Fields) -> ConstraintSpec | None:
     for name in UNSUPPORTED:
         if structured.raw(name) is not None:
             raise structured.wrong(name, "is not supported")
-    found = [
-        spec
-        for spec in (
-            _response_format(fields),
-            *_named(fields, NAMES),
-            *_named(structured, STRUCTURED),
-            _any_object(structured),
-        )
-        if spec is not None
-    ]
-    if len(found) > 1:
-        raise fields.wrong(found[1].param, f"cannot be combined with {found[0].param}")
-    return found[0] if found else None
+    return _only(
+        fields,
+        _response_format(fields),
+        *_named(fields, NAMES),
+        *_named(structured, STRUCTURED),
+        _any_object(structured),
+    )
+
+
+def responses_constraint(fields: Fields) -> ConstraintSpec | None:
+    """Return what ``text.format`` says, or a field that is not OpenAI's.
+
+    Raises:
+        UsageError: a field is wrong, or there are two.
+    """
+    form = fields.inner("text").inner("format")
+    kind, param = form.text("type"), "text.format"
+    stated = None
+    if kind == "json_schema":
+        stated = _schema(_object(form, "schema", form.raw("schema")), form.path("schema"))
+    elif kind == "json_object":
+        stated = ConstraintSpec(kind=ConstraintKind.JSON_OBJECT, param=param)
+    elif kind not in {None, "text"}:
+        raise form.wrong("type", "must be text, json_object or json_schema")
+    return _only(fields, stated, openai_constraint(fields))
 
 
 def ollama_constraint(fields: Fields) -> ConstraintSpec | None:
@@ -98,6 +111,14 @@ def anthropic_constraint(fields: Fields) -> ConstraintSpec | None:
     if kind != "json_schema":
         raise form.wrong("type", "must be json_schema")
     return _schema(_object(form, "schema", form.raw("schema")), form.path("schema"))
+
+
+def _only(fields: Fields, *specs: ConstraintSpec | None) -> ConstraintSpec | None:
+    """Return the one that there is, None where there is none."""
+    found = [spec for spec in specs if spec is not None]
+    if len(found) > 1:
+        raise fields.wrong(found[1].param, f"cannot be combined with {found[0].param}")
+    return found[0] if found else None
 
 
 def _response_format(fields: Fields) -> ConstraintSpec | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import functools
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -30,6 +29,7 @@ from localrun.runner.messages import (
     Started,
     Step,
 )
+from localrun.server.client import current_client
 from localrun.server.defaults import (
     keep_alive_of,
     messages_of,
@@ -38,9 +38,11 @@ from localrun.server.defaults import (
     runner_model,
     sampling_of,
 )
+from localrun.server.loads import until_loaded
 from localrun.server.reading import PLAIN, ReplyReader
 from localrun.services.capabilities import check_can_answer
 from localrun.services.templates import to_jinja
+from localrun.supervisor.pool import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -48,10 +50,10 @@ if TYPE_CHECKING:
     from localrun.chat.profiles.forms import Profile
     from localrun.engine.params import SamplingParams
     from localrun.services.models import StoredModel
+    from localrun.supervisor.model import KeepAlive
     from localrun.supervisor.pool import RunnerPool, Ticket
-    from localrun.supervisor.slot import KeepAlive
 
-WAITING_THREADS = 256  # requests that wait for loads; each holds a thread meanwhile
+NUM_THREADS = 64  # read models' files, and wait for loads without a question
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +137,7 @@ class Completions:
     def __init__(self, pool: RunnerPool, find_model: Callable[[str], StoredModel]) -> None:
         self._pool = pool
         self._find_model = find_model
-        self._threads = ThreadPoolExecutor(WAITING_THREADS, thread_name_prefix="waiting")
+        self._threads = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="submit")
 
     async def stream(self, request: CompletionRequest) -> AsyncGenerator[Reply, None]:
         """Yield `Opened`, the parts of the answer as they come, then one `Done`.
@@ -156,7 +158,7 @@ class Completions:
         submission = loop.run_in_executor(self._threads, submit, self._submit, request, sink)
         try:
             ticket, profile = await asyncio.shield(submission)
-        except asyncio.CancelledError:  # the client left while the model loaded
+        except asyncio.CancelledError:  # the client left meanwhile
             submission.add_done_callback(self._cancel_late)
             raise
         try:
@@ -168,17 +170,18 @@ class Completions:
         finally:
             self._threads.submit(ticket.cancel)  # a runner that is busy may let it wait
 
-    async def load(self, name: str, *, num_ctx: int | None, keep_alive: KeepAlive | None) -> float:
-        """Load a model without generating; return the seconds that took."""
+    async def load(
+        self, name: str, *, num_ctx: int | None, keep_alive: KeepAlive | None, pins: bool = False
+    ) -> float:
+        """Load a model without generating; return the seconds that took.
+
+        When the caller is cancelled and nobody else waits for it, so is the load.
+        """
         model = await asyncio.to_thread(self._find_model, name)
         check_can_answer(model)
-        load = functools.partial(
-            self._pool.load,
-            runner_model(model),
-            num_ctx=num_ctx,
-            keep_alive=keep_alive_of(model.recipe, keep_alive),
-        )
-        return await asyncio.get_running_loop().run_in_executor(self._threads, load)
+        stays = keep_alive_of(model.recipe, keep_alive)
+        wanted = Wanted(num_ctx=num_ctx, keep_alive=stays, client=current_client(), pins=pins)
+        return await until_loaded(self._pool.begin_load(runner_model(model), wanted), self._threads)
 
     async def unload(self, name: str) -> bool:
         """Unload a model; tell whether it was loaded."""
@@ -223,8 +226,11 @@ class Completions:
             runner_model(model),
             generate,
             sink,
-            num_ctx=request.num_ctx,
-            keep_alive=keep_alive_of(recipe, request.keep_alive),
+            Wanted(
+                num_ctx=request.num_ctx,
+                keep_alive=keep_alive_of(recipe, request.keep_alive),
+                client=current_client(),
+            ),
         )
         return ticket, profile
 

@@ -23,7 +23,7 @@ from localrun.errors import UsageError
 from localrun.modelfile.known import KNOWN
 from localrun.server.fields import Fields
 from localrun.server.options import keep_alive, overflow, sampling
-from localrun.supervisor.slot import RunnerModel
+from localrun.supervisor.model import RunnerModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from localrun.server.fields import JsonObject
     from localrun.services.models import StoredModel
     from localrun.services.recipes import StoredRecipe
-    from localrun.supervisor.slot import KeepAlive
+    from localrun.supervisor.model import KeepAlive
 
 SWITCHES = {"on": True, "true": True, "off": False, "false": False}  # anything else: chosen
 LISTS = {"stop", "dry_sequence_breakers"}

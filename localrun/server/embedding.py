@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import BackendError, error_named
 from localrun.runner.messages import Embed, Embeddings, Failed, Ranks, Rerank, Terminal
+from localrun.server.client import current_client
 from localrun.server.defaults import embedding_model, keep_alive_of
+from localrun.server.loads import until_loaded
 from localrun.services.capabilities import check_is_model
+from localrun.supervisor.pool import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,10 +30,10 @@ if TYPE_CHECKING:
     from localrun.runner.messages import Event
     from localrun.server.metrics import Metrics
     from localrun.services.models import StoredModel
+    from localrun.supervisor.model import KeepAlive
     from localrun.supervisor.pool import RunnerPool, Ticket
-    from localrun.supervisor.slot import KeepAlive
 
-WAITING_THREADS = 128  # requests that wait for loads; each holds a thread meanwhile
+NUM_THREADS = 32  # read models' files, and wait for loads without a question
 FLOAT_BYTES = 4
 
 
@@ -87,7 +90,7 @@ class Embedding:
         self._pool = pool
         self._find_model = find_model
         self._metrics = metrics
-        self._threads = ThreadPoolExecutor(WAITING_THREADS, thread_name_prefix="embedding")
+        self._threads = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="embedding")
 
     async def embed(self, request: EmbeddingRequest) -> Embedded:
         """Return a vector for each input.
@@ -139,14 +142,12 @@ class Embedding:
 
     async def load(self, name: str, *, num_ctx: int | None, keep_alive: KeepAlive | None) -> float:
         """Load a model without embedding; return the seconds that took."""
-
-        def load() -> float:
-            model = self._find_model(name)
-            check_is_model(model)
-            stays = keep_alive_of(model.recipe, keep_alive)
-            return self._pool.load(embedding_model(model), num_ctx=num_ctx, keep_alive=stays)
-
-        return await asyncio.get_running_loop().run_in_executor(self._threads, load)
+        model = await asyncio.to_thread(self._find_model, name)
+        check_is_model(model)
+        stays = keep_alive_of(model.recipe, keep_alive)
+        wanted = Wanted(num_ctx=num_ctx, keep_alive=stays, client=current_client())
+        loading = self._pool.begin_load(embedding_model(model), wanted)
+        return await until_loaded(loading, self._threads)
 
     async def _ask(
         self, request: EmbeddingRequest | RankRequest, wanted: Embed | Rerank
@@ -169,7 +170,7 @@ class Embedding:
         )
         try:
             ticket = await asyncio.shield(submission)
-        except asyncio.CancelledError:  # the client left while the model loaded
+        except asyncio.CancelledError:  # the client left meanwhile
             submission.add_done_callback(self._cancel_late)
             raise
         try:
@@ -195,8 +196,11 @@ class Embedding:
             embedding_model(model),
             wanted,
             sink,
-            num_ctx=request.num_ctx,
-            keep_alive=keep_alive_of(model.recipe, request.keep_alive),
+            Wanted(
+                num_ctx=request.num_ctx,
+                keep_alive=keep_alive_of(model.recipe, request.keep_alive),
+                client=current_client(),
+            ),
         )
 
     def _cancel_late(self, submission: asyncio.Future[Ticket]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from localrun.errors import LocalrunError, UsageError
+from localrun.errors import LocalrunError, OverloadedError, UsageError
 from localrun.server.anthropic.dialect import OVERLOADED, error_event, speaks_anthropic
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ OPENAI_PREFIXES = ("/v1/", "/rerank")
 INTERNAL_ERROR = 500
 UNAVAILABLE = 503
 CLIENT_LEFT = 499
+RETRY_AFTER_S = 5
 # a status of OpenAI's has a type of its own
 OPENAI_TYPES = {
     400: "invalid_request_error",
@@ -55,7 +57,7 @@ def error_body(path: str, error: LocalrunError) -> dict[str, Any]:
 def error_response(scope: Scope, error: LocalrunError, status: int | None = None) -> JSONResponse:
     """Return the response of an error for the client that sent a request."""
     status = status or error.http_status
-    headers = {"Retry-After": "5"} if status == UNAVAILABLE else None
+    headers = {"Retry-After": str(_retry_after(error))} if status == UNAVAILABLE else None
     if not speaks_anthropic(scope):
         return JSONResponse(error_body(scope["path"], error), status, headers)
     body = error_event(scope, error, status)
@@ -65,6 +67,12 @@ def error_response(scope: Scope, error: LocalrunError, status: int | None = None
 def bug_error() -> LocalrunError:
     """Return what a client is told of an error that nobody thought of."""
     return LocalrunError("localrun has a bug: see its log for the details")
+
+
+def _retry_after(error: LocalrunError) -> int:
+    """Return after how many seconds it is worth asking again."""
+    known = error.retry_after_s if isinstance(error, OverloadedError) else None
+    return RETRY_AFTER_S if known is None else max(1, math.ceil(known))
 
 
 def install_handlers(app: FastAPI) -> None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from localrun.supervisor.model import RunningModel
     from localrun.supervisor.pool import RunnerPool
-    from localrun.supervisor.slot import RunningModel
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -195,6 +195,12 @@ def _pool_lines(pool: RunnerPool) -> Iterator[str]:
     crashes = {name: model.num_crashes for name, model in history.items()}
     yield from _by_model("localrun_loads_total", "counter", "Times a model was loaded.", loads)
     yield from _by_model("localrun_crashes_total", "counter", "Runners that died.", crashes)
+    yield from _by_model(
+        "localrun_waiting_requests",
+        "gauge",
+        "Requests that wait for a load or for their turn.",
+        {model.name: model.num_waiting for model in pool.states()},
+    )
     for name, about, value in GAUGES:
         yield from _by_model(name, "gauge", about, {model.name: value(model) for model in running})
 

@@ -9,7 +9,7 @@ from localrun.engine.params import MOST_TOP, OverflowPolicy
 from localrun.errors import UsageError
 from localrun.modelfile.known import KNOWN, OVERFLOWS, Parameter
 from localrun.settings import parse_duration
-from localrun.supervisor.slot import KeepAlive
+from localrun.supervisor.model import KeepAlive
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -3,8 +3,8 @@
     foreground   logs to stderr, ends on Ctrl-C or SIGTERM
     background   logs to ``server.log``, also leaves when nothing has used it for a while
 
-Leaving: no new requests; open answers have `DRAIN_S` to end, then they end by an
-error; then the runners are gone, and only then the process.
+Leaving: no new requests; open answers have `LOCALRUN_DRAIN` to end, then they end by an
+error; then the runners are gone, and only then the process. A second signal does not wait.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from localrun.server.request_id import LOG_FORMAT, RequestFilter
 from localrun.server.tls import tls_options
 from localrun.services.devices import check_choice, report_unused
 from localrun.services.workspace import Workspace
+from localrun.supervisor.devices import ChosenDevices
+from localrun.supervisor.needs import Needs
 from localrun.supervisor.pool import RunnerPool
 from localrun.supervisor.spawn import start_runner
 
@@ -52,7 +54,7 @@ LOG_FILE = "server.log"
 LOG_BYTES = 5 * 1024 * 1024
 KEPT_LOGS = 3
 BACKLOG = 2048
-DRAIN_S = 5.0
+LONGEST_DRAIN_S = 86400
 LAST_WORDS_S = 5  # for answers that were ended by an error to reach their clients
 IDLE_CHECK_S = 1.0  # also the shortest idle time: who started this server has yet to come
 
@@ -79,7 +81,15 @@ def run_server(
     start = start or functools.partial(start_runner, device=device)
     with bind(settings) as listener:
         _set_up_logging(settings, background=background)
-        pool = RunnerPool(keep_alive_s=settings.keep_alive_s, start=start)
+        devices = ChosenDevices(device, os.environ, most_bytes=settings.memory_bytes)
+        pool = RunnerPool(
+            keep_alive_s=settings.keep_alive_s,
+            start=start,
+            devices=devices,
+            forget=devices.forget,
+            needs=Needs(settings.needs_file),
+            most_waiting=settings.max_queue,
+        )
         _report_devices(settings)
         try:
             _serve(_Plan(settings, keys, tls, background), pool, listener)
@@ -146,7 +156,7 @@ def _serve(plan: _Plan, pool: RunnerPool, listener: socket.socket) -> None:
         ws="none",
         log_config=None,
         access_log=False,
-        timeout_graceful_shutdown=int(DRAIN_S) + LAST_WORDS_S,
+        timeout_graceful_shutdown=int(_drain_s(settings)) + LAST_WORDS_S,
         server_header=False,
         **plan.tls,
     )
@@ -154,9 +164,9 @@ def _serve(plan: _Plan, pool: RunnerPool, listener: socket.socket) -> None:
 
     async def serve() -> None:
         server = _Server(config)
-        _obey_signals(server, leave)
+        _obey_signals(server, leave, pool)
         watchers = [
-            asyncio.create_task(_leave_when_told(leave, server, pool)),
+            asyncio.create_task(_leave_when_told(leave, server, pool, _drain_s(settings))),
             asyncio.create_task(metrics.watch_loop()),
         ]
         if idle_exit_s is not None:
@@ -179,22 +189,32 @@ def _report_devices(settings: Settings) -> None:
         ).start()
 
 
-def _obey_signals(server: uvicorn.Server, leave: asyncio.Event) -> None:
-    """Leave on Ctrl-C or SIGTERM, on a second one without waiting for open answers."""
+def _drain_s(settings: Settings) -> float:
+    return LONGEST_DRAIN_S if settings.drain_s is None else settings.drain_s
+
+
+def _obey_signals(server: uvicorn.Server, leave: asyncio.Event, pool: RunnerPool) -> None:
+    """Leave on Ctrl-C, SIGTERM or the end of the terminal, on a second one at once."""
+    hurry = functools.partial(pool.close, is_hasty=True)
 
     def obey() -> None:
-        server.force_exit = leave.is_set()
+        if leave.is_set() and not server.force_exit:
+            server.force_exit = True
+            threading.Thread(target=hurry, name="hurry", daemon=True).start()
         leave.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, obey)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            asyncio.get_running_loop().add_signal_handler(number, obey)
 
 
-async def _leave_when_told(leave: asyncio.Event, server: uvicorn.Server, pool: RunnerPool) -> None:
+async def _leave_when_told(
+    leave: asyncio.Event, server: uvicorn.Server, pool: RunnerPool, drain_s: float
+) -> None:
     await leave.wait()
     _log.info("leaving")
     server.should_exit = True
-    await asyncio.sleep(DRAIN_S)  # cut short when the server is done earlier
+    await asyncio.sleep(drain_s)  # cut short when the server is done earlier
     await asyncio.to_thread(pool.close)
 
 

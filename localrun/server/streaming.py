@@ -35,11 +35,13 @@ if TYPE_CHECKING:
 
     from localrun.server.fields import JsonObject
 
+    Sign = Callable[[], bytes]
     LastWords = Callable[[LocalrunError], bytes]
 
 _log = logging.getLogger(__name__)
 
 QUIET_S = 10.0
+PROGRESS_S = 0.25
 EVENTS = "text/event-stream"
 COMMENT = b": localrun is at work\n\n"
 SPACE = b" "
@@ -53,22 +55,28 @@ class Manner:
     media_type: str
     sign_of_life: bytes
     last_words: LastWords
+    progress: Sign | None = None
 
 
 async def streamed(
     request: Request,
     chunks: AsyncGenerator[bytes, None],
     media_type: str,
+    last_words: LastWords | None = None,
+    progress: Sign | None = None,
 ) -> Response:
     """Return the response of these chunks once the first has come, or is long in coming.
 
+    Until it has come, ``progress`` is asked several times a second what to send.
+
     What ``chunks`` raises until then is raised here, and so can have a status of its own. What
-    it raises later ends the stream, in the words of the API that was called.
+    it raises later ends the stream by ``last_words``, or in those of the API that was called.
     """
     first = asyncio.ensure_future(anext(chunks))
     is_there = False
     try:
-        waited = await unless_disconnected(request, asyncio.wait({first}, timeout=QUIET_S))
+        waiting = asyncio.wait({first}, timeout=PROGRESS_S if progress else QUIET_S)
+        waited = await unless_disconnected(request, waiting)
         is_there = waited is not None
     finally:
         if not is_there:
@@ -81,7 +89,8 @@ async def streamed(
     manner = Manner(
         media_type=media_type,
         sign_of_life=COMMENT if media_type == EVENTS else SPACE,
-        last_words=_last_words(request.scope, media_type),
+        last_words=last_words or _last_words(request.scope, media_type),
+        progress=progress,
     )
     return ChunkResponse(first, chunks, manner)
 
@@ -125,13 +134,23 @@ class ChunkResponse(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send_chunks(self, send: Send) -> None:
-        if not self._first.done():  # a sign is due: `streamed` has waited
+        if not self._first.done() and self._manner.progress is not None:
+            await self._show_progress(send, self._manner.progress)
+        elif not self._first.done():  # a sign is due: `streamed` has waited
             await _send_chunk(send, self._manner.sign_of_life)
         await _send_chunk(send, await self._first)
         self._last_at = time.monotonic()
         async for chunk in self._rest:
             await _send_chunk(send, chunk)
             self._last_at = time.monotonic()
+
+    async def _show_progress(self, send: Send, progress: Sign) -> None:
+        """Send what there is to tell until the first chunk comes."""
+        while not self._first.done():
+            if told := progress():
+                await _send_chunk(send, told)
+                self._last_at = time.monotonic()
+            await asyncio.wait({self._first}, timeout=PROGRESS_S)
 
     async def _show_life(self, send: Send) -> None:
         """Send a sign whenever nothing else was sent for a while."""

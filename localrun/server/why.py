@@ -15,8 +15,8 @@ from localrun.services.plan_json import plan_to_json
 if TYPE_CHECKING:
     from localrun.server.catalogue import Catalogue
     from localrun.server.fields import JsonObject
+    from localrun.supervisor.model import RunningModel
     from localrun.supervisor.pool import RunnerPool
-    from localrun.supervisor.slot import RunningModel
 
 
 def why_routes(catalogue: Catalogue, pool: RunnerPool) -> APIRouter:

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from localrun.errors import UsageError
-from localrun.hardware.cards import amd_cards, apple_cards, pci_cards
+from localrun.hardware.cards import may_have_gpu
 from localrun.hardware.choice import AUTO, CPU, check_device, choose
 from localrun.hardware.probe import probe_machine
 
@@ -54,7 +54,7 @@ def report_unused(
     ``has_cards`` is for tests; otherwise the kernel's files tell at no cost.
     """
     if has_cards is None:
-        has_cards = bool(pci_cards() or amd_cards() or apple_cards())
+        has_cards = may_have_gpu()
     if not has_cards:
         return
     machine = probe(environ)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from localrun.names.ref import ModelRef
     from localrun.services.models import StoredModel
     from localrun.services.workspace import Workspace
-    from localrun.supervisor.slot import RunnerModel
+    from localrun.supervisor.model import RunnerModel
 
 DEFAULT_PARALLEL = Wish().num_slots
 

@@ -16,10 +16,13 @@ class Holder:
     digest: str
     num_users: int = 0
     expires_at: float | None = None  # None = for ever, or while requests are open
+    is_pinned: bool = False  # stays, whatever its requests say, until it is told to go
 
     def is_expired(self, now: float) -> bool:
         """Tell whether its time is over and nobody uses it."""
-        return not self.num_users and self.expires_at is not None and now >= self.expires_at
+        if self.num_users or self.is_pinned or self.expires_at is None:
+            return False
+        return now >= self.expires_at
 
 
 class Holders:
@@ -37,6 +40,20 @@ class Holders:
     def by_name(self) -> dict[str, Holder]:
         """Return a copy: the holders are the same, the names may change meanwhile."""
         return dict(self._by_name)
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether no name is left."""
+        return not self._by_name
+
+    @property
+    def has_pin(self) -> bool:
+        """Tell whether one of them stays for ever."""
+        return any(holder.is_pinned for holder in self.by_name.values())
+
+    def pin(self, name: str) -> None:
+        """Let a name that is held stay until it is told to go."""
+        self._by_name[name].is_pinned = True
 
     def take(self, name: str, digest: str) -> None:
         """Count one user of a name more, which therefore stays."""
@@ -56,7 +73,7 @@ class Holders:
         """Let a name go as soon as nobody uses it; tell whether it was there."""
         holder = self._by_name.get(name)
         if holder is not None:
-            holder.expires_at = now
+            holder.expires_at, holder.is_pinned = now, False
         return holder is not None
 
     def drop_expired(self, now: float) -> bool:

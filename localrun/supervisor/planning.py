@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from localrun.engine.params import LoadOptions
     from localrun.hardware.plan import Plan
-    from localrun.supervisor.slot import RunnerModel
+    from localrun.supervisor.model import RunnerModel
 
     Devices = Callable[[], Sequence[Device]]
 
@@ -150,10 +150,7 @@ def _plan(model: RunnerModel, load: Load, devices: Devices, tightness: float) ->
     except (LocalrunError, OSError) as error:  # llama.cpp says it better when it loads
         _log.debug("no plan for %s: %s", model.name, error)
         return None
-    plan = make_plan(shape, replace(wish, tightness=tightness), devices())
-    if not plan.fits:
-        _log.warning("%s may not fit: %s", model.name, "; ".join(plan.advice))
-    return plan
+    return make_plan(shape, replace(wish, tightness=tightness), devices())
 
 
 def _with_plan(load: Load, plan: Plan, devices: Devices) -> Load:

@@ -24,6 +24,8 @@ from localrun.runner.messages import (
     Grown,
     Load,
     LoadFailed,
+    Ping,
+    Pong,
     Progress,
     Ready,
     Started,
@@ -31,6 +33,7 @@ from localrun.runner.messages import (
     Step,
     Terminal,
 )
+from localrun.supervisor.pulse import Pulse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -44,13 +47,15 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 KEPT_LINES = 20
+TOLD_LINES = 3  # of these, in an error
 GRACE_S = 3.0
 
 
 class Runner:
     """A child process that holds one model."""
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, start: Start, on_end: Callable[[], None] = lambda: None) -> None:
+        self._on_end = on_end  # called when it has ended and nothing waits for it any more
         self._socket, child_end = socket.socketpair()
         try:
             with child_end:
@@ -65,7 +70,12 @@ class Runner:
         self._lock = threading.Lock()  # guards the two below
         self._sinks: dict[int, Sink] = {}
         self._is_over = False
-        self._was_closed = False
+        self.is_gone = False  # it is over, and all its requests were told
+        self.was_closed = False
+        self.was_broken_off = False  # closed while it loaded
+        self._closed_for = "it was unloaded"
+        self._killed_for: str | None = None
+        self.pulse = Pulse()
         self.stats = Stats()  # as it last told
         self.has_crashed = False  # it ended although nobody asked it to
         self._last_lines: deque[str] = deque(maxlen=KEPT_LINES)
@@ -77,8 +87,8 @@ class Runner:
         """Tell whether requests can be submitted."""
         return not self._is_over
 
-    def load(self, load: Load) -> Ready:
-        """Load the model; blocks until it is ready.
+    def load(self, load: Load, on_progress: Callable[[float], None] = lambda _: None) -> Ready:
+        """Load the model; blocks until it is ready, unless it is closed meanwhile.
 
         Raises:
             LoadError: it does not load, or the process died over it.
@@ -86,18 +96,25 @@ class Runner:
         answer: Message | None = None
         try:
             self._send(encode(load))
-            answer = next((it for it in self._incoming if not isinstance(it, Progress)), None)
+            for answer in self._incoming:
+                self.pulse.heard()
+                if not isinstance(answer, Progress):
+                    break
+                on_progress(answer.fraction)
         except (OSError, BackendError) as error:
             _log.warning("the runner's messages broke off: %s", error)
-        if isinstance(answer, Ready):
+        if isinstance(answer, Ready) and not self.was_closed:
             threading.Thread(target=self._read, name="runner-reader", daemon=True).start()
             return answer
+        self.was_broken_off = self.was_closed
+        is_death = not self.was_closed and not isinstance(answer, LoadFailed)
         self.close()
+        self.has_crashed = is_death
         with contextlib.suppress(OSError, BackendError):
             deque(self._incoming, maxlen=0)  # to its end, which closes its side of the socket
         if isinstance(answer, LoadFailed):
             raise LoadError(answer.message, hint=answer.hint)
-        raise LoadError(f"the runner ended while it loaded the model: {self._obituary()}")
+        raise LoadError(f"the runner ended while it loaded the model: {self.obituary()}")
 
     def submit(self, request: Submitted, sink: Sink) -> None:
         """Send a request; its events go to ``sink``, called from the reader's thread.
@@ -105,13 +122,16 @@ class Runner:
         Raises:
             UsageError: the request cannot be sent; the sink is not called then.
         """
-        frame = _frame(request)
+        self.submit_frame(request.request_id, frame_of(request), sink)
+
+    def submit_frame(self, request_id: int, frame: bytes, sink: Sink) -> None:
+        """Send a request that is encoded already."""
         with self._lock:
             is_over = self._is_over
             if not is_over:
-                self._sinks[request.request_id] = sink
+                self._sinks[request_id] = sink
         if is_over:
-            sink(self._death(request.request_id))
+            sink(self._death(request_id))
             return
         with contextlib.suppress(OSError):  # it is gone: its reader ends all requests
             self._send(frame)
@@ -122,9 +142,25 @@ class Runner:
             with contextlib.suppress(OSError):
                 self._send(encode(Cancel(request_id=request_id)))
 
-    def close(self, *, grace_s: float = GRACE_S) -> None:
+    def ping(self) -> None:
+        """Ask for a sign of life; it is in `pulse` soon."""
+        self.pulse.asked()
+        if self._sending.acquire(blocking=False):  # else a large request is on its way
+            try:
+                with contextlib.suppress(OSError):
+                    self._socket.send(encode(Ping()), socket.MSG_DONTWAIT)
+            finally:
+                self._sending.release()
+
+    def kill(self, reason: str) -> None:
+        """End a process that does not work any more; its requests are told the reason."""
+        self._killed_for = reason
+        self._process.kill()
+
+    def close(self, *, grace_s: float = GRACE_S, reason: str = "it was unloaded") -> None:
         """End the process, by force after ``grace_s``; blocks until all its requests have ended."""
-        self._was_closed = True
+        self._closed_for = self._closed_for if self.was_closed else reason
+        self.was_closed = True
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_WR)
         self._end_requests(grace_s)
@@ -145,6 +181,7 @@ class Runner:
             self._end_requests(GRACE_S)
 
     def _dispatch(self, event: Message) -> None:
+        self.pulse.heard()
         if isinstance(event, Step):
             scores = dict(event.scores)
             for request_id, text in event.deltas:
@@ -152,15 +189,22 @@ class Runner:
                 self._pass_on(request_id, Step(deltas=((request_id, text),), scores=own))
         elif isinstance(event, Started):
             self._pass_on(event.request_id, event)
-        elif isinstance(event, Grown):
-            self.adapter_bytes = event.adapter_bytes
-        elif isinstance(event, Stats):
-            self.stats = event
         elif isinstance(event, Terminal):
             with self._lock:
                 sink = self._sinks.pop(event.request_id, None)
             if sink is not None:
                 sink(event)
+        else:
+            self._note(event)
+
+    def _note(self, event: Message) -> None:
+        """Take what is said of the runner itself."""
+        if isinstance(event, Grown):
+            self.adapter_bytes = event.adapter_bytes
+        elif isinstance(event, Stats):
+            self.stats = event
+        elif isinstance(event, Pong):
+            self.pulse.felt(event)
 
     def _pass_on(self, request_id: int, event: Event) -> None:
         sink = self._sinks.get(request_id)
@@ -171,7 +215,7 @@ class Runner:
         """Take no more requests, and end the open ones once the process is gone."""
         with self._lock:
             if not self._is_over:
-                self.has_crashed = not self._was_closed
+                self.has_crashed = not self.was_closed
             self._is_over = True
         try:
             self._process.wait(grace_s)
@@ -183,9 +227,11 @@ class Runner:
             orphans, self._sinks = self._sinks, {}
         for request_id, sink in orphans.items():
             sink(self._death(request_id))
+        self.is_gone = True
+        self._on_end()
 
     def _death(self, request_id: int) -> Failed:
-        cause = "it was unloaded" if self._was_closed else f"its runner ended, {self._obituary()}"
+        cause = self._closed_for if self.was_closed else f"its runner ended, {self.obituary()}"
         return Failed(
             request_id=request_id,
             code=RunnerDiedError.code,
@@ -193,12 +239,16 @@ class Runner:
             hint="ask again: the model is loaded anew",
         )
 
-    def _obituary(self) -> str:
+    def obituary(self) -> str:
+        """Return how the process ended, with the last lines of its log."""
+        if self._killed_for is not None:
+            return self._killed_for
         code = self._process.poll()
         cause = f"exit code {code}"
         if code is not None and code < 0:
             cause = f"killed by {signal.Signals(-code).name}"
-        return f"{cause}: {self._last_lines[-1]}" if self._last_lines else cause
+        told = [line for line in self._last_lines if line][-TOLD_LINES:]
+        return f"{cause}: {' / '.join(told)}" if told else cause
 
     def _keep_log(self) -> None:
         if self._process.stderr is None:
@@ -210,7 +260,7 @@ class Runner:
                 _log.warning("runner: %s", text)
 
 
-def _frame(request: Submitted) -> bytes:
+def frame_of(request: Submitted) -> bytes:
     """Return the frame of a request, which holds values that came from a network."""
     try:
         return encode(request)

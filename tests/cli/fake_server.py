@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
         self.script.paths.append(self.path)
         bodies = {
             "/api/version": self.script.version,
-            "/api/ps": {"models": self.script.running},
+            "/api/localrun/ps": {"models": self.script.running},
             "/healthz": {"status": "ok"},
         }
         self.reply(self.script.why if "/why?" in self.path else bodies[self.path])

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +28,25 @@ def running(**changes: object) -> dict[str, Any]:
     until = datetime.now(tz=UTC) + timedelta(minutes=4, seconds=10)
     model: dict[str, Any] = {
         "name": "guide:latest",
-        "digest": "0123456789abcdef",
-        "size": 10_000_000,
-        "size_vram": 0,
-        "context_length": 2048,
-        "num_open": 0,
+        "digest": "sha256:0123456789abcdef",
+        "state": "ready",
+        "progress": 1.0,
+        "size_bytes": 10_000_000,
+        "size_gpu_bytes": 0,
+        "memory": {"CPU": 10_000_000},
+        "shared_with": None,
+        "context": 2048,
+        "context_used": 2048,
+        "context_total": 8192,
+        "parallel": 16,
+        "running": 0,
+        "waiting": 0,
+        "tokens_per_s": 0.0,
+        "pinned": False,
+        "until": until.isoformat(),
         "stays_for_ever": False,
-        "expires_at": until.isoformat(),
+        "reason": None,
+        "retry_after_s": None,
     }
     return model | changes
 
@@ -79,26 +95,49 @@ def test_the_json_of_list_has_the_reviewed_keys(localrun_alone: Localrun) -> Non
     assert model["digest"] == file_digest(embedded_models()["guide:latest"])
 
 
+HEADS = ["NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "STATE", "REQUESTS", "TOKENS/S", "UNTIL"]
+
+
 def test_ps_without_a_server_is_an_empty_table(localrun_alone: Localrun) -> None:
     done = localrun_alone("ps")
 
     assert done.returncode == 0
-    assert done.stdout.split() == ["NAME", "ID", "SIZE", "PROCESSOR", "CONTEXT", "UNTIL"]
+    assert done.stdout.split() == HEADS
     assert json.loads(localrun_alone("ps", "--json").stdout) == []
 
 
 @pytest.mark.parametrize(
     ("changes", "cells"),
     [
-        ({}, "10.0 MB 100% CPU 2048 4 minutes from now"),
-        ({"size_vram": 10_000_000}, "10.0 MB 100% GPU 2048 4 minutes from now"),
-        ({"size_vram": 5_200_000}, "10.0 MB 48%/52% CPU/GPU 2048 4 minutes from now"),
-        ({"stays_for_ever": True}, "10.0 MB 100% CPU 2048 for ever"),
-        ({"num_open": 2}, "10.0 MB 100% CPU 2048 busy"),
-        ({"shared_with": "other"}, "shared 100% CPU 2048 4 minutes from now"),
+        ({}, "10.0 MB 100% CPU 2048 (25% used) ready 0 4 minutes from now"),
+        (
+            {"size_gpu_bytes": 10_000_000},
+            "10.0 MB 100% GPU 2048 (25% used) ready 0 4 minutes from now",
+        ),
+        (
+            {"size_gpu_bytes": 5_200_000},
+            "10.0 MB 48%/52% CPU/GPU 2048 (25% used) ready 0 4 minutes from now",
+        ),
+        (
+            {"stays_for_ever": True, "pinned": True},
+            "10.0 MB 100% CPU 2048 (25% used) ready, pinned 0 for ever",
+        ),
+        (
+            {"state": "busy", "running": 2, "waiting": 3, "until": None, "tokens_per_s": 12.34},
+            "10.0 MB 100% CPU 2048 (25% used) busy 2 +3 12.3 busy",
+        ),
+        ({"shared_with": "other"}, "shared 100% CPU 2048 (25% used) ready 0 4 minutes from now"),
+        (
+            {"state": "loading", "progress": 0.4, "size_bytes": 0, "waiting": 1, "until": None},
+            "loading 40% 0 +1 busy",
+        ),
+        (
+            {"state": "failed", "size_bytes": 0, "reason": "it died", "retry_after_s": 42},
+            "failed: it died 0 tried again in 42 seconds",
+        ),
     ],
 )
-def test_ps_shows_where_a_model_computes_and_how_long_it_stays(
+def test_ps_shows_what_a_model_does_and_how_long_it_stays(
     localrun: Localrun, server: FakeServer, changes: dict[str, object], cells: str
 ) -> None:
     server.script.running = [running(**changes)]
@@ -109,20 +148,69 @@ def test_ps_shows_where_a_model_computes_and_how_long_it_stays(
 
 
 def test_the_json_of_ps_has_the_reviewed_keys(localrun: Localrun, server: FakeServer) -> None:
-    server.script.running = [running(stays_for_ever=True)]
+    server.script.running = [running(stays_for_ever=True, until=None)]
 
-    assert json.loads(localrun("ps", "--json").stdout) == [
-        {
-            "name": "guide:latest",
-            "digest": "sha256:0123456789abcdef",
-            "size_bytes": 10_000_000,
-            "size_gpu_bytes": 0,
-            "shared_with": None,
-            "context": 2048,
-            "requests": 0,
-            "until": None,
-        }
+    (row,) = json.loads(localrun("ps", "--json").stdout)
+
+    assert sorted(row) == [
+        "context", "context_total", "context_used", "digest", "memory", "name", "parallel",
+        "pinned", "progress", "reason", "requests", "retry_after_s", "running", "shared_with",
+        "size_bytes", "size_gpu_bytes", "state", "tokens_per_s", "until", "waiting",
+    ]  # fmt: skip
+    assert row["digest"] == "sha256:0123456789abcdef"
+    assert row["until"] is None
+
+
+def test_ps_watches_until_it_is_interrupted(server: FakeServer, tmp_path: Path) -> None:
+    server.script.running = [running()]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "localrun", "ps", "--watch", "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **server.environment(tmp_path)},
+    )
+    assert process.stdout is not None
+
+    lines = [process.stdout.readline() for _ in range(2)]
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+
+    assert [json.loads(line)[0]["name"] for line in lines] == ["guide:latest"] * 2
+    assert process.returncode == 130
+
+
+def test_load_tells_how_long_it_took_and_asks_for_a_pin(
+    localrun: Localrun, server: FakeServer
+) -> None:
+    server.script.answer = [
+        {"status": "loading", "progress": 0.5, "done": False},
+        {"status": "ready", "load_s": 1.25, "done": True},
     ]
+
+    done = localrun("load", "guide", "--pin", "--ctx", "4096")
+
+    assert done.stderr == "loaded guide:latest in 1.25 s, and pinned it\n"
+    assert server.script.heard == [{"model": "guide:latest", "pin": True, "num_ctx": 4096}]
+
+
+def test_doctor_finds_nothing_wrong_here(localrun: Localrun) -> None:
+    done = localrun("doctor", "--json")
+
+    found = {row["what"]: row["health"] for row in json.loads(done.stdout)}
+    assert done.returncode == 0, done.stdout
+    assert {"store", "models", "cache", "logs", "disk", "server", "memory"} <= found.keys()
+    assert "wrong" not in found.values()
+
+
+def test_doctor_names_another_program_at_the_address_and_leaves_with_one(
+    localrun: Localrun, server: FakeServer
+) -> None:
+    server.script.version = {"version": "0.13.5"}
+
+    done = localrun("doctor")
+
+    assert done.returncode == 1
+    assert "wrong    server: another program than localrun listens" in done.stdout
 
 
 def test_stop_unloads_the_named_model(localrun: Localrun, server: FakeServer) -> None:

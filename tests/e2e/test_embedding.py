@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from localrun.runner.messages import Embed, Embeddings, Failed, Generate
+from localrun.supervisor.model import RunnerModel
 from localrun.supervisor.pool import RunnerPool
-from localrun.supervisor.slot import RunnerModel
 from tests.convert.embed_minilm import SENTENCES
 from tests.e2e.conftest import make_home
 from tests.engine.tiny import RANK, encoder

@@ -4,6 +4,8 @@
     echo          answers with the request itself, as JSON
     hang          starts, says "...", and waits for its cancel
     flood         says a lot, and waits for its cancel
+    stuck         starts, and says from now on that a step goes on and on
+    deaf          starts, and reads nothing any more
     quiet         starts, and waits for its cancel without a word
     die           starts, says "half", and kills itself with SIGKILL
     complain      starts, writes to stderr and aborts, as llama.cpp does
@@ -39,6 +41,8 @@ from localrun.runner.messages import (
     Generate,
     Load,
     LoadFailed,
+    Ping,
+    Pong,
     Progress,
     Ranks,
     Ready,
@@ -50,6 +54,8 @@ from localrun.runner.messages import (
     Tokenize,
     Tokens,
 )
+
+ASKED: set[str] = set()
 
 
 def main(fd: int) -> None:
@@ -65,6 +71,8 @@ def main(fd: int) -> None:
             send(sock, tokens(message))
         elif isinstance(message, Embed | Rerank):
             answer_numbers(sock, message)
+        elif isinstance(message, Ping):
+            send(sock, Pong(num_steps=1, cpu_s=0.0, is_working="stuck" in ASKED))
 
 
 def load(sock: socket.socket, message: Load) -> None:
@@ -100,6 +108,7 @@ def generate(sock: socket.socket, request: Generate) -> None:
     prompt = request.messages[-1]["content"] if request.messages else request.prompt or ""
     prompt = "".join(map(chr, request.prompt_tokens)) or prompt
     number = request.request_id
+    ASKED.add(prompt)
     if prompt == "fail":
         send(sock, Failed(request_id=number, code="context_length_exceeded", message="too long"))
         return
@@ -195,6 +204,10 @@ def quiet(_sock: socket.socket, _number: int) -> None:
     return
 
 
+def deaf(_sock: socket.socket, _number: int) -> None:
+    signal.pause()
+
+
 def die(sock: socket.socket, number: int) -> None:
     send(sock, Step(deltas=((number, "half"),)))
     os.kill(os.getpid(), signal.SIGKILL)
@@ -233,6 +246,8 @@ PARTING = {
     "hang": hang,
     "flood": flood,
     "quiet": quiet,
+    "stuck": quiet,
+    "deaf": deaf,
     "die": die,
     "complain": complain,
     "garbage": garbage,

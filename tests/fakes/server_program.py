@@ -1,6 +1,6 @@
 """The whole server, signals and all, with the fake runner behind the guide model.
 
-    python -m tests.fakes.server_program LOG_DIR
+    python -m tests.fakes.server_program LOG_DIR [DRAIN_S]
 
 Logs to stderr, where it also says which free port it has.
 """
@@ -15,5 +15,6 @@ from localrun.settings import Settings
 from tests.fakes.starting import start_fake
 
 if __name__ == "__main__":
-    run.DRAIN_S = 0.5  # tests do not wait as long as users may
-    run.run_server(Settings(port=0, log_dir=Path(sys.argv[1])), background=False, start=start_fake)
+    drain_s = float(sys.argv[2]) if sys.argv[2:] else 0.5  # not as long as users may wait
+    settings = Settings(port=0, log_dir=Path(sys.argv[1]), drain_s=drain_s)
+    run.run_server(settings, background=False, start=start_fake)

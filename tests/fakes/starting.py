@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.runner.messages import Event, Failed, Finished, Step
-from localrun.supervisor.slot import RunnerModel
+from localrun.supervisor.model import RunnerModel
 
 if TYPE_CHECKING:
     import socket

@@ -21,8 +21,8 @@ from localrun.server.defaults import (
 )
 from localrun.services.models import ModelDetails, StoredModel
 from localrun.services.recipes import StoredRecipe
+from localrun.supervisor.model import KeepAlive
 from localrun.supervisor.planning import only_processor, plan_load
-from localrun.supervisor.slot import KeepAlive
 
 USER = {"role": "user", "content": "hi"}
 SYSTEM = {"role": "system", "content": "own"}

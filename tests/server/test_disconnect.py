@@ -24,9 +24,10 @@ def wait_until_idle(served: Served) -> float:
     return time.monotonic() - begun
 
 
-@pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions"])
+@pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions", "/v1/responses"])
 def test_a_client_that_leaves_a_stream_cancels_its_request(served: Served, path: str) -> None:
-    body = {"model": "fake", "messages": [{"role": "user", "content": "hang"}], "stream": True}
+    asked = [{"role": "user", "content": "hang"}]
+    body = {"model": "fake", "messages": asked, "input": asked, "stream": True}
     during = 0
     with httpx.stream("POST", f"{served.url}{path}", json=body, timeout=30) as response:
         for chunk in response.iter_bytes():
@@ -38,11 +39,13 @@ def test_a_client_that_leaves_a_stream_cancels_its_request(served: Served, path:
     assert wait_until_idle(served) < 1
 
 
-def test_a_client_that_leaves_a_whole_answer_cancels_it_too(served: Served) -> None:
-    body = {"model": "fake", "messages": [{"role": "user", "content": "hang"}], "stream": False}
+@pytest.mark.parametrize("path", ["/api/chat", "/v1/responses"])
+def test_a_client_that_leaves_a_whole_answer_cancels_it_too(served: Served, path: str) -> None:
+    asked = [{"role": "user", "content": "hang"}]
+    body = {"model": "fake", "messages": asked, "input": asked, "stream": False}
 
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{served.url}/api/chat", content=json.dumps(body), timeout=0.5)
+        httpx.post(f"{served.url}{path}", content=json.dumps(body), timeout=0.5)
 
     assert wait_until_idle(served) < 1
 

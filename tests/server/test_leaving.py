@@ -91,3 +91,41 @@ def test_shutdown_is_only_for_our_own_commands(live: LiveServer) -> None:
 def ask(live: LiveServer, prompt: str) -> None:
     body = {"model": "guide", "prompt": prompt, "raw": True, "stream": False}
     assert httpx.post(f"{live.url}/api/generate", json=body).status_code == 200
+
+
+def test_the_end_of_the_terminal_is_a_signal_like_others(live: LiveServer) -> None:
+    ask(live, "say hi")
+
+    live.process.send_signal(signal.SIGHUP)
+    code, log = live.leave()
+
+    assert code == 0
+    assert log.rstrip().endswith("left")
+
+
+def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.fakes.server_program", str(tmp_path), "60"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    live = LiveServer(process)
+    body = {"model": "guide", "prompt": "hang", "raw": True}
+    with httpx.stream("POST", f"{live.url}/api/generate", json=body, timeout=30) as response:
+        lines = response.iter_lines()
+        next(lines)
+        process.terminate()
+        wait_for_line(process, "leaving")
+        process.terminate()
+        last = json.loads(list(lines)[-1])
+    code, _ = live.leave()
+
+    assert "the server is leaving" in last["error"]
+    assert code == 0
+
+
+def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stderr is not None
+    while text not in process.stderr.readline():
+        pass

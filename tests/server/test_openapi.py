@@ -43,6 +43,9 @@ ASKED: list[tuple[str, str, dict[str, Any]]] = [
     ("POST", "/v1/tokenize", {"prompt": "abc", "return_token_strs": True}),
     ("POST", "/v1/detokenize", {"tokens": [97, 98]}),
     ("POST", "/v1/apply-template", {"messages": USER}),
+    ("POST", "/v1/responses", {"input": USER, "tools": [{"type": "function", "name": "t"}]}),
+    ("POST", "/v1/responses", {"input": "hang", "background": True, "truncation": "auto"}),
+    ("POST", "/v1/responses/input_tokens", {"input": USER}),
     ("POST", "/v1/messages", {"messages": USER, "max_tokens": 9}),
     ("POST", "/v1/messages/count_tokens", {"messages": USER}),
     ("POST", "/api/chat", {"messages": USER, "stream": False, "logprobs": True}),
@@ -58,6 +61,7 @@ WRONG: list[tuple[str, str, dict[str, Any]]] = [
     *(("POST", path, {"model": "nosuch", "prompt": "x"}) for path in ("/v1/completions",)),
     ("POST", "/v1/chat/completions", {"messages": 3}),
     ("POST", "/v1/messages", {"messages": 3}),
+    ("POST", "/v1/responses", {"input": 3}),
     ("POST", "/reranking", {}),
     ("POST", "/api/chat", {"messages": 3}),
     ("POST", "/api/pull", {"model": 3}),
@@ -112,9 +116,14 @@ def test_every_reference_leads_somewhere_and_every_schema_is_used(document: Any)
 
 
 def test_bodies_and_answers_have_schemas(document: Any) -> None:
+    without = {
+        "/api/localrun/shutdown",
+        "/api/blobs/{digest}",
+        "/v1/responses/{number}/cancel",
+    }
     for path, methods in document["paths"].items():
         body = methods.get("post", {}).get("requestBody")
-        if path not in {"/api/localrun/shutdown", "/api/blobs/{digest}"} and "post" in methods:
+        if path not in without and "post" in methods:
             assert body["content"]["application/json"]["schema"], path
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from localrun.supervisor.slot import RunnerModel
+    from localrun.supervisor.model import RunnerModel
 
 GIB = 1024**3
 GUIDE = embedded_models()["guide:latest"]

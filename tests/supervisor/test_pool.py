@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,15 +15,17 @@ from hypothesis import strategies as st
 from localrun.engine.params import FinishReason, LoadOptions
 from localrun.errors import LoadError, OverloadedError, UsageError
 from localrun.runner.messages import Failed, Finished, Generate
-from localrun.supervisor.pool import RunnerPool
-from localrun.supervisor.slot import KeepAlive
+from localrun.supervisor.model import KeepAlive, ModelState
+from localrun.supervisor.pool import RunnerPool, Wanted
+from localrun.supervisor.slot import AHEAD
 from tests.fakes.starting import PATIENCE_S, Collector, fake_model, num_open, start_fake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from localrun.supervisor.slot import RunnerModel
+    from localrun.runner.messages import Event
+    from localrun.supervisor.model import RunnerModel
 
 
 class Clock:
@@ -52,9 +56,26 @@ def slow_model(tmp_path: Path) -> RunnerModel:
     return replace(fake_model("slow:latest"), shards=(path,))
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def wait_for_state(pool: RunnerPool, state: ModelState) -> None:
+    wait_for(lambda: state in {row.state for row in pool.states()})
+
+
+def wait_until_half_loaded(pool: RunnerPool) -> None:
+    """Wait until the fake runner reads the file of a slow model."""
+    wait_for(lambda: any(row.progress == 0.5 for row in pool.states()))
+
+
 def ask(pool: RunnerPool, prompt: str, **options: Any) -> Collector:
     sink = Collector()
-    pool.submit(fake_model(), Generate(request_id=0, prompt=prompt), sink, **options)
+    wanted = Wanted(**options)
+    pool.submit(fake_model(), Generate(request_id=0, prompt=prompt), sink, wanted)
     return sink
 
 
@@ -118,11 +139,14 @@ def test_many_at_once_each_get_their_own_answer(pool: RunnerPool) -> None:
 def test_a_model_that_does_not_load_says_why(pool: RunnerPool) -> None:
     request = Generate(request_id=0, prompt="say x")
 
-    with pytest.raises(LoadError, match="not a model"):
-        pool.submit(fake_model(file="broken.gguf"), request, Collector())
-    with pytest.raises(LoadError, match=r"SIGABRT.*assertion failed"):
-        pool.submit(fake_model("other:latest", "dies.gguf"), request, Collector())
+    broken, dying = Collector(), Collector()
+    pool.submit(fake_model(file="broken.gguf"), request, broken)
+    pool.submit(fake_model("other:latest", "dies.gguf"), request, dying)
 
+    ends = [broken.until_end(), dying.until_end()]
+    assert all(isinstance(end, Failed) and end.code == "load_failed" for end in ends)
+    assert "not a model" in str(ends[0])
+    assert re.search(r"SIGABRT.*assertion failed", str(ends[1]))
     assert num_open(pool) == 0
 
 
@@ -156,7 +180,10 @@ def test_keep_alive_zero_unloads_after_the_answer_and_none_keeps_for_ever(
 def test_a_busy_model_outlives_its_time(pool: RunnerPool, clock: Clock) -> None:
     sink = Collector()
     ticket = pool.submit(
-        fake_model(), Generate(request_id=0, prompt="hang"), sink, keep_alive=KeepAlive(1)
+        fake_model(),
+        Generate(request_id=0, prompt="hang"),
+        sink,
+        Wanted(keep_alive=KeepAlive(1)),
     )
     sink.until_text()
     clock.now += 100
@@ -231,7 +258,8 @@ def test_requests_for_a_model_that_loads_wait_for_one_load(
 
     with ThreadPoolExecutor() as threads:
         tickets = threads.map(lambda r, s: pool.submit(slow_model, r, s), requests, sinks)
-        slow_model.shards[0].write_text("go")  # blocks until the load has begun
+        wait_until_half_loaded(pool)
+        slow_model.shards[0].write_text("go")
         list(tickets)
     for sink in sinks:
         sink.until_end()
@@ -243,8 +271,10 @@ def test_requests_for_a_model_that_loads_wait_for_one_load(
 def test_a_model_that_loads_does_not_block_another(
     pool: RunnerPool, slow_model: RunnerModel
 ) -> None:
+    pool.load(fake_model())
     with ThreadPoolExecutor() as threads:
         loading = threads.submit(pool.load, slow_model)
+        wait_until_half_loaded(pool)
 
         other = ask(pool, "say x")
         end = other.until_end()
@@ -259,7 +289,8 @@ def test_closing_does_not_wait_for_a_load(clock: Clock, slow_model: RunnerModel)
     pool = RunnerPool(keep_alive_s=300, start=start_fake, clock=clock)
     with ThreadPoolExecutor() as threads:
         loading = threads.submit(pool.load, slow_model)
-        with slow_model.shards[0].open("wb"):  # blocks until the load has begun, and holds it
+        wait_until_half_loaded(pool)
+        with slow_model.shards[0].open("wb"):  # holds the load
             pool.close()
 
             with pytest.raises((LoadError, OverloadedError)):
@@ -279,33 +310,52 @@ def test_a_file_that_changed_is_another_model(pool: RunnerPool) -> None:
 
 
 def test_short_memory_unloads_the_model_that_was_unused_longest(clock: Clock) -> None:
-    pool = RunnerPool(
+    found = RunnerPool(
         keep_alive_s=300,
         start=start_fake,
         clock=clock,
-        free_bytes=lambda: free[len(pool.running())],
+        free_bytes=lambda: free[len(found.running())],
     )
     free = [1000, 1000, 0, 0]  # by the number of loaded models: two are too many
     for name in ("first", "second", "third"):
         clock.now += 1
-        pool.load(fake_model(name))
+        found.load(fake_model(name))
 
-    names = [model.name for model in pool.running()]
-    pool.close()
+    names = [model.name for model in found.running()]
+    found.close()
 
     assert names == ["second", "third"]
 
 
-def test_short_memory_leaves_a_busy_model_alone(clock: Clock) -> None:
-    pool = RunnerPool(keep_alive_s=300, start=start_fake, clock=clock, free_bytes=lambda: 0)
-    busy = ask(pool, "hang")
+def test_a_busy_model_is_not_unloaded_but_takes_no_more_until_another_had_room(
+    clock: Clock,
+) -> None:
+    free = [1000, 0]  # by the number of loaded models: there is room for one
+    found = RunnerPool(
+        keep_alive_s=300,
+        start=start_fake,
+        clock=clock,
+        free_bytes=lambda: free[len(found.running())],
+    )
+    busy, late, other = Collector(), Collector(), Collector()
+    ticket = found.submit(fake_model(), Generate(request_id=0, prompt="hang"), busy)
     busy.until_text()
-    pool.load(fake_model("other:latest"))
+    request = Generate(request_id=0, prompt="say x")
+    found.submit(fake_model("other:latest"), request, other)
+    clock.now += 100  # it has had its turn
+    wait_for_state(found, ModelState.DRAINING)
+    found.submit(fake_model(), request, late)
+    rows = {row.name: (row.state, row.num_waiting) for row in found.states()}
 
-    names = [model.name for model in pool.running()]
-    pool.close()
+    ticket.cancel()
+    other.until_end()
+    ends = [late.until_end(), busy.until_end()]
+    found.close()
 
-    assert names == ["fake:latest", "other:latest"]
+    assert rows["fake:latest"] == (ModelState.DRAINING, 1)
+    assert rows["other:latest"] == (ModelState.STARTING, 1)
+    assert all(isinstance(end, Finished) for end in ends)
+    assert (late.text, other.text) == ("x", "x")
 
 
 def test_a_request_that_cannot_be_sent_is_refused_and_does_not_count(pool: RunnerPool) -> None:
@@ -377,8 +427,8 @@ def test_a_runner_ends_with_the_last_name_that_holds_it(pool: RunnerPool) -> Non
 
 
 def test_each_name_has_its_own_keep_alive(pool: RunnerPool, clock: Clock) -> None:
-    pool.load(recipe("short"), keep_alive=KeepAlive(10))
-    pool.load(recipe("long"), keep_alive=KeepAlive(100))
+    pool.load(recipe("short"), Wanted(keep_alive=KeepAlive(10)))
+    pool.load(recipe("long"), Wanted(keep_alive=KeepAlive(100)))
 
     left = []
     for seconds in (11, 90):
@@ -414,3 +464,158 @@ def test_a_crash_is_counted_once_and_takes_all_names_along(pool: RunnerPool) -> 
 
     assert [row.name for row in pool.running() if row.name != "dying"] == ["back"]
     assert sum(entry.num_crashes for entry in pool.history().values()) == 1
+
+
+def test_a_load_that_nobody_waits_for_any_more_is_broken_off(
+    pool: RunnerPool, slow_model: RunnerModel
+) -> None:
+    sinks = [Collector(), Collector()]
+    request = Generate(request_id=0, prompt="say x")
+    tickets = [pool.submit(slow_model, request, sink) for sink in sinks]
+    wait_until_half_loaded(pool)
+
+    tickets[0].cancel()
+    during = [row.state for row in pool.states()]
+    tickets[1].cancel()
+    ends = [sink.until_end() for sink in sinks]
+
+    wait_for(lambda: pool.states() == [])
+    assert during == [ModelState.LOADING]
+    assert all(isinstance(end, Finished) and end.reason == "cancelled" for end in ends)
+    assert pool.history() == {}
+
+
+def test_a_load_can_be_stopped_by_name(pool: RunnerPool, slow_model: RunnerModel) -> None:
+    waiting = pool.begin_load(slow_model)
+    wait_until_half_loaded(pool)
+
+    was_there = pool.unload(slow_model.name)
+
+    assert was_there
+    with pytest.raises(LoadError, match="was stopped"):
+        waiting.wait()
+    wait_for(lambda: pool.states() == [])
+
+
+def test_who_asks_for_a_load_that_was_just_broken_off_gets_a_new_one(
+    pool: RunnerPool, slow_model: RunnerModel
+) -> None:
+    request = Generate(request_id=0, prompt="say x")
+    ticket = pool.submit(slow_model, request, Collector())
+    wait_until_half_loaded(pool)
+    ticket.cancel()
+    late = Collector()
+    pool.submit(slow_model, request, late)
+
+    wait_for(lambda: any(row.progress == 0.0 for row in pool.states()))
+    wait_until_half_loaded(pool)
+    slow_model.shards[0].write_text("go")
+
+    assert isinstance(late.until_end(), Finished)
+
+
+def test_no_more_than_a_bound_may_wait(clock: Clock) -> None:
+    pool = RunnerPool(keep_alive_s=300, start=start_fake, clock=clock, most_waiting=2)
+    runs = []
+    for _ in range(16 + AHEAD):
+        runs.append(ask(pool, "hang"))
+        runs[-1].until_text()
+    waiting = [ask(pool, "say x"), ask(pool, "say x")]
+
+    with pytest.raises(OverloadedError) as caught:
+        ask(pool, "say x")
+    counts = pool.num_waiting, pool.states()[0].num_waiting
+    pool.close()
+    ends = [sink.until_end() for sink in (*runs, *waiting)]
+
+    assert caught.value.retry_after_s
+    assert counts == (2, 2)
+    assert all(isinstance(end, Failed) for end in ends)
+    assert {sink.num_ends() for sink in (*runs, *waiting)} == {1}
+
+
+def test_a_client_with_much_to_ask_does_not_hold_up_another(pool: RunnerPool) -> None:
+    done: list[str] = []
+    pool.load(fake_model())
+    tickets, running = [], [Collector() for _ in range(16 + AHEAD)]
+    for sink in running:
+        request = Generate(request_id=0, prompt="hang")
+        tickets.append(pool.submit(fake_model(), request, sink, Wanted(client="greedy")))
+        sink.until_text()
+
+    def sink_of(name: str) -> Callable[[Event], None]:
+        return lambda event: done.append(name) if isinstance(event, Finished) else None
+
+    for name in ["greedy"] * 5 + ["modest"]:
+        request = Generate(request_id=0, prompt="say x")
+        pool.submit(fake_model(), request, sink_of(name), Wanted(client=name))
+    for ticket in tickets:
+        ticket.cancel()
+
+    wait_for(lambda: len(done) == 6)
+    assert done[0] == "modest"
+
+
+def test_three_crashes_in_a_minute_are_enough_for_a_while(pool: RunnerPool, clock: Clock) -> None:
+    for _ in range(3):
+        ask(pool, "die").until_end()
+        pool.sweep()
+
+    with pytest.raises(OverloadedError, match=r"crashed 3 times.*SIGKILL") as caught:
+        ask(pool, "say x")
+    (row,) = pool.states()
+    clock.now += 61
+    again = ask(pool, "say back")
+
+    assert caught.value.retry_after_s == 60
+    assert (row.state, row.name) == (ModelState.FAILED, "fake:latest")
+    assert isinstance(again.until_end(), Finished)
+
+
+def test_crashes_that_are_rare_do_no_harm(pool: RunnerPool, clock: Clock) -> None:
+    for _ in range(4):
+        ask(pool, "die").until_end()
+        pool.sweep()
+        clock.now += 31
+
+    assert isinstance(ask(pool, "say x").until_end(), Finished)
+
+
+@pytest.mark.parametrize(("prompt", "told"), [("stuck", "hung in a step"), ("deaf", "not answer")])
+def test_a_runner_that_hangs_is_killed_and_its_requests_are_told(prompt: str, told: str) -> None:
+    pool = RunnerPool(keep_alive_s=300, start=start_fake, patience=0.01)
+    end = ask(pool, prompt).until_end()
+    again = ask(pool, "say x").until_end()
+    pool.close()
+
+    assert isinstance(end, Failed)
+    assert told in end.message
+    assert isinstance(again, Finished)
+
+
+def test_a_runner_that_is_only_slow_is_left_alone() -> None:
+    pool = RunnerPool(keep_alive_s=300, start=start_fake, patience=0.01)
+    sink = Collector()
+    ticket = pool.submit(fake_model(), Generate(request_id=0, prompt="quiet"), sink)
+    time.sleep(1.2)  # twice as long as one that hangs is let live
+    ticket.cancel()
+    end = sink.until_end()
+    pool.close()
+
+    assert isinstance(end, Finished)
+
+
+def test_a_pinned_model_stays_and_makes_no_room_until_it_is_told_to_go(clock: Clock) -> None:
+    pool = RunnerPool(keep_alive_s=300, start=start_fake, clock=clock, free_bytes=lambda: 0)
+    pool.load(fake_model(), Wanted(pins=True))
+    ask(pool, "say x", keep_alive=KeepAlive(0)).until_end()
+    clock.now += 10**6
+    pool.load(fake_model("other:latest"))
+
+    rows = {row.name: row.is_pinned for row in pool.running()}
+    pool.unload("fake:latest")
+    left = [row.name for row in pool.running()]
+    pool.close()
+
+    assert rows == {"fake:latest": True, "other:latest": False}
+    assert left == ["other:latest"]

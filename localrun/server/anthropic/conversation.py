@@ -11,19 +11,15 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from localrun.server.fields import Fields
+from localrun.server.turns import BETWEEN_BLOCKS, given, reminder, with_head
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from localrun.errors import UsageError
     from localrun.server.fields import JsonObject
 
-BETWEEN_BLOCKS = "\n\n"
 # Claude Code begins its system prompt with this line, another one in each request: no
 # beginning of a prompt would be found in the cache
 BILLING = "x-anthropic-billing-header:"
-# what Claude Code itself puts around such text where a model takes no later system message
-REMINDER = "<system-reminder>\n{}\n</system-reminder>"
 UNREADABLE = {"redacted_thinking"}  # encrypted by somebody else: nothing that a model could read
 
 
@@ -45,9 +41,7 @@ def conversation(fields: Fields) -> tuple[JsonObject, ...]:
             "messages", "must end with the user's: an answer cannot be begun for this model"
         )
     system = _texts(fields, "system") + [text for one in first for text in _texts(one, "content")]
-    system = _without_billing(system)
-    head = [{"role": "system", "content": BETWEEN_BLOCKS.join(system)}] if system else []
-    return (*head, *_merged(turns))
+    return with_head(_without_billing(system), turns)
 
 
 class _Reader:
@@ -64,8 +58,7 @@ class _Reader:
         if role == "user":
             return self._user(message)
         if role == "system":
-            text = REMINDER.format(BETWEEN_BLOCKS.join(_texts(message, "content")))
-            return [{"role": "user", "content": text}]
+            return [reminder(_texts(message, "content"))]
         raise message.wrong("role", f"must be user, assistant or system, not {role!r}")
 
     def _assistant(self, message: Fields) -> JsonObject:
@@ -80,7 +73,7 @@ class _Reader:
                 texts.append(_text(block))
         turn: JsonObject = {"role": "assistant", "content": BETWEEN_BLOCKS.join(texts)}
         thought = BETWEEN_BLOCKS.join(filter(None, thoughts))
-        return turn | _given(reasoning_content=thought, tool_calls=calls)
+        return turn | given(reasoning_content=thought, tool_calls=calls)
 
     def _call(self, block: Fields) -> JsonObject:
         number, name = block.required_text("id"), block.required_text("name")
@@ -110,7 +103,7 @@ class _Reader:
         if block.boolean("is_error"):
             text = f"Error: {text}"
         turn: JsonObject = {"role": "tool", "content": text, "tool_call_id": number}
-        return turn | _given(name=self._names.get(number))
+        return turn | given(name=self._names.get(number))
 
 
 def _texts(fields: Fields, name: str) -> list[str]:
@@ -155,28 +148,3 @@ def _without_billing(texts: list[str]) -> list[str]:
         text.partition("\n")[2].lstrip("\n") if text.startswith(BILLING) else text for text in texts
     ]
     return [text for text in kept if text]
-
-
-def _merged(turns: Iterable[JsonObject]) -> list[JsonObject]:
-    """Make one message of neighbours that the same one says."""
-    merged: list[JsonObject] = []
-    for turn in turns:
-        if merged and merged[-1]["role"] == turn["role"] != "tool":
-            merged[-1] = _joined(merged[-1], turn)
-        else:
-            merged.append(turn)
-    return merged
-
-
-def _joined(first: JsonObject, second: JsonObject) -> JsonObject:
-    def both(name: str) -> str:
-        return BETWEEN_BLOCKS.join(filter(None, (first.get(name), second.get(name))))
-
-    calls = [*first.get("tool_calls", ()), *second.get("tool_calls", ())]
-    turn: JsonObject = {"role": first["role"], "content": both("content")}
-    return turn | _given(reasoning_content=both("reasoning_content"), tool_calls=calls)
-
-
-def _given(**fields: object) -> JsonObject:
-    """Return the fields that hold something."""
-    return {name: value for name, value in fields.items() if value}

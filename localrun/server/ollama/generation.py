@@ -19,7 +19,7 @@ from localrun.server.core import Done, Scored
 from localrun.server.errors import error_body
 from localrun.server.extension import extension
 from localrun.server.scores import ollama_score
-from localrun.supervisor.slot import KeepAlive
+from localrun.supervisor.model import KeepAlive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from localrun import __version__
+from localrun.server.loads import SIGNS_HEADER, load_signs
 from localrun.server.ollama.call import parse_call
 from localrun.server.ollama.generation import complete, load_or_unload, stream
 from localrun.server.ollama.show import details
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
     from localrun.server.fields import JsonObject
     from localrun.server.ollama.call import Kind
     from localrun.services.models import StoredModel
+    from localrun.supervisor.model import RunningModel
     from localrun.supervisor.pool import RunnerPool
-    from localrun.supervisor.slot import RunningModel
 
 # clients refuse servers that say they are an Ollama older than 0.13.4
 OLLAMA_VERSION = "0.13.5"
@@ -56,21 +57,26 @@ def ollama_routes(
 
     @router.post("/chat")
     async def chat(request: Request) -> Response:
-        return await _answer(request, "chat", completions)
+        return await _answer(request, "chat", completions, pool)
 
     @router.post("/generate")
     async def generate(request: Request) -> Response:
-        return await _answer(request, "generate", completions)
+        return await _answer(request, "generate", completions, pool)
 
     return router
 
 
-async def _answer(request: Request, kind: Kind, completions: Completions) -> Response:
+async def _answer(
+    request: Request, kind: Kind, completions: Completions, pool: RunnerPool
+) -> Response:
     call = parse_call(await read_object(request), kind)
     if call.is_empty:
-        return JSONResponse(await load_or_unload(call, completions))
+        work = load_or_unload(call, completions)
+        return JSONResponse(await unless_disconnected(request, work))
     if call.stream:
-        return await streamed(request, stream(call, completions), "application/x-ndjson")
+        chunks = stream(call, completions)
+        sign = load_signs(pool, call.request.model) if SIGNS_HEADER in request.headers else None
+        return await streamed(request, chunks, "application/x-ndjson", progress=sign)
     return JSONResponse(await unless_disconnected(request, complete(call, completions)))
 
 

@@ -77,7 +77,7 @@ def parse_chat(fields: Fields) -> ChatCall:
         model=model,
         messages=conversation(messages),
         tools=offered.tools,
-        template_options=_verbosity(fields) | thinking.options,
+        template_options=verbosity(fields) | thinking.options,
         sampling=common.openai_sampling(fields),
         num_predict=common.num_predict(fields),
         num_ctx=fields.integer("num_ctx", 1),
@@ -140,7 +140,7 @@ def _replies(
     return contextlib.aclosing(stream_choices(completions, call.request, call.num_choices))
 
 
-def _verbosity(fields: Fields) -> JsonObject:
+def verbosity(fields: Fields) -> JsonObject:
     """Return what templates that know it are told of how long an answer is to be."""
     verbosity = fields.text("verbosity")
     if verbosity is None:

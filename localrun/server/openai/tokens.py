@@ -16,6 +16,7 @@ from localrun.runner.messages import Detokenize, Event, Failed, Submitted, Token
 from localrun.server.conversation import conversation
 from localrun.server.defaults import keep_alive_of, messages_of, runner_model
 from localrun.server.options import keep_alive
+from localrun.supervisor.pool import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from localrun.server.core import CompletionRequest
     from localrun.server.fields import Fields, JsonObject
     from localrun.services.models import StoredModel
+    from localrun.supervisor.model import KeepAlive
     from localrun.supervisor.pool import RunnerPool
-    from localrun.supervisor.slot import KeepAlive
 
 WAITING_THREADS = 32  # requests that wait for loads
 LARGEST_TOKEN = 2**31 - 1
@@ -113,7 +114,7 @@ class TokenDesk:
                 runner_model(model),
                 _completed(request, model),
                 sink,
-                keep_alive=keep_alive_of(model.recipe, stays),
+                Wanted(keep_alive=keep_alive_of(model.recipe, stays)),
             )
 
         await loop.run_in_executor(self._threads, submit)

@@ -50,7 +50,7 @@ def _chosen(fields: Fields, choice: Fields, tools: tuple[JsonObject, ...]) -> Of
         mode = allowed.text("mode") or "auto"
         if mode not in MODES:
             raise allowed.wrong("mode", f"must be one of {', '.join(MODES)}")
-        names = {_name(tool) for tool in allowed.objects("tools")}
+        names = [_name(tool) for tool in allowed.objects("tools")]
         return OfferedTools(tuple(tool for tool in tools if _name(tool) in names), mode)
     if kind != "function":
         raise choice.wrong("type", "must be function or allowed_tools")

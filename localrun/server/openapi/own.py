@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from localrun.server.openapi.words import (
     COUNT,
+    FLAG,
     OBJECT,
     TEXT,
     Operation,
@@ -12,6 +13,7 @@ from localrun.server.openapi.words import (
     maybe,
     operation,
     record,
+    request,
 )
 
 
@@ -28,6 +30,7 @@ def operations() -> dict[str, Operation]:
             "plan": maybe(OBJECT),
         }
     )
+    loading = request({"model": TEXT}, {"pin": FLAG, "num_ctx": COUNT})
     return {
         "GET /": _text("Greet"),
         "GET /health": healthy,
@@ -36,6 +39,15 @@ def operations() -> dict[str, Operation]:
         "GET /metrics": _text("Tell the server's figures, for Prometheus"),
         "GET /openapi.json": operation("Tell this document", answer=OBJECT),
         "GET /api/localrun/why": operation("Tell why a model is set up so", answer=explained),
+        "GET /api/localrun/ps": operation(
+            "List the models that are loaded, wanted or failing",
+            answer=record({"models": listed(OBJECT), "waiting": COUNT}),
+        ),
+        "POST /api/localrun/load": operation(
+            "Load a model, maybe for good, and tell how far it is",
+            body=loading,
+            stream="application/x-ndjson",
+        ),
         "POST /api/localrun/shutdown": operation("End the server", answer=status),
     }
 

@@ -1,0 +1,31 @@
+"""``localrun doctor``."""
+
+from __future__ import annotations
+
+from localrun.cli.options import AsJson
+from localrun.cli.output import Output
+
+
+def doctor(*, as_json: AsJson = False) -> None:
+    """Look whether anything is wrong here, and say what to type where it is.
+
+    Leaves with 1 when something is.
+
+    Example: localrun doctor
+    """
+    import os
+    from dataclasses import asdict
+
+    from localrun.services.doctor import Health, examine
+    from localrun.services.workspace import open_workspace
+
+    output, found = Output(as_json=as_json), []
+    for finding in examine(open_workspace(os.environ), os.environ):
+        found.append(finding)
+        if not as_json:
+            fix = f"   {finding.fix}" if finding.fix else ""
+            output.line(f"{finding.health.value:8} {finding.what}: {finding.told}{fix}")
+    if as_json:
+        output.json([asdict(finding) for finding in found])
+    if any(finding.health is Health.WRONG for finding in found):
+        raise SystemExit(1)

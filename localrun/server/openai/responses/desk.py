@@ -1,0 +1,148 @@
+"""Where responses are asked for and kept.
+
+Who asks reads the stream, waits for the whole, or does neither (in the background). When
+one of the first two leaves, the response is cancelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from localrun.errors import UsageError
+from localrun.server.defaults import sampling_of
+from localrun.server.openai.responses.answer import Answer
+from localrun.server.openai.responses.coming import Coming
+from localrun.server.openai.responses.store import Record, ResponseStore
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterable
+
+    from localrun.errors import LocalrunError
+    from localrun.server.core import Completions
+    from localrun.server.fields import JsonObject
+    from localrun.server.openai.responses.request import ResponsesCall
+    from localrun.services.models import StoredModel
+
+SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
+
+
+class ResponseDesk:
+    """All responses of a server."""
+
+    def __init__(self, completions: Completions, find_model: Callable[[str], StoredModel]) -> None:
+        self.store = ResponseStore()
+        self._completions = completions
+        self._find_model = find_model
+        self._coming: dict[str, Coming] = {}
+
+    async def whole(self, call: ResponsesCall) -> JsonObject:
+        """Return a response when it has ended.
+
+        Raises:
+            LocalrunError: the request is refused, or fails.
+        """
+        coming = await self._begin(call)
+        await coming.task
+        if coming.error is not None:
+            raise coming.error
+        return coming.answer.whole()
+
+    async def begin(self, call: ResponsesCall) -> JsonObject:
+        """Return a response that comes in the background.
+
+        Raises:
+            LocalrunError: there is no such model.
+        """
+        return (await self._begin(call)).answer.whole()
+
+    async def stream(self, call: ResponsesCall) -> AsyncGenerator[bytes, None]:
+        """Yield a response as server-sent events; an error in the middle is the last one.
+
+        Raises:
+            LocalrunError: the request is refused; nothing was yielded then.
+        """
+        coming = await self._begin(call)
+        try:
+            async for events in coming.events():
+                yield _encoded(events)
+            await coming.task
+            if coming.error is not None and not coming.is_open:
+                raise coming.error
+        finally:
+            coming.task.cancel()
+
+    def find(self, number: str) -> JsonObject:
+        """Return a response, whole or as far as it has come.
+
+        Raises:
+            NotFoundError: it is not here, or no longer.
+        """
+        coming = self._coming.get(number)
+        return coming.answer.whole() if coming else self.store.get(number).response
+
+    def input_of(self, number: str) -> tuple[JsonObject, ...]:
+        """Return the items that a response answers.
+
+        Raises:
+            NotFoundError: it is not here, or no longer.
+        """
+        coming = self._coming.get(number)
+        return coming.call.input if coming else self.store.get(number).input
+
+    async def cancel(self, number: str) -> JsonObject:
+        """End a response that comes, and return it.
+
+        Raises:
+            NotFoundError: it is not here, or no longer.
+            UsageError: it has ended.
+        """
+        coming = self._coming.get(number)
+        if coming is None:
+            status = self.store.get(number).response["status"]
+            raise UsageError(f"the response {number} cannot be cancelled: it is {status}")
+        coming.task.cancel()
+        await asyncio.wait([coming.task])
+        return coming.answer.whole()
+
+    async def delete(self, number: str) -> JsonObject:
+        """Forget a response; one that comes is cancelled first.
+
+        Raises:
+            NotFoundError: it is not here, or no longer.
+        """
+        if number in self._coming:
+            await self.cancel(number)
+        self.store.delete(number)
+        return {"id": number, "object": "response", "deleted": True}
+
+    async def _begin(self, call: ResponsesCall) -> Coming:
+        model = await asyncio.to_thread(self._find_model, call.request.model)
+        used = sampling_of(model.recipe, call.request.sampling)
+        told = {name: getattr(used, name) for name in SAMPLING}
+        coming = Coming(replace(call, repeated={**call.repeated, **told}), self._completions)
+        self._coming[coming.answer.id] = coming
+        coming.task.add_done_callback(lambda _: self._end(coming))
+        return coming
+
+    def _end(self, coming: Coming) -> None:
+        """Keep a response that has ended, if it is to be kept and its request was not refused."""
+        call, response = coming.call, coming.answer.whole()
+        del self._coming[response["id"]]
+        if call.stores and (coming.is_open or call.background):
+            size = call.size_bytes + len(json.dumps(response["output"]))
+            self.store.add(Record(response=response, input=call.input, size_bytes=size))
+
+
+def failed(call: ResponsesCall, error: LocalrunError) -> bytes:
+    """Return the only event of a request that is refused when its status is said already."""
+    return _encoded(Answer(call).fail(error))
+
+
+def _encoded(events: Iterable[JsonObject]) -> bytes:
+    return b"".join(
+        f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
+        for event in events
+    )

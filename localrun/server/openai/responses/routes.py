@@ -1,0 +1,100 @@
+"""The routes under ``/v1/responses``."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from localrun.errors import UsageError
+from localrun.server.openai.responses.desk import failed
+from localrun.server.openai.responses.request import parse_call, parse_for_count
+from localrun.server.requests import read_object, unless_disconnected
+from localrun.server.streaming import EVENTS, streamed
+
+if TYPE_CHECKING:
+    from localrun.server.fields import JsonObject
+    from localrun.server.openai.responses.desk import ResponseDesk
+    from localrun.server.openai.tokens import TokenDesk
+
+ORDERS = ("asc", "desc")
+PAGE, LARGEST_PAGE = 20, 100
+
+
+def responses_routes(desk: ResponseDesk, tokens: TokenDesk) -> APIRouter:
+    """Return the router of OpenAI's Responses API."""
+    router = APIRouter(prefix="/v1/responses")
+    _add_asking(router, desk, tokens)
+    _add_keeping(router, desk)
+    return router
+
+
+def _add_asking(router: APIRouter, desk: ResponseDesk, tokens: TokenDesk) -> None:
+
+    @router.post("")
+    async def create(request: Request) -> Response:
+        fields = await read_object(request)
+        call = parse_call(fields, len(await request.body()), desk.store)
+        if call.stream:
+            return await streamed(request, desk.stream(call), EVENTS, partial(failed, call))
+        if call.background:
+            return JSONResponse(await desk.begin(call))
+        return JSONResponse(await unless_disconnected(request, desk.whole(call)))
+
+    @router.post("/input_tokens")
+    async def count(request: Request) -> JSONResponse:
+        asked = parse_for_count(await read_object(request), desk.store)
+        counted = await unless_disconnected(request, tokens.count(asked))
+        return JSONResponse({"object": "response.input_tokens", "input_tokens": counted})
+
+
+def _add_keeping(router: APIRouter, desk: ResponseDesk) -> None:
+    @router.get("/{number}")
+    async def find(request: Request, number: str) -> JSONResponse:
+        if request.query_params.get("stream") == "true":
+            raise UsageError("a response that is kept cannot be streamed", param="stream")
+        return JSONResponse(desk.find(number))
+
+    @router.delete("/{number}")
+    async def delete(number: str) -> JSONResponse:
+        return JSONResponse(await desk.delete(number))
+
+    @router.post("/{number}/cancel")
+    async def cancel(number: str) -> JSONResponse:
+        return JSONResponse(await desk.cancel(number))
+
+    @router.get("/{number}/input_items")
+    async def input_items(request: Request, number: str) -> JSONResponse:
+        return JSONResponse(_page(request, desk.input_of(number)))
+
+
+def _page(request: Request, items: tuple[JsonObject, ...]) -> JsonObject:
+    """Return the items after one, in the order asked for: the last first."""
+    query = request.query_params
+    order, after = query.get("order", "desc"), query.get("after")
+    if order not in ORDERS:
+        raise UsageError(f"order must be one of {', '.join(ORDERS)}", param="order")
+    limit = _limit(query.get("limit", str(PAGE)))
+    ordered = list(items if order == "asc" else reversed(items))
+    ids = [item["id"] for item in ordered]
+    if after is not None and after not in ids:
+        raise UsageError(f"after names no item of the response: {after}", param="after")
+    start = ids.index(after) + 1 if after is not None else 0
+    page = ordered[start : start + limit]
+    return {
+        "object": "list",
+        "data": page,
+        "first_id": page[0]["id"] if page else None,
+        "last_id": page[-1]["id"] if page else None,
+        "has_more": start + limit < len(ordered),
+    }
+
+
+def _limit(text: str) -> int:
+    limit = int(text) if re.fullmatch(r"[0-9]{1,3}", text) else 0
+    if not 1 <= limit <= LARGEST_PAGE:
+        raise UsageError(f"limit must be from 1 to {LARGEST_PAGE}", param="limit")
+    return limit

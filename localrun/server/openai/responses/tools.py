@@ -1,0 +1,159 @@
+"""Tools of all kinds as functions, which is all that models know.
+
+    function       itself
+    custom         a function with one text; called, it is a custom_tool_call
+    local_shell    a function with a command; called, it is a local_shell_call
+    namespace      its tools, each by the name NAMESPACE__NAME
+    web_search...  what OpenAI's servers do beside an answer: left out of the tools that the
+                   response names, since Codex always sends them and any answer may do without
+    others         refused
+
+The grammar of a custom tool is told to the model, but not enforced.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from localrun.server.fields import Fields
+from localrun.server.openai.tools import offered_tools
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localrun.server.fields import JsonObject
+
+LEFT_OUT = ("web_search", "image_generation", "tool_search")  # or the same with a date
+BETWEEN_NAMES = "__"
+SHELL = "local_shell"
+INPUT = "input"  # the one argument of a custom tool
+CUSTOM_SCHEMA = {"type": "object", "properties": {INPUT: {"type": "string"}}, "required": [INPUT]}
+SHELL_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "command": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "The program and its arguments",
+        },
+        "working_directory": {"type": "string"},
+        "timeout_ms": {"type": "integer"},
+    },
+    "required": ["command"],
+}
+CHOSEN = ("function", "custom", SHELL)
+
+
+class Kind(StrEnum):
+    """What a call of a tool is told as."""
+
+    FUNCTION = "function"
+    CUSTOM = "custom"
+    SHELL = SHELL
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool as the client knows it."""
+
+    name: str
+    kind: Kind = Kind.FUNCTION
+    namespace: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSet:
+    """The tools of a request; ``by_name`` has the names that the model knows."""
+
+    functions: tuple[JsonObject, ...] = ()
+    choice: str = "auto"  # see `CompletionRequest.tool_choice`
+    told: tuple[JsonObject, ...] = ()  # in the response
+    by_name: dict[str, Tool] = field(default_factory=dict)
+
+    def called(self, name: str) -> Tool:
+        """Return the tool that a model calls; models may make up names."""
+        return self.by_name.get(name) or Tool(name)
+
+
+def read_tools(fields: Fields) -> ToolSet:
+    """Read ``tools`` and ``tool_choice``.
+
+    Raises:
+        UsageError: a tool cannot be offered, or a call is asked for that none can have.
+    """
+    tools = [Fields(tool, f"tools[{place}].") for place, tool in enumerate(fields.objects("tools"))]
+    kept = [tool for tool in tools if not (tool.text("type") or "").startswith(LEFT_OUT)]
+    found = [one for tool in kept for one in _functions(tool)]
+    functions = [function for _, function in found]
+    choice = _choice(fields)
+    offered = offered_tools(Fields({"tools": functions, "tool_choice": choice}))
+    return ToolSet(
+        functions=offered.tools,
+        choice=offered.choice,
+        told=tuple(_told(tool) for tool in kept),
+        by_name={function["function"]["name"]: tool for tool, function in found},
+    )
+
+
+def known_name(name: str, namespace: str | None) -> str:
+    """Return the name by which a model knows a tool."""
+    return f"{namespace}{BETWEEN_NAMES}{name}" if namespace else name
+
+
+def _functions(fields: Fields, namespace: str | None = None) -> Iterator[tuple[Tool, JsonObject]]:
+    kind = fields.text("type")
+    if kind == "namespace" and namespace is None:
+        for place, inner in enumerate(fields.objects("tools")):
+            path = fields.path(f"tools[{place}].")
+            yield from _functions(Fields(inner, path), fields.required_text("name"))
+        return
+    if kind not in list(Kind):
+        raise fields.wrong("type", f"is {kind}, a tool that is not supported here")
+    tool = Tool(
+        SHELL if kind == SHELL else fields.required_text("name"), Kind(str(kind)), namespace
+    )
+    function: JsonObject = {"name": known_name(tool.name, namespace)}
+    description = _description(fields, tool.kind)
+    if description:
+        function["description"] = description
+    yield tool, {"type": "function", "function": function | {"parameters": _schema(fields, tool)}}
+
+
+def _schema(fields: Fields, tool: Tool) -> JsonObject:
+    if tool.kind is Kind.CUSTOM:
+        return CUSTOM_SCHEMA
+    if tool.kind is Kind.SHELL:
+        return SHELL_SCHEMA
+    return fields.inner("parameters").all() or {"type": "object", "properties": {}}
+
+
+def _description(fields: Fields, kind: Kind) -> str:
+    if kind is Kind.SHELL:
+        return "Runs a command on the user's machine and returns what it writes."
+    description, form = fields.text("description") or "", fields.inner("format")
+    if kind is Kind.CUSTOM and form.text("type") == "grammar":
+        syntax, grammar = form.text("syntax") or "", form.required_text("definition")
+        description += f"\n\nThe input is written in this {syntax} grammar:\n{grammar}"
+    return description.strip()
+
+
+def _choice(fields: Fields) -> object:
+    """Return ``tool_choice`` with every tool as a function."""
+    choice = fields.raw("tool_choice")
+    if not isinstance(choice, dict) or choice.get("type") == "allowed_tools":
+        return choice
+    stated = fields.inner("tool_choice")
+    kind = stated.text("type")
+    if kind not in CHOSEN:
+        raise stated.wrong("type", f"must be allowed_tools or one of {', '.join(CHOSEN)}")
+    name = SHELL if kind == SHELL else stated.required_text("name")
+    return {"type": "function", "name": known_name(name, stated.text("namespace"))}
+
+
+def _told(tool: Fields) -> JsonObject:
+    """Return a tool as responses repeat it, where a function has all its fields."""
+    if tool.text("type") != Kind.FUNCTION:
+        return tool.all()
+    return {"description": None, "parameters": None, "strict": None, **tool.all()}

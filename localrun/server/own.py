@@ -1,0 +1,83 @@
+"""The routes under ``/api/localrun``: what no other API has, for our own commands.
+
+GET  /ps      all models that are loaded, wanted or failing
+POST /load    load a model, maybe for good, and tell how far it is: an object a line
+GET  /why     see `why.py`
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from localrun.server.loads import load_signs
+from localrun.server.options import keep_alive
+from localrun.server.requests import read_object
+from localrun.server.streaming import streamed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from localrun.server.core import Completions
+    from localrun.server.fields import Fields, JsonObject
+    from localrun.supervisor.model import RunningModel
+    from localrun.supervisor.pool import RunnerPool
+
+
+def own_routes(completions: Completions, pool: RunnerPool) -> APIRouter:
+    """Return the router."""
+    router = APIRouter(prefix="/api/localrun")
+
+    @router.get("/ps")
+    async def states() -> JSONResponse:
+        rows = [_row(model) for model in pool.states()]
+        return JSONResponse({"models": rows, "waiting": pool.num_waiting})
+
+    @router.post("/load")
+    async def load(request: Request) -> Response:
+        fields = await read_object(request)
+        name = fields.required_text("model")
+        lines = _load(completions, fields)
+        signs = load_signs(pool, name)
+        return await streamed(request, lines, "application/x-ndjson", progress=signs)
+
+    return router
+
+
+async def _load(completions: Completions, fields: Fields) -> AsyncGenerator[bytes, None]:
+    load_s = await completions.load(
+        fields.required_text("model"),
+        num_ctx=fields.integer("num_ctx", 1),
+        keep_alive=keep_alive(fields),
+        pins=bool(fields.boolean("pin")),
+    )
+    yield json.dumps({"status": "ready", "load_s": load_s, "done": True}).encode() + b"\n"
+
+
+def _row(model: RunningModel) -> JsonObject:
+    stays = model.is_pinned or (model.until is None and not model.num_open)
+    return {
+        "name": model.name,
+        "digest": model.digest,
+        "state": model.state.value,
+        "progress": round(model.progress, 3),
+        "size_bytes": model.size_bytes,
+        "size_gpu_bytes": model.size_gpu_bytes,
+        "memory": dict(model.memory),
+        "shared_with": model.shared_with,
+        "context": model.num_ctx,
+        "context_used": model.stats.num_used_cells,
+        "context_total": model.stats.num_cells,
+        "parallel": model.num_parallel,
+        "running": model.num_open - model.num_waiting,
+        "waiting": model.num_waiting,
+        "tokens_per_s": round(model.tokens_per_s, 1),
+        "pinned": model.is_pinned,
+        "until": model.until.isoformat() if model.until and not stays else None,
+        "stays_for_ever": stays,
+        "reason": model.reason or None,
+        "retry_after_s": round(model.retry_after_s, 1) or None,
+    }

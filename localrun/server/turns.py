@@ -1,0 +1,59 @@
+"""What templates want of messages: roles that take turns, and a system that speaks first.
+
+Anthropic's and OpenAI's newer APIs let messages of one role follow each other, and let
+the system speak in the middle.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from localrun.server.fields import JsonObject
+
+BETWEEN_BLOCKS = "\n\n"
+# what Claude Code itself puts around such text where a model takes no later system message
+REMINDER = "<system-reminder>\n{}\n</system-reminder>"
+
+
+def reminder(texts: Iterable[str]) -> JsonObject:
+    """Return what the system says in the middle, as a message of the user's.
+
+    At the head, where templates want it, it would change the beginning of a prompt that
+    is computed already.
+    """
+    return {"role": "user", "content": REMINDER.format(BETWEEN_BLOCKS.join(texts))}
+
+
+def with_head(system: Iterable[str], turns: Iterable[JsonObject]) -> tuple[JsonObject, ...]:
+    """Return one message of the system's, if it says anything, and the turns after it."""
+    text = BETWEEN_BLOCKS.join(filter(None, system))
+    head = [{"role": "system", "content": text}] if text else []
+    return (*head, *merged(turns))
+
+
+def merged(turns: Iterable[JsonObject]) -> list[JsonObject]:
+    """Make one message of neighbours that the same one says."""
+    found: list[JsonObject] = []
+    for turn in turns:
+        if found and found[-1]["role"] == turn["role"] != "tool":
+            found[-1] = _joined(found[-1], turn)
+        else:
+            found.append(turn)
+    return found
+
+
+def given(**fields: object) -> JsonObject:
+    """Return the fields that hold something."""
+    return {name: value for name, value in fields.items() if value}
+
+
+def _joined(first: JsonObject, second: JsonObject) -> JsonObject:
+    def both(name: str) -> str:
+        return BETWEEN_BLOCKS.join(filter(None, (first.get(name), second.get(name))))
+
+    calls = [*first.get("tool_calls", ()), *second.get("tool_calls", ())]
+    turn: JsonObject = {"role": first["role"], "content": both("content")}
+    return turn | given(reasoning_content=both("reasoning_content"), tool_calls=calls)

@@ -1,0 +1,160 @@
+"""Look whether everything that localrun needs is as it should be.
+
+Each check is a line: what was looked at, how it is, and what to type where it is not well.
+Nothing is changed, and nothing is asked of a network.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from localrun.client.launch import find_server
+from localrun.errors import LocalrunError
+from localrun.hardware.choice import choose
+from localrun.hardware.probe import probe_machine
+from localrun.services.devices import check_choice
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from localrun.hardware.device import Machine
+    from localrun.services.workspace import Workspace
+    from localrun.settings import Settings
+
+GIB = 1024**3
+LITTLE_DISK, LITTLE_MEMORY = 5 * GIB, 2 * GIB
+
+
+class Health(StrEnum):
+    """How something is."""
+
+    OK = "ok"
+    WARNING = "warning"  # works, and could do better
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found."""
+
+    what: str
+    health: Health
+    told: str
+    fix: str | None = None
+
+
+def examine(
+    workspace: Workspace,
+    environ: Mapping[str, str],
+    probe: Callable[[Mapping[str, str]], Machine] = probe_machine,
+) -> Iterator[Finding]:
+    """Yield the findings, one after the other as they come; blocks about a second in all."""
+    settings = workspace.settings
+    yield _store(workspace)
+    folders = (
+        ("models", settings.models_dir, "LOCALRUN_MODELS"),
+        ("cache", settings.prompts_dir.parent, "LOCALRUN_CACHE"),
+        ("logs", settings.log_dir, "LOCALRUN_LOG_DIR"),
+    )
+    for what, folder, variable in folders:
+        yield _folder(what, folder, variable)
+    yield _disk(settings.models_dir)
+    yield _server(settings)
+    machine = probe(environ)
+    yield from _devices(settings, environ, machine)
+    yield _memory(machine)
+
+
+def _store(workspace: Workspace) -> Finding:
+    try:
+        found = workspace.models.list_models()
+    except (LocalrunError, OSError) as error:
+        return Finding("store", Health.WRONG, str(error), "localrun verify")
+    total = sum(model.size_bytes for model in found)
+    return Finding("store", Health.OK, f"{len(found)} models, {_gigabytes(total)}")
+
+
+def _folder(what: str, folder: Path, variable: str) -> Finding:
+    """Try to write where localrun will; a folder that is not there yet is made in its parent."""
+    there = _nearest(folder)
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        told = f"{there} cannot be written: {error.strerror}"
+        return Finding(what, Health.WRONG, told, f"{variable}=/another/folder, or chown it")
+    return Finding(what, Health.OK, str(folder))
+
+
+def _disk(folder: Path) -> Finding:
+    free = shutil.disk_usage(_nearest(folder)).free
+    if free < LITTLE_DISK:
+        told = f"only {_gigabytes(free)} are free for models"
+        return Finding("disk", Health.WARNING, told, "localrun prune, or LOCALRUN_MODELS=/other")
+    return Finding("disk", Health.OK, f"{_gigabytes(free)} are free for models")
+
+
+def _server(settings: Settings) -> Finding:
+    try:
+        client = find_server(settings)
+    except LocalrunError as error:
+        return Finding("server", Health.WRONG, error.message, error.hint)
+    if client is not None:
+        version = (client.version() or {}).get("localrun")
+        return Finding("server", Health.OK, f"version {version} runs at {settings.address}")
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        socket.create_server((settings.host, settings.port), family=family).close()
+    except OSError as error:
+        told = f"{settings.address} cannot be used: {error.strerror}"
+        fix = "LOCALRUN_HOST=127.0.0.1:11500 localrun serve"
+        return Finding("server", Health.WRONG, told, fix)
+    return Finding("server", Health.OK, f"none runs, {settings.address} is free")
+
+
+def _devices(settings: Settings, environ: Mapping[str, str], machine: Machine) -> Iterator[Finding]:
+    """Yield what computes, what is idle, and whether the driver and llama.cpp fit together."""
+    if machine.failure is not None:
+        yield Finding("devices", Health.WRONG, machine.failure, "localrun serve --device cpu")
+    for device in machine.devices:
+        if device.is_gpu:
+            driver = f", driver {device.driver}" if device.driver else ""
+            free = f"{_gigabytes(device.free_bytes)} of {_gigabytes(device.total_bytes)} free"
+            yield Finding(device.label, Health.OK, f"{device.description}{driver}: {free}")
+    for one in machine.unused:
+        yield Finding(one.what, Health.WARNING, f"is not used: {one.reason}", one.fix)
+    try:
+        wanted = check_choice(settings.device, environ, lambda _: machine)
+        chosen = choose(machine.devices, wanted, environ)
+    except LocalrunError as error:
+        yield Finding("device", Health.WRONG, error.message, error.hint)
+        return
+    names = ", ".join(device.label for device in chosen) or f"the processor, {machine.cpu.name}"
+    yield Finding("device", Health.OK, f"{settings.device}: {names}")
+
+
+def _memory(machine: Machine) -> Finding:
+    cpu = machine.cpu
+    told = f"{_gigabytes(cpu.available_bytes)} of {_gigabytes(cpu.total_bytes)} free"
+    if cpu.memory_limit_bytes:
+        told += f", this container may take {_gigabytes(cpu.memory_limit_bytes)}"
+    told += f"; {cpu.num_usable} of {cpu.num_logical} processors usable"
+    if cpu.available_bytes < LITTLE_MEMORY:
+        return Finding("memory", Health.WARNING, told, "localrun stop --all, or a smaller model")
+    return Finding("memory", Health.OK, told)
+
+
+def _nearest(folder: Path) -> Path:
+    """Return the folder, or what is there of the way to it."""
+    return next((one for one in (folder, *folder.parents) if os.path.lexists(one)), folder)
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.1f} GB"

@@ -1,0 +1,107 @@
+"""A request from its submission to its one end, and the line in which requests wait.
+
+Whatever happens, exactly one terminal event leaves a `Call`: the line ends what waits, the
+runner what it was given. Not safe from several threads: the slot has the lock.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from localrun.runner.messages import Failed, Finished
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localrun.engine.params import FinishReason
+    from localrun.errors import LocalrunError
+    from localrun.supervisor.model import KeepAlive, RunnerModel
+    from localrun.supervisor.runner import Sink
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Call:
+    """One request; without a frame it asks for the load alone."""
+
+    request_id: int
+    model: RunnerModel
+    frame: bytes | None
+    sink: Sink
+    client: str  # who asks, for turns that are fair
+    num_ctx: int | None
+    keep_alive: KeepAlive
+    begun: float
+    is_light: bool = False  # is answered at once, beside what runs
+    pins: bool = False
+    load_s: float = 0.0  # what it waited for the model
+    is_cancelled: bool = False
+    context: Context = field(default_factory=copy_context)  # with the request's id, for the log
+
+    def end(self, reason: FinishReason) -> None:
+        """End a call that was given to no runner."""
+        self.sink(
+            Finished(
+                request_id=self.request_id,
+                reason=reason,
+                prompt_tokens=0,
+                cached_tokens=0,
+                generated_tokens=0,
+                queue_s=0.0,
+                prompt_s=0.0,
+                generation_s=0.0,
+            )
+        )
+
+    def fail(self, error: LocalrunError) -> None:
+        """End a call that was given to no runner by an error."""
+        self.sink(
+            Failed(
+                request_id=self.request_id,
+                code=error.code,
+                message=error.message,
+                hint=error.hint,
+            )
+        )
+
+
+class Line:
+    """Calls that wait for a turn: the client with the fewest that run comes first.
+
+    Among equals it is who was served longest ago, and of one client the oldest call.
+    """
+
+    def __init__(self) -> None:
+        self._by_client: dict[str, deque[Call]] = {}  # the longest unserved first
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_client.values()))
+
+    def __iter__(self) -> Iterator[Call]:
+        for calls in list(self._by_client.values()):
+            yield from list(calls)
+
+    def add(self, call: Call) -> None:
+        """Let a call wait."""
+        self._by_client.setdefault(call.client, deque()).append(call)
+
+    def remove(self, call: Call) -> bool:
+        """Take a call out; tell whether it waited."""
+        calls = self._by_client.get(call.client)
+        if calls is None or call not in calls:
+            return False
+        calls.remove(call)
+        if not calls:
+            del self._by_client[call.client]
+        return True
+
+    def pop(self, running: Counter[str]) -> Call:
+        """Take out whose turn it is; ``running`` counts what each client has running."""
+        client = min(self._by_client, key=lambda client: running[client])
+        calls = self._by_client.pop(client)
+        call = calls.popleft()
+        if calls:
+            self._by_client[client] = calls  # behind all others
+        return call

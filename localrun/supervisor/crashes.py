@@ -1,0 +1,93 @@
+"""Which models keep crashing: after three times in a minute they have to wait.
+
+A runner that dies as soon as it is loaded would otherwise be loaded for every request,
+and take the machine down with it. Safe from any thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from localrun.errors import OverloadedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localrun.supervisor.model import RunnerModel
+
+MOST_CRASHES, WINDOW_S = 3, 60.0
+COOL_DOWN_S = 60.0
+
+
+@dataclass(slots=True)
+class _Record:
+    name: str
+    reason: str = ""
+    times: deque[float] = field(default_factory=lambda: deque(maxlen=MOST_CRASHES))
+    until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """A model that is not loaded for a while, because it crashed too often."""
+
+    name: str
+    reason: str
+    retry_after_s: float
+
+
+class Crashes:
+    """What has crashed since the server began."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._records: dict[RunnerModel, _Record] = {}
+        self._counts: Counter[str] = Counter()
+
+    def note(self, model: RunnerModel, name: str, reason: str) -> None:
+        """Count a crash of a runner that was loaded for ``name``."""
+        with self._lock:
+            now = self._clock()
+            self._counts[name] += 1
+            record = self._records.setdefault(model, _Record(name))
+            record.name, record.reason = name, reason
+            record.times.append(now)
+            if len(record.times) == MOST_CRASHES and now - record.times[0] <= WINDOW_S:
+                record.until = now + COOL_DOWN_S
+                record.times.clear()
+
+    def check(self, model: RunnerModel) -> None:
+        """Refuse a model that has to wait.
+
+        Raises:
+            OverloadedError: says why, and for how long.
+        """
+        with self._lock:
+            record = self._records.get(model)
+            left = record.until - self._clock() if record else 0.0
+            if record is not None and left > 0:
+                raise OverloadedError(
+                    f"{record.name} crashed {MOST_CRASHES} times within {WINDOW_S:.0f} s, "
+                    f"last: {record.reason}",
+                    hint=f"it is tried again in {left:.0f} s; localrun doctor   looks for a cause",
+                    retry_after_s=left,
+                )
+
+    def failing(self) -> list[Failing]:
+        """Return the models that have to wait."""
+        with self._lock:
+            now = self._clock()
+            return [
+                Failing(record.name, record.reason, record.until - now)
+                for record in self._records.values()
+                if record.until > now
+            ]
+
+    def counts(self) -> Counter[str]:
+        """Return how many runners ended although nobody asked them to, by name."""
+        with self._lock:
+            return self._counts.copy()

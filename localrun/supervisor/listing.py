@@ -1,0 +1,110 @@
+"""The rows of ``ps``: one for each name that holds a runner, waits for one or has failed."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from localrun.supervisor.model import ModelState, RunningModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from localrun.supervisor.crashes import Crashes
+    from localrun.supervisor.holders import Holder
+    from localrun.supervisor.slot import Slot
+
+
+def rows_of(slot: Slot, clock: Callable[[], float]) -> list[RunningModel]:
+    """Return the rows of one slot."""
+    if slot.ready is None:
+        return list(_starting(slot))
+    holders = slot.holders.by_name
+    first = next(iter(holders), None)
+    rows = [
+        _loaded(slot, name, holder, clock, shared_with=None if name == first else first)
+        for name, holder in holders.items()
+    ]
+    return [row for row in rows if row is not None]
+
+
+def failed_rows(crashes: Crashes, known: set[str]) -> list[RunningModel]:
+    """Return the rows of models that crashed too often, but for names that have one already."""
+    return [
+        RunningModel(
+            name=one.name,
+            digest="",
+            size_bytes=0,
+            size_gpu_bytes=0,
+            num_ctx=0,
+            num_open=0,
+            until=None,
+            state=ModelState.FAILED,
+            reason=one.reason,
+            retry_after_s=one.retry_after_s,
+        )
+        for one in crashes.failing()
+        if one.name not in known
+    ]
+
+
+def _starting(slot: Slot) -> Iterator[RunningModel]:
+    is_loading = slot.runner is not None
+    for name, digest in slot.waiting_names().items():
+        num_waiting = slot.num_waiting_for(name)
+        yield RunningModel(
+            name=name,
+            digest=digest,
+            size_bytes=0,
+            size_gpu_bytes=0,
+            num_ctx=0,
+            num_open=num_waiting,
+            until=None,
+            state=ModelState.LOADING if is_loading else ModelState.STARTING,
+            progress=slot.progress if is_loading else 0.0,
+            num_waiting=num_waiting,
+        )
+
+
+def _loaded(
+    slot: Slot,
+    name: str,
+    holder: Holder,
+    clock: Callable[[], float],
+    *,
+    shared_with: str | None,
+) -> RunningModel | None:
+    ready, runner = slot.ready, slot.runner
+    if ready is None or runner is None:
+        return None
+    extra = runner.adapter_bytes
+    num_waiting = slot.num_waiting_for(name)
+    return RunningModel(
+        name=name,
+        digest=holder.digest,
+        size_bytes=ready.size_bytes + extra,
+        size_gpu_bytes=ready.size_gpu_bytes + (extra if ready.size_gpu_bytes else 0),
+        num_ctx=ready.num_ctx,
+        num_open=holder.num_users + num_waiting,
+        until=_date(holder.expires_at, clock),
+        planned=slot.planned,
+        memory=ready.memory,
+        shared_with=shared_with,
+        state=_state(slot, holder),
+        num_waiting=num_waiting,
+        num_parallel=ready.num_parallel,
+        stats=runner.stats,
+        tokens_per_s=runner.pulse.tokens_per_s,
+        is_pinned=holder.is_pinned,
+    )
+
+
+def _state(slot: Slot, holder: Holder) -> ModelState:
+    if slot.is_leaving:
+        return ModelState.DRAINING
+    return ModelState.BUSY if holder.num_users else ModelState.READY
+
+
+def _date(at: float | None, clock: Callable[[], float]) -> datetime | None:
+    """Return the date of a time of the clock."""
+    return None if at is None else datetime.now().astimezone() + timedelta(seconds=at - clock())

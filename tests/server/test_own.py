@@ -1,0 +1,88 @@
+"""What our own commands ask: loads, their progress, and the state of all models."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from localrun.server.client import client_of
+from tests.server.serving import FakeCatalogue, serving
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.server.serving import Served
+
+
+def states(served: Served) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = httpx.get(f"{served.url}/api/localrun/ps").json()["models"]
+    return found
+
+
+def test_a_load_can_pin_and_stop_unpins(served: Served) -> None:
+    answer = httpx.post(f"{served.url}/api/localrun/load", json={"model": "fake", "pin": True})
+    (pinned,) = states(served)
+    httpx.post(f"{served.url}/api/generate", json={"model": "fake", "keep_alive": 0})
+
+    assert json.loads(answer.text.splitlines()[-1])["status"] == "ready"
+    assert (pinned["state"], pinned["pinned"], pinned["stays_for_ever"]) == ("ready", True, True)
+    assert states(served) == []
+
+
+def test_a_load_that_fails_has_its_own_status() -> None:
+    with serving("broken.gguf") as served:
+        answer = httpx.post(f"{served.url}/api/localrun/load", json={"model": "fake"}, timeout=20)
+
+    assert answer.status_code in {200, 500}  # 200 where it took long enough for a sign of it
+    assert json.loads(answer.text.splitlines()[-1])["code"] == "load_failed"
+
+
+@pytest.fixture
+def slow_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "waits.gguf"
+    os.mkfifo(path)
+    init = FakeCatalogue.__init__
+
+    def with_pipe(self: FakeCatalogue, _file: str = "") -> None:
+        init(self, str(path))
+
+    monkeypatch.setattr(FakeCatalogue, "__init__", with_pipe)
+    return path
+
+
+@pytest.mark.parametrize("wants_progress", [True, False])
+def test_only_who_asks_for_it_is_told_how_far_a_load_is(
+    slow_file: Path, *, wants_progress: bool
+) -> None:
+    frames: list[dict[str, Any]] = []
+    body = {"model": "fake", "messages": [{"role": "user", "content": "say hi"}]}
+    headers = {"X-Localrun-Progress": "1"} if wants_progress else {}
+    with serving() as served:
+        timer = threading.Timer(1.5, slow_file.write_text, ["go"])
+        timer.start()
+        with httpx.stream(
+            "POST", f"{served.url}/api/chat", json=body, headers=headers, timeout=20
+        ) as response:
+            frames += [json.loads(line) for line in response.iter_lines()]
+        timer.join()
+
+    told = [frame for frame in frames if "status" in frame]
+    assert bool(told) == wants_progress
+    if wants_progress:
+        assert told[-1] == {"status": "loading", "progress": 0.5, "done": False}
+    assert [frame["done"] for frame in frames].count(True) == 1
+
+
+def test_a_client_is_known_by_its_key_or_its_address() -> None:
+    def name(key: bytes | None) -> str:
+        headers = [(b"authorization", key)] if key else []
+        return client_of({"headers": headers, "client": ("10.0.0.7", 1234)})
+
+    assert name(None) == "10.0.0.7"
+    assert name(b"Bearer a") != name(b"Bearer b")
+    assert "Bearer" not in name(b"Bearer a")

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+
+from localrun.runner.messages import Pong
+from localrun.supervisor.pulse import LOAD_STALL_S, LONGEST_STEP_S, SILENCE_S, Pulse
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def after(seconds: float, *, step: int, cpu_share: float, is_working: bool = True) -> str | None:
+    """Return the verdict over a runner that was asked every 10 s, and did so much each time."""
+    clock = Clock()
+    pulse = Pulse(clock)
+    for count in range(int(seconds // 10) + 1):
+        clock.now = 10.0 * count
+        pulse.asked()
+        pulse.heard()
+        pulse.felt(Pong(num_steps=step * count, cpu_s=clock.now * cpu_share, is_working=is_working))
+    return pulse.stall(is_loading=False)
+
+
+@pytest.mark.parametrize(
+    ("step", "cpu_share", "is_working", "verdict"),
+    [
+        (1, 0.0, True, None),  # steps on a GPU
+        (0, 0.9, True, None),  # a long step on the processor
+        (0, 0.0, False, None),  # nothing to do
+        (0, 0.0, True, "hung in a step"),
+    ],
+)
+def test_what_moves_lives(
+    step: int, cpu_share: float, *, is_working: bool, verdict: str | None
+) -> None:
+    found = after(2 * SILENCE_S, step=step, cpu_share=cpu_share, is_working=is_working)
+
+    assert verdict in found if verdict and found else found == verdict
+
+
+def test_a_step_that_never_ends_is_no_life_although_it_computes() -> None:
+    assert after(LONGEST_STEP_S / 2, step=0, cpu_share=1.0) is None
+    assert "one step" in str(after(LONGEST_STEP_S + 20, step=0, cpu_share=1.0))
+
+
+def test_silence_counts_from_the_question_on() -> None:
+    clock = Clock()
+    pulse = Pulse(clock)
+    clock.now = 1000.0
+    pulse.asked()
+    at_first = pulse.stall(is_loading=False)
+    clock.now += SILENCE_S + 1
+
+    assert at_first is None
+    assert "did not answer" in str(pulse.stall(is_loading=False))
+
+
+def test_a_load_may_be_slow_as_long_as_it_moves() -> None:
+    clock = Clock()
+    pulse = Pulse(clock)
+    for _ in range(3):
+        clock.now += LOAD_STALL_S - 1
+        pulse.heard()
+    moving = pulse.stall(is_loading=True)
+    clock.now += LOAD_STALL_S + 1
+
+    assert moving is None
+    assert "no progress" in str(pulse.stall(is_loading=True))
+
+
+def test_the_rate_is_that_of_the_last_signs() -> None:
+    clock = Clock()
+    pulse = Pulse(clock)
+    for tokens in (0, 30, 60):
+        pulse.felt(Pong(num_steps=tokens, cpu_s=0, is_working=True, num_tokens=tokens))
+        clock.now += 3
+
+    assert pulse.tokens_per_s == 10

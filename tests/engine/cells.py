@@ -6,6 +6,7 @@ of some cells gives the target a state from elsewhere, and a step that is broken
 
 from __future__ import annotations
 
+import json
 from ast import literal_eval
 from collections import Counter
 from dataclasses import dataclass, field
@@ -101,6 +102,16 @@ class FakeBackend:
             del held[position]
         if not held:
             self.holders.pop(holder, None)
+
+    def save(self, slot: int) -> bytes:
+        held = self.holders.get(slot, {})
+        return json.dumps([(position, cell.prefix) for position, cell in held.items()]).encode()
+
+    def restore(self, slot: int, data: bytes) -> bool:
+        assert slot not in self.holders
+        self.holders[slot] = {position: Cell(prefix) for position, prefix in json.loads(data)}
+        assert self.num_used <= self.num_cells
+        return True
 
     def prepare(self, seq: Sequence) -> None:
         self.held.update(file for file, _ in seq.adapters)

@@ -116,7 +116,7 @@ def gap(context: Context, before: list[int], tokens: tuple[int, int]) -> float:
     cache = context.open_cache()
     assert cache.open(seq, 1)
     context.forward([Row(seq, len(before))])
-    logits = np.array(context._logits(len(before) - 1))
+    logits = np.array(context._drawing.logits(len(before) - 1))
     context.retire(seq)
     cache.close(seq)
     cache.clear()

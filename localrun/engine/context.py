@@ -92,7 +92,7 @@ class Context:
     @property
     def num_samplers(self) -> int:
         """Return how many sequences draw."""
-        return len(self._samplers)
+        return self._drawing.num_samplers
 
     def use_adapters(self, adapters: list[tuple[Any, float]]) -> None:
         """Add the loaded LoRA adapters, each times its scale, to the weights."""

@@ -41,6 +41,11 @@ class Drawing:
         self._samplers: dict[int, Sampler] = {}
         self._views: dict[int, np.ndarray] = {}  # by address
 
+    @property
+    def num_samplers(self) -> int:
+        """Return how many sequences draw."""
+        return len(self._samplers)
+
     def draw(self, outputs: list[tuple[Row, int]]) -> list[list[int]]:
         """Return the tokens drawn for each row, from the logits at its index and behind it."""
         return [self._draw_run(row, index) for row, index in outputs]

@@ -1,8 +1,9 @@
 """One prefix cache for all sequences, on cells that they share.
 
 For models with full attention only: a cell may belong to many sequence ids there,
-and `copy` costs microseconds. Ids below ``num_slots`` run; all others up to
-`MOST_HOLDERS` hold cached prefixes, one id for one node of the radix tree.
+and `copy` costs microseconds. Ids below ``num_slots`` run, the next one is for copies out
+and in; all others up to `MOST_HOLDERS` hold cached prefixes, one id for one node of the
+radix tree.
 
     slot of a sequence    [ cells of the tree | its own cells ]
     positions             0          num_shared        num_computed
@@ -17,6 +18,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from localrun.engine.attic import BUDGET_BYTES
+from localrun.engine.idle import Copies, IdlePrefixes
 from localrun.engine.radix import NO_HOLDER, RadixTree
 
 if TYPE_CHECKING:
@@ -27,37 +30,35 @@ if TYPE_CHECKING:
 
 MOST_HOLDERS = 256  # LLAMA_MAX_SEQ: ids beyond n_seq_max cannot be decoded, but hold cells
 
-# A cell that nobody uses still costs each step a look (0.1 to 0.8 microseconds, measured on
-# models of 50 to 600 million parameters), and computing its token anew as much as thousands
-# of these. So it is kept until keeping has cost what computing would.
-KEPT_STEPS = 8000
-STEPS_BETWEEN_LOOKS = 64
 
+class Cells(Copies, Protocol):
+    """What a cache needs of a KV cache; positions are half-open, -1 is the end.
 
-class Cells(Protocol):
-    """What a cache needs of a KV cache; positions are half-open, -1 is the end."""
-
-    def copy(self, source: int, target: int, start: int, end: int) -> None:
-        """Let ``target`` hold the cells of ``source`` too."""
-
-    def remove(self, holder: int, start: int, end: int) -> None:
-        """Let ``holder`` hold them no more; cells that nobody holds are free."""
+    Cells that nobody holds are free.
+    """
 
 
 class PrefixCache:
     """Slots and cells of running sequences, and the prefixes that ended ones left."""
 
     def __init__(
-        self, cells: Cells, *, num_slots: int, num_cells: int, num_holders: int = MOST_HOLDERS
+        self,
+        cells: Cells,
+        *,
+        num_slots: int,
+        num_cells: int,
+        num_holders: int = MOST_HOLDERS,
+        attic_bytes: int = BUDGET_BYTES,
     ) -> None:
         self.tree = RadixTree()
         self._cells = cells
         self._num_cells = num_cells
         self._open: dict[int, Sequence] = {}  # by slot
         self._paths: dict[int, Node] = {}  # by slot: the node down to which cells are shared
-        self._num_steps = 0
+        self._idle = IdlePrefixes(self, cells, attic_bytes)
         self._free_slots = list(range(num_slots - 1, -1, -1))
-        self._free_holders = list(range(num_holders - 1, num_slots - 1, -1))
+        self.spare_slot = num_slots  # holds nothing between two calls
+        self._free_holders = list(range(num_holders - 1, num_slots, -1))
 
     @property
     def has_slot(self) -> bool:
@@ -81,6 +82,8 @@ class PrefixCache:
         cache: its logits are needed. Nothing changes when it does not fit; alone, a
         sequence always fits.
         """
+        if not seq.adapters:
+            self.bring_back(seq.tokens[:-1])
         match = self.tree.find(seq.tokens, len(seq.tokens) - 1, self._root(seq))
         node = self._whole(match)
         self.tree.use(node)
@@ -88,6 +91,7 @@ class PrefixCache:
         if self._open and self._promised() + missing > self._num_cells:
             self.tree.leave(node)
             return False
+        self._idle.make_way()
         slot = self._free_slots.pop()
         for part in node.path():
             self._cells.copy(part.holder, slot, part.start, part.end)
@@ -138,23 +142,10 @@ class PrefixCache:
     def reserve(self, count: int) -> bool:
         """Free ``count`` cells at the cost of cached prefixes, oldest first; False: too few.
 
-        Called once for each step, by which the age of prefixes counts.
+        Called once for each step, which looks at idle cells for each of its tokens.
         """
-        self.tree.tick()
-        self._num_steps += 1
-        if self._num_steps % STEPS_BETWEEN_LOOKS == 0:
-            self._drop_aged()
-        while (missing := self.num_used + count - self._num_cells) > 0:
-            leaf = self.tree.oldest_idle_leaf()
-            if leaf is None:
-                return False
-            self._shorten(leaf, min(missing, len(leaf.tokens)))
-        return True
-
-    @property
-    def spare_slot(self) -> int | None:
-        """Return a slot that holds nothing, None when all run."""
-        return self._free_slots[-1] if self._free_slots else None
+        self._idle.pass_by(count)
+        return self._make_room(count)
 
     def graft(self, tokens: list[int], start: int, load: Callable[[int], bool]) -> bool:
         """Keep cells from elsewhere for ``tokens[start:]``, behind a prefix that is cached.
@@ -163,18 +154,26 @@ class PrefixCache:
         """
         node = self._whole(self.tree.find(tokens, len(tokens)))
         slot = self.spare_slot
-        if slot is None or node.end < start:
+        if node.end < start:
             return False
         if node.end == len(tokens):
             return True
         self.tree.use(node)  # lest it is evicted to make the room
         try:
-            if not self.reserve(len(tokens) - start) or not load(slot):
+            if not self._make_room(len(tokens) - start) or not load(slot):
                 return False
             return self._hold(node, slot, tokens[node.end :])
         finally:
             self._cells.remove(slot, 0, -1)
             self.tree.leave(node)
+
+    def bring_back(self, tokens: list[int]) -> None:
+        """Put what was moved out of the cells back, as far as ``tokens`` begin with it."""
+        self._idle.bring_back(tokens)
+
+    def prompts(self) -> list[list[int]]:
+        """Return the tokens of all prefixes without adapters, longest unused first."""
+        return self._idle.prompts()
 
     def cut(self, seq: Sequence) -> None:
         """Free the sequence's cells behind what counts as computed."""
@@ -182,8 +181,9 @@ class PrefixCache:
 
     def clear(self) -> None:
         """Forget all prefixes that nobody uses."""
+        self._idle.clear()
         while (leaf := self.tree.oldest_idle_leaf()) is not None:
-            self._shorten(leaf, len(leaf.tokens))
+            self.shorten(leaf, len(leaf.tokens))
 
     def _hold(self, node: Node, slot: int, tokens: list[int]) -> bool:
         """Let a holder behind ``node`` hold what the slot has for ``tokens``."""
@@ -199,9 +199,13 @@ class PrefixCache:
         self.tree.add(node, tokens, holder)
         return True
 
-    def _drop_aged(self) -> None:
-        while (leaf := self.tree.oldest_idle_leaf()) and self.tree.age(leaf) > KEPT_STEPS:
-            self._shorten(leaf, len(leaf.tokens))
+    def _make_room(self, count: int) -> bool:
+        while (missing := self.num_used + count - self._num_cells) > 0:
+            leaf = self.tree.oldest_idle_leaf()
+            if leaf is None:
+                return False
+            self.shorten(leaf, min(missing, len(leaf.tokens)))
+        return True
 
     def _promised(self) -> int:
         """Return the cells that open sequences use, or will for the tokens that they have."""
@@ -250,10 +254,11 @@ class PrefixCache:
     def _new_holder(self) -> int | None:
         """Return a free id, if need be that of the oldest prefix; None when all are in use."""
         if not self._free_holders and (leaf := self.tree.oldest_idle_leaf()) is not None:
-            self._shorten(leaf, len(leaf.tokens))
+            self.shorten(leaf, len(leaf.tokens))
         return self._free_holders.pop() if self._free_holders else None
 
-    def _shorten(self, leaf: Node, count: int) -> None:
+    def shorten(self, leaf: Node, count: int) -> None:
+        """Free the last ``count`` cells of an idle leaf."""
         self._cells.remove(leaf.holder, leaf.end - count, -1)
         self.tree.shorten(leaf, count)
         if not leaf.tokens:

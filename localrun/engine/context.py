@@ -12,26 +12,21 @@ import ctypes
 from typing import TYPE_CHECKING, Any
 
 import llama_cpp
-import numpy as np
 from llama_cpp import llama_cpp as api
 
 from localrun.engine.abort import AbortFlag
 from localrun.engine.adapters import Shelf
 from localrun.engine.batch import Batch
-from localrun.engine.cache import PrefixCache, slot_of
+from localrun.engine.cache import MOST_HOLDERS, PrefixCache, slot_of
 from localrun.engine.checkpoints import budget_for
+from localrun.engine.drawing import Drawing
 from localrun.engine.engine import AbortedError, OutOfCellsError
 from localrun.engine.params import CacheType, LoadOptions, RopeScaling
-from localrun.engine.penalties import adjust
-from localrun.engine.sampling import Sampler
-from localrun.engine.scores import TokenScore, log_probabilities
 from localrun.engine.states import StateCache
 from localrun.engine.transfer import ALL, UNCUTTABLE, read_slot, write_slot
 from localrun.errors import BackendError, LoadError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence as Sequences
-
     from localrun.engine.model import Model
     from localrun.engine.scheduler import Limits, Row
     from localrun.engine.sequence import Sequence
@@ -79,13 +74,25 @@ class Context:
         self._memory = llama_cpp.llama_get_memory(self._handle)
         self._abort = AbortFlag(self._handle)
         self._batch = Batch(limits.step_tokens)
-        self._samplers: dict[int, Sampler] = {}
+        self._drawing = Drawing(model, self._handle)
         self._shelf = Shelf(model, self.use_adapters)
 
     @property
     def adapter_bytes(self) -> int:
         """Return the bytes of the adapters that are loaded."""
         return self._shelf.size_bytes
+
+    @property
+    def num_holders(self) -> int:
+        """Return how many of llama.cpp's sequences hold a cell or a state."""
+        ids = range(MOST_HOLDERS if self._model.shares_cells else self._limits.num_slots)
+        last = llama_cpp.llama_memory_seq_pos_max
+        return sum(last(self._memory, holder) >= 0 for holder in ids)
+
+    @property
+    def num_samplers(self) -> int:
+        """Return how many sequences draw."""
+        return self._drawing.num_samplers
 
     def use_adapters(self, adapters: list[tuple[Any, float]]) -> None:
         """Add the loaded LoRA adapters, each times its scale, to the weights."""
@@ -94,15 +101,16 @@ class Context:
     def open_cache(self) -> PrefixCache | StateCache:
         """Return an empty cache over these cells, of the kind that the model's memory allows."""
         num_slots, num_cells = self._limits.num_slots, self._limits.num_cells
+        budget = budget_for(self._model.size_bytes)
         if self._model.shares_cells:
-            return PrefixCache(self, num_slots=num_slots, num_cells=num_cells)
+            return PrefixCache(self, num_slots=num_slots, num_cells=num_cells, attic_bytes=budget)
         return StateCache(
             self,
             num_slots=num_slots,
             num_cells=num_cells,
             memory=self._model.memory,
             ends=self._model.eog,
-            budget_bytes=budget_for(self._model.size_bytes),
+            budget_bytes=budget,
         )
 
     def forward(self, rows: list[Row]) -> list[list[int]]:
@@ -124,7 +132,7 @@ class Context:
             raise AbortedError
         if code != 0:
             raise BackendError(f"llama.cpp failed to decode (code {code})")
-        return [self._draw_run(row, index) for row, index in outputs]
+        return self._drawing.draw(outputs)
 
     def copy(self, source: int, target: int, start: int, end: int) -> None:
         """Let ``target`` hold the cells of ``source`` too; positions [start, end).
@@ -161,9 +169,7 @@ class Context:
     def retire(self, seq: Sequence) -> None:
         """Free the sequence's sampler, and let its adapters go."""
         self._shelf.release(seq.adapters)
-        sampler = self._samplers.pop(seq.request_id, None)
-        if sampler is not None:
-            sampler.close()
+        self._drawing.retire(seq)
 
     def abort(self) -> None:
         """Break off the decode that runs, if one does; safe from any thread."""
@@ -175,49 +181,9 @@ class Context:
 
     def close(self) -> None:
         """Free the cache and all samplers."""
-        for sampler in self._samplers.values():
-            sampler.close()
-        self._samplers.clear()
+        self._drawing.close()
         llama_cpp.llama_free(self._handle)
         self._shelf.close()
-
-    def _draw_run(self, row: Row, index: int) -> list[int]:
-        """Draw a token and, as long as it is the one that was guessed, the next one."""
-        run = [self._draw(row.seq, index)]
-        for place, draft in enumerate(row.drafts, 1):
-            if run[-1] != draft or draft in self._model.eog:
-                break
-            run.append(self._draw(row.seq, index + place, run))
-        return run
-
-    def _draw(self, seq: Sequence, index: int, run: Sequences[int] = ()) -> int:
-        """Draw what follows the sequence and ``run`` from the logits at ``index``."""
-        sampler = self._samplers.get(seq.request_id)
-        if sampler is None:
-            sampler = Sampler(seq.sampling, self._model, seq.tokens[: seq.num_prompt])
-            self._samplers[seq.request_id] = sampler
-        raw = self._logits(index).copy() if seq.scores else None  # what follows writes into them
-        if seq.sampling.is_adjusting:
-            tokens = [*seq.tokens, *run] if run else seq.tokens
-            adjust(self._logits(index), seq.sampling, tokens)
-        if seq.constraint is not None:
-            seq.constraint.mask(self._logits(index))
-        token = sampler.draw(self._handle, index)
-        if seq.constraint is not None:
-            seq.constraint.accept(token)
-        if seq.scores and raw is not None:
-            seq.scores.drawn.append(self._score(raw, token, seq.scores.num_top))
-        return token
-
-    def _score(self, logits: np.ndarray, token: int, num_top: int) -> TokenScore:
-        logprob, top = log_probabilities(logits, token, num_top)
-        spell = self._model.spelled_piece
-        return TokenScore(spell(token), logprob, tuple((spell(one), value) for one, value in top))
-
-    def _logits(self, index: int) -> np.ndarray:
-        """Return a writable view of an output's logits, shape (num_vocab,)."""
-        pointer = llama_cpp.llama_get_logits_ith(self._handle, index)
-        return np.ctypeslib.as_array(pointer, shape=(self._model.num_vocab,))
 
     def _synchronize(self, rows: list[Row]) -> None:
         """Learn how far an aborted step came.
@@ -238,9 +204,10 @@ def _open(model: Model, limits: Limits, num_threads: int, options: LoadOptions) 
     params = llama_cpp.llama_context_default_params()
     params.n_ctx = limits.num_cells
     params.n_batch = params.n_ubatch = limits.step_tokens
-    params.n_seq_max = limits.num_slots
+    # one more for copies: llama.cpp writes no cells that can be read again for other ids
+    params.n_seq_max = limits.num_slots + model.shares_cells
     params.n_outputs_max = (
-        limits.num_slots + limits.num_drafts
+        params.n_seq_max + limits.num_drafts
     )  # 0 would size the buffers for logits of every token
     params.kv_unified = True
     params.swa_full = False  # what a window has left behind is nobody's: see StateCache

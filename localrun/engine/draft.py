@@ -40,15 +40,19 @@ class _Shadow:
 class DraftModel:
     """Guesses for the sequences of a target model."""
 
-    def __init__(self, backend: Backend, cache: Cache, step_tokens: int) -> None:
+    def __init__(self, backend: Backend, cache: Cache, step_tokens: int, *, num_vocab: int) -> None:
         self._backend = backend
         self._cache = cache
         self._step_tokens = step_tokens
+        self._num_vocab = num_vocab
         self._shadows: dict[Sequence, _Shadow] = {}
+        self._strange: set[Sequence] = set()  # with tokens that the draft model does not have
         self._numbers = count()
 
     def trust(self, seq: Sequence) -> float | None:
         """Return the share of right tokens to expect, None without a guess."""
+        if seq in self._strange:
+            return None
         return TRUST if seq in self._shadows or self._cache.has_slot else None
 
     def drafts(self, counts: Mapping[Sequence, int]) -> dict[Sequence, tuple[int, ...]]:
@@ -67,6 +71,10 @@ class DraftModel:
 
     def retire(self, seq: Sequence) -> None:
         """Forget a sequence; what was computed of it stays as a cached prefix."""
+        self._strange.discard(seq)
+        self._close(seq)
+
+    def _close(self, seq: Sequence) -> None:
         shadow = self._shadows.pop(seq, None)
         if shadow is not None:
             self._cache.close(shadow.seq)
@@ -76,8 +84,12 @@ class DraftModel:
         """Return the draft model's sequence with exactly the target's tokens."""
         known = self._shadows.get(seq)
         if known is not None and known.num_dropped != seq.num_dropped:
-            self.retire(seq)
+            self._close(seq)
             known = None
+        if max(seq.tokens[known.num_sure if known else 0 :], default=0) >= self._num_vocab:
+            self._close(seq)  # llama.cpp would refuse the whole step
+            self._strange.add(seq)
+            return None
         if known is None:
             return self._open(seq)
         shadow, same = known.seq, known.num_sure

@@ -14,7 +14,6 @@ from localrun.engine.states import StateCache
 
 if TYPE_CHECKING:
     from localrun.engine.cache import PrefixCache
-    from localrun.engine.radix import Node
 
 
 class States(Protocol):
@@ -64,20 +63,20 @@ class PrefixExchange:
         self._states = states
 
     def prompts(self) -> list[list[int]]:
-        """Return the paths to all leaves without adapters, longest unused first."""
-        leaves = [node for node in self._cache.tree.nodes if not node.children]
-        leaves = [leaf for leaf in leaves if self._cache.tree.is_plain(leaf)]
-        return [_tokens(leaf) for leaf in sorted(leaves, key=lambda leaf: leaf.used_at)]
+        """Return all prefixes without adapters that no longer one begins with."""
+        return self._cache.prompts()
 
     def num_cached(self, tokens: list[int]) -> int:
         """Return the length of the longest cached prefix."""
+        self._cache.bring_back(tokens)
         return self._cache.tree.find(tokens, len(tokens)).length
 
     def take_out(self, tokens: list[int], start: int) -> bytes | None:
         """Gather the run in a slot that is empty, and return what it holds then."""
+        self._cache.bring_back(tokens)
         match = self._cache.tree.find(tokens, len(tokens))
         slot = self._cache.spare_slot
-        if match.length < len(tokens) or slot is None:
+        if match.length < len(tokens):
             return None
         for part in (match.partial or match.node).path():
             first, last = max(start, part.start), min(len(tokens), part.end)
@@ -128,8 +127,3 @@ def exchange_of(cache: PrefixCache | StateCache, states: States) -> Exchange:
     if isinstance(cache, StateCache):
         return StateExchange(cache, states)
     return PrefixExchange(cache, states)
-
-
-def _tokens(node: Node) -> list[int]:
-    runs = [part.tokens for part in node.path()]
-    return [token for run in reversed(runs) for token in run]

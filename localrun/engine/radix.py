@@ -50,6 +50,11 @@ class Node:
             yield node
             node = node.parent
 
+    def prefix(self) -> list[int]:
+        """Return all tokens from the root to its last one."""
+        runs = [part.tokens for part in self.path()]
+        return [token for run in reversed(runs) for token in run]
+
 
 @dataclass(frozen=True, slots=True)
 class Match:
@@ -177,9 +182,9 @@ class RadixTree:
         idle = (node for node in self._nodes if node.num_users == 0 and not node.children)
         return min(idle, key=lambda node: node.used_at, default=None)
 
-    def tick(self) -> None:
+    def tick(self, count: int) -> None:
         """Let time pass, by which `age` counts."""
-        self._ticks += 1
+        self._ticks += count
 
     def age(self, node: Node) -> int:
         """Return the ticks since the node was used."""

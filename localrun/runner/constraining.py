@@ -10,7 +10,6 @@ Knows profiles and grammars. Grammars compile here, so in the reader's thread.
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -132,8 +131,7 @@ class _Shape:
     @property
     def _tools(self) -> Tools:
         """Return the tools without arguments that they do not name: small models add them."""
-        plain = json.loads(json.dumps(self.request.tools))  # frames make lists tuples
-        tools = Tools.of(plain).by_name
+        tools = Tools.of(self.request.tools).by_name
         return Tools({name: Tool(name, closed(tool.parameters)) for name, tool in tools.items()})
 
     def _forced(self) -> ConstraintSpec:

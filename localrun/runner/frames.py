@@ -52,11 +52,14 @@ TYPES = {
         messages.Rerank,
         messages.Embeddings,
         messages.Ranks,
+        messages.Count,
+        messages.Counts,
         messages.Ping,
         messages.Pong,
         messages.Stats,
     )
 }
+JSON_FIELDS = ("messages", "tools", "template_options")
 Message = messages.Request | messages.Event
 
 
@@ -77,7 +80,7 @@ def decode(payload: bytes) -> Message:
     """
     try:
         name, fields = msgpack.unpackb(payload, use_list=False, strict_map_key=False)
-        return TYPES[name](**_typed(fields))
+        return TYPES[name](**_typed(_with_lists(fields, payload)))
     except (ValueError, KeyError, TypeError) as error:
         raise BackendError(f"a runner's message cannot be read: {error}") from error
 
@@ -107,6 +110,18 @@ def _fields(message: Message) -> dict[str, Any]:
     if isinstance(message, messages.Embed):  # millions of token ids, maybe
         return {field.name: getattr(message, field.name) for field in fields_of(message)}
     return asdict(message)
+
+
+def _with_lists(fields: Any, payload: bytes) -> dict[str, Any]:  # noqa: ANN401 - whatever came
+    """Return the fields, those of JSON with lists in them: templates add to lists, and ask."""
+    if not isinstance(fields, dict):
+        raise TypeError("it has no fields")
+    names = [name for name in JSON_FIELDS if name in fields]
+    if not names:
+        return fields
+    _, listed = msgpack.unpackb(payload, strict_map_key=False)
+    found = {name: listed[name] for name in names}
+    return fields | {name: tuple(it) if isinstance(it, list) else it for name, it in found.items()}
 
 
 def _typed(fields: dict[str, Any]) -> dict[str, Any]:

@@ -76,4 +76,5 @@ class Guessing:
         )
         threads = load.num_threads or useful_threads(model.size_bytes)
         self._model, self._context = model, Context(model, own, num_threads=threads)
-        return [DraftModel(self._context, self._context.open_cache(), own.step_tokens)]
+        cache = self._context.open_cache()
+        return [DraftModel(self._context, cache, own.step_tokens, num_vocab=model.num_vocab)]

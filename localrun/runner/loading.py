@@ -18,6 +18,7 @@ from localrun.engine.taken import HOST
 from localrun.engine.threads import useful_threads
 from localrun.runner.adapters import AdapterDesk
 from localrun.runner.busyness import Busyness, read_stats
+from localrun.runner.census import Census
 from localrun.runner.channel import throttled
 from localrun.runner.embedding import EmbeddingDesk
 from localrun.runner.generation import GenerationDesk
@@ -134,6 +135,7 @@ class LoadedModel:
             speculation=self._guessing.speculation,
         )
         worker = Worker(engine, context, channel.send, self._embedder)
+        worker.count_with(Census(cache, context).take)
         read = partial(read_stats, scheduler, cache, self._limits.num_cells)
         worker.tell_busyness(Busyness(read, channel.send))
         folder = saved.open(self._load, self._limits, self._model) if saved else None

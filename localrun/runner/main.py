@@ -32,6 +32,7 @@ from localrun.runner.frames import read_messages
 from localrun.runner.loading import LoadedModel
 from localrun.runner.messages import (
     Cancel,
+    Count,
     Detokenize,
     Embed,
     Failed,
@@ -110,12 +111,9 @@ def _read(loaded: LoadedModel, incoming: Iterator[Message], channel: Channel) ->
 
 def _obey(loaded: LoadedModel, message: Message, channel: Channel) -> None:
     if isinstance(message, Generate):
-        opened = loaded.generation.open(message)
-        if isinstance(opened, Failed):
-            channel.send(opened)
-        else:
-            channel.send(opened.started)
-            loaded.worker.submit(opened.seq)
+        _generate(loaded, message, channel)
+    elif isinstance(message, Count):
+        loaded.worker.count(message)
     elif isinstance(message, Cancel):
         loaded.worker.cancel(message.request_id)
     elif isinstance(message, Embed | Rerank):
@@ -128,6 +126,15 @@ def _obey(loaded: LoadedModel, message: Message, channel: Channel) -> None:
         channel.send(loaded.tools.answer(message))
     elif isinstance(message, Ping):
         channel.send(loaded.pulse)
+
+
+def _generate(loaded: LoadedModel, request: Generate, channel: Channel) -> None:
+    opened = loaded.generation.open(request)
+    if isinstance(opened, Failed):
+        channel.send(opened)
+    else:
+        channel.send(opened.started)
+        loaded.worker.submit(opened.seq)
 
 
 def _die_with_parent() -> None:

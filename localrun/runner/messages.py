@@ -12,6 +12,7 @@ one `Step`.
                         or one Tokens | Failed for Tokenize and Detokenize
                         or one Embeddings | Failed for Embed, Ranks | Failed for Rerank;
                         these two can be cancelled, which is a Failed
+                        or one Counts for Count
                         Grown at any time
 """
 
@@ -263,6 +264,25 @@ class Ranks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """Tell what the engine holds, between two steps."""
+
+    request_id: int
+    forget: bool = False  # let all cached prefixes go first
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """The one answer to `Count`."""
+
+    request_id: int
+    num_open: int  # requests that have not ended
+    num_cells: int  # of the KV cache, in use by sequences and cached prefixes
+    num_holders: int  # sequences of llama.cpp that have any of them, as it says itself
+    num_samplers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
     """How busy the runner is: sent when that changes, once a second and when all is done."""
 
@@ -272,7 +292,7 @@ class Stats:
     num_used_cells: int = 0
 
 
-Submitted = Generate | Tokenize | Detokenize | Embed | Rerank
+Submitted = Generate | Tokenize | Detokenize | Embed | Rerank | Count
 Request = Load | Submitted | Cancel | Ping
-Terminal = Finished | Failed | Tokens | Embeddings | Ranks
+Terminal = Finished | Failed | Tokens | Embeddings | Ranks | Counts
 Event = Progress | Stats | Ready | LoadFailed | Started | Step | Grown | Pong | Terminal

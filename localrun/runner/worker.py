@@ -19,7 +19,7 @@ from localrun.engine.params import FinishReason
 from localrun.errors import BackendError, LoadError, UsageError
 from localrun.runner.embedding import job_event
 from localrun.runner.keeping import Fetched
-from localrun.runner.messages import Event, Failed, Finished, Grown, Step
+from localrun.runner.messages import Count, Counts, Event, Failed, Finished, Grown, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,7 @@ class NoEngine:
         """Have nothing to free."""
 
 
-Command = Union["Sequence", EmbeddingJob, Fetched, CancelCommand, StopCommand]
+Command = Union["Sequence", EmbeddingJob, Fetched, Count, CancelCommand, StopCommand]
 
 
 class Worker:
@@ -95,6 +95,7 @@ class Worker:
         self._embedder = embedder or Embedder(_refuse)
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._keeper: Keeper | None = None
+        self._take_census: Callable[[Count, int], Counts] | None = None
         self._busyness: Busyness | None = None
         self._flag_lock = threading.Lock()  # a command and its abort come together
         self._open: set[int] = set()
@@ -112,6 +113,14 @@ class Worker:
     def keep_prompts(self, make: Callable[[Callable[[Fetched], None]], Keeper]) -> None:
         """Save computed prompts and bring them back; called before `run`."""
         self._keeper = make(self._commands.put)
+
+    def count_with(self, take_census: Callable[[Count, int], Counts]) -> None:
+        """Answer `Count` by this; called before `run`."""
+        self._take_census = take_census
+
+    def count(self, request: Count) -> None:
+        """Queue a count; safe from any thread."""
+        self._commands.put(request)
 
     def tell_busyness(self, busyness: Busyness) -> None:
         """Tell how busy the engine is; called before `run`."""
@@ -197,6 +206,8 @@ class Worker:
             self._report_jobs([job] if job else [])
         elif isinstance(command, EmbeddingJob):
             self._embedder.submit(command)
+        elif isinstance(command, Count):
+            self._send(self._counts(command))
         elif isinstance(command, Fetched):
             for seq in self._keeper.take(command) if self._keeper else ():
                 self._begin(seq)
@@ -205,6 +216,14 @@ class Worker:
             if self._keeper is None or not self._keeper.holds_back(command):
                 self._begin(command)
         return True
+
+    def _counts(self, request: Count) -> Counts:
+        if self._take_census is not None:
+            return self._take_census(request, len(self._open))
+        number = request.request_id
+        return Counts(
+            request_id=number, num_open=len(self._open), num_cells=0, num_holders=0, num_samplers=0
+        )
 
     def _let_go(self, request_id: int) -> Output | None:
         """End a request that waits for a saved prompt; None when there is no such."""

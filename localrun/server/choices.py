@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from localrun.server.core import CompletionRequest, Completions, Reply
+    from localrun.server.completion import CompletionRequest, Reply
+    from localrun.server.core import Completions
 
 MOST_CHOICES = 64
 

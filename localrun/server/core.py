@@ -1,4 +1,4 @@
-"""The one request that all APIs translate to, and its answer as a stream of events.
+"""Answer a request by the runner of its model, as a stream of events.
 
 The bridge between the blocking pool and asyncio is `Completions.stream`: events
 come from a runner's thread and cross by one ``call_soon_threadsafe``. When the
@@ -12,24 +12,14 @@ import contextlib
 import contextvars
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from localrun.chat.profiles.recognition import profile_of
-from localrun.chat.stream_parser import Part
-from localrun.engine.params import ConstraintSpec, FinishReason, OverflowPolicy
 from localrun.errors import error_named
-from localrun.runner.messages import (
-    Event,
-    Failed,
-    Finished,
-    Generate,
-    JsonObject,
-    Score,
-    Started,
-    Step,
-)
+from localrun.runner.messages import Failed, Finished, Generate, Started, Step
 from localrun.server.client import current_client
+from localrun.server.completion import Done, Opened, Scored
 from localrun.server.defaults import (
     keep_alive_of,
     messages_of,
@@ -42,93 +32,22 @@ from localrun.server.loads import until_loaded
 from localrun.server.reading import PLAIN, ReplyReader
 from localrun.services.capabilities import check_can_answer
 from localrun.services.templates import to_jinja
-from localrun.supervisor.pool import Wanted
+from localrun.supervisor.model import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from localrun.chat.profiles.forms import Profile
+    from localrun.chat.stream_parser import Part
     from localrun.engine.params import SamplingParams
+    from localrun.runner.messages import Event
+    from localrun.server.completion import CompletionRequest, Reply
     from localrun.services.models import StoredModel
     from localrun.supervisor.model import KeepAlive
-    from localrun.supervisor.pool import RunnerPool, Ticket
+    from localrun.supervisor.pool import RunnerPool
+    from localrun.supervisor.ticket import Ticket
 
 NUM_THREADS = 64  # read models' files, and wait for loads without a question
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompletionRequest:
-    """What any client can ask for."""
-
-    model: str
-    messages: tuple[JsonObject, ...] | None = None
-    prompt: str | None = None  # used as it is, when there are no messages
-    tools: tuple[JsonObject, ...] = ()
-    template_options: JsonObject = field(default_factory=dict)
-    sampling: JsonObject = field(default_factory=dict)  # the fields of SamplingParams it gives
-    num_predict: int | None = None  # negative = until the context is full
-    num_ctx: int | None = None
-    stop: tuple[str, ...] | None = None
-    constraint: ConstraintSpec | None = None
-    keep_alive: KeepAlive | None = None
-    overflow: OverflowPolicy | None = None
-    num_keep: int | None = None  # in place of the policy's
-    logprobs: int | None = None  # yield `Scored`, with so many likely tokens for each; None = no
-    echo: bool = False  # tell the prompt in `Opened`
-    choice: int = 0  # which of several answers: each has a seed of its own
-    tool_choice: str = "auto"  # "none", "required", or the name of the tool to call
-    parallel_tool_calls: bool = True  # False = at most one call
-    thinking_budget: int | None = None  # tokens that a thought may have
-    prompt_tokens: tuple[int, ...] = ()  # in place of the prompt, as they are
-    suffix: str | None = None  # what follows the prompt behind a gap, which is to be filled
-    context: tuple[int, ...] = ()  # tokens of an earlier conversation, which the messages go on
-    tells_tokens: bool = False  # tell the tokens of prompt and answer in `Done`
-    prediction: str | None = None  # what the answer may be like: guesses are taken from it
-    chat_template: str | None = None  # in place of the model's, in Jinja or Go's language
-
-    # None everywhere: as the model's recipe says, or else the server
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """The model is loaded and the prompt fits; nothing is generated yet."""
-
-    prompt: str | None = None  # where it was asked for
-    dropped_messages: int = 0  # left out of the prompt to make it fit
-    dropped_tokens: int = 0
-    prompt_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """How likely the tokens of the text were whose parts come next, or soon."""
-
-    scores: tuple[Score, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
-    """The end of an answer, with what it took."""
-
-    reason: FinishReason
-    prompt_tokens: int
-    cached_tokens: int
-    generated_tokens: int
-    load_s: float
-    prompt_s: float
-    generation_s: float
-    total_s: float
-    dropped_messages: int = 0  # left out of the prompt to make it fit
-    dropped_tokens: int = 0  # of the prompt, and of the context while it was generated
-    stop: str | None = None  # the stop string that ended it
-    drafted_tokens: int = 0  # guessed ahead and checked
-    accepted_tokens: int = 0  # of these, the right ones
-    tokens: tuple[int, ...] = ()  # of prompt and answer, where they were asked for
-    thought_tokens: int = 0  # of the generated ones
-    queue_s: float = 0.0  # waited for a slot
-
-
-Reply = Opened | Scored | Part | Done
 
 
 class Completions:

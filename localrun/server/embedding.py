@@ -21,7 +21,7 @@ from localrun.server.client import current_client
 from localrun.server.defaults import embedding_model, keep_alive_of
 from localrun.server.loads import until_loaded
 from localrun.services.capabilities import check_is_model
-from localrun.supervisor.pool import Wanted
+from localrun.supervisor.model import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from localrun.server.metrics import Metrics
     from localrun.services.models import StoredModel
     from localrun.supervisor.model import KeepAlive
-    from localrun.supervisor.pool import RunnerPool, Ticket
+    from localrun.supervisor.pool import RunnerPool
+    from localrun.supervisor.ticket import Ticket
 
 NUM_THREADS = 32  # read models' files, and wait for loads without a question
 FLOAT_BYTES = 4

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from localrun.server.fields import JsonObject
-    from localrun.supervisor.pool import Loading, RunnerPool
+    from localrun.supervisor.pool import RunnerPool
+    from localrun.supervisor.ticket import Loading
 
 SIGNS_HEADER = "x-localrun-progress"  # of a client that knows what signs of a load are
 

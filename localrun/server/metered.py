@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from localrun.errors import LocalrunError
-from localrun.server.core import CompletionRequest, Completions, Done, Opened, Reply, Scored
+from localrun.server.completion import CompletionRequest, Done, Opened, Reply, Scored
+from localrun.server.core import Completions
 from localrun.server.transcript import Transcript
 
 if TYPE_CHECKING:

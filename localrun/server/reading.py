@@ -18,7 +18,7 @@ from localrun.chat.tool_calls import CallArguments, CallBegun
 if TYPE_CHECKING:
     from localrun.chat.stream_parser import Part
     from localrun.runner.messages import Started
-    from localrun.server.core import CompletionRequest
+    from localrun.server.completion import CompletionRequest
 
 PLAIN = Profile()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from localrun.server.core import Done
+    from localrun.server.completion import Done
     from localrun.server.fields import JsonObject
 
 THOUSAND = 1000

@@ -13,7 +13,7 @@ from localrun.chat.stream_parser import Text, Thought
 from localrun.chat.tool_calls import CallCollector
 
 if TYPE_CHECKING:
-    from localrun.server.core import CompletionRequest, Reply
+    from localrun.server.completion import CompletionRequest, Reply
 
 _log = logging.getLogger(__name__)
 

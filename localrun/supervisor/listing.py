@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
     from localrun.supervisor.crashes import Crashes
     from localrun.supervisor.holders import Holder
-    from localrun.supervisor.slot import Slot
+    from localrun.supervisor.state import SlotState
 
 
-def rows_of(slot: Slot, clock: Callable[[], float]) -> list[RunningModel]:
+def rows_of(slot: SlotState, clock: Callable[[], float]) -> list[RunningModel]:
     """Return the rows of one slot."""
     if slot.ready is None:
         return list(_starting(slot))
@@ -48,7 +48,7 @@ def failed_rows(crashes: Crashes, known: set[str]) -> list[RunningModel]:
     ]
 
 
-def _starting(slot: Slot) -> Iterator[RunningModel]:
+def _starting(slot: SlotState) -> Iterator[RunningModel]:
     is_loading = slot.runner is not None
     for name, digest in slot.waiting_names().items():
         num_waiting = slot.num_waiting_for(name)
@@ -67,7 +67,7 @@ def _starting(slot: Slot) -> Iterator[RunningModel]:
 
 
 def _loaded(
-    slot: Slot,
+    slot: SlotState,
     name: str,
     holder: Holder,
     clock: Callable[[], float],
@@ -99,8 +99,8 @@ def _loaded(
     )
 
 
-def _state(slot: Slot, holder: Holder) -> ModelState:
-    if slot.is_leaving:
+def _state(slot: SlotState, holder: Holder) -> ModelState:
+    if slot.must_leave:
         return ModelState.DRAINING
     return ModelState.BUSY if holder.num_users else ModelState.READY
 

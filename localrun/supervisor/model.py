@@ -47,6 +47,16 @@ class KeepAlive:
     seconds: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a request wants beside its answer; None is as the pool or the model has it."""
+
+    num_ctx: int | None = None
+    keep_alive: KeepAlive | None = None
+    client: str = ""  # who asks: turns are fair between clients
+    pins: bool = False
+
+
 class ModelState(StrEnum):
     """Where a model is between its first request and the end of its runner."""
 
@@ -81,3 +91,11 @@ class RunningModel:
     is_pinned: bool = False
     reason: str = ""  # why it has failed
     retry_after_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """What has happened to a model since the server began."""
+
+    num_loads: int = 0
+    num_crashes: int = 0

@@ -12,103 +12,40 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from localrun.errors import OverloadedError, error_named
-from localrun.runner.messages import Detokenize, Failed, Finished, Tokenize
+from localrun.errors import OverloadedError
+from localrun.runner.messages import Detokenize, Tokenize
 from localrun.supervisor.calls import Call
+from localrun.supervisor.claims import Memory
 from localrun.supervisor.crashes import Crashes
+from localrun.supervisor.house import House
 from localrun.supervisor.listing import failed_rows, rows_of
 from localrun.supervisor.memory import available_bytes
-from localrun.supervisor.model import KeepAlive, ModelState
+from localrun.supervisor.model import History, KeepAlive, ModelState, Wanted
 from localrun.supervisor.needs import Needs
 from localrun.supervisor.planning import only_processor
-from localrun.supervisor.room import Memory, Room
+from localrun.supervisor.room import Room
 from localrun.supervisor.runner import frame_of
-from localrun.supervisor.slot import House, Slot
+from localrun.supervisor.slot import Slot
 from localrun.supervisor.spawn import start_runner
+from localrun.supervisor.ticket import Loading, Ticket
+from localrun.supervisor.watch import Watch
 
 if TYPE_CHECKING:
     import socket
     import subprocess
     from collections.abc import Callable
 
-    from localrun.runner.messages import Event, Submitted
+    from localrun.runner.messages import Submitted
     from localrun.supervisor.model import RunnerModel, RunningModel
     from localrun.supervisor.planning import Devices
     from localrun.supervisor.runner import Sink, Start
+    from localrun.supervisor.state import SlotState
 
-SWEEP_S = 1.0
-PING_S = 3.0
 MOST_WAITING = 512
 RETRY_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """A submitted request."""
-
-    call: Call
-    slot: Slot
-
-    @property
-    def load_s(self) -> float:
-        """Return what it waited for the model, known when its first event comes."""
-        return self.call.load_s
-
-    def cancel(self) -> None:
-        """End it, wherever it is; one that has ended is left alone."""
-        self.slot.cancel(self.call)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """What a request wants beside its answer; None is as the pool or the model has it."""
-
-    num_ctx: int | None = None
-    keep_alive: KeepAlive | None = None
-    client: str = ""  # who asks: turns are fair between clients
-    pins: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class History:
-    """What has happened to a model since the server began."""
-
-    num_loads: int = 0
-    num_crashes: int = 0
-
-
-class Loading:
-    """A load that somebody waits for."""
-
-    def __init__(self) -> None:
-        self._over = threading.Event()
-        self._end: Finished | Failed | None = None
-        self.ticket: Ticket | None = None
-
-    def __call__(self, event: Event) -> None:
-        """Take the end."""
-        if isinstance(event, Finished | Failed):
-            self._end = event
-            self._over.set()
-
-    def wait(self) -> float:
-        """Return the seconds that it took; blocks.
-
-        Raises:
-            LocalrunError: the model does not load.
-        """
-        self._over.wait()
-        if isinstance(self._end, Failed):
-            raise error_named(self._end.code, self._end.message, hint=self._end.hint)
-        return self.ticket.load_s if self.ticket else 0.0
-
-    def cancel(self) -> None:
-        """Wait no more; a load that nobody waits for is broken off."""
-        if self.ticket is not None:
-            self.ticket.cancel()
 
 
 class RunnerPool:
@@ -125,13 +62,12 @@ class RunnerPool:
         forget: Callable[[], None] = lambda: None,
         needs: Needs | None = None,
         most_waiting: int = MOST_WAITING,
-        patience: float = 1.0,
+        patience: float = 1.0,  # of the watch over runners that hang; scales its times
     ) -> None:
         self._keep_alive = KeepAlive(keep_alive_s)
         self._start = start
         self._clock = clock
         self._most_waiting = most_waiting
-        self._patience = patience  # of the watch over runners that hang; scales its times
         self._lock = threading.Lock()
         self._slots: dict[RunnerModel, Slot] = {}  # by what models must share to share a runner
         self._request_ids = itertools.count(1)
@@ -145,13 +81,13 @@ class RunnerPool:
         self._house = House(
             start=self._start_runner,
             clock=clock,
-            room=Room(memory, self._all_slots, clock),
+            room=Room(memory, self._all_states, clock),
             crashes=Crashes(clock),
             loads=Counter(),
         )
         # Linux kills a runner with the thread that started it, so that thread lives with the pool
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="runner-start")
-        threading.Thread(target=self._sweep_until_closed, name="keep-alive", daemon=True).start()
+        Watch(self._all_states, self._closing, patience).start()
 
     @property
     def is_closing(self) -> bool:
@@ -161,7 +97,7 @@ class RunnerPool:
     @property
     def num_waiting(self) -> int:
         """Return how many requests wait, for a load or for their turn."""
-        return sum(slot.num_waiting for slot in self._all_slots())
+        return sum(state.num_waiting for state in self._all_states())
 
     def submit(
         self, model: RunnerModel, request: Submitted, sink: Sink, wanted: Wanted | None = None
@@ -211,7 +147,7 @@ class RunnerPool:
 
     def states(self) -> list[RunningModel]:
         """Return all models that are loaded, wanted or failing, by name."""
-        found = [row for slot in self._all_slots() for row in rows_of(slot, self._clock)]
+        found = [row for state in self._all_states() for row in rows_of(state, self._clock)]
         found += failed_rows(self._house.crashes, {row.name for row in found})
         return sorted(found, key=lambda row: row.name)
 
@@ -246,29 +182,8 @@ class RunnerPool:
 
     def sweep(self) -> None:
         """Unload what has outlived its keep-alive; called every second by the pool itself."""
-        for slot in self._all_slots():
-            slot.settle()
-
-    def _sweep_until_closed(self) -> None:
-        asked_at = 0.0
-        while not self._closing.wait(SWEEP_S * min(1.0, self._patience)):
-            is_time = time.monotonic() - asked_at >= PING_S * self._patience
-            asked_at = time.monotonic() if is_time else asked_at
-            for slot in self._all_slots():
-                slot.stir()
-                self._watch(slot, asks=is_time)
-
-    def _watch(self, slot: Slot, *, asks: bool) -> None:
-        """End a runner that hangs."""
-        runner = slot.runner
-        if runner is None or not runner.is_alive:
-            return
-        is_loading = slot.ready is None
-        if asks and not is_loading:
-            runner.ping()
-        reason = runner.pulse.stall(is_loading=is_loading, patience=self._patience)
-        if reason is not None:
-            runner.kill(reason)
+        for state in self._all_states():
+            state.settle()
 
     def _call(
         self,
@@ -311,7 +226,7 @@ class RunnerPool:
         with self._lock:
             self._refuse_when_closing()
             slot = self._slots.get(key)
-            if slot is None or slot.is_over:
+            if slot is None or slot.state.is_over:
                 slot = self._slots[key] = Slot(key, self._house)
             return slot
 
@@ -332,6 +247,9 @@ class RunnerPool:
 
     def _all_slots(self) -> list[Slot]:
         with self._lock:
-            for key in [key for key, slot in self._slots.items() if slot.is_over]:
+            for key in [key for key, slot in self._slots.items() if slot.state.is_over]:
                 del self._slots[key]
             return list(self._slots.values())
+
+    def _all_states(self) -> list[SlotState]:
+        return [slot.state for slot in self._all_slots()]

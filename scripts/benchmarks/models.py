@@ -59,11 +59,11 @@ NAMES = ("guide", *SHAPES)
 
 def ensure_model(name: str) -> Path:
     """Return the file of one of `NAMES`, made first if it is not there."""
-    folder = environment.cache_folder() / "bench-models"
+    folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     if name == "guide":
         return _endless_guide(folder)
-    path = folder / f"qwen3-{name}-{QUANTIZATION}-{VERSION}.gguf"
+    path = bench_model(name)
     if not path.is_file():
         print(f"making a random model of {name} parameters ...", file=sys.stderr)
         plain = path.with_suffix(".f16")
@@ -73,6 +73,15 @@ def ensure_model(name: str) -> Path:
         finally:
             plain.unlink(missing_ok=True)
     return path
+
+
+def bench_model(name: str) -> Path:
+    """Return where a random model is, or would be."""
+    return _folder() / f"qwen3-{name}-{QUANTIZATION}-{VERSION}.gguf"
+
+
+def _folder() -> Path:
+    return environment.cache_folder() / "bench-models"
 
 
 def _endless_guide(folder: Path) -> Path:

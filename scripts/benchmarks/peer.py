@@ -38,6 +38,12 @@ def ensure_server() -> Path:
     return program
 
 
+def find_server() -> Path | None:
+    """Return the program if it is compiled already."""
+    program = _folder() / "build" / "llama-server"
+    return program if program.is_file() else None
+
+
 def ensure_sources() -> Path:
     """Return llama.cpp's folder in the sdist, which also holds vocabularies and templates."""
     folder = _folder() / "src"

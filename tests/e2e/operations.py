@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from localrun.errors import IntegrityError, NotFoundError
+from localrun.errors import IntegrityError, NotFoundError, UsageError
 from localrun.modelfile.recipe import Recipe
 from localrun.names.parse import parse_name
 from localrun.services.create import create_model
@@ -90,8 +90,13 @@ def create(work: Work) -> None:
         licenses=("Do what you like.",),
         parameters=(("seed", work.chance.randrange(3)),),
     )
-    with suppress(NotFoundError):
+    try:
         create_model(work.workspace, parse_name("created"), recipe, folder=work.files)
+    except NotFoundError:
+        return
+    except UsageError as error:  # its source went and came back between two looks
+        if "nothing to pull it from" not in error.message:
+            raise
 
 
 def remove(work: Work) -> None:

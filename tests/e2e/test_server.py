@@ -111,6 +111,19 @@ def test_the_openai_client_calls_a_tool_and_uses_its_answer(client: openai.OpenA
     assert "sunny, 21 degrees" in (second.message.content or "")
 
 
+def test_the_openai_client_makes_a_token_likely(client: openai.OpenAI, server: Home) -> None:
+    told = httpx.post(f"{server.url}/v1/tokenize", json={"model": "guide", "content": "x"}).json()
+    (wanted,) = told["tokens"]
+
+    answer = client.chat.completions.create(
+        model="guide", messages=HELLO, temperature=0, max_tokens=3, logit_bias={str(wanted): 100}
+    )
+
+    assert answer.choices[0].message.content == "xxx"
+    with pytest.raises(openai.BadRequestError, match="is no token"):
+        client.chat.completions.create(model="guide", messages=HELLO, logit_bias={"999999": 1})
+
+
 def test_the_openai_client_sees_errors_as_its_own(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError, match="nosuch"):
         client.chat.completions.create(model="nosuch", messages=HELLO)

@@ -6,6 +6,7 @@ of some cells gives the target a state from elsewhere, and a step that is broken
 
 from __future__ import annotations
 
+import json
 from ast import literal_eval
 from collections import Counter
 from dataclasses import dataclass, field
@@ -43,6 +44,7 @@ class FakeBackend:
     steps: list[list[tuple[int, int]]] = field(default_factory=list)  # (request id, tokens)
     retired: list[int] = field(default_factory=list)
     aborts: set[int] = field(default_factory=set)  # numbers of the calls to break off
+    refusals: set[int] = field(default_factory=set)  # numbers of those for which nothing is free
     num_calls: int = 0
     held: Counter[AdapterFile] = field(default_factory=Counter)  # adapters by their users
     worn: list[AdapterSet] = field(default_factory=list)  # the set of each step
@@ -60,6 +62,8 @@ class FakeBackend:
         if self.num_calls in self.aborts:
             self._break_off(rows)
             raise AbortedError
+        if self.num_calls in self.refusals:
+            raise OutOfCellsError
         if self.num_used + sum(row.width for row in rows) > self.num_cells:
             raise OutOfCellsError
         for row in rows:
@@ -98,6 +102,16 @@ class FakeBackend:
             del held[position]
         if not held:
             self.holders.pop(holder, None)
+
+    def save(self, slot: int) -> bytes:
+        held = self.holders.get(slot, {})
+        return json.dumps([(position, cell.prefix) for position, cell in held.items()]).encode()
+
+    def restore(self, slot: int, data: bytes) -> bool:
+        assert slot not in self.holders
+        self.holders[slot] = {position: Cell(prefix) for position, prefix in json.loads(data)}
+        assert self.num_used <= self.num_cells
+        return True
 
     def prepare(self, seq: Sequence) -> None:
         self.held.update(file for file, _ in seq.adapters)

@@ -112,6 +112,26 @@ def test_turns_of_a_chat_say_what_they_say_without_a_cache(model: Model, running
         history = seq.tokens
 
 
+def test_a_prefix_that_was_out_of_the_cells_says_what_it_says_without_a_cache(
+    model: Model, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not model.shares_cells:
+        pytest.skip("nothing is moved")
+    monkeypatch.setattr("localrun.engine.idle.KEPT_LOOKS", 20)
+    monkeypatch.setattr("localrun.engine.attic.PIECE_TOKENS", 32)
+    history = words(model, "Once upon a time there was a fox. ", 100)
+    running.ask(history)
+    running.ask([7, 8, 9], new=200)
+    tree = running.cache.tree if isinstance(running.cache, PrefixCache) else None
+    assert tree is not None
+    assert tree.find(history, 100).length == 0
+
+    (again,) = running.ask(history)
+
+    assert again.num_cached == 99
+    assert again.tokens == alone(model, history)
+
+
 def test_prompts_that_fork_say_what_they_say_without_a_cache(
     model: Model, running: Running
 ) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import cycle
+from itertools import count, cycle
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +15,7 @@ from localrun.engine.memory import FULL, HYBRID, Memory
 from localrun.engine.params import FinishReason
 from localrun.engine.scheduler import Limits, Scheduler
 from localrun.engine.sequence import Sequence
-from localrun.engine.speculation import Speculation
+from localrun.engine.speculation import Speculation, room_of
 from localrun.engine.states import StateCache
 from localrun.engine.text import TextStream
 from tests.engine.cells import FakeBackend
@@ -55,7 +55,11 @@ class Bench:
         self.cache: PrefixCache | StateCache
         if memory.is_plain:
             self.cache = PrefixCache(
-                self.backend, num_slots=SLOTS, num_cells=CELLS, num_holders=HOLDERS
+                self.backend,
+                num_slots=SLOTS,
+                num_cells=CELLS,
+                num_holders=HOLDERS,
+                attic_bytes=budget_bytes,
             )
         else:
             self.cache = StateCache(
@@ -68,7 +72,12 @@ class Bench:
             )
         self.scheduler = Scheduler(limits, self.cache)
         self.engine = Engine(
-            self.backend, self.scheduler, pieces=PIECES, eog=eog, speculation=speculation
+            self.backend,
+            self.scheduler,
+            pieces=PIECES,
+            eog=eog,
+            clock=count(1, 0.001).__next__,
+            speculation=speculation,
         )
 
     def submit(
@@ -128,9 +137,8 @@ class Guesser(Speculation):
         found = {}
         for seq in decoding:
             right, wrong = next(self._guesses)
-            room = seq.max_tokens - len(seq.tokens) - 1
             first = len(seq.tokens)
-            found[seq] = (*range(first, first + right), *[999] * wrong)[:room]
+            found[seq] = (*range(first, first + right), *[999] * wrong)[: max(0, room_of(seq))]
         return found
 
 
@@ -186,12 +194,15 @@ def test_arrivals_and_cancels_at_any_time_end_each_request_exactly_once(
                 assert output.finish is FinishReason.CANCELLED
                 ends.append(request_id)
 
-    for number in range(5000):
-        act(number)
-        if bench.engine.has_work:
-            ends += [output.seq.request_id for output in bench.step() if output.finish]
-        elif number > 2 * len(mix):
-            break
+    with pytest.MonkeyPatch.context() as patch:  # prefixes go out and in all the time
+        patch.setattr("localrun.engine.idle.KEPT_LOOKS", 8)
+        patch.setattr("localrun.engine.idle.LOOKS_BETWEEN_CHECKS", 4)
+        for number in range(5000):
+            act(number)
+            if bench.engine.has_work:
+                ends += [output.seq.request_id for output in bench.step() if output.finish]
+            elif number > 2 * len(mix):
+                break
 
     assert sorted(ends) == list(range(len(mix)))
     bench.check_end()
@@ -399,11 +410,27 @@ def test_the_prefix_that_was_used_longest_ago_goes_first() -> None:
     assert again[1].num_cached < 19
 
 
-def test_a_prefix_that_nobody_asks_for_any_more_goes_in_the_end(
+def test_a_prefix_that_nobody_asks_for_is_moved_out_of_the_cells_and_comes_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("localrun.engine.cache.KEPT_STEPS", 100)
+    monkeypatch.setattr("localrun.engine.idle.KEPT_LOOKS", 20)
     bench = Bench()
+    bench.submit(1, [1] * 20, 1)
+    bench.drain()
+    bench.submit(2, [2], 50)
+    bench.drain()
+    assert isinstance(bench.cache, PrefixCache)
+    num_cells = bench.cache.tree.find([1] * 20, 20).length
+
+    again = bench.submit(3, [1] * 20, 1)
+    bench.drain()
+    assert (num_cells, again.num_cached) == (0, 19)
+
+
+def test_without_room_elsewhere_it_goes_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("localrun.engine.idle.KEPT_LOOKS", 100)
+    monkeypatch.setattr("localrun.engine.idle.KEPT_LOOKS_AT_LAST", 100)
+    bench = Bench(budget_bytes=0)
     bench.submit(1, [1] * 20, 1)
     bench.drain()
 

@@ -77,7 +77,7 @@ def context(model: Model) -> Iterator[Context]:
 @pytest.fixture
 def draft(model: Model) -> Iterator[DraftModel]:
     own = Context(model, Limits(num_slots=4, num_cells=1024), num_threads=1)
-    yield DraftModel(own, own.open_cache(), 64)
+    yield DraftModel(own, own.open_cache(), 64, num_vocab=model.num_vocab)
     own.close()
 
 
@@ -116,7 +116,7 @@ def gap(context: Context, before: list[int], tokens: tuple[int, int]) -> float:
     cache = context.open_cache()
     assert cache.open(seq, 1)
     context.forward([Row(seq, len(before))])
-    logits = np.array(context._logits(len(before) - 1))
+    logits = np.array(context._drawing.logits(len(before) - 1))
     context.retire(seq)
     cache.close(seq)
     cache.clear()
@@ -205,6 +205,24 @@ def test_a_grammar_guesses_what_it_forces_and_holds(model: Model, context: Conte
     assert guessed.num_accepted > 5
     assert guessed.constraint is not None
     assert guessed.constraint.failure is None
+
+
+def test_a_token_that_the_draft_model_lacks_ends_its_guesses(
+    model: Model, draft: DraftModel
+) -> None:
+    seq, strange = asking(model, "7 + 8"), asking(model, "7 + 8")
+
+    before = draft.drafts({seq: 3})[seq]
+    seq.tokens += [*before, model.num_vocab + 3]
+    strange.tokens.append(model.num_vocab)
+
+    assert len(before) == 3
+    assert draft.drafts({seq: 3, strange: 3}) == {}
+    assert draft.trust(seq) is None
+    assert draft.trust(strange) is None
+    draft.retire(seq)
+    draft.retire(strange)
+    assert draft.drafts({asking(model, "7 + 8"): 3})
 
 
 def test_a_draft_model_must_have_the_same_tokens_and_full_attention(

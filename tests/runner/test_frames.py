@@ -5,6 +5,7 @@ import socket
 import struct
 import threading
 
+import msgpack
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,7 +41,8 @@ EXAMPLES: list[Message] = [
         messages=({"role": "user", "content": "é"},),
         sampling=SamplingParams(temperature=0, seed=2**40),
         stop=("a", "b"),
-        template_options={"enable_thinking": True},
+        tools=({"function": {"parameters": {"required": ["a"], "type": ["string", "null"]}}},),
+        template_options={"enable_thinking": True, "names": ["a", ["b"]]},
         constraint=ConstraintSpec(kind=ConstraintKind.CHOICE, choices=("a", "é"), after="</t>"),
         overflow=OverflowPolicy(drops=True, num_keep=4),
         logprobs=3,
@@ -95,6 +97,11 @@ def test_a_frame_that_claims_gigabytes_is_refused_unread() -> None:
 
         with pytest.raises(BackendError, match="too large"):
             list(read_messages(theirs))
+
+
+def test_a_name_without_fields_is_refused() -> None:
+    with pytest.raises(BackendError, match="no fields"):
+        decode(msgpack.packb(["Cancel", 5]))
 
 
 @given(st.binary(max_size=60))

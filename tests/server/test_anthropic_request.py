@@ -8,7 +8,7 @@ from localrun.server.anthropic.request import parse_call, parse_request
 from localrun.server.fields import Fields
 
 if TYPE_CHECKING:
-    from localrun.server.core import CompletionRequest
+    from localrun.server.completion import CompletionRequest
 
 LOOK = {"name": "look", "input_schema": {"type": "object"}}
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}

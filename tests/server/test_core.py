@@ -10,7 +10,8 @@ import pytest
 from localrun.chat.stream_parser import Text
 from localrun.errors import RunnerDiedError
 from localrun.server.choices import stream_choices
-from localrun.server.core import CompletionRequest, Completions, Done, Opened
+from localrun.server.completion import CompletionRequest, Done, Opened
+from localrun.server.core import Completions
 from localrun.supervisor.pool import RunnerPool
 from tests.fakes.starting import start_fake
 from tests.server.serving import FakeCatalogue
@@ -18,7 +19,7 @@ from tests.server.serving import FakeCatalogue
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.server.core import Reply
+    from localrun.server.completion import Reply
 
 
 @pytest.fixture

@@ -107,6 +107,9 @@ def test_an_unknown_model_is_404(served: Served) -> None:
         ({"messages": []}, "messages"),
         ({"model": None}, "model"),
         ({"stop": [1]}, "stop"),
+        ({"logit_bias": {"word": 1}}, "logit_bias.word"),
+        ({"logit_bias": {"5": 101}}, "logit_bias.5"),
+        ({"logit_bias": [[5, 1]]}, "logit_bias"),
     ],
 )
 def test_what_cannot_be_honoured_is_400_and_named(

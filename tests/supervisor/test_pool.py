@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from localrun.engine.params import FinishReason, LoadOptions
 from localrun.errors import LoadError, OverloadedError, UsageError
 from localrun.runner.messages import Failed, Finished, Generate
-from localrun.supervisor.model import KeepAlive, ModelState
-from localrun.supervisor.pool import RunnerPool, Wanted
-from localrun.supervisor.slot import AHEAD
+from localrun.supervisor.keeper import AHEAD
+from localrun.supervisor.model import KeepAlive, ModelState, Wanted
+from localrun.supervisor.pool import RunnerPool
 from tests.fakes.starting import PATIENCE_S, Collector, fake_model, num_open, start_fake
 
 if TYPE_CHECKING:

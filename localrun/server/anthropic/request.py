@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from localrun.server.anthropic.conversation import conversation
+from localrun.server.completion import CompletionRequest
 from localrun.server.constraints import anthropic_constraint
-from localrun.server.core import CompletionRequest
 from localrun.server.fields import Fields
 from localrun.server.options import keep_alive, num_keep, overflow, refuse_unless_neutral, sampling
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from localrun.server.completion import CompletionRequest
 from localrun.server.constraints import ollama_constraint
 from localrun.server.conversation import conversation
-from localrun.server.core import CompletionRequest
 from localrun.server.ollama.overflow import ollama_overflow
 from localrun.server.openai.fields import is_token
 from localrun.server.options import MANY, keep_alive, num_keep, num_logprobs, sampling

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.errors import LocalrunError
 from localrun.server.choices import stream_choices
+from localrun.server.completion import CompletionRequest
 from localrun.server.constraints import openai_constraint
 from localrun.server.conversation import conversation
-from localrun.server.core import CompletionRequest
 from localrun.server.errors import error_body
 from localrun.server.openai import fields as common
 from localrun.server.openai.answers import Answers, event_of
@@ -32,7 +32,8 @@ from localrun.server.thinking import openai_thinking
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from localrun.server.core import Completions, Reply
+    from localrun.server.completion import Reply
+    from localrun.server.core import Completions
     from localrun.server.fields import Fields, JsonObject
 
 PATH = "/v1/chat/completions"

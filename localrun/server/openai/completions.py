@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from localrun.engine.params import MOST_TOP
 from localrun.errors import LocalrunError
 from localrun.server.choices import choices_of, stream_each
+from localrun.server.completion import CompletionRequest
 from localrun.server.constraints import openai_constraint
-from localrun.server.core import CompletionRequest
 from localrun.server.errors import error_body
 from localrun.server.openai.answers import event_of
 from localrun.server.openai.continuations import Continuations
@@ -34,7 +34,8 @@ from localrun.server.options import MANY, keep_alive, num_keep, overflow, refuse
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from localrun.server.core import Completions, Reply
+    from localrun.server.completion import Reply
+    from localrun.server.core import Completions
     from localrun.server.fields import Fields, JsonObject
 
 PATH = "/v1/completions"

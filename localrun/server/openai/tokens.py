@@ -16,12 +16,12 @@ from localrun.runner.messages import Detokenize, Event, Failed, Submitted, Token
 from localrun.server.conversation import conversation
 from localrun.server.defaults import keep_alive_of, messages_of, runner_model
 from localrun.server.options import keep_alive
-from localrun.supervisor.pool import Wanted
+from localrun.supervisor.model import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.server.core import CompletionRequest
+    from localrun.server.completion import CompletionRequest
     from localrun.server.fields import Fields, JsonObject
     from localrun.services.models import StoredModel
     from localrun.supervisor.model import KeepAlive

@@ -8,7 +8,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from localrun.errors import LocalrunError
-from localrun.server.core import Opened
+from localrun.server.completion import Opened
 from localrun.server.errors import bug_error
 from localrun.server.openai.responses.answer import Answer
 

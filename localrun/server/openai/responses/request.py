@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.engine.params import MOST_TOP, OverflowPolicy
 from localrun.errors import NotFoundError
+from localrun.server.completion import CompletionRequest
 from localrun.server.constraints import responses_constraint
-from localrun.server.core import CompletionRequest
 from localrun.server.fields import Fields
 from localrun.server.openai import fields as common
 from localrun.server.openai.chat import verbosity

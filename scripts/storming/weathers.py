@@ -1,0 +1,52 @@
+"""What storms are blown over: guide and tiny random models, with caches that are too small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localrun.runner.messages import Load
+from localrun.store.embedded import embedded_models
+from storming.storm import Weather
+from tests.engine.tiny import KINDS, adapter, encoder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+PIRATE = ROOT / "modelfiles" / "adapters" / "pirate.gguf"
+ARCHITECTURES = {
+    "full_attention": "llama", "sliding_window": "gemma3", "hybrid": "lfm2", "recurrent": "mamba"
+}  # fmt: skip
+HAS_FEED_FORWARD = ("full_attention", "sliding_window", "hybrid")
+
+
+def weathers(folder: Path) -> Iterator[Weather]:
+    """Yield all; files of tiny models are made in ``folder``."""
+    guide = embedded_models()["guide:latest"]
+    yield Weather(name="guide", load=_load(guide), adapters=(PIRATE,))
+    drafted = _load(guide, draft_paths=(str(guide),))
+    yield Weather(name="guide with a draft", load=drafted, adapters=(PIRATE,))
+    yield Weather(name="guide, one slot", load=_load(guide, num_parallel=1), adapters=(PIRATE,))
+    for kind, write in KINDS.items():
+        path = folder / f"{kind}.gguf"
+        write(path, guide)
+        adapters = []
+        for seed in range(2 if kind in HAS_FEED_FORWARD else 0):
+            adapters.append(folder / f"{kind}-{seed}.gguf")
+            adapter(adapters[-1], ARCHITECTURES[kind], seed)
+        yield Weather(name=kind, load=_load(path), adapters=tuple(adapters))
+    encoder(folder / "encoder.gguf", guide)
+    yield Weather(name="encoder", load=_load(folder / "encoder.gguf"), can_generate=False)
+
+
+def _load(path: Path, *, num_parallel: int = 5, draft_paths: tuple[str, ...] = ()) -> Load:
+    """Return an order with a cache that a few requests fill."""
+    return Load(
+        model_paths=(str(path),),
+        num_ctx=400,
+        num_cells=560,
+        num_parallel=num_parallel,
+        num_threads=1,
+        draft_paths=draft_paths,
+    )

@@ -86,7 +86,7 @@ def _loaded(
         size_gpu_bytes=ready.size_gpu_bytes + (extra if ready.size_gpu_bytes else 0),
         num_ctx=ready.num_ctx,
         num_open=holder.num_users + num_waiting,
-        until=_date(holder.expires_at, clock),
+        until=None if holder.is_pinned else _date(holder.expires_at, clock),
         planned=slot.planned,
         memory=ready.memory,
         shared_with=shared_with,

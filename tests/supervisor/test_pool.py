@@ -613,6 +613,7 @@ def test_a_pinned_model_stays_and_makes_no_room_until_it_is_told_to_go(clock: Cl
     pool.load(fake_model("other:latest"))
 
     rows = {row.name: row.is_pinned for row in pool.running()}
+    assert all(row.until is None for row in pool.running() if row.is_pinned)
     pool.unload("fake:latest")
     left = [row.name for row in pool.running()]
     pool.close()

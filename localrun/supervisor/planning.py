@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.errors import LoadError, LocalrunError
+from localrun.errors import LocalrunError
 from localrun.hardware.device import Device, DeviceKind
 from localrun.hardware.plan import Wish, make_plan
 from localrun.hardware.reading import shape_of
@@ -55,11 +55,7 @@ def plan_load(
     """Return how to load a model for a request that asks for ``num_ctx``; blocks.
 
     Less than the free memory is counted on where ``tightness`` is below 1.
-
-    Raises:
-        LoadError: a pipe or a folder lies where a file should be; llama.cpp would wait for ever.
     """
-    _refuse_what_is_no_file(model)
     load = _order(model, num_ctx or model.num_ctx)
     plan = _plan(model, load, devices, tightness)
     if plan is not None:
@@ -127,13 +123,6 @@ def smaller_load(
     _log.warning("%s did not fit: %s; a smaller plan is tried", model.name, error.message)
     told = Setting(name="retry", value="smaller", source="plan", reason=error.message)
     return replace(smaller, settings=(*smaller.settings, told))
-
-
-def _refuse_what_is_no_file(model: RunnerModel) -> None:
-    adapters = (Path(path) for path, _ in model.adapters)
-    for path in (*model.shards, *adapters, *model.draft):
-        if path.exists() and not path.is_file():
-            raise LoadError(f"{path} is not a file", hint=f"localrun verify {model.name}")
 
 
 def _order(model: RunnerModel, num_ctx: int | None) -> Load:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -97,20 +96,6 @@ def test_stretching_has_its_bound() -> None:
     planned = plan_load(model(options=options), 2**40, only_processor)
 
     assert planned.load.num_ctx == 2048 * MOST_STRETCH
-
-
-@pytest.mark.parametrize("place", ["shards", "draft", "adapters"])
-def test_a_pipe_in_the_place_of_a_file_is_refused_at_once(tmp_path: Path, place: str) -> None:
-    pipe = tmp_path / "pipe.gguf"
-    os.mkfifo(pipe)
-    models = {
-        "shards": model(pipe),
-        "draft": model(draft=(pipe,)),
-        "adapters": model(adapters=((str(pipe), 1.0),)),
-    }
-
-    with pytest.raises(LoadError, match=r"pipe\.gguf is not a file"):
-        plan_load(models[place], None, only_processor)
 
 
 def test_a_model_that_is_asked_for_too_much_gets_its_own_context() -> None:

@@ -30,6 +30,13 @@ def served() -> Iterator[Served]:
         yield found
 
 
+@pytest.fixture
+def fragile() -> Iterator[Served]:
+    """Serve with no crashes behind it: a model that crashes often is not loaded for a while."""
+    with serving(keys=Keys({"laptop": KEY})) as found:
+        yield found
+
+
 def openai_client(served: Served, key: str = KEY) -> openai.OpenAI:
     return openai.OpenAI(base_url=f"{served.url}/v1", api_key=key, max_retries=0)
 
@@ -42,8 +49,8 @@ def ollama_client(served: Served, key: str = KEY) -> ollama.Client:
     return ollama.Client(host=served.url, headers={"Authorization": f"Bearer {key}"})
 
 
-def test_openais_client_is_told_of_a_runner_that_dies(served: Served) -> None:
-    with openai_client(served) as client:
+def test_openais_client_is_told_of_a_runner_that_dies(fragile: Served) -> None:
+    with openai_client(fragile) as client:
         chunks = client.chat.completions.create(model="fake", messages=DIE, stream=True)
         with pytest.raises(openai.APIError, match=SAID):
             list(chunks)
@@ -51,10 +58,10 @@ def test_openais_client_is_told_of_a_runner_that_dies(served: Served) -> None:
             client.chat.completions.create(model="fake", messages=DIE)
 
 
-def test_anthropics_client_is_told_of_it(served: Served) -> None:
+def test_anthropics_client_is_told_of_it(fragile: Served) -> None:
     asked: dict[str, Any] = {"model": "fake", "max_tokens": 9, "messages": DIE}
 
-    with anthropic_client(served) as client:
+    with anthropic_client(fragile) as client:
         with client.messages.stream(**asked) as stream:
             with pytest.raises(anthropic.APIStatusError, match=SAID):
                 stream.get_final_message()
@@ -62,8 +69,8 @@ def test_anthropics_client_is_told_of_it(served: Served) -> None:
             client.messages.create(**asked)
 
 
-def test_ollamas_client_is_told_of_it(served: Served) -> None:
-    with closing(ollama_client(served)) as client:
+def test_ollamas_client_is_told_of_it(fragile: Served) -> None:
+    with closing(ollama_client(fragile)) as client:
         with pytest.raises(ollama.ResponseError, match=SAID):
             list(client.chat("fake", DIE, stream=True))
         with pytest.raises(ollama.ResponseError, match=SAID):

@@ -19,7 +19,6 @@ from tests.e2e.conftest import PROGRAM, Home, make_home, wait_for
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# at this heat all tokens are alike: an answer that goes on until the context is full
 # an answer that cannot end before the context does
 LONG = ("--format", '{"type": "array", "minItems": 9000, "items": {"type": "integer"}}')
 
@@ -182,8 +181,8 @@ def test_ctrl_c_in_the_chat_stops_the_answer_only(server: Home) -> None:
     said = in_terminal(
         server,
         [
-            ("type a message", "Tell me a story\n"),
-            (r"story\r\n.", "\x03"),
+            (">>> ", "Tell me a story\n"),  # before the prompt, the terminal's own echo is seen
+            (r"story.*\[\s*-?\d+\s*,", "\x03"),
             (r"\(stopped\)", "/bye\n"),
         ],
         "run",

@@ -84,7 +84,6 @@ def test_a_dry_run_tells_the_files_and_fetches_none(
     ("name", "code", "says"),
     [
         ("not a name", 2, "not a model name"),
-        ("guide", 2, "hint: localrun run guide"),
         ("./m.gguf", 2, "hint: localrun import ./m.gguf"),
         ("qwne3:0.6b", 3, "hint: localrun pull qwen3:0.6b"),
         (f"hf:{REPO}:Q2_K", 3, "it has: Q4_K_M (0 MB), Q8_0 (0 MB)"),

@@ -212,9 +212,12 @@ def _open_lock(folder: Path) -> IO[str]:
     """Open a partial folder's lock; makes both, again if a sweep takes the folder in between."""
     with translated(folder):
         while True:
-            folder.mkdir(parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
                 return (folder / "lock").open("a")
+            except (FileNotFoundError, FileExistsError):  # mkdir says exists of one just gone, too
+                if folder.is_file():
+                    raise
 
 
 def _is_current(descriptor: int, folder: Path) -> bool:

@@ -126,7 +126,7 @@ def check_scores(pair: Pair, prompt: str, tolerance: float) -> None:
 def test_tokens_are_as_likely(tiny: Pair, prompt: str) -> None:
     if not is_telling(tiny.ours.generate(prompt, num_predict=6)):
         pytest.skip("this random model writes no characters")
-    check_scores(tiny, prompt, 1e-3)
+    check_scores(tiny, prompt, 5e-3)  # f16 sums differ by the size of the chunks
 
 
 @pytest.mark.parametrize("prompt", PROMPTS)

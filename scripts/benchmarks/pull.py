@@ -55,6 +55,7 @@ class Bench:
 
     folder: Path
     size: int
+    rate: int = 0  # bytes per second that all downloads keep to; 0: as fast as they can
     digest: str = ""
     hub: str = ""
     seconds: dict[str, list[float]] = field(default_factory=dict)
@@ -85,10 +86,14 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench pull", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--gigabytes", type=float, default=2.0)
+    parser.add_argument(
+        "--rate", type=int, default=0, help="most MB/s of each download, as over a real link"
+    )
     parser.add_argument("--folder", help="where to write, on the disk to be measured")
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="localrun-bench-", dir=chosen.folder) as folder:
-        bench = Bench(Path(folder), int(chosen.gigabytes * 1e9) // ALIGNMENT * ALIGNMENT)
+        size = int(chosen.gigabytes * 1e9) // ALIGNMENT * ALIGNMENT
+        bench = Bench(Path(folder), size, chosen.rate * 1_000_000)
         free = shutil.disk_usage(folder).free
         if free < SPACE * bench.size:
             print(f"{folder} has {free / 1e9:.1f} GB free, {SPACE * bench.size / 1e9:.1f} needed")
@@ -118,7 +123,7 @@ def _hub(bench: Bench) -> Iterator[None]:
 
 def _measure(bench: Bench, rounds: int) -> None:
     """Let all take turns."""
-    contestants = _contestants()
+    contestants = _contestants(bench)
     for number in range(rounds):
         for name, act in contestants.items():
             shutil.rmtree(bench.work, ignore_errors=True)
@@ -129,15 +134,17 @@ def _measure(bench: Bench, rounds: int) -> None:
     print(f"\r{'':60}\r", end="", file=sys.stderr)
 
 
-def _contestants() -> dict[str, Callable[[Bench], None]]:
+def _contestants(bench: Bench) -> dict[str, Callable[[Bench], None]]:
     """Return who takes part; those whose program is not here do not."""
     hf = Path(sys.executable).with_name("hf")
     return {
         PULL: _pull,
-        **({HUB: _hub_download} if hf.is_file() else {}),
-        PIPE: lambda bench: _shell(bench, PIPE, 'curl -sf "$URL" | sha256sum'),
-        SAVED: lambda bench: _shell(bench, SAVED, 'curl -sfo f "$URL" && sha256sum f'),
-        SYNCED: lambda bench: _shell(bench, SYNCED, 'curl -sfo f "$URL" && sync f && sha256sum f'),
+        **({HUB: _hub_download} if hf.is_file() and not bench.rate else {}),  # it has no limit
+        PIPE: lambda bench: _shell(bench, PIPE, 'curl -sf $LIMIT "$URL" | sha256sum'),
+        SAVED: lambda bench: _shell(bench, SAVED, 'curl -sfo f $LIMIT "$URL" && sha256sum f'),
+        SYNCED: lambda bench: _shell(
+            bench, SYNCED, 'curl -sfo f $LIMIT "$URL" && sync f && sha256sum f'
+        ),
         **({FAST: _openssl} if shutil.which("openssl") else {}),
         RESUME: _resume,
         IMPORT: _import,
@@ -146,9 +153,9 @@ def _contestants() -> dict[str, Callable[[Bench], None]]:
 
 
 def _pull(bench: Bench) -> None:
-    _clock(bench, PULL, [*_localrun(), "pull", MODEL])
+    _clock(bench, PULL, _pulling(bench))
     _check_store(bench)
-    _clock(bench, NOTHING, [*_localrun(), "pull", MODEL])
+    _clock(bench, NOTHING, _pulling(bench))
 
 
 def _hub_download(bench: Bench) -> None:
@@ -159,7 +166,7 @@ def _hub_download(bench: Bench) -> None:
 
 
 def _openssl(bench: Bench) -> None:
-    script = 'curl -sfo f "$URL" && sync f && openssl dgst -sha256 -r f'
+    script = 'curl -sfo f $LIMIT "$URL" && sync f && openssl dgst -sha256 -r f'
     _shell(bench, FAST, script)
 
 
@@ -174,9 +181,7 @@ def _resume(bench: Bench) -> None:
     data = bench.work / "store" / "partial" / bench.digest / "data"
     warm(int(WARM * bench.size))
     began = time.monotonic()
-    with subprocess.Popen(
-        [*_localrun(), "pull", MODEL], env=_environ(bench), stderr=subprocess.DEVNULL
-    ) as first:
+    with subprocess.Popen(_pulling(bench), env=_environ(bench), stderr=subprocess.DEVNULL) as first:
         while first.poll() is None and _allocated(data) < KILL_AT * bench.size:
             time.sleep(0.001)
         first.kill()
@@ -186,7 +191,7 @@ def _resume(bench: Bench) -> None:
     journal = json.loads(data.with_name("journal").read_bytes())
     bench.known.append(sum(end - start for start, end in journal["ranges"]) / bench.size)
     os.sync()
-    _clock(bench, RESUME, [*_localrun(), "pull", MODEL])
+    _clock(bench, RESUME, _pulling(bench))
     _check_store(bench)
 
 
@@ -197,6 +202,11 @@ def _import(bench: Bench) -> None:
 
 def _localrun() -> list[str]:
     return [sys.executable, "-m", "localrun"]
+
+
+def _pulling(bench: Bench) -> list[str]:
+    limit = ["--limit-rate", str(bench.rate)] if bench.rate else []
+    return [*_localrun(), "pull", *limit, MODEL]
 
 
 def _environ(bench: Bench) -> dict[str, str]:
@@ -210,6 +220,7 @@ def _environ(bench: Bench) -> dict[str, str]:
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "NO_PROXY": "127.0.0.1",
         "URL": bench.url,
+        "LIMIT": f"--limit-rate {bench.rate}" if bench.rate else "",
         "SOURCE": str(bench.source),
     }
 

@@ -11,6 +11,7 @@ import hashlib
 import re
 import threading
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ from llguidance.llamacpp import lltokenizer_from_vocab
 from localrun.engine.grammar import grammar_of, wrong
 from localrun.engine.matching import Matcher
 from localrun.engine.params import ConstraintKind, ConstraintSpec
+from localrun.engine.stack import on_deep_stack
 from localrun.engine.stages import StagedConstraint
 from localrun.engine.vocabulary import Vocabulary
 from localrun.errors import UsageError
@@ -84,12 +86,16 @@ class Grammars:
         key = _digest(spec)
         compiled = self._compiled.get(key)
         if compiled is None:
-            compiled = LLMatcher(tokenizer, grammar_of(spec), log_level=0, limits=LIMITS)
-            _check(spec, compiled, Matcher(compiled.deep_copy(), tokenizer, self._vocabulary.eog))
+            compiled = on_deep_stack(partial(self._build, spec, tokenizer))
             self._compiled[key] = compiled
         self._compiled.move_to_end(key)
         if len(self._compiled) > MOST_COMPILED:
             self._compiled.popitem(last=False)
+        return compiled
+
+    def _build(self, spec: ConstraintSpec, tokenizer: LLTokenizer) -> LLMatcher:
+        compiled = LLMatcher(tokenizer, grammar_of(spec), log_level=0, limits=LIMITS)
+        _check(spec, compiled, Matcher(compiled.deep_copy(), tokenizer, self._vocabulary.eog))
         return compiled
 
 
@@ -120,4 +126,6 @@ def _reason(spec: ConstraintSpec, error: str) -> str:
     what = detail[1] if detail else WHERE.sub("", first, count=1)
     if where and spec.kind is ConstraintKind.LARK:
         return f"is wrong in line {where[1]}: {what}"
+    if detail and spec.kind is ConstraintKind.JSON_SCHEMA:
+        return f"has a pattern that is wrong: {what}"
     return f"is wrong: {what}"

@@ -154,7 +154,8 @@ def _lark(spec: ConstraintSpec) -> str:
 def _lark_of_choices(spec: ConstraintSpec) -> str:
     if not spec.choices:
         raise wrong(spec, "has no text to choose from")
-    return "start: " + " | ".join(json.dumps(choice) for choice in dict.fromkeys(spec.choices))
+    texts = " | ".join(json.dumps(choice) for choice in dict.fromkeys(spec.choices))
+    return f"start: CHOICE\nCHOICE: {texts}"  # a terminal: as rules they would be items of a row
 
 
 def _lark_of_gbnf(spec: ConstraintSpec) -> str:

@@ -199,7 +199,7 @@ def test_parts_of_an_object_are_not_closed_against_each_other(answerer: Answerer
         (schema({"type": "strin"}), "strin"),
         (schema({"type": "array", "uniqueItems": True}), '"uniqueItems", which is not supported'),
         (schema({"properties": {"a": {"not": {}}}}), '"not"'),
-        (schema({"type": "string", "pattern": "(a"}), "unclosed group"),
+        (schema({"type": "string", "pattern": "(a"}), "pattern .*unclosed group"),
         (schema({"$ref": "#/$defs/x"}), r"/\$defs/x"),
         (schema({"$ref": "#"}), "no text"),
         (schema({"type": "integer", "minimum": 5, "maximum": 2}), "minimum"),
@@ -245,7 +245,20 @@ def chained_references() -> dict[str, Any]:
     return {"$defs": links | {"d60": {"type": "string"}}, "$ref": "#/$defs/d0"}
 
 
+def chain_of_references(length: int) -> dict[str, Any]:
+    links = {f"d{n}": {"items": {"$ref": f"#/$defs/d{n + 1}"}} for n in range(length)}
+    return {"$defs": links | {f"d{length}": {"type": "string"}}, "$ref": "#/$defs/d0"}
+
+
 HOSTILE = {
+    "chain": schema(chain_of_references(2500)),
+    "chain of rules": written(
+        ConstraintKind.LARK,
+        "start: r0\n" + "".join(f'r{n}: "a" r{(n + 1) % 4000}?\n' for n in range(4000)),
+    ),
+    "choices": ConstraintSpec(
+        kind=ConstraintKind.CHOICE, choices=tuple(f"option {n}" for n in range(9000))
+    ),
     "deep": schema(nested(500)),
     "references": schema(chained_references()),
     "enum": schema({"enum": [f"value {n}" for n in range(9000)]}),
@@ -266,11 +279,11 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_constraints_cost_a_bounded_time(answerer: Answerer, name: str) -> None:
-    begun = time.thread_time()
+    begun = time.process_time()  # grammars are compiled by a thread of their own
 
     spend_tokens(answerer.grammars, HOSTILE[name], np.random.default_rng(1))
 
-    assert time.thread_time() - begun < 6
+    assert time.process_time() - begun < 6
 
 
 def spend_tokens(grammars: Grammars, spec: ConstraintSpec, chance: np.random.Generator) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 MOST_COMPILED = 32
 LIMITS = LLParserLimits(
-    max_items_in_row=500,
+    max_items_in_row=2000,  # an optional property of an object takes four
     initial_lexer_fuel=500_000,
     step_lexer_fuel=100_000,
     step_max_items=50_000,
@@ -45,6 +45,7 @@ LIMITS = LLParserLimits(
 NO_TEXT = "NoExtension"  # llguidance's name for a grammar in which nothing can come
 WHERE = re.compile(r"(?:at )?(\d+)\(\d+\): ")  # line and column
 REGEX_REASON = re.compile(r"error: (.+)")
+OVERLAPPING = "coerce_one_of"  # an option of llguidance that it advises
 UNKNOWN_KEYWORDS = re.compile(r"Unimplemented keys: \[(.+)\]")
 
 
@@ -120,6 +121,8 @@ def _reason(spec: ConstraintSpec, error: str) -> str:
     """Return llguidance's complaint as the end of a sentence."""
     if found := UNKNOWN_KEYWORDS.search(error):
         return f"has the keyword {found[1]}, which is not supported"
+    if OVERLAPPING in error:
+        return 'has the keyword "oneOf" with schemas that may hold together: write anyOf'
     detail = REGEX_REASON.search(error)
     first = error.strip().splitlines()[0] if error.strip() else "is refused"
     where = WHERE.match(first)

@@ -159,6 +159,35 @@ def test_a_gbnf_grammar_is_obeyed(answerer: Answerer, grammar: str, pattern: str
     assert re.fullmatch(pattern, text)
 
 
+def test_a_format_that_is_not_known_says_nothing(answerer: Answerer) -> None:
+    rule = {
+        "type": "object",
+        "properties": {
+            "format": {"type": "string", "format": "path", "maxLength": 5},
+            "when": {"anyOf": [{"type": "string", "format": "date"}]},
+            "what": {"const": {"format": "binary"}},
+        },
+        "required": ["format", "when", "what"],
+    }
+
+    value = json.loads(answerer.answer(schema(rule), seed=3, heat=2.0))
+
+    assert list(value) == ["format", "when", "what"]
+    assert re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value["when"])
+    assert value["what"] == {"format": "binary"}
+
+
+def test_an_object_may_have_hundreds_of_properties_that_may_be_absent(
+    answerer: Answerer,
+) -> None:
+    names = {f"p{n}" for n in range(400)}
+    rule = {"type": "object", "properties": {name: {"type": "boolean"} for name in sorted(names)}}
+
+    value = json.loads(answerer.answer(schema(rule), seed=3, heat=0.5))
+
+    assert value.keys() <= names
+
+
 def test_recursion_is_taken(answerer: Answerer) -> None:
     tree = {
         "$defs": {
@@ -200,6 +229,7 @@ def test_parts_of_an_object_are_not_closed_against_each_other(answerer: Answerer
         (schema({"type": "array", "uniqueItems": True}), '"uniqueItems", which is not supported'),
         (schema({"properties": {"a": {"not": {}}}}), '"not"'),
         (schema({"type": "string", "pattern": "(a"}), "pattern .*unclosed group"),
+        (schema({"oneOf": [{"type": "integer"}, {"type": "number"}]}), '"oneOf"'),
         (schema({"$ref": "#/$defs/x"}), r"/\$defs/x"),
         (schema({"$ref": "#"}), "no text"),
         (schema({"type": "integer", "minimum": 5, "maximum": 2}), "minimum"),

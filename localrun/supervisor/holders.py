@@ -7,6 +7,10 @@ it. Not safe from several threads: the slot has the lock.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from localrun.supervisor.model import KeepAlive
 
 
 @dataclass(slots=True)
@@ -17,6 +21,7 @@ class Holder:
     num_users: int = 0
     expires_at: float | None = None  # None = for ever, or while requests are open
     is_pinned: bool = False  # stays, whatever its requests say, until it is told to go
+    keep_alive: KeepAlive | None = None  # as the last request wanted it
 
     def is_expired(self, now: float) -> bool:
         """Tell whether its time is over and nobody uses it."""
@@ -55,12 +60,13 @@ class Holders:
         """Let a name that is held stay until it is told to go."""
         self._by_name[name].is_pinned = True
 
-    def take(self, name: str, digest: str) -> None:
+    def take(self, name: str, digest: str, keep_alive: KeepAlive | None = None) -> None:
         """Count one user of a name more, which therefore stays."""
         holder = self._by_name.setdefault(name, Holder(digest))
         holder.digest = digest
         holder.num_users += 1
         holder.expires_at = None
+        holder.keep_alive = keep_alive
 
     def leave(self, name: str, expires_at: float | None) -> None:
         """Count one user less; the last one to leave says how long the name stays."""

@@ -105,7 +105,7 @@ class Keeper:
     def _send(self, call: Call) -> Callable[[], None]:
         """Take a call as sent, and return what sends it."""
         holders = self._state.holders
-        holders.take(call.model.name, call.model.digest)
+        holders.take(call.model.name, call.model.digest, call.keep_alive)
         if call.pins:
             holders.pin(call.model.name)
         self._state.sent[call.client] += 1

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from tests.cli.fake_server import FakeServer
 
 DEVICE = {
-    "device": "CUDA0", "description": "a card", "reason": "it is there", "layers": 33, "weight_bytes": 8_000_000_000,
+    "device": "CUDA0", "description": "a card", "reason": "it is there", "layers": 33,
+    "weight_bytes": 8_000_000_000,
     "cache_bytes": 1_000_000_000, "buffer_bytes": 100_000_000, "total_bytes": 9_100_000_000,
     "free_bytes": 12_000_000_000,
 }  # fmt: skip
@@ -62,7 +63,8 @@ def test_a_plan_as_json_has_these_keys(localrun_alone: Localrun) -> None:
     told = json.loads(localrun_alone("plan", "guide", "--parallel", "2", "--json").stdout)
 
     assert set(told) == {
-        "name", "is_here", "context", "asked_context", "context_note", "cells", "parallel", "cache_type", "fits", "reason",
+        "name", "is_here", "context", "asked_context", "context_note", "cells", "parallel",
+        "cache_type", "fits", "reason",
         "advice", "gpu_layers", "host_expert_layers", "devices", "total_bytes",
     }  # fmt: skip
     assert set(told["devices"][0]) == set(DEVICE)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from localrun.supervisor.model import KeepAlive, RunningModel
     from localrun.supervisor.pool import RunnerPool
 
+GIGABYTE = 1e9
+
 
 def why_routes(catalogue: Catalogue, pool: RunnerPool, settings: Settings) -> APIRouter:
     """Return the router."""
@@ -62,7 +64,7 @@ def _settings(model: RunningModel, server: Settings) -> Iterator[Setting]:
             yield replace(setting, source=server.source_of("LOCALRUN_DEVICE"))
         else:
             yield setting
-    most = "all" if server.memory_bytes is None else f"{server.memory_bytes} bytes"
+    most = "all" if server.memory_bytes is None else f"{server.memory_bytes / GIGABYTE:g} GB"
     yield Setting(name="memory", value=most, source=server.source_of("LOCALRUN_MEMORY"))
     yield _keep_alive(model, server)
 

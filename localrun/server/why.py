@@ -70,7 +70,9 @@ def _settings(model: RunningModel, server: Settings) -> Iterator[Setting]:
 
 
 def _threads_reason(setting: Setting) -> str:
-    return "as many as help a model of this size" if setting.source == "default" else ""
+    if setting.source != "default":
+        return ""
+    return "as many as help a model of this size; fewer while other programs want them"
 
 
 def _keep_alive(model: RunningModel, server: Settings) -> Setting:

@@ -151,6 +151,11 @@ def _with_plan(load: Load, plan: Plan, devices: Devices) -> Load:
     counts = {
         gpu.name: count for gpu, count in zip(plan.split.gpus, plan.split.counts, strict=True)
     }
+    options = load.options
+    if any(counts.values()) and options.main_gpu is None:
+        # llama.cpp takes buffers on every GPU that it is given, also for no layers
+        gpus = [gpu for gpu in gpus if counts.get(gpu.name)]
+        options = replace(options, devices=tuple(gpu.name for gpu in gpus))
     return replace(
         load,
         num_ctx=plan.num_ctx,
@@ -158,6 +163,7 @@ def _with_plan(load: Load, plan: Plan, devices: Devices) -> Load:
         num_gpu_layers=plan.split.num_gpu_layers if gpus else load.num_gpu_layers,
         tensor_split=tuple(float(counts.get(gpu.name, 0)) for gpu in gpus) if counts else (),
         num_host_experts=plan.split.num_host_experts,
+        options=options,
     )
 
 

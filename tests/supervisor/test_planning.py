@@ -111,7 +111,9 @@ def test_layers_are_divided_between_the_gpus_that_are_there(eight_billion: Path)
     none = plan_load(model(eight_billion, num_gpu_layers=0), None, lambda: devices(16)).load
 
     assert load.num_gpu_layers == sum(load.tensor_split) == 33
-    assert (one.num_gpu_layers, one.tensor_split) == (33, (0.0, 33.0))
+    assert load.options.devices == ("CUDA0", "CUDA1")
+    assert (one.num_gpu_layers, one.tensor_split) == (33, (33.0,))
+    assert one.options.devices == ("CUDA1",)  # the other one gives no buffer either
     assert (none.num_gpu_layers, none.tensor_split) == (0, ())
 
 

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 
 from localrun.errors import ModelNotFoundError
 from localrun.services.plan_json import plan_to_json
+from localrun.supervisor.model import ModelState
 from localrun.supervisor.sources import Setting
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from localrun.supervisor.pool import RunnerPool
 
 GIGABYTE = 1e9
+UNLOADED = {ModelState.STARTING, ModelState.LOADING, ModelState.FAILED}
 
 
 def why_routes(catalogue: Catalogue, pool: RunnerPool, settings: Settings) -> APIRouter:
@@ -32,15 +34,21 @@ def why_routes(catalogue: Catalogue, pool: RunnerPool, settings: Settings) -> AP
     @router.get("/why")
     async def why(model: str) -> JSONResponse:
         stored = await asyncio.to_thread(catalogue.find_model, model)
-        found = next((one for one in pool.running() if one.name == stored.name), None)
-        if found is None:
+        found = next((one for one in pool.states() if one.name == stored.name), None)
+        if found is None or found.state in UNLOADED:
             raise ModelNotFoundError(
-                f"{stored.name} is not loaded",
+                f"{stored.name} is not loaded{_standing(found)}",
                 hint=f"localrun plan {model}   tells what would be done",
             )
         return JSONResponse(_explained(found, settings))
 
     return router
+
+
+def _standing(model: RunningModel | None) -> str:
+    if model is None:
+        return ""
+    return f": it failed: {model.reason}" if model.state is ModelState.FAILED else " yet"
 
 
 def _explained(model: RunningModel, server: Settings) -> JsonObject:

@@ -47,11 +47,6 @@ class Holders:
         return dict(self._by_name)
 
     @property
-    def is_empty(self) -> bool:
-        """Tell whether no name is left."""
-        return not self._by_name
-
-    @property
     def has_pin(self) -> bool:
         """Tell whether one of them stays for ever."""
         return any(holder.is_pinned for holder in self.by_name.values())
@@ -90,7 +85,7 @@ class Holders:
         return not self._by_name
 
     def drop_idle(self) -> None:
-        """Forget all names that nobody uses: their runner is gone."""
+        """Forget all names that nobody uses: their runner is gone; a pin holds for the next one."""
         for name, holder in self.by_name.items():
-            if not holder.num_users:
+            if not (holder.num_users or holder.is_pinned):
                 del self._by_name[name]

@@ -74,6 +74,17 @@ def test_a_stay_that_a_request_asked_for_is_told_as_such() -> None:
         assert sources(served)["keep alive"] == "request"
 
 
+def test_a_model_that_failed_tells_why_it_is_not_loaded() -> None:
+    with serving() as served:
+        body = {"model": "fake", "prompt": "die", "stream": False}
+        for _ in range(3):
+            httpx.post(f"{served.url}/api/generate", json=body, timeout=30)
+        answer = why(served, "fake")
+
+    assert answer.status_code == 404
+    assert "fake:latest is not loaded: it failed: killed by SIGKILL" in answer.json()["error"]
+
+
 def test_a_model_that_is_not_loaded_has_no_reasons() -> None:
     with serving() as served:
         asleep, unknown = why(served, "fake"), why(served, "nosuch")

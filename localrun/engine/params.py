@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+STEP_TOKENS, MOST_STEP_TOKENS = 512, 8192  # of one forward pass: by itself, and whoever asks
 MOST_TOP = 20  # likely tokens that a request may ask for in place of each one
 
 
@@ -155,6 +156,11 @@ class LoadOptions:
     use_mmap: bool | None = None
     devices: tuple[str, ...] | None = None  # llama.cpp's names; () = the processor; None = auto
     split_mode: SplitMode | None = None
+
+    @property
+    def step_tokens(self) -> int:
+        """Return how many tokens one forward pass may have, but for one of each sequence."""
+        return min(self.num_batch or STEP_TOKENS, MOST_STEP_TOKENS)
 
     @property
     def stretching(self) -> str:

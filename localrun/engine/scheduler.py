@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
+from localrun.engine.params import STEP_TOKENS
 from localrun.engine.radix import common_length
 from localrun.engine.turns import Turns
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from localrun.engine.sequence import Sequence
 
-STEP_TOKENS = 512
 CELLS_AHEAD = 16  # a sequence is admitted when its prompt and this many cells are free
 NO_DRAFTS: Mapping[Sequence, tuple[int, ...]] = {}
 BEGUN_TOKENS = 4  # a stream of no more has no rhythm yet that a reader could miss

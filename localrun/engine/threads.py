@@ -10,6 +10,7 @@ them; `ThreadGauge` learns that from how long threads waited for one.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -30,8 +31,13 @@ MOST_PATIENCE = 64  # windows after a try that failed; it doubles each time
 _log = logging.getLogger(__name__)
 
 
-def useful_threads(model_bytes: int) -> int:
-    """Return how many threads a model of this size gains from, at most `usable_threads`."""
+def useful_threads(model_bytes: int, named: int | None = None) -> int:
+    """Return how many threads a model of this size gains from, at most `usable_threads`.
+
+    Who names a number gets it, up to one for each logical processor.
+    """
+    if named:
+        return min(named, os.cpu_count() or 1)
     return min(usable_threads(), 1 + model_bytes // BYTES_PER_THREAD)
 
 

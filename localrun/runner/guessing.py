@@ -83,7 +83,7 @@ class Guessing:
         own = Limits(
             num_slots=limits.num_slots, num_cells=limits.num_cells, step_tokens=limits.step_tokens
         )
-        threads = load.num_threads or useful_threads(model.size_bytes)
+        threads = useful_threads(model.size_bytes, load.num_threads)
         self._model = model
         self._context = Context(model, own, num_threads=threads, gauge=self._gauge)
         cache = self._context.open_cache()

@@ -12,7 +12,7 @@ from localrun.engine.embedder import Embedder
 from localrun.engine.engine import Engine
 from localrun.engine.model import load_model
 from localrun.engine.pooler import Pooler
-from localrun.engine.scheduler import STEP_TOKENS, Limits, Scheduler
+from localrun.engine.scheduler import Limits, Scheduler
 from localrun.engine.split import LayerSplit
 from localrun.engine.taken import HOST
 from localrun.engine.threads import ThreadGauge, useful_threads
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from localrun.runner.saved import SavedPrompts
 
 UNPLANNED_NUM_CTX = 8192  # where the server could not make a plan
-MOST_STEP_TOKENS = 8192
 
 
 class LoadedModel:
@@ -71,10 +70,10 @@ class LoadedModel:
         self._limits = Limits(
             num_slots=load.num_parallel,
             num_cells=max(self._num_ctx, load.num_cells),
-            step_tokens=_step_tokens(load),
+            step_tokens=max(load.num_parallel, load.options.step_tokens),
             num_drafts=most_drafts(self._model),
         )
-        self._num_threads = load.num_threads or useful_threads(self._model.size_bytes)
+        self._num_threads = useful_threads(self._model.size_bytes, load.num_threads)
         self._gauge = None if load.num_threads else ThreadGauge(self._num_threads)
         self._guessing = Guessing(load, self._model, self._limits, native_log, self._gauge)
         self._embedder = self._open_embedder()
@@ -183,9 +182,3 @@ def _context(load: Load, trained: int) -> int:
     if load.num_ctx and load.options.stretching:
         return load.num_ctx  # bounded by the plan
     return min(load.num_ctx or UNPLANNED_NUM_CTX, trained)
-
-
-def _step_tokens(load: Load) -> int:
-    """Return how many tokens a step may have: one for each sequence at least."""
-    wanted = load.options.num_batch or STEP_TOKENS
-    return max(load.num_parallel, min(wanted, MOST_STEP_TOKENS))

@@ -67,12 +67,11 @@ def wish_for(
     others: Sequence[Path] = (),
 ) -> Wish:
     """Return what the options of a load mean for the plan; ``others`` are loaded as well."""
-    plain = Wish()
     kind = str(options.cache_type or PLAIN_CACHE)
     return Wish(
         num_ctx=num_ctx,
         num_slots=num_slots,
-        step_tokens=max(num_slots, options.num_batch or plain.step_tokens),
+        step_tokens=max(num_slots, options.step_tokens),
         cache_type=kind,
         has_flash_attention=options.flash_attention is not False,
         num_gpu_layers=num_gpu_layers,

@@ -55,6 +55,11 @@ def test_a_small_model_gets_one_thread_and_a_large_one_all() -> None:
     assert useful_threads(10**12) == usable_threads() <= (os.cpu_count() or 1)
 
 
+def test_a_number_that_is_named_holds_up_to_the_processors() -> None:
+    assert useful_threads(1, 1) == useful_threads(10**12, 1) == 1
+    assert useful_threads(1, 1000) == os.cpu_count()
+
+
 def test_alone_all_threads_stay() -> None:
     machine = Machine(num_others=0.2)  # a server, a browser
 

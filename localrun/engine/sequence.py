@@ -69,6 +69,8 @@ class Sequence:
     adapters: AdapterSet = ()  # what cells are computed with: only equal sets share them
     tells_tokens: bool = False  # its tokens are told at its end
     predicted: tuple[int, ...] = ()  # what its client expects it to generate, more or less
+    num_predicted: int = 0  # of those that were guessed, the ones that its client expected
+    num_predicted_right: int = 0
     thought: Thought | None = None  # of a model that has such, to count them
 
     def __post_init__(self) -> None:

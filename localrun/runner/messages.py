@@ -176,6 +176,8 @@ class Finished:
     stop: str | None = None  # the stop string that ended it
     tokens: tuple[int, ...] = ()  # of prompt and answer, where they were asked for
     thought_tokens: int = 0  # of the generated ones
+    predicted_right: int | None = None  # of `Generate.prediction`: None where there was none
+    predicted_wrong: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from localrun.server.jobs import Jobs, job_environ
 from localrun.server.keys import Keys
 from localrun.server.metered import MeteredCompletions
 from localrun.server.metrics import CONTENT_TYPE, Metrics
+from localrun.server.ollama.account import account_routes
 from localrun.server.ollama.library import library_routes
 from localrun.server.ollama.routes import ollama_routes
 from localrun.server.ollama.transfers import transfer_routes
@@ -78,6 +79,7 @@ def create_app(
     app.include_router(responses_routes(responses, desk))
     app.include_router(anthropic_routes(completions, desk))
     app.include_router(ollama_routes(completions, catalogue, pool, workspace.settings.device))
+    app.include_router(account_routes())
     app.include_router(library_routes(workspace, pool))
     app.include_router(why_routes(catalogue, pool))
     app.include_router(own_routes(completions, pool))

@@ -123,8 +123,17 @@ def parse_object(body: bytes) -> Fields:
         UsageError: it is none, or holds text that is not Unicode, numbers that JSON lacks, or
             a name twice: which of the values counts, another reader may see otherwise.
     """
+    value = _decoded(body)
+    if not isinstance(value, dict):
+        raise UsageError("the body must be a JSON object")
+    if body.count(b"{") + body.count(b"[") > DEEPEST and _is_deeper(value, DEEPEST):
+        raise _too_deep()
+    return Fields(value)
+
+
+def _decoded(body: bytes) -> object:
     try:
-        value = _decoder.decode(body.decode("utf-8-sig"))  # Windows writes files with a mark
+        value: object = _decoder.decode(body.decode("utf-8-sig"))  # Windows writes a mark
         if SURROGATE.search(body):
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as error:
@@ -137,11 +146,7 @@ def parse_object(body: bytes) -> Fields:
         raise UsageError(f"the body is not JSON: {error}") from error
     except ValueError as error:  # Python's own limit, against slow conversions
         raise UsageError("the body has a number of too many digits") from error
-    if not isinstance(value, dict):
-        raise UsageError("the body must be a JSON object")
-    if body.count(b"{") + body.count(b"[") > DEEPEST and _is_deeper(value, DEEPEST):
-        raise _too_deep()
-    return Fields(value)
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> JsonObject:

@@ -16,6 +16,7 @@ from localrun.errors import BackendError, error_named
 from localrun.runner.messages import Detokenize, Event, Failed, Submitted, Tokenize, Tokens
 from localrun.server.conversation import conversation
 from localrun.server.defaults import keep_alive_of, messages_of, runner_model
+from localrun.server.media import refuse_media
 from localrun.server.options import keep_alive
 from localrun.supervisor.model import Wanted
 
@@ -129,6 +130,7 @@ class TokenDesk:
 
 
 def _tokenize(fields: Fields, *, needs_messages: bool) -> Tokenize:
+    refuse_media(fields, "messages")
     messages = fields.objects("messages")
     text = _given_text(fields)
     if needs_messages and not messages:

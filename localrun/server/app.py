@@ -29,6 +29,7 @@ from localrun.server.openai.routes import openai_routes
 from localrun.server.openai.tokens import TokenDesk
 from localrun.server.origins import Visitors
 from localrun.server.own import own_routes
+from localrun.server.paths import PlainPaths
 from localrun.server.security import Gate
 from localrun.server.why import why_routes
 from localrun.services.uploads import Uploads
@@ -70,6 +71,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,  # see `PlainPaths`
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     install_handlers(app)
@@ -89,6 +91,7 @@ def create_app(
     app.add_middleware(Clients)
     app.add_middleware(Gate, visitors=visitors, keys=keys or Keys())
     app.add_middleware(metrics.watch)
+    app.add_middleware(PlainPaths)
 
     @app.head("/")
     @app.get("/")
@@ -110,6 +113,7 @@ def create_app(
             return JSONResponse({"status": "leaving"}, UNAVAILABLE)
         return JSONResponse({"status": "ready"})
 
+    @app.head("/metrics")
     @app.get("/metrics")
     async def read_metrics() -> PlainTextResponse:
         return PlainTextResponse(metrics.text(pool), media_type=CONTENT_TYPE)

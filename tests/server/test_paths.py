@@ -58,3 +58,20 @@ def test_the_root_stays() -> None:
         "/a",
         "/a/b",
     ]
+
+
+@pytest.mark.parametrize(
+    ("path", "right"),
+    [
+        ("/chat/completions", "/v1/chat/completions"),
+        ("/v1/v1/models", "/v1/models"),
+        ("/v1/api/tags", "/api/tags"),
+    ],
+)
+def test_who_is_beside_the_path_is_told_the_right_one(
+    served: Served, path: str, right: str
+) -> None:
+    response = httpx.get(f"{served.url}{path}")
+
+    assert response.status_code == 404
+    assert f"ask for {right}" in response.text

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 PATH = "/v1/completions"
 DONE = b"data: [DONE]\n\n"
 MOST_ANSWERS = 512
-WITH_ECHO = "cannot be combined with echo: only the tokens of answers are weighed"
+WITH_ECHO = "cannot be combined with echo: only tokens of answers have scores here"
 Prompt = str | tuple[int, ...]
 
 

@@ -82,6 +82,18 @@ class Sequence:
         return len(self.tokens) - self.num_computed
 
     @property
+    def weighs_prompt(self) -> bool:
+        """Tell whether the logits of its prompt are wanted, and not all have been there."""
+        return self.scores is not None and self.scores.is_weighing
+
+    @property
+    def most_shared(self) -> int:
+        """Return how many tokens may be taken from a cache: what logits are wanted of may not."""
+        if self.scores is not None and self.weighs_prompt:
+            return max(0, self.scores.num_weighed - 1)
+        return len(self.tokens) - 1
+
+    @property
     def num_generated(self) -> int:
         """Return the number of generated tokens."""
         return self.num_dropped + len(self.tokens) - self.num_prompt

@@ -32,7 +32,8 @@ from localrun.engine.params import (
 
 JsonObject = dict[str, Any]
 # bytes of a token, logarithm of its probability, the same of the likeliest in its place
-Score = tuple[bytes, float, tuple[tuple[bytes, float], ...]]
+# (None for the first token of a text)
+Score = tuple[bytes, float | None, tuple[tuple[bytes, float], ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from localrun.engine.drawing import Drawing
 from localrun.engine.engine import AbortedError, OutOfCellsError
 from localrun.engine.params import CacheType, LoadOptions, RopeScaling
 from localrun.engine.states import StateCache
+from localrun.engine.threads import ContextThreads
 from localrun.engine.transfer import ALL, UNCUTTABLE, read_slot, write_slot
 from localrun.errors import BackendError, LoadError
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from localrun.engine.model import Model
     from localrun.engine.scheduler import Limits, Row
     from localrun.engine.sequence import Sequence
+    from localrun.engine.threads import ThreadGauge
 
 NO_CELLS, ABORTED = 1, 2
 CACHE_TYPES = {
@@ -67,10 +69,12 @@ class Context:
         *,
         num_threads: int,
         options: LoadOptions = DEFAULT_OPTIONS,
+        gauge: ThreadGauge | None = None,
     ) -> None:
         self._model = model
         self._limits = limits
         self._handle = _open(model, limits, num_threads, options)
+        self._threads = ContextThreads(self._handle, num_threads, gauge)
         self._memory = llama_cpp.llama_get_memory(self._handle)
         self._abort = AbortFlag(self._handle)
         self._batch = Batch(limits.step_tokens)
@@ -123,6 +127,7 @@ class Context:
         """
         outputs = self._batch.fill(rows)
         self._shelf.wear(rows[0].seq.adapters)
+        self._threads.adjust()
         code = llama_cpp.llama_decode(self._handle, self._batch.native)
         if code == NO_CELLS:
             raise OutOfCellsError

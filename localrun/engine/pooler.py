@@ -30,12 +30,14 @@ from localrun.engine.context import (
 from localrun.engine.embedder import MOST_TOGETHER
 from localrun.engine.engine import AbortedError
 from localrun.engine.params import LoadOptions, Pooling
+from localrun.engine.threads import ContextThreads
 from localrun.errors import BackendError, LoadError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from localrun.engine.model import Model
+    from localrun.engine.threads import ThreadGauge
 
 STEP_TOKENS = 512
 FEWEST_TOKENS = 64
@@ -52,7 +54,7 @@ TYPES = {
 class Pooler:
     """Pools in one way; one thread uses it, but for `abort`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is another thing
         self,
         model: Model,
         pooling: Pooling,
@@ -61,8 +63,10 @@ class Pooler:
         num_threads: int,
         options: LoadOptions = DEFAULT_OPTIONS,
         adapters: Sequence[tuple[Any, float]] = (),
+        gauge: ThreadGauge | None = None,
     ) -> None:
         self._model = model
+        self._gauge = gauge
         self._pooling = pooling
         self._longest = longest
         self._num_threads = num_threads
@@ -148,6 +152,7 @@ class Pooler:
         if first + max(map(len, inputs)) > self._longest:
             raise ValueError(f"an input of more than {self._longest} tokens")
         self._batch.fill_inputs(inputs, first)
+        self._threads.adjust()
         code = llama_cpp.llama_decode(self._handle, self._batch.native)
         if code == ABORTED:
             self._abort.clear()
@@ -193,6 +198,7 @@ class Pooler:
                 f"no memory to embed {size} tokens at once",
                 hint="send shorter texts, or use a smaller context (num_ctx)",
             )
+        self._threads = ContextThreads(self._handle, self._num_threads, self._gauge)
         self._memory = llama_cpp.llama_get_memory(self._handle) or None
         is_causal = bool(llama_cpp.llama_get_causal_attn(self._handle))
         self.splits = self._memory is not None and is_causal

@@ -13,6 +13,9 @@ from localrun.errors import BackendError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+
+    from localrun.engine.candidates import Candidates
     from localrun.engine.model import Model
     from localrun.engine.params import SamplingParams
 
@@ -38,17 +41,27 @@ class Sampler:
             if not link:  # a null pointer in the chain would crash the next draw
                 raise BackendError("llama.cpp could not make a sampler")
             llama_cpp.llama_sampler_chain_add(self._chain, link)
+        self._most = _most(params)
         if params.dry_multiplier > 0:
             for token in history:
                 llama_cpp.llama_sampler_accept(self._chain, token)
 
-    def draw(self, context: object, index: int) -> int:
-        """Return a token drawn from the logits of the batch's ``index``, and remember it."""
-        return int(llama_cpp.llama_sampler_sample(self._chain, context, index))
+    def draw(self, candidates: Candidates, logits: np.ndarray) -> int:
+        """Return a token drawn from logits, shape (num_vocab,), and remember it."""
+        return candidates.draw(self._chain, logits, self._most)
 
     def close(self) -> None:
         """Free the chain with all its samplers."""
         llama_cpp.llama_sampler_free(self._chain)
+
+
+def _most(params: SamplingParams) -> int | None:
+    """Return how many of the best the chain takes at once, None where others may count."""
+    if params.dry_multiplier > 0:
+        return None
+    if params.temperature <= 0:
+        return 1
+    return params.top_k if not params.mirostat and params.top_n_sigma <= 0 < params.top_k else None
 
 
 def _dry(params: SamplingParams, model: Model) -> list[object]:

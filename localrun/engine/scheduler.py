@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 STEP_TOKENS = 512
 CELLS_AHEAD = 16  # a sequence is admitted when its prompt and this many cells are free
 NO_DRAFTS: Mapping[Sequence, tuple[int, ...]] = {}
+BEGUN_TOKENS = 4  # a stream of no more has no rhythm yet that a reader could miss
 LOOKED_AT = 64  # waiting sequences that one step considers, whatever the length of the queue
 
 
@@ -240,7 +241,7 @@ class Scheduler:
             rows = [Row(row.seq, 1, drafts.get(row.seq, ())) for row in rows]
             budget -= num_drafts
         num_decoding = sum(seq.is_decoding for seq in self._running)  # others wait for this step
-        if num_decoding:
+        if num_decoding and not self._comes_together(chosen, budget):
             budget = min(budget, prompt_tokens(num_decoding))
         spare = self._spare_outputs(chosen, rows)
         for seq in chosen:
@@ -259,6 +260,12 @@ class Scheduler:
         """Return how many logits a step has room for, beside one of each sequence and drafts."""
         taken = len(chosen) + sum(len(row.drafts) for row in decoding)
         return self._limits.num_slots + self._limits.num_drafts - taken
+
+    def _comes_together(self, chosen: list[Sequence], budget: int) -> bool:
+        """Tell whether all prompts fit into one step, and every stream has only just begun."""
+        pending = sum(seq.num_pending for seq in chosen if not seq.is_decoding)
+        decoding = [seq for seq in self._running if seq.is_decoding]
+        return pending <= budget and all(seq.num_generated <= BEGUN_TOKENS for seq in decoding)
 
     def _waits_for_leader(self, seq: Sequence) -> bool:
         """Tell whether a running sequence is about to compute what this one could share."""

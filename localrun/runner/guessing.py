@@ -17,6 +17,7 @@ from localrun.engine.threads import useful_threads
 
 if TYPE_CHECKING:
     from localrun.engine.library import NativeLog
+    from localrun.engine.threads import ThreadGauge
     from localrun.runner.messages import Load
 
 _log = logging.getLogger(__name__)
@@ -30,7 +31,15 @@ def most_drafts(model: Model) -> int:
 class Guessing:
     """The sources of guesses; owns the draft model where there is one."""
 
-    def __init__(self, load: Load, target: Model, limits: Limits, native_log: NativeLog) -> None:
+    def __init__(
+        self,
+        load: Load,
+        target: Model,
+        limits: Limits,
+        native_log: NativeLog,
+        gauge: ThreadGauge | None,
+    ) -> None:
+        self._gauge = gauge
         self._model: Model | None = None
         self._context: Context | None = None
         sources: list[Source] = [Forced(), Prediction(), Lookup()]
@@ -75,6 +84,7 @@ class Guessing:
             num_slots=limits.num_slots, num_cells=limits.num_cells, step_tokens=limits.step_tokens
         )
         threads = load.num_threads or useful_threads(model.size_bytes)
-        self._model, self._context = model, Context(model, own, num_threads=threads)
+        self._model = model
+        self._context = Context(model, own, num_threads=threads, gauge=self._gauge)
         cache = self._context.open_cache()
         return [DraftModel(self._context, cache, own.step_tokens, num_vocab=model.num_vocab)]

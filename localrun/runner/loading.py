@@ -15,7 +15,7 @@ from localrun.engine.pooler import Pooler
 from localrun.engine.scheduler import STEP_TOKENS, Limits, Scheduler
 from localrun.engine.split import LayerSplit
 from localrun.engine.taken import HOST
-from localrun.engine.threads import useful_threads
+from localrun.engine.threads import ThreadGauge, useful_threads
 from localrun.runner.adapters import AdapterDesk
 from localrun.runner.busyness import Busyness, read_stats
 from localrun.runner.census import Census
@@ -75,7 +75,8 @@ class LoadedModel:
             num_drafts=most_drafts(self._model),
         )
         self._num_threads = load.num_threads or useful_threads(self._model.size_bytes)
-        self._guessing = Guessing(load, self._model, self._limits, native_log)
+        self._gauge = None if load.num_threads else ThreadGauge(self._num_threads)
+        self._guessing = Guessing(load, self._model, self._limits, native_log, self._gauge)
         self._embedder = self._open_embedder()
         self._context: Context | NoEngine = NoEngine()
         if self._model.only_embeds:
@@ -123,7 +124,11 @@ class LoadedModel:
 
     def _open_engine(self, channel: Channel, saved: SavedPrompts | None) -> Worker:
         context = self._context = Context(
-            self._model, self._limits, num_threads=self._num_threads, options=self._load.options
+            self._model,
+            self._limits,
+            num_threads=self._num_threads,
+            options=self._load.options,
+            gauge=self._gauge,
         )
         cache = context.open_cache()
         scheduler = Scheduler(self._limits, cache)
@@ -155,6 +160,7 @@ class LoadedModel:
                 num_threads=self._num_threads,
                 options=self._load.options,
                 adapters=adapters,
+                gauge=self._gauge,
             )
         )
 

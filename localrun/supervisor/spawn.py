@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     import socket
 
 # Without the first, llama.cpp's abort() spends seconds in a debugger. The second is how long
-# its threads spin at a barrier before they sleep; measured for a token of a 0.6B model on 4
-# processors, alone and beside 2 busy programs: 10 and 42 ms, with no spinning at all 36 and
-# 31, with libgomp's own default 10 and over 400.
-RUNNER_ENVIRONMENT = {"GGML_NO_BACKTRACE": "1", "GOMP_SPINCOUNT": "1000"}
+# its threads spin at a barrier before they sleep, here 4 ms: through the work between two
+# steps. Shorter costs a 0.6B model on 4 processors 10 % of its rate; `ThreadGauge` sees to it
+# that a busy machine does not make them spin for nothing.
+RUNNER_ENVIRONMENT = {"GGML_NO_BACKTRACE": "1", "GOMP_SPINCOUNT": "100000"}
 
 
 def start_runner(child_end: socket.socket, device: str = "auto") -> subprocess.Popen[bytes]:

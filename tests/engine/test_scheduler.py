@@ -13,7 +13,7 @@ from localrun.engine.cache import PrefixCache
 from localrun.engine.engine import Engine, Output
 from localrun.engine.memory import FULL, HYBRID, Memory
 from localrun.engine.params import FinishReason
-from localrun.engine.scheduler import Limits, Scheduler
+from localrun.engine.scheduler import BEGUN_TOKENS, Limits, Scheduler
 from localrun.engine.sequence import Sequence
 from localrun.engine.speculation import Speculation, room_of
 from localrun.engine.states import StateCache
@@ -441,3 +441,19 @@ def test_without_room_elsewhere_it_goes_in_the_end(monkeypatch: pytest.MonkeyPat
     aged, fresh = bench.submit(30, [1] * 20, 1), bench.submit(31, [2, 2], 1)
     bench.drain()
     assert (aged.num_cached, fresh.num_cached) == (0, 1)
+
+
+def test_prompts_that_come_while_a_stream_begins_are_computed_at_once() -> None:
+    bench = Bench()
+    first = bench.submit(1, [1, 2, 3], 30)
+    bench.step()
+    bench.engine._pace.prompt_tokens = lambda num_decoding: 1  # type: ignore[method-assign]  # noqa: ARG005
+    bench.submit(2, [11, 12, 13, 14, 15], 9)
+    bench.submit(3, [21, 22, 23, 24, 25], 9)
+
+    assert len(bench.step()) == 3
+    while first.num_generated <= BEGUN_TOKENS:
+        bench.step()
+    bench.submit(4, [31, 32, 33, 34, 35], 9)
+
+    assert len(bench.step()) == 3  # the stream has found its rhythm

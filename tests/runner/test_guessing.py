@@ -36,7 +36,7 @@ def guessing(target: Model, *draft: Path, limits: Limits = LIMITS) -> Guessing:
         num_threads=1,
         num_gpu_layers=0,
     )
-    return Guessing(load, target, limits, native_log)
+    return Guessing(load, target, limits, native_log, None)
 
 
 def test_a_draft_model_with_the_same_tokens_is_loaded(target: Model, tmp_path: Path) -> None:

@@ -1,0 +1,85 @@
+"""How long this process's threads ran, how long they waited for a processor, who was idle.
+
+    /proc/self/task/<id>/schedstat   nanoseconds run, nanoseconds ready to run but waiting
+    /proc/stat                       cpu<n> user nice system idle iowait ..., in ticks
+
+Linux alone tells it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+TASKS, STAT = Path("/proc/self/task"), Path("/proc/stat")
+NANOSECONDS = 1e9
+IDLE, IO_WAIT = 4, 5  # columns of /proc/stat
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What happened between two readings."""
+
+    wall_s: float
+    ran_s: float  # of all threads of this process together, as the next one
+    waited_s: float
+    idle_s: float  # of all processors that this process may use
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """One reading: seconds since some moment that never changes."""
+
+    at_s: float
+    tasks: dict[str, tuple[float, float]]  # ran and waited, by thread
+    idle_s: float
+
+    def since(self, earlier: Usage) -> Spent:
+        """Return what threads that still live, and processors, did since then."""
+        spent = [
+            (ran - before[0], waited - before[1])
+            for task, (ran, waited) in self.tasks.items()
+            for before in [earlier.tasks.get(task, (0.0, 0.0))]
+        ]
+        return Spent(
+            self.at_s - earlier.at_s,
+            sum(ran for ran, _ in spent),
+            sum(waited for _, waited in spent),
+            self.idle_s - earlier.idle_s,
+        )
+
+
+def read_usage(tasks: Path = TASKS, stat: Path = STAT) -> Usage | None:
+    """Return how it is now; None where the system does not tell."""
+    try:
+        found = dict(_read_tasks(tasks))
+        return Usage(time.monotonic(), found, _idle_s(stat)) if found else None
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _read_tasks(tasks: Path) -> list[tuple[str, tuple[float, float]]]:
+    found = []
+    for name in os.listdir(tasks):  # noqa: PTH208 - Path objects cost more than the reading
+        try:
+            with open(f"{tasks}/{name}/schedstat") as file:  # noqa: PTH123
+                ran, waited, *_ = file.read().split()
+        except FileNotFoundError:  # it has just ended
+            continue
+        found.append((name, (int(ran) / NANOSECONDS, int(waited) / NANOSECONDS)))
+    return found
+
+
+def _idle_s(stat: Path) -> float:
+    allowed = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    ticks = 0
+    with stat.open() as file:
+        for line in file:
+            columns = line.split()
+            if not columns[0].startswith("cpu"):
+                break  # what follows can be long
+            if columns[0] in allowed:
+                ticks += int(columns[IDLE]) + int(columns[IO_WAIT])
+    return ticks / os.sysconf("SC_CLK_TCK")

@@ -220,8 +220,8 @@ def _completion() -> Schema:
     scores = record(
         {
             "tokens": listed(TEXT),
-            "token_logprobs": listed(NUMBER),
-            "top_logprobs": listed({"type": "object", "additionalProperties": NUMBER}),
+            "token_logprobs": listed(maybe(NUMBER)),
+            "top_logprobs": listed(maybe({"type": "object", "additionalProperties": NUMBER})),
             "text_offset": listed(COUNT),
         }
     )

@@ -9,17 +9,18 @@ from __future__ import annotations
 import math
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from localrun.access import Access, load_access
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Iterator, Mapping
 
+PREFIX = "LOCALRUN_"
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 11435
 HTTPS_PORT = 443
@@ -63,6 +64,7 @@ class Settings:
     max_queue: int = DEFAULT_QUEUE  # requests that may wait
     drain_s: float | None = DEFAULT_DRAIN_S  # for open answers, when the server is told to leave
     memory_bytes: int | None = None  # of the machine's own, for all models; None = all of it
+    sources: tuple[tuple[str, str], ...] = ()  # of the variables that are set; later ones win
 
     @property
     def needs_file(self) -> Path:
@@ -71,6 +73,15 @@ class Settings:
 
     access: Access = field(default_factory=Access)
     is_tls: bool = False  # the address is https
+
+    def source_of(self, variable: str) -> str:
+        """Return who set what a variable stands for: a flag, the environment, or nobody."""
+        return dict(self.sources).get(variable, "default")
+
+    def by_flag(self, variable: str, **changes: Any) -> Settings:  # noqa: ANN401 - of any field
+        """Return the settings with what a flag says in place of a variable."""
+        sources = (*self.sources, (variable, _flag_of(variable)))
+        return replace(self, sources=sources, **changes)
 
     @property
     def is_loopback(self) -> bool:
@@ -89,12 +100,16 @@ class Settings:
         return f"{'https' if self.is_tls else 'http'}://{self.address}"
 
 
-def load_settings(environ: Mapping[str, str]) -> Settings:
-    """Read the settings from the environment.
+def load_settings(
+    environ: Mapping[str, str], flags: Mapping[str, str | None] | None = None
+) -> Settings:
+    """Read the settings from the environment; ``flags`` wins, by the names of its variables.
 
     Raises:
         UsageError: a variable's value cannot be understood; the error names it.
     """
+    given = {name: value for name, value in (flags or {}).items() if value}
+    environ = {**environ, **given}
     host, port = parse_address(environ.get("LOCALRUN_HOST", ""))
     log_dir = environ.get("LOCALRUN_LOG_DIR")
     access = load_access(environ)
@@ -118,7 +133,18 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         device=environ.get("LOCALRUN_DEVICE", "").strip().lower() or "auto",
         access=access,
         is_tls=_is_https(environ.get("LOCALRUN_HOST", "")) or access.tls_cert is not None,
+        sources=tuple(_sources(environ, given)),
     )
+
+
+def _sources(environ: Mapping[str, str], given: Container[str]) -> Iterator[tuple[str, str]]:
+    for name, value in environ.items():
+        if name.startswith(PREFIX) and value.strip():
+            yield name, _flag_of(name) if name in given else f"environment {name}"
+
+
+def _flag_of(variable: str) -> str:
+    return f"flag --{variable.removeprefix(PREFIX).lower().replace('_', '-')}"
 
 
 def parse_address(text: str) -> tuple[str, int]:

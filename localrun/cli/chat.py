@@ -10,7 +10,14 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from localrun.cli.answer import Answer, interruptible, print_dropped, print_figures, receive
+from localrun.cli.answer import (
+    Answer,
+    interruptible,
+    print_dropped,
+    print_figures,
+    receive,
+    told_load,
+)
 from localrun.cli.output import Output
 from localrun.errors import LocalrunError
 
@@ -34,9 +41,10 @@ def chat(connect: Callable[[], LocalrunClient], asking: Asking) -> None:
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401 - gives input() its line editing
     output = Output()
-    output.note(f"{asking.model}: type a message, /help for help, /bye to leave")
     messages: list[dict[str, str]] = []
     with interruptible():
+        context = _open(connect(), asking, output)
+        output.note(f"{asking.model}{context}: type a message, /help for help, /bye to leave")
         while (text := _read()) is not None:
             if text == "/clear":
                 messages.clear()
@@ -46,6 +54,19 @@ def chat(connect: Callable[[], LocalrunClient], asking: Asking) -> None:
                 output.note(f"{text} is not known; /help lists what is")
             elif text:
                 _turn(connect, asking, messages, text, output)
+
+
+def _open(client: LocalrunClient, asking: Asking, output: Output) -> str:
+    """Load the model while the user thinks of a message; return in words how much it holds."""
+    asked = {"num_ctx": asking.options.get("num_ctx"), "keep_alive": asking.keep_alive}
+    body = {key: value for key, value in asked.items() if value is not None}
+    for frame in client.load({"model": asking.model, **body}):
+        output.status("" if frame["done"] else told_load(frame, asking.model))
+    row = next((one for one in client.states() if one["name"] == asking.model), None)
+    if row is None:
+        return ""
+    note = f", {row['context_note']}" if row.get("context_note") else ""
+    return f" (context {row['context']} tokens{note})"
 
 
 def _turn(

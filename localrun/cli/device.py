@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from localrun.errors import UsageError
@@ -29,7 +28,8 @@ def with_device(settings: Settings, asked: str | None) -> Settings:
 
     client = find_server(settings)
     if client is None:
-        return replace(settings, device=check_choice(asked or settings.device, os.environ))
+        chosen = check_choice(asked or settings.device, os.environ)
+        return settings.by_flag("LOCALRUN_DEVICE", device=chosen) if asked else settings
     theirs = (client.version() or {}).get("device")
     if asked is not None and theirs is not None and asked != theirs:
         raise UsageError(

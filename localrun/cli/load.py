@@ -14,7 +14,7 @@ def load(
     model: Annotated[str, Argument(help="The model to load.")],
     *,
     pin: Annotated[
-        bool, Option("--pin", help="Keep it until it is stopped, also when memory is short.")
+        bool, Option("--pin", help="Keep it until `localrun stop`, whatever requests say.")
     ] = False,
     ctx: Annotated[int | None, Option(min=1, help="Size of the context in tokens.")] = None,
     keep_alive: Annotated[

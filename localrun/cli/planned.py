@@ -25,7 +25,14 @@ def show_plan(found: MemoryPlan, output: Output) -> None:
         f"context {made.num_ctx} of {longest or '?'} tokens, {made.setup.num_slots} sequences, "
         f"cache {made.setup.cache_type}"
     )
+    if made.context_note:
+        output.line(f"  {made.context_note}")
+        if made.num_ctx == longest:
+            output.line("  PARAMETER rope_scaling yarn in a Modelfile would stretch it")
     output.line(f"{'fits' if made.fits else 'does not fit'}: {made.reason}")
+    for reason in dict.fromkeys(share.device.reason for share in made.shares):
+        if reason:
+            output.line(f"  device: {reason}")
     for advice in made.advice:
         output.line(f"  {'better' if made.fits else 'would fit'} with {advice}")
 

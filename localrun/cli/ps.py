@@ -51,6 +51,9 @@ def _models(settings: Settings) -> list[dict[str, Any]]:
 def _show(models: list[dict[str, Any]], output: Output, *, one_line: bool) -> None:
     if not output.as_json:
         output.table(HEADS, [_row(model) for model in models])
+        for model in models:
+            if model.get("context_note"):  # an older server tells none
+                output.line(f"{model['name']}: context {model['context_note']}")
     elif one_line:
         output.event([_plain(model) for model in models])
     else:

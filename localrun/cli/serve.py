@@ -56,5 +56,5 @@ def serve(  # noqa: PLR0913 - one parameter a flag
         "LOCALRUN_TLS_KEY": tls_key,
         "LOCALRUN_LOG_PROMPTS": "1" if log_prompts else None,
     }
-    environ = {**os.environ, **{name: value for name, value in asked.items() if value}}
-    run_server(load_settings(environ), background=background, insecure=insecure)
+    settings = load_settings(os.environ, asked)
+    run_server(settings, background=background, insecure=insecure)

@@ -12,6 +12,7 @@ from localrun.cli.output import Output, human_bytes
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
+    from localrun.services.models import StoredModel
     from localrun.services.show import ModelFacts
 
 LONGEST_SHOWN = 400  # characters of a system or a license
@@ -107,6 +108,7 @@ def _show(facts: ModelFacts, output: Output) -> None:
         ("parameters", details.parameter_size),
         ("quantization", details.quantization_level),
         ("context length", _text(details.context_length)),
+        ("context", _context_note(model) or None),
         ("embedding length", _text(facts.embedding_length)),
         ("capabilities", ", ".join(details.capabilities)),
         ("template", ", ".join(facts.template_features) or None),
@@ -148,6 +150,7 @@ def _as_json(facts: ModelFacts) -> dict[str, Any]:
         "parameter_size": details.parameter_size,
         "quantization": details.quantization_level,
         "context_length": details.context_length,
+        "context_note": _context_note(model),
         "embedding_length": facts.embedding_length,
         "capabilities": list(details.capabilities),
         "template": model.chat_template,
@@ -175,6 +178,16 @@ def _short(text: str | None) -> str | None:
         return None
     line = " ".join(text.split())
     return line if len(line) <= LONGEST_SHOWN else f"{line[:LONGEST_SHOWN]}..."
+
+
+def _context_note(model: StoredModel) -> str:
+    """Return what becomes of the context that the recipe asks for."""
+    from localrun.hardware.context import context_note
+    from localrun.server.defaults import runner_model
+
+    order = runner_model(model)
+    trained = model.details.context_length
+    return context_note(order.num_ctx, trained, order.options.stretching)
 
 
 def _text(number: int | None) -> str | None:

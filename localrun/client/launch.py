@@ -62,7 +62,7 @@ def ensure_server(settings: Settings) -> LocalrunClient:
             hint="start `localrun serve` there, or unset LOCALRUN_HOST",
         )
     log = settings.log_dir / START_LOG
-    return _wait_until_up(settings, _spawn(log, settings.device), log)
+    return _wait_until_up(settings, _spawn(log, settings), log)
 
 
 def stop_server(client: LocalrunClient) -> None:
@@ -80,13 +80,18 @@ def stop_server(client: LocalrunClient) -> None:
         wait = min(LONGEST_WAIT_S, wait * 1.5)
 
 
-def _spawn(log: Path, device: str) -> subprocess.Popen[bytes]:
-    """Start a server apart from this terminal: its Ctrl-C and hang-up do not reach it."""
+def _spawn(log: Path, settings: Settings) -> subprocess.Popen[bytes]:
+    """Start a server apart from this terminal: its Ctrl-C and hang-up do not reach it.
+
+    It has our environment; a device is told only where that does not say it.
+    """
+    is_asked = settings.source_of("LOCALRUN_DEVICE").startswith("flag")
+    device = ["--device", settings.device] if is_asked else []
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("wb") as out:
             return subprocess.Popen(  # noqa: S603 - our own program
-                [*program_command(), "serve", "--background", "--device", device],
+                [*program_command(), "serve", "--background", *device],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,

@@ -11,6 +11,7 @@ import hashlib
 import re
 import threading
 from collections import OrderedDict
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +21,7 @@ from llguidance.llamacpp import lltokenizer_from_vocab
 from localrun.engine.grammar import grammar_of, wrong
 from localrun.engine.matching import Matcher
 from localrun.engine.params import ConstraintKind, ConstraintSpec
+from localrun.engine.stack import on_deep_stack
 from localrun.engine.stages import StagedConstraint
 from localrun.engine.vocabulary import Vocabulary
 from localrun.errors import UsageError
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 MOST_COMPILED = 32
 LIMITS = LLParserLimits(
-    max_items_in_row=500,
+    max_items_in_row=2000,  # an optional property of an object takes four
     initial_lexer_fuel=500_000,
     step_lexer_fuel=100_000,
     step_max_items=50_000,
@@ -43,6 +45,7 @@ LIMITS = LLParserLimits(
 NO_TEXT = "NoExtension"  # llguidance's name for a grammar in which nothing can come
 WHERE = re.compile(r"(?:at )?(\d+)\(\d+\): ")  # line and column
 REGEX_REASON = re.compile(r"error: (.+)")
+OVERLAPPING = "coerce_one_of"  # an option of llguidance that it advises
 UNKNOWN_KEYWORDS = re.compile(r"Unimplemented keys: \[(.+)\]")
 
 
@@ -84,12 +87,16 @@ class Grammars:
         key = _digest(spec)
         compiled = self._compiled.get(key)
         if compiled is None:
-            compiled = LLMatcher(tokenizer, grammar_of(spec), log_level=0, limits=LIMITS)
-            _check(spec, compiled, Matcher(compiled.deep_copy(), tokenizer, self._vocabulary.eog))
+            compiled = on_deep_stack(partial(self._build, spec, tokenizer))
             self._compiled[key] = compiled
         self._compiled.move_to_end(key)
         if len(self._compiled) > MOST_COMPILED:
             self._compiled.popitem(last=False)
+        return compiled
+
+    def _build(self, spec: ConstraintSpec, tokenizer: LLTokenizer) -> LLMatcher:
+        compiled = LLMatcher(tokenizer, grammar_of(spec), log_level=0, limits=LIMITS)
+        _check(spec, compiled, Matcher(compiled.deep_copy(), tokenizer, self._vocabulary.eog))
         return compiled
 
 
@@ -114,10 +121,14 @@ def _reason(spec: ConstraintSpec, error: str) -> str:
     """Return llguidance's complaint as the end of a sentence."""
     if found := UNKNOWN_KEYWORDS.search(error):
         return f"has the keyword {found[1]}, which is not supported"
+    if OVERLAPPING in error:
+        return 'has the keyword "oneOf" with schemas that may hold together: write anyOf'
     detail = REGEX_REASON.search(error)
     first = error.strip().splitlines()[0] if error.strip() else "is refused"
     where = WHERE.match(first)
     what = detail[1] if detail else WHERE.sub("", first, count=1)
     if where and spec.kind is ConstraintKind.LARK:
         return f"is wrong in line {where[1]}: {what}"
+    if detail and spec.kind is ConstraintKind.JSON_SCHEMA:
+        return f"has a pattern that is wrong: {what}"
     return f"is wrong: {what}"

@@ -208,6 +208,12 @@ class Context:
 
 
 def _open(model: Model, limits: Limits, num_threads: int, options: LoadOptions) -> object:
+    is_quantized = options.cache_type is not None and options.cache_type not in PLAIN_TYPES
+    if is_quantized and options.flash_attention is False:
+        raise LoadError(
+            f"kv_cache_type {options.cache_type} needs flash attention, which is switched off",
+            hint="PARAMETER flash_attention auto, or PARAMETER kv_cache_type f16",
+        )
     params = llama_cpp.llama_context_default_params()
     params.n_ctx = limits.num_cells
     params.n_batch = params.n_ubatch = limits.step_tokens
@@ -222,6 +228,12 @@ def _open(model: Model, limits: Limits, num_threads: int, options: LoadOptions) 
     set_attention(params, options)
     set_rope(params, options)
     handle = llama_cpp.llama_init_from_model(model.handle, params)
+    if not handle and is_quantized:
+        raise LoadError(
+            f"no context of {limits.num_cells} tokens with kv_cache_type {options.cache_type}: its"
+            " blocks do not divide the model's heads, or there is no memory",
+            hint="PARAMETER kv_cache_type f16, or a smaller num_ctx",
+        )
     if not handle:
         raise LoadError(
             f"no memory for a context of {limits.num_cells} tokens",

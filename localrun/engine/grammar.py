@@ -23,6 +23,11 @@ MOST_RULES = 512  # of GBNF: its converter takes the square of their number
 COMPACT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 NESTED = ("properties", "$defs", "definitions")  # keywords that hold schemas by name
 ALTERNATIVES = ("anyOf", "oneOf", "prefixItems")
+VALUES = {"enum", "const", "default", "examples"}  # keywords that hold no schemas
+FORMATS = {  # that llguidance knows
+    "date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "unknown",
+    "uri", "uuid",
+}  # fmt: skip
 ESCAPED = re.compile(r"\\\\|\\u([0-9a-fA-F]{4})|\\U([0-9a-fA-F]{8})")
 LAST_ASCII, LARGEST_CODE_POINT = 0x7F, 0x10FFFF
 SURROGATES = range(0xD800, 0xE000)  # halves of characters
@@ -93,7 +98,31 @@ def _schema(spec: ConstraintSpec) -> object:
         raise wrong(spec, f"is nested deeper than {DEEPEST_SCHEMA} levels")
     if not isinstance(schema, dict):
         raise wrong(spec, "must be a JSON Schema, which is an object")
-    return closed(schema)
+    return closed(_with_known_formats(schema))
+
+
+def _with_known_formats(schema: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the schema without formats that llguidance refuses.
+
+    By the standard a format that is not known says nothing of what is valid; the schemas of
+    pydantic have their own, such as "path" and "binary".
+    """
+    if isinstance(schema, list):
+        return [_with_known_formats(inner) for inner in schema]
+    if not isinstance(schema, dict):
+        return schema
+    known = dict(schema)
+    if isinstance(schema.get("format"), str) and schema["format"] not in FORMATS:
+        del known["format"]
+    for key in known.keys() - VALUES:
+        inner = known[key]
+        is_named = key in {*NESTED, "patternProperties"} and isinstance(inner, dict)
+        known[key] = (
+            {name: _with_known_formats(one) for name, one in inner.items()}
+            if is_named
+            else _with_known_formats(inner)
+        )
+    return known
 
 
 def _depth_exceeds(value: object, levels: int) -> bool:
@@ -154,7 +183,8 @@ def _lark(spec: ConstraintSpec) -> str:
 def _lark_of_choices(spec: ConstraintSpec) -> str:
     if not spec.choices:
         raise wrong(spec, "has no text to choose from")
-    return "start: " + " | ".join(json.dumps(choice) for choice in dict.fromkeys(spec.choices))
+    texts = " | ".join(json.dumps(choice) for choice in dict.fromkeys(spec.choices))
+    return f"start: CHOICE\nCHOICE: {texts}"  # a terminal: as rules they would be items of a row
 
 
 def _lark_of_gbnf(spec: ConstraintSpec) -> str:

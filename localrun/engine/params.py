@@ -157,11 +157,14 @@ class LoadOptions:
     split_mode: SplitMode | None = None
 
     @property
-    def stretches_context(self) -> bool:
-        """Tell whether positions beyond the training's context are mapped into it."""
+    def stretching(self) -> str:
+        """Return what maps positions beyond the training's context into it; empty for nothing."""
         if self.rope_scaling is RopeScaling.NONE:
-            return False
-        return self.rope_scaling is not None or (self.rope_freq_scale or 1.0) < 1.0
+            return ""
+        if self.rope_scaling is not None:
+            return f"rope_scaling {self.rope_scaling}"
+        scale = self.rope_freq_scale or 1.0
+        return f"rope_frequency_scale {scale:g}" if scale < 1.0 else ""
 
 
 class Pooling(StrEnum):

@@ -26,14 +26,14 @@ KNOWN_SETS = (
 )  # fmt: skip
 
 
-def usable_threads(limits: Limits | None = None) -> int:
+def usable_threads(limits: Limits | None = None, system: Path = SYSTEM) -> int:
     """Return the number of cores that this process may use, at least 1.
 
     Counts the cores of the affinity mask, and no more than a container's quota:
-    more threads than that only wait for each other.
+    more threads than that only wait for each other, also those that share a core.
     """
     quota = (limits or read_limits()).num_cores
-    cores = len(_allowed())
+    cores = _num_cores(_allowed(), system)
     return max(1, min(cores, quota) if quota else cores)
 
 
@@ -50,7 +50,7 @@ def read_cpu(
         name=info.get("model name") or _sysctl("machdep.cpu.brand_string") or platform.processor(),
         num_logical=os.cpu_count() or 1,
         num_physical=_num_physical(system),
-        num_usable=usable_threads(limits),
+        num_usable=usable_threads(limits, system),
         num_performance=performance,
         num_efficiency=efficiency,
         instruction_sets=_instruction_sets(info),
@@ -74,6 +74,12 @@ def _allowed() -> frozenset[int]:
     if hasattr(os, "sched_getaffinity"):
         return frozenset(os.sched_getaffinity(0))
     return frozenset(range(os.cpu_count() or 1))
+
+
+def _num_cores(processors: frozenset[int], system: Path) -> int:
+    """Return how many cores these logical processors are; one without a word of it is its own."""
+    siblings = (system / f"cpu{number}/topology/thread_siblings_list" for number in processors)
+    return len({_text(file).strip() or str(file) for file in siblings})
 
 
 def _num_physical(system: Path) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -28,6 +28,7 @@ class Device:
     free_bytes: int
     unit_id: str | None = None  # PCI address, by which a card seen by two backends is recognised
     driver: str | None = None  # its version
+    reason: str = field(default="", compare=False)  # why it is used, where somebody chose it
 
     @property
     def label(self) -> str:

@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from localrun.hardware.context import context_note, longest_context
 from localrun.hardware.device import DeviceKind
 from localrun.hardware.need import Setup
 from localrun.hardware.placement import Share, Split, place
@@ -34,11 +35,9 @@ GPU_SHARE, HOST_SHARE = 0.5, 0.125
 MOST_HOST_CACHE = 2048 * MIB  # llama.cpp writes all of it when it loads
 COMFORTABLE_CONTEXT = 8192
 SMALLEST_CONTEXT = 4096
-UNKNOWN_CONTEXT = 8192  # of a file that does not tell its training
 SHARED_CELLS = 16384  # the cache holds four full contexts, as long as that is not more than this
 CONTEXTS_IN_CACHE = 4
 ALL_LAYERS = -1
-MOST_STRETCH = 64  # times the training's context; the most that models are made for is 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +52,7 @@ class Wish:
     num_gpu_layers: int = ALL_LAYERS
     extra_bytes: int = 0  # adapters, projector, draft
     tightness: float = 1.0  # of the memory counted on, once a load has failed all the same
-    stretches_context: bool = False  # a named one may be longer than the training's
+    stretching: str = ""  # what maps a named context beyond the training's into it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +66,8 @@ class Plan:
     fits: bool
     reason: str  # why the layers and the context are what they are
     advice: tuple[str, ...] = ()  # what would make it fit, or make it faster
+    asked_ctx: int | None = None
+    context_note: str = ""  # how what was asked for was cut or stretched
 
     @property
     def total_bytes(self) -> int:
@@ -83,7 +84,12 @@ def make_plan(shape: ModelShape, wish: Wish, devices: Sequence[Device]) -> Plan:
     """Return where the model goes; ``devices`` holds the processor, and GPUs in their order."""
     planner = _Planner(shape, wish, devices)
     plan = next(planner.fitting(), None) or planner.smallest()
-    return replace(plan, advice=tuple(planner.advice(plan)))
+    return replace(
+        plan,
+        advice=tuple(planner.advice(plan)),
+        asked_ctx=wish.num_ctx,
+        context_note=context_note(wish.num_ctx, shape.trained_context, wish.stretching),
+    )
 
 
 def context_steps(longest: int) -> list[int]:
@@ -108,10 +114,11 @@ class _Planner:
         self._host = next(one for one in devices if one.kind is DeviceKind.CPU)
         wants_gpu = wish.num_gpu_layers != 0
         self._gpus = tuple(one for one in devices if one.is_gpu) if wants_gpu else ()
-        longest = shape.trained_context or UNKNOWN_CONTEXT
-        most = longest * MOST_STRETCH if wish.stretches_context else longest
-        asked = wish.num_ctx
-        self._contexts = context_steps(longest) if asked is None else [min(asked, most)]
+        asked, trained = wish.num_ctx, shape.trained_context
+        if asked is None:
+            self._contexts = context_steps(longest_context(trained, ""))
+        else:
+            self._contexts = [min(asked, longest_context(trained, wish.stretching))]
 
     def fitting(self) -> Iterator[Plan]:
         """Yield plans that fit, the best first."""

@@ -102,6 +102,7 @@ class LoadedModel:
             size_gpu_bytes=size - memory.get(HOST, 0),
             load_s=time.monotonic() - self._begun,
             memory=tuple(memory.items()),
+            num_threads=self._num_threads,
         )
 
     @property
@@ -179,7 +180,7 @@ class LoadedModel:
 
 def _context(load: Load, trained: int) -> int:
     """Return the context: beyond the training's only where that is stretched."""
-    if load.num_ctx and load.options.stretches_context:
+    if load.num_ctx and load.options.stretching:
         return load.num_ctx  # bounded by the plan
     return min(load.num_ctx or UNPLANNED_NUM_CTX, trained)
 

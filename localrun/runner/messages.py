@@ -128,6 +128,7 @@ class Ready:
     size_gpu_bytes: int
     load_s: float
     memory: tuple[tuple[str, int], ...] = ()  # (device, bytes taken there)
+    num_threads: int = 0  # of the processor, that compute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,7 +83,7 @@ def create_app(
     app.include_router(ollama_routes(completions, catalogue, pool, workspace.settings.device))
     app.include_router(account_routes())
     app.include_router(library_routes(workspace, pool))
-    app.include_router(why_routes(catalogue, pool))
+    app.include_router(why_routes(catalogue, pool, settings))
     app.include_router(own_routes(completions, pool))
     app.include_router(transfer_routes(Jobs(job_environ(workspace)), uploads))
     app.include_router(embedding_routes(Embedding(pool, catalogue.find_model, metrics)))

@@ -56,7 +56,8 @@ def keep_alive_of(recipe: StoredRecipe, asked: KeepAlive | None) -> KeepAlive | 
     """Return how long the model stays after the answer, None for the server's own."""
     if asked is not None:
         return asked
-    return _understood(recipe, "keep_alive", lambda: keep_alive(Fields(_known(recipe))))
+    found = _understood(recipe, "keep_alive", lambda: keep_alive(Fields(_known(recipe))))
+    return None if found is None else replace(found, source="recipe")
 
 
 def overflow_of(

@@ -51,9 +51,8 @@ def sampling(fields: Fields) -> JsonObject:
         value = bounded(fields, KNOWN[name])
         if value is not None:
             given[name] = value
-    breakers = fields.strings("dry_sequence_breakers")
-    if breakers:
-        given["dry_sequence_breakers"] = breakers[:MOST_BREAKERS]
+    if breakers := _breakers(fields):
+        given["dry_sequence_breakers"] = breakers
     if (most := fields.integer(LLAMA_SERVERS_DRAFTS, 0)) is not None:
         given.setdefault("draft_num_predict", min(most, MANY))
     if fields.boolean("ignore_eos"):
@@ -115,3 +114,10 @@ def keep_alive(fields: Fields) -> KeepAlive | None:
         return KeepAlive(parse_duration(value))
     except UsageError as error:
         raise fields.wrong("keep_alive", f"is {error.message}") from error
+
+
+def _breakers(fields: Fields) -> tuple[str, ...]:
+    breakers = fields.strings("dry_sequence_breakers")
+    if len(breakers) > MOST_BREAKERS:
+        raise fields.wrong("dry_sequence_breakers", f"has more than {MOST_BREAKERS} entries")
+    return breakers

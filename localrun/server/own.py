@@ -58,6 +58,7 @@ async def _load(completions: Completions, fields: Fields) -> AsyncGenerator[byte
 
 
 def _row(model: RunningModel) -> JsonObject:
+    plan = model.planned.plan if model.planned else None
     stays = model.is_pinned or (model.until is None and not model.num_open)
     return {
         "name": model.name,
@@ -69,6 +70,7 @@ def _row(model: RunningModel) -> JsonObject:
         "memory": dict(model.memory),
         "shared_with": model.shared_with,
         "context": model.num_ctx,
+        "context_note": plan.context_note if plan else "",
         "context_used": model.stats.num_used_cells,
         "context_total": model.stats.num_cells,
         "parallel": model.num_parallel,

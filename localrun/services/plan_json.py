@@ -15,6 +15,8 @@ def plan_to_json(plan: Plan) -> JsonObject:
     """Return the plan; sizes in bytes."""
     return {
         "context": plan.num_ctx,
+        "asked_context": plan.asked_ctx,
+        "context_note": plan.context_note,
         "cells": plan.setup.num_cells,
         "parallel": plan.setup.num_slots,
         "cache_type": plan.setup.cache_type,
@@ -32,6 +34,7 @@ def _share(share: Share) -> JsonObject:
     return {
         "device": share.device.name,
         "description": share.device.description,
+        "reason": share.device.reason,
         "layers": share.num_layers,
         "weight_bytes": share.weight_bytes,
         "cache_bytes": share.cell_bytes,

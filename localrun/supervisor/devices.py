@@ -17,6 +17,7 @@ from localrun.hardware.cards import may_have_gpu
 from localrun.hardware.cgroup import read_limits
 from localrun.hardware.choice import AUTO, CPU, choose
 from localrun.hardware.probe import probe_machine
+from localrun.hardware.reasons import why_gpus, why_processor
 from localrun.supervisor.planning import only_processor
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _log = logging.getLogger(__name__)
 class ChosenDevices:
     """The GPUs of a choice in the order that a runner has them, then the processor.
 
+    Each tells why it is used; the processor only where no GPU is.
     Calling it may block for the time of a probe. Safe from any thread.
     """
 
@@ -53,6 +55,7 @@ class ChosenDevices:
         self._lock = threading.Lock()
         self._gpus: tuple[Device, ...] | None = None
         self._asked_at = 0.0
+        self._no_gpu = ""  # why there is none
 
     def __call__(self) -> list[Device]:
         """Return the devices, with the memory that is free now."""
@@ -60,7 +63,7 @@ class ChosenDevices:
             if self._gpus is None or (self._gpus and self._clock() - self._asked_at > FRESH_S):
                 self._gpus = self._ask()
                 self._asked_at = self._clock()
-            return [*self._gpus, _processor(self._most_bytes)]
+            return [*self._gpus, replace(_processor(self._most_bytes), reason=self._no_gpu)]
 
     def forget(self) -> None:
         """Ask again before the next plan: a model came or went."""
@@ -69,12 +72,18 @@ class ChosenDevices:
 
     def _ask(self) -> tuple[Device, ...]:
         if self._text == CPU or (self._text == AUTO and not self._has_gpu()):
+            self._no_gpu = why_processor(self._text, None)
             return ()
+        machine = self._probe(self._environ)
         try:
-            return choose(self._probe(self._environ).devices, self._text, self._environ)
+            found = choose(machine.devices, self._text, self._environ)
         except UsageError as error:  # it was there when the server started
             _log.warning("%s; only the processor is planned for", error.message)
+            self._no_gpu = error.message
             return ()
+        self._no_gpu = "" if found else why_processor(self._text, machine)
+        reason = why_gpus(self._text, found, machine) if found else ""
+        return tuple(replace(device, reason=reason) for device in found)
 
 
 def _processor(most_bytes: int | None) -> Device:

@@ -7,6 +7,10 @@ it. Not safe from several threads: the slot has the lock.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from localrun.supervisor.model import KeepAlive
 
 
 @dataclass(slots=True)
@@ -17,6 +21,7 @@ class Holder:
     num_users: int = 0
     expires_at: float | None = None  # None = for ever, or while requests are open
     is_pinned: bool = False  # stays, whatever its requests say, until it is told to go
+    keep_alive: KeepAlive | None = None  # as the last request wanted it
 
     def is_expired(self, now: float) -> bool:
         """Tell whether its time is over and nobody uses it."""
@@ -42,11 +47,6 @@ class Holders:
         return dict(self._by_name)
 
     @property
-    def is_empty(self) -> bool:
-        """Tell whether no name is left."""
-        return not self._by_name
-
-    @property
     def has_pin(self) -> bool:
         """Tell whether one of them stays for ever."""
         return any(holder.is_pinned for holder in self.by_name.values())
@@ -55,12 +55,13 @@ class Holders:
         """Let a name that is held stay until it is told to go."""
         self._by_name[name].is_pinned = True
 
-    def take(self, name: str, digest: str) -> None:
+    def take(self, name: str, digest: str, keep_alive: KeepAlive | None = None) -> None:
         """Count one user of a name more, which therefore stays."""
         holder = self._by_name.setdefault(name, Holder(digest))
         holder.digest = digest
         holder.num_users += 1
         holder.expires_at = None
+        holder.keep_alive = keep_alive
 
     def leave(self, name: str, expires_at: float | None) -> None:
         """Count one user less; the last one to leave says how long the name stays."""
@@ -84,7 +85,7 @@ class Holders:
         return not self._by_name
 
     def drop_idle(self) -> None:
-        """Forget all names that nobody uses: their runner is gone."""
+        """Forget all names that nobody uses: their runner is gone; a pin holds for the next one."""
         for name, holder in self.by_name.items():
-            if not holder.num_users:
+            if not (holder.num_users or holder.is_pinned):
                 del self._by_name[name]

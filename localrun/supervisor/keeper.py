@@ -59,7 +59,7 @@ class Keeper:
                 act = self._due()
                 if act is not None:
                     return act
-                if state.runner is None and state.holders.is_empty and not state.is_wanted:
+                if state.runner is None and not state.is_wanted and self._is_left():
                     state.is_over = True
                     state.changed.notify_all()
                     return None
@@ -88,6 +88,11 @@ class Keeper:
         is_expired = state.holders.drop_expired(self._house.clock())
         return state.must_leave or (is_expired and not state.is_wanted)
 
+    def _is_left(self) -> bool:
+        """Tell whether no name wants another runner here: one that is pinned does."""
+        state = self._state
+        return state.is_closed or state.holders.drop_expired(self._house.clock())
+
     def _due_of_line(self, runner: Runner | None) -> Callable[[], None] | None:
         state = self._state
         is_too_small = state.waiting.num_ctx_in_line > state.num_ctx
@@ -105,7 +110,7 @@ class Keeper:
     def _send(self, call: Call) -> Callable[[], None]:
         """Take a call as sent, and return what sends it."""
         holders = self._state.holders
-        holders.take(call.model.name, call.model.digest)
+        holders.take(call.model.name, call.model.digest, call.keep_alive)
         if call.pins:
             holders.pin(call.model.name)
         self._state.sent[call.client] += 1

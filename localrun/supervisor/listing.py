@@ -96,6 +96,8 @@ def _loaded(
         stats=runner.stats,
         tokens_per_s=runner.pulse.tokens_per_s,
         is_pinned=holder.is_pinned,
+        num_threads=ready.num_threads,
+        keep_alive=holder.keep_alive,
     )
 
 

@@ -45,6 +45,7 @@ class KeepAlive:
     """How long a model stays after its last request: 0 = not at all, None = for ever."""
 
     seconds: float | None
+    source: str = field(default="request", compare=False)  # or "recipe", "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +92,8 @@ class RunningModel:
     is_pinned: bool = False
     reason: str = ""  # why it has failed
     retry_after_s: float = 0.0
+    num_threads: int = 0
+    keep_alive: KeepAlive | None = None  # of the last request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

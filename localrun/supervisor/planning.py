@@ -14,6 +14,7 @@ from localrun.hardware.plan import Wish, make_plan
 from localrun.hardware.reading import shape_of
 from localrun.runner.messages import Load
 from localrun.supervisor.memory import available_bytes, total_bytes
+from localrun.supervisor.sources import PLAIN_CACHE, Setting, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,18 +27,7 @@ if TYPE_CHECKING:
 
 RETRY_TIGHTNESS = 0.75  # of the memory that was counted on, when a load failed all the same
 OUT_OF_MEMORY = re.compile(r"memory|alloc|buffer|SIGKILL|ErrorOutOfDevice", re.IGNORECASE)
-PLAIN_CACHE = "f16"
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """A setting of a loaded model, and who chose it."""
-
-    name: str
-    value: str
-    source: str  # "request", "recipe", "default", "plan"
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +50,9 @@ def plan_load(
     plan = _plan(model, load, devices, tightness)
     if plan is not None:
         load = _with_plan(load, plan, devices)
-    settings = _settings(model, num_ctx, load, plan)
+    settings = settings_of(model, num_ctx, load, plan)
+    if tightness < 1.0:
+        settings = (*settings, _tightened(tightness))
     for setting in settings:
         _log.debug("%s: %s = %s (%s)", model.name, setting.name, setting.value, setting.source)
     return PlannedLoad(load=load, plan=plan, settings=settings)
@@ -85,7 +77,7 @@ def wish_for(
         has_flash_attention=options.flash_attention is not False,
         num_gpu_layers=num_gpu_layers,
         extra_bytes=sum(path.stat().st_size for path in others),
-        stretches_context=options.stretches_context,
+        stretching=options.stretching,
     )
 
 
@@ -159,6 +151,11 @@ def _with_plan(load: Load, plan: Plan, devices: Devices) -> Load:
     counts = {
         gpu.name: count for gpu, count in zip(plan.split.gpus, plan.split.counts, strict=True)
     }
+    options = load.options
+    if any(counts.values()) and options.main_gpu is None:
+        # llama.cpp takes buffers on every GPU that it is given, also for no layers
+        gpus = [gpu for gpu in gpus if counts.get(gpu.name)]
+        options = replace(options, devices=tuple(gpu.name for gpu in gpus))
     return replace(
         load,
         num_ctx=plan.num_ctx,
@@ -166,46 +163,14 @@ def _with_plan(load: Load, plan: Plan, devices: Devices) -> Load:
         num_gpu_layers=plan.split.num_gpu_layers if gpus else load.num_gpu_layers,
         tensor_split=tuple(float(counts.get(gpu.name, 0)) for gpu in gpus) if counts else (),
         num_host_experts=plan.split.num_host_experts,
+        options=options,
     )
 
 
-def _settings(
-    model: RunnerModel, asked: int | None, load: Load, plan: Plan | None
-) -> tuple[Setting, ...]:
-    options = model.options
-    given = "request" if asked else "recipe"
-    found = [
-        Setting(
-            name="context",
-            value=str(load.num_ctx or "the runner's"),
-            source=given if asked or model.num_ctx else "plan",
-            reason=_context_reason(asked or model.num_ctx, plan),
-        ),
-        Setting(name="parallel", value=str(load.num_parallel), source="default"),
-        _setting("threads", model.num_threads, "as many as help"),
-        Setting(
-            name="layers on GPU",
-            value=str(load.num_gpu_layers) if plan is None else str(plan.split.num_gpu_layers),
-            source="plan" if model.num_gpu_layers < 0 else "recipe",
-            reason=plan.reason if plan else "",
-        ),
-        _setting("cache type", options.cache_type, PLAIN_CACHE),
-        _setting("flash attention", options.flash_attention, "where the device has it"),
-        _setting("batch", options.num_batch, "512"),
-        _setting("memory map", options.use_mmap, "yes"),
-    ]
-    return tuple(found)
-
-
-def _setting(name: str, value: object, default: str) -> Setting:
-    if value is None:
-        return Setting(name=name, value=default, source="default")
-    return Setting(name=name, value=str(value), source="recipe")
-
-
-def _context_reason(wanted: int | None, plan: Plan | None) -> str:
-    if plan is None:
-        return "the file does not tell enough for a plan"
-    if wanted is None:
-        return "as long as its share of the memory allows, up to the model's own"
-    return "" if wanted == plan.num_ctx else f"{wanted} was asked for, the model has no more"
+def _tightened(tightness: float) -> Setting:
+    return Setting(
+        name="memory counted on",
+        value=f"{tightness:.0%}",
+        source="plan",
+        reason="of what is free: with more an earlier load of it ran out of memory",
+    )

@@ -64,7 +64,7 @@ class RunnerPool:
         most_waiting: int = MOST_WAITING,
         patience: float = 1.0,  # of the watch over runners that hang; scales its times
     ) -> None:
-        self._keep_alive = KeepAlive(keep_alive_s)
+        self._keep_alive = KeepAlive(keep_alive_s, source="default")
         self._start = start
         self._clock = clock
         self._most_waiting = most_waiting

@@ -11,8 +11,10 @@ NAMES = {
     "create": "`localrun create` of a GGUF file beside cp and sha256sum of the same file",
     "pull": "pull, resume and import on loopback beside curl, sha256sum and hf download",
     "clients": "200 streaming clients at once: errors, memory, event loop, work for a token",
+    "load": "time to the first token of a server that starts, cold and warm, beside llama-server",
     "serve": "localrun beside llama-server: streams, shared prompts, chats, gaps, memory",
 }
+MODULES = {"load": "load_times"}  # the others have the name of their part
 
 
 def main(arguments: list[str]) -> int:
@@ -21,7 +23,7 @@ def main(arguments: list[str]) -> int:
         for name, about in NAMES.items():
             print(f"  scripts/bench {name:10} {about}")
         return 0 if arguments[:1] in ([], ["--help"]) else 2
-    module = importlib.import_module(f"benchmarks.{arguments[0]}")
+    module = importlib.import_module(f"benchmarks.{MODULES.get(arguments[0], arguments[0])}")
     result: int = module.main(arguments[1:])
     return result
 

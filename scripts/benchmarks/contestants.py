@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from benchmarks import peer
-from benchmarks.load import ask_all, request, user
+from benchmarks.load import Answer, ask_all, request, user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 OURS, PEER = "localrun", "llama-server"
 SLOTS = 16
 START_S = 180.0
+LOOK_S = 0.01  # short, for `scripts/bench load` measures by it
 
 
 class StartError(Exception):
@@ -53,8 +54,8 @@ class Contestant:
     environ: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start it and let it answer once, so that the model is in memory."""
+    def start(self) -> Answer:
+        """Start it and let it answer once, so that the model is in memory; return the answer."""
         with (self.folder / f"{self.name}.log").open("ab") as log:
             # Linux shares the processor among sessions first (autogroup): localrun's runner has
             # one of its own, and a peer in ours would get less of a busy machine
@@ -66,7 +67,12 @@ class Contestant:
                 start_new_session=True,
             )
         self._await()
-        ask_all(self.port, [request(user("hello"), 4)])
+        return self.greet()
+
+    def greet(self) -> Answer:
+        """Ask for a few tokens."""
+        (answer,) = ask_all(self.port, [request(user("hello"), 4)])
+        return answer
 
     def stop(self) -> None:
         """End it."""
@@ -94,7 +100,7 @@ class Contestant:
             with contextlib.suppress(OSError, urllib.error.URLError):
                 urllib.request.urlopen(health, timeout=5).close()
                 return
-            time.sleep(0.1)
+            time.sleep(LOOK_S)
         log = (self.folder / f"{self.name}.log").read_text(errors="replace")
         raise StartError(f"{self.name} does not start:\n{log[-2000:]}")
 
@@ -102,10 +108,17 @@ class Contestant:
 @contextlib.contextmanager
 def both(setup: Setup, folder: Path) -> Iterator[tuple[Contestant, Contestant]]:
     """Run localrun and its peer for as long as the block lasts."""
-    pair = (_localrun(setup, folder), _peer(setup, folder))
-    try:
+    with stopped(setup, folder) as pair:
         for contestant in pair:
             contestant.start()
+        yield pair
+
+
+@contextlib.contextmanager
+def stopped(setup: Setup, folder: Path) -> Iterator[tuple[Contestant, Contestant]]:
+    """Return both before their start; what of them runs at the end is ended."""
+    pair = (_localrun(setup, folder), _peer(setup, folder))
+    try:
         yield pair
     finally:
         for contestant in pair:

@@ -47,6 +47,11 @@ class Answer:
         return self.times[0] - self.asked_at
 
     @property
+    def first_at(self) -> float:
+        """Return when the first text came, or the end of an answer without any."""
+        return (self.times or [self.ended_at])[0]
+
+    @property
     def ended_at(self) -> float:
         """Return when the last event came."""
         return self.events[-1][0]

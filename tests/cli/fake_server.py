@@ -42,6 +42,10 @@ class Script:
     """What the server says, and what it has heard."""
 
     answer: list[JsonObject] = field(default_factory=lambda: [say("Hel"), say("lo."), END])
+    load_signs: list[JsonObject] = field(
+        default_factory=lambda: [{"status": "ready", "load_s": 0.1, "done": True}]
+    )
+    loads: list[JsonObject] = field(default_factory=list)  # what it was asked to load
     holds: bool = False  # after the answer, wait for the client to leave
     running: list[JsonObject] = field(default_factory=list)
     version: JsonObject = field(
@@ -77,24 +81,27 @@ class Handler(BaseHTTPRequestHandler):
                 self.script.told_to_leave.set()
                 threading.Thread(target=self.server.shutdown).start()
             return
-        self.script.heard.append(json.loads(body))
+        is_load = self.path == "/api/localrun/load"
+        (self.script.loads if is_load else self.script.heard).append(json.loads(body))
         if self.path == "/api/generate":
             self.reply({"done": True})
+        elif is_load:
+            self.stream(self.script.load_signs)
         else:
-            self.stream()
+            self.stream(self.script.answer)
 
-    def stream(self) -> None:
+    def stream(self, frames: list[JsonObject]) -> None:
         """Send the answer; without its end, the connection is cut in the middle."""
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for piece in self.script.answer:
+        for piece in frames:
             self.chunk(json.dumps(piece).encode() + b"\n")
-        if self.script.holds:
+        if self.script.holds and frames is self.script.answer:
             with contextlib.suppress(ConnectionError):
                 self.connection.recv(1)
             self.script.client_left.set()
-        elif self.script.answer[-1].get("done"):
+        elif frames[-1].get("done"):
             self.chunk(b"")
         self.close_connection = True
 

@@ -142,6 +142,19 @@ def test_triple_quotes_hold_several_lines(terminal: Terminal, server: FakeServer
     assert messages(server) == [{"role": "user", "content": "one\ntwo"}]
 
 
+def test_the_head_tells_the_context_that_the_model_has(server: FakeServer, tmp_path: Path) -> None:
+    note = "cut from 9000 to the model's own 2048 tokens"
+    row = {"name": "guide:latest", "context": 2048, "context_note": note}
+    server.script.running = [row]
+    command = [sys.executable, "-m", "localrun", "run", "guide", "--ctx", "9000"]
+
+    with contextlib.closing(Terminal(command, server.environment(tmp_path))) as opened:
+        head = opened.read_until(PROMPT)
+
+    assert f"guide:latest (context 2048 tokens, {note}): type a message" in head
+    assert server.script.loads == [{"model": "guide:latest", "num_ctx": 9000}]
+
+
 def test_help_and_unknown_commands_ask_nothing(terminal: Terminal, server: FakeServer) -> None:
     terminal.ask("/help")
     terminal.read_until("/clear")

@@ -182,7 +182,7 @@ def test_ps_watches_until_it_is_interrupted(server: FakeServer, tmp_path: Path) 
 def test_load_tells_how_long_it_took_and_asks_for_a_pin(
     localrun: Localrun, server: FakeServer
 ) -> None:
-    server.script.answer = [
+    server.script.load_signs = [
         {"status": "loading", "progress": 0.5, "done": False},
         {"status": "ready", "load_s": 1.25, "done": True},
     ]
@@ -190,7 +190,7 @@ def test_load_tells_how_long_it_took_and_asks_for_a_pin(
     done = localrun("load", "guide", "--pin", "--ctx", "4096")
 
     assert done.stderr == "loaded guide:latest in 1.25 s, and pinned it\n"
-    assert server.script.heard == [{"model": "guide:latest", "pin": True, "num_ctx": 4096}]
+    assert server.script.loads == [{"model": "guide:latest", "pin": True, "num_ctx": 4096}]
 
 
 def test_doctor_finds_nothing_wrong_here(localrun: Localrun) -> None:

@@ -4,11 +4,14 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.cli.conftest import Localrun
     from tests.cli.fake_server import FakeServer
 
 DEVICE = {
-    "device": "CUDA0", "description": "a card", "layers": 33, "weight_bytes": 8_000_000_000,
+    "device": "CUDA0", "description": "a card", "reason": "it is there", "layers": 33,
+    "weight_bytes": 8_000_000_000,
     "cache_bytes": 1_000_000_000, "buffer_bytes": 100_000_000, "total_bytes": 9_100_000_000,
     "free_bytes": 12_000_000_000,
 }  # fmt: skip
@@ -25,19 +28,43 @@ WHY = {
 def test_a_plan_is_a_table_with_a_verdict(localrun_alone: Localrun) -> None:
     done = localrun_alone("plan", "guide", "--ctx", "1024")
 
-    heads, row, total, context, verdict = done.stdout.splitlines()
+    heads, row, total, context, verdict, device = done.stdout.splitlines()
     assert heads.split() == ["DEVICE", "LAYERS", "WEIGHTS", "CACHE", "BUFFERS", "TOTAL", "FREE"]
     assert row.startswith("CPU")
     assert total.startswith("total")
     assert context.startswith("context 1024 of 2048 tokens, 16 sequences")
     assert verdict.startswith("fits: ")
+    assert device.startswith("  device: ")
+
+
+def test_a_context_beyond_the_models_own_is_told_to_be_cut_or_stretched(
+    localrun_alone: Localrun, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "Modelfile"
+    recipe.write_text("FROM guide\nPARAMETER num_ctx 8192\nPARAMETER rope_scaling yarn\n")
+    localrun_alone("create", "long", "-f", str(recipe))
+
+    cut = localrun_alone("plan", "guide", "--ctx", "9000")
+    as_json = json.loads(localrun_alone("plan", "guide", "--ctx", "9000", "--json").stdout)
+    stretched, shown = localrun_alone("plan", "long"), localrun_alone("show", "long")
+
+    note = "stretched from the model's own 2048 tokens by rope_scaling yarn"
+    assert "  cut from 9000 to the model's own 2048 tokens" in cut.stdout.splitlines()
+    assert "rope_scaling yarn in a Modelfile would stretch it" in cut.stdout
+    assert (as_json["context"], as_json["asked_context"]) == (2048, 9000)
+    assert as_json["context_note"] == "cut from 9000 to the model's own 2048 tokens"
+    assert "context 8192 of 2048 tokens" in stretched.stdout
+    assert f"  {note}" in stretched.stdout.splitlines()
+    assert "would stretch" not in stretched.stdout
+    assert note in shown.stdout
 
 
 def test_a_plan_as_json_has_these_keys(localrun_alone: Localrun) -> None:
     told = json.loads(localrun_alone("plan", "guide", "--parallel", "2", "--json").stdout)
 
     assert set(told) == {
-        "name", "is_here", "context", "cells", "parallel", "cache_type", "fits", "reason",
+        "name", "is_here", "context", "asked_context", "context_note", "cells", "parallel",
+        "cache_type", "fits", "reason",
         "advice", "gpu_layers", "host_expert_layers", "devices", "total_bytes",
     }  # fmt: skip
     assert set(told["devices"][0]) == set(DEVICE)

@@ -57,7 +57,7 @@ def test_programs_that_start_one_together_share_one(settings: Settings) -> None:
 
 def test_a_server_that_lost_the_race_does_not_come_later(settings: Settings) -> None:
     client = ensure_server(settings)
-    late = launch._spawn(settings.log_dir / "late.log", "auto")
+    late = launch._spawn(settings.log_dir / "late.log", settings)
     try:
         launch._wait_until_up(settings, late, settings.log_dir / "late.log")
 

@@ -13,9 +13,11 @@ from localrun.engine.engine import Engine
 from localrun.engine.library import start
 from localrun.engine.model import Model, load_model
 from localrun.engine.params import (
+    CacheType,
     ConstraintKind,
     ConstraintSpec,
     FinishReason,
+    LoadOptions,
     SamplingParams,
 )
 from localrun.engine.scheduler import Limits, Scheduler
@@ -169,3 +171,10 @@ def test_a_file_that_is_no_model_is_refused_with_its_name(tmp_path: Path) -> Non
 
     with pytest.raises(LoadError, match=r"broken\.gguf"):
         load_model([path], native_log=native_log, num_gpu_layers=0, on_progress=lambda _: None)
+
+
+def test_a_quantized_cache_without_flash_attention_is_refused_by_name(model: Model) -> None:
+    options = LoadOptions(cache_type=CacheType.Q8_0, flash_attention=False)
+
+    with pytest.raises(LoadError, match="kv_cache_type q8_0 needs flash attention"):
+        Context(model, LIMITS, num_threads=1, options=options)

@@ -99,6 +99,7 @@ def load(sock: socket.socket, message: Load) -> None:
             size_bytes=1000,
             size_gpu_bytes=0,
             load_s=0.1,
+            num_threads=message.num_threads or 3,
         ),
     )
     send(sock, Stats(num_running=1, num_waiting=3, num_cells=2048, num_used_cells=5))

@@ -25,6 +25,13 @@ def test_a_container_quota_bounds_the_threads(quota: int | None, most: int) -> N
     assert 1 <= usable_threads(Limits(num_cores=quota)) <= most
 
 
+def test_threads_of_one_core_count_once(tmp_path: Path) -> None:
+    numbers = range(os.cpu_count() or 1)
+    write(tmp_path, {f"cpu{i}/topology/thread_siblings_list": "0-63\n" for i in numbers})
+
+    assert usable_threads(Limits(), tmp_path) == 1
+
+
 def test_a_hybrid_processor_has_fast_and_thrifty_cores(tmp_path: Path) -> None:
     write(
         tmp_path,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -116,14 +117,19 @@ def test_the_program_answers_on_two_gpus_and_says_so(tmp_path: Path) -> None:
     home.environ.update({name: environ[name] for name in ("PYTHONPATH", "GGML_VK_VISIBLE_DEVICES")})
     try:
         answer = home.run("run", "guide", "What is a model?", "--device", "vulkan")
-        shown = home.run("ps")
+        shown = home.run("why", "guide", "--json")
         refused = home.run("run", "guide", "hi", "--device", "cpu")
     finally:
         home.run("stop", "--server")
 
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout
-    assert "100% GPU" in shown.stdout
+    told = json.loads(shown.stdout)
+    planned = {share["device"]: share["total_bytes"] for share in told["plan"]["devices"]}
+    device = next(it for it in told["settings"] if it["name"] == "device")
+    assert device["reason"] == "vulkan was asked for"
+    assert planned.keys() == told["memory"].keys() == {"Vulkan0", "CPU"}  # one is enough
+    assert told["memory"]["Vulkan0"] == pytest.approx(planned["Vulkan0"], rel=0.1)
     assert refused.returncode == 2
     assert "the running server uses device vulkan, not cpu" in refused.stderr
 

@@ -52,6 +52,7 @@ def test_fields_that_change_nothing_pass(served: Served) -> None:
         ({"web_search_options": {}}, "web_search_options"),
         ({"verbosity": "wordy"}, "verbosity"),
         ({"best_of": 2}, "best_of"),
+        ({"dry_sequence_breakers": ["x"] * 33}, "dry_sequence_breakers"),
         ({"continue_final_message": True}, "continue_final_message"),
         ({"functions": [FUNCTION], "tools": [{"type": "function"}]}, "functions"),
         ({"functions": "x"}, "functions"),

@@ -93,6 +93,9 @@ def test_keep_alive() -> None:
 
     assert keep_alive_of(said, None) == KeepAlive(600)
     assert keep_alive_of(said, KeepAlive(0)) == KeepAlive(0)
+    found = keep_alive_of(said, None)
+    assert found is not None
+    assert found.source == "recipe"
     assert keep_alive_of(recipe(("keep_alive", "soon")), None) is None
 
 

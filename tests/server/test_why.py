@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from localrun.settings import load_settings
 from tests.server.serving import serving
 
 if TYPE_CHECKING:
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
 
 def why(served: Served, model: str) -> httpx.Response:
     return httpx.get(f"{served.url}/api/localrun/why", params={"model": model}, timeout=30)
+
+
+def sources(served: Served) -> dict[str, str]:
+    return {it["name"]: it["source"] for it in why(served, "fake").json()["settings"]}
 
 
 def test_a_loaded_model_tells_who_chose_what() -> None:
@@ -25,6 +30,59 @@ def test_a_loaded_model_tells_who_chose_what() -> None:
     assert (told["name"], told["context"]) == ("fake:latest", 512)
     context = next(it for it in told["settings"] if it["name"] == "context")
     assert (context["value"], context["source"]) == ("512", "request")
+
+
+def test_what_the_servers_environment_and_flags_say_is_told_as_such() -> None:
+    flags = {"LOCALRUN_DEVICE": "cpu"}
+    said = load_settings({"LOCALRUN_KEEP_ALIVE": "10m", "LOCALRUN_MEMORY": "8G"}, flags)
+    with serving(sources=said.sources, memory_bytes=said.memory_bytes) as served:
+        httpx.post(f"{served.url}/api/localrun/load", json={"model": "fake"}, timeout=30)
+        told = sources(served)
+
+    assert told["keep alive"] == "environment LOCALRUN_KEEP_ALIVE"
+    assert told["memory"] == "environment LOCALRUN_MEMORY"
+    assert told["device"] == "flag --device"
+    assert told["threads"] == "default"
+
+
+def test_the_threads_are_those_that_the_runner_has() -> None:
+    with serving() as served:
+        httpx.post(f"{served.url}/api/localrun/load", json={"model": "fake"}, timeout=30)
+        told = why(served, "fake").json()
+
+    (threads,) = (it for it in told["settings"] if it["name"] == "threads")
+    assert (told["threads"], threads["value"]) == (3, "3")  # the fake runner's
+
+
+def test_a_request_that_ends_a_stay_leaves_a_pinned_model_where_it_is() -> None:
+    body = {"model": "fake", "prompt": "say x", "stream": False, "keep_alive": 0}
+    with serving() as served:
+        pin = {"model": "fake", "pin": True}
+        httpx.post(f"{served.url}/api/localrun/load", json=pin, timeout=30)
+        answer = httpx.post(f"{served.url}/api/generate", json=body, timeout=30).json()
+        told = {it["name"]: it for it in why(served, "fake").json()["settings"]}
+
+    assert (answer["done_reason"], told["keep alive"]["value"]) == ("stop", "for ever")
+    assert "localrun stop fake:latest" in told["keep alive"]["reason"]
+
+
+def test_a_stay_that_a_request_asked_for_is_told_as_such() -> None:
+    body = {"model": "fake", "prompt": "say x", "stream": False, "keep_alive": "1h"}
+    with serving() as served:
+        httpx.post(f"{served.url}/api/generate", json=body, timeout=30)
+
+        assert sources(served)["keep alive"] == "request"
+
+
+def test_a_model_that_failed_tells_why_it_is_not_loaded() -> None:
+    with serving() as served:
+        body = {"model": "fake", "prompt": "die", "stream": False}
+        for _ in range(3):
+            httpx.post(f"{served.url}/api/generate", json=body, timeout=30)
+        answer = why(served, "fake")
+
+    assert answer.status_code == 404
+    assert "fake:latest is not loaded: it failed: killed by SIGKILL" in answer.json()["error"]
 
 
 def test_a_model_that_is_not_loaded_has_no_reasons() -> None:

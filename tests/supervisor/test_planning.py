@@ -9,8 +9,8 @@ import pytest
 
 from localrun.engine.params import CacheType, LoadOptions, RopeScaling
 from localrun.errors import LoadError
+from localrun.hardware.context import MOST_STRETCH
 from localrun.hardware.device import Device, DeviceKind
-from localrun.hardware.plan import MOST_STRETCH
 from localrun.store.embedded import embedded_models
 from localrun.supervisor.planning import (
     PlannedLoad,
@@ -102,7 +102,7 @@ def test_a_model_that_is_asked_for_too_much_gets_its_own_context() -> None:
     planned = plan_load(model(), 100_000, only_processor)
 
     assert planned.load.num_ctx == 2048
-    assert "the model has no more" in planned.settings[0].reason
+    assert planned.settings[0].reason == "cut from 100000 to the model's own 2048 tokens"
 
 
 def test_layers_are_divided_between_the_gpus_that_are_there(eight_billion: Path) -> None:
@@ -111,7 +111,9 @@ def test_layers_are_divided_between_the_gpus_that_are_there(eight_billion: Path)
     none = plan_load(model(eight_billion, num_gpu_layers=0), None, lambda: devices(16)).load
 
     assert load.num_gpu_layers == sum(load.tensor_split) == 33
-    assert (one.num_gpu_layers, one.tensor_split) == (33, (0.0, 33.0))
+    assert load.options.devices == ("CUDA0", "CUDA1")
+    assert (one.num_gpu_layers, one.tensor_split) == (33, (33.0,))
+    assert one.options.devices == ("CUDA1",)  # the other one gives no buffer either
     assert (none.num_gpu_layers, none.tensor_split) == (0, ())
 
 

@@ -606,6 +606,26 @@ def test_a_runner_that_is_only_slow_is_left_alone() -> None:
     assert isinstance(end, Finished)
 
 
+def test_a_pin_outlives_a_crash_and_a_larger_load_but_not_a_stop(
+    pool: RunnerPool, clock: Clock
+) -> None:
+    pool.load(fake_model(), Wanted(pins=True, num_ctx=512))
+    pool.load(fake_model(), Wanted(num_ctx=4096, keep_alive=KeepAlive(0)))
+    larger = [(row.num_ctx, row.is_pinned) for row in pool.running()]
+    ask(pool, "die").until_end()
+    ask(pool, "say x", keep_alive=KeepAlive(0)).until_end()
+    clock.now += 10**6
+    pool.sweep()
+    crashed = [row.is_pinned for row in pool.running()]
+    ask(pool, "die").until_end()
+    pool.unload("fake:latest")
+    ask(pool, "say x").until_end()
+
+    assert larger == [(4096, True)]
+    assert crashed == [True]
+    assert [row.is_pinned for row in pool.running()] == [False]
+
+
 def test_a_pinned_model_stays_and_makes_no_room_until_it_is_told_to_go(clock: Clock) -> None:
     pool = RunnerPool(keep_alive_s=300, start=start_fake, clock=clock, free_bytes=lambda: 0)
     pool.load(fake_model(), Wanted(pins=True))

@@ -26,6 +26,7 @@ def operations() -> dict[str, Operation]:
             "name": TEXT,
             "context": COUNT,
             "memory": OBJECT,
+            "threads": COUNT,
             "settings": listed(OBJECT),
             "plan": maybe(OBJECT),
         }

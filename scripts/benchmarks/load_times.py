@@ -1,0 +1,133 @@
+"""From the start of a server to the first token: localrun beside llama-server.
+
+    start    the program is started, and asked as soon as it answers at all
+    load     localrun runs without a model; its peer cannot, so its start stands beside it
+
+Cold is a file that the page cache has let go, warm one that it has. Both take turns, only
+one of them runs; a figure is the median of the rounds, the ratio that of the peer's start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import mmap
+import os
+import statistics
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.contestants import OURS, PEER, Setup, StartError, stopped
+from benchmarks.models import NAMES, ensure_model
+from benchmarks.peer import PeerError
+from localrun.engine.threads import useful_threads
+
+if TYPE_CHECKING:
+    from benchmarks.contestants import Contestant
+
+CONTEXT = 2048
+CELLS = 4 * CONTEXT  # what localrun makes of such a context, written when it is made
+UNLOADED = b'{"model": "bench", "keep_alive": 0}'
+LOAD = "localrun, load"
+
+
+def main(arguments: list[str]) -> int:
+    """Print a table for each model."""
+    parser = argparse.ArgumentParser(prog="scripts/bench load", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--models", default="guide,0.6b", help=f"of {', '.join(NAMES)}")
+    chosen = parser.parse_args(arguments)
+    try:
+        for name in chosen.models.split(","):
+            _bench(ensure_model(name) if name in NAMES else Path(name).resolve(), chosen.rounds)
+    except (PeerError, StartError) as error:
+        print(error)
+        return 1
+    return 0
+
+
+def _bench(model: Path, rounds: int) -> None:
+    threads = useful_threads(model.stat().st_size)
+    setup = Setup(model=model, threads=threads, context=CONTEXT, cells=CELLS)
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    print(
+        f"\n{model.name}: threads {threads}, cache {CELLS}, seconds to the first token, median"
+        f" of {rounds}; load of the machine at first {load}\n"
+        f"{'':8}{OURS:>12}{PEER:>14}{'ratio':>8}{LOAD:>18}{'ratio':>8}"
+    )
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-", dir=model.parent) as folder,  # on a real disk
+        stopped(setup, Path(folder)) as pair,
+    ):
+        blobs = Path(folder, "store", "blobs").rglob("*")
+        files = [model, *(path for path in blobs if path.is_file())]
+        for is_cold in (True, False):
+            _show("cold" if is_cold else "warm", _measure(pair, files, rounds, is_cold=is_cold))
+
+
+def _measure(
+    pair: tuple[Contestant, Contestant], files: list[Path], rounds: int, *, is_cold: bool
+) -> dict[str, float]:
+    found: dict[str, list[float]] = {OURS: [], PEER: [], LOAD: []}
+    for number in range(rounds):
+        for server in pair if number % 2 == 0 else pair[::-1]:
+            print(f"\rround {number + 1}: {server.name:20}", end="", file=sys.stderr)
+            _prepare(files, is_cold=is_cold)
+            begun = time.monotonic()
+            found[server.name].append(server.start().first_at - begun)
+            if server.name == OURS:
+                _unload(server)
+                _prepare(files, is_cold=is_cold)
+                answer = server.greet()
+                found[LOAD].append(answer.first_at - answer.asked_at)
+            server.stop()
+    print(f"\r{'':40}\r", end="", file=sys.stderr)
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def _show(name: str, medians: dict[str, float]) -> None:
+    ours, theirs, load = medians[OURS], medians[PEER], medians[LOAD]
+    print(
+        f"{name:8}{ours:12.2f}{theirs:14.2f}{theirs / ours:8.2f}{load:18.2f}{theirs / load:8.2f}",
+        flush=True,
+    )
+
+
+def _unload(server: Contestant) -> None:
+    """Let the model go; the answer comes when its process has ended."""
+    urllib.request.urlopen(f"http://127.0.0.1:{server.port}/api/generate", UNLOADED).close()
+
+
+def _prepare(files: list[Path], *, is_cold: bool) -> None:
+    """Let the page cache hold all of the files, or none of them.
+
+    Raises:
+        StartError: the pages stay: the folder is in memory, or another program has the file.
+    """
+    for path in files:
+        if not is_cold:
+            path.read_bytes()
+            continue
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            share = _share_in_memory(file.fileno(), path.stat().st_size)
+        if share > 0.01:
+            raise StartError(f"{share:.0%} of {path} stays in memory: no cold load can be measured")
+
+
+def _share_in_memory(descriptor: int, size: int) -> float:
+    """Return which part of a file the page cache holds."""
+    if size == 0:
+        return 0.0
+    with mmap.mmap(descriptor, size, mmap.MAP_PRIVATE) as mapped:
+        start = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
+        pages = ctypes.create_string_buffer(-(-size // mmap.PAGESIZE))
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.mincore(ctypes.c_void_p(start), ctypes.c_size_t(size), pages) != 0:
+            raise StartError(f"mincore: {os.strerror(ctypes.get_errno())}")
+    return sum(page & 1 for page in pages.raw) / len(pages)

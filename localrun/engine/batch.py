@@ -27,6 +27,7 @@ class Batch:
         self._slots = np.zeros(capacity, dtype=np.int32)
         self._num_slots = np.ones(capacity, dtype=np.int32)  # each token belongs to one
         self._logits = np.zeros(capacity, dtype=np.int8)
+        self.weighed: list[tuple[Row, int]] = []  # rows with logits at each token, and where
         # llama.cpp wants a pointer for each token; these go to the elements of _slots
         self._slot_pointers = self._slots.ctypes.data + 4 * np.arange(capacity, dtype=np.uintp)
         self.native = api.llama_batch(
@@ -41,7 +42,8 @@ class Batch:
     def fill(self, rows: list[Row]) -> list[tuple[Row, int]]:
         """Write the rows; return (row, index of its first logits) of those that give any.
 
-        A row has logits at its last pending token and, behind it, at each draft.
+        A row has logits at its last pending token and, behind it, at each draft; one of a
+        prompt that is weighed has them everywhere.
         """
         total = sum(row.width for row in rows)
         if not 0 < total <= self._capacity:
@@ -50,7 +52,7 @@ class Batch:
             raise ValueError("a batch of several adapter sets, which llama.cpp computes as one")
         outputs = []
         end = 0
-        self._logits[:total] = 0
+        self._logits[:total], self.weighed = 0, []
         for row in rows:
             seq, start, end = row.seq, end, end + row.width
             first, last = seq.num_computed, start + row.count - 1
@@ -58,6 +60,9 @@ class Batch:
             self._tokens[last + 1 : end] = row.drafts
             self._positions[start:end] = np.arange(first, first + row.width)
             self._slots[start:end] = slot_of(seq)
+            if seq.weighs_prompt:
+                self._logits[start : last + 1] = 1
+                self.weighed.append((row, start))
             if row.is_last:
                 self._logits[last:end] = 1
                 outputs.append((row, last))

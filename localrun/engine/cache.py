@@ -84,7 +84,7 @@ class PrefixCache:
         """
         if not seq.adapters:
             self.bring_back(seq.tokens[:-1])
-        match = self.tree.find(seq.tokens, len(seq.tokens) - 1, self._root(seq))
+        match = self.tree.find(seq.tokens, seq.most_shared, self._root(seq))
         node = self._whole(match)
         self.tree.use(node)
         missing = len(seq.tokens) - node.end + spare

@@ -137,6 +137,8 @@ class Context:
             raise AbortedError
         if code != 0:
             raise BackendError(f"llama.cpp failed to decode (code {code})")
+        for row, index in self._batch.weighed:  # first: to draw changes logits
+            self._drawing.weigh(row, index)
         return self._drawing.draw(outputs)
 
     def copy(self, source: int, target: int, start: int, end: int) -> None:

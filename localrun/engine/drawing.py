@@ -51,6 +51,18 @@ class Drawing:
         """Return the tokens drawn for each row, from the logits at its index and behind it."""
         return [self._draw_run(row, index) for row, index in outputs]
 
+    def weigh(self, row: Row, index: int) -> None:
+        """Score the tokens of a prompt that follow those of a row, whose first is at ``index``."""
+        seq, scores = row.seq, row.seq.scores
+        if scores is None:
+            return
+        if not scores.num_weighed:
+            scores.weigh(TokenScore(self._model.spelled_piece(seq.tokens[0]), None, ()))
+        first, end = seq.num_computed, min(seq.num_computed + row.count, seq.num_prompt - 1)
+        for place in range(max(first, scores.num_weighed - 1), end):
+            logits = self.logits(index + place - first)
+            scores.weigh(self._score(logits, seq.tokens[place + 1], scores.num_top))
+
     def retire(self, seq: Sequence) -> None:
         """Free the sequence's sampler."""
         sampler = self._samplers.pop(seq.request_id, None)

@@ -243,14 +243,23 @@ class Scheduler:
         num_decoding = sum(seq.is_decoding for seq in self._running)  # others wait for this step
         if num_decoding and not self._comes_together(chosen, budget):
             budget = min(budget, prompt_tokens(num_decoding))
+        spare = self._spare_outputs(chosen, rows)
         for seq in chosen:
             if seq.is_decoding:
                 continue
             count = min(self._cache.next_stop(seq) - seq.num_computed, budget)
+            if seq.weighs_prompt:
+                count = min(count, spare + 1)
+                spare -= max(0, count - 1)
             if count > 0:
                 rows.append(Row(seq, count))
                 budget -= count
         return rows
+
+    def _spare_outputs(self, chosen: list[Sequence], decoding: list[Row]) -> int:
+        """Return how many logits a step has room for, beside one of each sequence and drafts."""
+        taken = len(chosen) + sum(len(row.drafts) for row in decoding)
+        return self._limits.num_slots + self._limits.num_drafts - taken
 
     def _comes_together(self, chosen: list[Sequence], budget: int) -> bool:
         """Tell whether all prompts fit into one step, and every stream has only just begun."""
@@ -271,7 +280,7 @@ class Scheduler:
         return found is not None
 
     def _find_leader(self, seq: Sequence) -> _Leader | None:
-        limit = len(seq.tokens) - 1  # the last token is always computed
+        limit = seq.most_shared
         prompts = [
             other
             for other in self._running

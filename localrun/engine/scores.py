@@ -3,7 +3,8 @@
 A `TokenScore` comes from the raw logits, before bias, penalties, constraint and
 temperature. It is given out together with the text that completes the token's
 last character. Law: the scores given out are those of the tokens that begin
-before the end of the text, in order, each once; the end token has none.
+before the end of the text, in order, each once; the end token has none. Those of a prompt come
+before them, where they are wanted: all that are computed, each once, whatever is computed again.
 """
 
 from __future__ import annotations
@@ -25,17 +26,33 @@ class TokenScore(NamedTuple):
     """One token; ``top`` are the likeliest ones in its place, the best first."""
 
     piece: bytes
-    logprob: float
+    logprob: float | None  # None for a text's first token, which nothing comes before
     top: tuple[tuple[bytes, float], ...]
 
 
 class Scores:
     """The scores of one sequence; ``num_top`` alternatives for each token."""
 
-    def __init__(self, num_top: int) -> None:
+    def __init__(self, num_top: int, num_prompt: int = 0, *, has_start: bool = False) -> None:
+        """Want those of ``num_prompt`` tokens too, of which the text may lack the first."""
         self.num_top = min(num_top, MOST_TOP)
+        self.num_weighed = 0  # tokens of the prompt
+        self.has_start = has_start
+        self._num_prompt = num_prompt
+        self._weighed: list[TokenScore] = []  # not given out yet
         self.drawn: deque[TokenScore] = deque()  # by the backend, not taken by the engine yet
         self._held: deque[tuple[int, int, TokenScore]] = deque()  # [start, end) in the text
+
+    @property
+    def is_weighing(self) -> bool:
+        """Tell whether tokens of the prompt still want a score."""
+        return self.num_weighed < self._num_prompt
+
+    def weigh(self, score: TokenScore) -> None:
+        """Take the score of the prompt's next token."""
+        if self.num_weighed or not self.has_start:
+            self._weighed.append(score)
+        self.num_weighed += 1
 
     def push(self, text: TextStream, piece: bytes) -> str:
         """Give a drawn token's bytes to its text; return what that returns."""
@@ -46,6 +63,10 @@ class Scores:
 
     def release(self, text: TextStream) -> tuple[TokenScore, ...]:
         """Return the scores of what the text has given out since the last time."""
+        weighed, self._weighed = tuple(self._weighed), []
+        return weighed + self._released(text)
+
+    def _released(self, text: TextStream) -> tuple[TokenScore, ...]:
         if text.is_stopped:  # a token may begin before the stop string and end in it
             held = [score for start, _, score in self._held if start < text.num_released]
             self._held.clear()

@@ -69,6 +69,8 @@ class Sequence:
     adapters: AdapterSet = ()  # what cells are computed with: only equal sets share them
     tells_tokens: bool = False  # its tokens are told at its end
     predicted: tuple[int, ...] = ()  # what its client expects it to generate, more or less
+    num_predicted: int = 0  # of those that were guessed, the ones that its client expected
+    num_predicted_right: int = 0
     thought: Thought | None = None  # of a model that has such, to count them
 
     def __post_init__(self) -> None:
@@ -78,6 +80,18 @@ class Sequence:
     def num_pending(self) -> int:
         """Return the number of tokens that are not computed yet."""
         return len(self.tokens) - self.num_computed
+
+    @property
+    def weighs_prompt(self) -> bool:
+        """Tell whether the logits of its prompt are wanted, and not all have been there."""
+        return self.scores is not None and self.scores.is_weighing
+
+    @property
+    def most_shared(self) -> int:
+        """Return how many tokens may be taken from a cache: what logits are wanted of may not."""
+        if self.scores is not None and self.weighs_prompt:
+            return max(0, self.scores.num_weighed - 1)
+        return len(self.tokens) - 1
 
     @property
     def num_generated(self) -> int:

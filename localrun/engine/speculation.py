@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from localrun.engine.economy import Economy
+from localrun.engine.prediction import Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -142,7 +143,7 @@ class Speculation:
             economy = self._used.economy
             if not has_prompt:
                 economy.note_guessed(num_decoding, num_drafts, seconds, self._making_s)
-            num_right = _count(self._used.records, [row for row in rows if row.is_last], runs)
+            num_right = _count(self._used, [row for row in rows if row.is_last], runs)
             economy.settle(num_decoding, num_drafts, num_right)
         elif num_decoding and not has_prompt:
             for desk in self._desks:
@@ -164,14 +165,15 @@ def room_of(seq: Sequence) -> int:
     return left if wanted is None else min(left, wanted)
 
 
-def _count(
-    records: dict[Sequence, _Record], rows: Sequences[Row], runs: Sequences[Sequences[int]]
-) -> int:
+def _count(desk: _Desk, rows: Sequences[Row], runs: Sequences[Sequences[int]]) -> int:
     """Record which drafts were right; return the number of these."""
     total = 0
     for row, run in zip(rows, runs, strict=True):
         if row.drafts:
             right = len(run) - 1
-            records[row.seq].note(right, was_wrong=right < len(row.drafts))
+            desk.records[row.seq].note(right, was_wrong=right < len(row.drafts))
+            if isinstance(desk.source, Prediction):
+                row.seq.num_predicted += len(row.drafts)
+                row.seq.num_predicted_right += right
             total += right
     return total

@@ -92,7 +92,7 @@ class StateCache:
 
         False, and nothing changed, when its tokens and ``spare`` cells do not fit.
         """
-        start = self._best(seq.tokens, seq.adapters)
+        start = self._best(seq.tokens[: seq.most_shared + 1], seq.adapters)
         missing = len(seq.tokens) + spare - self._num_shared(start)
         if self._open and self._promised() + missing > self._num_cells:
             return False

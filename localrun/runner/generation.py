@@ -122,12 +122,19 @@ class GenerationDesk:
             max_tokens=len(tokens) + (new if shift else min(new, room)),
             sampling=sampling,
             text=TextStream(request.stop),
-            scores=None if request.logprobs is None else Scores(request.logprobs),
+            scores=self._scores(request, len(tokens)),
             shift=shift,
             adapters=self._adapters.checked(request.adapters),
             tells_tokens=request.tells_tokens,
             predicted=self._plain.tokens_of(request.prediction or ""),
         )
+
+    def _scores(self, request: Generate, num_prompt: int) -> Scores | None:
+        """Return where scores go: with an echo also those of the prompt."""
+        if request.logprobs is None or not request.echo:
+            return None if request.logprobs is None else Scores(request.logprobs)
+        has_start = not request.prompt_tokens and bool(self._model.tokenize(""))
+        return Scores(request.logprobs, num_prompt, has_start=has_start)
 
     def _shift(self, request: Generate, tokens: list[int]) -> Shift | None:
         policy, num_keep = request.overflow, request.overflow.num_keep

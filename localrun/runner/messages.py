@@ -32,7 +32,8 @@ from localrun.engine.params import (
 
 JsonObject = dict[str, Any]
 # bytes of a token, logarithm of its probability, the same of the likeliest in its place
-Score = tuple[bytes, float, tuple[tuple[bytes, float], ...]]
+# (None for the first token of a text)
+Score = tuple[bytes, float | None, tuple[tuple[bytes, float], ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,6 +178,8 @@ class Finished:
     stop: str | None = None  # the stop string that ended it
     tokens: tuple[int, ...] = ()  # of prompt and answer, where they were asked for
     thought_tokens: int = 0  # of the generated ones
+    predicted_right: int | None = None  # of `Generate.prediction`: None where there was none
+    predicted_wrong: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from localrun.server.jobs import Jobs, job_environ
 from localrun.server.keys import Keys
 from localrun.server.metered import MeteredCompletions
 from localrun.server.metrics import CONTENT_TYPE, Metrics
+from localrun.server.ollama.account import account_routes
 from localrun.server.ollama.library import library_routes
 from localrun.server.ollama.routes import ollama_routes
 from localrun.server.ollama.transfers import transfer_routes
@@ -28,6 +29,7 @@ from localrun.server.openai.routes import openai_routes
 from localrun.server.openai.tokens import TokenDesk
 from localrun.server.origins import Visitors
 from localrun.server.own import own_routes
+from localrun.server.paths import PlainPaths
 from localrun.server.security import Gate
 from localrun.server.why import why_routes
 from localrun.services.uploads import Uploads
@@ -69,6 +71,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,  # see `PlainPaths`
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     install_handlers(app)
@@ -78,6 +81,7 @@ def create_app(
     app.include_router(responses_routes(responses, desk))
     app.include_router(anthropic_routes(completions, desk))
     app.include_router(ollama_routes(completions, catalogue, pool, workspace.settings.device))
+    app.include_router(account_routes())
     app.include_router(library_routes(workspace, pool))
     app.include_router(why_routes(catalogue, pool, settings))
     app.include_router(own_routes(completions, pool))
@@ -87,6 +91,7 @@ def create_app(
     app.add_middleware(Clients)
     app.add_middleware(Gate, visitors=visitors, keys=keys or Keys())
     app.add_middleware(metrics.watch)
+    app.add_middleware(PlainPaths)
 
     @app.head("/")
     @app.get("/")
@@ -108,6 +113,7 @@ def create_app(
             return JSONResponse({"status": "leaving"}, UNAVAILABLE)
         return JSONResponse({"status": "ready"})
 
+    @app.head("/metrics")
     @app.get("/metrics")
     async def read_metrics() -> PlainTextResponse:
         return PlainTextResponse(metrics.text(pool), media_type=CONTENT_TYPE)

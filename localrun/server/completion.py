@@ -83,6 +83,8 @@ class Done:
     tokens: tuple[int, ...] = ()  # of prompt and answer, where they were asked for
     thought_tokens: int = 0  # of the generated ones
     queue_s: float = 0.0  # waited for a slot
+    predicted_right: int | None = None  # tokens of a prediction; None where there was none
+    predicted_wrong: int | None = None
 
 
 Reply = Opened | Scored | Part | Done

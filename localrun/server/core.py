@@ -211,6 +211,8 @@ def _done(finished: Finished, opened: Opened, ticket: Ticket, begun: float) -> D
         stop=finished.stop,
         drafted_tokens=finished.drafted_tokens,
         accepted_tokens=finished.accepted_tokens,
+        predicted_right=finished.predicted_right,
+        predicted_wrong=finished.predicted_wrong,
         tokens=finished.tokens,
         thought_tokens=finished.thought_tokens,
         queue_s=finished.queue_s,

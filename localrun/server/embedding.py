@@ -19,6 +19,7 @@ from localrun.errors import BackendError, error_named
 from localrun.runner.messages import Embed, Embeddings, Failed, Ranks, Rerank, Terminal
 from localrun.server.client import current_client
 from localrun.server.defaults import embedding_model, keep_alive_of
+from localrun.server.labels import ModelLabels
 from localrun.server.loads import until_loaded
 from localrun.services.capabilities import check_is_model
 from localrun.supervisor.model import Wanted
@@ -89,7 +90,8 @@ class Embedding:
         self, pool: RunnerPool, find_model: Callable[[str], StoredModel], metrics: Metrics
     ) -> None:
         self._pool = pool
-        self._find_model = find_model
+        self._labels = ModelLabels(find_model)
+        self._find_model = self._labels.find
         self._metrics = metrics
         self._threads = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="embedding")
 
@@ -208,9 +210,9 @@ class Embedding:
         if not submission.cancelled() and submission.exception() is None:
             self._threads.submit(submission.result().cancel)
 
-    def _count(self, model: str, event: Embeddings | Ranks) -> int:
+    def _count(self, name: str, event: Embeddings | Ranks) -> int:
         num_tokens = sum(event.token_counts)
-        self._metrics.prompt_tokens.add(num_tokens, model=model)
+        self._metrics.prompt_tokens.add(num_tokens, model=self._labels.of(name))
         return num_tokens
 
 

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from localrun.errors import LocalrunError, OverloadedError, UsageError
 from localrun.server.anthropic.dialect import OVERLOADED, error_event, speaks_anthropic
+from localrun.server.paths import near_path
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request
@@ -23,6 +24,7 @@ _log = logging.getLogger(__name__)
 
 OPENAI_PREFIXES = ("/v1/", "/rerank")
 INTERNAL_ERROR = 500
+MISSING = 404
 UNAVAILABLE = 503
 CLIENT_LEFT = 499
 RETRY_AFTER_S = 5
@@ -93,7 +95,8 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
     """Answer what is refused before a route: an unknown path or a wrong method."""
     status = error.status_code if isinstance(error, HTTPException) else INTERNAL_ERROR
     path, code = request.url.path, HTTPStatus(status).name.lower()
-    told = LocalrunError(f"{request.method} {path}: {getattr(error, 'detail', error)}")
+    hint = near_path(path) if status == MISSING else None
+    told = LocalrunError(f"{request.method} {path}: {getattr(error, 'detail', error)}", hint=hint)
     if speaks_anthropic(request.scope):
         return error_response(request.scope, told, status)
     body = error_body(path, told)

@@ -7,7 +7,9 @@ real clients send many that no document lists.
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections import Counter
 from typing import Any
 
 from localrun.errors import UsageError
@@ -118,21 +120,63 @@ def parse_object(body: bytes) -> Fields:
     """Read a body as one JSON object, whatever its content type says.
 
     Raises:
-        UsageError: it is none, or holds text that is not Unicode.
+        UsageError: it is none, or holds text that is not Unicode, numbers that JSON lacks, or
+            a name twice: which of the values counts, another reader may see otherwise.
     """
-    try:
-        value = json.loads(
-            body.decode()
-        )  # json decodes bytes too, but lets halves of characters in
-        if SURROGATE.search(body):
-            json.dumps(value, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"the body is not JSON: {error}") from error
+    value = _decoded(body)
     if not isinstance(value, dict):
         raise UsageError("the body must be a JSON object")
     if body.count(b"{") + body.count(b"[") > DEEPEST and _is_deeper(value, DEEPEST):
-        raise UsageError(f"the body has more than {DEEPEST} lists and objects in each other")
+        raise _too_deep()
     return Fields(value)
+
+
+def _decoded(body: bytes) -> object:
+    try:
+        value: object = _decoder.decode(body.decode("utf-8-sig"))  # Windows writes a mark
+        if SURROGATE.search(body):
+            json.dumps(value, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise _too_deep() from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the body is not UTF-8: see its byte {error.start}") from error
+    except UnicodeEncodeError as error:
+        raise UsageError("the body is not Unicode: half of a surrogate pair is in it") from error
+    except json.JSONDecodeError as error:
+        raise UsageError(f"the body is not JSON: {error}") from error
+    except ValueError as error:  # Python's own limit, against slow conversions
+        raise UsageError("the body has a number of too many digits") from error
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> JsonObject:
+    """Return an object of its names and values."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        counts = Counter(name for name, _ in pairs)
+        twice = max(counts, key=counts.__getitem__)
+        raise UsageError(f"the body has {twice[:100]!r} twice in one object")
+    return found
+
+
+def _no_number(text: str) -> float:
+    raise UsageError(f"the body is not JSON, which has no {text}")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise UsageError(f"the body has a number that is too large: {text[:40]}")
+    return number
+
+
+def _too_deep() -> UsageError:
+    return UsageError(f"the body has more than {DEEPEST} lists and objects in each other")
+
+
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_finite
+)
 
 
 def _is_deeper(value: JsonObject, most: int) -> bool:

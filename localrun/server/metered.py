@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from localrun.errors import LocalrunError
 from localrun.server.completion import CompletionRequest, Done, Opened, Reply, Scored
 from localrun.server.core import Completions
+from localrun.server.labels import ModelLabels
 from localrun.server.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class MeteredCompletions(Completions):
         *,
         logs_prompts: bool = False,
     ) -> None:
-        super().__init__(pool, find_model)
+        self._labels = ModelLabels(find_model)
+        super().__init__(pool, self._labels.find)
         self._metrics = metrics
         self._logs_prompts = logs_prompts
 
@@ -56,17 +58,18 @@ class MeteredCompletions(Completions):
             end = error.code
             raise
         finally:
-            self._metrics.answers.add(1, model=request.model, end=end)
+            self._metrics.answers.add(1, model=self._labels.of(request.model), end=end)
             if transcript is not None:
                 transcript.log(end)
 
-    def _count_tokens(self, model: str, done: Done) -> None:
+    def _count_tokens(self, name: str, done: Done) -> None:
+        model = self._labels.of(name)
         self._metrics.prompt_tokens.add(done.prompt_tokens, model=model)
         self._metrics.generated_tokens.add(done.generated_tokens, model=model)
         self._metrics.cached_tokens.add(done.cached_tokens, model=model)
         self._metrics.queue_seconds.observe(done.queue_s, model=model)
 
-    def _count_time(self, model: str, seconds: float, *, is_first: bool) -> None:
+    def _count_time(self, name: str, seconds: float, *, is_first: bool) -> None:
         metrics = self._metrics
         times = metrics.first_token_seconds if is_first else metrics.gap_seconds
-        times.observe(seconds, model=model)
+        times.observe(seconds, model=self._labels.of(name))

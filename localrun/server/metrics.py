@@ -12,6 +12,8 @@ from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from localrun.server.labels import label_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -27,6 +29,8 @@ LAG_EVERY_S = 0.1
 GAP_SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
 MOST_SERIES = 1000  # of one family: names come from clients
 NO_ROUTE = "none"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OTHER_METHOD = "other"
 CLIENT_LEFT, INTERNAL_ERROR = "499", "500"
 
 # of loaded models; those that share a runner share its figures
@@ -159,7 +163,8 @@ class Metrics:
                 raise
             finally:
                 route = getattr(scope.get("route"), "path", NO_ROUTE)
-                self.requests.add(1, route=route, method=scope["method"], code=status)
+                method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
+                self.requests.add(1, route=route, method=method, code=status)
                 self.request_seconds.observe(time.monotonic() - begun, route=route)
 
         return counted
@@ -191,18 +196,27 @@ class Metrics:
 
 def _pool_lines(pool: RunnerPool) -> Iterator[str]:
     history, running = pool.history(), pool.running()
-    loads = {name: model.num_loads for name, model in history.items()}
-    crashes = {name: model.num_crashes for name, model in history.items()}
+    loads = _summed((name, model.num_loads) for name, model in history.items())
+    crashes = _summed((name, model.num_crashes) for name, model in history.items())
     yield from _by_model("localrun_loads_total", "counter", "Times a model was loaded.", loads)
     yield from _by_model("localrun_crashes_total", "counter", "Runners that died.", crashes)
     yield from _by_model(
         "localrun_waiting_requests",
         "gauge",
         "Requests that wait for a load or for their turn.",
-        {model.name: model.num_waiting for model in pool.states()},
+        _summed((model.name, model.num_waiting) for model in pool.states()),
     )
     for name, about, value in GAUGES:
-        yield from _by_model(name, "gauge", about, {model.name: value(model) for model in running})
+        told = {label_of(model.name): value(model) for model in running}
+        yield from _by_model(name, "gauge", about, told)
+
+
+def _summed(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Return the counts by label."""
+    sums: dict[str, int] = {}
+    for name, count in counts:
+        sums[label_of(name)] = sums.get(label_of(name), 0) + count
+    return sums
 
 
 def _by_model(name: str, kind: str, about: str, values: Mapping[str, int]) -> Iterator[str]:

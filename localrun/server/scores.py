@@ -21,6 +21,6 @@ def ollama_score(score: Score) -> JsonObject:
     return worded if worded["top_logprobs"] else _token(*score[:2])
 
 
-def _token(piece: bytes, logprob: float) -> JsonObject:
+def _token(piece: bytes, logprob: float | None) -> JsonObject:
     """Return one token; text that is no whole character is in its bytes alone."""
     return {"token": piece.decode(errors="replace"), "logprob": logprob, "bytes": list(piece)}

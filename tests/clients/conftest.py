@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import acting
-import httpx
 import pytest
 
 import localrun
@@ -30,7 +29,6 @@ GUIDE = Path(localrun.__file__).parent / "data" / "guide.gguf"
 PROGRAMS = Path(acting.__file__).parent
 VARIABLE = "LOCALRUN_TEST_CLIENTS"
 PATIENCE_S = 100
-NOT_FOUND = 404
 ENDLESS = """\
 FROM guide
 PARAMETER temperature 100
@@ -92,12 +90,6 @@ def drive(home: Home, request: pytest.FixtureRequest) -> Drive:
         return kept.get(str(line)) or kept.setdefault(str(line), _run(home, line))
 
     return run
-
-
-def skip_without(url: str, path: str) -> None:
-    """Skip a test of what the server does not do yet."""
-    if httpx.post(f"{url}{path}", json={}).status_code == NOT_FOUND:
-        pytest.skip(f"the server has no {path}")
 
 
 def fetched(kind: str) -> Path:

@@ -126,3 +126,35 @@ def test_a_recipes_parameters_hold_where_the_request_is_silent(
     assert chat.usage is not None
     assert chat.usage.completion_tokens == 3
     assert (asked.choices[0].text, asked.choices[0].finish_reason) == ("7 + 5 ", "stop")
+
+
+def test_an_echo_has_the_scores_of_the_prompt_too(
+    server: Home, client: openai.OpenAI, prompt: str
+) -> None:
+    fields: dict[str, Any] = {"model": "guide", "temperature": 0, "logprobs": 1, "max_tokens": 4}
+    tokens = tokens_of(server, prompt)
+
+    (by_text,) = client.completions.create(prompt=prompt, echo=True, **fields).choices
+    (by_tokens,) = client.completions.create(prompt=tokens, echo=True, **fields).choices
+    chunks = list(client.completions.create(prompt=prompt, echo=True, stream=True, **fields))
+
+    scores, other = by_text.logprobs, by_tokens.logprobs
+    assert scores is not None
+    assert other is not None
+    assert len(scores.tokens or []) == len(tokens) + 4
+    assert "".join(scores.tokens or []) == by_text.text
+    for token, offset in zip(scores.tokens or [], scores.text_offset or [], strict=True):
+        assert by_text.text[offset:].startswith(token)
+    assert scores.token_logprobs is not None
+    assert (scores.token_logprobs[0], scores.top_logprobs and scores.top_logprobs[0]) == (
+        None,
+        None,
+    )
+    assert scores.token_logprobs == other.token_logprobs
+    streamed = [
+        token
+        for chunk in chunks
+        if chunk.choices and chunk.choices[0].logprobs
+        for token in chunk.choices[0].logprobs.tokens or []
+    ]
+    assert streamed == scores.tokens

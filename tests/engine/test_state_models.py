@@ -107,7 +107,7 @@ def logprobs(running: Running, prompt: list[int], number: int) -> list[float]:
     running.engine.submit(seq)
     drain(running.engine)
     assert seq.num_cached == (0 if number == 1 else len(prompt) - 1)
-    return [score.logprob for score in seq.release_scores()]
+    return [score.logprob or 0.0 for score in seq.release_scores()]
 
 
 def test_states_that_share_cells_are_taken_out_whole(model: Model, running: Running) -> None:

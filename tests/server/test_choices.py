@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
+from localrun.engine.params import FinishReason
+from localrun.server.completion import Done
+from localrun.server.openai.answers import usage
 from tests.server.test_openai_api import chat, events
 
 if TYPE_CHECKING:
@@ -170,3 +174,24 @@ def test_ollamas_own_fields_choose_the_policy(
 
 def test_ignore_eos_reaches_the_runner(served: Served) -> None:
     assert asked(served, ignore_eos=True)[0]["sampling"]["ignore_eos"] is True
+
+
+def test_a_prediction_is_accounted_for_where_there_was_one() -> None:
+    done = Done(
+        reason=FinishReason.STOP,
+        prompt_tokens=5,
+        cached_tokens=0,
+        generated_tokens=9,
+        load_s=0,
+        prompt_s=0,
+        generation_s=0,
+        total_s=0,
+    )
+    predicted = replace(done, predicted_right=4, predicted_wrong=1)
+
+    assert usage([done])["completion_tokens_details"] == {"reasoning_tokens": 0}
+    assert usage([predicted, predicted])["completion_tokens_details"] == {
+        "reasoning_tokens": 0,
+        "accepted_prediction_tokens": 8,
+        "rejected_prediction_tokens": 2,
+    }

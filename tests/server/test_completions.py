@@ -148,7 +148,6 @@ def test_what_the_request_omits_the_recipe_says(served: Served) -> None:
         ({"n": 2, "best_of": 3}, "best_of"),
         ({"logprobs": True}, "logprobs"),
         ({"logprobs": 21}, "logprobs"),
-        ({"logprobs": 1, "echo": True}, "logprobs"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": -2}, "max_tokens"),
         ({"logit_bias": {"x": 1}}, "logit_bias.x"),

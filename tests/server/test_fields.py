@@ -86,6 +86,26 @@ def test_what_is_no_object_or_no_unicode_is_refused(body: bytes) -> None:
         parse_object(body)
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"a": NaN}', "NaN"),
+        (b'{"a": [-Infinity]}', "-Infinity"),
+        (b'{"a": 1e999}', "too large: 1e999"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "too many digits"),
+        (b'{"a": 1, "b": {"c": 1, "c": 1}}', "'c' twice"),
+        (b'{"a": "\xff"}', "byte 7"),
+    ],
+)
+def test_what_json_lacks_is_refused_in_words(body: bytes, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        parse_object(body)
+
+
+def test_a_mark_before_the_body_is_no_part_of_it() -> None:
+    assert parse_object(b'\xef\xbb\xbf{"a": 1.5}').number("a", 0, 2) == 1.5
+
+
 def test_a_character_in_two_escaped_halves_is_whole() -> None:
     assert parse_object(b'{"a": "\\ud83d\\ude00"}').text("a") == "\U0001f600"
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -10,12 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from localrun.errors import ModelNotFoundError
+from localrun.server import labels as module
 from localrun.server import metrics
+from localrun.server.labels import ModelLabels
 from localrun.server.metrics import Counter, Histogram
-from tests.server.serving import Served, serving
+from tests.server.serving import FakeCatalogue, Served, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from localrun.services.models import StoredModel
 
 SAMPLE = re.compile(r'([a-z_]+)\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)*)\} (\S+)')
 
@@ -67,7 +73,7 @@ def test_tokens_times_loads_and_crashes_are_counted_by_model(fresh: Served) -> N
 
     found = samples(fresh)
 
-    asked, loaded = 'model="fake"', 'model="fake:latest"'
+    asked = loaded = 'model="fake:latest"'
     assert found["localrun_prompt_tokens_total", asked] == 10
     assert found["localrun_generated_tokens_total", asked] == 4
     assert found["localrun_cached_tokens_total", asked] == 6
@@ -82,6 +88,51 @@ def test_tokens_times_loads_and_crashes_are_counted_by_model(fresh: Served) -> N
     assert found["localrun_loads_total", loaded] == 2
     assert found["localrun_crashes_total", loaded] == 1
     assert found["localrun_open_requests", loaded] == 0
+
+
+def test_clients_make_no_labels(fresh: Served) -> None:
+    chat(fresh, "say x")
+    chat(fresh, "say x", model="fake:latest")
+    chat(fresh, "say x", model="invented")
+    httpx.post(f"{fresh.url}/v1/embeddings", json={"model": "made up", "input": "x"})
+    httpx.request("PROPFIND", f"{fresh.url}/healthz")
+
+    found = samples(fresh)
+
+    assert found["localrun_answers_total", 'model="fake:latest",end="stop"'] == 2
+    assert found["localrun_answers_total", 'model="unknown",end="model_not_found"'] == 1
+    assert found["localrun_requests_total", 'route="/healthz",method="other",code="405"'] == 1
+    assert not [labels for _, labels in found if "invented" in labels.lower() or "made" in labels]
+
+
+def test_a_model_with_adapters_has_the_models_label() -> None:
+    model = FakeCatalogue().model
+    labels = ModelLabels(lambda name: replace(model, name=name))
+    labels.find("guide:latest+pirate@0.3")
+
+    assert labels.of("guide:latest+pirate@0.3") == "guide:latest"
+    assert labels.of("guide") == "unknown"
+
+
+def test_a_name_is_forgotten_with_its_model_and_when_there_are_too_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "MOST_NAMES", 2)
+    model, gone = FakeCatalogue().model, set[str]()
+
+    def find(name: str) -> StoredModel:
+        if name in gone:
+            raise ModelNotFoundError(name)
+        return model
+
+    labels = ModelLabels(find)
+    for name in ("a", "b", "c", "b"):
+        labels.find(name)
+    gone.add("b")
+    with pytest.raises(ModelNotFoundError):
+        labels.find("b")
+
+    assert [labels.of(name) for name in "abc"] == ["unknown", "unknown", "fake:latest"]
 
 
 def test_a_server_that_leaves_is_not_ready(fresh: Served) -> None:

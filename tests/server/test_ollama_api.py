@@ -134,3 +134,15 @@ def test_tags_and_version_are_ollamas(served: Served) -> None:
     told = httpx.get(f"{served.url}/api/version").json()
     assert set(told) == {"version", "localrun", "pid", "device"}
     assert httpx.head(f"{served.url}/").status_code == 200
+
+
+def test_nobody_is_signed_in_and_there_is_no_cloud(served: Served) -> None:
+    status = httpx.get(f"{served.url}/api/status")
+    me, sign_out = (httpx.post(f"{served.url}/api/{path}") for path in ("me", "signout"))
+
+    assert status.json() == {"cloud": {"disabled": True, "source": "config"}}
+    assert (me.status_code, me.json()["error"]) == (401, "unauthorized")
+    assert (sign_out.status_code, sign_out.json()["error"]) == (
+        401,
+        "you are not currently signed in",
+    )

@@ -15,7 +15,7 @@ def post(served: Served, path: str, **body: Any) -> httpx.Response:
     return httpx.post(f"{served.url}/v1/{path}", json={"model": "fake", **body}, timeout=30)
 
 
-@pytest.mark.parametrize("field", ["prompt", "content"])
+@pytest.mark.parametrize("field", ["prompt", "content", "text"])
 def test_a_text_becomes_tokens_and_they_a_text(served: Served, field: str) -> None:
     found = post(served, "tokenize", **{field: "hé"}).json()
     back = post(served, "detokenize", tokens=found["tokens"]).json()
@@ -41,6 +41,7 @@ def test_messages_become_a_prompt(served: Served) -> None:
     [
         ("tokenize", {}, "prompt"),
         ("tokenize", {"prompt": 3}, "prompt"),
+        ("tokenize", {"text": ["x"]}, "text"),
         ("tokenize", {"messages": [{"role": "king"}]}, "messages[0].role"),
         ("detokenize", {}, "tokens"),
         ("detokenize", {"tokens": ["x"]}, "tokens"),

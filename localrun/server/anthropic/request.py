@@ -15,6 +15,7 @@ from localrun.server.anthropic.conversation import conversation
 from localrun.server.completion import CompletionRequest
 from localrun.server.constraints import anthropic_constraint
 from localrun.server.fields import Fields
+from localrun.server.media import refuse_media
 from localrun.server.options import keep_alive, num_keep, overflow, refuse_unless_neutral, sampling
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def parse_request(fields: Fields, maximum: int | None = None) -> CompletionReque
         UsageError: a field is wrong or cannot be honoured; the error names it.
     """
     refuse_unless_neutral(fields, NEUTRAL)
+    refuse_media(fields, "messages")
     tools = [
         _tool(Fields(tool, f"tools[{place}]."))
         for place, tool in enumerate(fields.objects("tools"))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from localrun.server.completion import CompletionRequest
 from localrun.server.constraints import ollama_constraint
 from localrun.server.conversation import conversation
+from localrun.server.media import refuse_media
 from localrun.server.ollama.overflow import ollama_overflow
 from localrun.server.openai.fields import is_token
 from localrun.server.options import MANY, keep_alive, num_keep, num_logprobs, sampling
@@ -53,8 +54,7 @@ def parse_call(fields: Fields, kind: Kind) -> Call:
     Raises:
         UsageError: a field is wrong or cannot be honoured; the error names it.
     """
-    if fields.raw("images"):
-        raise fields.wrong("images", "holds something other than text, which no model here reads")
+    refuse_media(fields, "messages")
     options = fields.inner("options")
     question = _chat(fields) if kind == "chat" else _generate(fields)
     request = CompletionRequest(

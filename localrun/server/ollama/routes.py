@@ -49,6 +49,7 @@ def ollama_routes(
         found = await asyncio.to_thread(catalogue.list_models)
         return JSONResponse({"models": [_stored(model) for model in found]})
 
+    @router.head("/ps")
     @router.get("/ps")
     async def running() -> JSONResponse:
         stored = {m.name: m for m in await asyncio.to_thread(catalogue.list_models)}

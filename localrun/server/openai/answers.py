@@ -191,8 +191,20 @@ def usage(done: list[Done]) -> JsonObject:
         "completion_tokens": generated,
         "total_tokens": prompt + generated,
         "prompt_tokens_details": {"cached_tokens": cached},
-        "completion_tokens_details": {"reasoning_tokens": sum(one.thought_tokens for one in done)},
+        "completion_tokens_details": {
+            "reasoning_tokens": sum(one.thought_tokens for one in done),
+            **_predicted(done),
+        },
     }
+
+
+def _predicted(done: list[Done]) -> JsonObject:
+    """Return what became of a prediction, where there was one; wrong guesses cost no tokens."""
+    right = [one.predicted_right for one in done if one.predicted_right is not None]
+    wrong = [one.predicted_wrong for one in done if one.predicted_wrong is not None]
+    if not right:
+        return {}
+    return {"accepted_prediction_tokens": sum(right), "rejected_prediction_tokens": sum(wrong)}
 
 
 def event_of(body: JsonObject) -> bytes:

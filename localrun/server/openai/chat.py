@@ -16,6 +16,7 @@ from localrun.server.completion import CompletionRequest
 from localrun.server.constraints import openai_constraint
 from localrun.server.conversation import conversation
 from localrun.server.errors import error_body
+from localrun.server.media import refuse_media
 from localrun.server.openai import fields as common
 from localrun.server.openai.answers import Answers, event_of
 from localrun.server.openai.legacy import in_new_words
@@ -73,6 +74,7 @@ def parse_chat(fields: Fields) -> ChatCall:
     messages = fields.objects("messages")
     if not messages:
         raise fields.wrong("messages", "is required")
+    refuse_media(fields, "messages")
     offered, thinking = offered_tools(fields), openai_thinking(fields)
     request = CompletionRequest(
         model=model,

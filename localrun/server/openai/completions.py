@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 PATH = "/v1/completions"
 DONE = b"data: [DONE]\n\n"
 MOST_ANSWERS = 512
-WITH_ECHO = "cannot be combined with echo: only the tokens of answers are weighed"
 Prompt = str | tuple[int, ...]
 
 
@@ -79,8 +78,6 @@ def parse_completion(fields: Fields) -> CompletionCall:
         suffix=fields.text("suffix") or None,
         prediction=prediction(fields),
     )
-    if wanted.echo and wanted.logprobs is not None:
-        raise fields.wrong("logprobs", WITH_ECHO)
     requests = [one for prompt in prompts for one in choices_of(_to(fields, wanted, prompt), count)]
     return CompletionCall(requests=tuple(requests), streaming=streaming(fields), num_choices=count)
 

@@ -120,7 +120,10 @@ class _Continuation:
             "tokens": [_spelled(score[0]) for score in scores],
             "token_logprobs": [score[1] for score in scores],
             "top_logprobs": [
-                {_spelled(piece): logprob for piece, logprob in score[2]} for score in scores
+                None
+                if score[1] is None  # nothing was guessed there
+                else {_spelled(piece): logprob for piece, logprob in score[2]}
+                for score in scores
             ],
             "text_offset": offsets,
         }

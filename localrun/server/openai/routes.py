@@ -29,12 +29,13 @@ def openai_routes(completions: Completions, catalogue: Catalogue, desk: TokenDes
     """Return the router of OpenAI's API."""
     router = APIRouter(prefix="/v1")
 
+    @router.head("/models")
     @router.get("/models")
-    @router.get("/models/", include_in_schema=False)  # else this is a model without a name
     async def models(request: Request) -> JSONResponse:
         found = await asyncio.to_thread(catalogue.list_models)
         return JSONResponse(_models(request, found))
 
+    @router.head("/models/{name:path}")
     @router.get("/models/{name:path}")
     async def model(request: Request, name: str) -> JSONResponse:
         found = await asyncio.to_thread(catalogue.find_model, name)

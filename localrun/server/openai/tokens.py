@@ -1,6 +1,7 @@
 """``/v1/tokenize``, ``/v1/detokenize``, ``/v1/apply-template``: text and tokens of a model.
 
-Takes the fields of vLLM (``prompt``, ``messages``) and of llama.cpp (``content``).
+Takes the fields of vLLM (``prompt``, ``messages``), of llama.cpp (``content``) and of
+Cohere and others (``text``).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from localrun.errors import BackendError, error_named
 from localrun.runner.messages import Detokenize, Event, Failed, Submitted, Tokenize, Tokens
 from localrun.server.conversation import conversation
 from localrun.server.defaults import keep_alive_of, messages_of, runner_model
+from localrun.server.media import refuse_media
 from localrun.server.options import keep_alive
 from localrun.supervisor.model import Wanted
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from localrun.supervisor.model import KeepAlive
     from localrun.supervisor.pool import RunnerPool
 
+TEXT_NAMES = ("prompt", "content", "text")
 WAITING_THREADS = 32  # requests that wait for loads
 LARGEST_TOKEN = 2**31 - 1
 
@@ -127,12 +130,13 @@ class TokenDesk:
 
 
 def _tokenize(fields: Fields, *, needs_messages: bool) -> Tokenize:
+    refuse_media(fields, "messages")
     messages = fields.objects("messages")
-    text = fields.text("content") if fields.raw("prompt") is None else fields.text("prompt")
+    text = _given_text(fields)
     if needs_messages and not messages:
         raise fields.wrong("messages", "is required")
     if not messages and text is None:
-        raise fields.wrong("prompt", "is required, or messages")
+        raise fields.wrong("prompt", "is required, or content, text or messages")
     special = fields.boolean("add_special_tokens")
     options = fields.raw("chat_template_kwargs") or {}
     if not isinstance(options, dict):
@@ -145,6 +149,12 @@ def _tokenize(fields: Fields, *, needs_messages: bool) -> Tokenize:
         template_options=options,
         is_start=special is not False,
     )
+
+
+def _given_text(fields: Fields) -> str | None:
+    """Return the text under any of its names; the first that is there counts."""
+    texts = [fields.text(name) for name in TEXT_NAMES]
+    return next((text for text in texts if text is not None), None)
 
 
 def _completed(request: Tokenize | Detokenize, model: StoredModel) -> Submitted:

@@ -57,12 +57,16 @@ def operations() -> dict[str, Operation]:
     transfer = request({"model": MODEL}, {"name": TEXT, "insecure": FLAG, "stream": FLAG})
     tags = operation("List models", answer=record({"models": listed(ref("StoredModel"))}))
     version = record({"version": TEXT, "localrun": TEXT, "pid": WHOLE, "device": TEXT})
+    cloud = record({"cloud": record({"disabled": FLAG, "source": TEXT})})
     copied = request({"source": MODEL, "destination": TEXT}, {})
     uploaded = operation("Upload a file", status=201)
     uploaded["responses"]["200"] = {"description": "it was here already"}
     uploaded["requestBody"] = {"content": {"application/octet-stream": {}}}
     return {
         "GET /api/version": operation("Tell the version", answer=version),
+        "GET /api/status": operation("Tell that there is no cloud", answer=cloud),
+        "POST /api/me": _refused("Tell that nobody is signed in"),
+        "POST /api/signout": _refused("Tell that nobody was signed in"),
         "GET /api/tags": tags,
         "GET /api/ps": operation(
             "List loaded models", answer=record({"models": listed(ref("RunningModel"))})
@@ -126,3 +130,10 @@ def _create_request() -> Schema:
             "stream": FLAG,
         },
     )
+
+
+def _refused(summary: str) -> Operation:
+    """Return an operation that only fails."""
+    found = operation(summary)
+    del found["responses"]["200"]
+    return found

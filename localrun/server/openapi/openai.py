@@ -35,6 +35,7 @@ from localrun.server.openapi.words import (
 EVENTS = "text/event-stream"
 ERRORS = "OpenAIError"
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+DETAILS = ("reasoning_tokens", "accepted_prediction_tokens", "rejected_prediction_tokens")
 FINISHES = ("stop", "length", "tool_calls", "function_call", "cancelled")
 
 
@@ -58,7 +59,7 @@ def schemas() -> dict[str, Schema]:
                 "total_tokens": COUNT,
                 "prompt_tokens_details": record({"cached_tokens": COUNT}),
             },
-            {"completion_tokens_details": record({}, {"reasoning_tokens": COUNT})},
+            {"completion_tokens_details": record({}, dict.fromkeys(DETAILS, COUNT))},
         ),
         "Timings": _timings(),
         "Dropped": record({"dropped_messages": COUNT, "dropped_tokens": COUNT}),
@@ -219,8 +220,8 @@ def _completion() -> Schema:
     scores = record(
         {
             "tokens": listed(TEXT),
-            "token_logprobs": listed(NUMBER),
-            "top_logprobs": listed({"type": "object", "additionalProperties": NUMBER}),
+            "token_logprobs": listed(maybe(NUMBER)),
+            "top_logprobs": listed(maybe({"type": "object", "additionalProperties": NUMBER})),
             "text_offset": listed(COUNT),
         }
     )

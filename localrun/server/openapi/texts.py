@@ -53,7 +53,7 @@ def operations() -> dict[str, Operation]:
 
 
 def _token_operations() -> dict[str, Operation]:
-    text = {"prompt": TEXT, "content": TEXT, "messages": listed(ref("Message"))}
+    text = {"prompt": TEXT, "content": TEXT, "text": TEXT, "messages": listed(ref("Message"))}
     options = {
         "tools": listed(OBJECT),
         "add_special_tokens": FLAG,

@@ -16,6 +16,7 @@ from localrun.errors import NotFoundError
 from localrun.server.completion import CompletionRequest
 from localrun.server.constraints import responses_constraint
 from localrun.server.fields import Fields
+from localrun.server.media import refuse_media
 from localrun.server.openai import fields as common
 from localrun.server.openai.chat import verbosity
 from localrun.server.openai.responses.items import conversation, kind_of, whole_item
@@ -81,6 +82,7 @@ def parse_call(fields: Fields, size_bytes: int, store: ResponseStore) -> Respons
     stream = common.streaming(fields).is_wanted
     if background and (stream or not stores):
         raise fields.wrong("background", "needs store to be true and stream to be false")
+    refuse_media(fields, "input")
     included, tools = _included(fields), read_tools(fields)
     stated = _input(fields)
     given = [_resolved(item, store) for item in stated]

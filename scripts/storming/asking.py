@@ -250,11 +250,15 @@ def _wrong_scores(
     ]
     if request.logprobs is None:
         return "scores unasked" if scores else None
-    spelled = b"".join(piece for piece, _, _ in scores).decode(errors="replace")
-    if end.reason is not FinishReason.CANCELLED and not spelled.startswith(text):
-        return f"the scores spell {spelled!r}, the text is {text!r}"
-    if any(logprob > 1e-4 or len(top) != request.logprobs for _, logprob, top in scores):
-        return "a score is wrong"
+    weighed = scores[:1] if request.echo and scores and scores[0][1] is None else []
+    starts = (end.prompt_tokens, end.prompt_tokens - 1) if request.echo else (0,)  # without a start
+    spelled = [b"".join(it[0] for it in scores[at:]).decode(errors="replace") for at in starts]
+    is_whole = end.reason is not FinishReason.CANCELLED
+    if is_whole and not any(one.startswith(text) for one in spelled):
+        return f"the scores spell {spelled[0]!r}, the text is {text!r}"
+    for score in scores[len(weighed) :]:
+        if score[1] is None or score[1] > 1e-4 or len(score[2]) != request.logprobs:
+            return f"a score is wrong: {score}"
     return None
 
 

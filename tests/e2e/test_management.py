@@ -73,4 +73,4 @@ def test_metrics_tell_what_was_done(server: Home, client: ollama.Client) -> None
     told = httpx.get(f"{server.url}/metrics").text
 
     assert 'localrun_loads_total{model="guide:latest"} 1' in told
-    assert 'localrun_generated_tokens_total{model="guide"}' in told
+    assert 'localrun_generated_tokens_total{model="guide:latest"}' in told

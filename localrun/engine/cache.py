@@ -167,6 +167,10 @@ class PrefixCache:
             self._cells.remove(slot, 0, -1)
             self.tree.leave(node)
 
+    def tidy(self) -> bool:
+        """Free cells that only cost looks, a few at a time, while nothing runs; False: all done."""
+        return self._idle.tidy()
+
     def bring_back(self, tokens: list[int]) -> None:
         """Put what was moved out of the cells back, as far as ``tokens`` begin with it."""
         self._idle.bring_back(tokens)

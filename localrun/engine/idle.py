@@ -81,6 +81,15 @@ class IdlePrefixes:
         if leaf is not None:
             self._move_out(leaf, pushes=False)
 
+    def tidy(self) -> bool:
+        """Move one piece out while nothing runs; False when all but the latest prefix is out.
+
+        That one is likely to be asked for next.
+        """
+        leaf = self._cache.tree.oldest_idle_leaf()
+        latest = max((node.used_at for node in self._cache.tree.nodes), default=0)
+        return leaf is not None and leaf.used_at < latest and self._move_out(leaf, pushes=False)
+
     def bring_back(self, tokens: list[int]) -> None:
         """Put what was moved out of the cells back, as far as ``tokens`` begin with it."""
         while True:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localrun.engine.cache import PrefixCache
 from localrun.engine.context import Context
 from localrun.engine.embedder import Embedder
 from localrun.engine.engine import Engine
@@ -141,6 +142,8 @@ class LoadedModel:
         )
         worker = Worker(engine, context, channel.send, self._embedder)
         worker.count_with(Census(cache, context).take)
+        if isinstance(cache, PrefixCache):
+            worker.tidy_with(cache.tidy)
         read = partial(read_stats, scheduler, cache, self._limits.num_cells)
         worker.tell_busyness(Busyness(read, channel.send))
         folder = saved.open(self._load, self._limits, self._model) if saved else None

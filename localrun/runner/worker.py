@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from localrun.runner.busyness import Busyness
     from localrun.runner.keeping import Keeper
 
+TIDY_PAUSE_S = 0.02  # between two pieces: what comes meanwhile waits for no more than one
+
 
 @dataclass(frozen=True, slots=True)
 class CancelCommand:
@@ -97,6 +99,7 @@ class Worker:
         self._keeper: Keeper | None = None
         self._take_census: Callable[[Count, int], Counts] | None = None
         self._busyness: Busyness | None = None
+        self._tidy: Callable[[], bool] = lambda: False
         self._flag_lock = threading.Lock()  # a command and its abort come together
         self._open: set[int] = set()
         self._cancelled: set[int] = set()
@@ -117,6 +120,10 @@ class Worker:
     def count_with(self, take_census: Callable[[Count, int], Counts]) -> None:
         """Answer `Count` by this; called before `run`."""
         self._take_census = take_census
+
+    def tidy_with(self, tidy: Callable[[], bool]) -> None:
+        """Call this while nothing is to be done, until it returns False; called before `run`."""
+        self._tidy = tidy
 
     def count(self, request: Count) -> None:
         """Queue a count; safe from any thread."""
@@ -183,6 +190,12 @@ class Worker:
             return self._obey_waiting()
 
     def _next_command(self) -> Command:
+        is_tidy = False
+        while not is_tidy:
+            try:
+                return self._commands.get(timeout=TIDY_PAUSE_S)
+            except queue.Empty:
+                is_tidy = not self._tidy()
         return self._keeper.wait(self._commands) if self._keeper else self._commands.get()
 
     def _obey_waiting(self) -> bool:

@@ -427,6 +427,26 @@ def test_a_prefix_that_nobody_asks_for_is_moved_out_of_the_cells_and_comes_back(
     assert (num_cells, again.num_cached) == (0, 19)
 
 
+def test_a_rest_leaves_the_latest_prefix_in_the_cells_and_the_others_come_back() -> None:
+    bench = Bench(budget_bytes=100_000)
+    for number in (1, 2, 3):
+        bench.submit(number, [number] * 15, 1)
+        bench.drain()
+    assert isinstance(bench.cache, PrefixCache)
+
+    pieces = 0
+    while bench.cache.tidy():
+        pieces += 1
+        bench.check_cells()
+    cells = [bench.cache.tree.find([number] * 15, 15).length for number in (1, 2, 3)]
+    again = [bench.submit(10 + number, [number] * 15, 1) for number in (1, 2, 3)]
+    bench.drain()
+
+    assert pieces > 0
+    assert cells == [0, 0, 15]
+    assert [seq.num_cached for seq in again] == [14, 14, 14]
+
+
 def test_without_room_elsewhere_it_goes_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("localrun.engine.idle.KEPT_LOOKS", 100)
     monkeypatch.setattr("localrun.engine.idle.KEPT_LOOKS_AT_LAST", 100)

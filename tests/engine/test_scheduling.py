@@ -22,6 +22,7 @@ from hypothesis.stateful import (
 )
 
 from localrun.engine.adapters import AdapterFile, AdapterSet
+from localrun.engine.cache import PrefixCache
 from localrun.engine.memory import FULL, HYBRID, RECURRENT, WINDOW
 from localrun.engine.params import FinishReason
 from localrun.engine.sequence import Sequence
@@ -127,6 +128,13 @@ class Machine(RuleBasedStateMachine):
     @rule(calls=st.integers(1, 3))
     def refuse(self, calls: int) -> None:
         self.bench.backend.refusals.add(self.bench.backend.num_calls + calls)
+
+    @precondition(lambda self: isinstance(self.bench.cache, PrefixCache))
+    @rule(pieces=st.integers(1, 4))
+    def tidy(self, pieces: int) -> None:
+        assert isinstance(self.bench.cache, PrefixCache)
+        for _ in range(pieces):
+            self.bench.cache.tidy()
 
     @rule(steps=st.integers(1, 12))
     def step(self, steps: int) -> None:

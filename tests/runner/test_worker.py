@@ -125,3 +125,14 @@ def test_the_next_request_after_a_cancel_uses_what_was_computed(serving: Serving
     serving.submit(2, prompt, 1)
 
     assert serving.next_finished().cached_tokens == len(prompt) - 1
+
+
+def test_the_cells_are_tidied_while_nothing_is_to_be_done(serving: Serving) -> None:
+    left = threading.Semaphore(0)
+    serving.worker.tidy_with(lambda: left.release() is None)  # and more is left
+
+    for number in (1, 2):
+        serving.submit(number, [300] * 5, 2)
+        assert serving.next_finished().reason is FinishReason.LENGTH
+        for _ in range(3):
+            assert left.acquire(timeout=5)

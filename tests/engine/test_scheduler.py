@@ -429,9 +429,9 @@ def test_a_prefix_that_nobody_asks_for_is_moved_out_of_the_cells_and_comes_back(
 
 def test_a_rest_leaves_the_latest_prefix_in_the_cells_and_the_others_come_back() -> None:
     bench = Bench(budget_bytes=100_000)
-    for number in (1, 2, 3):
-        bench.submit(number, [number] * 15, 1)
-        bench.drain()
+    for number in (1, 2, 3):  # the last one ends last
+        bench.submit(number, [number] * 15, number)
+    bench.drain()
     assert isinstance(bench.cache, PrefixCache)
 
     pieces = 0

@@ -128,11 +128,16 @@ def test_the_next_request_after_a_cancel_uses_what_was_computed(serving: Serving
 
 
 def test_the_cells_are_tidied_while_nothing_is_to_be_done(serving: Serving) -> None:
-    left = threading.Semaphore(0)
-    serving.worker.tidy_with(lambda: left.release() is None)  # and more is left
+    tidied = threading.Semaphore(0)
+
+    def tidy() -> bool:
+        tidied.release()
+        return True  # more is to be done
+
+    serving.worker.tidy_with(tidy)
 
     for number in (1, 2):
         serving.submit(number, [300] * 5, 2)
         assert serving.next_finished().reason is FinishReason.LENGTH
         for _ in range(3):
-            assert left.acquire(timeout=5)
+            assert tidied.acquire(timeout=5)

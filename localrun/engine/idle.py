@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 KEPT_LOOKS = 256
 KEPT_LOOKS_AT_LAST = 8000
 LOOKS_BETWEEN_CHECKS = 32
+MOST_PIECES_AT_ONCE = 16  # some 50 ms: a request that comes just then waits for them
 LEAST_MATCH = 16  # first tokens of a piece that a longer prompt must have before it comes back
 
 
@@ -62,6 +63,7 @@ class IdlePrefixes:
         self._cells = cells
         self._attic = Attic(attic_bytes)
         self._num_unchecked = 0  # computed tokens since the last look for idle cells
+        self._has_gaps = False  # cells were freed that others lie behind
 
     def pass_by(self, count: int) -> None:
         """Let ``count`` computed tokens look at the idle cells."""
@@ -82,13 +84,20 @@ class IdlePrefixes:
             self._move_out(leaf, pushes=False)
 
     def tidy(self) -> bool:
-        """Move one piece out while nothing runs; False when all but the latest prefix is out.
+        """Move one piece out while nothing runs; False when all is done.
 
-        That one is likely to be asked for next.
+        The latest prefix stays, which is likely to be asked for next, but goes to the front:
+        a token looks at all cells up to the last one in use.
         """
         leaf = self._cache.tree.oldest_idle_leaf()
-        latest = max((node.used_at for node in self._cache.tree.nodes), default=0)
-        return leaf is not None and leaf.used_at < latest and self._move_out(leaf, pushes=False)
+        if leaf is None:
+            return False
+        latest = max(node.used_at for node in self._cache.tree.nodes)
+        if leaf.used_at < latest:
+            return self._move_out(leaf, pushes=False)
+        if self._has_gaps:
+            self._move_to_front(leaf)
+        return False
 
     def bring_back(self, tokens: list[int]) -> None:
         """Put what was moved out of the cells back, as far as ``tokens`` begin with it."""
@@ -136,7 +145,18 @@ class IdlePrefixes:
         self._cells.remove(slot, 0, -1)
         self._attic.put(Piece(leaf.prefix(), start, data))
         self._cache.shorten(leaf, count)
+        self._has_gaps = True
         return True
+
+    def _move_to_front(self, leaf: Node) -> None:
+        """Take the last prefix that is in cells out and put it back, where that is quick."""
+        prefix = leaf.prefix()
+        if len(prefix) <= MOST_PIECES_AT_ONCE * self._attic.piece_tokens:
+            while (rest := self._cache.tree.oldest_idle_leaf()) is not None:
+                if not self._move_out(rest, pushes=False):
+                    break
+            self.bring_back(prefix)
+        self._has_gaps = False
 
     def _put_back(self, piece: Piece) -> bool:
         return self._cache.graft(

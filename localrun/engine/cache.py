@@ -133,7 +133,9 @@ class PrefixCache:
         """Take the slot back; what was computed stays as a cached prefix."""
         self.publish(seq)
         slot = slot_of(seq)
-        self.tree.leave(self._paths.pop(slot))
+        node = self._paths.pop(slot)
+        self.tree.leave(node)
+        self._idle.note_latest(node)
         del self._open[slot]
         self._cells.remove(slot, 0, -1)
         self._free_slots.append(slot)

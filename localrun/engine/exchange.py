@@ -52,6 +52,9 @@ class Exchange(Protocol):
     def put_in(self, tokens: list[int], start: int, data: bytes) -> bool:
         """Keep it as cached; False when there is no room, or nothing that it follows."""
 
+    def tidy(self) -> bool:
+        """Undo what taking out has moved, a piece at a time; False when all is done."""
+
 
 class PrefixExchange:
     """Runs of cells of a `PrefixCache`."""
@@ -90,6 +93,10 @@ class PrefixExchange:
         """Add the run to the tree, as far as it is not there."""
         return self._cache.graft(tokens, start, lambda slot: self._states.restore(slot, data))
 
+    def tidy(self) -> bool:
+        """Free cells that only cost looks."""
+        return self._cache.tidy()
+
 
 class StateExchange:
     """Whole states of a `StateCache`."""
@@ -120,6 +127,10 @@ class StateExchange:
         return start == 0 and self._cache.graft(
             tokens, lambda slot: self._states.restore(slot, data)
         )
+
+    def tidy(self) -> bool:
+        """Have nothing to do: states are copied where they are."""
+        return False
 
 
 def exchange_of(cache: PrefixCache | StateCache, states: States) -> Exchange:

@@ -63,6 +63,7 @@ class IdlePrefixes:
         self._cells = cells
         self._attic = Attic(attic_bytes)
         self._num_unchecked = 0  # computed tokens since the last look for idle cells
+        self._latest: Node | None = None
         self._has_gaps = False  # cells were freed that others lie behind
 
     def pass_by(self, count: int) -> None:
@@ -89,15 +90,16 @@ class IdlePrefixes:
         The latest prefix stays, which is likely to be asked for next, but goes to the front:
         a token looks at all cells up to the last one in use.
         """
-        leaf = self._cache.tree.oldest_idle_leaf()
-        if leaf is None:
-            return False
-        latest = max(node.used_at for node in self._cache.tree.nodes)
-        if leaf.used_at < latest:
+        leaf = self._cache.tree.oldest_idle_leaf(besides=self._latest)
+        if leaf is not None:
             return self._move_out(leaf, pushes=False)
         if self._has_gaps:
-            self._move_to_front(leaf)
+            self._move_to_front()
         return False
+
+    def note_latest(self, node: Node) -> None:
+        """Remember the end of the prefix that was used last."""
+        self._latest = node
 
     def bring_back(self, tokens: list[int]) -> None:
         """Put what was moved out of the cells back, as far as ``tokens`` begin with it."""
@@ -148,14 +150,17 @@ class IdlePrefixes:
         self._has_gaps = True
         return True
 
-    def _move_to_front(self, leaf: Node) -> None:
-        """Take the last prefix that is in cells out and put it back, where that is quick."""
-        prefix = leaf.prefix()
-        if len(prefix) <= MOST_PIECES_AT_ONCE * self._attic.piece_tokens:
-            while (rest := self._cache.tree.oldest_idle_leaf()) is not None:
-                if not self._move_out(rest, pushes=False):
-                    break
-            self.bring_back(prefix)
+    def _move_to_front(self) -> None:
+        """Take the prefix that is left in cells out and put it back, where that is quick."""
+        self._has_gaps = False
+        leaf = self._cache.tree.oldest_idle_leaf()
+        prefix = leaf.prefix() if leaf is not None else []
+        if len(prefix) > MOST_PIECES_AT_ONCE * self._attic.piece_tokens:
+            return
+        while leaf is not None and self._move_out(leaf, pushes=False):
+            leaf = self._cache.tree.oldest_idle_leaf()
+        self.bring_back(prefix)
+        self._latest = self._cache.tree.find(prefix, len(prefix)).node
         self._has_gaps = False
 
     def _put_back(self, piece: Piece) -> bool:

@@ -177,9 +177,10 @@ class RadixTree:
             if above.num_users == 0:
                 self.num_idle += len(above.tokens)
 
-    def oldest_idle_leaf(self) -> Node | None:
+    def oldest_idle_leaf(self, besides: Node | None = None) -> Node | None:
         """Return the leaf without users that was used longest ago."""
-        idle = (node for node in self._nodes if node.num_users == 0 and not node.children)
+        leaves = (node for node in self._nodes if not node.children and node is not besides)
+        idle = (node for node in leaves if node.num_users == 0)
         return min(idle, key=lambda node: node.used_at, default=None)
 
     def tick(self, count: int) -> None:

@@ -134,6 +134,8 @@ class Keeper:
                 return commands.get(timeout=self._pause_s())
             except queue.Empty:
                 self._save_next()
+                while not self._is_saving and commands.empty() and self._exchange.tidy():
+                    pass
 
     def close(self, patience_s: float = CLOSE_S) -> None:
         """Save what is not saved yet, the latest first; blocks so long at most."""

@@ -32,6 +32,7 @@ class Piece:
     tokens: list[int]  # with all before it
     start: int
     data: bytes
+    at: int = 0  # when it came, by whatever clock its owner has
 
 
 class Attic:
@@ -52,6 +53,11 @@ class Attic:
     def has_room(self) -> bool:
         """Tell whether a piece would push no other out."""
         return self.num_bytes + self.piece_tokens * self._token_bytes <= self._budget_bytes
+
+    @property
+    def oldest_at(self) -> int | None:
+        """Return when the oldest piece came, None when there is none."""
+        return next((piece.at for piece in self._pieces.values()), None)
 
     def put(self, piece: Piece) -> None:
         """Keep a piece, at the cost of the oldest ones; not one that is larger than the budget."""

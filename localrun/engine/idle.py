@@ -136,16 +136,23 @@ class IdlePrefixes:
         if not self._move_out(leaf, pushes=is_last_call) and is_last_call:
             self._cache.shorten(leaf, len(leaf.tokens))
 
+    @property
+    def _has_stale(self) -> bool:
+        """Tell whether what came to the attic first is worth less than what is in cells."""
+        oldest_at = self._attic.oldest_at
+        return oldest_at is not None and self._cache.tree.now - oldest_at > KEPT_LOOKS_AT_LAST
+
     def _move_out(self, leaf: Node, *, pushes: bool) -> bool:
         """Move the end of a leaf to the attic; ``pushes`` others out when that is full."""
-        if not (pushes or self._attic.has_room) or not self._cache.tree.is_plain(leaf):
+        has_room = self._attic.has_room or self._has_stale
+        if not (pushes or has_room) or not self._cache.tree.is_plain(leaf):
             return False
         count = min(self._attic.piece_tokens, len(leaf.tokens))
         start, slot = leaf.end - count, self._cache.spare_slot
         self._cells.copy(leaf.holder, slot, start, leaf.end)
         data = self._cells.save(slot)
         self._cells.remove(slot, 0, -1)
-        self._attic.put(Piece(leaf.prefix(), start, data))
+        self._attic.put(Piece(leaf.prefix(), start, data, self._cache.tree.now))
         self._cache.shorten(leaf, count)
         self._has_gaps = True
         return True

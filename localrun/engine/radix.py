@@ -187,6 +187,11 @@ class RadixTree:
         """Let time pass, by which `age` counts."""
         self._ticks += count
 
+    @property
+    def now(self) -> int:
+        """Return the ticks so far."""
+        return self._ticks
+
     def age(self, node: Node) -> int:
         """Return the ticks since the node was used."""
         return self._ticks - node.used_at

@@ -463,6 +463,26 @@ def test_without_room_elsewhere_it_goes_in_the_end(monkeypatch: pytest.MonkeyPat
     assert (aged.num_cached, fresh.num_cached) == (0, 1)
 
 
+def test_what_was_moved_out_long_ago_makes_room_for_later_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("localrun.engine.idle.KEPT_LOOKS_AT_LAST", 30)
+    bench = Bench(budget_bytes=500)  # for one of them
+    for number in (1, 2, 3, 4):
+        bench.submit(number, [number] * 15, 20)
+        bench.drain()
+    assert isinstance(bench.cache, PrefixCache)
+    while bench.cache.tidy():
+        pass
+
+    again = [bench.submit(10 + number, [number] * 15, 1) for number in (1, 3, 4)]
+    bench.drain()
+
+    assert again[0].num_cached < 14
+    assert again[2].num_cached == 14
+    assert again[1].num_cached == 14
+
+
 def test_prompts_that_come_while_a_stream_begins_are_computed_at_once() -> None:
     bench = Bench()
     first = bench.submit(1, [1, 2, 3], 30)

@@ -107,7 +107,8 @@ class Context:
         num_slots, num_cells = self._limits.num_slots, self._limits.num_cells
         budget = budget_for(self._model.size_bytes)
         if self._model.shares_cells:
-            return PrefixCache(self, num_slots=num_slots, num_cells=num_cells, attic_bytes=budget)
+            attic = max(budget, self._limits.attic_bytes)
+            return PrefixCache(self, num_slots=num_slots, num_cells=num_cells, attic_bytes=attic)
         return StateCache(
             self,
             num_slots=num_slots,

@@ -40,6 +40,7 @@ class Limits:
     step_tokens: int = STEP_TOKENS
     worth_waiting_tokens: int = 32  # of a prefix that another request computes just now
     num_drafts: int = 0  # guessed tokens that one step may check, of all sequences together
+    attic_bytes: int = 0  # host memory that prefixes may take which left the cells
 
 
 class Cache(Protocol):

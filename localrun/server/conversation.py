@@ -77,13 +77,23 @@ def _tool_call(message: Fields, call: JsonObject) -> JsonObject:
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise message.wrong("tool_calls", "must hold functions with a name")
     arguments = function.get("arguments") or {}
-    if isinstance(arguments, str):  # OpenAI writes JSON as text, templates want the object
-        try:
-            arguments = json.loads(arguments)
-        except (ValueError, RecursionError) as error:
-            raise message.wrong("tool_calls", "has arguments that are not JSON") from error
+    if isinstance(arguments, str):
+        arguments = _arguments(arguments)
     plain = {"name": function["name"], "arguments": arguments}
     return {"type": "function", "id": call.get("id"), "function": plain}
+
+
+def _arguments(text: str) -> object:
+    """Return what OpenAI writes as text, and templates want as an object.
+
+    An answer that its limit cut off has half a call, and comes back like that: the model is
+    shown what it wrote, and the conversation goes on.
+    """
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return {"arguments": text}
+    return value if isinstance(value, dict) else {"arguments": text}
 
 
 def _no_vision(message: Fields, name: str) -> UsageError:

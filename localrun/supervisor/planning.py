@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     Devices = Callable[[], Sequence[Device]]
 
 RETRY_TIGHTNESS = 0.75  # of the memory that was counted on, when a load failed all the same
+ATTIC_SHARE = 8  # of the memory that is left: so that others find some, too
+MOST_ATTIC_BYTES = 2**30  # a long chat with a large model, ten with a small one
 OUT_OF_MEMORY = re.compile(r"memory|alloc|buffer|SIGKILL|ErrorOutOfDevice", re.IGNORECASE)
 _log = logging.getLogger(__name__)
 
@@ -109,7 +111,7 @@ def smaller_load(
     if OUT_OF_MEMORY.search(error.message) is None:
         return None
     smaller = plan_load(model, num_ctx, devices, tightness=RETRY_TIGHTNESS)
-    if smaller.load == failed.load:
+    if replace(smaller.load, attic_bytes=failed.load.attic_bytes) == failed.load:
         return None
     _log.warning("%s did not fit: %s; a smaller plan is tried", model.name, error.message)
     told = Setting(name="retry", value="smaller", source="plan", reason=error.message)
@@ -163,7 +165,14 @@ def _with_plan(load: Load, plan: Plan, devices: Devices) -> Load:
         tensor_split=tuple(float(counts.get(gpu.name, 0)) for gpu in gpus) if counts else (),
         num_host_experts=plan.split.num_host_experts,
         options=options,
+        attic_bytes=_attic_bytes(plan),
     )
+
+
+def _attic_bytes(plan: Plan) -> int:
+    """Return a part of what the plan leaves of the host's memory."""
+    left = [it.device.free_bytes - it.total_bytes for it in plan.shares if not it.device.is_gpu]
+    return max(0, min(MOST_ATTIC_BYTES, sum(left) // ATTIC_SHARE))
 
 
 def _tightened(tightness: float) -> Setting:

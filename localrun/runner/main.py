@@ -13,6 +13,7 @@ once. Nothing here survives a crash of llama.cpp, and nothing has to.
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import signal
@@ -78,6 +79,7 @@ def run_runner(fd: int, device: str = AUTO, saved: SavedPrompts | None = None) -
     except LocalrunError as error:
         channel.send(LoadFailed(message=error.message, hint=error.hint))
         return error.exit_code
+    gc.freeze()  # all that stays: a collection that looks at it again takes as long as a token
     channel.send(loaded.ready)
     _serve(loaded, incoming, channel)
     return 0

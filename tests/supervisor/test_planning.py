@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.engine.params import CacheType, LoadOptions, RopeScaling
+from localrun.engine.params import MOST_STEP_TOKENS, CacheType, LoadOptions, RopeScaling
 from localrun.errors import LoadError
 from localrun.hardware.context import MOST_STRETCH
 from localrun.hardware.device import Device, DeviceKind
 from localrun.store.embedded import embedded_models
 from localrun.supervisor.planning import (
+    MOST_ATTIC_BYTES,
     PlannedLoad,
     only_processor,
     plan_load,
@@ -138,6 +139,22 @@ def test_options_count(tmp_path: Path) -> None:
 
     assert (wish.cache_type, wish.step_tokens) == ("q8_0", 64)
     assert (wish.has_flash_attention, wish.extra_bytes) == (False, 100)
+
+
+def test_copies_of_prefixes_get_a_part_of_what_is_left() -> None:
+    def narrow() -> list[Device]:
+        return [replace(device, free_bytes=GIB) for device in devices()]
+
+    roomy, tight = (plan_load(model(), None, there).load for there in (devices, narrow))
+
+    assert roomy.attic_bytes == MOST_ATTIC_BYTES
+    assert GIB // 16 < tight.attic_bytes < GIB // 8
+
+
+def test_a_huge_batch_is_planned_as_it_is_loaded() -> None:
+    wish = wish_for(LoadOptions(num_batch=100_000_000), num_ctx=None, num_slots=4)
+
+    assert wish.step_tokens == MOST_STEP_TOKENS
 
 
 def test_want_of_memory_is_answered_by_a_smaller_plan(eight_billion: Path) -> None:

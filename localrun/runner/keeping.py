@@ -147,6 +147,11 @@ class Keeper:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     @property
+    def is_reading(self) -> bool:
+        """Tell whether runs of a prompt are on their way into the cache."""
+        return self._reading is not None
+
+    @property
     def _is_saving(self) -> bool:
         return self._has_news or bool(self._pieces) or not self._is_written
 

@@ -190,7 +190,7 @@ class Worker:
             return self._obey_waiting()
 
     def _next_command(self) -> Command:
-        is_tidy = False
+        is_tidy = self._keeper is not None and self._keeper.is_reading  # into the cells
         while not is_tidy:
             try:
                 return self._commands.get(timeout=TIDY_PAUSE_S)

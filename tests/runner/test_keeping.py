@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from localrun.engine.cache import PrefixCache
 from localrun.engine.context import Context
 from localrun.engine.engine import Engine
 from localrun.engine.exchange import exchange_of
@@ -28,6 +30,8 @@ from tests.engine.tiny import KINDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from localrun.store.prompt_file import Run
 
 LIMITS = Limits(num_slots=4, num_cells=2048)
 MODEL = "0" * 32
@@ -59,6 +63,8 @@ class Serving:
             self.context, Scheduler(limits, self.cache), pieces=model.pieces, eog=frozenset()
         )
         self.worker = Worker(engine, self.context, self.events.put)
+        if isinstance(self.cache, PrefixCache):
+            self.worker.tidy_with(self.cache.tidy)
         self.worker.keep_prompts(lambda post: self._keeper(model, post, quiet_s))
         self._thread = threading.Thread(target=self.worker.run, daemon=True)
         self._num_requests = 0
@@ -118,6 +124,28 @@ def test_a_chat_goes_on_after_a_restart_as_if_there_was_none(model: Model, tmp_p
         assert seq.num_cached == (before if turn else 0)
         chat = seq.tokens
     unsaved.close()
+
+
+def test_a_slow_disk_brings_all_runs_back(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = words(model, "Once upon a time there was a fox. ", 600)
+    read = PromptFolder.read
+    serving = Serving(model, tmp_path)
+    serving.ask(chat, 1)
+    serving.close()
+
+    def slowly(folder: PromptFolder, run: Run) -> bytes | None:
+        time.sleep(0.1)
+        return read(folder, run)
+
+    monkeypatch.setattr(PromptFolder, "read", slowly)
+
+    serving = Serving(model, tmp_path)
+    seq = serving.ask([*chat, 300], 1)
+    serving.close()
+
+    assert seq.num_cached == len(chat)
 
 
 def test_what_is_idle_is_saved_before_the_end(model: Model, tmp_path: Path) -> None:

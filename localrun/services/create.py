@@ -22,7 +22,14 @@ from localrun.services.report import Silence
 from localrun.services.template_check import check_template
 from localrun.store.adopt import Taking
 from localrun.store.blobs import digest_of
-from localrun.store.manifest import MEDIA_TYPES, MOST_BYTES, OLLAMA_TEMPLATE, Descriptor, Role
+from localrun.store.manifest import (
+    MEDIA_TYPES,
+    MOST_BYTES,
+    OLLAMA_TEMPLATE,
+    Descriptor,
+    Role,
+    parse_manifest,
+)
 from localrun.store.store import Provenance
 
 if TYPE_CHECKING:
@@ -100,7 +107,7 @@ def create_model(
     return Created(
         name=stored.name,
         manifest=stored.manifest,
-        size_bytes=store.manifest(stored.manifest).size_bytes,
+        size_bytes=parse_manifest(manifest).size_bytes,  # its blob may be gone by now
         weights_bytes=sum(piece.size_bytes for piece in parts.weights),
         bits_per_weight=bits,
         is_changed=before is None or before.ref.manifest != digest_of(manifest),

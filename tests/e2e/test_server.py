@@ -197,10 +197,12 @@ def test_an_emoji_arrives_whole_in_a_stream(server: Home) -> None:
 
 def test_a_killed_runner_gives_an_error_and_the_next_request_works(server: Home) -> None:
     body = {"model": "guide", "messages": HELLO, "options": ENDLESS}
+    server.run("run", "guide", "hi")
+    runner = runner_of(server)  # known before, since the context is full in a second
     with httpx.stream("POST", f"{server.url}/api/chat", json=body, timeout=60) as response:
         lines = response.iter_lines()
         next(lines)
-        os.kill(runner_of(server).pid, signal.SIGKILL)
+        os.kill(runner.pid, signal.SIGKILL)
         last = json.loads(list(lines)[-1])
 
     again = server.run("run", "guide", "What is 7 + 5?", "--temperature", "0")

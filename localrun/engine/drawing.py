@@ -91,13 +91,14 @@ class Drawing:
         if sampler is None:
             sampler = Sampler(seq.sampling, self._model, seq.tokens[: seq.num_prompt])
             self._samplers[seq.request_id] = sampler
-        raw = self.logits(index).copy() if seq.scores else None  # what follows writes into them
+        logits = self.logits(index)
+        raw = logits.copy() if seq.scores else None  # what follows writes into them
         if seq.sampling.is_adjusting:
             tokens = [*seq.tokens, *run] if run else seq.tokens
-            adjust(self.logits(index), seq.sampling, tokens)
+            adjust(logits, seq.sampling, tokens)
         if seq.constraint is not None:
-            seq.constraint.mask(self.logits(index))
-        token = sampler.draw(self._candidates, self.logits(index))
+            seq.constraint.mask(logits)
+        token = sampler.draw(self._candidates, logits)
         if seq.constraint is not None:
             seq.constraint.accept(token)
         if seq.scores and raw is not None:

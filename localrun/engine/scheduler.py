@@ -241,9 +241,11 @@ class Scheduler:
         if num_drafts and num_drafts <= min(budget, self._limits.num_drafts):
             rows = [Row(row.seq, 1, drafts.get(row.seq, ())) for row in rows]
             budget -= num_drafts
-        num_decoding = sum(seq.is_decoding for seq in self._running)  # others wait for this step
-        if num_decoding and not self._comes_together(chosen, budget):
-            budget = min(budget, prompt_tokens(num_decoding))
+        decoding = [seq for seq in self._running if seq.is_decoding]  # others wait for this step
+        pending = sum(seq.num_pending for seq in chosen if not seq.is_decoding)
+        comes_together = pending <= budget and _have_begun(decoding)
+        if decoding and not comes_together:
+            budget = min(budget, prompt_tokens(len(decoding)))
         spare = self._spare_outputs(chosen, rows)
         for seq in chosen:
             if seq.is_decoding:
@@ -261,12 +263,6 @@ class Scheduler:
         """Return how many logits a step has room for, beside one of each sequence and drafts."""
         taken = len(chosen) + sum(len(row.drafts) for row in decoding)
         return self._limits.num_slots + self._limits.num_drafts - taken
-
-    def _comes_together(self, chosen: list[Sequence], budget: int) -> bool:
-        """Tell whether all prompts fit into one step, and every stream has only just begun."""
-        pending = sum(seq.num_pending for seq in chosen if not seq.is_decoding)
-        decoding = [seq for seq in self._running if seq.is_decoding]
-        return pending <= budget and all(seq.num_generated <= BEGUN_TOKENS for seq in decoding)
 
     def _waits_for_leader(self, seq: Sequence) -> bool:
         """Tell whether a running sequence is about to compute what this one could share."""
@@ -294,3 +290,8 @@ class Scheduler:
         if best is None or best.length - best.seq.num_computed < self._limits.worth_waiting_tokens:
             return None
         return best if self._cache.lead(best.seq, seq, best.length) else None
+
+
+def _have_begun(streams: list[Sequence]) -> bool:
+    """Tell whether all streams have only just begun."""
+    return all(seq.num_generated <= BEGUN_TOKENS for seq in streams)

@@ -62,7 +62,7 @@ class ThreadGauge:
 
     def _note(self, count: int) -> None:
         if count != self._count:
-            _log.info("%d of %d threads: others use the processors too", count, self._most)
+            _log.info("%d of %d threads now: for so many there are processors", count, self._most)
         self._count = count
 
     def _wanted(self, spent: Spent) -> int:

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.engine.cache import PrefixCache
 from localrun.engine.context import Context
 from localrun.engine.embedder import Embedder
 from localrun.engine.engine import Engine
+from localrun.engine.exchange import exchange_of
 from localrun.engine.model import load_model
 from localrun.engine.pooler import Pooler
 from localrun.engine.scheduler import Limits, Scheduler
@@ -143,8 +143,7 @@ class LoadedModel:
         )
         worker = Worker(engine, context, channel.send, self._embedder)
         worker.count_with(Census(cache, context).take)
-        if isinstance(cache, PrefixCache):
-            worker.tidy_with(cache.tidy)
+        worker.tidy_with(exchange_of(cache, context).tidy)
         read = partial(read_stats, scheduler, cache, self._limits.num_cells)
         worker.tell_busyness(Busyness(read, channel.send))
         folder = saved.open(self._load, self._limits, self._model) if saved else None

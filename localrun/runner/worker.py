@@ -190,12 +190,12 @@ class Worker:
             return self._obey_waiting()
 
     def _next_command(self) -> Command:
-        is_tidy = self._keeper is not None and self._keeper.is_reading  # into the cells
-        while not is_tidy:
+        may_tidy = self._keeper is None or not self._keeper.is_reading  # a prompt into the cells
+        while may_tidy:
             try:
                 return self._commands.get(timeout=TIDY_PAUSE_S)
             except queue.Empty:
-                is_tidy = not self._tidy()
+                may_tidy = self._tidy()
         return self._keeper.wait(self._commands) if self._keeper else self._commands.get()
 
     def _obey_waiting(self) -> bool:

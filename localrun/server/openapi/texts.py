@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from localrun.server.embedding_routes import RERANK
+from localrun.server.openapi.openai import ERRORS
 from localrun.server.openapi.words import (
     COUNT,
     FLAG,
@@ -22,8 +23,6 @@ from localrun.server.openapi.words import (
     ref,
     request,
 )
-
-ERRORS = "OpenAIError"
 
 
 def schemas() -> dict[str, Schema]:

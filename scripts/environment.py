@@ -18,6 +18,7 @@ import hashlib
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "scripts" / "locks"
 VENV = ROOT / ".venv"
 NEWER_PYTHONS = ("python3.14", "python3.13", "python3.12", "python3.11")
+AMX_MENDED_IN = {11: (11, 5), 12: (12, 4), 13: (13, 3)}  # GCC's later ones are right
 PROGRESS = re.compile(r"\[\s*(\d+)/(\d+)\]")
 
 
@@ -188,10 +190,41 @@ def _require_compiler() -> None:
         )
 
 
+def _compiler_flags() -> dict[str, str]:
+    """Return CFLAGS and CXXFLAGS that leave AMX out if this compiler breaks it.
+
+    GCC before 11.5, 12.4, 13.3 and 14 passes 8 of the 64 bytes of a tile configuration
+    (https://gcc.gnu.org/PR114098): the first matrix product ends in SIGSEGV.
+    """
+    macros = _native_macros()
+    if "__AMX_INT8__" not in macros or "__clang__" in macros:
+        return {}
+    version = tuple(int(macros.get(name, "0")) for name in ("__GNUC__", "__GNUC_MINOR__"))
+    if version >= AMX_MENDED_IN.get(version[0], (14, 0)):
+        return {}
+    return {
+        name: f"{os.environ.get(name, '')} -U__AMX_INT8__".strip()
+        for name in ("CFLAGS", "CXXFLAGS")
+    }
+
+
+def _native_macros() -> dict[str, str]:
+    """Return the macros that the compiler defines for this processor; none without a compiler."""
+    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or "clang++"
+    command = [*shlex.split(compiler), "-march=native", "-dM", "-E", "-x", "c++", os.devnull]
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+    except OSError:
+        return {}
+    lines = (line.split(maxsplit=2) for line in done.stdout.splitlines())
+    return {words[1]: words[2] if len(words) > 2 else "" for words in lines if len(words) > 1}
+
+
 def _run_with_progress(command: list[object], log: Path) -> None:
     """Run the compilation, showing its [n/m] on one line; the whole output goes to a log file."""
     environment = {
         **os.environ,
+        **_compiler_flags(),
         "PIP_CONSTRAINT": str(LOCKS / "build.txt"),
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     }
@@ -266,5 +299,6 @@ def machine_key() -> str:
         *platform.libc_ver(),
         (LOCKS / "engine.txt").read_text(),
         os.environ.get("CMAKE_ARGS", ""),
+        *_compiler_flags().values(),
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -25,11 +25,14 @@ The number is the exit code; Ctrl-C is 130. The class tells what the caller can
 do about it, the message is one line that names the thing, ``hint`` is the next
 command to type. Raised where it is known; rendered in ``cli/main.py`` and
 ``server/errors.py`` only. Programming errors are ordinary Python exceptions.
+Logins and signatures of addresses are taken out of both texts here, whoever wrote them.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
+
+from localrun.addresses import redacted
 
 
 class LocalrunError(Exception):
@@ -41,9 +44,9 @@ class LocalrunError(Exception):
     has_lines: ClassVar[bool] = False  # the message has several, each of them harmless
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = redacted(message)
+        self.hint = None if hint is None else redacted(hint)
+        super().__init__(self.message)
 
 
 class UsageError(LocalrunError):

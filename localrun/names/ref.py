@@ -18,7 +18,7 @@ one name in the store, as on the file systems of most laptops; ``key`` tells whe
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import quote
 
@@ -56,7 +56,9 @@ class ModelRef:
     """A model's name, its parts apart; None where the text leaves one out.
 
     ``location`` is the URL or the path of a ref that is one, and then the only part
-    besides the digest. ``namespace`` may hold slashes in an OCI registry.
+    besides the digest. A login or a signature of the URL is not in it but in ``full_address``,
+    which only a download reads: it is no part of the name. ``namespace`` may hold slashes in an
+    OCI registry.
     """
 
     model: str = ""
@@ -67,6 +69,7 @@ class ModelRef:
     revision: str | None = None  # of a hub's repository
     digest: str | None = None  # "sha256:<hex>" of the manifest, or of a URL's file
     location: str | None = None
+    full_address: str | None = field(default=None, compare=False, repr=False)  # with its secrets
 
     @property
     def source(self) -> Source:

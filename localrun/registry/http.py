@@ -1,6 +1,8 @@
 """HTTP as downloads need it: ranges, redirects by hand, proxies, TLS always verified.
 
-A credential belongs to one origin and is sent to no other, also not after a redirect.
+A credential belongs to one origin and is sent to no other, also not after a redirect. So does
+the login in a URL (``https://user:pw@host``): it is sent in a header and no part of the URL; one
+in a redirect is not ours and is left out.
 Every failure is one of the errors below; a status that a caller may want to see is not
 a failure. The home of urllib3.
 
@@ -11,13 +13,14 @@ a failure. The home of urllib3.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import email.utils
 import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urljoin
+from urllib.parse import unquote_to_bytes, urljoin
 
 import urllib3
 
@@ -183,6 +186,8 @@ class Http:
             OfflineError: there is to be no network.
             NetworkError: no answer, or redirects that lead nowhere.
         """
+        url, login = split_login(url)
+        credential = credential or login
         for _ in range(MOST_REDIRECTS):
             response = self._send(url, headers or {}, credential, method, body)
             location = response.header("Location")
@@ -226,6 +231,20 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{parts.host or ''}{port}"
 
 
+def split_login(url: str) -> tuple[str, Credential | None]:
+    """Return a URL without its login, and the login as a credential for its origin (RFC 7617)."""
+    login = _parts(url).auth
+    if login is None:
+        return url, None
+    scheme, _, rest = url.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    clean = f"{scheme}://{rest[authority.rfind('@') + 1 :]}"
+    user, _, password = login.partition(":")
+    pair = unquote_to_bytes(user) + b":" + unquote_to_bytes(password)
+    headers = {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+    return clean, Credential(origin=origin_of(clean), headers=headers)
+
+
 def host_of(url: str) -> str:
     """Return host and port, for messages: a URL's path and query may hold secrets."""
     return _parts(url).netloc or url.partition("?")[0]
@@ -264,7 +283,7 @@ def _next_url(url: str, location: str) -> str:
     old, new = _parts(url).scheme, _parts(following).scheme
     if new not in {"http", "https"} or (old, new) == ("https", "http"):
         raise NetworkError(f"{host_of(url)} redirects to an address that is not safe")
-    return following
+    return split_login(following)[0]
 
 
 def _parts(url: str) -> urllib3.util.Url:

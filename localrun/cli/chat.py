@@ -88,7 +88,7 @@ def _turn(
         output.error(error)
         messages.pop()
         return
-    output.line("" if asking.stream else answer.text)
+    output.piece("\n" if asking.stream else f"{answer.text}\n")
     print_dropped(answer.figures, output)
     messages.append({"role": "assistant", "content": answer.text})
     if asking.verbose:

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from localrun.cli.output import Output, human_bytes, is_terminal, plain
+from localrun.cli.output import Output, human_bytes, is_terminal
+from localrun.terminal import plain
 from localrun.cli.progress import shown_progress
 from localrun.errors import NotFoundError, StorageError, UsageError
 

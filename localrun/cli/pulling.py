@@ -7,7 +7,8 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from localrun.cli.output import Output, for_each, human_bytes, plain
+from localrun.cli.output import Output, for_each, human_bytes
+from localrun.terminal import plain
 from localrun.cli.progress import shown_progress
 
 if TYPE_CHECKING:

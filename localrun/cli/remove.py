@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Option
 
 from localrun.cli.options import AsJson
-from localrun.cli.output import Output, for_each, human_bytes, is_terminal, plain
+from localrun.cli.output import Output, for_each, human_bytes, is_terminal
+from localrun.terminal import plain
 
 if TYPE_CHECKING:
     from localrun.names.ref import ModelRef

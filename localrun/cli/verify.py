@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Exit, Option
 
 from localrun.cli.options import AsJson
-from localrun.cli.output import Output, plain
+from localrun.cli.output import Output
+from localrun.terminal import plain
 
 if TYPE_CHECKING:
     from localrun.services.verify import Verdict

@@ -26,6 +26,7 @@ import uvicorn
 
 from localrun.errors import AddressInUseError, NetworkError, UsageError
 from localrun.hardware.choice import CPU
+from localrun.logs import HarmlessFormatter
 from localrun.server.activity import Activity
 from localrun.server.app import create_app
 from localrun.server.keys import read_keys
@@ -232,7 +233,7 @@ def _set_up_logging(settings: Settings, *, background: bool) -> None:
         handler = logging.handlers.RotatingFileHandler(
             settings.log_dir / LOG_FILE, maxBytes=LOG_BYTES, backupCount=KEPT_LOGS
         )
-    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    handler.setFormatter(HarmlessFormatter(LOG_FORMAT))
     handler.addFilter(RequestFilter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

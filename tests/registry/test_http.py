@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import socket
 import ssl
@@ -73,6 +74,26 @@ def test_a_credential_goes_to_its_origin_and_no_further() -> None:
 
     assert "Bearer secret" in hub.requests[0]
     assert "secret" not in cdn.requests[0]
+
+
+def test_a_login_in_a_url_goes_to_its_origin_in_a_header() -> None:
+    with scripted(OK) as cdn, scripted(redirect(f"{cdn.url}/file")) as hub:
+        url = hub.url.replace("://", "://user:p%40ss:%C3%A9@")
+        assert text(new_http(), url) == b"hello"
+
+    sent = base64.b64encode("user:p@ss:é".encode()).decode()
+    assert f"Authorization: Basic {sent}" in hub.requests[0]
+    assert "user" not in hub.requests[0]
+    assert "uthorization" not in cdn.requests[0]
+
+
+def test_a_login_in_a_redirect_is_not_sent() -> None:
+    with scripted(OK) as cdn:
+        target = cdn.url.replace("://", "://user:pw@")
+        with scripted(redirect(target)) as hub, new_http().open(hub.url) as response:
+            assert response.url == cdn.url
+
+    assert "uthorization" not in cdn.requests[0]
 
 
 def test_a_backslash_does_not_lead_a_credential_astray() -> None:

@@ -278,7 +278,9 @@ def cache_folder() -> Path:
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     folder = base / "localrun"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.chmod(0o700)  # what is in it is installed: nobody else may write there
     except OSError:
         folder = ROOT / ".cache"
     return folder if os.access(folder, os.W_OK) else ROOT / ".cache"

@@ -14,7 +14,6 @@ import contextlib
 import errno
 import functools
 import logging
-import logging.handlers
 import os
 import signal
 import socket
@@ -30,6 +29,7 @@ from localrun.logs import HarmlessFormatter
 from localrun.server.activity import Activity
 from localrun.server.app import create_app
 from localrun.server.keys import read_keys
+from localrun.server.log_file import PrivateLog
 from localrun.server.metrics import Metrics
 from localrun.server.patience import PatientProtocol
 from localrun.server.request_id import LOG_FORMAT, RequestFilter
@@ -51,9 +51,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-LOG_FILE = "server.log"
-LOG_BYTES = 5 * 1024 * 1024
-KEPT_LOGS = 3
 BACKLOG = 2048
 LONGEST_DRAIN_S = 86400
 LAST_WORDS_S = 5  # for answers that were ended by an error to reach their clients
@@ -229,10 +226,7 @@ async def _leave_when_idle(idle_exit_s: float, activity: Activity, leave: asynci
 def _set_up_logging(settings: Settings, *, background: bool) -> None:
     handler: logging.Handler = logging.StreamHandler()
     if background:
-        settings.log_dir.mkdir(parents=True, exist_ok=True)
-        handler = logging.handlers.RotatingFileHandler(
-            settings.log_dir / LOG_FILE, maxBytes=LOG_BYTES, backupCount=KEPT_LOGS
-        )
+        handler = PrivateLog.in_folder(settings.log_dir)
     handler.setFormatter(HarmlessFormatter(LOG_FORMAT))
     handler.addFilter(RequestFilter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])

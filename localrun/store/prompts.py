@@ -22,6 +22,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from localrun.private import make_private_folder
 from localrun.store.prompt_file import (
     Seal,
     hash_of,
@@ -59,9 +60,7 @@ class PromptFolder:
             OSError: it cannot be used.
         """
         self._root, self._folder = root, root / model
-        for folder in (root, self._folder):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder.chmod(0o700)
+        make_private_folder(self._folder, own=root)
         self._seal = Seal(key=_secret(root / "key"), scope=model)
         self.budget_bytes = _default_budget(root) if budget_bytes is None else budget_bytes
         self._lock = threading.Lock()  # guards the runs

@@ -15,6 +15,8 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
+from localrun.private import make_private_folder
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
@@ -68,7 +70,7 @@ class Needs:
         text = json.dumps({"format_version": FORMAT_VERSION, "tightness": known}, indent=1)
         fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self._path.parent)
             fresh.write_text(text)
             fresh.replace(self._path)
         except OSError as error:  # it is a cache: the next load tries the larger plan again

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 BROKEN_PIPE_EXIT = 141  # what a shell reports of a program that SIGPIPE ended
-JSON_Item = TypeVar("Item")
+JSON_CONTROL = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+Item = TypeVar("Item")
 DIM, PLAIN = "\033[2m", "\033[0m"
 CLEAR_LINE, CLEAR_SCREEN = "\033[K", "\033[H\033[2J"
 

@@ -60,7 +60,7 @@ def _parts(url: str) -> SplitResult:
         is_address = bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         is_address, parts = False, urlsplit("")
-    if is_address and not re.search(r"[\x00-\x20]", url):
+    if is_address and not re.search(r"[\x00-\x20\ud800-\udfff]", url):
         return parts
     if "@" in url:
         raise ModelNameError(

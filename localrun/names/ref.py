@@ -24,6 +24,7 @@ from urllib.parse import quote
 
 DEFAULT_TAG = "latest"
 LOCAL_HOST, LOCAL_NAMESPACE = "localrun", "library"  # in the store; never shown
+ANY_PATH = "surrogatepass"  # Python writes bytes of a path that are not UTF-8 as half a pair
 RESERVED = {
     "con",
     "prn",
@@ -90,7 +91,7 @@ class ModelRef:
         """Return host, namespace, model and tag as names of files, safe on any file system."""
         if self.location is not None:
             name = self.location.rsplit("/", 1)[-1] or "model"
-            short = hashlib.sha256(self.location.encode()).hexdigest()[:16]
+            short = hashlib.sha256(self.location.encode(errors=ANY_PATH)).hexdigest()[:16]
             return (self.source.value, LOCAL_NAMESPACE, _file_name(name[-100:]), short)
         tag = self.file or self.tag
         if self.revision is not None:
@@ -118,7 +119,7 @@ def looks_like_host(text: str) -> bool:
 
 def _file_name(part: str) -> str:
     """Encode a part such that equal names ignoring case, and only they, are equal files."""
-    encoded = quote(part.casefold(), safe="-_.").replace("~", "%7e")
+    encoded = quote(part.casefold(), safe="-_.", errors=ANY_PATH).replace("~", "%7e")
     if encoded.startswith("."):
         encoded = "%2e" + encoded[1:]
     if encoded.endswith("."):

@@ -14,6 +14,7 @@
     |- NetworkError                   5
     |  |- ServerUnreachableError      5   no localrun server answers
     |  |- CertificateError            5   a server that nothing here vouches for
+    |  |- PrivateAddressError         5   a client names a host that is not public
     |  `- AddressInUseError           5   another program has the port
     |- BackendError                   6   llama.cpp, a runner or a device failed
     |  |- LoadError                   6   the model does not load
@@ -139,6 +140,13 @@ class CertificateError(NetworkError):
     """The server shows a certificate that nothing here vouches for."""
 
     code = "certificate_not_trusted"
+
+
+class PrivateAddressError(NetworkError):
+    """A client of the server names a host that has no public address."""
+
+    http_status = 403
+    code = "private_address"
 
 
 class AddressInUseError(NetworkError):

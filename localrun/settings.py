@@ -39,6 +39,7 @@ RATE = re.compile(r"(\d+(?:\.\d+)?) ?([kKmMgG]?)(?:[bB](?:/s)?)?", re.ASCII)
 UNIT_BYTES = {"": 1, "K": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKmMgG]?)[bB]?", re.ASCII)
 PROMPTS = "prompts"  # in the cache folder
+PRIVATE_HOST = re.compile(r"([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.ASCII)
 YES, NO = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 
@@ -58,6 +59,7 @@ class Settings:
     mirrors: tuple[str, ...] = ()  # endpoints that serve what Hugging Face serves
     num_streams: int = DEFAULT_STREAMS  # connections of one download
     is_offline: bool = False
+    private_hosts: tuple[str, ...] | None = ()  # that clients may pull from; None: all of them
     prompts_dir: Path = field(default_factory=lambda: _platform_cache_dir() / PROMPTS)
     prompt_cache_bytes: int | None = None  # of all saved prompts; None = what the disk allows
     device: str = "auto"  # what layers are put on, as hardware/choice.py reads it
@@ -125,6 +127,7 @@ def load_settings(
         mirrors=_mirrors(environ),
         num_streams=_count(environ, "LOCALRUN_STREAMS", DEFAULT_STREAMS, MOST_STREAMS),
         is_offline=_flag(environ, "LOCALRUN_OFFLINE"),
+        private_hosts=_private_hosts(environ),
         prompts_dir=_cache_dir(environ) / PROMPTS,
         prompt_cache_bytes=_size(environ, "LOCALRUN_PROMPT_CACHE"),
         max_queue=_count(environ, "LOCALRUN_MAX_QUEUE", DEFAULT_QUEUE, LARGEST_QUEUE),
@@ -248,6 +251,21 @@ def _mirrors(environ: Mapping[str, str]) -> tuple[str, ...]:
                 hint="LOCALRUN_MIRRORS=https://hf-mirror.com",
             )
     return tuple(mirror.rstrip("/") for mirror in mirrors)
+
+
+def _private_hosts(environ: Mapping[str, str]) -> tuple[str, ...] | None:
+    """Return hosts, with a port or not; None for all that are not public."""
+    text = environ.get("LOCALRUN_PULL_PRIVATE", "").strip().lower()
+    if text in YES | NO:
+        return None if text in YES else ()
+    hosts = tuple(text.replace(",", " ").split())
+    for host in hosts:
+        if not PRIVATE_HOST.fullmatch(host):
+            raise UsageError(
+                f"LOCALRUN_PULL_PRIVATE is neither 1 nor 0 nor hosts: {host}",
+                hint="LOCALRUN_PULL_PRIVATE=localhost:5000,registry.lan",
+            )
+    return hosts
 
 
 def _count(environ: Mapping[str, str], name: str, default: int, most: int) -> int:

@@ -60,7 +60,8 @@ def test_all_folders_of_the_program_are_its_owners(home: Path) -> None:
     assert {rights(path) for path in home.rglob("*") if path.is_file()} == {0o600}
 
 
-def test_folders_of_an_earlier_version_are_tightened(home: Path) -> None:
+@pytest.mark.usefixtures("home")
+def test_folders_of_an_earlier_version_are_tightened() -> None:
     settings = load_settings({})
     for folder in (settings.log_dir, settings.prompts_dir):
         folder.mkdir(parents=True)

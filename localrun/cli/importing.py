@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from localrun.cli.output import Output, human_bytes, is_terminal
-from localrun.terminal import plain
 from localrun.cli.progress import shown_progress
 from localrun.errors import NotFoundError, StorageError, UsageError
+from localrun.terminal import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

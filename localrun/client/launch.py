@@ -90,7 +90,7 @@ def _spawn(log: Path, settings: Settings) -> subprocess.Popen[bytes]:
     device = ["--device", settings.device] if is_asked else []
     try:
         make_private_folder(log.parent)
-        with open(log, "wb", opener=open_private) as out:  # noqa: PTH123 - Path.open takes none
+        with open(log, "wb", opener=open_private) as out:
             return subprocess.Popen(  # noqa: S603 - our own program
                 [*program_command(), "serve", "--background", *device],
                 stdin=subprocess.DEVNULL,

@@ -26,9 +26,12 @@ import urllib3
 
 from localrun.errors import NetworkError
 from localrun.registry.pools import CONNECT_TIMEOUT_S, STALL_TIMEOUT_S, Pools
+from localrun.registry.public import DEFAULT_PORTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from localrun.registry.public import PublicOnly
 
 MOST_REDIRECTS = 8
 PASSING = {408, 425, 429}
@@ -36,7 +39,6 @@ REDIRECTS = {301, 302, 303, 307, 308}
 LONGEST_WAIT_S = 120.0
 MOST_BODY = 64 << 20
 MOST_DRAINED = 1 << 16
-DEFAULT_PORTS = {"http": 80, "https": 443}
 UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 FAILURES = (urllib3.exceptions.HTTPError, OSError, ValueError)
 
@@ -147,12 +149,13 @@ class Http:
         environ: Mapping[str, str],
         *,
         is_offline: bool = False,
+        rule: PublicOnly | None = None,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         stall_timeout_s: float = STALL_TIMEOUT_S,
     ) -> None:
         self._is_offline = is_offline
         timeout = urllib3.Timeout(connect=connect_timeout_s, read=stall_timeout_s)
-        self._pools = Pools(environ, timeout)
+        self._pools = Pools(environ, timeout, rule)
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
@@ -184,6 +187,7 @@ class Http:
 
         Raises:
             OfflineError: there is to be no network.
+            PrivateAddressError: the host, or one that it redirects to, is not to be reached.
             NetworkError: no answer, or redirects that lead nowhere.
         """
         url, login = split_login(url)
@@ -208,8 +212,7 @@ class Http:
         body: bytes | Iterable[bytes] | None,
     ) -> Response:
         self.check_online(url)
-        parts = _parts(url)
-        pool = self._pools.for_host(parts.scheme, parts.host)
+        pool = self._pools.for_url(_parts(url))
         sent = {**pool.headers, **headers, **(credential.for_url(url) if credential else {})}
         try:
             raw = pool.request(

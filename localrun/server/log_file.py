@@ -40,6 +40,4 @@ class PrivateLog(logging.handlers.RotatingFileHandler):
         return cls(folder / LOG_FILE, maxBytes=LOG_BYTES, backupCount=KEPT_LOGS, encoding="utf-8")
 
     def _open(self) -> TextIOWrapper:
-        return open(  # noqa: PTH123 - Path.open takes no opener
-            self.baseFilename, self.mode, encoding=self.encoding, opener=open_private
-        )
+        return open(self.baseFilename, self.mode, encoding=self.encoding, opener=open_private)

@@ -139,6 +139,7 @@ def _serve(plan: _Plan, pool: RunnerPool, listener: socket.socket) -> None:
     activity = Activity()
     workspace = Workspace(settings, os.environ)
     workspace.takes_paths = settings.is_loopback
+    workspace.explains_paths = False
     metrics = Metrics()
     app = create_app(
         pool,

@@ -6,6 +6,7 @@ those of the stores are one list; a model of the store hides an embedded one of 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import logging
 from dataclasses import dataclass, replace
@@ -14,9 +15,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.errors import IntegrityError, ModelNotFoundError, UsageError
+from localrun.errors import IntegrityError, LocalrunError, ModelNotFoundError, UsageError
 from localrun.gguf.header import Header, read_header
-from localrun.gguf.role import GgufRole, role_of
+from localrun.gguf.role import GgufRole, gguf_role, role_of
 from localrun.names.adapters import split_adapters
 from localrun.names.parse import parse_name
 from localrun.names.ref import Source
@@ -28,7 +29,7 @@ from localrun.store.embedded import embedded_models
 from localrun.store.manifest import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from localrun.names.adapters import AdapterName
     from localrun.names.ref import ModelRef
@@ -72,9 +73,12 @@ class StoredModel:
 class Models:
     """All models of this machine."""
 
-    def __init__(self, store: Store, *, takes_paths: bool = True) -> None:
+    def __init__(
+        self, store: Store, *, takes_paths: bool = True, explains_paths: bool = True
+    ) -> None:
         self._store = store
         self._takes_paths = takes_paths  # in place of names
+        self._explains_paths = explains_paths  # what is wrong with one, as whether it is there
 
     def list_models(self) -> list[StoredModel]:
         """Return all models, by name; one whose file is damaged is left out with a warning."""
@@ -108,10 +112,8 @@ class Models:
         """Return the model with an adapter more, under the name that says so."""
         if adapter.name.endswith(".gguf"):
             self._refuse_path(adapter.name)
-            path = Path(adapter.name).expanduser()
-            if not path.is_file():
-                raise ModelNotFoundError(f"no such adapter: {path}", hint="localrun list")
-            added: tuple[tuple[Path, float], ...] = ((path.resolve(), 1.0),)
+            with self._at_path(adapter.name):
+                added: tuple[tuple[Path, float], ...] = ((_adapter_file(adapter.name), 1.0),)
         else:
             added = self._find_one(adapter.name).adapters
         if not added:
@@ -128,11 +130,25 @@ class Models:
                 hint=f"localrun create NAME --from {path[:100]}   there gives it a name",
             )
 
+    @contextlib.contextmanager
+    def _at_path(self, path: str) -> Iterator[None]:
+        """Tell clients of a server no more of a path than that it is no model."""
+        try:
+            yield
+        except (LocalrunError, OSError):
+            if self._explains_paths:
+                raise
+            raise ModelNotFoundError(
+                f"{path[:100]} is no model that this server can open",
+                hint="localrun show PATH   on the server's machine tells why",
+            ) from None
+
     def _find_one(self, name: str) -> StoredModel:
         ref = parse_name(name)
         if ref.source is Source.FILE:
             self._refuse_path(name)
-            return _local_file(ref)
+            with self._at_path(name):
+                return _local_file(ref)
         entry = self._store.find(ref)
         if entry is not None:
             try:
@@ -191,6 +207,16 @@ def _local_file(ref: ModelRef) -> StoredModel:
     if not path.is_file():
         raise ModelNotFoundError(f"no such file: {path}", hint="localrun list")
     return _describe(str(ref), path)
+
+
+def _adapter_file(name: str) -> Path:
+    """Return the path of an adapter that is used where it lies."""
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise ModelNotFoundError(f"no such adapter: {path}", hint="localrun list")
+    if gguf_role(path) != Role.ADAPTER.value:
+        raise IntegrityError(f"{path} is no adapter", hint=f"localrun show {path}")
+    return path.resolve()
 
 
 def _jinja(recipe: StoredRecipe, name: str) -> str | None:

@@ -249,5 +249,9 @@ def refuse_outside(path: Path, files: Sequence[ForeignFile]) -> None:
 
 def is_path(text: str, folder: Path) -> bool:
     """Tell whether FROM means a file or folder: it looks like one, or is there."""
-    looks_like_path = text.startswith(PATH_STARTS) or text.endswith((".gguf", ".safetensors"))
-    return not text or looks_like_path or (folder / Path(text).expanduser()).exists()
+    return looks_like_path(text) or (folder / Path(text).expanduser()).exists()
+
+
+def looks_like_path(text: str) -> bool:
+    """Tell whether a text is read as that of a path, whatever is on the disk."""
+    return not text or text.startswith(PATH_STARTS) or text.endswith((".gguf", ".safetensors"))

@@ -57,12 +57,12 @@ def push_model(
             f"{target} is not in an OCI registry",
             hint=f"localrun push {ref} ghcr.io/me/{ref.model}",
         )
+    if ref.source is Source.FILE:  # whether something is there or not
+        raise UsageError(f"{ref} is a path, not the name of a model", hint=f"localrun import {ref}")
     store = workspace.store
     found = store.find(ref)
     if found is None:
         workspace.models.find_model(str(ref))
-        if ref.source is Source.FILE:
-            raise UsageError(f"{ref} is not in the store", hint=f"localrun import {ref}")
         raise UsageError(
             f"{ref} comes with localrun and cannot be pushed by this name",
             hint=f"localrun cp {ref.model} mine; localrun push mine HOST/NAME",

@@ -102,7 +102,9 @@ def test_a_mirror_gets_its_login(tmp_path: Path, web: Web) -> None:
     address = web.url.replace("://", "://user:5ec%403e7@")
     workspace = workspace_at(tmp_path, web.url, mirrors=(address,))
     at_hub = parse_name("hf.co/owner/repo:Q4_K_M")
-    remote = Mirrors(workspace, at_hub, None).finder(RemoteFile(name="x.gguf", digest="sha256:1"))()[0]
+    remote = Mirrors(workspace, at_hub, None).finder(
+        RemoteFile(name="x.gguf", digest="sha256:1")
+    )()[0]
 
     with workspace.http.open(remote.url, credential=remote.credential) as response:
         assert response.body() == WEIGHTS

@@ -24,6 +24,7 @@ from localrun.registry.http import (
     origin_of,
     retry_after,
 )
+from localrun.registry.public import PublicOnly
 from tests.registry.scripted import http, scripted
 
 if TYPE_CHECKING:
@@ -301,6 +302,21 @@ def test_a_certificate_that_nobody_knows_is_refused(tls: ssl.SSLContext) -> None
 def test_a_certificate_that_is_named_is_accepted(tls: ssl.SSLContext, certificate: Path) -> None:
     with scripted(OK, context=tls) as server:
         assert text(new_http(SSL_CERT_FILE=str(certificate)), server.url) == b"hello"
+
+
+@pytest.mark.parametrize("names_fit", [True, False])
+def test_a_certificate_counts_for_the_host_and_not_for_its_checked_address(
+    tls: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch, *, names_fit: bool
+) -> None:
+    monkeypatch.setattr("localrun.registry.public.is_public", lambda _: True)
+    one = Http({"SSL_CERT_FILE": str(certificate)}, rule=PublicOnly())
+    with scripted(OK, context=tls) as server:
+        url = server.url if names_fit else server.url.replace("127.0.0.1", "localhost")
+        if names_fit:
+            assert text(one, url) == b"hello"
+        else:
+            with pytest.raises(NetworkError, match="certificate"):
+                one.open(url)
 
 
 def test_a_file_without_certificates_is_named(tmp_path: Path) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from localrun.names.parse import parse_name
+from localrun.names.ref import ModelRef
 from localrun.registry.fetch import RemoteUnusableError
 from localrun.registry.remote import RemoteFile
 from localrun.services.lock import make_lock, plans_of
 from localrun.services.mirrors import Mirrors
 from localrun.services.outdated import find_outdated
 from localrun.services.plan import make_plan
+from localrun.store.refs import remove_ref
 from tests.fakes.web import Reply, Request, serving
 from tests.services.making import Told, entry_of, gguf, pull, workspace_at
 
@@ -110,3 +113,22 @@ def test_a_mirror_gets_its_login(tmp_path: Path, web: Web) -> None:
         assert response.body() == WEIGHTS
     assert remote.name == web.host
     assert "5ec" not in repr(remote)
+
+
+def test_a_name_that_an_earlier_version_gave_loses_its_secret(
+    workspace: Workspace, web: Web, tmp_path: Path
+) -> None:
+    pull(workspace, with_login(web))
+    layout, ref = workspace.store.layout, entry_of(workspace, with_login(web)).ref
+    secret = f"{web.url}/x.gguf?sig=5ec3e7"
+    remove_ref(layout, ref.parsed)
+    path = layout.ref(ModelRef(location=secret).key)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(replace(ref, name=secret, origin=secret).to_json())
+
+    names = [entry.ref.name for entry in workspace.store.entries()]
+
+    assert names == [f"{web.url}/x.gguf"]
+    assert entry_of(workspace, names[0]).ref == ref
+    assert not path.exists()
+    assert "5ec" not in str(list(tmp_path.rglob("*")))

@@ -253,7 +253,7 @@ def _from_url(workspace: Workspace, ref: ModelRef) -> Plan:
     parts = urlsplit(public)
     name = unquote(parts.path).rsplit("/", 1)[-1] or "model.gguf"
     url, login = split_login(ref.full_address or public)
-    hint = f"pull {public} with its login or signature in the address: https://USER:PASSWORD@HOST/"
+    hint = "pull it by its whole address, with the login or the signature, which are kept nowhere"
     if ref.full_address is not None:
         hint = "the login or the signature in the address is wrong, or has expired"
     remote = Remote(url=url, name=parts.netloc, credential=login, refused_hint=hint)

@@ -38,12 +38,13 @@ def test_a_build_takes_what_was_checked_and_nothing_else(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     calls: list[tuple[object, ...]] = []
+
+    def pip(*arguments: object, **_: object) -> None:
+        (tmp_path / "build-tools").mkdir()
+        calls.append(arguments)
+
     monkeypatch.setattr(environment, "VENV", tmp_path)
-    monkeypatch.setattr(
-        environment,
-        "_pip",
-        lambda *arguments, **_: (tmp_path / "build-tools").mkdir() or calls.append(arguments),
-    )
+    monkeypatch.setattr(environment, "_pip", pip)
     monkeypatch.setenv("PIP_CONSTRAINT", "/elsewhere")
 
     variables = environment.build_tools(Path("python"))

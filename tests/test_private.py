@@ -112,7 +112,7 @@ def test_what_a_server_says_at_its_start_is_private(
     def no_program(*_: object, **__: object) -> None:
         raise OSError(2, "no such program")
 
-    monkeypatch.setattr(launch.subprocess, "Popen", no_program)
+    monkeypatch.setattr("localrun.client.launch.subprocess.Popen", no_program)
     settings = Settings(log_dir=home / "a" / "log")
 
     with pytest.raises(LocalrunError):

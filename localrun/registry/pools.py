@@ -90,7 +90,7 @@ class Pools:
             return _proxy(address, options)
         pool = urllib3.PoolManager(**options)
         if self._rule is not None:
-            pool.pool_classes_by_scheme = pool_classes(self._rule)
+            pool.pool_classes_by_scheme = dict(pool_classes(self._rule))
         return pool
 
     def _is_direct(self, host: str) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging.handlers
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -40,4 +41,5 @@ class PrivateLog(logging.handlers.RotatingFileHandler):
         return cls(folder / LOG_FILE, maxBytes=LOG_BYTES, backupCount=KEPT_LOGS, encoding="utf-8")
 
     def _open(self) -> TextIOWrapper:
-        return open(self.baseFilename, self.mode, encoding=self.encoding, opener=open_private)
+        descriptor = open_private(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        return os.fdopen(descriptor, "a", encoding=self.encoding)

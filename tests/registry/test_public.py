@@ -34,7 +34,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
 
     def resolve(host: str, *arguments: Any, **options: Any) -> Any:
         if host not in known:
-            return real(host, *arguments, **options, flags=socket.AI_NUMERICHOST)
+            return real(host, *arguments, **{**options, "flags": socket.AI_NUMERICHOST})
         meanings = known[host]
         meant = meanings.pop(0) if len(meanings) > 1 else meanings[0]
         return real(meant, *arguments, **options)

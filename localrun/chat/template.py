@@ -62,8 +62,11 @@ class ChatTemplate:
         *,
         tools: Sequence[Mapping[str, Any]] = (),
         options: Mapping[str, Any] | None = None,
+        add_generation_prompt: bool = True,
     ) -> str:
         """Return the prompt that asks for the next assistant message.
+
+        Without a generation prompt, return the conversation alone.
 
         Raises:
             UsageError: the template refuses the conversation, or fails on it.
@@ -72,6 +75,7 @@ class ChatTemplate:
             if self._wants_text is None:
                 self._wants_text = wants_text(self._rendered)
             messages = with_arguments(messages, as_text=self._wants_text)
+        options = {**(options or {}), "add_generation_prompt": add_generation_prompt}
         if tools and not self._knows_tools:
             return self._rendered(told_of_tools(messages, tools), options=options)
         return self._rendered(messages, tools=tools, options=options)
@@ -87,9 +91,9 @@ class ChatTemplate:
             "tools": tools or None,
             "functions": json.dumps(tools, ensure_ascii=False, indent=4) if tools else "",
             "datetime": _now("%b %d %Y %H:%M:%S GMT"),
+            "add_generation_prompt": True,
             **thinking_words(self._source, options or {}),
             "messages": messages,
-            "add_generation_prompt": True,
         }
         try:
             with self._budget.spent():

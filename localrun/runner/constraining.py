@@ -14,6 +14,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from localrun.chat.continuation import continued_content
 from localrun.chat.profiles.grammar import (
     ToolChoice,
     answer_frame,
@@ -84,7 +85,7 @@ class Constraining:
             after=thinking.closing if thinking else None,
         )
         try:
-            return self._grammars.constrain(spec, prompt)
+            return self._grammars.constrain(spec, prompt, begun=shape.begun)
         except UsageError as error:
             if shape.is_asked_for:
                 raise
@@ -113,6 +114,19 @@ class _Shape:
         if self.request.constraint is not None:
             return self._answer(self.request.constraint)
         return self._lazy() if self._may_call else None
+
+    @property
+    def begun(self) -> str:
+        """Return what the prompt has of the answer already: the content that is continued."""
+        if self.choice.is_forced or self.request.constraint is None:
+            return ""
+        return self._continued
+
+    @property
+    def _continued(self) -> str:
+        if not self.request.continue_final_message:
+            return ""
+        return continued_content(self.request.messages or (), self.profile)
 
     @property
     def is_asked_for(self) -> bool:
@@ -147,6 +161,8 @@ class _Shape:
         return _calls(grammar.lark, around=around)
 
     def _answer(self, spec: ConstraintSpec) -> ConstraintSpec:
+        if self._continued:  # the content has begun, so no tag and no call comes before the rest
+            return spec
         calls = None
         if self._may_call:
             calls = call_alternative(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from localrun.chat.continuation import can_continue, open_tag
 from localrun.engine.radix import common_length
 from localrun.engine.scores import Scores
 from localrun.engine.sequence import Sequence
@@ -23,6 +24,7 @@ from localrun.runner.plain import PlainPrompts, check_tokens
 from localrun.runner.prompt import MARK, tokenize
 
 if TYPE_CHECKING:
+    from localrun.chat.profiles.forms import Profile
     from localrun.engine.model import Model
     from localrun.runner.adapters import AdapterDesk
     from localrun.runner.fitting import Messages
@@ -59,7 +61,8 @@ class GenerationDesk:
             chat = self._templates.chat(request.chat_template)
             prompt = self._prompt(request)
             seq = self._sequence(request, prompt.tokens)
-            self._constraining.bind(seq, request, prompt.text, chat)
+            ending = prompt_ending(request, prompt.text, chat.known)
+            self._constraining.bind(seq, request, ending, chat)
         except LocalrunError as error:
             return Failed(
                 request_id=request.request_id,
@@ -71,7 +74,7 @@ class GenerationDesk:
         started = Started(
             request_id=request.request_id,
             prompt_tokens=seq.num_prompt,
-            prompt_tail=prompt.text[-PROMPT_TAIL:],
+            prompt_tail=ending,
             profile=chat.profile,
             prompt=prompt.text.replace(MARK, "") if request.echo else None,
             dropped_messages=prompt.dropped_messages,
@@ -147,3 +150,14 @@ class GenerationDesk:
         else:
             num_keep = num_kept(request.messages, tokens, partial(self._written, request))
         return Shift.keeping(num_keep, self._num_ctx)
+
+
+def prompt_ending(request: Generate, prompt: str, profile: Profile) -> str:
+    """Return the end of a prompt, from which readers of the reply see what is open.
+
+    A continued message may end anywhere, so the end is stated by the tag of its region.
+    """
+    messages = request.messages or ()
+    if request.continue_final_message and can_continue(messages):
+        return open_tag(messages[-1], profile)
+    return prompt[-PROMPT_TAIL:]

@@ -72,6 +72,8 @@ class Generate:
     logprobs: int | None = None  # tell how likely tokens were, and so many others; None = no
     echo: bool = False  # tell the prompt
     chat_template: str | None = None  # Jinja, in place of the one in the file
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False  # the prompt ends inside the last message
     adapters: tuple[tuple[str, float], ...] = ()  # (path of a LoRA, its scale)
     prompt_tokens: tuple[int, ...] = ()  # in place of the prompt, as they are
     suffix: str | None = None  # what follows the prompt behind a gap, which is to be filled
@@ -101,6 +103,8 @@ class Tokenize:
     template_options: JsonObject = field(default_factory=dict)
     is_start: bool = True  # put in front what the vocabulary wants at a beginning
     chat_template: str | None = None  # as in `Generate`
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

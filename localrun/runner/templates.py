@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+from localrun.chat.continuation import can_continue, continued_prompt
 from localrun.chat.profiles.discovery import discovered_profile
 from localrun.chat.profiles.wire import profile_to_json
 from localrun.chat.template import ChatTemplate
@@ -54,7 +55,10 @@ class Chat:
             UsageError: the template refuses the conversation, or fails on it.
         """
         messages = guard(request.messages or (), control_texts)
-        return self._template.render(messages, tools=request.tools, options=_options(request))
+        render = partial(self._template.render, tools=request.tools, options=_options(request))
+        if request.continue_final_message and can_continue(messages):
+            return continued_prompt(render, messages, self.known)
+        return render(messages, add_generation_prompt=request.add_generation_prompt)
 
     def render_gap(self, prefix: str, suffix: str) -> str:
         """Return the prompt that asks for what stands between two texts with marks.

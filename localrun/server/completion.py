@@ -42,6 +42,8 @@ class CompletionRequest:
     tells_tokens: bool = False  # tell the tokens of prompt and answer in `Done`
     prediction: str | None = None  # what the answer may be like: guesses are taken from it
     chat_template: str | None = None  # in place of the model's, in Jinja or Go's language
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False  # generate the rest of the last message
 
     # None everywhere: as the model's recipe says, or else the server
 

@@ -131,6 +131,8 @@ class Completions:
             logprobs=request.logprobs,
             echo=request.echo,
             chat_template=template,
+            add_generation_prompt=request.add_generation_prompt,
+            continue_final_message=request.continue_final_message,
             prompt_tokens=request.prompt_tokens,
             suffix=request.suffix,
             context=request.context,

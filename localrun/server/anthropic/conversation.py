@@ -36,10 +36,8 @@ def conversation(fields: Fields) -> tuple[JsonObject, ...]:
     first = list(takewhile(lambda message: message.raw("role") == "system", messages))
     reader = _Reader()
     turns = [turn for message in messages[len(first) :] for turn in reader.turns(message)]
-    if not turns or turns[-1]["role"] == "assistant":
-        raise fields.wrong(
-            "messages", "must end with the user's: an answer cannot be begun for this model"
-        )
+    if not turns or turns[-1].get("tool_calls"):
+        raise fields.wrong("messages", "must end with a user message, or with text of an answer")
     system = _texts(fields, "system") + [text for one in first for text in _texts(one, "content")]
     return with_head(_without_billing(system), turns)
 

@@ -70,6 +70,7 @@ def parse_request(fields: Fields, maximum: int | None = None) -> CompletionReque
     return CompletionRequest(
         model=fields.required_text("model"),
         messages=conversation(fields),
+        continue_final_message=True,
         tools=() if choice == "none" else tuple(tools),
         template_options=_template_options(fields),
         sampling=sampling(fields),

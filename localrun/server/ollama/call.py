@@ -60,6 +60,7 @@ def parse_call(fields: Fields, kind: Kind) -> Call:
     request = CompletionRequest(
         model=_model_name(fields),
         messages=question.messages,
+        continue_final_message=kind == "chat",
         prompt=question.prompt,
         suffix=question.suffix,
         context=question.context,

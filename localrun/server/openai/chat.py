@@ -28,6 +28,7 @@ from localrun.server.options import (
     overflow,
     refuse_unless_neutral,
 )
+from localrun.server.prompt_end import prompt_end
 from localrun.server.thinking import openai_thinking
 
 if TYPE_CHECKING:
@@ -44,8 +45,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "modalities": (["text"],),
     "audio": (),
     "web_search_options": (),
-    "add_generation_prompt": (True,),
-    "continue_final_message": (False,),
     **common.NEUTRAL,
 }
 VERBOSITIES = ("low", "medium", "high")
@@ -75,10 +74,12 @@ def parse_chat(fields: Fields) -> ChatCall:
     if not messages:
         raise fields.wrong("messages", "is required")
     refuse_media(fields, "messages")
+    chat = conversation(messages)
+    end = prompt_end(fields, chat)
     offered, thinking = offered_tools(fields), openai_thinking(fields)
     request = CompletionRequest(
         model=model,
-        messages=conversation(messages),
+        messages=chat,
         tools=offered.tools,
         template_options=verbosity(fields) | thinking.options,
         sampling=common.openai_sampling(fields),
@@ -95,6 +96,8 @@ def parse_chat(fields: Fields) -> ChatCall:
         tool_choice=offered.choice,
         parallel_tool_calls=fields.boolean("parallel_tool_calls") is not False,
         thinking_budget=thinking.budget,
+        add_generation_prompt=end.add_generation_prompt,
+        continue_final_message=end.continue_final_message,
     )
     streaming = common.streaming(fields)
     return ChatCall(

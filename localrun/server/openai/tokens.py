@@ -18,6 +18,7 @@ from localrun.server.conversation import conversation
 from localrun.server.defaults import keep_alive_of, messages_of, runner_model
 from localrun.server.media import refuse_media
 from localrun.server.options import keep_alive
+from localrun.server.prompt_end import prompt_end
 from localrun.supervisor.model import Wanted
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ class TokenDesk:
             text=request.prompt or "",
             tools=request.tools,
             template_options=request.template_options,
+            add_generation_prompt=request.add_generation_prompt,
+            continue_final_message=request.continue_final_message,
         )
         return len((await self._answer(request.model, wanted, request.keep_alive)).tokens)
 
@@ -141,13 +144,17 @@ def _tokenize(fields: Fields, *, needs_messages: bool) -> Tokenize:
     options = fields.raw("chat_template_kwargs") or {}
     if not isinstance(options, dict):
         raise fields.wrong("chat_template_kwargs", "must be an object")
+    chat = conversation(messages) if messages else None
+    end = prompt_end(fields, chat or ())
     return Tokenize(
         request_id=0,  # the pool numbers requests
-        messages=conversation(messages) if messages else None,
+        messages=chat,
         text=text or "",
         tools=tuple(fields.objects("tools")),
         template_options=options,
         is_start=special is not False,
+        add_generation_prompt=end.add_generation_prompt,
+        continue_final_message=end.continue_final_message,
     )
 
 

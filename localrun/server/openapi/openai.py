@@ -173,6 +173,8 @@ def _chat_request() -> Schema:
             "modalities": {"const": ["text"]},
             "chat_template": TEXT,
             "chat_template_kwargs": OBJECT,
+            "add_generation_prompt": FLAG,
+            "continue_final_message": FLAG,
         },
     )
 

@@ -24,7 +24,7 @@ from localrun.chat.profiles.grammar import (
 from localrun.chat.profiles.tools import Tool, Tools
 from localrun.chat.thinking import BUDGETS
 from localrun.engine.constraints import Grammars
-from localrun.engine.grammar import closed
+from localrun.engine.grammar import engine_schema
 from localrun.engine.params import ConstraintKind, ConstraintSpec
 from localrun.engine.thought import BudgetConstraint, Thought
 from localrun.errors import UsageError
@@ -146,7 +146,9 @@ class _Shape:
     def _tools(self) -> Tools:
         """Return the tools without arguments that they do not name: small models add them."""
         tools = Tools.of(self.request.tools).by_name
-        return Tools({name: Tool(name, closed(tool.parameters)) for name, tool in tools.items()})
+        return Tools(
+            {name: Tool(name, engine_schema(tool.parameters)) for name, tool in tools.items()}
+        )
 
     def _forced(self) -> ConstraintSpec:
         grammar = tool_grammar(

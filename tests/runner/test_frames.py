@@ -19,7 +19,7 @@ from localrun.engine.params import (
     SamplingParams,
 )
 from localrun.errors import BackendError
-from localrun.runner.frames import Message, decode, encode, read_messages
+from localrun.runner.frames import LENGTH, Message, decode, encode, read_messages
 from localrun.runner.messages import (
     Cancel,
     Embed,
@@ -72,6 +72,16 @@ EXAMPLES: list[Message] = [
 @pytest.mark.parametrize("message", EXAMPLES, ids=lambda message: type(message).__name__)
 def test_messages_come_back_as_they_were(message: Message) -> None:
     assert decode(encode(message)[4:]) == message
+
+
+def test_integers_of_json_cross_whatever_their_size() -> None:
+    numbers = [2**63, 2**64, -(2**63) - 1, 10**40, 0, -1]
+    message = {"role": "assistant", "tool_calls": [{"function": {"arguments": {"wei": numbers}}}]}
+
+    crossed = decode(encode(Generate(request_id=1, messages=(message,)))[LENGTH.size :])
+
+    assert isinstance(crossed, Generate)
+    assert crossed.messages == (message,)
 
 
 def test_messages_are_read_from_a_stream_however_it_is_cut() -> None:

@@ -114,11 +114,14 @@ class StreamParser:
         """Take the next piece of the reply and return the parts that are certain now."""
         return self._take(self._held + text, is_last=False)
 
-    def finish(self) -> list[Part]:
-        """Return what was held back, at the end of the reply."""
+    def finish(self, *, is_cut: bool = False) -> list[Part]:
+        """Return what was held back, at the end of the reply.
+
+        The beginning of a tagged call is no text if a limit cut the reply (``is_cut``).
+        """
         parts = self._take(self._held, is_last=True)
         if self._state not in {_State.ANSWER, _State.THOUGHT}:  # models may leave out the closing
-            self._end_call(parts)
+            self._end_call(parts, is_cut=is_cut and self._call[0] != "{")
         return parts
 
     def _take(self, text: str, *, is_last: bool) -> list[Part]:
@@ -216,8 +219,8 @@ class StreamParser:
     def _body_state(self) -> _State:
         return _State.CALL if self._region and self._region.closing else _State.BEFORE_JSON
 
-    def _end_call(self, parts: list[Part]) -> None:
-        """Turn a region into calls, or into the text it was."""
+    def _end_call(self, parts: list[Part], *, is_cut: bool = False) -> None:
+        """Turn a region into calls, or into the text it was; one that is cut is no text."""
         self._tell_call(parts)
         text, self._call = "".join(self._call), []
         self._state, self._in_string = _State.ANSWER, False
@@ -226,7 +229,7 @@ class StreamParser:
         calls = form.read(text, self._tools) if form else None
         has_calls = calls is not None or (stream is not None and stream.has_begun)
         self._skip_blank = has_calls
-        if not has_calls:
+        if not has_calls and not is_cut:
             self._emit(text.removeprefix(given), parts)
         elif stream and calls:
             parts.extend(stream.rest(calls))

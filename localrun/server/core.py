@@ -175,7 +175,7 @@ async def _parts(
         elif isinstance(event, Failed):
             raise error_named(event.code, event.message, hint=event.hint, param=event.param)
         elif isinstance(event, Finished):
-            for part in reader.finish():
+            for part in reader.finish(event.reason):
                 yield part
             yield event
             return

@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from localrun.chat.tool_calls import CallArguments, CallBegun
+from localrun.server.anthropic.answer import Answer
+from localrun.server.anthropic.request import parse_call
+from localrun.server.fields import Fields
 from tests.server.serving import serving
 
 if TYPE_CHECKING:
     from tests.conftest import Golden
     from tests.server.serving import Served
 
+HI = {"role": "user", "content": "hi"}
 CALL = '<tool_call>{"name":"look","arguments":{"a":1}}</tool_call>'
 LOOK = {"name": "look", "description": "Look", "input_schema": {"type": "object"}}
 RANDOM = re.compile(r'"(msg_|toolu_)?[0-9a-f]{16,}"')
@@ -87,11 +92,34 @@ def test_a_thought_can_be_left_out_but_for_its_signature(served: Served) -> None
         assert '"signature"' in told
 
 
-def test_a_call_that_was_broken_off_is_in_no_whole_answer(served: Served) -> None:
+def test_a_call_that_was_cut_is_in_a_whole_answer_with_what_is_complete(served: Served) -> None:
     answer = ask(served, f"say so {CALL[:42]}", tools=[LOOK]).json()
 
-    assert [block["type"] for block in answer["content"]] == ["text"]
+    text, call = answer["content"]
+    assert (text["type"], call["type"], call["name"]) == ("text", "tool_use", LOOK["name"])
+    assert isinstance(call["input"], dict)
     assert answer["stop_reason"] == "end_turn"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        ([], {}),
+        (['{"a'], {}),
+        (['{"a": {"b": [1,', ' 2], "c": "x'], {"a": {"b": [1, 2]}}),
+        (["[1"], {}),
+        (["{]"], {}),
+    ],
+)
+def test_the_arguments_of_a_cut_call_are_those_that_are_complete(
+    pieces: list[str], expected: dict[str, Any]
+) -> None:
+    answer = Answer(parse_call(Fields({"model": "m", "messages": [HI], "max_tokens": 1})))
+
+    for part in (CallBegun("look"), *(CallArguments(piece, is_last=False) for piece in pieces)):
+        answer.tell(part)
+
+    assert answer.whole()["content"][0]["input"] == expected
 
 
 def test_a_request_reaches_the_runner_as_it_was_meant(served: Served) -> None:

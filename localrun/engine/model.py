@@ -140,6 +140,12 @@ class Model:
         return source.decode(errors="replace") if source else None
 
     @property
+    def bos_token(self) -> int | None:
+        """Return the beginning-of-sequence token, whether tokenizing adds it or not."""
+        token = int(llama_cpp.llama_vocab_bos(self.vocab))
+        return token if token >= 0 else None
+
+    @property
     def bos(self) -> str:
         """Return the text of the beginning-of-sequence token, "" without one."""
         return self._token_text(llama_cpp.llama_vocab_bos(self.vocab))

@@ -114,10 +114,12 @@ class GenerationDesk:
             )
         shift = self._shift(request, tokens)
         room = (CONTEXTS if shift else 1) * self._num_ctx - len(tokens)
-        new = room if request.num_predict is None else max(1, request.num_predict)
+        new = room if request.num_predict is None else request.num_predict
         sampling = request.sampling
         check_tokens((token for token, _ in sampling.logit_bias), self._model, "logit_bias")
-        if sampling.ignore_eos and request.constraint is None:
+        if request.constraint is not None:  # a complete answer can only end
+            sampling = replace(sampling, min_tokens=0)
+        elif sampling.ignore_eos:
             sampling = sampling.without_ends(self._model.eog)
         return Sequence(
             request_id=request.request_id,
@@ -136,7 +138,8 @@ class GenerationDesk:
         """Return where scores go: with an echo also those of the prompt."""
         if request.logprobs is None or not request.echo:
             return None if request.logprobs is None else Scores(request.logprobs)
-        has_start = not request.prompt_tokens and bool(self._model.tokenize(""))
+        adds_start = not request.prompt or bool(self._model.tokenize(""))
+        has_start = not request.prompt_tokens and adds_start
         return Scores(request.logprobs, num_prompt, has_start=has_start)
 
     def _shift(self, request: Generate, tokens: list[int]) -> Shift | None:

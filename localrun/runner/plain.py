@@ -39,10 +39,21 @@ class PlainPrompts:
         if request.suffix is not None:
             return self._with_gap(request, text, request.suffix)
         if not request.prompt_tokens:
-            return Prompt(text, tokenize(text, self._model))
+            return Prompt(text, tokenize(text, self._model) or self._start())
         check_tokens(request.prompt_tokens, self._model, "prompt")
         pieces = map(self._model.tokenized_piece, request.prompt_tokens) if request.echo else ()
         return Prompt(b"".join(pieces).decode(errors="replace"), list(request.prompt_tokens))
+
+    def _start(self) -> list[int]:
+        """Return what an empty prompt consists of: the token that begins texts.
+
+        Raises:
+            UsageError: the vocabulary has none.
+        """
+        bos = self._model.bos_token
+        if bos is None:
+            raise UsageError("the prompt is empty, and this model has no token that begins texts")
+        return [bos]
 
     def write_after(self, context: tuple[int, ...], text: str) -> Prompt:
         """Return a prompt whose beginning is there as tokens.

@@ -23,7 +23,8 @@ class CompletionRequest:
     tools: tuple[JsonObject, ...] = ()
     template_options: JsonObject = field(default_factory=dict)
     sampling: JsonObject = field(default_factory=dict)  # the fields of SamplingParams it gives
-    num_predict: int | None = None  # negative = until the context is full
+    num_predict: int | None = None  # tokens at most; negative = until the context is full
+    default_num_predict: int | None = None  # in place of None if the recipe has none either
     num_ctx: int | None = None
     stop: tuple[str, ...] | None = None
     constraint: ConstraintSpec | None = None

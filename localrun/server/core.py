@@ -124,7 +124,7 @@ class Completions:
             tools=() if request.tool_choice == "none" else request.tools,
             template_options=request.template_options,
             sampling=_of_choice(sampling_of(recipe, request.sampling), request.choice),
-            num_predict=num_predict_of(recipe, request.num_predict),
+            num_predict=num_predict_of(recipe, request.num_predict, request.default_num_predict),
             stop=recipe.stop if request.stop is None else request.stop,
             constraint=request.constraint,
             overflow=overflow_of(recipe, request.overflow, request.num_keep),

@@ -46,10 +46,16 @@ def sampling_of(recipe: StoredRecipe, asked: JsonObject) -> SamplingParams:
     return SamplingParams(**(_sampling(recipe) | asked))
 
 
-def num_predict_of(recipe: StoredRecipe, asked: int | None) -> int | None:
+def num_predict_of(
+    recipe: StoredRecipe, asked: int | None, default: int | None = None
+) -> int | None:
     """Return how many tokens to generate at most; None until the context is full."""
-    wanted = asked if asked is not None else _integer(recipe, "num_predict")
-    return wanted if wanted is not None and wanted > 0 else None
+    if asked is not None:
+        return asked if asked >= 0 else None
+    own = _integer(recipe, "num_predict")
+    if own is None:
+        return default
+    return own if own > 0 else None
 
 
 def keep_alive_of(recipe: StoredRecipe, asked: KeepAlive | None) -> KeepAlive | None:

@@ -275,7 +275,6 @@ def test_tokens_of_the_input_are_counted(served: Served) -> None:
         ({"text": {"format": {"type": "json_schema"}}}, "text.format.schema"),
         ({"text": {"format": {"type": "json_object"}}, "grammar": 'root ::= "x"'}, "grammar"),
         ({"metadata": {"a": 1}}, "metadata"),
-        ({"min_tokens": 5}, "min_tokens"),
         ({"tools": [{"type": "mcp"}]}, "tools[0].type"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"stream_options": {"include_obfuscation": 1}}, "stream_options.include_obfuscation"),

@@ -69,7 +69,7 @@ def parse_call(fields: Fields, kind: Kind) -> Call:
         tools=tuple(fields.objects("tools")),
         template_options=ollama_thinking(fields).options,
         sampling=sampling(options),
-        num_predict=options.integer("num_predict"),
+        num_predict=_num_predict(options),
         num_ctx=options.integer("num_ctx", 0) or None,
         stop=None if options.raw("stop") is None else options.strings("stop"),
         constraint=ollama_constraint(fields),
@@ -114,6 +114,12 @@ def _context(fields: Fields) -> tuple[int, ...]:
     if len(context) > MANY:
         raise fields.wrong("context", f"has more than {MANY} tokens")
     return tuple(context)
+
+
+def _num_predict(options: Fields) -> int | None:
+    """Return how many tokens to generate at most; as in Ollama, 0 is no limit."""
+    number = options.integer("num_predict")
+    return -1 if number == 0 else number
 
 
 def _model_name(fields: Fields) -> str:

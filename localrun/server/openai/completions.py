@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 PATH = "/v1/completions"
 DONE = b"data: [DONE]\n\n"
 MOST_ANSWERS = 512
+DEFAULT_TOKENS = 16  # OpenAI's, for a request without max_tokens
 Prompt = str | tuple[int, ...]
 
 
@@ -66,7 +67,8 @@ def parse_completion(fields: Fields) -> CompletionCall:
     wanted = CompletionRequest(
         model=fields.required_text("model"),
         sampling=openai_sampling(fields),
-        num_predict=num_predict(fields),
+        num_predict=num_predict(fields, least=0),
+        default_num_predict=DEFAULT_TOKENS,
         num_ctx=fields.integer("num_ctx", 1),
         stop=stop_strings(fields),
         constraint=openai_constraint(fields),

@@ -135,6 +135,7 @@ def _common() -> dict[str, Schema]:
         **sampling(),
         **shared(),
         **dict.fromkeys(LENGTHS, length),
+        "min_tokens": COUNT,
         "repetition_penalty": sampling()["repeat_penalty"],
         "logit_bias": {"type": "object", "propertyNames": names, "additionalProperties": bias},
         "n": {"type": "integer", "minimum": 1, "maximum": MOST_CHOICES},
@@ -211,6 +212,7 @@ def _completion_request() -> Schema:
         {"model": MODEL, "prompt": prompts},
         {
             **_common(),
+            **dict.fromkeys(LENGTHS, {"anyOf": [COUNT, {"const": -1}]}),
             "suffix": TEXT,
             "echo": FLAG,
             "logprobs": {"type": "integer", "minimum": 0, "maximum": MOST_TOP},

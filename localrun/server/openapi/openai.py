@@ -212,7 +212,7 @@ def _completion_request() -> Schema:
         {"model": MODEL, "prompt": prompts},
         {
             **_common(),
-            **dict.fromkeys(LENGTHS, {"anyOf": [COUNT, {"const": -1}]}),
+            **{name: {"anyOf": [COUNT, {"const": -1}]} for name in LENGTHS},
             "suffix": TEXT,
             "echo": FLAG,
             "logprobs": {"type": "integer", "minimum": 0, "maximum": MOST_TOP},

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ANY_ORIGIN = "*"
+EXTENSIONS = "extensions"  # of any browser
 YES = {"1", "true", "yes", "on"}
 
 
@@ -82,17 +83,17 @@ def _path(environ: Mapping[str, str], name: str) -> Path | None:
 def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:
     origins = environ.get("LOCALRUN_ORIGINS", "").replace(",", " ").split()
     for origin in origins:
-        if origin != ANY_ORIGIN and not _is_origin(origin):
+        if origin.lower() not in {ANY_ORIGIN, EXTENSIONS} and not _is_origin(origin):
             raise UsageError(
                 f"LOCALRUN_ORIGINS: not the origin of a page: {origin}",
-                hint="LOCALRUN_ORIGINS=https://chat.example,http://192.168.1.5:3000",
+                hint="LOCALRUN_ORIGINS=https://chat.example,https://*.example:8443,extensions",
             )
     return tuple(origin.rstrip("/").lower() for origin in origins)
 
 
 def _is_origin(text: str) -> bool:
     try:
-        parts = urlsplit(text)
+        parts = urlsplit(text.replace(ANY_ORIGIN, "x"))  # which no scheme may hold
     except ValueError:
         return False
     return bool(parts.scheme and parts.netloc) and parts.path in {"", "/"}

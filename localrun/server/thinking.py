@@ -20,6 +20,7 @@ from localrun.chat.thinking import EFFORTS
 if TYPE_CHECKING:
     from localrun.server.fields import Fields, JsonObject
 
+HIGHEST = {"ultra": "max"}  # other providers' names of the highest effort
 ON_OFF = {"enabled": True, "disabled": False, "adaptive": None, "auto": None}
 
 
@@ -71,6 +72,7 @@ def _effort(fields: Fields, name: str) -> JsonObject:
     effort = fields.text(name)
     if effort is None:
         return {}
+    effort = HIGHEST.get(effort, effort)
     if effort not in EFFORTS:
         raise fields.wrong(name, f"must be one of {', '.join(EFFORTS)}")
     return {"enable_thinking": effort != "none", "reasoning_effort": effort}

@@ -17,6 +17,7 @@ from localrun.server.constraints import anthropic_constraint
 from localrun.server.fields import Fields
 from localrun.server.media import refuse_media
 from localrun.server.options import keep_alive, num_keep, overflow, refuse_unless_neutral, sampling
+from localrun.server.server_tools import without_server_tools
 
 if TYPE_CHECKING:
     from localrun.server.fields import JsonObject
@@ -25,7 +26,14 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {"mcp_servers": ([],), "container": ()}
 CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 THINKING = {"enabled": True, "adaptive": True, "disabled": False}
 # models know three levels at most
-EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
+EFFORTS = {
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "high",
+    "max": "high",
+    "ultra": "high",
+}
 MOST_STOPS = 64
 
 
@@ -62,10 +70,10 @@ def parse_request(fields: Fields, maximum: int | None = None) -> CompletionReque
     """
     refuse_unless_neutral(fields, NEUTRAL)
     refuse_media(fields, "messages")
-    tools = [
-        _tool(Fields(tool, f"tools[{place}]."))
-        for place, tool in enumerate(fields.objects("tools"))
+    stated = [
+        Fields(tool, f"tools[{place}].") for place, tool in enumerate(fields.objects("tools"))
     ]
+    tools = [_tool(tool) for tool in without_server_tools(stated)]
     choice = _tool_choice(fields, {tool["function"]["name"] for tool in tools})
     return CompletionRequest(
         model=fields.required_text("model"),

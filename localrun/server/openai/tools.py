@@ -10,8 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localrun.server.fields import Fields
+from localrun.server.server_tools import without_server_tools
+
 if TYPE_CHECKING:
-    from localrun.server.fields import Fields, JsonObject
+    from localrun.server.fields import JsonObject
 
 MODES = ("auto", "none", "required")
 
@@ -30,7 +33,8 @@ def offered_tools(fields: Fields) -> OfferedTools:
     Raises:
         UsageError: a call is asked for that no tool of the request can have.
     """
-    tools = tuple(fields.objects("tools"))
+    listed = [Fields(tool, f"tools[{at}].") for at, tool in enumerate(fields.objects("tools"))]
+    tools = tuple(tool.all() for tool in without_server_tools(listed))
     stated = fields.raw("tool_choice")
     if isinstance(stated, dict):
         offered = _chosen(fields, fields.inner("tool_choice"), tools)

@@ -112,7 +112,8 @@ class EmbeddingDesk:
             return tokens
         if not truncate:
             raise ContextExceededError(
-                f"input {index} has {len(tokens)} tokens, the context {self._num_ctx}",
+                f"input {index} has {len(tokens)} tokens, which exceeds the context length of"
+                f" {self._num_ctx}",
                 hint=HINT,
                 param="input",
             )

@@ -108,7 +108,8 @@ class GenerationDesk:
             raise UsageError("the prompt is empty")
         if len(tokens) >= self._num_ctx:
             raise ContextExceededError(
-                f"the prompt has {len(tokens)} tokens, the context {self._num_ctx}",
+                f"the prompt has {len(tokens)} tokens, which exceeds the context length of"
+                f" {self._num_ctx}",
                 hint="shorten the prompt, ask for a larger context (--ctx), or let the oldest"
                 " messages go (PARAMETER overflow drop)",
             )

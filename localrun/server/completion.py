@@ -30,6 +30,7 @@ class CompletionRequest:
     constraint: ConstraintSpec | None = None
     keep_alive: KeepAlive | None = None
     overflow: OverflowPolicy | None = None
+    default_overflow: OverflowPolicy | None = None  # if the recipe has none either
     num_keep: int | None = None  # in place of the policy's
     logprobs: int | None = None  # yield `Scored`, with so many likely tokens for each; None = no
     echo: bool = False  # tell the prompt in `Opened`
@@ -74,7 +75,7 @@ class Done:
     prompt_tokens: int
     cached_tokens: int
     generated_tokens: int
-    load_s: float
+    load_s: float  # of the model; of finding the loaded one if it was loaded already
     prompt_s: float
     generation_s: float
     total_s: float

@@ -77,6 +77,7 @@ class Completions:
         submission = loop.run_in_executor(self._threads, submit, self._submit, request, sink)
         try:
             ticket, profile = await asyncio.shield(submission)
+            found_s = time.monotonic() - begun
         except asyncio.CancelledError:  # the client left meanwhile
             submission.add_done_callback(self._cancel_late)
             raise
@@ -85,7 +86,11 @@ class Completions:
             async for event in _parts(events, ReplyReader(request, profile)):
                 if isinstance(event, Opened):
                     opened = event
-                yield _done(event, opened, ticket, begun) if isinstance(event, Finished) else event
+                if isinstance(event, Finished):
+                    done = _done(event, opened, begun=begun)
+                    yield replace(done, load_s=ticket.load_s or found_s)
+                else:
+                    yield event
         finally:
             self._threads.submit(ticket.cancel)  # a runner that is busy may let it wait
 
@@ -127,7 +132,9 @@ class Completions:
             num_predict=num_predict_of(recipe, request.num_predict, request.default_num_predict),
             stop=recipe.stop if request.stop is None else request.stop,
             constraint=request.constraint,
-            overflow=overflow_of(recipe, request.overflow, request.num_keep),
+            overflow=overflow_of(
+                recipe, request.overflow, request.num_keep, request.default_overflow
+            ),
             logprobs=request.logprobs,
             echo=request.echo,
             chat_template=template,
@@ -198,13 +205,13 @@ def _moved(step: Step, reader: ReplyReader) -> list[Scored | Part]:
     return [*scores, *reader.push("".join(text for _, text in step.deltas))]
 
 
-def _done(finished: Finished, opened: Opened, ticket: Ticket, begun: float) -> Done:
+def _done(finished: Finished, opened: Opened, *, begun: float) -> Done:
     return Done(
         reason=finished.reason,
         prompt_tokens=finished.prompt_tokens,
         cached_tokens=finished.cached_tokens,
         generated_tokens=finished.generated_tokens,
-        load_s=ticket.load_s,
+        load_s=0.0,
         prompt_s=finished.prompt_s,
         generation_s=finished.generation_s,
         total_s=time.monotonic() - begun,

@@ -67,14 +67,17 @@ def keep_alive_of(recipe: StoredRecipe, asked: KeepAlive | None) -> KeepAlive | 
 
 
 def overflow_of(
-    recipe: StoredRecipe, asked: OverflowPolicy | None, num_keep: int | None
+    recipe: StoredRecipe,
+    asked: OverflowPolicy | None,
+    num_keep: int | None,
+    default: OverflowPolicy | None = None,
 ) -> OverflowPolicy:
     """Return what to do when the context is full."""
     policy = asked or _understood(
         recipe, "overflow", lambda: overflow(Fields({"overflow": recipe.parameter("overflow")}))
     )
     kept = _integer(recipe, "num_keep") if num_keep is None else num_keep
-    return replace(policy or OverflowPolicy(), num_keep=kept)
+    return replace(policy or default or OverflowPolicy(), num_keep=kept)
 
 
 def messages_of(

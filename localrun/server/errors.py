@@ -42,8 +42,8 @@ OPENAI_TYPES = {
 
 def error_body(path: str, error: LocalrunError) -> dict[str, Any]:
     """Return the JSON body of an error for the API that ``path`` belongs to."""
+    hint = f" ({error.hint})" if error.hint else ""
     if path.startswith(OPENAI_PREFIXES):
-        hint = f" ({error.hint})" if error.hint else ""
         return {
             "error": {
                 "message": error.message + hint,
@@ -52,7 +52,8 @@ def error_body(path: str, error: LocalrunError) -> dict[str, Any]:
                 "code": error.code,
             }
         }
-    body = {"error": error.message, "code": error.code}
+    # Ollama's clients show the text alone
+    body = {"error": error.message + hint, "code": error.code}
     return body | {"hint": error.hint} if error.hint else body
 
 

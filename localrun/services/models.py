@@ -48,6 +48,7 @@ class ModelDetails:
     parameter_size: str  # "5.8M"
     quantization_level: str
     context_length: int | None  # tokens
+    embedding_length: int | None = None  # numbers of a token's vector
     capabilities: tuple[str, ...]  # completion, tools ...: see capabilities.py
     role: GgufRole = "weights"
 
@@ -67,6 +68,7 @@ class StoredModel:
     recipe: StoredRecipe = EMPTY
     adapters: tuple[tuple[Path, float], ...] = ()  # (GGUF LoRA, its scale)
     draft: tuple[Path, ...] = ()  # the shards of a model that guesses tokens
+    projectors: tuple[Path, ...] = ()  # of images and sound into the model's vectors
     weights: tuple[str, ...] = ()  # digests of the shards: equal ones can share a runner
 
 
@@ -170,7 +172,9 @@ class Models:
             raise IntegrityError(f"{entry.ref.name} has no weights", hint="localrun verify")
         recipe = read_recipe(entry.manifest, blobs)
         paths = [blobs.path(layer.digest) for layer in entry.manifest.with_role(Role.ADAPTER)]
-        projectors = [blobs.path(one.digest) for one in entry.manifest.with_role(Role.PROJECTOR)]
+        projectors = tuple(
+            blobs.path(layer.digest) for layer in entry.manifest.with_role(Role.PROJECTOR)
+        )
         described = _read(entry.ref.name, shards[0])
         made = replace(
             described,
@@ -183,6 +187,7 @@ class Models:
             recipe=recipe,
             adapters=tuple(zip(paths, recipe.adapter_scales, strict=True)),
             draft=tuple(blobs.path(one.digest) for one in entry.manifest.with_role(Role.DRAFT)),
+            projectors=projectors,
             weights=tuple(layer.digest for layer in entry.manifest.with_role(Role.WEIGHTS)),
         )
         return _with_abilities(made, [read_header(path) for path in projectors])
@@ -271,6 +276,7 @@ def describe_header(header: Header) -> ModelDetails:
         parameter_size=_short_count(header.num_params),
         quantization_level=header.file_type,
         context_length=header.context_length,
+        embedding_length=header.embedding_length,
         capabilities=own_abilities(header),
         role=role_of(header),
     )

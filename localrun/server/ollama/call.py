@@ -15,7 +15,7 @@ from localrun.server.completion import CompletionRequest
 from localrun.server.constraints import ollama_constraint
 from localrun.server.conversation import conversation
 from localrun.server.media import refuse_media
-from localrun.server.ollama.overflow import ollama_overflow
+from localrun.server.ollama.overflow import DEFAULT, ollama_overflow
 from localrun.server.openai.fields import is_token
 from localrun.server.options import MANY, keep_alive, num_keep, num_logprobs, sampling
 from localrun.server.thinking import ollama_thinking
@@ -35,6 +35,7 @@ class Call:
     request: CompletionRequest
     stream: bool
     is_empty: bool  # only load or unload
+    renders_only: bool = False  # report the prompt in place of an answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +76,18 @@ def parse_call(fields: Fields, kind: Kind) -> Call:
         constraint=ollama_constraint(fields),
         keep_alive=keep_alive(fields),
         overflow=ollama_overflow(fields),
+        default_overflow=DEFAULT,
         num_keep=num_keep(options),
         logprobs=num_logprobs(fields),
     )
     stream = fields.boolean("stream") is not False
-    return Call(kind=kind, request=request, stream=stream, is_empty=question.is_empty)
+    return Call(
+        kind=kind,
+        request=request,
+        stream=stream,
+        is_empty=question.is_empty,
+        renders_only=fields.boolean("_debug_render_only") or False,
+    )
 
 
 def _chat(fields: Fields) -> _Question:

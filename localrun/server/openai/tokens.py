@@ -19,6 +19,7 @@ from localrun.server.defaults import keep_alive_of, messages_of, runner_model
 from localrun.server.media import refuse_media
 from localrun.server.options import keep_alive
 from localrun.server.prompt_end import prompt_end
+from localrun.services.templates import to_jinja
 from localrun.supervisor.model import Wanted
 
 if TYPE_CHECKING:
@@ -86,16 +87,28 @@ class TokenDesk:
         Raises:
             LocalrunError: there is no such model, or its template refuses the messages.
         """
+        return len((await self._prompt(request)).tokens)
+
+    async def render(self, request: CompletionRequest) -> str:
+        """Return the prompt of a request as text.
+
+        Raises:
+            LocalrunError: there is no such model, or its template refuses the messages.
+        """
+        return (await self._prompt(request)).text
+
+    async def _prompt(self, request: CompletionRequest) -> Tokens:
         wanted = Tokenize(
             request_id=0,  # the pool numbers requests
             messages=request.messages,
             text=request.prompt or "",
             tools=request.tools,
             template_options=request.template_options,
+            chat_template=to_jinja(request.chat_template) if request.chat_template else None,
             add_generation_prompt=request.add_generation_prompt,
             continue_final_message=request.continue_final_message,
         )
-        return len((await self._answer(request.model, wanted, request.keep_alive)).tokens)
+        return await self._answer(request.model, wanted, request.keep_alive)
 
     async def _ask(self, fields: Fields, request: Tokenize | Detokenize) -> Tokens:
         return await self._answer(fields.required_text("model"), request, keep_alive(fields))
@@ -171,7 +184,7 @@ def _completed(request: Tokenize | Detokenize, model: StoredModel) -> Submitted:
     return replace(
         request,
         messages=messages_of(model.recipe, request.messages),
-        chat_template=model.chat_template,
+        chat_template=request.chat_template or model.chat_template,
     )
 
 

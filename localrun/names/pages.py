@@ -44,7 +44,7 @@ def parse_page(url: str) -> ModelRef | str:
         host = ""
         parts = urlsplit("")
     if not host or re.search(r"[\x00-\x20]", url):
-        raise ModelNameError(f"not an address: {url!r}", hint="https://host/folder/file.gguf")
+        raise ModelNameError(f"not an address: {url[:200]!r}", hint="https://host/folder/file.gguf")
     path = [unquote(part) for part in parts.path.split("/") if part]
     chosen = parse_qs(parts.query).get("show_file_info")
     if host in HUGGINGFACE_PAGES and len(path) >= OWNER_AND_REPO:

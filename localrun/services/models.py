@@ -11,7 +11,6 @@ import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError, ModelNotFoundError, UsageError
@@ -19,6 +18,7 @@ from localrun.gguf.header import Header, read_header
 from localrun.gguf.role import GgufRole, role_of
 from localrun.names.adapters import split_adapters
 from localrun.names.parse import parse_name
+from localrun.names.paths import local_path
 from localrun.names.ref import Source
 from localrun.services.capabilities import own_abilities, senses, template_abilities
 from localrun.services.recipes import EMPTY, StoredRecipe, read_recipe
@@ -29,6 +29,7 @@ from localrun.store.manifest import Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from localrun.names.adapters import AdapterName
     from localrun.names.ref import ModelRef
@@ -108,7 +109,7 @@ class Models:
         """Return the model with an adapter more, under the name that says so."""
         if adapter.name.endswith(".gguf"):
             self._refuse_path(adapter.name)
-            path = Path(adapter.name).expanduser()
+            path = local_path(adapter.name)
             if not path.is_file():
                 raise ModelNotFoundError(f"no such adapter: {path}", hint="localrun list")
             added: tuple[tuple[Path, float], ...] = ((path.resolve(), 1.0),)
@@ -187,7 +188,7 @@ class Models:
 
 def _local_file(ref: ModelRef) -> StoredModel:
     """Describe a GGUF file that is used where it lies."""
-    path = Path(ref.location or "").expanduser()
+    path = local_path(ref.location or "")
     if not path.is_file():
         raise ModelNotFoundError(f"no such file: {path}", hint="localrun list")
     return _describe(str(ref), path)

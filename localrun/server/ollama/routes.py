@@ -14,7 +14,7 @@ from localrun.server.loads import SIGNS_HEADER, load_signs
 from localrun.server.ollama.call import parse_call
 from localrun.server.ollama.generation import complete, load_or_unload, stream
 from localrun.server.ollama.show import details
-from localrun.server.requests import read_object, unless_disconnected
+from localrun.server.requests import read, unless_disconnected
 from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def ollama_routes(
 async def _answer(
     request: Request, kind: Kind, completions: Completions, pool: RunnerPool
 ) -> Response:
-    call = parse_call(await read_object(request), kind)
+    call = await read(request, lambda fields: parse_call(fields, kind))
     if call.is_empty:
         work = load_or_unload(call, completions)
         return JSONResponse(await unless_disconnected(request, work))

@@ -25,6 +25,8 @@ MOST_CHOICES = 4096  # of which an answer is to be one
 MOST_OPTION_CHARACTERS = 1024 * 1024  # of chat_template_kwargs: documents, for some templates
 LONGEST_NAME = 4096  # of a model, which may be a path
 LONGEST_TEMPLATE = 128 * 1024  # characters; as chat/template.py
+LONGEST_MODELFILE = 2 * 1024 * 1024  # characters, with its licenses
+MOST_COPIED = 16 * 1024 * 1024  # characters: each of several answers is a request to the runner
 LONGEST_GRAMMAR = 128 * 1024  # bytes; as engine/grammar.py
 LONGEST_CONTEXT = 2**31 - 1  # tokens: llama.cpp's own limit
 
@@ -99,6 +101,16 @@ def stop_strings(fields: Fields, name: str = "stop") -> tuple[str, ...] | None:
     if fields.raw(name) is None:
         return None
     return fields.strings(name, most=MOST_STOPS, longest=LONGEST_STOP)
+
+
+def refuse_many_copies(fields: Fields, asked: object, count: int) -> None:
+    """Refuse several answers to a prompt that is too large to be sent as often.
+
+    Raises:
+        UsageError: ``count`` copies have more than `MOST_COPIED` characters.
+    """
+    if count > 1 and is_larger(asked, MOST_COPIED // count):
+        raise fields.wrong("n", f"is {count}, too many for a request of this size")
 
 
 def refuse_long_grammar(text: str, param: str) -> None:

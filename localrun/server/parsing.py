@@ -19,7 +19,10 @@ from localrun.errors import BodyTooLargeError, UsageError
 JsonObject = dict[str, Any]
 
 DEEPEST = 100  # lists and objects in each other; what works on them later may be recursive
-MOST_VALUES = 2**20 + 2**12  # a prompt of a million token ids and what stands beside it
+MOST_NUMBERS = 2**20  # a prompt of a million token ids
+MOST_VALUES = (
+    2**18
+)  # of all other kinds, and names: about 50 MB, and 20 ms for the garbage collector
 SMALL_BYTES, SMALL_VALUES = 128 * 1024, 8192  # a few milliseconds
 PIECE_BYTES = 256 * 1024  # of a string, and the longest run of digits: about 1 ms
 VALUE_CHARACTERS = 1  # of a value that is no string, at least
@@ -56,7 +59,8 @@ def parse_json(body: bytes) -> object:
     """Return the value of a body.
 
     Raises:
-        BodyTooLargeError: it has more than `MOST_VALUES` values.
+        BodyTooLargeError: it has more than `MOST_VALUES` values and names, or `MOST_NUMBERS`
+            numbers.
         UsageError: it is not JSON, is nested too deeply, or holds text that is not Unicode,
             numbers that JSON lacks, or a name twice in one object: which of the values
             counts, another reader may see otherwise.
@@ -106,6 +110,7 @@ class _Reader:
         self._body = body
         self._at = len(_MARK) if body.startswith(_MARK) else 0
         self._num_values = 0
+        self._num_numbers = 0
         self._names: dict[str, str] = {}  # one copy of each
 
     def document(self) -> object:
@@ -118,13 +123,14 @@ class _Reader:
         found = _VALUE.match(self._body, self._at)
         if found is None:
             self._fail()
-        self._count(1)
         self._at = found.end()
         kind = found.lastgroup
+        if kind == "number":
+            self._count_numbers(1)
+            return self._number(found["number"])
+        self._count_value()
         if kind == "text":
             return self._decoded(found["text"], found.start("text"))
-        if kind == "number":
-            return self._number(found["number"])
         if kind == "open":
             if depth == DEEPEST:
                 raise _too_deep()
@@ -143,7 +149,7 @@ class _Reader:
             if run := _INTEGERS.match(self._body, self._at):  # of token ids: a million of them
                 integers = run[0].split(b",")
                 integers.pop()
-                self._count(len(integers))
+                self._count_numbers(len(integers))
                 self._at = run.end()
                 items += map(int, integers)
             items.append(self._value(depth))
@@ -234,13 +240,15 @@ class _Reader:
         self._at = found.end()
         return found[1]
 
-    def _count(self, num_values: int) -> None:
-        self._num_values += num_values
+    def _count_value(self) -> None:
+        self._num_values += 1
         if self._num_values > MOST_VALUES:
-            raise BodyTooLargeError(
-                f"the body has more than {MOST_VALUES} values",
-                hint="send it in several requests",
-            )
+            raise BodyTooLargeError(f"the body has more than {MOST_VALUES} values and names")
+
+    def _count_numbers(self, num_numbers: int) -> None:
+        self._num_numbers += num_numbers
+        if self._num_numbers > MOST_NUMBERS:
+            raise BodyTooLargeError(f"the body has more than {MOST_NUMBERS} numbers")
 
     def _fail(self) -> NoReturn:
         raise UsageError(f"the body is not JSON: see its byte {self._at}")

@@ -17,7 +17,7 @@ from localrun.modelfile.parameters import ParameterError, format_parameter, pars
 from localrun.modelfile.parse import parse_modelfile
 from localrun.modelfile.recipe import AdapterUse, Message, Recipe
 from localrun.modelfile.write import write_modelfile
-from localrun.server.limits import MOST_STOPS, messages
+from localrun.server.limits import LONGEST_MODELFILE, MOST_STOPS, messages
 from localrun.services.job_folders import ADAPTER_FOLDER, FILES_FOLDER
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def recipe_order(fields: Fields) -> JsonObject:
         if fields.raw(name):
             raise fields.wrong(name, "is not supported")
     files, adapters = _digests(fields, "files"), _digests(fields, "adapters")
-    written = fields.text("modelfile")
+    written = fields.text("modelfile", longest=LONGEST_MODELFILE)
     if written is None:
         recipe = _from_fields(fields, files, adapters)
     else:

@@ -96,12 +96,13 @@ def parse_chat(fields: Fields) -> ChatCall:
         parallel_tool_calls=fields.boolean("parallel_tool_calls") is not False,
         thinking_budget=thinking.budget,
     )
-    streaming = common.streaming(fields)
+    streaming, count = common.streaming(fields), common.num_choices(fields)
+    limits.refuse_many_copies(fields, [request.messages, request.tools], count)
     return ChatCall(
         request=request,
         stream=streaming.is_wanted,
         include_usage=streaming.include_usage,
-        num_choices=common.num_choices(fields),
+        num_choices=count,
         is_legacy=is_legacy,
     )
 

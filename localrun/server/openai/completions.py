@@ -63,6 +63,7 @@ def parse_completion(fields: Fields) -> CompletionCall:
     prompts, count = _prompts(fields), num_choices(fields)
     if len(prompts) * count > MOST_ANSWERS:
         raise fields.wrong("prompt", f"asks for more than {MOST_ANSWERS} answers, with n")
+    limits.refuse_many_copies(fields, prompts, count)
     wanted = CompletionRequest(
         model=limits.model_name(fields),
         sampling=openai_sampling(fields),

@@ -69,14 +69,14 @@ def _add_token_routes(router: APIRouter, desk: TokenDesk) -> None:
         return await unless_disconnected(request, work) or Response()  # nobody reads the second
 
     @router.post("/detokenize")
-    async def detokenize(request: Request) -> JSONResponse:
+    async def detokenize(request: Request) -> Response:
         work = desk.detokenize(await read(request, parse_detokenize))
-        return JSONResponse(await unless_disconnected(request, work))
+        return await unless_disconnected(request, work) or Response()
 
     @router.post("/apply-template")
-    async def apply_template(request: Request) -> JSONResponse:
+    async def apply_template(request: Request) -> Response:
         work = desk.apply_template(await read(request, parse_apply_template))
-        return JSONResponse(await unless_disconnected(request, work))
+        return await unless_disconnected(request, work) or Response()
 
 
 def _models(request: Request, found: list[StoredModel]) -> JsonObject:

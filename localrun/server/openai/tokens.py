@@ -102,23 +102,23 @@ class TokenDesk:
             body["token_strs"] = list(answer.pieces)
         return await large_json(body)
 
-    async def detokenize(self, call: TokenCall) -> JsonObject:
+    async def detokenize(self, call: TokenCall) -> Response:
         """Answer ``/v1/detokenize``.
 
         Raises:
             LocalrunError: there is no such model.
         """
         answer = await self._answer(call.model, call.request, call.keep_alive)
-        return {"prompt": answer.text, "content": answer.text}
+        return await large_json({"prompt": answer.text, "content": answer.text})
 
-    async def apply_template(self, call: TokenCall) -> JsonObject:
+    async def apply_template(self, call: TokenCall) -> Response:
         """Answer ``/v1/apply-template``.
 
         Raises:
             LocalrunError: there is no such model, or its template refuses the messages.
         """
         answer = await self._answer(call.model, call.request, call.keep_alive)
-        return {"prompt": answer.text, "count": len(answer.tokens)}
+        return await large_json({"prompt": answer.text, "count": len(answer.tokens)})
 
     async def count(self, request: CompletionRequest) -> int:
         """Return how many tokens the prompt of a request has.

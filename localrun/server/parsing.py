@@ -20,9 +20,7 @@ JsonObject = dict[str, Any]
 
 DEEPEST = 100  # lists and objects in each other; what works on them later may be recursive
 MOST_NUMBERS = 2**20  # a prompt of a million token ids
-MOST_VALUES = (
-    2**18
-)  # of all other kinds, and names: about 50 MB, and 20 ms for the garbage collector
+MOST_VALUES = 2**18  # of all other kinds, and names: some 50 MB
 SMALL_BYTES, SMALL_VALUES = 128 * 1024, 8192  # a few milliseconds
 PIECE_BYTES = 256 * 1024  # of a string, and the longest run of digits: about 1 ms
 VALUE_CHARACTERS = 1  # of a value that is no string, at least

@@ -23,6 +23,7 @@ MOST_BREAKERS = 32
 MOST_INPUTS = 2048  # texts to embed, documents to rank
 MOST_CHOICES = 4096  # of which an answer is to be one
 MOST_OPTION_CHARACTERS = 1024 * 1024  # of chat_template_kwargs: documents, for some templates
+MOST_TOKENS = 2**18  # that are turned into text
 LONGEST_NAME = 4096  # of a model, which may be a path
 LONGEST_TEMPLATE = 128 * 1024  # characters; as chat/template.py
 LONGEST_MODELFILE = 2 * 1024 * 1024  # characters, with its licenses

@@ -25,7 +25,7 @@ from localrun.server.openai.completions import parse_completion
 from localrun.server.openai.embeddings import parse_embeddings
 from localrun.server.openai.responses.request import parse_call as parse_responses
 from localrun.server.openai.responses.store import ResponseStore
-from localrun.server.openai.tokens import parse_tokenize
+from localrun.server.openai.tokens import parse_detokenize, parse_tokenize
 from localrun.server.openai.tools import offered_tools
 from localrun.server.turns import merged
 
@@ -118,6 +118,7 @@ def responses(fields: Fields) -> object:
         (parse_chat, {**CHAT, "n": 64, "messages": [{**MESSAGE, "content": "x" * 300_000}]}, "n"),
         (parse_completion, {"model": "fake", "n": 64, "prompt": "x" * 300_000}, "n"),
         (recipe_order, {"model": "x", "modelfile": "x" * 3_000_000}, "modelfile"),
+        (parse_detokenize, {"model": "fake", "tokens": [1] * 300_000}, "tokens"),
         (parse_embed, {"model": "fake", "input": ["a"] * 2049}, "input"),
         (parse_embeddings, {"model": "fake", "input": ["a"] * 2049}, "input"),
         (responses, {**RESPONSES, "instructions": "x" * 5_000_000}, "instructions"),

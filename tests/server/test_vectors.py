@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localrun.server import vectors
-from localrun.server.vectors import AT_ONCE, large_json
+from localrun.server.vectors import AT_ONCE, CHARACTERS_AT_ONCE, large_json
 
 if TYPE_CHECKING:
     import pytest
@@ -28,12 +28,19 @@ def test_a_large_answer_is_json(body: dict[str, Any]) -> None:
 
 
 def test_a_million_numbers_are_not_encoded_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    body = {"tokens": list(range(10 * AT_ONCE + 1)), "rows": [[0.5] * 3 * AT_ONCE] * 2}
+    text = "\U0001f600\n" * 200_000
+    body = {
+        "text": text,
+        "tokens": list(range(10 * AT_ONCE + 1)),
+        "rows": [[0.5] * 3 * AT_ONCE] * 2,
+    }
     lengths: list[int] = []
     dumps = json.dumps
 
     def noting(value: object, **options: Any) -> str:
-        lengths.append(len(value) if isinstance(value, list) else 1)
+        if isinstance(value, list):
+            lengths.append(len(value))
+        assert not isinstance(value, str) or len(value) <= CHARACTERS_AT_ONCE
         return dumps(value, **options)
 
     monkeypatch.setattr(vectors.json, "dumps", noting)

@@ -66,6 +66,8 @@ def parse_detokenize(fields: Fields) -> TokenCall:
     tokens = fields.raw("tokens")
     if not isinstance(tokens, list) or not all(map(_is_token, tokens)):
         raise fields.wrong("tokens", "must be a list of token ids")
+    if len(tokens) > limits.MOST_TOKENS:
+        raise fields.wrong("tokens", f"has more than {limits.MOST_TOKENS} entries")
     return _call(fields, Detokenize(request_id=0, tokens=tuple(tokens)))
 
 

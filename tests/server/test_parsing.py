@@ -7,7 +7,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from localrun.errors import BodyTooLargeError, UsageError
@@ -41,6 +41,7 @@ def outcome(body: bytes) -> object:
         return type(error)
 
 
+@settings(max_examples=50, deadline=None)
 @given(value=VALUES, is_ascii=st.booleans())
 def test_a_large_body_has_the_values_of_a_small_one(value: Any, is_ascii: bool) -> None:  # noqa: FBT001 - hypothesis
     body = json.dumps(value, ensure_ascii=is_ascii).encode()

@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localrun.server import vectors
@@ -22,6 +22,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=25, deadline=None)
 @given(body=st.dictionaries(st.text(), VALUES))
 def test_a_large_answer_is_json(body: dict[str, Any]) -> None:
     assert json.loads(bytes(asyncio.run(large_json(body)).body)) == body

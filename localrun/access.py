@@ -65,6 +65,20 @@ def is_sendable(key: str) -> bool:
     return key.isascii() and key.isprintable() and " " not in key and bool(key)
 
 
+def expanded_path(name: str, text: str) -> Path:
+    """Return the path of a variable, from the root.
+
+    Raises:
+        UsageError: it begins with a home folder that is not known.
+    """
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise UsageError(
+            f"{name}: the home folder of {text} is not known", hint=f"{name}=/path/from/the/root"
+        ) from error
+
+
 def _key(environ: Mapping[str, str]) -> str | None:
     key = environ.get("LOCALRUN_API_KEY", "").strip()
     if key and not is_sendable(key):
@@ -77,7 +91,7 @@ def _key(environ: Mapping[str, str]) -> str | None:
 
 def _path(environ: Mapping[str, str], name: str) -> Path | None:
     text = environ.get(name, "").strip()
-    return Path(text).expanduser().absolute() if text else None
+    return expanded_path(name, text) if text else None
 
 
 def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from localrun.access import Access, load_access
+from localrun.access import Access, expanded_path, load_access
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,6 +41,8 @@ SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKmMgG]?)[bB]?", re.ASCII)
 PROMPTS = "prompts"  # in the cache folder
 PRIVATE_HOST = re.compile(r"([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.ASCII)
 YES, NO = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
+LONGEST_NUMBER = 64  # characters
+LONGEST_DURATION_S = 100 * 366 * 86400.0  # dates have an end, in the year 9999
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 
 
@@ -183,9 +185,11 @@ def parse_duration(value: str | float) -> float | None:
     None means for ever: any negative value.
 
     Raises:
-        UsageError: not a duration.
+        UsageError: not a duration, or longer than 100 years.
     """
     text = str(value).strip()
+    if len(text) > LONGEST_NUMBER:  # the search for pieces would take the square of it
+        raise _no_duration(text)
     amount = text.removeprefix("-")
     pieces = DURATION.findall(amount)
     if PLAIN_NUMBER.fullmatch(amount):
@@ -194,11 +198,22 @@ def parse_duration(value: str | float) -> float | None:
         seconds = sum(float(number) * UNIT_SECONDS[unit] for number, unit in pieces)
     else:
         seconds = math.inf
-    if not math.isfinite(seconds):
+    if math.isinf(seconds):
+        raise _no_duration(text)
+    if text.startswith("-"):
+        return None
+    if seconds > LONGEST_DURATION_S:
         raise UsageError(
-            f"not a duration: {value}", hint="write 90 (seconds), 10m, 1h30m or -1 (for ever)"
+            f"a duration of more than 100 years: {text}", hint="write -1 for a time without an end"
         )
-    return None if text.startswith("-") else seconds
+    return seconds
+
+
+def _no_duration(text: str) -> UsageError:
+    return UsageError(
+        f"not a duration: {text[:LONGEST_NUMBER]}",
+        hint="write 90 (seconds), 10m, 1h30m or -1 (for ever)",
+    )
 
 
 def _duration(environ: Mapping[str, str], name: str, default: float | None) -> float | None:
@@ -226,12 +241,12 @@ def parse_rate(text: str) -> float:
 
 def _models_dir(environ: Mapping[str, str]) -> Path:
     named = environ.get("LOCALRUN_MODELS")
-    return Path(named).expanduser().absolute() if named else _platform_models_dir()
+    return expanded_path("LOCALRUN_MODELS", named) if named else _platform_models_dir()
 
 
 def _paths(environ: Mapping[str, str], name: str) -> tuple[Path, ...]:
     texts = environ.get(name, "").split(os.pathsep)
-    return tuple(Path(text).expanduser().absolute() for text in texts if text)
+    return tuple(expanded_path(name, text) for text in texts if text)
 
 
 def _catalogs(environ: Mapping[str, str]) -> tuple[Path, ...]:
@@ -297,7 +312,7 @@ def _size(environ: Mapping[str, str], name: str) -> int | None:
 
 def _cache_dir(environ: Mapping[str, str]) -> Path:
     named = environ.get("LOCALRUN_CACHE")
-    return Path(named).expanduser().absolute() if named else _platform_cache_dir()
+    return expanded_path("LOCALRUN_CACHE", named) if named else _platform_cache_dir()
 
 
 def _platform_cache_dir() -> Path:

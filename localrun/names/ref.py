@@ -23,6 +23,7 @@ from enum import StrEnum
 from urllib.parse import quote
 
 DEFAULT_TAG = "latest"
+LONGEST_PART = 255  # bytes of a file name
 LOCAL_HOST, LOCAL_NAMESPACE = "localrun", "library"  # in the store; never shown
 ANY_PATH = "surrogatepass"  # Python writes bytes of a path that are not UTF-8 as half a pair
 RESERVED = {
@@ -92,7 +93,8 @@ class ModelRef:
         if self.location is not None:
             name = self.location.rsplit("/", 1)[-1] or "model"
             short = hashlib.sha256(self.location.encode(errors=ANY_PATH)).hexdigest()[:16]
-            return (self.source.value, LOCAL_NAMESPACE, _file_name(name[-100:]), short)
+            encoded = _file_name(name[-100:])[-LONGEST_PART:]
+            return (self.source.value, LOCAL_NAMESPACE, encoded, short)
         tag = self.file or self.tag
         if self.revision is not None:
             tag += f"@{self.revision}"

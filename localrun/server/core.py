@@ -27,6 +27,7 @@ from localrun.server.defaults import (
     overflow_of,
     runner_model,
     sampling_of,
+    stop_of,
 )
 from localrun.server.loads import until_loaded
 from localrun.server.reading import PLAIN, ReplyReader
@@ -130,7 +131,7 @@ class Completions:
             template_options=request.template_options,
             sampling=_of_choice(sampling_of(recipe, request.sampling), request.choice),
             num_predict=num_predict_of(recipe, request.num_predict, request.default_num_predict),
-            stop=recipe.stop if request.stop is None else request.stop,
+            stop=stop_of(recipe, request.stop),
             constraint=request.constraint,
             overflow=overflow_of(
                 recipe, request.overflow, request.num_keep, request.default_overflow

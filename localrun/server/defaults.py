@@ -21,7 +21,8 @@ from localrun.engine.params import (
 )
 from localrun.errors import UsageError
 from localrun.modelfile.known import KNOWN
-from localrun.server.fields import Fields
+from localrun.server.fields import Fields, shown
+from localrun.server.limits import LONGEST_STOP, MOST_STOPS
 from localrun.server.options import keep_alive, overflow, sampling
 from localrun.supervisor.model import RunnerModel
 
@@ -64,6 +65,16 @@ def keep_alive_of(recipe: StoredRecipe, asked: KeepAlive | None) -> KeepAlive | 
         return asked
     found = _understood(recipe, "keep_alive", lambda: keep_alive(Fields(_known(recipe))))
     return None if found is None else replace(found, source="recipe")
+
+
+def stop_of(recipe: StoredRecipe, asked: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the texts that end an answer; of a recipe, no more than a request may have."""
+    if asked is not None:
+        return asked
+    kept = tuple(text for text in recipe.stop if len(text) <= LONGEST_STOP)[:MOST_STOPS]
+    if len(kept) < len(recipe.stop):
+        _log.warning("%s stop strings of the recipe are left out", len(recipe.stop) - len(kept))
+    return kept
 
 
 def overflow_of(
@@ -184,5 +195,5 @@ def _understood(recipe: StoredRecipe, name: str, read: Callable[[], T]) -> T | N
     try:
         return read()
     except (UsageError, ValueError):
-        _log.warning("the parameter %s %r is left out", name, recipe.parameter(name))
+        _log.warning("the parameter %s %s is left out", name, shown(recipe.parameter(name)))
         return None

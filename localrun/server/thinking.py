@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from localrun.chat.thinking import EFFORTS
+from localrun.server.limits import template_options
 
 if TYPE_CHECKING:
     from localrun.server.fields import Fields, JsonObject
@@ -46,7 +47,7 @@ def openai_thinking(fields: Fields) -> Thinking:
     options |= _effort(fields, "reasoning_effort") or _effort(reasoning, "effort")
     if fields.boolean("enable_thinking") is not None:
         options["enable_thinking"] = fields.boolean("enable_thinking")
-    options |= fields.inner("chat_template_kwargs").all()
+    options |= template_options(fields)
     budgets = (
         fields.integer("thinking_budget", 0),
         thinking.integer("budget_tokens", 0),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from localrun.errors import ModelNotFoundError, NotFoundError, UsageError
 from localrun.gguf.role import gguf_role
 from localrun.names.parse import parse_name
+from localrun.names.paths import local_path
 from localrun.names.ref import DEFAULT_TAG, HUGGINGFACE_HOST, ModelRef, Source
 from localrun.services.manifests import check_whole, layer_of, make_manifest
 from localrun.store.adopt import Adopted, Way, adopt
@@ -48,7 +49,7 @@ def import_path(
         NotFoundError: nothing is there, or no model in it.
         IntegrityError: it is no GGUF file, or shards are missing.
     """
-    models = find_gguf(path.expanduser(), gguf_role)
+    models = find_gguf(local_path(str(path)), gguf_role)
     if not models:
         raise NotFoundError(f"{path} holds no GGUF model", hint="localrun import FILE.gguf")
     if name is not None and len(models) > 1:

@@ -12,7 +12,6 @@ import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError, LocalrunError, ModelNotFoundError, UsageError
@@ -20,6 +19,7 @@ from localrun.gguf.header import Header, read_header
 from localrun.gguf.role import GgufRole, gguf_role, role_of
 from localrun.names.adapters import split_adapters
 from localrun.names.parse import parse_name
+from localrun.names.paths import local_path
 from localrun.names.ref import Source
 from localrun.services.capabilities import own_abilities, senses, template_abilities
 from localrun.services.recipes import EMPTY, StoredRecipe, read_recipe
@@ -30,6 +30,7 @@ from localrun.store.manifest import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from localrun.names.adapters import AdapterName
     from localrun.names.ref import ModelRef
@@ -208,7 +209,7 @@ class Models:
 
 def _local_file(ref: ModelRef) -> StoredModel:
     """Describe a GGUF file that is used where it lies."""
-    path = Path(ref.location or "").expanduser()
+    path = local_path(ref.location or "")
     if not path.is_file():
         raise ModelNotFoundError(f"no such file: {path}", hint="localrun list")
     return _describe(str(ref), path)
@@ -216,7 +217,7 @@ def _local_file(ref: ModelRef) -> StoredModel:
 
 def _adapter_file(name: str) -> Path:
     """Return the path of an adapter that is used where it lies."""
-    path = Path(name).expanduser()
+    path = local_path(name)
     if not path.is_file():
         raise ModelNotFoundError(f"no such adapter: {path}", hint="localrun list")
     if gguf_role(path) != Role.ADAPTER.value:

@@ -6,16 +6,25 @@ from functools import lru_cache
 
 from localrun.chat.gotemplate.recognition import is_go_template
 
+MOST_KEPT = 64
+LONGEST_KEPT = 64 * 1024  # characters: all that are kept take a few MiB
 
-@lru_cache(maxsize=64)
+
 def to_jinja(text: str) -> str:
-    """Return a template in Jinja.
+    """Return a template in Jinja; those of usual length are remembered.
 
     Raises:
         UsageError: it is a Go template with a construct that cannot be translated.
     """
+    return _kept(text) if len(text) <= LONGEST_KEPT else _translated(text)
+
+
+def _translated(text: str) -> str:
     if not is_go_template(text):
         return text
     from localrun.chat.gotemplate.converter import convert  # lazy: every start would pay for it
 
     return convert(text)
+
+
+_kept = lru_cache(maxsize=MOST_KEPT)(_translated)

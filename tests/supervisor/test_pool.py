@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import re
 import threading
@@ -248,6 +249,40 @@ def test_any_mix_of_requests_and_crashes_gives_each_exactly_one_end(prompts: lis
         sink.until_end()
 
     assert [sink.num_ends() for sink in sinks] == [1] * len(prompts)
+
+
+def test_without_open_files_left_a_load_fails_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = RunnerPool(keep_alive_s=300, start=start_fake)
+
+    def refuse() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("localrun.supervisor.runner.socket.socketpair", refuse)
+        failed = ask(pool, "say no").until_end()
+    again = ask(pool, "say yes").until_end()
+    pool.close()
+
+    assert isinstance(failed, Failed)
+    assert failed.code == "load_failed"
+    assert "Too many open files" in failed.message
+    assert isinstance(again, Finished)
+
+
+def test_a_bug_of_a_slot_is_not_called_the_end_of_the_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = RunnerPool(keep_alive_s=300, start=start_fake)
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("localrun.supervisor.loader.Loader.load", fail)
+    failed = ask(pool, "say no").until_end()
+    pool.close()
+
+    assert isinstance(failed, Failed)
+    assert "bug" in failed.message
 
 
 def test_requests_for_a_model_that_loads_wait_for_one_load(

@@ -77,7 +77,7 @@ class Answer:
         self._blocks: list[_Text | _Thought | _Call] = []
         self._is_open = False  # the last block
         self._calls = CallCollector()
-        self._blank = ""  # between blocks: nothing, unless text follows
+        self._blank: list[str] = []  # between blocks: nothing, unless text follows
         self._done: Done | None = None
 
     def tell(self, part: Reply) -> list[JsonObject]:
@@ -134,10 +134,10 @@ class Answer:
     def _on_text(self, text: str) -> list[JsonObject]:
         events: list[JsonObject] = []
         if not (self._is_open and isinstance(self._blocks[-1], _Text)):
-            text = self._blank + text
+            self._blank.append(text)
             if not text.strip():
-                self._blank = text
                 return []
+            text = "".join(self._blank)
             events = self._begin(_Text())
         return [*events, self._delta(text, {"type": "text_delta", "text": text})]
 
@@ -162,7 +162,7 @@ class Answer:
         if isinstance(block, _Thought):
             empty["signature"] = ""
         self._blocks.append(block)
-        self._is_open, self._blank = True, ""
+        self._is_open, self._blank = True, []
         return [*closing, self._event("content_block_start", content_block=empty)]
 
     def _delta(self, text: str, delta: JsonObject) -> JsonObject:

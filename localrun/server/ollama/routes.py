@@ -15,7 +15,7 @@ from localrun.server.loads import SIGNS_HEADER, load_signs
 from localrun.server.ollama.call import parse_call
 from localrun.server.ollama.generation import complete, load_or_unload, render, stream
 from localrun.server.ollama.show import details
-from localrun.server.requests import read_object, unless_disconnected
+from localrun.server.requests import read, unless_disconnected
 from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class _Answers:
     pool: RunnerPool
 
     async def respond(self, request: Request, kind: Kind) -> Response:
-        call = parse_call(await read_object(request), kind)
+        call = await read(request, lambda fields: parse_call(fields, kind))
         if call.is_empty or call.renders_only or not call.stream:
             return JSONResponse(await unless_disconnected(request, self._whole(call)))
         chunks = stream(call, self.completions)

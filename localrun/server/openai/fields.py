@@ -37,7 +37,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 LENGTHS = ("max_completion_tokens", "max_tokens", "n_predict", "num_predict")
 UNLIMITED = -1  # what other servers take for no limit
-MOST_STOPS = 64
 STRONGEST_BIAS = 100
 MOST_BIASES = 4096
 REPETITION_PENALTY = replace(KNOWN["repeat_penalty"], name="repetition_penalty")  # vLLM's name
@@ -99,16 +98,6 @@ def num_choices(fields: Fields) -> int:
     if best_of not in {None, count}:
         raise fields.wrong("best_of", "must equal n: all answers are told, not only the best")
     return count
-
-
-def stop_strings(fields: Fields) -> tuple[str, ...] | None:
-    """Return the texts that end an answer, None where the request does not say."""
-    if fields.raw("stop") is None:
-        return None
-    stop = fields.strings("stop")
-    if len(stop) > MOST_STOPS:
-        raise fields.wrong("stop", f"has more than {MOST_STOPS} entries")
-    return stop
 
 
 def prediction(fields: Fields) -> str | None:

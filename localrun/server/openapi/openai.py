@@ -5,8 +5,9 @@ from __future__ import annotations
 from localrun.chat.thinking import EFFORTS
 from localrun.engine.params import MOST_TOP
 from localrun.server.choices import MOST_CHOICES
+from localrun.server.limits import MOST_STOPS
 from localrun.server.openai.chat import VERBOSITIES
-from localrun.server.openai.fields import LENGTHS, MOST_STOPS, STRONGEST_BIAS
+from localrun.server.openai.fields import LENGTHS, STRONGEST_BIAS
 from localrun.server.openapi.words import (
     ANYTHING,
     COUNT,

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from localrun.server.fields import Fields
+from localrun.server.fields import Fields, brief
+from localrun.server.limits import MOST_TOOLS
 from localrun.server.openai.tools import offered_tools
 from localrun.server.server_tools import without_server_tools
 
@@ -82,7 +83,10 @@ def read_tools(fields: Fields) -> ToolSet:
     Raises:
         UsageError: a tool cannot be offered, or a call is asked for that none can have.
     """
-    tools = [Fields(tool, f"tools[{place}].") for place, tool in enumerate(fields.objects("tools"))]
+    tools = [
+        Fields(tool, f"tools[{place}].")
+        for place, tool in enumerate(fields.objects("tools", most=MOST_TOOLS))
+    ]
     kept = without_server_tools(tools)
     found = [one for tool in kept for one in _functions(tool)]
     functions = [function for _, function in found]
@@ -104,12 +108,12 @@ def known_name(name: str, namespace: str | None) -> str:
 def _functions(fields: Fields, namespace: str | None = None) -> Iterator[tuple[Tool, JsonObject]]:
     kind = fields.text("type")
     if kind == "namespace" and namespace is None:
-        for place, inner in enumerate(fields.objects("tools")):
+        for place, inner in enumerate(fields.objects("tools", most=MOST_TOOLS)):
             path = fields.path(f"tools[{place}].")
             yield from _functions(Fields(inner, path), fields.required_text("name"))
         return
     if kind not in list(Kind):
-        raise fields.wrong("type", f"is {kind}, a tool that is not supported here")
+        raise fields.wrong("type", f"is {brief(kind)}, a tool that is not supported here")
     tool = Tool(
         SHELL if kind == SHELL else fields.required_text("name"), Kind(str(kind)), namespace
     )

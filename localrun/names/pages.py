@@ -67,7 +67,7 @@ def _parts(url: str) -> SplitResult:
             "not an address, or its password has characters that must be encoded",
             hint="in a password write %2F for /, %3F for ?, %23 for # and %40 for @",
         )
-    raise ModelNameError(f"not an address: {url!r}", hint="https://host/folder/file.gguf")
+    raise ModelNameError(f"not an address: {url[:200]!r}", hint="https://host/folder/file.gguf")
 
 
 def _hub_name(host: str, path: list[str], chosen: list[str] | None) -> str:

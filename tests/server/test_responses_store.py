@@ -115,14 +115,14 @@ def test_what_a_request_refers_to_counts_as_its_own() -> None:
 )
 def test_kept_responses_take_the_memory_that_is_counted(item: dict[str, Any]) -> None:
     store = ResponseStore()
+    response: dict[str, Any] = {"previous_response_id": None, "output": []}
     gc.collect()
     tracemalloc.start()
 
     for number in range(100):
         made = json.loads(json.dumps({"id": f"in_{number}", **item}))
-        response = {"id": f"resp_{number}", "previous_response_id": None, "output": []}
-        store.add(kept(response, kept_items([made])))
-    del made, response
+        store.add(kept({**response, "id": f"resp_{number}"}, kept_items([made])))
+        del made
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 

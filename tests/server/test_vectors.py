@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localrun.server import vectors
 from localrun.server.vectors import AT_ONCE, CHARACTERS_AT_ONCE, large_json
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def test_a_million_numbers_are_not_encoded_at_once(monkeypatch: pytest.MonkeyPat
         assert not isinstance(value, str) or len(value) <= CHARACTERS_AT_ONCE
         return dumps(value, **options)
 
-    monkeypatch.setattr(vectors.json, "dumps", noting)
+    monkeypatch.setattr("localrun.server.vectors.json.dumps", noting)
     content = bytes(asyncio.run(large_json(body)).body)
 
     assert json.loads(content) == body

@@ -126,11 +126,11 @@ def _context(fields: Fields) -> tuple[int, ...]:
     return tuple(context)
 
 
+def _template(fields: Fields) -> str | None:
+    return fields.text("template", longest=limits.LONGEST_TEMPLATE) or None
+
+
 def _num_predict(options: Fields) -> int | None:
     """Return how many tokens to generate at most; as in Ollama, 0 is no limit."""
     number = options.integer("num_predict")
     return -1 if number == 0 else number
-
-
-def _template(fields: Fields) -> str | None:
-    return fields.text("template", longest=limits.LONGEST_TEMPLATE) or None

@@ -141,13 +141,14 @@ class TokenDesk:
         return (await self._prompt(request)).text
 
     async def _prompt(self, request: CompletionRequest) -> Tokens:
+        template = request.chat_template
         wanted = Tokenize(
             request_id=0,  # the pool numbers requests
             messages=request.messages,
             text=request.prompt or "",
             tools=request.tools,
             template_options=request.template_options,
-            chat_template=to_jinja(request.chat_template) if request.chat_template else None,
+            chat_template=await asyncio.to_thread(to_jinja, template) if template else None,
             add_generation_prompt=request.add_generation_prompt,
             continue_final_message=request.continue_final_message,
         )

@@ -12,6 +12,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from localrun.disk import write_all
 from localrun.errors import UsageError
 from localrun.registry.disk import check_space
 from localrun.store.layout import hex_of, translated
@@ -86,9 +87,9 @@ class Upload:
         self._stack = ExitStack()
         self._lease = self._stack.enter_context(store.lease([digest]))
         self._path = self._lease.temporary()
-        self._hash = hashlib.sha256()
+        self._hash, self._size_bytes = hashlib.sha256(), 0
         with translated(self._path):
-            self._file = self._stack.enter_context(self._path.open("wb"))
+            self._file = self._stack.enter_context(self._path.open("wb", buffering=0))
 
     def write(self, content: bytes) -> None:
         """Take some bytes.
@@ -97,8 +98,9 @@ class Upload:
             StorageError: the disk is full.
         """
         self._hash.update(content)
+        self._size_bytes += len(content)
         with translated(self._path):
-            self._file.write(content)
+            write_all(self._file, content)
 
     def finish(self) -> None:
         """Publish the blob.
@@ -112,7 +114,7 @@ class Upload:
             )
         with translated(self._path):
             self._file.close()
-        self._store.blobs.publish(self._path, self._digest)
+        self._store.blobs.publish(self._path, self._digest, self._size_bytes)
         self._keep(self._digest, self._stack.pop_all())
 
     def close(self) -> None:

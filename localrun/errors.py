@@ -116,9 +116,13 @@ class QuantizationNotFoundError(NotFoundError):
 
 
 class IntegrityError(LocalrunError):
-    """A file is damaged or is not what it says."""
+    """A file is damaged or is not what it says.
+
+    Not a 500: it is no bug, and clients that try a 5xx again would get the same answer.
+    """
 
     exit_code = 4
+    http_status = 422
     code = "integrity_error"
 
 

@@ -139,6 +139,15 @@ def is_terminal(stream: TextIO) -> bool:
     return stream.isatty()
 
 
+def agrees(question: str) -> bool:
+    """Ask on a terminal; without one the answer is no."""
+    if not is_terminal(sys.stdin):
+        return False
+    sys.stderr.write(f"{plain(question)} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
 def human_bytes(count: int) -> str:
     """Write a size in decimal units, as download pages do: 6.3 MB."""
     if count < 1000:  # noqa: PLR2004 - decimal units

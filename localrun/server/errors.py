@@ -38,6 +38,7 @@ OPENAI_TYPES = {
     404: "not_found_error",
     408: "invalid_request_error",
     413: "invalid_request_error",
+    422: "invalid_request_error",
     503: "overloaded_error",
 }
 

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from localrun.errors import LocalrunError, UsageError
+from localrun.errors import LocalrunError, StorageError, UsageError
 from localrun.modelfile.parse import parse_modelfile
 from localrun.names.parse import parse_name
 from localrun.names.ref import Source
@@ -30,6 +30,7 @@ from localrun.services.parts import BLOB, looks_like_path
 from localrun.services.plan import make_plan
 from localrun.services.pull import PullOptions, run_plan
 from localrun.services.push import push_model
+from localrun.store.blobs import file_digest
 from localrun.store.layout import translated
 
 if TYPE_CHECKING:
@@ -139,7 +140,14 @@ def _lay_out(workspace: Workspace, folder: Path, files: Mapping[str, str]) -> No
             try:
                 path.hardlink_to(blob)
             except OSError:  # another disk, or a file system without links
-                shutil.copyfile(blob, path)
+                _copy_checked(blob, path, digest)
+
+
+def _copy_checked(blob: Path, path: Path, digest: str) -> None:
+    """Copy a blob and read the copy back: the kernel copies, so nothing was hashed on the way."""
+    shutil.copyfile(blob, path)
+    if file_digest(path) != digest:
+        raise StorageError(f"the copy of {blob} at {path} has wrong bytes", hint="try it again")
 
 
 def _inside(name: str) -> PurePosixPath:

@@ -156,9 +156,9 @@ class Models:
         if entry is not None:
             try:
                 return self._stored(entry)
-            except (IntegrityError, FileNotFoundError):
+            except (IntegrityError, FileNotFoundError) as error:
                 if self._store.find(ref) == entry:
-                    raise
+                    raise _damaged(entry, error) from error
                 return self.find_model(name)  # it was removed or replaced meanwhile
         embedded = embedded_models()
         if str(ref).lower() in embedded:
@@ -168,14 +168,16 @@ class Models:
     def _stored(self, entry: Entry) -> StoredModel:
         """Describe a model of the store."""
         blobs = self._store.blobs
-        shards = tuple(blobs.path(layer.digest) for layer in entry.manifest.with_role(Role.WEIGHTS))
+
+        def paths(role: Role) -> tuple[Path, ...]:
+            layers = entry.manifest.with_role(role)
+            return tuple(blobs.path(layer.digest, layer.size_bytes) for layer in layers)
+
+        shards = paths(Role.WEIGHTS)
         if not shards:
             raise IntegrityError(f"{entry.ref.name} has no weights", hint="localrun verify")
         recipe = read_recipe(entry.manifest, blobs)
-        paths = [blobs.path(layer.digest) for layer in entry.manifest.with_role(Role.ADAPTER)]
-        projectors = tuple(
-            blobs.path(layer.digest) for layer in entry.manifest.with_role(Role.PROJECTOR)
-        )
+        projectors = paths(Role.PROJECTOR)
         described = _read(entry.ref.name, shards[0])
         made = replace(
             described,
@@ -186,8 +188,8 @@ class Models:
             chat_template=_jinja(recipe, entry.ref.name) or described.chat_template,
             origin=entry.ref.origin or entry.ref.base,
             recipe=recipe,
-            adapters=tuple(zip(paths, recipe.adapter_scales, strict=True)),
-            draft=tuple(blobs.path(one.digest) for one in entry.manifest.with_role(Role.DRAFT)),
+            adapters=tuple(zip(paths(Role.ADAPTER), recipe.adapter_scales, strict=True)),
+            draft=paths(Role.DRAFT),
             projectors=projectors,
             weights=tuple(layer.digest for layer in entry.manifest.with_role(Role.WEIGHTS)),
         )
@@ -205,6 +207,16 @@ class Models:
 
     def _names(self) -> list[str]:
         return [*embedded_models(), *(entry.ref.name for entry in self._store.entries())]
+
+
+def _damaged(entry: Entry, error: IntegrityError | FileNotFoundError) -> IntegrityError:
+    """Name the model of a file that is missing or damaged."""
+    name = entry.ref.name
+    if not isinstance(error, IntegrityError):
+        return IntegrityError(f"{name}: a file of it is missing", hint="localrun verify --repair")
+    if name in error.message:
+        return error
+    return IntegrityError(f"{name}: {error.message}", hint=error.hint)
 
 
 def _local_file(ref: ModelRef) -> StoredModel:

@@ -48,6 +48,7 @@ def copy_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
     Raises:
         ModelNotFoundError: there is no ``source``.
         UsageError: ``target`` is a URL or a file, or ``source`` is a file.
+        IntegrityError: a file of ``source`` is missing.
     """
     check_target(target)
     _refuse_file(source)
@@ -61,6 +62,7 @@ def copy_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
     if found is None:
         raise ModelNotFoundError(f"{source} was removed just now", hint="localrun list")
     ref = found.ref
+    store.check_whole(found)
     with store.lease([ref.manifest, *(blob.digest for blob in found.manifest.blobs)]) as lease:
         if store.find(source) == found:  # so that all of it was leased while it was named
             manifest = store.blobs.read(ref.manifest, most=MOST_BYTES)
@@ -151,4 +153,4 @@ def _refuse_file(ref: ModelRef) -> None:
 
 def _copy_embedded(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
     path = embedded_models()[str(source).lower()]
-    return import_path(workspace, path, target, Silence())[0].name
+    return import_path(workspace, path, target, Silence(), is_forced=True)[0].name

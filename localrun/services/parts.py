@@ -200,6 +200,7 @@ class Gatherer:
         parts.origin = str(ref)
 
     def _add_entry(self, parts: Parts, entry: Entry) -> None:
+        self.workspace.store.check_whole(entry)
         for role in FILE_ROLES:
             layers = entry.manifest.with_role(role)
             parts.files[role] += [Piece(layer.digest, layer.size_bytes) for layer in layers]

@@ -13,6 +13,7 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
+from localrun.disk import write_all
 from localrun.errors import OverloadedError, UsageError
 from localrun.registry.disk import check_space
 from localrun.store.layout import hex_of, translated
@@ -118,11 +119,11 @@ class Upload:
         self._store = store
         self._digest = digest
         self._keep = keep
-        self._hash = hashlib.sha256()
+        self._hash, self._size_bytes = hashlib.sha256(), 0
         with ExitStack() as stack:
             self._path = stack.enter_context(store.lease([digest])).temporary()
             with translated(self._path):
-                self._file = stack.enter_context(self._path.open("wb"))
+                self._file = stack.enter_context(self._path.open("wb", buffering=0))
             stack.callback(end)
             self._stack = stack.pop_all()
 
@@ -133,8 +134,9 @@ class Upload:
             StorageError: the disk is full.
         """
         self._hash.update(content)
+        self._size_bytes += len(content)
         with translated(self._path):
-            self._file.write(content)
+            write_all(self._file, content)
 
     def finish(self) -> None:
         """Publish the blob.
@@ -148,7 +150,7 @@ class Upload:
             )
         with translated(self._path):
             self._file.close()
-        self._store.blobs.publish(self._path, self._digest)
+        self._store.blobs.publish(self._path, self._digest, self._size_bytes)
         self._keep(self._digest)
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import llama_cpp
 import numpy as np
@@ -28,10 +28,8 @@ from localrun.errors import BackendError, StorageError, UsageError
 from localrun.gguf.data import check_data
 from localrun.gguf.header import read_header
 from tests.convert.loading import loaded, logits
+from tests.fakes.full_disk import size_limit
 from tests.gguf import builder
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LARGE_BYTES = 2 * 1024**3
 STEP_S = 0.05
@@ -194,6 +192,33 @@ def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_a_storage_error(guide_path: Path, tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot be written"):
         make(guide_path, tmp_path / "absent" / "made.gguf", "F16")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999999])
+def test_a_disk_that_is_full_leaves_nothing(share: float, guide_path: Path, tmp_path: Path) -> None:
+    made = tmp_path / "made.gguf"
+    limit = int(share * make(guide_path, made, "Q6_K").size_bytes)
+    made.unlink()
+
+    with size_limit(limit), pytest.raises(StorageError, match="cannot be written"):
+        make(guide_path, made, "Q6_K")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_llama_cpp_did_not_write_whole_gets_no_name(
+    guide_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(order: list[str], _on_progress: object) -> dict[str, str]:
+        Path(order[1]).write_bytes(guide_path.read_bytes()[:-1])
+        return {"bits_per_weight": "6.5", "num_fallbacks": "0"}
+
+    monkeypatch.setattr(module, "_run_child", cut)
+
+    with pytest.raises(StorageError, match="not written whole"):
+        make(guide_path, tmp_path / "made.gguf", "Q6_K")
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_crash_leaves_nothing_and_tells_the_last_words(

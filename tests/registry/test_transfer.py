@@ -476,7 +476,7 @@ def test_a_disk_that_fails_on_the_way_is_an_error_that_keeps_what_came(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, call, failing)
-        with pytest.raises(StorageError, match="No space left"):
+        with pytest.raises(StorageError, match="is full"):
             download(web, model(at(hub)), tmp_path, quick())
 
     done = download(web, model(at(hub)), tmp_path, quick())

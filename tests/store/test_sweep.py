@@ -214,7 +214,10 @@ def test_only_downloads_that_nobody_goes_on_with_are_deleted(tmp_path: Path) -> 
     assert [path.exists() for path in (old, new, growing, busy)] == [False, True, True, True]
 
 
-@given(models=st.lists(st.sets(st.integers(0, 5)), max_size=6), removed=st.sets(st.integers(0, 5)))
+@given(
+    models=st.lists(st.sets(st.integers(0, 5), min_size=1), max_size=6),
+    removed=st.sets(st.integers(0, 5)),
+)
 @settings(max_examples=25, deadline=None)
 def test_a_sweep_keeps_exactly_what_names_need(
     models: list[set[int]], removed: set[int], tmp_path_factory: pytest.TempPathFactory

@@ -32,6 +32,7 @@ from localrun.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from localrun.chat.budget import Allowance
     from localrun.chat.profiles.forms import Profile
     from localrun.engine.model import Model
     from localrun.engine.sequence import Constraint, Sequence
@@ -48,7 +49,9 @@ class Constraining:
         self._model = model
         self._grammars = Grammars(model)
 
-    def bind(self, seq: Sequence, request: Generate, prompt: str, chat: Chat) -> None:
+    def bind(
+        self, seq: Sequence, request: Generate, prompt: str, chat: Chat, allowance: Allowance
+    ) -> None:
         """Give a sequence what its request says the reply must be.
 
         Raises:
@@ -58,7 +61,7 @@ class Constraining:
             spec = request.constraint
             seq.constraint = self._grammars.constrain(spec, prompt) if spec else None
             return
-        seq.constraint = self._constraint(request, prompt, chat)
+        seq.constraint = self._constraint(request, prompt, chat, allowance)
         thinking = chat.known.thinking
         if thinking is None:
             return
@@ -73,12 +76,15 @@ class Constraining:
                 inner=seq.constraint,
             )
 
-    def _constraint(self, request: Generate, prompt: str, chat: Chat) -> Constraint | None:
+    def _constraint(
+        self, request: Generate, prompt: str, chat: Chat, allowance: Allowance
+    ) -> Constraint | None:
         shape = _Shape(request, chat.known, self._control_tokens(chat.known))
         spec = shape.spec
         if spec is None:
             return None
-        thinking = chat.known.thinking if _may_think(request, prompt, chat) else None
+        may_think = _may_think(request, prompt, chat, allowance)
+        thinking = chat.known.thinking if may_think else None
         spec = replace(
             spec,
             opening=thinking.opening if thinking else None,
@@ -196,12 +202,12 @@ def _calls(
     )
 
 
-def _may_think(request: Generate, prompt: str, chat: Chat) -> bool:
+def _may_think(request: Generate, prompt: str, chat: Chat, allowance: Allowance) -> bool:
     thinking = chat.known.thinking
     if thinking and prompt.rstrip().endswith(thinking.opening.rstrip()):
         return True  # it does already
     is_on = request.template_options.get("enable_thinking")
-    return chat.may_think_unasked if is_on is None else is_on is not False
+    return chat.may_think_unasked(allowance) if is_on is None else is_on is not False
 
 
 def _budget(request: Generate, chat: Chat) -> int | None:

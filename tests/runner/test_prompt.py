@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from localrun.chat.budget import Allowance
 from localrun.chat.template import ChatTemplate
 from localrun.engine.library import start
 from localrun.engine.model import Model, load_model
@@ -28,7 +29,7 @@ def model() -> Iterator[Model]:
 
 def prompt_of(model: Model, message: JsonObject) -> list[int]:
     template = ChatTemplate(model.chat_template, bos=model.bos, eos=model.eos)
-    return tokenize(template.render(guard([message], model.control_texts)), model)
+    return tokenize(template.render(guard([message], model.control_texts)), model, Allowance())
 
 
 def control_tokens(model: Model, tokens: list[int]) -> list[str]:

@@ -52,6 +52,7 @@ class Model:
         )
         spelled = [self.tokenized_piece(token) for token in range(self.num_vocab)]
         self._spelled = spelled  # of a prompt: also what ends a text
+        self.longest_piece = max(map(len, spelled), default=1)  # bytes
         self.pieces = [
             b"" if token in self.eog else spelled[token] for token in range(self.num_vocab)
         ]
@@ -185,20 +186,24 @@ class Model:
         wanted = api.LLAMA_TOKEN_ATTR_CONTROL | is_tag * api.LLAMA_TOKEN_ATTR_USER_DEFINED
         return tokens[0] if attributes & wanted else None
 
-    def tokenize(self, text: str, *, is_start: bool = True) -> list[int]:
+    def tokenize(
+        self, text: str, *, is_start: bool = True, tick: Callable[[], object] = bool
+    ) -> list[int]:
         """Return the token ids of a rendered prompt, or of a later piece of one.
 
         Text of control tokens becomes these tokens. At the start, the
         beginning-of-sequence token is put in front where the vocabulary wants it and
-        the text has none.
+        the text has none. ``tick`` is called between the parts of a long text; what it
+        raises ends the tokenizing.
         """
         add_special = is_start and not (self.bos and text.startswith(self.bos))
-        first, *others = self._cutter.parts(text)
-        tokens = self._tokenized(first, add_special=add_special)
-        if not others:
-            return tokens
-        end = [tokens.pop()] if add_special and self.ends_inputs and tokens else []
-        for part in others:
+        parts = self._cutter.parts(text)
+        tokens = self._tokenized(next(parts), add_special=add_special)
+        end: list[int] = []
+        for part in parts:
+            if not end and add_special and self.ends_inputs:
+                end.append(tokens.pop())
+            tick()
             tokens += self._tokenized(part, add_special=False)
         return tokens + end
 

@@ -101,7 +101,10 @@ class EmbeddingDesk:
 
     def _tokens(self, one: str | tuple[int, ...], index: int, allowance: Allowance) -> list[int]:
         allowance.tick()
-        tokens = self._model.tokenize(one) if isinstance(one, str) else list(one)
+        if isinstance(one, str):
+            tokens = self._model.tokenize(one, tick=allowance.tick)
+        else:
+            tokens = list(one)
         if not tokens:
             raise UsageError(f"input {index} is empty", param="input")
         wrong = [token for token in tokens if not 0 <= token < self._model.num_vocab]

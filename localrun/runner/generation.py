@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from localrun.runner.templates import Templates
 
 PROMPT_TAIL = 64
+HINT = (
+    "shorten the prompt, ask for a larger context (--ctx), or let the oldest messages go"
+    " (PARAMETER overflow drop)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class GenerationDesk:
         self._templates = templates
         self._adapters = adapters
         self._num_ctx = num_ctx
+        self._most_chars = num_ctx * model.longest_piece  # that ever fit
         self._plain = PlainPrompts(model, templates)
         self._constraining = Constraining(model)
 
@@ -83,6 +88,7 @@ class GenerationDesk:
         if self._model.only_embeds:
             raise UsageError("this is an embedding model: it turns text into numbers")
         if request.messages is None:
+            self._check_length(request.prompt or "")
             return self._plain.write(request, allowance)
         if request.context:
             text = self._templates.render(request, allowance)
@@ -98,7 +104,18 @@ class GenerationDesk:
 
     def _written(self, request: Generate, allowance: Allowance, messages: Messages) -> Prompt:
         text = self._templates.render(replace(request, messages=tuple(messages)), allowance)
+        if not request.overflow.drops:
+            self._check_length(text)
         return Prompt(text, tokenize(text, self._model, allowance))
+
+    def _check_length(self, text: str) -> None:
+        """Refuse a text that cannot fit whatever its tokens are, before it is tokenized."""
+        num_chars = len(text) - text.count(MARK)
+        if num_chars > self._most_chars:
+            raise ContextExceededError(
+                f"the prompt has {num_chars} characters, the context {self._num_ctx} tokens",
+                hint=HINT,
+            )
 
     def _sequence(self, request: Generate, tokens: list[int], allowance: Allowance) -> Sequence:
         if not tokens:
@@ -107,8 +124,7 @@ class GenerationDesk:
             raise ContextExceededError(
                 f"the prompt has {len(tokens)} tokens, which exceeds the context length of"
                 f" {self._num_ctx}",
-                hint="shorten the prompt, ask for a larger context (--ctx), or let the oldest"
-                " messages go (PARAMETER overflow drop)",
+                hint=HINT,
             )
         shift = self._shift(request, tokens, allowance)
         room = (CONTEXTS if shift else 1) * self._num_ctx - len(tokens)

@@ -89,7 +89,6 @@ def run_runner(fd: int, device: str = AUTO, saved: SavedPrompts | None = None) -
 def _serve(loaded: LoadedModel, incoming: Iterator[Message], channel: Channel) -> None:
     """Obey frames until the socket closes."""
     preparation = Preparation(RequestDesk(loaded, channel), channel.send)
-    preparation.start()
     reader = threading.Thread(
         target=_read, args=(loaded, incoming, channel, preparation), name="reader", daemon=True
     )

@@ -15,7 +15,7 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from localrun.runner.prompt import mark, tokenize_on
+from localrun.runner.prompt import Tokenizer, mark, tokenize_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ PLACES = re.compile(r"\{(query|document)\}")
 BOS, EOS, SEP = "bos", "eos", "sep"
 
 
-class PairVocabulary(Protocol):
+class PairVocabulary(Tokenizer, Protocol):
     """What is needed of a model."""
 
     @property
@@ -40,9 +40,6 @@ class PairVocabulary(Protocol):
     @property
     def separators(self) -> dict[str, int]:
         """Return the tokens that the vocabulary wants around texts: of bos, eos, sep."""
-
-    def tokenize(self, text: str, *, is_start: bool = True) -> list[int]:
-        """Return token ids; control tokens that the text spells are taken as such."""
 
 
 class Pairs:
@@ -70,8 +67,8 @@ class Pairs:
         if self._template is None:
             return self._separated(query, document, allowance)
         texts = {
-            "query": mark(query, self._control_texts),
-            "document": mark(document, self._control_texts),
+            "query": mark(query, self._control_texts, allowance),
+            "document": mark(document, self._control_texts, allowance),
         }
         prompt = PLACES.sub(lambda place: texts[place[1]], self._template)
         return tokenize_on(prompt, self._vocabulary, allowance)
@@ -80,7 +77,7 @@ class Pairs:
         found = self._vocabulary.separators
         bos, eos, sep = ([found[name]] if name in found else [] for name in (BOS, EOS, SEP))
         first, second = (
-            tokenize_on(mark(text, self._control_texts), self._vocabulary, allowance)
+            tokenize_on(mark(text, self._control_texts, allowance), self._vocabulary, allowance)
             for text in (query, document)
         )
         return [*bos, *first, *eos, *sep, *second, *eos]

@@ -72,7 +72,7 @@ class PlainPrompts:
         """Return the tokens of a user's text that does not stand at a beginning."""
         if not text:
             return ()
-        marked = mark(text, self._templates.control_texts)
+        marked = mark(text, self._templates.control_texts, allowance)
         return tuple(tokenize_on(marked, self._model, allowance))
 
     @cached_property
@@ -84,7 +84,7 @@ class PlainPrompts:
     ) -> Prompt:
         """Ask for what stands between two texts, by the vocabulary or else by the template."""
         controls = self._templates.control_texts
-        before, behind = mark(prefix, controls), mark(suffix, controls)
+        before, behind = (mark(side, controls, allowance) for side in (prefix, suffix))
         if self._gap is not None:
             sides = [tokenize_on(side, self._model, allowance) for side in (before, behind)]
             start = self._model.tokenize("")

@@ -4,7 +4,7 @@ The reader of the socket never waits for it, so signs of life and cancels pass. 
 is prepared at a time, in the order of arrival; one that takes longer than a slice lets the
 others go first, so a costly request delays nobody. Whatever goes wrong ends this one request.
 
-    waiting   not begun: there are fewer threads than requests
+    waiting   not begun: no thread is free
     begun     each has a thread; the first has the turn
 """
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from localrun.runner.messages import Prepared, Terminal
 
-NUM_THREADS = 8
+MOST_THREADS = 32  # more than a runner has requests that wait for their first token
 SLICE_S = 0.02
 BUG = "the request could not be prepared: an error inside localrun, which its log describes"
 _log = logging.getLogger(__name__)
@@ -70,15 +70,8 @@ class Preparation:
         self._waiting: deque[_Task] = deque()
         self._begun: deque[_Task] = deque()
         self._is_closed = False
-        self._threads = [
-            threading.Thread(target=self._run, name=f"preparation-{number}", daemon=True)
-            for number in range(NUM_THREADS)
-        ]
-
-    def start(self) -> None:
-        """Start the threads."""
-        for thread in self._threads:
-            thread.start()
+        self._num_free = 0  # threads without a request
+        self._threads: list[threading.Thread] = []
 
     def close(self) -> None:
         """Cancel all requests and wait until the threads have ended."""
@@ -91,9 +84,13 @@ class Preparation:
             thread.join()
 
     def submit(self, request: Prepared) -> None:
-        """Queue a request."""
+        """Queue a request, and start a thread for it if none is free."""
         with self._changed:
             self._waiting.append(_Task(request))
+            if len(self._waiting) > self._num_free and len(self._threads) < MOST_THREADS:
+                thread = threading.Thread(target=self._run, name="preparation", daemon=True)
+                self._threads.append(thread)
+                thread.start()
             self._changed.notify_all()
 
     def cancel(self, request_id: int) -> None:
@@ -115,7 +112,9 @@ class Preparation:
     def _next(self) -> _Task | None:
         """Return the oldest request that has not begun, once it has the turn; None ends."""
         with self._changed:
+            self._num_free += 1
             self._changed.wait_for(lambda: self._waiting or self._is_closed)
+            self._num_free -= 1
             if not self._waiting:
                 return None
             task = self._waiting.popleft()

@@ -18,7 +18,7 @@ from localrun.engine.spelling import Spelling
 from localrun.errors import RequestTooCostlyError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from localrun.chat.budget import Allowance
     from localrun.runner.messages import JsonObject
@@ -30,19 +30,34 @@ GUARDED_ROLES = frozenset({"user", "tool"})
 class Tokenizer(Protocol):
     """What is needed of a model."""
 
-    def tokenize(self, text: str, *, is_start: bool = True) -> list[int]:
-        """Return token ids; control tokens that the text spells are taken as such."""
+    def tokenize(
+        self, text: str, *, is_start: bool = True, tick: Callable[[], object] = ...
+    ) -> list[int]:
+        """Return token ids; control tokens that the text spells are taken as such.
+
+        ``tick`` is called now and then, and may raise.
+        """
 
 
-def guard(messages: Sequence[JsonObject], control_texts: Sequence[str]) -> list[JsonObject]:
-    """Return the messages with marks inside whatever spells a control token."""
+def guard(
+    messages: Sequence[JsonObject], control_texts: Sequence[str], allowance: Allowance
+) -> list[JsonObject]:
+    """Return the messages with marks inside whatever spells a control token.
+
+    Raises:
+        RequestTooCostlyError: the allowance is used up.
+    """
     spelled = _spelling(tuple(control_texts))
-    return [_guarded(message, spelled) for message in messages]
+    return [_guarded(message, spelled, allowance) for message in messages]
 
 
-def mark(text: str, control_texts: Sequence[str]) -> str:
-    """Return a text with marks inside whatever spells a control token."""
-    return _marked(text, _spelling(tuple(control_texts)))
+def mark(text: str, control_texts: Sequence[str], allowance: Allowance) -> str:
+    """Return a text with marks inside whatever spells a control token.
+
+    Raises:
+        RequestTooCostlyError: the allowance is used up.
+    """
+    return _marked(text, _spelling(tuple(control_texts)), allowance)
 
 
 def tokenize(prompt: str, tokenizer: Tokenizer, allowance: Allowance) -> list[int]:
@@ -52,7 +67,7 @@ def tokenize(prompt: str, tokenizer: Tokenizer, allowance: Allowance) -> list[in
         RequestTooCostlyError: it is too long, or the allowance is used up.
     """
     first, *others = _pieces(prompt)
-    tokens = tokenizer.tokenize(first)
+    tokens = tokenizer.tokenize(first, tick=allowance.tick)
     return _continued(tokens, others, tokenizer, allowance)
 
 
@@ -79,16 +94,16 @@ def _continued(
 ) -> list[int]:
     allowance.tick()
     for piece in pieces:
-        tokens += tokenizer.tokenize(piece, is_start=False)
+        tokens += tokenizer.tokenize(piece, is_start=False, tick=allowance.tick)
         allowance.tick()
     return tokens
 
 
-def _guarded(message: JsonObject, spelled: Spelling) -> JsonObject:
+def _guarded(message: JsonObject, spelled: Spelling, allowance: Allowance) -> JsonObject:
     content = message.get("content")
     if message.get("role") not in GUARDED_ROLES or not isinstance(content, str):
         return message
-    return {**message, "content": _marked(content, spelled)}
+    return {**message, "content": _marked(content, spelled, allowance)}
 
 
 @lru_cache(8)
@@ -96,10 +111,14 @@ def _spelling(control_texts: tuple[str, ...]) -> Spelling:
     return Spelling(control_texts)
 
 
-def _marked(text: str, spelled: Spelling) -> str:
+def _marked(text: str, spelled: Spelling, allowance: Allowance) -> str:
     """Cut each control token behind its first character."""
     clean = text.replace(MARK, "")
-    cuts = [match.start() + 1 for match in spelled.find(clean)]
+    cuts = []
+    for match in spelled.find(clean):
+        allowance.tick()
+        cuts.append(match.start() + 1)
+    allowance.tick()
     if not cuts:
         return clean
     return MARK.join(clean[begin:end] for begin, end in pairwise([0, *cuts, len(clean)]))

@@ -66,7 +66,7 @@ class Chat:
         Raises:
             UsageError: the template refuses the conversation, or fails on it.
         """
-        messages = guard(request.messages or (), control_texts)
+        messages = guard(request.messages or (), control_texts, allowance)
         render = partial(
             self._template.render,
             tools=request.tools,

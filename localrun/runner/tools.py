@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from localrun.errors import UsageError
+from localrun.errors import RequestTooCostlyError, UsageError
 from localrun.runner.messages import Tokenize, Tokens
-from localrun.runner.prompt import MARK, tokenize, tokenize_on
+from localrun.runner.prompt import MARK, Tokenizer, tokenize, tokenize_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,16 +18,13 @@ if TYPE_CHECKING:
     from localrun.runner.messages import Detokenize
     from localrun.runner.templates import Templates
 
-MOST_TOKENS = 1_000_000  # in one answer, with the piece of each
+MOST_TOKENS = 256 * 1024  # in one answer, with the piece of each; or as many as a context holds
 
 
-class Vocabulary(Protocol):
+class Vocabulary(Tokenizer, Protocol):
     """What is needed of a model."""
 
     num_vocab: int
-
-    def tokenize(self, text: str, *, is_start: bool = True) -> list[int]:
-        """Return token ids."""
 
     def spelled_piece(self, token: int) -> bytes:
         """Return the bytes of a token as a prompt spells it."""
@@ -72,15 +69,12 @@ class TextTools:
             raise UsageError(
                 f"{wrong[0]} is no token: they are 0 to {self._vocabulary.num_vocab - 1}"
             )
+        self._check_length(request.tokens)
         content = b"".join(map(self._vocabulary.spelled_piece, request.tokens))
         return self._both(request.request_id, request.tokens, content.decode(errors="replace"))
 
     def _both(self, request_id: int, tokens: Sequence[int], text: str) -> Tokens:
-        if len(tokens) > MOST_TOKENS:
-            raise UsageError(
-                f"the text has {len(tokens)} tokens, an answer at most {MOST_TOKENS}",
-                hint="send the text in parts",
-            )
+        self._check_length(tokens)
         pieces = map(self._vocabulary.spelled_piece, tokens)
         return Tokens(
             request_id=request_id,
@@ -89,3 +83,11 @@ class TextTools:
             pieces=tuple(piece.decode(errors="replace") for piece in pieces),
             num_ctx=self._num_ctx,
         )
+
+    def _check_length(self, tokens: Sequence[int]) -> None:
+        most = max(MOST_TOKENS, self._num_ctx)
+        if len(tokens) > most:
+            raise RequestTooCostlyError(
+                f"the text has {len(tokens)} tokens, an answer at most {most}",
+                hint="send the text in parts",
+            )

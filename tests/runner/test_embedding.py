@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ from localrun.engine.params import Pooling
 from localrun.errors import LoadError, UsageError
 from localrun.runner.embedding import EmbeddingDesk, job_event
 from localrun.runner.messages import Embed, Embeddings, Ranks, Rerank
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BOS, END, SEP, CONTROL = 200, 201, 202, 203
 CONTEXT = 10
@@ -32,7 +36,10 @@ class Letters:
     control_texts: list[str] = field(default_factory=lambda: ["<c>"])
     separators: dict[str, int] = field(default_factory=lambda: {"bos": BOS, "eos": END, "sep": SEP})
 
-    def tokenize(self, text: str, *, is_start: bool = True) -> list[int]:
+    def tokenize(
+        self, text: str, *, is_start: bool = True, tick: Callable[[], object] = bool
+    ) -> list[int]:
+        tick()
         codes = list(text.replace("<c>", chr(CONTROL)).encode("latin-1"))
         return [BOS, *codes, END] if is_start and text else codes
 

@@ -1,12 +1,13 @@
 """Search of a text for many fixed texts at once, such as the control tokens of a vocabulary.
 
 Python's regular expressions try the branches of an alternation one after the other, so a plain
-one costs each character as much as there are texts. Here branches with the same beginning are
-one, down to `MAX_DEPTH` characters, and a search holds the GIL for `WINDOW` characters at most.
+one costs each character as much as there are texts. Here texts with the same beginning are one
+branch, `MAX_DEPTH` times over, and a search holds the GIL for `WINDOW` characters at most.
 """
 
 from __future__ import annotations
 
+import os.path
 import re
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -43,20 +44,22 @@ class Spelling:
 
 def _alternation(texts: Sequence[str], depth: int) -> str:
     """Return an expression for sorted texts that differ."""
-    if depth == 0:
-        return _group(re.escape(text) for text in sorted(texts, key=len, reverse=True))
-    ends = not texts[0]
-    groups = groupby(texts[ends:], key=lambda text: text[0])
-    branches = [_branch(first, [text[1:] for text in group], depth) for first, group in groups]
-    return _group([*branches, *([""] if ends else [])])
-
-
-def _branch(first: str, rests: Sequence[str], depth: int) -> str:
+    start = os.path.commonprefix([texts[0], texts[-1]])  # noqa: RUF071 - of texts, not of paths
+    rests = [text[len(start) :] for text in texts]
     if len(rests) == 1:
-        return re.escape(first + rests[0])
-    return re.escape(first) + _alternation(rests, depth - 1)
+        return re.escape(start)
+    if depth == 0:
+        branches = [re.escape(rest) for rest in sorted(rests, key=len, reverse=True)]
+    else:
+        branches = _branches(rests, depth)
+    return f"{re.escape(start)}(?:{'|'.join(branches)})"
 
 
-def _group(branches: Iterable[str]) -> str:
-    found = list(branches)
-    return found[0] if len(found) == 1 else f"(?:{'|'.join(found)})"
+def _branches(texts: Sequence[str], depth: int) -> list[str]:
+    """Return an expression for each first character, those that are texts by themselves in one."""
+    ends = not texts[0]
+    groups = [list(group) for _, group in groupby(texts[ends:], key=lambda text: text[0])]
+    single = [group[0] for group in groups if len(group) == 1 and len(group[0]) == 1]
+    branches = [f"[{re.escape(''.join(single))}]"] if single else []
+    branches += [_alternation(group, depth - 1) for group in groups if group != [group[0][0]]]
+    return [*branches, *([""] if ends else [])]

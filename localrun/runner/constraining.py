@@ -10,6 +10,7 @@ Knows profiles and grammars. Grammars compile here, so in the reader's thread.
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -24,10 +25,10 @@ from localrun.chat.profiles.grammar import (
 from localrun.chat.profiles.tools import Tool, Tools
 from localrun.chat.thinking import BUDGETS
 from localrun.engine.constraints import Grammars
-from localrun.engine.grammar import engine_schema
+from localrun.engine.grammar import LARGEST_TEXT, engine_schema
 from localrun.engine.params import ConstraintKind, ConstraintSpec
 from localrun.engine.thought import BudgetConstraint, Thought
-from localrun.errors import UsageError
+from localrun.errors import RequestTooCostlyError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,18 +81,20 @@ class Constraining:
         self, request: Generate, prompt: str, chat: Chat, allowance: Allowance
     ) -> Constraint | None:
         shape = _Shape(request, chat.known, self._control_tokens(chat.known))
-        spec = shape.spec
-        if spec is None:
-            return None
-        may_think = _may_think(request, prompt, chat, allowance)
-        thinking = chat.known.thinking if may_think else None
-        spec = replace(
-            spec,
-            opening=thinking.opening if thinking else None,
-            after=thinking.closing if thinking else None,
-        )
         try:
+            spec = shape.spec
+            if spec is None:
+                return None
+            may_think = _may_think(request, prompt, chat, allowance)
+            thinking = chat.known.thinking if may_think else None
+            spec = replace(
+                spec,
+                opening=thinking.opening if thinking else None,
+                after=thinking.closing if thinking else None,
+            )
             return self._grammars.constrain(spec, prompt, begun=shape.begun)
+        except RequestTooCostlyError:
+            raise
         except UsageError as error:
             if shape.is_asked_for:
                 raise
@@ -150,8 +153,20 @@ class _Shape:
 
     @property
     def _tools(self) -> Tools:
-        """Return the tools without arguments that they do not name: small models add them."""
+        """Return the tools without arguments that they do not name: small models add them.
+
+        Raises:
+            UsageError: a grammar of them would be too large.
+        """
         tools = Tools.of(self.request.tools).by_name
+        name = self.choice.name
+        bound = [tool.parameters for tool in tools.values() if name in {None, tool.name}]
+        size = len(json.dumps(bound, ensure_ascii=False))
+        if size > LARGEST_TEXT:
+            raise UsageError(
+                f"tools has {size} characters, at most {LARGEST_TEXT} are taken for a grammar",
+                param="tools",
+            )
         return Tools(
             {name: Tool(name, engine_schema(tool.parameters)) for name, tool in tools.items()}
         )

@@ -10,7 +10,10 @@ from localrun.chat.gotemplate.converter import convert
 from localrun.chat.gotemplate.errors import GoTemplateError
 from localrun.chat.gotemplate.recognition import is_go_template
 from localrun.chat.gotemplate.runtime import data
+from localrun.chat.profiles.discovery import discovered_profile
+from localrun.chat.profiles.families import FAMILIES, Family
 from localrun.chat.profiles.recognition import profile_of
+from localrun.chat.profiles.tools import Tools
 from localrun.chat.thinking import thinking_words
 from tests.growth import grows_linearly
 
@@ -69,3 +72,29 @@ def test_messages_of_one_role_in_a_row_are_joined_in_linear_time() -> None:
         return [{"role": "user", "content": "word " * 20}] * size
 
     assert grows_linearly(lambda size: data(messages(size)), 1000)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_blanks_before_a_call_are_divided_in_one_way_only(family: Family) -> None:
+    head = family.form.head
+
+    if head is not None:
+        assert grows_linearly(lambda size: head.match("}" + " " * size), 100)
+
+
+def test_a_template_that_writes_a_call_many_times_is_not_taken_apart() -> None:
+    call = "tools {{ messages | tojson }}"
+
+    assert grows_linearly(
+        lambda size: discovered_profile(call + " zqtool zqcity zqparis" * size), 25
+    )
+
+
+def test_the_type_of_a_parameter_is_found_without_the_others() -> None:
+    def read(size: int) -> None:
+        properties = {f"p{number}": {"type": "integer"} for number in range(size)}
+        tools = Tools.of([{"name": "f", "parameters": {"properties": properties}}])
+        for name in properties:
+            tools.value_of("f", name, "1")
+
+    assert grows_linearly(read, 500)

@@ -25,6 +25,7 @@ CALLS = [ToolCall(NAME, ARGUMENTS)]
 ANSWER = "zqanswer"
 THOUGHT = "zqthought"
 CALL_ID = "zq1234567"  # nine letters and digits, as Mistral wants them
+LONGEST_REPLY = 8192  # characters; honest templates write a few hundred
 _QUESTION = "zqquestion"
 _RESULT = "zqresult"
 _DEFINITION = {
@@ -102,4 +103,5 @@ def _reply(template: ChatTemplate, allowance: Allowance, messages: Sequence[dict
         text = template.render([question, *messages], tools=[_DEFINITION], allowance=allowance)
     except UsageError:
         return ""
-    return text.rpartition(_QUESTION)[2]
+    reply = text.rpartition(_QUESTION)[2]
+    return reply if len(reply) <= LONGEST_REPLY else ""

@@ -32,7 +32,9 @@ class Desk:
         self.cancelled: list[int] = []
 
     def take(self, request: Prepared, allowance: Allowance) -> None:
-        self.acts.get(request.request_id, lambda _: None)(allowance)
+        act = self.acts.get(request.request_id)
+        if act is not None:
+            act(allowance)
         self.events.put(
             Tokens(request_id=request.request_id, tokens=(), text="", pieces=(), num_ctx=1)
         )

@@ -113,7 +113,8 @@ class GenerationDesk:
         num_chars = len(text) - text.count(MARK)
         if num_chars > self._most_chars:
             raise ContextExceededError(
-                f"the prompt has {num_chars} characters, the context {self._num_ctx} tokens",
+                f"the prompt has {num_chars} characters, which exceeds the context length of"
+                f" {self._num_ctx} tokens",
                 hint=HINT,
             )
 

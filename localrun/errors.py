@@ -5,6 +5,7 @@
     |  |- ModelNameError              2   not a model name
     |  |- ContextExceededError        2   the prompt does not fit the context
     |  |- BodyTooLargeError           2   a request has more bytes than the server takes
+    |  |- RequestTooCostlyError       2   a request takes too much work before it is answered
     |  |- UnauthorizedError           2   the server asks for a key, or for another one
     |  `- SlowClientError             2   the request came too slowly
     |- NotFoundError                  3
@@ -79,6 +80,12 @@ class BodyTooLargeError(UsageError):
 
     http_status = 413
     code = "body_too_large"
+
+
+class RequestTooCostlyError(UsageError):
+    """Rendering or tokenizing the request takes more time or memory than one request may use."""
+
+    code = "request_too_costly"
 
 
 class UnauthorizedError(UsageError):

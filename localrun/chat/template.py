@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from functools import partial
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import jinja2
 
 from localrun.chat.arguments import wants_text, with_arguments
-from localrun.chat.budget import Budget, RenderLimits, TemplateStoppedError
+from localrun.chat.budget import Allowance, Budget, RenderLimits
 from localrun.chat.fallback import knows_tools, told_of_tools
 from localrun.chat.gotemplate.runtime import FUNCTIONS
 from localrun.chat.sandbox import BoundedEnvironment
 from localrun.chat.thinking import knows_effort, thinking_words
-from localrun.errors import UsageError
+from localrun.chat.wellformed import reason_of, well_formed
+from localrun.errors import LocalrunError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,19 +36,30 @@ CHATML = (
 
 
 class ChatTemplate:
-    """A compiled template; rendering is safe from any thread."""
+    """A compiled template; rendering is safe from any thread.
+
+    Whatever is given no allowance, the compilation as a render, has one of its own by ``limits``.
+    """
 
     def __init__(
-        self, source: str | None, *, bos: str, eos: str, limits: RenderLimits | None = None
+        self,
+        source: str | None,
+        *,
+        bos: str,
+        eos: str,
+        limits: RenderLimits | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
-        self._budget = Budget(limits or RenderLimits())
+        self._limits = limits
+        self._budget = Budget()
         environment = BoundedEnvironment(self._budget)
         environment.add_filter("tojson", _to_json)
         environment.add_functions(FUNCTIONS)
         environment.globals.update(
             raise_exception=_refuse, strftime_now=_now, bos_token=bos, eos_token=eos
         )
-        self._template = _compiled(environment, source or CHATML)
+        with self._budget.spent(allowance or Allowance(limits)):
+            self._template = _compiled(environment, source or CHATML)
         self._source = source or CHATML
         self._knows_tools = knows_tools(self._source)
         self._wants_text: bool | None = None  # of arguments; found out when there are some
@@ -63,25 +76,35 @@ class ChatTemplate:
         tools: Sequence[Mapping[str, Any]] = (),
         options: Mapping[str, Any] | None = None,
         add_generation_prompt: bool = True,
+        allowance: Allowance | None = None,
     ) -> str:
         """Return the prompt that asks for the next assistant message.
 
         Without a generation prompt, return the conversation alone.
 
         Raises:
+            RequestTooCostlyError: the allowance is used up.
             UsageError: the template refuses the conversation, or fails on it.
         """
+        allowance = allowance or Allowance(self._limits)
         if any(message.get("tool_calls") for message in messages):
-            if self._wants_text is None:
-                self._wants_text = wants_text(self._rendered)
-            messages = with_arguments(messages, as_text=self._wants_text)
+            messages = with_arguments(messages, as_text=self._takes_text(allowance))
         options = {**(options or {}), "add_generation_prompt": add_generation_prompt}
         if tools and not self._knows_tools:
-            return self._rendered(told_of_tools(messages, tools), options=options)
-        return self._rendered(messages, tools=tools, options=options)
+            return self._rendered(allowance, told_of_tools(messages, tools), options=options)
+        return self._rendered(allowance, messages, tools=tools, options=options)
+
+    def _takes_text(self, allowance: Allowance) -> bool:
+        """Return whether the template wants the arguments of calls as text."""
+        if self._wants_text is None:
+            found = wants_text(partial(self._rendered, allowance))
+            allowance.charge(0)  # a probe that was stopped proves nothing
+            self._wants_text = found
+        return self._wants_text
 
     def _rendered(
         self,
+        allowance: Allowance,
         messages: Sequence[Mapping[str, Any]],
         *,
         tools: Sequence[Mapping[str, Any]] = (),
@@ -96,19 +119,19 @@ class ChatTemplate:
             "messages": messages,
         }
         try:
-            with self._budget.spent():
-                return self._template.render(variables)
-        except TemplateStoppedError as error:
-            raise UsageError(f"the model's chat template is stopped: {error}") from error
+            with self._budget.spent(allowance):
+                return well_formed(self._template.render(variables))
+        except LocalrunError:
+            raise
         except jinja2.TemplateError as error:
             raise UsageError(
-                f"the model's chat template refuses this conversation: {error}"
+                f"the model's chat template refuses this conversation: {reason_of(error)}"
             ) from error
         except Exception as error:  # foreign code may raise anything
             if not tools and variables["tools"] is None:  # written for requests with tools only
-                return self._rendered(messages, options={**(options or {}), "tools": []})
+                return self._rendered(allowance, messages, options={**(options or {}), "tools": []})
             raise UsageError(
-                f"the model's chat template fails on this conversation: {error}"
+                f"the model's chat template fails on this conversation: {reason_of(error)}"
             ) from error
 
 
@@ -117,14 +140,14 @@ def _compiled(environment: BoundedEnvironment, source: str) -> jinja2.Template:
         raise UsageError(f"the model's chat template is longer than {MAX_SOURCE_CHARS} characters")
     try:
         return environment.from_string(source)
-    except jinja2.TemplateError as error:
-        raise UsageError(f"the model's chat template is not valid: {error}") from error
-    except (RecursionError, MemoryError, SyntaxError, ValueError) as error:  # of Python's compiler
-        raise UsageError(f"the model's chat template is not valid: {error}") from error
+    except LocalrunError:
+        raise
+    except Exception as error:  # of Jinja, Python's compiler, constants that are computed early
+        raise UsageError(f"the model's chat template is not valid: {reason_of(error)}") from error
 
 
-def _refuse(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)
+def _refuse(message: object) -> NoReturn:
+    raise jinja2.TemplateError(str(message))
 
 
 def _now(form: str) -> str:

@@ -10,6 +10,7 @@ Knows profiles and grammars. Grammars compile here, so in the reader's thread.
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -24,14 +25,15 @@ from localrun.chat.profiles.grammar import (
 from localrun.chat.profiles.tools import Tool, Tools
 from localrun.chat.thinking import BUDGETS
 from localrun.engine.constraints import Grammars
-from localrun.engine.grammar import engine_schema
+from localrun.engine.grammar import LARGEST_TEXT, engine_schema
 from localrun.engine.params import ConstraintKind, ConstraintSpec
 from localrun.engine.thought import BudgetConstraint, Thought
-from localrun.errors import UsageError
+from localrun.errors import RequestTooCostlyError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from localrun.chat.budget import Allowance
     from localrun.chat.profiles.forms import Profile
     from localrun.engine.model import Model
     from localrun.engine.sequence import Constraint, Sequence
@@ -48,7 +50,9 @@ class Constraining:
         self._model = model
         self._grammars = Grammars(model)
 
-    def bind(self, seq: Sequence, request: Generate, prompt: str, chat: Chat) -> None:
+    def bind(
+        self, seq: Sequence, request: Generate, prompt: str, chat: Chat, allowance: Allowance
+    ) -> None:
         """Give a sequence what its request says the reply must be.
 
         Raises:
@@ -58,7 +62,7 @@ class Constraining:
             spec = request.constraint
             seq.constraint = self._grammars.constrain(spec, prompt) if spec else None
             return
-        seq.constraint = self._constraint(request, prompt, chat)
+        seq.constraint = self._constraint(request, prompt, chat, allowance)
         thinking = chat.known.thinking
         if thinking is None:
             return
@@ -73,19 +77,24 @@ class Constraining:
                 inner=seq.constraint,
             )
 
-    def _constraint(self, request: Generate, prompt: str, chat: Chat) -> Constraint | None:
+    def _constraint(
+        self, request: Generate, prompt: str, chat: Chat, allowance: Allowance
+    ) -> Constraint | None:
         shape = _Shape(request, chat.known, self._control_tokens(chat.known))
-        spec = shape.spec
-        if spec is None:
-            return None
-        thinking = chat.known.thinking if _may_think(request, prompt, chat) else None
-        spec = replace(
-            spec,
-            opening=thinking.opening if thinking else None,
-            after=thinking.closing if thinking else None,
-        )
         try:
+            spec = shape.spec
+            if spec is None:
+                return None
+            may_think = _may_think(request, prompt, chat, allowance)
+            thinking = chat.known.thinking if may_think else None
+            spec = replace(
+                spec,
+                opening=thinking.opening if thinking else None,
+                after=thinking.closing if thinking else None,
+            )
             return self._grammars.constrain(spec, prompt, begun=shape.begun)
+        except RequestTooCostlyError:
+            raise
         except UsageError as error:
             if shape.is_asked_for:
                 raise
@@ -144,8 +153,20 @@ class _Shape:
 
     @property
     def _tools(self) -> Tools:
-        """Return the tools without arguments that they do not name: small models add them."""
+        """Return the tools without arguments that they do not name: small models add them.
+
+        Raises:
+            UsageError: a grammar of them would be too large.
+        """
         tools = Tools.of(self.request.tools).by_name
+        name = self.choice.name
+        bound = [tool.parameters for tool in tools.values() if name in {None, tool.name}]
+        size = len(json.dumps(bound, ensure_ascii=False))
+        if size > LARGEST_TEXT:
+            raise UsageError(
+                f"tools has {size} characters, at most {LARGEST_TEXT} are taken for a grammar",
+                param="tools",
+            )
         return Tools(
             {name: Tool(name, engine_schema(tool.parameters)) for name, tool in tools.items()}
         )
@@ -196,12 +217,12 @@ def _calls(
     )
 
 
-def _may_think(request: Generate, prompt: str, chat: Chat) -> bool:
+def _may_think(request: Generate, prompt: str, chat: Chat, allowance: Allowance) -> bool:
     thinking = chat.known.thinking
     if thinking and prompt.rstrip().endswith(thinking.opening.rstrip()):
         return True  # it does already
     is_on = request.template_options.get("enable_thinking")
-    return chat.may_think_unasked if is_on is None else is_on is not False
+    return chat.may_think_unasked(allowance) if is_on is None else is_on is not False
 
 
 def _budget(request: Generate, chat: Chat) -> int | None:

@@ -64,12 +64,28 @@ JSON_FIELDS = ("messages", "tools", "template_options")
 Message = messages.Request | messages.Event
 
 
-def encode(message: Message) -> bytes:
-    """Return the whole frame of a message."""
+class FrameTooLargeError(BackendError):
+    """A message has more bytes than a frame."""
+
+
+def encode(message: Message, *, unicode_errors: str = "strict") -> bytes:
+    """Return the whole frame of a message.
+
+    ``unicode_errors`` says what becomes of text that has no UTF-8 form, as in ``str.encode``.
+
+    Raises:
+        FrameTooLargeError: it is longer than `LARGEST_FRAME`.
+        ValueError: it holds what has no form on the wire.
+    """
     name = type(message).__name__
-    payload: bytes = msgpack.packb([name, _fields(message)], default=_wide)
+    payload: bytes = msgpack.packb(
+        [name, _fields(message)], default=_wide, unicode_errors=unicode_errors
+    )
     if len(payload) > LARGEST_FRAME:
-        raise BackendError(f"a message of {len(payload)} bytes is too large for a runner")
+        raise FrameTooLargeError(
+            f"it has {len(payload)} bytes, a message between server and runner at most"
+            f" {LARGEST_FRAME}"
+        )
     return LENGTH.pack(len(payload)) + payload
 
 

@@ -16,14 +16,15 @@ from localrun.engine.scores import Scores
 from localrun.engine.sequence import Sequence
 from localrun.engine.shift import CONTEXTS, Shift
 from localrun.engine.text import TextStream
-from localrun.errors import ContextExceededError, LocalrunError, UsageError
+from localrun.errors import ContextExceededError, UsageError
 from localrun.runner.constraining import Constraining
 from localrun.runner.fitting import Prompt, fitted, num_kept
-from localrun.runner.messages import Failed, Started
+from localrun.runner.messages import Started
 from localrun.runner.plain import PlainPrompts, check_tokens
 from localrun.runner.prompt import MARK, tokenize
 
 if TYPE_CHECKING:
+    from localrun.chat.budget import Allowance
     from localrun.chat.profiles.forms import Profile
     from localrun.engine.model import Model
     from localrun.runner.adapters import AdapterDesk
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from localrun.runner.templates import Templates
 
 PROMPT_TAIL = 64
+HINT = (
+    "shorten the prompt, ask for a larger context (--ctx), or let the oldest messages go"
+    " (PARAMETER overflow drop)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +57,21 @@ class GenerationDesk:
         self._templates = templates
         self._adapters = adapters
         self._num_ctx = num_ctx
+        self._most_chars = num_ctx * model.longest_piece  # that ever fit
         self._plain = PlainPrompts(model, templates)
         self._constraining = Constraining(model)
 
-    def open(self, request: Generate) -> Opened | Failed:
-        """Return the sequence of a request, or why there is none."""
-        try:
-            chat = self._templates.chat(request.chat_template)
-            prompt = self._prompt(request)
-            seq = self._sequence(request, prompt.tokens)
-            ending = prompt_ending(request, prompt.text, chat.known)
-            self._constraining.bind(seq, request, ending, chat)
-        except LocalrunError as error:
-            return Failed(
-                request_id=request.request_id,
-                code=error.code,
-                message=error.message,
-                hint=error.hint,
-                param=error.param if isinstance(error, UsageError) else None,
-            )
+    def open(self, request: Generate, allowance: Allowance) -> Opened:
+        """Return the sequence of a request.
+
+        Raises:
+            UsageError: the request is wrong, too long or too costly.
+        """
+        chat = self._templates.chat(request.chat_template, allowance)
+        prompt = self._prompt(request, allowance)
+        seq = self._sequence(request, prompt.tokens, allowance)
+        ending = prompt_ending(request, prompt.text, chat.known)
+        self._constraining.bind(seq, request, ending, chat, allowance)
         started = Started(
             request_id=request.request_id,
             prompt_tokens=seq.num_prompt,
@@ -82,38 +83,51 @@ class GenerationDesk:
         )
         return Opened(seq, started)
 
-    def _prompt(self, request: Generate) -> Prompt:
+    def _prompt(self, request: Generate, allowance: Allowance) -> Prompt:
         """Return the prompt, without the oldest messages where it is too long and they may go."""
         if self._model.only_embeds:
             raise UsageError("this is an embedding model: it turns text into numbers")
         if request.messages is None:
-            return self._plain.write(request)
+            self._check_length(request.prompt or "")
+            return self._plain.write(request, allowance)
         if request.context:
-            return self._plain.write_after(request.context, self._templates.render(request))
+            text = self._templates.render(request, allowance)
+            return self._plain.write_after(request.context, text, allowance)
         if not request.overflow.drops:
-            return self._written(request, request.messages)
+            return self._written(request, allowance, request.messages)
         return fitted(
             request.messages,
-            partial(self._written, request),
+            partial(self._written, request, allowance),
             num_ctx=self._num_ctx,
             num_predict=request.num_predict,
         )
 
-    def _written(self, request: Generate, messages: Messages) -> Prompt:
-        text = self._templates.render(replace(request, messages=tuple(messages)))
-        return Prompt(text, tokenize(text, self._model))
+    def _written(self, request: Generate, allowance: Allowance, messages: Messages) -> Prompt:
+        text = self._templates.render(replace(request, messages=tuple(messages)), allowance)
+        if not request.overflow.drops:
+            self._check_length(text)
+        return Prompt(text, tokenize(text, self._model, allowance))
 
-    def _sequence(self, request: Generate, tokens: list[int]) -> Sequence:
+    def _check_length(self, text: str) -> None:
+        """Refuse a text that cannot fit whatever its tokens are, before it is tokenized."""
+        num_chars = len(text) - text.count(MARK)
+        if num_chars > self._most_chars:
+            raise ContextExceededError(
+                f"the prompt has {num_chars} characters, which exceeds the context length of"
+                f" {self._num_ctx} tokens",
+                hint=HINT,
+            )
+
+    def _sequence(self, request: Generate, tokens: list[int], allowance: Allowance) -> Sequence:
         if not tokens:
             raise UsageError("the prompt is empty")
         if len(tokens) >= self._num_ctx:
             raise ContextExceededError(
                 f"the prompt has {len(tokens)} tokens, which exceeds the context length of"
                 f" {self._num_ctx}",
-                hint="shorten the prompt, ask for a larger context (--ctx), or let the oldest"
-                " messages go (PARAMETER overflow drop)",
+                hint=HINT,
             )
-        shift = self._shift(request, tokens)
+        shift = self._shift(request, tokens, allowance)
         room = (CONTEXTS if shift else 1) * self._num_ctx - len(tokens)
         new = room if request.num_predict is None else request.num_predict
         sampling = request.sampling
@@ -132,7 +146,7 @@ class GenerationDesk:
             shift=shift,
             adapters=self._adapters.checked(request.adapters),
             tells_tokens=request.tells_tokens,
-            predicted=self._plain.tokens_of(request.prediction or ""),
+            predicted=self._plain.tokens_of(request.prediction or "", allowance),
         )
 
     def _scores(self, request: Generate, num_prompt: int) -> Scores | None:
@@ -143,7 +157,7 @@ class GenerationDesk:
         has_start = not request.prompt_tokens and adds_start
         return Scores(request.logprobs, num_prompt, has_start=has_start)
 
-    def _shift(self, request: Generate, tokens: list[int]) -> Shift | None:
+    def _shift(self, request: Generate, tokens: list[int], allowance: Allowance) -> Shift | None:
         policy, num_keep = request.overflow, request.overflow.num_keep
         if not policy.shifts:
             return None
@@ -152,7 +166,8 @@ class GenerationDesk:
         elif request.messages is None:
             num_keep = common_length(tokens, self._model.tokenize(""))
         else:
-            num_keep = num_kept(request.messages, tokens, partial(self._written, request))
+            write = partial(self._written, request, allowance)
+            num_keep = num_kept(request.messages, tokens, write)
         return Shift.keeping(num_keep, self._num_ctx)
 
 

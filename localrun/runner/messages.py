@@ -31,6 +31,7 @@ from localrun.engine.params import (
 )
 
 JsonObject = dict[str, Any]
+CANCELLED = "cancelled"  # the code of a `Failed` by which a request ends that was cancelled
 # bytes of a token, logarithm of its probability, the same of the likeliest in its place
 # (None for the first token of a text)
 Score = tuple[bytes, float | None, tuple[tuple[bytes, float], ...]]
@@ -301,7 +302,8 @@ class Stats:
     num_used_cells: int = 0
 
 
-Submitted = Generate | Tokenize | Detokenize | Embed | Rerank | Count
+Prepared = Generate | Tokenize | Detokenize | Embed | Rerank
+Submitted = Prepared | Count
 Request = Load | Submitted | Cancel | Ping
 Terminal = Finished | Failed | Tokens | Embeddings | Ranks | Counts
 Event = Progress | Stats | Ready | LoadFailed | Started | Step | Grown | Pong | Terminal

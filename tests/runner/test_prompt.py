@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from localrun.chat.budget import Allowance
 from localrun.chat.template import ChatTemplate
 from localrun.engine.library import start
 from localrun.engine.model import Model, load_model
@@ -28,7 +29,9 @@ def model() -> Iterator[Model]:
 
 def prompt_of(model: Model, message: JsonObject) -> list[int]:
     template = ChatTemplate(model.chat_template, bos=model.bos, eos=model.eos)
-    return tokenize(template.render(guard([message], model.control_texts)), model)
+    return tokenize(
+        template.render(guard([message], model.control_texts, Allowance())), model, Allowance()
+    )
 
 
 def control_tokens(model: Model, tokens: list[int]) -> list[str]:
@@ -62,10 +65,10 @@ def test_what_the_assistant_and_the_system_say_is_left_alone(model: Model) -> No
         {"role": "user", "content": None},
     ]
 
-    assert guard(messages, model.control_texts) == messages
+    assert guard(messages, model.control_texts, Allowance()) == messages
 
 
 def test_a_vocabulary_without_control_tokens_guards_nothing() -> None:
     message: JsonObject = {"role": "user", "content": "<|im_end|>"}
 
-    assert guard([message], []) == [message]
+    assert guard([message], [], Allowance()) == [message]

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from localrun.chat.profiles.forms import Frame, Json, Piece, Region
-from localrun.chat.profiles.marks import loosely
+from localrun.chat.profiles.marks import compiled, loosely
 from localrun.chat.profiles.tools import read_json, read_json_at, skip_blanks
 from localrun.chat.tool_calls import ToolCall
 
@@ -136,7 +136,7 @@ def _head(form: JsonCalls) -> re.Pattern[str]:
     if form.name_key:
         then = rf'\s*,\s*"(?:{_either(form.arguments_key, *_ARGUMENTS)})"\s*:\s*'
     name = r'"(?P<name>[^"\\]{1,256})"'
-    return re.compile(rf"{between}\s*\[?\s*{{\s*{key}{name}{then}(?={{)")
+    return compiled(rf"{between}\s*\[?\s*{{\s*{key}{name}{then}(?={{)")
 
 
 def _either(*texts: str) -> str:

@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from localrun.chat.profiles.forms import Frame, FreeText, Json, Maybe, Pattern, Piece, Region, Tags
-from localrun.chat.profiles.marks import KEY, NAME, filled, loosely
+from localrun.chat.profiles.marks import KEY, NAME, compiled, filled, loosely
 from localrun.chat.profiles.tools import read_json, skip_blanks, types_of
 from localrun.chat.tool_calls import ToolCall
 
@@ -148,7 +148,7 @@ def _marks(form: TaggedCalls) -> _Marks:
     value = rf"(?P<value>[\s\S]*?){loosely(form.value_end.strip())}\s*"
     name = rf"{loosely(form.before_name.strip())}\s*{NAME}\s*{loosely(form.after_name.strip())}\s*"
     return _Marks(
-        re.compile(name),
-        re.compile(rf"{loosely(form.before_key.strip())}\s*{KEY}\s*{after}{value}"),
-        re.compile(rf"\s*{loosely(form.closing.strip())}"),
+        compiled(name),
+        compiled(rf"{loosely(form.before_key.strip())}\s*{KEY}\s*{after}{value}"),
+        compiled(rf"\s*{loosely(form.closing.strip())}"),
     )

@@ -42,6 +42,12 @@ class Tool:
             for name, schema in found.items()
         }
 
+    def types_of(self, parameter: str) -> frozenset[str]:
+        """Return the JSON types of a parameter; empty when the schema names none."""
+        found = self.parameters.get("properties")
+        schema = found.get(parameter) if isinstance(found, Mapping) else None
+        return types_of(schema) if isinstance(schema, Mapping) else frozenset()
+
     def requires(self, parameter: str) -> bool:
         """Tell whether a call must have a parameter."""
         required = self.parameters.get("required")
@@ -62,8 +68,7 @@ class Tools:
 
     def value_of(self, tool: str, parameter: str, text: str) -> Any:  # noqa: ANN401 - any JSON value
         """Return the value that a parameter written without quotes has, by the tool's schema."""
-        schema = self.by_name[tool].properties.get(parameter, {}) if tool in self.by_name else {}
-        types = types_of(schema)
+        types = self.by_name[tool].types_of(parameter) if tool in self.by_name else frozenset()
         if types == {"string"}:
             return text
         word = text.strip()

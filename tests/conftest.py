@@ -1,4 +1,4 @@
-"""Fixtures for all tests: golden files."""
+"""Fixtures for all tests: golden files, a store of their own, patience."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from hypothesis import HealthCheck, settings
+
+from tests.waiting import HANG_S
 
 # a machine that is busy with other tests is slow, and that is no fault of theirs
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+# all of httpx's functions have this object as the default of their timeout, which is 5 s
+for _phase in ("connect", "read", "write", "pool"):
+    setattr(DEFAULT_TIMEOUT_CONFIG, _phase, HANG_S)
 
 GOLDEN = Path(__file__).parent / "golden"
 

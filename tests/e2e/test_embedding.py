@@ -51,7 +51,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 
 
 def post(home: Home, path: str, **body: Any) -> httpx.Response:
-    return httpx.post(f"{home.url}{path}", json=body, timeout=60)
+    return httpx.post(f"{home.url}{path}", json=body)
 
 
 def embedded(home: Home, **body: Any) -> np.ndarray:

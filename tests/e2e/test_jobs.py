@@ -58,7 +58,7 @@ def test_no_job_outlives_its_server(
 def pull(url: str, seen: list[int]) -> None:
     """Note how far a pull is until its connection breaks."""
     try:
-        with httpx.stream("POST", f"{url}/api/pull", json={"model": MODEL}, timeout=30) as told:
+        with httpx.stream("POST", f"{url}/api/pull", json={"model": MODEL}) as told:
             for line in told.iter_lines():
                 seen.append(json.loads(line).get("completed", 0))  # noqa: PERF401 - read meanwhile
     except httpx.HTTPError:

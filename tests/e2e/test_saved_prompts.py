@@ -20,7 +20,7 @@ def turns(home: Home, chat: list[dict[str, str]], questions: list[str]) -> Itera
     for question in questions:
         chat.append({"role": "user", "content": question})
         body = {"model": "guide", "messages": chat, "temperature": 0, "max_tokens": 24}
-        answer = httpx.post(f"{home.url}/v1/chat/completions", json=body, timeout=60).json()
+        answer = httpx.post(f"{home.url}/v1/chat/completions", json=body).json()
         chat.append(answer["choices"][0]["message"])
         yield answer
 

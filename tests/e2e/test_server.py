@@ -172,7 +172,7 @@ def test_sixteen_at_once_all_get_right_answers(server: Home) -> None:
             "stream": False,
             "options": {"temperature": 0},
         }
-        response = httpx.post(f"{server.url}/api/chat", json=body, timeout=60)
+        response = httpx.post(f"{server.url}/api/chat", json=body)
         content: str = response.json()["message"]["content"]
         return content
 
@@ -188,7 +188,7 @@ def test_an_emoji_arrives_whole_in_a_stream(server: Home) -> None:
         "messages": [{"role": "user", "content": "echo: 😀 🚀"}],
         "options": {"temperature": 0},
     }
-    lines = httpx.post(f"{server.url}/api/chat", json=body, timeout=60).text.splitlines()
+    lines = httpx.post(f"{server.url}/api/chat", json=body).text.splitlines()
     pieces = [json.loads(line)["message"]["content"] for line in lines]
 
     assert "".join(pieces) == "😀 🚀"
@@ -199,7 +199,7 @@ def test_a_killed_runner_gives_an_error_and_the_next_request_works(server: Home)
     body = {"model": "guide", "messages": HELLO, "options": ENDLESS}
     server.run("run", "guide", "hi")
     runner = runner_of(server)  # known before, since the context is full in a second
-    with httpx.stream("POST", f"{server.url}/api/chat", json=body, timeout=60) as response:
+    with httpx.stream("POST", f"{server.url}/api/chat", json=body) as response:
         lines = response.iter_lines()
         next(lines)
         os.kill(runner.pid, signal.SIGKILL)

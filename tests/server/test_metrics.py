@@ -34,7 +34,7 @@ def fresh() -> Iterator[Served]:
 
 def chat(served: Served, content: str, **fields: Any) -> httpx.Response:
     body = {"model": "fake", "messages": [{"role": "user", "content": content}], **fields}
-    return httpx.post(f"{served.url}/api/chat", json=body, timeout=30)
+    return httpx.post(f"{served.url}/api/chat", json=body)
 
 
 def samples(served: Served) -> dict[tuple[str, str], float]:

@@ -31,6 +31,7 @@ import psutil
 
 from localrun.store.embedded import embedded_models
 from tests.e2e.conftest import Home, make_home, wait_for
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 NUM_MODELS, NUM_CLIENTS = 4, 6
 RESERVE = 256 * 1024 * 1024  # that the plan leaves to others
 LITTLE = 60_000_000
-PATIENCE_S = 60
+PATIENCE_S = HANG_S
 OURS = ("answer", "error", "left", "no server")
 
 
@@ -106,7 +107,7 @@ class Chaos:
             thread.join()
         self._look_for_leaks()
         self._stop(signal.SIGTERM)
-        wait_for(lambda: not self._processes(), 10) if self._processes() else None
+        wait_for(lambda: not self._processes()) if self._processes() else None
         self.figures.orphans = [str(process) for process in self._processes()]
         return self.figures
 
@@ -128,7 +129,7 @@ class Chaos:
 
     def _stop(self, number: signal.Signals) -> None:
         self._server.send_signal(number)
-        self._server.wait(30)
+        self._server.wait(HANG_S)
 
     def _disturb(self, end: float) -> None:
         next_restart = time.monotonic() + 6
@@ -144,7 +145,7 @@ class Chaos:
     def _restart(self) -> None:
         self._is_down.set()
         self._stop(self._random.choice([signal.SIGTERM, signal.SIGKILL]))
-        wait_for(lambda: not self._processes(), 10)  # also runners of a server that was killed
+        wait_for(lambda: not self._processes())  # also runners of a server that was killed
         self._server = self._start()
         self._is_down.clear()
         self.figures.num_restarts += 1
@@ -170,7 +171,7 @@ class Chaos:
 
     def _note_loaded(self) -> None:
         with contextlib.suppress(httpx.HTTPError, ValueError):
-            rows = httpx.get(f"{self._home.url}/api/localrun/ps", timeout=5).json()["models"]
+            rows = httpx.get(f"{self._home.url}/api/localrun/ps").json()["models"]
             num_loaded = sum(row["state"] not in {"starting", "failed"} for row in rows)
             self.figures.most_loaded = max(self.figures.most_loaded, num_loaded)
 
@@ -249,7 +250,7 @@ class Chaos:
             httpx.post(
                 f"{self._home.url}/api/generate", json={"model": row["name"], "keep_alive": 0}
             )
-        wait_for(lambda: len(self._processes()) == 1, 20)
+        wait_for(lambda: len(self._processes()) == 1)
         states = httpx.get(f"{self._home.url}/api/localrun/ps").json()
         server = psutil.Process(self._server.pid)
         time.sleep(1)

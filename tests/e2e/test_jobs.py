@@ -17,6 +17,7 @@ from tests.fakes.faults import Fault
 from tests.fakes.hub import fake_hub
 from tests.registry.conftest import keep_apart
 from tests.services.making import gguf
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,8 +44,8 @@ def test_no_job_outlives_its_server(
         (job,) = [one for one in psutil.Process(server.pid).children() if "job" in one.cmdline()]
 
         server.send_signal(number)
-        server.wait(30)
-        puller.join(30)
+        server.wait(HANG_S)
+        puller.join(HANG_S)
 
         wait_for(lambda: not job.is_running() or job.status() == psutil.STATUS_ZOMBIE)
         hub.faults.clear()

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import Home, make_home, wait_for
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -222,7 +223,7 @@ def test_a_killed_server_leaves_no_runner_behind_and_is_told(tmp_path: Path) -> 
     process.stdout.read(1)
 
     server.kill()
-    _, complaint = process.communicate(timeout=30)
+    _, complaint = process.communicate(timeout=HANG_S)
 
     assert process.returncode == 6
     assert b"went away in the middle of the answer" in complaint
@@ -241,7 +242,7 @@ def test_serve_ends_on_sigterm_and_takes_its_runner_along(tmp_path: Path) -> Non
 
     process.terminate()
 
-    assert process.wait(20) in {0, -signal.SIGTERM}
+    assert process.wait(HANG_S) in {0, -signal.SIGTERM}
     wait_for(lambda: not runner.is_running())
     said = (tmp_path / "err").read_text()
     assert "listening on" in said

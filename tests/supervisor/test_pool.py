@@ -19,7 +19,9 @@ from localrun.runner.messages import Failed, Finished, Generate
 from localrun.supervisor.keeper import AHEAD
 from localrun.supervisor.model import KeepAlive, ModelState, Wanted
 from localrun.supervisor.pool import RunnerPool
-from tests.fakes.starting import PATIENCE_S, Collector, fake_model, num_open, start_fake
+from tests.fakes.starting import Collector, fake_model, num_open, start_fake
+from tests.waiting import HANG_S
+from tests.waiting import wait_until as wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,13 +57,6 @@ def slow_model(tmp_path: Path) -> RunnerModel:
     path = tmp_path / "waits.gguf"
     os.mkfifo(path)
     return replace(fake_model("slow:latest"), shards=(path,))
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def wait_for_state(pool: RunnerPool, state: ModelState) -> None:
@@ -329,7 +324,7 @@ def test_closing_does_not_wait_for_a_load(clock: Clock, slow_model: RunnerModel)
             pool.close()
 
             with pytest.raises((LoadError, OverloadedError)):
-                loading.result(PATIENCE_S)
+                loading.result(HANG_S)
 
     with pytest.raises(OverloadedError):
         pool.load(fake_model())

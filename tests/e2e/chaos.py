@@ -34,7 +34,7 @@ from tests.e2e.conftest import Home, make_home, wait_for
 from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 NUM_MODELS, NUM_CLIENTS = 4, 6
 RESERVE = 256 * 1024 * 1024  # that the plan leaves to others
@@ -94,20 +94,20 @@ class Chaos:
         self._log = Path(home.environ["HOME"], "server.log")
         self._server = self._start()
 
-    def run(self, seconds: float) -> Figures:
-        """Let it happen, and look what is left behind."""
+    def run(self, is_enough: Callable[[Figures], bool]) -> Figures:
+        """Let it happen until enough has, and look what is left behind."""
         threads = [
             threading.Thread(target=self._ask_on, args=(number,)) for number in range(NUM_CLIENTS)
         ]
         for thread in threads:
             thread.start()
-        self._disturb(time.monotonic() + seconds)
+        self._disturb(is_enough)
         self._is_over.set()
         for thread in threads:
             thread.join()
         self._look_for_leaks()
         self._stop(signal.SIGTERM)
-        wait_for(lambda: not self._processes()) if self._processes() else None
+        wait_for(lambda: not self._processes())
         self.figures.orphans = [str(process) for process in self._processes()]
         return self.figures
 
@@ -131,16 +131,22 @@ class Chaos:
         self._server.send_signal(number)
         self._server.wait(HANG_S)
 
-    def _disturb(self, end: float) -> None:
-        next_restart = time.monotonic() + 6
-        while (now := time.monotonic()) < end:
-            time.sleep(self._random.uniform(0.5, 2.0))
-            self._note_loaded()
-            if now >= next_restart:
+    def _disturb(self, is_enough: Callable[[Figures], bool]) -> None:
+        """Kill and restart, as often as requests end: a slow machine gets something done, too."""
+        next_restart = 15
+        while not is_enough(self.figures):
+            wanted = self._num_ends() + self._random.randint(1, 8)
+            wait_for(lambda wanted=wanted: self._note_loaded() or self._num_ends() >= wanted)  # type: ignore[misc]
+            if self._num_ends() >= next_restart:
                 self._restart()
-                next_restart = now + self._random.uniform(10, 20)
+                next_restart = self._num_ends() + self._random.randint(20, 50)
             elif self._random.random() < 0.3:
                 self._kill_runner()
+
+    def _num_ends(self) -> int:
+        """Return how many requests a server has ended."""
+        with self._lock:
+            return sum(count for end, count in self.figures.ends.items() if end != "no server")
 
     def _restart(self) -> None:
         self._is_down.set()
@@ -301,8 +307,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(2)))
     asked = parser.parse_args()
     sys.stdout.write(f"seed {asked.seed}\n")
+    end = time.monotonic() + asked.seconds
     with tempfile.TemporaryDirectory() as folder, chaos(Path(folder), asked.seed) as running:
-        found = running.run(asked.seconds)
+        found = running.run(lambda _: time.monotonic() > end)
     sys.stdout.write(found.table() + "\n")
     return 1 if found.strange or found.orphans or found.leaks else 0
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.runner.messages import Event, Failed, Finished, Step
+from localrun.runner.messages import Event, Failed, Finished, Started, Step
 from localrun.supervisor.model import RunnerModel
 from tests.waiting import HANG_S
 
@@ -45,6 +45,10 @@ class Collector:
 
     def __call__(self, event: Event) -> None:
         self.events.put(event)
+
+    def until_started(self) -> None:
+        while not isinstance(self._next(), Started):
+            pass
 
     def until_text(self) -> None:
         while not isinstance(self._next(), Step):

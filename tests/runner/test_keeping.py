@@ -144,7 +144,7 @@ def test_a_slow_disk_brings_all_runs_back(
     serving.close()
 
     def slowly(folder: PromptFolder, run: Run) -> bytes | None:
-        time.sleep(0.1)
+        time.sleep(0.1)  # noqa: TID251 - a slow disk
         return read(folder, run)
 
     monkeypatch.setattr(PromptFolder, "read", slowly)

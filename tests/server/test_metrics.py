@@ -178,7 +178,7 @@ def test_names_that_clients_invent_take_no_more_memory(monkeypatch: pytest.Monke
 async def _late(metrics_: metrics.Metrics) -> None:
     watching = asyncio.create_task(metrics_.watch_loop())
     await asyncio.sleep(0)
-    time.sleep(metrics.LAG_EVERY_S + 0.05)  # noqa: ASYNC251 - what is to be noticed
+    time.sleep(metrics.LAG_EVERY_S + 0.05)  # noqa: ASYNC251, TID251 - to be noticed
     await asyncio.sleep(0.01)
     watching.cancel()
 

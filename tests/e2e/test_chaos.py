@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def has_seen_enough(figures: Figures) -> bool:
-    return figures.ends["answer"] > 60 and figures.num_kills > 1 and figures.num_restarts > 1
+    return figures.ends["answer"] > 40 and min(figures.num_kills, figures.num_restarts) > 0
 
 
 def test_whatever_happens_each_request_ends_once_and_nothing_is_left(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ for _phase in ("connect", "read", "write", "pool"):
     setattr(DEFAULT_TIMEOUT_CONFIG, _phase, HANG_S)
 
 GOLDEN = Path(__file__).parent / "golden"
+LONG = ("e2e", "engine", "runner", "cli")
 
 
 class Golden(Protocol):
@@ -28,6 +29,12 @@ class Golden(Protocol):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let several processes begin with the long files, so that none is left with one at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path.relative_to(GOLDEN.parent).parts[0] not in LONG)
 
 
 @pytest.fixture(autouse=True)

@@ -33,7 +33,7 @@ def test_no_job_outlives_its_server(
     home = make_home(tmp_path)
     with fake_hub() as hub:
         hub.add("owner/large-GGUF", {"model-Q4_K_M.gguf": gguf(1, 3_000_000)})
-        hub.faults.append(Fault.drip(500_000, path="model-Q4_K_M.gguf", count=9))
+        hub.faults.append(Fault.stall(300_000, path="model-Q4_K_M.gguf", count=9))
         home.environ.update(HF_ENDPOINT=hub.url, MODELSCOPE_ENDPOINT=hub.url)
         server = subprocess.Popen([*PROGRAM, "serve"], env=home.environ, stderr=subprocess.DEVNULL)
         wait_for(lambda: home.run("version", "--json").stdout.count("null") == 0)

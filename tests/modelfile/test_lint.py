@@ -171,7 +171,7 @@ def test_the_time_for_a_file_grows_with_its_size(piece: str) -> None:
         "REQUIRES ",
         "ARG a=1\nFROM ",
     ]
-    size = (MOST_BYTES if NUM_EXAMPLES >= MANY else MOST_BYTES // 64) - 20
+    size = (MOST_BYTES if NUM_EXAMPLES >= MANY else MOST_BYTES // 128) - 20
     for head in heads:
         found: list[Finding] = []
 

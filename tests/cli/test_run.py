@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.fake_server import END, FakeServer, say
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Localrun
@@ -227,11 +228,11 @@ def test_ctrl_c_keeps_the_text_and_cancels(server: FakeServer, tmp_path: Path) -
         assert process.stdout.read(5) == "Hello"
 
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=HANG_S)
 
     assert process.returncode == 130
     assert "Traceback" not in errors
-    assert server.script.client_left.wait(10)
+    assert server.script.client_left.wait(HANG_S)
 
 
 def test_a_reader_that_goes_away_ends_the_command_quietly(

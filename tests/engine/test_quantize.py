@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import llama_cpp
@@ -30,10 +29,9 @@ from localrun.gguf.header import read_header
 from tests.convert.loading import loaded, logits
 from tests.fakes.full_disk import size_limit
 from tests.gguf import builder
+from tests.waiting import wait_until
 
 LARGE_BYTES = 2 * 1024**3
-STEP_S = 0.05
-PATIENCE_S = 30
 CRASHING_CHILD = """
 import os, pathlib, sys
 pathlib.Path(sys.argv[3]).write_bytes(b"half")
@@ -84,11 +82,7 @@ def large_path(tmp_path: Path) -> Path:
 
 
 def wait_for(path: Path, *, exists: bool) -> None:
-    for _ in range(int(PATIENCE_S / STEP_S)):
-        if path.exists() == exists:
-            return
-        time.sleep(STEP_S)
-    raise AssertionError(f"{path} exists: {not exists}")
+    wait_until(lambda: path.exists() == exists)
 
 
 def test_the_table_is_sorted_by_size_and_has_each_type_once() -> None:
@@ -231,12 +225,21 @@ def test_a_crash_leaves_nothing_and_tells_the_last_words(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupt_ends_the_child_and_leaves_nothing(large_path: Path, tmp_path: Path) -> None:
+def test_an_interrupt_ends_the_child_and_leaves_nothing(
+    large_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(_done: int, _of: int) -> None:
         wait_for(tmp_path / "made.gguf.partial", exists=True)
         raise KeyboardInterrupt
 
-    begun = time.monotonic()
+    ended: list[int] = []
+
+    class Child(subprocess.Popen[bytes]):
+        def __exit__(self, *error: object) -> None:
+            super().__exit__(*error)
+            ended.append(self.returncode)
+
+    monkeypatch.setattr(subprocess, "Popen", Child)
     with pytest.raises(KeyboardInterrupt):
         quantize(
             large_path,
@@ -246,7 +249,7 @@ def test_an_interrupt_ends_the_child_and_leaves_nothing(large_path: Path, tmp_pa
             on_progress=interrupt,
         )
 
-    assert time.monotonic() - begun < PATIENCE_S
+    assert ended == [-signal.SIGKILL]
     assert list(tmp_path.iterdir()) == [tmp_path / "source"]
 
 

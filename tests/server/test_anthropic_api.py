@@ -26,7 +26,7 @@ RANDOM = re.compile(r'"(msg_|toolu_)?[0-9a-f]{16,}"')
 def ask(served: Served, content: Any, **fields: Any) -> httpx.Response:
     messages = [{"role": "user", "content": content}]
     body = {"model": "fake", "max_tokens": 50, "messages": messages, **fields}
-    return httpx.post(f"{served.url}/v1/messages?beta=true", json=body, timeout=30)
+    return httpx.post(f"{served.url}/v1/messages?beta=true", json=body)
 
 
 def asked(served: Served, **fields: Any) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def test_who_does_not_ask_for_thoughts_gets_none_and_no_tools_means_none(served:
 def test_tokens_are_counted_without_a_limit(served: Served) -> None:
     asked = {"role": "user", "content": "four"}
     body = {"model": "fake", "messages": [asked], "tools": [LOOK]}
-    response = httpx.post(f"{served.url}/v1/messages/count_tokens", json=body, timeout=30)
+    response = httpx.post(f"{served.url}/v1/messages/count_tokens", json=body)
 
     assert response.json() == {"input_tokens": 5}
 

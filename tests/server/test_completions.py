@@ -18,7 +18,7 @@ AB = [ord(letter) for letter in "say a b"]
 
 def go_on(served: Served, prompt: Any, **fields: Any) -> httpx.Response:
     body = {"model": "fake", "prompt": prompt, **fields}
-    return httpx.post(f"{served.url}/v1/completions", json=body, timeout=30)
+    return httpx.post(f"{served.url}/v1/completions", json=body)
 
 
 def asked(served: Served, **fields: Any) -> Any:

@@ -22,7 +22,7 @@ PATHS = ["/api/chat", "/v1/chat/completions"]
 
 def chat(served: Served, path: str, content: str, **fields: Any) -> httpx.Response:
     body = {"model": "fake", "messages": [{"role": "user", "content": content}], **fields}
-    return httpx.post(f"{served.url}{path}", json=body, timeout=30)
+    return httpx.post(f"{served.url}{path}", json=body)
 
 
 def code_of(response: httpx.Response) -> str:

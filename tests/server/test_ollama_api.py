@@ -14,9 +14,7 @@ def chat(served: Served, content: str, **fields: Any) -> httpx.Response:
     body = {"model": "fake", "messages": [{"role": "user", "content": content}], **fields}
     # curl -d sends JSON under the content type of a form
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    return httpx.post(
-        f"{served.url}/api/chat", content=json.dumps(body), headers=headers, timeout=30
-    )
+    return httpx.post(f"{served.url}/api/chat", content=json.dumps(body), headers=headers)
 
 
 def test_a_stream_is_one_object_a_line_and_ends_with_the_figures(served: Served) -> None:

@@ -20,6 +20,7 @@ from tests.fakes.web import serving
 from tests.services.making import FILES, NAME, REPO, WEIGHTS, digest, gguf
 from tests.store.building import blob_names, damage
 from tests.store.foreign.layouts import write
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     from localrun.store.store import Store
@@ -305,7 +306,7 @@ def test_a_pipe_is_written_and_not_replaced(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=HANG_S,
     )
 
     assert done.returncode == 0

@@ -30,7 +30,7 @@ CONTENT = gguf(5, 50_000)
 
 
 def upload(served: Served, name: str, content: bytes | Iterator[bytes]) -> httpx.Response:
-    return httpx.post(f"{served.url}/api/blobs/{name}", content=content, timeout=60)
+    return httpx.post(f"{served.url}/api/blobs/{name}", content=content)
 
 
 def test_a_blob_is_there_once_it_was_sent(library: Served, workspace: Workspace) -> None:

@@ -44,7 +44,7 @@ def test_a_shown_modelfile_makes_the_same_model(
     shown = client.show("made")
     body = {"model": "again", "modelfile": shown.modelfile, "stream": False}
 
-    answer = httpx.post(f"{library.url}/api/create", json=body, timeout=60).json()
+    answer = httpx.post(f"{library.url}/api/create", json=body).json()
 
     assert answer == {"status": "success"}
     digests = {model.model: model.digest for model in client.list().models}

@@ -57,7 +57,7 @@ class LocalrunClient:
                 if isinstance(cause, ConnectionRefusedError):
                     return None
                 if is_last or not isinstance(cause, ConnectionError):
-                    raise self._named(error) from error
+                    raise self._named(error) from cause
             except (*OWN_REFUSALS, errors.AddressInUseError):
                 raise
             except errors.LocalrunError as error:
@@ -142,9 +142,11 @@ class LocalrunClient:
         path: str,
         body: JsonObject | None = None,
         headers: dict[str, str] | None = None,
-        timeout_s: float = CONNECT_TIMEOUT_S,
+        timeout_s: float | None = None,
     ) -> JsonObject:
-        connection, response = self._open(method, path, body, timeout_s=timeout_s, headers=headers)
+        connection, response = self._open(
+            method, path, body, timeout_s=timeout_s or CONNECT_TIMEOUT_S, headers=headers
+        )
         try:
             answer = json.loads(response.read())
         except (OSError, ValueError, http.client.HTTPException) as error:

@@ -72,7 +72,7 @@ class Keeper:
         runner = state.runner
         if runner is not None and not runner.is_alive:
             return self._loader.bury if runner.is_gone else None
-        if state.num_running == 0 and runner is not None and self._may_go():
+        if runner is not None and self._may_go() and state.num_running == 0:
             return self._loader.unload
         if state.must_leave and runner is not None:
             return None

@@ -94,6 +94,7 @@ class Slot:
                 return False  # a request has come for it meanwhile
             was_pinned = holder.is_pinned
             state.holders.expire(name, self._clock())
+            state.holders.drop_expired(self._clock())  # at once: `ps` is about to look
             state.stir()
         return was_pinned
 

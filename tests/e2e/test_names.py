@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,9 +20,10 @@ from tests.e2e.world import World, open_world, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.e2e.world import Stream
+
+PIRATE = Path(__file__).parents[2] / "modelfiles" / "pirate.Modelfile"
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
@@ -141,9 +143,8 @@ def test_rm_does_not_wait_for_a_runner_that_does_not_obey(
     assert world.runners() == {}
 
 
-def test_rm_of_an_adapter_ends_what_is_loaded_with_it(world: World, tmp_path: Path) -> None:
-    pirate = "modelfiles/pirate.Modelfile"
-    world.run("create", "pirate", "-f", pirate)
+def test_rm_of_an_adapter_ends_what_is_loaded_with_it(world: World) -> None:
+    world.run("create", "pirate", "-f", str(PIRATE))
     stream = answering(world, "guide+pirate@0.5")
 
     world.run("rm", "pirate")
@@ -192,6 +193,31 @@ def test_mv_carries_what_waits_for_a_load_along(world: World) -> None:
     assert loaded(world) == ["yours:latest"]
     assert world.run("rm", "yours").code == 0
     assert codes(stream) == ["model_not_found"]
+
+
+def test_mv_of_an_adapter_renames_what_is_loaded_with_it(world: World) -> None:
+    world.run("create", "pirate", "-f", str(PIRATE))
+    stream = answering(world, "guide+pirate@0.5")
+
+    world.run("mv", "pirate", "corsair")
+
+    assert loaded(world) == ["guide:latest+corsair:latest@0.5"]
+    assert not stream.is_over
+    stream.leave()
+
+
+def test_ps_and_stop_know_a_name_that_only_waits_for_its_turn(world: World) -> None:
+    others = [answering(world, "one") for _ in range(5)]
+    queued = world.ask("mine")
+    wait_for(lambda: world.pool and world.pool.num_waiting == 1)
+
+    rows = {row["name"]: (row["state"], row["waiting"]) for row in world.loaded()}
+
+    assert rows == {"one:latest": ("busy", 0), "mine:latest": ("starting", 1)}
+    assert world.run("rm", "mine").code == 0
+    assert codes(queued) == ["model_not_found"]
+    for other in others:
+        other.leave()
 
 
 def test_mv_over_a_loaded_model_lets_that_one_go(world: World) -> None:

@@ -108,7 +108,6 @@ class States(RuleBasedStateMachine):
         self.open: list[Open] = []
         self.pins: set[str] = set()
         self.pulling: threading.Thread | None = None
-        self.may_be_idle: set[str] = set()  # gone by another process, and maybe still loaded
 
     # what has happened
 
@@ -209,7 +208,6 @@ class States(RuleBasedStateMachine):
         assert done.code == 0, done
         self.end(LEAVING)
         self.pins.clear()
-        self.may_be_idle.clear()
 
     @rule(name=st.sampled_from(NAMES), recipe=RECIPE)
     def create(self, name: str, recipe: Recipe) -> None:
@@ -279,8 +277,6 @@ class States(RuleBasedStateMachine):
         store = self.world.workspace.store
         remove_ref(store.layout, parse_name(name))
         sweep(store)
-        if name in self.here:
-            self.may_be_idle.add(name)
         self.has_gone(name)
 
     @precondition(lambda self: self.world.is_up and len(self.open) < MOST_STREAMS)
@@ -363,9 +359,8 @@ class States(RuleBasedStateMachine):
 
         done = self.run("stop", spelling.format(name))
 
-        if name not in self.may_be_idle or name in self.here or is_used:
-            is_known = name in self.here or is_used
-            assert done.code == (0 if is_known else NOT_HERE), done
+        is_known = name in self.here or is_used
+        assert done.code == (0 if is_known else NOT_HERE), done
         self.end(STOPPED, name=name, loading=True)
         self.pins.discard(name)
 
@@ -424,7 +419,6 @@ class States(RuleBasedStateMachine):
         wait_for(self.has_a_runner_for_each_row, "the runners of removed models to end")
         if not self.world.is_held:
             wait_for(lambda: self.pins <= self.pinned(), f"the pins of {self.pins}")
-        self.may_be_idle.clear()
 
     @invariant()
     def no_file_is_left(self) -> None:

@@ -104,6 +104,8 @@ class Slot:
         with state.changed:
             if source != target:
                 state.holders.rename(source, target)
+            if state.loaded_for == source:
+                state.loaded_for = target
             holder = state.holders.by_name.get(target)
             if holder is not None:
                 holder.digest = digest or holder.digest

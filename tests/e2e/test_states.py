@@ -422,9 +422,7 @@ class States(RuleBasedStateMachine):
 
     @invariant()
     def no_file_is_left(self) -> None:
-        assert self.world.models().keys() == {
-            "guide:latest", *(f"{name}:latest" for name in (*BASES, *self.here))
-        }  # fmt: skip
+        assert self.world.models().keys() == {f"{name}:latest" for name in (*BASES, *self.here)}
         if self.pulling is None:
             layout = self.world.workspace.store.layout
             assert [*layout.tmp.iterdir(), *layout.leases.iterdir()] == []

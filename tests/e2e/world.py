@@ -194,9 +194,8 @@ class World:
         return Stream(self.address, model, prompt)
 
     def models(self) -> dict[str, str]:
-        """Return the digests that ``list`` shows, by name."""
-        rows = json.loads(self.run("list", "--json").stdout)
-        return {row["name"]: row["digest"] for row in rows}
+        """Return the digests of the models in the store by name, as ``list`` shows them."""
+        return {entry.ref.name: entry.ref.manifest for entry in self.workspace.store.entries()}
 
     def loaded(self) -> list[dict[str, Any]]:
         """Return the rows of ``ps``."""

@@ -5,9 +5,9 @@ commands that do so tell the server, which looks at the store before it believes
 may have worked on another one. What other programs did is noticed at the next look, which
 `ps` takes, and the server by itself every few seconds.
 
-    the name is gone            by `rm`: its requests end by an error, its memory is freed
-                                else: no new ones are taken, and when the last has ended ...
-    it means another model      requests under way are answered by the old one, new ones by
+    the name is gone            after `rm` its requests end by an error and its memory is free;
+                                else its requests are answered before the memory is freed
+    it means another model      requests under way are answered by the old model, new ones by
                                 the new one; the old one then leaves, a pin goes to the new one
     it means another recipe     on the same weights: nothing is loaded again
 """
@@ -88,7 +88,7 @@ class LoadedNames:
         identity = self._find(loaded.name)
         if identity is None:
             self._names.drop(loaded)
-        elif identity.digest != loaded.digest:
+        elif identity.digest not in {None, loaded.digest}:
             self._check_model(loaded, identity)
         elif identity.name != loaded.name:
             self._names.correct(loaded, identity.name, identity.digest)

@@ -78,7 +78,7 @@ class Identity:
     """What a name means now: how the store spells it, and the digest of the model."""
 
     name: str
-    digest: str
+    digest: str | None  # None for a file of this machine: hashing it takes too long
 
 
 class Models:
@@ -138,15 +138,15 @@ class Models:
     def _identity(self, name: str) -> Identity:
         ref = parse_name(name)
         if ref.source is Source.FILE:
-            path = _local_path(ref)
-            return Identity(str(ref), _read(str(ref), path).digest)
+            _local_path(ref)
+            return Identity(str(ref), None)
         entry = self._store.find(ref)
         if entry is not None:
             return Identity(entry.ref.name, entry.ref.manifest)
-        path = embedded_models().get(str(ref).lower())
-        if path is None:
+        embedded = embedded_models().get(str(ref).lower())
+        if embedded is None:
             raise self._not_found(name, ref)
-        return Identity(str(ref).lower(), _read(str(ref).lower(), path).digest)
+        return Identity(str(ref).lower(), _read(str(ref).lower(), embedded).digest)
 
     def _adapted(self, model: StoredModel, adapter: AdapterName) -> StoredModel:
         """Return the model with an adapter more, under the name that says so."""

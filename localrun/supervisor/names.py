@@ -70,7 +70,7 @@ class PoolNames:
         for slot in self._slots():
             slot.rename(source, target)
 
-    def correct(self, loaded: LoadedName, name: str, digest: str) -> None:
+    def correct(self, loaded: LoadedName, name: str, digest: str | None) -> None:
         """Let a loaded name be spelled as the store does, with the digest that it has there."""
         if loaded.slot is not None:
             loaded.slot.rename(loaded.name, name, digest)

@@ -32,7 +32,7 @@ from tests.cli.fake_server import unused_address
 from tests.cli.inside import Done, run_inside
 from tests.fakes.starting import start_fake
 from tests.fakes.web import Reply, Request, Web, serving
-from tests.waiting import wait_until
+from tests.waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from localrun.services.workspace import Workspace
     from localrun.supervisor.model import RunnerModel
 
-PATIENCE_S = 30.0
 BASES = ("one", "two")  # models with weights of their own, which stay
 NUM_PARALLEL = 1  # and the supervisor sends four more
 
@@ -54,7 +53,7 @@ class Stream:
         self.frames: list[dict[str, Any]] = []
         self.is_cut = False  # the connection ended without a final frame
         self.has_left = False
-        self._connection = http.client.HTTPConnection(address, timeout=2 * PATIENCE_S)
+        self._connection = http.client.HTTPConnection(address, timeout=HANG_S)
         body = {"model": model, "messages": [{"role": "user", "content": prompt}]}
         self._connection.request("POST", "/api/chat", json.dumps(body))
         self._socket = self._connection.sock
@@ -82,7 +81,7 @@ class Stream:
         self.wait()
 
     def wait(self) -> None:
-        self._thread.join(PATIENCE_S)
+        self._thread.join(HANG_S)
         assert self.is_over, "the answer has no end"
 
     def _read(self) -> None:
@@ -181,7 +180,7 @@ class World:
 
     def call(self, method: str, path: str, body: dict[str, Any]) -> int:
         """Call the server's API; return the status."""
-        connection = http.client.HTTPConnection(self.address, timeout=PATIENCE_S)
+        connection = http.client.HTTPConnection(self.address, timeout=HANG_S)
         try:
             connection.request(method, path, json.dumps(body))
             response = connection.getresponse()
@@ -239,7 +238,7 @@ def open_world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]
 
     def answer(request: Request) -> Reply:
         if request.method == "GET":
-            gate.wait(PATIENCE_S)
+            gate.wait(HANG_S)
         return Reply(200, files[request.path.strip("/")])
 
     files = {f"{name}.gguf": _weights(name) for name in ("pulled",)}

@@ -11,6 +11,7 @@ import re
 from localrun.errors import ModelNameError
 from localrun.names.pages import parse_page
 from localrun.names.ref import (
+    ANY_PATH,
     DEFAULT_TAG,
     DOCKER_HOST,
     HUBS,
@@ -164,9 +165,15 @@ def _checked(ref: ModelRef, text: str) -> ModelRef:
         or (ref.revision is not None and not (is_hub and REVISION.fullmatch(ref.revision)))
     ):
         raise _no_name(text)
-    if any(len(part) > LONGEST_PART for part in ref.key):
+    if any(len(part.encode(errors=ANY_PATH)) > LONGEST_PART for part in _components(ref)):
         raise _too_long(text)
     return ref
+
+
+def _components(ref: ModelRef) -> list[str]:
+    """Return what no registry has longer than a file's name; a hub's file may lie in folders."""
+    parts = (ref.host, ref.namespace, ref.model, ref.tag, ref.revision)
+    return [*filter(None, parts), *(ref.file or "").split("/")]
 
 
 def _is_reserved(ref: ModelRef) -> bool:

@@ -114,8 +114,8 @@ def test_the_oldest_turns_make_room_for_the_question(server: Home) -> None:
         "stream": False,
     }
 
-    refused = httpx.post(f"{server.url}/api/chat", json=body)
-    done = httpx.post(f"{server.url}/api/chat", json=body | {"truncate": True}).json()
+    refused = httpx.post(f"{server.url}/api/chat", json=body | {"truncate": False})
+    done = httpx.post(f"{server.url}/api/chat", json=body).json()
 
     assert refused.status_code == 400
     assert str(NUM_CTX) in refused.json()["error"]

@@ -27,7 +27,7 @@ LONG = "x" * 300
         LONG,
         "a/" * 200 + "b",
         f"host.example/{'a/' * 200}b:c",
-        f"hf.co/owner/repo/{'é' * 60}.gguf",
+        f"hf.co/owner/repo/{'é' * 130}.gguf",
         f"hf.co/owner/repo/{LONG}.gguf",
         "https://host.example/" + "x" * 5000,
         "guide+" + "+".join("a" * 100),

@@ -153,10 +153,10 @@ def test_what_was_dropped_is_told_at_the_end(served: Served) -> None:
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({}, (False, False, None)),
-        ({"truncate": True}, (True, False, None)),
-        ({"shift": True, "options": {"num_keep": 9}}, (False, True, 9)),
-        ({"truncate": True, "shift": True}, (True, True, None)),
+        ({}, (True, True, None)),
+        ({"truncate": True}, (True, True, None)),
+        ({"shift": False, "options": {"num_keep": 9}}, (True, False, 9)),
+        ({"truncate": False}, (False, True, None)),
         ({"truncate": False, "shift": False}, (False, False, None)),
         ({"truncate": True, "options": {"overflow": "shift"}}, (False, True, None)),
     ],

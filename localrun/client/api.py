@@ -27,6 +27,7 @@ ERROR_STATUS = 400
 CONNECT_TIMEOUT_S = 5.0
 UNLOAD_TIMEOUT_S = 60.0  # answers are ended, and the memory of models is freed
 LEAVING_S = 0.2
+MOST_NAMES = 1000  # in one request
 LONGEST_PROGRAM = 50
 OWN_REFUSALS = (errors.UsageError, errors.CertificateError, errors.OverloadedError)
 ANOTHER_PORT = "LOCALRUN_HOST=127.0.0.1:11500 localrun run ...   uses another port"
@@ -93,7 +94,9 @@ class LocalrunClient:
 
     def removed(self, names: Sequence[str]) -> None:
         """Let the server end what it has loaded of models that were removed; blocks until then."""
-        self._call("POST", f"{OWN}/removed", {"models": list(names)}, timeout_s=UNLOAD_TIMEOUT_S)
+        for begin in range(0, len(names), MOST_NAMES):
+            body = {"models": list(names[begin : begin + MOST_NAMES])}
+            self._call("POST", f"{OWN}/removed", body, timeout_s=UNLOAD_TIMEOUT_S)
 
     def renamed(self, source: str, target: str) -> None:
         """Let the server carry what it has loaded along to a model's new name."""

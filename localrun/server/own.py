@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from localrun.server.limits import context_length, model_name
+from localrun.server.limits import LONGEST_NAME, context_length, model_name
 from localrun.server.loads import load_signs
 from localrun.server.options import keep_alive
 from localrun.server.requests import read, same
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from localrun.server.names import LoadedNames
     from localrun.supervisor.model import RunningModel
     from localrun.supervisor.pool import RunnerPool
+
+MOST_NAMES = 1000  # that one command removes
 
 
 def own_routes(completions: Completions, pool: RunnerPool, names: LoadedNames) -> APIRouter:
@@ -51,16 +53,26 @@ def own_routes(completions: Completions, pool: RunnerPool, names: LoadedNames) -
 
     @router.post("/removed")
     async def removed(request: Request) -> JSONResponse:
-        gone = (await read(request, same)).strings("models")
+        gone = await read(request, _removed)
         return JSONResponse({"unloaded": await asyncio.to_thread(names.remove, gone)})
 
     @router.post("/renamed")
     async def renamed(request: Request) -> JSONResponse:
-        fields = await read(request, same)
-        source, target = fields.required_text("source"), fields.required_text("target")
+        source, target = await read(request, _renamed)
         return JSONResponse({"renamed": await asyncio.to_thread(names.rename, source, target)})
 
     return router
+
+
+def _removed(fields: Fields) -> tuple[str, ...]:
+    return fields.strings("models", most=MOST_NAMES, longest=LONGEST_NAME)
+
+
+def _renamed(fields: Fields) -> tuple[str, str]:
+    return (
+        fields.required_text("source", longest=LONGEST_NAME),
+        fields.required_text("target", longest=LONGEST_NAME),
+    )
 
 
 async def _load(completions: Completions, fields: Fields) -> AsyncGenerator[bytes, None]:

@@ -23,7 +23,7 @@ def run_inside(*words: str) -> Done:
     """Run a command with the environment of this process, in the main thread."""
     out, err = io.StringIO(), io.StringIO()
     before = sys.argv, sys.stdin
-    sys.argv, sys.stdin = ["localrun", *words], io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    sys.argv, sys.stdin = ["localrun", *words], io.TextIOWrapper(io.BytesIO())
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = main()

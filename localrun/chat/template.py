@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import jinja2
 
+from localrun.chat.adaptation import Adaptation, with_content_in_thoughts
 from localrun.chat.arguments import wants_text, with_arguments
 from localrun.chat.budget import Budget, RenderLimits, TemplateStoppedError
 from localrun.chat.fallback import knows_tools, told_of_tools
 from localrun.chat.gotemplate.runtime import FUNCTIONS
 from localrun.chat.sandbox import BoundedEnvironment
 from localrun.chat.thinking import knows_effort, thinking_words
+from localrun.chat.turns import GENERATION_PROMPT, Turns
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,6 +52,8 @@ class ChatTemplate:
         self._source = source or CHATML
         self._knows_tools = knows_tools(self._source)
         self._wants_text: bool | None = None  # of arguments; found out when there are some
+        self._adaptation = Adaptation(self._source, self._rendered)
+        self._turns = Turns(self._rendered) if GENERATION_PROMPT in self._source else None
 
     @property
     def knows_effort(self) -> bool:
@@ -73,8 +77,18 @@ class ChatTemplate:
                 self._wants_text = wants_text(self._rendered)
             messages = with_arguments(messages, as_text=self._wants_text)
         if tools and not self._knows_tools:
-            return self._rendered(told_of_tools(messages, tools), options=options)
-        return self._rendered(messages, tools=tools, options=options)
+            messages, tools = told_of_tools(messages, tools), ()
+        messages = self._adaptation.adapted(messages)
+        try:
+            prompt = self._rendered(messages, tools=tools, options=options)
+        except UsageError:
+            merged = with_content_in_thoughts(messages)
+            if merged == messages:
+                raise
+            prompt = self._rendered(merged, tools=tools, options=options)
+        if self._turns is None or not messages or messages[-1].get("role") != "tool":
+            return prompt
+        return self._turns.opened(prompt, options)
 
     def _rendered(
         self,
@@ -82,14 +96,16 @@ class ChatTemplate:
         *,
         tools: Sequence[Mapping[str, Any]] = (),
         options: Mapping[str, Any] | None = None,
+        asks: bool = True,
     ) -> str:
         variables = {
             "tools": tools or None,
             "functions": json.dumps(tools, ensure_ascii=False, indent=4) if tools else "",
             "datetime": _now("%b %d %Y %H:%M:%S GMT"),
+            "date_string": _now("%d %b %Y"),  # as Llama 3 has it; without it a day of 2024
             **thinking_words(self._source, options or {}),
             "messages": messages,
-            "add_generation_prompt": True,
+            GENERATION_PROMPT: asks,
         }
         try:
             with self._budget.spent():
@@ -102,7 +118,7 @@ class ChatTemplate:
             ) from error
         except Exception as error:  # foreign code may raise anything
             if not tools and variables["tools"] is None:  # written for requests with tools only
-                return self._rendered(messages, options={**(options or {}), "tools": []})
+                return self._rendered(messages, options={**(options or {}), "tools": []}, asks=asks)
             raise UsageError(
                 f"the model's chat template fails on this conversation: {error}"
             ) from error

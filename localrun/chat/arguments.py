@@ -1,7 +1,8 @@
-"""The arguments of tool calls in a conversation, as a template wants them.
+"""The tool calls in a conversation, as a template wants them.
 
-The APIs bring them as a text of JSON or as an object. Most templates want objects;
-some want text, and would print an object as Python does.
+The APIs bring the arguments as a text of JSON or as an object. Most templates want objects;
+some want text, and would print an object as Python does. Some write calls only where the
+message has no content at all: an empty one hides the calls (DeepSeek-R1).
 """
 
 from __future__ import annotations
@@ -31,12 +32,30 @@ _PROBE: list[Message] = [
 ]
 
 
-def wants_text(render: Callable[[Sequence[Message]], str]) -> bool:
+def wants_text(
+    render: Callable[[Sequence[Message]], str], *, has_null_content: bool = False
+) -> bool:
     """Tell whether a template needs text: an object fails, or comes out as Python's."""
+    probe = without_empty_content(_PROBE) if has_null_content else _PROBE
     try:
-        return "{'zqkey'" in render(_PROBE)
+        return "{'zqkey'" in render(probe)
     except UsageError:
-        return _renders(render, with_arguments(_PROBE, as_text=True))
+        return _renders(render, with_arguments(probe, as_text=True))
+
+
+def hides_calls(render: Callable[[Sequence[Message]], str]) -> bool:
+    """Tell whether a template writes calls beside a content that is null, and not an empty one."""
+    return not _shows_call(render, _PROBE) and _shows_call(render, without_empty_content(_PROBE))
+
+
+def without_empty_content(messages: Sequence[Message]) -> list[Message]:
+    """Return the messages with null in place of the empty content of a message with calls."""
+    return [
+        {**message, "content": None}
+        if message.get("tool_calls") and not message.get("content")
+        else message
+        for message in messages
+    ]
 
 
 def with_arguments(messages: Sequence[Message], *, as_text: bool) -> list[Message]:
@@ -47,6 +66,16 @@ def with_arguments(messages: Sequence[Message], *, as_text: bool) -> list[Messag
         else message
         for message in messages
     ]
+
+
+def _shows_call(render: Callable[[Sequence[Message]], str], messages: Sequence[Message]) -> bool:
+    for as_text in (False, True):
+        try:
+            if "zqkey" in render(with_arguments(messages, as_text=as_text)):
+                return True
+        except UsageError:
+            continue
+    return False
 
 
 def _renders(render: Callable[[Sequence[Message]], str], messages: Sequence[Message]) -> bool:

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from functools import cached_property
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import jinja2
 
 from localrun.chat.adaptation import Adaptation, with_content_in_thoughts
-from localrun.chat.arguments import wants_text, with_arguments
+from localrun.chat.arguments import (
+    hides_calls,
+    wants_text,
+    with_arguments,
+    without_empty_content,
+)
 from localrun.chat.budget import Budget, RenderLimits, TemplateStoppedError
 from localrun.chat.fallback import knows_tools, told_of_tools
 from localrun.chat.gotemplate.runtime import FUNCTIONS
@@ -51,7 +57,6 @@ class ChatTemplate:
         self._template = _compiled(environment, source or CHATML)
         self._source = source or CHATML
         self._knows_tools = knows_tools(self._source)
-        self._wants_text: bool | None = None  # of arguments; found out when there are some
         self._adaptation = Adaptation(self._source, self._rendered)
         self._turns = Turns(self._rendered) if GENERATION_PROMPT in self._source else None
 
@@ -73,9 +78,7 @@ class ChatTemplate:
             UsageError: the template refuses the conversation, or fails on it.
         """
         if any(message.get("tool_calls") for message in messages):
-            if self._wants_text is None:
-                self._wants_text = wants_text(self._rendered)
-            messages = with_arguments(messages, as_text=self._wants_text)
+            messages = self._with_calls(messages)
         if tools and not self._knows_tools:
             messages, tools = told_of_tools(messages, tools), ()
         messages = self._adaptation.adapted(messages)
@@ -89,6 +92,20 @@ class ChatTemplate:
         if self._turns is None or not messages or messages[-1].get("role") != "tool":
             return prompt
         return self._turns.opened(prompt, options)
+
+    def _with_calls(self, messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Return the messages with their calls as the template wants them."""
+        if self._hides_calls:
+            messages = without_empty_content(messages)
+        return with_arguments(messages, as_text=self._wants_text)
+
+    @cached_property
+    def _hides_calls(self) -> bool:
+        return hides_calls(self._rendered)
+
+    @cached_property
+    def _wants_text(self) -> bool:
+        return wants_text(self._rendered, has_null_content=self._hides_calls)
 
     def _rendered(
         self,

@@ -17,6 +17,7 @@ from localrun.chat.profiles.derivation import derived, inserted
 from localrun.chat.profiles.forms import Profile
 from localrun.chat.profiles.probe import CALLS, NAME, THOUGHT, TOOLS, Probe, probe_of
 from localrun.chat.profiles.recognition import FALLBACK, candidates, dropped_in, thinking_in
+from localrun.chat.profiles.refinement import refined
 from localrun.chat.stream_parser import StreamParser
 from localrun.chat.tool_calls import calls_of
 
@@ -50,7 +51,8 @@ def _tool_call(template: str, probe: Probe) -> CallForm | None:
     form = derived(probe)
     if form is not None:
         forms.append(form)
-    return next((form for form in forms if _reads(form, probe)), None)
+    found = next((form for form in forms if _reads(form, probe)), None)
+    return refined(found, probe) if found else None
 
 
 def _thought_end(closing: str, probe: Probe) -> str:

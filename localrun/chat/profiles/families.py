@@ -75,6 +75,7 @@ MINIMAX_M3 = TaggedCalls(
     before_key="]<]minimax[>[<",
     after_key=">",
     value_end="]<]minimax[>[</{key}>",
+    element_mark="]<]minimax[>[",
     closing="]<]minimax[>[</invoke>",
 )
 HUNYUAN = TaggedCalls(
@@ -158,6 +159,8 @@ MINICPM = TaggedCalls(
     after_key='">',
     value_end="</param>",
     closing="</function>",
+    quote=Tags("<![CDATA[", "]]>"),
+    has_python_values=True,
 )
 
 # a mark that several have is no trouble: the template's own rendering decides, and
@@ -235,7 +238,9 @@ FAMILIES = (
         JsonCalls(opening="<tool_calls>", closing="</tool_calls>", is_list=True),
     ),
     Family(
-        "minimax-m1", "<tool_calls>", JsonCalls(opening="<tool_calls>\n", closing="\n</tool_calls>")
+        "minimax-m1",
+        "<tool_calls>",
+        JsonCalls(opening="<tool_calls>\n", closing="\n</tool_calls>", is_shared=True),
     ),
     Family("gigachat", "<|function_call|>", JsonCalls(opening="<|function_call|>")),
     Family("hermes", "<tool_call>", HERMES),

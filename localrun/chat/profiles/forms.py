@@ -33,7 +33,8 @@ class Region:
     """Where tool calls stand in a reply.
 
     From an opening, through ``header_end``, to ``closing``; without a closing, to the
-    end of the JSON value that follows.
+    end of the JSON value that follows. ``single`` is around one call: models leave out the
+    tags of the section around all calls.
     """
 
     openings: tuple[str, ...]
@@ -41,6 +42,18 @@ class Region:
     closing: str = ""
     has_strings: bool = True  # a closing inside a JSON string ends nothing
     is_bare: bool = False  # a reply that begins with "{" is one, too
+    single: Tags | None = None
+    quote: Tags | None = None  # a closing between these ends nothing
+
+    @property
+    def all_openings(self) -> tuple[str, ...]:
+        """The openings, that of a single call among them."""
+        return (*self.openings, self.single.opening) if self.single else self.openings
+
+    def closing_of(self, opening: str) -> str:
+        """Return what ends a region that was opened so."""
+        is_single = self.single is not None and opening == self.single.opening
+        return self.single.closing if self.single and is_single else self.closing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +74,10 @@ class Json:
 
 @dataclass(frozen=True, slots=True)
 class FreeText:
-    """Any text, through its closing."""
+    """Any text, through its closing; where ``inner`` is given, a text that it describes."""
 
     closing: str
+    inner: str = ""  # a regular expression between slashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +94,53 @@ class Maybe:
     pieces: tuple[Piece, ...]
 
 
-Piece = str | Json | FreeText | Pattern | Maybe
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """One of several ways to go on."""
+
+    options: tuple[tuple[Piece, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """Any number of items, also none, with a separator between two."""
+
+    item: tuple[Piece, ...]
+    separator: tuple[Piece, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What a parameter of a call is made of."""
+
+    pieces: tuple[Piece, ...]
+    is_required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Parameters in any order, each once, the required ones without fail."""
+
+    items: tuple[Parameter, ...]
+    separator: tuple[Piece, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A rule that may stand inside itself: ``pieces`` refer to it by `Again`."""
+
+    name: str
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The rule of this name, once more."""
+
+    name: str
+
+
+Piece = str | Json | FreeText | Pattern | Maybe | OneOf | Repeated | Parameters | Named | Again
 
 
 class CallForm(Protocol):
@@ -146,5 +206,17 @@ _SAMPLE = Tool(
 
 
 def _texts(pieces: Sequence[Piece]) -> list[str]:
-    closings = [piece.closing for piece in pieces if isinstance(piece, FreeText)]
-    return [piece for piece in pieces if isinstance(piece, str)] + closings
+    texts: list[str] = []
+    for piece in pieces:
+        match piece:
+            case str():
+                texts.append(piece)
+            case FreeText(closing):
+                texts.append(closing)
+            case OneOf(options):
+                texts += _texts([inner for option in options for inner in option])
+            case Maybe(inner) | Named(_, inner) | Repeated(inner):
+                texts += _texts(inner)
+            case Parameters(items):
+                texts += _texts([inner for item in items for inner in item.pieces])
+    return texts

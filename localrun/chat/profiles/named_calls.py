@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from localrun.chat.profiles.forms import Frame, Json, Piece, Region, Tags
+from localrun.chat.profiles.forms import Frame, Piece, Region, Tags
+from localrun.chat.profiles.json_arguments import json_arguments
 from localrun.chat.profiles.marks import NAME, filled, loosely, until_hole
 from localrun.chat.profiles.tools import read_json_at, skip_blanks
 from localrun.chat.tool_calls import ToolCall
@@ -60,7 +61,7 @@ class NamedCalls:
     def pieces(self, tool: Tool) -> list[Piece]:
         """Return the tags with the name, then the arguments."""
         head = f"{self.before_name}{tool.name}{self.after_name}"
-        return [*filled(head), Json(tool.parameters), *([self.closing] if self.closing else [])]
+        return [*filled(head), *json_arguments(tool), *([self.closing] if self.closing else [])]
 
     def read(self, text: str, tools: Tools) -> list[ToolCall] | None:  # noqa: ARG002 - JSON has types
         """Read calls one after the other, within the section's tags."""

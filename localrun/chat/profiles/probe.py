@@ -24,6 +24,7 @@ CALL_ID = "zq1234567"  # nine letters and digits, as Mistral wants them
 LIMITS = RenderLimits(seconds=2.0)  # honest templates take milliseconds
 _QUESTION = "zqquestion"
 _RESULT = "zqresult"
+_ITEM = "zqitem"
 _DEFINITION = {
     "type": "function",
     "function": {
@@ -50,6 +51,7 @@ class Probe:
     without_call: str
     with_thought: str
     prompt_tail: str
+    prints_lists: bool = False  # as Python does, in place of JSON
 
 
 def probe_of(source: str) -> Probe:
@@ -60,19 +62,20 @@ def probe_of(source: str) -> Probe:
         return Probe(with_call="", without_call="", with_thought="", prompt_tail="")
     result = {"role": "tool", "content": _RESULT, "tool_call_id": CALL_ID, "name": NAME}
     return Probe(
-        with_call=_called(template, result).partition(_RESULT)[0],
+        with_call=_called(template, result, ARGUMENTS).partition(_RESULT)[0],
         without_call=_reply(template, [{"role": "assistant", "content": ANSWER}]),
         with_thought=_reply(
             template,
             [{"role": "assistant", "content": ANSWER, "reasoning_content": THOUGHT}],
         ).partition(ANSWER)[0],
         prompt_tail=_reply(template, []),
+        prints_lists=f"['{_ITEM}']" in _called(template, result, {"zqlist": [_ITEM]}),
     )
 
 
-def _called(template: ChatTemplate, result: dict[str, Any]) -> str:
+def _called(template: ChatTemplate, result: dict[str, Any], stated: dict[str, Any]) -> str:
     """Return the reply with a call, however the template wants its arguments."""
-    for arguments in (ARGUMENTS, json.dumps(ARGUMENTS)):
+    for arguments in (stated, json.dumps(stated)):
         for content in ("", None):
             function = {"name": NAME, "arguments": arguments}
             call = {"id": CALL_ID, "type": "function", "function": function}

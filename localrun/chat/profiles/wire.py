@@ -65,7 +65,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - the value of any field
 
 def _field(key: str, value: Any) -> Any:  # noqa: ANN401
     match key:
-        case "section":
+        case "section" | "quote":
             return _tags(value)
         case "ignored":
             return frozenset(value)

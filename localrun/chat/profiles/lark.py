@@ -1,0 +1,271 @@
+"""Pieces of a call as rules of llguidance's Lark.
+
+The lexer is greedy: of two terminals that may come it takes the one that goes on. So line
+ends in a tag are part of the tag's terminal, and any small number of blanks may stand there:
+models and templates of one family differ in them. The number is bounded, since a small model
+would write blanks until its context is full.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from localrun.chat.profiles.forms import (
+    Again,
+    FreeText,
+    Json,
+    Maybe,
+    Named,
+    OneOf,
+    Parameters,
+    Pattern,
+    Piece,
+    Repeated,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from localrun.chat.profiles.forms import CallForm
+    from localrun.chat.profiles.tools import JsonObject, Tools
+
+ANY_TEXT = r"/(.|\n)*/"
+MOST_ORDERED = 5  # parameters that may come in any order, each once: 2**5 states
+# a client's schema may have what llguidance does not know: that is ignored, not refused
+_LENIENT = {
+    "x-guidance": {
+        "lenient": True,
+        # a blank or none: with any number a small model writes them until its context is full
+        "whitespace_flexible": False,
+        "item_separator": ", ?",
+        "key_separator": ": ?",
+    }
+}
+_BREAK = re.compile(r"([ \t]*[\r\n][ \t\r\n]*)")  # blanks with a line end among them
+
+
+def json_rule(schema: JsonObject) -> str:
+    """Return the expression of a value that a JSON schema describes."""
+    return f"%json {json.dumps({**schema, **_LENIENT})}"
+
+
+@dataclass(slots=True)
+class LarkRules:
+    """The rules that are written so far."""
+
+    control_tokens: Mapping[str, int]
+    rules: list[str] = field(default_factory=list)
+    _num_names: int = 0
+    _named_rules: set[str] = field(default_factory=set)
+    _expressions: dict[Any, str] = field(default_factory=dict)  # of pieces that have a rule
+
+    def calls(
+        self, form: CallForm, tools: Tools, *, skipped: str, is_parallel: bool, is_whole: bool
+    ) -> str:
+        """Return the grammar of calls, of which ``skipped`` stands there already.
+
+        It ends with a section, or where it ``is_whole`` takes further ones. What stands
+        before a call goes into one literal with its beginning: the lexer is greedy, and
+        would take a separator for the beginning of the frame's closing.
+        """
+        frame = form.frame
+        calls = [list(form.pieces(tool)) for tool in tools.by_name.values()]
+        first = self._any_of("first", calls, before=frame.opening, skipped=skipped)
+        if not is_parallel:
+            return self.grammar(f"{first} {self.sequence([frame.closing])}")
+        more = self._any_of("more", calls, before=frame.separator)
+        rest = f"{more}* {self.sequence([frame.closing])}"
+        if not (is_whole and frame.opening and frame.closing):
+            return self.grammar(f"{first} {rest}")
+        again = self._any_of("again", calls, before=f"\n{frame.opening}")
+        return self.grammar(f"{first} {rest} ({again} {rest})*")
+
+    def grammar(self, start: str) -> str:
+        """Return all rules, with what the whole text is."""
+        return "\n".join([f"start: {start}", *reversed(self.rules)]) + "\n"
+
+    def sequence(self, pieces: Iterable[Piece]) -> str:
+        """Return the expression of pieces one after the other."""
+        return " ".join(filter(None, map(self._expression, _merged(pieces))))
+
+    def literal(self, text: str) -> str:
+        """Return the expression of a tag: control tokens by their ids, line ends leniently."""
+        pattern = "|".join(map(re.escape, sorted(self.control_tokens, key=len, reverse=True)))
+        parts = re.split(f"({pattern})", text) if pattern else [text]
+        return " ".join(
+            f"<[{self.control_tokens[part]}]>" if part in self.control_tokens else self._text(part)
+            for part in parts
+            if part
+        )
+
+    def _any_of(
+        self, name: str, calls: Sequence[Sequence[Piece]], *, before: str, skipped: str = ""
+    ) -> str:
+        names = [f"{name}_{index}" for index in range(len(calls))]
+        for rule, (start, *others) in zip(names, calls, strict=True):
+            text = before + start if isinstance(start, str) else before
+            if skipped:
+                text = text.lstrip().removeprefix(skipped)
+            begun = others if isinstance(start, str) else [start, *others]
+            self.rules.append(f"{rule}: {self.sequence([text, *begun])}")
+        self.rules.append(f"{name}: {' | '.join(names)}")
+        return name
+
+    def _expression(self, piece: Piece) -> str:
+        match piece:
+            case str():
+                return self.literal(piece)
+            case Json(schema):
+                return self.rule(json_rule(schema))
+            case Pattern(regex):
+                return f"/{regex.replace('/', chr(92) + '/')}/"
+            case FreeText(closing, inner):
+                return self._text_until(closing, inner)
+            case Again(name):
+                return name
+        return self._compound(piece)
+
+    def _compound(self, piece: Maybe | OneOf | Repeated | Parameters | Named) -> str:
+        match piece:
+            case Maybe(pieces):
+                return f"({self.sequence(pieces)})?"
+            case OneOf(options):
+                return self.rule(" | ".join(self.sequence(option) for option in options))
+            case Repeated(item, separator):
+                one, next_one = self.sequence(item), self.sequence([*separator, *item])
+                return f"({self.rule(one)} ({next_one})*)?"
+            case Named(name, pieces):
+                return self._named(name, pieces)
+            case Parameters():
+                return _AnyOrder(self, piece).start()
+
+    def _text(self, text: str) -> str:
+        """Return a terminal for a text without control tokens."""
+        parts = _BREAK.split(text)
+        if len(parts) == 1:
+            return _quoted(text)
+        if not text.strip():
+            return f"({self._terminal(_blanks(text, least=1))})?"
+        exact = [_blanks(part) if index % 2 else _quoted(part) for index, part in enumerate(parts)]
+        return self._terminal(" ".join(part for part in exact if part != '""'))
+
+    def _text_until(self, closing: str, inner: str) -> str:
+        if any(token in closing for token in self.control_tokens):
+            return f"{inner or ANY_TEXT} {self.literal(closing)}"
+        end = closing.rstrip()
+        blanks = self.literal(closing[len(end) :])
+        attributes = f"[suffix={_quoted(end)}]"
+        return f"{self.rule(inner or ANY_TEXT, attributes)} {blanks}".strip()
+
+    def _named(self, name: str, pieces: Sequence[Piece]) -> str:
+        if name not in self._named_rules:
+            self._named_rules.add(name)
+            self.rules.append(f"{name}: {self.sequence(pieces)}")
+        return name
+
+    def rule(self, expression: str, attributes: str = "") -> str:
+        """Return the name of the rule of an expression; equal ones share it."""
+        key = (expression, attributes)
+        if key not in self._expressions:
+            name = self._expressions[key] = self.new_name("part")
+            self.rules.append(f"{name}{attributes}: {expression}")
+        return self._expressions[key]
+
+    def new_name(self, kind: str) -> str:
+        """Return a name that no rule has."""
+        self._num_names += 1
+        return f"{kind}_{self._num_names}"
+
+    def _terminal(self, expression: str) -> str:
+        key = ("terminal", expression)
+        if key not in self._expressions:
+            name = self._expressions[key] = self.new_name("PART")
+            self.rules.append(f"{name}: {expression}")
+        return self._expressions[key]
+
+
+class _AnyOrder:
+    """The rules of parameters in any order: a state is what is still to come.
+
+    Few parameters come once each. Of many, some required ones are followed; the optional ones
+    may come between them, each burst of them as long as their number; further required ones
+    come last, in the schema's order.
+    """
+
+    def __init__(self, lark: LarkRules, parameters: Parameters) -> None:
+        self._lark = lark
+        self._items, self._separator = parameters.items, parameters.separator
+        required = [at for at, item in enumerate(self._items) if item.is_required]
+        optional = [at for at, item in enumerate(self._items) if not item.is_required]
+        is_small = len(self._items) <= MOST_ORDERED
+        self._followed = frozenset((*required, *optional) if is_small else required[:MOST_ORDERED])
+        self._late = required[len(self._followed) :]
+        self._free = [] if is_small else optional
+        self._states: dict[tuple[frozenset[int], int, bool], str] = {}
+
+    def start(self) -> str:
+        """Return the rule at which nothing has come yet."""
+        return self._state(self._followed, 0, is_first=True) if self._items else ""
+
+    def _state(self, left: frozenset[int], num_late: int, *, is_first: bool) -> str:
+        """Return the rule with some parameters left, behind so many of the late ones."""
+        key = (left, num_late, is_first)
+        if key not in self._states:
+            self._states[key] = name = self._lark.new_name("order")
+            options = self._options(left, num_late, is_first=is_first)
+            if self._free:
+                options = self._behind_free(left, num_late, options, is_first=is_first)
+            self._lark.rules.append(f"{name}: {' | '.join(options)}")
+        return self._states[key]
+
+    def _options(self, left: frozenset[int], num_late: int, *, is_first: bool) -> list[str]:
+        following = [(at, left - {at}, num_late) for at in sorted(left)]
+        is_owed = any(self._items[at].is_required for at in left)
+        if not is_owed and num_late < len(self._late):
+            following.append((self._late[num_late], left, num_late + 1))
+        options = [
+            f"{self._item(at, is_first=is_first)} {self._state(rest, late, is_first=False)}"
+            for at, rest, late in following
+        ]
+        is_over = not is_owed and num_late == len(self._late)
+        return [*options, ""] if is_over else options
+
+    def _behind_free(
+        self, left: frozenset[int], num_late: int, options: list[str], *, is_first: bool
+    ) -> list[str]:
+        """Let parameters that are not followed come before the others."""
+        more = self._lark.rule(" | ".join(self._item(at, is_first=False) for at in self._free))
+        most = len(self._free)
+        if not is_first:
+            rest = self._lark.rule(" | ".join(options))
+            return [f"{more}{{0,{most}}} {rest}"]
+        first = self._lark.rule(" | ".join(self._item(at, is_first=True) for at in self._free))
+        rest = self._state(left, num_late, is_first=False)
+        return [f"{first} {rest}", *options]
+
+    def _item(self, at: int, *, is_first: bool) -> str:
+        separator = () if is_first else self._separator
+        return self._lark.rule(self._lark.sequence([*separator, *self._items[at].pieces]))
+
+
+def _merged(pieces: Iterable[Piece]) -> list[Piece]:
+    """Join texts that follow one another: a terminal of both is one the lexer cannot cut."""
+    merged: list[Piece] = []
+    for piece in pieces:
+        last = merged[-1] if merged else None
+        if isinstance(piece, str) and isinstance(last, str):
+            merged[-1] = last + piece
+        elif piece != "":
+            merged.append(piece)
+    return merged
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _blanks(blanks: str, *, least: int = 0) -> str:
+    return rf"/[ \t\r\n]{{{least},{len(blanks) + 1}}}/"

@@ -82,6 +82,7 @@ class Constraining:
             spec,
             opening=thinking.opening if thinking else None,
             after=thinking.closing if thinking else None,
+            breaks=_breaks(chat.known) if thinking and spec.trigger else (),
         )
         try:
             return self._grammars.constrain(spec, prompt)
@@ -176,6 +177,12 @@ def _calls(
         trigger=trigger,
         is_once=is_once,
     )
+
+
+def _breaks(profile: Profile) -> tuple[str, ...]:
+    """Return what ends a thought that is not closed: a call, or the tag of an answer."""
+    calls = profile.tool_call.region.all_openings if profile.tool_call else ()
+    return (*calls, *profile.answer_openings)
 
 
 def _may_think(request: Generate, prompt: str, chat: Chat) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from localrun.chat.profiles.tools import Tool
 
@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 
     from localrun.chat.profiles.tools import JsonObject, Tools
     from localrun.chat.tool_calls import ToolCall
+
+
+ANSWER_OPENINGS = frozenset(
+    {
+        "<|channel|>final<|message|>",
+        "<|open|>response<|sep|>",
+        "<|START_RESPONSE|>",
+        "<|START_TEXT|>",
+        ">>>all\n",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +78,10 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Json:
-    """A value that a JSON schema describes."""
+    """A value that a JSON schema describes; over several lines, if it ``is_indented``."""
 
     schema: JsonObject
+    is_indented: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +182,31 @@ class CallForm(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Channels:
+    """Messages of a reply that begin with a header, which says whom each is for.
+
+    <|start|>assistant<|channel|>analysis<|message|>A thought.<|end|>
+    <|start|>assistant to=functions.f<|channel|>commentary <|constrain|>json<|message|>{}<|call|>
+    """
+
+    openings: tuple[str, ...]
+    end: str
+    thought: str  # a regular expression of headers of thoughts
+    tool: str  # what precedes the name of a tool
+    has_call_messages: bool = False  # calls stand in messages to tools only
+
+    def kind(self, header: str) -> Literal["answer", "thought", "call"]:
+        """Return what a message is; one for somebody who is not here is no answer."""
+        recipient = _RECIPIENT.search(header)
+        reader = recipient[1] if recipient else "user"
+        if re.search(self.thought, header) and not (self.tool and reader.startswith(self.tool)):
+            return "thought"
+        if reader in _READERS:
+            return "answer"
+        return "call" if reader.startswith(self.tool) else "thought"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """The regions that a model's replies may have."""
 
@@ -179,6 +216,12 @@ class Profile:
     prompt_tail: str = ""  # what the template writes after the last question
     is_fallback: bool = False  # the form is asked for by us, in requests with tools
     thought_end: str = ""  # the closing of thoughts with the blanks that the template writes
+    channels: Channels | None = None
+
+    @property
+    def answer_openings(self) -> tuple[str, ...]:
+        """Tags behind which the answer stands, also where a thought was not closed."""
+        return tuple(tag for tag in self.dropped if tag in ANSWER_OPENINGS)
 
     @property
     def special_tokens(self) -> tuple[str, ...]:
@@ -191,10 +234,14 @@ class Profile:
             texts += (*region.openings, region.header_end, region.closing)
             texts += (frame.opening, frame.separator, frame.closing)
             texts += _texts(self.tool_call.pieces(_SAMPLE))
+        if self.channels:
+            texts += (*self.channels.openings, self.channels.end)
         found = (token for text in texts for token in _TOKEN.findall(text))
         return tuple(dict.fromkeys(found))
 
 
+_RECIPIENT = re.compile(r"\bto=([^\s<]+)")
+_READERS = frozenset({"user", "assistant", "all"})
 _TOKEN = re.compile(r"<[^<>\s=]+>|\[/?[A-Z_]+\]|\]<\]\w+\[>\[")
 _SAMPLE = Tool(
     "f",

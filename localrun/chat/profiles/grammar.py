@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, cast
 
+from localrun.chat.profiles.forms import Tags
 from localrun.chat.profiles.json_calls import JsonCalls
 from localrun.chat.profiles.lark import LarkRules, json_rule
 from localrun.errors import UsageError
@@ -20,8 +21,16 @@ if TYPE_CHECKING:
     from localrun.chat.profiles.tools import JsonObject, Tool, Tools
 
 _SHARED = ("$defs", "definitions")
-# tags behind which the answer stands, where a family has them
-_ANSWERS = ("<|channel|>final<|message|>", "<|open|>response<|sep|>", ">>>all\n")
+# tags behind which the answer stands, where a family has them, and other ways to write them
+_ANSWERS = {
+    "<|channel|>final<|message|>": ("<|channel|>final <|constrain|>json<|message|>",),
+    "<|open|>response<|sep|>": (),
+    ">>>all\n": (),
+}
+_FRAMES = (  # that may be left out
+    Tags("<|START_RESPONSE|>", "<|END_RESPONSE|>"),
+    Tags("<|START_TEXT|>", "<|END_TEXT|>"),
+)
 _TURN = "<|start|>assistant"  # harmony writes it again behind a thought
 Mode = Literal["auto", "required", "none"]
 
@@ -130,13 +139,24 @@ def answer_frame(
     """
     lark = LarkRules(control_tokens)
     turn = f"({lark.literal(_TURN)})? " if _TURN in profile.dropped else ""
-    tag = next((tag for tag in _ANSWERS if tag in profile.dropped), "")
-    if is_call or profile.prompt_tail.rstrip().endswith(tag.rstrip()):
-        tag = ""
-    if not (turn or tag or has_calls):
+    answer = "@answer" if is_call else _tagged_answer(profile, lark)
+    if not (turn or has_calls) and answer == "@answer":
         return ""
-    answer = " ".join(filter(None, (lark.literal(tag), "@answer")))
     return lark.grammar(f"{turn}({answer} | @calls)" if has_calls else f"{turn}{answer}").rstrip()
+
+
+def _tagged_answer(profile: Profile, lark: LarkRules) -> str:
+    """Return the answer with the tags that the family has around it."""
+    tail = profile.prompt_tail.rstrip()
+    tag = next((tag for tag in _ANSWERS if tag in profile.dropped), "")
+    if tag and not tail.endswith(tag.rstrip()):
+        ways = " | ".join(map(lark.literal, (tag, *_ANSWERS[tag])))
+        return f"({ways}) @answer" if _ANSWERS[tag] else f"{ways} @answer"
+    frame = next((tags for tags in _FRAMES if tags.opening in profile.dropped), None)
+    if frame is None:
+        return "@answer"
+    opening = "" if tail.endswith(frame.opening) else f"({lark.literal(frame.opening)})? "
+    return f"{opening}@answer ({lark.literal(frame.closing)})?"
 
 
 def _as_schema(form: JsonCalls, tool: Tool) -> JsonObject:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from localrun.chat.profiles.forms import Frame, Maybe, Piece, Region
+from localrun.chat.profiles.forms import Frame, Json, Maybe, Piece, Region
 from localrun.chat.profiles.json_arguments import json_arguments
 from localrun.chat.profiles.marks import filled, loosely
 from localrun.chat.profiles.tools import read_json, read_json_at, skip_blanks
@@ -46,6 +46,7 @@ class JsonCalls:
     before_name: str = ""  # what a template writes into the object beside both: ids
     after_arguments: str = ""
     indent: str = ""  # before each object of a list
+    is_indented: bool = False  # the objects are written over several lines
     is_shared: bool = False  # the tags stand around all calls, which are no list
 
     @property
@@ -80,14 +81,17 @@ class JsonCalls:
     def pieces(self, tool: Tool) -> list[Piece]:
         """Return an object of JSON with its keys in the family's order."""
         name = json.dumps(tool.name)
-        key, end = f"{name}: ", "}"
+        gap = "\n        " if self.is_indented else ""
+        key, end = f"{name}: ", gap[:5] + "}"
         if self.name_key:
-            key = f'"{self.name_key}": {name}, "{self.arguments_key}": '
+            key = f'{gap}"{self.name_key}": {name},{gap or " "}"{self.arguments_key}": '
         has_tags = not (self.is_list or self.is_shared)
         start = self.opening + self.header_end + "{" if has_tags and not self.is_bare else "{"
         end += self.closing if has_tags else ""
         lead, tail = _maybe(self.before_name), _maybe(self.after_arguments)
-        return [start, *lead, key, *json_arguments(tool), *tail, end]
+        whole = (Json(tool.parameters, is_indented=True),)
+        arguments = whole if self.is_indented else json_arguments(tool)
+        return [start, *lead, key, *arguments, *tail, end]
 
     def read(self, text: str, tools: Tools) -> list[ToolCall] | None:
         """Read a list, or objects one after the other."""

@@ -36,20 +36,20 @@ ANY_TEXT = r"/(.|\n)*/"
 MOST_ORDERED = 5  # parameters that may come in any order, each once: 2**5 states
 # a client's schema may have what llguidance does not know: that is ignored, not refused
 _LENIENT = {
-    "x-guidance": {
-        "lenient": True,
-        # a blank or none: with any number a small model writes them until its context is full
-        "whitespace_flexible": False,
-        "item_separator": ", ?",
-        "key_separator": ": ?",
-    }
+    "lenient": True,
+    # a blank or none: with any number a small model writes them until its context is full
+    "whitespace_flexible": False,
+    "item_separator": ", ?",
+    "key_separator": ": ?",
 }
+_INDENTED = {"lenient": True, "whitespace_pattern": r"[ \n]{0,40}"}
 _BREAK = re.compile(r"([ \t]*[\r\n][ \t\r\n]*)")  # blanks with a line end among them
 
 
-def json_rule(schema: JsonObject) -> str:
+def json_rule(schema: JsonObject, *, is_indented: bool = False) -> str:
     """Return the expression of a value that a JSON schema describes."""
-    return f"%json {json.dumps({**schema, **_LENIENT})}"
+    options = _INDENTED if is_indented else _LENIENT
+    return f"%json {json.dumps({**schema, 'x-guidance': options})}"
 
 
 @dataclass(slots=True)
@@ -105,12 +105,11 @@ class LarkRules:
         self, name: str, calls: Sequence[Sequence[Piece]], *, before: str, skipped: str = ""
     ) -> str:
         names = [f"{name}_{index}" for index in range(len(calls))]
-        for rule, (start, *others) in zip(names, calls, strict=True):
-            text = before + start if isinstance(start, str) else before
+        for rule, pieces in zip(names, calls, strict=True):
+            whole = _merged([before, *pieces])
             if skipped:
-                text = text.lstrip().removeprefix(skipped)
-            begun = others if isinstance(start, str) else [start, *others]
-            self.rules.append(f"{rule}: {self.sequence([text, *begun])}")
+                whole = _behind(skipped, whole)
+            self.rules.append(f"{rule}: {self.sequence(whole)}")
         self.rules.append(f"{name}: {' | '.join(names)}")
         return name
 
@@ -118,8 +117,8 @@ class LarkRules:
         match piece:
             case str():
                 return self.literal(piece)
-            case Json(schema):
-                return self.rule(json_rule(schema))
+            case Json(schema, is_indented):
+                return self.rule(json_rule(schema, is_indented=is_indented))
             case Pattern(regex):
                 return f"/{regex.replace('/', chr(92) + '/')}/"
             case FreeText(closing, inner):
@@ -249,6 +248,20 @@ class _AnyOrder:
     def _item(self, at: int, *, is_first: bool) -> str:
         separator = () if is_first else self._separator
         return self._lark.rule(self._lark.sequence([*separator, *self._items[at].pieces]))
+
+
+def _behind(opening: str, pieces: Sequence[Piece]) -> list[Piece]:
+    """Return the pieces without the opening that stands there already."""
+    start, *others = pieces
+    if isinstance(start, OneOf):
+        return _behind(opening, [*_beginning_with(opening, start), *others])
+    return [start.lstrip().removeprefix(opening) if isinstance(start, str) else start, *others]
+
+
+def _beginning_with(opening: str, ways: OneOf) -> tuple[Piece, ...]:
+    return next(
+        way for way in ways.options if isinstance(way[0], str) and way[0].startswith(opening)
+    )
 
 
 def _merged(pieces: Iterable[Piece]) -> list[Piece]:

@@ -13,7 +13,7 @@ from localrun.chat.profiles.derivation import inserted
 from localrun.chat.profiles.json_calls import JsonCalls
 from localrun.chat.profiles.probe import CALL_ID, NAME
 from localrun.chat.profiles.tagged_calls import TaggedCalls
-from localrun.chat.profiles.tools import read_json_at, skip_blanks
+from localrun.chat.profiles.tools import read_json_at
 
 if TYPE_CHECKING:
     from localrun.chat.profiles.forms import CallForm
@@ -36,7 +36,8 @@ def refined(form: CallForm, probe: Probe) -> CallForm:
     if min(start, key, arguments) < 0:
         return form
     try:
-        _, end = read_json_at(text, skip_blanks(text, text.index(":", arguments) + 1))
+        begin = text.index(":", arguments) + 1
+        _, end = read_json_at(text, begin)
         _, whole_end = read_json_at(text, start)
     except ValueError:
         return form
@@ -45,6 +46,7 @@ def refined(form: CallForm, probe: Probe) -> CallForm:
         form,
         before_name=_with_holes(text[start + 1 : key].lstrip()),
         after_arguments=_with_holes(text[end : whole_end - 1].rstrip()),
+        is_indented="\n" in text[begin:end],
         indent=indent[1] if indent and form.is_list else "",
     )
 

@@ -210,7 +210,7 @@ foreign = pytest.mark.skipif(not FOLDER, reason="LOCALRUN_TEST_TEMPLATES names n
 def unrefined(form: CallForm) -> CallForm:
     """Return a form without what is found of the one template."""
     if isinstance(form, JsonCalls):
-        return replace(form, before_name="", after_arguments="", indent="")
+        return replace(form, before_name="", after_arguments="", indent="", is_indented=False)
     return replace(form, has_python_values=False) if isinstance(form, TaggedCalls) else form
 
 

@@ -14,7 +14,6 @@ from localrun.chat.profiles.tools import Tools
 from localrun.chat.stream_parser import StreamParser
 from localrun.chat.template import ChatTemplate
 from localrun.chat.tool_calls import ToolCall, calls_of
-from localrun.errors import UsageError
 from tests.chat.profiles.test_discovery import KNOWN, UNKNOWN
 
 FOLDER = os.environ.get("LOCALRUN_TEST_TEMPLATES", "")
@@ -65,16 +64,18 @@ SHAPES: dict[str, list[ToolCall]] = {
 }
 MANY = {"two"}
 # what a template cannot write so that anybody could read it, or does not write at all
+RECIPIENT_FOLLOWS = "<|start|>assistant"  # a reply begins in the header of a message
 WRITES_NO_CALLS = "writes no calls"
-REFUSES = "refuses these tools"
 EXCEPTIONS: dict[str, set[str] | str] = {
-    "CohereForAI-c4ai-command-r-plus-tool_use": REFUSES,  # tools with an object among parameters
+    "CohereForAI-c4ai-command-r-plus-tool_use": {"another order"},  # JSON over several lines
     "GigaChat3-10B-A1.8B": MANY,  # writes the first call only
     "GigaChat3.1-10B-A1.8B": MANY,
     "LFM2-8B-A1B": WRITES_NO_CALLS,
     "LFM2.5-Instruct": WRITES_NO_CALLS,
     "LFM2.5-8B-A1B": {"quotes", "lines"},  # in quotes, with nothing escaped
     "google-gemma-2-2b-it": MANY,  # refuses two results
+    "muse-glimmer": set(SHAPES),  # a grammar of calls lacks the header of their message
+    "openai-gpt-oss-120b": MANY,  # writes the first call only
     "ibm-granite-granite-3.3-2B-Instruct": WRITES_NO_CALLS,
     "Reka-Edge": {"another order"},  # escapes letters that llguidance leaves as they are
     "meta-llama-Llama-3.1-8B-Instruct": MANY,  # refuses two calls
@@ -116,11 +117,12 @@ def check(source: str, shapes: dict[str, list[ToolCall]]) -> None:
     profile = discovered_profile(source)
     assert profile.tool_call
     region = profile.tool_call.region
+    before = [RECIPIENT_FOLLOWS] * profile.prompt_tail.endswith(RECIPIENT_FOLLOWS)
     for shape, calls in shapes.items():
         text = history(source, calls)
-        opening = next((tag for tag in region.all_openings if tag in text), "{")
+        opening = next((tag for tag in (*before, *region.all_openings) if tag in text), "{")
         assert opening in text, shape
-        reply = text[text.index(opening) :]
+        reply = text[text.index(opening) :].removeprefix("".join(before))
         assert read(source, reply) == calls, (shape, reply)
         if profile.prompt_tail.rstrip().endswith(opening):
             reply = reply.removeprefix(opening)
@@ -128,7 +130,9 @@ def check(source: str, shapes: dict[str, list[ToolCall]]) -> None:
 
 
 def read(source: str, reply: str) -> list[ToolCall]:
-    parser = StreamParser(discovered_profile(source), tools=TOOLS)
+    profile = discovered_profile(source)
+    tail = profile.prompt_tail if profile.channels else ""
+    parser = StreamParser(profile, tail, TOOLS)
     return calls_of([*parser.push(reply), *parser.finish()])
 
 
@@ -166,10 +170,6 @@ def test_the_grammar_of_a_foreign_template_takes_the_calls_that_it_writes(name: 
     exceptions = EXCEPTIONS.get(name, set())
     if exceptions == WRITES_NO_CALLS:
         assert "Paris" not in history(source, [PARIS])
-        return
-    if exceptions == REFUSES:
-        with pytest.raises(UsageError):
-            history(source, [PARIS])
         return
 
     check(source, {key: calls for key, calls in SHAPES.items() if key not in exceptions})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from localrun.chat.profiles.forms import Json, Pattern, Piece
+from localrun.chat.profiles.forms import Json, OneOf, Pattern, Piece
 from localrun.chat.profiles.gemma_calls import GemmaCalls
 from localrun.chat.profiles.python_calls import PythonCalls
 from localrun.chat.profiles.tagged_calls import TaggedCalls
@@ -98,6 +98,8 @@ def _text(piece: Piece, call: ToolCall) -> str:
             return json.dumps(call.arguments, ensure_ascii=False)
         case Pattern(regex):
             return "0" if "[0-9]" in regex else "123456789"
+        case OneOf(options):
+            return "".join(_text(one, call) for one in options[0])
     raise AssertionError(piece)
 
 

@@ -76,11 +76,21 @@ class StreamParser:
     """The state of one reply; ``prompt_tail`` tells what the template has opened already.
 
     ``tools`` are the request's: they give the types of arguments that a family writes
-    without quotes, and tell a call without tags from an answer that is JSON.
+    without quotes, and tell a call without tags from an answer that is JSON. A parser that
+    ``keeps_thoughts`` leaves them in the text, with their tags.
     """
 
-    def __init__(self, profile: Profile, prompt_tail: str = "", tools: Tools | None = None) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        prompt_tail: str = "",
+        tools: Tools | None = None,
+        *,
+        keeps_thoughts: bool = False,
+    ) -> None:
         self._profile = profile
+        self._keeps_thoughts = keeps_thoughts
+        self._opening = ""  # of a thought that the prompt opened, as it stands there
         self._tools = tools or NO_TOOLS
         is_asked = not profile.is_fallback or bool(self._tools.by_name)
         self._region = profile.tool_call.region if profile.tool_call and is_asked else None
@@ -106,7 +116,7 @@ class StreamParser:
         self._closing_tags = NO_TAGS
         if self._region and self._region.is_bare and self._tools.by_name:
             self._start_tags += ("{",)
-        self._open(prompt_tail.rstrip())
+        self._open(prompt_tail)
 
     def push(self, text: str) -> list[Part]:
         """Take the next piece of the reply and return the parts that are certain now."""
@@ -195,11 +205,11 @@ class StreamParser:
         tag = found.group()
         match self._state:
             case _State.ANSWER:
-                self._enter(tag)
+                self._enter(tag, parts)
             case _State.THOUGHT | _State.SUSPECT:
                 self._cross_in_thought(tag, parts)
             case _State.CHANNEL:
-                self._cross_in_channel(tag)
+                self._cross_in_channel(tag, parts)
             case _State.HEADER:
                 self._call.append(tag)
                 self._state = self._body_state(self._call[0])
@@ -224,10 +234,12 @@ class StreamParser:
             self._state = _State.THOUGHT
             self._emit(suspect, parts)
         self._state, self._skip_blank = _State.ANSWER, True
+        if thinking and tag == thinking.closing:
+            self._keep(tag, parts)
         if channels and tag in channels.openings:
-            self._enter(tag)
+            self._enter(tag, parts)
 
-    def _cross_in_channel(self, tag: str) -> None:
+    def _cross_in_channel(self, tag: str, parts: list[Part]) -> None:
         """Go on in the header of a message, or begin what the header says."""
         channels = self._profile.channels
         self._header += tag
@@ -237,16 +249,16 @@ class StreamParser:
         self._is_to_tool = not channels.has_call_messages or kind == "call"
         self._state, self._skip_blank = _State.ANSWER, True
         if kind == "thought":
-            self._begin_thought()
+            self._begin_thought(self._header, parts)
         elif kind == "call" and not channels.has_call_messages and self._region:
             self._begin_call(self._header[self._header.index(RECIPIENT) :])
             self._state = self._body_state("")
 
-    def _enter(self, tag: str) -> None:
+    def _enter(self, tag: str, parts: list[Part]) -> None:
         """Enter the region that a tag opens, or drop the tag."""
         thinking, region, channels = self._profile.thinking, self._region, self._profile.channels
         if thinking and tag == thinking.opening:
-            self._begin_thought()
+            self._begin_thought(tag, parts)
         elif channels and (tag in channels.openings or tag.lstrip() == RECIPIENT):
             self._state, self._header = _State.CHANNEL, tag
         elif region and (tag in self._tags.calls or tag == "{"):
@@ -259,8 +271,15 @@ class StreamParser:
         else:
             self._skip_blank = self._skip_blank or self._at_start
 
-    def _begin_thought(self) -> None:
+    def _begin_thought(self, tag: str, parts: list[Part]) -> None:
         self._state, self._skip_blank, self._at_thought_start = _State.THOUGHT, True, True
+        self._keep(tag, parts)
+
+    def _keep(self, tag: str, parts: list[Part]) -> None:
+        """Pass on a tag of a thought, where thoughts stay in the text."""
+        if self._keeps_thoughts and tag:
+            parts.append(Text(self._opening + tag))
+            self._opening, self._skip_blank = "", False
 
     def _begin_call(self, tag: str) -> None:
         self._call, self._depth, self._in_string, self._num_told = [tag], 0, False, 0
@@ -335,19 +354,26 @@ class StreamParser:
         text, self._suspect = "".join(self._suspect), []
         parser = StreamParser(self._profile, tools=self._tools)
         parts = [*parser.push(text), *parser.finish()]
-        return parts if any(isinstance(part, CallBegun) for part in parts) else [Thought(text)]
+        if any(isinstance(part, CallBegun) for part in parts):
+            return parts
+        thought: list[Part] = []
+        self._emit_thought(text, thought)
+        return thought
 
     def _open(self, prompt_tail: str) -> None:
         """Begin inside of the region that the end of the prompt opens."""
         thinking, channels = self._profile.thinking, self._profile.channels
-        if thinking and prompt_tail.endswith(thinking.opening.rstrip()):
-            self._enter(thinking.opening)
+        tail = prompt_tail.rstrip()
+        if thinking and tail.endswith(thinking.opening.rstrip()):
+            self._begin_thought("", [])
+            self._opening = prompt_tail[prompt_tail.rindex(thinking.opening.rstrip()) :]
+            self._skip_blank = not self._keeps_thoughts
             return
         for opening in channels.openings if channels else ():
-            if prompt_tail.endswith(opening):
+            if tail.endswith(opening):
                 self._start_tags += (RECIPIENT, f" {RECIPIENT}")
         for opening in self._region.openings if self._region else ():
-            if prompt_tail.endswith(opening):
+            if tail.endswith(opening):
                 self._held = self._given = opening
 
     def _emit(self, text: str, parts: list[Part]) -> None:
@@ -368,9 +394,16 @@ class StreamParser:
             return
         if self._state is _State.THOUGHT:
             self._at_thought_start = self._at_thought_start and not text.strip()
-            parts.append(Thought(text))
+            self._emit_thought(text, parts)
         else:
             is_blank = not text.strip()
             self._at_start = self._at_start and is_blank
             self._is_after_call = self._is_after_call and is_blank
             parts.append(Text(text))
+
+    def _emit_thought(self, text: str, parts: list[Part]) -> None:
+        if self._keeps_thoughts:
+            parts.append(Text(self._opening + text))
+            self._opening = ""
+        else:
+            parts.append(Thought(text))

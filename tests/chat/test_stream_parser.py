@@ -22,9 +22,14 @@ CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Paris"}}\n</tool
 
 
 def parse(
-    pieces: list[str], tail: str = "", profile: Profile = HERMES, tools: Tools | None = None
+    pieces: list[str],
+    tail: str = "",
+    profile: Profile = HERMES,
+    tools: Tools | None = None,
+    *,
+    keeps_thoughts: bool = False,
 ) -> list[Part]:
-    parser = StreamParser(profile, tail, tools)
+    parser = StreamParser(profile, tail, tools, keeps_thoughts=keeps_thoughts)
     parts = [part for piece in pieces for part in parser.push(piece)]
     return joined(parts + parser.finish())
 
@@ -295,3 +300,25 @@ GEMMA = profile_of("tools <|channel>thought <channel|> <|tool_call>")
 )
 def test_stray_tags_of_a_thought_are_no_part_of_an_answer(reply: str) -> None:
     assert parse(list(reply), profile=GEMMA) == [Text("Hi")]
+
+
+@pytest.mark.parametrize(
+    ("tail", "reply", "expected"),
+    [
+        ("", "<think>\nHm.\n</think>\n\nYes.", "<think>\nHm.\n</think>\n\nYes."),
+        ("user\n<think>\n", "\nHm.</think>\nYes.", "<think>\n\nHm.</think>\nYes."),
+        ("<think>\n", "</think>Yes.", "<think>\n</think>Yes."),
+        ("", "Yes.", "Yes."),
+    ],
+)
+def test_thoughts_stay_in_the_text_as_they_were_written_where_they_are_kept(
+    tail: str, reply: str, expected: str
+) -> None:
+    for pieces in ([reply], list(reply)):
+        assert parse(pieces, tail, tools=TOOLS, keeps_thoughts=True) == [Text(expected)]
+
+
+def test_a_call_in_an_open_thought_is_a_call_where_thoughts_are_kept() -> None:
+    parts = parse(["Hm. ", CALL], "<think>", tools=TOOLS, keeps_thoughts=True)
+
+    assert parts == [Text("<think>Hm. "), *PARIS]

@@ -28,7 +28,7 @@ from localrun.server.options import (
     overflow,
     refuse_unless_neutral,
 )
-from localrun.server.thinking import openai_thinking
+from localrun.server.thinking import keeps_thoughts, openai_thinking
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -95,6 +95,7 @@ def parse_chat(fields: Fields) -> ChatCall:
         tool_choice=offered.choice,
         parallel_tool_calls=fields.boolean("parallel_tool_calls") is not False,
         thinking_budget=thinking.budget,
+        keeps_thoughts=keeps_thoughts(fields),
     )
     streaming = common.streaming(fields)
     return ChatCall(

@@ -68,7 +68,7 @@ class Constraining:
                 Thought(thinking.opening, thinking.closing, prompt),
                 self._model.pieces,
                 budget=budget,
-                closing=self._model.tokenize(chat.known.thought_end, is_start=False),
+                closing=self._model.tokenize_inside(chat.known.thought_end),
                 inner=seq.constraint,
             )
 

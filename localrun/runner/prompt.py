@@ -27,6 +27,9 @@ class Tokenizer(Protocol):
     def tokenize(self, text: str, *, is_start: bool = True) -> list[int]:
         """Return token ids; control tokens that the text spells are taken as such."""
 
+    def tokenize_inside(self, text: str) -> list[int]:
+        """Return the token ids of a text that goes on where another one ended."""
+
 
 def guard(messages: Sequence[JsonObject], control_texts: Sequence[str]) -> list[JsonObject]:
     """Return the messages with marks inside whatever spells a control token."""
@@ -42,17 +45,17 @@ def mark(text: str, control_texts: Sequence[str]) -> str:
 def tokenize(prompt: str, tokenizer: Tokenizer) -> list[int]:
     """Return the token ids of a prompt with marks."""
     first, *others = prompt.split(MARK)
-    tokens = tokenizer.tokenize(first)
-    return tokens + _continued(others, tokenizer)
+    return [*tokenizer.tokenize(first), *_inside(others, tokenizer)]
 
 
 def tokenize_on(text: str, tokenizer: Tokenizer) -> list[int]:
     """Return the token ids of a text with marks that is not the beginning of a prompt."""
-    return _continued(text.split(MARK), tokenizer)
+    first, *others = text.split(MARK)
+    return [*tokenizer.tokenize(first, is_start=False), *_inside(others, tokenizer)]
 
 
-def _continued(pieces: Sequence[str], tokenizer: Tokenizer) -> list[int]:
-    return [token for piece in pieces for token in tokenizer.tokenize(piece, is_start=False)]
+def _inside(pieces: Sequence[str], tokenizer: Tokenizer) -> list[int]:
+    return [token for piece in pieces for token in tokenizer.tokenize_inside(piece)]
 
 
 def _guarded(message: JsonObject, spelled: re.Pattern[str]) -> JsonObject:

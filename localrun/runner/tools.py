@@ -25,6 +25,9 @@ class Vocabulary(Protocol):
     def tokenize(self, text: str, *, is_start: bool = True) -> list[int]:
         """Return token ids."""
 
+    def tokenize_inside(self, text: str) -> list[int]:
+        """Return the token ids of a text that goes on where another one ended."""
+
     def tokenized_piece(self, token: int) -> bytes:
         """Return the bytes of a token."""
 

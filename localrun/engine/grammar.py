@@ -13,6 +13,7 @@ from llguidance import LLMatcher
 
 from localrun.engine.gbnf import GbnfError, lark_of_gbnf
 from localrun.engine.params import ConstraintKind, ConstraintSpec
+from localrun.engine.unique_items import with_unique_items
 from localrun.errors import UsageError
 
 LARGEST_TEXT = 128 * 1024  # bytes; twice that compiles for seconds
@@ -94,7 +95,7 @@ def _schema(spec: ConstraintSpec) -> object:
         raise wrong(spec, f"is nested deeper than {DEEPEST_SCHEMA} levels")
     if not isinstance(schema, dict):
         raise wrong(spec, "must be a JSON Schema, which is an object")
-    return closed(_with_known_formats(schema))
+    return closed(with_unique_items(_with_known_formats(schema)))
 
 
 def _with_known_formats(schema: Any) -> Any:  # noqa: ANN401 - any JSON value

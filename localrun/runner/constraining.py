@@ -26,6 +26,7 @@ from localrun.engine.constraints import Grammars
 from localrun.engine.grammar import closed
 from localrun.engine.params import ConstraintKind, ConstraintSpec
 from localrun.engine.thought import BudgetConstraint, Thought
+from localrun.engine.unique_items import with_unique_items
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -133,7 +134,12 @@ class _Shape:
     def _tools(self) -> Tools:
         """Return the tools without arguments that they do not name: small models add them."""
         tools = Tools.of(self.request.tools).by_name
-        return Tools({name: Tool(name, closed(tool.parameters)) for name, tool in tools.items()})
+        return Tools(
+            {
+                name: Tool(name, closed(with_unique_items(tool.parameters)))
+                for name, tool in tools.items()
+            }
+        )
 
     def _forced(self) -> ConstraintSpec:
         grammar = tool_grammar(

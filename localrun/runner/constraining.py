@@ -14,20 +14,13 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from localrun.chat.profiles.grammar import (
-    ToolChoice,
-    answer_frame,
-    call_alternative,
-    tool_grammar,
-)
-from localrun.chat.profiles.tools import Tool, Tools
+from localrun.chat.profiles.grammar import ToolChoice, answer_frame
 from localrun.chat.thinking import BUDGETS
 from localrun.engine.constraints import Grammars
-from localrun.engine.grammar import closed
 from localrun.engine.params import ConstraintKind, ConstraintSpec
 from localrun.engine.thought import BudgetConstraint, Thought
-from localrun.engine.unique_items import with_unique_items
 from localrun.errors import UsageError
+from localrun.runner.tool_grammars import ToolGrammars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +40,7 @@ class Constraining:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._grammars = Grammars(model)
+        self._tool_grammars = ToolGrammars()
 
     def bind(self, seq: Sequence, request: Generate, prompt: str, chat: Chat) -> None:
         """Give a sequence what its request says the reply must be.
@@ -74,7 +68,8 @@ class Constraining:
             )
 
     def _constraint(self, request: Generate, prompt: str, chat: Chat) -> Constraint | None:
-        shape = _Shape(request, chat.known, self._control_tokens(chat.known))
+        control_tokens = self._control_tokens(chat.known)
+        shape = _Shape(request, chat.known, control_tokens, self._tool_grammars)
         spec = shape.spec
         if spec is None:
             return None
@@ -106,6 +101,7 @@ class _Shape:
     request: Generate
     profile: Profile
     control_tokens: Mapping[str, int]
+    grammars: ToolGrammars
 
     @property
     def spec(self) -> ConstraintSpec | None:
@@ -130,20 +126,9 @@ class _Shape:
     def _may_call(self) -> bool:
         return bool(self.request.tools) and self.choice.mode != "none"
 
-    @property
-    def _tools(self) -> Tools:
-        """Return the tools without arguments that they do not name: small models add them."""
-        tools = Tools.of(self.request.tools).by_name
-        return Tools(
-            {
-                name: Tool(name, closed(with_unique_items(tool.parameters)))
-                for name, tool in tools.items()
-            }
-        )
-
     def _forced(self) -> ConstraintSpec:
-        grammar = tool_grammar(
-            self.profile, self._tools, self.choice, control_tokens=self.control_tokens
+        grammar = self.grammars.grammar(
+            self.profile, self.request.tools, self.choice, self.control_tokens
         )
         if grammar is None:
             raise UsageError(
@@ -156,15 +141,15 @@ class _Shape:
     def _answer(self, spec: ConstraintSpec) -> ConstraintSpec:
         calls = None
         if self._may_call:
-            calls = call_alternative(
-                self.profile, self._tools, self.choice, control_tokens=self.control_tokens
+            calls = self.grammars.alternative(
+                self.profile, self.request.tools, self.choice, self.control_tokens
             )
         around = answer_frame(self.profile, self.control_tokens, has_calls=calls is not None)
         return replace(spec, around=around, calls=calls or "")
 
     def _lazy(self) -> ConstraintSpec | None:
-        grammar = tool_grammar(
-            self.profile, self._tools, self.choice, control_tokens=self.control_tokens
+        grammar = self.grammars.grammar(
+            self.profile, self.request.tools, self.choice, self.control_tokens
         )
         if grammar is None:
             return None

@@ -15,7 +15,7 @@ def takes(grammar: str, text: str | list[int]) -> bool:
     matcher = LLMatcher(LLTokenizer("byte"), LLMatcher.grammar_from_lark(lark_of_gbnf(grammar)))
     assert not matcher.is_error(), matcher.get_error()
     tokens = list(text.encode()) if isinstance(text, str) else text
-    return matcher.try_consume_tokens(tokens) == len(tokens) and matcher.is_accepting()
+    return bool(matcher.try_consume_tokens(tokens) == len(tokens) and matcher.is_accepting())
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def takes(schema: dict[str, Any], value: Any) -> bool:
     matcher = LLMatcher(LLTokenizer("byte"), grammar_of(spec))
     assert not matcher.is_error(), matcher.get_error()
     tokens = list(json.dumps(value).encode())
-    return matcher.try_consume_tokens(tokens) == len(tokens) and matcher.is_accepting()
+    return bool(matcher.try_consume_tokens(tokens) == len(tokens) and matcher.is_accepting())
 
 
 @pytest.mark.parametrize("count", range(5))

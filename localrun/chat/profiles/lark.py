@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from localrun.chat.profiles.forms import (
     Again,
@@ -27,13 +27,16 @@ from localrun.chat.profiles.forms import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
     from localrun.chat.profiles.forms import CallForm
     from localrun.chat.profiles.tools import JsonObject, Tools
 
 ANY_TEXT = r"/(.|\n)*/"
-MOST_ORDERED = 5  # parameters that may come in any order, each once: 2**5 states
+# parameters that may come in any order, each once: 2**n states for each tool, so that many
+# tools leave fewer (number of tools, n)
+ORDERED = ((8, 5), (24, 4))
+LEAST_ORDERED = 3
 # a client's schema may have what llguidance does not know: that is ignored, not refused
 _LENIENT = {
     "lenient": True,
@@ -43,6 +46,7 @@ _LENIENT = {
     "key_separator": ": ?",
 }
 _INDENTED = {"lenient": True, "whitespace_pattern": r"[ \n]{0,40}"}
+_NAME = re.compile(r"part_\d+|order_\d+")  # of a rule of ours
 _BREAK = re.compile(r"([ \t]*[\r\n][ \t\r\n]*)")  # blanks with a line end among them
 
 
@@ -57,10 +61,11 @@ class LarkRules:
     """The rules that are written so far."""
 
     control_tokens: Mapping[str, int]
+    most_ordered: int = LEAST_ORDERED
     rules: list[str] = field(default_factory=list)
     _num_names: int = 0
     _named_rules: set[str] = field(default_factory=set)
-    _expressions: dict[Any, str] = field(default_factory=dict)  # of pieces that have a rule
+    _kept: dict[Hashable, str] = field(default_factory=dict)  # names of rules
 
     def calls(
         self, form: CallForm, tools: Tools, *, skipped: str, is_parallel: bool, is_whole: bool
@@ -72,6 +77,9 @@ class LarkRules:
         would take a separator for the beginning of the frame's closing.
         """
         frame = form.frame
+        num_tools = len(tools.by_name)
+        steps = (ordered for most, ordered in ORDERED if num_tools <= most)
+        self.most_ordered = next(steps, LEAST_ORDERED)
         calls = [list(form.pieces(tool)) for tool in tools.by_name.values()]
         first = self._any_of("first", calls, before=frame.opening, skipped=skipped)
         if not is_parallel:
@@ -167,11 +175,20 @@ class LarkRules:
 
     def rule(self, expression: str, attributes: str = "") -> str:
         """Return the name of the rule of an expression; equal ones share it."""
-        key = (expression, attributes)
-        if key not in self._expressions:
-            name = self._expressions[key] = self.new_name("part")
-            self.rules.append(f"{name}{attributes}: {expression}")
-        return self._expressions[key]
+        if not attributes and _NAME.fullmatch(expression):
+            return expression
+        return self.kept((expression, attributes), lambda: self._new(expression, attributes))
+
+    def kept(self, key: Hashable, write: Callable[[], str]) -> str:
+        """Return the name that was written for a key before, or else write it."""
+        if key not in self._kept:
+            self._kept[key] = write()
+        return self._kept[key]
+
+    def _new(self, expression: str, attributes: str = "", kind: str = "part") -> str:
+        name = self.new_name(kind)
+        self.rules.append(f"{name}{attributes}: {expression}")
+        return name
 
     def new_name(self, kind: str) -> str:
         """Return a name that no rule has."""
@@ -179,11 +196,7 @@ class LarkRules:
         return f"{kind}_{self._num_names}"
 
     def _terminal(self, expression: str) -> str:
-        key = ("terminal", expression)
-        if key not in self._expressions:
-            name = self._expressions[key] = self.new_name("PART")
-            self.rules.append(f"{name}: {expression}")
-        return self._expressions[key]
+        return self.kept(("terminal", expression), lambda: self._new(expression, kind="PART"))
 
 
 class _AnyOrder:
@@ -196,18 +209,29 @@ class _AnyOrder:
 
     def __init__(self, lark: LarkRules, parameters: Parameters) -> None:
         self._lark = lark
-        self._items, self._separator = parameters.items, parameters.separator
-        required = [at for at, item in enumerate(self._items) if item.is_required]
-        optional = [at for at, item in enumerate(self._items) if not item.is_required]
-        is_small = len(self._items) <= MOST_ORDERED
-        self._followed = frozenset((*required, *optional) if is_small else required[:MOST_ORDERED])
-        self._late = required[len(self._followed) :]
+        items, separator = parameters.items, parameters.separator
+        self._first = [lark.rule(lark.sequence(item.pieces)) for item in items]
+        self._next = (
+            [lark.rule(lark.sequence([*separator, *item.pieces])) for item in items]
+            if separator
+            else self._first
+        )
+        self._is_required = [item.is_required for item in items]
+        required = [at for at, item in enumerate(items) if item.is_required]
+        optional = [at for at, item in enumerate(items) if not item.is_required]
+        most = lark.most_ordered
+        is_small = len(items) <= most
+        self._followed = frozenset((*required, *optional) if is_small else required[:most])
+        self._late = [at for at in required if at not in self._followed]
         self._free = [] if is_small else optional
         self._states: dict[tuple[frozenset[int], int, bool], str] = {}
 
     def start(self) -> str:
         """Return the rule at which nothing has come yet."""
-        return self._state(self._followed, 0, is_first=True) if self._items else ""
+        if not self._first:
+            return ""
+        key = ("order", *self._first, *self._next, *self._is_required)
+        return self._lark.kept(key, lambda: self._state(self._followed, 0, is_first=True))
 
     def _state(self, left: frozenset[int], num_late: int, *, is_first: bool) -> str:
         """Return the rule with some parameters left, behind so many of the late ones."""
@@ -222,11 +246,12 @@ class _AnyOrder:
 
     def _options(self, left: frozenset[int], num_late: int, *, is_first: bool) -> list[str]:
         following = [(at, left - {at}, num_late) for at in sorted(left)]
-        is_owed = any(self._items[at].is_required for at in left)
+        is_owed = any(self._is_required[at] for at in left)
         if not is_owed and num_late < len(self._late):
             following.append((self._late[num_late], left, num_late + 1))
         options = [
-            f"{self._item(at, is_first=is_first)} {self._state(rest, late, is_first=False)}"
+            f"{(self._first if is_first else self._next)[at]}"
+            f" {self._state(rest, late, is_first=False)}"
             for at, rest, late in following
         ]
         is_over = not is_owed and num_late == len(self._late)
@@ -236,18 +261,14 @@ class _AnyOrder:
         self, left: frozenset[int], num_late: int, options: list[str], *, is_first: bool
     ) -> list[str]:
         """Let parameters that are not followed come before the others."""
-        more = self._lark.rule(" | ".join(self._item(at, is_first=False) for at in self._free))
+        more = self._lark.rule(" | ".join(self._next[at] for at in self._free))
         most = len(self._free)
         if not is_first:
             rest = self._lark.rule(" | ".join(options))
             return [f"{more}{{0,{most}}} {rest}"]
-        first = self._lark.rule(" | ".join(self._item(at, is_first=True) for at in self._free))
+        first = self._lark.rule(" | ".join(self._first[at] for at in self._free))
         rest = self._state(left, num_late, is_first=False)
         return [f"{first} {rest}", *options]
-
-    def _item(self, at: int, *, is_first: bool) -> str:
-        separator = () if is_first else self._separator
-        return self._lark.rule(self._lark.sequence([*separator, *self._items[at].pieces]))
 
 
 def _behind(opening: str, pieces: Sequence[Piece]) -> list[Piece]:

@@ -104,7 +104,7 @@ def history(source: str, calls: list[ToolCall]) -> str:
         {"role": "tool", "content": RESULT, "tool_call_id": one, "name": call.name}
         for one, call in zip(ids, calls, strict=True)
     ]
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"role": "user", "content": QUESTION},
         {"role": "assistant", "content": "", "tool_calls": stated},
         *results,

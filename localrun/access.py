@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ANY_ORIGIN = "*"
+EXTENSIONS = "extensions"  # of any browser
 YES = {"1", "true", "yes", "on"}
 
 
@@ -64,6 +65,20 @@ def is_sendable(key: str) -> bool:
     return key.isascii() and key.isprintable() and " " not in key and bool(key)
 
 
+def expanded_path(name: str, text: str) -> Path:
+    """Return the path of a variable, from the root.
+
+    Raises:
+        UsageError: it begins with a home folder that is not known.
+    """
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise UsageError(
+            f"{name}: the home folder of {text} is not known", hint=f"{name}=/path/from/the/root"
+        ) from error
+
+
 def _key(environ: Mapping[str, str]) -> str | None:
     key = environ.get("LOCALRUN_API_KEY", "").strip()
     if key and not is_sendable(key):
@@ -76,23 +91,23 @@ def _key(environ: Mapping[str, str]) -> str | None:
 
 def _path(environ: Mapping[str, str], name: str) -> Path | None:
     text = environ.get(name, "").strip()
-    return Path(text).expanduser().absolute() if text else None
+    return expanded_path(name, text) if text else None
 
 
 def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:
     origins = environ.get("LOCALRUN_ORIGINS", "").replace(",", " ").split()
     for origin in origins:
-        if origin != ANY_ORIGIN and not _is_origin(origin):
+        if origin.lower() not in {ANY_ORIGIN, EXTENSIONS} and not _is_origin(origin):
             raise UsageError(
                 f"LOCALRUN_ORIGINS: not the origin of a page: {origin}",
-                hint="LOCALRUN_ORIGINS=https://chat.example,http://192.168.1.5:3000",
+                hint="LOCALRUN_ORIGINS=https://chat.example,https://*.example:8443,extensions",
             )
     return tuple(origin.rstrip("/").lower() for origin in origins)
 
 
 def _is_origin(text: str) -> bool:
     try:
-        parts = urlsplit(text)
+        parts = urlsplit(text.replace(ANY_ORIGIN, "x"))  # which no scheme may hold
     except ValueError:
         return False
     return bool(parts.scheme and parts.netloc) and parts.path in {"", "/"}

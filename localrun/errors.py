@@ -5,6 +5,7 @@
     |  |- ModelNameError              2   not a model name
     |  |- ContextExceededError        2   the prompt does not fit the context
     |  |- BodyTooLargeError           2   a request has more bytes than the server takes
+    |  |- RequestTooCostlyError       2   a request takes too much work before it is answered
     |  |- UnauthorizedError           2   the server asks for a key, or for another one
     |  `- SlowClientError             2   the request came too slowly
     |- NotFoundError                  3
@@ -14,6 +15,7 @@
     |- NetworkError                   5
     |  |- ServerUnreachableError      5   no localrun server answers
     |  |- CertificateError            5   a server that nothing here vouches for
+    |  |- PrivateAddressError         5   a client names a host that is not public
     |  `- AddressInUseError           5   another program has the port
     |- BackendError                   6   llama.cpp, a runner or a device failed
     |  |- LoadError                   6   the model does not load
@@ -25,11 +27,14 @@ The number is the exit code; Ctrl-C is 130. The class tells what the caller can
 do about it, the message is one line that names the thing, ``hint`` is the next
 command to type. Raised where it is known; rendered in ``cli/main.py`` and
 ``server/errors.py`` only. Programming errors are ordinary Python exceptions.
+Logins and signatures of addresses are taken out of both texts here, whoever wrote them.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
+
+from localrun.addresses import redacted
 
 
 class LocalrunError(Exception):
@@ -41,9 +46,9 @@ class LocalrunError(Exception):
     has_lines: ClassVar[bool] = False  # the message has several, each of them harmless
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = redacted(message)
+        self.hint = None if hint is None else redacted(hint)
+        super().__init__(self.message)
 
 
 class UsageError(LocalrunError):
@@ -75,6 +80,12 @@ class BodyTooLargeError(UsageError):
 
     http_status = 413
     code = "body_too_large"
+
+
+class RequestTooCostlyError(UsageError):
+    """Rendering or tokenizing the request takes more time or memory than one request may use."""
+
+    code = "request_too_costly"
 
 
 class UnauthorizedError(UsageError):
@@ -112,9 +123,13 @@ class QuantizationNotFoundError(NotFoundError):
 
 
 class IntegrityError(LocalrunError):
-    """A file is damaged or is not what it says."""
+    """A file is damaged or is not what it says.
+
+    Not a 500: it is no bug, and clients that try a 5xx again would get the same answer.
+    """
 
     exit_code = 4
+    http_status = 422
     code = "integrity_error"
 
 
@@ -136,6 +151,13 @@ class CertificateError(NetworkError):
     """The server shows a certificate that nothing here vouches for."""
 
     code = "certificate_not_trusted"
+
+
+class PrivateAddressError(NetworkError):
+    """A client of the server names a host that has no public address."""
+
+    http_status = 403
+    code = "private_address"
 
 
 class AddressInUseError(NetworkError):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from localrun.access import Access, load_access
+from localrun.access import Access, expanded_path, load_access
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +39,10 @@ RATE = re.compile(r"(\d+(?:\.\d+)?) ?([kKmMgG]?)(?:[bB](?:/s)?)?", re.ASCII)
 UNIT_BYTES = {"": 1, "K": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKmMgG]?)[bB]?", re.ASCII)
 PROMPTS = "prompts"  # in the cache folder
+PRIVATE_HOST = re.compile(r"([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.ASCII)
 YES, NO = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
+LONGEST_NUMBER = 64  # characters
+LONGEST_DURATION_S = 100 * 366 * 86400.0  # dates have an end, in the year 9999
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 
 
@@ -58,6 +61,7 @@ class Settings:
     mirrors: tuple[str, ...] = ()  # endpoints that serve what Hugging Face serves
     num_streams: int = DEFAULT_STREAMS  # connections of one download
     is_offline: bool = False
+    private_hosts: tuple[str, ...] | None = ()  # that clients may pull from; None: all of them
     prompts_dir: Path = field(default_factory=lambda: _platform_cache_dir() / PROMPTS)
     prompt_cache_bytes: int | None = None  # of all saved prompts; None = what the disk allows
     device: str = "auto"  # what layers are put on, as hardware/choice.py reads it
@@ -125,6 +129,7 @@ def load_settings(
         mirrors=_mirrors(environ),
         num_streams=_count(environ, "LOCALRUN_STREAMS", DEFAULT_STREAMS, MOST_STREAMS),
         is_offline=_flag(environ, "LOCALRUN_OFFLINE"),
+        private_hosts=_private_hosts(environ),
         prompts_dir=_cache_dir(environ) / PROMPTS,
         prompt_cache_bytes=_size(environ, "LOCALRUN_PROMPT_CACHE"),
         max_queue=_count(environ, "LOCALRUN_MAX_QUEUE", DEFAULT_QUEUE, LARGEST_QUEUE),
@@ -180,9 +185,11 @@ def parse_duration(value: str | float) -> float | None:
     None means for ever: any negative value.
 
     Raises:
-        UsageError: not a duration.
+        UsageError: not a duration, or longer than 100 years.
     """
     text = str(value).strip()
+    if len(text) > LONGEST_NUMBER:  # the search for pieces would take the square of it
+        raise _no_duration(text)
     amount = text.removeprefix("-")
     pieces = DURATION.findall(amount)
     if PLAIN_NUMBER.fullmatch(amount):
@@ -191,11 +198,22 @@ def parse_duration(value: str | float) -> float | None:
         seconds = sum(float(number) * UNIT_SECONDS[unit] for number, unit in pieces)
     else:
         seconds = math.inf
-    if not math.isfinite(seconds):
+    if math.isinf(seconds):
+        raise _no_duration(text)
+    if text.startswith("-"):
+        return None
+    if seconds > LONGEST_DURATION_S:
         raise UsageError(
-            f"not a duration: {value}", hint="write 90 (seconds), 10m, 1h30m or -1 (for ever)"
+            f"a duration of more than 100 years: {text}", hint="write -1 for a time without an end"
         )
-    return None if text.startswith("-") else seconds
+    return seconds
+
+
+def _no_duration(text: str) -> UsageError:
+    return UsageError(
+        f"not a duration: {text[:LONGEST_NUMBER]}",
+        hint="write 90 (seconds), 10m, 1h30m or -1 (for ever)",
+    )
 
 
 def _duration(environ: Mapping[str, str], name: str, default: float | None) -> float | None:
@@ -223,12 +241,12 @@ def parse_rate(text: str) -> float:
 
 def _models_dir(environ: Mapping[str, str]) -> Path:
     named = environ.get("LOCALRUN_MODELS")
-    return Path(named).expanduser().absolute() if named else _platform_models_dir()
+    return expanded_path("LOCALRUN_MODELS", named) if named else _platform_models_dir()
 
 
 def _paths(environ: Mapping[str, str], name: str) -> tuple[Path, ...]:
     texts = environ.get(name, "").split(os.pathsep)
-    return tuple(Path(text).expanduser().absolute() for text in texts if text)
+    return tuple(expanded_path(name, text) for text in texts if text)
 
 
 def _catalogs(environ: Mapping[str, str]) -> tuple[Path, ...]:
@@ -248,6 +266,21 @@ def _mirrors(environ: Mapping[str, str]) -> tuple[str, ...]:
                 hint="LOCALRUN_MIRRORS=https://hf-mirror.com",
             )
     return tuple(mirror.rstrip("/") for mirror in mirrors)
+
+
+def _private_hosts(environ: Mapping[str, str]) -> tuple[str, ...] | None:
+    """Return hosts, with a port or not; None for all that are not public."""
+    text = environ.get("LOCALRUN_PULL_PRIVATE", "").strip().lower()
+    if text in YES | NO:
+        return None if text in YES else ()
+    hosts = tuple(text.replace(",", " ").split())
+    for host in hosts:
+        if not PRIVATE_HOST.fullmatch(host):
+            raise UsageError(
+                f"LOCALRUN_PULL_PRIVATE is neither 1 nor 0 nor hosts: {host}",
+                hint="LOCALRUN_PULL_PRIVATE=localhost:5000,registry.lan",
+            )
+    return hosts
 
 
 def _count(environ: Mapping[str, str], name: str, default: int, most: int) -> int:
@@ -279,7 +312,7 @@ def _size(environ: Mapping[str, str], name: str) -> int | None:
 
 def _cache_dir(environ: Mapping[str, str]) -> Path:
     named = environ.get("LOCALRUN_CACHE")
-    return Path(named).expanduser().absolute() if named else _platform_cache_dir()
+    return expanded_path("LOCALRUN_CACHE", named) if named else _platform_cache_dir()
 
 
 def _platform_cache_dir() -> Path:

@@ -18,6 +18,7 @@ import hashlib
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,10 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "scripts" / "locks"
 VENV = ROOT / ".venv"
 NEWER_PYTHONS = ("python3.14", "python3.13", "python3.12", "python3.11")
+AMX_MENDED_IN = {11: (11, 5), 12: (12, 4), 13: (13, 3)}  # GCC's later ones are right
+AS_BUILT_HERE = ("--no-build-isolation", "--no-deps")  # by `build_tools` alone
+BY_HASH = ("--require-hashes", "--no-deps")
+ONLY_WHEELS = ("--only-binary", ":all:")  # else pip would build with what nobody has checked
 PROGRESS = re.compile(r"\[\s*(\d+)/(\d+)\]")
 
 
@@ -64,7 +69,7 @@ def ensure(*groups: str) -> Path:
         say(f"installing the packages of {group} ...")
         install(python, group)
         if group == "run":
-            _pip(python, "install", "--no-deps", "--editable", ROOT)
+            _pip(python, "install", *AS_BUILT_HERE, "--editable", ROOT, tools=build_tools(python))
         stamp.write_text(wanted)
     return python
 
@@ -96,6 +101,38 @@ def install(python: Path, group: str) -> None:
         SetupError: pip failed.
     """
     _pip(python, "install", *_strictness(group), "-r", LOCKS / f"{group}.txt")
+
+
+def build_tools(python: Path) -> dict[str, str]:
+    """Return the variables by which a build without isolation finds what it needs.
+
+    That is installed by its hashes into a folder of its own. pip would fetch it unchecked for an
+    isolated build: it takes hashes in no constraints file, and since 25.3 no constraints at all.
+
+    Raises:
+        SetupError: pip failed.
+    """
+    lock, folder = LOCKS / "build.txt", VENV / "build-tools"
+    stamp, wanted = folder / ".installed", hashlib.sha256(lock.read_bytes()).hexdigest()
+    if not stamp.is_file() or stamp.read_text() != wanted:
+        shutil.rmtree(folder, ignore_errors=True)
+        _pip(python, "install", *BY_HASH, *ONLY_WHEELS, "--target", folder, "-r", lock)
+        stamp.write_text(wanted)
+    path = os.pathsep.join((str(folder / "bin"), os.environ.get("PATH", os.defpath)))
+    return {"PYTHONPATH": str(folder), "PATH": path}
+
+
+def download_engine(python: Path, folder: Path) -> Path:
+    """Return the locked sources of llama-cpp-python as an archive in the folder.
+
+    Raises:
+        SetupError: pip failed.
+    """
+    options = ["--no-cache-dir", "--require-hashes", "--no-binary", ":all:", "-d", folder]
+    lock = LOCKS / "engine.txt"
+    _pip(python, "download", *AS_BUILT_HERE, *options, "-r", lock, tools=build_tools(python))
+    (archive,) = folder.glob("*.tar.gz")
+    return archive
 
 
 def say(line: str) -> None:
@@ -138,11 +175,8 @@ def _fingerprint(group: str) -> str:
 
 def _strictness(group: str) -> tuple[str, ...]:
     """Return pip's options: a lock with hashes is complete, the one for training is only pins."""
-    return (
-        ("--require-hashes", "--no-deps")
-        if "--hash=" in (LOCKS / f"{group}.txt").read_text()
-        else ()
-    )
+    is_complete = "--hash=" in (LOCKS / f"{group}.txt").read_text()
+    return (*BY_HASH, *ONLY_WHEELS) if is_complete else ()
 
 
 def _install_engine(python: Path) -> None:
@@ -159,18 +193,10 @@ def _compile_engine(python: Path, folder: Path) -> Path:
     say("compiling llama.cpp, once for this machine (about 3 minutes on 4 cores) ...")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        command = [
-            python,
-            "-m",
-            "pip",
-            "wheel",
-            "--verbose",
-            "--no-deps",
-            "--no-cache-dir",
-            "--require-hashes",
-        ]
-        command += ["--no-binary", ":all:", "-w", scratch, "-r", LOCKS / "engine.txt"]
-        _run_with_progress(command, folder / "build.log")
+        command = [python, "-m", "pip", "wheel", "--verbose", "--no-cache-dir", "--require-hashes"]
+        command += [*AS_BUILT_HERE, "--no-binary", ":all:", "-w", scratch]
+        command += ["-r", LOCKS / "engine.txt"]
+        _run_with_progress(command, folder / "build.log", build_tools(python))
         (built,) = Path(scratch).glob("*.whl")
         return built.replace(folder / built.name)
 
@@ -188,13 +214,40 @@ def _require_compiler() -> None:
         )
 
 
-def _run_with_progress(command: list[object], log: Path) -> None:
-    """Run the compilation, showing its [n/m] on one line; the whole output goes to a log file."""
-    environment = {
-        **os.environ,
-        "PIP_CONSTRAINT": str(LOCKS / "build.txt"),
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+def _compiler_flags() -> dict[str, str]:
+    """Return CFLAGS and CXXFLAGS that leave AMX out if this compiler breaks it.
+
+    GCC before 11.5, 12.4, 13.3 and 14 passes 8 of the 64 bytes of a tile configuration
+    (https://gcc.gnu.org/PR114098): the first matrix product ends in SIGSEGV.
+    """
+    macros = _native_macros()
+    if "__AMX_INT8__" not in macros or "__clang__" in macros:
+        return {}
+    version = tuple(int(macros.get(name, "0")) for name in ("__GNUC__", "__GNUC_MINOR__"))
+    if version >= AMX_MENDED_IN.get(version[0], (14, 0)):
+        return {}
+    return {
+        name: f"{os.environ.get(name, '')} -U__AMX_INT8__".strip()
+        for name in ("CFLAGS", "CXXFLAGS")
     }
+
+
+def _native_macros() -> dict[str, str]:
+    """Return the macros that the compiler defines for this processor; none without a compiler."""
+    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or "clang++"
+    command = [*shlex.split(compiler), "-march=native", "-dM", "-E", "-x", "c++", os.devnull]
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+    except OSError:
+        return {}
+    lines = (line.split(maxsplit=2) for line in done.stdout.splitlines())
+    return {words[1]: words[2] if len(words) > 2 else "" for words in lines if len(words) > 1}
+
+
+def _run_with_progress(command: list[object], log: Path, tools: dict[str, str]) -> None:
+    """Run the compilation, showing its [n/m] on one line; the whole output goes to a log file."""
+    ours = {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    environment = {**_pip_environment(), **_compiler_flags(), **tools, **ours}
     terminal, shown = sys.stderr.isatty(), -1
     with log.open("w") as out:
         process = subprocess.Popen(
@@ -222,16 +275,11 @@ def _run_with_progress(command: list[object], log: Path) -> None:
             )
 
 
-def _pip(python: Path, *arguments: object) -> None:
+def _pip(python: Path, *arguments: object, tools: dict[str, str] | None = None) -> None:
     """Run pip quietly; what it says is shown only when it fails."""
     options = ["--quiet", "--disable-pip-version-check", "--no-input"]
     command = [python, "-m", "pip", arguments[0], *options, *arguments[1:]]
-    environment = {
-        **os.environ,
-        "PIP_REQUIRE_VIRTUALENV": "0",
-        "PIP_CONSTRAINT": str(LOCKS / "build.txt"),
-        "PIP_ROOT_USER_ACTION": "ignore",
-    }
+    environment = {**_pip_environment(), **(tools or {})}
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip()
@@ -240,12 +288,21 @@ def _pip(python: Path, *arguments: object) -> None:
         )
 
 
+def _pip_environment() -> dict[str, str]:
+    """Return the environment for pip, without what would change which packages it takes."""
+    ours = {"PIP_REQUIRE_VIRTUALENV": "0", "PIP_ROOT_USER_ACTION": "ignore"}
+    others = {"PIP_CONSTRAINT", "PIP_TARGET", "PIP_PREFIX", "PIP_USER", "PYTHONPATH"}
+    return {name: value for name, value in os.environ.items() if name not in others} | ours
+
+
 def cache_folder() -> Path:
     """Return the user's cache folder, or one in the checkout where no home is writable."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     folder = base / "localrun"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.chmod(0o700)  # what is in it is installed: nobody else may write there
     except OSError:
         folder = ROOT / ".cache"
     return folder if os.access(folder, os.W_OK) else ROOT / ".cache"
@@ -266,5 +323,6 @@ def machine_key() -> str:
         *platform.libc_ver(),
         (LOCKS / "engine.txt").read_text(),
         os.environ.get("CMAKE_ARGS", ""),
+        *_compiler_flags().values(),
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -97,10 +97,7 @@ def _sources(python: Path, folder: Path) -> Path:
         scratch = folder / "src.partial"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
-        pip = [str(python), "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-        pip += ["--require-hashes", "-d", str(scratch), "-r", str(environment.LOCKS / "engine.txt")]
-        _run(pip, {"PIP_CONSTRAINT": str(environment.LOCKS / "build.txt")})
-        (archive,) = scratch.glob("*.tar.gz")
+        archive = environment.download_engine(python, scratch)
         with tarfile.open(archive) as tar:
             tar.extractall(scratch, filter="data")
         archive.unlink()

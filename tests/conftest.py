@@ -1,4 +1,4 @@
-"""Fixtures for all tests: golden files."""
+"""Fixtures for all tests: golden files, a store of their own, patience."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from hypothesis import HealthCheck, settings
+
+from tests.waiting import HANG_S
 
 # a machine that is busy with other tests is slow, and that is no fault of theirs
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy")
+# all of httpx's functions have this object as the default of their timeout, which is 5 s
+for _phase in ("connect", "read", "write", "pool"):
+    setattr(DEFAULT_TIMEOUT_CONFIG, _phase, HANG_S)
 
 GOLDEN = Path(__file__).parent / "golden"
+LONG = ("e2e", "engine", "runner", "cli")
 
 
 class Golden(Protocol):
@@ -22,6 +29,12 @@ class Golden(Protocol):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Let several processes begin with the long files, so that none is left with one at the end."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path.relative_to(GOLDEN.parent).parts[0] not in LONG)
 
 
 @pytest.fixture(autouse=True)

@@ -84,6 +84,19 @@ def test_a_duration_is_never_infinite_or_no_number(text: str) -> None:
         parse_duration(text)
 
 
+@pytest.mark.parametrize("value", [1e12, 1e308, "99999999h", 2**63])
+def test_a_duration_that_leads_beyond_all_dates_is_refused(value: str | float) -> None:
+    with pytest.raises(UsageError, match="more than 100 years"):
+        parse_duration(value)
+
+
+def test_a_long_text_is_no_duration_and_is_not_searched() -> None:
+    with pytest.raises(UsageError, match="not a duration") as caught:
+        parse_duration("1" * 1_000_000)
+
+    assert len(caught.value.message) < 100
+
+
 @pytest.mark.parametrize("name", ["LOCALRUN_IDLE_EXIT", "LOCALRUN_KEEP_ALIVE"])
 def test_a_wrong_duration_names_its_variable(name: str) -> None:
     with pytest.raises(UsageError, match=name):

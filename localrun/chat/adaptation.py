@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Any
 
 from localrun.errors import UsageError
@@ -20,44 +19,48 @@ _SYSTEM = "zqsystem"
 _USER: Message = {"role": "user", "content": "zquser"}
 _ANSWER: Message = {"role": "assistant", "content": "zqanswer"}
 _INSTRUCTION: Message = {"role": "system", "content": _SYSTEM}
+_PROBES = {
+    "first": [_INSTRUCTION, _USER],
+    "later": [_USER, _ANSWER, _INSTRUCTION, _USER],
+}
+
+
+Render = Callable[[Sequence[Message]], str]
 
 
 class Adaptation:
-    """What one template reads; ``render`` renders a conversation exactly as it is given."""
+    """What one template reads."""
 
-    def __init__(self, source: str, render: Callable[[Sequence[Message]], str]) -> None:
-        self._render = render
+    def __init__(self, source: str) -> None:
+        self._takes: dict[str, bool] = {}  # system messages, by where they stand
         self._thought_names = [
             name for name in OTHER_THOUGHT_NAMES if re.search(rf"\b{name}\b", source)
         ]
 
-    def adapted(self, messages: Sequence[Message]) -> list[Message]:
+    def adapted(
+        self, messages: Sequence[Message], render: Render, check: Callable[[], None]
+    ) -> list[Message]:
         """Return the conversation with thoughts and system messages where the template reads them.
 
         The text of a system message that the template refuses or ignores goes into a user message.
+        ``render`` renders a conversation exactly as it is given; ``check`` raises if a probe may
+        have been stopped, which proves nothing.
         """
         adapted = [self._with_thought_names(message) for message in messages]
         is_first = bool(adapted) and _is_system(adapted[0])
         first, others = adapted[:is_first], adapted[is_first:]
-        if any(map(_is_system, others)) and not self._takes_later_system:
+        if any(map(_is_system, others)) and not self._takes_system("later", render, check):
             others = _moved_into_users(others)
-        if is_first and not self._takes_first_system:
+        if is_first and not self._takes_system("first", render, check):
             return _moved_into_users([*first, *others])
         return [*first, *others]
 
-    @cached_property
-    def _takes_first_system(self) -> bool:
-        return self._shows_system([_INSTRUCTION, _USER])
-
-    @cached_property
-    def _takes_later_system(self) -> bool:
-        return self._shows_system([_USER, _ANSWER, _INSTRUCTION, _USER])
-
-    def _shows_system(self, probe: Sequence[Message]) -> bool:
-        try:
-            return _SYSTEM in self._render(probe)
-        except UsageError:
-            return False
+    def _takes_system(self, place: str, render: Render, check: Callable[[], None]) -> bool:
+        if place not in self._takes:
+            found = _shows_system(render, _PROBES[place])
+            check()
+            self._takes[place] = found
+        return self._takes[place]
 
     def _with_thought_names(self, message: Message) -> Message:
         thought = message.get(THOUGHT)
@@ -72,6 +75,13 @@ def with_content_in_thoughts(messages: Sequence[Message]) -> list[Message]:
     For templates that refuse a message with a thought, a text and calls (gpt-oss).
     """
     return [_with_content_in_thought(message) for message in messages]
+
+
+def _shows_system(render: Render, probe: Sequence[Message]) -> bool:
+    try:
+        return _SYSTEM in render(probe)
+    except UsageError:
+        return False
 
 
 def _with_content_in_thought(message: Message) -> Message:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from localrun.errors import UsageError
@@ -32,20 +33,20 @@ _PROBE: list[Message] = [
 ]
 
 
-def wants_text(
-    render: Callable[[Sequence[Message]], str], *, has_null_content: bool = False
-) -> bool:
-    """Tell whether a template needs text: an object fails, or comes out as Python's."""
-    probe = without_empty_content(_PROBE) if has_null_content else _PROBE
-    try:
-        return "{'zqkey'" in render(probe)
-    except UsageError:
-        return _renders(render, with_arguments(probe, as_text=True))
+@dataclass(frozen=True, slots=True)
+class CallStyle:
+    """How a template wants calls."""
+
+    is_text: bool  # the arguments: an object fails, or comes out as Python's
+    has_null_content: bool  # of a message that has nothing but calls
 
 
-def hides_calls(render: Callable[[Sequence[Message]], str]) -> bool:
-    """Tell whether a template writes calls beside a content that is null, and not an empty one."""
-    return not _shows_call(render, _PROBE) and _shows_call(render, without_empty_content(_PROBE))
+def call_style(render: Callable[[Sequence[Message]], str]) -> CallStyle:
+    """Find out how a template wants calls."""
+    null = without_empty_content(_PROBE)
+    has_null_content = not _shows_call(render, _PROBE) and _shows_call(render, null)
+    probe = null if has_null_content else _PROBE
+    return CallStyle(_wants_text(render, probe), has_null_content)
 
 
 def without_empty_content(messages: Sequence[Message]) -> list[Message]:
@@ -66,6 +67,13 @@ def with_arguments(messages: Sequence[Message], *, as_text: bool) -> list[Messag
         else message
         for message in messages
     ]
+
+
+def _wants_text(render: Callable[[Sequence[Message]], str], probe: Sequence[Message]) -> bool:
+    try:
+        return "{'zqkey'" in render(probe)
+    except UsageError:
+        return _renders(render, with_arguments(probe, as_text=True))
 
 
 def _shows_call(render: Callable[[Sequence[Message]], str], messages: Sequence[Message]) -> bool:

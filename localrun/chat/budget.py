@@ -1,7 +1,17 @@
-"""What one rendering of a template may use: time, and text that it builds."""
+"""What one request may use of the processor and of memory before it is answered.
+
+An `Allowance` belongs to a request: all renders of its templates, the probing of a new
+template and the tokenizing share it. A `Budget` belongs to a compiled template and passes on
+to the allowance of the render that runs in the calling thread.
+
+Time is processor time of the thread, so a busy machine refuses no request that a quiet one
+takes. The processor's clock costs a system call; a look at the wall clock comes first, since
+processor time never runs faster.
+"""
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from contextlib import contextmanager
@@ -9,69 +19,117 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from localrun.chat.sizes import MAX_SIZE
+from localrun.errors import RequestTooCostlyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
 class RenderLimits:
-    """The most that one rendering may use."""
+    """The most that one request may use."""
 
-    seconds: float = 10.0
-    built: int = 512 * 1024 * 1024  # of all that it ever builds, in the unit of sizes.py
-
-
-class TemplateStoppedError(Exception):
-    """The template used up what it may use."""
+    seconds: float = 10.0  # of processor time
+    built: int = 512 * 1024 * 1024  # of all text that is ever built, in the unit of sizes.py
 
 
-class Budget:
-    """What is left to the rendering of this thread."""
+class Allowance:
+    """What is left to one request, which one thread prepares.
 
-    def __init__(self, limits: RenderLimits) -> None:
-        self._limits = limits
-        self._rest = _Rest()
+    ``on_slice`` is called each time another ``slice_s`` seconds have passed; it may wait, to let
+    other requests go first, or raise, to end this one.
+    """
 
-    @contextmanager
-    def spent(self) -> Iterator[None]:
-        """Give the rendering inside of the block its time and space."""
-        rest = self._rest
-        rest.deadline = time.monotonic() + self._limits.seconds
-        rest.size = self._limits.built
-        try:
-            yield
-        finally:
-            rest.deadline, rest.size = float("inf"), MAX_SIZE
+    def __init__(
+        self,
+        limits: RenderLimits | None = None,
+        *,
+        wall: Clock = time.monotonic,
+        processor: Clock = time.thread_time,
+        slice_s: float = math.inf,
+        on_slice: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._limits = limits or RenderLimits()
+        self._wall, self._processor = wall, processor
+        self._slice_s, self._on_slice = slice_s, on_slice
+        self._size = self._limits.built
+        self._end = processor() + self._limits.seconds
+        self._look_at = wall() + min(slice_s, self._limits.seconds)  # nothing is due before
 
     def charge(self, size: int) -> None:
         """Count what is about to be built.
 
         Raises:
-            TemplateStoppedError: it is too much, or the time is over.
+            RequestTooCostlyError: it is too much, or the time is over.
         """
-        rest = self._rest
-        rest.size -= size
-        if size > MAX_SIZE or rest.size < 0:
-            raise TemplateStoppedError("it builds too much text")
-        if time.monotonic() > rest.deadline:
-            raise TemplateStoppedError(f"it ran for more than {self._limits.seconds:g} s")
+        self._size -= size
+        if size > MAX_SIZE or self._size < 0:
+            raise RequestTooCostlyError(
+                "the model's chat template is stopped: it builds too much text"
+            )
+        self.tick()
+
+    def tick(self) -> None:
+        """Check the time.
+
+        Raises:
+            RequestTooCostlyError: it is over.
+        """
+        if self._wall() < self._look_at:
+            return
+        self._on_slice()
+        left = self._end - self._processor()
+        if left <= 0:
+            raise RequestTooCostlyError(
+                f"the request is stopped: rendering and tokenizing it took more than"
+                f" {self._limits.seconds:g} s of processor time",
+                hint="shorten the conversation, or use a simpler chat template",
+            )
+        self._look_at = self._wall() + min(self._slice_s, left)
+
+
+class Budget:
+    """What the renders of one compiled template charge: the allowance of the calling thread."""
+
+    def __init__(self) -> None:
+        self._current = _Current()
+
+    @contextmanager
+    def spent(self, allowance: Allowance) -> Iterator[None]:
+        """Charge what the calling thread does inside of the block to an allowance."""
+        before, self._current.allowance = self._current.allowance, allowance
+        try:
+            yield
+        finally:
+            self._current.allowance = before
+
+    def charge(self, size: int) -> None:
+        """Count what is about to be built.
+
+        Raises:
+            RequestTooCostlyError: it is too much, or the time is over.
+        """
+        self._current.allowance.charge(size)
 
     def tick(self) -> bool:
-        """Look at the clock; always true, for it stands inside of expressions."""
-        if time.monotonic() > self._rest.deadline:
-            self.charge(0)
+        """Check the time; always true, for the call stands inside of expressions.
+
+        Raises:
+            RequestTooCostlyError: it is over.
+        """
+        self._current.allowance.tick()
         return True
 
     def steps(self, items: Iterable[Any]) -> Iterator[Any]:
-        """Go over the items of a loop and look at the clock at each."""
-        deadline, clock = self._rest.deadline, time.monotonic
+        """Yield the items of a loop and check the time at each."""
+        tick = self._current.allowance.tick
         for item in items:
-            if clock() > deadline:
-                self.charge(0)
+            tick()
             yield item
 
 
-class _Rest(threading.local):
-    deadline = float("inf")
-    size = MAX_SIZE  # while Jinja computes what is constant in a template
+class _Current(threading.local):
+    def __init__(self) -> None:
+        self.allowance = Allowance(RenderLimits(seconds=math.inf))

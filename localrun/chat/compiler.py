@@ -22,6 +22,7 @@ class BoundedGenerator(CodeGenerator):
 
     def visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         """Compile a node; what a loop goes over, as steps."""
+        self.environment.tick()  # type: ignore[attr-defined]  # a `BoundedEnvironment`
         if node is not self._loops_over:
             return super().visit(node, *args, **kwargs)
         self._loops_over = None

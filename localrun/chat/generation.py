@@ -1,4 +1,4 @@
-"""The tag with which templates mark what the model writes; of use in training only."""
+"""Extensions of Jinja: a tag that is of use in training only, and the metering of the parser."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from jinja2.ext import Extension
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from jinja2 import nodes
+    from jinja2.lexer import Token, TokenStream
     from jinja2.parser import Parser
 
 
@@ -20,3 +23,12 @@ class Generation(Extension):
         """Return the statements inside."""
         next(parser.stream)
         return list(parser.parse_statements(("name:endgeneration",), drop_needle=True))
+
+
+class Metered(Extension):
+    """Checks the time at each token, while a template is parsed."""
+
+    def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
+        """Return the tokens, as steps of the environment."""
+        steps: Iterator[Token] = self.environment.steps(stream)  # type: ignore[attr-defined]  # a `BoundedEnvironment`
+        return steps

@@ -15,6 +15,7 @@ from types import BuiltinMethodType, GeneratorType
 from typing import TYPE_CHECKING, Any
 
 import markupsafe
+from jinja2.exceptions import TemplateSyntaxError
 from jinja2.ext import loopcontrols
 from jinja2.filters import make_attrgetter
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -22,17 +23,19 @@ from jinja2.utils import Namespace
 
 from localrun.chat import sizes
 from localrun.chat.compiler import BoundedGenerator
-from localrun.chat.generation import Generation
+from localrun.chat.generation import Generation, Metered
 from localrun.chat.mutable import METHODS, OwnList, fix
 from localrun.chat.sizes import MAX_SIZE, SLOT, SMALL, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from types import CodeType
 
     from jinja2.runtime import Context
 
     from localrun.chat.budget import Budget
 
+MAX_CODE_CHARS = 768 * 1024  # of Python: a template of 20 KB comes to some 300
 # what no chat template needs and what takes more than linear time
 UNBOUNDED_FILTERS = ("pprint", "random", "striptags", "urlize", "wordwrap", "xmlattr")
 UNBOUNDED_GLOBALS = ("cycler", "joiner", "lipsum")
@@ -52,11 +55,11 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     """Jinja's sandbox with a budget."""
 
     code_generator_class = BoundedGenerator
-    intercepted_binops = frozenset({"*", "**", "%"})
+    intercepted_binops = frozenset({"*", "**", "%", "//", "/", "-"})
 
     def __init__(self, budget: Budget) -> None:
         super().__init__(
-            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation]
+            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation, Metered]
         )
         self.charge, self.tick, self.steps = budget.charge, budget.tick, budget.steps
         self._trusted: frozenset[object] = frozenset()
@@ -70,6 +73,12 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
         self.filters |= dict.fromkeys(("e", "escape", "forceescape"), _escaped)
         for name, function in self.filters.items():
             self.add_filter(name, function)
+
+    def _compile(self, source: str, filename: str) -> CodeType:
+        """Compile what Jinja has written; Python holds the GIL over it."""
+        if len(source) > MAX_CODE_CHARS:
+            raise TemplateSyntaxError("it is too large to be compiled", 1)
+        return super()._compile(source, filename)
 
     def add_filter(self, name: str, function: Callable[..., Any]) -> None:
         """Take in a filter; what it builds is measured."""
@@ -117,6 +126,8 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def added(self, left: Any, right: Any) -> Any:  # noqa: ANN401
         """Return ``left + right``."""
+        if left.__class__ is int and right.__class__ is int:
+            self.charge(sizes.of_operation("+", left, right))
         return self.built(left + right)
 
     def text(self, *parts: Any) -> str:  # noqa: ANN401
@@ -156,15 +167,19 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
     ) -> Any:  # noqa: ANN401
         """Call a function; measure the result of a text's method before it is built."""
         if function.__class__ is BuiltinMethodType:  # getattr has already let it pass
-            if function.__name__ in sizes.GROWING_METHODS and function.__self__.__class__ is str:
+            if function.__name__ in sizes.MEASURED_METHODS and function.__self__.__class__ is str:
                 return self._grown(function, args, kwargs)
             result = function(*args, **kwargs)
             if result.__class__ is str and len(result) > SMALL:
                 self.charge(len(result))
             return result
         if function in self._trusted:
-            return function(*args, **kwargs)
+            result = function(*args, **kwargs)
+            self.charge(len(result) if result.__class__ is str else 0)
+            return result
         # varargs, kwargs and dict() are one more way to hold a value twice
+        if function is dict or function is _Namespace:
+            self.charge(sizes.of_pairs(args))
         if function is dict or getattr(function, "catch_varargs", False) or kwargs:
             self.charge(size_of((args, kwargs)))
             if function is not _Namespace:  # its attributes are no values inside of a value
@@ -213,6 +228,8 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
                 return self.steps(result)
             if returns_list or result.__class__ is str:
                 self.built(result)
+            elif result.__class__ is int:
+                self.charge(sizes.of_number(result.bit_length()))
             return result
 
         return measured

@@ -6,13 +6,16 @@ it takes in memory. The answers may be too high, never too low by much.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 MAX_SIZE = 16 * 1024 * 1024  # of one value; a context of a million tokens is some 4 MB
 SMALL = 4096  # what is shorter is not counted
-MAX_BITS = 8192  # of an integer
+MAX_BITS = 64  # of an integer: more have equal hashes at will, and take long to divide
+MAX_PAIRS = 256  # that dict() is given: keys of equal hashes are compared with each other
+MAX_SOUGHT = 64  # characters that a text is stripped of, or searched for from its end
 MAX_INDENT = 32
 MAX_PRECISION = 100
 ITEM = 64
@@ -21,7 +24,9 @@ Values = Sequence[Any]
 _NUMBER = re.compile(r"\d+")
 _NESTED_FIELD = re.compile(r"\{[^{}]*:[^{}]*\{")
 _PADDING = frozenset({"center", "ljust", "rjust", "zfill"})
-GROWING_METHODS = _PADDING | {"expandtabs", "join", "replace", "split", "rsplit", "splitlines"}
+_SPLITTING = frozenset({"split", "rsplit", "splitlines"})
+_SEEKING = frozenset({"strip", "lstrip", "rstrip", "rfind", "rindex", "rpartition", "rsplit"})
+MEASURED_METHODS = _PADDING | _SPLITTING | _SEEKING | {"expandtabs", "join", "replace"}
 LIST_FILTERS = frozenset({"dictsort", "groupby", "list", "sort"})
 _HUGE = MAX_SIZE + 1
 _MOST_DIGITS = 9
@@ -45,16 +50,25 @@ def size_of(value: Any) -> int:  # noqa: ANN401 - any value of a template
 
 def of_operation(operator: str, left: Any, right: Any) -> int:  # noqa: ANN401
     """Return the size of ``left operator right``."""
-    if operator == "%":
-        return of_percent(left, right) if isinstance(left, str) else 0
-    if not (isinstance(left, int) or isinstance(right, int)):
-        return 0
+    if operator == "%" and isinstance(left, str):
+        return of_percent(left, right)
     if isinstance(left, int) and isinstance(right, int):
-        factor = abs(right) if operator == "**" else 1
-        num_bits = left.bit_length() * factor + (0 if operator == "**" else right.bit_length())
-        return _HUGE if num_bits > MAX_BITS and abs(left) > 1 else 0
+        return of_number(_num_bits(operator, left, right))
+    if operator != "*" or not (isinstance(left, int) or isinstance(right, int)):
+        return 0
     row, count = (right, left) if isinstance(left, int) else (left, right)
     return size_of(row) * max(count, 0) if isinstance(count, int) else 0
+
+
+def of_number(num_bits: int) -> int:
+    """Return the size of an integer: nothing, unless it has too many bits."""
+    return _HUGE if num_bits > MAX_BITS else 0
+
+
+def of_pairs(values: Values) -> int:
+    """Return the size of what ``dict`` makes of its arguments."""
+    is_long = values and isinstance(values[0], list | tuple) and len(values[0]) > MAX_PAIRS
+    return _HUGE if is_long else 0
 
 
 def of_percent(form: str, values: Any) -> int:  # noqa: ANN401
@@ -80,9 +94,31 @@ def of_method(owner: str, name: str, values: Values) -> int:
         return len(owner) * (1 + (_total(values) if values else 8))
     if name == "replace":
         return _of_replacement(owner, values)
-    if "split" in name:
-        return _of_split(owner, values)
-    return 0
+    sought = _of_search(owner, values) if name in _SEEKING else 0
+    return max(sought, _of_split(owner, values)) if name in _SPLITTING else sought
+
+
+def _num_bits(operator: str, left: int, right: int) -> int:
+    """Return at most how many bits a result and its operands have."""
+    bits = max(left.bit_length(), right.bit_length())
+    match operator:
+        case "*":
+            return bits if abs(left) <= 1 else left.bit_length() + right.bit_length()
+        case "**":
+            return bits if abs(left) <= 1 else max(bits, _bits_of_power(left, right))
+    return bits + (operator in {"+", "-"})
+
+
+def _bits_of_power(left: int, right: int) -> int:
+    if max(abs(left), abs(right)).bit_length() > MAX_BITS:
+        return MAX_BITS + 1
+    return int(math.log2(abs(left)) * abs(right)) + 1
+
+
+def _of_search(_: object, values: Values) -> int:
+    """Return the size of a search that takes as long as both texts multiplied."""
+    is_long = values and isinstance(values[0], str) and len(values[0]) > MAX_SOUGHT
+    return _HUGE if is_long else 0
 
 
 def _of_indent(value: Any, values: Values) -> int:  # noqa: ANN401
@@ -157,5 +193,6 @@ FILTERS: dict[str, Callable[[Any, Values], int]] = {
     "string": lambda value, _: size_of(value),
     "sum": _of_sum,
     "tojson": lambda _, values: _HUGE if _total(values) > MAX_INDENT else 0,
+    "trim": _of_search,
     "unique": lambda value, _: _length(value),
 }

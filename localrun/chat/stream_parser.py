@@ -122,13 +122,16 @@ class StreamParser:
         """Take the next piece of the reply and return the parts that are certain now."""
         return self._take(self._held + text, is_last=False)
 
-    def finish(self) -> list[Part]:
-        """Return what was held back, at the end of the reply."""
+    def finish(self, *, is_cut: bool = False) -> list[Part]:
+        """Return what was held back, at the end of the reply.
+
+        The beginning of a tagged call is no text if a limit cut the reply (``is_cut``).
+        """
         parts = self._take(self._held, is_last=True)
         if self._state in _CALL_STATES:  # models may leave out the closing
-            self._end_call(parts)
+            self._end_call(parts, is_cut=is_cut and self._call[0] != "{")
         elif self._state is _State.SUSPECT:
-            parts += self._resolved()
+            parts += self._resolved(is_cut=is_cut)
         elif self._state is _State.CHANNEL:
             self._state = _State.ANSWER
             self._emit("" if self._header.startswith("<") else self._header, parts)
@@ -313,8 +316,8 @@ class StreamParser:
         has_closing = self._region is not None and bool(self._region.closing_of(opening))
         return _State.CALL if has_closing else _State.BEFORE_JSON
 
-    def _end_call(self, parts: list[Part]) -> None:
-        """Turn a region into calls, or into the text it was."""
+    def _end_call(self, parts: list[Part], *, is_cut: bool = False) -> None:
+        """Turn a region into calls, or into the text it was; one that is cut is no text."""
         self._tell_call(parts)
         text, self._call = "".join(self._call), []
         self._state, self._in_string, self._in_quote = _State.ANSWER, False, False
@@ -323,7 +326,7 @@ class StreamParser:
         calls = form.read(text, self._tools) if form else None
         has_calls = calls is not None or (stream is not None and stream.has_begun)
         self._skip_blank = self._is_after_call = has_calls
-        if not has_calls:
+        if not has_calls and not is_cut:
             self._emit(text.removeprefix(given), parts)
         elif stream and calls:
             parts.extend(stream.rest(calls))
@@ -349,11 +352,11 @@ class StreamParser:
         self._emit(opening, parts)
         return "".join(others) + rest
 
-    def _resolved(self) -> list[Part]:
+    def _resolved(self, *, is_cut: bool) -> list[Part]:
         """Return the calls with which an open thought ends, or else the rest of the thought."""
         text, self._suspect = "".join(self._suspect), []
         parser = StreamParser(self._profile, tools=self._tools)
-        parts = [*parser.push(text), *parser.finish()]
+        parts = [*parser.push(text), *parser.finish(is_cut=is_cut)]
         if any(isinstance(part, CallBegun) for part in parts):
             return parts
         thought: list[Part] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from functools import cached_property
+from functools import partial
 from types import GeneratorType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -16,18 +16,19 @@ import jinja2
 
 from localrun.chat.adaptation import Adaptation, with_content_in_thoughts
 from localrun.chat.arguments import (
-    hides_calls,
-    wants_text,
+    CallStyle,
+    call_style,
     with_arguments,
     without_empty_content,
 )
-from localrun.chat.budget import Budget, RenderLimits, TemplateStoppedError
+from localrun.chat.budget import Allowance, Budget, RenderLimits
 from localrun.chat.fallback import knows_tools, told_of_tools
 from localrun.chat.gotemplate.runtime import FUNCTIONS
 from localrun.chat.sandbox import BoundedEnvironment
 from localrun.chat.thinking import knows_effort, thinking_words
-from localrun.chat.turns import GENERATION_PROMPT, Turns
-from localrun.errors import UsageError
+from localrun.chat.turns import GENERATION_PROMPT, opened_turn
+from localrun.chat.wellformed import reason_of, well_formed
+from localrun.errors import LocalrunError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,23 +43,34 @@ CHATML = (
 
 
 class ChatTemplate:
-    """A compiled template; rendering is safe from any thread."""
+    """A compiled template; rendering is safe from any thread.
+
+    Whatever is given no allowance, the compilation as a render, has one of its own by ``limits``.
+    """
 
     def __init__(
-        self, source: str | None, *, bos: str, eos: str, limits: RenderLimits | None = None
+        self,
+        source: str | None,
+        *,
+        bos: str,
+        eos: str,
+        limits: RenderLimits | None = None,
+        allowance: Allowance | None = None,
     ) -> None:
-        self._budget = Budget(limits or RenderLimits())
+        self._limits = limits
+        self._budget = Budget()
         environment = BoundedEnvironment(self._budget)
         environment.add_filter("tojson", _to_json)
         environment.add_functions(FUNCTIONS)
         environment.globals.update(
             raise_exception=_refuse, strftime_now=_now, bos_token=bos, eos_token=eos
         )
-        self._template = _compiled(environment, source or CHATML)
+        with self._budget.spent(allowance or Allowance(limits)):
+            self._template = _compiled(environment, source or CHATML)
         self._source = source or CHATML
         self._knows_tools = knows_tools(self._source)
-        self._adaptation = Adaptation(self._source, self._rendered)
-        self._turns = Turns(self._rendered) if GENERATION_PROMPT in self._source else None
+        self._call_style: CallStyle | None = None  # found out when there are calls
+        self._adaptation = Adaptation(self._source)
 
     @property
     def knows_effort(self) -> bool:
@@ -71,73 +83,90 @@ class ChatTemplate:
         *,
         tools: Sequence[Mapping[str, Any]] = (),
         options: Mapping[str, Any] | None = None,
+        add_generation_prompt: bool = True,
+        allowance: Allowance | None = None,
     ) -> str:
         """Return the prompt that asks for the next assistant message.
 
+        Without a generation prompt, return the conversation alone.
+
         Raises:
+            RequestTooCostlyError: the allowance is used up.
             UsageError: the template refuses the conversation, or fails on it.
         """
+        allowance = allowance or Allowance(self._limits)
         if any(message.get("tool_calls") for message in messages):
-            messages = self._with_calls(messages)
+            messages = self._with_calls(messages, allowance)
+        options = {**(options or {}), GENERATION_PROMPT: add_generation_prompt}
         if tools and not self._knows_tools:
             messages, tools = told_of_tools(messages, tools), ()
-        messages = self._adaptation.adapted(messages)
+        render = partial(self._rendered, allowance)
+        messages = self._adaptation.adapted(messages, render, partial(allowance.charge, 0))
+        prompt = self._accepted(allowance, messages, tools, options)
+        is_answered = bool(messages) and messages[-1].get("role") == "tool"
+        if not (is_answered and add_generation_prompt and GENERATION_PROMPT in self._source):
+            return prompt
+        return opened_turn(prompt, render, options)
+
+    def _accepted(
+        self,
+        allowance: Allowance,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]],
+        options: Mapping[str, Any],
+    ) -> str:
+        """Return the conversation rendered, in another form if the template refuses the first."""
         try:
-            prompt = self._rendered(messages, tools=tools, options=options)
+            return self._rendered(allowance, messages, tools=tools, options=options)
         except UsageError:
             merged = with_content_in_thoughts(messages)
             if merged == messages:
                 raise
-            prompt = self._rendered(merged, tools=tools, options=options)
-        if self._turns is None or not messages or messages[-1].get("role") != "tool":
-            return prompt
-        return self._turns.opened(prompt, options)
+            return self._rendered(allowance, merged, tools=tools, options=options)
 
-    def _with_calls(self, messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    def _with_calls(
+        self, messages: Sequence[Mapping[str, Any]], allowance: Allowance
+    ) -> list[Mapping[str, Any]]:
         """Return the messages with their calls as the template wants them."""
-        if self._hides_calls:
+        if self._call_style is None:
+            found = call_style(partial(self._rendered, allowance))
+            allowance.charge(0)  # a probe that was stopped proves nothing
+            self._call_style = found
+        if self._call_style.has_null_content:
             messages = without_empty_content(messages)
-        return with_arguments(messages, as_text=self._wants_text)
-
-    @cached_property
-    def _hides_calls(self) -> bool:
-        return hides_calls(self._rendered)
-
-    @cached_property
-    def _wants_text(self) -> bool:
-        return wants_text(self._rendered, has_null_content=self._hides_calls)
+        return with_arguments(messages, as_text=self._call_style.is_text)
 
     def _rendered(
         self,
+        allowance: Allowance,
         messages: Sequence[Mapping[str, Any]],
         *,
         tools: Sequence[Mapping[str, Any]] = (),
         options: Mapping[str, Any] | None = None,
-        asks: bool = True,
     ) -> str:
         variables = {
             "tools": tools or None,
             "functions": json.dumps(tools, ensure_ascii=False, indent=4) if tools else "",
             "datetime": _now("%b %d %Y %H:%M:%S GMT"),
             "date_string": _now("%d %b %Y"),  # as Llama 3 has it; without it a day of 2024
+            GENERATION_PROMPT: True,
             **thinking_words(self._source, options or {}),
             "messages": messages,
-            GENERATION_PROMPT: asks,
         }
         try:
-            with self._budget.spent():
-                return self._template.render(variables)
-        except TemplateStoppedError as error:
-            raise UsageError(f"the model's chat template is stopped: {error}") from error
+            with self._budget.spent(allowance):
+                return well_formed(self._template.render(variables))
+        except LocalrunError:
+            raise
         except jinja2.TemplateError as error:
             raise UsageError(
-                f"the model's chat template refuses this conversation: {error}"
+                f"the model's chat template refuses this conversation: {reason_of(error)}"
             ) from error
         except Exception as error:  # foreign code may raise anything
             if not tools and variables["tools"] is None:  # written for requests with tools only
-                return self._rendered(messages, options={**(options or {}), "tools": []}, asks=asks)
+                return self._rendered(allowance, messages, options={**(options or {}), "tools": []})
             raise UsageError(
-                f"the model's chat template fails on this conversation: {error}"
+                f"the model's chat template fails on this conversation: {reason_of(error)}"
             ) from error
 
 
@@ -146,14 +175,14 @@ def _compiled(environment: BoundedEnvironment, source: str) -> jinja2.Template:
         raise UsageError(f"the model's chat template is longer than {MAX_SOURCE_CHARS} characters")
     try:
         return environment.from_string(source)
-    except jinja2.TemplateError as error:
-        raise UsageError(f"the model's chat template is not valid: {error}") from error
-    except (RecursionError, MemoryError, SyntaxError, ValueError) as error:  # of Python's compiler
-        raise UsageError(f"the model's chat template is not valid: {error}") from error
+    except LocalrunError:
+        raise
+    except Exception as error:  # of Jinja, Python's compiler, constants that are computed early
+        raise UsageError(f"the model's chat template is not valid: {reason_of(error)}") from error
 
 
-def _refuse(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)
+def _refuse(message: object) -> NoReturn:
+    raise jinja2.TemplateError(str(message))
 
 
 def _now(form: str) -> str:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 LEVELS = ("minimal", "low", "medium", "high", "xhigh", "max")
 EFFORTS = ("none", *LEVELS)
@@ -26,7 +26,8 @@ _SWITCHES: dict[str, tuple[Any, Any]] = {  # name: (on, off)
     "thinking_option": ("on", "off"),
 }
 _USUAL = ("low", "medium", "high")
-_EXPRESSION = re.compile(r"\{[{%].*?[%}]\}", re.DOTALL)
+_OPENING = re.compile(r"\{[{%]")  # of a tag of Jinja
+_CLOSING = re.compile(r"[%}]\}")
 _QUOTED = re.compile(r"[\"']([a-z_]+)[\"']")
 
 
@@ -76,10 +77,20 @@ def _level(source: str, effort: object, is_on: object) -> object:
 @lru_cache(64)
 def _quoted(source: str) -> frozenset[str]:
     """Return the texts in quotes of the expressions that mention the effort."""
-    expressions = filter(knows_effort, _EXPRESSION.findall(source))
+    expressions = filter(knows_effort, _expressions(source))
     return frozenset(word for one in expressions for word in _QUOTED.findall(one))
 
 
-@lru_cache(256)
+def _expressions(source: str) -> Iterator[str]:
+    """Yield the tags of a template, in linear time: an opening without a closing ends them."""
+    at = 0
+    while (opening := _OPENING.search(source, at)) and (
+        closing := _CLOSING.search(source, opening.end())
+    ):
+        yield source[opening.start() : closing.end()]
+        at = closing.end()
+
+
+@lru_cache(64)
 def _mentions(source: str, name: str) -> bool:
     return bool(re.search(rf"\b{name}\b", source))

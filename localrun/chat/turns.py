@@ -22,30 +22,18 @@ _PROBE = [{"role": "user", "content": _QUESTION}]
 class Render(Protocol):
     """Renders a conversation as it is given."""
 
-    def __call__(
-        self,
-        messages: Sequence[Mapping[str, Any]],
-        *,
-        options: Mapping[str, Any] | None = None,
-        asks: bool = True,
-    ) -> str:
-        """Return the prompt, with the opening of the model's turn if it ``asks``."""
+    def __call__(self, messages: Sequence[Mapping[str, Any]], *, options: Mapping[str, Any]) -> str:
+        """Return the prompt."""
 
 
-class Turns:
-    """How one template ends a turn and opens the model's."""
-
-    def __init__(self, render: Render) -> None:
-        self._render = render
-
-    def opened(self, prompt: str, options: Mapping[str, Any] | None) -> str:
-        """Return a prompt that ends with the end of a turn with the model's turn opened."""
-        try:
-            closed = self._render(_PROBE, options=options, asks=False)
-            asking = self._render(_PROBE, options=options)
-        except UsageError:  # the template wants other messages
-            return prompt
-        end = closed.rpartition(_QUESTION)[2]
-        if not end.strip() or not asking.startswith(closed) or not prompt.endswith(end):
-            return prompt
-        return prompt + asking.removeprefix(closed)
+def opened_turn(prompt: str, render: Render, options: Mapping[str, Any]) -> str:
+    """Return a prompt that ends with the end of a turn with the model's turn opened."""
+    try:
+        closed = render(_PROBE, options={**options, GENERATION_PROMPT: False})
+        asking = render(_PROBE, options={**options, GENERATION_PROMPT: True})
+    except UsageError:  # the template wants other messages
+        return prompt
+    end = closed.rpartition(_QUESTION)[2]
+    if not end.strip() or not asking.startswith(closed) or not prompt.endswith(end):
+        return prompt
+    return prompt + asking.removeprefix(closed)

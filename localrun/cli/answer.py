@@ -69,7 +69,7 @@ def answer_once(client: LocalrunClient, asking: Asking, question: str) -> None:
     if asking.as_json:
         output.json(_plain(asking, answer))
     else:
-        output.line("" if shows else answer.text)
+        output.piece("\n" if shows else f"{answer.text}\n")
     print_dropped(answer.figures, output)
     if asking.verbose:
         print_figures(answer.figures, output)

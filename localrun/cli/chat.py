@@ -19,7 +19,8 @@ from localrun.cli.answer import (
     told_load,
 )
 from localrun.cli.output import Output
-from localrun.errors import LocalrunError
+from localrun.cli.prompt import as_text
+from localrun.errors import LocalrunError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,7 +89,7 @@ def _turn(
         output.error(error)
         messages.pop()
         return
-    output.line("" if asking.stream else answer.text)
+    output.piece("\n" if asking.stream else f"{answer.text}\n")
     print_dropped(answer.figures, output)
     messages.append({"role": "assistant", "content": answer.text})
     if asking.verbose:
@@ -98,9 +99,12 @@ def _turn(
 def _read() -> str | None:
     """Return the next message; None when the user leaves."""
     try:
-        text = input(PROMPT).strip()
+        text = as_text(input(PROMPT), "the message").strip()
         if text.startswith(QUOTES):
-            text = _read_quoted(text.removeprefix(QUOTES))
+            text = as_text(_read_quoted(text.removeprefix(QUOTES)), "the message")
+    except UsageError as error:
+        Output().error(error)
+        return ""
     except (EOFError, KeyboardInterrupt):
         Output().note("")
         return None

@@ -66,6 +66,8 @@ def _entry(workspace: Workspace, name: str) -> Entry:
 
 def _write(workspace: Workspace, entry: Entry, path: Path) -> int:
     """Write beside the final name first, so that the name never means half an archive."""
+    import os
+
     from localrun.store.archive import export_model
     from localrun.store.layout import translated
 
@@ -79,6 +81,8 @@ def _write(workspace: Workspace, entry: Entry, path: Path) -> int:
         with translated(path):
             with partial.open("wb") as file:
                 written = export_model(workspace.store, entry, file)
+                file.flush()
+                os.fsync(file.fileno())
             partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from localrun.cli.prompt import as_text
 from localrun.errors import UsageError
 
 HINT = '--format json, --format schema.json, or --format \'{"type": "object"}\''
@@ -22,7 +23,9 @@ def read_format(text: str | None) -> str | dict[str, Any] | None:
     is_inline = text.lstrip().startswith("{")
     name = "--format" if is_inline else f"--format {text}"
     try:
-        schema = json.loads(text if is_inline else Path(text).read_text(encoding="utf-8"))
+        schema = json.loads(
+            as_text(text, name) if is_inline else Path(text).read_text(encoding="utf-8")
+        )
     except OSError as error:
         raise UsageError(f"{name} cannot be read: {error.strerror}", hint=HINT) from error
     except (ValueError, RecursionError) as error:

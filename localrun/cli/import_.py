@@ -22,13 +22,20 @@ def import_command(
     tool: Annotated[
         str | None, Option("--from", metavar="TOOL", help=f"Take what {TOOLS} keeps.")
     ] = None,
+    is_forced: Annotated[
+        bool,
+        Option(
+            "--force", help="Replace a model of the name; let an archive use registries' names."
+        ),
+    ] = False,
     is_list: Annotated[bool, Option("--list", help="Only list what the tool keeps.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Use models that are on this machine already, without a copy where possible.
 
     Files of other tools are neither moved nor changed. With --from and no name, all
-    models of the tool are taken.
+    models of the tool are taken. Before another model of the name is replaced, or an archive
+    gives a model the name of a registry (hf.co/...), you are asked.
 
     Examples:
     localrun import ./model-Q4_K_M.gguf mine
@@ -39,14 +46,12 @@ def import_command(
 
     from localrun.cli.importing import (
         import_archive_file,
+        import_files,
         import_from_tool,
         list_of_tool,
-        show_imported,
     )
-    from localrun.cli.progress import shown_progress
     from localrun.errors import UsageError
     from localrun.names.parse import parse_name
-    from localrun.services.importing import import_path
     from localrun.services.workspace import open_workspace
 
     workspace = open_workspace(os.environ)
@@ -55,7 +60,7 @@ def import_command(
     if tool is not None and is_list:
         list_of_tool(workspace, tool, source, output)
     elif tool is not None:
-        import_from_tool(workspace, tool, source, target, output)
+        import_from_tool(workspace, tool, source, target, output, is_forced=is_forced)
     elif is_list:
         raise UsageError(
             f"--list goes with --from {TOOLS}", hint="localrun import --from ollama --list"
@@ -63,10 +68,6 @@ def import_command(
     elif source is None:
         raise UsageError("name a file, or --from a tool", hint="localrun import ./model.gguf")
     elif source == "-" or source.endswith(".tar"):
-        import_archive_file(workspace, source, target, output)
+        import_archive_file(workspace, source, target, output, is_forced=is_forced)
     else:
-        from pathlib import Path
-
-        with shown_progress(output) as report:
-            imported = import_path(workspace, Path(source), target, report)
-        show_imported(imported, output)
+        import_files(workspace, source, target, output, is_forced=is_forced)

@@ -5,23 +5,51 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
-from localrun.cli.output import Output, human_bytes, is_terminal, plain
+from localrun.cli.output import Output, agrees, human_bytes, is_terminal
 from localrun.cli.progress import shown_progress
 from localrun.errors import NotFoundError, StorageError, UsageError
+from localrun.terminal import plain
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from localrun.names.ref import ModelRef
     from localrun.services.importing import Imported
     from localrun.services.workspace import Workspace
     from localrun.store.foreign.folders import Tool
+    from localrun.store.foreign.model import ForeignModel
+
+Result = TypeVar("Result")
+
+
+def import_files(
+    workspace: Workspace,
+    source: str,
+    target: ModelRef | None,
+    output: Output,
+    *,
+    is_forced: bool = False,
+) -> None:
+    """Import a GGUF file or a folder."""
+    from localrun.services.importing import import_path
+
+    def act(is_forced: bool) -> list[Imported]:
+        with shown_progress(output) as report:
+            return import_path(workspace, Path(source), target, report, is_forced=is_forced)
+
+    show_imported(_with_consent(act, is_forced=is_forced), output)
 
 
 def import_from_tool(
-    workspace: Workspace, tool: str, name: str | None, target: ModelRef | None, output: Output
+    workspace: Workspace,
+    tool: str,
+    name: str | None,
+    target: ModelRef | None,
+    output: Output,
+    *,
+    is_forced: bool = False,
 ) -> None:
     """Import one model of a tool, or all of them."""
     from localrun.errors import LocalrunError
@@ -33,9 +61,14 @@ def import_from_tool(
     if not found:
         output.note(f"{tool} keeps no models on this machine")
     for model in found:
-        try:
+
+        def act(is_forced: bool, model: ForeignModel = model) -> Imported:
+            ref = target or local_name(model)
             with shown_progress(output) as report:
-                imported = import_model(workspace, model, target or local_name(model), report)
+                return import_model(workspace, model, ref, report, is_forced=is_forced)
+
+        try:
+            imported = _with_consent(act, is_forced=is_forced)
         except LocalrunError as error:
             if len(found) == 1:
                 raise
@@ -69,17 +102,53 @@ def list_of_tool(workspace: Workspace, tool: str, name: str | None, output: Outp
 
 
 def import_archive_file(
-    workspace: Workspace, source: str, target: ModelRef | None, output: Output
+    workspace: Workspace,
+    source: str,
+    target: ModelRef | None,
+    output: Output,
+    *,
+    is_forced: bool = False,
 ) -> None:
-    """Import the models of an archive; "-" is stdin."""
+    """Import the models of an archive; "-" is stdin.
+
+    Asks on a terminal before it replaces a model.
+    """
+    from localrun.services.importing import check_target
+
+    if target is not None:
+        check_target(target)
+    _with_consent(
+        lambda is_forced: _import_file(workspace, source, target, output, is_forced=is_forced),
+        is_forced=is_forced,
+    )
+
+
+def _with_consent(act: Callable[[bool], Result], *, is_forced: bool) -> Result:
+    """Act, and again with force if a name needs the user's consent and a terminal has it.
+
+    Stdin is no terminal if the archive comes from there.
+    """
+    from localrun.store.archive_names import NameConflictError
+
+    try:
+        return act(is_forced)
+    except NameConflictError as error:
+        if not agrees(f"{error.message}: go on?"):
+            raise
+    return act(True)
+
+
+def _import_file(
+    workspace: Workspace, source: str, target: ModelRef | None, output: Output, *, is_forced: bool
+) -> None:
     if source == "-" and is_terminal(sys.stdin):
         raise UsageError("an archive is not typed", hint="localrun import model.tar")
     if source == "-":
-        _import_archive(workspace, sys.stdin.buffer, "stdin", target, output)
+        _import_archive(workspace, sys.stdin.buffer, "stdin", target, output, is_forced=is_forced)
         return
     try:
         with Path(source).open("rb") as file:
-            _import_archive(workspace, file, source, target, output)
+            _import_archive(workspace, file, source, target, output, is_forced=is_forced)
     except FileNotFoundError as error:
         hint = f"localrun export MODEL -o {source}"
         raise NotFoundError(f"no such file: {source}", hint=hint) from error
@@ -98,7 +167,13 @@ def show_imported(imported: Sequence[Imported], output: Output) -> None:
 
 
 def _import_archive(
-    workspace: Workspace, file: BinaryIO, name: str, target: ModelRef | None, output: Output
+    workspace: Workspace,
+    file: BinaryIO,
+    name: str,
+    target: ModelRef | None,
+    output: Output,
+    *,
+    is_forced: bool,
 ) -> None:
     from localrun.store.archive import import_archive
 
@@ -110,7 +185,9 @@ def _import_archive(
             done += count
             report.advance(name, done, None)
 
-        refs = import_archive(workspace.store, file, name=target, on_bytes=tell)
+        refs = import_archive(
+            workspace.store, file, name=target, on_bytes=tell, is_forced=is_forced
+        )
     for ref in refs:
         if output.as_json:
             output.event({"event": "done", "name": ref.name, "manifest": ref.manifest})

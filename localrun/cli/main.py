@@ -36,10 +36,12 @@ def _run() -> None:
     elif command == "pull" and rest and not any(word.startswith("-") for word in rest):
         from localrun.cli.pulling import pull_plainly
 
+        _make_warnings_harmless()
         pull_plainly(rest)
     else:
         from localrun.cli.app import app
 
+        _make_warnings_harmless()
         app(prog_name="localrun")
 
 
@@ -48,3 +50,13 @@ def _replace_what_cannot_be_written() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+
+
+def _make_warnings_harmless() -> None:
+    """Let warnings of a command, which go to stderr by themselves, not steer a terminal."""
+    import logging
+
+    from localrun.logs import HarmlessFormatter
+
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(HarmlessFormatter())

@@ -4,8 +4,9 @@
 and no escape codes leave this module unless stderr is a terminal. A reader that goes
 away (``| head -1``) ends the program quietly; a full disk is an error.
 
-What others wrote (names of files and models, a server's words) cannot move the cursor or
-colour the terminal: it passes `plain`. Only the text of a model's answer is left as it is.
+What others wrote (names of files and models, a server's words, a model's answer) cannot move
+the cursor or colour the terminal: on a terminal every text passes `harmless`, and names pass
+`plain` everywhere. What goes to a pipe or a file is left as it is, to the byte.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ import re
 import sys
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
+from localrun.addresses import redacted
 from localrun.errors import LocalrunError, StorageError
+from localrun.terminal import harmless, harmless_line, plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
 BROKEN_PIPE_EXIT = 141  # what a shell reports of a program that SIGPIPE ended
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # all but tab and newline
-JSON_CONTROL = re.compile(r"[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+JSON_CONTROL = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 Item = TypeVar("Item")
 DIM, PLAIN = "\033[2m", "\033[0m"
 CLEAR_LINE, CLEAR_SCREEN = "\033[K", "\033[H\033[2J"
@@ -37,13 +39,12 @@ class Output:
         self._has_status = False
 
     def line(self, text: str) -> None:
-        """Print a result."""
-        self.piece(text + "\n")
+        """Print a line of our own words and others' names."""
+        _write((harmless_line(text) if sys.stdout.isatty() else text) + "\n")
 
     def piece(self, text: str) -> None:
-        """Print a part of a result at once, without a line's end."""
-        with written_to_stdout():
-            print(text, end="", flush=True)
+        """Print a part of a text at once, without a line's end."""
+        _write(harmless(text) if sys.stdout.isatty() else text)
 
     def json(self, value: Any) -> None:  # noqa: ANN401 - any JSON value
         """Print a result as JSON."""
@@ -60,10 +61,10 @@ class Output:
     def fresh_screen(self) -> None:
         """Let the next lines begin at the top, on a terminal."""
         if sys.stdout.isatty():
-            self.piece(CLEAR_SCREEN)
+            _write(CLEAR_SCREEN)
 
     def text(self, text: str) -> None:
-        """Print a text as it is, such as a template for a file, with a line's end."""
+        """Print a text, such as a template for a file, with a line's end."""
         if text:
             self.piece(text if text.endswith("\n") else f"{text}\n")
 
@@ -78,17 +79,17 @@ class Output:
 
     def note(self, text: str) -> None:
         """Tell something that is not a result."""
-        print(CONTROL.sub("?", text), file=sys.stderr)
+        print(_note(text), file=sys.stderr)
 
     def aside(self, text: str) -> None:
         """Tell something by the way, dimmed on a terminal."""
-        text = CONTROL.sub("?", text)
+        text = _note(text)
         print(f"{DIM}{text}{PLAIN}" if sys.stderr.isatty() else text, file=sys.stderr)
 
     def thought(self, text: str) -> None:
         """Show a model's thought, dimmed, on a terminal only."""
         if text and sys.stderr.isatty():
-            print(f"{DIM}{text}{PLAIN}", end="", file=sys.stderr, flush=True)
+            print(f"{DIM}{harmless(text)}{PLAIN}", end="", file=sys.stderr, flush=True)
 
     def status(self, text: str) -> None:
         """Show what goes on in a line of its own that the next takes the place of; "" ends it.
@@ -120,11 +121,6 @@ def for_each(items: Iterable[Item], act: Callable[[Item], None], output: Output)
         raise SystemExit(exit_code)
 
 
-def plain(text: str) -> str:
-    """Return a text of others on one line, "?" for what a terminal does not print as a letter."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
-
-
 @contextlib.contextmanager
 def written_to_stdout() -> Iterator[None]:
     """Write a result while the block runs: a reader that went away ends the program quietly."""
@@ -141,6 +137,15 @@ def written_to_stdout() -> Iterator[None]:
 def is_terminal(stream: TextIO) -> bool:
     """Tell whether a person sits at the stream."""
     return stream.isatty()
+
+
+def agrees(question: str) -> bool:
+    """Ask on a terminal; without one the answer is no."""
+    if not is_terminal(sys.stdin):
+        return False
+    sys.stderr.write(f"{plain(question)} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def human_bytes(count: int) -> str:
@@ -166,6 +171,16 @@ def human_seconds(seconds: float) -> str:
 def counted(count: int, noun: str) -> str:
     """Write how many there are: 1 file, 2 files."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _note(text: str) -> str:
+    """Return a sentence of ours for stderr; names in it can do no harm and show no secret."""
+    return harmless_line(redacted(text))
+
+
+def _write(text: str) -> None:
+    with written_to_stdout():
+        print(text, end="", flush=True)
 
 
 def _ascii_controls(text: str) -> str:

@@ -16,7 +16,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from localrun.cli.output import Output, human_bytes, human_seconds, is_terminal, plain
+from localrun.cli.output import Output, human_bytes, human_seconds, is_terminal
+from localrun.terminal import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,6 +25,7 @@ def prune(
     import os
     from dataclasses import asdict
 
+    from localrun.disk import remove_abandoned
     from localrun.services.workspace import open_workspace
     from localrun.store.prompts import remove_saved, saved_bytes
     from localrun.store.sweep import PARTIAL_KEPT_S, sweep
@@ -34,6 +35,8 @@ def prune(
     swept = sweep(workspace.store, partial_kept_s=kept_s, is_dry=dry_run)
     prompts_dir = workspace.settings.prompts_dir
     prompt_bytes = saved_bytes(prompts_dir) if dry_run else remove_saved(prompts_dir)
+    if not dry_run:
+        remove_abandoned(workspace.settings.needs_file)
     output = Output(as_json=as_json)
     if as_json:
         output.json({**asdict(swept), "prompt_bytes": prompt_bytes, "is_dry_run": dry_run})

@@ -7,8 +7,9 @@ import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from localrun.cli.output import Output, for_each, human_bytes, plain
+from localrun.cli.output import Output, for_each, human_bytes
 from localrun.cli.progress import shown_progress
+from localrun.terminal import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
 from localrun.cli.options import AsJson
-from localrun.cli.output import Output, for_each, human_bytes, is_terminal, plain
+from localrun.cli.output import Output, agrees, for_each, human_bytes
+from localrun.terminal import plain
 
 if TYPE_CHECKING:
     from localrun.names.ref import ModelRef
@@ -73,18 +73,9 @@ def _meant(workspace: Workspace, models: list[str], *, is_sure: bool) -> list[st
         if not found:
             raise ModelNotFoundError(f"no model fits {model!r}", hint="localrun list")
         names |= dict.fromkeys(found)
-    if not is_sure and not _agrees(list(names)):
+    if not is_sure and not agrees(f"remove {', '.join(names)}?"):
         raise UsageError("nothing was removed", hint="localrun rm --yes ...   does not ask")
     return list(names)
-
-
-def _agrees(names: list[str]) -> bool:
-    """Ask on a terminal; without one the answer is no."""
-    if not is_terminal(sys.stdin):
-        return False
-    sys.stderr.write(f"remove {', '.join(map(plain, names))}? [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _unload(workspace: Workspace, name: str) -> None:

@@ -80,7 +80,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
     from localrun.cli.device import with_device
     from localrun.cli.format import read_format
     from localrun.cli.options import check_keep_alive
-    from localrun.cli.prompt import read_prompt
+    from localrun.cli.prompt import as_text, read_prompt
     from localrun.cli.pull import find_or_pull
     from localrun.cli.version import warn_of_other_version
     from localrun.client.launch import ensure_server
@@ -102,12 +102,12 @@ def run(  # noqa: PLR0913 - one parameter a flag
         "seed": seed,
         "num_predict": num_predict,
         "num_ctx": ctx,
-        "stop": stop or None,
+        "stop": [as_text(text, "--stop") for text in stop or ()] or None,
     }
     asking = Asking(
         model=stored.name,
         options={name: value for name, value in options.items() if value is not None},
-        system=system,
+        system=None if system is None else as_text(system, "--system"),
         output_format=wanted_format,
         think=think,
         keep_alive=keep_alive,

@@ -16,6 +16,7 @@ def runner(
     import os
 
     from localrun.engine.runtime import explained, prepare
+    from localrun.logs import HarmlessFormatter
     from localrun.settings import load_settings
 
     prepare()
@@ -25,7 +26,9 @@ def runner(
     except (ImportError, OSError, RuntimeError) as error:  # a library of llama.cpp is missing
         raise explained(error, os.environ) from error
 
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(HarmlessFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     settings = load_settings(os.environ)
     saved = SavedPrompts(root=settings.prompts_dir, budget_bytes=settings.prompt_cache_bytes)
     raise Exit(run_runner(fd, device, saved if settings.prompt_cache_bytes != 0 else None))

@@ -29,10 +29,12 @@ def search(
 
     import psutil
 
+    from localrun.cli.prompt import as_text
     from localrun.services.search import search_models
     from localrun.services.workspace import open_workspace
 
     memory = psutil.virtual_memory().total
+    text = as_text(text, "what to look for")
     found = search_models(open_workspace(os.environ), text, limit, memory)
     output = Output(as_json=as_json)
     for problem in found.problems:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Exit, Option
 
 from localrun.cli.options import AsJson
-from localrun.cli.output import Output, plain
+from localrun.cli.output import Output
+from localrun.terminal import plain
 
 if TYPE_CHECKING:
     from localrun.services.verify import Verdict
@@ -19,9 +20,14 @@ def verify(
     repair: Annotated[
         bool, Option("--repair", help="Fetch what is bad again, from any source that has it.")
     ] = False,
+    quick: Annotated[
+        bool, Option("--quick", help="Compare sizes only, which finds files that were cut short.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check every byte of the models against their digests; exit 4 when one is bad.
+
+    Without a name, files that no model uses are checked too; --repair deletes a bad one.
 
     Example: localrun verify --repair
     """
@@ -35,7 +41,7 @@ def verify(
     output = Output(as_json=as_json)
     workspace = open_workspace(os.environ)
     with shown_progress(output) as report:
-        verdicts = verify_models(workspace, models or (), report, is_repair=repair)
+        verdicts = verify_models(workspace, models or (), report, is_repair=repair, is_quick=quick)
     for verdict in verdicts:
         _show(verdict, output)
     if not all(verdict.is_good for verdict in verdicts):

@@ -219,4 +219,5 @@ def _error_of(body: JsonObject) -> errors.LocalrunError:
     """Return the error that a body of the native API names."""
     hint = body.get("hint")
     said = hint if isinstance(hint, str) else None
-    return errors.error_named(str(body.get("code")), str(body.get("error")), hint=said)
+    message = str(body.get("error")).removesuffix(f" ({said})")  # the server puts it there, too
+    return errors.error_named(str(body.get("code")), message, hint=said)

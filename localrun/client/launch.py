@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from localrun.client.api import LocalrunClient
 from localrun.errors import AddressInUseError, BackendError, ServerUnreachableError, StorageError
+from localrun.private import make_private_folder, open_private
 from localrun.program import program_command
 
 if TYPE_CHECKING:
@@ -88,8 +89,8 @@ def _spawn(log: Path, settings: Settings) -> subprocess.Popen[bytes]:
     is_asked = settings.source_of("LOCALRUN_DEVICE").startswith("flag")
     device = ["--device", settings.device] if is_asked else []
     try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("wb") as out:
+        make_private_folder(log.parent)
+        with open(log, "wb", opener=open_private) as out:
             return subprocess.Popen(  # noqa: S603 - our own program
                 [*program_command(), "serve", "--background", *device],
                 stdin=subprocess.DEVNULL,

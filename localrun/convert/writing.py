@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import gguf
 import numpy as np
 
-from localrun.errors import StorageError
+from localrun.disk import storage_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ def write_file(
         partial.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error}") from error
+        raise storage_error(error, path) from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -59,17 +59,21 @@ class Grammars:
         self._tokenizer: LLTokenizer | None = None
         self._compiled: OrderedDict[bytes, LLMatcher] = OrderedDict()
 
-    def constrain(self, spec: ConstraintSpec, prompt: str = "") -> Constraint:
+    def constrain(self, spec: ConstraintSpec, prompt: str = "", *, begun: str = "") -> Constraint:
         """Return a fresh constraint for an answer to ``prompt``; blocks while it compiles.
+
+        ``begun`` is the beginning of the answer that stands in the prompt already.
 
         Raises:
             UsageError: the schema, expression or grammar is wrong, too large or too
-                slow; the message names the keyword or the line.
+                slow (the message names the keyword or the line), or ``begun`` does not fit.
         """
         with self._lock:
             tokenizer = self._prepared()
             compiled = self._compile(spec, tokenizer)
             matcher = Matcher(compiled.deep_copy(), tokenizer, self._vocabulary.eog)
+        if not matcher.feed(begun.encode()):
+            raise wrong(spec, "does not allow the text of the message that is to be continued")
         if not (spec.after or spec.trigger):
             return matcher
         return StagedConstraint(spec, matcher, self._vocabulary, prompt)

@@ -38,6 +38,7 @@ class Drawing:
     def __init__(self, model: Model, handle: object) -> None:
         self._model = model
         self._handle = handle
+        self._eog = np.fromiter(sorted(model.eog), dtype=np.intp)
         self._candidates = Candidates(model.num_vocab)
         self._samplers: dict[int, Sampler] = {}
         self._views: dict[int, np.ndarray] = {}  # by address
@@ -96,6 +97,8 @@ class Drawing:
         if seq.sampling.is_adjusting:
             tokens = [*seq.tokens, *run] if run else seq.tokens
             adjust(logits, seq.sampling, tokens)
+        if seq.num_generated + len(run) < seq.sampling.min_tokens:
+            logits[self._eog] = -np.inf
         if seq.constraint is not None:
             seq.constraint.mask(logits)
         token = sampler.draw(self._candidates, logits)

@@ -188,6 +188,8 @@ class Engine:
 
     def _accept(self, seq: Sequence, token: int) -> Output:
         seq.first_token_at = seq.first_token_at or self._clock()
+        if seq.is_prompt_only:
+            return self._end(seq, FinishReason.LENGTH, seq.text.flush())
         seq.tokens.append(token)
         if token in self._eog:
             return self._end(seq, FinishReason.STOP, seq.text.flush())

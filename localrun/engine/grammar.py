@@ -11,6 +11,7 @@ from typing import Any
 
 from llguidance import LLMatcher
 
+from localrun.engine.ecma import with_ascii_classes, without_unreachable_bounds
 from localrun.engine.gbnf import GbnfError, lark_of_gbnf
 from localrun.engine.params import ConstraintKind, ConstraintSpec
 from localrun.engine.unique_items import with_unique_items
@@ -49,16 +50,20 @@ def _own(spec: ConstraintSpec) -> str:
     if spec.kind is ConstraintKind.JSON_SCHEMA:
         return _json_grammar(_schema(spec), spec)
     grammar: str = (
-        LLMatcher.grammar_from_regex(spec.text)
+        LLMatcher.grammar_from_regex(with_ascii_classes(spec.text))
         if spec.kind is ConstraintKind.REGEX
         else LLMatcher.grammar_from_lark(_lark(spec))
     )
     return grammar
 
 
-def closed(schema: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Return the schema without properties that it does not name, where that can be."""
-    return schema if _combines(schema) else _closed(schema)
+def engine_schema(schema: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the schema as llguidance reads it, without properties that it does not name.
+
+    Properties stay open where objects are put together from parts.
+    """
+    known = _in_engine_terms(with_unique_items(schema))
+    return known if _combines(known) else _closed(known)
 
 
 def wrong(spec: ConstraintSpec, what: str) -> UsageError:
@@ -95,31 +100,37 @@ def _schema(spec: ConstraintSpec) -> object:
         raise wrong(spec, f"is nested deeper than {DEEPEST_SCHEMA} levels")
     if not isinstance(schema, dict):
         raise wrong(spec, "must be a JSON Schema, which is an object")
-    return closed(with_unique_items(_with_known_formats(schema)))
+    return engine_schema(schema)
 
 
-def _with_known_formats(schema: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """Return the schema without formats that llguidance refuses.
+def _in_engine_terms(schema: Any) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the schema as llguidance reads it: expressions, bounds, formats.
 
     By the standard a format that is not known says nothing of what is valid; the schemas of
     pydantic have their own, such as "path" and "binary".
     """
     if isinstance(schema, list):
-        return [_with_known_formats(inner) for inner in schema]
+        return [_in_engine_terms(inner) for inner in schema]
     if not isinstance(schema, dict):
         return schema
-    known = dict(schema)
+    known = without_unreachable_bounds(schema)
     if isinstance(schema.get("format"), str) and schema["format"] not in FORMATS:
         del known["format"]
+    if isinstance(schema.get("pattern"), str):
+        known["pattern"] = with_ascii_classes(schema["pattern"])
     for key in known.keys() - VALUES:
-        inner = known[key]
-        is_named = key in {*NESTED, "patternProperties"} and isinstance(inner, dict)
-        known[key] = (
-            {name: _with_known_formats(one) for name, one in inner.items()}
-            if is_named
-            else _with_known_formats(inner)
-        )
+        known[key] = _inner_in_engine_terms(key, known[key])
     return known
+
+
+def _inner_in_engine_terms(key: str, inner: Any) -> Any:  # noqa: ANN401 - any JSON value
+    if not isinstance(inner, dict) or key not in {*NESTED, "patternProperties"}:
+        return _in_engine_terms(inner)
+    is_pattern = key == "patternProperties"
+    return {
+        (with_ascii_classes(name) if is_pattern else name): _in_engine_terms(schema)
+        for name, schema in inner.items()
+    }
 
 
 def _depth_exceeds(value: object, levels: int) -> bool:

@@ -87,11 +87,16 @@ class Matcher:
         self._spend(begun)
         return tokens
 
-    def feed(self, text: bytes) -> None:
-        """Move on by text that stood in a token before the grammar began, if it fits."""
+    def feed(self, text: bytes) -> bool:
+        """Move on by text if it fits the grammar; return whether it did."""
         tokens = self._tokenizer.tokenize_bytes(text) if text else []
-        if tokens and self._matcher.validate_tokens(tokens) == len(tokens):
+        fits = not tokens or bool(self._matcher.validate_tokens(tokens) == len(tokens))
+        if tokens and fits:
+            begun = time.thread_time()
             self._matcher.consume_tokens(tokens)
+            self._left_s += TOKEN_S * len(tokens)
+            self._spend(begun)
+        return fits
 
     def reset(self) -> None:
         """Go back to the beginning of the grammar."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import llama_cpp
 from llama_cpp import llama_cpp as api
 
+from localrun.engine.cutting import Cutter
 from localrun.engine.memory import Memory
 from localrun.engine.params import LoadOptions, Pooling
 from localrun.engine.placement import place
@@ -33,6 +34,9 @@ VALUE_BYTES = 256
 GUARD = "\x01"  # a byte of its own in vocabularies of SentencePiece
 POOLINGS = {"1": Pooling.MEAN, "2": Pooling.CLS, "3": Pooling.LAST, "4": Pooling.RANK}
 DEFAULT_OPTIONS = LoadOptions()
+SPECIAL = (  # tokens that llama.cpp looks for in a text before it splits words
+    api.LLAMA_TOKEN_ATTR_CONTROL | api.LLAMA_TOKEN_ATTR_USER_DEFINED | api.LLAMA_TOKEN_ATTR_UNKNOWN
+)
 
 
 class Model:
@@ -48,7 +52,17 @@ class Model:
             for token in range(self.num_vocab)
             if llama_cpp.llama_vocab_is_eog(self.vocab, token)
         )
-        self.pieces = [self._piece(token) for token in range(self.num_vocab)]
+        spelled = [self.tokenized_piece(token) for token in range(self.num_vocab)]
+        self._spelled = spelled  # of a prompt: also what ends a text
+        self.longest_piece = max(map(len, spelled), default=1)  # bytes
+        self.pieces = [
+            b"" if token in self.eog else spelled[token] for token in range(self.num_vocab)
+        ]
+        self.bos = self._token_text(llama_cpp.llama_vocab_bos(self.vocab))  # "" without one
+        self._attributes = [
+            llama_cpp.llama_vocab_get_attr(self.vocab, token) for token in range(self.num_vocab)
+        ]
+        self._cutter = self._open_cutter()
 
     @property
     def trained_context(self) -> int:
@@ -142,9 +156,10 @@ class Model:
         return source.decode(errors="replace") if source else None
 
     @property
-    def bos(self) -> str:
-        """Return the text of the beginning-of-sequence token, "" without one."""
-        return self._token_text(llama_cpp.llama_vocab_bos(self.vocab))
+    def bos_token(self) -> int | None:
+        """Return the beginning-of-sequence token, whether tokenizing adds it or not."""
+        token = int(llama_cpp.llama_vocab_bos(self.vocab))
+        return token if token >= 0 else None
 
     @property
     def eos(self) -> str:
@@ -156,8 +171,8 @@ class Model:
         """Return what the control tokens look like in a prompt."""
         return [
             self._token_text(token)
-            for token in range(self.num_vocab)
-            if llama_cpp.llama_vocab_get_attr(self.vocab, token) & api.LLAMA_TOKEN_ATTR_CONTROL
+            for token, attribute in enumerate(self._attributes)
+            if attribute & api.LLAMA_TOKEN_ATTR_CONTROL
         ]
 
     def control_token(self, text: str) -> int | None:
@@ -173,15 +188,30 @@ class Model:
         wanted = api.LLAMA_TOKEN_ATTR_CONTROL | is_tag * api.LLAMA_TOKEN_ATTR_USER_DEFINED
         return tokens[0] if attributes & wanted else None
 
-    def tokenize(self, text: str, *, is_start: bool = True) -> list[int]:
+    def tokenize(
+        self, text: str, *, is_start: bool = True, tick: Callable[[], object] = bool
+    ) -> list[int]:
         """Return the token ids of a rendered prompt, or of a later piece of one.
 
         Text of control tokens becomes these tokens. At the start, the
         beginning-of-sequence token is put in front where the vocabulary wants it and
-        the text has none.
+        the text has none. ``tick`` is called between the parts of a long text; what it
+        raises ends the tokenizing.
         """
-        data = text.encode(errors="replace")
         add_special = is_start and not (self.bos and text.startswith(self.bos))
+        parts = self._cutter.parts(text)
+        tokens = self._tokenized(next(parts), add_special=add_special)
+        end: list[int] = []
+        for part in parts:
+            if not end and add_special and self.ends_inputs:
+                end.append(tokens.pop())
+            tick()
+            tokens += self._tokenized(part, add_special=False)
+        return tokens + end
+
+    def _tokenized(self, text: str, *, add_special: bool) -> list[int]:
+        """Return what llama.cpp makes of one part of a text."""
+        data = text.encode(errors="replace")
         capacity = len(data) + 8  # a token is at least a byte; some vocabularies add a few
         buffer = (api.llama_token * capacity)()
         parse_special = True
@@ -196,18 +226,18 @@ class Model:
             )
         return list(buffer[:count])
 
-    def tokenize_inside(self, text: str) -> list[int]:
+    def tokenize_inside(self, text: str, *, tick: Callable[[], object] = bool) -> list[int]:
         """Return the token ids of a text that goes on where another one ended.
 
         SentencePiece puts a blank before a text. Here it goes before a byte that merges with
         nothing, whose tokens are then taken off.
         """
         if not (text and self._puts_blank):
-            return self.tokenize(text, is_start=False)
+            return self.tokenize(text, is_start=False, tick=tick)
         guard = self.tokenize(GUARD, is_start=False)
-        tokens = self.tokenize(GUARD + text, is_start=False)
+        tokens = self.tokenize(GUARD + text, is_start=False, tick=tick)
         if tokens[: len(guard)] != guard:  # the vocabulary has no bytes
-            return self.tokenize(text, is_start=False)
+            return self.tokenize(text, is_start=False, tick=tick)
         return tokens[len(guard) :]
 
     @cached_property
@@ -234,7 +264,7 @@ class Model:
 
     def spelled_piece(self, token: int) -> bytes:
         """Return the bytes of a token, also of one that ends the text."""
-        return self.pieces[token] or self.tokenized_piece(token)
+        return self._spelled[token]
 
     def load_adapter(self, path: Path) -> object:
         """Load a LoRA adapter for this model; it is freed with the model at the latest.
@@ -261,9 +291,20 @@ class Model:
     def _token_text(self, token: int) -> str:
         return self.tokenized_piece(token).decode(errors="replace") if token >= 0 else ""
 
-    def _piece(self, token: int) -> bytes:
-        """Return the bytes that a generated token adds to the text: none when it ends it."""
-        return b"" if token in self.eog else self.tokenized_piece(token)
+    def _open_cutter(self) -> Cutter:
+        """Return what cuts long texts for the tokenizer, by the attributes of the tokens."""
+        texts = {
+            token: llama_cpp.llama_vocab_get_text(self.vocab, token).decode(errors="replace")
+            for token, attribute in enumerate(self._attributes)
+            if attribute & SPECIAL
+        }
+        greedy = [
+            text
+            for token, text in texts.items()
+            if self._attributes[token] & api.LLAMA_TOKEN_ATTR_LSTRIP
+        ]
+        has_words = llama_cpp.llama_vocab_type(self.vocab) == api.LLAMA_VOCAB_TYPE_BPE
+        return Cutter(list(texts.values()), greedy, has_words=has_words)
 
 
 def load_model(

@@ -61,6 +61,7 @@ class SamplingParams:
     seed: int | None = None  # None = another one each time
     draft_num_predict: int | None = None  # tokens guessed ahead at most; 0 = off, None = as it pays
     ignore_eos: bool = False  # never draw the end, unless a constraint leaves nothing else
+    min_tokens: int = 0  # the end is drawn after so many tokens at the earliest
 
     def without_ends(self, eog: frozenset[int]) -> SamplingParams:
         """Return the same with these tokens forbidden."""

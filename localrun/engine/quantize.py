@@ -12,14 +12,19 @@ This module imports no llama.cpp, so that a help page may show the table.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.errors import BackendError, LocalrunError, StorageError, UsageError
+from localrun.disk import storage_error
+from localrun.errors import BackendError, IntegrityError, LocalrunError, StorageError, UsageError
+from localrun.gguf.data import read_whole
 from localrun.program import program_command
 
 if TYPE_CHECKING:
@@ -31,6 +36,7 @@ if TYPE_CHECKING:
 
 # without it, llama.cpp's abort() spends seconds in a debugger
 CHILD_ENVIRONMENT = {"GGML_NO_BACKTRACE": "1"}
+FULL_BYTES = 1 << 20  # of a full disk are still free
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +142,7 @@ def quantize(
     try:
         reply = _run_child([*order, *options], on_progress)
         if "failed" in reply:
-            raise _translated(reply["failed"], source, kind)
+            raise _translated(reply["failed"], source, kind, target)
         _publish(partial, target)
     finally:
         partial.unlink(missing_ok=True)
@@ -195,7 +201,7 @@ def _crashed(status: int, complaints: BinaryIO) -> BackendError:
     )
 
 
-def _translated(complaint: str, source: Path, kind: Quantization) -> LocalrunError:
+def _translated(complaint: str, source: Path, kind: Quantization, target: Path) -> LocalrunError:
     """Turn llama.cpp's complaint into an error that names the way out."""
     if "imatrix" in complaint or "importance matrix" in complaint:
         return UsageError(
@@ -208,8 +214,16 @@ def _translated(complaint: str, source: Path, kind: Quantization) -> LocalrunErr
             hint="begin from an F32, F16 or BF16 file, or add --requantize",
         )
     if "iostream" in complaint or "basic_ios" in complaint:
-        return StorageError("the quantized file cannot be written: is the disk full?")
+        return _not_written(target)
     return BackendError(f"{source} cannot be quantized: {complaint}")
+
+
+def _not_written(target: Path) -> StorageError:
+    """Say why llama.cpp cannot write, which it does not tell; the partial file is still there."""
+    with contextlib.suppress(OSError):
+        if shutil.disk_usage(target.parent).free < FULL_BYTES:
+            return storage_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), target)
+    return StorageError(f"{target} cannot be written, and llama.cpp does not tell why")
 
 
 def _next_larger(kind: Quantization) -> Quantization:
@@ -218,10 +232,16 @@ def _next_larger(kind: Quantization) -> Quantization:
 
 
 def _publish(partial: Path, target: Path) -> None:
-    """Give a complete file its name, once its bytes are on the disk."""
+    """Give a complete file its name, once its bytes are on the disk.
+
+    llama.cpp wrote it, so nobody here knows how many bytes it has to have: its header does.
+    """
     try:
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
+        read_whole(partial)
         partial.replace(target)
     except OSError as error:
-        raise StorageError(f"{target} cannot be written: {error.strerror}") from error
+        raise storage_error(error, target) from error
+    except IntegrityError as error:
+        raise StorageError(f"{target} was not written whole: {error.message}") from error

@@ -86,10 +86,16 @@ def log_probabilities(
     """
     peak = logits.max()
     norm = float(peak) + float(np.log(np.exp(logits - peak).sum(dtype=np.float64)))
-    count = min(num_top, logits.size)
-    best = np.argpartition(logits, -count)[-count:] if count else np.empty(0, dtype=np.intp)
-    best = best[np.argsort(-logits[best], kind="stable")]
+    best = _best(logits, min(num_top, logits.size))
     return _above(logits[token] - norm), [(int(one), _above(logits[one] - norm)) for one in best]
+
+
+def _best(logits: np.ndarray, count: int) -> np.ndarray:
+    """Return the tokens with the largest logits, the largest first."""
+    if count <= 1:  # no partition of the vocabulary
+        return np.array([logits.argmax()] if count else [], dtype=np.intp)
+    best = np.argpartition(logits, -count)[-count:]
+    return best[np.argsort(-logits[best], kind="stable")]
 
 
 def _above(value: float) -> float:

@@ -99,6 +99,11 @@ class Sequence:
         return self.num_dropped + len(self.tokens) - self.num_prompt
 
     @property
+    def is_prompt_only(self) -> bool:
+        """Return whether no token is to be generated."""
+        return self.max_tokens <= self.num_prompt
+
+    @property
     def is_at_limit(self) -> bool:
         """Tell whether it has as many tokens as it may ever have."""
         return self.num_dropped + len(self.tokens) >= self.max_tokens

@@ -116,6 +116,12 @@ class Header:
         found = self.metadata.get(f"{self.architecture}.context_length")
         return found if isinstance(found, int) else None
 
+    @property
+    def embedding_length(self) -> int | None:
+        """Return the length of a token's vector."""
+        found = self.metadata.get(f"{self.architecture}.embedding_length")
+        return found if isinstance(found, int) else None
+
     def text(self, key: str) -> str | None:
         """Return a text value, None where there is none."""
         found = self.metadata.get(key)

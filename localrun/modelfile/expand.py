@@ -149,7 +149,7 @@ class Expansion:
         """Yield a warning for a use of a name that looks like one of ours and is none."""
         for use in USE.finditer(instruction.value):
             name = use["name"]
-            if use["dollar"] or name in self._declared | self._told:
+            if use["dollar"] or name in self._declared or name in self._told:
                 continue
             if len(self._told) == MOST_TOLD:
                 return

@@ -24,6 +24,7 @@ Fault = Literal["unknown-parameter", "removed-parameter", "wrong-type", "out-of-
 
 MOST_NAME = 64  # characters that are compared with the known names
 MOST_NUMBER = 64  # characters
+MOST_VALUE = 1000
 DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 TRUTHS = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}
@@ -68,6 +69,8 @@ def parse_parameter(name: str, text: str) -> ParameterValue:
     parameter = find_parameter(name)
     if parameter.kind in {"string", "list"}:
         return text
+    if len(text) > MOST_VALUE:  # before each character is looked at
+        raise _wrong(parameter, text)
     if parameter.kind == "duration":
         return _duration(parameter, text)
     word = "".join(char for char in text if char.isprintable()).strip()  # as Ollama drops them

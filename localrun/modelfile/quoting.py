@@ -19,7 +19,12 @@ also between two of its quotes, they are kept here.
 
 from __future__ import annotations
 
+import itertools
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BLANKS = " \t"
 TRIPLE = '"""'
@@ -36,6 +41,9 @@ CLOSING = {fence: re.compile(rf"{fence}(?=[{INVISIBLE}]*+(?:[\r\n]|\Z))") for fe
 BLOCK = re.compile(
     r"<<(?P<end>[A-Za-z_][A-Za-z0-9_]{0,63})(?P<rest>[^\r\n]*)(?P<newline>\r\n|\r|\n|\Z)"
 )
+
+
+END_WORDS = re.compile(r"END_[0-9_]*+|END")
 
 
 def past(pattern: re.Pattern[str], text: str, offset: int) -> int:
@@ -98,7 +106,12 @@ def in_quotes(text: str) -> str | None:
 
 def as_block(text: str, rest: str = "") -> str:
     """Return the text as a block; ``rest`` follows the name of its end."""
-    end = "END"
-    while end in text:
-        end += "_"
+    words = set(END_WORDS.findall(text))
+    end = next(word for word in _ends() if word not in words)
     return f"<<{end}{rest}\n{text}\n{end}"
+
+
+def _ends() -> Iterator[str]:
+    """Yield words for the end of a block, each shorter than a block's end may be."""
+    yield from ("END", "END_")
+    yield from (f"END_{number}" for number in itertools.count(2))

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from localrun.errors import ModelNameError
 
 LARGEST_SCALE = 100.0
+LONGEST_NAME = 4096  # characters
+MOST_ADAPTERS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +29,13 @@ def split_adapters(text: str) -> tuple[str, tuple[AdapterName, ...]]:
     Raises:
         ModelNameError: an adapter has no name, or its scale is out of bounds.
     """
+    if len(text) > LONGEST_NAME:
+        raise ModelNameError(f"the model name is too long: {text[:200]!r}...")
     if text.startswith(("http://", "https://", "./", "/", "~", "../")) and ".gguf+" not in text:
         return text, ()  # a "+" is part of the address or path
     base, *parts = text.split("+")
+    if len(parts) > MOST_ADAPTERS:
+        raise ModelNameError(f"a model takes at most {MOST_ADAPTERS} adapters, not {len(parts)}")
     return base, tuple(_adapter(part, text) for part in parts)
 
 

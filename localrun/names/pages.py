@@ -11,8 +11,9 @@ Any other address is that of a file.
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
+from localrun.addresses import public_address
 from localrun.errors import ModelNameError
 from localrun.names.ref import (
     DOCKER_HOST,
@@ -37,14 +38,8 @@ def parse_page(url: str) -> ModelRef | str:
     Raises:
         ModelNameError: an address of a known site that is no model's, or no address.
     """
-    try:
-        parts = urlsplit(url)
-        host = (parts.hostname or "").lower()
-    except ValueError:
-        host = ""
-        parts = urlsplit("")
-    if not host or re.search(r"[\x00-\x20]", url):
-        raise ModelNameError(f"not an address: {url!r}", hint="https://host/folder/file.gguf")
+    parts = _parts(url)
+    host = (parts.hostname or "").lower()
     path = [unquote(part) for part in parts.path.split("/") if part]
     chosen = parse_qs(parts.query).get("show_file_info")
     if host in HUGGINGFACE_PAGES and len(path) >= OWNER_AND_REPO:
@@ -56,6 +51,23 @@ def parse_page(url: str) -> ModelRef | str:
     if host in DOCKER_PAGES and len(path) > OWNER_AND_REPO and path[0] in {"r", "layers"}:
         return "/".join([DOCKER_HOST, *path[1:3]])
     return _file(url)
+
+
+def _parts(url: str) -> SplitResult:
+    """Take an address apart; the error shows nothing that may be part of a password."""
+    try:
+        parts = urlsplit(url)
+        is_address = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        is_address, parts = False, urlsplit("")
+    if is_address and not re.search(r"[\x00-\x20\ud800-\udfff]", url):
+        return parts
+    if "@" in url:
+        raise ModelNameError(
+            "not an address, or its password has characters that must be encoded",
+            hint="in a password write %2F for /, %3F for ?, %23 for # and %40 for @",
+        )
+    raise ModelNameError(f"not an address: {url[:200]!r}", hint="https://host/folder/file.gguf")
 
 
 def _hub_name(host: str, path: list[str], chosen: list[str] | None) -> str:
@@ -71,11 +83,20 @@ def _hub_name(host: str, path: list[str], chosen: list[str] | None) -> str:
 
 
 def _file(url: str) -> ModelRef:
-    """Read the address of a file and the digest behind its ``#``."""
-    location, _, fragment = url.partition("#")
+    """Read the address of a file and the digest behind its ``#``.
+
+    A login or a signature in it is for the download, and no part of the name.
+    """
+    address, _, fragment = url.partition("#")
     match = SHA256.fullmatch(fragment)
     if fragment and not match:
+        shown = "what is behind the #" if "@" in fragment else f"#{fragment}"  # of a password
         raise ModelNameError(
-            f"not a digest: #{fragment}", hint="https://host/file.gguf#sha256=<64 hex digits>"
+            f"not a digest: {shown}", hint="https://host/file.gguf#sha256=<64 hex digits>"
         )
-    return ModelRef(location=location, digest=f"sha256:{match.group(1).lower()}" if match else None)
+    location = public_address(address)
+    return ModelRef(
+        location=location,
+        digest=f"sha256:{match.group(1).lower()}" if match else None,
+        full_address=address if address != location else None,
+    )

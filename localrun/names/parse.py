@@ -15,6 +15,7 @@ from localrun.names.ref import (
     DOCKER_HOST,
     HUBS,
     HUGGINGFACE_HOST,
+    LONGEST_PART,
     MODELSCOPE_HOST,
     OLLAMA_HOST,
     ModelRef,
@@ -45,6 +46,8 @@ SAME_HOSTS = {
     "ollama.com": OLLAMA_HOST,
 }
 DEFAULT_NAMESPACES = {OLLAMA_HOST: "library", DOCKER_HOST: "ai"}
+LONGEST_NAME = 4096  # characters: of a path or an address
+MOST_SHOWN = 200
 PATH_STARTS = ("./", "../", "/", "~/", ".\\", "..\\")
 DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 HINT = "names look like guide, qwen3:0.6b, hf.co/owner/repo:Q4_K_M, ollama:llama3.2 or ./file.gguf"
@@ -54,8 +57,10 @@ def parse_name(text: str) -> ModelRef:
     """Read a model's name.
 
     Raises:
-        ModelNameError: the text is none.
+        ModelNameError: the text is none, or too long for a name.
     """
+    if len(text) > LONGEST_NAME:
+        raise _too_long(text)
     location = _location(text)
     if location is not None:
         return location
@@ -159,6 +164,8 @@ def _checked(ref: ModelRef, text: str) -> ModelRef:
         or (ref.revision is not None and not (is_hub and REVISION.fullmatch(ref.revision)))
     ):
         raise _no_name(text)
+    if any(len(part) > LONGEST_PART for part in ref.key):
+        raise _too_long(text)
     return ref
 
 
@@ -168,4 +175,8 @@ def _is_reserved(ref: ModelRef) -> bool:
 
 
 def _no_name(text: str) -> ModelNameError:
-    return ModelNameError(f"not a model name: {text!r}", hint=HINT)
+    return ModelNameError(f"not a model name: {text[:MOST_SHOWN]!r}", hint=HINT)
+
+
+def _too_long(text: str) -> ModelNameError:
+    return ModelNameError(f"the model name is too long: {text[:MOST_SHOWN]!r}...", hint=HINT)

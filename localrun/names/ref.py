@@ -18,12 +18,14 @@ one name in the store, as on the file systems of most laptops; ``key`` tells whe
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import quote
 
 DEFAULT_TAG = "latest"
+LONGEST_PART = 255  # bytes of a file name
 LOCAL_HOST, LOCAL_NAMESPACE = "localrun", "library"  # in the store; never shown
+ANY_PATH = "surrogatepass"  # Python writes bytes of a path that are not UTF-8 as half a pair
 RESERVED = {
     "con",
     "prn",
@@ -56,7 +58,9 @@ class ModelRef:
     """A model's name, its parts apart; None where the text leaves one out.
 
     ``location`` is the URL or the path of a ref that is one, and then the only part
-    besides the digest. ``namespace`` may hold slashes in an OCI registry.
+    besides the digest. A login or a signature of the URL is not in it but in ``full_address``,
+    which only a download reads: it is no part of the name. ``namespace`` may hold slashes in an
+    OCI registry.
     """
 
     model: str = ""
@@ -67,6 +71,7 @@ class ModelRef:
     revision: str | None = None  # of a hub's repository
     digest: str | None = None  # "sha256:<hex>" of the manifest, or of a URL's file
     location: str | None = None
+    full_address: str | None = field(default=None, compare=False, repr=False)  # with its secrets
 
     @property
     def source(self) -> Source:
@@ -87,8 +92,9 @@ class ModelRef:
         """Return host, namespace, model and tag as names of files, safe on any file system."""
         if self.location is not None:
             name = self.location.rsplit("/", 1)[-1] or "model"
-            short = hashlib.sha256(self.location.encode()).hexdigest()[:16]
-            return (self.source.value, LOCAL_NAMESPACE, _file_name(name[-100:]), short)
+            short = hashlib.sha256(self.location.encode(errors=ANY_PATH)).hexdigest()[:16]
+            encoded = _file_name(name[-100:])[-LONGEST_PART:]
+            return (self.source.value, LOCAL_NAMESPACE, encoded, short)
         tag = self.file or self.tag
         if self.revision is not None:
             tag += f"@{self.revision}"
@@ -115,7 +121,7 @@ def looks_like_host(text: str) -> bool:
 
 def _file_name(part: str) -> str:
     """Encode a part such that equal names ignoring case, and only they, are equal files."""
-    encoded = quote(part.casefold(), safe="-_.").replace("~", "%7e")
+    encoded = quote(part.casefold(), safe="-_.", errors=ANY_PATH).replace("~", "%7e")
     if encoded.startswith("."):
         encoded = "%2e" + encoded[1:]
     if encoded.endswith("."):

@@ -10,6 +10,7 @@ import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
+from localrun.disk import storage_error
 from localrun.errors import StorageError
 
 if TYPE_CHECKING:
@@ -83,7 +84,6 @@ def storage_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(
-            f"cannot write {path}: {error.strerror or error}",
-            hint="localrun prune   frees what no model uses; what came so far is kept",
-        ) from error
+        said = storage_error(error, path)
+        hint = "localrun prune   frees what no model uses; what came so far is kept"
+        raise StorageError(said.message, hint=hint) from error

@@ -167,7 +167,7 @@ def _check_status(response: Response, remote: Remote) -> None:
     if response.status in GONE | REFUSED and response.url == remote.url:
         raise RemoteUnusableError(
             f"{remote.name} answers {response.status} for {remote.url.partition('?')[0]}",
-            hint=_hint(response.status),
+            hint=_hint(response.status, remote),
         )
     if response.status not in {OK, PARTIAL}:
         error = http_error(response, "a file")
@@ -210,5 +210,5 @@ def _shorter(name: str) -> FileChangedError:
     return FileChangedError(f"{name} has a shorter file than was promised")
 
 
-def _hint(status: int) -> str | None:
-    return "log in, or set HF_TOKEN" if status in REFUSED else None
+def _hint(status: int, remote: Remote) -> str | None:
+    return (remote.refused_hint or "log in, or set HF_TOKEN") if status in REFUSED else None

@@ -1,6 +1,8 @@
 """HTTP as downloads need it: ranges, redirects by hand, proxies, TLS always verified.
 
-A credential belongs to one origin and is sent to no other, also not after a redirect.
+A credential belongs to one origin and is sent to no other, also not after a redirect. So does
+the login in a URL (``https://user:pw@host``): it is sent in a header and no part of the URL; one
+in a redirect is not ours and is left out.
 Every failure is one of the errors below; a status that a caller may want to see is not
 a failure. The home of urllib3.
 
@@ -11,21 +13,25 @@ a failure. The home of urllib3.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import email.utils
 import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
-from urllib.parse import urljoin
+from urllib.parse import unquote_to_bytes, urljoin
 
 import urllib3
 
 from localrun.errors import NetworkError
 from localrun.registry.pools import CONNECT_TIMEOUT_S, STALL_TIMEOUT_S, Pools
+from localrun.registry.public import DEFAULT_PORTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from localrun.registry.public import PublicOnly
 
 MOST_REDIRECTS = 8
 PASSING = {408, 425, 429}
@@ -33,7 +39,6 @@ REDIRECTS = {301, 302, 303, 307, 308}
 LONGEST_WAIT_S = 120.0
 MOST_BODY = 64 << 20
 MOST_DRAINED = 1 << 16
-DEFAULT_PORTS = {"http": 80, "https": 443}
 UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 FAILURES = (urllib3.exceptions.HTTPError, OSError, ValueError)
 
@@ -144,12 +149,13 @@ class Http:
         environ: Mapping[str, str],
         *,
         is_offline: bool = False,
+        rule: PublicOnly | None = None,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         stall_timeout_s: float = STALL_TIMEOUT_S,
     ) -> None:
         self._is_offline = is_offline
         timeout = urllib3.Timeout(connect=connect_timeout_s, read=stall_timeout_s)
-        self._pools = Pools(environ, timeout)
+        self._pools = Pools(environ, timeout, rule)
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
@@ -181,8 +187,11 @@ class Http:
 
         Raises:
             OfflineError: there is to be no network.
+            PrivateAddressError: the host, or one that it redirects to, is not to be reached.
             NetworkError: no answer, or redirects that lead nowhere.
         """
+        url, login = split_login(url)
+        credential = credential or login
         for _ in range(MOST_REDIRECTS):
             response = self._send(url, headers or {}, credential, method, body)
             location = response.header("Location")
@@ -203,8 +212,7 @@ class Http:
         body: bytes | Iterable[bytes] | None,
     ) -> Response:
         self.check_online(url)
-        parts = _parts(url)
-        pool = self._pools.for_host(parts.scheme, parts.host)
+        pool = self._pools.for_url(_parts(url))
         sent = {**pool.headers, **headers, **(credential.for_url(url) if credential else {})}
         try:
             raw = pool.request(
@@ -224,6 +232,20 @@ def origin_of(url: str) -> str:
     parts = _parts(url)
     port = "" if parts.port in {None, DEFAULT_PORTS.get(parts.scheme or "")} else f":{parts.port}"
     return f"{parts.scheme}://{parts.host or ''}{port}"
+
+
+def split_login(url: str) -> tuple[str, Credential | None]:
+    """Return a URL without its login, and the login as a credential for its origin (RFC 7617)."""
+    login = _parts(url).auth
+    if login is None:
+        return url, None
+    scheme, _, rest = url.partition("://")
+    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    clean = f"{scheme}://{rest[authority.rfind('@') + 1 :]}"
+    user, _, password = login.partition(":")
+    pair = unquote_to_bytes(user) + b":" + unquote_to_bytes(password)
+    headers = {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+    return clean, Credential(origin=origin_of(clean), headers=headers)
 
 
 def host_of(url: str) -> str:
@@ -264,7 +286,7 @@ def _next_url(url: str, location: str) -> str:
     old, new = _parts(url).scheme, _parts(following).scheme
     if new not in {"http", "https"} or (old, new) == ("https", "http"):
         raise NetworkError(f"{host_of(url)} redirects to an address that is not safe")
-    return following
+    return split_login(following)[0]
 
 
 def _parts(url: str) -> urllib3.util.Url:

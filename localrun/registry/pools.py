@@ -19,9 +19,12 @@ import urllib3
 
 from localrun import __version__
 from localrun.errors import NetworkError
+from localrun.registry.public import DEFAULT_PORTS, pool_classes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from localrun.registry.public import PublicOnly
 
 CONNECT_TIMEOUT_S = 10.0
 STALL_TIMEOUT_S = 30.0
@@ -35,8 +38,11 @@ class Pools:
     To read the system's certificates takes longer than all the rest.
     """
 
-    def __init__(self, environ: Mapping[str, str], timeout: urllib3.Timeout) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], timeout: urllib3.Timeout, rule: PublicOnly | None = None
+    ) -> None:
         self._environ = environ
+        self._rule = rule
         self._options: dict[str, Any] = {
             "timeout": timeout,
             "retries": False,
@@ -47,14 +53,17 @@ class Pools:
         self._pools: dict[tuple[str, str], urllib3.PoolManager] = {}
         self._lock = threading.Lock()
 
-    def for_host(self, scheme: str | None, host: str | None) -> urllib3.PoolManager:
-        """Return the pool for a host.
+    def for_url(self, url: urllib3.util.Url) -> urllib3.PoolManager:
+        """Return the pool for a URL's host.
 
         Raises:
             NetworkError: it is behind a proxy of a kind that is not spoken here.
+            PrivateAddressError: a proxy is not to be asked for it.
         """
-        scheme = scheme or "http"
-        proxy = "" if self._is_direct(host or "") else self._named.get(scheme, "")
+        scheme, host = url.scheme or "http", url.host or ""
+        proxy = "" if self._is_direct(host) else self._named.get(scheme, "")
+        if proxy and self._rule is not None:
+            self._rule.check_proxied(host.strip("[]"), url.port or DEFAULT_PORTS[scheme])
         with self._lock:
             if (scheme, proxy) not in self._pools:
                 self._pools[scheme, proxy] = self._pool(scheme, proxy)
@@ -77,7 +86,12 @@ class Pools:
         options = dict(self._options)
         if "https" in {scheme, kind}:
             options["ssl_context"] = _tls(self._environ)
-        return _proxy(address, options) if proxy else urllib3.PoolManager(**options)
+        if proxy:
+            return _proxy(address, options)
+        pool = urllib3.PoolManager(**options)
+        if self._rule is not None:
+            pool.pool_classes_by_scheme = dict(pool_classes(self._rule))
+        return pool
 
     def _is_direct(self, host: str) -> bool:
         bypass = urllib.request.proxy_bypass_environment  # type: ignore[attr-defined] # typeshed

@@ -179,6 +179,8 @@ class Progress:
     def _write_all(self, view: memoryview, position: int) -> None:
         while view:
             written = os.pwrite(self._descriptor, view, position)
+            if not written:
+                raise OSError(errno.EIO, "the system takes no more bytes and does not say why")
             view, position = view[written:], position + written
 
     def _next_to_hash(self) -> int | None:

@@ -23,6 +23,7 @@ class Remote:
     name: str  # for people: "hf.co"
     credential: Credential | None = None
     refresh: Callable[[], Credential | None] | None = field(default=None, compare=False, repr=False)
+    refused_hint: str | None = None  # what to do about a 401 or a 403
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

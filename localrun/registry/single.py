@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.errors import NetworkError
@@ -16,8 +17,16 @@ if TYPE_CHECKING:
     from localrun.registry.sources import Source, Sources
 
 
-def fetch_whole(sources: Sources, path: Path, size: int | None, options: Options) -> str:
-    """Write the file and return its sha256 as hex digits; a failure starts it anew.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """The bytes that came, all of which were written."""
+
+    hexdigest: str  # sha256
+    size_bytes: int
+
+
+def fetch_whole(sources: Sources, path: Path, size: int | None, options: Options) -> Whole:
+    """Write the file and return what came; a failure starts it anew.
 
     Raises:
         NetworkError: no source sends all of it.
@@ -39,7 +48,7 @@ def any_source(sources: Sources) -> Source:
     return source
 
 
-def _fetch(source: Source, path: Path, size: int | None, options: Options) -> str:
+def _fetch(source: Source, path: Path, size: int | None, options: Options) -> Whole:
     opened = source.door.open(0, None, size=size, etag=None)
     expected = size if size is not None else opened.facts.size_bytes
     seen, never = hashlib.sha256(), threading.Event()
@@ -57,4 +66,4 @@ def _fetch(source: Source, path: Path, size: int | None, options: Options) -> st
         opened.close()
     if expected not in {None, received}:
         raise NetworkError(f"{source.door.remote.name} sends {received} bytes, not {expected}")
-    return seen.hexdigest()
+    return Whole(hexdigest=seen.hexdigest(), size_bytes=received)

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.errors import LocalrunError, NetworkError
+from localrun.errors import LocalrunError, NetworkError, PrivateAddressError
 from localrun.registry.fetch import Door, FileChangedError, NoRangesError, RemoteUnusableError
 from localrun.registry.http import HttpError, OfflineError
 
@@ -28,7 +28,7 @@ MOST_SILENCES = 4  # the same, of one that has never answered: nobody is there
 PROGRESS_BYTES = 16 * 1024  # less is next to nothing, so that failures come to an end
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.3, 20.0
 PATIENCE_S = 2.0  # who wants to be left alone for longer gives trouble
-FINAL = (RemoteUnusableError, FileChangedError, OfflineError)
+FINAL = (RemoteUnusableError, FileChangedError, OfflineError, PrivateAddressError)
 _log = logging.getLogger(__name__)
 
 

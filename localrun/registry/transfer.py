@@ -120,19 +120,20 @@ class _Transfer:
             self._journal.folder.mkdir(parents=True, exist_ok=True)
             size = self._file.size_bytes
             if self._file.digest is None and size is not None and size <= SMALL_BYTES:
-                return self._result(self._fetch_whole(size))
+                return self._fetch_whole(size)
             identity = self._identity()
             is_known = identity.digest is not None or identity.etag is not None
             if is_known and identity.size_bytes is not None:
-                return self._result(self._fill(identity, identity.size_bytes))
-            return self._result(self._fetch_whole(identity.size_bytes))
+                return self._fill(identity, identity.size_bytes)
+            return self._fetch_whole(identity.size_bytes)
 
-    def _fetch_whole(self, size_bytes: int | None) -> str:
-        """Fetch all in one go; return its hex digest."""
+    def _fetch_whole(self, size_bytes: int | None) -> Downloaded:
+        """Fetch all in one go."""
         self._journal.clear()
         self._num_known = 0
         check_space(self._journal.folder, size_bytes or 0)
-        return fetch_whole(self._sources, self._journal.data, size_bytes, self._options)
+        whole = fetch_whole(self._sources, self._journal.data, size_bytes, self._options)
+        return self._result(whole.hexdigest, whole.size_bytes)
 
     def _identity(self) -> Identity:
         """Return which file this is; asks a source when neither digest nor size are known."""
@@ -165,8 +166,8 @@ class _Transfer:
         self._journal.clear()
         return Mark(Ranges())
 
-    def _fill(self, identity: Identity, size_bytes: int) -> str:
-        """Fetch all that is missing; return the hex digest of everything."""
+    def _fill(self, identity: Identity, size_bytes: int) -> Downloaded:
+        """Fetch all that is missing."""
         mark = self._known(identity)
         self._num_known = mark.ranges.total
         check_space(self._journal.folder, size_bytes - mark.ranges.total)
@@ -174,9 +175,9 @@ class _Transfer:
             progress = Progress(descriptor, size_bytes, mark, self._options.num_streams)
             Streams(progress, identity, self._sources, self._journal, self._options).run()
             sync_data(descriptor)
-        return progress.hexdigest()
+        return self._result(progress.hexdigest(), size_bytes)
 
-    def _result(self, hexdigest: str) -> Downloaded:
+    def _result(self, hexdigest: str, size: int) -> Downloaded:
         digest, path = f"sha256:{hexdigest}", self._journal.data
         if self._file.digest not in {None, digest}:
             self._journal.clear()
@@ -184,7 +185,6 @@ class _Transfer:
                 f"{self._file.name} came with wrong bytes: its digest is {digest}",
                 hint="try again later; the publisher may have changed the file",
             )
-        size = path.stat().st_size
         return Downloaded(
             path=path, digest=digest, size_bytes=size, fetched_bytes=size - self._num_known
         )

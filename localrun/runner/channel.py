@@ -27,10 +27,15 @@ class Channel:
         self._lock = threading.Lock()
 
     def send(self, event: Event) -> None:
-        """Send one frame; a parent that is gone is no error, the reader notices it."""
+        """Send one frame; a parent that is gone is no error, the reader notices it.
+
+        Raises:
+            FrameTooLargeError: nothing was sent.
+        """
+        frame = encode(event, unicode_errors="replace")  # before the lock: it may be large
         try:
             with self._lock:
-                self._sock.sendall(encode(event))
+                self._sock.sendall(frame)
         except OSError:
             _log.debug("the parent does not listen any more")
 

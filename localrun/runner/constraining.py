@@ -14,17 +14,19 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from localrun.chat.continuation import continued_content
 from localrun.chat.profiles.grammar import ToolChoice, answer_frame
 from localrun.chat.thinking import BUDGETS
 from localrun.engine.constraints import Grammars
 from localrun.engine.params import ConstraintKind, ConstraintSpec
 from localrun.engine.thought import BudgetConstraint, Thought
-from localrun.errors import UsageError
+from localrun.errors import RequestTooCostlyError, UsageError
 from localrun.runner.tool_grammars import ToolGrammars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from localrun.chat.budget import Allowance
     from localrun.chat.profiles.forms import Profile
     from localrun.engine.model import Model
     from localrun.engine.sequence import Constraint, Sequence
@@ -42,7 +44,9 @@ class Constraining:
         self._grammars = Grammars(model)
         self._tool_grammars = ToolGrammars()
 
-    def bind(self, seq: Sequence, request: Generate, prompt: str, chat: Chat) -> None:
+    def bind(
+        self, seq: Sequence, request: Generate, prompt: str, chat: Chat, allowance: Allowance
+    ) -> None:
         """Give a sequence what its request says the reply must be.
 
         Raises:
@@ -52,7 +56,7 @@ class Constraining:
             spec = request.constraint
             seq.constraint = self._grammars.constrain(spec, prompt) if spec else None
             return
-        seq.constraint = self._constraint(request, prompt, chat)
+        seq.constraint = self._constraint(request, prompt, chat, allowance)
         thinking = chat.known.thinking
         if thinking is None:
             return
@@ -67,21 +71,26 @@ class Constraining:
                 inner=seq.constraint,
             )
 
-    def _constraint(self, request: Generate, prompt: str, chat: Chat) -> Constraint | None:
+    def _constraint(
+        self, request: Generate, prompt: str, chat: Chat, allowance: Allowance
+    ) -> Constraint | None:
         control_tokens = self._control_tokens(chat.known)
         shape = _Shape(request, chat.known, control_tokens, self._tool_grammars)
-        spec = shape.spec
-        if spec is None:
-            return None
-        thinking = chat.known.thinking if _may_think(request, prompt, chat) else None
-        spec = replace(
-            spec,
-            opening=thinking.opening if thinking else None,
-            after=thinking.closing if thinking else None,
-            breaks=_breaks(chat.known) if thinking and spec.trigger else (),
-        )
         try:
-            return self._grammars.constrain(spec, prompt)
+            spec = shape.spec
+            if spec is None:
+                return None
+            may_think = _may_think(request, prompt, chat, allowance)
+            thinking = chat.known.thinking if may_think else None
+            spec = replace(
+                spec,
+                opening=thinking.opening if thinking else None,
+                after=thinking.closing if thinking else None,
+                breaks=_breaks(chat.known) if thinking and spec.trigger else (),
+            )
+            return self._grammars.constrain(spec, prompt, begun=shape.begun)
+        except RequestTooCostlyError:
+            raise
         except UsageError as error:
             if shape.is_asked_for:
                 raise
@@ -113,6 +122,19 @@ class _Shape:
         return self._lazy() if self._may_call else None
 
     @property
+    def begun(self) -> str:
+        """Return what the prompt has of the answer already: the content that is continued."""
+        if self.choice.is_forced or self.request.constraint is None:
+            return ""
+        return self._continued
+
+    @property
+    def _continued(self) -> str:
+        if not self.request.continue_final_message:
+            return ""
+        return continued_content(self.request.messages or (), self.profile)
+
+    @property
     def is_asked_for(self) -> bool:
         """Tell whether the request cannot be answered without."""
         return self.choice.is_forced or self.request.constraint is not None
@@ -139,6 +161,8 @@ class _Shape:
         return _calls(grammar.lark, around=around)
 
     def _answer(self, spec: ConstraintSpec) -> ConstraintSpec:
+        if self._continued:  # the content has begun, so no tag and no call comes before the rest
+            return spec
         calls = None
         if self._may_call:
             calls = self.grammars.alternative(
@@ -176,12 +200,12 @@ def _breaks(profile: Profile) -> tuple[str, ...]:
     return (*calls, *profile.answer_openings)
 
 
-def _may_think(request: Generate, prompt: str, chat: Chat) -> bool:
+def _may_think(request: Generate, prompt: str, chat: Chat, allowance: Allowance) -> bool:
     thinking = chat.known.thinking
     if thinking and prompt.rstrip().endswith(thinking.opening.rstrip()):
         return True  # it does already
     is_on = request.template_options.get("enable_thinking")
-    return chat.may_think_unasked if is_on is None else is_on is not False
+    return chat.may_think_unasked(allowance) if is_on is None else is_on is not False
 
 
 def _budget(request: Generate, chat: Chat) -> int | None:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Protocol
 from localrun.engine.embedder import EmbeddingJob, finished_vectors
 from localrun.engine.params import Pooling
 from localrun.errors import BackendError, ContextExceededError, LocalrunError, UsageError
-from localrun.runner.messages import Embed, Embeddings, Failed, Ranks, Rerank
+from localrun.runner.messages import CANCELLED, Embed, Embeddings, Failed, Ranks, Rerank
 from localrun.runner.pairs import Pairs, PairVocabulary
 
 if TYPE_CHECKING:
     import numpy as np
 
-CANCELLED = "cancelled"
+    from localrun.chat.budget import Allowance
+
 MOST_BYTES = 48 * 1024 * 1024  # of vectors in one answer, which is one frame
 HINT = "shorten it, let it be cut (truncate), or ask for a larger context (num_ctx)"
 NEARLY = 1e-3
@@ -60,16 +61,19 @@ class EmbeddingDesk:
         self._num_ctx = num_ctx
         self._pairs = Pairs(model)
 
-    def job(self, request: Embed | Rerank) -> EmbeddingJob | Failed:
-        """Return the job of a request, or why there is none."""
-        try:
-            if self._model.has_encoder:
-                raise UsageError("models with an encoder and a decoder (T5) are not supported")
-            return self._embed(request) if isinstance(request, Embed) else self._rerank(request)
-        except LocalrunError as error:
-            return _failed(request.request_id, error)
+    def job(self, request: Embed | Rerank, allowance: Allowance) -> EmbeddingJob:
+        """Return the job of a request.
 
-    def _embed(self, request: Embed) -> EmbeddingJob:
+        Raises:
+            UsageError: the request is wrong, too long or too costly.
+        """
+        if self._model.has_encoder:
+            raise UsageError("models with an encoder and a decoder (T5) are not supported")
+        if isinstance(request, Embed):
+            return self._embed(request, allowance)
+        return self._rerank(request, allowance)
+
+    def _embed(self, request: Embed, allowance: Allowance) -> EmbeddingJob:
         length = self._model.embedding_length
         pooling = request.pooling or self._model.pooling or Pooling.MEAN
         if pooling is Pooling.RANK:
@@ -85,7 +89,7 @@ class EmbeddingDesk:
         if 4 * length * len(request.inputs) > MOST_BYTES:
             raise UsageError(f"{len(request.inputs)} inputs are too many at once", param="input")
         inputs = [
-            self._fitted(self._tokens(one, index), index, truncate=request.truncate)
+            self._fitted(self._tokens(one, index, allowance), index, truncate=request.truncate)
             for index, one in enumerate(request.inputs)
         ]
         return EmbeddingJob(
@@ -95,8 +99,12 @@ class EmbeddingDesk:
             dimensions=request.dimensions,
         )
 
-    def _tokens(self, one: str | tuple[int, ...], index: int) -> list[int]:
-        tokens = self._model.tokenize(one) if isinstance(one, str) else list(one)
+    def _tokens(self, one: str | tuple[int, ...], index: int, allowance: Allowance) -> list[int]:
+        allowance.tick()
+        if isinstance(one, str):
+            tokens = self._model.tokenize(one, tick=allowance.tick)
+        else:
+            tokens = list(one)
         if not tokens:
             raise UsageError(f"input {index} is empty", param="input")
         wrong = [token for token in tokens if not 0 <= token < self._model.num_vocab]
@@ -112,14 +120,15 @@ class EmbeddingDesk:
             return tokens
         if not truncate:
             raise ContextExceededError(
-                f"input {index} has {len(tokens)} tokens, the context {self._num_ctx}",
+                f"input {index} has {len(tokens)} tokens, which exceeds the context length of"
+                f" {self._num_ctx}",
                 hint=HINT,
                 param="input",
             )
         end = tokens[-1:] if self._model.ends_inputs else []
         return tokens[: self._num_ctx - len(end)] + end
 
-    def _rerank(self, request: Rerank) -> EmbeddingJob:
+    def _rerank(self, request: Rerank, allowance: Allowance) -> EmbeddingJob:
         if self._model.pooling is not Pooling.RANK:
             raise UsageError(
                 "this model does not rank documents: it has no head for it",
@@ -128,8 +137,9 @@ class EmbeddingDesk:
             )
         if not 0 < len(self._model.class_labels) <= self._model.embedding_length:
             raise UsageError("the model's head for ranking is damaged", param="model")
+        most_tokens = self._num_ctx if request.truncate else None
         inputs = [
-            self._pairs.fitted(request.query, document, self._num_ctx if request.truncate else None)
+            self._pairs.fitted(request.query, document, most_tokens, allowance)
             for document in request.documents
         ]
         longest = max(range(len(inputs)), key=lambda index: len(inputs[index]))

@@ -59,16 +59,33 @@ TYPES = {
         messages.Stats,
     )
 }
+WIDE_INTEGER = 1  # msgpack's extension type
 JSON_FIELDS = ("messages", "tools", "template_options")
 Message = messages.Request | messages.Event
 
 
-def encode(message: Message) -> bytes:
-    """Return the whole frame of a message."""
+class FrameTooLargeError(BackendError):
+    """A message has more bytes than a frame."""
+
+
+def encode(message: Message, *, unicode_errors: str = "strict") -> bytes:
+    """Return the whole frame of a message.
+
+    ``unicode_errors`` says what becomes of text that has no UTF-8 form, as in ``str.encode``.
+
+    Raises:
+        FrameTooLargeError: it is longer than `LARGEST_FRAME`.
+        ValueError: it holds what has no form on the wire.
+    """
     name = type(message).__name__
-    payload: bytes = msgpack.packb([name, _fields(message)])
+    payload: bytes = msgpack.packb(
+        [name, _fields(message)], default=_wide, unicode_errors=unicode_errors
+    )
     if len(payload) > LARGEST_FRAME:
-        raise BackendError(f"a message of {len(payload)} bytes is too large for a runner")
+        raise FrameTooLargeError(
+            f"it has {len(payload)} bytes, a message between server and runner at most"
+            f" {LARGEST_FRAME}"
+        )
     return LENGTH.pack(len(payload)) + payload
 
 
@@ -79,7 +96,9 @@ def decode(payload: bytes) -> Message:
         BackendError: not one of ours.
     """
     try:
-        name, fields = msgpack.unpackb(payload, use_list=False, strict_map_key=False)
+        name, fields = msgpack.unpackb(
+            payload, use_list=False, strict_map_key=False, ext_hook=_integer
+        )
         return TYPES[name](**_typed(_with_lists(fields, payload)))
     except (ValueError, KeyError, TypeError) as error:
         raise BackendError(f"a runner's message cannot be read: {error}") from error
@@ -112,6 +131,19 @@ def _fields(message: Message) -> dict[str, Any]:
     return asdict(message)
 
 
+def _wide(value: object) -> msgpack.ExtType:
+    """Return an integer of more than 64 bits, which msgpack lacks and JSON has."""
+    if not isinstance(value, int):
+        raise TypeError(f"{type(value).__name__} cannot cross to a runner")
+    return msgpack.ExtType(WIDE_INTEGER, str(value).encode())
+
+
+def _integer(code: int, digits: bytes) -> int:
+    if code != WIDE_INTEGER:
+        raise ValueError(f"there is no extension {code}")
+    return int(digits)
+
+
 def _with_lists(fields: Any, payload: bytes) -> dict[str, Any]:  # noqa: ANN401 - whatever came
     """Return the fields, those of JSON with lists in them: templates add to lists, and ask."""
     if not isinstance(fields, dict):
@@ -119,7 +151,7 @@ def _with_lists(fields: Any, payload: bytes) -> dict[str, Any]:  # noqa: ANN401 
     names = [name for name in JSON_FIELDS if name in fields]
     if not names:
         return fields
-    _, listed = msgpack.unpackb(payload, strict_map_key=False)
+    _, listed = msgpack.unpackb(payload, strict_map_key=False, ext_hook=_integer)
     found = {name: listed[name] for name in names}
     return fields | {name: tuple(it) if isinstance(it, list) else it for name, it in found.items()}
 

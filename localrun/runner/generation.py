@@ -10,19 +10,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from localrun.chat.continuation import can_continue, open_tag
 from localrun.engine.radix import common_length
 from localrun.engine.scores import Scores
 from localrun.engine.sequence import Sequence
 from localrun.engine.shift import CONTEXTS, Shift
 from localrun.engine.text import TextStream
-from localrun.errors import ContextExceededError, LocalrunError, UsageError
+from localrun.errors import ContextExceededError, UsageError
 from localrun.runner.constraining import Constraining
 from localrun.runner.fitting import Prompt, fitted, num_kept
-from localrun.runner.messages import Failed, Started
+from localrun.runner.messages import Started
 from localrun.runner.plain import PlainPrompts, check_tokens
 from localrun.runner.prompt import MARK, tokenize
 
 if TYPE_CHECKING:
+    from localrun.chat.budget import Allowance
+    from localrun.chat.profiles.forms import Profile
     from localrun.engine.model import Model
     from localrun.runner.adapters import AdapterDesk
     from localrun.runner.fitting import Messages
@@ -30,6 +33,10 @@ if TYPE_CHECKING:
     from localrun.runner.templates import Templates
 
 PROMPT_TAIL = 64
+HINT = (
+    "shorten the prompt, ask for a larger context (--ctx), or let the oldest messages go"
+    " (PARAMETER overflow drop)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,28 +57,25 @@ class GenerationDesk:
         self._templates = templates
         self._adapters = adapters
         self._num_ctx = num_ctx
+        self._most_chars = num_ctx * model.longest_piece  # that ever fit
         self._plain = PlainPrompts(model, templates)
         self._constraining = Constraining(model)
 
-    def open(self, request: Generate) -> Opened | Failed:
-        """Return the sequence of a request, or why there is none."""
-        try:
-            chat = self._templates.chat(request.chat_template)
-            prompt = self._prompt(request)
-            seq = self._sequence(request, prompt.tokens)
-            self._constraining.bind(seq, request, prompt.text, chat)
-        except LocalrunError as error:
-            return Failed(
-                request_id=request.request_id,
-                code=error.code,
-                message=error.message,
-                hint=error.hint,
-                param=error.param if isinstance(error, UsageError) else None,
-            )
+    def open(self, request: Generate, allowance: Allowance) -> Opened:
+        """Return the sequence of a request.
+
+        Raises:
+            UsageError: the request is wrong, too long or too costly.
+        """
+        chat = self._templates.chat(request.chat_template, allowance)
+        prompt = self._prompt(request, allowance)
+        seq = self._sequence(request, prompt.tokens, allowance)
+        ending = prompt_ending(request, prompt.text, chat.known)
+        self._constraining.bind(seq, request, ending, chat, allowance)
         started = Started(
             request_id=request.request_id,
             prompt_tokens=seq.num_prompt,
-            prompt_tail=prompt.text[-PROMPT_TAIL:],
+            prompt_tail=ending,
             profile=chat.profile,
             prompt=prompt.text.replace(MARK, "") if request.echo else None,
             dropped_messages=prompt.dropped_messages,
@@ -79,42 +83,58 @@ class GenerationDesk:
         )
         return Opened(seq, started)
 
-    def _prompt(self, request: Generate) -> Prompt:
+    def _prompt(self, request: Generate, allowance: Allowance) -> Prompt:
         """Return the prompt, without the oldest messages where it is too long and they may go."""
         if self._model.only_embeds:
             raise UsageError("this is an embedding model: it turns text into numbers")
         if request.messages is None:
-            return self._plain.write(request)
+            self._check_length(request.prompt or "")
+            return self._plain.write(request, allowance)
         if request.context:
-            return self._plain.write_after(request.context, self._templates.render(request))
+            text = self._templates.render(request, allowance)
+            return self._plain.write_after(request.context, text, allowance)
         if not request.overflow.drops:
-            return self._written(request, request.messages)
+            return self._written(request, allowance, request.messages)
         return fitted(
             request.messages,
-            partial(self._written, request),
+            partial(self._written, request, allowance),
             num_ctx=self._num_ctx,
             num_predict=request.num_predict,
         )
 
-    def _written(self, request: Generate, messages: Messages) -> Prompt:
-        text = self._templates.render(replace(request, messages=tuple(messages)))
-        return Prompt(text, tokenize(text, self._model))
+    def _written(self, request: Generate, allowance: Allowance, messages: Messages) -> Prompt:
+        text = self._templates.render(replace(request, messages=tuple(messages)), allowance)
+        if not request.overflow.drops:
+            self._check_length(text)
+        return Prompt(text, tokenize(text, self._model, allowance))
 
-    def _sequence(self, request: Generate, tokens: list[int]) -> Sequence:
+    def _check_length(self, text: str) -> None:
+        """Refuse a text that cannot fit whatever its tokens are, before it is tokenized."""
+        num_chars = len(text) - text.count(MARK)
+        if num_chars > self._most_chars:
+            raise ContextExceededError(
+                f"the prompt has {num_chars} characters, which exceeds the context length of"
+                f" {self._num_ctx} tokens",
+                hint=HINT,
+            )
+
+    def _sequence(self, request: Generate, tokens: list[int], allowance: Allowance) -> Sequence:
         if not tokens:
             raise UsageError("the prompt is empty")
         if len(tokens) >= self._num_ctx:
             raise ContextExceededError(
-                f"the prompt has {len(tokens)} tokens, the context {self._num_ctx}",
-                hint="shorten the prompt, ask for a larger context (--ctx), or let the oldest"
-                " messages go (PARAMETER overflow drop)",
+                f"the prompt has {len(tokens)} tokens, which exceeds the context length of"
+                f" {self._num_ctx}",
+                hint=HINT,
             )
-        shift = self._shift(request, tokens)
+        shift = self._shift(request, tokens, allowance)
         room = (CONTEXTS if shift else 1) * self._num_ctx - len(tokens)
-        new = room if request.num_predict is None else max(1, request.num_predict)
+        new = room if request.num_predict is None else request.num_predict
         sampling = request.sampling
         check_tokens((token for token, _ in sampling.logit_bias), self._model, "logit_bias")
-        if sampling.ignore_eos and request.constraint is None:
+        if request.constraint is not None:  # a complete answer can only end
+            sampling = replace(sampling, min_tokens=0)
+        elif sampling.ignore_eos:
             sampling = sampling.without_ends(self._model.eog)
         return Sequence(
             request_id=request.request_id,
@@ -126,17 +146,18 @@ class GenerationDesk:
             shift=shift,
             adapters=self._adapters.checked(request.adapters),
             tells_tokens=request.tells_tokens,
-            predicted=self._plain.tokens_of(request.prediction or ""),
+            predicted=self._plain.tokens_of(request.prediction or "", allowance),
         )
 
     def _scores(self, request: Generate, num_prompt: int) -> Scores | None:
         """Return where scores go: with an echo also those of the prompt."""
         if request.logprobs is None or not request.echo:
             return None if request.logprobs is None else Scores(request.logprobs)
-        has_start = not request.prompt_tokens and bool(self._model.tokenize(""))
+        adds_start = not request.prompt or bool(self._model.tokenize(""))
+        has_start = not request.prompt_tokens and adds_start
         return Scores(request.logprobs, num_prompt, has_start=has_start)
 
-    def _shift(self, request: Generate, tokens: list[int]) -> Shift | None:
+    def _shift(self, request: Generate, tokens: list[int], allowance: Allowance) -> Shift | None:
         policy, num_keep = request.overflow, request.overflow.num_keep
         if not policy.shifts:
             return None
@@ -145,5 +166,17 @@ class GenerationDesk:
         elif request.messages is None:
             num_keep = common_length(tokens, self._model.tokenize(""))
         else:
-            num_keep = num_kept(request.messages, tokens, partial(self._written, request))
+            write = partial(self._written, request, allowance)
+            num_keep = num_kept(request.messages, tokens, write)
         return Shift.keeping(num_keep, self._num_ctx)
+
+
+def prompt_ending(request: Generate, prompt: str, profile: Profile) -> str:
+    """Return the end of a prompt, from which readers of the reply see what is open.
+
+    A continued message may end anywhere, so the end is stated by the tag of its region.
+    """
+    messages = request.messages or ()
+    if request.continue_final_message and can_continue(messages):
+        return open_tag(messages[-1], profile)
+    return prompt[-PROMPT_TAIL:]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localrun.chat.budget import Allowance
 from localrun.engine.context import Context
 from localrun.engine.embedder import Embedder
 from localrun.engine.engine import Engine
@@ -17,6 +19,7 @@ from localrun.engine.scheduler import Limits, Scheduler
 from localrun.engine.split import LayerSplit
 from localrun.engine.taken import HOST
 from localrun.engine.threads import ThreadGauge, useful_threads
+from localrun.errors import UsageError
 from localrun.runner.adapters import AdapterDesk
 from localrun.runner.busyness import Busyness, read_stats
 from localrun.runner.census import Census
@@ -176,7 +179,8 @@ class LoadedModel:
                 control_texts=self._model.control_texts,
             )
         )
-        templates.chat(self._load.chat_template)
+        with suppress(UsageError):  # the request that brings it is told so, not all that wait
+            templates.chat(self._load.chat_template, Allowance())
         return templates
 
 

@@ -1,7 +1,8 @@
 """A runner: the child process that holds one model.
 
     main thread     loads, then steps the engine (worker.py)
-    reader thread   reads frames, renders chats, tokenizes
+    reader thread   reads frames, answers signs of life
+    preparation     threads that render chats and tokenize, one at a time (preparation.py)
 
 The thread that loads must be the one that steps: each thread that computes has workers
 of its own, and with more workers than processors OpenMP lets all of them sleep early.
@@ -34,20 +35,20 @@ from localrun.runner.loading import LoadedModel
 from localrun.runner.messages import (
     Cancel,
     Count,
-    Detokenize,
     Embed,
-    Failed,
     Generate,
     Load,
     LoadFailed,
     Ping,
+    Prepared,
     Rerank,
-    Tokenize,
 )
+from localrun.runner.preparation import Preparation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from localrun.chat.budget import Allowance
     from localrun.runner.frames import Message
     from localrun.runner.saved import SavedPrompts
 
@@ -87,8 +88,9 @@ def run_runner(fd: int, device: str = AUTO, saved: SavedPrompts | None = None) -
 
 def _serve(loaded: LoadedModel, incoming: Iterator[Message], channel: Channel) -> None:
     """Obey frames until the socket closes."""
+    preparation = Preparation(RequestDesk(loaded, channel), channel.send)
     reader = threading.Thread(
-        target=_read, args=(loaded, incoming, channel), name="reader", daemon=True
+        target=_read, args=(loaded, incoming, channel, preparation), name="reader", daemon=True
     )
     reader.start()
     try:
@@ -97,46 +99,62 @@ def _serve(loaded: LoadedModel, incoming: Iterator[Message], channel: Channel) -
         _log.exception("the engine failed")
         os._exit(BackendError.exit_code)
     reader.join()
+    preparation.close()
     loaded.close()
 
 
-def _read(loaded: LoadedModel, incoming: Iterator[Message], channel: Channel) -> None:
-    """Pass requests on; when this thread breaks, so does the process."""
+def _read(
+    loaded: LoadedModel, incoming: Iterator[Message], channel: Channel, preparation: Preparation
+) -> None:
+    """Pass frames on; when this thread breaks, so does the process."""
     try:
         for message in incoming:
-            _obey(loaded, message, channel)
+            _obey(loaded, message, channel, preparation)
     except BaseException:  # noqa: BLE001 - a thread that dies must take the process along
         _log.exception("requests cannot be read")
         os._exit(BackendError.exit_code)
     loaded.worker.stop()
 
 
-def _obey(loaded: LoadedModel, message: Message, channel: Channel) -> None:
-    if isinstance(message, Generate):
-        _generate(loaded, message, channel)
+def _obey(
+    loaded: LoadedModel, message: Message, channel: Channel, preparation: Preparation
+) -> None:
+    if isinstance(message, Prepared):
+        preparation.submit(message)
     elif isinstance(message, Count):
         loaded.worker.count(message)
     elif isinstance(message, Cancel):
-        loaded.worker.cancel(message.request_id)
-    elif isinstance(message, Embed | Rerank):
-        job = loaded.embedding.job(message)
-        if isinstance(job, Failed):
-            channel.send(job)
-        else:
-            loaded.worker.submit(job)
-    elif isinstance(message, Tokenize | Detokenize):
-        channel.send(loaded.tools.answer(message))
+        preparation.cancel(message.request_id)
     elif isinstance(message, Ping):
         channel.send(loaded.pulse)
 
 
-def _generate(loaded: LoadedModel, request: Generate, channel: Channel) -> None:
-    opened = loaded.generation.open(request)
-    if isinstance(opened, Failed):
-        channel.send(opened)
-    else:
-        channel.send(opened.started)
-        loaded.worker.submit(opened.seq)
+class RequestDesk:
+    """Prepares the requests for one loaded model and passes them to its worker."""
+
+    def __init__(self, loaded: LoadedModel, channel: Channel) -> None:
+        self._loaded = loaded
+        self._channel = channel
+
+    def take(self, request: Prepared, allowance: Allowance) -> None:
+        """Send the answer of a request, or begin it.
+
+        Raises:
+            LocalrunError: it is refused; nothing was sent.
+        """
+        loaded = self._loaded
+        if isinstance(request, Generate):
+            opened = loaded.generation.open(request, allowance)
+            self._channel.send(opened.started)
+            loaded.worker.submit(opened.seq)
+        elif isinstance(request, Embed | Rerank):
+            loaded.worker.submit(loaded.embedding.job(request, allowance))
+        else:
+            self._channel.send(loaded.tools.answer(request, allowance))
+
+    def cancel(self, request_id: int) -> None:
+        """End a request that the worker has."""
+        self._loaded.worker.cancel(request_id)
 
 
 def _die_with_parent() -> None:

@@ -31,6 +31,7 @@ from localrun.engine.params import (
 )
 
 JsonObject = dict[str, Any]
+CANCELLED = "cancelled"  # the code of a `Failed` by which a request ends that was cancelled
 # bytes of a token, logarithm of its probability, the same of the likeliest in its place
 # (None for the first token of a text)
 Score = tuple[bytes, float | None, tuple[tuple[bytes, float], ...]]
@@ -72,6 +73,8 @@ class Generate:
     logprobs: int | None = None  # tell how likely tokens were, and so many others; None = no
     echo: bool = False  # tell the prompt
     chat_template: str | None = None  # Jinja, in place of the one in the file
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False  # the prompt ends inside the last message
     adapters: tuple[tuple[str, float], ...] = ()  # (path of a LoRA, its scale)
     prompt_tokens: tuple[int, ...] = ()  # in place of the prompt, as they are
     suffix: str | None = None  # what follows the prompt behind a gap, which is to be filled
@@ -101,6 +104,8 @@ class Tokenize:
     template_options: JsonObject = field(default_factory=dict)
     is_start: bool = True  # put in front what the vocabulary wants at a beginning
     chat_template: str | None = None  # as in `Generate`
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,7 +302,8 @@ class Stats:
     num_used_cells: int = 0
 
 
-Submitted = Generate | Tokenize | Detokenize | Embed | Rerank | Count
+Prepared = Generate | Tokenize | Detokenize | Embed | Rerank
+Submitted = Prepared | Count
 Request = Load | Submitted | Cancel | Ping
 Terminal = Finished | Failed | Tokens | Embeddings | Ranks | Counts
 Event = Progress | Stats | Ready | LoadFailed | Started | Step | Grown | Pong | Terminal

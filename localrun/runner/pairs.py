@@ -15,16 +15,18 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from localrun.runner.prompt import MARK, mark
+from localrun.runner.prompt import Tokenizer, mark, tokenize_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from localrun.chat.budget import Allowance
 
 PLACES = re.compile(r"\{(query|document)\}")
 BOS, EOS, SEP = "bos", "eos", "sep"
 
 
-class PairVocabulary(Protocol):
+class PairVocabulary(Tokenizer, Protocol):
     """What is needed of a model."""
 
     @property
@@ -39,9 +41,6 @@ class PairVocabulary(Protocol):
     def separators(self) -> dict[str, int]:
         """Return the tokens that the vocabulary wants around texts: of bos, eos, sep."""
 
-    def tokenize(self, text: str, *, is_start: bool = True) -> list[int]:
-        """Return token ids; control tokens that the text spells are taken as such."""
-
 
 class Pairs:
     """Writes pairs for one vocabulary; any thread may ask."""
@@ -49,38 +48,39 @@ class Pairs:
     def __init__(self, vocabulary: PairVocabulary) -> None:
         self._vocabulary = vocabulary
 
-    def fitted(self, query: str, document: str, most_tokens: int | None) -> list[int]:
-        """Return the tokens of a pair, the document cut until it has at most ``most_tokens``."""
-        tokens = self._pair(query, document)
+    def fitted(
+        self, query: str, document: str, most_tokens: int | None, allowance: Allowance
+    ) -> list[int]:
+        """Return the tokens of a pair, the document cut until it has at most ``most_tokens``.
+
+        Raises:
+            RequestTooCostlyError: the allowance is used up.
+        """
+        tokens = self._pair(query, document, allowance)
         while most_tokens is not None and len(tokens) > most_tokens and document:
             kept = math.floor(len(document) * most_tokens / len(tokens))
             document = document[: min(kept, len(document) - 1)]
-            tokens = self._pair(query, document)
+            tokens = self._pair(query, document, allowance)
         return tokens
 
-    def _pair(self, query: str, document: str) -> list[int]:
+    def _pair(self, query: str, document: str, allowance: Allowance) -> list[int]:
         if self._template is None:
-            return self._separated(query, document)
+            return self._separated(query, document, allowance)
         texts = {
-            "query": mark(query, self._control_texts),
-            "document": mark(document, self._control_texts),
+            "query": mark(query, self._control_texts, allowance),
+            "document": mark(document, self._control_texts, allowance),
         }
         prompt = PLACES.sub(lambda place: texts[place[1]], self._template)
-        return self._plain(prompt)
+        return tokenize_on(prompt, self._vocabulary, allowance)
 
-    def _separated(self, query: str, document: str) -> list[int]:
+    def _separated(self, query: str, document: str, allowance: Allowance) -> list[int]:
         found = self._vocabulary.separators
         bos, eos, sep = ([found[name]] if name in found else [] for name in (BOS, EOS, SEP))
-        first = self._plain(mark(query, self._control_texts))
-        second = self._plain(mark(document, self._control_texts))
+        first, second = (
+            tokenize_on(mark(text, self._control_texts, allowance), self._vocabulary, allowance)
+            for text in (query, document)
+        )
         return [*bos, *first, *eos, *sep, *second, *eos]
-
-    def _plain(self, text: str) -> list[int]:
-        """Return the tokens of a text with marks, and nothing put around it."""
-        pieces = text.split(MARK)
-        return [
-            token for piece in pieces for token in self._vocabulary.tokenize(piece, is_start=False)
-        ]
 
     @cached_property
     def _template(self) -> str | None:

@@ -17,6 +17,7 @@ from localrun.runner.prompt import mark, tokenize, tokenize_on
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from localrun.chat.budget import Allowance
     from localrun.engine.model import Model
     from localrun.runner.messages import Generate
     from localrun.runner.templates import Templates
@@ -29,7 +30,7 @@ class PlainPrompts:
         self._model = model
         self._templates = templates
 
-    def write(self, request: Generate) -> Prompt:
+    def write(self, request: Generate, allowance: Allowance) -> Prompt:
         """Return the prompt of a request without messages.
 
         Raises:
@@ -37,14 +38,26 @@ class PlainPrompts:
         """
         text = request.prompt or ""
         if request.suffix is not None:
-            return self._with_gap(request, text, request.suffix)
+            return self._with_gap(request, text, request.suffix, allowance)
         if not request.prompt_tokens:
-            return Prompt(text, tokenize(text, self._model))
+            tokens = tokenize(text, self._model, allowance)
+            return Prompt(text, tokens or self._start())
         check_tokens(request.prompt_tokens, self._model, "prompt")
-        pieces = map(self._model.tokenized_piece, request.prompt_tokens) if request.echo else ()
+        pieces = map(self._model.spelled_piece, request.prompt_tokens) if request.echo else ()
         return Prompt(b"".join(pieces).decode(errors="replace"), list(request.prompt_tokens))
 
-    def write_after(self, context: tuple[int, ...], text: str) -> Prompt:
+    def _start(self) -> list[int]:
+        """Return what an empty prompt consists of: the token that begins texts.
+
+        Raises:
+            UsageError: the vocabulary has none.
+        """
+        bos = self._model.bos_token
+        if bos is None:
+            raise UsageError("the prompt is empty, and this model has no token that begins texts")
+        return [bos]
+
+    def write_after(self, context: tuple[int, ...], text: str, allowance: Allowance) -> Prompt:
         """Return a prompt whose beginning is there as tokens.
 
         Raises:
@@ -52,36 +65,39 @@ class PlainPrompts:
         """
         check_tokens(context, self._model, "context")
         bos = self._model.bos
-        rest = tokenize_on(text.removeprefix(bos) if bos else text, self._model)
+        rest = tokenize_on(text.removeprefix(bos) if bos else text, self._model, allowance)
         return Prompt(text, [*context, *rest])
 
-    def tokens_of(self, text: str) -> tuple[int, ...]:
+    def tokens_of(self, text: str, allowance: Allowance) -> tuple[int, ...]:
         """Return the tokens of a user's text that does not stand at a beginning."""
         if not text:
             return ()
-        return tuple(tokenize_on(mark(text, self._templates.control_texts), self._model))
+        marked = mark(text, self._templates.control_texts, allowance)
+        return tuple(tokenize_on(marked, self._model, allowance))
 
     @cached_property
     def _gap(self) -> GapTokens | None:
         return gap_tokens(self._model)
 
-    def _with_gap(self, request: Generate, prefix: str, suffix: str) -> Prompt:
+    def _with_gap(
+        self, request: Generate, prefix: str, suffix: str, allowance: Allowance
+    ) -> Prompt:
         """Ask for what stands between two texts, by the vocabulary or else by the template."""
         controls = self._templates.control_texts
-        before, behind = mark(prefix, controls), mark(suffix, controls)
+        before, behind = (mark(side, controls, allowance) for side in (prefix, suffix))
         if self._gap is not None:
-            sides = [tokenize_on(side, self._model) for side in (before, behind)]
+            sides = [tokenize_on(side, self._model, allowance) for side in (before, behind)]
             start = self._model.tokenize("")
             return Prompt(prefix, [*start, *self._gap.around(*sides)])
-        chat = self._templates.chat(request.chat_template)
+        chat = self._templates.chat(request.chat_template, allowance)
         if not chat.fills_gaps:
             raise UsageError(
                 "suffix is not supported by this model: it has no tokens that mark a gap",
                 param="suffix",
                 hint="take a model that lists insert under its capabilities (localrun show)",
             )
-        text = chat.render_gap(before, behind)
-        return Prompt(prefix, tokenize(text, self._model))
+        text = chat.render_gap(before, behind, allowance)
+        return Prompt(prefix, tokenize(text, self._model, allowance))
 
 
 def check_tokens(tokens: Iterable[int], model: Model, param: str) -> None:

@@ -9,12 +9,18 @@ The model still reads the same characters.
 
 from __future__ import annotations
 
-import re
+from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from localrun.chat.sizes import MAX_SIZE
+from localrun.engine.spelling import Spelling
+from localrun.errors import RequestTooCostlyError
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from localrun.chat.budget import Allowance
     from localrun.runner.messages import JsonObject
 
 MARK = "\ufdd0"  # a noncharacter of Unicode: text never needs it
@@ -24,52 +30,100 @@ GUARDED_ROLES = frozenset({"user", "tool"})
 class Tokenizer(Protocol):
     """What is needed of a model."""
 
-    def tokenize(self, text: str, *, is_start: bool = True) -> list[int]:
-        """Return token ids; control tokens that the text spells are taken as such."""
+    def tokenize(
+        self, text: str, *, is_start: bool = True, tick: Callable[[], object] = ...
+    ) -> list[int]:
+        """Return token ids; control tokens that the text spells are taken as such.
 
-    def tokenize_inside(self, text: str) -> list[int]:
+        ``tick`` is called now and then, and may raise.
+        """
+
+    def tokenize_inside(self, text: str, *, tick: Callable[[], object] = ...) -> list[int]:
         """Return the token ids of a text that goes on where another one ended."""
 
 
-def guard(messages: Sequence[JsonObject], control_texts: Sequence[str]) -> list[JsonObject]:
-    """Return the messages with marks inside whatever spells a control token."""
-    spelled = _spelling(control_texts)
-    return [_guarded(message, spelled) for message in messages]
+def guard(
+    messages: Sequence[JsonObject], control_texts: Sequence[str], allowance: Allowance
+) -> list[JsonObject]:
+    """Return the messages with marks inside whatever spells a control token.
+
+    Raises:
+        RequestTooCostlyError: the allowance is used up.
+    """
+    spelled = _spelling(tuple(control_texts))
+    return [_guarded(message, spelled, allowance) for message in messages]
 
 
-def mark(text: str, control_texts: Sequence[str]) -> str:
-    """Return a text with marks inside whatever spells a control token."""
-    return _marked(text, _spelling(control_texts))
+def mark(text: str, control_texts: Sequence[str], allowance: Allowance) -> str:
+    """Return a text with marks inside whatever spells a control token.
+
+    Raises:
+        RequestTooCostlyError: the allowance is used up.
+    """
+    return _marked(text, _spelling(tuple(control_texts)), allowance)
 
 
-def tokenize(prompt: str, tokenizer: Tokenizer) -> list[int]:
-    """Return the token ids of a prompt with marks."""
-    first, *others = prompt.split(MARK)
-    return [*tokenizer.tokenize(first), *_inside(others, tokenizer)]
+def tokenize(prompt: str, tokenizer: Tokenizer, allowance: Allowance) -> list[int]:
+    """Return the token ids of a prompt with marks.
+
+    Raises:
+        RequestTooCostlyError: it is too long, or the allowance is used up.
+    """
+    first, *others = _pieces(prompt)
+    tokens = tokenizer.tokenize(first, tick=allowance.tick)
+    return _continued(tokens, others, tokenizer, allowance)
 
 
-def tokenize_on(text: str, tokenizer: Tokenizer) -> list[int]:
-    """Return the token ids of a text with marks that is not the beginning of a prompt."""
-    first, *others = text.split(MARK)
-    return [*tokenizer.tokenize(first, is_start=False), *_inside(others, tokenizer)]
+def tokenize_on(text: str, tokenizer: Tokenizer, allowance: Allowance) -> list[int]:
+    """Return the token ids of a text with marks that is not the beginning of a prompt.
+
+    Raises:
+        RequestTooCostlyError: it is too long, or the allowance is used up.
+    """
+    first, *others = _pieces(text)
+    tokens = tokenizer.tokenize(first, is_start=False, tick=allowance.tick)
+    return _continued(tokens, others, tokenizer, allowance)
 
 
-def _inside(pieces: Sequence[str], tokenizer: Tokenizer) -> list[int]:
-    return [token for piece in pieces for token in tokenizer.tokenize_inside(piece)]
+def _pieces(text: str) -> list[str]:
+    if len(text) > MAX_SIZE:
+        raise RequestTooCostlyError(
+            f"the prompt has {len(text)} characters, at most {MAX_SIZE} are taken",
+            hint="send less text",
+        )
+    return text.split(MARK)
 
 
-def _guarded(message: JsonObject, spelled: re.Pattern[str]) -> JsonObject:
+def _continued(
+    tokens: list[int], pieces: Sequence[str], tokenizer: Tokenizer, allowance: Allowance
+) -> list[int]:
+    allowance.tick()
+    for piece in pieces:
+        tokens += tokenizer.tokenize_inside(piece, tick=allowance.tick)
+        allowance.tick()
+    return tokens
+
+
+def _guarded(message: JsonObject, spelled: Spelling, allowance: Allowance) -> JsonObject:
     content = message.get("content")
     if message.get("role") not in GUARDED_ROLES or not isinstance(content, str):
         return message
-    return {**message, "content": _marked(content, spelled)}
+    return {**message, "content": _marked(content, spelled, allowance)}
 
 
-def _spelling(control_texts: Sequence[str]) -> re.Pattern[str]:
-    longest_first = sorted(filter(None, control_texts), key=len, reverse=True)
-    return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+@lru_cache(8)
+def _spelling(control_texts: tuple[str, ...]) -> Spelling:
+    return Spelling(control_texts)
 
 
-def _marked(text: str, spelled: re.Pattern[str]) -> str:
+def _marked(text: str, spelled: Spelling, allowance: Allowance) -> str:
+    """Cut each control token behind its first character."""
     clean = text.replace(MARK, "")
-    return spelled.sub(lambda match: match[0][0] + MARK + match[0][1:], clean)
+    cuts = []
+    for match in spelled.find(clean):
+        allowance.tick()
+        cuts.append(match.start() + 1)
+    allowance.tick()
+    if not cuts:
+        return clean
+    return MARK.join(clean[begin:end] for begin, end in pairwise([0, *cuts, len(clean)]))

@@ -1,17 +1,19 @@
 """The chat templates of one model: recipes on the same weights may each have their own.
 
-Used by the reader's thread. What compiling a template and looking at it gives is kept for
+Safe from any thread. What compiling a template and looking at it gives is kept for
 the ones that were used last.
 """
 
 from __future__ import annotations
 
 import re
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
 from typing import TYPE_CHECKING
 
+from localrun.chat.continuation import can_continue, continued_prompt
 from localrun.chat.profiles.discovery import discovered_profile
 from localrun.chat.profiles.wire import profile_to_json
 from localrun.chat.template import ChatTemplate
@@ -22,6 +24,7 @@ from localrun.runner.thinking import may_think_unasked
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from localrun.chat.budget import Allowance
     from localrun.runner.messages import JsonObject, Tokenize
 
 MOST_KEPT = 8
@@ -31,10 +34,11 @@ SUFFIX = re.compile(r"\bsuffix\b")  # the variable of a template that can fill a
 class Chat:
     """One template, and what is known of how its model writes."""
 
-    def __init__(self, source: str | None, template: ChatTemplate) -> None:
+    def __init__(self, source: str | None, template: ChatTemplate, allowance: Allowance) -> None:
         self._template = template
+        self._may_think_unasked: bool | None = None  # found out when it matters
         self.fills_gaps = bool(source and SUFFIX.search(source))
-        self.known = discovered_profile(source)
+        self.known = discovered_profile(source, allowance)
         self.profile: JsonObject = profile_to_json(self.known)  # for the wire
 
     @property
@@ -42,28 +46,45 @@ class Chat:
         """Tell whether the template passes on how much the model is to think."""
         return self._template.knows_effort
 
-    @cached_property
-    def may_think_unasked(self) -> bool:
-        """Tell whether the model may begin with a thought when a request leaves it open."""
-        return may_think_unasked(self._template)
+    def may_think_unasked(self, allowance: Allowance) -> bool:
+        """Return whether the model may begin with a thought when a request leaves it open.
 
-    def render(self, request: Generate | Tokenize, control_texts: Sequence[str]) -> str:
+        Raises:
+            RequestTooCostlyError: the allowance is used up.
+        """
+        if self._may_think_unasked is None:
+            found = may_think_unasked(partial(self._template.render, allowance=allowance))
+            allowance.charge(0)  # a probe that was stopped proves nothing
+            self._may_think_unasked = found
+        return self._may_think_unasked
+
+    def render(
+        self, request: Generate | Tokenize, control_texts: Sequence[str], allowance: Allowance
+    ) -> str:
         """Return the prompt of the request's messages, with marks (prompt.py).
 
         Raises:
             UsageError: the template refuses the conversation, or fails on it.
         """
-        messages = guard(request.messages or (), control_texts)
-        return self._template.render(messages, tools=request.tools, options=_options(request))
+        messages = guard(request.messages or (), control_texts, allowance)
+        render = partial(
+            self._template.render,
+            tools=request.tools,
+            options=_options(request),
+            allowance=allowance,
+        )
+        if request.continue_final_message and can_continue(messages):
+            return continued_prompt(render, messages, self.known)
+        return render(messages, add_generation_prompt=request.add_generation_prompt)
 
-    def render_gap(self, prefix: str, suffix: str) -> str:
+    def render_gap(self, prefix: str, suffix: str, allowance: Allowance) -> str:
         """Return the prompt that asks for what stands between two texts with marks.
 
         Raises:
             UsageError: the template fails on it.
         """
         messages = [{"role": "user", "content": prefix}]
-        return self._template.render(messages, options={"suffix": suffix})
+        return self._template.render(messages, options={"suffix": suffix}, allowance=allowance)
 
 
 def _options(request: Generate | Tokenize) -> JsonObject:
@@ -88,6 +109,7 @@ class Templates:
 
     def __init__(self, texts: Texts) -> None:
         self._texts = texts
+        self._lock = threading.Lock()  # guards what is kept; none compiles under it
         self._kept: OrderedDict[str | None, Chat] = OrderedDict()
 
     @property
@@ -95,26 +117,33 @@ class Templates:
         """Return what the control tokens look like in a prompt."""
         return self._texts.control_texts
 
-    def chat(self, source: str | None) -> Chat:
+    def chat(self, source: str | None, allowance: Allowance) -> Chat:
         """Return the chat of a template; None means the model's own.
 
         Raises:
             UsageError: the template is not valid.
+            RequestTooCostlyError: the allowance is used up.
         """
         source = source or self._texts.own_template
-        found = self._kept.get(source)
-        if found is None:
-            template = ChatTemplate(source, bos=self._texts.bos, eos=self._texts.eos)
-            found = self._kept[source] = Chat(source, template)
+        with self._lock:
+            found = self._kept.pop(source, None)
+            if found is not None:
+                self._kept[source] = found  # the newest is the last
+                return found
+        texts = self._texts
+        template = ChatTemplate(source, bos=texts.bos, eos=texts.eos, allowance=allowance)
+        found = Chat(source, template, allowance)
+        with self._lock:
+            self._kept[source] = found
             if len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
-        self._kept.move_to_end(source)
         return found
 
-    def render(self, request: Generate | Tokenize) -> str:
+    def render(self, request: Generate | Tokenize, allowance: Allowance) -> str:
         """Return the prompt of the request's messages by the template that it names.
 
         Raises:
             UsageError: the template is not valid, or refuses the conversation.
         """
-        return self.chat(request.chat_template).render(request, self._texts.control_texts)
+        chat = self.chat(request.chat_template, allowance)
+        return chat.render(request, self._texts.control_texts, allowance)

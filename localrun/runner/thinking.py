@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 SAMPLE = [{"role": "user", "content": "Hello"}]
 
 
-class Template(Protocol):
-    """What is needed of a chat template."""
+class Render(Protocol):
+    """The rendering of a chat template."""
 
-    def render(
+    def __call__(
         self, messages: Sequence[Mapping[str, Any]], *, options: Mapping[str, Any] | None = None
     ) -> str:
         """Return the prompt of a chat."""
 
 
-def may_think_unasked(template: Template) -> bool:
+def may_think_unasked(render: Render) -> bool:
     """Tell whether the model may begin with a thought when the request leaves it open."""
     try:
         plain, without, thinking = (
-            template.render(SAMPLE, options=options)
+            render(SAMPLE, options=options)
             for options in ({}, {"enable_thinking": False}, {"enable_thinking": True})
         )
     except LocalrunError:  # a template that wants other messages: the model decides

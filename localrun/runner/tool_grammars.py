@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from localrun.chat.profiles.grammar import call_alternative, tool_grammar
 from localrun.chat.profiles.tools import Tool, Tools
-from localrun.engine.grammar import closed
-from localrun.engine.unique_items import with_unique_items
+from localrun.engine.grammar import LARGEST_TEXT, engine_schema
+from localrun.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -46,7 +46,9 @@ class ToolGrammars:
         """
         return self._once(
             ("grammar", profile, _key(tools), choice, *control_tokens.items()),
-            lambda: tool_grammar(profile, _bounded(tools), choice, control_tokens=control_tokens),
+            lambda: tool_grammar(
+                profile, _bounded(tools, choice), choice, control_tokens=control_tokens
+            ),
         )
 
     def alternative(
@@ -60,7 +62,7 @@ class ToolGrammars:
         return self._once(
             ("alternative", profile, _key(tools), choice, *control_tokens.items()),
             lambda: call_alternative(
-                profile, _bounded(tools), choice, control_tokens=control_tokens
+                profile, _bounded(tools, choice), choice, control_tokens=control_tokens
             ),
         )
 
@@ -77,11 +79,20 @@ def _key(tools: Sequence[JsonObject]) -> str:
     return json.dumps(tools)
 
 
-def _bounded(tools: Sequence[JsonObject]) -> Tools:
-    """Return the tools without arguments that they do not name: small models add them."""
+def _bounded(tools: Sequence[JsonObject], choice: ToolChoice) -> Tools:
+    """Return the tools without arguments that they do not name: small models add them.
+
+    Raises:
+        UsageError: a grammar of them would be too large.
+    """
+    by_name = Tools.of(tools).by_name
+    bound = [tool.parameters for tool in by_name.values() if choice.name in {None, tool.name}]
+    size = len(json.dumps(bound, ensure_ascii=False))
+    if size > LARGEST_TEXT:
+        raise UsageError(
+            f"tools has {size} characters, at most {LARGEST_TEXT} are taken for a grammar",
+            param="tools",
+        )
     return Tools(
-        {
-            name: Tool(name, closed(with_unique_items(tool.parameters)))
-            for name, tool in Tools.of(tools).by_name.items()
-        }
+        {name: Tool(name, engine_schema(tool.parameters)) for name, tool in by_name.items()}
     )

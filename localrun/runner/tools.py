@@ -7,29 +7,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from localrun.errors import LocalrunError, UsageError
-from localrun.runner.messages import Detokenize, Failed, Tokenize, Tokens
-from localrun.runner.prompt import MARK, tokenize
+from localrun.errors import RequestTooCostlyError, UsageError
+from localrun.runner.messages import Tokenize, Tokens
+from localrun.runner.prompt import MARK, Tokenizer, tokenize, tokenize_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from localrun.chat.budget import Allowance
+    from localrun.runner.messages import Detokenize
     from localrun.runner.templates import Templates
 
+MOST_TOKENS = 256 * 1024  # in one answer, with the piece of each; or as many as a context holds
 
-class Vocabulary(Protocol):
+
+class Vocabulary(Tokenizer, Protocol):
     """What is needed of a model."""
 
     num_vocab: int
 
-    def tokenize(self, text: str, *, is_start: bool = True) -> list[int]:
-        """Return token ids."""
-
-    def tokenize_inside(self, text: str) -> list[int]:
-        """Return the token ids of a text that goes on where another one ended."""
-
-    def tokenized_piece(self, token: int) -> bytes:
-        """Return the bytes of a token."""
+    def spelled_piece(self, token: int) -> bytes:
+        """Return the bytes of a token as a prompt spells it."""
 
 
 class TextTools:
@@ -45,27 +43,24 @@ class TextTools:
         self._templates = templates
         self._num_ctx = num_ctx
 
-    def answer(self, request: Tokenize | Detokenize) -> Tokens | Failed:
-        """Return the one answer to a request."""
-        try:
-            if isinstance(request, Tokenize):
-                return self._tokens(request)
-            return self._text(request)
-        except LocalrunError as error:
-            return Failed(
-                request_id=request.request_id,
-                code=error.code,
-                message=error.message,
-                hint=error.hint,
-            )
+    def answer(self, request: Tokenize | Detokenize, allowance: Allowance) -> Tokens:
+        """Return the one answer to a request.
 
-    def _tokens(self, request: Tokenize) -> Tokens:
+        Raises:
+            UsageError: the request is wrong, or its answer too long.
+        """
+        if isinstance(request, Tokenize):
+            return self._tokens(request, allowance)
+        return self._text(request)
+
+    def _tokens(self, request: Tokenize, allowance: Allowance) -> Tokens:
         if request.messages is None:
             text = request.text
-            tokens = self._vocabulary.tokenize(text, is_start=request.is_start)
+            write = tokenize if request.is_start else tokenize_on
+            tokens = write(text, self._vocabulary, allowance)
         else:
-            text = self._templates.render(request)
-            tokens = tokenize(text, self._vocabulary)
+            text = self._templates.render(request, allowance)
+            tokens = tokenize(text, self._vocabulary, allowance)
         return self._both(request.request_id, tokens, text.replace(MARK, ""))
 
     def _text(self, request: Detokenize) -> Tokens:
@@ -74,11 +69,13 @@ class TextTools:
             raise UsageError(
                 f"{wrong[0]} is no token: they are 0 to {self._vocabulary.num_vocab - 1}"
             )
-        content = b"".join(map(self._vocabulary.tokenized_piece, request.tokens))
+        self._check_length(request.tokens)
+        content = b"".join(map(self._vocabulary.spelled_piece, request.tokens))
         return self._both(request.request_id, request.tokens, content.decode(errors="replace"))
 
     def _both(self, request_id: int, tokens: Sequence[int], text: str) -> Tokens:
-        pieces = (self._vocabulary.tokenized_piece(token) for token in tokens)
+        self._check_length(tokens)
+        pieces = map(self._vocabulary.spelled_piece, tokens)
         return Tokens(
             request_id=request_id,
             tokens=tuple(tokens),
@@ -86,3 +83,11 @@ class TextTools:
             pieces=tuple(piece.decode(errors="replace") for piece in pieces),
             num_ctx=self._num_ctx,
         )
+
+    def _check_length(self, tokens: Sequence[int]) -> None:
+        most = max(MOST_TOKENS, self._num_ctx)
+        if len(tokens) > most:
+            raise RequestTooCostlyError(
+                f"the text has {len(tokens)} tokens, an answer at most {most}",
+                hint="send the text in parts",
+            )

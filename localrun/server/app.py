@@ -80,7 +80,8 @@ def create_app(
     responses = ResponseDesk(completions, catalogue.find_model)
     app.include_router(responses_routes(responses, desk))
     app.include_router(anthropic_routes(completions, desk))
-    app.include_router(ollama_routes(completions, catalogue, pool, workspace.settings.device))
+    device = workspace.settings.device
+    app.include_router(ollama_routes(completions, desk, catalogue, pool, device))
     app.include_router(account_routes())
     app.include_router(library_routes(workspace, pool))
     app.include_router(why_routes(catalogue, pool, settings))

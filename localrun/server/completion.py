@@ -23,12 +23,14 @@ class CompletionRequest:
     tools: tuple[JsonObject, ...] = ()
     template_options: JsonObject = field(default_factory=dict)
     sampling: JsonObject = field(default_factory=dict)  # the fields of SamplingParams it gives
-    num_predict: int | None = None  # negative = until the context is full
+    num_predict: int | None = None  # tokens at most; negative = until the context is full
+    default_num_predict: int | None = None  # in place of None if the recipe has none either
     num_ctx: int | None = None
     stop: tuple[str, ...] | None = None
     constraint: ConstraintSpec | None = None
     keep_alive: KeepAlive | None = None
     overflow: OverflowPolicy | None = None
+    default_overflow: OverflowPolicy | None = None  # if the recipe has none either
     num_keep: int | None = None  # in place of the policy's
     logprobs: int | None = None  # yield `Scored`, with so many likely tokens for each; None = no
     echo: bool = False  # tell the prompt in `Opened`
@@ -43,6 +45,8 @@ class CompletionRequest:
     tells_tokens: bool = False  # tell the tokens of prompt and answer in `Done`
     prediction: str | None = None  # what the answer may be like: guesses are taken from it
     chat_template: str | None = None  # in place of the model's, in Jinja or Go's language
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False  # generate the rest of the last message
 
     # None everywhere: as the model's recipe says, or else the server
 
@@ -72,7 +76,7 @@ class Done:
     prompt_tokens: int
     cached_tokens: int
     generated_tokens: int
-    load_s: float
+    load_s: float  # of the model; of finding the loaded one if it was loaded already
     prompt_s: float
     generation_s: float
     total_s: float

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.engine.params import ConstraintKind, ConstraintSpec
 from localrun.errors import UsageError
+from localrun.server.limits import LONGEST_GRAMMAR, MOST_CHOICES, refuse_long_grammar
+from localrun.server.parsing import is_larger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
 
 Names = dict[ConstraintKind, tuple[str, ...]]
 
-LARK = re.compile(r"^\s*(%llguidance\b|start\s*:(?!:=))", re.MULTILINE)
+# blanks of one line only: a match from each of many empty lines would cost the square of them
+LARK = re.compile(r"^[^\S\n]*+(?:%llguidance\b|start\s*+:(?!:=))", re.MULTILINE)
 NAMES: Names = {
     ConstraintKind.JSON_SCHEMA: ("json_schema", "guided_json"),
     ConstraintKind.REGEX: ("regex", "guided_regex"),
@@ -148,10 +151,13 @@ def _named(fields: Fields, names: Names) -> Iterator[ConstraintSpec]:
 def _spec(fields: Fields, name: str, kind: ConstraintKind) -> ConstraintSpec:
     param = fields.path(name)
     if kind is ConstraintKind.CHOICE:
-        return ConstraintSpec(kind=kind, choices=fields.strings(name), param=param)
+        choices = fields.strings(name, most=MOST_CHOICES)
+        refuse_long_grammar("".join(choices), param)
+        return ConstraintSpec(kind=kind, choices=choices, param=param)
     if kind is ConstraintKind.JSON_SCHEMA and not isinstance(fields.raw(name), str):
         return _schema(_object(fields, name, fields.raw(name)), param)
     text = fields.required_text(name)
+    refuse_long_grammar(text, param)
     if kind is ConstraintKind.GBNF and LARK.search(text):
         kind = ConstraintKind.LARK
     return ConstraintSpec(kind=kind, text=text, param=param)
@@ -170,8 +176,8 @@ def _object(fields: Fields, name: str, value: object) -> dict[str, Any]:
 
 
 def _schema(schema: dict[str, Any], param: str) -> ConstraintSpec:
-    try:
-        text = json.dumps(schema)
-    except RecursionError as error:
-        raise UsageError(f"{param} is nested too deeply", param=param) from error
+    if is_larger(schema, LONGEST_GRAMMAR):  # before a text of it is made
+        raise UsageError(f"{param} has more than {LONGEST_GRAMMAR} bytes", param=param)
+    text = json.dumps(schema)
+    refuse_long_grammar(text, param)
     return ConstraintSpec(kind=ConstraintKind.JSON_SCHEMA, text=text, param=param)

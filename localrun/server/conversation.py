@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from localrun.errors import UsageError
-from localrun.server.fields import Fields
+from localrun.server.fields import Fields, shown
 
 if TYPE_CHECKING:
     from localrun.server.fields import JsonObject
@@ -37,7 +37,7 @@ def conversation(messages: list[JsonObject]) -> tuple[JsonObject, ...]:
 def _message(message: Fields) -> JsonObject:
     role = message.text("role")
     if role not in ROLES:
-        raise message.wrong("role", f"must be one of {', '.join(ROLES)}, not {role!r}")
+        raise message.wrong("role", f"must be one of {', '.join(ROLES)}, not {shown(role)}")
     if message.raw("images"):
         raise _no_vision(message, "images")
     plain: JsonObject = {"role": ROLES[role], "content": _content(message)}

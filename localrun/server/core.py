@@ -27,6 +27,7 @@ from localrun.server.defaults import (
     overflow_of,
     runner_model,
     sampling_of,
+    stop_of,
 )
 from localrun.server.loads import until_loaded
 from localrun.server.reading import PLAIN, ReplyReader
@@ -77,6 +78,7 @@ class Completions:
         submission = loop.run_in_executor(self._threads, submit, self._submit, request, sink)
         try:
             ticket, profile = await asyncio.shield(submission)
+            found_s = time.monotonic() - begun
         except asyncio.CancelledError:  # the client left meanwhile
             submission.add_done_callback(self._cancel_late)
             raise
@@ -85,7 +87,11 @@ class Completions:
             async for event in _parts(events, ReplyReader(request, profile)):
                 if isinstance(event, Opened):
                     opened = event
-                yield _done(event, opened, ticket, begun) if isinstance(event, Finished) else event
+                if isinstance(event, Finished):
+                    done = _done(event, opened, begun=begun)
+                    yield replace(done, load_s=ticket.load_s or found_s)
+                else:
+                    yield event
         finally:
             self._threads.submit(ticket.cancel)  # a runner that is busy may let it wait
 
@@ -124,13 +130,17 @@ class Completions:
             tools=() if request.tool_choice == "none" else request.tools,
             template_options=request.template_options,
             sampling=_of_choice(sampling_of(recipe, request.sampling), request.choice),
-            num_predict=num_predict_of(recipe, request.num_predict),
-            stop=recipe.stop if request.stop is None else request.stop,
+            num_predict=num_predict_of(recipe, request.num_predict, request.default_num_predict),
+            stop=stop_of(recipe, request.stop),
             constraint=request.constraint,
-            overflow=overflow_of(recipe, request.overflow, request.num_keep),
+            overflow=overflow_of(
+                recipe, request.overflow, request.num_keep, request.default_overflow
+            ),
             logprobs=request.logprobs,
             echo=request.echo,
             chat_template=template,
+            add_generation_prompt=request.add_generation_prompt,
+            continue_final_message=request.continue_final_message,
             prompt_tokens=request.prompt_tokens,
             suffix=request.suffix,
             context=request.context,
@@ -173,7 +183,7 @@ async def _parts(
         elif isinstance(event, Failed):
             raise error_named(event.code, event.message, hint=event.hint, param=event.param)
         elif isinstance(event, Finished):
-            for part in reader.finish():
+            for part in reader.finish(event.reason):
                 yield part
             yield event
             return
@@ -196,13 +206,13 @@ def _moved(step: Step, reader: ReplyReader) -> list[Scored | Part]:
     return [*scores, *reader.push("".join(text for _, text in step.deltas))]
 
 
-def _done(finished: Finished, opened: Opened, ticket: Ticket, begun: float) -> Done:
+def _done(finished: Finished, opened: Opened, *, begun: float) -> Done:
     return Done(
         reason=finished.reason,
         prompt_tokens=finished.prompt_tokens,
         cached_tokens=finished.cached_tokens,
         generated_tokens=finished.generated_tokens,
-        load_s=ticket.load_s,
+        load_s=0.0,
         prompt_s=finished.prompt_s,
         generation_s=finished.generation_s,
         total_s=time.monotonic() - begun,

@@ -21,7 +21,8 @@ from localrun.engine.params import (
 )
 from localrun.errors import UsageError
 from localrun.modelfile.known import KNOWN
-from localrun.server.fields import Fields
+from localrun.server.fields import Fields, shown
+from localrun.server.limits import LONGEST_STOP, MOST_STOPS
 from localrun.server.options import keep_alive, overflow, sampling
 from localrun.supervisor.model import RunnerModel
 
@@ -46,10 +47,16 @@ def sampling_of(recipe: StoredRecipe, asked: JsonObject) -> SamplingParams:
     return SamplingParams(**(_sampling(recipe) | asked))
 
 
-def num_predict_of(recipe: StoredRecipe, asked: int | None) -> int | None:
+def num_predict_of(
+    recipe: StoredRecipe, asked: int | None, default: int | None = None
+) -> int | None:
     """Return how many tokens to generate at most; None until the context is full."""
-    wanted = asked if asked is not None else _integer(recipe, "num_predict")
-    return wanted if wanted is not None and wanted > 0 else None
+    if asked is not None:
+        return asked if asked >= 0 else None
+    own = _integer(recipe, "num_predict")
+    if own is None:
+        return default
+    return own if own > 0 else None
 
 
 def keep_alive_of(recipe: StoredRecipe, asked: KeepAlive | None) -> KeepAlive | None:
@@ -60,15 +67,28 @@ def keep_alive_of(recipe: StoredRecipe, asked: KeepAlive | None) -> KeepAlive | 
     return None if found is None else replace(found, source="recipe")
 
 
+def stop_of(recipe: StoredRecipe, asked: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the texts that end an answer; of a recipe, no more than a request may have."""
+    if asked is not None:
+        return asked
+    kept = tuple(text for text in recipe.stop if len(text) <= LONGEST_STOP)[:MOST_STOPS]
+    if len(kept) < len(recipe.stop):
+        _log.warning("%s stop strings of the recipe are left out", len(recipe.stop) - len(kept))
+    return kept
+
+
 def overflow_of(
-    recipe: StoredRecipe, asked: OverflowPolicy | None, num_keep: int | None
+    recipe: StoredRecipe,
+    asked: OverflowPolicy | None,
+    num_keep: int | None,
+    default: OverflowPolicy | None = None,
 ) -> OverflowPolicy:
     """Return what to do when the context is full."""
     policy = asked or _understood(
         recipe, "overflow", lambda: overflow(Fields({"overflow": recipe.parameter("overflow")}))
     )
     kept = _integer(recipe, "num_keep") if num_keep is None else num_keep
-    return replace(policy or OverflowPolicy(), num_keep=kept)
+    return replace(policy or default or OverflowPolicy(), num_keep=kept)
 
 
 def messages_of(
@@ -175,5 +195,5 @@ def _understood(recipe: StoredRecipe, name: str, read: Callable[[], T]) -> T | N
     try:
         return read()
     except (UsageError, ValueError):
-        _log.warning("the parameter %s %r is left out", name, recipe.parameter(name))
+        _log.warning("the parameter %s %s is left out", name, shown(recipe.parameter(name)))
         return None

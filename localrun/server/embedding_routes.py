@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from localrun.server.ollama.embeddings import embed as embed_for_ollama
-from localrun.server.ollama.embeddings import embed_one
+from localrun.server.ollama.embeddings import embed_one, parse_embed, parse_embed_one
 from localrun.server.openai.embeddings import embed, parse_embeddings
 from localrun.server.openai.rerank import parse_rerank, rerank
-from localrun.server.requests import read_object, unless_disconnected
+from localrun.server.requests import read, unless_disconnected
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -28,12 +27,11 @@ def embedding_routes(embedding: Embedding) -> APIRouter:
 
     @router.post("/v1/embeddings")
     async def embeddings(request: Request) -> Response:
-        # in a thread: a body may hold millions of token ids
-        call = await asyncio.to_thread(parse_embeddings, await read_object(request))
+        call = await read(request, parse_embeddings)
         return await _answer(request, embed(call, embedding))
 
     async def ranked(request: Request) -> Response:
-        call = parse_rerank(await read_object(request))
+        call = await read(request, parse_rerank)
         return await _answer(request, rerank(call, embedding))
 
     for path in RERANK:
@@ -41,11 +39,13 @@ def embedding_routes(embedding: Embedding) -> APIRouter:
 
     @router.post("/api/embed")
     async def ollama_embed(request: Request) -> Response:
-        return await _answer(request, embed_for_ollama(await read_object(request), embedding))
+        asked = await read(request, parse_embed)
+        return await _answer(request, embed_for_ollama(asked, embedding))
 
     @router.post("/api/embeddings")
     async def ollama_embeddings(request: Request) -> Response:
-        return await _answer(request, embed_one(await read_object(request), embedding))
+        asked = await read(request, parse_embed_one)
+        return await _answer(request, embed_one(asked, embedding))
 
     return router
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 from http import HTTPStatus
@@ -28,6 +29,7 @@ MISSING = 404
 UNAVAILABLE = 503
 CLIENT_LEFT = 499
 RETRY_AFTER_S = 5
+NO_DESCRIPTORS = {errno.EMFILE, errno.ENFILE}
 # a status of OpenAI's has a type of its own
 OPENAI_TYPES = {
     400: "invalid_request_error",
@@ -36,14 +38,15 @@ OPENAI_TYPES = {
     404: "not_found_error",
     408: "invalid_request_error",
     413: "invalid_request_error",
+    422: "invalid_request_error",
     503: "overloaded_error",
 }
 
 
 def error_body(path: str, error: LocalrunError) -> dict[str, Any]:
     """Return the JSON body of an error for the API that ``path`` belongs to."""
+    hint = f" ({error.hint})" if error.hint else ""
     if path.startswith(OPENAI_PREFIXES):
-        hint = f" ({error.hint})" if error.hint else ""
         return {
             "error": {
                 "message": error.message + hint,
@@ -52,7 +55,8 @@ def error_body(path: str, error: LocalrunError) -> dict[str, Any]:
                 "code": error.code,
             }
         }
-    body = {"error": error.message, "code": error.code}
+    # Ollama's clients show the text alone
+    body = {"error": error.message + hint, "code": error.code}
     return body | {"hint": error.hint} if error.hint else body
 
 
@@ -83,6 +87,7 @@ def install_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_error)
     app.add_exception_handler(RequestValidationError, _on_wrong_query)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    app.add_exception_handler(OSError, _on_refusal_of_the_system)
     app.add_exception_handler(Exception, _on_bug)
 
 
@@ -118,6 +123,15 @@ async def _on_wrong_query(request: Request, error: Exception) -> JSONResponse:
 async def _on_disconnect(_request: Request, _error: Exception) -> Response:
     """Answer nobody: the client left while it sent its body."""
     return Response(status_code=CLIENT_LEFT)
+
+
+async def _on_refusal_of_the_system(request: Request, error: Exception) -> JSONResponse:
+    """Answer when the process has no file descriptors left; any other is a bug."""
+    if not isinstance(error, OSError) or error.errno not in NO_DESCRIPTORS:
+        return await _on_bug(request, error)
+    _log.warning("%s %s: %s", request.method, request.url.path, error)
+    told = OverloadedError("the server has too many open files", hint="ulimit -n 65536 before it")
+    return error_response(request.scope, told)
 
 
 async def _on_bug(request: Request, error: Exception) -> JSONResponse:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from localrun.engine.params import MOST_TOP, OverflowPolicy
 from localrun.errors import UsageError
 from localrun.modelfile.known import KNOWN, OVERFLOWS, Parameter
+from localrun.server.fields import shown
+from localrun.server.limits import LONGEST_STOP, MOST_BREAKERS
 from localrun.settings import parse_duration
 from localrun.supervisor.model import KeepAlive
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from localrun.server.fields import Fields, JsonObject
 
 MANY = 1_000_000  # the most that changes anything, where a number counts tokens
-MOST_BREAKERS = 32
 LLAMA_SERVERS_DRAFTS = "speculative.n_max"  # its name of Ollama's draft_num_predict
 SAMPLING = (  # the fields of SamplingParams that a request or a recipe sets
     "temperature", "dynatemp_range", "dynatemp_exponent", "top_k", "top_p", "typical_p", "min_p",
@@ -37,7 +37,7 @@ def refuse_unless_neutral(fields: Fields, neutral: Mapping[str, tuple[Any, ...]]
     for name, allowed in neutral.items():
         value = fields.raw(name)
         if value is not None and value not in allowed:
-            raise fields.wrong(name, f"is not supported with the value {json.dumps(value)[:60]}")
+            raise fields.wrong(name, f"is not supported with the value {shown(value)}")
 
 
 def sampling(fields: Fields) -> JsonObject:
@@ -117,7 +117,4 @@ def keep_alive(fields: Fields) -> KeepAlive | None:
 
 
 def _breakers(fields: Fields) -> tuple[str, ...]:
-    breakers = fields.strings("dry_sequence_breakers")
-    if len(breakers) > MOST_BREAKERS:
-        raise fields.wrong("dry_sequence_breakers", f"has more than {MOST_BREAKERS} entries")
-    return breakers
+    return fields.strings("dry_sequence_breakers", most=MOST_BREAKERS, longest=LONGEST_STOP)

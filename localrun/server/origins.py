@@ -4,18 +4,23 @@ A page of another site can reach a server of this machine through the user's bro
 says so in ``Origin``; but with DNS rebinding it is of the same origin, and then only its
 name in ``Host`` tells. A page cannot have a numeric address, a name without a dot or one of
 the local domains as its own, unless somebody of the same network serves it.
+
+An origin that the owner names may have wildcards in scheme, host and port, each for itself:
+``moz-extension://*``, ``https://*.example``. The word ``extensions`` stands for those of browsers.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 from urllib.parse import urlsplit
 
-from localrun.access import ANY_ORIGIN
+from localrun.access import ANY_ORIGIN, EXTENSIONS
 
 LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 LOCAL_SCHEMES = frozenset({"app", "file", "tauri", "vscode-webview", "vscode-file"})
+EXTENSION_SCHEMES = frozenset({"chrome-extension", "moz-extension", "safari-web-extension"})
 LOCAL_DOMAINS = ("localhost", "local", "internal", "lan", "home.arpa")
 
 
@@ -25,7 +30,9 @@ class Visitors:
     def __init__(self, origins: tuple[str, ...], *, is_loopback: bool) -> None:
         self._origins = frozenset(origins)
         own = "" if is_loopback else socket.gethostname().lower()
-        self._hosts = {_name(origin) for origin in origins} | LOCAL_NAMES | {own}
+        self._patterns = [_pattern(origin) for origin in origins if _has_wildcard(origin)]
+        named = {_name(origin) for origin in origins if not _has_wildcard(origin)}
+        self._hosts = named | LOCAL_NAMES | {own}
         self._is_loopback = is_loopback
 
     def refusal(self, host: str, origin: str) -> str | None:
@@ -42,9 +49,23 @@ class Visitors:
         return not self._is_loopback and (name is None or _is_of_no_page(name))
 
     def _lets_in(self, origin: str) -> bool:
-        if ANY_ORIGIN in self._origins or origin.lower() in self._origins:
+        asked, scheme = origin.lower(), _scheme(origin)
+        if ANY_ORIGIN in self._origins or asked in self._origins:
             return True
-        return _scheme(origin) in LOCAL_SCHEMES or _name(origin) in LOCAL_NAMES
+        if scheme in EXTENSION_SCHEMES and EXTENSIONS in self._origins:
+            return True
+        if any(pattern.fullmatch(asked) for pattern in self._patterns):
+            return True
+        return scheme in LOCAL_SCHEMES or _name(origin) in LOCAL_NAMES
+
+
+def _has_wildcard(origin: str) -> bool:
+    return "*" in origin and origin != ANY_ORIGIN
+
+
+def _pattern(origin: str) -> re.Pattern[str]:
+    """Return the expression of an origin with wildcards, none of which reaches past its part."""
+    return re.compile(re.sub(r"(?:\\\*)+", "[^:/]*", re.escape(origin)))
 
 
 def _is_of_no_page(name: str) -> bool:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from localrun.server.limits import context_length, model_name
 from localrun.server.loads import load_signs
 from localrun.server.options import keep_alive
-from localrun.server.requests import read_object
+from localrun.server.requests import read, same
 from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
@@ -38,10 +39,9 @@ def own_routes(completions: Completions, pool: RunnerPool) -> APIRouter:
 
     @router.post("/load")
     async def load(request: Request) -> Response:
-        fields = await read_object(request)
-        name = fields.required_text("model")
+        fields = await read(request, same)
         lines = _load(completions, fields)
-        signs = load_signs(pool, name)
+        signs = load_signs(pool, model_name(fields))
         return await streamed(request, lines, "application/x-ndjson", progress=signs)
 
     return router
@@ -49,8 +49,8 @@ def own_routes(completions: Completions, pool: RunnerPool) -> APIRouter:
 
 async def _load(completions: Completions, fields: Fields) -> AsyncGenerator[bytes, None]:
     load_s = await completions.load(
-        fields.required_text("model"),
-        num_ctx=fields.integer("num_ctx", 1),
+        model_name(fields),
+        num_ctx=context_length(fields),
         keep_alive=keep_alive(fields),
         pins=bool(fields.boolean("pin")),
     )

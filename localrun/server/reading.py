@@ -14,6 +14,7 @@ from localrun.chat.profiles.tools import Tools
 from localrun.chat.profiles.wire import profile_from_json
 from localrun.chat.stream_parser import StreamParser
 from localrun.chat.tool_calls import CallArguments, CallBegun
+from localrun.engine.params import FinishReason
 
 if TYPE_CHECKING:
     from localrun.chat.stream_parser import Part
@@ -51,9 +52,9 @@ class ReplyReader:
         """Take the next piece of the reply and return the parts that are certain now."""
         return self._allowed(self._parser.push(text))
 
-    def finish(self) -> list[Part]:
+    def finish(self, reason: FinishReason) -> list[Part]:
         """Return what was held back, at the end of the reply."""
-        return self._allowed(self._parser.finish())
+        return self._allowed(self._parser.finish(is_cut=reason is FinishReason.LENGTH))
 
     def _wanted(self, profile: Profile) -> Profile:
         return profile if self._wants_calls else replace(profile, tool_call=None)

@@ -1,33 +1,61 @@
-"""Read a request's body, and work on it only as long as its client is there."""
+"""Parse a request's body, and work on it only as long as its client is there."""
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from typing import TYPE_CHECKING, TypeVar
 
 from localrun.server.fields import Fields, parse_object
+from localrun.server.parsing import is_small
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
+    from concurrent.futures import ThreadPoolExecutor
 
     from starlette.requests import Request
     from starlette.types import Receive
 
 T = TypeVar("T")
 
-LARGE_BODY = 256 * 1024  # parsing more than this is felt by the other requests
 
+async def read(request: Request, parse: Callable[[Fields], T]) -> T:
+    """Return what ``parse`` makes of a request's body.
 
-async def read_object(request: Request) -> Fields:
-    """Return the fields of a request's body.
+    A large body is parsed, and given to ``parse``, in one of the few threads for that.
 
     Raises:
-        UsageError: the body is not one JSON object.
+        UsageError: the body is not one JSON object, or ``parse`` refuses it.
     """
-    body = await request.body()
-    if len(body) > LARGE_BODY:
-        return await asyncio.to_thread(parse_object, body)
-    return parse_object(body)
+    body = await _whole_body(request)
+    if is_small(body):
+        return parse(parse_object(body))
+    return await _in_thread(request, parse, body)
+
+
+async def read_in_thread(request: Request, parse: Callable[[Fields], T]) -> T:
+    """Return the same; ``parse`` may take long whatever the size of the body.
+
+    Raises:
+        UsageError: the body is not one JSON object, or ``parse`` refuses it.
+    """
+    return await _in_thread(request, parse, await _whole_body(request))
+
+
+def same(fields: Fields) -> Fields:
+    """Return the fields of a body: a ``parse`` for `read`."""
+    return fields
+
+
+async def _whole_body(request: Request) -> bytes:
+    return b"".join([chunk async for chunk in request.stream()])  # not kept by the request
+
+
+async def _in_thread(request: Request, parse: Callable[[Fields], T], body: bytes) -> T:
+    threads: ThreadPoolExecutor = request.state.parsers
+    run = contextvars.copy_context().run  # with the request's id, for the log
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(threads, run, lambda: parse(parse_object(body)))
 
 
 async def unless_disconnected(request: Request, work: Awaitable[T]) -> T | None:

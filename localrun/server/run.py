@@ -13,8 +13,8 @@ import asyncio
 import contextlib
 import errno
 import functools
+import gc
 import logging
-import logging.handlers
 import os
 import signal
 import socket
@@ -26,9 +26,11 @@ import uvicorn
 
 from localrun.errors import AddressInUseError, NetworkError, UsageError
 from localrun.hardware.choice import CPU
+from localrun.logs import HarmlessFormatter
 from localrun.server.activity import Activity
 from localrun.server.app import create_app
 from localrun.server.keys import read_keys
+from localrun.server.log_file import PrivateLog
 from localrun.server.metrics import Metrics
 from localrun.server.patience import PatientProtocol
 from localrun.server.request_id import LOG_FORMAT, RequestFilter
@@ -50,9 +52,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-LOG_FILE = "server.log"
-LOG_BYTES = 5 * 1024 * 1024
-KEPT_LOGS = 3
 BACKLOG = 2048
 LONGEST_DRAIN_S = 86400
 LAST_WORDS_S = 5  # for answers that were ended by an error to reach their clients
@@ -141,6 +140,7 @@ def _serve(plan: _Plan, pool: RunnerPool, listener: socket.socket) -> None:
     activity = Activity()
     workspace = Workspace(settings, os.environ)
     workspace.takes_paths = settings.is_loopback
+    workspace.explains_paths = False
     metrics = Metrics()
     app = create_app(
         pool,
@@ -161,6 +161,8 @@ def _serve(plan: _Plan, pool: RunnerPool, listener: socket.socket) -> None:
         **plan.tls,
     )
     idle_exit_s = settings.idle_exit_s if plan.background else None
+
+    gc.freeze()  # what was imported: each full collection would look at it for some 30 ms
 
     async def serve() -> None:
         server = _Server(config)
@@ -228,11 +230,8 @@ async def _leave_when_idle(idle_exit_s: float, activity: Activity, leave: asynci
 def _set_up_logging(settings: Settings, *, background: bool) -> None:
     handler: logging.Handler = logging.StreamHandler()
     if background:
-        settings.log_dir.mkdir(parents=True, exist_ok=True)
-        handler = logging.handlers.RotatingFileHandler(
-            settings.log_dir / LOG_FILE, maxBytes=LOG_BYTES, backupCount=KEPT_LOGS
-        )
-    handler.setFormatter(logging.Formatter(LOG_FORMAT))
+        handler = PrivateLog.in_folder(settings.log_dir)
+    handler.setFormatter(HarmlessFormatter(LOG_FORMAT))
     handler.addFilter(RequestFilter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

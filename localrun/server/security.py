@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -22,7 +23,7 @@ from fastapi.responses import JSONResponse, Response
 from localrun.errors import LocalrunError, UnauthorizedError, UsageError
 from localrun.server.activity import LOOKS
 from localrun.server.anthropic.dialect import speaks_anthropic
-from localrun.server.bodies import LARGEST_BODY, BodyReader, refuse_larger
+from localrun.server.bodies import BodyReader, OpenBodies, refuse_larger
 from localrun.server.errors import error_response
 from localrun.server.keys import presented_key
 from localrun.server.request_id import begin_request
@@ -43,6 +44,7 @@ ANTHROPIC_ID = b"request-id"
 UPLOADS = "/api/blobs/"
 HEALTH = frozenset({"/healthz", "/health", "/readyz"})
 LONGEST_PATH = 200  # in the log
+NUM_PARSERS = 2  # large bodies that are parsed at once
 
 Headers = dict[bytes, bytes]
 
@@ -54,6 +56,8 @@ class Gate:
         self._app = app
         self._visitors = visitors
         self._keys = keys
+        self._open_bodies = OpenBodies()
+        self._parsers = ThreadPoolExecutor(NUM_PARSERS, thread_name_prefix="parse")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, answer it here, or refuse it."""
@@ -62,7 +66,7 @@ class Gate:
             return
         headers: Headers = dict(scope["headers"])
         request_id = begin_request(headers.get(REQUEST_ID, b""))
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {}).update(request_id=request_id, parsers=self._parsers)
         names = [REQUEST_ID, *([ANTHROPIC_ID] if speaks_anthropic(scope) else [])]
         visit = _Visit(scope, send, [(name, request_id.encode()) for name in names])
         try:
@@ -85,14 +89,18 @@ class Gate:
             visit.extra += _private_network(headers)
             await Response(status_code=204)(scope, receive, visit.send)
             return
-        largest = None if scope["path"].startswith(UPLOADS) else LARGEST_BODY
+        is_upload = scope["path"].startswith(UPLOADS)
         try:
             visit.holder = self._holder(scope["path"], headers)
-            refuse_larger(_announced(headers), largest)
+            refuse_larger(0 if is_upload else _announced(headers))
         except LocalrunError as error:
             await _refusal(scope, error)(scope, receive, visit.send)
             return
-        await self._app(scope, BodyReader(receive, largest), visit.send)
+        body = BodyReader(receive, self._open_bodies, is_upload=is_upload)
+        try:
+            await self._app(scope, body, visit.send)
+        finally:
+            body.close()
 
     def _holder(self, path: str, headers: Headers) -> str | None:
         """Return whose key a request has, None where none is asked for.

@@ -17,11 +17,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from localrun.chat.thinking import EFFORTS
+from localrun.server.limits import template_options
 
 if TYPE_CHECKING:
     from localrun.server.fields import Fields, JsonObject
 
 FORMATS = ("none", "auto", "deepseek")  # of llama-server; the latter two are what is always done
+HIGHEST = {"ultra": "max"}  # other providers' names of the highest effort
 ON_OFF = {"enabled": True, "disabled": False, "adaptive": None, "auto": None}
 
 
@@ -47,7 +49,7 @@ def openai_thinking(fields: Fields) -> Thinking:
     options |= _effort(fields, "reasoning_effort") or _effort(reasoning, "effort")
     if fields.boolean("enable_thinking") is not None:
         options["enable_thinking"] = fields.boolean("enable_thinking")
-    options |= fields.inner("chat_template_kwargs").all()
+    options |= template_options(fields)
     budgets = (
         fields.integer("thinking_budget", 0),
         thinking.integer("budget_tokens", 0),
@@ -85,6 +87,7 @@ def _effort(fields: Fields, name: str) -> JsonObject:
     effort = fields.text(name)
     if effort is None:
         return {}
+    effort = HIGHEST.get(effort, effort)
     if effort not in EFFORTS:
         raise fields.wrong(name, f"must be one of {', '.join(EFFORTS)}")
     return {"enable_thinking": effort != "none", "reasoning_effort": effort}

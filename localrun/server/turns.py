@@ -6,6 +6,7 @@ the system speak in the middle.
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,14 +36,12 @@ def with_head(system: Iterable[str], turns: Iterable[JsonObject]) -> tuple[JsonO
 
 
 def merged(turns: Iterable[JsonObject]) -> list[JsonObject]:
-    """Make one message of neighbours that the same one says."""
-    found: list[JsonObject] = []
-    for turn in turns:
-        if found and found[-1]["role"] == turn["role"] != "tool":
-            found[-1] = _joined(found[-1], turn)
-        else:
-            found.append(turn)
-    return found
+    """Make one message of neighbours of one role; results of tools stay apart."""
+    merged: list[JsonObject] = []
+    for role, neighbours in groupby(turns, lambda turn: turn["role"]):
+        run = list(neighbours)
+        merged += run if role == "tool" or len(run) == 1 else [_joined(run)]
+    return merged
 
 
 def given(**fields: object) -> JsonObject:
@@ -50,10 +49,10 @@ def given(**fields: object) -> JsonObject:
     return {name: value for name, value in fields.items() if value}
 
 
-def _joined(first: JsonObject, second: JsonObject) -> JsonObject:
-    def both(name: str) -> str:
-        return BETWEEN_BLOCKS.join(filter(None, (first.get(name), second.get(name))))
+def _joined(run: list[JsonObject]) -> JsonObject:
+    def all_of(name: str) -> str:
+        return BETWEEN_BLOCKS.join(filter(None, (turn.get(name) for turn in run)))
 
-    calls = [*first.get("tool_calls", ()), *second.get("tool_calls", ())]
-    turn: JsonObject = {"role": first["role"], "content": both("content")}
-    return turn | given(reasoning_content=both("reasoning_content"), tool_calls=calls)
+    calls = [call for turn in run for call in turn.get("tool_calls", ())]
+    joined: JsonObject = {"role": run[0]["role"], "content": all_of("content")}
+    return joined | given(reasoning_content=all_of("reasoning_content"), tool_calls=calls)

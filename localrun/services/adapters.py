@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError, NotFoundError
 from localrun.gguf.adapter import check_adapter
 from localrun.gguf.header import Header, read_header, read_headers
+from localrun.names.paths import local_path
 from localrun.services.parts import BLOB, Piece
 from localrun.store.manifest import Role
 
@@ -43,7 +43,7 @@ def _piece(gatherer: Gatherer, parts: Parts, text: str, base: Header) -> Piece:
         gatherer.lease.add([text])
         check_adapter(read_header(path), base)
         return Piece(text, path.stat().st_size)
-    path = gatherer.folder / Path(text).expanduser()
+    path = gatherer.folder / local_path(text)
     if not path.exists():
         raise NotFoundError(f"ADAPTER {text}: no such file: {path}")
     if path.is_file() and path.suffix != ".safetensors":

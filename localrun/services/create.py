@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from localrun.chat.gotemplate.recognition import is_go_template
 from localrun.errors import UsageError
+from localrun.gguf.header import read_header
+from localrun.hardware.context import context_note
 from localrun.names.ref import Source
 from localrun.services.adapters import add_adapters
 from localrun.services.manifests import make_manifest
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from localrun.store.manifest import Manifest
 
 FILE_NAMES = {Role.PROJECTOR: "mmproj", Role.ADAPTER: "adapter", Role.DRAFT: "draft"}
+STRETCHING = ("rope_scaling", "rope_frequency_scale")  # map a longer context into the model's own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +101,7 @@ def create_model(
             bits = quantize_weights(
                 gatherer, parts, chosen.quantize, is_requantizing=chosen.is_requantizing
             )
+        _note_long_context(gatherer, parts, said)
         manifest = write_manifest(gatherer, parts, said)
         before = store.find(ref)
         stored = store.name(ref, manifest, lease, Provenance(base=parts.origin))
@@ -128,6 +132,19 @@ def gather_recipe(gatherer: Gatherer, recipe: Recipe) -> tuple[Parts, StoredReci
         draft = gatherer.gather((recipe.draft,))
         parts.files[Role.DRAFT] = draft.weights
     return parts, _merged(parts.recipe, recipe, scales)
+
+
+def _note_long_context(gatherer: Gatherer, parts: Parts, said: StoredRecipe) -> None:
+    """Report a ``num_ctx`` that is larger than the model's own context."""
+    num_ctx = said.parameter("num_ctx")
+    if not isinstance(num_ctx, int) or not parts.weights:
+        return
+    if any(said.parameter(name) is not None for name in STRETCHING):
+        return
+    path = gatherer.workspace.store.blobs.path(parts.weights[0].digest)
+    note = context_note(num_ctx, read_header(path).context_length, "")
+    if note:
+        gatherer.report.note(f"num_ctx will be {note}")
 
 
 def _check_template(text: str) -> None:

@@ -104,7 +104,7 @@ def fetch(
         lease.add([downloaded.digest])
         came = replace(file, digest=downloaded.digest, size_bytes=downloaded.size_bytes)
         fetched = downloaded.fetched_bytes if _find(store, came) is None else 0
-        path = store.blobs.publish(downloaded.path, downloaded.digest)
+        path = store.blobs.publish(downloaded.path, downloaded.digest, downloaded.size_bytes)
         with translated(folder):
             discard_folder(folder, lease.temporary())
     return Fetched(downloaded.digest, downloaded.size_bytes, path, fetched)
@@ -124,14 +124,11 @@ def _left(store: Store, file: RemoteFile) -> int:
 
 def _find(store: Store, file: RemoteFile) -> Fetched | None:
     """Return a file's blob if it is here; one that was cut short counts as missing."""
-    path = store.blobs.find(file.digest) if file.digest is not None else None
+    path = store.blobs.find(file.digest, file.size_bytes) if file.digest is not None else None
     if path is None:
         return None
     with translated(path):
-        size = path.stat().st_size
-    if size != (size if file.size_bytes is None else file.size_bytes):
-        return None
-    return Fetched(str(file.digest), size, path)
+        return Fetched(str(file.digest), path.stat().st_size, path)
 
 
 def _folder(store: Store, file: RemoteFile) -> Path:

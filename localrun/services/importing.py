@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 from localrun.errors import ModelNotFoundError, NotFoundError, UsageError
 from localrun.gguf.role import gguf_role
 from localrun.names.parse import parse_name
+from localrun.names.paths import local_path
 from localrun.names.ref import DEFAULT_TAG, HUGGINGFACE_HOST, ModelRef, Source
 from localrun.services.manifests import check_whole, layer_of, make_manifest
 from localrun.store.adopt import Adopted, Way, adopt
+from localrun.store.archive_names import NamedModel, check_names
+from localrun.store.blobs import digest_of
 from localrun.store.foreign.files import find_gguf
 from localrun.store.foreign.folders import Tool, find_foreign_models
 from localrun.store.layout import translated
@@ -40,15 +43,23 @@ class Imported:
 
 
 def import_path(
-    workspace: Workspace, path: Path, name: ModelRef | None, report: Report
+    workspace: Workspace,
+    path: Path,
+    name: ModelRef | None,
+    report: Report,
+    *,
+    is_forced: bool = False,
 ) -> list[Imported]:
     """Import a GGUF file, a split set by its first shard, or every model of a folder.
 
+    With ``is_forced`` it replaces a model of the name.
+
     Raises:
+        NameConflictError: as `import_model`.
         NotFoundError: nothing is there, or no model in it.
         IntegrityError: it is no GGUF file, or shards are missing.
     """
-    models = find_gguf(path.expanduser(), gguf_role)
+    models = find_gguf(local_path(str(path)), gguf_role)
     if not models:
         raise NotFoundError(f"{path} holds no GGUF model", hint="localrun import FILE.gguf")
     if name is not None and len(models) > 1:
@@ -56,7 +67,10 @@ def import_path(
         raise NotFoundError(
             f"{path} holds {len(models)} models: {names}", hint="import one by its file"
         )
-    return [import_model(workspace, model, name or local_name(model), report) for model in models]
+    return [
+        import_model(workspace, model, name or local_name(model), report, is_forced=is_forced)
+        for model in models
+    ]
 
 
 def foreign_models(workspace: Workspace, tool: Tool, name: str | None) -> list[ForeignModel]:
@@ -79,12 +93,19 @@ def foreign_models(workspace: Workspace, tool: Tool, name: str | None) -> list[F
 
 
 def import_model(
-    workspace: Workspace, model: ForeignModel, ref: ModelRef, report: Report
+    workspace: Workspace,
+    model: ForeignModel,
+    ref: ModelRef,
+    report: Report,
+    *,
+    is_forced: bool = False,
 ) -> Imported:
     """Give another tool's model a name here; its files stay as they are.
 
     Raises:
         UsageError: ``ref`` is not a name to give.
+        NameConflictError: ``ref`` is another model here, and ``is_forced`` does not say to
+            replace it.
         IntegrityError: a file is damaged or cut off.
         StorageError: a file cannot be read, or the store not written.
     """
@@ -108,6 +129,8 @@ def import_model(
                 for file, blob in zip(model.files, adopted, strict=True)
             ]
             manifest = make_manifest(store, layers, lease)
+        if not is_forced:
+            check_names(store, [NamedModel(ref, digest_of(manifest))], ref)
         provenance = Provenance(origin=_origin(model), revision=model.revision)
         stored = store.name(ref, manifest, lease, provenance)
     return Imported(

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from localrun.errors import LocalrunError, UsageError
+from localrun.errors import LocalrunError, StorageError, UsageError
 from localrun.modelfile.parse import parse_modelfile
 from localrun.names.parse import parse_name
 from localrun.names.ref import Source
@@ -26,10 +26,11 @@ from localrun.registry.http import OfflineError
 from localrun.services.create import CreateOptions, create_model
 from localrun.services.job_folders import ADAPTER_FOLDER, FILES_FOLDER
 from localrun.services.offline import complete_here, embedded_here
-from localrun.services.parts import BLOB, is_path
+from localrun.services.parts import BLOB, looks_like_path
 from localrun.services.plan import make_plan
 from localrun.services.pull import PullOptions, run_plan
 from localrun.services.push import push_model
+from localrun.store.blobs import file_digest
 from localrun.store.layout import translated
 
 if TYPE_CHECKING:
@@ -44,7 +45,11 @@ TELL_EVERY_S = 0.1
 
 
 def run_job(workspace: Workspace, order: Mapping[str, Any], write: Write) -> bool:
-    """Do what an order says and tell how it ended; blocks, and tells whether it succeeded."""
+    """Do what an order says and tell how it ended; blocks, and tells whether it succeeded.
+
+    Who asks a server may not look around in its network: see `localrun.registry.public`.
+    """
+    workspace.connects_to_all = workspace.settings.private_hosts is None
     kinds = {"pull": _pull, "push": _push, "create": _create}
     try:
         result = kinds[order["kind"]](workspace, order, Told(write))
@@ -111,7 +116,7 @@ def _create(workspace: Workspace, order: Mapping[str, Any], told: Told) -> dict[
     with workspace.store.lease() as lease, lease.folder() as folder:
         _lay_out(workspace, folder / FILES_FOLDER, order["files"])
         _lay_out(workspace, folder / ADAPTER_FOLDER, order["adapters"])
-        _refuse_paths(recipe, folder)
+        _refuse_paths(recipe)
         created = create_model(
             workspace,
             parse_name(order["name"]),
@@ -135,7 +140,14 @@ def _lay_out(workspace: Workspace, folder: Path, files: Mapping[str, str]) -> No
             try:
                 path.hardlink_to(blob)
             except OSError:  # another disk, or a file system without links
-                shutil.copyfile(blob, path)
+                _copy_checked(blob, path, digest)
+
+
+def _copy_checked(blob: Path, path: Path, digest: str) -> None:
+    """Copy a blob and read the copy back: the kernel copies, so nothing was hashed on the way."""
+    shutil.copyfile(blob, path)
+    if file_digest(path) != digest:
+        raise StorageError(f"the copy of {blob} at {path} has wrong bytes", hint="try it again")
 
 
 def _inside(name: str) -> PurePosixPath:
@@ -145,19 +157,18 @@ def _inside(name: str) -> PurePosixPath:
     return path
 
 
-def _refuse_paths(recipe: Recipe, folder: Path) -> None:
-    """Refuse paths of this machine: who asks a server may not read the files of its user."""
+def _refuse_paths(recipe: Recipe) -> None:
+    """Refuse paths of this machine: who asks a server may not read the files of its user.
+
+    The text alone decides, so that nothing is told of what is on the disk.
+    """
     drafts = (recipe.draft,) if recipe.draft else ()
     adapters = tuple(use.path for use in recipe.adapters)
     for named in (*recipe.sources, *drafts, *adapters):
         if BLOB.fullmatch(named) or named in {FILES_FOLDER, ADAPTER_FOLDER}:
             continue
-        if named in adapters or is_path(named, folder) or _is_file(named):
+        if named in adapters or looks_like_path(named) or parse_name(named).source is Source.FILE:
             raise UsageError(
                 f"{named} is a path, and a server reads no files for its clients",
                 hint="upload it to /api/blobs and name its digest, or use localrun create",
             )
-
-
-def _is_file(name: str) -> bool:
-    return parse_name(name).source is Source.FILE

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from localrun.errors import ModelNotFoundError, NetworkError, UsageError
 from localrun.names.ref import HUBS, HUGGINGFACE_HOST, ModelRef
+from localrun.registry.http import split_login
 from localrun.registry.remote import Remote
 
 if TYPE_CHECKING:
@@ -58,10 +59,7 @@ class Mirrors:
             return []
         revision = quote(self._at_hub.revision or "main", safe="")
         path = f"{self._at_hub.repo}/resolve/{revision}/{quote(file.name)}"
-        return [
-            Remote(url=f"{mirror}/{path}", name=mirror.partition("//")[2].rpartition("@")[2])
-            for mirror in self._workspace.settings.mirrors
-        ]
+        return [_mirror(mirror, path) for mirror in self._workspace.settings.mirrors]
 
     def _at_other_hub(self) -> dict[str, Sequence[Remote]]:
         """Return the other hub's files of the same repository by digest."""
@@ -74,3 +72,9 @@ class Mirrors:
                 files = ()
             self._found = {file.digest: file.remotes for file in files if file.digest is not None}
         return self._found
+
+
+def _mirror(mirror: str, path: str) -> Remote:
+    """Return a file at a mirror, whose address may have a login."""
+    url, login = split_login(mirror)
+    return Remote(url=f"{url}/{path}", name=url.partition("//")[2], credential=login)

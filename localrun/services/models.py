@@ -6,19 +6,20 @@ those of the stores are one list; a model of the store hides an embedded one of 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.errors import IntegrityError, ModelNotFoundError, UsageError
+from localrun.errors import IntegrityError, LocalrunError, ModelNotFoundError, UsageError
 from localrun.gguf.header import Header, read_header
-from localrun.gguf.role import GgufRole, role_of
+from localrun.gguf.role import GgufRole, gguf_role, role_of
 from localrun.names.adapters import split_adapters
 from localrun.names.parse import parse_name
+from localrun.names.paths import local_path
 from localrun.names.ref import Source
 from localrun.services.capabilities import own_abilities, senses, template_abilities
 from localrun.services.recipes import EMPTY, StoredRecipe, read_recipe
@@ -28,7 +29,8 @@ from localrun.store.embedded import embedded_models
 from localrun.store.manifest import Role
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from localrun.names.adapters import AdapterName
     from localrun.names.ref import ModelRef
@@ -47,6 +49,7 @@ class ModelDetails:
     parameter_size: str  # "5.8M"
     quantization_level: str
     context_length: int | None  # tokens
+    embedding_length: int | None = None  # numbers of a token's vector
     capabilities: tuple[str, ...]  # completion, tools ...: see capabilities.py
     role: GgufRole = "weights"
 
@@ -66,15 +69,19 @@ class StoredModel:
     recipe: StoredRecipe = EMPTY
     adapters: tuple[tuple[Path, float], ...] = ()  # (GGUF LoRA, its scale)
     draft: tuple[Path, ...] = ()  # the shards of a model that guesses tokens
+    projectors: tuple[Path, ...] = ()  # of images and sound into the model's vectors
     weights: tuple[str, ...] = ()  # digests of the shards: equal ones can share a runner
 
 
 class Models:
     """All models of this machine."""
 
-    def __init__(self, store: Store, *, takes_paths: bool = True) -> None:
+    def __init__(
+        self, store: Store, *, takes_paths: bool = True, explains_paths: bool = True
+    ) -> None:
         self._store = store
         self._takes_paths = takes_paths  # in place of names
+        self._explains_paths = explains_paths  # what is wrong with one, as whether it is there
 
     def list_models(self) -> list[StoredModel]:
         """Return all models, by name; one whose file is damaged is left out with a warning."""
@@ -108,10 +115,8 @@ class Models:
         """Return the model with an adapter more, under the name that says so."""
         if adapter.name.endswith(".gguf"):
             self._refuse_path(adapter.name)
-            path = Path(adapter.name).expanduser()
-            if not path.is_file():
-                raise ModelNotFoundError(f"no such adapter: {path}", hint="localrun list")
-            added: tuple[tuple[Path, float], ...] = ((path.resolve(), 1.0),)
+            with self._at_path(adapter.name):
+                added: tuple[tuple[Path, float], ...] = ((_adapter_file(adapter.name), 1.0),)
         else:
             added = self._find_one(adapter.name).adapters
         if not added:
@@ -128,18 +133,32 @@ class Models:
                 hint=f"localrun create NAME --from {path[:100]}   there gives it a name",
             )
 
+    @contextlib.contextmanager
+    def _at_path(self, path: str) -> Iterator[None]:
+        """Tell clients of a server no more of a path than that it is no model."""
+        try:
+            yield
+        except (LocalrunError, OSError):
+            if self._explains_paths:
+                raise
+            raise ModelNotFoundError(
+                f"{path[:100]} is no model that this server can open",
+                hint="localrun show PATH   on the server's machine tells why",
+            ) from None
+
     def _find_one(self, name: str) -> StoredModel:
         ref = parse_name(name)
         if ref.source is Source.FILE:
             self._refuse_path(name)
-            return _local_file(ref)
+            with self._at_path(name):
+                return _local_file(ref)
         entry = self._store.find(ref)
         if entry is not None:
             try:
                 return self._stored(entry)
-            except (IntegrityError, FileNotFoundError):
+            except (IntegrityError, FileNotFoundError) as error:
                 if self._store.find(ref) == entry:
-                    raise
+                    raise _damaged(entry, error) from error
                 return self.find_model(name)  # it was removed or replaced meanwhile
         embedded = embedded_models()
         if str(ref).lower() in embedded:
@@ -149,12 +168,16 @@ class Models:
     def _stored(self, entry: Entry) -> StoredModel:
         """Describe a model of the store."""
         blobs = self._store.blobs
-        shards = tuple(blobs.path(layer.digest) for layer in entry.manifest.with_role(Role.WEIGHTS))
+
+        def paths(role: Role) -> tuple[Path, ...]:
+            layers = entry.manifest.with_role(role)
+            return tuple(blobs.path(layer.digest, layer.size_bytes) for layer in layers)
+
+        shards = paths(Role.WEIGHTS)
         if not shards:
             raise IntegrityError(f"{entry.ref.name} has no weights", hint="localrun verify")
         recipe = read_recipe(entry.manifest, blobs)
-        paths = [blobs.path(layer.digest) for layer in entry.manifest.with_role(Role.ADAPTER)]
-        projectors = [blobs.path(one.digest) for one in entry.manifest.with_role(Role.PROJECTOR)]
+        projectors = paths(Role.PROJECTOR)
         described = _read(entry.ref.name, shards[0])
         made = replace(
             described,
@@ -165,8 +188,9 @@ class Models:
             chat_template=_jinja(recipe, entry.ref.name) or described.chat_template,
             origin=entry.ref.origin or entry.ref.base,
             recipe=recipe,
-            adapters=tuple(zip(paths, recipe.adapter_scales, strict=True)),
-            draft=tuple(blobs.path(one.digest) for one in entry.manifest.with_role(Role.DRAFT)),
+            adapters=tuple(zip(paths(Role.ADAPTER), recipe.adapter_scales, strict=True)),
+            draft=paths(Role.DRAFT),
+            projectors=projectors,
             weights=tuple(layer.digest for layer in entry.manifest.with_role(Role.WEIGHTS)),
         )
         return _with_abilities(made, [read_header(path) for path in projectors])
@@ -185,12 +209,32 @@ class Models:
         return [*embedded_models(), *(entry.ref.name for entry in self._store.entries())]
 
 
+def _damaged(entry: Entry, error: IntegrityError | FileNotFoundError) -> IntegrityError:
+    """Name the model of a file that is missing or damaged."""
+    name = entry.ref.name
+    if not isinstance(error, IntegrityError):
+        return IntegrityError(f"{name}: a file of it is missing", hint="localrun verify --repair")
+    if name in error.message:
+        return error
+    return IntegrityError(f"{name}: {error.message}", hint=error.hint)
+
+
 def _local_file(ref: ModelRef) -> StoredModel:
     """Describe a GGUF file that is used where it lies."""
-    path = Path(ref.location or "").expanduser()
+    path = local_path(ref.location or "")
     if not path.is_file():
         raise ModelNotFoundError(f"no such file: {path}", hint="localrun list")
     return _describe(str(ref), path)
+
+
+def _adapter_file(name: str) -> Path:
+    """Return the path of an adapter that is used where it lies."""
+    path = local_path(name)
+    if not path.is_file():
+        raise ModelNotFoundError(f"no such adapter: {path}", hint="localrun list")
+    if gguf_role(path) != Role.ADAPTER.value:
+        raise IntegrityError(f"{path} is no adapter", hint=f"localrun show {path}")
+    return path.resolve()
 
 
 def _jinja(recipe: StoredRecipe, name: str) -> str | None:
@@ -245,6 +289,7 @@ def describe_header(header: Header) -> ModelDetails:
         parameter_size=_short_count(header.num_params),
         quantization_level=header.file_type,
         context_length=header.context_length,
+        embedding_length=header.embedding_length,
         capabilities=own_abilities(header),
         role=role_of(header),
     )

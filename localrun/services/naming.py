@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError, ModelNotFoundError, UsageError
+from localrun.names.ref import Source
 from localrun.services.importing import check_target, import_path
 from localrun.services.report import Silence
 from localrun.store.embedded import embedded_models
@@ -46,9 +47,11 @@ def copy_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
 
     Raises:
         ModelNotFoundError: there is no ``source``.
-        UsageError: ``target`` is a URL or a file.
+        UsageError: ``target`` is a URL or a file, or ``source`` is a file.
+        IntegrityError: a file of ``source`` is missing.
     """
     check_target(target)
+    _refuse_file(source)
     store = workspace.store
     found = store.find(source)
     if found is None and str(source).lower() in embedded_models():
@@ -57,8 +60,9 @@ def copy_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
         workspace.models.find_model(str(source))
         found = store.find(source)  # another process named it just now
     if found is None:
-        raise UsageError(f"{source} is a file of this machine", hint=f"localrun import {source}")
+        raise ModelNotFoundError(f"{source} was removed just now", hint="localrun list")
     ref = found.ref
+    store.check_whole(found)
     with store.lease([ref.manifest, *(blob.digest for blob in found.manifest.blobs)]) as lease:
         if store.find(source) == found:  # so that all of it was leased while it was named
             manifest = store.blobs.read(ref.manifest, most=MOST_BYTES)
@@ -100,6 +104,7 @@ def remove_model(workspace: Workspace, ref: ModelRef) -> Removed:
         ModelNotFoundError: no such model.
         UsageError: it is embedded, or in a store that is only read.
     """
+    _refuse_file(ref)
     store = workspace.store
     try:
         found = store.find(ref)
@@ -109,7 +114,7 @@ def remove_model(workspace: Workspace, ref: ModelRef) -> Removed:
         if str(ref).lower() in embedded_models():
             raise UsageError(f"{ref} comes with localrun and cannot be removed")
         workspace.models.find_model(str(ref))
-        raise ModelNotFoundError(f"{ref} is a file of this machine", hint=f"rm {ref.location}")
+        raise ModelNotFoundError(f"{ref} was removed just now", hint="localrun list")
     if not found.is_own:
         raise UsageError(
             f"{ref} is in a store that is only read", hint="LOCALRUN_EXTRA_MODELS names it"
@@ -137,6 +142,15 @@ def _swept(workspace: Workspace, name: str, blobs: Iterable[str] | None) -> Remo
     return Removed(name=name, freed_bytes=swept.freed_bytes)
 
 
+def _refuse_file(ref: ModelRef) -> None:
+    """Refuse a path in place of a name, whether something is there or not."""
+    if ref.source is Source.FILE:
+        raise UsageError(
+            f"{ref} is a path, not the name of a model",
+            hint=f"localrun import {ref}",
+        )
+
+
 def _copy_embedded(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
     path = embedded_models()[str(source).lower()]
-    return import_path(workspace, path, target, Silence())[0].name
+    return import_path(workspace, path, target, Silence(), is_forced=True)[0].name

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from localrun.errors import IntegrityError
 from localrun.services.pull import Pulled
 from localrun.store.embedded import embedded_models
-from localrun.store.layout import translated
 
 if TYPE_CHECKING:
     from localrun.names.ref import ModelRef
@@ -24,7 +23,7 @@ def complete_here(store: Store, ref: ModelRef) -> Pulled | None:
     if entry is None:
         return None
     blobs = entry.manifest.blobs
-    if not all(_is_whole(store, blob.digest, blob.size_bytes) for blob in blobs):
+    if not all(store.blobs.find(blob.digest, blob.size_bytes) for blob in blobs):
         return None
     return Pulled(
         name=entry.ref.name,
@@ -47,11 +46,3 @@ def embedded_here(workspace: Workspace, ref: ModelRef) -> Pulled | None:
         fetched_bytes=0,
         is_changed=False,
     )
-
-
-def _is_whole(store: Store, digest: str, size_bytes: int) -> bool:
-    path = store.blobs.find(digest)
-    if path is None:
-        return False
-    with translated(path):
-        return path.stat().st_size == size_bytes

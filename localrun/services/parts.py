@@ -8,9 +8,9 @@ FROM sha256:<hex>             a blob of the store, as `show --modelfile` writes 
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.convert.folder import find, read_bytes, read_text
@@ -18,6 +18,7 @@ from localrun.errors import IntegrityError, NotFoundError, UsageError
 from localrun.gguf.data import read_whole
 from localrun.gguf.role import gguf_role
 from localrun.names.parse import parse_name
+from localrun.names.paths import local_path
 from localrun.names.ref import Source
 from localrun.services.pull import pull_model
 from localrun.services.recipes import EMPTY, StoredRecipe, read_recipe
@@ -28,6 +29,7 @@ from localrun.store.manifest import Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from localrun.names.ref import ModelRef
     from localrun.services.report import Report
@@ -129,10 +131,11 @@ class Gatherer:
         if BLOB.fullmatch(source):
             self._add_blob(parts, source)
             return
-        path = self.folder / Path(source).expanduser()
         if not is_path(source, self.folder):
             self._add_model(parts, parse_name(source))
-        elif path.exists():
+            return
+        path = self.folder / local_path(source)
+        if path.exists():
             self._add_path(parts, path)
         else:
             raise NotFoundError(
@@ -197,6 +200,7 @@ class Gatherer:
         parts.origin = str(ref)
 
     def _add_entry(self, parts: Parts, entry: Entry) -> None:
+        self.workspace.store.check_whole(entry)
         for role in FILE_ROLES:
             layers = entry.manifest.with_role(role)
             parts.files[role] += [Piece(layer.digest, layer.size_bytes) for layer in layers]
@@ -249,5 +253,11 @@ def refuse_outside(path: Path, files: Sequence[ForeignFile]) -> None:
 
 def is_path(text: str, folder: Path) -> bool:
     """Tell whether FROM means a file or folder: it looks like one, or is there."""
-    looks_like_path = text.startswith(PATH_STARTS) or text.endswith((".gguf", ".safetensors"))
-    return not text or looks_like_path or (folder / Path(text).expanduser()).exists()
+    if looks_like_path(text):
+        return True
+    return os.path.exists(folder / text)  # noqa: PTH110 - False for what is too long for a path
+
+
+def looks_like_path(text: str) -> bool:
+    """Tell whether a text is read as that of a path, whatever is on the disk."""
+    return not text or text.startswith(PATH_STARTS) or text.endswith((".gguf", ".safetensors"))

@@ -20,7 +20,7 @@ from localrun.names.ref import (
     Source,
 )
 from localrun.registry.fetch import ask
-from localrun.registry.http import OfflineError
+from localrun.registry.http import OfflineError, split_login
 from localrun.registry.quantization import choose, companions, quantization_of, shards_of
 from localrun.registry.remote import Remote, RemoteFile
 from localrun.services.mirrors import Mirrors, no_mirrors, repository_of
@@ -249,10 +249,14 @@ def _from_registry(workspace: Workspace, ref: ModelRef, *, is_insecure: bool) ->
 
 def _from_url(workspace: Workspace, ref: ModelRef) -> Plan:
     """Ask an address which version it has; one with a digest has only that."""
-    url = ref.location or ""
-    parts = urlsplit(url)
+    public = ref.location or ""
+    parts = urlsplit(public)
     name = unquote(parts.path).rsplit("/", 1)[-1] or "model.gguf"
-    remote = Remote(url=url, name=parts.netloc.rpartition("@")[2])
+    url, login = split_login(ref.full_address or public)
+    hint = "pull it by its whole address, with the login or the signature, which are kept nowhere"
+    if ref.full_address is not None:
+        hint = "the login or the signature in the address is wrong, or has expired"
+    remote = Remote(url=url, name=parts.netloc, credential=login, refused_hint=hint)
     file = RemoteFile(name=name, digest=ref.digest, remotes=(remote,))
     revision = None
     if ref.digest is None:

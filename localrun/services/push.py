@@ -18,6 +18,7 @@ from localrun.names.ref import ModelRef, Source
 from localrun.registry.oci_blob import OutgoingBlob, UploadSession
 from localrun.services.plain_http import is_allowed_for
 from localrun.store.layout import translated
+from localrun.store.manifest import MOST_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,21 +58,22 @@ def push_model(
             f"{target} is not in an OCI registry",
             hint=f"localrun push {ref} ghcr.io/me/{ref.model}",
         )
+    if ref.source is Source.FILE:  # whether something is there or not
+        raise UsageError(f"{ref} is a path, not the name of a model", hint=f"localrun import {ref}")
     store = workspace.store
     found = store.find(ref)
     if found is None:
         workspace.models.find_model(str(ref))
-        if ref.source is Source.FILE:
-            raise UsageError(f"{ref} is not in the store", hint=f"localrun import {ref}")
         raise UsageError(
             f"{ref} comes with localrun and cannot be pushed by this name",
             hint=f"localrun cp {ref.model} mine; localrun push mine HOST/NAME",
         )
     is_insecure = is_insecure or is_allowed_for(store, target)
+    store.check_whole(found)
     registry = workspace.registry(target.host or "", is_insecure=is_insecure)
     blobs = found.manifest.blobs
     report.begin(found.manifest.size_bytes, len(blobs))
-    content = store.blobs.path(found.ref.manifest).read_bytes()
+    content = store.blobs.read(found.ref.manifest, most=MOST_BYTES)
     with store.lease([found.ref.manifest, *(blob.digest for blob in blobs)]):
         sent = sum(_send(workspace, registry, target, blob, report) for blob in blobs)
         digest = registry.push_manifest(target.repo, target.tag, content, found.manifest.media_type)
@@ -95,7 +97,7 @@ def _send(
     if registry.has_blob(target.repo, blob.digest):
         report.advance(name, blob.size_bytes, blob.size_bytes)
         return 0
-    path = workspace.store.blobs.path(blob.digest)
+    path = workspace.store.blobs.path(blob.digest, blob.size_bytes)
     folder = workspace.store.layout.partial / _session_name(target, blob.digest)
     registry.upload_blob(
         target.repo,
@@ -133,7 +135,9 @@ def _load(path: Path) -> str | None:
 
 
 def _keep(path: Path, location: str) -> None:
+    fresh = path.with_name("session.new")
     with translated(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=PRIVATE)
-        path.write_text(location)
+        fresh.touch(mode=PRIVATE)
+        fresh.write_text(location)
+        fresh.replace(path)

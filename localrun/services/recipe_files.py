@@ -22,6 +22,7 @@ from localrun.modelfile.parse import parse_modelfile
 from localrun.modelfile.recipe import Recipe
 from localrun.modelfile.source import MOST_BYTES
 from localrun.names.parse import parse_name
+from localrun.names.paths import local_path
 from localrun.names.ref import Source
 from localrun.services.parts import BLOB, is_path
 from localrun.services.template_check import check_template
@@ -95,7 +96,10 @@ class _Checks:
         """Find an adapter that is not there, or does not fit the weights."""
         if use.keyword != "ADAPTER" or BLOB.fullmatch(use.value):
             return None
-        path = self._folder / Path(use.value).expanduser()
+        try:
+            path = self._folder / local_path(use.value)
+        except LocalrunError as error:
+            return Finding(code="no-file", message=error.message)
         if not path.exists():
             return Finding(code="no-file", message=f"no such file: {path}")
         shards = self._weights(use.sources)
@@ -118,7 +122,7 @@ class _Checks:
 
     def _source(self, value: str) -> Finding | None:
         if is_path(value, self._folder):
-            path = self._folder / Path(value).expanduser()
+            path = self._folder / local_path(value)
             return (
                 None if path.exists() else Finding(code="no-file", message=f"no such file: {path}")
             )
@@ -148,7 +152,7 @@ class _Checks:
         try:
             for value in sources:
                 if is_path(value, self._folder):
-                    path = self._folder / Path(value).expanduser()
+                    path = self._folder / local_path(value)
                     if path.is_file() and gguf_role(path) == "weights":
                         return (path,)
                 elif not BLOB.fullmatch(value):

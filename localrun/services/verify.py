@@ -1,4 +1,9 @@
-"""Re-hash what models are made of, and fetch again what is bad, and only that."""
+"""Re-hash what models are made of, and fetch again what is bad, and only that.
+
+Blobs that no model names are checked too: the next `create` or `import` of the same bytes
+would use them. A quick check compares sizes with what manifests state, and GGUF files that
+no manifest names with what their headers announce.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError, LocalrunError, ModelNotFoundError
 from localrun.names.parse import parse_name
+from localrun.services.blob_checks import bad_hashes, bad_sizes, unnamed_sizes
 from localrun.services.pinned import Pin, pinned_file, plan_of_pin
 from localrun.services.pull import PullOptions, run_plan
 from localrun.store.refs import StoredRef, list_refs, load_ref, ref_files
@@ -19,8 +25,6 @@ if TYPE_CHECKING:
     from localrun.services.plan import Plan
     from localrun.services.report import Report
     from localrun.services.workspace import Workspace
-
-NAME = "all files"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,39 +43,48 @@ class Verdict:
 
 
 def verify_models(
-    workspace: Workspace, names: Sequence[str], report: Report, *, is_repair: bool
+    workspace: Workspace,
+    names: Sequence[str],
+    report: Report,
+    *,
+    is_repair: bool,
+    is_quick: bool = False,
 ) -> list[Verdict]:
-    """Check models, all without names; with ``is_repair`` fetch again what is bad; blocks.
+    """Check models, everything without names; with ``is_repair`` fetch again what is bad; blocks.
+
+    With ``is_quick`` sizes are compared, and only small files are hashed.
 
     Raises:
         ModelNotFoundError: a named model is not in the store.
     """
     refs = _chosen(workspace, names)
     sizes = {ref.name: _sizes(workspace, ref) for ref in refs}
-    everything = {digest: size for model in sizes.values() for digest, size in model.items()}
-    total, done = sum(everything.values()), 0
-    report.begin(total, 1)
-
-    def tell(count: int) -> None:
-        nonlocal done
-        done += count
-        report.advance(NAME, done, total)
-
-    bad = {blob.digest: blob for blob in verify(workspace.store, everything, on_bytes=tell)}
-    report.advance(NAME, total, total)
+    named = {digest: size for model in sizes.values() for digest, size in model.items()}
+    unnamed = {} if names else unnamed_sizes(workspace, named)
+    check = bad_sizes if is_quick else bad_hashes
+    bad = check(workspace, named, unnamed, report)
     verdicts = [
         Verdict(name=ref.name, bad=tuple(bad[one] for one in sizes[ref.name] if one in bad))
         for ref in refs
     ]
     if not names:
         verdicts += [Verdict(name=path, problem=why) for path, why in _damaged_names(workspace)]
-    if not is_repair:
-        return verdicts
-    known = {ref.name: ref for ref in refs}
-    with _set_aside(workspace, bad):
-        return [
-            _repair(workspace, known[one.name], one, report) if one.bad else one for one in verdicts
-        ]
+    surplus = [bad[digest] for digest in unnamed if digest in bad]
+    if is_repair:
+        known = {ref.name: ref for ref in refs}
+        with _set_aside(workspace, [digest for digest in bad if digest in named]):
+            verdicts = [
+                _repair(workspace, known[one.name], one, report) if one.bad else one
+                for one in verdicts
+            ]
+    return verdicts + [_verdict_of_unnamed(workspace, blob, is_repair) for blob in surplus]
+
+
+def _verdict_of_unnamed(workspace: Workspace, blob: BadBlob, is_repair: bool) -> Verdict:  # noqa: FBT001 - private
+    """Describe a bad file that no model names; a repair deletes it."""
+    is_gone = is_repair and quarantine(workspace.store, blob.digest)
+    name = str(workspace.store.layout.blob(blob.digest))
+    return Verdict(name=name, bad=(blob,), is_repaired=is_gone)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from localrun.settings import load_settings
 from localrun.store.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from localrun.registry.catalog import Catalog
     from localrun.registry.http import Http
@@ -35,6 +35,8 @@ class Workspace:
         self.environ = environ
         self.home = home or Path.home()
         self.takes_paths = True  # as names of models: not from other machines
+        self.explains_paths = True  # what is there: not to clients of a server
+        self.connects_to_all = True  # else to public hosts, and those of the settings
 
     @cached_property
     def store(self) -> Store:
@@ -44,14 +46,16 @@ class Workspace:
     @cached_property
     def models(self) -> Models:
         """Return the models that can be run."""
-        return Models(self.store, takes_paths=self.takes_paths)
+        return Models(self.store, takes_paths=self.takes_paths, explains_paths=self.explains_paths)
 
     @cached_property
     def http(self) -> Http:
         """Return the connections of this process."""
         from localrun.registry.http import Http
+        from localrun.registry.public import PublicOnly
 
-        return Http(self.environ, is_offline=self.settings.is_offline)
+        rule = None if self.connects_to_all else PublicOnly.except_for(self._named_hosts())
+        return Http(self.environ, is_offline=self.settings.is_offline, rule=rule)
 
     @cached_property
     def catalog(self) -> Catalog:
@@ -73,6 +77,14 @@ class Workspace:
         from localrun.registry.modelscope import ModelScope
 
         return ModelScope(self.http, self.environ)
+
+    def _named_hosts(self) -> Iterator[str]:
+        """Yield the hosts that the owner of the environment has named to pull from."""
+        yield from self.settings.private_hosts or ()
+        yield from self.settings.mirrors
+        for variable in ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT"):
+            address = self.environ.get(variable, "").strip()
+            yield address if "://" in address else f"https://{address}"
 
     def registry(self, host: str, *, is_insecure: bool = False) -> OciRegistry:
         """Return an OCI registry."""

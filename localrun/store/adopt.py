@@ -1,9 +1,11 @@
 """Take a file that lies elsewhere into the store, without a copy where that is possible.
 
 In this order: a clone that shares its blocks (FICLONE: btrfs, XFS, bcachefs), a hard
-link, a copy. The bytes are hashed once in any case, and it is the taken file that is
-hashed, so a change in between cannot slip in. The other file is neither moved nor changed;
-for a hard link it is noted whose bytes these are (see `BlobStore.link`).
+link, a copy. The bytes are hashed once in any case. Of a clone and a link the taken file is
+hashed; of a copy the buffer, each byte of which the system accepted, and `BlobStore.publish`
+compares the size after fsync. To read a copy back would read the page cache, which the same
+buffer has just filled. The other file is neither moved nor changed; for a hard link it is
+noted whose bytes these are (see `BlobStore.link`).
 """
 
 from __future__ import annotations
@@ -15,16 +17,16 @@ import hashlib
 import os
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localrun.disk import NO_SPACE, storage_error, write_all
 from localrun.errors import IntegrityError, StorageError
 from localrun.store.blobs import file_digest
-from localrun.store.layout import storage_error
 from localrun.store.link import Link
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from localrun.store.locks import Lease
     from localrun.store.store import Store
@@ -92,7 +94,7 @@ def adopt(
             )
         return _copy(store, source, taken, lease, told)
     except OSError as error:
-        raise storage_error(error, source) from error
+        raise storage_error(error, _at_fault(error, source, taken)) from error
     finally:
         taken.unlink(missing_ok=True)
 
@@ -109,15 +111,15 @@ def _keep(
     before = Link.of(taken)
     digest = file_digest(taken, told)
     if Link.of(taken) != before:
-        raise IntegrityError(f"{source} changed while it was read", hint="try it again")
+        raise _changed(source)
     lease.add([digest])
-    path = store.blobs.find(digest)
+    path = store.blobs.find(digest, before.size_bytes)
     if path is not None:
         return Adopted(digest=digest, size_bytes=before.size_bytes, path=path, way=Way.HERE)
     if way is Way.LINKED:
         path = store.blobs.link(taken, replace(before, path=str(source)), digest, lease)
     else:
-        path = store.blobs.publish(taken, digest)
+        path = store.blobs.publish(taken, digest, before.size_bytes)
     return Adopted(digest=digest, size_bytes=before.size_bytes, path=path, way=way)
 
 
@@ -125,20 +127,22 @@ def _copy(
     store: Store, source: Path, taken: Path, lease: Lease, told: Callable[[int], None]
 ) -> Adopted:
     """Copy and hash in one pass."""
-    hashed, size = hashlib.sha256(), 0
+    before, hashed, size = Link.of(source), hashlib.sha256(), 0
     buffer = memoryview(bytearray(CHUNK_BYTES))
     with source.open("rb", buffering=0) as reader, taken.open("wb", buffering=0) as writer:
         while count := reader.readinto(buffer):
-            writer.write(buffer[:count])
+            write_all(writer, buffer[:count])
             hashed.update(buffer[:count])
             size += count
             told(count)
+    if Link.of(source) != before:
+        raise _changed(source)
     digest = f"sha256:{hashed.hexdigest()}"
     lease.add([digest])
-    path = store.blobs.find(digest)
+    path = store.blobs.find(digest, size)
     if path is not None:
         return Adopted(digest=digest, size_bytes=size, path=path, way=Way.HERE)
-    path = store.blobs.publish(taken, digest)
+    path = store.blobs.publish(taken, digest, size)
     return Adopted(digest=digest, size_bytes=size, path=path, way=Way.COPIED)
 
 
@@ -162,3 +166,14 @@ def _link(source: Path, taken: Path) -> bool:
             raise
         return False
     return True
+
+
+def _changed(source: Path) -> IntegrityError:
+    return IntegrityError(f"{source} changed while it was read", hint="try it again")
+
+
+def _at_fault(error: OSError, source: Path, taken: Path) -> Path:
+    """Return the file that the system refused: what it names, else the one it cannot write."""
+    if error.errno in NO_SPACE or error.errno == errno.EFBIG:
+        return taken
+    return Path(error.filename) if isinstance(error.filename, str) else source

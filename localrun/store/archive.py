@@ -7,7 +7,8 @@
 
 The same model under the same name is always the same bytes. Read is any order of members,
 and the archive of Docker Model Runner, whose ``manifest.json`` is the manifest itself.
-A blob is stored and verified as it comes; a name is written when all of them are here.
+A blob is stored and verified as it comes; a name is written when all of them are here,
+and replaces no model without the user's consent (`archive_names`).
 https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 """
 
@@ -16,12 +17,17 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from localrun.errors import IntegrityError, ModelNameError, StorageError, UsageError
-from localrun.names.parse import parse_name
-from localrun.names.ref import Source
+from localrun.errors import IntegrityError, StorageError
+from localrun.store.archive_names import (
+    REF_NAME,
+    NamedManifest,
+    NamedModel,
+    check_names,
+    manifests_of_index,
+    named_models,
+)
 from localrun.store.layout import hex_of, translated
 from localrun.store.manifest import MOST_BYTES, Descriptor, parse_manifest
 from localrun.store.tar import CHUNK_BYTES, CutShortError, read_members, write_end, write_member
@@ -37,29 +43,20 @@ if TYPE_CHECKING:
     from localrun.store.tar import Member
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
-REF_NAME = "org.opencontainers.image.ref.name"
-FULL_NAME = "io.containerd.image.name"  # Docker's; its ref.name is only the tag
 BLOBS = "blobs/sha256/"
 LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 HELD = {"oci-layout", "index.json", "manifest.json"}
-MOST_MODELS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class _Named:
-    """A manifest of an archive, and what the archive calls it."""
-
-    digest: str
-    name: str | None
 
 
 def export_model(store: Store, entry: Entry, out: BinaryIO) -> int:
     """Write a model as a tar and return its bytes; every blob is checked on the way.
 
     Raises:
-        IntegrityError: a blob is missing or damaged; the archive is then cut short.
+        IntegrityError: a blob is missing or damaged; the archive is cut short if that is
+            seen only when the blob is read.
         OSError: ``out`` cannot be written.
     """
+    store.check_whole(entry)
     manifest = store.blobs.read(entry.ref.manifest, most=MOST_BYTES)
     first = Descriptor(
         media_type=entry.manifest.media_type,
@@ -91,8 +88,11 @@ def import_archive(
     *,
     name: ModelRef | None = None,
     on_bytes: Callable[[int], None] | None = None,
+    is_forced: bool = False,
 ) -> list[StoredRef]:
     """Store the models of a tar and return their names, or the one that is given instead.
+
+    With ``is_forced`` the archive's names replace models, and may be those of registries.
 
     Reads the source once, from start to end. Blobs that came whole stay when it fails, and
     the next import skips them; a sweep deletes those that no name needs.
@@ -100,18 +100,24 @@ def import_archive(
     Raises:
         IntegrityError: the archive is cut short, damaged, or not one of models.
         UsageError: it says no name or has several models, and ``name`` does not fit that.
+        NameConflictError: a name needs the user's consent; nothing of the archive is stored
+            if its index comes first, as `export` writes it.
     """
+
+    def named(manifests: list[NamedManifest]) -> list[NamedModel]:
+        models = named_models(manifests, name)
+        if not is_forced:
+            check_names(store, models, name)
+        return models
+
     with store.lease() as lease:
-        held = _store_blobs(store, source, lease, on_bytes)
-        models = _models(store, held, lease)
-        refs = [_ref(model, name, models) for model in models]
+        held = _store_blobs(
+            store, source, lease, on_bytes, lambda index: named(manifests_of_index(index))
+        )
+        models = named(_manifests(store, held, lease))
         for model in models:
-            _check_whole(store, model)
-        stored = {
-            ref.key: store.name(ref, _content(store, model), lease)
-            for ref, model in zip(refs, models, strict=True)
-        }
-    return list(stored.values())
+            _check_whole(store, model.digest)
+        return [store.name(model.ref, _content(store, model.digest), lease) for model in models]
 
 
 def _index(manifest: Descriptor, name: str) -> bytes:
@@ -133,7 +139,11 @@ def _checked_chunks(store: Store, blob: Descriptor) -> Iterator[bytes]:
 
 
 def _store_blobs(
-    store: Store, source: BinaryIO, lease: Lease, on_bytes: Callable[[int], None] | None
+    store: Store,
+    source: BinaryIO,
+    lease: Lease,
+    on_bytes: Callable[[int], None] | None,
+    check_index: Callable[[bytes], object],
 ) -> dict[str, bytes]:
     """Store the blobs of an archive and return its other files that matter."""
     held: dict[str, bytes] = {}
@@ -144,6 +154,8 @@ def _store_blobs(
                 num_stored += _store_blob(store, member, lease)
             elif member.name in HELD and member.name not in held:
                 held[member.name] = _small(member)
+                if member.name == "index.json":
+                    check_index(held[member.name])
     except CutShortError as error:
         raise IntegrityError(
             f"the archive is cut short; {num_stored} files of it that came whole are kept",
@@ -156,11 +168,8 @@ def _store_blob(store: Store, member: Member, lease: Lease) -> bool:
     """Keep a blob unless it is here; tell whether it was not."""
     digest = f"sha256:{member.name.removeprefix(BLOBS)}"
     lease.add([f"sha256:{hex_of(digest)}"])
-    path = store.blobs.find(digest)
-    if path is not None:
-        with translated(path):
-            if path.stat().st_size == member.size_bytes:
-                return False
+    if store.blobs.find(digest, member.size_bytes) is not None:
+        return False
     store.blobs.write(member.chunks, digest, lease)
     return True
 
@@ -171,54 +180,24 @@ def _small(member: Member) -> bytes:
     return b"".join(member.chunks)
 
 
-def _models(store: Store, held: dict[str, bytes], lease: Lease) -> list[_Named]:
-    """Return the manifests that the archive's index names."""
+def _manifests(store: Store, held: dict[str, bytes], lease: Lease) -> list[NamedManifest]:
+    """Return the manifests that the archive names."""
     if "index.json" not in held and "manifest.json" in held:
         parse_manifest(held["manifest.json"])
-        return [_Named(store.blobs.put(held["manifest.json"], lease), None)]
-    try:
-        described = json.loads(held["index.json"])["manifests"]
-        manifests = [(Descriptor.from_json(each), _name_in(each)) for each in described]
-    except (KeyError, ValueError, TypeError, RecursionError) as error:
-        raise IntegrityError("no archive of models: it has no index of manifests") from error
-    if not 0 < len(manifests) <= MOST_MODELS:
-        raise IntegrityError(f"an archive of {len(manifests)} models")
-    lease.add(found.digest for found, _ in manifests)
-    return [_Named(found.digest, name) for found, name in manifests]
+        return [NamedManifest(store.blobs.put(held["manifest.json"], lease), None)]
+    manifests = manifests_of_index(held.get("index.json", b"{}"))
+    lease.add(manifest.digest for manifest in manifests)
+    return manifests
 
 
-def _name_in(described: dict[str, Any]) -> str | None:
-    annotations = described.get("annotations") or {}
-    name = annotations.get(FULL_NAME) or annotations.get(REF_NAME)
-    return name if isinstance(name, str) else None
-
-
-def _ref(model: _Named, name: ModelRef | None, models: list[_Named]) -> ModelRef:
-    """Return the name that a model gets."""
-    if name is not None:
-        if len({each.digest for each in models}) > 1:
-            raise UsageError("the archive has several models", hint="import it without a name")
-        return name
-    if model.name is None:
-        raise UsageError("the archive does not say the model's name", hint="give it one")
-    try:
-        ref = parse_name(model.name)
-        _ = ref.key
-    except (ModelNameError, ValueError) as error:
-        raise IntegrityError(f"the archive calls a model {model.name[:200]!r}") from error
-    if ref.source is Source.FILE:
-        raise IntegrityError(f"the archive calls a model {model.name[:200]!r}, a file's name")
-    return ref if ref.location is not None else replace(ref, digest=None)
-
-
-def _check_whole(store: Store, model: _Named) -> None:
-    missing = [model.digest] if store.blobs.find(model.digest) is None else []
+def _check_whole(store: Store, manifest: str) -> None:
+    missing = [manifest] if store.blobs.find(manifest) is None else []
     if not missing:
-        blobs = parse_manifest(_content(store, model)).blobs
+        blobs = parse_manifest(_content(store, manifest)).blobs
         missing = [blob.digest for blob in blobs if store.blobs.find(blob.digest) is None]
     if missing:
         raise IntegrityError(f"the archive lacks a file of the model: {missing[0]}")
 
 
-def _content(store: Store, model: _Named) -> bytes:
-    return store.blobs.read(model.digest, most=MOST_BYTES)
+def _content(store: Store, manifest: str) -> bytes:
+    return store.blobs.read(manifest, most=MOST_BYTES)

@@ -1,8 +1,8 @@
 """Blobs: plain files named by the sha256 of their bytes.
 
-A blob's name appears only by a rename after its bytes were hashed and fsynced, so a
-reader needs no lock and no check. Blobs of other read-only stores (a shared disk) are
-found too and never copied.
+A blob's name appears only by a rename after its bytes were hashed and fsynced and its
+size was compared with the number of hashed bytes, so a reader needs no lock and no check.
+Blobs of other read-only stores (a shared disk) are found too and never copied.
 """
 
 from __future__ import annotations
@@ -12,15 +12,9 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from localrun.errors import IntegrityError
-from localrun.store.layout import (
-    Layout,
-    fsync_folder,
-    hex_of,
-    storage_error,
-    translated,
-    write_durably,
-)
+from localrun.disk import storage_error
+from localrun.errors import IntegrityError, StorageError
+from localrun.store.layout import Layout, fsync_folder, hex_of, translated, write_durably
 from localrun.store.link import Link
 
 if TYPE_CHECKING:
@@ -40,24 +34,28 @@ class BlobStore:
         self.layout = layout
         self._others = tuple(others)
 
-    def find(self, digest: str) -> Path | None:
-        """Return the file of a blob, None when no store has it."""
+    def find(self, digest: str, size_bytes: int | None = None) -> Path | None:
+        """Return the file of a blob, None when no store has it.
+
+        With ``size_bytes``, a file of another size counts as missing: it was cut short.
+        """
         for layout in (self.layout, *self._others):
             path = layout.blob(digest)
-            with translated(path):
-                if path.is_file():
+            with translated(path), contextlib.suppress(FileNotFoundError):
+                if path.is_file() and size_bytes in {None, path.stat().st_size}:
                     return path
         return None
 
-    def path(self, digest: str) -> Path:
-        """Return the file of a blob.
+    def path(self, digest: str, size_bytes: int | None = None) -> Path:
+        """Return the file of a blob; ``size_bytes`` is what its manifest states.
 
         Raises:
-            IntegrityError: no store has it, or another program changed its bytes.
+            IntegrityError: no store has it, it has another size, or another program
+                changed its bytes.
         """
-        path = self.find(digest)
+        path = self.find(digest, size_bytes)
         if path is None:
-            raise _missing(digest)
+            raise self._missing(digest, size_bytes)
         self._check_link(digest, path)
         return path
 
@@ -72,7 +70,7 @@ class BlobStore:
             with path.open("rb") as file:
                 content = file.read(most + 1)
         except FileNotFoundError as error:  # swept just now
-            raise _missing(digest) from error
+            raise self._missing(digest) from error
         except OSError as error:
             raise storage_error(error, path) from error
         if len(content) > most:
@@ -89,7 +87,7 @@ class BlobStore:
             temporary = lease.temporary()
             with translated(temporary):
                 temporary.write_bytes(content)
-                self.publish(temporary, digest)
+                self.publish(temporary, digest, len(content))
         return digest
 
     def write(self, chunks: Iterable[bytes], digest: str, lease: Lease) -> Path:
@@ -99,26 +97,26 @@ class BlobStore:
             IntegrityError: the bytes have another one; nothing is kept.
         """
         lease.add([digest])
-        temporary, hashed = lease.temporary(), hashlib.sha256()
+        temporary, hashed, size_bytes = lease.temporary(), hashlib.sha256(), 0
         with translated(temporary), temporary.open("wb") as file:
             for chunk in chunks:
                 hashed.update(chunk)
+                size_bytes += len(chunk)
                 file.write(chunk)
         if hashed.hexdigest() != hex_of(digest):
             temporary.unlink()
             raise IntegrityError(f"wrong bytes for {digest}: their digest is {hashed.hexdigest()}")
-        return self.publish(temporary, digest)
+        return self.publish(temporary, digest, size_bytes)
 
-    def publish(self, verified: Path, digest: str) -> Path:
-        """Give a file its final name; the caller hashed its bytes and leases the digest."""
+    def publish(self, verified: Path, digest: str, size_bytes: int) -> Path:
+        """Give a file its final name; the caller hashed ``size_bytes`` and leases the digest.
+
+        Raises:
+            StorageError: the disk does not hold as many bytes as were hashed.
+        """
         final = self.layout.blob(digest)
         with translated(final):
-            descriptor = os.open(verified, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-                os.fchmod(descriptor, READ_ONLY)
-            finally:
-                os.close(descriptor)
+            _fsync_whole(verified, size_bytes)
             verified.replace(final)
             fsync_folder(final.parent)
         return final
@@ -177,11 +175,18 @@ class BlobStore:
         return 0
 
     def _has(self, digest: str, content: bytes) -> bool:
-        path = self.find(digest)
+        path = self.find(digest, len(content))
         if path is None:
             return False
         with translated(path):
-            return path.stat().st_size == len(content) and path.read_bytes() == content
+            return path.read_bytes() == content
+
+    def _missing(self, digest: str, size_bytes: int | None = None) -> IntegrityError:
+        """Say whether a file is missing or was cut short."""
+        path, hint = self.find(digest), "localrun verify --repair"
+        if path is None or size_bytes is None:
+            return IntegrityError(f"a file of the model is missing: {digest}", hint=hint)
+        return IntegrityError(f"damaged: {path} does not have {size_bytes} bytes", hint=hint)
 
     def _check_link(self, digest: str, path: Path) -> None:
         """Refuse a blob whose bytes another program may have changed since it was verified."""
@@ -191,7 +196,7 @@ class BlobStore:
         try:
             now = Link.of(path)
         except OSError as error:  # swept just now
-            raise _missing(digest) from error
+            raise self._missing(digest) from error
         if (now.size_bytes, now.modified_ns) != (known.size_bytes, known.modified_ns):
             raise IntegrityError(
                 f"another program changed {known.path}, which was imported from there",
@@ -199,10 +204,19 @@ class BlobStore:
             )
 
 
-def _missing(digest: str) -> IntegrityError:
-    return IntegrityError(
-        f"a file of the model is missing: {digest}", hint="localrun verify --repair"
-    )
+def _fsync_whole(path: Path, size_bytes: int) -> None:
+    """Wait until a file is on the disk, make it read-only, and check that none of it is missing."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+        os.fchmod(descriptor, READ_ONLY)
+        written = os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+    if written != size_bytes:
+        raise StorageError(
+            f"the disk holds {written} of {size_bytes} bytes written to {path}", hint="try it again"
+        )
 
 
 def _fsync(path: Path) -> None:

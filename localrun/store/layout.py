@@ -27,6 +27,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localrun.disk import storage_error
 from localrun.errors import IntegrityError, StorageError
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ FORMAT_VERSION = 1
 MARKER = "localrun-store.json"
 CACHEDIR_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# models of localrun\n"
 FOLDERS = ("blobs/sha256", "refs", "links", "leases", "partial", "tmp")
-NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 NO_FOLDER_FSYNC = {errno.EINVAL, errno.EOPNOTSUPP}  # some network file systems
 LONGEST_NAME = 200  # bytes; file systems take 255, a file in a hub can have more
 
@@ -192,21 +192,6 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise storage_error(error, path) from error
-
-
-def storage_error(error: OSError, path: Path) -> StorageError:
-    """Say what a failed write means and what to do."""
-    if error.errno in NO_SPACE:
-        return StorageError(
-            f"the disk of {path} is full",
-            hint="localrun prune   frees what no model uses; localrun du   shows what takes space",
-        )
-    if error.errno in {errno.EROFS, errno.EACCES, errno.EPERM}:
-        return StorageError(
-            f"no access to {path}: {error.strerror}",
-            hint="LOCALRUN_MODELS=/another/folder   keeps models elsewhere",
-        )
-    return StorageError(f"{path}: {error.strerror or error}")
 
 
 def _write_marker(layout: Layout) -> None:

@@ -20,6 +20,7 @@ import threading
 import uuid
 from typing import TYPE_CHECKING
 
+from localrun.disk import write_all
 from localrun.errors import StorageError
 from localrun.store.layout import discard, translated
 
@@ -49,8 +50,7 @@ class Lease:
         """Keep these digests from being swept, from now on."""
         lines = "".join(f"\n{digest}" for digest in digests) + "\n"
         with self._adding, translated(self._path), locked(self._layout.lock, shared=True):
-            if self._file.write(lines.encode()) != len(lines):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            write_all(self._file, lines.encode())
 
     def temporary(self) -> Path:
         """Return a path in ``tmp`` that nobody else uses."""

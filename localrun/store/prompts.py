@@ -1,6 +1,7 @@
 """Computed prompts on the disk, so that a chat goes on where it was before a restart.
 
     <root>/key                     32 random bytes that make files ours
+    <root>/key.tmp-<pid>           being written
     <root>/<model>/<hex>.prompt    a run of tokens and what was computed for it: prompt_file.py
     <root>/<model>/<hex>.tmp-<pid> being written
 
@@ -22,6 +23,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from localrun.disk import TEMPORARY, is_abandoned, temporary_beside
+from localrun.private import make_private_folder
 from localrun.store.prompt_file import (
     Seal,
     hash_of,
@@ -42,8 +45,8 @@ MOST_FILES = 4096  # their heads are read when a model loads
 KEY_BYTES = 32
 DEFAULT_BYTES = 4_000_000_000
 FREE_SHARE = 0.05  # of what is free on the disk, where that is less
-STALE_S = 3600.0  # a temporary file of this age belongs to nobody
-ENDING, TEMPORARY = ".prompt", ".tmp-"
+STALE_S = 3600.0  # a temporary file of this age belongs to nobody, whatever runs by its number
+ENDING = ".prompt"
 _log = logging.getLogger(__name__)
 
 
@@ -59,9 +62,7 @@ class PromptFolder:
             OSError: it cannot be used.
         """
         self._root, self._folder = root, root / model
-        for folder in (root, self._folder):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            folder.chmod(0o700)
+        make_private_folder(self._folder, own=root)
         self._seal = Seal(key=_secret(root / "key"), scope=model)
         self.budget_bytes = _default_budget(root) if budget_bytes is None else budget_bytes
         self._lock = threading.Lock()  # guards the runs
@@ -194,10 +195,12 @@ def saved_bytes(root: Path) -> int:
 def remove_saved(root: Path) -> int:
     """Delete all saved prompts under a folder; return their bytes.
 
-    A process that uses them goes on without.
+    A process that uses them goes on without. What a living process is writing stays.
     """
     freed = 0
     for file in _by_age(root):
+        if TEMPORARY in file.path.name:
+            continue
         with contextlib.suppress(OSError):
             file.path.unlink()
             freed += file.size_bytes
@@ -229,7 +232,7 @@ def _by_age(folder: Path) -> list[_File]:
             path = Path(parent, name)
             with contextlib.suppress(OSError):
                 status = path.stat()
-                if is_open and status.st_mtime < newest:
+                if is_open and (status.st_mtime < newest or is_abandoned(path)):
                     path.unlink()
                 else:
                     found.append(_File(status.st_mtime, status.st_size, path))
@@ -242,11 +245,15 @@ def _secret(path: Path) -> bytes:
         key = path.read_bytes()
         if len(key) == KEY_BYTES:
             return key
-    temporary = path.with_name(f"key.tmp-{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
-        file.write(secrets.token_bytes(KEY_BYTES))
-    temporary.replace(path)
+    temporary = temporary_beside(path)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
+            file.write(secrets.token_bytes(KEY_BYTES))
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
     return path.read_bytes()
 
 

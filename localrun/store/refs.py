@@ -13,12 +13,13 @@ import contextlib
 import json
 import logging
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from localrun.errors import IntegrityError, ModelNameError
 from localrun.names.parse import parse_name
+from localrun.names.ref import ModelRef
 from localrun.store.layout import (
     FORMAT_VERSION,
     fsync_folder,
@@ -31,7 +32,6 @@ from localrun.store.locks import locked
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.names.ref import ModelRef
     from localrun.store.layout import Layout
     from localrun.store.locks import Lease
 
@@ -145,6 +145,8 @@ def load_ref(layout: Layout, path: Path) -> StoredRef:
     """
     stored = StoredRef.from_json(path.read_bytes())
     if layout.ref(stored.parsed.key) != path:
+        if _has_secret_name(stored) and layout.ref(ModelRef(location=stored.name).key) == path:
+            return _without_secrets(layout, path, stored)
         raise IntegrityError(f"the ref of another name, {stored.name!r}")
     return stored
 
@@ -180,6 +182,25 @@ def ref_files(layout: Layout) -> Iterator[Path]:
         StorageError: a folder cannot be read.
     """
     yield from _files_below(layout.refs, KEY_PARTS)
+
+
+def _has_secret_name(stored: StoredRef) -> bool:
+    """Return whether a name has a login or a signature, as those of earlier versions had."""
+    return stored.parsed.full_address is not None
+
+
+def _without_secrets(layout: Layout, path: Path, stored: StoredRef) -> StoredRef:
+    """Move a ref to the name without its secrets; in a store that is only read, it is told so."""
+    origin = None if stored.origin is None else str(parse_name(stored.origin))
+    clean = replace(stored, name=str(stored.parsed), origin=origin)
+    target = layout.ref(clean.parsed.key)
+    with contextlib.suppress(OSError):
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_durably(target, clean.to_json(), target.with_name(f".{os.getpid()}"))
+        path.unlink()
+        path.parent.rmdir()
+    return clean
 
 
 def _files_below(folder: Path, depth: int) -> Iterator[Path]:

@@ -83,9 +83,23 @@ class Store:
             for stored in list_refs(layout) if check_version(layout) else ():
                 key = stored.parsed.key
                 if key not in found:
-                    with _left_out(stored):
+                    with _left_out():
                         found[key] = self._entry(stored, layout)
         return sorted(found.values(), key=lambda entry: entry.ref.name)
+
+    def check_whole(self, entry: Entry) -> None:
+        """Check that every file of a model is here and has its size, without reading any.
+
+        Raises:
+            IntegrityError: one is missing or cut short; the error names the model.
+        """
+        for blob in entry.manifest.blobs:
+            try:
+                self.blobs.path(blob.digest, blob.size_bytes)
+            except IntegrityError as error:
+                raise IntegrityError(
+                    f"{entry.ref.name}: {error.message}", hint=error.hint
+                ) from error
 
     def manifest(self, digest: str) -> Manifest:
         """Return a manifest.
@@ -105,13 +119,15 @@ class Store:
         """Let a name mean a manifest, as it was pulled or made; returns the new ref.
 
         Raises:
-            IntegrityError: a blob of the manifest is not here, or not of the stated size.
+            IntegrityError: the manifest has no layers, or a blob of it is not here or not
+                of the stated size.
         """
-        blobs = parse_manifest(manifest).blobs
-        lease.add(blob.digest for blob in blobs)
-        for blob in blobs:
-            path = self.blobs.find(blob.digest)
-            if path is None or path.stat().st_size != blob.size_bytes:
+        parsed = parse_manifest(manifest)
+        if not parsed.layers:
+            raise IntegrityError(f"the manifest of {ref} has no layers: there is no model in it")
+        lease.add(blob.digest for blob in parsed.blobs)
+        for blob in parsed.blobs:
+            if self.blobs.find(blob.digest, blob.size_bytes) is None:
                 raise IntegrityError(f"a file of {ref} is missing: {blob.digest}")
         known = provenance or Provenance()
         stored = StoredRef(
@@ -148,11 +164,11 @@ class Store:
 
 
 @contextlib.contextmanager
-def _left_out(stored: StoredRef) -> Iterator[None]:
+def _left_out() -> Iterator[None]:
     try:
         yield
     except (IntegrityError, StorageError) as error:
-        _log.warning("left out: %s: %s", stored.name, error.message)
+        _log.warning("left out: %s", error.message)
 
 
 def _digests_of(entry: Entry, ref: ModelRef) -> set[str]:

@@ -12,10 +12,12 @@ https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html
 
 from __future__ import annotations
 
+import itertools
 import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localrun.disk import write_all
 from localrun.errors import IntegrityError, StorageError
 
 if TYPE_CHECKING:
@@ -53,16 +55,15 @@ def write_member(out: BinaryIO, name: str, size_bytes: int, chunks: Iterable[byt
     info = tarfile.TarInfo(name)
     info.size, info.mode, info.mtime = size_bytes, 0o444, 0
     header = info.tobuf(tarfile.PAX_FORMAT)
-    out.write(header)
-    out.writelines(chunks)
     padding = -size_bytes % BLOCK_BYTES
-    out.write(bytes(padding))
+    for chunk in itertools.chain([header], chunks, [bytes(padding)]):
+        write_all(out, chunk)
     return len(header) + size_bytes + padding
 
 
 def write_end(out: BinaryIO) -> int:
     """Write the end of an archive and return the bytes that it takes."""
-    out.write(bytes(2 * BLOCK_BYTES))
+    write_all(out, bytes(2 * BLOCK_BYTES))
     return 2 * BLOCK_BYTES
 
 

@@ -1,4 +1,4 @@
-"""Hash blobs again, on all cores, and tell which ones are not what their names say.
+"""Hash blobs again, on all cores, and return the ones that are not what their names say.
 
 A blob was right when it got its name; disks rot, and the tool that shares a blob's file
 may write to it. Nothing is deleted here but by `quarantine`, which hashes once more
@@ -22,7 +22,7 @@ from localrun.store.layout import translated
 from localrun.store.link import Link
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     from localrun.store.store import Store
@@ -67,6 +67,17 @@ def verify(
                 raise counter.failure from None
             raise
     return [bad for bad in found if bad is not None]
+
+
+def compare_sizes(store: Store, sizes: Mapping[str, int]) -> list[BadBlob]:
+    """Return the blobs that are missing or of another size than ``sizes`` states; reads none."""
+    bad = []
+    for digest, expected in sizes.items():
+        size = _size(store, digest)
+        if size != expected:
+            reason: Literal["missing", "damaged"] = "missing" if size is None else "damaged"
+            bad.append(BadBlob(digest=digest, size_bytes=size, reason=reason))
+    return bad
 
 
 def quarantine(store: Store, digest: str, aside: Path | None = None) -> bool:

@@ -47,6 +47,8 @@ class Loader:
             _log.info("the load of %s was broken off", state.loaded_for)
         except LocalrunError as error:
             self._fail(error)
+        except OSError as error:  # such as: too many open files
+            self._fail(LoadError(f"a runner cannot be started: {error.strerror or error}"))
         finally:
             state.is_starting = False
 

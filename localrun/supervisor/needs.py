@@ -1,6 +1,7 @@
 """Which models needed more memory than was planned: remembered for the next load.
 
-    needs.json   {"format_version": 1, "tightness": {"<model>@<machine>": 0.75}}
+    needs.json              {"format_version": 1, "tightness": {"<model>@<machine>": 0.75}}
+    needs.json.tmp-<pid>    being written
 
 In the cache folder; a file that cannot be read is the same as none. Safe from any thread
 and, because each write is a whole file, from several servers.
@@ -8,12 +9,15 @@ and, because each write is a whole file, from several servers.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
-import os
 import threading
 from typing import TYPE_CHECKING, Any
+
+from localrun.disk import temporary_beside
+from localrun.private import make_private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -66,13 +70,15 @@ class Needs:
         if self._path is None:
             return
         text = json.dumps({"format_version": FORMAT_VERSION, "tightness": known}, indent=1)
-        fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        fresh = temporary_beside(self._path)
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_private_folder(self._path.parent)
             fresh.write_text(text)
             fresh.replace(self._path)
         except OSError as error:  # it is a cache: the next load tries the larger plan again
             _log.warning("%s cannot be written: %s", self._path, error.strerror)
+            with contextlib.suppress(OSError):
+                fresh.unlink(missing_ok=True)
 
 
 def _parsed(value: Any) -> dict[str, float]:  # noqa: ANN401 - any JSON value

@@ -247,7 +247,7 @@ class Runner:
         cause = f"exit code {code}"
         if code is not None and code < 0:
             cause = f"killed by {signal.Signals(-code).name}"
-        told = [line for line in self._last_lines if line][-TOLD_LINES:]
+        told = [line for line in self._last_lines if line and not _is_traceback(line)][-TOLD_LINES:]
         return f"{cause}: {' / '.join(told)}" if told else cause
 
     def _keep_log(self) -> None:
@@ -258,6 +258,11 @@ class Runner:
                 text = line.decode(errors="replace").rstrip()
                 self._last_lines.append(text)
                 _log.warning("runner: %s", text)
+
+
+def _is_traceback(line: str) -> bool:
+    """Return whether a line of a log is Python's own, which tells a client nothing."""
+    return line.startswith((" ", "Traceback "))
 
 
 def frame_of(request: Submitted) -> bytes:

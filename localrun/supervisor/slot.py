@@ -22,6 +22,7 @@ from localrun.supervisor.runner import GRACE_S
 from localrun.supervisor.state import SlotState
 
 if TYPE_CHECKING:
+    from localrun.errors import LocalrunError
     from localrun.supervisor.calls import Call
     from localrun.supervisor.house import House
     from localrun.supervisor.model import RunnerModel
@@ -33,7 +34,7 @@ class Slot:
     def __init__(self, key: RunnerModel, house: House) -> None:
         self._clock = house.clock
         self.state = SlotState(key, house.clock())
-        self._keeper = Keeper(self.state, house, self.close)
+        self._keeper = Keeper(self.state, house, self._give_up)
 
     def put(self, call: Call) -> bool:
         """Let a call wait for its turn; False when the slot is over: another is to take it."""
@@ -82,6 +83,13 @@ class Slot:
 
     def close(self, *, is_hasty: bool = False) -> None:
         """Unload for good whatever goes on, also in the middle of a load."""
+        self._close(OverloadedError("the server is leaving"), is_hasty=is_hasty)
+
+    def _give_up(self) -> None:
+        """Unload for good: the slot's own thread cannot go on, the log says why."""
+        self._close(LoadError("localrun has a bug: see its log for the details"))
+
+    def _close(self, why: LocalrunError, *, is_hasty: bool = False) -> None:
         state = self.state
         with state.changed:
             state.is_closed = True
@@ -89,7 +97,7 @@ class Slot:
             runner = state.runner
             state.stir()
         for call in waiting:
-            call.fail(OverloadedError("the server is leaving"))
+            call.fail(why)
         if runner is not None:
             is_loaded = state.loaded is not None and not is_hasty
-            runner.close(grace_s=GRACE_S if is_loaded else 0.0, reason="the server is leaving")
+            runner.close(grace_s=GRACE_S if is_loaded else 0.0, reason=why.message)

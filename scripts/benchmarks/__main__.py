@@ -7,6 +7,7 @@ import sys
 
 NAMES = {
     "startup": "start-up of `localrun --version` and `--help` against a bare Typer program",
+    "bounds": "times that tests do not assert: to read a large header, to cancel a stream",
     "answer": 'cold and warm time of `localrun run guide "hi"`',
     "create": "`localrun create` of a GGUF file beside cp and sha256sum of the same file",
     "pull": "pull, resume and import on loopback beside curl, sha256sum and hf download",

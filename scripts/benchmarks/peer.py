@@ -10,7 +10,6 @@ linked with the libllama that localrun loads, and with no other.
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -72,11 +71,7 @@ def _fetch(folder: Path) -> None:
     scratch = folder.with_name("src.partial")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-    pip += ["--require-hashes", "-d", str(scratch), "-r", str(environment.LOCKS / "engine.txt")]
-    limits = {"PIP_CONSTRAINT": str(environment.LOCKS / "build.txt")}
-    _run(pip, os.environ | limits)
-    (archive,) = scratch.glob("*.tar.gz")
+    archive = environment.download_engine(Path(sys.executable), scratch)
     with tarfile.open(archive) as tar:
         tar.extractall(scratch, filter="data")
     archive.unlink()

@@ -81,6 +81,21 @@ def test_a_thought_a_text_and_a_call_come_apart() -> None:
     ]
 
 
+@pytest.mark.parametrize("end", [11, 14, 25, 30])
+def test_the_beginning_of_a_call_is_no_text_if_a_limit_cut_the_reply(end: int) -> None:
+    parser = StreamParser(HERMES, tools=TOOLS)
+
+    parts = [*parser.push(f"Look: {CALL[:end]}"), *parser.finish(is_cut=True)]
+
+    assert joined(parts) == [Text("Look: ")]
+
+
+def test_the_beginning_of_a_tag_is_text_if_a_limit_cut_the_reply() -> None:
+    parser = StreamParser(HERMES, tools=TOOLS)
+
+    assert joined([*parser.push("a <tool"), *parser.finish(is_cut=True)]) == [Text("a <tool")]
+
+
 def test_a_thought_that_the_prompt_has_opened_is_one() -> None:
     assert parse(["so\n</think>\n\nyes"], "<|im_start|>assistant\n<think>\n") == [
         Thought("so\n"),

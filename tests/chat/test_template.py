@@ -59,6 +59,31 @@ def test_a_template_that_is_no_jinja_is_refused_at_once() -> None:
         template("{% for %}")
 
 
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [(r'{{ "a\ud800b" }}', "a\ufffdb"), (r'{{ "\ud83d\ude00" }}', "\U0001f600")],
+)
+def test_a_prompt_has_a_form_in_utf_8(source: str, expected: str) -> None:
+    assert template(source).render(HELLO) == expected
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        r"{{ raise_exception('\ud800') }}",
+        "{{ raise_exception('x' * 10**6) }}",
+        "{{ raise_exception(messages) }}",
+        r"{{ raise_exception('a\nb\r  c') }}",
+    ],
+)
+def test_what_a_template_raises_is_told_in_one_short_line_of_utf_8(source: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        template(source).render(HELLO)
+
+    assert len(caught.value.message.encode()) < 2000
+    assert len(caught.value.message.splitlines()) == 1
+
+
 def test_what_ever_a_template_raises_is_the_requests_error() -> None:
     with pytest.raises(UsageError, match="fails on this conversation"):
         template("{{ 1 // 0 }}").render(HELLO)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from tests.cli.fake_server import FakeServer, environment, fake_server, unused_address
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +50,7 @@ def _command(env: dict[str, str]) -> Localrun:
             text=True,
             input=stdin,
             env=env,
-            timeout=60,
+            timeout=HANG_S,
         )
 
     return run

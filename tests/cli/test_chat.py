@@ -9,12 +9,12 @@ import select
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.cli.fake_server import END, FakeServer, say
+from tests.waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 PROMPT = ">>> "
 CTRL_C, CTRL_D = "\x03", "\x04"
-PATIENCE_S = 10.0
 
 
 class Terminal:
@@ -43,9 +42,8 @@ class Terminal:
 
     def read_until(self, wanted: str) -> str:
         """Return what the screen shows up to ``wanted``, which comes or fails the test."""
-        deadline = time.monotonic() + PATIENCE_S
         while wanted not in self._unread:
-            ready, _, _ = select.select([self._ours], [], [], max(0, deadline - time.monotonic()))
+            ready, _, _ = select.select([self._ours], [], [], HANG_S)
             assert ready, f"no {wanted!r} after {self._unread!r}"
             try:
                 self._unread += os.read(self._ours, 4096).decode(errors="replace")
@@ -64,15 +62,18 @@ class Terminal:
         return self.read_until(line)
 
     def exit_code(self) -> int:
-        return self._process.wait(PATIENCE_S)
+        return self._process.wait(HANG_S)
 
     def press_until_it_leaves(self, key: str) -> int:
         """Press again and again: a signal between prompt and read is seen at the next one."""
-        for _ in range(int(PATIENCE_S * 10)):
-            self.type(key)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                return self._process.wait(0.1)
-        raise AssertionError("the program does not leave")
+
+        def has_left() -> bool:
+            if self._process.poll() is None:
+                self.type(key)
+            return self._process.poll() is not None
+
+        wait_until(has_left, poll_s=0.1)
+        return self._process.wait()
 
     def close(self) -> None:
         self._process.kill()
@@ -174,7 +175,7 @@ def test_ctrl_c_ends_the_answer_and_a_second_one_leaves(
 
     terminal.type(CTRL_C)
     terminal.read_until(PROMPT)
-    assert server.script.client_left.wait(PATIENCE_S)
+    assert server.script.client_left.wait(HANG_S)
 
     # the signal itself, should it come when Python is on its way out: 130 to a shell, too
     assert terminal.press_until_it_leaves(CTRL_C) in {0, 130, -signal.SIGINT}

@@ -15,6 +15,7 @@ import pytest
 from localrun import __version__
 from localrun.store.blobs import file_digest
 from localrun.store.embedded import embedded_models
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -173,7 +174,7 @@ def test_ps_watches_until_it_is_interrupted(server: FakeServer, tmp_path: Path) 
 
     lines = [process.stdout.readline() for _ in range(2)]
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=10)
+    process.communicate(timeout=HANG_S)
 
     assert [json.loads(line)[0]["name"] for line in lines] == ["guide:latest"] * 2
     assert process.returncode == 130

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.fake_server import END, FakeServer, say
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Localrun
@@ -227,11 +228,11 @@ def test_ctrl_c_keeps_the_text_and_cancels(server: FakeServer, tmp_path: Path) -
         assert process.stdout.read(5) == "Hello"
 
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=HANG_S)
 
     assert process.returncode == 130
     assert "Traceback" not in errors
-    assert server.script.client_left.wait(10)
+    assert server.script.client_left.wait(HANG_S)
 
 
 def test_a_reader_that_goes_away_ends_the_command_quietly(
@@ -272,3 +273,63 @@ def test_a_full_disk_is_an_error_without_a_traceback(
     assert done.stderr.startswith("error: ")
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+PLAIN_C = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+PLAIN_UTF8 = {"LC_ALL": "C.UTF-8"}
+
+
+def run_bytes(
+    server: FakeServer, folder: Path, locale: dict[str, str], *arguments: bytes, stdin: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "localrun", "run", "guide", *arguments],
+        input=stdin,
+        capture_output=True,
+        check=False,
+        env={**server.environment(folder), **locale},
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize("locale", [PLAIN_C, PLAIN_UTF8])
+def test_a_prompt_in_utf8_is_understood_in_any_locale(
+    server: FakeServer, tmp_path: Path, locale: dict[str, str]
+) -> None:
+    words = "Grüße, 世界".encode()
+    flags = [b"--system", words, b"--stop", words, b"--format", b'{"title": "' + words + b'"}']
+
+    done = run_bytes(server, tmp_path, locale, words, *flags, stdin=words + b"\r\n")
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    (body,) = server.script.heard
+    prompt = "Grüße, 世界\n\nGrüße, 世界"
+    assert [message["content"] for message in body["messages"]] == ["Grüße, 世界", prompt]
+    assert body["options"]["stop"] == ["Grüße, 世界"]
+    assert body["format"] == {"title": "Grüße, 世界"}
+
+
+@pytest.mark.parametrize("locale", [PLAIN_C, PLAIN_UTF8])
+@pytest.mark.parametrize(
+    ("arguments", "stdin", "name"),
+    [
+        ([b"Gr\xfc\xdfe"], b"", "the prompt"),
+        ([b"hi", b"--system", b"\xff"], b"", "--system"),
+        ([b"hi", b"--stop", b"\xff"], b"", "--stop"),
+        ([b"hi", b"--format", b'{"title": "\xff"}'], b"", "--format"),
+        ([], b"Gr\xfc\xdfe", "the input from the pipe"),
+    ],
+)
+def test_a_prompt_that_is_not_utf8_is_refused_by_its_name(
+    server: FakeServer,
+    tmp_path: Path,
+    locale: dict[str, str],
+    arguments: list[bytes],
+    stdin: bytes,
+    name: str,
+) -> None:
+    done = run_bytes(server, tmp_path, locale, *arguments, stdin=stdin)
+
+    assert done.returncode == 2
+    assert done.stderr.decode().startswith(f"error: {name} is not UTF-8 text\nhint: ")
+    assert server.script.heard == []

@@ -16,6 +16,7 @@ from localrun.errors import (
 )
 from localrun.settings import Settings, parse_address
 from tests.cli.fake_server import END, fake_server, say, unused_address
+from tests.waiting import HANG_S
 
 
 def client_of(address: str) -> LocalrunClient:
@@ -40,7 +41,7 @@ def test_closing_the_iterator_closes_the_connection() -> None:
         next(pieces)
         pieces.close()
 
-        assert server.script.client_left.wait(10)
+        assert server.script.client_left.wait(HANG_S)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from tests.convert.loading import embedding, loaded, logits
 from tests.convert.reference import Decoder, encoded
 from tests.convert.tiny import GEMMA, LLAMA3_ROPE, SWA, Tiny, decoder, encoder
 from tests.convert.writing import bfloat16, write_tensors
+from tests.fakes.full_disk import size_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -303,8 +304,24 @@ def test_values_too_large_for_f16_are_refused_and_leave_nothing(tmp_path: Path) 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     folder = MODELS["llama"]().write(tmp_path / "model")
 
-    with pytest.raises(StorageError, match="cannot be written"):
+    with pytest.raises(StorageError, match="No such file"):
         convert_folder(folder, tmp_path / "none" / "model.gguf")
+
+
+def test_a_disk_that_is_full_at_any_byte_leaves_nothing(tmp_path: Path) -> None:
+    folder, made = MODELS["llama"]().write(tmp_path / "model"), tmp_path / "out" / "model.gguf"
+    made.parent.mkdir()
+    convert_folder(folder, made)
+    whole = made.read_bytes()
+    made.unlink()
+
+    for limit in (0, 1, 100, 8191, 8192, 8193, len(whole) // 2, len(whole) - 1):
+        with size_limit(limit), pytest.raises(StorageError, match="too large"):
+            convert_folder(folder, made)
+        assert list(made.parent.iterdir()) == []
+
+    convert_folder(folder, made)
+    assert made.read_bytes() == whole
 
 
 def test_pickles_are_refused(tmp_path: Path) -> None:

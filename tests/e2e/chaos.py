@@ -31,14 +31,15 @@ import psutil
 
 from localrun.store.embedded import embedded_models
 from tests.e2e.conftest import Home, make_home, wait_for
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 NUM_MODELS, NUM_CLIENTS = 4, 6
 RESERVE = 256 * 1024 * 1024  # that the plan leaves to others
 LITTLE = 60_000_000
-PATIENCE_S = 60
+PATIENCE_S = HANG_S
 OURS = ("answer", "error", "left", "no server")
 
 
@@ -93,20 +94,20 @@ class Chaos:
         self._log = Path(home.environ["HOME"], "server.log")
         self._server = self._start()
 
-    def run(self, seconds: float) -> Figures:
-        """Let it happen, and look what is left behind."""
+    def run(self, is_enough: Callable[[Figures], bool]) -> Figures:
+        """Let it happen until enough has, and look what is left behind."""
         threads = [
             threading.Thread(target=self._ask_on, args=(number,)) for number in range(NUM_CLIENTS)
         ]
         for thread in threads:
             thread.start()
-        self._disturb(time.monotonic() + seconds)
+        self._disturb(is_enough)
         self._is_over.set()
         for thread in threads:
             thread.join()
         self._look_for_leaks()
         self._stop(signal.SIGTERM)
-        wait_for(lambda: not self._processes(), 10) if self._processes() else None
+        wait_for(lambda: not self._processes())
         self.figures.orphans = [str(process) for process in self._processes()]
         return self.figures
 
@@ -128,23 +129,29 @@ class Chaos:
 
     def _stop(self, number: signal.Signals) -> None:
         self._server.send_signal(number)
-        self._server.wait(30)
+        self._server.wait(HANG_S)
 
-    def _disturb(self, end: float) -> None:
-        next_restart = time.monotonic() + 6
-        while (now := time.monotonic()) < end:
-            time.sleep(self._random.uniform(0.5, 2.0))
-            self._note_loaded()
-            if now >= next_restart:
+    def _disturb(self, is_enough: Callable[[Figures], bool]) -> None:
+        """Kill and restart, as often as requests end: a slow machine gets something done, too."""
+        next_restart = 15
+        while not is_enough(self.figures):
+            wanted = self._num_ends() + self._random.randint(1, 8)
+            wait_for(lambda wanted=wanted: self._note_loaded() or self._num_ends() >= wanted)  # type: ignore[misc]
+            if self._num_ends() >= next_restart:
                 self._restart()
-                next_restart = now + self._random.uniform(10, 20)
+                next_restart = self._num_ends() + self._random.randint(20, 50)
             elif self._random.random() < 0.3:
                 self._kill_runner()
+
+    def _num_ends(self) -> int:
+        """Return how many requests a server has ended."""
+        with self._lock:
+            return sum(count for end, count in self.figures.ends.items() if end != "no server")
 
     def _restart(self) -> None:
         self._is_down.set()
         self._stop(self._random.choice([signal.SIGTERM, signal.SIGKILL]))
-        wait_for(lambda: not self._processes(), 10)  # also runners of a server that was killed
+        wait_for(lambda: not self._processes())  # also runners of a server that was killed
         self._server = self._start()
         self._is_down.clear()
         self.figures.num_restarts += 1
@@ -170,7 +177,7 @@ class Chaos:
 
     def _note_loaded(self) -> None:
         with contextlib.suppress(httpx.HTTPError, ValueError):
-            rows = httpx.get(f"{self._home.url}/api/localrun/ps", timeout=5).json()["models"]
+            rows = httpx.get(f"{self._home.url}/api/localrun/ps").json()["models"]
             num_loaded = sum(row["state"] not in {"starting", "failed"} for row in rows)
             self.figures.most_loaded = max(self.figures.most_loaded, num_loaded)
 
@@ -249,7 +256,7 @@ class Chaos:
             httpx.post(
                 f"{self._home.url}/api/generate", json={"model": row["name"], "keep_alive": 0}
             )
-        wait_for(lambda: len(self._processes()) == 1, 20)
+        wait_for(lambda: len(self._processes()) == 1)
         states = httpx.get(f"{self._home.url}/api/localrun/ps").json()
         server = psutil.Process(self._server.pid)
         time.sleep(1)
@@ -300,8 +307,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(2)))
     asked = parser.parse_args()
     sys.stdout.write(f"seed {asked.seed}\n")
+    end = time.monotonic() + asked.seconds
     with tempfile.TemporaryDirectory() as folder, chaos(Path(folder), asked.seed) as running:
-        found = running.run(asked.seconds)
+        found = running.run(lambda _: time.monotonic() > end)
     sys.stdout.write(found.table() + "\n")
     return 1 if found.strange or found.orphans or found.leaks else 0
 

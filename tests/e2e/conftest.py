@@ -6,15 +6,16 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 import httpx
 import pytest
 
+from tests.waiting import HANG_S, wait_until
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 PROGRAM = (sys.executable, "-m", "localrun")
@@ -39,7 +40,7 @@ class Home:
             text=True,
             input=stdin,
             env=self.environ,
-            timeout=90,
+            timeout=HANG_S,
         )
 
     def start(self, *words: str, stdin: int | IO[bytes] | None = None) -> subprocess.Popen[bytes]:
@@ -52,12 +53,9 @@ class Home:
         )
 
 
-def wait_for(condition: object, patience_s: float = 30) -> None:
+def wait_for(condition: Callable[[], object]) -> None:
     """Wait until a condition holds."""
-    deadline = time.monotonic() + patience_s
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
+    wait_until(condition)
 
 
 def make_home(folder: Path) -> Home:

@@ -65,7 +65,7 @@ def pull_large(work: Work) -> None:
 
 def import_file(work: Work) -> None:
     path = work.chance.choice(sorted(work.files.iterdir()))
-    import_path(work.workspace, path, parse_name("imported"), Silence())
+    import_path(work.workspace, path, parse_name("imported"), Silence(), is_forced=True)
 
 
 def copy(work: Work) -> None:
@@ -119,7 +119,7 @@ def pack(work: Work) -> None:
         with archive.open("wb") as out:
             export_model(store, entry, out)
         with archive.open("rb") as source:
-            import_archive(store, source, name=parse_name("unpacked"))
+            import_archive(store, source, name=parse_name("unpacked"), is_forced=True)
     except IntegrityError:
         if store.find(ref) == entry:  # else it was removed meanwhile
             raise

@@ -31,7 +31,7 @@ def client(server: Home) -> Iterator[openai.OpenAI]:
 
 def post(server: Home, **fields: Any) -> httpx.Response:
     body = {"model": "guide", "messages": QUESTION, **fields}
-    return httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=60)
+    return httpx.post(f"{server.url}/v1/chat/completions", json=body)
 
 
 def test_the_openai_client_gets_several_answers(client: openai.OpenAI) -> None:
@@ -114,15 +114,15 @@ def test_the_oldest_turns_make_room_for_the_question(server: Home) -> None:
         "stream": False,
     }
 
-    refused = httpx.post(f"{server.url}/api/chat", json=body, timeout=60)
-    done = httpx.post(f"{server.url}/api/chat", json=body | {"truncate": True}, timeout=60).json()
+    refused = httpx.post(f"{server.url}/api/chat", json=body)
+    done = httpx.post(f"{server.url}/api/chat", json=body | {"truncate": True}).json()
 
     assert refused.status_code == 400
     assert str(NUM_CTX) in refused.json()["error"]
     num_dropped = done["localrun"]["dropped_messages"]
     assert num_dropped in range(2, 17, 2)
     body["messages"] = [*old, *QUESTION][num_dropped:]
-    short = httpx.post(f"{server.url}/api/chat", json=body, timeout=60).json()
+    short = httpx.post(f"{server.url}/api/chat", json=body).json()
     assert short["message"] == done["message"]
     assert short["prompt_eval_count"] == done["prompt_eval_count"]
     assert "localrun" not in short

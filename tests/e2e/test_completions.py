@@ -158,3 +158,51 @@ def test_an_echo_has_the_scores_of_the_prompt_too(
         for token in chunk.choices[0].logprobs.tokens or []
     ]
     assert streamed == scores.tokens
+
+
+def test_a_prompt_alone_is_scored_without_an_answer(
+    server: Home, client: openai.OpenAI, prompt: str
+) -> None:
+    fields: dict[str, Any] = {"model": "guide", "prompt": prompt, "echo": True, "logprobs": 1}
+
+    alone = client.completions.create(**fields, max_tokens=0)
+    with_answer = client.completions.create(**fields, max_tokens=2, temperature=0)
+
+    assert alone.usage is not None
+    assert alone.usage.completion_tokens == 0
+    (choice,), (answered,) = alone.choices, with_answer.choices
+    assert choice.text == prompt
+    assert choice.finish_reason == "length"
+    assert choice.logprobs is not None
+    assert answered.logprobs is not None
+    scores, same = choice.logprobs.token_logprobs, answered.logprobs.token_logprobs
+    assert scores is not None
+    assert same is not None
+    assert scores == pytest.approx(same[: len(scores)], abs=1e-3)
+    assert len(scores) == len(tokens_of(server, prompt))
+
+
+def test_an_answer_has_as_many_tokens_as_it_must(client: openai.OpenAI, prompt: str) -> None:
+    fields: dict[str, Any] = {"model": "guide", "prompt": prompt, "temperature": 0}
+
+    short = client.completions.create(**fields, max_tokens=40).usage
+    long = client.completions.create(**fields, max_tokens=40, extra_body={"min_tokens": 25}).usage
+
+    assert short is not None
+    assert long is not None
+    assert short.completion_tokens < 25 <= long.completion_tokens
+
+
+def test_a_completion_has_16_tokens_unless_more_are_asked_for(client: openai.OpenAI) -> None:
+    fields: dict[str, Any] = {"model": "guide", "prompt": "a b c", "temperature": 0}
+    endless = client.completions.create(**fields, extra_body={"ignore_eos": True})
+
+    assert endless.usage is not None
+    assert endless.usage.completion_tokens == 16
+
+
+def test_an_empty_prompt_begins_where_texts_begin(client: openai.OpenAI) -> None:
+    usage = client.completions.create(model="guide", prompt="", max_tokens=3).usage
+
+    assert usage is not None
+    assert usage.prompt_tokens == 1

@@ -24,7 +24,7 @@ SCHEMA: dict[str, Any] = {
 
 def post(server: Home, path: str = "/v1/chat/completions", **fields: Any) -> httpx.Response:
     body = {"model": "guide", "messages": MESSAGES, "temperature": 0, **fields}
-    return httpx.post(f"{server.url}{path}", json=body, timeout=60)
+    return httpx.post(f"{server.url}{path}", json=body)
 
 
 def is_shaped(text: str) -> bool:

@@ -20,6 +20,7 @@ from tests.convert.embed_minilm import SENTENCES
 from tests.e2e.conftest import make_home
 from tests.engine.tiny import RANK, encoder
 from tests.fakes.starting import Collector
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +52,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
 
 
 def post(home: Home, path: str, **body: Any) -> httpx.Response:
-    return httpx.post(f"{home.url}{path}", json=body, timeout=60)
+    return httpx.post(f"{home.url}{path}", json=body)
 
 
 def embedded(home: Home, **body: Any) -> np.ndarray:
@@ -214,7 +215,7 @@ def test_a_runner_itself_lets_no_embedding_model_generate(tmp_path: Path) -> Non
     try:
         pool.submit(model, Generate(request_id=0, prompt="hi"), generating)
         pool.submit(model, Embed(request_id=0, inputs=("hi",)), embedding)
-        failed, embedded_it = generating.until_end(), embedding.events.get(timeout=20)
+        failed, embedded_it = generating.until_end(), embedding.events.get(timeout=HANG_S)
     finally:
         pool.close()
 

@@ -17,6 +17,7 @@ from tests.fakes.faults import Fault
 from tests.fakes.hub import fake_hub
 from tests.registry.conftest import keep_apart
 from tests.services.making import gguf
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +33,7 @@ def test_no_job_outlives_its_server(
     home = make_home(tmp_path)
     with fake_hub() as hub:
         hub.add("owner/large-GGUF", {"model-Q4_K_M.gguf": gguf(1, 3_000_000)})
-        hub.faults.append(Fault.drip(500_000, path="model-Q4_K_M.gguf", count=9))
+        hub.faults.append(Fault.stall(300_000, path="model-Q4_K_M.gguf", count=9))
         home.environ.update(HF_ENDPOINT=hub.url, MODELSCOPE_ENDPOINT=hub.url)
         server = subprocess.Popen([*PROGRAM, "serve"], env=home.environ, stderr=subprocess.DEVNULL)
         wait_for(lambda: home.run("version", "--json").stdout.count("null") == 0)
@@ -43,8 +44,8 @@ def test_no_job_outlives_its_server(
         (job,) = [one for one in psutil.Process(server.pid).children() if "job" in one.cmdline()]
 
         server.send_signal(number)
-        server.wait(30)
-        puller.join(30)
+        server.wait(HANG_S)
+        puller.join(HANG_S)
 
         wait_for(lambda: not job.is_running() or job.status() == psutil.STATUS_ZOMBIE)
         hub.faults.clear()
@@ -58,7 +59,7 @@ def test_no_job_outlives_its_server(
 def pull(url: str, seen: list[int]) -> None:
     """Note how far a pull is until its connection breaks."""
     try:
-        with httpx.stream("POST", f"{url}/api/pull", json={"model": MODEL}, timeout=30) as told:
+        with httpx.stream("POST", f"{url}/api/pull", json={"model": MODEL}) as told:
             for line in told.iter_lines():
                 seen.append(json.loads(line).get("completed", 0))  # noqa: PERF401 - read meanwhile
     except httpx.HTTPError:

@@ -25,7 +25,7 @@ def client(server: Home) -> Iterator[ollama.Client]:
 
 
 def post(home: Home, path: str, **body: Any) -> Any:
-    return httpx.post(f"{home.url}/v1/{path}", json={"model": "guide", **body}, timeout=60).json()
+    return httpx.post(f"{home.url}/v1/{path}", json={"model": "guide", **body}).json()
 
 
 @pytest.mark.parametrize("text", ["What is 7 + 5?", "héllo 😀", "two\nlines", ""])

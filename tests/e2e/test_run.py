@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import PROGRAM, Home, make_home, wait_for
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +39,7 @@ def test_two_first_runs_at_once_share_one_server(tmp_path: Path) -> None:
     home = make_home(tmp_path)
     both = [home.start("run", "guide", "hi", "--temperature", "0") for _ in range(2)]
 
-    answers = [process.communicate(timeout=90)[0] for process in both]
+    answers = [process.communicate(timeout=HANG_S)[0] for process in both]
 
     assert answers[0] == answers[1] != b""
     assert home.run("stop", "--server").returncode == 0
@@ -119,7 +120,7 @@ def test_ctrl_c_stops_the_answer_with_130(server: Home) -> None:
     process.stdout.read(1)
 
     process.send_signal(signal.SIGINT)
-    _, complaint = process.communicate(timeout=30)
+    _, complaint = process.communicate(timeout=HANG_S)
 
     assert process.returncode == 130
     assert b"Traceback" not in complaint
@@ -134,7 +135,7 @@ def test_a_reader_that_leaves_is_no_error(server: Home) -> None:
         check=False,
         capture_output=True,
         env=server.environ,
-        timeout=60,
+        timeout=HANG_S,
     )
 
     assert (done.returncode, done.stderr) == (141, b"")  # as a program that SIGPIPE ended
@@ -151,7 +152,7 @@ def test_a_full_disk_is_told_in_a_line(server: Home) -> None:
             stderr=subprocess.PIPE,
             text=True,
             env=server.environ,
-            timeout=60,
+            timeout=HANG_S,
         )
 
     assert done.returncode == 8
@@ -195,7 +196,7 @@ def test_ctrl_c_in_the_chat_stops_the_answer_only(server: Home) -> None:
 
 def test_an_idle_server_leaves(tmp_path: Path) -> None:
     home = make_home(tmp_path)
-    home.environ["LOCALRUN_IDLE_EXIT"] = "0.5"
+    home.environ["LOCALRUN_IDLE_EXIT"] = "3"  # for a client that is slow to ask
 
     assert home.run("run", "guide", "hi").returncode == 0
 

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import Home, make_home, wait_for
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,7 +173,7 @@ def test_sixteen_at_once_all_get_right_answers(server: Home) -> None:
             "stream": False,
             "options": {"temperature": 0},
         }
-        response = httpx.post(f"{server.url}/api/chat", json=body, timeout=60)
+        response = httpx.post(f"{server.url}/api/chat", json=body)
         content: str = response.json()["message"]["content"]
         return content
 
@@ -188,7 +189,7 @@ def test_an_emoji_arrives_whole_in_a_stream(server: Home) -> None:
         "messages": [{"role": "user", "content": "echo: 😀 🚀"}],
         "options": {"temperature": 0},
     }
-    lines = httpx.post(f"{server.url}/api/chat", json=body, timeout=60).text.splitlines()
+    lines = httpx.post(f"{server.url}/api/chat", json=body).text.splitlines()
     pieces = [json.loads(line)["message"]["content"] for line in lines]
 
     assert "".join(pieces) == "😀 🚀"
@@ -199,7 +200,7 @@ def test_a_killed_runner_gives_an_error_and_the_next_request_works(server: Home)
     body = {"model": "guide", "messages": HELLO, "options": ENDLESS}
     server.run("run", "guide", "hi")
     runner = runner_of(server)  # known before, since the context is full in a second
-    with httpx.stream("POST", f"{server.url}/api/chat", json=body, timeout=60) as response:
+    with httpx.stream("POST", f"{server.url}/api/chat", json=body) as response:
         lines = response.iter_lines()
         next(lines)
         os.kill(runner.pid, signal.SIGKILL)
@@ -222,7 +223,7 @@ def test_a_killed_server_leaves_no_runner_behind_and_is_told(tmp_path: Path) -> 
     process.stdout.read(1)
 
     server.kill()
-    _, complaint = process.communicate(timeout=30)
+    _, complaint = process.communicate(timeout=HANG_S)
 
     assert process.returncode == 6
     assert b"went away in the middle of the answer" in complaint
@@ -241,7 +242,7 @@ def test_serve_ends_on_sigterm_and_takes_its_runner_along(tmp_path: Path) -> Non
 
     process.terminate()
 
-    assert process.wait(20) in {0, -signal.SIGTERM}
+    assert process.wait(HANG_S) in {0, -signal.SIGTERM}
     wait_for(lambda: not runner.is_running())
     said = (tmp_path / "err").read_text()
     assert "listening on" in said

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from localrun.engine.cache import PrefixCache
 from localrun.engine.context import DEFAULT_OPTIONS, Context
-from localrun.engine.engine import Engine
+from localrun.engine.engine import AbortedError, Engine
 from localrun.engine.library import start
 from localrun.engine.model import Model, load_model
 from localrun.engine.params import LoadOptions, SamplingParams
@@ -18,13 +17,17 @@ from localrun.engine.scheduler import Limits, Scheduler
 from localrun.engine.sequence import Sequence
 from tests.engine.test_context import generate, run
 from tests.engine.tiny import KINDS
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from localrun.engine.scheduler import Row
+
 LIMITS = Limits(num_slots=4, num_cells=2048, worth_waiting_tokens=8)
 GREEDY = SamplingParams(temperature=0)
+TRIES = 20  # for the thread that aborts to be in time for the step
 native_log = start()
 
 
@@ -179,26 +182,41 @@ def test_a_preempted_sequence_goes_on_with_the_same_output(
     small.context.close()
 
 
-def test_an_abort_in_a_long_prompt_is_quick_and_harms_nobody(
-    model: Model, running: Running
+def test_an_abort_breaks_a_long_prompt_off_and_harms_nobody(
+    model: Model, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prompt = words(model, "A long story about a fox and a dog. ", 1500)
-    aborted_at: list[float] = []
+    has_begun, broken_off = threading.Event(), list[bool]()
+    forward = running.context.forward
+
+    def noted(rows: list[Row]) -> list[list[int]]:
+        has_begun.set()
+        try:
+            return forward(rows)
+        except AbortedError:
+            broken_off.append(True)
+            raise
 
     def abort() -> None:
-        aborted_at.append(time.monotonic())
+        assert has_begun.wait(HANG_S)
         running.context.abort()
 
-    timer = threading.Timer(0.02, abort)
-    running.engine.submit(sequence(1, prompt, 4))
-    other = sequence(2, prompt[:40], 12)
+    monkeypatch.setattr(running.context, "forward", noted)
+    other = sequence(0, prompt[:40], 12)
     running.engine.submit(other)
-    timer.start()
-    while not aborted_at:
+    for attempt in range(1, TRIES):
+        has_begun.clear()
+        running.engine.submit(sequence(attempt, prompt[attempt:], 4))
+        aborter = threading.Thread(target=abort)
+        aborter.start()
         running.engine.step()
-    running.engine.cancel(1)
+        aborter.join()
+        running.engine.cancel(attempt)
+        if broken_off:
+            break
+        running.context.clear_abort()
 
-    assert time.monotonic() - aborted_at[0] < 0.1
+    assert broken_off
     while running.engine.has_work:
         running.engine.step()
     assert other.tokens == alone(model, prompt[:40])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import time
 
 import pytest
 from llguidance import LLMatcher, LLTokenizer
 
 from localrun.engine.gbnf import GbnfError, lark_of_gbnf
+from tests.measuring import LINEAR, growth
 
 
 def takes(grammar: str, text: str | list[int]) -> bool:
@@ -72,13 +72,9 @@ def test_what_is_wrong_is_named_with_its_line(grammar: str, complaint: str) -> N
 
 
 @pytest.mark.parametrize("part", ['"a"* ', "([x])* ", "((", "r "])
-def test_a_grammar_twice_as_long_takes_twice_the_time(part: str) -> None:
-    def seconds(length: int) -> float:
-        text = f"r ::= [a]\nroot ::= {part * length}"
-        begun = time.process_time()
+def test_reading_takes_time_in_proportion_to_the_text(part: str) -> None:
+    def read(length: int) -> None:
         with contextlib.suppress(GbnfError):
-            lark_of_gbnf(text)
-        return time.process_time() - begun
+            lark_of_gbnf(f"r ::= [a]\nroot ::= {part * length}")
 
-    seconds(1000)
-    assert min(seconds(20_000) for _ in range(3)) < 6 * min(seconds(10_000) for _ in range(3))
+    assert growth(read, 20_000) < LINEAR

@@ -7,8 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import llama_cpp
 import numpy as np
@@ -28,14 +27,11 @@ from localrun.errors import BackendError, StorageError, UsageError
 from localrun.gguf.data import check_data
 from localrun.gguf.header import read_header
 from tests.convert.loading import loaded, logits
+from tests.fakes.full_disk import size_limit
 from tests.gguf import builder
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.waiting import wait_until
 
 LARGE_BYTES = 2 * 1024**3
-STEP_S = 0.05
-PATIENCE_S = 30
 CRASHING_CHILD = """
 import os, pathlib, sys
 pathlib.Path(sys.argv[3]).write_bytes(b"half")
@@ -86,11 +82,7 @@ def large_path(tmp_path: Path) -> Path:
 
 
 def wait_for(path: Path, *, exists: bool) -> None:
-    for _ in range(int(PATIENCE_S / STEP_S)):
-        if path.exists() == exists:
-            return
-        time.sleep(STEP_S)
-    raise AssertionError(f"{path} exists: {not exists}")
+    wait_until(lambda: path.exists() == exists)
 
 
 def test_the_table_is_sorted_by_size_and_has_each_type_once() -> None:
@@ -196,6 +188,33 @@ def test_a_folder_that_is_not_there_is_a_storage_error(guide_path: Path, tmp_pat
         make(guide_path, tmp_path / "absent" / "made.gguf", "F16")
 
 
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999999])
+def test_a_disk_that_is_full_leaves_nothing(share: float, guide_path: Path, tmp_path: Path) -> None:
+    made = tmp_path / "made.gguf"
+    limit = int(share * make(guide_path, made, "Q6_K").size_bytes)
+    made.unlink()
+
+    with size_limit(limit), pytest.raises(StorageError, match="cannot be written"):
+        make(guide_path, made, "Q6_K")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_llama_cpp_did_not_write_whole_gets_no_name(
+    guide_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(order: list[str], _on_progress: object) -> dict[str, str]:
+        Path(order[1]).write_bytes(guide_path.read_bytes()[:-1])
+        return {"bits_per_weight": "6.5", "num_fallbacks": "0"}
+
+    monkeypatch.setattr(module, "_run_child", cut)
+
+    with pytest.raises(StorageError, match="not written whole"):
+        make(guide_path, tmp_path / "made.gguf", "Q6_K")
+
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_crash_leaves_nothing_and_tells_the_last_words(
     guide_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,12 +225,21 @@ def test_a_crash_leaves_nothing_and_tells_the_last_words(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupt_ends_the_child_and_leaves_nothing(large_path: Path, tmp_path: Path) -> None:
+def test_an_interrupt_ends_the_child_and_leaves_nothing(
+    large_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupt(_done: int, _of: int) -> None:
         wait_for(tmp_path / "made.gguf.partial", exists=True)
         raise KeyboardInterrupt
 
-    begun = time.monotonic()
+    ended: list[int] = []
+
+    class Child(subprocess.Popen[bytes]):
+        def __exit__(self, *error: object) -> None:
+            super().__exit__(*error)
+            ended.append(self.returncode)
+
+    monkeypatch.setattr(subprocess, "Popen", Child)
     with pytest.raises(KeyboardInterrupt):
         quantize(
             large_path,
@@ -221,7 +249,7 @@ def test_an_interrupt_ends_the_child_and_leaves_nothing(large_path: Path, tmp_pa
             on_progress=interrupt,
         )
 
-    assert time.monotonic() - begun < PATIENCE_S
+    assert ended == [-signal.SIGKILL]
     assert list(tmp_path.iterdir()) == [tmp_path / "source"]
 
 

@@ -11,9 +11,10 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,6 @@ log: {{level: error}}
 storage: {{filesystem: {{rootdirectory: {folder}/data}}}}
 http: {{addr: "127.0.0.1:{port}"}}
 """
-PATIENCE_S = 20
 
 
 def find_registry() -> Path | None:
@@ -48,13 +48,14 @@ def running_registry(program: Path, folder: Path) -> Iterator[str]:
         yield f"127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(PATIENCE_S)
+        process.wait(HANG_S)
 
 
 def _wait_until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while process.poll() is None and time.monotonic() < end:
+    def listens() -> bool:
+        assert process.poll() is None, "docker-registry does not start"
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-            return
-        time.sleep(0.02)  # the program tells nobody that it listens
-    raise RuntimeError("docker-registry does not start")
+            return True
+        return False
+
+    wait_until(listens)

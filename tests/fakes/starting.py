@@ -8,8 +8,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.runner.messages import Event, Failed, Finished, Step
+from localrun.runner.messages import Event, Failed, Finished, Started, Step
 from localrun.supervisor.model import RunnerModel
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     import socket
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from localrun.supervisor.pool import RunnerPool
 
 FAKE = Path(__file__).with_name("fake_runner.py")
-PATIENCE_S = 20
 
 
 def start_fake(child_end: socket.socket) -> subprocess.Popen[bytes]:
@@ -46,6 +46,10 @@ class Collector:
     def __call__(self, event: Event) -> None:
         self.events.put(event)
 
+    def until_started(self) -> None:
+        while not isinstance(self._next(), Started):
+            pass
+
     def until_text(self) -> None:
         while not isinstance(self._next(), Step):
             pass
@@ -67,6 +71,6 @@ class Collector:
         return "".join(text for e in self.seen if isinstance(e, Step) for _, text in e.deltas)
 
     def _next(self) -> Event:
-        event = self.events.get(timeout=PATIENCE_S)
+        event = self.events.get(timeout=HANG_S)
         self.seen.append(event)
         return event

@@ -3,7 +3,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +13,7 @@ from localrun.hardware.report import write_line
 from localrun.program import program_command
 from tests.hardware.making import card, cpu, gpu
 from tests.hardware.vulkan import ROOT
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ANSWER = write_line(devices=[gpu("CUDA", unit_id="0000:c1:00.0"), cpu()])
 
 
-def probe(code: str, timeout_s: float = 30) -> Machine:
+def probe(code: str, timeout_s: float = HANG_S) -> Machine:
     """Ask a program in place of our own."""
     return probe_machine(
         os.environ, command=[sys.executable, "-S", "-c", code], timeout_s=timeout_s
@@ -57,11 +57,8 @@ def test_a_probe_that_does_not_answer_leaves_the_processor_and_a_reason(
 
 
 def test_a_driver_that_hangs_is_not_waited_for() -> None:
-    begun = time.monotonic()
+    machine = probe("import time; time.sleep(10**6)", timeout_s=0.3)
 
-    machine = probe("import time; time.sleep(60)", timeout_s=0.3)
-
-    assert time.monotonic() - begun < 20
     assert "took more than 0.3 s" in (machine.failure or "")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import time
 import unicodedata
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from localrun.errors import UsageError
 from localrun.modelfile.quoting import LEADING
 from localrun.modelfile.source import MOST_BYTES, Source, decode_source
+from tests.measuring import LINEAR, growth
 
 TEXT = "FROM bob\r\nSYSTEM Grüße, 世界\n"
 
@@ -85,9 +85,9 @@ def test_what_is_invisible_does_not_print() -> None:
             assert unicodedata.category(char) == "Cf", hex(code)
 
 
-def test_a_place_in_the_largest_text_is_found_in_little_time() -> None:
-    source = Source(name="x", text="\r\n" * (MOST_BYTES // 2))
-    started = time.process_time()
+def test_the_time_to_find_a_place_grows_with_the_size_of_the_text() -> None:
+    def line(size: int) -> int:
+        return Source(name="x", text="\r\n" * (size // 2)).place(size).line
 
-    assert source.place(MOST_BYTES).line == MOST_BYTES // 2 + 1
-    assert time.process_time() - started < 1
+    assert line(MOST_BYTES) == MOST_BYTES // 2 + 1
+    assert growth(line, MOST_BYTES) < LINEAR

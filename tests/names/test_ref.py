@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 
+from localrun.errors import ModelNameError
 from localrun.names.parse import parse_name
 from tests.names.test_parse import refs
 
@@ -36,3 +38,12 @@ def test_names_that_windows_keeps_for_itself_are_written_otherwise() -> None:
 
 def test_the_case_of_a_web_address_counts() -> None:
     assert parse_name("https://h/A.gguf").key != parse_name("https://h/a.gguf").key
+
+
+def test_a_path_that_is_not_utf8_has_a_place_of_its_own() -> None:
+    assert parse_name("./\udcff.gguf").key != parse_name("./\udcfe.gguf").key
+
+
+def test_an_address_that_is_not_unicode_is_none() -> None:
+    with pytest.raises(ModelNameError, match="not an address"):
+        parse_name("https://host/\udcff.gguf")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import subprocess
-import time
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -25,6 +24,7 @@ from localrun.runner.messages import (
 )
 from localrun.supervisor.runner import Runner
 from localrun.supervisor.spawn import start_runner
+from tests.waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from localrun.runner.messages import Event
 
 CONTEXT = 512
-START_S = 60
 GREEDY = SamplingParams(temperature=0, draft_num_predict=0)
 Json = dict[str, Any]
 
@@ -64,7 +63,7 @@ class Ours:
         events: queue.Queue[Event] = queue.Queue()
         self._runner.submit(make(request_id=next(self._numbers), **fields), events.put)
         seen: list[Event] = []
-        while not isinstance(event := events.get(timeout=60), Terminal):
+        while not isinstance(event := events.get(timeout=HANG_S), Terminal):
             seen.append(event)
         assert not isinstance(event, Failed), event.message
         return event, seen
@@ -99,18 +98,10 @@ class Theirs:
         self._process = subprocess.Popen(
             [*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        until = time.monotonic() + START_S
-        while True:
-            try:
-                if httpx.get(f"{self._url}/health").is_success:
-                    break
-            except httpx.TransportError:
-                assert self._process.poll() is None, "llama-server does not start"
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        wait_until(self._is_up)
 
     def post(self, path: str, body: Json) -> Any:
-        response = httpx.post(f"{self._url}{path}", json=body, timeout=60)
+        response = httpx.post(f"{self._url}{path}", json=body)
         assert response.is_success, response.text
         return response.json()
 
@@ -125,6 +116,13 @@ class Theirs:
             stop=found["stopping_word"] or None,
             scores=tuple(_score(one) for one in found.get("completion_probabilities", ())),
         )
+
+    def _is_up(self) -> bool:
+        try:
+            return httpx.get(f"{self._url}/health").is_success
+        except httpx.TransportError:
+            assert self._process.poll() is None, "llama-server does not start"
+            return False
 
     def close(self) -> None:
         self._process.kill()

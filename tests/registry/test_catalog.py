@@ -245,4 +245,4 @@ def test_the_registry_knows_neither_store_nor_engine_nor_chat() -> None:
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
 
     parts = {name.split(".")[1] for name in done.stdout.split() if name.startswith("localrun.")}
-    assert parts == {"errors", "names", "registry"}
+    assert parts == {"addresses", "errors", "names", "registry"}

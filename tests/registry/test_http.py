@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import socket
 import ssl
 import subprocess
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +23,11 @@ from localrun.registry.http import (
     origin_of,
     retry_after,
 )
+from localrun.registry.pools import STALL_TIMEOUT_S
+from localrun.registry.public import PublicOnly
+from tests.measuring import wall_s
 from tests.registry.scripted import http, scripted
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +38,7 @@ SECRET = {"Authorization": "Bearer secret"}
 
 
 def new_http(**environ: str) -> Http:
-    return Http(environ, stall_timeout_s=0.3, connect_timeout_s=2)
+    return Http(environ, stall_timeout_s=10 * HANG_S, connect_timeout_s=10 * HANG_S)
 
 
 def text(one: Http, url: str, credential: Credential | None = None) -> bytes:
@@ -73,6 +77,26 @@ def test_a_credential_goes_to_its_origin_and_no_further() -> None:
 
     assert "Bearer secret" in hub.requests[0]
     assert "secret" not in cdn.requests[0]
+
+
+def test_a_login_in_a_url_goes_to_its_origin_in_a_header() -> None:
+    with scripted(OK) as cdn, scripted(redirect(f"{cdn.url}/file")) as hub:
+        url = hub.url.replace("://", "://user:p%40ss:%C3%A9@")
+        assert text(new_http(), url) == b"hello"
+
+    sent = base64.b64encode("user:p@ss:é".encode()).decode()
+    assert f"Authorization: Basic {sent}" in hub.requests[0]
+    assert "user" not in hub.requests[0]
+    assert "uthorization" not in cdn.requests[0]
+
+
+def test_a_login_in_a_redirect_is_not_sent() -> None:
+    with scripted(OK) as cdn:
+        target = cdn.url.replace("://", "://user:pw@")
+        with scripted(redirect(target)) as hub, new_http().open(hub.url) as response:
+            assert response.url == cdn.url
+
+    assert "uthorization" not in cdn.requests[0]
 
 
 def test_a_backslash_does_not_lead_a_credential_astray() -> None:
@@ -152,27 +176,24 @@ def test_nobody_there_is_an_error_that_names_the_host() -> None:
 
 def test_a_server_that_says_nothing_is_given_up() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        began = time.monotonic()
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
 
-        with pytest.raises(NetworkError, match="does not answer"):
-            new_http().open(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        def give_up() -> None:
+            with pytest.raises(NetworkError, match="does not answer"):
+                Http({}, stall_timeout_s=0.3).open(url)
 
-    assert time.monotonic() - began < 2
+        assert wall_s(give_up) < STALL_TIMEOUT_S  # which is the default
 
 
 def test_a_blocked_read_is_interrupted() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=stall, args=(server, 3)).start()
-        one = Http({}, stall_timeout_s=60)
-        with one.open(f"http://127.0.0.1:{server.getsockname()[1]}") as response:
+        with new_http().open(f"http://127.0.0.1:{server.getsockname()[1]}") as response:
             assert response.read(10) == b"abc"
             threading.Timer(0.1, response.interrupt).start()
-            began = time.monotonic()
 
             with contextlib.suppress(NetworkError):
                 assert response.read(10) == b""
-
-            assert time.monotonic() - began < 5
 
 
 def stall(server: socket.socket, count: int) -> None:
@@ -188,13 +209,11 @@ def test_to_close_does_not_wait_for_a_stalled_body() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=stall, args=(server, 3))
         thread.start()
-        response = Http({}, stall_timeout_s=60).open(f"http://127.0.0.1:{server.getsockname()[1]}")
-        began = time.monotonic()
+        response = new_http().open(f"http://127.0.0.1:{server.getsockname()[1]}")
 
         response.close()
         response.interrupt()
 
-        assert time.monotonic() - began < 5
         thread.join()
 
 
@@ -280,6 +299,21 @@ def test_a_certificate_that_nobody_knows_is_refused(tls: ssl.SSLContext) -> None
 def test_a_certificate_that_is_named_is_accepted(tls: ssl.SSLContext, certificate: Path) -> None:
     with scripted(OK, context=tls) as server:
         assert text(new_http(SSL_CERT_FILE=str(certificate)), server.url) == b"hello"
+
+
+@pytest.mark.parametrize("names_fit", [True, False])
+def test_a_certificate_counts_for_the_host_and_not_for_its_checked_address(
+    tls: ssl.SSLContext, certificate: Path, monkeypatch: pytest.MonkeyPatch, *, names_fit: bool
+) -> None:
+    monkeypatch.setattr("localrun.registry.public.is_public", lambda _: True)
+    one = Http({"SSL_CERT_FILE": str(certificate)}, rule=PublicOnly())
+    with scripted(OK, context=tls) as server:
+        url = server.url if names_fit else server.url.replace("127.0.0.1", "localhost")
+        if names_fit:
+            assert text(one, url) == b"hello"
+        else:
+            with pytest.raises(NetworkError, match="certificate"):
+                one.open(url)
 
 
 def test_a_file_without_certificates_is_named(tmp_path: Path) -> None:

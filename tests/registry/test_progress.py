@@ -17,6 +17,7 @@ from localrun.registry import progress as progress_module
 from localrun.registry.journal import Hashed, Mark
 from localrun.registry.progress import MEBI, Progress, Task
 from localrun.registry.ranges import Ranges
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -163,7 +164,7 @@ def test_threads_that_share_and_give_back_fill_the_file(path: Path) -> None:
             thread.start()
         progress.hash_all()
         for thread in threads:
-            thread.join(10)
+            thread.join(HANG_S)
 
         assert progress.hexdigest() == hashlib.sha256(DATA).hexdigest()
     assert path.read_bytes() == DATA
@@ -252,7 +253,7 @@ def test_who_waits_is_let_go(path: Path) -> None:
         progress.stop()
 
         for thread in waiting:
-            thread.join(5)
+            thread.join(HANG_S)
             assert not thread.is_alive()
         assert progress.take() is None
 
@@ -290,9 +291,9 @@ def test_the_end_waits_for_a_write(path: Path, monkeypatch: pytest.MonkeyPatch) 
 
         go_on.set()
 
-        stopper.join(5)
+        stopper.join(HANG_S)
         assert not stopper.is_alive()
-        writer.join(5)
+        writer.join(HANG_S)
 
 
 def test_a_write_that_fails_is_not_claimed(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

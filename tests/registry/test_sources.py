@@ -12,6 +12,7 @@ from localrun.registry.fetch import NoRangesError, RemoteUnusableError
 from localrun.registry.http import Http, HttpError
 from localrun.registry.remote import Remote
 from localrun.registry.sources import LONGEST_WAIT_S, MOST_FAILURES, PROGRESS_BYTES, Source, Sources
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -196,8 +197,8 @@ def test_a_search_for_mirrors_holds_up_only_those_that_need_one() -> None:
 
     go_on.set()
 
-    looker.join(5)
-    needy.join(5)
+    looker.join(HANG_S)
+    needy.join(HANG_S)
     assert not needy.is_alive()
     assert name(one) == "m"
 

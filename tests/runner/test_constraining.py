@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from localrun.chat.budget import Allowance
 from localrun.chat.profiles.tools import Tools
 from localrun.chat.stream_parser import StreamParser, Text, Thought
 from localrun.chat.template import ChatTemplate
@@ -65,14 +66,14 @@ class Desk:
         self.model = model
         self.answerer = Answerer(model, context, Grammars(model))
         template = ChatTemplate(model.chat_template, bos=model.bos, eos=model.eos)
-        self.chat = Chat(model.chat_template, template)
+        self.chat = Chat(model.chat_template, template, Allowance())
         self.constraining = Constraining(model)
 
     def sequence(self, question: str, *, seed: int = 1, heat: float = 0, **fields: Any) -> Sequence:
         request = as_it_arrives(
             Generate(request_id=1, messages=({"role": "user", "content": question},), **fields)
         )
-        self.prompt = self.chat.render(request, [])
+        self.prompt = self.chat.render(request, [], Allowance())
         tokens = self.model.tokenize(self.prompt)
         seq = Sequence(
             request_id=1,
@@ -80,7 +81,7 @@ class Desk:
             max_tokens=len(tokens) + 150,
             sampling=SamplingParams(temperature=heat, top_k=0, top_p=1, seed=seed),
         )
-        self.constraining.bind(seq, request, self.prompt, self.chat)
+        self.constraining.bind(seq, request, self.prompt, self.chat, Allowance())
         return seq
 
     def reply(self, question: str, **fields: Any) -> Reply:

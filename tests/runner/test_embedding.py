@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from localrun.chat.budget import Allowance
 from localrun.engine.embedder import EmbeddingJob
 from localrun.engine.params import Pooling
-from localrun.errors import LoadError
+from localrun.errors import LoadError, UsageError
 from localrun.runner.embedding import EmbeddingDesk, job_event
-from localrun.runner.messages import Embed, Embeddings, Failed, Ranks, Rerank
+from localrun.runner.messages import Embed, Embeddings, Ranks, Rerank
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BOS, END, SEP, CONTROL = 200, 201, 202, 203
 CONTEXT = 10
@@ -31,23 +36,22 @@ class Letters:
     control_texts: list[str] = field(default_factory=lambda: ["<c>"])
     separators: dict[str, int] = field(default_factory=lambda: {"bos": BOS, "eos": END, "sep": SEP})
 
-    def tokenize(self, text: str, *, is_start: bool = True) -> list[int]:
+    def tokenize(
+        self, text: str, *, is_start: bool = True, tick: Callable[[], object] = bool
+    ) -> list[int]:
+        tick()
         codes = list(text.replace("<c>", chr(CONTROL)).encode("latin-1"))
         return [BOS, *codes, END] if is_start and text else codes
 
 
-def embed(model: Letters, **fields: object) -> EmbeddingJob | Failed:
-    return EmbeddingDesk(model, num_ctx=CONTEXT).job(Embed(request_id=7, **fields))  # type: ignore[arg-type]
+def embed(model: Letters, **fields: object) -> EmbeddingJob:
+    request = Embed(request_id=7, **fields)  # type: ignore[arg-type]
+    return EmbeddingDesk(model, num_ctx=CONTEXT).job(request, Allowance())
 
 
-def rerank(model: Letters, query: str, *documents: str, cut: bool = False) -> EmbeddingJob | Failed:
+def rerank(model: Letters, query: str, *documents: str, cut: bool = False) -> EmbeddingJob:
     request = Rerank(request_id=7, query=query, documents=documents, truncate=cut)
-    return EmbeddingDesk(model, num_ctx=CONTEXT).job(request)
-
-
-def job(found: EmbeddingJob | Failed) -> EmbeddingJob:
-    assert isinstance(found, EmbeddingJob)
-    return found
+    return EmbeddingDesk(model, num_ctx=CONTEXT).job(request, Allowance())
 
 
 @pytest.mark.parametrize(
@@ -62,12 +66,12 @@ def job(found: EmbeddingJob | Failed) -> EmbeddingJob:
 def test_the_request_says_how_to_pool_or_else_the_file(
     of_file: Pooling | None, asked: Pooling | None, expected: Pooling
 ) -> None:
-    assert job(embed(Letters(of_file), inputs=("a",), pooling=asked)).pooling is expected
+    assert embed(Letters(of_file), inputs=("a",), pooling=asked).pooling is expected
 
 
 @pytest.mark.parametrize(("ends", "expected"), [(True, END), (False, ord("x"))])
 def test_a_long_input_is_cut_and_keeps_the_token_that_ends_it(*, ends: bool, expected: int) -> None:
-    found = job(embed(Letters(ends_inputs=ends), inputs=("x" * 50, "a"), truncate=True))
+    found = embed(Letters(ends_inputs=ends), inputs=("x" * 50, "a"), truncate=True)
 
     assert found.inputs[0] == [BOS, *[ord("x")] * (CONTEXT - 2), expected]
     assert found.inputs[1] == [BOS, ord("a"), END]
@@ -86,18 +90,19 @@ def test_a_long_input_is_cut_and_keeps_the_token_that_ends_it(*, ends: bool, exp
     ],
 )
 def test_a_wrong_request_fails_by_name(fields: dict[str, object], param: str) -> None:
-    found = embed(Letters(), **fields)
+    with pytest.raises(UsageError) as caught:
+        embed(Letters(), **fields)
 
-    assert isinstance(found, Failed)
-    assert (found.request_id, found.param) == (7, param)
+    assert caught.value.param == param
 
 
 def test_models_of_two_parts_are_refused() -> None:
-    assert isinstance(embed(Letters(has_encoder=True), inputs=("a",)), Failed)
+    with pytest.raises(UsageError, match="encoder"):
+        embed(Letters(has_encoder=True), inputs=("a",))
 
 
 def test_a_pair_has_separators_and_spells_no_control_token() -> None:
-    found = job(rerank(Letters(Pooling.RANK), "q", "<c>")).inputs
+    found = rerank(Letters(Pooling.RANK), "q", "<c>").inputs
 
     assert found == [[BOS, ord("q"), END, SEP, *b"<c>", END]]
 
@@ -105,7 +110,7 @@ def test_a_pair_has_separators_and_spells_no_control_token() -> None:
 def test_a_pair_is_written_by_the_template_of_the_model_in_one_go() -> None:
     model = Letters(Pooling.RANK, rerank_template="<c>{query}|{document}")
 
-    found = job(rerank(model, "{document}"[:4], "d<c>"))
+    found = rerank(model, "{document}"[:4], "d<c>")
 
     assert found.inputs == [[CONTROL, *b"{doc|d<c>"]]
 
@@ -114,19 +119,22 @@ def test_a_pair_is_written_by_the_template_of_the_model_in_one_go() -> None:
 def test_a_document_that_is_too_long_is_refused_or_cut(template: str | None) -> None:
     model = Letters(Pooling.RANK, rerank_template=template)
 
-    refused, cut = rerank(model, "q", "d" * 99), job(rerank(model, "q", "d" * 99, cut=True))
+    cut = rerank(model, "q", "d" * 99, cut=True)
+    with pytest.raises(UsageError) as refused:
+        rerank(model, "q", "d" * 99)
 
-    assert isinstance(refused, Failed)
-    assert refused.param == "documents"
+    assert refused.value.param == "documents"
     assert 5 < len(cut.inputs[0]) <= CONTEXT
-    assert isinstance(rerank(model, "q" * 99, "d", cut=True), Failed)
+    with pytest.raises(UsageError):
+        rerank(model, "q" * 99, "d", cut=True)
 
 
 @pytest.mark.parametrize(
     "model", [Letters(), Letters(Pooling.MEAN), Letters(Pooling.RANK, class_labels=["x"] * 5)]
 )
 def test_a_model_without_a_sound_head_does_not_rank(model: Letters) -> None:
-    assert isinstance(rerank(model, "q", "d"), Failed)
+    with pytest.raises(UsageError):
+        rerank(model, "q", "d")
 
 
 def ended(pooling: Pooling, *vectors: list[float], index: int = 0) -> EmbeddingJob:
@@ -169,7 +177,7 @@ def test_a_score_is_a_logit_or_a_share(
 def test_the_output_that_means_yes_is_the_score() -> None:
     model = Letters(Pooling.RANK, class_labels=["no", "yes"])
 
-    assert job(rerank(model, "q", "d")).score_index == 1
+    assert rerank(model, "q", "d").score_index == 1
 
 
 def test_a_job_that_broke_or_was_cancelled_has_failed() -> None:

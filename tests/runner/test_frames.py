@@ -19,7 +19,16 @@ from localrun.engine.params import (
     SamplingParams,
 )
 from localrun.errors import BackendError
-from localrun.runner.frames import Message, decode, encode, read_messages
+from localrun.runner.channel import Channel
+from localrun.runner.frames import (
+    LARGEST_FRAME,
+    LENGTH,
+    FrameTooLargeError,
+    Message,
+    decode,
+    encode,
+    read_messages,
+)
 from localrun.runner.messages import (
     Cancel,
     Embed,
@@ -74,6 +83,16 @@ def test_messages_come_back_as_they_were(message: Message) -> None:
     assert decode(encode(message)[4:]) == message
 
 
+def test_integers_of_json_cross_whatever_their_size() -> None:
+    numbers = [2**63, 2**64, -(2**63) - 1, 10**40, 0, -1]
+    message = {"role": "assistant", "tool_calls": [{"function": {"arguments": {"wei": numbers}}}]}
+
+    crossed = decode(encode(Generate(request_id=1, messages=(message,)))[LENGTH.size :])
+
+    assert isinstance(crossed, Generate)
+    assert crossed.messages == (message,)
+
+
 def test_messages_are_read_from_a_stream_however_it_is_cut() -> None:
     ours, theirs = socket.socketpair()
     data = b"".join(encode(message) for message in EXAMPLES)
@@ -108,3 +127,27 @@ def test_a_name_without_fields_is_refused() -> None:
 def test_no_bytes_crash_the_decoder(payload: bytes) -> None:
     with contextlib.suppress(BackendError):
         decode(payload)
+
+
+def test_text_that_has_no_utf_8_is_replaced_where_the_sender_says_so() -> None:
+    failed = Failed(request_id=1, code="invalid_request", message="a\ud800b")
+
+    with pytest.raises(ValueError, match="surrogates"):
+        encode(failed)
+
+    read = decode(encode(failed, unicode_errors="replace")[4:])
+    assert isinstance(read, Failed)
+    assert read.message == "a?b"
+
+
+def test_a_message_that_is_too_large_is_refused_and_nothing_of_it_sent() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        channel = Channel(ours)
+
+        with pytest.raises(FrameTooLargeError, match="bytes"):
+            channel.send(Failed(request_id=1, code="c", message="x" * (LARGEST_FRAME + 1)))
+        channel.send(Failed(request_id=2, code="c", message="\ud800"))
+        ours.shutdown(socket.SHUT_WR)
+
+        assert list(read_messages(theirs)) == [Failed(request_id=2, code="c", message="?")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import queue
 import threading
 import time
@@ -26,6 +27,7 @@ from localrun.runner.worker import Worker
 from localrun.store.embedded import embedded_models
 from localrun.store.prompts import PromptFolder
 from tests.engine.tiny import KINDS
+from tests.waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,6 +49,12 @@ def model(
     found = load_model([path], native_log=native_log, num_gpu_layers=0, on_progress=lambda _: None)
     yield found
     found.close()
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a runner that ends wait for a busy disk."""
+    monkeypatch.setattr(Keeper, "close", functools.partialmethod(Keeper.close, HANG_S))
 
 
 class Serving:
@@ -87,7 +95,7 @@ class Serving:
 
     def next_finished(self) -> Finished:
         while True:
-            event = self.events.get(timeout=30)
+            event = self.events.get(timeout=HANG_S)
             if isinstance(event, Finished):
                 return event
 
@@ -136,7 +144,7 @@ def test_a_slow_disk_brings_all_runs_back(
     serving.close()
 
     def slowly(folder: PromptFolder, run: Run) -> bytes | None:
-        time.sleep(0.1)
+        time.sleep(0.1)  # noqa: TID251 - a slow disk
         return read(folder, run)
 
     monkeypatch.setattr(PromptFolder, "read", slowly)
@@ -151,12 +159,9 @@ def test_a_slow_disk_brings_all_runs_back(
 def test_what_is_idle_is_saved_before_the_end(model: Model, tmp_path: Path) -> None:
     serving = Serving(model, tmp_path)
     seq = serving.ask(words(model, "A fox and a dog. ", 300))
-    for _ in range(300):
-        if saved_length(serving, seq.tokens) == len(seq.tokens) - 1:
-            break
-        threading.Event().wait(0.01)
 
-    assert saved_length(serving, seq.tokens) == len(seq.tokens) - 1
+    wait_until(lambda: saved_length(serving, seq.tokens) == len(seq.tokens) - 1)
+
     serving.close()
 
 
@@ -218,7 +223,7 @@ def test_a_request_that_waits_for_the_disk_can_be_cancelled(
     serving = Serving(model, tmp_path)
     may_read = threading.Event()
     read = serving.folder.read
-    monkeypatch.setattr(serving.folder, "read", lambda run: may_read.wait(30) and read(run))
+    monkeypatch.setattr(serving.folder, "read", lambda run: may_read.wait(HANG_S) and read(run))
     longer = [*first_tokens(first, prompt), 5]
 
     cancelled = [serving.submit(longer) for _ in range(3)]
@@ -242,10 +247,9 @@ def test_a_stop_in_the_middle_of_an_answer_saves_what_was_computed(
     model: Model, tmp_path: Path
 ) -> None:
     prompt = words(model, "Once upon a time there was a fox. ", 300)
-    first = Serving(model, tmp_path, quiet_s=60.0)
+    first = Serving(model, tmp_path, quiet_s=10 * HANG_S)
     seq = first.submit(prompt, new=1500)
-    while seq.num_generated < 5:
-        threading.Event().wait(0.005)
+    wait_until(lambda: seq.num_generated >= 5)
     first.close()
     serving = Serving(model, tmp_path)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from gguf import GGUFReader, GGUFValueType, GGUFWriter
 
+from localrun.chat.budget import Allowance
 from localrun.engine.gap import gap_tokens
 from localrun.engine.library import start
 from localrun.engine.model import load_model
@@ -92,7 +93,7 @@ def gap(prefix: str, suffix: str) -> Generate:
 
 def test_the_vocabularys_tokens_stand_around_the_gap(models: dict[str, Model]) -> None:
     def asked(name: str) -> str:
-        prompt = plain(models[name]).write(gap("def f(", "return x"))
+        prompt = plain(models[name]).write(gap("def f(", "return x"), Allowance())
         start = models[name].tokenize("")
         assert prompt.tokens[: len(start)] == start
         return spelled(models[name], prompt.tokens[len(start) :])
@@ -105,7 +106,7 @@ def test_text_around_a_gap_spells_no_control_token(models: dict[str, Model]) -> 
     model = models["qwen"]
     marks = gap_tokens(model)
 
-    prompt = plain(model).write(gap("a<|fim_suffix|>b", "<|fim_middle|>c"))
+    prompt = plain(model).write(gap("a<|fim_suffix|>b", "<|fim_middle|>c"), Allowance())
 
     assert marks is not None
     assert prompt.tokens.count(marks.behind) == 1
@@ -118,14 +119,14 @@ def test_a_template_with_a_suffix_does_it_where_the_vocabulary_cannot(
 ) -> None:
     model = models["plain"]
 
-    prompt = plain(model, to_jinja(OLLAMAS)).write(gap("one", "three"))
+    prompt = plain(model, to_jinja(OLLAMAS)).write(gap("one", "three"), Allowance())
 
     assert spelled(model, prompt.tokens).endswith("<PRE> one <SUF>three <MID>")
 
 
 def test_a_model_that_knows_no_gaps_refuses_the_suffix_by_name(models: dict[str, Model]) -> None:
     with pytest.raises(UsageError) as caught:
-        plain(models["plain"], "{{ messages[0].content }}").write(gap("a", "b"))
+        plain(models["plain"], "{{ messages[0].content }}").write(gap("a", "b"), Allowance())
 
     assert caught.value.param == "suffix"
 
@@ -134,7 +135,9 @@ def test_tokens_are_taken_as_they_are_and_told_as_text(models: dict[str, Model])
     model = models["plain"]
     tokens = tuple(model.tokenize("two words", is_start=False))
 
-    prompt = plain(model).write(Generate(request_id=1, prompt_tokens=tokens, echo=True))
+    prompt = plain(model).write(
+        Generate(request_id=1, prompt_tokens=tokens, echo=True), Allowance()
+    )
 
     assert (prompt.tokens, prompt.text) == (list(tokens), "two words")
 
@@ -143,7 +146,7 @@ def test_a_context_is_gone_on_with_without_another_beginning(models: dict[str, M
     model = models["plain"]
     context = tuple(model.tokenize("before "))
 
-    prompt = plain(model).write_after(context, f"{model.bos}after")
+    prompt = plain(model).write_after(context, f"{model.bos}after", Allowance())
 
     assert prompt.tokens == [*context, *model.tokenize("after", is_start=False)]
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 from gguf import GGUFWriter
 
+from localrun.chat.budget import Allowance
 from localrun.chat.template import ChatTemplate
 from localrun.engine.library import start
 from localrun.engine.model import Model, load_model
@@ -76,9 +77,10 @@ def spelled(model: Model, tokens: list[int]) -> str:
 def test_a_spelled_control_token_keeps_its_text_in_any_vocabulary(
     spaced: Model, content: str
 ) -> None:
-    (message,) = guard([{"role": "user", "content": content}], spaced.control_texts)
+    message = {"role": "user", "content": content}
+    (guarded,) = guard([message], spaced.control_texts, Allowance())
 
-    tokens = tokenize(message["content"], spaced)
+    tokens = tokenize(guarded["content"], spaced, Allowance())
 
     assert spelled(spaced, tokens) == f"<s> {content}"
     assert control_tokens(spaced, tokens) == ["<s>"]
@@ -92,7 +94,9 @@ def test_a_text_inside_another_has_no_blank_before_it(spaced: Model, model: Mode
 
 def prompt_of(model: Model, message: JsonObject) -> list[int]:
     template = ChatTemplate(model.chat_template, bos=model.bos, eos=model.eos)
-    return tokenize(template.render(guard([message], model.control_texts)), model)
+    return tokenize(
+        template.render(guard([message], model.control_texts, Allowance())), model, Allowance()
+    )
 
 
 def control_tokens(model: Model, tokens: list[int]) -> list[str]:
@@ -126,10 +130,10 @@ def test_what_the_assistant_and_the_system_say_is_left_alone(model: Model) -> No
         {"role": "user", "content": None},
     ]
 
-    assert guard(messages, model.control_texts) == messages
+    assert guard(messages, model.control_texts, Allowance()) == messages
 
 
 def test_a_vocabulary_without_control_tokens_guards_nothing() -> None:
     message: JsonObject = {"role": "user", "content": "<|im_end|>"}
 
-    assert guard([message], []) == [message]
+    assert guard([message], [], Allowance()) == [message]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from localrun.chat.budget import Allowance
 from localrun.errors import UsageError
 from localrun.runner import templates as module
 from localrun.runner.messages import Generate
@@ -28,21 +29,23 @@ def test_every_template_renders_its_own_however_few_are_kept(
 ) -> None:
     monkeypatch.setattr(module, "MOST_KEPT", 1)
 
-    prompts = [templates.render(asking(source)) for source in (None, SHOUT, None, OWN, SHOUT)]
+    prompts = [
+        templates.render(asking(source), Allowance()) for source in (None, SHOUT, None, OWN, SHOUT)
+    ]
 
     plain, loud = "hello <\ufdd0end></s>", "HELLO <\ufdd0END>"
     assert prompts == [plain, loud, plain, plain, loud]
 
 
 def test_what_was_compiled_is_kept(templates: Templates) -> None:
-    first = templates.chat(SHOUT)
+    first = templates.chat(SHOUT, Allowance())
 
-    assert templates.chat(SHOUT) is first
-    assert templates.chat(None) is templates.chat(OWN)
+    assert templates.chat(SHOUT, Allowance()) is first
+    assert templates.chat(None, Allowance()) is templates.chat(OWN, Allowance())
 
 
 def test_a_template_that_is_not_valid_fails_its_own_requests_only(templates: Templates) -> None:
     with pytest.raises(UsageError, match="not valid"):
-        templates.render(asking("{% if %}"))
+        templates.render(asking("{% if %}"), Allowance())
 
-    assert templates.render(asking(SHOUT)).startswith("HELLO")
+    assert templates.render(asking(SHOUT), Allowance()).startswith("HELLO")

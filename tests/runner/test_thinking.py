@@ -19,4 +19,4 @@ FUSSY = "{{ raise_exception('two messages at least') }}"
 def test_what_a_template_does_unasked_is_found_by_rendering(
     template: str, *, expected: bool
 ) -> None:
-    assert may_think_unasked(ChatTemplate(template, bos="", eos="")) is expected
+    assert may_think_unasked(ChatTemplate(template, bos="", eos="").render) is expected

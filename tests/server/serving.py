@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import socket
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import uvicorn
 
 from localrun.errors import ModelNotFoundError
@@ -21,6 +24,7 @@ from localrun.services.workspace import Workspace
 from localrun.settings import Settings
 from localrun.supervisor.pool import RunnerPool
 from tests.fakes.starting import start_fake
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,6 +64,16 @@ class FakeCatalogue:
         if name not in {"fake", "fake:latest"}:
             raise ModelNotFoundError(f"model {name!r} is not on this machine", hint="localrun list")
         return self.model
+
+
+@contextlib.contextmanager
+def posted(served: Served, path: str, body: dict[str, Any]) -> Iterator[socket.socket]:
+    """Send a request, and leave at the end of the block, whether there is an answer or not."""
+    url, content = httpx.URL(served.url), json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\n\r\n"
+    with socket.create_connection((url.host, url.port or 0), timeout=HANG_S) as sock:
+        sock.sendall(head.encode() + content)
+        yield sock
 
 
 class Served:

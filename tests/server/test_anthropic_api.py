@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from localrun.chat.tool_calls import CallArguments, CallBegun
+from localrun.server.anthropic.answer import Answer
+from localrun.server.anthropic.request import parse_call
+from localrun.server.fields import Fields
 from tests.server.serving import serving
 
 if TYPE_CHECKING:
     from tests.conftest import Golden
     from tests.server.serving import Served
 
+HI = {"role": "user", "content": "hi"}
 CALL = '<tool_call>{"name":"look","arguments":{"a":1}}</tool_call>'
 LOOK = {"name": "look", "description": "Look", "input_schema": {"type": "object"}}
 RANDOM = re.compile(r'"(msg_|toolu_)?[0-9a-f]{16,}"')
@@ -21,7 +26,7 @@ RANDOM = re.compile(r'"(msg_|toolu_)?[0-9a-f]{16,}"')
 def ask(served: Served, content: Any, **fields: Any) -> httpx.Response:
     messages = [{"role": "user", "content": content}]
     body = {"model": "fake", "max_tokens": 50, "messages": messages, **fields}
-    return httpx.post(f"{served.url}/v1/messages?beta=true", json=body, timeout=30)
+    return httpx.post(f"{served.url}/v1/messages?beta=true", json=body)
 
 
 def asked(served: Served, **fields: Any) -> dict[str, Any]:
@@ -87,11 +92,45 @@ def test_a_thought_can_be_left_out_but_for_its_signature(served: Served) -> None
         assert '"signature"' in told
 
 
-def test_a_call_that_was_broken_off_is_in_no_whole_answer(served: Served) -> None:
+def test_a_call_that_was_cut_is_in_a_whole_answer_with_what_is_complete(served: Served) -> None:
     answer = ask(served, f"say so {CALL[:42]}", tools=[LOOK]).json()
 
-    assert [block["type"] for block in answer["content"]] == ["text"]
+    text, call = answer["content"]
+    assert (text["type"], call["type"], call["name"]) == ("text", "tool_use", LOOK["name"])
+    assert isinstance(call["input"], dict)
     assert answer["stop_reason"] == "end_turn"
+
+
+@pytest.mark.parametrize(
+    ("pieces", "expected"),
+    [
+        ([], {}),
+        (['{"a'], {}),
+        (['{"a": {"b": [1,', ' 2], "c": "x'], {"a": {"b": [1, 2]}}),
+        (["[1"], {}),
+        (["{]"], {}),
+    ],
+)
+def test_the_arguments_of_a_cut_call_are_those_that_are_complete(
+    pieces: list[str], expected: dict[str, Any]
+) -> None:
+    answer = Answer(parse_call(Fields({"model": "m", "messages": [HI], "max_tokens": 1})))
+
+    answer.tell(CallBegun("look"))
+    for piece in pieces:
+        answer.tell(CallArguments(piece, is_last=False))
+
+    assert answer.whole()["content"][0]["input"] == expected
+
+
+def test_server_tools_are_left_out(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    search = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}
+
+    with caplog.at_level("INFO"):
+        request = asked(served, tools=[search, LOOK])
+
+    assert [tool["function"]["name"] for tool in request["tools"]] == [LOOK["name"]]
+    assert "web_search_20250305" in caplog.text
 
 
 def test_a_request_reaches_the_runner_as_it_was_meant(served: Served) -> None:
@@ -131,7 +170,7 @@ def test_who_does_not_ask_for_thoughts_gets_none_and_no_tools_means_none(served:
 def test_tokens_are_counted_without_a_limit(served: Served) -> None:
     asked = {"role": "user", "content": "four"}
     body = {"model": "fake", "messages": [asked], "tools": [LOOK]}
-    response = httpx.post(f"{served.url}/v1/messages/count_tokens", json=body, timeout=30)
+    response = httpx.post(f"{served.url}/v1/messages/count_tokens", json=body)
 
     assert response.json() == {"input_tokens": 5}
 
@@ -146,7 +185,7 @@ def test_tokens_are_counted_without_a_limit(served: Served) -> None:
         ({"temperature": "hot"}, "temperature"),
         ({"system": 1}, "system"),
         ({"stop_sequences": ["x"] * 65}, "stop_sequences"),
-        ({"tools": [{"type": "web_search_20250305", "name": "w"}]}, "web_search_20250305"),
+        ({"tools": [{"type": "bash_20250124", "name": "w"}]}, "bash_20250124"),
         ({"tools": [{"name": "f"}]}, "tools[0].input_schema"),
         ({"tools": [{"input_schema": {}}]}, "tools[0].name"),
         ({"tool_choice": {"type": "any"}}, "tool_choice.type"),

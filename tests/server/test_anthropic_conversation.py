@@ -128,7 +128,13 @@ def test_a_document_of_text_is_its_text() -> None:
             {"role": "assistant", "content": [{"type": "server_tool_use"}]},
             "messages[0].content[0].type",
         ),
-        ({"role": "assistant", "content": "The answer is"}, "messages"),
+        (
+            {
+                "role": "assistant",
+                "content": [{"type": "tool_use", "id": "t", "name": "f", "input": {}}],
+            },
+            "messages",
+        ),
         ({"role": "system", "content": "Answer."}, "messages"),
     ],
 )

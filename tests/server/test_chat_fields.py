@@ -125,6 +125,20 @@ def test_a_template_of_the_request_is_used(served: Served) -> None:
     assert asked(served, chat_template="{{ 1 }}")["chat_template"] == "{{ 1 }}"
 
 
+def test_server_tools_are_left_out_of_the_tools(served: Served) -> None:
+    function = {"type": "function", "function": FUNCTION}
+
+    assert asked(served, tools=[{"type": "web_search_preview"}, function])["tools"] == [function]
+
+
+def test_the_highest_effort_has_other_names() -> None:
+    body = {"model": "fake", "messages": [{"role": "user", "content": "x"}]}
+
+    call = parse_chat(Fields({**body, "reasoning_effort": "ultra"}))
+
+    assert call.request.template_options["reasoning_effort"] == "max"
+
+
 def test_functions_are_tools_in_old_words(served: Served) -> None:
     fields = {"functions": [FUNCTION], "function_call": "auto"}
 

@@ -27,7 +27,7 @@ def ollama(served: Served, path: str, **fields: Any) -> list[Any]:
         "prompt": "say a b",
         **fields,
     }
-    response = httpx.post(f"{served.url}/api/{path}", json=body, timeout=30)
+    response = httpx.post(f"{served.url}/api/{path}", json=body)
     return [json.loads(line) for line in response.text.splitlines()]
 
 

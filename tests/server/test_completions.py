@@ -18,7 +18,7 @@ AB = [ord(letter) for letter in "say a b"]
 
 def go_on(served: Served, prompt: Any, **fields: Any) -> httpx.Response:
     body = {"model": "fake", "prompt": prompt, **fields}
-    return httpx.post(f"{served.url}/v1/completions", json=body, timeout=30)
+    return httpx.post(f"{served.url}/v1/completions", json=body)
 
 
 def asked(served: Served, **fields: Any) -> Any:
@@ -120,6 +120,12 @@ def test_fields_of_other_servers_reach_the_model(served: Served) -> None:
     )
 
 
+def test_a_length_may_be_zero_or_unlimited_and_have_a_least(served: Served) -> None:
+    assert asked(served, max_tokens=0)["num_predict"] == 0
+    assert asked(served, max_tokens=-1)["num_predict"] is None
+    assert asked(served, min_tokens=4)["sampling"]["min_tokens"] == 4
+
+
 def test_what_the_request_omits_the_recipe_says(served: Served) -> None:
     silent = asked(served)
     nulls = asked(
@@ -128,7 +134,7 @@ def test_what_the_request_omits_the_recipe_says(served: Served) -> None:
 
     assert nulls["sampling"] == silent["sampling"]
     assert (nulls["num_predict"], nulls["stop"]) == (silent["num_predict"], silent["stop"])
-    assert silent["num_predict"] is None
+    assert silent["num_predict"] == 16  # OpenAI's default, as no recipe says otherwise
 
 
 @pytest.mark.parametrize(
@@ -148,14 +154,13 @@ def test_what_the_request_omits_the_recipe_says(served: Served) -> None:
         ({"n": 2, "best_of": 3}, "best_of"),
         ({"logprobs": True}, "logprobs"),
         ({"logprobs": 21}, "logprobs"),
-        ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": -2}, "max_tokens"),
         ({"logit_bias": {"x": 1}}, "logit_bias.x"),
         ({"logit_bias": {"1": 101}}, "logit_bias.1"),
         ({"logit_bias": [1]}, "logit_bias"),
         ({"repetition_penalty": 0}, "repetition_penalty"),
         ({"use_beam_search": True}, "use_beam_search"),
-        ({"min_tokens": 4}, "min_tokens"),
+        ({"min_tokens": 4, "max_tokens": 3}, "min_tokens"),
         ({"stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
     ],
 )

@@ -134,7 +134,7 @@ def test_ollamas_format_is_json_or_a_schema() -> None:
 )
 def test_a_constraint_reaches_the_runner(served: Served, path: str, fields: Any) -> None:
     body = {"model": "fake", "messages": [{"role": "user", "content": "echo"}], **fields}
-    answer = httpx.post(f"{served.url}{path}", json=body, timeout=30).json()
+    answer = httpx.post(f"{served.url}{path}", json=body).json()
 
     message = answer["message"] if "message" in answer else answer["choices"][0]["message"]
     constraint = json.loads(message["content"])["constraint"]

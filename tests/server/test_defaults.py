@@ -57,6 +57,13 @@ def test_a_value_that_cannot_be_understood_is_left_out_alone() -> None:
     assert sampling_of(said, {}) == SamplingParams(top_k=7)
 
 
+def test_a_default_length_is_for_a_recipe_without_one() -> None:
+    assert num_predict_of(recipe(), None, 16) == 16
+    assert num_predict_of(recipe(("num_predict", 9)), None, 16) == 9
+    assert num_predict_of(recipe(("num_predict", -1)), None, 16) is None
+    assert num_predict_of(recipe(("num_predict", 9)), 0, 16) == 0
+
+
 @pytest.mark.parametrize(("asked", "meant"), [(None, 9), (4, 4), (-1, None)])
 def test_num_predict(asked: int | None, meant: int | None) -> None:
     assert num_predict_of(recipe(("num_predict", 9)), asked) == meant

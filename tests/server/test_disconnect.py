@@ -1,27 +1,29 @@
 from __future__ import annotations
 
-import json
-import time
+import contextlib
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
+from localrun.server import streaming
 from tests.fakes.starting import num_open
+from tests.measuring import wall_s
+from tests.server.serving import posted
+from tests.waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:
     from tests.server.serving import Served
 
-PATIENCE_S = 5
+
+@pytest.fixture(autouse=True)
+def _silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no sign of life find out by chance that nobody reads it."""
+    monkeypatch.setattr(streaming, "QUIET_S", 10 * HANG_S)
 
 
-def wait_until_idle(served: Served) -> float:
-    """Return how long it took until no request was open."""
-    begun = time.monotonic()
-    while num_open(served.pool) and time.monotonic() - begun < PATIENCE_S:
-        time.sleep(0.005)
-    assert num_open(served.pool) == 0
-    return time.monotonic() - begun
+def wait_until_idle(served: Served) -> None:
+    wait_until(lambda: num_open(served.pool) == 0, poll_s=0.001)
 
 
 @pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions", "/v1/responses"])
@@ -29,14 +31,14 @@ def test_a_client_that_leaves_a_stream_cancels_its_request(served: Served, path:
     asked = [{"role": "user", "content": "hang"}]
     body = {"model": "fake", "messages": asked, "input": asked, "stream": True}
     during = 0
-    with httpx.stream("POST", f"{served.url}{path}", json=body, timeout=30) as response:
+    with httpx.stream("POST", f"{served.url}{path}", json=body) as response:
         for chunk in response.iter_bytes():
             if b"..." in chunk:
                 during = num_open(served.pool)
                 break  # which closes the connection
 
     assert during == 1
-    assert wait_until_idle(served) < 1
+    wait_until_idle(served)
 
 
 @pytest.mark.parametrize("path", ["/api/chat", "/v1/responses"])
@@ -44,28 +46,41 @@ def test_a_client_that_leaves_a_whole_answer_cancels_it_too(served: Served, path
     asked = [{"role": "user", "content": "hang"}]
     body = {"model": "fake", "messages": asked, "input": asked, "stream": False}
 
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{served.url}{path}", content=json.dumps(body), timeout=0.5)
+    with posted(served, path, body):
+        wait_until(lambda: num_open(served.pool) == 1)
 
-    assert wait_until_idle(served) < 1
+    wait_until_idle(served)
 
 
 @pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions"])
 def test_an_answer_begins_before_its_first_token(served: Served, path: str) -> None:
     body = {"model": "fake", "messages": [{"role": "user", "content": "quiet"}], "stream": True}
 
-    with httpx.stream("POST", f"{served.url}{path}", json=body, timeout=10) as response:
+    with httpx.stream("POST", f"{served.url}{path}", json=body) as response:
         assert response.status_code == 200
 
-    assert wait_until_idle(served) < 1
+    wait_until_idle(served)
 
 
-def test_a_disconnect_cancels_within_100_ms(served: Served) -> None:
+def test_a_disconnect_is_noticed_about_as_soon_as_a_request(served: Served) -> None:
+    tries = [begin_and_leave(served) for _ in range(5)]
+
+    begun_s, left_s = (min(times) for times in zip(*tries, strict=True))
+    assert left_s < 30 * begun_s  # the best of both, because other programs may interrupt
+
+
+def begin_and_leave(served: Served) -> tuple[float, float]:
+    """Return the time until a stream has begun, and the time until it is cancelled."""
     body = {"model": "fake", "messages": [{"role": "user", "content": "hang"}], "stream": True}
-    times = []
-    for _ in range(3):
-        with httpx.stream("POST", f"{served.url}/api/chat", json=body, timeout=30) as response:
-            next(response.iter_bytes())
-        times.append(wait_until_idle(served))
+    stack = contextlib.ExitStack()
 
-    assert min(times) < 0.1  # the best, for the machine may be busy
+    def begin() -> None:
+        sock = stack.enter_context(posted(served, "/api/chat", body))
+        while b"..." not in sock.recv(65536):
+            pass
+
+    def leave() -> None:
+        stack.close()
+        wait_until_idle(served)
+
+    return wall_s(begin), wall_s(leave)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ PATHS = ["/api/chat", "/v1/chat/completions"]
 
 def chat(served: Served, path: str, content: str, **fields: Any) -> httpx.Response:
     body = {"model": "fake", "messages": [{"role": "user", "content": content}], **fields}
-    return httpx.post(f"{served.url}{path}", json=body, timeout=30)
+    return httpx.post(f"{served.url}{path}", json=body)
 
 
 def code_of(response: httpx.Response) -> str:
@@ -100,3 +102,29 @@ def test_a_wrong_method_has_the_shape_of_its_api(served: Served) -> None:
     response = httpx.get(f"{served.url}/api/chat")
 
     assert (response.status_code, response.json()["code"]) == (405, "method_not_allowed")
+
+
+def test_a_server_without_open_files_left_says_so(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("tests.server.serving.FakeCatalogue.list_models", refuse)
+    response = httpx.get(f"{served.url}/api/tags")
+
+    assert response.status_code == 503
+    assert response.json()["error"] == "the server has too many open files"
+
+
+def test_another_refusal_of_the_system_is_a_bug(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("tests.server.serving.FakeCatalogue.list_models", refuse)
+    response = httpx.get(f"{served.url}/api/tags")
+
+    assert response.status_code == 500
+    assert "bug" in response.json()["error"]

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localrun.errors import UsageError
-from localrun.server.fields import DEEPEST, LARGEST_INTEGER, Fields, parse_object
+from localrun.server.fields import LARGEST_INTEGER, Fields, parse_object
 from localrun.server.ollama.call import parse_call
 from localrun.server.ollama.progress import transfer_order
 from localrun.server.openai.chat import parse_chat
+from localrun.server.parsing import DEEPEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -97,7 +97,7 @@ def test_it_is_answered(served: Served, path: str, fields: dict[str, Any]) -> No
     body = json.dumps({"model": "fake", **fields})
     headers = {"content-type": CURL, "anthropic-version": "2026-10-21", **BASIC}
 
-    answer = httpx.post(f"{served.url}{path}", content=body, headers=headers, timeout=30)
+    answer = httpx.post(f"{served.url}{path}", content=body, headers=headers)
 
     assert answer.status_code == 200, answer.text
     assert '"hi"' in answer.text

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from tests.waiting import HANG_S
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 20
 
 
 class LiveServer:
@@ -31,7 +32,7 @@ class LiveServer:
 
     def leave(self) -> tuple[int, str]:
         """Return the exit code and the rest of the log."""
-        _, log = self.process.communicate(timeout=PATIENCE_S)
+        _, log = self.process.communicate(timeout=HANG_S)
         return self.process.returncode, log
 
 
@@ -64,7 +65,7 @@ def test_a_signal_ends_the_server_in_order(live: LiveServer, number: int) -> Non
 
 def test_an_answer_that_does_not_end_gets_an_error_when_the_server_leaves(live: LiveServer) -> None:
     body = {"model": "guide", "prompt": "hang", "raw": True}
-    with httpx.stream("POST", f"{live.url}/api/generate", json=body, timeout=30) as response:
+    with httpx.stream("POST", f"{live.url}/api/generate", json=body) as response:
         lines = response.iter_lines()
         first = json.loads(next(lines))
         live.process.terminate()
@@ -112,7 +113,7 @@ def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
     )
     live = LiveServer(process)
     body = {"model": "guide", "prompt": "hang", "raw": True}
-    with httpx.stream("POST", f"{live.url}/api/generate", json=body, timeout=30) as response:
+    with httpx.stream("POST", f"{live.url}/api/generate", json=body) as response:
         lines = response.iter_lines()
         next(lines)
         process.terminate()

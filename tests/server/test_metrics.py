@@ -34,7 +34,7 @@ def fresh() -> Iterator[Served]:
 
 def chat(served: Served, content: str, **fields: Any) -> httpx.Response:
     body = {"model": "fake", "messages": [{"role": "user", "content": content}], **fields}
-    return httpx.post(f"{served.url}/api/chat", json=body, timeout=30)
+    return httpx.post(f"{served.url}/api/chat", json=body)
 
 
 def samples(served: Served) -> dict[tuple[str, str], float]:
@@ -178,7 +178,7 @@ def test_names_that_clients_invent_take_no_more_memory(monkeypatch: pytest.Monke
 async def _late(metrics_: metrics.Metrics) -> None:
     watching = asyncio.create_task(metrics_.watch_loop())
     await asyncio.sleep(0)
-    time.sleep(metrics.LAG_EVERY_S + 0.05)  # noqa: ASYNC251 - what is to be noticed
+    time.sleep(metrics.LAG_EVERY_S + 0.05)  # noqa: ASYNC251, TID251 - to be noticed
     await asyncio.sleep(0.01)
     watching.cancel()
 

@@ -14,9 +14,7 @@ def chat(served: Served, content: str, **fields: Any) -> httpx.Response:
     body = {"model": "fake", "messages": [{"role": "user", "content": content}], **fields}
     # curl -d sends JSON under the content type of a form
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    return httpx.post(
-        f"{served.url}/api/chat", content=json.dumps(body), headers=headers, timeout=30
-    )
+    return httpx.post(f"{served.url}/api/chat", content=json.dumps(body), headers=headers)
 
 
 def test_a_stream_is_one_object_a_line_and_ends_with_the_figures(served: Served) -> None:
@@ -45,7 +43,7 @@ def test_thoughts_and_tool_calls_stand_apart(served: Served) -> None:
     (called,) = message.pop("tool_calls")
     assert message == {"role": "assistant", "content": "yes", "thinking": "hm"}
     assert called.pop("id").startswith("call_")
-    assert called == {"function": {"name": "t", "arguments": {"a": 1}}}
+    assert called == {"function": {"index": 0, "name": "t", "arguments": {"a": 1}}}
 
 
 def test_generate_answers_a_prompt(served: Served) -> None:
@@ -81,7 +79,7 @@ def test_an_unknown_model_is_404_also_for_a_stream(served: Served) -> None:
 
     assert response.status_code == 404
     assert response.json() == {
-        "error": "model 'nosuch' is not on this machine",
+        "error": "model 'nosuch' is not on this machine (localrun list)",
         "code": "model_not_found",
         "hint": "localrun list",
     }
@@ -146,3 +144,41 @@ def test_nobody_is_signed_in_and_there_is_no_cloud(served: Served) -> None:
         401,
         "you are not currently signed in",
     )
+
+
+def test_calls_of_a_stream_are_numbered_across_its_frames(served: Served) -> None:
+    call = '<tool_call>{"name":"t","arguments":{"a":1}}</tool_call>'
+    lines = chat(served, f"say {call}{call}").text.splitlines()
+
+    calls = [c for line in lines for c in json.loads(line)["message"].get("tool_calls", [])]
+    assert [one["function"]["index"] for one in calls] == [0, 1]
+
+
+def test_old_messages_go_unless_a_request_says_otherwise(served: Served) -> None:
+    def policy(**fields: Any) -> Any:
+        frame = chat(served, "echo", stream=False, **fields).json()
+        return json.loads(frame["message"]["content"])["overflow"]
+
+    assert (policy()["drops"], policy()["shifts"]) == (True, True)
+    assert (policy(truncate=False)["drops"], policy(truncate=False)["shifts"]) == (False, True)
+    strict = policy(options={"overflow": "error"})
+    assert (strict["drops"], strict["shifts"]) == (False, False)
+
+
+def test_a_loaded_model_took_some_time_to_find(served: Served) -> None:
+    for _ in range(2):
+        assert chat(served, "say x", stream=False).json()["load_duration"] > 0
+
+
+def test_a_prompt_can_be_seen_without_an_answer(served: Served) -> None:
+    frame = chat(served, "say x", _debug_render_only=True).json()
+
+    assert frame["_debug_info"] == {"rendered_template": "say x"}
+    assert frame["message"]["content"] == ""
+
+
+def test_the_list_says_what_models_can_do(served: Served) -> None:
+    (model,) = httpx.get(f"{served.url}/api/tags").json()["models"][:1]
+
+    assert isinstance(model["capabilities"], list)
+    assert model["details"]["context_length"] > 0

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def generate(served: Served, prompt: str = "echo", **fields: Any) -> httpx.Response:
     body = {"model": "fake", "prompt": prompt, "stream": False, **fields}
-    return httpx.post(f"{served.url}/api/generate", json=body, timeout=30)
+    return httpx.post(f"{served.url}/api/generate", json=body)
 
 
 def asked(served: Served, **fields: Any) -> Any:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def chat(served: Served, content: Any, **fields: Any) -> httpx.Response:
     body = {"model": "fake", "messages": [{"role": "user", "content": content}], **fields}
-    return httpx.post(f"{served.url}/v1/chat/completions", json=body, timeout=30)
+    return httpx.post(f"{served.url}/v1/chat/completions", json=body)
 
 
 def events(response: httpx.Response) -> list[Any]:

@@ -45,7 +45,7 @@ ASKED = [
 
 def ask(served: Served, prompt: str, **fields: Any) -> httpx.Response:
     body = {"model": "fake", "messages": [{"role": "user", "content": prompt}], **fields}
-    return httpx.post(f"{served.url}/v1/chat/completions", json=body, timeout=30)
+    return httpx.post(f"{served.url}/v1/chat/completions", json=body)
 
 
 @pytest.mark.parametrize(("prompt", "fields"), ASKED)
@@ -81,7 +81,7 @@ def test_a_chunk_is_one(served: Served, prompt: str, fields: dict[str, Any]) -> 
 @pytest.mark.parametrize("fields", [{}, {"logprobs": 2}, {"n": 2, "echo": True}])
 def test_a_completion_is_one(served: Served, fields: dict[str, Any]) -> None:
     body = {"model": "fake", "prompt": "say one two", **fields}
-    text = httpx.post(f"{served.url}/v1/completions", json=body, timeout=30).text
+    text = httpx.post(f"{served.url}/v1/completions", json=body).text
 
     answer = Completion.model_validate_json(text, strict=True)
 
@@ -92,7 +92,7 @@ def test_a_completion_is_one(served: Served, fields: dict[str, Any]) -> None:
 
 def test_embeddings_are(served: Served) -> None:
     body = {"model": "fake", "input": ["one", "three"]}
-    answer = httpx.post(f"{served.url}/v1/embeddings", json=body, timeout=30)
+    answer = httpx.post(f"{served.url}/v1/embeddings", json=body)
 
     found = CreateEmbeddingResponse.model_validate_json(answer.text, strict=True)
 

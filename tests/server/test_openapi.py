@@ -79,7 +79,7 @@ def ask(served: Served, method: str, path: str, body: dict[str, Any]) -> httpx.R
     if method == "GET":
         query = {"model": "fake"} if path == "/api/localrun/why" else None
         return httpx.get(url, params=query)
-    return httpx.request(method, url, json={"model": "fake", **body}, timeout=30)
+    return httpx.request(method, url, json={"model": "fake", **body})
 
 
 def schema_of(document: Any, method: str, path: str, status: int) -> Any:

@@ -55,6 +55,38 @@ def test_pages_that_the_owner_names_are_let_in_under_their_name_too() -> None:
     assert Visitors(("*",), is_loopback=True).refusal("localhost", "https://any.example") is None
 
 
+@pytest.mark.parametrize(
+    ("named", "origin", "is_let_in"),
+    [
+        ("moz-extension://*", "moz-extension://0b4c-12", True),
+        ("moz-extension://*", "chrome-extension://0b4c", False),
+        ("extensions", "chrome-extension://abc", True),
+        ("extensions", "moz-extension://abc", True),
+        ("extensions", "https://abc", False),
+        ("*-extension://abc", "chrome-extension://abc", True),
+        ("https://*.chat.example", "https://a.b.chat.example", True),
+        ("https://*.chat.example", "https://chat.example", False),
+        ("https://*.chat.example", "https://evil.example:1.chat.example", False),
+        ("https://*.chat.example", "https://a.chat.example:8443", False),
+        ("https://chat.example:*", "https://chat.example:8443", True),
+        ("https://*", "https://any.example", True),
+        ("https://*", "http://any.example", False),
+    ],
+)
+def test_wildcards_stand_for_a_part_of_an_origin(
+    named: str, origin: str, *, is_let_in: bool
+) -> None:
+    visitors = Visitors(load_access({"LOCALRUN_ORIGINS": named}).origins, is_loopback=True)
+
+    assert (visitors.refusal("localhost", origin) is None) == is_let_in
+
+
+def test_a_name_with_wildcards_is_no_name_of_the_server() -> None:
+    visitors = Visitors(("https://*.chat.example",), is_loopback=True)
+
+    assert visitors.refusal("a.chat.example", "") is not None
+
+
 def test_origins_are_read_from_the_environment() -> None:
     told = {"LOCALRUN_ORIGINS": "https://Chat.example/, http://10.0.0.5:3000 *"}
 

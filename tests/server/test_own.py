@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from localrun.server import streaming
 from localrun.server.client import client_of
 from tests.server.serving import FakeCatalogue, serving
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +38,7 @@ def test_a_load_can_pin_and_stop_unpins(served: Served) -> None:
 
 def test_a_load_that_fails_has_its_own_status() -> None:
     with serving("broken.gguf") as served:
-        answer = httpx.post(f"{served.url}/api/localrun/load", json={"model": "fake"}, timeout=20)
+        answer = httpx.post(f"{served.url}/api/localrun/load", json={"model": "fake"})
 
     assert answer.status_code in {200, 500}  # 200 where it took long enough for a sign of it
     assert json.loads(answer.text.splitlines()[-1])["code"] == "load_failed"
@@ -57,19 +59,29 @@ def slow_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("wants_progress", [True, False])
 def test_only_who_asks_for_it_is_told_how_far_a_load_is(
-    slow_file: Path, *, wants_progress: bool
+    slow_file: Path, monkeypatch: pytest.MonkeyPatch, *, wants_progress: bool
 ) -> None:
     frames: list[dict[str, Any]] = []
     body = {"model": "fake", "messages": [{"role": "user", "content": "say hi"}]}
     headers = {"X-Localrun-Progress": "1"} if wants_progress else {}
+    monkeypatch.setattr(streaming, "PROGRESS_S", 0.02)
     with serving() as served:
-        timer = threading.Timer(1.5, slow_file.write_text, ["go"])
-        timer.start()
-        with httpx.stream(
-            "POST", f"{served.url}/api/chat", json=body, headers=headers, timeout=20
-        ) as response:
-            frames += [json.loads(line) for line in response.iter_lines()]
-        timer.join()
+
+        def may_load() -> bool:
+            heard = [frame.get("progress") for frame in frames]
+            return 0.5 in (
+                heard if wants_progress else [row.progress for row in served.pool.states()]
+            )
+
+        def finish_load() -> None:
+            wait_until(may_load)
+            slow_file.write_text("go")
+
+        loader = threading.Thread(target=finish_load)
+        loader.start()
+        with httpx.stream("POST", f"{served.url}/api/chat", json=body, headers=headers) as response:
+            frames.extend(map(json.loads, response.iter_lines()))  # each as it comes
+        loader.join()
 
     told = [frame for frame in frames if "status" in frame]
     assert bool(told) == wants_progress

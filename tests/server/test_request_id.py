@@ -47,7 +47,7 @@ def log() -> Iterator[Log]:
 def chat(served: Served, content: str, **headers: str) -> httpx.Response:
     body = {"model": "fake", "messages": [{"role": "user", "content": content}]}
     headers = {"Authorization": f"Bearer {KEY}", **headers}
-    return httpx.post(f"{served.url}/api/chat", json=body, headers=headers, timeout=10)
+    return httpx.post(f"{served.url}/api/chat", json=body, headers=headers)
 
 
 @pytest.mark.parametrize("wanted", [b"", b"a b", b"x\ny", "ü".encode(), b"a" * 129, b"\x1b[31m"])

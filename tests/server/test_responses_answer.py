@@ -36,7 +36,7 @@ CALLED = {
 
 def answer(**fields: Any) -> Answer:
     asked = {"model": "m", "input": "hi", "tools": TOOLS, "stream": True, **fields}
-    return Answer(parse_call(Fields(asked), 0, ResponseStore()))
+    return Answer(parse_call(Fields(asked), ResponseStore()))
 
 
 def done(reason: FinishReason = FinishReason.STOP) -> Done:

@@ -44,7 +44,7 @@ ONLY_OPENAIS = {
 
 def streamed(served: Served, fields: dict[str, Any]) -> list[Any]:
     body = {"model": "fake", "stream": True, **fields}
-    text = httpx.post(f"{served.url}/v1/responses", json=body, timeout=30).text
+    text = httpx.post(f"{served.url}/v1/responses", json=body).text
     return [json.loads(found) for found in re.findall(r"^data: (.*)$", text, re.MULTILINE)]
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
-from typing import Any
+import threading
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import ollama
@@ -14,6 +14,10 @@ import pytest
 from localrun.server import streaming
 from localrun.server.core import Completions
 from tests.server.serving import Served, serving
+from tests.waiting import HANG_S
+
+if TYPE_CHECKING:
+    from starlette.types import Send
 
 CHATS = ["/v1/chat/completions", "/api/chat", "/v1/messages", "/v1/responses"]
 SIGNS = 2
@@ -21,7 +25,7 @@ SIGNS = 2
 
 @pytest.fixture
 def quick_signs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streaming, "QUIET_S", 0.1)
+    monkeypatch.setattr(streaming, "QUIET_S", 0.05)
 
 
 @pytest.fixture
@@ -30,13 +34,21 @@ def slow(
     served: Served,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Served:
-    """Return a server whose requests wait for their model until signs of life are due."""
-    submit = Completions._submit
+    """Return a server whose requests wait for their model until signs of life were sent."""
+    submit, send_chunk = Completions._submit, streaming._send_chunk
+    signs = threading.Semaphore(0)
+
+    async def counting(send: Send, chunk: bytes) -> None:
+        await send_chunk(send, chunk)
+        if chunk in {streaming.COMMENT, streaming.SPACE}:
+            signs.release()
 
     def late(*args: Any) -> Any:
-        time.sleep(0.1 * (SIGNS + 2))
+        for _ in range(SIGNS):
+            assert signs.acquire(timeout=HANG_S)
         return submit(*args)
 
+    monkeypatch.setattr(streaming, "_send_chunk", counting)
     monkeypatch.setattr(Completions, "_submit", late)
     return served
 
@@ -48,7 +60,7 @@ def body(content: str) -> dict[str, Any]:
 
 
 def test_events_have_comments_while_a_model_loads(slow: Served) -> None:
-    with httpx.stream("POST", f"{slow.url}{CHATS[0]}", json=body("say hi"), timeout=10) as response:
+    with httpx.stream("POST", f"{slow.url}{CHATS[0]}", json=body("say hi")) as response:
         text = response.read().decode()
 
     assert text.count(": localrun is at work\n\n") >= SIGNS
@@ -80,7 +92,7 @@ def test_openais_client_reads_past_the_comments(slow: Served) -> None:
 def test_signs_go_on_while_a_prompt_is_read(served: Served, path: str) -> None:
     sign = b"  " if path.startswith("/api/") else b"at work"
     after = b""
-    with httpx.stream("POST", f"{served.url}{path}", json=body("hang"), timeout=10) as response:
+    with httpx.stream("POST", f"{served.url}{path}", json=body("hang")) as response:
         for chunk in response.iter_raw():
             after += chunk if after or b"..." in chunk else b""
             if sign in after:
@@ -93,7 +105,7 @@ def test_signs_go_on_while_a_prompt_is_read(served: Served, path: str) -> None:
 def test_an_error_after_a_sign_of_life_ends_the_stream_in_the_apis_words(
     slow: Served, path: str
 ) -> None:
-    response = httpx.post(f"{slow.url}{path}", json=body("fail"), timeout=10)
+    response = httpx.post(f"{slow.url}{path}", json=body("fail"))
 
     assert response.status_code == 200
     assert "too long" in last_error(response.text)
@@ -105,7 +117,7 @@ def test_a_bug_in_the_middle_ends_the_stream_in_the_apis_words(
 ) -> None:
     monkeypatch.setattr("localrun.server.core._moved", breaks)
     with serving() as broken:
-        response = httpx.post(f"{broken.url}{path}", json=body("say secret"), timeout=10)
+        response = httpx.post(f"{broken.url}{path}", json=body("say secret"))
 
     assert response.status_code == 200
     assert "localrun has a bug" in last_error(response.text)

@@ -12,7 +12,7 @@ HELLO = [{"role": "user", "content": "hé"}]
 
 
 def post(served: Served, path: str, **body: Any) -> httpx.Response:
-    return httpx.post(f"{served.url}/v1/{path}", json={"model": "fake", **body}, timeout=30)
+    return httpx.post(f"{served.url}/v1/{path}", json={"model": "fake", **body})
 
 
 @pytest.mark.parametrize("field", ["prompt", "content", "text"])

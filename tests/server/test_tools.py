@@ -22,7 +22,7 @@ CALL = '<tool_call>\n{"name":"f","arguments":{"a":1}}\n</tool_call>'
 
 def post(served: Served, path: str, content: str, **fields: Any) -> Any:
     body = {"model": "fake", "messages": [{"role": "user", "content": content}], **fields}
-    response = httpx.post(f"{served.url}{path}", json=body, timeout=30)
+    response = httpx.post(f"{served.url}{path}", json=body)
     return response.json() if response.status_code == 200 else response.json()["error"]
 
 

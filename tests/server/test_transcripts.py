@@ -76,7 +76,7 @@ def streamed(served: Served, path: str, prompt: str, fields: dict[str, Any]) -> 
     asked.pop("prompt" if path in {CHAT, OLLAMA_CHAT} else "messages")
     body = {"model": "fake", "stream": True, **asked, **fields}
 
-    response = httpx.post(f"{served.url}{path}", json=body, timeout=30)
+    response = httpx.post(f"{served.url}{path}", json=body)
 
     kind = "text/event-stream" if path.startswith("/v1/") else "application/x-ndjson"
     assert response.headers["content-type"].startswith(kind)

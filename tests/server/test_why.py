@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def why(served: Served, model: str) -> httpx.Response:
-    return httpx.get(f"{served.url}/api/localrun/why", params={"model": model}, timeout=30)
+    return httpx.get(f"{served.url}/api/localrun/why", params={"model": model})
 
 
 def sources(served: Served) -> dict[str, str]:
@@ -23,7 +23,7 @@ def test_a_loaded_model_tells_who_chose_what() -> None:
     with serving() as served:
         options = {"num_ctx": 512}
         body = {"model": "fake", "prompt": "say x", "stream": False, "options": options}
-        httpx.post(f"{served.url}/api/generate", json=body, timeout=30)
+        httpx.post(f"{served.url}/api/generate", json=body)
 
         told = why(served, "fake").json()
 
@@ -36,7 +36,7 @@ def test_what_the_servers_environment_and_flags_say_is_told_as_such() -> None:
     flags = {"LOCALRUN_DEVICE": "cpu"}
     said = load_settings({"LOCALRUN_KEEP_ALIVE": "10m", "LOCALRUN_MEMORY": "8G"}, flags)
     with serving(sources=said.sources, memory_bytes=said.memory_bytes) as served:
-        httpx.post(f"{served.url}/api/localrun/load", json={"model": "fake"}, timeout=30)
+        httpx.post(f"{served.url}/api/localrun/load", json={"model": "fake"})
         told = sources(served)
 
     assert told["keep alive"] == "environment LOCALRUN_KEEP_ALIVE"
@@ -47,7 +47,7 @@ def test_what_the_servers_environment_and_flags_say_is_told_as_such() -> None:
 
 def test_the_threads_are_those_that_the_runner_has() -> None:
     with serving() as served:
-        httpx.post(f"{served.url}/api/localrun/load", json={"model": "fake"}, timeout=30)
+        httpx.post(f"{served.url}/api/localrun/load", json={"model": "fake"})
         told = why(served, "fake").json()
 
     (threads,) = (it for it in told["settings"] if it["name"] == "threads")
@@ -58,8 +58,8 @@ def test_a_request_that_ends_a_stay_leaves_a_pinned_model_where_it_is() -> None:
     body = {"model": "fake", "prompt": "say x", "stream": False, "keep_alive": 0}
     with serving() as served:
         pin = {"model": "fake", "pin": True}
-        httpx.post(f"{served.url}/api/localrun/load", json=pin, timeout=30)
-        answer = httpx.post(f"{served.url}/api/generate", json=body, timeout=30).json()
+        httpx.post(f"{served.url}/api/localrun/load", json=pin)
+        answer = httpx.post(f"{served.url}/api/generate", json=body).json()
         told = {it["name"]: it for it in why(served, "fake").json()["settings"]}
 
     assert (answer["done_reason"], told["keep alive"]["value"]) == ("stop", "for ever")
@@ -69,7 +69,7 @@ def test_a_request_that_ends_a_stay_leaves_a_pinned_model_where_it_is() -> None:
 def test_a_stay_that_a_request_asked_for_is_told_as_such() -> None:
     body = {"model": "fake", "prompt": "say x", "stream": False, "keep_alive": "1h"}
     with serving() as served:
-        httpx.post(f"{served.url}/api/generate", json=body, timeout=30)
+        httpx.post(f"{served.url}/api/generate", json=body)
 
         assert sources(served)["keep alive"] == "request"
 
@@ -78,7 +78,7 @@ def test_a_model_that_failed_tells_why_it_is_not_loaded() -> None:
     with serving() as served:
         body = {"model": "fake", "prompt": "die", "stream": False}
         for _ in range(3):
-            httpx.post(f"{served.url}/api/generate", json=body, timeout=30)
+            httpx.post(f"{served.url}/api/generate", json=body)
         answer = why(served, "fake")
 
     assert answer.status_code == 404

@@ -115,6 +115,27 @@ def test_a_recipe_that_changes_nothing_gives_the_base_itself(workspace: Workspac
     assert create(workspace, "FROM base\nSYSTEM a").manifest == base.manifest
 
 
+@pytest.mark.parametrize(
+    ("parameters", "notes"),
+    [
+        (
+            "PARAMETER num_ctx 9999\n",
+            ["num_ctx will be cut from 9999 to the model's own 2048 tokens"],
+        ),
+        ("PARAMETER num_ctx 2048\n", []),
+        ("PARAMETER num_ctx 4096\nPARAMETER rope_scaling yarn\n", []),
+    ],
+)
+def test_a_context_beyond_the_models_own_is_reported(
+    workspace: Workspace, parameters: str, notes: list[str]
+) -> None:
+    told = Told()
+
+    create(workspace, f"FROM guide\n{parameters}", told=told)
+
+    assert told.notes == notes
+
+
 def test_the_same_recipe_twice_changes_nothing(workspace: Workspace) -> None:
     first = create(workspace, "FROM guide\nSYSTEM a")
     second = create(workspace, "FROM guide\nSYSTEM a")

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.errors import UsageError
+from localrun.errors import IntegrityError, ModelNotFoundError, UsageError
 from localrun.services.models import Models
+from localrun.store.embedded import embedded_models
 from localrun.store.store import Store
 
 if TYPE_CHECKING:
@@ -18,3 +19,15 @@ def test_a_server_that_others_can_reach_opens_no_paths(tmp_path: Path, name: str
 
     with pytest.raises(UsageError, match="is a path"):
         models.find_model(name)
+
+
+def test_a_command_on_this_machine_says_what_is_wrong_with_a_path(tmp_path: Path) -> None:
+    (tmp_path / "text.gguf").write_bytes(b"text")
+    models = Models(Store(tmp_path))
+
+    with pytest.raises(ModelNotFoundError, match="no such file"):
+        models.find_model(f"{tmp_path}/x.gguf")
+    with pytest.raises(IntegrityError, match="not a readable GGUF file"):
+        models.find_model(f"{tmp_path}/text.gguf")
+    with pytest.raises(IntegrityError, match="is no adapter"):
+        models.find_model(f"guide+{embedded_models()['guide:latest']}")

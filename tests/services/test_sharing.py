@@ -6,13 +6,13 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from tests.fakes.hub import FakeHub, Fault
 from tests.services.making import NAME, REPO, blob_of, entry_of, gguf
+from tests.waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from localrun.services.workspace import Workspace
 
 BIG = gguf(5, 8_000_000)
-PATIENCE_S = 60
 
 
 class Pull(NamedTuple):
@@ -31,7 +30,7 @@ class Pull(NamedTuple):
 
     def end(self) -> str:
         """Return what it told until its end."""
-        _, told = self.process.communicate(timeout=PATIENCE_S)
+        _, told = self.process.communicate(timeout=HANG_S)
         return told
 
 
@@ -58,13 +57,6 @@ def start(workspace: Workspace, hub: FakeHub, tmp_path: Path) -> Iterator[Callab
             pull.process.kill()
 
 
-def until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < end
-        time.sleep(0.01)  # what other processes do, nobody tells
-
-
 def asked_for_weights(hub: FakeHub) -> int:
     return sum("model-Q4" in request.path for request in hub.file_requests)
 
@@ -86,14 +78,14 @@ def test_the_second_waits_and_fetches_nothing_twice(
 ) -> None:
     hub.faults.append(Fault.drip(150_000, path="model-Q4", count=99))
     first = start()
-    until(lambda: asked_for_weights(hub) > 0)
+    wait_until(lambda: asked_for_weights(hub) > 0)
 
     second = start()
     reader = wait_until_it_tells_of_waiting(second)
     hub.faults.clear()
     first.end()
-    second.process.wait(PATIENCE_S)
-    reader.join(PATIENCE_S)
+    second.process.wait(HANG_S)
+    reader.join(HANG_S)
 
     ends = [one.process.returncode for one in (first, second)]
     assert ends == [0, 0]
@@ -117,16 +109,16 @@ def test_when_the_one_that_downloads_is_killed_the_other_goes_on(
 ) -> None:
     hub.faults.append(Fault.drip(150_000, path="model-Q4", count=99))
     first = start()
-    until(lambda: asked_for_weights(hub) > 0)
+    wait_until(lambda: asked_for_weights(hub) > 0)
     second = start()
     reader = wait_until_it_tells_of_waiting(second)
-    until(lambda: any(workspace.store.layout.partial.glob("*/journal")))
+    wait_until(lambda: any(workspace.store.layout.partial.glob("*/journal")))
 
     first.process.kill()
     first.end()
     hub.faults.clear()
-    second.process.wait(PATIENCE_S)
-    reader.join(PATIENCE_S)
+    second.process.wait(HANG_S)
+    reader.join(HANG_S)
 
     assert second.process.returncode == 0
     assert blob_of(workspace, BIG).read_bytes() == BIG

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from localrun.errors import IntegrityError, StorageError, UsageError
 from localrun.names.parse import parse_name
 from localrun.store.archive import export_model, import_archive
+from localrun.store.archive_names import NameConflictError
 from localrun.store.store import Store
 from localrun.store.sweep import sweep
 from localrun.store.tar import write_end, write_member
@@ -28,6 +29,7 @@ from tests.store.building import (
     put_model,
     ref_paths,
     sha256,
+    snapshot,
 )
 
 if TYPE_CHECKING:
@@ -45,9 +47,12 @@ def exported(store: Store, name: str = "model") -> bytes:
     return out.getvalue()
 
 
-def imported(store: Store, content: bytes, name: str | None = None) -> list[str]:
+def imported(
+    store: Store, content: bytes, name: str | None = None, *, is_forced: bool = False
+) -> list[str]:
     ref = None if name is None else parse_name(name)
-    return [stored.name for stored in import_archive(store, io.BytesIO(content), name=ref)]
+    stored = import_archive(store, io.BytesIO(content), name=ref, is_forced=is_forced)
+    return [ref.name for ref in stored]
 
 
 def archive_of(files: Mapping[str, bytes]) -> bytes:
@@ -123,7 +128,7 @@ def test_the_same_model_is_the_same_bytes(tmp_path: Path) -> None:
 
 
 @given(
-    layers=st.lists(st.binary(max_size=2000), max_size=4),
+    layers=st.lists(st.binary(max_size=2000), min_size=1, max_size=4),
     name=st.sampled_from(["model", "a/b:c", "hf.co/o/r/dir/模型.gguf@v1", "https://h/a%20b.gguf"]),
 )
 @settings(max_examples=25, deadline=None)
@@ -134,7 +139,7 @@ def test_what_is_exported_is_imported_as_the_same_model(
     theirs = Store(tmp_path_factory.mktemp("theirs") / "store")
     stored = put_model(ours, name, layers)
 
-    imported(theirs, exported(ours, name))
+    imported(theirs, exported(ours, name), is_forced=True)
 
     entry = theirs.find(parse_name(name))
     assert entry is not None
@@ -272,10 +277,67 @@ def test_a_model_gets_all_its_names_and_several_models_theirs(tmp_path: Path) ->
         named(described_one, "docker.io/ai/one:x", "io.containerd.image.name"),
     )
 
-    names = imported(store, archive_of({**one, **two, "index.json": index}))
+    names = imported(store, archive_of({**one, **two, "index.json": index}), is_forced=True)
 
     assert names == ["one:latest", "uno:1", "two:latest", "docker.io/ai/one:x"]
     assert [entry.ref.name for entry in store.entries()] == sorted(names)
+
+
+@pytest.mark.parametrize("name", ["model", "guide", "hf.co/a/b:Q8_0", "https://h/a.gguf"])
+@pytest.mark.parametrize("is_index_first", [True, False])
+def test_a_name_that_needs_consent_is_not_taken_without_it(
+    name: str, tmp_path: Path, *, is_index_first: bool
+) -> None:
+    store = new_store(tmp_path)
+    put_model(store, "model", [b"ours"])
+    before = snapshot(store.layout.refs)
+    blobs, described = model_files([b"theirs"])
+    index = {"index.json": index_of(named(described, name))}
+    content = archive_of(index | blobs if is_index_first else blobs | index)
+
+    with pytest.raises(NameConflictError, match=r"another model|registry's name") as caught:
+        imported(store, content)
+
+    assert "--force" in (caught.value.hint or "")
+    assert snapshot(store.layout.refs) == before
+    assert (store.blobs.find(sha256(b"theirs")) is None) == is_index_first
+    assert imported(store, content, "other") == ["other:latest"]
+    (taken,) = imported(store, content, is_forced=True)
+    assert imported(store, content) == [taken]  # the same content is no conflict
+    assert store.find(parse_name(taken)) == store.find(parse_name(name))
+
+
+def test_a_name_that_is_typed_replaces_no_model_either_but_may_be_a_registrys(
+    tmp_path: Path,
+) -> None:
+    store = new_store(tmp_path)
+    put_model(store, "hf.co/a/b", [b"ours"])
+    blobs, described = model_files([b"theirs"])
+    content = archive_of({"index.json": index_of(described), **blobs})
+
+    with pytest.raises(NameConflictError, match="another model"):
+        imported(store, content, "hf.co/a/b")
+
+    assert imported(store, content, "hf.co/a/c") == ["hf.co/a/c:latest"]
+
+
+def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:
+    one, described_one = model_files([b"one"])
+    two, described_two = model_files([b"two"])
+    index = index_of(named(described_one, "same"), named(described_two, "SAME:latest"))
+
+    with pytest.raises(IntegrityError, match="calls two models"):
+        imported(Store(tmp_path), archive_of({"index.json": index, **one, **two}))
+
+
+def test_a_model_without_layers_is_refused(tmp_path: Path) -> None:
+    blobs, described = model_files([])
+    store = Store(tmp_path)
+
+    with pytest.raises(IntegrityError, match="no layers"):
+        imported(store, archive_of({"index.json": index_of(named(described, "m")), **blobs}))
+
+    assert ref_paths(store.layout) == []
 
 
 def test_a_name_that_is_given_is_the_only_one(tmp_path: Path) -> None:

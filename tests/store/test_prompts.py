@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrun.store.prompts import RUN_TOKENS, PromptFolder, remove_saved, saved_bytes
+from localrun.store.prompts import (
+    KEY_BYTES,
+    RUN_TOKENS,
+    PromptFolder,
+    remove_saved,
+    saved_bytes,
+)
+from tests.fakes.full_disk import size_limit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -175,7 +184,7 @@ def test_what_is_larger_than_the_budget_is_not_kept(tmp_path: Path) -> None:
 def test_a_crash_in_the_middle_of_writing_leaves_nothing_to_load(tmp_path: Path) -> None:
     save(opened(tmp_path), TOKENS[:50])
     (path,) = files(tmp_path)
-    temporary = path.with_name(f"{path.stem}.tmp-999999")
+    temporary = path.with_name(f"{path.stem}.tmp-{os.getpid()}")
     path.rename(temporary)
 
     assert opened(tmp_path).find(TOKENS, 0) == []
@@ -184,6 +193,33 @@ def test_a_crash_in_the_middle_of_writing_leaves_nothing_to_load(tmp_path: Path)
     os.utime(temporary, (long_ago, long_ago))
     opened(tmp_path)
     assert not temporary.exists()
+
+
+def test_what_a_process_that_ended_was_writing_goes_with_the_next_look(tmp_path: Path) -> None:
+    save(opened(tmp_path), TOKENS[:50])
+    child = subprocess.Popen(["true"])
+    child.wait()
+    names = (f"key.tmp-{child.pid}", f"{'0' * 32}/{'1' * 40}.tmp-{child.pid}")
+    for name in names:
+        (tmp_path / name).write_bytes(b"half")
+    living = tmp_path / f"key.tmp-{os.getpid()}"
+    living.write_bytes(b"half")
+
+    remove_saved(tmp_path)
+
+    assert [(tmp_path / name).exists() for name in names] == [False, False]
+    assert living.exists()
+
+
+@pytest.mark.parametrize("limit", [0, 1, KEY_BYTES - 1, KEY_BYTES, 100, len(DATA), len(DATA) + 1])
+def test_a_full_disk_saves_nothing_and_the_next_prompt_is_saved(limit: int, tmp_path: Path) -> None:
+    with size_limit(limit), contextlib.suppress(OSError):
+        save(opened(tmp_path), TOKENS[:50])
+
+    assert opened(tmp_path).find(TOKENS, 0) == []
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"key"}
+    save(opened(tmp_path), TOKENS[:50])
+    assert spans(opened(tmp_path).find(TOKENS, 0)) == [(0, 50)]
 
 
 def test_all_can_be_removed_while_a_process_uses_it(tmp_path: Path) -> None:

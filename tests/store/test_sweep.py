@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from tests.store.building import (
     snapshot,
 )
 from tests.store.test_locks import first_line, leasing_process
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -214,7 +216,10 @@ def test_only_downloads_that_nobody_goes_on_with_are_deleted(tmp_path: Path) -> 
     assert [path.exists() for path in (old, new, growing, busy)] == [False, True, True, True]
 
 
-@given(models=st.lists(st.sets(st.integers(0, 5)), max_size=6), removed=st.sets(st.integers(0, 5)))
+@given(
+    models=st.lists(st.sets(st.integers(0, 5), min_size=1), max_size=6),
+    removed=st.sets(st.integers(0, 5)),
+)
 @settings(max_examples=25, deadline=None)
 def test_a_sweep_keeps_exactly_what_names_need(
     models: list[set[int]], removed: set[int], tmp_path_factory: pytest.TempPathFactory
@@ -271,14 +276,16 @@ def test_processes_that_make_models_never_lose_a_blob_to_a_sweep(tmp_path: Path)
     assert blob_names(store.layout) == needed_digests(store)
 
 
+def has_ref(store: Store, tag: str) -> bool:
+    return any(store.layout.refs.rglob(tag))
+
+
 def test_a_killed_maker_leaves_nothing_that_a_sweep_does_not_find(tmp_path: Path) -> None:
     store = new_store(tmp_path)
     for number in range(5):
         name = f"m{number}"
         with subprocess.Popen([sys.executable, "-c", PUTTING, str(tmp_path), name]) as maker:
-            deadline = time.monotonic() + 30
-            while not any(store.layout.refs.rglob(str(number))) and time.monotonic() < deadline:
-                time.sleep(0.002)
+            wait_until(functools.partial(has_ref, store, str(number)), poll_s=0.002)
             maker.kill()
 
     sweep(store)

@@ -15,7 +15,7 @@ from localrun.errors import IntegrityError, StorageError
 from localrun.store import verify as verify_module
 from localrun.store.blobs import file_digest
 from localrun.store.link import Link
-from localrun.store.verify import BadBlob, quarantine, verify
+from localrun.store.verify import BadBlob, compare_sizes, quarantine, verify
 from tests.store.building import (
     NO_DIGEST,
     WEIGHTS,
@@ -260,3 +260,18 @@ def test_rotten_bytes_are_deleted_and_a_refused_file_is_not(
 
     assert quarantine(store, digest)
     assert blob_names(store.layout) == set()
+
+
+def test_sizes_are_compared_without_reading_a_file(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    good, cut, gone = (put(store, content) for content in (b"good", b"cut", b"gone"))
+    os.truncate(store.layout.blob(cut), 2)
+    store.layout.blob(gone).unlink()
+    store.layout.blob(good).chmod(0)
+
+    bad = compare_sizes(store, {good: 4, cut: 3, gone: 4})
+
+    assert [(blob.digest, blob.reason, blob.size_bytes) for blob in bad] == [
+        (cut, "damaged", 2),
+        (gone, "missing", None),
+    ]

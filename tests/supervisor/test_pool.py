@@ -1,9 +1,9 @@
 from __future__ import annotations
 
+import errno
 import os
 import re
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,14 @@ from hypothesis import strategies as st
 from localrun.engine.params import FinishReason, LoadOptions
 from localrun.errors import LoadError, OverloadedError, UsageError
 from localrun.runner.messages import Failed, Finished, Generate
+from localrun.supervisor import runner
 from localrun.supervisor.keeper import AHEAD
 from localrun.supervisor.model import KeepAlive, ModelState, Wanted
 from localrun.supervisor.pool import RunnerPool
-from tests.fakes.starting import PATIENCE_S, Collector, fake_model, num_open, start_fake
+from localrun.supervisor.pulse import SILENCE_S, Pulse
+from tests.fakes.starting import Collector, fake_model, num_open, start_fake
+from tests.waiting import HANG_S
+from tests.waiting import wait_until as wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +30,10 @@ if TYPE_CHECKING:
 
     from localrun.runner.messages import Event
     from localrun.supervisor.model import RunnerModel
+
+
+PATIENCE = 0.01  # of the watch, which looks at the runners so much more often
+Pulses = list[Pulse]
 
 
 class Clock:
@@ -54,13 +62,6 @@ def slow_model(tmp_path: Path) -> RunnerModel:
     path = tmp_path / "waits.gguf"
     os.mkfifo(path)
     return replace(fake_model("slow:latest"), shards=(path,))
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def wait_for_state(pool: RunnerPool, state: ModelState) -> None:
@@ -250,6 +251,40 @@ def test_any_mix_of_requests_and_crashes_gives_each_exactly_one_end(prompts: lis
     assert [sink.num_ends() for sink in sinks] == [1] * len(prompts)
 
 
+def test_without_open_files_left_a_load_fails_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = RunnerPool(keep_alive_s=300, start=start_fake)
+
+    def refuse() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patched:
+        patched.setattr("localrun.supervisor.runner.socket.socketpair", refuse)
+        failed = ask(pool, "say no").until_end()
+    again = ask(pool, "say yes").until_end()
+    pool.close()
+
+    assert isinstance(failed, Failed)
+    assert failed.code == "load_failed"
+    assert "Too many open files" in failed.message
+    assert isinstance(again, Finished)
+
+
+def test_a_bug_of_a_slot_is_not_called_the_end_of_the_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = RunnerPool(keep_alive_s=300, start=start_fake)
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("localrun.supervisor.loader.Loader.load", fail)
+    failed = ask(pool, "say no").until_end()
+    pool.close()
+
+    assert isinstance(failed, Failed)
+    assert "bug" in failed.message
+
+
 def test_requests_for_a_model_that_loads_wait_for_one_load(
     pool: RunnerPool, slow_model: RunnerModel
 ) -> None:
@@ -294,7 +329,7 @@ def test_closing_does_not_wait_for_a_load(clock: Clock, slow_model: RunnerModel)
             pool.close()
 
             with pytest.raises((LoadError, OverloadedError)):
-                loading.result(PATIENCE_S)
+                loading.result(HANG_S)
 
     with pytest.raises(OverloadedError):
         pool.load(fake_model())
@@ -582,28 +617,63 @@ def test_crashes_that_are_rare_do_no_harm(pool: RunnerPool, clock: Clock) -> Non
     assert isinstance(ask(pool, "say x").until_end(), Finished)
 
 
-@pytest.mark.parametrize(("prompt", "told"), [("stuck", "hung in a step"), ("deaf", "not answer")])
-def test_a_runner_that_hangs_is_killed_and_its_requests_are_told(prompt: str, told: str) -> None:
-    pool = RunnerPool(keep_alive_s=300, start=start_fake, patience=0.01)
-    end = ask(pool, prompt).until_end()
-    again = ask(pool, "say x").until_end()
+@pytest.fixture
+def watchful(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[RunnerPool, Pulses]]:
+    """Return a pool that asks its runners all the time, and their pulses, which tell its clock."""
+    pulses: Pulses = []
+
+    def pulse() -> Pulse:
+        pulses.append(Pulse(clock))
+        return pulses[-1]
+
+    monkeypatch.setattr(runner, "Pulse", pulse)
+    pool = RunnerPool(keep_alive_s=300, start=start_fake, patience=PATIENCE)
+    yield pool, pulses
     pool.close()
+
+
+def let_time_pass(clock: Clock, pulse: Pulse, times: int) -> None:
+    """Wait for so many signs of life, a fifth of the longest silence apart."""
+    for _ in range(times):
+        last = pulse.last
+        wait_for(lambda last=last: pulse.last is not last)  # type: ignore[misc]
+        clock.now += 0.2 * SILENCE_S * PATIENCE
+
+
+@pytest.mark.parametrize(("prompt", "told"), [("stuck", "hung in a step"), ("deaf", "not answer")])
+def test_a_runner_that_hangs_is_killed_and_its_requests_are_told(
+    watchful: tuple[RunnerPool, Pulses], clock: Clock, prompt: str, told: str
+) -> None:
+    pool, pulses = watchful
+    sink = ask(pool, prompt)
+    sink.until_started()
+    (pulse,) = pulses
+    if prompt == "deaf":
+        wait_for(lambda: pulse._asked_at is not None)
+        clock.now += 1.1 * SILENCE_S * PATIENCE
+    else:
+        let_time_pass(clock, pulse, 5)
+        clock.now += 0.2 * SILENCE_S * PATIENCE
+    end = sink.until_end()
+    again = ask(pool, "say x").until_end()
 
     assert isinstance(end, Failed)
     assert told in end.message
     assert isinstance(again, Finished)
 
 
-def test_a_runner_that_is_only_slow_is_left_alone() -> None:
-    pool = RunnerPool(keep_alive_s=300, start=start_fake, patience=0.01)
+def test_a_runner_that_is_only_slow_is_left_alone(
+    watchful: tuple[RunnerPool, Pulses], clock: Clock
+) -> None:
+    pool, pulses = watchful
     sink = Collector()
     ticket = pool.submit(fake_model(), Generate(request_id=0, prompt="quiet"), sink)
-    time.sleep(1.2)  # twice as long as one that hangs is let live
+    sink.until_started()
+    (pulse,) = pulses
+    let_time_pass(clock, pulse, 15)
     ticket.cancel()
-    end = sink.until_end()
-    pool.close()
 
-    assert isinstance(end, Finished)
+    assert isinstance(sink.until_end(), Finished)
 
 
 def test_a_pin_outlives_a_crash_and_a_larger_load_but_not_a_stop(

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MAX_NESTING = 20  # parentheses and stages of a pipeline: Jinja reads them by recursion
 MAX_OPERANDS = 64
+MAX_VARIABLES = 256  # declared where an action stands: the search for one goes through them
 _CONSTANTS: dict[str, bool | None] = {"true": True, "false": False, "nil": None}
 
 
@@ -110,6 +111,8 @@ class PipelineReader:
 
     def _target(self, token: Token, *, is_new: bool) -> Declaration:
         if is_new:
+            if len(self.scope) >= MAX_VARIABLES:
+                self.fail(f"more than {MAX_VARIABLES} variables are declared here", token)
             self._num_declared += 1
             self.scope.append(Declaration(token.text, self._num_declared))
             return self.scope[-1]

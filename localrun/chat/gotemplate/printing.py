@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from localrun.chat.gotemplate.values import JsonDict, JsonList, Struct, TypeNames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 # Go escapes these so that its JSON can stand inside of HTML
 _HTML = {
@@ -50,7 +50,9 @@ def items(value: Mapping[str, object]) -> list[tuple[str, object]]:
 
 def json_text(value: object) -> str:
     """Return a value as JSON of one line: a map's keys sorted, a struct's as they are."""
-    return "".join(_json(value))
+    pieces: list[str] = []
+    _write_json(value, pieces.append)
+    return "".join(pieces)
 
 
 def formatted(form: str, values: tuple[object, ...]) -> str:
@@ -83,36 +85,40 @@ def _shown_container(value: object) -> str:
     return str(value)
 
 
-def _json(value: object) -> Iterator[str]:
+def _write_json(value: object, write: Callable[[str], None]) -> None:
     match value:
         case Struct():
-            yield from _json_object(value.json.items())
+            _write_object(value.json.items(), write)
         case dict():
-            yield from _json_object(items(value))
+            _write_object(items(value), write)
         case TypeNames() if len(value) == 1:
-            yield from _json(value[0])
+            _write_json(value[0], write)
         case list() | tuple():
-            separator = "["
-            for part in value:
-                yield separator
-                yield from _json(part)
-                separator = ","
-            yield "]" if value else "[]"
+            _write_array(value, write)
         case float():
-            yield _json_float(value)
+            write(_json_float(value))
         case _:
-            yield json.dumps(value, ensure_ascii=False).translate(_HTML)
+            write(json.dumps(value, ensure_ascii=False).translate(_HTML))
 
 
-def _json_object(pairs: Iterable[tuple[str, object]]) -> Iterator[str]:
+def _write_array(parts: Sequence[object], write: Callable[[str], None]) -> None:
+    separator = "["
+    for part in parts:
+        write(separator)
+        _write_json(part, write)
+        separator = ","
+    write("]" if parts else "[]")
+
+
+def _write_object(pairs: Iterable[tuple[str, object]], write: Callable[[str], None]) -> None:
     separator = "{"
     for key, part in pairs:
-        yield separator
-        yield json.dumps(key, ensure_ascii=False).translate(_HTML)
-        yield ":"
-        yield from _json(part)
+        write(separator)
+        write(json.dumps(key, ensure_ascii=False).translate(_HTML))
+        write(":")
+        _write_json(part, write)
         separator = ","
-    yield "}" if separator == "," else "{}"
+    write("}" if separator == "," else "{}")
 
 
 def _json_float(value: float) -> str:

@@ -15,7 +15,9 @@ _GO_ACTION = re.compile(
     )""",
     re.VERBOSE,
 )
-_JINJA_ONLY = re.compile(r"\{#.*?#\}|\{%-?\s*raw\s*-?%\}.*?\{%-?\s*endraw\s*-?%\}", re.DOTALL)
+_QUOTING = re.compile(r"\{#|\{%-?\s*raw\s*-?%\}")  # the opening of a comment or a raw part
+_COMMENT_END = re.compile(r"#\}")
+_RAW_END = re.compile(r"\{%-?\s*endraw\s*-?%\}")
 _JINJA_TAG = re.compile(r"\{%[-+]?\s*(?:if|for|set|macro|block|generation|raw)\b")
 
 
@@ -25,5 +27,26 @@ def is_go_template(text: str) -> bool:
     A text without any action is none: it means the same as Jinja.
     """
     if _JINJA_TAG.search(text):  # what its comments and raw parts quote is not its own
-        text = _JINJA_ONLY.sub("", text)
+        text = _without_quotations(text)
     return _GO_ACTION.search(text) is not None
+
+
+def _without_quotations(text: str) -> str:
+    """Return a Jinja template without its comments and raw parts, in linear time.
+
+    An opening without a closing is text. Once a closing is missing, it is missing for all
+    later openings of its kind, so each kind is searched to the end of the text at most once.
+    """
+    kept: list[str] = []
+    missing: set[re.Pattern[str]] = set()
+    begin = at = 0
+    while opening := _QUOTING.search(text, at):
+        at = opening.end()
+        closing = _COMMENT_END if opening[0] == "{#" else _RAW_END
+        end = None if closing in missing else closing.search(text, at)
+        if end is None:
+            missing.add(closing)
+            continue
+        kept.append(text[begin : opening.start()])
+        begin = at = end.end()
+    return "".join([*kept, text[begin:]])

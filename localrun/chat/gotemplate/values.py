@@ -41,13 +41,16 @@ class TypeNames(list[object]):
 def messages_of(messages: Iterable[JsonObject]) -> list[Struct]:
     """Return the messages, those of one role in a row made one."""
     merged: list[dict[str, object]] = []
+    texts: list[list[str]] = []  # of each, to be joined once
     for message in messages:
-        plain = {**message, "content": _text(message.get("content"))}
-        role = message.get("role")
+        content, role = _text(message.get("content")), message.get("role")
         if merged and merged[-1].get("role") == role and role != "tool":
-            merged[-1]["content"] = f"{merged[-1]['content']}\n\n{plain['content']}"
+            texts[-1].append(content)
         else:
-            merged.append(plain)
+            merged.append({**message})
+            texts.append([content])
+    for message, parts in zip(merged, texts, strict=True):
+        message["content"] = "\n\n".join(parts)
     names = _call_names(merged)
     return [_message(message, names) for message in merged]
 

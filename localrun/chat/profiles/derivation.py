@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from localrun.chat.profiles.forms import CallForm
 
 
+MOST_TIMES = 4  # that a call may have its name, a key or a value
 _FIRST_TAG = re.compile(r"\s*(<[^>]*>|\[[^\]]*\]|\S+)")
 
 
@@ -78,6 +79,8 @@ def _named(text: str, start: int) -> CallForm | None:
 
 def _tagged(text: str) -> CallForm | None:
     """Cut at the name, the keys and the values; what is common to two parameters is their tag."""
+    if any(text.count(word) > MOST_TIMES for word in _WORDS):
+        return None  # each way to choose among them would be tried
     cuts = _CUTS.fullmatch(text)
     if not cuts or not cuts["before_name"].strip():
         return None
@@ -102,6 +105,7 @@ def _num_common(one: str, other: str) -> int:
     return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
+_WORDS = (NAME, *ARGUMENTS, *map(str, ARGUMENTS.values()))
 _KEYS = [re.escape(key) for key in ARGUMENTS]
 _VALUES = [re.escape(str(value)) for value in ARGUMENTS.values()]
 _CUTS = re.compile(

@@ -9,9 +9,9 @@ right one. A template that writes calls in a way nobody has seen is taken apart
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from localrun.chat.budget import Allowance
 from localrun.chat.fallback import knows_tools
 from localrun.chat.profiles.derivation import derived, inserted
 from localrun.chat.profiles.forms import Profile
@@ -33,12 +33,15 @@ if TYPE_CHECKING:
     from localrun.chat.tool_calls import ToolCall
 
 
-@lru_cache(64)
-def discovered_profile(template: str | None) -> Profile:
-    """Return the profile of a template's source; kept for the next request."""
+def discovered_profile(template: str | None, allowance: Allowance | None = None) -> Profile:
+    """Return the profile of a template's source; its renders are charged to the allowance.
+
+    Raises:
+        RequestTooCostlyError: the allowance is used up.
+    """
     if not template:
         return FALLBACK
-    probe = probe_of(template)
+    probe = probe_of(template, allowance or Allowance())
     seen = template + probe.with_call + probe.with_thought
     thinking = thinking_in(probe.with_thought) or thinking_in(seen)
     return Profile(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.chat.profiles.forms import Frame, Json, Maybe, Piece, Region
 from localrun.chat.profiles.json_arguments import json_arguments
-from localrun.chat.profiles.marks import filled, loosely
+from localrun.chat.profiles.marks import compiled, filled, loosely
 from localrun.chat.profiles.tools import read_json, read_json_at, skip_blanks
 from localrun.chat.tool_calls import ToolCall
 
@@ -160,7 +160,7 @@ def _head(form: JsonCalls) -> re.Pattern[str]:
         then = rf'\s*,\s*"(?:{_either(form.arguments_key, *_ARGUMENTS)})"\s*:\s*'
     name = r'"(?P<name>[^"\\]{1,256})"'
     lead = rf"(?:(?!{key}){_OTHER_MEMBER}\s*)?" if form.before_name else ""
-    return re.compile(rf"{between}\s*\[?\s*{{\s*{lead}{key}{name}{then}(?={{)")
+    return compiled(rf"{between}\s*\[?\s*{{\s*{lead}{key}{name}{then}(?={{)")
 
 
 def _either(*texts: str) -> str:

@@ -30,6 +30,15 @@ def loosely(tag: str) -> str:
     )
 
 
+def compiled(expression: str) -> re.Pattern[str]:
+    """Compile an expression whose blanks are taken once and never given back.
+
+    No part of a tag begins with a blank, so giving some back cannot help; between several
+    optional parts it would be tried for each way to divide the blanks.
+    """
+    return re.compile(expression.replace(r"\s*", r"\s*+"))
+
+
 def filled(tag: str) -> list[Piece]:
     """Return a tag as a grammar has it: what differs from call to call as patterns."""
     return [_FILLINGS.get(part, part) for part in _FILLED.split(tag) if part]

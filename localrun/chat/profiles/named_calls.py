@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from localrun.chat.profiles.forms import Frame, OneOf, Piece, Region, Tags
 from localrun.chat.profiles.json_arguments import json_arguments
-from localrun.chat.profiles.marks import NAME, filled, loosely, until_hole
+from localrun.chat.profiles.marks import NAME, compiled, filled, loosely, until_hole
 from localrun.chat.profiles.tools import read_json_at, skip_blanks
 from localrun.chat.tool_calls import ToolCall
 
@@ -95,11 +95,15 @@ class NamedCalls:
 
 @lru_cache(64)
 def _head(form: NamedCalls) -> re.Pattern[str]:
+    return compiled(_expression(form))
+
+
+def _expression(form: NamedCalls) -> str:
     openings = [loosely(form.before_name.strip()), *map(loosely, form.other_openings)]
     after = loosely(form.after_name.strip())
     if form.header_end.strip():
         after = rf"[^{{}}]*?{re.escape(form.header_end.strip())}"
-    return re.compile(rf"(?:{'|'.join(openings)})\s*{NAME}\s*{after}")
+    return rf"(?:{'|'.join(openings)})\s*{NAME}\s*{after}"
 
 
 @lru_cache(64)
@@ -107,4 +111,5 @@ def _first_or_next(form: NamedCalls) -> re.Pattern[str]:
     before = [loosely(form.closing.strip())]
     if form.section:
         before.append(loosely(form.section.opening.strip()))
-    return re.compile(rf"\s*(?:{'|'.join(before)})?\s*{_head(form).pattern}\s*(?={{)")
+    head = _expression(form)
+    return compiled(rf"\s*(?:{'|'.join(before)})?\s*{head}\s*(?={{)")

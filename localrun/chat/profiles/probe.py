@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from localrun.chat.budget import RenderLimits
 from localrun.chat.profiles.tools import Tools
 from localrun.chat.template import ChatTemplate
 from localrun.chat.tool_calls import ToolCall
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from localrun.chat.budget import Allowance
+
+    Reply = Callable[[Sequence[dict[str, Any]]], str]
 
 NAME = "zqtool"
 ARGUMENTS = {"zqcity": "zqparis", "zqdays": 31}
@@ -21,7 +25,7 @@ CALLS = [ToolCall(NAME, ARGUMENTS)]
 ANSWER = "zqanswer"
 THOUGHT = "zqthought"
 CALL_ID = "zq1234567"  # nine letters and digits, as Mistral wants them
-LIMITS = RenderLimits(seconds=2.0)  # honest templates take milliseconds
+LONGEST_REPLY = 8192  # characters; honest templates write a few hundred
 _QUESTION = "zqquestion"
 _RESULT = "zqresult"
 _ITEM = "zqitem"
@@ -54,42 +58,53 @@ class Probe:
     prints_lists: bool = False  # as Python does, in place of JSON
 
 
-def probe_of(source: str) -> Probe:
-    """Render a template; a broken one writes nothing."""
+def probe_of(source: str, allowance: Allowance) -> Probe:
+    """Render a template; a broken one writes nothing.
+
+    Raises:
+        RequestTooCostlyError: the allowance is used up.
+    """
     try:
-        template = ChatTemplate(source, bos="<zqbos>", eos="<zqeos>", limits=LIMITS)
+        template = ChatTemplate(source, bos="<zqbos>", eos="<zqeos>", allowance=allowance)
     except UsageError:
+        allowance.charge(0)
         return Probe(with_call="", without_call="", with_thought="", prompt_tail="")
+    probe = _probe(partial(_reply, template, allowance))
+    allowance.charge(0)  # a probe that was stopped proves nothing
+    return probe
+
+
+def _probe(reply: Reply) -> Probe:
     result = {"role": "tool", "content": _RESULT, "tool_call_id": CALL_ID, "name": NAME}
     return Probe(
-        with_call=_called(template, result, ARGUMENTS).partition(_RESULT)[0],
-        without_call=_reply(template, [{"role": "assistant", "content": ANSWER}]),
-        with_thought=_reply(
-            template,
-            [{"role": "assistant", "content": ANSWER, "reasoning_content": THOUGHT}],
+        with_call=_called(reply, result, ARGUMENTS).partition(_RESULT)[0],
+        without_call=reply([{"role": "assistant", "content": ANSWER}]),
+        with_thought=reply(
+            [{"role": "assistant", "content": ANSWER, "reasoning_content": THOUGHT}]
         ).partition(ANSWER)[0],
-        prompt_tail=_reply(template, []),
-        prints_lists=f"['{_ITEM}']" in _called(template, result, {"zqlist": [_ITEM]}),
+        prompt_tail=reply([]),
+        prints_lists=f"['{_ITEM}']" in _called(reply, result, {"zqlist": [_ITEM]}),
     )
 
 
-def _called(template: ChatTemplate, result: dict[str, Any], stated: dict[str, Any]) -> str:
+def _called(reply: Reply, result: dict[str, Any], stated: dict[str, Any]) -> str:
     """Return the reply with a call, however the template wants its arguments."""
     for arguments in (stated, json.dumps(stated)):
         for content in ("", None):
             function = {"name": NAME, "arguments": arguments}
             call = {"id": CALL_ID, "type": "function", "function": function}
             message = {"role": "assistant", "content": content, "tool_calls": [call]}
-            reply = _reply(template, [message, result])
-            if NAME in reply:
-                return reply
+            written = reply([message, result])
+            if NAME in written:
+                return written
     return ""
 
 
-def _reply(template: ChatTemplate, messages: Sequence[dict[str, Any]]) -> str:
+def _reply(template: ChatTemplate, allowance: Allowance, messages: Sequence[dict[str, Any]]) -> str:
     question = {"role": "user", "content": _QUESTION}
     try:
-        text = template.render([question, *messages], tools=[_DEFINITION])
+        text = template.render([question, *messages], tools=[_DEFINITION], allowance=allowance)
     except UsageError:
         return ""
-    return text.rpartition(_QUESTION)[2]
+    reply = text.rpartition(_QUESTION)[2]
+    return reply if len(reply) <= LONGEST_REPLY else ""

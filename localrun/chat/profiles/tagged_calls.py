@@ -11,7 +11,6 @@ Paris
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -28,13 +27,15 @@ from localrun.chat.profiles.forms import (
     Region,
     Tags,
 )
-from localrun.chat.profiles.marks import KEY, NAME, escaped, filled, loosely
+from localrun.chat.profiles.marks import KEY, NAME, compiled, escaped, filled, loosely
 from localrun.chat.profiles.nested_values import nested_pieces, not_beginning_with, read_nested
 from localrun.chat.profiles.tools import read_json, skip_blanks, types_of, value_of_text
 from localrun.chat.profiles.values import PYTHON
 from localrun.chat.tool_calls import ToolCall
 
 if TYPE_CHECKING:
+    import re
+
     from localrun.chat.profiles.tools import JsonObject, Tool, Tools
 
 _NUMBERS = {"integer": "number"}
@@ -125,10 +126,9 @@ class TaggedCalls:
         """Return the parameters that follow a name, and where they end; None if one has no end."""
         arguments: dict[str, Any] = {}
         tool = tools.by_name.get(named["name"])
-        properties = tool.properties if tool else {}
         start = named.end()
         while key := _marks(self).key.match(text, start):
-            found = self._value(text, key, properties.get(key["key"], {}))
+            found = self._value(text, key, tool.schema_of(key["key"]) if tool else {})
             if found is None:
                 return None
             arguments[key["key"]], start = found
@@ -237,7 +237,7 @@ def _marks(form: TaggedCalls) -> _Marks:
         after = f"(?:{after}|{loosely(form.after_json.rstrip())})"
     name = rf"{loosely(form.before_name.strip())}\s*{NAME}\s*{loosely(form.after_name.strip())}\s*"
     return _Marks(
-        re.compile(name),
-        re.compile(rf"{loosely(form.before_key.strip())}\s*{KEY}\s*{after}"),
-        re.compile(rf"\s*{loosely(form.closing.strip())}"),
+        compiled(name),
+        compiled(rf"{loosely(form.before_key.strip())}\s*{KEY}\s*{after}"),
+        compiled(rf"\s*{loosely(form.closing.strip())}"),
     )

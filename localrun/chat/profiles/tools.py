@@ -44,6 +44,12 @@ class Tool:
             for name, schema in found.items()
         }
 
+    def schema_of(self, parameter: str) -> JsonObject:
+        """Return the schema of a parameter, without what is shared; empty when there is none."""
+        found = self.parameters.get("properties")
+        schema = found.get(parameter) if isinstance(found, Mapping) else None
+        return schema if isinstance(schema, Mapping) else {}
+
     def requires(self, parameter: str) -> bool:
         """Tell whether a call must have a parameter."""
         required = self.parameters.get("required")
@@ -64,7 +70,7 @@ class Tools:
 
     def value_of(self, tool: str, parameter: str, text: str) -> Any:  # noqa: ANN401 - any JSON value
         """Return the value that a parameter written without quotes has, by the tool's schema."""
-        schema = self.by_name[tool].properties.get(parameter, {}) if tool in self.by_name else {}
+        schema = self.by_name[tool].schema_of(parameter) if tool in self.by_name else {}
         return value_of_text(text, schema)
 
 

@@ -5,7 +5,7 @@
     message_delta, message_stop
 
 A block is a thought, a text or a call of a tool. Law: the blocks of a whole answer are
-those that its events add up to, but for a call that was broken off, which is left out.
+those that its events add up to. A call that was cut has the arguments that are complete.
 """
 
 from __future__ import annotations
@@ -59,9 +59,12 @@ class _Call:
     name: str
     number: str = field(default_factory=lambda: f"toolu_{secrets.token_hex(12)}")
     arguments: JsonObject | None = None  # None while they are not complete
+    pieces: list[str] = field(default_factory=list)  # of their JSON
 
     def whole(self) -> JsonObject:
-        arguments = self.arguments or {}
+        arguments = self.arguments
+        if arguments is None:
+            arguments = _complete_members("".join(self.pieces))
         return {"type": "tool_use", "id": self.number, "name": self.name, "input": arguments}
 
 
@@ -74,7 +77,7 @@ class Answer:
         self._blocks: list[_Text | _Thought | _Call] = []
         self._is_open = False  # the last block
         self._calls = CallCollector()
-        self._blank = ""  # between blocks: nothing, unless text follows
+        self._blank: list[str] = []  # between blocks: nothing, unless text follows
         self._done: Done | None = None
 
     def tell(self, part: Reply) -> list[JsonObject]:
@@ -94,11 +97,7 @@ class Answer:
 
     def whole(self) -> JsonObject:
         """Return the answer that was not streamed."""
-        content = [
-            block.whole()
-            for block in self._blocks
-            if not isinstance(block, _Call) or block.arguments is not None
-        ]
+        content = [block.whole() for block in self._blocks]
         done = [self._done] if self._done else []
         return {
             **self._message(),
@@ -135,10 +134,10 @@ class Answer:
     def _on_text(self, text: str) -> list[JsonObject]:
         events: list[JsonObject] = []
         if not (self._is_open and isinstance(self._blocks[-1], _Text)):
-            text = self._blank + text
+            self._blank.append(text)
             if not text.strip():
-                self._blank = text
                 return []
+            text = "".join(self._blank)
             events = self._begin(_Text())
         return [*events, self._delta(text, {"type": "text_delta", "text": text})]
 
@@ -152,8 +151,9 @@ class Answer:
 
     def _on_arguments(self, part: CallArguments) -> list[JsonObject]:
         block, call = self._blocks[-1], self._calls.add(part)
-        if isinstance(block, _Call) and call is not None:
-            block.arguments = call.arguments
+        if isinstance(block, _Call):
+            block.pieces.append(part.text)
+            block.arguments = call.arguments if call else None
         delta = {"type": "input_json_delta", "partial_json": part.text}
         return [self._event("content_block_delta", delta=delta)]
 
@@ -162,7 +162,7 @@ class Answer:
         if isinstance(block, _Thought):
             empty["signature"] = ""
         self._blocks.append(block)
-        self._is_open, self._blank = True, ""
+        self._is_open, self._blank = True, []
         return [*closing, self._event("content_block_start", content_block=empty)]
 
     def _delta(self, text: str, delta: JsonObject) -> JsonObject:
@@ -200,6 +200,17 @@ class Answer:
             is_asked = done.generated_tokens >= (request.num_predict or 0)
             reason = "max_tokens" if is_asked else "model_context_window_exceeded"
         return {"stop_reason": reason, "stop_sequence": matched}
+
+
+def _complete_members(text: str) -> JsonObject:
+    """Return the members of an object that are complete in the beginning of its JSON."""
+    from pydantic_core import from_json  # slow to import
+
+    try:
+        value = from_json(text, allow_partial=True)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _usage(done: Done) -> JsonObject:

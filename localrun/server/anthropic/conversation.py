@@ -10,7 +10,8 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from localrun.server.fields import Fields
+from localrun.server.fields import Fields, brief, shown
+from localrun.server.limits import messages as messages_of
 from localrun.server.turns import BETWEEN_BLOCKS, given, reminder, with_head
 
 if TYPE_CHECKING:
@@ -30,16 +31,13 @@ def conversation(fields: Fields) -> tuple[JsonObject, ...]:
         UsageError: a message is malformed, or holds what no text model can read.
     """
     messages = [
-        Fields(message, f"messages[{place}].")
-        for place, message in enumerate(fields.objects("messages"))
+        Fields(message, f"messages[{place}].") for place, message in enumerate(messages_of(fields))
     ]
     first = list(takewhile(lambda message: message.raw("role") == "system", messages))
     reader = _Reader()
     turns = [turn for message in messages[len(first) :] for turn in reader.turns(message)]
-    if not turns or turns[-1]["role"] == "assistant":
-        raise fields.wrong(
-            "messages", "must end with the user's: an answer cannot be begun for this model"
-        )
+    if not turns or turns[-1].get("tool_calls"):
+        raise fields.wrong("messages", "must end with a user message, or with text of an answer")
     system = _texts(fields, "system") + [text for one in first for text in _texts(one, "content")]
     return with_head(_without_billing(system), turns)
 
@@ -59,7 +57,7 @@ class _Reader:
             return self._user(message)
         if role == "system":
             return [reminder(_texts(message, "content"))]
-        raise message.wrong("role", f"must be user, assistant or system, not {role!r}")
+        raise message.wrong("role", f"must be user, assistant or system, not {shown(role)}")
 
     def _assistant(self, message: Fields) -> JsonObject:
         texts, thoughts, calls = [], [], []
@@ -140,7 +138,7 @@ def _text(block: Fields) -> str:
 def _unreadable(block: Fields, kind: str | None) -> UsageError:
     if kind == "image":
         return block.wrong("type", "is image, which this model cannot read")
-    return block.wrong("type", f"is {kind}, which is not supported here")
+    return block.wrong("type", f"is {brief(kind)}, which is not supported here")
 
 
 def _without_billing(texts: list[str]) -> list[str]:

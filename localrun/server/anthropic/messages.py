@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 from localrun.errors import LocalrunError
 from localrun.server.anthropic.answer import Answer
 from localrun.server.anthropic.dialect import error_event
-from localrun.server.anthropic.request import parse_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable
 
     from localrun.server.anthropic.dialect import Scope
     from localrun.server.anthropic.request import MessagesCall
+    from localrun.server.completion import CompletionRequest
     from localrun.server.core import Completions
-    from localrun.server.fields import Fields, JsonObject
+    from localrun.server.fields import JsonObject
     from localrun.server.openai.tokens import TokenDesk
 
 
@@ -50,13 +50,13 @@ async def stream(
             yield _encoded([error_event(scope, error)])
 
 
-async def count_tokens(fields: Fields, desk: TokenDesk) -> JsonObject:
+async def count_tokens(request: CompletionRequest, desk: TokenDesk) -> JsonObject:
     """Return how many tokens the prompt of a request has.
 
     Raises:
-        LocalrunError: a field is wrong, or there is no such model.
+        LocalrunError: there is no such model, or its template refuses the messages.
     """
-    return {"input_tokens": await desk.count(parse_request(fields))}
+    return {"input_tokens": await desk.count(request)}
 
 
 def _encoded(events: Iterable[JsonObject]) -> bytes:

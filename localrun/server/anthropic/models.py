@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import dropwhile, takewhile
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
 
     from localrun.server.fields import JsonObject
     from localrun.services.models import StoredModel
+
+
+LIMIT = re.compile(r"0*[1-9][0-9]{0,17}", re.ASCII)
 
 
 def model_page(found: Iterable[StoredModel], query: Mapping[str, str]) -> JsonObject:
@@ -53,6 +57,6 @@ def model_info(model: StoredModel) -> JsonObject:
 def _limit(text: str | None, otherwise: int) -> int:
     if text is None:
         return max(otherwise, 1)
-    if not text.isdecimal() or int(text) == 0:
+    if not LIMIT.fullmatch(text):
         raise Fields({}).wrong("limit", "must be a whole number from 1")
     return int(text)

@@ -11,12 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from localrun.server import limits
 from localrun.server.anthropic.conversation import conversation
 from localrun.server.completion import CompletionRequest
 from localrun.server.constraints import anthropic_constraint
-from localrun.server.fields import Fields
+from localrun.server.fields import Fields, brief, shown
 from localrun.server.media import refuse_media
 from localrun.server.options import keep_alive, num_keep, overflow, refuse_unless_neutral, sampling
+from localrun.server.server_tools import without_server_tools
 
 if TYPE_CHECKING:
     from localrun.server.fields import JsonObject
@@ -25,8 +27,14 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {"mcp_servers": ([],), "container": ()}
 CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 THINKING = {"enabled": True, "adaptive": True, "disabled": False}
 # models know three levels at most
-EFFORTS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "high", "max": "high"}
-MOST_STOPS = 64
+EFFORTS = {
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "high",
+    "max": "high",
+    "ultra": "high",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,20 +70,19 @@ def parse_request(fields: Fields, maximum: int | None = None) -> CompletionReque
     """
     refuse_unless_neutral(fields, NEUTRAL)
     refuse_media(fields, "messages")
-    tools = [
-        _tool(Fields(tool, f"tools[{place}]."))
-        for place, tool in enumerate(fields.objects("tools"))
-    ]
+    stated = [Fields(tool, f"tools[{place}].") for place, tool in enumerate(limits.tools(fields))]
+    tools = [_tool(tool) for tool in without_server_tools(stated)]
     choice = _tool_choice(fields, {tool["function"]["name"] for tool in tools})
     return CompletionRequest(
-        model=fields.required_text("model"),
+        model=limits.model_name(fields),
         messages=conversation(fields),
+        continue_final_message=True,
         tools=() if choice == "none" else tuple(tools),
         template_options=_template_options(fields),
         sampling=sampling(fields),
         num_predict=maximum,
-        num_ctx=fields.integer("num_ctx", 1),
-        stop=_stop(fields),
+        num_ctx=limits.context_length(fields),
+        stop=limits.stop_strings(fields, "stop_sequences") or None,
         constraint=anthropic_constraint(fields),
         keep_alive=keep_alive(fields),
         overflow=overflow(fields),
@@ -90,7 +97,9 @@ def _tool(tool: Fields) -> JsonObject:
     """Return a tool in the form that templates know."""
     kind = tool.text("type")
     if kind not in {None, "custom"}:
-        raise tool.wrong("type", f"is {kind}, a tool of Anthropic's own, which is not supported")
+        raise tool.wrong(
+            "type", f"is {brief(kind)}, a tool of Anthropic's own, which is not supported"
+        )
     schema = tool.raw("input_schema")
     if not isinstance(schema, dict):
         raise tool.wrong("input_schema", "must be a JSON Schema, which is an object")
@@ -107,7 +116,7 @@ def _tool_choice(fields: Fields, names: set[str]) -> str:
     if kind == "tool":
         name = choice.required_text("name")
         if name not in names:
-            raise choice.wrong("name", f"names no tool of the request: {name}")
+            raise choice.wrong("name", f"names no tool of the request: {shown(name)}")
         return name
     if kind not in CHOICES:
         raise choice.wrong("type", f"must be one of {', '.join(CHOICES)}, tool")
@@ -120,18 +129,10 @@ def _template_options(fields: Fields) -> JsonObject:
     thinking, config = fields.inner("thinking"), fields.inner("output_config")
     kind, effort = thinking.text("type") or "disabled", config.text("effort")
     if kind not in THINKING:
-        raise thinking.wrong("type", f"must be one of {', '.join(THINKING)}, not {kind}")
+        raise thinking.wrong("type", f"must be one of {', '.join(THINKING)}, not {brief(kind)}")
     options: JsonObject = {"enable_thinking": THINKING[kind]}
     if effort is not None:
         if effort not in EFFORTS:
             raise config.wrong("effort", f"must be one of {', '.join(EFFORTS)}")
         options["reasoning_effort"] = EFFORTS[effort]
     return options
-
-
-def _stop(fields: Fields) -> tuple[str, ...] | None:
-    """Return the stop strings; an empty list, which clients send, is none."""
-    stop = fields.strings("stop_sequences")
-    if len(stop) > MOST_STOPS:
-        raise fields.wrong("stop_sequences", f"has more than {MOST_STOPS} entries")
-    return stop or None

@@ -9,8 +9,8 @@ from fastapi.responses import JSONResponse, Response
 
 from localrun.server.anthropic.dialect import PATH
 from localrun.server.anthropic.messages import complete, count_tokens, stream
-from localrun.server.anthropic.request import parse_call
-from localrun.server.requests import read_object, unless_disconnected
+from localrun.server.anthropic.request import parse_call, parse_request
+from localrun.server.requests import read, unless_disconnected
 from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def anthropic_routes(completions: Completions, desk: TokenDesk) -> APIRouter:
 
     @router.post("")
     async def messages(request: Request) -> Response:
-        call = parse_call(await read_object(request))
+        call = await read(request, parse_call)
         if call.stream:
             chunks = stream(call, completions, request.scope)
             return await streamed(request, chunks, "text/event-stream")
@@ -32,7 +32,7 @@ def anthropic_routes(completions: Completions, desk: TokenDesk) -> APIRouter:
 
     @router.post("/count_tokens")
     async def count(request: Request) -> JSONResponse:
-        work = count_tokens(await read_object(request), desk)
+        work = count_tokens(await read(request, parse_request), desk)
         return JSONResponse(await unless_disconnected(request, work))
 
     return router

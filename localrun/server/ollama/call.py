@@ -11,11 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from localrun.server import limits
 from localrun.server.completion import CompletionRequest
 from localrun.server.constraints import ollama_constraint
 from localrun.server.conversation import conversation
+from localrun.server.limits import old_or_new_name
 from localrun.server.media import refuse_media
-from localrun.server.ollama.overflow import ollama_overflow
+from localrun.server.ollama.overflow import DEFAULT, ollama_overflow
 from localrun.server.openai.fields import is_token
 from localrun.server.options import MANY, keep_alive, num_keep, num_logprobs, sampling
 from localrun.server.thinking import ollama_thinking
@@ -35,6 +37,7 @@ class Call:
     request: CompletionRequest
     stream: bool
     is_empty: bool  # only load or unload
+    renders_only: bool = False  # report the prompt in place of an answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,31 +61,39 @@ def parse_call(fields: Fields, kind: Kind) -> Call:
     options = fields.inner("options")
     question = _chat(fields) if kind == "chat" else _generate(fields)
     request = CompletionRequest(
-        model=_model_name(fields),
+        model=old_or_new_name(fields),
         messages=question.messages,
+        continue_final_message=kind == "chat",
         prompt=question.prompt,
         suffix=question.suffix,
         context=question.context,
         tells_tokens=kind == "generate" and question.messages is not None,
-        chat_template=(fields.text("template") or None) if kind == "generate" else None,
-        tools=tuple(fields.objects("tools")),
+        chat_template=_template(fields) if kind == "generate" else None,
+        tools=tuple(limits.tools(fields)),
         template_options=ollama_thinking(fields).options,
         sampling=sampling(options),
-        num_predict=options.integer("num_predict"),
-        num_ctx=options.integer("num_ctx", 0) or None,
-        stop=None if options.raw("stop") is None else options.strings("stop"),
+        num_predict=_num_predict(options),
+        num_ctx=limits.context_length(options, 0),
+        stop=limits.stop_strings(options),
         constraint=ollama_constraint(fields),
         keep_alive=keep_alive(fields),
         overflow=ollama_overflow(fields),
+        default_overflow=DEFAULT,
         num_keep=num_keep(options),
         logprobs=num_logprobs(fields),
     )
     stream = fields.boolean("stream") is not False
-    return Call(kind=kind, request=request, stream=stream, is_empty=question.is_empty)
+    return Call(
+        kind=kind,
+        request=request,
+        stream=stream,
+        is_empty=question.is_empty,
+        renders_only=fields.boolean("_debug_render_only") or False,
+    )
 
 
 def _chat(fields: Fields) -> _Question:
-    messages = conversation(fields.objects("messages"))
+    messages = conversation(limits.messages(fields))
     return _Question(messages=messages, is_empty=not messages)
 
 
@@ -115,5 +126,11 @@ def _context(fields: Fields) -> tuple[int, ...]:
     return tuple(context)
 
 
-def _model_name(fields: Fields) -> str:
-    return fields.text("model") or fields.text("name") or fields.required_text("model")
+def _template(fields: Fields) -> str | None:
+    return fields.text("template", longest=limits.LONGEST_TEMPLATE) or None
+
+
+def _num_predict(options: Fields) -> int | None:
+    """Return how many tokens to generate at most; as in Ollama, 0 is no limit."""
+    number = options.integer("num_predict")
+    return -1 if number == 0 else number

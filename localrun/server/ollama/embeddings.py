@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from localrun.server import limits
 from localrun.server.embedding import EmbeddingRequest
 from localrun.server.options import keep_alive
 from localrun.server.vectors import large_json, numbers
@@ -21,13 +22,32 @@ if TYPE_CHECKING:
 NANOSECONDS = 1e9
 
 
-async def embed(fields: Fields, embedding: Embedding) -> Response:
+def parse_embed(fields: Fields) -> EmbeddingRequest:
+    """Read the body of ``/api/embed``.
+
+    Raises:
+        UsageError: a field is wrong; the error names it.
+    """
+    return _request(fields, "input")
+
+
+def parse_embed_one(fields: Fields) -> EmbeddingRequest:
+    """Read the body of ``/api/embeddings``.
+
+    Raises:
+        UsageError: a field is wrong; the error names it.
+    """
+    if isinstance(fields.raw("prompt"), list):
+        raise fields.wrong("prompt", "must be a string")
+    return _request(fields, "prompt")
+
+
+async def embed(request: EmbeddingRequest, embedding: Embedding) -> Response:
     """Answer ``/api/embed``.
 
     Raises:
-        LocalrunError: a field is wrong, or the request cannot be served.
+        LocalrunError: the request cannot be served.
     """
-    request = _request(fields, "input")
     if not request.inputs:
         load_s = await _load(request, embedding)
         return await large_json(_body(request.model, [], 0, load_s=load_s, total_s=load_s))
@@ -38,15 +58,12 @@ async def embed(fields: Fields, embedding: Embedding) -> Response:
     )
 
 
-async def embed_one(fields: Fields, embedding: Embedding) -> Response:
+async def embed_one(request: EmbeddingRequest, embedding: Embedding) -> Response:
     """Answer ``/api/embeddings``.
 
     Raises:
-        LocalrunError: a field is wrong, or the request cannot be served.
+        LocalrunError: the request cannot be served.
     """
-    if isinstance(fields.raw("prompt"), list):
-        raise fields.wrong("prompt", "must be a string")
-    request = _request(fields, "prompt")
     if not request.inputs:
         await _load(request, embedding)
         return await large_json({"embedding": []})
@@ -55,13 +72,13 @@ async def embed_one(fields: Fields, embedding: Embedding) -> Response:
 
 
 def _request(fields: Fields, name: str) -> EmbeddingRequest:
-    inputs = fields.strings(name)
+    inputs = fields.strings(name, most=limits.MOST_INPUTS)
     return EmbeddingRequest(
-        model=fields.text("model") or fields.text("name") or fields.required_text("model"),
+        model=limits.old_or_new_name(fields),
         inputs=() if inputs == ("",) else inputs,
         truncate=fields.boolean("truncate") is not False,
         dimensions=fields.integer("dimensions", 0) or None,
-        num_ctx=fields.inner("options").integer("num_ctx", 0) or None,
+        num_ctx=limits.context_length(fields.inner("options"), 0),
         keep_alive=keep_alive(fields),
     )
 

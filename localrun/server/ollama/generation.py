@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from localrun.server.core import Completions
     from localrun.server.fields import JsonObject
     from localrun.server.ollama.call import Call
+    from localrun.server.openai.tokens import TokenDesk
 
 NANOSECONDS = 1e9
 
@@ -42,6 +43,13 @@ async def load_or_unload(call: Call, completions: Completions) -> JsonObject:
         call.request.model, num_ctx=call.request.num_ctx, keep_alive=call.request.keep_alive
     )
     return _frame(call, "", done_reason="load") | {"load_duration": int(load_s * NANOSECONDS)}
+
+
+async def render(call: Call, desk: TokenDesk) -> JsonObject:
+    """Return the prompt of a request as Ollama's programs debug templates with it."""
+    frame = _frame(call, "", done_reason=None)
+    frame["_debug_info"] = {"rendered_template": await desk.render(call.request)}
+    return frame
 
 
 async def complete(call: Call, completions: Completions) -> JsonObject:
@@ -62,25 +70,33 @@ async def stream(call: Call, completions: Completions) -> AsyncGenerator[bytes, 
         yield b""  # tells that the answer has begun, maybe long before its first token
         collector = CallCollector()
         scored: list[Reply] = []  # told with the part that follows
+        num_calls = 0
         try:
             async for part in parts:
                 whole = collector.add(part)
                 if isinstance(part, Scored):
                     scored.append(part)
                 elif whole is not None or not isinstance(part, CallPart):
-                    yield _line(_answer_frame(call, [*scored, part], [whole] if whole else []))
+                    calls = [whole] if whole else []
+                    yield _line(_answer_frame(call, [*scored, part], calls, num_calls))
+                    num_calls += len(calls)
                     scored.clear()
         except LocalrunError as error:
             yield _line(error_body(f"/api/{call.kind}", error))
 
 
-def _answer_frame(call: Call, parts: Sequence[Reply], calls: Sequence[ToolCall]) -> JsonObject:
-    """Return the object that tells these parts, one of a stream or all of an answer."""
+def _answer_frame(
+    call: Call, parts: Sequence[Reply], calls: Sequence[ToolCall], first_call: int = 0
+) -> JsonObject:
+    """Return the object of these parts, one of a stream or all of an answer.
+
+    ``first_call`` is the number of calls in the frames before.
+    """
     frame = _frame(
         call,
         "".join(part.text for part in parts if isinstance(part, Text)),
         thought="".join(part.text for part in parts if isinstance(part, Thought)),
-        calls=[_tool_call(whole) for whole in calls],
+        calls=[_tool_call(whole, index) for index, whole in enumerate(calls, first_call)],
     )
     scores = [score for part in parts if isinstance(part, Scored) for score in part.scores]
     if scores:
@@ -126,8 +142,8 @@ def _end(done: Done) -> JsonObject:
     }
 
 
-def _tool_call(call: ToolCall) -> JsonObject:
-    function = {"name": call.name, "arguments": call.arguments}
+def _tool_call(call: ToolCall, index: int) -> JsonObject:
+    function = {"index": index, "name": call.name, "arguments": call.arguments}
     return {"id": f"call_{secrets.token_hex(8)}", "function": function}
 
 

@@ -1,7 +1,7 @@
-"""What Ollama's clients say about a full context: ``truncate`` and ``shift``.
+"""What happens when the context is full, in Ollama's terms: ``truncate`` and ``shift``.
 
-Ollama does both unasked and tells nobody; here they are done when they are asked for,
-and the last frame tells what was dropped.
+Both are on by default, as in Ollama: clients rely on it and send neither. The last frame
+reports what was dropped. ``overflow error``, in a recipe or among the options, switches both off.
 """
 
 from __future__ import annotations
@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from localrun.server.fields import Fields
 
 
-def ollama_overflow(fields: Fields) -> OverflowPolicy | None:
-    """Return what to do when the context is full, None where the request does not say.
+DEFAULT = OverflowPolicy(drops=True, shifts=True)
 
-    Our own option ``overflow`` counts before Ollama's two fields.
+
+def ollama_overflow(fields: Fields) -> OverflowPolicy | None:
+    """Return what the request says about a full context; None if it says nothing.
+
+    The option ``overflow`` has precedence over ``truncate`` and ``shift``.
     """
     asked = overflow(fields.inner("options"))
     truncate, shift = fields.boolean("truncate"), fields.boolean("shift")
     if asked is not None or (truncate is None and shift is None):
         return asked
-    return OverflowPolicy(drops=bool(truncate), shifts=bool(shift))
+    return OverflowPolicy(drops=truncate is not False, shifts=shift is not False)

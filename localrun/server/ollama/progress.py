@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.errors import LocalrunError
 from localrun.server.errors import error_body
+from localrun.server.limits import old_or_new_name
 from localrun.server.ollama.recipe import recipe_order
 
 if TYPE_CHECKING:
@@ -68,15 +69,10 @@ def transfer_order(kind: str, fields: Fields) -> JsonObject:
     Raises:
         UsageError: a field is wrong; the error names it.
     """
-    name = model_name(fields)
+    name = old_or_new_name(fields)
     if kind == "create":
         return {"kind": kind, "name": name, **recipe_order(fields)}
     return {"kind": kind, "name": name, "is_insecure": fields.boolean("insecure") or False}
-
-
-def model_name(fields: Fields) -> str:
-    """Return the model's name, in the new field or the old one."""
-    return fields.text("model") or fields.text("name") or fields.required_text("model")
 
 
 async def frames(work: Work) -> AsyncGenerator[JsonObject, None]:

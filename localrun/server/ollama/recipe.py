@@ -17,6 +17,7 @@ from localrun.modelfile.parameters import ParameterError, format_parameter, pars
 from localrun.modelfile.parse import parse_modelfile
 from localrun.modelfile.recipe import AdapterUse, Message, Recipe
 from localrun.modelfile.write import write_modelfile
+from localrun.server.limits import LONGEST_MODELFILE, MOST_STOPS, messages
 from localrun.services.job_folders import ADAPTER_FOLDER, FILES_FOLDER
 
 if TYPE_CHECKING:
@@ -40,11 +41,12 @@ def recipe_order(fields: Fields) -> JsonObject:
         if fields.raw(name):
             raise fields.wrong(name, "is not supported")
     files, adapters = _digests(fields, "files"), _digests(fields, "adapters")
-    written = fields.text("modelfile")
+    written = fields.text("modelfile", longest=LONGEST_MODELFILE)
     if written is None:
         recipe = _from_fields(fields, files, adapters)
     else:
         recipe = _from_text(fields, written)
+    _check_lists(fields, recipe)
     try:
         text = write_modelfile(recipe)
     except LocalrunError as error:
@@ -56,6 +58,14 @@ def recipe_order(fields: Fields) -> JsonObject:
         "blobs": [*files.values(), *adapters.values()],
         "quantize": fields.text("quantize") or fields.text("quantization") or None,
     }
+
+
+def _check_lists(fields: Fields, recipe: Recipe) -> None:
+    """Refuse a recipe with more stop strings than a request may have."""
+    num_values = Counter(name for name, _ in recipe.parameters)
+    for name in LISTS:
+        if num_values[name] > MOST_STOPS:
+            raise fields.wrong(f"parameters.{name}", f"has more than {MOST_STOPS} entries")
 
 
 def parse_digest(text: str) -> str | None:
@@ -84,10 +94,9 @@ def _from_fields(fields: Fields, files: dict[str, str], adapters: dict[str, str]
         adapters=tuple(AdapterUse(path=path) for path in _paths(adapters, ADAPTER_FOLDER)),
         template=fields.text("template") or None,
         system=fields.text("system") or None,
-        licenses=tuple(text for text in fields.strings("license") if text),
+        licenses=tuple(text for text in fields.strings("license", most=MOST_FILES) if text),
         messages=tuple(
-            _message(fields, number, message)
-            for number, message in enumerate(fields.objects("messages"))
+            _message(fields, number, message) for number, message in enumerate(messages(fields))
         ),
         parameters=_parameters(fields),
         renderer=fields.text("renderer") or None,
@@ -134,6 +143,8 @@ def _parameters(fields: Fields) -> tuple[tuple[str, ParameterValue], ...]:
     for name in fields.raw("parameters") or {}:
         value = inner.raw(name)
         items = value if isinstance(value, list) else [value]
+        if len(items) > MOST_STOPS:
+            raise inner.wrong(name, f"has more than {MOST_STOPS} entries")
         pairs += [(name, _parameter(inner, name, item)) for item in items if item is not None]
     known = [pair for pair in pairs if not KNOWN[pair[0]].deprecated]
     num_values = Counter(name for name, _ in known if name not in LISTS)

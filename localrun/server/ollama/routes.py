@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
@@ -12,29 +13,33 @@ from fastapi.responses import JSONResponse, Response
 from localrun import __version__
 from localrun.server.loads import SIGNS_HEADER, load_signs
 from localrun.server.ollama.call import parse_call
-from localrun.server.ollama.generation import complete, load_or_unload, stream
+from localrun.server.ollama.generation import complete, load_or_unload, render, stream
 from localrun.server.ollama.show import details
-from localrun.server.requests import read_object, unless_disconnected
+from localrun.server.requests import read, unless_disconnected
 from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
     from localrun.server.catalogue import Catalogue
     from localrun.server.core import Completions
     from localrun.server.fields import JsonObject
-    from localrun.server.ollama.call import Kind
+    from localrun.server.ollama.call import Call, Kind
+    from localrun.server.openai.tokens import TokenDesk
     from localrun.services.models import StoredModel
     from localrun.supervisor.model import RunningModel
     from localrun.supervisor.pool import RunnerPool
 
-# clients refuse servers that say they are an Ollama older than 0.13.4
-OLLAMA_VERSION = "0.13.5"
+# of the API that is spoken here; clients refuse older ones
+OLLAMA_VERSION = "0.33.0"
 FOR_EVER = "2318-01-01T00:00:00Z"  # what Ollama says, about
 
 
 def ollama_routes(
-    completions: Completions, catalogue: Catalogue, pool: RunnerPool, device: str
+    completions: Completions, desk: TokenDesk, catalogue: Catalogue, pool: RunnerPool, device: str
 ) -> APIRouter:
     """Return the router of Ollama's API."""
+    answers = _Answers(completions, desk, pool)
     router = APIRouter(prefix="/api")
 
     @router.head("/version")
@@ -58,27 +63,36 @@ def ollama_routes(
 
     @router.post("/chat")
     async def chat(request: Request) -> Response:
-        return await _answer(request, "chat", completions, pool)
+        return await answers.respond(request, "chat")
 
     @router.post("/generate")
     async def generate(request: Request) -> Response:
-        return await _answer(request, "generate", completions, pool)
+        return await answers.respond(request, "generate")
 
     return router
 
 
-async def _answer(
-    request: Request, kind: Kind, completions: Completions, pool: RunnerPool
-) -> Response:
-    call = parse_call(await read_object(request), kind)
-    if call.is_empty:
-        work = load_or_unload(call, completions)
-        return JSONResponse(await unless_disconnected(request, work))
-    if call.stream:
-        chunks = stream(call, completions)
-        sign = load_signs(pool, call.request.model) if SIGNS_HEADER in request.headers else None
-        return await streamed(request, chunks, "application/x-ndjson", progress=sign)
-    return JSONResponse(await unless_disconnected(request, complete(call, completions)))
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """Responds to requests that generate."""
+
+    completions: Completions
+    desk: TokenDesk
+    pool: RunnerPool
+
+    async def respond(self, request: Request, kind: Kind) -> Response:
+        call = await read(request, lambda fields: parse_call(fields, kind))
+        if call.is_empty or call.renders_only or not call.stream:
+            return JSONResponse(await unless_disconnected(request, self._whole(call)))
+        chunks = stream(call, self.completions)
+        has_signs = SIGNS_HEADER in request.headers
+        signs = load_signs(self.pool, call.request.model) if has_signs else None
+        return await streamed(request, chunks, "application/x-ndjson", progress=signs)
+
+    def _whole(self, call: Call) -> Coroutine[None, None, JsonObject]:
+        if call.is_empty:
+            return load_or_unload(call, self.completions)
+        return render(call, self.desk) if call.renders_only else complete(call, self.completions)
 
 
 def _stored(model: StoredModel) -> JsonObject:
@@ -89,6 +103,7 @@ def _stored(model: StoredModel) -> JsonObject:
         "size": model.size_bytes,
         "digest": model.digest.removeprefix("sha256:"),
         "details": details(model),
+        "capabilities": list(model.details.capabilities),
     }
 
 

@@ -47,12 +47,18 @@ def show_model(workspace: Workspace, name: str, *, is_verbose: bool) -> JsonObje
         "system": recipe.system,
         "messages": [{"role": role, "content": text} for role, text in recipe.messages],
         "tensors": _tensors(header) if is_verbose else None,
+        "projector_info": _projector_info(model, longest_kept),
+        "requires": recipe.requires,
     }
     return answer | {key: value for key, value in said.items() if value}
 
 
 def details(model: StoredModel) -> JsonObject:
     """Return what lists of models tell of each."""
+    lengths = {
+        "context_length": model.details.context_length,
+        "embedding_length": model.details.embedding_length,
+    }
     return {
         "parent_model": "",
         "format": model.details.format,
@@ -60,6 +66,7 @@ def details(model: StoredModel) -> JsonObject:
         "families": [model.details.family],
         "parameter_size": model.details.parameter_size,
         "quantization_level": model.details.quantization_level,
+        **{name: length for name, length in lengths.items() if length},
     }
 
 
@@ -68,6 +75,14 @@ def _model_info(metadata: Mapping[str, Value], num_params: int) -> JsonObject:
     info = {key: _plain(value) for key, value in metadata.items()}
     info.pop("tokenizer.chat_template", None)  # it stands in "template"
     return {**info, "general.parameter_count": num_params}
+
+
+def _projector_info(model: StoredModel, longest_kept: int) -> JsonObject:
+    """Return the header's pairs of the projector; empty if the model has none."""
+    if not model.projectors:
+        return {}
+    header = read_header(model.projectors[0], longest_kept=longest_kept)
+    return _model_info(header.metadata, header.num_params)
 
 
 def _plain(value: Value) -> Any:  # noqa: ANN401 - any JSON value

@@ -15,12 +15,13 @@ from fastapi.responses import JSONResponse, Response
 
 from localrun.server.ollama.blobs import known_digest, receive_blob
 from localrun.server.ollama.progress import Work, last_frame, lines, transfer_order
-from localrun.server.requests import read_object, unless_disconnected
+from localrun.server.requests import read, unless_disconnected
 from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from localrun.server.fields import Fields, JsonObject
     from localrun.server.jobs import Jobs
     from localrun.services.uploads import Uploads
 
@@ -64,10 +65,14 @@ async def _work(
     release: Callable[[Iterable[str]], None] | None = None,
 ) -> Response:
     """Answer by a job; ``release`` gets the blobs that the model has named by then."""
-    fields = await read_object(request)
-    order = transfer_order(kind, fields)
+    order, streams = await read(request, lambda fields: _order(kind, fields))
     and_then = None if release is None else partial(release, order["blobs"])
     work = Work(jobs=jobs, order=order, and_then=and_then)
-    if fields.boolean("stream") is not False:
+    if streams:
         return await streamed(request, lines(work), "application/x-ndjson")
     return JSONResponse(await unless_disconnected(request, last_frame(work)))
+
+
+def _order(kind: str, fields: Fields) -> tuple[JsonObject, bool]:
+    """Return the job of a request, and whether its answer is streamed."""
+    return transfer_order(kind, fields), fields.boolean("stream") is not False

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from localrun.errors import LocalrunError
+from localrun.server import limits
 from localrun.server.choices import stream_choices
 from localrun.server.completion import CompletionRequest
 from localrun.server.constraints import openai_constraint
@@ -28,6 +29,7 @@ from localrun.server.options import (
     overflow,
     refuse_unless_neutral,
 )
+from localrun.server.prompt_end import prompt_end
 from localrun.server.thinking import keeps_thoughts, openai_thinking
 
 if TYPE_CHECKING:
@@ -44,8 +46,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "modalities": (["text"],),
     "audio": (),
     "web_search_options": (),
-    "add_generation_prompt": (True,),
-    "continue_final_message": (False,),
     **common.NEUTRAL,
 }
 VERBOSITIES = ("low", "medium", "high")
@@ -70,39 +70,43 @@ def parse_chat(fields: Fields) -> ChatCall:
     """
     fields, is_legacy = in_new_words(fields)
     refuse_unless_neutral(fields, NEUTRAL)
-    model = fields.required_text("model")
-    messages = fields.objects("messages")
+    model, messages = limits.model_name(fields), limits.messages(fields)
     if not messages:
         raise fields.wrong("messages", "is required")
     refuse_media(fields, "messages")
+    chat = conversation(messages)
+    end = prompt_end(fields, chat)
     offered, thinking = offered_tools(fields), openai_thinking(fields)
     request = CompletionRequest(
         model=model,
-        messages=conversation(messages),
+        messages=chat,
         tools=offered.tools,
         template_options=verbosity(fields) | thinking.options,
         sampling=common.openai_sampling(fields),
         num_predict=common.num_predict(fields),
-        num_ctx=fields.integer("num_ctx", 1),
-        stop=common.stop_strings(fields),
+        num_ctx=limits.context_length(fields),
+        stop=limits.stop_strings(fields),
         constraint=openai_constraint(fields),
         keep_alive=keep_alive(fields),
         overflow=overflow(fields),
         num_keep=num_keep(fields),
         logprobs=num_logprobs(fields),
-        chat_template=fields.text("chat_template") or None,
+        chat_template=fields.text("chat_template", longest=limits.LONGEST_TEMPLATE) or None,
         prediction=common.prediction(fields),
         tool_choice=offered.choice,
         parallel_tool_calls=fields.boolean("parallel_tool_calls") is not False,
         thinking_budget=thinking.budget,
         keeps_thoughts=keeps_thoughts(fields),
+        add_generation_prompt=end.add_generation_prompt,
+        continue_final_message=end.continue_final_message,
     )
-    streaming = common.streaming(fields)
+    streaming, count = common.streaming(fields), common.num_choices(fields)
+    limits.refuse_many_copies(fields, [request.messages, request.tools], count)
     return ChatCall(
         request=request,
         stream=streaming.is_wanted,
         include_usage=streaming.include_usage,
-        num_choices=common.num_choices(fields),
+        num_choices=count,
         is_legacy=is_legacy,
     )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.engine.params import MOST_TOP
 from localrun.errors import LocalrunError
+from localrun.server import limits
 from localrun.server.choices import choices_of, stream_each
 from localrun.server.completion import CompletionRequest
 from localrun.server.constraints import openai_constraint
@@ -26,7 +27,6 @@ from localrun.server.openai.fields import (
     num_predict,
     openai_sampling,
     prediction,
-    stop_strings,
     streaming,
 )
 from localrun.server.options import MANY, keep_alive, num_keep, overflow, refuse_unless_neutral
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 PATH = "/v1/completions"
 DONE = b"data: [DONE]\n\n"
 MOST_ANSWERS = 512
+DEFAULT_TOKENS = 16  # OpenAI's, for a request without max_tokens
 Prompt = str | tuple[int, ...]
 
 
@@ -54,7 +55,7 @@ class CompletionCall:
 
 
 def parse_completion(fields: Fields) -> CompletionCall:
-    """Read the body; blocks for what a long list of tokens takes.
+    """Read the body.
 
     Raises:
         UsageError: a field is wrong or cannot be honoured; the error names it.
@@ -63,12 +64,14 @@ def parse_completion(fields: Fields) -> CompletionCall:
     prompts, count = _prompts(fields), num_choices(fields)
     if len(prompts) * count > MOST_ANSWERS:
         raise fields.wrong("prompt", f"asks for more than {MOST_ANSWERS} answers, with n")
+    limits.refuse_many_copies(fields, prompts, count)
     wanted = CompletionRequest(
-        model=fields.required_text("model"),
+        model=limits.model_name(fields),
         sampling=openai_sampling(fields),
-        num_predict=num_predict(fields),
-        num_ctx=fields.integer("num_ctx", 1),
-        stop=stop_strings(fields),
+        num_predict=num_predict(fields, least=0),
+        default_num_predict=DEFAULT_TOKENS,
+        num_ctx=limits.context_length(fields),
+        stop=limits.stop_strings(fields),
         constraint=openai_constraint(fields),
         keep_alive=keep_alive(fields),
         overflow=overflow(fields),

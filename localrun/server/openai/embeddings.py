@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from localrun.engine.params import Pooling
+from localrun.server import limits
 from localrun.server.embedding import EmbeddingRequest
 from localrun.server.options import keep_alive
 from localrun.server.vectors import in_base64, large_json, numbers
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from localrun.server.embedding import Embedded, Embedding
     from localrun.server.fields import Fields, JsonObject
 
-MOST_INPUTS = 2048
 FORMATS = ("float", "base64")
 LARGEST_TOKEN = 2**31 - 1
 Input = str | tuple[int, ...]
@@ -45,12 +45,12 @@ def parse_embeddings(fields: Fields) -> EmbeddingCall:
     if encoding not in FORMATS:
         raise fields.wrong("encoding_format", "must be float or base64")
     request = EmbeddingRequest(
-        model=fields.required_text("model"),
+        model=limits.model_name(fields),
         inputs=_inputs(fields),
         pooling=_pooling(fields),
         truncate=fields.boolean("truncate") or False,
         dimensions=fields.integer("dimensions", 1),
-        num_ctx=fields.integer("num_ctx", 1),
+        num_ctx=limits.context_length(fields),
         keep_alive=keep_alive(fields),
     )
     return EmbeddingCall(request=request, encoding=encoding)
@@ -81,8 +81,8 @@ def _inputs(fields: Fields) -> tuple[Input, ...]:
         raise fields.wrong("input", "must be a text, a list of texts, or token ids")
     if not all(inputs):
         raise fields.wrong("input", "must not be empty")
-    if len(inputs) > MOST_INPUTS:
-        raise fields.wrong("input", f"has more than {MOST_INPUTS} entries")
+    if len(inputs) > limits.MOST_INPUTS:
+        raise fields.wrong("input", f"has more than {limits.MOST_INPUTS} entries")
     return inputs
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.modelfile.known import KNOWN
 from localrun.server.choices import MOST_CHOICES
-from localrun.server.options import bounded, sampling
+from localrun.server.options import MANY, bounded, sampling
 
 if TYPE_CHECKING:
     from localrun.server.fields import Fields, JsonObject
@@ -28,7 +28,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "length_penalty": (1,),
     "lora": ([],),
     "min_keep": (0,),
-    "min_tokens": (0,),
     "n_probs": (0,),
     "prompt_logprobs": (0,),
     "samplers": ([],),
@@ -38,7 +37,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 LENGTHS = ("max_completion_tokens", "max_tokens", "n_predict", "num_predict")
 UNLIMITED = -1  # what other servers take for no limit
-MOST_STOPS = 64
 STRONGEST_BIAS = 100
 MOST_BIASES = 4096
 REPETITION_PENALTY = replace(KNOWN["repeat_penalty"], name="repetition_penalty")  # vLLM's name
@@ -74,13 +72,16 @@ def openai_sampling(fields: Fields) -> JsonObject:
     repetition = bounded(fields, REPETITION_PENALTY)
     if repetition is not None:
         given.setdefault("repeat_penalty", repetition)
-    bias = _logit_bias(fields)
-    return {**given, "logit_bias": bias} if bias else given
+    if least := _min_tokens(fields):
+        given["min_tokens"] = least
+    if bias := _logit_bias(fields):
+        given["logit_bias"] = bias
+    return given
 
 
-def num_predict(fields: Fields) -> int | None:
+def num_predict(fields: Fields, *, least: int = 1) -> int | None:
     """Return how many tokens to generate at most; -1 is as many as fit."""
-    given = [_length(fields, name) for name in LENGTHS]
+    given = [_length(fields, name, least) for name in LENGTHS]
     return next((number for number in given if number is not None), None)
 
 
@@ -97,16 +98,6 @@ def num_choices(fields: Fields) -> int:
     if best_of not in {None, count}:
         raise fields.wrong("best_of", "must equal n: all answers are told, not only the best")
     return count
-
-
-def stop_strings(fields: Fields) -> tuple[str, ...] | None:
-    """Return the texts that end an answer, None where the request does not say."""
-    if fields.raw("stop") is None:
-        return None
-    stop = fields.strings("stop")
-    if len(stop) > MOST_STOPS:
-        raise fields.wrong("stop", f"has more than {MOST_STOPS} entries")
-    return stop
 
 
 def prediction(fields: Fields) -> str | None:
@@ -132,11 +123,19 @@ def is_token(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_TOKEN
 
 
-def _length(fields: Fields, name: str) -> int | None:
+def _length(fields: Fields, name: str, least: int) -> int | None:
     number = fields.integer(name, UNLIMITED)
-    if number == 0:
-        raise fields.wrong(name, "must be at least 1")
+    if number == 0 < least:
+        raise fields.wrong(name, f"must be at least {least}")
     return number
+
+
+def _min_tokens(fields: Fields) -> int:
+    """Return how many tokens an answer has before it may end."""
+    least, most = fields.integer("min_tokens", 0) or 0, num_predict(fields, least=0)
+    if most is not None and 0 <= most < least:
+        raise fields.wrong("min_tokens", f"is {least}, more than the {most} tokens at most")
+    return min(least, MANY)
 
 
 def _logit_bias(fields: Fields) -> tuple[tuple[int, float], ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.server.fields import Fields
+from localrun.server.limits import MOST_TOOLS
 
 if TYPE_CHECKING:
     from localrun.server.fields import JsonObject
@@ -23,7 +24,7 @@ def in_new_words(fields: Fields) -> tuple[Fields, bool]:
     Raises:
         UsageError: they are malformed, or there are both.
     """
-    functions, choice = fields.objects("functions"), fields.raw("function_call")
+    functions, choice = fields.objects("functions", most=MOST_TOOLS), fields.raw("function_call")
     changed: JsonObject = {}
     if any("function_call" in message for message in fields.objects("messages")):
         changed["messages"] = [_message(message) for message in fields.objects("messages")]

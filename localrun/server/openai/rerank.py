@@ -10,6 +10,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localrun.server import limits
 from localrun.server.embedding import RankRequest
 from localrun.server.options import keep_alive
 from localrun.server.vectors import large_json
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from localrun.server.embedding import Embedding, Ranked
     from localrun.server.fields import Fields, JsonObject
-
-MOST_DOCUMENTS = 2048
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +38,7 @@ def parse_rerank(fields: Fields) -> RerankCall:
         UsageError: a field is wrong; the error names it.
     """
     request = RankRequest(
-        model=fields.required_text("model"),
+        model=limits.model_name(fields),
         query=fields.required_text("query"),
         documents=_documents(fields),
         truncate=fields.boolean("truncate") or False,
@@ -80,8 +79,8 @@ def _documents(fields: Fields) -> tuple[str, ...]:
     value = fields.raw("documents")
     if not isinstance(value, list) or not value:
         raise fields.wrong("documents", "must be a list of texts")
-    if len(value) > MOST_DOCUMENTS:
-        raise fields.wrong("documents", f"has more than {MOST_DOCUMENTS} entries")
+    if len(value) > limits.MOST_INPUTS:
+        raise fields.wrong("documents", f"has more than {limits.MOST_INPUTS} entries")
     return tuple(_document(fields, one, index) for index, one in enumerate(value))
 
 

@@ -14,7 +14,8 @@ from localrun.server.openai.chat import complete, parse_chat, stream
 from localrun.server.openai.completions import complete as complete_prompts
 from localrun.server.openai.completions import parse_completion
 from localrun.server.openai.completions import stream as stream_completions
-from localrun.server.requests import read_object, unless_disconnected
+from localrun.server.openai.tokens import parse_apply_template, parse_detokenize, parse_tokenize
+from localrun.server.requests import read, unless_disconnected
 from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
@@ -43,15 +44,14 @@ def openai_routes(completions: Completions, catalogue: Catalogue, desk: TokenDes
 
     @router.post("/chat/completions")
     async def chat(request: Request) -> Response:
-        call = parse_chat(await read_object(request))
+        call = await read(request, parse_chat)
         if call.stream:
             return await streamed(request, stream(call, completions), "text/event-stream")
         return JSONResponse(await unless_disconnected(request, complete(call, completions)))
 
     @router.post("/completions")
     async def completion(request: Request) -> Response:
-        # in a thread: a body may hold many token ids
-        call = await asyncio.to_thread(parse_completion, await read_object(request))
+        call = await read(request, parse_completion)
         if call.streaming.is_wanted:
             chunks = stream_completions(call, completions)
             return await streamed(request, chunks, "text/event-stream")
@@ -64,19 +64,19 @@ def openai_routes(completions: Completions, catalogue: Catalogue, desk: TokenDes
 
 def _add_token_routes(router: APIRouter, desk: TokenDesk) -> None:
     @router.post("/tokenize")
-    async def tokenize(request: Request) -> JSONResponse:
-        work = desk.tokenize(await read_object(request))
-        return JSONResponse(await unless_disconnected(request, work))
+    async def tokenize(request: Request) -> Response:
+        work = desk.tokenize(await read(request, parse_tokenize))
+        return await unless_disconnected(request, work) or Response()  # nobody reads the second
 
     @router.post("/detokenize")
-    async def detokenize(request: Request) -> JSONResponse:
-        work = desk.detokenize(await read_object(request))
-        return JSONResponse(await unless_disconnected(request, work))
+    async def detokenize(request: Request) -> Response:
+        work = desk.detokenize(await read(request, parse_detokenize))
+        return await unless_disconnected(request, work) or Response()
 
     @router.post("/apply-template")
-    async def apply_template(request: Request) -> JSONResponse:
-        work = desk.apply_template(await read_object(request))
-        return JSONResponse(await unless_disconnected(request, work))
+    async def apply_template(request: Request) -> Response:
+        work = desk.apply_template(await read(request, parse_apply_template))
+        return await unless_disconnected(request, work) or Response()
 
 
 def _models(request: Request, found: list[StoredModel]) -> JsonObject:

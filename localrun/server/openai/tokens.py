@@ -9,19 +9,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localrun.errors import BackendError, error_named
 from localrun.runner.messages import Detokenize, Event, Failed, Submitted, Tokenize, Tokens
+from localrun.server import limits
 from localrun.server.conversation import conversation
 from localrun.server.defaults import keep_alive_of, messages_of, runner_model
 from localrun.server.media import refuse_media
 from localrun.server.options import keep_alive
+from localrun.server.prompt_end import prompt_end
+from localrun.server.vectors import large_json
+from localrun.services.templates import to_jinja
 from localrun.supervisor.model import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from fastapi.responses import Response
 
     from localrun.server.completion import CompletionRequest
     from localrun.server.fields import Fields, JsonObject
@@ -34,6 +40,48 @@ WAITING_THREADS = 32  # requests that wait for loads
 LARGEST_TOKEN = 2**31 - 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCall:
+    """A parsed request of any of the three kinds."""
+
+    model: str
+    request: Tokenize | Detokenize
+    keep_alive: KeepAlive | None
+    wants_pieces: bool = False
+
+
+def parse_tokenize(fields: Fields) -> TokenCall:
+    """Read the body of ``/v1/tokenize``.
+
+    Raises:
+        UsageError: a field is wrong; the error names it.
+    """
+    return _call(fields, _tokenize(fields, needs_messages=False))
+
+
+def parse_detokenize(fields: Fields) -> TokenCall:
+    """Read the body of ``/v1/detokenize``.
+
+    Raises:
+        UsageError: a field is wrong; the error names it.
+    """
+    tokens = fields.raw("tokens")
+    if not isinstance(tokens, list) or not all(map(_is_token, tokens)):
+        raise fields.wrong("tokens", "must be a list of token ids")
+    if len(tokens) > limits.MOST_TOKENS:
+        raise fields.wrong("tokens", f"has more than {limits.MOST_TOKENS} entries")
+    return _call(fields, Detokenize(request_id=0, tokens=tuple(tokens)))
+
+
+def parse_apply_template(fields: Fields) -> TokenCall:
+    """Read the body of ``/v1/apply-template``.
+
+    Raises:
+        UsageError: a field is wrong; the error names it.
+    """
+    return _call(fields, _tokenize(fields, needs_messages=True))
+
+
 class TokenDesk:
     """Answers by the runners of a pool, which load the model for it."""
 
@@ -42,42 +90,39 @@ class TokenDesk:
         self._find_model = find_model
         self._threads = ThreadPoolExecutor(WAITING_THREADS, thread_name_prefix="tokens")
 
-    async def tokenize(self, fields: Fields) -> JsonObject:
+    async def tokenize(self, call: TokenCall) -> Response:
         """Answer ``/v1/tokenize``.
 
         Raises:
-            LocalrunError: a field is wrong, or there is no such model.
+            LocalrunError: there is no such model, or its template refuses the messages.
         """
-        answer = await self._ask(fields, _tokenize(fields, needs_messages=False))
+        answer = await self._answer(call.model, call.request, call.keep_alive)
         body: JsonObject = {
             "count": len(answer.tokens),
             "max_model_len": answer.num_ctx,
             "tokens": list(answer.tokens),
         }
-        if fields.boolean("return_token_strs") or fields.boolean("with_pieces"):
+        if call.wants_pieces:
             body["token_strs"] = list(answer.pieces)
-        return body
+        return await large_json(body)
 
-    async def detokenize(self, fields: Fields) -> JsonObject:
+    async def detokenize(self, call: TokenCall) -> Response:
         """Answer ``/v1/detokenize``.
 
         Raises:
-            LocalrunError: a field is wrong, or there is no such model.
+            LocalrunError: there is no such model.
         """
-        tokens = fields.raw("tokens")
-        if not isinstance(tokens, list) or not all(_is_token(one) for one in tokens):
-            raise fields.wrong("tokens", "must be a list of token ids")
-        answer = await self._ask(fields, Detokenize(request_id=0, tokens=tuple(tokens)))
-        return {"prompt": answer.text, "content": answer.text}
+        answer = await self._answer(call.model, call.request, call.keep_alive)
+        return await large_json({"prompt": answer.text, "content": answer.text})
 
-    async def apply_template(self, fields: Fields) -> JsonObject:
+    async def apply_template(self, call: TokenCall) -> Response:
         """Answer ``/v1/apply-template``.
 
         Raises:
-            LocalrunError: a field is wrong, or there is no such model.
+            LocalrunError: there is no such model, or its template refuses the messages.
         """
-        answer = await self._ask(fields, _tokenize(fields, needs_messages=True))
-        return {"prompt": answer.text, "count": len(answer.tokens)}
+        answer = await self._answer(call.model, call.request, call.keep_alive)
+        return await large_json({"prompt": answer.text, "count": len(answer.tokens)})
 
     async def count(self, request: CompletionRequest) -> int:
         """Return how many tokens the prompt of a request has.
@@ -85,17 +130,29 @@ class TokenDesk:
         Raises:
             LocalrunError: there is no such model, or its template refuses the messages.
         """
+        return len((await self._prompt(request)).tokens)
+
+    async def render(self, request: CompletionRequest) -> str:
+        """Return the prompt of a request as text.
+
+        Raises:
+            LocalrunError: there is no such model, or its template refuses the messages.
+        """
+        return (await self._prompt(request)).text
+
+    async def _prompt(self, request: CompletionRequest) -> Tokens:
+        template = request.chat_template
         wanted = Tokenize(
             request_id=0,  # the pool numbers requests
             messages=request.messages,
             text=request.prompt or "",
             tools=request.tools,
             template_options=request.template_options,
+            chat_template=await asyncio.to_thread(to_jinja, template) if template else None,
+            add_generation_prompt=request.add_generation_prompt,
+            continue_final_message=request.continue_final_message,
         )
-        return len((await self._answer(request.model, wanted, request.keep_alive)).tokens)
-
-    async def _ask(self, fields: Fields, request: Tokenize | Detokenize) -> Tokens:
-        return await self._answer(fields.required_text("model"), request, keep_alive(fields))
+        return await self._answer(request.model, wanted, request.keep_alive)
 
     async def _answer(
         self, name: str, request: Tokenize | Detokenize, stays: KeepAlive | None
@@ -129,25 +186,35 @@ class TokenDesk:
         return event
 
 
+def _call(fields: Fields, request: Tokenize | Detokenize) -> TokenCall:
+    return TokenCall(
+        model=limits.model_name(fields),
+        request=request,
+        keep_alive=keep_alive(fields),
+        wants_pieces=bool(fields.boolean("return_token_strs") or fields.boolean("with_pieces")),
+    )
+
+
 def _tokenize(fields: Fields, *, needs_messages: bool) -> Tokenize:
     refuse_media(fields, "messages")
-    messages = fields.objects("messages")
+    messages = limits.messages(fields)
     text = _given_text(fields)
     if needs_messages and not messages:
         raise fields.wrong("messages", "is required")
     if not messages and text is None:
         raise fields.wrong("prompt", "is required, or content, text or messages")
     special = fields.boolean("add_special_tokens")
-    options = fields.raw("chat_template_kwargs") or {}
-    if not isinstance(options, dict):
-        raise fields.wrong("chat_template_kwargs", "must be an object")
+    chat = conversation(messages) if messages else None
+    end = prompt_end(fields, chat or ())
     return Tokenize(
         request_id=0,  # the pool numbers requests
-        messages=conversation(messages) if messages else None,
+        messages=chat,
         text=text or "",
-        tools=tuple(fields.objects("tools")),
-        template_options=options,
+        tools=tuple(limits.tools(fields)),
+        template_options=limits.template_options(fields),
         is_start=special is not False,
+        add_generation_prompt=end.add_generation_prompt,
+        continue_final_message=end.continue_final_message,
     )
 
 
@@ -164,7 +231,7 @@ def _completed(request: Tokenize | Detokenize, model: StoredModel) -> Submitted:
     return replace(
         request,
         messages=messages_of(model.recipe, request.messages),
-        chat_template=model.chat_template,
+        chat_template=request.chat_template or model.chat_template,
     )
 
 

@@ -10,8 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localrun.server import limits
+from localrun.server.fields import Fields, shown
+from localrun.server.server_tools import without_server_tools
+
 if TYPE_CHECKING:
-    from localrun.server.fields import Fields, JsonObject
+    from localrun.server.fields import JsonObject
 
 MODES = ("auto", "none", "required")
 
@@ -30,7 +34,8 @@ def offered_tools(fields: Fields) -> OfferedTools:
     Raises:
         UsageError: a call is asked for that no tool of the request can have.
     """
-    tools = tuple(fields.objects("tools"))
+    listed = [Fields(tool, f"tools[{at}].") for at, tool in enumerate(limits.tools(fields))]
+    tools = tuple(tool.all() for tool in without_server_tools(listed))
     stated = fields.raw("tool_choice")
     if isinstance(stated, dict):
         offered = _chosen(fields, fields.inner("tool_choice"), tools)
@@ -50,7 +55,7 @@ def _chosen(fields: Fields, choice: Fields, tools: tuple[JsonObject, ...]) -> Of
         mode = allowed.text("mode") or "auto"
         if mode not in MODES:
             raise allowed.wrong("mode", f"must be one of {', '.join(MODES)}")
-        names = [_name(tool) for tool in allowed.objects("tools")]
+        names = set(map(_name, allowed.objects("tools", most=limits.MOST_TOOLS)))
         return OfferedTools(tuple(tool for tool in tools if _name(tool) in names), mode)
     if kind != "function":
         raise choice.wrong("type", "must be function or allowed_tools")
@@ -59,10 +64,13 @@ def _chosen(fields: Fields, choice: Fields, tools: tuple[JsonObject, ...]) -> Of
     if name in MODES:
         raise function.wrong("name", f"cannot be {name}, which means something else here")
     if name not in map(_name, tools):
-        raise fields.wrong("tool_choice", f"names the tool {name!r}, which is not among the tools")
+        raise fields.wrong(
+            "tool_choice", f"names the tool {shown(name)}, which is not among the tools"
+        )
     return OfferedTools(tools, name)
 
 
-def _name(tool: JsonObject) -> object:
+def _name(tool: JsonObject) -> str | None:
     function = tool.get("function")
-    return (function if isinstance(function, dict) else tool).get("name")
+    name = (function if isinstance(function, dict) else tool).get("name")
+    return name if isinstance(name, str) else None

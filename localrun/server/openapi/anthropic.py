@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from localrun.server.anthropic.request import EFFORTS, MOST_STOPS, THINKING
+from localrun.server.anthropic.request import EFFORTS, THINKING
+from localrun.server.limits import MOST_STOPS
 from localrun.server.openapi.words import (
     COUNT,
     FLAG,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from localrun.chat.thinking import EFFORTS
 from localrun.engine.params import MOST_TOP
 from localrun.server.choices import MOST_CHOICES
+from localrun.server.limits import MOST_STOPS
 from localrun.server.openai.chat import VERBOSITIES
-from localrun.server.openai.fields import LENGTHS, MOST_STOPS, STRONGEST_BIAS
+from localrun.server.openai.fields import LENGTHS, STRONGEST_BIAS
 from localrun.server.openapi.words import (
     ANYTHING,
     COUNT,
@@ -136,6 +137,7 @@ def _common() -> dict[str, Schema]:
         **sampling(),
         **shared(),
         **dict.fromkeys(LENGTHS, length),
+        "min_tokens": COUNT,
         "repetition_penalty": sampling()["repeat_penalty"],
         "logit_bias": {"type": "object", "propertyNames": names, "additionalProperties": bias},
         "n": {"type": "integer", "minimum": 1, "maximum": MOST_CHOICES},
@@ -175,6 +177,8 @@ def _chat_request() -> Schema:
             "modalities": {"const": ["text"]},
             "chat_template": TEXT,
             "chat_template_kwargs": OBJECT,
+            "add_generation_prompt": FLAG,
+            "continue_final_message": FLAG,
         },
     )
 
@@ -211,6 +215,7 @@ def _completion_request() -> Schema:
         {"model": MODEL, "prompt": prompts},
         {
             **_common(),
+            **{name: {"anyOf": [COUNT, {"const": -1}]} for name in LENGTHS},
             "suffix": TEXT,
             "echo": FLAG,
             "logprobs": {"type": "integer", "minimum": 0, "maximum": MOST_TOP},

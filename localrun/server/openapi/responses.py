@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from localrun.chat.thinking import EFFORTS
 from localrun.engine.params import MOST_TOP
+from localrun.server.limits import MOST_STOPS
 from localrun.server.openai.chat import VERBOSITIES
-from localrun.server.openai.fields import MOST_STOPS
 from localrun.server.openai.responses.request import INCLUDED, SUMMARIES, TRUNCATIONS
 from localrun.server.openapi.openai import ERRORS, EVENTS
 from localrun.server.openapi.words import (

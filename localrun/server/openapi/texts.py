@@ -57,6 +57,8 @@ def _token_operations() -> dict[str, Operation]:
         "tools": listed(OBJECT),
         "add_special_tokens": FLAG,
         "chat_template_kwargs": OBJECT,
+        "add_generation_prompt": FLAG,
+        "continue_final_message": FLAG,
         "return_token_strs": FLAG,
         "with_pieces": FLAG,
         "keep_alive": either(TEXT, NUMBER),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import time
 
 import pytest
 from hypothesis import given
@@ -14,6 +13,7 @@ from localrun.chat.gotemplate.converter import convert
 from localrun.chat.gotemplate.errors import GoTemplateError
 from localrun.chat.gotemplate.lexer import MAX_SOURCE_CHARS
 from tests.chat.gotemplate.rendering import rendered
+from tests.measuring import plain_loops
 
 ASK = [{"role": "user", "content": "hi"}]
 LOUD = "{}%#-\"'\\ \n\r\tabé\U0001f600\x00\u2028"
@@ -114,12 +114,11 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_template_without_bounds_is_refused_soon(name: str) -> None:
-    begun = time.process_time()
+    def refuse() -> None:
+        with pytest.raises(GoTemplateError):
+            convert(HOSTILE[name])
 
-    with pytest.raises(GoTemplateError):
-        convert(HOSTILE[name])
-
-    assert time.process_time() - begun < 2
+    assert plain_loops(refuse) < 800
 
 
 def test_the_deepest_template_that_converts_also_compiles() -> None:

@@ -13,6 +13,7 @@ from tests.cli.fake_server import environment, unused_address
 from tests.fakes.hub import FakeHub, fake_hub
 from tests.registry.conftest import keep_apart
 from tests.services.making import FILES, REPO
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +53,7 @@ def localrun(env: dict[str, str], tmp_path: Path) -> Localrun:
             input=stdin,
             env=env,
             cwd=tmp_path,
-            timeout=60,
+            timeout=HANG_S,
         )
 
     return run

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from localrun.cli.output import Output, plain
+from localrun.cli.output import Output
 from localrun.cli.progress import shown_progress
 from localrun.errors import NotFoundError
+from localrun.terminal import plain
 from tests.services.making import FILES, gguf
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import stat
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from tests.fakes.web import serving
 from tests.services.making import FILES, NAME, REPO, WEIGHTS, digest, gguf
 from tests.store.building import blob_names, damage
 from tests.store.foreign.layouts import write
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     from localrun.store.store import Store
@@ -156,6 +158,20 @@ def test_prune_deletes_saved_prompts_that_du_shows(localrun: Localrun) -> None:
     assert json.loads(localrun("du", "--json").stdout)["prompt_bytes"] == 0
 
 
+def test_prune_deletes_what_processes_that_ended_were_writing(localrun: Localrun) -> None:
+    cache, ended = Path(os.environ["LOCALRUN_CACHE"]), subprocess.Popen(["true"])
+    ended.wait()
+    PromptFolder(cache / "prompts", "0" * 32, 10**6)
+    left = [cache / f"needs.json.tmp-{ended.pid}", cache / "prompts" / f"key.tmp-{ended.pid}"]
+    living = [path.with_name(path.name.replace(str(ended.pid), str(os.getpid()))) for path in left]
+    for path in (*left, *living):
+        path.write_bytes(b"half")
+
+    assert localrun("prune").returncode == 0
+
+    assert [path.exists() for path in (*left, *living)] == [False, False, True, True]
+
+
 def test_verify_finds_what_is_bad_and_repairs_it(
     localrun: Localrun, store: Store, model: str
 ) -> None:
@@ -207,11 +223,15 @@ def test_an_archive_goes_from_one_machine_to_another(
     env["LOCALRUN_MODELS"] = str(tmp_path / "other")
     env["LOCALRUN_OFFLINE"] = "1"
 
-    imported = localrun("import", "model.tar")
+    refused = localrun("import", "model.tar")
+    imported = localrun("import", "model.tar", "--force")
     renamed = localrun("import", "model.tar", "mine")
     event = json.loads(localrun("import", "model.tar", "--json").stdout.splitlines()[-1])
 
     assert (written.returncode, written.stdout) == (0, "")
+    assert refused.returncode == 2
+    assert f"registry's name, {model}" in refused.stderr
+    assert "--force" in refused.stderr
     assert imported.stdout == f"{model} is here\n"
     assert renamed.stdout == "mine:latest is here\n"
     assert sorted(event) == ["event", "manifest", "name"]
@@ -226,12 +246,12 @@ def test_an_archive_that_was_cut_is_refused_and_gone_on_with(
     (tmp_path / "cut.tar").write_bytes(whole[:26_000])
     env["LOCALRUN_MODELS"] = str(tmp_path / "other")
 
-    cut = localrun("import", "cut.tar")
-    done = localrun("import", "model.tar")
+    cut = localrun("import", "cut.tar", "mine")
+    done = localrun("import", "model.tar", "mine")
 
     assert cut.returncode == 4
     assert "are kept" in cut.stderr
-    assert done.stdout == f"{model} is here\n"
+    assert done.stdout == "mine:latest is here\n"
 
 
 def test_an_archive_flows_through_a_pipe(env: dict[str, str], tmp_path: Path, model: str) -> None:
@@ -239,7 +259,7 @@ def test_an_archive_flows_through_a_pipe(env: dict[str, str], tmp_path: Path, mo
     other = f"LOCALRUN_MODELS={tmp_path / 'other'}"
 
     done = subprocess.run(
-        ["bash", "-c", f"{command} export {model} -o - | {other} {command} import -"],
+        ["bash", "-c", f"{command} export {model} -o - | {other} {command} import - {model}"],
         env=env,
         capture_output=True,
         text=True,
@@ -286,7 +306,7 @@ def test_a_pipe_is_written_and_not_replaced(
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=HANG_S,
     )
 
     assert done.returncode == 0
@@ -325,3 +345,54 @@ def test_push_says_what_it_sent(localrun: Localrun, model: str) -> None:
     assert first.stdout.startswith(f"{place} is there, 2")
     assert sorted(event) == ["event", "manifest", "name", "sent_bytes", "size_bytes"]
     assert event["sent_bytes"] == 0
+
+
+def test_an_import_replaces_a_model_only_by_force(localrun: Localrun, tmp_path: Path) -> None:
+    localrun("import", str(write(tmp_path / "first.gguf", gguf(5, 30_000))), "mine")
+    localrun("export", "mine", "-o", "mine.tar")
+    other = write(tmp_path / "other.gguf", gguf(7, 40_000))
+
+    kept = localrun("import", str(other), "mine")
+    localrun("import", str(other), "mine", "--force")
+    refused = localrun("import", "mine.tar")
+    aside = localrun("import", "mine.tar", "aside")
+    forced = localrun("import", "mine.tar", "--force")
+    again = localrun("import", "mine.tar")
+
+    for each in (kept, refused):
+        assert (each.returncode, each.stdout) == (2, "")
+        assert "mine:latest is here already and is another model" in each.stderr
+        assert "--force" in each.stderr
+    assert (aside.stdout, forced.stdout, again.stdout) == (
+        "aside:latest is here\n",
+        "mine:latest is here\n",
+        "mine:latest is here\n",
+    )
+
+
+@pytest.mark.parametrize(("answer", "exit_code"), [("y", 0), ("n", 2)])
+def test_an_import_asks_on_a_terminal_before_it_replaces_a_model(
+    answer: str, exit_code: int, localrun: Localrun, env: dict[str, str], tmp_path: Path
+) -> None:
+    localrun("import", str(write(tmp_path / "first.gguf", gguf(5, 30_000))), "mine")
+    localrun("export", "mine", "-o", "mine.tar")
+    other = write(tmp_path / "other.gguf", gguf(7, 40_000))
+    localrun("import", str(other), "mine", "--force")
+    keyboard, terminal = pty.openpty()
+    os.write(keyboard, f"{answer}\n".encode())
+
+    done = subprocess.run(
+        [sys.executable, "-m", "localrun", "import", "mine.tar"],
+        stdin=terminal,
+        capture_output=True,
+        text=True,
+        env=env,
+        cwd=tmp_path,
+        check=False,
+    )
+    for descriptor in (keyboard, terminal):
+        os.close(descriptor)
+
+    assert done.returncode == exit_code
+    assert "mine:latest is here already and is another model: go on? [y/N]" in done.stderr
+    assert done.stdout == ("mine:latest is here\n" if exit_code == 0 else "")

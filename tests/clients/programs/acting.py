@@ -41,7 +41,7 @@ SUM: dict[str, Any] = {
     "additionalProperties": False,
 }
 TEXTS = ["a rainbow", "a horse"]
-PATIENCE_S = 5
+PATIENCE_S = 60
 CANCELLED = re.compile(r'localrun_answers_total\{.*end="cancelled".*\} (\d+)')
 
 

@@ -34,6 +34,7 @@ def workspace(hub: FakeHub, tmp_path: Path) -> Workspace:
     settings = Settings(log_dir=tmp_path / "log", models_dir=tmp_path / "store")
     places = {"HOME": str(tmp_path / "home"), "HF_ENDPOINT": hub.url}
     environ = {**os.environ, **places, "MODELSCOPE_ENDPOINT": hub.url}
+    environ["LOCALRUN_PULL_PRIVATE"] = "1"  # for registries of tests, which are on this machine
     return Workspace(settings, environ, home=tmp_path / "home")
 
 

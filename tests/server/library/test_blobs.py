@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import httpx
 import psutil
 import pytest
 
+from localrun.errors import OverloadedError, StorageError
 from localrun.server.bodies import LARGEST_BODY
 from localrun.services.uploads import KEPT_S, Uploads
 from localrun.store.sweep import sweep
@@ -26,7 +30,7 @@ CONTENT = gguf(5, 50_000)
 
 
 def upload(served: Served, name: str, content: bytes | Iterator[bytes]) -> httpx.Response:
-    return httpx.post(f"{served.url}/api/blobs/{name}", content=content, timeout=60)
+    return httpx.post(f"{served.url}/api/blobs/{name}", content=content)
 
 
 def test_a_blob_is_there_once_it_was_sent(library: Served, workspace: Workspace) -> None:
@@ -104,3 +108,82 @@ def test_an_upload_is_kept_for_a_while_or_until_it_is_named(workspace: Workspace
     uploads.close()
 
     assert (kept, released, late) == ((), (second,), (first,))
+
+
+def send(uploads: Uploads, content: bytes) -> str:
+    upload = uploads.begin(digest(content), None)
+    upload.write(content)
+    upload.finish()
+    upload.close()
+    return digest(content)
+
+
+def test_kept_uploads_share_one_open_file(workspace: Workspace) -> None:
+    uploads = Uploads(workspace.store)
+    send(uploads, b"first")
+    before = psutil.Process().num_fds()
+
+    sent = [send(uploads, b"%d" % number) for number in range(50)]
+    grown = psutil.Process().num_fds() - before
+    kept = sweep(workspace.store).blobs
+    uploads.release(sent[:25])
+    released = sweep(workspace.store).blobs
+    uploads.close()
+
+    assert grown <= 0
+    assert kept == ()
+    assert sorted(released) == sorted(sent[:25])
+
+
+def test_of_too_many_kept_uploads_the_oldest_leave(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localrun.services.uploads.MOST_KEPT", 8)
+    uploads = Uploads(workspace.store)
+
+    sent = [send(uploads, b"%d" % number) for number in range(9)]
+    left = sweep(workspace.store).blobs
+    uploads.close()
+
+    assert sorted(left) == sorted(sent[:2])
+
+
+def test_uploads_at_once_are_bounded_and_a_place_is_free_again(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localrun.services.uploads.MOST_UPLOADS", 2)
+    uploads = Uploads(workspace.store)
+    first, second = uploads.begin(digest(b"1"), None), uploads.begin(digest(b"2"), None)
+
+    with pytest.raises(OverloadedError, match="uploaded already"):
+        uploads.begin(digest(b"3"), None)
+    first.close()
+    with pytest.raises(StorageError):
+        uploads.begin(digest(b"3"), 1 << 62)
+    third = uploads.begin(digest(b"3"), None)
+
+    for upload in (second, third):
+        upload.close()
+
+
+def test_an_upload_that_cannot_begin_leaves_no_open_file(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploads = Uploads(workspace.store)
+    uploads.begin(digest(b"1"), None).close()
+    before = psutil.Process().num_fds()
+
+    open_path = Path.open
+
+    def refuse_to_write(path: Path, mode: str = "r", **options: Any) -> IO[Any]:
+        if mode == "wb":
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return open_path(path, mode, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pathlib.Path.open", refuse_to_write)
+        with pytest.raises(StorageError, match="Too many open files"):
+            uploads.begin(digest(b"2"), None)
+
+    assert psutil.Process().num_fds() == before
+    uploads.begin(digest(b"2"), None).close()

@@ -10,7 +10,8 @@ import pytest
 
 from localrun.gguf.header import SkippedArray, read_header
 from localrun.store.embedded import embedded_models
-from tests.services.making import LICENCE, NAME, TEMPLATE, names_in, pull
+from localrun.store.manifest import Role
+from tests.services.making import LICENCE, NAME, TEMPLATE, entry_of, names_in, pull
 
 if TYPE_CHECKING:
     from localrun.services.workspace import Workspace
@@ -43,13 +44,55 @@ def test_a_shown_modelfile_makes_the_same_model(
     shown = client.show("made")
     body = {"model": "again", "modelfile": shown.modelfile, "stream": False}
 
-    answer = httpx.post(f"{library.url}/api/create", json=body, timeout=60).json()
+    answer = httpx.post(f"{library.url}/api/create", json=body).json()
 
     assert answer == {"status": "success"}
     digests = {model.model: model.digest for model in client.list().models}
     assert digests["again:latest"] == digests["made:latest"]
     assert shown.parameters == f'{"stop":<30} "a"\n{"stop":<30} "b"'
     assert names_in(workspace) == ["again:latest", "made:latest"]
+
+
+@pytest.mark.parametrize("what", ["manifest", "weights", "projector"])
+@pytest.mark.parametrize("how", ["missing", "cut short"])
+def test_a_model_with_a_missing_file_is_said_to_be_damaged_by_its_name(
+    what: str, how: str, workspace: Workspace, library: Served
+) -> None:
+    pull(workspace, NAME)
+    entry = entry_of(workspace)
+    digests = {
+        "manifest": entry.ref.manifest,
+        "weights": entry.manifest.with_role(Role.WEIGHTS)[0].digest,
+        "projector": entry.manifest.with_role(Role.PROJECTOR)[0].digest,
+    }
+    blob = workspace.store.layout.blob(digests[what])
+    cut = blob.read_bytes()[:-1]
+    blob.unlink()
+    if how == "cut short":
+        blob.write_bytes(cut)
+    chat = {"model": NAME, "messages": [{"role": "user", "content": "hi"}], "stream": False}
+    asked = {
+        "/api/show": {"model": NAME},
+        "/api/chat": chat,
+        "/v1/chat/completions": chat,
+        "/v1/messages": {**chat, "max_tokens": 5},
+        "/v1/embeddings": {"model": NAME, "input": "hi"},
+        "/api/copy": {"source": NAME, "destination": "copied"},
+        "/api/create": {"model": "made", "from": NAME, "system": "x", "stream": False},
+    }
+
+    answers = {
+        path: httpx.post(f"{library.url}{path}", json=body, timeout=60)
+        for path, body in asked.items()
+    }
+    listed = httpx.get(f"{library.url}/api/tags").json()["models"]
+
+    assert {path: answer.status_code for path, answer in answers.items()} == dict.fromkeys(
+        asked, 422
+    )
+    assert all(NAME in answer.text for answer in answers.values())
+    assert NAME not in [model["name"] for model in listed]
+    assert names_in(workspace) == ([] if what == "manifest" else [NAME])
 
 
 def test_a_vocabulary_is_shown_only_on_request(library: Served) -> None:

@@ -45,7 +45,7 @@ class Answer:
         self._error: JsonObject | None = None
         self._blocks: list[Block] = []
         self._is_open = False  # the last block
-        self._blank = ""  # between blocks: nothing, unless text follows
+        self._blank: list[str] = []  # between blocks: nothing, unless text follows
         self._scores: list[Score] = []  # of the text that comes next
         self._done: Done | None = None
         self._num_events = 0
@@ -121,10 +121,10 @@ class Answer:
         events: list[JsonObject] = []
         message = self._blocks[-1] if self._is_open else None
         if not isinstance(message, Message):
-            text = self._blank + text
+            self._blank.append(text)
             if not text.strip():
-                self._blank = text
                 return []
+            text = "".join(self._blank)
             message = Message()
             events = self._begin(message, forgets_scores=False)
         message.score(self._scores)
@@ -151,7 +151,7 @@ class Answer:
     def _begin(self, block: Block, *, forgets_scores: bool = True) -> list[JsonObject]:
         closing = self._close(COMPLETED)
         self._blocks.append(block)
-        self._is_open, self._blank = True, ""
+        self._is_open, self._blank = True, []
         if forgets_scores:
             self._scores = []
         return [*closing, *self._placed(block.begin())]

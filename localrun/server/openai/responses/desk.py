@@ -11,11 +11,11 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from localrun.errors import UsageError
+from localrun.errors import OverloadedError, UsageError
 from localrun.server.defaults import sampling_of
 from localrun.server.openai.responses.answer import Answer
 from localrun.server.openai.responses.coming import Coming
-from localrun.server.openai.responses.store import Record, ResponseStore
+from localrun.server.openai.responses.store import MOST_BYTES, ResponseStore, kept
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from localrun.server.core import Completions
     from localrun.server.fields import JsonObject
     from localrun.server.openai.responses.request import ResponsesCall
+    from localrun.server.openai.responses.store import KeptItem
     from localrun.services.models import StoredModel
 
 SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
@@ -55,7 +56,11 @@ class ResponseDesk:
 
         Raises:
             LocalrunError: there is no such model.
+            OverloadedError: the input of the responses that come is too large already.
         """
+        num_bytes = call.num_bytes + sum(one.call.num_bytes for one in self._coming.values())
+        if num_bytes > MOST_BYTES:
+            raise OverloadedError(f"responses in the background have {num_bytes} bytes of input")
         return (await self._begin(call)).answer.whole()
 
     async def stream(self, call: ResponsesCall) -> AsyncGenerator[bytes, None]:
@@ -83,7 +88,7 @@ class ResponseDesk:
         coming = self._coming.get(number)
         return coming.answer.whole() if coming else self.store.get(number).response
 
-    def input_of(self, number: str) -> tuple[JsonObject, ...]:
+    def input_of(self, number: str) -> tuple[KeptItem, ...]:
         """Return the items that a response answers.
 
         Raises:
@@ -132,8 +137,7 @@ class ResponseDesk:
         call, response = coming.call, coming.answer.whole()
         del self._coming[response["id"]]
         if call.stores and (coming.is_open or call.background):
-            size = call.size_bytes + len(json.dumps(response["output"]))
-            self.store.add(Record(response=response, input=call.input, size_bytes=size))
+            self.store.add(kept(response, call.input))
 
 
 def failed(call: ResponsesCall, error: LocalrunError) -> bytes:

@@ -17,6 +17,7 @@ import secrets
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from localrun.server.fields import brief, shown
 from localrun.server.openai.responses.tools import INPUT, SHELL, known_name
 from localrun.server.turns import BETWEEN_BLOCKS, given, reminder, with_head
 
@@ -102,7 +103,7 @@ class _Reader:
         """Return the message that an item is; an empty one is none."""
         kind = kind_of(item)
         if kind not in self._kinds:
-            raise item.wrong("type", f"is {kind}, which is not supported here")
+            raise item.wrong("type", f"is {brief(kind)}, which is not supported here")
         return self._kinds[kind](item)
 
     def _message(self, item: Fields) -> JsonObject:
@@ -110,7 +111,9 @@ class _Reader:
         if role in SYSTEM:
             return reminder([_content(item)])
         if role not in {"user", "assistant"}:
-            raise item.wrong("role", f"must be user, assistant, system or developer, not {role!r}")
+            raise item.wrong(
+                "role", f"must be user, assistant, system or developer, not {shown(role)}"
+            )
         return {"role": role, "content": _content(item)}
 
     def _reasoning(self, item: Fields) -> JsonObject:
@@ -176,7 +179,7 @@ def _texts(item: Fields, name: str, kinds: dict[str, str]) -> str:
 def _text(item: Fields, name: str, part: JsonObject, kinds: dict[str, str]) -> str:
     kind = str(part.get("type"))
     if kind not in kinds:
-        raise item.wrong(name, f"holds a part of type {kind}, which this model cannot read")
+        raise item.wrong(name, f"holds a part of type {brief(kind)}, which this model cannot read")
     text = part.get(kinds[kind])
     if not isinstance(text, str):
         raise item.wrong(name, "has a part whose text is none")

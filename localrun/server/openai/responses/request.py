@@ -13,20 +13,25 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.engine.params import MOST_TOP, OverflowPolicy
 from localrun.errors import NotFoundError
+from localrun.server import limits
+from localrun.server.bodies import LARGEST_BODY
 from localrun.server.completion import CompletionRequest
 from localrun.server.constraints import responses_constraint
-from localrun.server.fields import Fields
+from localrun.server.fields import Fields, brief, shown
+from localrun.server.limits import MOST_MESSAGES
 from localrun.server.media import refuse_media
 from localrun.server.openai import fields as common
 from localrun.server.openai.chat import verbosity
 from localrun.server.openai.responses.items import conversation, kind_of, whole_item
+from localrun.server.openai.responses.store import kept_items
 from localrun.server.openai.responses.tools import ToolSet, read_tools
 from localrun.server.options import keep_alive, num_keep, overflow, refuse_unless_neutral
+from localrun.server.parsing import is_larger
 from localrun.server.thinking import openai_thinking
 
 if TYPE_CHECKING:
     from localrun.server.fields import JsonObject
-    from localrun.server.openai.responses.store import ResponseStore
+    from localrun.server.openai.responses.store import KeptItem, ResponseStore
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "conversation": (),
@@ -53,6 +58,7 @@ SUMMARIES = ("auto", "concise", "detailed")
 TRUNCATIONS = {"auto": OverflowPolicy(drops=True), "disabled": OverflowPolicy()}
 REPEATED = ("instructions", "prompt_cache_key", "safety_identifier", "previous_response_id")
 MOST_METADATA = 16
+MOST_REPEATED = 4 * 1024 * 1024  # characters: three events of each stream have them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +66,7 @@ class ResponsesCall:
     """A parsed request."""
 
     request: CompletionRequest
-    input: tuple[JsonObject, ...]  # items, without those of earlier responses
+    input: tuple[KeptItem, ...]  # without those of earlier responses
     tools: ToolSet
     stream: bool
     stores: bool
@@ -68,11 +74,15 @@ class ResponsesCall:
     summarizes: bool  # thoughts are told as their summaries
     seals: bool  # thoughts are given to the client to keep
     repeated: JsonObject  # what the response says of its request
-    size_bytes: int
+
+    @property
+    def num_bytes(self) -> int:
+        """Return about how much memory the input takes."""
+        return sum(item.num_bytes for item in self.input)
 
 
-def parse_call(fields: Fields, size_bytes: int, store: ResponseStore) -> ResponsesCall:
-    """Read a body of so many bytes, which may go on from what is in the store.
+def parse_call(fields: Fields, store: ResponseStore) -> ResponsesCall:
+    """Read a body, which may go on from what is in the store.
 
     Raises:
         UsageError: a field is wrong or cannot be honoured; the error names it.
@@ -84,15 +94,15 @@ def parse_call(fields: Fields, size_bytes: int, store: ResponseStore) -> Respons
         raise fields.wrong("background", "needs store to be true and stream to be false")
     refuse_media(fields, "input")
     included, tools = _included(fields), read_tools(fields)
-    stated = _input(fields)
-    given = [_resolved(item, store) for item in stated]
-    referred = [item for item, one in zip(given, stated, strict=True) if item is not one]
-    messages = conversation(fields.text("instructions"), [*_history(fields, store), *given])
+    given, earlier = _resolved(_input(fields), store), _history(fields, store)
+    if len(earlier) + len(given) > MOST_MESSAGES:
+        raise fields.wrong("input", f"makes a conversation of more than {MOST_MESSAGES} items")
+    messages = conversation(fields.text("instructions"), [*earlier, *given])
     if not messages:
         raise fields.wrong("input", "is required")
     return ResponsesCall(
         request=_request(fields, messages, tools, included),
-        input=tuple(map(whole_item, given)),
+        input=kept_items(map(whole_item, given)),
         tools=tools,
         stream=stream,
         stores=stores,
@@ -100,7 +110,6 @@ def parse_call(fields: Fields, size_bytes: int, store: ResponseStore) -> Respons
         summarizes=_summary(fields) is not None,
         seals=SEALED_THOUGHTS in included,
         repeated=_repeated(fields, tools, stores=stores, background=background),
-        size_bytes=size_bytes + sum(len(json.dumps(item.all())) for item in referred),
     )
 
 
@@ -110,7 +119,7 @@ def parse_for_count(fields: Fields, store: ResponseStore) -> CompletionRequest:
     Raises:
         UsageError: a field is wrong or cannot be honoured; the error names it.
     """
-    return parse_call(fields, 0, store).request
+    return parse_call(fields, store).request
 
 
 def _request(
@@ -118,14 +127,14 @@ def _request(
 ) -> CompletionRequest:
     thinking = openai_thinking(fields)
     return CompletionRequest(
-        model=fields.required_text("model"),
+        model=limits.model_name(fields),
         messages=messages,
         tools=tools.functions,
         template_options=verbosity(fields.inner("text")) | thinking.options,
         sampling=common.openai_sampling(fields),
         num_predict=fields.integer("max_output_tokens", 1),
-        num_ctx=fields.integer("num_ctx", 1),
-        stop=common.stop_strings(fields),
+        num_ctx=limits.context_length(fields),
+        stop=limits.stop_strings(fields),
         constraint=responses_constraint(fields),
         keep_alive=keep_alive(fields),
         overflow=overflow(fields) or _truncation(fields),
@@ -144,7 +153,10 @@ def _input(fields: Fields) -> list[Fields]:
         return [Fields({"role": "user", "content": value}, "input.")]
     if value is not None and not isinstance(value, list):
         raise fields.wrong("input", "must be a string or a list of items")
-    return [Fields(item, f"input[{place}].") for place, item in enumerate(fields.objects("input"))]
+    return [
+        Fields(item, f"input[{place}].")
+        for place, item in enumerate(fields.objects("input", most=MOST_MESSAGES))
+    ]
 
 
 def _history(fields: Fields, store: ResponseStore) -> list[Fields]:
@@ -157,22 +169,36 @@ def _history(fields: Fields, store: ResponseStore) -> list[Fields]:
     return [Fields(item, "previous_response_id: ") for item in history]
 
 
-def _resolved(item: Fields, store: ResponseStore) -> Fields:
-    """Return the item that a reference means; another is itself."""
-    if kind_of(item) != "item_reference":
-        return item
+def _resolved(items: list[Fields], store: ResponseStore) -> list[Fields]:
+    """Return the items, in place of references those that they mean."""
+    resolved, num_bytes = [], 0
+    for item in items:
+        if kind_of(item) != "item_reference":
+            resolved.append(item)
+            continue
+        found = _referred(item, store)
+        num_bytes += found.num_bytes
+        if num_bytes > LARGEST_BODY:
+            raise item.wrong("id", "makes the request larger than a body may be")
+        resolved.append(Fields(json.loads(found.text), item.path("")))
+    return resolved
+
+
+def _referred(item: Fields, store: ResponseStore) -> KeptItem:
     number = item.required_text("id")
     found = store.item(number)
     if found is None:
-        raise item.wrong("id", f"names no item that is kept here: {number}")
-    return Fields(found, item.path(""))
+        raise item.wrong("id", f"names no item that is kept here: {shown(number)}")
+    return found
 
 
 def _included(fields: Fields) -> tuple[str, ...]:
     included = fields.strings("include")
     for one in included:
         if one not in INCLUDED:
-            raise fields.wrong("include", f"must hold some of {', '.join(INCLUDED)}, not {one}")
+            raise fields.wrong(
+                "include", f"must hold some of {', '.join(INCLUDED)}, not {brief(one)}"
+            )
     return included
 
 
@@ -201,7 +227,7 @@ def _truncation(fields: Fields) -> OverflowPolicy | None:
 
 def _repeated(fields: Fields, tools: ToolSet, *, stores: bool, background: bool) -> JsonObject:
     effort = fields.inner("reasoning").text("effort")
-    return {
+    repeated = {
         **{name: fields.text(name) for name in REPEATED},
         "max_output_tokens": fields.integer("max_output_tokens", 1),
         "max_tool_calls": fields.integer("max_tool_calls", 0),
@@ -219,6 +245,9 @@ def _repeated(fields: Fields, tools: ToolSet, *, stores: bool, background: bool)
         "truncation": fields.text("truncation") or "disabled",
         "user": fields.text("user"),
     }
+    if is_larger(repeated, MOST_REPEATED):
+        raise fields.wrong("instructions", f"and tools have more than {MOST_REPEATED} characters")
+    return repeated
 
 
 def _metadata(fields: Fields) -> JsonObject:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,14 +11,15 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from localrun.errors import UsageError
+from localrun.server.fields import shown
 from localrun.server.openai.responses.desk import failed
 from localrun.server.openai.responses.request import parse_call, parse_for_count
-from localrun.server.requests import read_object, unless_disconnected
+from localrun.server.requests import read_in_thread, unless_disconnected
 from localrun.server.streaming import EVENTS, streamed
 
 if TYPE_CHECKING:
-    from localrun.server.fields import JsonObject
     from localrun.server.openai.responses.desk import ResponseDesk
+    from localrun.server.openai.responses.store import KeptItem
     from localrun.server.openai.tokens import TokenDesk
 
 ORDERS = ("asc", "desc")
@@ -36,8 +38,7 @@ def _add_asking(router: APIRouter, desk: ResponseDesk, tokens: TokenDesk) -> Non
 
     @router.post("")
     async def create(request: Request) -> Response:
-        fields = await read_object(request)
-        call = parse_call(fields, len(await request.body()), desk.store)
+        call = await read_in_thread(request, partial(parse_call, store=desk.store))
         if call.stream:
             return await streamed(request, desk.stream(call), EVENTS, partial(failed, call))
         if call.background:
@@ -46,7 +47,7 @@ def _add_asking(router: APIRouter, desk: ResponseDesk, tokens: TokenDesk) -> Non
 
     @router.post("/input_tokens")
     async def count(request: Request) -> JSONResponse:
-        asked = parse_for_count(await read_object(request), desk.store)
+        asked = await read_in_thread(request, partial(parse_for_count, store=desk.store))
         counted = await unless_disconnected(request, tokens.count(asked))
         return JSONResponse({"object": "response.input_tokens", "input_tokens": counted})
 
@@ -67,11 +68,12 @@ def _add_keeping(router: APIRouter, desk: ResponseDesk) -> None:
         return JSONResponse(await desk.cancel(number))
 
     @router.get("/{number}/input_items")
-    async def input_items(request: Request, number: str) -> JSONResponse:
-        return JSONResponse(_page(request, desk.input_of(number)))
+    async def input_items(request: Request, number: str) -> Response:
+        content = _page(request, desk.input_of(number))
+        return Response(content, media_type="application/json")
 
 
-def _page(request: Request, items: tuple[JsonObject, ...]) -> JsonObject:
+def _page(request: Request, items: tuple[KeptItem, ...]) -> bytes:
     """Return the items after one, in the order asked for: the last first."""
     query = request.query_params
     order, after = query.get("order", "desc"), query.get("after")
@@ -79,18 +81,19 @@ def _page(request: Request, items: tuple[JsonObject, ...]) -> JsonObject:
         raise UsageError(f"order must be one of {', '.join(ORDERS)}", param="order")
     limit = _limit(query.get("limit", str(PAGE)))
     ordered = list(items if order == "asc" else reversed(items))
-    ids = [item["id"] for item in ordered]
+    ids = [item.id for item in ordered]
     if after is not None and after not in ids:
-        raise UsageError(f"after names no item of the response: {after}", param="after")
+        raise UsageError(f"after names no item of the response: {shown(after)}", param="after")
     start = ids.index(after) + 1 if after is not None else 0
     page = ordered[start : start + limit]
-    return {
+    head = {
         "object": "list",
-        "data": page,
-        "first_id": page[0]["id"] if page else None,
-        "last_id": page[-1]["id"] if page else None,
+        "first_id": page[0].id if page else None,
+        "last_id": page[-1].id if page else None,
         "has_more": start + limit < len(ordered),
     }
+    data = b",".join(item.text for item in page)  # JSON already
+    return json.dumps(head).encode()[:-1] + b',"data":[' + data + b"]}"
 
 
 def _limit(text: str) -> int:

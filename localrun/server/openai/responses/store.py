@@ -1,54 +1,93 @@
 """The responses that can be asked for again, and that a conversation goes on from.
 
-Held in memory as long as there is room, in number and in bytes. Those that were used least
-recently leave first; a response counts as used when one that follows it is, so that a
-conversation never loses its beginning before its end.
+Held in memory, as JSON, as long as there is room, in number and in bytes: as Python objects they
+would take many times the memory that is counted. Those that were used least recently leave
+first; a response counts as used when one that follows it is, so that a conversation never loses
+its beginning before its end.
 """
 
 from __future__ import annotations
 
+import json
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.errors import NotFoundError
+from localrun.errors import BodyTooLargeError, NotFoundError
+from localrun.server.bodies import LARGEST_BODY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from localrun.server.fields import JsonObject
 
 MOST_RESPONSES = 1000
 MOST_BYTES = 128 * 1024 * 1024
+ITEM_BYTES = 400  # of an item beside its text: the objects that hold it, and its place by id
+
+
+@dataclass(frozen=True, slots=True)
+class KeptItem:
+    """An item of a conversation as JSON."""
+
+    id: str
+    text: bytes
+
+    @property
+    def num_bytes(self) -> int:
+        """Return about how much memory it takes."""
+        return ITEM_BYTES + len(self.text) + 4 * len(self.id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """A response that ended, and what was asked."""
 
-    response: JsonObject
-    input: tuple[JsonObject, ...]
-    size_bytes: int
+    id: str
+    previous: str | None  # the response that it follows
+    head: bytes  # the response without its output
+    input: tuple[KeptItem, ...]
+    output: tuple[KeptItem, ...]
+
+    @property
+    def response(self) -> JsonObject:
+        """Return the response."""
+        response: JsonObject = json.loads(self.head)
+        return response | {"output": [json.loads(item.text) for item in self.output]}
+
+    @property
+    def items(self) -> tuple[KeptItem, ...]:
+        """Return all items, in order."""
+        return self.input + self.output
+
+    @property
+    def num_bytes(self) -> int:
+        """Return about how much memory it takes."""
+        return ITEM_BYTES + len(self.head) + sum(item.num_bytes for item in self.items)
 
 
 class ResponseStore:
-    """Records by the id of their response; all on the event loop."""
+    """Records by the id of their response; safe from any thread."""
 
     def __init__(self, most_responses: int = MOST_RESPONSES, most_bytes: int = MOST_BYTES) -> None:
         self._most_responses = most_responses
         self._most_bytes = most_bytes
+        self._lock = threading.RLock()
         self._records: OrderedDict[str, Record] = OrderedDict()  # the next to leave first
-        self._items: dict[str, JsonObject] = {}
-        self._size_bytes = 0
+        self._items: dict[str, KeptItem] = {}
+        self.num_bytes = 0
 
     def add(self, record: Record) -> None:
         """Keep a response, and drop others until there is room; the new one always stays."""
-        self._records[record.response["id"]] = record
-        self._items |= {item["id"]: item for item in _items(record)}
-        self._size_bytes += record.size_bytes
-        previous = record.response["previous_response_id"]
-        if previous in self._records:
-            self._touch(previous)
-        while len(self._records) > 1 and self._is_full:
-            self.delete(next(iter(self._records)))
+        with self._lock:
+            self._records[record.id] = record
+            self._items |= {item.id: item for item in record.items}
+            self.num_bytes += record.num_bytes
+            if record.previous is not None:
+                self._touch(record.previous)
+            while len(self._records) > 1 and self._is_full:
+                self.delete(next(iter(self._records)))
 
     def get(self, number: str) -> Record:
         """Return the record of a response.
@@ -56,10 +95,11 @@ class ResponseStore:
         Raises:
             NotFoundError: it is not here, or no longer.
         """
-        if number not in self._records:
-            raise not_found(number)
-        self._touch(number)
-        return self._records[number]
+        with self._lock:
+            if number not in self._records:
+                raise not_found(number)
+            self._touch(number)
+            return self._records[number]
 
     def delete(self, number: str) -> None:
         """Forget a response.
@@ -67,34 +107,41 @@ class ResponseStore:
         Raises:
             NotFoundError: it is not here, or no longer.
         """
-        if number not in self._records:
-            raise not_found(number)
-        record = self._records.pop(number)
-        self._size_bytes -= record.size_bytes
-        for item in _items(record):
-            if self._items.get(item["id"]) is item:  # clients send items again with their ids
-                del self._items[item["id"]]
+        with self._lock:
+            if number not in self._records:
+                raise not_found(number)
+            record = self._records.pop(number)
+            self.num_bytes -= record.num_bytes
+            for item in record.items:
+                if self._items.get(item.id) is item:  # clients send items again with their ids
+                    del self._items[item.id]
 
     def history(self, number: str) -> list[JsonObject]:
         """Return the items of a response and of those that it follows, the oldest first.
 
         Raises:
             NotFoundError: one of them is not here, or no longer.
+            BodyTooLargeError: together they are larger than any body may be.
         """
-        self.get(number)
-        chain = self._chain(number)
-        oldest = self._records[chain[-1]].response["previous_response_id"]
-        if oldest is not None:
-            raise not_found(oldest)
-        return [item for one in reversed(chain) for item in _items(self._records[one])]
+        with self._lock:
+            self.get(number)
+            chain = [self._records[one] for one in reversed(self._chain(number))]
+        if chain[0].previous is not None:
+            raise not_found(chain[0].previous)
+        if sum(record.num_bytes for record in chain) > LARGEST_BODY:
+            raise BodyTooLargeError(
+                f"the conversation is larger than {LARGEST_BODY // 1024 // 1024} MiB"
+            )
+        return [json.loads(item.text) for record in chain for item in record.items]
 
-    def item(self, number: str) -> JsonObject | None:
+    def item(self, number: str) -> KeptItem | None:
         """Return an item of any response, None where there is none of this id."""
-        return self._items.get(number)
+        with self._lock:
+            return self._items.get(number)
 
     @property
     def _is_full(self) -> bool:
-        return len(self._records) > self._most_responses or self._size_bytes > self._most_bytes
+        return len(self._records) > self._most_responses or self.num_bytes > self._most_bytes
 
     def _touch(self, number: str) -> None:
         for one in self._chain(number):
@@ -106,16 +153,33 @@ class ResponseStore:
         following: str | None = number
         while following is not None and following in self._records:
             chain.append(following)
-            following = self._records[following].response["previous_response_id"]
+            following = self._records[following].previous
         return chain
+
+
+def kept(response: JsonObject, asked: tuple[KeptItem, ...]) -> Record:
+    """Return the record of a response and of the items that it answers."""
+    return Record(
+        id=response["id"],
+        previous=response["previous_response_id"],
+        head=_json(response | {"output": []}),
+        input=asked,
+        output=kept_items(response["output"]),
+    )
+
+
+def kept_items(items: Iterable[JsonObject]) -> tuple[KeptItem, ...]:
+    """Return items, which have ids, as they are kept."""
+    return tuple(KeptItem(item["id"], _json(item)) for item in items)
 
 
 def not_found(number: str) -> NotFoundError:
     """Return the error for a response that is not here."""
     return NotFoundError(
-        f"there is no response {number!r} here, or no longer: they are kept while there is room"
+        f"there is no response {number[:100]!r} here, or no longer: they are kept while there is "
+        "room"
     )
 
 
-def _items(record: Record) -> list[JsonObject]:
-    return [*record.input, *record.response["output"]]
+def _json(value: JsonObject) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()

@@ -4,8 +4,7 @@
     custom         a function with one text; called, it is a custom_tool_call
     local_shell    a function with a command; called, it is a local_shell_call
     namespace      its tools, each by the name NAMESPACE__NAME
-    web_search...  what OpenAI's servers do beside an answer: left out of the tools that the
-                   response names, since Codex always sends them and any answer may do without
+    web_search...  server tools: left out of the tools that the response names
     others         refused
 
 The grammar of a custom tool is told to the model, but not enforced.
@@ -17,15 +16,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from localrun.server.fields import Fields
+from localrun.server.fields import Fields, brief
+from localrun.server.limits import MOST_TOOLS
 from localrun.server.openai.tools import offered_tools
+from localrun.server.server_tools import without_server_tools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from localrun.server.fields import JsonObject
 
-LEFT_OUT = ("web_search", "image_generation", "tool_search")  # or the same with a date
 BETWEEN_NAMES = "__"
 SHELL = "local_shell"
 INPUT = "input"  # the one argument of a custom tool
@@ -83,8 +83,11 @@ def read_tools(fields: Fields) -> ToolSet:
     Raises:
         UsageError: a tool cannot be offered, or a call is asked for that none can have.
     """
-    tools = [Fields(tool, f"tools[{place}].") for place, tool in enumerate(fields.objects("tools"))]
-    kept = [tool for tool in tools if not (tool.text("type") or "").startswith(LEFT_OUT)]
+    tools = [
+        Fields(tool, f"tools[{place}].")
+        for place, tool in enumerate(fields.objects("tools", most=MOST_TOOLS))
+    ]
+    kept = without_server_tools(tools)
     found = [one for tool in kept for one in _functions(tool)]
     functions = [function for _, function in found]
     choice = _choice(fields)
@@ -105,12 +108,12 @@ def known_name(name: str, namespace: str | None) -> str:
 def _functions(fields: Fields, namespace: str | None = None) -> Iterator[tuple[Tool, JsonObject]]:
     kind = fields.text("type")
     if kind == "namespace" and namespace is None:
-        for place, inner in enumerate(fields.objects("tools")):
+        for place, inner in enumerate(fields.objects("tools", most=MOST_TOOLS)):
             path = fields.path(f"tools[{place}].")
             yield from _functions(Fields(inner, path), fields.required_text("name"))
         return
     if kind not in list(Kind):
-        raise fields.wrong("type", f"is {kind}, a tool that is not supported here")
+        raise fields.wrong("type", f"is {brief(kind)}, a tool that is not supported here")
     tool = Tool(
         SHELL if kind == SHELL else fields.required_text("name"), Kind(str(kind)), namespace
     )

@@ -1,0 +1,91 @@
+"""Writes to a disk that may be full: every byte or an error, and the error in the user's words.
+
+Knows file objects and errors of the operating system, not what is written. A write of
+Python's unbuffered files, as of write(2), may take a part of the bytes without an error:
+the last ones that fit on the disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from typing import TYPE_CHECKING, Protocol
+
+from localrun.errors import StorageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
+TEMPORARY = ".tmp-"  # and the id of the process that writes the file
+MOST_DIGITS = 9  # of a process id
+NO_ACCESS = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+class Writable(Protocol):
+    """What bytes are written to, buffered or not."""
+
+    def write(self, content: memoryview, /) -> int | None:
+        """Write some of the bytes and return their number."""
+
+
+def write_all(file: Writable, content: bytes | memoryview) -> None:
+    """Write all of the bytes, however few the system takes at a time.
+
+    Raises:
+        OSError: it takes no more.
+    """
+    view = memoryview(content).cast("B")
+    while view:
+        written = file.write(view)
+        if not written:
+            raise OSError(errno.EIO, "the system takes no more bytes and does not say why")
+        view = view[written:]
+
+
+def temporary_beside(path: Path) -> Path:
+    """Return where this process writes what is to be renamed to ``path``."""
+    return path.with_name(f"{path.name}{TEMPORARY}{os.getpid()}")
+
+
+def is_abandoned(temporary: Path) -> bool:
+    """Return whether the process that a temporary file is named after has ended."""
+    process_id = temporary.name.rpartition(TEMPORARY)[2]
+    if not (process_id.isascii() and process_id.isdigit()) or len(process_id) > MOST_DIGITS:
+        return False
+    try:
+        os.kill(int(process_id), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # a process of another user
+        return False
+    return False
+
+
+def remove_abandoned(path: Path) -> None:
+    """Delete what processes that have ended were writing to be renamed to ``path``."""
+    for temporary in path.parent.glob(f"{path.name}{TEMPORARY}*"):
+        if is_abandoned(temporary):
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def storage_error(error: OSError, path: Path) -> StorageError:
+    """Return what a failed write or read means, and what to do."""
+    if error.errno in NO_SPACE:
+        return StorageError(
+            f"the disk of {path} is full",
+            hint="localrun prune   frees what no model uses; localrun du   shows what takes space",
+        )
+    if error.errno == errno.EFBIG:
+        return StorageError(
+            f"{path} is too large for its file system, or for the limit of this process",
+            hint="ulimit -f   shows the limit; FAT32 takes no files over 4 GB",
+        )
+    if error.errno in NO_ACCESS:
+        return StorageError(
+            f"no access to {path}: {error.strerror}",
+            hint="LOCALRUN_MODELS=/another/folder   keeps models elsewhere",
+        )
+    return StorageError(f"{path}: {error.strerror or error}")

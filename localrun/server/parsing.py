@@ -1,0 +1,318 @@
+"""JSON parser for request bodies: bounded depth, number of values and uninterrupted work.
+
+The decoder of the standard library holds the interpreter lock (GIL) from the first byte to the
+last, and a body of 60 MB can make it allocate 3 GB. It is used for small bodies only. `_Reader`
+reads large ones: it counts while it reads, and it returns to Python bytecode, where other
+threads get the lock, after each value and after each `PIECE_BYTES` of a string. Both accept the
+same bodies and return the same values.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any, NoReturn
+
+from localrun.errors import BodyTooLargeError, UsageError
+
+JsonObject = dict[str, Any]
+
+DEEPEST = 100  # lists and objects in each other; what works on them later may be recursive
+MOST_NUMBERS = 2**20  # a prompt of a million token ids
+MOST_VALUES = 2**18  # of all other kinds, and names: some 50 MB
+SMALL_BYTES, SMALL_VALUES = 128 * 1024, 8192  # a few milliseconds
+PIECE_BYTES = 256 * 1024  # of a string, and the longest run of digits: about 1 ms
+VALUE_CHARACTERS = 1  # of a value that is no string, at least
+NO_DEPTH = -1  # of a name: it is a string
+LONGEST_NUMBER = 4300  # digits: Python's own limit, against slow conversions
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half a character, unless the other half follows
+
+_BLANK = rb"[ \t\n\r]*+"
+_NUMBER = rb"-?+(?:0|[1-9][0-9]{0,5000}+)(?:\.[0-9]{1,5000}+)?+(?:[eE][-+]?+[0-9]{1,5000}+)?+"
+_VALUE = re.compile(
+    _BLANK
+    + rb'(?:"(?P<text>[^"\\\x00-\x1f]{0,4096}+)"|(?P<open>[\[{])|(?P<number>'
+    + _NUMBER
+    + rb')|(?P<word>true|false|null)|(?P<quote>")|(?P<none>NaN|-?Infinity))'
+)
+_INTEGERS = re.compile(rb"(?:" + _BLANK + rb"-?(?:0|[1-9][0-9]{0,17}+)" + _BLANK + rb",){2,4096}+")
+_SIGN = re.compile(_BLANK + rb"([\[\]{},:]?)")
+_PIECE = re.compile(
+    rb'(?:[^"\\\x00-\x1f]++|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[0-9a-fA-F]{4}'
+    rb'|\\u[0-9a-fA-F]{4}|\\["\\/bfnrt])*+'
+)
+_WORDS = {b"true": True, b"false": False, b"null": None}
+_MARK = b"\xef\xbb\xbf"  # which Windows writes before UTF-8
+
+
+def is_small(body: bytes) -> bool:
+    """Return whether a body takes no more than a few milliseconds to parse."""
+    if len(body) > SMALL_BYTES:
+        return False
+    return sum(map(body.count, (b",", b"[", b"{"))) <= SMALL_VALUES
+
+
+def parse_json(body: bytes) -> object:
+    """Return the value of a body.
+
+    Raises:
+        BodyTooLargeError: it has more than `MOST_VALUES` values and names, or `MOST_NUMBERS`
+            numbers.
+        UsageError: it is not JSON, is nested too deeply, or holds text that is not Unicode,
+            numbers that JSON lacks, or a name twice in one object: which of the values
+            counts, another reader may see otherwise.
+    """
+    try:
+        return _parse_small(body) if is_small(body) else _Reader(body).document()
+    except UnicodeEncodeError as error:
+        raise UsageError("the body is not Unicode: half of a surrogate pair is in it") from error
+
+
+def _parse_small(body: bytes) -> object:
+    try:
+        value: object = _decoder.decode(body.decode("utf-8-sig"))
+    except RecursionError as error:
+        raise _too_deep() from error
+    except UnicodeDecodeError as error:
+        raise _not_utf8(error.start) from error
+    except json.JSONDecodeError as error:
+        raise UsageError(f"the body is not JSON: {error}") from error
+    except ValueError as error:
+        raise _too_many_digits() from error
+    if SURROGATE.search(body):
+        json.dumps(value, ensure_ascii=False).encode()
+    if body.count(b"{") + body.count(b"[") > DEEPEST and _is_deeper(value, DEEPEST):
+        raise _too_deep()
+    return value
+
+
+def is_larger(value: object, most: int) -> bool:
+    """Return whether a value has more than ``most`` characters of JSON, at the least."""
+    size, left = 0, [value]
+    while left and size <= most:
+        one = left.pop()
+        if isinstance(one, dict):
+            size += sum(map(len, one))
+            left += one.values()
+        elif isinstance(one, list | tuple):
+            left += one
+        size += len(one) + 2 if isinstance(one, str) else VALUE_CHARACTERS
+    return size > most
+
+
+class _Reader:
+    """One pass over a body; ``_at`` is the next byte."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self._at = len(_MARK) if body.startswith(_MARK) else 0
+        self._num_values = 0
+        self._num_numbers = 0
+        self._names: dict[str, str] = {}  # one copy of each
+
+    def document(self) -> object:
+        value = self._value(0)
+        if self._sign() or self._at < len(self._body):
+            self._fail()
+        return value
+
+    def _value(self, depth: int) -> object:
+        found = _VALUE.match(self._body, self._at)
+        if found is None:
+            self._fail()
+        self._at = found.end()
+        kind = found.lastgroup
+        if kind == "number":
+            self._count_numbers(1)
+            return self._number(found["number"])
+        self._count_value()
+        if kind == "text":
+            return self._decoded(found["text"], found.start("text"))
+        if kind == "open":
+            if depth == DEEPEST:
+                raise _too_deep()
+            if depth == NO_DEPTH:
+                self._fail()
+            return self._list(depth + 1) if found["open"] == b"[" else self._object(depth + 1)
+        if kind == "quote":
+            return self._text()
+        return _WORDS[found["word"]] if kind == "word" else _no_number(found["none"].decode())
+
+    def _list(self, depth: int) -> list[object]:
+        items: list[object] = []
+        if self._closes(b"]"):
+            return items
+        while True:
+            if run := _INTEGERS.match(self._body, self._at):  # of token ids: a million of them
+                integers = run[0].split(b",")
+                integers.pop()
+                self._count_numbers(len(integers))
+                self._at = run.end()
+                items += map(int, integers)
+            items.append(self._value(depth))
+            sign = self._sign()
+            if sign == b"]":
+                return items
+            if sign != b",":
+                self._fail()
+
+    def _object(self, depth: int) -> JsonObject:
+        found: JsonObject = {}
+        if self._closes(b"}"):
+            return found
+        while True:
+            name = self._name()
+            value = self._value(depth)
+            if name in found:
+                raise _twice(name)
+            found[name] = value
+            sign = self._sign()
+            if sign == b"}":
+                return found
+            if sign != b",":
+                self._fail()
+
+    def _name(self) -> str:
+        name = self._value(NO_DEPTH)
+        if not isinstance(name, str) or self._sign() != b":":
+            self._fail()
+        return self._names.setdefault(name, name)
+
+    def _number(self, written: bytes) -> int | float:
+        """Return a number; its token ends before what belongs to no number."""
+        following = self._body[self._at : self._at + 1]
+        if len(written) > LONGEST_NUMBER or (following and following in b"0123456789"):
+            if len(written) < LONGEST_NUMBER:  # such as 012
+                self._fail()
+            raise _too_many_digits()
+        return int(written) if written.lstrip(b"-").isdigit() else _finite(written.decode())
+
+    def _text(self) -> str:
+        """Return a string with escapes, or a long one, piece by piece."""
+        pieces, has_surrogates = [""], False
+        while piece := self._piece():
+            text: str = json.loads(f'"{self._decoded(piece, self._at - len(piece))}"')
+            if SURROGATE.search(piece):
+                has_surrogates = True
+                pieces[-1], text = _mended(pieces[-1], text)
+            pieces.append(text)
+        if self._body[self._at : self._at + 1] != b'"':
+            self._fail()
+        self._at += 1
+        if has_surrogates:
+            for text in pieces:
+                text.encode()
+        return "".join(pieces)
+
+    def _piece(self) -> bytes:
+        """Take whole characters and whole escapes of a string, nothing at its end."""
+        start = self._at
+        found = _PIECE.match(self._body, start, start + PIECE_BYTES)
+        end = found.end() if found else start
+        cut = end
+        while cut > start and self._body[cut : cut + 1] and self._body[cut] & 0xC0 == 0x80:  # noqa: PLR2004 - inside a character
+            cut -= 1
+        self._at = cut if cut > start else end
+        return self._body[start : self._at]
+
+    def _decoded(self, text: bytes, start: int) -> str:
+        try:
+            return text.decode()
+        except UnicodeDecodeError as error:
+            raise _not_utf8(start + error.start) from error
+
+    def _closes(self, bracket: bytes) -> bool:
+        """Take a closing bracket if it is next."""
+        before = self._at
+        if self._sign() == bracket:
+            return True
+        self._at = before
+        return False
+
+    def _sign(self) -> bytes:
+        """Take one of the signs between values, nothing where there is none."""
+        found = _SIGN.match(self._body, self._at)
+        if found is None:
+            return b""
+        self._at = found.end()
+        return found[1]
+
+    def _count_value(self) -> None:
+        self._num_values += 1
+        if self._num_values > MOST_VALUES:
+            raise BodyTooLargeError(f"the body has more than {MOST_VALUES} values and names")
+
+    def _count_numbers(self, num_numbers: int) -> None:
+        self._num_numbers += num_numbers
+        if self._num_numbers > MOST_NUMBERS:
+            raise BodyTooLargeError(f"the body has more than {MOST_NUMBERS} numbers")
+
+    def _fail(self) -> NoReturn:
+        raise UsageError(f"the body is not JSON: see its byte {self._at}")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> JsonObject:
+    """Return an object of its names and values."""
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            raise _twice(name)
+        seen.add(name)
+    return found
+
+
+def _mended(before: str, after: str) -> tuple[str, str]:
+    """Put the halves of a character together that stand at the ends of two pieces."""
+    if not ("\ud800" <= before[-1:] <= "\udbff" and "\udc00" <= after[:1] <= "\udfff"):
+        return before, after
+    whole = (before[-1] + after[0]).encode("utf-16", "surrogatepass").decode("utf-16")
+    return before[:-1] + whole, after[1:]
+
+
+def _no_number(text: str) -> NoReturn:
+    raise UsageError(f"the body is not JSON, which has no {text}")
+
+
+def _finite(text: str) -> float:
+    if len(text) > LONGEST_NUMBER:
+        raise _too_many_digits()
+    number = float(text)
+    if not math.isfinite(number):
+        raise UsageError(f"the body has a number that is too large: {text[:40]}")
+    return number
+
+
+def _too_many_digits() -> UsageError:
+    return UsageError("the body has a number of too many digits")
+
+
+def _too_deep() -> UsageError:
+    return UsageError(f"the body has more than {DEEPEST} lists and objects in each other")
+
+
+def _twice(name: str) -> UsageError:
+    return UsageError(f"the body has {name[:100]!r} twice in one object")
+
+
+def _not_utf8(place: int) -> UsageError:
+    return UsageError(f"the body is not UTF-8: see its byte {place}")
+
+
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_no_number, parse_float=_finite
+)
+
+
+def _is_deeper(value: object, most: int) -> bool:
+    """Return whether more than ``most`` lists and objects are in each other."""
+    level: list[Any] = [value] if isinstance(value, dict | list) else []
+    for _ in range(most):
+        inner = [one.values() if isinstance(one, dict) else one for one in level]
+        level = [item for items in inner for item in items if isinstance(item, dict | list)]
+        if not level:
+            return False
+    return True

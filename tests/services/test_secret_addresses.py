@@ -1,0 +1,134 @@
+"""Models whose address has a login or a signature: sent where it belongs, written nowhere."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from localrun.names.parse import parse_name
+from localrun.names.ref import ModelRef
+from localrun.registry.fetch import RemoteUnusableError
+from localrun.registry.remote import RemoteFile
+from localrun.services.lock import make_lock, plans_of
+from localrun.services.mirrors import Mirrors
+from localrun.services.outdated import find_outdated
+from localrun.services.plan import make_plan
+from localrun.store.refs import remove_ref
+from tests.fakes.web import Reply, Request, serving
+from tests.services.making import Told, entry_of, gguf, pull, workspace_at
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from localrun.services.workspace import Workspace
+    from tests.fakes.web import Web
+
+LOGIN = f"Basic {base64.b64encode(b'user:5ec@3e7').decode()}"
+WEIGHTS = gguf(5, 5000)
+
+
+def answer(request: Request) -> Reply:
+    """Send the file to who has logged in, or has a signature."""
+    if request.authorization != LOGIN and request.query.get("sig") != ["5ec3e7"]:
+        return Reply(401 if "sig" not in request.path else 403)
+    return Reply(200, WEIGHTS, {"ETag": '"1"'})
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    with serving(answer) as running:
+        yield running
+
+
+@pytest.fixture
+def workspace(web: Web, tmp_path: Path) -> Workspace:
+    return workspace_at(tmp_path, web.url)
+
+
+def with_login(web: Web) -> str:
+    return web.url.replace("://", "://user:5ec%403e7@") + "/x.gguf"
+
+
+@pytest.mark.parametrize("is_signed", [True, False])
+def test_a_secret_brings_the_file_and_is_written_nowhere(
+    workspace: Workspace, web: Web, tmp_path: Path, *, is_signed: bool
+) -> None:
+    told = Told()
+    name = f"{web.url}/x.gguf?se=1&sig=5ec3e7" if is_signed else with_login(web)
+
+    pulled = pull(workspace, name, told)
+
+    assert pulled.name == f"{web.url}/x.gguf"
+    assert entry_of(workspace, name) == entry_of(workspace, pulled.name)
+    assert entry_of(workspace, name).ref.origin == pulled.name
+    lock = make_lock(workspace)
+    for text in (repr(pulled), repr(told), repr(lock), str(list(tmp_path.rglob("*")))):
+        assert "5ec" not in text
+    for path in tmp_path.rglob("*"):
+        assert not path.is_file() or b"5ec" not in path.read_bytes()
+
+
+def test_the_name_alone_says_what_is_missing(workspace: Workspace, web: Web) -> None:
+    pull(workspace, with_login(web))
+
+    with pytest.raises(RemoteUnusableError) as caught:
+        pull(workspace, f"{web.url}/x.gguf")
+
+    assert "with the login or the signature" in (caught.value.hint or "")
+    (fresh,) = find_outdated(workspace)
+    assert "answers 401" in (fresh.problem or "")
+
+
+def test_the_name_alone_is_enough_where_the_file_is_open_to_all(
+    workspace: Workspace, web: Web
+) -> None:
+    pull(workspace, with_login(web))
+    web.answer = lambda _: Reply(200, WEIGHTS, {"ETag": '"1"'})
+
+    assert not pull(workspace, f"{web.url}/x.gguf").is_changed
+    assert plans_of(workspace, make_lock(workspace)["models"])[0].ref.full_address is None
+
+
+def test_a_wrong_secret_is_named_and_not_shown(workspace: Workspace, web: Web) -> None:
+    with pytest.raises(RemoteUnusableError) as caught:
+        make_plan(workspace, parse_name(f"{web.url}/x.gguf?sig=5ec"))
+
+    assert "5ec" not in caught.value.message
+    assert "has expired" in (caught.value.hint or "")
+
+
+def test_a_mirror_gets_its_login(tmp_path: Path, web: Web) -> None:
+    address = web.url.replace("://", "://user:5ec%403e7@")
+    workspace = workspace_at(tmp_path, web.url, mirrors=(address,))
+    at_hub = parse_name("hf.co/owner/repo:Q4_K_M")
+    remote = Mirrors(workspace, at_hub, None).finder(
+        RemoteFile(name="x.gguf", digest="sha256:1")
+    )()[0]
+
+    with workspace.http.open(remote.url, credential=remote.credential) as response:
+        assert response.body() == WEIGHTS
+    assert remote.name == web.host
+    assert "5ec" not in repr(remote)
+
+
+def test_a_name_that_an_earlier_version_gave_loses_its_secret(
+    workspace: Workspace, web: Web, tmp_path: Path
+) -> None:
+    pull(workspace, with_login(web))
+    layout, ref = workspace.store.layout, entry_of(workspace, with_login(web)).ref
+    secret = f"{web.url}/x.gguf?sig=5ec3e7"
+    remove_ref(layout, ref.parsed)
+    path = layout.ref(ModelRef(location=secret).key)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(replace(ref, name=secret, origin=secret).to_json())
+
+    names = [entry.ref.name for entry in workspace.store.entries()]
+
+    assert names == [f"{web.url}/x.gguf"]
+    assert entry_of(workspace, names[0]).ref == ref
+    assert not path.exists()
+    assert "5ec" not in str(list(tmp_path.rglob("*")))

@@ -17,6 +17,7 @@ STEP = 4
 LINEAR = 9.0  # times the cost of a fourth: 4 if linear, 5 if n log n, 16 if quadratic
 TRIES = 5
 ROUNDS = 100_000
+LEAST_S = 0.001
 
 
 def processor_s(work: Callable[[], object]) -> float:
@@ -42,6 +43,20 @@ def growth(work: Callable[[int], object], size: int) -> float:
         if large_s < LINEAR * small_s:
             break
     return large_s / small_s
+
+
+def grows_linearly(work: Callable[[int], object], size: int) -> bool:
+    """Return whether four times a size costs less than `LINEAR` times as much.
+
+    Work of less than a thousandth of a second passes: its ratio says nothing.
+    """
+    small_s = large_s = math.inf
+    for _ in range(TRIES):
+        small_s = min(small_s, processor_s(lambda: work(size)))
+        large_s = min(large_s, processor_s(lambda: work(STEP * size)))
+        if large_s < LINEAR * max(small_s, LEAST_S):
+            return True
+    return False
 
 
 def plain_loops(work: Callable[[], object]) -> float:

@@ -17,9 +17,11 @@ HANG_S = 120.0  # less than pytest's timeout, so that the failure names the cond
 POLL_S = 0.01
 
 
-def wait_until(condition: Callable[[], object], *, poll_s: float = POLL_S) -> None:
+def wait_until(
+    condition: Callable[[], object], what: str = "what is awaited", *, poll_s: float = POLL_S
+) -> None:
     """Return as soon as the condition holds; fail if the program hangs."""
     deadline = time.monotonic() + HANG_S
     while not condition():
-        assert time.monotonic() < deadline, f"nothing happened for {HANG_S:.0f} s"
+        assert time.monotonic() < deadline, f"{what} did not come in {HANG_S:.0f} s"
         time.sleep(poll_s)

@@ -24,6 +24,8 @@ def ps(
 ) -> None:
     """Show the models that are loaded, what they do, and until when they stay.
 
+    If the table is empty, a note says whether a server runs.
+
     Example: localrun ps --watch
     """
     import os
@@ -35,25 +37,33 @@ def ps(
     models = _models(settings)
     while watch:
         output.fresh_screen()
-        _show(models, output, one_line=True)
+        _show(models, settings, output, one_line=True)
         time.sleep(WATCH_S)
         models = _models(settings)
-    _show(models, output, one_line=False)
+    _show(models, settings, output, one_line=False)
 
 
-def _models(settings: Settings) -> list[dict[str, Any]]:
+def _models(settings: Settings) -> list[dict[str, Any]] | None:
+    """Return the rows of the server, None if there is none."""
     from localrun.client.launch import find_server
 
     client = find_server(settings)
-    return client.states() if client else []
+    return client.states() if client else None
 
 
-def _show(models: list[dict[str, Any]], output: Output, *, one_line: bool) -> None:
+def _show(
+    rows: list[dict[str, Any]] | None, settings: Settings, output: Output, *, one_line: bool
+) -> None:
+    models = rows or []
     if not output.as_json:
         output.table(HEADS, [_row(model) for model in models])
         for model in models:
             if model.get("context_note"):  # an older server tells none
                 output.line(f"{model['name']}: context {model['context_note']}")
+        if rows is None:
+            output.note(f"no server runs at {settings.address}")
+        elif not rows:
+            output.note("nothing is loaded")
     elif one_line:
         output.event([_plain(model) for model in models])
     else:

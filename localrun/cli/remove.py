@@ -25,24 +25,29 @@ def remove(
 ) -> None:
     """Remove models; bytes that another model shares stay.
 
-    Where one of several is not here, the others are removed all the same. A pattern asks
-    before it removes anything.
+    Where one of several is not here, the others are removed all the same.
+    A pattern asks before it removes anything.
+
+    A model that is loaded leaves the memory at once: answers that are under
+    way end with an error. A model that shares its weights stays loaded.
 
     Example: localrun rm qwen3:0.6b
     """
     import os
     from dataclasses import asdict
 
+    from localrun.cli.telling import tell_removed
     from localrun.names.parse import parse_name
     from localrun.services.naming import remove_model
     from localrun.services.workspace import open_workspace
 
     workspace = open_workspace(os.environ)
     output = Output(as_json=as_json)
+    gone: list[str] = []
 
     def remove_one(ref: ModelRef) -> None:
         removed = remove_model(workspace, ref)
-        _unload(workspace, removed.name)
+        gone.append(removed.name)
         if as_json:
             output.event(asdict(removed))
             return
@@ -51,7 +56,11 @@ def remove(
             output.note(f"warning: no bytes were freed: {removed.problem}")
 
     names = _meant(workspace, models, is_sure=is_sure)
-    for_each([parse_name(name) for name in names], remove_one, output)
+    try:
+        for_each([parse_name(name) for name in names], remove_one, output)
+    finally:
+        if gone:
+            tell_removed(workspace.settings, gone)
 
 
 def _meant(workspace: Workspace, models: list[str], *, is_sure: bool) -> list[str]:
@@ -76,16 +85,3 @@ def _meant(workspace: Workspace, models: list[str], *, is_sure: bool) -> list[st
     if not is_sure and not agrees(f"remove {', '.join(names)}?"):
         raise UsageError("nothing was removed", hint="localrun rm --yes ...   does not ask")
     return list(names)
-
-
-def _unload(workspace: Workspace, name: str) -> None:
-    """Take the model out of a server's memory, if one runs and has it."""
-    from localrun.client.launch import find_server
-    from localrun.errors import NetworkError
-
-    try:
-        client = find_server(workspace.settings)
-        if client is not None and name in {row["name"] for row in client.running()}:
-            client.unload(name)
-    except NetworkError:  # another program has the address: nothing of ours is loaded
-        return

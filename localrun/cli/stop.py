@@ -29,24 +29,28 @@ def stop(
     import os
 
     from localrun.client.launch import find_server, stop_server
+    from localrun.names.adapters import is_same_name
     from localrun.services.workspace import open_workspace
-    from localrun.settings import load_settings
 
-    name = open_workspace(os.environ).models.find_model(model).name if model is not None else None
-    client = find_server(load_settings(os.environ))
-    unloaded: list[str] = []
+    workspace = open_workspace(os.environ)
+    client = find_server(workspace.settings)
+    loaded = client.states() if client is not None and not server else []
+    names = [row["name"] for row in loaded if row["state"] != "failed"]
+    meant = names if every else [one for one in names if model and is_same_name(one, model)]
+    unloaded = list(dict.fromkeys(meant))
+    if model is not None and not unloaded:
+        nothing = f"{workspace.models.find_model(model).name} is not loaded"
+    else:
+        nothing = "nothing is loaded"
+    told = [f"unloaded {name}" for name in unloaded] or [nothing]
     if client is None:
-        told = ["no server is running: nothing is loaded"]
+        told = [f"no server runs at {workspace.settings.address}: nothing is loaded"]
     elif server:
         stop_server(client)
         told = ["the server has left"]
     else:
-        loaded = [row["name"] for row in client.states() if row["state"] != "failed"]
-        unloaded = loaded if every else [row for row in loaded if row == name]
-        for row in unloaded:
-            client.unload(row)
-        nothing = "nothing is loaded" if every else f"{name} is not loaded"
-        told = [f"unloaded {row}" for row in unloaded] or [nothing]
+        for name in unloaded:
+            client.unload(name)
     output = Output(as_json=as_json)
     if as_json:
         has_left = server and client is not None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from localrun import __version__
 from localrun.cli.options import AsJson
 from localrun.cli.output import Output
-from localrun.errors import UnauthorizedError
+from localrun.errors import AddressInUseError, ServerUnreachableError, UnauthorizedError
 
 if TYPE_CHECKING:
     from localrun.client.api import LocalrunClient
@@ -25,10 +25,17 @@ def version(*, as_json: AsJson = False) -> None:
 
     client = LocalrunClient(load_settings(os.environ))
     if as_json:
-        Output(as_json=True).json({"localrun": __version__, "server": _server_version(client)})
+        try:
+            theirs = _server_version(client)
+        except (AddressInUseError, ServerUnreachableError):
+            theirs = None
+        Output(as_json=True).json({"localrun": __version__, "server": theirs})
         return
     Output().line(f"localrun {__version__}")
-    warn_of_other_version(client)
+    try:
+        warn_of_other_version(client)
+    except (AddressInUseError, ServerUnreachableError) as error:
+        Output().note(f"warning: {error.message}")
 
 
 def warn_of_other_version(client: LocalrunClient) -> None:

@@ -7,21 +7,29 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import ssl
+import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from localrun import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Generator, Iterator, Sequence
 
     from localrun.settings import Settings
 
 JsonObject = dict[str, Any]
 
+OWN = "/api/localrun"
 ERROR_STATUS = 400
 CONNECT_TIMEOUT_S = 5.0
+UNLOAD_TIMEOUT_S = 60.0  # answers are ended, and the memory of models is freed
+LEAVING_S = 0.2
+LONGEST_PROGRAM = 50
+OWN_REFUSALS = (errors.UsageError, errors.CertificateError, errors.OverloadedError)
+ANOTHER_PORT = "LOCALRUN_HOST=127.0.0.1:11500 localrun run ...   uses another port"
 SIGNS_WANTED = {"X-Localrun-Progress": "1"}
 
 
@@ -32,18 +40,30 @@ class LocalrunClient:
         self._settings = settings
 
     def version(self) -> JsonObject | None:
-        """Return what the server says of itself, None when none answers.
+        """Return what the server says of itself, None when nothing listens at the address.
 
         Raises:
             UnauthorizedError: one answers, and wants another key.
             CertificateError: one answers that nothing here vouches for.
+            AddressInUseError: a program listens that does not speak as a server of ours.
+            ServerUnreachableError: the host is unknown or out of reach, or who listens there
+                does not answer in time.
         """
-        try:
-            return self._call("GET", "/api/version")
-        except (errors.UnauthorizedError, errors.CertificateError):
-            raise
-        except errors.LocalrunError:
-            return None
+        for is_last in (False, True):
+            try:
+                return self._call("GET", "/api/version")
+            except errors.ServerUnreachableError as error:
+                cause = error.__cause__
+                if isinstance(cause, ConnectionRefusedError):
+                    return None
+                if is_last or not isinstance(cause, ConnectionError):
+                    raise self._named(error) from cause
+            except (*OWN_REFUSALS, errors.AddressInUseError):
+                raise
+            except errors.LocalrunError as error:
+                raise self._other_program(f"it says {error.message}") from error
+            time.sleep(LEAVING_S)  # a server that leaves hangs up, and then nothing listens
+        return None
 
     def running(self) -> list[JsonObject]:
         """Return the loaded models as ``/api/ps`` gives them."""
@@ -71,9 +91,18 @@ class LocalrunClient:
         """
         yield from self._frames("/api/localrun/load", body)
 
+    def removed(self, names: Sequence[str]) -> None:
+        """Let the server end what it has loaded of models that were removed; blocks until then."""
+        self._call("POST", f"{OWN}/removed", {"models": list(names)}, timeout_s=UNLOAD_TIMEOUT_S)
+
+    def renamed(self, source: str, target: str) -> None:
+        """Let the server carry what it has loaded along to a model's new name."""
+        self._call("POST", f"{OWN}/renamed", {"source": source, "target": target})
+
     def unload(self, model: str) -> None:
         """Unload a model."""
-        self._call("POST", "/api/generate", {"model": model, "keep_alive": 0})
+        body = {"model": model, "keep_alive": 0}
+        self._call("POST", "/api/generate", body, timeout_s=UNLOAD_TIMEOUT_S)
 
     def shut_down(self) -> None:
         """Ask the server to leave."""
@@ -113,9 +142,10 @@ class LocalrunClient:
         path: str,
         body: JsonObject | None = None,
         headers: dict[str, str] | None = None,
+        timeout_s: float | None = None,
     ) -> JsonObject:
         connection, response = self._open(
-            method, path, body, timeout_s=CONNECT_TIMEOUT_S, headers=headers
+            method, path, body, timeout_s=timeout_s or CONNECT_TIMEOUT_S, headers=headers
         )
         try:
             answer = json.loads(response.read())
@@ -124,7 +154,7 @@ class LocalrunClient:
         finally:
             connection.close()
         if not isinstance(answer, dict):
-            raise self._gone("another program than localrun answers")
+            raise self._other_program("its answer is no JSON object")
         return answer
 
     def _open(
@@ -151,9 +181,10 @@ class LocalrunClient:
                 f"the certificate of {self._settings.url} is not trusted: {error.verify_message}",
                 hint="LOCALRUN_TLS_CERT=FILE   names the certificate that it shows",
             ) from error
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, UnicodeError, http.client.HTTPException) as error:
+            is_connected = connection.sock is not None
             connection.close()
-            raise self._gone("no localrun server answers") from error
+            raise self._unreachable(error, is_connected=is_connected) from error
         except BaseException:
             connection.close()
             raise
@@ -169,6 +200,46 @@ class LocalrunClient:
         return errors.BackendError(
             f"the server at {self._settings.address} went away in the middle of the answer",
             hint="type the command again: it starts a new server",
+        )
+
+    def _unreachable(
+        self, error: Exception, *, is_connected: bool
+    ) -> errors.ServerUnreachableError:
+        """Return why no answer came."""
+        host, address = self._settings.host, self._settings.address
+        if isinstance(error, socket.gaierror | UnicodeError):
+            return errors.ServerUnreachableError(
+                f"the host of LOCALRUN_HOST cannot be found: {host}",
+                hint="LOCALRUN_HOST=127.0.0.1:11435   is this machine, as without LOCALRUN_HOST",
+            )
+        if is_connected and isinstance(error, TimeoutError):
+            return errors.ServerUnreachableError(
+                f"a program listens on {address} and does not answer", hint=ANOTHER_PORT
+            )
+        if not isinstance(error, ConnectionError | http.client.HTTPException | ssl.SSLError):
+            reason = getattr(error, "strerror", None) or error
+            return errors.ServerUnreachableError(
+                f"{address} cannot be reached: {reason}", hint="LOCALRUN_HOST is the address"
+            )
+        return self._gone("no localrun server answers")
+
+    def _named(self, error: errors.ServerUnreachableError) -> errors.NetworkError:
+        """Return what an error says of the program that listens at the address."""
+        cause = error.__cause__
+        if isinstance(cause, ssl.SSLError):
+            return self._other_program("it does not speak HTTPS")
+        if isinstance(cause, ConnectionError):
+            return self._other_program("it hangs up")
+        if isinstance(cause, http.client.HTTPException):
+            return self._other_program("it does not speak HTTP")
+        if isinstance(cause, ValueError) and not isinstance(cause, UnicodeError):
+            return self._other_program("it answers without JSON")
+        return error
+
+    def _other_program(self, detail: str) -> errors.AddressInUseError:
+        return errors.AddressInUseError(
+            f"another program than localrun listens on {self._settings.address}: {detail}",
+            hint=ANOTHER_PORT,
         )
 
     def _gone(self, what: str) -> errors.ServerUnreachableError:
@@ -204,15 +275,20 @@ def _key_header(settings: Settings) -> dict[str, str]:
 
 def _refuse_error(response: http.client.HTTPResponse) -> None:
     if response.status >= ERROR_STATUS:
-        raise _error_of(_parsed(response.read()))
+        raise _error_of(_parsed(response))
 
 
-def _parsed(data: bytes) -> JsonObject:
+def _parsed(response: http.client.HTTPResponse) -> JsonObject:
+    """Return the body of an error; one of another program says its status and its name."""
     try:
-        value = json.loads(data)
+        value = json.loads(response.read())
     except ValueError:
         value = None
-    return value if isinstance(value, dict) else {"error": data.decode(errors="replace")[:200]}
+    if isinstance(value, dict) and isinstance(value.get("error"), str):
+        return value
+    program = response.headers.get("Server", "")[:LONGEST_PROGRAM]
+    told = f"HTTP {response.status} {response.reason}"
+    return {"error": f"{told} ({program})" if program else told}
 
 
 def _error_of(body: JsonObject) -> errors.LocalrunError:

@@ -10,12 +10,19 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from localrun.client.api import LocalrunClient
-from localrun.errors import AddressInUseError, BackendError, ServerUnreachableError, StorageError
+from localrun.client.api import ANOTHER_PORT, LocalrunClient
+from localrun.errors import (
+    AddressInUseError,
+    BackendError,
+    NetworkError,
+    ServerUnreachableError,
+    StorageError,
+)
 from localrun.private import make_private_folder, open_private
 from localrun.program import program_command
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from localrun.settings import Settings
@@ -24,16 +31,19 @@ START_TIMEOUT_S = 60.0
 LOST_RACE_S = 1.0  # a server that left may have lost its address to one that is about to answer
 LATE_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 15.0
+SILENT_TRIES = 3
 SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.02, 0.2
 START_LOG = "server-start.log"
 SHOWN_LINES = 5
 
 
 def find_server(settings: Settings) -> LocalrunClient | None:
-    """Return a client of the server that answers, None when none does.
+    """Return a client of the server that answers, None when nothing listens at the address.
 
     Raises:
         AddressInUseError: another program has the address.
+        ServerUnreachableError: the host is unknown or out of reach, or who listens there does
+            not answer.
     """
     client = LocalrunClient(settings)
     version = client.version()
@@ -41,8 +51,8 @@ def find_server(settings: Settings) -> LocalrunClient | None:
         return None
     if "localrun" not in version:
         raise AddressInUseError(
-            f"another program than localrun listens on {settings.address}",
-            hint="LOCALRUN_HOST=127.0.0.1:11500 localrun run ...   uses another port",
+            f"another program than localrun listens on {settings.address}{_as_whom(version)}",
+            hint=ANOTHER_PORT,
         )
     return client
 
@@ -54,7 +64,7 @@ def ensure_server(settings: Settings) -> LocalrunClient:
         ServerUnreachableError: none answers and none can be started.
         AddressInUseError: another program has the address.
     """
-    client = find_server(settings)
+    client = _patiently_found(settings)
     if client is not None:
         return client
     if not settings.is_loopback or (settings.is_tls and settings.access.tls_cert is None):
@@ -74,11 +84,44 @@ def stop_server(client: LocalrunClient) -> None:
     """
     client.shut_down()
     deadline, wait = time.monotonic() + STOP_TIMEOUT_S, SHORTEST_WAIT_S
-    while client.version() is not None:
+    while _answers(client):
         if time.monotonic() >= deadline:
             raise BackendError("the server does not leave")
         time.sleep(wait)
         wait = min(LONGEST_WAIT_S, wait * 1.5)
+
+
+def _as_whom(version: Mapping[str, object]) -> str:
+    """Return in words what another program says of itself."""
+    theirs = version.get("version")
+    return f": Ollama {theirs}" if set(version) == {"version"} and theirs else ""
+
+
+def _answers(client: LocalrunClient) -> bool:
+    """Return whether a server that was told to leave is still there."""
+    try:
+        return client.version() is not None
+    except NetworkError:  # it hangs up, or is too busy with leaving
+        return True
+
+
+def _patiently_found(settings: Settings) -> LocalrunClient | None:
+    """Return the server; one that another program starts just now may take its time to answer."""
+    for _ in range(SILENT_TRIES - 1):
+        try:
+            return find_server(settings)
+        except ServerUnreachableError as error:
+            if not (settings.is_loopback and isinstance(error.__cause__, TimeoutError)):
+                raise
+    return find_server(settings)
+
+
+def _late_found(settings: Settings) -> LocalrunClient | None:
+    """Return the server that was started, None while it does not answer."""
+    try:
+        return find_server(settings)
+    except ServerUnreachableError:
+        return None
 
 
 def _spawn(log: Path, settings: Settings) -> subprocess.Popen[bytes]:
@@ -107,7 +150,7 @@ def _spawn(log: Path, settings: Settings) -> subprocess.Popen[bytes]:
 
 def _wait_until_up(settings: Settings, child: subprocess.Popen[bytes], log: Path) -> LocalrunClient:
     deadline, wait = time.monotonic() + START_TIMEOUT_S, SHORTEST_WAIT_S
-    while (client := find_server(settings)) is None:
+    while (client := _late_found(settings)) is None:
         if child.poll() is not None:
             deadline = min(deadline, time.monotonic() + LOST_RACE_S)
         if time.monotonic() >= deadline:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from localrun.errors import ModelNameError
+from localrun.names.parse import parse_name
 
 LARGEST_SCALE = 100.0
 LONGEST_NAME = 4096  # characters
@@ -37,6 +38,33 @@ def split_adapters(text: str) -> tuple[str, tuple[AdapterName, ...]]:
     if len(parts) > MOST_ADAPTERS:
         raise ModelNameError(f"a model takes at most {MOST_ADAPTERS} adapters, not {len(parts)}")
     return base, tuple(_adapter(part, text) for part in parts)
+
+
+def is_same_name(one: str, other: str) -> bool:
+    """Return whether two names mean the same model: ``guide`` and ``Guide:latest`` do."""
+    return one == other or _key(one) == _key(other)
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """Return the names of the models that a name is made of: its own and those of its adapters."""
+    base, adapters = split_adapters(text)
+    return (base, *(adapter.name for adapter in adapters))
+
+
+def with_name(text: str, source: str, target: str) -> str:
+    """Return a name with ``target`` in place of ``source``, also where that is an adapter."""
+    base, adapters = split_adapters(text)
+    parts = [target if is_same_name(base, source) else base]
+    for adapter in adapters:
+        is_meant = is_same_name(adapter.name, source)
+        parts.append(str(replace(adapter, name=target) if is_meant else adapter))
+    return "+".join(parts)
+
+
+def _key(text: str) -> tuple[object, ...]:
+    base, adapters = split_adapters(text)
+    scaled = ((parse_name(adapter.name).key, adapter.scale) for adapter in adapters)
+    return (parse_name(base).key, *scaled)
 
 
 def _adapter(part: str, text: str) -> AdapterName:

@@ -19,6 +19,7 @@ from localrun.server.jobs import Jobs, job_environ
 from localrun.server.keys import Keys
 from localrun.server.metered import MeteredCompletions
 from localrun.server.metrics import CONTENT_TYPE, Metrics
+from localrun.server.names import LoadedNames
 from localrun.server.ollama.account import account_routes
 from localrun.server.ollama.library import library_routes
 from localrun.server.ollama.routes import ollama_routes
@@ -75,6 +76,7 @@ def create_app(
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     install_handlers(app)
+    names = LoadedNames(pool, catalogue)
     desk = TokenDesk(pool, catalogue.find_model)
     app.include_router(openai_routes(completions, catalogue, desk))
     responses = ResponseDesk(completions, catalogue.find_model)
@@ -83,10 +85,10 @@ def create_app(
     device = workspace.settings.device
     app.include_router(ollama_routes(completions, desk, catalogue, pool, device))
     app.include_router(account_routes())
-    app.include_router(library_routes(workspace, pool))
+    app.include_router(library_routes(workspace, names))
     app.include_router(why_routes(catalogue, pool, settings))
-    app.include_router(own_routes(completions, pool))
-    app.include_router(transfer_routes(Jobs(job_environ(workspace)), uploads))
+    app.include_router(own_routes(completions, pool, names))
+    app.include_router(transfer_routes(Jobs(job_environ(workspace)), uploads, names))
     app.include_router(embedding_routes(Embedding(pool, catalogue.find_model, metrics)))
     visitors = Visitors(settings.access.origins, is_loopback=settings.is_loopback)
     app.add_middleware(Clients)

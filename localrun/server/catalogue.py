@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from localrun.services.models import StoredModel
+    from localrun.services.models import Identity, StoredModel
 
 
 class Catalogue(Protocol):
-    """Both functions block; ``localrun.services.models`` is one."""
+    """All functions block; ``localrun.services.models`` is one."""
 
     def list_models(self) -> list[StoredModel]:
         """Return all models, by name."""
 
     def find_model(self, name: str) -> StoredModel:
         """Return the model of a name, or raise ModelNotFoundError."""
+
+    def identify(self, name: str) -> Identity:
+        """Return what a name means now, or raise ModelNotFoundError."""

@@ -109,9 +109,15 @@ class Completions:
         return await until_loaded(self._pool.begin_load(runner_model(model), wanted), self._threads)
 
     async def unload(self, name: str) -> bool:
-        """Unload a model; tell whether it was loaded."""
-        model = await asyncio.to_thread(self._find_model, name)
-        return await asyncio.to_thread(self._pool.unload, model.name)
+        """Unload a model, also one whose name is gone; tell whether it was loaded.
+
+        Raises:
+            ModelNotFoundError: nothing is loaded under the name, and there is no such model.
+        """
+        if await asyncio.to_thread(self._pool.unload, name):
+            return True
+        await asyncio.to_thread(self._find_model, name)
+        return False
 
     def _submit(
         self, request: CompletionRequest, sink: Callable[[Event], None]

@@ -130,7 +130,9 @@ async def _on_refusal_of_the_system(request: Request, error: Exception) -> JSONR
     if not isinstance(error, OSError) or error.errno not in NO_DESCRIPTORS:
         return await _on_bug(request, error)
     _log.warning("%s %s: %s", request.method, request.url.path, error)
-    told = OverloadedError("the server has too many open files", hint="ulimit -n 65536 before it")
+    told = OverloadedError(
+        "the server has too many open files", hint="start it after: ulimit -n 65536"
+    )
     return error_response(request.scope, told)
 
 

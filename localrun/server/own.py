@@ -1,12 +1,15 @@
 """The routes under ``/api/localrun``: what no other API has, for our own commands.
 
-GET  /ps      all models that are loaded, wanted or failing
-POST /load    load a model, maybe for good, and tell how far it is: an object a line
-GET  /why     see `why.py`
+GET  /ps       all models that are loaded, wanted or failing
+POST /load     load a model, maybe for good, and tell how far it is: an object a line
+POST /removed  models were removed from the store: end what is loaded of them
+POST /renamed  a model of the store has another name: carry what is loaded along
+GET  /why      see `why.py`
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING
 
@@ -24,16 +27,18 @@ if TYPE_CHECKING:
 
     from localrun.server.core import Completions
     from localrun.server.fields import Fields, JsonObject
+    from localrun.server.names import LoadedNames
     from localrun.supervisor.model import RunningModel
     from localrun.supervisor.pool import RunnerPool
 
 
-def own_routes(completions: Completions, pool: RunnerPool) -> APIRouter:
+def own_routes(completions: Completions, pool: RunnerPool, names: LoadedNames) -> APIRouter:
     """Return the router."""
     router = APIRouter(prefix="/api/localrun")
 
     @router.get("/ps")
     async def states() -> JSONResponse:
+        await asyncio.to_thread(names.settle)
         rows = [_row(model) for model in pool.states()]
         return JSONResponse({"models": rows, "waiting": pool.num_waiting})
 
@@ -43,6 +48,17 @@ def own_routes(completions: Completions, pool: RunnerPool) -> APIRouter:
         lines = _load(completions, fields)
         signs = load_signs(pool, model_name(fields))
         return await streamed(request, lines, "application/x-ndjson", progress=signs)
+
+    @router.post("/removed")
+    async def removed(request: Request) -> JSONResponse:
+        gone = (await read(request, same)).strings("models")
+        return JSONResponse({"unloaded": await asyncio.to_thread(names.remove, gone)})
+
+    @router.post("/renamed")
+    async def renamed(request: Request) -> JSONResponse:
+        fields = await read(request, same)
+        source, target = fields.required_text("source"), fields.required_text("target")
+        return JSONResponse({"renamed": await asyncio.to_thread(names.rename, source, target)})
 
     return router
 

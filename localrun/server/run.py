@@ -32,6 +32,7 @@ from localrun.server.app import create_app
 from localrun.server.keys import read_keys
 from localrun.server.log_file import PrivateLog
 from localrun.server.metrics import Metrics
+from localrun.server.names import LoadedNames
 from localrun.server.patience import PatientProtocol
 from localrun.server.request_id import LOG_FORMAT, RequestFilter
 from localrun.server.tls import tls_options
@@ -170,6 +171,7 @@ def _serve(plan: _Plan, pool: RunnerPool, listener: socket.socket) -> None:
         watchers = [
             asyncio.create_task(_leave_when_told(leave, server, pool, _drain_s(settings))),
             asyncio.create_task(metrics.watch_loop()),
+            asyncio.create_task(LoadedNames(pool, workspace.models).watch_loop()),
         ]
         if idle_exit_s is not None:
             watchers.append(asyncio.create_task(_leave_when_idle(idle_exit_s, activity, leave)))

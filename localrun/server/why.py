@@ -10,6 +10,8 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from localrun.errors import ModelNotFoundError
+from localrun.names.adapters import is_same_name
+from localrun.server.names import LoadedNames
 from localrun.services.plan_json import plan_to_json
 from localrun.supervisor.model import ModelState
 from localrun.supervisor.sources import Setting
@@ -29,13 +31,15 @@ UNLOADED = {ModelState.STARTING, ModelState.LOADING, ModelState.FAILED}
 
 def why_routes(catalogue: Catalogue, pool: RunnerPool, settings: Settings) -> APIRouter:
     """Return the router."""
+    names = LoadedNames(pool, catalogue)
     router = APIRouter(prefix="/api/localrun")
 
     @router.get("/why")
     async def why(model: str) -> JSONResponse:
-        stored = await asyncio.to_thread(catalogue.find_model, model)
-        found = next((one for one in pool.states() if one.name == stored.name), None)
+        await asyncio.to_thread(names.settle)
+        found = next((one for one in pool.states() if is_same_name(one.name, model)), None)
         if found is None or found.state in UNLOADED:
+            stored = await asyncio.to_thread(catalogue.find_model, model)
             raise ModelNotFoundError(
                 f"{stored.name} is not loaded{_standing(found)}",
                 hint=f"localrun plan {model}   tells what would be done",

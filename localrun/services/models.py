@@ -73,6 +73,14 @@ class StoredModel:
     weights: tuple[str, ...] = ()  # digests of the shards: equal ones can share a runner
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a name means now: how the store spells it, and the digest of the model."""
+
+    name: str
+    digest: str | None  # None for a file of this machine: hashing it takes too long
+
+
 class Models:
     """All models of this machine."""
 
@@ -110,6 +118,38 @@ class Models:
         for adapter in extra:
             model = self._adapted(model, adapter)
         return model
+
+    def identify(self, name: str) -> Identity:
+        """Return what `find_model` would find, without reading the model's recipe.
+
+        Raises:
+            ModelNotFoundError: no model of this name, or none of an adapter's.
+            IntegrityError: the store is damaged.
+        """
+        base, extra = split_adapters(name)
+        found = self._identity(base)
+        for adapter in extra:
+            if not adapter.name.endswith(".gguf"):
+                self._identity(adapter.name)
+                continue
+            with self._at_path(adapter.name):
+                if not local_path(adapter.name).is_file():
+                    raise ModelNotFoundError(f"no such adapter: {adapter.name}")
+        return replace(found, name="+".join((found.name, *map(str, extra))))
+
+    def _identity(self, name: str) -> Identity:
+        ref = parse_name(name)
+        if ref.source is Source.FILE:
+            with self._at_path(name):
+                _local_path(ref)
+            return Identity(str(ref), None)
+        entry = self._store.find(ref)
+        if entry is not None:
+            return Identity(entry.ref.name, entry.ref.manifest)
+        embedded = embedded_models().get(str(ref).lower())
+        if embedded is None:
+            raise self._not_found(name, ref)
+        return Identity(str(ref).lower(), _read(str(ref).lower(), embedded).digest)
 
     def _adapted(self, model: StoredModel, adapter: AdapterName) -> StoredModel:
         """Return the model with an adapter more, under the name that says so."""
@@ -221,10 +261,14 @@ def _damaged(entry: Entry, error: IntegrityError | FileNotFoundError) -> Integri
 
 def _local_file(ref: ModelRef) -> StoredModel:
     """Describe a GGUF file that is used where it lies."""
+    return _describe(str(ref), _local_path(ref))
+
+
+def _local_path(ref: ModelRef) -> Path:
     path = local_path(ref.location or "")
     if not path.is_file():
         raise ModelNotFoundError(f"no such file: {path}", hint="localrun list")
-    return _describe(str(ref), path)
+    return path
 
 
 def _adapter_file(name: str) -> Path:

@@ -17,7 +17,7 @@ from localrun.store.store import Provenance
 from localrun.store.sweep import sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from localrun.names.ref import ModelRef
     from localrun.services.workspace import Workspace
@@ -77,8 +77,16 @@ def copy_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
     return copy_model(workspace, source, target)
 
 
-def move_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
+def move_model(
+    workspace: Workspace,
+    source: ModelRef,
+    target: ModelRef,
+    carry_along: Callable[[str, str], None] = lambda _source, _target: None,
+) -> str:
     """Let ``target`` mean what ``source`` means now, and take ``source`` away.
+
+    ``carry_along`` is called while both names are there: a server that has the model loaded
+    can give it the new one before the old one is missing.
 
     Raises:
         ModelNotFoundError: there is no ``source``.
@@ -92,6 +100,7 @@ def move_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
     if found is None or not found.is_own:
         raise UsageError(f"{source} cannot be renamed", hint=f"localrun cp {source} {target}")
     name = copy_model(workspace, source, target)
+    carry_along(found.ref.name, name)
     if source.key != target.key:
         remove_ref(store.layout, source)
     return name

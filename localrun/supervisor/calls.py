@@ -11,13 +11,14 @@ from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from localrun.engine.params import FinishReason
 from localrun.runner.messages import Failed, Finished
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.engine.params import FinishReason
     from localrun.errors import LocalrunError
+    from localrun.runner.messages import Event
     from localrun.supervisor.model import KeepAlive, RunnerModel
     from localrun.supervisor.runner import Sink
 
@@ -38,6 +39,7 @@ class Call:
     pins: bool = False
     load_s: float = 0.0  # what it waited for the model
     is_cancelled: bool = False
+    cancelled_for: LocalrunError | None = None  # what the client is told in place of a cancel
     context: Context = field(default_factory=copy_context)  # with the request's id, for the log
 
     def end(self, reason: FinishReason) -> None:
@@ -57,14 +59,26 @@ class Call:
 
     def fail(self, error: LocalrunError) -> None:
         """End a call that was given to no runner by an error."""
-        self.sink(
-            Failed(
-                request_id=self.request_id,
-                code=error.code,
-                message=error.message,
-                hint=error.hint,
-            )
+        self.sink(self._failed(error))
+
+    def pass_on(self, event: Event) -> None:
+        """Pass an event of the runner to the sink; the end of a cancelled call tells the reason."""
+        reason = self.cancelled_for
+        self.sink(event if reason is None or not _is_cut(event) else self._failed(reason))
+
+    def _failed(self, error: LocalrunError) -> Failed:
+        return Failed(
+            request_id=self.request_id,
+            code=error.code,
+            message=error.message,
+            hint=error.hint,
         )
+
+
+def _is_cut(event: Event) -> bool:
+    """Return whether an event ends an answer before it is complete."""
+    is_cancelled = isinstance(event, Finished) and event.reason is FinishReason.CANCELLED
+    return is_cancelled or isinstance(event, Failed)
 
 
 class Line:

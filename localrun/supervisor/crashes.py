@@ -34,6 +34,7 @@ class _Record:
 class Failing:
     """A model that is not loaded for a while, because it crashed too often."""
 
+    model: RunnerModel
     name: str
     reason: str
     retry_after_s: float
@@ -82,10 +83,22 @@ class Crashes:
         with self._lock:
             now = self._clock()
             return [
-                Failing(record.name, record.reason, record.until - now)
-                for record in self._records.values()
+                Failing(model, record.name, record.reason, record.until - now)
+                for model, record in self._records.items()
                 if record.until > now
             ]
+
+    def forget(self, model: RunnerModel) -> None:
+        """Let a model be tried again: nobody means it any more, or its files are new."""
+        with self._lock:
+            self._records.pop(model, None)
+
+    def rename(self, source: str, target: str) -> None:
+        """Report failures of ``source`` under its new name."""
+        with self._lock:
+            for record in self._records.values():
+                if record.name == source:
+                    record.name = target
 
     def counts(self) -> Counter[str]:
         """Return how many runners ended although nobody asked them to, by name."""

@@ -77,6 +77,13 @@ class Holders:
             holder.expires_at, holder.is_pinned = now, False
         return holder is not None
 
+    def rename(self, source: str, target: str) -> None:
+        """Let ``target`` hold the runner in place of ``source``, in addition to its own users."""
+        moved = self._by_name.pop(source, None)
+        if moved is not None:
+            other = self._by_name.get(target)
+            self._by_name[target] = moved if other is None else _merged(moved, other)
+
     def drop_expired(self, now: float) -> bool:
         """Forget the names whose time is over; tell whether none is left."""
         for name, holder in self.by_name.items():
@@ -89,3 +96,15 @@ class Holders:
         for name, holder in self.by_name.items():
             if not (holder.num_users or holder.is_pinned):
                 del self._by_name[name]
+
+
+def _merged(moved: Holder, other: Holder) -> Holder:
+    """Return one holder for two names that have become one; it stays as long as either would."""
+    times = (moved.expires_at, other.expires_at)
+    return Holder(
+        digest=moved.digest,
+        num_users=moved.num_users + other.num_users,
+        expires_at=None if None in times else max(time for time in times if time is not None),
+        is_pinned=moved.is_pinned or other.is_pinned,
+        keep_alive=moved.keep_alive or other.keep_alive,
+    )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from localrun.engine.params import FinishReason
@@ -73,7 +72,7 @@ class Keeper:
         runner = state.runner
         if runner is not None and not runner.is_alive:
             return self._loader.bury if runner.is_gone else None
-        if state.num_running == 0 and runner is not None and self._may_go():
+        if runner is not None and self._may_go() and state.num_running == 0:
             return self._loader.unload
         if state.must_leave and runner is not None:
             return None
@@ -99,7 +98,7 @@ class Keeper:
         if runner is None or (state.num_running == 0 and is_too_small):
             return self._loader.load
         if state.waiting.num_in_line and state.num_running < self._limit:
-            return self._send(state.waiting.take_next(state.sent))
+            return self._send(state.waiting.take_next(state.running_by_client))
         return None
 
     @property
@@ -113,7 +112,7 @@ class Keeper:
         holders.take(call.model.name, call.model.digest, call.keep_alive)
         if call.pins:
             holders.pin(call.model.name)
-        self._state.sent[call.client] += 1
+        self._state.running[call.request_id] = call
         return lambda: self._give(call)
 
     def _give(self, call: Call) -> None:
@@ -126,7 +125,7 @@ class Keeper:
         def to_sink(event: Event) -> None:
             if isinstance(event, Terminal):
                 self._finish(call)
-            call.sink(event)
+            call.pass_on(event)
 
         runner.submit_frame(call.request_id, call.frame, to_sink)
         if call.is_cancelled:  # after it had been taken out of the line, before it was sent
@@ -136,7 +135,7 @@ class Keeper:
         """Count a call of the runner as ended; also called in the runner's thread."""
         state = self._state
         with state.changed:
-            state.sent -= Counter({call.client: 1})
+            del state.running[call.request_id]
             state.last_use = self._house.clock()
             seconds = call.keep_alive.seconds
             expires_at = None if seconds is None else state.last_use + seconds

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from localrun.supervisor.model import ModelState, RunningModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from localrun.supervisor.crashes import Crashes
     from localrun.supervisor.holders import Holder
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
 def rows_of(slot: SlotState, clock: Callable[[], float]) -> list[RunningModel]:
     """Return the rows of one slot."""
     if slot.ready is None:
-        return list(_starting(slot))
+        state = ModelState.STARTING if slot.runner is None else ModelState.LOADING
+        return [_unloaded(slot, name, state) for name in slot.waiting_names()]
     holders = slot.holders.by_name
     first = next(iter(holders), None)
     rows = [
         _loaded(slot, name, holder, clock, shared_with=None if name == first else first)
         for name, holder in holders.items()
     ]
+    queued = [name for name in slot.waiting_names() if name not in holders]
+    rows += [_unloaded(slot, name, ModelState.STARTING) for name in queued]
     return [row for row in rows if row is not None]
 
 
@@ -48,22 +51,21 @@ def failed_rows(crashes: Crashes, known: set[str]) -> list[RunningModel]:
     ]
 
 
-def _starting(slot: SlotState) -> Iterator[RunningModel]:
-    is_loading = slot.runner is not None
-    for name, digest in slot.waiting_names().items():
-        num_waiting = slot.num_waiting_for(name)
-        yield RunningModel(
-            name=name,
-            digest=digest,
-            size_bytes=0,
-            size_gpu_bytes=0,
-            num_ctx=0,
-            num_open=num_waiting,
-            until=None,
-            state=ModelState.LOADING if is_loading else ModelState.STARTING,
-            progress=slot.progress if is_loading else 0.0,
-            num_waiting=num_waiting,
-        )
+def _unloaded(slot: SlotState, name: str, state: ModelState) -> RunningModel:
+    """Return the row of a name whose requests all wait."""
+    num_waiting = slot.num_waiting_for(name)
+    return RunningModel(
+        name=name,
+        digest=slot.waiting_names().get(name, ""),
+        size_bytes=0,
+        size_gpu_bytes=0,
+        num_ctx=0,
+        num_open=num_waiting,
+        until=None,
+        state=state,
+        progress=slot.progress if state is ModelState.LOADING else 0.0,
+        num_waiting=num_waiting,
+    )
 
 
 def _loaded(

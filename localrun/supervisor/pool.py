@@ -24,6 +24,7 @@ from localrun.supervisor.house import House
 from localrun.supervisor.listing import failed_rows, rows_of
 from localrun.supervisor.memory import available_bytes
 from localrun.supervisor.model import History, KeepAlive, ModelState, Wanted
+from localrun.supervisor.names import PoolNames
 from localrun.supervisor.needs import Needs
 from localrun.supervisor.planning import only_processor
 from localrun.supervisor.room import Room
@@ -85,6 +86,7 @@ class RunnerPool:
             crashes=Crashes(clock),
             loads=Counter(),
         )
+        self.names = PoolNames(self._all_slots, self._house.crashes)
         # Linux kills a runner with the thread that started it, so that thread lives with the pool
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="runner-start")
         Watch(self._all_states, self._closing, patience).start()
@@ -162,7 +164,9 @@ class RunnerPool:
 
         Its runner ends with the last name that holds it. A load is broken off.
         """
-        were_there = [slot.expire(name) for slot in self._all_slots()]  # a changed file has two
+        spelled = self.names.matching(name)
+        slots = self._all_slots()  # a changed file has two
+        were_there = [slot.expire(one) for one in spelled for slot in slots]
         return any(were_there)
 
     def close(self, *, is_hasty: bool = False) -> None:

@@ -13,6 +13,7 @@ smaller context, the loaded one serves: no thrashing.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from localrun.engine.params import FinishReason
@@ -80,6 +81,72 @@ class Slot:
             runner.close(grace_s=0.0)
         state.settle()
         return was_held or bool(stopped)
+
+    def drop(self, name: str, digest: str) -> bool:
+        """Let a name that means another model now go; return whether it was pinned.
+
+        Its requests, also those that wait for the load, are answered first.
+        """
+        state = self.state
+        with state.changed:
+            holder = state.holders.by_name.get(name)
+            if holder is None or holder.digest != digest:
+                return False  # a request has come for it meanwhile
+            was_pinned = holder.is_pinned
+            state.holders.expire(name, self._clock())
+            state.holders.drop_expired(self._clock())  # at once: `ps` is about to look
+            state.stir()
+        return was_pinned
+
+    def rename(self, source: str, target: str, digest: str | None = None) -> None:
+        """Put another name, or another digest of the model, in the place of a name."""
+        state = self.state
+        with state.changed:
+            if source != target:
+                state.holders.rename(source, target)
+            if state.loaded_for == source:
+                state.loaded_for = target
+            holder = state.holders.by_name.get(target)
+            if holder is not None:
+                holder.digest = digest or holder.digest
+            for call in state.calls_for(source):
+                call.model = replace(call.model, name=target, digest=digest or call.model.digest)
+
+    def remove(self, name: str, error: LocalrunError) -> None:
+        """End all requests for a name by an error, and let it go at once."""
+        state = self.state
+        with state.changed:
+            state.holders.expire(name, self._clock())
+            waiting = state.waiting.take_name(name)
+            running = state.calls_for(name)
+            for call in running:
+                call.is_cancelled, call.cancelled_for = True, error
+            runner = state.runner
+            loads = state.loaded is None and not state.is_wanted
+            state.stir()
+        for call in waiting:
+            call.fail(error)
+        if runner is None:
+            return
+        if waiting and loads:
+            runner.close(grace_s=0.0)
+        for call in running:
+            runner.cancel(call.request_id)
+
+    def wait_until_removed(self, name: str) -> None:
+        """Block until nothing of a removed name is left, and the memory if no other name needs it.
+
+        A runner that does not obey is ended, if it works for nobody else.
+        """
+        state = self.state
+        with state.changed:
+            state.changed.wait_for(lambda: not state.calls_for(name), GRACE_S)
+            left = state.calls_for(name)
+            is_alone = len(left) == state.num_running and not state.is_wanted
+            runner = state.runner
+        if left and is_alone and runner is not None:
+            runner.close(grace_s=0.0, reason=f"{name} was removed")
+        state.settle()
 
     def close(self, *, is_hasty: bool = False) -> None:
         """Unload for good whatever goes on, also in the middle of a load."""

@@ -15,6 +15,7 @@ from localrun.supervisor.waiting import Waiting
 
 if TYPE_CHECKING:
     from localrun.runner.messages import Ready
+    from localrun.supervisor.calls import Call
     from localrun.supervisor.model import RunnerModel
     from localrun.supervisor.planning import PlannedLoad
     from localrun.supervisor.runner import Runner
@@ -30,7 +31,7 @@ class SlotState:
         self.changed = threading.Condition()  # guards all of it
         self.waiting = Waiting()
         self.holders = Holders()
-        self.sent: Counter[str] = Counter()  # by client: calls that the runner has
+        self.running: dict[int, Call] = {}  # by request id: calls that the runner has
         self.last_use = now
         self.load_s = 0.0  # how long the last load took: what it costs to lose it
         self.ready_at = now
@@ -55,7 +56,12 @@ class SlotState:
     @property
     def num_running(self) -> int:
         """Return how many calls the runner has."""
-        return self.sent.total()
+        return len(self.running)
+
+    @property
+    def running_by_client(self) -> Counter[str]:
+        """Return how many calls of each client the runner has."""
+        return Counter(call.client for call in self.running.values())
 
     @property
     def num_waiting(self) -> int:
@@ -84,6 +90,16 @@ class SlotState:
         """Return how many calls for a name wait."""
         with self.changed:
             return self.waiting.num_for(name)
+
+    def names(self) -> set[str]:
+        """Return the names that hold the runner, wait for it or have calls in it."""
+        with self.changed:
+            calls = (*self.waiting, *self.running.values())
+            return {*self.holders.by_name, *(call.model.name for call in calls)}
+
+    def calls_for(self, name: str) -> list[Call]:
+        """Return the calls for a name, waiting or running; the caller holds the lock."""
+        return [call for call in (*self.waiting, *self.running.values()) if call.model.name == name]
 
     def stir(self) -> None:
         """Let what is due be done."""

@@ -73,10 +73,10 @@ class Waiting:
         return waited
 
     def take_name(self, name: str) -> list[Call]:
-        """Take out the calls for a name that are in line."""
-        found = [call for call in self._line if call.model.name == name]
+        """Take out all calls for a name."""
+        found = [call for call in self if call.model.name == name]
         for call in found:
-            self._line.remove(call)
+            self.remove(call)
         return found
 
     def take_all(self) -> list[Call]:

@@ -15,7 +15,7 @@ from localrun.chat.profiles.families import FAMILIES, Family
 from localrun.chat.profiles.recognition import profile_of
 from localrun.chat.profiles.tools import Tools
 from localrun.chat.thinking import thinking_words
-from tests.growth import grows_linearly
+from tests.measuring import grows_linearly
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -79,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
             self.reply({"status": "leaving"}, 200 if is_ours else 400)
             if is_ours:
                 self.script.told_to_leave.set()
-                threading.Thread(target=self.server.shutdown).start()
+                threading.Thread(target=self.leave).start()
             return
         is_load = self.path == "/api/localrun/load"
         (self.script.loads if is_load else self.script.heard).append(json.loads(body))
@@ -89,6 +89,11 @@ class Handler(BaseHTTPRequestHandler):
             self.stream(self.script.load_signs)
         else:
             self.stream(self.script.answer)
+
+    def leave(self) -> None:
+        """Listen no more."""
+        self.server.shutdown()
+        self.server.server_close()
 
     def stream(self, frames: list[JsonObject]) -> None:
         """Send the answer; without its end, the connection is cut in the middle."""

@@ -52,7 +52,9 @@ def running(**changes: object) -> dict[str, Any]:
     return model | changes
 
 
-@pytest.mark.parametrize("command", ["", "run", "list", "ps", "stop", "serve", "version"])
+@pytest.mark.parametrize(
+    "command", ["", "run", "list", "ps", "stop", "rm", "mv", "serve", "version"]
+)
 def test_the_help_is_as_reviewed(command: str, localrun_alone: Localrun, golden: Golden) -> None:
     done = localrun_alone(*command.split(), "--help")
 

@@ -288,7 +288,7 @@ def run_bytes(
         capture_output=True,
         check=False,
         env={**server.environment(folder), **locale},
-        timeout=60,
+        timeout=HANG_S,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import random
@@ -136,12 +137,17 @@ class Chaos:
         next_restart = 15
         while not is_enough(self.figures):
             wanted = self._num_ends() + self._random.randint(1, 8)
-            wait_for(lambda wanted=wanted: self._note_loaded() or self._num_ends() >= wanted)  # type: ignore[misc]
+            wait_for(functools.partial(self._has_ended, wanted))
             if self._num_ends() >= next_restart:
                 self._restart()
                 next_restart = self._num_ends() + self._random.randint(20, 50)
             elif self._random.random() < 0.3:
                 self._kill_runner()
+
+    def _has_ended(self, count: int) -> bool:
+        """Return whether so many requests have ended; look at the models meanwhile."""
+        self._note_loaded()
+        return self._num_ends() >= count
 
     def _num_ends(self) -> int:
         """Return how many requests a server has ended."""

@@ -17,7 +17,7 @@ SCHEMA = {"type": "object", "properties": {"sum": {"type": "integer"}}, "require
 
 def post(server: Home, path: str, *messages: dict[str, str], **fields: Any) -> Any:
     body = {"model": "guide", "messages": messages, **fields}
-    return httpx.post(f"{server.url}{path}", json=body, timeout=120).json()
+    return httpx.post(f"{server.url}{path}", json=body).json()
 
 
 def answered(server: Home, *messages: dict[str, str], **fields: Any) -> str:

@@ -110,7 +110,7 @@ def test_tokens_are_an_input_too_and_vectors_can_be_cut(home: Home) -> None:
 @pytest.mark.parametrize(
     ("body", "param", "said"),
     [
-        ({"input": "word " * 600}, "input", f"the context {CONTEXT}"),
+        ({"input": "word " * 600}, "input", f"the context length of {CONTEXT}"),
         ({"input": ["fine", "word " * 600]}, "input", "input 1 has"),
         ({"input": [99_999_999]}, "input", "no token"),
         ({"input": "hi", "dimensions": 65}, "dimensions", "the model has 64"),

@@ -25,7 +25,7 @@ TEMPLATES = [
 
 def chat(server: Home, **fields: Any) -> httpx.Response:
     body = {"model": "guide", "messages": [HELLO], "max_tokens": 4, **fields}
-    return httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=120)
+    return httpx.post(f"{server.url}/v1/chat/completions", json=body)
 
 
 def test_hostile_templates_are_refused_while_others_are_answered(server: Home) -> None:
@@ -46,7 +46,7 @@ def test_half_a_character_in_a_prompt_is_replaced(server: Home) -> None:
 def test_what_has_too_many_tokens_for_an_answer_is_refused(server: Home, text: str) -> None:
     body = {"model": "guide", "prompt": text}
 
-    refused = httpx.post(f"{server.url}/v1/tokenize", json=body, timeout=120)
+    refused = httpx.post(f"{server.url}/v1/tokenize", json=body)
 
     assert refused.status_code == 400
     assert chat(server).status_code == 200

@@ -16,7 +16,7 @@ from localrun.engine.library import start
 from localrun.engine.model import load_model
 from localrun.store.embedded import embedded_models
 from tests.engine.tiny import full_attention
-from tests.growth import grows_linearly
+from tests.measuring import grows_linearly
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

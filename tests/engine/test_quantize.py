@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Self
 
 import llama_cpp
 import numpy as np
@@ -232,12 +233,12 @@ def test_an_interrupt_ends_the_child_and_leaves_nothing(
         wait_for(tmp_path / "made.gguf.partial", exists=True)
         raise KeyboardInterrupt
 
-    ended: list[int] = []
+    children: list[subprocess.Popen[bytes]] = []
 
     class Child(subprocess.Popen[bytes]):
-        def __exit__(self, *error: object) -> None:
-            super().__exit__(*error)
-            ended.append(self.returncode)
+        def __enter__(self) -> Self:
+            children.append(self)
+            return super().__enter__()
 
     monkeypatch.setattr(subprocess, "Popen", Child)
     with pytest.raises(KeyboardInterrupt):
@@ -249,7 +250,7 @@ def test_an_interrupt_ends_the_child_and_leaves_nothing(
             on_progress=interrupt,
         )
 
-    assert ended == [-signal.SIGKILL]
+    assert [child.returncode for child in children] == [-signal.SIGKILL]
     assert list(tmp_path.iterdir()) == [tmp_path / "source"]
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from localrun.engine import spelling as module
 from localrun.engine.spelling import Spelling
-from tests.growth import grows_linearly
+from tests.measuring import grows_linearly
 
 TEXTS = st.lists(st.text(alphabet="ab<|.", min_size=0, max_size=12), max_size=12)
 

@@ -16,6 +16,9 @@ A model whose file is called ``broken.gguf`` does not load; one called
 ``dies.gguf`` kills the process; ``full.gguf`` wants more memory than there is, and
 ``tight.gguf`` does with more than 30 layers on the GPU; ``waits.gguf`` is a named pipe,
 and ready when somebody has opened it for writing.
+
+No model is ready while the file is there that FAKE_RUNNER_HOLD names. FAKE_RUNNER_PARALLEL is
+how many requests it says that it runs together.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -90,11 +94,14 @@ def load(sock: socket.socket, message: Load) -> None:
     send(sock, Progress(fraction=0.5))
     if name == "waits.gguf":
         Path(message.model_paths[0]).read_text()
+    held = os.environ.get("FAKE_RUNNER_HOLD")
+    while held and Path(held).exists():
+        time.sleep(0.01)  # noqa: TID251 - a program of its own, which a test holds
     send(
         sock,
         Ready(
             num_ctx=message.num_ctx or 2048,
-            num_parallel=16,
+            num_parallel=int(os.environ.get("FAKE_RUNNER_PARALLEL", "16")),
             device="CPU",
             size_bytes=1000,
             size_gpu_bytes=0,

@@ -101,6 +101,8 @@ class FailingCalls:
         real = getattr(os, name)
 
         def call(*arguments: object, **options: object) -> object:
+            if name == "mkdir" and os.path.isdir(str(arguments[0])):  # noqa: PTH112 - any path
+                return real(*arguments, **options)  # it exists, which needs no room
             self.num_calls += 1
             if self._num_good is not None and self.num_calls > self._num_good:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-import urllib3
 
 from tests.fakes.faults import Fault
 from tests.fakes.hub import FakeHub, fake_hub
@@ -462,14 +461,16 @@ class TestFaults:
 
     def test_stall_lasts_until_the_client_leaves(self, direct_hub: FakeHub) -> None:
         direct_hub.faults.append(Fault.stall(1000))
-        pool = urllib3.PoolManager(retries=False, timeout=2)
-
-        response = pool.request("GET", direct_hub.url + FILE, preload_content=False)
+        connection = http.client.HTTPConnection(urlsplit(direct_hub.url).netloc, timeout=HANG_S)
+        connection.request("GET", FILE)
+        response = connection.getresponse()
 
         assert response.read(1000) == DATA[:1000]
-        with pytest.raises(urllib3.exceptions.ReadTimeoutError):
+        connection.sock.settimeout(0.2)
+        with pytest.raises(TimeoutError):
             response.read(1)
-        pool.clear()
+        response.close()
+        connection.close()
 
     def test_a_stall_does_not_keep_the_hub_open(self) -> None:
         with fake_hub() as hub:

@@ -17,4 +17,4 @@ many_examples = settings(
     deadline=None,  # the machine of a test may be busy
     suppress_health_check=[HealthCheck.too_slow],
 )
-long_enough = pytest.mark.timeout(120 + NUM_EXAMPLES // 8)
+long_enough = pytest.mark.timeout(300 + NUM_EXAMPLES // 8)

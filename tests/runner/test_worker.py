@@ -77,6 +77,14 @@ class Serving:
         assert self._num_steps <= num_steps
         return finished
 
+    def wait_for_step(self, seq: Sequence) -> None:
+        """Wait until a step computes this one, or has."""
+        number = {seq.request_id}
+        wait_until(lambda: self.engine.serves_mostly(number) or seq.num_generated > 0, poll_s=0.001)
+
+    def wait_for_token(self, seq: Sequence) -> None:
+        wait_until(lambda: seq.num_generated > 0)
+
     def _put(self, event: Event) -> None:
         if isinstance(event, Finished):
             self._num_steps = self.worker.num_steps
@@ -99,10 +107,7 @@ def test_a_cancel_breaks_a_long_prompt_off(serving: Serving) -> None:
     for attempt in range(TRIES):
         prompt = [300 + attempt + number % 50 for number in range(2000)]
         seq = serving.submit(attempt, prompt, 4)
-        wait_until(
-            lambda seq=seq: serving.engine.serves_mostly({seq.request_id}) or seq.num_generated,
-            poll_s=0.001,  # while the one step computes all of it
-        )
+        serving.wait_for_step(seq)  # which computes all of it
         if serving.cancel(attempt).generated_tokens == 0:
             return
 
@@ -113,7 +118,7 @@ def test_a_cancel_ends_one_stream_and_the_other_goes_on(serving: Serving) -> Non
     serving.submit(TRIES, [301] * 10, 600)
     for attempt in range(3):
         seq = serving.submit(attempt, [300] * 10, 1500)
-        wait_until(lambda seq=seq: seq.num_generated > 0)
+        serving.wait_for_token(seq)
         serving.cancel(attempt)
     last = serving.next_finished()
 
@@ -124,7 +129,7 @@ def test_a_cancel_ends_one_stream_and_the_other_goes_on(serving: Serving) -> Non
 def test_the_next_request_after_a_cancel_uses_what_was_computed(serving: Serving) -> None:
     prompt = [300 + number % 50 for number in range(200)]
     seq = serving.submit(1, prompt, 1000)
-    wait_until(lambda: seq.num_generated > 0)
+    serving.wait_for_token(seq)
     serving.worker.cancel(1)
     assert serving.next_finished().reason is FinishReason.CANCELLED
 

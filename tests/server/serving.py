@@ -19,7 +19,7 @@ from localrun.server.app import create_app
 from localrun.server.patience import PatientProtocol
 from localrun.server.run import bind
 from localrun.server.tls import tls_options
-from localrun.services.models import ModelDetails, StoredModel
+from localrun.services.models import Identity, ModelDetails, StoredModel
 from localrun.services.workspace import Workspace
 from localrun.settings import Settings
 from localrun.supervisor.pool import RunnerPool
@@ -64,6 +64,10 @@ class FakeCatalogue:
         if name not in {"fake", "fake:latest"}:
             raise ModelNotFoundError(f"model {name!r} is not on this machine", hint="localrun list")
         return self.model
+
+    def identify(self, name: str) -> Identity:
+        model = self.find_model(name)
+        return Identity(model.name, model.digest)
 
 
 @contextlib.contextmanager

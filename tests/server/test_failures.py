@@ -114,7 +114,7 @@ def test_a_server_without_open_files_left_says_so(
     response = httpx.get(f"{served.url}/api/tags")
 
     assert response.status_code == 503
-    assert response.json()["error"] == "the server has too many open files"
+    assert response.json()["error"].startswith("the server has too many open files")
 
 
 def test_another_refusal_of_the_system_is_a_bug(

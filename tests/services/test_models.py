@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.errors import ModelNameError, ModelNotFoundError
+from localrun.names.parse import parse_name
 from localrun.services.models import Models
+from localrun.services.naming import copy_model
 from localrun.store.blobs import file_digest
+from localrun.store.embedded import embedded_models
 from localrun.store.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from localrun.services.workspace import Workspace
 
 
 @pytest.fixture
@@ -55,3 +60,20 @@ def test_for_a_far_name_the_hint_is_the_list(models: Models) -> None:
 def test_what_is_no_name_is_told_apart_from_what_is_not_here(models: Models) -> None:
     with pytest.raises(ModelNameError):
         models.find_model("not a name")
+
+
+def test_a_name_is_identified_as_it_is_found(workspace: Workspace, tmp_path: Path) -> None:
+    path = tmp_path / "file.gguf"
+    path.write_bytes(embedded_models()["guide:latest"].read_bytes())
+    copy_model(workspace, parse_name("guide"), parse_name("Mine"))
+
+    for name in ("guide", "GUIDE:latest", "mine", "mine:latest", str(path)):
+        model, identity = workspace.models.find_model(name), workspace.models.identify(name)
+        assert identity.name == model.name
+        assert identity.digest == (None if name == str(path) else model.digest)
+
+
+@pytest.mark.parametrize("name", ["nosuch", "guide+nosuch", "guide+./nosuch.gguf", "./nosuch.gguf"])
+def test_what_is_not_found_is_not_identified(workspace: Workspace, name: str) -> None:
+    with pytest.raises(ModelNotFoundError):
+        workspace.models.identify(name)

@@ -395,7 +395,7 @@ def test_a_busy_model_is_not_unloaded_but_takes_no_more_until_another_had_room(
 
 def test_a_request_that_cannot_be_sent_is_refused_and_does_not_count(pool: RunnerPool) -> None:
     sink = Collector()
-    request = Generate(request_id=0, prompt="say x", num_predict=2**70)
+    request = Generate(request_id=0, prompt="half a pair: \ud800")
 
     with pytest.raises(UsageError, match="cannot be sent"):
         pool.submit(fake_model(), request, sink)

@@ -72,3 +72,12 @@ def test_a_runner_that_cannot_be_started_leaves_no_socket_open() -> None:
 
     with pytest.raises(LoadError):
         Runner(start)
+
+
+def test_an_obituary_has_the_last_words_without_a_traceback(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["Traceback (most recent call last):", '  File "/x.py", line 1, in f', "GGML_ASSERT"]
+    monkeypatch.setattr(runner, "_last_lines", lines)
+
+    assert runner.obituary().endswith(": GGML_ASSERT")

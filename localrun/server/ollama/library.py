@@ -17,15 +17,15 @@ from localrun.server.vectors import large_json
 from localrun.services.naming import copy_model, remove_model
 
 if TYPE_CHECKING:
+    from localrun.server.names import LoadedNames
     from localrun.services.workspace import Workspace
-    from localrun.supervisor.pool import RunnerPool
 
 CREATED = 201
 MISSING = 404
 _log = logging.getLogger(__name__)
 
 
-def library_routes(workspace: Workspace, pool: RunnerPool) -> APIRouter:
+def library_routes(workspace: Workspace, names: LoadedNames) -> APIRouter:
     """Return the router."""
     router = APIRouter(prefix="/api")
 
@@ -43,6 +43,7 @@ def library_routes(workspace: Workspace, pool: RunnerPool) -> APIRouter:
         source = parse_name(fields.required_text("source", longest=LONGEST_NAME))
         target = parse_name(fields.required_text("destination", longest=LONGEST_NAME))
         await asyncio.to_thread(copy_model, workspace, source, target)
+        await asyncio.to_thread(names.settle)
         return Response()
 
     @router.delete("/delete")
@@ -51,7 +52,7 @@ def library_routes(workspace: Workspace, pool: RunnerPool) -> APIRouter:
         removed = await asyncio.to_thread(remove_model, workspace, ref)
         if removed.problem is not None:
             _log.warning("%s is gone, its bytes are not: %s", removed.name, removed.problem)
-        await asyncio.to_thread(pool.unload, removed.name)
+        await asyncio.to_thread(names.remove, [removed.name])
         return Response()
 
     return router

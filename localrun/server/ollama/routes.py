@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response
 
 from localrun import __version__
 from localrun.server.loads import SIGNS_HEADER, load_signs
+from localrun.server.names import LoadedNames
 from localrun.server.ollama.call import parse_call
 from localrun.server.ollama.generation import complete, load_or_unload, render, stream
 from localrun.server.ollama.show import details
@@ -40,7 +41,7 @@ def ollama_routes(
 ) -> APIRouter:
     """Return the router of Ollama's API."""
     answers = _Answers(completions, desk, pool)
-    router = APIRouter(prefix="/api")
+    router, names = APIRouter(prefix="/api"), LoadedNames(pool, catalogue)
 
     @router.head("/version")
     @router.get("/version")
@@ -57,6 +58,7 @@ def ollama_routes(
     @router.head("/ps")
     @router.get("/ps")
     async def running() -> JSONResponse:
+        await asyncio.to_thread(names.settle)
         stored = {m.name: m for m in await asyncio.to_thread(catalogue.list_models)}
         rows = [_running(model, stored.get(model.name)) for model in pool.running()]
         return JSONResponse({"models": rows})

@@ -23,15 +23,20 @@ if TYPE_CHECKING:
 
     from localrun.server.fields import Fields, JsonObject
     from localrun.server.jobs import Jobs
+    from localrun.server.names import LoadedNames
     from localrun.services.uploads import Uploads
 
 CREATED = 201
 MISSING = 404
 
 
-def transfer_routes(jobs: Jobs, uploads: Uploads) -> APIRouter:
+def transfer_routes(jobs: Jobs, uploads: Uploads, names: LoadedNames) -> APIRouter:
     """Return the router."""
     router = APIRouter(prefix="/api")
+
+    def release(blobs: Iterable[str]) -> None:
+        uploads.release(blobs)
+        names.settle()  # the name may be that of a loaded model
 
     @router.post("/pull")
     async def pull(request: Request) -> Response:
@@ -43,7 +48,7 @@ def transfer_routes(jobs: Jobs, uploads: Uploads) -> APIRouter:
 
     @router.post("/create")
     async def create(request: Request) -> Response:
-        return await _work(request, "create", jobs, uploads.release)
+        return await _work(request, "create", jobs, release)
 
     @router.head("/blobs/{digest}")
     async def has_blob(digest: str) -> Response:

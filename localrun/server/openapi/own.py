@@ -49,6 +49,16 @@ def operations() -> dict[str, Operation]:
             body=loading,
             stream="application/x-ndjson",
         ),
+        "POST /api/localrun/removed": operation(
+            "End what is loaded of models that were removed",
+            body=request({"models": listed(TEXT)}, {}),
+            answer=record({"unloaded": listed(TEXT)}),
+        ),
+        "POST /api/localrun/renamed": operation(
+            "Carry what is loaded of a model along to its new name",
+            body=request({"source": TEXT, "target": TEXT}, {}),
+            answer=record({"renamed": listed(TEXT)}),
+        ),
         "POST /api/localrun/shutdown": operation("End the server", answer=status),
     }
 

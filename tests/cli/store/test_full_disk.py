@@ -14,6 +14,7 @@ import pytest
 
 from localrun.store.embedded import embedded_models
 from tests.services.making import digest, gguf
+from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +48,7 @@ def limited(
             text=True,
             env=env,
             cwd=folder,
-            timeout=60,
+            timeout=HANG_S,
             preexec_fn=limit,
         )
 

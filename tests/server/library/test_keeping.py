@@ -81,10 +81,7 @@ def test_a_model_with_a_missing_file_is_said_to_be_damaged_by_its_name(
         "/api/create": {"model": "made", "from": NAME, "system": "x", "stream": False},
     }
 
-    answers = {
-        path: httpx.post(f"{library.url}{path}", json=body, timeout=60)
-        for path, body in asked.items()
-    }
+    answers = {path: httpx.post(f"{library.url}{path}", json=body) for path, body in asked.items()}
     listed = httpx.get(f"{library.url}/api/tags").json()["models"]
 
     assert {path: answer.status_code for path, answer in answers.items()} == dict.fromkeys(

@@ -51,7 +51,7 @@ def files(tmp_path: Path) -> dict[str, str]:
 
 
 def ask(served: Served, method: str, path: str, **body: Any) -> httpx.Response:
-    return httpx.request(method, f"{served.url}{path}", json={"stream": False, **body}, timeout=60)
+    return httpx.request(method, f"{served.url}{path}", json={"stream": False, **body})
 
 
 def test_a_client_cannot_have_the_server_connect_to_its_own_network(

@@ -1,13 +1,15 @@
-"""The arguments of tool calls in a conversation, as a template wants them.
+"""The tool calls in a conversation, as a template wants them.
 
-The APIs bring them as a text of JSON or as an object. Most templates want objects;
-some want text, and would print an object as Python does.
+The APIs bring the arguments as a text of JSON or as an object. Most templates want objects;
+some want text, and would print an object as Python does. Some write calls only where the
+message has no content at all: an empty one hides the calls (DeepSeek-R1).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from localrun.errors import UsageError
@@ -31,12 +33,30 @@ _PROBE: list[Message] = [
 ]
 
 
-def wants_text(render: Callable[[Sequence[Message]], str]) -> bool:
-    """Tell whether a template needs text: an object fails, or comes out as Python's."""
-    try:
-        return "{'zqkey'" in render(_PROBE)
-    except UsageError:
-        return _renders(render, with_arguments(_PROBE, as_text=True))
+@dataclass(frozen=True, slots=True)
+class CallStyle:
+    """How a template wants calls."""
+
+    is_text: bool  # the arguments: an object fails, or comes out as Python's
+    has_null_content: bool  # of a message that has nothing but calls
+
+
+def call_style(render: Callable[[Sequence[Message]], str]) -> CallStyle:
+    """Find out how a template wants calls."""
+    null = without_empty_content(_PROBE)
+    has_null_content = not _shows_call(render, _PROBE) and _shows_call(render, null)
+    probe = null if has_null_content else _PROBE
+    return CallStyle(_wants_text(render, probe), has_null_content)
+
+
+def without_empty_content(messages: Sequence[Message]) -> list[Message]:
+    """Return the messages with null in place of the empty content of a message with calls."""
+    return [
+        {**message, "content": None}
+        if message.get("tool_calls") and not message.get("content")
+        else message
+        for message in messages
+    ]
 
 
 def with_arguments(messages: Sequence[Message], *, as_text: bool) -> list[Message]:
@@ -47,6 +67,23 @@ def with_arguments(messages: Sequence[Message], *, as_text: bool) -> list[Messag
         else message
         for message in messages
     ]
+
+
+def _wants_text(render: Callable[[Sequence[Message]], str], probe: Sequence[Message]) -> bool:
+    try:
+        return "{'zqkey'" in render(probe)
+    except UsageError:
+        return _renders(render, with_arguments(probe, as_text=True))
+
+
+def _shows_call(render: Callable[[Sequence[Message]], str], messages: Sequence[Message]) -> bool:
+    for as_text in (False, True):
+        try:
+            if "zqkey" in render(with_arguments(messages, as_text=as_text)):
+                return True
+        except UsageError:
+            continue
+    return False
 
 
 def _renders(render: Callable[[Sequence[Message]], str], messages: Sequence[Message]) -> bool:

@@ -14,12 +14,19 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import jinja2
 
-from localrun.chat.arguments import wants_text, with_arguments
+from localrun.chat.adaptation import Adaptation, with_content_in_thoughts
+from localrun.chat.arguments import (
+    CallStyle,
+    call_style,
+    with_arguments,
+    without_empty_content,
+)
 from localrun.chat.budget import Allowance, Budget, RenderLimits
 from localrun.chat.fallback import knows_tools, told_of_tools
 from localrun.chat.gotemplate.runtime import FUNCTIONS
 from localrun.chat.sandbox import BoundedEnvironment
 from localrun.chat.thinking import knows_effort, thinking_words
+from localrun.chat.turns import GENERATION_PROMPT, opened_turn
 from localrun.chat.wellformed import reason_of, well_formed
 from localrun.errors import LocalrunError, UsageError
 
@@ -62,7 +69,8 @@ class ChatTemplate:
             self._template = _compiled(environment, source or CHATML)
         self._source = source or CHATML
         self._knows_tools = knows_tools(self._source)
-        self._wants_text: bool | None = None  # of arguments; found out when there are some
+        self._call_style: CallStyle | None = None  # found out when there are calls
+        self._adaptation = Adaptation(self._source)
 
     @property
     def knows_effort(self) -> bool:
@@ -88,19 +96,45 @@ class ChatTemplate:
         """
         allowance = allowance or Allowance(self._limits)
         if any(message.get("tool_calls") for message in messages):
-            messages = with_arguments(messages, as_text=self._takes_text(allowance))
-        options = {**(options or {}), "add_generation_prompt": add_generation_prompt}
+            messages = self._with_calls(messages, allowance)
+        options = {**(options or {}), GENERATION_PROMPT: add_generation_prompt}
         if tools and not self._knows_tools:
-            return self._rendered(allowance, told_of_tools(messages, tools), options=options)
-        return self._rendered(allowance, messages, tools=tools, options=options)
+            messages, tools = told_of_tools(messages, tools), ()
+        render = partial(self._rendered, allowance)
+        messages = self._adaptation.adapted(messages, render, partial(allowance.charge, 0))
+        prompt = self._accepted(allowance, messages, tools, options)
+        is_answered = bool(messages) and messages[-1].get("role") == "tool"
+        if not (is_answered and add_generation_prompt and GENERATION_PROMPT in self._source):
+            return prompt
+        return opened_turn(prompt, render, options)
 
-    def _takes_text(self, allowance: Allowance) -> bool:
-        """Return whether the template wants the arguments of calls as text."""
-        if self._wants_text is None:
-            found = wants_text(partial(self._rendered, allowance))
+    def _accepted(
+        self,
+        allowance: Allowance,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Mapping[str, Any]],
+        options: Mapping[str, Any],
+    ) -> str:
+        """Return the conversation rendered, in another form if the template refuses the first."""
+        try:
+            return self._rendered(allowance, messages, tools=tools, options=options)
+        except UsageError:
+            merged = with_content_in_thoughts(messages)
+            if merged == messages:
+                raise
+            return self._rendered(allowance, merged, tools=tools, options=options)
+
+    def _with_calls(
+        self, messages: Sequence[Mapping[str, Any]], allowance: Allowance
+    ) -> list[Mapping[str, Any]]:
+        """Return the messages with their calls as the template wants them."""
+        if self._call_style is None:
+            found = call_style(partial(self._rendered, allowance))
             allowance.charge(0)  # a probe that was stopped proves nothing
-            self._wants_text = found
-        return self._wants_text
+            self._call_style = found
+        if self._call_style.has_null_content:
+            messages = without_empty_content(messages)
+        return with_arguments(messages, as_text=self._call_style.is_text)
 
     def _rendered(
         self,
@@ -114,7 +148,8 @@ class ChatTemplate:
             "tools": tools or None,
             "functions": json.dumps(tools, ensure_ascii=False, indent=4) if tools else "",
             "datetime": _now("%b %d %Y %H:%M:%S GMT"),
-            "add_generation_prompt": True,
+            "date_string": _now("%d %b %Y"),  # as Llama 3 has it; without it a day of 2024
+            GENERATION_PROMPT: True,
             **thinking_words(self._source, options or {}),
             "messages": messages,
         }

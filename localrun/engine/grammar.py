@@ -7,19 +7,19 @@ comes from anywhere. Whether the grammar means anything is found by compiling it
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from llguidance import LLMatcher
-from llguidance.gbnf_to_lark import gbnf_to_lark
 
 from localrun.engine.ecma import with_ascii_classes, without_unreachable_bounds
+from localrun.engine.gbnf import GbnfError, lark_of_gbnf
 from localrun.engine.params import ConstraintKind, ConstraintSpec
+from localrun.engine.unique_items import with_unique_items
 from localrun.errors import UsageError
 
 LARGEST_TEXT = 128 * 1024  # bytes; twice that compiles for seconds
 DEEPEST_SCHEMA = 64
-MOST_RULES = 512  # of GBNF: its converter takes the square of their number
+MOST_RULES = 512  # of GBNF
 # flexible white space lets a small model write blanks until its context is full
 COMPACT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 NESTED = ("properties", "$defs", "definitions")  # keywords that hold schemas by name
@@ -29,9 +29,6 @@ FORMATS = {  # that llguidance knows
     "date", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "time", "unknown",
     "uri", "uuid",
 }  # fmt: skip
-ESCAPED = re.compile(r"\\\\|\\u([0-9a-fA-F]{4})|\\U([0-9a-fA-F]{8})")
-LAST_ASCII, LARGEST_CODE_POINT = 0x7F, 0x10FFFF
-SURROGATES = range(0xD800, 0xE000)  # halves of characters
 
 
 def grammar_of(spec: ConstraintSpec) -> str:
@@ -65,7 +62,7 @@ def engine_schema(schema: Any) -> Any:  # noqa: ANN401 - any JSON value
 
     Properties stay open where objects are put together from parts.
     """
-    known = _in_engine_terms(schema)
+    known = _in_engine_terms(with_unique_items(schema))
     return known if _combines(known) else _closed(known)
 
 
@@ -202,23 +199,6 @@ def _lark_of_gbnf(spec: ConstraintSpec) -> str:
     if spec.text.count("::=") > MOST_RULES:
         raise wrong(spec, f"has more than {MOST_RULES} rules")
     try:
-        lark: str = gbnf_to_lark(ESCAPED.sub(_unescaped, spec.text))
-    except RecursionError as error:
-        raise wrong(spec, "is nested too deeply") from error
-    except IndexError as error:
-        raise wrong(spec, "is not GBNF: it ends inside an escape") from error
-    except Exception as error:  # the converter raises nothing narrower
-        raise wrong(spec, f"is not GBNF: {str(error) or type(error).__name__}") from error
-    return lark
-
-
-def _unescaped(escape: re.Match[str]) -> str:
-    """Return the character of an escape: the converter writes Unicode ones that Lark refuses."""
-    digits = escape[1] or escape[2]
-    if digits is None:
-        return escape[0]
-    code = int(digits, 16)
-    if code <= LAST_ASCII:
-        return f"\\x{code:02x}"
-    is_character = code <= LARGEST_CODE_POINT and code not in SURROGATES
-    return chr(code) if is_character else escape[0]
+        return lark_of_gbnf(spec.text)
+    except GbnfError as error:
+        raise wrong(spec, f"is not GBNF: {error}") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import llama_cpp
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 256
 VALUE_BYTES = 256
+GUARD = "\x01"  # a byte of its own in vocabularies of SentencePiece
 POOLINGS = {"1": Pooling.MEAN, "2": Pooling.CLS, "3": Pooling.LAST, "4": Pooling.RANK}
 DEFAULT_OPTIONS = LoadOptions()
 SPECIAL = (  # tokens that llama.cpp looks for in a text before it splits words
@@ -223,6 +225,25 @@ class Model:
                 self.vocab, data, len(data), buffer, capacity, add_special, parse_special
             )
         return list(buffer[:count])
+
+    def tokenize_inside(self, text: str, *, tick: Callable[[], object] = bool) -> list[int]:
+        """Return the token ids of a text that goes on where another one ended.
+
+        SentencePiece puts a blank before a text. Here it goes before a byte that merges with
+        nothing, whose tokens are then taken off.
+        """
+        if not (text and self._puts_blank):
+            return self.tokenize(text, is_start=False, tick=tick)
+        guard = self.tokenize(GUARD, is_start=False)
+        tokens = self.tokenize(GUARD + text, is_start=False, tick=tick)
+        if tokens[: len(guard)] != guard:  # the vocabulary has no bytes
+            return self.tokenize(text, is_start=False, tick=tick)
+        return tokens[len(guard) :]
+
+    @cached_property
+    def _puts_blank(self) -> bool:
+        first = self.tokenize("x", is_start=False)[:1]
+        return any(self.tokenized_piece(token).startswith(b" ") for token in first)
 
     def tokenized_piece(self, token: int) -> bytes:
         """Return the bytes of a token as a prompt spells it, control tokens included."""

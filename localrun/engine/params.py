@@ -101,6 +101,7 @@ class ConstraintSpec:
     param: str = "the constraint"  # the field that it came from, for errors
     opening: str | None = None  # tag of a thought that may come first
     after: str | None = None  # tag that ends the thought; the answer begins behind it
+    breaks: tuple[str, ...] = ()  # texts behind which the end may come in an open thought, too
     trigger: str | None = None  # free until this text appears, and again after what must follow
     is_once: bool = False  # not again
     around: str = ""  # Lark: what the answer is, with @answer for this constraint and @calls

@@ -1,7 +1,7 @@
 """A constraint that holds for a part of the answer only.
 
     OPENING   a thought may begin, or the grammar
-    THOUGHT   free, but for the end, until the closing tag
+    THOUGHT   free until the closing tag; the end may come behind a call that began in it
     GAP       line ends may come, or the grammar
     WATCH     free until the trigger; the end may come too
     BOUND     the grammar; once it is complete, back to WATCH where there is a trigger
@@ -52,6 +52,9 @@ class StagedConstraint:
         self._after = (spec.after or "").encode()
         self._trigger = (spec.trigger or "").encode()
         self._is_once = spec.is_once
+        self._breaks = tuple(text.encode() for text in spec.breaks)
+        self._break_tail = b""  # the end of the thought, shorter than the longest of them
+        self._is_broken = False  # the thought has one of them
         self._matcher = matcher
         self._vocabulary = vocabulary
         self._tail = b""  # the end of free text, shorter than the tag that is looked for
@@ -113,6 +116,7 @@ class StagedConstraint:
         self._matcher.reset()  # of a tag that began as the grammar does
         self._fits_grammar = True
         self._stage, self._tail = Stage.THOUGHT, b""
+        self._break_tail, self._is_broken = b"", False
 
     def _answer(self) -> None:
         """Begin the answer proper."""
@@ -131,7 +135,7 @@ class StagedConstraint:
         return self._after if self._stage is Stage.THOUGHT else self._trigger
 
     def _mask_free(self, logits: np.ndarray) -> None:
-        if self._stage is Stage.THOUGHT:  # an end here would leave no answer
+        if self._stage is Stage.THOUGHT and not self._is_broken:  # an end would leave no answer
             logits[self._vocabulary.eog] = -np.inf
         tag = self._tag
         logits[self._vocabulary.overrunning_inside(tag)] = -np.inf
@@ -154,6 +158,8 @@ class StagedConstraint:
         logits[lead] = kept
 
     def _accept_free(self, piece: bytes) -> None:
+        if self._stage is Stage.THOUGHT and self._breaks and not self._is_broken:
+            self._look_for_break(piece)
         text = self._tail + piece
         tag = self._tag
         place = text.find(tag)
@@ -169,6 +175,12 @@ class StagedConstraint:
         else:
             self._stage, self._rest = Stage.GAP, GAP
             self._skip(rest)
+
+    def _look_for_break(self, piece: bytes) -> None:
+        thought = self._break_tail + piece
+        self._is_broken = any(text in thought for text in self._breaks)
+        longest = max(map(len, self._breaks))
+        self._break_tail = thought[-(longest - 1) :] if longest > 1 else b""
 
     def _accept_opening(self, token: int, piece: bytes) -> None:
         if self._fits_grammar and not self._trigger:

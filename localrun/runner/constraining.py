@@ -10,25 +10,18 @@ Knows profiles and grammars. Grammars compile here, so in the reader's thread.
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localrun.chat.continuation import continued_content
-from localrun.chat.profiles.grammar import (
-    ToolChoice,
-    answer_frame,
-    call_alternative,
-    tool_grammar,
-)
-from localrun.chat.profiles.tools import Tool, Tools
+from localrun.chat.profiles.grammar import ToolChoice, answer_frame
 from localrun.chat.thinking import BUDGETS
 from localrun.engine.constraints import Grammars
-from localrun.engine.grammar import LARGEST_TEXT, engine_schema
 from localrun.engine.params import ConstraintKind, ConstraintSpec
 from localrun.engine.thought import BudgetConstraint, Thought
 from localrun.errors import RequestTooCostlyError, UsageError
+from localrun.runner.tool_grammars import ToolGrammars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +42,7 @@ class Constraining:
     def __init__(self, model: Model) -> None:
         self._model = model
         self._grammars = Grammars(model)
+        self._tool_grammars = ToolGrammars()
 
     def bind(
         self, seq: Sequence, request: Generate, prompt: str, chat: Chat, allowance: Allowance
@@ -73,14 +67,15 @@ class Constraining:
                 Thought(thinking.opening, thinking.closing, prompt),
                 self._model.pieces,
                 budget=budget,
-                closing=self._model.tokenize(chat.known.thought_end, is_start=False),
+                closing=self._model.tokenize_inside(chat.known.thought_end),
                 inner=seq.constraint,
             )
 
     def _constraint(
         self, request: Generate, prompt: str, chat: Chat, allowance: Allowance
     ) -> Constraint | None:
-        shape = _Shape(request, chat.known, self._control_tokens(chat.known))
+        control_tokens = self._control_tokens(chat.known)
+        shape = _Shape(request, chat.known, control_tokens, self._tool_grammars)
         try:
             spec = shape.spec
             if spec is None:
@@ -91,6 +86,7 @@ class Constraining:
                 spec,
                 opening=thinking.opening if thinking else None,
                 after=thinking.closing if thinking else None,
+                breaks=_breaks(chat.known) if thinking and spec.trigger else (),
             )
             return self._grammars.constrain(spec, prompt, begun=shape.begun)
         except RequestTooCostlyError:
@@ -114,6 +110,7 @@ class _Shape:
     request: Generate
     profile: Profile
     control_tokens: Mapping[str, int]
+    grammars: ToolGrammars
 
     @property
     def spec(self) -> ConstraintSpec | None:
@@ -151,29 +148,9 @@ class _Shape:
     def _may_call(self) -> bool:
         return bool(self.request.tools) and self.choice.mode != "none"
 
-    @property
-    def _tools(self) -> Tools:
-        """Return the tools without arguments that they do not name: small models add them.
-
-        Raises:
-            UsageError: a grammar of them would be too large.
-        """
-        tools = Tools.of(self.request.tools).by_name
-        name = self.choice.name
-        bound = [tool.parameters for tool in tools.values() if name in {None, tool.name}]
-        size = len(json.dumps(bound, ensure_ascii=False))
-        if size > LARGEST_TEXT:
-            raise UsageError(
-                f"tools has {size} characters, at most {LARGEST_TEXT} are taken for a grammar",
-                param="tools",
-            )
-        return Tools(
-            {name: Tool(name, engine_schema(tool.parameters)) for name, tool in tools.items()}
-        )
-
     def _forced(self) -> ConstraintSpec:
-        grammar = tool_grammar(
-            self.profile, self._tools, self.choice, control_tokens=self.control_tokens
+        grammar = self.grammars.grammar(
+            self.profile, self.request.tools, self.choice, self.control_tokens
         )
         if grammar is None:
             raise UsageError(
@@ -188,15 +165,15 @@ class _Shape:
             return spec
         calls = None
         if self._may_call:
-            calls = call_alternative(
-                self.profile, self._tools, self.choice, control_tokens=self.control_tokens
+            calls = self.grammars.alternative(
+                self.profile, self.request.tools, self.choice, self.control_tokens
             )
         around = answer_frame(self.profile, self.control_tokens, has_calls=calls is not None)
         return replace(spec, around=around, calls=calls or "")
 
     def _lazy(self) -> ConstraintSpec | None:
-        grammar = tool_grammar(
-            self.profile, self._tools, self.choice, control_tokens=self.control_tokens
+        grammar = self.grammars.grammar(
+            self.profile, self.request.tools, self.choice, self.control_tokens
         )
         if grammar is None:
             return None
@@ -215,6 +192,12 @@ def _calls(
         trigger=trigger,
         is_once=is_once,
     )
+
+
+def _breaks(profile: Profile) -> tuple[str, ...]:
+    """Return what ends a thought that is not closed: a call, or the tag of an answer."""
+    calls = profile.tool_call.region.all_openings if profile.tool_call else ()
+    return (*calls, *profile.answer_openings)
 
 
 def _may_think(request: Generate, prompt: str, chat: Chat, allowance: Allowance) -> bool:

@@ -38,6 +38,9 @@ class Tokenizer(Protocol):
         ``tick`` is called now and then, and may raise.
         """
 
+    def tokenize_inside(self, text: str, *, tick: Callable[[], object] = ...) -> list[int]:
+        """Return the token ids of a text that goes on where another one ended."""
+
 
 def guard(
     messages: Sequence[JsonObject], control_texts: Sequence[str], allowance: Allowance
@@ -77,7 +80,9 @@ def tokenize_on(text: str, tokenizer: Tokenizer, allowance: Allowance) -> list[i
     Raises:
         RequestTooCostlyError: it is too long, or the allowance is used up.
     """
-    return _continued([], _pieces(text), tokenizer, allowance)
+    first, *others = _pieces(text)
+    tokens = tokenizer.tokenize(first, is_start=False, tick=allowance.tick)
+    return _continued(tokens, others, tokenizer, allowance)
 
 
 def _pieces(text: str) -> list[str]:
@@ -94,7 +99,7 @@ def _continued(
 ) -> list[int]:
     allowance.tick()
     for piece in pieces:
-        tokens += tokenizer.tokenize(piece, is_start=False, tick=allowance.tick)
+        tokens += tokenizer.tokenize_inside(piece, tick=allowance.tick)
         allowance.tick()
     return tokens
 

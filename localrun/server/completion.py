@@ -38,6 +38,7 @@ class CompletionRequest:
     tool_choice: str = "auto"  # "none", "required", or the name of the tool to call
     parallel_tool_calls: bool = True  # False = at most one call
     thinking_budget: int | None = None  # tokens that a thought may have
+    keeps_thoughts: bool = False  # in the text of the answer, with their tags
     prompt_tokens: tuple[int, ...] = ()  # in place of the prompt, as they are
     suffix: str | None = None  # what follows the prompt behind a gap, which is to be filled
     context: tuple[int, ...] = ()  # tokens of an earlier conversation, which the messages go on

@@ -33,6 +33,7 @@ class ReplyReader:
         self._profile = profile
         self._most_calls = None if request.parallel_tool_calls else 1
         self._num_calls = 0
+        self._keeps_thoughts = request.keeps_thoughts
         self._parser = StreamParser(self._wanted(profile), tools=self._tools)
 
     def start(self, started: Started) -> None:
@@ -40,7 +41,12 @@ class ReplyReader:
         profile = self._profile
         if profile is not PLAIN and started.profile:
             profile = profile_from_json(started.profile)
-        self._parser = StreamParser(self._wanted(profile), started.prompt_tail, self._tools)
+        self._parser = StreamParser(
+            self._wanted(profile),
+            started.prompt_tail,
+            self._tools,
+            keeps_thoughts=self._keeps_thoughts,
+        )
 
     def push(self, text: str) -> list[Part]:
         """Take the next piece of the reply and return the parts that are certain now."""

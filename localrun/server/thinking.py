@@ -6,6 +6,7 @@
     enable_thinking, thinking_budget                         Qwen
     chat_template_kwargs                 vLLM, llama-server: to the template, over all others
     think                                Ollama: true, false or a level
+    reasoning_format                     llama-server: none leaves thoughts in the text
 
 What comes out is in `chat/thinking.py`'s words.
 """
@@ -21,6 +22,7 @@ from localrun.server.limits import template_options
 if TYPE_CHECKING:
     from localrun.server.fields import Fields, JsonObject
 
+FORMATS = ("none", "auto", "deepseek")  # of llama-server; the latter two are what is always done
 HIGHEST = {"ultra": "max"}  # other providers' names of the highest effort
 ON_OFF = {"enabled": True, "disabled": False, "adaptive": None, "auto": None}
 
@@ -55,6 +57,18 @@ def openai_thinking(fields: Fields) -> Thinking:
     )
     budget = next((one for one in budgets if one is not None), None)
     return Thinking(options=options, budget=budget)
+
+
+def keeps_thoughts(fields: Fields) -> bool:
+    """Return whether a request wants thoughts in the text of the answer.
+
+    Raises:
+        UsageError: ``reasoning_format`` says something else.
+    """
+    form = fields.text("reasoning_format")
+    if form not in {None, *FORMATS}:
+        raise fields.wrong("reasoning_format", f"must be one of {', '.join(FORMATS)}")
+    return form == "none"
 
 
 def ollama_thinking(fields: Fields) -> Thinking:

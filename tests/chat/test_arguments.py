@@ -84,3 +84,13 @@ def test_templates_may_do_what_templates_in_use_do(source: str) -> None:
 def test_a_list_grows_only_while_it_stands_nowhere_else(source: str) -> None:
     with pytest.raises(UsageError, match="chat template"):
         ChatTemplate(source, bos="", eos="").render([{"role": "user"}])
+
+
+def test_calls_that_an_empty_content_would_hide_are_written() -> None:
+    source = (
+        "{% for m in messages %}{% if m.content is none %}{% for c in m.tool_calls %}"
+        "{{ '' + c.function.arguments }}{% endfor %}{% else %}<{{ m.content }}>{% endif %}"
+        "{% endfor %}"
+    )
+
+    assert rendered(source, {"city": "Paris"}) == '<q>{"city": "Paris"}<sunny>'

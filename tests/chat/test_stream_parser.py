@@ -11,7 +11,7 @@ from localrun.chat.profiles.recognition import profile_of
 from localrun.chat.profiles.tools import Tools
 from localrun.chat.stream_parser import Part, StreamParser, Text, Thought
 from localrun.chat.tool_calls import CallArguments, CallBegun
-from tests.chat.profiles.written import joined
+from tests.chat.profiles.written import cut, joined
 
 if TYPE_CHECKING:
     from localrun.chat.profiles.forms import Profile
@@ -22,9 +22,14 @@ CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Paris"}}\n</tool
 
 
 def parse(
-    pieces: list[str], tail: str = "", profile: Profile = HERMES, tools: Tools | None = None
+    pieces: list[str],
+    tail: str = "",
+    profile: Profile = HERMES,
+    tools: Tools | None = None,
+    *,
+    keeps_thoughts: bool = False,
 ) -> list[Part]:
-    parser = StreamParser(profile, tail, tools)
+    parser = StreamParser(profile, tail, tools, keeps_thoughts=keeps_thoughts)
     parts = [part for piece in pieces for part in parser.push(piece)]
     return joined(parts + parser.finish())
 
@@ -172,3 +177,163 @@ def test_a_model_without_tags_just_talks() -> None:
     whole = f"<think>x</think>{CALL}"
 
     assert parse([whole], profile=profile_of(None)) == [Text(whole)]
+
+
+LAW_PIECES = [
+    "<think>",
+    "</think>",
+    CALL,
+    "weather",
+    "x" * 700,
+    "<tool_call>",
+    "\n",
+    "so ",
+    "</tool_call>",
+]
+
+
+@given(
+    st.lists(st.sampled_from(LAW_PIECES), max_size=8).map("".join),
+    st.lists(st.integers(1, 400), max_size=30),
+)
+def test_every_cutting_of_a_thought_with_calls_gives_the_same_parts(
+    whole: str, sizes: list[int]
+) -> None:
+    assert parse(cut(whole, sizes), "<think>", tools=TOOLS) == parse(
+        [whole], "<think>", tools=TOOLS
+    )
+
+
+def test_a_call_in_a_thought_that_is_never_closed_is_a_call() -> None:
+    parts = parse(["I look it up.\n", CALL], "<think>\n", tools=TOOLS)
+
+    assert parts[0] == Thought("I look it up.\n")
+    assert parts[1:] == [CallBegun("weather"), CallArguments('{"city": "Paris"}', is_last=True)]
+
+
+def test_a_call_in_a_thought_that_is_closed_later_was_only_thought_of() -> None:
+    thought = f"Maybe {CALL} or not."
+
+    assert parse([thought, "</think>\n\nNo."], "<think>", tools=TOOLS) == [
+        Thought(thought),
+        Text("No."),
+    ]
+
+
+def test_a_tag_in_a_thought_without_a_tool_behind_it_does_not_hold_the_thought_back() -> None:
+    parser = StreamParser(HERMES, "<think>", TOOLS)
+    before, after = "They want <tool_call> tags. ", "And so on. " * 100
+
+    told = joined(parser.push(before) + parser.push(after))
+
+    assert told == [Thought(before + after)]
+
+
+def test_a_thought_without_tools_in_the_request_is_never_searched_for_calls() -> None:
+    assert parse([CALL], "<think>") == [Thought(CALL)]
+
+
+def test_a_second_opening_of_a_thought_is_no_part_of_it() -> None:
+    assert parse(["<think>\nHm.</think>Yes."], "<think>\n") == [Thought("Hm."), Text("Yes.")]
+
+
+CODER = profile_of("tools <tool_call><function=")
+CODER_CALL = "<function=weather>\n<parameter=city>\nParis\n</parameter>\n</function>"
+PARIS = [CallBegun("weather"), CallArguments('{"city": "Paris"}', is_last=True)]
+
+
+@pytest.mark.parametrize("reply", [CODER_CALL, CODER_CALL + "\n</tool_call>"])
+def test_a_call_without_the_tags_of_its_section_is_a_call(reply: str) -> None:
+    assert parse([reply], profile=CODER, tools=TOOLS) == PARIS
+
+
+def test_a_section_behind_a_call_without_one_is_read_too() -> None:
+    reply = f"{CODER_CALL}\n</tool_call>\n<tool_call>\n{CODER_CALL}\n</tool_call>"
+
+    assert parse([reply], profile=CODER, tools=TOOLS) == PARIS * 2
+
+
+def test_the_end_of_a_section_is_text_where_no_call_was() -> None:
+    assert parse(["a </tool_call> b"], profile=CODER, tools=TOOLS) == [Text("a </tool_call> b")]
+
+
+CDATA = profile_of('tools <function name="')
+
+
+def test_tags_between_the_quotes_of_a_family_end_nothing() -> None:
+    text = "a </param> b </function> c"
+    call = f'<function name="weather"><param name="city"><![CDATA[{text}]]></param></function>'
+
+    assert parse(list(call), profile=CDATA, tools=TOOLS) == [
+        CallBegun("weather"),
+        CallArguments(json.dumps({"city": text}), is_last=True),
+    ]
+
+
+HARMONY = profile_of("tools <|channel|>commentary <|channel|>analysis<|message|><|end|>")
+START = "<|start|>assistant"
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        ("<|channel|>final <|constrain|>json<|message|>{}", [Text("{}")]),
+        ("<|channel|>commentary to=assistant<|channel|>final<|message|>Hi", [Text("Hi")]),
+        ("<|channel|>commentary to=user<|message|>Hi", [Text("Hi")]),
+        (" to=functions.weather<|channel|>commentary json<|message|>{}", [
+            CallBegun("weather"), CallArguments("{}", is_last=True)]),
+        (" to=functions.weather<|channel|>analysis<|message|>{}<|call|>", [
+            CallBegun("weather"), CallArguments("{}", is_last=True)]),
+        ("<|channel|>commentary to=python <|constrain|>code<|message|>1+1", [Thought("1+1")]),
+        ("<|channel|>analysis<|message|>Hm.<|end|>" + START + "<|channel|>final<|message|>Hi",
+         [Thought("Hm."), Text("Hi")]),
+        ("Hi, write to=me", [Text("Hi, write to=me")]),
+    ],
+)  # fmt: skip
+def test_headers_of_messages_say_what_a_message_is_and_never_show(
+    reply: str, expected: list[Part]
+) -> None:
+    assert parse([reply], START, HARMONY, TOOLS) == expected
+    assert parse(list(reply), START, HARMONY, TOOLS) == expected
+
+
+K3 = profile_of("tools <|open|>response <|open|>think<|sep|> <|close|>think<|sep|>")
+
+
+def test_the_tag_of_an_answer_ends_a_thought_that_was_not_closed() -> None:
+    reply = "Hm.<|open|>response<|sep|>Hi<|close|>response<|sep|>"
+
+    assert parse([reply], "<|open|>think<|sep|>", K3) == [Thought("Hm."), Text("Hi")]
+
+
+GEMMA = profile_of("tools <|channel>thought <channel|> <|tool_call>")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    ["<|channel>thought\n<channel|>Hi<channel|>", "<|channel><|channel>thought\n<channel|>Hi"],
+)
+def test_stray_tags_of_a_thought_are_no_part_of_an_answer(reply: str) -> None:
+    assert parse(list(reply), profile=GEMMA) == [Text("Hi")]
+
+
+@pytest.mark.parametrize(
+    ("tail", "reply", "expected"),
+    [
+        ("", "<think>\nHm.\n</think>\n\nYes.", "<think>\nHm.\n</think>\n\nYes."),
+        ("user\n<think>\n", "\nHm.</think>\nYes.", "<think>\n\nHm.</think>\nYes."),
+        ("<think>\n", "</think>Yes.", "<think>\n</think>Yes."),
+        ("", "Yes.", "Yes."),
+    ],
+)
+def test_thoughts_stay_in_the_text_as_they_were_written_where_they_are_kept(
+    tail: str, reply: str, expected: str
+) -> None:
+    for pieces in ([reply], list(reply)):
+        assert parse(pieces, tail, tools=TOOLS, keeps_thoughts=True) == [Text(expected)]
+
+
+def test_a_call_in_an_open_thought_is_a_call_where_thoughts_are_kept() -> None:
+    parts = parse(["Hm. ", CALL], "<think>", tools=TOOLS, keeps_thoughts=True)
+
+    assert parts == [Text("<think>Hm. "), *PARIS]

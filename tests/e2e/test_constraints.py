@@ -74,7 +74,7 @@ def test_vllms_and_llama_servers_names_are_honoured(server: Home) -> None:
 @pytest.mark.parametrize(
     ("fields", "param", "complaint"),
     [
-        ({"guided_json": {"type": "array", "uniqueItems": True}}, "guided_json", "uniqueItems"),
+        ({"guided_json": {"type": "array", "contains": {}}}, "guided_json", "contains"),
         ({"grammar": "root ::= x"}, "grammar", "'x'"),
         ({"guided_regex": "(a"}, "guided_regex", "unclosed"),
     ],

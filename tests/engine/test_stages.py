@@ -172,6 +172,16 @@ def test_a_trigger_in_a_thought_means_nothing(cuts: list[int]) -> None:
         assert walk(staged("{}", prompt, trigger="<call>", **THINKING), text, list(cuts)) == text
 
 
+@given(cuts=CUTS)
+def test_the_end_may_come_behind_a_call_that_began_in_a_thought(cuts: list[int]) -> None:
+    constraint = staged("{}", OPENED, trigger="<call>", breaks=("<call>", "<one>"), **THINKING)
+
+    walk(constraint, b"hm ", list(cuts))
+    assert END not in allowed(constraint)
+    walk(constraint, b"<one>x", list(cuts))
+    assert END in allowed(constraint)
+
+
 def test_a_trigger_binds_also_without_a_thought() -> None:
     constraint = staged("{}", trigger="<call>", **THINKING)
 

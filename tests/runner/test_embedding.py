@@ -43,6 +43,9 @@ class Letters:
         codes = list(text.replace("<c>", chr(CONTROL)).encode("latin-1"))
         return [BOS, *codes, END] if is_start and text else codes
 
+    def tokenize_inside(self, text: str, *, tick: Callable[[], object] = bool) -> list[int]:
+        return self.tokenize(text, is_start=False, tick=tick)
+
 
 def embed(model: Letters, **fields: object) -> EmbeddingJob:
     request = Embed(request_id=7, **fields)  # type: ignore[arg-type]

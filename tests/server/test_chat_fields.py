@@ -58,6 +58,7 @@ def test_fields_that_change_nothing_pass(served: Served) -> None:
         ({"functions": "x"}, "functions"),
         ({"chat_template": 1}, "chat_template"),
         ({"prediction": "x"}, "prediction"),
+        ({"reasoning_format": "deepseek-legacy"}, "reasoning_format"),
         ({"prediction": {"type": "image"}}, "prediction.type"),
         ({"prediction": {"content": [{"type": "text"}]}}, "prediction.content"),
     ],
@@ -86,6 +87,31 @@ def test_effort_and_verbosity_are_for_the_template() -> None:
         "reasoning_effort": "low",
         "verbosity": "low",
     }
+
+
+@pytest.mark.parametrize(
+    ("form", "keeps"), [("none", True), ("auto", False), ("deepseek", False), (None, False)]
+)
+def test_a_reasoning_format_of_none_leaves_thoughts_in_the_text(
+    form: str | None,
+    keeps: bool,  # noqa: FBT001 - a case of the table
+) -> None:
+    body = {"model": "fake", "messages": [{"role": "user", "content": "x"}]}
+
+    assert parse_chat(Fields({**body, "reasoning_format": form})).request.keeps_thoughts is keeps
+
+
+def test_thoughts_are_text_for_a_client_that_wants_them_so(served: Served) -> None:
+    question, thought = "say <think>hm</think>yes", {"reasoning_format": "none"}
+
+    apart = chat(served, question).json()["choices"][0]["message"]
+    together = chat(served, question, **thought).json()["choices"][0]["message"]
+
+    assert (apart["reasoning_content"], apart["content"]) == ("hm", "yes")
+    assert (together.get("reasoning_content"), together["content"]) == (
+        None,
+        "<think>hm</think>yes",
+    )
 
 
 @pytest.mark.parametrize("content", ["ab", [{"type": "text", "text": p} for p in "ab"]])

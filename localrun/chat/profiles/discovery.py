@@ -16,12 +16,20 @@ from localrun.chat.fallback import knows_tools
 from localrun.chat.profiles.derivation import derived, inserted
 from localrun.chat.profiles.forms import Profile
 from localrun.chat.profiles.probe import CALLS, NAME, THOUGHT, TOOLS, Probe, probe_of
-from localrun.chat.profiles.recognition import FALLBACK, candidates, dropped_in, thinking_in
-from localrun.chat.stream_parser import StreamParser
+from localrun.chat.profiles.recognition import (
+    FALLBACK,
+    candidates,
+    channels_in,
+    dropped_in,
+    thinking_in,
+)
+from localrun.chat.profiles.refinement import refined
+from localrun.chat.stream_parser import StreamParser, Text
 from localrun.chat.tool_calls import calls_of
 
 if TYPE_CHECKING:
     from localrun.chat.profiles.forms import CallForm
+    from localrun.chat.stream_parser import Part
     from localrun.chat.tool_calls import ToolCall
 
 
@@ -34,7 +42,7 @@ def discovered_profile(template: str | None, allowance: Allowance | None = None)
     if not template:
         return FALLBACK
     probe = probe_of(template, allowance or Allowance())
-    seen = template + probe.with_call
+    seen = template + probe.with_call + probe.with_thought
     thinking = thinking_in(probe.with_thought) or thinking_in(seen)
     return Profile(
         thinking=thinking,
@@ -43,6 +51,7 @@ def discovered_profile(template: str | None, allowance: Allowance | None = None)
         prompt_tail=probe.prompt_tail,
         is_fallback=not knows_tools(template),
         thought_end=_thought_end(thinking.closing, probe) if thinking else "",
+        channels=channels_in(template + probe.with_thought),
     )
 
 
@@ -50,10 +59,11 @@ def _tool_call(template: str, probe: Probe) -> CallForm | None:
     forms = candidates(template, probe.with_call)
     if NAME not in probe.with_call:
         return next(iter(forms), None)
+    reading = [form for form in forms if _reads(form, probe)]
+    if reading:
+        return refined(min(reading, key=lambda form: _num_left(form, probe)), probe)
     form = derived(probe)
-    if form is not None:
-        forms.append(form)
-    return next((form for form in forms if _reads(form, probe)), None)
+    return refined(form, probe) if form and _reads(form, probe) else None
 
 
 def _thought_end(closing: str, probe: Probe) -> str:
@@ -72,6 +82,16 @@ def _reads(form: CallForm, probe: Probe) -> bool:
     return any(_calls(form, text) == CALLS for text in (probe.with_call, inserted(probe)))
 
 
+def _num_left(form: CallForm, probe: Probe) -> int:
+    """Return how much of the call a form leaves as text: the tags of a section that it lacks."""
+    parts = _parts(form, inserted(probe))
+    return sum(len(part.text.strip()) for part in parts if isinstance(part, Text))
+
+
 def _calls(form: CallForm, text: str) -> list[ToolCall]:
+    return calls_of(_parts(form, text))
+
+
+def _parts(form: CallForm, text: str) -> list[Part]:
     parser = StreamParser(Profile(tool_call=form), tools=TOOLS)
-    return calls_of([*parser.push(text), *parser.finish()])
+    return [*parser.push(text), *parser.finish()]

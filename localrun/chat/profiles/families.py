@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.chat.profiles.forms import Tags
+from localrun.chat.profiles.forms import Channels, Tags
 from localrun.chat.profiles.gemma_calls import GemmaCalls
 from localrun.chat.profiles.json_calls import JsonCalls
 from localrun.chat.profiles.named_calls import NamedCalls
@@ -75,7 +75,17 @@ MINIMAX_M3 = TaggedCalls(
     before_key="]<]minimax[>[<",
     after_key=">",
     value_end="]<]minimax[>[</{key}>",
+    element_mark="]<]minimax[>[",
     closing="]<]minimax[>[</invoke>",
+)
+MUSE = TaggedCalls(
+    section=Tags("<atem:function_calls>\n", "\n</atem:function_calls>"),
+    before_name='<atem:invoke name="',
+    after_name='">\n',
+    before_key='<atem:parameter name="',
+    after_key='">',
+    value_end="</atem:parameter>\n",
+    closing="</atem:invoke>",
 )
 HUNYUAN = TaggedCalls(
     section=Tags("<tool_calls:opensource>\n", "\n</tool_calls:opensource>"),
@@ -148,6 +158,10 @@ HARMONY = NamedCalls(
     header_end="<|message|>",
     separator="<|call|><|start|>assistant",
     other_openings=("<|channel|>analysis to=functions.", "to=functions."),
+    other_heads=(
+        " to=functions.{name}<|channel|>commentary json<|message|>",
+        " to=functions.{name}<|channel|>commentary <|constrain|>json<|message|>",
+    ),
 )
 FUNCTIONARY_3_1 = NamedCalls(before_name="<function=", after_name=">", closing="</function>")
 FUNCTIONARY_3_2 = NamedCalls(before_name=">>>", after_name="\n", header_end="\n")
@@ -158,6 +172,8 @@ MINICPM = TaggedCalls(
     after_key='">',
     value_end="</param>",
     closing="</function>",
+    quote=Tags("<![CDATA[", "]]>"),
+    has_python_values=True,
 )
 
 # a mark that several have is no trouble: the template's own rendering decides, and
@@ -203,6 +219,7 @@ FAMILIES = (
     ),
     Family("minimax-m3", "]<]minimax[>[", MINIMAX_M3),
     Family("minimax-m2", "<minimax:tool_call>", MINIMAX_M2),
+    Family("muse", "<atem:function_calls>", MUSE),
     Family("hunyuan", "<tool_calls:opensource>", HUNYUAN),
     Family("seed", "<seed:tool_call>", SEED),
     Family("qwen-coder", "<function=", QWEN_CODER),
@@ -235,7 +252,9 @@ FAMILIES = (
         JsonCalls(opening="<tool_calls>", closing="</tool_calls>", is_list=True),
     ),
     Family(
-        "minimax-m1", "<tool_calls>", JsonCalls(opening="<tool_calls>\n", closing="\n</tool_calls>")
+        "minimax-m1",
+        "<tool_calls>",
+        JsonCalls(opening="<tool_calls>\n", closing="\n</tool_calls>", is_shared=True),
     ),
     Family("gigachat", "<|function_call|>", JsonCalls(opening="<|function_call|>")),
     Family("hermes", "<tool_call>", HERMES),
@@ -256,6 +275,7 @@ THINKING = (
     Tags("<|inner_prefix|>", "<|inner_suffix|>"),
     Tags("<|open|>think<|sep|>", "<|close|>think<|sep|>"),
     Tags("<|channel|>analysis<|message|>", "<|end|>"),
+    Tags("to=self<|message|>", "<|eom|>"),
     Tags("<|channel>thought", "<channel|>"),
     Tags("<|think|>", "<|end|>"),
     Tags("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"),
@@ -283,4 +303,23 @@ DROPPED = {
     "<response>": ("<response>", "</response>"),
     ">>>all": (">>>all\n",),
     "[BEGIN FINAL RESPONSE]": ("[END FINAL RESPONSE]",),
+    "<|channel>thought": ("<|channel>", "<channel|>"),  # Gemma 4 writes some too many
+    "to=self<|message|>": ("<|eom|>", "<|eot|>"),
+    "<role>ASSISTANT</role>": ("<|role_end|>",),
+}
+
+CHANNELS = {
+    "<|channel|>analysis<|message|>": Channels(
+        openings=("<|start|>assistant", "<|channel|>"),
+        end="<|message|>",
+        thought=r"<\|channel\|>analysis\s*$",
+        tool="functions.",
+    ),
+    "to=self<|message|>": Channels(
+        openings=("<|start|>assistant",),
+        end="<|message|>",
+        thought=r"\bto=self\b",
+        tool="",
+        has_call_messages=True,
+    ),
 }

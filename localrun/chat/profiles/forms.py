@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from localrun.chat.profiles.tools import Tool
 
@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 
     from localrun.chat.profiles.tools import JsonObject, Tools
     from localrun.chat.tool_calls import ToolCall
+
+
+ANSWER_OPENINGS = frozenset(
+    {
+        "<|channel|>final<|message|>",
+        "<|open|>response<|sep|>",
+        "<|START_RESPONSE|>",
+        "<|START_TEXT|>",
+        ">>>all\n",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +44,8 @@ class Region:
     """Where tool calls stand in a reply.
 
     From an opening, through ``header_end``, to ``closing``; without a closing, to the
-    end of the JSON value that follows.
+    end of the JSON value that follows. ``single`` is around one call: models leave out the
+    tags of the section around all calls.
     """
 
     openings: tuple[str, ...]
@@ -41,6 +53,18 @@ class Region:
     closing: str = ""
     has_strings: bool = True  # a closing inside a JSON string ends nothing
     is_bare: bool = False  # a reply that begins with "{" is one, too
+    single: Tags | None = None
+    quote: Tags | None = None  # a closing between these ends nothing
+
+    @property
+    def all_openings(self) -> tuple[str, ...]:
+        """The openings, that of a single call among them."""
+        return (*self.openings, self.single.opening) if self.single else self.openings
+
+    def closing_of(self, opening: str) -> str:
+        """Return what ends a region that was opened so."""
+        is_single = self.single is not None and opening == self.single.opening
+        return self.single.closing if self.single and is_single else self.closing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,16 +78,18 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Json:
-    """A value that a JSON schema describes."""
+    """A value that a JSON schema describes; over several lines, if it ``is_indented``."""
 
     schema: JsonObject
+    is_indented: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class FreeText:
-    """Any text, through its closing."""
+    """Any text, through its closing; where ``inner`` is given, a text that it describes."""
 
     closing: str
+    inner: str = ""  # a regular expression between slashes
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +106,53 @@ class Maybe:
     pieces: tuple[Piece, ...]
 
 
-Piece = str | Json | FreeText | Pattern | Maybe
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """One of several ways to go on."""
+
+    options: tuple[tuple[Piece, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """Any number of items, also none, with a separator between two."""
+
+    item: tuple[Piece, ...]
+    separator: tuple[Piece, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What a parameter of a call is made of."""
+
+    pieces: tuple[Piece, ...]
+    is_required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Parameters in any order, each once, the required ones without fail."""
+
+    items: tuple[Parameter, ...]
+    separator: tuple[Piece, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A rule that may stand inside itself: ``pieces`` refer to it by `Again`."""
+
+    name: str
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The rule of this name, once more."""
+
+    name: str
+
+
+Piece = str | Json | FreeText | Pattern | Maybe | OneOf | Repeated | Parameters | Named | Again
 
 
 class CallForm(Protocol):
@@ -110,6 +182,31 @@ class CallForm(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Channels:
+    """Messages of a reply that begin with a header, which says whom each is for.
+
+    <|start|>assistant<|channel|>analysis<|message|>A thought.<|end|>
+    <|start|>assistant to=functions.f<|channel|>commentary <|constrain|>json<|message|>{}<|call|>
+    """
+
+    openings: tuple[str, ...]
+    end: str
+    thought: str  # a regular expression of headers of thoughts
+    tool: str  # what precedes the name of a tool
+    has_call_messages: bool = False  # calls stand in messages to tools only
+
+    def kind(self, header: str) -> Literal["answer", "thought", "call"]:
+        """Return what a message is; one for somebody who is not here is no answer."""
+        recipient = _RECIPIENT.search(header)
+        reader = recipient[1] if recipient else "user"
+        if re.search(self.thought, header) and not (self.tool and reader.startswith(self.tool)):
+            return "thought"
+        if reader in _READERS:
+            return "answer"
+        return "call" if reader.startswith(self.tool) else "thought"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """The regions that a model's replies may have."""
 
@@ -119,6 +216,12 @@ class Profile:
     prompt_tail: str = ""  # what the template writes after the last question
     is_fallback: bool = False  # the form is asked for by us, in requests with tools
     thought_end: str = ""  # the closing of thoughts with the blanks that the template writes
+    channels: Channels | None = None
+
+    @property
+    def answer_openings(self) -> tuple[str, ...]:
+        """Tags behind which the answer stands, also where a thought was not closed."""
+        return tuple(tag for tag in self.dropped if tag in ANSWER_OPENINGS)
 
     @property
     def special_tokens(self) -> tuple[str, ...]:
@@ -131,10 +234,14 @@ class Profile:
             texts += (*region.openings, region.header_end, region.closing)
             texts += (frame.opening, frame.separator, frame.closing)
             texts += _texts(self.tool_call.pieces(_SAMPLE))
+        if self.channels:
+            texts += (*self.channels.openings, self.channels.end)
         found = (token for text in texts for token in _TOKEN.findall(text))
         return tuple(dict.fromkeys(found))
 
 
+_RECIPIENT = re.compile(r"\bto=([^\s<]+)")
+_READERS = frozenset({"user", "assistant", "all"})
 _TOKEN = re.compile(r"<[^<>\s=]+>|\[/?[A-Z_]+\]|\]<\]\w+\[>\[")
 _SAMPLE = Tool(
     "f",
@@ -146,5 +253,17 @@ _SAMPLE = Tool(
 
 
 def _texts(pieces: Sequence[Piece]) -> list[str]:
-    closings = [piece.closing for piece in pieces if isinstance(piece, FreeText)]
-    return [piece for piece in pieces if isinstance(piece, str)] + closings
+    texts: list[str] = []
+    for piece in pieces:
+        match piece:
+            case str():
+                texts.append(piece)
+            case FreeText(closing):
+                texts.append(closing)
+            case OneOf(options):
+                texts += _texts([inner for option in options for inner in option])
+            case Maybe(inner) | Named(_, inner) | Repeated(inner):
+                texts += _texts(inner)
+            case Parameters(items):
+                texts += _texts([inner for item in items for inner in item.pieces])
+    return texts

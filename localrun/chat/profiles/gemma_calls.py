@@ -10,15 +10,17 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.chat.profiles.forms import Frame, FreeText, Json, Maybe, Piece, Region
+from localrun.chat.profiles.forms import Frame, Parameter, Parameters, Pattern, Piece, Region
 from localrun.chat.profiles.marks import NAME
-from localrun.chat.profiles.tools import read_json, types_of
+from localrun.chat.profiles.tools import PYTHON_WORDS, read_json
+from localrun.chat.profiles.values import GEMMA, GEMMA_QUOTE
 from localrun.chat.tool_calls import ToolCall
 
 if TYPE_CHECKING:
-    from localrun.chat.profiles.tools import JsonObject, Tool, Tools
+    from localrun.chat.profiles.tools import Tool, Tools
 
-_QUOTE = '<|"|>'
+# a value as Python prints it, which templates do
+_PRINTED = re.compile(r"(?<=[:,\[])\s*(?:None|True|False)(?=\s*[,}\]])")
 _BARE_KEY = re.compile(r"([{,]\s*)([^\s:{},\[\]\"]+)\s*:")
 
 
@@ -45,19 +47,13 @@ class GemmaCalls:
         return
 
     def pieces(self, tool: Tool) -> list[Piece]:
-        """Return the name, then each parameter in the schema's order, the required ones first."""
-        keys = sorted(tool.properties, key=lambda key: not tool.requires(key))
-        pieces: list[Piece] = [f"{self.opening}call:{tool.name}{{"]
-        is_first = True
-        for key in keys:
-            if tool.requires(key):
-                pieces += self._parameter(key, tool.properties[key], "" if is_first else ",")
-                is_first = False
-            elif not is_first:  # without one before it, its comma would be in doubt
-                pieces.append(Maybe(self._parameter(key, tool.properties[key], ",")))
-        if is_first and keys:
-            pieces.append(Maybe(self._parameter(keys[0], tool.properties[keys[0]], "")))
-        return [*pieces, "}" + self.closing]
+        """Return the name, then the parameters in any order: templates sort them."""
+        items = [
+            Parameter((f"{key}:", *GEMMA.value(schema)), tool.requires(key))
+            for key, schema in tool.properties.items()
+        ]
+        parameters = Parameters(tuple(items), (Pattern(", ?"),))
+        return [f"{self.opening}call:{tool.name}{{", parameters, "}" + self.closing]
 
     def read(self, text: str, tools: Tools) -> list[ToolCall] | None:  # noqa: ARG002 - its values have types
         """Read one call."""
@@ -71,15 +67,14 @@ class GemmaCalls:
             return None
         return [ToolCall(named["name"], arguments)] if isinstance(arguments, dict) else None
 
-    def _parameter(self, key: str, schema: JsonObject, comma: str) -> tuple[Piece, ...]:
-        if types_of(schema) <= {"integer", "number", "boolean", "null"} and types_of(schema):
-            return (f"{comma}{key}:", Json(schema))
-        return (f"{comma}{key}:{_QUOTE}", FreeText(_QUOTE))
-
 
 def _as_json(text: str) -> str:
     """Quote keys and strings as JSON does."""
-    parts = text.split(_QUOTE)
-    parts[::2] = [_BARE_KEY.sub(r'\1"\2":', part) for part in parts[::2]]
+    parts = text.split(GEMMA_QUOTE)
+    parts[::2] = [_PRINTED.sub(_in_json, _BARE_KEY.sub(r'\1"\2":', one)) for one in parts[::2]]
     parts[1::2] = [json.dumps(part) for part in parts[1::2]]
     return "".join(parts)
+
+
+def _in_json(word: re.Match[str]) -> str:
+    return PYTHON_WORDS[word[0].strip()]

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from localrun.chat.profiles.forms import Frame, Json, Piece, Region
-from localrun.chat.profiles.marks import compiled, loosely
+from localrun.chat.profiles.forms import Frame, Json, Maybe, Piece, Region
+from localrun.chat.profiles.json_arguments import json_arguments
+from localrun.chat.profiles.marks import compiled, filled, loosely
 from localrun.chat.profiles.tools import read_json, read_json_at, skip_blanks
 from localrun.chat.tool_calls import ToolCall
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 # any of them is read, whatever the family writes: models mix them up
 _NAMES = ("name", "tool_name", "function")
 _ARGUMENTS = ("arguments", "parameters", "args")
+# an id beside name and arguments, with the comma that parts it from them
+_OTHER_MEMBER = r'(?:,?\s*"[^"\\]{1,64}"\s*:\s*"?[^"\\{}\[\],]{0,256}"?\s*,?)?'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,11 @@ class JsonCalls:
     is_list: bool = False
     is_bare: bool = False
     ignored: frozenset[str] = frozenset()  # names that stand for no tool
+    before_name: str = ""  # what a template writes into the object beside both: ids
+    after_arguments: str = ""
+    indent: str = ""  # before each object of a list
+    is_indented: bool = False  # the objects are written over several lines
+    is_shared: bool = False  # the tags stand around all calls, which are no list
 
     @property
     def region(self) -> Region:
@@ -54,10 +62,16 @@ class JsonCalls:
     @property
     def frame(self) -> Frame:
         """The brackets of the list; nothing, where each call has a region of its own."""
+        if self.is_shared:
+            start = self.opening + self.header_end
+            return Frame(opening=start, separator="\n", closing=self.closing)
         if not self.is_list:
             return Frame()
-        start = self.opening + self.header_end
-        return Frame(opening=start + "[", separator=", ", closing="]" + self.closing)
+        return Frame(
+            opening=f"{self.opening}{self.header_end}[{self.indent}",
+            separator=f",{self.indent or ' '}",
+            closing=f"{self.indent[:1]}]{self.closing}",
+        )
 
     @property
     def head(self) -> re.Pattern[str]:
@@ -67,13 +81,17 @@ class JsonCalls:
     def pieces(self, tool: Tool) -> list[Piece]:
         """Return an object of JSON with its keys in the family's order."""
         name = json.dumps(tool.name)
-        start, end = f"{{{name}: ", "}"
+        gap = "\n        " if self.is_indented else ""
+        key, end = f"{name}: ", gap[:5] + "}"
         if self.name_key:
-            start = f'{{"{self.name_key}": {name}, "{self.arguments_key}": '
-        if not self.is_list:
-            opening = "" if self.is_bare else self.opening + self.header_end
-            start, end = opening + start, end + self.closing
-        return [start, Json(tool.parameters), end]
+            key = f'{gap}"{self.name_key}": {name},{gap or " "}"{self.arguments_key}": '
+        has_tags = not (self.is_list or self.is_shared)
+        start = self.opening + self.header_end + "{" if has_tags and not self.is_bare else "{"
+        end += self.closing if has_tags else ""
+        lead, tail = _maybe(self.before_name), _maybe(self.after_arguments)
+        whole = (Json(tool.parameters, is_indented=True),)
+        arguments = whole if self.is_indented else json_arguments(tool)
+        return [start, *lead, key, *arguments, *tail, end]
 
     def read(self, text: str, tools: Tools) -> list[ToolCall] | None:
         """Read a list, or objects one after the other."""
@@ -126,9 +144,14 @@ class JsonCalls:
         return all(call.name in tools.by_name for call in calls)
 
 
+def _maybe(tag: str) -> list[Piece]:
+    return [Maybe(tuple(filled(tag)))] if tag else []
+
+
 @lru_cache(64)
 def _head(form: JsonCalls) -> re.Pattern[str]:
-    between = rf"(?:{loosely(form.opening.strip())}|\s*}}?\s*[,;]?)"
+    tail = _OTHER_MEMBER if form.after_arguments else ""
+    between = rf"(?:{loosely(form.opening.strip())}|\s*{tail}}}?\s*[,;]?)"
     if form.header_end.strip():
         between += rf"(?:[^{{}}]*?{re.escape(form.header_end.strip())})?"
     key = rf'"(?:{_either(form.name_key, *_NAMES)})"\s*:\s*' if form.name_key else ""
@@ -136,7 +159,8 @@ def _head(form: JsonCalls) -> re.Pattern[str]:
     if form.name_key:
         then = rf'\s*,\s*"(?:{_either(form.arguments_key, *_ARGUMENTS)})"\s*:\s*'
     name = r'"(?P<name>[^"\\]{1,256})"'
-    return compiled(rf"{between}\s*\[?\s*{{\s*{key}{name}{then}(?={{)")
+    lead = rf"(?:(?!{key}){_OTHER_MEMBER}\s*)?" if form.before_name else ""
+    return compiled(rf"{between}\s*\[?\s*{{\s*{lead}{key}{name}{then}(?={{)")
 
 
 def _either(*texts: str) -> str:

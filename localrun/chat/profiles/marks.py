@@ -11,12 +11,13 @@ import re
 from localrun.chat.profiles.forms import Pattern, Piece
 
 NAME = r'(?P<name>[^\s<>{}\[\]"=|]{1,256})'
-KEY = r'(?P<key>[^\s<>{}\[\]"=|]{1,256})'
+KEY = r'(?P<key>(?!/)[^\s<>{}\[\]"=|]{1,256})'
 _HOLES = {"{id}": r"[\w.:-]*", "{index}": r"\d*", "{type}": r"\w*", "{key}": r"(?P=key)"}
 _FILLINGS: dict[str, Piece] = {
-    "{id}": Pattern("[a-zA-Z0-9]{9}"),
+    "{id}": Pattern("[a-zA-Z0-9_.:-]{1,64}"),
     "{index}": Pattern("[0-9]{1,3}"),
 }
+_META = re.compile(r"([\\.+*?()|\[\]{}^$#&~-])")  # of regular expressions, also of Rust's
 _FILLED = re.compile(r"(\{id\}|\{index\})")
 _PARTS = re.compile(r"(\s+|\{id\}|\{index\}|\{type\}|\{key\})")
 
@@ -46,3 +47,8 @@ def filled(tag: str) -> list[Piece]:
 def until_hole(tag: str) -> str:
     """Return the beginning of a tag that is always the same."""
     return tag.strip().partition("{")[0]
+
+
+def escaped(text: str) -> str:
+    """Return the regular expression of a text, for a grammar: Python's escapes are not Rust's."""
+    return _META.sub(r"\\\1", text)

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from localrun.chat.profiles.forms import Frame, Json, Piece, Region, Tags
+from localrun.chat.profiles.forms import Frame, OneOf, Piece, Region, Tags
+from localrun.chat.profiles.json_arguments import json_arguments
 from localrun.chat.profiles.marks import NAME, compiled, filled, loosely, until_hole
 from localrun.chat.profiles.tools import read_json_at, skip_blanks
 from localrun.chat.tool_calls import ToolCall
@@ -32,13 +33,17 @@ class NamedCalls:
     separator: str = ""
     other_openings: tuple[str, ...] = ()  # ways that models begin it, besides the template's
     header_end: str = ""  # what precedes the JSON in any way to write it
+    other_heads: tuple[str, ...] = ()  # before the JSON, with {name}: what templates write
 
     @property
     def region(self) -> Region:
         """The section, or else one call."""
         if self.section:
+            single = Tags(until_hole(self.before_name), self.closing.strip())
             return Region(
-                openings=(self.section.opening.strip(),), closing=self.section.closing.strip()
+                openings=(self.section.opening.strip(),),
+                closing=self.section.closing.strip(),
+                single=single if self.closing else None,
             )
         return Region(
             openings=(until_hole(self.before_name), *self.other_openings),
@@ -59,14 +64,18 @@ class NamedCalls:
 
     def pieces(self, tool: Tool) -> list[Piece]:
         """Return the tags with the name, then the arguments."""
-        head = f"{self.before_name}{tool.name}{self.after_name}"
-        return [*filled(head), Json(tool.parameters), *([self.closing] if self.closing else [])]
+        heads = [f"{self.before_name}{tool.name}{self.after_name}"]
+        heads += [head.replace("{name}", tool.name) for head in self.other_heads]
+        ways = [tuple(filled(head)) for head in heads]
+        start = ways[0] if len(ways) == 1 else (OneOf(tuple(ways)),)
+        return [*start, *json_arguments(tool), *([self.closing] if self.closing else [])]
 
     def read(self, text: str, tools: Tools) -> list[ToolCall] | None:  # noqa: ARG002 - JSON has types
         """Read calls one after the other, within the section's tags."""
         head, start, end = _head(self), 0, len(text)
         if self.section:
-            start = len(self.section.opening.strip())
+            opening = self.section.opening.strip()
+            start = len(opening) * text.startswith(opening)
             end -= len(self.section.closing.strip()) * text.endswith(self.section.closing.strip())
         calls = []
         closing = self.closing.strip()

@@ -28,6 +28,7 @@ CALL_ID = "zq1234567"  # nine letters and digits, as Mistral wants them
 LONGEST_REPLY = 8192  # characters; honest templates write a few hundred
 _QUESTION = "zqquestion"
 _RESULT = "zqresult"
+_ITEM = "zqitem"
 _DEFINITION = {
     "type": "function",
     "function": {
@@ -54,6 +55,7 @@ class Probe:
     without_call: str
     with_thought: str
     prompt_tail: str
+    prints_lists: bool = False  # as Python does, in place of JSON
 
 
 def probe_of(source: str, allowance: Allowance) -> Probe:
@@ -75,18 +77,19 @@ def probe_of(source: str, allowance: Allowance) -> Probe:
 def _probe(reply: Reply) -> Probe:
     result = {"role": "tool", "content": _RESULT, "tool_call_id": CALL_ID, "name": NAME}
     return Probe(
-        with_call=_called(reply, result).partition(_RESULT)[0],
+        with_call=_called(reply, result, ARGUMENTS).partition(_RESULT)[0],
         without_call=reply([{"role": "assistant", "content": ANSWER}]),
         with_thought=reply(
             [{"role": "assistant", "content": ANSWER, "reasoning_content": THOUGHT}]
         ).partition(ANSWER)[0],
         prompt_tail=reply([]),
+        prints_lists=f"['{_ITEM}']" in _called(reply, result, {"zqlist": [_ITEM]}),
     )
 
 
-def _called(reply: Reply, result: dict[str, Any]) -> str:
+def _called(reply: Reply, result: dict[str, Any], stated: dict[str, Any]) -> str:
     """Return the reply with a call, however the template wants its arguments."""
-    for arguments in (ARGUMENTS, json.dumps(ARGUMENTS)):
+    for arguments in (stated, json.dumps(stated)):
         for content in ("", None):
             function = {"name": NAME, "arguments": arguments}
             call = {"id": CALL_ID, "type": "function", "function": function}

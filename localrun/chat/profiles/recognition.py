@@ -10,11 +10,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from localrun.chat.fallback import knows_tools
-from localrun.chat.profiles.families import DROPPED, FAMILIES, HERMES, THINKING
+from localrun.chat.profiles.families import CHANNELS, DROPPED, FAMILIES, HERMES, THINKING
 from localrun.chat.profiles.forms import Profile
 
 if TYPE_CHECKING:
-    from localrun.chat.profiles.forms import CallForm, Tags
+    from localrun.chat.profiles.forms import CallForm, Channels, Tags
 
 FALLBACK = Profile(tool_call=HERMES, is_fallback=True)
 
@@ -29,12 +29,18 @@ def profile_of(template: str | None) -> Profile:
         tool_call=next(iter(candidates(template)), None),
         dropped=dropped_in(template),
         is_fallback=not knows_tools(template),
+        channels=channels_in(template),
     )
 
 
 def thinking_in(text: str) -> Tags | None:
     """Return the tags of thoughts that a text names."""
     return next((tags for tags in THINKING if tags.opening in text and tags.closing in text), None)
+
+
+def channels_in(text: str) -> Channels | None:
+    """Return how messages of a reply are headed, where a text names such headers."""
+    return next((channels for mark, channels in CHANNELS.items() if mark in text), None)
 
 
 def dropped_in(text: str) -> tuple[str, ...]:

@@ -11,20 +11,37 @@ Paris
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from localrun.chat.profiles.forms import Frame, FreeText, Json, Maybe, Pattern, Piece, Region, Tags
-from localrun.chat.profiles.marks import KEY, NAME, compiled, filled, loosely
-from localrun.chat.profiles.tools import read_json, skip_blanks, types_of
+from localrun.chat.profiles.forms import (
+    Frame,
+    FreeText,
+    Json,
+    OneOf,
+    Parameter,
+    Parameters,
+    Pattern,
+    Piece,
+    Region,
+    Tags,
+)
+from localrun.chat.profiles.marks import KEY, NAME, compiled, escaped, filled, loosely
+from localrun.chat.profiles.nested_values import nested_pieces, not_beginning_with, read_nested
+from localrun.chat.profiles.tools import read_json, skip_blanks, types_of, value_of_text
+from localrun.chat.profiles.values import PYTHON
 from localrun.chat.tool_calls import ToolCall
 
 if TYPE_CHECKING:
+    import re
+
     from localrun.chat.profiles.tools import JsonObject, Tool, Tools
 
 _NUMBERS = {"integer": "number"}
+_JSON_TYPES = ("array", "boolean", "null", "number", "object")
+# how templates print these words of JSON, or else Python
+_WORDS = {frozenset({"boolean"}): "true|false|True|False", frozenset({"null"}): "null|None"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +62,21 @@ class TaggedCalls:
     section: Tags | None = None
     separator: str = "\n"
     is_padded: bool = False  # a line break before and after a value is no part of it
+    quote: Tags | None = None  # may stand around a text; between them it has any tags
+    element_mark: str = ""  # lists and objects are elements again, whose tags this precedes
+    has_python_values: bool = False  # lists and objects are written as Python prints them
 
     @property
     def region(self) -> Region:
         """The section, or else one call."""
-        tags = self.section or Tags(self.before_name, self.closing)
+        single = Tags(self.before_name.strip(), self.closing.strip())
+        tags = self.section or single
         return Region(
-            openings=(tags.opening.strip(),), closing=tags.closing.strip(), has_strings=False
+            openings=(tags.opening.strip(),),
+            closing=tags.closing.strip(),
+            has_strings=False,
+            single=single if self.section else None,
+            quote=self.quote,
         )
 
     @property
@@ -66,26 +91,28 @@ class TaggedCalls:
         return
 
     def pieces(self, tool: Tool) -> list[Piece]:
-        """Return the tags with the name, then each parameter in the schema's order."""
-        pieces = filled(f"{self.before_name}{tool.name}{self.after_name}")
-        for key, schema in tool.properties.items():
-            parameter = self._parameter(key, schema)
-            pieces += parameter if tool.requires(key) else (Maybe(parameter),)
-        return [*pieces, self.closing]
+        """Return the tags with the name, then the parameters in any order."""
+        items = [
+            Parameter(self._parameter(key, schema), tool.requires(key))
+            for key, schema in tool.properties.items()
+        ]
+        name = filled(f"{self.before_name}{tool.name}{self.after_name}")
+        return [*name, Parameters(tuple(items)), self.closing]
 
     def read(self, text: str, tools: Tools) -> list[ToolCall] | None:
         """Read calls one after the other, within the section's tags."""
         start, end = 0, len(text)
         if self.section:
             opening, closing = self.section.opening.strip(), self.section.closing.strip()
-            start += len(opening)
+            start += len(opening) * text.startswith(opening)
             end -= len(closing) * text.endswith(closing)
         calls: list[ToolCall] = []
         while (start := skip_blanks(text, start)) < end:
             named = _marks(self).name.match(text, start)
-            if not named:
+            found = self._arguments(text, named, tools) if named else None
+            if named is None or found is None:
                 return None
-            arguments, start = self._arguments(text, named, tools)
+            arguments, start = found
             closed = _marks(self).closing.match(text, start)
             if not closed and start < end:
                 return None
@@ -95,22 +122,40 @@ class TaggedCalls:
 
     def _arguments(
         self, text: str, named: re.Match[str], tools: Tools
-    ) -> tuple[dict[str, Any], int]:
-        """Return the parameters that follow a name, and where they end."""
+    ) -> tuple[dict[str, Any], int] | None:
+        """Return the parameters that follow a name, and where they end; None if one has no end."""
         arguments: dict[str, Any] = {}
+        tool = tools.by_name.get(named["name"])
         start = named.end()
-        while parameter := _marks(self).parameter.match(text, start):
-            value = parameter["value"]
-            if self.is_padded:
-                value = value.removeprefix("\n").removesuffix("\n")
-            arguments[parameter["key"]] = self._value(parameter, value, named["name"], tools)
-            start = parameter.end()
+        while key := _marks(self).key.match(text, start):
+            found = self._value(text, key, tool.schema_of(key["key"]) if tool else {})
+            if found is None:
+                return None
+            arguments[key["key"]], start = found
+            start = skip_blanks(text, start)
         return arguments, start
 
-    def _value(self, parameter: re.Match[str], text: str, tool: str, tools: Tools) -> Any:  # noqa: ANN401
+    def _value(self, text: str, key: re.Match[str], schema: JsonObject) -> tuple[Any, int] | None:
+        """Return the value behind a key, and where its end tag ends."""
+        end_tag = self.value_end.strip().replace("{key}", key["key"])
+        start = key.end()
+        begin = skip_blanks(text, start)
+        if self.quote and text.startswith(self.quote.opening, begin):
+            return _quoted(text, begin, self.quote, end_tag)
+        if self.element_mark:
+            return read_nested(text, start, key["key"], schema, self.element_mark)
+        end = text.find(end_tag, start)
+        if end < 0:
+            return None
+        value = text[start:end]
+        if self.is_padded:
+            value = value.removeprefix("\n").removesuffix("\n")
+        return self._typed(value, schema, key), end + len(end_tag)
+
+    def _typed(self, text: str, schema: JsonObject, key: re.Match[str]) -> Any:  # noqa: ANN401
         if not self.after_json:
-            return tools.value_of(tool, parameter["key"], text)
-        if parameter["is_text"] is not None:
+            return value_of_text(text, schema)
+        if key["is_text"] is not None:
             return text
         try:
             return read_json(text)
@@ -120,22 +165,67 @@ class TaggedCalls:
     def _parameter(self, key: str, schema: JsonObject) -> tuple[Piece, ...]:
         types = types_of(schema)
         is_text = not types or "string" in types
-        kind = next(iter(sorted(types)), "object")
-        after = self.after_key if is_text or not self.after_json else self.after_json
-        after = after.replace("{type}", _NUMBERS.get(kind, kind))
-        pad = "\n" if self.is_padded else ""
-        end = pad + self.value_end.replace("{key}", key)
-        start = self.before_key + key + after + pad
+        ways = [self._text_parameter(key, schema)] if is_text else []
+        if self.after_json and not types:
+            ways += [self._json_parameter(key, {**schema, "type": kind}) for kind in _JSON_TYPES]
+        elif self.after_json:
+            kinds = sorted(types - {"string"})
+            ways += [self._json_parameter(key, {**schema, "type": kind}) for kind in kinds]
+        elif not is_text:
+            ways = [self._json_parameter(key, schema)]
+        return ways[0] if len(ways) == 1 else (OneOf(tuple(ways)),)
+
+    def _text_parameter(self, key: str, schema: JsonObject) -> tuple[Piece, ...]:
+        start, end = self._around(key, self.after_key)
+        if self.element_mark:
+            return (start, *nested_pieces(schema, end, self.element_mark))
         choices = [choice for choice in schema.get("enum", ()) if isinstance(choice, str)]
-        if is_text and choices:
-            return (start, Pattern("|".join(map(re.escape, choices))), end)
-        return (start, FreeText(end)) if is_text else (start, Json(schema), end)
+        if choices:
+            return (start, Pattern("|".join(map(escaped, choices))), self._pad + end)
+        return (start, *self._free_text(end))
+
+    def _json_parameter(self, key: str, schema: JsonObject) -> tuple[Piece, ...]:
+        types = types_of(schema)
+        kind = next(iter(sorted(types)), "object")
+        after = self.after_json.replace("{type}", _NUMBERS.get(kind, kind)) or self.after_key
+        start, end = self._around(key, after)
+        if self.element_mark:
+            return (start, *nested_pieces(schema, end, self.element_mark))
+        return (start, *self._structured(schema, types), self._pad + end)
+
+    def _around(self, key: str, after: str) -> tuple[str, str]:
+        """Return the tags around a value."""
+        return self.before_key + key + after + self._pad, self.value_end.replace("{key}", key)
+
+    @property
+    def _pad(self) -> str:
+        return "\n" if self.is_padded else ""
+
+    def _free_text(self, end: str) -> tuple[Piece, ...]:
+        if self.quote is None:
+            return (FreeText(end),)
+        quoted = (self.quote.opening, FreeText(self.quote.closing), end)
+        return (OneOf((quoted, (FreeText(end, not_beginning_with(self.quote.opening)),))),)
+
+    def _structured(self, schema: JsonObject, types: frozenset[str]) -> tuple[Piece, ...]:
+        if types in _WORDS:
+            return (Pattern(_WORDS[types]),)
+        return PYTHON.value(schema) if self.has_python_values else (Json(schema),)
+
+
+def _quoted(text: str, start: int, quote: Tags, end_tag: str) -> tuple[str, int] | None:
+    """Return the text between quotes that begin at ``start``, and where the end tag ends."""
+    end = text.find(quote.closing, start)
+    after = skip_blanks(text, end + len(quote.closing))
+    if end < 0 or not text.startswith(end_tag, after):
+        return None
+    return text[start + len(quote.opening) : end], after + len(end_tag)
 
 
 @dataclass(frozen=True, slots=True)
 class _Marks:
     name: re.Pattern[str]
-    parameter: re.Pattern[str]
+    key: re.Pattern[str]
     closing: re.Pattern[str]
 
 
@@ -145,10 +235,9 @@ def _marks(form: TaggedCalls) -> _Marks:
     after = f"(?P<is_text>{loosely(form.after_key.rstrip())})"
     if form.after_json:
         after = f"(?:{after}|{loosely(form.after_json.rstrip())})"
-    value = rf"(?P<value>[\s\S]*?){loosely(form.value_end.strip())}\s*"
     name = rf"{loosely(form.before_name.strip())}\s*{NAME}\s*{loosely(form.after_name.strip())}\s*"
     return _Marks(
         compiled(name),
-        compiled(rf"{loosely(form.before_key.strip())}\s*{KEY}\s*{after}{value}"),
+        compiled(rf"{loosely(form.before_key.strip())}\s*{KEY}\s*{after}"),
         compiled(rf"\s*{loosely(form.closing.strip())}"),
     )

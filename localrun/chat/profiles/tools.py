@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from localrun.chat.profiles.literals import read_literal
+
 JsonObject = Mapping[str, Any]
 
 _TYPES_OF_PYTHON = {
@@ -20,7 +22,7 @@ _TYPES_OF_PYTHON = {
     type(None): "null",
 }
 _SHARED = ("$defs", "definitions")  # what "$ref" points into
-_PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
+PYTHON_WORDS = {"True": "true", "False": "false", "None": "null"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +44,11 @@ class Tool:
             for name, schema in found.items()
         }
 
-    def types_of(self, parameter: str) -> frozenset[str]:
-        """Return the JSON types of a parameter; empty when the schema names none."""
+    def schema_of(self, parameter: str) -> JsonObject:
+        """Return the schema of a parameter, without what is shared; empty when there is none."""
         found = self.parameters.get("properties")
         schema = found.get(parameter) if isinstance(found, Mapping) else None
-        return types_of(schema) if isinstance(schema, Mapping) else frozenset()
+        return schema if isinstance(schema, Mapping) else {}
 
     def requires(self, parameter: str) -> bool:
         """Tell whether a call must have a parameter."""
@@ -68,19 +70,24 @@ class Tools:
 
     def value_of(self, tool: str, parameter: str, text: str) -> Any:  # noqa: ANN401 - any JSON value
         """Return the value that a parameter written without quotes has, by the tool's schema."""
-        types = self.by_name[tool].types_of(parameter) if tool in self.by_name else frozenset()
-        if types == {"string"}:
-            return text
-        word = text.strip()
-        try:
-            value = json.loads(_PYTHON_WORDS.get(word, word), parse_constant=_refuse_constant)
-        except (ValueError, RecursionError):
-            return text
-        is_wanted = not types or _fits(value, types)
-        return value if is_wanted or "string" not in types else text
+        schema = self.by_name[tool].schema_of(parameter) if tool in self.by_name else {}
+        return value_of_text(text, schema)
 
 
 NO_TOOLS = Tools({})
+
+
+def value_of_text(text: str, schema: JsonObject) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the value that a text without quotes stands for, by its schema."""
+    types = types_of(schema)
+    if types == {"string"}:
+        return text
+    try:
+        value = _read_unquoted(text.strip())
+    except ValueError:
+        return text
+    is_wanted = not types or _fits(value, types)
+    return value if is_wanted or "string" not in types else text
 
 
 def types_of(schema: JsonObject) -> frozenset[str]:
@@ -128,6 +135,18 @@ def skip_blanks(text: str, start: int) -> int:
     """Return where the next character stands that is no blank."""
     blanks = _BLANKS.match(text, start)
     return blanks.end() if blanks else start
+
+
+def _read_unquoted(word: str) -> Any:  # noqa: ANN401 - any JSON value
+    """Read JSON, or what Python prints for a value: templates print it, and models write it."""
+    try:
+        return json.loads(PYTHON_WORDS.get(word, word), parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("nests too deeply") from error
+    except ValueError:
+        if not word.startswith(("[", "{")):
+            raise
+    return read_literal(word)
 
 
 def _refuse_constant(name: str) -> NoReturn:

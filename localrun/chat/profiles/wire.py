@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from localrun.chat.profiles.forms import Profile, Tags
+from localrun.chat.profiles.forms import Channels, Profile, Tags
 from localrun.chat.profiles.gemma_calls import GemmaCalls
 from localrun.chat.profiles.json_calls import JsonCalls
 from localrun.chat.profiles.named_calls import NamedCalls
@@ -39,6 +39,7 @@ def profile_to_json(profile: Profile) -> dict[str, Any]:
         "prompt_tail": profile.prompt_tail,
         "is_fallback": profile.is_fallback,
         "thought_end": profile.thought_end,
+        "channels": _plain(profile.channels),
     }
 
 
@@ -54,24 +55,29 @@ def profile_from_json(stated: JsonObject) -> Profile:
         prompt_tail=stated["prompt_tail"],
         is_fallback=stated["is_fallback"],
         thought_end=stated["thought_end"],
+        channels=_channels(stated["channels"]),
     )
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - the value of any field
-    if isinstance(value, Tags):
+    if isinstance(value, Tags | Channels):
         return asdict(value)
     return sorted(value) if isinstance(value, frozenset) else value
 
 
 def _field(key: str, value: Any) -> Any:  # noqa: ANN401
     match key:
-        case "section":
+        case "section" | "quote":
             return _tags(value)
         case "ignored":
             return frozenset(value)
-        case "other_openings":
+        case "other_openings" | "other_heads":
             return tuple(value)
     return value
+
+
+def _channels(value: Any) -> Channels | None:  # noqa: ANN401
+    return Channels(**{**value, "openings": tuple(value["openings"])}) if value else None
 
 
 def _tags(value: Any) -> Tags | None:  # noqa: ANN401

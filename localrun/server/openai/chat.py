@@ -30,7 +30,7 @@ from localrun.server.options import (
     refuse_unless_neutral,
 )
 from localrun.server.prompt_end import prompt_end
-from localrun.server.thinking import openai_thinking
+from localrun.server.thinking import keeps_thoughts, openai_thinking
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -96,6 +96,7 @@ def parse_chat(fields: Fields) -> ChatCall:
         tool_choice=offered.choice,
         parallel_tool_calls=fields.boolean("parallel_tool_calls") is not False,
         thinking_budget=thinking.budget,
+        keeps_thoughts=keeps_thoughts(fields),
         add_generation_prompt=end.add_generation_prompt,
         continue_final_message=end.continue_final_message,
     )

@@ -32,6 +32,7 @@ from localrun.server.openapi.words import (
     sampling,
     shared,
 )
+from localrun.server.thinking import FORMATS
 
 EVENTS = "text/event-stream"
 ERRORS = "OpenAIError"
@@ -171,6 +172,7 @@ def _chat_request() -> Schema:
             "logprobs": FLAG,
             "top_logprobs": {"type": "integer", "minimum": 0, "maximum": MOST_TOP},
             "reasoning_effort": one_of(*EFFORTS),
+            "reasoning_format": one_of(*FORMATS),
             "verbosity": one_of(*VERBOSITIES),
             "modalities": {"const": ["text"]},
             "chat_template": TEXT,

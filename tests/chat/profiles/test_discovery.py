@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest
 
 from localrun.chat.profiles.discovery import discovered_profile
 from localrun.chat.profiles.families import FAMILIES, Family
-from localrun.chat.profiles.forms import Profile, Tags
+from localrun.chat.profiles.forms import CallForm, Profile, Tags
+from localrun.chat.profiles.json_calls import JsonCalls
 from localrun.chat.profiles.recognition import profile_of
+from localrun.chat.profiles.tagged_calls import TaggedCalls
 from localrun.chat.profiles.wire import profile_from_json, profile_to_json
 from localrun.chat.template import ChatTemplate
 from localrun.chat.tool_calls import ToolCall, calls_of
@@ -22,6 +25,7 @@ from tests.chat.profiles.written import parse, tools_for, written
 CALL = ToolCall("weather", {"city": "Paris", "days": 3})
 FOLDER = os.environ.get("LOCALRUN_TEST_TEMPLATES", "")
 JSON_ARGUMENTS = "{{ c.function.arguments | tojson }}"
+VALUE = "{{ v if v is string else v | tojson }}"
 
 
 def template(call: str, *, around: tuple[str, str] = ("", "")) -> str:
@@ -42,11 +46,11 @@ KNOWN = {
     ),
     "qwen-coder": template(
         "<tool_call>\n<function={{ c.function.name }}>\n{% for k, v in c.function.arguments | items"
-        " %}<parameter={{ k }}>\n{{ v }}\n</parameter>\n{% endfor %}</function>\n</tool_call>"
+        " %}<parameter={{ k }}>\n" + VALUE + "\n</parameter>\n{% endfor %}</function>\n</tool_call>"
     ),
     "glm": template(
         "<tool_call>{{ c.function.name }}\n{% for k, v in c.function.arguments.items() %}"
-        "<arg_key>{{ k }}</arg_key>\n<arg_value>{{ v }}</arg_value>\n{% endfor %}</tool_call>"
+        "<arg_key>{{ k }}</arg_key>\n<arg_value>" + VALUE + "</arg_value>\n{% endfor %}</tool_call>"
     ),
     "mistral": template("[TOOL_CALLS]{{ c.function.name }}[ARGS]" + JSON_ARGUMENTS),
     "mistral-id": template(
@@ -67,7 +71,7 @@ UNKNOWN = {
     "named": template("<<{{ c.function.name }}::" + JSON_ARGUMENTS + ">>"),
     "tagged": template(
         "<do what={{ c.function.name }}>{% for k, v in c.function.arguments.items() %}"
-        "<p n={{ k }}>{{ v }}</p>{% endfor %}</do>"
+        "<p n={{ k }}>" + VALUE + "</p>{% endfor %}</do>"
     ),
 }
 
@@ -172,7 +176,6 @@ FOREIGN = {
     "mistralai-Mistral-Nemo-Instruct-2407": "mistral-nemo",
     "openai-gpt-oss-120b": "harmony",
 }
-REFUSES_SYSTEM = "google-gemma-2-2b-it"
 CONVERSATION: list[dict[str, Any]] = [
     {"role": "system", "content": "be brief"},
     {"role": "user", "content": "q"},
@@ -204,6 +207,13 @@ DEFINITION = {
 foreign = pytest.mark.skipif(not FOLDER, reason="LOCALRUN_TEST_TEMPLATES names no folder")
 
 
+def unrefined(form: CallForm) -> CallForm:
+    """Return a form without what is found of the one template."""
+    if isinstance(form, JsonCalls):
+        return replace(form, before_name="", after_arguments="", indent="", is_indented=False)
+    return replace(form, has_python_values=False) if isinstance(form, TaggedCalls) else form
+
+
 @foreign
 @pytest.mark.parametrize("name", FOREIGN)
 def test_foreign_templates_have_their_family(name: str) -> None:
@@ -211,11 +221,12 @@ def test_foreign_templates_have_their_family(name: str) -> None:
 
     profile = discovered_profile((Path(FOLDER) / f"{name}.jinja").read_text())
 
-    assert profile.tool_call == family.form
+    assert profile.tool_call
+    assert unrefined(profile.tool_call) == unrefined(family.form)
 
 
 @foreign
-def test_foreign_templates_render_but_for_those_that_refuse_a_role() -> None:
+def test_foreign_templates_render() -> None:
     refused = []
     for path in sorted(Path(FOLDER).glob("*.jinja")):
         compiled = ChatTemplate(path.read_text(), bos="<s>", eos="</s>")
@@ -226,4 +237,4 @@ def test_foreign_templates_render_but_for_those_that_refuse_a_role() -> None:
             except UsageError as error:
                 refused.append((path.stem, error.message))
 
-    assert {name for name, _ in refused} <= {REFUSES_SYSTEM}, refused
+    assert not refused

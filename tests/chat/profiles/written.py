@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from localrun.chat.profiles.forms import FreeText, Json, Maybe, Pattern, Piece
+from localrun.chat.profiles.forms import Json, OneOf, Pattern, Piece
+from localrun.chat.profiles.gemma_calls import GemmaCalls
+from localrun.chat.profiles.python_calls import PythonCalls
+from localrun.chat.profiles.tagged_calls import TaggedCalls
 from localrun.chat.profiles.tools import Tool, Tools
 from localrun.chat.stream_parser import Part, StreamParser, Text, Thought
 from localrun.chat.tool_calls import CallArguments, ToolCall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from localrun.chat.profiles.forms import CallForm, Profile
 
@@ -76,23 +79,47 @@ def cut(text: str, sizes: Sequence[int]) -> list[str]:
 
 
 def _call(form: CallForm, call: ToolCall) -> str:
-    pieces = form.pieces(tool_for(call))
-    slots = [piece for piece in pieces if isinstance(piece, Json | FreeText)]
-    is_whole = len(slots) == 1 and isinstance(slots[0], Json) and "properties" in slots[0].schema
-    values = iter([call.arguments] if is_whole else call.arguments.values())
-    return "".join(_texts(pieces, values))
+    if isinstance(form, PythonCalls):
+        return f"{call.name}({', '.join(f'{k}={_python(v)}' for k, v in call.arguments.items())})"
+    if isinstance(form, GemmaCalls):
+        members = ",".join(f"{key}:{_gemma(value)}" for key, value in call.arguments.items())
+        return f"{form.opening}call:{call.name}{{{members}}}{form.closing}"
+    if isinstance(form, TaggedCalls):
+        parameters = "".join(_tagged(form, *member) for member in call.arguments.items())
+        return _filled(form.before_name + call.name + form.after_name) + parameters + form.closing
+    return "".join(_text(piece, call) for piece in form.pieces(tool_for(call)))
 
 
-def _texts(pieces: Sequence[Piece], values: Iterator[Any]) -> Iterator[str]:
-    for piece in pieces:
-        match piece:
-            case str():
-                yield piece
-            case Json():
-                yield json.dumps(next(values), ensure_ascii=False)
-            case FreeText(closing):
-                yield f"{next(values)}{closing}"
-            case Pattern(regex):
-                yield "123456789" if "9}" in regex else "0"
-            case Maybe():
-                raise AssertionError("every argument is required here")
+def _text(piece: Piece, call: ToolCall) -> str:
+    match piece:
+        case str():
+            return piece
+        case Json():
+            return json.dumps(call.arguments, ensure_ascii=False)
+        case Pattern(regex):
+            return "0" if "[0-9]" in regex else "123456789"
+        case OneOf(options):
+            return "".join(_text(one, call) for one in options[0])
+    raise AssertionError(piece)
+
+
+def _tagged(form: TaggedCalls, key: str, value: Any) -> str:
+    is_text = isinstance(value, str)
+    kind = "boolean" if isinstance(value, bool) else "number"
+    after = form.after_key if is_text else form.after_json.replace("{type}", kind)
+    pad = "\n" if form.is_padded else ""
+    text = value if is_text else json.dumps(value)
+    end = form.value_end.replace("{key}", key)
+    return f"{form.before_key}{key}{after or form.after_key}{pad}{text}{pad}{end}"
+
+
+def _filled(tag: str) -> str:
+    return tag.replace("{index}", "0").replace("{id}", "123456789")
+
+
+def _python(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+
+
+def _gemma(value: Any) -> str:
+    return f'<|"|>{value}<|"|>' if isinstance(value, str) else json.dumps(value)

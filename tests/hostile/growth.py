@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 import zlib
 from typing import TYPE_CHECKING
 
 from localrun.errors import LocalrunError
 from tests.hostile.meter import plain_work_s
 from tests.hostile.repetitions import MB, SIZES
+from tests.measuring import processor_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,11 +30,10 @@ def refusal(act: Callable[[], object]) -> str:
 
 
 def work_s(act: Callable[[], object]) -> float:
-    """Return the processor time of this thread in an act, which may end in an error of ours."""
-    begun = time.thread_time()
-    message = refusal(act)
-    took = time.thread_time() - begun
-    assert len(message) < LONGEST_MESSAGE, "an error repeats what was read"
+    """Return the processor time of an act, which may end in an error of ours."""
+    messages: list[str] = []
+    took = processor_s(lambda: messages.append(refusal(act)))
+    assert len(messages[0]) < LONGEST_MESSAGE, "an error repeats what was read"
     return took
 
 

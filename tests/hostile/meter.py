@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 import psutil
 
+from tests import measuring
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -51,14 +53,7 @@ def processor_s(pid: int) -> float:
 
 def plain_work_s() -> float:
     """Return the processor time of a fixed loop: how fast this machine is now."""
-    took = []
-    for _ in range(3):
-        begun = time.thread_time()
-        total = 0
-        for number in range(500_000):
-            total += number & 7
-        took.append(time.thread_time() - begun)
-    return min(took)
+    return min(measuring.processor_s(_plain_work) for _ in range(3))
 
 
 class Meter:
@@ -138,11 +133,20 @@ class Meter:
             is_over.set()
             thread.join()
 
+    def _ask(self) -> None:
+        with contextlib.suppress(httpx.HTTPError):
+            self._poller.get("/healthz")
+
     def _poll(self, stalls: list[tuple[float, float]], is_over: threading.Event) -> None:
         while True:
-            begun, clock = processor_s(self._server.pid), time.monotonic()
-            with contextlib.suppress(httpx.HTTPError):
-                self._poller.get("/healthz")
-            stalls.append((processor_s(self._server.pid) - begun, time.monotonic() - clock))
+            begun = processor_s(self._server.pid)
+            delay_s = measuring.wall_s(self._ask)
+            stalls.append((processor_s(self._server.pid) - begun, delay_s))
             if is_over.wait(POLL_S):
                 return
+
+
+def _plain_work() -> None:
+    total = 0
+    for number in range(500_000):
+        total += number & 7

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 GROWTH = 25.0  # of the work, for 10 times the size
 LARGEST_STALL = 8.0  # in units of plain work
 TRIES = 3  # of a request that seems to fail: what is the request's fault fails each time
-NUM_WORST = 3  # values of a field that are tried in all sizes
+NUM_WORST = 2  # values of a field that are tried in all sizes
 JOB_PATHS = {"/api/pull", "/api/push", "/api/create"}  # each starts a process
 JOBS_SAMPLED = 5  # one of so many
 SEVERE = 500

@@ -111,21 +111,21 @@ class _Scaling:
         self._rank = config.count("r")
         self._alpha = config.number("lora_alpha")
         self._has_root = config.flag("use_rslora", default=False)
-        self._ranks = _pattern(config, "rank_pattern")
-        self._alphas = _pattern(config, "alpha_pattern")
+        self._ranks = _Pattern(config.inner("rank_pattern"))
+        self._alphas = _Pattern(config.inner("alpha_pattern"))
         self.alpha = self._numerator(self._alpha, self._rank)
         if not self.alpha:  # llama.cpp would take it as "no scale"
             raise config.wrong("lora_alpha", "a number other than 0")
 
     def rank(self, module: str) -> int:
         """Return the rank that the settings promise for a module."""
-        key = _matching(self._ranks, module)
-        return self._ranks.count(key) if key else self._rank
+        key = self._ranks.key_of(module)
+        return self._ranks.values.count(key) if key else self._rank
 
     def factor(self, module: str) -> float:
         """Return by how much a module's scale differs from what `alpha` gives."""
-        key = _matching(self._alphas, module)
-        alpha = self._alphas.number(key) if key else self._alpha
+        key = self._alphas.key_of(module)
+        alpha = self._alphas.values.number(key) if key else self._alpha
         return self._numerator(alpha, self.rank(module)) / self.alpha
 
     def _numerator(self, alpha: float, rank: int) -> float:
@@ -133,21 +133,28 @@ class _Scaling:
         return alpha * math.sqrt(rank) if self._has_root else alpha
 
 
-def _pattern(config: Config, key: str) -> Config:
-    found = config.inner(key)
-    for name in found.values:
-        if not PLAIN_KEY.fullmatch(name):  # a regular expression of a stranger is not run
-            raise UsageError(f"{found.where}: {name!r} is a pattern; plain names can be read")
-    return found
+class _Pattern:
+    """Settings of some modules; a key is a module's name (with ``^`` in front) or its end."""
 
+    def __init__(self, values: Config) -> None:
+        self.values = values
+        self._keys: dict[str, tuple[int, str]] = {}  # by the text that a module is looked up with
+        for place, key in enumerate(values.values):
+            if not PLAIN_KEY.fullmatch(key):  # a regular expression of a stranger is not run
+                raise UsageError(
+                    f"{values.where}: {key[:200]!r} is a pattern; plain names can be read"
+                )
+            name = key.removesuffix("$")
+            self._keys.setdefault(f"^{name.removeprefix('^')}", (place, key))
+            if not name.startswith("^"):
+                self._keys.setdefault(name, (place, key))
 
-def _matching(pattern: Config, module: str) -> str | None:
-    """Return the first key that is a module's name or its end."""
-    for key in pattern.values:
-        name = key.removesuffix("$")
-        if module == name.removeprefix("^") or module.endswith(f".{name}"):
-            return key
-    return None
+    def key_of(self, module: str) -> str | None:
+        """Return the first key that is a module's name or its end."""
+        dots = [at for at, char in enumerate(module) if char == "."]
+        names = (f"^{module}", *(module[at + 1 :] for at in dots))
+        found = [self._keys[name] for name in names if name in self._keys]
+        return min(found)[1] if found else None
 
 
 def _modules(

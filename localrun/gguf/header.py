@@ -102,7 +102,8 @@ class Header:
     @property
     def architecture(self) -> str:
         """Return llama.cpp's name of the architecture, or "unknown"."""
-        return self.text("general.architecture") or "unknown"
+        name = self.text("general.architecture") or "unknown"
+        return name if len(name) <= LONGEST_NAME else "unknown"  # each key is looked up with it
 
     @property
     def file_type(self) -> str:
@@ -186,7 +187,7 @@ def _metadata(reader: Reader, num_pairs: int, longest_kept: int) -> dict[str, Va
     for _ in range(num_pairs):
         key = reader.string(LONGEST_KEY)
         if key in metadata:
-            raise reader.damaged(f"a second value of {key!r}")
+            raise reader.damaged(f"a second value of {key[:100]!r}")
         reader.charge(sys.getsizeof(key) + ITEM_BYTES)
         metadata[key] = _value(
             reader, reader.number(SCALARS[4]), _Arrays(DEEPEST_ARRAY, longest_kept)

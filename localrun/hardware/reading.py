@@ -75,6 +75,8 @@ class _Reading:
         self._header = header
         self._tensors = header.tensors
         self._name = header.architecture
+        self._numbers: dict[str, int] = {}  # what was read: each layer asks again
+        self._lists: dict[str, list[int]] = {}
         self._num_layers = self._number("block_count")
         if not 0 < self._num_layers <= MOST_LAYERS:
             raise IntegrityError(f"the model says that it has {self._num_layers} layers")
@@ -207,12 +209,22 @@ class _Reading:
 
     def _number(self, key: str) -> int:
         """Return a number of the architecture, the largest where it has one for each layer."""
+        if key not in self._numbers:
+            self._numbers[key] = self._read_number(key)
+        return self._numbers[key]
+
+    def _read_number(self, key: str) -> int:
         found = self._header.metadata.get(f"{self._name}.{key}")
         if isinstance(found, list):
             return max((item for item in found if isinstance(item, int)), default=0)
         return found if isinstance(found, int) and found > 0 else 0
 
     def _per_layer(self, key: str) -> list[int]:
+        if key not in self._lists:
+            self._lists[key] = self._read_per_layer(key)
+        return self._lists[key]
+
+    def _read_per_layer(self, key: str) -> list[int]:
         found = self._header.metadata.get(f"{self._name}.{key}")
         if isinstance(found, list):
             numbers = [item if isinstance(item, int) else 0 for item in found]

@@ -20,12 +20,13 @@ from __future__ import annotations
 import difflib
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
 from localrun.errors import LocalrunError
-from localrun.modelfile.instruction import Instruction
+from localrun.modelfile.instruction import Instruction, most_of
 from localrun.modelfile.problems import ModelfileError, Problem, problem_at, shown
 from localrun.modelfile.source import MOST_BYTES, decode_source
 from localrun.modelfile.syntax import read_instructions
@@ -41,8 +42,12 @@ Reader = Callable[[str], bytes]  # a path below the top file's folder, with "/"
 MOST_FILES = 64
 MOST_DEPTH = 8
 MOST_TOLD = 20
-ARG = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?:=(?P<default>.*))?", re.DOTALL)
-USE = re.compile(r"(?P<dollar>\$?)\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)\}")
+MOST_USES = 100_000  # of ARG names in values; the work of each is small but not nothing
+LONGEST_ARG = 128
+ARG = re.compile(
+    rf"(?P<name>[A-Za-z_][A-Za-z0-9_]{{0,{LONGEST_ARG - 1}}})(?:=(?P<default>.*))?", re.DOTALL
+)
+USE = re.compile(rf"(?P<dollar>\$?)\$\{{(?P<name>[A-Za-z_][A-Za-z0-9_]{{0,{LONGEST_ARG - 1}}})\}}")
 DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -70,6 +75,8 @@ class Expansion:
         self._told: set[str] = set()  # undeclared names, each told once
         self._num_files = 1
         self._budget = MOST_BYTES  # characters that inclusion and replacement may still add
+        self._num_uses = 0
+        self._counts: Counter[str] = Counter()  # of instructions by their kind
 
     def items(self, source: Source, path: tuple[str, ...]) -> Iterator[Item]:
         """Yield what a file comes to; ``path`` are the files that led here, itself last."""
@@ -101,7 +108,17 @@ class Expansion:
         if instruction.keyword == "INCLUDE":
             yield from self._included(instruction, path)
         else:
+            yield from self._counted(instruction)
+
+    def _counted(self, instruction: Instruction) -> Iterator[Instruction]:
+        """Yield an instruction unless there are too many of its kind, which is told once."""
+        what = instruction.what
+        self._counts[what] += 1
+        if self._counts[what] <= most_of(what):
             yield instruction
+        elif self._counts[what] == most_of(what) + 1:
+            place = instruction.place
+            raise ModelfileError(problem_at(place, "too-many", f"more than {most_of(what)} {what}"))
 
     def _declare(self, instruction: Instruction) -> None:
         found = ARG.fullmatch(instruction.value)
@@ -140,10 +157,16 @@ class Expansion:
                 return use[0]
             if use["dollar"]:
                 return use[0][1:]
+            self._count_use(instruction)
             self._spend(instruction, len(self._values[use["name"]]))
             return self._values[use["name"]]
 
         return USE.sub(value, text)
+
+    def _count_use(self, instruction: Instruction) -> None:
+        self._num_uses += 1
+        if self._num_uses > MOST_USES:
+            _fail(instruction, "too-long", f"more than {MOST_USES} uses of ARG names")
 
     def _undeclared(self, instruction: Instruction) -> Iterator[Problem]:
         """Yield a warning for a use of a name that looks like one of ours and is none."""

@@ -7,6 +7,7 @@ start     extra value end
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
 ROLES = ("system", "user", "assistant")
 # whose values are names and paths
 NAMING = ("FROM", "ADAPTER", "DRAFT", "RENDERER", "PARSER", "REQUIRES", "INCLUDE", "ARG")
+MOST_REPEATED = {  # each is a file or a layer of the model, or a message of every prompt
+    "FROM": 1000,
+    "ADAPTER": 100,
+    "LICENSE": 100,
+    "MESSAGE": 10_000,
+    "TEMPLATE": 100,  # the last one counts, and lint compiles them all
+    "DRAFT": 100,
+    "PARAMETER stop": 64,  # each is looked for in every answer
+    "PARAMETER dry_sequence_breakers": 64,
+}
 KEYWORDS = (*NAMING, "PARAMETER", "TEMPLATE", "SYSTEM", "LICENSE", "MESSAGE")
 
 
@@ -32,6 +43,11 @@ class Instruction:
     extra_start: int
     value_start: int
     end: int  # offset after the last character
+
+    @property
+    def what(self) -> str:
+        """Return the keyword, with the name of a parameter."""
+        return f"PARAMETER {self.extra}" if self.keyword == "PARAMETER" else self.keyword
 
     @property
     def place(self) -> Place:
@@ -64,3 +80,8 @@ class Value:
     is_plain: bool = False
     extra: str | None = None
     extra_start: int = 0
+
+
+def most_of(what: str) -> float:
+    """Return how many instructions of a kind, such as ``PARAMETER stop``, a recipe may have."""
+    return MOST_REPEATED.get(what, math.inf)

@@ -111,7 +111,7 @@ def _repeated(instructions: Iterable[Instruction]) -> Iterator[Problem]:
     """Yield a warning for what stands twice in one file and counts once."""
     seen: set[tuple[Source, str]] = set()
     for each in instructions:
-        what = f"PARAMETER {each.extra}" if each.keyword == "PARAMETER" else each.keyword
+        what = each.what
         is_single = each.keyword in SINGLE or (
             each.keyword == "PARAMETER" and each.extra not in LISTS
         )

@@ -19,13 +19,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
+from localrun.errors import UsageError
+from localrun.modelfile.instruction import most_of
 from localrun.modelfile.known import KNOWN, LISTS
 from localrun.modelfile.parameters import DECIMAL, ParameterError, ParameterValue, parse_parameter
 from localrun.modelfile.problems import ModelfileError, Problem, problem_at, shown
 from localrun.modelfile.quoting import BLANKS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from localrun.modelfile.instruction import Instruction
 
@@ -64,7 +66,11 @@ class AdapterUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """A recipe; a parameter that is no list has one value."""
+    """A recipe; a parameter that is no list has one value.
+
+    Raises:
+        UsageError: it has more of something than a model can have.
+    """
 
     sources: tuple[str, ...]
     adapters: tuple[AdapterUse, ...] = ()
@@ -83,6 +89,20 @@ class Recipe:
         repeated = [name for name, uses in num_uses.items() if uses > 1]
         if repeated:
             raise ValueError(f"parameters with two values: {', '.join(repeated)}")
+        for what, number in self._numbers():
+            if number > most_of(what):
+                raise UsageError(f"a recipe has at most {most_of(what)} {what}, this one {number}")
+
+    def _numbers(self) -> Iterator[tuple[str, int]]:
+        """Yield how many there are of what may repeat."""
+        yield from (
+            ("FROM", len(self.sources)),
+            ("ADAPTER", len(self.adapters)),
+            ("LICENSE", len(self.licenses)),
+            ("MESSAGE", len(self.messages)),
+        )
+        counts = Counter(name for name, _ in self.parameters)
+        yield from ((f"PARAMETER {name}", number) for name, number in counts.items())
 
 
 def to_recipe(instructions: Iterable[Instruction], name: str) -> Recipe:

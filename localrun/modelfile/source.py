@@ -9,14 +9,18 @@ characters; both begin at 1.
 
 from __future__ import annotations
 
+import bisect
 import codecs
 import re
+from array import array
 from dataclasses import dataclass
+from functools import cached_property
 
 from localrun.errors import UsageError
 
 MOST_BYTES = 8 * 1024 * 1024
 NEWLINE = re.compile(r"[\r\n]")
+LINE_BREAK = re.compile(r"\r\n?|\n")
 REPLACEMENT = "\ufffd"
 MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -35,7 +39,7 @@ class Place:
     text: str  # the whole line
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)  # no slots: it keeps its lines
 class Source:
     """The text of a file, under the name that messages give it."""
 
@@ -43,21 +47,27 @@ class Source:
     text: str
 
     def place(self, offset: int) -> Place:
-        """Return where ``offset`` is; takes time in proportion to it."""
-        text = self.text
-        line = 1 + text.count("\n", 0, offset) + text.count("\r", 0, offset)
-        start = max(text.rfind("\n", 0, offset), text.rfind("\r", 0, offset)) + 1
+        """Return where ``offset`` is; only the first call takes time in proportion to the text."""
+        line = bisect.bisect_right(self._line_starts, offset)
+        start = self._line_starts[line - 1]
         return Place(
             file=self.name,
-            line=line - text.count("\r\n", 0, offset),
+            line=line,
             column=offset - start + 1,
-            text=text[start : self.line_end(offset)],
+            text=self.text[start : self.line_end(offset)],
         )
 
     def line_end(self, offset: int) -> int:
         """Return where the newline after ``offset`` is, or the end of the text."""
         newline = NEWLINE.search(self.text, offset)
         return newline.start() if newline else len(self.text)
+
+    @cached_property
+    def _line_starts(self) -> array[int]:
+        """Return the offset of every line's first character."""
+        starts = array("I", [0])
+        starts.extend(match.end() for match in LINE_BREAK.finditer(self.text))
+        return starts
 
     @property
     def first_replaced(self) -> int | None:

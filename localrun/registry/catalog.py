@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 MOST_NEAR = 3
+MOST_BYTES = 1 << 20  # some 5,000 sizes
+LONGEST_LINE = 2000  # tomllib takes quadratic time for a key of many parts
 UNIT_BYTES = {"kB": 10**3, "MB": 10**6, "GB": 10**9}
 SIZE = re.compile(r"(\d{1,6}(?:\.\d{1,3})?) (kB|MB|GB)", re.ASCII)
 QUANTIZATION = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -135,9 +137,12 @@ class _Table:
 
     @classmethod
     def parse(cls, where: str, text: str) -> _Table:
+        longest = max(map(len, text.splitlines()), default=0)
+        if longest > LONGEST_LINE:
+            raise UsageError(f"{where} has a line of {longest} characters")
         try:
             table = cls(where, tomllib.loads(text))
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:  # also a number of too many digits
             raise UsageError(f"{where} is not TOML: {error}") from error
         version = table.values.get("format_version")
         if type(version) is not int or version != FORMAT_VERSION:
@@ -186,7 +191,11 @@ class _Table:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise UsageError(f"the catalog {path} has more than {MOST_BYTES} bytes")
+        return content.decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UsageError(f"cannot read the catalog {path}: {reason}") from error

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from localrun.registry.remote import Remote
 
 PIECE_BYTES = 1 << 20
-CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)", re.ASCII)
+CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
+LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 NO_BYTES = "bytes */0"
 GONE = {404, 410}
 PARTIAL, OK, NOT_SATISFIABLE = 206, 200, 416
@@ -191,7 +192,7 @@ def _facts(response: Response) -> tuple[Facts, int]:
     etag = _etag(response)
     if response.status == OK:
         length = response.header("Content-Length") or ""
-        size = int(length) if length.isascii() and length.isdigit() else None
+        size = int(length) if LENGTH.fullmatch(length) else None
         return Facts(size_bytes=size, etag=etag, has_ranges=False), 0
     match = CONTENT_RANGE.fullmatch(response.header("Content-Range") or "")
     if match is None:

@@ -39,6 +39,8 @@ REDIRECTS = {301, 302, 303, 307, 308}
 LONGEST_WAIT_S = 120.0
 MOST_BODY = 64 << 20
 MOST_DRAINED = 1 << 16
+LONGEST_HEADER = 1 << 14  # characters; urllib3 joins repeated headers to megabytes
+LONGEST_DATE = 64
 UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
 FAILURES = (urllib3.exceptions.HTTPError, OSError, ValueError)
 
@@ -86,8 +88,17 @@ class Response:
         return self.raw.status
 
     def header(self, name: str) -> str | None:
-        """Return a header."""
-        return self.raw.headers.get(name)
+        """Return a header.
+
+        Raises:
+            NetworkError: it is longer than any that means something.
+        """
+        value = self.raw.headers.get(name)
+        if value is not None and len(value) > LONGEST_HEADER:
+            raise NetworkError(
+                f"{host_of(self.url)} sends a header {name} of {len(value)} characters"
+            )
+        return value
 
     def read(self, count: int) -> bytes:
         """Return up to ``count`` bytes, none at the end.
@@ -266,7 +277,7 @@ def http_error(response: Response, what: str, hint: str | None = None) -> HttpEr
 
 def retry_after(text: str | None) -> float | None:
     """Return how long a server wants to be left alone, within reason (RFC 9110, 10.2.3)."""
-    if text is None:
+    if text is None or len(text) > LONGEST_DATE:
         return None
     try:
         seconds = float(text)

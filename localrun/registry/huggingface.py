@@ -40,7 +40,8 @@ TRUE = {"1", "ON", "YES", "TRUE"}
 OK = 200
 UNREACHED = "check the network; HTTPS_PROXY names a proxy, HF_ENDPOINT a mirror"
 REFUSED = {401, 403}
-NONSENSE = (ValueError, KeyError, TypeError, AttributeError)
+MOST_BYTES = 16 << 20  # of a listing: ten thousand files take 2 MB
+NONSENSE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 class HuggingFace:
@@ -94,7 +95,7 @@ class HuggingFace:
         with self._opened(url, self._credential(self._token())) as response:
             if response.status != OK:
                 raise http_error(response, "a search")
-            body = response.body()
+            body = response.body(MOST_BYTES)
         try:
             return [_found(item) for item in json.loads(body)][:limit]
         except NONSENSE as error:
@@ -138,8 +139,8 @@ class HuggingFace:
             with self._opened(url, credential) as response:
                 if response.status != OK:
                     raise asked.refused(response)
-                info = json.loads(response.body())
-        except ValueError as error:
+                info = json.loads(response.body(MOST_BYTES))
+        except (ValueError, RecursionError) as error:
             raise self._hub.nonsense() from error
         if not isinstance(info, dict):
             raise self._hub.nonsense()

@@ -38,6 +38,8 @@ OWN_ORIGINS = ("https://modelscope.cn", "https://www.modelscope.cn")
 TOKEN = "MODELSCOPE_API_TOKEN"  # noqa: S105 - a variable's name
 MASTER = "master"
 PAGE_SIZE, MOST_PAGES = 50, 4
+MOST_BYTES = 16 << 20  # of a page of a search
+NONSENSE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 OK = 200
 NO_SESSION = "0" * 32
 UNAUTHORIZED, FORBIDDEN, TOO_MANY = 401, 403, 429
@@ -95,24 +97,27 @@ class ModelScope:
         found: list[Found] = []
         for page in range(1, MOST_PAGES + 1):
             models = self._page(text, page)
-            found += (_found(model) for model in models if _has_gguf(model))
+            found += (model for model in models if model is not None)
             if len(found) >= limit or len(models) < PAGE_SIZE:
                 break
         return found[:limit]
 
-    def _page(self, text: str, page: int) -> list[dict[str, Any]]:
-        """Return a page of the OpenAPI's search; the client takes any answer for none found."""
+    def _page(self, text: str, page: int) -> list[Found | None]:
+        """Return a page of the OpenAPI's search, None for each repository without GGUF.
+
+        The library's client takes any answer for none found.
+        """
         query = {"search": text, "sort": "downloads", "page_number": page, "page_size": PAGE_SIZE}
         url = f"{self._hub.url}/openapi/v1/models?{urlencode(query)}"
         token = clean_token(self._environ.get(TOKEN), TOKEN)
         with self._http.open(url, credential=self._credential(token)) as response:
             if response.status != OK:
                 raise http_error(response, "a search")
-            body = response.body()
+            body = response.body(MOST_BYTES)
         try:
             models = json.loads(body)["data"]["models"]
-            return [model for model in models if "/" in model["id"]]
-        except (ValueError, KeyError, TypeError) as error:
+            return [_found(model) for model in models if "/" in model["id"]]
+        except NONSENSE as error:
             raise self._hub.nonsense() from error
 
     def _listed(self, asked: _Asked, token: str | None) -> list[FileInfo]:
@@ -192,7 +197,9 @@ def _has_gguf(model: Mapping[str, Any]) -> bool:
     return "gguf" in f"{model['id']} {model.get('tags')} {model.get('libraries')}".lower()
 
 
-def _found(model: Mapping[str, Any]) -> Found:
+def _found(model: Mapping[str, Any]) -> Found | None:
+    if not _has_gguf(model):
+        return None
     return Found(
         name=f"{MODELSCOPE_HOST}/{model['id']}",
         downloads=int(model.get("downloads") or 0),
@@ -220,7 +227,7 @@ def _failures() -> tuple[type[Exception], ...]:
     """Return what the library raises, also for an answer that is not the hub's."""
     from modelscope_hub.errors import HubError
 
-    return (HubError, OSError, ValueError, KeyError, TypeError, AttributeError)
+    return (HubError, OSError, *NONSENSE)
 
 
 def _innermost(error: BaseException) -> str:

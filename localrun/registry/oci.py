@@ -38,7 +38,7 @@ INDEXES = (
 ACCEPT = {"Accept": ", ".join((*MANIFESTS, *INDEXES))}
 MOST_MANIFEST_BYTES = 4 << 20  # the registries' own limit
 MOST_PAGES = 100
-NEXT_PAGE = re.compile(r'<([^>]{1,2000})>\s*;\s*rel="?next"?')
+NEXT_PAGE = re.compile(r'<([^<>]{1,2000}+)>\s*+;\s*+rel="?next"?')
 OK, CREATED, NOT_FOUND = 200, 201, 404
 
 
@@ -166,10 +166,10 @@ class OciRegistry:
                 break
             with self._api.call("GET", url, (pull_scope(repo),)) as response:
                 self._expect(response, f"{self._api.host}/{repo}")
-                page = _object(response.body(MOST_MANIFEST_BYTES), repo).get("tags") or []
+                page = _object(response.body(MOST_MANIFEST_BYTES), repo).get("tags")
                 following = NEXT_PAGE.search(response.header("Link") or "")
                 url = self._api.absolute(response.url, following[1]) if following else None
-            found += [tag for tag in page if isinstance(tag, str)]
+            found += [tag for tag in page if isinstance(tag, str)] if isinstance(page, list) else []
         return found
 
     def _fetch(self, repo: str, reference: str, name: str) -> PulledManifest:
@@ -235,7 +235,8 @@ def _only_model(index: dict[str, Any], name: str) -> str:
 
 def _may_be_model(entry: object) -> bool:
     """Tell a manifest from signatures, attestations and the like."""
-    if not isinstance(entry, dict) or not DIGEST.fullmatch(str(entry.get("digest"))):
+    digest = entry.get("digest") if isinstance(entry, dict) else None
+    if not isinstance(entry, dict) or not isinstance(digest, str) or not DIGEST.fullmatch(digest):
         return False
     notes = entry.get("annotations")
     is_attestation = isinstance(notes, dict) and "vnd.docker.reference.type" in notes

@@ -28,7 +28,9 @@ SHARED_SITES = {  # each name below them is another customer
 }
 SECOND_LEVELS = {"ac", "co", "com", "edu", "gov", "net", "or", "org"}  # co.uk, com.cn
 PARAMETER = re.compile(
-    r'(?:([A-Za-z][\w-]*)\s+)?([A-Za-z][\w-]*)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))', re.ASCII
+    r"(?<![\w-])(?:([A-Za-z][\w-]*+)\s++)?([A-Za-z][\w-]*+)\s*+=\s*+"
+    r'(?:"((?:[^"\\]|\\.)*+)"|([^\s,"]++))',
+    re.ASCII,
 )
 LONGEST_CHALLENGE = 4096
 

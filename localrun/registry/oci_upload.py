@@ -35,6 +35,7 @@ CHUNK_BYTES = 16 << 20
 LARGEST_CHUNK = 1 << 30
 MOST_SETBACKS = 6  # without a byte gained
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 16.0
+LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 RANGE = re.compile(r"(?:bytes=)?(\d{1,18})-(\d{1,18})", re.ASCII)
 NO_CHUNKS = {400, 405, 411, 413, 415, 416, 501}
 PASSING = {408, 429}
@@ -117,7 +118,7 @@ class BlobUpload:
         if answer.status != ACCEPTED:
             raise self._api.refusal(answer, self._what)
         smallest = answer.header("OCI-Chunk-Min-Length") or ""
-        if smallest.isdecimal():
+        if LENGTH.fullmatch(smallest):
             self._chunk_bytes = min(LARGEST_CHUNK, max(CHUNK_BYTES, int(smallest)))
         self._moved(answer)
         self._has_begun = True

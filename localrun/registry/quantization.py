@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError, ModelNotFoundError, QuantizationNotFoundError
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 SUFFIX = ".gguf"
 WISHED = "Q4_K_M"
 MOST_SHARDS_NAMED = 3
+MOST_LISTED = 50  # variants in a hint
 IGNORE = re.IGNORECASE | re.ASCII
 END = r"(?![A-Za-z0-9])"
 QUANTIZATION = re.compile(
@@ -149,16 +151,17 @@ def companions(repository: Repository) -> Companions:
 
 @dataclass(frozen=True, slots=True)
 class _Set:
-    """A variant, and the names of its shards that the repository has not."""
+    """A variant, and the names of its shards that the repository has not, the first of them."""
 
     variant: Variant
-    missing: tuple[str, ...]
+    num_missing: int = 0
+    missing: tuple[str, ...] = ()
 
     def check(self, repository: Repository) -> None:
-        if not self.missing:
+        if not self.num_missing:
             return
-        more = len(self.missing) - MOST_SHARDS_NAMED
-        named = ", ".join(self.missing[:MOST_SHARDS_NAMED]) + (f" and {more} more" * (more > 0))
+        more = self.num_missing - len(self.missing)
+        named = ", ".join(self.missing) + (f" and {more} more" * (more > 0))
         raise IntegrityError(
             f"{repository.name} is not complete: {named} is missing",
             hint=f"choose another than {self.variant.quantization}, or try again later",
@@ -200,11 +203,19 @@ def _set(label: str, files: list[RemoteFile]) -> _Set:
     variant = Variant(quantization=label, files=tuple(files), size_bytes=size)
     shard = SHARD.fullmatch(files[0].name)
     if shard is None:
-        return _Set(variant, ())
+        return _Set(variant)
     stem, total = shard["stem"], int(shard["total"])
-    names = (f"{stem}-{index:05}-of-{total:05}.gguf" for index in range(1, total + 1))
     there = {file.name.lower() for file in files}
-    return _Set(variant, tuple(name for name in names if name.lower() not in there))
+    # never all names: each of many files may announce 99999 shards
+    names = (f"{stem}-{index:05}-of-{total:05}.gguf" for index in range(1, total + 1))
+    missing = (name for name in names if name.lower() not in there)
+    num_there = sum(_is_shard_of(name, total) for name in there)
+    return _Set(variant, max(0, total - num_there), tuple(islice(missing, MOST_SHARDS_NAMED)))
+
+
+def _is_shard_of(name: str, total: int) -> bool:
+    shard = SHARD.fullmatch(name)
+    return shard is not None and int(shard["total"]) == total and 1 <= int(shard["index"]) <= total
 
 
 def _stated(repository: Repository, found: list[_Set], wanted: str) -> _Set:
@@ -212,7 +223,9 @@ def _stated(repository: Repository, found: list[_Set], wanted: str) -> _Set:
     for one in found:
         if one.variant.quantization.upper() in names:
             return one
-    listed = ", ".join(f"{v.quantization} {_size(v)}" for v in (one.variant for one in found))
+    shown = [one.variant for one in found[:MOST_LISTED]]
+    listed = ", ".join(f"{variant.quantization} {_size(variant)}" for variant in shown)
+    listed += f" and {len(found) - len(shown)} more" * (len(found) > len(shown))
     alike = [one for one in found if quantization_of(one.variant.quantization) in names]
     problem = f"has several models in {wanted}" if alike else f"has no {wanted}"
     raise QuantizationNotFoundError(f"{repository.name} {problem}", hint=f"it has: {listed}")

@@ -13,6 +13,8 @@ from localrun.services.plan import plan_of_origin
 from localrun.store.blobs import digest_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from localrun.registry.remote import RemoteFile
     from localrun.services.plan import Plan
     from localrun.services.workspace import Workspace
@@ -72,7 +74,7 @@ def _freshness(workspace: Workspace, entry: Entry) -> Freshness:
     files = [planned.file for planned in plan.files]
     if all(file.digest is None for file in files):
         return _by_revision(known, plan.provenance.revision, entry.ref.revision)
-    return replace(known, is_outdated=not all(_has(entry.manifest, file) for file in files))
+    return replace(known, is_outdated=not _has_all(entry.manifest, files))
 
 
 def _by_revision(known: Freshness, now: str | None, then: str | None) -> Freshness:
@@ -82,11 +84,13 @@ def _by_revision(known: Freshness, now: str | None, then: str | None) -> Freshne
     return replace(known, is_outdated=now != then)
 
 
-def _has(manifest: Manifest, file: RemoteFile) -> bool:
-    """Tell whether a model has a file, where no digest is told by its name and size."""
-    name = file.name.rsplit("/", 1)[-1]
-    if file.digest is not None:
-        return any(layer.digest == file.digest for layer in manifest.layers)
-    return any(
-        (layer.name, layer.size_bytes) == (name, file.size_bytes) for layer in manifest.layers
+def _has_all(manifest: Manifest, files: Iterable[RemoteFile]) -> bool:
+    """Tell whether a model has the files, where no digest is told by their names and sizes."""
+    digests = {layer.digest for layer in manifest.layers}
+    named = {(layer.name, layer.size_bytes) for layer in manifest.layers}
+    return all(
+        (file.name.rsplit("/", 1)[-1], file.size_bytes) in named
+        if file.digest is None
+        else file.digest in digests
+        for file in files
     )

@@ -58,6 +58,7 @@ class Parts:
 
     files: dict[Role, list[Piece]] = field(default_factory=lambda: {r: [] for r in FILE_ROLES})
     recipe: StoredRecipe = EMPTY  # of the base
+    blobs: dict[str, Role] = field(default_factory=dict)  # that FROM names by their digests
     base: Entry | None = None  # the one model of the store that FROM names
     origin: str | None = None  # its name
     taken: list[Path] = field(default_factory=list)  # the user's files that were brought in
@@ -145,7 +146,7 @@ class Gatherer:
     def _add_blob(self, parts: Parts, digest: str) -> None:
         path = self.workspace.store.blobs.path(digest)
         self.lease.add([digest])
-        role = Role(gguf_role(path))
+        role = parts.blobs[digest] = parts.blobs.get(digest) or Role(gguf_role(path))
         parts.files[role].append(Piece(digest, path.stat().st_size))
 
     def _add_path(self, parts: Parts, path: Path) -> None:

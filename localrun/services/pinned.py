@@ -65,7 +65,8 @@ def plan_of_pin(workspace: Workspace, pin: Pin, *, is_insecure: bool = False) ->
     provenance = Provenance(origin=str(pin.origin), choice=pin.choice, revision=pin.revision)
     files = plan.files
     if plan.manifest is None and pin.files:
-        files = tuple(_planned(pin, file, plan.files) for file in pin.files)
+        there = _There(plan.files)
+        files = tuple(_planned(pin, file, there.find(file)) for file in pin.files)
     return replace(
         plan, ref=pin.name, files=files, pinned=pin.manifest, provenance=provenance, notes=()
     )
@@ -115,17 +116,31 @@ def _repo_at(workspace: Workspace, host: str, repo: str) -> str:
     return repo
 
 
-def _planned(pin: Pin, wanted: PinnedFile, there: tuple[PlannedFile, ...]) -> PlannedFile:
+class _There:
+    """The files that a source has, by their digests, and by their names where it tells none."""
+
+    def __init__(self, files: tuple[PlannedFile, ...]) -> None:
+        self._by_digest: dict[str, PlannedFile] = {}
+        self._by_name: dict[str, PlannedFile] = {}
+        for planned in files:
+            name, digest = planned.file.name.rsplit("/", 1)[-1], planned.file.digest
+            if digest is None:
+                self._by_name.setdefault(name, planned)
+            else:
+                self._by_digest.setdefault(digest, planned)
+
+    def find(self, wanted: PinnedFile) -> PlannedFile | None:
+        return self._by_digest.get(wanted.digest) or self._by_name.get(wanted.name)
+
+
+def _planned(pin: Pin, wanted: PinnedFile, there: PlannedFile | None) -> PlannedFile:
     """Return a file of the version as its source has it."""
-    for planned in there:
-        file = planned.file
-        is_same = file.digest is None and file.name.rsplit("/", 1)[-1] == wanted.name
-        if is_same or file.digest == wanted.digest:
-            as_pinned = replace(
-                file, name=wanted.name, digest=wanted.digest, size_bytes=wanted.size_bytes
-            )
-            return replace(planned, file=as_pinned, role=wanted.role)
-    raise IntegrityError(
-        f"{pin.origin} has not the files of {pin.name} any more: {wanted.name} is another",
-        hint=f"localrun pull {pin.name}   takes what it has now",
+    if there is None:
+        raise IntegrityError(
+            f"{pin.origin} has not the files of {pin.name} any more: {wanted.name} is another",
+            hint=f"localrun pull {pin.name}   takes what it has now",
+        )
+    as_pinned = replace(
+        there.file, name=wanted.name, digest=wanted.digest, size_bytes=wanted.size_bytes
     )
+    return replace(there, file=as_pinned, role=wanted.role)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import sys
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ from localrun.services.template_check import check_template
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from localrun.gguf.header import Header
     from localrun.modelfile.lint import Use
     from localrun.modelfile.problems import Problem
     from localrun.services.workspace import Workspace
@@ -81,6 +83,15 @@ class _Checks:
     def __init__(self, workspace: Workspace, folder: Path) -> None:
         self._workspace = workspace
         self._folder = folder
+        self._bases: dict[tuple[str, ...], Header | None] = {}  # by the values of FROM
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return [model.name for model in self._workspace.models.list_models()]
+
+    @cached_property
+    def _keys(self) -> set[tuple[str, ...]]:
+        return {parse_name(name).key for name in self._names}
 
     def source(self, use: Use) -> Finding | None:
         """Find a FROM or DRAFT that names nothing."""
@@ -102,10 +113,10 @@ class _Checks:
             return Finding(code="no-file", message=error.message)
         if not path.exists():
             return Finding(code="no-file", message=f"no such file: {path}")
-        shards = self._weights(use.sources)
         try:
-            if shards and path.suffix == ".gguf":
-                check_adapter(read_header(path), read_headers(shards))
+            base = self._base(use.sources) if path.suffix == ".gguf" else None
+            if base is not None:
+                check_adapter(read_header(path), base)
         except LocalrunError as error:
             return Finding(code="wrong-adapter", message=error.message, hint=error.hint)
         return None
@@ -133,19 +144,22 @@ class _Checks:
         catalog = self._workspace.catalog
         if ref.source is not Source.LOCAL or ref.namespace:
             return None  # a hub's: only a pull can tell
-        names = [model.name for model in self._workspace.models.list_models()]
-        if (
-            ref.key in {parse_name(name).key for name in names}
-            or catalog.find(ref.model, ref.tag) is not None
-        ):
+        if ref.key in self._keys or catalog.find(ref.model, ref.tag) is not None:
             return None
-        here = [name.removesuffix(":latest") for name in names]
+        here = [name.removesuffix(":latest") for name in self._names]
         near = difflib.get_close_matches(value, here, n=1) or catalog.near(value)
         return Finding(
             code="no-model",
             message=f"no model is named {value}, here or in the catalog",
             hint=f"did you mean {near[0]}?" if near else "localrun search NAME   finds models",
         )
+
+    def _base(self, sources: tuple[str, ...]) -> Header | None:
+        """Return the header of the weights that FROM names, None where they are not here."""
+        if sources not in self._bases:
+            shards = self._weights(sources)
+            self._bases[sources] = read_headers(shards) if shards else None
+        return self._bases[sources]
 
     def _weights(self, sources: tuple[str, ...]) -> tuple[Path, ...]:
         """Return the weights that FROM names, none where they are not on this machine."""

@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from localrun.errors import IntegrityError
+from localrun.modelfile.instruction import most_of
+from localrun.modelfile.known import KNOWN, LISTS
 from localrun.store.manifest import Role
 
 if TYPE_CHECKING:
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from localrun.store.manifest import Descriptor, Manifest
 
 MOST_TEXT = 4 << 20  # a layer of text
+MOST_TEXTS = 16 << 20  # all layers of text together
+TEXT_ROLES = {Role.LICENSE, Role.RECIPE, Role.PARAMS, Role.MESSAGES, Role.SYSTEM, Role.TEMPLATE}
 ROLES = ("system", "user", "assistant")
 Value = str | int | float | bool
 
@@ -79,6 +84,7 @@ def read_recipe(manifest: Manifest, blobs: BlobStore) -> StoredRecipe:
     Raises:
         IntegrityError: a layer is missing, damaged or not what its type says.
     """
+    _check_sizes(manifest)
 
     def text(layer: Descriptor) -> str:
         return blobs.read(layer.digest, most=MOST_TEXT).decode(errors="replace")
@@ -100,7 +106,33 @@ def read_recipe(manifest: Manifest, blobs: BlobStore) -> StoredRecipe:
     count = len(manifest.with_role(Role.ADAPTER))
     scales = fields.get("adapter_scales", ())
     fields["adapter_scales"] = (*scales[:count], *[1.0] * (count - len(scales)))
-    return StoredRecipe(**fields)
+    return _bounded(StoredRecipe(**fields))
+
+
+def _check_sizes(manifest: Manifest) -> None:
+    """Refuse to read and hash megabytes of texts whenever models are listed."""
+    total = sum(layer.size_bytes for layer in manifest.layers if layer.role in TEXT_ROLES)
+    if total > MOST_TEXTS:
+        raise IntegrityError(f"the texts of the model have {total} bytes, more than {MOST_TEXTS}")
+
+
+def _bounded(recipe: StoredRecipe) -> StoredRecipe:
+    """Return the recipe with known parameters only, one value of each that is no list.
+
+    Raises:
+        IntegrityError: it has more of something than a Modelfile can say.
+    """
+    kept: dict[tuple[str, int], Value] = {}
+    for number, (name, value) in enumerate(recipe.parameters):
+        if name in KNOWN:
+            kept[name, number if name in LISTS else 0] = value
+    pairs = tuple((name, value) for (name, _), value in kept.items())
+    numbers = Counter(f"PARAMETER {name}" for name, _ in pairs)
+    numbers["MESSAGE"] = len(recipe.messages)
+    for what, number in numbers.items():
+        if number > most_of(what):
+            raise IntegrityError(f"the model's recipe has {number} of {what}")
+    return replace(recipe, parameters=pairs)
 
 
 def _own_fields(value: Any, digest: str) -> dict[str, Any]:  # noqa: ANN401 - untrusted JSON

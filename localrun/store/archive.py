@@ -115,8 +115,8 @@ def import_archive(
             store, source, lease, on_bytes, lambda index: named(manifests_of_index(index))
         )
         models = named(_manifests(store, held, lease))
-        for model in models:
-            _check_whole(store, model.digest)
+        for digest in dict.fromkeys(model.digest for model in models):
+            _check_whole(store, digest)
         return [store.name(model.ref, _content(store, model.digest), lease) for model in models]
 
 

@@ -16,6 +16,7 @@ https://github.com/docker/model-spec
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Self
@@ -31,7 +32,7 @@ DOCKER_CONFIG = "application/vnd.docker.ai.model.config.v0.1+json"
 OLLAMA_TEMPLATE = "application/vnd.ollama.image.template"  # in Go's language
 FILE_PATH = "org.cncf.model.filepath"
 MOST_BYTES = 4 << 20  # a manifest; the registries' own limit
-MOST_LAYERS = 10_000
+MOST_LAYERS = 2_000
 LARGEST_BLOB = 1 << 50
 
 
@@ -75,6 +76,18 @@ ROLES = {media_type: role for role, media_type in MEDIA_TYPES.items()} | {
     "application/vnd.ollama.image.messages": Role.MESSAGES,
     "application/vnd.ollama.image.license": Role.LICENSE,
 }
+MOST_OF = {  # a role's layers; each is opened, and texts are read whole
+    Role.WEIGHTS: 1000,
+    Role.DRAFT: 1000,
+    Role.ADAPTER: 200,
+    Role.LICENSE: 200,
+    Role.PROJECTOR: 16,
+    Role.TEMPLATE: 16,
+    Role.SYSTEM: 16,
+    Role.PARAMS: 16,
+    Role.MESSAGES: 16,
+    Role.RECIPE: 16,
+}
 CNCF_RAW = ("application/vnd.cncf.model.weight.", "application/vnd.cncf.model.doc.")
 
 
@@ -115,7 +128,9 @@ class Descriptor:
             name = annotations.get(FILE_PATH) or annotations.get("org.opencontainers.image.title")
         except (KeyError, TypeError, AttributeError) as error:
             raise IntegrityError(f"a manifest's layer lacks {error}") from error
-        hex_of(str(digest))
+        if not isinstance(digest, str):
+            raise IntegrityError("a manifest's layer has a digest that is no text")
+        hex_of(digest)
         if not _is_text(media_type) or type(size) is not int or not 0 <= size < LARGEST_BLOB:
             raise IntegrityError(f"a manifest's layer is malformed: {digest}")
         return cls(media_type=media_type, digest=digest, size_bytes=size, name=_file_name(name))
@@ -178,6 +193,7 @@ def parse_manifest(content: bytes) -> Manifest:
         layers=tuple(Descriptor.from_json(layer) for layer in layers),
     )
     _check_sizes(manifest)
+    _check_roles(manifest)
     return manifest
 
 
@@ -222,6 +238,13 @@ def _check_sizes(manifest: Manifest) -> None:
     for blob in (manifest.config, *manifest.layers):
         if sizes.setdefault(blob.digest, blob.size_bytes) != blob.size_bytes:
             raise IntegrityError(f"a manifest says two sizes of {blob.digest}")
+
+
+def _check_roles(manifest: Manifest) -> None:
+    """Refuse a manifest that names a blob again and again, to have it read as often."""
+    for role, number in Counter(layer.role for layer in manifest.layers).items():
+        if number > MOST_OF.get(role, MOST_LAYERS):
+            raise IntegrityError(f"a manifest of {number} layers of the kind {role}")
 
 
 def _role_by_name(name: str) -> Role:

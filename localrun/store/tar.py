@@ -13,6 +13,7 @@ https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html
 from __future__ import annotations
 
 import itertools
+import re
 import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ CHUNK_BYTES = 1 << 20
 MOST_EXTENSION_BYTES = 64 << 10  # a long name, or the fields of a pax header
 MOST_MEMBERS = 100_000
 LARGEST_MEMBER = 1 << 50
+PAX_LENGTH = re.compile(rb"(\d{1,7}) ")
 PAX_KINDS = {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
 FILE_KINDS = {tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE}
 
@@ -174,15 +176,17 @@ def _extension(stream: _Stream, info: tarfile.TarInfo) -> dict[str, str]:
 def _pax_fields(content: bytes) -> dict[str, str]:
     """Read records of ``<length> <key>=<value>`` and a newline; keep the name and the size."""
     fields: dict[str, str] = {}
-    while content:
-        digits, _, _ = content.partition(b" ")
-        length = int(digits) if digits.isdigit() and len(digits) < 8 else 0  # noqa: PLR2004
-        record, content = content[:length], content[length:]
-        key, equals, value = record[len(digits) + 1 :].partition(b"=")
-        if not equals or not record.endswith(b"\n") or len(record) != length:
+    start = 0
+    while start < len(content):
+        head = PAX_LENGTH.match(content, start)
+        end = start + int(head[1]) if head else 0
+        record = content[head.end() : end] if head else b""
+        key, equals, value = record.partition(b"=")
+        if not equals or not record.endswith(b"\n") or end > len(content):
             raise IntegrityError("a damaged header in the archive")
         if key in {b"path", b"size"}:
             fields[key.decode()] = _text(value[:-1])
+        start = end
     return fields
 
 

@@ -86,6 +86,22 @@ def test_the_top_file_comes_first() -> None:
     assert [each.file for each in found] == ["Modelfile", "Modelfile", "A", "b"]
 
 
+def test_more_of_a_kind_than_a_model_can_have_is_told_once() -> None:
+    text = "FROM a\n" + "PARAMETER stop a\n" * 1000
+
+    assert rows(text) == [(66, 1, "error", "too-many")]
+
+
+def test_more_uses_of_declared_names_than_are_sensible_are_refused() -> None:
+    text = "FROM a\nARG a=b\nSYSTEM " + "${a}" * 200_000
+
+    assert [row[3] for row in rows(text)] == ["too-long"]
+
+
+def test_lines_end_as_they_do_elsewhere() -> None:
+    assert rows("FROM a\r\nX 1\rX 2\nX 3")[-1][:2] == (4, 1)
+
+
 def test_text_that_is_not_utf8_is_worth_a_warning() -> None:
     (problem,) = lint(b"FROM a\nLICENSE \xa9 me")
 

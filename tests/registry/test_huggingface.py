@@ -326,7 +326,7 @@ def test_a_dead_endpoint_is_told_at_once() -> None:
 def test_an_answer_that_is_no_listing_is_told(
     hub: FakeHub, monkeypatch: pytest.MonkeyPatch, answer: bytes
 ) -> None:
-    monkeypatch.setattr(Response, "body", lambda _: answer)
+    monkeypatch.setattr(Response, "body", lambda *_: answer)
     hub.add(REPO, FILES)
 
     error = refusal(client(hub), REPO)

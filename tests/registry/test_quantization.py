@@ -242,6 +242,26 @@ def test_of_many_missing_shards_three_are_named() -> None:
         variants(repository(["m-Q4_0-00001-of-99999.gguf"]))
 
 
+def test_many_files_that_announce_many_shards_are_looked_at_in_little_work() -> None:
+    names = [f"m{number}-00002-of-99999.gguf" for number in range(1000)]
+
+    with pytest.raises(IntegrityError, match=r"m0-00001-of-99999\.gguf, .* and \d+ more"):
+        variants(Repository(name="r", revision=None, files=tuple(map(_file, names))))
+
+
+def test_a_hint_lists_no_more_variants_than_one_can_read() -> None:
+    names = [f"m{number}.gguf" for number in range(100)]
+
+    with pytest.raises(QuantizationNotFoundError) as caught:
+        choose(Repository(name="r", revision=None, files=tuple(map(_file, names))), "Q8_0")
+
+    assert str(caught.value.hint).endswith("and 50 more")
+
+
+def _file(name: str) -> RemoteFile:
+    return RemoteFile(name=name, size_bytes=1)
+
+
 def test_a_missing_shard_hurts_only_its_own_variant() -> None:
     files = repository([name for name in QWEN if "fp16-00002" not in name])
 

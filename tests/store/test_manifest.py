@@ -188,6 +188,15 @@ def test_too_many_layers_are_refused() -> None:
         parse_manifest(json.dumps(value).encode())
 
 
+def test_a_role_with_more_layers_than_any_model_has_is_refused() -> None:
+    value = json.loads(manifest_of([])[0].to_bytes())
+    layer = value["config"] | {"mediaType": MEDIA_TYPES[Role.PROJECTOR]}
+    value["layers"] = [layer] * 17
+
+    with pytest.raises(IntegrityError, match="17 layers of the kind projector"):
+        parse_manifest(json.dumps(value).encode())
+
+
 @given(st.binary() | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_a_manifest_or_an_integrity_error(content: bytes) -> None:
     try:

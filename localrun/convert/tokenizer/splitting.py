@@ -44,6 +44,7 @@ NAMES = {
     (_OWN,): "gpt-2",
     (_DIGITS, _OWN): "smollm",
 }
+MOST_SHOWN = 1000  # characters of an unknown rule
 KEPT_AS_IS = ("NFC",)  # llama.cpp does not compose; what people type is composed already
 
 
@@ -61,7 +62,7 @@ def splitting_name(description: Description) -> str:
     if rule not in NAMES:
         raise UsageError(
             f"{description.where} splits text by a rule that is not known here: "
-            + (" then ".join(rule) or "(none)"),
+            + (" then ".join(rule)[:MOST_SHOWN] or "(none)"),
             hint="look for the same model as GGUF",
         )
     return NAMES[rule]

@@ -25,6 +25,7 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = (
     )
 )
 MOST_TOKENS = 1 << 22
+MOST_GAPS = 1 << 17  # ids without a token
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # stands for a space in pieces
 
 
@@ -93,6 +94,8 @@ def filled(texts: Mapping[int, str], where: str) -> list[str]:
             llama.cpp would end the process.
     """
     highest = max(texts, default=-1)
+    if highest - len(texts) > MOST_GAPS:
+        raise IntegrityError(f"{where} has {len(texts):,} tokens, and one with the id {highest:,}")
     if highest >= MOST_TOKENS or min(texts, default=0) < 0:
         raise IntegrityError(f"{where} has a token with the id {highest:,}")
     tokens = [texts.get(index, unused(index)) for index in range(highest + 1)]

@@ -1,27 +1,39 @@
-"""The fields in which clients say what an answer must be, under all their names.
+"""The constraint fields of a request, under the names of all servers.
 
-    response_format                            OpenAI; "schema" beside the type: llama-server
+    response_format                            OpenAI; its types are in response_format.py
     text.format                                OpenAI, for responses
     json_schema, grammar                       llama-server
-    guided_json, _regex, _choice, _grammar     vLLM
-    structured_outputs.json, regex, ...        vLLM, newer
-    regex, choice                              others
+    guided_json, _regex, _choice, _grammar,    vLLM
+      _json_object
+    structured_outputs.json, regex, choice,    vLLM, newer
+      grammar, json_object
+    nvext.guided_json, _regex, ...             NVIDIA NIM
+    regex, ebnf, json_schema                   sglang
+    grammar {"type", "value"}                  TGI
+    regex_pattern, grammar_string              TabbyAPI, text-generation-webui
+    choice                                     others
     format                                     Ollama
     output_config.format, output_format        Anthropic, now and before
 
-Only one may be given. A grammar is GBNF, unless it looks like Lark.
+Only one may be given. The fields of `UNSUPPORTED` are refused by name. Fields that choose among
+libraries (``guided_decoding_backend``, ``structured_outputs.disable_fallback``) have no effect,
+and ``structured_outputs.disable_any_whitespace`` is how JSON is always written here.
+
+A grammar is GBNF or Lark, which its first rule shows: ``::=`` or ``:``. ``ebnf`` is GBNF.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from localrun.engine.params import ConstraintKind, ConstraintSpec
-from localrun.errors import UsageError
-from localrun.server.limits import LONGEST_GRAMMAR, MOST_CHOICES, refuse_long_grammar
-from localrun.server.parsing import is_larger
+from localrun.server.limits import MOST_CHOICES, refuse_long_grammar
+from localrun.server.response_format import (
+    format_constraint,
+    grammar_constraint,
+    schema_constraint,
+    text_constraint,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,57 +42,67 @@ if TYPE_CHECKING:
 
 Names = dict[ConstraintKind, tuple[str, ...]]
 
-# blanks of one line only: a match from each of many empty lines would cost the square of them
-LARK = re.compile(r"^[^\S\n]*+(?:%llguidance\b|start\s*+:(?!:=))", re.MULTILINE)
-NAMES: Names = {
-    ConstraintKind.JSON_SCHEMA: ("json_schema", "guided_json"),
-    ConstraintKind.REGEX: ("regex", "guided_regex"),
-    ConstraintKind.CHOICE: ("choice", "guided_choice"),
-    ConstraintKind.GBNF: ("grammar", "guided_grammar"),
+EMPTY: tuple[object, ...] = (None, "", {}, [], False)  # values by which programs leave a field out
+EBNF = "ebnf"  # never Lark
+GUIDED: Names = {
+    ConstraintKind.JSON_SCHEMA: ("guided_json",),
+    ConstraintKind.JSON_OBJECT: ("guided_json_object",),
+    ConstraintKind.REGEX: ("guided_regex",),
+    ConstraintKind.CHOICE: ("guided_choice",),
+    ConstraintKind.GBNF: ("guided_grammar",),
+}
+PLAIN: Names = {
+    ConstraintKind.JSON_SCHEMA: ("json_schema",),
+    ConstraintKind.REGEX: ("regex", "regex_pattern"),
+    ConstraintKind.CHOICE: ("choice",),
+    ConstraintKind.GBNF: ("grammar", EBNF, "grammar_string"),
 }
 STRUCTURED: Names = {
     ConstraintKind.JSON_SCHEMA: ("json",),
+    ConstraintKind.JSON_OBJECT: ("json_object",),
     ConstraintKind.REGEX: ("regex",),
     ConstraintKind.CHOICE: ("choice",),
     ConstraintKind.GBNF: ("grammar",),
 }
-UNSUPPORTED = ("structural_tag", "whitespace_pattern")
+UNSUPPORTED = (
+    "custom_logit_processor",  # sglang
+    "disable_additional_properties",  # vLLM, inside structured_outputs
+    "grammar_lazy",  # llama-server
+    "grammar_retain_state",  # KoboldCpp
+    "grammar_triggers",  # llama-server
+    "guided_whitespace_pattern",  # vLLM, NIM
+    "logits_processors",  # vLLM
+    "structural_tag",  # sglang, vLLM
+    "whitespace_pattern",  # vLLM, inside structured_outputs
+)
 
 
 def openai_constraint(fields: Fields) -> ConstraintSpec | None:
-    """Return what the fields of an OpenAI request say, under any server's names.
+    """Return the constraint of an OpenAI request, under any server's names.
 
     Raises:
-        UsageError: a field is wrong, or there are two.
+        UsageError: a field is wrong or not supported, or there are two.
     """
-    structured = fields.inner("structured_outputs")
-    for name in UNSUPPORTED:
-        if structured.raw(name) is not None:
-            raise structured.wrong(name, "is not supported")
+    structured, nvext = fields.inner("structured_outputs"), fields.inner("nvext")
+    for part in (fields, structured, nvext):
+        _refuse_unsupported(part)
     return _only(
         fields,
-        _response_format(fields),
-        *_named(fields, NAMES),
+        format_constraint(fields, "response_format"),
+        *_named(fields, PLAIN),
+        *_named(fields, GUIDED),
         *_named(structured, STRUCTURED),
-        _any_object(structured),
+        *_named(nvext, GUIDED),
     )
 
 
 def responses_constraint(fields: Fields) -> ConstraintSpec | None:
-    """Return what ``text.format`` says, or a field that is not OpenAI's.
+    """Return the constraint of ``text.format``, or of a field that is not OpenAI's.
 
     Raises:
-        UsageError: a field is wrong, or there are two.
+        UsageError: a field is wrong or not supported, or there are two.
     """
-    form = fields.inner("text").inner("format")
-    kind, param = form.text("type"), "text.format"
-    stated = None
-    if kind == "json_schema":
-        stated = _schema(_object(form, "schema", form.raw("schema")), form.path("schema"))
-    elif kind == "json_object":
-        stated = ConstraintSpec(kind=ConstraintKind.JSON_OBJECT, param=param)
-    elif kind not in {None, "text"}:
-        raise form.wrong("type", "must be text, json_object or json_schema")
+    stated = format_constraint(fields.inner("text"), "format", schema_place="schema")
     return _only(fields, stated, openai_constraint(fields))
 
 
@@ -97,7 +119,7 @@ def ollama_constraint(fields: Fields) -> ConstraintSpec | None:
         return ConstraintSpec(kind=ConstraintKind.JSON_OBJECT, param="format")
     if not isinstance(form, dict):
         raise fields.wrong("format", 'must be "json" or a JSON Schema')
-    return _schema(form, "format")
+    return schema_constraint(form, "format")
 
 
 def anthropic_constraint(fields: Fields) -> ConstraintSpec | None:
@@ -113,71 +135,52 @@ def anthropic_constraint(fields: Fields) -> ConstraintSpec | None:
         return None
     if kind != "json_schema":
         raise form.wrong("type", "must be json_schema")
-    return _schema(_object(form, "schema", form.raw("schema")), form.path("schema"))
+    schema = form.raw("schema")
+    if not isinstance(schema, dict):
+        raise form.wrong("schema", "must be a JSON Schema, which is an object")
+    return schema_constraint(schema, form.path("schema"))
 
 
 def _only(fields: Fields, *specs: ConstraintSpec | None) -> ConstraintSpec | None:
-    """Return the one that there is, None where there is none."""
+    """Return the one constraint of several fields, None if no field has one."""
     found = [spec for spec in specs if spec is not None]
     if len(found) > 1:
         raise fields.wrong(found[1].param, f"cannot be combined with {found[0].param}")
     return found[0] if found else None
 
 
-def _response_format(fields: Fields) -> ConstraintSpec | None:
-    form = fields.inner("response_format")
-    kind = form.text("type")
-    if kind in {None, "text"}:
-        return None
-    if kind == "json_schema":
-        schema = form.inner("json_schema").raw("schema")
-        if schema is None:
-            schema = form.raw("schema")
-        return _schema(_object(form, "json_schema.schema", schema), "response_format")
-    if kind != "json_object":
-        raise form.wrong("type", "must be text, json_object or json_schema")
-    if form.raw("schema") is not None:
-        return _schema(_object(form, "schema", form.raw("schema")), "response_format")
-    return ConstraintSpec(kind=ConstraintKind.JSON_OBJECT, param="response_format")
+def _refuse_unsupported(fields: Fields) -> None:
+    for name in UNSUPPORTED:
+        if fields.raw(name) not in EMPTY:
+            raise fields.wrong(name, "is not supported")
 
 
 def _named(fields: Fields, names: Names) -> Iterator[ConstraintSpec]:
     for kind, aliases in names.items():
         for name in aliases:
-            if fields.raw(name) not in (None, "", {}, []):
+            if fields.raw(name) not in EMPTY:
                 yield _spec(fields, name, kind)
 
 
 def _spec(fields: Fields, name: str, kind: ConstraintKind) -> ConstraintSpec:
-    param = fields.path(name)
+    param, value = fields.path(name), fields.raw(name)
+    if kind is ConstraintKind.JSON_OBJECT:
+        fields.boolean(name)
+        return ConstraintSpec(kind=kind, param=param)
     if kind is ConstraintKind.CHOICE:
         choices = fields.strings(name, most=MOST_CHOICES)
         refuse_long_grammar("".join(choices), param)
         return ConstraintSpec(kind=kind, choices=choices, param=param)
-    if kind is ConstraintKind.JSON_SCHEMA and not isinstance(fields.raw(name), str):
-        return _schema(_object(fields, name, fields.raw(name)), param)
+    if kind is ConstraintKind.JSON_SCHEMA and not isinstance(value, str):
+        if not isinstance(value, dict):
+            raise fields.wrong(name, "must be a JSON Schema, which is an object")
+        return schema_constraint(value, param)
+    if name == "grammar" and isinstance(value, dict):
+        found = format_constraint(fields, name)
+        if found is None:
+            raise fields.wrong(name, "needs a type")
+        return found
     text = fields.required_text(name)
-    refuse_long_grammar(text, param)
-    if kind is ConstraintKind.GBNF and LARK.search(text):
-        kind = ConstraintKind.LARK
-    return ConstraintSpec(kind=kind, text=text, param=param)
-
-
-def _any_object(structured: Fields) -> ConstraintSpec | None:
-    if not structured.boolean("json_object"):
-        return None
-    return ConstraintSpec(kind=ConstraintKind.JSON_OBJECT, param="structured_outputs.json_object")
-
-
-def _object(fields: Fields, name: str, value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise fields.wrong(name, "must be a JSON Schema, which is an object")
-    return value
-
-
-def _schema(schema: dict[str, Any], param: str) -> ConstraintSpec:
-    if is_larger(schema, LONGEST_GRAMMAR):  # before a text of it is made
-        raise UsageError(f"{param} has more than {LONGEST_GRAMMAR} bytes", param=param)
-    text = json.dumps(schema)
-    refuse_long_grammar(text, param)
-    return ConstraintSpec(kind=ConstraintKind.JSON_SCHEMA, text=text, param=param)
+    if kind is ConstraintKind.GBNF and name != EBNF:
+        return grammar_constraint(text, param)
+    return text_constraint(kind, text, param)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import timeit
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -12,6 +13,8 @@ from localrun.engine.params import ConstraintKind, ConstraintSpec
 from localrun.errors import UsageError
 from localrun.server.constraints import ollama_constraint, openai_constraint
 from localrun.server.fields import Fields
+from localrun.server.response_format import LARK as LARK_START
+from localrun.server.response_format import grammar_constraint
 
 if TYPE_CHECKING:
     from tests.server.serving import Served
@@ -41,6 +44,20 @@ JSON_SCHEMA = ConstraintKind.JSON_SCHEMA
             JSON_SCHEMA,
             "response_format",
         ),
+        # llama-server, Cohere, TGI and TensorRT-LLM
+        *(
+            ({"response_format": form}, JSON_SCHEMA, "response_format")
+            for form in (
+                {"type": "json_schema", "schema": SCHEMA},
+                {"type": "json_object", "json_schema": SCHEMA},
+                {"type": "json_object", "value": SCHEMA},
+                {"type": "json", "value": SCHEMA},
+                {"type": "json", "schema": SCHEMA},
+            )
+        ),
+        ({"grammar": {"type": "json", "value": SCHEMA}}, JSON_SCHEMA, "grammar"),
+        ({"nvext": {"guided_json": SCHEMA}}, JSON_SCHEMA, "nvext.guided_json"),
+        ({"guided_json_object": True}, JSON_OBJECT, "guided_json_object"),
         ({"json_schema": SCHEMA}, JSON_SCHEMA, "json_schema"),
         ({"guided_json": SCHEMA}, JSON_SCHEMA, "guided_json"),
         ({"guided_json": json.dumps(SCHEMA)}, JSON_SCHEMA, "guided_json"),
@@ -83,9 +100,71 @@ def test_other_constraints_have_plain_guided_and_structured_names(
 
 
 @pytest.mark.parametrize(
+    ("body", "kind", "text", "param"),
+    [
+        ({"ebnf": GBNF}, ConstraintKind.GBNF, GBNF, "ebnf"),
+        ({"ebnf": LARK}, ConstraintKind.GBNF, LARK, "ebnf"),
+        ({"grammar_string": GBNF}, ConstraintKind.GBNF, GBNF, "grammar_string"),
+        ({"regex_pattern": "a+"}, ConstraintKind.REGEX, "a+", "regex_pattern"),
+        ({"grammar": {"type": "regex", "value": "a+"}}, ConstraintKind.REGEX, "a+", "grammar"),
+        ({"nvext": {"guided_grammar": LARK}}, ConstraintKind.LARK, LARK, "nvext.guided_grammar"),
+        *(
+            ({"response_format": form}, kind, text, "response_format")
+            for form, kind, text in (
+                ({"type": "grammar", "grammar": GBNF}, ConstraintKind.GBNF, GBNF),
+                ({"type": "grammar", "grammar": LARK}, ConstraintKind.LARK, LARK),
+                ({"type": "ebnf", "ebnf": GBNF}, ConstraintKind.GBNF, GBNF),
+                ({"type": "regex", "pattern": "a+"}, ConstraintKind.REGEX, "a+"),
+                ({"type": "regex", "value": "a+"}, ConstraintKind.REGEX, "a+"),
+                ({"type": "regex", "regex": {"regex": "a+"}}, ConstraintKind.REGEX, "a+"),
+            )
+        ),
+    ],
+)
+def test_names_of_single_servers_are_honoured(
+    body: Any, kind: ConstraintKind, text: str, param: str
+) -> None:
+    assert openai_constraint(Fields(body)) == ConstraintSpec(kind=kind, text=text, param=param)
+
+
+@pytest.mark.parametrize(
+    ("grammar", "is_lark"),
+    [
+        ('?start: "a"', True),
+        ('!start: "a"', True),
+        ('start.2: "a"', True),
+        ('start{x}: "a"', True),
+        ("start[lazy]: /a::=b/", True),
+        ('\n\r\n  // root ::= "a"\n# root ::= "a"\n  start : "a"', True),
+        ("%import common.INT\nstart: INT", True),
+        ("%llguidance {}\nstart: /a/", True),
+        ('# start: "a"\n\nroot ::= "a:b"', False),
+        ('root::= [:a]\nstart: "a"', False),
+        ('root-1 ::=\n  "a"', False),
+        ("", False),
+        ("# start: a", False),
+    ],
+)
+def test_the_first_rule_shows_whether_a_grammar_is_lark(grammar: str, *, is_lark: bool) -> None:
+    kind = ConstraintKind.LARK if is_lark else ConstraintKind.GBNF
+
+    assert grammar_constraint(grammar, "grammar").kind is kind
+
+
+@pytest.mark.parametrize("line", ["\n", " \n", "# a:\n", "// ::=\n", "a", " ", "a ", "#"])
+def test_the_kind_of_a_grammar_is_found_in_linear_time(line: str) -> None:
+    def seconds(num_lines: int) -> float:
+        return min(timeit.repeat(lambda: LARK_START.match(line * num_lines), number=1, repeat=5))
+
+    assert seconds(400_000) < 20 * seconds(100_000) + 0.01
+
+
+@pytest.mark.parametrize(
     "body",
     [
         {},
+        {"structural_tag": None, "grammar_lazy": False, "grammar_triggers": [], "ebnf": ""},
+        {"guided_json_object": False, "nvext": {}, "guided_decoding_backend": "xgrammar"},
         {"response_format": {"type": "text"}, "grammar": "", "guided_choice": [], "regex": None},
         {"structured_outputs": {"json_object": False}},
     ],
@@ -104,6 +183,28 @@ def test_nothing_is_asked_for(body: Any) -> None:
         ({"guided_choice": [3]}, "guided_choice must be"),
         ({"grammar": GBNF, "regex": "a"}, "grammar cannot be combined with regex"),
         ({"structured_outputs": {"structural_tag": "{}"}}, "structured_outputs.structural_tag is"),
+        (
+            {"structured_outputs": {"whitespace_pattern": " "}},
+            "structured_outputs.whitespace_pattern",
+        ),
+        (
+            {"structured_outputs": {"json": {}, "disable_additional_properties": True}},
+            "structured_outputs.disable_additional_properties is",
+        ),
+        ({"structural_tag": "{}"}, "structural_tag is not supported"),
+        ({"guided_json": SCHEMA, "guided_whitespace_pattern": " "}, "guided_whitespace_pattern is"),
+        ({"grammar": GBNF, "grammar_lazy": True}, "grammar_lazy is not supported"),
+        ({"grammar": GBNF, "grammar_triggers": [{"type": 1}]}, "grammar_triggers is not supported"),
+        ({"logits_processors": ["x"]}, "logits_processors is not supported"),
+        ({"custom_logit_processor": "x"}, "custom_logit_processor is not supported"),
+        ({"response_format": {"type": "structural_tag"}}, "response_format.type must be"),
+        ({"response_format": {"type": "grammar"}}, "response_format.grammar is required"),
+        ({"response_format": {"type": "regex"}}, "response_format.pattern is required"),
+        ({"response_format": {"type": "json", "value": 3}}, "response_format.value must be"),
+        ({"ebnf": GBNF, "regex": "a"}, "ebnf cannot be combined with regex"),
+        ({"guided_json_object": 1}, "guided_json_object must be"),
+        ({"grammar": {"value": GBNF}}, "grammar needs a type"),
+        ({"nvext": {"guided_regex": 3}}, "nvext.guided_regex must be"),
     ],
 )
 def test_what_cannot_be_honoured_is_refused_by_name(body: Any, complaint: str) -> None:

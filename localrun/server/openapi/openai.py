@@ -8,6 +8,7 @@ from localrun.server.choices import MOST_CHOICES
 from localrun.server.limits import MOST_STOPS
 from localrun.server.openai.chat import VERBOSITIES
 from localrun.server.openai.fields import LENGTHS, STRONGEST_BIAS
+from localrun.server.openapi.constraints import constraints
 from localrun.server.openapi.words import (
     ANYTHING,
     COUNT,
@@ -145,15 +146,7 @@ def _common() -> dict[str, Schema]:
         "stop": either(TEXT, listed(TEXT, maxItems=MOST_STOPS)),
         "stream": FLAG,
         "stream_options": request({}, {"include_usage": FLAG, "include_obfuscation": FLAG}),
-        "response_format": request(
-            {}, {"type": one_of("text", "json_object", "json_schema"), "json_schema": OBJECT}
-        ),
-        "grammar": TEXT,
-        "guided_json": either(OBJECT, TEXT),
-        "guided_regex": TEXT,
-        "guided_choice": either(TEXT, listed(TEXT)),
-        "guided_grammar": TEXT,
-        "structured_outputs": OBJECT,
+        **constraints(),
         "prediction": request({}, {"type": one_of("content"), "content": _content()}),
     }
 

@@ -107,6 +107,7 @@ class LoadedModel:
             load_s=time.monotonic() - self._begun,
             memory=tuple(memory.items()),
             num_threads=self._num_threads,
+            speculates=self._guessing.speculation is not None,
         )
 
     @property

@@ -103,6 +103,7 @@ class Tokenize:
     tools: tuple[JsonObject, ...] = ()
     template_options: JsonObject = field(default_factory=dict)
     is_start: bool = True  # put in front what the vocabulary wants at a beginning
+    parses_special: bool = True  # control tokens that ``text`` spells are taken as such
     chat_template: str | None = None  # as in `Generate`
     add_generation_prompt: bool = True
     continue_final_message: bool = False
@@ -135,6 +136,7 @@ class Ready:
     load_s: float
     memory: tuple[tuple[str, int], ...] = ()  # (device, bytes taken there)
     num_threads: int = 0  # of the processor, that compute
+    speculates: bool = False  # tokens may be guessed ahead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +230,7 @@ class Tokens:
     request_id: int
     tokens: tuple[int, ...]
     text: str
-    pieces: tuple[str, ...]  # of each token; what is no whole character is the replacement one
+    pieces: tuple[bytes, ...]  # of each token: maybe a part of a character
     num_ctx: int  # of the loaded model
 
 

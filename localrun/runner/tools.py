@@ -57,6 +57,8 @@ class TextTools:
         if request.messages is None:
             text = request.text
             write = tokenize if request.is_start else tokenize_on
+            if not request.parses_special:
+                text = mark(text, self._templates.control_texts, allowance)
             tokens = write(text, self._vocabulary, allowance)
         else:
             text = self._templates.render(request, allowance)
@@ -80,7 +82,7 @@ class TextTools:
             request_id=request_id,
             tokens=tuple(tokens),
             text=text,
-            pieces=tuple(piece.decode(errors="replace") for piece in pieces),
+            pieces=tuple(pieces),
             num_ctx=self._num_ctx,
         )
 

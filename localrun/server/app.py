@@ -17,6 +17,8 @@ from localrun.server.embedding_routes import embedding_routes
 from localrun.server.errors import install_handlers
 from localrun.server.jobs import Jobs, job_environ
 from localrun.server.keys import Keys
+from localrun.server.llamacpp.props import props_routes
+from localrun.server.llamacpp.tokens import root_token_routes
 from localrun.server.metered import MeteredCompletions
 from localrun.server.metrics import CONTENT_TYPE, Metrics
 from localrun.server.names import LoadedNames
@@ -84,6 +86,8 @@ def create_app(
     app.include_router(anthropic_routes(completions, desk))
     device = workspace.settings.device
     app.include_router(ollama_routes(completions, desk, catalogue, pool, device))
+    app.include_router(root_token_routes(desk, catalogue, pool))
+    app.include_router(props_routes(catalogue, pool))
     app.include_router(account_routes())
     app.include_router(library_routes(workspace, names))
     app.include_router(why_routes(catalogue, pool, settings))

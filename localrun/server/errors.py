@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-OPENAI_PREFIXES = ("/v1/", "/rerank")
+OPENAI_PREFIXES = (
+    "/v1/",
+    "/rerank",
+    "/tokenize",
+    "/detokenize",
+    "/apply-template",
+    "/props",
+    "/slots",
+)
 INTERNAL_ERROR = 500
 MISSING = 404
 UNAVAILABLE = 503

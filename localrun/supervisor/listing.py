@@ -99,6 +99,7 @@ def _loaded(
         tokens_per_s=runner.pulse.tokens_per_s,
         is_pinned=holder.is_pinned,
         num_threads=ready.num_threads,
+        speculates=ready.speculates,
         keep_alive=holder.keep_alive,
     )
 

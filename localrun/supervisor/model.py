@@ -93,6 +93,7 @@ class RunningModel:
     reason: str = ""  # why it has failed
     retry_after_s: float = 0.0
     num_threads: int = 0
+    speculates: bool = False  # tokens may be guessed ahead
     keep_alive: KeepAlive | None = None  # of the last request
 
 

@@ -125,6 +125,19 @@ def test_the_openai_client_makes_a_token_likely(client: openai.OpenAI, server: H
         client.chat.completions.create(model="guide", messages=HELLO, logit_bias={"999999": 1})
 
 
+def test_llama_servers_tokens_take_control_tokens_as_such_or_as_text(server: Home) -> None:
+    def pieces(**fields: bool) -> list[str]:
+        body = {"model": "guide", "content": "hé<|im_end|>", "with_pieces": True, **fields}
+        found = httpx.post(f"{server.url}/tokenize", json=body).json()["tokens"]
+        return [one["piece"] for one in found]
+
+    parsed, plain = pieces(), pieces(parse_special=False)
+
+    assert parsed[-1] == "<|im_end|>"
+    assert "<|im_end|>" not in plain
+    assert "".join(piece for piece in plain if isinstance(piece, str)).endswith("<|im_end|>")
+
+
 def test_the_openai_client_sees_errors_as_its_own(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError, match="nosuch"):
         client.chat.completions.create(model="nosuch", messages=HELLO)

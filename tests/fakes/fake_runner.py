@@ -151,7 +151,7 @@ def tokens(request: Tokenize | Detokenize) -> Tokens:
         request_id=request.request_id,
         tokens=tuple(map(ord, text)),
         text=text,
-        pieces=tuple(text),
+        pieces=tuple(letter.encode() for letter in text),
         num_ctx=2048,
     )
 

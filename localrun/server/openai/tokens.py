@@ -56,7 +56,7 @@ def parse_tokenize(fields: Fields) -> TokenCall:
     Raises:
         UsageError: a field is wrong; the error names it.
     """
-    return _call(fields, _tokenize(fields, needs_messages=False))
+    return token_call(fields, _tokenize(fields, needs_messages=False))
 
 
 def parse_detokenize(fields: Fields) -> TokenCall:
@@ -70,7 +70,7 @@ def parse_detokenize(fields: Fields) -> TokenCall:
         raise fields.wrong("tokens", "must be a list of token ids")
     if len(tokens) > limits.MOST_TOKENS:
         raise fields.wrong("tokens", f"has more than {limits.MOST_TOKENS} entries")
-    return _call(fields, Detokenize(request_id=0, tokens=tuple(tokens)))
+    return token_call(fields, Detokenize(request_id=0, tokens=tuple(tokens)))
 
 
 def parse_apply_template(fields: Fields) -> TokenCall:
@@ -79,7 +79,21 @@ def parse_apply_template(fields: Fields) -> TokenCall:
     Raises:
         UsageError: a field is wrong; the error names it.
     """
-    return _call(fields, _tokenize(fields, needs_messages=True))
+    return token_call(fields, _tokenize(fields, needs_messages=True))
+
+
+def token_call(fields: Fields, request: Tokenize | Detokenize) -> TokenCall:
+    """Return a call with the fields that all kinds of calls share.
+
+    Raises:
+        UsageError: a field is wrong; the error names it.
+    """
+    return TokenCall(
+        model=limits.model_name(fields),
+        request=request,
+        keep_alive=keep_alive(fields),
+        wants_pieces=bool(fields.boolean("return_token_strs") or fields.boolean("with_pieces")),
+    )
 
 
 class TokenDesk:
@@ -96,14 +110,14 @@ class TokenDesk:
         Raises:
             LocalrunError: there is no such model, or its template refuses the messages.
         """
-        answer = await self._answer(call.model, call.request, call.keep_alive)
+        answer = await self.tokens(call)
         body: JsonObject = {
             "count": len(answer.tokens),
             "max_model_len": answer.num_ctx,
             "tokens": list(answer.tokens),
         }
         if call.wants_pieces:
-            body["token_strs"] = list(answer.pieces)
+            body["token_strs"] = [piece.decode(errors="replace") for piece in answer.pieces]
         return await large_json(body)
 
     async def detokenize(self, call: TokenCall) -> Response:
@@ -112,7 +126,7 @@ class TokenDesk:
         Raises:
             LocalrunError: there is no such model.
         """
-        answer = await self._answer(call.model, call.request, call.keep_alive)
+        answer = await self.tokens(call)
         return await large_json({"prompt": answer.text, "content": answer.text})
 
     async def apply_template(self, call: TokenCall) -> Response:
@@ -121,8 +135,16 @@ class TokenDesk:
         Raises:
             LocalrunError: there is no such model, or its template refuses the messages.
         """
-        answer = await self._answer(call.model, call.request, call.keep_alive)
+        answer = await self.tokens(call)
         return await large_json({"prompt": answer.text, "count": len(answer.tokens)})
+
+    async def tokens(self, call: TokenCall) -> Tokens:
+        """Return the tokens and the text of a call.
+
+        Raises:
+            LocalrunError: there is no such model, or its template refuses the messages.
+        """
+        return await self._answer(call.model, call.request, call.keep_alive)
 
     async def count(self, request: CompletionRequest) -> int:
         """Return how many tokens the prompt of a request has.
@@ -186,15 +208,6 @@ class TokenDesk:
         return event
 
 
-def _call(fields: Fields, request: Tokenize | Detokenize) -> TokenCall:
-    return TokenCall(
-        model=limits.model_name(fields),
-        request=request,
-        keep_alive=keep_alive(fields),
-        wants_pieces=bool(fields.boolean("return_token_strs") or fields.boolean("with_pieces")),
-    )
-
-
 def _tokenize(fields: Fields, *, needs_messages: bool) -> Tokenize:
     refuse_media(fields, "messages")
     messages = limits.messages(fields)
@@ -206,12 +219,14 @@ def _tokenize(fields: Fields, *, needs_messages: bool) -> Tokenize:
     special = fields.boolean("add_special_tokens")
     chat = conversation(messages) if messages else None
     end = prompt_end(fields, chat or ())
+    template = fields.text("chat_template", longest=limits.LONGEST_TEMPLATE)
     return Tokenize(
         request_id=0,  # the pool numbers requests
         messages=chat,
         text=text or "",
         tools=tuple(limits.tools(fields)),
         template_options=limits.template_options(fields),
+        chat_template=to_jinja(template) if template else None,
         is_start=special is not False,
         add_generation_prompt=end.add_generation_prompt,
         continue_final_message=end.continue_final_message,

@@ -12,14 +12,23 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from localrun import __version__
-from localrun.server.openapi import anthropic, library, ollama, openai, own, responses, texts
+from localrun.server.openapi import (
+    anthropic,
+    library,
+    llamacpp,
+    ollama,
+    openai,
+    own,
+    responses,
+    texts,
+)
 from localrun.server.openapi.words import Operation, Schema, operation
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
 VERSION = "3.1.0"
-NAMING = (openai, responses, texts, ollama, library, anthropic)
+NAMING = (openai, responses, texts, llamacpp, ollama, library, anthropic)
 PARTS = (*NAMING, own)
 KEYS: dict[str, Schema] = {
     "bearer": {"type": "http", "scheme": "bearer"},

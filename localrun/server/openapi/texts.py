@@ -54,6 +54,7 @@ def operations() -> dict[str, Operation]:
 def _token_operations() -> dict[str, Operation]:
     text = {"prompt": TEXT, "content": TEXT, "text": TEXT, "messages": listed(ref("Message"))}
     options = {
+        "chat_template": TEXT,
         "tools": listed(OBJECT),
         "add_special_tokens": FLAG,
         "chat_template_kwargs": OBJECT,
@@ -63,6 +64,10 @@ def _token_operations() -> dict[str, Operation]:
         "with_pieces": FLAG,
         "keep_alive": either(TEXT, NUMBER),
     }
+    return _under_v1(text, options)
+
+
+def _under_v1(text: dict[str, Schema], options: dict[str, Schema]) -> dict[str, Operation]:
     counted = {"count": COUNT, "max_model_len": POSITIVE, "tokens": listed(TOKEN)}
     written = record({"prompt": TEXT, "content": TEXT})
     return {

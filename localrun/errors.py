@@ -6,6 +6,7 @@
     |  |- ContextExceededError        2   the prompt does not fit the context
     |  |- BodyTooLargeError           2   a request has more bytes than the server takes
     |  |- RequestTooCostlyError       2   a request takes too much work before it is answered
+    |  |- UnsupportedEncodingError    2   a request is compressed in a way that is not known
     |  |- UnauthorizedError           2   the server asks for a key, or for another one
     |  `- SlowClientError             2   the request came too slowly
     |- NotFoundError                  3
@@ -86,6 +87,13 @@ class RequestTooCostlyError(UsageError):
     """Rendering or tokenizing the request takes more time or memory than one request may use."""
 
     code = "request_too_costly"
+
+
+class UnsupportedEncodingError(UsageError):
+    """The body of a request is compressed in a way that the server does not know."""
+
+    http_status = 415
+    code = "unsupported_encoding"
 
 
 class UnauthorizedError(UsageError):

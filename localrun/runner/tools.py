@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from localrun.errors import RequestTooCostlyError, UsageError
 from localrun.runner.messages import Tokenize, Tokens
-from localrun.runner.prompt import MARK, Tokenizer, tokenize, tokenize_on
+from localrun.runner.prompt import MARK, Tokenizer, mark, tokenize, tokenize_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -46,6 +46,7 @@ OPENAI_TYPES = {
     404: "not_found_error",
     408: "invalid_request_error",
     413: "invalid_request_error",
+    415: "invalid_request_error",
     422: "invalid_request_error",
     503: "overloaded_error",
 }

@@ -4,7 +4,8 @@ x-request-id  the client's where it is sane, or made; see request_id.py; Anthrop
               read it as request-id
 Host, Origin  only names of this machine and pages that may; see origins.py
 key           asked for everything but health, where the server has keys; see keys.py
-body          not too large, not too slow; see bodies.py
+body          not too large, not too slow, decompressed; see bodies.py and encodings.py; one
+              that was answered before it was read is read on; see unread.py
 
 Each request that changes or costs something leaves one line in the log: what was asked, of
 whose key, how it ended, how long it took; never a header or a body.
@@ -20,13 +21,20 @@ from urllib.parse import quote
 
 from fastapi.responses import JSONResponse, Response
 
-from localrun.errors import LocalrunError, UnauthorizedError, UsageError
+from localrun.errors import (
+    LocalrunError,
+    UnauthorizedError,
+    UnsupportedEncodingError,
+    UsageError,
+)
 from localrun.server.activity import LOOKS
 from localrun.server.anthropic.dialect import speaks_anthropic
 from localrun.server.bodies import BodyReader, OpenBodies, refuse_larger
+from localrun.server.encodings import TAKEN, Decoder, decoder_of
 from localrun.server.errors import error_response
 from localrun.server.keys import presented_key
 from localrun.server.request_id import begin_request
+from localrun.server.unread import UnreadBody
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -67,10 +75,11 @@ class Gate:
         headers: Headers = dict(scope["headers"])
         request_id = begin_request(headers.get(REQUEST_ID, b""))
         scope.setdefault("state", {}).update(request_id=request_id, parsers=self._parsers)
+        unread = UnreadBody(scope, receive, send)
         names = [REQUEST_ID, *([ANTHROPIC_ID] if speaks_anthropic(scope) else [])]
-        visit = _Visit(scope, send, [(name, request_id.encode()) for name in names])
+        visit = _Visit(scope, unread.send, [(name, request_id.encode()) for name in names])
         try:
-            await self._answer(visit, headers, receive)
+            await self._answer(visit, headers, unread.receive)
         except Exception:
             visit.status = INTERNAL_ERROR  # what is sent for it, further out
             raise
@@ -93,10 +102,11 @@ class Gate:
         try:
             visit.holder = self._holder(scope["path"], headers)
             refuse_larger(0 if is_upload else _announced(headers))
+            decoder = _decoder(scope, headers, is_upload=is_upload)
         except LocalrunError as error:
             await _refusal(scope, error)(scope, receive, visit.send)
             return
-        body = BodyReader(receive, self._open_bodies, is_upload=is_upload)
+        body = BodyReader(receive, self._open_bodies, is_upload=is_upload, decoder=decoder)
         try:
             await self._app(scope, body, visit.send)
         finally:
@@ -153,7 +163,23 @@ def _refusal(scope: Scope, error: LocalrunError) -> JSONResponse:
     response = error_response(scope, error)
     if isinstance(error, UnauthorizedError):
         response.headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, UnsupportedEncodingError):
+        response.headers["Accept-Encoding"] = ", ".join(TAKEN)
     return response
+
+
+def _decoder(scope: Scope, headers: Headers, *, is_upload: bool) -> Decoder | None:
+    """Return what decompresses a body, None for a plain one.
+
+    Raises:
+        UnsupportedEncodingError: the encoding is unknown, or the body is a file.
+    """
+    if scope["method"] in LOOKS:
+        return None
+    decoder = decoder_of(headers.get(b"content-encoding", b"").decode("latin-1"))
+    if decoder is not None and is_upload:
+        raise UnsupportedEncodingError("files are sent as they are, not compressed")
+    return decoder
 
 
 def _announced(headers: Headers) -> int:

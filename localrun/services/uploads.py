@@ -45,6 +45,11 @@ class Uploads:
         """Tell whether a blob is here already."""
         return self._store.blobs.find(digest) is not None
 
+    def size(self, digest: str) -> int | None:
+        """Return the size in bytes of a blob that is here already, None if it is not."""
+        path = self._store.blobs.find(digest)
+        return None if path is None else path.stat().st_size
+
     def begin(self, digest: str, size_bytes: int | None) -> Upload:
         """Begin to take the bytes of a digest; ``size_bytes`` where that is known.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import UsageError
 from localrun.server.ollama.recipe import parse_digest
+from localrun.server.unread import expect_unread
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -24,7 +25,9 @@ async def receive_blob(request: Request, digest: str, uploads: Uploads) -> bool:
         StorageError: the disk is full.
     """
     wanted = known_digest(digest)
-    if await asyncio.to_thread(uploads.has, wanted):
+    known_bytes = await asyncio.to_thread(uploads.size, wanted)
+    if known_bytes is not None:
+        expect_unread(request.scope, known_bytes)
         return False
     length = request.headers.get("content-length", "")
     size_bytes = int(length) if length.isdecimal() else None

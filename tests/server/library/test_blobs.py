@@ -45,6 +45,20 @@ def test_a_blob_is_there_once_it_was_sent(library: Served, workspace: Workspace)
     assert workspace.store.blobs.path(name).read_bytes() == CONTENT
 
 
+def test_a_blob_that_is_here_is_taken_to_its_end(library: Served) -> None:
+    content = gguf(6, 8_000_000)
+    name = digest(content)
+    upload(library, name, content)
+    url = urlsplit(library.url)
+    head = f"POST /api/blobs/{name} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}"
+
+    with socket.create_connection((url.hostname or "", url.port or 0), timeout=60) as sock:
+        sock.sendall(f"{head}\r\nConnection: close\r\n\r\n".encode() + content)
+        answer = sock.recv(65536)
+
+    assert answer.startswith(b"HTTP/1.1 200")
+
+
 def test_wrong_bytes_are_refused_and_leave_nothing(library: Served, workspace: Workspace) -> None:
     response = upload(library, digest(CONTENT), CONTENT[:-1])
 

@@ -53,6 +53,7 @@ class CreateOptions:
     """How to make it."""
 
     quantize: str | None = None  # a type such as Q4_K_M
+    draft_quantize: str | None = None  # that of the draft model
     is_requantizing: bool = False  # also from weights that are quantized already
     taking: Taking = Taking.AUTO  # of the user's files
 
@@ -101,6 +102,8 @@ def create_model(
             bits = quantize_weights(
                 gatherer, parts, chosen.quantize, is_requantizing=chosen.is_requantizing
             )
+        if chosen.draft_quantize is not None:
+            _quantize_draft(gatherer, parts, chosen)
         _note_long_context(gatherer, parts, said)
         manifest = write_manifest(gatherer, parts, said)
         before = store.find(ref)
@@ -132,6 +135,18 @@ def gather_recipe(gatherer: Gatherer, recipe: Recipe) -> tuple[Parts, StoredReci
         draft = gatherer.gather((recipe.draft,))
         parts.files[Role.DRAFT] = draft.weights
     return parts, _merged(parts.recipe, recipe, scales)
+
+
+def _quantize_draft(gatherer: Gatherer, parts: Parts, chosen: CreateOptions) -> None:
+    if not parts.files[Role.DRAFT]:
+        raise UsageError("there is no draft model to quantize", hint="name it with DRAFT")
+    quantize_weights(
+        gatherer,
+        parts,
+        chosen.draft_quantize or "",
+        role=Role.DRAFT,
+        is_requantizing=chosen.is_requantizing,
+    )
 
 
 def _note_long_context(gatherer: Gatherer, parts: Parts, said: StoredRecipe) -> None:

@@ -4,3 +4,4 @@ from __future__ import annotations
 
 FILES_FOLDER = "./files"
 ADAPTER_FOLDER = "./adapter"
+DRAFT_FOLDER = "./draft"

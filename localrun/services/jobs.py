@@ -24,7 +24,7 @@ from localrun.names.parse import parse_name
 from localrun.names.ref import Source
 from localrun.registry.http import OfflineError
 from localrun.services.create import CreateOptions, create_model
-from localrun.services.job_folders import ADAPTER_FOLDER, FILES_FOLDER
+from localrun.services.job_folders import ADAPTER_FOLDER, DRAFT_FOLDER, FILES_FOLDER
 from localrun.services.offline import complete_here, embedded_here
 from localrun.services.parts import BLOB, looks_like_path
 from localrun.services.plan import make_plan
@@ -112,10 +112,11 @@ def _push(workspace: Workspace, order: Mapping[str, Any], told: Told) -> dict[st
 
 def _create(workspace: Workspace, order: Mapping[str, Any], told: Told) -> dict[str, Any]:
     recipe = parse_modelfile(order["modelfile"].encode())
-    options = CreateOptions(quantize=order["quantize"])
+    options = CreateOptions(quantize=order["quantize"], draft_quantize=order["draft_quantize"])
     with workspace.store.lease() as lease, lease.folder() as folder:
         _lay_out(workspace, folder / FILES_FOLDER, order["files"])
         _lay_out(workspace, folder / ADAPTER_FOLDER, order["adapters"])
+        _lay_out(workspace, folder / DRAFT_FOLDER, order["drafts"])
         _refuse_paths(recipe)
         created = create_model(
             workspace,
@@ -165,7 +166,7 @@ def _refuse_paths(recipe: Recipe) -> None:
     drafts = (recipe.draft,) if recipe.draft else ()
     adapters = tuple(use.path for use in recipe.adapters)
     for named in (*recipe.sources, *drafts, *adapters):
-        if BLOB.fullmatch(named) or named in {FILES_FOLDER, ADAPTER_FOLDER}:
+        if BLOB.fullmatch(named) or named in {FILES_FOLDER, ADAPTER_FOLDER, DRAFT_FOLDER}:
             continue
         if named in adapters or looks_like_path(named) or parse_name(named).source is Source.FILE:
             raise UsageError(

@@ -15,12 +15,21 @@ if TYPE_CHECKING:
     from localrun.services.parts import Gatherer, Parts
 
 FULL = {"F32", "F16", "BF16"}
+WHOSE = {Role.WEIGHTS: "weights", Role.DRAFT: "weights of the draft model"}
+WHAT = {Role.WEIGHTS: "", Role.DRAFT: "the draft model "}
 
 
 def quantize_weights(
-    gatherer: Gatherer, parts: Parts, name: str, *, is_requantizing: bool = False
+    gatherer: Gatherer,
+    parts: Parts,
+    name: str,
+    *,
+    role: Role = Role.WEIGHTS,
+    is_requantizing: bool = False,
 ) -> float | None:
-    """Put quantized weights in the place of the model's; return their bits per weight.
+    """Put quantized weights in the place of the model's, or of its draft model's.
+
+    Return their bits per weight.
 
     Nothing happens, and None is returned, where they are of the type already.
 
@@ -30,16 +39,20 @@ def quantize_weights(
     """
     kind = quantization(name)
     blobs = gatherer.workspace.store.blobs
-    shards = [blobs.path(piece.digest) for piece in parts.weights]
+    pieces = parts.files[role]
+    shards = [blobs.path(piece.digest) for piece in pieces]
     now = read_header(shards[0]).file_type
     if now == kind.name:
         return None
     if now not in FULL and not is_requantizing:
         raise UsageError(
-            f"the weights are {now} already; to quantize them again loses quality",
+            f"the {WHOSE[role]} are {now} already; to quantize them again loses quality",
             hint="begin from F16 weights, or add --requantize",
         )
-    label, size = f"quantizing to {kind.name}", sum(piece.size_bytes for piece in parts.weights)
+    label, size = (
+        f"quantizing {WHAT[role]}to {kind.name}",
+        sum(piece.size_bytes for piece in pieces),
+    )
     with gatherer.lease.folder() as folder:
         source = _named_shards(shards, folder)
         target = folder / "quantized.gguf"
@@ -50,7 +63,7 @@ def quantize_weights(
             requantize=is_requantizing,
             on_progress=lambda done, of: gatherer.report.advance(label, size * done // of, size),
         )
-        parts.files[Role.WEIGHTS] = [gatherer.keep(target)]
+        parts.files[role] = [gatherer.keep(target)]
     if result.num_fallbacks:
         gatherer.report.note(
             f"{result.num_fallbacks} tensors have a shape that {kind.name} cannot store, "

@@ -218,7 +218,7 @@ class RunnerPool:
         self._house.crashes.check(key)
         if not call.is_light and (waiting := self.num_waiting) >= self._most_waiting:
             raise OverloadedError(
-                f"{waiting} requests wait already",
+                f"the server is busy: {waiting} requests wait already",
                 hint="ask again later; LOCALRUN_MAX_QUEUE is how many may wait",
                 retry_after_s=RETRY_S,
             )

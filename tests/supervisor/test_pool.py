@@ -557,7 +557,7 @@ def test_no_more_than_a_bound_may_wait(clock: Clock) -> None:
         runs[-1].until_text()
     waiting = [ask(pool, "say x"), ask(pool, "say x")]
 
-    with pytest.raises(OverloadedError) as caught:
+    with pytest.raises(OverloadedError, match="busy") as caught:
         ask(pool, "say x")
     counts = pool.num_waiting, pool.states()[0].num_waiting
     pool.close()

@@ -1,7 +1,8 @@
 """The body of ``/api/create`` as the text of a recipe, which says the same.
 
-Either ``modelfile``, or the fields of later versions: from or files, adapters, template,
-system, license, parameters, messages. Files are named by the digests of uploaded blobs.
+Either ``modelfile``, or the fields of later versions: from or files, adapters, draft_files,
+template, system, license, parameters, messages. Files are named by the digests of uploaded
+blobs. ``info`` would describe a model in other words than its file, and is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from localrun.modelfile.parse import parse_modelfile
 from localrun.modelfile.recipe import AdapterUse, Message, Recipe
 from localrun.modelfile.write import write_modelfile
 from localrun.server.limits import LONGEST_MODELFILE, MOST_STOPS, messages
-from localrun.services.job_folders import ADAPTER_FOLDER, FILES_FOLDER
+from localrun.services.job_folders import ADAPTER_FOLDER, DRAFT_FOLDER, FILES_FOLDER
 
 if TYPE_CHECKING:
     from localrun.modelfile.parameters import ParameterValue
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 DIGEST = re.compile(r"sha256[:-]([0-9a-fA-F]{64})", re.ASCII)
 ROLES = ("system", "user", "assistant")
-REFUSED = ("path", "remote_host", "draft_files", "draft_quantize", "info")
+REFUSED = ("path", "remote_host")
 MOST_FILES = 1000
 
 
@@ -40,12 +41,20 @@ def recipe_order(fields: Fields) -> JsonObject:
     for name in REFUSED:
         if fields.raw(name):
             raise fields.wrong(name, "is not supported")
+    for name in fields.inner("info").all():
+        raise fields.wrong(f"info.{name}", "cannot be set: the model's file says it")
     files, adapters = _digests(fields, "files"), _digests(fields, "adapters")
     written = fields.text("modelfile", longest=LONGEST_MODELFILE)
     if written is None:
         recipe = _from_fields(fields, files, adapters)
     else:
         recipe = _from_text(fields, written)
+    drafts = _digests(fields, "draft_files")
+    if drafts:
+        recipe = replace(recipe, draft=_draft_path(drafts))
+    draft_quantize = fields.text("draft_quantize") or None
+    if draft_quantize is not None and recipe.draft is None:
+        raise fields.wrong("draft_quantize", "needs draft_files")
     _check_lists(fields, recipe)
     try:
         text = write_modelfile(recipe)
@@ -55,8 +64,10 @@ def recipe_order(fields: Fields) -> JsonObject:
         "modelfile": text,
         "files": {} if _all_gguf(files) else files,
         "adapters": {} if _all_gguf(adapters) else adapters,
-        "blobs": [*files.values(), *adapters.values()],
+        "drafts": {} if _is_one_gguf(drafts) else drafts,
+        "blobs": [*files.values(), *adapters.values(), *drafts.values()],
         "quantize": fields.text("quantize") or fields.text("quantization") or None,
+        "draft_quantize": draft_quantize,
     }
 
 
@@ -82,7 +93,8 @@ def _from_text(fields: Fields, text: str) -> Recipe:
         raise fields.wrong("modelfile", f"is wrong: {error.message}") from error
     adapters = tuple(replace(use, path=use.path.removeprefix("@")) for use in recipe.adapters)
     sources = tuple(source.removeprefix("@") for source in recipe.sources)
-    return replace(recipe, sources=sources, adapters=adapters)
+    draft = recipe.draft.removeprefix("@") if recipe.draft else None
+    return replace(recipe, sources=sources, adapters=adapters, draft=draft)
 
 
 def _from_fields(fields: Fields, files: dict[str, str], adapters: dict[str, str]) -> Recipe:
@@ -128,6 +140,16 @@ def _paths(files: dict[str, str], folder: str) -> tuple[str, ...]:
     if not files:
         return ()
     return tuple(files.values()) if _all_gguf(files) else (folder,)
+
+
+def _is_one_gguf(files: dict[str, str]) -> bool:
+    """Return whether files are a single GGUF file: an instruction can name its digest."""
+    return len(files) == 1 and _all_gguf(files)
+
+
+def _draft_path(files: dict[str, str]) -> str:
+    """Return what DRAFT names: a digest, or the folder of several files."""
+    return next(iter(files.values())) if _is_one_gguf(files) else DRAFT_FOLDER
 
 
 def _message(fields: Fields, number: int, message: JsonObject) -> Message:

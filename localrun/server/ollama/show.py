@@ -49,6 +49,8 @@ def show_model(workspace: Workspace, name: str, *, is_verbose: bool) -> JsonObje
         "tensors": _tensors(header) if is_verbose else None,
         "projector_info": _projector_info(model, longest_kept),
         "requires": recipe.requires,
+        "renderer": recipe.renderer,
+        "parser": recipe.parser,
     }
     return answer | {key: value for key, value in said.items() if value}
 

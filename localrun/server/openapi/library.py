@@ -124,6 +124,8 @@ def _create_request() -> Schema:
             **dict.fromkeys(texts, TEXT),
             "files": digests,
             "adapters": digests,
+            "draft_files": digests,
+            "draft_quantize": TEXT,
             "license": {"anyOf": [TEXT, listed(TEXT)]},
             "parameters": OBJECT,
             "messages": listed(OBJECT),

@@ -10,6 +10,7 @@ import httpx
 import psutil
 import pytest
 
+from localrun.gguf.header import read_headers
 from localrun.server import jobs
 from localrun.store.embedded import embedded_models
 from tests.convert.tiny import decoder
@@ -230,6 +231,50 @@ def test_an_uploaded_adapter_is_used(
     assert [scale for _, scale in workspace.models.find_model("mine").adapters] == [1.0]
 
 
+def test_a_renderer_and_a_parser_are_shown(library: Served) -> None:
+    post(library, "create", model="mine", **{"from": "guide"}, renderer="qwen3", parser="hermes")
+
+    shown = post(library, "show", model="mine").json()
+
+    assert (shown["renderer"], shown["parser"]) == ("qwen3", "hermes")
+
+
+def test_an_uploaded_draft_model_comes_along(
+    client: ollama.Client, library: Served, workspace: Workspace
+) -> None:
+    blob = client.create_blob(embedded_models()["guide:latest"])
+
+    post(library, "create", model="mine", **{"from": "guide"}, draft_files={"d.gguf": blob})
+
+    assert [path.name for path in workspace.models.find_model("mine").draft] == [blob[7:]]
+
+
+def test_a_draft_model_is_converted_and_quantized(
+    client: ollama.Client, library: Served, workspace: Workspace, tmp_path: Path
+) -> None:
+    folder = decoder("llama", "LlamaForCausalLM").write(tmp_path / "model")
+    drafts = {path.name: client.create_blob(path) for path in sorted(folder.iterdir())}
+    body = {"from": "guide", "draft_files": drafts, "draft_quantize": "q8_0"}
+
+    frames = post(library, "create", model="mine", **body).text.splitlines()
+
+    assert json.loads(frames[-1]) == {"status": "success"}
+    found = workspace.models.find_model("mine")
+    assert read_headers(found.draft).file_type == "Q8_0"
+    assert found.shards[0].stat().st_size == embedded_models()["guide:latest"].stat().st_size
+
+
+def test_a_draft_model_that_is_quantized_already_is_named(
+    client: ollama.Client, library: Served
+) -> None:
+    blob = client.create_blob(embedded_models()["guide:latest"])
+    body = {"from": "guide", "draft_files": {"d.gguf": blob}, "draft_quantize": "Q4_K_M"}
+
+    response = post(library, "create", model="mine", **body)
+
+    assert "weights of the draft model are" in response.text
+
+
 def test_older_clients_name_a_blob_in_the_modelfile(
     client: ollama.Client, library: Served, workspace: Workspace
 ) -> None:
@@ -254,6 +299,9 @@ def test_older_clients_name_a_blob_in_the_modelfile(
         ({"from": "guide", "messages": [{"role": "king", "content": "x"}]}, "messages[0]"),
         ({"from": "guide", "adapters": 3}, "adapters"),
         ({"from": "guide", "remote_host": "x"}, "remote_host"),
+        ({"from": "guide", "draft_files": {"a.gguf": "x"}}, "draft_files.a.gguf"),
+        ({"from": "guide", "draft_quantize": "Q8_0"}, "draft_quantize"),
+        ({"from": "guide", "info": {"context_length": 9}}, "info.context_length"),
         ({"from": "guide", "system": "\0"}, "modelfile"),
         ({"modelfile": "SYSTEM x"}, "modelfile"),
     ],

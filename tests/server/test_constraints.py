@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import timeit
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -15,6 +14,7 @@ from localrun.server.constraints import ollama_constraint, openai_constraint
 from localrun.server.fields import Fields
 from localrun.server.response_format import LARK as LARK_START
 from localrun.server.response_format import grammar_constraint
+from tests.measuring import grows_linearly
 
 if TYPE_CHECKING:
     from tests.server.serving import Served
@@ -153,10 +153,7 @@ def test_the_first_rule_shows_whether_a_grammar_is_lark(grammar: str, *, is_lark
 
 @pytest.mark.parametrize("line", ["\n", " \n", "# a:\n", "// ::=\n", "a", " ", "a ", "#"])
 def test_the_kind_of_a_grammar_is_found_in_linear_time(line: str) -> None:
-    def seconds(num_lines: int) -> float:
-        return min(timeit.repeat(lambda: LARK_START.match(line * num_lines), number=1, repeat=5))
-
-    assert seconds(400_000) < 20 * seconds(100_000) + 0.01
+    assert grows_linearly(lambda size: LARK_START.match(line * size), 400_000)
 
 
 @pytest.mark.parametrize(

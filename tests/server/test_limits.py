@@ -14,7 +14,6 @@ from localrun.engine.grammar import LARGEST_TEXT
 from localrun.errors import UsageError
 from localrun.server import limits
 from localrun.server.anthropic.request import parse_call as parse_messages
-from localrun.server.constraints import LARK
 from localrun.server.fields import Fields
 from localrun.server.ollama.call import parse_call as parse_ollama
 from localrun.server.ollama.embeddings import parse_embed
@@ -26,6 +25,7 @@ from localrun.server.openai.responses.request import parse_call as parse_respons
 from localrun.server.openai.responses.store import ResponseStore
 from localrun.server.openai.tokens import parse_detokenize, parse_tokenize
 from localrun.server.openai.tools import offered_tools
+from localrun.server.response_format import LARK
 from localrun.server.turns import merged
 from tests.measuring import grows_linearly
 
@@ -207,8 +207,8 @@ def declared_names(size: int) -> object:
 @pytest.mark.parametrize(
     ("work", "size"),
     [
-        (lambda size: LARK.search("\n" * size + "x"), 30_000),
-        (lambda size: LARK.search("start" + " " * size + "\nstart" * size), 20_000),
+        (lambda size: LARK.match("\n" * size + "x"), 30_000),
+        (lambda size: LARK.match("start" + " " * size + "\nstart" * size), 20_000),
         (conversation, 4_000),
         (allowed_tools, 250),
         (declared_names, 1_000),

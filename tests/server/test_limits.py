@@ -89,7 +89,7 @@ def responses(fields: Fields) -> object:
         (
             recipe_order,
             {"model": "x", "modelfile": "FROM fake\n" + "PARAMETER stop a\n" * 65},
-            "parameters.stop",
+            "modelfile",
         ),
         (parse_chat, {**CHAT, "dry_sequence_breakers": LONG_STOP}, "dry_sequence_breakers"),
         (parse_chat, {**CHAT, "model": LONG_NAME}, "model"),

@@ -7,7 +7,7 @@ the base's own manifest.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from localrun.chat.gotemplate.recognition import is_go_template
@@ -16,6 +16,7 @@ from localrun.gguf.header import read_header
 from localrun.hardware.context import context_note
 from localrun.names.ref import Source
 from localrun.services.adapters import add_adapters
+from localrun.services.facts import check_facts
 from localrun.services.manifests import make_manifest
 from localrun.services.parts import FILE_ROLES, Gatherer, Parts, Piece
 from localrun.services.quantizing import quantize_weights
@@ -35,6 +36,7 @@ from localrun.store.manifest import (
 from localrun.store.store import Provenance
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from localrun.modelfile.recipe import Recipe
@@ -56,6 +58,7 @@ class CreateOptions:
     draft_quantize: str | None = None  # that of the draft model
     is_requantizing: bool = False  # also from weights that are quantized already
     taking: Taking = Taking.AUTO  # of the user's files
+    facts: Mapping[str, object] = field(default_factory=dict)  # stated of the model: see facts.py
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +107,7 @@ def create_model(
             )
         if chosen.draft_quantize is not None:
             _quantize_draft(gatherer, parts, chosen)
+        check_facts(gatherer, parts, said, chosen.facts)
         _note_long_context(gatherer, parts, said)
         manifest = write_manifest(gatherer, parts, said)
         before = store.find(ref)

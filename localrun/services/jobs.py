@@ -112,7 +112,11 @@ def _push(workspace: Workspace, order: Mapping[str, Any], told: Told) -> dict[st
 
 def _create(workspace: Workspace, order: Mapping[str, Any], told: Told) -> dict[str, Any]:
     recipe = parse_modelfile(order["modelfile"].encode())
-    options = CreateOptions(quantize=order["quantize"], draft_quantize=order["draft_quantize"])
+    options = CreateOptions(
+        quantize=order["quantize"],
+        draft_quantize=order["draft_quantize"],
+        facts=order["facts"],
+    )
     with workspace.store.lease() as lease, lease.folder() as folder:
         _lay_out(workspace, folder / FILES_FOLDER, order["files"])
         _lay_out(workspace, folder / ADAPTER_FOLDER, order["adapters"])

@@ -19,6 +19,7 @@ from localrun.modelfile.parse import parse_modelfile
 from localrun.modelfile.recipe import AdapterUse, Message, Recipe
 from localrun.modelfile.write import write_modelfile
 from localrun.server.limits import LONGEST_MODELFILE, MOST_STOPS, messages
+from localrun.services.facts import NAMES
 from localrun.services.job_folders import ADAPTER_FOLDER, DRAFT_FOLDER, FILES_FOLDER
 
 if TYPE_CHECKING:
@@ -41,8 +42,6 @@ def recipe_order(fields: Fields) -> JsonObject:
     for name in REFUSED:
         if fields.raw(name):
             raise fields.wrong(name, "is not supported")
-    for name in fields.inner("info").all():
-        raise fields.wrong(f"info.{name}", "cannot be set: the model's file says it")
     files, adapters = _digests(fields, "files"), _digests(fields, "adapters")
     written = fields.text("modelfile", longest=LONGEST_MODELFILE)
     if written is None:
@@ -68,7 +67,28 @@ def recipe_order(fields: Fields) -> JsonObject:
         "blobs": [*files.values(), *adapters.values(), *drafts.values()],
         "quantize": fields.text("quantize") or fields.text("quantization") or None,
         "draft_quantize": draft_quantize,
+        "facts": _facts(fields.inner("info")),
     }
+
+
+def _facts(info: Fields) -> JsonObject:
+    """Return what the request states of the model, which the job checks."""
+    stated = info.all()
+    for name in stated:
+        if name not in NAMES:
+            raise info.wrong(name[:100], f"is not known: {', '.join(NAMES)} are")
+    texts = {"base_name", "model_family", "parameter_size", "quantization_level"}
+    facts: JsonObject = {
+        name: info.text(name, longest=MOST_FILES) for name in texts & stated.keys()
+    }
+    facts |= {
+        name: info.integer(name, 0)
+        for name in ("context_length", "embedding_length")
+        if name in stated
+    }
+    if "capabilities" in stated:
+        facts["capabilities"] = list(info.strings("capabilities", most=MOST_FILES))
+    return {name: fact for name, fact in facts.items() if fact not in (None, "", 0)}
 
 
 def _check_lists(fields: Fields, recipe: Recipe) -> None:

@@ -126,6 +126,7 @@ def _create_request() -> Schema:
             "adapters": digests,
             "draft_files": digests,
             "draft_quantize": TEXT,
+            "info": OBJECT,
             "license": {"anyOf": [TEXT, listed(TEXT)]},
             "parameters": OBJECT,
             "messages": listed(OBJECT),

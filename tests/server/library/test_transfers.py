@@ -288,6 +288,28 @@ def test_older_clients_name_a_blob_in_the_modelfile(
 
 
 @pytest.mark.parametrize(
+    ("info", "wrong"),
+    [
+        ({}, None),
+        ({"context_length": 2048, "model_family": "qwen3", "capabilities": ["tools"]}, None),
+        ({"quantization_level": "Q8_0", "base_name": "", "embedding_length": 0}, None),
+        ({"context_length": 4096}, "info.context_length"),
+        ({"model_family": "llama"}, "info.model_family"),
+        ({"capabilities": ["vision"]}, "info.capabilities"),
+    ],
+)
+def test_facts_that_a_client_states_are_checked(
+    library: Served, info: dict[str, Any], wrong: str | None
+) -> None:
+    body = {"from": "guide", "system": "You are kind.", "info": info, "stream": False}
+
+    answer = post(library, "create", model="stated", **body)
+
+    assert answer.status_code == (200 if wrong is None else 400)
+    assert wrong is None or wrong in answer.json()["error"]
+
+
+@pytest.mark.parametrize(
     ("body", "named"),
     [
         ({}, "from"),
@@ -301,7 +323,8 @@ def test_older_clients_name_a_blob_in_the_modelfile(
         ({"from": "guide", "remote_host": "x"}, "remote_host"),
         ({"from": "guide", "draft_files": {"a.gguf": "x"}}, "draft_files.a.gguf"),
         ({"from": "guide", "draft_quantize": "Q8_0"}, "draft_quantize"),
-        ({"from": "guide", "info": {"context_length": 9}}, "info.context_length"),
+        ({"from": "guide", "info": {"remote": "x"}}, "info.remote"),
+        ({"from": "guide", "info": {"context_length": "long"}}, "info.context_length"),
         ({"from": "guide", "system": "\0"}, "modelfile"),
         ({"modelfile": "SYSTEM x"}, "modelfile"),
     ],

@@ -78,10 +78,22 @@ def with_content_in_thoughts(messages: Sequence[Message]) -> list[Message]:
 
 
 def _shows_system(render: Render, probe: Sequence[Message]) -> bool:
+    """Return whether the template writes a system message as it writes a user's.
+
+    A template that writes neither, or refuses the same without, says nothing about them.
+    """
+    text = _rendered(render, probe)
+    if text is None:
+        return _rendered(render, [one for one in probe if not _is_system(one)]) is None
+    return _SYSTEM in text or str(_USER["content"]) not in text
+
+
+def _rendered(render: Render, messages: Sequence[Message]) -> str | None:
+    """Return the conversation rendered, None if the template refuses it."""
     try:
-        return _SYSTEM in render(probe)
+        return render(messages)
     except UsageError:
-        return False
+        return None
 
 
 def _with_content_in_thought(message: Message) -> Message:

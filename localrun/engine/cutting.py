@@ -53,7 +53,8 @@ class Cutter:
             if place > begin:
                 yield text[begin:place]
                 begin = place
-        yield text[begin:]
+        if begin < len(text):
+            yield text[begin:]
 
     def _places(self, text: str) -> Iterator[int]:
         before = 0

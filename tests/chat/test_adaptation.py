@@ -74,6 +74,26 @@ def test_a_system_message_that_the_template_takes_stays() -> None:
     assert rendered(LINES, SYSTEM, USER) == "system: be brief\nuser: q\n"
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ messages | length }}",
+        "{{ messages[2].role }}{{ messages[1:] | length }}",
+        (
+            "{% if messages | length < 3 %}{{ raise_exception('too few') }}{% endif %}"
+            "{{ messages | length }}"
+        ),
+    ],
+)
+def test_a_template_that_proves_nothing_gets_the_messages_as_they_are(source: str) -> None:
+    messages = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
+    answered = [{"role": "assistant", "content": "a"}, {"role": "user", "content": "v"}]
+
+    prompt = ChatTemplate(source, bos="", eos="").render([*messages, *answered])
+
+    assert prompt in {"4", "assistant3"}
+
+
 def test_a_later_system_message_goes_into_the_next_user_message() -> None:
     prompt = rendered(ONLY_FIRST, SYSTEM, USER, ANSWER, {**SYSTEM, "content": "in French"}, USER)
 

@@ -150,6 +150,8 @@ def test_types_can_be_written_as_typescript() -> None:
 
 
 def test_an_older_template_gets_a_place_for_the_response() -> None:
-    assert rendered("<{{ .Prompt }}>", TURNS) == (
+    spoken = [turn for turn in TURNS if turn["role"] != "system"]
+
+    assert rendered("<{{ .Prompt }}>", spoken) == (
         "<Hello, {{ you }} {% if %}!>Hi!<Why is <b>\"sky\"</b> blue & 'high'? é😀>"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from fastapi import FastAPI, Request
@@ -39,7 +40,7 @@ from localrun.services.uploads import Uploads
 from localrun.settings import LOOPBACK_HOSTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from localrun.server.catalogue import Catalogue
     from localrun.services.workspace import Workspace
@@ -75,6 +76,7 @@ def create_app(
         redoc_url=None,
         openapi_url=None,
         redirect_slashes=False,  # see `PlainPaths`
+        lifespan=lambda _: _closing(uploads),
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     install_handlers(app)
@@ -136,6 +138,13 @@ def create_app(
         return JSONResponse({"status": "leaving"})
 
     return app
+
+
+@contextlib.asynccontextmanager
+async def _closing(uploads: Uploads) -> AsyncGenerator[None, None]:
+    """End the lease of the files that clients sent, when the server ends."""
+    yield
+    await asyncio.to_thread(uploads.close)
 
 
 def _document(app: FastAPI) -> bytes:

@@ -154,10 +154,14 @@ def _wait_until_up(settings: Settings, child: subprocess.Popen[bytes], log: Path
         if child.poll() is not None:
             deadline = min(deadline, time.monotonic() + LOST_RACE_S)
         if time.monotonic() >= deadline:
+            if child.poll() is None:
+                _end(child)
             raise _not_started(log)
         time.sleep(wait)
         wait = min(LONGEST_WAIT_S, wait * 1.5)
-    if (client.version() or {}).get("pid") != child.pid:
+    if (client.version() or {}).get("pid") == child.pid:
+        child.returncode = 0  # it outlives this process, which never waits for it
+    else:
         _end(child)
     return client
 

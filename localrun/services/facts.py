@@ -22,16 +22,6 @@ if TYPE_CHECKING:
     from localrun.services.parts import Gatherer, Parts
     from localrun.services.recipes import StoredRecipe
 
-NAMES = (
-    "base_name",
-    "capabilities",
-    "context_length",
-    "embedding_length",
-    "model_family",
-    "parameter_size",
-    "quantization_level",
-)
-
 
 def check_facts(
     gatherer: Gatherer, parts: Parts, said: StoredRecipe, facts: Mapping[str, object]

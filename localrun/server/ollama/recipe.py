@@ -19,7 +19,6 @@ from localrun.modelfile.parse import parse_modelfile
 from localrun.modelfile.recipe import AdapterUse, Message, Recipe
 from localrun.modelfile.write import write_modelfile
 from localrun.server.limits import LONGEST_MODELFILE, MOST_STOPS, messages
-from localrun.services.facts import NAMES
 from localrun.services.job_folders import ADAPTER_FOLDER, DRAFT_FOLDER, FILES_FOLDER
 
 if TYPE_CHECKING:
@@ -31,6 +30,10 @@ DIGEST = re.compile(r"sha256[:-]([0-9a-fA-F]{64})", re.ASCII)
 ROLES = ("system", "user", "assistant")
 REFUSED = ("path", "remote_host")
 MOST_FILES = 1000
+TEXT_FACTS = ("base_name", "model_family", "parameter_size", "quantization_level")
+NUMBER_FACTS = ("context_length", "embedding_length")
+LONGEST_FACT = 1000  # characters
+MOST_CAPABILITIES = 100
 
 
 def recipe_order(fields: Fields) -> JsonObject:
@@ -73,22 +76,16 @@ def recipe_order(fields: Fields) -> JsonObject:
 
 def _facts(info: Fields) -> JsonObject:
     """Return what the request states of the model, which the job checks."""
-    stated = info.all()
-    for name in stated:
-        if name not in NAMES:
-            raise info.wrong(name[:100], f"is not known: {', '.join(NAMES)} are")
-    texts = {"base_name", "model_family", "parameter_size", "quantization_level"}
+    names = ("capabilities", *TEXT_FACTS, *NUMBER_FACTS)
+    unknown = next((name for name in info.all() if name not in names), None)
+    if unknown is not None:
+        raise info.wrong(unknown[:100], f"is not known: {', '.join(names)} are")
     facts: JsonObject = {
-        name: info.text(name, longest=MOST_FILES) for name in texts & stated.keys()
+        "capabilities": list(info.strings("capabilities", most=MOST_CAPABILITIES)),
+        **{name: info.text(name, longest=LONGEST_FACT) for name in TEXT_FACTS},
+        **{name: info.integer(name, 0) for name in NUMBER_FACTS},
     }
-    facts |= {
-        name: info.integer(name, 0)
-        for name in ("context_length", "embedding_length")
-        if name in stated
-    }
-    if "capabilities" in stated:
-        facts["capabilities"] = list(info.strings("capabilities", most=MOST_FILES))
-    return {name: fact for name, fact in facts.items() if fact not in (None, "", 0)}
+    return {name: fact for name, fact in facts.items() if fact}
 
 
 def _check_lists(fields: Fields, recipe: Recipe) -> None:

@@ -61,7 +61,9 @@ def operations() -> dict[str, Operation]:
     messages = listed(ref("Message"), minItems=1)
     text: Schema = {"prompt": TEXT, "text": TEXT, "messages": listed(ref("Message"))}
     special = dict.fromkeys(("add_special", "parse_special", "with_pieces"), FLAG)
-    slots = operation("Tell what the places of loaded models do", answer=ref("Slots"))
+    slots = operation(
+        "Tell what the places of loaded models do", answer=ref("Slots"), errors=ERRORS
+    )
     slots["responses"]["503"] = {"description": "all are busy, and fail_on_no_slot is 1"}
     return {
         "POST /tokenize": operation(

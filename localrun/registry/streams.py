@@ -76,16 +76,17 @@ class Streams:
             threading.Thread(target=self._guard, args=(work,), name=work.__name__, daemon=True)
             for work in works
         ]
+        # before the first byte comes: the journal knows no more than what is here now
+        due = Due(after_s=JOURNAL_S, num_bytes=JOURNAL_BYTES, done=self._progress.done_bytes)
         try:
             for thread in threads:
                 thread.start()
-            self._watch()
+            self._watch(due)
         finally:
             self._end(threads)
 
-    def _watch(self) -> None:
+    def _watch(self, due: Due) -> None:
         """Report and write the journal until the file is whole or nobody can help."""
-        due = Due(after_s=JOURNAL_S, num_bytes=JOURNAL_BYTES, done=self._progress.done_bytes)
         while not self._progress.is_complete:
             if self._error is not None:
                 raise self._error

@@ -3,8 +3,8 @@
 Law: however the reply is cut into pieces, the parts add up to the same. Text that
 may be the beginning of a tag is held back. A tool call comes while it is written where
 its family writes JSON, else when it is complete; one that is malformed before its
-arguments begin, or never complete, comes back as the text it was. Each character is
-looked at a bounded number of times.
+arguments begin, or never complete, comes back as the text it was, unless a limit cut the
+reply. Each character is looked at a bounded number of times.
 
 A call inside a thought counts if the thought is never closed (some models go over to
 calling without closing it), so it waits for the end of the reply; in a thought that is

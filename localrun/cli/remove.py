@@ -56,8 +56,9 @@ def remove(
             output.note(f"warning: no bytes were freed: {removed.problem}")
 
     names = _meant(workspace, models, is_sure=is_sure)
+    refs = {str(ref).lower(): ref for ref in map(parse_name, names)}  # one typed twice is one
     try:
-        for_each([parse_name(name) for name in names], remove_one, output)
+        for_each(list(refs.values()), remove_one, output)
     finally:
         if gone:
             tell_removed(workspace.settings, gone)

@@ -88,8 +88,8 @@ class Completions:
                 if isinstance(event, Opened):
                     opened = event
                 if isinstance(event, Finished):
-                    done = _done(event, opened, begun=begun)
-                    yield replace(done, load_s=ticket.load_s or found_s)
+                    load_s = ticket.load_s or found_s
+                    yield _done(event, opened, load_s=load_s, total_s=time.monotonic() - begun)
                 else:
                     yield event
         finally:
@@ -212,16 +212,16 @@ def _moved(step: Step, reader: ReplyReader) -> list[Scored | Part]:
     return [*scores, *reader.push("".join(text for _, text in step.deltas))]
 
 
-def _done(finished: Finished, opened: Opened, *, begun: float) -> Done:
+def _done(finished: Finished, opened: Opened, *, load_s: float, total_s: float) -> Done:
     return Done(
         reason=finished.reason,
         prompt_tokens=finished.prompt_tokens,
         cached_tokens=finished.cached_tokens,
         generated_tokens=finished.generated_tokens,
-        load_s=0.0,
+        load_s=load_s,
         prompt_s=finished.prompt_s,
         generation_s=finished.generation_s,
-        total_s=time.monotonic() - begun,
+        total_s=total_s,
         dropped_messages=opened.dropped_messages,
         dropped_tokens=opened.dropped_tokens + finished.dropped_tokens,
         stop=finished.stop,

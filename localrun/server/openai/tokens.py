@@ -202,7 +202,7 @@ class TokenDesk:
         await loop.run_in_executor(self._threads, submit)
         event = await answered
         if isinstance(event, Failed):
-            raise error_named(event.code, event.message, hint=event.hint)
+            raise error_named(event.code, event.message, hint=event.hint, param=event.param)
         if not isinstance(event, Tokens):
             raise BackendError("the runner gave another answer than was asked for")
         return event

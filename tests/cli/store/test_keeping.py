@@ -56,6 +56,17 @@ def test_rm_of_several_removes_those_that_are_there(localrun: Localrun, store: S
 
 
 @pytest.mark.usefixtures("model")
+def test_a_model_that_is_named_twice_is_removed_once(localrun: Localrun, store: Store) -> None:
+    localrun("cp", NAME, "mine")
+
+    done = localrun("rm", "mine", "mine:latest", "Mine")
+
+    assert done.returncode == 0
+    assert done.stdout == "removed mine:latest, 0 B freed\n"
+    assert names(store) == [NAME]
+
+
+@pytest.mark.usefixtures("model")
 def test_nothing_is_removed_when_one_is_no_name_at_all(localrun: Localrun, store: Store) -> None:
     assert localrun("rm", NAME, "not a name").returncode == 2
 

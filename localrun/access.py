@@ -3,7 +3,7 @@
 Server and client read the same variables, so that one environment fits both:
 
     LOCALRUN_API_KEY        the key; a server asks for it, a client sends it
-    LOCALRUN_API_KEY_FILE   more keys that a server takes, see server/keys.py
+    LOCALRUN_API_KEY_FILE   more keys that a server takes, see server/middleware/keys.py
     LOCALRUN_TLS_CERT       what a server shows, and what a client trusts beside the system's
     LOCALRUN_TLS_KEY        its private key, where it is not in the same file
     LOCALRUN_ORIGINS        pages that may use a server: https://chat.example, or * for all

@@ -34,7 +34,7 @@ def _run() -> None:
     if sys.argv[1:] == ["--version"]:
         Output().line(f"localrun {__version__}")
     elif command == "pull" and rest and not any(word.startswith("-") for word in rest):
-        from localrun.cli.pulling import pull_plainly
+        from localrun.cli.models.pulling import pull_plainly
 
         _make_warnings_harmless()
         pull_plainly(rest)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from llama_cpp import llama_cpp as api
 
-from localrun.engine.cache import slot_of
+from localrun.engine.cache.prefix_cache import slot_of
 
 if TYPE_CHECKING:
     from localrun.engine.scheduler import Row

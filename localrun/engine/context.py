@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any
 import llama_cpp
 from llama_cpp import llama_cpp as api
 
-from localrun.engine.abort import AbortFlag
-from localrun.engine.adapters import Shelf
 from localrun.engine.batch import Batch
-from localrun.engine.cache import MOST_HOLDERS, PrefixCache, slot_of
-from localrun.engine.checkpoints import budget_for
-from localrun.engine.drawing import Drawing
+from localrun.engine.cache.checkpoints import budget_for
+from localrun.engine.cache.prefix_cache import MOST_HOLDERS, PrefixCache, slot_of
+from localrun.engine.cache.state_cache import StateCache
 from localrun.engine.engine import AbortedError, OutOfCellsError
+from localrun.engine.llama.abort import AbortFlag
+from localrun.engine.llama.adapters import Shelf
+from localrun.engine.llama.sequence_state import ALL, UNCUTTABLE, read_slot, write_slot
 from localrun.engine.params import CacheType, LoadOptions, RopeScaling
-from localrun.engine.states import StateCache
+from localrun.engine.sampling import Drawing
 from localrun.engine.threads import ContextThreads
-from localrun.engine.transfer import ALL, UNCUTTABLE, read_slot, write_slot
 from localrun.errors import BackendError, LoadError
 
 if TYPE_CHECKING:
-    from localrun.engine.model import Model
+    from localrun.engine.llama.model import Model
     from localrun.engine.scheduler import Limits, Row
     from localrun.engine.sequence import Sequence
     from localrun.engine.threads import ThreadGauge

@@ -10,8 +10,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from localrun.engine.pace import Pace
 from localrun.engine.params import FinishReason
+from localrun.engine.prefill_pace import Pace
 from localrun.engine.scheduler import NO_DRAFTS
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from localrun.engine.scheduler import Row, Scheduler
     from localrun.engine.sequence import Sequence
-    from localrun.engine.speculation import Speculation
+    from localrun.engine.speculation.drafting import Speculation
 
 
 class OutOfCellsError(Exception):

@@ -18,7 +18,6 @@ import llama_cpp
 import numpy as np
 from llama_cpp import llama_cpp as api
 
-from localrun.engine.abort import AbortFlag
 from localrun.engine.batch import Batch
 from localrun.engine.context import (
     ABORTED,
@@ -29,6 +28,7 @@ from localrun.engine.context import (
 )
 from localrun.engine.embedder import MOST_TOGETHER
 from localrun.engine.engine import AbortedError
+from localrun.engine.llama.abort import AbortFlag
 from localrun.engine.params import LoadOptions, Pooling
 from localrun.engine.threads import ContextThreads
 from localrun.errors import BackendError, LoadError
@@ -36,7 +36,7 @@ from localrun.errors import BackendError, LoadError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localrun.engine.model import Model
+    from localrun.engine.llama.model import Model
     from localrun.engine.threads import ThreadGauge
 
 STEP_TOKENS = 512

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
+from localrun.engine.adapter_rotation import Turns
+from localrun.engine.cache.radix import common_length
 from localrun.engine.params import STEP_TOKENS
-from localrun.engine.radix import common_length
-from localrun.engine.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

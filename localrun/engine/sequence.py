@@ -19,10 +19,10 @@ from localrun.engine.text import TextStream
 if TYPE_CHECKING:
     import numpy as np
 
-    from localrun.engine.adapters import AdapterSet
+    from localrun.engine.constraints.thinking_budget import Thought
+    from localrun.engine.context_shift import Shift
+    from localrun.engine.llama.adapters import AdapterSet
     from localrun.engine.scores import Scores, TokenScore
-    from localrun.engine.shift import Shift
-    from localrun.engine.thought import Thought
 
 
 class Constraint(Protocol):

@@ -1,7 +1,7 @@
 """The parameters that a recipe may set: names, kinds, ranges.
 
 All of Ollama's, and the settings of the engine that it lacks. A range holds both its
-ends. What the API takes too has the range of the API (``server/options.py``).
+ends. What the API takes too has the range of the API (``server/parsing/options.py``).
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from localrun.registry.limit import RateLimit
-from localrun.registry.pace import SLOW_AFTER_S, SLOW_BYTES_PER_S
-from localrun.registry.sources import FIRST_WAIT_S
+from localrun.registry.transfer.rate_limit import RateLimit
+from localrun.registry.transfer.sources import FIRST_WAIT_S
+from localrun.registry.transfer.speed import SLOW_AFTER_S, SLOW_BYTES_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

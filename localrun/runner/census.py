@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from localrun.runner.messages import Counts
 
 if TYPE_CHECKING:
-    from localrun.engine.cache import PrefixCache
+    from localrun.engine.cache.prefix_cache import PrefixCache
+    from localrun.engine.cache.state_cache import StateCache
     from localrun.engine.context import Context
-    from localrun.engine.states import StateCache
     from localrun.runner.messages import Count
 
 

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from localrun.chat.continuation import continued_content
 from localrun.chat.profiles.grammar import ToolChoice, answer_frame
 from localrun.chat.thinking import BUDGETS
-from localrun.engine.constraints import Grammars
+from localrun.engine.constraints.compiler import Grammars
+from localrun.engine.constraints.thinking_budget import BudgetConstraint, Thought
 from localrun.engine.params import ConstraintKind, ConstraintSpec
-from localrun.engine.thought import BudgetConstraint, Thought
 from localrun.errors import RequestTooCostlyError, UsageError
 from localrun.runner.tool_grammars import ToolGrammars
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from localrun.chat.budget import Allowance
     from localrun.chat.profiles.forms import Profile
-    from localrun.engine.model import Model
+    from localrun.engine.llama.model import Model
     from localrun.engine.sequence import Constraint, Sequence
     from localrun.runner.messages import Generate
     from localrun.runner.templates import Chat

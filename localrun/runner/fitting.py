@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from localrun.engine.radix import common_length
+from localrun.engine.cache.radix import common_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

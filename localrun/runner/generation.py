@@ -11,10 +11,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from localrun.chat.continuation import can_continue, open_tag
-from localrun.engine.radix import common_length
+from localrun.engine.cache.radix import common_length
+from localrun.engine.context_shift import CONTEXTS, Shift
 from localrun.engine.scores import Scores
 from localrun.engine.sequence import Sequence
-from localrun.engine.shift import CONTEXTS, Shift
 from localrun.engine.text import TextStream
 from localrun.errors import ContextExceededError, UsageError
 from localrun.runner.constraining import Constraining
@@ -26,7 +26,7 @@ from localrun.runner.prompt import MARK, tokenize
 if TYPE_CHECKING:
     from localrun.chat.budget import Allowance
     from localrun.chat.profiles.forms import Profile
-    from localrun.engine.model import Model
+    from localrun.engine.llama.model import Model
     from localrun.runner.adapters import AdapterDesk
     from localrun.runner.fitting import Messages
     from localrun.runner.messages import Generate

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.engine.context import Context
-from localrun.engine.draft import DraftModel, unfit
-from localrun.engine.lookup import Lookup
-from localrun.engine.model import Model, load_model
-from localrun.engine.prediction import Prediction
+from localrun.engine.llama.model import Model, load_model
 from localrun.engine.scheduler import Limits
-from localrun.engine.speculation import MOST_DRAFTS, Forced, Source, Speculation
+from localrun.engine.speculation.draft_model import DraftModel, unfit
+from localrun.engine.speculation.drafting import MOST_DRAFTS, Forced, Source, Speculation
+from localrun.engine.speculation.prediction import Prediction
+from localrun.engine.speculation.prompt_lookup import Lookup
 from localrun.engine.threads import useful_threads
 
 if TYPE_CHECKING:
-    from localrun.engine.library import NativeLog
+    from localrun.engine.llama.library import NativeLog
     from localrun.engine.threads import ThreadGauge
     from localrun.runner.messages import Load
 

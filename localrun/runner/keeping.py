@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-    from localrun.engine.exchange import Exchange
+    from localrun.engine.cache.exchange import Exchange
     from localrun.engine.sequence import Sequence
     from localrun.store.prompt_file import Run
     from localrun.store.prompts import PromptFolder

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.chat.budget import Allowance
+from localrun.engine.cache.exchange import exchange_of
 from localrun.engine.context import Context
 from localrun.engine.embedder import Embedder
 from localrun.engine.engine import Engine
-from localrun.engine.exchange import exchange_of
-from localrun.engine.model import load_model
+from localrun.engine.llama.layer_split import LayerSplit
+from localrun.engine.llama.memory_log import HOST
+from localrun.engine.llama.model import load_model
 from localrun.engine.pooler import Pooler
 from localrun.engine.scheduler import Limits, Scheduler
-from localrun.engine.split import LayerSplit
-from localrun.engine.taken import HOST
 from localrun.engine.threads import ThreadGauge, useful_threads
 from localrun.errors import UsageError
 from localrun.runner.adapters import AdapterDesk
@@ -34,8 +34,8 @@ from localrun.runner.tools import TextTools
 from localrun.runner.worker import NoEngine, Worker
 
 if TYPE_CHECKING:
-    from localrun.engine.library import NativeLog
-    from localrun.engine.taken import MemoryTaken
+    from localrun.engine.llama.library import NativeLog
+    from localrun.engine.llama.memory_log import MemoryTaken
     from localrun.runner.channel import Channel
     from localrun.runner.messages import Load
     from localrun.runner.saved import SavedPrompts

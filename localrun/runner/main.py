@@ -24,9 +24,9 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from localrun.engine.library import start
-from localrun.engine.placement import chosen
-from localrun.engine.taken import MemoryTaken
+from localrun.engine.llama.library import start
+from localrun.engine.llama.memory_log import MemoryTaken
+from localrun.engine.llama.placement import chosen
 from localrun.errors import BackendError, LocalrunError
 from localrun.hardware.choice import AUTO
 from localrun.runner.channel import Channel

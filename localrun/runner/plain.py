@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from localrun.engine.gap import GapTokens, gap_tokens
+from localrun.engine.llama.infill import GapTokens, gap_tokens
 from localrun.errors import UsageError
 from localrun.runner.fitting import Prompt
 from localrun.runner.prompt import mark, tokenize, tokenize_on
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from localrun.chat.budget import Allowance
-    from localrun.engine.model import Model
+    from localrun.engine.llama.model import Model
     from localrun.runner.messages import Generate
     from localrun.runner.templates import Templates
 

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 from localrun.chat.sizes import MAX_SIZE
-from localrun.engine.spelling import Spelling
+from localrun.engine.llama.text_search import Spelling
 from localrun.errors import RequestTooCostlyError
 
 if TYPE_CHECKING:

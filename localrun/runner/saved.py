@@ -13,19 +13,19 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.engine.exchange import exchange_of
-from localrun.engine.library import build
+from localrun.engine.cache.exchange import exchange_of
+from localrun.engine.llama.library import build
 from localrun.runner.keeping import Fetched, Keeper
 from localrun.store.prompts import PromptFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.engine.cache import PrefixCache
+    from localrun.engine.cache.prefix_cache import PrefixCache
+    from localrun.engine.cache.state_cache import StateCache
     from localrun.engine.context import Context
-    from localrun.engine.model import Model
+    from localrun.engine.llama.model import Model
     from localrun.engine.scheduler import Limits
-    from localrun.engine.states import StateCache
     from localrun.runner.messages import Load
 
 HEX_DIGITS = 64

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from localrun.chat.profiles.grammar import call_alternative, tool_grammar
 from localrun.chat.profiles.tools import Tool, Tools
-from localrun.engine.grammar import LARGEST_TEXT, engine_schema
+from localrun.engine.constraints.grammar import LARGEST_TEXT, engine_schema
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:

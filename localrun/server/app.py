@@ -12,17 +12,20 @@ from starlette.exceptions import HTTPException
 
 from localrun.errors import UsageError
 from localrun.server.anthropic.routes import anthropic_routes
-from localrun.server.client import Clients
-from localrun.server.embedding import Embedding
+from localrun.server.core.client import Clients
+from localrun.server.core.embedding import Embedding
+from localrun.server.core.loaded_names import LoadedNames
+from localrun.server.core.metered import MeteredCompletions
+from localrun.server.core.metrics import CONTENT_TYPE, Metrics
 from localrun.server.embedding_routes import embedding_routes
 from localrun.server.errors import install_handlers
 from localrun.server.jobs import Jobs, job_environ
-from localrun.server.keys import Keys
 from localrun.server.llamacpp.props import props_routes
 from localrun.server.llamacpp.tokens import root_token_routes
-from localrun.server.metered import MeteredCompletions
-from localrun.server.metrics import CONTENT_TYPE, Metrics
-from localrun.server.names import LoadedNames
+from localrun.server.middleware.authentication import Gate
+from localrun.server.middleware.keys import Keys
+from localrun.server.middleware.origins import Visitors
+from localrun.server.middleware.paths import PlainPaths
 from localrun.server.ollama.account import account_routes
 from localrun.server.ollama.library import library_routes
 from localrun.server.ollama.routes import ollama_routes
@@ -31,18 +34,15 @@ from localrun.server.openai.responses.desk import ResponseDesk
 from localrun.server.openai.responses.routes import responses_routes
 from localrun.server.openai.routes import openai_routes
 from localrun.server.openai.tokens import TokenDesk
-from localrun.server.origins import Visitors
 from localrun.server.own import own_routes
-from localrun.server.paths import PlainPaths
-from localrun.server.security import Gate
 from localrun.server.why import why_routes
-from localrun.services.uploads import Uploads
+from localrun.services.creating.uploads import Uploads
 from localrun.settings import LOOPBACK_HOSTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from localrun.server.catalogue import Catalogue
+    from localrun.server.core.catalogue import Catalogue
     from localrun.services.workspace import Workspace
     from localrun.supervisor.pool import RunnerPool
 

@@ -11,12 +11,12 @@ from localrun.server.ollama.embeddings import embed as embed_for_ollama
 from localrun.server.ollama.embeddings import embed_one, parse_embed, parse_embed_one
 from localrun.server.openai.embeddings import embed, parse_embeddings
 from localrun.server.openai.rerank import parse_rerank, rerank
-from localrun.server.requests import read, unless_disconnected
+from localrun.server.parsing.requests import read, unless_disconnected
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from localrun.server.embedding import Embedding
+    from localrun.server.core.embedding import Embedding
 
 RERANK = ("/v1/rerank", "/v1/reranking", "/rerank", "/reranking")
 

@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect
 
 from localrun.errors import LocalrunError, OverloadedError, UsageError
 from localrun.server.anthropic.dialect import OVERLOADED, error_event, speaks_anthropic
-from localrun.server.paths import near_path
+from localrun.server.middleware.paths import near_path
 
 if TYPE_CHECKING:
     from fastapi import FastAPI, Request

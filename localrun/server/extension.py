@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from localrun.server.completion import Done
-    from localrun.server.fields import JsonObject
+    from localrun.server.core.request import Done
+    from localrun.server.parsing.fields import JsonObject
 
 
 def extension(done: list[Done]) -> JsonObject:

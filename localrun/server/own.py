@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from localrun.server.limits import LONGEST_NAME, context_length, model_name
-from localrun.server.loads import load_signs
-from localrun.server.options import keep_alive
-from localrun.server.requests import read, same
+from localrun.server.core.loads import load_signs
+from localrun.server.parsing.limits import LONGEST_NAME, context_length, model_name
+from localrun.server.parsing.options import keep_alive
+from localrun.server.parsing.requests import read, same
 from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from localrun.server.core import Completions
-    from localrun.server.fields import Fields, JsonObject
-    from localrun.server.names import LoadedNames
+    from localrun.server.core.completions import Completions
+    from localrun.server.core.loaded_names import LoadedNames
+    from localrun.server.parsing.fields import Fields, JsonObject
     from localrun.supervisor.model import RunningModel
     from localrun.supervisor.pool import RunnerPool
 

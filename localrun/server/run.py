@@ -27,14 +27,14 @@ import uvicorn
 from localrun.errors import AddressInUseError, NetworkError, UsageError
 from localrun.hardware.choice import CPU
 from localrun.logs import HarmlessFormatter
-from localrun.server.activity import Activity
 from localrun.server.app import create_app
-from localrun.server.keys import read_keys
+from localrun.server.core.loaded_names import LoadedNames
+from localrun.server.core.metrics import Metrics
 from localrun.server.log_file import PrivateLog
-from localrun.server.metrics import Metrics
-from localrun.server.names import LoadedNames
-from localrun.server.patience import PatientProtocol
-from localrun.server.request_id import LOG_FORMAT, RequestFilter
+from localrun.server.middleware.activity import Activity
+from localrun.server.middleware.keys import read_keys
+from localrun.server.middleware.request_id import LOG_FORMAT, RequestFilter
+from localrun.server.middleware.timeouts import PatientProtocol
 from localrun.server.tls import tls_options
 from localrun.services.devices import check_choice, report_unused
 from localrun.services.workspace import Workspace
@@ -46,7 +46,7 @@ from localrun.supervisor.spawn import start_runner
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.server.keys import Keys
+    from localrun.server.middleware.keys import Keys
     from localrun.server.tls import TlsOptions
     from localrun.settings import Settings
     from localrun.supervisor.runner import Start

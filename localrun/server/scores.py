@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from localrun.runner.messages import Score
-    from localrun.server.fields import JsonObject
+    from localrun.server.parsing.fields import JsonObject
 
 
 def openai_score(score: Score) -> JsonObject:

@@ -25,7 +25,7 @@ from fastapi.responses import Response
 from localrun.errors import LocalrunError
 from localrun.server.anthropic.dialect import error_event, speaks_anthropic
 from localrun.server.errors import CLIENT_LEFT, bug_error, error_body
-from localrun.server.requests import unless_disconnected, until_disconnect
+from localrun.server.parsing.requests import unless_disconnected, until_disconnect
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import Receive, Scope, Send
 
-    from localrun.server.fields import JsonObject
+    from localrun.server.parsing.fields import JsonObject
 
     Sign = Callable[[], bytes]
     LastWords = Callable[[LocalrunError], bytes]

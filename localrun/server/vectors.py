@@ -13,7 +13,7 @@ from fastapi.responses import Response
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.server.fields import JsonObject
+    from localrun.server.parsing.fields import JsonObject
 
 FLOAT_BYTES = 4
 AT_ONCE = 4096  # items of a list that are encoded at once: a millisecond

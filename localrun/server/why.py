@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 
 from localrun.errors import ModelNotFoundError
 from localrun.names.adapters import is_same_name
-from localrun.server.names import LoadedNames
+from localrun.server.core.loaded_names import LoadedNames
 from localrun.services.plan_json import plan_to_json
 from localrun.supervisor.model import ModelState
 from localrun.supervisor.sources import Setting
@@ -19,8 +19,8 @@ from localrun.supervisor.sources import Setting
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.server.catalogue import Catalogue
-    from localrun.server.fields import JsonObject
+    from localrun.server.core.catalogue import Catalogue
+    from localrun.server.parsing.fields import JsonObject
     from localrun.settings import Settings
     from localrun.supervisor.model import KeepAlive, RunningModel
     from localrun.supervisor.pool import RunnerPool

@@ -11,7 +11,7 @@ from localrun.gguf.role import gguf_role
 from localrun.names.parse import parse_name
 from localrun.names.paths import local_path
 from localrun.names.ref import DEFAULT_TAG, HUGGINGFACE_HOST, ModelRef, Source
-from localrun.services.manifests import check_whole, layer_of, make_manifest
+from localrun.services.creating.manifests import check_whole, layer_of, make_manifest
 from localrun.store.adopt import Adopted, Way, adopt
 from localrun.store.archive_names import NamedModel, check_names
 from localrun.store.blobs import digest_of

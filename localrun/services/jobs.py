@@ -23,12 +23,12 @@ from localrun.modelfile.parse import parse_modelfile
 from localrun.names.parse import parse_name
 from localrun.names.ref import Source
 from localrun.registry.http import OfflineError
-from localrun.services.create import CreateOptions, create_model
+from localrun.services.creating.create import CreateOptions, create_model
+from localrun.services.creating.parts import BLOB, looks_like_path
 from localrun.services.job_folders import ADAPTER_FOLDER, DRAFT_FOLDER, FILES_FOLDER
-from localrun.services.offline import complete_here, embedded_here
-from localrun.services.parts import BLOB, looks_like_path
-from localrun.services.plan import make_plan
-from localrun.services.pull import PullOptions, run_plan
+from localrun.services.pulling.offline import complete_here, embedded_here
+from localrun.services.pulling.plan import make_plan
+from localrun.services.pulling.pull import PullOptions, run_plan
 from localrun.services.push import push_model
 from localrun.store.blobs import file_digest
 from localrun.store.layout import translated

@@ -10,9 +10,9 @@ from localrun.errors import ModelNotFoundError, UsageError
 from localrun.hardware.plan import Wish, make_plan
 from localrun.hardware.reading import read_shape, shape_of
 from localrun.names.parse import parse_name
-from localrun.services.plan import is_elsewhere
-from localrun.services.plan import make_plan as make_pull_plan
-from localrun.services.remote_header import remote_header
+from localrun.services.pulling.plan import is_elsewhere
+from localrun.services.pulling.plan import make_plan as make_pull_plan
+from localrun.services.pulling.remote_header import remote_header
 from localrun.store.manifest import Role
 from localrun.supervisor.planning import only_processor, wish_for
 

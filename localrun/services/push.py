@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from localrun.errors import UsageError
 from localrun.names.ref import ModelRef, Source
-from localrun.registry.oci_blob import OutgoingBlob, UploadSession
-from localrun.services.plain_http import is_allowed_for
+from localrun.registry.oci.blob import OutgoingBlob, UploadSession
+from localrun.services.pulling.plain_http import is_allowed_for
 from localrun.store.layout import translated
 from localrun.store.manifest import MOST_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from localrun.registry.oci import OciRegistry
+    from localrun.registry.oci.registry import OciRegistry
     from localrun.services.report import Report
     from localrun.services.workspace import Workspace
     from localrun.store.manifest import Descriptor

@@ -12,7 +12,7 @@ from localrun.names.parse import parse_name
 from localrun.registry.http import OfflineError
 from localrun.registry.quantization import choose
 from localrun.registry.remote import Repository
-from localrun.services.mirrors import repository_of
+from localrun.services.pulling.mirrors import repository_of
 
 if TYPE_CHECKING:
     from localrun.registry.remote import Found

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 from localrun.errors import IntegrityError, LocalrunError, ModelNotFoundError
 from localrun.names.parse import parse_name
 from localrun.services.blob_checks import bad_hashes, bad_sizes, unnamed_sizes
-from localrun.services.pinned import Pin, pinned_file, plan_of_pin
-from localrun.services.pull import PullOptions, run_plan
+from localrun.services.pulling.pinned import Pin, pinned_file, plan_of_pin
+from localrun.services.pulling.pull import PullOptions, run_plan
 from localrun.store.refs import StoredRef, list_refs, load_ref, ref_files
 from localrun.store.verify import BadBlob, bring_back, quarantine, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from localrun.services.plan import Plan
+    from localrun.services.pulling.plan import Plan
     from localrun.services.report import Report
     from localrun.services.workspace import Workspace
 

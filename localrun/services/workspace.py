@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from localrun.registry.catalog import Catalog
     from localrun.registry.http import Http
-    from localrun.registry.huggingface import HuggingFace
-    from localrun.registry.modelscope import ModelScope
-    from localrun.registry.oci import OciRegistry
+    from localrun.registry.hubs.huggingface import HuggingFace
+    from localrun.registry.hubs.modelscope import ModelScope
+    from localrun.registry.oci.registry import OciRegistry
     from localrun.settings import Settings
 
 
@@ -67,14 +67,14 @@ class Workspace:
     @cached_property
     def huggingface(self) -> HuggingFace:
         """Return Hugging Face, or what HF_ENDPOINT names."""
-        from localrun.registry.huggingface import HuggingFace
+        from localrun.registry.hubs.huggingface import HuggingFace
 
         return HuggingFace(self.http, self.environ)
 
     @cached_property
     def modelscope(self) -> ModelScope:
         """Return ModelScope, or what MODELSCOPE_ENDPOINT names."""
-        from localrun.registry.modelscope import ModelScope
+        from localrun.registry.hubs.modelscope import ModelScope
 
         return ModelScope(self.http, self.environ)
 
@@ -88,7 +88,7 @@ class Workspace:
 
     def registry(self, host: str, *, is_insecure: bool = False) -> OciRegistry:
         """Return an OCI registry."""
-        from localrun.registry.oci import OciRegistry
+        from localrun.registry.oci.registry import OciRegistry
 
         return OciRegistry(
             self.http, host, environ=self.environ, home=self.home, is_insecure=is_insecure

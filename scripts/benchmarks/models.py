@@ -22,7 +22,7 @@ import gguf
 import numpy as np
 
 from benchmarks import peer
-from localrun.engine.quantize import quantization, quantize
+from localrun.engine.llama.quantize import quantization, quantize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

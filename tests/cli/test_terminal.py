@@ -18,7 +18,7 @@ from localrun.cli.output import Output
 from localrun.errors import ModelNotFoundError
 from localrun.modelfile.recipe import Recipe
 from localrun.names.parse import parse_name
-from localrun.services.create import create_model
+from localrun.services.creating.create import create_model
 from localrun.store.layout import Layout, create
 from localrun.terminal import harmless
 from tests.cli.fake_server import END, FakeServer, say

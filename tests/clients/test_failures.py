@@ -10,7 +10,7 @@ import ollama
 import openai
 import pytest
 
-from localrun.server.keys import Keys
+from localrun.server.middleware.keys import Keys
 from tests.server.serving import serving
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import llama_cpp
 import numpy as np
 
-from localrun.engine.library import start
-from localrun.engine.model import Model, load_model
+from localrun.engine.llama.library import start
+from localrun.engine.llama.model import Model, load_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

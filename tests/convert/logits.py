@@ -9,7 +9,7 @@ import llama_cpp
 import numpy as np
 from llama_cpp import llama_cpp as api
 
-from localrun.engine.library import start
+from localrun.engine.llama.library import start
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -28,8 +28,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from localrun.registry import options, streams
-from localrun.services import pull
+from localrun.registry import options
+from localrun.registry.transfer import workers as streams
+from localrun.services.pulling import pull
 from localrun.services.workspace import open_workspace
 from tests.e2e.operations import OPERATIONS, Work, make_plans
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 from localrun.errors import IntegrityError, NotFoundError, UsageError
 from localrun.modelfile.recipe import Recipe
 from localrun.names.parse import parse_name
-from localrun.services.create import create_model
+from localrun.services.creating.create import create_model
 from localrun.services.importing import import_path
 from localrun.services.naming import copy_model, move_model, remove_model
-from localrun.services.plan import Plan, make_plan
-from localrun.services.pull import PullOptions, run_plan
+from localrun.services.pulling.plan import Plan, make_plan
+from localrun.services.pulling.pull import PullOptions, run_plan
 from localrun.services.report import Silence
 from localrun.store.archive import export_model, import_archive
 from localrun.store.sweep import PARTIAL_KEPT_S, sweep

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.registry.journal import Journal
-from localrun.registry.ranges import Ranges
+from localrun.registry.transfer.journal import Journal
+from localrun.registry.transfer.ranges import Ranges
 from localrun.services.models import Models
 from localrun.store.blobs import file_digest
 from localrun.store.refs import list_refs, ref_files

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.names.parse import parse_name
-from localrun.server import names
-from localrun.server.names import LoadedNames
+from localrun.server.core import loaded_names as names
+from localrun.server.core.loaded_names import LoadedNames
 from localrun.store.refs import remove_ref
 from localrun.store.sweep import sweep
 from localrun.supervisor import slot

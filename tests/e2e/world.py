@@ -20,10 +20,10 @@ import uvicorn
 from localrun.client import launch
 from localrun.names.parse import parse_name
 from localrun.server.app import create_app
-from localrun.server.patience import PatientProtocol
+from localrun.server.middleware.timeouts import PatientProtocol
 from localrun.server.run import bind
 from localrun.services.importing import import_path
-from localrun.services.pull import pull_model
+from localrun.services.pulling.pull import pull_model
 from localrun.services.report import Silence
 from localrun.services.workspace import open_workspace
 from localrun.store.embedded import embedded_models

@@ -11,9 +11,9 @@ from localrun.engine.scheduler import Limits, Scheduler
 from localrun.engine.sequence import Sequence
 
 if TYPE_CHECKING:
-    from localrun.engine.constraints import Grammars
+    from localrun.engine.constraints.compiler import Grammars
     from localrun.engine.context import Context
-    from localrun.engine.model import Model
+    from localrun.engine.llama.model import Model
 
 LIMITS = Limits(num_slots=4, num_cells=2048)
 CHAT = "<|im_start|>user\nHello!<|im_end|>\n<|im_start|>assistant\n"

@@ -12,12 +12,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from localrun.engine.cache.memory_kind import FULL, Memory
 from localrun.engine.engine import AbortedError, OutOfCellsError
-from localrun.engine.memory import FULL, Memory
 from localrun.engine.scheduler import Row
 
 if TYPE_CHECKING:
-    from localrun.engine.adapters import AdapterFile, AdapterSet
+    from localrun.engine.llama.adapters import AdapterFile, AdapterSet
     from localrun.engine.sequence import Sequence
 
 

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.engine.constraints import Grammars
+from localrun.engine.constraints.compiler import Grammars
 from localrun.engine.context import Context
-from localrun.engine.library import start
-from localrun.engine.model import load_model
+from localrun.engine.llama.library import start
+from localrun.engine.llama.model import load_model
 from localrun.store.embedded import embedded_models
 from tests.engine.answering import LIMITS, Answerer
 

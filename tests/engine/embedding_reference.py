@@ -15,7 +15,7 @@ from localrun.engine.params import Pooling
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from localrun.engine.model import Model
+    from localrun.engine.llama.model import Model
 
 
 def token_vectors(model: Model, tokens: list[int]) -> np.ndarray:

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
+from localrun.engine.context_shift import Shift
 from localrun.engine.engine import Engine
 from localrun.engine.params import FinishReason, SamplingParams
 from localrun.engine.scheduler import Scheduler
 from localrun.engine.scores import Scores, TokenScore
 from localrun.engine.sequence import Sequence
-from localrun.engine.shift import Shift
 from localrun.engine.text import TextStream
 from tests.engine.answering import CHAT, LIMITS, Answerer, schema
 

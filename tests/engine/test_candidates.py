@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from localrun.engine.candidates import Candidates
-from localrun.engine.library import start
+from localrun.engine.llama.library import start
 from localrun.engine.params import SamplingParams
-from localrun.engine.sampling import Sampler
+from localrun.engine.sampler import Sampler
 from localrun.errors import BackendError
 
 NUM_VOCAB = 20_011  # does not divide into rows

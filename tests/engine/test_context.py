@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.engine.constraints import Grammars
+from localrun.engine.constraints.compiler import Grammars
 from localrun.engine.context import Context
 from localrun.engine.engine import Engine
-from localrun.engine.library import start
-from localrun.engine.model import Model, load_model
+from localrun.engine.llama.library import start
+from localrun.engine.llama.model import Model, load_model
 from localrun.engine.params import (
     CacheType,
     ConstraintKind,

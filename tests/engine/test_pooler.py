@@ -11,8 +11,8 @@ import pytest
 
 from localrun.engine.embedder import MOST_TOGETHER
 from localrun.engine.engine import AbortedError
-from localrun.engine.library import start
-from localrun.engine.model import Model, load_model
+from localrun.engine.llama.library import start
+from localrun.engine.llama.model import Model, load_model
 from localrun.engine.params import Pooling
 from localrun.engine.pooler import Pooler
 from tests.engine.embedding_reference import cosine, pooled, ranked, token_vectors

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localrun.engine.cache import PrefixCache
+from localrun.engine.cache.memory_kind import FULL, HYBRID, Memory
+from localrun.engine.cache.prefix_cache import PrefixCache
+from localrun.engine.cache.state_cache import StateCache
 from localrun.engine.engine import Engine, Output
-from localrun.engine.memory import FULL, HYBRID, Memory
 from localrun.engine.params import FinishReason
 from localrun.engine.scheduler import BEGUN_TOKENS, Limits, Scheduler
 from localrun.engine.sequence import Sequence
-from localrun.engine.speculation import Speculation, room_of
-from localrun.engine.states import StateCache
+from localrun.engine.speculation.drafting import Speculation, room_of
 from localrun.engine.text import TextStream
 from tests.engine.cells import FakeBackend
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Sequence as Sequences
 
-    from localrun.engine.adapters import AdapterSet
+    from localrun.engine.llama.adapters import AdapterSet
 
 SLOTS, CELLS, BUDGET, HOLDERS, DRAFTS = 4, 64, 16, 9, 12
 END = 3  # ends a message
@@ -195,8 +195,8 @@ def test_arrivals_and_cancels_at_any_time_end_each_request_exactly_once(
                 ends.append(request_id)
 
     with pytest.MonkeyPatch.context() as patch:  # prefixes go out and in all the time
-        patch.setattr("localrun.engine.idle.KEPT_LOOKS", 8)
-        patch.setattr("localrun.engine.idle.LOOKS_BETWEEN_CHECKS", 4)
+        patch.setattr("localrun.engine.cache.idle_prefixes.KEPT_LOOKS", 8)
+        patch.setattr("localrun.engine.cache.idle_prefixes.LOOKS_BETWEEN_CHECKS", 4)
         for number in range(5000):
             act(number)
             if bench.engine.has_work:
@@ -413,7 +413,7 @@ def test_the_prefix_that_was_used_longest_ago_goes_first() -> None:
 def test_a_prefix_that_nobody_asks_for_is_moved_out_of_the_cells_and_comes_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("localrun.engine.idle.KEPT_LOOKS", 20)
+    monkeypatch.setattr("localrun.engine.cache.idle_prefixes.KEPT_LOOKS", 20)
     bench = Bench()
     bench.submit(1, [1] * 20, 1)
     bench.drain()
@@ -448,8 +448,8 @@ def test_a_rest_leaves_the_latest_prefix_in_the_cells_and_the_others_come_back()
 
 
 def test_without_room_elsewhere_it_goes_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("localrun.engine.idle.KEPT_LOOKS", 100)
-    monkeypatch.setattr("localrun.engine.idle.KEPT_LOOKS_AT_LAST", 100)
+    monkeypatch.setattr("localrun.engine.cache.idle_prefixes.KEPT_LOOKS", 100)
+    monkeypatch.setattr("localrun.engine.cache.idle_prefixes.KEPT_LOOKS_AT_LAST", 100)
     bench = Bench(budget_bytes=0)
     bench.submit(1, [1] * 20, 1)
     bench.drain()
@@ -466,7 +466,7 @@ def test_without_room_elsewhere_it_goes_in_the_end(monkeypatch: pytest.MonkeyPat
 def test_what_was_moved_out_long_ago_makes_room_for_later_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("localrun.engine.idle.KEPT_LOOKS_AT_LAST", 30)
+    monkeypatch.setattr("localrun.engine.cache.idle_prefixes.KEPT_LOOKS_AT_LAST", 30)
     bench = Bench(budget_bytes=500)  # for one of them
     for number in (1, 2, 3, 4):
         bench.submit(number, [number] * 15, 20)

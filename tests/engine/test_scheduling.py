@@ -21,12 +21,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from localrun.engine.adapters import AdapterFile, AdapterSet
-from localrun.engine.cache import PrefixCache
-from localrun.engine.memory import FULL, HYBRID, RECURRENT, WINDOW
+from localrun.engine.cache.memory_kind import FULL, HYBRID, RECURRENT, WINDOW
+from localrun.engine.cache.prefix_cache import PrefixCache
+from localrun.engine.context_shift import Shift
+from localrun.engine.llama.adapters import AdapterFile, AdapterSet
 from localrun.engine.params import FinishReason
 from localrun.engine.sequence import Sequence
-from localrun.engine.shift import Shift
 from localrun.engine.text import TextStream
 from tests.engine.test_scheduler import BUDGET, CELLS, DRAFTS, Bench, Guesser, prompts
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.engine.exchange import exchange_of
-from localrun.engine.library import start
-from localrun.engine.model import Model, load_model
+from localrun.engine.cache.exchange import exchange_of
+from localrun.engine.cache.state_cache import StateCache
+from localrun.engine.context_shift import Shift
+from localrun.engine.llama.library import start
+from localrun.engine.llama.model import Model, load_model
 from localrun.engine.params import CacheType, LoadOptions
 from localrun.engine.scheduler import Limits
 from localrun.engine.scores import Scores
 from localrun.engine.sequence import Sequence
-from localrun.engine.shift import Shift
-from localrun.engine.states import StateCache
-from tests.engine.test_cache import GREEDY, Running, alone, sequence, words
+from tests.engine.cache.test_prefix_cache import GREEDY, Running, alone, sequence, words
 from tests.engine.tiny import KINDS
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def test_states_that_share_cells_are_taken_out_whole(model: Model, running: Runn
 def test_an_abort_costs_a_prompt_and_an_answer_beside_it_little(
     model: Model, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("localrun.engine.places.MOST_TOKENS", 64)
+    monkeypatch.setattr("localrun.engine.cache.checkpoint_policy.MOST_TOKENS", 64)
     writing = sequence(1, words(model, "Two dogs! ", 50), 40)
     running.engine.submit(writing)
     while writing.num_generated < 5:
@@ -157,7 +157,7 @@ def test_an_abort_costs_a_prompt_and_an_answer_beside_it_little(
 def test_a_cancel_in_the_middle_of_a_prompt_leaves_its_copies_to_others(
     model: Model, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("localrun.engine.places.MOST_TOKENS", 64)
+    monkeypatch.setattr("localrun.engine.cache.checkpoint_policy.MOST_TOKENS", 64)
     prompt = words(model, "A long story about a fox. ", 400)
     running.engine.submit(sequence(100, prompt, 8))
     for _ in range(4):
@@ -198,7 +198,7 @@ def test_a_shift_goes_on_as_a_fresh_prompt_would(model: Model, running: Running)
 def test_a_storm_of_requests_says_what_each_says_alone(
     model: Model, running: Running, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("localrun.engine.places.MOST_TOKENS", 64)
+    monkeypatch.setattr("localrun.engine.cache.checkpoint_policy.MOST_TOKENS", 64)
     rng = random.Random(seed)  # noqa: S311 - the same storm each time
     systems = [message(model, "system", text, 60) for text in ("A fox. ", "Two dogs! ")]
     done: list[Sequence] = []

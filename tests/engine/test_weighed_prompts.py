@@ -9,13 +9,13 @@ import pytest
 
 from localrun.engine.context import Context
 from localrun.engine.engine import Engine
-from localrun.engine.library import start
-from localrun.engine.model import Model, load_model
-from localrun.engine.prediction import Prediction
+from localrun.engine.llama.library import start
+from localrun.engine.llama.model import Model, load_model
 from localrun.engine.scheduler import Limits, Scheduler
 from localrun.engine.scores import Scores, TokenScore, log_probabilities
 from localrun.engine.sequence import Sequence
-from localrun.engine.speculation import Speculation
+from localrun.engine.speculation.drafting import Speculation
+from localrun.engine.speculation.prediction import Prediction
 from tests.engine.tiny import sliding_window
 
 if TYPE_CHECKING:

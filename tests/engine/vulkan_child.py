@@ -10,14 +10,14 @@ import json
 import sys
 from pathlib import Path
 
-from localrun.engine.constraints import Grammars
+from localrun.engine.constraints.compiler import Grammars
 from localrun.engine.context import Context
-from localrun.engine.library import start
-from localrun.engine.model import load_model
+from localrun.engine.llama.library import start
+from localrun.engine.llama.memory_log import MemoryTaken
+from localrun.engine.llama.model import load_model
+from localrun.engine.llama.placement import chosen
 from localrun.engine.params import LoadOptions, SamplingParams
-from localrun.engine.placement import chosen
 from localrun.engine.sequence import Sequence
-from localrun.engine.taken import MemoryTaken
 from tests.engine.answering import LIMITS, Answerer
 
 PROMPT = "<|im_start|>user\nWhat is a model?<|im_end|>\n<|im_start|>assistant\n"

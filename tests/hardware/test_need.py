@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.engine.library import start
+from localrun.engine.llama.library import start
 from localrun.hardware.need import Setup, cell_bytes, compute_bytes
 from localrun.hardware.reading import shape_of
 from tests.hardware import measured

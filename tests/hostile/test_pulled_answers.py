@@ -12,13 +12,13 @@ import pytest
 import urllib3
 
 from localrun.errors import LocalrunError
-from localrun.registry.fetch import ask
 from localrun.registry.http import Http, Response
-from localrun.registry.huggingface import HuggingFace
-from localrun.registry.modelscope import ModelScope
-from localrun.registry.oci import OciRegistry
+from localrun.registry.hubs.huggingface import HuggingFace
+from localrun.registry.hubs.modelscope import ModelScope
+from localrun.registry.oci.registry import OciRegistry
 from localrun.registry.quantization import choose, companions, shards_of, variants
 from localrun.registry.remote import Remote
+from localrun.registry.transfer.range_reader import ask
 from tests.hostile.growth import LONGEST_MESSAGE, refusal
 from tests.hostile.repetitions import OBJECTS, UNITS, deep_lists, list_of, text_of
 

@@ -15,9 +15,9 @@ from localrun.names.adapters import split_adapters
 from localrun.names.parse import parse_name
 from localrun.registry.catalog import load_catalog
 from localrun.registry.http import retry_after
-from localrun.registry.oci_realms import parse_challenge
+from localrun.registry.oci.challenges import parse_challenge
 from localrun.registry.quantization import quantization_of
-from localrun.services.lock import read_lock
+from localrun.services.pulling.lock import read_lock
 from localrun.settings import parse_duration
 from tests.hostile.repetitions import UNITS, text_of
 

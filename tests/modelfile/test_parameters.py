@@ -17,8 +17,8 @@ from localrun.modelfile.parameters import (
     format_parameter,
     parse_parameter,
 )
-from localrun.server.fields import Fields
-from localrun.server.options import keep_alive, sampling
+from localrun.server.parsing.fields import Fields
+from localrun.server.parsing.options import keep_alive, sampling
 from tests.modelfile.profile import long_enough, many_examples
 
 OLLAMA = (

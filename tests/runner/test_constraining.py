@@ -13,10 +13,10 @@ from localrun.chat.profiles.tools import Tools
 from localrun.chat.stream_parser import StreamParser, Text, Thought
 from localrun.chat.template import ChatTemplate
 from localrun.chat.tool_calls import ToolCall, calls_of
-from localrun.engine.constraints import Grammars
+from localrun.engine.constraints.compiler import Grammars
 from localrun.engine.context import Context
-from localrun.engine.library import start
-from localrun.engine.model import load_model
+from localrun.engine.llama.library import start
+from localrun.engine.llama.model import load_model
 from localrun.engine.params import ConstraintKind, ConstraintSpec, SamplingParams
 from localrun.engine.sequence import Sequence
 from localrun.errors import UsageError
@@ -30,7 +30,7 @@ from tests.engine.answering import LIMITS, Answerer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.engine.model import Model
+    from localrun.engine.llama.model import Model
 
 PARAMETERS: dict[str, Any] = {
     "type": "object",

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.engine.library import start
-from localrun.engine.model import Model, load_model
+from localrun.engine.llama.library import start
+from localrun.engine.llama.model import Model, load_model
 from localrun.engine.scheduler import Limits
 from localrun.errors import LoadError
 from localrun.runner.guessing import Guessing

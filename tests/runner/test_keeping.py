@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.engine.cache import PrefixCache
+from localrun.engine.cache.exchange import exchange_of
+from localrun.engine.cache.prefix_cache import PrefixCache
 from localrun.engine.context import Context
 from localrun.engine.engine import Engine
-from localrun.engine.exchange import exchange_of
-from localrun.engine.library import start
-from localrun.engine.model import Model, load_model
+from localrun.engine.llama.library import start
+from localrun.engine.llama.model import Model, load_model
 from localrun.engine.params import CacheType, FinishReason, LoadOptions, SamplingParams
 from localrun.engine.scheduler import Limits, Scheduler
 from localrun.engine.sequence import Sequence

@@ -9,9 +9,9 @@ import pytest
 from gguf import GGUFReader, GGUFValueType, GGUFWriter
 
 from localrun.chat.budget import Allowance
-from localrun.engine.gap import gap_tokens
-from localrun.engine.library import start
-from localrun.engine.model import load_model
+from localrun.engine.llama.infill import gap_tokens
+from localrun.engine.llama.library import start
+from localrun.engine.llama.model import load_model
 from localrun.errors import UsageError
 from localrun.runner.messages import Generate
 from localrun.runner.plain import PlainPrompts, check_tokens
@@ -23,7 +23,7 @@ from tests.engine.tiny import full_attention
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.engine.model import Model
+    from localrun.engine.llama.model import Model
 
 GUIDE = Path(embedded_models()["guide:latest"])
 CONTROL = 3  # the type of a token

@@ -7,8 +7,8 @@ from gguf import GGUFWriter
 
 from localrun.chat.budget import Allowance
 from localrun.chat.template import ChatTemplate
-from localrun.engine.library import start
-from localrun.engine.model import Model, load_model
+from localrun.engine.llama.library import start
+from localrun.engine.llama.model import Model, load_model
 from localrun.runner.prompt import MARK, guard, tokenize
 from localrun.store.embedded import embedded_models
 from tests.engine.tiny import full_attention

@@ -11,8 +11,8 @@ import pytest
 
 from localrun.engine.context import Context
 from localrun.engine.engine import Engine
-from localrun.engine.library import start
-from localrun.engine.model import Model, load_model
+from localrun.engine.llama.library import start
+from localrun.engine.llama.model import Model, load_model
 from localrun.engine.params import FinishReason, SamplingParams
 from localrun.engine.scheduler import Limits, Scheduler
 from localrun.engine.sequence import Sequence

@@ -14,8 +14,8 @@ import pytest
 from localrun.engine.context import Context
 from localrun.engine.embedder import Embedder, EmbeddingJob
 from localrun.engine.engine import Engine
-from localrun.engine.library import start
-from localrun.engine.model import load_model
+from localrun.engine.llama.library import start
+from localrun.engine.llama.model import load_model
 from localrun.engine.params import Pooling, SamplingParams
 from localrun.engine.pooler import Pooler
 from localrun.engine.scheduler import Limits, Scheduler

@@ -16,7 +16,7 @@ import uvicorn
 
 from localrun.errors import ModelNotFoundError
 from localrun.server.app import create_app
-from localrun.server.patience import PatientProtocol
+from localrun.server.middleware.timeouts import PatientProtocol
 from localrun.server.run import bind
 from localrun.server.tls import tls_options
 from localrun.services.models import Identity, ModelDetails, StoredModel
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from fastapi import FastAPI
 
-    from localrun.server.keys import Keys
+    from localrun.server.middleware.keys import Keys
 
 HERMES_TEMPLATE = "tools <think></think> <tool_call> enable_thinking"
 

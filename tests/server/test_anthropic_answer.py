@@ -11,7 +11,7 @@ from localrun.chat.tool_calls import CallArguments, CallBegun
 from localrun.engine.params import FinishReason
 from localrun.server.anthropic.answer import Answer
 from localrun.server.anthropic.request import MessagesCall
-from localrun.server.completion import CompletionRequest, Done, Opened
+from localrun.server.core.request import CompletionRequest, Done, Opened
 
 OPENED = Opened(prompt_tokens=9)
 CALL: list[Part] = [

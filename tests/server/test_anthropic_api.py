@@ -10,7 +10,7 @@ import pytest
 from localrun.chat.tool_calls import CallArguments, CallBegun
 from localrun.server.anthropic.answer import Answer
 from localrun.server.anthropic.request import parse_call
-from localrun.server.fields import Fields
+from localrun.server.parsing.fields import Fields
 from tests.server.serving import serving
 
 if TYPE_CHECKING:

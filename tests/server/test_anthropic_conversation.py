@@ -6,7 +6,7 @@ import pytest
 
 from localrun.errors import UsageError
 from localrun.server.anthropic.conversation import conversation
-from localrun.server.fields import Fields
+from localrun.server.parsing.fields import Fields
 
 
 def read(*messages: Any, **fields: Any) -> list[Any]:

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from localrun.server.anthropic.request import parse_call, parse_request
-from localrun.server.fields import Fields
+from localrun.server.parsing.fields import Fields
 
 if TYPE_CHECKING:
-    from localrun.server.completion import CompletionRequest
+    from localrun.server.core.request import CompletionRequest
 
 LOOK = {"name": "look", "input_schema": {"type": "object"}}
 BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hello"}]}

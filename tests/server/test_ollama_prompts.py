@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from localrun.server.fields import Fields
 from localrun.server.ollama.call import parse_call
+from localrun.server.parsing.fields import Fields
 
 if TYPE_CHECKING:
     from tests.server.serving import Served

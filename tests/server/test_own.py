@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from localrun.server import streaming
-from localrun.server.client import client_of
+from localrun.server.core.client import client_of
 from tests.server.serving import FakeCatalogue, serving
 from tests.waiting import wait_until
 

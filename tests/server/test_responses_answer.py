@@ -13,14 +13,14 @@ from localrun.chat.stream_parser import Text, Thought
 from localrun.chat.tool_calls import CallArguments, CallBegun
 from localrun.engine.params import FinishReason
 from localrun.errors import RunnerDiedError
-from localrun.server.completion import Done, Opened, Scored
-from localrun.server.fields import Fields
+from localrun.server.core.request import Done, Opened, Scored
 from localrun.server.openai.responses.answer import Answer
 from localrun.server.openai.responses.request import parse_call
 from localrun.server.openai.responses.store import ResponseStore
+from localrun.server.parsing.fields import Fields
 
 if TYPE_CHECKING:
-    from localrun.server.completion import Reply
+    from localrun.server.core.request import Reply
 
 TOOLS = [
     {"type": "function", "name": "look"},

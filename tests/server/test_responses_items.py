@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from localrun.errors import UsageError
-from localrun.server.fields import Fields
 from localrun.server.openai.responses.items import conversation, sealed, whole_item
+from localrun.server.parsing.fields import Fields
 
 
 def item(**fields: Any) -> Fields:

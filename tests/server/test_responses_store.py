@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from localrun.errors import BodyTooLargeError, NotFoundError, UsageError
-from localrun.server.bodies import LARGEST_BODY
-from localrun.server.fields import Fields
+from localrun.server.middleware.bodies import LARGEST_BODY
 from localrun.server.openai.responses.request import parse_call
 from localrun.server.openai.responses.store import Record, ResponseStore, kept, kept_items
+from localrun.server.parsing.fields import Fields
 
 
 def record(number: str, previous: str | None = None, padding: int = 0) -> Record:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from localrun.errors import UsageError
-from localrun.server.fields import Fields
 from localrun.server.openai.responses.tools import Kind, Tool, ToolSet, read_tools
+from localrun.server.parsing.fields import Fields
 
 LOOK = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": True}
 PATCH = {

@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from localrun.server import streaming
-from localrun.server.core import Completions
+from localrun.server.core.completions import Completions
 from tests.server.serving import Served, serving
 from tests.waiting import HANG_S
 
@@ -115,7 +115,7 @@ def test_an_error_after_a_sign_of_life_ends_the_stream_in_the_apis_words(
 def test_a_bug_in_the_middle_ends_the_stream_in_the_apis_words(
     monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr("localrun.server.core._moved", breaks)
+    monkeypatch.setattr("localrun.server.core.completions._moved", breaks)
     with serving() as broken:
         response = httpx.post(f"{broken.url}{path}", json=body("say secret"))
 

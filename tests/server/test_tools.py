@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from localrun.errors import UsageError
-from localrun.server.fields import Fields
 from localrun.server.openai.tools import OfferedTools, offered_tools
-from localrun.server.thinking import Thinking, ollama_thinking, openai_thinking
+from localrun.server.parsing.fields import Fields
+from localrun.server.parsing.thinking import Thinking, ollama_thinking, openai_thinking
 
 if TYPE_CHECKING:
     from tests.server.serving import Served

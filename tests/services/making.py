@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from localrun.names.parse import parse_name
-from localrun.services.pull import Pulled, pull_model
+from localrun.services.pulling.pull import Pulled, pull_model
 from localrun.services.workspace import Workspace
 from localrun.settings import Settings
 from tests.gguf import builder

@@ -10,7 +10,7 @@ from localrun.errors import UsageError
 from localrun.modelfile.recipe import Recipe
 from localrun.names.parse import parse_name
 from localrun.services.capabilities import check_can_answer
-from localrun.services.create import create_model
+from localrun.services.creating.create import create_model
 from tests.gguf.builder import BOOL, STRING, U32, header, pair
 from tests.services.making import workspace_at
 

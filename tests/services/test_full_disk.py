@@ -17,11 +17,11 @@ import pytest
 from localrun.errors import StorageError
 from localrun.modelfile.parse import parse_modelfile
 from localrun.names.parse import parse_name
-from localrun.services.create import CreateOptions, create_model
+from localrun.services.creating.create import CreateOptions, create_model
+from localrun.services.creating.uploads import Uploads
 from localrun.services.importing import import_path
 from localrun.services.naming import copy_model
 from localrun.services.report import Silence
-from localrun.services.uploads import Uploads
 from localrun.store import adopt
 from localrun.store.adopt import Taking
 from localrun.store.archive import export_model, import_archive

@@ -17,7 +17,7 @@ from localrun.services.importing import (
     import_path,
     local_name,
 )
-from localrun.services.outdated import find_outdated
+from localrun.services.pulling.outdated import find_outdated
 from localrun.store.foreign.folders import Tool
 from localrun.store.manifest import Role
 from tests.services.making import (

@@ -9,7 +9,7 @@ import pytest
 
 from localrun.errors import IntegrityError, ModelNotFoundError
 from localrun.hardware.reading import shape_of
-from localrun.server.defaults import runner_model
+from localrun.server.core.defaults import runner_model
 from localrun.services.memory_plan import Asked, plan_memory
 from localrun.store.embedded import embedded_models
 from tests.services.making import NAME, REPO

@@ -9,7 +9,7 @@ import pytest
 
 from localrun.errors import IntegrityError, LocalrunError, ModelNotFoundError, UsageError
 from localrun.names.parse import parse_name
-from localrun.services.lock import make_lock, plans_of
+from localrun.services.pulling.lock import make_lock, plans_of
 from localrun.services.push import Pushed, push_model
 from localrun.services.verify import verify_models
 from tests.fakes.docker_registry import find_registry, running_registry
@@ -165,7 +165,7 @@ def test_what_is_not_in_the_store_is_told_how_it_gets_there(
 def test_a_tag_that_moves_makes_a_model_outdated_and_a_lock_keeps_it(
     workspace: Workspace, registry: Web, tmp_path: Path
 ) -> None:
-    from localrun.services.outdated import find_outdated
+    from localrun.services.pulling.outdated import find_outdated
 
     name = f"{registry.host}/me/mine:1"
     first = put_model(workspace.store, "one", [gguf(1)])

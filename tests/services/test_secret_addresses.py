@@ -10,12 +10,12 @@ import pytest
 
 from localrun.names.parse import parse_name
 from localrun.names.ref import ModelRef
-from localrun.registry.fetch import RemoteUnusableError
 from localrun.registry.remote import RemoteFile
-from localrun.services.lock import make_lock, plans_of
-from localrun.services.mirrors import Mirrors
-from localrun.services.outdated import find_outdated
-from localrun.services.plan import make_plan
+from localrun.registry.transfer.range_reader import RemoteUnusableError
+from localrun.services.pulling.lock import make_lock, plans_of
+from localrun.services.pulling.mirrors import Mirrors
+from localrun.services.pulling.outdated import find_outdated
+from localrun.services.pulling.plan import make_plan
 from localrun.store.refs import remove_ref
 from tests.fakes.web import Reply, Request, serving
 from tests.services.making import Told, entry_of, gguf, pull, workspace_at

@@ -11,9 +11,9 @@ from localrun.errors import IntegrityError, UsageError
 from localrun.modelfile.folder import folder_reader
 from localrun.modelfile.parse import parse_modelfile
 from localrun.names.parse import parse_name
-from localrun.services.create import create_model
+from localrun.services.creating.create import create_model
 from localrun.services.importing import import_path
-from localrun.services.pull import PullOptions, pull_model
+from localrun.services.pulling.pull import PullOptions, pull_model
 from localrun.services.report import Silence
 from localrun.store.manifest import DOCKER_CONFIG, MEDIA_TYPES, OCI_MANIFEST, Role
 from tests.fakes.registry import FakeRegistry

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING
 from localrun.chat.stream_parser import Text, Thought
 from localrun.chat.tool_calls import CallArguments, CallBegun, CallCollector
 from localrun.engine.params import FinishReason
-from localrun.server.completion import Done, Opened
+from localrun.server.core.request import Done, Opened
 from localrun.server.extension import extension
 
 if TYPE_CHECKING:
     from localrun.server.anthropic.request import MessagesCall
-    from localrun.server.completion import Reply
-    from localrun.server.fields import JsonObject
+    from localrun.server.core.request import Reply
+    from localrun.server.parsing.fields import JsonObject
 
 
 @dataclass(slots=True)

@@ -10,13 +10,13 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from localrun.server.fields import Fields, brief, shown
-from localrun.server.limits import messages as messages_of
-from localrun.server.turns import BETWEEN_BLOCKS, given, reminder, with_head
+from localrun.server.parsing.fields import Fields, brief, shown
+from localrun.server.parsing.limits import messages as messages_of
+from localrun.server.parsing.role_order import BETWEEN_BLOCKS, given, reminder, with_head
 
 if TYPE_CHECKING:
     from localrun.errors import UsageError
-    from localrun.server.fields import JsonObject
+    from localrun.server.parsing.fields import JsonObject
 
 # Claude Code begins its system prompt with this line, another one in each request: no
 # beginning of a prompt would be found in the cache

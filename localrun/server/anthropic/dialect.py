@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from localrun.errors import LocalrunError
-    from localrun.server.fields import JsonObject
+    from localrun.server.parsing.fields import JsonObject
 
     Scope = Mapping[str, Any]
 

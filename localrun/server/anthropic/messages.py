@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from localrun.server.anthropic.dialect import Scope
     from localrun.server.anthropic.request import MessagesCall
-    from localrun.server.completion import CompletionRequest
-    from localrun.server.core import Completions
-    from localrun.server.fields import JsonObject
+    from localrun.server.core.completions import Completions
+    from localrun.server.core.request import CompletionRequest
     from localrun.server.openai.tokens import TokenDesk
+    from localrun.server.parsing.fields import JsonObject
 
 
 async def complete(call: MessagesCall, completions: Completions) -> JsonObject:

@@ -6,12 +6,12 @@ import re
 from itertools import dropwhile, takewhile
 from typing import TYPE_CHECKING
 
-from localrun.server.fields import Fields
+from localrun.server.parsing.fields import Fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from localrun.server.fields import JsonObject
+    from localrun.server.parsing.fields import JsonObject
     from localrun.services.models import StoredModel
 
 

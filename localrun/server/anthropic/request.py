@@ -11,17 +11,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from localrun.server import limits
 from localrun.server.anthropic.conversation import conversation
-from localrun.server.completion import CompletionRequest
-from localrun.server.constraints import anthropic_constraint
-from localrun.server.fields import Fields, brief, shown
-from localrun.server.media import refuse_media
-from localrun.server.options import keep_alive, num_keep, overflow, refuse_unless_neutral, sampling
-from localrun.server.server_tools import without_server_tools
+from localrun.server.core.request import CompletionRequest
+from localrun.server.parsing import limits
+from localrun.server.parsing.constraints import anthropic_constraint
+from localrun.server.parsing.fields import Fields, brief, shown
+from localrun.server.parsing.media import refuse_media
+from localrun.server.parsing.options import (
+    keep_alive,
+    num_keep,
+    overflow,
+    refuse_unless_neutral,
+    sampling,
+)
+from localrun.server.parsing.server_tools import without_server_tools
 
 if TYPE_CHECKING:
-    from localrun.server.fields import JsonObject
+    from localrun.server.parsing.fields import JsonObject
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {"mcp_servers": ([],), "container": ()}
 CHOICES = {"auto": "auto", "any": "required", "none": "none"}

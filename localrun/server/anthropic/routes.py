@@ -10,11 +10,11 @@ from fastapi.responses import JSONResponse, Response
 from localrun.server.anthropic.dialect import PATH
 from localrun.server.anthropic.messages import complete, count_tokens, stream
 from localrun.server.anthropic.request import parse_call, parse_request
-from localrun.server.requests import read, unless_disconnected
+from localrun.server.parsing.requests import read, unless_disconnected
 from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
-    from localrun.server.core import Completions
+    from localrun.server.core.completions import Completions
     from localrun.server.openai.tokens import TokenDesk
 
 

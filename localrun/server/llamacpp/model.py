@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.errors import UsageError
-from localrun.server.labels import label_of
+from localrun.server.core.labels import label_of
 
 if TYPE_CHECKING:
-    from localrun.server.catalogue import Catalogue
-    from localrun.server.fields import Fields
+    from localrun.server.core.catalogue import Catalogue
+    from localrun.server.parsing.fields import Fields
     from localrun.supervisor.pool import RunnerPool
 
 MOST_SHOWN = 5  # names in a hint

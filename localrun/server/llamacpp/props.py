@@ -15,14 +15,14 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from localrun import __version__
-from localrun.server.defaults import num_predict_of, sampling_of, stop_of
+from localrun.server.core.defaults import num_predict_of, sampling_of, stop_of
 from localrun.server.llamacpp.model import meant_model
-from localrun.server.options import SAMPLING
+from localrun.server.parsing.options import SAMPLING
 from localrun.services.tokenizer import read_tokenizer
 
 if TYPE_CHECKING:
-    from localrun.server.catalogue import Catalogue
-    from localrun.server.fields import JsonObject
+    from localrun.server.core.catalogue import Catalogue
+    from localrun.server.parsing.fields import JsonObject
     from localrun.services.models import StoredModel
     from localrun.supervisor.model import RunningModel
     from localrun.supervisor.pool import RunnerPool

@@ -23,15 +23,15 @@ from localrun.server.openai.tokens import (
     parse_tokenize,
     token_call,
 )
-from localrun.server.requests import read_in_thread, unless_disconnected
+from localrun.server.parsing.requests import read_in_thread, unless_disconnected
 from localrun.server.vectors import large_json
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from localrun.server.catalogue import Catalogue
-    from localrun.server.fields import Fields
+    from localrun.server.core.catalogue import Catalogue
     from localrun.server.openai.tokens import TokenCall, TokenDesk
+    from localrun.server.parsing.fields import Fields
     from localrun.supervisor.pool import RunnerPool
 
 T = TypeVar("T")

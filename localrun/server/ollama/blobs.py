@@ -6,13 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from localrun.errors import UsageError
+from localrun.server.middleware.unread import expect_unread
 from localrun.server.ollama.recipe import parse_digest
-from localrun.server.unread import expect_unread
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from localrun.services.uploads import Uploads
+    from localrun.services.creating.uploads import Uploads
 
 BATCH_BYTES = 1 << 20  # a thread takes this much at a time
 

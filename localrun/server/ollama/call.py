@@ -11,19 +11,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from localrun.server import limits
-from localrun.server.completion import CompletionRequest
-from localrun.server.constraints import ollama_constraint
-from localrun.server.conversation import conversation
-from localrun.server.limits import old_or_new_name
-from localrun.server.media import refuse_media
+from localrun.server.core.request import CompletionRequest
 from localrun.server.ollama.overflow import DEFAULT, ollama_overflow
 from localrun.server.openai.fields import is_token
-from localrun.server.options import MANY, keep_alive, num_keep, num_logprobs, sampling
-from localrun.server.thinking import ollama_thinking
+from localrun.server.parsing import limits
+from localrun.server.parsing.constraints import ollama_constraint
+from localrun.server.parsing.conversation import conversation
+from localrun.server.parsing.limits import old_or_new_name
+from localrun.server.parsing.media import refuse_media
+from localrun.server.parsing.options import MANY, keep_alive, num_keep, num_logprobs, sampling
+from localrun.server.parsing.thinking import ollama_thinking
 
 if TYPE_CHECKING:
-    from localrun.server.fields import Fields, JsonObject
+    from localrun.server.parsing.fields import Fields, JsonObject
 
 Kind = Literal["chat", "generate"]
 NOT_RAW = ("system", "template", "context")

@@ -8,16 +8,16 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from localrun.server import limits
-from localrun.server.embedding import EmbeddingRequest
-from localrun.server.options import keep_alive
+from localrun.server.core.embedding import EmbeddingRequest
+from localrun.server.parsing import limits
+from localrun.server.parsing.options import keep_alive
 from localrun.server.vectors import large_json, numbers
 
 if TYPE_CHECKING:
     from fastapi.responses import Response
 
-    from localrun.server.embedding import Embedding
-    from localrun.server.fields import Fields, JsonObject
+    from localrun.server.core.embedding import Embedding
+    from localrun.server.parsing.fields import Fields, JsonObject
 
 NANOSECONDS = 1e9
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from localrun.chat.stream_parser import Text, Thought
 from localrun.chat.tool_calls import CallCollector, CallPart, calls_of
 from localrun.errors import LocalrunError
-from localrun.server.completion import Done, Scored
+from localrun.server.core.request import Done, Scored
 from localrun.server.errors import error_body
 from localrun.server.extension import extension
 from localrun.server.scores import ollama_score
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from localrun.chat.tool_calls import ToolCall
-    from localrun.server.completion import Reply
-    from localrun.server.core import Completions
-    from localrun.server.fields import JsonObject
+    from localrun.server.core.completions import Completions
+    from localrun.server.core.request import Reply
     from localrun.server.ollama.call import Call
     from localrun.server.openai.tokens import TokenDesk
+    from localrun.server.parsing.fields import JsonObject
 
 NANOSECONDS = 1e9
 

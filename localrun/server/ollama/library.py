@@ -10,14 +10,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from localrun.names.parse import parse_name
-from localrun.server.limits import LONGEST_NAME, old_or_new_name
 from localrun.server.ollama.show import show_model
-from localrun.server.requests import read, same
+from localrun.server.parsing.limits import LONGEST_NAME, old_or_new_name
+from localrun.server.parsing.requests import read, same
 from localrun.server.vectors import large_json
 from localrun.services.naming import copy_model, remove_model
 
 if TYPE_CHECKING:
-    from localrun.server.names import LoadedNames
+    from localrun.server.core.loaded_names import LoadedNames
     from localrun.services.workspace import Workspace
 
 CREATED = 201

@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.engine.params import OverflowPolicy
-from localrun.server.options import overflow
+from localrun.server.parsing.options import overflow
 
 if TYPE_CHECKING:
-    from localrun.server.fields import Fields
+    from localrun.server.parsing.fields import Fields
 
 
 DEFAULT = OverflowPolicy(drops=True, shifts=True)

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.errors import LocalrunError
 from localrun.server.errors import error_body
-from localrun.server.limits import old_or_new_name
 from localrun.server.ollama.recipe import recipe_order
+from localrun.server.parsing.limits import old_or_new_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from localrun.server.fields import Fields, JsonObject
     from localrun.server.jobs import Jobs
+    from localrun.server.parsing.fields import Fields, JsonObject
 
 PATH = "/api/"
 SHORT_DIGEST = slice(7, 19)  # of "sha256:<hex>"

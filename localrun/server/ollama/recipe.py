@@ -18,13 +18,13 @@ from localrun.modelfile.parameters import ParameterError, format_parameter, pars
 from localrun.modelfile.parse import parse_modelfile
 from localrun.modelfile.recipe import AdapterUse, Message, Recipe
 from localrun.modelfile.write import write_modelfile
-from localrun.server.limits import LONGEST_MODELFILE, MOST_STOPS, messages
+from localrun.server.parsing.limits import LONGEST_MODELFILE, MOST_STOPS, messages
 from localrun.services.job_folders import ADAPTER_FOLDER, DRAFT_FOLDER, FILES_FOLDER
 
 if TYPE_CHECKING:
     from localrun.modelfile.parameters import ParameterValue
     from localrun.modelfile.recipe import Role
-    from localrun.server.fields import Fields, JsonObject
+    from localrun.server.parsing.fields import Fields, JsonObject
 
 DIGEST = re.compile(r"sha256[:-]([0-9a-fA-F]{64})", re.ASCII)
 ROLES = ("system", "user", "assistant")

@@ -11,22 +11,22 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from localrun import __version__
-from localrun.server.loads import SIGNS_HEADER, load_signs
-from localrun.server.names import LoadedNames
+from localrun.server.core.loaded_names import LoadedNames
+from localrun.server.core.loads import SIGNS_HEADER, load_signs
 from localrun.server.ollama.call import parse_call
 from localrun.server.ollama.generation import complete, load_or_unload, render, stream
 from localrun.server.ollama.show import details
-from localrun.server.requests import read, unless_disconnected
+from localrun.server.parsing.requests import read, unless_disconnected
 from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from localrun.server.catalogue import Catalogue
-    from localrun.server.core import Completions
-    from localrun.server.fields import JsonObject
+    from localrun.server.core.catalogue import Catalogue
+    from localrun.server.core.completions import Completions
     from localrun.server.ollama.call import Call, Kind
     from localrun.server.openai.tokens import TokenDesk
+    from localrun.server.parsing.fields import JsonObject
     from localrun.services.models import StoredModel
     from localrun.supervisor.model import RunningModel
     from localrun.supervisor.pool import RunnerPool

@@ -15,16 +15,16 @@ from fastapi.responses import JSONResponse, Response
 
 from localrun.server.ollama.blobs import known_digest, receive_blob
 from localrun.server.ollama.progress import Work, last_frame, lines, transfer_order
-from localrun.server.requests import read, unless_disconnected
+from localrun.server.parsing.requests import read, unless_disconnected
 from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from localrun.server.fields import Fields, JsonObject
+    from localrun.server.core.loaded_names import LoadedNames
     from localrun.server.jobs import Jobs
-    from localrun.server.names import LoadedNames
-    from localrun.services.uploads import Uploads
+    from localrun.server.parsing.fields import Fields, JsonObject
+    from localrun.services.creating.uploads import Uploads
 
 CREATED = 201
 MISSING = 404

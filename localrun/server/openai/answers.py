@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from localrun.chat.stream_parser import Text, Thought
 from localrun.chat.tool_calls import CallArguments, CallBegun
-from localrun.server.completion import Done, Opened, Scored
+from localrun.server.core.request import Done, Opened, Scored
 from localrun.server.extension import extension
 from localrun.server.openai.legacy import in_old_words
 from localrun.server.scores import openai_score
@@ -17,8 +17,8 @@ from localrun.server.timings import timings
 
 if TYPE_CHECKING:
     from localrun.runner.messages import Score
-    from localrun.server.completion import Reply
-    from localrun.server.fields import JsonObject
+    from localrun.server.core.request import Reply
+    from localrun.server.parsing.fields import JsonObject
 
 
 class Answers:

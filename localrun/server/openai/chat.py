@@ -11,33 +11,33 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from localrun.errors import LocalrunError
-from localrun.server import limits
-from localrun.server.choices import stream_choices
-from localrun.server.completion import CompletionRequest
-from localrun.server.constraints import openai_constraint
-from localrun.server.conversation import conversation
+from localrun.server.core.choices import stream_choices
+from localrun.server.core.request import CompletionRequest
 from localrun.server.errors import error_body
-from localrun.server.media import refuse_media
 from localrun.server.openai import fields as common
 from localrun.server.openai.answers import Answers, event_of
 from localrun.server.openai.legacy import in_new_words
 from localrun.server.openai.tools import offered_tools
-from localrun.server.options import (
+from localrun.server.parsing import limits
+from localrun.server.parsing.constraints import openai_constraint
+from localrun.server.parsing.conversation import conversation
+from localrun.server.parsing.media import refuse_media
+from localrun.server.parsing.options import (
     keep_alive,
     num_keep,
     num_logprobs,
     overflow,
     refuse_unless_neutral,
 )
-from localrun.server.prompt_end import prompt_end
-from localrun.server.thinking import keeps_thoughts, openai_thinking
+from localrun.server.parsing.prompt_end import prompt_end
+from localrun.server.parsing.thinking import keeps_thoughts, openai_thinking
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from localrun.server.completion import Reply
-    from localrun.server.core import Completions
-    from localrun.server.fields import Fields, JsonObject
+    from localrun.server.core.completions import Completions
+    from localrun.server.core.request import Reply
+    from localrun.server.parsing.fields import Fields, JsonObject
 
 PATH = "/v1/chat/completions"
 DONE = b"data: [DONE]\n\n"

@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.engine.params import MOST_TOP
 from localrun.errors import LocalrunError
-from localrun.server import limits
-from localrun.server.choices import choices_of, stream_each
-from localrun.server.completion import CompletionRequest
-from localrun.server.constraints import openai_constraint
+from localrun.server.core.choices import choices_of, stream_each
+from localrun.server.core.request import CompletionRequest
 from localrun.server.errors import error_body
 from localrun.server.openai.answers import event_of
 from localrun.server.openai.continuations import Continuations
@@ -29,14 +27,22 @@ from localrun.server.openai.fields import (
     prediction,
     streaming,
 )
-from localrun.server.options import MANY, keep_alive, num_keep, overflow, refuse_unless_neutral
+from localrun.server.parsing import limits
+from localrun.server.parsing.constraints import openai_constraint
+from localrun.server.parsing.options import (
+    MANY,
+    keep_alive,
+    num_keep,
+    overflow,
+    refuse_unless_neutral,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from localrun.server.completion import Reply
-    from localrun.server.core import Completions
-    from localrun.server.fields import Fields, JsonObject
+    from localrun.server.core.completions import Completions
+    from localrun.server.core.request import Reply
+    from localrun.server.parsing.fields import Fields, JsonObject
 
 PATH = "/v1/completions"
 DONE = b"data: [DONE]\n\n"

@@ -12,15 +12,15 @@ import time
 from typing import TYPE_CHECKING
 
 from localrun.chat.stream_parser import Text
-from localrun.server.completion import Done, Opened, Scored
+from localrun.server.core.request import Done, Opened, Scored
 from localrun.server.extension import extension
 from localrun.server.openai.answers import event_of, usage
 from localrun.server.timings import timings
 
 if TYPE_CHECKING:
     from localrun.runner.messages import Score
-    from localrun.server.completion import Reply
-    from localrun.server.fields import JsonObject
+    from localrun.server.core.request import Reply
+    from localrun.server.parsing.fields import JsonObject
 
 
 class Continuations:

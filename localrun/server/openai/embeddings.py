@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from localrun.engine.params import Pooling
-from localrun.server import limits
-from localrun.server.embedding import EmbeddingRequest
-from localrun.server.options import keep_alive
+from localrun.server.core.embedding import EmbeddingRequest
+from localrun.server.parsing import limits
+from localrun.server.parsing.options import keep_alive
 from localrun.server.vectors import in_base64, large_json, numbers
 
 if TYPE_CHECKING:
     from fastapi.responses import Response
 
-    from localrun.server.embedding import Embedded, Embedding
-    from localrun.server.fields import Fields, JsonObject
+    from localrun.server.core.embedding import Embedded, Embedding
+    from localrun.server.parsing.fields import Fields, JsonObject
 
 FORMATS = ("float", "base64")
 LARGEST_TOKEN = 2**31 - 1

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from localrun.modelfile.known import KNOWN
-from localrun.server.choices import MOST_CHOICES
-from localrun.server.options import MANY, bounded, sampling
+from localrun.server.core.choices import MOST_CHOICES
+from localrun.server.parsing.options import MANY, bounded, sampling
 
 if TYPE_CHECKING:
-    from localrun.server.fields import Fields, JsonObject
+    from localrun.server.parsing.fields import Fields, JsonObject
 
 # the values at which programs send what cannot be done here
 NEUTRAL: dict[str, tuple[Any, ...]] = {

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localrun.server.fields import Fields
-from localrun.server.limits import MOST_TOOLS
+from localrun.server.parsing.fields import Fields
+from localrun.server.parsing.limits import MOST_TOOLS
 
 if TYPE_CHECKING:
-    from localrun.server.fields import JsonObject
+    from localrun.server.parsing.fields import JsonObject
 
 CALLS_BEFORE = "call_0"  # an id for calls of earlier messages, which had none
 

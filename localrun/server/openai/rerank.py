@@ -10,16 +10,16 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.server import limits
-from localrun.server.embedding import RankRequest
-from localrun.server.options import keep_alive
+from localrun.server.core.embedding import RankRequest
+from localrun.server.parsing import limits
+from localrun.server.parsing.options import keep_alive
 from localrun.server.vectors import large_json
 
 if TYPE_CHECKING:
     from fastapi.responses import Response
 
-    from localrun.server.embedding import Embedding, Ranked
-    from localrun.server.fields import Fields, JsonObject
+    from localrun.server.core.embedding import Embedding, Ranked
+    from localrun.server.parsing.fields import Fields, JsonObject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

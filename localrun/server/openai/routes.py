@@ -15,14 +15,14 @@ from localrun.server.openai.completions import complete as complete_prompts
 from localrun.server.openai.completions import parse_completion
 from localrun.server.openai.completions import stream as stream_completions
 from localrun.server.openai.tokens import parse_apply_template, parse_detokenize, parse_tokenize
-from localrun.server.requests import read, unless_disconnected
+from localrun.server.parsing.requests import read, unless_disconnected
 from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
-    from localrun.server.catalogue import Catalogue
-    from localrun.server.core import Completions
-    from localrun.server.fields import JsonObject
+    from localrun.server.core.catalogue import Catalogue
+    from localrun.server.core.completions import Completions
     from localrun.server.openai.tokens import TokenDesk
+    from localrun.server.parsing.fields import JsonObject
     from localrun.services.models import StoredModel
 
 

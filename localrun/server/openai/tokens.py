@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import BackendError, error_named
 from localrun.runner.messages import Detokenize, Event, Failed, Submitted, Tokenize, Tokens
-from localrun.server import limits
-from localrun.server.conversation import conversation
-from localrun.server.defaults import keep_alive_of, messages_of, runner_model
-from localrun.server.media import refuse_media
-from localrun.server.options import keep_alive
-from localrun.server.prompt_end import prompt_end
+from localrun.server.core.defaults import keep_alive_of, messages_of, runner_model
+from localrun.server.parsing import limits
+from localrun.server.parsing.conversation import conversation
+from localrun.server.parsing.media import refuse_media
+from localrun.server.parsing.options import keep_alive
+from localrun.server.parsing.prompt_end import prompt_end
 from localrun.server.vectors import large_json
 from localrun.services.templates import to_jinja
 from localrun.supervisor.model import Wanted
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from fastapi.responses import Response
 
-    from localrun.server.completion import CompletionRequest
-    from localrun.server.fields import Fields, JsonObject
+    from localrun.server.core.request import CompletionRequest
+    from localrun.server.parsing.fields import Fields, JsonObject
     from localrun.services.models import StoredModel
     from localrun.supervisor.model import KeepAlive
     from localrun.supervisor.pool import RunnerPool

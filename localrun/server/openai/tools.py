@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.server import limits
-from localrun.server.fields import Fields, shown
-from localrun.server.server_tools import without_server_tools
+from localrun.server.parsing import limits
+from localrun.server.parsing.fields import Fields, shown
+from localrun.server.parsing.server_tools import without_server_tools
 
 if TYPE_CHECKING:
-    from localrun.server.fields import JsonObject
+    from localrun.server.parsing.fields import JsonObject
 
 MODES = ("auto", "none", "required")
 

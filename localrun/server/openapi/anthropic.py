@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from localrun.server.anthropic.request import EFFORTS, THINKING
-from localrun.server.limits import MOST_STOPS
 from localrun.server.openapi.words import (
     COUNT,
     FLAG,
@@ -24,6 +23,7 @@ from localrun.server.openapi.words import (
     sampling,
     shared,
 )
+from localrun.server.parsing.limits import MOST_STOPS
 
 ERRORS = "AnthropicError"
 STOPS = ("end_turn", "max_tokens", "stop_sequence", "tool_use", "model_context_window_exceeded")

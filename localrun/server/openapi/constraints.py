@@ -12,7 +12,7 @@ from localrun.server.openapi.words import (
     one_of,
     request,
 )
-from localrun.server.response_format import TEXT_TYPES, TYPES
+from localrun.server.parsing.response_format import TEXT_TYPES, TYPES
 
 
 def constraints() -> dict[str, Schema]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from localrun.chat.thinking import EFFORTS
 from localrun.engine.params import MOST_TOP
-from localrun.server.choices import MOST_CHOICES
-from localrun.server.limits import MOST_STOPS
+from localrun.server.core.choices import MOST_CHOICES
 from localrun.server.openai.chat import VERBOSITIES
 from localrun.server.openai.fields import LENGTHS, STRONGEST_BIAS
 from localrun.server.openapi.constraints import constraints
@@ -33,7 +32,8 @@ from localrun.server.openapi.words import (
     sampling,
     shared,
 )
-from localrun.server.thinking import FORMATS
+from localrun.server.parsing.limits import MOST_STOPS
+from localrun.server.parsing.thinking import FORMATS
 
 EVENTS = "text/event-stream"
 ERRORS = "OpenAIError"

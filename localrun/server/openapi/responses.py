@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from localrun.chat.thinking import EFFORTS
 from localrun.engine.params import MOST_TOP
-from localrun.server.limits import MOST_STOPS
 from localrun.server.openai.chat import VERBOSITIES
 from localrun.server.openai.responses.request import INCLUDED, SUMMARIES, TRUNCATIONS
 from localrun.server.openapi.openai import ERRORS, EVENTS
@@ -30,6 +29,7 @@ from localrun.server.openapi.words import (
     sampling,
     shared,
 )
+from localrun.server.parsing.limits import MOST_STOPS
 
 STATUSES = ("queued", "in_progress", "completed", "incomplete", "failed", "cancelled")
 ITEM: Schema = record({"type": TEXT, "id": TEXT})

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from localrun.modelfile.known import KNOWN, OVERFLOWS
-from localrun.server.limits import MOST_BREAKERS
-from localrun.server.options import SAMPLING
+from localrun.server.parsing.limits import MOST_BREAKERS
+from localrun.server.parsing.options import SAMPLING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -23,7 +23,7 @@ from localrun.chat.profiles.tagged_calls import TaggedCalls
 from localrun.chat.profiles.tools import Tool, Tools
 from localrun.chat.stream_parser import Text
 from localrun.chat.tool_calls import CallArguments, CallBegun, ToolCall, calls_of
-from localrun.engine.grammar import grammar_of
+from localrun.engine.constraints.grammar import grammar_of
 from localrun.engine.params import ConstraintKind, ConstraintSpec
 from tests.chat.profiles.written import cut, parse, tools_for, written
 

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from localrun.errors import OverloadedError, StorageError
-from localrun.server.bodies import LARGEST_BODY
-from localrun.services.uploads import KEPT_S, Uploads
+from localrun.server.middleware.bodies import LARGEST_BODY
+from localrun.services.creating.uploads import KEPT_S, Uploads
 from localrun.store.sweep import sweep
 from tests.e2e.conftest import wait_for
 from tests.services.making import digest, gguf
@@ -152,7 +152,7 @@ def test_kept_uploads_share_one_open_file(workspace: Workspace) -> None:
 def test_of_too_many_kept_uploads_the_oldest_leave(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("localrun.services.uploads.MOST_KEPT", 8)
+    monkeypatch.setattr("localrun.services.creating.uploads.MOST_KEPT", 8)
     uploads = Uploads(workspace.store)
 
     sent = [send(uploads, b"%d" % number) for number in range(9)]
@@ -165,7 +165,7 @@ def test_of_too_many_kept_uploads_the_oldest_leave(
 def test_uploads_at_once_are_bounded_and_a_place_is_free_again(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("localrun.services.uploads.MOST_UPLOADS", 2)
+    monkeypatch.setattr("localrun.services.creating.uploads.MOST_UPLOADS", 2)
     uploads = Uploads(workspace.store)
     first, second = uploads.begin(digest(b"1"), None), uploads.begin(digest(b"2"), None)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from localrun.chat.stream_parser import Text, Thought
 from localrun.chat.tool_calls import CallArguments, CallBegun
 from localrun.engine.params import FinishReason
-from localrun.server.completion import Done, Opened, Scored
+from localrun.server.core.request import Done, Opened, Scored
 from localrun.server.extension import extension
 from localrun.server.openai.responses.blocks import COMPLETED, IN_PROGRESS, INCOMPLETE
 from localrun.server.openai.responses.calls import call_block
@@ -24,10 +24,10 @@ from localrun.server.openai.responses.said import Message, Reasoning
 if TYPE_CHECKING:
     from localrun.errors import LocalrunError
     from localrun.runner.messages import Score
-    from localrun.server.completion import Reply
-    from localrun.server.fields import JsonObject
+    from localrun.server.core.request import Reply
     from localrun.server.openai.responses.blocks import Block
     from localrun.server.openai.responses.request import ResponsesCall
+    from localrun.server.parsing.fields import JsonObject
 
 QUEUED, FAILED, CANCELLED = "queued", "failed", "cancelled"
 FIRST_OF_SERVER = 500

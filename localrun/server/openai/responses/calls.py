@@ -15,8 +15,8 @@ from localrun.server.openai.responses.items import new_id
 from localrun.server.openai.responses.tools import INPUT, Kind
 
 if TYPE_CHECKING:
-    from localrun.server.fields import JsonObject
     from localrun.server.openai.responses.tools import Tool
+    from localrun.server.parsing.fields import JsonObject
 
 
 class FunctionCall:

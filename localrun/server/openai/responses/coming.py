@@ -8,16 +8,16 @@ import logging
 from typing import TYPE_CHECKING
 
 from localrun.errors import LocalrunError
-from localrun.server.completion import Opened
+from localrun.server.core.request import Opened
 from localrun.server.errors import bug_error
 from localrun.server.openai.responses.answer import Answer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from localrun.server.core import Completions
-    from localrun.server.fields import JsonObject
+    from localrun.server.core.completions import Completions
     from localrun.server.openai.responses.request import ResponsesCall
+    from localrun.server.parsing.fields import JsonObject
 
 _log = logging.getLogger(__name__)
 

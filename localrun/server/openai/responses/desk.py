@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from localrun.errors import OverloadedError, UsageError
-from localrun.server.defaults import sampling_of
+from localrun.server.core.defaults import sampling_of
 from localrun.server.openai.responses.answer import Answer
 from localrun.server.openai.responses.coming import Coming
 from localrun.server.openai.responses.store import MOST_BYTES, ResponseStore, kept
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable
 
     from localrun.errors import LocalrunError
-    from localrun.server.core import Completions
-    from localrun.server.fields import JsonObject
+    from localrun.server.core.completions import Completions
     from localrun.server.openai.responses.request import ResponsesCall
     from localrun.server.openai.responses.store import KeptItem
+    from localrun.server.parsing.fields import JsonObject
     from localrun.services.models import StoredModel
 
 SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")

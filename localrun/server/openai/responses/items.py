@@ -17,14 +17,14 @@ import secrets
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from localrun.server.fields import brief, shown
 from localrun.server.openai.responses.tools import INPUT, SHELL, known_name
-from localrun.server.turns import BETWEEN_BLOCKS, given, reminder, with_head
+from localrun.server.parsing.fields import brief, shown
+from localrun.server.parsing.role_order import BETWEEN_BLOCKS, given, reminder, with_head
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.server.fields import Fields, JsonObject
+    from localrun.server.parsing.fields import Fields, JsonObject
 
 SYSTEM = {"system", "developer"}
 TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}

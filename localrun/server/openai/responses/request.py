@@ -13,25 +13,25 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.engine.params import MOST_TOP, OverflowPolicy
 from localrun.errors import NotFoundError
-from localrun.server import limits
-from localrun.server.bodies import LARGEST_BODY
-from localrun.server.completion import CompletionRequest
-from localrun.server.constraints import responses_constraint
-from localrun.server.fields import Fields, brief, shown
-from localrun.server.limits import MOST_MESSAGES
-from localrun.server.media import refuse_media
+from localrun.server.core.request import CompletionRequest
+from localrun.server.middleware.bodies import LARGEST_BODY
 from localrun.server.openai import fields as common
 from localrun.server.openai.chat import verbosity
 from localrun.server.openai.responses.items import conversation, kind_of, whole_item
 from localrun.server.openai.responses.store import kept_items
 from localrun.server.openai.responses.tools import ToolSet, read_tools
-from localrun.server.options import keep_alive, num_keep, overflow, refuse_unless_neutral
-from localrun.server.parsing import is_larger
-from localrun.server.thinking import openai_thinking
+from localrun.server.parsing import limits
+from localrun.server.parsing.constraints import responses_constraint
+from localrun.server.parsing.fields import Fields, brief, shown
+from localrun.server.parsing.json_parser import is_larger
+from localrun.server.parsing.limits import MOST_MESSAGES
+from localrun.server.parsing.media import refuse_media
+from localrun.server.parsing.options import keep_alive, num_keep, overflow, refuse_unless_neutral
+from localrun.server.parsing.thinking import openai_thinking
 
 if TYPE_CHECKING:
-    from localrun.server.fields import JsonObject
     from localrun.server.openai.responses.store import KeptItem, ResponseStore
+    from localrun.server.parsing.fields import JsonObject
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "conversation": (),

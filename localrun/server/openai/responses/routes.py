@@ -11,10 +11,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from localrun.errors import UsageError
-from localrun.server.fields import shown
 from localrun.server.openai.responses.desk import failed
 from localrun.server.openai.responses.request import parse_call, parse_for_count
-from localrun.server.requests import read_in_thread, unless_disconnected
+from localrun.server.parsing.fields import shown
+from localrun.server.parsing.requests import read_in_thread, unless_disconnected
 from localrun.server.streaming import EVENTS, streamed
 
 if TYPE_CHECKING:

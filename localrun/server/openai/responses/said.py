@@ -16,7 +16,7 @@ from localrun.server.scores import openai_score
 
 if TYPE_CHECKING:
     from localrun.runner.messages import Score
-    from localrun.server.fields import JsonObject
+    from localrun.server.parsing.fields import JsonObject
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.errors import BodyTooLargeError, NotFoundError
-from localrun.server.bodies import LARGEST_BODY
+from localrun.server.middleware.bodies import LARGEST_BODY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from localrun.server.fields import JsonObject
+    from localrun.server.parsing.fields import JsonObject
 
 MOST_RESPONSES = 1000
 MOST_BYTES = 128 * 1024 * 1024

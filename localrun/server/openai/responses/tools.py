@@ -16,15 +16,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from localrun.server.fields import Fields, brief
-from localrun.server.limits import MOST_TOOLS
 from localrun.server.openai.tools import offered_tools
-from localrun.server.server_tools import without_server_tools
+from localrun.server.parsing.fields import Fields, brief
+from localrun.server.parsing.limits import MOST_TOOLS
+from localrun.server.parsing.server_tools import without_server_tools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.server.fields import JsonObject
+    from localrun.server.parsing.fields import JsonObject
 
 BETWEEN_NAMES = "__"
 SHELL = "local_shell"

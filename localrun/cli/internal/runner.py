@@ -1,0 +1,34 @@
+"""The hidden command by which the server starts a runner."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Exit, Option
+
+
+def runner(
+    fd: Annotated[int, Option(help="The inherited socket.")],
+    device: Annotated[str, Option(help="What to put layers on.")] = "auto",
+) -> None:
+    """Hold one model for the server; not for people."""
+    import logging
+    import os
+
+    from localrun.engine.llama.cuda_libraries import explained, prepare
+    from localrun.logs import HarmlessFormatter
+    from localrun.settings import load_settings
+
+    prepare()
+    try:
+        from localrun.runner.main import run_runner
+        from localrun.runner.saved import SavedPrompts
+    except (ImportError, OSError, RuntimeError) as error:  # a library of llama.cpp is missing
+        raise explained(error, os.environ) from error
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(HarmlessFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    settings = load_settings(os.environ)
+    saved = SavedPrompts(root=settings.prompts_dir, budget_bytes=settings.prompt_cache_bytes)
+    raise Exit(run_runner(fd, device, saved if settings.prompt_cache_bytes != 0 else None))

@@ -1,0 +1,151 @@
+"""``localrun create``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Exit, Option
+
+from localrun.cli.options import AsJson, RecipeArguments, given_arguments
+from localrun.cli.output import Output, human_bytes
+
+if TYPE_CHECKING:
+    from localrun.services.creating.create import Created
+    from localrun.store.adopt import Taking
+
+
+# the names of engine/llama/quantize.py, the largest first; a test holds it to them
+QUANTIZATION_NAMES = (
+    "F32 F16 BF16 Q8_0 MXFP4_MOE Q6_K Q5_1 Q5_K_M Q5_0 Q5_K_S Q4_1 Q4_K_M IQ4_NL Q4_K_S Q4_0 "
+    "IQ4_XS Q3_K_L Q3_K_M IQ3_M IQ3_S Q3_K_S IQ3_XS IQ3_XXS Q2_K Q2_K_S IQ2_M IQ2_S Q2_0 IQ2_XS "
+    "TQ2_0 IQ2_XXS TQ1_0 IQ1_M IQ1_S Q1_0"
+)
+
+
+def _list_quantizations(quantize: str | None) -> str | None:
+    """Answer ``-q help``, which needs no name of a model."""
+    if quantize == "help":
+        show_quantizations(Output())
+        raise Exit
+    return quantize
+
+
+def create(  # noqa: PLR0913 - one parameter a flag
+    name: Annotated[str, Argument(help="What to call the model.")],
+    *,
+    file: Annotated[
+        str | None,
+        Option(
+            "--file",
+            "-f",
+            metavar="FILE",
+            help="The recipe; - for stdin. Without it ./Modelfile, else the weights here.",
+        ),
+    ] = None,
+    quantize: Annotated[
+        str | None,
+        Option(
+            "--quantize",
+            "-q",
+            metavar="TYPE",
+            help="Quantize the weights; `-q help` tells the types' bits. "
+            f"The largest first: {QUANTIZATION_NAMES}.",
+            callback=_list_quantizations,
+            is_eager=True,
+        ),
+    ] = None,
+    requantize: Annotated[
+        bool, Option("--requantize", help="Also from weights that are quantized already.")
+    ] = False,
+    copy: Annotated[
+        bool, Option("--copy", help="Copy local files, also where they could be shared.")
+    ] = False,
+    link: Annotated[
+        bool, Option("--link", help="Share local files with the store by a link, or fail.")
+    ] = False,
+    move: Annotated[
+        bool, Option("--move", help="Move local files into the store, away from where they are.")
+    ] = False,
+    arg: RecipeArguments = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a model from a recipe (Modelfile): base, parameters, system, adapters.
+
+    Files are brought in without a copy where the file system can, and never changed.
+    `localrun lint` checks a recipe without making anything.
+
+    Examples:
+    localrun create reviewer -f modelfiles/reviewer.Modelfile
+
+    localrun create small -f Modelfile -q Q4_K_M
+    """
+    import os
+
+    from localrun.cli.progress import shown_progress
+    from localrun.engine.llama.quantize import quantization
+    from localrun.names.parse import parse_name
+    from localrun.services.creating.create import CreateOptions, create_model
+    from localrun.services.creating.recipe_files import read_recipe
+    from localrun.services.workspace import open_workspace
+
+    output = Output(as_json=as_json)
+    if quantize is not None:
+        quantization(quantize)  # a wrong one is told before anything is read
+    options = CreateOptions(
+        quantize=quantize,
+        is_requantizing=requantize,
+        taking=_taking(copy=copy, link=link, move=move),
+    )
+    recipe, folder = read_recipe(file, given_arguments(arg or []))
+    with shown_progress(output) as report:
+        created = create_model(
+            open_workspace(os.environ),
+            parse_name(name),
+            recipe,
+            folder=folder,
+            options=options,
+            report=report,
+        )
+    _show(created, output)
+
+
+def show_quantizations(output: Output) -> None:
+    """Print the types, the largest first."""
+    from localrun.engine.llama.quantize import QUANTIZATIONS
+
+    rows = []
+    for kind in QUANTIZATIONS:
+        note = "needs an importance matrix" if kind.needs_imatrix else kind.note
+        rows.append((kind.name, f"{kind.bits_per_weight:.2f}", note))
+    output.table(("TYPE", "BITS PER WEIGHT", "NOTE"), rows)
+
+
+def _taking(*, copy: bool, link: bool, move: bool) -> Taking:
+    from localrun.errors import UsageError
+    from localrun.store.adopt import Taking
+
+    chosen = [
+        taking
+        for is_chosen, taking in ((copy, Taking.COPY), (link, Taking.LINK), (move, Taking.MOVE))
+        if is_chosen
+    ]
+    if len(chosen) > 1:
+        raise UsageError("--copy, --link and --move exclude each other")
+    return chosen[0] if chosen else Taking.AUTO
+
+
+def _show(created: Created, output: Output) -> None:
+    from dataclasses import asdict
+
+    if output.as_json:
+        output.event({"event": "created", **asdict(created)})
+        return
+    bits = ""
+    if created.bits_per_weight is not None:
+        bits = (
+            f", weights {human_bytes(created.weights_bytes)} "
+            f"at {created.bits_per_weight:.2f} bits each"
+        )
+    what = "created" if created.is_changed else "nothing changed in"
+    output.line(f"{what} {created.name}, {human_bytes(created.size_bytes)}{bits}")
+    output.line(f"try it: localrun run {created.name.removesuffix(':latest')}")

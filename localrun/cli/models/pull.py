@@ -1,0 +1,105 @@
+"""``localrun pull``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Option
+
+from localrun.cli.options import AsJson
+from localrun.cli.output import Output
+
+if TYPE_CHECKING:
+    from localrun.services.models import StoredModel
+    from localrun.services.workspace import Workspace
+
+
+def pull(  # noqa: PLR0913 - one parameter a flag
+    models: Annotated[
+        list[str] | None,
+        Argument(metavar="MODEL", help="Such as qwen3:0.6b or hf.co/owner/repo:Q4_K_M."),
+    ] = None,
+    *,
+    dry_run: Annotated[bool, Option("--dry-run", help="Only tell what would be fetched.")] = False,
+    every: Annotated[
+        bool, Option("--all", help="Fetch what has changed of all models that were pulled.")
+    ] = False,
+    locked: Annotated[
+        str | None, Option(metavar="FILE", help="Pull exactly what `localrun lock` wrote.")
+    ] = None,
+    limit_rate: Annotated[
+        str | None, Option(metavar="RATE", help="Bytes in a second at most: 5M, 800K.")
+    ] = None,
+    background: Annotated[
+        bool, Option("--background", help="One connection, lowest priority for disk and CPU.")
+    ] = False,
+    insecure: Annotated[
+        bool, Option("--insecure", help="Speak plain http with an OCI registry.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Download a model, or go on with a download; nothing happens to a complete one.
+
+    Without a tag the quantization Q4_K_M is chosen, and told. A download that is
+    interrupted goes on when the same command is typed again.
+
+    Examples:
+    localrun pull qwen3:0.6b
+
+    localrun pull hf.co/Qwen/Qwen3-0.6B-GGUF:Q8_0 --limit-rate 5M
+    """
+    import os
+
+    from localrun.cli.models.pulling import lowest_priority, pull_all, pull_locked, pull_named
+    from localrun.errors import UsageError
+    from localrun.services.pulling.pull import PullOptions
+    from localrun.services.workspace import open_workspace
+    from localrun.settings import parse_rate
+
+    if sum((bool(models), every, locked is not None)) != 1:
+        raise UsageError(
+            "name models, or --all, or --locked FILE, one of them", hint="localrun pull qwen3:0.6b"
+        )
+    workspace = open_workspace(os.environ)
+    options = PullOptions(
+        limit_bytes_per_s=parse_rate(limit_rate) if limit_rate else None,
+        num_streams=1 if background else None,
+        is_insecure=insecure,
+    )
+    if background:
+        lowest_priority()
+    output = Output(as_json=as_json)
+    if locked is not None:
+        pull_locked(workspace, locked, options, output, dry_run=dry_run)
+    elif every:
+        pull_all(workspace, options, output, dry_run=dry_run)
+    else:
+        pull_named(workspace, models or [], options, output, dry_run=dry_run)
+
+
+def find_or_pull(workspace: Workspace, name: str) -> StoredModel:
+    """Return a model of this machine, pulled first if it is not here."""
+    from localrun.cli.progress import shown_progress
+    from localrun.errors import ModelNotFoundError
+    from localrun.names.adapters import split_adapters
+    from localrun.names.parse import parse_name
+    from localrun.services.pulling.plan import is_elsewhere
+    from localrun.services.pulling.pull import pull_model
+
+    try:
+        return workspace.models.find_model(name)
+    except ModelNotFoundError as error:
+        if split_adapters(name)[1]:  # the base, or the model with the adapter: told which
+            raise
+        ref = parse_name(name)
+        if not is_elsewhere(workspace, ref):
+            near = workspace.catalog.near(name)
+            if error.hint is not None and error.hint.startswith("localrun run "):  # one is here
+                raise
+            hint = f"localrun run {near[0]}" if near else f"localrun search {ref.model}"
+            raise ModelNotFoundError(error.message, hint=f"{hint}; localrun list") from error
+    output = Output()
+    output.note(f"{name} is not on this machine; pulling it")
+    with shown_progress(output) as report:
+        pulled = pull_model(workspace, ref, report=report)
+    return workspace.models.find_model(pulled.name)

@@ -1,0 +1,172 @@
+"""The ways to pull: by name, everything that moved, exactly what a lock file says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from localrun.cli.output import Output, for_each, human_bytes
+from localrun.cli.progress import shown_progress
+from localrun.terminal import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localrun.names.ref import ModelRef
+    from localrun.services.pulling.outdated import Freshness
+    from localrun.services.pulling.plan import Plan
+    from localrun.services.pulling.pull import Pulled, PullOptions
+    from localrun.services.workspace import Workspace
+
+IDLE_PRIORITY, IDLE_CLASS = 19, 3
+
+
+def pull_plainly(names: Sequence[str]) -> None:
+    """Do as ``localrun pull`` without options, which needs no reader of options."""
+    from localrun.services.pulling.pull import PullOptions
+    from localrun.services.workspace import open_workspace
+
+    pull_named(open_workspace(os.environ), names, PullOptions(), Output(), dry_run=False)
+
+
+def pull_named(
+    workspace: Workspace,
+    names: Sequence[str],
+    options: PullOptions,
+    output: Output,
+    *,
+    dry_run: bool,
+) -> None:
+    """Pull models, one after another, also after one that fails."""
+    from localrun.names.parse import parse_name
+    from localrun.registry.http import OfflineError
+    from localrun.services.pulling.offline import complete_here, embedded_here
+    from localrun.services.pulling.plan import make_plan
+
+    def pull(ref: ModelRef) -> None:
+        if (embedded := embedded_here(workspace, ref)) is not None:
+            show_pulled(embedded, output)
+            return
+        try:
+            plan = make_plan(workspace, ref, is_insecure=options.is_insecure)
+        except OfflineError:
+            if (kept := complete_here(workspace.store, ref)) is None:
+                raise
+            output.note(f"LOCALRUN_OFFLINE is set: nobody was asked for news of {kept.name}")
+            show_pulled(kept, output, is_known_newest=False)
+            return
+        _run(workspace, plan, options, output, dry_run=dry_run)
+
+    for_each([parse_name(name) for name in names], pull, output)
+
+
+def pull_all(workspace: Workspace, options: PullOptions, output: Output, *, dry_run: bool) -> None:
+    """Pull every model again whose origin has another version now."""
+    from localrun.errors import NetworkError
+    from localrun.services.pulling.outdated import find_outdated, plan_of_newest
+
+    def pull(model: Freshness) -> None:
+        if model.problem is not None:
+            raise NetworkError(f"{model.name}: {model.problem}", hint="localrun outdated")
+        plan = plan_of_newest(workspace, model.name)
+        _run(workspace, plan, options, output, dry_run=dry_run)
+
+    found = find_outdated(workspace)
+    moved = [model for model in found if model.is_outdated or model.problem is not None]
+    note_untold(found, output)
+    if not moved and not output.as_json:
+        output.note(f"{all_others(found)} are up to date")
+    for_each(moved, pull, output)
+
+
+def note_untold(found: Sequence[Freshness], output: Output) -> None:
+    """Tell which models cannot be compared with what their origin has."""
+    for model in found:
+        if model.is_untold:
+            hint = f"localrun pull {model.name}   fetches it anew"
+            output.note(f"{model.name}: its address tells no version; {hint}")
+
+
+def all_others(found: Sequence[Freshness]) -> str:
+    """Return what to call the models that nothing was said of."""
+    return "all other models" if any(model.is_untold for model in found) else "all models"
+
+
+def pull_locked(
+    workspace: Workspace, file: str, options: PullOptions, output: Output, *, dry_run: bool
+) -> None:
+    """Pull what a lock file says, to the byte."""
+    from localrun.services.pulling.lock import plans_of, read_lock
+
+    plans = plans_of(workspace, read_lock(file), is_insecure=options.is_insecure)
+    for_each(plans, lambda plan: _run(workspace, plan, options, output, dry_run=dry_run), output)
+
+
+def _run(
+    workspace: Workspace, plan: Plan, options: PullOptions, output: Output, *, dry_run: bool
+) -> None:
+    """Do what a plan says, or tell it."""
+    from localrun.services.pulling.pull import run_plan
+
+    if dry_run:
+        show_plan(workspace, plan, output)
+        return
+    with shown_progress(output) as report:
+        pulled = run_plan(workspace, plan, options, report)
+    show_pulled(pulled, output)
+
+
+def show_plan(workspace: Workspace, plan: Plan, output: Output) -> None:
+    """Tell what a pull would fetch."""
+    find = workspace.store.blobs.find
+    files = [
+        {
+            "file": planned.file.name,
+            "role": planned.role.value,
+            "size_bytes": planned.file.size_bytes,
+            "digest": planned.file.digest,
+            "is_here": planned.file.digest is not None and find(planned.file.digest) is not None,
+        }
+        for planned in plan.files
+    ]
+    if output.as_json:
+        event = {"event": "plan", "model": str(plan.ref), "notes": plan.notes, "files": files}
+        output.event(event)
+        return
+    for note in plan.notes:
+        output.note(note)
+    output.note(f"{plan.ref} would be pulled:")
+    rows = [
+        (
+            str(file["file"]),
+            "?" if file["size_bytes"] is None else human_bytes(int(str(file["size_bytes"]))),
+            "here" if file["is_here"] else "to fetch",
+        )
+        for file in files
+    ]
+    output.table(("FILE", "SIZE", "STATE"), rows)
+
+
+def show_pulled(pulled: Pulled, output: Output, *, is_known_newest: bool = True) -> None:
+    """Tell what a pull did."""
+    if output.as_json:
+        output.event({"event": "done", **asdict(pulled)})
+        return
+    if pulled.fetched_bytes == 0 and not pulled.is_changed:
+        output.line(f"{plain(pulled.name)} is {'up to date' if is_known_newest else 'complete'}")
+    else:
+        output.line(
+            f"{plain(pulled.name)} is complete, {human_bytes(pulled.fetched_bytes)} fetched"
+        )
+
+
+def lowest_priority() -> None:
+    """Let everything else on the machine go first."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(IDLE_PRIORITY)
+    with contextlib.suppress(ImportError, OSError, AttributeError, ValueError):
+        import psutil
+
+        psutil.Process().ionice(IDLE_CLASS)

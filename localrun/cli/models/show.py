@@ -1,0 +1,194 @@
+"""``localrun show``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+from typer import Argument, Option
+
+from localrun.cli.options import AsJson
+from localrun.cli.output import Output, human_bytes
+from localrun.errors import UsageError
+
+if TYPE_CHECKING:
+    from localrun.services.models import StoredModel
+    from localrun.services.show import ModelFacts
+
+LONGEST_SHOWN = 400  # characters of a system or a license
+
+
+def show(  # noqa: PLR0913 - one parameter a flag
+    model: Annotated[str, Argument(help="A model that is here, or a GGUF file.")],
+    *,
+    modelfile: Annotated[
+        bool, Option("--modelfile", help="Print a recipe that makes this very model.")
+    ] = False,
+    template: Annotated[bool, Option("--template", help="Print the chat template.")] = False,
+    system: Annotated[bool, Option("--system", help="Print the system prompt.")] = False,
+    parameters: Annotated[bool, Option("--parameters", help="Print the parameters.")] = False,
+    license_: Annotated[bool, Option("--license", help="Print the license.")] = False,
+    tensors: Annotated[bool, Option("--tensors", help="List the tensors of the weights.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is known of a model; no server is needed.
+
+    Example: localrun show guide
+    """
+    import os
+
+    from localrun.services.creating.remake import recipe_text
+    from localrun.services.show import describe_model
+    from localrun.services.workspace import open_workspace
+
+    workspace, output = open_workspace(os.environ), Output(as_json=as_json)
+    wanted = {
+        "modelfile": modelfile,
+        "template": template,
+        "system": system,
+        "parameters": parameters,
+        "license": license_,
+        "tensors": tensors,
+    }
+    part = _only([name for name, is_wanted in wanted.items() if is_wanted])
+    if part == "modelfile":
+        _print_part(recipe_text(workspace, model), part, output)
+        return
+    facts = describe_model(workspace, model)
+    if part == "tensors":
+        _show_tensors(facts, output)
+    elif part == "parameters":
+        _show_parameters(facts, output)
+    elif part is not None:
+        _print_part(_part(facts, part), part, output)
+    elif as_json:
+        output.json(_as_json(facts))
+    else:
+        _show(facts, output)
+
+
+def _only(parts: list[str]) -> str | None:
+    """Return the part that is asked for, None for an overview."""
+    if len(parts) > 1:
+        flags = " and ".join(f"--{part}" for part in parts)
+        raise UsageError(f"{flags} exclude each other", hint="localrun show --json MODEL   has all")
+    return parts[0] if parts else None
+
+
+def _part(facts: ModelFacts, part: str) -> str:
+    recipe = facts.model.recipe
+    if part == "template":
+        return recipe.template or facts.model.chat_template or ""
+    return (recipe.system or "") if part == "system" else "\n\n".join(recipe.licenses)
+
+
+def _print_part(text: str, part: str, output: Output) -> None:
+    if output.as_json:
+        output.json({part: text})
+    else:
+        output.text(text)
+
+
+def _show_parameters(facts: ModelFacts, output: Output) -> None:
+    parameters = facts.model.recipe.parameters
+    if output.as_json:
+        output.json({"parameters": [list(pair) for pair in parameters]})
+    else:
+        output.table((), [(name, str(value)) for name, value in parameters])
+
+
+def _show(facts: ModelFacts, output: Output) -> None:
+    model, details = facts.model, facts.model.details
+    shards = f" in {facts.num_shards} files" if facts.num_shards > 1 else ""
+    shared = f", {human_bytes(facts.shared_bytes)} shared" if facts.shared_bytes else ""
+    rows: list[tuple[str, str | None]] = [
+        ("name", model.name),
+        ("digest", model.digest),
+        ("architecture", details.family),
+        ("parameters", details.parameter_size),
+        ("quantization", details.quantization_level),
+        ("context length", _text(details.context_length)),
+        ("context", _context_note(model) or None),
+        ("embedding length", _text(facts.embedding_length)),
+        ("capabilities", ", ".join(details.capabilities)),
+        ("template", ", ".join(facts.template_features) or None),
+        ("size", f"{human_bytes(model.size_bytes)}{shards}{shared}"),
+        ("from", model.origin),
+        ("chosen", facts.choice),
+        ("revision", facts.revision),
+        ("projector", "yes" if facts.has_projector else None),
+    ]
+    rows += [
+        ("adapter", f"{adapter.digest} at {adapter.scale:g}, {human_bytes(adapter.size_bytes)}")
+        for adapter in facts.adapters
+    ]
+    rows += [("parameter", f"{name} {value}") for name, value in model.recipe.parameters]
+    rows += [("message", f"{role}: {_short(text)}") for role, text in model.recipe.messages]
+    rows.append(("system", _short(model.recipe.system)))
+    rows += [("license", _short(text)) for text in model.recipe.licenses]
+    output.table((), [(name, value) for name, value in rows if value is not None])
+
+
+def _show_tensors(facts: ModelFacts, output: Output) -> None:
+    rows = [
+        (tensor.name, tensor.type_name, " x ".join(map(str, tensor.sizes)))
+        for tensor in facts.tensors
+    ]
+    if output.as_json:
+        output.json([asdict(tensor) for tensor in facts.tensors])
+    else:
+        output.table(("NAME", "TYPE", "SHAPE"), rows)
+
+
+def _as_json(facts: ModelFacts) -> dict[str, Any]:
+    model, details = facts.model, facts.model.details
+    return {
+        "name": model.name,
+        "digest": model.digest,
+        "modified": model.modified.isoformat(),
+        "architecture": details.family,
+        "parameter_size": details.parameter_size,
+        "quantization": details.quantization_level,
+        "context_length": details.context_length,
+        "context_note": _context_note(model),
+        "embedding_length": facts.embedding_length,
+        "capabilities": list(details.capabilities),
+        "template": model.chat_template,
+        "template_features": list(facts.template_features),
+        "size_bytes": model.size_bytes,
+        "shared_bytes": facts.shared_bytes,
+        "num_shards": facts.num_shards,
+        "has_projector": facts.has_projector,
+        "origin": model.origin,
+        "choice": facts.choice,
+        "revision": facts.revision,
+        "adapters": [
+            {"digest": one.digest, "scale": one.scale, "size_bytes": one.size_bytes}
+            for one in facts.adapters
+        ],
+        "parameters": [list(pair) for pair in model.recipe.parameters],
+        "messages": [{"role": role, "content": text} for role, text in model.recipe.messages],
+        "system": model.recipe.system,
+        "licenses": list(model.recipe.licenses),
+    }
+
+
+def _short(text: str | None) -> str | None:
+    if text is None:
+        return None
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_SHOWN else f"{line[:LONGEST_SHOWN]}..."
+
+
+def _context_note(model: StoredModel) -> str:
+    """Return what becomes of the context that the recipe asks for."""
+    from localrun.hardware.context import context_note
+    from localrun.server.core.defaults import runner_model
+
+    order = runner_model(model)
+    trained = model.details.context_length
+    return context_note(order.num_ctx, trained, order.options.stretching)
+
+
+def _text(number: int | None) -> str | None:
+    return None if number is None else str(number)

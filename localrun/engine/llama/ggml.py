@@ -1,0 +1,181 @@
+"""ggml's devices and backends, through functions that llama-cpp-python does not declare.
+
+All go through libllama's own handle, which also resolves the symbols of the ggml libraries
+that it was linked with. Opening libggml.so by its path would not do: wheels hold copies
+in place of links, so that maps a second ggml, with an empty list of backends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from llama_cpp import llama_cpp as api
+
+from localrun.engine.llama.cuda_libraries import open_cuda_runtime
+from localrun.errors import BackendError
+from localrun.hardware.device import Device, DeviceKind
+
+KINDS = (DeviceKind.CPU, DeviceKind.GPU, DeviceKind.IGPU, DeviceKind.ACCEL)  # ggml's numbers
+BACKENDS = {"MTL": "Metal"}  # where ggml's name is not what people say
+REGISTERED = {"hip": "rocm", "metal": "mtl"}  # where a file is not named as its backend
+HANDLE, TEXT, SIZE = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t
+NO_MODULES = frozenset({"libggml", "libggml-base", "ggml", "ggml-base"})
+SUFFIXES = {"win32": ".dll", "darwin": ".dylib"}
+
+
+class _Props(ctypes.Structure):
+    """``struct ggml_backend_dev_props``, with room for capabilities that are yet to come."""
+
+    _fields_ = (
+        ("name", TEXT),
+        ("description", TEXT),
+        ("memory_free", SIZE),
+        ("memory_total", SIZE),
+        ("type", ctypes.c_int),
+        ("device_id", TEXT),
+        ("capabilities", ctypes.c_char * 64),
+    )
+
+
+def load_backends() -> None:
+    """Load the backends of a build that keeps them in files of their own; no-op for others.
+
+    Only from the package's own folder: llama.cpp by itself would also search the current one,
+    and run whatever library lies there.
+
+    Raises:
+        BackendError: there is none, not even for the processor.
+    """
+    ggml = _ggml()
+    if ggml.ggml_backend_reg_count():
+        return
+    folder = library_folder()
+    open_cuda_runtime(folder)
+    ggml.ggml_backend_load_all_from_path(os.fsencode(folder))
+    if not ggml.ggml_backend_reg_count():
+        raise BackendError(
+            f"llama.cpp has no backend in {folder}: the package llama-cpp-python is damaged",
+            hint=f"{sys.executable} -m pip install --force-reinstall --no-deps llama-cpp-python",
+        )
+
+
+def devices() -> list[Device]:
+    """Return all devices that this build sees, in llama.cpp's order."""
+    ggml = _ggml()
+    found: list[Device] = []
+    for position in range(ggml.ggml_backend_dev_count()):
+        handle, props = ggml.ggml_backend_dev_get(position), _Props()
+        ggml.ggml_backend_dev_get_props(handle, ctypes.byref(props))
+        if props.type >= len(KINDS):  # a device made of several, which nobody can choose
+            continue
+        name = _text(ggml.ggml_backend_reg_name(ggml.ggml_backend_dev_backend_reg(handle)))
+        backend = BACKENDS.get(name, name)
+        found.append(
+            Device(
+                backend=backend,
+                index=sum(device.backend == backend for device in found),
+                name=_text(props.name),
+                description=_text(props.description).strip(),
+                kind=KINDS[props.type],
+                total_bytes=props.memory_total,
+                free_bytes=props.memory_free,
+                unit_id=_text(props.device_id).lower() or None,
+            )
+        )
+    return found
+
+
+def handles(names: tuple[str, ...]) -> Any:  # noqa: ANN401 - a ctypes array
+    """Return the NULL-terminated array of devices that a model is to use; keep it while loading.
+
+    Raises:
+        BackendError: a device has gone.
+    """
+    found = [_ggml().ggml_backend_dev_by_name(name.encode()) for name in names]
+    for name, handle in zip(names, found, strict=True):
+        if not handle:
+            raise BackendError(
+                f"llama.cpp has no device {name} any more", hint="localrun stop --server"
+            )
+    return (HANDLE * (len(found) + 1))(*found, None)
+
+
+def address(array: Any) -> ctypes.c_void_p:  # noqa: ANN401 - a ctypes array
+    """Return the pointer to an array, for a field of a structure."""
+    return ctypes.cast(array, HANDLE)
+
+
+def library_folder() -> Path:
+    """Return where llama.cpp's libraries and backends lie."""
+    return Path(api._base_path).absolute()  # noqa: SLF001 - it has no public name
+
+
+def unloaded_backends() -> dict[str, str]:
+    """Return the backends whose files are there and did not load, with the linker's reason."""
+    loaded = {_text(name).lower() for name in _backend_names()}
+    reasons = {}
+    for file in sorted(library_folder().glob(f"*ggml-*{SUFFIXES.get(sys.platform, '.so')}")):
+        backend = file.stem.removeprefix("lib").removeprefix("ggml-")
+        if file.stem in NO_MODULES or backend.startswith("cpu"):
+            continue
+        if REGISTERED.get(backend, backend) in loaded:
+            continue
+        try:
+            ctypes.CDLL(str(file))
+        except OSError as error:
+            reasons[backend] = str(error)
+    return reasons
+
+
+def _backend_names() -> list[bytes]:
+    ggml = _ggml()
+    return [
+        ggml.ggml_backend_reg_name(ggml.ggml_backend_reg_get(position))
+        for position in range(ggml.ggml_backend_reg_count())
+    ]
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode(errors="replace")
+
+
+@cache
+def _ggml() -> Any:  # noqa: ANN401 - a ctypes library
+    library = _Libraries()
+    for name, result, arguments in (
+        ("ggml_backend_load_all_from_path", None, [TEXT]),
+        ("ggml_backend_reg_count", SIZE, []),
+        ("ggml_backend_reg_get", HANDLE, [SIZE]),
+        ("ggml_backend_reg_name", TEXT, [HANDLE]),
+        ("ggml_backend_dev_count", SIZE, []),
+        ("ggml_backend_dev_get", HANDLE, [SIZE]),
+        ("ggml_backend_dev_by_name", HANDLE, [TEXT]),
+        ("ggml_backend_dev_backend_reg", HANDLE, [HANDLE]),
+        ("ggml_backend_dev_get_props", None, [HANDLE, ctypes.POINTER(_Props)]),
+    ):
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+class _Libraries:
+    """The functions of ggml, wherever this system finds them."""
+
+    def __init__(self) -> None:
+        self._handles = [api._lib]  # noqa: SLF001 - the handle has no public name
+        if sys.platform == "win32":  # which looks into no other library, and has no copies
+            folder = library_folder()
+            self._handles = [ctypes.CDLL(str(folder / f"{n}.dll")) for n in ("ggml", "ggml-base")]
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - a ctypes function
+        for library in self._handles:
+            function = getattr(library, name, None)
+            if function is not None:
+                setattr(self, name, function)
+                return function
+        raise AttributeError(name)

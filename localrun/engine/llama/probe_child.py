@@ -1,0 +1,55 @@
+"""The child process that asks drivers what they see; `hardware/report.py` is what it writes.
+
+Each line is out before the next driver is asked: what crashes or hangs takes nothing along.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from localrun.engine.llama.cuda_libraries import explained, prepare
+from localrun.errors import LocalrunError
+from localrun.hardware.cards import finders
+from localrun.hardware.report import write_line
+from localrun.program import private_stdout
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+
+def run_probe() -> int:
+    """Write the report to stdout, and return the exit code."""
+    out = private_stdout()
+    _ask_llama_cpp(out)
+    for find in finders():
+        try:
+            cards = find()
+        except Exception as error:  # noqa: BLE001 - a driver's answer is of any form
+            _write(out, skipped=f"{find.__name__}: {error!r}")
+        else:
+            _write(out, cards=cards)
+    return 0
+
+
+def _ask_llama_cpp(out: TextIO) -> None:
+    try:
+        prepare()
+        from localrun.engine.llama import ggml  # fails where libraries of a GPU are missing
+        from localrun.engine.llama.library import start
+
+        native_log = start()
+        _write(out, devices=ggml.devices())
+        unloaded = ggml.unloaded_backends()
+        if complaint := native_log.last_complaint():
+            _write(out, complaint=complaint)
+        _write(out, unloaded=unloaded)
+    except LocalrunError as error:
+        _write(out, failed=error.message)
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        _write(out, failed=explained(error, os.environ).message)
+
+
+def _write(out: TextIO, **parts: object) -> None:
+    out.write(write_line(**parts))
+    out.flush()

@@ -1,0 +1,106 @@
+"""The child process that quantizes: one JSON object a line on stdout.
+
+    {"done": 3, "of": 310}                               so many of the tensors are done
+    {"bits_per_weight": 4.89, "num_fallbacks": 0}        the last line: done
+    {"failed": "requantizing from type q8_0 is ..."}     the last line: what llama.cpp says
+
+It ends with its parent: the parent holds the other end of stdin.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import llama_cpp
+from llama_cpp import llama_cpp as api
+
+from localrun.engine.llama.library import start
+from localrun.errors import BackendError
+from localrun.hardware.cpu import usable_threads
+from localrun.program import private_stdout
+
+if TYPE_CHECKING:
+    from typing import BinaryIO, TextIO
+
+MOST_BUFFER_BYTES = 1024**3  # rows in memory at a time; llama.cpp's own default is 8 GiB
+TENSOR = re.compile(r"\[ *(\d+)/ *(\d+)\] ")
+TOTAL = re.compile(r"quant size .*\(([\d.]+) BPW\)")
+FALLBACKS = re.compile(r"(\d+) of \d+ tensor\(s\) required fallback")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What the parent asks for."""
+
+    source: str
+    output: str
+    file_type: int
+    requantize: bool
+    threads: int
+
+
+def run_quantizer(order: Order) -> int:
+    """Obey, and return the exit code."""
+    threading.Thread(
+        target=_leave_with_parent, args=(sys.stdin.buffer, order.output), daemon=True
+    ).start()
+    report = _Report(private_stdout())
+    native_log = start(report.hear)
+    params = api.llama_model_quantize_default_params()
+    params.ftype = order.file_type
+    params.nthread = order.threads or usable_threads()
+    params.allow_requantize = order.requantize
+    params.max_buf_size = MOST_BUFFER_BYTES
+    status = llama_cpp.llama_model_quantize(
+        os.fsencode(order.source), os.fsencode(order.output), ctypes.byref(params)
+    )
+    if status != 0:
+        report.fail(native_log.last_complaint() or "llama.cpp does not say why")
+        return BackendError.exit_code
+    report.finish()
+    return 0
+
+
+class _Report:
+    """llama.cpp's log lines, turned into messages to the parent."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._num_tensors = 0
+        self._bits_per_weight = 0.0
+        self._num_fallbacks = 0
+
+    def hear(self, line: str) -> None:
+        if tensor := TENSOR.match(line):
+            self._num_tensors = int(tensor[2])
+            self._send(done=int(tensor[1]) - 1, of=self._num_tensors)
+        elif total := TOTAL.search(line):
+            self._bits_per_weight = float(total[1])
+        elif fallbacks := FALLBACKS.search(line):
+            self._num_fallbacks = int(fallbacks[1])
+
+    def finish(self) -> None:
+        self._send(done=self._num_tensors, of=self._num_tensors)
+        self._send(bits_per_weight=self._bits_per_weight, num_fallbacks=self._num_fallbacks)
+
+    def fail(self, complaint: str) -> None:
+        self._send(failed=complaint.rpartition("failed to quantize: ")[2])
+
+    def _send(self, **message: float | str) -> None:
+        self._stream.write(json.dumps(message) + "\n")
+        self._stream.flush()
+
+
+def _leave_with_parent(stdin: BinaryIO, output: str) -> None:
+    """Wait for the end of stdin, then remove what is half-made and leave at once."""
+    stdin.read()
+    Path(output).unlink(missing_ok=True)
+    os._exit(BackendError.exit_code)

@@ -1,0 +1,69 @@
+"""Fetch a file in one go: one whose size or version nobody tells, so that parts may not fit."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from localrun.errors import NetworkError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from localrun.registry.options import Options
+    from localrun.registry.transfer.sources import Source, Sources
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """The bytes that came, all of which were written."""
+
+    hexdigest: str  # sha256
+    size_bytes: int
+
+
+def fetch_whole(sources: Sources, path: Path, size: int | None, options: Options) -> Whole:
+    """Write the file and return what came; a failure starts it anew.
+
+    Raises:
+        NetworkError: no source sends all of it.
+    """
+    while True:
+        source = any_source(sources)
+        try:
+            return _fetch(source, path, size, options)
+        except NetworkError as error:
+            sources.failed(source, error, num_bytes=0)
+
+
+def any_source(sources: Sources) -> Source:
+    """Return the source to ask, once it wants to be asked."""
+    source = sources.pick(needs_ranges=False)
+    if source is None:
+        raise NetworkError("nobody is known to have this file")
+    threading.Event().wait(source.wait_s)
+    return source
+
+
+def _fetch(source: Source, path: Path, size: int | None, options: Options) -> Whole:
+    opened = source.door.open(0, None, size=size, etag=None)
+    expected = size if size is not None else opened.facts.size_bytes
+    seen, never = hashlib.sha256(), threading.Event()
+    try:
+        with path.open("wb") as data:
+            for piece in opened.pieces(options.limit.piece_bytes):
+                options.limit.take(len(piece), never)
+                data.write(piece)
+                seen.update(piece)
+                options.report(data.tell(), expected)
+            data.flush()
+            os.fsync(data.fileno())
+            received = data.tell()
+    finally:
+        opened.close()
+    if expected not in {None, received}:
+        raise NetworkError(f"{source.door.remote.name} sends {received} bytes, not {expected}")
+    return Whole(hexdigest=seen.hexdigest(), size_bytes=received)

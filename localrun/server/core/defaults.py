@@ -1,0 +1,199 @@
+"""What a model's recipe says where a request says nothing.
+
+A field of the request always wins, also by a value that turns something off; one that
+is absent never overrides the recipe. A recipe of another tool may hold anything: what
+cannot be understood is left out with a warning, the model still runs.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
+
+from localrun.engine.params import (
+    CacheType,
+    LoadOptions,
+    OverflowPolicy,
+    RopeScaling,
+    SamplingParams,
+)
+from localrun.errors import UsageError
+from localrun.modelfile.known import KNOWN
+from localrun.server.parsing.fields import Fields, shown
+from localrun.server.parsing.limits import LONGEST_STOP, MOST_STOPS
+from localrun.server.parsing.options import keep_alive, overflow, sampling
+from localrun.supervisor.model import RunnerModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localrun.server.parsing.fields import JsonObject
+    from localrun.services.models import StoredModel
+    from localrun.services.recipes import StoredRecipe
+    from localrun.supervisor.model import KeepAlive
+
+SWITCHES = {"on": True, "true": True, "off": False, "false": False}  # anything else: chosen
+LISTS = {"stop", "dry_sequence_breakers"}
+YARN = ("yarn_ext_factor", "yarn_attn_factor", "yarn_beta_fast", "yarn_beta_slow")
+T = TypeVar("T")
+E = TypeVar("E", CacheType, RopeScaling)
+_log = logging.getLogger(__name__)
+
+
+def sampling_of(recipe: StoredRecipe, asked: JsonObject) -> SamplingParams:
+    """Return the sampling of a request that asks for some fields."""
+    return SamplingParams(**(_sampling(recipe) | asked))
+
+
+def num_predict_of(
+    recipe: StoredRecipe, asked: int | None, default: int | None = None
+) -> int | None:
+    """Return how many tokens to generate at most; None until the context is full."""
+    if asked is not None:
+        return asked if asked >= 0 else None
+    own = _integer(recipe, "num_predict")
+    if own is None:
+        return default
+    return own if own > 0 else None
+
+
+def keep_alive_of(recipe: StoredRecipe, asked: KeepAlive | None) -> KeepAlive | None:
+    """Return how long the model stays after the answer, None for the server's own."""
+    if asked is not None:
+        return asked
+    found = _understood(recipe, "keep_alive", lambda: keep_alive(Fields(_known(recipe))))
+    return None if found is None else replace(found, source="recipe")
+
+
+def stop_of(recipe: StoredRecipe, asked: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the texts that end an answer; of a recipe, no more than a request may have."""
+    if asked is not None:
+        return asked
+    kept = tuple(text for text in recipe.stop if len(text) <= LONGEST_STOP)[:MOST_STOPS]
+    if len(kept) < len(recipe.stop):
+        _log.warning("%s stop strings of the recipe are left out", len(recipe.stop) - len(kept))
+    return kept
+
+
+def overflow_of(
+    recipe: StoredRecipe,
+    asked: OverflowPolicy | None,
+    num_keep: int | None,
+    default: OverflowPolicy | None = None,
+) -> OverflowPolicy:
+    """Return what to do when the context is full."""
+    policy = asked or _understood(
+        recipe, "overflow", lambda: overflow(Fields({"overflow": recipe.parameter("overflow")}))
+    )
+    kept = _integer(recipe, "num_keep") if num_keep is None else num_keep
+    return replace(policy or default or OverflowPolicy(), num_keep=kept)
+
+
+def messages_of(
+    recipe: StoredRecipe, asked: tuple[JsonObject, ...] | None
+) -> tuple[JsonObject, ...] | None:
+    """Put the recipe's messages, and its system where there is none, before the request's."""
+    if asked is None:
+        return None
+    first = tuple({"role": role, "content": text} for role, text in recipe.messages)
+    own_system = asked[:1] if asked and asked[0].get("role") == "system" else ()
+    rest = asked[len(own_system) :]
+    if own_system and first and first[0]["role"] == "system":
+        first = first[1:]
+    told = first and first[0]["role"] == "system"
+    if not own_system and not told and recipe.system:
+        own_system = ({"role": "system", "content": recipe.system},)
+    return (*own_system, *first, *rest)
+
+
+def runner_model(model: StoredModel) -> RunnerModel:
+    """Return what the pool loads for a model, as its recipe wants it.
+
+    What a request may choose (adapters, template, system, sampling) is no part of it.
+    """
+    recipe = model.recipe
+    layers = _integer(recipe, "num_gpu")
+    return RunnerModel(
+        name=model.name,
+        shards=model.shards,
+        digest=model.digest,
+        size_bytes=model.size_bytes,
+        chat_template=model.chat_template,
+        num_ctx=_positive(recipe, "num_ctx"),
+        num_threads=_positive(recipe, "num_thread"),
+        num_gpu_layers=-1 if layers is None else layers,
+        options=_options(recipe),
+        draft=model.draft,
+        weights=model.weights,
+    )
+
+
+def embedding_model(model: StoredModel) -> RunnerModel:
+    """Return what the pool loads for embeddings: one with adapters has a runner of its own."""
+    adapters = tuple((str(path), scale) for path, scale in model.adapters)
+    return replace(runner_model(model), adapters=adapters)
+
+
+def _options(recipe: StoredRecipe) -> LoadOptions:
+    options = LoadOptions(
+        num_batch=_positive(recipe, "num_batch"),
+        flash_attention=SWITCHES.get(str(recipe.parameter("flash_attention")).lower()),
+        cache_type=_choice(recipe, "kv_cache_type", CacheType),
+        rope_freq_base=_number(recipe, "rope_frequency_base") or None,
+        rope_freq_scale=_number(recipe, "rope_frequency_scale") or None,
+        rope_scaling=_choice(recipe, "rope_scaling", RopeScaling),
+        yarn_orig_ctx=_positive(recipe, "yarn_orig_ctx"),
+        main_gpu=_integer(recipe, "main_gpu"),
+        use_mmap=SWITCHES.get(str(recipe.parameter("use_mmap")).lower()),
+    )
+    yarn: JsonObject = {name: _number(recipe, name) for name in YARN}
+    return replace(options, **yarn)
+
+
+def _sampling(recipe: StoredRecipe) -> JsonObject:
+    """Return what the recipe says of sampling, each parameter by itself."""
+    known: JsonObject = {}
+    for name, value in _known(recipe).items():
+        known |= _understood(recipe, name, partial(sampling, Fields({name: value}))) or {}
+    return known
+
+
+def _known(recipe: StoredRecipe) -> JsonObject:
+    """Return the parameters as one object; a repeated one is a list."""
+    known: JsonObject = {}
+    for name, value in recipe.parameters:
+        if name in LISTS:
+            known.setdefault(name, []).append(value)
+        else:
+            known[name] = value
+    return known
+
+
+def _integer(recipe: StoredRecipe, name: str) -> int | None:
+    return _understood(recipe, name, lambda: Fields(_known(recipe)).integer(name))
+
+
+def _positive(recipe: StoredRecipe, name: str) -> int | None:
+    value = _integer(recipe, name)
+    return value if value is not None and value > 0 else None
+
+
+def _number(recipe: StoredRecipe, name: str) -> float | None:
+    low, high = KNOWN[name].low, KNOWN[name].high
+    return _understood(recipe, name, lambda: Fields(_known(recipe)).number(name, low, high))
+
+
+def _choice(recipe: StoredRecipe, name: str, kind: type[E]) -> E | None:
+    value = recipe.parameter(name)
+    return None if value is None else _understood(recipe, name, lambda: kind(str(value).lower()))
+
+
+def _understood(recipe: StoredRecipe, name: str, read: Callable[[], T]) -> T | None:
+    """Return what ``read`` gives, None with a warning where the value cannot be understood."""
+    try:
+        return read()
+    except (UsageError, ValueError):
+        _log.warning("the parameter %s %s is left out", name, shown(recipe.parameter(name)))
+        return None

@@ -1,0 +1,75 @@
+"""Completions that are counted: how long the first text took, and how many tokens there were."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+from localrun.errors import LocalrunError
+from localrun.server.core.completions import Completions
+from localrun.server.core.labels import ModelLabels
+from localrun.server.core.request import CompletionRequest, Done, Opened, Reply, Scored
+from localrun.server.core.transcript import Transcript
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable
+
+    from localrun.server.core.metrics import Metrics
+    from localrun.services.models import StoredModel
+    from localrun.supervisor.pool import RunnerPool
+
+
+class MeteredCompletions(Completions):
+    """Tells a `Metrics` what the answers were like, by model."""
+
+    def __init__(
+        self,
+        pool: RunnerPool,
+        find_model: Callable[[str], StoredModel],
+        metrics: Metrics,
+        *,
+        logs_prompts: bool = False,
+    ) -> None:
+        self._labels = ModelLabels(find_model)
+        super().__init__(pool, self._labels.find)
+        self._metrics = metrics
+        self._logs_prompts = logs_prompts
+
+    async def stream(self, request: CompletionRequest) -> AsyncGenerator[Reply, None]:
+        """Yield what `Completions.stream` does."""
+        end = "cancelled"
+        last, is_first = time.monotonic(), True
+        transcript = Transcript(request) if self._logs_prompts else None
+        try:
+            async with contextlib.aclosing(super().stream(request)) as parts:
+                async for part in parts:
+                    now = time.monotonic()
+                    if isinstance(part, Done):
+                        end = part.reason.value
+                        self._count_tokens(request.model, part)
+                    elif not isinstance(part, Opened | Scored):
+                        self._count_time(request.model, now - last, is_first=is_first)
+                        last, is_first = now, False
+                    if transcript is not None:
+                        transcript.add(part)
+                    yield part
+        except LocalrunError as error:
+            end = error.code
+            raise
+        finally:
+            self._metrics.answers.add(1, model=self._labels.of(request.model), end=end)
+            if transcript is not None:
+                transcript.log(end)
+
+    def _count_tokens(self, name: str, done: Done) -> None:
+        model = self._labels.of(name)
+        self._metrics.prompt_tokens.add(done.prompt_tokens, model=model)
+        self._metrics.generated_tokens.add(done.generated_tokens, model=model)
+        self._metrics.cached_tokens.add(done.cached_tokens, model=model)
+        self._metrics.queue_seconds.observe(done.queue_s, model=model)
+
+    def _count_time(self, name: str, seconds: float, *, is_first: bool) -> None:
+        metrics = self._metrics
+        times = metrics.first_token_seconds if is_first else metrics.gap_seconds
+        times.observe(seconds, model=self._labels.of(name))

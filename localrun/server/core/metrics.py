@@ -1,0 +1,238 @@
+"""``/metrics``: what the server has done, as Prometheus reads it.
+
+Counters of one process, kept in memory and written out when asked. All of it is called
+on the event loop, so nothing here needs a lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from bisect import bisect_left
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from localrun.server.core.labels import label_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from localrun.supervisor.model import RunningModel
+    from localrun.supervisor.pool import RunnerPool
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+LAG_EVERY_S = 0.1
+GAP_SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
+MOST_SERIES = 1000  # of one family: names come from clients
+NO_ROUTE = "none"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OTHER_METHOD = "other"
+CLIENT_LEFT, INTERNAL_ERROR = "499", "500"
+
+# of loaded models; those that share a runner share its figures
+GAUGES: tuple[tuple[str, str, Callable[[RunningModel], int]], ...] = (
+    (
+        "localrun_open_requests",
+        "Requests of loaded models that have not ended.",
+        lambda model: model.num_open,
+    ),
+    ("localrun_model_bytes", "Memory of loaded models.", lambda model: model.size_bytes),
+    (
+        "localrun_running_sequences",
+        "Answers that are generated.",
+        lambda model: model.stats.num_running,
+    ),
+    (
+        "localrun_waiting_sequences",
+        "Requests that wait at a runner for a place.",
+        lambda model: model.stats.num_waiting,
+    ),
+    ("localrun_kv_cells", "Tokens that a KV cache holds.", lambda model: model.stats.num_cells),
+    (
+        "localrun_kv_cells_used",
+        "Of these, those that something is in, for running answers and for later ones.",
+        lambda model: model.stats.num_used_cells,
+    ),
+)
+
+Labels = tuple[tuple[str, str], ...]
+
+
+@dataclass(slots=True)
+class Counter:
+    """One family of numbers that only grow."""
+
+    name: str
+    about: str
+    values: dict[Labels, float] = field(default_factory=dict)
+
+    def add(self, amount: float, **labels: str) -> None:
+        """Count something."""
+        key = tuple(labels.items())
+        if key in self.values or len(self.values) < MOST_SERIES:
+            self.values[key] = self.values.get(key, 0.0) + amount
+
+    def lines(self) -> Iterator[str]:
+        """Yield the family as text."""
+        yield from _head(self.name, "counter", self.about)
+        for labels, value in sorted(self.values.items()):
+            yield _line(self.name, labels, value)
+
+
+@dataclass(slots=True)
+class Histogram:
+    """How often a time was at most so long, for each of some bounds."""
+
+    name: str
+    about: str
+    bounds: tuple[float, ...]
+    values: dict[Labels, list[int]] = field(default_factory=dict)
+    sums: dict[Labels, float] = field(default_factory=dict)
+
+    def observe(self, seconds: float, **labels: str) -> None:
+        """Count one time."""
+        key = tuple(labels.items())
+        if key not in self.values and len(self.values) >= MOST_SERIES:
+            return
+        buckets = self.values.setdefault(key, [0] * (len(self.bounds) + 1))
+        buckets[bisect_left(self.bounds, seconds)] += 1
+        self.sums[key] = self.sums.get(key, 0.0) + seconds
+
+    def lines(self) -> Iterator[str]:
+        """Yield the family as text; its counts are cumulative."""
+        yield from _head(self.name, "histogram", self.about)
+        for labels, buckets in sorted(self.values.items()):
+            total = 0
+            for bound, count in zip((*map(str, self.bounds), "+Inf"), buckets, strict=True):
+                total += count
+                yield _line(f"{self.name}_bucket", (*labels, ("le", bound)), total)
+            yield _line(f"{self.name}_sum", labels, self.sums[labels])
+            yield _line(f"{self.name}_count", labels, total)
+
+
+class Metrics:
+    """What is counted."""
+
+    def __init__(self) -> None:
+        self.requests = Counter("localrun_requests_total", "Answers by route and status.")
+        self.request_seconds = Histogram(
+            "localrun_request_seconds", "From the request to the end of the answer.", SECONDS
+        )
+        self.first_token_seconds = Histogram(
+            "localrun_first_token_seconds", "From the request to its first text.", SECONDS
+        )
+        self.gap_seconds = Histogram(
+            "localrun_gap_seconds", "Between two pieces of text of one answer.", GAP_SECONDS
+        )
+        self.prompt_tokens = Counter("localrun_prompt_tokens_total", "Tokens of prompts.")
+        self.generated_tokens = Counter("localrun_generated_tokens_total", "Tokens generated.")
+        self.cached_tokens = Counter(
+            "localrun_cached_tokens_total", "Tokens of prompts that were computed before."
+        )
+        self.queue_seconds = Histogram(
+            "localrun_queue_seconds", "Of a request at its runner, until it had a place.", SECONDS
+        )
+        self.loop_lag_seconds = Histogram(
+            "localrun_loop_lag_seconds", "How late the server's event loop is.", LAG_SECONDS
+        )
+        self.answers = Counter("localrun_answers_total", "Answers by how they ended.")
+
+    def watch(self, app: ASGIApp) -> ASGIApp:
+        """Return the application, counted."""
+
+        async def counted(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != "http":
+                await app(scope, receive, send)
+                return
+            begun, status = time.monotonic(), CLIENT_LEFT  # until an answer begins
+
+            async def counting(message: Message) -> None:
+                nonlocal status
+                if message["type"] == "http.response.start":
+                    status = str(message["status"])
+                await send(message)
+
+            try:
+                await app(scope, receive, counting)
+            except Exception:
+                status = INTERNAL_ERROR  # what is sent for it, further out
+                raise
+            finally:
+                route = getattr(scope.get("route"), "path", NO_ROUTE)
+                method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
+                self.requests.add(1, route=route, method=method, code=status)
+                self.request_seconds.observe(time.monotonic() - begun, route=route)
+
+        return counted
+
+    async def watch_loop(self) -> None:
+        """Count how late the event loop is, for ever."""
+        while True:
+            due = time.monotonic() + LAG_EVERY_S
+            await asyncio.sleep(LAG_EVERY_S)
+            self.loop_lag_seconds.observe(max(0.0, time.monotonic() - due))
+
+    def text(self, pool: RunnerPool) -> str:
+        """Return everything as text; blocks a little, for what the pool tells."""
+        families = (
+            self.requests,
+            self.request_seconds,
+            self.first_token_seconds,
+            self.gap_seconds,
+            self.prompt_tokens,
+            self.generated_tokens,
+            self.cached_tokens,
+            self.queue_seconds,
+            self.loop_lag_seconds,
+            self.answers,
+        )
+        lines = [line for family in families for line in family.lines()]
+        return "\n".join([*lines, *_pool_lines(pool)]) + "\n"
+
+
+def _pool_lines(pool: RunnerPool) -> Iterator[str]:
+    history, running = pool.history(), pool.running()
+    loads = _summed((name, model.num_loads) for name, model in history.items())
+    crashes = _summed((name, model.num_crashes) for name, model in history.items())
+    yield from _by_model("localrun_loads_total", "counter", "Times a model was loaded.", loads)
+    yield from _by_model("localrun_crashes_total", "counter", "Runners that died.", crashes)
+    yield from _by_model(
+        "localrun_waiting_requests",
+        "gauge",
+        "Requests that wait for a load or for their turn.",
+        _summed((model.name, model.num_waiting) for model in pool.states()),
+    )
+    for name, about, value in GAUGES:
+        told = {label_of(model.name): value(model) for model in running}
+        yield from _by_model(name, "gauge", about, told)
+
+
+def _summed(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Return the counts by label."""
+    sums: dict[str, int] = {}
+    for name, count in counts:
+        sums[label_of(name)] = sums.get(label_of(name), 0) + count
+    return sums
+
+
+def _by_model(name: str, kind: str, about: str, values: Mapping[str, int]) -> Iterator[str]:
+    yield from _head(name, kind, about)
+    for model, value in sorted(values.items()):
+        yield _line(name, (("model", model),), value)
+
+
+def _head(name: str, kind: str, about: str) -> Iterable[str]:
+    return (f"# HELP {name} {about}", f"# TYPE {name} {kind}")
+
+
+def _line(name: str, labels: Labels, value: float) -> str:
+    told = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels)
+    return f"{name}{{{told}}} {value:.15g}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

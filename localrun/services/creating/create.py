@@ -1,0 +1,264 @@
+"""Make a model from a recipe: its files as blobs, what it says as layers, one manifest.
+
+The manifest depends only on the digests of the files and on what the recipe says, so the
+same recipe gives the same model id on every machine. A recipe that changes nothing gives
+the base's own manifest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from localrun.chat.gotemplate.recognition import is_go_template
+from localrun.errors import UsageError
+from localrun.gguf.header import read_header
+from localrun.hardware.context import context_note
+from localrun.names.ref import Source
+from localrun.services.creating.adapters import add_adapters
+from localrun.services.creating.facts import check_facts
+from localrun.services.creating.manifests import make_manifest
+from localrun.services.creating.parts import FILE_ROLES, Gatherer, Parts, Piece
+from localrun.services.creating.quantizing import quantize_weights
+from localrun.services.creating.template_check import check_template
+from localrun.services.recipes import StoredRecipe, recipe_bytes
+from localrun.services.report import Silence
+from localrun.store.adopt import Taking
+from localrun.store.blobs import digest_of
+from localrun.store.manifest import (
+    MEDIA_TYPES,
+    MOST_BYTES,
+    OLLAMA_TEMPLATE,
+    Descriptor,
+    Role,
+    parse_manifest,
+)
+from localrun.store.store import Provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from localrun.modelfile.recipe import Recipe
+    from localrun.names.ref import ModelRef
+    from localrun.services.recipes import Value
+    from localrun.services.report import Report
+    from localrun.services.workspace import Workspace
+    from localrun.store.manifest import Manifest
+
+FILE_NAMES = {Role.PROJECTOR: "mmproj", Role.ADAPTER: "adapter", Role.DRAFT: "draft"}
+STRETCHING = ("rope_scaling", "rope_frequency_scale")  # map a longer context into the model's own
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateOptions:
+    """How to make it."""
+
+    quantize: str | None = None  # a type such as Q4_K_M
+    draft_quantize: str | None = None  # that of the draft model
+    is_requantizing: bool = False  # also from weights that are quantized already
+    taking: Taking = Taking.AUTO  # of the user's files
+    facts: Mapping[str, object] = field(default_factory=dict)  # stated of the model: see facts.py
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    """A model that has a name now."""
+
+    name: str
+    manifest: str  # digest
+    size_bytes: int
+    weights_bytes: int
+    bits_per_weight: float | None  # where it was quantized
+    is_changed: bool  # the name means another manifest than before, or is new
+
+
+def create_model(
+    workspace: Workspace,
+    ref: ModelRef,
+    recipe: Recipe,
+    *,
+    folder: Path,
+    options: CreateOptions | None = None,
+    report: Report | None = None,
+) -> Created:
+    """Make a model and name it; paths of the recipe are relative to ``folder``.
+
+    Nothing under the name changes until everything is there.
+
+    Raises:
+        UsageError: the recipe cannot be made into a model.
+        NotFoundError: it names a file or a model that is not there.
+        IntegrityError: a file is damaged, or an adapter does not fit.
+        BackendError: the quantization failed.
+        StorageError: the disk is full or cannot be written.
+    """
+    if ref.source in {Source.URL, Source.FILE} or ref.digest is not None:
+        raise UsageError(f"not a name to give: {ref}", hint="localrun create mine -f Modelfile")
+    chosen, told = options or CreateOptions(), report or Silence()
+    store = workspace.store
+    with store.lease() as lease:
+        gatherer = Gatherer(workspace, lease, told, folder=folder, taking=chosen.taking)
+        parts, said = gather_recipe(gatherer, recipe)
+        bits = None
+        if chosen.quantize is not None:
+            bits = quantize_weights(
+                gatherer, parts, chosen.quantize, is_requantizing=chosen.is_requantizing
+            )
+        if chosen.draft_quantize is not None:
+            _quantize_draft(gatherer, parts, chosen)
+        check_facts(gatherer, parts, said, chosen.facts)
+        _note_long_context(gatherer, parts, said)
+        manifest = write_manifest(gatherer, parts, said)
+        before = store.find(ref)
+        stored = store.name(ref, manifest, lease, Provenance(base=parts.origin))
+    if chosen.taking is Taking.MOVE:
+        for path in parts.taken:
+            path.unlink(missing_ok=True)
+    return Created(
+        name=stored.name,
+        manifest=stored.manifest,
+        size_bytes=parse_manifest(manifest).size_bytes,  # its blob may be gone by now
+        weights_bytes=sum(piece.size_bytes for piece in parts.weights),
+        bits_per_weight=bits,
+        is_changed=before is None or before.ref.manifest != digest_of(manifest),
+    )
+
+
+def gather_recipe(gatherer: Gatherer, recipe: Recipe) -> tuple[Parts, StoredRecipe]:
+    """Bring everything that a recipe names into the store; return it with what it says.
+
+    Raises:
+        LocalrunError: as `create_model`.
+    """
+    if recipe.template:
+        _check_template(recipe.template)
+    parts = gatherer.gather(recipe.sources)
+    scales = add_adapters(gatherer, parts, recipe.adapters)
+    if recipe.draft is not None:
+        draft = gatherer.gather((recipe.draft,))
+        parts.files[Role.DRAFT] = draft.weights
+    return parts, _merged(parts.recipe, recipe, scales)
+
+
+def _quantize_draft(gatherer: Gatherer, parts: Parts, chosen: CreateOptions) -> None:
+    if not parts.files[Role.DRAFT]:
+        raise UsageError("there is no draft model to quantize", hint="name it with DRAFT")
+    quantize_weights(
+        gatherer,
+        parts,
+        chosen.draft_quantize or "",
+        role=Role.DRAFT,
+        is_requantizing=chosen.is_requantizing,
+    )
+
+
+def _note_long_context(gatherer: Gatherer, parts: Parts, said: StoredRecipe) -> None:
+    """Report a ``num_ctx`` that is larger than the model's own context."""
+    num_ctx = said.parameter("num_ctx")
+    if not isinstance(num_ctx, int) or not parts.weights:
+        return
+    if any(said.parameter(name) is not None for name in STRETCHING):
+        return
+    path = gatherer.workspace.store.blobs.path(parts.weights[0].digest)
+    note = context_note(num_ctx, read_header(path).context_length, "")
+    if note:
+        gatherer.report.note(f"num_ctx will be {note}")
+
+
+def _check_template(text: str) -> None:
+    try:
+        check_template(text)
+    except UsageError as error:
+        raise UsageError(
+            f"TEMPLATE: {error.message}", hint=error.hint or "localrun lint Modelfile   shows where"
+        ) from error
+
+
+def write_manifest(gatherer: Gatherer, parts: Parts, said: StoredRecipe) -> bytes:
+    """Keep the texts of a model and return its manifest."""
+    store, base = gatherer.workspace.store, parts.base
+    if base is not None and said == parts.recipe and _files(parts) == _files_of(base.manifest):
+        return store.blobs.read(base.ref.manifest, most=MOST_BYTES)
+    return make_manifest(store, _layers(gatherer, parts, said), gatherer.lease)
+
+
+def _merged(base: StoredRecipe, recipe: Recipe, scales: tuple[float, ...]) -> StoredRecipe:
+    """Put what the recipe says over what its base says, as Ollama does."""
+    licenses = dict.fromkeys((*base.licenses, *recipe.licenses))
+    messages = tuple((message.role, message.content) for message in recipe.messages)
+    return replace(
+        base,
+        system=recipe.system or base.system,
+        template=recipe.template or base.template,
+        parameters=_merged_parameters(base.parameters, recipe.parameters),
+        messages=messages or base.messages,
+        licenses=tuple(licenses),
+        adapter_scales=base.adapter_scales + scales,
+        renderer=recipe.renderer or base.renderer,
+        parser=recipe.parser or base.parser,
+        requires=recipe.requires or base.requires,
+    )
+
+
+def _merged_parameters(
+    base: tuple[tuple[str, Value], ...], own: tuple[tuple[str, Value], ...]
+) -> tuple[tuple[str, Value], ...]:
+    """Replace in place what the recipe sets too, and put what is new behind."""
+    names = dict.fromkeys(name for name, _ in own)
+    merged: list[tuple[str, Value]] = []
+    done: set[str] = set()
+    for name, value in base:
+        if name not in names:
+            merged.append((name, value))
+        elif name not in done:
+            merged += [pair for pair in own if pair[0] == name]
+            done.add(name)
+    return (*merged, *(pair for pair in own if pair[0] not in done))
+
+
+def _layers(gatherer: Gatherer, parts: Parts, said: StoredRecipe) -> list[Descriptor]:
+    """Return all layers, their names by their place alone."""
+    layers = _weight_layers(parts)
+    for role, stem in FILE_NAMES.items():
+        for number, piece in enumerate(parts.files[role]):
+            name = f"{stem}-{number + 1}.gguf" if number else f"{stem}.gguf"
+            layers.append(_file_layer(role, piece, name))
+    texts = [(MEDIA_TYPES[Role.LICENSE], text.encode()) for text in said.licenses]
+    if said.template:
+        kind = OLLAMA_TEMPLATE if is_go_template(said.template) else MEDIA_TYPES[Role.TEMPLATE]
+        texts.insert(0, (kind, said.template.encode()))
+    own = recipe_bytes(said)
+    if own is not None:
+        texts.append((MEDIA_TYPES[Role.RECIPE], own))
+    for media_type, content in texts:
+        digest = gatherer.workspace.store.blobs.put(content, gatherer.lease)
+        layers.append(Descriptor(media_type=media_type, digest=digest, size_bytes=len(content)))
+    return layers
+
+
+def _weight_layers(parts: Parts) -> list[Descriptor]:
+    count = len(parts.weights)
+    names = (
+        ["model.gguf"]
+        if count == 1
+        else [f"model-{number:05}-of-{count:05}.gguf" for number in range(1, count + 1)]
+    )
+    return [
+        _file_layer(Role.WEIGHTS, piece, name)
+        for piece, name in zip(parts.weights, names, strict=True)
+    ]
+
+
+def _file_layer(role: Role, piece: Piece, name: str) -> Descriptor:
+    return Descriptor(
+        media_type=MEDIA_TYPES[role], digest=piece.digest, size_bytes=piece.size_bytes, name=name
+    )
+
+
+def _files(parts: Parts) -> list[list[str]]:
+    return [[piece.digest for piece in pieces] for pieces in parts.files.values()]
+
+
+def _files_of(manifest: Manifest) -> list[list[str]]:
+    return [[layer.digest for layer in manifest.with_role(role)] for role in FILE_ROLES]

@@ -1,0 +1,69 @@
+"""Facts that a client states of a model: checked against the model's files, never believed.
+
+Ollama's ``/api/create`` takes them as ``info``. What a file says of itself decides how it is
+run, so a statement that differs is an error and not an override.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from localrun.chat.gotemplate.recognition import is_go_template
+from localrun.errors import UsageError
+from localrun.gguf.header import read_header
+from localrun.services.capabilities import own_abilities, senses, template_abilities
+from localrun.services.models import describe_header
+from localrun.services.templates import to_jinja
+from localrun.store.manifest import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from localrun.services.creating.parts import Gatherer, Parts
+    from localrun.services.recipes import StoredRecipe
+
+
+def check_facts(
+    gatherer: Gatherer, parts: Parts, said: StoredRecipe, facts: Mapping[str, object]
+) -> None:
+    """Check what is stated of a model that is being made.
+
+    Raises:
+        UsageError: a file says otherwise; the error names the fact.
+    """
+    if not facts:
+        return
+    known = _known(gatherer, parts, said)
+    for name, stated in facts.items():
+        found = known.get(name)
+        if name == "capabilities" and isinstance(stated, list) and isinstance(found, list):
+            is_right = set(map(str, stated)) <= set(found)
+        else:
+            is_right = stated == found
+        if not is_right:
+            raise UsageError(
+                f"info.{name} is {str(stated)[:100]!r}, but the model's file says {found!r}",
+                hint=f"leave info.{name} out: it is read from the file",
+                param=f"info.{name}",
+            )
+
+
+def _known(gatherer: Gatherer, parts: Parts, said: StoredRecipe) -> dict[str, object]:
+    blobs = gatherer.workspace.store.blobs
+    header = read_header(blobs.path(parts.weights[0].digest))
+    details, template = describe_header(header), said.template
+    if template is None:
+        template = header.text("tokenizer.chat_template")
+    elif is_go_template(template):
+        template = to_jinja(template)
+    projectors = [read_header(blobs.path(one.digest)) for one in parts.files[Role.PROJECTOR]]
+    own = own_abilities(header)
+    return {
+        "base_name": header.text("general.basename"),
+        "capabilities": [*own, *template_abilities(own, template), *senses(projectors)],
+        "context_length": details.context_length,
+        "embedding_length": details.embedding_length,
+        "model_family": details.family,
+        "parameter_size": details.parameter_size,
+        "quantization_level": details.quantization_level,
+    }

@@ -1,0 +1,264 @@
+"""The files that a new model is made of, and what its base says, gathered from FROM lines.
+
+FROM guide                    a model of this machine, or pulled
+FROM ./model.gguf             weights, or a projector: its header tells
+FROM ./folder                 a GGUF model in it, or one in safetensors to convert
+FROM sha256:<hex>             a blob of the store, as `show --modelfile` writes it
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from localrun.convert.folder import find, read_bytes, read_text
+from localrun.errors import IntegrityError, NotFoundError, UsageError
+from localrun.gguf.data import read_whole
+from localrun.gguf.role import gguf_role
+from localrun.names.parse import parse_name
+from localrun.names.paths import local_path
+from localrun.names.ref import Source
+from localrun.services.pulling.pull import pull_model
+from localrun.services.recipes import EMPTY, StoredRecipe, read_recipe
+from localrun.store.adopt import Taking, adopt
+from localrun.store.embedded import embedded_models
+from localrun.store.foreign.files import find_gguf
+from localrun.store.manifest import Role
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from localrun.names.ref import ModelRef
+    from localrun.services.report import Report
+    from localrun.services.workspace import Workspace
+    from localrun.store.foreign.model import ForeignFile
+    from localrun.store.locks import Lease
+    from localrun.store.store import Entry
+
+BLOB = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+PATH_STARTS = ("/", "./", "../", "~", ".\\", "..\\")
+CONFIG_FILE = "config.json"  # a model of Hugging Face has it
+FILE_ROLES = (Role.WEIGHTS, Role.PROJECTOR, Role.ADAPTER, Role.DRAFT)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A file of the model, in the store."""
+
+    digest: str
+    size_bytes: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Parts:
+    """What FROM lines gave so far."""
+
+    files: dict[Role, list[Piece]] = field(default_factory=lambda: {r: [] for r in FILE_ROLES})
+    recipe: StoredRecipe = EMPTY  # of the base
+    blobs: dict[str, Role] = field(default_factory=dict)  # that FROM names by their digests
+    base: Entry | None = None  # the one model of the store that FROM names
+    origin: str | None = None  # its name
+    taken: list[Path] = field(default_factory=list)  # the user's files that were brought in
+
+    @property
+    def weights(self) -> list[Piece]:
+        """Return the shards, one for most models."""
+        return self.files[Role.WEIGHTS]
+
+
+class Gatherer:
+    """Resolve what a recipe names, relative to its folder, into blobs of the store."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        lease: Lease,
+        report: Report,
+        *,
+        folder: Path,
+        taking: Taking = Taking.AUTO,
+    ) -> None:
+        self.workspace = workspace
+        self.lease = lease
+        self.report = report
+        self.folder = folder
+        self.taking = taking
+
+    def gather(self, sources: tuple[str, ...]) -> Parts:
+        """Return the parts that all FROM lines name.
+
+        Raises:
+            UsageError: they name no weights, or more than one model.
+            NotFoundError: one names nothing, here or at a source.
+            IntegrityError: a file is damaged, or is not what it should be.
+        """
+        parts = Parts()
+        for source in sources:
+            self._add(parts, source)
+        if not parts.weights:
+            raise UsageError(
+                "FROM names no weights", hint="FROM guide   or   FROM ./model.gguf   is needed"
+            )
+        return parts
+
+    def take(self, parts: Parts, path: Path) -> Piece:
+        """Bring a GGUF file of the user into the store.
+
+        Raises:
+            IntegrityError: it is damaged or cut off, which is told before it is hashed.
+        """
+        read_whole(path)
+        size = path.stat().st_size
+        done = 0
+
+        def tell(count: int) -> None:
+            nonlocal done
+            done += count
+            self.report.advance(path.name, done, size)
+
+        adopted = adopt(self.workspace.store, path, self.lease, tell, taking=self.taking)
+        parts.taken.append(path)
+        return Piece(adopted.digest, adopted.size_bytes)
+
+    def keep(self, made: Path) -> Piece:
+        """Bring a file that we made ourselves into the store; it is gone from where it was."""
+        adopted = adopt(self.workspace.store, made, self.lease, taking=Taking.MOVE)
+        return Piece(adopted.digest, adopted.size_bytes)
+
+    def _add(self, parts: Parts, source: str) -> None:
+        if BLOB.fullmatch(source):
+            self._add_blob(parts, source)
+            return
+        if not is_path(source, self.folder):
+            self._add_model(parts, parse_name(source))
+            return
+        path = self.folder / local_path(source)
+        if path.exists():
+            self._add_path(parts, path)
+        else:
+            raise NotFoundError(
+                f"FROM {source}: no such file: {path}", hint="FROM guide   names a model instead"
+            )
+
+    def _add_blob(self, parts: Parts, digest: str) -> None:
+        path = self.workspace.store.blobs.path(digest)
+        self.lease.add([digest])
+        role = parts.blobs[digest] = parts.blobs.get(digest) or Role(gguf_role(path))
+        parts.files[role].append(Piece(digest, path.stat().st_size))
+
+    def _add_path(self, parts: Parts, path: Path) -> None:
+        """Add a GGUF file with the shards of its set, or all files of a folder's one model."""
+        if path.is_file() and gguf_role(path) == "projector":
+            parts.files[Role.PROJECTOR].append(self.take(parts, path))
+            return
+        if (path / CONFIG_FILE).is_file() and not any(path.glob("*.gguf")):
+            self._add_converted(parts, path)
+            return
+        models = find_gguf(path, gguf_role)
+        if len(models) != 1:
+            names = ", ".join(model.name for model in models)
+            raise UsageError(f"{path} holds {len(models)} models: {names}", hint="name one file")
+        self._refuse_second(parts, str(path))
+        refuse_outside(path, models[0].files)
+        self.report.begin(models[0].size_bytes, len(models[0].files))
+        for file in models[0].files:
+            if Role(file.role) in FILE_ROLES:
+                parts.files[Role(file.role)].append(self.take(parts, file.path))
+            elif file.role == "template":
+                parts.recipe = replace(parts.recipe, template=read_text(file.path))
+            elif file.role == "license":
+                text = read_bytes(file.path).decode(errors="replace")
+                parts.recipe = replace(parts.recipe, licenses=(*parts.recipe.licenses, text))
+
+    def _add_converted(self, parts: Parts, path: Path) -> None:
+        """Convert a folder in safetensors, as it is on Hugging Face, and add what comes out."""
+        from localrun.convert.model import convert_folder  # numpy, which few recipes need
+
+        self._refuse_second(parts, str(path))
+        with self.lease.folder() as folder:
+            made = folder / "model.gguf"
+            convert_folder(
+                path,
+                made,
+                on_progress=lambda done, of: self.report.advance("converting", done, of),
+            )
+            parts.weights.append(self.keep(made))
+
+    def _add_model(self, parts: Parts, ref: ModelRef) -> None:
+        """Add everything that a model of this machine has; fetch one that is not here."""
+        self._refuse_second(parts, str(ref))
+        store = self.workspace.store
+        entry = self._leased(ref)
+        embedded = embedded_models().get(str(ref).lower())
+        if entry is None and embedded is not None:
+            adopted = adopt(store, embedded, self.lease, taking=Taking.AUTO)
+            parts.weights.append(Piece(adopted.digest, adopted.size_bytes))
+        else:
+            self._add_entry(parts, entry or self._pulled(ref))
+        parts.origin = str(ref)
+
+    def _add_entry(self, parts: Parts, entry: Entry) -> None:
+        self.workspace.store.check_whole(entry)
+        for role in FILE_ROLES:
+            layers = entry.manifest.with_role(role)
+            parts.files[role] += [Piece(layer.digest, layer.size_bytes) for layer in layers]
+        parts.recipe = read_recipe(entry.manifest, self.workspace.store.blobs)
+        parts.base = entry
+
+    def _leased(self, ref: ModelRef) -> Entry | None:
+        """Return what a name means; leased while it was named, so all of it stays."""
+        store = self.workspace.store
+        entry, before = store.find(ref), None
+        while entry is not None and entry != before:
+            self.lease.add([entry.ref.manifest, *(blob.digest for blob in entry.manifest.blobs)])
+            entry, before = store.find(ref), entry
+        return entry
+
+    def _pulled(self, ref: ModelRef) -> Entry:
+        if ref.source is Source.LOCAL and ref.tag == "latest":
+            self.report.note(f"{ref} is not here: pulling it")
+        try:
+            pull_model(self.workspace, ref, report=self.report)
+        except UsageError:
+            entry = self._leased(ref)
+            if entry is not None:  # another process made it just now
+                return entry
+            raise
+        entry = self._leased(ref)
+        if entry is None:
+            raise IntegrityError(f"{ref} was pulled and is not there", hint=f"localrun pull {ref}")
+        return entry
+
+    def _refuse_second(self, parts: Parts, name: str) -> None:
+        if parts.weights:
+            raise UsageError(f"FROM {name} is a second model; a recipe has one")
+
+
+def refuse_outside(path: Path, files: Sequence[ForeignFile]) -> None:
+    """Refuse links by which a folder, or the other shards of a file, lead elsewhere.
+
+    The blobs of a Hugging Face cache belong to the folder; a file that FROM names itself
+    may be a link, and then its shards may lie where it does.
+
+    Raises:
+        IntegrityError: one leads elsewhere.
+    """
+    named = None if path.is_dir() else path.resolve()
+    for file in files:
+        if named is None or file.path.parent != named.parent:
+            find(path if named is None else path.parent, file.name)
+
+
+def is_path(text: str, folder: Path) -> bool:
+    """Tell whether FROM means a file or folder: it looks like one, or is there."""
+    if looks_like_path(text):
+        return True
+    return os.path.exists(folder / text)  # noqa: PTH110 - False for what is too long for a path
+
+
+def looks_like_path(text: str) -> bool:
+    """Tell whether a text is read as that of a path, whatever is on the disk."""
+    return not text or text.startswith(PATH_STARTS) or text.endswith((".gguf", ".safetensors"))

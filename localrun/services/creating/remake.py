@@ -1,0 +1,72 @@
+"""The recipe that makes a model again: found by making it from what is here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from localrun.errors import LocalrunError
+from localrun.modelfile.recipe import Recipe
+from localrun.modelfile.write import write_modelfile
+from localrun.names.parse import parse_name
+from localrun.services.creating.create import gather_recipe, write_manifest
+from localrun.services.creating.parts import Gatherer
+from localrun.services.report import Silence
+from localrun.services.show import adapter_uses, base_name, entry_of, recipe_by_files, said_by
+from localrun.store.blobs import digest_of
+from localrun.store.embedded import embedded_models
+
+if TYPE_CHECKING:
+    from localrun.services.models import StoredModel
+    from localrun.services.workspace import Workspace
+    from localrun.store.store import Entry
+
+
+def recipe_text(workspace: Workspace, name: str) -> str:
+    """Return a Modelfile from which ``create`` makes the same manifest.
+
+    FROM names the base where that still gives the same model, else the very files.
+
+    Raises:
+        ModelNotFoundError: there is none of the name.
+    """
+    model = workspace.models.find_model(name)
+    entry = entry_of(workspace, name)
+    if entry is None:
+        return write_modelfile(Recipe(sources=(base_name(model),)))
+    head = f"# {entry.ref.name}"
+    for recipe in _candidates(workspace, model, entry):
+        if _makes(workspace, recipe, entry):
+            return f"{head}\n{write_modelfile(recipe)}"
+    return f"{head}\n{write_modelfile(recipe_by_files(model, entry))}"
+
+
+def _candidates(workspace: Workspace, model: StoredModel, entry: Entry) -> list[Recipe]:
+    """Return recipes that may make the model, the most readable first."""
+    said, adapters = said_by(model), adapter_uses(model, entry)
+    names = [
+        name for name in (entry.ref.base, entry.ref.origin) if name and _is_here(workspace, name)
+    ]
+    return [
+        *(Recipe(sources=(name,), **said) for name in names),
+        *(Recipe(sources=(name,), adapters=adapters, **said) for name in names if adapters),
+        recipe_by_files(model, entry),
+        Recipe(sources=(f"{entry.ref.name}@{entry.ref.manifest}",), **said),
+    ]
+
+
+def _is_here(workspace: Workspace, name: str) -> bool:
+    """Tell whether a name can be a base without the network."""
+    ref = parse_name(name)
+    return workspace.store.find(ref) is not None or str(ref).lower() in embedded_models()
+
+
+def _makes(workspace: Workspace, recipe: Recipe, entry: Entry) -> bool:
+    """Tell whether a recipe makes the very manifest of a model."""
+    try:
+        with workspace.store.lease() as lease:
+            gatherer = Gatherer(workspace, lease, Silence(), folder=Path("/"))
+            manifest = write_manifest(gatherer, *gather_recipe(gatherer, recipe))
+    except LocalrunError:  # a base that has changed since, or a store that is only read
+        return False
+    return digest_of(manifest) == entry.ref.manifest

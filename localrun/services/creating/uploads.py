@@ -1,0 +1,163 @@
+"""Files that clients of a server send, to make models of: as blobs, kept until one names them.
+
+No name needs such a blob yet, so a lease keeps it: until a model has been created of it,
+or for `KEPT_S`, or as long as the server lives. All kept blobs share one lease, which is one
+open file; another one takes its place when blobs are released.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from localrun.disk import write_all
+from localrun.errors import OverloadedError, UsageError
+from localrun.registry.transfer.disk import check_space
+from localrun.store.layout import hex_of, translated
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from localrun.store.locks import Lease
+    from localrun.store.store import Store
+
+KEPT_S = 3600.0
+MOST_KEPT = 4096  # blobs; the oldest leave
+MOST_UPLOADS = 64  # at once: each has two open files
+
+
+class Uploads:
+    """The uploads of one server; safe from any thread."""
+
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._kept: dict[str, float] = {}  # when each digest came, the oldest first
+        self._lease: Lease | None = None  # of all of them
+        self._leases = ExitStack()  # that one, to end it
+        self._num_open = 0
+
+    def has(self, digest: str) -> bool:
+        """Tell whether a blob is here already."""
+        return self._store.blobs.find(digest) is not None
+
+    def size(self, digest: str) -> int | None:
+        """Return the size in bytes of a blob that is here already, None if it is not."""
+        path = self._store.blobs.find(digest)
+        return None if path is None else path.stat().st_size
+
+    def begin(self, digest: str, size_bytes: int | None) -> Upload:
+        """Begin to take the bytes of a digest; ``size_bytes`` where that is known.
+
+        Raises:
+            OverloadedError: too many uploads are under way.
+            StorageError: the disk has no room for them.
+        """
+        self._release_old()
+        with self._lock:
+            if self._num_open >= MOST_UPLOADS:
+                raise OverloadedError(f"{MOST_UPLOADS} files are uploaded already")
+            self._num_open += 1
+        try:
+            upload = Upload(self._store, digest, self._keep, self._end)
+        except BaseException:
+            self._end()
+            raise
+        try:
+            check_space(self._store.layout.tmp, size_bytes or 0)
+        except BaseException:
+            upload.close()
+            raise
+        return upload
+
+    def release(self, digests: Iterable[str]) -> None:
+        """Let go of blobs that a model names by now."""
+        with self._lock:
+            released = [self._kept.pop(digest, None) for digest in digests]
+            if any(since is not None for since in released):
+                self._renew()  # a lease cannot forget
+
+    def close(self) -> None:
+        """Let go of all."""
+        self.release(list(self._kept))
+
+    def _keep(self, digest: str) -> None:
+        with self._lock:
+            self._kept[digest] = self._clock()
+            if len(self._kept) > MOST_KEPT:
+                for oldest in list(self._kept)[: MOST_KEPT // 4]:
+                    del self._kept[oldest]
+                self._renew()
+            elif self._lease is None:
+                self._renew()
+            else:
+                self._lease.add([digest])
+
+    def _renew(self) -> None:
+        """Lease what is kept now, then end the lease before; the caller has the lock."""
+        with ExitStack() as begun:
+            lease = begun.enter_context(self._store.lease(self._kept)) if self._kept else None
+            self._leases.close()
+            self._lease, self._leases = lease, begun.pop_all()
+
+    def _end(self) -> None:
+        with self._lock:
+            self._num_open -= 1
+
+    def _release_old(self) -> None:
+        oldest = self._clock() - KEPT_S
+        with self._lock:
+            old = [digest for digest, since in self._kept.items() if since < oldest]
+        self.release(old)
+
+
+class Upload:
+    """One file that comes; blocks."""
+
+    def __init__(
+        self, store: Store, digest: str, keep: Callable[[str], None], end: Callable[[], None]
+    ) -> None:
+        self._store = store
+        self._digest = digest
+        self._keep = keep
+        self._hash, self._size_bytes = hashlib.sha256(), 0
+        with ExitStack() as stack:
+            self._path = stack.enter_context(store.lease([digest])).temporary()
+            with translated(self._path):
+                self._file = stack.enter_context(self._path.open("wb", buffering=0))
+            stack.callback(end)
+            self._stack = stack.pop_all()
+
+    def write(self, content: bytes) -> None:
+        """Take some bytes.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        self._hash.update(content)
+        self._size_bytes += len(content)
+        with translated(self._path):
+            write_all(self._file, content)
+
+    def finish(self) -> None:
+        """Publish the blob.
+
+        Raises:
+            UsageError: the bytes are not those of the digest; nothing is kept.
+        """
+        if self._hash.hexdigest() != hex_of(self._digest):
+            raise UsageError(
+                f"the bytes sent are not {self._digest}, their sha256 is {self._hash.hexdigest()}"
+            )
+        with translated(self._path):
+            self._file.close()
+        self._store.blobs.publish(self._path, self._digest, self._size_bytes)
+        self._keep(self._digest)
+
+    def close(self) -> None:
+        """Throw away what was not finished."""
+        self._stack.close()

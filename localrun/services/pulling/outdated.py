@@ -1,0 +1,96 @@
+"""Which models have another version where they came from."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from localrun.errors import LocalrunError, ModelNotFoundError
+from localrun.names.parse import parse_name
+from localrun.registry.http import OfflineError
+from localrun.services.pulling.plan import plan_of_origin
+from localrun.store.blobs import digest_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from localrun.registry.remote import RemoteFile
+    from localrun.services.pulling.plan import Plan
+    from localrun.services.workspace import Workspace
+    from localrun.store.manifest import Manifest
+    from localrun.store.store import Entry
+
+PARALLEL = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freshness:
+    """What is known of one pulled model."""
+
+    name: str
+    origin: str
+    is_outdated: bool
+    problem: str | None = None  # why it could not be told
+    is_untold: bool = False  # its origin says nothing that tells one version from another
+
+
+def find_outdated(workspace: Workspace) -> list[Freshness]:
+    """Ask the origin of every pulled model; blocks.
+
+    Raises:
+        OfflineError: there is to be no network.
+    """
+    entries = [entry for entry in workspace.store.entries() if entry.ref.origin and entry.is_own]
+    with ThreadPoolExecutor(PARALLEL) as threads:
+        return list(threads.map(lambda entry: _freshness(workspace, entry), entries))
+
+
+def plan_of_newest(workspace: Workspace, name: str) -> Plan:
+    """Return what to pull so that a name means what its origin has now.
+
+    Raises:
+        ModelNotFoundError: the name is gone, or its origin.
+        NetworkError: the origin does not answer.
+    """
+    ref = parse_name(name)
+    entry = workspace.store.find(ref)
+    if entry is None or entry.ref.origin is None:
+        raise ModelNotFoundError(f"{name} was not pulled from anywhere", hint="localrun list")
+    return replace(plan_of_origin(workspace, entry.ref), ref=ref)
+
+
+def _freshness(workspace: Workspace, entry: Entry) -> Freshness:
+    origin = str(entry.ref.origin)
+    known = Freshness(name=entry.ref.name, origin=origin, is_outdated=False)
+    try:
+        plan = plan_of_origin(workspace, entry.ref)
+    except OfflineError:
+        raise
+    except LocalrunError as error:
+        return replace(known, problem=error.message)
+    if plan.manifest is not None:
+        return replace(known, is_outdated=digest_of(plan.manifest) != entry.ref.manifest)
+    files = [planned.file for planned in plan.files]
+    if all(file.digest is None for file in files):
+        return _by_revision(known, plan.provenance.revision, entry.ref.revision)
+    return replace(known, is_outdated=not _has_all(entry.manifest, files))
+
+
+def _by_revision(known: Freshness, now: str | None, then: str | None) -> Freshness:
+    """Compare what an address says of its file with what it said of the one that is here."""
+    if now is None or then is None:
+        return replace(known, is_untold=True)
+    return replace(known, is_outdated=now != then)
+
+
+def _has_all(manifest: Manifest, files: Iterable[RemoteFile]) -> bool:
+    """Tell whether a model has the files, where no digest is told by their names and sizes."""
+    digests = {layer.digest for layer in manifest.layers}
+    named = {(layer.name, layer.size_bytes) for layer in manifest.layers}
+    return all(
+        (file.name.rsplit("/", 1)[-1], file.size_bytes) in named
+        if file.digest is None
+        else file.digest in digests
+        for file in files
+    )

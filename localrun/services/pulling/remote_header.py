@@ -1,0 +1,80 @@
+"""The header of a GGUF file that is elsewhere, by range requests: no weights are fetched."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from localrun.errors import IntegrityError, NetworkError
+from localrun.gguf.header import parse_header
+from localrun.gguf.reader import Reader
+from localrun.registry.transfer.single import any_source
+from localrun.registry.transfer.sources import Sources
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localrun.gguf.header import Header
+    from localrun.registry.http import Http
+    from localrun.registry.transfer.sources import Source
+    from localrun.services.pulling.plan import PlannedFile
+
+MIB = 1024 * 1024
+PREFIXES = (1 * MIB, 8 * MIB, 32 * MIB, 128 * MIB)  # vocabularies take up to 20 MB
+LONGEST_KEPT = 1024
+
+
+def remote_header(http: Http, shards: Sequence[PlannedFile]) -> Header:
+    """Read the headers of all shards as one.
+
+    Raises:
+        NetworkError: nobody sends them.
+        IntegrityError: not GGUF, or a header that is longer than any.
+    """
+    headers = [_header(http, shard) for shard in shards]
+    tensors = {name: tensor for header in headers for name, tensor in header.tensors.items()}
+    return replace(headers[0], tensors=tensors)
+
+
+def _header(http: Http, planned: PlannedFile) -> Header:
+    sources = Sources(http, planned.file.remotes, planned.find_mirrors)
+    with tempfile.TemporaryFile() as file:
+        for prefix in PREFIXES:
+            size = _extend(sources, file, prefix)
+            try:
+                return parse_header(Reader(file, Path(planned.file.name)), LONGEST_KEPT)
+            except IntegrityError:
+                if size < prefix:  # there is no more of it
+                    raise
+    raise IntegrityError(f"{planned.file.name} has no header that ends")
+
+
+def _extend(sources: Sources, file: BinaryIO, end: int) -> int:
+    """Have the bytes up to ``end`` in the file, as far as there are any; return how many."""
+    while True:
+        source = any_source(sources)
+        start = file.seek(0, 2)
+        try:
+            _fetch(source, file, end)
+        except NetworkError as error:
+            sources.failed(source, error, num_bytes=file.tell() - start)
+            continue
+        return file.tell()
+
+
+def _fetch(source: Source, file: BinaryIO, end: int) -> None:
+    """Append what is missing; a server without ranges begins anew and is stopped at the end."""
+    at = file.seek(0, 2)
+    opened = source.door.open(at, end, size=None, etag=None)
+    try:
+        at = file.seek(opened.start)
+        for piece in opened.pieces():
+            file.write(piece[: end - at])
+            at += len(piece)
+            if at >= end:
+                break
+        file.flush()
+    finally:
+        opened.close()

@@ -1,0 +1,88 @@
+"""Pieces of prefixes outside the cells."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localrun.engine.cache.host_cache import PIECE_BYTES, PIECE_TOKENS, Attic, Piece
+
+token_lists = st.lists(st.integers(0, 2), min_size=1, max_size=6)
+
+
+def piece(tokens: list[int], start: int, size: int = 10) -> Piece:
+    return Piece(tokens, start, bytes(size))
+
+
+def test_a_piece_comes_back_once_and_only_behind_its_own_prefix() -> None:
+    attic = Attic()
+    attic.put(piece([1, 2, 3, 4], 2))
+
+    assert attic.take([1, 9, 3, 4], 2) is None
+    assert attic.take([1, 2, 3, 4], 1) is None
+    found = attic.take([1, 2, 3, 9, 9], 2)
+    assert found is not None
+    assert found.tokens == [1, 2, 3, 4]
+    assert attic.take([1, 2, 3, 4], 2) is None
+    assert attic.num_bytes == 0
+
+
+def test_prefixes_of_one_hash_are_told_apart() -> None:
+    attic = Attic()
+    attic.put(piece([-1, 7], 1))
+
+    assert hash((-1,)) == hash((-2,))
+    assert attic.take([-2, 7], 1) is None
+
+
+def test_the_oldest_pieces_make_room() -> None:
+    attic = Attic(budget_bytes=25)
+    for token in range(3):
+        attic.put(piece([token], 0))
+
+    assert not attic.has_room
+    assert attic.take([0], 0) is None
+    assert attic.take([1], 0) is not None
+    assert attic.take([2], 0) is not None
+
+
+def test_what_is_larger_than_the_budget_is_not_kept() -> None:
+    attic = Attic(budget_bytes=5)
+    attic.put(piece([1], 0))
+
+    assert attic.num_bytes == 0
+
+
+def test_pieces_of_large_models_have_fewer_tokens() -> None:
+    attic = Attic()
+    first = attic.piece_tokens
+    attic.put(piece([1, 2], 0, PIECE_BYTES // 4))
+
+    assert (first, attic.piece_tokens) == (PIECE_TOKENS, 8)
+
+
+def test_prompts_are_the_ends_of_chains() -> None:
+    attic = Attic()
+    attic.put(piece([1, 2, 3, 4], 2))
+    attic.put(piece([1, 2], 0))
+    attic.put(piece([5], 0))
+
+    assert attic.prompts() == [[1, 2, 3, 4], [5]]
+
+
+@given(st.lists(st.tuples(token_lists, st.integers(0, 5), st.integers(0, 9), st.booleans())))
+def test_the_bytes_are_those_of_the_pieces(
+    acts: list[tuple[list[int], int, int, bool]],
+) -> None:
+    attic = Attic(budget_bytes=20)
+    kept: dict[tuple[int, ...], Piece] = {}
+    for tokens, place, size, is_put in acts:
+        start = min(place, len(tokens) - 1)
+        if is_put:
+            attic.put(piece(tokens, start, size))
+            kept[(*tokens[: start + 1], start)] = piece(tokens, start, size)
+        elif found := attic.take(tokens, start):
+            assert found == kept[(*tokens[: start + 1], start)]
+        assert 0 <= attic.num_bytes <= 20
+    attic.clear()
+    assert attic.num_bytes == 0

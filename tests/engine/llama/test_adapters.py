@@ -1,0 +1,207 @@
+"""Adapters on tiny models of random weights, chosen by each sequence."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from localrun.engine.context import Context
+from localrun.engine.llama import adapters as module
+from localrun.engine.llama.adapters import AdapterFile, Shelf, adapter_set
+from localrun.engine.llama.library import start
+from localrun.engine.llama.model import Model, load_model
+from localrun.engine.sequence import Sequence
+from localrun.errors import LoadError
+from tests.engine.cache.test_prefix_cache import GREEDY, LIMITS, Running, words
+from tests.engine.test_context import generate, run
+from tests.engine.tiny import KINDS, adapter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localrun.engine.llama.adapters import AdapterSet
+
+ARCHITECTURES = {"full_attention": "llama", "hybrid": "lfm2"}
+NEW = 16
+native_log = start()
+
+
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def model(
+    request: pytest.FixtureRequest, guide_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Model]:
+    folder = tmp_path_factory.mktemp("adapted")
+    KINDS[request.param](folder / "tiny.gguf", guide_path)
+    for name, seed in (("a", 1), ("b", 2)):
+        adapter(folder / f"{name}.gguf", ARCHITECTURES[request.param], seed)
+    os.chdir(folder)
+    found = load_model(
+        [folder / "tiny.gguf"],
+        native_log=native_log,
+        num_gpu_layers=0,
+        on_progress=lambda _: None,
+    )
+    yield found
+    found.close()
+
+
+def file(name: str) -> AdapterFile:
+    return AdapterFile(f"{name}.gguf", 100, 0)
+
+
+def sets() -> list[AdapterSet]:
+    a, b = file("a"), file("b")
+    return [(), ((a, 1.0),), ((b, 1.0),), ((a, 0.5), (b, 2.0)), ((a, -1.0),)]
+
+
+def sequence(number: int, prompt: list[int], adapters: AdapterSet) -> Sequence:
+    return Sequence(
+        request_id=number,
+        tokens=[*prompt],
+        max_tokens=len(prompt) + NEW,
+        sampling=GREEDY,
+        adapters=adapters,
+    )
+
+
+def with_all_along(model: Model, prompt: list[int], adapters: AdapterSet) -> list[int]:
+    """Return what a context says that never had another set."""
+    context = Context(model, LIMITS, num_threads=1)
+    context.use_adapters([(model.load_adapter(Path(one.path)), scale) for one, scale in adapters])
+    seq = sequence(1, prompt, ())
+    generate(model, context, seq, eog=frozenset())
+    context.close()
+    return seq.tokens
+
+
+def test_together_each_says_what_it_says_alone(model: Model) -> None:
+    prompt = words(model, "Once upon a time there was a fox. ", 40)
+    alone = [with_all_along(model, prompt, one) for one in sets()]
+    running = Running(model)
+
+    for turn in range(2):  # the second time from the cache
+        sequences = [sequence(10 * turn + n, prompt, one) for n, one in enumerate(sets())]
+        run(running.engine, *sequences)
+
+        assert [seq.tokens for seq in sequences] == alone
+    assert len({tuple(tokens) for tokens in alone}) == len(alone)
+    running.context.close()
+
+
+def test_a_set_that_was_never_computed_with_leaves_no_trace(model: Model) -> None:
+    prompt = words(model, "And then it slept. ", 12)
+    a, b = (model.load_adapter(Path(f"{name}.gguf")) for name in "ab")
+    worn: list[list[tuple[Any, float]]] = [[], [(a, 1.0)], [(b, 1.0)], [(a, 0.5), (b, 2.0)]]
+    alone = [with_all_along(model, prompt, one) for one in sets()[:4]]
+    context = Context(model, LIMITS, num_threads=1)
+
+    for number in range(16):
+        for step in (5, 3, 1):
+            context.use_adapters(worn[(number * step) % 4])
+        seq = sequence(number, prompt, ())
+        generate(model, context, seq, eog=frozenset())
+
+        assert seq.tokens == alone[number % 4]
+    context.close()
+
+
+def test_one_that_does_not_load_fails_its_own_request_only(model: Model) -> None:
+    running = Running(model)
+    good = sequence(1, words(model, "Hello fox. ", 8), ())
+    running.engine.submit(good)
+
+    with pytest.raises(LoadError, match=r"the adapter missing\.gguf does not fit"):
+        running.engine.submit(sequence(2, [300], ((file("missing"), 1.0),)))
+    while running.engine.has_work:
+        running.engine.step()
+
+    assert good.num_generated == NEW
+    assert running.context.adapter_bytes == 0
+    running.context.close()
+
+
+def test_sets_of_equal_effect_are_equal() -> None:
+    a, b = file("a"), file("b")
+
+    assert adapter_set([(b, 1.0), (a, 0.5), (a, 0.25)]) == ((a, 0.75), (b, 1.0))
+    assert adapter_set([(a, 1.0), (b, 0.0), (a, -1.0)]) == ()
+
+
+@dataclass
+class FakeModel:
+    """Remembers what is loaded."""
+
+    loaded: list[str] = field(default_factory=list)
+    put_on: list[list[tuple[Any, float]]] = field(default_factory=list)
+
+    def load_adapter(self, path: Path) -> object:
+        self.loaded.append(path.stem)
+        return path.stem
+
+    def free_adapter(self, handle: object) -> None:
+        worn = self.put_on[-1] if self.put_on else []
+        assert handle not in [one for one, _ in worn]  # the context would point to what is gone
+        self.loaded.remove(str(handle))
+
+
+@pytest.fixture
+def shelf(monkeypatch: pytest.MonkeyPatch) -> Shelf:
+    monkeypatch.setattr(module, "MOST_LOADED", 2)
+    fake = FakeModel()
+    return Shelf(fake, fake.put_on.append)
+
+
+def loaded(shelf: Shelf) -> list[str]:
+    assert isinstance(shelf.model, FakeModel)
+    return shelf.model.loaded
+
+
+def use(shelf: Shelf, name: str) -> None:
+    shelf.hold(((file(name), 1.0),))
+    shelf.wear(((file(name), 1.0),))
+    shelf.release(((file(name), 1.0),))
+
+
+def test_the_one_that_was_unused_longest_is_freed(shelf: Shelf) -> None:
+    for name in "abac":
+        use(shelf, name)
+
+    assert loaded(shelf) == ["a", "c"]
+    assert shelf.size_bytes == 200
+    shelf.wear(())
+    shelf.close()
+    assert loaded(shelf) == []
+
+
+def test_what_is_held_stays_however_many_there_are(shelf: Shelf) -> None:
+    held = [((file(name), 1.0),) for name in "abcd"]
+    for one in held:
+        shelf.hold(one)
+    before = [*loaded(shelf)]
+    for one in held:
+        shelf.release(one)
+
+    assert before == ["a", "b", "c", "d"]
+    assert loaded(shelf) == ["c", "d"]
+
+
+def test_a_set_is_put_on_only_when_it_is_another(shelf: Shelf) -> None:
+    assert isinstance(shelf.model, FakeModel)
+    one = ((file("a"), 1.0),)
+    shelf.hold(one)
+
+    for worn in ((), one, one, (), one):
+        shelf.wear(worn)
+
+    assert shelf.model.put_on == [[("a", 1.0)], [], [("a", 1.0)]]
+
+
+def test_a_file_that_changed_is_another_adapter(shelf: Shelf) -> None:
+    shelf.hold(((AdapterFile("a.gguf", 1, 1), 1.0),))
+    shelf.hold(((AdapterFile("a.gguf", 1, 2), 1.0),))
+
+    assert loaded(shelf) == ["a", "a"]

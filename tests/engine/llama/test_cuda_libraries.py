@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from localrun.engine.llama.cuda_libraries import open_cuda_runtime
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+
+
+def library(path: Path) -> None:
+    """Make a library that stands for one of NVIDIA's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    command = ["cc", "-shared", "-x", "c", "-o", str(path), f"-Wl,-soname,{path.name}", "-"]
+    subprocess.run(command, check=True, input=b"int unused;")
+
+
+@needs_compiler
+def test_the_libraries_that_pip_installed_are_opened_in_the_order_of_their_needs(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "libggml-cuda.so").touch()
+    library(tmp_path / "site" / "nvidia" / "cu99" / "lib" / "libcublas.so.99")
+    library(tmp_path / "site" / "nvidia" / "cu99" / "lib" / "libcudart.so.99")
+    (tmp_path / "site" / "nvidia" / "cu99" / "lib" / "libcublasLt.so.99").write_text("damaged")
+
+    opened = open_cuda_runtime(tmp_path, ["", str(tmp_path / "site"), "/nonexistent"])
+
+    assert opened == ["libcudart.so.99", "libcublas.so.99"]
+
+
+def test_a_build_without_cuda_opens_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "nvidia" / "cu99" / "lib" / "libcudart.so.99"
+    file.parent.mkdir(parents=True)
+    file.touch()
+
+    assert open_cuda_runtime(tmp_path / "libraries", [str(tmp_path)]) == []

@@ -1,0 +1,271 @@
+"""The real model with guesses of all kinds says what it says without them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from localrun.engine.constraints.compiler import Grammars
+from localrun.engine.context import Context
+from localrun.engine.context_shift import Shift
+from localrun.engine.engine import Engine
+from localrun.engine.llama.library import start
+from localrun.engine.llama.model import Model, load_model
+from localrun.engine.params import ConstraintKind, ConstraintSpec, SamplingParams
+from localrun.engine.scheduler import Limits, Row, Scheduler
+from localrun.engine.sequence import Sequence
+from localrun.engine.speculation.draft_model import DraftModel, unfit
+from localrun.engine.speculation.drafting import Forced, Source, Speculation, room_of
+from localrun.engine.speculation.prompt_lookup import Lookup
+from tests.engine.tiny import full_attention, sliding_window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from collections.abc import Sequence as Sequences
+    from pathlib import Path
+
+LIMITS = Limits(num_slots=4, num_cells=2048, num_drafts=32)
+GREEDY = SamplingParams(temperature=0)
+NEAR_TIE = 0.02  # of logits: steps of other widths add in another order
+NEW = 48
+THINGS = ("one two three", "the sea", "a list of colours", "memory", "how to stop a model", "7 + 8")
+QUESTIONS = [f"{verb} {thing}" for verb in ("Repeat:", "Explain", "Write") for thing in THINGS]
+native_log = start()
+
+
+class Always(Speculation):
+    """Guesses whether it pays or not."""
+
+    def __init__(self, source: Source, length: int = 7) -> None:
+        super().__init__([])
+        self._source = source
+        self._length = length
+
+    def propose(self, decoding: Sequences[Sequence]) -> Mapping[Sequence, tuple[int, ...]]:
+        room = {seq: room_of(seq) for seq in decoding}
+        counts = {
+            seq: min(self._length, room[seq])
+            for seq in decoding
+            if room[seq] > 0 and self._source.trust(seq) is not None
+        }
+        return self._source.drafts(counts) if counts else {}
+
+    def retire(self, seq: Sequence) -> None:
+        self._source.retire(seq)
+
+
+def loaded(path: Path) -> Model:
+    return load_model([path], native_log=native_log, num_gpu_layers=0, on_progress=lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def model(guide_path: Path) -> Iterator[Model]:
+    found = loaded(guide_path)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def context(model: Model) -> Iterator[Context]:
+    found = Context(model, LIMITS, num_threads=1)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def draft(model: Model) -> Iterator[DraftModel]:
+    own = Context(model, Limits(num_slots=4, num_cells=1024), num_threads=1)
+    yield DraftModel(own, own.open_cache(), 64, num_vocab=model.num_vocab)
+    own.close()
+
+
+def asking(
+    model: Model, question: str, sampling: SamplingParams = GREEDY, number: int = 1
+) -> Sequence:
+    tokens = model.tokenize(f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n")
+    return Sequence(
+        request_id=number, tokens=tokens, max_tokens=len(tokens) + NEW, sampling=sampling
+    )
+
+
+def run(
+    model: Model, context: Context, *sequences: Sequence, speculation: Speculation | None = None
+) -> None:
+    """Generate without an end, as long as each may get."""
+    cache = context.open_cache()
+    engine = Engine(
+        context,
+        Scheduler(LIMITS, cache),
+        pieces=model.pieces,
+        eog=frozenset(),
+        speculation=speculation,
+    )
+    for seq in sequences:
+        engine.submit(seq)
+    while engine.has_work:
+        engine.step()
+    cache.clear()
+    assert cache.num_used == 0
+
+
+def gap(context: Context, before: list[int], tokens: tuple[int, int]) -> float:
+    """Return how far the logits of two tokens are apart behind others."""
+    seq = Sequence(request_id=99, tokens=before, max_tokens=len(before) + 1, sampling=GREEDY)
+    cache = context.open_cache()
+    assert cache.open(seq, 1)
+    context.forward([Row(seq, len(before))])
+    logits = np.array(context._drawing.logits(len(before) - 1))
+    context.retire(seq)
+    cache.close(seq)
+    cache.clear()
+    return float(abs(logits[tokens[0]] - logits[tokens[1]]))
+
+
+def check_same(context: Context, plain: Sequence, guessed: Sequence) -> None:
+    """Both have the same tokens up to where two are equally likely, if anywhere."""
+    for place, pair in enumerate(zip(plain.tokens, guessed.tokens, strict=True)):
+        if pair[0] != pair[1]:
+            assert gap(context, plain.tokens[:place], pair) < NEAR_TIE
+            return
+
+
+@pytest.mark.parametrize("kind", ["lookup", "draft", "garbage"])
+def test_guesses_do_not_change_what_is_said(
+    model: Model, context: Context, draft: DraftModel, kind: str
+) -> None:
+    sources: dict[str, Source] = {"lookup": Lookup(), "draft": draft, "garbage": Garbage()}
+    speculation = Always(sources[kind])
+    num_accepted = num_same = 0
+
+    for first in range(0, len(QUESTIONS), 3):
+        pairs = []
+        for number, question in enumerate(QUESTIONS[first : first + 3]):
+            plain, guessed = asking(model, question), asking(model, question, number=number)
+            run(model, context, plain)
+            pairs.append((plain, guessed))
+        run(model, context, *(guessed for _, guessed in pairs), speculation=speculation)
+        for plain, guessed in pairs:
+            check_same(context, plain, guessed)
+            num_same += plain.tokens == guessed.tokens
+            num_accepted += guessed.num_accepted
+
+    assert num_same >= len(QUESTIONS) - 2
+    assert num_accepted > {"lookup": 30, "draft": 500, "garbage": -1}[kind]
+
+
+class Garbage:
+    """Guesses tokens that are as good as never right."""
+
+    def trust(self, seq: Sequence) -> float | None:
+        return 1.0 if seq.tokens else None
+
+    def drafts(self, counts: Mapping[Sequence, int]) -> dict[Sequence, tuple[int, ...]]:
+        return {seq: tuple(range(300, 300 + number)) for seq, number in counts.items()}
+
+    def retire(self, seq: Sequence) -> None:
+        """Nothing is kept."""
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        SamplingParams(temperature=1.5, seed=3),
+        SamplingParams(temperature=0, repeat_penalty=1.3, frequency_penalty=0.5),
+        SamplingParams(temperature=0.7, seed=5, dry_multiplier=0.8, presence_penalty=0.3),
+    ],
+)
+def test_what_is_drawn_or_penalized_stays_too(
+    model: Model, context: Context, draft: DraftModel, sampling: SamplingParams
+) -> None:
+    num_same = 0
+    for question in QUESTIONS[:6]:
+        plain, guessed = (asking(model, question, sampling) for _ in range(2))
+        run(model, context, plain)
+        run(model, context, guessed, speculation=Always(draft))
+        num_same += plain.tokens == guessed.tokens
+
+    assert num_same >= 5  # a draw at the edge of two tokens may fall differently
+
+
+def test_a_grammar_guesses_what_it_forces_and_holds(model: Model, context: Context) -> None:
+    grammars = Grammars(model)
+    fixed = ConstraintSpec(
+        kind=ConstraintKind.REGEX, text='\\{"temperature": [0-9]{2}, "unit": "celsius"\\}{1,9}'
+    )
+    plain, guessed = (asking(model, "The weather?") for _ in range(2))
+    for seq in (plain, guessed):
+        seq.constraint = grammars.constrain(fixed)
+
+    run(model, context, plain)
+    run(model, context, guessed, speculation=Always(Forced()))
+
+    check_same(context, plain, guessed)
+    assert guessed.num_accepted > 5
+    assert guessed.constraint is not None
+    assert guessed.constraint.failure is None
+
+
+def test_a_token_that_the_draft_model_lacks_ends_its_guesses(
+    model: Model, draft: DraftModel
+) -> None:
+    seq, strange = asking(model, "7 + 8"), asking(model, "7 + 8")
+
+    before = draft.drafts({seq: 3})[seq]
+    seq.tokens += [*before, model.num_vocab + 3]
+    strange.tokens.append(model.num_vocab)
+
+    assert len(before) == 3
+    assert draft.drafts({seq: 3, strange: 3}) == {}
+    assert draft.trust(seq) is None
+    assert draft.trust(strange) is None
+    draft.retire(seq)
+    draft.retire(strange)
+    assert draft.drafts({asking(model, "7 + 8"): 3})
+
+
+def test_a_draft_model_must_have_the_same_tokens_and_full_attention(
+    model: Model, tmp_path: Path, guide_path: Path
+) -> None:
+    full_attention(tmp_path / "full.gguf", guide_path)
+    sliding_window(tmp_path / "window.gguf", guide_path)
+    same, window = loaded(tmp_path / "full.gguf"), loaded(tmp_path / "window.gguf")
+
+    assert unfit(model, same) is None
+    assert "full attention" in (unfit(model, window) or "")
+    same.pieces[300] = b"other"
+    assert "spell other text" in (unfit(model, same) or "")
+    same.num_vocab += 1
+    assert "tokens" in (unfit(model, same) or "")
+    same.close()
+    window.close()
+
+
+@pytest.mark.parametrize("kind", ["lookup", "draft"])
+def test_guesses_go_on_after_a_shift_of_the_context(
+    model: Model, context: Context, draft: DraftModel, kind: str
+) -> None:
+    sources: dict[str, Source] = {"lookup": Lookup(), "draft": draft}
+    plain, guessed = (asking(model, QUESTIONS[0]) for _ in range(2))
+    for seq in (plain, guessed):
+        seq.max_tokens += NEW
+        seq.shift = Shift.keeping(4, seq.num_prompt + 20)
+
+    run(model, context, plain)
+    run(model, context, guessed, speculation=Always(sources[kind]))
+
+    assert guessed.num_dropped == plain.num_dropped > 0
+    assert guessed.num_generated == 2 * NEW
+    if kind == "draft":
+        assert guessed.num_accepted > NEW
+
+
+def test_a_request_may_switch_guesses_off(model: Model, context: Context) -> None:
+    off = SamplingParams(temperature=0, draft_num_predict=0)
+    seqs = [asking(model, "Repeat: " + "one two " * 9, sampling) for sampling in (GREEDY, off)]
+
+    for seq in seqs:
+        run(model, context, seq, speculation=Speculation([Lookup()]))
+
+    assert seqs[1].num_drafted == 0

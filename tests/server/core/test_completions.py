@@ -1,0 +1,75 @@
+"""The core request without any API around it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from localrun.chat.stream_parser import Text
+from localrun.errors import RunnerDiedError
+from localrun.server.core.choices import stream_choices
+from localrun.server.core.completions import Completions
+from localrun.server.core.request import CompletionRequest, Done, Opened
+from localrun.supervisor.pool import RunnerPool
+from tests.fakes.starting import start_fake
+from tests.server.serving import FakeCatalogue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localrun.server.core.request import Reply
+
+
+@pytest.fixture
+def completions() -> Iterator[Completions]:
+    pool = RunnerPool(keep_alive_s=300, start=start_fake)
+    yield Completions(pool, FakeCatalogue().find_model)
+    pool.close()
+
+
+async def replies(
+    completions: Completions, request: CompletionRequest, count: int = 1
+) -> list[tuple[int, Reply]]:
+    return [reply async for reply in stream_choices(completions, request, count)]
+
+
+def test_the_prompt_is_told_only_to_who_asks(completions: Completions) -> None:
+    def opened(*, echo: bool) -> Reply:
+        request = CompletionRequest(model="fake", prompt="say a", echo=echo)
+        return asyncio.run(replies(completions, request))[0][1]
+
+    assert opened(echo=True) == Opened("say a", prompt_tokens=5)
+    assert opened(echo=False) == Opened(prompt_tokens=5)
+
+
+def test_each_choice_is_opened_told_and_done(completions: Completions) -> None:
+    request = CompletionRequest(model="fake", prompt="say a b")
+
+    found = asyncio.run(replies(completions, request, 3))
+
+    for choice in range(3):
+        mine = [reply for number, reply in found if number == choice]
+        assert mine[:-1] == [Opened(prompt_tokens=5), Text("a"), Text(" b")]
+        assert isinstance(mine[-1], Done)
+
+
+def test_choices_fail_together_and_leave_no_task_behind(completions: Completions) -> None:
+    async def ask() -> int:
+        with pytest.raises(RunnerDiedError):
+            await replies(completions, CompletionRequest(model="fake", prompt="die"), 3)
+        return len(asyncio.all_tasks())
+
+    assert asyncio.run(ask()) == 1
+
+
+def test_a_client_that_leaves_takes_all_choices_along(completions: Completions) -> None:
+    async def ask() -> int:
+        request = CompletionRequest(model="fake", prompt="hang")
+        events = stream_choices(completions, request, 3)
+        await anext(events)
+        await events.aclose()
+        return len(asyncio.all_tasks())
+
+    assert asyncio.run(ask()) == 1

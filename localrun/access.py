@@ -40,7 +40,7 @@ class Access:
 
     @property
     def has_key(self) -> bool:
-        """Tell whether a server asks for a key."""
+        """Return whether a server asks for a key."""
         return self.api_key is not None or self.api_key_file is not None
 
 
@@ -61,7 +61,7 @@ def load_access(environ: Mapping[str, str]) -> Access:
 
 
 def is_sendable(key: str) -> bool:
-    """Tell whether a key can stand in a header."""
+    """Return whether a key can stand in a header."""
     return key.isascii() and key.isprintable() and " " not in key and bool(key)
 
 

@@ -89,7 +89,7 @@ class Settings:
 
     @property
     def is_loopback(self) -> bool:
-        """Tell whether only programs on this machine can reach the address."""
+        """Return whether only programs on this machine can reach the address."""
         return self.host in LOOPBACK_HOSTS
 
     @property

@@ -155,7 +155,7 @@ def report(main: object) -> None:
 
 
 def _is_usable(python: Path) -> bool:
-    """Tell whether the venv is whole: its Python may have gone, its pip not been finished."""
+    """Return whether the venv is whole: its Python may have gone, its pip not been finished."""
     return (
         python.exists()
         and subprocess.run(

@@ -35,7 +35,7 @@ class CallStream:
 
     @property
     def has_begun(self) -> bool:
-        """Tell whether any call was told."""
+        """Return whether any call was told."""
         return bool(self._begun)
 
     def push(self, text: str) -> list[CallPart]:

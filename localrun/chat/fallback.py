@@ -27,7 +27,7 @@ Call a function only when it helps; otherwise answer as usual."""
 
 
 def knows_tools(source: str) -> bool:
-    """Tell whether a template has a way of its own with tools or calls."""
+    """Return whether a template has a way of its own with tools or calls."""
     return any(word in source for word in ("tools", "functions", "tool_call"))
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 METHODS = frozenset({"append", "pop"})
 
 
-class OwnList(list[Any]):
+class MutableList(list[Any]):
     """A list that a template has written."""
 
     __slots__ = ("is_fixed", "size")
@@ -52,5 +52,5 @@ class OwnList(list[Any]):
 def fix(*values: Any) -> None:  # noqa: ANN401
     """Let lists that are put into another value change no more."""
     for value in values:
-        if value.__class__ is OwnList:
+        if value.__class__ is MutableList:
             value.is_fixed = True

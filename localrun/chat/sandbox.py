@@ -24,7 +24,7 @@ from jinja2.utils import Namespace
 from localrun.chat import sizes
 from localrun.chat.compiler import BoundedGenerator
 from localrun.chat.generation import Generation, Metered
-from localrun.chat.mutable import METHODS, OwnList, fix
+from localrun.chat.mutable import METHODS, MutableList, fix
 from localrun.chat.sizes import MAX_SIZE, SLOT, SMALL, size_of
 
 if TYPE_CHECKING:
@@ -109,12 +109,12 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
             self.charge(size if size > MAX_SIZE else SLOT * _num_items(value))
         return value
 
-    def own(self, items: list[Any]) -> OwnList:
+    def own(self, items: list[Any]) -> MutableList:
         """Measure a list that the template writes, and let it append to it."""
         fix(*items)
         size = size_of(items)
         self.charge(size if size > MAX_SIZE else SLOT * len(items))
-        return OwnList(items, size)
+        return MutableList(items, size)
 
     def printed(self, value: Any) -> str:  # noqa: ANN401
         """Return a value as text."""
@@ -151,7 +151,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:  # noqa: ANN401
         """Refuse methods whose results are not measured, besides what Jinja refuses."""
-        if obj.__class__ is OwnList and attr in METHODS:
+        if obj.__class__ is MutableList and attr in METHODS:
             return True
         return attr not in UNBOUNDED_METHODS and super().is_safe_attribute(obj, attr, value)
 

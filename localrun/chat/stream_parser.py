@@ -38,20 +38,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class TextPart:
     """A piece of the answer."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Thought:
+class ReasoningPart:
     """A piece of the thought."""
 
     text: str
 
 
-Part = Text | Thought | CallPart
+Part = TextPart | ReasoningPart | CallPart
 
 
 class _State(Enum):
@@ -281,7 +281,7 @@ class StreamParser:
     def _keep(self, tag: str, parts: list[Part]) -> None:
         """Pass on a tag of a thought, where thoughts stay in the text."""
         if self._keeps_thoughts and tag:
-            parts.append(Text(self._opening + tag))
+            parts.append(TextPart(self._opening + tag))
             self._opening, self._skip_blank = "", False
 
     def _begin_call(self, tag: str) -> None:
@@ -402,11 +402,11 @@ class StreamParser:
             is_blank = not text.strip()
             self._at_start = self._at_start and is_blank
             self._is_after_call = self._is_after_call and is_blank
-            parts.append(Text(text))
+            parts.append(TextPart(text))
 
     def _emit_thought(self, text: str, parts: list[Part]) -> None:
         if self._keeps_thoughts:
-            parts.append(Text(self._opening + text))
+            parts.append(TextPart(self._opening + text))
             self._opening = ""
         else:
-            parts.append(Thought(text))
+            parts.append(ReasoningPart(text))

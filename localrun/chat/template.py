@@ -74,7 +74,7 @@ class ChatTemplate:
 
     @property
     def knows_effort(self) -> bool:
-        """Tell whether it passes on how much the model is to think."""
+        """Return whether it passes on how much the model is to think."""
         return knows_effort(self._source)
 
     def render(

@@ -32,7 +32,7 @@ _QUOTED = re.compile(r"[\"']([a-z_]+)[\"']")
 
 
 def knows_effort(source: str) -> bool:
-    """Tell whether a template passes on how much its model is to think."""
+    """Return whether a template passes on how much its model is to think."""
     return any(name in source for name in EFFORT_NAMES)
 
 

@@ -135,7 +135,7 @@ def written_to_stdout() -> Iterator[None]:
 
 
 def is_terminal(stream: TextIO) -> bool:
-    """Tell whether a person sits at the stream."""
+    """Return whether a person sits at the stream."""
     return stream.isatty()
 
 

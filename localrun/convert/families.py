@@ -20,7 +20,7 @@ GELU_TANH = ("gelu_pytorch_tanh",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Family:
+class Architecture:
     """How a family's files differ from what llama.cpp reads.
 
     ``norm_offset`` is added to the weights of norms, ``permutes_heads`` means that the
@@ -44,11 +44,11 @@ class Family:
         return gguf.MODEL_ARCH_NAMES[self.architecture]
 
 
-LLAMA = Family(architecture=gguf.MODEL_ARCH.LLAMA, permutes_heads=True)
-QWEN2 = Family(architecture=gguf.MODEL_ARCH.QWEN2)
-QWEN3 = Family(architecture=gguf.MODEL_ARCH.QWEN3, defaults={"head_dim": 128})
-PHI3 = Family(architecture=gguf.MODEL_ARCH.PHI3)
-GEMMA2 = Family(
+LLAMA = Architecture(architecture=gguf.MODEL_ARCH.LLAMA, permutes_heads=True)
+QWEN2 = Architecture(architecture=gguf.MODEL_ARCH.QWEN2)
+QWEN3 = Architecture(architecture=gguf.MODEL_ARCH.QWEN3, defaults={"head_dim": 128})
+PHI3 = Architecture(architecture=gguf.MODEL_ARCH.PHI3)
+GEMMA2 = Architecture(
     architecture=gguf.MODEL_ARCH.GEMMA2,
     activations=GELU_TANH,
     norm_offset=1.0,
@@ -62,7 +62,7 @@ GEMMA2 = Family(
         "hidden_act": "gelu_pytorch_tanh",
     },
 )
-GEMMA3 = Family(
+GEMMA3 = Architecture(
     architecture=gguf.MODEL_ARCH.GEMMA3,
     activations=GELU_TANH,
     norm_offset=1.0,
@@ -80,13 +80,13 @@ GEMMA3 = Family(
         "hidden_act": "gelu_pytorch_tanh",
     },
 )
-BERT = Family(
+BERT = Architecture(
     architecture=gguf.MODEL_ARCH.BERT,
     kind="encoder",
     activations=("gelu",),
     defaults={"layer_norm_eps": 1e-12, "type_vocab_size": 2},
 )
-ROBERTA = Family(
+ROBERTA = Architecture(
     architecture=gguf.MODEL_ARCH.BERT,
     kind="encoder",
     activations=("gelu",),
@@ -111,7 +111,7 @@ FAMILIES = {
 }
 
 
-def family_of(config: Config) -> Family:
+def family_of(config: Config) -> Architecture:
     """Return the family of a model.
 
     Raises:
@@ -128,7 +128,7 @@ def family_of(config: Config) -> Family:
     )
 
 
-def text_config(config: Config, family: Family) -> Config:
+def text_config(config: Config, family: Architecture) -> Config:
     """Return the values of the language model, with the family's defaults filled in.
 
     A model that also sees has them in an inner object.

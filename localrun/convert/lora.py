@@ -16,9 +16,9 @@ import gguf
 import numpy as np
 
 from localrun.convert.config import Config
-from localrun.convert.families import FAMILIES, Family
-from localrun.convert.peft import Pair, read_adapter
-from localrun.convert.tensors import Part, TensorNames, interleaved
+from localrun.convert.families import FAMILIES, Architecture
+from localrun.convert.peft import LoraPair, read_adapter
+from localrun.convert.tensors import TensorNames, TensorPart, interleaved
 from localrun.convert.writing import write_file
 from localrun.errors import IntegrityError, UsageError
 from localrun.gguf.adapter import EMBEDDING, OTHER_BASE, SUFFIX_A, SUFFIX_B, check_pair
@@ -26,7 +26,7 @@ from localrun.gguf.adapter import EMBEDDING, OTHER_BASE, SUFFIX_A, SUFFIX_B, che
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from localrun.convert.safetensors import Array, Tensor
+    from localrun.convert.safetensors import Array, SafetensorsTensor
     from localrun.convert.tensors import FileType
     from localrun.gguf.header import Header
 
@@ -55,7 +55,7 @@ def convert_adapter(source: Path, base: Header, path: Path) -> ConvertedAdapter:
     adapter = read_adapter(source)
     family = _family(base)
     names = TensorNames(family, Config({"num_hidden_layers": _layers(base)}, "the model"))
-    parts: dict[str, Part] = {}
+    parts: dict[str, TensorPart] = {}
     for pair in adapter.pairs:
         name = _name(pair, names, adapter.base_name)
         a, b = _parts(name, pair, family, base)
@@ -77,7 +77,7 @@ def convert_adapter(source: Path, base: Header, path: Path) -> ConvertedAdapter:
     )
 
 
-def _family(base: Header) -> Family:
+def _family(base: Header) -> Architecture:
     for family in FAMILIES.values():
         if family.name == base.architecture:
             return family
@@ -93,7 +93,7 @@ def _layers(base: Header) -> object:
     return base.metadata.get(f"{base.architecture}.block_count")
 
 
-def _name(pair: Pair, names: TensorNames, base_name: str) -> str:
+def _name(pair: LoraPair, names: TensorNames, base_name: str) -> str:
     """Return what the base calls the module's weight."""
     try:
         name = names.of(f"{pair.module}.weight")
@@ -110,28 +110,30 @@ def _name(pair: Pair, names: TensorNames, base_name: str) -> str:
     return name
 
 
-def _parts(name: str, pair: Pair, family: Family, base: Header) -> tuple[Part, Part]:
+def _parts(
+    name: str, pair: LoraPair, family: Architecture, base: Header
+) -> tuple[TensorPart, TensorPart]:
     order = None
     if family.permutes_heads and name.endswith((".attn_q.weight", ".attn_k.weight")):
         order = _head_order(pair, base, is_key=name.endswith("attn_k.weight"))
-    a: Tensor | Array = pair.a
-    b: Tensor | Array = pair.b
+    a: SafetensorsTensor | Array = pair.a
+    b: SafetensorsTensor | Array = pair.b
     if pair.is_embedding:
         a = pair.a.float32().T
     if pair.factor != 1:
         b = pair.b.float32() * np.float32(pair.factor)
     return (
-        Part(name=name + SUFFIX_A, source=a, kind=_kind(pair.a, a)),
-        Part(name=name + SUFFIX_B, source=b, kind=_kind(pair.b, b), order=order),
+        TensorPart(name=name + SUFFIX_A, source=a, kind=_kind(pair.a, a)),
+        TensorPart(name=name + SUFFIX_B, source=b, kind=_kind(pair.b, b), order=order),
     )
 
 
-def _kind(stored: Tensor, source: Tensor | Array) -> FileType:
+def _kind(stored: SafetensorsTensor, source: SafetensorsTensor | Array) -> FileType:
     """Return the type to write: the stored one, and F32 for what was computed."""
     return KINDS.get(stored.dtype, "F32") if source is stored else "F32"
 
 
-def _head_order(pair: Pair, base: Header, *, is_key: bool) -> Array:
+def _head_order(pair: LoraPair, base: Header, *, is_key: bool) -> Array:
     heads = base.metadata.get(f"{base.architecture}.attention.head_count")
     if is_key:
         heads = base.metadata.get(f"{base.architecture}.attention.head_count_kv", heads)

@@ -11,7 +11,7 @@ from localrun.errors import UsageError
 
 if TYPE_CHECKING:
     from localrun.convert.config import Config
-    from localrun.convert.families import Family
+    from localrun.convert.families import Architecture
     from localrun.convert.safetensors import Array
 
 POOLINGS = {
@@ -24,7 +24,7 @@ MOST_LAYERS = 512  # what llama.cpp takes
 LAYERS_OF_27B = {gguf.MODEL_ARCH.GEMMA2: 46, gguf.MODEL_ARCH.GEMMA3: 62}
 
 
-def describe(writer: gguf.GGUFWriter, config: Config, family: Family) -> dict[str, Array]:
+def describe(writer: gguf.GGUFWriter, config: Config, family: Architecture) -> dict[str, Array]:
     """Write the keys of the architecture, and return the tensors that only ``config.json`` has.
 
     Raises:
@@ -56,7 +56,7 @@ def head_size(config: Config) -> int:
     return config.count("head_dim", natural)
 
 
-def describe_pooling(writer: gguf.GGUFWriter, pooling: Config, family: Family) -> None:
+def describe_pooling(writer: gguf.GGUFWriter, pooling: Config, family: Architecture) -> None:
     """Write how token embeddings become one, from the ``1_Pooling`` of sentence-transformers.
 
     An encoder without one takes the mean, as sentence-transformers does.
@@ -75,7 +75,7 @@ def describe_pooling(writer: gguf.GGUFWriter, pooling: Config, family: Family) -
         writer.add_pooling_type(gguf.PoolingType.MEAN)
 
 
-def _check_activation(config: Config, family: Family) -> None:
+def _check_activation(config: Config, family: Architecture) -> None:
     fallback = config.text("hidden_act", family.activations[0])
     found = config.text("hidden_activation", fallback)
     if found not in family.activations:
@@ -85,7 +85,7 @@ def _check_activation(config: Config, family: Family) -> None:
         )
 
 
-def _describe_encoder(writer: gguf.GGUFWriter, config: Config, family: Family) -> None:
+def _describe_encoder(writer: gguf.GGUFWriter, config: Config, family: Architecture) -> None:
     if config.text("position_embedding_type", "absolute") != "absolute":
         raise UsageError(f"{config.where}: relative positions cannot be converted")
     writer.add_context_length(config.count("max_position_embeddings") - family.skips_positions)
@@ -94,7 +94,9 @@ def _describe_encoder(writer: gguf.GGUFWriter, config: Config, family: Family) -
     writer.add_token_type_count(config.count("type_vocab_size"))
 
 
-def _describe_decoder(writer: gguf.GGUFWriter, config: Config, family: Family) -> dict[str, Array]:
+def _describe_decoder(
+    writer: gguf.GGUFWriter, config: Config, family: Architecture
+) -> dict[str, Array]:
     size = head_size(config)
     heads = config.count("num_attention_heads")
     writer.add_context_length(config.count("max_position_embeddings"))
@@ -107,7 +109,7 @@ def _describe_decoder(writer: gguf.GGUFWriter, config: Config, family: Family) -
     return describe_rope(writer, read_rope(config, size), config)
 
 
-def _describe_gemma(writer: gguf.GGUFWriter, config: Config, family: Family) -> None:
+def _describe_gemma(writer: gguf.GGUFWriter, config: Config, family: Architecture) -> None:
     _check_attention_scale(config, family)
     if config.raw("use_bidirectional_attention"):
         raise UsageError(f"{config.where}: attention in both directions cannot be converted")
@@ -124,7 +126,7 @@ def _describe_gemma(writer: gguf.GGUFWriter, config: Config, family: Family) -> 
         writer.add_float32(f"{family.name}.rope.freq_base_swa", local_theta(config))
 
 
-def _check_attention_scale(config: Config, family: Family) -> None:
+def _check_attention_scale(config: Config, family: Architecture) -> None:
     """Refuse a scale other than the one that llama.cpp computes from the sizes."""
     natural = head_size(config)
     if num_layers(config) == LAYERS_OF_27B[family.architecture]:

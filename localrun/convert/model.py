@@ -17,7 +17,7 @@ from localrun.convert.config import Config, read_config
 from localrun.convert.families import family_of, text_config
 from localrun.convert.metadata import describe, describe_pooling
 from localrun.convert.safetensors import read_folder
-from localrun.convert.tensors import Part, plan
+from localrun.convert.tensors import TensorPart, plan
 from localrun.convert.tokenizer.description import read_description
 from localrun.convert.tokenizer.read import read_vocabulary
 from localrun.convert.tokenizer.special import read_special, read_templates, write_special
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from localrun.convert.families import Family
+    from localrun.convert.families import Architecture
     from localrun.convert.tensors import FileType
 
 CONFIG_FILE = "config.json"
@@ -40,7 +40,7 @@ LLAMA_FILE_TYPES = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Converted:
+class ConvertedModel:
     """What was written."""
 
     path: Path
@@ -56,7 +56,7 @@ def convert_folder(
     *,
     file_type: FileType | None = None,
     on_progress: Callable[[int, int], None] | None = None,
-) -> Converted:
+) -> ConvertedModel:
     """Write the model of ``folder`` as the GGUF file ``path``.
 
     A ``file_type`` of None keeps the type that the weights have. ``on_progress`` hears
@@ -78,12 +78,12 @@ def convert_folder(
     given = describe(writer, config, family)
     _describe_pooling(writer, folder, family)
     parts = plan(read_folder(folder), config, family, file_type)
-    parts += [Part(name=name, source=array, kind="F32") for name, array in given.items()]
+    parts += [TensorPart(name=name, source=array, kind="F32") for name, array in given.items()]
     matrix_type = _matrix_type(parts)
     writer.add_file_type(LLAMA_FILE_TYPES[matrix_type])
     _describe_tokenizer(writer, folder, config, _num_tokens(parts))
     write_file(path, writer, parts, on_progress)
-    return Converted(
+    return ConvertedModel(
         path=path,
         architecture=family.name,
         file_type=matrix_type,
@@ -92,7 +92,7 @@ def convert_folder(
     )
 
 
-def _describe_pooling(writer: gguf.GGUFWriter, folder: Path, family: Family) -> None:
+def _describe_pooling(writer: gguf.GGUFWriter, folder: Path, family: Architecture) -> None:
     inner = folder / POOLING_FOLDER
     pooling = Config({}, str(inner))
     if inner.is_dir() and not inner.is_symlink():
@@ -113,9 +113,9 @@ def _describe_tokenizer(
         writer.add_chat_template(templates)
 
 
-def _num_tokens(parts: Sequence[Part]) -> int:
+def _num_tokens(parts: Sequence[TensorPart]) -> int:
     return next(part.shape[0] for part in parts if part.name == "token_embd.weight")
 
 
-def _matrix_type(parts: Sequence[Part]) -> FileType:
+def _matrix_type(parts: Sequence[TensorPart]) -> FileType:
     return next(part.kind for part in parts if part.name == "token_embd.weight")

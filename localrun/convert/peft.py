@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from localrun.convert.safetensors import Tensor
+    from localrun.convert.safetensors import SafetensorsTensor
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -42,12 +42,12 @@ UNSUPPORTED = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class LoraPair:
     """What is added to one module: ``factor * alpha / rank * (b @ a)``."""
 
     module: str
-    a: Tensor
-    b: Tensor
+    a: SafetensorsTensor
+    b: SafetensorsTensor
     is_embedding: bool
     factor: float
 
@@ -62,7 +62,7 @@ class Adapter:
     """A whole adapter; ``base_name`` is what it calls its model, for messages."""
 
     alpha: float
-    pairs: list[Pair]
+    pairs: list[LoraPair]
     base_name: str
 
 
@@ -158,9 +158,9 @@ class _Pattern:
 
 
 def _modules(
-    tensors: Mapping[str, Tensor], path: Path
-) -> list[tuple[str, dict[tuple[str, bool], Tensor]]]:
-    found: dict[str, dict[tuple[str, bool], Tensor]] = {}
+    tensors: Mapping[str, SafetensorsTensor], path: Path
+) -> list[tuple[str, dict[tuple[str, bool], SafetensorsTensor]]]:
+    found: dict[str, dict[tuple[str, bool], SafetensorsTensor]] = {}
     for name, tensor in tensors.items():
         match = MATRIX.fullmatch(name)
         if match is None:
@@ -174,8 +174,8 @@ def _modules(
 
 
 def _pair(
-    module: str, parts: Mapping[tuple[str, bool], Tensor], scaling: _Scaling, path: Path
-) -> Pair:
+    module: str, parts: Mapping[tuple[str, bool], SafetensorsTensor], scaling: _Scaling, path: Path
+) -> LoraPair:
     is_embedding = ("A", True) in parts or ("B", True) in parts
     a, b = parts.get(("A", is_embedding)), parts.get(("B", is_embedding))
     if a is None or b is None:
@@ -189,7 +189,9 @@ def _pair(
             f"{path}: {module} has lora_A of rank {a.shape[0]} and lora_B of rank {b.shape[1]}, "
             f"{CONFIG_FILE} says {rank}"
         )
-    return Pair(module=module, a=a, b=b, is_embedding=is_embedding, factor=scaling.factor(module))
+    return LoraPair(
+        module=module, a=a, b=b, is_embedding=is_embedding, factor=scaling.factor(module)
+    )
 
 
 def _more_than_lora(where: str, what: str) -> UsageError:

@@ -47,7 +47,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tensor:
+class SafetensorsTensor:
     """Where a tensor lies: ``[start, end)`` in bytes of its file."""
 
     name: str
@@ -85,7 +85,7 @@ def widened(data: Array, dtype: str) -> Array:
     return data.astype(np.float32, copy=False)
 
 
-def read_file(path: Path) -> dict[str, Tensor]:
+def read_file(path: Path) -> dict[str, SafetensorsTensor]:
     """Return the tensors of one safetensors file by name, in the order of their data.
 
     Raises:
@@ -103,7 +103,7 @@ def read_file(path: Path) -> dict[str, Tensor]:
     return {tensor.name: tensor for tensor in tensors}
 
 
-def read_folder(folder: Path) -> dict[str, Tensor]:
+def read_folder(folder: Path) -> dict[str, SafetensorsTensor]:
     """Return the tensors of the model in a folder, which may be spread over several files.
 
     Raises:
@@ -137,7 +137,7 @@ def _read_header(file: BinaryIO, path: Path, file_size: int) -> tuple[dict[str, 
     return folders.parse_json(file.read(size), f"the header of {path}"), len(prefix) + size
 
 
-def _tensor(name: str, entry: object, path: Path, data_start: int) -> Tensor:
+def _tensor(name: str, entry: object, path: Path, data_start: int) -> SafetensorsTensor:
     if len(name) > LONGEST_NAME:
         raise _damaged(path, f"a tensor has a name of {len(name):,} characters")
     if not isinstance(entry, dict):
@@ -151,7 +151,7 @@ def _tensor(name: str, entry: object, path: Path, data_start: int) -> Tensor:
         raise _damaged(path, f"tensor {name!r} has no sensible offsets")
     if offsets[1] - offsets[0] != math.prod(shape) * SIZES[dtype]:
         raise _damaged(path, f"tensor {name!r} has not the size of its shape")
-    return Tensor(
+    return SafetensorsTensor(
         name=name,
         dtype=dtype,
         shape=tuple(shape),
@@ -166,7 +166,7 @@ def _are_counts(values: object) -> TypeGuard[list[int]]:
     return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
 
 
-def _check_cover(tensors: list[Tensor], path: Path, start: int, file_size: int) -> None:
+def _check_cover(tensors: list[SafetensorsTensor], path: Path, start: int, file_size: int) -> None:
     """Check that the tensors, sorted, lie end to end from ``start`` to the end of the file."""
     for tensor in tensors:
         if tensor.start != start:
@@ -179,11 +179,11 @@ def _check_cover(tensors: list[Tensor], path: Path, start: int, file_size: int) 
         raise _damaged(path, f"it has {file_size - start:,} bytes after its last tensor")
 
 
-def _read_shards(folder: Path, index: Path) -> dict[str, Tensor]:
+def _read_shards(folder: Path, index: Path) -> dict[str, SafetensorsTensor]:
     places = folders.read_json(index).get("weight_map")
     if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
         raise _damaged(index, "it has no weight_map from tensors to files")
-    found: dict[str, Tensor] = {}
+    found: dict[str, SafetensorsTensor] = {}
     for name in sorted(set(places.values())):
         shard = read_file(folders.require(folder, name))
         _check_agrees(shard, places, index, name)
@@ -195,7 +195,7 @@ def _read_shards(folder: Path, index: Path) -> dict[str, Tensor]:
 
 
 def _check_agrees(
-    shard: Mapping[str, Tensor], places: Mapping[str, str], index: Path, name: str
+    shard: Mapping[str, SafetensorsTensor], places: Mapping[str, str], index: Path, name: str
 ) -> None:
     for tensor in shard:
         if places.get(tensor) != name:

@@ -1,7 +1,7 @@
 """Which tensors a GGUF file gets, and from what each is made.
 
 Names come from the tables of the ``gguf`` package. Nothing is read here but
-headers: a `Part` says how its bytes are made, and makes them in chunks, so that
+headers: a `TensorPart` says how its bytes are made, and makes them in chunks, so that
 converting takes the memory of a chunk, not of a tensor.
 """
 
@@ -16,14 +16,14 @@ import gguf
 import numpy as np
 
 from localrun.convert.metadata import num_layers
-from localrun.convert.safetensors import Tensor, widened
+from localrun.convert.safetensors import SafetensorsTensor, widened
 from localrun.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from localrun.convert.config import Config
-    from localrun.convert.families import Family
+    from localrun.convert.families import Architecture
     from localrun.convert.safetensors import Array
 
 FileType = Literal["F32", "F16", "BF16"]
@@ -40,11 +40,11 @@ SKIPPED = re.compile(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class TensorPart:
     """One tensor of the file: rows of a source in some order, plus an offset, as ``kind``."""
 
     name: str
-    source: Tensor | Array
+    source: SafetensorsTensor | Array
     kind: FileType
     order: Array | None = None
     offset: float = 0.0
@@ -71,9 +71,9 @@ class Part:
         Raises:
             UsageError: a value does not fit into F16.
         """
-        is_file = isinstance(self.source, Tensor)
-        data = self.source.stored() if isinstance(self.source, Tensor) else self.source
-        dtype = self.source.dtype if isinstance(self.source, Tensor) else "F32"
+        is_file = isinstance(self.source, SafetensorsTensor)
+        data = self.source.stored() if isinstance(self.source, SafetensorsTensor) else self.source
+        dtype = self.source.dtype if isinstance(self.source, SafetensorsTensor) else "F32"
         num_rows = self.shape[0]
         step = max(1, CHUNK_BYTES // max(1, self.num_bytes // max(1, num_rows)))
         for start in range(0, num_rows, step):
@@ -98,8 +98,11 @@ class Part:
 
 
 def plan(
-    tensors: Mapping[str, Tensor], config: Config, family: Family, file_type: FileType | None
-) -> list[Part]:
+    tensors: Mapping[str, SafetensorsTensor],
+    config: Config,
+    family: Architecture,
+    file_type: FileType | None,
+) -> list[TensorPart]:
     """Return the parts of the file, sorted by name; a type of None keeps the source's.
 
     Raises:
@@ -108,7 +111,7 @@ def plan(
     """
     names = TensorNames(family, config)
     kind = file_type or _usual_type(tensors)
-    parts: dict[str, Part] = {}
+    parts: dict[str, TensorPart] = {}
     for tensor in tensors.values():
         name = names.of(tensor.name)
         if name is None:
@@ -123,7 +126,7 @@ def plan(
 class TensorNames:
     """The names that a family's tensors have in GGUF."""
 
-    def __init__(self, family: Family, config: Config) -> None:
+    def __init__(self, family: Architecture, config: Config) -> None:
         self._family = family
         self._map = gguf.get_tensor_name_map(family.architecture, num_layers(config))
         self._is_tied = family.is_always_tied or config.flag("tie_word_embeddings", default=False)
@@ -167,10 +170,12 @@ def interleaved(num_rows: int, num_heads: int) -> Array:
     return halves.swapaxes(1, 2).reshape(-1)
 
 
-def _part(name: str, tensor: Tensor, config: Config, family: Family, kind: FileType) -> Part:
+def _part(
+    name: str, tensor: SafetensorsTensor, config: Config, family: Architecture, kind: FileType
+) -> TensorPart:
     is_vector = len(tensor.shape) == 1
     is_norm = name.endswith("norm.weight")
-    return Part(
+    return TensorPart(
         name=name,
         source=tensor,
         kind="F32" if is_vector or name in KEPT_WHOLE else kind,
@@ -179,7 +184,9 @@ def _part(name: str, tensor: Tensor, config: Config, family: Family, kind: FileT
     )
 
 
-def _order(name: str, tensor: Tensor, config: Config, family: Family) -> Array | None:
+def _order(
+    name: str, tensor: SafetensorsTensor, config: Config, family: Architecture
+) -> Array | None:
     if not tensor.shape or min(tensor.shape) == 0:
         raise IntegrityError(f"tensor {tensor.name} is empty")
     num_rows = tensor.shape[0]
@@ -195,7 +202,7 @@ def _order(name: str, tensor: Tensor, config: Config, family: Family) -> Array |
     return None
 
 
-def _usual_type(tensors: Mapping[str, Tensor]) -> FileType:
+def _usual_type(tensors: Mapping[str, SafetensorsTensor]) -> FileType:
     """Return the type of the largest tensor: small ones are often kept more exact."""
     kinds: dict[str, FileType] = {"F32": "F32", "F16": "F16", "BF16": "BF16"}
     largest = max(tensors.values(), key=lambda tensor: tensor.end - tensor.start, default=None)
@@ -204,7 +211,7 @@ def _usual_type(tensors: Mapping[str, Tensor]) -> FileType:
     return kinds[largest.dtype]
 
 
-def _check_complete(parts: Mapping[str, Part], layers: int) -> None:
+def _check_complete(parts: Mapping[str, TensorPart], layers: int) -> None:
     """Check that every layer has the tensors that the others have."""
     found: dict[int, set[str]] = {index: set() for index in range(layers)}
     for name in parts:

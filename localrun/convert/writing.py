@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import BinaryIO
 
-    from localrun.convert.tensors import Part
+    from localrun.convert.tensors import TensorPart
 
 ALIGNMENT = gguf.GGUF_DEFAULT_ALIGNMENT
 
@@ -26,7 +26,7 @@ ALIGNMENT = gguf.GGUF_DEFAULT_ALIGNMENT
 def write_file(
     path: Path,
     writer: gguf.GGUFWriter,
-    parts: Sequence[Part],
+    parts: Sequence[TensorPart],
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write the keys that ``writer`` has, and the tensors; an older file is replaced.
@@ -64,7 +64,7 @@ def _write_header(path: Path, writer: gguf.GGUFWriter) -> None:
 
 
 def _write_tensors(
-    file: BinaryIO, parts: Sequence[Part], on_progress: Callable[[int, int], None] | None
+    file: BinaryIO, parts: Sequence[TensorPart], on_progress: Callable[[int, int], None] | None
 ) -> None:
     total = sum(part.num_bytes for part in parts)
     done = 0

@@ -22,7 +22,7 @@ TURN_STEPS = 16  # at most; with 2 sets, 8 streams of the small model keep 0.9 o
 TURN_S = 0.03  # or as many steps as this takes
 
 
-class Turns:
+class AdapterRotation:
     """The circle of sets; the first has the turn."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from llama_cpp import llama_cpp as api
 from localrun.engine.cache.prefix_cache import slot_of
 
 if TYPE_CHECKING:
-    from localrun.engine.scheduler import Row
+    from localrun.engine.scheduler import ScheduledChunk
 
 
 class Batch:
@@ -27,7 +27,9 @@ class Batch:
         self._slots = np.zeros(capacity, dtype=np.int32)
         self._num_slots = np.ones(capacity, dtype=np.int32)  # each token belongs to one
         self._logits = np.zeros(capacity, dtype=np.int8)
-        self.weighed: list[tuple[Row, int]] = []  # rows with logits at each token, and where
+        self.weighed: list[
+            tuple[ScheduledChunk, int]
+        ] = []  # rows with logits at each token, and where
         # llama.cpp wants a pointer for each token; these go to the elements of _slots
         self._slot_pointers = self._slots.ctypes.data + 4 * np.arange(capacity, dtype=np.uintp)
         self.native = api.llama_batch(
@@ -39,7 +41,7 @@ class Batch:
             logits=_pointer(self._logits, ctypes.c_int8),
         )
 
-    def fill(self, rows: list[Row]) -> list[tuple[Row, int]]:
+    def fill(self, rows: list[ScheduledChunk]) -> list[tuple[ScheduledChunk, int]]:
         """Write the rows; return (row, index of its first logits) of those that give any.
 
         A row has logits at its last pending token and, behind it, at each draft; one of a

@@ -20,16 +20,16 @@ from localrun.engine.cache.prefix_cache import MOST_HOLDERS, PrefixCache, slot_o
 from localrun.engine.cache.state_cache import StateCache
 from localrun.engine.engine import AbortedError, OutOfCellsError
 from localrun.engine.llama.abort import AbortFlag
-from localrun.engine.llama.adapters import Shelf
+from localrun.engine.llama.adapters import AdapterCache
 from localrun.engine.llama.sequence_state import ALL, UNCUTTABLE, read_slot, write_slot
 from localrun.engine.params import CacheType, LoadOptions, RopeScaling
-from localrun.engine.sampling import Drawing
+from localrun.engine.sampling import StepSampler
 from localrun.engine.threads import ContextThreads
 from localrun.errors import BackendError, LoadError
 
 if TYPE_CHECKING:
     from localrun.engine.llama.model import Model
-    from localrun.engine.scheduler import Limits, Row
+    from localrun.engine.scheduler import ScheduledChunk, SchedulerLimits
     from localrun.engine.sequence import Sequence
     from localrun.engine.threads import ThreadGauge
 
@@ -59,13 +59,13 @@ ROPE_SCALINGS = {
 }
 
 
-class Context:
+class LlamaContext:
     """A KV cache of ``num_cells`` shared by ``num_slots`` sequences, and its batch."""
 
     def __init__(
         self,
         model: Model,
-        limits: Limits,
+        limits: SchedulerLimits,
         *,
         num_threads: int,
         options: LoadOptions = DEFAULT_OPTIONS,
@@ -78,8 +78,8 @@ class Context:
         self._memory = llama_cpp.llama_get_memory(self._handle)
         self._abort = AbortFlag(self._handle)
         self._batch = Batch(limits.step_tokens)
-        self._drawing = Drawing(model, self._handle)
-        self._shelf = Shelf(model, self.use_adapters)
+        self._drawing = StepSampler(model, self._handle)
+        self._shelf = AdapterCache(model, self.use_adapters)
 
     @property
     def adapter_bytes(self) -> int:
@@ -118,7 +118,7 @@ class Context:
             budget_bytes=budget,
         )
 
-    def forward(self, rows: list[Row]) -> list[list[int]]:
+    def forward(self, rows: list[ScheduledChunk]) -> list[list[int]]:
         """Compute the rows and draw tokens for each that is complete, see `Backend`.
 
         Raises:
@@ -193,7 +193,7 @@ class Context:
         llama_cpp.llama_free(self._handle)
         self._shelf.close()
 
-    def _synchronize(self, rows: list[Row]) -> None:
+    def _synchronize(self, rows: list[ScheduledChunk]) -> None:
         """Learn how far an aborted step came.
 
         Attention keeps the cells of whole ubatches, also through a window. A recurrent
@@ -208,7 +208,7 @@ class Context:
             row.seq.num_computed = last + 1
 
 
-def _open(model: Model, limits: Limits, num_threads: int, options: LoadOptions) -> object:
+def _open(model: Model, limits: SchedulerLimits, num_threads: int, options: LoadOptions) -> object:
     is_quantized = options.cache_type is not None and options.cache_type not in PLAIN_TYPES
     if is_quantized and options.flash_attention is False:
         raise LoadError(

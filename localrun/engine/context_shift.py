@@ -22,19 +22,19 @@ CONTEXTS = 10  # an answer without a limit ends after so many contexts
 
 
 @dataclass(frozen=True, slots=True)
-class Shift:
+class ContextShift:
     """When to drop tokens, and how many to keep; ``num_keep`` is at most half of ``edge``."""
 
     edge: int  # tokens that the context holds
     num_keep: int
 
     @classmethod
-    def keeping(cls, num_keep: int, edge: int) -> Shift:
+    def keeping(cls, num_keep: int, edge: int) -> ContextShift:
         """Return the shift that keeps so many tokens, or as many as may be."""
         return cls(edge, min(num_keep, int(edge * LARGEST_KEPT)))
 
     def is_due(self, seq: Sequence) -> bool:
-        """Tell whether the context is full."""
+        """Return whether the context is full."""
         return len(seq.tokens) >= self.edge
 
     def apply(self, seq: Sequence) -> None:

@@ -2,7 +2,7 @@
 
 Every request gets one input of a batch in turn, so that a request of a thousand texts does
 not keep a short one waiting. A step is one batch at most: the caller lets a step of the
-generating engine go between two. Pure bookkeeping over a `Pools`: no native call.
+generating engine go between two. Pure bookkeeping over a `PoolingBackend`: no native call.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FEWEST_TOKENS = 16
 FIRST_SHARE = 4  # the first such batch, whose time nobody knows, is this much smaller
 
 
-class Pools(Protocol):
+class PoolingBackend(Protocol):
     """What computes: see `Pooler`."""
 
     step_tokens: int  # the most that goes together, but for one input that is longer
@@ -69,7 +69,7 @@ class EmbeddingJob:
 
     @property
     def is_over(self) -> bool:
-        """Tell whether every input has its vector."""
+        """Return whether every input has its vector."""
         return len(self.vectors) == len(self.inputs)
 
 
@@ -78,22 +78,22 @@ class Embedder:
 
     def __init__(
         self,
-        open_pooler: Callable[[Pooling], Pools],
+        open_pooler: Callable[[Pooling], PoolingBackend],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._open_pooler = open_pooler
         self._clock = clock
         self._tokens_per_s: float | None = None  # of the last batch
-        self._poolers: dict[Pooling, Pools] = {}
+        self._poolers: dict[Pooling, PoolingBackend] = {}
         self._jobs: deque[EmbeddingJob] = deque()
         self._long: EmbeddingJob | None = None  # whose next input is computed in parts
         self._num_long_done = 0  # tokens of it
         self._in_flight: frozenset[int] = frozenset()
-        self._running: Pools | None = None
+        self._running: PoolingBackend | None = None
 
     @property
     def has_work(self) -> bool:
-        """Tell whether a step would do anything."""
+        """Return whether a step would do anything."""
         return bool(self._jobs)
 
     def submit(self, job: EmbeddingJob) -> None:
@@ -154,7 +154,9 @@ class Embedder:
             pooler.close()
         self._poolers.clear()
 
-    def _compute(self, pooler: Pools, first: EmbeddingJob, budget: int) -> list[EmbeddingJob]:
+    def _compute(
+        self, pooler: PoolingBackend, first: EmbeddingJob, budget: int
+    ) -> list[EmbeddingJob]:
         """Compute a batch, beginning with this request; return those that got a vector."""
         is_long = pooler.splits and len(_next_input(first)) > budget
         if is_long or self._long is first:
@@ -168,7 +170,7 @@ class Embedder:
         self._jobs.rotate(-1)
         return list(dict.fromkeys(job for job, _ in batch))
 
-    def _extend(self, pooler: Pools, job: EmbeddingJob, budget: int) -> list[EmbeddingJob]:
+    def _extend(self, pooler: PoolingBackend, job: EmbeddingJob, budget: int) -> list[EmbeddingJob]:
         """Compute a part of a long input."""
         if self._long is not job:
             self._long, self._num_long_done = job, 0
@@ -184,7 +186,9 @@ class Embedder:
         self._jobs.rotate(-1)
         return [job]
 
-    def _run(self, pooler: Pools, work: Callable[[], np.ndarray], num_tokens: int) -> np.ndarray:
+    def _run(
+        self, pooler: PoolingBackend, work: Callable[[], np.ndarray], num_tokens: int
+    ) -> np.ndarray:
         """Do the work, open to an abort, and learn how long it takes."""
         self._running = pooler
         begun = self._clock()
@@ -195,7 +199,7 @@ class Embedder:
         self._tokens_per_s = num_tokens / max(self._clock() - begun, 1e-6)
         return found
 
-    def _gentle_budget(self, pooler: Pools) -> int:
+    def _gentle_budget(self, pooler: PoolingBackend) -> int:
         """Return how many tokens streams can wait for."""
         if self._tokens_per_s is None:
             return pooler.step_tokens // FIRST_SHARE
@@ -226,7 +230,7 @@ class Embedder:
             waiting = [job for job in mates if len(job.vectors) + turn < len(job.inputs)]
             yield from ((job, job.inputs[len(job.vectors) + turn]) for job in waiting)
 
-    def _pooler(self, pooling: Pooling) -> Pools:
+    def _pooler(self, pooling: Pooling) -> PoolingBackend:
         pooler = self._poolers.get(pooling)
         if pooler is None:
             pooler = self._poolers[pooling] = self._open_pooler(pooling)

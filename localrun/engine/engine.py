@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from localrun.engine.params import FinishReason
-from localrun.engine.prefill_pace import Pace
+from localrun.engine.prefill_pace import PrefillPace
 from localrun.engine.scheduler import NO_DRAFTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from collections.abc import Sequence as Sequences
 
-    from localrun.engine.scheduler import Row, Scheduler
+    from localrun.engine.scheduler import ScheduledChunk, Scheduler
     from localrun.engine.sequence import Sequence
-    from localrun.engine.speculation.drafting import Speculation
+    from localrun.engine.speculation.drafting import Speculator
 
 
 class OutOfCellsError(Exception):
@@ -37,8 +37,8 @@ class AbortedError(Exception):
 class Backend(Protocol):
     """What the engine needs from an inference library."""
 
-    def forward(self, rows: list[Row]) -> list[list[int]]:
-        """Compute the rows and draw tokens for each whose `Row.is_last`, in order.
+    def forward(self, rows: list[ScheduledChunk]) -> list[list[int]]:
+        """Compute the rows and draw tokens for each whose `ScheduledChunk.is_last`, in order.
 
         One token, and another one behind each draft that was drawn as it was guessed.
 
@@ -59,7 +59,7 @@ class Backend(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class StepOutput:
     """What a step did for one sequence: new text, and the end if it is over."""
 
     seq: Sequence
@@ -78,7 +78,7 @@ class Engine:
         pieces: Sequences[bytes],
         eog: frozenset[int],
         clock: Callable[[], float] = time.monotonic,
-        speculation: Speculation | None = None,
+        speculation: Speculator | None = None,
     ) -> None:
         self._backend = backend
         self._scheduler = scheduler
@@ -86,13 +86,13 @@ class Engine:
         self._eog = eog
         self._clock = clock
         self._speculation = speculation
-        self._pace = Pace()
+        self._pace = PrefillPace()
         self._open: dict[int, Sequence] = {}
         self._in_flight: dict[int, int] = {}
 
     @property
     def has_work(self) -> bool:
-        """Tell whether a step would do anything."""
+        """Return whether a step would do anything."""
         return self._scheduler.has_work
 
     def submit(self, seq: Sequence) -> None:
@@ -106,17 +106,17 @@ class Engine:
         self._open[seq.request_id] = seq
         self._scheduler.add(seq)
 
-    def cancel(self, request_id: int) -> Output | None:
+    def cancel(self, request_id: int) -> StepOutput | None:
         """End a request at once; None when it has ended already."""
         seq = self._open.get(request_id)
         return self._end(seq, FinishReason.CANCELLED, "") if seq else None
 
     def serves_mostly(self, request_ids: set[int]) -> bool:
-        """Tell whether the step that runs is for the most part theirs; safe from any thread."""
+        """Return whether the step that runs is for the most part theirs; safe from any thread."""
         counts = self._in_flight
         return 2 * sum(counts.get(number, 0) for number in request_ids) > sum(counts.values())
 
-    def step(self) -> list[Output]:
+    def step(self) -> list[StepOutput]:
         """Run one forward pass and return what it did, one output a sequence that moved."""
         for seq in self._scheduler.admit():
             if not seq.admitted_at:
@@ -142,7 +142,7 @@ class Engine:
             return NO_DRAFTS
         return self._speculation.propose(self._scheduler.next_decoding)
 
-    def _forward(self, rows: list[Row]) -> list[list[int]]:
+    def _forward(self, rows: list[ScheduledChunk]) -> list[list[int]]:
         """Run the backend, and learn how long it takes."""
         self._in_flight = {row.seq.request_id: row.count for row in rows}
         num_decoding = sum(row.seq.is_decoding for row in rows)
@@ -159,7 +159,7 @@ class Engine:
             self._speculation.note(rows, runs, seconds)
         return runs
 
-    def _learn(self, rows: list[Row], num_prompt: int, seconds: float) -> None:
+    def _learn(self, rows: list[ScheduledChunk], num_prompt: int, seconds: float) -> None:
         """Note the time of a step without guesses, which are no part of the normal pace."""
         num_decoding = sum(row.seq.is_decoding for row in rows)
         if any(row.drafts for row in rows):
@@ -169,7 +169,7 @@ class Engine:
         else:
             self._pace.note(num_decoding, num_prompt, seconds)
 
-    def _accept_run(self, row: Row, run: list[int]) -> Output:
+    def _accept_run(self, row: ScheduledChunk, run: list[int]) -> StepOutput:
         """Take the tokens of a row up to the end of its sequence."""
         seq = row.seq
         seq.num_drafted += len(row.drafts)
@@ -184,9 +184,9 @@ class Engine:
             text += output.text
         if row.drafts and seq.slot is not None:
             self._scheduler.reject(seq)
-        return Output(seq, text, output.finish)
+        return StepOutput(seq, text, output.finish)
 
-    def _accept(self, seq: Sequence, token: int) -> Output:
+    def _accept(self, seq: Sequence, token: int) -> StepOutput:
         seq.first_token_at = seq.first_token_at or self._clock()
         if seq.is_prompt_only:
             return self._end(seq, FinishReason.LENGTH, seq.text.flush())
@@ -201,18 +201,18 @@ class Engine:
         if seq.shift is not None and seq.shift.is_due(seq):
             self._scheduler.send_back(seq)
             seq.shift.apply(seq)
-        return Output(seq, text, None)
+        return StepOutput(seq, text, None)
 
-    def _end(self, seq: Sequence, reason: FinishReason, text: str) -> Output:
+    def _end(self, seq: Sequence, reason: FinishReason, text: str) -> StepOutput:
         seq.finish = reason
         del self._open[seq.request_id]
         self._scheduler.remove(seq)
         self._backend.retire(seq)
         if self._speculation is not None:
             self._speculation.retire(seq)
-        return Output(seq, text, reason)
+        return StepOutput(seq, text, reason)
 
-    def _end_alone(self) -> list[Output]:
+    def _end_alone(self) -> list[StepOutput]:
         """End the only sequence that runs, which has used the whole cache."""
         return [
             self._end(seq, FinishReason.LENGTH, seq.text.flush()) for seq in self._scheduler.running

@@ -70,12 +70,12 @@ class SamplingParams:
 
     @property
     def is_adjusting(self) -> bool:
-        """Tell whether logits change before the samplers see them."""
+        """Return whether logits change before the samplers see them."""
         return bool(self.logit_bias) or self.is_penalizing
 
     @property
     def is_penalizing(self) -> bool:
-        """Tell whether tokens that came lately count less."""
+        """Return whether tokens that came lately count less."""
         strengths = (self.repeat_penalty - 1, self.presence_penalty, self.frequency_penalty)
         return self.repeat_last_n != 0 and any(strengths)
 

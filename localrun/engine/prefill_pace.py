@@ -15,7 +15,7 @@ WEIGHT = 0.25  # of a new measurement in a running mean
 OUTLIER = 2.0  # a step this many times longer than expected counts as so much: others used the CPU
 
 
-class Pace:
+class PrefillPace:
     """Running means of the seconds of a decoding step, and of a token in a prompt."""
 
     def __init__(self) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence as Sequences
 
     from localrun.engine.llama.model import Model
-    from localrun.engine.scheduler import Row
+    from localrun.engine.scheduler import ScheduledChunk
     from localrun.engine.sequence import Sequence
 
 MOST_VIEWS = 1024
@@ -32,7 +32,7 @@ _logits_address = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_in
 )
 
 
-class Drawing:
+class StepSampler:
     """The samplers of all sequences of a context, and the views of its logits."""
 
     def __init__(self, model: Model, handle: object) -> None:
@@ -48,11 +48,11 @@ class Drawing:
         """Return how many sequences draw."""
         return len(self._samplers)
 
-    def draw(self, outputs: list[tuple[Row, int]]) -> list[list[int]]:
+    def draw(self, outputs: list[tuple[ScheduledChunk, int]]) -> list[list[int]]:
         """Return the tokens drawn for each row, from the logits at its index and behind it."""
         return [self._draw_run(row, index) for row, index in outputs]
 
-    def weigh(self, row: Row, index: int) -> None:
+    def weigh(self, row: ScheduledChunk, index: int) -> None:
         """Score the tokens of a prompt that follow those of a row, whose first is at ``index``."""
         seq, scores = row.seq, row.seq.scores
         if scores is None:
@@ -77,7 +77,7 @@ class Drawing:
         self._samplers.clear()
         self._views.clear()
 
-    def _draw_run(self, row: Row, index: int) -> list[int]:
+    def _draw_run(self, row: ScheduledChunk, index: int) -> list[int]:
         """Draw a token and, as long as it is the one that was guessed, the next one."""
         run = [self._draw(row.seq, index)]
         for place, draft in enumerate(row.drafts, 1):

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
-from localrun.engine.adapter_rotation import Turns
+from localrun.engine.adapter_rotation import AdapterRotation
 from localrun.engine.cache.radix import common_length
 from localrun.engine.params import STEP_TOKENS
 
@@ -32,7 +32,7 @@ LOOKED_AT = 64  # waiting sequences that one step considers, whatever the length
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class SchedulerLimits:
     """What one step and one cache can take."""
 
     num_slots: int  # sequences that run together
@@ -48,7 +48,7 @@ class Cache(Protocol):
 
     @property
     def has_slot(self) -> bool:
-        """Tell whether one more sequence can run."""
+        """Return whether one more sequence can run."""
 
     def lead(self, leader: Sequence, seq: Sequence, length: int) -> bool:
         """Prepare to share the leader's first ``length`` tokens; False: that spares no work."""
@@ -76,7 +76,7 @@ class Cache(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ScheduledChunk:
     """``count`` pending tokens of one sequence, and guesses of what may follow them."""
 
     seq: Sequence
@@ -90,7 +90,7 @@ class Row:
 
     @property
     def is_last(self) -> bool:
-        """Tell whether nothing is pending after this row, so that a token is drawn."""
+        """Return whether nothing is pending after this row, so that a token is drawn."""
         return self.count == self.seq.num_pending
 
 
@@ -103,17 +103,17 @@ class _Leader:
 
     @property
     def is_busy(self) -> bool:
-        """Tell whether the common part is still to come."""
+        """Return whether the common part is still to come."""
         return self.seq.slot is not None and self.seq.num_computed < self.length
 
 
 class Scheduler:
     """Admit and order sequences. Pure bookkeeping: no clock, thread or tensor."""
 
-    def __init__(self, limits: Limits, cache: Cache) -> None:
+    def __init__(self, limits: SchedulerLimits, cache: Cache) -> None:
         self._limits = limits
         self._cache = cache
-        self._turns = Turns()
+        self._turns = AdapterRotation()
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
         self._leaders: dict[int, _Leader] = {}  # by the id of the request that waits
@@ -121,7 +121,7 @@ class Scheduler:
 
     @property
     def has_work(self) -> bool:
-        """Tell whether any sequence waits or runs."""
+        """Return whether any sequence waits or runs."""
         return bool(self._waiting or self._running)
 
     @property
@@ -165,7 +165,7 @@ class Scheduler:
         self,
         prompt_tokens: Callable[[int], int],
         drafts: Mapping[Sequence, tuple[int, ...]] = NO_DRAFTS,
-    ) -> list[Row]:
+    ) -> list[ScheduledChunk]:
         """Return the rows of the next step, for which cells are free.
 
         ``prompt_tokens`` tells how many tokens of prompts may go along with so many
@@ -204,14 +204,14 @@ class Scheduler:
         self._waiting.appendleft(seq)
         self._is_full = False
 
-    def computed(self, row: Row) -> None:
+    def computed(self, row: ScheduledChunk) -> None:
         """Count a row as done; what belongs to a prompt can be shared from now on."""
         was_prompt = not row.seq.is_decoding
         row.seq.num_computed += row.count
         if was_prompt:
             self._cache.publish(row.seq)
 
-    def broken_off(self, rows: list[Row]) -> None:
+    def broken_off(self, rows: list[ScheduledChunk]) -> None:
         """Go on after a step that was aborted."""
         for row in rows:
             self._cache.rewind(row.seq)
@@ -232,14 +232,14 @@ class Scheduler:
 
     def _compose(
         self, prompt_tokens: Callable[[int], int], drafts: Mapping[Sequence, tuple[int, ...]]
-    ) -> list[Row]:
+    ) -> list[ScheduledChunk]:
         """Return what the next step should compute: decoding sequences first, then prompts."""
         chosen = self._turns.of(self._running)
-        rows = [Row(seq, 1) for seq in chosen if seq.is_decoding]
+        rows = [ScheduledChunk(seq, 1) for seq in chosen if seq.is_decoding]
         budget = self._limits.step_tokens - len(rows)
         num_drafts = sum(len(drafts.get(row.seq, ())) for row in rows)
         if num_drafts and num_drafts <= min(budget, self._limits.num_drafts):
-            rows = [Row(row.seq, 1, drafts.get(row.seq, ())) for row in rows]
+            rows = [ScheduledChunk(row.seq, 1, drafts.get(row.seq, ())) for row in rows]
             budget -= num_drafts
         decoding = [seq for seq in self._running if seq.is_decoding]  # others wait for this step
         pending = sum(seq.num_pending for seq in chosen if not seq.is_decoding)
@@ -255,17 +255,17 @@ class Scheduler:
                 count = min(count, spare + 1)
                 spare -= max(0, count - 1)
             if count > 0:
-                rows.append(Row(seq, count))
+                rows.append(ScheduledChunk(seq, count))
                 budget -= count
         return rows
 
-    def _spare_outputs(self, chosen: list[Sequence], decoding: list[Row]) -> int:
+    def _spare_outputs(self, chosen: list[Sequence], decoding: list[ScheduledChunk]) -> int:
         """Return how many logits a step has room for, beside one of each sequence and drafts."""
         taken = len(chosen) + sum(len(row.drafts) for row in decoding)
         return self._limits.num_slots + self._limits.num_drafts - taken
 
     def _waits_for_leader(self, seq: Sequence) -> bool:
-        """Tell whether a running sequence is about to compute what this one could share."""
+        """Return whether a running sequence is about to compute what this one could share."""
         known = self._leaders.get(seq.request_id)
         if known is not None and known.is_busy:
             return True
@@ -293,5 +293,5 @@ class Scheduler:
 
 
 def _have_begun(streams: list[Sequence]) -> bool:
-    """Tell whether all streams have only just begun."""
+    """Return whether all streams have only just begun."""
     return all(seq.num_generated <= BEGUN_TOKENS for seq in streams)

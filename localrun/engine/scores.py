@@ -45,7 +45,7 @@ class Scores:
 
     @property
     def is_weighing(self) -> bool:
-        """Tell whether tokens of the prompt still want a score."""
+        """Return whether tokens of the prompt still want a score."""
         return self.num_weighed < self._num_prompt
 
     def weigh(self, score: TokenScore) -> None:

@@ -19,8 +19,8 @@ from localrun.engine.text import TextStream
 if TYPE_CHECKING:
     import numpy as np
 
-    from localrun.engine.constraints.thinking_budget import Thought
-    from localrun.engine.context_shift import Shift
+    from localrun.engine.constraints.thinking_budget import ThinkingTracker
+    from localrun.engine.context_shift import ContextShift
     from localrun.engine.llama.adapters import AdapterSet
     from localrun.engine.scores import Scores, TokenScore
 
@@ -64,14 +64,14 @@ class Sequence:
     num_drafted: int = 0  # tokens that were guessed and checked
     num_accepted: int = 0  # of these, the right ones
     scores: Scores | None = None  # how likely its tokens were, where somebody wants to know
-    shift: Shift | None = None  # what to do at the end of the context; None: the answer ends
+    shift: ContextShift | None = None  # what to do at the end of the context; None: the answer ends
     num_dropped: int = 0  # tokens that shifts took out
     adapters: AdapterSet = ()  # what cells are computed with: only equal sets share them
     tells_tokens: bool = False  # its tokens are told at its end
     predicted: tuple[int, ...] = ()  # what its client expects it to generate, more or less
     num_predicted: int = 0  # of those that were guessed, the ones that its client expected
     num_predicted_right: int = 0
-    thought: Thought | None = None  # of a model that has such, to count them
+    thought: ThinkingTracker | None = None  # of a model that has such, to count them
 
     def __post_init__(self) -> None:
         self.num_prompt = len(self.tokens)
@@ -83,7 +83,7 @@ class Sequence:
 
     @property
     def weighs_prompt(self) -> bool:
-        """Tell whether the logits of its prompt are wanted, and not all have been there."""
+        """Return whether the logits of its prompt are wanted, and not all have been there."""
         return self.scores is not None and self.scores.is_weighing
 
     @property
@@ -105,12 +105,12 @@ class Sequence:
 
     @property
     def is_at_limit(self) -> bool:
-        """Tell whether it has as many tokens as it may ever have."""
+        """Return whether it has as many tokens as it may ever have."""
         return self.num_dropped + len(self.tokens) >= self.max_tokens
 
     @property
     def is_decoding(self) -> bool:
-        """Tell whether just the newest generated token is pending."""
+        """Return whether just the newest generated token is pending."""
         return self.num_generated > 0 and self.num_pending == 1
 
     def push(self, piece: bytes) -> str:

@@ -26,7 +26,7 @@ class TextStream:
 
     @property
     def is_stopped(self) -> bool:
-        """Tell whether a stop string has come."""
+        """Return whether a stop string has come."""
         return self.stop is not None
 
     @property

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import llama_cpp
 
-from localrun.hardware.contention import Spent, Usage, read_usage
+from localrun.hardware.contention import CpuTimes, CpuUsage, read_usage
 from localrun.hardware.cpu import usable_threads
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def useful_threads(model_bytes: int, named: int | None = None) -> int:
 class ThreadGauge:
     """Tells how many of ``most`` threads are quickest just now; one serves a whole process."""
 
-    def __init__(self, most: int, read: Callable[[], Usage | None] = read_usage) -> None:
+    def __init__(self, most: int, read: Callable[[], CpuUsage | None] = read_usage) -> None:
         self._most = self._count = most
         self._read = read
         self._before = read() if most > 1 else None
@@ -65,7 +65,7 @@ class ThreadGauge:
             _log.info("%d of %d threads now: for so many there are processors", count, self._most)
         self._count = count
 
-    def _wanted(self, spent: Spent) -> int:
+    def _wanted(self, spent: CpuTimes) -> int:
         """Return the number of threads that fits what happened since the last look."""
         ready_s = spent.ran_s + spent.waited_s
         if ready_s < WORKING * self._count * spent.wall_s:  # others had the machine to themselves

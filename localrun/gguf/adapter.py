@@ -16,7 +16,7 @@ from localrun.errors import IntegrityError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from localrun.gguf.header import Header, Tensor
+    from localrun.gguf.header import GgufTensor, Header
 
     Sizes = tuple[int, ...]
 
@@ -93,7 +93,7 @@ def check_pair(name: str, a: Sizes, b: Sizes, base: Header) -> None:
         )
 
 
-def _pairs(tensors: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+def _pairs(tensors: Mapping[str, GgufTensor]) -> dict[str, tuple[GgufTensor, GgufTensor]]:
     names = {name.removesuffix(SUFFIX_A).removesuffix(SUFFIX_B) for name in tensors}
     pairs = {}
     for name in sorted(names - {name for name in tensors if name.endswith(IGNORED)}):

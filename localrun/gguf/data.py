@@ -14,7 +14,7 @@ from localrun.gguf.header import read_header
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from localrun.gguf.header import Header, Tensor
+    from localrun.gguf.header import GgufTensor, Header
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def read_whole(path: Path) -> Header:
     return header
 
 
-def tensor_bytes(tensor: Tensor) -> int | None:
+def tensor_bytes(tensor: GgufTensor) -> int | None:
     """Return how many bytes a tensor takes, None for a type that is newer than this table."""
     kind = TENSOR_TYPES.get(tensor.kind)
     return None if kind is None else tensor.num_elements // kind.num_numbers * kind.num_bytes

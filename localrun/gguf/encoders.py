@@ -12,5 +12,5 @@ ENCODERS = {
 
 
 def only_embeds(architecture: str, pooling: object) -> bool:
-    """Tell whether a model embeds; ``pooling`` is ``<architecture>.pooling_type`` of its file."""
+    """Return whether a model embeds; ``pooling`` is ``<architecture>.pooling_type`` of its file."""
     return architecture in ENCODERS or (isinstance(pooling, int) and pooling > 0)

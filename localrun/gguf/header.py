@@ -68,7 +68,7 @@ Value = str | int | float | bool | list["Value"] | SkippedArray
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class GgufTensor:
     """A tensor's shape (the fastest dimension first), ggml's number of its type, and its place."""
 
     sizes: tuple[int, ...]
@@ -86,7 +86,7 @@ class Header:
     """What a GGUF file says of itself."""
 
     metadata: Mapping[str, Value]
-    tensors: Mapping[str, Tensor]
+    tensors: Mapping[str, GgufTensor]
     data_start: int  # where the first tensor's bytes begin
 
     @property
@@ -235,8 +235,8 @@ def _array(reader: Reader, arrays: _Arrays) -> Value:
     return SkippedArray(length)
 
 
-def _tensors(reader: Reader, num_tensors: int) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {}
+def _tensors(reader: Reader, num_tensors: int) -> dict[str, GgufTensor]:
+    tensors: dict[str, GgufTensor] = {}
     for _ in range(num_tensors):
         name = reader.string(LONGEST_NAME)
         if name in tensors:
@@ -246,14 +246,14 @@ def _tensors(reader: Reader, num_tensors: int) -> dict[str, Tensor]:
     return tensors
 
 
-def _tensor(reader: Reader) -> Tensor:
+def _tensor(reader: Reader) -> GgufTensor:
     num_dimensions = reader.number(SCALARS[4])
     if num_dimensions > MOST_DIMENSIONS:
         raise reader.damaged(f"a tensor of {num_dimensions} dimensions")
     sizes = tuple(reader.number() for _ in range(num_dimensions))
     if math.prod(sizes) > MOST_ELEMENTS:
         raise reader.damaged(f"a tensor of {' x '.join(map(str, sizes))} numbers")
-    return Tensor(sizes, reader.number(SCALARS[4]), reader.number())
+    return GgufTensor(sizes, reader.number(SCALARS[4]), reader.number())
 
 
 def _alignment(reader: Reader, metadata: Mapping[str, Value]) -> int:

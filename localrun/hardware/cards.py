@@ -36,7 +36,7 @@ def finders() -> list[Callable[[], list[Card]]]:
 
 
 def may_have_gpu() -> bool:
-    """Tell whether a probe is worth its time; reads the kernel's files at next to no cost."""
+    """Return whether a probe is worth its time; reads the kernel's files at next to no cost."""
     if platform.system() != "Linux":
         return True
     return WSL.exists() or bool(pci_cards() or amd_cards())

@@ -25,7 +25,7 @@ NO_LIMIT_BYTES = 1 << 60  # cgroup v1 writes a number near 2**63 where there is 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class CgroupLimits:
     """The tightest limits of the groups that this process is in; None where there is none."""
 
     num_cores: int | None = None
@@ -33,7 +33,7 @@ class Limits:
     memory_free_bytes: int | None = None
 
 
-def read_limits(root: Path = ROOT, membership: Path = MEMBERSHIP) -> Limits:
+def read_limits(root: Path = ROOT, membership: Path = MEMBERSHIP) -> CgroupLimits:
     """Return what the cgroups allow this process."""
     cores, limits, free = [], [], []
     for folder in _folders(root, membership):
@@ -44,7 +44,7 @@ def read_limits(root: Path = ROOT, membership: Path = MEMBERSHIP) -> Limits:
         if limit is not None:
             limits.append(limit)
             free.append(max(0, limit - used))
-    return Limits(
+    return CgroupLimits(
         num_cores=min(cores, default=None),
         memory_bytes=min(limits, default=None),
         memory_free_bytes=min(free, default=None),

@@ -19,7 +19,7 @@ IDLE, IO_WAIT = 4, 5  # columns of /proc/stat
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
+class CpuTimes:
     """What happened between two readings."""
 
     wall_s: float
@@ -29,21 +29,21 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class CpuUsage:
     """One reading: seconds since some moment that never changes."""
 
     at_s: float
     tasks: dict[str, tuple[float, float]]  # ran and waited, by thread
     idle_s: float
 
-    def since(self, earlier: Usage) -> Spent:
+    def since(self, earlier: CpuUsage) -> CpuTimes:
         """Return what threads that still live, and processors, did since then."""
         spent = [
             (ran - before[0], waited - before[1])
             for task, (ran, waited) in self.tasks.items()
             for before in [earlier.tasks.get(task, (0.0, 0.0))]
         ]
-        return Spent(
+        return CpuTimes(
             self.at_s - earlier.at_s,
             sum(ran for ran, _ in spent),
             sum(waited for _, waited in spent),
@@ -51,11 +51,11 @@ class Usage:
         )
 
 
-def read_usage(tasks: Path = TASKS, stat: Path = STAT) -> Usage | None:
+def read_usage(tasks: Path = TASKS, stat: Path = STAT) -> CpuUsage | None:
     """Return how it is now; None where the system does not tell."""
     try:
         found = dict(_read_tasks(tasks))
-        return Usage(time.monotonic(), found, _idle_s(stat)) if found else None
+        return CpuUsage(time.monotonic(), found, _idle_s(stat)) if found else None
     except (OSError, ValueError, IndexError):
         return None
 

@@ -10,7 +10,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-from localrun.hardware.cgroup import Limits, read_limits
+from localrun.hardware.cgroup import CgroupLimits, read_limits
 from localrun.hardware.device import Cpu
 
 SYSTEM = Path("/sys/devices/system/cpu")
@@ -26,7 +26,7 @@ KNOWN_SETS = (
 )  # fmt: skip
 
 
-def usable_threads(limits: Limits | None = None, system: Path = SYSTEM) -> int:
+def usable_threads(limits: CgroupLimits | None = None, system: Path = SYSTEM) -> int:
     """Return the number of cores that this process may use, at least 1.
 
     Counts the cores of the affinity mask, and no more than a container's quota:

@@ -37,7 +37,7 @@ class Device:
 
     @property
     def is_gpu(self) -> bool:
-        """Tell whether layers can be put on it."""
+        """Return whether layers can be put on it."""
         return self.kind in {DeviceKind.GPU, DeviceKind.IGPU}
 
 

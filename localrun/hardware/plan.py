@@ -41,7 +41,7 @@ ALL_LAYERS = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class PlanRequest:
     """What somebody asked for; None leaves it to the plan."""
 
     num_ctx: int | None = None
@@ -56,7 +56,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class LoadPlan:
     """A decision; where it does not fit it is the smallest that could be made."""
 
     num_ctx: int
@@ -80,7 +80,7 @@ class Plan:
         return sum(share.total_bytes for share in self.shares if share.device.is_gpu)
 
 
-def make_plan(shape: ModelShape, wish: Wish, devices: Sequence[Device]) -> Plan:
+def make_plan(shape: ModelShape, wish: PlanRequest, devices: Sequence[Device]) -> LoadPlan:
     """Return where the model goes; ``devices`` holds the processor, and GPUs in their order."""
     planner = _Planner(shape, wish, devices)
     plan = next(planner.fitting(), None) or planner.smallest()
@@ -108,7 +108,7 @@ def context_steps(longest: int) -> list[int]:
 class _Planner:
     """One question: a model, a wish and the devices there are."""
 
-    def __init__(self, shape: ModelShape, wish: Wish, devices: Sequence[Device]) -> None:
+    def __init__(self, shape: ModelShape, wish: PlanRequest, devices: Sequence[Device]) -> None:
         self._shape = shape
         self._wish = wish
         self._host = next(one for one in devices if one.kind is DeviceKind.CPU)
@@ -120,7 +120,7 @@ class _Planner:
         else:
             self._contexts = [min(asked, longest_context(trained, wish.stretching))]
 
-    def fitting(self) -> Iterator[Plan]:
+    def fitting(self) -> Iterator[LoadPlan]:
         """Yield plans that fit, the best first."""
         yield from self._whole()
         for context in self._base_contexts():
@@ -129,14 +129,14 @@ class _Planner:
                 if plan.fits:
                     yield plan
 
-    def smallest(self) -> Plan:
+    def smallest(self) -> LoadPlan:
         """Return what takes the least memory, for the case that nothing fits."""
         asked = self._wish.num_gpu_layers
         count = min(asked, self._shape.num_layers + 1) if self._gpus and asked > 0 else 0
         split = self._spread(self._gpus, count) if count else Split()
         return self._plan(self._contexts[-1], split, "it is more than the memory that is free")
 
-    def advice(self, plan: Plan) -> Iterator[str]:
+    def advice(self, plan: LoadPlan) -> Iterator[str]:
         """Yield what the user could do."""
         if not plan.fits:
             missing = sum(max(0, -self._spare(share)) for share in plan.shares)
@@ -148,7 +148,7 @@ class _Planner:
         if self._wish.cache_type in {"f16", "f32", "bf16"} and not self._is_whole(plan):
             yield "PARAMETER kv_cache_type q8_0 in a Modelfile halves the cache"
 
-    def _whole(self) -> Iterator[Plan]:
+    def _whole(self) -> Iterator[LoadPlan]:
         """Yield plans that leave no layer behind: on one device, then on several."""
         for gpus in self._groups():
             split = self._spread(gpus, self._shape.num_layers + 1)
@@ -221,7 +221,7 @@ class _Planner:
             left -= own
         return Split(gpus=tuple(gpus), counts=tuple(counts))
 
-    def _plan(self, context: int, split: Split, reason: str) -> Plan:
+    def _plan(self, context: int, split: Split, reason: str) -> LoadPlan:
         """Return the plan with room for several contexts in the cache, else for one."""
         shared = max(context, min(CONTEXTS_IN_CACHE * context, SHARED_CELLS))
         plan = self._with_cells(context, shared, split, reason)
@@ -229,7 +229,7 @@ class _Planner:
             return plan
         return self._with_cells(context, context, split, reason)
 
-    def _with_cells(self, context: int, cells: int, split: Split, reason: str) -> Plan:
+    def _with_cells(self, context: int, cells: int, split: Split, reason: str) -> LoadPlan:
         wish = self._wish
         setup = Setup(
             num_cells=cells,
@@ -240,12 +240,12 @@ class _Planner:
         )
         shares = place(self._shape, setup, split, self._host, wish.extra_bytes)
         fits = all(self._spare(share) >= 0 for share in shares)
-        return Plan(
+        return LoadPlan(
             num_ctx=context, setup=setup, split=split, shares=shares, fits=fits, reason=reason
         )
 
-    def _is_modest(self, plan: Plan) -> bool:
-        """Tell whether the cache takes no more than its share; what was asked for always is."""
+    def _is_modest(self, plan: LoadPlan) -> bool:
+        """Return whether the cache takes no more than its share; what was asked for always is."""
         if self._wish.num_ctx is not None and plan.setup.num_cells == plan.num_ctx:
             return True
         if plan.num_ctx <= COMFORTABLE_CONTEXT and plan.setup.num_cells == plan.num_ctx:
@@ -265,8 +265,8 @@ class _Planner:
         reserve = GPU_RESERVE if device.is_gpu else HOST_RESERVE
         return max(0, round((device.free_bytes - reserve) * self._wish.tightness))
 
-    def _is_whole(self, plan: Plan) -> bool:
-        """Tell whether no GPU that is there does without a layer."""
+    def _is_whole(self, plan: LoadPlan) -> bool:
+        """Return whether no GPU that is there does without a layer."""
         layers = sum(plan.split.counts)
         is_full = layers == self._shape.num_layers + 1 and not plan.split.num_host_experts
         return plan.fits and (is_full or not self._gpus)

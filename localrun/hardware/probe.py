@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from localrun.hardware.cpu import read_cpu
 from localrun.hardware.device import Device, DeviceKind, Machine
-from localrun.hardware.report import Report, read_report
+from localrun.hardware.report import ProbeReport, read_report
 from localrun.hardware.unused import Surroundings, find_unused
 from localrun.program import program_command
 
@@ -127,7 +127,7 @@ def _plain(cpu: Cpu) -> Device:
     )
 
 
-def _with_driver(device: Device, report: Report) -> Device:
+def _with_driver(device: Device, report: ProbeReport) -> Device:
     """Add the version of the driver, which llama.cpp does not tell."""
     for card in report.cards:
         is_same = (

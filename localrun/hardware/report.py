@@ -33,7 +33,7 @@ class Card:
 
 
 @dataclass(slots=True)
-class Report:
+class ProbeReport:
     """All that the probe said before it ended."""
 
     devices: list[Device] | None = None  # None = it did not get that far
@@ -47,9 +47,9 @@ def write_line(**parts: object) -> str:
     return json.dumps({name: _plain(value) for name, value in parts.items()}) + "\n"
 
 
-def read_report(text: str) -> Report:
+def read_report(text: str) -> ProbeReport:
     """Return what can be understood of a report."""
-    report = Report()
+    report = ProbeReport()
     for line in text.splitlines():
         try:
             message = json.loads(line)
@@ -60,7 +60,7 @@ def read_report(text: str) -> Report:
     return report
 
 
-def _take(report: Report, message: dict[str, Any]) -> None:
+def _take(report: ProbeReport, message: dict[str, Any]) -> None:
     for name, value in message.items():
         if name == "devices" and isinstance(value, list):
             report.devices = [device for one in value[:MOST_DEVICES] if (device := _device(one))]

@@ -48,7 +48,7 @@ class ModelShape:
 
     @property
     def has_experts(self) -> bool:
-        """Tell whether it is a mixture of experts."""
+        """Return whether it is a mixture of experts."""
         return any(layer.expert_bytes for layer in self.layers)
 
     @property

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from localrun.hardware.device import Device
-    from localrun.hardware.report import Card, Report
+    from localrun.hardware.report import Card, ProbeReport
 
 PACKAGE = "llama-cpp-python"
 OWN_BACKEND = {"NVIDIA": "CUDA", "AMD": "ROCm", "Apple": "Metal", "Intel": "Vulkan"}
@@ -57,7 +57,7 @@ class Surroundings:
 
 
 def find_unused(
-    devices: Sequence[Device], report: Report, around: Surroundings
+    devices: Sequence[Device], report: ProbeReport, around: Surroundings
 ) -> tuple[UnusedDevice, ...]:
     """Return the cards that no device of llama.cpp stands for, each once."""
     gpus = [device for device in devices if device.is_gpu]
@@ -129,7 +129,7 @@ def _is_same(card: Card, device: Device) -> bool:
 
 
 def _explained(
-    card: Card, gpus: Sequence[Device], report: Report, around: Surroundings
+    card: Card, gpus: Sequence[Device], report: ProbeReport, around: Surroundings
 ) -> UnusedDevice:
     backend = OWN_BACKEND.get(card.maker, GENERAL_BACKEND)
     hidden = [name for name in VISIBLE.get(card.maker.lower(), ()) if name in around.variables]
@@ -152,7 +152,7 @@ def _explained(
 
 
 def _is_driven(card: Card, cards: Sequence[Card]) -> bool:
-    """Tell whether a driver that can compute has the card.
+    """Return whether a driver that can compute has the card.
 
     A card of NVIDIA on the bus is not: NVIDIA's own library would have named it.
     """

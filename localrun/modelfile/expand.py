@@ -34,7 +34,7 @@ from localrun.modelfile.syntax import read_instructions
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.modelfile.source import Source
+    from localrun.modelfile.source import SourceText
 
 Item = Instruction | Problem
 Reader = Callable[[str], bytes]  # a path below the top file's folder, with "/"
@@ -52,7 +52,7 @@ DRIVE = re.compile(r"[A-Za-z]:")
 
 
 def expand(
-    source: Source, given: Mapping[str, str] | None = None, read: Reader | None = None
+    source: SourceText, given: Mapping[str, str] | None = None, read: Reader | None = None
 ) -> Iterator[Item]:
     """Yield the instructions of a file with those it includes, and the problems on the way.
 
@@ -78,7 +78,7 @@ class Expansion:
         self._num_uses = 0
         self._counts: Counter[str] = Counter()  # of instructions by their kind
 
-    def items(self, source: Source, path: tuple[str, ...]) -> Iterator[Item]:
+    def items(self, source: SourceText, path: tuple[str, ...]) -> Iterator[Item]:
         """Yield what a file comes to; ``path`` are the files that led here, itself last."""
         for item in read_instructions(source):
             try:
@@ -89,7 +89,7 @@ class Expansion:
             except ModelfileError as error:
                 yield error.problem
 
-    def strangers(self, source: Source) -> Iterator[Problem]:
+    def strangers(self, source: SourceText) -> Iterator[Problem]:
         """Yield a problem for every name that was given and that no ARG declares."""
         for name in self._given:
             if name not in self._declared:

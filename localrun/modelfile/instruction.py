@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from localrun.modelfile.source import Place, Source
+    from localrun.modelfile.source import SourcePosition, SourceText
 
 ROLES = ("system", "user", "assistant")
 # whose values are names and paths
@@ -38,7 +38,7 @@ class Instruction:
     value: str  # without quotes
     extra: str | None = None  # name of a parameter, role of a message, scale of an adapter
     is_plain: bool = True  # stands without quotes
-    source: Source
+    source: SourceText
     start: int  # offset of the keyword
     extra_start: int
     value_start: int
@@ -50,17 +50,17 @@ class Instruction:
         return f"PARAMETER {self.extra}" if self.keyword == "PARAMETER" else self.keyword
 
     @property
-    def place(self) -> Place:
+    def place(self) -> SourcePosition:
         """Return where the keyword stands."""
         return self.source.place(self.start)
 
     @property
-    def extra_place(self) -> Place:
+    def extra_place(self) -> SourcePosition:
         """Return where the extra stands."""
         return self.source.place(self.extra_start)
 
     @property
-    def value_place(self) -> Place:
+    def value_place(self) -> SourcePosition:
         """Return where the value stands."""
         return self.source.place(self.value_start)
 

@@ -21,7 +21,7 @@ NEGLECTED = "Ollama ignores it, and so does localrun"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
+class ParameterSpec:
     """A parameter; ``low`` and ``high`` only where it is a number."""
 
     name: str
@@ -36,24 +36,24 @@ class Parameter:
 
 def _whole(
     name: str, about: str, low: int = -LARGEST_INTEGER, high: int = LARGEST_INTEGER
-) -> Parameter:
-    return Parameter(name=name, kind="int", about=about, low=low, high=high)
+) -> ParameterSpec:
+    return ParameterSpec(name=name, kind="int", about=about, low=low, high=high)
 
 
-def _number(name: str, about: str, low: float, high: float) -> Parameter:
-    return Parameter(name=name, kind="float", about=about, low=low, high=high)
+def _number(name: str, about: str, low: float, high: float) -> ParameterSpec:
+    return ParameterSpec(name=name, kind="float", about=about, low=low, high=high)
 
 
-def _choice(name: str, about: str, choices: tuple[str, ...]) -> Parameter:
-    return Parameter(name=name, kind="enum", about=about, choices=choices)
+def _choice(name: str, about: str, choices: tuple[str, ...]) -> ParameterSpec:
+    return ParameterSpec(name=name, kind="enum", about=about, choices=choices)
 
 
-def _deprecated(name: str, kind: Kind = "bool") -> Parameter:
-    return Parameter(name=name, kind=kind, about="nothing", deprecated=NEGLECTED)
+def _deprecated(name: str, kind: Kind = "bool") -> ParameterSpec:
+    return ParameterSpec(name=name, kind=kind, about="nothing", deprecated=NEGLECTED)
 
 
-def _removed(name: str, why: str) -> Parameter:
-    return Parameter(name=name, kind="string", about="nothing", removed=why)
+def _removed(name: str, why: str) -> ParameterSpec:
+    return ParameterSpec(name=name, kind="string", about="nothing", removed=why)
 
 
 PARAMETERS = (
@@ -62,10 +62,12 @@ PARAMETERS = (
     _whole("num_gpu", "layers on the GPU; -1 = all that fit", -1),
     _whole("main_gpu", "the GPU to use where there are several", 0),
     _whole("num_thread", "threads of the processor; 0 = chosen", 0),
-    Parameter(name="use_mmap", kind="bool", about="map the file instead of reading it"),
+    ParameterSpec(name="use_mmap", kind="bool", about="map the file instead of reading it"),
     _choice("flash_attention", "attention without the full matrix", ("auto", "on", "off")),
     _choice("kv_cache_type", "how the context is stored", CACHE_TYPES),
-    Parameter(name="keep_alive", kind="duration", about="how long the model stays after an answer"),
+    ParameterSpec(
+        name="keep_alive", kind="duration", about="how long the model stays after an answer"
+    ),
     _whole("draft_num_predict", "tokens guessed ahead at most; 0 = off", 0),
     _number("rope_frequency_base", "base of rotary positions; 0 = the model's", 0, LARGEST),
     _number("rope_frequency_scale", "factor of rotary positions; 0 = the model's", 0, LARGEST),
@@ -96,12 +98,12 @@ PARAMETERS = (
     _number("dry_base", "how the penalty grows with the sequence, for dry", 1, HOTTEST),
     _whole("dry_allowed_length", "tokens that may repeat freely, for dry", 0),
     _whole("dry_penalty_last_n", "tokens looked at for dry; -1 = all, 0 = off", -1),
-    Parameter(name="dry_sequence_breakers", kind="list", about="text that ends a sequence"),
+    ParameterSpec(name="dry_sequence_breakers", kind="list", about="text that ends a sequence"),
     _whole("seed", "the same seed draws the same words; negative = another one each time"),
     _whole("num_predict", "tokens of an answer at most; negative = until it ends"),
     _whole("num_keep", "tokens kept when the context is full; -1 = the whole prompt", -1),
     _choice("overflow", "when the context is full: refuse, go on, or drop messages", OVERFLOWS),
-    Parameter(name="stop", kind="list", about="text that ends an answer"),
+    ParameterSpec(name="stop", kind="list", about="text that ends an answer"),
     _deprecated("penalize_newline"),
     _deprecated("low_vram"),
     _deprecated("f16_kv"),

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from localrun.modelfile.expand import Item, Reader
     from localrun.modelfile.instruction import Instruction
-    from localrun.modelfile.source import Source
+    from localrun.modelfile.source import SourceText
 
 MOST_PROBLEMS = 200
 SINGLE = frozenset({"DRAFT", "TEMPLATE", "SYSTEM", "RENDERER", "PARSER", "REQUIRES"})
@@ -45,7 +45,7 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class LintFinding:
     """What a check has against a value."""
 
     code: str
@@ -54,7 +54,7 @@ class Finding:
     severity: Severity = "error"
 
 
-Check = Callable[[Use], Finding | None]
+Check = Callable[[Use], LintFinding | None]
 
 
 def lint(
@@ -95,7 +95,7 @@ def _first(items: Iterable[Item]) -> Iterator[Item]:
             return
 
 
-def _replaced(source: Source) -> Iterator[Problem]:
+def _replaced(source: SourceText) -> Iterator[Problem]:
     offset = source.first_replaced
     if offset is not None:
         yield problem_at(
@@ -109,7 +109,7 @@ def _replaced(source: Source) -> Iterator[Problem]:
 
 def _repeated(instructions: Iterable[Instruction]) -> Iterator[Problem]:
     """Yield a warning for what stands twice in one file and counts once."""
-    seen: set[tuple[Source, str]] = set()
+    seen: set[tuple[SourceText, str]] = set()
     for each in instructions:
         what = each.what
         is_single = each.keyword in SINGLE or (

@@ -17,7 +17,7 @@ from localrun.modelfile.problems import shown
 from localrun.settings import parse_duration
 
 if TYPE_CHECKING:
-    from localrun.modelfile.known import Parameter
+    from localrun.modelfile.known import ParameterSpec
 
 ParameterValue = bool | int | float | str
 Fault = Literal["unknown-parameter", "removed-parameter", "wrong-type", "out-of-range"]
@@ -42,7 +42,7 @@ class ParameterError(UsageError):
         self.fault = fault
 
 
-def find_parameter(name: str) -> Parameter:
+def find_parameter(name: str) -> ParameterSpec:
     """Return what is known of a parameter.
 
     Raises:
@@ -87,7 +87,7 @@ def format_parameter(value: ParameterValue) -> str:
     return str(int(value) if is_whole else value)
 
 
-def describe_values(parameter: Parameter) -> str:
+def describe_values(parameter: ParameterSpec) -> str:
     """Return what values a parameter can have, in a few words."""
     if parameter.kind == "enum":
         return f"one of {', '.join(parameter.choices)}"
@@ -98,7 +98,7 @@ def describe_values(parameter: Parameter) -> str:
     return others.get(parameter.kind, "text")
 
 
-def _number(parameter: Parameter, word: str) -> int | float:
+def _number(parameter: ParameterSpec, word: str) -> int | float:
     value = _parse_number(word)
     if value is None or (parameter.kind == "int" and value != math.floor(value)):
         raise _wrong(parameter, word)
@@ -131,13 +131,13 @@ def _parse_hex(word: str) -> float | None:
         return None
 
 
-def _boolean(parameter: Parameter, word: str) -> bool:
+def _boolean(parameter: ParameterSpec, word: str) -> bool:
     if word.lower() not in TRUTHS:
         raise _wrong(parameter, word)
     return TRUTHS[word.lower()]
 
 
-def _choice(parameter: Parameter, word: str) -> str:
+def _choice(parameter: ParameterSpec, word: str) -> str:
     chosen = word.lower()
     if "on" in parameter.choices:
         chosen = SWITCHES.get(chosen, chosen)
@@ -146,7 +146,7 @@ def _choice(parameter: Parameter, word: str) -> str:
     return chosen
 
 
-def _duration(parameter: Parameter, text: str) -> str:
+def _duration(parameter: ParameterSpec, text: str) -> str:
     if len(text) > MOST_NUMBER:  # the reader of durations takes its time with long ones
         raise _wrong(parameter, text)
     try:
@@ -156,7 +156,7 @@ def _duration(parameter: Parameter, text: str) -> str:
     return text
 
 
-def _wrong(parameter: Parameter, word: str) -> ParameterError:
+def _wrong(parameter: ParameterSpec, word: str) -> ParameterError:
     values = describe_values(parameter)
     hint = f"PARAMETER {parameter.name} {_example(parameter)}"
     if " #" in word:  # in a Modelfile it is a part of the value
@@ -166,14 +166,14 @@ def _wrong(parameter: Parameter, word: str) -> ParameterError:
     )
 
 
-def _example(parameter: Parameter) -> str:
+def _example(parameter: ParameterSpec) -> str:
     if parameter.name == "num_ctx":
         return "4096"
     examples = {"bool": "true", "duration": "10m", "enum": next(iter(parameter.choices), "")}
     return examples.get(parameter.kind) or f"{max(parameter.low, min(1, parameter.high)):g}"
 
 
-def _range(parameter: Parameter) -> str:
+def _range(parameter: ParameterSpec) -> str:
     has_low, has_high = parameter.low > -LONGEST_PLAIN, parameter.high < LONGEST_PLAIN
     if has_low and has_high:
         return f"from {parameter.low:g} to {parameter.high:g}"

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
-    from localrun.modelfile.source import Place
+    from localrun.modelfile.source import SourcePosition
 
 Severity = Literal["error", "warning"]
 
@@ -62,7 +62,7 @@ class ModelfileError(UsageError):
 
 
 def problem_at(
-    place: Place,
+    place: SourcePosition,
     code: str,
     message: str,
     *,

@@ -84,7 +84,7 @@ def trim_invisible(text: str) -> str:
 
 
 def is_plain(text: str) -> bool:
-    """Tell whether the text is read back as it is when it stands without quotes."""
+    """Return whether the text is read back as it is when it stands without quotes."""
     return (
         text != ""
         and text == text.strip(BLANKS)

@@ -45,7 +45,7 @@ VERSION = re.compile(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
+class RecipeMessage:
     """A message that begins every conversation."""
 
     role: Role
@@ -78,7 +78,7 @@ class Recipe:
     template: str | None = None
     system: str | None = None
     licenses: tuple[str, ...] = ()
-    messages: tuple[Message, ...] = ()
+    messages: tuple[RecipeMessage, ...] = ()
     parameters: tuple[tuple[str, ParameterValue], ...] = ()
     renderer: str | None = None
     parser: str | None = None
@@ -150,9 +150,9 @@ def read_texts(instructions: Iterable[Instruction], keyword: str) -> list[str]:
     return [each.value for each in instructions if each.keyword == keyword]
 
 
-def read_message(instruction: Instruction) -> Message:
+def read_message(instruction: Instruction) -> RecipeMessage:
     """Return the message of a MESSAGE; its role was checked when it was read."""
-    return Message(role=cast("Role", instruction.extra), content=instruction.value)
+    return RecipeMessage(role=cast("Role", instruction.extra), content=instruction.value)
 
 
 def read_adapter(instruction: Instruction) -> AdapterUse:
@@ -180,7 +180,7 @@ def read_adapter(instruction: Instruction) -> AdapterUse:
 
 
 def ends_with_number(path: str) -> bool:
-    """Tell whether plain text is a path with a scale behind it."""
+    """Return whether plain text is a path with a scale behind it."""
     word = _last_word(path)
     return path != word and _is_decimal(word)
 

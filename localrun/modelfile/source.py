@@ -30,7 +30,7 @@ MARKS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class SourcePosition:
     """A place in a file, with the line that a reader sees there."""
 
     file: str
@@ -40,17 +40,17 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)  # no slots: it keeps its lines
-class Source:
+class SourceText:
     """The text of a file, under the name that messages give it."""
 
     name: str
     text: str
 
-    def place(self, offset: int) -> Place:
+    def place(self, offset: int) -> SourcePosition:
         """Return where ``offset`` is; only the first call takes time in proportion to the text."""
         line = bisect.bisect_right(self._line_starts, offset)
         start = self._line_starts[line - 1]
-        return Place(
+        return SourcePosition(
             file=self.name,
             line=line,
             column=offset - start + 1,
@@ -76,7 +76,7 @@ class Source:
         return None if found < 0 else found
 
 
-def decode_source(content: bytes, name: str) -> Source:
+def decode_source(content: bytes, name: str) -> SourceText:
     """Read the bytes of a file.
 
     Raises:
@@ -92,7 +92,7 @@ def decode_source(content: bytes, name: str) -> Source:
         (b"", _without_mark(content)),
     )
     text = content[len(mark) :].decode(encoding, errors="replace")
-    return Source(name=name, text=text.replace("\0", ""))
+    return SourceText(name=name, text=text.replace("\0", ""))
 
 
 def _without_mark(content: bytes) -> str:

@@ -34,7 +34,7 @@ from localrun.modelfile.quoting import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.modelfile.source import Source
+    from localrun.modelfile.source import SourceText
 
 MOST_INSTRUCTIONS = 20_000
 
@@ -46,7 +46,7 @@ SCALED = re.compile(r'"(?P<path>[^"\r\n]*)"[ \t]++(?P<scale>[^\s"]+)[ \t]*+(?=[\
 STATEMENT = re.compile(rf"^[ \t]*+(?:{'|'.join(KEYWORDS)})[ \t]", re.MULTILINE)
 
 
-def read_instructions(source: Source) -> Iterator[Instruction | Problem]:
+def read_instructions(source: SourceText) -> Iterator[Instruction | Problem]:
     """Yield every instruction of a text, and a problem for each that cannot be read."""
     yield from Lexer(source).items()
 
@@ -54,7 +54,7 @@ def read_instructions(source: Source) -> Iterator[Instruction | Problem]:
 class Lexer:
     """A place in a text, moving forward only."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: SourceText) -> None:
         self._source = source
         self._text = source.text
         self._offset = 0
@@ -74,7 +74,7 @@ class Lexer:
                 self._offset = self._source.line_end(self._offset)
 
     def _find_statement(self) -> bool:
-        """Move to the next instruction; tell whether there is one."""
+        """Move to the next instruction; return whether there is one."""
         while True:
             self._skip(NOTHING)
             start = self._offset

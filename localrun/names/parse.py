@@ -133,7 +133,7 @@ def _split_prefix(body: str) -> tuple[str | None, str]:
 
 
 def _is_host(folders: list[str]) -> bool:
-    """Tell whether the first folder is a host: of three parts it is, of two if it looks so."""
+    """Return whether the first folder is a host: of three parts it is, of two if it looks so."""
     return len(folders) > 1 or looks_like_host(folders[0])
 
 
@@ -177,7 +177,7 @@ def _components(ref: ModelRef) -> list[str]:
 
 
 def _is_reserved(ref: ModelRef) -> bool:
-    """Tell whether the name alone would be read as a source's prefix."""
+    """Return whether the name alone would be read as a source's prefix."""
     return ref.host is None and ref.model.lower() in PREFIXES
 
 

@@ -35,7 +35,7 @@ RESERVED = {
 }
 
 
-class Source(StrEnum):
+class ModelSource(StrEnum):
     """Where a model of this name comes from."""
 
     LOCAL = "local"  # made here, or of the catalog
@@ -50,7 +50,7 @@ HUGGINGFACE_HOST = "hf.co"
 MODELSCOPE_HOST = "modelscope.cn"
 OLLAMA_HOST = "registry.ollama.ai"
 DOCKER_HOST = "docker.io"
-HUBS = {HUGGINGFACE_HOST: Source.HUGGINGFACE, MODELSCOPE_HOST: Source.MODELSCOPE}
+HUBS = {HUGGINGFACE_HOST: ModelSource.HUGGINGFACE, MODELSCOPE_HOST: ModelSource.MODELSCOPE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +74,17 @@ class ModelRef:
     full_address: str | None = field(default=None, compare=False, repr=False)  # with its secrets
 
     @property
-    def source(self) -> Source:
+    def source(self) -> ModelSource:
         """Tell where a model of this name comes from."""
         if self.location is not None:
-            return Source.URL if self.location.startswith(("http://", "https://")) else Source.FILE
+            return (
+                ModelSource.URL
+                if self.location.startswith(("http://", "https://"))
+                else ModelSource.FILE
+            )
         if self.host is None:
-            return Source.LOCAL
-        return HUBS.get(self.host, Source.REGISTRY)
+            return ModelSource.LOCAL
+        return HUBS.get(self.host, ModelSource.REGISTRY)
 
     @property
     def repo(self) -> str:

@@ -25,7 +25,7 @@ from urllib.parse import unquote_to_bytes, urljoin
 import urllib3
 
 from localrun.errors import NetworkError
-from localrun.registry.pools import CONNECT_TIMEOUT_S, STALL_TIMEOUT_S, Pools
+from localrun.registry.pools import CONNECT_TIMEOUT_S, STALL_TIMEOUT_S, ConnectionPools
 from localrun.registry.public import DEFAULT_PORTS
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class Http:
     ) -> None:
         self._is_offline = is_offline
         timeout = urllib3.Timeout(connect=connect_timeout_s, read=stall_timeout_s)
-        self._pools = Pools(environ, timeout, rule)
+        self._pools = ConnectionPools(environ, timeout, rule)
 
     def close(self) -> None:
         """Close the connections that nobody uses."""

@@ -24,7 +24,7 @@ def no_more() -> Sequence[Remote]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class DownloadOptions:
     """How to download."""
 
     num_streams: int = DEFAULT_STREAMS

@@ -32,7 +32,7 @@ POOL_SIZE = 16
 HEADERS = {"User-Agent": f"localrun/{__version__}", "Accept-Encoding": "identity"}
 
 
-class Pools:
+class ConnectionPools:
     """Connections that are kept open, directly and by each proxy; each made when first wanted.
 
     To read the system's certificates takes longer than all the rest.

@@ -22,7 +22,7 @@ MOST_KNOWN = 1000
 HINT = "localrun show MODEL   lists its adapters"
 
 
-class AdapterDesk:
+class AdapterResolver:
     """Checks adapters against the model of these files."""
 
     def __init__(self, model_paths: Sequence[Path]) -> None:

@@ -12,14 +12,14 @@ from localrun.runner.messages import Counts
 if TYPE_CHECKING:
     from localrun.engine.cache.prefix_cache import PrefixCache
     from localrun.engine.cache.state_cache import StateCache
-    from localrun.engine.context import Context
+    from localrun.engine.context import LlamaContext
     from localrun.runner.messages import Count
 
 
 class Census:
     """Counts for one loaded model; the engine's thread asks."""
 
-    def __init__(self, cache: PrefixCache | StateCache, context: Context) -> None:
+    def __init__(self, cache: PrefixCache | StateCache, context: LlamaContext) -> None:
         self._cache = cache
         self._context = context
 

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from localrun.runner.frames import encode
-from localrun.runner.messages import Progress
+from localrun.runner.messages import LoadProgress
 
 if TYPE_CHECKING:
     import socket
@@ -48,6 +48,6 @@ def throttled(channel: Channel) -> Callable[[float], None]:
         nonlocal sent
         if fraction - sent >= PROGRESS_STEP:
             sent = fraction
-            channel.send(Progress(fraction=fraction))
+            channel.send(LoadProgress(fraction=fraction))
 
     return report

@@ -13,7 +13,7 @@ from localrun.engine.embedder import EmbeddingJob, finished_vectors
 from localrun.engine.params import Pooling
 from localrun.errors import BackendError, ContextExceededError, LocalrunError, UsageError
 from localrun.runner.messages import CANCELLED, Embed, Embeddings, Failed, Ranks, Rerank
-from localrun.runner.pairs import Pairs, PairVocabulary
+from localrun.runner.rerank_pairs import PairVocabulary, RerankPairs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +38,7 @@ class EmbeddingModel(PairVocabulary, Protocol):
 
     @property
     def has_encoder(self) -> bool:
-        """Tell whether it is of two parts."""
+        """Return whether it is of two parts."""
 
     @property
     def embedding_length(self) -> int:
@@ -50,16 +50,16 @@ class EmbeddingModel(PairVocabulary, Protocol):
 
     @property
     def ends_inputs(self) -> bool:
-        """Tell whether tokenizing puts a token at the end."""
+        """Return whether tokenizing puts a token at the end."""
 
 
-class EmbeddingDesk:
+class EmbeddingPreparer:
     """Makes jobs of messages for one loaded model; any thread may ask."""
 
     def __init__(self, model: EmbeddingModel, *, num_ctx: int) -> None:
         self._model = model
         self._num_ctx = num_ctx
-        self._pairs = Pairs(model)
+        self._pairs = RerankPairs(model)
 
     def job(self, request: Embed | Rerank, allowance: Allowance) -> EmbeddingJob:
         """Return the job of a request.

@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING
 
 from localrun.chat.continuation import can_continue, open_tag
 from localrun.engine.cache.radix import common_length
-from localrun.engine.context_shift import CONTEXTS, Shift
+from localrun.engine.context_shift import CONTEXTS, ContextShift
 from localrun.engine.scores import Scores
 from localrun.engine.sequence import Sequence
 from localrun.engine.text import TextStream
 from localrun.errors import ContextExceededError, UsageError
-from localrun.runner.constraining import Constraining
-from localrun.runner.fitting import Prompt, fitted, num_kept
 from localrun.runner.messages import Started
-from localrun.runner.plain import PlainPrompts, check_tokens
 from localrun.runner.prompt import MARK, tokenize
+from localrun.runner.raw_prompts import RawPrompts, check_tokens
+from localrun.runner.reply_constraints import Constraining
+from localrun.runner.truncation import Prompt, fitted, num_kept
 
 if TYPE_CHECKING:
     from localrun.chat.budget import Allowance
     from localrun.chat.profiles.forms import Profile
     from localrun.engine.llama.model import Model
-    from localrun.runner.adapters import AdapterDesk
-    from localrun.runner.fitting import Messages
+    from localrun.runner.adapters import AdapterResolver
     from localrun.runner.messages import Generate
     from localrun.runner.templates import Templates
+    from localrun.runner.truncation import Messages
 
 PROMPT_TAIL = 64
 HINT = (
@@ -40,28 +40,28 @@ HINT = (
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class PreparedGeneration:
     """A sequence to be generated, and what is told of its prompt."""
 
     seq: Sequence
     started: Started
 
 
-class GenerationDesk:
+class GenerationPreparer:
     """Takes requests for one model."""
 
     def __init__(
-        self, model: Model, templates: Templates, adapters: AdapterDesk, num_ctx: int
+        self, model: Model, templates: Templates, adapters: AdapterResolver, num_ctx: int
     ) -> None:
         self._model = model
         self._templates = templates
         self._adapters = adapters
         self._num_ctx = num_ctx
         self._most_chars = num_ctx * model.longest_piece  # that ever fit
-        self._plain = PlainPrompts(model, templates)
+        self._plain = RawPrompts(model, templates)
         self._constraining = Constraining(model)
 
-    def open(self, request: Generate, allowance: Allowance) -> Opened:
+    def open(self, request: Generate, allowance: Allowance) -> PreparedGeneration:
         """Return the sequence of a request.
 
         Raises:
@@ -81,7 +81,7 @@ class GenerationDesk:
             dropped_messages=prompt.dropped_messages,
             dropped_tokens=prompt.dropped_tokens,
         )
-        return Opened(seq, started)
+        return PreparedGeneration(seq, started)
 
     def _prompt(self, request: Generate, allowance: Allowance) -> Prompt:
         """Return the prompt, without the oldest messages where it is too long and they may go."""
@@ -157,7 +157,9 @@ class GenerationDesk:
         has_start = not request.prompt_tokens and adds_start
         return Scores(request.logprobs, num_prompt, has_start=has_start)
 
-    def _shift(self, request: Generate, tokens: list[int], allowance: Allowance) -> Shift | None:
+    def _shift(
+        self, request: Generate, tokens: list[int], allowance: Allowance
+    ) -> ContextShift | None:
         policy, num_keep = request.overflow, request.overflow.num_keep
         if not policy.shifts:
             return None
@@ -168,7 +170,7 @@ class GenerationDesk:
         else:
             write = partial(self._written, request, allowance)
             num_keep = num_kept(request.messages, tokens, write)
-        return Shift.keeping(num_keep, self._num_ctx)
+        return ContextShift.keeping(num_keep, self._num_ctx)
 
 
 def prompt_ending(request: Generate, prompt: str, profile: Profile) -> str:

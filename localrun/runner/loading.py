@@ -10,27 +10,27 @@ from typing import TYPE_CHECKING
 
 from localrun.chat.budget import Allowance
 from localrun.engine.cache.exchange import exchange_of
-from localrun.engine.context import Context
+from localrun.engine.context import LlamaContext
 from localrun.engine.embedder import Embedder
 from localrun.engine.engine import Engine
 from localrun.engine.llama.layer_split import LayerSplit
 from localrun.engine.llama.memory_log import HOST
 from localrun.engine.llama.model import load_model
 from localrun.engine.pooler import Pooler
-from localrun.engine.scheduler import Limits, Scheduler
+from localrun.engine.scheduler import Scheduler, SchedulerLimits
 from localrun.engine.threads import ThreadGauge, useful_threads
 from localrun.errors import UsageError
-from localrun.runner.adapters import AdapterDesk
-from localrun.runner.busyness import Busyness, read_stats
+from localrun.runner.adapters import AdapterResolver
 from localrun.runner.census import Census
 from localrun.runner.channel import throttled
-from localrun.runner.embedding import EmbeddingDesk
-from localrun.runner.generation import GenerationDesk
-from localrun.runner.guessing import Guessing, most_drafts
+from localrun.runner.embedding import EmbeddingPreparer
+from localrun.runner.generation import GenerationPreparer
 from localrun.runner.messages import Pong, Ready
-from localrun.runner.saved import keeper_of
+from localrun.runner.saved_prompts import keeper_of
+from localrun.runner.speculation_setup import SpeculationSetup, most_drafts
+from localrun.runner.stats import StatsReporter, read_stats
 from localrun.runner.templates import Templates, Texts
-from localrun.runner.tools import TextTools
+from localrun.runner.text_tokenizer import TextTokenizer
 from localrun.runner.worker import NoEngine, Worker
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from localrun.engine.llama.memory_log import MemoryTaken
     from localrun.runner.channel import Channel
     from localrun.runner.messages import Load
-    from localrun.runner.saved import SavedPrompts
+    from localrun.runner.saved_prompts import SavedPrompts
 
 UNPLANNED_NUM_CTX = 8192  # where the server could not make a plan
 
@@ -71,7 +71,7 @@ class LoadedModel:
             on_progress=throttled(channel),
         )
         self._num_ctx = _context(load, self._model.trained_context)
-        self._limits = Limits(
+        self._limits = SchedulerLimits(
             num_slots=load.num_parallel,
             num_cells=max(self._num_ctx, load.num_cells),
             step_tokens=max(load.num_parallel, load.options.step_tokens),
@@ -80,18 +80,18 @@ class LoadedModel:
         )
         self._num_threads = useful_threads(self._model.size_bytes, load.num_threads)
         self._gauge = None if load.num_threads else ThreadGauge(self._num_threads)
-        self._guessing = Guessing(load, self._model, self._limits, native_log, self._gauge)
+        self._guessing = SpeculationSetup(load, self._model, self._limits, native_log, self._gauge)
         self._embedder = self._open_embedder()
-        self._context: Context | NoEngine = NoEngine()
+        self._context: LlamaContext | NoEngine = NoEngine()
         if self._model.only_embeds:
             self.worker = Worker(NoEngine(), self._context, channel.send, self._embedder)
         else:
             self.worker = self._open_engine(channel, saved)
         templates = self._open_templates()
-        adapters = AdapterDesk([Path(path) for path in load.model_paths])
-        self.generation = GenerationDesk(self._model, templates, adapters, self._num_ctx)
-        self.embedding = EmbeddingDesk(self._model, num_ctx=self._num_ctx)
-        self.tools = TextTools(self._model, templates, self._num_ctx)
+        adapters = AdapterResolver([Path(path) for path in load.model_paths])
+        self.generation = GenerationPreparer(self._model, templates, adapters, self._num_ctx)
+        self.embedding = EmbeddingPreparer(self._model, num_ctx=self._num_ctx)
+        self.tools = TextTokenizer(self._model, templates, self._num_ctx)
 
     @property
     def ready(self) -> Ready:
@@ -129,7 +129,7 @@ class LoadedModel:
         self._model.close()
 
     def _open_engine(self, channel: Channel, saved: SavedPrompts | None) -> Worker:
-        context = self._context = Context(
+        context = self._context = LlamaContext(
             self._model,
             self._limits,
             num_threads=self._num_threads,
@@ -149,7 +149,7 @@ class LoadedModel:
         worker.count_with(Census(cache, context).take)
         worker.tidy_with(exchange_of(cache, context).tidy)
         read = partial(read_stats, scheduler, cache, self._limits.num_cells)
-        worker.tell_busyness(Busyness(read, channel.send))
+        worker.tell_busyness(StatsReporter(read, channel.send))
         folder = saved.open(self._load, self._limits, self._model) if saved else None
         if folder is not None:
             worker.keep_prompts(keeper_of(folder, cache, context, self._model))

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
     from localrun.chat.budget import Allowance
     from localrun.runner.frames import Message
-    from localrun.runner.saved import SavedPrompts
+    from localrun.runner.saved_prompts import SavedPrompts
 
 _log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def run_runner(fd: int, device: str = AUTO, saved: SavedPrompts | None = None) -
 
 def _serve(loaded: LoadedModel, incoming: Iterator[Message], channel: Channel) -> None:
     """Obey frames until the socket closes."""
-    preparation = Preparation(RequestDesk(loaded, channel), channel.send)
+    preparation = Preparation(RequestReader(loaded, channel), channel.send)
     reader = threading.Thread(
         target=_read, args=(loaded, incoming, channel, preparation), name="reader", daemon=True
     )
@@ -129,7 +129,7 @@ def _obey(
         channel.send(loaded.pulse)
 
 
-class RequestDesk:
+class RequestReader:
     """Prepares the requests for one loaded model and passes them to its worker."""
 
     def __init__(self, loaded: LoadedModel, channel: Channel) -> None:

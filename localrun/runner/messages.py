@@ -118,7 +118,7 @@ class Detokenize:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class LoadProgress:
     """Part of the weights that is loaded, 0 to 1."""
 
     fraction: float
@@ -202,7 +202,7 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Grown:
+class MemoryChanged:
     """The memory of what was loaded for requests has changed."""
 
     adapter_bytes: int
@@ -308,4 +308,4 @@ Prepared = Generate | Tokenize | Detokenize | Embed | Rerank
 Submitted = Prepared | Count
 Request = Load | Submitted | Cancel | Ping
 Terminal = Finished | Failed | Tokens | Embeddings | Ranks | Counts
-Event = Progress | Stats | Ready | LoadFailed | Started | Step | Grown | Pong | Terminal
+Event = LoadProgress | Stats | Ready | LoadFailed | Started | Step | MemoryChanged | Pong | Terminal

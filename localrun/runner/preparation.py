@@ -34,7 +34,7 @@ BUG = "the request could not be prepared: an error inside localrun, which its lo
 _log = logging.getLogger(__name__)
 
 
-class Desk(Protocol):
+class RequestPreparer(Protocol):
     """What prepares requests, passes them on or answers them."""
 
     def take(self, request: Prepared, allowance: Allowance) -> None:
@@ -63,7 +63,7 @@ class _CancelledError(LocalrunError):
 class Preparation:
     """The requests that are being prepared; any thread may call."""
 
-    def __init__(self, desk: Desk, send: Callable[[Terminal], None]) -> None:
+    def __init__(self, desk: RequestPreparer, send: Callable[[Terminal], None]) -> None:
         self._desk = desk
         self._send = send
         self._changed = threading.Condition()

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 from localrun.chat.sizes import MAX_SIZE
-from localrun.engine.llama.text_search import Spelling
+from localrun.engine.llama.text_search import MultiStringSearch
 from localrun.errors import RequestTooCostlyError
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _continued(
     return tokens
 
 
-def _guarded(message: JsonObject, spelled: Spelling, allowance: Allowance) -> JsonObject:
+def _guarded(message: JsonObject, spelled: MultiStringSearch, allowance: Allowance) -> JsonObject:
     content = message.get("content")
     if message.get("role") not in GUARDED_ROLES or not isinstance(content, str):
         return message
@@ -112,11 +112,11 @@ def _guarded(message: JsonObject, spelled: Spelling, allowance: Allowance) -> Js
 
 
 @lru_cache(8)
-def _spelling(control_texts: tuple[str, ...]) -> Spelling:
-    return Spelling(control_texts)
+def _spelling(control_texts: tuple[str, ...]) -> MultiStringSearch:
+    return MultiStringSearch(control_texts)
 
 
-def _marked(text: str, spelled: Spelling, allowance: Allowance) -> str:
+def _marked(text: str, spelled: MultiStringSearch, allowance: Allowance) -> str:
     """Cut each control token behind its first character."""
     clean = text.replace(MARK, "")
     cuts = []

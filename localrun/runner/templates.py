@@ -43,7 +43,7 @@ class Chat:
 
     @property
     def knows_effort(self) -> bool:
-        """Tell whether the template passes on how much the model is to think."""
+        """Return whether the template passes on how much the model is to think."""
         return self._template.knows_effort
 
     def may_think_unasked(self, allowance: Allowance) -> bool:

@@ -27,7 +27,7 @@ class Render(Protocol):
 
 
 def may_think_unasked(render: Render) -> bool:
-    """Tell whether the model may begin with a thought when the request leaves it open."""
+    """Return whether the model may begin with a thought when the request leaves it open."""
     try:
         plain, without, thinking = (
             render(SAMPLE, options=options)

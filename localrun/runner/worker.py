@@ -14,23 +14,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Union
 
 from localrun.engine.embedder import Embedder, EmbeddingJob
-from localrun.engine.engine import Output
+from localrun.engine.engine import StepOutput
 from localrun.engine.params import FinishReason
 from localrun.errors import BackendError, LoadError, UsageError
 from localrun.runner.embedding import job_event
-from localrun.runner.keeping import Fetched
-from localrun.runner.messages import Count, Counts, Event, Failed, Finished, Grown, Step
+from localrun.runner.messages import Count, Counts, Event, Failed, Finished, MemoryChanged, Step
+from localrun.runner.prompt_saver import RestoredPrefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.engine.context import Context
-    from localrun.engine.embedder import Pools
+    from localrun.engine.context import LlamaContext
+    from localrun.engine.embedder import PoolingBackend
     from localrun.engine.engine import Engine
     from localrun.engine.params import Pooling
     from localrun.engine.sequence import Sequence
-    from localrun.runner.busyness import Busyness
-    from localrun.runner.keeping import Keeper
+    from localrun.runner.prompt_saver import PromptSaver
+    from localrun.runner.stats import StatsReporter
 
 TIDY_PAUSE_S = 0.02  # between two pieces: what comes meanwhile waits for no more than one
 
@@ -64,7 +64,7 @@ class NoEngine:
         """Serve nobody."""
         return False
 
-    def step(self) -> list[Output]:
+    def step(self) -> list[StepOutput]:
         """Do nothing."""
         return []
 
@@ -78,7 +78,7 @@ class NoEngine:
         """Have nothing to free."""
 
 
-Command = Union["Sequence", EmbeddingJob, Fetched, Count, CancelCommand, StopCommand]
+Command = Union["Sequence", EmbeddingJob, RestoredPrefix, Count, CancelCommand, StopCommand]
 
 
 class Worker:
@@ -87,7 +87,7 @@ class Worker:
     def __init__(
         self,
         engine: Engine | NoEngine,
-        context: Context | NoEngine,
+        context: LlamaContext | NoEngine,
         send: Callable[[Event], None],
         embedder: Embedder | None = None,
     ) -> None:
@@ -96,9 +96,9 @@ class Worker:
         self._send = send
         self._embedder = embedder or Embedder(_refuse)
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
-        self._keeper: Keeper | None = None
+        self._keeper: PromptSaver | None = None
         self._take_census: Callable[[Count, int], Counts] | None = None
-        self._busyness: Busyness | None = None
+        self._busyness: StatsReporter | None = None
         self._tidy: Callable[[], bool] = lambda: False
         self._flag_lock = threading.Lock()  # a command and its abort come together
         self._open: set[int] = set()
@@ -110,10 +110,10 @@ class Worker:
 
     @property
     def has_work(self) -> bool:
-        """Tell whether steps are to be made; safe from any thread."""
+        """Return whether steps are to be made; safe from any thread."""
         return self._engine.has_work or self._embedder.has_work
 
-    def keep_prompts(self, make: Callable[[Callable[[Fetched], None]], Keeper]) -> None:
+    def keep_prompts(self, make: Callable[[Callable[[RestoredPrefix], None]], PromptSaver]) -> None:
         """Save computed prompts and bring them back; called before `run`."""
         self._keeper = make(self._commands.put)
 
@@ -129,7 +129,7 @@ class Worker:
         """Queue a count; safe from any thread."""
         self._commands.put(request)
 
-    def tell_busyness(self, busyness: Busyness) -> None:
+    def tell_busyness(self, busyness: StatsReporter) -> None:
         """Tell how busy the engine is; called before `run`."""
         self._busyness = busyness
 
@@ -221,7 +221,7 @@ class Worker:
             self._embedder.submit(command)
         elif isinstance(command, Count):
             self._send(self._counts(command))
-        elif isinstance(command, Fetched):
+        elif isinstance(command, RestoredPrefix):
             for seq in self._keeper.take(command) if self._keeper else ():
                 self._begin(seq)
         else:
@@ -238,13 +238,13 @@ class Worker:
             request_id=number, num_open=len(self._open), num_cells=0, num_holders=0, num_samplers=0
         )
 
-    def _let_go(self, request_id: int) -> Output | None:
+    def _let_go(self, request_id: int) -> StepOutput | None:
         """End a request that waits for a saved prompt; None when there is no such."""
         seq = self._keeper.cancel(request_id) if self._keeper else None
         if seq is None:
             return None
         seq.finish = FinishReason.CANCELLED
-        return Output(seq, "", FinishReason.CANCELLED)
+        return StepOutput(seq, "", FinishReason.CANCELLED)
 
     def _begin(self, seq: Sequence) -> None:
         try:
@@ -262,9 +262,9 @@ class Worker:
         size = self._context.adapter_bytes
         if size != self._adapter_bytes:
             self._adapter_bytes = size
-            self._send(Grown(adapter_bytes=size))
+            self._send(MemoryChanged(adapter_bytes=size))
 
-    def _report(self, outputs: list[Output]) -> None:
+    def _report(self, outputs: list[StepOutput]) -> None:
         scores = tuple(
             (output.seq.request_id, found)
             for output in outputs
@@ -299,7 +299,7 @@ class Worker:
             self._send(job_event(job))
 
 
-def _refuse(pooling: Pooling) -> Pools:
+def _refuse(pooling: Pooling) -> PoolingBackend:
     raise LoadError(f"nothing here can embed ({pooling})")
 
 

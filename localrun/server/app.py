@@ -22,18 +22,18 @@ from localrun.server.errors import install_handlers
 from localrun.server.jobs import Jobs, job_environ
 from localrun.server.llamacpp.props import props_routes
 from localrun.server.llamacpp.tokens import root_token_routes
-from localrun.server.middleware.authentication import Gate
+from localrun.server.middleware.authentication import AuthenticationMiddleware
 from localrun.server.middleware.keys import Keys
-from localrun.server.middleware.origins import Visitors
+from localrun.server.middleware.origins import AllowedOrigins
 from localrun.server.middleware.paths import PlainPaths
 from localrun.server.ollama.account import account_routes
 from localrun.server.ollama.library import library_routes
 from localrun.server.ollama.routes import ollama_routes
 from localrun.server.ollama.transfers import transfer_routes
-from localrun.server.openai.responses.desk import ResponseDesk
 from localrun.server.openai.responses.routes import responses_routes
+from localrun.server.openai.responses.service import ResponseService
 from localrun.server.openai.routes import openai_routes
-from localrun.server.openai.tokens import TokenDesk
+from localrun.server.openai.tokens import TokenService
 from localrun.server.own import own_routes
 from localrun.server.why import why_routes
 from localrun.services.creating.uploads import Uploads
@@ -81,9 +81,9 @@ def create_app(
     )
     install_handlers(app)
     names = LoadedNames(pool, catalogue)
-    desk = TokenDesk(pool, catalogue.find_model)
+    desk = TokenService(pool, catalogue.find_model)
     app.include_router(openai_routes(completions, catalogue, desk))
-    responses = ResponseDesk(completions, catalogue.find_model)
+    responses = ResponseService(completions, catalogue.find_model)
     app.include_router(responses_routes(responses, desk))
     app.include_router(anthropic_routes(completions, desk))
     device = workspace.settings.device
@@ -96,9 +96,9 @@ def create_app(
     app.include_router(own_routes(completions, pool, names))
     app.include_router(transfer_routes(Jobs(job_environ(workspace)), uploads, names))
     app.include_router(embedding_routes(Embedding(pool, catalogue.find_model, metrics)))
-    visitors = Visitors(settings.access.origins, is_loopback=settings.is_loopback)
+    visitors = AllowedOrigins(settings.access.origins, is_loopback=settings.is_loopback)
     app.add_middleware(Clients)
-    app.add_middleware(Gate, visitors=visitors, keys=keys or Keys())
+    app.add_middleware(AuthenticationMiddleware, visitors=visitors, keys=keys or Keys())
     app.add_middleware(metrics.watch)
     app.add_middleware(PlainPaths)
 

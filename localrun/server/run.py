@@ -34,7 +34,7 @@ from localrun.server.log_file import PrivateLog
 from localrun.server.middleware.activity import Activity
 from localrun.server.middleware.keys import read_keys
 from localrun.server.middleware.request_id import LOG_FORMAT, RequestFilter
-from localrun.server.middleware.timeouts import PatientProtocol
+from localrun.server.middleware.timeouts import TimeoutProtocol
 from localrun.server.tls import tls_options
 from localrun.services.devices import check_choice, report_unused
 from localrun.services.workspace import Workspace
@@ -153,7 +153,7 @@ def _serve(plan: _Plan, pool: RunnerPool, listener: socket.socket) -> None:
     )
     config = uvicorn.Config(
         activity.watch(app),
-        http=PatientProtocol,
+        http=TimeoutProtocol,
         ws="none",
         log_config=None,
         access_log=False,

@@ -49,7 +49,7 @@ DONE = b"data: [DONE]\n\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
+class StreamFormat:
     """How a stream is written: its type, a sign of life, and how an error ends it."""
 
     media_type: str
@@ -86,7 +86,7 @@ async def streamed(
         return Response(status_code=CLIENT_LEFT)
     if first.done():
         first.result()  # which raises what it failed by
-    manner = Manner(
+    manner = StreamFormat(
         media_type=media_type,
         sign_of_life=COMMENT if media_type == EVENTS else SPACE,
         last_words=last_words or _last_words(request.scope, media_type),
@@ -99,7 +99,7 @@ class ChunkResponse(Response):
     """A body of chunks from an async generator, which is closed at the end in every case."""
 
     def __init__(
-        self, first: asyncio.Future[bytes], rest: AsyncGenerator[bytes, None], manner: Manner
+        self, first: asyncio.Future[bytes], rest: AsyncGenerator[bytes, None], manner: StreamFormat
     ) -> None:
         super().__init__(media_type=manner.media_type, headers={"Cache-Control": "no-cache"})
         del self.headers["content-length"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
     from pathlib import Path
 
-    from localrun.services.report import Report
+    from localrun.services.report import ProgressReport
     from localrun.services.workspace import Workspace
 
 NAME = "all files"
@@ -27,7 +27,10 @@ SMALL_BYTES = 1 << 20
 
 
 def bad_hashes(
-    workspace: Workspace, named: Mapping[str, int], unnamed: Mapping[str, int], report: Report
+    workspace: Workspace,
+    named: Mapping[str, int],
+    unnamed: Mapping[str, int],
+    report: ProgressReport,
 ) -> dict[str, BadBlob]:
     """Hash all blobs and return the bad ones by their digests."""
     everything = {**named, **unnamed}
@@ -47,7 +50,7 @@ def bad_hashes(
 
 
 def bad_sizes(
-    workspace: Workspace, named: Mapping[str, int], unnamed: Iterable[str], _report: Report
+    workspace: Workspace, named: Mapping[str, int], unnamed: Iterable[str], _report: ProgressReport
 ) -> dict[str, BadBlob]:
     """Compare sizes with manifests and headers, and return the bad blobs by their digests.
 

@@ -84,7 +84,7 @@ def check_is_model(model: StoredModel) -> None:
 
 
 def _is_encoder(header: Header) -> bool:
-    """Tell whether the model embeds: by what it is, or by how its vectors are to be pooled."""
+    """Return whether the model embeds: by what it is, or by how its vectors are to be pooled."""
     pooling = header.metadata.get(f"{header.architecture}.pooling_type")
     return only_embeds(header.architecture, pooling)
 

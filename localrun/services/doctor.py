@@ -41,7 +41,7 @@ class Health(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class HealthFinding:
     """What one check found."""
 
     what: str
@@ -54,7 +54,7 @@ def examine(
     workspace: Workspace,
     environ: Mapping[str, str],
     probe: Callable[[Mapping[str, str]], Machine] = probe_machine,
-) -> Iterator[Finding]:
+) -> Iterator[HealthFinding]:
     """Yield the findings, one after the other as they come; blocks about a second in all."""
     settings = workspace.settings
     yield _store(workspace)
@@ -72,16 +72,16 @@ def examine(
     yield _memory(machine)
 
 
-def _store(workspace: Workspace) -> Finding:
+def _store(workspace: Workspace) -> HealthFinding:
     try:
         found = workspace.models.list_models()
     except (LocalrunError, OSError) as error:
-        return Finding("store", Health.WRONG, str(error), "localrun verify")
+        return HealthFinding("store", Health.WRONG, str(error), "localrun verify")
     total = sum(model.size_bytes for model in found)
-    return Finding("store", Health.OK, f"{len(found)} models, {_gigabytes(total)}")
+    return HealthFinding("store", Health.OK, f"{len(found)} models, {_gigabytes(total)}")
 
 
-def _folder(what: str, folder: Path, variable: str) -> Finding:
+def _folder(what: str, folder: Path, variable: str) -> HealthFinding:
     """Try to write where localrun will; a folder that is not there yet is made in its parent."""
     there = _nearest(folder)
     try:
@@ -89,66 +89,72 @@ def _folder(what: str, folder: Path, variable: str) -> Finding:
             pass
     except OSError as error:
         told = f"{there} cannot be written: {error.strerror}"
-        return Finding(what, Health.WRONG, told, f"{variable}=/another/folder, or chown it")
-    return Finding(what, Health.OK, str(folder))
+        return HealthFinding(what, Health.WRONG, told, f"{variable}=/another/folder, or chown it")
+    return HealthFinding(what, Health.OK, str(folder))
 
 
-def _disk(folder: Path) -> Finding:
+def _disk(folder: Path) -> HealthFinding:
     free = shutil.disk_usage(_nearest(folder)).free
     if free < LITTLE_DISK:
         told = f"only {_gigabytes(free)} are free for models"
-        return Finding("disk", Health.WARNING, told, "localrun prune, or LOCALRUN_MODELS=/other")
-    return Finding("disk", Health.OK, f"{_gigabytes(free)} are free for models")
+        return HealthFinding(
+            "disk", Health.WARNING, told, "localrun prune, or LOCALRUN_MODELS=/other"
+        )
+    return HealthFinding("disk", Health.OK, f"{_gigabytes(free)} are free for models")
 
 
-def _server(settings: Settings) -> Finding:
+def _server(settings: Settings) -> HealthFinding:
     try:
         client = find_server(settings)
     except LocalrunError as error:
-        return Finding("server", Health.WRONG, error.message, error.hint)
+        return HealthFinding("server", Health.WRONG, error.message, error.hint)
     if client is not None:
         version = (client.version() or {}).get("localrun")
-        return Finding("server", Health.OK, f"version {version} runs at {settings.address}")
+        return HealthFinding("server", Health.OK, f"version {version} runs at {settings.address}")
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         socket.create_server((settings.host, settings.port), family=family).close()
     except OSError as error:
         told = f"{settings.address} cannot be used: {error.strerror}"
         fix = "LOCALRUN_HOST=127.0.0.1:11500 localrun serve"
-        return Finding("server", Health.WRONG, told, fix)
-    return Finding("server", Health.OK, f"none runs, {settings.address} is free")
+        return HealthFinding("server", Health.WRONG, told, fix)
+    return HealthFinding("server", Health.OK, f"none runs, {settings.address} is free")
 
 
-def _devices(settings: Settings, environ: Mapping[str, str], machine: Machine) -> Iterator[Finding]:
+def _devices(
+    settings: Settings, environ: Mapping[str, str], machine: Machine
+) -> Iterator[HealthFinding]:
     """Yield what computes, what is idle, and whether the driver and llama.cpp fit together."""
     if machine.failure is not None:
-        yield Finding("devices", Health.WRONG, machine.failure, "localrun serve --device cpu")
+        yield HealthFinding("devices", Health.WRONG, machine.failure, "localrun serve --device cpu")
     for device in machine.devices:
         if device.is_gpu:
             driver = f", driver {device.driver}" if device.driver else ""
             free = f"{_gigabytes(device.free_bytes)} of {_gigabytes(device.total_bytes)} free"
-            yield Finding(device.label, Health.OK, f"{device.description}{driver}: {free}")
+            yield HealthFinding(device.label, Health.OK, f"{device.description}{driver}: {free}")
     for one in machine.unused:
-        yield Finding(one.what, Health.WARNING, f"is not used: {one.reason}", one.fix)
+        yield HealthFinding(one.what, Health.WARNING, f"is not used: {one.reason}", one.fix)
     try:
         wanted = check_choice(settings.device, environ, lambda _: machine)
         chosen = choose(machine.devices, wanted, environ)
     except LocalrunError as error:
-        yield Finding("device", Health.WRONG, error.message, error.hint)
+        yield HealthFinding("device", Health.WRONG, error.message, error.hint)
         return
     names = ", ".join(device.label for device in chosen) or f"the processor, {machine.cpu.name}"
-    yield Finding("device", Health.OK, f"{settings.device}: {names}")
+    yield HealthFinding("device", Health.OK, f"{settings.device}: {names}")
 
 
-def _memory(machine: Machine) -> Finding:
+def _memory(machine: Machine) -> HealthFinding:
     cpu = machine.cpu
     told = f"{_gigabytes(cpu.available_bytes)} of {_gigabytes(cpu.total_bytes)} free"
     if cpu.memory_limit_bytes:
         told += f", this container may take {_gigabytes(cpu.memory_limit_bytes)}"
     told += f"; {cpu.num_usable} of {cpu.num_logical} processors usable"
     if cpu.available_bytes < LITTLE_MEMORY:
-        return Finding("memory", Health.WARNING, told, "localrun stop --all, or a smaller model")
-    return Finding("memory", Health.OK, told)
+        return HealthFinding(
+            "memory", Health.WARNING, told, "localrun stop --all, or a smaller model"
+        )
+    return HealthFinding("memory", Health.OK, told)
 
 
 def _nearest(folder: Path) -> Path:

@@ -10,13 +10,13 @@ from localrun.errors import ModelNotFoundError, NotFoundError, UsageError
 from localrun.gguf.role import gguf_role
 from localrun.names.parse import parse_name
 from localrun.names.paths import local_path
-from localrun.names.ref import DEFAULT_TAG, HUGGINGFACE_HOST, ModelRef, Source
+from localrun.names.ref import DEFAULT_TAG, HUGGINGFACE_HOST, ModelRef, ModelSource
 from localrun.services.creating.manifests import check_whole, layer_of, make_manifest
 from localrun.store.adopt import Adopted, Way, adopt
 from localrun.store.archive_names import NamedModel, check_names
 from localrun.store.blobs import digest_of
 from localrun.store.foreign.files import find_gguf
-from localrun.store.foreign.folders import Tool, find_foreign_models
+from localrun.store.foreign.folders import ForeignTool, find_foreign_models
 from localrun.store.layout import translated
 from localrun.store.manifest import MOST_BYTES, Role, parse_manifest
 from localrun.store.store import Provenance
@@ -24,7 +24,7 @@ from localrun.store.store import Provenance
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from localrun.services.report import Report
+    from localrun.services.report import ProgressReport
     from localrun.services.workspace import Workspace
     from localrun.store.foreign.model import ForeignModel
     from localrun.store.locks import Lease
@@ -46,7 +46,7 @@ def import_path(
     workspace: Workspace,
     path: Path,
     name: ModelRef | None,
-    report: Report,
+    report: ProgressReport,
     *,
     is_forced: bool = False,
 ) -> list[Imported]:
@@ -73,7 +73,7 @@ def import_path(
     ]
 
 
-def foreign_models(workspace: Workspace, tool: Tool, name: str | None) -> list[ForeignModel]:
+def foreign_models(workspace: Workspace, tool: ForeignTool, name: str | None) -> list[ForeignModel]:
     """Return another tool's models, or the named one.
 
     Raises:
@@ -96,7 +96,7 @@ def import_model(
     workspace: Workspace,
     model: ForeignModel,
     ref: ModelRef,
-    report: Report,
+    report: ProgressReport,
     *,
     is_forced: bool = False,
 ) -> Imported:
@@ -147,15 +147,15 @@ def check_target(target: ModelRef) -> None:
     Raises:
         UsageError: it is a URL, a file or has a digest.
     """
-    if target.source in {Source.URL, Source.FILE} or target.digest is not None:
+    if target.source in {ModelSource.URL, ModelSource.FILE} or target.digest is not None:
         raise UsageError(f"not a name to give: {target}", hint="a name is like mine or mine:2")
 
 
 def local_name(model: ForeignModel) -> ModelRef:
     """Return the name that a model of another tool gets here."""
-    if model.tool == Tool.HUGGINGFACE.value and model.name.count("/") == 1:
+    if model.tool == ForeignTool.HUGGINGFACE.value and model.name.count("/") == 1:
         return parse_name(f"{HUGGINGFACE_HOST}/{model.name}")
-    if model.tool == Tool.OLLAMA.value:
+    if model.tool == ForeignTool.OLLAMA.value:
         return parse_name(model.name)
     *folders, last = model.name.split("/")
     name, _, tag = last.removesuffix(".gguf").partition(":")
@@ -169,14 +169,14 @@ def local_name(model: ForeignModel) -> ModelRef:
 
 def _origin(model: ForeignModel) -> str | None:
     """Return where the bytes came from, if the tool tells: not what the model is called here."""
-    if model.tool != Tool.HUGGINGFACE.value or model.revision is None:
+    if model.tool != ForeignTool.HUGGINGFACE.value or model.revision is None:
         return None
     named = local_name(model)
     return str(named) if named.host == HUGGINGFACE_HOST else None
 
 
 def _adopt(
-    workspace: Workspace, path: Path, name: str, size: int, lease: Lease, report: Report
+    workspace: Workspace, path: Path, name: str, size: int, lease: Lease, report: ProgressReport
 ) -> Adopted:
     done = 0
 
@@ -189,7 +189,7 @@ def _adopt(
 
 
 def _adopt_config(
-    workspace: Workspace, path: Path, manifest: bytes, lease: Lease, report: Report
+    workspace: Workspace, path: Path, manifest: bytes, lease: Lease, report: ProgressReport
 ) -> Adopted:
     """Adopt the config of Ollama's manifest, which lies among its other blobs."""
     config = parse_manifest(manifest).config

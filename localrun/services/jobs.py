@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from localrun.errors import LocalrunError, StorageError, UsageError
 from localrun.modelfile.parse import parse_modelfile
 from localrun.names.parse import parse_name
-from localrun.names.ref import Source
+from localrun.names.ref import ModelSource
 from localrun.registry.http import OfflineError
 from localrun.services.creating.create import CreateOptions, create_model
 from localrun.services.creating.parts import BLOB, looks_like_path
@@ -52,7 +52,7 @@ def run_job(workspace: Workspace, order: Mapping[str, Any], write: Write) -> boo
     workspace.connects_to_all = workspace.settings.private_hosts is None
     kinds = {"pull": _pull, "push": _push, "create": _create}
     try:
-        result = kinds[order["kind"]](workspace, order, Told(write))
+        result = kinds[order["kind"]](workspace, order, JobEvent(write))
     except LocalrunError as error:
         failed = {"code": error.code, "message": error.message, "hint": error.hint}
         write({"failed": failed})
@@ -62,7 +62,7 @@ def run_job(workspace: Workspace, order: Mapping[str, Any], write: Write) -> boo
 
 
 @dataclass(slots=True)
-class Told:
+class JobEvent:
     """A report that becomes lines, not more of them than a reader can use."""
 
     write: Write
@@ -87,7 +87,7 @@ class Told:
         self.write({"advance": name, "done": done, "total": total, "digest": digest})
 
 
-def _pull(workspace: Workspace, order: Mapping[str, Any], told: Told) -> dict[str, Any]:
+def _pull(workspace: Workspace, order: Mapping[str, Any], told: JobEvent) -> dict[str, Any]:
     ref = parse_name(order["name"])
     if (embedded := embedded_here(workspace, ref)) is not None:
         return asdict(embedded)
@@ -102,7 +102,7 @@ def _pull(workspace: Workspace, order: Mapping[str, Any], told: Told) -> dict[st
     return asdict(run_plan(workspace, plan, options, told))
 
 
-def _push(workspace: Workspace, order: Mapping[str, Any], told: Told) -> dict[str, Any]:
+def _push(workspace: Workspace, order: Mapping[str, Any], told: JobEvent) -> dict[str, Any]:
     ref = parse_name(order["name"])
     found = workspace.store.find(ref)
     blobs = found.manifest.blobs if found else []
@@ -110,7 +110,7 @@ def _push(workspace: Workspace, order: Mapping[str, Any], told: Told) -> dict[st
     return asdict(push_model(workspace, ref, ref, told, is_insecure=order["is_insecure"]))
 
 
-def _create(workspace: Workspace, order: Mapping[str, Any], told: Told) -> dict[str, Any]:
+def _create(workspace: Workspace, order: Mapping[str, Any], told: JobEvent) -> dict[str, Any]:
     recipe = parse_modelfile(order["modelfile"].encode())
     options = CreateOptions(
         quantize=order["quantize"],
@@ -172,7 +172,11 @@ def _refuse_paths(recipe: Recipe) -> None:
     for named in (*recipe.sources, *drafts, *adapters):
         if BLOB.fullmatch(named) or named in {FILES_FOLDER, ADAPTER_FOLDER, DRAFT_FOLDER}:
             continue
-        if named in adapters or looks_like_path(named) or parse_name(named).source is Source.FILE:
+        if (
+            named in adapters
+            or looks_like_path(named)
+            or parse_name(named).source is ModelSource.FILE
+        ):
             raise UsageError(
                 f"{named} is a path, and a server reads no files for its clients",
                 hint="upload it to /api/blobs and name its digest, or use localrun create",

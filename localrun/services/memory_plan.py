@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.errors import ModelNotFoundError, UsageError
-from localrun.hardware.plan import Wish, make_plan
+from localrun.hardware.plan import PlanRequest, make_plan
 from localrun.hardware.reading import read_shape, shape_of
 from localrun.names.parse import parse_name
 from localrun.services.pulling.plan import is_elsewhere
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from localrun.hardware.device import Device
-    from localrun.hardware.plan import Plan
+    from localrun.hardware.plan import LoadPlan
     from localrun.hardware.shape import ModelShape
     from localrun.names.ref import ModelRef
     from localrun.services.models import StoredModel
     from localrun.services.workspace import Workspace
     from localrun.supervisor.model import RunnerModel
 
-DEFAULT_PARALLEL = Wish().num_slots
+DEFAULT_PARALLEL = PlanRequest().num_slots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +37,11 @@ class MemoryPlan:
     name: str
     is_here: bool  # else only its header was fetched
     shape: ModelShape
-    plan: Plan
+    plan: LoadPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class MemoryQuery:
     """What the user says of the load; None leaves it to the recipe and to the plan."""
 
     num_ctx: int | None = None
@@ -51,7 +51,7 @@ class Asked:
 def plan_memory(
     workspace: Workspace,
     name: str,
-    asked: Asked,
+    asked: MemoryQuery,
     order_of: Callable[[StoredModel], RunnerModel],
     devices: Callable[[], Sequence[Device]] = only_processor,
 ) -> MemoryPlan:
@@ -72,7 +72,7 @@ def plan_memory(
         if not is_elsewhere(workspace, ref):
             raise
         shape = _shape_elsewhere(workspace, ref)
-        wish = Wish(num_ctx=asked.num_ctx, num_slots=num_slots)
+        wish = PlanRequest(num_ctx=asked.num_ctx, num_slots=num_slots)
         return MemoryPlan(
             name=str(ref), is_here=False, shape=shape, plan=make_plan(shape, wish, devices())
         )

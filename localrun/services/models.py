@@ -20,7 +20,7 @@ from localrun.gguf.role import GgufRole, gguf_role, role_of
 from localrun.names.adapters import split_adapters
 from localrun.names.parse import parse_name
 from localrun.names.paths import local_path
-from localrun.names.ref import Source
+from localrun.names.ref import ModelSource
 from localrun.services.capabilities import own_abilities, senses, template_abilities
 from localrun.services.recipes import EMPTY, StoredRecipe, read_recipe
 from localrun.services.templates import to_jinja
@@ -74,7 +74,7 @@ class StoredModel:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ModelIdentity:
     """What a name means now: how the store spells it, and the digest of the model."""
 
     name: str
@@ -119,7 +119,7 @@ class Models:
             model = self._adapted(model, adapter)
         return model
 
-    def identify(self, name: str) -> Identity:
+    def identify(self, name: str) -> ModelIdentity:
         """Return what `find_model` would find, without reading the model's recipe.
 
         Raises:
@@ -137,19 +137,19 @@ class Models:
                     raise ModelNotFoundError(f"no such adapter: {adapter.name}")
         return replace(found, name="+".join((found.name, *map(str, extra))))
 
-    def _identity(self, name: str) -> Identity:
+    def _identity(self, name: str) -> ModelIdentity:
         ref = parse_name(name)
-        if ref.source is Source.FILE:
+        if ref.source is ModelSource.FILE:
             with self._at_path(name):
                 _local_path(ref)
-            return Identity(str(ref), None)
+            return ModelIdentity(str(ref), None)
         entry = self._store.find(ref)
         if entry is not None:
-            return Identity(entry.ref.name, entry.ref.manifest)
+            return ModelIdentity(entry.ref.name, entry.ref.manifest)
         embedded = embedded_models().get(str(ref).lower())
         if embedded is None:
             raise self._not_found(name, ref)
-        return Identity(str(ref).lower(), _read(str(ref).lower(), embedded).digest)
+        return ModelIdentity(str(ref).lower(), _read(str(ref).lower(), embedded).digest)
 
     def _adapted(self, model: StoredModel, adapter: AdapterName) -> StoredModel:
         """Return the model with an adapter more, under the name that says so."""
@@ -188,7 +188,7 @@ class Models:
 
     def _find_one(self, name: str) -> StoredModel:
         ref = parse_name(name)
-        if ref.source is Source.FILE:
+        if ref.source is ModelSource.FILE:
             self._refuse_path(name)
             with self._at_path(name):
                 return _local_file(ref)
@@ -239,7 +239,7 @@ class Models:
         known = [model.removesuffix(":latest") for model in self._names()]
         near = difflib.get_close_matches(name.removesuffix(":latest"), known, n=1)
         hint = f"localrun run {near[0]}" if near else f"localrun pull {ref}"
-        if not near and ref.source is Source.LOCAL:
+        if not near and ref.source is ModelSource.LOCAL:
             hint = (
                 f"localrun pull {name}   fetches it; localrun list   shows the models that are here"
             )

@@ -7,9 +7,9 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError, ModelNotFoundError, UsageError
-from localrun.names.ref import Source
+from localrun.names.ref import ModelSource
 from localrun.services.importing import check_target, import_path
-from localrun.services.report import Silence
+from localrun.services.report import SilentReport
 from localrun.store.embedded import embedded_models
 from localrun.store.manifest import MOST_BYTES
 from localrun.store.refs import remove_ref
@@ -153,7 +153,7 @@ def _swept(workspace: Workspace, name: str, blobs: Iterable[str] | None) -> Remo
 
 def _refuse_file(ref: ModelRef) -> None:
     """Refuse a path in place of a name, whether something is there or not."""
-    if ref.source is Source.FILE:
+    if ref.source is ModelSource.FILE:
         raise UsageError(
             f"{ref} is a path, not the name of a model",
             hint=f"localrun import {ref}",
@@ -162,4 +162,4 @@ def _refuse_file(ref: ModelRef) -> None:
 
 def _copy_embedded(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
     path = embedded_models()[str(source).lower()]
-    return import_path(workspace, path, target, Silence(), is_forced=True)[0].name
+    return import_path(workspace, path, target, SilentReport(), is_forced=True)[0].name

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from localrun.hardware.placement import Share
-    from localrun.hardware.plan import Plan
+    from localrun.hardware.plan import LoadPlan
 
 JsonObject = dict[str, Any]
 
 
-def plan_to_json(plan: Plan) -> JsonObject:
+def plan_to_json(plan: LoadPlan) -> JsonObject:
     """Return the plan; sizes in bytes."""
     return {
         "context": plan.num_ctx,

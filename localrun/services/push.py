@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from localrun.errors import UsageError
-from localrun.names.ref import ModelRef, Source
+from localrun.names.ref import ModelRef, ModelSource
 from localrun.registry.oci.blob import OutgoingBlob, UploadSession
 from localrun.services.pulling.plain_http import is_allowed_for
 from localrun.store.layout import translated
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localrun.registry.oci.registry import OciRegistry
-    from localrun.services.report import Report
+    from localrun.services.report import ProgressReport
     from localrun.services.workspace import Workspace
     from localrun.store.manifest import Descriptor
 
@@ -43,7 +43,12 @@ class Pushed:
 
 
 def push_model(
-    workspace: Workspace, ref: ModelRef, target: ModelRef, report: Report, *, is_insecure: bool
+    workspace: Workspace,
+    ref: ModelRef,
+    target: ModelRef,
+    report: ProgressReport,
+    *,
+    is_insecure: bool,
 ) -> Pushed:
     """Bring a model of the store into a registry; blocks.
 
@@ -53,12 +58,12 @@ def push_model(
         NetworkError: the registry refuses or does not answer; the same command goes on.
         IntegrityError: a file of the model is damaged.
     """
-    if target.source is not Source.REGISTRY:
+    if target.source is not ModelSource.REGISTRY:
         raise UsageError(
             f"{target} is not in an OCI registry",
             hint=f"localrun push {ref} ghcr.io/me/{ref.model}",
         )
-    if ref.source is Source.FILE:  # whether something is there or not
+    if ref.source is ModelSource.FILE:  # whether something is there or not
         raise UsageError(f"{ref} is a path, not the name of a model", hint=f"localrun import {ref}")
     store = workspace.store
     found = store.find(ref)
@@ -90,7 +95,7 @@ def _send(
     registry: OciRegistry,
     target: ModelRef,
     blob: Descriptor,
-    report: Report,
+    report: ProgressReport,
 ) -> int:
     """Send a blob that the registry lacks; return the bytes sent."""
     name = blob.name or f"{blob.role} {blob.digest[7:19]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 
-class Report(Protocol):
+class ProgressReport(Protocol):
     """Called from one thread at a time."""
 
     def note(self, text: str) -> None:
@@ -18,7 +18,7 @@ class Report(Protocol):
         """Say how far a file is, in bytes; ``done == total`` once it is complete."""
 
 
-class Silence:
+class SilentReport:
     """A report that nobody reads."""
 
     def note(self, text: str) -> None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 from localrun.gguf.data import TENSOR_TYPES
 from localrun.gguf.header import read_header
 from localrun.modelfile.known import KNOWN
-from localrun.modelfile.recipe import AdapterUse, Message, Recipe
+from localrun.modelfile.recipe import AdapterUse, Recipe, RecipeMessage
 from localrun.modelfile.write import write_modelfile
 from localrun.names.adapters import split_adapters
 from localrun.names.parse import parse_name
-from localrun.names.ref import Source
+from localrun.names.ref import ModelSource
 from localrun.store.manifest import Role
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def files_text(workspace: Workspace, name: str) -> str:
 
 def base_name(model: StoredModel) -> str:
     """Return what FROM says for a model that is not in the store."""
-    is_file = parse_name(split_adapters(model.name)[0]).source is Source.FILE
+    is_file = parse_name(split_adapters(model.name)[0]).source is ModelSource.FILE
     return str(model.shards[0]) if is_file else model.name
 
 
@@ -153,7 +153,7 @@ def said_by(model: StoredModel) -> dict[str, Any]:
         "system": said.system,
         "licenses": said.licenses,
         "messages": tuple(
-            Message(role=cast("Speaker", role), content=text) for role, text in said.messages
+            RecipeMessage(role=cast("Speaker", role), content=text) for role, text in said.messages
         ),
         "parameters": tuple(pair for pair in said.parameters if pair[0] in KNOWN),
         "renderer": said.renderer,
@@ -174,7 +174,7 @@ def adapter_uses(model: StoredModel, entry: Entry) -> tuple[AdapterUse, ...]:
 def entry_of(workspace: Workspace, name: str) -> Entry | None:
     """Return the store's entry of a model, None for one that is embedded or a file."""
     ref = parse_name(split_adapters(name)[0])
-    return None if ref.source is Source.FILE else workspace.store.find(ref)
+    return None if ref.source is ModelSource.FILE else workspace.store.find(ref)
 
 
 def _digests_of_others(workspace: Workspace, entry: Entry | None) -> set[str]:

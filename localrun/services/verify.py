@@ -22,8 +22,8 @@ from localrun.store.verify import BadBlob, bring_back, quarantine, verify
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from localrun.services.pulling.plan import Plan
-    from localrun.services.report import Report
+    from localrun.services.pulling.plan import PullPlan
+    from localrun.services.report import ProgressReport
     from localrun.services.workspace import Workspace
 
 
@@ -38,14 +38,14 @@ class Verdict:
 
     @property
     def is_good(self) -> bool:
-        """Tell whether the model is whole now."""
+        """Return whether the model is whole now."""
         return self.problem is None and (self.is_repaired or not self.bad)
 
 
 def verify_models(
     workspace: Workspace,
     names: Sequence[str],
-    report: Report,
+    report: ProgressReport,
     *,
     is_repair: bool,
     is_quick: bool = False,
@@ -142,7 +142,9 @@ def _sizes(workspace: Workspace, ref: StoredRef) -> dict[str, int]:
     return own | {blob.digest: blob.size_bytes for blob in manifest.blobs}
 
 
-def _repair(workspace: Workspace, ref: StoredRef, verdict: Verdict, report: Report) -> Verdict:
+def _repair(
+    workspace: Workspace, ref: StoredRef, verdict: Verdict, report: ProgressReport
+) -> Verdict:
     """Fetch a model's bad files again, from where it or another model with them came."""
     problem = None
     for source in _sources(workspace, ref, verdict):
@@ -160,7 +162,7 @@ def _repair(workspace: Workspace, ref: StoredRef, verdict: Verdict, report: Repo
 
 
 def _is_whole(workspace: Workspace, ref: StoredRef, verdict: Verdict) -> bool:
-    """Tell whether what was bad is good now; the rest of the model was hashed before."""
+    """Return whether what was bad is good now; the rest of the model was hashed before."""
     bad = {blob.digest for blob in verdict.bad}
     sizes = _sizes(workspace, ref).items()
     return not verify(workspace.store, {digest: size for digest, size in sizes if digest in bad})
@@ -177,7 +179,7 @@ def _sources(workspace: Workspace, ref: StoredRef, verdict: Verdict) -> list[Sto
     return [source for source in (ref, *others) if source.origin is not None]
 
 
-def _fetch_again(workspace: Workspace, ref: StoredRef, report: Report) -> None:
+def _fetch_again(workspace: Workspace, ref: StoredRef, report: ProgressReport) -> None:
     pin = _pin(workspace, ref)
     plan = plan_of_pin(workspace, pin)
     if not pin.files:  # nobody knew what to check
@@ -185,7 +187,7 @@ def _fetch_again(workspace: Workspace, ref: StoredRef, report: Report) -> None:
     run_plan(workspace, plan, PullOptions(), report)
 
 
-def _quarantine(workspace: Workspace, plan: Plan) -> None:
+def _quarantine(workspace: Workspace, plan: PullPlan) -> None:
     for planned in plan.files:
         if planned.file.digest is not None:
             quarantine(workspace.store, planned.file.digest)

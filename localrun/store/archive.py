@@ -165,7 +165,7 @@ def _store_blobs(
 
 
 def _store_blob(store: Store, member: Member, lease: Lease) -> bool:
-    """Keep a blob unless it is here; tell whether it was not."""
+    """Keep a blob unless it is here; return whether it was not."""
     digest = f"sha256:{member.name.removeprefix(BLOBS)}"
     lease.add([f"sha256:{hex_of(digest)}"])
     if store.blobs.find(digest, member.size_bytes) is not None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.errors import IntegrityError, ModelNameError, UsageError
 from localrun.names.parse import parse_name
-from localrun.names.ref import Source
+from localrun.names.ref import ModelSource
 from localrun.store.embedded import embedded_models
 from localrun.store.manifest import Descriptor
 
@@ -117,7 +117,7 @@ def _conflict(store: Store, model: NamedModel, typed: ModelRef | None) -> str | 
         return f"{model.ref} is here already and is another model"
     if str(model.ref).lower() in embedded_models():
         return f"{model.ref} comes with localrun and is another model"
-    if typed is None and model.ref.source is not Source.LOCAL:
+    if typed is None and model.ref.source is not ModelSource.LOCAL:
         return f"the archive uses a registry's name, {model.ref}"
     return None
 
@@ -137,6 +137,6 @@ def _own_name(manifest: NamedManifest) -> ModelRef:
         _ = ref.key
     except (ModelNameError, ValueError) as error:
         raise IntegrityError(f"the archive calls a model {manifest.name[:200]!r}") from error
-    if ref.source is Source.FILE:
+    if ref.source is ModelSource.FILE:
         raise IntegrityError(f"the archive calls a model {manifest.name[:200]!r}, a file's name")
     return ref if ref.location is not None else replace(ref, digest=None)

@@ -182,7 +182,7 @@ class BlobStore:
             return path.read_bytes() == content
 
     def _missing(self, digest: str, size_bytes: int | None = None) -> IntegrityError:
-        """Say whether a file is missing or was cut short."""
+        """Return whether a file is missing or was cut short."""
         path, hint = self.find(digest), "localrun verify --repair"
         if path is None or size_bytes is None:
             return IntegrityError(f"a file of the model is missing: {digest}", hint=hint)

@@ -105,7 +105,7 @@ def hex_of(digest: str) -> str:
 
 
 def check_version(layout: Layout) -> bool:
-    """Tell whether there is a store; False means that nothing was kept there yet.
+    """Return whether there is a store; False means that nothing was kept there yet.
 
     Raises:
         StorageError: a later localrun made the store, or its marker is damaged.

@@ -131,7 +131,7 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
 
 
 def can_lock(descriptor: int) -> bool:
-    """Tell whether the file system has locks at all."""
+    """Return whether the file system has locks at all."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
     except OSError as error:

@@ -122,7 +122,7 @@ def write_ref(layout: Layout, ref: ModelRef, stored: StoredRef, lease: Lease) ->
 
 
 def remove_ref(layout: Layout, ref: ModelRef) -> bool:
-    """Delete a name; tell whether it was there. Its blobs stay for a sweep."""
+    """Delete a name; return whether it was there. Its blobs stay for a sweep."""
     path = layout.ref(ref.key)
     with translated(path):
         try:

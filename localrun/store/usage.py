@@ -34,7 +34,7 @@ class ModelUsage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class StoreUsage:
     """What a store takes."""
 
     models: list[ModelUsage]
@@ -44,21 +44,21 @@ class Usage:
     linked_bytes: int  # of the total, what is also another tool's file and takes nothing more
 
 
-def usage(store: Store) -> Usage:
+def usage(store: Store) -> StoreUsage:
     """Return what our store takes on its disk.
 
     Raises:
         StorageError: the folder cannot be read.
     """
     if not check_version(store.layout):
-        return Usage(models=[], total_bytes=0, unused_bytes=0, partial_bytes=0, linked_bytes=0)
+        return StoreUsage(models=[], total_bytes=0, unused_bytes=0, partial_bytes=0, linked_bytes=0)
     with translated(store.layout.root):
         sizes = _sizes(store)
         linked = sum(size for digest, size in sizes.items() if _is_linked(store, digest))
         partial = folder_bytes(store.layout.partial)
     entries = [entry for entry in store.entries() if entry.is_own]
     users = Counter(digest for entry in entries for digest in _needs(entry))
-    return Usage(
+    return StoreUsage(
         models=[_model(entry, sizes, users) for entry in entries],
         total_bytes=sum(sizes.values()),
         unused_bytes=sum(size for digest, size in sizes.items() if digest not in users),
@@ -76,7 +76,7 @@ def _sizes(store: Store) -> dict[str, int]:
 
 
 def _is_linked(store: Store, digest: str) -> bool:
-    """Tell whether another tool still has the file, too."""
+    """Return whether another tool still has the file, too."""
     with contextlib.suppress(FileNotFoundError):
         is_shared = store.layout.blob(digest).stat().st_nlink > 1
         return is_shared and store.blobs.original(digest) is not None

@@ -102,7 +102,7 @@ class Line:
         self._by_client.setdefault(call.client, deque()).append(call)
 
     def remove(self, call: Call) -> bool:
-        """Take a call out; tell whether it waited."""
+        """Take a call out; return whether it waited."""
         calls = self._by_client.get(call.client)
         if calls is None or call not in calls:
             return False

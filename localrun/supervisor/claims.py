@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from localrun.errors import LocalrunError
     from localrun.hardware.device import Device
-    from localrun.hardware.plan import Plan
+    from localrun.hardware.plan import LoadPlan
     from localrun.supervisor.model import RunnerModel
     from localrun.supervisor.needs import Needs
     from localrun.supervisor.planning import Devices, PlannedLoad
@@ -96,7 +96,7 @@ class Claims:
         return Claim(planned=planned, model=model, num_ctx=num_ctx, claims=self)
 
     def is_taken(self, claim: Claim) -> bool:
-        """Tell whether another load has one of the devices."""
+        """Return whether another load has one of the devices."""
         with self._changed:
             return any(claim.devices & one.devices for one in self._open)
 
@@ -142,7 +142,7 @@ def _free(device: Device, taken_bytes: int) -> int:
     return min(device.free_bytes, device.total_bytes - taken_bytes)
 
 
-def _devices_of(plan: Plan | None) -> frozenset[str]:
+def _devices_of(plan: LoadPlan | None) -> frozenset[str]:
     """Return the devices whose loads wait for each other."""
     if plan is None:
         return frozenset({"CPU"})

@@ -24,7 +24,7 @@ class Holder:
     keep_alive: KeepAlive | None = None  # as the last request wanted it
 
     def is_expired(self, now: float) -> bool:
-        """Tell whether its time is over and nobody uses it."""
+        """Return whether its time is over and nobody uses it."""
         if self.num_users or self.is_pinned or self.expires_at is None:
             return False
         return now >= self.expires_at
@@ -48,7 +48,7 @@ class Holders:
 
     @property
     def has_pin(self) -> bool:
-        """Tell whether one of them stays for ever."""
+        """Return whether one of them stays for ever."""
         return any(holder.is_pinned for holder in self.by_name.values())
 
     def pin(self, name: str) -> None:
@@ -71,7 +71,7 @@ class Holders:
             holder.expires_at = expires_at
 
     def expire(self, name: str, now: float) -> bool:
-        """Let a name go as soon as nobody uses it; tell whether it was there."""
+        """Let a name go as soon as nobody uses it; return whether it was there."""
         holder = self._by_name.get(name)
         if holder is not None:
             holder.expires_at, holder.is_pinned = now, False
@@ -85,7 +85,7 @@ class Holders:
             self._by_name[target] = moved if other is None else _merged(moved, other)
 
     def drop_expired(self, now: float) -> bool:
-        """Forget the names whose time is over; tell whether none is left."""
+        """Forget the names whose time is over; return whether none is left."""
         for name, holder in self.by_name.items():
             if holder.is_expired(now):
                 del self._by_name[name]

@@ -88,7 +88,7 @@ class Keeper:
         return state.must_leave or (is_expired and not state.is_wanted)
 
     def _is_left(self) -> bool:
-        """Tell whether no name wants another runner here: one that is pinned does."""
+        """Return whether no name wants another runner here: one that is pinned does."""
         state = self._state
         return state.is_closed or state.holders.drop_expired(self._house.clock())
 

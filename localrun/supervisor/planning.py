@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import LocalrunError
 from localrun.hardware.device import Device, DeviceKind
-from localrun.hardware.plan import Wish, make_plan
+from localrun.hardware.plan import PlanRequest, make_plan
 from localrun.hardware.reading import shape_of
 from localrun.runner.messages import Load
 from localrun.supervisor.memory import available_bytes, total_bytes
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from localrun.engine.params import LoadOptions
-    from localrun.hardware.plan import Plan
+    from localrun.hardware.plan import LoadPlan
     from localrun.supervisor.model import RunnerModel
 
     Devices = Callable[[], Sequence[Device]]
@@ -37,7 +37,7 @@ class PlannedLoad:
     """An order to a runner, and what stands behind it."""
 
     load: Load
-    plan: Plan | None  # None where the file does not tell enough
+    plan: LoadPlan | None  # None where the file does not tell enough
     settings: tuple[Setting, ...]
 
 
@@ -67,10 +67,10 @@ def wish_for(
     num_slots: int,
     num_gpu_layers: int = -1,
     others: Sequence[Path] = (),
-) -> Wish:
+) -> PlanRequest:
     """Return what the options of a load mean for the plan; ``others`` are loaded as well."""
     kind = str(options.cache_type or PLAIN_CACHE)
-    return Wish(
+    return PlanRequest(
         num_ctx=num_ctx,
         num_slots=num_slots,
         step_tokens=max(num_slots, options.step_tokens),
@@ -131,7 +131,7 @@ def _order(model: RunnerModel, num_ctx: int | None) -> Load:
     )
 
 
-def _plan(model: RunnerModel, load: Load, devices: Devices, tightness: float) -> Plan | None:
+def _plan(model: RunnerModel, load: Load, devices: Devices, tightness: float) -> LoadPlan | None:
     try:
         shape = shape_of(model.shards)
         wish = wish_for(
@@ -147,7 +147,7 @@ def _plan(model: RunnerModel, load: Load, devices: Devices, tightness: float) ->
     return make_plan(shape, replace(wish, tightness=tightness), devices())
 
 
-def _with_plan(load: Load, plan: Plan, devices: Devices) -> Load:
+def _with_plan(load: Load, plan: LoadPlan, devices: Devices) -> Load:
     gpus = [device for device in devices() if device.is_gpu]
     counts = {
         gpu.name: count for gpu, count in zip(plan.split.gpus, plan.split.counts, strict=True)
@@ -169,7 +169,7 @@ def _with_plan(load: Load, plan: Plan, devices: Devices) -> Load:
     )
 
 
-def _attic_bytes(plan: Plan) -> int:
+def _attic_bytes(plan: LoadPlan) -> int:
     """Return a part of what the plan leaves of the host's memory."""
     left = [it.device.free_bytes - it.total_bytes for it in plan.shares if not it.device.is_gpu]
     return max(0, min(MOST_ATTIC_BYTES, sum(left) // ATTIC_SHARE))

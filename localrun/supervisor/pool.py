@@ -93,7 +93,7 @@ class RunnerPool:
 
     @property
     def is_closing(self) -> bool:
-        """Tell whether no more requests are taken."""
+        """Return whether no more requests are taken."""
         return self._closing.is_set()
 
     @property
@@ -160,7 +160,7 @@ class RunnerPool:
         return {name: History(num_loads=loads[name], num_crashes=crashes[name]) for name in names}
 
     def unload(self, name: str) -> bool:
-        """Let a model go when its open requests have ended; tell whether it was there.
+        """Let a model go when its open requests have ended; return whether it was there.
 
         Its runner ends with the last name that holds it. A load is broken off.
         """

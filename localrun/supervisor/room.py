@@ -94,7 +94,7 @@ class Room:
             self._changed.wait(LOOK_S)
 
     def _is_short(self, claim: Claim, slot: SlotState) -> bool:
-        """Tell whether the plan would be better without models that could make room."""
+        """Return whether the plan would be better without models that could make room."""
         others = [one for one in self._slots() if one is not slot and one.ready is not None]
         movable = [one for one in others if not one.holders.has_pin]
         if not (movable or self._claims):
@@ -113,7 +113,7 @@ class Room:
         return is_slower or now.num_ctx < min(best.num_ctx, COMFORTABLE_CONTEXT)
 
     def _unload_one(self, slot: SlotState) -> bool:
-        """Unload the idle model that is missed least; tell whether there was one."""
+        """Unload the idle model that is missed least; return whether there was one."""
         idle = [
             one
             for one in self._slots()

@@ -21,12 +21,12 @@ from localrun.runner.frames import encode, read_messages
 from localrun.runner.messages import (
     Cancel,
     Failed,
-    Grown,
     Load,
     LoadFailed,
+    LoadProgress,
+    MemoryChanged,
     Ping,
     Pong,
-    Progress,
     Ready,
     Started,
     Stats,
@@ -84,7 +84,7 @@ class Runner:
 
     @property
     def is_alive(self) -> bool:
-        """Tell whether requests can be submitted."""
+        """Return whether requests can be submitted."""
         return not self._is_over
 
     def load(self, load: Load, on_progress: Callable[[float], None] = lambda _: None) -> Ready:
@@ -98,7 +98,7 @@ class Runner:
             self._send(encode(load))
             for answer in self._incoming:
                 self.pulse.heard()
-                if not isinstance(answer, Progress):
+                if not isinstance(answer, LoadProgress):
                     break
                 on_progress(answer.fraction)
         except (OSError, BackendError) as error:
@@ -199,7 +199,7 @@ class Runner:
 
     def _note(self, event: Message) -> None:
         """Take what is said of the runner itself."""
-        if isinstance(event, Grown):
+        if isinstance(event, MemoryChanged):
             self.adapter_bytes = event.adapter_bytes
         elif isinstance(event, Stats):
             self.stats = event

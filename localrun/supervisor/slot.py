@@ -65,7 +65,7 @@ class Slot:
             runner.cancel(call.request_id)
 
     def expire(self, name: str) -> bool:
-        """Let a name go now, or as soon as nobody uses it; tell whether it was there.
+        """Let a name go now, or as soon as nobody uses it; return whether it was there.
 
         Who waits for its load is told that it was stopped.
         """

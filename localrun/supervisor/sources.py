@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from localrun.hardware.plan import Plan
+    from localrun.hardware.plan import LoadPlan
     from localrun.runner.messages import Load
     from localrun.supervisor.model import RunnerModel
 
@@ -29,7 +29,7 @@ class Setting:
 
 
 def settings_of(
-    model: RunnerModel, asked: int | None, load: Load, plan: Plan | None
+    model: RunnerModel, asked: int | None, load: Load, plan: LoadPlan | None
 ) -> tuple[Setting, ...]:
     """Return the settings of a load for a request that asks for a context of ``asked``."""
     options = model.options
@@ -57,7 +57,7 @@ def settings_of(
     )
 
 
-def _device(model: RunnerModel, plan: Plan | None) -> Setting:
+def _device(model: RunnerModel, plan: LoadPlan | None) -> Setting:
     """Return what computes, and the reason of the choice among what the machine has."""
     if plan is None:
         return Setting(name="device", value="the runner's", source="default", reason=NO_PLAN)
@@ -78,7 +78,7 @@ def _setting(name: str, value: object, default: str) -> Setting:
     return Setting(name=name, value=str(value), source="recipe")
 
 
-def _context_reason(wanted: int | None, plan: Plan | None) -> str:
+def _context_reason(wanted: int | None, plan: LoadPlan | None) -> str:
     if plan is None:
         return NO_PLAN
     if wanted is None:

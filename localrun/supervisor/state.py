@@ -71,12 +71,12 @@ class SlotState:
 
     @property
     def is_wanted(self) -> bool:
-        """Tell whether calls wait that are to be answered."""
+        """Return whether calls wait that are to be answered."""
         return not (self.waiting.is_empty or self.is_closed)
 
     @property
     def is_idle(self) -> bool:
-        """Tell whether a runner is loaded that nobody uses or waits for."""
+        """Return whether a runner is loaded that nobody uses or waits for."""
         with self.changed:
             is_used = self.num_running or not self.waiting.is_empty
             return self.ready is not None and not is_used

@@ -35,12 +35,12 @@ class Waiting:
 
     @property
     def has_light(self) -> bool:
-        """Tell whether there are calls that need no turn."""
+        """Return whether there are calls that need no turn."""
         return bool(self._light)
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether nobody waits."""
+        """Return whether nobody waits."""
         return not (len(self._line) or self._light)
 
     @property
@@ -64,7 +64,7 @@ class Waiting:
             self._line.add(call)
 
     def remove(self, call: Call) -> bool:
-        """Take a call out; tell whether it waited."""
+        """Take a call out; return whether it waited."""
         if not call.is_light:
             return self._line.remove(call)
         waited = call in self._light

@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _bench(name: str, rows: list[Row], rounds: int, threads: int | None) -> bool:
-    """Measure one model and print its table; tell whether all targets are met."""
+    """Measure one model and print its table; return whether all targets are met."""
     model = ensure_model(name) if name in NAMES else Path(name).resolve()
     context = 2048 if name == "guide" else PEER_CELLS  # localrun then takes as many
     setup = Setup(
@@ -105,7 +105,7 @@ def _measure(row: Row, pair: tuple[Contestant, Contestant], sizes: Sizes, rounds
 
 
 def _show(row: Row, figures: Figures) -> bool:
-    """Print a row; tell whether its target is met."""
+    """Print a row; return whether its target is met."""
     for name, reason in figures.refused.items():
         print(f"{row.about:46}{name} cannot: {reason.splitlines()[0][:90]}", flush=True)
         return False

@@ -38,7 +38,7 @@ class Check(Protocol):
     """Judge one reply."""
 
     def passes(self, reply: str) -> bool:
-        """Tell whether the reply is right."""
+        """Return whether the reply is right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

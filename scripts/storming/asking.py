@@ -228,7 +228,7 @@ def complaint(request: Submitted, events: Sequence[Event]) -> str | None:
 
 
 def is_refusal(event: Event) -> bool:
-    """Tell whether the request itself was at fault."""
+    """Return whether the request itself was at fault."""
     return isinstance(event, Failed) and event.code != "runner_died"
 
 

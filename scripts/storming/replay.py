@@ -52,7 +52,7 @@ def calm(request: Generate, request_id: int) -> Generate:
 
 
 def is_plain(request: Generate) -> bool:
-    """Tell whether nothing but the model chooses the tokens."""
+    """Return whether nothing but the model chooses the tokens."""
     sampling = replace(request.sampling, seed=None, draft_num_predict=None, ignore_eos=False)
     has_shape = request.constraint or request.tools or request.thinking_budget is not None
     is_free = not has_shape and not request.sampling.ignore_eos

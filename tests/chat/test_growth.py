@@ -11,7 +11,7 @@ from localrun.chat.gotemplate.errors import GoTemplateError
 from localrun.chat.gotemplate.recognition import is_go_template
 from localrun.chat.gotemplate.runtime import data
 from localrun.chat.profiles.discovery import discovered_profile
-from localrun.chat.profiles.families import FAMILIES, Family
+from localrun.chat.profiles.families import FAMILIES, ReplyFamily
 from localrun.chat.profiles.recognition import profile_of
 from localrun.chat.profiles.tools import Tools
 from localrun.chat.thinking import thinking_words
@@ -75,7 +75,7 @@ def test_messages_of_one_role_in_a_row_are_joined_in_linear_time() -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_blanks_before_a_call_are_divided_in_one_way_only(family: Family) -> None:
+def test_blanks_before_a_call_are_divided_in_one_way_only(family: ReplyFamily) -> None:
     head = family.form.head
 
     if head is not None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from localrun.chat.profiles.recognition import profile_of
 from localrun.chat.profiles.tools import Tools
-from localrun.chat.stream_parser import Part, StreamParser, Text, Thought
+from localrun.chat.stream_parser import Part, ReasoningPart, StreamParser, TextPart
 from localrun.chat.tool_calls import CallArguments, CallBegun
 from tests.chat.profiles.written import cut, joined
 
@@ -74,8 +74,8 @@ def test_every_cutting_gives_the_same_parts(
 
 def test_a_thought_a_text_and_a_call_come_apart() -> None:
     assert parse([f"<think>\nhm\n</think>\n\nI look. {CALL}"]) == [
-        Thought("hm\n"),
-        Text("I look. "),
+        ReasoningPart("hm\n"),
+        TextPart("I look. "),
         CallBegun("weather"),
         CallArguments('{"city": "Paris"}', is_last=True),
     ]
@@ -87,30 +87,30 @@ def test_the_beginning_of_a_call_is_no_text_if_a_limit_cut_the_reply(end: int) -
 
     parts = [*parser.push(f"Look: {CALL[:end]}"), *parser.finish(is_cut=True)]
 
-    assert joined(parts) == [Text("Look: ")]
+    assert joined(parts) == [TextPart("Look: ")]
 
 
 def test_the_beginning_of_a_tag_is_text_if_a_limit_cut_the_reply() -> None:
     parser = StreamParser(HERMES, tools=TOOLS)
 
-    assert joined([*parser.push("a <tool"), *parser.finish(is_cut=True)]) == [Text("a <tool")]
+    assert joined([*parser.push("a <tool"), *parser.finish(is_cut=True)]) == [TextPart("a <tool")]
 
 
 def test_a_thought_that_the_prompt_has_opened_is_one() -> None:
     assert parse(["so\n</think>\n\nyes"], "<|im_start|>assistant\n<think>\n") == [
-        Thought("so\n"),
-        Text("yes"),
+        ReasoningPart("so\n"),
+        TextPart("yes"),
     ]
 
 
 def test_malformed_calls_come_back_as_the_text_they_were() -> None:
     for body in ("no json", "[1]", json.dumps({"name": 3}), '{"name": "x", "arguments": []}'):
         whole = f"<tool_call>{body}</tool_call>"
-        assert parse([whole]) == [Text(whole)]
+        assert parse([whole]) == [TextPart(whole)]
 
 
 def test_a_call_that_never_ends_comes_back_as_text() -> None:
-    assert parse(['<tool_call>{"name"']) == [Text('<tool_call>{"name"')]
+    assert parse(['<tool_call>{"name"']) == [TextPart('<tool_call>{"name"')]
 
 
 def test_arguments_come_while_they_are_written() -> None:
@@ -160,11 +160,11 @@ def test_a_long_call_takes_linear_time() -> None:
 def test_what_follows_a_malformed_call_keeps_its_blanks() -> None:
     whole = "<tool_call>x</tool_call>\n\n  and"
 
-    assert parse([whole]) == [Text(whole)]
+    assert parse([whole]) == [TextPart(whole)]
 
 
 def test_only_line_breaks_are_dropped_after_a_thought() -> None:
-    assert parse(["<think>a</think>\n\n  indented"]) == [Thought("a"), Text("  indented")]
+    assert parse(["<think>a</think>\n\n  indented"]) == [ReasoningPart("a"), TextPart("  indented")]
 
 
 def test_a_reply_of_many_tags_in_one_piece_takes_linear_time() -> None:
@@ -176,7 +176,7 @@ def test_a_reply_of_many_tags_in_one_piece_takes_linear_time() -> None:
 def test_a_model_without_tags_just_talks() -> None:
     whole = f"<think>x</think>{CALL}"
 
-    assert parse([whole], profile=profile_of(None)) == [Text(whole)]
+    assert parse([whole], profile=profile_of(None)) == [TextPart(whole)]
 
 
 LAW_PIECES = [
@@ -207,7 +207,7 @@ def test_every_cutting_of_a_thought_with_calls_gives_the_same_parts(
 def test_a_call_in_a_thought_that_is_never_closed_is_a_call() -> None:
     parts = parse(["I look it up.\n", CALL], "<think>\n", tools=TOOLS)
 
-    assert parts[0] == Thought("I look it up.\n")
+    assert parts[0] == ReasoningPart("I look it up.\n")
     assert parts[1:] == [CallBegun("weather"), CallArguments('{"city": "Paris"}', is_last=True)]
 
 
@@ -215,8 +215,8 @@ def test_a_call_in_a_thought_that_is_closed_later_was_only_thought_of() -> None:
     thought = f"Maybe {CALL} or not."
 
     assert parse([thought, "</think>\n\nNo."], "<think>", tools=TOOLS) == [
-        Thought(thought),
-        Text("No."),
+        ReasoningPart(thought),
+        TextPart("No."),
     ]
 
 
@@ -226,15 +226,18 @@ def test_a_tag_in_a_thought_without_a_tool_behind_it_does_not_hold_the_thought_b
 
     told = joined(parser.push(before) + parser.push(after))
 
-    assert told == [Thought(before + after)]
+    assert told == [ReasoningPart(before + after)]
 
 
 def test_a_thought_without_tools_in_the_request_is_never_searched_for_calls() -> None:
-    assert parse([CALL], "<think>") == [Thought(CALL)]
+    assert parse([CALL], "<think>") == [ReasoningPart(CALL)]
 
 
 def test_a_second_opening_of_a_thought_is_no_part_of_it() -> None:
-    assert parse(["<think>\nHm.</think>Yes."], "<think>\n") == [Thought("Hm."), Text("Yes.")]
+    assert parse(["<think>\nHm.</think>Yes."], "<think>\n") == [
+        ReasoningPart("Hm."),
+        TextPart("Yes."),
+    ]
 
 
 CODER = profile_of("tools <tool_call><function=")
@@ -254,7 +257,7 @@ def test_a_section_behind_a_call_without_one_is_read_too() -> None:
 
 
 def test_the_end_of_a_section_is_text_where_no_call_was() -> None:
-    assert parse(["a </tool_call> b"], profile=CODER, tools=TOOLS) == [Text("a </tool_call> b")]
+    assert parse(["a </tool_call> b"], profile=CODER, tools=TOOLS) == [TextPart("a </tool_call> b")]
 
 
 CDATA = profile_of('tools <function name="')
@@ -277,17 +280,17 @@ START = "<|start|>assistant"
 @pytest.mark.parametrize(
     ("reply", "expected"),
     [
-        ("<|channel|>final <|constrain|>json<|message|>{}", [Text("{}")]),
-        ("<|channel|>commentary to=assistant<|channel|>final<|message|>Hi", [Text("Hi")]),
-        ("<|channel|>commentary to=user<|message|>Hi", [Text("Hi")]),
+        ("<|channel|>final <|constrain|>json<|message|>{}", [TextPart("{}")]),
+        ("<|channel|>commentary to=assistant<|channel|>final<|message|>Hi", [TextPart("Hi")]),
+        ("<|channel|>commentary to=user<|message|>Hi", [TextPart("Hi")]),
         (" to=functions.weather<|channel|>commentary json<|message|>{}", [
             CallBegun("weather"), CallArguments("{}", is_last=True)]),
         (" to=functions.weather<|channel|>analysis<|message|>{}<|call|>", [
             CallBegun("weather"), CallArguments("{}", is_last=True)]),
-        ("<|channel|>commentary to=python <|constrain|>code<|message|>1+1", [Thought("1+1")]),
+        ("<|channel|>commentary to=python <|constrain|>code<|message|>1+1", [ReasoningPart("1+1")]),
         ("<|channel|>analysis<|message|>Hm.<|end|>" + START + "<|channel|>final<|message|>Hi",
-         [Thought("Hm."), Text("Hi")]),
-        ("Hi, write to=me", [Text("Hi, write to=me")]),
+         [ReasoningPart("Hm."), TextPart("Hi")]),
+        ("Hi, write to=me", [TextPart("Hi, write to=me")]),
     ],
 )  # fmt: skip
 def test_headers_of_messages_say_what_a_message_is_and_never_show(
@@ -303,7 +306,7 @@ K3 = profile_of("tools <|open|>response <|open|>think<|sep|> <|close|>think<|sep
 def test_the_tag_of_an_answer_ends_a_thought_that_was_not_closed() -> None:
     reply = "Hm.<|open|>response<|sep|>Hi<|close|>response<|sep|>"
 
-    assert parse([reply], "<|open|>think<|sep|>", K3) == [Thought("Hm."), Text("Hi")]
+    assert parse([reply], "<|open|>think<|sep|>", K3) == [ReasoningPart("Hm."), TextPart("Hi")]
 
 
 GEMMA = profile_of("tools <|channel>thought <channel|> <|tool_call>")
@@ -314,7 +317,7 @@ GEMMA = profile_of("tools <|channel>thought <channel|> <|tool_call>")
     ["<|channel>thought\n<channel|>Hi<channel|>", "<|channel><|channel>thought\n<channel|>Hi"],
 )
 def test_stray_tags_of_a_thought_are_no_part_of_an_answer(reply: str) -> None:
-    assert parse(list(reply), profile=GEMMA) == [Text("Hi")]
+    assert parse(list(reply), profile=GEMMA) == [TextPart("Hi")]
 
 
 @pytest.mark.parametrize(
@@ -330,10 +333,10 @@ def test_thoughts_stay_in_the_text_as_they_were_written_where_they_are_kept(
     tail: str, reply: str, expected: str
 ) -> None:
     for pieces in ([reply], list(reply)):
-        assert parse(pieces, tail, tools=TOOLS, keeps_thoughts=True) == [Text(expected)]
+        assert parse(pieces, tail, tools=TOOLS, keeps_thoughts=True) == [TextPart(expected)]
 
 
 def test_a_call_in_an_open_thought_is_a_call_where_thoughts_are_kept() -> None:
     parts = parse(["Hm. ", CALL], "<think>", tools=TOOLS, keeps_thoughts=True)
 
-    assert parts == [Text("<think>Hm. "), *PARIS]
+    assert parts == [TextPart("<think>Hm. "), *PARIS]

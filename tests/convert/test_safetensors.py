@@ -11,7 +11,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from localrun.convert.safetensors import INDEX_FILE, MODEL_FILE, Tensor, read_file, read_folder
+from localrun.convert.safetensors import (
+    INDEX_FILE,
+    MODEL_FILE,
+    SafetensorsTensor,
+    read_file,
+    read_folder,
+)
 from localrun.errors import IntegrityError, NotFoundError, UsageError
 from tests.convert.writing import bfloat16, entry, safetensors, write_tensors
 
@@ -147,7 +153,7 @@ def test_shards_are_one_model(tmp_path: Path) -> None:
 def test_a_single_file_needs_no_index(tmp_path: Path) -> None:
     write_tensors(tmp_path / MODEL_FILE, {"a": MATRIX})
 
-    assert isinstance(read_folder(tmp_path)["a"], Tensor)
+    assert isinstance(read_folder(tmp_path)["a"], SafetensorsTensor)
 
 
 @pytest.mark.parametrize(

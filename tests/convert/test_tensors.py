@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from localrun.convert.safetensors import Tensor
-from localrun.convert.tensors import CHUNK_BYTES, Part, interleaved
+from localrun.convert.safetensors import SafetensorsTensor
+from localrun.convert.tensors import CHUNK_BYTES, TensorPart, interleaved
 from tests.convert.writing import bfloat16
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def test_a_large_tensor_is_made_in_chunks(
     rows = 5 * CHUNK_BYTES // SMALL // 4 + 1
     with (tmp_path / "a").open("wb") as file:
         file.truncate(rows * SMALL * 2)
-    tensor = Tensor(
+    tensor = SafetensorsTensor(
         name="w",
         dtype="BF16",
         shape=(rows, SMALL),
@@ -38,7 +38,7 @@ def test_a_large_tensor_is_made_in_chunks(
         end=rows * SMALL * 2,
     )
     order = np.arange(rows)[::-1] if is_ordered else None
-    part = Part(name="w", source=tensor, kind=kind, order=order)
+    part = TensorPart(name="w", source=tensor, kind=kind, order=order)
 
     sizes = [chunk.nbytes for chunk in part.chunks()]
 
@@ -50,18 +50,18 @@ def test_a_large_tensor_is_made_in_chunks(
 def test_values_become_the_nearest_of_the_type() -> None:
     values = np.array([[1.0, 1.001, -3.14159, 1e-30]], np.float32)
 
-    stored = np.concatenate(list(Part(name="w", source=values, kind="BF16").chunks()))
+    stored = np.concatenate(list(TensorPart(name="w", source=values, kind="BF16").chunks()))
 
     assert stored.view(np.uint16).tolist() == [
         bfloat16(np.array([1.0, 1.0, -3.140625, 2.0**-100 * 1.265625])).tolist()
     ]
-    half = np.concatenate(list(Part(name="w", source=values, kind="F16").chunks()))
+    half = np.concatenate(list(TensorPart(name="w", source=values, kind="F16").chunks()))
     assert half.tolist() == values.astype(np.float16).tolist()
 
 
 def test_an_offset_is_added_before_rounding() -> None:
     values = np.array([0.25, -1.0], np.float32)
 
-    chunks = list(Part(name="norm", source=values, kind="F32", offset=1.0).chunks())
+    chunks = list(TensorPart(name="norm", source=values, kind="F32", offset=1.0).chunks())
 
     assert np.concatenate(chunks).tolist() == [1.25, 0.0]

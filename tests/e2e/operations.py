@@ -16,9 +16,9 @@ from localrun.names.parse import parse_name
 from localrun.services.creating.create import create_model
 from localrun.services.importing import import_path
 from localrun.services.naming import copy_model, move_model, remove_model
-from localrun.services.pulling.plan import Plan, make_plan
+from localrun.services.pulling.plan import PullPlan, make_plan
 from localrun.services.pulling.pull import PullOptions, run_plan
-from localrun.services.report import Silence
+from localrun.services.report import SilentReport
 from localrun.store.archive import export_model, import_archive
 from localrun.store.sweep import PARTIAL_KEPT_S, sweep
 
@@ -39,7 +39,7 @@ class Work:
     """What an operation works on, and its choices."""
 
     workspace: Workspace
-    plans: Sequence[Plan]
+    plans: Sequence[PullPlan]
     files: Path
     chance: random.Random
 
@@ -49,23 +49,23 @@ class Work:
         return self.chance.choice([*REMOTE, *LOCAL])
 
 
-def make_plans(workspace: Workspace) -> list[Plan]:
+def make_plans(workspace: Workspace) -> list[PullPlan]:
     """Ask the hub once for everybody; under the first name lies another model, too."""
     plans = [make_plan(workspace, parse_name(name)) for name in REMOTE]
     return [*plans, replace(plans[2], ref=plans[0].ref)]
 
 
 def pull(work: Work) -> None:
-    run_plan(work.workspace, work.chance.choice(work.plans), PullOptions(), Silence())
+    run_plan(work.workspace, work.chance.choice(work.plans), PullOptions(), SilentReport())
 
 
 def pull_large(work: Work) -> None:
-    run_plan(work.workspace, work.plans[1], PullOptions(), Silence())
+    run_plan(work.workspace, work.plans[1], PullOptions(), SilentReport())
 
 
 def import_file(work: Work) -> None:
     path = work.chance.choice(sorted(work.files.iterdir()))
-    import_path(work.workspace, path, parse_name("imported"), Silence(), is_forced=True)
+    import_path(work.workspace, path, parse_name("imported"), SilentReport(), is_forced=True)
 
 
 def copy(work: Work) -> None:

@@ -20,11 +20,11 @@ import uvicorn
 from localrun.client import launch
 from localrun.names.parse import parse_name
 from localrun.server.app import create_app
-from localrun.server.middleware.timeouts import PatientProtocol
+from localrun.server.middleware.timeouts import TimeoutProtocol
 from localrun.server.run import bind
 from localrun.services.importing import import_path
 from localrun.services.pulling.pull import pull_model
-from localrun.services.report import Silence
+from localrun.services.report import SilentReport
 from localrun.services.workspace import open_workspace
 from localrun.store.embedded import embedded_models
 from localrun.supervisor.pool import RunnerPool
@@ -142,7 +142,7 @@ class World:
         server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                http=PatientProtocol,
+                http=TimeoutProtocol,
                 ws="none",
                 log_config=None,
                 access_log=False,
@@ -248,7 +248,7 @@ def open_world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]
         for name in BASES:
             path = folder / f"{name}.gguf"
             path.write_bytes(_weights(name))
-            import_path(world.workspace, path, parse_name(name), Silence())
+            import_path(world.workspace, path, parse_name(name), SilentReport())
         try:
             yield world
         finally:

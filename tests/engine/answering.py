@@ -7,21 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.engine.engine import Engine
 from localrun.engine.params import ConstraintKind, ConstraintSpec, FinishReason, SamplingParams
-from localrun.engine.scheduler import Limits, Scheduler
+from localrun.engine.scheduler import Scheduler, SchedulerLimits
 from localrun.engine.sequence import Sequence
 
 if TYPE_CHECKING:
-    from localrun.engine.constraints.compiler import Grammars
-    from localrun.engine.context import Context
+    from localrun.engine.constraints.compiler import GrammarCompiler
+    from localrun.engine.context import LlamaContext
     from localrun.engine.llama.model import Model
 
-LIMITS = Limits(num_slots=4, num_cells=2048)
+LIMITS = SchedulerLimits(num_slots=4, num_cells=2048)
 CHAT = "<|im_start|>user\nHello!<|im_end|>\n<|im_start|>assistant\n"
 MOST_TOKENS = 400
 
 
 class Answerer:
-    def __init__(self, model: Model, context: Context, grammars: Grammars) -> None:
+    def __init__(self, model: Model, context: LlamaContext, grammars: GrammarCompiler) -> None:
         self.model = model
         self.context = context
         self.grammars = grammars

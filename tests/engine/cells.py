@@ -12,9 +12,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from localrun.engine.cache.memory_kind import FULL, Memory
+from localrun.engine.cache.memory_kind import FULL, MemoryKind
 from localrun.engine.engine import AbortedError, OutOfCellsError
-from localrun.engine.scheduler import Row
+from localrun.engine.scheduler import ScheduledChunk
 
 if TYPE_CHECKING:
     from localrun.engine.llama.adapters import AdapterFile, AdapterSet
@@ -37,7 +37,7 @@ class FakeBackend:
     """
 
     num_cells: int
-    memory: Memory = FULL
+    memory: MemoryKind = FULL
     holders: dict[int, dict[int, Cell]] = field(default_factory=dict)  # cells by position
     states: dict[int, tuple[int, int]] = field(default_factory=dict)  # (position, prefix)
     fails: bool = False  # to restore a state
@@ -53,7 +53,7 @@ class FakeBackend:
     def num_used(self) -> int:
         return len({id(cell) for held in self.holders.values() for cell in held.values()})
 
-    def forward(self, rows: list[Row]) -> list[list[int]]:
+    def forward(self, rows: list[ScheduledChunk]) -> list[list[int]]:
         for row in rows:
             self._check(row)
         (adapters,) = {row.seq.adapters for row in rows}
@@ -120,7 +120,7 @@ class FakeBackend:
         self.held.subtract(file for file, _ in seq.adapters)
         self.retired.append(seq.request_id)
 
-    def _check(self, row: Row) -> None:
+    def _check(self, row: ScheduledChunk) -> None:
         assert row.count > 0
         assert row.is_last or not row.drafts
         held = self.holders.get(_slot(row.seq), {})
@@ -131,17 +131,17 @@ class FakeBackend:
         if not self.memory.is_plain and known:
             assert self.states[_slot(row.seq)] == (len(known), known[-1])
 
-    def _break_off(self, rows: list[Row]) -> None:
+    def _break_off(self, rows: list[ScheduledChunk]) -> None:
         """Leave states half-way, and the cells of a prompt up to its last one."""
         if self.memory.has_state:
             self.states.update((_slot(row.seq), (-1, 0)) for row in rows)
             return
-        part = Row(rows[-1].seq, rows[-1].count - rows[-1].is_last)
+        part = ScheduledChunk(rows[-1].seq, rows[-1].count - rows[-1].is_last)
         if part.count and self.num_used + part.count <= self.num_cells:
             self._compute(part)
             part.seq.num_computed += part.count
 
-    def _compute(self, row: Row) -> None:
+    def _compute(self, row: ScheduledChunk) -> None:
         held = self.holders.setdefault(_slot(row.seq), {})
         known = prefixes(row.seq, row.drafts)
         for position in range(row.seq.num_computed, row.seq.num_computed + row.width):
@@ -155,7 +155,7 @@ class FakeBackend:
             self.states[target] = self.states[source]
 
 
-def _draw(row: Row) -> list[int]:
+def _draw(row: ScheduledChunk) -> list[int]:
     run = [row.seq.num_computed + row.count]
     for draft in row.drafts:
         if draft != run[-1]:

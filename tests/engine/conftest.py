@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.engine.constraints.compiler import Grammars
-from localrun.engine.context import Context
+from localrun.engine.constraints.compiler import GrammarCompiler
+from localrun.engine.context import LlamaContext
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import load_model
 from localrun.store.embedded import embedded_models
@@ -32,7 +32,7 @@ def answerer(guide_path: Path) -> Iterator[Answerer]:
     model = load_model(
         [guide_path], native_log=native_log, num_gpu_layers=0, on_progress=lambda _: None
     )
-    context = Context(model, LIMITS, num_threads=1)
-    yield Answerer(model, context, Grammars(model))
+    context = LlamaContext(model, LIMITS, num_threads=1)
+    yield Answerer(model, context, GrammarCompiler(model))
     context.close()
     model.close()

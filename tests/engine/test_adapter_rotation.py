@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localrun.engine import adapter_rotation as turns
-from localrun.engine.adapter_rotation import Turns
+from localrun.engine.adapter_rotation import AdapterRotation
 from localrun.engine.llama.adapters import AdapterFile
 from localrun.engine.sequence import Sequence
 from tests.engine.test_scheduler import BUDGET, CELLS, Bench, both_kinds, prompts
@@ -18,7 +18,7 @@ from tests.engine.test_scheduler import BUDGET, CELLS, Bench, both_kinds, prompt
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.engine.cache.memory_kind import Memory
+    from localrun.engine.cache.memory_kind import MemoryKind
     from localrun.engine.llama.adapters import AdapterSet
     from tests.engine.test_scheduler import Prompt
 
@@ -48,7 +48,7 @@ def short_turns() -> Iterator[None]:
 @settings(max_examples=200, deadline=None)
 @given(mixes, st.sets(st.integers(1, 60), max_size=6))
 def test_any_mix_of_sets_generates_each_position_once_from_its_own_cells(
-    memory: Memory,
+    memory: MemoryKind,
     mix: list[tuple[Prompt, int, AdapterSet]],
     aborts: set[int],
 ) -> None:
@@ -132,7 +132,7 @@ def test_streams_go_on_beside_a_long_prompt_of_another_set() -> None:
 
 @both_kinds
 def test_a_prefix_is_for_its_own_set_only(
-    memory: Memory,
+    memory: MemoryKind,
 ) -> None:
     bench = Bench(memory=memory)
     first = bench.submit(1, [1] * 10, 5, SETS[1])
@@ -161,7 +161,7 @@ def test_a_request_does_not_wait_for_a_common_beginning_in_another_set() -> None
 
 @pytest.mark.parametrize(("seconds", "expected"), [(1.0, TURN_STEPS), (500.0, 2), (1000.0, 1)])
 def test_a_turn_of_long_steps_is_short(seconds: float, expected: int) -> None:
-    circle = Turns()
+    circle = AdapterRotation()
     running = [Sequence(request_id=n, tokens=[1], max_tokens=9, adapters=SETS[n]) for n in (0, 1)]
     chosen = []
 
@@ -176,7 +176,7 @@ def test_a_turn_of_long_steps_is_short(seconds: float, expected: int) -> None:
 @settings(max_examples=100, deadline=None)
 @given(mixes, st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12)), max_size=8))
 def test_cancels_at_any_time_let_adapters_and_cells_go(
-    memory: Memory,
+    memory: MemoryKind,
     mix: list[tuple[Prompt, int, AdapterSet]],
     cancels: list[tuple[int, int]],
 ) -> None:

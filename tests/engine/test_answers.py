@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from localrun.engine.context_shift import Shift
+from localrun.engine.context_shift import ContextShift
 from localrun.engine.engine import Engine
 from localrun.engine.params import FinishReason, SamplingParams
 from localrun.engine.scheduler import Scheduler
@@ -120,7 +120,7 @@ def test_a_shift_breaks_neither_text_nor_constraint(answerer: Answerer, num_keep
         SamplingParams(temperature=0.7, seed=3),
         constraint=answerer.grammars.constrain(schema(LIST), CHAT),
         scores=Scores(0),
-        shift=Shift.keeping(num_keep, 64),
+        shift=ContextShift.keeping(num_keep, 64),
     )
 
     text, scores = scored(answerer, seq)

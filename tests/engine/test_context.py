@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.engine.constraints.compiler import Grammars
-from localrun.engine.context import Context
+from localrun.engine.constraints.compiler import GrammarCompiler
+from localrun.engine.context import LlamaContext
 from localrun.engine.engine import Engine
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import Model, load_model
@@ -20,7 +20,7 @@ from localrun.engine.params import (
     LoadOptions,
     SamplingParams,
 )
-from localrun.engine.scheduler import Limits, Scheduler
+from localrun.engine.scheduler import Scheduler, SchedulerLimits
 from localrun.engine.sequence import Sequence
 from localrun.engine.text import TextStream
 from localrun.errors import LoadError
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 GREEDY = SamplingParams(temperature=0)
 ANY_OBJECT = ConstraintSpec(kind=ConstraintKind.JSON_OBJECT)
-LIMITS = Limits(num_slots=16, num_cells=2048)
+LIMITS = SchedulerLimits(num_slots=16, num_cells=2048)
 native_log = start()
 
 
@@ -45,17 +45,17 @@ def model(guide_path: Path) -> Iterator[Model]:
 
 
 @pytest.fixture
-def context(model: Model) -> Iterator[Context]:
-    found = Context(model, LIMITS, num_threads=1)
+def context(model: Model) -> Iterator[LlamaContext]:
+    found = LlamaContext(model, LIMITS, num_threads=1)
     yield found
     found.close()
 
 
 def generate(
     model: Model,
-    context: Context,
+    context: LlamaContext,
     *sequences: Sequence,
-    limits: Limits = LIMITS,
+    limits: SchedulerLimits = LIMITS,
     eog: frozenset[int] | None = None,
 ) -> list[str]:
     cache = context.open_cache()
@@ -91,7 +91,7 @@ def asking(
 QUESTIONS = [f"What is {number} + {number + 3}?" for number in range(16)]
 
 
-def test_sixteen_together_say_what_each_says_alone(model: Model, context: Context) -> None:
+def test_sixteen_together_say_what_each_says_alone(model: Model, context: LlamaContext) -> None:
     alone = [generate(model, context, asking(model, 1, question))[0] for question in QUESTIONS]
 
     together = generate(
@@ -103,7 +103,7 @@ def test_sixteen_together_say_what_each_says_alone(model: Model, context: Contex
 
 
 def test_the_same_seed_gives_the_same_text_and_another_seed_another(
-    model: Model, context: Context
+    model: Model, context: LlamaContext
 ) -> None:
     def draw(seed: int) -> str:
         hot = SamplingParams(temperature=3, top_k=0, top_p=1, seed=seed)
@@ -114,11 +114,13 @@ def test_the_same_seed_gives_the_same_text_and_another_seed_another(
 
 
 def test_a_cache_too_small_for_all_still_answers_all(model: Model) -> None:
-    limits = Limits(num_slots=4, num_cells=256)
-    small = Context(model, limits, num_threads=1)
+    limits = SchedulerLimits(num_slots=4, num_cells=256)
+    small = LlamaContext(model, limits, num_threads=1)
     sequences = [asking(model, n, "Count " + "on and " * 20, new=60) for n in range(4)]
     for seq in sequences:
-        seq.constraint = Grammars(model).constrain(ANY_OBJECT)  # keeps them from ending early
+        seq.constraint = GrammarCompiler(model).constrain(
+            ANY_OBJECT
+        )  # keeps them from ending early
 
     generate(model, small, *sequences, limits=limits)
 
@@ -126,9 +128,9 @@ def test_a_cache_too_small_for_all_still_answers_all(model: Model) -> None:
     small.close()
 
 
-def test_json_mode_gives_one_valid_object(model: Model, context: Context) -> None:
+def test_json_mode_gives_one_valid_object(model: Model, context: LlamaContext) -> None:
     seq = asking(model, 1, "Answer in JSON: What is 2 + 2?", new=200)
-    seq.constraint = Grammars(model).constrain(ANY_OBJECT)
+    seq.constraint = GrammarCompiler(model).constrain(ANY_OBJECT)
 
     (text,) = generate(model, context, seq)
 
@@ -136,7 +138,7 @@ def test_json_mode_gives_one_valid_object(model: Model, context: Context) -> Non
     assert text.startswith("{")
 
 
-def test_stop_strings_end_the_text(model: Model, context: Context) -> None:
+def test_stop_strings_end_the_text(model: Model, context: LlamaContext) -> None:
     (whole,) = generate(model, context, asking(model, 1, "What is 2 + 3?"))
     stop = whole[1:3]
     seq = asking(model, 1, "What is 2 + 3?")
@@ -149,7 +151,7 @@ def test_stop_strings_end_the_text(model: Model, context: Context) -> None:
 
 
 def test_an_abort_leaves_the_sequence_as_far_as_it_was_computed(
-    model: Model, context: Context
+    model: Model, context: LlamaContext
 ) -> None:
     (expected,) = generate(model, context, asking(model, 1, "What is 2 + 3?"))
     context.abort()
@@ -177,4 +179,4 @@ def test_a_quantized_cache_without_flash_attention_is_refused_by_name(model: Mod
     options = LoadOptions(cache_type=CacheType.Q8_0, flash_attention=False)
 
     with pytest.raises(LoadError, match="kv_cache_type q8_0 needs flash attention"):
-        Context(model, LIMITS, num_threads=1, options=options)
+        LlamaContext(model, LIMITS, num_threads=1, options=options)

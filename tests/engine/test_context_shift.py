@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localrun.engine.context_shift import Shift
+from localrun.engine.context_shift import ContextShift
 from localrun.engine.params import FinishReason
 from localrun.engine.sequence import Sequence
 from tests.engine.test_scheduler import Bench, Prompt, both_kinds
 
 if TYPE_CHECKING:
-    from localrun.engine.cache.memory_kind import Memory
+    from localrun.engine.cache.memory_kind import MemoryKind
 
 EDGE = 24
 prompts = st.lists(st.integers(0, 3), min_size=1, max_size=EDGE - 1)
@@ -24,7 +24,7 @@ def submit(bench: Bench, number: int, prompt: Prompt, new: int, num_keep: int) -
         request_id=number,
         tokens=[*prompt],
         max_tokens=len(prompt) + new,
-        shift=Shift.keeping(num_keep, EDGE),
+        shift=ContextShift.keeping(num_keep, EDGE),
     )
     bench.engine.submit(seq)
     return seq
@@ -37,7 +37,7 @@ def submit(bench: Bench, number: int, prompt: Prompt, new: int, num_keep: int) -
     st.sets(st.integers(1, 60), max_size=4),
 )
 def test_any_mix_of_shifting_requests_generates_all_its_tokens(
-    memory: Memory,
+    memory: MemoryKind,
     mix: list[tuple[Prompt, int, int]],
     aborts: set[int],
 ) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from localrun.engine.prefill_pace import FIRST_TOKENS, STRETCH, Pace
+from localrun.engine.prefill_pace import FIRST_TOKENS, STRETCH, PrefillPace
 
 
-def gap(pace: Pace, decode_s: float, token_s: float, num_steps: int = 60) -> float:
+def gap(pace: PrefillPace, decode_s: float, token_s: float, num_steps: int = 60) -> float:
     """Return the time of the last of some steps that obey the pace, in normal steps."""
     for _ in range(20):
         pace.note(2, 0, decode_s)
@@ -22,25 +22,25 @@ def gap(pace: Pace, decode_s: float, token_s: float, num_steps: int = 60) -> flo
 @pytest.mark.parametrize("decode_s", [0.01, 0.05, 0.3])
 @pytest.mark.parametrize("cost", [0.01, 0.05, 0.5])
 def test_streams_keep_their_pace_whatever_a_token_costs(decode_s: float, cost: float) -> None:
-    stretched = gap(Pace(), decode_s, cost * decode_s)
+    stretched = gap(PrefillPace(), decode_s, cost * decode_s)
 
     assert stretched <= STRETCH + 0.01
     assert stretched >= 1 + (STRETCH - 1) / 2  # and prompts get what is left
 
 
 def test_the_pace_follows_a_prompt_that_grows_dear() -> None:
-    pace = Pace()
+    pace = PrefillPace()
     gap(pace, 0.05, 0.001)
 
     assert gap(pace, 0.05, 0.004) <= STRETCH + 0.01
 
 
 def test_before_anything_is_measured_there_is_a_first_guess() -> None:
-    assert Pace().prompt_tokens(3) == FIRST_TOKENS
+    assert PrefillPace().prompt_tokens(3) == FIRST_TOKENS
 
 
 def test_one_slow_step_changes_little() -> None:
-    pace = Pace()
+    pace = PrefillPace()
     gap(pace, 0.05, 0.001)
     before = pace.prompt_tokens(2)
 
@@ -50,7 +50,7 @@ def test_one_slow_step_changes_little() -> None:
 
 
 def test_a_prompt_that_others_wait_for_is_as_short_as_one_beside_them() -> None:
-    pace = Pace()
+    pace = PrefillPace()
     for _ in range(20):
         pace.note(4, 0, 0.020)
         pace.note_prompt(64, 0.064)

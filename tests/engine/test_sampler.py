@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from localrun.engine.context import Context
+from localrun.engine.context import LlamaContext
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import Model, load_model
 from localrun.engine.params import CacheType, LoadOptions, SamplingParams
@@ -34,7 +34,7 @@ def model(guide_path: Path) -> Iterator[Model]:
 
 
 def answer(model: Model, sampling: SamplingParams, **options: Any) -> str:
-    context = Context(model, LIMITS, num_threads=1, options=LoadOptions(**options))
+    context = LlamaContext(model, LIMITS, num_threads=1, options=LoadOptions(**options))
     try:
         return generate(model, context, asking(model, 1, QUESTION, sampling))[0]
     finally:
@@ -71,7 +71,7 @@ def test_a_narrow_filter_leaves_the_likeliest(model: Model) -> None:
 def test_dry_breaks_a_passage_of_the_prompt_off(model: Model) -> None:
     repeated = "Say this: alpha beta gamma delta"
     dry = SamplingParams(temperature=0, dry_multiplier=50.0, dry_allowed_length=1)
-    context = Context(model, LIMITS, num_threads=1)
+    context = LlamaContext(model, LIMITS, num_threads=1)
 
     plain = generate(model, context, asking(model, 1, repeated))[0]
     broken = generate(model, context, asking(model, 2, repeated, dry))[0]
@@ -82,7 +82,7 @@ def test_dry_breaks_a_passage_of_the_prompt_off(model: Model) -> None:
 
 def test_a_bias_forbids_a_token(model: Model) -> None:
     first = asking(model, 1, QUESTION, new=1)
-    context = Context(model, LIMITS, num_threads=1)
+    context = LlamaContext(model, LIMITS, num_threads=1)
     generate(model, context, first)
     token = first.tokens[-1]
     forbidding = SamplingParams(temperature=0, logit_bias=((token, -1000.0),))
@@ -123,7 +123,7 @@ def test_adapters_change_the_answer_by_their_scale(model: Model, pirate_path: Pa
     adapter = model.load_adapter(pirate_path)
     answers = []
     for scale in (0.0, 1.0):
-        context = Context(model, LIMITS, num_threads=1)
+        context = LlamaContext(model, LIMITS, num_threads=1)
         context.use_adapters([(adapter, scale)])
         answers.append(generate(model, context, asking(model, 1, QUESTION))[0])
         context.close()

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localrun.engine.cache.memory_kind import FULL, HYBRID, Memory
+from localrun.engine.cache.memory_kind import FULL, HYBRID, MemoryKind
 from localrun.engine.cache.prefix_cache import PrefixCache
 from localrun.engine.cache.state_cache import StateCache
-from localrun.engine.engine import Engine, Output
+from localrun.engine.engine import Engine, StepOutput
 from localrun.engine.params import FinishReason
-from localrun.engine.scheduler import BEGUN_TOKENS, Limits, Scheduler
+from localrun.engine.scheduler import BEGUN_TOKENS, Scheduler, SchedulerLimits
 from localrun.engine.sequence import Sequence
-from localrun.engine.speculation.drafting import Speculation, room_of
+from localrun.engine.speculation.drafting import Speculator, room_of
 from localrun.engine.text import TextStream
 from tests.engine.cells import FakeBackend
 
@@ -39,13 +39,13 @@ class Bench:
     def __init__(
         self,
         *,
-        memory: Memory = FULL,
+        memory: MemoryKind = FULL,
         eog: frozenset[int] = frozenset(),
-        speculation: Speculation | None = None,
+        speculation: Speculator | None = None,
         budget_bytes: int = 1000,
     ) -> None:
         self.backend = FakeBackend(CELLS, memory)
-        limits = Limits(
+        limits = SchedulerLimits(
             num_slots=SLOTS,
             num_cells=CELLS,
             step_tokens=BUDGET,
@@ -92,13 +92,13 @@ class Bench:
         self.engine.submit(seq)
         return seq
 
-    def step(self) -> list[Output]:
+    def step(self) -> list[StepOutput]:
         outputs = self.engine.step()
         self.check_cells()
         return outputs
 
-    def drain(self, before_step: Callable[[int], None] = lambda _: None) -> list[Output]:
-        outputs: list[Output] = []
+    def drain(self, before_step: Callable[[int], None] = lambda _: None) -> list[StepOutput]:
+        outputs: list[StepOutput] = []
         for number in range(5000):
             before_step(number)
             if not self.engine.has_work:
@@ -126,7 +126,7 @@ class Bench:
         return sum(count for step in self.backend.steps for _, count in step)
 
 
-class Guesser(Speculation):
+class Guesser(Speculator):
     """Guesses what `FakeBackend` will draw, with as many right ones first as it is told."""
 
     def __init__(self, guesses: list[tuple[int, int]]) -> None:
@@ -156,7 +156,7 @@ both_kinds = pytest.mark.parametrize("memory", [FULL, HYBRID])
 @settings(max_examples=200, deadline=None)
 @given(mixes, st.sets(st.integers(1, 60), max_size=6))
 def test_any_mix_of_requests_generates_each_position_once(
-    memory: Memory,
+    memory: MemoryKind,
     mix: Mix,
     aborts: set[int],
 ) -> None:
@@ -179,7 +179,7 @@ def test_any_mix_of_requests_generates_each_position_once(
 @settings(max_examples=200, deadline=None)
 @given(mixes, st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12)), max_size=8))
 def test_arrivals_and_cancels_at_any_time_end_each_request_exactly_once(
-    memory: Memory,
+    memory: MemoryKind,
     mix: Mix,
     cancels: list[tuple[int, int]],
 ) -> None:
@@ -370,7 +370,7 @@ def test_others_pass_those_that_wait_for_a_common_prefix() -> None:
 
 @both_kinds
 def test_the_next_turn_of_a_chat_computes_only_what_is_new(
-    memory: Memory,
+    memory: MemoryKind,
 ) -> None:
     bench = Bench(memory=memory)
     first = bench.submit(1, [1] * 10, 5)

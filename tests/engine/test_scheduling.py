@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 
 from localrun.engine.cache.memory_kind import FULL, HYBRID, RECURRENT, WINDOW
 from localrun.engine.cache.prefix_cache import PrefixCache
-from localrun.engine.context_shift import Shift
+from localrun.engine.context_shift import ContextShift
 from localrun.engine.llama.adapters import AdapterFile, AdapterSet
 from localrun.engine.params import FinishReason
 from localrun.engine.sequence import Sequence
@@ -31,7 +31,7 @@ from localrun.engine.text import TextStream
 from tests.engine.test_scheduler import BUDGET, CELLS, DRAFTS, Bench, Guesser, prompts
 
 if TYPE_CHECKING:
-    from localrun.engine.engine import Output
+    from localrun.engine.engine import StepOutput
 
 FILES = [AdapterFile(name, 1, 1) for name in "ab"]
 SETS: list[AdapterSet] = [(), ((FILES[0], 1.0),), ((FILES[0], 1.0), (FILES[1], 0.5))]
@@ -96,7 +96,7 @@ class Machine(RuleBasedStateMachine):
             tokens=[*prompt],
             max_tokens=len(prompt) + new if shift else min(len(prompt) + new, CELLS),
             adapters=kinds["adapters"],
-            shift=None if shift is None else Shift.keeping(*shift),
+            shift=None if shift is None else ContextShift.keeping(*shift),
             text=TextStream(["x" * kinds["stop"]] if kinds["stop"] else []),
         )
         self.expected[number] = alone(seq)
@@ -167,7 +167,7 @@ class Machine(RuleBasedStateMachine):
             self._note(output, is_refused=is_refused)
         self._see_progress()
 
-    def _note(self, output: Output, *, is_refused: bool) -> None:
+    def _note(self, output: StepOutput, *, is_refused: bool) -> None:
         number = output.seq.request_id
         assert number not in self.ends
         if output.finish is not None:

@@ -9,11 +9,11 @@ import pytest
 
 from localrun.engine.cache.exchange import exchange_of
 from localrun.engine.cache.state_cache import StateCache
-from localrun.engine.context_shift import Shift
+from localrun.engine.context_shift import ContextShift
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import Model, load_model
 from localrun.engine.params import CacheType, LoadOptions
-from localrun.engine.scheduler import Limits
+from localrun.engine.scheduler import SchedulerLimits
 from localrun.engine.scores import Scores
 from localrun.engine.sequence import Sequence
 from tests.engine.cache.test_prefix_cache import GREEDY, Running, alone, sequence, words
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from localrun.engine.engine import Engine
 
-LIMITS = Limits(num_slots=4, num_cells=1024, step_tokens=64, worth_waiting_tokens=8)
+LIMITS = SchedulerLimits(num_slots=4, num_cells=1024, step_tokens=64, worth_waiting_tokens=8)
 EXACT = LoadOptions(cache_type=CacheType.F32, flash_attention=False)  # in any order of cells
 END = "<|im_end|>\n"
 native_log = start()
@@ -179,7 +179,7 @@ def test_a_shift_goes_on_as_a_fresh_prompt_would(model: Model, running: Running)
         tokens=[*prompt],
         max_tokens=300,
         sampling=GREEDY,
-        shift=Shift.keeping(len(system), edge),
+        shift=ContextShift.keeping(len(system), edge),
     )
     running.engine.submit(seq)
     steps: list[list[int]] = []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from localrun.engine.threads import WINDOW_S, ThreadGauge, useful_threads
-from localrun.hardware.contention import Usage
+from localrun.hardware.contention import CpuUsage
 from localrun.hardware.cpu import usable_threads
 
 CORES = 4
@@ -23,8 +23,8 @@ class Machine:
     waited: float = 0.0
     idle: float = 0.0
 
-    def read(self) -> Usage:
-        return Usage(self.now, {"1": (self.ran, self.waited)}, self.idle)
+    def read(self) -> CpuUsage:
+        return CpuUsage(self.now, {"1": (self.ran, self.waited)}, self.idle)
 
     def pass_time(self, seconds: float) -> None:
         ready = self.num_ours + self.num_others

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from localrun.engine.context import Context
+from localrun.engine.context import LlamaContext
 from localrun.engine.engine import Engine
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import Model, load_model
-from localrun.engine.scheduler import Limits, Scheduler
+from localrun.engine.scheduler import Scheduler, SchedulerLimits
 from localrun.engine.scores import Scores, TokenScore, log_probabilities
 from localrun.engine.sequence import Sequence
-from localrun.engine.speculation.drafting import Speculation
+from localrun.engine.speculation.drafting import Speculator
 from localrun.engine.speculation.prediction import Prediction
 from tests.engine.tiny import sliding_window
 
@@ -48,9 +48,9 @@ class Running:
     """An engine whose context has room for few logits beside those of its sequences."""
 
     def __init__(self, model: Model, num_cells: int = 1024, num_drafts: int = 5) -> None:
-        limits = Limits(num_slots=3, num_cells=num_cells, num_drafts=num_drafts)
-        self.context = Context(model, limits, num_threads=1)
-        speculation = Speculation([Prediction()]) if num_drafts else None
+        limits = SchedulerLimits(num_slots=3, num_cells=num_cells, num_drafts=num_drafts)
+        self.context = LlamaContext(model, limits, num_threads=1)
+        speculation = Speculator([Prediction()]) if num_drafts else None
         self.engine = Engine(
             self.context,
             Scheduler(limits, self.context.open_cache()),
@@ -77,8 +77,8 @@ def weighing(tokens: list[int], number: int, *, has_start: bool = False, new: in
 
 def alone(model: Model, tokens: list[int]) -> list[float]:
     """Return what each token but the first has behind those before it, a step for each."""
-    limits = Limits(num_slots=1, num_cells=1024)
-    context = Context(model, limits, num_threads=1)
+    limits = SchedulerLimits(num_slots=1, num_cells=1024)
+    context = LlamaContext(model, limits, num_threads=1)
     seq = Sequence(request_id=1, tokens=tokens[:1], max_tokens=len(tokens) + 1)
     seq.scores = Scores(0, 1)
     found = []

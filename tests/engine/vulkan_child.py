@@ -10,8 +10,8 @@ import json
 import sys
 from pathlib import Path
 
-from localrun.engine.constraints.compiler import Grammars
-from localrun.engine.context import Context
+from localrun.engine.constraints.compiler import GrammarCompiler
+from localrun.engine.context import LlamaContext
 from localrun.engine.llama.library import start
 from localrun.engine.llama.memory_log import MemoryTaken
 from localrun.engine.llama.model import load_model
@@ -36,7 +36,7 @@ def main() -> None:
         options=options,
         on_progress=lambda _: None,
     )
-    context = Context(model, LIMITS, num_threads=1)
+    context = LlamaContext(model, LIMITS, num_threads=1)
     tokens = model.tokenize(PROMPT)
     sequence = Sequence(
         request_id=1,
@@ -44,7 +44,7 @@ def main() -> None:
         max_tokens=len(tokens) + NUM_TOKENS,
         sampling=SamplingParams(temperature=0),
     )
-    text = Answerer(model, context, Grammars(model)).run(sequence)
+    text = Answerer(model, context, GrammarCompiler(model)).run(sequence)
     names = ["Vulkan0", "Vulkan1"]
     sys.stdout.write(
         json.dumps(

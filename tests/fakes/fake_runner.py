@@ -45,9 +45,9 @@ from localrun.runner.messages import (
     Generate,
     Load,
     LoadFailed,
+    LoadProgress,
     Ping,
     Pong,
-    Progress,
     Ranks,
     Ready,
     Rerank,
@@ -91,7 +91,7 @@ def load(sock: socket.socket, message: Load) -> None:
         sys.stderr.write("ggml: assertion failed\n")
         sys.stderr.flush()
         os.kill(os.getpid(), signal.SIGABRT)
-    send(sock, Progress(fraction=0.5))
+    send(sock, LoadProgress(fraction=0.5))
     if name == "waits.gguf":
         Path(message.model_paths[0]).read_text()
     held = os.environ.get("FAKE_RUNNER_HOLD")

@@ -123,7 +123,7 @@ class Fault:
         return cls(kind=FaultKind.WRONG_RANGE, amount=off_by, **where)
 
     def fits(self, request: Request, reply: Reply) -> bool:
-        """Tell whether this fault strikes the answer."""
+        """Return whether this fault strikes the answer."""
         if self.kind is FaultKind.EXPIRE and request.origin != "cdn":
             return False
         if self.kind in {FaultKind.IGNORE_RANGES, FaultKind.WRONG_RANGE} and not reply.is_part:

@@ -65,7 +65,7 @@ class FakeHub(Stock):
 
     @property
     def has_leaked_token(self) -> bool:
-        """Tell whether an Authorization header has reached the CDN."""
+        """Return whether an Authorization header has reached the CDN."""
         return any("Authorization" in request.headers for request in self.cdn_requests)
 
     def take_fault(self, request: Request, reply: Reply) -> Fault | None:

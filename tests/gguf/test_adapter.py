@@ -8,7 +8,7 @@ import pytest
 
 from localrun.errors import IntegrityError, LocalrunError, UsageError
 from localrun.gguf.adapter import check_adapter
-from localrun.gguf.header import Header, Tensor
+from localrun.gguf.header import GgufTensor, Header
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,7 @@ def header(shapes: Mapping[str, tuple[int, ...]], **changes: str | None) -> Head
     }
     merged: dict[str, str | float | None] = {**METADATA, **changed}
     metadata: dict[str, Value] = {k: value for k, value in merged.items() if value is not None}
-    return Header(metadata, {name: Tensor(sizes, 0, 0) for name, sizes in shapes.items()}, 0)
+    return Header(metadata, {name: GgufTensor(sizes, 0, 0) for name, sizes in shapes.items()}, 0)
 
 
 BASE = header(

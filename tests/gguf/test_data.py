@@ -9,7 +9,7 @@ from llama_cpp import llama_cpp as api
 
 from localrun.errors import IntegrityError
 from localrun.gguf.data import TENSOR_TYPES, TensorType, check_data, tensor_bytes
-from localrun.gguf.header import Header, Tensor, read_header
+from localrun.gguf.header import GgufTensor, Header, read_header
 from localrun.store.embedded import embedded_models
 
 
@@ -41,11 +41,11 @@ def test_the_last_byte_of_guide_is_its_last_tensors() -> None:
 
 def test_a_row_that_is_no_whole_number_of_blocks_is_refused() -> None:
     with pytest.raises(IntegrityError, match="rows of 100, which Q4_0 cannot store"):
-        check_data(Header({}, {"t": Tensor((100, 2), 2, 0)}, 32), 1 << 20)
+        check_data(Header({}, {"t": GgufTensor((100, 2), 2, 0)}, 32), 1 << 20)
 
 
 def test_a_newer_type_is_checked_by_its_place_alone() -> None:
-    header = Header({}, {"t": Tensor((100, 2), 99, 4096)}, 32)
+    header = Header({}, {"t": GgufTensor((100, 2), 99, 4096)}, 32)
 
     assert tensor_bytes(header.tensors["t"]) is None
     check_data(header, 4128)

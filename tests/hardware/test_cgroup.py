@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.hardware.cgroup import Limits, read_limits
+from localrun.hardware.cgroup import CgroupLimits, read_limits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 GIB = 1 << 30
 
 
-def machine(root: Path, membership: str, files: dict[str, str]) -> Limits:
+def machine(root: Path, membership: str, files: dict[str, str]) -> CgroupLimits:
     (root / "cgroup").write_text(membership)
     for name, text in files.items():
         file = root / "sys" / name
@@ -44,7 +44,7 @@ def test_the_tightest_of_the_groups_above_holds(tmp_path: Path) -> None:
         },
     )
 
-    assert found == Limits(num_cores=2, memory_bytes=4 * GIB, memory_free_bytes=2 * GIB)
+    assert found == CgroupLimits(num_cores=2, memory_bytes=4 * GIB, memory_free_bytes=2 * GIB)
 
 
 def test_version_1_has_a_folder_for_each_controller(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_version_1_has_a_folder_for_each_controller(tmp_path: Path) -> None:
         },
     )
 
-    assert found == Limits(num_cores=3, memory_bytes=2 * GIB, memory_free_bytes=GIB)
+    assert found == CgroupLimits(num_cores=3, memory_bytes=2 * GIB, memory_free_bytes=GIB)
 
 
 @pytest.mark.parametrize(
@@ -73,4 +73,4 @@ def test_version_1_has_a_folder_for_each_controller(tmp_path: Path) -> None:
     ],
 )
 def test_without_a_limit_there_is_none(tmp_path: Path, files: dict[str, str]) -> None:
-    assert machine(tmp_path, "1:cpu:/\n0::/../..\nnonsense\n", files) == Limits()
+    assert machine(tmp_path, "1:cpu:/\n0::/../..\nnonsense\n", files) == CgroupLimits()

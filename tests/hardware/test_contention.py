@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.hardware.contention import Spent, read_usage
+from localrun.hardware.contention import CpuTimes, read_usage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +61,6 @@ def test_a_thread_that_works_is_seen_working() -> None:
     assert before is not None
     assert after is not None
     spent = after.since(before)
-    assert isinstance(spent, Spent)
+    assert isinstance(spent, CpuTimes)
     assert spent.ran_s >= 0.04
     assert spent.wall_s >= 0.05

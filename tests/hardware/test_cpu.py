@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.hardware.cgroup import Limits
+from localrun.hardware.cgroup import CgroupLimits
 from localrun.hardware.cpu import cpu_list, read_cpu, usable_threads
 
 if TYPE_CHECKING:
@@ -22,14 +22,14 @@ def write(root: Path, files: dict[str, str]) -> None:
     ("quota", "most"), [(1, 1), (10**6, os.cpu_count()), (None, os.cpu_count())]
 )
 def test_a_container_quota_bounds_the_threads(quota: int | None, most: int) -> None:
-    assert 1 <= usable_threads(Limits(num_cores=quota)) <= most
+    assert 1 <= usable_threads(CgroupLimits(num_cores=quota)) <= most
 
 
 def test_threads_of_one_core_count_once(tmp_path: Path) -> None:
     numbers = range(os.cpu_count() or 1)
     write(tmp_path, {f"cpu{i}/topology/thread_siblings_list": "0-63\n" for i in numbers})
 
-    assert usable_threads(Limits(), tmp_path) == 1
+    assert usable_threads(CgroupLimits(), tmp_path) == 1
 
 
 def test_a_hybrid_processor_has_fast_and_thrifty_cores(tmp_path: Path) -> None:

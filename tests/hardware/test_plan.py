@@ -13,8 +13,8 @@ from localrun.hardware.plan import (
     HOST_RESERVE,
     MOST_HOST_CACHE,
     SHARED_CELLS,
-    Plan,
-    Wish,
+    LoadPlan,
+    PlanRequest,
     context_steps,
     make_plan,
 )
@@ -68,8 +68,8 @@ def gpu(free: int, index: int = 0) -> Device:
     )  # fmt: skip
 
 
-def plan(shape: ModelShape, *devices: Device, wish: Wish | None = None) -> Plan:
-    made = make_plan(shape, wish or Wish(), [*devices])
+def plan(shape: ModelShape, *devices: Device, wish: PlanRequest | None = None) -> LoadPlan:
+    made = make_plan(shape, wish or PlanRequest(), [*devices])
     for share in made.shares:
         reserve = GPU_RESERVE if share.device.is_gpu else HOST_RESERVE
         assert not made.fits or share.total_bytes <= share.device.free_bytes - reserve
@@ -93,7 +93,7 @@ def test_a_tied_output_is_copied_to_the_gpu() -> None:
     tied = replace(DENSE, is_tied=True)
 
     assert plan(tied, gpu(24 * GIB), processor()).shares[0].weight_bytes == 8500 * MIB
-    assert make_plan(tied, Wish(), [processor()]).shares[0].weight_bytes == 8500 * MIB
+    assert make_plan(tied, PlanRequest(), [processor()]).shares[0].weight_bytes == 8500 * MIB
 
 
 def test_two_gpus_take_what_one_cannot() -> None:
@@ -111,7 +111,7 @@ def test_layers_stay_behind_when_a_gpu_is_small() -> None:
     assert made.fits
     assert made.split.counts == (5,)
     assert made.num_ctx == COMFORTABLE_CONTEXT
-    one_more = make_plan(DENSE, Wish(num_gpu_layers=6), [gpu(6 * GIB), processor()])
+    one_more = make_plan(DENSE, PlanRequest(num_gpu_layers=6), [gpu(6 * GIB), processor()])
     assert not one_more.fits
 
 
@@ -133,7 +133,7 @@ def test_layers_leave_too_when_all_experts_have() -> None:
 
 
 def test_a_named_context_is_kept_at_the_cost_of_layers() -> None:
-    made = plan(DENSE, gpu(12 * GIB), processor(), wish=Wish(num_ctx=131072))
+    made = plan(DENSE, gpu(12 * GIB), processor(), wish=PlanRequest(num_ctx=131072))
 
     assert made.fits
     assert made.num_ctx == 131072
@@ -141,12 +141,14 @@ def test_a_named_context_is_kept_at_the_cost_of_layers() -> None:
 
 
 def test_a_named_context_is_no_longer_than_the_models_own() -> None:
-    assert plan(DENSE, processor(), wish=Wish(num_ctx=999_999)).num_ctx == 131072
+    assert plan(DENSE, processor(), wish=PlanRequest(num_ctx=999_999)).num_ctx == 131072
 
 
 def test_layers_that_were_asked_for_are_kept() -> None:
-    assert plan(DENSE, gpu(24 * GIB), processor(), wish=Wish(num_gpu_layers=3)).split.counts == (3,)
-    none = plan(DENSE, gpu(24 * GIB), processor(), wish=Wish(num_gpu_layers=0))
+    assert plan(
+        DENSE, gpu(24 * GIB), processor(), wish=PlanRequest(num_gpu_layers=3)
+    ).split.counts == (3,)
+    none = plan(DENSE, gpu(24 * GIB), processor(), wish=PlanRequest(num_gpu_layers=0))
     assert [share.device.name for share in none.shares] == ["CPU"]
 
 
@@ -167,24 +169,24 @@ def test_a_context_is_never_silently_tiny() -> None:
 
 
 def test_a_plan_that_does_not_fit_says_what_would() -> None:
-    made = plan(DENSE, processor(12 * GIB), wish=Wish(num_ctx=131072))
+    made = plan(DENSE, processor(12 * GIB), wish=PlanRequest(num_ctx=131072))
 
     assert not made.fits
     shorter = next(int(it.split()[1]) for it in made.advice if it.startswith("--ctx"))
-    assert plan(DENSE, processor(12 * GIB), wish=Wish(num_ctx=shorter)).fits
-    assert not plan(DENSE, processor(12 * GIB), wish=Wish(num_ctx=shorter * 2)).fits
+    assert plan(DENSE, processor(12 * GIB), wish=PlanRequest(num_ctx=shorter)).fits
+    assert not plan(DENSE, processor(12 * GIB), wish=PlanRequest(num_ctx=shorter * 2)).fits
 
 
 def test_short_contexts_share_a_larger_cache_where_there_is_room() -> None:
-    assert plan(DENSE, processor(), wish=Wish(num_ctx=4096)).setup.num_cells == SHARED_CELLS
-    tight = plan(DENSE, processor(9600 * MIB), wish=Wish(num_ctx=4096))
+    assert plan(DENSE, processor(), wish=PlanRequest(num_ctx=4096)).setup.num_cells == SHARED_CELLS
+    tight = plan(DENSE, processor(9600 * MIB), wish=PlanRequest(num_ctx=4096))
     assert (tight.fits, tight.setup.num_cells) == (True, 4096)
 
 
 def test_a_smaller_cache_type_is_taken_only_when_asked_for() -> None:
     devices = [gpu(11 * GIB), processor()]
-    usual = make_plan(DENSE, Wish(num_ctx=131072), devices)
-    small = make_plan(DENSE, Wish(num_ctx=131072, cache_type="q4_0"), devices)
+    usual = make_plan(DENSE, PlanRequest(num_ctx=131072), devices)
+    small = make_plan(DENSE, PlanRequest(num_ctx=131072, cache_type="q4_0"), devices)
 
     assert usual.setup.cache_type == "f16"
     assert usual.split.num_gpu_layers < small.split.num_gpu_layers
@@ -193,7 +195,7 @@ def test_a_smaller_cache_type_is_taken_only_when_asked_for() -> None:
 
 def test_after_a_failure_less_is_counted_on() -> None:
     first = plan(DENSE, gpu(11 * GIB), processor())
-    second = plan(DENSE, gpu(11 * GIB), processor(), wish=Wish(tightness=0.75))
+    second = plan(DENSE, gpu(11 * GIB), processor(), wish=PlanRequest(tightness=0.75))
 
     assert second.gpu_bytes < first.gpu_bytes
 

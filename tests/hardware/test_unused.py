@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.hardware.report import Card, Report
+from localrun.hardware.report import Card, ProbeReport
 from localrun.hardware.unused import Surroundings, find_unused, rebuild_command
 from tests.hardware.making import card, cpu, gpu
 
@@ -21,7 +21,7 @@ ARC = Card(maker="Intel", name="Intel GPU at 0000:00:02.0", source="pci", unit_i
 
 def only(cards: list[Card], around: Surroundings = HERE, **unloaded: str) -> tuple[str, str, str]:
     """Return the one thing that is not used."""
-    (found,) = find_unused([cpu()], Report(cards=cards, unloaded=unloaded), around)
+    (found,) = find_unused([cpu()], ProbeReport(cards=cards, unloaded=unloaded), around)
     return found.what, found.reason, found.fix
 
 
@@ -102,13 +102,15 @@ def test_what_the_user_hid_is_not_a_defect() -> None:
 def test_a_card_that_some_backend_uses_is_used(device: Device) -> None:
     cards = [ON_THE_BUS, card(), Card(maker="NVIDIA", name="NVIDIA H100", source="vulkan")]
 
-    assert find_unused([device, cpu()], Report(cards=cards), HERE) == ()
+    assert find_unused([device, cpu()], ProbeReport(cards=cards), HERE) == ()
 
 
 def test_the_second_card_of_a_pair_is_named() -> None:
     second = card(unit_id="0000:c2:00.0", name="NVIDIA L4")
 
-    found = find_unused([gpu("CUDA", unit_id="0000:c1:00.0")], Report(cards=[card(), second]), HERE)
+    found = find_unused(
+        [gpu("CUDA", unit_id="0000:c1:00.0")], ProbeReport(cards=[card(), second]), HERE
+    )
 
     assert [one.what for one in found] == ["NVIDIA L4"]
     assert "does not list it" in found[0].reason

@@ -9,7 +9,7 @@ import pytest
 from localrun.modelfile.instruction import Instruction
 from localrun.modelfile.parse import parse_modelfile
 from localrun.modelfile.problems import ModelfileError, Problem
-from localrun.modelfile.source import Source
+from localrun.modelfile.source import SourceText
 from localrun.modelfile.syntax import read_instructions
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ Entry = tuple[str, str, str]
 
 
 def items(text: str) -> list[Instruction | Problem]:
-    return list(read_instructions(Source(name="Modelfile", text=text)))
+    return list(read_instructions(SourceText(name="Modelfile", text=text)))
 
 
 def entries(text: str) -> list[Entry] | None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from hypothesis import strategies as st
 
 from localrun.modelfile.known import CACHE_TYPES, LISTS, PARAMETERS
-from localrun.modelfile.recipe import AdapterUse, Message, Recipe
+from localrun.modelfile.recipe import AdapterUse, Recipe, RecipeMessage
 
 if TYPE_CHECKING:
-    from localrun.modelfile.known import Parameter
+    from localrun.modelfile.known import ParameterSpec
     from localrun.modelfile.parameters import ParameterValue
 
 LARGEST_EXACT = 2**63 - 1
@@ -32,7 +32,7 @@ scales = st.just(1.0) | st.floats(allow_nan=False, allow_infinity=False)
 durations = st.sampled_from(["5m", "1h30m", "-1", "0", "90", "1.5s", " 10m "])
 
 
-def values(parameter: Parameter) -> st.SearchStrategy[ParameterValue]:
+def values(parameter: ParameterSpec) -> st.SearchStrategy[ParameterValue]:
     """Return what a parameter may be."""
     low, high = parameter.low, parameter.high
     kinds: dict[str, st.SearchStrategy[ParameterValue]] = {
@@ -59,7 +59,7 @@ recipes = st.builds(
     template=st.none() | texts,
     system=st.none() | texts,
     licenses=st.lists(texts, max_size=2).map(tuple),
-    messages=st.lists(st.builds(Message, role=roles, content=texts), max_size=3).map(tuple),
+    messages=st.lists(st.builds(RecipeMessage, role=roles, content=texts), max_size=3).map(tuple),
     parameters=parameters,
     renderer=st.none() | names,
     parser=st.none() | names,

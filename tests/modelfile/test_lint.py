@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localrun.errors import UsageError
-from localrun.modelfile.lint import MOST_PROBLEMS, Finding, Use, lint
+from localrun.modelfile.lint import MOST_PROBLEMS, LintFinding, Use, lint
 from localrun.modelfile.parse import parse_modelfile
 from localrun.modelfile.source import MOST_BYTES
 from tests.measuring import LINEAR, growth
@@ -116,11 +116,13 @@ def test_text_that_is_not_utf8_is_worth_a_warning() -> None:
 def test_checks_of_the_caller_get_values_and_give_places() -> None:
     uses: list[Use] = []
 
-    def check(use: Use) -> Finding | None:
+    def check(use: Use) -> LintFinding | None:
         uses.append(use)
         if use.keyword != "ADAPTER":
             return None
-        return Finding(code="other-architecture", message=f"{use.value} is for llama", hint="train")
+        return LintFinding(
+            code="other-architecture", message=f"{use.value} is for llama", hint="train"
+        )
 
     (problem,) = lint(b'FROM a\nFROM b\nADAPTER "x" 0.5\n', checks=[check])
 
@@ -139,7 +141,7 @@ def test_checks_of_the_caller_get_values_and_give_places() -> None:
 
 
 def test_a_check_may_warn() -> None:
-    finding = Finding(code="large", message="large", severity="warning")
+    finding = LintFinding(code="large", message="large", severity="warning")
 
     (problem,) = lint(b"FROM a", checks=[lambda _: finding])
 

@@ -145,7 +145,7 @@ def test_a_number_written_and_read_is_the_same(value: float) -> None:
 
 
 def accepts(name: str, value: float) -> bool:
-    """Tell whether the API takes the number."""
+    """Return whether the API takes the number."""
     try:
         sampling(Fields({name: value}))
     except UsageError:

@@ -6,12 +6,12 @@ import pytest
 
 from localrun.errors import UsageError
 from localrun.modelfile.problems import ModelfileError, problem_at, render_problem, shown
-from localrun.modelfile.source import Source
+from localrun.modelfile.source import SourceText
 from tests.modelfile.reading import recipe, refusal
 
 
 def excerpt(text: str, offset: int) -> list[str]:
-    problem = problem_at(Source(name="Modelfile", text=text).place(offset), "code", "message")
+    problem = problem_at(SourceText(name="Modelfile", text=text).place(offset), "code", "message")
     return render_problem(problem).splitlines()[1:]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from localrun.modelfile.recipe import AdapterUse, Message, Recipe
+from localrun.modelfile.recipe import AdapterUse, Recipe, RecipeMessage
 from tests.modelfile.reading import recipe, refusal
 
 
@@ -42,8 +42,8 @@ REQUIRES v0.14.0
         template="{{ .Prompt }}",
         parameters=(("stop", "a"), ("temperature", 0.7), ("top_k", 20), ("stop", "b ")),
         messages=(
-            Message(role="user", content="Hi: you"),
-            Message(role="assistant", content="Hello!"),
+            RecipeMessage(role="user", content="Hi: you"),
+            RecipeMessage(role="assistant", content="Hello!"),
         ),
         licenses=("MIT", "Apache"),
         renderer="qwen3",

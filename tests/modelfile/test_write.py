@@ -10,7 +10,7 @@ from hypothesis import given
 from localrun.errors import UsageError
 from localrun.modelfile.lint import lint
 from localrun.modelfile.parse import parse_modelfile
-from localrun.modelfile.recipe import AdapterUse, Message, Recipe
+from localrun.modelfile.recipe import AdapterUse, Recipe, RecipeMessage
 from localrun.modelfile.write import write_modelfile
 from tests.modelfile.ollama_rules import ollama_reads
 from tests.modelfile.profile import long_enough, many_examples
@@ -92,7 +92,7 @@ def test_everything_has_its_place() -> None:
         draft="./d.gguf",
         template="{{ x }}",
         licenses=("MIT", "Apache\n2"),
-        messages=(Message(role="user", content="Hi"),),
+        messages=(RecipeMessage(role="user", content="Hi"),),
         parameters=(
             ("stop", "a"),
             ("num_ctx", 1048576),

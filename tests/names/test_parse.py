@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from localrun.errors import ModelNameError
 from localrun.names.parse import DEFAULT_NAMESPACES, PREFIXES, SAME_HOSTS, parse_name
-from localrun.names.ref import HUBS, ModelRef, Source, looks_like_host
+from localrun.names.ref import HUBS, ModelRef, ModelSource, looks_like_host
 
 parts = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}", fullmatch=True)
 namespaces = parts.filter(lambda text: not looks_like_host(text))
@@ -128,7 +128,7 @@ def test_other_ways_to_write_a_name_mean_the_same(text: str, name: str) -> None:
 def test_an_address_of_a_file_keeps_its_digest() -> None:
     ref = parse_name(f"https://host/a/b.gguf#sha256={'A' * 64}")
 
-    assert ref.source is Source.URL
+    assert ref.source is ModelSource.URL
     assert ref.digest == f"sha256:{'a' * 64}"
     assert str(ref) == f"https://host/a/b.gguf#sha256={'a' * 64}"
 
@@ -139,4 +139,4 @@ def test_a_digest_pins_a_model() -> None:
 
 @pytest.mark.parametrize("text", ["./a.gguf", "../x", "/a", "~/models/x.gguf", "C:\\x.gguf", "."])
 def test_a_path_is_a_file_of_this_machine(text: str) -> None:
-    assert parse_name(text).source is Source.FILE
+    assert parse_name(text).source is ModelSource.FILE

@@ -59,7 +59,7 @@ def facts(answer: Answer) -> tuple[object, ...]:
 
 
 def is_telling(answer: Answer) -> bool:
-    """Tell whether a text can be compared: bytes that are no character have two spellings."""
+    """Return whether a text can be compared: bytes that are no character have two spellings."""
     return "\ufffd" not in answer.text
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from localrun.errors import IntegrityError, LocalrunError, NotFoundError, UsageError
-from localrun.runner.adapters import AdapterDesk
+from localrun.runner.adapters import AdapterResolver
 from localrun.store.embedded import embedded_models
 from tests.engine.tiny import adapter
 
@@ -18,11 +18,11 @@ PIRATE = Path(__file__).parents[2] / "modelfiles" / "adapters" / "pirate.gguf"
 
 
 @pytest.fixture
-def desk() -> AdapterDesk:
-    return AdapterDesk([GUIDE])
+def desk() -> AdapterResolver:
+    return AdapterResolver([GUIDE])
 
 
-def test_a_file_that_changed_is_another_adapter(desk: AdapterDesk, tmp_path: Path) -> None:
+def test_a_file_that_changed_is_another_adapter(desk: AdapterResolver, tmp_path: Path) -> None:
     path = tmp_path / "mine.gguf"
     shutil.copy(PIRATE, path)
     first = desk.checked([(str(path), 0.5)])
@@ -44,7 +44,7 @@ def test_a_file_that_changed_is_another_adapter(desk: AdapterDesk, tmp_path: Pat
     ],
 )
 def test_what_cannot_be_used_is_named(
-    desk: AdapterDesk, tmp_path: Path, kind: str, error: type[LocalrunError], words: str
+    desk: AdapterResolver, tmp_path: Path, kind: str, error: type[LocalrunError], words: str
 ) -> None:
     path = tmp_path / "bad.gguf"
     if kind == "garbage":

@@ -12,7 +12,7 @@ from localrun.chat.budget import Allowance
 from localrun.engine.embedder import EmbeddingJob
 from localrun.engine.params import Pooling
 from localrun.errors import LoadError, UsageError
-from localrun.runner.embedding import EmbeddingDesk, job_event
+from localrun.runner.embedding import EmbeddingPreparer, job_event
 from localrun.runner.messages import Embed, Embeddings, Ranks, Rerank
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ class Letters:
 
 def embed(model: Letters, **fields: object) -> EmbeddingJob:
     request = Embed(request_id=7, **fields)  # type: ignore[arg-type]
-    return EmbeddingDesk(model, num_ctx=CONTEXT).job(request, Allowance())
+    return EmbeddingPreparer(model, num_ctx=CONTEXT).job(request, Allowance())
 
 
 def rerank(model: Letters, query: str, *documents: str, cut: bool = False) -> EmbeddingJob:
     request = Rerank(request_id=7, query=query, documents=documents, truncate=cut)
-    return EmbeddingDesk(model, num_ctx=CONTEXT).job(request, Allowance())
+    return EmbeddingPreparer(model, num_ctx=CONTEXT).job(request, Allowance())
 
 
 @pytest.mark.parametrize(

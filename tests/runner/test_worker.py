@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.engine.context import Context
+from localrun.engine.context import LlamaContext
 from localrun.engine.engine import Engine
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import Model, load_model
 from localrun.engine.params import FinishReason, SamplingParams
-from localrun.engine.scheduler import Limits, Scheduler
+from localrun.engine.scheduler import Scheduler, SchedulerLimits
 from localrun.engine.sequence import Sequence
 from localrun.runner.messages import Event, Finished
 from localrun.runner.worker import Worker
@@ -24,7 +24,7 @@ from tests.waiting import HANG_S, wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LIMITS = Limits(num_slots=4, num_cells=4096, step_tokens=2048)
+LIMITS = SchedulerLimits(num_slots=4, num_cells=4096, step_tokens=2048)
 TRIES = 20  # for the test's thread to be in time for a step that runs
 native_log = start()
 
@@ -41,7 +41,7 @@ class Serving:
     """A worker in its thread, and what it sent."""
 
     def __init__(self, model: Model) -> None:
-        self.context = Context(model, LIMITS, num_threads=1)
+        self.context = LlamaContext(model, LIMITS, num_threads=1)
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.cache = self.context.open_cache()
         scheduler = Scheduler(LIMITS, self.cache)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from localrun.engine.context import Context
+from localrun.engine.context import LlamaContext
 from localrun.engine.embedder import Embedder, EmbeddingJob
 from localrun.engine.engine import Engine
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import load_model
 from localrun.engine.params import Pooling, SamplingParams
 from localrun.engine.pooler import Pooler
-from localrun.engine.scheduler import Limits, Scheduler
+from localrun.engine.scheduler import Scheduler, SchedulerLimits
 from localrun.engine.sequence import Sequence
 from localrun.errors import BackendError
 from localrun.runner.messages import Embeddings, Event, Failed, Finished, Step
@@ -30,7 +30,7 @@ from tests.waiting import HANG_S, wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LIMITS = Limits(num_slots=2, num_cells=1024)
+LIMITS = SchedulerLimits(num_slots=2, num_cells=1024)
 native_log = start()
 
 
@@ -42,7 +42,7 @@ class Serving:
         self.model = load_model(
             [path], native_log=native_log, num_gpu_layers=0, on_progress=lambda _: None
         )
-        self.context = Context(self.model, LIMITS, num_threads=1)
+        self.context = LlamaContext(self.model, LIMITS, num_threads=1)
         scheduler = Scheduler(LIMITS, self.context.open_cache())
         engine = Engine(self.context, scheduler, pieces=self.model.pieces, eog=frozenset())
         self.embedder = Embedder(functools.partial(Pooler, self.model, longest=1024, num_threads=1))

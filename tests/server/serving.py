@@ -16,10 +16,10 @@ import uvicorn
 
 from localrun.errors import ModelNotFoundError
 from localrun.server.app import create_app
-from localrun.server.middleware.timeouts import PatientProtocol
+from localrun.server.middleware.timeouts import TimeoutProtocol
 from localrun.server.run import bind
 from localrun.server.tls import tls_options
-from localrun.services.models import Identity, ModelDetails, StoredModel
+from localrun.services.models import ModelDetails, ModelIdentity, StoredModel
 from localrun.services.workspace import Workspace
 from localrun.settings import Settings
 from localrun.supervisor.pool import RunnerPool
@@ -65,9 +65,9 @@ class FakeCatalogue:
             raise ModelNotFoundError(f"model {name!r} is not on this machine", hint="localrun list")
         return self.model
 
-    def identify(self, name: str) -> Identity:
+    def identify(self, name: str) -> ModelIdentity:
         model = self.find_model(name)
-        return Identity(model.name, model.digest)
+        return ModelIdentity(model.name, model.digest)
 
 
 @contextlib.contextmanager
@@ -114,7 +114,7 @@ def serving(
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            http=PatientProtocol,
+            http=TimeoutProtocol,
             ws="none",
             log_config=None,
             access_log=False,

@@ -6,10 +6,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrun.chat.stream_parser import Part, Text, Thought
+from localrun.chat.stream_parser import Part, ReasoningPart, TextPart
 from localrun.chat.tool_calls import CallArguments, CallBegun
 from localrun.engine.params import FinishReason
-from localrun.server.anthropic.answer import Answer
+from localrun.server.anthropic.builder import MessageBuilder
 from localrun.server.anthropic.request import MessagesCall
 from localrun.server.core.request import CompletionRequest, Done, Opened
 
@@ -36,9 +36,9 @@ def done(reason: FinishReason = FinishReason.STOP, stop: str | None = None, num:
     )
 
 
-def answer() -> Answer:
+def answer() -> MessageBuilder:
     request = CompletionRequest(model="m", num_predict=10, stop=("END",))
-    return Answer(MessagesCall(request=request, stream=True, shows_thoughts=True))
+    return MessageBuilder(MessagesCall(request=request, stream=True, shows_thoughts=True))
 
 
 def added_up(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -78,8 +78,8 @@ def _add(block: dict[str, Any], delta: dict[str, Any], pieces: list[str]) -> Non
 
 
 parts = st.one_of(
-    st.builds(lambda text: [Text(text)], st.sampled_from(["a", " ", "\n\n", "b "])),
-    st.builds(lambda text: [Thought(text)], st.sampled_from(["x", " y"])),
+    st.builds(lambda text: [TextPart(text)], st.sampled_from(["a", " ", "\n\n", "b "])),
+    st.builds(lambda text: [ReasoningPart(text)], st.sampled_from(["x", " y"])),
     st.just(CALL),
 )
 
@@ -110,7 +110,7 @@ def ended(end: Done, *parts: Part) -> tuple[str, str | None]:
 
 
 def test_why_an_answer_ended() -> None:
-    text = Text("a")
+    text = TextPart("a")
 
     assert ended(done(), text) == ("end_turn", None)
     assert ended(done(stop="END"), text) == ("stop_sequence", "END")
@@ -125,7 +125,7 @@ def test_why_an_answer_ended() -> None:
 def test_blanks_are_told_only_where_text_follows() -> None:
     found = answer()
 
-    for part in (Text("\n"), *CALL, Text(" "), Text("a"), *CALL, Text(" "), done()):
+    for part in (TextPart("\n"), *CALL, TextPart(" "), TextPart("a"), *CALL, TextPart(" "), done()):
         found.tell(part)
 
     kinds = [block.get("text", block["type"]) for block in found.whole()["content"]]

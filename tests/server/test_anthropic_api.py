@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from localrun.chat.tool_calls import CallArguments, CallBegun
-from localrun.server.anthropic.answer import Answer
+from localrun.server.anthropic.builder import MessageBuilder
 from localrun.server.anthropic.request import parse_call
 from localrun.server.parsing.fields import Fields
 from tests.server.serving import serving
@@ -114,7 +114,7 @@ def test_a_call_that_was_cut_is_in_a_whole_answer_with_what_is_complete(served: 
 def test_the_arguments_of_a_cut_call_are_those_that_are_complete(
     pieces: list[str], expected: dict[str, Any]
 ) -> None:
-    answer = Answer(parse_call(Fields({"model": "m", "messages": [HI], "max_tokens": 1})))
+    answer = MessageBuilder(parse_call(Fields({"model": "m", "messages": [HI], "max_tokens": 1})))
 
     answer.tell(CallBegun("look"))
     for piece in pieces:

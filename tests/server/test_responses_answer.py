@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrun.chat.stream_parser import Text, Thought
+from localrun.chat.stream_parser import ReasoningPart, TextPart
 from localrun.chat.tool_calls import CallArguments, CallBegun
 from localrun.engine.params import FinishReason
 from localrun.errors import RunnerDiedError
 from localrun.server.core.request import Done, Opened, Scored
-from localrun.server.openai.responses.answer import Answer
+from localrun.server.openai.responses.builder import ResponseBuilder
 from localrun.server.openai.responses.request import parse_call
 from localrun.server.openai.responses.store import ResponseStore
 from localrun.server.parsing.fields import Fields
@@ -34,9 +34,9 @@ CALLED = {
 }
 
 
-def answer(**fields: Any) -> Answer:
+def answer(**fields: Any) -> ResponseBuilder:
     asked = {"model": "m", "input": "hi", "tools": TOOLS, "stream": True, **fields}
-    return Answer(parse_call(Fields(asked), ResponseStore()))
+    return ResponseBuilder(parse_call(Fields(asked), ResponseStore()))
 
 
 def done(reason: FinishReason = FinishReason.STOP) -> Done:
@@ -61,7 +61,7 @@ def called(name: str, cut: int | None = None) -> list[Reply]:
     return [CallBegun(name), *(pieces if cut else [*pieces, rest])]
 
 
-def told(one: Answer, *parts: Reply) -> list[dict[str, Any]]:
+def told(one: ResponseBuilder, *parts: Reply) -> list[dict[str, Any]]:
     return [event for part in (Opened(), *parts) for event in one.tell(part)]
 
 
@@ -71,8 +71,8 @@ def items(events: list[dict[str, Any]]) -> list[Any]:
 
 replies = st.lists(
     st.one_of(
-        st.builds(lambda text: [Text(text)], st.sampled_from(["a", " ", "\n", "so"])),
-        st.builds(lambda text: [Thought(text)], st.sampled_from(["hm", " "])),
+        st.builds(lambda text: [TextPart(text)], st.sampled_from(["a", " ", "\n", "so"])),
+        st.builds(lambda text: [ReasoningPart(text)], st.sampled_from(["hm", " "])),
         st.builds(called, st.sampled_from(sorted(CALLED))),
     ),
     max_size=8,
@@ -105,7 +105,7 @@ def test_events_add_up_to_the_whole(*, parts: list[Reply], end: str, summarizes:
         deltas = "".join(event["delta"] for event in own if "delta" in event)
         assert deltas == said(item)
         assert own[0]["item"]["id"] == item["id"]
-    texts = "".join(part.text for part in parts if isinstance(part, Text))
+    texts = "".join(part.text for part in parts if isinstance(part, TextPart))
     assert "".join(map(said, whole["output"])).replace(" ", "").count("so") == texts.count("so")
 
 
@@ -153,7 +153,7 @@ def test_a_call_that_was_broken_off_is_incomplete(name: str) -> None:
 
 def test_an_answer_that_was_cut_is_incomplete() -> None:
     one = answer()
-    events = told(one, Text("so"), done(FinishReason.LENGTH))
+    events = told(one, TextPart("so"), done(FinishReason.LENGTH))
 
     assert events[-1]["type"] == "response.incomplete"
     assert one.whole()["incomplete_details"] == {"reason": "max_output_tokens"}
@@ -168,7 +168,9 @@ def test_scores_of_a_text_are_with_it_and_those_of_thoughts_are_not() -> None:
         return Scored(((f"{next(numbers)}".encode(), -1.0, ()),))
 
     one = answer()
-    events = told(one, scored(), Thought("hm"), scored(), Text("a"), scored(), Text("b"), done())
+    events = told(
+        one, scored(), ReasoningPart("hm"), scored(), TextPart("a"), scored(), TextPart("b"), done()
+    )
 
     deltas = [event for event in events if event["type"] == "response.output_text.delta"]
     assert [[score["token"] for score in delta["logprobs"]] for delta in deltas] == [["1"], ["2"]]
@@ -178,7 +180,15 @@ def test_scores_of_a_text_are_with_it_and_those_of_thoughts_are_not() -> None:
 
 def test_blanks_between_items_are_nothing_but_those_before_a_text_are_its_own() -> None:
     one = answer()
-    told(one, Text("\n"), *called("look"), Text("\n"), *called("look"), Text(" "), Text("so"))
+    told(
+        one,
+        TextPart("\n"),
+        *called("look"),
+        TextPart("\n"),
+        *called("look"),
+        TextPart(" "),
+        TextPart("so"),
+    )
 
     first, second, message = one.whole()["output"]
     assert (first["type"], second["type"]) == ("function_call", "function_call")
@@ -187,6 +197,6 @@ def test_blanks_between_items_are_nothing_but_those_before_a_text_are_its_own() 
 
 def test_a_blank_before_a_thought_is_not_the_texts() -> None:
     one = answer()
-    told(one, Text("\n"), Thought("hm"), Text("so"))
+    told(one, TextPart("\n"), ReasoningPart("hm"), TextPart("so"))
 
     assert one.whole()["output"][1]["content"][0]["text"] == "so"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from localrun.errors import UsageError
-from localrun.server.openai.responses.tools import Kind, Tool, ToolSet, read_tools
+from localrun.server.openai.responses.tools import ResponsesTool, ToolKind, ToolSet, read_tools
 from localrun.server.parsing.fields import Fields
 
 LOOK = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": True}
@@ -52,9 +52,9 @@ def test_tools_of_a_namespace_have_its_name_before_theirs() -> None:
     tools = read([{"type": "namespace", "name": "eyes", "tools": [LOOK]}, LOOK])
 
     assert [one["function"]["name"] for one in tools.functions] == ["eyes__look", "look"]
-    assert tools.called("eyes__look") == Tool("look", Kind.FUNCTION, "eyes")
-    assert tools.called("look") == Tool("look")
-    assert tools.called("made_up") == Tool("made_up")
+    assert tools.called("eyes__look") == ResponsesTool("look", ToolKind.FUNCTION, "eyes")
+    assert tools.called("look") == ResponsesTool("look")
+    assert tools.called("made_up") == ResponsesTool("made_up")
 
 
 def test_what_only_openai_runs_beside_an_answer_is_left_out() -> None:

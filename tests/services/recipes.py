@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
-from localrun.modelfile.known import PARAMETERS, Parameter
-from localrun.modelfile.recipe import AdapterUse, Message, Recipe
+from localrun.modelfile.known import PARAMETERS, ParameterSpec
+from localrun.modelfile.recipe import AdapterUse, Recipe, RecipeMessage
 
 if TYPE_CHECKING:
     from localrun.modelfile.parameters import ParameterValue
@@ -36,7 +36,9 @@ def recipes(source: str, adapter: str) -> st.SearchStrategy[Recipe]:
         system=st.none() | SAID,
         licenses=st.lists(SAID, max_size=2, unique=True).map(tuple),
         messages=st.lists(
-            st.builds(Message, role=st.sampled_from(["system", "user", "assistant"]), content=SAID),
+            st.builds(
+                RecipeMessage, role=st.sampled_from(["system", "user", "assistant"]), content=SAID
+            ),
             max_size=3,
         ).map(tuple),
         parameters=parameters(),
@@ -58,7 +60,7 @@ def parameters(draw: st.DrawFn) -> tuple[tuple[str, ParameterValue], ...]:
     return tuple(pairs)
 
 
-def values(known: Parameter) -> st.SearchStrategy[ParameterValue]:
+def values(known: ParameterSpec) -> st.SearchStrategy[ParameterValue]:
     """Return values that a parameter takes."""
     low, high = max(known.low, -(2**31)), min(known.high, 2**31)
     if known.kind == "int":

@@ -21,7 +21,7 @@ from localrun.services.creating.create import CreateOptions, create_model
 from localrun.services.creating.uploads import Uploads
 from localrun.services.importing import import_path
 from localrun.services.naming import copy_model
-from localrun.services.report import Silence
+from localrun.services.report import SilentReport
 from localrun.store import adopt
 from localrun.store.adopt import Taking
 from localrun.store.archive import export_model, import_archive
@@ -70,7 +70,9 @@ def do_create_link(workspace: Workspace) -> None:
 
 
 def do_import_file(workspace: Workspace) -> None:
-    import_path(workspace, workspace.home.parent / "weights.gguf", parse_name("made"), Silence())
+    import_path(
+        workspace, workspace.home.parent / "weights.gguf", parse_name("made"), SilentReport()
+    )
 
 
 def do_import_archive(workspace: Workspace) -> None:

@@ -18,7 +18,7 @@ from localrun.services.importing import (
     local_name,
 )
 from localrun.services.pulling.outdated import find_outdated
-from localrun.store.foreign.folders import Tool
+from localrun.store.foreign.folders import ForeignTool
 from localrun.store.manifest import Role
 from tests.services.making import (
     FILES,
@@ -47,13 +47,13 @@ def take(workspace: Workspace, path: Path, name: str | None = None) -> list[Impo
     return import_path(workspace, path, parse_name(name) if name else None, Told())
 
 
-def take_from(workspace: Workspace, tool: Tool, name: str | None = None) -> list[Imported]:
+def take_from(workspace: Workspace, tool: ForeignTool, name: str | None = None) -> list[Imported]:
     models = foreign_models(workspace, tool, name)
     return [import_model(workspace, model, local_name(model), Told()) for model in models]
 
 
 def is_shared(workspace: Workspace, content: bytes, original: Path) -> bool:
-    """Tell whether a blob takes no space of its own: the same file, or a clone of its blocks."""
+    """Return whether a blob takes no space of its own: the same file, or a clone of its blocks."""
     return blob_of(workspace, content).stat().st_ino == original.stat().st_ino
 
 
@@ -192,7 +192,7 @@ def test_ollamas_model_keeps_its_manifest_and_ollama_its_files(workspace: Worksp
     weights = ollama(root)
     before = content_of(root)
 
-    (imported,) = take_from(workspace, Tool.OLLAMA, "llama3.2:3b")
+    (imported,) = take_from(workspace, ForeignTool.OLLAMA, "llama3.2:3b")
 
     path = root / "manifests/registry.ollama.ai/library/llama3.2/3b"
     assert imported.name == "llama3.2:3b"
@@ -206,7 +206,7 @@ def test_ollamas_model_keeps_its_manifest_and_ollama_its_files(workspace: Worksp
 def test_a_model_outlives_the_tool_that_it_came_from(workspace: Workspace) -> None:
     root = workspace.home / ".ollama" / "models"
     ollama(root)
-    take_from(workspace, Tool.OLLAMA)
+    take_from(workspace, ForeignTool.OLLAMA)
 
     shutil.rmtree(root)
 
@@ -218,7 +218,7 @@ def test_the_hubs_cache_says_where_a_model_is_from(workspace: Workspace, hub: Fa
     blob = hub_cache(workspace.home / ".cache/huggingface/hub", hub.repos[REPO].head.commit)
     before = content_of(workspace.home)
 
-    (imported,) = take_from(workspace, Tool.HUGGINGFACE, f"{REPO}:q4_k_m")
+    (imported,) = take_from(workspace, ForeignTool.HUGGINGFACE, f"{REPO}:q4_k_m")
 
     assert imported.name == f"hf.co/{REPO}:Q4_K_M"
     assert is_shared(workspace, WEIGHTS, blob)
@@ -243,7 +243,7 @@ def test_a_model_of_lm_studio_gets_a_name_of_this_machine(
     path = write(folder / "m-Q4_K_M.gguf", WEIGHTS)
     before = content_of(workspace.home)
 
-    (imported,) = take_from(workspace, Tool.LMSTUDIO)
+    (imported,) = take_from(workspace, ForeignTool.LMSTUDIO)
 
     assert imported.name == f"{name}:Q4_K_M"
     assert parse_name(imported.name).host is None
@@ -254,7 +254,7 @@ def test_a_model_of_lm_studio_gets_a_name_of_this_machine(
 def test_a_model_of_llama_cpp_is_found_in_its_cache(workspace: Workspace) -> None:
     path = write(workspace.home / ".cache/llama.cpp/owner_repo_m-Q8_0.gguf", WEIGHTS)
 
-    (imported,) = take_from(workspace, Tool.LLAMACPP)
+    (imported,) = take_from(workspace, ForeignTool.LLAMACPP)
 
     assert imported.name == "owner_repo_m-Q8_0:latest"
     assert is_shared(workspace, WEIGHTS, path)
@@ -264,17 +264,17 @@ def test_a_name_that_a_tool_has_not_is_told_with_those_it_has(workspace: Workspa
     ollama(workspace.home / ".ollama" / "models")
 
     with pytest.raises(ModelNotFoundError, match=r"it has llama3\.2:3b") as caught:
-        take_from(workspace, Tool.OLLAMA, "nosuch")
+        take_from(workspace, ForeignTool.OLLAMA, "nosuch")
 
     assert caught.value.hint == "localrun import --from ollama --list"
-    assert take_from(workspace, Tool.LMSTUDIO) == []
+    assert take_from(workspace, ForeignTool.LMSTUDIO) == []
 
 
 def test_bytes_that_are_here_already_are_shared_between_the_ways_they_came(
     workspace: Workspace, tmp_path: Path
 ) -> None:
     ollama(workspace.home / ".ollama" / "models")
-    take_from(workspace, Tool.OLLAMA)
+    take_from(workspace, ForeignTool.OLLAMA)
 
     (imported,) = take(workspace, write(tmp_path / "m.gguf", WEIGHTS), "mine")
 

@@ -10,7 +10,7 @@ import pytest
 from localrun.errors import IntegrityError, ModelNotFoundError
 from localrun.hardware.reading import shape_of
 from localrun.server.core.defaults import runner_model
-from localrun.services.memory_plan import Asked, plan_memory
+from localrun.services.memory_plan import MemoryQuery, plan_memory
 from localrun.store.embedded import embedded_models
 from tests.services.making import NAME, REPO
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from localrun.services.workspace import Workspace
     from tests.fakes.hub import FakeHub
 
-ANYTHING = Asked()
+ANYTHING = MemoryQuery()
 GUIDE = embedded_models()["guide:latest"]
 
 
@@ -63,7 +63,7 @@ def test_a_long_header_is_fetched_piece_by_piece(workspace: Workspace, hub: Fake
 
 
 def test_what_is_here_is_planned_as_its_recipe_says(workspace: Workspace) -> None:
-    found = plan_memory(workspace, "guide", Asked(num_ctx=512, num_parallel=2), runner_model)
+    found = plan_memory(workspace, "guide", MemoryQuery(num_ctx=512, num_parallel=2), runner_model)
 
     assert found.is_here
     assert (found.plan.num_ctx, found.plan.setup.num_slots) == (512, 2)

@@ -14,7 +14,7 @@ from localrun.names.parse import parse_name
 from localrun.services.creating.create import create_model
 from localrun.services.importing import import_path
 from localrun.services.pulling.pull import PullOptions, pull_model
-from localrun.services.report import Silence
+from localrun.services.report import SilentReport
 from localrun.store.manifest import DOCKER_CONFIG, MEDIA_TYPES, OCI_MANIFEST, Role
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.web import serving
@@ -77,7 +77,7 @@ def test_import_refuses_a_file_that_is_cut_off(workspace: Workspace, folder: Pat
     (folder / "cut.gguf").write_bytes(CUT)
 
     with pytest.raises(IntegrityError, match=REASON):
-        import_path(workspace, folder / "cut.gguf", parse_name("made"), Silence())
+        import_path(workspace, folder / "cut.gguf", parse_name("made"), SilentReport())
 
     assert names_in(workspace) == []
     assert not list(workspace.store.layout.blobs.glob("*"))
@@ -86,7 +86,7 @@ def test_import_refuses_a_file_that_is_cut_off(workspace: Workspace, folder: Pat
 def test_the_same_file_is_taken_when_it_is_whole(workspace: Workspace, folder: Path) -> None:
     (folder / "whole.gguf").write_bytes(WHOLE)
 
-    import_path(workspace, folder / "whole.gguf", parse_name("imported"), Silence())
+    import_path(workspace, folder / "whole.gguf", parse_name("imported"), SilentReport())
     create(workspace, folder, "FROM ./whole.gguf")
 
     assert names_in(workspace) == ["imported:latest", "made:latest"]

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from localrun.store.store import Store
 from localrun.store.sweep import sweep
-from localrun.store.usage import Usage, usage
+from localrun.store.usage import StoreUsage, usage
 from tests.store.building import damage, manifest_of, new_store, put_model
 from tests.store.test_blobs import put_linked
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-EMPTY = Usage(models=[], total_bytes=0, unused_bytes=0, partial_bytes=0, linked_bytes=0)
+EMPTY = StoreUsage(models=[], total_bytes=0, unused_bytes=0, partial_bytes=0, linked_bytes=0)
 
 
 def size_on_disk(store: Store) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localrun.chat.gotemplate.errors import GoTemplateError, Place
-from localrun.chat.gotemplate.tree import Call, If, Range, With
+from localrun.chat.gotemplate.errors import GoTemplateError, TemplatePosition
+from localrun.chat.gotemplate.tree import If, Range, TemplateCall, With
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,9 @@ def in_calling_order(template: Template) -> list[str]:
         GoTemplateError: one is not defined, calls itself, or there are too many.
     """
     if len(template.defined) > MAX_TEMPLATES:
-        raise GoTemplateError(f"it defines more than {MAX_TEMPLATES} templates", Place(1, 1))
+        raise GoTemplateError(
+            f"it defines more than {MAX_TEMPLATES} templates", TemplatePosition(1, 1)
+        )
     order: list[str] = []
     for call in _calls(template.body):
         _check(call, template)
@@ -42,14 +44,14 @@ def _visit(name: str, template: Template, order: list[str], callers: tuple[str, 
     order.append(name)
 
 
-def _check(call: Call, template: Template) -> None:
+def _check(call: TemplateCall, template: Template) -> None:
     if call.name not in template.defined:
         raise GoTemplateError(f"the template {call.name!r} is not defined", call.place)
 
 
-def _calls(nodes: tuple[Node, ...]) -> Iterator[Call]:
+def _calls(nodes: tuple[Node, ...]) -> Iterator[TemplateCall]:
     for node in nodes:
-        if isinstance(node, Call):
+        if isinstance(node, TemplateCall):
             yield node
         elif isinstance(node, If | With | Range):
             yield from _calls(node.body)

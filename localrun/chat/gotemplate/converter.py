@@ -15,10 +15,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.chat.gotemplate.calls import in_calling_order
-from localrun.chat.gotemplate.expressions import NAMESPACE, Context, quoted, variable, written
+from localrun.chat.gotemplate.expressions import NAMESPACE, Scope, quoted, variable, written
 from localrun.chat.gotemplate.legacy import RESPONSE, until_response
 from localrun.chat.gotemplate.parser import parse
-from localrun.chat.gotemplate.tree import Action, Call, If, Jump, Literal, Range, Text, With
+from localrun.chat.gotemplate.tree import (
+    Action,
+    If,
+    Jump,
+    Literal,
+    Range,
+    TemplateCall,
+    TextNode,
+    With,
+)
 
 if TYPE_CHECKING:
     from localrun.chat.gotemplate.tree import Node, Pipe, Template
@@ -48,7 +57,7 @@ def convert(text: str) -> str:
         lines.macro(name)
     lines.begin()
     arguments = _arguments(template.names)
-    context = Context("root", "root")
+    context = Scope("root", "root")
     if "messages" in template.names:
         lines.put(f"{{%- set root = go_data({arguments}) -%}}")
         lines.nodes(template.body, context)
@@ -63,7 +72,7 @@ def _arguments(names: set[str]) -> str:
     return ", ".join(["messages", *options])
 
 
-def _write_turns(lines: _Writer, template: Template, arguments: str, context: Context) -> None:
+def _write_turns(lines: _Writer, template: Template, arguments: str, context: Scope) -> None:
     whole = template.body
     if "response" not in template.names:
         whole = (*whole, RESPONSE)
@@ -103,19 +112,19 @@ class _Writer:
         """Write a named template as a macro."""
         self.put(f"{{%- macro {self._macros[name]}(root) -%}}")
         self.begin()
-        self.nodes(self._template.defined[name], Context("root", "root"))
+        self.nodes(self._template.defined[name], Scope("root", "root"))
         self.put("{%- endmacro -%}")
 
-    def nodes(self, nodes: tuple[Node, ...], context: Context) -> None:
+    def nodes(self, nodes: tuple[Node, ...], context: Scope) -> None:
         """Write nodes one level further in."""
         self._indent += 1
         for node in nodes:
             self._node(node, context)
         self._indent -= 1
 
-    def _node(self, node: Node, context: Context) -> None:
+    def _node(self, node: Node, context: Scope) -> None:
         match node:
-            case Text():
+            case TextNode():
                 self.put(f"{{{{- {quoted(node.text)} -}}}}")
             case Action():
                 self._action(node.pipe, context)
@@ -125,12 +134,12 @@ class _Writer:
                 self._with(node, context)
             case Range():
                 self._range(node, context)
-            case Call():
+            case TemplateCall():
                 self._call(node, context)
             case Jump():
                 self.put(f"{{%- {node.word} -%}}")
 
-    def _action(self, pipe: Pipe, context: Context) -> None:
+    def _action(self, pipe: Pipe, context: Scope) -> None:
         value = written(pipe, context)
         if pipe.targets:
             self._set(variable(pipe.targets[0]), value)
@@ -143,7 +152,7 @@ class _Writer:
     def _set(self, name: str, value: str) -> None:
         self.put(f"{{%- set {name} = {value} -%}}")
 
-    def _condition(self, pipe: Pipe, context: Context) -> str:
+    def _condition(self, pipe: Pipe, context: Scope) -> str:
         """Return what a branch asks, after giving it to the branch's variable."""
         value = written(pipe, context)
         if not pipe.targets:
@@ -151,7 +160,7 @@ class _Writer:
         self._set(variable(pipe.targets[0]), value)
         return variable(pipe.targets[0])
 
-    def _if(self, node: If, context: Context) -> None:
+    def _if(self, node: If, context: Scope) -> None:
         self.put(f"{{%- if {self._condition(node.pipe, context)} -%}}")
         self.nodes(node.body, context)
         orelse = node.orelse
@@ -163,21 +172,21 @@ class _Writer:
         self._else(orelse, context)
         self.put("{%- endif -%}")
 
-    def _else(self, nodes: tuple[Node, ...], context: Context) -> None:
+    def _else(self, nodes: tuple[Node, ...], context: Scope) -> None:
         if nodes:
             self.put("{%- else -%}")
             self.nodes(nodes, context)
 
-    def _with(self, node: With, context: Context) -> None:
+    def _with(self, node: With, context: Scope) -> None:
         value = self._condition(node.pipe, context)
         name = self._name()
         self._set(name, value)
         self.put(f"{{%- if {name} -%}}")
-        self.nodes(node.body, Context(context.root, name))
+        self.nodes(node.body, Scope(context.root, name))
         self._else(node.orelse, context)
         self.put("{%- endif -%}")
 
-    def _range(self, node: Range, context: Context) -> None:
+    def _range(self, node: Range, context: Scope) -> None:
         key, item = self._name(), self._name()
         value = written(node.pipe, context)
         self.put(f"{{%- for {key}, {item} in go_range({value}) -%}}")
@@ -187,7 +196,7 @@ class _Writer:
         for target, source in zip(targets, sources, strict=False):
             self._set(variable(target), source)
         self._indent -= 1
-        self.nodes(node.body, Context(context.root, item))
+        self.nodes(node.body, Scope(context.root, item))
         self._else(node.orelse, context)
         self.put("{%- endfor -%}")
 
@@ -195,6 +204,6 @@ class _Writer:
         self._num_names += 1
         return f"d{self._num_names}"
 
-    def _call(self, node: Call, context: Context) -> None:
+    def _call(self, node: TemplateCall, context: Scope) -> None:
         value = "none" if node.pipe is None else written(node.pipe, context)
         self.put(f"{{{{- {self._macros[node.name]}({value}) -}}}}")

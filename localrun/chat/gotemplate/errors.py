@@ -10,7 +10,7 @@ HINT = "write TEMPLATE in Jinja, or leave it out: the template in the GGUF is us
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TemplatePosition:
     """A position in a template's source; both numbers begin at 1."""
 
     line: int
@@ -22,7 +22,7 @@ class GoTemplateError(UsageError):
 
     code = "invalid_template"
 
-    def __init__(self, problem: str, place: Place) -> None:
+    def __init__(self, problem: str, place: TemplatePosition) -> None:
         super().__init__(
             f"the Go template cannot be converted: line {place.line}, "
             f"column {place.column}: {problem}",
@@ -32,6 +32,8 @@ class GoTemplateError(UsageError):
         self.column = place.column
 
 
-def place_of(source: str, offset: int) -> Place:
+def place_of(source: str, offset: int) -> TemplatePosition:
     """Return where in the source an offset lies."""
-    return Place(source.count("\n", 0, offset) + 1, offset - source.rfind("\n", 0, offset))
+    return TemplatePosition(
+        source.count("\n", 0, offset) + 1, offset - source.rfind("\n", 0, offset)
+    )

@@ -57,7 +57,7 @@ _ESCAPES |= {code: f"\\x{code:02x}" for code in (*range(32), 127) if code not in
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class Scope:
     """The names that ``$`` and ``.`` have where an expression stands."""
 
     root: str
@@ -75,7 +75,7 @@ def quoted(text: str) -> str:
     return f'"{text.translate(_ESCAPES)}"'
 
 
-def written(pipe: Pipe, context: Context) -> str:
+def written(pipe: Pipe, context: Scope) -> str:
     """Return a pipeline's value as a Jinja expression.
 
     Raises:
@@ -87,7 +87,7 @@ def written(pipe: Pipe, context: Context) -> str:
     return value
 
 
-def _command(command: Command, context: Context, *, piped: str) -> str:
+def _command(command: Command, context: Scope, *, piped: str) -> str:
     head, *rest = command.operands
     if not isinstance(head, Function):
         return _operand(head, context)
@@ -114,7 +114,7 @@ def _check(function: Function, num_arguments: int) -> None:
         raise GoTemplateError(problem, function.place)
 
 
-def _operand(operand: Operand, context: Context) -> str:
+def _operand(operand: Operand, context: Scope) -> str:
     match operand:
         case Literal():
             return _literal(operand.value)

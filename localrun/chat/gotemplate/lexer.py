@@ -21,7 +21,7 @@ MAX_SOURCE_CHARS = 256 * 1024  # the library's longest are some 10 KB
 BLANK = " \t\r\n"
 
 
-class Kind(StrEnum):
+class TokenKind(StrEnum):
     """What a token is."""
 
     TEXT = "text"
@@ -49,34 +49,34 @@ class Kind(StrEnum):
 class Token:
     """A piece of the source and where it begins."""
 
-    kind: Kind
+    kind: TokenKind
     text: str
     offset: int
 
 
 _PATTERNS = {
-    Kind.SPACE: r"[ \t\r\n]+",
-    Kind.NUMBER: (
+    TokenKind.SPACE: r"[ \t\r\n]+",
+    TokenKind.NUMBER: (
         r"[+-]?(?:0[xX][0-9a-fA-F_]+|0[bB][01_]+|0[oO][0-7_]+"
         r"|(?:[0-9][0-9_]*(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
     ),
-    Kind.FIELD: r"\.[^\W\d]\w*",
-    Kind.DOT: r"\.",
-    Kind.VARIABLE: r"\$\w*",
-    Kind.WORD: r"[^\W\d]\w*",
-    Kind.STRING: r'"(?:[^"\\\n]|\\.)*"',
-    Kind.RAW: r"`[^`]*`",
-    Kind.CHAR: r"'(?:[^'\\\n]|\\.)+'",
-    Kind.DECLARE: r":=",
-    Kind.ASSIGN: r"=",
-    Kind.PIPE: r"\|",
-    Kind.COMMA: r",",
-    Kind.LEFT: r"\(",
-    Kind.RIGHT: r"\)",
+    TokenKind.FIELD: r"\.[^\W\d]\w*",
+    TokenKind.DOT: r"\.",
+    TokenKind.VARIABLE: r"\$\w*",
+    TokenKind.WORD: r"[^\W\d]\w*",
+    TokenKind.STRING: r'"(?:[^"\\\n]|\\.)*"',
+    TokenKind.RAW: r"`[^`]*`",
+    TokenKind.CHAR: r"'(?:[^'\\\n]|\\.)+'",
+    TokenKind.DECLARE: r":=",
+    TokenKind.ASSIGN: r"=",
+    TokenKind.PIPE: r"\|",
+    TokenKind.COMMA: r",",
+    TokenKind.LEFT: r"\(",
+    TokenKind.RIGHT: r"\)",
 }
 _TOKEN = re.compile("|".join(f"(?P<{kind.name}>{shape})" for kind, shape in _PATTERNS.items()))
 _ENDS_ITSELF = frozenset(" \t\r\n.,|:()=")
-_NEEDS_AN_END = frozenset({Kind.NUMBER, Kind.FIELD, Kind.VARIABLE, Kind.WORD})
+_NEEDS_AN_END = frozenset({TokenKind.NUMBER, TokenKind.FIELD, TokenKind.VARIABLE, TokenKind.WORD})
 
 
 def tokens(source: str) -> list[Token]:
@@ -88,7 +88,7 @@ def tokens(source: str) -> list[Token]:
     if len(source) > MAX_SOURCE_CHARS:
         problem = f"it is longer than {MAX_SOURCE_CHARS} characters"
         raise GoTemplateError(problem, place_of(source, 0))
-    return [*_Lexer(source).run(), Token(Kind.END, "", len(source))]
+    return [*_Lexer(source).run(), Token(TokenKind.END, "", len(source))]
 
 
 class _Lexer:
@@ -106,7 +106,7 @@ class _Lexer:
             if self._source.startswith("/*", self._at):
                 self._skip_comment(opening)
             else:
-                yield Token(Kind.OPEN, "{{", opening)
+                yield Token(TokenKind.OPEN, "{{", opening)
                 yield from self._action(opening)
         yield from self._text(len(self._source), trims_end=False)
 
@@ -122,7 +122,7 @@ class _Lexer:
         if trims_end:
             text = text.rstrip(BLANK)
         if text:
-            yield Token(Kind.TEXT, text, self._at)
+            yield Token(TokenKind.TEXT, text, self._at)
 
     def _skip_comment(self, opening: int) -> None:
         end = self._source.find("*/", self._at + 2)
@@ -137,7 +137,7 @@ class _Lexer:
             if self._at >= len(self._source):
                 self._fail("the action is never closed", opening)
             yield self._token()
-        yield Token(Kind.CLOSE, closing, self._at - len(closing))
+        yield Token(TokenKind.CLOSE, closing, self._at - len(closing))
 
     def _close(self) -> str:
         """Step over the action's end, if it is here, and return it."""
@@ -152,8 +152,8 @@ class _Lexer:
         found = _TOKEN.match(self._source, self._at)
         if found is None:
             self._fail(f"unexpected {self._source[self._at]!r}", self._at)
-        kind, text, begin = Kind[str(found.lastgroup)], found[0], self._at
-        if kind is Kind.SPACE and self._source.startswith("-}}", found.end()):
+        kind, text, begin = TokenKind[str(found.lastgroup)], found[0], self._at
+        if kind is TokenKind.SPACE and self._source.startswith("-}}", found.end()):
             text = text[:-1]  # its last character belongs to the trim mark
             if not text:
                 self._fail("unexpected '-'", begin)

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.chat.gotemplate import literals
-from localrun.chat.gotemplate.lexer import Kind, tokens
+from localrun.chat.gotemplate.lexer import TokenKind, tokens
 from localrun.chat.gotemplate.pipelines import PipelineReader
 from localrun.chat.gotemplate.tree import (
     Action,
-    Call,
     If,
     Jump,
     Range,
     Template,
-    Text,
+    TemplateCall,
+    TextNode,
     With,
 )
 
@@ -65,7 +65,7 @@ class _Parser:
 
     def run(self) -> Template:
         body = self._body()
-        if body.closer.kind is not Kind.END:
+        if body.closer.kind is not TokenKind.END:
             self._reader.fail(f"{{{{ {body.closer.text} }}}} without a beginning", body.closer)
         self._template.body = body.nodes
         self._template.names = self._reader.names
@@ -74,12 +74,12 @@ class _Parser:
 
     def _body(self) -> _Body:
         nodes: list[Node] = []
-        while (token := self._reader.take()).kind is not Kind.END:
-            if token.kind is Kind.TEXT:
-                nodes.append(Text(token.text))
+        while (token := self._reader.take()).kind is not TokenKind.END:
+            if token.kind is TokenKind.TEXT:
+                nodes.append(TextNode(token.text))
                 continue
             word = self._reader.skip_space()
-            if word.kind is Kind.WORD and word.text in _CLOSERS:
+            if word.kind is TokenKind.WORD and word.text in _CLOSERS:
                 return _Body(tuple(nodes), self._reader.take())
             node = self._action(word)
             if node is not None:
@@ -87,9 +87,9 @@ class _Parser:
         return _Body(tuple(nodes), token)
 
     def _action(self, word: Token) -> Node | None:
-        if word.kind is Kind.WORD and word.text in self._statements:
+        if word.kind is TokenKind.WORD and word.text in self._statements:
             return self._statements[word.text](self._reader.take())
-        return Action(self._reader.pipeline(Kind.CLOSE))
+        return Action(self._reader.pipeline(TokenKind.CLOSE))
 
     def _if(self, word: Token) -> Node:
         return self._branches(word, If)
@@ -103,7 +103,7 @@ class _Parser:
         branches: list[tuple[Pipe, tuple[Node, ...]]] = []
         orelse: tuple[Node, ...] = ()
         while True:
-            pipe = self._reader.pipeline(Kind.CLOSE)
+            pipe = self._reader.pipeline(TokenKind.CLOSE)
             body = self._inner(word)
             branches.append((pipe, body.nodes))
             if body.closer.text == "end" or not self._goes_on(word):
@@ -113,7 +113,7 @@ class _Parser:
         if body.closer.text == "else":
             orelse = self._else(word)
         else:
-            self._reader.expect(Kind.CLOSE)
+            self._reader.expect(TokenKind.CLOSE)
         self._leave(mark)
         for pipe, nodes in reversed(branches):
             orelse = (make(pipe, nodes, orelse),)
@@ -122,7 +122,7 @@ class _Parser:
     def _goes_on(self, word: Token) -> bool:
         """Step over the ``if`` of ``else if``, or the ``with`` of ``else with``."""
         following = self._reader.skip_space()
-        if following.kind is not Kind.WORD:
+        if following.kind is not TokenKind.WORD:
             return False
         if following.text != word.text:
             self._reader.fail(f"unexpected {following.text!r} after else", following)
@@ -130,22 +130,22 @@ class _Parser:
         return True
 
     def _else(self, word: Token) -> tuple[Node, ...]:
-        self._reader.expect(Kind.CLOSE)
+        self._reader.expect(TokenKind.CLOSE)
         body = self._inner(word)
         if body.closer.text != "end":
             self._reader.fail("expected {{ end }} and found a second else", body.closer)
-        self._reader.expect(Kind.CLOSE)
+        self._reader.expect(TokenKind.CLOSE)
         return body.nodes
 
     def _inner(self, word: Token) -> _Body:
         body = self._body()
-        if body.closer.kind is Kind.END:
+        if body.closer.kind is TokenKind.END:
             self._reader.fail(f"{{{{ {word.text} }}}} has no {{{{ end }}}}", word)
         return body
 
     def _range(self, word: Token) -> Node:
         mark = self._enter(word)
-        pipe = self._reader.pipeline(Kind.CLOSE, num_targets=2)
+        pipe = self._reader.pipeline(TokenKind.CLOSE, num_targets=2)
         self._num_loops += 1
         if self._num_loops > MAX_LOOPS:
             self._reader.fail(f"range is nested deeper than {MAX_LOOPS}", word)
@@ -155,34 +155,34 @@ class _Parser:
         if body.closer.text == "else":
             orelse = self._else(word)
         else:
-            self._reader.expect(Kind.CLOSE)
+            self._reader.expect(TokenKind.CLOSE)
         self._leave(mark)
         return Range(pipe, body.nodes, orelse)
 
     def _jump(self, word: Token) -> Node:
         if not self._num_loops:
             self._reader.fail(f"{{{{ {word.text} }}}} outside of range", word)
-        self._reader.expect(Kind.CLOSE)
+        self._reader.expect(TokenKind.CLOSE)
         return Jump(word.text)
 
     def _call(self, word: Token) -> Node:
         name = self._name()
-        if self._reader.skip_space().kind is Kind.CLOSE:
+        if self._reader.skip_space().kind is TokenKind.CLOSE:
             self._reader.take()
-            return Call(name, None, self._reader.place(word))
-        return Call(name, self._reader.pipeline(Kind.CLOSE), self._reader.place(word))
+            return TemplateCall(name, None, self._reader.place(word))
+        return TemplateCall(name, self._reader.pipeline(TokenKind.CLOSE), self._reader.place(word))
 
     def _block(self, word: Token) -> Node:
         name = self._name()
-        pipe = self._reader.pipeline(Kind.CLOSE)
+        pipe = self._reader.pipeline(TokenKind.CLOSE)
         self._add(name, word)
-        return Call(name, pipe, self._reader.place(word))
+        return TemplateCall(name, pipe, self._reader.place(word))
 
     def _define(self, word: Token) -> None:
         if self._depth:
             self._reader.fail("{{ define }} inside of another action", word)
         name = self._name()
-        self._reader.expect(Kind.CLOSE)
+        self._reader.expect(TokenKind.CLOSE)
         self._add(name, word)
 
     def _add(self, name: str, word: Token) -> None:
@@ -193,17 +193,17 @@ class _Parser:
         body = self._inner(word)
         if body.closer.text != "end":
             self._reader.fail("unexpected else", body.closer)
-        self._reader.expect(Kind.CLOSE)
+        self._reader.expect(TokenKind.CLOSE)
         self._leave(mark)
         self._reader.scope, self._num_loops = scope, num_loops
         self._template.defined[name] = body.nodes
 
     def _name(self) -> str:
         token = self._reader.skip_space()
-        if token.kind not in {Kind.STRING, Kind.RAW}:
+        if token.kind not in {TokenKind.STRING, TokenKind.RAW}:
             self._reader.fail("a template's name in quotes is missing")
         self._reader.take()
-        return literals.string(token.text) if token.kind is Kind.STRING else token.text[1:-1]
+        return literals.string(token.text) if token.kind is TokenKind.STRING else token.text[1:-1]
 
     def _enter(self, word: Token) -> int:
         self._depth += 1

@@ -6,8 +6,8 @@ from bisect import bisect
 from typing import TYPE_CHECKING, NoReturn
 
 from localrun.chat.gotemplate import literals
-from localrun.chat.gotemplate.errors import GoTemplateError, Place
-from localrun.chat.gotemplate.lexer import Kind
+from localrun.chat.gotemplate.errors import GoTemplateError, TemplatePosition
+from localrun.chat.gotemplate.lexer import TokenKind
 from localrun.chat.gotemplate.tree import (
     Chain,
     Command,
@@ -55,11 +55,11 @@ class PipelineReader:
 
     def skip_space(self) -> Token:
         """Step over space, if there is any, and return the token after it."""
-        if self.peek().kind is Kind.SPACE:
+        if self.peek().kind is TokenKind.SPACE:
             self._at += 1
         return self.peek()
 
-    def expect(self, kind: Kind) -> Token:
+    def expect(self, kind: TokenKind) -> Token:
         """Step over a token of this kind, and the space before it."""
         if self.skip_space().kind is not kind:
             self.fail(f"expected {kind.value!r}, found {_shown(self.peek())}")
@@ -69,18 +69,18 @@ class PipelineReader:
         """Refuse the template at a token, by default the next one."""
         raise self._error(problem, token or self.peek())
 
-    def place(self, token: Token) -> Place:
+    def place(self, token: Token) -> TemplatePosition:
         """Return where a token is."""
         line = bisect(self._newlines, token.offset - 1)
         begin = self._newlines[line - 1] if line else -1
-        return Place(line + 1, token.offset - begin)
+        return TemplatePosition(line + 1, token.offset - begin)
 
-    def pipeline(self, end: Kind, *, num_targets: int = 1) -> Pipe:
+    def pipeline(self, end: TokenKind, *, num_targets: int = 1) -> Pipe:
         """Read up to and with the token ``end``; a range may have two targets."""
         begin = self.skip_space()
         names, is_declaration = self._targets(num_targets)
         commands = [self._command(end, is_first=True)]
-        while self.peek().kind is Kind.PIPE:
+        while self.peek().kind is TokenKind.PIPE:
             self.take()
             commands.append(self._command(end, is_first=False))
         self.expect(end)
@@ -96,14 +96,14 @@ class PipelineReader:
     def _targets(self, most: int) -> tuple[list[Token], bool]:
         """Read ``$i, $x :=`` or ``$x =``; if there is none, read nothing."""
         begin, found = self._at, []
-        while self.skip_space().kind is Kind.VARIABLE:
+        while self.skip_space().kind is TokenKind.VARIABLE:
             found.append(self.take())
             following = self.skip_space().kind
-            if following in {Kind.DECLARE, Kind.ASSIGN}:
+            if following in {TokenKind.DECLARE, TokenKind.ASSIGN}:
                 if len(found) > most:
                     self.fail("too many variables before := or =", found[0])
-                return found, self.take().kind is Kind.DECLARE
-            if following is not Kind.COMMA:
+                return found, self.take().kind is TokenKind.DECLARE
+            if following is not TokenKind.COMMA:
                 break
             self.take()
         self._at = begin
@@ -130,12 +130,12 @@ class PipelineReader:
                 return declaration
         raise self._error(f"the variable {token.text} is not declared here", token)
 
-    def _command(self, end: Kind, *, is_first: bool) -> Command:
+    def _command(self, end: TokenKind, *, is_first: bool) -> Command:
         begin = self.skip_space()
         operands: list[Operand] = []
-        while self.skip_space().kind not in {end, Kind.PIPE}:
+        while self.skip_space().kind not in {end, TokenKind.PIPE}:
             operands.append(self._operand())
-            if self.peek().kind not in {Kind.SPACE, Kind.PIPE, end}:
+            if self.peek().kind not in {TokenKind.SPACE, TokenKind.PIPE, end}:
                 self.fail(f"unexpected {_shown(self.peek())}")
         if not operands:
             self.fail("a value is missing", begin)
@@ -157,15 +157,15 @@ class PipelineReader:
     def _operand(self) -> Operand:
         token = self.take()
         match token.kind:
-            case Kind.LEFT:
+            case TokenKind.LEFT:
                 return self._parenthesized(token)
-            case Kind.DOT:
+            case TokenKind.DOT:
                 return Dot()
-            case Kind.FIELD:
+            case TokenKind.FIELD:
                 return Field(self._fields(token))
-            case Kind.VARIABLE:
+            case TokenKind.VARIABLE:
                 return Variable(self._declaration(token), self._fields())
-            case Kind.WORD:
+            case TokenKind.WORD:
                 return self._word(token)
         return Literal(self._literal(token))
 
@@ -173,13 +173,13 @@ class PipelineReader:
         self._num_open += 1
         if self._num_open > MAX_NESTING:
             self.fail(f"the expression is nested deeper than {MAX_NESTING}", token)
-        pipe = self.pipeline(Kind.RIGHT, num_targets=0)
+        pipe = self.pipeline(TokenKind.RIGHT, num_targets=0)
         self._num_open -= 1
         return Chain(pipe, self._fields())
 
     def _fields(self, first: Token | None = None) -> tuple[str, ...]:
         found = [first] if first else []
-        while self.peek().kind is Kind.FIELD:
+        while self.peek().kind is TokenKind.FIELD:
             found.append(self.take())
         if len(found) > MAX_OPERANDS:
             self.fail(f"more than {MAX_OPERANDS} fields in a row", found[0])
@@ -195,13 +195,13 @@ class PipelineReader:
     def _literal(self, token: Token) -> str | float:
         try:
             match token.kind:
-                case Kind.RAW:
+                case TokenKind.RAW:
                     return token.text[1:-1].replace("\r", "")
-                case Kind.STRING:
+                case TokenKind.STRING:
                     return literals.string(token.text)
-                case Kind.CHAR:
+                case TokenKind.CHAR:
                     return ord(literals.string(token.text))
-                case Kind.NUMBER:
+                case TokenKind.NUMBER:
                     return literals.number(token.text)
         except (ValueError, TypeError):
             self.fail(f"malformed {token.kind.value} {token.text}", token)

@@ -22,7 +22,7 @@ _JINJA_TAG = re.compile(r"\{%[-+]?\s*(?:if|for|set|macro|block|generation|raw)\b
 
 
 def is_go_template(text: str) -> bool:
-    """Tell whether the text is a Go template, as Ollama's Modelfiles carry them.
+    """Return whether the text is a Go template, as Ollama's Modelfiles carry them.
 
     A text without any action is none: it means the same as Jinja.
     """

@@ -144,12 +144,12 @@ def cut(value: object, *bounds: object) -> object:
 
 
 def equal(first: object, *others: object) -> bool:
-    """Tell whether the first equals any of the others; nil equals nil alone."""
+    """Return whether the first equals any of the others; nil equals nil alone."""
     return any(_is_equal(first, other) for other in others)
 
 
 def less(left: object, right: object) -> bool:
-    """Tell whether left is before right: two numbers or two texts."""
+    """Return whether left is before right: two numbers or two texts."""
     if isinstance(left, str) and isinstance(right, str):
         return left.encode(errors="surrogatepass") < right.encode(errors="surrogatepass")
     if _is_number(left) and _is_number(right):

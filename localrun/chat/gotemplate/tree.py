@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from localrun.chat.gotemplate.errors import Place
+    from localrun.chat.gotemplate.errors import TemplatePosition
 
 
 @dataclass(slots=True, eq=False)
@@ -61,7 +61,7 @@ class Function:
     """A function: of a command if it is its first operand, else called with nothing."""
 
     name: str
-    place: Place
+    place: TemplatePosition
 
 
 Operand = Literal | Dot | Field | Variable | Chain | Function
@@ -84,7 +84,7 @@ class Pipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class TextNode:
     """What stands between actions."""
 
     text: str
@@ -125,12 +125,12 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class TemplateCall:
     """``{{ template "name" pipeline }}``."""
 
     name: str
     pipe: Pipe | None
-    place: Place
+    place: TemplatePosition
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class Jump:
     word: str
 
 
-Node = Text | Action | If | With | Range | Call | Jump
+Node = TextNode | Action | If | With | Range | TemplateCall | Jump
 
 
 @dataclass(slots=True)

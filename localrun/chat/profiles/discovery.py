@@ -24,7 +24,7 @@ from localrun.chat.profiles.recognition import (
     thinking_in,
 )
 from localrun.chat.profiles.refinement import refined
-from localrun.chat.stream_parser import StreamParser, Text
+from localrun.chat.stream_parser import StreamParser, TextPart
 from localrun.chat.tool_calls import calls_of
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _thought_end(closing: str, probe: Probe) -> str:
 
 
 def _reads(form: CallForm, probe: Probe) -> bool:
-    """Tell whether a form finds the probe's call in what the template wrote.
+    """Return whether a form finds the probe's call in what the template wrote.
 
     That may have more before the call than a reply has, and after it what is not the
     reply's: so the call alone is tried, too.
@@ -85,7 +85,7 @@ def _reads(form: CallForm, probe: Probe) -> bool:
 def _num_left(form: CallForm, probe: Probe) -> int:
     """Return how much of the call a form leaves as text: the tags of a section that it lacks."""
     parts = _parts(form, inserted(probe))
-    return sum(len(part.text.strip()) for part in parts if isinstance(part, Text))
+    return sum(len(part.text.strip()) for part in parts if isinstance(part, TextPart))
 
 
 def _calls(form: CallForm, text: str) -> list[ToolCall]:

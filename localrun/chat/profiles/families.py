@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Family:
+class ReplyFamily:
     """A form of calls, and the text by which a template may have it."""
 
     name: str
@@ -179,21 +179,25 @@ MINICPM = TaggedCalls(
 # a mark that several have is no trouble: the template's own rendering decides, and
 # for one that renders no calls the first
 FAMILIES = (
-    Family("harmony", "<|channel|>commentary", HARMONY),
-    Family("kimi-k3", "<|open|>", KIMI_K3),
-    Family("kimi-k2", "<|tool_calls_section_begin|>", KIMI_K2),
-    Family("deepseek-v3.2", "DSML", _deepseek_dsml("function_calls")),
-    Family("deepseek-v4", "DSML", _deepseek_dsml("tool_calls")),
-    Family("deepseek-r1", "<｜tool▁calls▁begin｜>", DEEPSEEK_R1),
-    Family("deepseek-v3.1", "<｜tool▁calls▁begin｜>", DEEPSEEK_V3_1),
-    Family("solar", "<|tool_call:begin|>", SOLAR),
-    Family("gemma", "<|tool_call>", GemmaCalls()),
-    Family("lfm2", "<|tool_call_start|>", PythonCalls("<|tool_call_start|>", "<|tool_call_end|>")),
-    Family("lfm2.5", "List of tools: ", PythonCalls("<|tool_call_start|>", "<|tool_call_end|>")),
-    Family("mistral-id", "[CALL_ID]", MISTRAL_WITH_ID),
-    Family("mistral", "[ARGS]", MISTRAL),
-    Family("mistral-nemo", "[TOOL_CALLS]", JsonCalls(opening="[TOOL_CALLS]", is_list=True)),
-    Family(
+    ReplyFamily("harmony", "<|channel|>commentary", HARMONY),
+    ReplyFamily("kimi-k3", "<|open|>", KIMI_K3),
+    ReplyFamily("kimi-k2", "<|tool_calls_section_begin|>", KIMI_K2),
+    ReplyFamily("deepseek-v3.2", "DSML", _deepseek_dsml("function_calls")),
+    ReplyFamily("deepseek-v4", "DSML", _deepseek_dsml("tool_calls")),
+    ReplyFamily("deepseek-r1", "<｜tool▁calls▁begin｜>", DEEPSEEK_R1),
+    ReplyFamily("deepseek-v3.1", "<｜tool▁calls▁begin｜>", DEEPSEEK_V3_1),
+    ReplyFamily("solar", "<|tool_call:begin|>", SOLAR),
+    ReplyFamily("gemma", "<|tool_call>", GemmaCalls()),
+    ReplyFamily(
+        "lfm2", "<|tool_call_start|>", PythonCalls("<|tool_call_start|>", "<|tool_call_end|>")
+    ),
+    ReplyFamily(
+        "lfm2.5", "List of tools: ", PythonCalls("<|tool_call_start|>", "<|tool_call_end|>")
+    ),
+    ReplyFamily("mistral-id", "[CALL_ID]", MISTRAL_WITH_ID),
+    ReplyFamily("mistral", "[ARGS]", MISTRAL),
+    ReplyFamily("mistral-nemo", "[TOOL_CALLS]", JsonCalls(opening="[TOOL_CALLS]", is_list=True)),
+    ReplyFamily(
         "command-r7b",
         "<|START_ACTION|>",
         JsonCalls(
@@ -204,7 +208,7 @@ FAMILIES = (
             is_list=True,
         ),
     ),
-    Family(
+    ReplyFamily(
         "command-r",
         "Action:",
         JsonCalls(
@@ -217,48 +221,48 @@ FAMILIES = (
             ignored=frozenset({"directly-answer", "directly_answer"}),
         ),
     ),
-    Family("minimax-m3", "]<]minimax[>[", MINIMAX_M3),
-    Family("minimax-m2", "<minimax:tool_call>", MINIMAX_M2),
-    Family("muse", "<atem:function_calls>", MUSE),
-    Family("hunyuan", "<tool_calls:opensource>", HUNYUAN),
-    Family("seed", "<seed:tool_call>", SEED),
-    Family("qwen-coder", "<function=", QWEN_CODER),
-    Family("glm", "<arg_key>", GLM),
-    Family("minicpm", '<function name="', MINICPM),
-    Family("functionary-3.1", "<function=", FUNCTIONARY_3_1),
-    Family("functionary-3.2", ">>>", FUNCTIONARY_3_2),
-    Family("firefunction", "functools", JsonCalls(opening="functools", is_list=True)),
-    Family(
+    ReplyFamily("minimax-m3", "]<]minimax[>[", MINIMAX_M3),
+    ReplyFamily("minimax-m2", "<minimax:tool_call>", MINIMAX_M2),
+    ReplyFamily("muse", "<atem:function_calls>", MUSE),
+    ReplyFamily("hunyuan", "<tool_calls:opensource>", HUNYUAN),
+    ReplyFamily("seed", "<seed:tool_call>", SEED),
+    ReplyFamily("qwen-coder", "<function=", QWEN_CODER),
+    ReplyFamily("glm", "<arg_key>", GLM),
+    ReplyFamily("minicpm", '<function name="', MINICPM),
+    ReplyFamily("functionary-3.1", "<function=", FUNCTIONARY_3_1),
+    ReplyFamily("functionary-3.2", ">>>", FUNCTIONARY_3_2),
+    ReplyFamily("firefunction", "functools", JsonCalls(opening="functools", is_list=True)),
+    ReplyFamily(
         "apertus",
         "<|tools_prefix|>",
         JsonCalls(
             opening="<|tools_prefix|>", closing="<|tools_suffix|>", name_key="", is_list=True
         ),
     ),
-    Family(
+    ReplyFamily(
         "nemotron",
         "<TOOLCALL>",
         JsonCalls(opening="<TOOLCALL>", closing="</TOOLCALL>", is_list=True),
     ),
-    Family(
+    ReplyFamily(
         "phi",
         "<|/tool_call|>",
         JsonCalls(opening="<|tool_call|>", closing="<|/tool_call|>", is_list=True),
     ),
-    Family("granite", "<|tool_call|>", JsonCalls(opening="<|tool_call|>", is_list=True)),
-    Family(
+    ReplyFamily("granite", "<|tool_call|>", JsonCalls(opening="<|tool_call|>", is_list=True)),
+    ReplyFamily(
         "apriel",
         "<tool_calls>[",
         JsonCalls(opening="<tool_calls>", closing="</tool_calls>", is_list=True),
     ),
-    Family(
+    ReplyFamily(
         "minimax-m1",
         "<tool_calls>",
         JsonCalls(opening="<tool_calls>\n", closing="\n</tool_calls>", is_shared=True),
     ),
-    Family("gigachat", "<|function_call|>", JsonCalls(opening="<|function_call|>")),
-    Family("hermes", "<tool_call>", HERMES),
-    Family(
+    ReplyFamily("gigachat", "<|function_call|>", JsonCalls(opening="<|function_call|>")),
+    ReplyFamily("hermes", "<tool_call>", HERMES),
+    ReplyFamily(
         "llama-3",
         '"parameters": ',
         JsonCalls(opening="<|python_tag|>", arguments_key="parameters", is_bare=True),

@@ -122,7 +122,7 @@ class Repeated:
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
+class CallParameter:
     """What a parameter of a call is made of."""
 
     pieces: tuple[Piece, ...]
@@ -133,7 +133,7 @@ class Parameter:
 class Parameters:
     """Parameters in any order, each once, the required ones without fail."""
 
-    items: tuple[Parameter, ...]
+    items: tuple[CallParameter, ...]
     separator: tuple[Piece, ...] = ()
 
 

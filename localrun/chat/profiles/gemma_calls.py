@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.chat.profiles.forms import Frame, Parameter, Parameters, Pattern, Piece, Region
+from localrun.chat.profiles.forms import CallParameter, Frame, Parameters, Pattern, Piece, Region
 from localrun.chat.profiles.marks import NAME
 from localrun.chat.profiles.tools import PYTHON_WORDS, read_json
 from localrun.chat.profiles.values import GEMMA, GEMMA_QUOTE
@@ -49,7 +49,7 @@ class GemmaCalls:
     def pieces(self, tool: Tool) -> list[Piece]:
         """Return the name, then the parameters in any order: templates sort them."""
         items = [
-            Parameter((f"{key}:", *GEMMA.value(schema)), tool.requires(key))
+            CallParameter((f"{key}:", *GEMMA.value(schema)), tool.requires(key))
             for key, schema in tool.properties.items()
         ]
         parameters = Parameters(tuple(items), (Pattern(", ?"),))

@@ -52,7 +52,7 @@ class ToolChoice:
 
     @property
     def is_forced(self) -> bool:
-        """Tell whether there must be a call."""
+        """Return whether there must be a call."""
         return self.mode == "required" or self.name is not None
 
 

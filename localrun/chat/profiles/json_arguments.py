@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from localrun.chat.profiles.forms import Json, Parameter, Parameters, Pattern, Piece
+from localrun.chat.profiles.forms import CallParameter, Json, Parameters, Pattern, Piece
 from localrun.chat.profiles.marks import escaped
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def json_arguments(tool: Tool) -> tuple[Piece, ...]:
     if not tool.properties or not _is_plain(tool.parameters):
         return (Json(tool.parameters),)
     items = [
-        Parameter((_key(key), Json(_bare(schema))), tool.requires(key))
+        CallParameter((_key(key), Json(_bare(schema))), tool.requires(key))
         for key, schema in tool.properties.items()
     ]
     return ("{", Parameters(tuple(items), (Pattern(", ?"),)), "}")

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.chat.profiles.forms import (
     Again,
+    CallParameter,
     FreeText,
     Json,
     Named,
     OneOf,
-    Parameter,
     Parameters,
     Pattern,
     Piece,
@@ -114,7 +114,7 @@ def _typed(kind: str, schema: JsonObject, end: str, mark: str, depth: int) -> Pi
     for key, value in properties.items():
         inner = value if isinstance(value, Mapping) else {}
         pieces = nested_pieces(inner, f"{mark}</{key}>", mark, depth + 1)
-        members.append(Parameter((f"{mark}<{key}>", *pieces), key in owed))
+        members.append(CallParameter((f"{mark}<{key}>", *pieces), key in owed))
     return (Parameters(tuple(members)), end)
 
 

@@ -9,7 +9,7 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.chat.profiles.forms import Frame, Parameter, Parameters, Pattern, Piece, Region
+from localrun.chat.profiles.forms import CallParameter, Frame, Parameters, Pattern, Piece, Region
 from localrun.chat.profiles.literals import parse_expression, value_of_node
 from localrun.chat.profiles.values import PYTHON
 from localrun.chat.tool_calls import ToolCall
@@ -43,7 +43,7 @@ class PythonCalls:
     def pieces(self, tool: Tool) -> list[Piece]:
         """Return a call with its parameters in any order."""
         items = [
-            Parameter((f"{key}=", *PYTHON.value(schema)), tool.requires(key))
+            CallParameter((f"{key}=", *PYTHON.value(schema)), tool.requires(key))
             for key, schema in tool.properties.items()
         ]
         return [f"{tool.name}(", Parameters(tuple(items), (Pattern(", ?"),)), ")"]

@@ -16,11 +16,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from localrun.chat.profiles.forms import (
+    CallParameter,
     Frame,
     FreeText,
     Json,
     OneOf,
-    Parameter,
     Parameters,
     Pattern,
     Piece,
@@ -93,7 +93,7 @@ class TaggedCalls:
     def pieces(self, tool: Tool) -> list[Piece]:
         """Return the tags with the name, then the parameters in any order."""
         items = [
-            Parameter(self._parameter(key, schema), tool.requires(key))
+            CallParameter(self._parameter(key, schema), tool.requires(key))
             for key, schema in tool.properties.items()
         ]
         name = filled(f"{self.before_name}{tool.name}{self.after_name}")

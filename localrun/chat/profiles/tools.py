@@ -51,7 +51,7 @@ class Tool:
         return schema if isinstance(schema, Mapping) else {}
 
     def requires(self, parameter: str) -> bool:
-        """Tell whether a call must have a parameter."""
+        """Return whether a call must have a parameter."""
         required = self.parameters.get("required")
         return isinstance(required, Sequence) and parameter in required
 

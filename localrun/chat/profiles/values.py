@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.chat.profiles.forms import (
     Again,
+    CallParameter,
     FreeText,
     Json,
     Named,
     OneOf,
-    Parameter,
     Parameters,
     Pattern,
     Piece,
@@ -99,7 +99,7 @@ class Notation:
         required = schema.get("required")
         owed = set(required) if isinstance(required, Sequence) else set()
         items = [
-            Parameter((*self._key(key), *self.value(_schema(one), depth + 1)), key in owed)
+            CallParameter((*self._key(key), *self.value(_schema(one), depth + 1)), key in owed)
             for key, one in properties.items()
         ]
         return Parameters(tuple(items), (self.separator,))

@@ -22,7 +22,7 @@ def runner(
     prepare()
     try:
         from localrun.runner.main import run_runner
-        from localrun.runner.saved import SavedPrompts
+        from localrun.runner.saved_prompts import SavedPrompts
     except (ImportError, OSError, RuntimeError) as error:  # a library of llama.cpp is missing
         raise explained(error, os.environ) from error
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from localrun.names.ref import ModelRef
     from localrun.services.importing import Imported
     from localrun.services.workspace import Workspace
-    from localrun.store.foreign.folders import Tool
+    from localrun.store.foreign.folders import ForeignTool
     from localrun.store.foreign.model import ForeignModel
 
 Result = TypeVar("Result")
@@ -195,11 +195,11 @@ def _import_archive(
             output.line(f"{plain(ref.name)} is here")
 
 
-def _tool(text: str) -> Tool:
-    from localrun.store.foreign.folders import Tool
+def _tool(text: str) -> ForeignTool:
+    from localrun.store.foreign.folders import ForeignTool
 
     try:
-        return Tool(text.lower())
+        return ForeignTool(text.lower())
     except ValueError as error:
-        known = ", ".join(tool.value for tool in Tool)
+        known = ", ".join(tool.value for tool in ForeignTool)
         raise UsageError(f"--from {text} is not known", hint=f"one of {known}") from error

@@ -30,11 +30,11 @@ def plan(
     from localrun.cli.planned import show_plan
     from localrun.server.core.defaults import runner_model
     from localrun.services.devices import check_choice
-    from localrun.services.memory_plan import Asked, plan_memory
+    from localrun.services.memory_plan import MemoryQuery, plan_memory
     from localrun.services.workspace import open_workspace
     from localrun.supervisor.devices import ChosenDevices
 
-    asked = Asked(num_ctx=ctx, num_parallel=parallel)
+    asked = MemoryQuery(num_ctx=ctx, num_parallel=parallel)
     workspace = open_workspace(os.environ)
     settings = workspace.settings
     device = check_choice(settings.device, os.environ)

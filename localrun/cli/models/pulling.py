@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from localrun.names.ref import ModelRef
     from localrun.services.pulling.outdated import Freshness
-    from localrun.services.pulling.plan import Plan
+    from localrun.services.pulling.plan import PullPlan
     from localrun.services.pulling.pull import Pulled, PullOptions
     from localrun.services.workspace import Workspace
 
@@ -105,7 +105,7 @@ def pull_locked(
 
 
 def _run(
-    workspace: Workspace, plan: Plan, options: PullOptions, output: Output, *, dry_run: bool
+    workspace: Workspace, plan: PullPlan, options: PullOptions, output: Output, *, dry_run: bool
 ) -> None:
     """Do what a plan says, or tell it."""
     from localrun.services.pulling.pull import run_plan
@@ -118,7 +118,7 @@ def _run(
     show_pulled(pulled, output)
 
 
-def show_plan(workspace: Workspace, plan: Plan, output: Output) -> None:
+def show_plan(workspace: Workspace, plan: PullPlan, output: Output) -> None:
     """Tell what a pull would fetch."""
     find = workspace.store.blobs.find
     files = [

@@ -23,7 +23,7 @@ from localrun.convert.tokenizer.vocabulary import (
     UNKNOWN,
     UNUSED,
     USER_DEFINED,
-    Vocabulary,
+    TokenizerVocabulary,
     filled,
 )
 from localrun.errors import UsageError
@@ -40,7 +40,7 @@ FIRST_LETTER = {"type": "Prepend", "prepend": SPACE}
 PIECES_AT_SPACES = {"type": "Split", "pattern": {"String": " "}, "behavior": "MergedWithPrevious"}
 
 
-def read_bpe(description: Description) -> Vocabulary:
+def read_bpe(description: Description) -> TokenizerVocabulary:
     """Return the vocabulary of a tokenizer whose model is BPE.
 
     Raises:
@@ -52,7 +52,7 @@ def read_bpe(description: Description) -> Vocabulary:
     return _pieces(description)
 
 
-def _byte_level(description: Description) -> Vocabulary:
+def _byte_level(description: Description) -> TokenizerVocabulary:
     texts = description.vocabulary()
     types = dict.fromkeys(texts, NORMAL)
     for token in description.added:
@@ -60,7 +60,7 @@ def _byte_level(description: Description) -> Vocabulary:
         types[token.id] = CONTROL if token.is_special else USER_DEFINED
     tokens = filled(texts, description.where)
     merges = [f"{left} {right}" for left, right in _merges(description.model)]
-    return Vocabulary(
+    return TokenizerVocabulary(
         kind="gpt2",
         tokens=tuple(tokens),
         types=tuple(types.get(index, UNUSED) for index in range(len(tokens))),
@@ -70,7 +70,7 @@ def _byte_level(description: Description) -> Vocabulary:
     )
 
 
-def _pieces(description: Description) -> Vocabulary:
+def _pieces(description: Description) -> TokenizerVocabulary:
     has_prefix = _space_prefix(description)
     texts = description.vocabulary()
     unknown = description.model.text("unk_token", "")
@@ -84,7 +84,7 @@ def _pieces(description: Description) -> Vocabulary:
         elif not token.is_special:  # these are looked for in the text itself, with its spaces
             texts[token.id] = token.text.replace(SPACE, " ")
     tokens = filled(texts, description.where)
-    return Vocabulary(
+    return TokenizerVocabulary(
         kind="llama",
         tokens=tuple(tokens),
         types=tuple(types.get(index, UNUSED) for index in range(len(tokens))),

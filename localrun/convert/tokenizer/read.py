@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localrun.convert.tokenizer.description import Description
-    from localrun.convert.tokenizer.vocabulary import Vocabulary
+    from localrun.convert.tokenizer.vocabulary import TokenizerVocabulary
 
 PIECES_FILE = "tokenizer.model"
 WORDS_FILE = "vocab.txt"
 READERS = {"BPE": read_bpe, "WordPiece": read_wordpiece}
 
 
-def read_vocabulary(folder: Path, description: Description | None) -> Vocabulary:
+def read_vocabulary(folder: Path, description: Description | None) -> TokenizerVocabulary:
     """Return the tokens of the folder's tokenizer.
 
     Raises:
@@ -47,7 +47,7 @@ def read_vocabulary(folder: Path, description: Description | None) -> Vocabulary
     )
 
 
-def _described(description: Description) -> Vocabulary:
+def _described(description: Description) -> TokenizerVocabulary:
     kind = description.model.text("type", "BPE")
     if kind not in READERS:
         raise UsageError(

@@ -21,7 +21,7 @@ from localrun.convert.tokenizer.vocabulary import (
     NORMAL,
     SPACE,
     USER_DEFINED,
-    Vocabulary,
+    TokenizerVocabulary,
     filled,
 )
 from localrun.errors import IntegrityError, UsageError
@@ -47,7 +47,7 @@ class _Piece:
     type: int
 
 
-def read_sentencepiece(data: bytes, where: str) -> Vocabulary:
+def read_sentencepiece(data: bytes, where: str) -> TokenizerVocabulary:
     """Return the vocabulary of a ``tokenizer.model``.
 
     Raises:
@@ -71,7 +71,7 @@ def read_sentencepiece(data: bytes, where: str) -> Vocabulary:
     if model_type != BPE:
         raise UsageError(f"{where} is not of the kind BPE, the only one that can be converted")
     texts = {index: _text(piece) for index, piece in enumerate(pieces)}
-    return Vocabulary(
+    return TokenizerVocabulary(
         kind="llama",
         tokens=tuple(filled(texts, where)),
         types=tuple(piece.type for piece in pieces),

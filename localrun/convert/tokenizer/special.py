@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import gguf
 
     from localrun.convert.tokenizer.description import Description
-    from localrun.convert.tokenizer.vocabulary import Vocabulary
+    from localrun.convert.tokenizer.vocabulary import TokenizerVocabulary
 
 TEMPLATE_FILE = "chat_template.jinja"
 ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
@@ -29,7 +29,7 @@ class Special:
 
 
 def read_special(
-    folder: Path, vocabulary: Vocabulary, config: Config, description: Description | None
+    folder: Path, vocabulary: TokenizerVocabulary, config: Config, description: Description | None
 ) -> Special:
     """Return the special tokens of a model."""
     tokenizer_config = read_config(folder, "tokenizer_config.json")
@@ -101,7 +101,7 @@ def _numbered(config: Config, role: str) -> int | None:
 
 
 def _adds(
-    vocabulary: Vocabulary,
+    vocabulary: TokenizerVocabulary,
     tokenizer_config: Config,
     texts: dict[str, str],
     description: Description | None,

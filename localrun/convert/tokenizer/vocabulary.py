@@ -30,7 +30,7 @@ SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # stands for a space in pieces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Vocabulary:
+class TokenizerVocabulary:
     """Texts and kinds of the tokens by id; what a tokenizer has not is None.
 
     ``pre`` is llama.cpp's name of the rule by which text is split before merges,
@@ -58,7 +58,7 @@ class Vocabulary:
         for key, value in self.flags.items():
             writer.add_bool(f"tokenizer.ggml.{key}", value)
 
-    def resized(self, num_tokens: int) -> Vocabulary:
+    def resized(self, num_tokens: int) -> TokenizerVocabulary:
         """Return it with a token for every row of the embeddings, and no more.
 
         Rows without a token become unused ones; added tokens without a row (Gemma 3 has

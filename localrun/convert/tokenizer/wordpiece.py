@@ -13,7 +13,7 @@ from localrun.convert.tokenizer.vocabulary import (
     NORMAL,
     SPACE,
     UNUSED,
-    Vocabulary,
+    TokenizerVocabulary,
     filled,
 )
 from localrun.errors import UsageError
@@ -28,7 +28,7 @@ CONTINUES = "##"
 SPECIAL = frozenset({"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"})
 
 
-def read_wordpiece(description: Description) -> Vocabulary:
+def read_wordpiece(description: Description) -> TokenizerVocabulary:
     """Return the vocabulary of a ``tokenizer.json`` whose model is WordPiece.
 
     Raises:
@@ -50,7 +50,9 @@ def read_wordpiece(description: Description) -> Vocabulary:
     return _vocabulary(texts, special, flags, description.where)
 
 
-def read_vocab_txt(lines: Iterable[str], tokenizer_config: Config, where: str) -> Vocabulary:
+def read_vocab_txt(
+    lines: Iterable[str], tokenizer_config: Config, where: str
+) -> TokenizerVocabulary:
     """Return the vocabulary of a ``vocab.txt``: a token a line, the number is the id.
 
     Raises:
@@ -71,13 +73,13 @@ def _flags(config: Config, lowercase_key: str) -> dict[str, bool]:
 
 def _vocabulary(
     texts: Mapping[int, str], special: Iterable[str], flags: Mapping[str, bool], where: str
-) -> Vocabulary:
+) -> TokenizerVocabulary:
     filled(texts, where)
     controls = SPECIAL.union(special)
     named = {index: text if text in controls else _piece(text) for index, text in texts.items()}
     tokens = filled(named, where)
     types = {index: CONTROL if text in controls else NORMAL for index, text in texts.items()}
-    return Vocabulary(
+    return TokenizerVocabulary(
         kind="bert",
         tokens=tuple(tokens),
         types=tuple(types.get(index, UNUSED) for index in range(len(tokens))),

@@ -21,7 +21,7 @@ LEAST_TOKENS = 16  # between two places: what is computed in no time is not wort
 MOST_TOKENS = 512  # between two: so much is computed again at most
 
 
-class Places:
+class CheckpointPolicy:
     """Those of one sequence that are still to come."""
 
     def __init__(self, tokens: Sequences[int], start: int, ends: frozenset[int]) -> None:

@@ -26,7 +26,7 @@ Place = tuple[int, int]  # length and hash of the tokens before a piece
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class HostPrefix:
     """A run behind a prefix."""
 
     tokens: list[int]  # with all before it
@@ -35,12 +35,12 @@ class Piece:
     at: int = 0  # when it came, by whatever clock its owner has
 
 
-class Attic:
+class HostPrefixCache:
     """Pieces by where they go on and their first token, longest unused first."""
 
     def __init__(self, budget_bytes: int = BUDGET_BYTES) -> None:
         self._budget_bytes = budget_bytes
-        self._pieces: dict[tuple[Place, int], Piece] = {}
+        self._pieces: dict[tuple[Place, int], HostPrefix] = {}
         self.num_bytes = 0
         self._token_bytes = 0  # as the last piece had them
 
@@ -51,7 +51,7 @@ class Attic:
 
     @property
     def has_room(self) -> bool:
-        """Tell whether a piece would push no other out."""
+        """Return whether a piece would push no other out."""
         return self.num_bytes + self.piece_tokens * self._token_bytes <= self._budget_bytes
 
     @property
@@ -59,7 +59,7 @@ class Attic:
         """Return when the oldest piece came, None when there is none."""
         return next((piece.at for piece in self._pieces.values()), None)
 
-    def put(self, piece: Piece) -> None:
+    def put(self, piece: HostPrefix) -> None:
         """Keep a piece, at the cost of the oldest ones; not one that is larger than the budget."""
         key = _place(piece.tokens, piece.start), piece.tokens[piece.start]
         self._forget(key)
@@ -71,7 +71,7 @@ class Attic:
             self._pieces[key] = piece
             self.num_bytes += len(piece.data)
 
-    def take(self, tokens: Sequence[int], start: int) -> Piece | None:
+    def take(self, tokens: Sequence[int], start: int) -> HostPrefix | None:
         """Remove and return the piece that ``tokens`` go on with at ``start``."""
         if not self._pieces or start >= len(tokens):
             return None

@@ -1,13 +1,13 @@
 """What to do with prefixes that nobody uses: leave them in cells, move them out, or drop them.
 
-They come back from the `Attic` when a prompt begins with them.
+They come back from the `HostPrefixCache` when a prompt begins with them.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from localrun.engine.cache.host_cache import Attic, Piece
+from localrun.engine.cache.host_cache import HostPrefix, HostPrefixCache
 from localrun.engine.cache.radix import common_length
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class IdlePrefixes:
     def __init__(self, cache: Tenants, cells: Copies, attic_bytes: int) -> None:
         self._cache = cache
         self._cells = cells
-        self._attic = Attic(attic_bytes)
+        self._attic = HostPrefixCache(attic_bytes)
         self._num_unchecked = 0  # computed tokens since the last look for idle cells
         self._latest: Node | None = None
         self._has_gaps = False  # cells were freed that others lie behind
@@ -138,7 +138,7 @@ class IdlePrefixes:
 
     @property
     def _has_stale(self) -> bool:
-        """Tell whether what came to the attic first is worth less than what is in cells."""
+        """Return whether what came to the attic first is worth less than what is in cells."""
         oldest_at = self._attic.oldest_at
         return oldest_at is not None and self._cache.tree.now - oldest_at > KEPT_LOOKS_AT_LAST
 
@@ -152,7 +152,7 @@ class IdlePrefixes:
         self._cells.copy(leaf.holder, slot, start, leaf.end)
         data = self._cells.save(slot)
         self._cells.remove(slot, 0, -1)
-        self._attic.put(Piece(leaf.prefix(), start, data, self._cache.tree.now))
+        self._attic.put(HostPrefix(leaf.prefix(), start, data, self._cache.tree.now))
         self._cache.shorten(leaf, count)
         self._has_gaps = True
         return True
@@ -170,7 +170,7 @@ class IdlePrefixes:
         self._latest = self._cache.tree.find(prefix, len(prefix)).node
         self._has_gaps = False
 
-    def _put_back(self, piece: Piece) -> bool:
+    def _put_back(self, piece: HostPrefix) -> bool:
         return self._cache.graft(
             piece.tokens, piece.start, lambda slot: self._cells.restore(slot, piece.data)
         )

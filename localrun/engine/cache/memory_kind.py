@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class MemoryKind:
     """The parts of it; several sequences can hold a cell of full attention, and nothing else.
 
     A window forgets cells behind it, a state all but its last position.
@@ -18,11 +18,11 @@ class Memory:
 
     @property
     def is_plain(self) -> bool:
-        """Tell whether it is cells of full attention alone: any prefix can be had back."""
+        """Return whether it is cells of full attention alone: any prefix can be had back."""
         return not self.has_window and not self.has_state
 
 
-FULL = Memory()
-WINDOW = Memory(has_window=True)
-RECURRENT = Memory(has_cells=False, has_state=True)
-HYBRID = Memory(has_state=True)
+FULL = MemoryKind()
+WINDOW = MemoryKind(has_window=True)
+RECURRENT = MemoryKind(has_cells=False, has_state=True)
+HYBRID = MemoryKind(has_state=True)

@@ -62,7 +62,7 @@ class PrefixCache:
 
     @property
     def has_slot(self) -> bool:
-        """Tell whether one more sequence can run."""
+        """Return whether one more sequence can run."""
         return bool(self._free_slots)
 
     @property
@@ -72,7 +72,7 @@ class PrefixCache:
         return self.tree.num_cells + own
 
     def lead(self, leader: Sequence, seq: Sequence, length: int) -> bool:  # noqa: ARG002
-        """Tell whether the leader's first ``length`` tokens will spare this sequence work."""
+        """Return whether the leader's first ``length`` tokens will spare this sequence work."""
         return self.tree.find(seq.tokens, length, self._root(seq)).length < length
 
     def open(self, seq: Sequence, spare: int) -> bool:

@@ -101,7 +101,7 @@ class RadixTree:
         return frozenset(self._nodes)
 
     def is_plain(self, node: Node) -> bool:
-        """Tell whether a node is below the root of the plain kind."""
+        """Return whether a node is below the root of the plain kind."""
         *_, top = node.path()
         return top.parent is self.root
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-class Overlaps:
+class SharedCells:
     """How many first cells each two slots hold together."""
 
     def __init__(self) -> None:

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from localrun.engine.cache.checkpoint_policy import Places
+from localrun.engine.cache.checkpoint_policy import CheckpointPolicy
 from localrun.engine.cache.checkpoints import LEAST_BUDGET_BYTES, Checkpoint, Checkpoints
-from localrun.engine.cache.memory_kind import HYBRID, Memory
+from localrun.engine.cache.memory_kind import HYBRID, MemoryKind
 from localrun.engine.cache.prefix_cache import Cells, slot_of
-from localrun.engine.cache.shared_cells import Overlaps
+from localrun.engine.cache.shared_cells import SharedCells
 from localrun.engine.cache.state_starts import Computed, Start, Starts
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class StateCache:
         *,
         num_slots: int,
         num_cells: int,
-        memory: Memory = HYBRID,
+        memory: MemoryKind = HYBRID,
         ends: frozenset[int] = frozenset(),
         budget_bytes: int = LEAST_BUDGET_BYTES,
     ) -> None:
@@ -58,13 +58,13 @@ class StateCache:
         self.checkpoints = Checkpoints(budget_bytes)
         self._open: dict[int, Sequence] = {}  # by slot
         self._kept: dict[int, Computed] = {}  # by slot, longest unused first
-        self._places: dict[int, Places] = {}  # by slot: where copies will be made
-        self._overlaps = Overlaps()
+        self._places: dict[int, CheckpointPolicy] = {}  # by slot: where copies will be made
+        self._overlaps = SharedCells()
         self._free_slots = list(range(num_slots - 1, -1, -1))
 
     @property
     def has_slot(self) -> bool:
-        """Tell whether one more sequence can run."""
+        """Return whether one more sequence can run."""
         return bool(self._free_slots or self._kept)
 
     @property
@@ -186,7 +186,7 @@ class StateCache:
 
     def _plan(self, seq: Sequence) -> None:
         """Settle where copies of the sequence are made."""
-        self._places[slot_of(seq)] = Places(seq.tokens, seq.num_computed, self._ends)
+        self._places[slot_of(seq)] = CheckpointPolicy(seq.tokens, seq.num_computed, self._ends)
 
     def _best(self, tokens: list[int], adapters: AdapterSet) -> Start:
         """Return the longest state that a sequence can go on from."""

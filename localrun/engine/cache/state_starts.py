@@ -26,7 +26,7 @@ class Computed:
     adapters: AdapterSet
 
     def goes_on_to(self, wanted: Computed) -> bool:
-        """Tell whether more tokens follow these."""
+        """Return whether more tokens follow these."""
         length = len(self.tokens)
         return (
             length < len(wanted.tokens)
@@ -35,7 +35,7 @@ class Computed:
         )
 
     def has(self, checkpoint: Checkpoint) -> bool:
-        """Tell whether the cells that belong to a copy are among these."""
+        """Return whether the cells that belong to a copy are among these."""
         if len(self.tokens) < checkpoint.length or self.adapters != checkpoint.adapters:
             return False
         return common_length(self.tokens, [*checkpoint.tokens]) == checkpoint.length

@@ -1,6 +1,6 @@
 """Constraints for the sequences of one model, by llguidance.
 
-One `Grammars` a model: it prepares the vocabulary once (a second for large ones) and
+One `GrammarCompiler` a model: it prepares the vocabulary once (a second for large ones) and
 compiles a grammar once, both before the request is admitted: building belongs to no
 step. Grammars come from anywhere, so their size and the work on them are bounded.
 """
@@ -22,7 +22,7 @@ from localrun.engine.constraints.deep_stack import on_deep_stack
 from localrun.engine.constraints.grammar import grammar_of, wrong
 from localrun.engine.constraints.matcher import Matcher
 from localrun.engine.constraints.stages import StagedConstraint
-from localrun.engine.constraints.tag_tokens import Vocabulary
+from localrun.engine.constraints.tag_tokens import TagTokens
 from localrun.engine.params import ConstraintKind, ConstraintSpec
 from localrun.errors import UsageError
 
@@ -49,13 +49,13 @@ OVERLAPPING = "coerce_one_of"  # an option of llguidance that it advises
 UNKNOWN_KEYWORDS = re.compile(r"Unimplemented keys: \[(.+)\]")
 
 
-class Grammars:
+class GrammarCompiler:
     """Make constraints for sequences of one model; any thread may call."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
         self._lock = threading.Lock()
-        self._vocabulary = Vocabulary(model.pieces, model.eog)
+        self._vocabulary = TagTokens(model.pieces, model.eog)
         self._tokenizer: LLTokenizer | None = None
         self._compiled: OrderedDict[bytes, LLMatcher] = OrderedDict()
 

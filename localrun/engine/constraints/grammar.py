@@ -141,7 +141,7 @@ def _depth_exceeds(value: object, levels: int) -> bool:
 
 
 def _combines(schema: object) -> bool:
-    """Tell whether objects of the schema are put together from parts: none may be closed then."""
+    """Return whether objects of the schema are put together from parts: none may be closed then."""
     if isinstance(schema, list):
         return any(map(_combines, schema))
     if not isinstance(schema, dict):

@@ -47,7 +47,7 @@ class Matcher:
 
     @property
     def is_complete(self) -> bool:
-        """Tell whether nothing can follow but the end."""
+        """Return whether nothing can follow but the end."""
         return bool(self._matcher.is_stopped())
 
     def mask(self, logits: np.ndarray) -> None:
@@ -66,7 +66,7 @@ class Matcher:
         logits += self._penalties.reshape(-1)[: logits.size]
 
     def takes(self, token: int) -> bool:
-        """Tell whether the token may come next."""
+        """Return whether the token may come next."""
         return bool(self._matcher.validate_tokens([token]) == 1)
 
     def accept(self, token: int) -> None:

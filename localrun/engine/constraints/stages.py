@@ -26,7 +26,7 @@ from localrun.engine.constraints.tag_tokens import BLANK, overlap
 
 if TYPE_CHECKING:
     from localrun.engine.constraints.matcher import Matcher
-    from localrun.engine.constraints.tag_tokens import Vocabulary
+    from localrun.engine.constraints.tag_tokens import TagTokens
     from localrun.engine.params import ConstraintSpec
 
 GAP = b"\n\n"
@@ -46,7 +46,7 @@ class StagedConstraint:
     """The state of one answer, which goes on behind ``prompt``."""
 
     def __init__(
-        self, spec: ConstraintSpec, matcher: Matcher, vocabulary: Vocabulary, prompt: str
+        self, spec: ConstraintSpec, matcher: Matcher, vocabulary: TagTokens, prompt: str
     ) -> None:
         self._opening = (spec.opening or "").encode()
         self._after = (spec.after or "").encode()

@@ -19,7 +19,7 @@ MOST_KEPT = 256
 BLANK = b"\r\n"
 
 
-class Vocabulary:
+class TagTokens:
     """The bytes of all tokens; any thread may ask."""
 
     def __init__(self, pieces: Sequence[bytes], eog: frozenset[int]) -> None:

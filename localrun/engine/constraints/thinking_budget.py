@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from localrun.engine.sequence import Constraint
 
 
-class Thought:
+class ThinkingTracker:
     """The thoughts of one answer, which goes on behind ``prompt``."""
 
     def __init__(self, opening: str, closing: str, prompt: str) -> None:
@@ -40,12 +40,12 @@ class Thought:
         return self._closing if self.is_open else self._opening
 
 
-class BudgetConstraint:
+class ThinkingBudgetConstraint:
     """A constraint, if there is one, in which a thought has ``budget`` tokens at most."""
 
     def __init__(
         self,
-        thought: Thought,
+        thought: ThinkingTracker,
         pieces: Sequence[bytes],
         *,
         budget: int,

@@ -1,7 +1,7 @@
 """The LoRA adapters of one loaded model: loaded at first use, put on when a step needs them.
 
 llama.cpp has one set of adapters for a whole context, so a step computes sequences of one
-set. A change makes it plan its graph anew (milliseconds), so `Shelf.wear` changes only what
+set. A change makes it plan its graph anew (milliseconds), so `AdapterCache.wear` changes only what
 is different, and only right before a step: a set that was put on and never computed with
 could leave a graph behind that the next one takes for its own.
 
@@ -57,7 +57,7 @@ def adapter_set(asked: Iterable[tuple[AdapterFile, float]]) -> AdapterSet:
 
 
 @dataclass(slots=True)
-class Shelf:
+class AdapterCache:
     """Loaded adapters, longest unused first, and the set that is on."""
 
     model: Adaptable

@@ -21,7 +21,7 @@ MISTRALS = ("[PREFIX]", "[SUFFIX]")
 
 
 @dataclass(frozen=True, slots=True)
-class GapTokens:
+class InfillTokens:
     """Token ids."""
 
     before: int  # stands before the prefix
@@ -35,7 +35,7 @@ class GapTokens:
         return [self.before, *prefix, self.behind, *suffix, self.fill]
 
 
-def gap_tokens(model: Model) -> GapTokens | None:
+def gap_tokens(model: Model) -> InfillTokens | None:
     """Return the tokens of a model, None where it has not got them."""
     vocab = model.vocab
     before, behind, fill = (
@@ -44,8 +44,8 @@ def gap_tokens(model: Model) -> GapTokens | None:
         llama_cpp.llama_vocab_fim_mid(vocab),
     )
     if min(before, behind, fill) >= 0:
-        return GapTokens(before, behind, fill)
+        return InfillTokens(before, behind, fill)
     mistrals = [model.tokenize(text, is_start=False) for text in MISTRALS]
     if all(len(tokens) == 1 for tokens in mistrals):
-        return GapTokens(mistrals[0][0], mistrals[1][0], None)
+        return InfillTokens(mistrals[0][0], mistrals[1][0], None)
     return None

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 import llama_cpp
 from llama_cpp import llama_cpp as api
 
-from localrun.engine.cache.memory_kind import Memory
+from localrun.engine.cache.memory_kind import MemoryKind
 from localrun.engine.llama.layer_split import EVEN_SPLIT, LayerSplit
 from localrun.engine.llama.placement import place
-from localrun.engine.llama.text_chunks import Cutter
+from localrun.engine.llama.text_chunks import TextChunker
 from localrun.engine.params import LoadOptions, Pooling
 from localrun.errors import LoadError
 from localrun.gguf.encoders import only_embeds
@@ -71,7 +71,7 @@ class Model:
 
     @property
     def shares_cells(self) -> bool:
-        """Tell whether sequences can share the cells of a common prefix.
+        """Return whether sequences can share the cells of a common prefix.
 
         Full attention only. The state of recurrent and hybrid models has no prefix, and
         a window drops its beginning.
@@ -79,10 +79,10 @@ class Model:
         return self.memory.is_plain
 
     @property
-    def memory(self) -> Memory:
+    def memory(self) -> MemoryKind:
         """Return what the model remembers a sequence by."""
         is_recurrent = bool(llama_cpp.llama_model_is_recurrent(self.handle))
-        return Memory(
+        return MemoryKind(
             has_cells=not is_recurrent,
             has_window=llama_cpp.llama_model_n_swa(self.handle) > 0,
             has_state=is_recurrent or bool(llama_cpp.llama_model_is_hybrid(self.handle)),
@@ -90,14 +90,14 @@ class Model:
 
     @property
     def only_embeds(self) -> bool:
-        """Tell whether the model turns text into numbers and writes none."""
+        """Return whether the model turns text into numbers and writes none."""
         pooling = self.metadata(f"{self.metadata('general.architecture')}.pooling_type")
         number = int(pooling) if pooling.isdecimal() else None
         return only_embeds(self.metadata("general.architecture"), number)
 
     @property
     def has_encoder(self) -> bool:
-        """Tell whether a part of the model reads the whole text before another writes (T5)."""
+        """Return whether a part of the model reads the whole text before another writes (T5)."""
         return bool(llama_cpp.llama_model_has_encoder(self.handle))
 
     @property
@@ -126,7 +126,7 @@ class Model:
 
     @property
     def ends_inputs(self) -> bool:
-        """Tell whether tokenizing puts a token at the end."""
+        """Return whether tokenizing puts a token at the end."""
         return bool(self.separators.keys() & {"eos", "sep"})
 
     @property
@@ -291,7 +291,7 @@ class Model:
     def _token_text(self, token: int) -> str:
         return self.tokenized_piece(token).decode(errors="replace") if token >= 0 else ""
 
-    def _open_cutter(self) -> Cutter:
+    def _open_cutter(self) -> TextChunker:
         """Return what cuts long texts for the tokenizer, by the attributes of the tokens."""
         texts = {
             token: llama_cpp.llama_vocab_get_text(self.vocab, token).decode(errors="replace")
@@ -304,7 +304,7 @@ class Model:
             if self._attributes[token] & api.LLAMA_TOKEN_ATTR_LSTRIP
         ]
         has_words = llama_cpp.llama_vocab_type(self.vocab) == api.LLAMA_VOCAB_TYPE_BPE
-        return Cutter(list(texts.values()), greedy, has_words=has_words)
+        return TextChunker(list(texts.values()), greedy, has_words=has_words)
 
 
 def load_model(

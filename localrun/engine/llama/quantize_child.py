@@ -37,7 +37,7 @@ FALLBACKS = re.compile(r"(\d+) of \d+ tensor\(s\) required fallback")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class QuantizeOrder:
     """What the parent asks for."""
 
     source: str
@@ -47,7 +47,7 @@ class Order:
     threads: int
 
 
-def run_quantizer(order: Order) -> int:
+def run_quantizer(order: QuantizeOrder) -> int:
     """Obey, and return the exit code."""
     threading.Thread(
         target=_leave_with_parent, args=(sys.stdin.buffer, order.output), daemon=True

@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from localrun.engine.llama.text_search import Spelling
+from localrun.engine.llama.text_search import MultiStringSearch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ BLANK = re.compile(r"[ \t\n\v\f\r]")  # what each vocabulary takes for one
 SOLID = re.compile(r"\S")  # what none takes for a blank
 
 
-class Cutter:
+class TextChunker:
     """Cuts for one vocabulary; any thread may call.
 
     ``special_texts`` are the special tokens, ``greedy_texts`` those of them that take the
@@ -39,7 +39,7 @@ class Cutter:
     def __init__(
         self, special_texts: Sequence[str], greedy_texts: Sequence[str], *, has_words: bool
     ) -> None:
-        self._spelling = Spelling(special_texts)
+        self._spelling = MultiStringSearch(special_texts)
         self._greedy = frozenset(greedy_texts)
         self._has_words = has_words
 

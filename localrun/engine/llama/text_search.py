@@ -20,7 +20,7 @@ WINDOW = 64 * 1024
 NOTHING = r"(?!)"
 
 
-class Spelling:
+class MultiStringSearch:
     """Fixed texts; of two that begin at one place the longer is found."""
 
     def __init__(self, texts: Iterable[str]) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from localrun.engine.engine import OutOfCellsError
 from localrun.engine.params import SamplingParams
-from localrun.engine.scheduler import CELLS_AHEAD, Row
+from localrun.engine.scheduler import CELLS_AHEAD, ScheduledChunk
 from localrun.engine.sequence import Sequence
 
 if TYPE_CHECKING:
@@ -118,11 +118,11 @@ class DraftModel:
 
     def _step(self, shadows: list[Sequence]) -> list[Sequence]:
         """Compute what is pending, as far as one step goes; return those that got a token."""
-        rows: list[Row] = []
+        rows: list[ScheduledChunk] = []
         budget = self._step_tokens
         for shadow in shadows:
             if budget:
-                rows.append(Row(shadow, min(shadow.num_pending, budget)))
+                rows.append(ScheduledChunk(shadow, min(shadow.num_pending, budget)))
                 budget -= rows[-1].count
         if not rows or not self._cache.reserve(sum(row.count for row in rows)):
             return []

@@ -2,7 +2,7 @@
 
 A right guess costs a part of the step that it spares, a wrong one costs as much for nothing.
 Each source of guesses is trusted as far as it was right for the sequence before, and
-used as far as it pays (`Economy`). What is drawn does not depend on guesses: see
+used as far as it pays (`DraftBudget`). What is drawn does not depend on guesses: see
 `Backend.forward`.
 """
 
@@ -12,14 +12,14 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from localrun.engine.speculation.economy import Economy
+from localrun.engine.speculation.economy import DraftBudget
 from localrun.engine.speculation.prediction import Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from collections.abc import Sequence as Sequences
 
-    from localrun.engine.scheduler import Row
+    from localrun.engine.scheduler import ScheduledChunk
     from localrun.engine.sequence import Sequence
 
 MOST_DRAFTS = 32  # of all sequences in one step: each holds a row of logits
@@ -28,7 +28,7 @@ PRIOR_WEIGHT = 4.0  # of a source's own word, in tokens that were seen right or 
 KEPT = 0.9  # of what was seen before, at each new guess
 
 
-class Source(Protocol):
+class DraftSource(Protocol):
     """Something that guesses."""
 
     def trust(self, seq: Sequence) -> float | None:
@@ -41,7 +41,7 @@ class Source(Protocol):
         """Forget a sequence."""
 
 
-class Forced:
+class ForcedTokens:
     """Guesses what a grammar leaves no choice about."""
 
     TRUST = 0.9  # the same text may be spelled by other tokens
@@ -84,8 +84,8 @@ class _Record:
 class _Desk:
     """A source and what is known of it."""
 
-    source: Source
-    economy: Economy = field(default_factory=Economy)
+    source: DraftSource
+    economy: DraftBudget = field(default_factory=DraftBudget)
     records: dict[Sequence, _Record] = field(default_factory=dict)
 
     def propose(self, decoding: Sequences[Sequence], most: int) -> dict[Sequence, tuple[int, ...]]:
@@ -104,12 +104,12 @@ class _Desk:
         return self.source.drafts({seq: min(length, room_of(seq)) for seq in trusts})
 
 
-class Speculation:
+class Speculator:
     """Asks the sources in turn, and learns from what became of their guesses."""
 
     def __init__(
         self,
-        sources: Sequences[Source],
+        sources: Sequences[DraftSource],
         *,
         most_drafts: int = MOST_DRAFTS,
         clock: Callable[[], float] = time.monotonic,
@@ -134,7 +134,9 @@ class Speculation:
                 return drafts
         return {}
 
-    def note(self, rows: Sequences[Row], runs: Sequences[Sequences[int]], seconds: float) -> None:
+    def note(
+        self, rows: Sequences[ScheduledChunk], runs: Sequences[Sequences[int]], seconds: float
+    ) -> None:
         """Learn from a step: its rows, what was drawn for those that are last, its time."""
         num_decoding = sum(row.seq.is_decoding for row in rows)
         has_prompt = num_decoding < len(rows)
@@ -165,7 +167,7 @@ def room_of(seq: Sequence) -> int:
     return left if wanted is None else min(left, wanted)
 
 
-def _count(desk: _Desk, rows: Sequences[Row], runs: Sequences[Sequences[int]]) -> int:
+def _count(desk: _Desk, rows: Sequences[ScheduledChunk], runs: Sequences[Sequences[int]]) -> int:
     """Record which drafts were right; return the number of these."""
     total = 0
     for row, run in zip(rows, runs, strict=True):

@@ -24,7 +24,7 @@ WEIGHT = 0.5  # of a new time in a running mean
 OUTLIER = 2.0  # a time so many times longer than expected counts as so much
 
 
-class Economy:
+class DraftBudget:
     """Prices and purse of one kind of guesses, for all sequences of a model."""
 
     def __init__(self) -> None:

@@ -59,7 +59,7 @@ class _Text:
         self._num_generated = 0
 
     def find(self, seq: Sequence) -> bool:
-        """Move to where the answer stands now; tell whether the text goes on there."""
+        """Move to where the answer stands now; return whether the text goes on there."""
         new = seq.num_generated - self._num_generated
         self._num_generated = seq.num_generated
         last = tuple(seq.tokens[-min(GRAM, seq.num_generated) :]) if seq.num_generated else ()

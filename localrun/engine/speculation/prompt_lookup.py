@@ -24,7 +24,7 @@ LONGEST_MATCH = 16  # tokens that are compared to see how much to trust a place
 INDEXED_TOKENS = 32768  # of a prompt, the last ones; an entry takes about 100 bytes
 
 
-class Lookup:
+class PromptLookup:
     """Guesses from each sequence's own tokens."""
 
     def __init__(self) -> None:

@@ -24,7 +24,7 @@ from localrun.errors import ModelNameError, NetworkError
 from localrun.names.ref import HUGGINGFACE_HOST
 from localrun.registry.http import OfflineError, http_error
 from localrun.registry.hubs.endpoint import check_repo_name, clean_token, hub_endpoint
-from localrun.registry.hubs.huggingface_errors import Asked
+from localrun.registry.hubs.huggingface_errors import HubRequest
 from localrun.registry.hubs.huggingface_login import stored_login
 from localrun.registry.remote import Found, RemoteFile, Repository
 
@@ -67,7 +67,7 @@ class HuggingFace:
         self._check_online()
         token = self._token()
         credential = self._credential(token)
-        asked = Asked(hub=self._hub, repo=repo, revision=revision, has_token=token is not None)
+        asked = HubRequest(hub=self._hub, repo=repo, revision=revision, has_token=token is not None)
         info = self._info(asked, credential)
         try:
             found = self._repository(asked, info, credential)
@@ -131,7 +131,7 @@ class HuggingFace:
         except NetworkError as error:
             raise NetworkError(error.message, hint=UNREACHED) from error
 
-    def _info(self, asked: Asked, credential: Credential | None) -> dict[str, Any]:
+    def _info(self, asked: HubRequest, credential: Credential | None) -> dict[str, Any]:
         """Return what the hub tells of a repository, sizes and digests of files included."""
         at = f"/revision/{quote(asked.revision, safe='')}" if asked.revision is not None else ""
         url = f"{self._hub.url}/api/models/{asked.repo}{at}?blobs=true"
@@ -147,7 +147,7 @@ class HuggingFace:
         return info
 
     def _repository(
-        self, asked: Asked, info: Mapping[str, Any], credential: Credential | None
+        self, asked: HubRequest, info: Mapping[str, Any], credential: Credential | None
     ) -> Repository:
         sha = None if info.get("sha") is None else str(info["sha"])
         root = f"/{asked.repo}/resolve/{quote(sha or asked.revision or MAIN, safe='')}"
@@ -170,7 +170,7 @@ class HuggingFace:
             credential=credential,
         )
 
-    def _check_gate(self, asked: Asked, files: Sequence[RemoteFile]) -> None:
+    def _check_gate(self, asked: HubRequest, files: Sequence[RemoteFile]) -> None:
         """Find out now and not at the download: what a gated repository has, all may list."""
         models = [file for file in files if file.name.endswith(".gguf")] or files
         for remote in models[0].remotes if models else ():

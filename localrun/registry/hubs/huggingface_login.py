@@ -65,7 +65,7 @@ def _expanded(path: str) -> Path:
 
 
 def _is_renewed(stored: Path) -> bool:
-    """Tell whether any of the logins that are kept is one to be renewed."""
+    """Return whether any of the logins that are kept is one to be renewed."""
     try:
         return RENEWED in stored.read_text(encoding="utf-8")
     except FileNotFoundError:

@@ -154,7 +154,7 @@ def _ask_helper(program: str, key: str, environ: Mapping[str, str]) -> Account |
 
 
 def _is_key_of(key: str, host: str) -> bool:
-    """Tell whether a file's key is of a registry; a key with a namespace is of no whole one."""
+    """Return whether a file's key is of a registry; a key with a namespace is of no whole one."""
     bare = key.rpartition("://")[2].lower()
     name, _, path = bare.partition("/")
     if path.strip("/") not in {"", "v1", "v2"}:

@@ -92,7 +92,7 @@ class RegistryApi:
         return self._send(method, url, better, headers, body)
 
     def has_blob(self, repo: str, digest: str, scopes: tuple[str, ...]) -> bool:
-        """Tell whether a repository has a blob.
+        """Return whether a repository has a blob.
 
         Raises:
             NetworkError: the registry does not say.

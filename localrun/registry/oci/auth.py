@@ -204,7 +204,7 @@ class RegistryAuth:
         return self._account
 
     def _may_be_plain(self, realm: str) -> bool:
-        """Tell whether http will do: the registry itself has it, and the realm is no further."""
+        """Return whether http will do: the registry itself has it, and the realm is no further."""
         has_plain = urlsplit(self._origin).scheme == "http"
         is_near = is_private(realm) == is_private(self._origin)
         return has_plain and urlsplit(realm).scheme == "http" and is_near

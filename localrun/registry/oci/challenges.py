@@ -66,13 +66,13 @@ def parse_challenge(text: str) -> Challenge | None:
 
 
 def is_private(url: str) -> bool:
-    """Tell whether nobody on the way can read what is sent: https, or this machine."""
+    """Return whether nobody on the way can read what is sent: https, or this machine."""
     parts = urlsplit(url)
     return parts.scheme == "https" or parts.hostname in LOOPBACK_HOSTS
 
 
 def may_have_password(host: str, realm: str) -> bool:
-    """Tell whether a realm may have the password of a registry."""
+    """Return whether a realm may have the password of a registry."""
     name = urlsplit(f"//{host}").hostname or ""
     other = urlsplit(realm).hostname or ""
     is_known = other == name or other in TOKEN_HOSTS.get(host, set())

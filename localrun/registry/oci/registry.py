@@ -101,7 +101,7 @@ class OciRegistry:
         return RemoteFile(name=digest, size_bytes=size_bytes, digest=digest, remotes=(remote,))
 
     def has_blob(self, repo: str, digest: str) -> bool:
-        """Tell whether a repository has a blob.
+        """Return whether a repository has a blob.
 
         Raises:
             NetworkError: the registry does not say.

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError, LocalrunError, NetworkError
-from localrun.registry.options import Options, no_more
+from localrun.registry.options import DownloadOptions, no_more
 from localrun.registry.transfer.disk import check_space, open_data, storage_errors, sync_data
-from localrun.registry.transfer.journal import Identity, Journal, Mark
-from localrun.registry.transfer.progress import Progress
+from localrun.registry.transfer.journal import FileVersion, Journal, Mark
+from localrun.registry.transfer.progress import DownloadProgress
 from localrun.registry.transfer.range_reader import FileChangedError
 from localrun.registry.transfer.ranges import Ranges
 from localrun.registry.transfer.single import any_source, fetch_whole
-from localrun.registry.transfer.sources import Sources
-from localrun.registry.transfer.workers import Streams
+from localrun.registry.transfer.sources import DownloadSources
+from localrun.registry.transfer.workers import SegmentWorkers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from localrun.registry.http import Http
     from localrun.registry.remote import Remote, RemoteFile
-    from localrun.registry.transfer.range_reader import Facts
+    from localrun.registry.transfer.range_reader import RemoteMetadata
 
 SMALL_BYTES = 1 << 20  # to ask for parts of such a file would cost more than to begin anew
 _log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class Downloaded:
     fetched_bytes: int  # by this attempt; the others were on the disk
 
 
-def download(http: Http, file: RemoteFile, folder: Path, options: Options) -> Downloaded:
+def download(http: Http, file: RemoteFile, folder: Path, options: DownloadOptions) -> Downloaded:
     """Fetch what is missing of a file; blocks. What came stays in the folder on any failure.
 
     Raises:
@@ -58,7 +58,7 @@ def download(http: Http, file: RemoteFile, folder: Path, options: Options) -> Do
     """
     first: LocalrunError | None = None
     for remotes, find_mirrors in _attempts(file, options.find_mirrors):
-        sources = Sources(http, remotes, find_mirrors, first_wait_s=options.first_wait_s)
+        sources = DownloadSources(http, remotes, find_mirrors, first_wait_s=options.first_wait_s)
         try:
             return _Transfer(file, folder, options, sources).run()
         except WrongBytesError as error:
@@ -95,7 +95,9 @@ def _found(find_mirrors: Callable[[], Sequence[Remote]]) -> Sequence[Remote]:
 class _Transfer:
     """One attempt."""
 
-    def __init__(self, file: RemoteFile, folder: Path, options: Options, sources: Sources) -> None:
+    def __init__(
+        self, file: RemoteFile, folder: Path, options: DownloadOptions, sources: DownloadSources
+    ) -> None:
         self._file = file
         self._journal = Journal(folder)
         self._options = options
@@ -135,17 +137,17 @@ class _Transfer:
         whole = fetch_whole(self._sources, self._journal.data, size_bytes, self._options)
         return self._result(whole.hexdigest, whole.size_bytes)
 
-    def _identity(self) -> Identity:
+    def _identity(self) -> FileVersion:
         """Return which file this is; asks a source when neither digest nor size are known."""
         file = self._file
         if file.size_bytes is not None and file.digest is not None:
-            return Identity(size_bytes=file.size_bytes, digest=file.digest)
+            return FileVersion(size_bytes=file.size_bytes, digest=file.digest)
         facts = self._ask()
         size = facts.size_bytes if file.size_bytes is None else file.size_bytes
         url = file.remotes[0].url.partition("?")[0] if file.digest is None else None
-        return Identity(size_bytes=size, digest=file.digest, etag=facts.etag, url=url)
+        return FileVersion(size_bytes=size, digest=file.digest, etag=facts.etag, url=url)
 
-    def _ask(self) -> Facts:
+    def _ask(self) -> RemoteMetadata:
         """Return what a source says of the file."""
         while True:
             source = any_source(self._sources)
@@ -158,7 +160,7 @@ class _Transfer:
             source.has_ranges = opened.facts.has_ranges
             return opened.facts
 
-    def _known(self, identity: Identity) -> Mark:
+    def _known(self, identity: FileVersion) -> Mark:
         """Return what earlier attempts left, nothing if it was of another file."""
         loaded = self._journal.load()
         if loaded is not None and loaded[0].is_same_as(identity):
@@ -166,14 +168,14 @@ class _Transfer:
         self._journal.clear()
         return Mark(Ranges())
 
-    def _fill(self, identity: Identity, size_bytes: int) -> Downloaded:
+    def _fill(self, identity: FileVersion, size_bytes: int) -> Downloaded:
         """Fetch all that is missing."""
         mark = self._known(identity)
         self._num_known = mark.ranges.total
         check_space(self._journal.folder, size_bytes - mark.ranges.total)
         with open_data(self._journal.data, size_bytes) as descriptor:
-            progress = Progress(descriptor, size_bytes, mark, self._options.num_streams)
-            Streams(progress, identity, self._sources, self._journal, self._options).run()
+            progress = DownloadProgress(descriptor, size_bytes, mark, self._options.num_streams)
+            SegmentWorkers(progress, identity, self._sources, self._journal, self._options).run()
             sync_data(descriptor)
         return self._result(progress.hexdigest(), size_bytes)
 

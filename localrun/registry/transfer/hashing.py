@@ -143,7 +143,7 @@ def _openssl() -> ctypes.CDLL | None:
 
 
 def _is_right(library: ctypes.CDLL) -> bool:
-    """Tell whether a hash that was stopped and resumed says what hashlib says."""
+    """Return whether a hash that was stopped and resumed says what hashlib says."""
     first = ResumableHash(library)
     first.update(memoryview(bytearray(KNOWN[: 2 * BLOCK_BYTES])))
     state = first.state()

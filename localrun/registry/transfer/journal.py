@@ -39,7 +39,7 @@ UNREADABLE = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class FileVersion:
     """Which file is being downloaded: the digest if it is known, else what the server says."""
 
     size_bytes: int | None = None
@@ -47,8 +47,8 @@ class Identity:
     etag: str | None = None
     url: str | None = None  # without its query, which may be a secret
 
-    def is_same_as(self, other: Identity) -> bool:
-        """Tell whether bytes of the one are bytes of the other."""
+    def is_same_as(self, other: FileVersion) -> bool:
+        """Return whether bytes of the one are bytes of the other."""
         if self.digest is not None and other.digest is not None:
             return (self.digest, self.size_bytes) == (other.digest, other.size_bytes)
         return self.etag is not None and self == other
@@ -107,15 +107,15 @@ class Journal:
         self._path = folder / "journal"
         self._durable = folder / "journal.durable"
 
-    def load(self) -> tuple[Identity, Mark] | None:
+    def load(self) -> tuple[FileVersion, Mark] | None:
         """Return what is on the disk, None when nothing is that can be used."""
         return self._read(self._path, boot_id()) or self._read(self._durable, None)
 
-    def save(self, identity: Identity, mark: Mark) -> None:
+    def save(self, identity: FileVersion, mark: Mark) -> None:
         """Replace the journal."""
         self._write(self._path, identity, mark, is_durable=False)
 
-    def save_durable(self, identity: Identity, mark: Mark) -> None:
+    def save_durable(self, identity: FileVersion, mark: Mark) -> None:
         """Replace the durable journal: the mark's bytes have been fsynced."""
         self._write(self._durable, identity, mark, is_durable=True)
 
@@ -124,7 +124,7 @@ class Journal:
         for path in (self._path, self._durable, *self.folder.glob("journal.*"), self.data):
             path.unlink(missing_ok=True)
 
-    def _read(self, path: Path, boot: str | None) -> tuple[Identity, Mark] | None:
+    def _read(self, path: Path, boot: str | None) -> tuple[FileVersion, Mark] | None:
         """Return what one journal says, None when it is none or of another boot."""
         try:
             if path.stat().st_size > MOST_BYTES:
@@ -132,12 +132,12 @@ class Journal:
             value = json.loads(path.read_bytes())
             if value["format_version"] != FORMAT_VERSION or boot not in {None, value["boot"]}:
                 return None
-            mark, identity = Mark.from_json(value), Identity(**value["file"])
+            mark, identity = Mark.from_json(value), FileVersion(**value["file"])
             return self._checked(identity, mark)
         except UNREADABLE:
             return None
 
-    def _checked(self, identity: Identity, mark: Mark) -> tuple[Identity, Mark] | None:
+    def _checked(self, identity: FileVersion, mark: Mark) -> tuple[FileVersion, Mark] | None:
         """Compare with the data: what is torn is hashed anew, or if no digest is known dropped."""
         size = min(self.data.stat().st_size, identity.size_bytes or 0)
         if any(end > size for _, end in mark.ranges.intervals()):
@@ -146,7 +146,7 @@ class Journal:
             return identity, mark
         return None if identity.digest is None else (identity, Mark(mark.ranges))
 
-    def _write(self, path: Path, identity: Identity, mark: Mark, *, is_durable: bool) -> None:
+    def _write(self, path: Path, identity: FileVersion, mark: Mark, *, is_durable: bool) -> None:
         value = {
             "format_version": FORMAT_VERSION,
             "boot": boot_id(),

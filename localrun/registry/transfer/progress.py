@@ -32,7 +32,7 @@ CHECK_BYTES = 64 * 1024
 
 
 @dataclass(slots=True, eq=False)
-class Task:
+class DownloadTask:
     """An interval that one worker fetches; ``position`` moves towards ``end``."""
 
     position: int
@@ -40,7 +40,7 @@ class Task:
     claimed: int = 0  # up to where the worker writes just now
 
 
-class Progress:
+class DownloadProgress:
     """The state of a download; the descriptor is used until `stop` returns, not after."""
 
     def __init__(self, descriptor: int, size_bytes: int, mark: Mark, num_streams: int) -> None:
@@ -51,7 +51,7 @@ class Progress:
         self._hashed = self._hash.length
         self._kept = mark.hashed if self._hashed else None
         self._begun_at = self._ranges.end_of(self._hashed)
-        self._tasks: list[Task] = []
+        self._tasks: list[DownloadTask] = []
         lock = threading.Lock()
         self._freed = threading.Condition(lock)  # a task may be had, or a write has ended
         self._grown = threading.Condition(lock)  # the hasher may have more to do
@@ -73,7 +73,7 @@ class Progress:
 
     @property
     def is_complete(self) -> bool:
-        """Tell whether all bytes are on disk and hashed."""
+        """Return whether all bytes are on disk and hashed."""
         return self._hashed == self.size_bytes
 
     def mark(self) -> Mark:
@@ -81,7 +81,7 @@ class Progress:
         with self._lock:
             return Mark(self._ranges.copy(), self._kept)
 
-    def take(self) -> Task | None:
+    def take(self) -> DownloadTask | None:
         """Return what to fetch next; waits while others may give theirs back; None at the end."""
         with self._lock:
             while not self._is_stopped and self._ranges.total < self.size_bytes:
@@ -92,23 +92,23 @@ class Progress:
                 self._freed.wait()
             return None
 
-    def take_rest(self) -> Task | None:
+    def take_rest(self) -> DownloadTask | None:
         """Return all from the first missing byte to the end, for a source without ranges."""
         with self._lock:
             gap = self._ranges.gap_from(0, self.size_bytes)
             if self._is_stopped or self._tasks or gap is None:
                 return None
-            self._tasks.append(task := Task(gap[0], self.size_bytes))
+            self._tasks.append(task := DownloadTask(gap[0], self.size_bytes))
             return task
 
-    def give_back(self, task: Task) -> None:
+    def give_back(self, task: DownloadTask) -> None:
         """Let others have what is left of a task."""
         with self._lock:
             self._tasks.remove(task)
             self._freed.notify_all()
 
-    def write(self, task: Task, piece: bytes) -> bool:
-        """Put bytes at the task's position, but where some are; tell whether it wants more."""
+    def write(self, task: DownloadTask, piece: bytes) -> bool:
+        """Put bytes at the task's position, but where some are; return whether it wants more."""
         view = memoryview(piece)
         while view and (claim := self._claim(task, len(view))) is not None:
             start, end, offset = claim
@@ -153,7 +153,7 @@ class Progress:
         """Return the digest of the whole file."""
         return self._hash.hexdigest()
 
-    def _claim(self, task: Task, count: int) -> tuple[int, int, int] | None:
+    def _claim(self, task: DownloadTask, count: int) -> tuple[int, int, int] | None:
         """Return what to write now and its offset in the piece; passes over what is there."""
         with self._lock:
             start = task.position
@@ -166,7 +166,7 @@ class Progress:
             self._num_busy += 1
             return *gap, gap[0] - start
 
-    def _settle(self, task: Task, start: int, end: int) -> None:
+    def _settle(self, task: DownloadTask, start: int, end: int) -> None:
         """Note what was written."""
         with self._lock:
             self._num_busy -= 1
@@ -207,7 +207,7 @@ class Progress:
         )
 
     def _is_far_ahead(self) -> bool:
-        """Tell whether the hasher is to catch up with what came in this attempt.
+        """Return whether the hasher is to catch up with what came in this attempt.
 
         All ends when it does, so no time is lost; and what it has not hashed by a kill, the
         next attempt must. What is there from earlier attempts is no reason to let a network
@@ -216,7 +216,7 @@ class Progress:
         is_behind = self._ranges.end_of(self._hashed) - self._hashed > LEAD_BYTES
         return is_behind and self._hashed >= self._begun_at
 
-    def _next_gap(self) -> Task | None:
+    def _next_gap(self) -> DownloadTask | None:
         position = self._hashed
         while (gap := self._ranges.gap_from(position, self.size_bytes)) is not None:
             start, end = gap
@@ -224,22 +224,22 @@ class Progress:
             first = min(taken, key=lambda task: task.position, default=None)
             if first is None or first.position > start:
                 stop = end if first is None else min(end, first.position)
-                return Task(start, min(stop, start + self._most))
+                return DownloadTask(start, min(stop, start + self._most))
             position = first.end
         return None
 
-    def _share(self) -> Task | None:
+    def _share(self) -> DownloadTask | None:
         """Take the second half of the longest task, once there is nothing else to do."""
         longest = max(self._tasks, key=_left_of, default=None)
         if longest is None or _left_of(longest) < 2 * SMALLEST_TASK:
             return None
         middle = longest.end - _left_of(longest) // 2
-        task = Task(middle, longest.end)
+        task = DownloadTask(middle, longest.end)
         longest.end = middle
         return task
 
 
-def _left_of(task: Task) -> int:
+def _left_of(task: DownloadTask) -> int:
     """Return how much of a task another worker could do."""
     return task.end - max(task.position, task.claimed)
 

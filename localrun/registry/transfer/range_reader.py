@@ -44,7 +44,7 @@ class FileChangedError(NetworkError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class RemoteMetadata:
     """What an answer says of the whole file."""
 
     size_bytes: int | None
@@ -52,10 +52,10 @@ class Facts:
     has_ranges: bool
 
 
-class Opened:
+class RangeResponse:
     """An answer that was checked: its body begins at ``start``."""
 
-    def __init__(self, response: Response, start: int, facts: Facts) -> None:
+    def __init__(self, response: Response, start: int, facts: RemoteMetadata) -> None:
         self.start = start
         self.facts = facts
         self._response = response
@@ -74,7 +74,7 @@ class Opened:
         self._response.close()
 
 
-class Door:
+class RangeReader:
     """One remote, and where its redirects led last time. Safe to use from many threads."""
 
     def __init__(self, http: Http, remote: Remote) -> None:
@@ -84,7 +84,9 @@ class Door:
         self._url = remote.url
         self._credential = remote.credential
 
-    def open(self, start: int, end: int | None, *, size: int | None, etag: str | None) -> Opened:
+    def open(
+        self, start: int, end: int | None, *, size: int | None, etag: str | None
+    ) -> RangeResponse:
         """Ask for ``[start, end)``; an ``etag`` that no longer holds brings the whole file.
 
         Raises:
@@ -118,7 +120,7 @@ class Door:
         return response
 
     def _is_refused(self, response: Response) -> bool:
-        """Tell whether the remote itself, not one that it led to, wants other credentials."""
+        """Return whether the remote itself, not one that it led to, wants other credentials."""
         is_itself = origin_of(response.url) == origin_of(self.remote.url)
         return is_itself and response.status in REFUSED
 
@@ -131,7 +133,7 @@ class Door:
 
     def _checked(
         self, response: Response, start: int, size: int | None, etag: str | None
-    ) -> Opened:
+    ) -> RangeResponse:
         if start == 0 and response.status == NOT_SATISFIABLE:
             facts, first = _facts_of_no_bytes(response), 0
         else:
@@ -147,16 +149,16 @@ class Door:
             raise FileChangedError(f"the file of {name} has changed")
         if first < start and response.status == OK:
             raise NoRangesError(f"{name} does not go on in the middle of a file")
-        return Opened(response, first, facts)
+        return RangeResponse(response, first, facts)
 
 
-def ask(http: Http, remote: Remote) -> Facts:
+def ask(http: Http, remote: Remote) -> RemoteMetadata:
     """Return what a remote says of its file, by the first byte: some know no HEAD.
 
     Raises:
         NetworkError: it has no file, or does not answer.
     """
-    opened = Door(http, remote).open(0, 1, size=None, etag=None)
+    opened = RangeReader(http, remote).open(0, 1, size=None, etag=None)
     opened.close()
     return opened.facts
 
@@ -180,26 +182,26 @@ def _check_status(response: Response, remote: Remote) -> None:
         )
 
 
-def _facts_of_no_bytes(response: Response) -> Facts:
+def _facts_of_no_bytes(response: Response) -> RemoteMetadata:
     """Return the facts of an empty file, of which no part can be had (RFC 9110, 14.1.2)."""
     if response.header("Content-Range") != NO_BYTES:
         raise _shorter(host_of(response.url))
-    return Facts(size_bytes=0, etag=_etag(response), has_ranges=True)
+    return RemoteMetadata(size_bytes=0, etag=_etag(response), has_ranges=True)
 
 
-def _facts(response: Response) -> tuple[Facts, int]:
+def _facts(response: Response) -> tuple[RemoteMetadata, int]:
     """Return what the headers say, and where the body begins."""
     etag = _etag(response)
     if response.status == OK:
         length = response.header("Content-Length") or ""
         size = int(length) if LENGTH.fullmatch(length) else None
-        return Facts(size_bytes=size, etag=etag, has_ranges=False), 0
+        return RemoteMetadata(size_bytes=size, etag=etag, has_ranges=False), 0
     match = CONTENT_RANGE.fullmatch(response.header("Content-Range") or "")
     if match is None:
         raise HttpError("a partial answer does not say which part it is", status=PARTIAL)
     first, _, total = match.groups()
     size = None if total == "*" else int(total)
-    return Facts(size_bytes=size, etag=etag, has_ranges=True), int(first)
+    return RemoteMetadata(size_bytes=size, etag=etag, has_ranges=True), int(first)
 
 
 def _etag(response: Response) -> str | None:

@@ -13,19 +13,21 @@ from localrun.errors import NetworkError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from localrun.registry.options import Options
-    from localrun.registry.transfer.sources import Source, Sources
+    from localrun.registry.options import DownloadOptions
+    from localrun.registry.transfer.sources import DownloadSource, DownloadSources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Whole:
+class WholeFileDownload:
     """The bytes that came, all of which were written."""
 
     hexdigest: str  # sha256
     size_bytes: int
 
 
-def fetch_whole(sources: Sources, path: Path, size: int | None, options: Options) -> Whole:
+def fetch_whole(
+    sources: DownloadSources, path: Path, size: int | None, options: DownloadOptions
+) -> WholeFileDownload:
     """Write the file and return what came; a failure starts it anew.
 
     Raises:
@@ -39,7 +41,7 @@ def fetch_whole(sources: Sources, path: Path, size: int | None, options: Options
             sources.failed(source, error, num_bytes=0)
 
 
-def any_source(sources: Sources) -> Source:
+def any_source(sources: DownloadSources) -> DownloadSource:
     """Return the source to ask, once it wants to be asked."""
     source = sources.pick(needs_ranges=False)
     if source is None:
@@ -48,7 +50,9 @@ def any_source(sources: Sources) -> Source:
     return source
 
 
-def _fetch(source: Source, path: Path, size: int | None, options: Options) -> Whole:
+def _fetch(
+    source: DownloadSource, path: Path, size: int | None, options: DownloadOptions
+) -> WholeFileDownload:
     opened = source.door.open(0, None, size=size, etag=None)
     expected = size if size is not None else opened.facts.size_bytes
     seen, never = hashlib.sha256(), threading.Event()
@@ -66,4 +70,4 @@ def _fetch(source: Source, path: Path, size: int | None, options: Options) -> Wh
         opened.close()
     if expected not in {None, received}:
         raise NetworkError(f"{source.door.remote.name} sends {received} bytes, not {expected}")
-    return Whole(hexdigest=seen.hexdigest(), size_bytes=received)
+    return WholeFileDownload(hexdigest=seen.hexdigest(), size_bytes=received)

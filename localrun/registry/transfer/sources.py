@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from localrun.errors import LocalrunError, NetworkError, PrivateAddressError
 from localrun.registry.http import HttpError, OfflineError
 from localrun.registry.transfer.range_reader import (
-    Door,
     FileChangedError,
     NoRangesError,
+    RangeReader,
     RemoteUnusableError,
 )
 
@@ -38,10 +38,10 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
-class Source:
+class DownloadSource:
     """A remote, and how it has behaved."""
 
-    door: Door
+    door: RangeReader
     num_failures: int = 0
     not_before: float = 0.0
     is_dead: bool = False
@@ -56,7 +56,7 @@ class Source:
         return max(0.0, self.not_before - time.monotonic())
 
 
-class Sources:
+class DownloadSources:
     """The remotes of one file. Safe to use from many threads."""
 
     def __init__(
@@ -72,9 +72,9 @@ class Sources:
         self._more: Callable[[], Sequence[Remote]] | None = more
         self._is_looking = False
         self._changed = threading.Condition()
-        self._all = [Source(Door(http, remote)) for remote in remotes]
+        self._all = [DownloadSource(RangeReader(http, remote)) for remote in remotes]
 
-    def pick(self, *, needs_ranges: bool) -> Source | None:
+    def pick(self, *, needs_ranges: bool) -> DownloadSource | None:
         """Return the source to ask now, None when only ones without ranges are left.
 
         Raises:
@@ -91,7 +91,7 @@ class Sources:
             usable = [source for source in alive if source.has_ranges or not needs_ranges]
             return min(usable, key=_preference, default=None)
 
-    def failed(self, source: Source, error: NetworkError, *, num_bytes: int) -> None:
+    def failed(self, source: DownloadSource, error: NetworkError, *, num_bytes: int) -> None:
         """Note a failure; many bytes before it make up for earlier ones."""
         _log.debug("%s: %s", source.door.remote.name, error.message)
         with self._changed:
@@ -110,28 +110,28 @@ class Sources:
         if is_trouble:
             self._look_further()
 
-    def succeeded(self, source: Source) -> None:
+    def succeeded(self, source: DownloadSource) -> None:
         """Note that an interval came whole."""
         with self._changed:
             source.num_failures = 0
             source.has_answered = True
 
-    def is_too_slow(self, source: Source) -> bool:
-        """Tell whether to leave a slow source, once, because another one is left to try."""
+    def is_too_slow(self, source: DownloadSource) -> bool:
+        """Return whether to leave a slow source, once, because another one is left to try."""
         self._look_further()
         with self._changed:
             others = [s for s in self._alive() if s is not source and not s.is_slow]
             source.is_slow = True
             return bool(others)
 
-    def _alive(self) -> list[Source]:
+    def _alive(self) -> list[DownloadSource]:
         return [source for source in self._all if not source.is_dead]
 
     def _reason(self) -> NetworkError:
         errors = [source.error for source in self._all if source.error is not None]
         return errors[0] if errors else NetworkError("nobody is known to have this file")
 
-    def _postpone(self, source: Source, error: NetworkError, *, has_progress: bool) -> None:
+    def _postpone(self, source: DownloadSource, error: NetworkError, *, has_progress: bool) -> None:
         """Let a source rest; streams that fail together are one failure."""
         now = time.monotonic()
         if has_progress:
@@ -157,12 +157,12 @@ class Sources:
             with self._changed:
                 known = {source.door.remote.url for source in self._all}
                 new = [remote for remote in found if remote.url not in known]
-                self._all += [Source(Door(self._http, remote)) for remote in new]
+                self._all += [DownloadSource(RangeReader(self._http, remote)) for remote in new]
                 self._is_looking = False
                 self._changed.notify_all()
 
 
-def _preference(source: Source) -> tuple[bool, bool, float, int]:
+def _preference(source: DownloadSource) -> tuple[bool, bool, float, int]:
     wait = source.wait_s
     return (wait > 0, source.is_slow, wait, source.num_failures)
 

@@ -8,7 +8,7 @@ SLOW_AFTER_S = 15.0
 SLOW_BYTES_PER_S = 32 * 1024
 
 
-class Pace:
+class SourceSpeed:
     """Counts the bytes of one stream."""
 
     def __init__(self, *, after_s: float, bytes_per_s: float) -> None:
@@ -18,7 +18,7 @@ class Pace:
         self._count = 0
 
     def is_slow(self, count: int) -> bool:
-        """Count bytes; tell whether the last stretch was too slow."""
+        """Count bytes; return whether the last stretch was too slow."""
         self._count += count
         elapsed = time.monotonic() - self._began
         if elapsed < self._after_s:

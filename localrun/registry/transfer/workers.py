@@ -22,16 +22,16 @@ from typing import TYPE_CHECKING
 from localrun.errors import NetworkError
 from localrun.registry.transfer.disk import storage_errors, sync_data, write_begun
 from localrun.registry.transfer.range_reader import FileChangedError, NoRangesError
-from localrun.registry.transfer.speed import Due, Pace
+from localrun.registry.transfer.speed import Due, SourceSpeed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from localrun.registry.options import Options
-    from localrun.registry.transfer.journal import Identity, Journal
-    from localrun.registry.transfer.progress import Progress, Task
-    from localrun.registry.transfer.range_reader import Opened
-    from localrun.registry.transfer.sources import Source, Sources
+    from localrun.registry.options import DownloadOptions
+    from localrun.registry.transfer.journal import FileVersion, Journal
+    from localrun.registry.transfer.progress import DownloadProgress, DownloadTask
+    from localrun.registry.transfer.range_reader import RangeResponse
+    from localrun.registry.transfer.sources import DownloadSource, DownloadSources
 
 REPORT_S = 0.05
 WATCH_S = 0.01  # more often than a fast network brings what the journal is written for
@@ -44,12 +44,12 @@ LARGEST_TAIL = 4 << 20  # a smaller file comes in one stream
 _log = logging.getLogger(__name__)
 
 
-class Streams:
+class SegmentWorkers:
     """One attempt at one file; runs once."""
 
     def __init__(
-        self, progress: Progress, identity: Identity, sources: Sources, journal: Journal,
-        options: Options,
+        self, progress: DownloadProgress, identity: FileVersion, sources: DownloadSources,
+        journal: Journal, options: DownloadOptions,
     ) -> None:  # fmt: skip
         self._progress = progress
         self._identity = identity
@@ -59,7 +59,7 @@ class Streams:
         self._stop = threading.Event()
         self._ended = threading.Event()
         self._lock = threading.Lock()
-        self._opened: set[Opened] = set()
+        self._opened: set[RangeResponse] = set()
         self._error: BaseException | None = None
 
     def run(self) -> None:
@@ -163,7 +163,7 @@ class Streams:
             pass
 
     def _step(self) -> bool:
-        """Fetch one interval, or fail at it, or rest; tell whether there may be more to do."""
+        """Fetch one interval, or fail at it, or rest; return whether there may be more to do."""
         source = self._sources.pick(needs_ranges=True)
         from_start = source is None  # one stream does what cannot be shared
         source = source or self._sources.pick(needs_ranges=False)
@@ -181,7 +181,7 @@ class Streams:
             self._progress.give_back(task)
         return True
 
-    def _attempt(self, source: Source, task: Task, *, from_start: bool) -> None:
+    def _attempt(self, source: DownloadSource, task: DownloadTask, *, from_start: bool) -> None:
         """Fetch a task and note how the source did."""
         began = task.position
         try:
@@ -195,11 +195,11 @@ class Streams:
         else:
             self._sources.succeeded(source)
 
-    def _fetch(self, source: Source, task: Task, *, from_start: bool) -> None:
+    def _fetch(self, source: DownloadSource, task: DownloadTask, *, from_start: bool) -> None:
         """Write what the source sends for a task."""
         limit = self._options.limit
         least = 0.0 if limit.bytes_per_s else self._options.slow_bytes_per_s
-        pace = Pace(after_s=self._options.slow_after_s, bytes_per_s=least)
+        pace = SourceSpeed(after_s=self._options.slow_after_s, bytes_per_s=least)
         with self._open(source, task, from_start=from_start) as opened:
             offset = task.position - opened.start
             for piece in opened.pieces(limit.piece_bytes):
@@ -213,7 +213,9 @@ class Streams:
             raise NetworkError(f"{source.door.remote.name} sends less than it promised")
 
     @contextlib.contextmanager
-    def _open(self, source: Source, task: Task, *, from_start: bool) -> Iterator[Opened]:
+    def _open(
+        self, source: DownloadSource, task: DownloadTask, *, from_start: bool
+    ) -> Iterator[RangeResponse]:
         """Open a source where the task is; the end of all interrupts what is read from it."""
         size, etag = self._identity.size_bytes, None
         if self._identity.digest is None:

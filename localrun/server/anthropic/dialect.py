@@ -34,7 +34,7 @@ FIRST_OF_SERVER = 500
 
 
 def speaks_anthropic(scope: Scope) -> bool:
-    """Tell whether a request comes from a client of Anthropic's API."""
+    """Return whether a request comes from a client of Anthropic's API."""
     path: str = scope["path"]
     if path == PATH or path.startswith(f"{PATH}/"):
         return True

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING
 
 from localrun.errors import LocalrunError
-from localrun.server.anthropic.answer import Answer
+from localrun.server.anthropic.builder import MessageBuilder
 from localrun.server.anthropic.dialect import error_event
 
 if TYPE_CHECKING:
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from localrun.server.anthropic.request import MessagesCall
     from localrun.server.core.completions import Completions
     from localrun.server.core.request import CompletionRequest
-    from localrun.server.openai.tokens import TokenDesk
+    from localrun.server.openai.tokens import TokenService
     from localrun.server.parsing.fields import JsonObject
 
 
 async def complete(call: MessagesCall, completions: Completions) -> JsonObject:
     """Return the whole answer as one object."""
-    answer = Answer(call)
+    answer = MessageBuilder(call)
     async with contextlib.aclosing(completions.stream(call.request)) as parts:
         async for part in parts:
             answer.tell(part)
@@ -38,7 +38,7 @@ async def stream(
     Raises:
         LocalrunError: the request is refused; nothing was yielded then.
     """
-    answer = Answer(call)
+    answer = MessageBuilder(call)
     async with contextlib.aclosing(completions.stream(call.request)) as parts:
         yield _encoded(answer.tell(await anext(parts)))
         try:
@@ -50,7 +50,7 @@ async def stream(
             yield _encoded([error_event(scope, error)])
 
 
-async def count_tokens(request: CompletionRequest, desk: TokenDesk) -> JsonObject:
+async def count_tokens(request: CompletionRequest, desk: TokenService) -> JsonObject:
     """Return how many tokens the prompt of a request has.
 
     Raises:

@@ -15,10 +15,10 @@ from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
     from localrun.server.core.completions import Completions
-    from localrun.server.openai.tokens import TokenDesk
+    from localrun.server.openai.tokens import TokenService
 
 
-def anthropic_routes(completions: Completions, desk: TokenDesk) -> APIRouter:
+def anthropic_routes(completions: Completions, desk: TokenService) -> APIRouter:
     """Return the router of Anthropic's API."""
     router = APIRouter(prefix=PATH)
 

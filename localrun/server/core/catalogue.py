@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from localrun.services.models import Identity, StoredModel
+    from localrun.services.models import ModelIdentity, StoredModel
 
 
 class Catalogue(Protocol):
@@ -17,5 +17,5 @@ class Catalogue(Protocol):
     def find_model(self, name: str) -> StoredModel:
         """Return the model of a name, or raise ModelNotFoundError."""
 
-    def identify(self, name: str) -> Identity:
+    def identify(self, name: str) -> ModelIdentity:
         """Return what a name means now, or raise ModelNotFoundError."""

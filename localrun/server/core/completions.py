@@ -109,7 +109,7 @@ class Completions:
         return await until_loaded(self._pool.begin_load(runner_model(model), wanted), self._threads)
 
     async def unload(self, name: str) -> bool:
-        """Unload a model, also one whose name is gone; tell whether it was loaded.
+        """Unload a model, also one whose name is gone; return whether it was loaded.
 
         Raises:
             ModelNotFoundError: nothing is loaded under the name, and there is no such model.

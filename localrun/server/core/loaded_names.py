@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from localrun.server.core.catalogue import Catalogue
-    from localrun.services.models import Identity
+    from localrun.services.models import ModelIdentity
     from localrun.supervisor.names import LoadedName
     from localrun.supervisor.pool import RunnerPool
 
@@ -93,7 +93,7 @@ class LoadedNames:
         elif identity.name != loaded.name:
             self._names.correct(loaded, identity.name, identity.digest)
 
-    def _check_model(self, loaded: LoadedName, identity: Identity) -> None:
+    def _check_model(self, loaded: LoadedName, identity: ModelIdentity) -> None:
         """Compare the model that a name means now with the one that is loaded."""
         model = self._catalogue.find_model(identity.name)
         wanted = runner_model(model)
@@ -112,7 +112,7 @@ class LoadedNames:
             _log.warning("what %s means is not known: %s", name, error)
             return False
 
-    def _find(self, name: str) -> Identity | None:
+    def _find(self, name: str) -> ModelIdentity | None:
         try:
             return self._catalogue.identify(name)
         except ModelNotFoundError:

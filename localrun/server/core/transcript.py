@@ -9,7 +9,7 @@ import json
 import logging
 from typing import TYPE_CHECKING
 
-from localrun.chat.stream_parser import Text, Thought
+from localrun.chat.stream_parser import ReasoningPart, TextPart
 from localrun.chat.tool_calls import CallCollector
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ class Transcript:
         call = self._collector.add(part)
         if call is not None:
             self._calls.append(f"{call.name}({json.dumps(call.arguments, ensure_ascii=False)})")
-        elif isinstance(part, Text):
+        elif isinstance(part, TextPart):
             self._answer.append(part.text)
-        elif isinstance(part, Thought):
+        elif isinstance(part, ReasoningPart):
             self._thought.append(part.text)
 
     def log(self, end: str) -> None:

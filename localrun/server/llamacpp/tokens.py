@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from localrun.server.core.catalogue import Catalogue
-    from localrun.server.openai.tokens import TokenCall, TokenDesk
+    from localrun.server.openai.tokens import TokenCall, TokenService
     from localrun.server.parsing.fields import Fields
     from localrun.supervisor.pool import RunnerPool
 
@@ -45,7 +45,7 @@ class RootCall:
     is_content: bool
 
 
-def root_token_routes(desk: TokenDesk, catalogue: Catalogue, pool: RunnerPool) -> APIRouter:
+def root_token_routes(desk: TokenService, catalogue: Catalogue, pool: RunnerPool) -> APIRouter:
     """Return the router."""
     router = APIRouter()
 
@@ -89,7 +89,7 @@ def parse_root_tokenize(fields: Fields) -> RootCall:
     return RootCall(call=token_call(fields, request), is_content=True)
 
 
-async def _tokens(desk: TokenDesk, root: RootCall) -> Response:
+async def _tokens(desk: TokenService, root: RootCall) -> Response:
     answer = await desk.tokens(root.call)
     listed: list[object] = list(answer.tokens)
     if root.call.wants_pieces:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from localrun.server.middleware.keys import Keys
-    from localrun.server.middleware.origins import Visitors
+    from localrun.server.middleware.origins import AllowedOrigins
 
 _log = logging.getLogger(__name__)
 
@@ -57,10 +57,10 @@ NUM_PARSERS = 2  # large bodies that are parsed at once
 Headers = dict[bytes, bytes]
 
 
-class Gate:
+class AuthenticationMiddleware:
     """The middleware."""
 
-    def __init__(self, app: ASGIApp, *, visitors: Visitors, keys: Keys) -> None:
+    def __init__(self, app: ASGIApp, *, visitors: AllowedOrigins, keys: Keys) -> None:
         self._app = app
         self._visitors = visitors
         self._keys = keys

@@ -24,7 +24,7 @@ EXTENSION_SCHEMES = frozenset({"chrome-extension", "moz-extension", "safari-web-
 LOCAL_DOMAINS = ("localhost", "local", "internal", "lan", "home.arpa")
 
 
-class Visitors:
+class AllowedOrigins:
     """The rules of one server; ``origins`` are pages that its owner lets in."""
 
     def __init__(self, origins: tuple[str, ...], *, is_loopback: bool) -> None:
@@ -69,7 +69,7 @@ def _pattern(origin: str) -> re.Pattern[str]:
 
 
 def _is_of_no_page(name: str) -> bool:
-    """Tell whether no page of the internet can have this name."""
+    """Return whether no page of the internet can have this name."""
     name = name.rstrip(".")
     if "." not in name or name.endswith(tuple(f".{domain}" for domain in LOCAL_DOMAINS)):
         return True

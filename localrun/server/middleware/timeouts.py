@@ -29,7 +29,7 @@ READ_S = 60.0
 LARGEST_HEAD = 64 * 1024
 
 
-class PatientProtocol(HttpProtocol):
+class TimeoutProtocol(HttpProtocol):
     """One connection."""
 
     _timer: asyncio.TimerHandle | None = None  # for the head, or for the reader: never both

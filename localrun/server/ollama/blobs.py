@@ -18,7 +18,7 @@ BATCH_BYTES = 1 << 20  # a thread takes this much at a time
 
 
 async def receive_blob(request: Request, digest: str, uploads: Uploads) -> bool:
-    """Take the body as a blob; tell whether it was new.
+    """Take the body as a blob; return whether it was new.
 
     Raises:
         UsageError: the digest is none, or not that of the body; nothing is kept.

@@ -12,7 +12,7 @@ import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from localrun.chat.stream_parser import Text, Thought
+from localrun.chat.stream_parser import ReasoningPart, TextPart
 from localrun.chat.tool_calls import CallCollector, CallPart, calls_of
 from localrun.errors import LocalrunError
 from localrun.server.core.request import Done, Scored
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from localrun.server.core.completions import Completions
     from localrun.server.core.request import Reply
     from localrun.server.ollama.call import Call
-    from localrun.server.openai.tokens import TokenDesk
+    from localrun.server.openai.tokens import TokenService
     from localrun.server.parsing.fields import JsonObject
 
 NANOSECONDS = 1e9
@@ -45,7 +45,7 @@ async def load_or_unload(call: Call, completions: Completions) -> JsonObject:
     return _frame(call, "", done_reason="load") | {"load_duration": int(load_s * NANOSECONDS)}
 
 
-async def render(call: Call, desk: TokenDesk) -> JsonObject:
+async def render(call: Call, desk: TokenService) -> JsonObject:
     """Return the prompt of a request as Ollama's programs debug templates with it."""
     frame = _frame(call, "", done_reason=None)
     frame["_debug_info"] = {"rendered_template": await desk.render(call.request)}
@@ -94,8 +94,8 @@ def _answer_frame(
     """
     frame = _frame(
         call,
-        "".join(part.text for part in parts if isinstance(part, Text)),
-        thought="".join(part.text for part in parts if isinstance(part, Thought)),
+        "".join(part.text for part in parts if isinstance(part, TextPart)),
+        thought="".join(part.text for part in parts if isinstance(part, ReasoningPart)),
         calls=[_tool_call(whole, index) for index, whole in enumerate(calls, first_call)],
     )
     scores = [score for part in parts if isinstance(part, Scored) for score in part.scores]

@@ -16,7 +16,7 @@ from localrun.errors import LocalrunError
 from localrun.modelfile.known import KNOWN, LISTS
 from localrun.modelfile.parameters import ParameterError, format_parameter, parse_parameter
 from localrun.modelfile.parse import parse_modelfile
-from localrun.modelfile.recipe import AdapterUse, Message, Recipe
+from localrun.modelfile.recipe import AdapterUse, Recipe, RecipeMessage
 from localrun.modelfile.write import write_modelfile
 from localrun.server.parsing.limits import LONGEST_MODELFILE, MOST_STOPS, messages
 from localrun.services.job_folders import ADAPTER_FOLDER, DRAFT_FOLDER, FILES_FOLDER
@@ -149,7 +149,7 @@ def _digests(fields: Fields, name: str) -> dict[str, str]:
 
 
 def _all_gguf(files: dict[str, str]) -> bool:
-    """Tell whether files need no names: a GGUF file says itself what it is."""
+    """Return whether files need no names: a GGUF file says itself what it is."""
     return all(name.endswith(".gguf") for name in files)
 
 
@@ -169,11 +169,11 @@ def _draft_path(files: dict[str, str]) -> str:
     return next(iter(files.values())) if _is_one_gguf(files) else DRAFT_FOLDER
 
 
-def _message(fields: Fields, number: int, message: JsonObject) -> Message:
+def _message(fields: Fields, number: int, message: JsonObject) -> RecipeMessage:
     role, content = message.get("role"), message.get("content")
     if role not in ROLES or not isinstance(content, str):
         raise fields.wrong(f"messages[{number}]", f"must have a role of {', '.join(ROLES)}")
-    return Message(role=cast("Role", role), content=content)
+    return RecipeMessage(role=cast("Role", role), content=content)
 
 
 def _parameters(fields: Fields) -> tuple[tuple[str, ParameterValue], ...]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from localrun.server.core.catalogue import Catalogue
     from localrun.server.core.completions import Completions
     from localrun.server.ollama.call import Call, Kind
-    from localrun.server.openai.tokens import TokenDesk
+    from localrun.server.openai.tokens import TokenService
     from localrun.server.parsing.fields import JsonObject
     from localrun.services.models import StoredModel
     from localrun.supervisor.model import RunningModel
@@ -37,7 +37,11 @@ FOR_EVER = "2318-01-01T00:00:00Z"  # what Ollama says, about
 
 
 def ollama_routes(
-    completions: Completions, desk: TokenDesk, catalogue: Catalogue, pool: RunnerPool, device: str
+    completions: Completions,
+    desk: TokenService,
+    catalogue: Catalogue,
+    pool: RunnerPool,
+    device: str,
 ) -> APIRouter:
     """Return the router of Ollama's API."""
     answers = _Answers(completions, desk, pool)
@@ -79,7 +83,7 @@ class _Answers:
     """Responds to requests that generate."""
 
     completions: Completions
-    desk: TokenDesk
+    desk: TokenService
     pool: RunnerPool
 
     async def respond(self, request: Request, kind: Kind) -> Response:

@@ -15,7 +15,7 @@ from localrun.server.core.choices import stream_choices
 from localrun.server.core.request import CompletionRequest
 from localrun.server.errors import error_body
 from localrun.server.openai import fields as common
-from localrun.server.openai.answers import Answers, event_of
+from localrun.server.openai.chat_builder import ChatCompletionBuilder, event_of
 from localrun.server.openai.legacy import in_new_words
 from localrun.server.openai.tools import offered_tools
 from localrun.server.parsing import limits
@@ -113,7 +113,7 @@ def parse_chat(fields: Fields) -> ChatCall:
 
 async def complete(call: ChatCall, completions: Completions) -> JsonObject:
     """Return the whole answer as one object."""
-    answers = Answers(call.request.model, call.num_choices, is_legacy=call.is_legacy)
+    answers = ChatCompletionBuilder(call.request.model, call.num_choices, is_legacy=call.is_legacy)
     async with _replies(call, completions) as replies:
         async for index, part in replies:
             answers.add(index, part)
@@ -126,7 +126,7 @@ async def stream(call: ChatCall, completions: Completions) -> AsyncGenerator[byt
     Raises:
         LocalrunError: the request is refused; nothing was yielded then.
     """
-    answers = Answers(call.request.model, call.num_choices, is_legacy=call.is_legacy)
+    answers = ChatCompletionBuilder(call.request.model, call.num_choices, is_legacy=call.is_legacy)
     async with _replies(call, completions) as replies:
         yield answers.tell(*await anext(replies)) or b""
         try:

@@ -15,8 +15,8 @@ from localrun.errors import LocalrunError
 from localrun.server.core.choices import choices_of, stream_each
 from localrun.server.core.request import CompletionRequest
 from localrun.server.errors import error_body
-from localrun.server.openai.answers import event_of
-from localrun.server.openai.continuations import Continuations
+from localrun.server.openai.chat_builder import event_of
+from localrun.server.openai.completion_builder import TextCompletionBuilder
 from localrun.server.openai.fields import (
     NEUTRAL,
     Streaming,
@@ -122,8 +122,8 @@ async def stream(call: CompletionCall, completions: Completions) -> AsyncGenerat
         yield DONE
 
 
-def _answers(call: CompletionCall) -> Continuations:
-    return Continuations(call.requests[0].model, len(call.requests), call.num_choices)
+def _answers(call: CompletionCall) -> TextCompletionBuilder:
+    return TextCompletionBuilder(call.requests[0].model, len(call.requests), call.num_choices)
 
 
 def _replies(

@@ -119,7 +119,7 @@ def prediction(fields: Fields) -> str | None:
 
 
 def is_token(value: object) -> bool:
-    """Tell whether a JSON value can be the number of a token."""
+    """Return whether a JSON value can be the number of a token."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_TOKEN
 
 

@@ -21,12 +21,12 @@ from localrun.server.streaming import streamed
 if TYPE_CHECKING:
     from localrun.server.core.catalogue import Catalogue
     from localrun.server.core.completions import Completions
-    from localrun.server.openai.tokens import TokenDesk
+    from localrun.server.openai.tokens import TokenService
     from localrun.server.parsing.fields import JsonObject
     from localrun.services.models import StoredModel
 
 
-def openai_routes(completions: Completions, catalogue: Catalogue, desk: TokenDesk) -> APIRouter:
+def openai_routes(completions: Completions, catalogue: Catalogue, desk: TokenService) -> APIRouter:
     """Return the router of OpenAI's API."""
     router = APIRouter(prefix="/v1")
 
@@ -62,7 +62,7 @@ def openai_routes(completions: Completions, catalogue: Catalogue, desk: TokenDes
     return router
 
 
-def _add_token_routes(router: APIRouter, desk: TokenDesk) -> None:
+def _add_token_routes(router: APIRouter, desk: TokenService) -> None:
     @router.post("/tokenize")
     async def tokenize(request: Request) -> Response:
         work = desk.tokenize(await read(request, parse_tokenize))

@@ -96,7 +96,7 @@ def token_call(fields: Fields, request: Tokenize | Detokenize) -> TokenCall:
     )
 
 
-class TokenDesk:
+class TokenService:
     """Answers by the runners of a pool, which load the model for it."""
 
     def __init__(self, pool: RunnerPool, find_model: Callable[[str], StoredModel]) -> None:

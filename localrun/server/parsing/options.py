@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.engine.params import MOST_TOP, OverflowPolicy
 from localrun.errors import UsageError
-from localrun.modelfile.known import KNOWN, OVERFLOWS, Parameter
+from localrun.modelfile.known import KNOWN, OVERFLOWS, ParameterSpec
 from localrun.server.parsing.fields import shown
 from localrun.server.parsing.limits import LONGEST_STOP, MOST_BREAKERS
 from localrun.settings import parse_duration
@@ -89,7 +89,7 @@ def num_logprobs(fields: Fields) -> int | None:
     return (count or 0) if is_wanted else None
 
 
-def bounded(fields: Fields, known: Parameter) -> float | None:
+def bounded(fields: Fields, known: ParameterSpec) -> float | None:
     """Return a value in a parameter's range; counts beyond what matters are cut."""
     if known.kind == "float":
         number = fields.number(known.name, known.low, known.high)

@@ -8,18 +8,18 @@ from localrun.errors import IntegrityError, NotFoundError
 from localrun.gguf.adapter import check_adapter
 from localrun.gguf.header import Header, read_header, read_headers
 from localrun.names.paths import local_path
-from localrun.services.creating.parts import BLOB, Piece
+from localrun.services.creating.parts import BLOB, ModelPart
 from localrun.store.manifest import Role
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from localrun.modelfile.recipe import AdapterUse
-    from localrun.services.creating.parts import Gatherer, Parts
+    from localrun.services.creating.parts import ModelParts, PartCollector
 
 
 def add_adapters(
-    gatherer: Gatherer, parts: Parts, adapters: Sequence[AdapterUse]
+    gatherer: PartCollector, parts: ModelParts, adapters: Sequence[AdapterUse]
 ) -> tuple[float, ...]:
     """Bring adapters into the store and check them against the weights; return their scales.
 
@@ -37,12 +37,12 @@ def add_adapters(
     return tuple(adapter.scale for adapter in adapters)
 
 
-def _piece(gatherer: Gatherer, parts: Parts, text: str, base: Header) -> Piece:
+def _piece(gatherer: PartCollector, parts: ModelParts, text: str, base: Header) -> ModelPart:
     if BLOB.fullmatch(text):
         path = gatherer.workspace.store.blobs.path(text)
         gatherer.lease.add([text])
         check_adapter(read_header(path), base)
-        return Piece(text, path.stat().st_size)
+        return ModelPart(text, path.stat().st_size)
     path = gatherer.folder / local_path(text)
     if not path.exists():
         raise NotFoundError(f"ADAPTER {text}: no such file: {path}")

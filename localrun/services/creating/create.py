@@ -14,15 +14,15 @@ from localrun.chat.gotemplate.recognition import is_go_template
 from localrun.errors import UsageError
 from localrun.gguf.header import read_header
 from localrun.hardware.context import context_note
-from localrun.names.ref import Source
+from localrun.names.ref import ModelSource
 from localrun.services.creating.adapters import add_adapters
 from localrun.services.creating.facts import check_facts
 from localrun.services.creating.manifests import make_manifest
-from localrun.services.creating.parts import FILE_ROLES, Gatherer, Parts, Piece
+from localrun.services.creating.parts import FILE_ROLES, ModelPart, ModelParts, PartCollector
 from localrun.services.creating.quantizing import quantize_weights
 from localrun.services.creating.template_check import check_template
 from localrun.services.recipes import StoredRecipe, recipe_bytes
-from localrun.services.report import Silence
+from localrun.services.report import SilentReport
 from localrun.store.adopt import Taking
 from localrun.store.blobs import digest_of
 from localrun.store.manifest import (
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from localrun.modelfile.recipe import Recipe
     from localrun.names.ref import ModelRef
     from localrun.services.recipes import Value
-    from localrun.services.report import Report
+    from localrun.services.report import ProgressReport
     from localrun.services.workspace import Workspace
     from localrun.store.manifest import Manifest
 
@@ -80,7 +80,7 @@ def create_model(
     *,
     folder: Path,
     options: CreateOptions | None = None,
-    report: Report | None = None,
+    report: ProgressReport | None = None,
 ) -> Created:
     """Make a model and name it; paths of the recipe are relative to ``folder``.
 
@@ -93,12 +93,12 @@ def create_model(
         BackendError: the quantization failed.
         StorageError: the disk is full or cannot be written.
     """
-    if ref.source in {Source.URL, Source.FILE} or ref.digest is not None:
+    if ref.source in {ModelSource.URL, ModelSource.FILE} or ref.digest is not None:
         raise UsageError(f"not a name to give: {ref}", hint="localrun create mine -f Modelfile")
-    chosen, told = options or CreateOptions(), report or Silence()
+    chosen, told = options or CreateOptions(), report or SilentReport()
     store = workspace.store
     with store.lease() as lease:
-        gatherer = Gatherer(workspace, lease, told, folder=folder, taking=chosen.taking)
+        gatherer = PartCollector(workspace, lease, told, folder=folder, taking=chosen.taking)
         parts, said = gather_recipe(gatherer, recipe)
         bits = None
         if chosen.quantize is not None:
@@ -125,7 +125,7 @@ def create_model(
     )
 
 
-def gather_recipe(gatherer: Gatherer, recipe: Recipe) -> tuple[Parts, StoredRecipe]:
+def gather_recipe(gatherer: PartCollector, recipe: Recipe) -> tuple[ModelParts, StoredRecipe]:
     """Bring everything that a recipe names into the store; return it with what it says.
 
     Raises:
@@ -141,7 +141,7 @@ def gather_recipe(gatherer: Gatherer, recipe: Recipe) -> tuple[Parts, StoredReci
     return parts, _merged(parts.recipe, recipe, scales)
 
 
-def _quantize_draft(gatherer: Gatherer, parts: Parts, chosen: CreateOptions) -> None:
+def _quantize_draft(gatherer: PartCollector, parts: ModelParts, chosen: CreateOptions) -> None:
     if not parts.files[Role.DRAFT]:
         raise UsageError("there is no draft model to quantize", hint="name it with DRAFT")
     quantize_weights(
@@ -153,7 +153,7 @@ def _quantize_draft(gatherer: Gatherer, parts: Parts, chosen: CreateOptions) -> 
     )
 
 
-def _note_long_context(gatherer: Gatherer, parts: Parts, said: StoredRecipe) -> None:
+def _note_long_context(gatherer: PartCollector, parts: ModelParts, said: StoredRecipe) -> None:
     """Report a ``num_ctx`` that is larger than the model's own context."""
     num_ctx = said.parameter("num_ctx")
     if not isinstance(num_ctx, int) or not parts.weights:
@@ -175,7 +175,7 @@ def _check_template(text: str) -> None:
         ) from error
 
 
-def write_manifest(gatherer: Gatherer, parts: Parts, said: StoredRecipe) -> bytes:
+def write_manifest(gatherer: PartCollector, parts: ModelParts, said: StoredRecipe) -> bytes:
     """Keep the texts of a model and return its manifest."""
     store, base = gatherer.workspace.store, parts.base
     if base is not None and said == parts.recipe and _files(parts) == _files_of(base.manifest):
@@ -217,7 +217,7 @@ def _merged_parameters(
     return (*merged, *(pair for pair in own if pair[0] not in done))
 
 
-def _layers(gatherer: Gatherer, parts: Parts, said: StoredRecipe) -> list[Descriptor]:
+def _layers(gatherer: PartCollector, parts: ModelParts, said: StoredRecipe) -> list[Descriptor]:
     """Return all layers, their names by their place alone."""
     layers = _weight_layers(parts)
     for role, stem in FILE_NAMES.items():
@@ -237,7 +237,7 @@ def _layers(gatherer: Gatherer, parts: Parts, said: StoredRecipe) -> list[Descri
     return layers
 
 
-def _weight_layers(parts: Parts) -> list[Descriptor]:
+def _weight_layers(parts: ModelParts) -> list[Descriptor]:
     count = len(parts.weights)
     names = (
         ["model.gguf"]
@@ -250,13 +250,13 @@ def _weight_layers(parts: Parts) -> list[Descriptor]:
     ]
 
 
-def _file_layer(role: Role, piece: Piece, name: str) -> Descriptor:
+def _file_layer(role: Role, piece: ModelPart, name: str) -> Descriptor:
     return Descriptor(
         media_type=MEDIA_TYPES[role], digest=piece.digest, size_bytes=piece.size_bytes, name=name
     )
 
 
-def _files(parts: Parts) -> list[list[str]]:
+def _files(parts: ModelParts) -> list[list[str]]:
     return [[piece.digest for piece in pieces] for pieces in parts.files.values()]
 
 

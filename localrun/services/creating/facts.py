@@ -19,12 +19,12 @@ from localrun.store.manifest import Role
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from localrun.services.creating.parts import Gatherer, Parts
+    from localrun.services.creating.parts import ModelParts, PartCollector
     from localrun.services.recipes import StoredRecipe
 
 
 def check_facts(
-    gatherer: Gatherer, parts: Parts, said: StoredRecipe, facts: Mapping[str, object]
+    gatherer: PartCollector, parts: ModelParts, said: StoredRecipe, facts: Mapping[str, object]
 ) -> None:
     """Check what is stated of a model that is being made.
 
@@ -48,7 +48,7 @@ def check_facts(
             )
 
 
-def _known(gatherer: Gatherer, parts: Parts, said: StoredRecipe) -> dict[str, object]:
+def _known(gatherer: PartCollector, parts: ModelParts, said: StoredRecipe) -> dict[str, object]:
     blobs = gatherer.workspace.store.blobs
     header = read_header(blobs.path(parts.weights[0].digest))
     details, template = describe_header(header), said.template

@@ -19,7 +19,7 @@ from localrun.gguf.data import read_whole
 from localrun.gguf.role import gguf_role
 from localrun.names.parse import parse_name
 from localrun.names.paths import local_path
-from localrun.names.ref import Source
+from localrun.names.ref import ModelSource
 from localrun.services.pulling.pull import pull_model
 from localrun.services.recipes import EMPTY, StoredRecipe, read_recipe
 from localrun.store.adopt import Taking, adopt
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localrun.names.ref import ModelRef
-    from localrun.services.report import Report
+    from localrun.services.report import ProgressReport
     from localrun.services.workspace import Workspace
     from localrun.store.foreign.model import ForeignFile
     from localrun.store.locks import Lease
@@ -45,7 +45,7 @@ FILE_ROLES = (Role.WEIGHTS, Role.PROJECTOR, Role.ADAPTER, Role.DRAFT)
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class ModelPart:
     """A file of the model, in the store."""
 
     digest: str
@@ -53,10 +53,10 @@ class Piece:
 
 
 @dataclass(slots=True, kw_only=True)
-class Parts:
+class ModelParts:
     """What FROM lines gave so far."""
 
-    files: dict[Role, list[Piece]] = field(default_factory=lambda: {r: [] for r in FILE_ROLES})
+    files: dict[Role, list[ModelPart]] = field(default_factory=lambda: {r: [] for r in FILE_ROLES})
     recipe: StoredRecipe = EMPTY  # of the base
     blobs: dict[str, Role] = field(default_factory=dict)  # that FROM names by their digests
     base: Entry | None = None  # the one model of the store that FROM names
@@ -64,19 +64,19 @@ class Parts:
     taken: list[Path] = field(default_factory=list)  # the user's files that were brought in
 
     @property
-    def weights(self) -> list[Piece]:
+    def weights(self) -> list[ModelPart]:
         """Return the shards, one for most models."""
         return self.files[Role.WEIGHTS]
 
 
-class Gatherer:
+class PartCollector:
     """Resolve what a recipe names, relative to its folder, into blobs of the store."""
 
     def __init__(
         self,
         workspace: Workspace,
         lease: Lease,
-        report: Report,
+        report: ProgressReport,
         *,
         folder: Path,
         taking: Taking = Taking.AUTO,
@@ -87,7 +87,7 @@ class Gatherer:
         self.folder = folder
         self.taking = taking
 
-    def gather(self, sources: tuple[str, ...]) -> Parts:
+    def gather(self, sources: tuple[str, ...]) -> ModelParts:
         """Return the parts that all FROM lines name.
 
         Raises:
@@ -95,7 +95,7 @@ class Gatherer:
             NotFoundError: one names nothing, here or at a source.
             IntegrityError: a file is damaged, or is not what it should be.
         """
-        parts = Parts()
+        parts = ModelParts()
         for source in sources:
             self._add(parts, source)
         if not parts.weights:
@@ -104,7 +104,7 @@ class Gatherer:
             )
         return parts
 
-    def take(self, parts: Parts, path: Path) -> Piece:
+    def take(self, parts: ModelParts, path: Path) -> ModelPart:
         """Bring a GGUF file of the user into the store.
 
         Raises:
@@ -121,14 +121,14 @@ class Gatherer:
 
         adopted = adopt(self.workspace.store, path, self.lease, tell, taking=self.taking)
         parts.taken.append(path)
-        return Piece(adopted.digest, adopted.size_bytes)
+        return ModelPart(adopted.digest, adopted.size_bytes)
 
-    def keep(self, made: Path) -> Piece:
+    def keep(self, made: Path) -> ModelPart:
         """Bring a file that we made ourselves into the store; it is gone from where it was."""
         adopted = adopt(self.workspace.store, made, self.lease, taking=Taking.MOVE)
-        return Piece(adopted.digest, adopted.size_bytes)
+        return ModelPart(adopted.digest, adopted.size_bytes)
 
-    def _add(self, parts: Parts, source: str) -> None:
+    def _add(self, parts: ModelParts, source: str) -> None:
         if BLOB.fullmatch(source):
             self._add_blob(parts, source)
             return
@@ -143,13 +143,13 @@ class Gatherer:
                 f"FROM {source}: no such file: {path}", hint="FROM guide   names a model instead"
             )
 
-    def _add_blob(self, parts: Parts, digest: str) -> None:
+    def _add_blob(self, parts: ModelParts, digest: str) -> None:
         path = self.workspace.store.blobs.path(digest)
         self.lease.add([digest])
         role = parts.blobs[digest] = parts.blobs.get(digest) or Role(gguf_role(path))
-        parts.files[role].append(Piece(digest, path.stat().st_size))
+        parts.files[role].append(ModelPart(digest, path.stat().st_size))
 
-    def _add_path(self, parts: Parts, path: Path) -> None:
+    def _add_path(self, parts: ModelParts, path: Path) -> None:
         """Add a GGUF file with the shards of its set, or all files of a folder's one model."""
         if path.is_file() and gguf_role(path) == "projector":
             parts.files[Role.PROJECTOR].append(self.take(parts, path))
@@ -173,7 +173,7 @@ class Gatherer:
                 text = read_bytes(file.path).decode(errors="replace")
                 parts.recipe = replace(parts.recipe, licenses=(*parts.recipe.licenses, text))
 
-    def _add_converted(self, parts: Parts, path: Path) -> None:
+    def _add_converted(self, parts: ModelParts, path: Path) -> None:
         """Convert a folder in safetensors, as it is on Hugging Face, and add what comes out."""
         from localrun.convert.model import convert_folder  # numpy, which few recipes need
 
@@ -187,7 +187,7 @@ class Gatherer:
             )
             parts.weights.append(self.keep(made))
 
-    def _add_model(self, parts: Parts, ref: ModelRef) -> None:
+    def _add_model(self, parts: ModelParts, ref: ModelRef) -> None:
         """Add everything that a model of this machine has; fetch one that is not here."""
         self._refuse_second(parts, str(ref))
         store = self.workspace.store
@@ -195,16 +195,16 @@ class Gatherer:
         embedded = embedded_models().get(str(ref).lower())
         if entry is None and embedded is not None:
             adopted = adopt(store, embedded, self.lease, taking=Taking.AUTO)
-            parts.weights.append(Piece(adopted.digest, adopted.size_bytes))
+            parts.weights.append(ModelPart(adopted.digest, adopted.size_bytes))
         else:
             self._add_entry(parts, entry or self._pulled(ref))
         parts.origin = str(ref)
 
-    def _add_entry(self, parts: Parts, entry: Entry) -> None:
+    def _add_entry(self, parts: ModelParts, entry: Entry) -> None:
         self.workspace.store.check_whole(entry)
         for role in FILE_ROLES:
             layers = entry.manifest.with_role(role)
-            parts.files[role] += [Piece(layer.digest, layer.size_bytes) for layer in layers]
+            parts.files[role] += [ModelPart(layer.digest, layer.size_bytes) for layer in layers]
         parts.recipe = read_recipe(entry.manifest, self.workspace.store.blobs)
         parts.base = entry
 
@@ -218,7 +218,7 @@ class Gatherer:
         return entry
 
     def _pulled(self, ref: ModelRef) -> Entry:
-        if ref.source is Source.LOCAL and ref.tag == "latest":
+        if ref.source is ModelSource.LOCAL and ref.tag == "latest":
             self.report.note(f"{ref} is not here: pulling it")
         try:
             pull_model(self.workspace, ref, report=self.report)
@@ -232,7 +232,7 @@ class Gatherer:
             raise IntegrityError(f"{ref} was pulled and is not there", hint=f"localrun pull {ref}")
         return entry
 
-    def _refuse_second(self, parts: Parts, name: str) -> None:
+    def _refuse_second(self, parts: ModelParts, name: str) -> None:
         if parts.weights:
             raise UsageError(f"FROM {name} is a second model; a recipe has one")
 
@@ -253,12 +253,12 @@ def refuse_outside(path: Path, files: Sequence[ForeignFile]) -> None:
 
 
 def is_path(text: str, folder: Path) -> bool:
-    """Tell whether FROM means a file or folder: it looks like one, or is there."""
+    """Return whether FROM means a file or folder: it looks like one, or is there."""
     if looks_like_path(text):
         return True
     return os.path.exists(folder / text)  # noqa: PTH110 - False for what is too long for a path
 
 
 def looks_like_path(text: str) -> bool:
-    """Tell whether a text is read as that of a path, whatever is on the disk."""
+    """Return whether a text is read as that of a path, whatever is on the disk."""
     return not text or text.startswith(PATH_STARTS) or text.endswith((".gguf", ".safetensors"))

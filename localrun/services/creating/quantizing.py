@@ -12,7 +12,7 @@ from localrun.store.manifest import Role
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from localrun.services.creating.parts import Gatherer, Parts
+    from localrun.services.creating.parts import ModelParts, PartCollector
 
 FULL = {"F32", "F16", "BF16"}
 WHOSE = {Role.WEIGHTS: "weights", Role.DRAFT: "weights of the draft model"}
@@ -20,8 +20,8 @@ WHAT = {Role.WEIGHTS: "", Role.DRAFT: "the draft model "}
 
 
 def quantize_weights(
-    gatherer: Gatherer,
-    parts: Parts,
+    gatherer: PartCollector,
+    parts: ModelParts,
     name: str,
     *,
     role: Role = Role.WEIGHTS,

@@ -17,14 +17,14 @@ from localrun.gguf.adapter import check_adapter
 from localrun.gguf.header import read_header, read_headers
 from localrun.gguf.role import gguf_role
 from localrun.modelfile.folder import folder_reader
-from localrun.modelfile.lint import Finding
+from localrun.modelfile.lint import LintFinding
 from localrun.modelfile.lint import lint as lint_text
 from localrun.modelfile.parse import parse_modelfile
 from localrun.modelfile.recipe import Recipe
 from localrun.modelfile.source import MOST_BYTES
 from localrun.names.parse import parse_name
 from localrun.names.paths import local_path
-from localrun.names.ref import Source
+from localrun.names.ref import ModelSource
 from localrun.services.creating.parts import BLOB, is_path
 from localrun.services.creating.template_check import check_template
 
@@ -93,7 +93,7 @@ class _Checks:
     def _keys(self) -> set[tuple[str, ...]]:
         return {parse_name(name).key for name in self._names}
 
-    def source(self, use: Use) -> Finding | None:
+    def source(self, use: Use) -> LintFinding | None:
         """Find a FROM or DRAFT that names nothing."""
         if use.keyword not in {"FROM", "DRAFT"}:
             return None
@@ -101,54 +101,56 @@ class _Checks:
             return self._source(use.value)
         except LocalrunError as error:
             hint = "a comment has a line of its own" if " #" in use.value else error.hint
-            return Finding(code="bad-name", message=error.message, hint=hint)
+            return LintFinding(code="bad-name", message=error.message, hint=hint)
 
-    def adapter(self, use: Use) -> Finding | None:
+    def adapter(self, use: Use) -> LintFinding | None:
         """Find an adapter that is not there, or does not fit the weights."""
         if use.keyword != "ADAPTER" or BLOB.fullmatch(use.value):
             return None
         try:
             path = self._folder / local_path(use.value)
         except LocalrunError as error:
-            return Finding(code="no-file", message=error.message)
+            return LintFinding(code="no-file", message=error.message)
         if not path.exists():
-            return Finding(code="no-file", message=f"no such file: {path}")
+            return LintFinding(code="no-file", message=f"no such file: {path}")
         try:
             base = self._base(use.sources) if path.suffix == ".gguf" else None
             if base is not None:
                 check_adapter(read_header(path), base)
         except LocalrunError as error:
-            return Finding(code="wrong-adapter", message=error.message, hint=error.hint)
+            return LintFinding(code="wrong-adapter", message=error.message, hint=error.hint)
         return None
 
-    def template(self, use: Use) -> Finding | None:
+    def template(self, use: Use) -> LintFinding | None:
         """Find a template that cannot be used."""
         if use.keyword != "TEMPLATE":
             return None
         try:
             check_template(use.value)
         except LocalrunError as error:
-            return Finding(code="bad-template", message=error.message, hint=error.hint)
+            return LintFinding(code="bad-template", message=error.message, hint=error.hint)
         return None
 
-    def _source(self, value: str) -> Finding | None:
+    def _source(self, value: str) -> LintFinding | None:
         if is_path(value, self._folder):
             path = self._folder / local_path(value)
             return (
-                None if path.exists() else Finding(code="no-file", message=f"no such file: {path}")
+                None
+                if path.exists()
+                else LintFinding(code="no-file", message=f"no such file: {path}")
             )
         if BLOB.fullmatch(value):
             self._workspace.store.blobs.path(value)
             return None
         ref = parse_name(value)
         catalog = self._workspace.catalog
-        if ref.source is not Source.LOCAL or ref.namespace:
+        if ref.source is not ModelSource.LOCAL or ref.namespace:
             return None  # a hub's: only a pull can tell
         if ref.key in self._keys or catalog.find(ref.model, ref.tag) is not None:
             return None
         here = [name.removesuffix(":latest") for name in self._names]
         near = difflib.get_close_matches(value, here, n=1) or catalog.near(value)
-        return Finding(
+        return LintFinding(
             code="no-model",
             message=f"no model is named {value}, here or in the catalog",
             hint=f"did you mean {near[0]}?" if near else "localrun search NAME   finds models",

@@ -10,8 +10,8 @@ from localrun.modelfile.recipe import Recipe
 from localrun.modelfile.write import write_modelfile
 from localrun.names.parse import parse_name
 from localrun.services.creating.create import gather_recipe, write_manifest
-from localrun.services.creating.parts import Gatherer
-from localrun.services.report import Silence
+from localrun.services.creating.parts import PartCollector
+from localrun.services.report import SilentReport
 from localrun.services.show import adapter_uses, base_name, entry_of, recipe_by_files, said_by
 from localrun.store.blobs import digest_of
 from localrun.store.embedded import embedded_models
@@ -56,16 +56,16 @@ def _candidates(workspace: Workspace, model: StoredModel, entry: Entry) -> list[
 
 
 def _is_here(workspace: Workspace, name: str) -> bool:
-    """Tell whether a name can be a base without the network."""
+    """Return whether a name can be a base without the network."""
     ref = parse_name(name)
     return workspace.store.find(ref) is not None or str(ref).lower() in embedded_models()
 
 
 def _makes(workspace: Workspace, recipe: Recipe, entry: Entry) -> bool:
-    """Tell whether a recipe makes the very manifest of a model."""
+    """Return whether a recipe makes the very manifest of a model."""
     try:
         with workspace.store.lease() as lease:
-            gatherer = Gatherer(workspace, lease, Silence(), folder=Path("/"))
+            gatherer = PartCollector(workspace, lease, SilentReport(), folder=Path("/"))
             manifest = write_manifest(gatherer, *gather_recipe(gatherer, recipe))
     except LocalrunError:  # a base that has changed since, or a store that is only read
         return False

@@ -42,7 +42,7 @@ class Uploads:
         self._num_open = 0
 
     def has(self, digest: str) -> bool:
-        """Tell whether a blob is here already."""
+        """Return whether a blob is here already."""
         return self._store.blobs.find(digest) is not None
 
     def size(self, digest: str) -> int | None:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localrun.registry.http import Http
-    from localrun.registry.options import Options
+    from localrun.registry.options import DownloadOptions
     from localrun.registry.remote import RemoteFile
     from localrun.services.pulling.plan import PlannedFile
-    from localrun.services.report import Report
+    from localrun.services.report import ProgressReport
     from localrun.store.locks import Lease
     from localrun.store.store import Store
 
@@ -33,7 +33,7 @@ SMALL_BYTES = 4 << 20  # the round trip takes longer than the bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class FetchedBlob:
     """A blob that is in the store now."""
 
     digest: str
@@ -47,9 +47,9 @@ def fetch_all(
     http: Http,
     planned: Sequence[PlannedFile],
     lease: Lease,
-    options: Options,
-    report: Report,
-) -> list[Fetched]:
+    options: DownloadOptions,
+    report: ProgressReport,
+) -> list[FetchedBlob]:
     """Return the blobs of files in their order; blocks.
 
     Large files come one after another, each in parts; small ones side by side.
@@ -75,8 +75,13 @@ def fetch_all(
 
 
 def fetch(
-    store: Store, http: Http, planned: PlannedFile, lease: Lease, options: Options, report: Report
-) -> Fetched:
+    store: Store,
+    http: Http,
+    planned: PlannedFile,
+    lease: Lease,
+    options: DownloadOptions,
+    report: ProgressReport,
+) -> FetchedBlob:
     """Return the file's blob, downloaded unless it is here; blocks.
 
     When another process downloads the same file, wait for it and use what it brings.
@@ -107,7 +112,7 @@ def fetch(
         path = store.blobs.publish(downloaded.path, downloaded.digest, downloaded.size_bytes)
         with translated(folder):
             discard_folder(folder, lease.temporary())
-    return Fetched(downloaded.digest, downloaded.size_bytes, path, fetched)
+    return FetchedBlob(downloaded.digest, downloaded.size_bytes, path, fetched)
 
 
 def missing_bytes(store: Store, files: Iterable[RemoteFile]) -> int:
@@ -122,13 +127,13 @@ def _left(store: Store, file: RemoteFile) -> int:
     return max(0, (file.size_bytes or 0) - has)
 
 
-def _find(store: Store, file: RemoteFile) -> Fetched | None:
+def _find(store: Store, file: RemoteFile) -> FetchedBlob | None:
     """Return a file's blob if it is here; one that was cut short counts as missing."""
     path = store.blobs.find(file.digest, file.size_bytes) if file.digest is not None else None
     if path is None:
         return None
     with translated(path):
-        return Fetched(str(file.digest), path.stat().st_size, path)
+        return FetchedBlob(str(file.digest), path.stat().st_size, path)
 
 
 def _folder(store: Store, file: RemoteFile) -> Path:
@@ -146,7 +151,7 @@ class _StoppedError(Exception):
 class _SharedReport:
     """Lets one thread at a time tell; every download tells often, and ends there once stopped."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: ProgressReport) -> None:
         self._report = report
         self._lock = threading.Lock()
         self._is_stopped = False
@@ -184,7 +189,7 @@ def _small_files(planned: Sequence[PlannedFile]) -> list[int]:
 
 
 @contextmanager
-def _held(folder: Path, name: str, report: Report) -> Iterator[None]:
+def _held(folder: Path, name: str, report: ProgressReport) -> Iterator[None]:
     """Hold a partial folder; wait while another process does, and tell how far it is."""
     has_told = False
     while True:
@@ -218,7 +223,7 @@ def _open_lock(folder: Path) -> IO[str]:
 
 
 def _is_current(descriptor: int, folder: Path) -> bool:
-    """Tell whether the locked file is still the folder's: its last holder removes both."""
+    """Return whether the locked file is still the folder's: its last holder removes both."""
     try:
         return os.fstat(descriptor).st_ino == (folder / "lock").stat().st_ino
     except FileNotFoundError:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.errors import LocalrunError, NotFoundError, UsageError
 from localrun.names.parse import parse_name
-from localrun.names.ref import Source
+from localrun.names.ref import ModelSource
 from localrun.services.pulling.pinned import Pin, PinnedFile, plan_of_pin
 from localrun.store.layout import hex_of
 from localrun.store.manifest import Role
@@ -23,7 +23,7 @@ from localrun.store.manifest import Role
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localrun.services.pulling.plan import Plan
+    from localrun.services.pulling.plan import PullPlan
     from localrun.services.workspace import Workspace
     from localrun.store.store import Entry
 
@@ -74,7 +74,7 @@ def read_lock(file: str) -> dict[str, Any]:
 
 def plans_of(
     workspace: Workspace, models: dict[str, Any], *, is_insecure: bool = False
-) -> list[Plan]:
+) -> list[PullPlan]:
     """Return what to pull for a lock; asks the origins at their locked revisions.
 
     Raises:
@@ -114,7 +114,7 @@ def _pin(name: str, value: Any) -> Pin:  # noqa: ANN401 - untrusted JSON
             hex_of(digest)
     except (KeyError, TypeError, ValueError, AttributeError, LocalrunError) as error:
         raise UsageError(f"the lock of {name} is malformed", hint="localrun lock") from error
-    if pin.origin.source is Source.FILE or pin.name.source is Source.FILE:
+    if pin.origin.source is ModelSource.FILE or pin.name.source is ModelSource.FILE:
         raise UsageError(f"the lock of {name} names a file of this machine", hint="localrun lock")
     return pin
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from localrun.registry.remote import RemoteFile
-    from localrun.services.pulling.plan import Plan
+    from localrun.services.pulling.plan import PullPlan
     from localrun.services.workspace import Workspace
     from localrun.store.manifest import Manifest
     from localrun.store.store import Entry
@@ -46,7 +46,7 @@ def find_outdated(workspace: Workspace) -> list[Freshness]:
         return list(threads.map(lambda entry: _freshness(workspace, entry), entries))
 
 
-def plan_of_newest(workspace: Workspace, name: str) -> Plan:
+def plan_of_newest(workspace: Workspace, name: str) -> PullPlan:
     """Return what to pull so that a name means what its origin has now.
 
     Raises:
@@ -85,7 +85,7 @@ def _by_revision(known: Freshness, now: str | None, then: str | None) -> Freshne
 
 
 def _has_all(manifest: Manifest, files: Iterable[RemoteFile]) -> bool:
-    """Tell whether a model has the files, where no digest is told by their names and sizes."""
+    """Return whether a model has the files, where no digest is told by their names and sizes."""
     digests = {layer.digest for layer in manifest.layers}
     named = {(layer.name, layer.size_bytes) for layer in manifest.layers}
     return all(

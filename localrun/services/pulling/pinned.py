@@ -13,7 +13,7 @@ from localrun.errors import IntegrityError, LocalrunError, ModelNotFoundError, N
 from localrun.names.ref import HUBS, MODELSCOPE_HOST, ModelRef
 from localrun.registry.http import OfflineError
 from localrun.services.pulling.mirrors import other_hub, repository_of
-from localrun.services.pulling.plan import Plan, PlannedFile, make_plan
+from localrun.services.pulling.plan import PlannedFile, PullPlan, make_plan
 from localrun.store.manifest import Role
 from localrun.store.store import Provenance
 
@@ -54,7 +54,7 @@ def pinned_file(layer: Descriptor) -> PinnedFile:
     )
 
 
-def plan_of_pin(workspace: Workspace, pin: Pin, *, is_insecure: bool = False) -> Plan:
+def plan_of_pin(workspace: Workspace, pin: Pin, *, is_insecure: bool = False) -> PullPlan:
     """Return what to pull for just this version.
 
     Raises:
@@ -72,7 +72,7 @@ def plan_of_pin(workspace: Workspace, pin: Pin, *, is_insecure: bool = False) ->
     )
 
 
-def _at_origin(workspace: Workspace, pin: Pin, *, is_insecure: bool) -> Plan:
+def _at_origin(workspace: Workspace, pin: Pin, *, is_insecure: bool) -> PullPlan:
     if pin.origin.host is None:
         return make_plan(workspace, pin.origin)
     if pin.origin.host not in HUBS:
@@ -87,7 +87,7 @@ def _at_origin(workspace: Workspace, pin: Pin, *, is_insecure: bool) -> Plan:
         return _at_other_hub(workspace, pin, error)
 
 
-def _at_other_hub(workspace: Workspace, pin: Pin, problem: LocalrunError) -> Plan:
+def _at_other_hub(workspace: Workspace, pin: Pin, problem: LocalrunError) -> PullPlan:
     """Plan the files at the other hub's repository, which only their digests vouch for."""
     host = other_hub(pin.origin.host)
     namespace, _, model = _repo_at(workspace, host, pin.origin.repo).partition("/")
@@ -103,7 +103,7 @@ def _at_other_hub(workspace: Workspace, pin: Pin, problem: LocalrunError) -> Pla
     )
     if not {file.digest for file in pin.files} <= {planned.file.digest for planned in files}:
         raise problem
-    return Plan(ref=pin.name, files=files, provenance=Provenance())
+    return PullPlan(ref=pin.name, files=files, provenance=Provenance())
 
 
 def _repo_at(workspace: Workspace, host: str, repo: str) -> str:

@@ -16,12 +16,12 @@ HTTP = "http"
 
 
 def was_allowed(stored: StoredRef) -> bool:
-    """Tell whether the registry of a name was spoken to by plain http."""
+    """Return whether the registry of a name was spoken to by plain http."""
     return stored.scheme == HTTP
 
 
 def is_allowed_for(store: Store, ref: ModelRef) -> bool:
-    """Tell whether the user allowed it for this name; what a shared store says is no such word."""
+    """Return whether the user allowed plain HTTP for this name; a shared store cannot."""
     try:
         found = store.find(replace(ref, digest=None))
     except IntegrityError:

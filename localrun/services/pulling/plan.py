@@ -17,7 +17,7 @@ from localrun.names.ref import (
     HUGGINGFACE_HOST,
     MODELSCOPE_HOST,
     ModelRef,
-    Source,
+    ModelSource,
 )
 from localrun.registry.http import OfflineError, split_login
 from localrun.registry.quantization import choose, companions, quantization_of, shards_of
@@ -48,7 +48,7 @@ class PlannedFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class PullPlan:
     """A model to be pulled."""
 
     ref: ModelRef
@@ -65,7 +65,7 @@ class Plan:
         return None if None in sizes else sum(size or 0 for size in sizes)
 
 
-def make_plan(workspace: Workspace, ref: ModelRef, *, is_insecure: bool = False) -> Plan:
+def make_plan(workspace: Workspace, ref: ModelRef, *, is_insecure: bool = False) -> PullPlan:
     """Resolve a name at its source; asks the network, writes nothing.
 
     Raises:
@@ -74,18 +74,18 @@ def make_plan(workspace: Workspace, ref: ModelRef, *, is_insecure: bool = False)
         NetworkError: the source does not answer.
     """
     source = ref.source
-    if source is Source.LOCAL:
+    if source is ModelSource.LOCAL:
         return _from_catalog(workspace, ref)
-    if source in {Source.HUGGINGFACE, Source.MODELSCOPE}:
+    if source in {ModelSource.HUGGINGFACE, ModelSource.MODELSCOPE}:
         return _from_hub(workspace, ref, ref)
-    if source is Source.REGISTRY:
+    if source is ModelSource.REGISTRY:
         return _from_registry(workspace, ref, is_insecure=is_insecure)
-    if source is Source.URL:
+    if source is ModelSource.URL:
         return _from_url(workspace, ref)
     raise UsageError(f"{ref} is a file of this machine", hint=f"localrun import {ref}")
 
 
-def plan_of_origin(workspace: Workspace, stored: StoredRef) -> Plan:
+def plan_of_origin(workspace: Workspace, stored: StoredRef) -> PullPlan:
     """Resolve where a name came from.
 
     Raises:
@@ -97,13 +97,13 @@ def plan_of_origin(workspace: Workspace, stored: StoredRef) -> Plan:
 
 
 def is_elsewhere(workspace: Workspace, ref: ModelRef) -> bool:
-    """Tell whether a name says where it can be pulled from, itself or by the catalog."""
-    if ref.source is Source.LOCAL:
+    """Return whether a name says where it can be pulled from, itself or by the catalog."""
+    if ref.source is ModelSource.LOCAL:
         return _entry(workspace, ref)[0] is not None
-    return ref.source is not Source.FILE
+    return ref.source is not ModelSource.FILE
 
 
-def _from_catalog(workspace: Workspace, ref: ModelRef) -> Plan:
+def _from_catalog(workspace: Workspace, ref: ModelRef) -> PullPlan:
     """Resolve ``qwen3:0.6b`` or ``qwen3:0.6b-q8_0`` by the catalog, else by where it came from."""
     entry, quantization = _entry(workspace, ref)
     if entry is None:
@@ -128,7 +128,9 @@ def _from_catalog(workspace: Workspace, ref: ModelRef) -> Plan:
     return plan
 
 
-def _instead(workspace: Workspace, ref: ModelRef, at_hub: ModelRef, problem: LocalrunError) -> Plan:
+def _instead(
+    workspace: Workspace, ref: ModelRef, at_hub: ModelRef, problem: LocalrunError
+) -> PullPlan:
     """Resolve at ModelScope what Hugging Face does not give."""
     try:
         plan = _from_hub(workspace, ref, at_hub)
@@ -152,7 +154,7 @@ def _entry(workspace: Workspace, ref: ModelRef) -> tuple[CatalogEntry | None, st
     return (workspace.catalog.find(ref.model, tag), quantization) if quantization else (None, None)
 
 
-def _again(workspace: Workspace, ref: ModelRef) -> Plan:
+def _again(workspace: Workspace, ref: ModelRef) -> PullPlan:
     """Resolve a name of this machine by the origin it was pulled from."""
     found = workspace.store.find(ref)
     if found is not None and found.ref.origin is not None:
@@ -180,7 +182,7 @@ def _hub_ref(host: str, repo: str, tag: str) -> ModelRef:
 
 def _from_hub(
     workspace: Workspace, ref: ModelRef, at_hub: ModelRef, *, mirror: str | None = None
-) -> Plan:
+) -> PullPlan:
     """Choose files in a hub's repository."""
     repository = repository_of(workspace, at_hub)
     notes: tuple[str, ...] = ()
@@ -199,7 +201,7 @@ def _from_hub(
     extra = [(beside.projector, Role.PROJECTOR), (beside.template, Role.TEMPLATE)]
     planned += [PlannedFile(file=file, role=role) for file, role in extra if file is not None]
     planned += [PlannedFile(file=file, role=Role.LICENSE) for file in beside.licences[:1]]
-    return Plan(
+    return PullPlan(
         ref=ref,
         files=tuple(replace(one, find_mirrors=mirrors.finder(one.file)) for one in planned),
         provenance=Provenance(
@@ -223,7 +225,7 @@ def _named_file(repository: Repository, name: str) -> tuple[RemoteFile, ...]:
     )
 
 
-def _from_registry(workspace: Workspace, ref: ModelRef, *, is_insecure: bool) -> Plan:
+def _from_registry(workspace: Workspace, ref: ModelRef, *, is_insecure: bool) -> PullPlan:
     notes: tuple[str, ...] = ()
     if not is_insecure and is_allowed_for(workspace.store, ref):
         is_insecure = True
@@ -244,10 +246,12 @@ def _from_registry(workspace: Workspace, ref: ModelRef, *, is_insecure: bool) ->
     provenance = Provenance(
         origin=str(ref), revision=pulled.digest, scheme=HTTP if is_insecure else None
     )
-    return Plan(ref=ref, files=files, provenance=provenance, manifest=pulled.content, notes=notes)
+    return PullPlan(
+        ref=ref, files=files, provenance=provenance, manifest=pulled.content, notes=notes
+    )
 
 
-def _from_url(workspace: Workspace, ref: ModelRef) -> Plan:
+def _from_url(workspace: Workspace, ref: ModelRef) -> PullPlan:
     """Ask an address which version it has; one with a digest has only that."""
     public = ref.location or ""
     parts = urlsplit(public)
@@ -262,7 +266,7 @@ def _from_url(workspace: Workspace, ref: ModelRef) -> Plan:
     if ref.digest is None:
         facts = ask(workspace.http, remote)
         file, revision = replace(file, size_bytes=facts.size_bytes), facts.etag
-    return Plan(
+    return PullPlan(
         ref=ref,
         files=(PlannedFile(file=file, role=Role.WEIGHTS),),
         provenance=Provenance(origin=str(ref), revision=revision),

@@ -10,20 +10,20 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError
-from localrun.registry.options import Options
+from localrun.registry.options import DownloadOptions
 from localrun.registry.transfer.disk import check_space
 from localrun.registry.transfer.rate_limit import RateLimit
 from localrun.services.creating.manifests import check_whole, layer_of, make_manifest
-from localrun.services.pulling.fetch import Fetched, fetch_all, missing_bytes
-from localrun.services.pulling.plan import Plan, PlannedFile, make_plan
-from localrun.services.report import Silence
+from localrun.services.pulling.fetch import FetchedBlob, fetch_all, missing_bytes
+from localrun.services.pulling.plan import PlannedFile, PullPlan, make_plan
+from localrun.services.report import SilentReport
 from localrun.store.blobs import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from localrun.names.ref import ModelRef
-    from localrun.services.report import Report
+    from localrun.services.report import ProgressReport
     from localrun.services.workspace import Workspace
     from localrun.store.locks import Lease
     from localrun.store.manifest import Descriptor, Role
@@ -54,7 +54,7 @@ def pull_model(
     workspace: Workspace,
     ref: ModelRef,
     options: PullOptions | None = None,
-    report: Report | None = None,
+    report: ProgressReport | None = None,
 ) -> Pulled:
     """Bring a model into the store, or do nothing if it is complete; blocks.
 
@@ -64,19 +64,21 @@ def pull_model(
         IntegrityError: the bytes are not what was promised; nothing is named.
         StorageError: the disk is full or cannot be written.
     """
-    chosen, told = options or PullOptions(), report or Silence()
+    chosen, told = options or PullOptions(), report or SilentReport()
     plan = make_plan(workspace, ref, is_insecure=chosen.is_insecure)
     return run_plan(workspace, plan, chosen, told)
 
 
-def run_plan(workspace: Workspace, plan: Plan, options: PullOptions, report: Report) -> Pulled:
+def run_plan(
+    workspace: Workspace, plan: PullPlan, options: PullOptions, report: ProgressReport
+) -> Pulled:
     """Fetch what a plan names and name the model; tells first what was chosen."""
     for note in plan.notes:
         report.note(note)
     store = workspace.store
     before = _before(store, plan)
     plan = _as_before(plan, before)
-    transfer = Options(
+    transfer = DownloadOptions(
         num_streams=options.num_streams or workspace.settings.num_streams,
         limit=RateLimit(options.limit_bytes_per_s),
     )
@@ -107,7 +109,7 @@ def run_plan(workspace: Workspace, plan: Plan, options: PullOptions, report: Rep
     )
 
 
-def _before(store: Store, plan: Plan) -> Entry | None:
+def _before(store: Store, plan: PullPlan) -> Entry | None:
     """Return what the name means now, None also when that is damaged: a pull mends it."""
     try:
         return store.find(_name(plan.ref))
@@ -115,7 +117,7 @@ def _before(store: Store, plan: Plan) -> Entry | None:
         return None
 
 
-def _as_before(plan: Plan, before: Entry | None) -> Plan:
+def _as_before(plan: PullPlan, before: Entry | None) -> PullPlan:
     """Take the digests that a hub does not tell from the same revision pulled before."""
     revision = plan.provenance.revision
     if before is None or revision is None or before.ref.revision != revision:
@@ -139,7 +141,9 @@ def _name(ref: ModelRef) -> ModelRef:
     return ref if ref.location is not None else replace(ref, digest=None)
 
 
-def _manifest(workspace: Workspace, plan: Plan, fetched: list[Fetched], lease: Lease) -> bytes:
+def _manifest(
+    workspace: Workspace, plan: PullPlan, fetched: list[FetchedBlob], lease: Lease
+) -> bytes:
     """Make the manifest of files from a hub or an address."""
     layers = [
         layer_of(planned.role, planned.file.name, blob.path, blob.digest)

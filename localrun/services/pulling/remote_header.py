@@ -11,14 +11,14 @@ from localrun.errors import IntegrityError, NetworkError
 from localrun.gguf.header import parse_header
 from localrun.gguf.reader import Reader
 from localrun.registry.transfer.single import any_source
-from localrun.registry.transfer.sources import Sources
+from localrun.registry.transfer.sources import DownloadSources
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from localrun.gguf.header import Header
     from localrun.registry.http import Http
-    from localrun.registry.transfer.sources import Source
+    from localrun.registry.transfer.sources import DownloadSource
     from localrun.services.pulling.plan import PlannedFile
 
 MIB = 1024 * 1024
@@ -39,7 +39,7 @@ def remote_header(http: Http, shards: Sequence[PlannedFile]) -> Header:
 
 
 def _header(http: Http, planned: PlannedFile) -> Header:
-    sources = Sources(http, planned.file.remotes, planned.find_mirrors)
+    sources = DownloadSources(http, planned.file.remotes, planned.find_mirrors)
     with tempfile.TemporaryFile() as file:
         for prefix in PREFIXES:
             size = _extend(sources, file, prefix)
@@ -51,7 +51,7 @@ def _header(http: Http, planned: PlannedFile) -> Header:
     raise IntegrityError(f"{planned.file.name} has no header that ends")
 
 
-def _extend(sources: Sources, file: BinaryIO, end: int) -> int:
+def _extend(sources: DownloadSources, file: BinaryIO, end: int) -> int:
     """Have the bytes up to ``end`` in the file, as far as there are any; return how many."""
     while True:
         source = any_source(sources)
@@ -64,7 +64,7 @@ def _extend(sources: Sources, file: BinaryIO, end: int) -> int:
         return file.tell()
 
 
-def _fetch(source: Source, file: BinaryIO, end: int) -> None:
+def _fetch(source: DownloadSource, file: BinaryIO, end: int) -> None:
     """Append what is missing; a server without ranges begins anew and is stopped at the end."""
     at = file.seek(0, 2)
     opened = source.door.open(at, end, size=None, etag=None)

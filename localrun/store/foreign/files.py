@@ -125,7 +125,7 @@ def _role(path: Path, classify: Classify) -> FileRole:
 
 
 def _is_gguf(path: Path) -> bool:
-    """Tell whether a folder's entry is a GGUF file; one that only says so is logged."""
+    """Return whether a folder's entry is a GGUF file; one that only says so is logged."""
     if not is_gguf_name(path.name):
         return False
     try:

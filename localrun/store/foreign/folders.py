@@ -30,7 +30,7 @@ OLLAMA_SYSTEM_FOLDERS = (
 _log = logging.getLogger(__name__)
 
 
-class Tool(StrEnum):
+class ForeignTool(StrEnum):
     """The tools whose models can be found."""
 
     OLLAMA = "ollama"
@@ -39,27 +39,29 @@ class Tool(StrEnum):
     LLAMACPP = "llama.cpp"
 
 
-def default_folders(tool: Tool, environ: Mapping[str, str], home: Path) -> list[Path]:
+def default_folders(tool: ForeignTool, environ: Mapping[str, str], home: Path) -> list[Path]:
     """Return the folders where the tool keeps models, in order; they need not exist."""
-    if tool is Tool.OLLAMA:
+    if tool is ForeignTool.OLLAMA:
         told = _told(environ, home, "OLLAMA_MODELS")
         return [told] if told else [home / ".ollama" / "models", *OLLAMA_SYSTEM_FOLDERS]
-    if tool is Tool.HUGGINGFACE:
+    if tool is ForeignTool.HUGGINGFACE:
         return [_hub_cache(environ, home)]
-    if tool is Tool.LMSTUDIO:
+    if tool is ForeignTool.LMSTUDIO:
         return list(dict.fromkeys(lmstudio_folders(home)))
-    if tool is Tool.LLAMACPP:
+    if tool is ForeignTool.LLAMACPP:
         return _llamacpp_folders(environ, home)
     assert_never(tool)
 
 
-def find_foreign_models(tool: Tool, environ: Mapping[str, str], home: Path) -> list[ForeignModel]:
+def find_foreign_models(
+    tool: ForeignTool, environ: Mapping[str, str], home: Path
+) -> list[ForeignModel]:
     """Return all models of a tool; of two with one name the first is taken."""
-    finders: Mapping[Tool, Callable[[Path], list[ForeignModel]]] = {
-        Tool.OLLAMA: find_ollama_models,
-        Tool.HUGGINGFACE: find_huggingface_models,
-        Tool.LMSTUDIO: find_lmstudio_models,
-        Tool.LLAMACPP: find_llamacpp_models,
+    finders: Mapping[ForeignTool, Callable[[Path], list[ForeignModel]]] = {
+        ForeignTool.OLLAMA: find_ollama_models,
+        ForeignTool.HUGGINGFACE: find_huggingface_models,
+        ForeignTool.LMSTUDIO: find_lmstudio_models,
+        ForeignTool.LLAMACPP: find_llamacpp_models,
     }
     models: dict[str, ForeignModel] = {}
     for folder in default_folders(tool, environ, home):

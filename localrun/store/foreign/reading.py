@@ -38,7 +38,7 @@ def list_folder(folder: Path) -> list[Path]:
 
 
 def is_folder(path: Path) -> bool:
-    """Tell whether a folder is at the path; not if that cannot be found out."""
+    """Return whether a folder is at the path; not if that cannot be found out."""
     try:
         return stat.S_ISDIR(path.stat().st_mode)
     except (OSError, ValueError):

@@ -69,17 +69,17 @@ def gguf_sets(names: Iterable[str]) -> list[GgufSet]:
 
 
 def is_gguf_name(name: str) -> bool:
-    """Tell whether a name is that of a GGUF file, and not of a Finder's ``._`` shadow of one."""
+    """Return whether a name is that of a GGUF file, and not of a Finder's ``._`` shadow of one."""
     return name.lower().endswith(SUFFIX) and not name.rpartition("/")[2].startswith(".")
 
 
 def is_projector_name(name: str) -> bool:
-    """Tell whether a name is that of a multimodal projector."""
+    """Return whether a name is that of a multimodal projector."""
     return "mmproj" in name.rpartition("/")[2].lower()
 
 
 def is_model_name(name: str) -> bool:
-    """Tell whether a name is that of weights: no projector, no importance matrix."""
+    """Return whether a name is that of weights: no projector, no importance matrix."""
     is_matrix = "imatrix" in name.lower() and quantization(name) is None
     return not is_projector_name(name) and not is_matrix
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from localrun.chat.profiles.discovery import discovered_profile
-from localrun.chat.profiles.families import FAMILIES, Family
+from localrun.chat.profiles.families import FAMILIES, ReplyFamily
 from localrun.chat.profiles.forms import CallForm, Profile, Tags
 from localrun.chat.profiles.json_calls import JsonCalls
 from localrun.chat.profiles.recognition import profile_of
@@ -127,7 +127,7 @@ def test_a_profile_survives_the_wire(source: str | None) -> None:
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
-def test_every_family_survives_the_wire(family: Family) -> None:
+def test_every_family_survives_the_wire(family: ReplyFamily) -> None:
     profile = Profile(tool_call=family.form, dropped=("<response>",), prompt_tail="<|assistant|>")
 
     stated = json.loads(json.dumps(profile_to_json(profile)))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from localrun.chat.profiles.families import DROPPED, FAMILIES, HARMONY, HERMES, Family
+from localrun.chat.profiles.families import DROPPED, FAMILIES, HARMONY, HERMES, ReplyFamily
 from localrun.chat.profiles.forms import Profile, Tags
 from localrun.chat.profiles.gemma_calls import GemmaCalls
 from localrun.chat.profiles.grammar import (
@@ -21,7 +21,7 @@ from localrun.chat.profiles.grammar import (
 )
 from localrun.chat.profiles.tagged_calls import TaggedCalls
 from localrun.chat.profiles.tools import Tool, Tools
-from localrun.chat.stream_parser import Text
+from localrun.chat.stream_parser import TextPart
 from localrun.chat.tool_calls import CallArguments, CallBegun, ToolCall, calls_of
 from localrun.engine.constraints.grammar import grammar_of
 from localrun.engine.params import ConstraintKind, ConstraintSpec
@@ -44,7 +44,7 @@ LEADS = {
 sizes = st.lists(st.integers(1, 9), max_size=60)
 
 
-def values_for(family: Family) -> st.SearchStrategy[Any]:
+def values_for(family: ReplyFamily) -> st.SearchStrategy[Any]:
     """Values that the form can write: some have no way to quote their own tags."""
     if isinstance(family.form, TaggedCalls | GemmaCalls):
         return plain_text | numbers
@@ -52,7 +52,7 @@ def values_for(family: Family) -> st.SearchStrategy[Any]:
 
 
 @st.composite
-def call_lists(draw: st.DrawFn, family: Family) -> list[ToolCall]:
+def call_lists(draw: st.DrawFn, family: ReplyFamily) -> list[ToolCall]:
     chosen = draw(st.lists(names, min_size=1, max_size=3, unique=True))
     arguments = st.dictionaries(names, values_for(family), max_size=3)
     return [ToolCall(name, draw(arguments)) for name in chosen]
@@ -61,7 +61,7 @@ def call_lists(draw: st.DrawFn, family: Family) -> list[ToolCall]:
 @each_family
 @some
 @given(data=st.data())
-def test_calls_come_back_as_they_were_written(family: Family, data: st.DataObject) -> None:
+def test_calls_come_back_as_they_were_written(family: ReplyFamily, data: st.DataObject) -> None:
     calls = data.draw(call_lists(family))
     reply = written(family.form, calls)
 
@@ -76,7 +76,7 @@ def test_calls_come_back_as_they_were_written(family: Family, data: st.DataObjec
 @some
 @given(data=st.data())
 def test_every_cutting_of_any_text_gives_the_same_parts(
-    family: Family, data: st.DataObject
+    family: ReplyFamily, data: st.DataObject
 ) -> None:
     whole_call = written(family.form, [ToolCall("weather", {"city": "Paris", "days": 3})])
     region = family.form.region
@@ -108,26 +108,26 @@ def test_every_cutting_of_any_text_gives_the_same_parts(
 
 
 @each_family
-def test_a_broken_call_comes_back_as_text(family: Family) -> None:
+def test_a_broken_call_comes_back_as_text(family: ReplyFamily) -> None:
     reply = written(family.form, [ToolCall("weather", {"city": "Paris", "days": 3})])
     broken = reply[: reply.index("Paris")]
 
     parts = parse([broken], Profile(tool_call=family.form))
 
-    assert parts == [Text(broken)]
+    assert parts == [TextPart(broken)]
 
 
 @pytest.mark.parametrize(
     "family", [it for it in FAMILIES if it.form.head], ids=lambda family: family.name
 )
-def test_a_call_is_told_while_it_is_written(family: Family) -> None:
+def test_a_call_is_told_while_it_is_written(family: ReplyFamily) -> None:
     calls = [ToolCall("clock", {"zone": 1}), ToolCall("weather", {"city": "Paris"})]
     reply = written(family.form, calls)
     half = reply[: reply.index("aris")]
 
     parts = parse([half], Profile(tool_call=family.form), tools=tools_for(calls))
 
-    assert [part for part in parts if not isinstance(part, Text)] == [
+    assert [part for part in parts if not isinstance(part, TextPart)] == [
         CallBegun("clock"),
         CallArguments('{"zone": 1}', is_last=True),
         CallBegun("weather"),
@@ -138,7 +138,7 @@ def test_a_call_is_told_while_it_is_written(family: Family) -> None:
 @each_family
 @some
 @given(data=st.data())
-def test_the_grammar_takes_what_the_parser_reads(family: Family, data: st.DataObject) -> None:
+def test_the_grammar_takes_what_the_parser_reads(family: ReplyFamily, data: st.DataObject) -> None:
     llguidance = pytest.importorskip("llguidance")
     calls = data.draw(call_lists(family))
     profile = Profile(tool_call=family.form)
@@ -154,7 +154,7 @@ def test_the_grammar_takes_what_the_parser_reads(family: Family, data: st.DataOb
 
 
 @each_family
-def test_the_lazy_grammar_begins_behind_its_trigger(family: Family) -> None:
+def test_the_lazy_grammar_begins_behind_its_trigger(family: ReplyFamily) -> None:
     llguidance = pytest.importorskip("llguidance")
     calls = [ToolCall("weather", {"city": "Paris", "days": 3}), ToolCall("other", {})]
     grammar = tool_grammar(Profile(tool_call=family.form), tools_for(calls), ToolChoice())
@@ -170,7 +170,7 @@ def test_the_lazy_grammar_begins_behind_its_trigger(family: Family) -> None:
 
 
 @each_family
-def test_an_answer_of_some_form_or_a_call_can_come(family: Family) -> None:
+def test_an_answer_of_some_form_or_a_call_can_come(family: ReplyFamily) -> None:
     llguidance = pytest.importorskip("llguidance")
     call = ToolCall("weather", {"city": "Paris", "days": 3})
     dropped = next(

@@ -10,7 +10,7 @@ from localrun.chat.profiles.gemma_calls import GemmaCalls
 from localrun.chat.profiles.python_calls import PythonCalls
 from localrun.chat.profiles.tagged_calls import TaggedCalls
 from localrun.chat.profiles.tools import Tool, Tools
-from localrun.chat.stream_parser import Part, StreamParser, Text, Thought
+from localrun.chat.stream_parser import Part, ReasoningPart, StreamParser, TextPart
 from localrun.chat.tool_calls import CallArguments, ToolCall
 
 if TYPE_CHECKING:
@@ -59,10 +59,10 @@ def joined(parts: Sequence[Part]) -> list[Part]:
     result: list[Part] = []
     for part in parts:
         last = result[-1] if result else None
-        if isinstance(part, Text) and isinstance(last, Text):
-            result[-1] = Text(last.text + part.text)
-        elif isinstance(part, Thought) and isinstance(last, Thought):
-            result[-1] = Thought(last.text + part.text)
+        if isinstance(part, TextPart) and isinstance(last, TextPart):
+            result[-1] = TextPart(last.text + part.text)
+        elif isinstance(part, ReasoningPart) and isinstance(last, ReasoningPart):
+            result[-1] = ReasoningPart(last.text + part.text)
         elif isinstance(part, CallArguments) and isinstance(last, CallArguments):
             result[-1] = CallArguments(last.text + part.text, part.is_last)
         else:

@@ -51,7 +51,7 @@ def act(**acts: Callable[[], object]) -> None:
 
 
 def cancelled(leave: Callable[[], object]) -> bool:
-    """Tell whether the server counts a cancelled answer after somebody has left."""
+    """Return whether the server counts a cancelled answer after somebody has left."""
     before = _num_cancelled()
     leave()
     deadline = time.monotonic() + PATIENCE_S

@@ -15,7 +15,7 @@ from localrun.convert.tokenizer.description import read_description
 from localrun.convert.tokenizer.read import read_vocabulary
 from localrun.convert.tokenizer.sentencepiece import read_sentencepiece
 from localrun.convert.tokenizer.special import read_special
-from localrun.convert.tokenizer.vocabulary import CONTROL, NORMAL, UNUSED, Vocabulary
+from localrun.convert.tokenizer.vocabulary import CONTROL, NORMAL, UNUSED, TokenizerVocabulary
 from localrun.errors import IntegrityError, LocalrunError, UsageError
 from tests.convert.tiny import byte_tokenizer
 
@@ -27,7 +27,7 @@ KEYS = ("type", "vocab", "merges", "pretokenizers", "processors", "single", "id"
 PIECES = {"type": "BPE", "vocab": {"a": 0}, "merges": [], "byte_fallback": True}
 
 
-def read(folder: Path, description: object) -> Vocabulary:
+def read(folder: Path, description: object) -> TokenizerVocabulary:
     (folder / "tokenizer.json").write_text(json.dumps(description))
     return read_vocabulary(folder, read_description(folder))
 
@@ -119,9 +119,9 @@ def test_sequences_may_not_be_nested_for_ever(tmp_path: Path) -> None:
         read(tmp_path, changed(pre_tokenizer=nested))
 
 
-def vocabulary(*types: int) -> Vocabulary:
+def vocabulary(*types: int) -> TokenizerVocabulary:
     tokens = tuple(f"t{index}" for index in range(len(types)))
-    return Vocabulary(
+    return TokenizerVocabulary(
         kind="llama", tokens=tokens, types=types, scores=(1.0,) * len(types), flags={}
     )
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrun.engine.cache.checkpoint_policy import LEAST_TOKENS, MOST_TOKENS, Places
+from localrun.engine.cache.checkpoint_policy import LEAST_TOKENS, MOST_TOKENS, CheckpointPolicy
 
 END = 9
 ENDS = frozenset({END})
@@ -17,7 +17,7 @@ def chat(*lengths: int, tail: int = 3) -> list[int]:
 
 
 def all_of(tokens: list[int], start: int = 0) -> list[int]:
-    places = Places(tokens, start, ENDS)
+    places = CheckpointPolicy(tokens, start, ENDS)
     found: list[int] = []
     while (place := places.next) is not None:
         assert places.reach(place)
@@ -72,7 +72,7 @@ def test_places_are_apart_but_not_too_far(tokens: list[int], share: float) -> No
 
 
 def test_one_more_is_added_where_none_is_near() -> None:
-    places = Places([1] * 100, 0, ENDS)
+    places = CheckpointPolicy([1] * 100, 0, ENDS)
     places.add(50)
     places.add(50 + LEAST_TOKENS - 1)
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrun.engine.cache.host_cache import PIECE_BYTES, PIECE_TOKENS, Attic, Piece
+from localrun.engine.cache.host_cache import PIECE_BYTES, PIECE_TOKENS, HostPrefix, HostPrefixCache
 
 token_lists = st.lists(st.integers(0, 2), min_size=1, max_size=6)
 
 
-def piece(tokens: list[int], start: int, size: int = 10) -> Piece:
-    return Piece(tokens, start, bytes(size))
+def piece(tokens: list[int], start: int, size: int = 10) -> HostPrefix:
+    return HostPrefix(tokens, start, bytes(size))
 
 
 def test_a_piece_comes_back_once_and_only_behind_its_own_prefix() -> None:
-    attic = Attic()
+    attic = HostPrefixCache()
     attic.put(piece([1, 2, 3, 4], 2))
 
     assert attic.take([1, 9, 3, 4], 2) is None
@@ -28,7 +28,7 @@ def test_a_piece_comes_back_once_and_only_behind_its_own_prefix() -> None:
 
 
 def test_prefixes_of_one_hash_are_told_apart() -> None:
-    attic = Attic()
+    attic = HostPrefixCache()
     attic.put(piece([-1, 7], 1))
 
     assert hash((-1,)) == hash((-2,))
@@ -36,7 +36,7 @@ def test_prefixes_of_one_hash_are_told_apart() -> None:
 
 
 def test_the_oldest_pieces_make_room() -> None:
-    attic = Attic(budget_bytes=25)
+    attic = HostPrefixCache(budget_bytes=25)
     for token in range(3):
         attic.put(piece([token], 0))
 
@@ -47,14 +47,14 @@ def test_the_oldest_pieces_make_room() -> None:
 
 
 def test_what_is_larger_than_the_budget_is_not_kept() -> None:
-    attic = Attic(budget_bytes=5)
+    attic = HostPrefixCache(budget_bytes=5)
     attic.put(piece([1], 0))
 
     assert attic.num_bytes == 0
 
 
 def test_pieces_of_large_models_have_fewer_tokens() -> None:
-    attic = Attic()
+    attic = HostPrefixCache()
     first = attic.piece_tokens
     attic.put(piece([1, 2], 0, PIECE_BYTES // 4))
 
@@ -62,7 +62,7 @@ def test_pieces_of_large_models_have_fewer_tokens() -> None:
 
 
 def test_prompts_are_the_ends_of_chains() -> None:
-    attic = Attic()
+    attic = HostPrefixCache()
     attic.put(piece([1, 2, 3, 4], 2))
     attic.put(piece([1, 2], 0))
     attic.put(piece([5], 0))
@@ -74,8 +74,8 @@ def test_prompts_are_the_ends_of_chains() -> None:
 def test_the_bytes_are_those_of_the_pieces(
     acts: list[tuple[list[int], int, int, bool]],
 ) -> None:
-    attic = Attic(budget_bytes=20)
-    kept: dict[tuple[int, ...], Piece] = {}
+    attic = HostPrefixCache(budget_bytes=20)
+    kept: dict[tuple[int, ...], HostPrefix] = {}
     for tokens, place, size, is_put in acts:
         start = min(place, len(tokens) - 1)
         if is_put:

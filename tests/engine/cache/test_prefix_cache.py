@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.engine.cache.prefix_cache import PrefixCache
-from localrun.engine.context import DEFAULT_OPTIONS, Context
+from localrun.engine.context import DEFAULT_OPTIONS, LlamaContext
 from localrun.engine.engine import AbortedError, Engine
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import Model, load_model
 from localrun.engine.params import LoadOptions, SamplingParams
-from localrun.engine.scheduler import Limits, Scheduler
+from localrun.engine.scheduler import Scheduler, SchedulerLimits
 from localrun.engine.sequence import Sequence
 from tests.engine.test_context import generate, run
 from tests.engine.tiny import KINDS
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from localrun.engine.scheduler import Row
+    from localrun.engine.scheduler import ScheduledChunk
 
-LIMITS = Limits(num_slots=4, num_cells=2048, worth_waiting_tokens=8)
+LIMITS = SchedulerLimits(num_slots=4, num_cells=2048, worth_waiting_tokens=8)
 GREEDY = SamplingParams(temperature=0)
 TRIES = 20  # for the thread that aborts to be in time for the step
 native_log = start()
@@ -46,10 +46,10 @@ class Running:
     """An engine that is kept between requests."""
 
     def __init__(
-        self, model: Model, limits: Limits = LIMITS, options: LoadOptions = DEFAULT_OPTIONS
+        self, model: Model, limits: SchedulerLimits = LIMITS, options: LoadOptions = DEFAULT_OPTIONS
     ) -> None:
         self.model = model
-        self.context = Context(model, limits, num_threads=1, options=options)
+        self.context = LlamaContext(model, limits, num_threads=1, options=options)
         self.cache = self.context.open_cache()
         self.scheduler = Scheduler(limits, self.cache)
         self.engine = Engine(self.context, self.scheduler, pieces=model.pieces, eog=frozenset())
@@ -84,7 +84,7 @@ def sequence(request_id: int, prompt: list[int], new: int) -> Sequence:
 
 def alone(model: Model, prompt: list[int], new: int = 12) -> list[int]:
     """Return what a fresh context says."""
-    context = Context(model, LIMITS, num_threads=1)
+    context = LlamaContext(model, LIMITS, num_threads=1)
     seq = sequence(1, prompt, new)
     generate(model, context, seq, eog=frozenset())
     context.close()
@@ -164,7 +164,7 @@ def test_prompts_that_come_together_compute_their_prefix_once(
 def test_a_preempted_sequence_goes_on_with_the_same_output(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = Running(model, Limits(num_slots=3, num_cells=256))
+    small = Running(model, SchedulerLimits(num_slots=3, num_cells=256))
     preempt = small.scheduler.preempt_youngest
     preempted: list[bool] = []
 
@@ -189,7 +189,7 @@ def test_an_abort_breaks_a_long_prompt_off_and_harms_nobody(
     has_begun, broken_off = threading.Event(), list[bool]()
     forward = running.context.forward
 
-    def noted(rows: list[Row]) -> list[list[int]]:
+    def noted(rows: list[ScheduledChunk]) -> list[list[int]]:
         has_begun.set()
         try:
             return forward(rows)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrun.engine.cache.shared_cells import Overlaps
+from localrun.engine.cache.shared_cells import SharedCells
 
 SLOTS = 5
 acts = st.lists(
@@ -20,7 +20,7 @@ acts = st.lists(
 @given(acts)
 def test_the_cells_of_any_forks_are_counted_once(acts: list[tuple[str, int, int, int]]) -> None:
     cells: dict[int, list[object]] = {slot: [] for slot in range(SLOTS)}
-    overlaps = Overlaps()
+    overlaps = SharedCells()
 
     for act, slot, other, number in acts:
         if act == "grow":

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localrun.engine.cache import checkpoint_policy as places
-from localrun.engine.cache.memory_kind import HYBRID, RECURRENT, WINDOW, Memory
+from localrun.engine.cache.memory_kind import HYBRID, RECURRENT, WINDOW, MemoryKind
 from localrun.engine.cache.state_cache import StateCache
-from localrun.engine.context_shift import Shift
+from localrun.engine.context_shift import ContextShift
 from localrun.engine.params import FinishReason
 from localrun.engine.sequence import Sequence
 from tests.engine.test_scheduler import CELLS, END, Bench
@@ -19,10 +19,10 @@ from tests.engine.test_scheduler import CELLS, END, Bench
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.engine.engine import Output
+    from localrun.engine.engine import StepOutput
     from tests.engine.test_scheduler import Mix, Prompt
 
-HYBRID_WINDOW = Memory(has_state=True, has_window=True)
+HYBRID_WINDOW = MemoryKind(has_state=True, has_window=True)
 EDGE = 40
 state_kinds = pytest.mark.parametrize("memory", [WINDOW, RECURRENT, HYBRID, HYBRID_WINDOW])
 
@@ -54,7 +54,7 @@ def close_places() -> Iterator[None]:
     st.sets(st.integers(0, 60), max_size=3),
 )
 def test_any_mix_goes_on_from_states_of_its_own_tokens(
-    memory: Memory,
+    memory: MemoryKind,
     mix: Mix,
     cancels: list[tuple[int, int]],
     aborts: set[int],
@@ -66,7 +66,7 @@ def test_any_mix_goes_on_from_states_of_its_own_tokens(
     sequences: list[Sequence] = []
     ends: list[int] = []
 
-    def act(number: int) -> list[Output]:
+    def act(number: int) -> list[StepOutput]:
         bench.backend.fails = number in failures
         if number % 3 == 0 and len(sequences) < len(mix):
             sequences.append(bench.submit(len(sequences), *mix[len(sequences)]))
@@ -92,11 +92,11 @@ def test_any_mix_goes_on_from_states_of_its_own_tokens(
 @state_kinds
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(prompts, st.integers(1, 60)), min_size=1, max_size=4))
-def test_shifts_begin_from_copies_of_what_is_kept(memory: Memory, mix: Mix) -> None:
+def test_shifts_begin_from_copies_of_what_is_kept(memory: MemoryKind, mix: Mix) -> None:
     bench = Bench(memory=memory)
     sequences = []
     for number, (prompt, new) in enumerate(mix):
-        shift = Shift.keeping(10, EDGE)
+        shift = ContextShift.keeping(10, EDGE)
         seq = Sequence(
             request_id=number, tokens=[*prompt], max_tokens=len(prompt) + new, shift=shift
         )
@@ -120,7 +120,7 @@ SYSTEM, QUESTION, OTHER = [7] * 9 + [END], [5] * 9 + [END], [6] * 9 + [END]
 
 @state_kinds
 def test_a_question_asked_again_or_in_other_words_computes_only_what_is_new(
-    memory: Memory,
+    memory: MemoryKind,
 ) -> None:
     bench = Bench(memory=memory)
 
@@ -136,7 +136,7 @@ def test_a_question_asked_again_or_in_other_words_computes_only_what_is_new(
 @state_kinds
 @pytest.mark.parametrize("aborts", [set(), {2}])
 def test_a_prefix_of_requests_that_come_together_is_computed_once(
-    memory: Memory, aborts: set[int]
+    memory: MemoryKind, aborts: set[int]
 ) -> None:
     bench = Bench(memory=memory)
     bench.backend.aborts = aborts
@@ -150,7 +150,9 @@ def test_a_prefix_of_requests_that_come_together_is_computed_once(
 
 
 @state_kinds
-def test_a_step_that_is_broken_off_costs_only_what_follows_the_last_copy(memory: Memory) -> None:
+def test_a_step_that_is_broken_off_costs_only_what_follows_the_last_copy(
+    memory: MemoryKind,
+) -> None:
     bench = Bench(memory=memory)
     bench.backend.aborts = {3}  # the question, or the answer
     seq = asked(bench, 1, [*SYSTEM, *QUESTION, 1, 1])

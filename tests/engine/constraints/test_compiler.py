@@ -19,7 +19,7 @@ from tests.measuring import plain_loops
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.engine.constraints.compiler import Grammars
+    from localrun.engine.constraints.compiler import GrammarCompiler
     from tests.engine.answering import Answerer
 
 NAMES = st.sampled_from(["name", "a b", 'quo"te', "größe", "x"])
@@ -315,7 +315,9 @@ def test_hostile_constraints_cost_a_bounded_time(answerer: Answerer, name: str) 
     assert plain_loops(spend) < 2000
 
 
-def spend_tokens(grammars: Grammars, spec: ConstraintSpec, chance: np.random.Generator) -> None:
+def spend_tokens(
+    grammars: GrammarCompiler, spec: ConstraintSpec, chance: np.random.Generator
+) -> None:
     """Compile, and draw tokens by chance until the end or a refusal."""
     try:
         constraint = grammars.constrain(spec)

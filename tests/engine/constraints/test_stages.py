@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from localrun.engine.constraints.stages import StagedConstraint
-from localrun.engine.constraints.tag_tokens import Vocabulary
+from localrun.engine.constraints.tag_tokens import TagTokens
 from localrun.engine.params import ConstraintKind, ConstraintSpec
 from tests.engine.answering import CHAT, written
 
@@ -62,7 +62,7 @@ class WordMatcher:
 def staged(word: str, prompt: str = "", **stages: Any) -> StagedConstraint:
     spec = written(ConstraintKind.LARK, "", **stages)
     matcher = WordMatcher(word.encode())
-    vocabulary = Vocabulary(PIECES, frozenset({END}))
+    vocabulary = TagTokens(PIECES, frozenset({END}))
     return StagedConstraint(spec, matcher, vocabulary, prompt)  # type: ignore[arg-type]  # as llguidance's
 
 

@@ -6,15 +6,15 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrun.engine.constraints.thinking_budget import BudgetConstraint, Thought
+from localrun.engine.constraints.thinking_budget import ThinkingBudgetConstraint, ThinkingTracker
 from tests.chat.profiles.written import cut
 
 PARTS = st.lists(st.sampled_from(["<think>", "</think>", "hm", "<", "</thi", ">"]), max_size=8)
 SIZES = st.lists(st.integers(1, 9), max_size=40)
 
 
-def followed(pieces: list[str], prompt: str = "") -> Thought:
-    thought = Thought("<think>", "</think>", prompt)
+def followed(pieces: list[str], prompt: str = "") -> ThinkingTracker:
+    thought = ThinkingTracker("<think>", "</think>", prompt)
     for piece in pieces:
         thought.push(piece.encode())
     return thought
@@ -38,8 +38,8 @@ def test_tokens_count_from_the_opening_to_the_closing_tag() -> None:
 
 def test_behind_the_budget_only_the_closing_can_come() -> None:
     pieces = [b"hm", b"\n", b"</think>", b"yes"]
-    thought = Thought("<think>", "</think>", "<think>")
-    constraint = BudgetConstraint(thought, pieces, budget=2, closing=[1, 2, 1])
+    thought = ThinkingTracker("<think>", "</think>", "<think>")
+    constraint = ThinkingBudgetConstraint(thought, pieces, budget=2, closing=[1, 2, 1])
     drawn: list[int] = []
     forced: list[list[int]] = []
 

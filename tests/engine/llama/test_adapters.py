@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from localrun.engine.context import Context
+from localrun.engine.context import LlamaContext
 from localrun.engine.llama import adapters as module
-from localrun.engine.llama.adapters import AdapterFile, Shelf, adapter_set
+from localrun.engine.llama.adapters import AdapterCache, AdapterFile, adapter_set
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import Model, load_model
 from localrun.engine.sequence import Sequence
@@ -70,7 +70,7 @@ def sequence(number: int, prompt: list[int], adapters: AdapterSet) -> Sequence:
 
 def with_all_along(model: Model, prompt: list[int], adapters: AdapterSet) -> list[int]:
     """Return what a context says that never had another set."""
-    context = Context(model, LIMITS, num_threads=1)
+    context = LlamaContext(model, LIMITS, num_threads=1)
     context.use_adapters([(model.load_adapter(Path(one.path)), scale) for one, scale in adapters])
     seq = sequence(1, prompt, ())
     generate(model, context, seq, eog=frozenset())
@@ -97,7 +97,7 @@ def test_a_set_that_was_never_computed_with_leaves_no_trace(model: Model) -> Non
     a, b = (model.load_adapter(Path(f"{name}.gguf")) for name in "ab")
     worn: list[list[tuple[Any, float]]] = [[], [(a, 1.0)], [(b, 1.0)], [(a, 0.5), (b, 2.0)]]
     alone = [with_all_along(model, prompt, one) for one in sets()[:4]]
-    context = Context(model, LIMITS, num_threads=1)
+    context = LlamaContext(model, LIMITS, num_threads=1)
 
     for number in range(16):
         for step in (5, 3, 1):
@@ -149,24 +149,24 @@ class FakeModel:
 
 
 @pytest.fixture
-def shelf(monkeypatch: pytest.MonkeyPatch) -> Shelf:
+def shelf(monkeypatch: pytest.MonkeyPatch) -> AdapterCache:
     monkeypatch.setattr(module, "MOST_LOADED", 2)
     fake = FakeModel()
-    return Shelf(fake, fake.put_on.append)
+    return AdapterCache(fake, fake.put_on.append)
 
 
-def loaded(shelf: Shelf) -> list[str]:
+def loaded(shelf: AdapterCache) -> list[str]:
     assert isinstance(shelf.model, FakeModel)
     return shelf.model.loaded
 
 
-def use(shelf: Shelf, name: str) -> None:
+def use(shelf: AdapterCache, name: str) -> None:
     shelf.hold(((file(name), 1.0),))
     shelf.wear(((file(name), 1.0),))
     shelf.release(((file(name), 1.0),))
 
 
-def test_the_one_that_was_unused_longest_is_freed(shelf: Shelf) -> None:
+def test_the_one_that_was_unused_longest_is_freed(shelf: AdapterCache) -> None:
     for name in "abac":
         use(shelf, name)
 
@@ -177,7 +177,7 @@ def test_the_one_that_was_unused_longest_is_freed(shelf: Shelf) -> None:
     assert loaded(shelf) == []
 
 
-def test_what_is_held_stays_however_many_there_are(shelf: Shelf) -> None:
+def test_what_is_held_stays_however_many_there_are(shelf: AdapterCache) -> None:
     held = [((file(name), 1.0),) for name in "abcd"]
     for one in held:
         shelf.hold(one)
@@ -189,7 +189,7 @@ def test_what_is_held_stays_however_many_there_are(shelf: Shelf) -> None:
     assert loaded(shelf) == ["c", "d"]
 
 
-def test_a_set_is_put_on_only_when_it_is_another(shelf: Shelf) -> None:
+def test_a_set_is_put_on_only_when_it_is_another(shelf: AdapterCache) -> None:
     assert isinstance(shelf.model, FakeModel)
     one = ((file("a"), 1.0),)
     shelf.hold(one)
@@ -200,7 +200,7 @@ def test_a_set_is_put_on_only_when_it_is_another(shelf: Shelf) -> None:
     assert shelf.model.put_on == [[("a", 1.0)], [], [("a", 1.0)]]
 
 
-def test_a_file_that_changed_is_another_adapter(shelf: Shelf) -> None:
+def test_a_file_that_changed_is_another_adapter(shelf: AdapterCache) -> None:
     shelf.hold(((AdapterFile("a.gguf", 1, 1), 1.0),))
     shelf.hold(((AdapterFile("a.gguf", 1, 2), 1.0),))
 

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localrun.engine.context import Context
+from localrun.engine.context import LlamaContext
 from localrun.engine.llama.library import start
 from localrun.engine.llama.memory_log import MemoryTaken
 from localrun.engine.llama.model import load_model
-from localrun.engine.scheduler import Limits
+from localrun.engine.scheduler import SchedulerLimits
 from localrun.hardware.need import Setup, cell_bytes, compute_bytes, output_bytes
 from localrun.hardware.reading import shape_of
 
@@ -45,7 +45,7 @@ def test_a_real_load_takes_what_was_planned(guide_path: Path) -> None:
     taken = MemoryTaken()
     log = start(taken.hear)
     model = load_model([guide_path], native_log=log, num_gpu_layers=0, on_progress=lambda _: None)
-    context = Context(model, Limits(num_slots=4, num_cells=1024), num_threads=1)
+    context = LlamaContext(model, SchedulerLimits(num_slots=4, num_cells=1024), num_threads=1)
     context.close()
     model.close()
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import load_model
-from localrun.engine.llama.text_chunks import MOST_SPECIALS, RUN, SPECIALS, Cutter
+from localrun.engine.llama.text_chunks import MOST_SPECIALS, RUN, SPECIALS, TextChunker
 from localrun.store.embedded import embedded_models
 from tests.engine.tiny import full_attention
 from tests.measuring import grows_linearly
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 GUIDE = Path(embedded_models()["guide:latest"])
 END = "<|im_end|>"
-WORDS = Cutter([END, "<mask>"], ["<mask>"], has_words=True)
-PIECES = Cutter([END, "<mask>"], [], has_words=False)
+WORDS = TextChunker([END, "<mask>"], ["<mask>"], has_words=True)
+PIECES = TextChunker([END, "<mask>"], [], has_words=False)
 
 
 def loaded(path: Path) -> Model:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localrun.engine.llama import text_search as module
-from localrun.engine.llama.text_search import Spelling
+from localrun.engine.llama.text_search import MultiStringSearch
 from tests.measuring import grows_linearly
 
 TEXTS = st.lists(st.text(alphabet="ab<|.", min_size=0, max_size=12), max_size=12)
@@ -21,7 +21,7 @@ def test_the_longest_is_found_from_left_to_right(texts: list[str], text: str, wi
     whole, module.WINDOW = module.WINDOW, window
 
     try:
-        found = [match.span() for match in Spelling(texts).find(text)]
+        found = [match.span() for match in MultiStringSearch(texts).find(text)]
     finally:
         module.WINDOW = whole
 
@@ -31,7 +31,7 @@ def test_the_longest_is_found_from_left_to_right(texts: list[str], text: str, wi
 def test_a_text_costs_as_much_with_a_thousand_tokens_as_with_a_few() -> None:
     def search(num_texts: int) -> None:
         texts = [f"<|reserved_{number}|>" for number in range(num_texts)]
-        list(Spelling(texts).find("<|" * 2000))
+        list(MultiStringSearch(texts).find("<|" * 2000))
 
     assert grows_linearly(search, 250)
 
@@ -39,6 +39,6 @@ def test_a_text_costs_as_much_with_a_thousand_tokens_as_with_a_few() -> None:
 def test_texts_that_are_beginnings_of_each_other_compile_however_many() -> None:
     texts = ["a" * length for length in range(1, 3000, 7)]
 
-    found = [match.span() for match in Spelling(texts).find("b" + "a" * 100)]
+    found = [match.span() for match in MultiStringSearch(texts).find("b" + "a" * 100)]
 
     assert found == [(1, 100), (100, 101)]

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from localrun.engine.constraints.compiler import Grammars
-from localrun.engine.context import Context
-from localrun.engine.context_shift import Shift
+from localrun.engine.constraints.compiler import GrammarCompiler
+from localrun.engine.context import LlamaContext
+from localrun.engine.context_shift import ContextShift
 from localrun.engine.engine import Engine
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import Model, load_model
 from localrun.engine.params import ConstraintKind, ConstraintSpec, SamplingParams
-from localrun.engine.scheduler import Limits, Row, Scheduler
+from localrun.engine.scheduler import ScheduledChunk, Scheduler, SchedulerLimits
 from localrun.engine.sequence import Sequence
 from localrun.engine.speculation.draft_model import DraftModel, unfit
-from localrun.engine.speculation.drafting import Forced, Source, Speculation, room_of
-from localrun.engine.speculation.prompt_lookup import Lookup
+from localrun.engine.speculation.drafting import DraftSource, ForcedTokens, Speculator, room_of
+from localrun.engine.speculation.prompt_lookup import PromptLookup
 from tests.engine.tiny import full_attention, sliding_window
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence as Sequences
     from pathlib import Path
 
-LIMITS = Limits(num_slots=4, num_cells=2048, num_drafts=32)
+LIMITS = SchedulerLimits(num_slots=4, num_cells=2048, num_drafts=32)
 GREEDY = SamplingParams(temperature=0)
 NEAR_TIE = 0.02  # of logits: steps of other widths add in another order
 NEW = 48
@@ -35,10 +35,10 @@ QUESTIONS = [f"{verb} {thing}" for verb in ("Repeat:", "Explain", "Write") for t
 native_log = start()
 
 
-class Always(Speculation):
+class Always(Speculator):
     """Guesses whether it pays or not."""
 
-    def __init__(self, source: Source, length: int = 7) -> None:
+    def __init__(self, source: DraftSource, length: int = 7) -> None:
         super().__init__([])
         self._source = source
         self._length = length
@@ -68,15 +68,15 @@ def model(guide_path: Path) -> Iterator[Model]:
 
 
 @pytest.fixture(scope="module")
-def context(model: Model) -> Iterator[Context]:
-    found = Context(model, LIMITS, num_threads=1)
+def context(model: Model) -> Iterator[LlamaContext]:
+    found = LlamaContext(model, LIMITS, num_threads=1)
     yield found
     found.close()
 
 
 @pytest.fixture
 def draft(model: Model) -> Iterator[DraftModel]:
-    own = Context(model, Limits(num_slots=4, num_cells=1024), num_threads=1)
+    own = LlamaContext(model, SchedulerLimits(num_slots=4, num_cells=1024), num_threads=1)
     yield DraftModel(own, own.open_cache(), 64, num_vocab=model.num_vocab)
     own.close()
 
@@ -91,7 +91,7 @@ def asking(
 
 
 def run(
-    model: Model, context: Context, *sequences: Sequence, speculation: Speculation | None = None
+    model: Model, context: LlamaContext, *sequences: Sequence, speculation: Speculator | None = None
 ) -> None:
     """Generate without an end, as long as each may get."""
     cache = context.open_cache()
@@ -110,12 +110,12 @@ def run(
     assert cache.num_used == 0
 
 
-def gap(context: Context, before: list[int], tokens: tuple[int, int]) -> float:
+def gap(context: LlamaContext, before: list[int], tokens: tuple[int, int]) -> float:
     """Return how far the logits of two tokens are apart behind others."""
     seq = Sequence(request_id=99, tokens=before, max_tokens=len(before) + 1, sampling=GREEDY)
     cache = context.open_cache()
     assert cache.open(seq, 1)
-    context.forward([Row(seq, len(before))])
+    context.forward([ScheduledChunk(seq, len(before))])
     logits = np.array(context._drawing.logits(len(before) - 1))
     context.retire(seq)
     cache.close(seq)
@@ -123,7 +123,7 @@ def gap(context: Context, before: list[int], tokens: tuple[int, int]) -> float:
     return float(abs(logits[tokens[0]] - logits[tokens[1]]))
 
 
-def check_same(context: Context, plain: Sequence, guessed: Sequence) -> None:
+def check_same(context: LlamaContext, plain: Sequence, guessed: Sequence) -> None:
     """Both have the same tokens up to where two are equally likely, if anywhere."""
     for place, pair in enumerate(zip(plain.tokens, guessed.tokens, strict=True)):
         if pair[0] != pair[1]:
@@ -133,9 +133,13 @@ def check_same(context: Context, plain: Sequence, guessed: Sequence) -> None:
 
 @pytest.mark.parametrize("kind", ["lookup", "draft", "garbage"])
 def test_guesses_do_not_change_what_is_said(
-    model: Model, context: Context, draft: DraftModel, kind: str
+    model: Model, context: LlamaContext, draft: DraftModel, kind: str
 ) -> None:
-    sources: dict[str, Source] = {"lookup": Lookup(), "draft": draft, "garbage": Garbage()}
+    sources: dict[str, DraftSource] = {
+        "lookup": PromptLookup(),
+        "draft": draft,
+        "garbage": Garbage(),
+    }
     speculation = Always(sources[kind])
     num_accepted = num_same = 0
 
@@ -177,7 +181,7 @@ class Garbage:
     ],
 )
 def test_what_is_drawn_or_penalized_stays_too(
-    model: Model, context: Context, draft: DraftModel, sampling: SamplingParams
+    model: Model, context: LlamaContext, draft: DraftModel, sampling: SamplingParams
 ) -> None:
     num_same = 0
     for question in QUESTIONS[:6]:
@@ -189,8 +193,8 @@ def test_what_is_drawn_or_penalized_stays_too(
     assert num_same >= 5  # a draw at the edge of two tokens may fall differently
 
 
-def test_a_grammar_guesses_what_it_forces_and_holds(model: Model, context: Context) -> None:
-    grammars = Grammars(model)
+def test_a_grammar_guesses_what_it_forces_and_holds(model: Model, context: LlamaContext) -> None:
+    grammars = GrammarCompiler(model)
     fixed = ConstraintSpec(
         kind=ConstraintKind.REGEX, text='\\{"temperature": [0-9]{2}, "unit": "celsius"\\}{1,9}'
     )
@@ -199,7 +203,7 @@ def test_a_grammar_guesses_what_it_forces_and_holds(model: Model, context: Conte
         seq.constraint = grammars.constrain(fixed)
 
     run(model, context, plain)
-    run(model, context, guessed, speculation=Always(Forced()))
+    run(model, context, guessed, speculation=Always(ForcedTokens()))
 
     check_same(context, plain, guessed)
     assert guessed.num_accepted > 5
@@ -244,13 +248,13 @@ def test_a_draft_model_must_have_the_same_tokens_and_full_attention(
 
 @pytest.mark.parametrize("kind", ["lookup", "draft"])
 def test_guesses_go_on_after_a_shift_of_the_context(
-    model: Model, context: Context, draft: DraftModel, kind: str
+    model: Model, context: LlamaContext, draft: DraftModel, kind: str
 ) -> None:
-    sources: dict[str, Source] = {"lookup": Lookup(), "draft": draft}
+    sources: dict[str, DraftSource] = {"lookup": PromptLookup(), "draft": draft}
     plain, guessed = (asking(model, QUESTIONS[0]) for _ in range(2))
     for seq in (plain, guessed):
         seq.max_tokens += NEW
-        seq.shift = Shift.keeping(4, seq.num_prompt + 20)
+        seq.shift = ContextShift.keeping(4, seq.num_prompt + 20)
 
     run(model, context, plain)
     run(model, context, guessed, speculation=Always(sources[kind]))
@@ -261,11 +265,11 @@ def test_guesses_go_on_after_a_shift_of_the_context(
         assert guessed.num_accepted > NEW
 
 
-def test_a_request_may_switch_guesses_off(model: Model, context: Context) -> None:
+def test_a_request_may_switch_guesses_off(model: Model, context: LlamaContext) -> None:
     off = SamplingParams(temperature=0, draft_num_predict=0)
     seqs = [asking(model, "Repeat: " + "one two " * 9, sampling) for sampling in (GREEDY, off)]
 
     for seq in seqs:
-        run(model, context, seq, speculation=Speculation([Lookup()]))
+        run(model, context, seq, speculation=Speculator([PromptLookup()]))
 
     assert seqs[1].num_drafted == 0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from localrun.engine.speculation.economy import Economy
+from localrun.engine.speculation.economy import DraftBudget
 
 STEP_S = 0.01
 Cost = Callable[[int], float]
@@ -26,7 +26,7 @@ def speed(cost: Cost, share: float, trust: float, *, streams: int = 1, tokens: i
 
     A guessed token is right with the probability ``share``; the source expects ``trust``.
     """
-    economy, rng = Economy(), random.Random(1)  # noqa: S311 - only a test
+    economy, rng = DraftBudget(), random.Random(1)  # noqa: S311 - only a test
     spent_s, done = 0.0, 0.0
     while done < tokens:
         length = economy.length(streams, [trust] * streams, 32 // streams)
@@ -67,7 +67,7 @@ def test_many_streams_guess_on_what_has_time_to_spare_only() -> None:
 
 
 def test_a_price_that_was_measured_too_high_is_tried_again() -> None:
-    economy = Economy()
+    economy = DraftBudget()
     economy.note_plain(1, STEP_S)
     for length in (3, 7, 15):
         economy.note_guessed(1, length, 100 * STEP_S)
@@ -82,4 +82,4 @@ def test_a_price_that_was_measured_too_high_is_tried_again() -> None:
 
 
 def test_nothing_is_guessed_before_a_plain_step_was_measured() -> None:
-    assert Economy().length(1, [1.0], 32) == 0
+    assert DraftBudget().length(1, [1.0], 32) == 0

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from localrun.engine.sequence import Sequence
 from localrun.engine.speculation import prompt_lookup as lookup
-from localrun.engine.speculation.prompt_lookup import GRAM, Lookup
+from localrun.engine.speculation.prompt_lookup import GRAM, PromptLookup
 
 tokens = st.lists(st.integers(0, 2), min_size=1, max_size=40)
 
@@ -24,7 +24,7 @@ def searched(known: list[int]) -> int | None:
 
 @given(tokens, st.lists(tokens, max_size=5))
 def test_a_guess_is_what_followed_the_last_time(start: list[int], more: list[list[int]]) -> None:
-    found = Lookup()
+    found = PromptLookup()
     seq = sequence([*start])
 
     for new in [[], *more]:
@@ -40,7 +40,7 @@ def test_a_guess_is_what_followed_the_last_time(start: list[int], more: list[lis
 
 
 def test_what_repeats_is_guessed_to_go_on_repeating() -> None:
-    found = Lookup()
+    found = PromptLookup()
     seq = sequence([1, 2, 3, 4] * 3)
 
     found.trust(seq)
@@ -49,7 +49,7 @@ def test_what_repeats_is_guessed_to_go_on_repeating() -> None:
 
 
 def test_longer_matches_are_trusted_more() -> None:
-    found = Lookup()
+    found = PromptLookup()
     short, long = sequence([9, 1, 2, 3, 8, 1, 2, 3]), sequence([*range(10)] * 2)
 
     trusts = [found.trust(short), found.trust(long)]
@@ -59,7 +59,7 @@ def test_longer_matches_are_trusted_more() -> None:
 
 def test_of_a_long_prompt_the_end_is_known() -> None:
     limit = lookup.INDEXED_TOKENS
-    found = Lookup()
+    found = PromptLookup()
     seq = sequence([*range(limit), 0, 1, 2])
     near = sequence([*range(limit), limit - 9, limit - 8, limit - 7])
 

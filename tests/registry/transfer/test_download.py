@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 
 from localrun.errors import LocalrunError, NetworkError, StorageError
 from localrun.registry.http import Credential, Http, OfflineError
-from localrun.registry.options import Options
+from localrun.registry.options import DownloadOptions
 from localrun.registry.remote import Remote, RemoteFile
 from localrun.registry.transfer import progress as progress_module
 from localrun.registry.transfer import workers as streams_module
 from localrun.registry.transfer.disk import open_data
 from localrun.registry.transfer.download import Downloaded, WrongBytesError, download
 from localrun.registry.transfer.journal import Journal
-from localrun.registry.transfer.progress import MEBI, Progress
+from localrun.registry.transfer.progress import MEBI, DownloadProgress
 from localrun.registry.transfer.rate_limit import RateLimit
 from tests.fakes.faults import Fault
 from tests.fakes.hub import FakeHub, fake_hub
@@ -102,8 +102,8 @@ def fetched(hub: FakeHub) -> int:
     return sum((SIZE if last is None else last + 1) - first for first, last in ranges)
 
 
-def quick(**fields: Any) -> Options:
-    return Options(**({"first_wait_s": 0.01} | fields))
+def quick(**fields: Any) -> DownloadOptions:
+    return DownloadOptions(**({"first_wait_s": 0.01} | fields))
 
 
 def half_done(web: Http, hub: FakeHub, folder: Path) -> int:
@@ -530,7 +530,7 @@ def test_a_bug_in_a_thread_is_raised_and_ends_all(
     def wrong(*_: Any) -> bool:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Progress, "write", wrong)
+    monkeypatch.setattr(DownloadProgress, "write", wrong)
 
     with pytest.raises(ZeroDivisionError):
         download(web, model(at(hub)), tmp_path, quick())

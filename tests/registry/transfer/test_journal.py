@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localrun.registry.transfer import journal as journal_module
-from localrun.registry.transfer.journal import Hashed, Identity, Journal, Mark, boot_id
+from localrun.registry.transfer.journal import FileVersion, Hashed, Journal, Mark, boot_id
 from localrun.registry.transfer.ranges import Ranges
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 SIZE = 1000
 DATA = bytes(range(250)) * 4
-FILE = Identity(size_bytes=SIZE, digest="sha256:1")
-UNNAMED = Identity(size_bytes=SIZE, etag='"1"', url="https://hub/file")
+FILE = FileVersion(size_bytes=SIZE, digest="sha256:1")
+UNNAMED = FileVersion(size_bytes=SIZE, etag='"1"', url="https://hub/file")
 HASHED = Hashed(length=128, state="00" * 32, num_checked=100, crc32=zlib.crc32(DATA[28:128]))
 MARK = Mark(Ranges([(0, 200), (300, 400)]), HASHED)
 
@@ -159,20 +159,20 @@ def test_to_clear_leaves_nothing(journal: Journal) -> None:
     ("other", "is_same"),
     [
         (FILE, True),
-        (Identity(size_bytes=SIZE, digest="sha256:1", etag="x", url="y"), True),
-        (Identity(size_bytes=SIZE, digest="sha256:2"), False),
-        (Identity(size_bytes=SIZE - 1, digest="sha256:1"), False),
+        (FileVersion(size_bytes=SIZE, digest="sha256:1", etag="x", url="y"), True),
+        (FileVersion(size_bytes=SIZE, digest="sha256:2"), False),
+        (FileVersion(size_bytes=SIZE - 1, digest="sha256:1"), False),
         (UNNAMED, False),
     ],
 )
-def test_a_digest_and_a_size_name_a_file(other: Identity, *, is_same: bool) -> None:
+def test_a_digest_and_a_size_name_a_file(other: FileVersion, *, is_same: bool) -> None:
     assert FILE.is_same_as(other) is is_same
 
 
 def test_without_a_digest_everything_must_agree() -> None:
     assert UNNAMED.is_same_as(UNNAMED)
-    assert not UNNAMED.is_same_as(Identity(size_bytes=SIZE, etag='"2"', url=UNNAMED.url))
-    assert not Identity(size_bytes=1).is_same_as(Identity(size_bytes=1))
+    assert not UNNAMED.is_same_as(FileVersion(size_bytes=SIZE, etag='"2"', url=UNNAMED.url))
+    assert not FileVersion(size_bytes=1).is_same_as(FileVersion(size_bytes=1))
 
 
 def test_where_no_boot_is_told_each_process_has_its_own(

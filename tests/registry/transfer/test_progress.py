@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from localrun.registry.transfer import progress as progress_module
 from localrun.registry.transfer.journal import Hashed, Mark
-from localrun.registry.transfer.progress import MEBI, Progress, Task
+from localrun.registry.transfer.progress import MEBI, DownloadProgress, DownloadTask
 from localrun.registry.transfer.ranges import Ranges
 from tests.waiting import HANG_S
 
@@ -36,9 +36,9 @@ def path(tmp_path: Path) -> Path:
 @contextmanager
 def begun(
     path: Path, *, size: int = len(DATA), mark: Mark | None = None, num_streams: int = 4
-) -> Iterator[Progress]:
+) -> Iterator[DownloadProgress]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
-    progress = Progress(descriptor, size, mark or Mark(Ranges()), num_streams)
+    progress = DownloadProgress(descriptor, size, mark or Mark(Ranges()), num_streams)
     try:
         yield progress
     finally:
@@ -88,7 +88,7 @@ def test_any_interleaving_writes_each_byte_once(
             written[index] += 1
         return real_pwrite(descriptor, view[:num], position)
 
-    real_pwrite, tasks = os.pwrite, dict[int, Task]()
+    real_pwrite, tasks = os.pwrite, dict[int, DownloadTask]()
     with pytest.MonkeyPatch.context() as monkeypatch, begun(path, size=size, mark=mark) as progress:
         monkeypatch.setattr(os, "pwrite", count)
         for worker, amount in [*steps, *[(n % 4, 50) for n in range(400)]]:
@@ -119,7 +119,7 @@ def test_who_is_far_ahead_waits_for_the_hasher(path: Path, monkeypatch: pytest.M
             assert task is not None
             progress.write(task, DATA[task.position : task.end])
             progress.give_back(task)
-        taken: list[Task | None] = []
+        taken: list[DownloadTask | None] = []
         waiting = threading.Thread(target=lambda: taken.append(progress.take()))
         waiting.start()
         waiting.join(0.1)
@@ -149,7 +149,7 @@ def test_nobody_waits_for_what_is_there_from_before(
 
 
 def test_threads_that_share_and_give_back_fill_the_file(path: Path) -> None:
-    def work(progress: Progress, seed: int) -> None:
+    def work(progress: DownloadProgress, seed: int) -> None:
         chance = random.Random(seed)  # noqa: S311
         while (task := progress.take()) is not None:
             while chance.random() > 0.05:
@@ -174,7 +174,7 @@ def test_what_is_shared_begins_after_what_is_being_written(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The race that wrote a byte twice: a share in the middle of a write."""
-    shared = list[Task | None]()
+    shared = list[DownloadTask | None]()
     real = os.pwrite
 
     def share_first(descriptor: int, view: memoryview, position: int) -> int:
@@ -183,7 +183,7 @@ def test_what_is_shared_begins_after_what_is_being_written(
         return real(descriptor, view, position)
 
     with begun(path, size=4 * MEBI, num_streams=1) as progress:
-        progress._tasks.append(task := Task(0, 4 * MEBI))
+        progress._tasks.append(task := DownloadTask(0, 4 * MEBI))
         monkeypatch.setattr(os, "pwrite", share_first)
         progress.write(task, DATA[: 2 * MEBI])
 

@@ -10,10 +10,10 @@ from localrun.errors import NetworkError
 from localrun.registry.http import Credential, Http, HttpError
 from localrun.registry.remote import Remote
 from localrun.registry.transfer.range_reader import (
-    Door,
     FileChangedError,
     NoRangesError,
-    Opened,
+    RangeReader,
+    RangeResponse,
     RemoteUnusableError,
 )
 from tests.fakes.faults import Fault
@@ -35,11 +35,13 @@ def hub() -> Iterator[FakeHub]:
         yield hub
 
 
-def door(url: str, credential: Credential | None = None) -> Door:
-    return Door(Http({}, stall_timeout_s=1), Remote(url=url, name="hub", credential=credential))
+def door(url: str, credential: Credential | None = None) -> RangeReader:
+    return RangeReader(
+        Http({}, stall_timeout_s=1), Remote(url=url, name="hub", credential=credential)
+    )
 
 
-def read(opened: Opened) -> bytes:
+def read(opened: RangeResponse) -> bytes:
     try:
         return b"".join(opened.pieces())
     finally:
@@ -96,7 +98,7 @@ def test_a_refused_credential_is_refreshed_once() -> None:
             return asked[-1]
 
         remote = Remote(url=server.url, name="hub", refresh=refresh)
-        one = Door(Http({}), remote)
+        one = RangeReader(Http({}), remote)
 
         assert read(one.open(0, 3, size=3, etag=None)) == b"abc"
 
@@ -110,7 +112,7 @@ def test_a_cdn_that_refuses_does_not_cost_a_credential() -> None:
 
     with scripted(http("403 No")) as cdn:
         with scripted(http("302 Found", Location=cdn.url)) as server:
-            one = Door(Http({}), Remote(url=server.url, name="hub", refresh=refresh))
+            one = RangeReader(Http({}), Remote(url=server.url, name="hub", refresh=refresh))
 
             with pytest.raises(HttpError) as caught:
                 one.open(0, 3, size=3, etag=None)

@@ -15,8 +15,8 @@ from localrun.registry.transfer.sources import (
     LONGEST_WAIT_S,
     MOST_FAILURES,
     PROGRESS_BYTES,
-    Source,
-    Sources,
+    DownloadSource,
+    DownloadSources,
 )
 from tests.waiting import HANG_S
 
@@ -30,17 +30,17 @@ GONE = RemoteUnusableError("gone")
 
 def sources(
     *remotes: Remote, more: Callable[[], Sequence[Remote]] = lambda: (), first_wait_s: float = 0.0
-) -> Sources:
-    return Sources(Http({}, is_offline=True), remotes, more, first_wait_s=first_wait_s)
+) -> DownloadSources:
+    return DownloadSources(Http({}, is_offline=True), remotes, more, first_wait_s=first_wait_s)
 
 
-def picked(one: Sources) -> Source:
+def picked(one: DownloadSources) -> DownloadSource:
     source = one.pick(needs_ranges=True)
     assert source is not None
     return source
 
 
-def name(one: Sources) -> str:
+def name(one: DownloadSources) -> str:
     return picked(one).door.remote.name
 
 

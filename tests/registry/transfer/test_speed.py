@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from localrun.registry.transfer.speed import Due, Pace
+from localrun.registry.transfer.speed import Due, SourceSpeed
 
 
 class Clock:
@@ -25,7 +25,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_a_source_is_judged_once_in_a_stretch(clock: Clock) -> None:
-    pace = Pace(after_s=10, bytes_per_s=100)
+    pace = SourceSpeed(after_s=10, bytes_per_s=100)
 
     judged = []
     for count in (0, 999, 0, 1000, 0, 0):
@@ -36,7 +36,7 @@ def test_a_source_is_judged_once_in_a_stretch(clock: Clock) -> None:
 
 
 def test_nothing_is_too_slow_where_there_is_no_least(clock: Clock) -> None:
-    pace = Pace(after_s=10, bytes_per_s=0)
+    pace = SourceSpeed(after_s=10, bytes_per_s=0)
     clock.now += 11
 
     assert not pace.is_slow(0)

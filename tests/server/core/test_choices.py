@@ -11,7 +11,7 @@ import pytest
 
 from localrun.engine.params import FinishReason
 from localrun.server.core.request import Done
-from localrun.server.openai.answers import usage
+from localrun.server.openai.chat_builder import usage
 from tests.server.test_openai_api import chat, events
 
 if TYPE_CHECKING:

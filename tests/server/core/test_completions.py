@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.chat.stream_parser import Text
+from localrun.chat.stream_parser import TextPart
 from localrun.errors import RunnerDiedError
 from localrun.server.core.choices import stream_choices
 from localrun.server.core.completions import Completions
@@ -51,7 +51,7 @@ def test_each_choice_is_opened_told_and_done(completions: Completions) -> None:
 
     for choice in range(3):
         mine = [reply for number, reply in found if number == choice]
-        assert mine[:-1] == [Opened(prompt_tokens=5), Text("a"), Text(" b")]
+        assert mine[:-1] == [Opened(prompt_tokens=5), TextPart("a"), TextPart(" b")]
         assert isinstance(mine[-1], Done)
 
 

@@ -4,11 +4,11 @@ import pytest
 
 from localrun.access import load_access
 from localrun.errors import UsageError
-from localrun.server.middleware.origins import Visitors
+from localrun.server.middleware.origins import AllowedOrigins
 
-LOOPBACK = Visitors((), is_loopback=True)
-OPEN = Visitors((), is_loopback=False)
-NAMED = Visitors(("https://chat.example",), is_loopback=True)
+LOOPBACK = AllowedOrigins((), is_loopback=True)
+OPEN = AllowedOrigins((), is_loopback=False)
+NAMED = AllowedOrigins(("https://chat.example",), is_loopback=True)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,9 @@ def test_pages_that_the_owner_names_are_let_in_under_their_name_too() -> None:
     assert NAMED.refusal("localhost", "https://chat.example") is None
     assert NAMED.refusal("chat.example", "https://chat.example") is None
     assert NAMED.refusal("localhost", "http://chat.example") is not None
-    assert Visitors(("*",), is_loopback=True).refusal("localhost", "https://any.example") is None
+    assert (
+        AllowedOrigins(("*",), is_loopback=True).refusal("localhost", "https://any.example") is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,13 +78,13 @@ def test_pages_that_the_owner_names_are_let_in_under_their_name_too() -> None:
 def test_wildcards_stand_for_a_part_of_an_origin(
     named: str, origin: str, *, is_let_in: bool
 ) -> None:
-    visitors = Visitors(load_access({"LOCALRUN_ORIGINS": named}).origins, is_loopback=True)
+    visitors = AllowedOrigins(load_access({"LOCALRUN_ORIGINS": named}).origins, is_loopback=True)
 
     assert (visitors.refusal("localhost", origin) is None) == is_let_in
 
 
 def test_a_name_with_wildcards_is_no_name_of_the_server() -> None:
-    visitors = Visitors(("https://*.chat.example",), is_loopback=True)
+    visitors = AllowedOrigins(("https://*.chat.example",), is_loopback=True)
 
     assert visitors.refusal("a.chat.example", "") is not None
 

@@ -17,12 +17,12 @@ import pytest
 
 from localrun.errors import NetworkError
 from localrun.registry.http import Http
-from localrun.registry.options import Options
+from localrun.registry.options import DownloadOptions
 from localrun.registry.remote import Remote, RemoteFile
 from localrun.registry.transfer.journal import Journal
-from localrun.services.pulling.fetch import SMALL_BYTES, Fetched, fetch_all
+from localrun.services.pulling.fetch import SMALL_BYTES, FetchedBlob, fetch_all
 from localrun.services.pulling.plan import PlannedFile
-from localrun.services.report import Silence
+from localrun.services.report import SilentReport
 from localrun.store.manifest import Role
 from localrun.store.store import Store
 from tests.fakes.faults import Fault
@@ -41,7 +41,7 @@ DIGEST = hashlib.sha256(MODEL).hexdigest()
 RATE = "2M"
 
 
-class Told(Silence):
+class Told(SilentReport):
     """Keeps what was told, and counts the threads that tell at once."""
 
     def __init__(self) -> None:
@@ -74,10 +74,10 @@ def planned(hub: FakeHub, name: str, data: bytes) -> PlannedFile:
     return PlannedFile(file=file, role=Role.WEIGHTS)
 
 
-def fetch_them(files: list[PlannedFile], folder: Path, report: Silence) -> list[Fetched]:
+def fetch_them(files: list[PlannedFile], folder: Path, report: SilentReport) -> list[FetchedBlob]:
     store, http = Store(folder / "models"), Http({}, stall_timeout_s=10 * HANG_S)
     with store.lease() as lease:
-        return fetch_all(store, http, files, lease, Options(first_wait_s=0.01), report)
+        return fetch_all(store, http, files, lease, DownloadOptions(first_wait_s=0.01), report)
 
 
 def test_small_files_come_side_by_side_and_are_told_in_turn(hub: FakeHub, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_files_of_any_size_keep_their_order(hub: FakeHub, tmp_path: Path) -> Non
     contents = [SMALL[0], large, SMALL[1], SMALL[0]]
     files = [planned(hub, f"f{number}", data) for number, data in enumerate(contents)]
 
-    fetched = fetch_them(files, tmp_path, Silence())
+    fetched = fetch_them(files, tmp_path, SilentReport())
 
     assert [one.path.read_bytes() for one in fetched] == contents
     assert [one.fetched_bytes for one in fetched] == [*map(len, contents[:3]), 0]
@@ -107,7 +107,7 @@ def test_one_that_fails_does_not_wait_for_others_that_stall(hub: FakeHub, tmp_pa
     hub.faults += [Fault.status(404, path="f0"), Fault.stall(100, count=100)]
 
     with pytest.raises(NetworkError, match="404"):
-        fetch_them(small_files(hub), tmp_path, Silence())
+        fetch_them(small_files(hub), tmp_path, SilentReport())
 
 
 def test_ctrl_c_ends_all_of_them(hub: FakeHub, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_ctrl_c_ends_all_of_them(hub: FakeHub, tmp_path: Path) -> None:
     presser.start()
 
     with pytest.raises(KeyboardInterrupt):
-        fetch_them(small_files(hub), tmp_path, Silence())
+        fetch_them(small_files(hub), tmp_path, SilentReport())
 
     presser.join()
 

@@ -19,7 +19,7 @@ from localrun.registry.http import OfflineError
 from localrun.services.naming import copy_model
 from localrun.services.pulling.lock import make_lock, plans_of, read_lock
 from localrun.services.pulling.pull import Pulled, PullOptions, run_plan
-from localrun.services.report import Silence
+from localrun.services.report import SilentReport
 from tests.fakes.hub import FakeHub, fake_hub
 from tests.services.making import (
     DEAD,
@@ -51,7 +51,7 @@ def colleague(tmp_path: Path, hub: FakeHub) -> Workspace:
 
 def pull_by(workspace: Workspace, lock: dict[str, Any]) -> list[Pulled]:
     plans = plans_of(workspace, lock["models"])
-    return [run_plan(workspace, plan, PullOptions(), Silence()) for plan in plans]
+    return [run_plan(workspace, plan, PullOptions(), SilentReport()) for plan in plans]
 
 
 def test_a_lock_names_origin_revision_and_every_byte(workspace: Workspace, hub: FakeHub) -> None:

@@ -16,7 +16,7 @@ from localrun.errors import (
 )
 from localrun.names.parse import parse_name
 from localrun.registry.http import OfflineError
-from localrun.services.pulling.plan import Plan, make_plan
+from localrun.services.pulling.plan import PullPlan, make_plan
 from localrun.store.manifest import Role
 from tests.fakes.hub import FakeHub, Fault
 from tests.services.making import (
@@ -47,11 +47,11 @@ def qwen(hub: FakeHub) -> FakeHub:
     return hub
 
 
-def plan_of(workspace: Workspace, name: str) -> Plan:
+def plan_of(workspace: Workspace, name: str) -> PullPlan:
     return make_plan(workspace, parse_name(name))
 
 
-def file_names(plan: Plan) -> list[str]:
+def file_names(plan: PullPlan) -> list[str]:
     return [planned.file.name for planned in plan.files]
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from localrun.store.foreign.folders import (
     OLLAMA_SYSTEM_FOLDERS,
-    Tool,
+    ForeignTool,
     default_folders,
     find_foreign_models,
 )
@@ -22,30 +22,30 @@ HOME = Path("/home/someone")
 @pytest.mark.parametrize(
     ("tool", "environ", "folders"),
     [
-        (Tool.OLLAMA, {"OLLAMA_MODELS": "/disk/ollama"}, ["/disk/ollama"]),
-        (Tool.OLLAMA, {"OLLAMA_MODELS": "~/m"}, ["/home/someone/m"]),
+        (ForeignTool.OLLAMA, {"OLLAMA_MODELS": "/disk/ollama"}, ["/disk/ollama"]),
+        (ForeignTool.OLLAMA, {"OLLAMA_MODELS": "~/m"}, ["/home/someone/m"]),
         (
-            Tool.OLLAMA,
+            ForeignTool.OLLAMA,
             {"OLLAMA_MODELS": " "},
             ["/home/someone/.ollama/models", *map(str, OLLAMA_SYSTEM_FOLDERS)],
         ),
         (
-            Tool.HUGGINGFACE,
+            ForeignTool.HUGGINGFACE,
             {"HF_HUB_CACHE": "/a", "HUGGINGFACE_HUB_CACHE": "/b", "HF_HOME": "/c"},
             ["/a"],
         ),
-        (Tool.HUGGINGFACE, {"HUGGINGFACE_HUB_CACHE": "/b", "HF_HOME": "/c"}, ["/b"]),
-        (Tool.HUGGINGFACE, {"HF_HOME": "/c", "XDG_CACHE_HOME": "/d"}, ["/c/hub"]),
-        (Tool.HUGGINGFACE, {"XDG_CACHE_HOME": "/d"}, ["/d/huggingface/hub"]),
-        (Tool.HUGGINGFACE, {}, ["/home/someone/.cache/huggingface/hub"]),
+        (ForeignTool.HUGGINGFACE, {"HUGGINGFACE_HUB_CACHE": "/b", "HF_HOME": "/c"}, ["/b"]),
+        (ForeignTool.HUGGINGFACE, {"HF_HOME": "/c", "XDG_CACHE_HOME": "/d"}, ["/c/hub"]),
+        (ForeignTool.HUGGINGFACE, {"XDG_CACHE_HOME": "/d"}, ["/d/huggingface/hub"]),
+        (ForeignTool.HUGGINGFACE, {}, ["/home/someone/.cache/huggingface/hub"]),
         (
-            Tool.LMSTUDIO,
+            ForeignTool.LMSTUDIO,
             {},
             ["/home/someone/.lmstudio/models", "/home/someone/.cache/lm-studio/models"],
         ),
-        (Tool.LLAMACPP, {"LLAMA_CACHE": "/e", "HF_HOME": "/c"}, ["/e"]),
+        (ForeignTool.LLAMACPP, {"LLAMA_CACHE": "/e", "HF_HOME": "/c"}, ["/e"]),
         (
-            Tool.LLAMACPP,
+            ForeignTool.LLAMACPP,
             {"LOCALAPPDATA": "/local"},
             [
                 "/home/someone/.cache/llama.cpp",
@@ -57,7 +57,7 @@ HOME = Path("/home/someone")
     ],
 )
 def test_a_tool_keeps_its_models_where_its_variables_say(
-    tool: Tool, environ: dict[str, str], folders: list[str]
+    tool: ForeignTool, environ: dict[str, str], folders: list[str]
 ) -> None:
     assert [str(folder) for folder in default_folders(tool, environ, HOME)] == folders
 
@@ -85,7 +85,7 @@ def test_every_tool_is_found_by_its_own_name(tmp_path: Path) -> None:
         "LLAMA_CACHE": str(tmp_path / "llama"),
     }
 
-    for tool in Tool:
+    for tool in ForeignTool:
         find = partial(find_foreign_models, tool, environ, tmp_path)
         models = without_change(tmp_path, find)
         assert [model.tool for model in models] == [tool.value]
@@ -96,7 +96,7 @@ def test_of_two_models_with_one_name_the_first_is_taken(tmp_path: Path) -> None:
     write(tmp_path / ".cache" / "lm-studio" / "models" / "p" / "r" / "m-Q8_0.gguf")
     write(tmp_path / ".cache" / "lm-studio" / "models" / "p" / "r" / "m-Q4_0.gguf")
 
-    models = find_foreign_models(Tool.LMSTUDIO, {}, tmp_path)
+    models = find_foreign_models(ForeignTool.LMSTUDIO, {}, tmp_path)
 
     assert [model.name for model in models] == ["p/r:Q8_0", "p/r:Q4_0"]
     assert models[0].files[0].path == first.resolve()
@@ -110,7 +110,7 @@ def test_a_folder_that_cannot_be_read_is_skipped_with_a_warning(
     loop.symlink_to(loop)
     write(tmp_path / ".cache" / "lm-studio" / "models" / "p" / "r" / "m-Q8_0.gguf")
 
-    models = find_foreign_models(Tool.LMSTUDIO, {}, tmp_path)
+    models = find_foreign_models(ForeignTool.LMSTUDIO, {}, tmp_path)
 
     assert [model.name for model in models] == ["p/r:Q8_0"]
     (warning,) = [record for record in caplog.records if record.levelno == logging.WARNING]
@@ -120,4 +120,4 @@ def test_a_folder_that_cannot_be_read_is_skipped_with_a_warning(
 def test_a_folder_named_by_nonsense_is_skipped(tmp_path: Path) -> None:
     write(tmp_path / ".lmstudio" / "settings.json", '{"downloadsFolder": "\\u0000\\ud800"}')
 
-    assert find_foreign_models(Tool.LMSTUDIO, {}, tmp_path) == []
+    assert find_foreign_models(ForeignTool.LMSTUDIO, {}, tmp_path) == []

@@ -11,22 +11,22 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from localrun.errors import UsageError
-from localrun.server.openai.responses.desk import failed
 from localrun.server.openai.responses.request import parse_call, parse_for_count
+from localrun.server.openai.responses.service import failed
 from localrun.server.parsing.fields import shown
 from localrun.server.parsing.requests import read_in_thread, unless_disconnected
 from localrun.server.streaming import EVENTS, streamed
 
 if TYPE_CHECKING:
-    from localrun.server.openai.responses.desk import ResponseDesk
+    from localrun.server.openai.responses.service import ResponseService
     from localrun.server.openai.responses.store import KeptItem
-    from localrun.server.openai.tokens import TokenDesk
+    from localrun.server.openai.tokens import TokenService
 
 ORDERS = ("asc", "desc")
 PAGE, LARGEST_PAGE = 20, 100
 
 
-def responses_routes(desk: ResponseDesk, tokens: TokenDesk) -> APIRouter:
+def responses_routes(desk: ResponseService, tokens: TokenService) -> APIRouter:
     """Return the router of OpenAI's Responses API."""
     router = APIRouter(prefix="/v1/responses")
     _add_asking(router, desk, tokens)
@@ -34,7 +34,7 @@ def responses_routes(desk: ResponseDesk, tokens: TokenDesk) -> APIRouter:
     return router
 
 
-def _add_asking(router: APIRouter, desk: ResponseDesk, tokens: TokenDesk) -> None:
+def _add_asking(router: APIRouter, desk: ResponseService, tokens: TokenService) -> None:
 
     @router.post("")
     async def create(request: Request) -> Response:
@@ -52,7 +52,7 @@ def _add_asking(router: APIRouter, desk: ResponseDesk, tokens: TokenDesk) -> Non
         return JSONResponse({"object": "response.input_tokens", "input_tokens": counted})
 
 
-def _add_keeping(router: APIRouter, desk: ResponseDesk) -> None:
+def _add_keeping(router: APIRouter, desk: ResponseService) -> None:
     @router.get("/{number}")
     async def find(request: Request, number: str) -> JSONResponse:
         if request.query_params.get("stream") == "true":

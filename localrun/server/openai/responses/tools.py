@@ -46,7 +46,7 @@ SHELL_SCHEMA = {
 CHOSEN = ("function", "custom", SHELL)
 
 
-class Kind(StrEnum):
+class ToolKind(StrEnum):
     """What a call of a tool is told as."""
 
     FUNCTION = "function"
@@ -55,11 +55,11 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Tool:
+class ResponsesTool:
     """A tool as the client knows it."""
 
     name: str
-    kind: Kind = Kind.FUNCTION
+    kind: ToolKind = ToolKind.FUNCTION
     namespace: str | None = None
 
 
@@ -70,11 +70,11 @@ class ToolSet:
     functions: tuple[JsonObject, ...] = ()
     choice: str = "auto"  # see `CompletionRequest.tool_choice`
     told: tuple[JsonObject, ...] = ()  # in the response
-    by_name: dict[str, Tool] = field(default_factory=dict)
+    by_name: dict[str, ResponsesTool] = field(default_factory=dict)
 
-    def called(self, name: str) -> Tool:
+    def called(self, name: str) -> ResponsesTool:
         """Return the tool that a model calls; models may make up names."""
-        return self.by_name.get(name) or Tool(name)
+        return self.by_name.get(name) or ResponsesTool(name)
 
 
 def read_tools(fields: Fields) -> ToolSet:
@@ -105,17 +105,19 @@ def known_name(name: str, namespace: str | None) -> str:
     return f"{namespace}{BETWEEN_NAMES}{name}" if namespace else name
 
 
-def _functions(fields: Fields, namespace: str | None = None) -> Iterator[tuple[Tool, JsonObject]]:
+def _functions(
+    fields: Fields, namespace: str | None = None
+) -> Iterator[tuple[ResponsesTool, JsonObject]]:
     kind = fields.text("type")
     if kind == "namespace" and namespace is None:
         for place, inner in enumerate(fields.objects("tools", most=MOST_TOOLS)):
             path = fields.path(f"tools[{place}].")
             yield from _functions(Fields(inner, path), fields.required_text("name"))
         return
-    if kind not in list(Kind):
+    if kind not in list(ToolKind):
         raise fields.wrong("type", f"is {brief(kind)}, a tool that is not supported here")
-    tool = Tool(
-        SHELL if kind == SHELL else fields.required_text("name"), Kind(str(kind)), namespace
+    tool = ResponsesTool(
+        SHELL if kind == SHELL else fields.required_text("name"), ToolKind(str(kind)), namespace
     )
     function: JsonObject = {"name": known_name(tool.name, namespace)}
     description = _description(fields, tool.kind)
@@ -124,19 +126,19 @@ def _functions(fields: Fields, namespace: str | None = None) -> Iterator[tuple[T
     yield tool, {"type": "function", "function": function | {"parameters": _schema(fields, tool)}}
 
 
-def _schema(fields: Fields, tool: Tool) -> JsonObject:
-    if tool.kind is Kind.CUSTOM:
+def _schema(fields: Fields, tool: ResponsesTool) -> JsonObject:
+    if tool.kind is ToolKind.CUSTOM:
         return CUSTOM_SCHEMA
-    if tool.kind is Kind.SHELL:
+    if tool.kind is ToolKind.SHELL:
         return SHELL_SCHEMA
     return fields.inner("parameters").all() or {"type": "object", "properties": {}}
 
 
-def _description(fields: Fields, kind: Kind) -> str:
-    if kind is Kind.SHELL:
+def _description(fields: Fields, kind: ToolKind) -> str:
+    if kind is ToolKind.SHELL:
         return "Runs a command on the user's machine and returns what it writes."
     description, form = fields.text("description") or "", fields.inner("format")
-    if kind is Kind.CUSTOM and form.text("type") == "grammar":
+    if kind is ToolKind.CUSTOM and form.text("type") == "grammar":
         syntax, grammar = form.text("syntax") or "", form.required_text("definition")
         description += f"\n\nThe input is written in this {syntax} grammar:\n{grammar}"
     return description.strip()
@@ -157,6 +159,6 @@ def _choice(fields: Fields) -> object:
 
 def _told(tool: Fields) -> JsonObject:
     """Return a tool as responses repeat it, where a function has all its fields."""
-    if tool.text("type") != Kind.FUNCTION:
+    if tool.text("type") != ToolKind.FUNCTION:
         return tool.all()
     return {"description": None, "parameters": None, "strict": None, **tool.all()}

@@ -7,7 +7,7 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from localrun.chat.stream_parser import Text, Thought
+from localrun.chat.stream_parser import ReasoningPart, TextPart
 from localrun.chat.tool_calls import CallArguments, CallBegun
 from localrun.server.core.request import Done, Opened, Scored
 from localrun.server.extension import extension
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from localrun.server.parsing.fields import JsonObject
 
 
-class Answers:
+class ChatCompletionBuilder:
     """All choices of one call, and what they have in common."""
 
     def __init__(self, model: str, count: int, *, is_legacy: bool = False) -> None:
@@ -97,10 +97,10 @@ class _Choice:
 
     def add(self, part: Reply) -> JsonObject | None:
         """Take a part; return the delta that tells it, None where there is nothing to tell."""
-        if isinstance(part, Text):
+        if isinstance(part, TextPart):
             self._text.append(part.text)
             return {"content": part.text}
-        if isinstance(part, Thought):
+        if isinstance(part, ReasoningPart):
             self._thought.append(part.text)
             return {"reasoning_content": part.text}
         if isinstance(part, CallBegun):

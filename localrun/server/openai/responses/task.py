@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from localrun.errors import LocalrunError
 from localrun.server.core.request import Opened
 from localrun.server.errors import bug_error
-from localrun.server.openai.responses.answer import Answer
+from localrun.server.openai.responses.builder import ResponseBuilder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-class Coming:
+class ResponseTask:
     """One response; ends in exactly one way, by itself or because its task is cancelled."""
 
     def __init__(self, call: ResponsesCall, completions: Completions) -> None:
         self.call = call
-        self.answer = Answer(call)
+        self.answer = ResponseBuilder(call)
         self.error: LocalrunError | None = None  # what ended it
         self.is_open = False  # the request was not refused
         self._completions = completions

@@ -6,10 +6,10 @@ import pytest
 
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import Model, load_model
-from localrun.engine.scheduler import Limits
+from localrun.engine.scheduler import SchedulerLimits
 from localrun.errors import LoadError
-from localrun.runner.guessing import Guessing
 from localrun.runner.messages import Load
+from localrun.runner.speculation_setup import SpeculationSetup
 from localrun.store.embedded import embedded_models
 from tests.engine.tiny import full_attention, sliding_window
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-LIMITS = Limits(num_slots=2, num_cells=256, num_drafts=8)
+LIMITS = SchedulerLimits(num_slots=2, num_cells=256, num_drafts=8)
 GUIDE = embedded_models()["guide:latest"]
 native_log = start()
 
@@ -29,14 +29,14 @@ def target() -> Iterator[Model]:
     found.close()
 
 
-def guessing(target: Model, *draft: Path, limits: Limits = LIMITS) -> Guessing:
+def guessing(target: Model, *draft: Path, limits: SchedulerLimits = LIMITS) -> SpeculationSetup:
     load = Load(
         model_paths=(str(GUIDE),),
         draft_paths=tuple(map(str, draft)),
         num_threads=1,
         num_gpu_layers=0,
     )
-    return Guessing(load, target, limits, native_log, None)
+    return SpeculationSetup(load, target, limits, native_log, None)
 
 
 def test_a_draft_model_with_the_same_tokens_is_loaded(target: Model, tmp_path: Path) -> None:
@@ -69,6 +69,6 @@ def test_a_draft_that_is_no_model_is_an_error(target: Model, tmp_path: Path) -> 
 
 
 def test_without_room_for_guesses_there_are_none(target: Model) -> None:
-    limits = Limits(num_slots=2, num_cells=256)
+    limits = SchedulerLimits(num_slots=2, num_cells=256)
 
     assert guessing(target, limits=limits).speculation is None

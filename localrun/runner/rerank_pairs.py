@@ -42,7 +42,7 @@ class PairVocabulary(Tokenizer, Protocol):
         """Return the tokens that the vocabulary wants around texts: of bos, eos, sep."""
 
 
-class Pairs:
+class RerankPairs:
     """Writes pairs for one vocabulary; any thread may ask."""
 
     def __init__(self, vocabulary: PairVocabulary) -> None:

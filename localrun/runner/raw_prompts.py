@@ -9,10 +9,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from localrun.engine.llama.infill import GapTokens, gap_tokens
+from localrun.engine.llama.infill import InfillTokens, gap_tokens
 from localrun.errors import UsageError
-from localrun.runner.fitting import Prompt
 from localrun.runner.prompt import mark, tokenize, tokenize_on
+from localrun.runner.truncation import Prompt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from localrun.runner.templates import Templates
 
 
-class PlainPrompts:
+class RawPrompts:
     """Writes them for one model."""
 
     def __init__(self, model: Model, templates: Templates) -> None:
@@ -76,7 +76,7 @@ class PlainPrompts:
         return tuple(tokenize_on(marked, self._model, allowance))
 
     @cached_property
-    def _gap(self) -> GapTokens | None:
+    def _gap(self) -> InfillTokens | None:
         return gap_tokens(self._model)
 
     def _with_gap(

@@ -85,7 +85,7 @@ class _Said(ABC):
         return {"type": kind, "item_id": self._id, self._form.index: 0, **fields}
 
 
-class Message(_Said):
+class MessageItem(_Said):
     """What the model says to the user."""
 
     def __init__(self) -> None:
@@ -120,7 +120,7 @@ class Message(_Said):
         return event
 
 
-class Reasoning(_Said):
+class ReasoningItem(_Said):
     """What the model thinks, told as it is or as its own summary."""
 
     def __init__(self, *, summarizes: bool, seals: bool) -> None:

@@ -12,14 +12,14 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from localrun.chat.stream_parser import Text, Thought
+from localrun.chat.stream_parser import ReasoningPart, TextPart
 from localrun.chat.tool_calls import CallArguments, CallBegun
 from localrun.engine.params import FinishReason
 from localrun.server.core.request import Done, Opened, Scored
 from localrun.server.extension import extension
 from localrun.server.openai.responses.blocks import COMPLETED, IN_PROGRESS, INCOMPLETE
-from localrun.server.openai.responses.calls import call_block
-from localrun.server.openai.responses.said import Message, Reasoning
+from localrun.server.openai.responses.call_items import call_block
+from localrun.server.openai.responses.text_items import MessageItem, ReasoningItem
 
 if TYPE_CHECKING:
     from localrun.errors import LocalrunError
@@ -33,7 +33,7 @@ QUEUED, FAILED, CANCELLED = "queued", "failed", "cancelled"
 FIRST_OF_SERVER = 500
 
 
-class Answer:
+class ResponseBuilder:
     """Collects the parts of one answer."""
 
     def __init__(self, call: ResponsesCall) -> None:
@@ -83,9 +83,9 @@ class Answer:
         }
 
     def _told(self, part: Reply) -> list[JsonObject]:
-        if isinstance(part, Text):
+        if isinstance(part, TextPart):
             return self._on_text(part.text)
-        if isinstance(part, Thought):
+        if isinstance(part, ReasoningPart):
             return self._on_thought(part.text)
         if isinstance(part, CallBegun):
             return self._begin(call_block(self._call.tools.called(part.name)))
@@ -120,12 +120,12 @@ class Answer:
     def _on_text(self, text: str) -> list[JsonObject]:
         events: list[JsonObject] = []
         message = self._blocks[-1] if self._is_open else None
-        if not isinstance(message, Message):
+        if not isinstance(message, MessageItem):
             self._blank.append(text)
             if not text.strip():
                 return []
             text = "".join(self._blank)
-            message = Message()
+            message = MessageItem()
             events = self._begin(message, forgets_scores=False)
         message.score(self._scores)
         self._scores = []
@@ -134,8 +134,8 @@ class Answer:
     def _on_thought(self, text: str) -> list[JsonObject]:
         events: list[JsonObject] = []
         thought = self._blocks[-1] if self._is_open else None
-        if not isinstance(thought, Reasoning):
-            thought = Reasoning(summarizes=self._call.summarizes, seals=self._call.seals)
+        if not isinstance(thought, ReasoningItem):
+            thought = ReasoningItem(summarizes=self._call.summarizes, seals=self._call.seals)
             events = self._begin(thought)
         self._scores = []
         return [*events, *self._placed(thought.push(text))]
@@ -162,7 +162,7 @@ class Answer:
             return []
         self._is_open = False
         block = self._blocks[-1]
-        is_said = isinstance(block, Message | Reasoning)
+        is_said = isinstance(block, MessageItem | ReasoningItem)
         return self._placed(block.end(status if is_said else INCOMPLETE))
 
     def _placed(self, events: list[JsonObject]) -> list[JsonObject]:

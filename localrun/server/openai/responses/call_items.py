@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 
 from localrun.server.openai.responses.blocks import IN_PROGRESS, added, done
 from localrun.server.openai.responses.items import new_id
-from localrun.server.openai.responses.tools import INPUT, Kind
+from localrun.server.openai.responses.tools import INPUT, ToolKind
 
 if TYPE_CHECKING:
-    from localrun.server.openai.responses.tools import Tool
+    from localrun.server.openai.responses.tools import ResponsesTool
     from localrun.server.parsing.fields import JsonObject
 
 
 class FunctionCall:
     """A call whose arguments are told while they come."""
 
-    def __init__(self, tool: Tool) -> None:
+    def __init__(self, tool: ResponsesTool) -> None:
         self._tool = tool
         self._id = new_id("function_call")
         self._call_id = new_call_id()
@@ -64,9 +64,11 @@ class FunctionCall:
 class OtherCall:
     """A call of a tool that is no function: told when its arguments are complete."""
 
-    def __init__(self, tool: Tool) -> None:
+    def __init__(self, tool: ResponsesTool) -> None:
         self._tool = tool
-        self._id = new_id(f"{tool.kind}_call" if tool.kind is Kind.SHELL else "custom_tool_call")
+        self._id = new_id(
+            f"{tool.kind}_call" if tool.kind is ToolKind.SHELL else "custom_tool_call"
+        )
         self._call_id = new_call_id()
         self._pieces: list[str] = []
         self._status = IN_PROGRESS
@@ -85,7 +87,7 @@ class OtherCall:
         first = added(self.item())
         self._status = status
         said: list[JsonObject] = []
-        if self._tool.kind is Kind.CUSTOM:
+        if self._tool.kind is ToolKind.CUSTOM:
             first["item"]["input"], text = "", self._input()
             kind = "response.custom_tool_call_input"
             said = [
@@ -97,7 +99,7 @@ class OtherCall:
     def item(self) -> JsonObject:
         """Return the item as far as it is known."""
         item = {"id": self._id, "call_id": self._call_id, "status": self._status}
-        if self._tool.kind is Kind.SHELL:
+        if self._tool.kind is ToolKind.SHELL:
             return {"type": "local_shell_call", **item, "action": self._action()}
         namespace = {"namespace": self._tool.namespace} if self._tool.namespace else {}
         told = {"name": self._tool.name, "input": self._input()}
@@ -130,9 +132,9 @@ class OtherCall:
         return found if isinstance(found, dict) else {}
 
 
-def call_block(tool: Tool) -> FunctionCall | OtherCall:
+def call_block(tool: ResponsesTool) -> FunctionCall | OtherCall:
     """Return the block of a call."""
-    return FunctionCall(tool) if tool.kind is Kind.FUNCTION else OtherCall(tool)
+    return FunctionCall(tool) if tool.kind is ToolKind.FUNCTION else OtherCall(tool)
 
 
 def new_call_id() -> str:

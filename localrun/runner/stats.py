@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 EVERY_S = 1.0
 
 
-class Counted(Protocol):
+class EngineCounts(Protocol):
     """A KV cache, of either kind."""
 
     @property
@@ -24,7 +24,7 @@ class Counted(Protocol):
         """Return the number of cells that are not free."""
 
 
-class Busyness:
+class StatsReporter:
     """Sends a `Stats` when it differs from the last one and that is a while ago, or all is done."""
 
     def __init__(
@@ -50,7 +50,7 @@ class Busyness:
             self._send(stats)
 
 
-def read_stats(scheduler: Scheduler, cache: Counted, num_cells: int) -> Stats:
+def read_stats(scheduler: Scheduler, cache: EngineCounts, num_cells: int) -> Stats:
     """Return how busy the engine is."""
     return Stats(
         num_running=len(scheduler.running),

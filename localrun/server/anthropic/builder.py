@@ -15,7 +15,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from localrun.chat.stream_parser import Text, Thought
+from localrun.chat.stream_parser import ReasoningPart, TextPart
 from localrun.chat.tool_calls import CallArguments, CallBegun, CallCollector
 from localrun.engine.params import FinishReason
 from localrun.server.core.request import Done, Opened
@@ -68,7 +68,7 @@ class _Call:
         return {"type": "tool_use", "id": self.number, "name": self.name, "input": arguments}
 
 
-class Answer:
+class MessageBuilder:
     """Collects the parts of one answer."""
 
     def __init__(self, call: MessagesCall) -> None:
@@ -82,9 +82,9 @@ class Answer:
 
     def tell(self, part: Reply) -> list[JsonObject]:
         """Take a part; return the events that tell it."""
-        if isinstance(part, Text):
+        if isinstance(part, TextPart):
             return self._on_text(part.text)
-        if isinstance(part, Thought):
+        if isinstance(part, ReasoningPart):
             return self._on_thought(part.text)
         if isinstance(part, CallBegun):
             self._calls.add(part)

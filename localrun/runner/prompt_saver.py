@@ -41,7 +41,7 @@ C = TypeVar("C")
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
+class RestoredPrefix:
     """A run was read; None: it is gone."""
 
     run: Run
@@ -54,14 +54,14 @@ class _Piece(NamedTuple):
     end: int
 
 
-class Keeper:
+class PromptSaver:
     """What is between the cache of one model and its folder of saved prompts."""
 
     def __init__(
         self,
         exchange: Exchange,
         folder: PromptFolder,
-        post: Callable[[Fetched], None],
+        post: Callable[[RestoredPrefix], None],
         *,
         num_vocab: int,
         quiet_s: float = QUIET_S,
@@ -87,13 +87,13 @@ class Keeper:
         self._waiting: deque[Sequence] = deque()  # behind the head
 
     def holds_back(self, seq: Sequence) -> bool:
-        """Tell whether the sequence has to wait for a prompt from the disk: `Fetched` comes."""
+        """Return whether the sequence waits for a prompt from the disk, a `RestoredPrefix`."""
         if self._reading is not None:
             self._waiting.append(seq)
             return True
         return self._begin(seq)
 
-    def take(self, fetched: Fetched) -> list[Sequence]:
+    def take(self, fetched: RestoredPrefix) -> list[Sequence]:
         """Put a run into the cache; return the sequences that need not wait any more."""
         if fetched.run is not self._reading:
             return []
@@ -148,7 +148,7 @@ class Keeper:
 
     @property
     def is_reading(self) -> bool:
-        """Tell whether runs of a prompt are on their way into the cache."""
+        """Return whether runs of a prompt are on their way into the cache."""
         return self._reading is not None
 
     @property
@@ -203,7 +203,7 @@ class Keeper:
         try:
             data = self._folder.read(run)
         finally:
-            self._post(Fetched(run, data))
+            self._post(RestoredPrefix(run, data))
 
     def _let_go(self) -> list[Sequence]:
         """Return the head, and those behind it up to the next for which something is read."""
@@ -261,7 +261,7 @@ class Keeper:
         return pieces[::-1]
 
     def _is_settled(self, tokens: list[int], start: int) -> bool:
-        """Tell whether so few of the tokens are new that it is not worth a file."""
+        """Return whether so few of the tokens are new that it is not worth a file."""
         if len(tokens) - start < LEAST_TOKENS or _name(tokens) in self._refused:
             return True
         if self._exchange.is_whole:
@@ -271,7 +271,7 @@ class Keeper:
         return len(tokens) - _num_saved(runs, tokens, start) < LEAST_TOKENS
 
     def _is_worth(self, data: bytes, num_tokens: int) -> bool:
-        """Tell whether reading the data is much quicker than computing the tokens."""
+        """Return whether reading the data is much quicker than computing the tokens."""
         if self._token_s is None:
             return True
         return self._token_s * num_tokens > WORTH * len(data) / READ_BYTES_PER_S

@@ -10,19 +10,19 @@ import pytest
 
 from localrun.chat.budget import Allowance
 from localrun.chat.profiles.tools import Tools
-from localrun.chat.stream_parser import StreamParser, Text, Thought
+from localrun.chat.stream_parser import ReasoningPart, StreamParser, TextPart
 from localrun.chat.template import ChatTemplate
 from localrun.chat.tool_calls import ToolCall, calls_of
-from localrun.engine.constraints.compiler import Grammars
-from localrun.engine.context import Context
+from localrun.engine.constraints.compiler import GrammarCompiler
+from localrun.engine.context import LlamaContext
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import load_model
 from localrun.engine.params import ConstraintKind, ConstraintSpec, SamplingParams
 from localrun.engine.sequence import Sequence
 from localrun.errors import UsageError
-from localrun.runner.constraining import Constraining
 from localrun.runner.frames import LENGTH, decode, encode
 from localrun.runner.messages import Generate
+from localrun.runner.reply_constraints import Constraining
 from localrun.runner.templates import Chat
 from localrun.store.embedded import embedded_models
 from tests.engine.answering import LIMITS, Answerer
@@ -62,9 +62,9 @@ class Reply:
 class Desk:
     """A runner's way from a request to a sequence and its text."""
 
-    def __init__(self, model: Model, context: Context) -> None:
+    def __init__(self, model: Model, context: LlamaContext) -> None:
         self.model = model
-        self.answerer = Answerer(model, context, Grammars(model))
+        self.answerer = Answerer(model, context, GrammarCompiler(model))
         template = ChatTemplate(model.chat_template, bos=model.bos, eos=model.eos)
         self.chat = Chat(model.chat_template, template, Allowance())
         self.constraining = Constraining(model)
@@ -91,8 +91,8 @@ class Desk:
         assert seq.constraint is None or seq.constraint.failure is None
         return Reply(
             calls_of(parts),
-            "".join(part.text for part in parts if isinstance(part, Text)),
-            "".join(part.text for part in parts if isinstance(part, Thought)),
+            "".join(part.text for part in parts if isinstance(part, TextPart)),
+            "".join(part.text for part in parts if isinstance(part, ReasoningPart)),
             seq.thought.num_tokens if seq.thought else 0,
         )
 
@@ -113,7 +113,7 @@ def desk() -> Iterator[Desk]:
         num_gpu_layers=0,
         on_progress=lambda _: None,
     )
-    context = Context(model, LIMITS, num_threads=1)
+    context = LlamaContext(model, LIMITS, num_threads=1)
     yield Desk(model, context)
     context.close()
     model.close()

@@ -14,7 +14,7 @@ from localrun.engine.llama.library import start
 from localrun.engine.llama.model import load_model
 from localrun.errors import UsageError
 from localrun.runner.messages import Generate
-from localrun.runner.plain import PlainPrompts, check_tokens
+from localrun.runner.raw_prompts import RawPrompts, check_tokens
 from localrun.runner.templates import Templates, Texts
 from localrun.services.templates import to_jinja
 from localrun.store.embedded import embedded_models
@@ -76,11 +76,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Model
         model.close()
 
 
-def plain(model: Model, template: str | None = None) -> PlainPrompts:
+def plain(model: Model, template: str | None = None) -> RawPrompts:
     texts = Texts(
         own_template=template, bos=model.bos, eos=model.eos, control_texts=model.control_texts
     )
-    return PlainPrompts(model, Templates(texts))
+    return RawPrompts(model, Templates(texts))
 
 
 def spelled(model: Model, tokens: list[int]) -> str:

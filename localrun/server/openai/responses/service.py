@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import OverloadedError, UsageError
 from localrun.server.core.defaults import sampling_of
-from localrun.server.openai.responses.answer import Answer
-from localrun.server.openai.responses.coming import Coming
+from localrun.server.openai.responses.builder import ResponseBuilder
 from localrun.server.openai.responses.store import MOST_BYTES, ResponseStore, kept
+from localrun.server.openai.responses.task import ResponseTask
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterable
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
 SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 
 
-class ResponseDesk:
+class ResponseService:
     """All responses of a server."""
 
     def __init__(self, completions: Completions, find_model: Callable[[str], StoredModel]) -> None:
         self.store = ResponseStore()
         self._completions = completions
         self._find_model = find_model
-        self._coming: dict[str, Coming] = {}
+        self._coming: dict[str, ResponseTask] = {}
 
     async def whole(self, call: ResponsesCall) -> JsonObject:
         """Return a response when it has ended.
@@ -123,16 +123,16 @@ class ResponseDesk:
         self.store.delete(number)
         return {"id": number, "object": "response", "deleted": True}
 
-    async def _begin(self, call: ResponsesCall) -> Coming:
+    async def _begin(self, call: ResponsesCall) -> ResponseTask:
         model = await asyncio.to_thread(self._find_model, call.request.model)
         used = sampling_of(model.recipe, call.request.sampling)
         told = {name: getattr(used, name) for name in SAMPLING}
-        coming = Coming(replace(call, repeated={**call.repeated, **told}), self._completions)
+        coming = ResponseTask(replace(call, repeated={**call.repeated, **told}), self._completions)
         self._coming[coming.answer.id] = coming
         coming.task.add_done_callback(lambda _: self._end(coming))
         return coming
 
-    def _end(self, coming: Coming) -> None:
+    def _end(self, coming: ResponseTask) -> None:
         """Keep a response that has ended, if it is to be kept and its request was not refused."""
         call, response = coming.call, coming.answer.whole()
         del self._coming[response["id"]]
@@ -142,7 +142,7 @@ class ResponseDesk:
 
 def failed(call: ResponsesCall, error: LocalrunError) -> bytes:
     """Return the only event of a request that is refused when its status is said already."""
-    return _encoded(Answer(call).fail(error))
+    return _encoded(ResponseBuilder(call).fail(error))
 
 
 def _encoded(events: Iterable[JsonObject]) -> bytes:

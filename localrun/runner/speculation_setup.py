@@ -6,13 +6,13 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.engine.context import Context
+from localrun.engine.context import LlamaContext
 from localrun.engine.llama.model import Model, load_model
-from localrun.engine.scheduler import Limits
+from localrun.engine.scheduler import SchedulerLimits
 from localrun.engine.speculation.draft_model import DraftModel, unfit
-from localrun.engine.speculation.drafting import MOST_DRAFTS, Forced, Source, Speculation
+from localrun.engine.speculation.drafting import MOST_DRAFTS, DraftSource, ForcedTokens, Speculator
 from localrun.engine.speculation.prediction import Prediction
-from localrun.engine.speculation.prompt_lookup import Lookup
+from localrun.engine.speculation.prompt_lookup import PromptLookup
 from localrun.engine.threads import useful_threads
 
 if TYPE_CHECKING:
@@ -28,30 +28,30 @@ def most_drafts(model: Model) -> int:
     return MOST_DRAFTS if model.shares_cells and not model.only_embeds else 0
 
 
-class Guessing:
+class SpeculationSetup:
     """The sources of guesses; owns the draft model where there is one."""
 
     def __init__(
         self,
         load: Load,
         target: Model,
-        limits: Limits,
+        limits: SchedulerLimits,
         native_log: NativeLog,
         gauge: ThreadGauge | None,
     ) -> None:
         self._gauge = gauge
         self._model: Model | None = None
-        self._context: Context | None = None
-        sources: list[Source] = [Forced(), Prediction(), Lookup()]
+        self._context: LlamaContext | None = None
+        sources: list[DraftSource] = [ForcedTokens(), Prediction(), PromptLookup()]
         if load.draft_paths and not limits.num_drafts:
             _log.warning("the draft model is left out: this model cannot take tokens back")
         elif load.draft_paths:
             sources += self._draft(load, target, limits, native_log)
-        self.speculation = Speculation(sources) if limits.num_drafts else None
+        self.speculation = Speculator(sources) if limits.num_drafts else None
 
     @property
     def has_draft_model(self) -> bool:
-        """Tell whether a second model guesses."""
+        """Return whether a second model guesses."""
         return self._model is not None
 
     def close(self) -> None:
@@ -62,8 +62,8 @@ class Guessing:
             self._model.close()
 
     def _draft(
-        self, load: Load, target: Model, limits: Limits, native_log: NativeLog
-    ) -> list[Source]:
+        self, load: Load, target: Model, limits: SchedulerLimits, native_log: NativeLog
+    ) -> list[DraftSource]:
         """Load the draft model; one that does not fit is left out with a warning.
 
         Raises:
@@ -80,11 +80,11 @@ class Guessing:
             _log.warning("the draft model is left out: %s", reason)
             model.close()
             return []
-        own = Limits(
+        own = SchedulerLimits(
             num_slots=limits.num_slots, num_cells=limits.num_cells, step_tokens=limits.step_tokens
         )
         threads = useful_threads(model.size_bytes, load.num_threads)
         self._model = model
-        self._context = Context(model, own, num_threads=threads, gauge=self._gauge)
+        self._context = LlamaContext(model, own, num_threads=threads, gauge=self._gauge)
         cache = self._context.open_cache()
         return [DraftModel(self._context, cache, own.step_tokens, num_vocab=model.num_vocab)]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MOST_TOKENS = 256 * 1024  # in one answer, with the piece of each; or as many as a context holds
 
 
-class Vocabulary(Tokenizer, Protocol):
+class TextVocabulary(Tokenizer, Protocol):
     """What is needed of a model."""
 
     num_vocab: int
@@ -30,12 +30,12 @@ class Vocabulary(Tokenizer, Protocol):
         """Return the bytes of a token as a prompt spells it."""
 
 
-class TextTools:
+class TextTokenizer:
     """Answers for one loaded model."""
 
     def __init__(
         self,
-        vocabulary: Vocabulary,
+        vocabulary: TextVocabulary,
         templates: Templates,
         num_ctx: int,
     ) -> None:

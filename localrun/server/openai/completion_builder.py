@@ -11,10 +11,10 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
-from localrun.chat.stream_parser import Text
+from localrun.chat.stream_parser import TextPart
 from localrun.server.core.request import Done, Opened, Scored
 from localrun.server.extension import extension
-from localrun.server.openai.answers import event_of, usage
+from localrun.server.openai.chat_builder import event_of, usage
 from localrun.server.timings import timings
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from localrun.server.parsing.fields import JsonObject
 
 
-class Continuations:
+class TextCompletionBuilder:
     """All answers of one call."""
 
     def __init__(self, model: str, count: int, num_choices: int) -> None:
@@ -47,7 +47,7 @@ class Continuations:
         one.add(part)
         if isinstance(part, Done):
             return event_of({**self._body([one.news()]), **_figures([part])})
-        if isinstance(part, Text) or (isinstance(part, Opened) and part.prompt):
+        if isinstance(part, TextPart) or (isinstance(part, Opened) and part.prompt):
             return event_of(self._body([one.news()]))
         return None
 
@@ -91,7 +91,7 @@ class _Continuation:
 
     def add(self, part: Reply) -> None:
         """Take a part."""
-        if isinstance(part, Text):
+        if isinstance(part, TextPart):
             self._text.append(part.text)
         elif isinstance(part, Opened):
             self._text.append(part.prompt or "")

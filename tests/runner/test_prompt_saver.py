@@ -13,16 +13,16 @@ import pytest
 
 from localrun.engine.cache.exchange import exchange_of
 from localrun.engine.cache.prefix_cache import PrefixCache
-from localrun.engine.context import Context
+from localrun.engine.context import LlamaContext
 from localrun.engine.engine import Engine
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import Model, load_model
 from localrun.engine.params import CacheType, FinishReason, LoadOptions, SamplingParams
-from localrun.engine.scheduler import Limits, Scheduler
+from localrun.engine.scheduler import Scheduler, SchedulerLimits
 from localrun.engine.sequence import Sequence
-from localrun.runner.keeping import Fetched, Keeper
 from localrun.runner.messages import Event, Finished, Load
-from localrun.runner.saved import prompt_scope
+from localrun.runner.prompt_saver import PromptSaver, RestoredPrefix
+from localrun.runner.saved_prompts import prompt_scope
 from localrun.runner.worker import Worker
 from localrun.store.embedded import embedded_models
 from localrun.store.prompts import PromptFolder
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from localrun.store.prompt_file import Run
 
-LIMITS = Limits(num_slots=4, num_cells=2048)
+LIMITS = SchedulerLimits(num_slots=4, num_cells=2048)
 MODEL = "0" * 32
 native_log = start()
 
@@ -54,17 +54,17 @@ def model(
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a runner that ends wait for a busy disk."""
-    monkeypatch.setattr(Keeper, "close", functools.partialmethod(Keeper.close, HANG_S))
+    monkeypatch.setattr(PromptSaver, "close", functools.partialmethod(PromptSaver.close, HANG_S))
 
 
 class Serving:
     """A worker in its thread, as a runner has it."""
 
     def __init__(
-        self, model: Model, root: Path, *, quiet_s: float = 0.0, limits: Limits = LIMITS
+        self, model: Model, root: Path, *, quiet_s: float = 0.0, limits: SchedulerLimits = LIMITS
     ) -> None:
         self.folder = PromptFolder(root, MODEL, 10**9)
-        self.context = Context(model, limits, num_threads=1)
+        self.context = LlamaContext(model, limits, num_threads=1)
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.cache = self.context.open_cache()
         engine = Engine(
@@ -78,9 +78,11 @@ class Serving:
         self._num_requests = 0
         self._thread.start()
 
-    def _keeper(self, model: Model, post: Callable[[Fetched], None], quiet_s: float) -> Keeper:
+    def _keeper(
+        self, model: Model, post: Callable[[RestoredPrefix], None], quiet_s: float
+    ) -> PromptSaver:
         exchange = exchange_of(self.cache, self.context)
-        return Keeper(exchange, self.folder, post, num_vocab=model.num_vocab, quiet_s=quiet_s)
+        return PromptSaver(exchange, self.folder, post, num_vocab=model.num_vocab, quiet_s=quiet_s)
 
     def submit(self, prompt: list[int], new: int = 12) -> Sequence:
         self._num_requests += 1

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 from localrun.chat.continuation import continued_content
 from localrun.chat.profiles.grammar import ToolChoice, answer_frame
 from localrun.chat.thinking import BUDGETS
-from localrun.engine.constraints.compiler import Grammars
-from localrun.engine.constraints.thinking_budget import BudgetConstraint, Thought
+from localrun.engine.constraints.compiler import GrammarCompiler
+from localrun.engine.constraints.thinking_budget import ThinkingBudgetConstraint, ThinkingTracker
 from localrun.engine.params import ConstraintKind, ConstraintSpec
 from localrun.errors import RequestTooCostlyError, UsageError
 from localrun.runner.tool_grammars import ToolGrammars
@@ -41,7 +41,7 @@ class Constraining:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._grammars = Grammars(model)
+        self._grammars = GrammarCompiler(model)
         self._tool_grammars = ToolGrammars()
 
     def bind(
@@ -60,11 +60,11 @@ class Constraining:
         thinking = chat.known.thinking
         if thinking is None:
             return
-        seq.thought = Thought(thinking.opening, thinking.closing, prompt)
+        seq.thought = ThinkingTracker(thinking.opening, thinking.closing, prompt)
         budget = _budget(request, chat)
         if budget is not None:
-            seq.constraint = BudgetConstraint(
-                Thought(thinking.opening, thinking.closing, prompt),
+            seq.constraint = ThinkingBudgetConstraint(
+                ThinkingTracker(thinking.opening, thinking.closing, prompt),
                 self._model.pieces,
                 budget=budget,
                 closing=self._model.tokenize_inside(chat.known.thought_end),
@@ -136,7 +136,7 @@ class _Shape:
 
     @property
     def is_asked_for(self) -> bool:
-        """Tell whether the request cannot be answered without."""
+        """Return whether the request cannot be answered without."""
         return self.choice.is_forced or self.request.constraint is not None
 
     @property

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from localrun.engine.cache.exchange import exchange_of
 from localrun.engine.llama.library import build
-from localrun.runner.keeping import Fetched, Keeper
+from localrun.runner.prompt_saver import PromptSaver, RestoredPrefix
 from localrun.store.prompts import PromptFolder
 
 if TYPE_CHECKING:
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
     from localrun.engine.cache.prefix_cache import PrefixCache
     from localrun.engine.cache.state_cache import StateCache
-    from localrun.engine.context import Context
+    from localrun.engine.context import LlamaContext
     from localrun.engine.llama.model import Model
-    from localrun.engine.scheduler import Limits
+    from localrun.engine.scheduler import SchedulerLimits
     from localrun.runner.messages import Load
 
 HEX_DIGITS = 64
@@ -40,7 +40,7 @@ class SavedPrompts:
     root: Path
     budget_bytes: int | None = None
 
-    def open(self, load: Load, limits: Limits, model: Model) -> PromptFolder | None:
+    def open(self, load: Load, limits: SchedulerLimits, model: Model) -> PromptFolder | None:
         """Return the folder of one model's prompts, None where it cannot be used."""
         devices = [device.description for device in model.devices]
         try:
@@ -52,14 +52,14 @@ class SavedPrompts:
 
 
 def keeper_of(
-    folder: PromptFolder, cache: PrefixCache | StateCache, context: Context, model: Model
-) -> Callable[[Callable[[Fetched], None]], Keeper]:
+    folder: PromptFolder, cache: PrefixCache | StateCache, context: LlamaContext, model: Model
+) -> Callable[[Callable[[RestoredPrefix], None]], PromptSaver]:
     """Return what makes the keeper of a cache once it is known how it posts commands."""
     exchange = exchange_of(cache, context)
-    return lambda post: Keeper(exchange, folder, post, num_vocab=model.num_vocab)
+    return lambda post: PromptSaver(exchange, folder, post, num_vocab=model.num_vocab)
 
 
-def prompt_scope(load: Load, limits: Limits, devices: list[str]) -> str:
+def prompt_scope(load: Load, limits: SchedulerLimits, devices: list[str]) -> str:
     """Return the name of all prompts that a model computes with these settings.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,10 @@ settings.load_profile("busy")
 # all of httpx's functions have this object as the default of their timeout, which is 5 s
 for _phase in ("connect", "read", "write", "pool"):
     setattr(DEFAULT_TIMEOUT_CONFIG, _phase, HANG_S)
+
+# programs under test inherit it, and a shell starts what runs in its background with SIGINT ignored
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 GOLDEN = Path(__file__).parent / "golden"
 LONG = ("e2e", "engine", "runner", "cli")

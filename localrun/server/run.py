@@ -39,9 +39,9 @@ from localrun.server.tls import tls_options
 from localrun.services.devices import check_choice, report_unused
 from localrun.services.workspace import Workspace
 from localrun.supervisor.devices import ChosenDevices
-from localrun.supervisor.needs import Needs
+from localrun.supervisor.memory_history import MemoryHistory
 from localrun.supervisor.pool import RunnerPool
-from localrun.supervisor.spawn import start_runner
+from localrun.supervisor.runner_process import start_runner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,7 +87,7 @@ def run_server(
             start=start,
             devices=devices,
             forget=devices.forget,
-            needs=Needs(settings.needs_file),
+            needs=MemoryHistory(settings.needs_file),
             most_waiting=settings.max_queue,
         )
         _report_devices(settings)

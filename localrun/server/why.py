@@ -14,7 +14,7 @@ from localrun.names.adapters import is_same_name
 from localrun.server.core.loaded_names import LoadedNames
 from localrun.services.plan_json import plan_to_json
 from localrun.supervisor.model import ModelState
-from localrun.supervisor.sources import Setting
+from localrun.supervisor.sources import LoadSetting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,7 +67,7 @@ def _explained(model: RunningModel, server: Settings) -> JsonObject:
     }
 
 
-def _settings(model: RunningModel, server: Settings) -> Iterator[Setting]:
+def _settings(model: RunningModel, server: Settings) -> Iterator[LoadSetting]:
     """Yield those of the load, with what the runner made of them, then those of the server."""
     for setting in model.planned.settings if model.planned else ():
         if setting.name == "threads" and model.num_threads:
@@ -77,25 +77,27 @@ def _settings(model: RunningModel, server: Settings) -> Iterator[Setting]:
         else:
             yield setting
     most = "all" if server.memory_bytes is None else f"{server.memory_bytes / GIGABYTE:g} GB"
-    yield Setting(name="memory", value=most, source=server.source_of("LOCALRUN_MEMORY"))
+    yield LoadSetting(name="memory", value=most, source=server.source_of("LOCALRUN_MEMORY"))
     yield _keep_alive(model, server)
 
 
-def _threads_reason(setting: Setting) -> str:
+def _threads_reason(setting: LoadSetting) -> str:
     if setting.source != "default":
         return ""
     return "as many as help a model of this size; fewer while other programs want them"
 
 
-def _keep_alive(model: RunningModel, server: Settings) -> Setting:
+def _keep_alive(model: RunningModel, server: Settings) -> LoadSetting:
     if model.is_pinned:
         reason = f"it is pinned; localrun stop {model.name}   unloads it"
-        return Setting(name="keep alive", value="for ever", source="request", reason=reason)
+        return LoadSetting(name="keep alive", value="for ever", source="request", reason=reason)
     asked = model.keep_alive
     if asked is None or asked.source == "default":
         source = server.source_of("LOCALRUN_KEEP_ALIVE")
-        return Setting(name="keep alive", value=_told(asked, server.keep_alive_s), source=source)
-    return Setting(name="keep alive", value=_told(asked, None), source=asked.source)
+        return LoadSetting(
+            name="keep alive", value=_told(asked, server.keep_alive_s), source=source
+        )
+    return LoadSetting(name="keep alive", value=_told(asked, None), source=asked.source)
 
 
 def _told(asked: KeepAlive | None, default_s: float | None) -> str:

@@ -14,7 +14,7 @@ from localrun.services.pulling.plan import is_elsewhere
 from localrun.services.pulling.plan import make_plan as make_pull_plan
 from localrun.services.pulling.remote_header import remote_header
 from localrun.store.manifest import Role
-from localrun.supervisor.planning import only_processor, wish_for
+from localrun.supervisor.planning import only_processor, plan_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,7 +77,7 @@ def plan_memory(
             name=str(ref), is_here=False, shape=shape, plan=make_plan(shape, wish, devices())
         )
     shape = shape_of(order.shards)
-    wish = wish_for(
+    wish = plan_request(
         order.options,
         num_ctx=asked.num_ctx or order.num_ctx,
         num_slots=num_slots,

@@ -31,7 +31,7 @@ class _Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Failing:
+class FailingModel:
     """A model that is not loaded for a while, because it crashed too often."""
 
     model: RunnerModel
@@ -40,7 +40,7 @@ class Failing:
     retry_after_s: float
 
 
-class Crashes:
+class CrashBackoff:
     """What has crashed since the server began."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -78,12 +78,12 @@ class Crashes:
                     retry_after_s=left,
                 )
 
-    def failing(self) -> list[Failing]:
+    def failing(self) -> list[FailingModel]:
         """Return the models that have to wait."""
         with self._lock:
             now = self._clock()
             return [
-                Failing(model, record.name, record.reason, record.until - now)
+                FailingModel(model, record.name, record.reason, record.until - now)
                 for model, record in self._records.items()
                 if record.until > now
             ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from localrun.hardware.device import Device
-    from localrun.supervisor.state import SlotState
+    from localrun.supervisor.slot_state import SlotState
 
 
 def freed(device: Device, slots: list[SlotState]) -> Device:

@@ -9,17 +9,17 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable
 
-    from localrun.supervisor.crashes import Crashes
-    from localrun.supervisor.room import Room
+    from localrun.supervisor.crashes import CrashBackoff
+    from localrun.supervisor.load_queue import LoadQueue
     from localrun.supervisor.runner import Start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class House:
+class PoolContext:
     """How runners are started and make room, and what has happened to them."""
 
     start: Start
     clock: Callable[[], float]
-    room: Room
-    crashes: Crashes
+    room: LoadQueue
+    crashes: CrashBackoff
     loads: Counter[str]

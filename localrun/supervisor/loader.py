@@ -13,11 +13,11 @@ from localrun.errors import LoadError, LocalrunError
 from localrun.supervisor.runner import Runner
 
 if TYPE_CHECKING:
-    from localrun.supervisor.calls import Call
-    from localrun.supervisor.claims import Claim
-    from localrun.supervisor.house import House
+    from localrun.supervisor.house import PoolContext
     from localrun.supervisor.planning import PlannedLoad
-    from localrun.supervisor.state import SlotState
+    from localrun.supervisor.request_queue import PendingRequest
+    from localrun.supervisor.reservations import Reservation
+    from localrun.supervisor.slot_state import SlotState
 
 _log = logging.getLogger(__name__)
 
@@ -26,10 +26,10 @@ class _BrokenOffError(Exception):
     """Nobody waited for a load any more; who has come since gets another."""
 
 
-class Loader:
+class ModelLoader:
     """Loads and unloads the runner of one slot."""
 
-    def __init__(self, state: SlotState, house: House) -> None:
+    def __init__(self, state: SlotState, house: PoolContext) -> None:
         self._state = state
         self._house = house
 
@@ -74,7 +74,7 @@ class Loader:
             state.holders.drop_idle()
         self.unload()
 
-    def _load_for(self, first: Call, num_ctx: int | None) -> None:
+    def _load_for(self, first: PendingRequest, num_ctx: int | None) -> None:
         house, state, model = self._house, self._state, first.model
         house.crashes.check(state.key)
         claim = house.room.claim(state, model, num_ctx)
@@ -90,7 +90,7 @@ class Loader:
             for call in state.waiting:
                 call.load_s = state.ready_at - call.begun
 
-    def _load_claimed(self, claim: Claim, first: Call) -> None:
+    def _load_claimed(self, claim: Reservation, first: PendingRequest) -> None:
         name = first.model.name
         self._state.loaded_for = name
         first.context.run(_log.info, "loading %s", name)

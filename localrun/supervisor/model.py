@@ -49,7 +49,7 @@ class KeepAlive:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class RequestOptions:
     """What a request wants beside its answer; None is as the pool or the model has it."""
 
     num_ctx: int | None = None
@@ -98,7 +98,7 @@ class RunningModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class History:
+class LoadHistory:
     """What has happened to a model since the server began."""
 
     num_loads: int = 0

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.errors import LocalrunError
-    from localrun.supervisor.crashes import Crashes
+    from localrun.supervisor.crashes import CrashBackoff
     from localrun.supervisor.model import RunnerModel
     from localrun.supervisor.slot import Slot
 
@@ -37,7 +37,7 @@ class LoadedName:
 class PoolNames:
     """The names of one pool; all methods are safe from any thread."""
 
-    def __init__(self, slots: Callable[[], list[Slot]], crashes: Crashes) -> None:
+    def __init__(self, slots: Callable[[], list[Slot]], crashes: CrashBackoff) -> None:
         self._slots = slots
         self._crashes = crashes
 

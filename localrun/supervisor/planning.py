@@ -14,7 +14,7 @@ from localrun.hardware.plan import PlanRequest, make_plan
 from localrun.hardware.reading import shape_of
 from localrun.runner.messages import Load
 from localrun.supervisor.memory import available_bytes, total_bytes
-from localrun.supervisor.sources import PLAIN_CACHE, Setting, settings_of
+from localrun.supervisor.sources import PLAIN_CACHE, LoadSetting, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,7 +38,7 @@ class PlannedLoad:
 
     load: Load
     plan: LoadPlan | None  # None where the file does not tell enough
-    settings: tuple[Setting, ...]
+    settings: tuple[LoadSetting, ...]
 
 
 def plan_load(
@@ -60,7 +60,7 @@ def plan_load(
     return PlannedLoad(load=load, plan=plan, settings=settings)
 
 
-def wish_for(
+def plan_request(
     options: LoadOptions,
     *,
     num_ctx: int | None,
@@ -114,7 +114,7 @@ def smaller_load(
     if replace(smaller.load, attic_bytes=failed.load.attic_bytes) == failed.load:
         return None
     _log.warning("%s did not fit: %s; a smaller plan is tried", model.name, error.message)
-    told = Setting(name="retry", value="smaller", source="plan", reason=error.message)
+    told = LoadSetting(name="retry", value="smaller", source="plan", reason=error.message)
     return replace(smaller, settings=(*smaller.settings, told))
 
 
@@ -134,7 +134,7 @@ def _order(model: RunnerModel, num_ctx: int | None) -> Load:
 def _plan(model: RunnerModel, load: Load, devices: Devices, tightness: float) -> LoadPlan | None:
     try:
         shape = shape_of(model.shards)
-        wish = wish_for(
+        wish = plan_request(
             model.options,
             num_ctx=load.num_ctx,
             num_slots=load.num_parallel,
@@ -175,8 +175,8 @@ def _attic_bytes(plan: LoadPlan) -> int:
     return max(0, min(MOST_ATTIC_BYTES, sum(left) // ATTIC_SHARE))
 
 
-def _tightened(tightness: float) -> Setting:
-    return Setting(
+def _tightened(tightness: float) -> LoadSetting:
+    return LoadSetting(
         name="memory counted on",
         value=f"{tightness:.0%}",
         source="plan",

@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import OverloadedError
 from localrun.runner.messages import Detokenize, Tokenize
-from localrun.supervisor.calls import Call
-from localrun.supervisor.claims import Memory
-from localrun.supervisor.crashes import Crashes
-from localrun.supervisor.house import House
-from localrun.supervisor.listing import failed_rows, rows_of
+from localrun.supervisor.crashes import CrashBackoff
+from localrun.supervisor.handles import PendingLoad, RequestHandle
+from localrun.supervisor.health import HealthMonitor
+from localrun.supervisor.house import PoolContext
+from localrun.supervisor.load_queue import LoadQueue
 from localrun.supervisor.memory import available_bytes
-from localrun.supervisor.model import History, KeepAlive, ModelState, Wanted
+from localrun.supervisor.memory_history import MemoryHistory
+from localrun.supervisor.model import KeepAlive, LoadHistory, ModelState, RequestOptions
 from localrun.supervisor.names import PoolNames
-from localrun.supervisor.needs import Needs
 from localrun.supervisor.planning import only_processor
-from localrun.supervisor.room import Room
+from localrun.supervisor.request_queue import PendingRequest
+from localrun.supervisor.reservations import DeviceMemory
 from localrun.supervisor.runner import frame_of
+from localrun.supervisor.runner_process import start_runner
 from localrun.supervisor.slot import Slot
-from localrun.supervisor.spawn import start_runner
-from localrun.supervisor.ticket import Loading, Ticket
-from localrun.supervisor.watch import Watch
+from localrun.supervisor.status import failed_rows, rows_of
 
 if TYPE_CHECKING:
     import socket
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from localrun.supervisor.model import RunnerModel, RunningModel
     from localrun.supervisor.planning import Devices
     from localrun.supervisor.runner import Sink, Start
-    from localrun.supervisor.state import SlotState
+    from localrun.supervisor.slot_state import SlotState
 
 MOST_WAITING = 512
 RETRY_S = 5.0
@@ -61,7 +61,7 @@ class RunnerPool:
         free_bytes: Callable[[], int] = available_bytes,
         devices: Devices = only_processor,
         forget: Callable[[], None] = lambda: None,
-        needs: Needs | None = None,
+        needs: MemoryHistory | None = None,
         most_waiting: int = MOST_WAITING,
         patience: float = 1.0,  # of the watch over runners that hang; scales its times
     ) -> None:
@@ -73,23 +73,23 @@ class RunnerPool:
         self._slots: dict[RunnerModel, Slot] = {}  # by what models must share to share a runner
         self._request_ids = itertools.count(1)
         self._closing = threading.Event()
-        memory = Memory(
+        memory = DeviceMemory(
             devices=devices,
-            needs=needs or Needs(),
+            needs=needs or MemoryHistory(),
             free_bytes=free_bytes,
             forget=forget,
         )
-        self._house = House(
+        self._house = PoolContext(
             start=self._start_runner,
             clock=clock,
-            room=Room(memory, self._all_states, clock),
-            crashes=Crashes(clock),
+            room=LoadQueue(memory, self._all_states, clock),
+            crashes=CrashBackoff(clock),
             loads=Counter(),
         )
         self.names = PoolNames(self._all_slots, self._house.crashes)
         # Linux kills a runner with the thread that started it, so that thread lives with the pool
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="runner-start")
-        Watch(self._all_states, self._closing, patience).start()
+        HealthMonitor(self._all_states, self._closing, patience).start()
 
     @property
     def is_closing(self) -> bool:
@@ -102,8 +102,12 @@ class RunnerPool:
         return sum(state.num_waiting for state in self._all_states())
 
     def submit(
-        self, model: RunnerModel, request: Submitted, sink: Sink, wanted: Wanted | None = None
-    ) -> Ticket:
+        self,
+        model: RunnerModel,
+        request: Submitted,
+        sink: Sink,
+        wanted: RequestOptions | None = None,
+    ) -> RequestHandle:
         """Let a request wait for the model to be loaded, and for its turn; does not block.
 
         ``request_id`` of the request is given here. Events go to ``sink`` from other
@@ -117,23 +121,23 @@ class RunnerPool:
         request_id = next(self._request_ids)
         frame = frame_of(replace(request, request_id=request_id))
         is_light = isinstance(request, Tokenize | Detokenize)
-        wanted = wanted or Wanted()
+        wanted = wanted or RequestOptions()
         return self._put(self._call(request_id, model, frame, sink, wanted, is_light=is_light))
 
-    def begin_load(self, model: RunnerModel, wanted: Wanted | None = None) -> Loading:
+    def begin_load(self, model: RunnerModel, wanted: RequestOptions | None = None) -> PendingLoad:
         """Load the model if it is not; who wants to know waits for the result.
 
         Raises:
             OverloadedError: as for `submit`.
         """
-        loading = Loading()
+        loading = PendingLoad()
         number = next(self._request_ids)
         loading.ticket = self._put(
-            self._call(number, model, None, loading, wanted or Wanted(), is_light=False)
+            self._call(number, model, None, loading, wanted or RequestOptions(), is_light=False)
         )
         return loading
 
-    def load(self, model: RunnerModel, wanted: Wanted | None = None) -> float:
+    def load(self, model: RunnerModel, wanted: RequestOptions | None = None) -> float:
         """Load the model if it is not; return the seconds that took; blocks.
 
         Raises:
@@ -153,11 +157,13 @@ class RunnerPool:
         found += failed_rows(self._house.crashes, {row.name for row in found})
         return sorted(found, key=lambda row: row.name)
 
-    def history(self) -> dict[str, History]:
+    def history(self) -> dict[str, LoadHistory]:
         """Return how often models were loaded and crashed, by the name that was asked for."""
         loads, crashes = self._house.loads.copy(), self._house.crashes.counts()
         names = loads.keys() | crashes.keys()
-        return {name: History(num_loads=loads[name], num_crashes=crashes[name]) for name in names}
+        return {
+            name: LoadHistory(num_loads=loads[name], num_crashes=crashes[name]) for name in names
+        }
 
     def unload(self, name: str) -> bool:
         """Let a model go when its open requests have ended; return whether it was there.
@@ -195,12 +201,12 @@ class RunnerPool:
         model: RunnerModel,
         frame: bytes | None,
         sink: Sink,
-        wanted: Wanted,
+        wanted: RequestOptions,
         *,
         is_light: bool,
-    ) -> Call:
+    ) -> PendingRequest:
         stays = KeepAlive(None) if wanted.pins else wanted.keep_alive or self._keep_alive
-        return Call(
+        return PendingRequest(
             request_id=request_id,
             model=model,
             frame=frame,
@@ -213,7 +219,7 @@ class RunnerPool:
             pins=wanted.pins,
         )
 
-    def _put(self, call: Call) -> Ticket:
+    def _put(self, call: PendingRequest) -> RequestHandle:
         key = call.model.shared
         self._house.crashes.check(key)
         if not call.is_light and (waiting := self.num_waiting) >= self._most_waiting:
@@ -224,7 +230,7 @@ class RunnerPool:
             )
         while not (slot := self._slot(key)).put(call):
             self._forget(key, slot)
-        return Ticket(call, slot)
+        return RequestHandle(call, slot)
 
     def _slot(self, key: RunnerModel) -> Slot:
         with self._lock:

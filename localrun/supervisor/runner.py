@@ -33,7 +33,7 @@ from localrun.runner.messages import (
     Step,
     Terminal,
 )
-from localrun.supervisor.pulse import Pulse
+from localrun.supervisor.heartbeat import Heartbeat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,7 +75,7 @@ class Runner:
         self.was_broken_off = False  # closed while it loaded
         self._closed_for = "it was unloaded"
         self._killed_for: str | None = None
-        self.pulse = Pulse()
+        self.pulse = Heartbeat()
         self.stats = Stats()  # as it last told
         self.has_crashed = False  # it ended although nobody asked it to
         self._last_lines: deque[str] = deque(maxlen=KEPT_LINES)

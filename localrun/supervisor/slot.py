@@ -4,7 +4,7 @@ Models that differ only in what a request can choose (adapters, template, system
 sampling) share one.
 
     other threads    put calls into the line, cancel them, tell names to go; none of it blocks
-    its own thread   loads, sends what is next, unloads (`Keeper`)
+    its own thread   loads, sends what is next, unloads (`SlotWorker`)
 
 Requests for a model that loads wait together, for one load. A request for a larger
 context than the loaded one reloads the model when nobody uses it; in use, or for a
@@ -18,26 +18,26 @@ from typing import TYPE_CHECKING
 
 from localrun.engine.params import FinishReason
 from localrun.errors import LoadError, OverloadedError
-from localrun.supervisor.keeper import Keeper
 from localrun.supervisor.runner import GRACE_S
-from localrun.supervisor.state import SlotState
+from localrun.supervisor.slot_state import SlotState
+from localrun.supervisor.slot_worker import SlotWorker
 
 if TYPE_CHECKING:
     from localrun.errors import LocalrunError
-    from localrun.supervisor.calls import Call
-    from localrun.supervisor.house import House
+    from localrun.supervisor.house import PoolContext
     from localrun.supervisor.model import RunnerModel
+    from localrun.supervisor.request_queue import PendingRequest
 
 
 class Slot:
     """A runner that may be loaded; all methods are safe from any thread."""
 
-    def __init__(self, key: RunnerModel, house: House) -> None:
+    def __init__(self, key: RunnerModel, house: PoolContext) -> None:
         self._clock = house.clock
         self.state = SlotState(key, house.clock())
-        self._keeper = Keeper(self.state, house, self._give_up)
+        self._keeper = SlotWorker(self.state, house, self._give_up)
 
-    def put(self, call: Call) -> bool:
+    def put(self, call: PendingRequest) -> bool:
         """Let a call wait for its turn; False when the slot is over: another is to take it."""
         state = self.state
         with state.changed:
@@ -48,7 +48,7 @@ class Slot:
             self._keeper.start()
         return True
 
-    def cancel(self, call: Call) -> None:
+    def cancel(self, call: PendingRequest) -> None:
         """End a call; a load that nobody waits for any more is broken off."""
         state = self.state
         with state.changed:

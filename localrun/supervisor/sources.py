@@ -19,7 +19,7 @@ NO_PLAN = "the file does not tell enough for a plan"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class LoadSetting:
     """A setting of a loaded model, and who chose it."""
 
     name: str
@@ -30,25 +30,25 @@ class Setting:
 
 def settings_of(
     model: RunnerModel, asked: int | None, load: Load, plan: LoadPlan | None
-) -> tuple[Setting, ...]:
+) -> tuple[LoadSetting, ...]:
     """Return the settings of a load for a request that asks for a context of ``asked``."""
     options = model.options
     given = "request" if asked else "recipe"
     return (
-        Setting(
+        LoadSetting(
             name="context",
             value=str(load.num_ctx or "the runner's"),
             source=given if asked or model.num_ctx else "plan",
             reason=_context_reason(asked or model.num_ctx, plan),
         ),
         _device(model, plan),
-        Setting(
+        LoadSetting(
             name="layers on GPU",
             value=str(load.num_gpu_layers) if plan is None else str(plan.split.num_gpu_layers),
             source="plan" if model.num_gpu_layers < 0 else "recipe",
             reason=plan.reason if plan else "",
         ),
-        Setting(name="parallel", value=str(load.num_parallel), source="default"),
+        LoadSetting(name="parallel", value=str(load.num_parallel), source="default"),
         _setting("threads", model.num_threads, "as many as help"),
         _setting("cache type", options.cache_type, PLAIN_CACHE),
         _setting("flash attention", options.flash_attention, "where the device has it"),
@@ -57,25 +57,25 @@ def settings_of(
     )
 
 
-def _device(model: RunnerModel, plan: LoadPlan | None) -> Setting:
+def _device(model: RunnerModel, plan: LoadPlan | None) -> LoadSetting:
     """Return what computes, and the reason of the choice among what the machine has."""
     if plan is None:
-        return Setting(name="device", value="the runner's", source="default", reason=NO_PLAN)
+        return LoadSetting(name="device", value="the runner's", source="default", reason=NO_PLAN)
     gpus = plan.split.gpus
     if gpus:
         value = ", ".join(f"{gpu.label} ({gpu.description})" for gpu in gpus)
-        return Setting(name="device", value=value, source="default", reason=gpus[0].reason)
+        return LoadSetting(name="device", value=value, source="default", reason=gpus[0].reason)
     if model.num_gpu_layers == 0:
-        return Setting(name="device", value="CPU", source="recipe", reason="num_gpu is 0")
+        return LoadSetting(name="device", value="CPU", source="recipe", reason="num_gpu is 0")
     host = plan.shares[-1].device
     reason = host.reason or plan.reason
-    return Setting(name="device", value="CPU", source="default", reason=reason)
+    return LoadSetting(name="device", value="CPU", source="default", reason=reason)
 
 
-def _setting(name: str, value: object, default: str) -> Setting:
+def _setting(name: str, value: object, default: str) -> LoadSetting:
     if value is None:
-        return Setting(name=name, value=default, source="default")
-    return Setting(name=name, value=str(value), source="recipe")
+        return LoadSetting(name=name, value=default, source="default")
+    return LoadSetting(name=name, value=str(value), source="recipe")
 
 
 def _context_reason(wanted: int | None, plan: LoadPlan | None) -> str:

@@ -8,23 +8,23 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from localrun.supervisor.calls import Line
+from localrun.supervisor.request_queue import FairQueue
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator
 
-    from localrun.supervisor.calls import Call
+    from localrun.supervisor.request_queue import PendingRequest
 
 
-class Waiting:
+class RequestQueue:
     """Who waits for the load or for a turn."""
 
     def __init__(self) -> None:
-        self._line = Line()
-        self._light: deque[Call] = deque()  # answered at once when a runner is there
+        self._line = FairQueue()
+        self._light: deque[PendingRequest] = deque()  # answered at once when a runner is there
 
-    def __iter__(self) -> Iterator[Call]:
+    def __iter__(self) -> Iterator[PendingRequest]:
         yield from self._line
         yield from list(self._light)
 
@@ -56,14 +56,14 @@ class Waiting:
         """Return how many calls for a name wait in line."""
         return sum(call.model.name == name for call in self._line)
 
-    def add(self, call: Call) -> None:
+    def add(self, call: PendingRequest) -> None:
         """Let a call wait."""
         if call.is_light:
             self._light.append(call)
         else:
             self._line.add(call)
 
-    def remove(self, call: Call) -> bool:
+    def remove(self, call: PendingRequest) -> bool:
         """Take a call out; return whether it waited."""
         if not call.is_light:
             return self._line.remove(call)
@@ -72,23 +72,23 @@ class Waiting:
             self._light.remove(call)
         return waited
 
-    def take_name(self, name: str) -> list[Call]:
+    def take_name(self, name: str) -> list[PendingRequest]:
         """Take out all calls for a name."""
         found = [call for call in self if call.model.name == name]
         for call in found:
             self.remove(call)
         return found
 
-    def take_all(self) -> list[Call]:
+    def take_all(self) -> list[PendingRequest]:
         """Take out everybody."""
         found = list(self)
-        self._line, self._light = Line(), deque()
+        self._line, self._light = FairQueue(), deque()
         return found
 
-    def take_light(self) -> Call:
+    def take_light(self) -> PendingRequest:
         """Take out the oldest call that needs no turn."""
         return self._light.popleft()
 
-    def take_next(self, running: Counter[str]) -> Call:
+    def take_next(self, running: Counter[str]) -> PendingRequest:
         """Take out whose turn it is; ``running`` counts what each client has running."""
         return self._line.pop(running)

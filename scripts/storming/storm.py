@@ -21,7 +21,7 @@ import psutil
 from localrun.engine.params import SamplingParams
 from localrun.runner.messages import Count, Counts, Event, Failed, Finished, Load, Terminal
 from localrun.supervisor.runner import Runner
-from localrun.supervisor.spawn import start_runner
+from localrun.supervisor.runner_process import start_runner
 from storming.asking import Asked, Asker, complaint
 from storming.replay import NEAR_TIE, Witness, calm, gap_at_parting, is_plain, text_of, witness
 

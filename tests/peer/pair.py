@@ -23,7 +23,7 @@ from localrun.runner.messages import (
     Terminal,
 )
 from localrun.supervisor.runner import Runner
-from localrun.supervisor.spawn import start_runner
+from localrun.supervisor.runner_process import start_runner
 from tests.waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from localrun.supervisor.planning import (
     PlannedLoad,
     only_processor,
     plan_load,
+    plan_request,
     smaller_load,
-    wish_for,
 )
 from localrun.supervisor.pool import RunnerPool
 from tests.fakes.starting import fake_model, start_fake
@@ -135,7 +135,7 @@ def test_options_count(tmp_path: Path) -> None:
     adapter = tmp_path / "adapter.gguf"
     adapter.write_bytes(bytes(100))
     options = LoadOptions(cache_type=CacheType.Q8_0, num_batch=64, flash_attention=False)
-    wish = wish_for(options, num_ctx=None, num_slots=4, others=[adapter])
+    wish = plan_request(options, num_ctx=None, num_slots=4, others=[adapter])
 
     assert (wish.cache_type, wish.step_tokens) == ("q8_0", 64)
     assert (wish.has_flash_attention, wish.extra_bytes) == (False, 100)
@@ -152,7 +152,7 @@ def test_copies_of_prefixes_get_a_part_of_what_is_left() -> None:
 
 
 def test_a_huge_batch_is_planned_as_it_is_loaded() -> None:
-    wish = wish_for(LoadOptions(num_batch=100_000_000), num_ctx=None, num_slots=4)
+    wish = plan_request(LoadOptions(num_batch=100_000_000), num_ctx=None, num_slots=4)
 
     assert wish.step_tokens == MOST_STEP_TOKENS
 

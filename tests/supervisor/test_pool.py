@@ -16,10 +16,10 @@ from localrun.engine.params import FinishReason, LoadOptions
 from localrun.errors import LoadError, OverloadedError, UsageError
 from localrun.runner.messages import Failed, Finished, Generate
 from localrun.supervisor import runner
-from localrun.supervisor.keeper import AHEAD
-from localrun.supervisor.model import KeepAlive, ModelState, Wanted
+from localrun.supervisor.heartbeat import SILENCE_S, Heartbeat
+from localrun.supervisor.model import KeepAlive, ModelState, RequestOptions
 from localrun.supervisor.pool import RunnerPool
-from localrun.supervisor.pulse import SILENCE_S, Pulse
+from localrun.supervisor.slot_worker import AHEAD
 from tests.fakes.starting import Collector, fake_model, num_open, start_fake
 from tests.waiting import HANG_S
 from tests.waiting import wait_until as wait_for
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 PATIENCE = 0.01  # of the watch, which looks at the runners so much more often
-Pulses = list[Pulse]
+Pulses = list[Heartbeat]
 
 
 class Clock:
@@ -75,7 +75,7 @@ def wait_until_half_loaded(pool: RunnerPool) -> None:
 
 def ask(pool: RunnerPool, prompt: str, **options: Any) -> Collector:
     sink = Collector()
-    wanted = Wanted(**options)
+    wanted = RequestOptions(**options)
     pool.submit(fake_model(), Generate(request_id=0, prompt=prompt), sink, wanted)
     return sink
 
@@ -184,7 +184,7 @@ def test_a_busy_model_outlives_its_time(pool: RunnerPool, clock: Clock) -> None:
         fake_model(),
         Generate(request_id=0, prompt="hang"),
         sink,
-        Wanted(keep_alive=KeepAlive(1)),
+        RequestOptions(keep_alive=KeepAlive(1)),
     )
     sink.until_text()
     clock.now += 100
@@ -277,7 +277,7 @@ def test_a_bug_of_a_slot_is_not_called_the_end_of_the_server(
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("localrun.supervisor.loader.Loader.load", fail)
+    monkeypatch.setattr("localrun.supervisor.loader.ModelLoader.load", fail)
     failed = ask(pool, "say no").until_end()
     pool.close()
 
@@ -462,8 +462,8 @@ def test_a_runner_ends_with_the_last_name_that_holds_it(pool: RunnerPool) -> Non
 
 
 def test_each_name_has_its_own_keep_alive(pool: RunnerPool, clock: Clock) -> None:
-    pool.load(recipe("short"), Wanted(keep_alive=KeepAlive(10)))
-    pool.load(recipe("long"), Wanted(keep_alive=KeepAlive(100)))
+    pool.load(recipe("short"), RequestOptions(keep_alive=KeepAlive(10)))
+    pool.load(recipe("long"), RequestOptions(keep_alive=KeepAlive(100)))
 
     left = []
     for seconds in (11, 90):
@@ -575,7 +575,7 @@ def test_a_client_with_much_to_ask_does_not_hold_up_another(pool: RunnerPool) ->
     tickets, running = [], [Collector() for _ in range(16 + AHEAD)]
     for sink in running:
         request = Generate(request_id=0, prompt="hang")
-        tickets.append(pool.submit(fake_model(), request, sink, Wanted(client="greedy")))
+        tickets.append(pool.submit(fake_model(), request, sink, RequestOptions(client="greedy")))
         sink.until_text()
 
     def sink_of(name: str) -> Callable[[Event], None]:
@@ -583,7 +583,7 @@ def test_a_client_with_much_to_ask_does_not_hold_up_another(pool: RunnerPool) ->
 
     for name in ["greedy"] * 5 + ["modest"]:
         request = Generate(request_id=0, prompt="say x")
-        pool.submit(fake_model(), request, sink_of(name), Wanted(client=name))
+        pool.submit(fake_model(), request, sink_of(name), RequestOptions(client=name))
     tickets[0].cancel()
     wait_for(lambda: done != [])
     assert done[0] == "modest"
@@ -622,8 +622,8 @@ def watchful(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Ru
     """Return a pool that asks its runners all the time, and their pulses, which tell its clock."""
     pulses: Pulses = []
 
-    def pulse() -> Pulse:
-        pulses.append(Pulse(clock))
+    def pulse() -> Heartbeat:
+        pulses.append(Heartbeat(clock))
         return pulses[-1]
 
     monkeypatch.setattr(runner, "Pulse", pulse)
@@ -632,7 +632,7 @@ def watchful(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Ru
     pool.close()
 
 
-def let_time_pass(clock: Clock, pulse: Pulse, times: int) -> None:
+def let_time_pass(clock: Clock, pulse: Heartbeat, times: int) -> None:
     """Wait for so many signs of life, a fifth of the longest silence apart."""
     for _ in range(times):
         last = pulse.last
@@ -679,8 +679,8 @@ def test_a_runner_that_is_only_slow_is_left_alone(
 def test_a_pin_outlives_a_crash_and_a_larger_load_but_not_a_stop(
     pool: RunnerPool, clock: Clock
 ) -> None:
-    pool.load(fake_model(), Wanted(pins=True, num_ctx=512))
-    pool.load(fake_model(), Wanted(num_ctx=4096, keep_alive=KeepAlive(0)))
+    pool.load(fake_model(), RequestOptions(pins=True, num_ctx=512))
+    pool.load(fake_model(), RequestOptions(num_ctx=4096, keep_alive=KeepAlive(0)))
     larger = [(row.num_ctx, row.is_pinned) for row in pool.running()]
     ask(pool, "die").until_end()
     ask(pool, "say x", keep_alive=KeepAlive(0)).until_end()
@@ -698,7 +698,7 @@ def test_a_pin_outlives_a_crash_and_a_larger_load_but_not_a_stop(
 
 def test_a_pinned_model_stays_and_makes_no_room_until_it_is_told_to_go(clock: Clock) -> None:
     pool = RunnerPool(keep_alive_s=300, start=start_fake, clock=clock, free_bytes=lambda: 0)
-    pool.load(fake_model(), Wanted(pins=True))
+    pool.load(fake_model(), RequestOptions(pins=True))
     ask(pool, "say x", keep_alive=KeepAlive(0)).until_end()
     clock.now += 10**6
     pool.load(fake_model("other:latest"))

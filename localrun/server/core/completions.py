@@ -33,7 +33,7 @@ from localrun.server.core.reply_reader import PLAIN, ReplyReader
 from localrun.server.core.request import Done, Opened, Scored
 from localrun.services.capabilities import check_can_answer
 from localrun.services.templates import to_jinja
-from localrun.supervisor.model import Wanted
+from localrun.supervisor.model import RequestOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
@@ -44,9 +44,9 @@ if TYPE_CHECKING:
     from localrun.runner.messages import Event
     from localrun.server.core.request import CompletionRequest, Reply
     from localrun.services.models import StoredModel
+    from localrun.supervisor.handles import RequestHandle
     from localrun.supervisor.model import KeepAlive
     from localrun.supervisor.pool import RunnerPool
-    from localrun.supervisor.ticket import Ticket
 
 NUM_THREADS = 64  # read models' files, and wait for loads without a question
 
@@ -105,7 +105,9 @@ class Completions:
         model = await asyncio.to_thread(self._find_model, name)
         check_can_answer(model)
         stays = keep_alive_of(model.recipe, keep_alive)
-        wanted = Wanted(num_ctx=num_ctx, keep_alive=stays, client=current_client(), pins=pins)
+        wanted = RequestOptions(
+            num_ctx=num_ctx, keep_alive=stays, client=current_client(), pins=pins
+        )
         return await until_loaded(self._pool.begin_load(runner_model(model), wanted), self._threads)
 
     async def unload(self, name: str) -> bool:
@@ -121,7 +123,7 @@ class Completions:
 
     def _submit(
         self, request: CompletionRequest, sink: Callable[[Event], None]
-    ) -> tuple[Ticket, Profile]:
+    ) -> tuple[RequestHandle, Profile]:
         model = self._find_model(request.model)
         check_can_answer(model)
         recipe = model.recipe
@@ -161,7 +163,7 @@ class Completions:
             runner_model(model),
             generate,
             sink,
-            Wanted(
+            RequestOptions(
                 num_ctx=request.num_ctx,
                 keep_alive=keep_alive_of(recipe, request.keep_alive),
                 client=current_client(),
@@ -169,7 +171,7 @@ class Completions:
         )
         return ticket, profile
 
-    def _cancel_late(self, submission: asyncio.Future[tuple[Ticket, Profile]]) -> None:
+    def _cancel_late(self, submission: asyncio.Future[tuple[RequestHandle, Profile]]) -> None:
         if not submission.cancelled() and submission.exception() is None:
             self._threads.submit(submission.result()[0].cancel)
 

@@ -22,7 +22,7 @@ from localrun.server.core.defaults import embedding_model, keep_alive_of
 from localrun.server.core.labels import ModelLabels
 from localrun.server.core.loads import until_loaded
 from localrun.services.capabilities import check_is_model
-from localrun.supervisor.model import Wanted
+from localrun.supervisor.model import RequestOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from localrun.runner.messages import Event
     from localrun.server.core.metrics import Metrics
     from localrun.services.models import StoredModel
+    from localrun.supervisor.handles import RequestHandle
     from localrun.supervisor.model import KeepAlive
     from localrun.supervisor.pool import RunnerPool
-    from localrun.supervisor.ticket import Ticket
 
 NUM_THREADS = 32  # read models' files, and wait for loads without a question
 FLOAT_BYTES = 4
@@ -148,7 +148,7 @@ class Embedding:
         model = await asyncio.to_thread(self._find_model, name)
         check_is_model(model)
         stays = keep_alive_of(model.recipe, keep_alive)
-        wanted = Wanted(num_ctx=num_ctx, keep_alive=stays, client=current_client())
+        wanted = RequestOptions(num_ctx=num_ctx, keep_alive=stays, client=current_client())
         loading = self._pool.begin_load(embedding_model(model), wanted)
         return await until_loaded(loading, self._threads)
 
@@ -192,21 +192,21 @@ class Embedding:
         request: EmbeddingRequest | RankRequest,
         wanted: Embed | Rerank,
         sink: Callable[[Event], None],
-    ) -> Ticket:
+    ) -> RequestHandle:
         model = self._find_model(request.model)
         check_is_model(model)
         return self._pool.submit(
             embedding_model(model),
             wanted,
             sink,
-            Wanted(
+            RequestOptions(
                 num_ctx=request.num_ctx,
                 keep_alive=keep_alive_of(model.recipe, request.keep_alive),
                 client=current_client(),
             ),
         )
 
-    def _cancel_late(self, submission: asyncio.Future[Ticket]) -> None:
+    def _cancel_late(self, submission: asyncio.Future[RequestHandle]) -> None:
         if not submission.cancelled() and submission.exception() is None:
             self._threads.submit(submission.result().cancel)
 

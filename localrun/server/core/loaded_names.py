@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from localrun.errors import LocalrunError, ModelNotFoundError
 from localrun.names.adapters import is_same_name, names_in, with_name
 from localrun.server.core.defaults import embedding_model, runner_model
-from localrun.supervisor.model import Wanted
+from localrun.supervisor.model import RequestOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,7 +103,7 @@ class LoadedNames:
         was_pinned = self._names.drop(loaded)
         if was_pinned:
             _log.info("%s is pinned and means another model: loading that", identity.name)
-            self._pool.begin_load(wanted, Wanted(pins=True))
+            self._pool.begin_load(wanted, RequestOptions(pins=True))
 
     def _is_gone(self, name: str) -> bool:
         try:

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from localrun.server.parsing.fields import JsonObject
+    from localrun.supervisor.handles import PendingLoad
     from localrun.supervisor.pool import RunnerPool
-    from localrun.supervisor.ticket import Loading
 
 SIGNS_HEADER = "x-localrun-progress"  # of a client that knows what signs of a load are
 
 
-async def until_loaded(loading: Loading, threads: Executor) -> float:
+async def until_loaded(loading: PendingLoad, threads: Executor) -> float:
     """Return the seconds that a load took; who is cancelled waits no more.
 
     Raises:

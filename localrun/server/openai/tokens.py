@@ -22,7 +22,7 @@ from localrun.server.parsing.options import keep_alive
 from localrun.server.parsing.prompt_end import prompt_end
 from localrun.server.vectors import large_json
 from localrun.services.templates import to_jinja
-from localrun.supervisor.model import Wanted
+from localrun.supervisor.model import RequestOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,7 +196,7 @@ class TokenService:
                 runner_model(model),
                 _completed(request, model),
                 sink,
-                Wanted(keep_alive=keep_alive_of(model.recipe, stays)),
+                RequestOptions(keep_alive=keep_alive_of(model.recipe, stays)),
             )
 
         await loop.run_in_executor(self._threads, submit)

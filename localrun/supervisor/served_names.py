@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Holder:
+class ServedName:
     """One name."""
 
     digest: str
@@ -30,11 +30,11 @@ class Holder:
         return now >= self.expires_at
 
 
-class Holders:
+class ServedNames:
     """All names of one runner, the first to come first."""
 
     def __init__(self) -> None:
-        self._by_name: dict[str, Holder] = {}
+        self._by_name: dict[str, ServedName] = {}
 
     @property
     def num_users(self) -> int:
@@ -42,7 +42,7 @@ class Holders:
         return sum(holder.num_users for holder in self._by_name.values())
 
     @property
-    def by_name(self) -> dict[str, Holder]:
+    def by_name(self) -> dict[str, ServedName]:
         """Return a copy: the holders are the same, the names may change meanwhile."""
         return dict(self._by_name)
 
@@ -57,7 +57,7 @@ class Holders:
 
     def take(self, name: str, digest: str, keep_alive: KeepAlive | None = None) -> None:
         """Count one user of a name more, which therefore stays."""
-        holder = self._by_name.setdefault(name, Holder(digest))
+        holder = self._by_name.setdefault(name, ServedName(digest))
         holder.digest = digest
         holder.num_users += 1
         holder.expires_at = None
@@ -98,10 +98,10 @@ class Holders:
                 del self._by_name[name]
 
 
-def _merged(moved: Holder, other: Holder) -> Holder:
+def _merged(moved: ServedName, other: ServedName) -> ServedName:
     """Return one holder for two names that have become one; it stays as long as either would."""
     times = (moved.expires_at, other.expires_at)
-    return Holder(
+    return ServedName(
         digest=moved.digest,
         num_users=moved.num_users + other.num_users,
         expires_at=None if None in times else max(time for time in times if time is not None),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.supervisor.needs import Needs
+from localrun.supervisor.memory_history import MemoryHistory
 from localrun.supervisor.planning import only_processor
 from tests.fakes.starting import fake_model
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 def test_what_did_not_fit_is_remembered_by_the_next_server(tmp_path: Path) -> None:
     path = tmp_path / "cache" / "needs.json"
-    Needs(path).remember(fake_model(), only_processor(), 0.75)
+    MemoryHistory(path).remember(fake_model(), only_processor(), 0.75)
 
-    assert Needs(path).tightness(fake_model(), only_processor) == 0.75
-    assert Needs(path).tightness(fake_model("other"), only_processor) == 1.0
+    assert MemoryHistory(path).tightness(fake_model(), only_processor) == 0.75
+    assert MemoryHistory(path).tightness(fake_model("other"), only_processor) == 1.0
 
 
 def test_another_machine_or_other_options_begin_anew(tmp_path: Path) -> None:
-    needs = Needs(tmp_path / "needs.json")
+    needs = MemoryHistory(tmp_path / "needs.json")
     needs.remember(fake_model(), only_processor(), 0.75)
     (processor,) = only_processor()
     larger = [replace(processor, total_bytes=2 * processor.total_bytes)]
@@ -38,23 +38,23 @@ def test_another_machine_or_other_options_begin_anew(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
     path = tmp_path / "needs.json"
     path.write_text(text)
-    needs = Needs(path)
+    needs = MemoryHistory(path)
 
     assert needs.tightness(fake_model(), only_processor) == 1.0
     needs.remember(fake_model(), only_processor(), 0.5)
-    assert Needs(path).tightness(fake_model(), only_processor) == 0.5
+    assert MemoryHistory(path).tightness(fake_model(), only_processor) == 0.5
 
 
 def test_a_share_that_makes_no_sense_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "needs.json"
-    needs = Needs(path)
+    needs = MemoryHistory(path)
     needs.remember(fake_model(), only_processor(), 0.5)
     path.write_text(path.read_text().replace("0.5", "-3"))
 
-    assert Needs(path).tightness(fake_model(), only_processor) == 1.0
+    assert MemoryHistory(path).tightness(fake_model(), only_processor) == 1.0
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
-    Needs(tmp_path / "file" / "needs.json").remember(fake_model(), only_processor(), 0.5)
+    MemoryHistory(tmp_path / "file" / "needs.json").remember(fake_model(), only_processor(), 0.5)

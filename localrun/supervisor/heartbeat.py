@@ -27,7 +27,7 @@ IDLE_SHARE = 0.01  # of one processor
 RATE_WINDOW = 8  # signs of life
 
 
-class Pulse:
+class Heartbeat:
     """The signs of life of one runner; each method is atomic enough for any thread."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

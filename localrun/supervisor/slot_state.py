@@ -10,14 +10,14 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from localrun.supervisor.holders import Holders
-from localrun.supervisor.waiting import Waiting
+from localrun.supervisor.served_names import ServedNames
+from localrun.supervisor.waiting import RequestQueue
 
 if TYPE_CHECKING:
     from localrun.runner.messages import Ready
-    from localrun.supervisor.calls import Call
     from localrun.supervisor.model import RunnerModel
     from localrun.supervisor.planning import PlannedLoad
+    from localrun.supervisor.request_queue import PendingRequest
     from localrun.supervisor.runner import Runner
 
 SETTLE_S = 10.0
@@ -29,9 +29,9 @@ class SlotState:
     def __init__(self, key: RunnerModel, now: float) -> None:
         self.key = key
         self.changed = threading.Condition()  # guards all of it
-        self.waiting = Waiting()
-        self.holders = Holders()
-        self.running: dict[int, Call] = {}  # by request id: calls that the runner has
+        self.waiting = RequestQueue()
+        self.holders = ServedNames()
+        self.running: dict[int, PendingRequest] = {}  # by request id: calls that the runner has
         self.last_use = now
         self.load_s = 0.0  # how long the last load took: what it costs to lose it
         self.ready_at = now
@@ -97,7 +97,7 @@ class SlotState:
             calls = (*self.waiting, *self.running.values())
             return {*self.holders.by_name, *(call.model.name for call in calls)}
 
-    def calls_for(self, name: str) -> list[Call]:
+    def calls_for(self, name: str) -> list[PendingRequest]:
         """Return the calls for a name, waiting or running; the caller holds the lock."""
         return [call for call in (*self.waiting, *self.running.values()) if call.model.name == name]
 

@@ -32,7 +32,7 @@ SMALLEST = 0.1
 _log = logging.getLogger(__name__)
 
 
-class Needs:
+class MemoryHistory:
     """What is remembered; without a file it is forgotten with the process."""
 
     def __init__(self, path: Path | None = None) -> None:

@@ -11,15 +11,15 @@ from localrun.runner.messages import Failed, Finished
 
 if TYPE_CHECKING:
     from localrun.runner.messages import Event
-    from localrun.supervisor.calls import Call
+    from localrun.supervisor.request_queue import PendingRequest
     from localrun.supervisor.slot import Slot
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class RequestHandle:
     """A submitted request."""
 
-    call: Call
+    call: PendingRequest
     slot: Slot
 
     @property
@@ -32,13 +32,13 @@ class Ticket:
         self.slot.cancel(self.call)
 
 
-class Loading:
+class PendingLoad:
     """A load that somebody waits for."""
 
     def __init__(self) -> None:
         self._over = threading.Event()
         self._end: Finished | Failed | None = None
-        self.ticket: Ticket | None = None
+        self.ticket: RequestHandle | None = None
 
     def __call__(self, event: Event) -> None:
         """Take the end."""

@@ -14,17 +14,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from localrun.hardware.plan import COMFORTABLE_CONTEXT
-from localrun.supervisor.claims import Claims
 from localrun.supervisor.footprint import freed
 from localrun.supervisor.planning import plan_load
+from localrun.supervisor.reservations import Reservations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from localrun.hardware.device import Device
-    from localrun.supervisor.claims import Claim, Memory
     from localrun.supervisor.model import RunnerModel
-    from localrun.supervisor.state import SlotState
+    from localrun.supervisor.reservations import DeviceMemory, Reservation
+    from localrun.supervisor.slot_state import SlotState
 
 MEMORY_FACTOR = 1.2  # what a model needs beside its file, roughly, where there is no plan
 LOOK_S = 0.25  # memory can also come free by other programs
@@ -33,18 +33,18 @@ TURN_LOADS = 4  # and this many times what loading it took
 SHORTEST_LOAD_S = 0.1  # for weighing: below this all loads cost the same
 
 
-class Room:
+class LoadQueue:
     """The line of loads of one pool."""
 
     def __init__(
-        self, memory: Memory, slots: Callable[[], list[SlotState]], clock: Callable[[], float]
+        self, memory: DeviceMemory, slots: Callable[[], list[SlotState]], clock: Callable[[], float]
     ) -> None:
         self._memory = memory
         self._slots = slots
         self._clock = clock
         self._changed = threading.Condition()
         self._line: deque[SlotState] = deque()
-        self._claims = Claims(memory, slots, self._changed)
+        self._claims = Reservations(memory, slots, self._changed)
 
     def notify(self) -> None:
         """Let the first of the line look again: a request has ended, or memory is free."""
@@ -56,7 +56,7 @@ class Room:
         self._memory.forget()
         self.notify()
 
-    def claim(self, slot: SlotState, model: RunnerModel, num_ctx: int | None) -> Claim | None:
+    def claim(self, slot: SlotState, model: RunnerModel, num_ctx: int | None) -> Reservation | None:
         """Return a plan that may be loaded now; blocks until there is memory for it.
 
         None as soon as nobody waits in the slot any more. A model for which all there is does
@@ -93,7 +93,7 @@ class Room:
         with self._changed:
             self._changed.wait(LOOK_S)
 
-    def _is_short(self, claim: Claim, slot: SlotState) -> bool:
+    def _is_short(self, claim: Reservation, slot: SlotState) -> bool:
         """Return whether the plan would be better without models that could make room."""
         others = [one for one in self._slots() if one is not slot and one.ready is not None]
         movable = [one for one in others if not one.holders.has_pin]

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.supervisor.state import SlotState
+    from localrun.supervisor.slot_state import SlotState
 
 SWEEP_S = 1.0
 PING_S = 3.0
 
 
-class Watch:
+class HealthMonitor:
     """Watches in a thread of its own until the pool closes; ``patience`` scales its times."""
 
     def __init__(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from localrun.runner.messages import Pong
-from localrun.supervisor.pulse import LOAD_STALL_S, LONGEST_STEP_S, SILENCE_S, Pulse
+from localrun.supervisor.heartbeat import LOAD_STALL_S, LONGEST_STEP_S, SILENCE_S, Heartbeat
 
 
 class Clock:
@@ -16,7 +16,7 @@ class Clock:
 def after(seconds: float, *, step: int, cpu_share: float, is_working: bool = True) -> str | None:
     """Return the verdict over a runner that was asked every 10 s, and did so much each time."""
     clock = Clock()
-    pulse = Pulse(clock)
+    pulse = Heartbeat(clock)
     for count in range(int(seconds // 10) + 1):
         clock.now = 10.0 * count
         pulse.asked()
@@ -49,7 +49,7 @@ def test_a_step_that_never_ends_is_no_life_although_it_computes() -> None:
 
 def test_silence_counts_from_the_question_on() -> None:
     clock = Clock()
-    pulse = Pulse(clock)
+    pulse = Heartbeat(clock)
     clock.now = 1000.0
     pulse.asked()
     at_first = pulse.stall(is_loading=False)
@@ -61,7 +61,7 @@ def test_silence_counts_from_the_question_on() -> None:
 
 def test_a_load_may_be_slow_as_long_as_it_moves() -> None:
     clock = Clock()
-    pulse = Pulse(clock)
+    pulse = Heartbeat(clock)
     for _ in range(3):
         clock.now += LOAD_STALL_S - 1
         pulse.heard()
@@ -74,7 +74,7 @@ def test_a_load_may_be_slow_as_long_as_it_moves() -> None:
 
 def test_the_rate_is_that_of_the_last_signs() -> None:
     clock = Clock()
-    pulse = Pulse(clock)
+    pulse = Heartbeat(clock)
     for tokens in (0, 30, 60):
         pulse.felt(Pong(num_steps=tokens, cpu_s=0, is_working=True, num_tokens=tokens))
         clock.now += 3

@@ -17,30 +17,30 @@ if TYPE_CHECKING:
     from localrun.errors import LocalrunError
     from localrun.hardware.device import Device
     from localrun.hardware.plan import LoadPlan
+    from localrun.supervisor.memory_history import MemoryHistory
     from localrun.supervisor.model import RunnerModel
-    from localrun.supervisor.needs import Needs
     from localrun.supervisor.planning import Devices, PlannedLoad
-    from localrun.supervisor.state import SlotState
+    from localrun.supervisor.slot_state import SlotState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class DeviceMemory:
     """What a pool may take."""
 
     devices: Devices
-    needs: Needs
+    needs: MemoryHistory
     free_bytes: Callable[[], int] = available_bytes  # where there is no plan
     forget: Callable[[], None] = lambda: None  # what was known of free memory
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Claim:
+class Reservation:
     """A load that may begin; it holds its devices until it is over."""
 
     planned: PlannedLoad
     model: RunnerModel
     num_ctx: int | None
-    claims: Claims
+    claims: Reservations
     devices: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,12 +71,12 @@ class Claim:
         self.claims.release(self)
 
 
-class Claims:
+class Reservations:
     """All loads of one pool that have begun; ``changed`` is told when one is over."""
 
     def __init__(
         self,
-        memory: Memory,
+        memory: DeviceMemory,
         slots: Callable[[], list[SlotState]],
         changed: threading.Condition,
     ) -> None:
@@ -84,28 +84,28 @@ class Claims:
         self.needs = memory.needs
         self._slots = slots
         self._changed = changed
-        self._open: list[Claim] = []
+        self._open: list[Reservation] = []
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def plan(self, model: RunnerModel, num_ctx: int | None) -> Claim:
+    def plan(self, model: RunnerModel, num_ctx: int | None) -> Reservation:
         """Return the claim that could be made now."""
         tightness = self.needs.tightness(model, self._memory.devices)
         planned = plan_load(model, num_ctx, self.devices, tightness=tightness)
-        return Claim(planned=planned, model=model, num_ctx=num_ctx, claims=self)
+        return Reservation(planned=planned, model=model, num_ctx=num_ctx, claims=self)
 
-    def is_taken(self, claim: Claim) -> bool:
+    def is_taken(self, claim: Reservation) -> bool:
         """Return whether another load has one of the devices."""
         with self._changed:
             return any(claim.devices & one.devices for one in self._open)
 
-    def take(self, claim: Claim) -> None:
+    def take(self, claim: Reservation) -> None:
         """Hold the devices of a load."""
         with self._changed:
             self._open.append(claim)
 
-    def release(self, claim: Claim) -> None:
+    def release(self, claim: Reservation) -> None:
         """Let the next load have the devices."""
         with self._changed:
             if claim in self._open:

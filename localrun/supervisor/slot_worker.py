@@ -11,30 +11,30 @@ from typing import TYPE_CHECKING
 
 from localrun.engine.params import FinishReason
 from localrun.runner.messages import Terminal
-from localrun.supervisor.loader import Loader
+from localrun.supervisor.loader import ModelLoader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.runner.messages import Event
-    from localrun.supervisor.calls import Call
-    from localrun.supervisor.house import House
+    from localrun.supervisor.house import PoolContext
+    from localrun.supervisor.request_queue import PendingRequest
     from localrun.supervisor.runner import Runner
-    from localrun.supervisor.state import SlotState
+    from localrun.supervisor.slot_state import SlotState
 
 _log = logging.getLogger(__name__)
 
 AHEAD = 4  # calls that a runner has beside those that run, so that no sequence of it lies idle
 
 
-class Keeper:
+class SlotWorker:
     """Does what is due in one slot; ``give_up`` closes the slot."""
 
-    def __init__(self, state: SlotState, house: House, give_up: Callable[[], None]) -> None:
+    def __init__(self, state: SlotState, house: PoolContext, give_up: Callable[[], None]) -> None:
         self._state = state
         self._house = house
         self._give_up = give_up
-        self._loader = Loader(state, house)
+        self._loader = ModelLoader(state, house)
         self._thread: threading.Thread | None = None  # from the first call on
 
     def start(self) -> None:
@@ -106,7 +106,7 @@ class Keeper:
         loaded = self._state.loaded
         return (loaded.num_parallel if loaded else 1) + AHEAD
 
-    def _send(self, call: Call) -> Callable[[], None]:
+    def _send(self, call: PendingRequest) -> Callable[[], None]:
         """Take a call as sent, and return what sends it."""
         holders = self._state.holders
         holders.take(call.model.name, call.model.digest, call.keep_alive)
@@ -115,7 +115,7 @@ class Keeper:
         self._state.running[call.request_id] = call
         return lambda: self._give(call)
 
-    def _give(self, call: Call) -> None:
+    def _give(self, call: PendingRequest) -> None:
         runner = self._state.runner
         if call.frame is None or runner is None:
             self._finish(call)
@@ -131,7 +131,7 @@ class Keeper:
         if call.is_cancelled:  # after it had been taken out of the line, before it was sent
             runner.cancel(call.request_id)
 
-    def _finish(self, call: Call) -> None:
+    def _finish(self, call: PendingRequest) -> None:
         """Count a call of the runner as ended; also called in the runner's thread."""
         state = self._state
         with state.changed:

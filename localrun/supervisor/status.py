@@ -10,9 +10,9 @@ from localrun.supervisor.model import ModelState, RunningModel
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.supervisor.crashes import Crashes
-    from localrun.supervisor.holders import Holder
-    from localrun.supervisor.state import SlotState
+    from localrun.supervisor.crashes import CrashBackoff
+    from localrun.supervisor.served_names import ServedName
+    from localrun.supervisor.slot_state import SlotState
 
 
 def rows_of(slot: SlotState, clock: Callable[[], float]) -> list[RunningModel]:
@@ -31,7 +31,7 @@ def rows_of(slot: SlotState, clock: Callable[[], float]) -> list[RunningModel]:
     return [row for row in rows if row is not None]
 
 
-def failed_rows(crashes: Crashes, known: set[str]) -> list[RunningModel]:
+def failed_rows(crashes: CrashBackoff, known: set[str]) -> list[RunningModel]:
     """Return the rows of models that crashed too often, but for names that have one already."""
     return [
         RunningModel(
@@ -71,7 +71,7 @@ def _unloaded(slot: SlotState, name: str, state: ModelState) -> RunningModel:
 def _loaded(
     slot: SlotState,
     name: str,
-    holder: Holder,
+    holder: ServedName,
     clock: Callable[[], float],
     *,
     shared_with: str | None,
@@ -104,7 +104,7 @@ def _loaded(
     )
 
 
-def _state(slot: SlotState, holder: Holder) -> ModelState:
+def _state(slot: SlotState, holder: ServedName) -> ModelState:
     if slot.must_leave:
         return ModelState.DRAINING
     return ModelState.BUSY if holder.num_users else ModelState.READY

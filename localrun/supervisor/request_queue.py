@@ -1,6 +1,6 @@
 """A request from its submission to its one end, and the line in which requests wait.
 
-Whatever happens, exactly one terminal event leaves a `Call`: the line ends what waits, the
+Whatever happens, exactly one terminal event leaves a `PendingRequest`: the line ends what waits, the
 runner what it was given. Not safe from several threads: the slot has the lock.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Call:
+class PendingRequest:
     """One request; without a frame it asks for the load alone."""
 
     request_id: int
@@ -81,27 +81,27 @@ def _is_cut(event: Event) -> bool:
     return is_cancelled or isinstance(event, Failed)
 
 
-class Line:
+class FairQueue:
     """Calls that wait for a turn: the client with the fewest that run comes first.
 
     Among equals it is who was served longest ago, and of one client the oldest call.
     """
 
     def __init__(self) -> None:
-        self._by_client: dict[str, deque[Call]] = {}  # the longest unserved first
+        self._by_client: dict[str, deque[PendingRequest]] = {}  # the longest unserved first
 
     def __len__(self) -> int:
         return sum(map(len, self._by_client.values()))
 
-    def __iter__(self) -> Iterator[Call]:
+    def __iter__(self) -> Iterator[PendingRequest]:
         for calls in list(self._by_client.values()):
             yield from list(calls)
 
-    def add(self, call: Call) -> None:
+    def add(self, call: PendingRequest) -> None:
         """Let a call wait."""
         self._by_client.setdefault(call.client, deque()).append(call)
 
-    def remove(self, call: Call) -> bool:
+    def remove(self, call: PendingRequest) -> bool:
         """Take a call out; return whether it waited."""
         calls = self._by_client.get(call.client)
         if calls is None or call not in calls:
@@ -111,7 +111,7 @@ class Line:
             del self._by_client[call.client]
         return True
 
-    def pop(self, running: Counter[str]) -> Call:
+    def pop(self, running: Counter[str]) -> PendingRequest:
         """Take out whose turn it is; ``running`` counts what each client has running."""
         client = min(self._by_client, key=lambda client: running[client])
         calls = self._by_client.pop(client)

@@ -26,10 +26,10 @@ from localrun.runner.channel import throttled
 from localrun.runner.embedding import EmbeddingPreparer
 from localrun.runner.generation import GenerationPreparer
 from localrun.runner.messages import Pong, Ready
+from localrun.runner.prompts.templates import Templates, Texts
 from localrun.runner.saved_prompts import keeper_of
 from localrun.runner.speculation_setup import SpeculationSetup, most_drafts
 from localrun.runner.stats import StatsReporter, read_stats
-from localrun.runner.templates import Templates, Texts
 from localrun.runner.text_tokenizer import TextTokenizer
 from localrun.runner.worker import NoEngine, Worker
 

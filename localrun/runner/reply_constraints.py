@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from localrun.engine.llama.model import Model
     from localrun.engine.sequence import Constraint, Sequence
     from localrun.runner.messages import Generate
-    from localrun.runner.templates import Chat
+    from localrun.runner.prompts.templates import Chat
 
 _log = logging.getLogger(__name__)
 

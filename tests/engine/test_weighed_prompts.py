@@ -14,8 +14,8 @@ from localrun.engine.llama.model import Model, load_model
 from localrun.engine.scheduler import Scheduler, SchedulerLimits
 from localrun.engine.scores import Scores, TokenScore, log_probabilities
 from localrun.engine.sequence import Sequence
-from localrun.engine.speculation.drafting import Speculator
-from localrun.engine.speculation.prediction import Prediction
+from localrun.engine.speculation.predicted_output import Prediction
+from localrun.engine.speculation.speculator import Speculator
 from tests.engine.tiny import sliding_window
 
 if TYPE_CHECKING:

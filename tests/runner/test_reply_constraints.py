@@ -22,8 +22,8 @@ from localrun.engine.sequence import Sequence
 from localrun.errors import UsageError
 from localrun.runner.frames import LENGTH, decode, encode
 from localrun.runner.messages import Generate
+from localrun.runner.prompts.templates import Chat
 from localrun.runner.reply_constraints import Constraining
-from localrun.runner.templates import Chat
 from localrun.store.embedded import embedded_models
 from tests.engine.answering import LIMITS, Answerer
 

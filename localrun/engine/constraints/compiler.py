@@ -20,7 +20,7 @@ from llguidance.llamacpp import lltokenizer_from_vocab
 
 from localrun.engine.constraints.deep_stack import on_deep_stack
 from localrun.engine.constraints.grammar import grammar_of, wrong
-from localrun.engine.constraints.matcher import Matcher
+from localrun.engine.constraints.grammar_matcher import Matcher
 from localrun.engine.constraints.stages import StagedConstraint
 from localrun.engine.constraints.tag_tokens import TagTokens
 from localrun.engine.params import ConstraintKind, ConstraintSpec

@@ -25,7 +25,7 @@ import numpy as np
 from localrun.engine.constraints.tag_tokens import BLANK, overlap
 
 if TYPE_CHECKING:
-    from localrun.engine.constraints.matcher import Matcher
+    from localrun.engine.constraints.grammar_matcher import Matcher
     from localrun.engine.constraints.tag_tokens import TagTokens
     from localrun.engine.params import ConstraintSpec
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localrun.engine.sequence import Sequence
-from localrun.engine.speculation.prediction import GRAM, Prediction
+from localrun.engine.speculation.predicted_output import GRAM, Prediction
 
 PROMPT = [7, 7, 7]
 

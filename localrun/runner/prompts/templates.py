@@ -18,7 +18,7 @@ from localrun.chat.profiles.discovery import discovered_profile
 from localrun.chat.profiles.wire import profile_to_json
 from localrun.chat.template import ChatTemplate
 from localrun.runner.messages import Generate
-from localrun.runner.prompt import guard
+from localrun.runner.prompts.control_tokens import guard
 from localrun.runner.thinking import may_think_unasked
 
 if TYPE_CHECKING:

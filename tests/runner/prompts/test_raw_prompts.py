@@ -14,8 +14,8 @@ from localrun.engine.llama.library import start
 from localrun.engine.llama.model import load_model
 from localrun.errors import UsageError
 from localrun.runner.messages import Generate
-from localrun.runner.raw_prompts import RawPrompts, check_tokens
-from localrun.runner.templates import Templates, Texts
+from localrun.runner.prompts.raw_prompts import RawPrompts, check_tokens
+from localrun.runner.prompts.templates import Templates, Texts
 from localrun.services.templates import to_jinja
 from localrun.store.embedded import embedded_models
 from tests.engine.tiny import full_attention

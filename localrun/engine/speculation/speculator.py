@@ -12,8 +12,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from localrun.engine.speculation.economy import DraftBudget
-from localrun.engine.speculation.prediction import Prediction
+from localrun.engine.speculation.draft_budget import DraftBudget
+from localrun.engine.speculation.predicted_output import Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -6,9 +6,9 @@ import pytest
 
 from localrun.chat.budget import Allowance
 from localrun.errors import UsageError
-from localrun.runner import templates as module
 from localrun.runner.messages import Generate
-from localrun.runner.templates import Templates, Texts
+from localrun.runner.prompts import templates as module
+from localrun.runner.prompts.templates import Templates, Texts
 
 OWN = "{{ messages[0].content }}{{ eos_token }}"
 SHOUT = "{{ messages[0].content | upper }}"

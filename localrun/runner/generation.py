@@ -21,7 +21,7 @@ from localrun.runner.messages import Started
 from localrun.runner.prompts.control_tokens import MARK, tokenize
 from localrun.runner.prompts.raw_prompts import RawPrompts, check_tokens
 from localrun.runner.prompts.truncation import Prompt, fitted, num_kept
-from localrun.runner.reply_constraints import Constraining
+from localrun.runner.reply_constraints import ReplyConstraints
 
 if TYPE_CHECKING:
     from localrun.chat.budget import Allowance
@@ -59,7 +59,7 @@ class GenerationPreparer:
         self._num_ctx = num_ctx
         self._most_chars = num_ctx * model.longest_piece  # that ever fit
         self._plain = RawPrompts(model, templates)
-        self._constraining = Constraining(model)
+        self._constraining = ReplyConstraints(model)
 
     def open(self, request: Generate, allowance: Allowance) -> PreparedGeneration:
         """Return the sequence of a request.

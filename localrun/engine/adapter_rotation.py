@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence as Sequences
 
-    from localrun.engine.llama.adapters import AdapterSet
+    from localrun.engine.llama.lora_adapters import AdapterSet
     from localrun.engine.sequence import Sequence
 
 TURN_STEPS = 16  # at most; with 2 sets, 8 streams of the small model keep 0.9 of their speed

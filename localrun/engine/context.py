@@ -19,8 +19,8 @@ from localrun.engine.cache.checkpoints import budget_for
 from localrun.engine.cache.prefix_cache import MOST_HOLDERS, PrefixCache, slot_of
 from localrun.engine.cache.state_cache import StateCache
 from localrun.engine.engine import AbortedError, OutOfCellsError
-from localrun.engine.llama.abort import AbortFlag
-from localrun.engine.llama.adapters import AdapterCache
+from localrun.engine.llama.lora_adapters import AdapterCache
+from localrun.engine.llama.native_context import AbortFlag
 from localrun.engine.llama.sequence_state import ALL, UNCUTTABLE, read_slot, write_slot
 from localrun.engine.params import CacheType, LoadOptions, RopeScaling
 from localrun.engine.sampling import StepSampler

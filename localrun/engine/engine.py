@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from localrun.engine.scheduler import ScheduledChunk, Scheduler
     from localrun.engine.sequence import Sequence
-    from localrun.engine.speculation.drafting import Speculator
+    from localrun.engine.speculation.speculator import Speculator
 
 
 class OutOfCellsError(Exception):

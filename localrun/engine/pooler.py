@@ -28,7 +28,7 @@ from localrun.engine.context import (
 )
 from localrun.engine.embedder import MOST_TOGETHER
 from localrun.engine.engine import AbortedError
-from localrun.engine.llama.abort import AbortFlag
+from localrun.engine.llama.native_context import AbortFlag
 from localrun.engine.params import LoadOptions, Pooling
 from localrun.engine.threads import ContextThreads
 from localrun.errors import BackendError, LoadError

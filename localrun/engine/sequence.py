@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from localrun.engine.constraints.thinking_budget import ThinkingTracker
     from localrun.engine.context_shift import ContextShift
-    from localrun.engine.llama.adapters import AdapterSet
+    from localrun.engine.llama.lora_adapters import AdapterSet
     from localrun.engine.scores import Scores, TokenScore
 
 

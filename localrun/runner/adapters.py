@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.engine.llama.adapters import AdapterFile, AdapterSet, adapter_set
+from localrun.engine.llama.lora_adapters import AdapterFile, AdapterSet, adapter_set
 from localrun.errors import IntegrityError, NotFoundError, UsageError
 from localrun.gguf.adapter import check_adapter
 from localrun.gguf.header import Header, read_header, read_headers

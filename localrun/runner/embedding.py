@@ -13,7 +13,7 @@ from localrun.engine.embedder import EmbeddingJob, finished_vectors
 from localrun.engine.params import Pooling
 from localrun.errors import BackendError, ContextExceededError, LocalrunError, UsageError
 from localrun.runner.messages import CANCELLED, Embed, Embeddings, Failed, Ranks, Rerank
-from localrun.runner.rerank_pairs import PairVocabulary, RerankPairs
+from localrun.runner.prompts.rerank_pairs import PairVocabulary, RerankPairs
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,10 +18,10 @@ from localrun.engine.sequence import Sequence
 from localrun.engine.text import TextStream
 from localrun.errors import ContextExceededError, UsageError
 from localrun.runner.messages import Started
-from localrun.runner.prompt import MARK, tokenize
-from localrun.runner.raw_prompts import RawPrompts, check_tokens
-from localrun.runner.reply_constraints import Constraining
-from localrun.runner.truncation import Prompt, fitted, num_kept
+from localrun.runner.prompts.control_tokens import MARK, tokenize
+from localrun.runner.prompts.raw_prompts import RawPrompts, check_tokens
+from localrun.runner.prompts.truncation import Prompt, fitted, num_kept
+from localrun.runner.reply_constraints import ReplyConstraints
 
 if TYPE_CHECKING:
     from localrun.chat.budget import Allowance
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from localrun.engine.llama.model import Model
     from localrun.runner.adapters import AdapterResolver
     from localrun.runner.messages import Generate
-    from localrun.runner.templates import Templates
-    from localrun.runner.truncation import Messages
+    from localrun.runner.prompts.templates import Templates
+    from localrun.runner.prompts.truncation import Messages
 
 PROMPT_TAIL = 64
 HINT = (
@@ -59,7 +59,7 @@ class GenerationPreparer:
         self._num_ctx = num_ctx
         self._most_chars = num_ctx * model.longest_piece  # that ever fit
         self._plain = RawPrompts(model, templates)
-        self._constraining = Constraining(model)
+        self._constraining = ReplyConstraints(model)
 
     def open(self, request: Generate, allowance: Allowance) -> PreparedGeneration:
         """Return the sequence of a request.

@@ -13,7 +13,7 @@ from localrun.engine.cache.exchange import exchange_of
 from localrun.engine.context import LlamaContext
 from localrun.engine.embedder import Embedder
 from localrun.engine.engine import Engine
-from localrun.engine.llama.layer_split import LayerSplit
+from localrun.engine.llama.layer_split import TensorSplit
 from localrun.engine.llama.memory_log import HOST
 from localrun.engine.llama.model import load_model
 from localrun.engine.pooler import Pooler
@@ -26,12 +26,12 @@ from localrun.runner.channel import throttled
 from localrun.runner.embedding import EmbeddingPreparer
 from localrun.runner.generation import GenerationPreparer
 from localrun.runner.messages import Pong, Ready
+from localrun.runner.prompts.templates import Templates, TemplateTexts
 from localrun.runner.saved_prompts import keeper_of
 from localrun.runner.speculation_setup import SpeculationSetup, most_drafts
 from localrun.runner.stats import StatsReporter, read_stats
-from localrun.runner.templates import Templates, Texts
 from localrun.runner.text_tokenizer import TextTokenizer
-from localrun.runner.worker import NoEngine, Worker
+from localrun.runner.worker import NullEngine, Worker
 
 if TYPE_CHECKING:
     from localrun.engine.llama.library import NativeLog
@@ -67,7 +67,7 @@ class LoadedModel:
             native_log=native_log,
             num_gpu_layers=load.num_gpu_layers,
             options=load.options,
-            split=LayerSplit(load.tensor_split, load.num_host_experts),
+            split=TensorSplit(load.tensor_split, load.num_host_experts),
             on_progress=throttled(channel),
         )
         self._num_ctx = _context(load, self._model.trained_context)
@@ -82,9 +82,9 @@ class LoadedModel:
         self._gauge = None if load.num_threads else ThreadGauge(self._num_threads)
         self._guessing = SpeculationSetup(load, self._model, self._limits, native_log, self._gauge)
         self._embedder = self._open_embedder()
-        self._context: LlamaContext | NoEngine = NoEngine()
+        self._context: LlamaContext | NullEngine = NullEngine()
         if self._model.only_embeds:
-            self.worker = Worker(NoEngine(), self._context, channel.send, self._embedder)
+            self.worker = Worker(NullEngine(), self._context, channel.send, self._embedder)
         else:
             self.worker = self._open_engine(channel, saved)
         templates = self._open_templates()
@@ -173,7 +173,7 @@ class LoadedModel:
 
     def _open_templates(self) -> Templates:
         templates = Templates(
-            Texts(
+            TemplateTexts(
                 own_template=self._model.chat_template,
                 bos=self._model.bos,
                 eos=self._model.eos,

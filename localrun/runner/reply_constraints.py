@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from localrun.engine.llama.model import Model
     from localrun.engine.sequence import Constraint, Sequence
     from localrun.runner.messages import Generate
-    from localrun.runner.templates import Chat
+    from localrun.runner.prompts.templates import ChatFormat
 
 _log = logging.getLogger(__name__)
 
 
-class Constraining:
+class ReplyConstraints:
     """Binds the sequences of one model; blocks while a grammar compiles."""
 
     def __init__(self, model: Model) -> None:
@@ -45,7 +45,7 @@ class Constraining:
         self._tool_grammars = ToolGrammars()
 
     def bind(
-        self, seq: Sequence, request: Generate, prompt: str, chat: Chat, allowance: Allowance
+        self, seq: Sequence, request: Generate, prompt: str, chat: ChatFormat, allowance: Allowance
     ) -> None:
         """Give a sequence what its request says the reply must be.
 
@@ -72,7 +72,7 @@ class Constraining:
             )
 
     def _constraint(
-        self, request: Generate, prompt: str, chat: Chat, allowance: Allowance
+        self, request: Generate, prompt: str, chat: ChatFormat, allowance: Allowance
     ) -> Constraint | None:
         control_tokens = self._control_tokens(chat.known)
         shape = _Shape(request, chat.known, control_tokens, self._tool_grammars)
@@ -200,7 +200,7 @@ def _breaks(profile: Profile) -> tuple[str, ...]:
     return (*calls, *profile.answer_openings)
 
 
-def _may_think(request: Generate, prompt: str, chat: Chat, allowance: Allowance) -> bool:
+def _may_think(request: Generate, prompt: str, chat: ChatFormat, allowance: Allowance) -> bool:
     thinking = chat.known.thinking
     if thinking and prompt.rstrip().endswith(thinking.opening.rstrip()):
         return True  # it does already
@@ -208,7 +208,7 @@ def _may_think(request: Generate, prompt: str, chat: Chat, allowance: Allowance)
     return chat.may_think_unasked(allowance) if is_on is None else is_on is not False
 
 
-def _budget(request: Generate, chat: Chat) -> int | None:
+def _budget(request: Generate, chat: ChatFormat) -> int | None:
     """Return how many tokens thoughts may have, None for any number."""
     options = request.template_options
     if options.get("enable_thinking") is False:

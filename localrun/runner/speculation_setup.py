@@ -10,9 +10,14 @@ from localrun.engine.context import LlamaContext
 from localrun.engine.llama.model import Model, load_model
 from localrun.engine.scheduler import SchedulerLimits
 from localrun.engine.speculation.draft_model import DraftModel, unfit
-from localrun.engine.speculation.drafting import MOST_DRAFTS, DraftSource, ForcedTokens, Speculator
-from localrun.engine.speculation.prediction import Prediction
+from localrun.engine.speculation.predicted_output import PredictedOutput
 from localrun.engine.speculation.prompt_lookup import PromptLookup
+from localrun.engine.speculation.speculator import (
+    MOST_DRAFTS,
+    DraftSource,
+    ForcedTokens,
+    Speculator,
+)
 from localrun.engine.threads import useful_threads
 
 if TYPE_CHECKING:
@@ -42,7 +47,7 @@ class SpeculationSetup:
         self._gauge = gauge
         self._model: Model | None = None
         self._context: LlamaContext | None = None
-        sources: list[DraftSource] = [ForcedTokens(), Prediction(), PromptLookup()]
+        sources: list[DraftSource] = [ForcedTokens(), PredictedOutput(), PromptLookup()]
         if load.draft_paths and not limits.num_drafts:
             _log.warning("the draft model is left out: this model cannot take tokens back")
         elif load.draft_paths:

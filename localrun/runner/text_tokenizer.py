@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from localrun.errors import RequestTooCostlyError, UsageError
 from localrun.runner.messages import Tokenize, Tokens
-from localrun.runner.prompt import MARK, Tokenizer, mark, tokenize, tokenize_on
+from localrun.runner.prompts.control_tokens import MARK, Tokenizer, mark, tokenize, tokenize_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from localrun.chat.budget import Allowance
     from localrun.runner.messages import Detokenize
-    from localrun.runner.templates import Templates
+    from localrun.runner.prompts.templates import Templates
 
 MOST_TOKENS = 256 * 1024  # in one answer, with the piece of each; or as many as a context holds
 

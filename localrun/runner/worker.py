@@ -47,7 +47,7 @@ class StopCommand:
     """Leave the loop."""
 
 
-class NoEngine:
+class NullEngine:
     """Stands for engine and context of a model that writes nothing."""
 
     has_work = False
@@ -86,8 +86,8 @@ class Worker:
 
     def __init__(
         self,
-        engine: Engine | NoEngine,
-        context: LlamaContext | NoEngine,
+        engine: Engine | NullEngine,
+        context: LlamaContext | NullEngine,
         send: Callable[[Event], None],
         embedder: Embedder | None = None,
     ) -> None:

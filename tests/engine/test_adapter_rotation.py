@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from localrun.engine import adapter_rotation as turns
 from localrun.engine.adapter_rotation import AdapterRotation
-from localrun.engine.llama.adapters import AdapterFile
+from localrun.engine.llama.lora_adapters import AdapterFile
 from localrun.engine.sequence import Sequence
 from tests.engine.test_scheduler import BUDGET, CELLS, Bench, both_kinds, prompts
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from localrun.engine.cache.memory_kind import MemoryKind
-    from localrun.engine.llama.adapters import AdapterSet
+    from localrun.engine.llama.lora_adapters import AdapterSet
     from tests.engine.test_scheduler import Prompt
 
 

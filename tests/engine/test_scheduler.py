@@ -16,7 +16,7 @@ from localrun.engine.engine import Engine, StepOutput
 from localrun.engine.params import FinishReason
 from localrun.engine.scheduler import BEGUN_TOKENS, Scheduler, SchedulerLimits
 from localrun.engine.sequence import Sequence
-from localrun.engine.speculation.drafting import Speculator, room_of
+from localrun.engine.speculation.speculator import Speculator, room_of
 from localrun.engine.text import TextStream
 from tests.engine.cells import FakeBackend
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Sequence as Sequences
 
-    from localrun.engine.llama.adapters import AdapterSet
+    from localrun.engine.llama.lora_adapters import AdapterSet
 
 SLOTS, CELLS, BUDGET, HOLDERS, DRAFTS = 4, 64, 16, 9, 12
 END = 3  # ends a message

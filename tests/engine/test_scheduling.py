@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 from localrun.engine.cache.memory_kind import FULL, HYBRID, RECURRENT, WINDOW
 from localrun.engine.cache.prefix_cache import PrefixCache
 from localrun.engine.context_shift import ContextShift
-from localrun.engine.llama.adapters import AdapterFile, AdapterSet
+from localrun.engine.llama.lora_adapters import AdapterFile, AdapterSet
 from localrun.engine.params import FinishReason
 from localrun.engine.sequence import Sequence
 from localrun.engine.text import TextStream

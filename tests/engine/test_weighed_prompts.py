@@ -14,8 +14,8 @@ from localrun.engine.llama.model import Model, load_model
 from localrun.engine.scheduler import Scheduler, SchedulerLimits
 from localrun.engine.scores import Scores, TokenScore, log_probabilities
 from localrun.engine.sequence import Sequence
-from localrun.engine.speculation.drafting import Speculator
-from localrun.engine.speculation.prediction import Prediction
+from localrun.engine.speculation.predicted_output import PredictedOutput
+from localrun.engine.speculation.speculator import Speculator
 from tests.engine.tiny import sliding_window
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Running:
     def __init__(self, model: Model, num_cells: int = 1024, num_drafts: int = 5) -> None:
         limits = SchedulerLimits(num_slots=3, num_cells=num_cells, num_drafts=num_drafts)
         self.context = LlamaContext(model, limits, num_threads=1)
-        speculation = Speculator([Prediction()]) if num_drafts else None
+        speculation = Speculator([PredictedOutput()]) if num_drafts else None
         self.engine = Engine(
             self.context,
             Scheduler(limits, self.context.open_cache()),

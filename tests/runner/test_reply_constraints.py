@@ -22,8 +22,8 @@ from localrun.engine.sequence import Sequence
 from localrun.errors import UsageError
 from localrun.runner.frames import LENGTH, decode, encode
 from localrun.runner.messages import Generate
-from localrun.runner.reply_constraints import Constraining
-from localrun.runner.templates import Chat
+from localrun.runner.prompts.templates import ChatFormat
+from localrun.runner.reply_constraints import ReplyConstraints
 from localrun.store.embedded import embedded_models
 from tests.engine.answering import LIMITS, Answerer
 
@@ -66,8 +66,8 @@ class Desk:
         self.model = model
         self.answerer = Answerer(model, context, GrammarCompiler(model))
         template = ChatTemplate(model.chat_template, bos=model.bos, eos=model.eos)
-        self.chat = Chat(model.chat_template, template, Allowance())
-        self.constraining = Constraining(model)
+        self.chat = ChatFormat(model.chat_template, template, Allowance())
+        self.constraining = ReplyConstraints(model)
 
     def sequence(self, question: str, *, seed: int = 1, heat: float = 0, **fields: Any) -> Sequence:
         request = as_it_arrives(

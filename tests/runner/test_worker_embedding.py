@@ -22,7 +22,7 @@ from localrun.engine.scheduler import Scheduler, SchedulerLimits
 from localrun.engine.sequence import Sequence
 from localrun.errors import BackendError
 from localrun.runner.messages import Embeddings, Event, Failed, Finished, Step
-from localrun.runner.worker import NoEngine, Worker
+from localrun.runner.worker import NullEngine, Worker
 from localrun.store.embedded import embedded_models
 from tests.engine.test_embedder import SumPools
 from tests.waiting import HANG_S, wait_until
@@ -144,7 +144,7 @@ class BrokenPools(SumPools):
 def test_a_broken_context_ends_every_request_and_the_loop() -> None:
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     worker = Worker(
-        NoEngine(), NoEngine(), events.put, Embedder(lambda _: BrokenPools(splits=False))
+        NullEngine(), NullEngine(), events.put, Embedder(lambda _: BrokenPools(splits=False))
     )
     for number in (1, 2):
         worker.submit(EmbeddingJob(request_id=number, inputs=[[1]], pooling=Pooling.MEAN))
@@ -162,7 +162,7 @@ def test_a_broken_context_ends_every_request_and_the_loop() -> None:
 def test_a_model_that_only_embeds_is_served_without_an_engine() -> None:
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     pools = SumPools(splits=False)
-    worker = Worker(NoEngine(), NoEngine(), events.put, Embedder(lambda _: pools))
+    worker = Worker(NullEngine(), NullEngine(), events.put, Embedder(lambda _: pools))
     thread = threading.Thread(target=worker.run)
     thread.start()
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from collections.abc import Sequence as Sequences
 
-    from localrun.engine.llama.adapters import AdapterSet
+    from localrun.engine.llama.lora_adapters import AdapterSet
 
 LEAST_BUDGET_BYTES = 64 * 2**20
 MOST_BUDGET_BYTES = 512 * 2**20  # four windows of a 4B model with 29 layers of them

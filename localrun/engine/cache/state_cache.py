@@ -23,7 +23,7 @@ from localrun.engine.cache.state_starts import Computed, Start, Starts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.engine.llama.adapters import AdapterSet
+    from localrun.engine.llama.lora_adapters import AdapterSet
     from localrun.engine.sequence import Sequence
 
 

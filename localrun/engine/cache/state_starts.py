@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from localrun.engine.cache.checkpoints import Checkpoint, Checkpoints
-    from localrun.engine.llama.adapters import AdapterSet
+    from localrun.engine.llama.lora_adapters import AdapterSet
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from llguidance.llamacpp import lltokenizer_from_vocab
 
 from localrun.engine.constraints.deep_stack import on_deep_stack
 from localrun.engine.constraints.grammar import grammar_of, wrong
-from localrun.engine.constraints.matcher import Matcher
+from localrun.engine.constraints.grammar_matcher import GrammarMatcher
 from localrun.engine.constraints.stages import StagedConstraint
 from localrun.engine.constraints.tag_tokens import TagTokens
 from localrun.engine.params import ConstraintKind, ConstraintSpec
@@ -71,7 +71,7 @@ class GrammarCompiler:
         with self._lock:
             tokenizer = self._prepared()
             compiled = self._compile(spec, tokenizer)
-            matcher = Matcher(compiled.deep_copy(), tokenizer, self._vocabulary.eog)
+            matcher = GrammarMatcher(compiled.deep_copy(), tokenizer, self._vocabulary.eog)
         if not matcher.feed(begun.encode()):
             raise wrong(spec, "does not allow the text of the message that is to be continued")
         if not (spec.after or spec.trigger):
@@ -100,7 +100,9 @@ class GrammarCompiler:
 
     def _build(self, spec: ConstraintSpec, tokenizer: LLTokenizer) -> LLMatcher:
         compiled = LLMatcher(tokenizer, grammar_of(spec), log_level=0, limits=LIMITS)
-        _check(spec, compiled, Matcher(compiled.deep_copy(), tokenizer, self._vocabulary.eog))
+        _check(
+            spec, compiled, GrammarMatcher(compiled.deep_copy(), tokenizer, self._vocabulary.eog)
+        )
         return compiled
 
 
@@ -109,7 +111,7 @@ def _digest(spec: ConstraintSpec) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def _check(spec: ConstraintSpec, compiled: LLMatcher, trial: Matcher) -> None:
+def _check(spec: ConstraintSpec, compiled: LLMatcher, trial: GrammarMatcher) -> None:
     """Refuse a grammar that is wrong, or whose very first token cannot be found in time."""
     if compiled.is_error():
         raise wrong(spec, _reason(spec, compiled.get_error()))

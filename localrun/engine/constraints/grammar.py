@@ -11,8 +11,8 @@ from typing import Any
 
 from llguidance import LLMatcher
 
-from localrun.engine.constraints.ecma import with_ascii_classes, without_unreachable_bounds
 from localrun.engine.constraints.gbnf import GbnfError, lark_of_gbnf
+from localrun.engine.constraints.json_schema import with_ascii_classes, without_unreachable_bounds
 from localrun.engine.constraints.unique_items import with_unique_items
 from localrun.engine.params import ConstraintKind, ConstraintSpec
 from localrun.errors import UsageError

@@ -25,7 +25,7 @@ import numpy as np
 from localrun.engine.constraints.tag_tokens import BLANK, overlap
 
 if TYPE_CHECKING:
-    from localrun.engine.constraints.matcher import Matcher
+    from localrun.engine.constraints.grammar_matcher import GrammarMatcher
     from localrun.engine.constraints.tag_tokens import TagTokens
     from localrun.engine.params import ConstraintSpec
 
@@ -46,7 +46,7 @@ class StagedConstraint:
     """The state of one answer, which goes on behind ``prompt``."""
 
     def __init__(
-        self, spec: ConstraintSpec, matcher: Matcher, vocabulary: TagTokens, prompt: str
+        self, spec: ConstraintSpec, matcher: GrammarMatcher, vocabulary: TagTokens, prompt: str
     ) -> None:
         self._opening = (spec.opening or "").encode()
         self._after = (spec.after or "").encode()

@@ -11,7 +11,7 @@ from llama_cpp import llama_cpp as api
 
 
 @dataclass(slots=True)
-class LayerSplit:
+class TensorSplit:
     """Shares of the GPUs, and the layers whose experts stay with the processor.
 
     llama.cpp reads the arrays while it loads; they live as long as this object.
@@ -50,4 +50,4 @@ def _overrides(num_layers: int) -> ctypes.Array[_Override]:
     return (_Override * 2)(first, _Override(None, None))
 
 
-EVEN_SPLIT = LayerSplit()
+EVEN_SPLIT = TensorSplit()

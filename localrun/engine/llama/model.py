@@ -15,7 +15,7 @@ import llama_cpp
 from llama_cpp import llama_cpp as api
 
 from localrun.engine.cache.memory_kind import MemoryKind
-from localrun.engine.llama.layer_split import EVEN_SPLIT, LayerSplit
+from localrun.engine.llama.layer_split import EVEN_SPLIT, TensorSplit
 from localrun.engine.llama.placement import place
 from localrun.engine.llama.text_chunks import TextChunker
 from localrun.engine.params import LoadOptions, Pooling
@@ -313,7 +313,7 @@ def load_model(
     native_log: NativeLog,
     num_gpu_layers: int,
     options: LoadOptions = DEFAULT_OPTIONS,
-    split: LayerSplit = EVEN_SPLIT,
+    split: TensorSplit = EVEN_SPLIT,
     on_progress: Callable[[float], None],
 ) -> Model:
     """Load a GGUF file, or all shards of one in order; ``num_gpu_layers`` -1 means all.

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from localrun.engine.cache.checkpoints import Checkpoint, Checkpoints, budget_for
-from localrun.engine.llama.adapters import AdapterFile
+from localrun.engine.llama.lora_adapters import AdapterFile
 
 ADAPTERS = ((AdapterFile("a", 1, 1), 1.0),)
 

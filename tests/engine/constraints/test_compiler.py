@@ -351,7 +351,7 @@ def test_a_constraint_that_becomes_too_slow_lets_only_the_end_through(answerer: 
 def test_a_constraint_that_costs_too_much_time_is_refused(
     answerer: Answerer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("localrun.engine.constraints.matcher.FIRST_S", 0.0)
+    monkeypatch.setattr("localrun.engine.constraints.grammar_matcher.FIRST_S", 0.0)
 
     with pytest.raises(UsageError, match="takes too long"):
         answerer.grammars.constrain(written(ConstraintKind.REGEX, "only this once"))

@@ -5,12 +5,12 @@ import re
 
 import llama_cpp
 
-from localrun.engine.llama.layer_split import LayerSplit, _Override
+from localrun.engine.llama.layer_split import TensorSplit, _Override
 
 
 def test_shares_and_experts_reach_llama_cpp() -> None:
     params = llama_cpp.llama_model_default_params()
-    split = LayerSplit((20.0, 13.0), 2)
+    split = TensorSplit((20.0, 13.0), 2)
 
     split.apply(params)
 
@@ -28,7 +28,7 @@ def test_shares_and_experts_reach_llama_cpp() -> None:
 def test_nothing_is_said_of_an_even_split() -> None:
     params = llama_cpp.llama_model_default_params()
 
-    LayerSplit().apply(params)
+    TensorSplit().apply(params)
 
     assert not params.tensor_split
     assert params.tensor_buft_overrides is None

@@ -17,8 +17,8 @@ from localrun.engine.params import ConstraintKind, ConstraintSpec, SamplingParam
 from localrun.engine.scheduler import ScheduledChunk, Scheduler, SchedulerLimits
 from localrun.engine.sequence import Sequence
 from localrun.engine.speculation.draft_model import DraftModel, unfit
-from localrun.engine.speculation.drafting import DraftSource, ForcedTokens, Speculator, room_of
 from localrun.engine.speculation.prompt_lookup import PromptLookup
+from localrun.engine.speculation.speculator import DraftSource, ForcedTokens, Speculator, room_of
 from tests.engine.tiny import full_attention, sliding_window
 
 if TYPE_CHECKING:

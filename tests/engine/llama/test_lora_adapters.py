@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from localrun.engine.context import LlamaContext
-from localrun.engine.llama import adapters as module
-from localrun.engine.llama.adapters import AdapterCache, AdapterFile, adapter_set
+from localrun.engine.llama import lora_adapters as module
 from localrun.engine.llama.library import start
+from localrun.engine.llama.lora_adapters import AdapterCache, AdapterFile, adapter_set
 from localrun.engine.llama.model import Model, load_model
 from localrun.engine.sequence import Sequence
 from localrun.errors import LoadError
@@ -23,7 +23,7 @@ from tests.engine.tiny import KINDS, adapter
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.engine.llama.adapters import AdapterSet
+    from localrun.engine.llama.lora_adapters import AdapterSet
 
 ARCHITECTURES = {"full_attention": "llama", "hybrid": "lfm2"}
 NEW = 16

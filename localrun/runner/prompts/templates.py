@@ -18,7 +18,7 @@ from localrun.chat.profiles.discovery import discovered_profile
 from localrun.chat.profiles.wire import profile_to_json
 from localrun.chat.template import ChatTemplate
 from localrun.runner.messages import Generate
-from localrun.runner.prompt import guard
+from localrun.runner.prompts.control_tokens import guard
 from localrun.runner.thinking import may_think_unasked
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ MOST_KEPT = 8
 SUFFIX = re.compile(r"\bsuffix\b")  # the variable of a template that can fill a gap
 
 
-class Chat:
+class ChatFormat:
     """One template, and what is known of how its model writes."""
 
     def __init__(self, source: str | None, template: ChatTemplate, allowance: Allowance) -> None:
@@ -95,7 +95,7 @@ def _options(request: Generate | Tokenize) -> JsonObject:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Texts:
+class TemplateTexts:
     """What templates need of a model."""
 
     own_template: str | None
@@ -107,17 +107,17 @@ class Texts:
 class Templates:
     """The templates that were asked for, by their source."""
 
-    def __init__(self, texts: Texts) -> None:
+    def __init__(self, texts: TemplateTexts) -> None:
         self._texts = texts
         self._lock = threading.Lock()  # guards what is kept; none compiles under it
-        self._kept: OrderedDict[str | None, Chat] = OrderedDict()
+        self._kept: OrderedDict[str | None, ChatFormat] = OrderedDict()
 
     @property
     def control_texts(self) -> list[str]:
         """Return what the control tokens look like in a prompt."""
         return self._texts.control_texts
 
-    def chat(self, source: str | None, allowance: Allowance) -> Chat:
+    def chat(self, source: str | None, allowance: Allowance) -> ChatFormat:
         """Return the chat of a template; None means the model's own.
 
         Raises:
@@ -132,7 +132,7 @@ class Templates:
                 return found
         texts = self._texts
         template = ChatTemplate(source, bos=texts.bos, eos=texts.eos, allowance=allowance)
-        found = Chat(source, template, allowance)
+        found = ChatFormat(source, template, allowance)
         with self._lock:
             self._kept[source] = found
             if len(self._kept) > MOST_KEPT:

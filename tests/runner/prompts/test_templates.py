@@ -6,9 +6,9 @@ import pytest
 
 from localrun.chat.budget import Allowance
 from localrun.errors import UsageError
-from localrun.runner import templates as module
 from localrun.runner.messages import Generate
-from localrun.runner.templates import Templates, Texts
+from localrun.runner.prompts import templates as module
+from localrun.runner.prompts.templates import Templates, TemplateTexts
 
 OWN = "{{ messages[0].content }}{{ eos_token }}"
 SHOUT = "{{ messages[0].content | upper }}"
@@ -21,7 +21,7 @@ def asking(template: str | None) -> Generate:
 
 @pytest.fixture
 def templates() -> Templates:
-    return Templates(Texts(own_template=OWN, bos="", eos="</s>", control_texts=["<end>"]))
+    return Templates(TemplateTexts(own_template=OWN, bos="", eos="</s>", control_texts=["<end>"]))
 
 
 def test_every_template_renders_its_own_however_few_are_kept(

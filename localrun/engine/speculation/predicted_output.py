@@ -22,7 +22,7 @@ TRUST = 0.7  # it is said by who knows what was asked
 INDEXED_TOKENS = 32768  # an entry takes about 100 bytes
 
 
-class Prediction:
+class PredictedOutput:
     """Guesses for sequences that have a predicted text."""
 
     def __init__(self) -> None:

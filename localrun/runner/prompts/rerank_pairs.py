@@ -15,7 +15,7 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from localrun.runner.prompt import Tokenizer, mark, tokenize_on
+from localrun.runner.prompts.control_tokens import Tokenizer, mark, tokenize_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

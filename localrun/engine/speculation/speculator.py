@@ -12,8 +12,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from localrun.engine.speculation.economy import DraftBudget
-from localrun.engine.speculation.prediction import Prediction
+from localrun.engine.speculation.draft_budget import DraftBudget
+from localrun.engine.speculation.predicted_output import PredictedOutput
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -174,7 +174,7 @@ def _count(desk: _Desk, rows: Sequences[ScheduledChunk], runs: Sequences[Sequenc
         if row.drafts:
             right = len(run) - 1
             desk.records[row.seq].note(right, was_wrong=right < len(row.drafts))
-            if isinstance(desk.source, Prediction):
+            if isinstance(desk.source, PredictedOutput):
                 row.seq.num_predicted += len(row.drafts)
                 row.seq.num_predicted_right += right
             total += right

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrun.runner.truncation import Prompt, droppable, fitted, num_kept
+from localrun.runner.prompts.truncation import Prompt, droppable, fitted, num_kept
 
 if TYPE_CHECKING:
     from localrun.runner.messages import JsonObject
-    from localrun.runner.truncation import Messages
+    from localrun.runner.prompts.truncation import Messages
 
 NUM_CTX, NEW = 100, 10
 

@@ -14,8 +14,8 @@ from localrun.engine.llama.library import start
 from localrun.engine.llama.model import load_model
 from localrun.errors import UsageError
 from localrun.runner.messages import Generate
-from localrun.runner.raw_prompts import RawPrompts, check_tokens
-from localrun.runner.templates import Templates, Texts
+from localrun.runner.prompts.raw_prompts import RawPrompts, check_tokens
+from localrun.runner.prompts.templates import Templates, TemplateTexts
 from localrun.services.templates import to_jinja
 from localrun.store.embedded import embedded_models
 from tests.engine.tiny import full_attention
@@ -77,7 +77,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Model
 
 
 def plain(model: Model, template: str | None = None) -> RawPrompts:
-    texts = Texts(
+    texts = TemplateTexts(
         own_template=template, bos=model.bos, eos=model.eos, control_texts=model.control_texts
     )
     return RawPrompts(model, Templates(texts))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localrun.engine.sequence import Sequence
-from localrun.engine.speculation.prediction import GRAM, Prediction
+from localrun.engine.speculation.predicted_output import GRAM, PredictedOutput
 
 PROMPT = [7, 7, 7]
 
@@ -15,12 +15,12 @@ def sequence(predicted: list[int]) -> Sequence:
     return Sequence(request_id=1, tokens=[*PROMPT], max_tokens=1000, predicted=tuple(predicted))
 
 
-def guess(source: Prediction, seq: Sequence, number: int) -> tuple[int, ...] | None:
+def guess(source: PredictedOutput, seq: Sequence, number: int) -> tuple[int, ...] | None:
     return None if source.trust(seq) is None else source.drafts({seq: number})[seq]
 
 
 def test_an_answer_as_predicted_is_guessed_from_its_first_token_to_its_last() -> None:
-    source, seq = Prediction(), sequence([1, 2, 3, 4, 5])
+    source, seq = PredictedOutput(), sequence([1, 2, 3, 4, 5])
 
     assert guess(source, seq, 2) == (1, 2)
     seq.tokens += [1, 2]
@@ -30,7 +30,7 @@ def test_an_answer_as_predicted_is_guessed_from_its_first_token_to_its_last() ->
 
 
 def test_after_a_change_it_goes_on_where_the_text_is_the_same_again() -> None:
-    source, seq = Prediction(), sequence([1, 2, 3, 4, 5, 6, 7, 8])
+    source, seq = PredictedOutput(), sequence([1, 2, 3, 4, 5, 6, 7, 8])
     source.trust(seq)
 
     seq.tokens += [1, 9]
@@ -40,7 +40,7 @@ def test_after_a_change_it_goes_on_where_the_text_is_the_same_again() -> None:
 
 
 def test_a_repeated_run_is_left_at_the_place_that_was_reached() -> None:
-    source, seq = Prediction(), sequence([1, 2, 3, 4, 1, 2, 3, 5])
+    source, seq = PredictedOutput(), sequence([1, 2, 3, 4, 1, 2, 3, 5])
     source.trust(seq)
 
     seq.tokens += [1, 2, 3]
@@ -52,7 +52,7 @@ def test_a_repeated_run_is_left_at_the_place_that_was_reached() -> None:
 def test_a_guess_stands_in_the_text_behind_the_answers_end(
     predicted: list[int], answer: list[int]
 ) -> None:
-    source, seq = Prediction(), sequence(predicted)
+    source, seq = PredictedOutput(), sequence(predicted)
 
     for token in answer:
         found = guess(source, seq, 4)
@@ -66,4 +66,4 @@ def test_a_guess_stands_in_the_text_behind_the_answers_end(
 
 
 def test_nobody_without_a_prediction_gets_a_guess() -> None:
-    assert Prediction().trust(sequence([])) is None
+    assert PredictedOutput().trust(sequence([])) is None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from localrun.engine.speculation.economy import DraftBudget
+from localrun.engine.speculation.draft_budget import DraftBudget
 
 STEP_S = 0.01
 Cost = Callable[[int], float]

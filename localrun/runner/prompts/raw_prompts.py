@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from localrun.engine.llama.infill import InfillTokens, gap_tokens
 from localrun.errors import UsageError
-from localrun.runner.prompt import mark, tokenize, tokenize_on
-from localrun.runner.truncation import Prompt
+from localrun.runner.prompts.control_tokens import mark, tokenize, tokenize_on
+from localrun.runner.prompts.truncation import Prompt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from localrun.chat.budget import Allowance
     from localrun.engine.llama.model import Model
     from localrun.runner.messages import Generate
-    from localrun.runner.templates import Templates
+    from localrun.runner.prompts.templates import Templates
 
 
 class RawPrompts:

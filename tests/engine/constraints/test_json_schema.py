@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from llguidance import LLMatcher
 
-from localrun.engine.constraints.ecma import with_ascii_classes, without_unreachable_bounds
 from localrun.engine.constraints.grammar import engine_schema, grammar_of
+from localrun.engine.constraints.json_schema import with_ascii_classes, without_unreachable_bounds
 from localrun.engine.params import ConstraintKind, ConstraintSpec
 
 

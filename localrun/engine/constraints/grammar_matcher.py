@@ -26,7 +26,7 @@ PENALTIES = np.where(
 FIRST_S, TOKEN_S = 1.0, 0.01  # CPU time that a grammar may take: at once, and more a token
 
 
-class Matcher:
+class GrammarMatcher:
     """The state of a grammar; a fresh one for each sequence."""
 
     def __init__(self, matcher: LLMatcher, tokenizer: LLTokenizer, eog: np.ndarray) -> None:

@@ -12,13 +12,13 @@ from localrun.registry.transfer.speed import SLOW_AFTER_S, SLOW_BYTES_PER_S
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from localrun.registry.remote import Remote
+    from localrun.registry.remote import FileSource
 
 DEFAULT_STREAMS = 4
 SYNC_S = 5.0
 
 
-def no_more() -> Sequence[Remote]:
+def no_more() -> Sequence[FileSource]:
     """Return no mirrors."""
     return ()
 
@@ -33,5 +33,5 @@ class DownloadOptions:
     slow_after_s: float = SLOW_AFTER_S
     slow_bytes_per_s: float = SLOW_BYTES_PER_S  # slower for so long: another source is tried
     sync_s: float = SYNC_S  # between two fsyncs, which is what a crash of the machine costs
-    find_mirrors: Callable[[], Sequence[Remote]] = no_more  # called when a source gives trouble
+    find_mirrors: Callable[[], Sequence[FileSource]] = no_more  # called when a source gives trouble
     report: Callable[[int, int | None], None] = lambda done, total: None  # noqa: ARG005

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from localrun.registry.remote import RemoteFile, Repository
 
 SUFFIX = ".gguf"
-WISHED = "Q4_K_M"
+DEFAULT_QUANTIZATION = "Q4_K_M"
 MOST_SHARDS_NAMED = 3
 MOST_LISTED = 50  # variants in a hint
 IGNORE = re.IGNORECASE | re.ASCII
@@ -150,7 +150,7 @@ def companions(repository: Repository) -> Companions:
 
 
 @dataclass(frozen=True, slots=True)
-class _Set:
+class _ShardSet:
     """A variant, and the names of its shards that the repository has not, the first of them."""
 
     variant: Variant
@@ -168,7 +168,7 @@ class _Set:
         )
 
 
-def _sets(repository: Repository) -> list[_Set]:
+def _sets(repository: Repository) -> list[_ShardSet]:
     """Return the variants, complete or not, the smallest first."""
     shards = _by_stem(file for file in repository.files if _is_model(file))
     labels = _labels(shards)
@@ -198,19 +198,19 @@ def _labels(stems: Iterable[str]) -> dict[str, str]:
     return {stem: labels.get(stem, stem) for stem in stems}
 
 
-def _set(label: str, files: list[RemoteFile]) -> _Set:
+def _set(label: str, files: list[RemoteFile]) -> _ShardSet:
     size = sum(file.size_bytes or 0 for file in files)
     variant = Variant(quantization=label, files=tuple(files), size_bytes=size)
     shard = SHARD.fullmatch(files[0].name)
     if shard is None:
-        return _Set(variant)
+        return _ShardSet(variant)
     stem, total = shard["stem"], int(shard["total"])
     there = {file.name.lower() for file in files}
     # never all names: each of many files may announce 99999 shards
     names = (f"{stem}-{index:05}-of-{total:05}.gguf" for index in range(1, total + 1))
     missing = (name for name in names if name.lower() not in there)
     num_there = sum(_is_shard_of(name, total) for name in there)
-    return _Set(variant, max(0, total - num_there), tuple(islice(missing, MOST_SHARDS_NAMED)))
+    return _ShardSet(variant, max(0, total - num_there), tuple(islice(missing, MOST_SHARDS_NAMED)))
 
 
 def _is_shard_of(name: str, total: int) -> bool:
@@ -218,7 +218,7 @@ def _is_shard_of(name: str, total: int) -> bool:
     return shard is not None and int(shard["total"]) == total and 1 <= int(shard["index"]) <= total
 
 
-def _stated(repository: Repository, found: list[_Set], wanted: str) -> _Set:
+def _stated(repository: Repository, found: list[_ShardSet], wanted: str) -> _ShardSet:
     names = {wanted.upper(), _canonical(wanted)}
     for one in found:
         if one.variant.quantization.upper() in names:
@@ -235,11 +235,11 @@ def _canonical(tag: str) -> str:
     return (quantization_of(tag) or "") if QUANTIZATION.fullmatch(tag) else ""
 
 
-def _merit(one: _Set) -> tuple[float, float, str]:
+def _merit(one: _ShardSet) -> tuple[float, float, str]:
     """Order variants by how near they are to Q4_K_M, the larger of two as near first."""
     bits = bits_per_weight(quantization_of(one.variant.files[0].name))
-    is_wished = one.variant.quantization.removeprefix("UD-") == WISHED
-    distance = abs(bits - bits_per_weight(WISHED)) - is_wished * 1e-3
+    is_wished = one.variant.quantization.removeprefix("UD-") == DEFAULT_QUANTIZATION
+    distance = abs(bits - bits_per_weight(DEFAULT_QUANTIZATION)) - is_wished * 1e-3
     return distance, -bits, one.variant.quantization
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError
 from localrun.gguf.data import read_whole
+from localrun.store.garbage import blob_digests
 from localrun.store.layout import check_version
-from localrun.store.sweep import blob_digests
 from localrun.store.verify import BadBlob, compare_sizes, verify
 
 if TYPE_CHECKING:

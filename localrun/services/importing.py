@@ -12,7 +12,7 @@ from localrun.names.parse import parse_name
 from localrun.names.paths import local_path
 from localrun.names.ref import DEFAULT_TAG, HUGGINGFACE_HOST, ModelRef, ModelSource
 from localrun.services.creating.manifests import check_whole, layer_of, make_manifest
-from localrun.store.adopt import Adopted, Way, adopt
+from localrun.store.adopt import Adopted, AdoptMethod, adopt
 from localrun.store.archive_names import NamedModel, check_names
 from localrun.store.blobs import digest_of
 from localrun.store.foreign.files import find_gguf
@@ -132,12 +132,12 @@ def import_model(
         if not is_forced:
             check_names(store, [NamedModel(ref, digest_of(manifest))], ref)
         provenance = Provenance(origin=_origin(model), revision=model.revision)
-        stored = store.name(ref, manifest, lease, provenance)
+        stored = store.tag(ref, manifest, lease, provenance)
     return Imported(
         name=stored.name,
         manifest=stored.manifest,
         size_bytes=sum(blob.size_bytes for blob in adopted),
-        copied_bytes=sum(blob.size_bytes for blob in adopted if blob.way is Way.COPIED),
+        copied_bytes=sum(blob.size_bytes for blob in adopted if blob.way is AdoptMethod.COPIED),
     )
 
 

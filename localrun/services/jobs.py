@@ -52,7 +52,7 @@ def run_job(workspace: Workspace, order: Mapping[str, Any], write: Write) -> boo
     workspace.connects_to_all = workspace.settings.private_hosts is None
     kinds = {"pull": _pull, "push": _push, "create": _create}
     try:
-        result = kinds[order["kind"]](workspace, order, JobEvent(write))
+        result = kinds[order["kind"]](workspace, order, JobReport(write))
     except LocalrunError as error:
         failed = {"code": error.code, "message": error.message, "hint": error.hint}
         write({"failed": failed})
@@ -62,7 +62,7 @@ def run_job(workspace: Workspace, order: Mapping[str, Any], write: Write) -> boo
 
 
 @dataclass(slots=True)
-class JobEvent:
+class JobReport:
     """A report that becomes lines, not more of them than a reader can use."""
 
     write: Write
@@ -87,7 +87,7 @@ class JobEvent:
         self.write({"advance": name, "done": done, "total": total, "digest": digest})
 
 
-def _pull(workspace: Workspace, order: Mapping[str, Any], told: JobEvent) -> dict[str, Any]:
+def _pull(workspace: Workspace, order: Mapping[str, Any], told: JobReport) -> dict[str, Any]:
     ref = parse_name(order["name"])
     if (embedded := embedded_here(workspace, ref)) is not None:
         return asdict(embedded)
@@ -102,7 +102,7 @@ def _pull(workspace: Workspace, order: Mapping[str, Any], told: JobEvent) -> dic
     return asdict(run_plan(workspace, plan, options, told))
 
 
-def _push(workspace: Workspace, order: Mapping[str, Any], told: JobEvent) -> dict[str, Any]:
+def _push(workspace: Workspace, order: Mapping[str, Any], told: JobReport) -> dict[str, Any]:
     ref = parse_name(order["name"])
     found = workspace.store.find(ref)
     blobs = found.manifest.blobs if found else []
@@ -110,7 +110,7 @@ def _push(workspace: Workspace, order: Mapping[str, Any], told: JobEvent) -> dic
     return asdict(push_model(workspace, ref, ref, told, is_insecure=order["is_insecure"]))
 
 
-def _create(workspace: Workspace, order: Mapping[str, Any], told: JobEvent) -> dict[str, Any]:
+def _create(workspace: Workspace, order: Mapping[str, Any], told: JobReport) -> dict[str, Any]:
     recipe = parse_modelfile(order["modelfile"].encode())
     options = CreateOptions(
         quantize=order["quantize"],

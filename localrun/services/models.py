@@ -21,7 +21,11 @@ from localrun.names.adapters import split_adapters
 from localrun.names.parse import parse_name
 from localrun.names.paths import local_path
 from localrun.names.ref import ModelSource
-from localrun.services.capabilities import own_abilities, senses, template_abilities
+from localrun.services.capabilities import (
+    projector_capabilities,
+    template_capabilities,
+    weights_capabilities,
+)
 from localrun.services.recipes import EMPTY, StoredRecipe, read_recipe
 from localrun.services.templates import to_jinja
 from localrun.store.blobs import file_digest
@@ -297,7 +301,11 @@ def _describe(name: str, path: Path) -> StoredModel:
 def _with_abilities(model: StoredModel, projectors: Sequence[Header]) -> StoredModel:
     """Add what the template and the projectors bring to what the weights can do."""
     own = model.details.capabilities
-    abilities = (*own, *template_abilities(own, model.chat_template), *senses(projectors))
+    abilities = (
+        *own,
+        *template_capabilities(own, model.chat_template),
+        *projector_capabilities(projectors),
+    )
     return replace(model, details=replace(model.details, capabilities=abilities))
 
 
@@ -334,7 +342,7 @@ def describe_header(header: Header) -> ModelDetails:
         quantization_level=header.file_type,
         context_length=header.context_length,
         embedding_length=header.embedding_length,
-        capabilities=own_abilities(header),
+        capabilities=weights_capabilities(header),
         role=role_of(header),
     )
 

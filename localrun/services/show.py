@@ -141,11 +141,11 @@ def recipe_by_files(model: StoredModel, entry: Entry) -> Recipe:
         sources=tuple(files),
         adapters=adapter_uses(model, entry),
         draft=drafts[0].digest if drafts else None,
-        **said_by(model),
+        **recipe_fields(model),
     )
 
 
-def said_by(model: StoredModel) -> dict[str, Any]:
+def recipe_fields(model: StoredModel) -> dict[str, Any]:
     """Return what the model's recipe says, as fields of a `Recipe`."""
     said = model.recipe
     return {

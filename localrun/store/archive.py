@@ -117,7 +117,7 @@ def import_archive(
         models = named(_manifests(store, held, lease))
         for digest in dict.fromkeys(model.digest for model in models):
             _check_whole(store, digest)
-        return [store.name(model.ref, _content(store, model.digest), lease) for model in models]
+        return [store.tag(model.ref, _content(store, model.digest), lease) for model in models]
 
 
 def _index(manifest: Descriptor, name: str) -> bytes:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from localrun.disk import storage_error
 from localrun.errors import IntegrityError, StorageError
 from localrun.store.layout import Layout, fsync_folder, hex_of, translated, write_durably
-from localrun.store.link import Link
+from localrun.store.link import LinkRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -121,7 +121,7 @@ class BlobStore:
             fsync_folder(final.parent)
         return final
 
-    def link(self, linked: Path, original: Link, digest: str, lease: Lease) -> Path:
+    def link(self, linked: Path, original: LinkRecord, digest: str, lease: Lease) -> Path:
         """Publish a hard link to another tool's file and note whose it is.
 
         The file's mode is left alone, for it is the other tool's too.
@@ -129,31 +129,31 @@ class BlobStore:
         final = self.layout.blob(digest)
         with translated(final):
             _fsync(linked)  # the tool may have written it just now
-            self.note(digest, original, lease)
+            self.record_link(digest, original, lease)
             linked.replace(final)
             fsync_folder(final.parent)
         return final
 
-    def note(self, digest: str, original: Link, lease: Lease) -> None:
+    def record_link(self, digest: str, original: LinkRecord, lease: Lease) -> None:
         """Write down whose file a blob shares its bytes with, and how they are now."""
         note = self.layout.link(digest)
         with translated(note):
             write_durably(note, original.to_json(), lease.temporary())
 
-    def original(self, digest: str) -> Link | None:
+    def link_of(self, digest: str) -> LinkRecord | None:
         """Return whose file our blob shares its bytes with, None for one of our own.
 
         A damaged note counts as none: what changed is then found when the blob is verified.
         """
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-            noted = Link.from_json(self.layout.link(digest).read_bytes())
+            noted = LinkRecord.from_json(self.layout.link(digest).read_bytes())
             if noted.inode == self.layout.blob(digest).stat().st_ino:
                 return noted
         return None
 
-    def forget(self, digest: str) -> None:
+    def remove_stale_link(self, digest: str) -> None:
         """Delete a note that no blob goes by any more; the caller holds the store's lock."""
-        if self.original(digest) is None:
+        if self.link_of(digest) is None:
             with translated(self.layout.root):
                 self.layout.link(digest).unlink(missing_ok=True)
 
@@ -190,11 +190,11 @@ class BlobStore:
 
     def _check_link(self, digest: str, path: Path) -> None:
         """Refuse a blob whose bytes another program may have changed since it was verified."""
-        known = self.original(digest) if path == self.layout.blob(digest) else None
+        known = self.link_of(digest) if path == self.layout.blob(digest) else None
         if known is None:
             return
         try:
-            now = Link.of(path)
+            now = LinkRecord.of(path)
         except OSError as error:  # swept just now
             raise self._missing(digest) from error
         if (now.size_bytes, now.modified_ns) != (known.size_bytes, known.modified_ns):

@@ -113,7 +113,7 @@ class Store:
         except IntegrityError as error:
             raise IntegrityError(f"{digest}: {error.message}", hint=error.hint) from error
 
-    def name(
+    def tag(
         self, ref: ModelRef, manifest: bytes, lease: Lease, provenance: Provenance | None = None
     ) -> StoredRef:
         """Let a name mean a manifest, as it was pulled or made; returns the new ref.

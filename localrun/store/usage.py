@@ -14,8 +14,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localrun.store.garbage import blob_digests, folder_bytes
 from localrun.store.layout import check_version, translated
-from localrun.store.sweep import blob_digests, folder_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +79,7 @@ def _is_linked(store: Store, digest: str) -> bool:
     """Return whether another tool still has the file, too."""
     with contextlib.suppress(FileNotFoundError):
         is_shared = store.layout.blob(digest).stat().st_nlink > 1
-        return is_shared and store.blobs.original(digest) is not None
+        return is_shared and store.blobs.link_of(digest) is not None
     return False
 
 

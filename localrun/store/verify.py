@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 from localrun.errors import LocalrunError, StorageError
 from localrun.store.blobs import file_digest
 from localrun.store.layout import translated
-from localrun.store.link import Link
+from localrun.store.link import LinkRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -158,7 +158,7 @@ def _check(store: Store, digest: str, on_bytes: Callable[[int], None]) -> BadBlo
         path = store.blobs.find(digest)
         if path is None:
             return bad
-        before = Link.of(path)
+        before = LinkRecord.of(path)
         is_right = file_digest(path, on_bytes) == digest
     except FileNotFoundError:  # swept meanwhile
         return bad
@@ -171,15 +171,15 @@ def _check(store: Store, digest: str, on_bytes: Callable[[int], None]) -> BadBlo
     return None
 
 
-def _trust_again(store: Store, digest: str, verified: Link) -> None:
+def _trust_again(store: Store, digest: str, verified: LinkRecord) -> None:
     """Note a shared blob's time before it was read: one that changed since stays refused."""
-    noted = store.blobs.original(digest)
+    noted = store.blobs.link_of(digest)
     if noted is None:
         return
     now = replace(noted, size_bytes=verified.size_bytes, modified_ns=verified.modified_ns)
     if now != noted:
         with store.lease() as lease:
-            store.blobs.note(digest, now, lease)
+            store.blobs.record_link(digest, now, lease)
 
 
 def _digest_or_rot(path: Path) -> str | None:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from localrun.store.prompt_file import Run
+    from localrun.store.prompt_file import PromptSegment
 
 LIMITS = SchedulerLimits(num_slots=4, num_cells=2048)
 MODEL = "0" * 32
@@ -145,7 +145,7 @@ def test_a_slow_disk_brings_all_runs_back(
     serving.ask(chat, 1)
     serving.close()
 
-    def slowly(folder: PromptFolder, run: Run) -> bytes | None:
+    def slowly(folder: PromptFolder, run: PromptSegment) -> bytes | None:
         time.sleep(0.1)  # noqa: TID251 - a slow disk
         return read(folder, run)
 

@@ -62,7 +62,7 @@ def sync_data(descriptor: int) -> None:
 
 
 @cache
-def write_begun() -> Callable[[int], object] | None:
+def start_writeback() -> Callable[[int], object] | None:
     """Return a function that lets the disk begin with what was written to a file.
 
     It promises nothing of the bytes, only that `sync_data` has less to wait for. None where

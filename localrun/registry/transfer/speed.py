@@ -28,7 +28,7 @@ class SourceSpeed:
         return is_slow
 
 
-class Due:
+class PeriodicTrigger:
     """Tells when something is due: so long after the last time, or so many bytes later."""
 
     def __init__(self, *, after_s: float, num_bytes: int, done: int) -> None:

@@ -22,7 +22,7 @@ from localrun.names.paths import local_path
 from localrun.names.ref import ModelSource
 from localrun.services.pulling.pull import pull_model
 from localrun.services.recipes import EMPTY, StoredRecipe, read_recipe
-from localrun.store.adopt import Taking, adopt
+from localrun.store.adopt import AdoptMode, adopt
 from localrun.store.embedded import embedded_models
 from localrun.store.foreign.files import find_gguf
 from localrun.store.manifest import Role
@@ -79,7 +79,7 @@ class PartCollector:
         report: ProgressReport,
         *,
         folder: Path,
-        taking: Taking = Taking.AUTO,
+        taking: AdoptMode = AdoptMode.AUTO,
     ) -> None:
         self.workspace = workspace
         self.lease = lease
@@ -125,7 +125,7 @@ class PartCollector:
 
     def keep(self, made: Path) -> ModelPart:
         """Bring a file that we made ourselves into the store; it is gone from where it was."""
-        adopted = adopt(self.workspace.store, made, self.lease, taking=Taking.MOVE)
+        adopted = adopt(self.workspace.store, made, self.lease, taking=AdoptMode.MOVE)
         return ModelPart(adopted.digest, adopted.size_bytes)
 
     def _add(self, parts: ModelParts, source: str) -> None:
@@ -194,7 +194,7 @@ class PartCollector:
         entry = self._leased(ref)
         embedded = embedded_models().get(str(ref).lower())
         if entry is None and embedded is not None:
-            adopted = adopt(store, embedded, self.lease, taking=Taking.AUTO)
+            adopted = adopt(store, embedded, self.lease, taking=AdoptMode.AUTO)
             parts.weights.append(ModelPart(adopted.digest, adopted.size_bytes))
         else:
             self._add_entry(parts, entry or self._pulled(ref))

@@ -140,7 +140,7 @@ def _folder(store: Store, file: RemoteFile) -> Path:
     """Return the partial folder: by the digest, else by the address."""
     if file.digest is not None:
         return store.layout.partial / hex_of(file.digest)
-    url = file.remotes[0].url.partition("?")[0]
+    url = file.sources[0].url.partition("?")[0]
     return store.layout.partial / f"url-{hashlib.sha256(url.encode()).hexdigest()[:32]}"
 
 

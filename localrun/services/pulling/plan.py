@@ -21,7 +21,7 @@ from localrun.names.ref import (
 )
 from localrun.registry.http import OfflineError, split_login
 from localrun.registry.quantization import choose, companions, quantization_of, shards_of
-from localrun.registry.remote import Remote, RemoteFile
+from localrun.registry.remote import FileSource, RemoteFile
 from localrun.registry.transfer.range_reader import ask
 from localrun.services.pulling.mirrors import Mirrors, no_mirrors, repository_of
 from localrun.services.pulling.plain_http import HTTP, is_allowed_for, was_allowed
@@ -44,7 +44,7 @@ class PlannedFile:
 
     file: RemoteFile
     role: Role
-    find_mirrors: Callable[[], Sequence[Remote]] = field(default=no_mirrors, compare=False)
+    find_mirrors: Callable[[], Sequence[FileSource]] = field(default=no_mirrors, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,8 +260,8 @@ def _from_url(workspace: Workspace, ref: ModelRef) -> PullPlan:
     hint = "pull it by its whole address, with the login or the signature, which are kept nowhere"
     if ref.full_address is not None:
         hint = "the login or the signature in the address is wrong, or has expired"
-    remote = Remote(url=url, name=parts.netloc, credential=login, refused_hint=hint)
-    file = RemoteFile(name=name, digest=ref.digest, remotes=(remote,))
+    remote = FileSource(url=url, name=parts.netloc, credential=login, refused_hint=hint)
+    file = RemoteFile(name=name, digest=ref.digest, sources=(remote,))
     revision = None
     if ref.digest is None:
         facts = ask(workspace.http, remote)

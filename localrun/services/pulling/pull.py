@@ -99,7 +99,7 @@ def run_plan(
                 f"{plan.ref} is to be {plan.pinned} and is {digest_of(manifest)} now",
                 hint="leave the digest out; localrun lock   writes a lock file anew",
             )
-        stored = store.name(_name(plan.ref), manifest, lease, plan.provenance)
+        stored = store.tag(_name(plan.ref), manifest, lease, plan.provenance)
     return Pulled(
         name=stored.name,
         manifest=stored.manifest,

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from localrun.registry.remote import FileSource, RemoteFile
 
 from localrun.errors import NetworkError
 from localrun.registry.http import Http
 from localrun.registry.options import DownloadOptions
-from localrun.registry.remote import Remote, RemoteFile
 from localrun.registry.transfer.journal import Journal
 from localrun.services.pulling.fetch import SMALL_BYTES, FetchedBlob, fetch_all
 from localrun.services.pulling.plan import PlannedFile
@@ -68,9 +68,9 @@ def small_files(hub: FakeHub) -> list[PlannedFile]:
 
 
 def planned(hub: FakeHub, name: str, data: bytes) -> PlannedFile:
-    remote = Remote(url=hub.url + hub.add_file(name, data), name="the hub")
+    remote = FileSource(url=hub.url + hub.add_file(name, data), name="the hub")
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-    file = RemoteFile(name=name, size_bytes=len(data), digest=digest, remotes=(remote,))
+    file = RemoteFile(name=name, size_bytes=len(data), digest=digest, sources=(remote,))
     return PlannedFile(file=file, role=Role.WEIGHTS)
 
 

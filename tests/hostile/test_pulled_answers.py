@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import urllib3
-from localrun.registry.remote import FileSource
 
 from localrun.errors import LocalrunError
 from localrun.registry.http import Http, Response
@@ -18,6 +17,7 @@ from localrun.registry.hubs.huggingface import HuggingFace
 from localrun.registry.hubs.modelscope import ModelScope
 from localrun.registry.oci.registry import OciRegistry
 from localrun.registry.quantization import choose, companions, shards_of, variants
+from localrun.registry.remote import FileSource
 from localrun.registry.transfer.range_reader import ask
 from tests.hostile.growth import LONGEST_MESSAGE, refusal
 from tests.hostile.repetitions import OBJECTS, UNITS, deep_lists, list_of, text_of
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from localrun.registry.remote import Repository
-
     from tests.hostile.growth import Growth
 
 HOST = "registry.example"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from localrun.registry.remote import RemoteFile, Repository
 
 from localrun.errors import IntegrityError, ModelNotFoundError, QuantizationNotFoundError
 from localrun.registry.bits import BITS, bits_per_weight
 from localrun.registry.quantization import choose, companions, quantization_of, variants
+from localrun.registry.remote import RemoteFile, Repository
 
 GB, MB = 10**9, 10**6
 

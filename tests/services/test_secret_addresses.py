@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from localrun.registry.remote import RemoteFile
 
 from localrun.names.parse import parse_name
 from localrun.names.ref import ModelRef
+from localrun.registry.remote import RemoteFile
 from localrun.registry.transfer.range_reader import SourceUnusableError
 from localrun.services.pulling.lock import make_lock, plans_of
 from localrun.services.pulling.mirrors import Mirrors

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from localrun.registry.remote import FileSource, RemoteFile
 
 from localrun.errors import LocalrunError, NetworkError, StorageError
 from localrun.registry.http import Credential, Http, OfflineError
 from localrun.registry.options import DownloadOptions
+from localrun.registry.remote import FileSource, RemoteFile
 from localrun.registry.transfer import progress as progress_module
 from localrun.registry.transfer import workers as streams_module
 from localrun.registry.transfer.disk import open_data
@@ -247,7 +247,8 @@ url, size, digest, folder = sys.argv[1:]
 streams.JOURNAL_S = 0
 SOURCE = FileSource(url=url, name="h")
 file = RemoteFile(name="m", size_bytes=int(size), digest=digest, sources=(SOURCE,))
-download(Http({}), file, Path(folder), DownloadOptions(report=lambda done, _: print(done, flush=True)))
+options = DownloadOptions(report=lambda done, _: print(done, flush=True))
+download(Http({}), file, Path(folder), options)
 """
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from localrun.registry.remote import FileSource
 
 from localrun.errors import NetworkError
 from localrun.registry.http import Credential, Http, HttpError
+from localrun.registry.remote import FileSource
 from localrun.registry.transfer.range_reader import (
     FileChangedError,
     NoRangesError,

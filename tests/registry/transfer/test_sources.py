@@ -6,10 +6,10 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from localrun.registry.remote import FileSource
 
 from localrun.errors import NetworkError, NotFoundError
 from localrun.registry.http import Http, HttpError
+from localrun.registry.remote import FileSource
 from localrun.registry.transfer.range_reader import NoRangesError, SourceUnusableError
 from localrun.registry.transfer.sources import (
     LONGEST_WAIT_S,

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from localrun.registry.remote import FileSource, RemoteFile
 
 from localrun.errors import NetworkError
 from localrun.registry.http import Http
 from localrun.registry.options import DownloadOptions
+from localrun.registry.remote import FileSource, RemoteFile
 from localrun.registry.transfer.journal import Journal
 from localrun.services.pulling.fetch import SMALL_BYTES, FetchedBlob, fetch_all
 from localrun.services.pulling.plan import PlannedFile

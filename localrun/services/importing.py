@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localrun.disk import storage_errors
 from localrun.errors import ModelNotFoundError, NotFoundError, UsageError
 from localrun.gguf.role import gguf_role
 from localrun.names.parse import parse_name
@@ -17,7 +18,6 @@ from localrun.store.archive_names import NamedModel, check_names
 from localrun.store.blobs import digest_of
 from localrun.store.foreign.files import find_gguf
 from localrun.store.foreign.folders import ForeignTool, find_foreign_models
-from localrun.store.layout import translated
 from localrun.store.manifest import MOST_BYTES, Role, parse_manifest
 from localrun.store.store import Provenance
 
@@ -120,7 +120,7 @@ def import_model(
             for file in model.files
         ]
         if model.manifest is not None:
-            with translated(model.manifest):
+            with storage_errors(model.manifest):
                 manifest = model.manifest.read_bytes()[: MOST_BYTES + 1]
             adopted.append(_adopt_config(workspace, model.manifest, manifest, lease, report))
         else:

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from localrun.disk import storage_errors
 from localrun.errors import LocalrunError, StorageError, UsageError
 from localrun.modelfile.parse import parse_modelfile
 from localrun.names.parse import parse_name
@@ -31,7 +32,6 @@ from localrun.services.pulling.plan import make_plan
 from localrun.services.pulling.pull import PullOptions, run_plan
 from localrun.services.push import push_model
 from localrun.store.blobs import file_digest
-from localrun.store.layout import translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -140,7 +140,7 @@ def _lay_out(workspace: Workspace, folder: Path, files: Mapping[str, str]) -> No
     """
     for name, digest in files.items():
         path, blob = folder / _inside(name), workspace.store.blobs.path(digest)
-        with translated(path):
+        with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 path.hardlink_to(blob)

@@ -13,11 +13,11 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
+from localrun.disk import storage_errors
 from localrun.errors import UsageError
 from localrun.names.ref import ModelRef, ModelSource
 from localrun.registry.oci.blob import OutgoingBlob, UploadSession
 from localrun.services.pulling.plain_http import is_allowed_for
-from localrun.store.layout import translated
 from localrun.store.manifest import MOST_BYTES
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _load(path: Path) -> str | None:
 
 def _keep(path: Path, location: str) -> None:
     fresh = path.with_name("session.new")
-    with translated(path):
+    with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh.touch(mode=PRIVATE)
         fresh.write_text(location)

@@ -15,8 +15,9 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localrun.disk import storage_errors
 from localrun.errors import IntegrityError
-from localrun.store.layout import check_version, discard, discard_folder, translated
+from localrun.store.layout import check_version, discard, discard_folder
 from localrun.store.locks import living_leases, locked, try_lock
 from localrun.store.refs import StoredRef, ref_files, remove_empty_folders
 
@@ -58,7 +59,7 @@ def collect_garbage(
     layout = store.layout
     if not check_version(layout):
         return CollectedGarbage()
-    with translated(layout.root), locked(layout.lock):
+    with storage_errors(layout.root), locked(layout.lock):
         leases = living_leases(layout)
         needed = referenced_digests(store).union(*leases.values())
         candidates = blob_digests(layout) if only is None else only

@@ -16,9 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from localrun.disk import storage_errors
 from localrun.errors import LocalrunError, StorageError
 from localrun.store.blobs import file_digest
-from localrun.store.layout import translated
 from localrun.store.link import LinkRecord
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def quarantine(store: Store, digest: str, aside: Path | None = None) -> bool:
         StorageError: it cannot be opened or deleted, so nobody knows whether it is wrong.
     """
     path = store.layout.blob(digest)
-    with translated(path):
+    with storage_errors(path):
         try:
             before = path.stat()
             is_right = _digest_or_rot(path) == digest
@@ -110,7 +110,7 @@ def quarantine(store: Store, digest: str, aside: Path | None = None) -> bool:
 def bring_back(store: Store, digest: str, aside: Path) -> None:
     """Give a damaged blob its name again where nobody had a good one: it is better than none."""
     path = store.layout.blob(digest)
-    with translated(path):
+    with storage_errors(path):
         if aside.exists() and not path.exists():
             aside.rename(path)
 

@@ -11,10 +11,11 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localrun.disk import storage_errors
 from localrun.errors import IntegrityError, LocalrunError, NetworkError
-from localrun.registry.options import DownloadOptions, no_more
-from localrun.registry.transfer.disk import check_space, open_data, storage_errors, sync_data
+from localrun.registry.transfer.disk import KEPT_HINT, check_space, open_data, sync_data
 from localrun.registry.transfer.journal import DownloadState, FileVersion, Journal
+from localrun.registry.transfer.options import DownloadOptions, no_more
 from localrun.registry.transfer.progress import DownloadProgress
 from localrun.registry.transfer.range_reader import FileChangedError
 from localrun.registry.transfer.ranges import Ranges
@@ -118,7 +119,7 @@ class _Transfer:
             return self._run()
 
     def _run(self) -> Downloaded:
-        with storage_errors(self._journal.folder):
+        with storage_errors(self._journal.folder, hint=KEPT_HINT):
             self._journal.folder.mkdir(parents=True, exist_ok=True)
             size = self._file.size_bytes
             if self._file.digest is None and size is not None and size <= SMALL_BYTES:

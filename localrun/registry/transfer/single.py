@@ -13,7 +13,7 @@ from localrun.errors import NetworkError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from localrun.registry.options import DownloadOptions
+    from localrun.registry.transfer.options import DownloadOptions
     from localrun.registry.transfer.sources import DownloadSource, DownloadSources
 
 

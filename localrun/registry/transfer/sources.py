@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import LocalrunError, NetworkError, PrivateAddressError
 from localrun.registry.http import HttpError, OfflineError
+from localrun.registry.transfer.options import FIRST_WAIT_S
 from localrun.registry.transfer.range_reader import (
     FileChangedError,
     NoRangesError,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 MOST_FAILURES = 8  # in a row that brought next to nothing
 MOST_SILENCES = 4  # the same, of one that has never answered: nobody is there
 PROGRESS_BYTES = 16 * 1024  # less is next to nothing, so that failures come to an end
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.3, 20.0
+LONGEST_WAIT_S = 20.0
 PATIENCE_S = 2.0  # who wants to be left alone for longer gives trouble
 FINAL = (SourceUnusableError, FileChangedError, OfflineError, PrivateAddressError)
 _log = logging.getLogger(__name__)

@@ -19,16 +19,17 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from localrun.disk import storage_errors
 from localrun.errors import NetworkError
-from localrun.registry.transfer.disk import start_writeback, storage_errors, sync_data
+from localrun.registry.transfer.disk import KEPT_HINT, start_writeback, sync_data
+from localrun.registry.transfer.options import PeriodicTrigger, SourceSpeed
 from localrun.registry.transfer.range_reader import FileChangedError, NoRangesError
-from localrun.registry.transfer.speed import PeriodicTrigger, SourceSpeed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from localrun.registry.options import DownloadOptions
     from localrun.registry.transfer.journal import FileVersion, Journal
+    from localrun.registry.transfer.options import DownloadOptions
     from localrun.registry.transfer.progress import DownloadProgress, DownloadTask
     from localrun.registry.transfer.range_reader import RangeResponse
     from localrun.registry.transfer.sources import DownloadSource, DownloadSources
@@ -119,7 +120,7 @@ class SegmentWorkers:
     def _guard(self, work: Callable[[], None]) -> None:
         """Do the work of a thread; its error is raised where `run` was called."""
         try:
-            with storage_errors(self._journal.data):
+            with storage_errors(self._journal.data, hint=KEPT_HINT):
                 work()
         except BaseException as error:  # noqa: BLE001 - raised again by `_watch`
             self._error = self._error or error

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING
 
+from localrun.disk import storage_errors
 from localrun.registry.transfer.download import download
 from localrun.registry.transfer.journal import Journal
-from localrun.store.layout import discard_folder, hex_of, translated
+from localrun.store.layout import discard_folder, hex_of
 from localrun.store.locks import can_lock, try_lock
 
 if TYPE_CHECKING:
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localrun.registry.http import Http
-    from localrun.registry.options import DownloadOptions
     from localrun.registry.remote import RemoteFile
+    from localrun.registry.transfer.options import DownloadOptions
     from localrun.services.pulling.plan import PlannedFile
     from localrun.services.report import ProgressReport
     from localrun.store.locks import Lease
@@ -97,7 +98,7 @@ def fetch(
     folder = _folder(store, file)
     with _held(folder, file.name, report):
         if (found := _find(store, file)) is not None:  # another process was faster
-            with translated(folder):
+            with storage_errors(folder):
                 discard_folder(folder, lease.temporary())
             return found
         told = replace(
@@ -110,7 +111,7 @@ def fetch(
         came = replace(file, digest=downloaded.digest, size_bytes=downloaded.size_bytes)
         fetched = downloaded.fetched_bytes if _find(store, came) is None else 0
         path = store.blobs.publish(downloaded.path, downloaded.digest, downloaded.size_bytes)
-        with translated(folder):
+        with storage_errors(folder):
             discard_folder(folder, lease.temporary())
     return FetchedBlob(downloaded.digest, downloaded.size_bytes, path, fetched)
 
@@ -132,7 +133,7 @@ def _find(store: Store, file: RemoteFile) -> FetchedBlob | None:
     path = store.blobs.find(file.digest, file.size_bytes) if file.digest is not None else None
     if path is None:
         return None
-    with translated(path):
+    with storage_errors(path):
         return FetchedBlob(str(file.digest), path.stat().st_size, path)
 
 
@@ -212,7 +213,7 @@ def _held(folder: Path, name: str, report: ProgressReport) -> Iterator[None]:
 
 def _open_lock(folder: Path) -> IO[str]:
     """Open a partial folder's lock; makes both, again if a sweep takes the folder in between."""
-    with translated(folder):
+    with storage_errors(folder):
         while True:
             try:
                 folder.mkdir(parents=True, exist_ok=True)

@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError
-from localrun.registry.options import DownloadOptions
 from localrun.registry.transfer.disk import check_space
-from localrun.registry.transfer.rate_limit import RateLimit
+from localrun.registry.transfer.options import DownloadOptions, RateLimit
 from localrun.services.creating.manifests import check_whole, layer_of, make_manifest
 from localrun.services.pulling.fetch import FetchedBlob, fetch_all, missing_bytes
 from localrun.services.pulling.plan import PlannedFile, PullPlan, make_plan

@@ -20,15 +20,14 @@ from hypothesis import strategies as st
 
 from localrun.errors import LocalrunError, NetworkError, StorageError
 from localrun.registry.http import Credential, Http, OfflineError
-from localrun.registry.options import DownloadOptions
 from localrun.registry.remote import FileSource, RemoteFile
 from localrun.registry.transfer import progress as progress_module
 from localrun.registry.transfer import workers as streams_module
 from localrun.registry.transfer.disk import open_data
 from localrun.registry.transfer.download import DigestMismatchError, Downloaded, download
 from localrun.registry.transfer.journal import Journal
+from localrun.registry.transfer.options import DownloadOptions, RateLimit
 from localrun.registry.transfer.progress import MEBI, DownloadProgress
-from localrun.registry.transfer.rate_limit import RateLimit
 from tests.fakes.faults import Fault
 from tests.fakes.hub import FakeHub, fake_hub
 from tests.measuring import wall_s
@@ -240,7 +239,7 @@ import sys
 from pathlib import Path
 from localrun.registry.transfer import workers as streams
 from localrun.registry.http import Http
-from localrun.registry.options import DownloadOptions
+from localrun.registry.transfer.options import DownloadOptions
 from localrun.registry.remote import Remote, RemoteFile
 from localrun.registry.transfer.download import download
 url, size, digest, folder = sys.argv[1:]

@@ -17,9 +17,9 @@ import pytest
 
 from localrun.errors import NetworkError
 from localrun.registry.http import Http
-from localrun.registry.options import DownloadOptions
 from localrun.registry.remote import FileSource, RemoteFile
 from localrun.registry.transfer.journal import Journal
+from localrun.registry.transfer.options import DownloadOptions
 from localrun.services.pulling.fetch import SMALL_BYTES, FetchedBlob, fetch_all
 from localrun.services.pulling.plan import PlannedFile
 from localrun.services.report import SilentReport

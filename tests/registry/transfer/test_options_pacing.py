@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from localrun.registry.transfer.speed import PeriodicTrigger, SourceSpeed
+from localrun.registry.transfer.options import PeriodicTrigger, SourceSpeed
 
 
 class Clock:

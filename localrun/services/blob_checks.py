@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
     from pathlib import Path
 
-    from localrun.services.report import ProgressReport
+    from localrun.services.progress import ProgressReport
     from localrun.services.workspace import Workspace
 
 NAME = "all files"

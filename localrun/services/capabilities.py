@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from localrun.gguf.header import Header
-    from localrun.services.models import StoredModel
+    from localrun.services.stored_model import StoredModel
 
 GAP_TOKENS = (  # what stands before and after the gap; the second pair is the older spelling
     ("tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.fim_suf_token_id"),

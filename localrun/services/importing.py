@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from localrun.disk import storage_errors
 from localrun.errors import ModelNotFoundError, NotFoundError, UsageError
 from localrun.gguf.role import gguf_role
-from localrun.names.parse import parse_name
-from localrun.names.paths import local_path
+from localrun.names.parse import local_path, parse_name
 from localrun.names.ref import DEFAULT_TAG, HUGGINGFACE_HOST, ModelRef, ModelSource
 from localrun.services.creating.manifests import check_whole, layer_of, make_manifest
 from localrun.store.adopt import Adopted, AdoptMethod, adopt
@@ -24,7 +23,7 @@ from localrun.store.store import Provenance
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from localrun.services.report import ProgressReport
+    from localrun.services.progress import ProgressReport
     from localrun.services.workspace import Workspace
     from localrun.store.foreign.model import ForeignModel
     from localrun.store.locks import Lease

@@ -13,8 +13,7 @@ JSON; what the job tells is JSON too, one object a line (``write`` gets each):
 from __future__ import annotations
 
 import shutil
-import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,8 @@ from localrun.names.ref import ModelSource
 from localrun.registry.http import OfflineError
 from localrun.services.creating.create import CreateOptions, create_model
 from localrun.services.creating.parts import BLOB, looks_like_path
-from localrun.services.job_folders import ADAPTER_FOLDER, DRAFT_FOLDER, FILES_FOLDER
+from localrun.services.creating.uploads import ADAPTER_FOLDER, DRAFT_FOLDER, FILES_FOLDER
+from localrun.services.progress import JobReport
 from localrun.services.pulling.offline import complete_here, embedded_here
 from localrun.services.pulling.plan import make_plan
 from localrun.services.pulling.pull import PullOptions, run_plan
@@ -41,15 +41,13 @@ if TYPE_CHECKING:
 
     Write = Callable[[dict[str, Any]], None]
 
-TELL_EVERY_S = 0.1
-
 
 def run_job(workspace: Workspace, order: Mapping[str, Any], write: Write) -> bool:
     """Do what an order says and tell how it ended; blocks, and tells whether it succeeded.
 
     Who asks a server may not look around in its network: see `localrun.registry.public`.
     """
-    workspace.connects_to_all = workspace.settings.private_hosts is None
+    workspace = workspace.for_clients()
     kinds = {"pull": _pull, "push": _push, "create": _create}
     try:
         result = kinds[order["kind"]](workspace, order, JobReport(write))
@@ -59,32 +57,6 @@ def run_job(workspace: Workspace, order: Mapping[str, Any], write: Write) -> boo
         return False
     write({"result": result})
     return True
-
-
-@dataclass(slots=True)
-class JobReport:
-    """A report that becomes lines, not more of them than a reader can use."""
-
-    write: Write
-    digests: dict[str, str | None] = field(default_factory=dict)  # of the files by their names
-    _last: dict[str, float] = field(default_factory=dict)
-
-    def note(self, text: str) -> None:
-        """Pass a note on."""
-        self.write({"note": text})
-
-    def begin(self, total_bytes: int | None, num_files: int) -> None:  # noqa: ARG002 - a report
-        """Pass the size of all on."""
-        self.write({"begin": total_bytes})
-
-    def advance(self, name: str, done: int, total: int | None) -> None:
-        """Pass on how far a file is, unless it was told just now; its end always."""
-        now = time.monotonic()
-        if done != total and now - self._last.get(name, 0.0) < TELL_EVERY_S:
-            return
-        self._last[name] = now
-        digest = self.digests.get(name)
-        self.write({"advance": name, "done": done, "total": total, "digest": digest})
 
 
 def _pull(workspace: Workspace, order: Mapping[str, Any], told: JobReport) -> dict[str, Any]:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from localrun.errors import IntegrityError, ModelNotFoundError, UsageError
 from localrun.names.ref import ModelSource
 from localrun.services.importing import check_target, import_path
-from localrun.services.report import SilentReport
-from localrun.store.embedded import embedded_models
+from localrun.services.progress import SilentReport
 from localrun.store.garbage import collect_garbage
 from localrun.store.manifest import MOST_BYTES
 from localrun.store.refs import remove_ref
-from localrun.store.store import Provenance
+from localrun.store.store import Provenance, embedded_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from localrun.gguf.header import Header
     from localrun.modelfile.recipe import Role as Speaker
-    from localrun.services.models import StoredModel
+    from localrun.services.stored_model import StoredModel
     from localrun.services.workspace import Workspace
     from localrun.store.store import Entry
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from localrun.store.layout import Layout
     from localrun.store.locks import Lease
 
+PLAIN_HTTP = "http"
 KEY_PARTS = 4
 MOST_TRIES = 100
 _log = logging.getLogger(__name__)
@@ -75,6 +76,11 @@ class StoredRef:
     def parsed(self) -> ModelRef:
         """Return the parts of the name."""
         return parse_name(self.name)
+
+    @property
+    def is_plain_http(self) -> bool:
+        """Return whether the user allowed the registry of this name without TLS."""
+        return self.scheme == PLAIN_HTTP
 
     def to_json(self) -> bytes:
         """Return the ref's file."""

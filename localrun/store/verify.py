@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
@@ -115,10 +115,6 @@ def bring_back(store: Store, digest: str, aside: Path) -> None:
             aside.rename(path)
 
 
-class _StoppedError(Exception):
-    """The call for progress failed, or another thread did: no fault of the file."""
-
-
 class _Counter:
     """Passes the bytes that threads read on, one call at a time."""
 
@@ -131,13 +127,13 @@ class _Counter:
     def add(self, count: int) -> None:
         with self._calling:
             if self._is_stopped:
-                raise _StoppedError
+                raise CancelledError
             try:
                 if self._on_bytes is not None:
                     self._on_bytes(count)
             except BaseException as error:
                 self.failure, self._is_stopped = error, True
-                raise _StoppedError from error
+                raise CancelledError from error
 
     def stop(self) -> None:
         self._is_stopped = True

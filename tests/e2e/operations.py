@@ -16,9 +16,9 @@ from localrun.names.parse import parse_name
 from localrun.services.creating.create import create_model
 from localrun.services.importing import import_path
 from localrun.services.naming import copy_model, move_model, remove_model
+from localrun.services.progress import SilentReport
 from localrun.services.pulling.plan import PullPlan, make_plan
 from localrun.services.pulling.pull import PullOptions, run_plan
-from localrun.services.report import SilentReport
 from localrun.store.archive import export_model, import_archive
 from localrun.store.garbage import PARTIAL_KEPT_S, collect_garbage
 

@@ -24,8 +24,8 @@ from localrun.runner.messages import Event, Finished, Load
 from localrun.runner.prompt_saver import PromptSaver, RestoredPrefix
 from localrun.runner.saved_prompts import prompt_scope
 from localrun.runner.worker import Worker
-from localrun.store.embedded import embedded_models
 from localrun.store.prompts import PromptFolder
+from localrun.store.store import embedded_models
 from tests.engine.tiny import KINDS
 from tests.waiting import HANG_S, wait_until
 

@@ -21,7 +21,7 @@ from localrun.services.creating.create import CreateOptions, create_model
 from localrun.services.creating.uploads import Uploads
 from localrun.services.importing import import_path
 from localrun.services.naming import copy_model
-from localrun.services.report import SilentReport
+from localrun.services.progress import SilentReport
 from localrun.store import adopt
 from localrun.store.adopt import AdoptMode
 from localrun.store.archive import export_model, import_archive

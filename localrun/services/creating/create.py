@@ -20,9 +20,9 @@ from localrun.services.creating.facts import check_facts
 from localrun.services.creating.manifests import make_manifest
 from localrun.services.creating.parts import FILE_ROLES, ModelPart, ModelParts, PartCollector
 from localrun.services.creating.quantizing import quantize_weights
-from localrun.services.creating.template_check import check_template
+from localrun.services.creating.recipe_files import check_template
+from localrun.services.progress import SilentReport
 from localrun.services.recipes import StoredRecipe, recipe_bytes
-from localrun.services.report import SilentReport
 from localrun.store.adopt import AdoptMode
 from localrun.store.blobs import digest_of
 from localrun.store.manifest import (
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
     from localrun.modelfile.recipe import Recipe
     from localrun.names.ref import ModelRef
+    from localrun.services.progress import ProgressReport
     from localrun.services.recipes import Value
-    from localrun.services.report import ProgressReport
     from localrun.services.workspace import Workspace
     from localrun.store.manifest import Manifest
 

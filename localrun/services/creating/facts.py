@@ -17,7 +17,7 @@ from localrun.services.capabilities import (
     weights_capabilities,
 )
 from localrun.services.models import describe_header
-from localrun.services.templates import to_jinja
+from localrun.services.recipes import to_jinja
 from localrun.store.manifest import Role
 
 if TYPE_CHECKING:

@@ -17,22 +17,21 @@ from localrun.convert.folder import find, read_bytes, read_text
 from localrun.errors import IntegrityError, NotFoundError, UsageError
 from localrun.gguf.data import read_whole
 from localrun.gguf.role import gguf_role
-from localrun.names.parse import parse_name
-from localrun.names.paths import local_path
+from localrun.names.parse import local_path, parse_name
 from localrun.names.ref import ModelSource
 from localrun.services.pulling.pull import pull_model
 from localrun.services.recipes import EMPTY, StoredRecipe, read_recipe
 from localrun.store.adopt import AdoptMode, adopt
-from localrun.store.embedded import embedded_models
 from localrun.store.foreign.files import find_gguf
 from localrun.store.manifest import Role
+from localrun.store.store import embedded_models
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from localrun.names.ref import ModelRef
-    from localrun.services.report import ProgressReport
+    from localrun.services.progress import ProgressReport
     from localrun.services.workspace import Workspace
     from localrun.store.foreign.model import ForeignFile
     from localrun.store.locks import Lease

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from localrun.store.locks import Lease
     from localrun.store.store import Store
 
+# folders of a create job, as its recipe names them: the server writes them, the job makes them
+FILES_FOLDER = "./files"
+ADAPTER_FOLDER = "./adapter"
+DRAFT_FOLDER = "./draft"
 KEPT_S = 3600.0
 MOST_KEPT = 4096  # blobs; the oldest leave
 MOST_UPLOADS = 64  # at once: each has two open files

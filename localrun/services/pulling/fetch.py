@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import IO, TYPE_CHECKING
 from localrun.disk import storage_errors
 from localrun.registry.transfer.download import download
 from localrun.registry.transfer.journal import Journal
+from localrun.services.progress import SharedReport
 from localrun.store.layout import discard_folder, hex_of
 from localrun.store.locks import can_lock, try_lock
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from localrun.registry.http import Http
     from localrun.registry.remote import RemoteFile
     from localrun.registry.transfer.options import DownloadOptions
+    from localrun.services.progress import ProgressReport
     from localrun.services.pulling.plan import PlannedFile
-    from localrun.services.report import ProgressReport
     from localrun.store.locks import Lease
     from localrun.store.store import Store
 
@@ -58,7 +58,7 @@ def fetch_all(
     Raises:
         NetworkError, IntegrityError, StorageError: as `fetch`; what came is kept.
     """
-    shared = _SharedReport(report)
+    shared = SharedReport(report)
     small = _small_files(planned)
     with ThreadPoolExecutor(options.num_streams) as pool:
         try:
@@ -143,37 +143,6 @@ def _folder(store: Store, file: RemoteFile) -> Path:
         return store.layout.partial / hex_of(file.digest)
     url = file.sources[0].url.partition("?")[0]
     return store.layout.partial / f"url-{hashlib.sha256(url.encode()).hexdigest()[:32]}"
-
-
-class _StoppedError(Exception):
-    """Another file failed, or the user wants no more: this download is to end."""
-
-
-class _SharedReport:
-    """Lets one thread at a time tell; every download tells often, and ends there once stopped."""
-
-    def __init__(self, report: ProgressReport) -> None:
-        self._report = report
-        self._lock = threading.Lock()
-        self._is_stopped = False
-
-    def stop(self) -> None:
-        """End the downloads that tell here."""
-        self._is_stopped = True
-
-    def note(self, text: str) -> None:
-        with self._lock:
-            self._report.note(text)
-
-    def begin(self, total_bytes: int | None, num_files: int) -> None:
-        with self._lock:
-            self._report.begin(total_bytes, num_files)
-
-    def advance(self, name: str, done: int, total: int | None) -> None:
-        if self._is_stopped:
-            raise _StoppedError
-        with self._lock:
-            self._report.advance(name, done, total)
 
 
 def _small_files(planned: Sequence[PlannedFile]) -> list[int]:

@@ -13,16 +13,16 @@ from localrun.errors import IntegrityError
 from localrun.registry.transfer.disk import check_space
 from localrun.registry.transfer.options import DownloadOptions, RateLimit
 from localrun.services.creating.manifests import check_whole, layer_of, make_manifest
+from localrun.services.progress import SilentReport
 from localrun.services.pulling.fetch import FetchedBlob, fetch_all, missing_bytes
 from localrun.services.pulling.plan import PlannedFile, PullPlan, make_plan
-from localrun.services.report import SilentReport
 from localrun.store.blobs import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from localrun.names.ref import ModelRef
-    from localrun.services.report import ProgressReport
+    from localrun.services.progress import ProgressReport
     from localrun.services.workspace import Workspace
     from localrun.store.locks import Lease
     from localrun.store.manifest import Descriptor, Role

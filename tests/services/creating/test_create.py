@@ -22,9 +22,9 @@ from localrun.services.show import describe_model
 from localrun.services.workspace import Workspace
 from localrun.settings import Settings
 from localrun.store.adopt import AdoptMode
-from localrun.store.embedded import embedded_models
 from localrun.store.garbage import collect_garbage
 from localrun.store.manifest import Descriptor, Manifest, Role
+from localrun.store.store import embedded_models
 from tests.services.making import Told, entry_of, gguf
 from tests.services.recipes import recipes
 

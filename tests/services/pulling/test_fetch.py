@@ -20,9 +20,9 @@ from localrun.registry.http import Http
 from localrun.registry.remote import FileSource, RemoteFile
 from localrun.registry.transfer.journal import Journal
 from localrun.registry.transfer.options import DownloadOptions
+from localrun.services.progress import SilentReport
 from localrun.services.pulling.fetch import SMALL_BYTES, FetchedBlob, fetch_all
 from localrun.services.pulling.plan import PlannedFile
-from localrun.services.report import SilentReport
 from localrun.store.manifest import Role
 from localrun.store.store import Store
 from tests.fakes.faults import Fault

@@ -6,7 +6,7 @@ import pytest
 
 from localrun.errors import UsageError
 from localrun.services import templates
-from localrun.services.templates import MAX_CHARS, to_jinja
+from localrun.services.recipes import MAX_CHARS, to_jinja
 
 
 def test_a_template_of_any_length_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:

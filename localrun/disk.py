@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from localrun.errors import StorageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
@@ -69,6 +70,21 @@ def remove_abandoned(path: Path) -> None:
         if is_abandoned(temporary):
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def storage_errors(path: Path, *, hint: str | None = None) -> Iterator[None]:
+    """Translate operating system errors in a block into a `StorageError` that names the path.
+
+    ``hint`` replaces the hint of the error.
+    """
+    try:
+        yield
+    except OSError as error:
+        translated = storage_error(error, path)
+        if hint is not None:
+            translated.hint = hint
+        raise translated from error
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:

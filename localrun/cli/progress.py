@@ -1,6 +1,6 @@
 """How far a long work is: bars on a terminal, plain lines elsewhere, events with ``--json``.
 
-Implements `localrun.services.report.ProgressReport`. Everything goes to stderr but the events,
+Implements `localrun.services.progress.ProgressReport`. Everything goes to stderr but the events,
 one JSON object a line on stdout:
 
     {"event": "note", "text": "..."}
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from rich.progress import Progress, TaskID
 
-    from localrun.services.report import ProgressReport
+    from localrun.services.progress import ProgressReport
 
 LINE_S = 5.0
 EVENT_S = 0.2

@@ -6,9 +6,12 @@ are names too. Every text is one `ModelRef` or a named error.
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+from pathlib import Path
 
-from localrun.errors import ModelNameError
+from localrun.errors import ModelNameError, ModelNotFoundError
 from localrun.names.pages import parse_page
 from localrun.names.ref import (
     ANY_PATH,
@@ -85,6 +88,26 @@ def parse_name(text: str) -> ModelRef:
         digest=digest,
     )
     return _checked(ref, text)
+
+
+def local_path(text: str) -> Path:
+    """Return the path that a text means; ``~`` is a home folder. Nothing need be there.
+
+    Raises:
+        ModelNotFoundError: no file can have this path: it is too long, or there is no such user.
+    """
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:
+        raise _no_path(text, "the home folder is not known") from error
+    try:
+        os.stat(path)  # noqa: PTH116 - for its errors alone
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise _no_path(text, "the path is too long") from error
+    except ValueError as error:
+        raise _no_path(text, "no path can hold its characters") from error
+    return path
 
 
 def _location(text: str) -> ModelRef | None:
@@ -187,3 +210,7 @@ def _no_name(text: str) -> ModelNameError:
 
 def _too_long(text: str) -> ModelNameError:
     return ModelNameError(f"the model name is too long: {text[:MOST_SHOWN]!r}...", hint=HINT)
+
+
+def _no_path(text: str, why: str) -> ModelNotFoundError:
+    return ModelNotFoundError(f"no such file: {text[:MOST_SHOWN]!r}: {why}", hint="localrun list")

@@ -20,15 +20,27 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError, ModelNotFoundError, QuantizationNotFoundError
 from localrun.names.ref import DEFAULT_TAG
-from localrun.registry.bits import bits_per_weight
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from localrun.registry.remote import RemoteFile, Repository
 
+# Of a whole file, about, as llama.cpp's quantize tool tells them; L and XL are of those
+# who make them, with larger embeddings.
+BITS = {
+    "F64": 64.0, "F32": 32.0, "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q6_K_L": 6.8,
+    "Q6_K": 6.56, "Q5_1": 6.0, "Q5_K_L": 5.85, "Q5_K_M": 5.69, "Q5_K_S": 5.54, "Q5_0": 5.5,
+    "Q4_K_L": 5.05, "Q4_1": 5.0, "Q4_K_XL": 4.95, "Q4_K_M": 4.85, "Q4_K": 4.85, "Q4_K_S": 4.58,
+    "Q4_0": 4.55, "IQ4_NL": 4.5, "IQ4_XS": 4.25, "MXFP4": 4.25, "MXFP4_MOE": 4.25, "Q3_K_XL": 4.4,
+    "Q3_K_L": 4.27, "Q3_K_M": 3.91, "Q3_K": 3.91, "IQ3_M": 3.66, "Q3_K_S": 3.5, "IQ3_S": 3.44,
+    "IQ3_XS": 3.3, "IQ3_XXS": 3.06, "Q2_K_L": 3.1, "Q2_K": 2.96, "IQ2_M": 2.7, "IQ2_S": 2.5,
+    "IQ2_XS": 2.31, "IQ2_XXS": 2.06, "TQ2_0": 2.06, "IQ1_M": 1.75, "TQ1_0": 1.69, "IQ1_S": 1.56,
+}  # fmt: skip
+REPACKED = re.compile(r"Q4_0_\d_\d")  # for one kind of processor; llama.cpp gave them up in 2024
+UNKNOWN = 1000.0  # near to nothing
 SUFFIX = ".gguf"
-WISHED = "Q4_K_M"
+DEFAULT_QUANTIZATION = "Q4_K_M"
 MOST_SHARDS_NAMED = 3
 MOST_LISTED = 50  # variants in a hint
 IGNORE = re.IGNORECASE | re.ASCII
@@ -86,6 +98,18 @@ def quantization_of(file_name: str) -> str | None:
         if found := QUANTIZATION.findall(part):
             return re.sub(r"^FP", "F", str(found[-1]).upper())
     return None
+
+
+def bits_per_weight(quantization: str | None) -> float:
+    """Return the bits per weight of a quantization in upper case, with or without UD-.
+
+    What is not known, and what llama.cpp does not load any more, is near to nothing.
+    """
+    plain = (quantization or "").removeprefix("UD-")
+    if plain in BITS:
+        return BITS[plain]
+    digit = re.search(r"[1-8]", plain)
+    return UNKNOWN if digit is None or REPACKED.fullmatch(plain) else int(digit[0]) + 0.5
 
 
 def variants(repository: Repository) -> list[Variant]:
@@ -150,7 +174,7 @@ def companions(repository: Repository) -> Companions:
 
 
 @dataclass(frozen=True, slots=True)
-class _Set:
+class _ShardSet:
     """A variant, and the names of its shards that the repository has not, the first of them."""
 
     variant: Variant
@@ -168,7 +192,7 @@ class _Set:
         )
 
 
-def _sets(repository: Repository) -> list[_Set]:
+def _sets(repository: Repository) -> list[_ShardSet]:
     """Return the variants, complete or not, the smallest first."""
     shards = _by_stem(file for file in repository.files if _is_model(file))
     labels = _labels(shards)
@@ -198,19 +222,19 @@ def _labels(stems: Iterable[str]) -> dict[str, str]:
     return {stem: labels.get(stem, stem) for stem in stems}
 
 
-def _set(label: str, files: list[RemoteFile]) -> _Set:
+def _set(label: str, files: list[RemoteFile]) -> _ShardSet:
     size = sum(file.size_bytes or 0 for file in files)
     variant = Variant(quantization=label, files=tuple(files), size_bytes=size)
     shard = SHARD.fullmatch(files[0].name)
     if shard is None:
-        return _Set(variant)
+        return _ShardSet(variant)
     stem, total = shard["stem"], int(shard["total"])
     there = {file.name.lower() for file in files}
     # never all names: each of many files may announce 99999 shards
     names = (f"{stem}-{index:05}-of-{total:05}.gguf" for index in range(1, total + 1))
     missing = (name for name in names if name.lower() not in there)
     num_there = sum(_is_shard_of(name, total) for name in there)
-    return _Set(variant, max(0, total - num_there), tuple(islice(missing, MOST_SHARDS_NAMED)))
+    return _ShardSet(variant, max(0, total - num_there), tuple(islice(missing, MOST_SHARDS_NAMED)))
 
 
 def _is_shard_of(name: str, total: int) -> bool:
@@ -218,7 +242,7 @@ def _is_shard_of(name: str, total: int) -> bool:
     return shard is not None and int(shard["total"]) == total and 1 <= int(shard["index"]) <= total
 
 
-def _stated(repository: Repository, found: list[_Set], wanted: str) -> _Set:
+def _stated(repository: Repository, found: list[_ShardSet], wanted: str) -> _ShardSet:
     names = {wanted.upper(), _canonical(wanted)}
     for one in found:
         if one.variant.quantization.upper() in names:
@@ -235,11 +259,11 @@ def _canonical(tag: str) -> str:
     return (quantization_of(tag) or "") if QUANTIZATION.fullmatch(tag) else ""
 
 
-def _merit(one: _Set) -> tuple[float, float, str]:
+def _merit(one: _ShardSet) -> tuple[float, float, str]:
     """Order variants by how near they are to Q4_K_M, the larger of two as near first."""
     bits = bits_per_weight(quantization_of(one.variant.files[0].name))
-    is_wished = one.variant.quantization.removeprefix("UD-") == WISHED
-    distance = abs(bits - bits_per_weight(WISHED)) - is_wished * 1e-3
+    is_wished = one.variant.quantization.removeprefix("UD-") == DEFAULT_QUANTIZATION
+    distance = abs(bits - bits_per_weight(DEFAULT_QUANTIZATION)) - is_wished * 1e-3
     return distance, -bits, one.variant.quantization
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Remote:
+class FileSource:
     """One place that a file's bytes can be had from.
 
     ``refresh`` returns the credential to go on with after a 401, for tokens end within
@@ -33,7 +33,7 @@ class RemoteFile:
     name: str  # with "/" between folders
     size_bytes: int | None = None
     digest: str | None = None  # "sha256:<hex>"
-    remotes: tuple[Remote, ...] = ()
+    sources: tuple[FileSource, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class Repository:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class SearchResult:
     """A repository that a search found."""
 
     name: str  # "hf.co/owner/repo"

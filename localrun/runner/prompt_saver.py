@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from localrun.engine.cache.exchange import Exchange
     from localrun.engine.sequence import Sequence
-    from localrun.store.prompt_file import Run
+    from localrun.store.prompt_file import PromptSegment
     from localrun.store.prompts import PromptFolder
 
 QUIET_S = 2.0  # after the last answer; what follows it at once may go on from the same prompt
@@ -44,7 +44,7 @@ C = TypeVar("C")
 class RestoredPrefix:
     """A run was read; None: it is gone."""
 
-    run: Run
+    run: PromptSegment
     data: bytes | None
 
 
@@ -82,8 +82,8 @@ class PromptSaver:
         self._writing: Future[None] | None = None
         self._head: Sequence | None = None  # for which runs are read
         self._prompt: list[int] = []  # of the head
-        self._runs: deque[Run] = deque()  # to be read next
-        self._reading: Run | None = None
+        self._runs: deque[PromptSegment] = deque()  # to be read next
+        self._reading: PromptSegment | None = None
         self._waiting: deque[Sequence] = deque()  # behind the head
 
     def holds_back(self, seq: Sequence) -> bool:
@@ -175,7 +175,7 @@ class PromptSaver:
         self._read_next()
         return True
 
-    def _worth_reading(self, tokens: list[int]) -> list[Run]:
+    def _worth_reading(self, tokens: list[int]) -> list[PromptSegment]:
         """Return the runs that spare computing a good part of a prompt."""
         known = tokens[:-1]  # the last one is always computed
         num_cached = self._exchange.num_cached(known)
@@ -197,7 +197,7 @@ class PromptSaver:
         self._threads.submit(self._fetch, self._reading)
         return True
 
-    def _fetch(self, run: Run) -> None:
+    def _fetch(self, run: PromptSegment) -> None:
         """Read a run; the engine's thread hears of it whatever happens."""
         data = None
         try:
@@ -277,7 +277,7 @@ class PromptSaver:
         return self._token_s * num_tokens > WORTH * len(data) / READ_BYTES_PER_S
 
 
-def _num_saved(runs: list[Run], tokens: list[int], start: int) -> int:
+def _num_saved(runs: list[PromptSegment], tokens: list[int], start: int) -> int:
     """Return how far runs that follow each other from ``start`` go along with ``tokens``."""
     if not runs:
         return start

@@ -139,9 +139,9 @@ def _serve(plan: _Plan, pool: RunnerPool, listener: socket.socket) -> None:
     settings = plan.settings
     leave = asyncio.Event()
     activity = Activity()
-    workspace = Workspace(settings, os.environ)
-    workspace.takes_paths = settings.is_loopback
-    workspace.explains_paths = False
+    workspace = Workspace(
+        settings, os.environ, takes_paths=settings.is_loopback, explains_paths=False
+    )
     metrics = Metrics()
     app = create_app(
         pool,

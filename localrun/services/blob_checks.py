@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError
 from localrun.gguf.data import read_whole
+from localrun.store.garbage import blob_digests
 from localrun.store.layout import check_version
-from localrun.store.sweep import blob_digests
 from localrun.store.verify import BadBlob, compare_sizes, verify
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping
     from pathlib import Path
 
-    from localrun.services.report import ProgressReport
+    from localrun.services.progress import ProgressReport
     from localrun.services.workspace import Workspace
 
 NAME = "all files"

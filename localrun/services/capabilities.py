@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from localrun.gguf.header import Header
-    from localrun.services.models import StoredModel
+    from localrun.services.stored_model import StoredModel
 
 GAP_TOKENS = (  # what stands before and after the gap; the second pair is the older spelling
     ("tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.fim_suf_token_id"),
@@ -25,7 +25,7 @@ GAP_TOKENS = (  # what stands before and after the gap; the second pair is the o
 )
 
 
-def own_abilities(weights: Header) -> tuple[str, ...]:
+def weights_capabilities(weights: Header) -> tuple[str, ...]:
     """Return what the weights can do by themselves; nothing for a file that has none."""
     if role_of(weights) != "weights":
         return ()
@@ -35,7 +35,7 @@ def own_abilities(weights: Header) -> tuple[str, ...]:
     return ("completion", "insert") if knows_gaps else ("completion",)
 
 
-def template_abilities(own: Sequence[str], template: str | None) -> tuple[str, ...]:
+def template_capabilities(own: Sequence[str], template: str | None) -> tuple[str, ...]:
     """Return what a template adds to weights that can do ``own``."""
     text = template or ""
     if "completion" not in own:
@@ -44,7 +44,7 @@ def template_abilities(own: Sequence[str], template: str | None) -> tuple[str, .
     return tuple(name for name, mark in marks.items() if mark in text and name not in own)
 
 
-def senses(projectors: Sequence[Header]) -> tuple[str, ...]:
+def projector_capabilities(projectors: Sequence[Header]) -> tuple[str, ...]:
     """Return what projectors take: images, where one does not say that it only hears."""
     found = {name for projector in projectors for name in _senses(projector)}
     return tuple(sorted(found, reverse=True))

@@ -6,25 +6,24 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localrun.disk import storage_errors
 from localrun.errors import ModelNotFoundError, NotFoundError, UsageError
 from localrun.gguf.role import gguf_role
-from localrun.names.parse import parse_name
-from localrun.names.paths import local_path
+from localrun.names.parse import local_path, parse_name
 from localrun.names.ref import DEFAULT_TAG, HUGGINGFACE_HOST, ModelRef, ModelSource
 from localrun.services.creating.manifests import check_whole, layer_of, make_manifest
-from localrun.store.adopt import Adopted, Way, adopt
+from localrun.store.adopt import Adopted, AdoptMethod, adopt
 from localrun.store.archive_names import NamedModel, check_names
 from localrun.store.blobs import digest_of
 from localrun.store.foreign.files import find_gguf
 from localrun.store.foreign.folders import ForeignTool, find_foreign_models
-from localrun.store.layout import translated
 from localrun.store.manifest import MOST_BYTES, Role, parse_manifest
 from localrun.store.store import Provenance
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from localrun.services.report import ProgressReport
+    from localrun.services.progress import ProgressReport
     from localrun.services.workspace import Workspace
     from localrun.store.foreign.model import ForeignModel
     from localrun.store.locks import Lease
@@ -120,7 +119,7 @@ def import_model(
             for file in model.files
         ]
         if model.manifest is not None:
-            with translated(model.manifest):
+            with storage_errors(model.manifest):
                 manifest = model.manifest.read_bytes()[: MOST_BYTES + 1]
             adopted.append(_adopt_config(workspace, model.manifest, manifest, lease, report))
         else:
@@ -132,12 +131,12 @@ def import_model(
         if not is_forced:
             check_names(store, [NamedModel(ref, digest_of(manifest))], ref)
         provenance = Provenance(origin=_origin(model), revision=model.revision)
-        stored = store.name(ref, manifest, lease, provenance)
+        stored = store.tag(ref, manifest, lease, provenance)
     return Imported(
         name=stored.name,
         manifest=stored.manifest,
         size_bytes=sum(blob.size_bytes for blob in adopted),
-        copied_bytes=sum(blob.size_bytes for blob in adopted if blob.way is Way.COPIED),
+        copied_bytes=sum(blob.size_bytes for blob in adopted if blob.way is AdoptMethod.COPIED),
     )
 
 

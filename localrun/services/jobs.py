@@ -13,11 +13,11 @@ JSON; what the job tells is JSON too, one object a line (``write`` gets each):
 from __future__ import annotations
 
 import shutil
-import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from localrun.disk import storage_errors
 from localrun.errors import LocalrunError, StorageError, UsageError
 from localrun.modelfile.parse import parse_modelfile
 from localrun.names.parse import parse_name
@@ -25,13 +25,13 @@ from localrun.names.ref import ModelSource
 from localrun.registry.http import OfflineError
 from localrun.services.creating.create import CreateOptions, create_model
 from localrun.services.creating.parts import BLOB, looks_like_path
-from localrun.services.job_folders import ADAPTER_FOLDER, DRAFT_FOLDER, FILES_FOLDER
+from localrun.services.creating.uploads import ADAPTER_FOLDER, DRAFT_FOLDER, FILES_FOLDER
+from localrun.services.progress import JobReport
 from localrun.services.pulling.offline import complete_here, embedded_here
 from localrun.services.pulling.plan import make_plan
 from localrun.services.pulling.pull import PullOptions, run_plan
 from localrun.services.push import push_model
 from localrun.store.blobs import file_digest
-from localrun.store.layout import translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,18 +41,16 @@ if TYPE_CHECKING:
 
     Write = Callable[[dict[str, Any]], None]
 
-TELL_EVERY_S = 0.1
-
 
 def run_job(workspace: Workspace, order: Mapping[str, Any], write: Write) -> bool:
     """Do what an order says and tell how it ended; blocks, and tells whether it succeeded.
 
     Who asks a server may not look around in its network: see `localrun.registry.public`.
     """
-    workspace.connects_to_all = workspace.settings.private_hosts is None
+    workspace = workspace.for_clients()
     kinds = {"pull": _pull, "push": _push, "create": _create}
     try:
-        result = kinds[order["kind"]](workspace, order, JobEvent(write))
+        result = kinds[order["kind"]](workspace, order, JobReport(write))
     except LocalrunError as error:
         failed = {"code": error.code, "message": error.message, "hint": error.hint}
         write({"failed": failed})
@@ -61,33 +59,7 @@ def run_job(workspace: Workspace, order: Mapping[str, Any], write: Write) -> boo
     return True
 
 
-@dataclass(slots=True)
-class JobEvent:
-    """A report that becomes lines, not more of them than a reader can use."""
-
-    write: Write
-    digests: dict[str, str | None] = field(default_factory=dict)  # of the files by their names
-    _last: dict[str, float] = field(default_factory=dict)
-
-    def note(self, text: str) -> None:
-        """Pass a note on."""
-        self.write({"note": text})
-
-    def begin(self, total_bytes: int | None, num_files: int) -> None:  # noqa: ARG002 - a report
-        """Pass the size of all on."""
-        self.write({"begin": total_bytes})
-
-    def advance(self, name: str, done: int, total: int | None) -> None:
-        """Pass on how far a file is, unless it was told just now; its end always."""
-        now = time.monotonic()
-        if done != total and now - self._last.get(name, 0.0) < TELL_EVERY_S:
-            return
-        self._last[name] = now
-        digest = self.digests.get(name)
-        self.write({"advance": name, "done": done, "total": total, "digest": digest})
-
-
-def _pull(workspace: Workspace, order: Mapping[str, Any], told: JobEvent) -> dict[str, Any]:
+def _pull(workspace: Workspace, order: Mapping[str, Any], told: JobReport) -> dict[str, Any]:
     ref = parse_name(order["name"])
     if (embedded := embedded_here(workspace, ref)) is not None:
         return asdict(embedded)
@@ -102,7 +74,7 @@ def _pull(workspace: Workspace, order: Mapping[str, Any], told: JobEvent) -> dic
     return asdict(run_plan(workspace, plan, options, told))
 
 
-def _push(workspace: Workspace, order: Mapping[str, Any], told: JobEvent) -> dict[str, Any]:
+def _push(workspace: Workspace, order: Mapping[str, Any], told: JobReport) -> dict[str, Any]:
     ref = parse_name(order["name"])
     found = workspace.store.find(ref)
     blobs = found.manifest.blobs if found else []
@@ -110,7 +82,7 @@ def _push(workspace: Workspace, order: Mapping[str, Any], told: JobEvent) -> dic
     return asdict(push_model(workspace, ref, ref, told, is_insecure=order["is_insecure"]))
 
 
-def _create(workspace: Workspace, order: Mapping[str, Any], told: JobEvent) -> dict[str, Any]:
+def _create(workspace: Workspace, order: Mapping[str, Any], told: JobReport) -> dict[str, Any]:
     recipe = parse_modelfile(order["modelfile"].encode())
     options = CreateOptions(
         quantize=order["quantize"],
@@ -140,7 +112,7 @@ def _lay_out(workspace: Workspace, folder: Path, files: Mapping[str, str]) -> No
     """
     for name, digest in files.items():
         path, blob = folder / _inside(name), workspace.store.blobs.path(digest)
-        with translated(path):
+        with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 path.hardlink_to(blob)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from localrun.hardware.plan import LoadPlan
     from localrun.hardware.shape import ModelShape
     from localrun.names.ref import ModelRef
-    from localrun.services.models import StoredModel
+    from localrun.services.stored_model import StoredModel
     from localrun.services.workspace import Workspace
     from localrun.supervisor.model import RunnerModel
 

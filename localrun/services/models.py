@@ -9,24 +9,27 @@ from __future__ import annotations
 import contextlib
 import difflib
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError, LocalrunError, ModelNotFoundError, UsageError
 from localrun.gguf.header import Header, read_header
-from localrun.gguf.role import GgufRole, gguf_role, role_of
+from localrun.gguf.role import gguf_role, role_of
 from localrun.names.adapters import split_adapters
-from localrun.names.parse import parse_name
-from localrun.names.paths import local_path
+from localrun.names.parse import local_path, parse_name
 from localrun.names.ref import ModelSource
-from localrun.services.capabilities import own_abilities, senses, template_abilities
-from localrun.services.recipes import EMPTY, StoredRecipe, read_recipe
-from localrun.services.templates import to_jinja
+from localrun.services.capabilities import (
+    projector_capabilities,
+    template_capabilities,
+    weights_capabilities,
+)
+from localrun.services.recipes import StoredRecipe, read_recipe, to_jinja
+from localrun.services.stored_model import ModelDetails, ModelIdentity, StoredModel
 from localrun.store.blobs import file_digest
-from localrun.store.embedded import embedded_models
 from localrun.store.manifest import Role
+from localrun.store.store import embedded_models
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,47 +41,6 @@ if TYPE_CHECKING:
 
 THOUSAND = 1000
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelDetails:
-    """What a model's file says of itself."""
-
-    format: str
-    family: str
-    parameter_size: str  # "5.8M"
-    quantization_level: str
-    context_length: int | None  # tokens
-    embedding_length: int | None = None  # numbers of a token's vector
-    capabilities: tuple[str, ...]  # completion, tools ...: see capabilities.py
-    role: GgufRole = "weights"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredModel:
-    """A model that can be run."""
-
-    name: str
-    shards: tuple[Path, ...]  # of the weights, in order; one but for split models
-    digest: str  # "sha256:<hex>" of the manifest, of an embedded model's file
-    size_bytes: int
-    modified: datetime  # with time zone
-    details: ModelDetails
-    chat_template: str | None  # Jinja
-    origin: str | None = None  # the name it was pulled from, or made from
-    recipe: StoredRecipe = EMPTY
-    adapters: tuple[tuple[Path, float], ...] = ()  # (GGUF LoRA, its scale)
-    draft: tuple[Path, ...] = ()  # the shards of a model that guesses tokens
-    projectors: tuple[Path, ...] = ()  # of images and sound into the model's vectors
-    weights: tuple[str, ...] = ()  # digests of the shards: equal ones can share a runner
-
-
-@dataclass(frozen=True, slots=True)
-class ModelIdentity:
-    """What a name means now: how the store spells it, and the digest of the model."""
-
-    name: str
-    digest: str | None  # None for a file of this machine: hashing it takes too long
 
 
 class Models:
@@ -297,7 +259,11 @@ def _describe(name: str, path: Path) -> StoredModel:
 def _with_abilities(model: StoredModel, projectors: Sequence[Header]) -> StoredModel:
     """Add what the template and the projectors bring to what the weights can do."""
     own = model.details.capabilities
-    abilities = (*own, *template_abilities(own, model.chat_template), *senses(projectors))
+    abilities = (
+        *own,
+        *template_capabilities(own, model.chat_template),
+        *projector_capabilities(projectors),
+    )
     return replace(model, details=replace(model.details, capabilities=abilities))
 
 
@@ -334,7 +300,7 @@ def describe_header(header: Header) -> ModelDetails:
         quantization_level=header.file_type,
         context_length=header.context_length,
         embedding_length=header.embedding_length,
-        capabilities=own_abilities(header),
+        capabilities=weights_capabilities(header),
         role=role_of(header),
     )
 

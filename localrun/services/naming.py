@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 from localrun.errors import IntegrityError, ModelNotFoundError, UsageError
 from localrun.names.ref import ModelSource
 from localrun.services.importing import check_target, import_path
-from localrun.services.report import SilentReport
-from localrun.store.embedded import embedded_models
+from localrun.services.progress import SilentReport
+from localrun.store.garbage import collect_garbage
 from localrun.store.manifest import MOST_BYTES
 from localrun.store.refs import remove_ref
-from localrun.store.store import Provenance
-from localrun.store.sweep import sweep
+from localrun.store.store import Provenance, embedded_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -73,7 +72,7 @@ def copy_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
                 base=ref.base,
                 scheme=ref.scheme,
             )
-            return store.name(target, manifest, lease, provenance).name
+            return store.tag(target, manifest, lease, provenance).name
     return copy_model(workspace, source, target)
 
 
@@ -145,7 +144,7 @@ def _remove_damaged(workspace: Workspace, ref: ModelRef) -> Removed:
 def _swept(workspace: Workspace, name: str, blobs: Iterable[str] | None) -> Removed:
     """Free what only a removed name needed; the name is gone in any case."""
     try:
-        swept = sweep(workspace.store, only=blobs)
+        swept = collect_garbage(workspace.store, only=blobs)
     except IntegrityError as error:
         return Removed(name=name, freed_bytes=0, problem=error.message)
     return Removed(name=name, freed_bytes=swept.freed_bytes)

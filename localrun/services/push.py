@@ -13,18 +13,17 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
+from localrun.disk import storage_errors
 from localrun.errors import UsageError
 from localrun.names.ref import ModelRef, ModelSource
 from localrun.registry.oci.blob import OutgoingBlob, UploadSession
-from localrun.services.pulling.plain_http import is_allowed_for
-from localrun.store.layout import translated
 from localrun.store.manifest import MOST_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from localrun.registry.oci.registry import OciRegistry
-    from localrun.services.report import ProgressReport
+    from localrun.services.progress import ProgressReport
     from localrun.services.workspace import Workspace
     from localrun.store.manifest import Descriptor
 
@@ -73,7 +72,7 @@ def push_model(
             f"{ref} comes with localrun and cannot be pushed by this name",
             hint=f"localrun cp {ref.model} mine; localrun push mine HOST/NAME",
         )
-    is_insecure = is_insecure or is_allowed_for(store, target)
+    is_insecure = is_insecure or store.allows_plain_http(target)
     store.check_whole(found)
     registry = workspace.registry(target.host or "", is_insecure=is_insecure)
     blobs = found.manifest.blobs
@@ -141,7 +140,7 @@ def _load(path: Path) -> str | None:
 
 def _keep(path: Path, location: str) -> None:
     fresh = path.with_name("session.new")
-    with translated(path):
+    with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh.touch(mode=PRIVATE)
         fresh.write_text(location)

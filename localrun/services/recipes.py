@@ -14,9 +14,11 @@ import json
 import math
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from localrun.errors import IntegrityError
+from localrun.chat.gotemplate.recognition import is_go_template
+from localrun.errors import IntegrityError, UsageError
 from localrun.modelfile.instruction import most_of
 from localrun.modelfile.known import KNOWN, LISTS
 from localrun.store.manifest import Role
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from localrun.store.blobs import BlobStore
     from localrun.store.manifest import Descriptor, Manifest
 
+MAX_CHARS = 256 * 1024  # the longest in use have some 20,000
+MOST_KEPT = 64
+LONGEST_KEPT = 64 * 1024  # characters: all that are kept take a few MiB
 MOST_TEXT = 4 << 20  # a layer of text
 MOST_TEXTS = 16 << 20  # all layers of text together
 TEXT_ROLES = {Role.LICENSE, Role.RECIPE, Role.PARAMS, Role.MESSAGES, Role.SYSTEM, Role.TEMPLATE}
@@ -109,6 +114,19 @@ def read_recipe(manifest: Manifest, blobs: BlobStore) -> StoredRecipe:
     return _bounded(StoredRecipe(**fields))
 
 
+def to_jinja(text: str) -> str:
+    """Return a template in Jinja; those of usual length are remembered.
+
+    Raises:
+        UsageError: the template is too long, or a Go template that cannot be translated.
+    """
+    if len(text) > MAX_CHARS:
+        raise UsageError(
+            f"the chat template has {len(text)} characters, at most {MAX_CHARS} are taken"
+        )
+    return _kept(text) if len(text) <= LONGEST_KEPT else _translated(text)
+
+
 def _check_sizes(manifest: Manifest) -> None:
     """Refuse to read and hash megabytes of texts whenever models are listed."""
     total = sum(layer.size_bytes for layer in manifest.layers if layer.role in TEXT_ROLES)
@@ -183,3 +201,14 @@ def _json(text: str, digest: str) -> Any:  # noqa: ANN401 - untrusted JSON
 def _is_value(value: object) -> bool:
     is_number = isinstance(value, int | float) and math.isfinite(value)
     return isinstance(value, str | bool) or is_number
+
+
+def _translated(text: str) -> str:
+    if not is_go_template(text):
+        return text
+    from localrun.chat.gotemplate.converter import convert  # lazy: every start would pay for it
+
+    return convert(text)
+
+
+_kept = lru_cache(maxsize=MOST_KEPT)(_translated)

@@ -15,7 +15,7 @@ from localrun.registry.remote import Repository
 from localrun.services.pulling.mirrors import repository_of
 
 if TYPE_CHECKING:
-    from localrun.registry.remote import Found
+    from localrun.registry.remote import SearchResult
     from localrun.services.workspace import Workspace
 
 PARALLEL = 8
@@ -51,7 +51,7 @@ def search_models(workspace: Workspace, text: str, limit: int, memory_bytes: int
         NetworkError: no hub answers.
     """
     hubs = (workspace.huggingface.search, workspace.modelscope.search)
-    found: list[Found] = []
+    found: list[SearchResult] = []
     problems: list[str] = []
     with ThreadPoolExecutor(len(hubs)) as threads:
         for future in [threads.submit(search, text, limit) for search in hubs]:
@@ -69,7 +69,7 @@ def search_models(workspace: Workspace, text: str, limit: int, memory_bytes: int
         return Hits(hits=tuple(hits), problems=tuple(problems))
 
 
-def _hit(workspace: Workspace, found: Found, memory_bytes: int) -> Hit:
+def _hit(workspace: Workspace, found: SearchResult, memory_bytes: int) -> Hit:
     quantization, size = _default(workspace, found)
     return Hit(
         name=found.name,
@@ -81,7 +81,7 @@ def _hit(workspace: Workspace, found: Found, memory_bytes: int) -> Hit:
     )
 
 
-def _default(workspace: Workspace, found: Found) -> tuple[str | None, int | None]:
+def _default(workspace: Workspace, found: SearchResult) -> tuple[str | None, int | None]:
     """Return what a pull without a tag would take, and its size; asks for it where none is told.
 
     A repository that does not say, as one that is gated, keeps what its listing tells.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from localrun.gguf.header import Header
     from localrun.modelfile.recipe import Role as Speaker
-    from localrun.services.models import StoredModel
+    from localrun.services.stored_model import StoredModel
     from localrun.services.workspace import Workspace
     from localrun.store.store import Entry
 
@@ -141,11 +141,11 @@ def recipe_by_files(model: StoredModel, entry: Entry) -> Recipe:
         sources=tuple(files),
         adapters=adapter_uses(model, entry),
         draft=drafts[0].digest if drafts else None,
-        **said_by(model),
+        **recipe_fields(model),
     )
 
 
-def said_by(model: StoredModel) -> dict[str, Any]:
+def recipe_fields(model: StoredModel) -> dict[str, Any]:
     """Return what the model's recipe says, as fields of a `Recipe`."""
     said = model.recipe
     return {

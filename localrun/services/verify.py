@@ -22,8 +22,8 @@ from localrun.store.verify import BadBlob, bring_back, quarantine, verify
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from localrun.services.progress import ProgressReport
     from localrun.services.pulling.plan import PullPlan
-    from localrun.services.report import ProgressReport
     from localrun.services.workspace import Workspace
 
 

@@ -26,17 +26,43 @@ if TYPE_CHECKING:
 
 
 class Workspace:
-    """One process's view of the models here and elsewhere."""
+    """One process's access to the models on this machine and at their sources.
+
+    ``takes_paths``: a path of this machine may stand for a model name.
+    ``explains_paths``: errors say what is wrong with a path; clients of a server must not learn it.
+    ``is_public_only``: downloads connect only to public hosts and to those that the settings name.
+    """
 
     def __init__(
-        self, settings: Settings, environ: Mapping[str, str], home: Path | None = None
+        self,
+        settings: Settings,
+        environ: Mapping[str, str],
+        home: Path | None = None,
+        *,
+        takes_paths: bool = True,
+        explains_paths: bool = True,
+        is_public_only: bool = False,
     ) -> None:
         self.settings = settings
         self.environ = environ
         self.home = home or Path.home()
-        self.takes_paths = True  # as names of models: not from other machines
-        self.explains_paths = True  # what is there: not to clients of a server
-        self.connects_to_all = True  # else to public hosts, and those of the settings
+        self._takes_paths = takes_paths
+        self._explains_paths = explains_paths
+        self._is_public_only = is_public_only
+
+    def for_clients(self) -> Workspace:
+        """Return the workspace for jobs that a server runs for its clients.
+
+        It connects only to public hosts, unless the settings allow all private hosts.
+        """
+        return Workspace(
+            self.settings,
+            self.environ,
+            self.home,
+            takes_paths=self._takes_paths,
+            explains_paths=self._explains_paths,
+            is_public_only=self.settings.private_hosts is not None,
+        )
 
     @cached_property
     def store(self) -> Store:
@@ -46,7 +72,9 @@ class Workspace:
     @cached_property
     def models(self) -> Models:
         """Return the models that can be run."""
-        return Models(self.store, takes_paths=self.takes_paths, explains_paths=self.explains_paths)
+        return Models(
+            self.store, takes_paths=self._takes_paths, explains_paths=self._explains_paths
+        )
 
     @cached_property
     def http(self) -> Http:
@@ -54,7 +82,7 @@ class Workspace:
         from localrun.registry.http import Http
         from localrun.registry.public import PublicOnly
 
-        rule = None if self.connects_to_all else PublicOnly.except_for(self._named_hosts())
+        rule = PublicOnly.except_for(self._named_hosts()) if self._is_public_only else None
         return Http(self.environ, is_offline=self.settings.is_offline, rule=rule)
 
     @cached_property

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from localrun.disk import NO_SPACE, storage_error, write_all
 from localrun.errors import IntegrityError, StorageError
 from localrun.store.blobs import file_digest
-from localrun.store.link import Link
+from localrun.store.link import LinkRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ CHUNK_BYTES = 8 << 20
 CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
-class Taking(StrEnum):
+class AdoptMode(StrEnum):
     """How a file may come into the store."""
 
     AUTO = "auto"  # without a copy where possible
@@ -45,7 +45,7 @@ class Taking(StrEnum):
     MOVE = "move"  # it is the store's own then; the caller deletes the other name
 
 
-class Way(StrEnum):
+class AdoptMethod(StrEnum):
     """How a file came into the store."""
 
     HERE = "here"  # it was already
@@ -62,7 +62,7 @@ class Adopted:
     digest: str
     size_bytes: int
     path: Path
-    way: Way
+    way: AdoptMethod
 
 
 def adopt(
@@ -71,7 +71,7 @@ def adopt(
     lease: Lease,
     on_bytes: Callable[[int], None] | None = None,
     *,
-    taking: Taking = Taking.AUTO,
+    taking: AdoptMode = AdoptMode.AUTO,
 ) -> Adopted:
     """Make a blob of a file's bytes; blocks while it is hashed.
 
@@ -82,12 +82,12 @@ def adopt(
     told = on_bytes or (lambda _count: None)
     taken = lease.temporary()
     try:
-        if taking in {Taking.AUTO, Taking.COPY} and _clone(source, taken):
-            return _keep(store, source, taken, lease, Way.CLONED, told)
-        if taking is not Taking.COPY and _link(source, taken):
-            way = Way.MOVED if taking is Taking.MOVE else Way.LINKED
+        if taking in {AdoptMode.AUTO, AdoptMode.COPY} and _clone(source, taken):
+            return _keep(store, source, taken, lease, AdoptMethod.CLONED, told)
+        if taking is not AdoptMode.COPY and _link(source, taken):
+            way = AdoptMethod.MOVED if taking is AdoptMode.MOVE else AdoptMethod.LINKED
             return _keep(store, source, taken, lease, way, told)
-        if taking is Taking.LINK:
+        if taking is AdoptMode.LINK:
             raise StorageError(
                 f"{source} cannot be linked into {store.layout.root}: another file system",
                 hint="leave --link out to copy it",
@@ -104,19 +104,19 @@ def _keep(
     source: Path,
     taken: Path,
     lease: Lease,
-    way: Way,
+    way: AdoptMethod,
     told: Callable[[int], None],
 ) -> Adopted:
     """Hash what was taken and give it its name."""
-    before = Link.of(taken)
+    before = LinkRecord.of(taken)
     digest = file_digest(taken, told)
-    if Link.of(taken) != before:
+    if LinkRecord.of(taken) != before:
         raise _changed(source)
     lease.add([digest])
     path = store.blobs.find(digest, before.size_bytes)
     if path is not None:
-        return Adopted(digest=digest, size_bytes=before.size_bytes, path=path, way=Way.HERE)
-    if way is Way.LINKED:
+        return Adopted(digest=digest, size_bytes=before.size_bytes, path=path, way=AdoptMethod.HERE)
+    if way is AdoptMethod.LINKED:
         path = store.blobs.link(taken, replace(before, path=str(source)), digest, lease)
     else:
         path = store.blobs.publish(taken, digest, before.size_bytes)
@@ -127,7 +127,7 @@ def _copy(
     store: Store, source: Path, taken: Path, lease: Lease, told: Callable[[int], None]
 ) -> Adopted:
     """Copy and hash in one pass."""
-    before, hashed, size = Link.of(source), hashlib.sha256(), 0
+    before, hashed, size = LinkRecord.of(source), hashlib.sha256(), 0
     buffer = memoryview(bytearray(CHUNK_BYTES))
     with source.open("rb", buffering=0) as reader, taken.open("wb", buffering=0) as writer:
         while count := reader.readinto(buffer):
@@ -135,15 +135,15 @@ def _copy(
             hashed.update(buffer[:count])
             size += count
             told(count)
-    if Link.of(source) != before:
+    if LinkRecord.of(source) != before:
         raise _changed(source)
     digest = f"sha256:{hashed.hexdigest()}"
     lease.add([digest])
     path = store.blobs.find(digest, size)
     if path is not None:
-        return Adopted(digest=digest, size_bytes=size, path=path, way=Way.HERE)
+        return Adopted(digest=digest, size_bytes=size, path=path, way=AdoptMethod.HERE)
     path = store.blobs.publish(taken, digest, size)
-    return Adopted(digest=digest, size_bytes=size, path=path, way=Way.COPIED)
+    return Adopted(digest=digest, size_bytes=size, path=path, way=AdoptMethod.COPIED)
 
 
 def _clone(source: Path, taken: Path) -> bool:

@@ -19,6 +19,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
+from localrun.disk import storage_errors
 from localrun.errors import IntegrityError, StorageError
 from localrun.store.archive_names import (
     REF_NAME,
@@ -28,7 +29,7 @@ from localrun.store.archive_names import (
     manifests_of_index,
     named_models,
 )
-from localrun.store.layout import hex_of, translated
+from localrun.store.layout import hex_of
 from localrun.store.manifest import MOST_BYTES, Descriptor, parse_manifest
 from localrun.store.tar import CHUNK_BYTES, CutShortError, read_members, write_end, write_member
 
@@ -117,7 +118,7 @@ def import_archive(
         models = named(_manifests(store, held, lease))
         for digest in dict.fromkeys(model.digest for model in models):
             _check_whole(store, digest)
-        return [store.name(model.ref, _content(store, model.digest), lease) for model in models]
+        return [store.tag(model.ref, _content(store, model.digest), lease) for model in models]
 
 
 def _index(manifest: Descriptor, name: str) -> bytes:
@@ -129,7 +130,7 @@ def _index(manifest: Descriptor, name: str) -> bytes:
 def _checked_chunks(store: Store, blob: Descriptor) -> Iterator[bytes]:
     """Yield a blob's bytes and raise at their end if they were not the right ones."""
     path, hashed, left = store.blobs.path(blob.digest), hashlib.sha256(), blob.size_bytes
-    with translated(path), path.open("rb") as file:
+    with storage_errors(path), path.open("rb") as file:
         while chunk := file.read(min(left, CHUNK_BYTES)):
             left -= len(chunk)
             hashed.update(chunk)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from localrun.errors import IntegrityError, ModelNameError, UsageError
 from localrun.names.parse import parse_name
 from localrun.names.ref import ModelSource
-from localrun.store.embedded import embedded_models
 from localrun.store.manifest import Descriptor
+from localrun.store.store import embedded_models
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

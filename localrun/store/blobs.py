@@ -12,10 +12,10 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from localrun.disk import storage_error
+from localrun.disk import storage_error, storage_errors
 from localrun.errors import IntegrityError, StorageError
-from localrun.store.layout import Layout, fsync_folder, hex_of, translated, write_durably
-from localrun.store.link import Link
+from localrun.store.layout import Layout, fsync_folder, hex_of, write_durably
+from localrun.store.link import LinkRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -41,7 +41,7 @@ class BlobStore:
         """
         for layout in (self.layout, *self._others):
             path = layout.blob(digest)
-            with translated(path), contextlib.suppress(FileNotFoundError):
+            with storage_errors(path), contextlib.suppress(FileNotFoundError):
                 if path.is_file() and size_bytes in {None, path.stat().st_size}:
                     return path
         return None
@@ -85,7 +85,7 @@ class BlobStore:
         lease.add([digest])
         if not self._has(digest, content):
             temporary = lease.temporary()
-            with translated(temporary):
+            with storage_errors(temporary):
                 temporary.write_bytes(content)
                 self.publish(temporary, digest, len(content))
         return digest
@@ -98,7 +98,7 @@ class BlobStore:
         """
         lease.add([digest])
         temporary, hashed, size_bytes = lease.temporary(), hashlib.sha256(), 0
-        with translated(temporary), temporary.open("wb") as file:
+        with storage_errors(temporary), temporary.open("wb") as file:
             for chunk in chunks:
                 hashed.update(chunk)
                 size_bytes += len(chunk)
@@ -115,53 +115,53 @@ class BlobStore:
             StorageError: the disk does not hold as many bytes as were hashed.
         """
         final = self.layout.blob(digest)
-        with translated(final):
+        with storage_errors(final):
             _fsync_whole(verified, size_bytes)
             verified.replace(final)
             fsync_folder(final.parent)
         return final
 
-    def link(self, linked: Path, original: Link, digest: str, lease: Lease) -> Path:
+    def link(self, linked: Path, original: LinkRecord, digest: str, lease: Lease) -> Path:
         """Publish a hard link to another tool's file and note whose it is.
 
         The file's mode is left alone, for it is the other tool's too.
         """
         final = self.layout.blob(digest)
-        with translated(final):
+        with storage_errors(final):
             _fsync(linked)  # the tool may have written it just now
-            self.note(digest, original, lease)
+            self.record_link(digest, original, lease)
             linked.replace(final)
             fsync_folder(final.parent)
         return final
 
-    def note(self, digest: str, original: Link, lease: Lease) -> None:
+    def record_link(self, digest: str, original: LinkRecord, lease: Lease) -> None:
         """Write down whose file a blob shares its bytes with, and how they are now."""
         note = self.layout.link(digest)
-        with translated(note):
+        with storage_errors(note):
             write_durably(note, original.to_json(), lease.temporary())
 
-    def original(self, digest: str) -> Link | None:
+    def link_of(self, digest: str) -> LinkRecord | None:
         """Return whose file our blob shares its bytes with, None for one of our own.
 
         A damaged note counts as none: what changed is then found when the blob is verified.
         """
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-            noted = Link.from_json(self.layout.link(digest).read_bytes())
+            noted = LinkRecord.from_json(self.layout.link(digest).read_bytes())
             if noted.inode == self.layout.blob(digest).stat().st_ino:
                 return noted
         return None
 
-    def forget(self, digest: str) -> None:
+    def remove_stale_link(self, digest: str) -> None:
         """Delete a note that no blob goes by any more; the caller holds the store's lock."""
-        if self.original(digest) is None:
-            with translated(self.layout.root):
+        if self.link_of(digest) is None:
+            with storage_errors(self.layout.root):
                 self.layout.link(digest).unlink(missing_ok=True)
 
     def remove(self, digest: str) -> int:
         """Delete a blob of this store and return the bytes that this frees."""
         path = self.layout.blob(digest)
         freed = self.own_bytes(digest)
-        with translated(path):
+        with storage_errors(path):
             path.unlink(missing_ok=True)
             self.layout.link(digest).unlink(missing_ok=True)
         return freed
@@ -169,7 +169,7 @@ class BlobStore:
     def own_bytes(self, digest: str) -> int:
         """Return the bytes that a blob's removal would free: none that others share."""
         path = self.layout.blob(digest)
-        with translated(path), contextlib.suppress(FileNotFoundError):
+        with storage_errors(path), contextlib.suppress(FileNotFoundError):
             status = path.stat()
             return 0 if status.st_nlink > 1 else status.st_size
         return 0
@@ -178,7 +178,7 @@ class BlobStore:
         path = self.find(digest, len(content))
         if path is None:
             return False
-        with translated(path):
+        with storage_errors(path):
             return path.read_bytes() == content
 
     def _missing(self, digest: str, size_bytes: int | None = None) -> IntegrityError:
@@ -190,11 +190,11 @@ class BlobStore:
 
     def _check_link(self, digest: str, path: Path) -> None:
         """Refuse a blob whose bytes another program may have changed since it was verified."""
-        known = self.original(digest) if path == self.layout.blob(digest) else None
+        known = self.link_of(digest) if path == self.layout.blob(digest) else None
         if known is None:
             return
         try:
-            now = Link.of(path)
+            now = LinkRecord.of(path)
         except OSError as error:  # swept just now
             raise self._missing(digest) from error
         if (now.size_bytes, now.modified_ns) != (known.size_bytes, known.modified_ns):

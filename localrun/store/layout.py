@@ -27,11 +27,10 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.disk import storage_error
+from localrun.disk import storage_error, storage_errors
 from localrun.errors import IntegrityError, StorageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 FORMAT_VERSION = 1
@@ -133,7 +132,7 @@ def create(layout: Layout) -> None:
     Raises:
         StorageError: the folder cannot be written.
     """
-    with translated(layout.root):
+    with storage_errors(layout.root):
         is_there = check_version(layout)
         for folder in FOLDERS:
             (layout.root / folder).mkdir(parents=True, exist_ok=True)
@@ -183,15 +182,6 @@ def discard(path: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink()
-
-
-@contextlib.contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals into a `StorageError` that names the path."""
-    try:
-        yield
-    except OSError as error:
-        raise storage_error(error, path) from error
 
 
 def _write_marker(layout: Layout) -> None:

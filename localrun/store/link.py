@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
+class LinkRecord:
     """The file of another tool whose bytes a blob shares, as it was then."""
 
     path: str

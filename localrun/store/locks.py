@@ -20,9 +20,9 @@ import threading
 import uuid
 from typing import TYPE_CHECKING
 
-from localrun.disk import write_all
+from localrun.disk import storage_errors, write_all
 from localrun.errors import StorageError
-from localrun.store.layout import discard, translated
+from localrun.store.layout import discard
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -49,7 +49,7 @@ class Lease:
     def add(self, digests: Iterable[str]) -> None:
         """Keep these digests from being swept, from now on."""
         lines = "".join(f"\n{digest}" for digest in digests) + "\n"
-        with self._adding, translated(self._path), locked(self._layout.lock, shared=True):
+        with self._adding, storage_errors(self._path), locked(self._layout.lock, shared=True):
             write_all(self._file, lines.encode())
 
     def temporary(self) -> Path:
@@ -60,7 +60,7 @@ class Lease:
     def folder(self) -> Iterator[Path]:
         """Make a folder in ``tmp`` for the time of a block."""
         path = self.temporary()
-        with translated(path):
+        with storage_errors(path):
             path.mkdir()
         try:
             yield path
@@ -69,7 +69,7 @@ class Lease:
 
     def end(self) -> None:
         """Let go: by now refs name what is to stay."""
-        with self._file, translated(self._path):
+        with self._file, storage_errors(self._path):
             for left in self._layout.tmp.glob(f"{self.id}-*"):
                 discard(left)
             self._path.unlink(missing_ok=True)
@@ -78,7 +78,7 @@ class Lease:
 @contextlib.contextmanager
 def leased(layout: Layout, digests: Iterable[str] = ()) -> Iterator[Lease]:
     """Hold a lease while the block runs."""
-    with translated(layout.leases), locked(layout.lock, shared=True):
+    with storage_errors(layout.leases), locked(layout.lock, shared=True):
         lease = Lease(layout)
     try:
         lease.add(digests)

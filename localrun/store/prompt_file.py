@@ -31,7 +31,7 @@ MOST_TOKENS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seal:
+class Signer:
     """What makes a file ours, and of one model."""
 
     key: bytes
@@ -43,7 +43,7 @@ class Seal:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Run:
+class PromptSegment:
     """A file's head: it is for ``tokens`` at positions [start, end) behind ``prefix``."""
 
     path: Path
@@ -79,7 +79,9 @@ def hash_of(tokens: Sequence[int]) -> bytes:
     return hashlib.sha256(packed(tokens)).digest()
 
 
-def write_run(folder: Path, seal: Seal, tokens: Sequence[int], start: int, data: bytes) -> Run:
+def write_run(
+    folder: Path, seal: Signer, tokens: Sequence[int], start: int, data: bytes
+) -> PromptSegment:
     """Write the data of ``tokens[start:]``; a file of the final name is whole.
 
     Raises:
@@ -99,10 +101,10 @@ def write_run(folder: Path, seal: Seal, tokens: Sequence[int], start: int, data:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    return Run(path, start, list(own), prefix, len(data), digest)
+    return PromptSegment(path, start, list(own), prefix, len(data), digest)
 
 
-def read_head(path: Path, seal: Seal) -> Run | None:
+def read_head(path: Path, seal: Signer) -> PromptSegment | None:
     """Return what a file is for; None when it is torn, damaged or not ours.
 
     Raises:
@@ -118,11 +120,11 @@ def read_head(path: Path, seal: Seal) -> Run | None:
         body = file.read(num_tokens * TOKEN_BYTES)
         if not hmac.compare_digest(file.read(MAC_BYTES), seal.of(fixed + body)):
             return None
-        run = Run(path, start, array("i", body).tolist(), prefix, num_bytes, digest)
+        run = PromptSegment(path, start, array("i", body).tolist(), prefix, num_bytes, digest)
         return run if os.fstat(file.fileno()).st_size == run.size_bytes else None
 
 
-def read_data(run: Run) -> bytes | None:
+def read_data(run: PromptSegment) -> bytes | None:
     """Return the data as it was written, None where it is not.
 
     Raises:

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from localrun.disk import TEMPORARY, is_abandoned, temporary_beside
 from localrun.private import make_private_folder
 from localrun.store.prompt_file import (
-    Seal,
+    Signer,
     hash_of,
     packed,
     read_data,
@@ -38,7 +38,7 @@ from localrun.store.prompt_file import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localrun.store.prompt_file import Run
+    from localrun.store.prompt_file import PromptSegment
 
 RUN_TOKENS = 256  # runs begin at multiples of it, so that equal beginnings are kept once
 MOST_FILES = 4096  # their heads are read when a model loads
@@ -63,20 +63,20 @@ class PromptFolder:
         """
         self._root, self._folder = root, root / model
         make_private_folder(self._folder, own=root)
-        self._seal = Seal(key=_secret(root / "key"), scope=model)
+        self._seal = Signer(key=_secret(root / "key"), scope=model)
         self.budget_bytes = _default_budget(root) if budget_bytes is None else budget_bytes
         self._lock = threading.Lock()  # guards the runs
-        self._runs: dict[bytes, dict[Path, Run]] = {}  # by the hash of what comes before
+        self._runs: dict[bytes, dict[Path, PromptSegment]] = {}  # by the hash of what comes before
         for file in _by_age(self._folder)[-MOST_FILES:]:
             if file.path.suffix == ENDING:
                 self._learn(file.path)
 
-    def find(self, tokens: Sequence[int], start: int) -> list[Run]:
+    def find(self, tokens: Sequence[int], start: int) -> list[PromptSegment]:
         """Return runs that follow each other from ``start``, or before it, along ``tokens``.
 
         The last one may go on in another way than ``tokens``.
         """
-        found: list[Run] = []
+        found: list[PromptSegment] = []
         place = start // RUN_TOKENS * RUN_TOKENS
         before = hashlib.sha256(packed(tokens[:place]))
         while place < len(tokens):
@@ -95,14 +95,14 @@ class PromptFolder:
             place += RUN_TOKENS
         return found
 
-    def find_whole(self, tokens: Sequence[int]) -> list[Run]:
+    def find_whole(self, tokens: Sequence[int]) -> list[PromptSegment]:
         """Return the longest run from position 0 that ``tokens`` go on from, if there is one."""
         fitting = [
             run for run in self._behind(hash_of([])) if run.tokens == tokens[: len(run.tokens)]
         ]
         return sorted(fitting, key=lambda run: len(run.tokens))[-1:]
 
-    def read(self, run: Run) -> bytes | None:
+    def read(self, run: PromptSegment) -> bytes | None:
         """Return the verified data; None when it is gone or not what was written.
 
         Such a file is removed.
@@ -135,12 +135,12 @@ class PromptFolder:
         with self._lock:
             self._runs.setdefault(run.prefix, {})[run.path] = run
 
-    def touch(self, run: Run) -> None:
+    def touch(self, run: PromptSegment) -> None:
         """Count the run as used now."""
         with contextlib.suppress(OSError):
             os.utime(run.path)
 
-    def _behind(self, prefix: bytes) -> list[Run]:
+    def _behind(self, prefix: bytes) -> list[PromptSegment]:
         with self._lock:
             return list(self._runs.get(prefix, {}).values())
 
@@ -156,7 +156,7 @@ class PromptFolder:
             _log.warning("%s is damaged or not ours: removed", path)
             path.unlink(missing_ok=True)
 
-    def _remove(self, run: Run) -> None:
+    def _remove(self, run: PromptSegment) -> None:
         with contextlib.suppress(OSError):
             run.path.unlink()
         with self._lock:

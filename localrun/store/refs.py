@@ -17,16 +17,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from localrun.disk import storage_errors
 from localrun.errors import IntegrityError, ModelNameError
 from localrun.names.parse import parse_name
 from localrun.names.ref import ModelRef
-from localrun.store.layout import (
-    FORMAT_VERSION,
-    fsync_folder,
-    hex_of,
-    translated,
-    write_durably,
-)
+from localrun.store.layout import FORMAT_VERSION, fsync_folder, hex_of, write_durably
 from localrun.store.locks import locked
 
 if TYPE_CHECKING:
@@ -35,6 +30,7 @@ if TYPE_CHECKING:
     from localrun.store.layout import Layout
     from localrun.store.locks import Lease
 
+PLAIN_HTTP = "http"
 KEY_PARTS = 4
 MOST_TRIES = 100
 _log = logging.getLogger(__name__)
@@ -81,6 +77,11 @@ class StoredRef:
         """Return the parts of the name."""
         return parse_name(self.name)
 
+    @property
+    def is_plain_http(self) -> bool:
+        """Return whether the user allowed the registry of this name without TLS."""
+        return self.scheme == PLAIN_HTTP
+
     def to_json(self) -> bytes:
         """Return the ref's file."""
         fields = {key: value for key, value in asdict(self).items() if value is not None}
@@ -96,7 +97,7 @@ def read_ref(layout: Layout, ref: ModelRef) -> StoredRef | None:
     """
     path = layout.ref(ref.key)
     try:
-        with translated(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        with storage_errors(path), contextlib.suppress(FileNotFoundError, NotADirectoryError):
             return load_ref(layout, path)
     except IntegrityError as error:
         raise IntegrityError(
@@ -108,7 +109,7 @@ def read_ref(layout: Layout, ref: ModelRef) -> StoredRef | None:
 def write_ref(layout: Layout, ref: ModelRef, stored: StoredRef, lease: Lease) -> None:
     """Let a name mean a manifest whose blobs are all complete."""
     path = layout.ref(ref.key)
-    with translated(path):
+    with storage_errors(path):
         for left in reversed(range(MOST_TRIES)):
             try:
                 with locked(layout.lock, shared=True):  # a sweep removes empty folders
@@ -124,7 +125,7 @@ def write_ref(layout: Layout, ref: ModelRef, stored: StoredRef, lease: Lease) ->
 def remove_ref(layout: Layout, ref: ModelRef) -> bool:
     """Delete a name; return whether it was there. Its blobs stay for a sweep."""
     path = layout.ref(ref.key)
-    with translated(path):
+    with storage_errors(path):
         try:
             path.unlink()
         except (FileNotFoundError, NotADirectoryError):
@@ -204,7 +205,7 @@ def _without_secrets(layout: Layout, path: Path, stored: StoredRef) -> StoredRef
 
 
 def _files_below(folder: Path, depth: int) -> Iterator[Path]:
-    with translated(folder):
+    with storage_errors(folder):
         try:
             found = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except (FileNotFoundError, NotADirectoryError):  # removed meanwhile

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError, StorageError
@@ -22,11 +24,11 @@ from localrun.store.refs import StoredRef, list_refs, read_ref, write_ref
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from localrun.names.ref import ModelRef
     from localrun.store.locks import Lease
 
+EMBEDDED = {"guide:latest": "guide.gguf"}
 _log = logging.getLogger(__name__)
 
 
@@ -113,7 +115,7 @@ class Store:
         except IntegrityError as error:
             raise IntegrityError(f"{digest}: {error.message}", hint=error.hint) from error
 
-    def name(
+    def tag(
         self, ref: ModelRef, manifest: bytes, lease: Lease, provenance: Provenance | None = None
     ) -> StoredRef:
         """Let a name mean a manifest, as it was pulled or made; returns the new ref.
@@ -143,6 +145,17 @@ class Store:
         write_ref(self.layout, ref, stored, lease)
         return stored
 
+    def allows_plain_http(self, ref: ModelRef) -> bool:
+        """Return whether the user allowed the registry of a name without TLS.
+
+        A read-only store cannot allow it.
+        """
+        try:
+            entry = self.find(replace(ref, digest=None))
+        except IntegrityError:
+            return False
+        return entry is not None and entry.is_own and entry.ref.is_plain_http
+
     def _current_entry(self, layout: Layout, ref: ModelRef) -> Entry | None:
         """Return what a name means; again if its manifest went because it means another now."""
         stored = read_ref(layout, ref)
@@ -161,6 +174,12 @@ class Store:
         except IntegrityError as error:
             raise IntegrityError(f"{stored.name}: {error.message}", hint=error.hint) from error
         return Entry(ref=stored, manifest=manifest, is_own=layout is self.layout)
+
+
+def embedded_models() -> dict[str, Path]:
+    """Return the file of each embedded model by its full name."""
+    folder = files("localrun") / "data"
+    return {name: Path(str(folder / file)) for name, file in EMBEDDED.items()}
 
 
 @contextlib.contextmanager

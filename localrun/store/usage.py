@@ -14,8 +14,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.store.layout import check_version, translated
-from localrun.store.sweep import blob_digests, folder_bytes
+from localrun.disk import storage_errors
+from localrun.store.garbage import blob_digests, folder_bytes
+from localrun.store.layout import check_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +53,7 @@ def usage(store: Store) -> StoreUsage:
     """
     if not check_version(store.layout):
         return StoreUsage(models=[], total_bytes=0, unused_bytes=0, partial_bytes=0, linked_bytes=0)
-    with translated(store.layout.root):
+    with storage_errors(store.layout.root):
         sizes = _sizes(store)
         linked = sum(size for digest, size in sizes.items() if _is_linked(store, digest))
         partial = folder_bytes(store.layout.partial)
@@ -79,7 +80,7 @@ def _is_linked(store: Store, digest: str) -> bool:
     """Return whether another tool still has the file, too."""
     with contextlib.suppress(FileNotFoundError):
         is_shared = store.layout.blob(digest).stat().st_nlink > 1
-        return is_shared and store.blobs.original(digest) is not None
+        return is_shared and store.blobs.link_of(digest) is not None
     return False
 
 

@@ -12,14 +12,14 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
+from localrun.disk import storage_errors
 from localrun.errors import LocalrunError, StorageError
 from localrun.store.blobs import file_digest
-from localrun.store.layout import translated
-from localrun.store.link import Link
+from localrun.store.link import LinkRecord
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -91,7 +91,7 @@ def quarantine(store: Store, digest: str, aside: Path | None = None) -> bool:
         StorageError: it cannot be opened or deleted, so nobody knows whether it is wrong.
     """
     path = store.layout.blob(digest)
-    with translated(path):
+    with storage_errors(path):
         try:
             before = path.stat()
             is_right = _digest_or_rot(path) == digest
@@ -110,13 +110,9 @@ def quarantine(store: Store, digest: str, aside: Path | None = None) -> bool:
 def bring_back(store: Store, digest: str, aside: Path) -> None:
     """Give a damaged blob its name again where nobody had a good one: it is better than none."""
     path = store.layout.blob(digest)
-    with translated(path):
+    with storage_errors(path):
         if aside.exists() and not path.exists():
             aside.rename(path)
-
-
-class _StoppedError(Exception):
-    """The call for progress failed, or another thread did: no fault of the file."""
 
 
 class _Counter:
@@ -131,13 +127,13 @@ class _Counter:
     def add(self, count: int) -> None:
         with self._calling:
             if self._is_stopped:
-                raise _StoppedError
+                raise CancelledError
             try:
                 if self._on_bytes is not None:
                     self._on_bytes(count)
             except BaseException as error:
                 self.failure, self._is_stopped = error, True
-                raise _StoppedError from error
+                raise CancelledError from error
 
     def stop(self) -> None:
         self._is_stopped = True
@@ -158,7 +154,7 @@ def _check(store: Store, digest: str, on_bytes: Callable[[int], None]) -> BadBlo
         path = store.blobs.find(digest)
         if path is None:
             return bad
-        before = Link.of(path)
+        before = LinkRecord.of(path)
         is_right = file_digest(path, on_bytes) == digest
     except FileNotFoundError:  # swept meanwhile
         return bad
@@ -171,15 +167,15 @@ def _check(store: Store, digest: str, on_bytes: Callable[[int], None]) -> BadBlo
     return None
 
 
-def _trust_again(store: Store, digest: str, verified: Link) -> None:
+def _trust_again(store: Store, digest: str, verified: LinkRecord) -> None:
     """Note a shared blob's time before it was read: one that changed since stays refused."""
-    noted = store.blobs.original(digest)
+    noted = store.blobs.link_of(digest)
     if noted is None:
         return
     now = replace(noted, size_bytes=verified.size_bytes, modified_ns=verified.modified_ns)
     if now != noted:
         with store.lease() as lease:
-            store.blobs.note(digest, now, lease)
+            store.blobs.record_link(digest, now, lease)
 
 
 def _digest_or_rot(path: Path) -> str | None:

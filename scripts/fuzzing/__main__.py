@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from fuzzing.mutate import Mutant, Mutator
 from localrun.errors import IntegrityError
 from localrun.gguf.header import read_header
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.runner.messages import Load
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 from storming.storm import Weather
 from tests.engine.tiny import KINDS, adapter, encoder
 

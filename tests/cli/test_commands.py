@@ -14,7 +14,7 @@ import pytest
 
 from localrun import __version__
 from localrun.store.blobs import file_digest
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 from tests.waiting import HANG_S
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from localrun.convert.model import convert_folder
 from localrun.errors import IntegrityError, LocalrunError, NotFoundError, UsageError
 from localrun.gguf.adapter import check_adapter
 from localrun.gguf.header import Header, read_header
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 from tests.convert import adapted
 from tests.convert.logits import logits
 

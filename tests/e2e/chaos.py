@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import psutil
 
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 from tests.e2e.conftest import Home, make_home, wait_for
 from tests.waiting import HANG_S
 

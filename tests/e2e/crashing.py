@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from localrun.registry import options
+from localrun.registry.transfer import options
 from localrun.registry.transfer import workers as streams
 from localrun.services.pulling import pull
 from localrun.services.workspace import open_workspace
@@ -73,7 +73,7 @@ def main(folder: Path) -> None:
     hurry = pytest.MonkeyPatch()
     hurry.setattr(streams, "JOURNAL_S", OFTEN_S)
     hurry.setattr(streams, "REPORT_S", OFTEN_S)
-    hurry.setattr(pull, "Options", partial(options.DownloadOptions, sync_s=OFTEN_S))
+    hurry.setattr(pull, "DownloadOptions", partial(options.DownloadOptions, sync_s=OFTEN_S))
     plans = make_plans(open_workspace(os.environ))
     for line in sys.stdin:
         order = Order(**json.loads(line))

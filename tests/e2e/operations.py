@@ -16,11 +16,11 @@ from localrun.names.parse import parse_name
 from localrun.services.creating.create import create_model
 from localrun.services.importing import import_path
 from localrun.services.naming import copy_model, move_model, remove_model
+from localrun.services.progress import SilentReport
 from localrun.services.pulling.plan import PullPlan, make_plan
 from localrun.services.pulling.pull import PullOptions, run_plan
-from localrun.services.report import SilentReport
 from localrun.store.archive import export_model, import_archive
-from localrun.store.sweep import PARTIAL_KEPT_S, sweep
+from localrun.store.garbage import PARTIAL_KEPT_S, collect_garbage
 
 if TYPE_CHECKING:
     import random
@@ -105,7 +105,7 @@ def remove(work: Work) -> None:
 
 
 def prune(work: Work) -> None:
-    sweep(work.workspace.store, partial_kept_s=work.chance.choice([0.0, PARTIAL_KEPT_S]))
+    collect_garbage(work.workspace.store, partial_kept_s=work.chance.choice([0.0, PARTIAL_KEPT_S]))
 
 
 def pack(work: Work) -> None:

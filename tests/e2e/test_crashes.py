@@ -24,9 +24,9 @@ from localrun.registry.transfer.journal import Journal
 from localrun.registry.transfer.ranges import Ranges
 from localrun.services.models import Models
 from localrun.store.blobs import file_digest
+from localrun.store.garbage import collect_garbage, referenced_digests
 from localrun.store.refs import list_refs, ref_files
 from localrun.store.store import Store
-from localrun.store.sweep import needed_digests, sweep
 from tests.e2e.crashing import Order, Outcome
 from tests.e2e.operations import OPERATIONS
 from tests.fakes.hub import FakeHub, Fault, fake_hub
@@ -214,9 +214,9 @@ def assert_whole(store: Store) -> None:
 def assert_a_sweep_leaves_nothing(store: Store) -> None:
     """Check that a sweep has left what the names need and nothing else."""
     layout = store.layout
-    sweep(store, partial_kept_s=0)
+    collect_garbage(store, partial_kept_s=0)
     assert_whole(store)
-    assert _names(layout.blobs) == {digest[7:] for digest in needed_digests(store)}
+    assert _names(layout.blobs) == {digest[7:] for digest in referenced_digests(store)}
     assert _names(layout.root / "links") <= _names(layout.blobs)
     assert [_names(folder) for folder in (layout.tmp, layout.leases, layout.partial)] == [set()] * 3
     assert _empty_folders(layout) == []

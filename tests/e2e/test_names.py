@@ -13,8 +13,8 @@ import pytest
 from localrun.names.parse import parse_name
 from localrun.server.core import loaded_names as names
 from localrun.server.core.loaded_names import LoadedNames
+from localrun.store.garbage import collect_garbage
 from localrun.store.refs import remove_ref
-from localrun.store.sweep import sweep
 from localrun.supervisor import slot
 from tests.e2e.world import World, open_world
 from tests.waiting import wait_until
@@ -71,7 +71,7 @@ def remove_elsewhere(world: World, model: str) -> None:
     """Remove a model as a process does that knows of no server."""
     store = world.workspace.store
     remove_ref(store.layout, parse_name(model))
-    sweep(store)
+    collect_garbage(store)
 
 
 def system_of(world: World, model: str) -> str:

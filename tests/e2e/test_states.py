@@ -35,8 +35,8 @@ from hypothesis.stateful import (
 )
 
 from localrun.names.parse import parse_name
+from localrun.store.garbage import collect_garbage
 from localrun.store.refs import remove_ref
-from localrun.store.sweep import sweep
 from tests.e2e.world import BASES, World, open_world
 from tests.waiting import wait_until
 
@@ -281,7 +281,7 @@ class States(RuleBasedStateMachine):
         self.note("vanish", name)
         store = self.world.workspace.store
         remove_ref(store.layout, parse_name(name))
-        sweep(store)
+        collect_garbage(store)
         self.has_gone(name)
 
     @precondition(lambda self: self.world.is_up and len(self.open) < MOST_STREAMS)

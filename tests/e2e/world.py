@@ -23,10 +23,10 @@ from localrun.server.app import create_app
 from localrun.server.middleware.timeouts import TimeoutProtocol
 from localrun.server.run import bind
 from localrun.services.importing import import_path
+from localrun.services.progress import SilentReport
 from localrun.services.pulling.pull import pull_model
-from localrun.services.report import SilentReport
 from localrun.services.workspace import open_workspace
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 from localrun.supervisor.pool import RunnerPool
 from tests.cli.fake_server import unused_address
 from tests.cli.inside import Done, run_inside

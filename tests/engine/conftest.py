@@ -9,7 +9,7 @@ from localrun.engine.constraints.compiler import GrammarCompiler
 from localrun.engine.context import LlamaContext
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import load_model
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 from tests.engine.answering import LIMITS, Answerer
 
 if TYPE_CHECKING:

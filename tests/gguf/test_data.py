@@ -10,7 +10,7 @@ from llama_cpp import llama_cpp as api
 from localrun.errors import IntegrityError
 from localrun.gguf.data import TENSOR_TYPES, TensorType, check_data, tensor_bytes
 from localrun.gguf.header import GgufTensor, Header, read_header
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 
 
 @pytest.mark.parametrize(("number", "kind"), TENSOR_TYPES.items())

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from localrun.errors import IntegrityError
 from localrun.gguf.header import Header, SkippedArray, read_header
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 from tests.gguf import builder
 
 if TYPE_CHECKING:

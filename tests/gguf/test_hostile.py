@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from localrun.errors import IntegrityError
 from localrun.gguf.header import MOST_TENSORS, read_header
 from localrun.gguf.reader import LARGEST_HEADER, MOST_STRINGS
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 from tests.gguf import builder
 from tests.measuring import ROUNDS, plain_loops
 

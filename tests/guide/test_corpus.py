@@ -13,7 +13,7 @@ from guide.sample import HELD_OUT_EVERY, Sample, Split, phrasings
 from guide.skills import localrun, persona
 
 from localrun.gguf.header import read_header
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "scripts" / "guide"

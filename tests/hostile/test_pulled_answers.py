@@ -17,7 +17,7 @@ from localrun.registry.hubs.huggingface import HuggingFace
 from localrun.registry.hubs.modelscope import ModelScope
 from localrun.registry.oci.registry import OciRegistry
 from localrun.registry.quantization import choose, companions, shards_of, variants
-from localrun.registry.remote import Remote
+from localrun.registry.remote import FileSource
 from localrun.registry.transfer.range_reader import ask
 from tests.hostile.growth import LONGEST_MESSAGE, refusal
 from tests.hostile.repetitions import OBJECTS, UNITS, deep_lists, list_of, text_of
@@ -182,7 +182,7 @@ def test_indexes_of_registries(growth: Growth, unit: str) -> None:
 
 def _asked_everything(answering: Http) -> None:
     registry = _registry(answering)
-    remote = Remote(url=f"https://{HOST}/file", name=HOST)
+    remote = FileSource(url=f"https://{HOST}/file", name=HOST)
     acts: tuple[Callable[[], object], ...] = (
         lambda: registry.tags("a/b"),
         lambda: registry.manifest("a/b", "latest"),

@@ -101,7 +101,7 @@ class Shelf:
             for _, content in layers:
                 store.blobs.put(content, lease)
             manifest = Manifest(config=described[0], layers=tuple(described))
-            store.name(parse_name("m"), manifest.to_bytes(), lease)
+            store.tag(parse_name("m"), manifest.to_bytes(), lease)
         return store
 
 

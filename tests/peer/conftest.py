@@ -7,7 +7,7 @@ import pytest
 from benchmarks.models import bench_model
 from benchmarks.peer import find_server
 
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 from tests.engine.tiny import KINDS
 from tests.peer.pair import Ours, Theirs
 

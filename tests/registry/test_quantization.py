@@ -7,8 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localrun.errors import IntegrityError, ModelNotFoundError, QuantizationNotFoundError
-from localrun.registry.bits import BITS, bits_per_weight
-from localrun.registry.quantization import choose, companions, quantization_of, variants
+from localrun.registry.quantization import (
+    BITS,
+    bits_per_weight,
+    choose,
+    companions,
+    quantization_of,
+    variants,
+)
 from localrun.registry.remote import RemoteFile, Repository
 
 GB, MB = 10**9, 10**6

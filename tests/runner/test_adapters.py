@@ -10,7 +10,7 @@ import pytest
 
 from localrun.errors import IntegrityError, LocalrunError, NotFoundError, UsageError
 from localrun.runner.adapters import AdapterResolver
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 from tests.engine.tiny import adapter
 
 GUIDE = Path(embedded_models()["guide:latest"])

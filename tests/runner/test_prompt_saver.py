@@ -24,8 +24,8 @@ from localrun.runner.messages import Event, Finished, Load
 from localrun.runner.prompt_saver import PromptSaver, RestoredPrefix
 from localrun.runner.saved_prompts import prompt_scope
 from localrun.runner.worker import Worker
-from localrun.store.embedded import embedded_models
 from localrun.store.prompts import PromptFolder
+from localrun.store.store import embedded_models
 from tests.engine.tiny import KINDS
 from tests.waiting import HANG_S, wait_until
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from localrun.store.prompt_file import Run
+    from localrun.store.prompt_file import PromptSegment
 
 LIMITS = SchedulerLimits(num_slots=4, num_cells=2048)
 MODEL = "0" * 32
@@ -145,7 +145,7 @@ def test_a_slow_disk_brings_all_runs_back(
     serving.ask(chat, 1)
     serving.close()
 
-    def slowly(folder: PromptFolder, run: Run) -> bytes | None:
+    def slowly(folder: PromptFolder, run: PromptSegment) -> bytes | None:
         time.sleep(0.1)  # noqa: TID251 - a slow disk
         return read(folder, run)
 

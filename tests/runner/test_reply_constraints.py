@@ -24,7 +24,7 @@ from localrun.runner.frames import LENGTH, decode, encode
 from localrun.runner.messages import Generate
 from localrun.runner.prompts.templates import ChatFormat
 from localrun.runner.reply_constraints import ReplyConstraints
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 from tests.engine.answering import LIMITS, Answerer
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from localrun.engine.scheduler import SchedulerLimits
 from localrun.errors import LoadError
 from localrun.runner.messages import Load
 from localrun.runner.speculation_setup import SpeculationSetup
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 from tests.engine.tiny import full_attention, sliding_window
 
 if TYPE_CHECKING:

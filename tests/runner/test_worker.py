@@ -18,7 +18,7 @@ from localrun.engine.scheduler import Scheduler, SchedulerLimits
 from localrun.engine.sequence import Sequence
 from localrun.runner.messages import Event, Finished
 from localrun.runner.worker import Worker
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 from tests.waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from localrun.engine.sequence import Sequence
 from localrun.errors import BackendError
 from localrun.runner.messages import Embeddings, Event, Failed, Finished, Step
 from localrun.runner.worker import NullEngine, Worker
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 from tests.engine.test_embedder import SumPools
 from tests.waiting import HANG_S, wait_until
 

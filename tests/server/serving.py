@@ -19,7 +19,7 @@ from localrun.server.app import create_app
 from localrun.server.middleware.timeouts import TimeoutProtocol
 from localrun.server.run import bind
 from localrun.server.tls import tls_options
-from localrun.services.models import ModelDetails, ModelIdentity, StoredModel
+from localrun.services.stored_model import ModelDetails, ModelIdentity, StoredModel
 from localrun.services.workspace import Workspace
 from localrun.settings import Settings
 from localrun.supervisor.pool import RunnerPool

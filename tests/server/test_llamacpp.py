@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from localrun.services.models import StoredModel
+    from localrun.services.stored_model import StoredModel
 
 HELLO = [{"role": "user", "content": "hé"}]
 

@@ -21,9 +21,9 @@ from localrun.services.creating.create import CreateOptions, create_model
 from localrun.services.creating.uploads import Uploads
 from localrun.services.importing import import_path
 from localrun.services.naming import copy_model
-from localrun.services.report import SilentReport
+from localrun.services.progress import SilentReport
 from localrun.store import adopt
-from localrun.store.adopt import Taking
+from localrun.store.adopt import AdoptMode
 from localrun.store.archive import export_model, import_archive
 from localrun.store.blobs import file_digest
 from tests.fakes.full_disk import FailingCalls, FullDisk
@@ -62,11 +62,11 @@ def do_pull(workspace: Workspace) -> None:
 
 
 def do_create_copy(workspace: Workspace) -> None:
-    _create(workspace, Taking.COPY)
+    _create(workspace, AdoptMode.COPY)
 
 
 def do_create_link(workspace: Workspace) -> None:
-    _create(workspace, Taking.LINK)
+    _create(workspace, AdoptMode.LINK)
 
 
 def do_import_file(workspace: Workspace) -> None:
@@ -95,7 +95,7 @@ def do_upload(workspace: Workspace) -> None:
         uploads.close()
 
 
-def _create(workspace: Workspace, taking: Taking) -> None:
+def _create(workspace: Workspace, taking: AdoptMode) -> None:
     create_model(
         workspace,
         parse_name("made"),

@@ -11,7 +11,7 @@ from localrun.errors import IntegrityError, ModelNotFoundError
 from localrun.hardware.reading import shape_of
 from localrun.server.core.defaults import runner_model
 from localrun.services.memory_plan import MemoryQuery, plan_memory
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 from tests.services.making import NAME, REPO
 
 if TYPE_CHECKING:

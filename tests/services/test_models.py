@@ -11,8 +11,7 @@ from localrun.names.parse import parse_name
 from localrun.services.models import Models
 from localrun.services.naming import copy_model
 from localrun.store.blobs import file_digest
-from localrun.store.embedded import embedded_models
-from localrun.store.store import Store
+from localrun.store.store import Store, embedded_models
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,8 +10,8 @@ import pytest
 from localrun.errors import ModelNotFoundError, UsageError
 from localrun.names.parse import parse_name
 from localrun.services.naming import Removed, copy_model, remove_model
-from localrun.store.embedded import embedded_models
 from localrun.store.manifest import Role
+from localrun.store.store import embedded_models
 from tests.services.making import (
     FILES,
     NAME,

@@ -6,8 +6,7 @@ import pytest
 
 from localrun.errors import IntegrityError, ModelNotFoundError, UsageError
 from localrun.services.models import Models
-from localrun.store.embedded import embedded_models
-from localrun.store.store import Store
+from localrun.store.store import Store, embedded_models
 
 if TYPE_CHECKING:
     from pathlib import Path

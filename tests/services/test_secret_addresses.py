@@ -11,7 +11,7 @@ import pytest
 from localrun.names.parse import parse_name
 from localrun.names.ref import ModelRef
 from localrun.registry.remote import RemoteFile
-from localrun.registry.transfer.range_reader import RemoteUnusableError
+from localrun.registry.transfer.range_reader import SourceUnusableError
 from localrun.services.pulling.lock import make_lock, plans_of
 from localrun.services.pulling.mirrors import Mirrors
 from localrun.services.pulling.outdated import find_outdated
@@ -75,7 +75,7 @@ def test_a_secret_brings_the_file_and_is_written_nowhere(
 def test_the_name_alone_says_what_is_missing(workspace: Workspace, web: Web) -> None:
     pull(workspace, with_login(web))
 
-    with pytest.raises(RemoteUnusableError) as caught:
+    with pytest.raises(SourceUnusableError) as caught:
         pull(workspace, f"{web.url}/x.gguf")
 
     assert "with the login or the signature" in (caught.value.hint or "")
@@ -94,7 +94,7 @@ def test_the_name_alone_is_enough_where_the_file_is_open_to_all(
 
 
 def test_a_wrong_secret_is_named_and_not_shown(workspace: Workspace, web: Web) -> None:
-    with pytest.raises(RemoteUnusableError) as caught:
+    with pytest.raises(SourceUnusableError) as caught:
         make_plan(workspace, parse_name(f"{web.url}/x.gguf?sig=zyx"))
 
     assert "zyx" not in caught.value.message

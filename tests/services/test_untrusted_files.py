@@ -13,8 +13,8 @@ from localrun.modelfile.parse import parse_modelfile
 from localrun.names.parse import parse_name
 from localrun.services.creating.create import create_model
 from localrun.services.importing import import_path
+from localrun.services.progress import SilentReport
 from localrun.services.pulling.pull import PullOptions, pull_model
-from localrun.services.report import SilentReport
 from localrun.store.manifest import DOCKER_CONFIG, MEDIA_TYPES, OCI_MANIFEST, Role
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.web import serving

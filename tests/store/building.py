@@ -62,7 +62,7 @@ def put_model(
     manifest, config = manifest_of(layers)
     for content in (config, *layers):
         store.blobs.put(content, lease)
-    return store.name(parse_name(name), manifest.to_bytes(), lease)
+    return store.tag(parse_name(name), manifest.to_bytes(), lease)
 
 
 def new_store(root: Path, others: Sequence[Path] = ()) -> Store:

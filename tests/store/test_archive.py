@@ -17,8 +17,8 @@ from localrun.errors import IntegrityError, StorageError, UsageError
 from localrun.names.parse import parse_name
 from localrun.store.archive import export_model, import_archive
 from localrun.store.archive_names import NameConflictError
+from localrun.store.garbage import collect_garbage
 from localrun.store.store import Store
-from localrun.store.sweep import sweep
 from localrun.store.tar import write_end, write_member
 from tests.store.building import (
     WEIGHTS,
@@ -263,7 +263,7 @@ def test_blobs_of_a_cut_archive_stay_until_a_sweep(tmp_path: Path) -> None:
         imported(store, archive_of(blobs)[:-1024])
 
     assert len(blob_names(store.layout)) == 3
-    assert len(sweep(store).blobs) == 3
+    assert len(collect_garbage(store).blobs) == 3
 
 
 def test_a_model_gets_all_its_names_and_several_models_theirs(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from localrun.errors import IntegrityError, NetworkError, StorageError
 from localrun.store.blobs import BlobStore, digest_of, file_digest
-from localrun.store.link import Link
+from localrun.store.link import LinkRecord
 from tests.store.building import (
     NO_DIGEST,
     blob_names,
@@ -49,7 +49,7 @@ def put_linked(store: Store, tool: Path, content: bytes) -> str:
     with store.lease() as lease:
         temporary = lease.temporary()
         temporary.hardlink_to(tool)
-        store.blobs.link(temporary, Link.of(tool), sha256(content), lease)
+        store.blobs.link(temporary, LinkRecord.of(tool), sha256(content), lease)
     return sha256(content)
 
 
@@ -232,10 +232,10 @@ def test_another_tools_file_is_shared_and_left_as_it_is(store: Store, tmp_path: 
 
     digest = put_linked(store, tool, b"linked")
 
-    original = store.blobs.original(digest)
+    original = store.blobs.link_of(digest)
     assert store.blobs.path(digest).samefile(tool)
     assert tool.stat().st_mode & 0o200
-    assert original == Link.of(tool)
+    assert original == LinkRecord.of(tool)
 
 
 def test_a_shared_file_that_its_tool_changed_is_refused_and_named(
@@ -262,7 +262,7 @@ def test_fetching_a_changed_shared_file_again_makes_it_our_own(
         store.blobs.write([b"linked"], digest, lease)
 
     assert store.blobs.path(digest).read_bytes() == b"linked"
-    assert store.blobs.original(digest) is None
+    assert store.blobs.link_of(digest) is None
     assert tool.read_bytes() == b"changed by its tool"
 
 
@@ -273,7 +273,7 @@ def test_a_damaged_note_counts_as_none(note: bytes, store: Store, tmp_path: Path
     digest = put_linked(store, tmp_path / "theirs.gguf", b"linked")
     store.layout.link(digest).write_bytes(note)
 
-    assert store.blobs.original(digest) is None
+    assert store.blobs.link_of(digest) is None
     assert store.blobs.path(digest).read_bytes() == b"linked"
 
 
@@ -287,7 +287,7 @@ def test_a_note_that_a_kill_left_behind_says_nothing_of_another_file(
         store.blobs.put(b"linked", lease)
 
     assert store.blobs.path(digest).read_bytes() == b"linked"
-    assert store.blobs.original(digest) is None
+    assert store.blobs.link_of(digest) is None
 
 
 def test_a_shared_file_reaches_the_disk_before_its_name(

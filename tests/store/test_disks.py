@@ -19,9 +19,9 @@ from localrun.errors import StorageError
 from localrun.names.parse import parse_name
 from localrun.names.ref import ModelRef
 from localrun.store.blobs import file_digest
+from localrun.store.garbage import collect_garbage
 from localrun.store.refs import remove_ref
 from localrun.store.store import Store
-from localrun.store.sweep import sweep
 from localrun.store.verify import verify
 from tests.store.building import model_digests, put_model, snapshot
 
@@ -95,7 +95,7 @@ def test_on_a_full_disk_a_model_can_be_removed_and_then_another_fits(small_disk:
     fill_up(small_disk / "rest")
 
     remove_ref(store.layout, parse_name(first))
-    swept = sweep(store)
+    swept = collect_garbage(store)
     put_model(store, "small", [b"small"])
 
     assert swept.freed_bytes >= LAYER_BYTES
@@ -113,7 +113,7 @@ def test_a_store_on_a_read_only_disk_is_read_and_a_change_says_why_not(small_dis
     for change in (
         lambda: put_model(store, "another"),
         lambda: remove_ref(store.layout, parse_name("model")),
-        lambda: sweep(store),
+        lambda: collect_garbage(store),
     ):
         with pytest.raises(StorageError, match="no access") as caught:
             change()

@@ -25,7 +25,7 @@ from tests.fakes.full_disk import size_limit
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from localrun.store.prompt_file import Run
+    from localrun.store.prompt_file import PromptSegment
 
 MODEL = "0" * 32
 TOKENS = list(range(3 * RUN_TOKENS))
@@ -46,7 +46,7 @@ def files(root: Path) -> list[Path]:
     return sorted(root.rglob("*.prompt"))
 
 
-def spans(runs: list[Run]) -> list[tuple[int, int]]:
+def spans(runs: list[PromptSegment]) -> list[tuple[int, int]]:
     return [(run.start, run.end) for run in runs]
 
 

@@ -58,7 +58,7 @@ def test_a_name_says_where_it_came_from(tmp_path: Path) -> None:
 
     with store.lease() as lease:
         content = manifest_of([WEIGHTS])[0].to_bytes()
-        stored = store.name(parse_name("second"), content, lease, provenance)
+        stored = store.tag(parse_name("second"), content, lease, provenance)
 
     assert (stored.origin, stored.choice, stored.revision) == ("hf.co/a/b:Q8_0", "Q8_0", "abc")
 
@@ -89,7 +89,7 @@ def test_a_model_is_not_named_before_it_is_whole(tmp_path: Path) -> None:
     with store.lease() as lease:
         store.blobs.put(config, lease)
         with pytest.raises(IntegrityError, match=rf"model:latest is missing: {'sha256:'}"):
-            store.name(parse_name("model"), manifest.to_bytes(), lease)
+            store.tag(parse_name("model"), manifest.to_bytes(), lease)
 
     assert ref_paths(store.layout) == []
 
@@ -102,7 +102,7 @@ def test_a_blob_of_another_size_is_not_named(tmp_path: Path) -> None:
     store.blobs.path(manifest.layers[0].digest).write_bytes(b"cut")
 
     with store.lease() as lease, pytest.raises(IntegrityError, match="is missing"):
-        store.name(parse_name("second"), manifest.to_bytes(), lease)
+        store.tag(parse_name("second"), manifest.to_bytes(), lease)
 
 
 def test_what_is_being_named_is_leased(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_what_is_being_named_is_leased(tmp_path: Path) -> None:
     manifest, _ = manifest_of([WEIGHTS])
 
     with store.lease() as lease:
-        store.name(parse_name("second"), manifest.to_bytes(), lease)
+        store.tag(parse_name("second"), manifest.to_bytes(), lease)
         leased = living_leases(store.layout)[lease.id]
 
     assert leased == {stored.manifest, *(blob.digest for blob in manifest.blobs)}
@@ -182,7 +182,7 @@ class TestOtherStores:
         store = new_store(tmp_path / "ours", [tmp_path / "other"])
 
         with store.lease() as lease:
-            store.name(parse_name("mine"), manifest_of([WEIGHTS])[0].to_bytes(), lease)
+            store.tag(parse_name("mine"), manifest_of([WEIGHTS])[0].to_bytes(), lease)
 
         entry = store.find(parse_name("mine"))
         assert entry is not None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from localrun.store.garbage import collect_garbage
 from localrun.store.store import Store
-from localrun.store.sweep import sweep
 from localrun.store.usage import StoreUsage, usage
 from tests.store.building import damage, manifest_of, new_store, put_model
 from tests.store.test_blobs import put_linked
@@ -60,7 +60,7 @@ def test_what_no_name_needs_is_what_a_sweep_frees(tmp_path: Path) -> None:
 
     found = usage(store)
 
-    assert found.unused_bytes == sweep(store, is_dry=True).freed_bytes == len(b"unused")
+    assert found.unused_bytes == collect_garbage(store, is_dry=True).freed_bytes == len(b"unused")
 
 
 def test_downloads_and_files_of_other_tools_are_counted_apart(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from localrun.errors import IntegrityError, StorageError
 from localrun.store import verify as verify_module
 from localrun.store.blobs import file_digest
-from localrun.store.link import Link
+from localrun.store.link import LinkRecord
 from localrun.store.verify import BadBlob, compare_sizes, quarantine, verify
 from tests.store.building import (
     NO_DIGEST,
@@ -159,7 +159,7 @@ def test_a_shared_file_that_was_touched_but_not_changed_is_trusted_again(
 
     assert found == []
     assert store.blobs.path(digest).read_bytes() == b"linked"
-    assert store.blobs.original(digest) == Link.of(tool)
+    assert store.blobs.link_of(digest) == LinkRecord.of(tool)
 
 
 def test_a_shared_file_that_was_changed_is_damaged_and_not_trusted(
@@ -167,13 +167,13 @@ def test_a_shared_file_that_was_changed_is_damaged_and_not_trusted(
 ) -> None:
     tool = tmp_path / "theirs.gguf"
     digest = put_linked(store, tool, b"linked")
-    noted = store.blobs.original(digest)
+    noted = store.blobs.link_of(digest)
     tool.write_bytes(b"LINKED")
 
     found = verify(store, [digest])
 
     assert [bad.reason for bad in found] == ["damaged"]
-    assert store.blobs.original(digest) == noted
+    assert store.blobs.link_of(digest) == noted
 
 
 def test_a_file_that_changes_right_after_it_was_read_is_not_trusted(
@@ -227,7 +227,7 @@ def test_another_tools_changed_file_stays_where_it_is(store: Store, tmp_path: Pa
     assert quarantine(store, digest)
 
     assert tool.read_bytes() == b"changed"
-    assert store.blobs.original(digest) is None
+    assert store.blobs.link_of(digest) is None
     assert blob_names(store.layout) == set()
 
 

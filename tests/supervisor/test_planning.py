@@ -11,7 +11,7 @@ from localrun.engine.params import MOST_STEP_TOKENS, CacheType, LoadOptions, Rop
 from localrun.errors import LoadError
 from localrun.hardware.context import MOST_STRETCH
 from localrun.hardware.device import Device, DeviceKind
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 from localrun.supervisor.planning import (
     MOST_ATTIC_BYTES,
     PlannedLoad,

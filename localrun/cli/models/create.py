@@ -11,7 +11,7 @@ from localrun.cli.output import Output, human_bytes
 
 if TYPE_CHECKING:
     from localrun.services.creating.create import Created
-    from localrun.store.adopt import Taking
+    from localrun.store.adopt import AdoptMode
 
 
 # the names of engine/llama/quantize.py, the largest first; a test holds it to them
@@ -120,18 +120,22 @@ def show_quantizations(output: Output) -> None:
     output.table(("TYPE", "BITS PER WEIGHT", "NOTE"), rows)
 
 
-def _taking(*, copy: bool, link: bool, move: bool) -> Taking:
+def _taking(*, copy: bool, link: bool, move: bool) -> AdoptMode:
     from localrun.errors import UsageError
-    from localrun.store.adopt import Taking
+    from localrun.store.adopt import AdoptMode
 
     chosen = [
         taking
-        for is_chosen, taking in ((copy, Taking.COPY), (link, Taking.LINK), (move, Taking.MOVE))
+        for is_chosen, taking in (
+            (copy, AdoptMode.COPY),
+            (link, AdoptMode.LINK),
+            (move, AdoptMode.MOVE),
+        )
         if is_chosen
     ]
     if len(chosen) > 1:
         raise UsageError("--copy, --link and --move exclude each other")
-    return chosen[0] if chosen else Taking.AUTO
+    return chosen[0] if chosen else AdoptMode.AUTO
 
 
 def _show(created: Created, output: Output) -> None:

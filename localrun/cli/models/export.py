@@ -68,17 +68,17 @@ def _write(workspace: Workspace, entry: Entry, path: Path) -> int:
     """Write beside the final name first, so that the name never means half an archive."""
     import os
 
+    from localrun.disk import storage_errors
     from localrun.store.archive import export_model
-    from localrun.store.layout import translated
 
     if path.is_dir() or not path.name:
         raise UsageError(f"not a file to write: {path}", hint="-o model.tar")
     if path.exists() and not path.is_file():  # a pipe or a device: a rename would replace it
-        with translated(path), path.open("wb") as file:
+        with storage_errors(path), path.open("wb") as file:
             return export_model(workspace.store, entry, file)
     partial = path.with_name(f"{path.name}.partial")
     try:
-        with translated(path):
+        with storage_errors(path):
             with partial.open("wb") as file:
                 written = export_model(workspace.store, entry, file)
                 file.flush()

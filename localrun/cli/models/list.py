@@ -10,7 +10,7 @@ from localrun.cli.options import AsJson
 from localrun.cli.output import Output, human_bytes, human_seconds
 
 if TYPE_CHECKING:
-    from localrun.services.models import StoredModel
+    from localrun.services.stored_model import StoredModel
 
 SHOWN_DIGITS = 12
 

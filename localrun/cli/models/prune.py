@@ -27,12 +27,12 @@ def prune(
 
     from localrun.disk import remove_abandoned
     from localrun.services.workspace import open_workspace
+    from localrun.store.garbage import PARTIAL_KEPT_S, collect_garbage
     from localrun.store.prompts import remove_saved, saved_bytes
-    from localrun.store.sweep import PARTIAL_KEPT_S, sweep
 
     workspace = open_workspace(os.environ)
     kept_s = 0.0 if partial else PARTIAL_KEPT_S
-    swept = sweep(workspace.store, partial_kept_s=kept_s, is_dry=dry_run)
+    swept = collect_garbage(workspace.store, partial_kept_s=kept_s, is_dry=dry_run)
     prompts_dir = workspace.settings.prompts_dir
     prompt_bytes = saved_bytes(prompts_dir) if dry_run else remove_saved(prompts_dir)
     if not dry_run:

@@ -10,7 +10,7 @@ from localrun.cli.options import AsJson
 from localrun.cli.output import Output
 
 if TYPE_CHECKING:
-    from localrun.services.models import StoredModel
+    from localrun.services.stored_model import StoredModel
     from localrun.services.workspace import Workspace
 
 

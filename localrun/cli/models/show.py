@@ -12,8 +12,8 @@ from localrun.cli.output import Output, human_bytes
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
-    from localrun.services.models import StoredModel
     from localrun.services.show import ModelFacts
+    from localrun.services.stored_model import StoredModel
 
 LONGEST_SHOWN = 400  # characters of a system or a license
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from localrun.errors import ModelNameError, NetworkError, UsageError
 from localrun.registry.http import Credential, host_of, origin_of
-from localrun.registry.remote import Remote, RemoteFile
+from localrun.registry.remote import FileSource, RemoteFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ class HubEndpoint:
     host: str  # for people: "hf.co", or a mirror's host
     is_own: bool  # the hub itself and not a mirror
 
-    def nonsense(self) -> NetworkError:
+    def unexpected_response(self) -> NetworkError:
         """Return the error of an answer that is not the hub's: a portal's page, a wrong mirror."""
         return NetworkError(
             f"{self.host} does not answer as a hub does",
@@ -51,10 +51,10 @@ class HubEndpoint:
         credential: Credential | None,
     ) -> RemoteFile:
         """Return a file that the endpoint has at ``path``; what is no sha256 promises nothing."""
-        remote = Remote(url=f"{self.url}{path}", name=self.host, credential=credential)
+        remote = FileSource(url=f"{self.url}{path}", name=self.host, credential=credential)
         is_promised = sha256 is not None and SHA256.fullmatch(sha256.lower())
         digest = f"sha256:{sha256.lower()}" if sha256 and is_promised else None
-        return RemoteFile(name=name, size_bytes=size, digest=digest, remotes=(remote,))
+        return RemoteFile(name=name, size_bytes=size, digest=digest, sources=(remote,))
 
 
 def hub_endpoint(

@@ -26,7 +26,7 @@ from localrun.registry.http import OfflineError, http_error
 from localrun.registry.hubs.endpoint import check_repo_name, clean_token, hub_endpoint
 from localrun.registry.hubs.huggingface_errors import HubRequest
 from localrun.registry.hubs.huggingface_login import stored_login
-from localrun.registry.remote import Found, RemoteFile, Repository
+from localrun.registry.remote import RemoteFile, Repository, SearchResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ OK = 200
 UNREACHED = "check the network; HTTPS_PROXY names a proxy, HF_ENDPOINT a mirror"
 REFUSED = {401, 403}
 MOST_BYTES = 16 << 20  # of a listing: ten thousand files take 2 MB
-NONSENSE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 class HuggingFace:
@@ -71,13 +71,13 @@ class HuggingFace:
         info = self._info(asked, credential)
         try:
             found = self._repository(asked, info, credential)
-        except NONSENSE as error:
-            raise self._hub.nonsense() from error
+        except MALFORMED as error:
+            raise self._hub.unexpected_response() from error
         if info.get("gated"):
             self._check_gate(asked, found.files)
         return found
 
-    def search(self, text: str, limit: int) -> list[Found]:
+    def search(self, text: str, limit: int) -> list[SearchResult]:
         """Return repositories with GGUF files whose names have the text, most downloads first.
 
         Their files have names only.
@@ -98,8 +98,8 @@ class HuggingFace:
             body = response.body(MOST_BYTES)
         try:
             return [_found(item) for item in json.loads(body)][:limit]
-        except NONSENSE as error:
-            raise self._hub.nonsense() from error
+        except MALFORMED as error:
+            raise self._hub.unexpected_response() from error
 
     def _check_online(self) -> None:
         self._http.check_online(self._hub.url)
@@ -141,9 +141,9 @@ class HuggingFace:
                     raise asked.refused(response)
                 info = json.loads(response.body(MOST_BYTES))
         except (ValueError, RecursionError) as error:
-            raise self._hub.nonsense() from error
+            raise self._hub.unexpected_response() from error
         if not isinstance(info, dict):
-            raise self._hub.nonsense()
+            raise self._hub.unexpected_response()
         return info
 
     def _repository(
@@ -173,7 +173,7 @@ class HuggingFace:
     def _check_gate(self, asked: HubRequest, files: Sequence[RemoteFile]) -> None:
         """Find out now and not at the download: what a gated repository has, all may list."""
         models = [file for file in files if file.name.endswith(".gguf")] or files
-        for remote in models[0].remotes if models else ():
+        for remote in models[0].sources if models else ():
             with self._http.open(
                 remote.url, method="HEAD", credential=remote.credential, follow=False
             ) as response:
@@ -200,9 +200,9 @@ def _licence(info: Mapping[str, Any]) -> str | None:
     return next((tag.removeprefix("license:") for tag in tags), None)
 
 
-def _found(item: Mapping[str, Any]) -> Found:
+def _found(item: Mapping[str, Any]) -> SearchResult:
     files = (RemoteFile(name=str(file["rfilename"])) for file in item.get("siblings") or ())
-    return Found(
+    return SearchResult(
         name=f"{HUGGINGFACE_HOST}/{item['id']}",
         downloads=int(item.get("downloads") or 0),
         likes=int(item.get("likes") or 0),

@@ -22,7 +22,7 @@ from localrun.errors import LocalrunError, ModelNotFoundError, NetworkError
 from localrun.names.ref import MODELSCOPE_HOST
 from localrun.registry.http import HttpError, http_error
 from localrun.registry.hubs.endpoint import HubEndpoint, check_repo_name, clean_token, hub_endpoint
-from localrun.registry.remote import Found, Repository
+from localrun.registry.remote import Repository, SearchResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,7 @@ TOKEN = "MODELSCOPE_API_TOKEN"  # noqa: S105 - a variable's name
 MASTER = "master"
 PAGE_SIZE, MOST_PAGES = 50, 4
 MOST_BYTES = 16 << 20  # of a page of a search
-NONSENSE = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 OK = 200
 NO_SESSION = "0" * 32
 UNAUTHORIZED, FORBIDDEN, TOO_MANY = 401, 403, 429
@@ -77,13 +77,13 @@ class ModelScope:
         check_repo_name(repo)
         self._http.check_online(self._hub.url)
         token = clean_token(self._environ.get(TOKEN), TOKEN)
-        asked = _Asked(self._hub, repo, revision, has_token=token is not None)
+        asked = _ModelScopeRequest(self._hub, repo, revision, has_token=token is not None)
         listed = self._listed(asked, token)
         credential = self._credential(token)
         files = tuple(self._file(asked, one, credential) for one in listed if not one.is_dir)
         return Repository(name=f"{MODELSCOPE_HOST}/{repo}", revision=None, files=files)
 
-    def search(self, text: str, limit: int) -> list[Found]:
+    def search(self, text: str, limit: int) -> list[SearchResult]:
         """Return repositories with GGUF in name or tags, most downloads first, without files.
 
         Looks at the first 200 with the text: what filters the hub knows it does not say.
@@ -94,7 +94,7 @@ class ModelScope:
             OfflineError: there is to be no network.
             UsageError: the token is none.
         """
-        found: list[Found] = []
+        found: list[SearchResult] = []
         for page in range(1, MOST_PAGES + 1):
             models = self._page(text, page)
             found += (model for model in models if model is not None)
@@ -102,7 +102,7 @@ class ModelScope:
                 break
         return found[:limit]
 
-    def _page(self, text: str, page: int) -> list[Found | None]:
+    def _page(self, text: str, page: int) -> list[SearchResult | None]:
         """Return a page of the OpenAPI's search, None for each repository without GGUF.
 
         The library's client takes any answer for none found.
@@ -117,10 +117,10 @@ class ModelScope:
         try:
             models = json.loads(body)["data"]["models"]
             return [_found(model) for model in models if "/" in model["id"]]
-        except NONSENSE as error:
-            raise self._hub.nonsense() from error
+        except MALFORMED as error:
+            raise self._hub.unexpected_response() from error
 
-    def _listed(self, asked: _Asked, token: str | None) -> list[FileInfo]:
+    def _listed(self, asked: _ModelScopeRequest, token: str | None) -> list[FileInfo]:
         api = _api(self._hub, token)
         try:
             return api.list_repo_files(asked.repo, "model", revision=asked.revision)
@@ -134,7 +134,9 @@ class ModelScope:
         headers = {"Authorization": f"Bearer {token}", "Cookie": f"m_session_id={token}"}
         return self._hub.credential(headers)
 
-    def _file(self, asked: _Asked, file: FileInfo, credential: Credential | None) -> RemoteFile:
+    def _file(
+        self, asked: _ModelScopeRequest, file: FileInfo, credential: Credential | None
+    ) -> RemoteFile:
         """Return a file at the route that the client itself takes."""
         query = {"Revision": asked.revision or MASTER, "FilePath": file.path}
         return self._hub.file(
@@ -147,7 +149,7 @@ class ModelScope:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _ModelScopeRequest:
     """What was asked of the hub, and what its failures mean."""
 
     hub: HubEndpoint
@@ -168,7 +170,7 @@ class _Asked:
                 f"{self.hub.host} does not answer: {_innermost(error)}",
                 hint="check the network; HTTPS_PROXY names a proxy, MODELSCOPE_ENDPOINT a mirror",
             )
-        return self.hub.nonsense()
+        return self.hub.unexpected_response()
 
     def _not_there(self) -> ModelNotFoundError:
         at = f" with revision {self.revision!r}" if self.revision else ""
@@ -197,10 +199,10 @@ def _has_gguf(model: Mapping[str, Any]) -> bool:
     return "gguf" in f"{model['id']} {model.get('tags')} {model.get('libraries')}".lower()
 
 
-def _found(model: Mapping[str, Any]) -> Found | None:
+def _found(model: Mapping[str, Any]) -> SearchResult | None:
     if not _has_gguf(model):
         return None
-    return Found(
+    return SearchResult(
         name=f"{MODELSCOPE_HOST}/{model['id']}",
         downloads=int(model.get("downloads") or 0),
         likes=int(model.get("likes") or 0),
@@ -227,7 +229,7 @@ def _failures() -> tuple[type[Exception], ...]:
     """Return what the library raises, also for an answer that is not the hub's."""
     from modelscope_hub.errors import HubError
 
-    return (HubError, OSError, *NONSENSE)
+    return (HubError, OSError, *MALFORMED)
 
 
 def _innermost(error: BaseException) -> str:

@@ -45,7 +45,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Held:
+class _IssuedCredential:
     """A credential, and on the clock when it came and when it ends."""
 
     credential: Credential
@@ -69,7 +69,7 @@ class RegistryAuth:
         self._account: Account | None = None
         self._has_looked = False
         self._challenge: Challenge | None = None  # None until the registry asks
-        self._held: dict[tuple[str, ...], _Held] = {}
+        self._held: dict[tuple[str, ...], _IssuedCredential] = {}
         self._lock = threading.Lock()
 
     def current(self, scopes: tuple[str, ...]) -> Credential | None:
@@ -137,7 +137,7 @@ class RegistryAuth:
         credential = Credential(origin=self._origin, headers={"Authorization": authorization})
         now = self._clock()
         margin_s = min(JUST_NOW_S, life_s / 10)
-        self._held[scopes] = _Held(
+        self._held[scopes] = _IssuedCredential(
             credential=credential, since_s=now, until_s=now + life_s - margin_s
         )
         return credential

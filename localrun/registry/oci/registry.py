@@ -19,7 +19,7 @@ from localrun.errors import IntegrityError, ModelNotFoundError, UsageError
 from localrun.registry.oci.api import DIGEST, RegistryApi, pull_scope, push_scope
 from localrun.registry.oci.blob import OutgoingBlob, UploadSession
 from localrun.registry.oci.upload import BlobUpload
-from localrun.registry.remote import Remote, RemoteFile
+from localrun.registry.remote import FileSource, RemoteFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -92,13 +92,13 @@ class OciRegistry:
             NetworkError: a token has ended and there is no new one.
         """
         scopes = (pull_scope(repo),)
-        remote = Remote(
+        remote = FileSource(
             url=self._api.url(repo, "blobs", digest),
             name=self._api.host,
             credential=self._api.auth.current(scopes),
             refresh=lambda: self._api.auth.renew(scopes),
         )
-        return RemoteFile(name=digest, size_bytes=size_bytes, digest=digest, remotes=(remote,))
+        return RemoteFile(name=digest, size_bytes=size_bytes, digest=digest, sources=(remote,))
 
     def has_blob(self, repo: str, digest: str) -> bool:
         """Return whether a repository has a blob.

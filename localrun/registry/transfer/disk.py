@@ -10,7 +10,6 @@ import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
-from localrun.disk import storage_error
 from localrun.errors import StorageError
 
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
 MODE = 0o644
 SYNC_FILE_RANGE_WRITE = 2
+KEPT_HINT = "localrun prune   frees what no model uses; the downloaded bytes are kept"
 SPARE_BYTES = 32 << 20  # a disk is not filled to the last byte
 
 
@@ -62,7 +62,7 @@ def sync_data(descriptor: int) -> None:
 
 
 @cache
-def write_begun() -> Callable[[int], object] | None:
+def start_writeback() -> Callable[[int], object] | None:
     """Return a function that lets the disk begin with what was written to a file.
 
     It promises nothing of the bytes, only that `sync_data` has less to wait for. None where
@@ -76,14 +76,3 @@ def write_begun() -> Callable[[int], object] | None:
         return None
     begin.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
     return lambda descriptor: begin(descriptor, 0, 0, SYNC_FILE_RANGE_WRITE)  # 0, 0: all of it
-
-
-@contextlib.contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
-    """Raise what the system says of a disk as a `StorageError`."""
-    try:
-        yield
-    except OSError as error:
-        said = storage_error(error, path)
-        hint = "localrun prune   frees what no model uses; what came so far is kept"
-        raise StorageError(said.message, hint=hint) from error

@@ -11,10 +11,11 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localrun.disk import storage_errors
 from localrun.errors import IntegrityError, LocalrunError, NetworkError
-from localrun.registry.options import DownloadOptions, no_more
-from localrun.registry.transfer.disk import check_space, open_data, storage_errors, sync_data
-from localrun.registry.transfer.journal import FileVersion, Journal, Mark
+from localrun.registry.transfer.disk import KEPT_HINT, check_space, open_data, sync_data
+from localrun.registry.transfer.journal import DownloadState, FileVersion, Journal
+from localrun.registry.transfer.options import DownloadOptions, no_more
 from localrun.registry.transfer.progress import DownloadProgress
 from localrun.registry.transfer.range_reader import FileChangedError
 from localrun.registry.transfer.ranges import Ranges
@@ -27,14 +28,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localrun.registry.http import Http
-    from localrun.registry.remote import Remote, RemoteFile
+    from localrun.registry.remote import FileSource, RemoteFile
     from localrun.registry.transfer.range_reader import RemoteMetadata
 
 SMALL_BYTES = 1 << 20  # to ask for parts of such a file would cost more than to begin anew
 _log = logging.getLogger(__name__)
 
 
-class WrongBytesError(IntegrityError):
+class DigestMismatchError(IntegrityError):
     """All bytes came and their digest is another one; nothing of them is kept."""
 
 
@@ -61,7 +62,7 @@ def download(http: Http, file: RemoteFile, folder: Path, options: DownloadOption
         sources = DownloadSources(http, remotes, find_mirrors, first_wait_s=options.first_wait_s)
         try:
             return _Transfer(file, folder, options, sources).run()
-        except WrongBytesError as error:
+        except DigestMismatchError as error:
             _log.warning("%s; downloading it again", error.message)
             first = first or error
         except NetworkError as error:
@@ -72,19 +73,19 @@ def download(http: Http, file: RemoteFile, folder: Path, options: DownloadOption
 
 
 def _attempts(
-    file: RemoteFile, find_mirrors: Callable[[], Sequence[Remote]]
-) -> Iterator[tuple[Sequence[Remote], Callable[[], Sequence[Remote]]]]:
+    file: RemoteFile, find_mirrors: Callable[[], Sequence[FileSource]]
+) -> Iterator[tuple[Sequence[FileSource], Callable[[], Sequence[FileSource]]]]:
     """Yield all remotes together and then, should bytes be wrong, each alone."""
     if file.digest is not None:
-        yield file.remotes, find_mirrors
-    for remote in file.remotes:
+        yield file.sources, find_mirrors
+    for remote in file.sources:
         yield (remote,), no_more
     if file.digest is not None:
         for remote in _found(find_mirrors):
             yield (remote,), no_more
 
 
-def _found(find_mirrors: Callable[[], Sequence[Remote]]) -> Sequence[Remote]:
+def _found(find_mirrors: Callable[[], Sequence[FileSource]]) -> Sequence[FileSource]:
     try:
         return find_mirrors()
     except LocalrunError as error:
@@ -108,7 +109,7 @@ class _Transfer:
         """Return the whole file; one that changes while it comes, and has no digest, starts anew.
 
         Raises:
-            WrongBytesError: it is not what was promised.
+            DigestMismatchError: it is not what was promised.
         """
         try:
             return self._run()
@@ -118,7 +119,7 @@ class _Transfer:
             return self._run()
 
     def _run(self) -> Downloaded:
-        with storage_errors(self._journal.folder):
+        with storage_errors(self._journal.folder, hint=KEPT_HINT):
             self._journal.folder.mkdir(parents=True, exist_ok=True)
             size = self._file.size_bytes
             if self._file.digest is None and size is not None and size <= SMALL_BYTES:
@@ -144,7 +145,7 @@ class _Transfer:
             return FileVersion(size_bytes=file.size_bytes, digest=file.digest)
         facts = self._ask()
         size = facts.size_bytes if file.size_bytes is None else file.size_bytes
-        url = file.remotes[0].url.partition("?")[0] if file.digest is None else None
+        url = file.sources[0].url.partition("?")[0] if file.digest is None else None
         return FileVersion(size_bytes=size, digest=file.digest, etag=facts.etag, url=url)
 
     def _ask(self) -> RemoteMetadata:
@@ -152,21 +153,21 @@ class _Transfer:
         while True:
             source = any_source(self._sources)
             try:
-                opened = source.door.open(0, 1, size=self._file.size_bytes, etag=None)
+                opened = source.reader.open(0, 1, size=self._file.size_bytes, etag=None)
             except NetworkError as error:
                 self._sources.failed(source, error, num_bytes=0)
                 continue
             opened.close()
-            source.has_ranges = opened.facts.has_ranges
-            return opened.facts
+            source.has_ranges = opened.metadata.has_ranges
+            return opened.metadata
 
-    def _known(self, identity: FileVersion) -> Mark:
+    def _known(self, identity: FileVersion) -> DownloadState:
         """Return what earlier attempts left, nothing if it was of another file."""
         loaded = self._journal.load()
         if loaded is not None and loaded[0].is_same_as(identity):
             return loaded[1]
         self._journal.clear()
-        return Mark(Ranges())
+        return DownloadState(Ranges())
 
     def _fill(self, identity: FileVersion, size_bytes: int) -> Downloaded:
         """Fetch all that is missing."""
@@ -183,7 +184,7 @@ class _Transfer:
         digest, path = f"sha256:{hexdigest}", self._journal.data
         if self._file.digest not in {None, digest}:
             self._journal.clear()
-            raise WrongBytesError(
+            raise DigestMismatchError(
                 f"{self._file.name} came with wrong bytes: its digest is {digest}",
                 hint="try again later; the publisher may have changed the file",
             )

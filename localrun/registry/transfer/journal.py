@@ -55,7 +55,7 @@ class FileVersion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hashed:
+class HashCheckpoint:
     """How far a file was hashed, and what the last of these bytes were."""
 
     length: int
@@ -74,11 +74,11 @@ class Hashed:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class DownloadState:
     """A moment of a download: the bytes that are there, and the hash of the first of them."""
 
     ranges: Ranges
-    hashed: Hashed | None = None  # None: not at all, or its state cannot be kept
+    hashed: HashCheckpoint | None = None  # None: not at all, or its state cannot be kept
 
     def to_json(self) -> dict[str, Any]:
         """Return the mark as the journal writes it."""
@@ -92,7 +92,7 @@ class Mark:
         if not all(0 <= start < end for start, end in intervals):
             raise ValueError("not intervals of a file")
         ranges, place = Ranges(intervals), value["hashed"]
-        hashed = None if place is None else Hashed.from_json(place)
+        hashed = None if place is None else HashCheckpoint.from_json(place)
         if hashed is not None and hashed.length > ranges.end_of(0):
             raise ValueError("more was hashed than is there")
         return cls(ranges, hashed)
@@ -107,15 +107,15 @@ class Journal:
         self._path = folder / "journal"
         self._durable = folder / "journal.durable"
 
-    def load(self) -> tuple[FileVersion, Mark] | None:
+    def load(self) -> tuple[FileVersion, DownloadState] | None:
         """Return what is on the disk, None when nothing is that can be used."""
         return self._read(self._path, boot_id()) or self._read(self._durable, None)
 
-    def save(self, identity: FileVersion, mark: Mark) -> None:
+    def save(self, identity: FileVersion, mark: DownloadState) -> None:
         """Replace the journal."""
         self._write(self._path, identity, mark, is_durable=False)
 
-    def save_durable(self, identity: FileVersion, mark: Mark) -> None:
+    def save_durable(self, identity: FileVersion, mark: DownloadState) -> None:
         """Replace the durable journal: the mark's bytes have been fsynced."""
         self._write(self._durable, identity, mark, is_durable=True)
 
@@ -124,7 +124,7 @@ class Journal:
         for path in (self._path, self._durable, *self.folder.glob("journal.*"), self.data):
             path.unlink(missing_ok=True)
 
-    def _read(self, path: Path, boot: str | None) -> tuple[FileVersion, Mark] | None:
+    def _read(self, path: Path, boot: str | None) -> tuple[FileVersion, DownloadState] | None:
         """Return what one journal says, None when it is none or of another boot."""
         try:
             if path.stat().st_size > MOST_BYTES:
@@ -132,21 +132,25 @@ class Journal:
             value = json.loads(path.read_bytes())
             if value["format_version"] != FORMAT_VERSION or boot not in {None, value["boot"]}:
                 return None
-            mark, identity = Mark.from_json(value), FileVersion(**value["file"])
+            mark, identity = DownloadState.from_json(value), FileVersion(**value["file"])
             return self._checked(identity, mark)
         except UNREADABLE:
             return None
 
-    def _checked(self, identity: FileVersion, mark: Mark) -> tuple[FileVersion, Mark] | None:
+    def _checked(
+        self, identity: FileVersion, mark: DownloadState
+    ) -> tuple[FileVersion, DownloadState] | None:
         """Compare with the data: what is torn is hashed anew, or if no digest is known dropped."""
         size = min(self.data.stat().st_size, identity.size_bytes or 0)
         if any(end > size for _, end in mark.ranges.intervals()):
             return None
         if mark.hashed is None or _is_as_hashed(self.data, mark.hashed):
             return identity, mark
-        return None if identity.digest is None else (identity, Mark(mark.ranges))
+        return None if identity.digest is None else (identity, DownloadState(mark.ranges))
 
-    def _write(self, path: Path, identity: FileVersion, mark: Mark, *, is_durable: bool) -> None:
+    def _write(
+        self, path: Path, identity: FileVersion, mark: DownloadState, *, is_durable: bool
+    ) -> None:
         value = {
             "format_version": FORMAT_VERSION,
             "boot": boot_id(),
@@ -171,7 +175,7 @@ def boot_id() -> str:
         return os.urandom(16).hex()
 
 
-def _is_as_hashed(data: Path, hashed: Hashed) -> bool:
+def _is_as_hashed(data: Path, hashed: HashCheckpoint) -> bool:
     with data.open("rb") as file:
         file.seek(hashed.length - hashed.num_checked)
         return zlib.crc32(file.read(hashed.num_checked)) == hashed.crc32

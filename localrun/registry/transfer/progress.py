@@ -21,7 +21,7 @@ import zlib
 from dataclasses import dataclass
 
 from localrun.registry.transfer.hashing import Hash, new_hash, resume_hash
-from localrun.registry.transfer.journal import Hashed, Mark
+from localrun.registry.transfer.journal import DownloadState, HashCheckpoint
 
 MEBI = 1 << 20
 SMALLEST_TASK, LARGEST_TASK = MEBI, 32 * MEBI
@@ -43,7 +43,9 @@ class DownloadTask:
 class DownloadProgress:
     """The state of a download; the descriptor is used until `stop` returns, not after."""
 
-    def __init__(self, descriptor: int, size_bytes: int, mark: Mark, num_streams: int) -> None:
+    def __init__(
+        self, descriptor: int, size_bytes: int, mark: DownloadState, num_streams: int
+    ) -> None:
         self.size_bytes = size_bytes
         self._descriptor = descriptor
         self._ranges = mark.ranges.copy()
@@ -76,12 +78,12 @@ class DownloadProgress:
         """Return whether all bytes are on disk and hashed."""
         return self._hashed == self.size_bytes
 
-    def mark(self) -> Mark:
+    def state(self) -> DownloadState:
         """Return this moment, for the journal."""
         with self._lock:
-            return Mark(self._ranges.copy(), self._kept)
+            return DownloadState(self._ranges.copy(), self._kept)
 
-    def take(self) -> DownloadTask | None:
+    def next_task(self) -> DownloadTask | None:
         """Return what to fetch next; waits while others may give theirs back; None at the end."""
         with self._lock:
             while not self._is_stopped and self._ranges.total < self.size_bytes:
@@ -92,7 +94,7 @@ class DownloadProgress:
                 self._freed.wait()
             return None
 
-    def take_rest(self) -> DownloadTask | None:
+    def next_task_to_end(self) -> DownloadTask | None:
         """Return all from the first missing byte to the end, for a source without ranges."""
         with self._lock:
             gap = self._ranges.gap_from(0, self.size_bytes)
@@ -101,7 +103,7 @@ class DownloadProgress:
             self._tasks.append(task := DownloadTask(gap[0], self.size_bytes))
             return task
 
-    def give_back(self, task: DownloadTask) -> None:
+    def release(self, task: DownloadTask) -> None:
         """Let others have what is left of a task."""
         with self._lock:
             self._tasks.remove(task)
@@ -196,13 +198,13 @@ class DownloadProgress:
                 self._grown.wait()
             return None
 
-    def _keep(self, view: memoryview) -> Hashed | None:
+    def _keep(self, view: memoryview) -> HashCheckpoint | None:
         """Return what the journal is to keep after these bytes, None if the hash has no state."""
         state = self._hash.state()
         if state is None:
             return None
         last = view[-CHECK_BYTES:]
-        return Hashed(
+        return HashCheckpoint(
             length=self._hash.length, state=state, num_checked=len(last), crc32=zlib.crc32(last)
         )
 
@@ -244,7 +246,7 @@ def _left_of(task: DownloadTask) -> int:
     return task.end - max(task.position, task.claimed)
 
 
-def _hash_of(mark: Mark) -> Hash:
+def _hash_of(mark: DownloadState) -> Hash:
     """Return the hash as the mark has it, or one that begins anew."""
     if mark.hashed is not None:
         try:

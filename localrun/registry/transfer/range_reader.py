@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from localrun.registry.http import Credential, Http, Response
-    from localrun.registry.remote import Remote
+    from localrun.registry.remote import FileSource
 
 PIECE_BYTES = 1 << 20
 CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.ASCII)
@@ -31,7 +31,7 @@ REFUSED = {401, 403}
 EXPIRED = {400, *REFUSED, *GONE}  # what hubs and CDNs say of a signed address that is too old
 
 
-class RemoteUnusableError(NetworkError):
+class SourceUnusableError(NetworkError):
     """The remote will not help with the file, however often it is asked."""
 
 
@@ -57,7 +57,7 @@ class RangeResponse:
 
     def __init__(self, response: Response, start: int, facts: RemoteMetadata) -> None:
         self.start = start
-        self.facts = facts
+        self.metadata = facts
         self._response = response
 
     def pieces(self, piece_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
@@ -77,8 +77,8 @@ class RangeResponse:
 class RangeReader:
     """One remote, and where its redirects led last time. Safe to use from many threads."""
 
-    def __init__(self, http: Http, remote: Remote) -> None:
-        self.remote = remote
+    def __init__(self, http: Http, remote: FileSource) -> None:
+        self.source = remote
         self._http = http
         self._refreshing = threading.Lock()
         self._url = remote.url
@@ -109,26 +109,26 @@ class RangeReader:
         """Go to where the redirects led; once more from the start if that has expired."""
         url, used = self._url, self._credential
         response = self._http.open(url, headers=headers, credential=used)
-        if url != self.remote.url and response.status in EXPIRED:
+        if url != self.source.url and response.status in EXPIRED:
             response.close()
-            response = self._http.open(self.remote.url, headers=headers, credential=used)
-        if self.remote.refresh is not None and self._is_refused(response):
+            response = self._http.open(self.source.url, headers=headers, credential=used)
+        if self.source.refresh is not None and self._is_refused(response):
             response.close()
             credential = self._refreshed(used)
-            response = self._http.open(self.remote.url, headers=headers, credential=credential)
-        self._url = response.url if response.status in {OK, PARTIAL} else self.remote.url
+            response = self._http.open(self.source.url, headers=headers, credential=credential)
+        self._url = response.url if response.status in {OK, PARTIAL} else self.source.url
         return response
 
     def _is_refused(self, response: Response) -> bool:
         """Return whether the remote itself, not one that it led to, wants other credentials."""
-        is_itself = origin_of(response.url) == origin_of(self.remote.url)
+        is_itself = origin_of(response.url) == origin_of(self.source.url)
         return is_itself and response.status in REFUSED
 
     def _refreshed(self, used: Credential | None) -> Credential | None:
         """Return newer credentials; of many threads that were refused, one asks for them."""
         with self._refreshing:
-            if self._credential is used and self.remote.refresh is not None:
-                self._credential = self.remote.refresh()
+            if self._credential is used and self.source.refresh is not None:
+                self._credential = self.source.refresh()
             return self._credential
 
     def _checked(
@@ -137,9 +137,9 @@ class RangeReader:
         if start == 0 and response.status == NOT_SATISFIABLE:
             facts, first = _facts_of_no_bytes(response), 0
         else:
-            _check_status(response, self.remote)
+            _check_status(response, self.source)
             facts, first = _facts(response)
-        name = self.remote.name
+        name = self.source.name
         if first > start:
             raise NetworkError(f"{name} sends another range than it was asked for")
         if size is not None and facts.size_bytes not in {None, size}:
@@ -152,7 +152,7 @@ class RangeReader:
         return RangeResponse(response, first, facts)
 
 
-def ask(http: Http, remote: Remote) -> RemoteMetadata:
+def ask(http: Http, remote: FileSource) -> RemoteMetadata:
     """Return what a remote says of its file, by the first byte: some know no HEAD.
 
     Raises:
@@ -160,15 +160,15 @@ def ask(http: Http, remote: Remote) -> RemoteMetadata:
     """
     opened = RangeReader(http, remote).open(0, 1, size=None, etag=None)
     opened.close()
-    return opened.facts
+    return opened.metadata
 
 
-def _check_status(response: Response, remote: Remote) -> None:
+def _check_status(response: Response, remote: FileSource) -> None:
     """Refuse an answer that brings no bytes of the file."""
     if response.status == NOT_SATISFIABLE:
         raise _shorter(remote.name)
     if response.status in GONE | REFUSED and response.url == remote.url:
-        raise RemoteUnusableError(
+        raise SourceUnusableError(
             f"{remote.name} answers {response.status} for {remote.url.partition('?')[0]}",
             hint=_hint(response.status, remote),
         )
@@ -177,7 +177,7 @@ def _check_status(response: Response, remote: Remote) -> None:
         error.is_passing |= response.url != remote.url  # a signed address that has expired
         raise error
     if response.header("Content-Encoding") not in {None, "", "identity"}:
-        raise RemoteUnusableError(
+        raise SourceUnusableError(
             f"{remote.name} sends the file compressed, which nobody asked for"
         )
 
@@ -213,5 +213,5 @@ def _shorter(name: str) -> FileChangedError:
     return FileChangedError(f"{name} has a shorter file than was promised")
 
 
-def _hint(status: int, remote: Remote) -> str | None:
+def _hint(status: int, remote: FileSource) -> str | None:
     return (remote.refused_hint or "log in, or set HF_TOKEN") if status in REFUSED else None

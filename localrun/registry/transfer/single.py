@@ -13,7 +13,7 @@ from localrun.errors import NetworkError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from localrun.registry.options import DownloadOptions
+    from localrun.registry.transfer.options import DownloadOptions
     from localrun.registry.transfer.sources import DownloadSource, DownloadSources
 
 
@@ -53,8 +53,8 @@ def any_source(sources: DownloadSources) -> DownloadSource:
 def _fetch(
     source: DownloadSource, path: Path, size: int | None, options: DownloadOptions
 ) -> WholeFileDownload:
-    opened = source.door.open(0, None, size=size, etag=None)
-    expected = size if size is not None else opened.facts.size_bytes
+    opened = source.reader.open(0, None, size=size, etag=None)
+    expected = size if size is not None else opened.metadata.size_bytes
     seen, never = hashlib.sha256(), threading.Event()
     try:
         with path.open("wb") as data:
@@ -69,5 +69,5 @@ def _fetch(
     finally:
         opened.close()
     if expected not in {None, received}:
-        raise NetworkError(f"{source.door.remote.name} sends {received} bytes, not {expected}")
+        raise NetworkError(f"{source.reader.source.name} sends {received} bytes, not {expected}")
     return WholeFileDownload(hexdigest=seen.hexdigest(), size_bytes=received)

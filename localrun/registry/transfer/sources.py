@@ -15,25 +15,26 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import LocalrunError, NetworkError, PrivateAddressError
 from localrun.registry.http import HttpError, OfflineError
+from localrun.registry.transfer.options import FIRST_WAIT_S
 from localrun.registry.transfer.range_reader import (
     FileChangedError,
     NoRangesError,
     RangeReader,
-    RemoteUnusableError,
+    SourceUnusableError,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from localrun.registry.http import Http
-    from localrun.registry.remote import Remote
+    from localrun.registry.remote import FileSource
 
 MOST_FAILURES = 8  # in a row that brought next to nothing
 MOST_SILENCES = 4  # the same, of one that has never answered: nobody is there
 PROGRESS_BYTES = 16 * 1024  # less is next to nothing, so that failures come to an end
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.3, 20.0
+LONGEST_WAIT_S = 20.0
 PATIENCE_S = 2.0  # who wants to be left alone for longer gives trouble
-FINAL = (RemoteUnusableError, FileChangedError, OfflineError, PrivateAddressError)
+FINAL = (SourceUnusableError, FileChangedError, OfflineError, PrivateAddressError)
 _log = logging.getLogger(__name__)
 
 
@@ -41,7 +42,7 @@ _log = logging.getLogger(__name__)
 class DownloadSource:
     """A remote, and how it has behaved."""
 
-    door: RangeReader
+    reader: RangeReader
     num_failures: int = 0
     not_before: float = 0.0
     is_dead: bool = False
@@ -62,14 +63,14 @@ class DownloadSources:
     def __init__(
         self,
         http: Http,
-        remotes: Sequence[Remote],
-        more: Callable[[], Sequence[Remote]],
+        remotes: Sequence[FileSource],
+        more: Callable[[], Sequence[FileSource]],
         *,
         first_wait_s: float = FIRST_WAIT_S,
     ) -> None:
         self._first_wait_s = first_wait_s
         self._http = http
-        self._more: Callable[[], Sequence[Remote]] | None = more
+        self._more: Callable[[], Sequence[FileSource]] | None = more
         self._is_looking = False
         self._changed = threading.Condition()
         self._all = [DownloadSource(RangeReader(http, remote)) for remote in remotes]
@@ -93,7 +94,7 @@ class DownloadSources:
 
     def failed(self, source: DownloadSource, error: NetworkError, *, num_bytes: int) -> None:
         """Note a failure; many bytes before it make up for earlier ones."""
-        _log.debug("%s: %s", source.door.remote.name, error.message)
+        _log.debug("%s: %s", source.reader.source.name, error.message)
         with self._changed:
             source.error = error
             if isinstance(error, NoRangesError):
@@ -148,14 +149,14 @@ class DownloadSources:
             self._is_looking = self._is_looking or more is not None
         if more is None:
             return
-        found: Sequence[Remote] = ()
+        found: Sequence[FileSource] = ()
         try:
             found = more()
         except LocalrunError as error:
             _log.debug("no mirror: %s", error.message)
         finally:
             with self._changed:
-                known = {source.door.remote.url for source in self._all}
+                known = {source.reader.source.url for source in self._all}
                 new = [remote for remote in found if remote.url not in known]
                 self._all += [DownloadSource(RangeReader(self._http, remote)) for remote in new]
                 self._is_looking = False

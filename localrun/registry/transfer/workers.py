@@ -19,16 +19,17 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from localrun.disk import storage_errors
 from localrun.errors import NetworkError
-from localrun.registry.transfer.disk import storage_errors, sync_data, write_begun
+from localrun.registry.transfer.disk import KEPT_HINT, start_writeback, sync_data
+from localrun.registry.transfer.options import PeriodicTrigger, SourceSpeed
 from localrun.registry.transfer.range_reader import FileChangedError, NoRangesError
-from localrun.registry.transfer.speed import Due, SourceSpeed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from localrun.registry.options import DownloadOptions
     from localrun.registry.transfer.journal import FileVersion, Journal
+    from localrun.registry.transfer.options import DownloadOptions
     from localrun.registry.transfer.progress import DownloadProgress, DownloadTask
     from localrun.registry.transfer.range_reader import RangeResponse
     from localrun.registry.transfer.sources import DownloadSource, DownloadSources
@@ -77,7 +78,9 @@ class SegmentWorkers:
             for work in works
         ]
         # before the first byte comes: the journal knows no more than what is here now
-        due = Due(after_s=JOURNAL_S, num_bytes=JOURNAL_BYTES, done=self._progress.done_bytes)
+        due = PeriodicTrigger(
+            after_s=JOURNAL_S, num_bytes=JOURNAL_BYTES, done=self._progress.done_bytes
+        )
         try:
             for thread in threads:
                 thread.start()
@@ -85,7 +88,7 @@ class SegmentWorkers:
         finally:
             self._end(threads)
 
-    def _watch(self, due: Due) -> None:
+    def _watch(self, due: PeriodicTrigger) -> None:
         """Report and write the journal until the file is whole or nobody can help."""
         while not self._progress.is_complete:
             if self._error is not None:
@@ -94,7 +97,7 @@ class SegmentWorkers:
             done = self._progress.done_bytes
             self._options.report(done, self._progress.size_bytes)
             if due.is_due(done):
-                self._journal.save(self._identity, self._progress.mark())
+                self._journal.save(self._identity, self._progress.state())
         self._options.report(self._progress.size_bytes, self._progress.size_bytes)
 
     def _end(self, threads: list[threading.Thread]) -> None:
@@ -103,7 +106,7 @@ class SegmentWorkers:
             self._stop.set()
         self._progress.stop()
         try:
-            self._journal.save(self._identity, self._progress.mark())
+            self._journal.save(self._identity, self._progress.state())
         except OSError as error:  # must not hide why this ends
             _log.warning("the journal of %s is not written: %s", self._journal.folder, error)
         with self._lock:
@@ -117,7 +120,7 @@ class SegmentWorkers:
     def _guard(self, work: Callable[[], None]) -> None:
         """Do the work of a thread; its error is raised where `run` was called."""
         try:
-            with storage_errors(self._journal.data):
+            with storage_errors(self._journal.data, hint=KEPT_HINT):
                 work()
         except BaseException as error:  # noqa: BLE001 - raised again by `_watch`
             self._error = self._error or error
@@ -130,11 +133,11 @@ class SegmentWorkers:
         descriptor = os.open(self._journal.data, os.O_RDWR)
         try:
             after_s, done = self._options.sync_s, self._progress.done_bytes
-            due = Due(after_s=after_s, num_bytes=SYNC_BYTES, done=done)
+            due = PeriodicTrigger(after_s=after_s, num_bytes=SYNC_BYTES, done=done)
             while not self._stop.wait(min(REPORT_S, after_s)):
                 if not due.is_due(self._progress.done_bytes):
                     continue
-                mark = self._progress.mark()
+                mark = self._progress.state()
                 sync_data(descriptor)
                 with self._lock:  # not after the end, when the folder may be another's
                     if not self._stop.is_set():
@@ -144,11 +147,11 @@ class SegmentWorkers:
 
     def _begin(self) -> None:
         """Keep the disk busy with what came: by itself the kernel begins after seconds."""
-        if (begin := write_begun()) is None:
+        if (begin := start_writeback()) is None:
             return
         descriptor = os.open(self._journal.data, os.O_RDWR)
         try:
-            due = Due(
+            due = PeriodicTrigger(
                 after_s=self._options.sync_s, num_bytes=BEGIN_BYTES, done=self._progress.done_bytes
             )
             while not self._stop.wait(BEGIN_S):
@@ -169,7 +172,7 @@ class SegmentWorkers:
         source = source or self._sources.pick(needs_ranges=False)
         task = None
         if source is not None and source.wait_s == 0:
-            task = self._progress.take_rest() if from_start else self._progress.take()
+            task = self._progress.next_task_to_end() if from_start else self._progress.next_task()
             if task is None and not from_start:
                 return False
         if source is None or task is None:
@@ -178,7 +181,7 @@ class SegmentWorkers:
         try:
             self._attempt(source, task, from_start=from_start)
         finally:
-            self._progress.give_back(task)
+            self._progress.release(task)
         return True
 
     def _attempt(self, source: DownloadSource, task: DownloadTask, *, from_start: bool) -> None:
@@ -210,7 +213,7 @@ class SegmentWorkers:
                 if pace.is_slow(len(piece)) and self._sources.is_too_slow(source):
                     return
         if task.position < task.end:
-            raise NetworkError(f"{source.door.remote.name} sends less than it promised")
+            raise NetworkError(f"{source.reader.source.name} sends less than it promised")
 
     @contextlib.contextmanager
     def _open(
@@ -222,12 +225,12 @@ class SegmentWorkers:
             etag = self._identity.etag
         end = None if from_start else task.end
         try:
-            opened = source.door.open(task.position, end, size=size, etag=etag)
+            opened = source.reader.open(task.position, end, size=size, etag=etag)
         except NoRangesError:
             if not from_start:
                 raise
-            opened = source.door.open(0, None, size=size, etag=etag)
-        source.has_ranges |= opened.facts.has_ranges
+            opened = source.reader.open(0, None, size=size, etag=etag)
+        source.has_ranges |= opened.metadata.has_ranges
         with self._lock:
             self._opened.add(opened)
         try:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from localrun.server.parsing.fields import JsonObject
-    from localrun.services.models import StoredModel
+    from localrun.services.stored_model import StoredModel
 
 
 LIMIT = re.compile(r"0*[1-9][0-9]{0,17}", re.ASCII)

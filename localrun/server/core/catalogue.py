@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from localrun.services.models import ModelIdentity, StoredModel
+    from localrun.services.stored_model import ModelIdentity, StoredModel
 
 
 class Catalogue(Protocol):

@@ -32,7 +32,7 @@ from localrun.server.core.loads import until_loaded
 from localrun.server.core.reply_reader import PLAIN, ReplyReader
 from localrun.server.core.request import Done, Opened, Scored
 from localrun.services.capabilities import check_can_answer
-from localrun.services.templates import to_jinja
+from localrun.services.recipes import to_jinja
 from localrun.supervisor.model import RequestOptions
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from localrun.engine.params import SamplingParams
     from localrun.runner.messages import Event
     from localrun.server.core.request import CompletionRequest, Reply
-    from localrun.services.models import StoredModel
+    from localrun.services.stored_model import StoredModel
     from localrun.supervisor.handles import RequestHandle
     from localrun.supervisor.model import KeepAlive
     from localrun.supervisor.pool import RunnerPool

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.server.parsing.fields import JsonObject
-    from localrun.services.models import StoredModel
     from localrun.services.recipes import StoredRecipe
+    from localrun.services.stored_model import StoredModel
     from localrun.supervisor.model import KeepAlive
 
 SWITCHES = {"on": True, "true": True, "off": False, "false": False}  # anything else: chosen

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from localrun.engine.params import Pooling
     from localrun.runner.messages import Event
     from localrun.server.core.metrics import Metrics
-    from localrun.services.models import StoredModel
+    from localrun.services.stored_model import StoredModel
     from localrun.supervisor.handles import RequestHandle
     from localrun.supervisor.model import KeepAlive
     from localrun.supervisor.pool import RunnerPool

@@ -15,7 +15,7 @@ from localrun.names.adapters import split_adapters
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.services.models import StoredModel
+    from localrun.services.stored_model import StoredModel
 
 UNKNOWN = "unknown"
 MOST_NAMES = 1000  # that are remembered: a model may be asked for by many

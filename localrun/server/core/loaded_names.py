@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from localrun.server.core.catalogue import Catalogue
-    from localrun.services.models import ModelIdentity
+    from localrun.services.stored_model import ModelIdentity
     from localrun.supervisor.names import LoadedName
     from localrun.supervisor.pool import RunnerPool
 

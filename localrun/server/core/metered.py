@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from localrun.server.core.metrics import Metrics
-    from localrun.services.models import StoredModel
+    from localrun.services.stored_model import StoredModel
     from localrun.supervisor.pool import RunnerPool
 
 

@@ -23,7 +23,7 @@ from localrun.services.tokenizer import read_tokenizer
 if TYPE_CHECKING:
     from localrun.server.core.catalogue import Catalogue
     from localrun.server.parsing.fields import JsonObject
-    from localrun.services.models import StoredModel
+    from localrun.services.stored_model import StoredModel
     from localrun.supervisor.model import RunningModel
     from localrun.supervisor.pool import RunnerPool
 

@@ -19,7 +19,7 @@ from localrun.modelfile.parse import parse_modelfile
 from localrun.modelfile.recipe import AdapterUse, Recipe, RecipeMessage
 from localrun.modelfile.write import write_modelfile
 from localrun.server.parsing.limits import LONGEST_MODELFILE, MOST_STOPS, messages
-from localrun.services.job_folders import ADAPTER_FOLDER, DRAFT_FOLDER, FILES_FOLDER
+from localrun.services.creating.uploads import ADAPTER_FOLDER, DRAFT_FOLDER, FILES_FOLDER
 
 if TYPE_CHECKING:
     from localrun.modelfile.parameters import ParameterValue

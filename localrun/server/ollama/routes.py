@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from localrun.server.ollama.call import Call, Kind
     from localrun.server.openai.tokens import TokenService
     from localrun.server.parsing.fields import JsonObject
-    from localrun.services.models import StoredModel
+    from localrun.services.stored_model import StoredModel
     from localrun.supervisor.model import RunningModel
     from localrun.supervisor.pool import RunnerPool
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from localrun.gguf.header import Header, Value
     from localrun.server.parsing.fields import JsonObject
-    from localrun.services.models import StoredModel
     from localrun.services.recipes import StoredRecipe
+    from localrun.services.stored_model import StoredModel
     from localrun.services.workspace import Workspace
 
 LONGEST_VOCABULARY = 2_000_000  # items of an array; the reader bounds the bytes

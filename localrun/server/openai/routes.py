@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from localrun.server.core.completions import Completions
     from localrun.server.openai.tokens import TokenService
     from localrun.server.parsing.fields import JsonObject
-    from localrun.services.models import StoredModel
+    from localrun.services.stored_model import StoredModel
 
 
 def openai_routes(completions: Completions, catalogue: Catalogue, desk: TokenService) -> APIRouter:

@@ -21,7 +21,7 @@ from localrun.server.parsing.media import refuse_media
 from localrun.server.parsing.options import keep_alive
 from localrun.server.parsing.prompt_end import prompt_end
 from localrun.server.vectors import large_json
-from localrun.services.templates import to_jinja
+from localrun.services.recipes import to_jinja
 from localrun.supervisor.model import RequestOptions
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from localrun.server.core.request import CompletionRequest
     from localrun.server.parsing.fields import Fields, JsonObject
-    from localrun.services.models import StoredModel
+    from localrun.services.stored_model import StoredModel
     from localrun.supervisor.model import KeepAlive
     from localrun.supervisor.pool import RunnerPool
 

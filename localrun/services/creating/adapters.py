@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from localrun.errors import IntegrityError, NotFoundError
 from localrun.gguf.adapter import check_adapter
 from localrun.gguf.header import Header, read_header, read_headers
-from localrun.names.paths import local_path
+from localrun.names.parse import local_path
 from localrun.services.creating.parts import BLOB, ModelPart
 from localrun.store.manifest import Role
 

@@ -20,10 +20,10 @@ from localrun.services.creating.facts import check_facts
 from localrun.services.creating.manifests import make_manifest
 from localrun.services.creating.parts import FILE_ROLES, ModelPart, ModelParts, PartCollector
 from localrun.services.creating.quantizing import quantize_weights
-from localrun.services.creating.template_check import check_template
+from localrun.services.creating.recipe_files import check_template
+from localrun.services.progress import SilentReport
 from localrun.services.recipes import StoredRecipe, recipe_bytes
-from localrun.services.report import SilentReport
-from localrun.store.adopt import Taking
+from localrun.store.adopt import AdoptMode
 from localrun.store.blobs import digest_of
 from localrun.store.manifest import (
     MEDIA_TYPES,
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
     from localrun.modelfile.recipe import Recipe
     from localrun.names.ref import ModelRef
+    from localrun.services.progress import ProgressReport
     from localrun.services.recipes import Value
-    from localrun.services.report import ProgressReport
     from localrun.services.workspace import Workspace
     from localrun.store.manifest import Manifest
 
@@ -57,7 +57,7 @@ class CreateOptions:
     quantize: str | None = None  # a type such as Q4_K_M
     draft_quantize: str | None = None  # that of the draft model
     is_requantizing: bool = False  # also from weights that are quantized already
-    taking: Taking = Taking.AUTO  # of the user's files
+    taking: AdoptMode = AdoptMode.AUTO  # of the user's files
     facts: Mapping[str, object] = field(default_factory=dict)  # stated of the model: see facts.py
 
 
@@ -111,8 +111,8 @@ def create_model(
         _note_long_context(gatherer, parts, said)
         manifest = write_manifest(gatherer, parts, said)
         before = store.find(ref)
-        stored = store.name(ref, manifest, lease, Provenance(base=parts.origin))
-    if chosen.taking is Taking.MOVE:
+        stored = store.tag(ref, manifest, lease, Provenance(base=parts.origin))
+    if chosen.taking is AdoptMode.MOVE:
         for path in parts.taken:
             path.unlink(missing_ok=True)
     return Created(

@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING
 from localrun.chat.gotemplate.recognition import is_go_template
 from localrun.errors import UsageError
 from localrun.gguf.header import read_header
-from localrun.services.capabilities import own_abilities, senses, template_abilities
+from localrun.services.capabilities import (
+    projector_capabilities,
+    template_capabilities,
+    weights_capabilities,
+)
 from localrun.services.models import describe_header
-from localrun.services.templates import to_jinja
+from localrun.services.recipes import to_jinja
 from localrun.store.manifest import Role
 
 if TYPE_CHECKING:
@@ -57,10 +61,14 @@ def _known(gatherer: PartCollector, parts: ModelParts, said: StoredRecipe) -> di
     elif is_go_template(template):
         template = to_jinja(template)
     projectors = [read_header(blobs.path(one.digest)) for one in parts.files[Role.PROJECTOR]]
-    own = own_abilities(header)
+    own = weights_capabilities(header)
     return {
         "base_name": header.text("general.basename"),
-        "capabilities": [*own, *template_abilities(own, template), *senses(projectors)],
+        "capabilities": [
+            *own,
+            *template_capabilities(own, template),
+            *projector_capabilities(projectors),
+        ],
         "context_length": details.context_length,
         "embedding_length": details.embedding_length,
         "model_family": details.family,

@@ -17,22 +17,21 @@ from localrun.convert.folder import find, read_bytes, read_text
 from localrun.errors import IntegrityError, NotFoundError, UsageError
 from localrun.gguf.data import read_whole
 from localrun.gguf.role import gguf_role
-from localrun.names.parse import parse_name
-from localrun.names.paths import local_path
+from localrun.names.parse import local_path, parse_name
 from localrun.names.ref import ModelSource
 from localrun.services.pulling.pull import pull_model
 from localrun.services.recipes import EMPTY, StoredRecipe, read_recipe
-from localrun.store.adopt import Taking, adopt
-from localrun.store.embedded import embedded_models
+from localrun.store.adopt import AdoptMode, adopt
 from localrun.store.foreign.files import find_gguf
 from localrun.store.manifest import Role
+from localrun.store.store import embedded_models
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from localrun.names.ref import ModelRef
-    from localrun.services.report import ProgressReport
+    from localrun.services.progress import ProgressReport
     from localrun.services.workspace import Workspace
     from localrun.store.foreign.model import ForeignFile
     from localrun.store.locks import Lease
@@ -79,7 +78,7 @@ class PartCollector:
         report: ProgressReport,
         *,
         folder: Path,
-        taking: Taking = Taking.AUTO,
+        taking: AdoptMode = AdoptMode.AUTO,
     ) -> None:
         self.workspace = workspace
         self.lease = lease
@@ -125,7 +124,7 @@ class PartCollector:
 
     def keep(self, made: Path) -> ModelPart:
         """Bring a file that we made ourselves into the store; it is gone from where it was."""
-        adopted = adopt(self.workspace.store, made, self.lease, taking=Taking.MOVE)
+        adopted = adopt(self.workspace.store, made, self.lease, taking=AdoptMode.MOVE)
         return ModelPart(adopted.digest, adopted.size_bytes)
 
     def _add(self, parts: ModelParts, source: str) -> None:
@@ -194,7 +193,7 @@ class PartCollector:
         entry = self._leased(ref)
         embedded = embedded_models().get(str(ref).lower())
         if entry is None and embedded is not None:
-            adopted = adopt(store, embedded, self.lease, taking=Taking.AUTO)
+            adopted = adopt(store, embedded, self.lease, taking=AdoptMode.AUTO)
             parts.weights.append(ModelPart(adopted.digest, adopted.size_bytes))
         else:
             self._add_entry(parts, entry or self._pulled(ref))

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localrun.chat.template import ChatTemplate
 from localrun.errors import LocalrunError, NotFoundError
 from localrun.gguf.adapter import check_adapter
 from localrun.gguf.header import read_header, read_headers
@@ -22,11 +23,10 @@ from localrun.modelfile.lint import lint as lint_text
 from localrun.modelfile.parse import parse_modelfile
 from localrun.modelfile.recipe import Recipe
 from localrun.modelfile.source import MOST_BYTES
-from localrun.names.parse import parse_name
-from localrun.names.paths import local_path
+from localrun.names.parse import local_path, parse_name
 from localrun.names.ref import ModelSource
 from localrun.services.creating.parts import BLOB, is_path
-from localrun.services.creating.template_check import check_template
+from localrun.services.recipes import to_jinja
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,6 +75,15 @@ def lint_recipe(workspace: Workspace, file: str, given: Mapping[str, str]) -> li
         read=None if file == STDIN else folder_reader(folder),
         checks=(checks.source, checks.adapter, checks.template),
     )
+
+
+def check_template(text: str) -> None:
+    """Refuse a template that cannot be used.
+
+    Raises:
+        UsageError: says what is wrong with it.
+    """
+    ChatTemplate(to_jinja(text), bos="", eos="")
 
 
 class _Checks:

@@ -11,13 +11,13 @@ from localrun.modelfile.write import write_modelfile
 from localrun.names.parse import parse_name
 from localrun.services.creating.create import gather_recipe, write_manifest
 from localrun.services.creating.parts import PartCollector
-from localrun.services.report import SilentReport
-from localrun.services.show import adapter_uses, base_name, entry_of, recipe_by_files, said_by
+from localrun.services.progress import SilentReport
+from localrun.services.show import adapter_uses, base_name, entry_of, recipe_by_files, recipe_fields
 from localrun.store.blobs import digest_of
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 
 if TYPE_CHECKING:
-    from localrun.services.models import StoredModel
+    from localrun.services.stored_model import StoredModel
     from localrun.services.workspace import Workspace
     from localrun.store.store import Entry
 
@@ -43,7 +43,7 @@ def recipe_text(workspace: Workspace, name: str) -> str:
 
 def _candidates(workspace: Workspace, model: StoredModel, entry: Entry) -> list[Recipe]:
     """Return recipes that may make the model, the most readable first."""
-    said, adapters = said_by(model), adapter_uses(model, entry)
+    said, adapters = recipe_fields(model), adapter_uses(model, entry)
     names = [
         name for name in (entry.ref.base, entry.ref.origin) if name and _is_here(workspace, name)
     ]

@@ -13,10 +13,10 @@ import time
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from localrun.disk import write_all
+from localrun.disk import storage_errors, write_all
 from localrun.errors import OverloadedError, UsageError
 from localrun.registry.transfer.disk import check_space
-from localrun.store.layout import hex_of, translated
+from localrun.store.layout import hex_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from localrun.store.locks import Lease
     from localrun.store.store import Store
 
+# folders of a create job, as its recipe names them: the server writes them, the job makes them
+FILES_FOLDER = "./files"
+ADAPTER_FOLDER = "./adapter"
+DRAFT_FOLDER = "./draft"
 KEPT_S = 3600.0
 MOST_KEPT = 4096  # blobs; the oldest leave
 MOST_UPLOADS = 64  # at once: each has two open files
@@ -127,7 +131,7 @@ class Upload:
         self._hash, self._size_bytes = hashlib.sha256(), 0
         with ExitStack() as stack:
             self._path = stack.enter_context(store.lease([digest])).temporary()
-            with translated(self._path):
+            with storage_errors(self._path):
                 self._file = stack.enter_context(self._path.open("wb", buffering=0))
             stack.callback(end)
             self._stack = stack.pop_all()
@@ -140,7 +144,7 @@ class Upload:
         """
         self._hash.update(content)
         self._size_bytes += len(content)
-        with translated(self._path):
+        with storage_errors(self._path):
             write_all(self._file, content)
 
     def finish(self) -> None:
@@ -153,7 +157,7 @@ class Upload:
             raise UsageError(
                 f"the bytes sent are not {self._digest}, their sha256 is {self._hash.hexdigest()}"
             )
-        with translated(self._path):
+        with storage_errors(self._path):
             self._file.close()
         self._store.blobs.publish(self._path, self._digest, self._size_bytes)
         self._keep(self._digest)

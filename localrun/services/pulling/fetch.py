@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING
 
+from localrun.disk import storage_errors
 from localrun.registry.transfer.download import download
 from localrun.registry.transfer.journal import Journal
-from localrun.store.layout import discard_folder, hex_of, translated
+from localrun.services.progress import SharedReport
+from localrun.store.layout import discard_folder, hex_of
 from localrun.store.locks import can_lock, try_lock
 
 if TYPE_CHECKING:
@@ -21,10 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from localrun.registry.http import Http
-    from localrun.registry.options import DownloadOptions
     from localrun.registry.remote import RemoteFile
+    from localrun.registry.transfer.options import DownloadOptions
+    from localrun.services.progress import ProgressReport
     from localrun.services.pulling.plan import PlannedFile
-    from localrun.services.report import ProgressReport
     from localrun.store.locks import Lease
     from localrun.store.store import Store
 
@@ -57,7 +58,7 @@ def fetch_all(
     Raises:
         NetworkError, IntegrityError, StorageError: as `fetch`; what came is kept.
     """
-    shared = _SharedReport(report)
+    shared = SharedReport(report)
     small = _small_files(planned)
     with ThreadPoolExecutor(options.num_streams) as pool:
         try:
@@ -97,7 +98,7 @@ def fetch(
     folder = _folder(store, file)
     with _held(folder, file.name, report):
         if (found := _find(store, file)) is not None:  # another process was faster
-            with translated(folder):
+            with storage_errors(folder):
                 discard_folder(folder, lease.temporary())
             return found
         told = replace(
@@ -110,7 +111,7 @@ def fetch(
         came = replace(file, digest=downloaded.digest, size_bytes=downloaded.size_bytes)
         fetched = downloaded.fetched_bytes if _find(store, came) is None else 0
         path = store.blobs.publish(downloaded.path, downloaded.digest, downloaded.size_bytes)
-        with translated(folder):
+        with storage_errors(folder):
             discard_folder(folder, lease.temporary())
     return FetchedBlob(downloaded.digest, downloaded.size_bytes, path, fetched)
 
@@ -132,7 +133,7 @@ def _find(store: Store, file: RemoteFile) -> FetchedBlob | None:
     path = store.blobs.find(file.digest, file.size_bytes) if file.digest is not None else None
     if path is None:
         return None
-    with translated(path):
+    with storage_errors(path):
         return FetchedBlob(str(file.digest), path.stat().st_size, path)
 
 
@@ -140,39 +141,8 @@ def _folder(store: Store, file: RemoteFile) -> Path:
     """Return the partial folder: by the digest, else by the address."""
     if file.digest is not None:
         return store.layout.partial / hex_of(file.digest)
-    url = file.remotes[0].url.partition("?")[0]
+    url = file.sources[0].url.partition("?")[0]
     return store.layout.partial / f"url-{hashlib.sha256(url.encode()).hexdigest()[:32]}"
-
-
-class _StoppedError(Exception):
-    """Another file failed, or the user wants no more: this download is to end."""
-
-
-class _SharedReport:
-    """Lets one thread at a time tell; every download tells often, and ends there once stopped."""
-
-    def __init__(self, report: ProgressReport) -> None:
-        self._report = report
-        self._lock = threading.Lock()
-        self._is_stopped = False
-
-    def stop(self) -> None:
-        """End the downloads that tell here."""
-        self._is_stopped = True
-
-    def note(self, text: str) -> None:
-        with self._lock:
-            self._report.note(text)
-
-    def begin(self, total_bytes: int | None, num_files: int) -> None:
-        with self._lock:
-            self._report.begin(total_bytes, num_files)
-
-    def advance(self, name: str, done: int, total: int | None) -> None:
-        if self._is_stopped:
-            raise _StoppedError
-        with self._lock:
-            self._report.advance(name, done, total)
 
 
 def _small_files(planned: Sequence[PlannedFile]) -> list[int]:
@@ -212,7 +182,7 @@ def _held(folder: Path, name: str, report: ProgressReport) -> Iterator[None]:
 
 def _open_lock(folder: Path) -> IO[str]:
     """Open a partial folder's lock; makes both, again if a sweep takes the folder in between."""
-    with translated(folder):
+    with storage_errors(folder):
         while True:
             try:
                 folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from localrun.errors import ModelNotFoundError, NetworkError, UsageError
 from localrun.names.ref import HUBS, HUGGINGFACE_HOST, ModelRef
 from localrun.registry.http import split_login
-from localrun.registry.remote import Remote
+from localrun.registry.remote import FileSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from localrun.services.workspace import Workspace
 
 
-def no_mirrors() -> Sequence[Remote]:
+def no_mirrors() -> Sequence[FileSource]:
     """Return that there are none."""
     return ()
 
@@ -45,15 +45,15 @@ class Mirrors:
         self._workspace = workspace
         self._at_hub = at_hub
         self._other = other or at_hub.repo
-        self._found: dict[str, Sequence[Remote]] | None = None
+        self._found: dict[str, Sequence[FileSource]] | None = None
 
-    def finder(self, file: RemoteFile) -> Callable[[], Sequence[Remote]]:
+    def finder(self, file: RemoteFile) -> Callable[[], Sequence[FileSource]]:
         """Return a function that finds a file elsewhere by its digest."""
         if file.digest is None:
             return no_mirrors
         return lambda: [*self._of_settings(file), *self._at_other_hub().get(str(file.digest), ())]
 
-    def _of_settings(self, file: RemoteFile) -> list[Remote]:
+    def _of_settings(self, file: RemoteFile) -> list[FileSource]:
         """Return the file's address at endpoints that serve the same as Hugging Face."""
         if self._at_hub.host != HUGGINGFACE_HOST:
             return []
@@ -61,7 +61,7 @@ class Mirrors:
         path = f"{self._at_hub.repo}/resolve/{revision}/{quote(file.name)}"
         return [_mirror(mirror, path) for mirror in self._workspace.settings.mirrors]
 
-    def _at_other_hub(self) -> dict[str, Sequence[Remote]]:
+    def _at_other_hub(self) -> dict[str, Sequence[FileSource]]:
         """Return the other hub's files of the same repository by digest."""
         if self._found is None:
             namespace, _, model = self._other.partition("/")
@@ -70,11 +70,11 @@ class Mirrors:
                 files = repository_of(self._workspace, ref).files
             except (NetworkError, ModelNotFoundError, UsageError):  # as with a token that is none
                 files = ()
-            self._found = {file.digest: file.remotes for file in files if file.digest is not None}
+            self._found = {file.digest: file.sources for file in files if file.digest is not None}
         return self._found
 
 
-def _mirror(mirror: str, path: str) -> Remote:
+def _mirror(mirror: str, path: str) -> FileSource:
     """Return a file at a mirror, whose address may have a login."""
     url, login = split_login(mirror)
-    return Remote(url=f"{url}/{path}", name=url.partition("//")[2], credential=login)
+    return FileSource(url=f"{url}/{path}", name=url.partition("//")[2], credential=login)

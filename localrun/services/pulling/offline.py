@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError
 from localrun.services.pulling.pull import Pulled
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 
 if TYPE_CHECKING:
     from localrun.names.ref import ModelRef

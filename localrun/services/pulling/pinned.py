@@ -65,7 +65,7 @@ def plan_of_pin(workspace: Workspace, pin: Pin, *, is_insecure: bool = False) ->
     provenance = Provenance(origin=str(pin.origin), choice=pin.choice, revision=pin.revision)
     files = plan.files
     if plan.manifest is None and pin.files:
-        there = _There(plan.files)
+        there = _AvailableFiles(plan.files)
         files = tuple(_planned(pin, file, there.find(file)) for file in pin.files)
     return replace(
         plan, ref=pin.name, files=files, pinned=pin.manifest, provenance=provenance, notes=()
@@ -116,7 +116,7 @@ def _repo_at(workspace: Workspace, host: str, repo: str) -> str:
     return repo
 
 
-class _There:
+class _AvailableFiles:
     """The files that a source has, by their digests, and by their names where it tells none."""
 
     def __init__(self, files: tuple[PlannedFile, ...]) -> None:

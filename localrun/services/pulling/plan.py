@@ -21,13 +21,12 @@ from localrun.names.ref import (
 )
 from localrun.registry.http import OfflineError, split_login
 from localrun.registry.quantization import choose, companions, quantization_of, shards_of
-from localrun.registry.remote import Remote, RemoteFile
+from localrun.registry.remote import FileSource, RemoteFile
 from localrun.registry.transfer.range_reader import ask
 from localrun.services.pulling.mirrors import Mirrors, no_mirrors, repository_of
-from localrun.services.pulling.plain_http import HTTP, is_allowed_for, was_allowed
-from localrun.store.embedded import embedded_models
 from localrun.store.manifest import Role, parse_manifest
-from localrun.store.store import Provenance
+from localrun.store.refs import PLAIN_HTTP
+from localrun.store.store import Provenance, embedded_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,7 +43,7 @@ class PlannedFile:
 
     file: RemoteFile
     role: Role
-    find_mirrors: Callable[[], Sequence[Remote]] = field(default=no_mirrors, compare=False)
+    find_mirrors: Callable[[], Sequence[FileSource]] = field(default=no_mirrors, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +92,7 @@ def plan_of_origin(workspace: Workspace, stored: StoredRef) -> PullPlan:
         ModelNameError: it did not come from anywhere.
     """
     origin = parse_name(stored.origin or "")
-    return make_plan(workspace, origin, is_insecure=was_allowed(stored))
+    return make_plan(workspace, origin, is_insecure=stored.is_plain_http)
 
 
 def is_elsewhere(workspace: Workspace, ref: ModelRef) -> bool:
@@ -227,7 +226,7 @@ def _named_file(repository: Repository, name: str) -> tuple[RemoteFile, ...]:
 
 def _from_registry(workspace: Workspace, ref: ModelRef, *, is_insecure: bool) -> PullPlan:
     notes: tuple[str, ...] = ()
-    if not is_insecure and is_allowed_for(workspace.store, ref):
+    if not is_insecure and workspace.store.allows_plain_http(ref):
         is_insecure = True
         notes = (f"{ref.host} is spoken to by plain http, as --insecure has allowed for {ref}",)
     registry = workspace.registry(ref.host or "", is_insecure=is_insecure)
@@ -244,7 +243,7 @@ def _from_registry(workspace: Workspace, ref: ModelRef, *, is_insecure: bool) ->
         for blob in manifest.blobs
     )
     provenance = Provenance(
-        origin=str(ref), revision=pulled.digest, scheme=HTTP if is_insecure else None
+        origin=str(ref), revision=pulled.digest, scheme=PLAIN_HTTP if is_insecure else None
     )
     return PullPlan(
         ref=ref, files=files, provenance=provenance, manifest=pulled.content, notes=notes
@@ -260,8 +259,8 @@ def _from_url(workspace: Workspace, ref: ModelRef) -> PullPlan:
     hint = "pull it by its whole address, with the login or the signature, which are kept nowhere"
     if ref.full_address is not None:
         hint = "the login or the signature in the address is wrong, or has expired"
-    remote = Remote(url=url, name=parts.netloc, credential=login, refused_hint=hint)
-    file = RemoteFile(name=name, digest=ref.digest, remotes=(remote,))
+    remote = FileSource(url=url, name=parts.netloc, credential=login, refused_hint=hint)
+    file = RemoteFile(name=name, digest=ref.digest, sources=(remote,))
     revision = None
     if ref.digest is None:
         facts = ask(workspace.http, remote)

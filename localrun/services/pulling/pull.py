@@ -10,20 +10,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError
-from localrun.registry.options import DownloadOptions
 from localrun.registry.transfer.disk import check_space
-from localrun.registry.transfer.rate_limit import RateLimit
+from localrun.registry.transfer.options import DownloadOptions, RateLimit
 from localrun.services.creating.manifests import check_whole, layer_of, make_manifest
+from localrun.services.progress import SilentReport
 from localrun.services.pulling.fetch import FetchedBlob, fetch_all, missing_bytes
 from localrun.services.pulling.plan import PlannedFile, PullPlan, make_plan
-from localrun.services.report import SilentReport
 from localrun.store.blobs import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from localrun.names.ref import ModelRef
-    from localrun.services.report import ProgressReport
+    from localrun.services.progress import ProgressReport
     from localrun.services.workspace import Workspace
     from localrun.store.locks import Lease
     from localrun.store.manifest import Descriptor, Role
@@ -99,7 +98,7 @@ def run_plan(
                 f"{plan.ref} is to be {plan.pinned} and is {digest_of(manifest)} now",
                 hint="leave the digest out; localrun lock   writes a lock file anew",
             )
-        stored = store.name(_name(plan.ref), manifest, lease, plan.provenance)
+        stored = store.tag(_name(plan.ref), manifest, lease, plan.provenance)
     return Pulled(
         name=stored.name,
         manifest=stored.manifest,

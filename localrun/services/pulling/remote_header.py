@@ -39,7 +39,7 @@ def remote_header(http: Http, shards: Sequence[PlannedFile]) -> Header:
 
 
 def _header(http: Http, planned: PlannedFile) -> Header:
-    sources = DownloadSources(http, planned.file.remotes, planned.find_mirrors)
+    sources = DownloadSources(http, planned.file.sources, planned.find_mirrors)
     with tempfile.TemporaryFile() as file:
         for prefix in PREFIXES:
             size = _extend(sources, file, prefix)
@@ -67,7 +67,7 @@ def _extend(sources: DownloadSources, file: BinaryIO, end: int) -> int:
 def _fetch(source: DownloadSource, file: BinaryIO, end: int) -> None:
     """Append what is missing; a server without ranges begins anew and is stopped at the end."""
     at = file.seek(0, 2)
-    opened = source.door.open(at, end, size=None, etag=None)
+    opened = source.reader.open(at, end, size=None, etag=None)
     try:
         at = file.seek(opened.start)
         for piece in opened.pieces():

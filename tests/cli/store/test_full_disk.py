@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 from tests.services.making import digest, gguf
 from tests.waiting import HANG_S
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import load_model
 from localrun.engine.llama.text_chunks import MOST_SPECIALS, RUN, SPECIALS, TextChunker
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 from tests.engine.tiny import full_attention
 from tests.measuring import grows_linearly
 

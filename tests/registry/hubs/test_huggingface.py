@@ -86,7 +86,7 @@ def test_every_url_leads_to_the_bytes_of_the_commit(hub: FakeHub) -> None:
     hub.replace(REPO, "README.md", b"changed since")
 
     for file in files:
-        (remote,) = file.remotes
+        (remote,) = file.sources
         with Http({}).open(remote.url) as response:
             assert response.body() == FILES[file.name]
         assert f"/{REPO}/resolve/{commit}/" in remote.url
@@ -109,7 +109,7 @@ def test_the_token_goes_along_and_is_the_endpoints_only(hub: FakeHub) -> None:
 
     found = client(hub, HF_TOKEN=f" {hub.token}\n").repository(REPO, None)
 
-    credential = found.files[0].remotes[0].credential
+    credential = found.files[0].sources[0].credential
     assert credential
     assert credential.for_url(f"{hub.url}/x") == {"Authorization": f"Bearer {hub.token}"}
     assert credential.for_url("https://cdn.example/x") == {}
@@ -138,7 +138,7 @@ def test_a_mirror_never_gets_the_stored_login(hub: FakeHub, tmp_path: Path) -> N
     found = client(hub, HF_TOKEN_PATH=path).repository(REPO, None)
     client(hub, HF_TOKEN_PATH=path).search("model", 3)
 
-    assert found.files[0].remotes[0].credential is None
+    assert found.files[0].sources[0].credential is None
     assert sent_tokens(hub) == {""}
 
 

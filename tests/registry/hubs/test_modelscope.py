@@ -68,7 +68,7 @@ def test_every_url_leads_to_the_bytes(hub: FakeHub) -> None:
     hub.add(REPO, FILES)
 
     for file in client(hub).repository(REPO, None).files:
-        (remote,) = file.remotes
+        (remote,) = file.sources
         with Http({}).open(remote.url) as response:
             assert response.body() == FILES[file.name]
         assert "Revision=master" in remote.url
@@ -81,7 +81,7 @@ def test_a_revision_is_in_the_listing_and_in_the_urls(hub: FakeHub) -> None:
     found = client(hub).repository(REPO, commit)
 
     assert found.files[0].size_bytes == 4
-    assert f"Revision={commit}" in found.files[0].remotes[0].url
+    assert f"Revision={commit}" in found.files[0].sources[0].url
 
 
 def test_the_token_goes_along_and_is_the_endpoints_only(hub: FakeHub) -> None:
@@ -89,7 +89,7 @@ def test_the_token_goes_along_and_is_the_endpoints_only(hub: FakeHub) -> None:
 
     found = client(hub, MODELSCOPE_API_TOKEN=f"{hub.token}\n").repository(REPO, None)
 
-    credential = found.files[0].remotes[0].credential
+    credential = found.files[0].sources[0].credential
     assert credential
     assert credential.for_url(f"{hub.url}/x") == {
         "Authorization": f"Bearer {hub.token}",
@@ -115,7 +115,7 @@ def test_either_form_of_the_token_opens_a_file(hub: FakeHub, header: str) -> Non
     hub.add(REPO, FILES, private=True)
     found = client(hub, MODELSCOPE_API_TOKEN=hub.token).repository(REPO, None)
 
-    (remote,) = found.files[0].remotes
+    (remote,) = found.files[0].sources
     assert remote.credential
     with Http({}).open(remote.url, headers={header: remote.credential.headers[header]}) as response:
         assert response.status == 200

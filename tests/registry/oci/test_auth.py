@@ -135,7 +135,7 @@ def test_a_blob_comes_with_the_token_and_a_way_to_the_next(
     registry: OciRegistry, guarded: Guarded, web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registry.manifest("ai/tiny", "latest")
-    remote = registry.blob_file("ai/tiny", DIGEST, 6).remotes[0]
+    remote = registry.blob_file("ai/tiny", DIGEST, 6).sources[0]
     assert remote.credential is not None
     assert remote.refresh is not None
     assert remote.credential.for_url("https://cdn.example/blob") == {}
@@ -154,7 +154,7 @@ def test_a_blob_comes_with_the_token_and_a_way_to_the_next(
 def test_a_blob_without_a_manifest_before_it_finds_the_login(
     registry: OciRegistry, guarded: Guarded
 ) -> None:
-    remote = registry.blob_file("ai/tiny", DIGEST, 6).remotes[0]
+    remote = registry.blob_file("ai/tiny", DIGEST, 6).sources[0]
     assert remote.credential is None
     assert remote.refresh is not None
 
@@ -165,7 +165,7 @@ def test_a_blob_without_a_manifest_before_it_finds_the_login(
 
 
 def test_many_threads_renew_a_token_once(registry: OciRegistry, web: Web) -> None:
-    refresh = registry.blob_file("ai/tiny", DIGEST, 6).remotes[0].refresh
+    refresh = registry.blob_file("ai/tiny", DIGEST, 6).sources[0].refresh
     assert refresh is not None
 
     assert refresh() is refresh()

@@ -219,10 +219,10 @@ def test_a_blob_is_told_by_its_digest(fake: FakeRegistry, registry: OciRegistry,
     file = registry.blob_file("ai/tiny", DIGEST, 6)
 
     assert (file.digest, file.size_bytes) == (DIGEST, 6)
-    assert file.remotes[0].url == f"{web.url}/v2/ai/tiny/blobs/{DIGEST}"
-    assert file.remotes[0].credential is None
-    assert file.remotes[0].refresh is not None
-    assert file.remotes[0].refresh() is None
+    assert file.sources[0].url == f"{web.url}/v2/ai/tiny/blobs/{DIGEST}"
+    assert file.sources[0].credential is None
+    assert file.sources[0].refresh is not None
+    assert file.sources[0].refresh() is None
     assert registry.has_blob("ai/tiny", DIGEST)
     assert not registry.has_blob("ai/tiny", digest_of(b"other"))
 

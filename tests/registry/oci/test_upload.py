@@ -371,7 +371,7 @@ def real(real_host: str, tmp_path: Path) -> OciRegistry:
 
 
 def pulled(registry: OciRegistry, repo: str, digest: str, size: int) -> bytes:
-    remote = registry.blob_file(repo, digest, size).remotes[0]
+    remote = registry.blob_file(repo, digest, size).sources[0]
     with Http({}).open(remote.url, credential=remote.credential) as response:
         assert response.status == 200
         return response.body()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.registry.transfer.disk import write_begun
+from localrun.registry.transfer.disk import start_writeback
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a call of Linux")
 def test_the_disk_begins_with_what_was_written(tmp_path: Path) -> None:
-    begin = write_begun()
+    begin = start_writeback()
 
     with (tmp_path / "data").open("wb") as file:
         file.write(bytes(1 << 20))
@@ -30,10 +30,10 @@ def test_the_disk_begins_with_what_was_written(tmp_path: Path) -> None:
 def test_other_systems_begin_by_themselves(monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
     monkeypatch.setattr(sys, "platform", platform)
 
-    assert write_begun.__wrapped__() is None
+    assert start_writeback.__wrapped__() is None
 
 
 def test_a_libc_without_the_call_is_let_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ctypes.CDLL", lambda _: object())
 
-    assert write_begun.__wrapped__() is None
+    assert start_writeback.__wrapped__() is None

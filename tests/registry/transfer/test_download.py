@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +21,14 @@ from hypothesis import strategies as st
 
 from localrun.errors import LocalrunError, NetworkError, StorageError
 from localrun.registry.http import Credential, Http, OfflineError
-from localrun.registry.options import DownloadOptions
-from localrun.registry.remote import Remote, RemoteFile
+from localrun.registry.remote import FileSource, RemoteFile
 from localrun.registry.transfer import progress as progress_module
 from localrun.registry.transfer import workers as streams_module
 from localrun.registry.transfer.disk import open_data
-from localrun.registry.transfer.download import Downloaded, WrongBytesError, download
+from localrun.registry.transfer.download import DigestMismatchError, Downloaded, download
 from localrun.registry.transfer.journal import Journal
+from localrun.registry.transfer.options import DownloadOptions, RateLimit
 from localrun.registry.transfer.progress import MEBI, DownloadProgress
-from localrun.registry.transfer.rate_limit import RateLimit
 from tests.fakes.faults import Fault
 from tests.fakes.hub import FakeHub, fake_hub
 from tests.measuring import wall_s
@@ -60,6 +60,24 @@ class Dam(RateLimit):
             wait_until(lambda: stop.is_set() or self._condition())
 
 
+class ThreadDam(Dam):
+    """Lets so many bytes of each thread through.
+
+    One thread cannot use up the bytes of another: the hash waits for the first range of the
+    file, and its thread may be the slower one.
+    """
+
+    def __init__(self, num_bytes: int, condition: Callable[[], object]) -> None:
+        super().__init__(num_bytes, condition)
+        self._left_of_threads = defaultdict[int, int](lambda: num_bytes)
+
+    def take(self, count: int, stop: threading.Event) -> None:
+        thread = threading.get_ident()
+        self._left_of_threads[thread] -= count
+        if self._left_of_threads[thread] < 0:
+            wait_until(lambda: stop.is_set() or self._condition())
+
+
 @pytest.fixture(scope="module")
 def web() -> Http:
     return Http({}, stall_timeout_s=10 * HANG_S)
@@ -88,12 +106,12 @@ def stocked(hub: FakeHub, data: bytes = DATA) -> FakeHub:
     return hub
 
 
-def at(hub: FakeHub, path: str = PATH, **fields: Any) -> Remote:
-    return Remote(url=hub.url + path, name="the hub", **fields)
+def at(hub: FakeHub, path: str = PATH, **fields: Any) -> FileSource:
+    return FileSource(url=hub.url + path, name="the hub", **fields)
 
 
-def model(*remotes: Remote) -> RemoteFile:
-    return RemoteFile(name="model.gguf", size_bytes=SIZE, digest=DIGEST, remotes=remotes)
+def model(*remotes: FileSource) -> RemoteFile:
+    return RemoteFile(name="model.gguf", size_bytes=SIZE, digest=DIGEST, sources=remotes)
 
 
 def fetched(hub: FakeHub) -> int:
@@ -118,7 +136,8 @@ def half_done(web: Http, hub: FakeHub, folder: Path) -> int:
             raise KeyboardInterrupt
 
     # the journal may be written behind the last report: the next piece brings another one
-    options = quick(report=report, limit=Dam(SIZE // 2 + MEBI, is_hashed), num_streams=2)
+    limit = ThreadDam(SIZE // 4 + MEBI, is_hashed)
+    options = quick(report=report, limit=limit, num_streams=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(streams_module, "JOURNAL_S", 0)
         with pytest.raises(KeyboardInterrupt):
@@ -217,7 +236,7 @@ def test_ctrl_c_does_not_wait_for_streams_that_stall(
 
 def test_ctrl_c_does_not_wait_for_servers_that_say_nothing(web: Http, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        remote = Remote(url=f"http://127.0.0.1:{silent.getsockname()[1]}", name="silent")
+        remote = FileSource(url=f"http://127.0.0.1:{silent.getsockname()[1]}", name="silent")
         has_ended = threading.Event()
 
         def press() -> None:
@@ -240,14 +259,15 @@ import sys
 from pathlib import Path
 from localrun.registry.transfer import workers as streams
 from localrun.registry.http import Http
-from localrun.registry.options import Options
+from localrun.registry.transfer.options import DownloadOptions
 from localrun.registry.remote import Remote, RemoteFile
 from localrun.registry.transfer.download import download
 url, size, digest, folder = sys.argv[1:]
 streams.JOURNAL_S = 0
-REMOTE = Remote(url=url, name="h")
-file = RemoteFile(name="m", size_bytes=int(size), digest=digest, remotes=(REMOTE,))
-download(Http({}), file, Path(folder), Options(report=lambda done, _: print(done, flush=True)))
+SOURCE = FileSource(url=url, name="h")
+file = RemoteFile(name="m", size_bytes=int(size), digest=digest, sources=(SOURCE,))
+options = DownloadOptions(report=lambda done, _: print(done, flush=True))
+download(Http({}), file, Path(folder), options)
 """
 
 
@@ -290,7 +310,7 @@ def test_the_rest_comes_from_a_mirror_when_the_first_dies(
 
 
 def test_mirrors_are_not_looked_for_without_need(web: Http, hub: FakeHub, tmp_path: Path) -> None:
-    def never() -> list[Remote]:
+    def never() -> list[FileSource]:
         raise AssertionError
 
     hub.faults.append(Fault.cut(1000))
@@ -336,13 +356,13 @@ def test_a_mirror_helps_out_when_the_only_source_is_wrong(
 
 
 def test_wrong_bytes_everywhere_are_an_error_and_not_kept(web: Http, tmp_path: Path) -> None:
-    def nowhere() -> list[Remote]:
+    def nowhere() -> list[FileSource]:
         raise NetworkError("no hub")
 
     with fake_hub() as hub:
         stocked(hub, bytes(SIZE))
 
-        with pytest.raises(WrongBytesError, match="wrong bytes"):
+        with pytest.raises(DigestMismatchError, match="wrong bytes"):
             download(web, model(at(hub)), tmp_path, quick(find_mirrors=nowhere))
 
     assert list(tmp_path.iterdir()) == []
@@ -398,7 +418,7 @@ def test_a_file_without_digest_is_what_the_server_has(
 ) -> None:
     remote = at(hub, hub.add_file("plain", DATA))
 
-    done = download(web, RemoteFile(name="plain", remotes=(remote,)), tmp_path, quick())
+    done = download(web, RemoteFile(name="plain", sources=(remote,)), tmp_path, quick())
 
     assert (done.digest, done.path.read_bytes()) == (DIGEST, DATA)
 
@@ -406,7 +426,7 @@ def test_a_file_without_digest_is_what_the_server_has(
 def test_a_changed_file_without_digest_starts_anew(web: Http, hub: FakeHub, tmp_path: Path) -> None:
     """It changes in the middle of a download, and between two."""
     versions = [bytes([n]) * SIZE for n in (1, 2, 3)]
-    file = RemoteFile(name="plain", remotes=(at(hub, hub.add_file("plain", versions[0])),))
+    file = RemoteFile(name="plain", sources=(at(hub, hub.add_file("plain", versions[0])),))
 
     def change(done: int, _total: int | None) -> None:
         if done > MEBI:
@@ -429,7 +449,7 @@ def test_without_digest_two_servers_are_not_mixed(
     remotes = [at(hub, hub.add_file("x", DATA)), at(mirror, mirror.add_file("x", other))]
     hub.faults += [Fault.cut(300_000, count=4), Fault.status(404, count=1000)]
 
-    done = download(web, RemoteFile(name="x", remotes=tuple(remotes)), tmp_path, quick())
+    done = download(web, RemoteFile(name="x", sources=tuple(remotes)), tmp_path, quick())
 
     assert done.path.read_bytes() == other
 
@@ -445,8 +465,8 @@ def test_a_file_that_nobody_can_tell_versions_of_comes_in_one_go(
     chunked = http("200 OK", chunks, length=False, Transfer_Encoding="chunked")
     for right in (http("200 OK", body), chunked):
         with scripted(right, right[:-50], right) as server:
-            remote = Remote(url=server.url, name="plain")
-            file = RemoteFile(name="x", digest=digest, remotes=(remote,))
+            remote = FileSource(url=server.url, name="plain")
+            file = RemoteFile(name="x", digest=digest, sources=(remote,))
 
             done = download(web, file, tmp_path, quick())
 
@@ -460,7 +480,7 @@ def test_an_empty_file_is_downloaded(
 ) -> None:
     digest = f"sha256:{hashlib.sha256(b'').hexdigest()}"
     remote = at(hub, hub.add_file("empty", b""))
-    file = RemoteFile(name="empty", size_bytes=size, digest=digest, remotes=(remote,))
+    file = RemoteFile(name="empty", size_bytes=size, digest=digest, sources=(remote,))
 
     done = download(web, file, tmp_path, quick())
 
@@ -642,7 +662,7 @@ def test_any_faults_end_in_the_right_bytes_or_a_clear_error(
     if not has_digest:  # then nobody can tell a byte that was flipped, or lies about sizes
         lies = {"flip", "length", "garbage"}
         faults = tuple([f for f in some if f.kind not in lies] for some in faults)  # type: ignore[assignment]
-    file = RemoteFile(name="m", digest=DIGEST if has_digest else None, remotes=remotes)
+    file = RemoteFile(name="m", digest=DIGEST if has_digest else None, sources=remotes)
     for hub, some in zip(both, faults, strict=True):
         hub.faults[:] = some
 
@@ -670,7 +690,7 @@ def test_a_small_file_without_digest_is_asked_for_once(
     web: Http, hub: FakeHub, tmp_path: Path
 ) -> None:
     remote = at(hub, hub.add_file("licence", b"MIT"))
-    file = RemoteFile(name="licence", size_bytes=3, remotes=(remote,))
+    file = RemoteFile(name="licence", size_bytes=3, sources=(remote,))
     hub.faults.append(Fault.cut(2))
 
     done = download(web, file, tmp_path, quick())
@@ -706,7 +726,7 @@ def test_the_tasks_of_a_small_file_are_one(web: Http, hub: FakeHub, tmp_path: Pa
     small = DATA[:1000]
     remote = at(hub, hub.add_file("small", small))
     digest = f"sha256:{hashlib.sha256(small).hexdigest()}"
-    file = RemoteFile(name="s", size_bytes=1000, digest=digest, remotes=(remote,))
+    file = RemoteFile(name="s", size_bytes=1000, digest=digest, sources=(remote,))
 
     download(web, file, tmp_path, quick())
 

@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localrun.registry.transfer import journal as journal_module
-from localrun.registry.transfer.journal import FileVersion, Hashed, Journal, Mark, boot_id
+from localrun.registry.transfer.journal import (
+    DownloadState,
+    FileVersion,
+    HashCheckpoint,
+    Journal,
+    boot_id,
+)
 from localrun.registry.transfer.ranges import Ranges
 
 if TYPE_CHECKING:
@@ -21,8 +27,10 @@ SIZE = 1000
 DATA = bytes(range(250)) * 4
 FILE = FileVersion(size_bytes=SIZE, digest="sha256:1")
 UNNAMED = FileVersion(size_bytes=SIZE, etag='"1"', url="https://hub/file")
-HASHED = Hashed(length=128, state="00" * 32, num_checked=100, crc32=zlib.crc32(DATA[28:128]))
-MARK = Mark(Ranges([(0, 200), (300, 400)]), HASHED)
+HASHED = HashCheckpoint(
+    length=128, state="00" * 32, num_checked=100, crc32=zlib.crc32(DATA[28:128])
+)
+MARK = DownloadState(Ranges([(0, 200), (300, 400)]), HASHED)
 
 
 @pytest.fixture
@@ -129,7 +137,7 @@ def test_torn_bytes_are_dropped_when_no_digest_would_tell(journal: Journal) -> N
 
 
 def test_after_a_crash_of_the_machine_only_fsynced_bytes_count(journal: Journal) -> None:
-    journal.save_durable(FILE, Mark(Ranges([(0, 50)])))
+    journal.save_durable(FILE, DownloadState(Ranges([(0, 50)])))
     saved(journal)
     assert intervals(journal) == [(0, 200), (300, 400)]
 
@@ -139,7 +147,7 @@ def test_after_a_crash_of_the_machine_only_fsynced_bytes_count(journal: Journal)
 
 
 def test_a_journal_that_was_torn_gives_way_to_the_durable_one(journal: Journal) -> None:
-    journal.save_durable(FILE, Mark(Ranges([(0, 50)])))
+    journal.save_durable(FILE, DownloadState(Ranges([(0, 50)])))
     (journal.folder / "journal").write_bytes(b"")
 
     assert intervals(journal) == [(0, 50)]

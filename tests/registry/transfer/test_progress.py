@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localrun.registry.transfer import progress as progress_module
-from localrun.registry.transfer.journal import Hashed, Mark
+from localrun.registry.transfer.journal import DownloadState, HashCheckpoint
 from localrun.registry.transfer.progress import MEBI, DownloadProgress, DownloadTask
 from localrun.registry.transfer.ranges import Ranges
 from tests.waiting import HANG_S
@@ -35,10 +35,10 @@ def path(tmp_path: Path) -> Path:
 
 @contextmanager
 def begun(
-    path: Path, *, size: int = len(DATA), mark: Mark | None = None, num_streams: int = 4
+    path: Path, *, size: int = len(DATA), mark: DownloadState | None = None, num_streams: int = 4
 ) -> Iterator[DownloadProgress]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
-    progress = DownloadProgress(descriptor, size, mark or Mark(Ranges()), num_streams)
+    progress = DownloadProgress(descriptor, size, mark or DownloadState(Ranges()), num_streams)
     try:
         yield progress
     finally:
@@ -78,7 +78,7 @@ def test_any_interleaving_writes_each_byte_once(
     size, written = 999, [0] * 999
     path = tmp_path_factory.mktemp("progress") / "data"
     path.write_bytes(DATA[:size])
-    mark = Mark(Ranges([(a, b) for a, b in known if a < b]))
+    mark = DownloadState(Ranges([(a, b) for a, b in known if a < b]))
     for start, end in mark.ranges.intervals():
         written[start:end] = [1] * (end - start)
 
@@ -101,7 +101,7 @@ def test_any_interleaving_writes_each_byte_once(
             task = tasks[worker]
             piece = DATA[task.position : task.position + amount]
             if amount == 0 or not progress.write(task, piece):
-                progress.give_back(tasks.pop(worker))
+                progress.release(tasks.pop(worker))
 
         assert written == [1] * size
         assert progress.done_bytes == size
@@ -115,12 +115,12 @@ def test_who_is_far_ahead_waits_for_the_hasher(path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(progress_module, "LARGEST_TASK", 2 * MEBI)
     with begun(path, num_streams=1) as progress:
         for _ in range(2):
-            task = progress.take()
+            task = progress.next_task()
             assert task is not None
             progress.write(task, DATA[task.position : task.end])
-            progress.give_back(task)
+            progress.release(task)
         taken: list[DownloadTask | None] = []
-        waiting = threading.Thread(target=lambda: taken.append(progress.take()))
+        waiting = threading.Thread(target=lambda: taken.append(progress.next_task()))
         waiting.start()
         waiting.join(0.1)
         assert taken == []
@@ -141,8 +141,8 @@ def test_nobody_waits_for_what_is_there_from_before(
     monkeypatch.setattr(progress_module, "LEAD_BYTES", MEBI)
     path.write_bytes(DATA[: 5 * MEBI])
 
-    with begun(path, mark=Mark(Ranges([(0, 5 * MEBI)]))) as progress:
-        task = progress.take()
+    with begun(path, mark=DownloadState(Ranges([(0, 5 * MEBI)]))) as progress:
+        task = progress.next_task()
 
         assert task is not None
         assert task.position == 5 * MEBI
@@ -151,12 +151,12 @@ def test_nobody_waits_for_what_is_there_from_before(
 def test_threads_that_share_and_give_back_fill_the_file(path: Path) -> None:
     def work(progress: DownloadProgress, seed: int) -> None:
         chance = random.Random(seed)  # noqa: S311
-        while (task := progress.take()) is not None:
+        while (task := progress.next_task()) is not None:
             while chance.random() > 0.05:
                 count = chance.randrange(1, 300_000)
                 if not progress.write(task, DATA[task.position : task.position + count]):
                     break
-            progress.give_back(task)
+            progress.release(task)
 
     with begun(path) as progress:
         threads = [threading.Thread(target=work, args=(progress, seed)) for seed in range(5)]
@@ -193,12 +193,12 @@ def test_what_is_shared_begins_after_what_is_being_written(
 
 def test_a_byte_that_is_there_is_not_written_again(path: Path) -> None:
     path.write_bytes(DATA[:300])
-    mark = Mark(Ranges([(100, 200), (250, 300)]))
+    mark = DownloadState(Ranges([(100, 200), (250, 300)]))
 
     with begun(path, size=300, mark=mark) as progress:
-        task = progress.take_rest()
+        task = progress.next_task_to_end()
         assert task is not None
-        assert progress.take_rest() is None
+        assert progress.next_task_to_end() is None
         progress.write(task, b"\0" * 300)
 
     expected = bytes(100) + DATA[100:200] + bytes(50) + DATA[250:300]
@@ -207,46 +207,48 @@ def test_a_byte_that_is_there_is_not_written_again(path: Path) -> None:
 
 def test_a_hash_goes_on_where_it_was(path: Path) -> None:
     path.write_bytes(DATA)
-    with begun(path, mark=Mark(Ranges([(0, 5 * MEBI)]))) as first:
+    with begun(path, mark=DownloadState(Ranges([(0, 5 * MEBI)]))) as first:
         thread = threading.Thread(target=first.hash_all)
         thread.start()
         while first.hashed_bytes < 5 * MEBI:
             thread.join(0.01)
         first.stop()
         thread.join()
-        mark = first.mark()
+        mark = first.state()
 
-    with begun(path, mark=Mark(Ranges([(0, len(DATA))]), mark.hashed)) as second:
+    with begun(path, mark=DownloadState(Ranges([(0, len(DATA))]), mark.hashed)) as second:
         assert second.hashed_bytes == 5 * MEBI
         second.hash_all()
 
         assert second.hexdigest() == hashlib.sha256(DATA).hexdigest()
-        assert (second.mark().hashed or mark.hashed) is not None
+        assert (second.state().hashed or mark.hashed) is not None
 
 
 def test_the_mark_of_a_whole_file_is_of_a_whole_block(path: Path) -> None:
     path.write_bytes(DATA)
-    with begun(path, mark=Mark(Ranges([(0, len(DATA))]))) as progress:
+    with begun(path, mark=DownloadState(Ranges([(0, len(DATA))]))) as progress:
         progress.hash_all()
-        kept = progress.mark().hashed
+        kept = progress.state().hashed
 
     assert kept is not None
-    with begun(path, mark=Mark(Ranges([(0, len(DATA))]), kept)) as again:
+    with begun(path, mark=DownloadState(Ranges([(0, len(DATA))]), kept)) as again:
         assert again.hashed_bytes == kept.length == 8 * MEBI
 
 
 def test_a_state_that_is_none_is_hashed_anew(path: Path) -> None:
-    place = Hashed(length=65, state="zz", num_checked=0, crc32=0)
+    place = HashCheckpoint(length=65, state="zz", num_checked=0, crc32=0)
 
-    with begun(path, mark=Mark(Ranges([(0, 100)]), place)) as progress:
+    with begun(path, mark=DownloadState(Ranges([(0, 100)]), place)) as progress:
         assert progress.hashed_bytes == 0
-        assert progress.mark().hashed is None
+        assert progress.state().hashed is None
 
 
 def test_who_waits_is_let_go(path: Path) -> None:
     with begun(path, size=MEBI) as progress:
-        assert progress.take() is not None
-        waiting = [threading.Thread(target=work) for work in (progress.take, progress.hash_all)]
+        assert progress.next_task() is not None
+        waiting = [
+            threading.Thread(target=work) for work in (progress.next_task, progress.hash_all)
+        ]
         for thread in waiting:
             thread.start()
 
@@ -255,12 +257,12 @@ def test_who_waits_is_let_go(path: Path) -> None:
         for thread in waiting:
             thread.join(HANG_S)
             assert not thread.is_alive()
-        assert progress.take() is None
+        assert progress.next_task() is None
 
 
 def test_nothing_is_written_after_the_end(path: Path) -> None:
     with begun(path, size=MEBI) as progress:
-        task = progress.take()
+        task = progress.next_task()
         assert task is not None
         progress.stop()
 
@@ -279,7 +281,7 @@ def test_the_end_waits_for_a_write(path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(os, "pwrite", slow)
     with begun(path, size=MEBI) as progress:
-        task = progress.take()
+        task = progress.next_task()
         assert task is not None
         writer = threading.Thread(target=progress.write, args=(task, b"late"))
         stopper = threading.Thread(target=progress.stop)
@@ -302,7 +304,7 @@ def test_a_write_that_fails_is_not_claimed(path: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(os, "pwrite", full)
     with begun(path, size=MEBI) as progress:
-        task = progress.take()
+        task = progress.next_task()
         assert task is not None
 
         with pytest.raises(OSError, match="No space"):
@@ -312,7 +314,7 @@ def test_a_write_that_fails_is_not_claimed(path: Path, monkeypatch: pytest.Monke
 
 
 def test_a_file_that_somebody_cuts_short_does_not_hang_the_hasher(path: Path) -> None:
-    mark = Mark(Ranges([(0, MEBI)]))
+    mark = DownloadState(Ranges([(0, MEBI)]))
 
     with begun(path, size=MEBI, mark=mark) as progress, pytest.raises(OSError, match="cut short"):
         progress.hash_all()
@@ -321,5 +323,5 @@ def test_a_file_that_somebody_cuts_short_does_not_hang_the_hasher(path: Path) ->
 def test_an_empty_file_is_complete(path: Path) -> None:
     with begun(path, size=0) as progress:
         assert progress.is_complete
-        assert progress.take() is progress.take_rest() is None
+        assert progress.next_task() is progress.next_task_to_end() is None
         assert progress.hexdigest() == hashlib.sha256(b"").hexdigest()

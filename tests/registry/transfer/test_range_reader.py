@@ -8,13 +8,13 @@ import pytest
 
 from localrun.errors import NetworkError
 from localrun.registry.http import Credential, Http, HttpError
-from localrun.registry.remote import Remote
+from localrun.registry.remote import FileSource
 from localrun.registry.transfer.range_reader import (
     FileChangedError,
     NoRangesError,
     RangeReader,
     RangeResponse,
-    RemoteUnusableError,
+    SourceUnusableError,
 )
 from tests.fakes.faults import Fault
 from tests.fakes.hub import FakeHub, fake_hub
@@ -37,7 +37,7 @@ def hub() -> Iterator[FakeHub]:
 
 def door(url: str, credential: Credential | None = None) -> RangeReader:
     return RangeReader(
-        Http({}, stall_timeout_s=1), Remote(url=url, name="hub", credential=credential)
+        Http({}, stall_timeout_s=1), FileSource(url=url, name="hub", credential=credential)
     )
 
 
@@ -52,8 +52,8 @@ def test_an_interval_is_what_comes(hub: FakeHub) -> None:
     opened = door(hub.url + FILE).open(100, 300, size=SIZE, etag=None)
 
     assert (opened.start, read(opened)) == (100, DATA[100:300])
-    assert opened.facts.size_bytes == SIZE
-    assert opened.facts.has_ranges
+    assert opened.metadata.size_bytes == SIZE
+    assert opened.metadata.has_ranges
 
 
 def test_where_the_redirect_led_is_asked_again(hub: FakeHub) -> None:
@@ -97,7 +97,7 @@ def test_a_refused_credential_is_refreshed_once() -> None:
             asked.append(Credential(origin=server.url, headers={"Authorization": "Bearer new"}))
             return asked[-1]
 
-        remote = Remote(url=server.url, name="hub", refresh=refresh)
+        remote = FileSource(url=server.url, name="hub", refresh=refresh)
         one = RangeReader(Http({}), remote)
 
         assert read(one.open(0, 3, size=3, etag=None)) == b"abc"
@@ -112,7 +112,7 @@ def test_a_cdn_that_refuses_does_not_cost_a_credential() -> None:
 
     with scripted(http("403 No")) as cdn:
         with scripted(http("302 Found", Location=cdn.url)) as server:
-            one = RangeReader(Http({}), Remote(url=server.url, name="hub", refresh=refresh))
+            one = RangeReader(Http({}), FileSource(url=server.url, name="hub", refresh=refresh))
 
             with pytest.raises(HttpError) as caught:
                 one.open(0, 3, size=3, etag=None)
@@ -121,8 +121,8 @@ def test_a_cdn_that_refuses_does_not_cost_a_credential() -> None:
 
 
 ANSWERS: list[tuple[bytes, type[NetworkError], bool | None]] = [
-    (http("404 No"), RemoteUnusableError, None),
-    (http("401 No"), RemoteUnusableError, None),
+    (http("404 No"), SourceUnusableError, None),
+    (http("401 No"), SourceUnusableError, None),
     (http("416 No"), FileChangedError, None),
     (http("503 No"), HttpError, True),
     (http("429 No"), HttpError, True),
@@ -134,7 +134,7 @@ ANSWERS: list[tuple[bytes, type[NetworkError], bool | None]] = [
     (http("200 OK", b"0123456789", ETag='"1"'), NoRangesError, None),
     (http("200 OK", b"0123456789"), FileChangedError, None),
     (http("200 OK", b"0123456789", ETag='"2"'), FileChangedError, None),
-    (http("200 OK", b"0123456789", Content_Encoding="gzip"), RemoteUnusableError, None),
+    (http("200 OK", b"0123456789", Content_Encoding="gzip"), SourceUnusableError, None),
 ]
 
 
@@ -153,7 +153,7 @@ def test_a_part_that_begins_earlier_says_so() -> None:
     with scripted(http("206 Part", b"34567", Content_Range="bytes 3-7/*")) as server:
         opened = door(server.url).open(5, 8, size=10, etag=None)
 
-    assert (opened.start, opened.facts.size_bytes, read(opened)) == (3, None, b"34567")
+    assert (opened.start, opened.metadata.size_bytes, read(opened)) == (3, None, b"34567")
 
 
 def test_a_weak_etag_gives_way_to_a_date() -> None:
@@ -162,7 +162,7 @@ def test_a_weak_etag_gives_way_to_a_date() -> None:
         opened = door(server.url).open(0, None, size=None, etag=None)
         opened.close()
 
-    assert opened.facts.etag == "yesterday"
+    assert opened.metadata.etag == "yesterday"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_an_empty_file_is_a_file(answer: bytes, size: int | None, *, has_ranges:
         opened = door(server.url).open(0, 1, size=None, etag=None)
         opened.close()
 
-    assert (opened.facts.size_bytes, opened.facts.has_ranges) == (size, has_ranges)
+    assert (opened.metadata.size_bytes, opened.metadata.has_ranges) == (size, has_ranges)
 
 
 def test_a_file_that_is_no_longer_empty_is_not() -> None:

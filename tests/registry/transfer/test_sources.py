@@ -9,8 +9,8 @@ import pytest
 
 from localrun.errors import NetworkError, NotFoundError
 from localrun.registry.http import Http, HttpError
-from localrun.registry.remote import Remote
-from localrun.registry.transfer.range_reader import NoRangesError, RemoteUnusableError
+from localrun.registry.remote import FileSource
+from localrun.registry.transfer.range_reader import NoRangesError, SourceUnusableError
 from localrun.registry.transfer.sources import (
     LONGEST_WAIT_S,
     MOST_FAILURES,
@@ -23,13 +23,15 @@ from tests.waiting import HANG_S
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-FIRST, SECOND, MIRROR = (Remote(url=f"http://{name}/", name=name) for name in ("a", "b", "m"))
+FIRST, SECOND, MIRROR = (FileSource(url=f"http://{name}/", name=name) for name in ("a", "b", "m"))
 BROKEN = NetworkError("broken")
-GONE = RemoteUnusableError("gone")
+GONE = SourceUnusableError("gone")
 
 
 def sources(
-    *remotes: Remote, more: Callable[[], Sequence[Remote]] = lambda: (), first_wait_s: float = 0.0
+    *remotes: FileSource,
+    more: Callable[[], Sequence[FileSource]] = lambda: (),
+    first_wait_s: float = 0.0,
 ) -> DownloadSources:
     return DownloadSources(Http({}, is_offline=True), remotes, more, first_wait_s=first_wait_s)
 
@@ -41,7 +43,7 @@ def picked(one: DownloadSources) -> DownloadSource:
 
 
 def name(one: DownloadSources) -> str:
-    return picked(one).door.remote.name
+    return picked(one).reader.source.name
 
 
 def test_the_first_is_asked_first() -> None:
@@ -62,9 +64,9 @@ def test_one_that_cannot_help_is_dropped_and_the_reason_is_the_first_ones() -> N
     one = sources(FIRST, SECOND)
 
     one.failed(picked(one), GONE, num_bytes=0)
-    one.failed(picked(one), RemoteUnusableError("also gone"), num_bytes=0)
+    one.failed(picked(one), SourceUnusableError("also gone"), num_bytes=0)
 
-    with pytest.raises(RemoteUnusableError, match=r"^gone"):
+    with pytest.raises(SourceUnusableError, match=r"^gone"):
         one.pick(needs_ranges=False)
 
 
@@ -139,7 +141,7 @@ def test_one_without_ranges_is_only_for_what_needs_none() -> None:
 def test_mirrors_are_looked_for_at_the_second_failure_and_once() -> None:
     asked = list[int]()
 
-    def more() -> Sequence[Remote]:
+    def more() -> Sequence[FileSource]:
         asked.append(1)
         return (FIRST, MIRROR)
 
@@ -166,14 +168,14 @@ def test_a_source_that_wants_a_long_rest_sends_for_mirrors() -> None:
 
 @pytest.mark.parametrize("error", [BROKEN, NotFoundError("no such model there")])
 def test_mirrors_that_cannot_be_found_change_nothing(error: Exception) -> None:
-    def more() -> Sequence[Remote]:
+    def more() -> Sequence[FileSource]:
         raise error
 
     one = sources(FIRST, more=more)
 
     one.failed(picked(one), GONE, num_bytes=0)
 
-    with pytest.raises(RemoteUnusableError):
+    with pytest.raises(SourceUnusableError):
         picked(one)
 
 
@@ -184,7 +186,7 @@ def test_without_any_remote_mirrors_are_asked_for() -> None:
 def test_a_search_for_mirrors_holds_up_only_those_that_need_one() -> None:
     go_on, searching = threading.Event(), threading.Event()
 
-    def more() -> Sequence[Remote]:
+    def more() -> Sequence[FileSource]:
         searching.set()
         go_on.wait()
         return (MIRROR,)

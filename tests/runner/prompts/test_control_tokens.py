@@ -10,7 +10,7 @@ from localrun.chat.template import ChatTemplate
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import Model, load_model
 from localrun.runner.prompts.control_tokens import MARK, guard, tokenize
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 from tests.engine.tiny import full_attention
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from localrun.errors import UsageError
 from localrun.runner.messages import Generate
 from localrun.runner.prompts.raw_prompts import RawPrompts, check_tokens
 from localrun.runner.prompts.templates import Templates, TemplateTexts
-from localrun.services.templates import to_jinja
-from localrun.store.embedded import embedded_models
+from localrun.services.recipes import to_jinja
+from localrun.store.store import embedded_models
 from tests.engine.tiny import full_attention
 
 if TYPE_CHECKING:

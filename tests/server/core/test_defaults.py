@@ -19,8 +19,8 @@ from localrun.server.core.defaults import (
     runner_model,
     sampling_of,
 )
-from localrun.services.models import ModelDetails, StoredModel
 from localrun.services.recipes import StoredRecipe
+from localrun.services.stored_model import ModelDetails, StoredModel
 from localrun.supervisor.model import KeepAlive
 from localrun.supervisor.planning import only_processor, plan_load
 

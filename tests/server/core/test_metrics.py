@@ -21,7 +21,7 @@ from tests.server.serving import FakeCatalogue, Served, serving
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.services.models import StoredModel
+    from localrun.services.stored_model import StoredModel
 
 SAMPLE = re.compile(r'([a-z_]+)\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)*)\} (\S+)')
 

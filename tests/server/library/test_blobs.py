@@ -16,7 +16,7 @@ import pytest
 from localrun.errors import OverloadedError, StorageError
 from localrun.server.middleware.bodies import LARGEST_BODY
 from localrun.services.creating.uploads import KEPT_S, Uploads
-from localrun.store.sweep import sweep
+from localrun.store.garbage import collect_garbage
 from tests.e2e.conftest import wait_for
 from tests.services.making import digest, gguf
 
@@ -113,12 +113,12 @@ def test_an_upload_is_kept_for_a_while_or_until_it_is_named(workspace: Workspace
         return digest(content)
 
     first, second = send(b"first"), send(b"second")
-    kept = sweep(workspace.store).blobs
+    kept = collect_garbage(workspace.store).blobs
     uploads.release([second, "sha256:" + "0" * 64])
-    released = sweep(workspace.store).blobs
+    released = collect_garbage(workspace.store).blobs
     now = KEPT_S + 1
     send(b"third")
-    late = sweep(workspace.store).blobs
+    late = collect_garbage(workspace.store).blobs
     uploads.close()
 
     assert (kept, released, late) == ((), (second,), (first,))
@@ -139,9 +139,9 @@ def test_kept_uploads_share_one_open_file(workspace: Workspace) -> None:
 
     sent = [send(uploads, b"%d" % number) for number in range(50)]
     grown = psutil.Process().num_fds() - before
-    kept = sweep(workspace.store).blobs
+    kept = collect_garbage(workspace.store).blobs
     uploads.release(sent[:25])
-    released = sweep(workspace.store).blobs
+    released = collect_garbage(workspace.store).blobs
     uploads.close()
 
     assert grown <= 0
@@ -156,7 +156,7 @@ def test_of_too_many_kept_uploads_the_oldest_leave(
     uploads = Uploads(workspace.store)
 
     sent = [send(uploads, b"%d" % number) for number in range(9)]
-    left = sweep(workspace.store).blobs
+    left = collect_garbage(workspace.store).blobs
     uploads.close()
 
     assert sorted(left) == sorted(sent[:2])

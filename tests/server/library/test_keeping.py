@@ -9,8 +9,8 @@ import ollama
 import pytest
 
 from localrun.gguf.header import SkippedArray, read_header
-from localrun.store.embedded import embedded_models
 from localrun.store.manifest import Role
+from localrun.store.store import embedded_models
 from tests.services.making import LICENCE, NAME, TEMPLATE, entry_of, names_in, pull
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from localrun.store.embedded import embedded_models
+from localrun.services.workspace import Workspace
+from localrun.store.store import embedded_models
 from tests.fakes.web import Reply
 from tests.fakes.web import serving as serving_web
 from tests.server.serving import serving
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from localrun.services.workspace import Workspace
     from tests.server.serving import Served
 
 
@@ -27,9 +27,8 @@ HI = {"role": "user", "content": "hi"}
 @pytest.fixture
 def careful(workspace: Workspace) -> Workspace:
     """Return a workspace as a server has it: its owner has named the hub alone."""
-    found = with_environ(workspace, LOCALRUN_PULL_PRIVATE="0")
-    found.explains_paths = False
-    return found
+    named = with_environ(workspace, LOCALRUN_PULL_PRIVATE="0")
+    return Workspace(named.settings, named.environ, home=named.home, explains_paths=False)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 
 from localrun.gguf.header import read_headers
 from localrun.server import jobs
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 from tests.convert.tiny import decoder
 from tests.fakes.faults import Fault
 from tests.fakes.registry import FakeRegistry

@@ -21,10 +21,10 @@ from localrun.services.recipes import StoredRecipe
 from localrun.services.show import describe_model
 from localrun.services.workspace import Workspace
 from localrun.settings import Settings
-from localrun.store.adopt import Taking
-from localrun.store.embedded import embedded_models
+from localrun.store.adopt import AdoptMode
+from localrun.store.garbage import collect_garbage
 from localrun.store.manifest import Descriptor, Manifest, Role
-from localrun.store.sweep import sweep
+from localrun.store.store import embedded_models
 from tests.services.making import Told, entry_of, gguf
 from tests.services.recipes import recipes
 
@@ -175,9 +175,9 @@ def test_a_failed_recipe_leaves_the_former_model(workspace: Workspace) -> None:
     assert entry_of(workspace, "made").ref.manifest == before.manifest
 
 
-@pytest.mark.parametrize("taking", Taking)
+@pytest.mark.parametrize("taking", AdoptMode)
 def test_a_file_comes_in_as_the_user_wants(
-    workspace: Workspace, tmp_path: Path, taking: Taking
+    workspace: Workspace, tmp_path: Path, taking: AdoptMode
 ) -> None:
     file, content = tmp_path / "own.gguf", gguf(3)
     file.write_bytes(content)
@@ -186,10 +186,10 @@ def test_a_file_comes_in_as_the_user_wants(
 
     (shard,) = workspace.models.find_model("made").shards
     assert shard.read_bytes() == content
-    assert file.exists() is (taking is not Taking.MOVE)
-    if taking is not Taking.MOVE:
+    assert file.exists() is (taking is not AdoptMode.MOVE)
+    if taking is not AdoptMode.MOVE:
         assert file.read_bytes() == content
-    if taking is Taking.LINK:
+    if taking is AdoptMode.LINK:
         assert file.samefile(shard)
 
 
@@ -202,7 +202,7 @@ def test_a_move_that_fails_takes_nothing_away(workspace: Workspace, tmp_path: Pa
             workspace,
             "FROM ./own.gguf\nADAPTER ./nothing.gguf",
             folder=tmp_path,
-            taking=Taking.MOVE,
+            taking=AdoptMode.MOVE,
         )
 
     assert file.exists()
@@ -298,7 +298,7 @@ def test_removing_one_leaves_what_the_other_shares(workspace: Workspace) -> None
 
     assert workspace.models.find_model("two").shards[0].read_bytes() == GUIDE.read_bytes()
     remove_model(workspace, parse_name("two"))
-    assert sweep(workspace.store).blobs == ()
+    assert collect_garbage(workspace.store).blobs == ()
 
 
 def test_a_moved_model_has_its_new_name_alone(workspace: Workspace) -> None:
@@ -370,7 +370,7 @@ def ollama_model(workspace: Workspace) -> Entry:
             for kind, content in texts.items()
         ]
         manifest = Manifest(config=base.config, layers=(*base.layers, *layers))
-        workspace.store.name(parse_name("theirs"), manifest.to_bytes(), lease)
+        workspace.store.tag(parse_name("theirs"), manifest.to_bytes(), lease)
     return entry_of(workspace, "theirs")
 
 

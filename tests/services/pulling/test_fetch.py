@@ -17,12 +17,12 @@ import pytest
 
 from localrun.errors import NetworkError
 from localrun.registry.http import Http
-from localrun.registry.options import DownloadOptions
-from localrun.registry.remote import Remote, RemoteFile
+from localrun.registry.remote import FileSource, RemoteFile
 from localrun.registry.transfer.journal import Journal
+from localrun.registry.transfer.options import DownloadOptions
+from localrun.services.progress import SilentReport
 from localrun.services.pulling.fetch import SMALL_BYTES, FetchedBlob, fetch_all
 from localrun.services.pulling.plan import PlannedFile
-from localrun.services.report import SilentReport
 from localrun.store.manifest import Role
 from localrun.store.store import Store
 from tests.fakes.faults import Fault
@@ -68,9 +68,9 @@ def small_files(hub: FakeHub) -> list[PlannedFile]:
 
 
 def planned(hub: FakeHub, name: str, data: bytes) -> PlannedFile:
-    remote = Remote(url=hub.url + hub.add_file(name, data), name="the hub")
+    remote = FileSource(url=hub.url + hub.add_file(name, data), name="the hub")
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
-    file = RemoteFile(name=name, size_bytes=len(data), digest=digest, remotes=(remote,))
+    file = RemoteFile(name=name, size_bytes=len(data), digest=digest, sources=(remote,))
     return PlannedFile(file=file, role=Role.WEIGHTS)
 
 

@@ -17,9 +17,9 @@ from localrun.errors import (
 from localrun.names.parse import parse_name
 from localrun.registry.http import OfflineError
 from localrun.services.naming import copy_model
+from localrun.services.progress import SilentReport
 from localrun.services.pulling.lock import make_lock, plans_of, read_lock
 from localrun.services.pulling.pull import Pulled, PullOptions, run_plan
-from localrun.services.report import SilentReport
 from tests.fakes.hub import FakeHub, fake_hub
 from tests.services.making import (
     DEAD,

@@ -236,7 +236,7 @@ def test_a_url_is_a_file_with_the_digest_it_names(workspace: Workspace) -> None:
     (planned,) = plan.files
     assert planned.file.name == "m.gguf"
     assert planned.file.digest == f"sha256:{'0' * 64}"
-    assert planned.file.remotes[0].name == "host.example"
+    assert planned.file.sources[0].name == "host.example"
 
 
 def test_a_file_of_this_machine_is_imported_and_not_pulled(workspace: Workspace) -> None:
@@ -254,8 +254,8 @@ def test_a_name_of_this_machine_is_pulled_from_its_origin(workspace: Workspace) 
         content = workspace.store.blobs.path(entry.ref.manifest).read_bytes()
         from localrun.store.store import Provenance
 
-        workspace.store.name(parse_name("mine"), content, lease, Provenance(origin=NAME))
-        workspace.store.name(parse_name("made"), content, lease)
+        workspace.store.tag(parse_name("mine"), content, lease, Provenance(origin=NAME))
+        workspace.store.tag(parse_name("made"), content, lease)
 
     plan = plan_of(workspace, "mine")
 

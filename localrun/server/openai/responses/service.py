@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from localrun.server.openai.responses.request import ResponsesCall
     from localrun.server.openai.responses.store import KeptItem
     from localrun.server.parsing.fields import JsonObject
-    from localrun.services.models import StoredModel
+    from localrun.services.stored_model import StoredModel
 
 SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from localrun.errors import IntegrityError, StorageError
 from localrun.names.parse import parse_name
-from localrun.store import sweep as sweep_module
+from localrun.store import garbage as garbage_module
+from localrun.store.garbage import CollectedGarbage, collect_garbage, referenced_digests
 from localrun.store.refs import remove_ref
 from localrun.store.store import Store
-from localrun.store.sweep import Swept, needed_digests, sweep
 from tests.store.building import (
     WEIGHTS,
     blob_names,
@@ -68,7 +68,7 @@ def put_partial(store: Store, name: str, age_s: float = 0) -> Path:
 
 
 def test_a_store_that_is_not_there_has_nothing_to_sweep(tmp_path: Path) -> None:
-    assert sweep(Store(tmp_path / "store")) == Swept()
+    assert collect_garbage(Store(tmp_path / "store")) == CollectedGarbage()
     assert not (tmp_path / "store").exists()
 
 
@@ -78,10 +78,10 @@ def test_only_what_no_name_needs_is_deleted(tmp_path: Path) -> None:
     needed = blob_names(store.layout)
     unused = put_blob(store)
 
-    swept = sweep(store)
+    swept = collect_garbage(store)
 
-    assert swept == Swept(blobs=(unused,), freed_bytes=len(b"unused"))
-    assert blob_names(store.layout) == needed == needed_digests(store)
+    assert swept == CollectedGarbage(blobs=(unused,), freed_bytes=len(b"unused"))
+    assert blob_names(store.layout) == needed == referenced_digests(store)
 
 
 def test_a_dry_sweep_says_the_same_and_deletes_nothing(tmp_path: Path) -> None:
@@ -92,11 +92,11 @@ def test_a_dry_sweep_says_the_same_and_deletes_nothing(tmp_path: Path) -> None:
     (store.layout.tmp / "dead-1").touch()
     before = snapshot(tmp_path)
 
-    dry = sweep(store, is_dry=True)
+    dry = collect_garbage(store, is_dry=True)
     after = snapshot(tmp_path)
 
     assert after == before
-    assert dry == sweep(store)
+    assert dry == collect_garbage(store)
     assert dry.freed_bytes == len(b"unused") + 2 * 8192
 
 
@@ -106,9 +106,9 @@ def test_a_shared_layer_stays_until_its_last_model_goes(tmp_path: Path) -> None:
     put_model(store, "b", [b"shared", b"b"])
 
     remove_ref(store.layout, parse_name("a"))
-    first = sweep(store)
+    first = collect_garbage(store)
     remove_ref(store.layout, parse_name("b"))
-    second = sweep(store)
+    second = collect_garbage(store)
 
     assert sha256(b"a") in first.blobs
     assert sha256(b"shared") not in first.blobs
@@ -122,9 +122,9 @@ def test_a_sweep_of_some_digests_touches_no_other(tmp_path: Path) -> None:
     one, other = put_blob(store, b"one"), put_blob(store, b"other")
     folder = put_partial(store, "old", age_s=1e6)
 
-    swept = sweep(store, only=[one, sha256(WEIGHTS), sha256(b"not here")])
+    swept = collect_garbage(store, only=[one, sha256(WEIGHTS), sha256(b"not here")])
 
-    assert swept == Swept(blobs=(one,), freed_bytes=3)
+    assert swept == CollectedGarbage(blobs=(one,), freed_bytes=3)
     assert other in blob_names(store.layout)
     assert folder.exists()
 
@@ -137,14 +137,14 @@ def test_what_a_living_process_leases_stays_and_goes_after_it_was_killed(tmp_pat
         with (store.layout.leases / lease_id).open("a") as file:
             file.write(f"{digest}\n")
 
-        alive = sweep(store)
+        alive = collect_garbage(store)
         temporary = list(store.layout.tmp.iterdir())
         process.kill()
         process.wait()
 
-    assert alive == Swept()
+    assert alive == CollectedGarbage()
     assert len(temporary) == 1
-    assert sweep(store).blobs == (digest,)
+    assert collect_garbage(store).blobs == (digest,)
     assert list(store.layout.tmp.iterdir()) == []
     assert list(store.layout.leases.iterdir()) == []
 
@@ -164,7 +164,7 @@ def test_nothing_is_deleted_when_it_is_not_known_what_is_needed(what: str, tmp_p
     before = blob_names(store.layout)
 
     with pytest.raises(IntegrityError, match=str(ref)) as caught:
-        sweep(store)
+        collect_garbage(store)
 
     assert caught.value.hint is not None
     assert blob_names(store.layout) == before
@@ -186,7 +186,7 @@ def test_nothing_is_deleted_when_a_folder_of_names_cannot_be_read(
 
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(StorageError):
-        sweep(store)
+        collect_garbage(store)
 
     assert blob_names(store.layout) == before
 
@@ -197,7 +197,7 @@ def test_files_that_are_none_of_ours_stay(tmp_path: Path) -> None:
     for path in stray:
         path.touch()
 
-    assert sweep(store, partial_kept_s=-1) == Swept()
+    assert collect_garbage(store, partial_kept_s=-1) == CollectedGarbage()
     assert all(path.exists() for path in stray)
 
 
@@ -210,7 +210,7 @@ def test_only_downloads_that_nobody_goes_on_with_are_deleted(tmp_path: Path) -> 
 
     with (busy / "lock").open() as file:
         fcntl.flock(file.fileno(), fcntl.LOCK_EX)
-        swept = sweep(store)
+        swept = collect_garbage(store)
 
     assert swept.partial == ("old",)
     assert [path.exists() for path in (old, new, growing, busy)] == [False, True, True, True]
@@ -235,7 +235,7 @@ def test_a_sweep_keeps_exactly_what_names_need(
         for digest in (entry.ref.manifest, *(blob.digest for blob in entry.manifest.blobs))
     }
 
-    sweep(store)
+    collect_garbage(store)
 
     assert blob_names(store.layout) == expected
 
@@ -255,11 +255,11 @@ def test_threads_that_make_models_never_lose_a_blob_to_a_sweep(tmp_path: Path) -
     with ThreadPoolExecutor(5) as pool:
         makers = [pool.submit(make, thread) for thread in range(4)]
         while not all(maker.done() for maker in makers):
-            sweep(store)
+            collect_garbage(store)
         for maker in makers:
             maker.result()
 
-    sweep(store)
+    collect_garbage(store)
     assert blob_names(store.layout) == set()
 
 
@@ -269,11 +269,11 @@ def test_processes_that_make_models_never_lose_a_blob_to_a_sweep(tmp_path: Path)
 
     makers = [subprocess.Popen(command) for command in commands]
     while any(maker.poll() is None for maker in makers):
-        sweep(store)
+        collect_garbage(store)
 
     assert [maker.wait() for maker in makers] == [0, 0]
     assert len(store.entries()) == 80
-    assert blob_names(store.layout) == needed_digests(store)
+    assert blob_names(store.layout) == referenced_digests(store)
 
 
 def has_ref(store: Store, tag: str) -> bool:
@@ -288,10 +288,10 @@ def test_a_killed_maker_leaves_nothing_that_a_sweep_does_not_find(tmp_path: Path
             wait_until(functools.partial(has_ref, store, str(number)), poll_s=0.002)
             maker.kill()
 
-    sweep(store)
+    collect_garbage(store)
 
     assert list(store.layout.tmp.iterdir()) == list(store.layout.leases.iterdir()) == []
-    assert blob_names(store.layout) == needed_digests(store)
+    assert blob_names(store.layout) == referenced_digests(store)
     for entry in store.entries():
         for blob in entry.manifest.blobs:
             assert len(store.blobs.read(blob.digest, most=1 << 20)) == blob.size_bytes
@@ -309,7 +309,7 @@ def test_what_a_kill_left_of_a_name_or_a_download_goes(tmp_path: Path) -> None:
     (layout.tmp / "dead-1").mkdir()
     (layout.root / "links" / ("0" * 64)).write_bytes(b"{}")
 
-    sweep(store)
+    collect_garbage(store)
 
     assert list(layout.partial.iterdir()) == [resumable]
     assert list(layout.tmp.iterdir()) == list((layout.root / "links").iterdir()) == []
@@ -323,8 +323,10 @@ def test_a_download_that_begins_while_it_is_swept_stays(
     store = new_store(tmp_path)
     folder = put_partial(store, "old", age_s=1e6)
     with (folder / "lock").open() as file:
-        monkeypatch.setattr(sweep_module, "_is_locked", lambda _: False)  # it was not, just before
+        monkeypatch.setattr(
+            garbage_module, "_is_locked", lambda _: False
+        )  # it was not, just before
         fcntl.flock(file.fileno(), fcntl.LOCK_EX)
-        sweep(store)
+        collect_garbage(store)
 
     assert (folder / "data").exists()

@@ -8,8 +8,7 @@ import pytest
 
 from localrun.errors import LocalrunError, ModelNameError, ModelNotFoundError, UsageError
 from localrun.names.adapters import split_adapters
-from localrun.names.parse import parse_name
-from localrun.names.paths import local_path
+from localrun.names.parse import local_path, parse_name
 from localrun.services.workspace import Workspace
 from localrun.settings import Settings, load_settings
 

@@ -15,8 +15,9 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localrun.disk import storage_errors
 from localrun.errors import IntegrityError
-from localrun.store.layout import check_version, discard, discard_folder, translated
+from localrun.store.layout import check_version, discard, discard_folder
 from localrun.store.locks import living_leases, locked, try_lock
 from localrun.store.refs import StoredRef, ref_files, remove_empty_folders
 
@@ -33,7 +34,7 @@ BLOB = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Swept:
+class CollectedGarbage:
     """What was deleted, or would be."""
 
     blobs: tuple[str, ...] = ()
@@ -41,13 +42,13 @@ class Swept:
     freed_bytes: int = 0
 
 
-def sweep(
+def collect_garbage(
     store: Store,
     *,
     only: Iterable[str] | None = None,
     partial_kept_s: float = PARTIAL_KEPT_S,
     is_dry: bool = False,
-) -> Swept:
+) -> CollectedGarbage:
     """Delete what no name needs; blocks while another process begins a lease.
 
     ``only`` limits the sweep to these digests, as after a model's removal.
@@ -57,10 +58,10 @@ def sweep(
     """
     layout = store.layout
     if not check_version(layout):
-        return Swept()
-    with translated(layout.root), locked(layout.lock):
+        return CollectedGarbage()
+    with storage_errors(layout.root), locked(layout.lock):
         leases = living_leases(layout)
-        needed = needed_digests(store).union(*leases.values())
+        needed = referenced_digests(store).union(*leases.values())
         candidates = blob_digests(layout) if only is None else only
         doomed = [
             digest
@@ -69,14 +70,14 @@ def sweep(
         ]
         freed = sum(_remove(store, digest, is_dry=is_dry) for digest in doomed)
         if only is not None:
-            return Swept(blobs=tuple(doomed), freed_bytes=freed)
+            return CollectedGarbage(blobs=tuple(doomed), freed_bytes=freed)
         partial = _useless_partial(layout, partial_kept_s)
         freed += sum(folder_bytes(folder) for folder in partial)
         if not is_dry:
             _tidy(store, leases)
             for folder in partial:
                 _discard_partial(layout, folder)
-    return Swept(
+    return CollectedGarbage(
         blobs=tuple(doomed), partial=tuple(path.name for path in partial), freed_bytes=freed
     )
 
@@ -86,7 +87,7 @@ def blob_digests(layout: Layout) -> list[str]:
     return [f"sha256:{path.name}" for path in layout.blobs.iterdir() if BLOB.fullmatch(path.name)]
 
 
-def needed_digests(store: Store) -> set[str]:
+def referenced_digests(store: Store) -> set[str]:
     """Return the digests of every manifest that a ref names, and of what those name.
 
     Raises:
@@ -143,7 +144,7 @@ def _tidy(store: Store, leases: Mapping[str, set[str]]) -> None:
     for path in (layout.root / "links").iterdir():
         digest = f"sha256:{path.name}"
         if BLOB.fullmatch(path.name) and digest not in leased:  # else it comes before its blob
-            store.blobs.forget(digest)
+            store.blobs.remove_stale_link(digest)
     remove_empty_folders(layout)
 
 

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from localrun.registry.transfer import rate_limit as limit_module
-from localrun.registry.transfer.rate_limit import LARGEST_PIECE, SMALLEST_PIECE, RateLimit
+from localrun.registry.transfer import options as options_module
+from localrun.registry.transfer.options import LARGEST_PIECE, SMALLEST_PIECE, RateLimit
 from tests.waiting import HANG_S
 
 
@@ -33,7 +33,7 @@ class Timeline(threading.Event):
 @pytest.fixture
 def timeline(monkeypatch: pytest.MonkeyPatch) -> Timeline:
     found = Timeline()
-    monkeypatch.setattr(limit_module, "time", found)
+    monkeypatch.setattr(options_module, "time", found)
     return found
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from localrun.registry.transfer.speed import Due, SourceSpeed
+from localrun.registry.transfer.options import PeriodicTrigger, SourceSpeed
 
 
 class Clock:
@@ -43,7 +43,7 @@ def test_nothing_is_too_slow_where_there_is_no_least(clock: Clock) -> None:
 
 
 def test_what_comes_first_is_when_it_is_due(clock: Clock) -> None:
-    due = Due(after_s=10, num_bytes=100, done=50)
+    due = PeriodicTrigger(after_s=10, num_bytes=100, done=50)
 
     assert not due.is_due(149)
     assert due.is_due(150)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from localrun.errors import UsageError
-from localrun.services import templates
-from localrun.services.templates import MAX_CHARS, to_jinja
+from localrun.services import recipes
+from localrun.services.recipes import MAX_CHARS, to_jinja
 
 
 def test_a_template_of_any_length_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    monkeypatch.setattr(templates, "is_go_template", read.append)
+    monkeypatch.setattr(recipes, "is_go_template", read.append)
 
     with pytest.raises(UsageError, match=f"at most {MAX_CHARS}"):
         to_jinja("{" * (MAX_CHARS + 1))

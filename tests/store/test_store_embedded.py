@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from localrun.names.parse import parse_name
-from localrun.store.embedded import embedded_models
+from localrun.store.store import embedded_models
 
 LARGEST_PACKAGED = 10 * 1000 * 1000
 

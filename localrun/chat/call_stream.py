@@ -15,7 +15,7 @@ from localrun.chat.tool_calls import CallArguments, CallBegun, CallPart, told
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localrun.chat.profiles.forms import CallForm
+    from localrun.chat.profiles.formats.format import ToolCallFormat
     from localrun.chat.profiles.tools import Tools
     from localrun.chat.tool_calls import ToolCall
 
@@ -26,7 +26,7 @@ _MARKS = re.compile(r'["\\{}\[\]]')
 class CallStream:
     """The calls of one region."""
 
-    def __init__(self, form: CallForm, tools: Tools) -> None:
+    def __init__(self, form: ToolCallFormat, tools: Tools) -> None:
         self._head = form.head
         self._tools = tools
         self._text = ""  # that no part has told yet

@@ -18,7 +18,7 @@ from localrun.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from localrun.chat.profiles.forms import Profile
+    from localrun.chat.profiles.profile import Profile
 
     Message = Mapping[str, Any]
 

@@ -34,7 +34,7 @@ from localrun.chat.tool_calls import CallBegun, CallPart
 if TYPE_CHECKING:
     import re
 
-    from localrun.chat.profiles.forms import Profile
+    from localrun.chat.profiles.profile import Profile
 
 
 @dataclass(frozen=True, slots=True)

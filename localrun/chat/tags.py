@@ -8,7 +8,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from localrun.chat.profiles.forms import Profile, Region
+    from localrun.chat.profiles.formats.format import Region
+    from localrun.chat.profiles.profile import Profile
 
 
 @dataclass(frozen=True, slots=True)

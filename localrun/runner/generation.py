@@ -25,7 +25,7 @@ from localrun.runner.reply_constraints import ReplyConstraints
 
 if TYPE_CHECKING:
     from localrun.chat.budget import Allowance
-    from localrun.chat.profiles.forms import Profile
+    from localrun.chat.profiles.profile import Profile
     from localrun.engine.llama.model import Model
     from localrun.runner.adapters import AdapterResolver
     from localrun.runner.messages import Generate

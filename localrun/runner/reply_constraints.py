@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from localrun.chat.budget import Allowance
-    from localrun.chat.profiles.forms import Profile
+    from localrun.chat.profiles.profile import Profile
     from localrun.engine.llama.model import Model
     from localrun.engine.sequence import Constraint, Sequence
     from localrun.runner.messages import Generate

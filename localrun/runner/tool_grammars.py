@@ -18,8 +18,8 @@ from localrun.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from localrun.chat.profiles.forms import Profile
     from localrun.chat.profiles.grammar import ToolChoice, ToolGrammar
+    from localrun.chat.profiles.profile import Profile
     from localrun.runner.messages import JsonObject
 
 MOST_KEPT = 16

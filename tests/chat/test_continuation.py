@@ -9,7 +9,8 @@ import pytest
 
 from localrun.chat.continuation import can_continue, continued_content, continued_prompt, open_tag
 from localrun.chat.profiles.discovery import discovered_profile
-from localrun.chat.profiles.forms import Profile, Tags
+from localrun.chat.profiles.formats.format import Tags
+from localrun.chat.profiles.profile import Profile
 from localrun.chat.template import ChatTemplate
 
 Message = dict[str, Any]

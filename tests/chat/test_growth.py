@@ -12,6 +12,7 @@ from localrun.chat.gotemplate.recognition import is_go_template
 from localrun.chat.gotemplate.runtime import data
 from localrun.chat.profiles.discovery import discovered_profile
 from localrun.chat.profiles.families import FAMILIES, ReplyFamily
+from localrun.chat.profiles.formats.values import value_of_text
 from localrun.chat.profiles.recognition import profile_of
 from localrun.chat.profiles.tools import Tools
 from localrun.chat.thinking import thinking_words
@@ -95,6 +96,6 @@ def test_the_type_of_a_parameter_is_found_without_the_others() -> None:
         properties = {f"p{number}": {"type": "integer"} for number in range(size)}
         tools = Tools.of([{"name": "f", "parameters": {"properties": properties}}])
         for name in properties:
-            tools.value_of("f", name, "1")
+            value_of_text("1", tools.by_name["f"].schema_of(name))
 
     assert grows_linearly(read, 500)

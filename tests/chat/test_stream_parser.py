@@ -14,7 +14,7 @@ from localrun.chat.tool_calls import CallArguments, CallBegun
 from tests.chat.profiles.written import cut, joined
 
 if TYPE_CHECKING:
-    from localrun.chat.profiles.forms import Profile
+    from localrun.chat.profiles.profile import Profile
 
 HERMES = profile_of("<think></think><tool_call></tool_call>")
 TOOLS = Tools.of([{"function": {"name": "weather"}}])

@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 from localrun.chat.profiles.families import HERMES
-from localrun.chat.profiles.forms import Profile
 from localrun.chat.profiles.grammar import ToolChoice
+from localrun.chat.profiles.profile import Profile
 from localrun.runner.tool_grammars import MOST_KEPT, ToolGrammars
 
 PROFILE = Profile(tool_call=HERMES)

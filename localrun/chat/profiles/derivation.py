@@ -1,35 +1,73 @@
-"""Take apart how a template writes a call, where no known family does it so."""
+"""Tool-call formats inferred from a rendered call.
+
+`derived` infers a format if no known family reads the call; `refined` completes a family's format
+with details of the template: templates of one family differ in indentation and call ids.
+All input is what `Probe` rendered, and every regular expression takes linear time.
+"""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from localrun.chat.profiles.json_calls import JsonCalls
-from localrun.chat.profiles.named_calls import NamedCalls
+from localrun.chat.profiles.formats.json_calls import JsonCalls
+from localrun.chat.profiles.formats.named_calls import NamedCalls
+from localrun.chat.profiles.formats.tagged_calls import TaggedCalls
+from localrun.chat.profiles.formats.values import read_json_at
 from localrun.chat.profiles.probe import ANSWER, ARGUMENTS, CALL_ID, NAME, Probe
-from localrun.chat.profiles.tagged_calls import TaggedCalls
-from localrun.chat.profiles.tools import read_json_at
 
 if TYPE_CHECKING:
-    from localrun.chat.profiles.forms import CallForm
+    from localrun.chat.profiles.formats.format import ToolCallFormat
 
 
-MOST_TIMES = 4  # that a call may have its name, a key or a value
+MAX_OCCURRENCES = 4  # of the name, a key or a value in a call
+_INDEX = re.compile(r'(?<=")\d{1,3}(?=")')
+_INDENT = re.compile(r"\[(\s*)\{")
 _FIRST_TAG = re.compile(r"\s*(<[^>]*>|\[[^\]]*\]|\S+)")
 
 
-def derived(probe: Probe) -> CallForm | None:
-    """Return the form that the rendered call has; None when it cannot be told."""
+def derived(probe: Probe) -> ToolCallFormat | None:
+    """Return the format of the rendered call, or None if it cannot be inferred."""
     text = inserted(probe).replace(CALL_ID, "{id}")
-    start = next((at for at, sign in enumerate(text) if sign in "[{" and _is_json(text, at)), None)
+    start = next(
+        (at for at, character in enumerate(text) if character in "[{" and _is_json(text, at)), None
+    )
     if start is None:
         return _tagged(text)
     return _named(text, start) if NAME in text[:start] else _json(text, start)
 
 
+def refined(form: ToolCallFormat, probe: Probe) -> ToolCallFormat:
+    """Return the format with what the template writes beside the name and the arguments."""
+    if isinstance(form, TaggedCalls):
+        return replace(form, has_python_values=form.has_python_values or probe.prints_lists)
+    if not isinstance(form, JsonCalls) or not form.name_key:
+        return form
+    text = inserted(probe)
+    start = text.rfind("{", 0, text.find(f'"{NAME}"'))
+    key = text.find(f'"{form.name_key}"', start)
+    arguments = text.find(f'"{form.arguments_key}"', key)
+    if min(start, key, arguments) < 0:
+        return form
+    try:
+        begin = text.index(":", arguments) + 1
+        _, end = read_json_at(text, begin)
+        _, whole_end = read_json_at(text, start)
+    except ValueError:
+        return form
+    indent = _INDENT.search(text, max(0, text.rfind("[", 0, start)))
+    return replace(
+        form,
+        before_name=_with_holes(text[start + 1 : key].lstrip()),
+        after_arguments=_with_holes(text[end : whole_end - 1].rstrip()),
+        is_indented="\n" in text[begin:end],
+        indent=indent[1] if indent and form.is_list else "",
+    )
+
+
 def inserted(probe: Probe) -> str:
-    """Return the call alone: without what stands before and after any answer."""
+    """Return the rendered call alone, without the text before and after any answer."""
     before, _, after = probe.without_call.partition(ANSWER)
     text = probe.with_call[_num_common(probe.with_call, before) :]
     if end := _FIRST_TAG.match(after):
@@ -46,24 +84,24 @@ def _is_json(text: str, at: int) -> bool:
     return bool(value) and isinstance(value, dict | list)
 
 
-def _json(text: str, start: int) -> CallForm | None:
-    value, end = read_json_at(text, start)
-    first = value[0] if isinstance(value, list) else value
-    keys = [key for key, held in first.items() if held == NAME] if isinstance(first, dict) else []
-    values = [key for key, held in first.items() if held == ARGUMENTS] if keys else []
+def _json(text: str, start: int) -> ToolCallFormat | None:
+    content, end = read_json_at(text, start)
+    first = content[0] if isinstance(content, list) else content
+    keys = [key for key, value in first.items() if value == NAME] if isinstance(first, dict) else []
+    values = [key for key, value in first.items() if value == ARGUMENTS] if keys else []
     if not values:
         return None
     return JsonCalls(
         opening=text[:start],
         closing=text[end:],
-        is_list=isinstance(value, list),
+        is_list=isinstance(content, list),
         is_bare=not text[:start].strip(),
         name_key=keys[0],
         arguments_key=values[0],
     )
 
 
-def _named(text: str, start: int) -> CallForm | None:
+def _named(text: str, start: int) -> ToolCallFormat | None:
     value, end = read_json_at(text, start)
     before, _, after = text[:start].rpartition(NAME)
     closing = text[end:]
@@ -77,10 +115,10 @@ def _named(text: str, start: int) -> CallForm | None:
     )
 
 
-def _tagged(text: str) -> CallForm | None:
-    """Cut at the name, the keys and the values; what is common to two parameters is their tag."""
-    if any(text.count(word) > MOST_TIMES for word in _WORDS):
-        return None  # each way to choose among them would be tried
+def _tagged(text: str) -> ToolCallFormat | None:
+    """Return the format of tagged parameters: the text common to two parameters is their tag."""
+    if any(text.count(word) > MAX_OCCURRENCES for word in _WORDS):
+        return None  # the pattern would try each combination of occurrences
     cuts = _CUTS.fullmatch(text)
     if not cuts or not cuts["before_name"].strip():
         return None
@@ -99,10 +137,14 @@ def _tagged(text: str) -> CallForm | None:
     )
 
 
-def _num_common(one: str, other: str) -> int:
-    """Return how many characters two texts begin with alike."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+def _with_holes(member: str) -> str:
+    return _INDEX.sub("{index}", member.replace(CALL_ID, "{id}"))
+
+
+def _num_common(left: str, right: str) -> int:
+    """Return the length of the common prefix of two texts."""
+    pairs = enumerate(zip(left, right, strict=False))
+    return next((at for at, (a, b) in pairs if a != b), min(len(left), len(right)))
 
 
 _WORDS = (NAME, *ARGUMENTS, *map(str, ARGUMENTS.values()))

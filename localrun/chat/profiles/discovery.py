@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from localrun.chat.budget import Allowance
 from localrun.chat.fallback import knows_tools
-from localrun.chat.profiles.derivation import derived, inserted
-from localrun.chat.profiles.forms import Profile
+from localrun.chat.profiles.derivation import derived, inserted, refined
 from localrun.chat.profiles.probe import CALLS, NAME, THOUGHT, TOOLS, Probe, probe_of
+from localrun.chat.profiles.profile import Profile
 from localrun.chat.profiles.recognition import (
     FALLBACK,
     candidates,
@@ -23,12 +23,11 @@ from localrun.chat.profiles.recognition import (
     dropped_in,
     thinking_in,
 )
-from localrun.chat.profiles.refinement import refined
 from localrun.chat.stream_parser import StreamParser, TextPart
 from localrun.chat.tool_calls import calls_of
 
 if TYPE_CHECKING:
-    from localrun.chat.profiles.forms import CallForm
+    from localrun.chat.profiles.formats.format import ToolCallFormat
     from localrun.chat.stream_parser import Part
     from localrun.chat.tool_calls import ToolCall
 
@@ -55,7 +54,7 @@ def discovered_profile(template: str | None, allowance: Allowance | None = None)
     )
 
 
-def _tool_call(template: str, probe: Probe) -> CallForm | None:
+def _tool_call(template: str, probe: Probe) -> ToolCallFormat | None:
     forms = candidates(template, probe.with_call)
     if NAME not in probe.with_call:
         return next(iter(forms), None)
@@ -73,7 +72,7 @@ def _thought_end(closing: str, probe: Probe) -> str:
     return f"\n{closing}\n\n" if closing.startswith("</") else closing  # as most have it
 
 
-def _reads(form: CallForm, probe: Probe) -> bool:
+def _reads(form: ToolCallFormat, probe: Probe) -> bool:
     """Return whether a form finds the probe's call in what the template wrote.
 
     That may have more before the call than a reply has, and after it what is not the
@@ -82,16 +81,16 @@ def _reads(form: CallForm, probe: Probe) -> bool:
     return any(_calls(form, text) == CALLS for text in (probe.with_call, inserted(probe)))
 
 
-def _num_left(form: CallForm, probe: Probe) -> int:
+def _num_left(form: ToolCallFormat, probe: Probe) -> int:
     """Return how much of the call a form leaves as text: the tags of a section that it lacks."""
     parts = _parts(form, inserted(probe))
     return sum(len(part.text.strip()) for part in parts if isinstance(part, TextPart))
 
 
-def _calls(form: CallForm, text: str) -> list[ToolCall]:
+def _calls(form: ToolCallFormat, text: str) -> list[ToolCall]:
     return calls_of(_parts(form, text))
 
 
-def _parts(form: CallForm, text: str) -> list[Part]:
+def _parts(form: ToolCallFormat, text: str) -> list[Part]:
     parser = StreamParser(Profile(tool_call=form), tools=TOOLS)
     return [*parser.push(text), *parser.finish()]

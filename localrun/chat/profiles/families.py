@@ -11,15 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.chat.profiles.forms import Channels, Tags
-from localrun.chat.profiles.gemma_calls import GemmaCalls
-from localrun.chat.profiles.json_calls import JsonCalls
-from localrun.chat.profiles.named_calls import NamedCalls
-from localrun.chat.profiles.python_calls import PythonCalls
-from localrun.chat.profiles.tagged_calls import TaggedCalls
+from localrun.chat.profiles.formats.format import Tags
+from localrun.chat.profiles.formats.gemma_calls import GemmaCalls
+from localrun.chat.profiles.formats.json_calls import JsonCalls
+from localrun.chat.profiles.formats.named_calls import NamedCalls
+from localrun.chat.profiles.formats.python_calls import PythonCalls
+from localrun.chat.profiles.formats.tagged_calls import TaggedCalls
+from localrun.chat.profiles.profile import Channels
 
 if TYPE_CHECKING:
-    from localrun.chat.profiles.forms import CallForm
+    from localrun.chat.profiles.formats.format import ToolCallFormat
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class ReplyFamily:
 
     name: str
     mark: str
-    form: CallForm
+    form: ToolCallFormat
 
 
 HERMES = JsonCalls(opening="<tool_call>\n", closing="\n</tool_call>")

@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, cast
 
-from localrun.chat.profiles.forms import Tags
-from localrun.chat.profiles.json_calls import JsonCalls
+from localrun.chat.profiles.formats.format import Tags
+from localrun.chat.profiles.formats.json_calls import JsonCalls
 from localrun.chat.profiles.lark import LarkRules, json_rule
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from localrun.chat.profiles.forms import Profile
+    from localrun.chat.profiles.profile import Profile
     from localrun.chat.profiles.tools import JsonObject, Tool, Tools
 
 _SHARED = ("$defs", "definitions")

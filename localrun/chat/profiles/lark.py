@@ -1,7 +1,7 @@
-"""Pieces of a call as rules of llguidance's Lark.
+"""Lark grammar of tool calls, in llguidance's dialect, written from the pieces of a call.
 
-The lexer is greedy: of two terminals that may come it takes the one that goes on. So line
-ends in a tag are part of the tag's terminal, and any small number of blanks may stand there:
+llguidance's lexer is greedy: of two terminals that may follow, it takes the longer. So line ends in
+a tag are part of the tag's terminal, and any small number of blanks may stand there, because
 models and templates of one family differ in them. The number is bounded, since a small model
 would write blanks until its context is full.
 """
@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from localrun.chat.profiles.forms import (
+from localrun.chat.profiles.formats.pieces import (
     Again,
     FreeText,
     Json,
@@ -25,29 +25,28 @@ from localrun.chat.profiles.forms import (
     Piece,
     Repeated,
 )
-from localrun.chat.profiles.ordering import AnyOrder
+from localrun.chat.profiles.rules import AnyOrder, ParameterRule, RuleTable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from localrun.chat.profiles.forms import CallForm
+    from localrun.chat.profiles.formats.format import ToolCallFormat
     from localrun.chat.profiles.tools import JsonObject, Tools
 
 ANY_TEXT = r"/(.|\n)*/"
-# parameters that may come in any order, each once: 2**n states for each tool, so that many
-# tools leave fewer (number of tools, n)
-ORDERED = ((8, 5), (24, 4))
-LEAST_ORDERED = 3
-# a client's schema may have what llguidance does not know: that is ignored, not refused
+# Parameters tracked in any order take 2**n states for each tool, so many tools track fewer:
+# (largest number of tools, n)
+MAX_TRACKED = ((8, 5), (24, 4))
+LEAST_TRACKED = 3
+# what llguidance does not know in a client's schema is ignored, not refused
 _LENIENT = {
     "lenient": True,
-    # a blank or none: with any number a small model writes them until its context is full
+    # at most one blank: with any number, a small model writes blanks until its context is full
     "whitespace_flexible": False,
     "item_separator": ", ?",
     "key_separator": ": ?",
 }
 _INDENTED = {"lenient": True, "whitespace_pattern": r"[ \n]{0,40}"}
-_NAME = re.compile(r"part_\d+|order_\d+")  # of a rule of ours
 _BREAK = re.compile(r"([ \t]*[\r\n][ \t\r\n]*)")  # blanks with a line end among them
 
 
@@ -59,42 +58,50 @@ def json_rule(schema: JsonObject, *, is_indented: bool = False) -> str:
 
 @dataclass(slots=True)
 class LarkRules:
-    """The rules that are written so far."""
+    """Writer of one grammar.
+
+    ``control_tokens`` maps tags that are one control token of the vocabulary to its id: no text
+    matches a control token, so the grammar must name it.
+    """
 
     control_tokens: Mapping[str, int]
-    most_ordered: int = LEAST_ORDERED
-    rules: list[str] = field(default_factory=list)
-    _num_names: int = 0
+    table: RuleTable = field(default_factory=RuleTable)
+    max_tracked: int = LEAST_TRACKED
     _named_rules: set[str] = field(default_factory=set)
-    _kept: dict[Hashable, str] = field(default_factory=dict)  # names of rules
 
     def calls(
-        self, form: CallForm, tools: Tools, *, skipped: str, is_parallel: bool, is_whole: bool
+        self,
+        call_format: ToolCallFormat,
+        tools: Tools,
+        *,
+        skipped: str,
+        is_parallel: bool,
+        is_whole: bool,
     ) -> str:
-        """Return the grammar of calls, of which ``skipped`` stands there already.
+        """Return the grammar of calls, behind the text ``skipped`` that the reply has already.
 
-        It ends with a section, or where it ``is_whole`` takes further ones. What stands
-        before a call goes into one literal with its beginning: the lexer is greedy, and
-        would take a separator for the beginning of the frame's closing.
+        The grammar ends with a section, unless it ``is_whole`` and takes further sections. The
+        text before a call is one literal with the call's beginning: the greedy lexer would take
+        a separator for the beginning of the frame's closing.
         """
-        frame = form.frame
+        frame = call_format.frame
         num_tools = len(tools.by_name)
-        steps = (ordered for most, ordered in ORDERED if num_tools <= most)
-        self.most_ordered = next(steps, LEAST_ORDERED)
-        calls = [list(form.pieces(tool)) for tool in tools.by_name.values()]
+        steps = (tracked for most_tools, tracked in MAX_TRACKED if num_tools <= most_tools)
+        self.max_tracked = next(steps, LEAST_TRACKED)
+        calls = [list(call_format.pieces(tool)) for tool in tools.by_name.values()]
         first = self._any_of("first", calls, before=frame.opening, skipped=skipped)
         if not is_parallel:
             return self.grammar(f"{first} {self.sequence([frame.closing])}")
         more = self._any_of("more", calls, before=frame.separator)
-        rest = f"{more}* {self.sequence([frame.closing])}"
+        others = f"{more}* {self.sequence([frame.closing])}"
         if not (is_whole and frame.opening and frame.closing):
-            return self.grammar(f"{first} {rest}")
+            return self.grammar(f"{first} {others}")
         again = self._any_of("again", calls, before=f"\n{frame.opening}")
-        return self.grammar(f"{first} {rest} ({again} {rest})*")
+        return self.grammar(f"{first} {others} ({again} {others})*")
 
     def grammar(self, start: str) -> str:
-        """Return all rules, with what the whole text is."""
-        return "\n".join([f"start: {start}", *reversed(self.rules)]) + "\n"
+        """Return the text of all rules, with an expression as the start rule."""
+        return self.table.grammar(start)
 
     def sequence(self, pieces: Iterable[Piece]) -> str:
         """Return the expression of pieces one after the other."""
@@ -118,8 +125,8 @@ class LarkRules:
             whole = _merged([before, *pieces])
             if skipped:
                 whole = _behind(skipped, whole)
-            self.rules.append(f"{rule}: {self.sequence(whole)}")
-        self.rules.append(f"{name}: {' | '.join(names)}")
+            self.table.lines.append(f"{rule}: {self.sequence(whole)}")
+        self.table.lines.append(f"{name}: {' | '.join(names)}")
         return name
 
     def _expression(self, piece: Piece) -> str:
@@ -127,7 +134,7 @@ class LarkRules:
             case str():
                 return self.literal(piece)
             case Json(schema, is_indented):
-                return self.rule(json_rule(schema, is_indented=is_indented))
+                return self.table.rule(json_rule(schema, is_indented=is_indented))
             case Pattern(regex):
                 return f"/{regex.replace('/', chr(92) + '/')}/"
             case FreeText(closing, inner):
@@ -141,24 +148,38 @@ class LarkRules:
             case Maybe(pieces):
                 return f"({self.sequence(pieces)})?"
             case OneOf(options):
-                return self.rule(" | ".join(self.sequence(option) for option in options))
+                return self.table.rule(" | ".join(self.sequence(option) for option in options))
             case Repeated(item, separator):
-                one, next_one = self.sequence(item), self.sequence([*separator, *item])
-                return f"({self.rule(one)} ({next_one})*)?"
+                first, following = self.sequence(item), self.sequence([*separator, *item])
+                return f"({self.table.rule(first)} ({following})*)?"
             case Named(name, pieces):
                 return self._named(name, pieces)
             case Parameters():
-                return AnyOrder(self, piece, self.most_ordered).start()
+                return self._any_order(piece)
+
+    def _any_order(self, parameters: Parameters) -> str:
+        items, separator = parameters.items, parameters.separator
+        first = [self.table.rule(self.sequence(item.pieces)) for item in items]
+        following = first
+        if separator:
+            following = [
+                self.table.rule(self.sequence([*separator, *item.pieces])) for item in items
+            ]
+        rules = [
+            ParameterRule(first=one, following=other, is_required=item.is_required)
+            for one, other, item in zip(first, following, items, strict=True)
+        ]
+        return AnyOrder(self.table, rules, self.max_tracked).start()
 
     def _text(self, text: str) -> str:
-        """Return a terminal for a text without control tokens."""
+        """Return the terminal of a text without control tokens."""
         parts = _BREAK.split(text)
         if len(parts) == 1:
             return _quoted(text)
         if not text.strip():
-            return f"({self._terminal(_blanks(text, least=1))})?"
+            return f"({self.table.terminal(_blanks(text, least=1))})?"
         exact = [_blanks(part) if index % 2 else _quoted(part) for index, part in enumerate(parts)]
-        return self._terminal(" ".join(part for part in exact if part != '""'))
+        return self.table.terminal(" ".join(part for part in exact if part != '""'))
 
     def _text_until(self, closing: str, inner: str) -> str:
         if any(token in closing for token in self.control_tokens):
@@ -166,42 +187,17 @@ class LarkRules:
         end = closing.rstrip()
         blanks = self.literal(closing[len(end) :])
         attributes = f"[suffix={_quoted(end)}]"
-        return f"{self.rule(inner or ANY_TEXT, attributes)} {blanks}".strip()
+        return f"{self.table.rule(inner or ANY_TEXT, attributes)} {blanks}".strip()
 
     def _named(self, name: str, pieces: Sequence[Piece]) -> str:
         if name not in self._named_rules:
             self._named_rules.add(name)
-            self.rules.append(f"{name}: {self.sequence(pieces)}")
+            self.table.lines.append(f"{name}: {self.sequence(pieces)}")
         return name
-
-    def rule(self, expression: str, attributes: str = "") -> str:
-        """Return the name of the rule of an expression; equal ones share it."""
-        if not attributes and _NAME.fullmatch(expression):
-            return expression
-        return self.kept((expression, attributes), lambda: self._new(expression, attributes))
-
-    def kept(self, key: Hashable, write: Callable[[], str]) -> str:
-        """Return the name that was written for a key before, or else write it."""
-        if key not in self._kept:
-            self._kept[key] = write()
-        return self._kept[key]
-
-    def _new(self, expression: str, attributes: str = "", kind: str = "part") -> str:
-        name = self.new_name(kind)
-        self.rules.append(f"{name}{attributes}: {expression}")
-        return name
-
-    def new_name(self, kind: str) -> str:
-        """Return a name that no rule has."""
-        self._num_names += 1
-        return f"{kind}_{self._num_names}"
-
-    def _terminal(self, expression: str) -> str:
-        return self.kept(("terminal", expression), lambda: self._new(expression, kind="PART"))
 
 
 def _behind(opening: str, pieces: Sequence[Piece]) -> list[Piece]:
-    """Return the pieces without the opening that stands there already."""
+    """Return the pieces without the opening that the reply has already."""
     start, *others = pieces
     if isinstance(start, OneOf):
         return _behind(opening, [*_beginning_with(opening, start), *others])
@@ -215,7 +211,7 @@ def _beginning_with(opening: str, ways: OneOf) -> tuple[Piece, ...]:
 
 
 def _merged(pieces: Iterable[Piece]) -> list[Piece]:
-    """Join texts that follow one another: a terminal of both is one the lexer cannot cut."""
+    """Return the pieces with adjacent texts joined: the lexer cannot split one terminal."""
     merged: list[Piece] = []
     for piece in pieces:
         last = merged[-1] if merged else None

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 from localrun.chat.fallback import knows_tools
 from localrun.chat.profiles.families import CHANNELS, DROPPED, FAMILIES, HERMES, THINKING
-from localrun.chat.profiles.forms import Profile
+from localrun.chat.profiles.profile import Profile
 
 if TYPE_CHECKING:
-    from localrun.chat.profiles.forms import CallForm, Channels, Tags
+    from localrun.chat.profiles.formats.format import Tags, ToolCallFormat
+    from localrun.chat.profiles.profile import Channels
 
 FALLBACK = Profile(tool_call=HERMES, is_fallback=True)
 
@@ -48,7 +49,7 @@ def dropped_in(text: str) -> tuple[str, ...]:
     return tuple(tag for mark, tags in DROPPED.items() if mark in text for tag in tags)
 
 
-def candidates(template: str, rendered: str = "") -> list[CallForm]:
+def candidates(template: str, rendered: str = "") -> list[ToolCallFormat]:
     """Return the forms of calls that a template may have, the likeliest first."""
     if not knows_tools(template):
         return [HERMES]

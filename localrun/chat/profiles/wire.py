@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from localrun.chat.profiles.forms import Channels, Profile, Tags
-from localrun.chat.profiles.gemma_calls import GemmaCalls
-from localrun.chat.profiles.json_calls import JsonCalls
-from localrun.chat.profiles.named_calls import NamedCalls
-from localrun.chat.profiles.python_calls import PythonCalls
-from localrun.chat.profiles.tagged_calls import TaggedCalls
+from localrun.chat.profiles.formats.format import Tags
+from localrun.chat.profiles.formats.gemma_calls import GemmaCalls
+from localrun.chat.profiles.formats.json_calls import JsonCalls
+from localrun.chat.profiles.formats.named_calls import NamedCalls
+from localrun.chat.profiles.formats.python_calls import PythonCalls
+from localrun.chat.profiles.formats.tagged_calls import TaggedCalls
+from localrun.chat.profiles.profile import Channels, Profile
 
 if TYPE_CHECKING:
     from localrun.chat.profiles.tools import JsonObject

@@ -38,7 +38,7 @@ from localrun.supervisor.model import RequestOptions
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from localrun.chat.profiles.forms import Profile
+    from localrun.chat.profiles.profile import Profile
     from localrun.chat.stream_parser import Part
     from localrun.engine.params import SamplingParams
     from localrun.runner.messages import Event

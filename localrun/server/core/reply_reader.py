@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from localrun.chat.profiles.forms import Profile
+from localrun.chat.profiles.profile import Profile
 from localrun.chat.profiles.tools import Tools
 from localrun.chat.profiles.wire import profile_from_json
 from localrun.chat.stream_parser import StreamParser

@@ -12,10 +12,11 @@ import pytest
 
 from localrun.chat.profiles.discovery import discovered_profile
 from localrun.chat.profiles.families import FAMILIES, ReplyFamily
-from localrun.chat.profiles.forms import CallForm, Profile, Tags
-from localrun.chat.profiles.json_calls import JsonCalls
+from localrun.chat.profiles.formats.format import Tags, ToolCallFormat
+from localrun.chat.profiles.formats.json_calls import JsonCalls
+from localrun.chat.profiles.formats.tagged_calls import TaggedCalls
+from localrun.chat.profiles.profile import Profile
 from localrun.chat.profiles.recognition import profile_of
-from localrun.chat.profiles.tagged_calls import TaggedCalls
 from localrun.chat.profiles.wire import profile_from_json, profile_to_json
 from localrun.chat.template import ChatTemplate
 from localrun.chat.tool_calls import ToolCall, calls_of
@@ -207,7 +208,7 @@ DEFINITION = {
 foreign = pytest.mark.skipif(not FOLDER, reason="LOCALRUN_TEST_TEMPLATES names no folder")
 
 
-def unrefined(form: CallForm) -> CallForm:
+def unrefined(form: ToolCallFormat) -> ToolCallFormat:
     """Return a form without what is found of the one template."""
     if isinstance(form, JsonCalls):
         return replace(form, before_name="", after_arguments="", indent="", is_indented=False)

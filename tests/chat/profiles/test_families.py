@@ -11,15 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from localrun.chat.profiles.families import DROPPED, FAMILIES, HARMONY, HERMES, ReplyFamily
-from localrun.chat.profiles.forms import Profile, Tags
-from localrun.chat.profiles.gemma_calls import GemmaCalls
+from localrun.chat.profiles.formats.format import Tags
+from localrun.chat.profiles.formats.gemma_calls import GemmaCalls
+from localrun.chat.profiles.formats.tagged_calls import TaggedCalls
 from localrun.chat.profiles.grammar import (
     ToolChoice,
     answer_frame,
     call_alternative,
     tool_grammar,
 )
-from localrun.chat.profiles.tagged_calls import TaggedCalls
+from localrun.chat.profiles.profile import Profile
 from localrun.chat.profiles.tools import Tool, Tools
 from localrun.chat.stream_parser import TextPart
 from localrun.chat.tool_calls import CallArguments, CallBegun, ToolCall, calls_of

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from localrun.chat.profiles.families import FAMILIES
-from localrun.chat.profiles.forms import Profile
 from localrun.chat.profiles.grammar import ToolChoice, tool_grammar
+from localrun.chat.profiles.profile import Profile
 from localrun.chat.profiles.tools import Tool, Tools
 
 llguidance = pytest.importorskip("llguidance")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from localrun.chat.profiles.forms import Json, OneOf, Pattern, Piece
-from localrun.chat.profiles.gemma_calls import GemmaCalls
-from localrun.chat.profiles.python_calls import PythonCalls
-from localrun.chat.profiles.tagged_calls import TaggedCalls
+from localrun.chat.profiles.formats.gemma_calls import GemmaCalls
+from localrun.chat.profiles.formats.pieces import Json, OneOf, Pattern, Piece
+from localrun.chat.profiles.formats.python_calls import PythonCalls
+from localrun.chat.profiles.formats.tagged_calls import TaggedCalls
 from localrun.chat.profiles.tools import Tool, Tools
 from localrun.chat.stream_parser import Part, ReasoningPart, StreamParser, TextPart
 from localrun.chat.tool_calls import CallArguments, ToolCall
@@ -16,7 +16,8 @@ from localrun.chat.tool_calls import CallArguments, ToolCall
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localrun.chat.profiles.forms import CallForm, Profile
+    from localrun.chat.profiles.formats.format import ToolCallFormat
+    from localrun.chat.profiles.profile import Profile
 
 _TYPES = {
     str: "string",
@@ -41,7 +42,7 @@ def tools_for(calls: Sequence[ToolCall]) -> Tools:
     return Tools({call.name: tool_for(call) for call in calls})
 
 
-def written(form: CallForm, calls: Sequence[ToolCall]) -> str:
+def written(form: ToolCallFormat, calls: Sequence[ToolCall]) -> str:
     frame = form.frame
     return frame.opening + frame.separator.join(_call(form, call) for call in calls) + frame.closing
 
@@ -78,7 +79,7 @@ def cut(text: str, sizes: Sequence[int]) -> list[str]:
     return [*pieces, text]
 
 
-def _call(form: CallForm, call: ToolCall) -> str:
+def _call(form: ToolCallFormat, call: ToolCall) -> str:
     if isinstance(form, PythonCalls):
         return f"{call.name}({', '.join(f'{k}={_python(v)}' for k, v in call.arguments.items())})"
     if isinstance(form, GemmaCalls):

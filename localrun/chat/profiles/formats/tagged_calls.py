@@ -15,22 +15,31 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from localrun.chat.profiles.forms import (
+from localrun.chat.profiles.formats.format import Frame, Region, Tags
+from localrun.chat.profiles.formats.nested_values import (
+    nested_pieces,
+    not_beginning_with,
+    read_nested,
+)
+from localrun.chat.profiles.formats.notations import PYTHON
+from localrun.chat.profiles.formats.pieces import (
     CallParameter,
-    Frame,
     FreeText,
     Json,
     OneOf,
     Parameters,
     Pattern,
     Piece,
-    Region,
-    Tags,
 )
-from localrun.chat.profiles.marks import KEY, NAME, compiled, escaped, filled, loosely
-from localrun.chat.profiles.nested_values import nested_pieces, not_beginning_with, read_nested
-from localrun.chat.profiles.tools import read_json, skip_blanks, types_of, value_of_text
-from localrun.chat.profiles.values import PYTHON
+from localrun.chat.profiles.formats.tag_patterns import (
+    KEY,
+    NAME,
+    compiled,
+    escaped,
+    filled,
+    loosely,
+)
+from localrun.chat.profiles.formats.values import read_json, skip_blanks, types_of, value_of_text
 from localrun.chat.tool_calls import ToolCall
 
 if TYPE_CHECKING:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from localrun.chat.profiles.forms import Frame, OneOf, Piece, Region, Tags
-from localrun.chat.profiles.json_arguments import json_arguments
-from localrun.chat.profiles.marks import NAME, compiled, filled, loosely, until_hole
-from localrun.chat.profiles.tools import read_json_at, skip_blanks
+from localrun.chat.profiles.formats.format import Frame, Region, Tags
+from localrun.chat.profiles.formats.notations import json_arguments
+from localrun.chat.profiles.formats.pieces import OneOf, Piece
+from localrun.chat.profiles.formats.tag_patterns import NAME, compiled, filled, loosely, until_hole
+from localrun.chat.profiles.formats.values import read_json_at, skip_blanks
 from localrun.chat.tool_calls import ToolCall
 
 if TYPE_CHECKING:

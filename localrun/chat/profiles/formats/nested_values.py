@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from localrun.chat.profiles.forms import (
+from localrun.chat.profiles.formats.pieces import (
     Again,
     CallParameter,
     FreeText,
@@ -25,8 +25,8 @@ from localrun.chat.profiles.forms import (
     Piece,
     Repeated,
 )
-from localrun.chat.profiles.marks import escaped
-from localrun.chat.profiles.tools import types_of, value_of_text
+from localrun.chat.profiles.formats.tag_patterns import escaped
+from localrun.chat.profiles.formats.values import types_of, value_of_text
 
 if TYPE_CHECKING:
     from localrun.chat.profiles.tools import JsonObject

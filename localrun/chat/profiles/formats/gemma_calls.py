@@ -10,10 +10,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.chat.profiles.forms import CallParameter, Frame, Parameters, Pattern, Piece, Region
-from localrun.chat.profiles.marks import NAME
-from localrun.chat.profiles.tools import PYTHON_WORDS, read_json
-from localrun.chat.profiles.values import GEMMA, GEMMA_QUOTE
+from localrun.chat.profiles.formats.format import Frame, Region
+from localrun.chat.profiles.formats.notations import GEMMA, GEMMA_QUOTE
+from localrun.chat.profiles.formats.pieces import CallParameter, Parameters, Pattern, Piece
+from localrun.chat.profiles.formats.tag_patterns import NAME
+from localrun.chat.profiles.formats.values import PYTHON_WORDS, read_json
 from localrun.chat.tool_calls import ToolCall
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from localrun.chat.profiles.forms import Pattern, Piece
+from localrun.chat.profiles.formats.pieces import Pattern, Piece
 
 NAME = r'(?P<name>[^\s<>{}\[\]"=|]{1,256})'
 KEY = r'(?P<key>(?!/)[^\s<>{}\[\]"=|]{1,256})'

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from localrun.chat.profiles.forms import Frame, Json, Maybe, Piece, Region
-from localrun.chat.profiles.json_arguments import json_arguments
-from localrun.chat.profiles.marks import compiled, filled, loosely
-from localrun.chat.profiles.tools import read_json, read_json_at, skip_blanks
+from localrun.chat.profiles.formats.format import Frame, Region
+from localrun.chat.profiles.formats.notations import json_arguments
+from localrun.chat.profiles.formats.pieces import Json, Maybe, Piece
+from localrun.chat.profiles.formats.tag_patterns import compiled, filled, loosely
+from localrun.chat.profiles.formats.values import read_json, read_json_at, skip_blanks
 from localrun.chat.tool_calls import ToolCall
 
 if TYPE_CHECKING:

@@ -9,9 +9,10 @@ import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.chat.profiles.forms import CallParameter, Frame, Parameters, Pattern, Piece, Region
-from localrun.chat.profiles.literals import parse_expression, value_of_node
-from localrun.chat.profiles.values import PYTHON
+from localrun.chat.profiles.formats.format import Frame, Region
+from localrun.chat.profiles.formats.notations import PYTHON
+from localrun.chat.profiles.formats.pieces import CallParameter, Parameters, Pattern, Piece
+from localrun.chat.profiles.formats.values import parse_expression, value_of_node
 from localrun.chat.tool_calls import ToolCall
 
 if TYPE_CHECKING:

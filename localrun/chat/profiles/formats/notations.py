@@ -1,19 +1,21 @@
-"""Values of arguments that are not written in JSON: Python's literals, and Gemma's.
+"""Grammar pieces of argument values in three notations: JSON objects, Python literals, Gemma's.
 
+JSON     {"city": "Paris", "days": [1, true, null]}
 Python   {'city': "Paris", "days": [1, True, None]}
 Gemma    {city:<|"|>Paris<|"|>,days:[1,true,null]}
 
-A schema says what may come: types, properties in any order, enumerations. What else it
-says (lengths, patterns) is not held in these notations.
+JSON values keep all of their schema. The other notations keep types, properties and enumerations
+only, not lengths and patterns. Properties may come in any order in all three.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from localrun.chat.profiles.forms import (
+from localrun.chat.profiles.formats.pieces import (
     Again,
     CallParameter,
     FreeText,
@@ -25,40 +27,64 @@ from localrun.chat.profiles.forms import (
     Piece,
     Repeated,
 )
-from localrun.chat.profiles.tools import types_of
+from localrun.chat.profiles.formats.tag_patterns import escaped
+from localrun.chat.profiles.formats.values import types_of
 
 if TYPE_CHECKING:
-    from localrun.chat.profiles.tools import JsonObject
+    from localrun.chat.profiles.tools import JsonObject, Tool
 
 Pieces = tuple[Piece, ...]
-DEEPEST = 8  # levels of a schema that are followed; below them any value may come
+# keywords of a schema whose properties can be written one by one
+_PLAIN_KEYWORDS = frozenset(
+    {"type", "properties", "required", "additionalProperties", "$defs", "definitions"}
+    | {"title", "description", "$schema", "strict"}
+)
+_NOTES = frozenset({"title", "description", "examples", "default"})  # constrain nothing
+DEEPEST = 8  # levels of a schema that the grammar follows; any value is allowed below
 _LIMITS = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
 _ALL_TYPES = frozenset({"string", "number", "boolean", "null", "array", "object"})
 _ANY_STRING: JsonObject = {"type": "string"}
 
 
+def json_arguments(tool: Tool) -> tuple[Piece, ...]:
+    """Return the pieces of a call's arguments as a JSON object.
+
+    llguidance accepts the properties of a schema in the schema's order only, so they are written
+    one by one. A schema with other keywords, or that permits further properties, is one piece.
+    """
+    if not tool.properties or not _is_plain(tool.parameters):
+        return (Json(tool.parameters),)
+    items = [
+        CallParameter((_key(key), Json(_bare(schema))), tool.requires(key))
+        for key, schema in tool.properties.items()
+    ]
+    return ("{", Parameters(tuple(items), (Pattern(", ?"),)), "}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notation:
-    """How values are written."""
+    """A way to write values, as grammar pieces."""
 
-    name: str  # of the rule of any value
-    strings: tuple[Pieces, ...]  # the ways to write any string
-    quotes: tuple[str, ...]  # around the strings of an enumeration
+    name: str  # of the rule for any value
+    strings: tuple[Pieces, ...]  # alternatives for any string
+    quotes: tuple[str, ...]  # alternatives around the strings of an enumeration
     boolean: str  # regular expressions
     null: str
-    keys: tuple[str, ...]  # the ways to write a key, which "{}" stands for
+    keys: tuple[str, ...]  # alternatives for a key, with "{}" as its placeholder
     any_key: Piece
     separator: Piece
 
     def value(self, schema: JsonObject, depth: int = 0) -> Pieces:
-        """Return the pieces of a value."""
+        """Return the pieces of a value that a schema describes, ``depth`` levels down."""
         choices = _choices(schema)
         if choices is not None:
             return _one_of([self._constant(choice) for choice in choices])
         branches = schema.get("anyOf") or schema.get("oneOf")
         if depth >= DEEPEST or "$ref" in schema or "allOf" in schema:
             return self.any_value()
-        if isinstance(branches, Sequence) and all(isinstance(one, Mapping) for one in branches):
+        if isinstance(branches, Sequence) and all(
+            isinstance(branch, Mapping) for branch in branches
+        ):
             return _one_of([self.value(branch, depth + 1) for branch in branches])
         types = types_of(schema)
         if not types:
@@ -66,7 +92,7 @@ class Notation:
         return _one_of([self._typed(kind, schema, depth) for kind in sorted(types)])
 
     def any_value(self) -> Pieces:
-        """Return the rule of any value."""
+        """Return the pieces of any value."""
         again: Pieces = (Again(self.name),)
         options = [self._typed(kind, {}, 0, inner=again) for kind in sorted(_ALL_TYPES)]
         return (Named(self.name, _one_of(options)),)
@@ -97,15 +123,17 @@ class Notation:
             value = self.value(extra, depth + 1) if isinstance(extra, Mapping) else inner
             return Repeated((self.any_key, *(value or self.any_value())), (self.separator,))
         required = schema.get("required")
-        owed = set(required) if isinstance(required, Sequence) else set()
+        required_keys = set(required) if isinstance(required, Sequence) else set()
         items = [
-            CallParameter((*self._key(key), *self.value(_schema(one), depth + 1)), key in owed)
-            for key, one in properties.items()
+            CallParameter(
+                (*self._key(key), *self.value(_schema(value), depth + 1)), key in required_keys
+            )
+            for key, value in properties.items()
         ]
         return Parameters(tuple(items), (self.separator,))
 
     def _key(self, key: str) -> Pieces:
-        return _one_of([(way.replace("{}", key),) for way in self.keys])
+        return _one_of([(form.replace("{}", key),) for form in self.keys])
 
     def _constant(self, value: Any) -> Pieces:  # noqa: ANN401 - any JSON value
         if isinstance(value, str):
@@ -135,7 +163,20 @@ def _is_hashable(pieces: Pieces) -> bool:
     return all(isinstance(piece, str) for piece in pieces)
 
 
-# what stands in a string of Python's between its quotes; llguidance reads these as its own
+def _is_plain(schema: JsonObject) -> bool:
+    return schema.keys() <= _PLAIN_KEYWORDS and schema.get("additionalProperties") is False
+
+
+def _key(key: str) -> Pattern:
+    return Pattern(f"{escaped(json.dumps(key, ensure_ascii=False))}: ?")
+
+
+def _bare(schema: JsonObject) -> JsonObject:
+    """Return a schema without annotations, so that equal schemas are compiled once."""
+    return {key: value for key, value in schema.items() if key not in _NOTES}
+
+
+# a Python string in single quotes, in llguidance's syntax
 _SINGLE = r"'([^'\\\n\r]|\\.)*'"
 PYTHON = Notation(
     name="python_value",

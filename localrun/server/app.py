@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 
 from localrun.errors import UsageError
 from localrun.server.anthropic.routes import anthropic_routes
+from localrun.server.apis import choose_dialect
 from localrun.server.core.client import Clients
 from localrun.server.core.embedding import Embedding
 from localrun.server.core.loaded_names import LoadedNames
@@ -25,7 +26,8 @@ from localrun.server.llamacpp.tokens import root_token_routes
 from localrun.server.middleware.authentication import AuthenticationMiddleware
 from localrun.server.middleware.keys import Keys
 from localrun.server.middleware.origins import AllowedOrigins
-from localrun.server.middleware.paths import PlainPaths
+from localrun.server.middleware.paths import Paths
+from localrun.server.model_routes import model_routes
 from localrun.server.ollama.account import account_routes
 from localrun.server.ollama.library import library_routes
 from localrun.server.ollama.routes import ollama_routes
@@ -75,14 +77,15 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
-        redirect_slashes=False,  # see `PlainPaths`
+        redirect_slashes=False,  # see `Paths`
         lifespan=lambda _: _closing(uploads),
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     install_handlers(app)
     names = LoadedNames(pool, catalogue)
     desk = TokenService(pool, catalogue.find_model)
-    app.include_router(openai_routes(completions, catalogue, desk))
+    app.include_router(openai_routes(completions, desk))
+    app.include_router(model_routes(catalogue))
     responses = ResponseService(completions, catalogue.find_model)
     app.include_router(responses_routes(responses, desk))
     app.include_router(anthropic_routes(completions, desk))
@@ -100,7 +103,7 @@ def create_app(
     app.add_middleware(Clients)
     app.add_middleware(AuthenticationMiddleware, visitors=visitors, keys=keys or Keys())
     app.add_middleware(metrics.watch)
-    app.add_middleware(PlainPaths)
+    app.add_middleware(Paths, choose_dialect=choose_dialect)
 
     @app.head("/")
     @app.get("/")

@@ -10,13 +10,13 @@ GET  /why      see `why.py`
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from localrun.server.core.loads import load_signs
+from localrun.server.framing import ndjson_line
 from localrun.server.parsing.limits import LONGEST_NAME, context_length, model_name
 from localrun.server.parsing.options import keep_alive
 from localrun.server.parsing.requests import read, same
@@ -49,7 +49,7 @@ def own_routes(completions: Completions, pool: RunnerPool, names: LoadedNames) -
         fields = await read(request, same)
         lines = _load(completions, fields)
         signs = load_signs(pool, model_name(fields))
-        return await streamed(request, lines, "application/x-ndjson", progress=signs)
+        return await streamed(request, lines, progress=signs)
 
     @router.post("/removed")
     async def removed(request: Request) -> JSONResponse:
@@ -82,7 +82,7 @@ async def _load(completions: Completions, fields: Fields) -> AsyncGenerator[byte
         keep_alive=keep_alive(fields),
         pins=bool(fields.boolean("pin")),
     )
-    yield json.dumps({"status": "ready", "load_s": load_s, "done": True}).encode() + b"\n"
+    yield ndjson_line({"status": "ready", "load_s": load_s, "done": True})
 
 
 def _row(model: RunningModel) -> JsonObject:

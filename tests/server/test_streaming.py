@@ -11,7 +11,7 @@ import ollama
 import openai
 import pytest
 
-from localrun.server import streaming
+from localrun.server import framing, streaming
 from localrun.server.core.completions import Completions
 from tests.server.serving import Served, serving
 from tests.waiting import HANG_S
@@ -40,7 +40,7 @@ def slow(
 
     async def counting(send: Send, chunk: bytes) -> None:
         await send_chunk(send, chunk)
-        if chunk in {streaming.COMMENT, streaming.SPACE}:
+        if chunk in {framing.SSE.keep_alive, framing.NDJSON.keep_alive}:
             signs.release()
 
     def late(*args: Any) -> Any:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from typing import TYPE_CHECKING
 
-from localrun.errors import LocalrunError
 from localrun.server.anthropic.builder import MessageBuilder
-from localrun.server.anthropic.dialect import error_event
+from localrun.server.framing import named_sse_events
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import AsyncGenerator
 
-    from localrun.server.anthropic.dialect import Scope
     from localrun.server.anthropic.request import MessagesCall
     from localrun.server.core.completions import Completions
     from localrun.server.core.request import CompletionRequest
@@ -30,24 +27,19 @@ async def complete(call: MessagesCall, completions: Completions) -> JsonObject:
     return answer.whole()
 
 
-async def stream(
-    call: MessagesCall, completions: Completions, scope: Scope
-) -> AsyncGenerator[bytes, None]:
-    """Yield server-sent events; an error in the middle is the last one.
+async def stream(call: MessagesCall, completions: Completions) -> AsyncGenerator[bytes, None]:
+    """Yield server-sent events, the first when the prompt is accepted.
 
     Raises:
-        LocalrunError: the request is refused; nothing was yielded then.
+        LocalrunError: the request is refused, or fails after some events.
     """
     answer = MessageBuilder(call)
     async with contextlib.aclosing(completions.stream(call.request)) as parts:
-        yield _encoded(answer.tell(await anext(parts)))
-        try:
-            async for part in parts:
-                events = _encoded(answer.tell(part))
-                if events:
-                    yield events
-        except LocalrunError as error:
-            yield _encoded([error_event(scope, error)])
+        yield named_sse_events(answer.tell(await anext(parts)))
+        async for part in parts:
+            events = named_sse_events(answer.tell(part))
+            if events:
+                yield events
 
 
 async def count_tokens(request: CompletionRequest, desk: TokenService) -> JsonObject:
@@ -57,10 +49,3 @@ async def count_tokens(request: CompletionRequest, desk: TokenService) -> JsonOb
         LocalrunError: there is no such model, or its template refuses the messages.
     """
     return {"input_tokens": await desk.count(request)}
-
-
-def _encoded(events: Iterable[JsonObject]) -> bytes:
-    return b"".join(
-        f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
-        for event in events
-    )

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from localrun.server.anthropic.dialect import PATH
 from localrun.server.anthropic.messages import complete, count_tokens, stream
 from localrun.server.anthropic.request import parse_call, parse_request
 from localrun.server.parsing.requests import read, unless_disconnected
@@ -20,14 +19,13 @@ if TYPE_CHECKING:
 
 def anthropic_routes(completions: Completions, desk: TokenService) -> APIRouter:
     """Return the router of Anthropic's API."""
-    router = APIRouter(prefix=PATH)
+    router = APIRouter(prefix="/v1/messages")
 
     @router.post("")
     async def messages(request: Request) -> Response:
         call = await read(request, parse_call)
         if call.stream:
-            chunks = stream(call, completions, request.scope)
-            return await streamed(request, chunks, "text/event-stream")
+            return await streamed(request, stream(call, completions))
         return JSONResponse(await unless_disconnected(request, complete(call, completions)))
 
     @router.post("/count_tokens")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import TYPE_CHECKING
 
+from localrun.server.framing import ndjson_line
 from localrun.supervisor.model import ModelState
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def load_signs(pool: RunnerPool, name: str) -> Callable[[], bytes]:
 
     def sign() -> bytes:
         status = load_status(pool, name)
-        return json.dumps(status).encode() + b"\n" if status else b""
+        return ndjson_line(status) if status else b""
 
     return sign
 

@@ -27,7 +27,7 @@ from localrun.errors import (
     UnsupportedEncodingError,
     UsageError,
 )
-from localrun.server.anthropic.dialect import speaks_anthropic
+from localrun.server.dialect import REQUEST_ID, dialect_of
 from localrun.server.errors import error_response
 from localrun.server.middleware.activity import LOOKS
 from localrun.server.middleware.bodies import BodyReader, OpenBodies, refuse_larger
@@ -47,8 +47,6 @@ _log = logging.getLogger(__name__)
 FORBIDDEN = 403
 CLIENT_LEFT = 499
 INTERNAL_ERROR = 500
-REQUEST_ID = b"x-request-id"
-ANTHROPIC_ID = b"request-id"
 UPLOADS = "/api/blobs/"
 HEALTH = frozenset({"/healthz", "/health", "/readyz"})
 LONGEST_PATH = 200  # in the log
@@ -74,9 +72,9 @@ class AuthenticationMiddleware:
             return
         headers: Headers = dict(scope["headers"])
         request_id = begin_request(headers.get(REQUEST_ID, b""))
-        scope.setdefault("state", {}).update(request_id=request_id, parsers=self._parsers)
+        scope["state"].update(request_id=request_id, parsers=self._parsers)
         unread = UnreadBody(scope, receive, send)
-        names = [REQUEST_ID, *([ANTHROPIC_ID] if speaks_anthropic(scope) else [])]
+        names = dialect_of(scope).request_id_headers
         visit = _Visit(scope, unread.send, [(name, request_id.encode()) for name in names])
         try:
             await self._answer(visit, headers, unread.receive)

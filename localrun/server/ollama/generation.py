@@ -7,17 +7,15 @@ nanoseconds, as in Ollama.
 from __future__ import annotations
 
 import contextlib
-import json
 import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from localrun.chat.stream_parser import ReasoningPart, TextPart
 from localrun.chat.tool_calls import CallCollector, CallPart, calls_of
-from localrun.errors import LocalrunError
 from localrun.server.core.request import Done, Scored
-from localrun.server.errors import error_body
 from localrun.server.extension import extension
+from localrun.server.framing import ndjson_line
 from localrun.server.scores import ollama_score
 from localrun.supervisor.model import KeepAlive
 
@@ -60,29 +58,26 @@ async def complete(call: Call, completions: Completions) -> JsonObject:
 
 
 async def stream(call: Call, completions: Completions) -> AsyncGenerator[bytes, None]:
-    """Yield nothing once, then one JSON object a line; an error in the middle is the last line.
+    """Yield b"" when the prompt is accepted, then one JSON object a line.
 
     Raises:
-        LocalrunError: the request is refused; nothing was yielded then.
+        LocalrunError: the request is refused, or fails after some lines.
     """
     async with contextlib.aclosing(completions.stream(call.request)) as parts:
         await anext(parts)
-        yield b""  # tells that the answer has begun, maybe long before its first token
+        yield b""  # the status is sent now, maybe long before the first token
         collector = CallCollector()
         scored: list[Reply] = []  # told with the part that follows
         num_calls = 0
-        try:
-            async for part in parts:
-                whole = collector.add(part)
-                if isinstance(part, Scored):
-                    scored.append(part)
-                elif whole is not None or not isinstance(part, CallPart):
-                    calls = [whole] if whole else []
-                    yield _line(_answer_frame(call, [*scored, part], calls, num_calls))
-                    num_calls += len(calls)
-                    scored.clear()
-        except LocalrunError as error:
-            yield _line(error_body(f"/api/{call.kind}", error))
+        async for part in parts:
+            whole = collector.add(part)
+            if isinstance(part, Scored):
+                scored.append(part)
+            elif whole is not None or not isinstance(part, CallPart):
+                calls = [whole] if whole else []
+                yield ndjson_line(_answer_frame(call, [*scored, part], calls, num_calls))
+                num_calls += len(calls)
+                scored.clear()
 
 
 def _answer_frame(
@@ -145,7 +140,3 @@ def _end(done: Done) -> JsonObject:
 def _tool_call(call: ToolCall, index: int) -> JsonObject:
     function = {"index": index, "name": call.name, "arguments": call.arguments}
     return {"id": f"call_{secrets.token_hex(8)}", "function": function}
-
-
-def _line(body: JsonObject) -> bytes:
-    return json.dumps(body, ensure_ascii=False).encode() + b"\n"

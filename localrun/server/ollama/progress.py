@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from localrun.errors import LocalrunError
-from localrun.server.errors import error_body
+from localrun.server.framing import ndjson_line
 from localrun.server.ollama.recipe import recipe_order
 from localrun.server.parsing.limits import old_or_new_name
 
@@ -26,7 +24,6 @@ if TYPE_CHECKING:
     from localrun.server.jobs import Jobs
     from localrun.server.parsing.fields import Fields, JsonObject
 
-PATH = "/api/"
 SHORT_DIGEST = slice(7, 19)  # of "sha256:<hex>"
 
 
@@ -99,21 +96,14 @@ async def frames(work: Work) -> AsyncGenerator[JsonObject, None]:
 
 
 async def lines(work: Work) -> AsyncGenerator[bytes, None]:
-    """Yield one JSON object a line; an error in the middle is the last line.
+    """Yield the objects of an answer as lines of JSON.
 
     Raises:
-        LocalrunError: the job fails before it has told anything.
+        LocalrunError: as the job.
     """
-    has_begun = False
-    async with contextlib.aclosing(frames(work)) as told:
-        try:
-            async for frame in told:
-                has_begun = True
-                yield _line(frame)
-        except LocalrunError as error:
-            if not has_begun:
-                raise
-            yield _line(error_body(PATH, error))
+    async with contextlib.aclosing(frames(work)) as bodies:
+        async for body in bodies:
+            yield ndjson_line(body)
 
 
 async def last_frame(work: Work) -> JsonObject:
@@ -134,7 +124,3 @@ def _progress(words: Words, message: JsonObject) -> JsonObject:
     if message["total"] is not None:
         frame["total"] = message["total"]
     return frame
-
-
-def _line(frame: JsonObject) -> bytes:
-    return json.dumps(frame, ensure_ascii=False).encode() + b"\n"

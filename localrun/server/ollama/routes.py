@@ -93,7 +93,7 @@ class _Answers:
         chunks = stream(call, self.completions)
         has_signs = SIGNS_HEADER in request.headers
         signs = load_signs(self.pool, call.request.model) if has_signs else None
-        return await streamed(request, chunks, "application/x-ndjson", progress=signs)
+        return await streamed(request, chunks, progress=signs)
 
     def _whole(self, call: Call) -> Coroutine[None, None, JsonObject]:
         if call.is_empty:

@@ -74,7 +74,7 @@ async def _work(
     and_then = None if release is None else partial(release, order["blobs"])
     work = Work(jobs=jobs, order=order, and_then=and_then)
     if streams:
-        return await streamed(request, lines(work), "application/x-ndjson")
+        return await streamed(request, lines(work))
     return JSONResponse(await unless_disconnected(request, last_frame(work)))
 
 

@@ -10,12 +10,10 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from localrun.errors import LocalrunError
 from localrun.server.core.choices import stream_choices
 from localrun.server.core.request import CompletionRequest
-from localrun.server.errors import error_body
 from localrun.server.openai import fields as common
-from localrun.server.openai.chat_builder import ChatCompletionBuilder, event_of
+from localrun.server.openai.chat_builder import ChatCompletionBuilder
 from localrun.server.openai.legacy import in_new_words
 from localrun.server.openai.tools import offered_tools
 from localrun.server.parsing import limits
@@ -39,8 +37,6 @@ if TYPE_CHECKING:
     from localrun.server.core.request import Reply
     from localrun.server.parsing.fields import Fields, JsonObject
 
-PATH = "/v1/chat/completions"
-DONE = b"data: [DONE]\n\n"
 # OpenAI's defaults, at which its own client programs often send these fields
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "modalities": (["text"],),
@@ -121,25 +117,20 @@ async def complete(call: ChatCall, completions: Completions) -> JsonObject:
 
 
 async def stream(call: ChatCall, completions: Completions) -> AsyncGenerator[bytes, None]:
-    """Yield server-sent events; an error in the middle is an event with ``error``, then the end.
+    """Yield server-sent events, the first when the prompt is accepted.
 
     Raises:
-        LocalrunError: the request is refused; nothing was yielded then.
+        LocalrunError: the request is refused, or fails after some events.
     """
     answers = ChatCompletionBuilder(call.request.model, call.num_choices, is_legacy=call.is_legacy)
     async with _replies(call, completions) as replies:
         yield answers.tell(*await anext(replies)) or b""
-        try:
-            async for index, part in replies:
-                event = answers.tell(index, part)
-                if event is not None:
-                    yield event
-        except LocalrunError as error:
-            yield event_of(error_body(PATH, error))
-        else:
-            if call.include_usage:
-                yield answers.usage_event()
-        yield DONE
+        async for index, part in replies:
+            event = answers.tell(index, part)
+            if event is not None:
+                yield event
+        if call.include_usage:
+            yield answers.usage_event()
 
 
 def _replies(

@@ -11,6 +11,7 @@ from localrun.chat.stream_parser import ReasoningPart, TextPart
 from localrun.chat.tool_calls import CallArguments, CallBegun
 from localrun.server.core.request import Done, Opened, Scored
 from localrun.server.extension import extension
+from localrun.server.framing import sse_event
 from localrun.server.openai.legacy import in_old_words
 from localrun.server.scores import openai_score
 from localrun.server.timings import timings
@@ -44,16 +45,16 @@ class ChatCompletionBuilder:
         if delta is not None:
             return choice.event(delta)
         if isinstance(part, Opened):
-            return event_of(choice.chunk({"role": "assistant", "content": ""}))
+            return sse_event(choice.chunk({"role": "assistant", "content": ""}))
         if isinstance(part, Done):
             figures = {"timings": timings([part]), **extension([part])}
-            return event_of(choice.chunk({}, finish=choice.finish) | figures)
+            return sse_event(choice.chunk({}, finish=choice.finish) | figures)
         return None
 
     def usage_event(self) -> bytes:
         """Return the event with the counts of tokens, which has no choices."""
         body = {**self._head, "object": "chat.completion.chunk", "choices": []}
-        return event_of({**body, "usage": usage(self._done)})
+        return sse_event({**body, "usage": usage(self._done)})
 
     def whole(self) -> JsonObject:
         """Return the answers that were not streamed."""
@@ -85,7 +86,7 @@ class _Choice:
         self._num_told = 0  # scores that are in a chunk
         self.done: Done | None = None
         # the last one: a model's name before it may hold anything
-        before, key, after = event_of(self.chunk({})).rpartition(b'"delta": ')
+        before, key, after = sse_event(self.chunk({})).rpartition(b'"delta": ')
         self._before, self._after = before + key, after.removeprefix(b"{}")
 
     @property
@@ -135,7 +136,7 @@ class _Choice:
     def event(self, delta: JsonObject) -> bytes:
         """Return a streamed chunk as an event; only the delta is encoded, half the cost."""
         if self._is_legacy or self._num_told < len(self._scores):
-            return event_of(self.chunk(delta))
+            return sse_event(self.chunk(delta))
         return self._before + json.dumps(delta, ensure_ascii=False).encode() + self._after
 
     def whole(self) -> JsonObject:
@@ -205,8 +206,3 @@ def _predicted(done: list[Done]) -> JsonObject:
     if not right:
         return {}
     return {"accepted_prediction_tokens": sum(right), "rejected_prediction_tokens": sum(wrong)}
-
-
-def event_of(body: JsonObject) -> bytes:
-    """Return a server-sent event."""
-    return b"data: " + json.dumps(body, ensure_ascii=False).encode() + b"\n\n"

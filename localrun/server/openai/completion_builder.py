@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from localrun.chat.stream_parser import TextPart
 from localrun.server.core.request import Done, Opened, Scored
 from localrun.server.extension import extension
-from localrun.server.openai.chat_builder import event_of, usage
+from localrun.server.framing import sse_event
+from localrun.server.openai.chat_builder import usage
 from localrun.server.timings import timings
 
 if TYPE_CHECKING:
@@ -46,14 +47,14 @@ class TextCompletionBuilder:
         one = self._all[place]
         one.add(part)
         if isinstance(part, Done):
-            return event_of({**self._body([one.news()]), **_figures([part])})
+            return sse_event({**self._body([one.news()]), **_figures([part])})
         if isinstance(part, TextPart) or (isinstance(part, Opened) and part.prompt):
-            return event_of(self._body([one.news()]))
+            return sse_event(self._body([one.news()]))
         return None
 
     def usage_event(self) -> bytes:
         """Return the event with the counts of tokens, which has no choices."""
-        return event_of({**self._body([]), "usage": self._usage()})
+        return sse_event({**self._body([]), "usage": self._usage()})
 
     def whole(self) -> JsonObject:
         """Return the answers that were not streamed."""

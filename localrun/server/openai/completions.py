@@ -11,11 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from localrun.engine.params import MOST_TOP
-from localrun.errors import LocalrunError
 from localrun.server.core.choices import choices_of, stream_each
 from localrun.server.core.request import CompletionRequest
-from localrun.server.errors import error_body
-from localrun.server.openai.chat_builder import event_of
 from localrun.server.openai.completion_builder import TextCompletionBuilder
 from localrun.server.openai.fields import (
     NEUTRAL,
@@ -44,8 +41,6 @@ if TYPE_CHECKING:
     from localrun.server.core.request import Reply
     from localrun.server.parsing.fields import Fields, JsonObject
 
-PATH = "/v1/completions"
-DONE = b"data: [DONE]\n\n"
 MOST_ANSWERS = 512
 DEFAULT_TOKENS = 16  # OpenAI's, for a request without max_tokens
 Prompt = str | tuple[int, ...]
@@ -101,25 +96,20 @@ async def complete(call: CompletionCall, completions: Completions) -> JsonObject
 
 
 async def stream(call: CompletionCall, completions: Completions) -> AsyncGenerator[bytes, None]:
-    """Yield server-sent events; an error in the middle is an event with ``error``, then the end.
+    """Yield server-sent events, the first when the prompt is accepted.
 
     Raises:
-        LocalrunError: the request is refused; nothing was yielded then.
+        LocalrunError: the request is refused, or fails after some events.
     """
     answers = _answers(call)
     async with _replies(call, completions) as replies:
         yield answers.tell(*await anext(replies)) or b""
-        try:
-            async for place, part in replies:
-                event = answers.tell(place, part)
-                if event is not None:
-                    yield event
-        except LocalrunError as error:
-            yield event_of(error_body(PATH, error))
-        else:
-            if call.streaming.include_usage:
-                yield answers.usage_event()
-        yield DONE
+        async for place, part in replies:
+            event = answers.tell(place, part)
+            if event is not None:
+                yield event
+        if call.streaming.include_usage:
+            yield answers.usage_event()
 
 
 def _answers(call: CompletionCall) -> TextCompletionBuilder:

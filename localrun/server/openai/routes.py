@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from localrun.server.anthropic.dialect import speaks_anthropic
-from localrun.server.anthropic.models import model_info, model_page
 from localrun.server.openai.chat import complete, parse_chat, stream
 from localrun.server.openai.completions import complete as complete_prompts
 from localrun.server.openai.completions import parse_completion
@@ -19,42 +16,26 @@ from localrun.server.parsing.requests import read, unless_disconnected
 from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
-    from localrun.server.core.catalogue import Catalogue
     from localrun.server.core.completions import Completions
     from localrun.server.openai.tokens import TokenService
-    from localrun.server.parsing.fields import JsonObject
-    from localrun.services.stored_model import StoredModel
 
 
-def openai_routes(completions: Completions, catalogue: Catalogue, desk: TokenService) -> APIRouter:
+def openai_routes(completions: Completions, desk: TokenService) -> APIRouter:
     """Return the router of OpenAI's API."""
     router = APIRouter(prefix="/v1")
-
-    @router.head("/models")
-    @router.get("/models")
-    async def models(request: Request) -> JSONResponse:
-        found = await asyncio.to_thread(catalogue.list_models)
-        return JSONResponse(_models(request, found))
-
-    @router.head("/models/{name:path}")
-    @router.get("/models/{name:path}")
-    async def model(request: Request, name: str) -> JSONResponse:
-        found = await asyncio.to_thread(catalogue.find_model, name)
-        return JSONResponse(_model(request, found))
 
     @router.post("/chat/completions")
     async def chat(request: Request) -> Response:
         call = await read(request, parse_chat)
         if call.stream:
-            return await streamed(request, stream(call, completions), "text/event-stream")
+            return await streamed(request, stream(call, completions))
         return JSONResponse(await unless_disconnected(request, complete(call, completions)))
 
     @router.post("/completions")
     async def completion(request: Request) -> Response:
         call = await read(request, parse_completion)
         if call.streaming.is_wanted:
-            chunks = stream_completions(call, completions)
-            return await streamed(request, chunks, "text/event-stream")
+            return await streamed(request, stream_completions(call, completions))
         work = complete_prompts(call, completions)
         return JSONResponse(await unless_disconnected(request, work))
 
@@ -77,20 +58,3 @@ def _add_token_routes(router: APIRouter, desk: TokenService) -> None:
     async def apply_template(request: Request) -> Response:
         work = desk.apply_template(await read(request, parse_apply_template))
         return await unless_disconnected(request, work) or Response()
-
-
-def _models(request: Request, found: list[StoredModel]) -> JsonObject:
-    if speaks_anthropic(request.scope):
-        return model_page(found, request.query_params)
-    return {"object": "list", "data": [_model(request, model) for model in found]}
-
-
-def _model(request: Request, model: StoredModel) -> JsonObject:
-    if speaks_anthropic(request.scope):
-        return model_info(model)
-    return {
-        "id": model.name.removesuffix(":latest"),
-        "object": "model",
-        "created": int(model.modified.timestamp()),
-        "owned_by": "localrun",
-    }

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from localrun.server.middleware.keys import Keys
-from localrun.server.middleware.paths import plain
+from localrun.server.middleware.paths import normalized
 from tests.server.serving import serving
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def test_a_key_is_asked_for_whatever_the_slashes() -> None:
 
 
 def test_the_root_stays() -> None:
-    assert [plain(path) for path in ("", "/", "//", "/a/", "/a//b")] == [
+    assert [normalized(path) for path in ("", "/", "//", "/a/", "/a//b")] == [
         "/",
         "/",
         "/",

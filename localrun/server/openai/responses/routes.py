@@ -15,7 +15,7 @@ from localrun.server.openai.responses.request import parse_call, parse_for_count
 from localrun.server.openai.responses.service import failed
 from localrun.server.parsing.fields import shown
 from localrun.server.parsing.requests import read_in_thread, unless_disconnected
-from localrun.server.streaming import EVENTS, streamed
+from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
     from localrun.server.openai.responses.service import ResponseService
@@ -40,7 +40,8 @@ def _add_asking(router: APIRouter, desk: ResponseService, tokens: TokenService) 
     async def create(request: Request) -> Response:
         call = await read_in_thread(request, partial(parse_call, store=desk.store))
         if call.stream:
-            return await streamed(request, desk.stream(call), EVENTS, partial(failed, call))
+            encode_error = partial(failed, call)
+            return await streamed(request, desk.stream(call), encode_error=encode_error)
         if call.background:
             return JSONResponse(await desk.begin(call))
         return JSONResponse(await unless_disconnected(request, desk.whole(call)))

@@ -7,18 +7,18 @@ one of the first two leaves, the response is cancelled.
 from __future__ import annotations
 
 import asyncio
-import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from localrun.errors import OverloadedError, UsageError
 from localrun.server.core.defaults import sampling_of
+from localrun.server.framing import named_sse_events
 from localrun.server.openai.responses.builder import ResponseBuilder
 from localrun.server.openai.responses.store import MOST_BYTES, ResponseStore, kept
 from localrun.server.openai.responses.task import ResponseTask
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterable
+    from collections.abc import AsyncGenerator, Callable
 
     from localrun.errors import LocalrunError
     from localrun.server.core.completions import Completions
@@ -72,7 +72,7 @@ class ResponseService:
         coming = await self._begin(call)
         try:
             async for events in coming.events():
-                yield _encoded(events)
+                yield named_sse_events(events)
             await coming.task
             if coming.error is not None and not coming.is_open:
                 raise coming.error
@@ -142,11 +142,4 @@ class ResponseService:
 
 def failed(call: ResponsesCall, error: LocalrunError) -> bytes:
     """Return the only event of a request that is refused when its status is said already."""
-    return _encoded(ResponseBuilder(call).fail(error))
-
-
-def _encoded(events: Iterable[JsonObject]) -> bytes:
-    return b"".join(
-        f"event: {event['type']}\ndata: {json.dumps(event, ensure_ascii=False)}\n\n".encode()
-        for event in events
-    )
+    return named_sse_events(ResponseBuilder(call).fail(error))

@@ -1,0 +1,50 @@
+"""Routes under ``/v1/models``, which clients of OpenAI's and of Anthropic's API share."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from localrun.server.anthropic.dialect import ANTHROPIC
+from localrun.server.anthropic.models import model_info, model_page
+from localrun.server.dialect import dialect_of
+
+if TYPE_CHECKING:
+    from localrun.server.core.catalogue import Catalogue
+    from localrun.server.parsing.fields import JsonObject
+    from localrun.services.models import StoredModel
+
+
+def model_routes(catalogue: Catalogue) -> APIRouter:
+    """Return the router."""
+    router = APIRouter(prefix="/v1/models")
+
+    @router.head("")
+    @router.get("")
+    async def list_models(request: Request) -> JSONResponse:
+        models = await asyncio.to_thread(catalogue.list_models)
+        if dialect_of(request.scope) is ANTHROPIC:
+            return JSONResponse(model_page(models, request.query_params))
+        data = [_openai_model(model) for model in models]
+        return JSONResponse({"object": "list", "data": data})
+
+    @router.head("/{name:path}")
+    @router.get("/{name:path}")
+    async def show_model(request: Request, name: str) -> JSONResponse:
+        model = await asyncio.to_thread(catalogue.find_model, name)
+        is_anthropic = dialect_of(request.scope) is ANTHROPIC
+        return JSONResponse(model_info(model) if is_anthropic else _openai_model(model))
+
+    return router
+
+
+def _openai_model(model: StoredModel) -> JsonObject:
+    return {
+        "id": model.name.removesuffix(":latest"),
+        "object": "model",
+        "created": int(model.modified.timestamp()),
+        "owned_by": "localrun",
+    }

@@ -1,7 +1,7 @@
 """A request from its submission to its one end, and the line in which requests wait.
 
-Whatever happens, exactly one terminal event leaves a `PendingRequest`: the line ends what waits, the
-runner what it was given. Not safe from several threads: the slot has the lock.
+Exactly one terminal event leaves a `PendingRequest` in any case: the queue ends waiting requests,
+the runner ends submitted ones. Not safe from several threads: the slot has the lock.
 """
 
 from __future__ import annotations

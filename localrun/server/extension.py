@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from localrun.server.core.request import Done
+    from localrun.server.core.request import AnswerFinished
     from localrun.server.parsing.fields import JsonObject
 
 
-def extension(done: list[Done]) -> JsonObject:
+def extension(done: list[AnswerFinished]) -> JsonObject:
     """Return how much the context had no room for, nothing where it all fitted."""
     messages = max((one.dropped_messages for one in done), default=0)
     tokens = max((one.dropped_tokens for one in done), default=0)

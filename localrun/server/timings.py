@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from localrun.server.core.request import Done
+    from localrun.server.core.request import AnswerFinished
     from localrun.server.parsing.fields import JsonObject
 
 THOUSAND = 1000
 
 
-def timings(done: list[Done]) -> JsonObject:
+def timings(done: list[AnswerFinished]) -> JsonObject:
     """Return the figures of answers that were written side by side to one prompt."""
     prompt = max((one.prompt_tokens - one.cached_tokens for one in done), default=0)
     generated = sum(one.generated_tokens for one in done)

@@ -11,9 +11,9 @@ from localrun.chat.tool_calls import CallArguments, CallBegun
 from localrun.engine.params import FinishReason
 from localrun.server.anthropic.builder import MessageBuilder
 from localrun.server.anthropic.request import MessagesCall
-from localrun.server.core.request import CompletionRequest, Done, Opened
+from localrun.server.core.request import AnswerFinished, AnswerStarted, CompletionRequest
 
-OPENED = Opened(prompt_tokens=9)
+OPENED = AnswerStarted(prompt_tokens=9)
 CALL: list[Part] = [
     CallBegun("f"),
     CallArguments('{"a": [1,', is_last=False),
@@ -21,8 +21,10 @@ CALL: list[Part] = [
 ]
 
 
-def done(reason: FinishReason = FinishReason.STOP, stop: str | None = None, num: int = 3) -> Done:
-    return Done(
+def done(
+    reason: FinishReason = FinishReason.STOP, stop: str | None = None, num: int = 3
+) -> AnswerFinished:
+    return AnswerFinished(
         reason=reason,
         prompt_tokens=9,
         cached_tokens=4,
@@ -101,7 +103,7 @@ def test_a_whole_answer_is_what_its_events_add_up_to(groups: list[list[Part]]) -
     assert all(block["text"].strip() for block in whole["content"] if "text" in block)
 
 
-def ended(end: Done, *parts: Part) -> tuple[str, str | None]:
+def ended(end: AnswerFinished, *parts: Part) -> tuple[str, str | None]:
     found = answer()
     for part in (OPENED, *parts, end):
         found.tell(part)

@@ -13,7 +13,7 @@ from localrun.chat.stream_parser import ReasoningPart, TextPart
 from localrun.chat.tool_calls import CallArguments, CallBegun
 from localrun.engine.params import FinishReason
 from localrun.errors import RunnerDiedError
-from localrun.server.core.request import Done, Opened, Scored
+from localrun.server.core.request import AnswerFinished, AnswerStarted, TokenScores
 from localrun.server.openai.responses.builder import ResponseBuilder
 from localrun.server.openai.responses.request import parse_call
 from localrun.server.openai.responses.store import ResponseStore
@@ -39,8 +39,8 @@ def answer(**fields: Any) -> ResponseBuilder:
     return ResponseBuilder(parse_call(Fields(asked), ResponseStore()))
 
 
-def done(reason: FinishReason = FinishReason.STOP) -> Done:
-    return Done(
+def done(reason: FinishReason = FinishReason.STOP) -> AnswerFinished:
+    return AnswerFinished(
         reason=reason,
         prompt_tokens=5,
         cached_tokens=3,
@@ -62,7 +62,7 @@ def called(name: str, cut: int | None = None) -> list[Reply]:
 
 
 def told(one: ResponseBuilder, *parts: Reply) -> list[dict[str, Any]]:
-    return [event for part in (Opened(), *parts) for event in one.tell(part)]
+    return [event for part in (AnswerStarted(), *parts) for event in one.tell(part)]
 
 
 def items(events: list[dict[str, Any]]) -> list[Any]:
@@ -164,8 +164,8 @@ def test_an_answer_that_was_cut_is_incomplete() -> None:
 def test_scores_of_a_text_are_with_it_and_those_of_thoughts_are_not() -> None:
     numbers = count()
 
-    def scored() -> Scored:
-        return Scored(((f"{next(numbers)}".encode(), -1.0, ()),))
+    def scored() -> TokenScores:
+        return TokenScores(((f"{next(numbers)}".encode(), -1.0, ()),))
 
     one = answer()
     events = told(

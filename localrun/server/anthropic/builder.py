@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from localrun.chat.stream_parser import ReasoningPart, TextPart
 from localrun.chat.tool_calls import CallArguments, CallBegun, CallCollector
 from localrun.engine.params import FinishReason
-from localrun.server.core.request import Done, Opened
+from localrun.server.core.request import AnswerFinished, AnswerStarted
 from localrun.server.extension import extension
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class MessageBuilder:
         self._is_open = False  # the last block
         self._calls = CallCollector()
         self._blank: list[str] = []  # between blocks: nothing, unless text follows
-        self._done: Done | None = None
+        self._done: AnswerFinished | None = None
 
     def tell(self, part: Reply) -> list[JsonObject]:
         """Take a part; return the events that tell it."""
@@ -91,9 +91,9 @@ class MessageBuilder:
             return self._begin(_Call(part.name))
         if isinstance(part, CallArguments):
             return self._on_arguments(part)
-        if isinstance(part, Opened):
+        if isinstance(part, AnswerStarted):
             return self._start(part)
-        return self._end(part) if isinstance(part, Done) else []
+        return self._end(part) if isinstance(part, AnswerFinished) else []
 
     def whole(self) -> JsonObject:
         """Return the answer that was not streamed."""
@@ -111,7 +111,7 @@ class MessageBuilder:
         model = self._call.request.model
         return {"id": self._id, "type": "message", "role": "assistant", "model": model}
 
-    def _start(self, opened: Opened) -> list[JsonObject]:
+    def _start(self, opened: AnswerStarted) -> list[JsonObject]:
         """Return the head; what of the prompt is cached is known at the end only."""
         message = {
             **self._message(),
@@ -122,7 +122,7 @@ class MessageBuilder:
         }
         return [{"type": "message_start", "message": message}, {"type": "ping"}]
 
-    def _end(self, done: Done) -> list[JsonObject]:
+    def _end(self, done: AnswerFinished) -> list[JsonObject]:
         self._done = done
         return [
             *self._close(),
@@ -213,7 +213,7 @@ def _complete_members(text: str) -> JsonObject:
     return value if isinstance(value, dict) else {}
 
 
-def _usage(done: Done) -> JsonObject:
+def _usage(done: AnswerFinished) -> JsonObject:
     return _counts(done.prompt_tokens, cached=done.cached_tokens, generated=done.generated_tokens)
 
 

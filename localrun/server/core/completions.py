@@ -30,7 +30,7 @@ from localrun.server.core.defaults import (
 )
 from localrun.server.core.loads import until_loaded
 from localrun.server.core.reply_reader import PLAIN, ReplyReader
-from localrun.server.core.request import Done, Opened, Scored
+from localrun.server.core.request import AnswerFinished, AnswerStarted, TokenScores
 from localrun.services.capabilities import check_can_answer
 from localrun.services.recipes import to_jinja
 from localrun.supervisor.model import RequestOptions
@@ -60,11 +60,11 @@ class Completions:
         self._threads = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="submit")
 
     async def stream(self, request: CompletionRequest) -> AsyncGenerator[Reply, None]:
-        """Yield `Opened`, the parts of the answer as they come, then one `Done`.
+        """Yield `AnswerStarted`, the parts of the answer as they come, then one `AnswerFinished`.
 
         Raises:
             LocalrunError: no such model, it does not load, the prompt does not fit (all
-                before `Opened`), or the runner fails.
+                before `AnswerStarted`), or the runner fails.
         """
         begun = time.monotonic()
         loop = asyncio.get_running_loop()
@@ -83,9 +83,9 @@ class Completions:
             submission.add_done_callback(self._cancel_late)
             raise
         try:
-            opened = Opened()
+            opened = AnswerStarted()
             async for event in _parts(events, ReplyReader(request, profile)):
-                if isinstance(event, Opened):
+                if isinstance(event, AnswerStarted):
                     opened = event
                 if isinstance(event, Finished):
                     load_s = ticket.load_s or found_s
@@ -178,7 +178,7 @@ class Completions:
 
 async def _parts(
     events: asyncio.Queue[Event], reader: ReplyReader
-) -> AsyncGenerator[Opened | Scored | Part | Finished, None]:
+) -> AsyncGenerator[AnswerStarted | TokenScores | Part | Finished, None]:
     """Take the runner's events apart until the terminal one."""
     while True:
         event = await events.get()
@@ -197,8 +197,8 @@ async def _parts(
             return
 
 
-def _opened(started: Started) -> Opened:
-    return Opened(
+def _opened(started: Started) -> AnswerStarted:
+    return AnswerStarted(
         started.prompt, started.dropped_messages, started.dropped_tokens, started.prompt_tokens
     )
 
@@ -208,14 +208,16 @@ def _of_choice(sampling: SamplingParams, choice: int) -> SamplingParams:
     return sampling if sampling.seed is None else replace(sampling, seed=sampling.seed + choice)
 
 
-def _moved(step: Step, reader: ReplyReader) -> list[Scored | Part]:
+def _moved(step: Step, reader: ReplyReader) -> list[TokenScores | Part]:
     """Return what a step of one request did."""
-    scores = [Scored(found) for _, found in step.scores]
+    scores = [TokenScores(found) for _, found in step.scores]
     return [*scores, *reader.push("".join(text for _, text in step.deltas))]
 
 
-def _done(finished: Finished, opened: Opened, *, load_s: float, total_s: float) -> Done:
-    return Done(
+def _done(
+    finished: Finished, opened: AnswerStarted, *, load_s: float, total_s: float
+) -> AnswerFinished:
+    return AnswerFinished(
         reason=finished.reason,
         prompt_tokens=finished.prompt_tokens,
         cached_tokens=finished.cached_tokens,

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from localrun.errors import LocalrunError
 from localrun.server.core.completions import Completions
 from localrun.server.core.labels import ModelLabels
-from localrun.server.core.request import CompletionRequest, Done, Opened, Reply, Scored
+from localrun.server.core.request import (
+    AnswerFinished,
+    AnswerStarted,
+    CompletionRequest,
+    Reply,
+    TokenScores,
+)
 from localrun.server.core.transcript import Transcript
 
 if TYPE_CHECKING:
@@ -45,10 +51,10 @@ class MeteredCompletions(Completions):
             async with contextlib.aclosing(super().stream(request)) as parts:
                 async for part in parts:
                     now = time.monotonic()
-                    if isinstance(part, Done):
+                    if isinstance(part, AnswerFinished):
                         end = part.reason.value
                         self._count_tokens(request.model, part)
-                    elif not isinstance(part, Opened | Scored):
+                    elif not isinstance(part, AnswerStarted | TokenScores):
                         self._count_time(request.model, now - last, is_first=is_first)
                         last, is_first = now, False
                     if transcript is not None:
@@ -62,7 +68,7 @@ class MeteredCompletions(Completions):
             if transcript is not None:
                 transcript.log(end)
 
-    def _count_tokens(self, name: str, done: Done) -> None:
+    def _count_tokens(self, name: str, done: AnswerFinished) -> None:
         model = self._labels.of(name)
         self._metrics.prompt_tokens.add(done.prompt_tokens, model=model)
         self._metrics.generated_tokens.add(done.generated_tokens, model=model)

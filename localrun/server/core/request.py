@@ -32,8 +32,10 @@ class CompletionRequest:
     overflow: OverflowPolicy | None = None
     default_overflow: OverflowPolicy | None = None  # if the recipe has none either
     num_keep: int | None = None  # in place of the policy's
-    logprobs: int | None = None  # yield `Scored`, with so many likely tokens for each; None = no
-    echo: bool = False  # tell the prompt in `Opened`
+    logprobs: int | None = (
+        None  # yield `TokenScores`, with so many likely tokens for each; None = no
+    )
+    echo: bool = False  # tell the prompt in `AnswerStarted`
     choice: int = 0  # which of several answers: each has a seed of its own
     tool_choice: str = "auto"  # "none", "required", or the name of the tool to call
     parallel_tool_calls: bool = True  # False = at most one call
@@ -42,7 +44,7 @@ class CompletionRequest:
     prompt_tokens: tuple[int, ...] = ()  # in place of the prompt, as they are
     suffix: str | None = None  # what follows the prompt behind a gap, which is to be filled
     context: tuple[int, ...] = ()  # tokens of an earlier conversation, which the messages go on
-    tells_tokens: bool = False  # tell the tokens of prompt and answer in `Done`
+    tells_tokens: bool = False  # tell the tokens of prompt and answer in `AnswerFinished`
     prediction: str | None = None  # what the answer may be like: guesses are taken from it
     chat_template: str | None = None  # in place of the model's, in Jinja or Go's language
     add_generation_prompt: bool = True
@@ -52,7 +54,7 @@ class CompletionRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class AnswerStarted:
     """The model is loaded and the prompt fits; nothing is generated yet."""
 
     prompt: str | None = None  # where it was asked for
@@ -62,14 +64,14 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class TokenScores:
     """How likely the tokens of the text were whose parts come next, or soon."""
 
     scores: tuple[Score, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class AnswerFinished:
     """The end of an answer, with what it took."""
 
     reason: FinishReason
@@ -92,4 +94,4 @@ class Done:
     predicted_wrong: int | None = None
 
 
-Reply = Opened | Scored | Part | Done
+Reply = AnswerStarted | TokenScores | Part | AnswerFinished

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from localrun.chat.stream_parser import ReasoningPart, TextPart
 from localrun.chat.tool_calls import CallCollector, CallPart, calls_of
-from localrun.server.core.request import Done, Scored
+from localrun.server.core.request import AnswerFinished, TokenScores
 from localrun.server.extension import extension
 from localrun.server.framing import ndjson_line
 from localrun.server.scores import ollama_score
@@ -71,7 +71,7 @@ async def stream(call: Call, completions: Completions) -> AsyncGenerator[bytes, 
         num_calls = 0
         async for part in parts:
             whole = collector.add(part)
-            if isinstance(part, Scored):
+            if isinstance(part, TokenScores):
                 scored.append(part)
             elif whole is not None or not isinstance(part, CallPart):
                 calls = [whole] if whole else []
@@ -93,10 +93,10 @@ def _answer_frame(
         thought="".join(part.text for part in parts if isinstance(part, ReasoningPart)),
         calls=[_tool_call(whole, index) for index, whole in enumerate(calls, first_call)],
     )
-    scores = [score for part in parts if isinstance(part, Scored) for score in part.scores]
+    scores = [score for part in parts if isinstance(part, TokenScores) for score in part.scores]
     if scores:
         frame["logprobs"] = [ollama_score(score) for score in scores]
-    return frame | (_end(parts[-1]) if isinstance(parts[-1], Done) else {})
+    return frame | (_end(parts[-1]) if isinstance(parts[-1], AnswerFinished) else {})
 
 
 def _frame(
@@ -121,7 +121,7 @@ def _frame(
     return frame | ({"done_reason": done_reason} if done_reason else {})
 
 
-def _end(done: Done) -> JsonObject:
+def _end(done: AnswerFinished) -> JsonObject:
     context = {"context": list(done.tokens)} if done.tokens else {}
     return {
         "done": True,

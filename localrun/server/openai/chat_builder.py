@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from localrun.chat.stream_parser import ReasoningPart, TextPart
 from localrun.chat.tool_calls import CallArguments, CallBegun
-from localrun.server.core.request import Done, Opened, Scored
+from localrun.server.core.request import AnswerFinished, AnswerStarted, TokenScores
 from localrun.server.extension import extension
 from localrun.server.framing import sse_event
 from localrun.server.openai.legacy import in_old_words
@@ -44,9 +44,9 @@ class ChatCompletionBuilder:
         delta = choice.add(part)
         if delta is not None:
             return choice.event(delta)
-        if isinstance(part, Opened):
+        if isinstance(part, AnswerStarted):
             return sse_event(choice.chunk({"role": "assistant", "content": ""}))
-        if isinstance(part, Done):
+        if isinstance(part, AnswerFinished):
             figures = {"timings": timings([part]), **extension([part])}
             return sse_event(choice.chunk({}, finish=choice.finish) | figures)
         return None
@@ -68,7 +68,7 @@ class ChatCompletionBuilder:
         }
 
     @property
-    def _done(self) -> list[Done]:
+    def _done(self) -> list[AnswerFinished]:
         return [choice.done for choice in self._choices if choice.done]
 
 
@@ -84,7 +84,7 @@ class _Choice:
         self._calls: list[_Call] = []
         self._scores: list[Score] = []
         self._num_told = 0  # scores that are in a chunk
-        self.done: Done | None = None
+        self.done: AnswerFinished | None = None
         # the last one: a model's name before it may hold anything
         before, key, after = sse_event(self.chunk({})).rpartition(b'"delta": ')
         self._before, self._after = before + key, after.removeprefix(b"{}")
@@ -108,9 +108,9 @@ class _Choice:
             return self._begin_call(part)
         if isinstance(part, CallArguments):
             return self._go_on_with_call(part)
-        if isinstance(part, Scored):
+        if isinstance(part, TokenScores):
             self._scores += part.scores
-        elif isinstance(part, Done):
+        elif isinstance(part, AnswerFinished):
             self.done = part
         return None
 
@@ -182,7 +182,7 @@ class _Call:
         return {"id": self._id, "type": "function", "function": function}
 
 
-def usage(done: list[Done]) -> JsonObject:
+def usage(done: list[AnswerFinished]) -> JsonObject:
     """Return the counts of tokens of all choices; their prompt is one."""
     prompt = max((one.prompt_tokens for one in done), default=0)
     generated = sum(one.generated_tokens for one in done)
@@ -199,7 +199,7 @@ def usage(done: list[Done]) -> JsonObject:
     }
 
 
-def _predicted(done: list[Done]) -> JsonObject:
+def _predicted(done: list[AnswerFinished]) -> JsonObject:
     """Return what became of a prediction, where there was one; wrong guesses cost no tokens."""
     right = [one.predicted_right for one in done if one.predicted_right is not None]
     wrong = [one.predicted_wrong for one in done if one.predicted_wrong is not None]

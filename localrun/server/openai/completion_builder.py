@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from localrun.chat.stream_parser import TextPart
-from localrun.server.core.request import Done, Opened, Scored
+from localrun.server.core.request import AnswerFinished, AnswerStarted, TokenScores
 from localrun.server.extension import extension
 from localrun.server.framing import sse_event
 from localrun.server.openai.chat_builder import usage
@@ -46,9 +46,9 @@ class TextCompletionBuilder:
         """Take a part of an answer; return the event that tells it, None where there is none."""
         one = self._all[place]
         one.add(part)
-        if isinstance(part, Done):
+        if isinstance(part, AnswerFinished):
             return sse_event({**self._body([one.news()]), **_figures([part])})
-        if isinstance(part, TextPart) or (isinstance(part, Opened) and part.prompt):
+        if isinstance(part, TextPart) or (isinstance(part, AnswerStarted) and part.prompt):
             return sse_event(self._body([one.news()]))
         return None
 
@@ -88,17 +88,17 @@ class _Continuation:
         self._scores: list[Score] = []
         self._offset = 0  # characters of the text that was scored
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self.done: Done | None = None
+        self.done: AnswerFinished | None = None
 
     def add(self, part: Reply) -> None:
         """Take a part."""
         if isinstance(part, TextPart):
             self._text.append(part.text)
-        elif isinstance(part, Opened):
+        elif isinstance(part, AnswerStarted):
             self._text.append(part.prompt or "")
-        elif isinstance(part, Scored):
+        elif isinstance(part, TokenScores):
             self._scores += part.scores
-        elif isinstance(part, Done):
+        elif isinstance(part, AnswerFinished):
             self.done = part
 
     def news(self) -> JsonObject:
@@ -130,7 +130,7 @@ class _Continuation:
         }
 
 
-def _figures(done: list[Done]) -> JsonObject:
+def _figures(done: list[AnswerFinished]) -> JsonObject:
     return {"timings": timings(done), **extension(done)}
 
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from localrun.engine.params import FinishReason
-from localrun.server.core.request import Done
+from localrun.server.core.request import AnswerFinished
 from localrun.server.openai.chat_builder import usage
 from tests.server.test_openai_api import chat, events
 
@@ -177,7 +177,7 @@ def test_ignore_eos_reaches_the_runner(served: Served) -> None:
 
 
 def test_a_prediction_is_accounted_for_where_there_was_one() -> None:
-    done = Done(
+    done = AnswerFinished(
         reason=FinishReason.STOP,
         prompt_tokens=5,
         cached_tokens=0,

@@ -11,7 +11,7 @@ from localrun.chat.stream_parser import TextPart
 from localrun.errors import RunnerDiedError
 from localrun.server.core.choices import stream_choices
 from localrun.server.core.completions import Completions
-from localrun.server.core.request import CompletionRequest, Done, Opened
+from localrun.server.core.request import AnswerFinished, AnswerStarted, CompletionRequest
 from localrun.supervisor.pool import RunnerPool
 from tests.fakes.starting import start_fake
 from tests.server.serving import FakeCatalogue
@@ -40,8 +40,8 @@ def test_the_prompt_is_told_only_to_who_asks(completions: Completions) -> None:
         request = CompletionRequest(model="fake", prompt="say a", echo=echo)
         return asyncio.run(replies(completions, request))[0][1]
 
-    assert opened(echo=True) == Opened("say a", prompt_tokens=5)
-    assert opened(echo=False) == Opened(prompt_tokens=5)
+    assert opened(echo=True) == AnswerStarted("say a", prompt_tokens=5)
+    assert opened(echo=False) == AnswerStarted(prompt_tokens=5)
 
 
 def test_each_choice_is_opened_told_and_done(completions: Completions) -> None:
@@ -51,8 +51,8 @@ def test_each_choice_is_opened_told_and_done(completions: Completions) -> None:
 
     for choice in range(3):
         mine = [reply for number, reply in found if number == choice]
-        assert mine[:-1] == [Opened(prompt_tokens=5), TextPart("a"), TextPart(" b")]
-        assert isinstance(mine[-1], Done)
+        assert mine[:-1] == [AnswerStarted(prompt_tokens=5), TextPart("a"), TextPart(" b")]
+        assert isinstance(mine[-1], AnswerFinished)
 
 
 def test_choices_fail_together_and_leave_no_task_behind(completions: Completions) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from localrun.chat.stream_parser import ReasoningPart, TextPart
 from localrun.chat.tool_calls import CallArguments, CallBegun
 from localrun.engine.params import FinishReason
-from localrun.server.core.request import Done, Opened, Scored
+from localrun.server.core.request import AnswerFinished, AnswerStarted, TokenScores
 from localrun.server.extension import extension
 from localrun.server.openai.responses.blocks import COMPLETED, IN_PROGRESS, INCOMPLETE
 from localrun.server.openai.responses.call_items import call_block
@@ -47,7 +47,7 @@ class ResponseBuilder:
         self._is_open = False  # the last block
         self._blank: list[str] = []  # between blocks: nothing, unless text follows
         self._scores: list[Score] = []  # of the text that comes next
-        self._done: Done | None = None
+        self._done: AnswerFinished | None = None
         self._num_events = 0
 
     def tell(self, part: Reply) -> list[JsonObject]:
@@ -91,11 +91,11 @@ class ResponseBuilder:
             return self._begin(call_block(self._call.tools.called(part.name)))
         if isinstance(part, CallArguments):
             return self._on_arguments(part)
-        if isinstance(part, Scored):
+        if isinstance(part, TokenScores):
             self._scores += part.scores
-        if isinstance(part, Opened):
+        if isinstance(part, AnswerStarted):
             return self._start()
-        return self._end(part) if isinstance(part, Done) else []
+        return self._end(part) if isinstance(part, AnswerFinished) else []
 
     def _start(self) -> list[JsonObject]:
         self.status = IN_PROGRESS
@@ -104,7 +104,7 @@ class ResponseBuilder:
             for name in ("created", IN_PROGRESS)
         ]
 
-    def _end(self, done: Done) -> list[JsonObject]:
+    def _end(self, done: AnswerFinished) -> list[JsonObject]:
         self._done = done
         is_cut = done.reason is FinishReason.LENGTH
         status = INCOMPLETE if is_cut else COMPLETED
@@ -178,7 +178,7 @@ class ResponseBuilder:
         return events
 
 
-def _usage(done: Done) -> JsonObject:
+def _usage(done: AnswerFinished) -> JsonObject:
     return {
         "input_tokens": done.prompt_tokens,
         "input_tokens_details": {"cached_tokens": done.cached_tokens, "cache_write_tokens": 0},

@@ -8,7 +8,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from localrun.errors import LocalrunError
-from localrun.server.core.request import Opened
+from localrun.server.core.request import AnswerStarted
 from localrun.server.errors import bug_error
 from localrun.server.openai.responses.builder import ResponseBuilder
 
@@ -43,7 +43,7 @@ class ResponseTask:
         try:
             async with contextlib.aclosing(self._completions.stream(self.call.request)) as parts:
                 async for part in parts:
-                    self.is_open = self.is_open or isinstance(part, Opened)
+                    self.is_open = self.is_open or isinstance(part, AnswerStarted)
                     self._put(self.answer.tell(part))
         except asyncio.CancelledError:
             self._put(self.answer.cancel())

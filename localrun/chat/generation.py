@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jinja2.parser import Parser
 
 
-class Generation(Extension):
+class GenerationTag(Extension):
     """``{% generation %} ... {% endgeneration %}`` is what it holds."""
 
     tags = {"generation"}  # noqa: RUF012 - as the base class declares it

@@ -23,7 +23,7 @@ from jinja2.utils import Namespace
 
 from localrun.chat import sizes
 from localrun.chat.compiler import BoundedGenerator
-from localrun.chat.generation import Generation, Metered
+from localrun.chat.generation import GenerationTag, Metered
 from localrun.chat.mutable import METHODS, MutableList, fix
 from localrun.chat.sizes import MAX_SIZE, SLOT, SMALL, size_of
 
@@ -59,7 +59,7 @@ class BoundedEnvironment(ImmutableSandboxedEnvironment):
 
     def __init__(self, budget: Budget) -> None:
         super().__init__(
-            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, Generation, Metered]
+            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, GenerationTag, Metered]
         )
         self.charge, self.tick, self.steps = budget.charge, budget.tick, budget.steps
         self._trusted: frozenset[object] = frozenset()

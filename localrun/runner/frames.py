@@ -60,7 +60,6 @@ TYPES = {
     )
 }
 WIDE_INTEGER = 1  # msgpack's extension type
-JSON_FIELDS = ("messages", "tools", "template_options")
 Message = messages.Request | messages.Event
 
 
@@ -99,7 +98,7 @@ def decode(payload: bytes) -> Message:
         name, fields = msgpack.unpackb(
             payload, use_list=False, strict_map_key=False, ext_hook=_integer
         )
-        return TYPES[name](**_typed(_with_lists(fields, payload)))
+        return TYPES[name](**_typed(_with_prompt(fields, payload)))
     except (ValueError, KeyError, TypeError) as error:
         raise BackendError(f"a runner's message cannot be read: {error}") from error
 
@@ -144,16 +143,24 @@ def _integer(code: int, digits: bytes) -> int:
     return int(digits)
 
 
-def _with_lists(fields: Any, payload: bytes) -> dict[str, Any]:  # noqa: ANN401 - whatever came
-    """Return the fields, those of JSON with lists in them: templates add to lists, and ask."""
+def _with_prompt(fields: Any, payload: bytes) -> dict[str, Any]:  # noqa: ANN401 - whatever came
+    """Return the fields with their `PromptSpec`, whose JSON has lists: templates add to lists."""
     if not isinstance(fields, dict):
         raise TypeError("it has no fields")
-    names = [name for name in JSON_FIELDS if name in fields]
-    if not names:
+    is_generation = "generation" in fields
+    if not is_generation and not isinstance(fields.get("prompt"), dict):
         return fields
     _, listed = msgpack.unpackb(payload, strict_map_key=False, ext_hook=_integer)
-    found = {name: listed[name] for name in names}
-    return fields | {name: tuple(it) if isinstance(it, list) else it for name, it in found.items()}
+    if not is_generation:
+        return fields | {"prompt": _prompt(listed["prompt"])}
+    generation = fields["generation"] | {"prompt": _prompt(listed["generation"]["prompt"])}
+    return fields | {"generation": messages.Generation(**_typed(generation))}
+
+
+def _prompt(fields: dict[str, Any]) -> messages.PromptSpec:
+    """Return the prompt of JSON fields."""
+    chat = None if fields["messages"] is None else tuple(fields["messages"])
+    return messages.PromptSpec(**fields | {"messages": chat, "tools": tuple(fields["tools"])})
 
 
 def _typed(fields: dict[str, Any]) -> dict[str, Any]:

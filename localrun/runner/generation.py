@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from localrun.chat.profiles.profile import Profile
     from localrun.engine.llama.model import Model
     from localrun.runner.adapters import AdapterResolver
-    from localrun.runner.messages import Generate
+    from localrun.runner.messages import Generate, Generation, PromptSpec
     from localrun.runner.prompts.templates import Templates
     from localrun.runner.prompts.truncation import Messages
 
@@ -67,17 +67,18 @@ class GenerationPreparer:
         Raises:
             UsageError: the request is wrong, too long or too costly.
         """
-        chat = self._templates.chat(request.chat_template, allowance)
+        generation = request.generation
+        chat = self._templates.chat(generation.prompt.chat_template, allowance)
         prompt = self._prompt(request, allowance)
         seq = self._sequence(request, prompt.tokens, allowance)
-        ending = prompt_ending(request, prompt.text, chat.known)
-        self._constraining.bind(seq, request, ending, chat, allowance)
+        ending = prompt_ending(generation.prompt, prompt.text, chat.known)
+        self._constraining.bind(seq, generation, ending, chat, allowance)
         started = Started(
             request_id=request.request_id,
             prompt_tokens=seq.num_prompt,
             prompt_tail=ending,
             profile=chat.profile,
-            prompt=prompt.text.replace(MARK, "") if request.echo else None,
+            prompt=prompt.text.replace(MARK, "") if generation.echo else None,
             dropped_messages=prompt.dropped_messages,
             dropped_tokens=prompt.dropped_tokens,
         )
@@ -87,23 +88,26 @@ class GenerationPreparer:
         """Return the prompt, without the oldest messages where it is too long and they may go."""
         if self._model.only_embeds:
             raise UsageError("this is an embedding model: it turns text into numbers")
-        if request.messages is None:
-            self._check_length(request.prompt or "")
-            return self._plain.write(request, allowance)
-        if request.context:
-            text = self._templates.render(request, allowance)
-            return self._plain.write_after(request.context, text, allowance)
+        generation = request.generation
+        spec = spec_of(generation)
+        if spec.messages is None:
+            self._check_length(spec.text)
+            return self._plain.write(generation, allowance)
+        if generation.context:
+            text = self._templates.render(spec, allowance)
+            return self._plain.write_after(generation.context, text, allowance)
         if not request.overflow.drops:
-            return self._written(request, allowance, request.messages)
+            return self._written(request, allowance, spec.messages)
         return fitted(
-            request.messages,
+            spec.messages,
             partial(self._written, request, allowance),
             num_ctx=self._num_ctx,
             num_predict=request.num_predict,
         )
 
     def _written(self, request: Generate, allowance: Allowance, messages: Messages) -> Prompt:
-        text = self._templates.render(replace(request, messages=tuple(messages)), allowance)
+        spec = replace(spec_of(request.generation), messages=tuple(messages))
+        text = self._templates.render(spec, allowance)
         if not request.overflow.drops:
             self._check_length(text)
         return Prompt(text, tokenize(text, self._model, allowance))
@@ -132,7 +136,7 @@ class GenerationPreparer:
         new = room if request.num_predict is None else request.num_predict
         sampling = request.sampling
         check_tokens((token for token, _ in sampling.logit_bias), self._model, "logit_bias")
-        if request.constraint is not None:  # a complete answer can only end
+        if request.generation.constraint is not None:  # a complete answer can only end
             sampling = replace(sampling, min_tokens=0)
         elif sampling.ignore_eos:
             sampling = sampling.without_ends(self._model.eog)
@@ -142,20 +146,20 @@ class GenerationPreparer:
             max_tokens=len(tokens) + (new if shift else min(new, room)),
             sampling=sampling,
             text=TextStream(request.stop),
-            scores=self._scores(request, len(tokens)),
+            scores=self._scores(request.generation, len(tokens)),
             shift=shift,
             adapters=self._adapters.checked(request.adapters),
-            tells_tokens=request.tells_tokens,
-            predicted=self._plain.tokens_of(request.prediction or "", allowance),
+            tells_tokens=request.generation.returns_tokens,
+            predicted=self._plain.tokens_of(request.generation.prediction or "", allowance),
         )
 
-    def _scores(self, request: Generate, num_prompt: int) -> Scores | None:
+    def _scores(self, generation: Generation, num_prompt: int) -> Scores | None:
         """Return where scores go: with an echo also those of the prompt."""
-        if request.logprobs is None or not request.echo:
-            return None if request.logprobs is None else Scores(request.logprobs)
-        adds_start = not request.prompt or bool(self._model.tokenize(""))
-        has_start = not request.prompt_tokens and adds_start
-        return Scores(request.logprobs, num_prompt, has_start=has_start)
+        if generation.logprobs is None or not generation.echo:
+            return None if generation.logprobs is None else Scores(generation.logprobs)
+        adds_start = not generation.prompt.text or bool(self._model.tokenize(""))
+        has_start = not generation.prompt_tokens and adds_start
+        return Scores(generation.logprobs, num_prompt, has_start=has_start)
 
     def _shift(
         self, request: Generate, tokens: list[int], allowance: Allowance
@@ -165,20 +169,29 @@ class GenerationPreparer:
             return None
         if num_keep is not None:
             num_keep = len(tokens) if num_keep < 0 else num_keep
-        elif request.messages is None:
+        elif (messages := request.generation.prompt.messages) is None:
             num_keep = common_length(tokens, self._model.tokenize(""))
         else:
             write = partial(self._written, request, allowance)
-            num_keep = num_kept(request.messages, tokens, write)
+            num_keep = num_kept(messages, tokens, write)
         return ContextShift.keeping(num_keep, self._num_ctx)
 
 
-def prompt_ending(request: Generate, prompt: str, profile: Profile) -> str:
+def spec_of(generation: Generation) -> PromptSpec:
+    """Return the prompt with the budget of thoughts among the options of its template."""
+    spec = generation.prompt
+    if generation.thinking_budget is None:
+        return spec
+    options = {"thinking_budget": generation.thinking_budget, **spec.template_options}
+    return replace(spec, template_options=options)
+
+
+def prompt_ending(spec: PromptSpec, prompt: str, profile: Profile) -> str:
     """Return the end of a prompt, from which readers of the reply see what is open.
 
     A continued message may end anywhere, so the end is stated by the tag of its region.
     """
-    messages = request.messages or ()
-    if request.continue_final_message and can_continue(messages):
+    messages = spec.messages or ()
+    if spec.continue_final_message and can_continue(messages):
         return open_tag(messages[-1], profile)
     return prompt[-PROMPT_TAIL:]

@@ -57,33 +57,51 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Generate:
-    """Generate text after a rendered chat (``messages``) or a plain prompt."""
+class PromptSpec:
+    """A prompt to render or to tokenize."""
 
-    request_id: int
     messages: tuple[JsonObject, ...] | None = None
-    prompt: str | None = None  # used as it is, special tokens parsed, when messages is None
+    text: str = ""  # used as it is, special tokens parsed, if messages is None
     tools: tuple[JsonObject, ...] = ()
     template_options: JsonObject = field(default_factory=dict)  # enable_thinking, ...
-    sampling: SamplingParams = field(default_factory=SamplingParams)
-    num_predict: int | None = None  # None = until the context is full
-    stop: tuple[str, ...] = ()
-    constraint: ConstraintSpec | None = None  # what the answer must be
-    overflow: OverflowPolicy = field(default_factory=OverflowPolicy)
-    logprobs: int | None = None  # tell how likely tokens were, and so many others; None = no
-    echo: bool = False  # tell the prompt
     chat_template: str | None = None  # Jinja, in place of the one in the file
     add_generation_prompt: bool = True
     continue_final_message: bool = False  # the prompt ends inside the last message
-    adapters: tuple[tuple[str, float], ...] = ()  # (path of a LoRA, its scale)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """The options of a generation that no default of a recipe changes.
+
+    The request of the server carries it and `Generate` contains it, so the server's code
+    in between names none of the fields.
+    """
+
+    prompt: PromptSpec = field(default_factory=PromptSpec)
     prompt_tokens: tuple[int, ...] = ()  # in place of the prompt, as they are
-    suffix: str | None = None  # what follows the prompt behind a gap, which is to be filled
-    context: tuple[int, ...] = ()  # tokens of an earlier conversation, which the messages go on
-    tells_tokens: bool = False  # tell the tokens of prompt and answer at the end
-    prediction: str | None = None  # what the answer may be like: guesses are taken from it
+    context: tuple[int, ...] = ()  # tokens of an earlier conversation that the messages continue
+    suffix: str | None = None  # text behind a gap that is filled; the prompt is before the gap
+    prediction: str | None = None  # expected text of the answer, from which draft tokens are taken
+    constraint: ConstraintSpec | None = None  # grammar or schema of the answer
     tool_choice: str = "auto"  # "none", "required", or the name of the tool to call
     parallel_tool_calls: bool = True  # False = at most one call
-    thinking_budget: int | None = None  # tokens that a thought may have; None = any number
+    thinking_budget: int | None = None  # most tokens of a thought; None = any number
+    logprobs: int | None = None  # number of alternatives to score for each token; None = no scores
+    echo: bool = False  # return the prompt in `Started`
+    returns_tokens: bool = False  # return the tokens of prompt and answer in `Finished`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generate:
+    """Generate an answer to a prompt."""
+
+    request_id: int
+    generation: Generation = field(default_factory=Generation)
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    num_predict: int | None = None  # None = until the context is full
+    stop: tuple[str, ...] = ()
+    overflow: OverflowPolicy = field(default_factory=OverflowPolicy)
+    adapters: tuple[tuple[str, float], ...] = ()  # (path of a LoRA, its scale)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,18 +113,12 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokenize:
-    """Tell the tokens of a rendered chat (``messages``) or a plain text."""
+    """Return the tokens of a prompt."""
 
     request_id: int
-    messages: tuple[JsonObject, ...] | None = None
-    text: str = ""  # special tokens parsed; used when messages is None
-    tools: tuple[JsonObject, ...] = ()
-    template_options: JsonObject = field(default_factory=dict)
-    is_start: bool = True  # put in front what the vocabulary wants at a beginning
-    parses_special: bool = True  # control tokens that ``text`` spells are taken as such
-    chat_template: str | None = None  # as in `Generate`
-    add_generation_prompt: bool = True
-    continue_final_message: bool = False
+    prompt: PromptSpec = field(default_factory=PromptSpec)
+    is_start: bool = True  # add the tokens that the vocabulary wants at a beginning
+    parses_special: bool = True  # parse control tokens in the prompt's text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,7 +198,7 @@ class Finished:
     stop: str | None = None  # the stop string that ended it
     tokens: tuple[int, ...] = ()  # of prompt and answer, where they were asked for
     thought_tokens: int = 0  # of the generated ones
-    predicted_right: int | None = None  # of `Generate.prediction`: None where there was none
+    predicted_right: int | None = None  # of `Generation.prediction`; None without one
     predicted_wrong: int | None = None
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from localrun.chat.profiles.profile import Profile
     from localrun.engine.llama.model import Model
     from localrun.engine.sequence import Constraint, Sequence
-    from localrun.runner.messages import Generate
+    from localrun.runner.messages import Generation
     from localrun.runner.prompts.templates import ChatFormat
 
 _log = logging.getLogger(__name__)
@@ -45,23 +45,28 @@ class ReplyConstraints:
         self._tool_grammars = ToolGrammars()
 
     def bind(
-        self, seq: Sequence, request: Generate, prompt: str, chat: ChatFormat, allowance: Allowance
+        self,
+        seq: Sequence,
+        generation: Generation,
+        prompt: str,
+        chat: ChatFormat,
+        allowance: Allowance,
     ) -> None:
         """Give a sequence what its request says the reply must be.
 
         Raises:
             UsageError: what is asked for cannot be held; the error names the field.
         """
-        if request.messages is None:
-            spec = request.constraint
+        if generation.prompt.messages is None:
+            spec = generation.constraint
             seq.constraint = self._grammars.constrain(spec, prompt) if spec else None
             return
-        seq.constraint = self._constraint(request, prompt, chat, allowance)
+        seq.constraint = self._constraint(generation, prompt, chat, allowance)
         thinking = chat.known.thinking
         if thinking is None:
             return
         seq.thought = ThinkingTracker(thinking.opening, thinking.closing, prompt)
-        budget = _budget(request, chat)
+        budget = _budget(generation, chat)
         if budget is not None:
             seq.constraint = ThinkingBudgetConstraint(
                 ThinkingTracker(thinking.opening, thinking.closing, prompt),
@@ -72,15 +77,15 @@ class ReplyConstraints:
             )
 
     def _constraint(
-        self, request: Generate, prompt: str, chat: ChatFormat, allowance: Allowance
+        self, generation: Generation, prompt: str, chat: ChatFormat, allowance: Allowance
     ) -> Constraint | None:
         control_tokens = self._control_tokens(chat.known)
-        shape = _Shape(request, chat.known, control_tokens, self._tool_grammars)
+        shape = _Shape(generation, chat.known, control_tokens, self._tool_grammars)
         try:
             spec = shape.spec
             if spec is None:
                 return None
-            may_think = _may_think(request, prompt, chat, allowance)
+            may_think = _may_think(generation, prompt, chat, allowance)
             thinking = chat.known.thinking if may_think else None
             spec = replace(
                 spec,
@@ -107,7 +112,7 @@ class ReplyConstraints:
 class _Shape:
     """The constraint that a request comes to, for a model that writes in a way."""
 
-    request: Generate
+    generation: Generation
     profile: Profile
     control_tokens: Mapping[str, int]
     grammars: ToolGrammars
@@ -117,40 +122,42 @@ class _Shape:
         """Return it, None where anything may come."""
         if self.choice.is_forced:
             return self._forced()
-        if self.request.constraint is not None:
-            return self._answer(self.request.constraint)
+        if self.generation.constraint is not None:
+            return self._answer(self.generation.constraint)
         return self._lazy() if self._may_call else None
 
     @property
     def begun(self) -> str:
         """Return what the prompt has of the answer already: the content that is continued."""
-        if self.choice.is_forced or self.request.constraint is None:
+        if self.choice.is_forced or self.generation.constraint is None:
             return ""
         return self._continued
 
     @property
     def _continued(self) -> str:
-        if not self.request.continue_final_message:
+        if not self.generation.prompt.continue_final_message:
             return ""
-        return continued_content(self.request.messages or (), self.profile)
+        return continued_content(self.generation.prompt.messages or (), self.profile)
 
     @property
     def is_asked_for(self) -> bool:
         """Return whether the request cannot be answered without."""
-        return self.choice.is_forced or self.request.constraint is not None
+        return self.choice.is_forced or self.generation.constraint is not None
 
     @property
     def choice(self) -> ToolChoice:
         """Return what the request says about calling."""
-        return ToolChoice.of(self.request.tool_choice, is_parallel=self.request.parallel_tool_calls)
+        return ToolChoice.of(
+            self.generation.tool_choice, is_parallel=self.generation.parallel_tool_calls
+        )
 
     @property
     def _may_call(self) -> bool:
-        return bool(self.request.tools) and self.choice.mode != "none"
+        return bool(self.generation.prompt.tools) and self.choice.mode != "none"
 
     def _forced(self) -> ConstraintSpec:
         grammar = self.grammars.grammar(
-            self.profile, self.request.tools, self.choice, self.control_tokens
+            self.profile, self.generation.prompt.tools, self.choice, self.control_tokens
         )
         if grammar is None:
             raise UsageError(
@@ -166,14 +173,14 @@ class _Shape:
         calls = None
         if self._may_call:
             calls = self.grammars.alternative(
-                self.profile, self.request.tools, self.choice, self.control_tokens
+                self.profile, self.generation.prompt.tools, self.choice, self.control_tokens
             )
         around = answer_frame(self.profile, self.control_tokens, has_calls=calls is not None)
         return replace(spec, around=around, calls=calls or "")
 
     def _lazy(self) -> ConstraintSpec | None:
         grammar = self.grammars.grammar(
-            self.profile, self.request.tools, self.choice, self.control_tokens
+            self.profile, self.generation.prompt.tools, self.choice, self.control_tokens
         )
         if grammar is None:
             return None
@@ -200,19 +207,19 @@ def _breaks(profile: Profile) -> tuple[str, ...]:
     return (*calls, *profile.answer_openings)
 
 
-def _may_think(request: Generate, prompt: str, chat: ChatFormat, allowance: Allowance) -> bool:
+def _may_think(generation: Generation, prompt: str, chat: ChatFormat, allowance: Allowance) -> bool:
     thinking = chat.known.thinking
     if thinking and prompt.rstrip().endswith(thinking.opening.rstrip()):
         return True  # it does already
-    is_on = request.template_options.get("enable_thinking")
+    is_on = generation.prompt.template_options.get("enable_thinking")
     return chat.may_think_unasked(allowance) if is_on is None else is_on is not False
 
 
-def _budget(request: Generate, chat: ChatFormat) -> int | None:
+def _budget(generation: Generation, chat: ChatFormat) -> int | None:
     """Return how many tokens thoughts may have, None for any number."""
-    options = request.template_options
+    options = generation.prompt.template_options
     if options.get("enable_thinking") is False:
         return 0
-    if request.thinking_budget is not None or chat.knows_effort:
-        return request.thinking_budget
+    if generation.thinking_budget is not None or chat.knows_effort:
+        return generation.thinking_budget
     return BUDGETS.get(str(options.get("reasoning_effort")))

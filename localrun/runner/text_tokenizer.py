@@ -54,14 +54,15 @@ class TextTokenizer:
         return self._text(request)
 
     def _tokens(self, request: Tokenize, allowance: Allowance) -> Tokens:
-        if request.messages is None:
-            text = request.text
+        spec = request.prompt
+        if spec.messages is None:
+            text = spec.text
             write = tokenize if request.is_start else tokenize_on
             if not request.parses_special:
                 text = mark(text, self._templates.control_texts, allowance)
             tokens = write(text, self._vocabulary, allowance)
         else:
-            text = self._templates.render(request, allowance)
+            text = self._templates.render(spec, allowance)
             tokens = tokenize(text, self._vocabulary, allowance)
         return self._both(request.request_id, tokens, text.replace(MARK, ""))
 

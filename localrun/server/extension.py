@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def extension(done: list[AnswerFinished]) -> JsonObject:
     """Return how much the context had no room for, nothing where it all fitted."""
-    messages = max((one.dropped_messages for one in done), default=0)
+    messages = max((one.started.dropped_messages for one in done), default=0)
     tokens = max((one.dropped_tokens for one in done), default=0)
     if not (messages or tokens):
         return {}

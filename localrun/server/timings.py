@@ -13,18 +13,22 @@ THOUSAND = 1000
 
 def timings(done: list[AnswerFinished]) -> JsonObject:
     """Return the figures of answers that were written side by side to one prompt."""
-    prompt = max((one.prompt_tokens - one.cached_tokens for one in done), default=0)
-    generated = sum(one.generated_tokens for one in done)
-    prompt_s = max((one.prompt_s for one in done), default=0.0)
-    generation_s = max((one.generation_s for one in done), default=0.0)
+    finished = [answer.finished for answer in done]
+    prompt = max((one.prompt_tokens - one.cached_tokens for one in finished), default=0)
+    generated = sum(one.generated_tokens for one in finished)
+    prompt_s = max((one.prompt_s for one in finished), default=0.0)
+    generation_s = max((one.generation_s for one in finished), default=0.0)
     told = {
-        "cache_n": min((one.cached_tokens for one in done), default=0),
+        "cache_n": min((one.cached_tokens for one in finished), default=0),
         **_rate("prompt", prompt, prompt_s),
         **_rate("predicted", generated, generation_s),
     }
-    drafted = sum(one.drafted_tokens for one in done)
+    drafted = sum(one.drafted_tokens for one in finished)
     if drafted:
-        told |= {"draft_n": drafted, "draft_n_accepted": sum(one.accepted_tokens for one in done)}
+        told |= {
+            "draft_n": drafted,
+            "draft_n_accepted": sum(one.accepted_tokens for one in finished),
+        }
     return told
 
 

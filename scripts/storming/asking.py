@@ -25,7 +25,9 @@ from localrun.runner.messages import (
     Failed,
     Finished,
     Generate,
+    Generation,
     JsonObject,
+    PromptSpec,
     Rerank,
     Step,
     Submitted,
@@ -112,14 +114,15 @@ class Asker:
     def _generate(self) -> Generate:
         chance = self._chance
         fields: JsonObject = {}
+        options: JsonObject = {}
         if chance.random() < 0.3:
-            fields["prompt"] = self._text(60)
+            options["prompt"] = PromptSpec(text=self._text(60))
         else:
-            fields |= self._chat()
+            options |= self._chat()
         if chance.random() < 0.3:
-            fields["constraint"] = chance.choice(CONSTRAINTS if chance.random() < 0.9 else WRONG)
+            options["constraint"] = chance.choice(CONSTRAINTS if chance.random() < 0.9 else WRONG)
         if chance.random() < 0.3:
-            fields["logprobs"] = chance.choice((0, 1, 5, 20))
+            options["logprobs"] = chance.choice((0, 1, 5, 20))
         if chance.random() < 0.4:
             num_keep = chance.choice((None, 0, 8, -1, 10_000))
             fields["overflow"] = OverflowPolicy(
@@ -138,10 +141,10 @@ class Asker:
             fields["adapters"] = (("/nowhere/adapter.gguf", 1.0),)
         return Generate(
             request_id=0,
+            generation=Generation(echo=chance.random() < 0.1, **options),
             sampling=self._sampling(),
             num_predict=num_predict,
             stop=chance.choice(((), (), (".",), ("e", "th"), ("\n\n",))),
-            echo=chance.random() < 0.1,
             **fields,
         )
 
@@ -155,15 +158,16 @@ class Asker:
             messages.append({"role": "user", "content": self._text(30)})
             messages.append({"role": "assistant", "content": self._text(30)})
         messages.append({"role": "user", "content": self._text(40)})
-        fields: JsonObject = {"messages": tuple(messages)}
+        spec = PromptSpec(messages=tuple(messages))
+        fields: JsonObject = {}
         if chance.random() < 0.25:
-            fields["tools"] = (TOOL,)
+            spec = replace(spec, tools=(TOOL,))
             fields["tool_choice"] = chance.choice(("auto", "auto", "required", "get_weather"))
             fields["parallel_tool_calls"] = chance.random() < 0.5
         if chance.random() < 0.25:
-            fields["template_options"] = {"enable_thinking": chance.random() < 0.5}
+            spec = replace(spec, template_options={"enable_thinking": chance.random() < 0.5})
             fields["thinking_budget"] = chance.choice((None, 0, 3, 20))
-        return fields
+        return {"prompt": spec, **fields}
 
     def _sampling(self) -> SamplingParams:
         chance = self._chance
@@ -188,7 +192,7 @@ class Asker:
         chance = self._chance
         kind = chance.randrange(6)
         if kind == 0:
-            return Tokenize(request_id=0, text=self._text(50))
+            return Tokenize(request_id=0, prompt=PromptSpec(text=self._text(50)))
         if kind == 1:
             return Detokenize(request_id=0, tokens=(chance.randrange(400), 5))
         if kind == 2:
@@ -245,27 +249,30 @@ def _wrong_count(request: Generate, end: Finished) -> str | None:
 def _wrong_scores(
     request: Generate, events: Sequence[Event], text: str, end: Finished
 ) -> str | None:
+    generation = request.generation
     scores = [
         one for it in events if isinstance(it, Step) for _, found in it.scores for one in found
     ]
-    if request.logprobs is None:
+    if generation.logprobs is None:
         return "scores unasked" if scores else None
-    weighed = scores[:1] if request.echo and scores and scores[0][1] is None else []
-    starts = (end.prompt_tokens, end.prompt_tokens - 1) if request.echo else (0,)  # without a start
+    weighed = scores[:1] if generation.echo and scores and scores[0][1] is None else []
+    starts = (
+        (end.prompt_tokens, end.prompt_tokens - 1) if generation.echo else (0,)
+    )  # without a start
     spelled = [b"".join(it[0] for it in scores[at:]).decode(errors="replace") for at in starts]
     is_whole = end.reason is not FinishReason.CANCELLED
     if is_whole and not any(one.startswith(text) for one in spelled):
         return f"the scores spell {spelled[0]!r}, the text is {text!r}"
     for score in scores[len(weighed) :]:
-        if score[1] is None or score[1] > 1e-4 or len(score[2]) != request.logprobs:
+        if score[1] is None or score[1] > 1e-4 or len(score[2]) != generation.logprobs:
             return f"a score is wrong: {score}"
     return None
 
 
 def _wrong_shape(request: Generate, text: str, end: Finished) -> str | None:
-    spec = request.constraint
+    spec = request.generation.constraint
     is_whole = end.reason is FinishReason.STOP and end.stop is None
-    if spec is None or not is_whole or request.tools:
+    if spec is None or not is_whole or request.generation.prompt.tools:
         return None
     answer = re.sub(r"(?s)^.*</think>\s*", "", text)  # the prompt may have begun it
     return None if _holds(spec, answer) else f"{answer!r} does not fit {spec.kind} {spec.text}"

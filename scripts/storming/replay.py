@@ -48,13 +48,16 @@ def text_of(events: Sequence[Event]) -> str:
 def calm(request: Generate, request_id: int) -> Generate:
     """Return the request for the comparison."""
     sampling = replace(request.sampling, draft_num_predict=0)
-    return replace(request, request_id=request_id, sampling=sampling, logprobs=2)
+    generation = replace(request.generation, logprobs=2)
+    return replace(request, request_id=request_id, sampling=sampling, generation=generation)
 
 
 def is_plain(request: Generate) -> bool:
     """Return whether nothing but the model chooses the tokens."""
     sampling = replace(request.sampling, seed=None, draft_num_predict=None, ignore_eos=False)
-    has_shape = request.constraint or request.tools or request.thinking_budget is not None
+    generation = request.generation
+    has_shape = generation.constraint or generation.prompt.tools
+    has_shape = has_shape or generation.thinking_budget is not None
     is_free = not has_shape and not request.sampling.ignore_eos
     return is_free and sampling == PLAIN
 

@@ -13,12 +13,13 @@ import httpx
 import numpy as np
 import pytest
 
-from localrun.runner.messages import Embed, Embeddings, Failed, Generate
+from localrun.runner.messages import Embed, Embeddings, Failed
 from localrun.supervisor.model import RunnerModel
 from localrun.supervisor.pool import RunnerPool
 from tests.convert.embed_minilm import SENTENCES
 from tests.e2e.conftest import make_home
 from tests.engine.tiny import RANK, encoder
+from tests.fakes.requests import text_request
 from tests.fakes.starting import Collector
 from tests.waiting import HANG_S
 
@@ -213,7 +214,7 @@ def test_a_runner_itself_lets_no_embedding_model_generate(tmp_path: Path) -> Non
     pool = RunnerPool(keep_alive_s=60)
     generating, embedding = Collector(), Collector()
     try:
-        pool.submit(model, Generate(request_id=0, prompt="hi"), generating)
+        pool.submit(model, text_request("hi"), generating)
         pool.submit(model, Embed(request_id=0, inputs=("hi",)), embedding)
         failed, embedded_it = generating.until_end(), embedding.events.get(timeout=HANG_S)
     finally:

@@ -113,21 +113,23 @@ def load(sock: socket.socket, message: Load) -> None:
 
 
 def generate(sock: socket.socket, request: Generate) -> None:
-    prompt = request.messages[-1]["content"] if request.messages else request.prompt or ""
-    prompt = "".join(map(chr, request.prompt_tokens)) or prompt
+    generation = request.generation
+    spec = generation.prompt
+    prompt = spec.messages[-1]["content"] if spec.messages else spec.text
+    prompt = "".join(map(chr, generation.prompt_tokens)) or prompt
     number = request.request_id
     ASKED.add(prompt)
     if prompt == "fail":
         send(sock, Failed(request_id=number, code="context_length_exceeded", message="too long"))
         return
-    opened = "<think>\n" if request.template_options.get("enable_thinking") else ""
+    opened = "<think>\n" if spec.template_options.get("enable_thinking") else ""
     send(
         sock,
         Started(
             request_id=number,
             prompt_tokens=5,
             prompt_tail=opened,
-            prompt=prompt if request.echo else None,
+            prompt=prompt if generation.echo else None,
             dropped_messages=2 if request.overflow.drops else 0,
             dropped_tokens=30 if request.overflow.drops else 0,
         ),
@@ -135,9 +137,17 @@ def generate(sock: socket.socket, request: Generate) -> None:
     if prompt in PARTING:
         PARTING[prompt](sock, number)
     elif prompt == "echo":
-        say(sock, request, [json.dumps(asdict(request))])
+        say(sock, request, [json.dumps(flat(request))])
     else:
         say(sock, request, prompt.removeprefix("say ").split(" "))
+
+
+def flat(request: Generate) -> dict[str, object]:
+    """Return the fields of a request and of the values that it contains."""
+    fields = asdict(request)
+    generation = fields.pop("generation")
+    spec = generation.pop("prompt")
+    return {**fields, **generation, **spec}
 
 
 def tokens(request: Tokenize | Detokenize) -> Tokens:
@@ -145,8 +155,9 @@ def tokens(request: Tokenize | Detokenize) -> Tokens:
     if isinstance(request, Detokenize):
         text = "".join(map(chr, request.tokens))
     else:
-        text = request.messages[-1]["content"] if request.messages else request.text
-        text += "T" * len(request.tools)
+        spec = request.prompt
+        text = spec.messages[-1]["content"] if spec.messages else spec.text
+        text += "T" * len(spec.tools)
     return Tokens(
         request_id=request.request_id,
         tokens=tuple(map(ord, text)),
@@ -187,15 +198,16 @@ def say(sock: socket.socket, request: Generate, words: list[str]) -> None:
         text = word if index == 0 else f" {word}"
         send(sock, Step(deltas=((number, text),), scores=scored(request, text)))
     end = finished(number, FinishReason.STOP, len(words))
-    end = replace(end, tokens=(1, 2, 3)) if request.tells_tokens else end
+    end = replace(end, tokens=(1, 2, 3)) if request.generation.returns_tokens else end
     send(sock, replace(end, dropped_tokens=7) if request.overflow.shifts else end)
 
 
 def scored(request: Generate, text: str) -> tuple[tuple[int, tuple[Score, ...]], ...]:
     """Take a word for a token, and its letters for the likeliest in its place."""
-    if request.logprobs is None:
+    num_top = request.generation.logprobs
+    if num_top is None:
         return ()
-    top = tuple((letter.encode(), -1.0) for letter in text[: request.logprobs])
+    top = tuple((letter.encode(), -1.0) for letter in text[:num_top])
     return ((request.request_id, ((text.encode(), -0.5, top),)),)
 
 

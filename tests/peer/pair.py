@@ -16,7 +16,9 @@ from localrun.runner.messages import (
     Failed,
     Finished,
     Generate,
+    Generation,
     Load,
+    PromptSpec,
     Score,
     Step,
     Submitted,
@@ -69,7 +71,13 @@ class Ours:
         return event, seen
 
     def generate(self, prompt: str, sampling: SamplingParams = GREEDY, **fields: Any) -> Answer:
-        end, events = self.ask(Generate, prompt=prompt, sampling=sampling, **fields)
+        options = {name: fields.pop(name) for name in ("logprobs", "constraint") if name in fields}
+        end, events = self.ask(
+            Generate,
+            generation=Generation(prompt=PromptSpec(text=prompt), **options),
+            sampling=sampling,
+            **fields,
+        )
         assert isinstance(end, Finished)
         steps = [event for event in events if isinstance(event, Step)]
         return Answer(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.runner.messages import Detokenize, Tokenize, Tokens
+from localrun.runner.messages import Detokenize, PromptSpec, Tokenize, Tokens
 
 if TYPE_CHECKING:
     from tests.peer.conftest import Pair
@@ -53,7 +53,7 @@ def test_a_text_has_the_same_tokens_and_comes_back_the_same(guide: Pair, text: s
     )["tokens"]
     back = guide.theirs.post("/detokenize", {"tokens": expected})["content"]
 
-    tokens, _ = guide.ours.ask(Tokenize, text=text)
+    tokens, _ = guide.ours.ask(Tokenize, prompt=PromptSpec(text=text))
     told, _ = guide.ours.ask(Detokenize, tokens=tuple(expected))
 
     assert isinstance(tokens, Tokens)
@@ -77,7 +77,8 @@ def test_a_chat_becomes_the_same_prompt(
     )["prompt"]
 
     prompt, _ = guide.ours.ask(
-        Tokenize, messages=tuple(chat), tools=tuple(tools), template_options=options
+        Tokenize,
+        prompt=PromptSpec(messages=tuple(chat), tools=tuple(tools), template_options=options),
     )
 
     assert isinstance(prompt, Tokens)

@@ -36,26 +36,40 @@ from localrun.runner.messages import (
     Failed,
     Finished,
     Generate,
+    Generation,
+    JsonObject,
     Load,
+    PromptSpec,
     Ranks,
     Ready,
     Rerank,
     Step,
+    Tokenize,
 )
 
+TOOLS: tuple[JsonObject, ...] = (
+    {"function": {"parameters": {"required": ["a"], "type": ["string", "null"]}}},
+)
+OPTIONS: JsonObject = {"enable_thinking": True, "names": ["a", ["b"]]}
 EXAMPLES: list[Message] = [
     Load(model_paths=("/m.gguf",), num_ctx=2048),
     Generate(
         request_id=3,
-        messages=({"role": "user", "content": "é"},),
+        generation=Generation(
+            prompt=PromptSpec(
+                messages=({"role": "user", "content": "é"},), tools=TOOLS, template_options=OPTIONS
+            ),
+            constraint=ConstraintSpec(kind=ConstraintKind.CHOICE, choices=("a", "é"), after="</t>"),
+            logprobs=3,
+        ),
         sampling=SamplingParams(temperature=0, seed=2**40),
         stop=("a", "b"),
-        tools=({"function": {"parameters": {"required": ["a"], "type": ["string", "null"]}}},),
-        template_options={"enable_thinking": True, "names": ["a", ["b"]]},
-        constraint=ConstraintSpec(kind=ConstraintKind.CHOICE, choices=("a", "é"), after="</t>"),
         overflow=OverflowPolicy(drops=True, num_keep=4),
-        logprobs=3,
     ),
+    Generate(
+        request_id=4, generation=Generation(prompt=PromptSpec(text="x"), prompt_tokens=(1, 2))
+    ),
+    Tokenize(request_id=5, prompt=PromptSpec(messages=(), tools=TOOLS), parses_special=False),
     Cancel(request_id=3),
     Ready(num_ctx=1, num_parallel=2, device="CPU", size_bytes=3, size_gpu_bytes=0, load_s=0.5),
     Step(deltas=((1, "x"), (2, "😀"))),
@@ -87,10 +101,9 @@ def test_integers_of_json_cross_whatever_their_size() -> None:
     numbers = [2**63, 2**64, -(2**63) - 1, 10**40, 0, -1]
     message = {"role": "assistant", "tool_calls": [{"function": {"arguments": {"wei": numbers}}}]}
 
-    crossed = decode(encode(Generate(request_id=1, messages=(message,)))[LENGTH.size :])
+    request = Tokenize(request_id=1, prompt=PromptSpec(messages=(message,)))
 
-    assert isinstance(crossed, Generate)
-    assert crossed.messages == (message,)
+    assert decode(encode(request)[LENGTH.size :]) == request
 
 
 def test_messages_are_read_from_a_stream_however_it_is_cut() -> None:

@@ -21,7 +21,8 @@ from localrun.engine.params import ConstraintKind, ConstraintSpec, SamplingParam
 from localrun.engine.sequence import Sequence
 from localrun.errors import UsageError
 from localrun.runner.frames import LENGTH, decode, encode
-from localrun.runner.messages import Generate
+from localrun.runner.generation import spec_of
+from localrun.runner.messages import Generate, Generation, JsonObject, PromptSpec
 from localrun.runner.prompts.templates import ChatFormat
 from localrun.runner.reply_constraints import ReplyConstraints
 from localrun.store.store import embedded_models
@@ -70,10 +71,8 @@ class Desk:
         self.constraining = ReplyConstraints(model)
 
     def sequence(self, question: str, *, seed: int = 1, heat: float = 0, **fields: Any) -> Sequence:
-        request = as_it_arrives(
-            Generate(request_id=1, messages=({"role": "user", "content": question},), **fields)
-        )
-        self.prompt = self.chat.render(request, [], Allowance())
+        generation = as_it_arrives(generation_of(question, **fields))
+        self.prompt = self.chat.render(spec_of(generation), [], Allowance())
         tokens = self.model.tokenize(self.prompt)
         seq = Sequence(
             request_id=1,
@@ -81,7 +80,7 @@ class Desk:
             max_tokens=len(tokens) + 150,
             sampling=SamplingParams(temperature=heat, top_k=0, top_p=1, seed=seed),
         )
-        self.constraining.bind(seq, request, self.prompt, self.chat, Allowance())
+        self.constraining.bind(seq, generation, self.prompt, self.chat, Allowance())
         return seq
 
     def reply(self, question: str, **fields: Any) -> Reply:
@@ -97,11 +96,22 @@ class Desk:
         )
 
 
-def as_it_arrives(request: Generate) -> Generate:
-    """Send a request through a frame, which changes the types of what is nested."""
-    arrived = decode(encode(request)[LENGTH.size :])
+def generation_of(
+    question: str,
+    tools: tuple[JsonObject, ...] = (),
+    template_options: JsonObject | None = None,
+    **fields: Any,
+) -> Generation:
+    messages = ({"role": "user", "content": question},)
+    prompt = PromptSpec(messages=messages, tools=tools, template_options=template_options or {})
+    return Generation(prompt=prompt, **fields)
+
+
+def as_it_arrives(generation: Generation) -> Generation:
+    """Send the options through a frame, which changes the types of what is nested."""
+    arrived = decode(encode(Generate(request_id=1, generation=generation))[LENGTH.size :])
     assert isinstance(arrived, Generate)
-    return arrived
+    return arrived.generation
 
 
 @pytest.fixture(scope="module")

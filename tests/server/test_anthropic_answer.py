@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -12,6 +13,7 @@ from localrun.engine.params import FinishReason
 from localrun.server.anthropic.builder import MessageBuilder
 from localrun.server.anthropic.request import MessagesCall
 from localrun.server.core.request import AnswerFinished, AnswerStarted, CompletionRequest
+from tests.fakes.requests import finished
 
 OPENED = AnswerStarted(prompt_tokens=9)
 CALL: list[Part] = [
@@ -24,17 +26,12 @@ CALL: list[Part] = [
 def done(
     reason: FinishReason = FinishReason.STOP, stop: str | None = None, num: int = 3
 ) -> AnswerFinished:
+    end = finished(prompt_tokens=9, cached_tokens=4, generated_tokens=num, reason=reason)
     return AnswerFinished(
-        reason=reason,
-        prompt_tokens=9,
-        cached_tokens=4,
-        generated_tokens=num,
+        finished=replace(end, stop=stop),
+        started=AnswerStarted(dropped_messages=2),
         load_s=0,
-        prompt_s=0,
-        generation_s=0,
         total_s=0,
-        dropped_messages=2,
-        stop=stop,
     )
 
 

@@ -29,19 +29,22 @@ def parsed(**fields: Any) -> CompletionRequest:
     ],
 )
 def test_the_choice_of_tools_in_our_words(choice: Any, wanted: str) -> None:
-    assert parsed(tools=[LOOK], tool_choice=choice).tool_choice == wanted
+    assert parsed(tools=[LOOK], tool_choice=choice).generation.tool_choice == wanted
 
 
 def test_calls_are_parallel_unless_that_is_disabled() -> None:
     disabled = {"type": "auto", "disable_parallel_tool_use": True}
 
-    assert parsed(tools=[LOOK]).parallel_tool_calls
-    assert not parsed(tools=[LOOK], tool_choice=disabled).parallel_tool_calls
+    assert parsed(tools=[LOOK]).generation.parallel_tool_calls
+    assert not parsed(tools=[LOOK], tool_choice=disabled).generation.parallel_tool_calls
 
 
 def test_a_thought_has_the_budget_that_it_is_given() -> None:
-    assert parsed(thinking={"type": "enabled", "budget_tokens": 2000}).thinking_budget == 2000
-    assert parsed(thinking={"type": "adaptive"}).thinking_budget is None
+    assert (
+        parsed(thinking={"type": "enabled", "budget_tokens": 2000}).generation.thinking_budget
+        == 2000
+    )
+    assert parsed(thinking={"type": "adaptive"}).generation.thinking_budget is None
 
 
 def test_no_stop_sequences_leave_those_of_the_recipe() -> None:

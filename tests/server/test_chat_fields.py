@@ -82,7 +82,7 @@ def test_effort_and_verbosity_are_for_the_template() -> None:
     body = {"model": "fake", "messages": [{"role": "user", "content": "x"}]}
     call = parse_chat(Fields({**body, "reasoning": {"effort": "low"}, "verbosity": "low"}))
 
-    assert call.request.template_options == {
+    assert call.request.generation.prompt.template_options == {
         "enable_thinking": True,
         "reasoning_effort": "low",
         "verbosity": "low",
@@ -136,7 +136,7 @@ def test_the_highest_effort_has_other_names() -> None:
 
     call = parse_chat(Fields({**body, "reasoning_effort": "ultra"}))
 
-    assert call.request.template_options["reasoning_effort"] == "max"
+    assert call.request.generation.prompt.template_options["reasoning_effort"] == "max"
 
 
 def test_functions_are_tools_in_old_words(served: Served) -> None:

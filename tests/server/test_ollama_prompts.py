@@ -37,7 +37,7 @@ def test_a_prompt_is_a_question_after_the_system(served: Served) -> None:
 def test_raw_and_suffix_are_no_conversation_and_tell_no_context(served: Served) -> None:
     raw, gap = generate(served, raw=True), generate(served, suffix="after", system="unused")
 
-    assert json.loads(raw.json()["response"])["prompt"] == "echo"
+    assert json.loads(raw.json()["response"])["text"] == "echo"
     assert json.loads(gap.json()["response"])["suffix"] == "after"
     for answer in (raw.json(), gap.json()):
         assert json.loads(answer["response"])["messages"] is None
@@ -80,7 +80,7 @@ def test_a_template_of_the_request_is_used_in_either_language(served: Served) ->
 def test_think_is_a_switch_or_a_level(think: Any, options: Any) -> None:
     call = parse_call(Fields({"model": "fake", "prompt": "x", "think": think}), "generate")
 
-    assert call.request.template_options == options
+    assert call.request.generation.prompt.template_options == options
 
 
 @pytest.mark.parametrize(

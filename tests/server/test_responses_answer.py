@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from localrun.server.openai.responses.builder import ResponseBuilder
 from localrun.server.openai.responses.request import parse_call
 from localrun.server.openai.responses.store import ResponseStore
 from localrun.server.parsing.fields import Fields
+from tests.fakes.requests import finished
 
 if TYPE_CHECKING:
     from localrun.server.core.request import Reply
@@ -40,16 +42,9 @@ def answer(**fields: Any) -> ResponseBuilder:
 
 
 def done(reason: FinishReason = FinishReason.STOP) -> AnswerFinished:
+    end = finished(prompt_tokens=5, cached_tokens=3, generated_tokens=4, reason=reason)
     return AnswerFinished(
-        reason=reason,
-        prompt_tokens=5,
-        cached_tokens=3,
-        generated_tokens=4,
-        thought_tokens=2,
-        load_s=0,
-        prompt_s=0,
-        generation_s=0,
-        total_s=0,
+        finished=replace(end, thought_tokens=2), started=AnswerStarted(), load_s=0, total_s=0
     )
 
 

@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from localrun.engine.params import FinishReason, LoadOptions
 from localrun.errors import LoadError, OverloadedError, UsageError
-from localrun.runner.messages import Failed, Finished, Generate
+from localrun.runner.messages import Failed, Finished
 from localrun.supervisor import runner
 from localrun.supervisor.heartbeat import SILENCE_S, Heartbeat
 from localrun.supervisor.model import KeepAlive, ModelState, RequestOptions
 from localrun.supervisor.pool import RunnerPool
 from localrun.supervisor.slot_worker import AHEAD
+from tests.fakes.requests import text_request
 from tests.fakes.starting import Collector, fake_model, num_open, start_fake
 from tests.waiting import HANG_S
 from tests.waiting import wait_until as wait_for
@@ -76,7 +77,7 @@ def wait_until_half_loaded(pool: RunnerPool) -> None:
 def ask(pool: RunnerPool, prompt: str, **options: Any) -> Collector:
     sink = Collector()
     wanted = RequestOptions(**options)
-    pool.submit(fake_model(), Generate(request_id=0, prompt=prompt), sink, wanted)
+    pool.submit(fake_model(), text_request(prompt), sink, wanted)
     return sink
 
 
@@ -107,7 +108,7 @@ def test_death_in_the_middle_is_an_error_and_the_next_request_works(pool: Runner
 
 def test_a_cancel_ends_a_request_once(pool: RunnerPool) -> None:
     sink = Collector()
-    ticket = pool.submit(fake_model(), Generate(request_id=0, prompt="hang"), sink)
+    ticket = pool.submit(fake_model(), text_request("hang"), sink)
     sink.until_text()
 
     ticket.cancel()
@@ -123,7 +124,7 @@ def test_many_at_once_each_get_their_own_answer(pool: RunnerPool) -> None:
     sinks = [Collector() for _ in range(16)]
 
     def submit(number: int) -> None:
-        pool.submit(fake_model(), Generate(request_id=0, prompt=f"say n {number}"), sinks[number])
+        pool.submit(fake_model(), text_request(f"say n {number}"), sinks[number])
 
     threads = [threading.Thread(target=submit, args=(number,)) for number in range(16)]
     for thread in threads:
@@ -138,7 +139,7 @@ def test_many_at_once_each_get_their_own_answer(pool: RunnerPool) -> None:
 
 
 def test_a_model_that_does_not_load_says_why(pool: RunnerPool) -> None:
-    request = Generate(request_id=0, prompt="say x")
+    request = text_request("say x")
 
     broken, dying = Collector(), Collector()
     pool.submit(fake_model(file="broken.gguf"), request, broken)
@@ -182,7 +183,7 @@ def test_a_busy_model_outlives_its_time(pool: RunnerPool, clock: Clock) -> None:
     sink = Collector()
     ticket = pool.submit(
         fake_model(),
-        Generate(request_id=0, prompt="hang"),
+        text_request("hang"),
         sink,
         RequestOptions(keep_alive=KeepAlive(1)),
     )
@@ -241,7 +242,7 @@ def test_any_mix_of_requests_and_crashes_gives_each_exactly_one_end(prompts: lis
     sinks = [Collector() for _ in prompts]
 
     with ThreadPoolExecutor() as threads:
-        requests = [Generate(request_id=0, prompt=prompt) for prompt in prompts]
+        requests = [text_request(prompt) for prompt in prompts]
         tickets = list(threads.map(lambda r, s: pool.submit(fake_model(), r, s), requests, sinks))
         list(threads.map(lambda ticket: ticket.cancel(), tickets))
     pool.close()
@@ -289,7 +290,7 @@ def test_requests_for_a_model_that_loads_wait_for_one_load(
     pool: RunnerPool, slow_model: RunnerModel
 ) -> None:
     sinks = [Collector() for _ in range(4)]
-    requests = [Generate(request_id=0, prompt=f"say {number}") for number in range(4)]
+    requests = [text_request(f"say {number}") for number in range(4)]
 
     with ThreadPoolExecutor() as threads:
         tickets = threads.map(lambda r, s: pool.submit(slow_model, r, s), requests, sinks)
@@ -373,9 +374,9 @@ def test_a_busy_model_is_not_unloaded_but_takes_no_more_until_another_had_room(
         free_bytes=lambda: free[len(found.running())],
     )
     busy, late, other = Collector(), Collector(), Collector()
-    ticket = found.submit(fake_model(), Generate(request_id=0, prompt="hang"), busy)
+    ticket = found.submit(fake_model(), text_request("hang"), busy)
     busy.until_text()
-    request = Generate(request_id=0, prompt="say x")
+    request = text_request("say x")
     found.submit(fake_model("other:latest"), request, other)
     clock.now += 100  # it has had its turn
     wait_for_state(found, ModelState.DRAINING)
@@ -395,7 +396,7 @@ def test_a_busy_model_is_not_unloaded_but_takes_no_more_until_another_had_room(
 
 def test_a_request_that_cannot_be_sent_is_refused_and_does_not_count(pool: RunnerPool) -> None:
     sink = Collector()
-    request = Generate(request_id=0, prompt="half a pair: \ud800")
+    request = text_request("half a pair: \ud800")
 
     with pytest.raises(UsageError, match="cannot be sent"):
         pool.submit(fake_model(), request, sink)
@@ -476,7 +477,7 @@ def test_each_name_has_its_own_keep_alive(pool: RunnerPool, clock: Clock) -> Non
 
 def test_a_name_that_is_told_to_go_leaves_when_its_requests_have_ended(pool: RunnerPool) -> None:
     sink = Collector()
-    busy = pool.submit(recipe("busy"), Generate(request_id=0, prompt="hang"), sink)
+    busy = pool.submit(recipe("busy"), text_request("hang"), sink)
     sink.until_text()
     pool.load(recipe("idle"))
     pool.unload("busy")
@@ -493,7 +494,7 @@ def test_a_name_that_is_told_to_go_leaves_when_its_requests_have_ended(pool: Run
 def test_a_crash_is_counted_once_and_takes_all_names_along(pool: RunnerPool) -> None:
     pool.load(recipe("idle"))
     sink = Collector()
-    pool.submit(recipe("dying"), Generate(request_id=0, prompt="die"), sink)
+    pool.submit(recipe("dying"), text_request("die"), sink)
     sink.until_end()
     pool.load(recipe("back"))
 
@@ -505,7 +506,7 @@ def test_a_load_that_nobody_waits_for_any_more_is_broken_off(
     pool: RunnerPool, slow_model: RunnerModel
 ) -> None:
     sinks = [Collector(), Collector()]
-    request = Generate(request_id=0, prompt="say x")
+    request = text_request("say x")
     tickets = [pool.submit(slow_model, request, sink) for sink in sinks]
     wait_until_half_loaded(pool)
 
@@ -535,7 +536,7 @@ def test_a_load_can_be_stopped_by_name(pool: RunnerPool, slow_model: RunnerModel
 def test_who_asks_for_a_load_that_was_just_broken_off_gets_a_new_one(
     pool: RunnerPool, slow_model: RunnerModel
 ) -> None:
-    request = Generate(request_id=0, prompt="say x")
+    request = text_request("say x")
     ticket = pool.submit(slow_model, request, Collector())
     wait_until_half_loaded(pool)
     ticket.cancel()
@@ -574,7 +575,7 @@ def test_a_client_with_much_to_ask_does_not_hold_up_another(pool: RunnerPool) ->
     pool.load(fake_model())
     tickets, running = [], [Collector() for _ in range(16 + AHEAD)]
     for sink in running:
-        request = Generate(request_id=0, prompt="hang")
+        request = text_request("hang")
         tickets.append(pool.submit(fake_model(), request, sink, RequestOptions(client="greedy")))
         sink.until_text()
 
@@ -582,7 +583,7 @@ def test_a_client_with_much_to_ask_does_not_hold_up_another(pool: RunnerPool) ->
         return lambda event: done.append(name) if isinstance(event, Finished) else None
 
     for name in ["greedy"] * 5 + ["modest"]:
-        request = Generate(request_id=0, prompt="say x")
+        request = text_request("say x")
         pool.submit(fake_model(), request, sink_of(name), RequestOptions(client=name))
     tickets[0].cancel()
     wait_for(lambda: done != [])
@@ -667,7 +668,7 @@ def test_a_runner_that_is_only_slow_is_left_alone(
 ) -> None:
     pool, pulses = watchful
     sink = Collector()
-    ticket = pool.submit(fake_model(), Generate(request_id=0, prompt="quiet"), sink)
+    ticket = pool.submit(fake_model(), text_request("quiet"), sink)
     sink.until_started()
     (pulse,) = pulses
     let_time_pass(clock, pulse, 15)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from localrun.errors import LoadError
-from localrun.runner.messages import Failed, Generate, Load
+from localrun.runner.messages import Failed, Load
 from localrun.supervisor.runner import Runner
+from tests.fakes.requests import text_request
 from tests.fakes.starting import Collector, start_fake
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ def runner() -> Iterator[Runner]:
 
 def ask(runner: Runner, request_id: int, prompt: str) -> Collector:
     sink = Collector()
-    runner.submit(Generate(request_id=request_id, prompt=prompt), sink)
+    runner.submit(replace(text_request(prompt), request_id=request_id), sink)
     return sink
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from localrun.chat.budget import Allowance
     from localrun.engine.llama.model import Model
-    from localrun.runner.messages import Generate
+    from localrun.runner.messages import Generation
     from localrun.runner.prompts.templates import Templates
 
 
@@ -30,21 +30,21 @@ class RawPrompts:
         self._model = model
         self._templates = templates
 
-    def write(self, request: Generate, allowance: Allowance) -> Prompt:
+    def write(self, generation: Generation, allowance: Allowance) -> Prompt:
         """Return the prompt of a request without messages.
 
         Raises:
             UsageError: it holds what is no token, or a gap that the model cannot fill.
         """
-        text = request.prompt or ""
-        if request.suffix is not None:
-            return self._with_gap(request, text, request.suffix, allowance)
-        if not request.prompt_tokens:
+        text = generation.prompt.text
+        if generation.suffix is not None:
+            return self._with_gap(generation, text, generation.suffix, allowance)
+        if not generation.prompt_tokens:
             tokens = tokenize(text, self._model, allowance)
             return Prompt(text, tokens or self._start())
-        check_tokens(request.prompt_tokens, self._model, "prompt")
-        pieces = map(self._model.spelled_piece, request.prompt_tokens) if request.echo else ()
-        return Prompt(b"".join(pieces).decode(errors="replace"), list(request.prompt_tokens))
+        check_tokens(generation.prompt_tokens, self._model, "prompt")
+        pieces = map(self._model.spelled_piece, generation.prompt_tokens) if generation.echo else ()
+        return Prompt(b"".join(pieces).decode(errors="replace"), list(generation.prompt_tokens))
 
     def _start(self) -> list[int]:
         """Return what an empty prompt consists of: the token that begins texts.
@@ -80,7 +80,7 @@ class RawPrompts:
         return gap_tokens(self._model)
 
     def _with_gap(
-        self, request: Generate, prefix: str, suffix: str, allowance: Allowance
+        self, generation: Generation, prefix: str, suffix: str, allowance: Allowance
     ) -> Prompt:
         """Ask for what stands between two texts, by the vocabulary or else by the template."""
         controls = self._templates.control_texts
@@ -89,7 +89,7 @@ class RawPrompts:
             sides = [tokenize_on(side, self._model, allowance) for side in (before, behind)]
             start = self._model.tokenize("")
             return Prompt(prefix, [*start, *self._gap.around(*sides)])
-        chat = self._templates.chat(request.chat_template, allowance)
+        chat = self._templates.chat(generation.prompt.chat_template, allowance)
         if not chat.fills_gaps:
             raise UsageError(
                 "suffix is not supported by this model: it has no tokens that mark a gap",

@@ -17,7 +17,6 @@ from localrun.chat.continuation import can_continue, continued_prompt
 from localrun.chat.profiles.discovery import discovered_profile
 from localrun.chat.profiles.wire import profile_to_json
 from localrun.chat.template import ChatTemplate
-from localrun.runner.messages import Generate
 from localrun.runner.prompts.control_tokens import guard
 from localrun.runner.thinking import may_think_unasked
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from localrun.chat.budget import Allowance
-    from localrun.runner.messages import JsonObject, Tokenize
+    from localrun.runner.messages import JsonObject, PromptSpec
 
 MOST_KEPT = 8
 SUFFIX = re.compile(r"\bsuffix\b")  # the variable of a template that can fill a gap
@@ -58,24 +57,22 @@ class ChatFormat:
             self._may_think_unasked = found
         return self._may_think_unasked
 
-    def render(
-        self, request: Generate | Tokenize, control_texts: Sequence[str], allowance: Allowance
-    ) -> str:
-        """Return the prompt of the request's messages, with marks (prompt.py).
+    def render(self, spec: PromptSpec, control_texts: Sequence[str], allowance: Allowance) -> str:
+        """Return the prompt of the messages, with marks (prompt.py).
 
         Raises:
             UsageError: the template refuses the conversation, or fails on it.
         """
-        messages = guard(request.messages or (), control_texts, allowance)
+        messages = guard(spec.messages or (), control_texts, allowance)
         render = partial(
             self._template.render,
-            tools=request.tools,
-            options=_options(request),
+            tools=spec.tools,
+            options=spec.template_options,
             allowance=allowance,
         )
-        if request.continue_final_message and can_continue(messages):
+        if spec.continue_final_message and can_continue(messages):
             return continued_prompt(render, messages, self.known)
-        return render(messages, add_generation_prompt=request.add_generation_prompt)
+        return render(messages, add_generation_prompt=spec.add_generation_prompt)
 
     def render_gap(self, prefix: str, suffix: str, allowance: Allowance) -> str:
         """Return the prompt that asks for what stands between two texts with marks.
@@ -85,13 +82,6 @@ class ChatFormat:
         """
         messages = [{"role": "user", "content": prefix}]
         return self._template.render(messages, options={"suffix": suffix}, allowance=allowance)
-
-
-def _options(request: Generate | Tokenize) -> JsonObject:
-    """Return the options with the budget, which a few templates tell their model."""
-    if not isinstance(request, Generate) or request.thinking_budget is None:
-        return request.template_options
-    return {"thinking_budget": request.thinking_budget, **request.template_options}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,11 +129,11 @@ class Templates:
                 self._kept.popitem(last=False)
         return found
 
-    def render(self, request: Generate | Tokenize, allowance: Allowance) -> str:
-        """Return the prompt of the request's messages by the template that it names.
+    def render(self, spec: PromptSpec, allowance: Allowance) -> str:
+        """Return the prompt of the messages by their template.
 
         Raises:
             UsageError: the template is not valid, or refuses the conversation.
         """
-        chat = self.chat(request.chat_template, allowance)
-        return chat.render(request, self._texts.control_texts, allowance)
+        chat = self.chat(spec.chat_template, allowance)
+        return chat.render(spec, self._texts.control_texts, allowance)

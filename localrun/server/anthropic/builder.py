@@ -22,6 +22,7 @@ from localrun.server.core.request import AnswerFinished, AnswerStarted
 from localrun.server.extension import extension
 
 if TYPE_CHECKING:
+    from localrun.runner.messages import Finished
     from localrun.server.anthropic.request import MessagesCall
     from localrun.server.core.request import Reply
     from localrun.server.parsing.fields import JsonObject
@@ -103,7 +104,7 @@ class MessageBuilder:
             **self._message(),
             "content": content,
             **self._stop(),
-            "usage": _usage(self._done) if self._done else {},
+            "usage": _usage(self._done.finished) if self._done else {},
             **extension(done),
         }
 
@@ -126,7 +127,7 @@ class MessageBuilder:
         self._done = done
         return [
             *self._close(),
-            {"type": "message_delta", "delta": self._stop(), "usage": _usage(done)}
+            {"type": "message_delta", "delta": self._stop(), "usage": _usage(done.finished)}
             | extension([done]),
             {"type": "message_stop"},
         ]
@@ -188,16 +189,17 @@ class MessageBuilder:
 
     def _stop(self) -> JsonObject:
         """Return why the answer ended."""
-        done, request = self._done, self._call.request
-        matched = done.stop if done and done.stop in (request.stop or ()) else None
+        finished = self._done.finished if self._done else None
+        request = self._call.request
+        matched = finished.stop if finished and finished.stop in (request.stop or ()) else None
         if any(isinstance(block, _Call) and block.arguments is not None for block in self._blocks):
             reason, matched = "tool_use", None
         elif matched is not None:
             reason = "stop_sequence"
         else:
             reason = "end_turn"
-        if done and done.reason is FinishReason.LENGTH:
-            is_asked = done.generated_tokens >= (request.num_predict or 0)
+        if finished and finished.reason is FinishReason.LENGTH:
+            is_asked = finished.generated_tokens >= (request.num_predict or 0)
             reason = "max_tokens" if is_asked else "model_context_window_exceeded"
         return {"stop_reason": reason, "stop_sequence": matched}
 
@@ -213,8 +215,12 @@ def _complete_members(text: str) -> JsonObject:
     return value if isinstance(value, dict) else {}
 
 
-def _usage(done: AnswerFinished) -> JsonObject:
-    return _counts(done.prompt_tokens, cached=done.cached_tokens, generated=done.generated_tokens)
+def _usage(finished: Finished) -> JsonObject:
+    return _counts(
+        finished.prompt_tokens,
+        cached=finished.cached_tokens,
+        generated=finished.generated_tokens,
+    )
 
 
 def _counts(prompt: int, *, cached: int, generated: int) -> JsonObject:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from localrun.runner.messages import Generation, PromptSpec
 from localrun.server.anthropic.conversation import conversation
 from localrun.server.core.request import CompletionRequest
 from localrun.server.parsing import limits
@@ -79,23 +80,29 @@ def parse_request(fields: Fields, maximum: int | None = None) -> CompletionReque
     stated = [Fields(tool, f"tools[{place}].") for place, tool in enumerate(limits.tools(fields))]
     tools = [_tool(tool) for tool in without_server_tools(stated)]
     choice = _tool_choice(fields, {tool["function"]["name"] for tool in tools})
-    return CompletionRequest(
-        model=limits.model_name(fields),
+    prompt = PromptSpec(
         messages=conversation(fields),
         continue_final_message=True,
         tools=() if choice == "none" else tuple(tools),
         template_options=_template_options(fields),
+    )
+    generation = Generation(
+        prompt=prompt,
+        constraint=anthropic_constraint(fields),
+        tool_choice=choice,
+        parallel_tool_calls=not fields.inner("tool_choice").boolean("disable_parallel_tool_use"),
+        thinking_budget=fields.inner("thinking").integer("budget_tokens", 1),
+    )
+    return CompletionRequest(
+        model=limits.model_name(fields),
+        generation=generation,
         sampling=sampling(fields),
         num_predict=maximum,
         num_ctx=limits.context_length(fields),
         stop=limits.stop_strings(fields, "stop_sequences") or None,
-        constraint=anthropic_constraint(fields),
         keep_alive=keep_alive(fields),
         overflow=overflow(fields),
         num_keep=num_keep(fields),
-        tool_choice=choice,
-        parallel_tool_calls=not fields.inner("tool_choice").boolean("disable_parallel_tool_use"),
-        thinking_budget=fields.inner("thinking").integer("budget_tokens", 1),
     )
 
 

@@ -20,8 +20,8 @@ from localrun.errors import error_named
 from localrun.runner.messages import Failed, Finished, Generate, Started, Step
 from localrun.server.core.client import current_client
 from localrun.server.core.defaults import (
+    generation_of,
     keep_alive_of,
-    messages_of,
     num_predict_of,
     overflow_of,
     runner_model,
@@ -32,7 +32,6 @@ from localrun.server.core.loads import until_loaded
 from localrun.server.core.reply_reader import PLAIN, ReplyReader
 from localrun.server.core.request import AnswerFinished, AnswerStarted, TokenScores
 from localrun.services.capabilities import check_can_answer
-from localrun.services.recipes import to_jinja
 from localrun.supervisor.model import RequestOptions
 
 if TYPE_CHECKING:
@@ -83,13 +82,17 @@ class Completions:
             submission.add_done_callback(self._cancel_late)
             raise
         try:
-            opened = AnswerStarted()
+            started = AnswerStarted()
             async for event in _parts(events, ReplyReader(request, profile)):
                 if isinstance(event, AnswerStarted):
-                    opened = event
+                    started = event
                 if isinstance(event, Finished):
-                    load_s = ticket.load_s or found_s
-                    yield _done(event, opened, load_s=load_s, total_s=time.monotonic() - begun)
+                    yield AnswerFinished(
+                        finished=event,
+                        started=started,
+                        load_s=ticket.load_s or found_s,
+                        total_s=time.monotonic() - begun,
+                    )
                 else:
                     yield event
         finally:
@@ -127,37 +130,19 @@ class Completions:
         model = self._find_model(request.model)
         check_can_answer(model)
         recipe = model.recipe
-        template = to_jinja(request.chat_template) if request.chat_template else model.chat_template
-        profile = PLAIN if request.messages is None else profile_of(template)
+        generation = generation_of(model, request.generation)
+        is_chat = generation.prompt.messages is not None
+        profile = profile_of(generation.prompt.chat_template) if is_chat else PLAIN
         generate = Generate(
             request_id=0,  # the pool numbers requests
-            messages=request.messages
-            if request.context  # it begins with what the recipe says
-            else messages_of(recipe, request.messages),
-            prompt=request.prompt,
-            tools=() if request.tool_choice == "none" else request.tools,
-            template_options=request.template_options,
+            generation=generation,
             sampling=_of_choice(sampling_of(recipe, request.sampling), request.choice),
             num_predict=num_predict_of(recipe, request.num_predict, request.default_num_predict),
             stop=stop_of(recipe, request.stop),
-            constraint=request.constraint,
             overflow=overflow_of(
                 recipe, request.overflow, request.num_keep, request.default_overflow
             ),
-            logprobs=request.logprobs,
-            echo=request.echo,
-            chat_template=template,
-            add_generation_prompt=request.add_generation_prompt,
-            continue_final_message=request.continue_final_message,
-            prompt_tokens=request.prompt_tokens,
-            suffix=request.suffix,
-            context=request.context,
-            tells_tokens=request.tells_tokens,
-            prediction=request.prediction,
             adapters=tuple((str(path), scale) for path, scale in model.adapters),
-            tool_choice=request.tool_choice,
-            parallel_tool_calls=request.parallel_tool_calls,
-            thinking_budget=request.thinking_budget,
         )
         ticket = self._pool.submit(
             runner_model(model),
@@ -212,28 +197,3 @@ def _moved(step: Step, reader: ReplyReader) -> list[TokenScores | Part]:
     """Return what a step of one request did."""
     scores = [TokenScores(found) for _, found in step.scores]
     return [*scores, *reader.push("".join(text for _, text in step.deltas))]
-
-
-def _done(
-    finished: Finished, opened: AnswerStarted, *, load_s: float, total_s: float
-) -> AnswerFinished:
-    return AnswerFinished(
-        reason=finished.reason,
-        prompt_tokens=finished.prompt_tokens,
-        cached_tokens=finished.cached_tokens,
-        generated_tokens=finished.generated_tokens,
-        load_s=load_s,
-        prompt_s=finished.prompt_s,
-        generation_s=finished.generation_s,
-        total_s=total_s,
-        dropped_messages=opened.dropped_messages,
-        dropped_tokens=opened.dropped_tokens + finished.dropped_tokens,
-        stop=finished.stop,
-        drafted_tokens=finished.drafted_tokens,
-        accepted_tokens=finished.accepted_tokens,
-        predicted_right=finished.predicted_right,
-        predicted_wrong=finished.predicted_wrong,
-        tokens=finished.tokens,
-        thought_tokens=finished.thought_tokens,
-        queue_s=finished.queue_s,
-    )

@@ -24,11 +24,13 @@ from localrun.modelfile.known import KNOWN
 from localrun.server.parsing.fields import Fields, shown
 from localrun.server.parsing.limits import LONGEST_STOP, MOST_STOPS
 from localrun.server.parsing.options import keep_alive, overflow, sampling
+from localrun.services.recipes import to_jinja
 from localrun.supervisor.model import RunnerModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from localrun.runner.messages import Generation, PromptSpec
     from localrun.server.parsing.fields import JsonObject
     from localrun.services.recipes import StoredRecipe
     from localrun.services.stored_model import StoredModel
@@ -89,6 +91,34 @@ def overflow_of(
     )
     kept = _integer(recipe, "num_keep") if num_keep is None else num_keep
     return replace(policy or default or OverflowPolicy(), num_keep=kept)
+
+
+def generation_of(model: StoredModel, generation: Generation) -> Generation:
+    """Return the options of a request with the messages and the template of the model's recipe.
+
+    Messages that continue a ``context`` get none of the recipe's: the context begins with them.
+    """
+    messages = generation.prompt.messages
+    prompt = prompt_of(model, generation.prompt)
+    if generation.context:
+        prompt = replace(prompt, messages=messages)
+    if generation.tool_choice == "none":
+        prompt = replace(prompt, tools=())
+    return replace(generation, prompt=prompt)
+
+
+def prompt_of(model: StoredModel, prompt: PromptSpec) -> PromptSpec:
+    """Return a prompt with the messages and the template of the model's recipe.
+
+    Raises:
+        UsageError: the prompt's own template cannot be read.
+    """
+    template = prompt.chat_template
+    return replace(
+        prompt,
+        messages=messages_of(model.recipe, prompt.messages),
+        chat_template=to_jinja(template) if template else model.chat_template,
+    )
 
 
 def messages_of(

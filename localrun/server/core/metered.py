@@ -21,6 +21,7 @@ from localrun.server.core.transcript import Transcript
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
+    from localrun.runner.messages import Finished
     from localrun.server.core.metrics import Metrics
     from localrun.services.stored_model import StoredModel
     from localrun.supervisor.pool import RunnerPool
@@ -52,8 +53,8 @@ class MeteredCompletions(Completions):
                 async for part in parts:
                     now = time.monotonic()
                     if isinstance(part, AnswerFinished):
-                        end = part.reason.value
-                        self._count_tokens(request.model, part)
+                        end = part.finished.reason.value
+                        self._count_tokens(request.model, part.finished)
                     elif not isinstance(part, AnswerStarted | TokenScores):
                         self._count_time(request.model, now - last, is_first=is_first)
                         last, is_first = now, False
@@ -68,12 +69,12 @@ class MeteredCompletions(Completions):
             if transcript is not None:
                 transcript.log(end)
 
-    def _count_tokens(self, name: str, done: AnswerFinished) -> None:
+    def _count_tokens(self, name: str, finished: Finished) -> None:
         model = self._labels.of(name)
-        self._metrics.prompt_tokens.add(done.prompt_tokens, model=model)
-        self._metrics.generated_tokens.add(done.generated_tokens, model=model)
-        self._metrics.cached_tokens.add(done.cached_tokens, model=model)
-        self._metrics.queue_seconds.observe(done.queue_s, model=model)
+        self._metrics.prompt_tokens.add(finished.prompt_tokens, model=model)
+        self._metrics.generated_tokens.add(finished.generated_tokens, model=model)
+        self._metrics.cached_tokens.add(finished.cached_tokens, model=model)
+        self._metrics.queue_seconds.observe(finished.queue_s, model=model)
 
     def _count_time(self, name: str, seconds: float, *, is_first: bool) -> None:
         metrics = self._metrics

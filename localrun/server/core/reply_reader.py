@@ -28,10 +28,11 @@ class ReplyReader:
     """The parser of one reply; a request that wants no calls gets text, one call the first."""
 
     def __init__(self, request: CompletionRequest, profile: Profile) -> None:
-        self._tools = Tools.of(request.tools)
-        self._wants_calls = request.tool_choice != "none"
+        generation = request.generation
+        self._tools = Tools.of(generation.prompt.tools)
+        self._wants_calls = generation.tool_choice != "none"
         self._profile = profile
-        self._most_calls = None if request.parallel_tool_calls else 1
+        self._most_calls = None if generation.parallel_tool_calls else 1
         self._num_calls = 0
         self._keeps_thoughts = request.keeps_thoughts
         self._parser = StreamParser(self._wanted(profile), tools=self._tools)

@@ -40,10 +40,10 @@ class Transcript:
 
     def log(self, end: str) -> None:
         """Leave the line."""
-        asked = self._request.prompt if self._request.messages is None else self._request.messages
+        prompt = self._request.generation.prompt
         told = {
             "model": self._request.model,
-            "asked": asked,
+            "asked": prompt.text if prompt.messages is None else prompt.messages,
             "thought": "".join(self._thought),
             "answer": "".join(self._answer),
             "calls": self._calls,

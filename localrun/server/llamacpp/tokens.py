@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from localrun.runner.messages import Tokenize
+from localrun.runner.messages import PromptSpec, Tokenize
 from localrun.server.llamacpp.model import with_model
 from localrun.server.openai.tokens import (
     parse_apply_template,
@@ -82,7 +82,7 @@ def parse_root_tokenize(fields: Fields) -> RootCall:
         return RootCall(call=parse_tokenize(fields), is_content=False)
     request = Tokenize(
         request_id=0,  # the pool numbers requests
-        text=text,
+        prompt=PromptSpec(text=text),
         is_start=fields.boolean("add_special") or False,
         parses_special=fields.boolean("parse_special") is not False,
     )

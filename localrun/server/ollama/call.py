@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from localrun.runner.messages import Generation, PromptSpec
 from localrun.server.core.request import CompletionRequest
 from localrun.server.ollama.overflow import DEFAULT, ollama_overflow
 from localrun.server.openai.fields import is_token
@@ -45,7 +46,7 @@ class _Question:
     """What a request asks: a conversation, or a text that goes on."""
 
     messages: tuple[JsonObject, ...] | None = None
-    prompt: str | None = None
+    text: str = ""
     suffix: str | None = None
     context: tuple[int, ...] = ()
     is_empty: bool
@@ -60,27 +61,33 @@ def parse_call(fields: Fields, kind: Kind) -> Call:
     refuse_media(fields, "messages")
     options = fields.inner("options")
     question = _chat(fields) if kind == "chat" else _generate(fields)
-    request = CompletionRequest(
-        model=old_or_new_name(fields),
+    prompt = PromptSpec(
         messages=question.messages,
-        continue_final_message=kind == "chat",
-        prompt=question.prompt,
-        suffix=question.suffix,
-        context=question.context,
-        tells_tokens=kind == "generate" and question.messages is not None,
-        chat_template=_template(fields) if kind == "generate" else None,
+        text=question.text,
         tools=tuple(limits.tools(fields)),
         template_options=ollama_thinking(fields).options,
+        chat_template=_template(fields) if kind == "generate" else None,
+        continue_final_message=kind == "chat",
+    )
+    generation = Generation(
+        prompt=prompt,
+        context=question.context,
+        suffix=question.suffix,
+        constraint=ollama_constraint(fields),
+        logprobs=num_logprobs(fields),
+        returns_tokens=kind == "generate" and question.messages is not None,
+    )
+    request = CompletionRequest(
+        model=old_or_new_name(fields),
+        generation=generation,
         sampling=sampling(options),
         num_predict=_num_predict(options),
         num_ctx=limits.context_length(options, 0),
         stop=limits.stop_strings(options),
-        constraint=ollama_constraint(fields),
         keep_alive=keep_alive(fields),
         overflow=ollama_overflow(fields),
         default_overflow=DEFAULT,
         num_keep=num_keep(options),
-        logprobs=num_logprobs(fields),
     )
     stream = fields.boolean("stream") is not False
     return Call(
@@ -106,9 +113,9 @@ def _generate(fields: Fields) -> _Question:
         wrong = next((name for name in NOT_RAW if fields.raw(name)), None)
         if wrong is not None:
             raise fields.wrong(wrong, "cannot be combined with raw")
-        return _Question(prompt=prompt, suffix=suffix, is_empty=is_empty)
+        return _Question(text=prompt, suffix=suffix, is_empty=is_empty)
     if suffix is not None:
-        return _Question(prompt=prompt, suffix=suffix, is_empty=is_empty)
+        return _Question(text=prompt, suffix=suffix, is_empty=is_empty)
     head: list[JsonObject] = [{"role": "system", "content": system}] if system else []
     messages = conversation([*head, {"role": "user", "content": prompt}])
     return _Question(messages=messages, context=context, is_empty=is_empty)

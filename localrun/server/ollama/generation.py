@@ -122,16 +122,16 @@ def _frame(
 
 
 def _end(done: AnswerFinished) -> JsonObject:
-    context = {"context": list(done.tokens)} if done.tokens else {}
+    context = {"context": list(done.finished.tokens)} if done.finished.tokens else {}
     return {
         "done": True,
-        "done_reason": done.reason.value,
+        "done_reason": done.finished.reason.value,
         "total_duration": int(done.total_s * NANOSECONDS),
         "load_duration": int(done.load_s * NANOSECONDS),
-        "prompt_eval_count": done.prompt_tokens,
-        "prompt_eval_duration": int(done.prompt_s * NANOSECONDS),
-        "eval_count": done.generated_tokens,
-        "eval_duration": int(done.generation_s * NANOSECONDS),
+        "prompt_eval_count": done.finished.prompt_tokens,
+        "prompt_eval_duration": int(done.finished.prompt_s * NANOSECONDS),
+        "eval_count": done.finished.generated_tokens,
+        "eval_duration": int(done.finished.generation_s * NANOSECONDS),
         **context,
         **extension([done]),
     }

@@ -10,6 +10,7 @@ import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from localrun.runner.messages import Generation, PromptSpec
 from localrun.server.core.choices import stream_choices
 from localrun.server.core.request import CompletionRequest
 from localrun.server.openai import fields as common
@@ -73,31 +74,37 @@ def parse_chat(fields: Fields) -> ChatCall:
     chat = conversation(messages)
     end = prompt_end(fields, chat)
     offered, thinking = offered_tools(fields), openai_thinking(fields)
-    request = CompletionRequest(
-        model=model,
+    prompt = PromptSpec(
         messages=chat,
         tools=offered.tools,
         template_options=verbosity(fields) | thinking.options,
+        chat_template=fields.text("chat_template", longest=limits.LONGEST_TEMPLATE) or None,
+        add_generation_prompt=end.add_generation_prompt,
+        continue_final_message=end.continue_final_message,
+    )
+    generation = Generation(
+        prompt=prompt,
+        prediction=common.prediction(fields),
+        constraint=openai_constraint(fields),
+        tool_choice=offered.choice,
+        parallel_tool_calls=fields.boolean("parallel_tool_calls") is not False,
+        thinking_budget=thinking.budget,
+        logprobs=num_logprobs(fields),
+    )
+    request = CompletionRequest(
+        model=model,
+        generation=generation,
         sampling=common.openai_sampling(fields),
         num_predict=common.num_predict(fields),
         num_ctx=limits.context_length(fields),
         stop=limits.stop_strings(fields),
-        constraint=openai_constraint(fields),
         keep_alive=keep_alive(fields),
         overflow=overflow(fields),
         num_keep=num_keep(fields),
-        logprobs=num_logprobs(fields),
-        chat_template=fields.text("chat_template", longest=limits.LONGEST_TEMPLATE) or None,
-        prediction=common.prediction(fields),
-        tool_choice=offered.choice,
-        parallel_tool_calls=fields.boolean("parallel_tool_calls") is not False,
-        thinking_budget=thinking.budget,
         keeps_thoughts=keeps_thoughts(fields),
-        add_generation_prompt=end.add_generation_prompt,
-        continue_final_message=end.continue_final_message,
     )
     streaming, count = common.streaming(fields), common.num_choices(fields)
-    limits.refuse_many_copies(fields, [request.messages, request.tools], count)
+    limits.refuse_many_copies(fields, [prompt.messages, prompt.tools], count)
     return ChatCall(
         request=request,
         stream=streaming.is_wanted,

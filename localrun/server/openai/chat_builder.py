@@ -17,7 +17,7 @@ from localrun.server.scores import openai_score
 from localrun.server.timings import timings
 
 if TYPE_CHECKING:
-    from localrun.runner.messages import Score
+    from localrun.runner.messages import Finished, Score
     from localrun.server.core.request import Reply
     from localrun.server.parsing.fields import JsonObject
 
@@ -94,7 +94,7 @@ class _Choice:
         """Return why the answer ended."""
         if self._calls and self._calls[-1].is_whole:
             return "function_call" if self._is_legacy else "tool_calls"
-        return self.done.reason.value if self.done else "stop"
+        return self.done.finished.reason.value if self.done else "stop"
 
     def add(self, part: Reply) -> JsonObject | None:
         """Take a part; return the delta that tells it, None where there is nothing to tell."""
@@ -184,25 +184,26 @@ class _Call:
 
 def usage(done: list[AnswerFinished]) -> JsonObject:
     """Return the counts of tokens of all choices; their prompt is one."""
-    prompt = max((one.prompt_tokens for one in done), default=0)
-    generated = sum(one.generated_tokens for one in done)
-    cached = min((one.cached_tokens for one in done), default=0)  # of who computed it
+    finished = [answer.finished for answer in done]
+    prompt = max((one.prompt_tokens for one in finished), default=0)
+    generated = sum(one.generated_tokens for one in finished)
+    cached = min((one.cached_tokens for one in finished), default=0)  # of who computed it
     return {
         "prompt_tokens": prompt,
         "completion_tokens": generated,
         "total_tokens": prompt + generated,
         "prompt_tokens_details": {"cached_tokens": cached},
         "completion_tokens_details": {
-            "reasoning_tokens": sum(one.thought_tokens for one in done),
-            **_predicted(done),
+            "reasoning_tokens": sum(one.thought_tokens for one in finished),
+            **_predicted(finished),
         },
     }
 
 
-def _predicted(done: list[AnswerFinished]) -> JsonObject:
+def _predicted(finished: list[Finished]) -> JsonObject:
     """Return what became of a prediction, where there was one; wrong guesses cost no tokens."""
-    right = [one.predicted_right for one in done if one.predicted_right is not None]
-    wrong = [one.predicted_wrong for one in done if one.predicted_wrong is not None]
+    right = [one.predicted_right for one in finished if one.predicted_right is not None]
+    wrong = [one.predicted_wrong for one in finished if one.predicted_wrong is not None]
     if not right:
         return {}
     return {"accepted_prediction_tokens": sum(right), "rejected_prediction_tokens": sum(wrong)}

@@ -109,7 +109,7 @@ class _Continuation:
             "index": self._place,
             "text": text,
             "logprobs": self._scored(scores) if scores else None,
-            "finish_reason": self.done.reason.value if self.done else None,
+            "finish_reason": self.done.finished.reason.value if self.done else None,
         }
 
     def _scored(self, scores: list[Score]) -> JsonObject:

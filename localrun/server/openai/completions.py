@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from localrun.engine.params import MOST_TOP
+from localrun.runner.messages import Generation, PromptSpec
 from localrun.server.core.choices import choices_of, stream_each
 from localrun.server.core.request import CompletionRequest
 from localrun.server.openai.completion_builder import TextCompletionBuilder
@@ -68,19 +69,21 @@ def parse_completion(fields: Fields) -> CompletionCall:
     limits.refuse_many_copies(fields, prompts, count)
     wanted = CompletionRequest(
         model=limits.model_name(fields),
+        generation=Generation(
+            suffix=fields.text("suffix") or None,
+            prediction=prediction(fields),
+            constraint=openai_constraint(fields),
+            logprobs=_logprobs(fields),
+            echo=fields.boolean("echo") or False,
+        ),
         sampling=openai_sampling(fields),
         num_predict=num_predict(fields, least=0),
         default_num_predict=DEFAULT_TOKENS,
         num_ctx=limits.context_length(fields),
         stop=limits.stop_strings(fields),
-        constraint=openai_constraint(fields),
         keep_alive=keep_alive(fields),
         overflow=overflow(fields),
         num_keep=num_keep(fields),
-        logprobs=_logprobs(fields),
-        echo=fields.boolean("echo") or False,
-        suffix=fields.text("suffix") or None,
-        prediction=prediction(fields),
     )
     requests = [one for prompt in prompts for one in choices_of(_to(fields, wanted, prompt), count)]
     return CompletionCall(requests=tuple(requests), streaming=streaming(fields), num_choices=count)
@@ -123,11 +126,12 @@ def _replies(
 
 
 def _to(fields: Fields, wanted: CompletionRequest, prompt: Prompt) -> CompletionRequest:
+    generation = wanted.generation
     if isinstance(prompt, str):
-        return replace(wanted, prompt=prompt)
-    if wanted.suffix is not None:
+        return replace(wanted, generation=replace(generation, prompt=PromptSpec(text=prompt)))
+    if generation.suffix is not None:
         raise fields.wrong("suffix", "needs a prompt that is a text")
-    return replace(wanted, prompt_tokens=prompt)
+    return replace(wanted, generation=replace(generation, prompt_tokens=prompt))
 
 
 def _prompts(fields: Fields) -> tuple[Prompt, ...]:

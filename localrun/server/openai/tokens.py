@@ -13,15 +13,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localrun.errors import BackendError, error_named
-from localrun.runner.messages import Detokenize, Event, Failed, Submitted, Tokenize, Tokens
-from localrun.server.core.defaults import keep_alive_of, messages_of, runner_model
+from localrun.runner.messages import (
+    Detokenize,
+    Event,
+    Failed,
+    PromptSpec,
+    Submitted,
+    Tokenize,
+    Tokens,
+)
+from localrun.server.core.defaults import keep_alive_of, prompt_of, runner_model
 from localrun.server.parsing import limits
 from localrun.server.parsing.conversation import conversation
 from localrun.server.parsing.media import refuse_media
 from localrun.server.parsing.options import keep_alive
 from localrun.server.parsing.prompt_end import prompt_end
 from localrun.server.vectors import large_json
-from localrun.services.recipes import to_jinja
 from localrun.supervisor.model import RequestOptions
 
 if TYPE_CHECKING:
@@ -163,17 +170,7 @@ class TokenService:
         return (await self._prompt(request)).text
 
     async def _prompt(self, request: CompletionRequest) -> Tokens:
-        template = request.chat_template
-        wanted = Tokenize(
-            request_id=0,  # the pool numbers requests
-            messages=request.messages,
-            text=request.prompt or "",
-            tools=request.tools,
-            template_options=request.template_options,
-            chat_template=await asyncio.to_thread(to_jinja, template) if template else None,
-            add_generation_prompt=request.add_generation_prompt,
-            continue_final_message=request.continue_final_message,
-        )
+        wanted = Tokenize(request_id=0, prompt=request.generation.prompt)
         return await self._answer(request.model, wanted, request.keep_alive)
 
     async def _answer(
@@ -219,18 +216,16 @@ def _tokenize(fields: Fields, *, needs_messages: bool) -> Tokenize:
     special = fields.boolean("add_special_tokens")
     chat = conversation(messages) if messages else None
     end = prompt_end(fields, chat or ())
-    template = fields.text("chat_template", longest=limits.LONGEST_TEMPLATE)
-    return Tokenize(
-        request_id=0,  # the pool numbers requests
+    prompt = PromptSpec(
         messages=chat,
         text=text or "",
         tools=tuple(limits.tools(fields)),
         template_options=limits.template_options(fields),
-        chat_template=to_jinja(template) if template else None,
-        is_start=special is not False,
+        chat_template=fields.text("chat_template", longest=limits.LONGEST_TEMPLATE) or None,
         add_generation_prompt=end.add_generation_prompt,
         continue_final_message=end.continue_final_message,
     )
+    return Tokenize(request_id=0, prompt=prompt, is_start=special is not False)
 
 
 def _given_text(fields: Fields) -> str | None:
@@ -240,14 +235,10 @@ def _given_text(fields: Fields) -> str | None:
 
 
 def _completed(request: Tokenize | Detokenize, model: StoredModel) -> Submitted:
-    """Put before the messages what the model's recipe says, as for an answer."""
+    """Return the request with the messages and the template of the model's recipe."""
     if isinstance(request, Detokenize):
         return request
-    return replace(
-        request,
-        messages=messages_of(model.recipe, request.messages),
-        chat_template=request.chat_template or model.chat_template,
-    )
+    return replace(request, prompt=prompt_of(model, request.prompt))
 
 
 def _is_token(value: object) -> bool:

@@ -22,7 +22,7 @@ MODES = ("auto", "none", "required")
 
 @dataclass(frozen=True, slots=True)
 class OfferedTools:
-    """What a model may call, and whether it must: see `CompletionRequest.tool_choice`."""
+    """What a model may call, and whether it must: see `Generation.tool_choice`."""
 
     tools: tuple[JsonObject, ...]
     choice: str = "auto"

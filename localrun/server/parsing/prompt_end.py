@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptEnd:
-    """The fields of `CompletionRequest` with these names."""
+    """The fields of `PromptSpec` with these names."""
 
     add_generation_prompt: bool
     continue_final_message: bool

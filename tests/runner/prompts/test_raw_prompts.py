@@ -13,7 +13,7 @@ from localrun.engine.llama.infill import gap_tokens
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import load_model
 from localrun.errors import UsageError
-from localrun.runner.messages import Generate
+from localrun.runner.messages import Generation, PromptSpec
 from localrun.runner.prompts.raw_prompts import RawPrompts, check_tokens
 from localrun.runner.prompts.templates import Templates, TemplateTexts
 from localrun.services.recipes import to_jinja
@@ -87,8 +87,8 @@ def spelled(model: Model, tokens: list[int]) -> str:
     return b"".join(map(model.tokenized_piece, tokens)).decode()
 
 
-def gap(prefix: str, suffix: str) -> Generate:
-    return Generate(request_id=1, prompt=prefix, suffix=suffix)
+def gap(prefix: str, suffix: str) -> Generation:
+    return Generation(prompt=PromptSpec(text=prefix), suffix=suffix)
 
 
 def test_the_vocabularys_tokens_stand_around_the_gap(models: dict[str, Model]) -> None:
@@ -135,9 +135,7 @@ def test_tokens_are_taken_as_they_are_and_told_as_text(models: dict[str, Model])
     model = models["plain"]
     tokens = tuple(model.tokenize("two words", is_start=False))
 
-    prompt = plain(model).write(
-        Generate(request_id=1, prompt_tokens=tokens, echo=True), Allowance()
-    )
+    prompt = plain(model).write(Generation(prompt_tokens=tokens, echo=True), Allowance())
 
     assert (prompt.tokens, prompt.text) == (list(tokens), "two words")
 

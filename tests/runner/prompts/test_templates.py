@@ -6,7 +6,7 @@ import pytest
 
 from localrun.chat.budget import Allowance
 from localrun.errors import UsageError
-from localrun.runner.messages import Generate
+from localrun.runner.messages import PromptSpec
 from localrun.runner.prompts import templates as module
 from localrun.runner.prompts.templates import Templates, TemplateTexts
 
@@ -14,9 +14,9 @@ OWN = "{{ messages[0].content }}{{ eos_token }}"
 SHOUT = "{{ messages[0].content | upper }}"
 
 
-def asking(template: str | None) -> Generate:
+def asking(template: str | None) -> PromptSpec:
     message = {"role": "user", "content": "hello <end>"}
-    return Generate(request_id=1, messages=(message,), chat_template=template)
+    return PromptSpec(messages=(message,), chat_template=template)
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from localrun.engine.params import FinishReason
-from localrun.server.core.request import AnswerFinished
+from localrun.server.core.request import AnswerFinished, AnswerStarted
 from localrun.server.openai.chat_builder import usage
+from tests.fakes.requests import finished
 from tests.server.test_openai_api import chat, events
 
 if TYPE_CHECKING:
@@ -177,17 +178,9 @@ def test_ignore_eos_reaches_the_runner(served: Served) -> None:
 
 
 def test_a_prediction_is_accounted_for_where_there_was_one() -> None:
-    done = AnswerFinished(
-        reason=FinishReason.STOP,
-        prompt_tokens=5,
-        cached_tokens=0,
-        generated_tokens=9,
-        load_s=0,
-        prompt_s=0,
-        generation_s=0,
-        total_s=0,
-    )
-    predicted = replace(done, predicted_right=4, predicted_wrong=1)
+    end = finished(prompt_tokens=5, cached_tokens=0, generated_tokens=9, reason=FinishReason.STOP)
+    done = AnswerFinished(finished=end, started=AnswerStarted(), load_s=0, total_s=0)
+    predicted = replace(done, finished=replace(end, predicted_right=4, predicted_wrong=1))
 
     assert usage([done])["completion_tokens_details"] == {"reasoning_tokens": 0}
     assert usage([predicted, predicted])["completion_tokens_details"] == {

@@ -9,6 +9,7 @@ import pytest
 
 from localrun.chat.stream_parser import TextPart
 from localrun.errors import RunnerDiedError
+from localrun.runner.messages import Generation, PromptSpec
 from localrun.server.core.choices import stream_choices
 from localrun.server.core.completions import Completions
 from localrun.server.core.request import AnswerFinished, AnswerStarted, CompletionRequest
@@ -29,6 +30,10 @@ def completions() -> Iterator[Completions]:
     pool.close()
 
 
+def asking(text: str) -> CompletionRequest:
+    return CompletionRequest(model="fake", generation=Generation(prompt=PromptSpec(text=text)))
+
+
 async def replies(
     completions: Completions, request: CompletionRequest, count: int = 1
 ) -> list[tuple[int, Reply]]:
@@ -37,7 +42,10 @@ async def replies(
 
 def test_the_prompt_is_told_only_to_who_asks(completions: Completions) -> None:
     def opened(*, echo: bool) -> Reply:
-        request = CompletionRequest(model="fake", prompt="say a", echo=echo)
+        request = CompletionRequest(
+            model="fake",
+            generation=Generation(prompt=PromptSpec(text="say a"), echo=echo),
+        )
         return asyncio.run(replies(completions, request))[0][1]
 
     assert opened(echo=True) == AnswerStarted("say a", prompt_tokens=5)
@@ -45,7 +53,7 @@ def test_the_prompt_is_told_only_to_who_asks(completions: Completions) -> None:
 
 
 def test_each_choice_is_opened_told_and_done(completions: Completions) -> None:
-    request = CompletionRequest(model="fake", prompt="say a b")
+    request = asking("say a b")
 
     found = asyncio.run(replies(completions, request, 3))
 
@@ -58,7 +66,7 @@ def test_each_choice_is_opened_told_and_done(completions: Completions) -> None:
 def test_choices_fail_together_and_leave_no_task_behind(completions: Completions) -> None:
     async def ask() -> int:
         with pytest.raises(RunnerDiedError):
-            await replies(completions, CompletionRequest(model="fake", prompt="die"), 3)
+            await replies(completions, asking("die"), 3)
         return len(asyncio.all_tasks())
 
     assert asyncio.run(ask()) == 1
@@ -66,7 +74,7 @@ def test_choices_fail_together_and_leave_no_task_behind(completions: Completions
 
 def test_a_client_that_leaves_takes_all_choices_along(completions: Completions) -> None:
     async def ask() -> int:
-        request = CompletionRequest(model="fake", prompt="hang")
+        request = asking("hang")
         events = stream_choices(completions, request, 3)
         await anext(events)
         await events.aclose()

@@ -151,9 +151,9 @@ def test_a_large_request_of_an_agent_is_taken() -> None:
 
     call = parse_chat(Fields({"model": "fake", "messages": messages, "tools": tools}))
 
-    assert call.request.messages is not None
-    assert len(call.request.messages) == 999
-    assert len(call.request.tools) == 100
+    assert call.request.generation.prompt.messages is not None
+    assert len(call.request.generation.prompt.messages) == 999
+    assert len(call.request.generation.prompt.tools) == 100
 
 
 def test_the_limits_are_those_of_the_runner() -> None:

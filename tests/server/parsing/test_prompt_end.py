@@ -83,6 +83,6 @@ def test_chats_of_all_apis_continue() -> None:
     ollama = parse_call(Fields(body), "chat").request
 
     for request in (openai, anthropic, ollama):
-        assert request.continue_final_message
-        assert request.messages is not None
-        assert request.messages[-1]["content"] == "The answer is"
+        assert request.generation.prompt.continue_final_message
+        assert request.generation.prompt.messages is not None
+        assert request.generation.prompt.messages[-1]["content"] == "The answer is"

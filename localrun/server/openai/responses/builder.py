@@ -23,7 +23,7 @@ from localrun.server.openai.responses.text_items import MessageItem, ReasoningIt
 
 if TYPE_CHECKING:
     from localrun.errors import LocalrunError
-    from localrun.runner.messages import Score
+    from localrun.runner.messages import Finished, Score
     from localrun.server.core.request import Reply
     from localrun.server.openai.responses.blocks import Block
     from localrun.server.openai.responses.request import ResponsesCall
@@ -77,7 +77,7 @@ class ResponseBuilder:
             "error": self._error,
             "incomplete_details": {"reason": "max_output_tokens"} if is_cut else None,
             "output": [block.item() for block in self._blocks],
-            "usage": _usage(done) if done else None,
+            "usage": _usage(done.finished) if done else None,
             **self._call.repeated,
             **extension([done] if done else []),
         }
@@ -106,7 +106,7 @@ class ResponseBuilder:
 
     def _end(self, done: AnswerFinished) -> list[JsonObject]:
         self._done = done
-        is_cut = done.reason is FinishReason.LENGTH
+        is_cut = done.finished.reason is FinishReason.LENGTH
         status = INCOMPLETE if is_cut else COMPLETED
         return [*self._close(status), self._finish(status)]
 
@@ -178,11 +178,14 @@ class ResponseBuilder:
         return events
 
 
-def _usage(done: AnswerFinished) -> JsonObject:
+def _usage(finished: Finished) -> JsonObject:
     return {
-        "input_tokens": done.prompt_tokens,
-        "input_tokens_details": {"cached_tokens": done.cached_tokens, "cache_write_tokens": 0},
-        "output_tokens": done.generated_tokens,
-        "output_tokens_details": {"reasoning_tokens": done.thought_tokens},
-        "total_tokens": done.prompt_tokens + done.generated_tokens,
+        "input_tokens": finished.prompt_tokens,
+        "input_tokens_details": {
+            "cached_tokens": finished.cached_tokens,
+            "cache_write_tokens": 0,
+        },
+        "output_tokens": finished.generated_tokens,
+        "output_tokens_details": {"reasoning_tokens": finished.thought_tokens},
+        "total_tokens": finished.prompt_tokens + finished.generated_tokens,
     }

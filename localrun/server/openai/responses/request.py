@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.engine.params import MOST_TOP, OverflowPolicy
 from localrun.errors import NotFoundError
+from localrun.runner.messages import Generation, PromptSpec
 from localrun.server.core.request import CompletionRequest
 from localrun.server.middleware.bodies import LARGEST_BODY
 from localrun.server.openai import fields as common
@@ -126,23 +127,29 @@ def _request(
     fields: Fields, messages: tuple[JsonObject, ...], tools: ToolSet, included: tuple[str, ...]
 ) -> CompletionRequest:
     thinking = openai_thinking(fields)
-    return CompletionRequest(
-        model=limits.model_name(fields),
+    prompt = PromptSpec(
         messages=messages,
         tools=tools.functions,
         template_options=verbosity(fields.inner("text")) | thinking.options,
+    )
+    generation = Generation(
+        prompt=prompt,
+        constraint=responses_constraint(fields),
+        tool_choice=tools.choice,
+        parallel_tool_calls=fields.boolean("parallel_tool_calls") is not False,
+        thinking_budget=thinking.budget,
+        logprobs=_num_logprobs(fields, included),
+    )
+    return CompletionRequest(
+        model=limits.model_name(fields),
+        generation=generation,
         sampling=common.openai_sampling(fields),
         num_predict=fields.integer("max_output_tokens", 1),
         num_ctx=limits.context_length(fields),
         stop=limits.stop_strings(fields),
-        constraint=responses_constraint(fields),
         keep_alive=keep_alive(fields),
         overflow=overflow(fields) or _truncation(fields),
         num_keep=num_keep(fields),
-        logprobs=_num_logprobs(fields, included),
-        tool_choice=tools.choice,
-        parallel_tool_calls=fields.boolean("parallel_tool_calls") is not False,
-        thinking_budget=thinking.budget,
     )
 
 

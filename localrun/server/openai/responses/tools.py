@@ -68,7 +68,7 @@ class ToolSet:
     """The tools of a request; ``by_name`` has the names that the model knows."""
 
     functions: tuple[JsonObject, ...] = ()
-    choice: str = "auto"  # see `CompletionRequest.tool_choice`
+    choice: str = "auto"  # see `Generation.tool_choice`
     told: tuple[JsonObject, ...] = ()  # in the response
     by_name: dict[str, ResponsesTool] = field(default_factory=dict)
 

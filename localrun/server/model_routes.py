@@ -15,7 +15,7 @@ from localrun.server.dialect import dialect_of
 if TYPE_CHECKING:
     from localrun.server.core.catalogue import Catalogue
     from localrun.server.parsing.fields import JsonObject
-    from localrun.services.models import StoredModel
+    from localrun.services.stored_model import StoredModel
 
 
 def model_routes(catalogue: Catalogue) -> APIRouter:

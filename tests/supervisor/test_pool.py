@@ -627,7 +627,7 @@ def watchful(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Ru
         pulses.append(Heartbeat(clock))
         return pulses[-1]
 
-    monkeypatch.setattr(runner, "Pulse", pulse)
+    monkeypatch.setattr(runner, "Heartbeat", pulse)
     pool = RunnerPool(keep_alive_s=300, start=start_fake, patience=PATIENCE)
     yield pool, pulses
     pool.close()

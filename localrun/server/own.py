@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from localrun.server.core.completions import Completions
     from localrun.server.core.loaded_names import LoadedNames
     from localrun.server.parsing.fields import Fields, JsonObject
-    from localrun.supervisor.model import RunningModel
     from localrun.supervisor.pool import RunnerPool
+    from localrun.supervisor.status import RunningModel
 
 MOST_NAMES = 1000  # that one command removes
 

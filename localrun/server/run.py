@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from localrun.server.middleware.keys import Keys
     from localrun.server.tls import TlsOptions
     from localrun.settings import Settings
-    from localrun.supervisor.runner import Start
+    from localrun.supervisor.runner_process import StartProcess
 
 _log = logging.getLogger(__name__)
 
@@ -60,7 +60,11 @@ IDLE_CHECK_S = 1.0  # also the shortest idle time: who started this server has y
 
 
 def run_server(
-    settings: Settings, *, background: bool, insecure: bool = False, start: Start | None = None
+    settings: Settings,
+    *,
+    background: bool,
+    insecure: bool = False,
+    start: StartProcess | None = None,
 ) -> None:
     """Serve until told to leave; blocks, and needs the main thread for its signals.
 
@@ -86,9 +90,9 @@ def run_server(
             keep_alive_s=settings.keep_alive_s,
             start=start,
             devices=devices,
-            forget=devices.forget,
-            needs=MemoryHistory(settings.needs_file),
-            most_waiting=settings.max_queue,
+            invalidate_devices=devices.invalidate,
+            memory_history=MemoryHistory(settings.needs_file),
+            max_waiting=settings.max_queue,
         )
         _report_devices(settings)
         try:

@@ -13,8 +13,8 @@ from localrun.errors import ModelNotFoundError
 from localrun.names.adapters import is_same_name
 from localrun.server.core.loaded_names import LoadedNames
 from localrun.services.plan_json import plan_to_json
-from localrun.supervisor.model import ModelState
-from localrun.supervisor.sources import LoadSetting
+from localrun.supervisor.planning import LoadSetting
+from localrun.supervisor.status import ModelState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from localrun.server.core.catalogue import Catalogue
     from localrun.server.parsing.fields import JsonObject
     from localrun.settings import Settings
-    from localrun.supervisor.model import KeepAlive, RunningModel
+    from localrun.supervisor.model import KeepAlive
     from localrun.supervisor.pool import RunnerPool
+    from localrun.supervisor.status import RunningModel
 
 GIGABYTE = 1e9
 UNLOADED = {ModelState.STARTING, ModelState.LOADING, ModelState.FAILED}

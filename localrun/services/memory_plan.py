@@ -14,7 +14,8 @@ from localrun.services.pulling.plan import is_elsewhere
 from localrun.services.pulling.plan import make_plan as make_pull_plan
 from localrun.services.pulling.remote_header import remote_header
 from localrun.store.manifest import Role
-from localrun.supervisor.planning import only_processor, plan_request
+from localrun.supervisor.devices import only_processor
+from localrun.supervisor.planning import plan_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

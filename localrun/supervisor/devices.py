@@ -1,7 +1,7 @@
-"""The devices that models are planned for: those chosen of the probe's, with free memory.
+"""Devices for load plans: the GPUs that the settings choose, and the processor, with free memory.
 
-On a machine without any GPU nothing is asked; elsewhere a child process is, when the first
-model is planned, and again when memory may have changed.
+A machine without a GPU is not probed. Elsewhere a child process probes it for the first plan, and
+again when free memory may have changed. The only importer of psutil.
 """
 
 from __future__ import annotations
@@ -12,28 +12,29 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import psutil
+
 from localrun.errors import UsageError
 from localrun.hardware.cards import may_have_gpu
 from localrun.hardware.cgroup import read_limits
 from localrun.hardware.choice import AUTO, CPU, choose
+from localrun.hardware.device import Device, DeviceKind
 from localrun.hardware.probe import probe_machine
 from localrun.hardware.reasons import why_gpus, why_processor
-from localrun.supervisor.planning import only_processor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from localrun.hardware.device import Device, Machine
+    from localrun.hardware.device import Machine
 
-FRESH_S = 5.0  # other programs take memory too
+FRESH_S = 5.0  # other programs take memory, too
 _log = logging.getLogger(__name__)
 
 
 class ChosenDevices:
-    """The GPUs of a choice in the order that a runner has them, then the processor.
+    """The chosen GPUs in the runner's order, then the processor.
 
-    Each tells why it is used; the processor only where no GPU is.
-    Calling it may block for the time of a probe. Safe from any thread.
+    Each GPU has the reason of the choice, or the processor if no GPU is used.
     """
 
     def __init__(
@@ -52,46 +53,69 @@ class ChosenDevices:
         self._probe = probe
         self._has_gpu = has_gpu
         self._clock = clock
+        # Guards the three below, also during a probe; no other lock is taken under it.
         self._lock = threading.Lock()
         self._gpus: tuple[Device, ...] | None = None
-        self._asked_at = 0.0
-        self._no_gpu = ""  # why there is none
+        self._probed_at = 0.0
+        self._no_gpu_reason = ""
 
     def __call__(self) -> list[Device]:
-        """Return the devices, with the memory that is free now."""
+        """Return the devices with their free memory; may block for a probe, from any thread."""
         with self._lock:
-            if self._gpus is None or (self._gpus and self._clock() - self._asked_at > FRESH_S):
-                self._gpus = self._ask()
-                self._asked_at = self._clock()
-            return [*self._gpus, replace(_processor(self._most_bytes), reason=self._no_gpu)]
+            if self._gpus is None or (self._gpus and self._clock() - self._probed_at > FRESH_S):
+                self._gpus = self._probe_gpus()
+                self._probed_at = self._clock()
+            processor = replace(_processor(self._most_bytes), reason=self._no_gpu_reason)
+            return [*self._gpus, processor]
 
-    def forget(self) -> None:
-        """Ask again before the next plan: a model came or went."""
+    def invalidate(self) -> None:
+        """Let the next call probe again, because a model was loaded or unloaded."""
         with self._lock:
-            self._asked_at = float("-inf")
+            self._probed_at = float("-inf")
 
-    def _ask(self) -> tuple[Device, ...]:
+    def _probe_gpus(self) -> tuple[Device, ...]:
         if self._text == CPU or (self._text == AUTO and not self._has_gpu()):
-            self._no_gpu = why_processor(self._text, None)
+            self._no_gpu_reason = why_processor(self._text, None)
             return ()
         machine = self._probe(self._environ)
         try:
-            found = choose(machine.devices, self._text, self._environ)
-        except UsageError as error:  # it was there when the server started
+            gpus = choose(machine.devices, self._text, self._environ)
+        except UsageError as error:  # the device was there when the server started
             _log.warning("%s; only the processor is planned for", error.message)
-            self._no_gpu = error.message
+            self._no_gpu_reason = error.message
             return ()
-        self._no_gpu = "" if found else why_processor(self._text, machine)
-        reason = why_gpus(self._text, found, machine) if found else ""
-        return tuple(replace(device, reason=reason) for device in found)
+        self._no_gpu_reason = "" if gpus else why_processor(self._text, machine)
+        reason = why_gpus(self._text, gpus, machine) if gpus else ""
+        return tuple(replace(gpu, reason=reason) for gpu in gpus)
+
+
+def only_processor() -> list[Device]:
+    """Return the processor alone, with its free memory."""
+    memory = psutil.virtual_memory()
+    return [
+        Device(
+            backend="CPU",
+            index=0,
+            name="CPU",
+            description="CPU",
+            kind=DeviceKind.CPU,
+            total_bytes=int(memory.total),
+            free_bytes=int(memory.available),
+        )
+    ]
+
+
+def available_bytes() -> int:
+    """Return the memory that a new process can take without swapping."""
+    return int(psutil.virtual_memory().available)
 
 
 def _processor(most_bytes: int | None) -> Device:
-    """Return the processor; of its memory, what the container and the user allow."""
+    """Return the processor with the memory that the container and the user allow."""
     limits = read_limits()
-    (found,) = only_processor()
+    (processor,) = only_processor()
     bounds = (limits.memory_bytes, most_bytes)
-    total = min([found.total_bytes, *(bound for bound in bounds if bound is not None)])
+    total = min([processor.total_bytes, *(bound for bound in bounds if bound is not None)])
     left = limits.memory_free_bytes
-    free = found.free_bytes if left is None else min(found.free_bytes, left)
-    return replace(found, total_bytes=total, free_bytes=min(free, total))
+    free = processor.free_bytes if left is None else min(processor.free_bytes, left)
+    return replace(processor, total_bytes=total, free_bytes=min(free, total))

@@ -1,51 +1,232 @@
-"""The look at all slots every second: models whose time is over go, runners that hang are ended."""
+"""Health of runners: heartbeats, the monitor that kills runners that hang, and crash back-off.
+
+    a load      every message is progress; none for `LOAD_STALL_S` is a stall
+    requests    a ping every few seconds; the runner's reader answers while a step computes
+        no pong for `SILENCE_S`                          the process hangs, or is stopped
+        no step and hardly any processor time for it     the step hangs
+        no step for `LONGEST_STEP_S`                     the step is in an endless loop
+
+A slow prefill makes steps or uses the processor, and is not killed. A model whose runner crashed
+`MAX_CRASHES` times within `CRASH_WINDOW_S` is refused for `COOL_DOWN_S`: otherwise it would be
+loaded and crash with every request. Knows nothing of requests.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import Counter, deque
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from localrun.errors import OverloadedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from localrun.runner.messages import Pong
+    from localrun.supervisor.model import RunnerModel
     from localrun.supervisor.slot_state import SlotState
 
-SWEEP_S = 1.0
+LOAD_STALL_S = 600.0  # disks of other machines are slow, and mapping them shows no progress
+SILENCE_S = 60.0
+LONGEST_STEP_S = 1800.0
+IDLE_SHARE = 0.01  # of one processor
+RATE_WINDOW = 8  # pongs
+CHECK_S = 1.0
 PING_S = 3.0
+MAX_CRASHES, CRASH_WINDOW_S = 3, 60.0
+COOL_DOWN_S = 60.0
+
+
+class Heartbeat:
+    """The messages of one runner as signs of life; each method is atomic enough for any thread."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._message_at = self._activity_at = self._step_at = self._pong_at = clock()
+        self._ping_at: float | None = None  # of the oldest ping without an answer
+        self._last: Pong | None = None
+        self._num_tokens: deque[tuple[float, int]] = deque(maxlen=RATE_WINDOW)
+
+    @property
+    def last(self) -> Pong | None:
+        """Return the newest pong."""
+        return self._last
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Return the rate of generation over the last pongs, 0 if nothing is generated."""
+        if len(self._num_tokens) < 2:  # noqa: PLR2004 - a rate needs two
+            return 0.0
+        (first_at, first), (last_at, last) = self._num_tokens[0], self._num_tokens[-1]
+        return (last - first) / (last_at - first_at) if last_at > first_at else 0.0
+
+    def record_ping(self) -> None:
+        """Record that a ping is sent."""
+        if self._ping_at is None:
+            self._ping_at = self._clock()
+
+    def record_message(self) -> None:
+        """Record that a message of any kind came."""
+        self._message_at = self._clock()
+        self._ping_at = None
+
+    def record_pong(self, pong: Pong) -> None:
+        """Record an answer to a ping."""
+        now, last = self._clock(), self._last
+        has_stepped = last is None or pong.num_steps != last.num_steps or not pong.is_working
+        cpu_s = 0.0 if last is None else pong.cpu_s - last.cpu_s
+        if has_stepped:
+            self._step_at = now
+        if has_stepped or cpu_s > IDLE_SHARE * (now - self._pong_at):
+            self._activity_at = now
+        if not pong.is_working:
+            self._num_tokens.clear()
+        self._num_tokens.append((now, pong.num_tokens))
+        self._last, self._pong_at = pong, now
+
+    def stall_reason(self, *, is_loading: bool, timeout_scale: float = 1.0) -> str | None:
+        """Return why the runner counts as hung, or None; ``timeout_scale`` scales all timeouts."""
+        now, ping_at = self._clock(), self._ping_at  # the reader may clear it meanwhile
+        problem, since, limit_s = "", now, 0.0
+        if is_loading:
+            problem, since, limit_s = "made no progress", self._message_at, LOAD_STALL_S
+        elif ping_at is not None and now - ping_at > SILENCE_S * timeout_scale:
+            problem, since, limit_s = "did not answer", ping_at, SILENCE_S
+        elif self._last is not None and self._last.is_working:
+            problem, since, limit_s = "hung in a step", self._activity_at, SILENCE_S
+            if now - since <= limit_s * timeout_scale:
+                problem, since, limit_s = "was in one step", self._step_at, LONGEST_STEP_S
+        if now - since <= limit_s * timeout_scale:
+            return None
+        return f"it {problem} for {now - since:.0f} s and was killed"
 
 
 class HealthMonitor:
-    """Watches in a thread of its own until the pool closes; ``patience`` scales its times."""
+    """Thread that checks all slots every second until the pool closes.
+
+    Lets workers unload models whose keep-alive is over, pings runners and kills those that hang.
+    """
 
     def __init__(
-        self, slots: Callable[[], list[SlotState]], closing: threading.Event, patience: float
+        self,
+        slots: Callable[[], list[SlotState]],
+        closing: threading.Event,
+        timeout_scale: float,
     ) -> None:
         self._slots = slots
         self._closing = closing
-        self._patience = patience
+        self._timeout_scale = timeout_scale
 
     def start(self) -> None:
-        """Begin to watch."""
-        threading.Thread(target=self._watch_until_closed, name="keep-alive", daemon=True).start()
+        """Start the thread."""
+        threading.Thread(target=self._check_until_closed, name="health", daemon=True).start()
 
-    def _watch_until_closed(self) -> None:
-        asked_at = 0.0
-        while not self._closing.wait(SWEEP_S * min(1.0, self._patience)):
-            is_time = time.monotonic() - asked_at >= PING_S * self._patience
-            asked_at = time.monotonic() if is_time else asked_at
+    def _check_until_closed(self) -> None:
+        pinged_at = 0.0
+        while not self._closing.wait(CHECK_S * min(1.0, self._timeout_scale)):
+            pings = time.monotonic() - pinged_at >= PING_S * self._timeout_scale
+            pinged_at = time.monotonic() if pings else pinged_at
             for slot in self._slots():
-                slot.stir()
-                self._look_at(slot, asks=is_time)
+                slot.notify()
+                self._check(slot, pings=pings)
 
-    def _look_at(self, slot: SlotState, *, asks: bool) -> None:
-        """End a runner that hangs."""
+    def _check(self, slot: SlotState, *, pings: bool) -> None:
+        """Kill the runner of a slot if it hangs."""
         runner = slot.runner
         if runner is None or not runner.is_alive:
             return
-        is_loading = slot.ready is None
-        if asks and not is_loading:
+        is_loading = slot.loaded is None
+        if pings and not is_loading:
             runner.ping()
-        reason = runner.pulse.stall(is_loading=is_loading, patience=self._patience)
+        reason = runner.heartbeat.stall_reason(
+            is_loading=is_loading, timeout_scale=self._timeout_scale
+        )
         if reason is not None:
             runner.kill(reason)
+
+
+@dataclass(slots=True)
+class _CrashRecord:
+    name: str
+    reason: str = ""
+    times: deque[float] = field(default_factory=lambda: deque(maxlen=MAX_CRASHES))
+    refused_until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FailingModel:
+    """A model that is refused for a while because it crashed too often."""
+
+    model: RunnerModel
+    name: str
+    reason: str
+    retry_after_s: float
+
+
+class CrashBackoff:
+    """The crashes since the server's start; all methods are safe from any thread."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()  # guards both dicts; no other lock is taken under it
+        self._records: dict[RunnerModel, _CrashRecord] = {}
+        self._counts: Counter[str] = Counter()
+
+    def record(self, model: RunnerModel, name: str, reason: str) -> None:
+        """Count a crash of a runner that was loaded for ``name``."""
+        with self._lock:
+            now = self._clock()
+            self._counts[name] += 1
+            record = self._records.setdefault(model, _CrashRecord(name))
+            record.name, record.reason = name, reason
+            record.times.append(now)
+            if len(record.times) == MAX_CRASHES and now - record.times[0] <= CRASH_WINDOW_S:
+                record.refused_until = now + COOL_DOWN_S
+                record.times.clear()
+
+    def check(self, model: RunnerModel) -> None:
+        """Refuse a model that crashed too often.
+
+        Raises:
+            OverloadedError: states the last crash and the seconds until the next try.
+        """
+        with self._lock:
+            record = self._records.get(model)
+            left_s = record.refused_until - self._clock() if record else 0.0
+            if record is not None and left_s > 0:
+                raise OverloadedError(
+                    f"{record.name} crashed {MAX_CRASHES} times within {CRASH_WINDOW_S:.0f} s, "
+                    f"last: {record.reason}",
+                    hint=f"it is tried again in {left_s:.0f} s; "
+                    "localrun doctor   looks for a cause",
+                    retry_after_s=left_s,
+                )
+
+    def failing(self) -> list[FailingModel]:
+        """Return the models that are refused."""
+        with self._lock:
+            now = self._clock()
+            return [
+                FailingModel(model, record.name, record.reason, record.refused_until - now)
+                for model, record in self._records.items()
+                if record.refused_until > now
+            ]
+
+    def forget(self, model: RunnerModel) -> None:
+        """Forget the crashes of a model whose name is gone or has new files."""
+        with self._lock:
+            self._records.pop(model, None)
+
+    def rename(self, source: str, target: str) -> None:
+        """Report crashes of ``source`` under its new name."""
+        with self._lock:
+            for record in self._records.values():
+                if record.name == source:
+                    record.name = target
+
+    def counts(self) -> Counter[str]:
+        """Return the number of crashes by name."""
+        with self._lock:
+            return self._counts.copy()

@@ -1,9 +1,9 @@
-"""Memory for the next load: who waits for it, and which model makes room.
+"""Load queue of a pool: admission of loads, and eviction of models to make room for them.
 
-Loads wait in one line. The first of it makes its plan, and may load while others do on
-other devices. When memory is short, idle models go: those that were unused longest for
-what they cost to load again. Where only busy ones are left, the one that had its turn
-takes no new requests and goes when those it has have ended; a pinned one stays.
+The first load of the queue makes its plan and is admitted while others load on other devices. If
+memory is short, idle models are evicted: those unused longest relative to their load time. If only
+busy models are left, one that has been loaded for long enough drains: it takes no new requests and
+is unloaded when its present ones have ended. A pinned model is never evicted.
 """
 
 from __future__ import annotations
@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from localrun.hardware.plan import COMFORTABLE_CONTEXT
-from localrun.supervisor.footprint import freed
 from localrun.supervisor.planning import plan_load
-from localrun.supervisor.reservations import Reservations
+from localrun.supervisor.reservations import Reservations, without_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,122 +23,134 @@ if TYPE_CHECKING:
     from localrun.hardware.device import Device
     from localrun.supervisor.model import RunnerModel
     from localrun.supervisor.reservations import DeviceMemory, Reservation
-    from localrun.supervisor.slot_state import SlotState
+    from localrun.supervisor.slot_state import LoadedModel, SlotState
 
-MEMORY_FACTOR = 1.2  # what a model needs beside its file, roughly, where there is no plan
-LOOK_S = 0.25  # memory can also come free by other programs
-SHORTEST_TURN_S = 2.0  # that a busy model has before it makes room for others
-TURN_LOADS = 4  # and this many times what loading it took
-SHORTEST_LOAD_S = 0.1  # for weighing: below this all loads cost the same
+MEMORY_FACTOR = 1.2  # a model's memory relative to its file, roughly, if there is no plan
+POLL_S = 0.25  # other programs can free memory, too
+MIN_RESIDENCE_S = 2.0  # of a busy model before it drains for others
+RESIDENCE_LOADS = 4  # and this many times the seconds that its load took
+MIN_LOAD_S = 0.1  # for eviction: faster loads cost the same
 
 
 class LoadQueue:
-    """The line of loads of one pool."""
+    """The queue of loads of one pool; all methods are safe from any thread."""
 
     def __init__(
-        self, memory: DeviceMemory, slots: Callable[[], list[SlotState]], clock: Callable[[], float]
+        self,
+        memory: DeviceMemory,
+        slots: Callable[[], list[SlotState]],
+        clock: Callable[[], float],
     ) -> None:
         self._memory = memory
         self._slots = slots
         self._clock = clock
+        # Guards the queue and the reservations. Taken before the locks of slots and devices,
+        # never while the pool's lock is held.
         self._changed = threading.Condition()
-        self._line: deque[SlotState] = deque()
-        self._claims = Reservations(memory, slots, self._changed)
+        self._queue: deque[SlotState] = deque()
+        self._reservations = Reservations(memory, slots, self._changed)
 
     def notify(self) -> None:
-        """Let the first of the line look again: a request has ended, or memory is free."""
+        """Let the first load check again: a request has ended, or the pool closes."""
         with self._changed:
             self._changed.notify_all()
 
-    def freed(self) -> None:
-        """Let the first of the line look again at memory that was given back."""
-        self._memory.forget()
+    def notify_freed(self) -> None:
+        """Let the first load check again, with the free memory measured anew."""
+        self._memory.invalidate()
         self.notify()
 
-    def claim(self, slot: SlotState, model: RunnerModel, num_ctx: int | None) -> Reservation | None:
-        """Return a plan that may be loaded now; blocks until there is memory for it.
+    def reserve(
+        self, slot: SlotState, model: RunnerModel, num_ctx: int | None
+    ) -> Reservation | None:
+        """Return a reservation that may be loaded now; blocks until there is memory for it.
 
-        None as soon as nobody waits in the slot any more. A model for which all there is does
-        not suffice gets the smallest plan.
+        Return None as soon as no request waits in the slot. A model that is larger than the
+        whole memory gets the smallest plan.
         """
-        with self._turn(slot):
+        with self._first_in_queue(slot):
             while slot.is_wanted:
-                claim = self._claims.plan(model, num_ctx)
-                if self._claims.is_taken(claim):  # nobody makes room before it can be used
+                reservation = self._reservations.plan(model, num_ctx)
+                if self._reservations.conflicts(reservation):  # evicting now would gain nothing
                     self._wait()
-                elif not self._is_short(claim, slot):
-                    self._claims.take(claim)
-                    return claim
-                elif not self._unload_one(slot):
-                    self._let_one_leave(slot)
+                elif not self._is_short(reservation, slot):
+                    self._reservations.add(reservation)
+                    return reservation
+                elif not self._evict_idle(slot):
+                    self._drain_busy(slot)
                     self._wait()
         return None
 
     @contextmanager
-    def _turn(self, slot: SlotState) -> Iterator[None]:
-        """Wait until the slot is the first of the line."""
+    def _first_in_queue(self, slot: SlotState) -> Iterator[None]:
+        """Wait until the slot is the first of the queue, or no request waits in it."""
         with self._changed:
-            self._line.append(slot)
-            while self._line[0] is not slot and slot.is_wanted:
-                self._changed.wait(LOOK_S)
+            self._queue.append(slot)
+            while self._queue[0] is not slot and slot.is_wanted:
+                self._changed.wait(POLL_S)
         try:
             yield
         finally:
             with self._changed:
-                self._line.remove(slot)
+                self._queue.remove(slot)
                 self._changed.notify_all()
 
     def _wait(self) -> None:
         with self._changed:
-            self._changed.wait(LOOK_S)
+            self._changed.wait(POLL_S)
 
-    def _is_short(self, claim: Reservation, slot: SlotState) -> bool:
-        """Return whether the plan would be better without models that could make room."""
-        others = [one for one in self._slots() if one is not slot and one.ready is not None]
-        movable = [one for one in others if not one.holders.has_pin]
-        if not (movable or self._claims):
-            return False
-        now = claim.planned.plan
-        if now is None:
-            return self._memory.free_bytes() < claim.model.size_bytes * MEMORY_FACTOR
-
-        def without_others() -> list[Device]:
-            return [freed(device, movable) for device in self._claims.devices()]
-
-        best = plan_load(claim.model, claim.num_ctx, without_others).plan
-        if best is None or not now.fits:
-            return True
-        is_slower = now.split.num_gpu_layers < best.split.num_gpu_layers
-        return is_slower or now.num_ctx < min(best.num_ctx, COMFORTABLE_CONTEXT)
-
-    def _unload_one(self, slot: SlotState) -> bool:
-        """Unload the idle model that is missed least; return whether there was one."""
-        idle = [
-            one
-            for one in self._slots()
-            if one is not slot and one.is_idle and not one.holders.has_pin
+    def _is_short(self, reservation: Reservation, slot: SlotState) -> bool:
+        """Return whether the plan would be better without models that can be evicted."""
+        evictable = [
+            other
+            for other in self._slots()
+            if other is not slot and other.loaded is not None and not other.has_pin
         ]
-        if not idle:
+        if not (evictable or self._reservations):
             return False
-        victim = max(idle, key=self._weight)
-        victim.leave()
+        plan = reservation.planned.plan
+        if plan is None:
+            return self._memory.free_bytes() < reservation.model.size_bytes * MEMORY_FACTOR
+
+        def devices_after_eviction() -> list[Device]:
+            return [without_models(device, evictable) for device in self._reservations.devices()]
+
+        best = plan_load(reservation.model, reservation.num_ctx, devices_after_eviction).plan
+        if best is None or not plan.fits:
+            return True
+        is_slower = plan.split.num_gpu_layers < best.split.num_gpu_layers
+        return is_slower or plan.num_ctx < min(best.num_ctx, COMFORTABLE_CONTEXT)
+
+    def _evict_idle(self, slot: SlotState) -> bool:
+        """Unload the idle model that is cheapest to lose; return whether there was one."""
+        candidates = [
+            (self._eviction_rank(other, loaded), other)
+            for other in self._slots()
+            if other is not slot and other.is_idle and not other.has_pin
+            if (loaded := other.loaded) is not None
+        ]
+        if not candidates:
+            return False
+        _, victim = max(candidates, key=lambda candidate: candidate[0])
+        victim.drain()
         victim.settle()
         return True
 
-    def _weight(self, slot: SlotState) -> float:
-        return (self._clock() - slot.last_use) / max(slot.load_s, SHORTEST_LOAD_S)
+    def _eviction_rank(self, slot: SlotState, loaded: LoadedModel) -> float:
+        return (self._clock() - slot.last_use) / max(loaded.load_s, MIN_LOAD_S)
 
-    def _let_one_leave(self, slot: SlotState) -> None:
-        """Let the busy model that was loaded first make room, once it has had its turn."""
-        others = [one for one in self._slots() if one is not slot and one.ready is not None]
-        if self._claims or any(one.must_leave for one in others):
-            return  # memory is about to come
+    def _drain_busy(self, slot: SlotState) -> None:
+        """Drain the busy model that was loaded first, unless all were loaded too recently."""
+        others = [other for other in self._slots() if other is not slot]
+        if self._reservations or any(other.is_draining for other in others):
+            return  # memory is about to be free
         now = self._clock()
-        ripe = [
-            one
-            for one in others
-            if not one.holders.has_pin
-            and now - one.ready_at >= max(SHORTEST_TURN_S, TURN_LOADS * one.load_s)
+        candidates = [
+            (loaded.ready_at, other)
+            for other in others
+            if (loaded := other.loaded) is not None and not other.has_pin
+            if now - loaded.ready_at >= max(MIN_RESIDENCE_S, RESIDENCE_LOADS * loaded.load_s)
         ]
-        if ripe:
-            min(ripe, key=lambda one: one.ready_at).leave()
+        if candidates:
+            _, victim = min(candidates, key=lambda candidate: candidate[0])
+            victim.drain()

@@ -1,144 +1,142 @@
-"""The runner of a slot from its load to its end; runs in the slot's own thread.
+"""Loads and unloads of one slot's runner, and the context that all slots of a pool share.
 
-A load gets one more try, smaller, where memory was what it wanted. It is broken off when
-nobody waits for it any more.
+Runs in the slot's worker thread. A load that fails for want of memory is tried once more, smaller.
+A load is aborted when no request waits for it. Knows nothing of how actions are chosen.
 """
 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.errors import LoadError, LocalrunError
 from localrun.supervisor.runner import Runner
+from localrun.supervisor.slot_state import LoadedModel
 
 if TYPE_CHECKING:
-    from localrun.supervisor.house import PoolContext
-    from localrun.supervisor.planning import PlannedLoad
+    from collections.abc import Callable
+
+    from localrun.supervisor.health import CrashBackoff
+    from localrun.supervisor.load_queue import LoadQueue
     from localrun.supervisor.request_queue import PendingRequest
     from localrun.supervisor.reservations import Reservation
+    from localrun.supervisor.runner_process import StartProcess
     from localrun.supervisor.slot_state import SlotState
 
 _log = logging.getLogger(__name__)
 
 
-class _BrokenOffError(Exception):
-    """Nobody waited for a load any more; who has come since gets another."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolContext:
+    """What all slots of a pool share; each part has its own lock."""
+
+    start_process: StartProcess
+    clock: Callable[[], float]
+    load_queue: LoadQueue
+    crashes: CrashBackoff
+    count_load: Callable[[str], None]  # called with the name after each load
+
+
+class _LoadAbortedError(Exception):
+    """The runner was closed while it loaded; requests that came since get another load."""
 
 
 class ModelLoader:
     """Loads and unloads the runner of one slot."""
 
-    def __init__(self, state: SlotState, house: PoolContext) -> None:
+    def __init__(self, state: SlotState, context: PoolContext) -> None:
         self._state = state
-        self._house = house
+        self._context = context
 
     def load(self) -> None:
-        """Load for all who wait, in place of a runner that is there."""
+        """Load for all requests that wait, in place of the present runner."""
         state = self._state
-        state.is_starting, state.progress = True, 0.0
         try:
             self.unload()
-            with state.changed:
-                calls = list(state.waiting)
-            if calls:
-                self._load_for(calls[0], max(call.num_ctx or 0 for call in calls) or None)
-        except _BrokenOffError:
-            _log.info("the load of %s was broken off", state.loaded_for)
+            requests = state.waiting_requests()
+            if requests:
+                num_ctx = max(request.num_ctx or 0 for request in requests) or None
+                self._load_for(requests[0], num_ctx)
+        except _LoadAbortedError:
+            _log.info("the load of %s was aborted", state.loading_name)
         except LocalrunError as error:
             self._fail(error)
         except OSError as error:  # such as: too many open files
             self._fail(LoadError(f"a runner cannot be started: {error.strerror or error}"))
         finally:
-            state.is_starting = False
+            state.end_load()
 
     def unload(self) -> None:
-        """End the runner, if there is one."""
-        state = self._state
-        runner = state.runner
+        """End the runner, if any."""
+        runner = self._state.runner
         if runner is not None:
-            _log.info("unloading %s", state.loaded_for)
+            _log.info("unloading %s", self._state.loading_name)
             runner.close()
-        with state.changed:
-            state.runner, state.loaded, state.must_leave = None, None, False
-            state.holders.drop_idle()
-        self._house.room.freed()
+        self._state.unloaded()
+        self._context.load_queue.notify_freed()
 
-    def bury(self) -> None:
-        """Take leave of a runner that has ended."""
+    def reap(self) -> None:
+        """Clean up after a runner that has ended by itself."""
         state = self._state
         runner = state.runner
         if runner is not None and runner.has_crashed:
-            self._house.crashes.note(state.key, state.loaded_for, runner.obituary())
-        with state.changed:
-            state.holders.drop_idle()
+            self._context.crashes.record(state.key, state.loading_name, runner.exit_reason())
         self.unload()
 
     def _load_for(self, first: PendingRequest, num_ctx: int | None) -> None:
-        house, state, model = self._house, self._state, first.model
-        house.crashes.check(state.key)
-        claim = house.room.claim(state, model, num_ctx)
-        if claim is None:
-            return  # nobody wants it any more
-        begun = house.clock()
-        with claim:
-            self._load_claimed(claim, first)
-        house.loads[model.name] += 1
-        with state.changed:
-            state.ready_at = house.clock()
-            state.load_s = state.ready_at - begun
-            for call in state.waiting:
-                call.load_s = state.ready_at - call.begun
+        context, state = self._context, self._state
+        context.crashes.check(state.key)
+        reservation = context.load_queue.reserve(state, first.model, num_ctx)
+        if reservation is None:
+            return  # no request waits any more
+        with reservation:
+            self._load_reserved(reservation, first)
+        context.count_load(first.model.name)
 
-    def _load_claimed(self, claim: Reservation, first: PendingRequest) -> None:
+    def _load_reserved(self, reservation: Reservation, first: PendingRequest) -> None:
         name = first.model.name
-        self._state.loaded_for = name
         first.context.run(_log.info, "loading %s", name)
-        plan = claim.planned.plan
+        plan = reservation.planned.plan
         if plan is not None and not plan.fits:
             _log.warning("%s may not fit: %s", name, "; ".join(plan.advice))
+        started_at = self._context.clock()
         try:
-            self._run(claim.planned, claim.num_ctx)
+            self._run(reservation, first, started_at)
         except LoadError as error:
-            smaller = claim.smaller(error)
-            if smaller is None or not self._state.is_wanted:
+            if not (reservation.shrink(error) and self._state.is_wanted):
                 raise
-            self._run(smaller, claim.num_ctx)
+            self._run(reservation, first, started_at)
 
-    def _run(self, planned: PlannedLoad, num_ctx: int | None) -> None:
-        state = self._state
-        runner = Runner(self._house.start, state.stir)
-        with state.changed:
-            state.runner = runner
-            is_wanted = state.is_wanted
-        if not is_wanted:
+    def _run(self, reservation: Reservation, first: PendingRequest, started_at: float) -> None:
+        state, planned = self._state, reservation.planned
+        runner = Runner(self._context.start_process, state.notify)
+        if not state.begin_runner(runner, first.model.name):
             runner.close(grace_s=0.0)
         try:
-            ready = runner.load(planned.load, self._note_progress)
+            ready = runner.load(planned.load, state.set_progress)
         except BaseException as error:
-            self._note_failure(runner, error)
-            if runner.was_broken_off:
-                raise _BrokenOffError from error
+            self._drop(runner, error)
+            if runner.was_load_aborted:
+                raise _LoadAbortedError from error
             raise
-        with state.changed:
-            state.loaded, state.planned = ready, planned
-            state.num_ctx = max(num_ctx or 0, ready.num_ctx)
+        ready_at = self._context.clock()
+        state.complete_load(
+            LoadedModel(
+                ready=ready,
+                planned=planned,
+                num_ctx=max(reservation.num_ctx or 0, ready.num_ctx),
+                ready_at=ready_at,
+                load_s=ready_at - started_at,
+            )
+        )
 
-    def _note_progress(self, fraction: float) -> None:
-        self._state.progress = fraction
-
-    def _note_failure(self, runner: Runner, error: BaseException) -> None:
+    def _drop(self, runner: Runner, error: BaseException) -> None:
         state = self._state
-        with state.changed:
-            state.runner = None
-        if runner.has_crashed and not runner.was_broken_off:
-            self._house.crashes.note(state.key, state.loaded_for, str(error))
+        state.drop_runner()
+        if runner.has_crashed and not runner.was_load_aborted:
+            self._context.crashes.record(state.key, state.loading_name, str(error))
 
     def _fail(self, error: LocalrunError) -> None:
-        """Tell who waits that the load failed."""
-        state = self._state
-        with state.changed:
-            waiting = state.waiting.take_all()
-            state.must_leave = False
-        for call in waiting:
-            call.fail(error)
+        for request in self._state.fail_load():
+            request.fail(error)

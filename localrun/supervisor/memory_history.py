@@ -1,10 +1,10 @@
-"""Which models needed more memory than was planned: remembered for the next load.
+"""Memory history: models that needed more memory than planned, remembered for their next load.
 
-    needs.json              {"format_version": 1, "tightness": {"<model>@<machine>": 0.75}}
-    needs.json.tmp-<pid>    being written
+    needs.json              {"format_version": 1, "tightness": {"<key>": 0.75}}
+    needs.json.tmp-<pid>    while it is written
 
-In the cache folder; a file that cannot be read is the same as none. Safe from any thread
-and, because each write is a whole file, from several servers.
+In the cache folder; a key is a hash of model, options and machine. A file that cannot be read
+counts as empty. Each write replaces the whole file, so several servers can share it.
 """
 
 from __future__ import annotations
@@ -33,21 +33,25 @@ _log = logging.getLogger(__name__)
 
 
 class MemoryHistory:
-    """What is remembered; without a file it is forgotten with the process."""
+    """The tightness of plans by model and machine, in memory only if ``path`` is None.
+
+    All methods are safe from any thread.
+    """
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
+        # Guards the dict and writes of the file; held while the devices are asked for.
         self._lock = threading.Lock()
         self._tightness: dict[str, float] | None = None
 
     def tightness(self, model: RunnerModel, devices: Callable[[], Sequence[Device]]) -> float:
-        """Return which share of the free memory a plan for this model may count on."""
+        """Return the share of the free memory that a plan for this model may use."""
         with self._lock:
             known = self._read()
             return known.get(_key(model, devices()), 1.0) if known else 1.0
 
     def remember(self, model: RunnerModel, devices: Sequence[Device], share: float) -> None:
-        """Let the next plans for this model count on a share of the free memory."""
+        """Record the share of the free memory that the next plans for this model may use."""
         with self._lock:
             known = self._read()
             known.pop(key := _key(model, devices), None)
@@ -63,7 +67,7 @@ class MemoryHistory:
                 try:
                     self._tightness = _parsed(json.loads(self._path.read_bytes()))
                 except (OSError, ValueError, RecursionError) as error:
-                    _log.warning("%s is left out: %s", self._path, error)
+                    _log.warning("ignoring %s: %s", self._path, error)
         return self._tightness
 
     def _write(self, known: dict[str, float]) -> None:
@@ -75,7 +79,7 @@ class MemoryHistory:
             make_private_folder(self._path.parent)
             fresh.write_text(text)
             fresh.replace(self._path)
-        except OSError as error:  # it is a cache: the next load tries the larger plan again
+        except OSError as error:  # only a cache: the next load tries the larger plan again
             _log.warning("%s cannot be written: %s", self._path, error.strerror)
             with contextlib.suppress(OSError):
                 fresh.unlink(missing_ok=True)
@@ -83,10 +87,10 @@ class MemoryHistory:
 
 def _parsed(value: Any) -> dict[str, float]:  # noqa: ANN401 - any JSON value
     if not isinstance(value, dict) or value.get("format_version") != FORMAT_VERSION:
-        raise ValueError("not of a version that is known")
+        raise ValueError("its version is unknown")
     entries = value.get("tightness")
     if not isinstance(entries, dict):
-        raise ValueError("it has no entries")  # noqa: TRY004 - one kind for all that is wrong
+        raise ValueError("it has no entries")  # noqa: TRY004 - one class for all faults
     return {
         str(key): float(share)
         for key, share in entries.items()
@@ -95,8 +99,8 @@ def _parsed(value: Any) -> dict[str, float]:  # noqa: ANN401 - any JSON value
 
 
 def _key(model: RunnerModel, devices: Sequence[Device]) -> str:
-    """Return what stands for a model, its options and this machine."""
+    """Return the hash of a model, its options and this machine."""
     files = ",".join(model.weights or (model.digest,))
     machine = ",".join(f"{device.name}:{device.total_bytes}" for device in devices)
-    what = repr((model.num_ctx, model.num_gpu_layers, model.options, len(model.draft)))
-    return hashlib.sha256(f"{files}\n{what}\n{machine}".encode()).hexdigest()[:32]
+    options = repr((model.num_ctx, model.num_gpu_layers, model.options, len(model.draft)))
+    return hashlib.sha256(f"{files}\n{options}\n{machine}".encode()).hexdigest()[:32]

@@ -1,4 +1,8 @@
-"""How a model is loaded: the plan for its memory, and where every setting came from."""
+"""Load plan of a model: the `Load` message for its runner, and the source of every setting.
+
+Sources are "request", "recipe", "default" (of localrun or the server) and "plan" (computed from
+the model and the free memory). Knows nothing of slots; a callable reports the devices' memory.
+"""
 
 from __future__ import annotations
 
@@ -9,52 +13,62 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.errors import LocalrunError
-from localrun.hardware.device import Device, DeviceKind
 from localrun.hardware.plan import PlanRequest, make_plan
 from localrun.hardware.reading import shape_of
 from localrun.runner.messages import Load
-from localrun.supervisor.memory import available_bytes, total_bytes
-from localrun.supervisor.sources import PLAIN_CACHE, LoadSetting, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from localrun.engine.params import LoadOptions
+    from localrun.hardware.device import Device
     from localrun.hardware.plan import LoadPlan
     from localrun.supervisor.model import RunnerModel
 
     Devices = Callable[[], Sequence[Device]]
 
-RETRY_TIGHTNESS = 0.75  # of the memory that was counted on, when a load failed all the same
-ATTIC_SHARE = 8  # of the memory that is left: so that others find some, too
+RETRY_TIGHTNESS = 0.75  # share of the free memory that is planned after a load that failed
+ATTIC_SHARE = 8  # divides the memory that the plan leaves, so that other programs get some
 MOST_ATTIC_BYTES = 2**30  # a long chat with a large model, ten with a small one
 OUT_OF_MEMORY = re.compile(r"memory|alloc|buffer|SIGKILL|ErrorOutOfDevice", re.IGNORECASE)
+DEFAULT_CACHE_TYPE = "f16"
+NO_PLAN = "the file does not tell enough for a plan"
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoadSetting:
+    """A setting of a load and its source."""
+
+    name: str
+    value: str
+    source: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedLoad:
-    """An order to a runner, and what stands behind it."""
+    """A `Load` message for a runner, with its plan and the sources of its settings."""
 
     load: Load
-    plan: LoadPlan | None  # None where the file does not tell enough
+    plan: LoadPlan | None  # None if the header lacks what a plan needs
     settings: tuple[LoadSetting, ...]
 
 
 def plan_load(
     model: RunnerModel, num_ctx: int | None, devices: Devices, *, tightness: float = 1.0
 ) -> PlannedLoad:
-    """Return how to load a model for a request that asks for ``num_ctx``; blocks.
+    """Return how to load a model for a request with a context of ``num_ctx``; blocks.
 
-    Less than the free memory is counted on where ``tightness`` is below 1.
+    The plan uses the share ``tightness`` of the free memory.
     """
-    load = _order(model, num_ctx or model.num_ctx)
+    load = _unplanned_load(model, num_ctx or model.num_ctx)
     plan = _plan(model, load, devices, tightness)
     if plan is not None:
         load = _with_plan(load, plan, devices)
-    settings = settings_of(model, num_ctx, load, plan)
+    settings = _settings(model, num_ctx, load, plan)
     if tightness < 1.0:
-        settings = (*settings, _tightened(tightness))
+        settings = (*settings, _tightness_setting(tightness))
     for setting in settings:
         _log.debug("%s: %s = %s (%s)", model.name, setting.name, setting.value, setting.source)
     return PlannedLoad(load=load, plan=plan, settings=settings)
@@ -68,33 +82,17 @@ def plan_request(
     num_gpu_layers: int = -1,
     others: Sequence[Path] = (),
 ) -> PlanRequest:
-    """Return what the options of a load mean for the plan; ``others`` are loaded as well."""
-    kind = str(options.cache_type or PLAIN_CACHE)
+    """Return the plan request for the options of a load; ``others`` are files loaded as well."""
     return PlanRequest(
         num_ctx=num_ctx,
         num_slots=num_slots,
         step_tokens=max(num_slots, options.step_tokens),
-        cache_type=kind,
+        cache_type=str(options.cache_type or DEFAULT_CACHE_TYPE),
         has_flash_attention=options.flash_attention is not False,
         num_gpu_layers=num_gpu_layers,
         extra_bytes=sum(path.stat().st_size for path in others),
         stretching=options.stretching,
     )
-
-
-def only_processor() -> list[Device]:
-    """Return the processor alone, with the memory that is free now."""
-    return [
-        Device(
-            backend="CPU",
-            index=0,
-            name="CPU",
-            description="CPU",
-            kind=DeviceKind.CPU,
-            total_bytes=total_bytes(),
-            free_bytes=available_bytes(),
-        )
-    ]
 
 
 def smaller_load(
@@ -104,21 +102,21 @@ def smaller_load(
     failed: PlannedLoad,
     error: LocalrunError,
 ) -> PlannedLoad | None:
-    """Return what to try once more after a load that failed for want of memory.
+    """Return a smaller load for a second try after a load that ran out of memory.
 
-    None where it failed for something else, or where nothing smaller can be planned.
+    Return None if the load failed for another reason, or if no smaller plan exists.
     """
     if OUT_OF_MEMORY.search(error.message) is None:
         return None
     smaller = plan_load(model, num_ctx, devices, tightness=RETRY_TIGHTNESS)
     if replace(smaller.load, attic_bytes=failed.load.attic_bytes) == failed.load:
         return None
-    _log.warning("%s did not fit: %s; a smaller plan is tried", model.name, error.message)
-    told = LoadSetting(name="retry", value="smaller", source="plan", reason=error.message)
-    return replace(smaller, settings=(*smaller.settings, told))
+    _log.warning("%s did not fit: %s; trying a smaller plan", model.name, error.message)
+    retry = LoadSetting(name="retry", value="smaller", source="plan", reason=error.message)
+    return replace(smaller, settings=(*smaller.settings, retry))
 
 
-def _order(model: RunnerModel, num_ctx: int | None) -> Load:
+def _unplanned_load(model: RunnerModel, num_ctx: int | None) -> Load:
     return Load(
         model_paths=tuple(str(path) for path in model.shards),
         chat_template=model.chat_template,
@@ -134,35 +132,36 @@ def _order(model: RunnerModel, num_ctx: int | None) -> Load:
 def _plan(model: RunnerModel, load: Load, devices: Devices, tightness: float) -> LoadPlan | None:
     try:
         shape = shape_of(model.shards)
-        wish = plan_request(
+        request = plan_request(
             model.options,
             num_ctx=load.num_ctx,
             num_slots=load.num_parallel,
             num_gpu_layers=model.num_gpu_layers,
             others=[*(Path(path) for path, _ in model.adapters), *model.draft],
         )
-    except (LocalrunError, OSError) as error:  # llama.cpp says it better when it loads
+    except (LocalrunError, OSError) as error:  # llama.cpp's own error is better, in the load
         _log.debug("no plan for %s: %s", model.name, error)
         return None
-    return make_plan(shape, replace(wish, tightness=tightness), devices())
+    return make_plan(shape, replace(request, tightness=tightness), devices())
 
 
 def _with_plan(load: Load, plan: LoadPlan, devices: Devices) -> Load:
     gpus = [device for device in devices() if device.is_gpu]
-    counts = {
+    num_layers = {
         gpu.name: count for gpu, count in zip(plan.split.gpus, plan.split.counts, strict=True)
     }
     options = load.options
-    if any(counts.values()) and options.main_gpu is None:
+    if any(num_layers.values()) and options.main_gpu is None:
         # llama.cpp takes buffers on every GPU that it is given, also for no layers
-        gpus = [gpu for gpu in gpus if counts.get(gpu.name)]
+        gpus = [gpu for gpu in gpus if num_layers.get(gpu.name)]
         options = replace(options, devices=tuple(gpu.name for gpu in gpus))
+    split = tuple(float(num_layers.get(gpu.name, 0)) for gpu in gpus) if num_layers else ()
     return replace(
         load,
         num_ctx=plan.num_ctx,
         num_cells=plan.setup.num_cells,
         num_gpu_layers=plan.split.num_gpu_layers if gpus else load.num_gpu_layers,
-        tensor_split=tuple(float(counts.get(gpu.name, 0)) for gpu in gpus) if counts else (),
+        tensor_split=split,
         num_host_experts=plan.split.num_host_experts,
         options=options,
         attic_bytes=_attic_bytes(plan),
@@ -170,12 +169,74 @@ def _with_plan(load: Load, plan: LoadPlan, devices: Devices) -> Load:
 
 
 def _attic_bytes(plan: LoadPlan) -> int:
-    """Return a part of what the plan leaves of the host's memory."""
-    left = [it.device.free_bytes - it.total_bytes for it in plan.shares if not it.device.is_gpu]
-    return max(0, min(MOST_ATTIC_BYTES, sum(left) // ATTIC_SHARE))
+    """Return the size of the host prefix cache: a part of the memory that the plan leaves."""
+    left_bytes = sum(
+        share.device.free_bytes - share.total_bytes
+        for share in plan.shares
+        if not share.device.is_gpu
+    )
+    return max(0, min(MOST_ATTIC_BYTES, left_bytes // ATTIC_SHARE))
 
 
-def _tightened(tightness: float) -> LoadSetting:
+def _settings(
+    model: RunnerModel, num_ctx: int | None, load: Load, plan: LoadPlan | None
+) -> tuple[LoadSetting, ...]:
+    """Return the settings of a load for a request with a context of ``num_ctx``."""
+    options, wanted_ctx = model.options, num_ctx or model.num_ctx
+    ctx_source = "request" if num_ctx else "recipe"
+    return (
+        LoadSetting(
+            name="context",
+            value=str(load.num_ctx or "the runner's"),
+            source=ctx_source if wanted_ctx else "plan",
+            reason=_context_reason(wanted_ctx, plan),
+        ),
+        _device_setting(model, plan),
+        LoadSetting(
+            name="layers on GPU",
+            value=str(load.num_gpu_layers) if plan is None else str(plan.split.num_gpu_layers),
+            source="plan" if model.num_gpu_layers < 0 else "recipe",
+            reason=plan.reason if plan else "",
+        ),
+        LoadSetting(name="parallel", value=str(load.num_parallel), source="default"),
+        _recipe_setting("threads", model.num_threads, "as many as help"),
+        _recipe_setting("cache type", options.cache_type, DEFAULT_CACHE_TYPE),
+        _recipe_setting("flash attention", options.flash_attention, "where the device has it"),
+        _recipe_setting("batch", options.num_batch, "512"),
+        _recipe_setting("memory map", options.use_mmap, "yes"),
+    )
+
+
+def _context_reason(wanted_ctx: int | None, plan: LoadPlan | None) -> str:
+    if plan is None:
+        return NO_PLAN
+    if wanted_ctx is None:
+        return "as long as its share of the memory allows, up to the model's own"
+    return plan.context_note
+
+
+def _device_setting(model: RunnerModel, plan: LoadPlan | None) -> LoadSetting:
+    """Return the devices of the load, with the reason for choosing them."""
+    if plan is None:
+        value = "the runner's"
+        return LoadSetting(name="device", value=value, source="default", reason=NO_PLAN)
+    gpus = plan.split.gpus
+    if gpus:
+        value = ", ".join(f"{gpu.label} ({gpu.description})" for gpu in gpus)
+        return LoadSetting(name="device", value=value, source="default", reason=gpus[0].reason)
+    if model.num_gpu_layers == 0:
+        return LoadSetting(name="device", value="CPU", source="recipe", reason="num_gpu is 0")
+    reason = plan.shares[-1].device.reason or plan.reason
+    return LoadSetting(name="device", value="CPU", source="default", reason=reason)
+
+
+def _recipe_setting(name: str, value: object, default: str) -> LoadSetting:
+    if value is None:
+        return LoadSetting(name=name, value=default, source="default")
+    return LoadSetting(name=name, value=str(value), source="recipe")
+
+
+def _tightness_setting(tightness: float) -> LoadSetting:
     return LoadSetting(
         name="memory counted on",
         value=f"{tightness:.0%}",

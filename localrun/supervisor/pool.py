@@ -1,8 +1,8 @@
-"""All loaded models: load on demand, keep alive, make room, start again after a crash.
+"""Runner pool of one server: loads models on demand and finds the slot of each request.
 
-Thread-safe, and `submit` does not block: what happens to a request comes to its sink. Each
-model has a `Slot` with a thread of its own, so that loading one never makes requests to
-another wait.
+Owns the slots and connects them with the load queue, the health monitor and crash back-off; knows
+nothing of the store. Thread-safe, and `submit` does not block: the events of a request go to its
+sink. Each slot has a worker thread, so that a load never delays requests for another model.
 """
 
 from __future__ import annotations
@@ -17,22 +17,18 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import OverloadedError
 from localrun.runner.messages import Detokenize, Tokenize
-from localrun.supervisor.crashes import CrashBackoff
-from localrun.supervisor.handles import PendingLoad, RequestHandle
-from localrun.supervisor.health import HealthMonitor
-from localrun.supervisor.house import PoolContext
+from localrun.supervisor.devices import available_bytes, only_processor
+from localrun.supervisor.health import CrashBackoff, HealthMonitor
 from localrun.supervisor.load_queue import LoadQueue
-from localrun.supervisor.memory import available_bytes
+from localrun.supervisor.loader import PoolContext
 from localrun.supervisor.memory_history import MemoryHistory
-from localrun.supervisor.model import KeepAlive, LoadHistory, ModelState, RequestOptions
-from localrun.supervisor.names import PoolNames
-from localrun.supervisor.planning import only_processor
-from localrun.supervisor.request_queue import PendingRequest
+from localrun.supervisor.model import KeepAlive, RequestOptions
+from localrun.supervisor.request_queue import PendingLoad, PendingRequest, RequestHandle
 from localrun.supervisor.reservations import DeviceMemory
-from localrun.supervisor.runner import frame_of
+from localrun.supervisor.runner import encode_request
 from localrun.supervisor.runner_process import start_runner
-from localrun.supervisor.slot import Slot
-from localrun.supervisor.status import failed_rows, rows_of
+from localrun.supervisor.slot import PoolNames, Slot
+from localrun.supervisor.status import LoadHistory, ModelState, failed_status, slot_status
 
 if TYPE_CHECKING:
     import socket
@@ -40,12 +36,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.runner.messages import Submitted
-    from localrun.supervisor.model import RunnerModel, RunningModel
+    from localrun.supervisor.model import RunnerModel
     from localrun.supervisor.planning import Devices
-    from localrun.supervisor.runner import Sink, Start
+    from localrun.supervisor.runner import Sink
+    from localrun.supervisor.runner_process import StartProcess
     from localrun.supervisor.slot_state import SlotState
+    from localrun.supervisor.status import RunningModel
 
-MOST_WAITING = 512
+MAX_WAITING = 512
 RETRY_S = 5.0
 
 
@@ -56,127 +54,124 @@ class RunnerPool:
         self,
         *,
         keep_alive_s: float | None,
-        start: Start = start_runner,
+        start: StartProcess = start_runner,
         clock: Callable[[], float] = time.monotonic,
         free_bytes: Callable[[], int] = available_bytes,
         devices: Devices = only_processor,
-        forget: Callable[[], None] = lambda: None,
-        needs: MemoryHistory | None = None,
-        most_waiting: int = MOST_WAITING,
-        patience: float = 1.0,  # of the watch over runners that hang; scales its times
+        invalidate_devices: Callable[[], None] = lambda: None,
+        memory_history: MemoryHistory | None = None,
+        max_waiting: int = MAX_WAITING,
+        health_timeout_scale: float = 1.0,  # of the timeouts for runners that hang
     ) -> None:
         self._keep_alive = KeepAlive(keep_alive_s, source="default")
         self._start = start
         self._clock = clock
-        self._most_waiting = most_waiting
+        self._max_waiting = max_waiting
+        # Guards the slots and the load counts; no other lock is taken under it.
         self._lock = threading.Lock()
-        self._slots: dict[RunnerModel, Slot] = {}  # by what models must share to share a runner
+        self._slots: dict[RunnerModel, Slot] = {}  # by the part that models on one runner share
+        self._num_loads: Counter[str] = Counter()
         self._request_ids = itertools.count(1)
         self._closing = threading.Event()
         memory = DeviceMemory(
             devices=devices,
-            needs=needs or MemoryHistory(),
+            history=memory_history or MemoryHistory(),
             free_bytes=free_bytes,
-            forget=forget,
+            invalidate=invalidate_devices,
         )
-        self._house = PoolContext(
-            start=self._start_runner,
+        self._context = PoolContext(
+            start_process=self._start_process,
             clock=clock,
-            room=LoadQueue(memory, self._all_states, clock),
+            load_queue=LoadQueue(memory, self._slot_states, clock),
             crashes=CrashBackoff(clock),
-            loads=Counter(),
+            count_load=self._count_load,
         )
-        self.names = PoolNames(self._all_slots, self._house.crashes)
+        self.names = PoolNames(self._all_slots, self._context.crashes)
         # Linux kills a runner with the thread that started it, so that thread lives with the pool
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="runner-start")
-        HealthMonitor(self._all_states, self._closing, patience).start()
+        HealthMonitor(self._slot_states, self._closing, health_timeout_scale).start()
 
     @property
     def is_closing(self) -> bool:
-        """Return whether no more requests are taken."""
+        """Return whether requests are refused because the pool closes."""
         return self._closing.is_set()
 
     @property
     def num_waiting(self) -> int:
-        """Return how many requests wait, for a load or for their turn."""
-        return sum(state.num_waiting for state in self._all_states())
+        """Return the number of requests that wait for a load or for their turn."""
+        return sum(state.num_waiting for state in self._slot_states())
 
     def submit(
         self,
         model: RunnerModel,
         request: Submitted,
         sink: Sink,
-        wanted: RequestOptions | None = None,
+        options: RequestOptions | None = None,
     ) -> RequestHandle:
-        """Let a request wait for the model to be loaded, and for its turn; does not block.
+        """Queue a request until the model is loaded and it is its turn; does not block.
 
-        ``request_id`` of the request is given here. Events go to ``sink`` from other
-        threads; the last is the one `Terminal`. When this raises, the sink is not called.
-
-        Raises:
-            OverloadedError: too many wait already, the model crashed too often, or the server
-                is leaving.
-            UsageError: the request cannot be sent to a runner.
-        """
-        request_id = next(self._request_ids)
-        frame = frame_of(replace(request, request_id=request_id))
-        is_light = isinstance(request, Tokenize | Detokenize)
-        wanted = wanted or RequestOptions()
-        return self._put(self._call(request_id, model, frame, sink, wanted, is_light=is_light))
-
-    def begin_load(self, model: RunnerModel, wanted: RequestOptions | None = None) -> PendingLoad:
-        """Load the model if it is not; who wants to know waits for the result.
+        The pool replaces ``request_id``. Other threads pass the events to ``sink``; the last one is
+        the only `Terminal`. If this raises, the sink is not called.
 
         Raises:
-            OverloadedError: as for `submit`.
+            OverloadedError: too many requests wait, the model crashed too often, or the server
+                is shutting down.
+            UsageError: the request cannot be encoded.
         """
-        loading = PendingLoad()
-        number = next(self._request_ids)
-        loading.ticket = self._put(
-            self._call(number, model, None, loading, wanted or RequestOptions(), is_light=False)
-        )
-        return loading
+        return self._put(self._pending(model, request, sink, options))
 
-    def load(self, model: RunnerModel, wanted: RequestOptions | None = None) -> float:
-        """Load the model if it is not; return the seconds that took; blocks.
+    def begin_load(self, model: RunnerModel, options: RequestOptions | None = None) -> PendingLoad:
+        """Load the model unless it is loaded; does not block.
+
+        Raises:
+            OverloadedError: see `submit`.
+        """
+        load = PendingLoad()
+        load.handle = self._put(self._pending(model, None, load, options))
+        return load
+
+    def load(self, model: RunnerModel, options: RequestOptions | None = None) -> float:
+        """Load the model unless it is loaded; return the seconds that it took; blocks.
 
         Raises:
             LoadError: the model does not load.
-            OverloadedError: as for `submit`.
+            OverloadedError: see `submit`.
         """
-        return self.begin_load(model, wanted).wait()
+        return self.begin_load(model, options).wait()
 
     def running(self) -> list[RunningModel]:
-        """Return the loaded models, by name; several may share one runner."""
-        waits = {ModelState.STARTING, ModelState.LOADING, ModelState.FAILED}
-        return [row for row in self.states() if row.state not in waits]
+        """Return the loaded models, sorted by name; several may share one runner."""
+        unloaded = {ModelState.STARTING, ModelState.LOADING, ModelState.FAILED}
+        return [model for model in self.states() if model.state not in unloaded]
 
     def states(self) -> list[RunningModel]:
-        """Return all models that are loaded, wanted or failing, by name."""
-        found = [row for state in self._all_states() for row in rows_of(state, self._clock)]
-        found += failed_rows(self._house.crashes, {row.name for row in found})
-        return sorted(found, key=lambda row: row.name)
+        """Return all models that are loaded, requested or crashed too often, sorted by name."""
+        models = [model for slot in self._slot_states() for model in slot_status(slot, self._clock)]
+        models += failed_status(self._context.crashes, {model.name for model in models})
+        return sorted(models, key=lambda model: model.name)
 
-    def history(self) -> dict[str, LoadHistory]:
-        """Return how often models were loaded and crashed, by the name that was asked for."""
-        loads, crashes = self._house.loads.copy(), self._house.crashes.counts()
+    def load_history(self) -> dict[str, LoadHistory]:
+        """Return the numbers of loads and crashes, by the name in the request."""
+        with self._lock:
+            loads = self._num_loads.copy()
+        crashes = self._context.crashes.counts()
         names = loads.keys() | crashes.keys()
         return {
             name: LoadHistory(num_loads=loads[name], num_crashes=crashes[name]) for name in names
         }
 
     def unload(self, name: str) -> bool:
-        """Let a model go when its open requests have ended; return whether it was there.
+        """Unload a model when its open requests have ended; return whether it was loaded.
 
-        Its runner ends with the last name that holds it. A load is broken off.
+        Its runner ends with its last served name. A load is aborted.
         """
-        spelled = self.names.matching(name)
-        slots = self._all_slots()  # a changed file has two
-        were_there = [slot.expire(one) for one in spelled for slot in slots]
-        return any(were_there)
+        spellings = self.names.matching(name)
+        slots = self._all_slots()  # a file that has changed has two
+        were_loaded = [slot.expire(spelling) for spelling in spellings for slot in slots]
+        return any(were_loaded)
 
     def close(self, *, is_hasty: bool = False) -> None:
-        """End all runners, also those that load; open requests get their error."""
+        """End all runners, also while they load; open requests fail."""
         with self._lock:
             self._closing.set()
         slots = self._all_slots()
@@ -187,57 +182,60 @@ class RunnerPool:
             thread.start()
         for thread in threads:
             thread.join()
-        self._house.room.notify()
+        self._context.load_queue.notify()
         self._starter.shutdown()
 
-    def sweep(self) -> None:
-        """Unload what has outlived its keep-alive; called every second by the pool itself."""
-        for state in self._all_states():
-            state.settle()
+    def settle(self) -> None:
+        """Block until models whose keep-alive is over are unloaded; the monitor does not block."""
+        for slot in self._slot_states():
+            slot.settle()
 
-    def _call(
+    def _pending(
         self,
-        request_id: int,
         model: RunnerModel,
-        frame: bytes | None,
+        request: Submitted | None,
         sink: Sink,
-        wanted: RequestOptions,
-        *,
-        is_light: bool,
+        options: RequestOptions | None,
     ) -> PendingRequest:
-        stays = KeepAlive(None) if wanted.pins else wanted.keep_alive or self._keep_alive
+        """Return a request that is not queued yet; None for ``request`` asks for the load alone."""
+        options = options or RequestOptions()
+        request_id = next(self._request_ids)
+        frame = None
+        if request is not None:
+            frame = encode_request(replace(request, request_id=request_id))
+        keep_alive = options.keep_alive or self._keep_alive
         return PendingRequest(
             request_id=request_id,
             model=model,
             frame=frame,
             sink=sink,
-            client=wanted.client,
-            num_ctx=wanted.num_ctx,
-            keep_alive=stays,
-            begun=self._clock(),
-            is_light=is_light,
-            pins=wanted.pins,
+            client=options.client,
+            num_ctx=options.num_ctx,
+            keep_alive=KeepAlive(None) if options.pins else keep_alive,
+            submitted_at=self._clock(),
+            bypasses_queue=isinstance(request, Tokenize | Detokenize),
+            pins=options.pins,
         )
 
-    def _put(self, call: PendingRequest) -> RequestHandle:
-        key = call.model.shared
-        self._house.crashes.check(key)
-        if not call.is_light and (waiting := self.num_waiting) >= self._most_waiting:
+    def _put(self, request: PendingRequest) -> RequestHandle:
+        key = request.model.shared
+        self._context.crashes.check(key)
+        if not request.bypasses_queue and (num_waiting := self.num_waiting) >= self._max_waiting:
             raise OverloadedError(
-                f"the server is busy: {waiting} requests wait already",
+                f"the server is busy: {num_waiting} requests wait already",
                 hint="ask again later; LOCALRUN_MAX_QUEUE is how many may wait",
                 retry_after_s=RETRY_S,
             )
-        while not (slot := self._slot(key)).put(call):
+        while not (slot := self._slot(key)).put(request):
             self._forget(key, slot)
-        return RequestHandle(call, slot)
+        return RequestHandle(request, slot.cancel)
 
     def _slot(self, key: RunnerModel) -> Slot:
         with self._lock:
             self._refuse_when_closing()
             slot = self._slots.get(key)
             if slot is None or slot.state.is_over:
-                slot = self._slots[key] = Slot(key, self._house)
+                slot = self._slots[key] = Slot(key, self._context)
             return slot
 
     def _forget(self, key: RunnerModel, slot: Slot) -> None:
@@ -245,11 +243,15 @@ class RunnerPool:
             if self._slots.get(key) is slot:
                 del self._slots[key]
 
-    def _start_runner(self, child_end: socket.socket) -> subprocess.Popen[bytes]:
+    def _start_process(self, child_end: socket.socket) -> subprocess.Popen[bytes]:
         with self._lock:
             self._refuse_when_closing()
-            start = self._starter.submit(self._start, child_end)
-        return start.result()
+            process = self._starter.submit(self._start, child_end)
+        return process.result()
+
+    def _count_load(self, name: str) -> None:
+        with self._lock:
+            self._num_loads[name] += 1
 
     def _refuse_when_closing(self) -> None:
         if self._closing.is_set():
@@ -261,5 +263,5 @@ class RunnerPool:
                 del self._slots[key]
             return list(self._slots.values())
 
-    def _all_states(self) -> list[SlotState]:
+    def _slot_states(self) -> list[SlotState]:
         return [slot.state for slot in self._all_slots()]

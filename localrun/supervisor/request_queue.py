@@ -1,21 +1,25 @@
-"""A request from its submission to its one end, and the line in which requests wait.
+"""Request queue of one slot: FIFO per client, the least busy client first.
 
-Exactly one terminal event leaves a `PendingRequest` in any case: the queue ends waiting requests,
-the runner ends submitted ones. Not safe from several threads: the slot has the lock.
+Owns a request from its submission to its single terminal event, and the handles by which a client
+of the pool waits for it or cancels it. Requests that bypass the queue (tokenizing) wait beside it.
+Exactly one terminal event leaves a `PendingRequest`: the slot ends a request that waits, the runner
+ends a request that was sent to it. Not thread-safe: the lock of `SlotState` guards the queue.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import Counter, deque
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from localrun.engine.params import FinishReason
+from localrun.errors import error_named
 from localrun.runner.messages import Failed, Finished
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from localrun.errors import LocalrunError
     from localrun.runner.messages import Event
@@ -25,25 +29,28 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class PendingRequest:
-    """One request; without a frame it asks for the load alone."""
+    """A submitted request; ``frame`` is None if only the load is requested.
+
+    The lock of the slot's state guards the attributes that change.
+    """
 
     request_id: int
-    model: RunnerModel
+    model: RunnerModel  # changes when the name is renamed
     frame: bytes | None
     sink: Sink
-    client: str  # who asks, for turns that are fair
+    client: str  # for fairness between clients
     num_ctx: int | None
     keep_alive: KeepAlive
-    begun: float
-    is_light: bool = False  # is answered at once, beside what runs
+    submitted_at: float
+    bypasses_queue: bool = False  # answered at once, beside the requests that run
     pins: bool = False
-    load_s: float = 0.0  # what it waited for the model
+    load_s: float = 0.0  # the time that this request waited for the load
     is_cancelled: bool = False
-    cancelled_for: LocalrunError | None = None  # what the client is told in place of a cancel
-    context: Context = field(default_factory=copy_context)  # with the request's id, for the log
+    cancel_error: LocalrunError | None = None  # reported to the client in place of a cancel
+    context: Context = field(default_factory=copy_context)  # has the request's id, for the log
 
-    def end(self, reason: FinishReason) -> None:
-        """End a call that was given to no runner."""
+    def finish(self, reason: FinishReason) -> None:
+        """End a request that was not sent to a runner."""
         self.sink(
             Finished(
                 request_id=self.request_id,
@@ -58,15 +65,15 @@ class PendingRequest:
         )
 
     def fail(self, error: LocalrunError) -> None:
-        """End a call that was given to no runner by an error."""
-        self.sink(self._failed(error))
+        """End a request that was not sent to a runner with an error."""
+        self.sink(self._failure(error))
 
-    def pass_on(self, event: Event) -> None:
-        """Pass an event of the runner to the sink; the end of a cancelled call tells the reason."""
-        reason = self.cancelled_for
-        self.sink(event if reason is None or not _is_cut(event) else self._failed(reason))
+    def forward(self, event: Event) -> None:
+        """Pass an event of the runner to the sink; `cancel_error` replaces the end by a cancel."""
+        error = self.cancel_error
+        self.sink(event if error is None or not _is_cut_short(event) else self._failure(error))
 
-    def _failed(self, error: LocalrunError) -> Failed:
+    def _failure(self, error: LocalrunError) -> Failed:
         return Failed(
             request_id=self.request_id,
             code=error.code,
@@ -75,47 +82,148 @@ class PendingRequest:
         )
 
 
-def _is_cut(event: Event) -> bool:
-    """Return whether an event ends an answer before it is complete."""
-    is_cancelled = isinstance(event, Finished) and event.reason is FinishReason.CANCELLED
-    return is_cancelled or isinstance(event, Failed)
+@dataclass(frozen=True, slots=True)
+class RequestHandle:
+    """A submitted request as its client sees it."""
+
+    request: PendingRequest
+    on_cancel: Callable[[PendingRequest], None]
+
+    @property
+    def load_s(self) -> float:
+        """Return the time that the request waited for the load; known at its first event."""
+        return self.request.load_s
+
+    def cancel(self) -> None:
+        """Cancel the request, queued or running; do nothing if it has ended."""
+        self.on_cancel(self.request)
 
 
-class FairQueue:
-    """Calls that wait for a turn: the client with the fewest that run comes first.
+class PendingLoad:
+    """The sink of a request for a load, and its result."""
 
-    Among equals it is who was served longest ago, and of one client the oldest call.
+    def __init__(self) -> None:
+        self._has_ended = threading.Event()
+        self._end: Finished | Failed | None = None
+        self.handle: RequestHandle | None = None  # set once the request is submitted
+
+    def __call__(self, event: Event) -> None:
+        """Receive the terminal event."""
+        if isinstance(event, Finished | Failed):
+            self._end = event
+            self._has_ended.set()
+
+    def wait(self) -> float:
+        """Return the seconds that the load took; blocks.
+
+        Raises:
+            LocalrunError: the model does not load.
+        """
+        self._has_ended.wait()
+        if isinstance(self._end, Failed):
+            raise error_named(self._end.code, self._end.message, hint=self._end.hint)
+        return self.handle.load_s if self.handle else 0.0
+
+    def cancel(self) -> None:
+        """Cancel the request; a load that no other request waits for is aborted."""
+        if self.handle is not None:
+            self.handle.cancel()
+
+
+class RequestQueue:
+    """Requests that wait for a load or for their turn.
+
+    The next request is that of the client with the fewest running requests; ties go to the client
+    that was served least recently, and each client's requests are first in, first out.
     """
 
     def __init__(self) -> None:
-        self._by_client: dict[str, deque[PendingRequest]] = {}  # the longest unserved first
-
-    def __len__(self) -> int:
-        return sum(map(len, self._by_client.values()))
+        self._by_client: dict[str, deque[PendingRequest]] = {}  # least recently served first
+        self._bypassing: deque[PendingRequest] = deque()
 
     def __iter__(self) -> Iterator[PendingRequest]:
-        for calls in list(self._by_client.values()):
-            yield from list(calls)
+        for requests in list(self._by_client.values()):
+            yield from list(requests)
+        yield from list(self._bypassing)
 
-    def add(self, call: PendingRequest) -> None:
-        """Let a call wait."""
-        self._by_client.setdefault(call.client, deque()).append(call)
+    @property
+    def num_queued(self) -> int:
+        """Return the number of requests that wait for their turn."""
+        return sum(map(len, self._by_client.values()))
 
-    def remove(self, call: PendingRequest) -> bool:
-        """Take a call out; return whether it waited."""
-        calls = self._by_client.get(call.client)
-        if calls is None or call not in calls:
-            return False
-        calls.remove(call)
-        if not calls:
-            del self._by_client[call.client]
-        return True
+    @property
+    def has_bypassing(self) -> bool:
+        """Return whether a request waits that bypasses the queue."""
+        return bool(self._bypassing)
 
-    def pop(self, running: Counter[str]) -> PendingRequest:
-        """Take out whose turn it is; ``running`` counts what each client has running."""
-        client = min(self._by_client, key=lambda client: running[client])
-        calls = self._by_client.pop(client)
-        call = calls.popleft()
-        if calls:
-            self._by_client[client] = calls  # behind all others
-        return call
+    @property
+    def is_empty(self) -> bool:
+        """Return whether no request waits."""
+        return not (self._by_client or self._bypassing)
+
+    @property
+    def max_num_ctx(self) -> int:
+        """Return the largest context that a queued request needs, or 0."""
+        return max((request.num_ctx or 0 for request in self._queued()), default=0)
+
+    def digests(self) -> dict[str, str]:
+        """Return the digests of the models that queued requests name, by name."""
+        return {request.model.name: request.model.digest for request in self._queued()}
+
+    def num_queued_for(self, name: str) -> int:
+        """Return the number of queued requests for a name."""
+        return sum(request.model.name == name for request in self._queued())
+
+    def add(self, request: PendingRequest) -> None:
+        """Append a request."""
+        if request.bypasses_queue:
+            self._bypassing.append(request)
+        else:
+            self._by_client.setdefault(request.client, deque()).append(request)
+
+    def remove(self, request: PendingRequest) -> bool:
+        """Remove a request; return whether it was waiting."""
+        by_client = self._by_client.get(request.client, deque())
+        requests = self._bypassing if request.bypasses_queue else by_client
+        is_waiting = request in requests
+        if is_waiting:
+            requests.remove(request)
+        if not by_client:
+            self._by_client.pop(request.client, None)
+        return is_waiting
+
+    def take_name(self, name: str) -> list[PendingRequest]:
+        """Remove and return all requests for a name."""
+        matching = [request for request in self if request.model.name == name]
+        for request in matching:
+            self.remove(request)
+        return matching
+
+    def take_all(self) -> list[PendingRequest]:
+        """Remove and return all requests."""
+        requests = list(self)
+        self._by_client, self._bypassing = {}, deque()
+        return requests
+
+    def take_bypassing(self) -> PendingRequest:
+        """Remove and return the oldest request that bypasses the queue."""
+        return self._bypassing.popleft()
+
+    def take_next(self, num_running: Counter[str]) -> PendingRequest:
+        """Remove and return the next request; ``num_running`` counts running requests by client."""
+        client = min(self._by_client, key=lambda client: num_running[client])
+        requests = self._by_client.pop(client)
+        request = requests.popleft()
+        if requests:
+            self._by_client[client] = requests  # behind all other clients
+        return request
+
+    def _queued(self) -> Iterator[PendingRequest]:
+        for requests in list(self._by_client.values()):
+            yield from list(requests)
+
+
+def _is_cut_short(event: Event) -> bool:
+    """Return whether an event ends a reply before it is complete."""
+    is_cancelled = isinstance(event, Finished) and event.reason is FinishReason.CANCELLED
+    return is_cancelled or isinstance(event, Failed)

@@ -1,12 +1,16 @@
-"""Loads that have begun, and what they leave of the devices for others."""
+"""Reservations of device memory: loads under way, and the memory that they leave for other loads.
+
+A reservation holds its devices from its admission to the end of the load; loads on the same device
+never overlap. Counts the memory of loaded models as their runners report it, because the system
+counts mapped weights as free.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
-from localrun.supervisor.footprint import host_bytes
-from localrun.supervisor.memory import available_bytes
+from localrun.supervisor.devices import available_bytes
 from localrun.supervisor.planning import RETRY_TIGHTNESS, plan_load, smaller_load
 
 if TYPE_CHECKING:
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from localrun.errors import LocalrunError
     from localrun.hardware.device import Device
     from localrun.hardware.plan import LoadPlan
+    from localrun.runner.messages import Ready
     from localrun.supervisor.memory_history import MemoryHistory
     from localrun.supervisor.model import RunnerModel
     from localrun.supervisor.planning import Devices, PlannedLoad
@@ -25,40 +30,44 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceMemory:
-    """What a pool may take."""
+    """The memory that a pool may use."""
 
     devices: Devices
-    needs: MemoryHistory
-    free_bytes: Callable[[], int] = available_bytes  # where there is no plan
-    forget: Callable[[], None] = lambda: None  # what was known of free memory
+    history: MemoryHistory
+    free_bytes: Callable[[], int] = available_bytes  # for models without a plan
+    invalidate: Callable[[], None] = lambda: None  # drops what was measured of free memory
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Reservation:
-    """A load that may begin; it holds its devices until it is over."""
+    """A planned load; as a context manager it is released at the end of the load."""
 
     planned: PlannedLoad
     model: RunnerModel
     num_ctx: int | None
-    claims: Reservations
+    owner: Reservations
     devices: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.devices = _devices_of(self.planned.plan)
+        self.devices = _device_names(self.planned.plan)
 
-    def smaller(self, error: LocalrunError) -> PlannedLoad | None:
-        """Return what to try after an error, None where that would not help; it is remembered."""
-        self.claims.release(self)  # what it was promised is what it may have now
-        found = smaller_load(self.model, self.num_ctx, self.claims.devices, self.planned, error)
-        if found is None:
-            return None
-        self.claims.needs.remember(self.model, self.claims.devices(), RETRY_TIGHTNESS)
-        self.planned = found
-        self.claims.take(self)
-        return found
+    def shrink(self, error: LocalrunError) -> bool:
+        """Replace the plan by a smaller one after a load failed; return False if none helps.
+
+        The next plans for this model remember it.
+        """
+        owner = self.owner
+        owner.release(self)  # its own share counts as free for the smaller plan
+        smaller = smaller_load(self.model, self.num_ctx, owner.devices, self.planned, error)
+        if smaller is None:
+            return False
+        owner.history.remember(self.model, owner.devices(), RETRY_TIGHTNESS)
+        self.planned = smaller
+        owner.add(self)
+        return True
 
     def __enter__(self) -> Self:
-        """Begin the load."""
+        """Return the reservation."""
         return self
 
     def __exit__(
@@ -67,12 +76,12 @@ class Reservation:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Give the devices to the next load."""
-        self.claims.release(self)
+        """Release the devices."""
+        self.owner.release(self)
 
 
 class Reservations:
-    """All loads of one pool that have begun; ``changed`` is told when one is over."""
+    """All loads of one pool that are under way; guarded by the load queue's ``changed``."""
 
     def __init__(
         self,
@@ -81,69 +90,103 @@ class Reservations:
         changed: threading.Condition,
     ) -> None:
         self._memory = memory
-        self.needs = memory.needs
+        self.history = memory.history
         self._slots = slots
         self._changed = changed
-        self._open: list[Reservation] = []
+        self._active: list[Reservation] = []
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._active)
 
     def plan(self, model: RunnerModel, num_ctx: int | None) -> Reservation:
-        """Return the claim that could be made now."""
-        tightness = self.needs.tightness(model, self._memory.devices)
+        """Return a reservation for what is free now, without holding the devices."""
+        tightness = self.history.tightness(model, self._memory.devices)
         planned = plan_load(model, num_ctx, self.devices, tightness=tightness)
-        return Reservation(planned=planned, model=model, num_ctx=num_ctx, claims=self)
+        return Reservation(planned=planned, model=model, num_ctx=num_ctx, owner=self)
 
-    def is_taken(self, claim: Reservation) -> bool:
-        """Return whether another load has one of the devices."""
+    def conflicts(self, reservation: Reservation) -> bool:
+        """Return whether another load holds one of the devices."""
         with self._changed:
-            return any(claim.devices & one.devices for one in self._open)
+            return any(reservation.devices & active.devices for active in self._active)
 
-    def take(self, claim: Reservation) -> None:
+    def add(self, reservation: Reservation) -> None:
         """Hold the devices of a load."""
         with self._changed:
-            self._open.append(claim)
+            self._active.append(reservation)
 
-    def release(self, claim: Reservation) -> None:
-        """Let the next load have the devices."""
+    def release(self, reservation: Reservation) -> None:
+        """Let the next load have the devices; do nothing if they are released."""
         with self._changed:
-            if claim in self._open:
-                self._open.remove(claim)
-            self._memory.forget()
+            if reservation in self._active:
+                self._active.remove(reservation)
+            self._memory.invalidate()
             self._changed.notify_all()
 
     def devices(self) -> list[Device]:
-        """Return the devices with what is free of them, and not promised to a load."""
-        promised: dict[str, int] = {}
-        for claim in list(self._open):
-            for share in claim.planned.plan.shares if claim.planned.plan else ():
-                promised[share.device.name] = promised.get(share.device.name, 0) + share.total_bytes
-        found = list(self._memory.devices())
-        names = {device.name for device in found if device.is_gpu}
-        taken = sum(host_bytes(slot, names) for slot in self._slots())
+        """Return the devices with their free memory, less what other loads have reserved."""
+        reserved: dict[str, int] = {}
+        for active in list(self._active):
+            for share in active.planned.plan.shares if active.planned.plan else ():
+                reserved[share.device.name] = reserved.get(share.device.name, 0) + share.total_bytes
+        devices = list(self._memory.devices())
+        gpus = {device.name for device in devices if device.is_gpu}
+        used_host_bytes = sum(_host_bytes(slot, gpus) for slot in self._slots())
         return [
             replace(
                 device,
-                free_bytes=max(0, _free(device, taken) - promised.get(device.name, 0)),
+                free_bytes=max(
+                    0, _free_bytes(device, used_host_bytes) - reserved.get(device.name, 0)
+                ),
             )
-            for device in found
+            for device in devices
         ]
 
 
-def _free(device: Device, taken_bytes: int) -> int:
-    """Return what is free of a device.
+def without_models(device: Device, slots: list[SlotState]) -> Device:
+    """Return a device with the free memory that it would have without these slots' models."""
+    if device.is_gpu:
+        used_bytes = sum(
+            size for slot in slots for name, size in _memory_of(slot) if name == device.name
+        )
+    else:
+        used_bytes = sum(_host_bytes(slot, set()) for slot in slots)
+    return replace(device, free_bytes=min(device.total_bytes, device.free_bytes + used_bytes))
 
-    Weights that are mapped count as free in the system's eyes, for it can read them
-    again: what our models have is taken off what there is at all.
+
+def _host_bytes(slot: SlotState, gpus: set[str]) -> int:
+    """Return the bytes of the machine's own memory that a loaded model takes."""
+    loaded, runner = slot.loaded, slot.runner
+    if loaded is None or runner is None:
+        return 0
+    memory = _memory_by_device(loaded.ready)
+    gpu_bytes = sum(size for name, size in memory if name in gpus)
+    if not gpus:
+        gpu_bytes = loaded.ready.size_gpu_bytes
+    return sum(size for _, size in memory) - gpu_bytes + runner.adapter_bytes
+
+
+def _memory_of(slot: SlotState) -> tuple[tuple[str, int], ...]:
+    loaded = slot.loaded
+    return _memory_by_device(loaded.ready) if loaded else ()
+
+
+def _memory_by_device(ready: Ready) -> tuple[tuple[str, int], ...]:
+    return ready.memory or (("CPU", ready.size_bytes),)
+
+
+def _free_bytes(device: Device, used_host_bytes: int) -> int:
+    """Return the free bytes of a device.
+
+    The system counts mapped weights as free because it can read them again, so the memory of the
+    loaded models is subtracted from the total.
     """
     if device.is_gpu:
         return device.free_bytes
-    return min(device.free_bytes, device.total_bytes - taken_bytes)
+    return min(device.free_bytes, device.total_bytes - used_host_bytes)
 
 
-def _devices_of(plan: LoadPlan | None) -> frozenset[str]:
-    """Return the devices whose loads wait for each other."""
+def _device_names(plan: LoadPlan | None) -> frozenset[str]:
+    """Return the devices on which loads wait for each other."""
     if plan is None:
         return frozenset({"CPU"})
     return frozenset(gpu.name for gpu in plan.split.gpus) or frozenset({"CPU"})

@@ -1,31 +1,45 @@
-"""Start a runner: a child process of our own program."""
+"""Child process of a runner: its start, the end of its log, and the reason why it ended.
+
+Owns the process and the server's end of its socket; knows nothing of messages. A runner leaves
+when the socket is closed.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
+import socket
 import subprocess
+import threading
+from collections import deque
 from typing import TYPE_CHECKING
 
 from localrun.errors import LoadError
 from localrun.program import program_command
 
 if TYPE_CHECKING:
-    import socket
+    from collections.abc import Callable
+
+    StartProcess = Callable[[socket.socket], subprocess.Popen[bytes]]
 
 # Without the first, llama.cpp's abort() spends seconds in a debugger. The second is how long
 # its threads spin at a barrier before they sleep, here 4 ms: through the work between two
-# steps. Shorter costs a 0.6B model on 4 processors 10 % of its rate; `ThreadGauge` sees to it
-# that a busy machine does not make them spin for nothing.
+# steps. Shorter costs a 0.6B model on 4 processors 10 % of its rate; `ThreadGauge` prevents
+# useless spinning on a busy machine.
 RUNNER_ENVIRONMENT = {"GGML_NO_BACKTRACE": "1", "GOMP_SPINCOUNT": "100000"}
+MAX_LOG_LINES = 20
+MAX_REASON_LINES = 3  # of these, in an error
+LOG_TIMEOUT_S = 3.0  # a grandchild may keep the pipe open
+_log = logging.getLogger(__name__)
 
 
 def start_runner(child_end: socket.socket, device: str = "auto") -> subprocess.Popen[bytes]:
-    """Start a runner that talks over ``child_end``; its stderr is a pipe.
+    """Start a runner that communicates over ``child_end``; its stderr is a pipe.
 
-    ``device`` is what it puts layers on where the order to load names no devices.
-
-    It has a session of its own, so that a Ctrl-C in the server's terminal reaches
-    the server alone, which then ends its runners in order.
+    ``device`` gets the layers if the `Load` message names no devices. The process has a session
+    of its own, so that a Ctrl-C in the server's terminal reaches only the server, which ends its
+    runners in order.
 
     Raises:
         LoadError: the system has no process or memory left for it.
@@ -43,3 +57,66 @@ def start_runner(child_end: socket.socket, device: str = "auto") -> subprocess.P
         )
     except OSError as error:
         raise LoadError(f"a runner cannot be started: {error.strerror}") from error
+
+
+class RunnerProcess:
+    """A started runner; ``socket`` is the server's end of the connection."""
+
+    def __init__(self, start: StartProcess) -> None:
+        self.socket, child_end = socket.socketpair()
+        try:
+            with child_end:
+                self._process = start(child_end)
+        except BaseException:
+            self.socket.close()
+            raise
+        self._kill_reason: str | None = None
+        self._last_lines: deque[str] = deque(maxlen=MAX_LOG_LINES)
+        self._log_thread = threading.Thread(target=self._read_log, name="runner-log", daemon=True)
+        self._log_thread.start()
+
+    @property
+    def pid(self) -> int:
+        """Return the process id."""
+        return self._process.pid
+
+    def kill(self, reason: str | None = None) -> None:
+        """Kill the process; ``reason`` replaces the exit code in `exit_reason`."""
+        self._kill_reason = reason or self._kill_reason
+        self._process.kill()
+
+    def wait(self, grace_s: float) -> None:
+        """Block until the process has ended and its log is read; kill it after ``grace_s``."""
+        try:
+            self._process.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log_thread.join(LOG_TIMEOUT_S)
+
+    def exit_reason(self) -> str:
+        """Return how the process ended, with the last lines of its log."""
+        if self._kill_reason is not None:
+            return self._kill_reason
+        code = self._process.poll()
+        reason = f"exit code {code}"
+        if code is not None and code < 0:
+            reason = f"killed by {signal.Signals(-code).name}"
+        lines = [line for line in self._last_lines if line and not _is_traceback(line)]
+        if not lines:
+            return reason
+        return f"{reason}: {' / '.join(lines[-MAX_REASON_LINES:])}"
+
+    def _read_log(self) -> None:
+        if self._process.stderr is None:
+            return
+        with self._process.stderr as lines:
+            for line in lines:
+                text = line.decode(errors="replace").rstrip()
+                self._last_lines.append(text)
+                _log.warning("runner: %s", text)
+
+
+def _is_traceback(line: str) -> bool:
+    """Return whether a line of a log is part of a traceback of Python, which helps no client."""
+    return line.startswith((" ", "Traceback "))

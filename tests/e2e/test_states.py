@@ -156,8 +156,8 @@ class States(RuleBasedStateMachine):
 
     def is_ready(self, recipe: Recipe) -> bool:
         """Return whether a request for a recipe is sent to a runner at once."""
-        states = self.world.pool._all_states() if self.world.pool else []
-        ready = {(state.key.weights, state.key.num_ctx) for state in states if state.ready}
+        states = self.world.pool._slot_states() if self.world.pool else []
+        ready = {(state.key.weights, state.key.num_ctx) for state in states if state.loaded}
         return (self.weights[recipe.base], recipe.num_ctx) in ready
 
     def num_running(self, recipe: Recipe) -> int:
@@ -482,7 +482,7 @@ class States(RuleBasedStateMachine):
 
     def has_a_runner_for_each_row(self) -> bool:
         pool = self.world.pool
-        used = [state for state in pool._all_states() if state.names()] if pool else []
+        used = [state for state in pool._slot_states() if state.names()] if pool else []
         return self.world.runners().keys() <= {state.key for state in used}
 
 

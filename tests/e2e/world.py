@@ -205,7 +205,7 @@ class World:
 
     def runners(self) -> dict[RunnerModel, int]:
         """Return the process ids of the runners by what they have loaded."""
-        states = self.pool._all_states() if self.pool else []
+        states = self.pool._slot_states() if self.pool else []
         found = {state.key: state.runner for state in states}
         return {key: runner._process.pid for key, runner in found.items() if runner is not None}
 

@@ -74,7 +74,7 @@ def test_free_memory_is_asked_again_when_it_is_old_or_a_model_came_or_went() -> 
     devices()
     clock.now += FRESH_S + 1
     devices()
-    devices.forget()
+    devices.invalidate()
     devices()
 
     assert probe.num_asked == 3

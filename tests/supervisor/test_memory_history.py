@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from localrun.supervisor.devices import only_processor
 from localrun.supervisor.memory_history import MemoryHistory
-from localrun.supervisor.planning import only_processor
 from tests.fakes.starting import fake_model
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from localrun.errors import LoadError
 from localrun.hardware.context import MOST_STRETCH
 from localrun.hardware.device import Device, DeviceKind
 from localrun.store.store import embedded_models
+from localrun.supervisor.devices import only_processor
 from localrun.supervisor.planning import (
     MOST_ATTIC_BYTES,
     PlannedLoad,
-    only_processor,
     plan_load,
     plan_request,
     smaller_load,

@@ -16,10 +16,11 @@ from localrun.engine.params import FinishReason, LoadOptions
 from localrun.errors import LoadError, OverloadedError, UsageError
 from localrun.runner.messages import Failed, Finished
 from localrun.supervisor import runner
-from localrun.supervisor.heartbeat import SILENCE_S, Heartbeat
-from localrun.supervisor.model import KeepAlive, ModelState, RequestOptions
+from localrun.supervisor.health import SILENCE_S, Heartbeat
+from localrun.supervisor.model import KeepAlive, RequestOptions
 from localrun.supervisor.pool import RunnerPool
-from localrun.supervisor.slot_worker import AHEAD
+from localrun.supervisor.slot_state import AHEAD
+from localrun.supervisor.status import ModelState
 from tests.fakes.requests import text_request
 from tests.fakes.starting import Collector, fake_model, num_open, start_fake
 from tests.waiting import HANG_S
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from localrun.supervisor.model import RunnerModel
 
 
-PATIENCE = 0.01  # of the watch, which looks at the runners so much more often
-Pulses = list[Heartbeat]
+TIMEOUT_SCALE = 0.01  # of the health monitor, which checks so much more often
+Heartbeats = list[Heartbeat]
 
 
 class Clock:
@@ -108,12 +109,12 @@ def test_death_in_the_middle_is_an_error_and_the_next_request_works(pool: Runner
 
 def test_a_cancel_ends_a_request_once(pool: RunnerPool) -> None:
     sink = Collector()
-    ticket = pool.submit(fake_model(), text_request("hang"), sink)
+    handle = pool.submit(fake_model(), text_request("hang"), sink)
     sink.until_text()
 
-    ticket.cancel()
+    handle.cancel()
     end = sink.until_end()
-    ticket.cancel()
+    handle.cancel()
 
     assert isinstance(end, Finished)
     assert end.reason is FinishReason.CANCELLED
@@ -155,11 +156,11 @@ def test_a_model_that_does_not_load_says_why(pool: RunnerPool) -> None:
 def test_an_unused_model_is_unloaded_when_its_time_is_over(pool: RunnerPool, clock: Clock) -> None:
     ask(pool, "say x").until_end()
     clock.now += 299
-    pool.sweep()
+    pool.settle()
     before = len(pool.running())
 
     clock.now += 2
-    pool.sweep()
+    pool.settle()
 
     assert (before, len(pool.running())) == (1, 0)
 
@@ -169,11 +170,11 @@ def test_keep_alive_zero_unloads_after_the_answer_and_none_keeps_for_ever(
 ) -> None:
     ask(pool, "say x", keep_alive=KeepAlive(None)).until_end()
     clock.now += 10**9
-    pool.sweep()
+    pool.settle()
     kept = [model.until for model in pool.running()]
 
     ask(pool, "say x", keep_alive=KeepAlive(0)).until_end()
-    pool.sweep()
+    pool.settle()
 
     assert kept == [None]
     assert pool.running() == []
@@ -181,7 +182,7 @@ def test_keep_alive_zero_unloads_after_the_answer_and_none_keeps_for_ever(
 
 def test_a_busy_model_outlives_its_time(pool: RunnerPool, clock: Clock) -> None:
     sink = Collector()
-    ticket = pool.submit(
+    handle = pool.submit(
         fake_model(),
         text_request("hang"),
         sink,
@@ -189,11 +190,11 @@ def test_a_busy_model_outlives_its_time(pool: RunnerPool, clock: Clock) -> None:
     )
     sink.until_text()
     clock.now += 100
-    pool.sweep()
+    pool.settle()
     pool.unload("fake:latest")
     busy = len(pool.running())
 
-    ticket.cancel()
+    handle.cancel()
     sink.until_end()
     pool.unload("fake:latest")
 
@@ -243,8 +244,8 @@ def test_any_mix_of_requests_and_crashes_gives_each_exactly_one_end(prompts: lis
 
     with ThreadPoolExecutor() as threads:
         requests = [text_request(prompt) for prompt in prompts]
-        tickets = list(threads.map(lambda r, s: pool.submit(fake_model(), r, s), requests, sinks))
-        list(threads.map(lambda ticket: ticket.cancel(), tickets))
+        handles = list(threads.map(lambda r, s: pool.submit(fake_model(), r, s), requests, sinks))
+        list(threads.map(lambda handle: handle.cancel(), handles))
     pool.close()
     for sink in sinks:
         sink.until_end()
@@ -259,7 +260,7 @@ def test_without_open_files_left_a_load_fails_and_says_so(monkeypatch: pytest.Mo
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     with monkeypatch.context() as patched:
-        patched.setattr("localrun.supervisor.runner.socket.socketpair", refuse)
+        patched.setattr("localrun.supervisor.runner_process.socket.socketpair", refuse)
         failed = ask(pool, "say no").until_end()
     again = ask(pool, "say yes").until_end()
     pool.close()
@@ -293,10 +294,10 @@ def test_requests_for_a_model_that_loads_wait_for_one_load(
     requests = [text_request(f"say {number}") for number in range(4)]
 
     with ThreadPoolExecutor() as threads:
-        tickets = threads.map(lambda r, s: pool.submit(slow_model, r, s), requests, sinks)
+        handles = threads.map(lambda r, s: pool.submit(slow_model, r, s), requests, sinks)
         wait_until_half_loaded(pool)
         slow_model.shards[0].write_text("go")
-        list(tickets)
+        list(handles)
     for sink in sinks:
         sink.until_end()
 
@@ -374,7 +375,7 @@ def test_a_busy_model_is_not_unloaded_but_takes_no_more_until_another_had_room(
         free_bytes=lambda: free[len(found.running())],
     )
     busy, late, other = Collector(), Collector(), Collector()
-    ticket = found.submit(fake_model(), text_request("hang"), busy)
+    handle = found.submit(fake_model(), text_request("hang"), busy)
     busy.until_text()
     request = text_request("say x")
     found.submit(fake_model("other:latest"), request, other)
@@ -383,7 +384,7 @@ def test_a_busy_model_is_not_unloaded_but_takes_no_more_until_another_had_room(
     found.submit(fake_model(), request, late)
     rows = {row.name: (row.state, row.num_waiting) for row in found.states()}
 
-    ticket.cancel()
+    handle.cancel()
     other.until_end()
     ends = [late.until_end(), busy.until_end()]
     found.close()
@@ -435,7 +436,7 @@ def test_names_on_the_same_weights_share_a_runner_and_its_memory(pool: RunnerPoo
 
     rows = {row.name: row for row in pool.running()}
     assert (rows["guide"].shared_with, rows["pirate"].shared_with) == (None, "guide")
-    assert {name: entry.num_loads for name, entry in pool.history().items()} == {"guide": 1}
+    assert {name: entry.num_loads for name, entry in pool.load_history().items()} == {"guide": 1}
 
 
 @pytest.mark.parametrize(
@@ -469,7 +470,7 @@ def test_each_name_has_its_own_keep_alive(pool: RunnerPool, clock: Clock) -> Non
     left = []
     for seconds in (11, 90):
         clock.now += seconds
-        pool.sweep()
+        pool.settle()
         left.append([row.name for row in pool.running()])
 
     assert left == [["long"], []]
@@ -485,7 +486,7 @@ def test_a_name_that_is_told_to_go_leaves_when_its_requests_have_ended(pool: Run
 
     busy.cancel()
     sink.until_end()
-    pool.sweep()
+    pool.settle()
 
     assert while_busy == ["busy", "idle"]
     assert [row.name for row in pool.running()] == ["idle"]
@@ -499,7 +500,7 @@ def test_a_crash_is_counted_once_and_takes_all_names_along(pool: RunnerPool) -> 
     pool.load(recipe("back"))
 
     assert [row.name for row in pool.running() if row.name != "dying"] == ["back"]
-    assert sum(entry.num_crashes for entry in pool.history().values()) == 1
+    assert sum(entry.num_crashes for entry in pool.load_history().values()) == 1
 
 
 def test_a_load_that_nobody_waits_for_any_more_is_broken_off(
@@ -507,18 +508,18 @@ def test_a_load_that_nobody_waits_for_any_more_is_broken_off(
 ) -> None:
     sinks = [Collector(), Collector()]
     request = text_request("say x")
-    tickets = [pool.submit(slow_model, request, sink) for sink in sinks]
+    handles = [pool.submit(slow_model, request, sink) for sink in sinks]
     wait_until_half_loaded(pool)
 
-    tickets[0].cancel()
+    handles[0].cancel()
     during = [row.state for row in pool.states()]
-    tickets[1].cancel()
+    handles[1].cancel()
     ends = [sink.until_end() for sink in sinks]
 
     wait_for(lambda: pool.states() == [])
     assert during == [ModelState.LOADING]
     assert all(isinstance(end, Finished) and end.reason == "cancelled" for end in ends)
-    assert pool.history() == {}
+    assert pool.load_history() == {}
 
 
 def test_a_load_can_be_stopped_by_name(pool: RunnerPool, slow_model: RunnerModel) -> None:
@@ -537,9 +538,9 @@ def test_who_asks_for_a_load_that_was_just_broken_off_gets_a_new_one(
     pool: RunnerPool, slow_model: RunnerModel
 ) -> None:
     request = text_request("say x")
-    ticket = pool.submit(slow_model, request, Collector())
+    handle = pool.submit(slow_model, request, Collector())
     wait_until_half_loaded(pool)
-    ticket.cancel()
+    handle.cancel()
     late = Collector()
     pool.submit(slow_model, request, late)
 
@@ -551,7 +552,7 @@ def test_who_asks_for_a_load_that_was_just_broken_off_gets_a_new_one(
 
 
 def test_no_more_than_a_bound_may_wait(clock: Clock) -> None:
-    pool = RunnerPool(keep_alive_s=300, start=start_fake, clock=clock, most_waiting=2)
+    pool = RunnerPool(keep_alive_s=300, start=start_fake, clock=clock, max_waiting=2)
     runs = []
     for _ in range(16 + AHEAD):
         runs.append(ask(pool, "hang"))
@@ -573,10 +574,10 @@ def test_no_more_than_a_bound_may_wait(clock: Clock) -> None:
 def test_a_client_with_much_to_ask_does_not_hold_up_another(pool: RunnerPool) -> None:
     done: list[str] = []
     pool.load(fake_model())
-    tickets, running = [], [Collector() for _ in range(16 + AHEAD)]
+    handles, running = [], [Collector() for _ in range(16 + AHEAD)]
     for sink in running:
         request = text_request("hang")
-        tickets.append(pool.submit(fake_model(), request, sink, RequestOptions(client="greedy")))
+        handles.append(pool.submit(fake_model(), request, sink, RequestOptions(client="greedy")))
         sink.until_text()
 
     def sink_of(name: str) -> Callable[[Event], None]:
@@ -585,18 +586,18 @@ def test_a_client_with_much_to_ask_does_not_hold_up_another(pool: RunnerPool) ->
     for name in ["greedy"] * 5 + ["modest"]:
         request = text_request("say x")
         pool.submit(fake_model(), request, sink_of(name), RequestOptions(client=name))
-    tickets[0].cancel()
+    handles[0].cancel()
     wait_for(lambda: done != [])
     assert done[0] == "modest"
-    for ticket in tickets[1:]:
-        ticket.cancel()
+    for handle in handles[1:]:
+        handle.cancel()
     wait_for(lambda: len(done) == 6)
 
 
 def test_three_crashes_in_a_minute_are_enough_for_a_while(pool: RunnerPool, clock: Clock) -> None:
     for _ in range(3):
         ask(pool, "die").until_end()
-        pool.sweep()
+        pool.settle()
 
     with pytest.raises(OverloadedError, match=r"crashed 3 times.*SIGKILL") as caught:
         ask(pool, "say x")
@@ -612,49 +613,51 @@ def test_three_crashes_in_a_minute_are_enough_for_a_while(pool: RunnerPool, cloc
 def test_crashes_that_are_rare_do_no_harm(pool: RunnerPool, clock: Clock) -> None:
     for _ in range(4):
         ask(pool, "die").until_end()
-        pool.sweep()
+        pool.settle()
         clock.now += 31
 
     assert isinstance(ask(pool, "say x").until_end(), Finished)
 
 
 @pytest.fixture
-def watchful(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[RunnerPool, Pulses]]:
-    """Return a pool that asks its runners all the time, and their pulses, which tell its clock."""
-    pulses: Pulses = []
+def watchful(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[RunnerPool, Heartbeats]]:
+    """Return a pool that pings its runners all the time, and their heartbeats on its clock."""
+    heartbeats: Heartbeats = []
 
-    def pulse() -> Heartbeat:
-        pulses.append(Heartbeat(clock))
-        return pulses[-1]
+    def heartbeat() -> Heartbeat:
+        heartbeats.append(Heartbeat(clock))
+        return heartbeats[-1]
 
-    monkeypatch.setattr(runner, "Heartbeat", pulse)
-    pool = RunnerPool(keep_alive_s=300, start=start_fake, patience=PATIENCE)
-    yield pool, pulses
+    monkeypatch.setattr(runner, "Heartbeat", heartbeat)
+    pool = RunnerPool(keep_alive_s=300, start=start_fake, health_timeout_scale=TIMEOUT_SCALE)
+    yield pool, heartbeats
     pool.close()
 
 
-def let_time_pass(clock: Clock, pulse: Heartbeat, times: int) -> None:
+def let_time_pass(clock: Clock, heartbeat: Heartbeat, times: int) -> None:
     """Wait for so many signs of life, a fifth of the longest silence apart."""
     for _ in range(times):
-        last = pulse.last
-        wait_for(lambda last=last: pulse.last is not last)  # type: ignore[misc]
-        clock.now += 0.2 * SILENCE_S * PATIENCE
+        last = heartbeat.last
+        wait_for(lambda last=last: heartbeat.last is not last)  # type: ignore[misc]
+        clock.now += 0.2 * SILENCE_S * TIMEOUT_SCALE
 
 
 @pytest.mark.parametrize(("prompt", "told"), [("stuck", "hung in a step"), ("deaf", "not answer")])
 def test_a_runner_that_hangs_is_killed_and_its_requests_are_told(
-    watchful: tuple[RunnerPool, Pulses], clock: Clock, prompt: str, told: str
+    watchful: tuple[RunnerPool, Heartbeats], clock: Clock, prompt: str, told: str
 ) -> None:
-    pool, pulses = watchful
+    pool, heartbeats = watchful
     sink = ask(pool, prompt)
     sink.until_started()
-    (pulse,) = pulses
+    (heartbeat,) = heartbeats
     if prompt == "deaf":
-        wait_for(lambda: pulse._asked_at is not None)
-        clock.now += 1.1 * SILENCE_S * PATIENCE
+        wait_for(lambda: heartbeat._ping_at is not None)
+        clock.now += 1.1 * SILENCE_S * TIMEOUT_SCALE
     else:
-        let_time_pass(clock, pulse, 5)
-        clock.now += 0.2 * SILENCE_S * PATIENCE
+        let_time_pass(clock, heartbeat, 5)
+        clock.now += 0.2 * SILENCE_S * TIMEOUT_SCALE
     end = sink.until_end()
     again = ask(pool, "say x").until_end()
 
@@ -664,15 +667,15 @@ def test_a_runner_that_hangs_is_killed_and_its_requests_are_told(
 
 
 def test_a_runner_that_is_only_slow_is_left_alone(
-    watchful: tuple[RunnerPool, Pulses], clock: Clock
+    watchful: tuple[RunnerPool, Heartbeats], clock: Clock
 ) -> None:
-    pool, pulses = watchful
+    pool, heartbeats = watchful
     sink = Collector()
-    ticket = pool.submit(fake_model(), text_request("quiet"), sink)
+    handle = pool.submit(fake_model(), text_request("quiet"), sink)
     sink.until_started()
-    (pulse,) = pulses
-    let_time_pass(clock, pulse, 15)
-    ticket.cancel()
+    (heartbeat,) = heartbeats
+    let_time_pass(clock, heartbeat, 15)
+    handle.cancel()
 
     assert isinstance(sink.until_end(), Finished)
 
@@ -686,7 +689,7 @@ def test_a_pin_outlives_a_crash_and_a_larger_load_but_not_a_stop(
     ask(pool, "die").until_end()
     ask(pool, "say x", keep_alive=KeepAlive(0)).until_end()
     clock.now += 10**6
-    pool.sweep()
+    pool.settle()
     crashed = [row.is_pinned for row in pool.running()]
     ask(pool, "die").until_end()
     pool.unload("fake:latest")

@@ -76,10 +76,10 @@ def test_a_runner_that_cannot_be_started_leaves_no_socket_open() -> None:
         Runner(start)
 
 
-def test_an_obituary_has_the_last_words_without_a_traceback(
+def test_an_exit_reason_has_the_last_lines_without_a_traceback(
     runner: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = ["Traceback (most recent call last):", '  File "/x.py", line 1, in f', "GGML_ASSERT"]
-    monkeypatch.setattr(runner, "_last_lines", lines)
+    monkeypatch.setattr(runner._process, "_last_lines", lines)
 
-    assert runner.obituary().endswith(": GGML_ASSERT")
+    assert runner.exit_reason().endswith(": GGML_ASSERT")

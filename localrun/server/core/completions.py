@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from localrun.runner.messages import Event
     from localrun.server.core.request import CompletionRequest, Reply
     from localrun.services.stored_model import StoredModel
-    from localrun.supervisor.handles import RequestHandle
     from localrun.supervisor.model import KeepAlive
     from localrun.supervisor.pool import RunnerPool
+    from localrun.supervisor.request_queue import RequestHandle
 
 NUM_THREADS = 64  # read models' files, and wait for loads without a question
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from localrun.server.core.catalogue import Catalogue
     from localrun.services.stored_model import ModelIdentity
-    from localrun.supervisor.names import LoadedName
     from localrun.supervisor.pool import RunnerPool
+    from localrun.supervisor.slot import LoadedName
 
 LOOK_S = 5.0  # between two looks at the store
 _log = logging.getLogger(__name__)

@@ -6,15 +6,15 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from localrun.server.framing import ndjson_line
-from localrun.supervisor.model import ModelState
+from localrun.supervisor.status import ModelState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Executor
 
     from localrun.server.parsing.fields import JsonObject
-    from localrun.supervisor.handles import PendingLoad
     from localrun.supervisor.pool import RunnerPool
+    from localrun.supervisor.request_queue import PendingLoad
 
 SIGNS_HEADER = "x-localrun-progress"  # of a client that knows what signs of a load are
 

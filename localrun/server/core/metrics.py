@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from localrun.supervisor.model import RunningModel
     from localrun.supervisor.pool import RunnerPool
+    from localrun.supervisor.status import RunningModel
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -195,7 +195,7 @@ class Metrics:
 
 
 def _pool_lines(pool: RunnerPool) -> Iterator[str]:
-    history, running = pool.history(), pool.running()
+    history, running = pool.load_history(), pool.running()
     loads = _summed((name, model.num_loads) for name, model in history.items())
     crashes = _summed((name, model.num_crashes) for name, model in history.items())
     yield from _by_model("localrun_loads_total", "counter", "Times a model was loaded.", loads)

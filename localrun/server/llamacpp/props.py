@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from localrun.server.core.catalogue import Catalogue
     from localrun.server.parsing.fields import JsonObject
     from localrun.services.stored_model import StoredModel
-    from localrun.supervisor.model import RunningModel
     from localrun.supervisor.pool import RunnerPool
+    from localrun.supervisor.status import RunningModel
 
 UNAVAILABLE = 503
 RANDOM_SEED = 2**32 - 1  # llama.cpp's number for a seed of each answer's own

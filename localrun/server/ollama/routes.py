@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from localrun.server.openai.tokens import TokenService
     from localrun.server.parsing.fields import JsonObject
     from localrun.services.stored_model import StoredModel
-    from localrun.supervisor.model import RunningModel
     from localrun.supervisor.pool import RunnerPool
+    from localrun.supervisor.status import RunningModel
 
 # of the API that is spoken here; clients refuse older ones
 OLLAMA_VERSION = "0.33.0"

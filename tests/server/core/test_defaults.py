@@ -21,8 +21,9 @@ from localrun.server.core.defaults import (
 )
 from localrun.services.recipes import StoredRecipe
 from localrun.services.stored_model import ModelDetails, StoredModel
+from localrun.supervisor.devices import only_processor
 from localrun.supervisor.model import KeepAlive
-from localrun.supervisor.planning import only_processor, plan_load
+from localrun.supervisor.planning import plan_load
 
 USER = {"role": "user", "content": "hi"}
 SYSTEM = {"role": "system", "content": "own"}

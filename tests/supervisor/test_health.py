@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from localrun.runner.messages import Pong
-from localrun.supervisor.heartbeat import LOAD_STALL_S, LONGEST_STEP_S, SILENCE_S, Heartbeat
+from localrun.supervisor.health import LOAD_STALL_S, LONGEST_STEP_S, SILENCE_S, Heartbeat
 
 
 class Clock:
@@ -16,13 +16,15 @@ class Clock:
 def after(seconds: float, *, step: int, cpu_share: float, is_working: bool = True) -> str | None:
     """Return the verdict over a runner that was asked every 10 s, and did so much each time."""
     clock = Clock()
-    pulse = Heartbeat(clock)
+    heartbeat = Heartbeat(clock)
     for count in range(int(seconds // 10) + 1):
         clock.now = 10.0 * count
-        pulse.asked()
-        pulse.heard()
-        pulse.felt(Pong(num_steps=step * count, cpu_s=clock.now * cpu_share, is_working=is_working))
-    return pulse.stall(is_loading=False)
+        heartbeat.record_ping()
+        heartbeat.record_message()
+        heartbeat.record_pong(
+            Pong(num_steps=step * count, cpu_s=clock.now * cpu_share, is_working=is_working)
+        )
+    return heartbeat.stall_reason(is_loading=False)
 
 
 @pytest.mark.parametrize(
@@ -49,34 +51,34 @@ def test_a_step_that_never_ends_is_no_life_although_it_computes() -> None:
 
 def test_silence_counts_from_the_question_on() -> None:
     clock = Clock()
-    pulse = Heartbeat(clock)
+    heartbeat = Heartbeat(clock)
     clock.now = 1000.0
-    pulse.asked()
-    at_first = pulse.stall(is_loading=False)
+    heartbeat.record_ping()
+    at_first = heartbeat.stall_reason(is_loading=False)
     clock.now += SILENCE_S + 1
 
     assert at_first is None
-    assert "did not answer" in str(pulse.stall(is_loading=False))
+    assert "did not answer" in str(heartbeat.stall_reason(is_loading=False))
 
 
 def test_a_load_may_be_slow_as_long_as_it_moves() -> None:
     clock = Clock()
-    pulse = Heartbeat(clock)
+    heartbeat = Heartbeat(clock)
     for _ in range(3):
         clock.now += LOAD_STALL_S - 1
-        pulse.heard()
-    moving = pulse.stall(is_loading=True)
+        heartbeat.record_message()
+    moving = heartbeat.stall_reason(is_loading=True)
     clock.now += LOAD_STALL_S + 1
 
     assert moving is None
-    assert "no progress" in str(pulse.stall(is_loading=True))
+    assert "no progress" in str(heartbeat.stall_reason(is_loading=True))
 
 
 def test_the_rate_is_that_of_the_last_signs() -> None:
     clock = Clock()
-    pulse = Heartbeat(clock)
+    heartbeat = Heartbeat(clock)
     for tokens in (0, 30, 60):
-        pulse.felt(Pong(num_steps=tokens, cpu_s=0, is_working=True, num_tokens=tokens))
+        heartbeat.record_pong(Pong(num_steps=tokens, cpu_s=0, is_working=True, num_tokens=tokens))
         clock.now += 3
 
-    assert pulse.tokens_per_s == 10
+    assert heartbeat.tokens_per_s == 10

@@ -126,7 +126,7 @@ def _obey(
     elif isinstance(message, Cancel):
         preparation.cancel(message.request_id)
     elif isinstance(message, Ping):
-        channel.send(loaded.pulse)
+        channel.send(loaded.pong)
 
 
 class RequestReader:
@@ -150,7 +150,7 @@ class RequestReader:
         elif isinstance(request, Embed | Rerank):
             loaded.worker.submit(loaded.embedding.job(request, allowance))
         else:
-            self._channel.send(loaded.tools.answer(request, allowance))
+            self._channel.send(loaded.tokenizer.answer(request, allowance))
 
     def cancel(self, request_id: int) -> None:
         """End a request that the worker has."""

@@ -1,12 +1,12 @@
-"""Save computed prompts while nobody asks, and bring them back before a prompt is computed.
+"""Saved prompts of a runner: written to disk while idle, restored before a prompt is computed.
 
-Files are read and written by threads of their own; what touches the cache happens in the
-engine's thread, between steps and a run of tokens at a time, so that no answer waits for
-more than the copy of one run.
+Files are read and written by the saver's own two threads. The KV cache is touched on the
+engine thread only, between steps and one run of tokens at a time, so that no request waits
+longer than the copy of one run takes.
 
-    engine's thread    wait  ->  take a run out             take a run in  ->  submit
-                                      |                          ^
-    file threads                      +->  write        read ----+
+    engine thread    next_command -> take a run out            put a run in -> submit
+                                           |                        ^
+    file threads                           +-> write       read ----+
 """
 
 from __future__ import annotations
@@ -30,19 +30,20 @@ if TYPE_CHECKING:
     from localrun.store.prompt_file import PromptSegment
     from localrun.store.prompts import PromptFolder
 
-QUIET_S = 2.0  # after the last answer; what follows it at once may go on from the same prompt
-CLOSE_S = 2.0  # for saving at the end; the supervisor's grace is longer
-POLL_S = 0.02  # between looks whether a file is written
-LEAST_TOKENS = 16  # fewer are computed in no time
-LEAST_SHARE = 8  # one in so many tokens that are read has to be new
-READ_BYTES_PER_S = 1e9  # of a disk, and of the hash
-WORTH = 2.0  # computing must take so many times as long as reading
+QUIET_S = 2.0  # after a request ended; the next request may extend the same prompt
+CLOSE_TIMEOUT_S = 2.0  # for saving at exit; shorter than the supervisor's grace period
+POLL_S = 0.02  # between checks whether a file is written
+TIDY_PAUSE_S = 0.02  # between two pieces: a command waits for one piece at most
+MIN_TOKENS = 16  # fewer tokens are quicker to compute than to read
+NEW_SHARE = 8  # at least one in so many tokens that are read must not be cached yet
+READ_BYTES_PER_S = 1e9  # disk and hash
+MIN_SPEEDUP = 2.0  # of reading over computing
 C = TypeVar("C")
 
 
 @dataclass(frozen=True, slots=True)
 class RestoredPrefix:
-    """A run was read; None: it is gone."""
+    """Command to the engine thread: a run was read; ``data`` is None if its file is gone."""
 
     run: PromptSegment
     data: bytes | None
@@ -54,8 +55,43 @@ class _Piece(NamedTuple):
     end: int
 
 
+class NullPromptSaver:
+    """Prompt saver of a runner that saves nothing: only tidies the cache while idle.
+
+    All methods run on the engine thread.
+    """
+
+    def __init__(self, tidy: Callable[[], bool] = lambda: False) -> None:
+        self._tidy = tidy
+
+    def defer(self, _seq: Sequence) -> bool:
+        """Return False: no prompt is restored."""
+        return False
+
+    def restore(self, _prefix: RestoredPrefix) -> list[Sequence]:
+        """Return no sequences."""
+        return []
+
+    def cancel(self, _request_id: int) -> Sequence | None:
+        """Return None: no sequence waits."""
+
+    def record(self, seq: Sequence) -> None:
+        """Ignore a sequence that ended."""
+
+    def next_command(self, commands: queue.SimpleQueue[C]) -> C:
+        """Return the next command; tidy the cache until it comes."""
+        command = _command_while_tidying(commands, self._tidy)
+        return commands.get() if command is None else command
+
+    def close(self) -> None:
+        """Do nothing: nothing is saved."""
+
+
 class PromptSaver:
-    """What is between the cache of one model and its folder of saved prompts."""
+    """Exchange of prompts between the KV cache of one model and its folder of saved prompts.
+
+    Except for `_read`, all methods run on the engine thread.
+    """
 
     def __init__(
         self,
@@ -66,69 +102,73 @@ class PromptSaver:
         num_vocab: int,
         quiet_s: float = QUIET_S,
     ) -> None:
-        """``post`` brings a command to the engine's thread, from any other."""
+        """Create a saver; ``post`` queues a command for the engine thread, from any thread."""
         self._exchange = exchange
         self._folder = folder
         self._post = post
         self._num_vocab = num_vocab
         self._quiet_s = quiet_s
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="prompts")
-        self._token_s: float | None = None  # to compute a token of a prompt
-        self._ended_at = 0.0
-        self._has_news = False
+        self._token_s: float | None = None  # to compute one token of a prompt
+        self._ended_at = 0.0  # of the last sequence
+        self._has_new_prompts = False
         self._pieces: list[_Piece] = []  # to be saved, the last one first
-        self._refused: set[int] = set()  # hashes of pieces that are quicker computed than read
-        self._room_bytes = 0  # for this round: it must not push out what it has just saved
-        self._writing: Future[None] | None = None
-        self._head: Sequence | None = None  # for which runs are read
-        self._prompt: list[int] = []  # of the head
+        self._rejected: set[int] = set()  # hashes of pieces that are quicker to compute than read
+        self._budget_bytes = 0  # of this round: it must not evict what it has just saved
+        self._write: Future[None] | None = None
+        self._head: Sequence | None = None  # the sequence whose runs are read
+        self._prompt: list[int] = []  # tokens of the head
         self._runs: deque[PromptSegment] = deque()  # to be read next
         self._reading: PromptSegment | None = None
         self._waiting: deque[Sequence] = deque()  # behind the head
 
-    def holds_back(self, seq: Sequence) -> bool:
-        """Return whether the sequence waits for a prompt from the disk, a `RestoredPrefix`."""
+    def defer(self, seq: Sequence) -> bool:
+        """Return whether the sequence must wait until `restore` returns it."""
         if self._reading is not None:
             self._waiting.append(seq)
             return True
         return self._begin(seq)
 
-    def take(self, fetched: RestoredPrefix) -> list[Sequence]:
-        """Put a run into the cache; return the sequences that need not wait any more."""
-        if fetched.run is not self._reading:
+    def restore(self, prefix: RestoredPrefix) -> list[Sequence]:
+        """Put a run into the cache; return the sequences that no longer wait."""
+        if prefix.run is not self._reading:
             return []
-        goes_on = self._read_next()  # while this one is copied
-        tokens = self._prompt[: fetched.run.start] + fetched.run.tokens
-        is_in = fetched.data is not None and self._exchange.put_in(
-            tokens, fetched.run.start, fetched.data
+        has_more = self._read_next()  # while this run is copied
+        tokens = self._prompt[: prefix.run.start] + prefix.run.tokens
+        is_cached = prefix.data is not None and self._exchange.put_in(
+            tokens, prefix.run.start, prefix.data
         )
-        if is_in and goes_on:
+        if is_cached and has_more:
             return []
-        self._reading = None  # what comes next would follow nothing
-        return self._let_go()
+        self._reading = None  # later runs would have no predecessor in the cache
+        return self._release()
 
     def cancel(self, request_id: int) -> Sequence | None:
-        """Return the sequence of a request that waits here, and forget it."""
+        """Remove and return the waiting sequence of a request; None if it does not wait here."""
         if self._head is not None and self._head.request_id == request_id:
-            found, self._head = self._head, None  # what is read may serve others
-            return found
+            head, self._head = self._head, None  # its runs are still restored for other requests
+            return head
         for seq in self._waiting:
             if seq.request_id == request_id:
                 self._waiting.remove(seq)
                 return seq
         return None
 
-    def note(self, seq: Sequence) -> None:
-        """Learn from a sequence that ended."""
-        self._has_news = True
+    def record(self, seq: Sequence) -> None:
+        """Note that a sequence ended, and how long its prompt took to compute."""
+        self._has_new_prompts = True
         self._ended_at = time.monotonic()
         num_computed = seq.num_prompt - seq.num_cached
-        if num_computed >= LEAST_TOKENS and seq.first_token_at:
+        if num_computed >= MIN_TOKENS and seq.first_token_at:
             token_s = (seq.first_token_at - seq.admitted_at) / num_computed
-            self._token_s = min(token_s, self._token_s or token_s)  # others make it longer
+            self._token_s = min(token_s, self._token_s or token_s)  # other sequences only slow it
 
-    def wait(self, commands: queue.SimpleQueue[C]) -> C:
-        """Return the next command; until it comes, save what is worth it."""
+    def next_command(self, commands: queue.SimpleQueue[C]) -> C:
+        """Return the next command; until it comes, tidy the cache and save prompts."""
+        if self._reading is None:
+            command = _command_while_tidying(commands, self._exchange.tidy)
+            if command is not None:
+                return command
         while True:
             try:
                 return commands.get(timeout=self._pause_s())
@@ -137,30 +177,25 @@ class PromptSaver:
                 while not self._is_saving and commands.empty() and self._exchange.tidy():
                     pass
 
-    def close(self, patience_s: float = CLOSE_S) -> None:
-        """Save what is not saved yet, the latest first; blocks so long at most."""
-        deadline = time.monotonic() + patience_s
-        while self._is_saving and (left := deadline - time.monotonic()) > 0:
-            if self._writing is not None:
-                concurrent.futures.wait([self._writing], left)
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """Save prompts that are not saved yet, the latest first; block at most ``timeout_s``."""
+        deadline = time.monotonic() + timeout_s
+        while self._is_saving and (remaining_s := deadline - time.monotonic()) > 0:
+            if self._write is not None:
+                concurrent.futures.wait([self._write], remaining_s)
             self._save_next()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     @property
-    def is_reading(self) -> bool:
-        """Return whether runs of a prompt are on their way into the cache."""
-        return self._reading is not None
-
-    @property
     def _is_saving(self) -> bool:
-        return self._has_news or bool(self._pieces) or not self._is_written
+        return self._has_new_prompts or bool(self._pieces) or not self._is_written
 
     @property
     def _is_written(self) -> bool:
-        return self._writing is None or self._writing.done()
+        return self._write is None or self._write.done()
 
     def _pause_s(self) -> float | None:
-        """Return the seconds until something is to be saved, None when nothing is."""
+        """Return the seconds until the next piece is to be saved, or None if there is none."""
         if self._reading is not None or not self._is_saving:
             return None
         if not self._is_written:
@@ -168,65 +203,65 @@ class PromptSaver:
         return max(0.0, self._ended_at + self._quiet_s - time.monotonic())
 
     def _begin(self, seq: Sequence) -> bool:
-        runs = [] if seq.adapters else self._worth_reading(seq.tokens)  # saved without any
+        runs = [] if seq.adapters else self._useful_runs(seq.tokens)  # none is saved with adapters
         if not runs:
             return False
         self._head, self._prompt, self._runs = seq, seq.tokens, deque(runs)
         self._read_next()
         return True
 
-    def _worth_reading(self, tokens: list[int]) -> list[PromptSegment]:
-        """Return the runs that spare computing a good part of a prompt."""
-        known = tokens[:-1]  # the last one is always computed
-        num_cached = self._exchange.num_cached(known)
+    def _useful_runs(self, tokens: list[int]) -> list[PromptSegment]:
+        """Return the saved runs that avoid computing a good part of a prompt."""
+        reusable = tokens[:-1]  # the last token is always computed
+        num_cached = self._exchange.num_cached(reusable)
         if self._exchange.is_whole:
-            runs = self._folder.find_whole(known)
+            runs = self._folder.find_whole(reusable)
         else:
-            runs = self._folder.find(known, num_cached)
+            runs = self._folder.find(reusable, num_cached)
         if not runs:
             return []
-        num_known = _num_saved(runs, known, runs[0].start) - num_cached
+        num_new = _num_saved(runs, reusable, runs[0].start) - num_cached
         num_read = sum(len(run.tokens) for run in runs)
-        return runs if num_known >= max(LEAST_TOKENS, num_read // LEAST_SHARE) else []
+        return runs if num_new >= max(MIN_TOKENS, num_read // NEW_SHARE) else []
 
     def _read_next(self) -> bool:
-        """Have the next run read; False when there is none."""
+        """Start to read the next run; return False if there is none."""
         self._reading = self._runs.popleft() if self._runs else None
         if self._reading is None:
             return False
-        self._threads.submit(self._fetch, self._reading)
+        self._threads.submit(self._read, self._reading)
         return True
 
-    def _fetch(self, run: PromptSegment) -> None:
-        """Read a run; the engine's thread hears of it whatever happens."""
+    def _read(self, run: PromptSegment) -> None:
+        """Read a run on a file thread; post the result even if reading fails."""
         data = None
         try:
             data = self._folder.read(run)
         finally:
             self._post(RestoredPrefix(run, data))
 
-    def _let_go(self) -> list[Sequence]:
-        """Return the head, and those behind it up to the next for which something is read."""
-        free = [self._head] if self._head is not None else []
+    def _release(self) -> list[Sequence]:
+        """Return the head and the sequences behind it, up to the next one with runs to read."""
+        ready = [self._head] if self._head is not None else []
         self._head = None
         self._runs.clear()
         while self._waiting:
             seq = self._waiting.popleft()
             if self._begin(seq):
                 break
-            free.append(seq)
-        return free
+            ready.append(seq)
+        return ready
 
     def _save_next(self) -> None:
-        """Take one piece out and have it written."""
+        """Copy one piece out of the cache and start to write it."""
         if not self._is_written:
             return
-        self._writing = None
-        if self._has_news:
-            self._has_news = False
-            self._room_bytes = self._folder.budget_bytes // 2
+        self._write = None
+        if self._has_new_prompts:
+            self._has_new_prompts = False
+            self._budget_bytes = self._folder.budget_bytes // 2
             self._pieces = [
-                piece for prompt in self._exchange.prompts() for piece in self._cut(prompt)
+                piece for prompt in self._exchange.prompts() for piece in self._unsaved(prompt)
             ]
         if not self._pieces:
             return
@@ -237,23 +272,26 @@ class PromptSaver:
         data = self._exchange.take_out(tokens, start)
         if data is None:
             return
-        if not self._is_worth(data, end - start):
-            self._refused.add(_name(tokens))
+        if not self._is_quicker_read(data, end - start):
+            self._rejected.add(_hash(tokens))
             return
-        self._room_bytes -= len(data)
-        if self._room_bytes < 0:
+        self._budget_bytes -= len(data)
+        if self._budget_bytes < 0:
             self._pieces = []
             return
-        self._writing = self._threads.submit(self._folder.write, tokens, start, data)
+        self._write = self._threads.submit(self._folder.write, tokens, start, data)
 
-    def _cut(self, prompt: list[int]) -> list[_Piece]:
-        """Return what of a prompt is not saved, its beginning last; what is, counts as used."""
-        strange = (place for place, token in enumerate(prompt) if not 0 <= token < self._num_vocab)
-        prompt = prompt[: next(strange, len(prompt))]
+    def _unsaved(self, prompt: list[int]) -> list[_Piece]:
+        """Return the pieces of a prompt that are not saved, the first one last.
+
+        Runs that are saved already are marked as used.
+        """
+        invalid = (place for place, token in enumerate(prompt) if not 0 <= token < self._num_vocab)
+        prompt = prompt[: next(invalid, len(prompt))]
         if self._exchange.is_whole:
             return [_Piece(prompt, 0, len(prompt))]
         runs = self._folder.find(prompt, 0)
-        for run in reversed(runs):  # the beginning stays longest
+        for run in reversed(runs):  # the beginning of a prompt is evicted last
             self._folder.touch(run)
         first = _num_saved(runs, prompt, 0) // RUN_TOKENS * RUN_TOKENS
         starts = range(first, len(prompt), RUN_TOKENS)
@@ -261,29 +299,40 @@ class PromptSaver:
         return pieces[::-1]
 
     def _is_settled(self, tokens: list[int], start: int) -> bool:
-        """Return whether so few of the tokens are new that it is not worth a file."""
-        if len(tokens) - start < LEAST_TOKENS or _name(tokens) in self._refused:
+        """Return whether too few of the tokens are unsaved to justify a file."""
+        if len(tokens) - start < MIN_TOKENS or _hash(tokens) in self._rejected:
             return True
         if self._exchange.is_whole:
             runs = self._folder.find_whole(tokens)
         else:
             runs = self._folder.find(tokens, start)
-        return len(tokens) - _num_saved(runs, tokens, start) < LEAST_TOKENS
+        return len(tokens) - _num_saved(runs, tokens, start) < MIN_TOKENS
 
-    def _is_worth(self, data: bytes, num_tokens: int) -> bool:
+    def _is_quicker_read(self, data: bytes, num_tokens: int) -> bool:
         """Return whether reading the data is much quicker than computing the tokens."""
         if self._token_s is None:
             return True
-        return self._token_s * num_tokens > WORTH * len(data) / READ_BYTES_PER_S
+        return self._token_s * num_tokens > MIN_SPEEDUP * len(data) / READ_BYTES_PER_S
+
+
+def _command_while_tidying(commands: queue.SimpleQueue[C], tidy: Callable[[], bool]) -> C | None:
+    """Return the next command, or None once ``tidy`` has no more to do."""
+    has_more = True
+    while has_more:
+        try:
+            return commands.get(timeout=TIDY_PAUSE_S)
+        except queue.Empty:
+            has_more = tidy()
+    return None
 
 
 def _num_saved(runs: list[PromptSegment], tokens: list[int], start: int) -> int:
-    """Return how far runs that follow each other from ``start`` go along with ``tokens``."""
+    """Return how many first tokens the consecutive ``runs`` from ``start`` on cover."""
     if not runs:
         return start
     last = runs[-1]
     return last.start + common_tokens(last.tokens, tokens[last.start : last.end])
 
 
-def _name(tokens: list[int]) -> int:
+def _hash(tokens: list[int]) -> int:
     return hash(tuple(tokens))

@@ -15,8 +15,7 @@ import llama_cpp
 from llama_cpp import llama_cpp as api
 
 from localrun.engine.cache.memory_kind import MemoryKind
-from localrun.engine.llama.layer_split import EVEN_SPLIT, TensorSplit
-from localrun.engine.llama.placement import place
+from localrun.engine.llama.placement import EVEN_SPLIT, TensorSplit, place
 from localrun.engine.llama.text_chunks import TextChunker
 from localrun.engine.params import LoadOptions, Pooling
 from localrun.errors import LoadError

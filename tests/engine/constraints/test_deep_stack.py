@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 
 import pytest
-
 from localrun.engine.constraints.deep_stack import STACK_BYTES, on_deep_stack
 
 

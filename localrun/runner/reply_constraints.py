@@ -97,7 +97,7 @@ class ReplyConstraints:
                 after=thinking.closing if thinking else None,
                 breaks=_breaks(chat.profile) if thinking and spec.trigger else (),
             )
-            return self._compiler.constrain(spec, prompt, begun=selection.continued_text)
+            return self._compiler.constrain(spec, prompt, prefix=selection.continued_text)
         except RequestTooCostlyError:
             raise
         except UsageError as error:

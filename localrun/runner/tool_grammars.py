@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from localrun.chat.profiles.grammar import call_alternative, tool_grammar
 from localrun.chat.profiles.tools import Tool, Tools
-from localrun.engine.constraints.grammar import LARGEST_TEXT, engine_schema
+from localrun.engine.constraints.grammar import LARGEST_TEXT
+from localrun.engine.constraints.json_schema import llguidance_schema
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -94,5 +95,5 @@ def _bounded(tools: Sequence[JsonObject], choice: ToolChoice) -> Tools:
             param="tools",
         )
     return Tools(
-        {name: Tool(name, engine_schema(tool.parameters)) for name, tool in by_name.items()}
+        {name: Tool(name, llguidance_schema(tool.parameters)) for name, tool in by_name.items()}
     )

@@ -74,7 +74,7 @@ def run_runner(fd: int, device: str = AUTO, saved: SavedPrompts | None = None) -
         return 0
     try:
         taken = MemoryTaken()
-        native_log = start(taken.hear)
+        native_log = start(taken.read_line)
         load = replace(load, options=chosen(load.options, device))
         loaded = LoadedModel(load, native_log, channel, taken, saved)
     except LocalrunError as error:

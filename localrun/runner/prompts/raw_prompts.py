@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from localrun.engine.llama.infill import InfillTokens, gap_tokens
+from localrun.engine.llama.vocabulary import InfillTokens, infill_tokens
 from localrun.errors import UsageError
 from localrun.runner.prompts.control_tokens import mark, tokenize, tokenize_on
 from localrun.runner.prompts.truncation import Prompt
@@ -76,8 +76,8 @@ class RawPrompts:
         return tuple(tokenize_on(marked, self._model, allowance))
 
     @cached_property
-    def _gap(self) -> InfillTokens | None:
-        return gap_tokens(self._model)
+    def _infill(self) -> InfillTokens | None:
+        return infill_tokens(self._model)
 
     def _with_gap(
         self, generation: Generation, prefix: str, suffix: str, allowance: Allowance
@@ -85,10 +85,10 @@ class RawPrompts:
         """Return a fill-in-the-middle prompt, by special tokens or else by the template."""
         control_texts = self._templates.control_texts
         before, behind = (mark(side, control_texts, allowance) for side in (prefix, suffix))
-        if self._gap is not None:
+        if self._infill is not None:
             sides = [tokenize_on(side, self._model, allowance) for side in (before, behind)]
             start = self._model.tokenize("")
-            return Prompt(prefix, [*start, *self._gap.around(*sides)])
+            return Prompt(prefix, [*start, *self._infill.around(*sides)])
         chat = self._templates.chat(generation.prompt.chat_template, allowance)
         if not chat.fills_gaps:
             raise UsageError(

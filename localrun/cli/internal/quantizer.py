@@ -21,7 +21,7 @@ def quantizer(
     prepare()
     from localrun.engine.llama.quantize_child import QuantizeJob, run_quantizer
 
-    order = QuantizeJob(
+    job = QuantizeJob(
         source=source, output=output, file_type=file_type, requantize=requantize, threads=threads
     )
-    raise Exit(run_quantizer(order))
+    raise Exit(run_quantizer(job))

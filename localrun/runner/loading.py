@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ from localrun.runner.embedding import EmbeddingPreparer
 from localrun.runner.generation import GenerationPreparer
 from localrun.runner.messages import Pong, Ready
 from localrun.runner.null_engine import NullEngine
+from localrun.runner.prompt_restorer import NullPromptRestorer, PromptRestorer
 from localrun.runner.prompt_saver import NullPromptSaver, PromptSaver
 from localrun.runner.prompts.templates import Templates, TemplateTexts
 from localrun.runner.speculation_setup import SpeculationSetup, max_drafts
@@ -38,7 +40,6 @@ from localrun.runner.text_tokenizer import TextTokenizer
 from localrun.runner.worker import CommandQueue, EngineParts, Worker
 
 if TYPE_CHECKING:
-    from localrun.engine.cache.exchange import Exchange
     from localrun.engine.llama.library import NativeLog
     from localrun.engine.llama.memory_log import MemoryTaken
     from localrun.runner.channel import Channel
@@ -141,7 +142,8 @@ class LoadedModel:
             engine=null,
             context=null,
             counters=EngineCounters(null, null, null, num_cells=0),
-            prompts=NullPromptSaver(),
+            saver=NullPromptSaver(),
+            restorer=NullPromptRestorer(),
             embedder=self._open_embedder(),
         )
 
@@ -163,21 +165,21 @@ class LoadedModel:
             eog=self._model.eog,
             speculation=self._drafting.speculation,
         )
-        return EngineParts(
+        exchange = exchange_of(cache, context)
+        parts = EngineParts(
             engine=engine,
             context=context,
             counters=EngineCounters(scheduler, cache, context, self._limits.num_cells),
-            prompts=self._open_prompt_saver(exchange_of(cache, context), commands, saved),
+            saver=NullPromptSaver(exchange.tidy),
+            restorer=NullPromptRestorer(),
             embedder=embedder,
         )
-
-    def _open_prompt_saver(
-        self, exchange: Exchange, commands: CommandQueue, saved: SavedPrompts | None
-    ) -> PromptSaver | NullPromptSaver:
         folder = saved.open(self._load, self._limits, self._model) if saved else None
         if folder is None:
-            return NullPromptSaver(exchange.tidy)
-        return PromptSaver(exchange, folder, commands.put, num_vocab=self._model.num_vocab)
+            return parts
+        restorer = PromptRestorer(exchange, folder, commands.put)
+        saver = PromptSaver(exchange, folder, restorer, num_vocab=self._model.num_vocab)
+        return replace(parts, saver=saver, restorer=restorer)
 
     def _open_embedder(self) -> Embedder:
         adapters = [

@@ -18,7 +18,7 @@ from localrun.engine.params import FinishReason
 from localrun.errors import BackendError, LoadError
 from localrun.runner.events import failed_event, job_event, step_event, terminal_event
 from localrun.runner.messages import Count, Event, Failed, MemoryChanged
-from localrun.runner.prompt_saver import RestoredPrefix
+from localrun.runner.prompt_restorer import RestoredPrefix
 from localrun.runner.stats import StatsReporter
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from localrun.engine.engine import Engine
     from localrun.engine.sequence import Sequence
     from localrun.runner.null_engine import NullEngine
+    from localrun.runner.prompt_restorer import NullPromptRestorer, PromptRestorer
     from localrun.runner.prompt_saver import NullPromptSaver, PromptSaver
     from localrun.runner.stats import EngineCounters
 
@@ -56,7 +57,8 @@ class EngineParts:
     engine: Engine | NullEngine
     context: LlamaContext | NullEngine
     counters: EngineCounters
-    prompts: PromptSaver | NullPromptSaver
+    saver: PromptSaver | NullPromptSaver
+    restorer: PromptRestorer | NullPromptRestorer
     embedder: Embedder
 
 
@@ -73,7 +75,8 @@ class Worker:
         self._engine = parts.engine
         self._context = parts.context
         self._counters = parts.counters
-        self._prompts = parts.prompts
+        self._saver = parts.saver
+        self._restorer = parts.restorer
         self._embedder = parts.embedder
         self._stats = StatsReporter(parts.counters.stats, send)
         self._commands = commands
@@ -123,8 +126,9 @@ class Worker:
         """Cancel open requests without an event, since the server is gone, and save prompts."""
         for output in map(self._engine.cancel, tuple(self._open_ids)):
             if output is not None:
-                self._prompts.record(output.seq)
-        self._prompts.close()
+                self._saver.record(output.seq)
+        self._saver.close()
+        self._restorer.close()
 
     def run(self) -> None:
         """Step until `stop` is called.
@@ -150,7 +154,7 @@ class Worker:
 
     def _execute_commands(self) -> bool:
         """Execute all queued commands, after waiting for one if idle; False ends the loop."""
-        if not self.has_work and not self._execute(self._prompts.next_command(self._commands)):
+        if not self.has_work and not self._execute(self._saver.next_command(self._commands)):
             return False
         with self._abort_lock:
             self._context.clear_abort()  # the command of every abort is in the queue
@@ -177,11 +181,11 @@ class Worker:
         elif isinstance(command, Count):
             self._send(self._counters.counts(command, len(self._open_ids)))
         elif isinstance(command, RestoredPrefix):
-            for seq in self._prompts.restore(command):
+            for seq in self._restorer.restore(command):
                 self._begin(seq)
         else:
             command.submitted_at = time.monotonic()
-            if not self._prompts.defer(command):
+            if not self._restorer.defer(command):
                 self._begin(command)
         return True
 
@@ -194,7 +198,7 @@ class Worker:
 
     def _cancel_deferred(self, request_id: int) -> StepOutput | None:
         """End a request that waits for a saved prompt; return None if no such request waits."""
-        seq = self._prompts.cancel(request_id)
+        seq = self._restorer.cancel(request_id)
         if seq is None:
             return None
         seq.finish = FinishReason.CANCELLED
@@ -221,7 +225,7 @@ class Worker:
             if output.finish is not None:
                 self._open_ids.discard(output.seq.request_id)
                 self._num_generated.pop(output.seq.request_id, None)
-                self._prompts.record(output.seq)
+                self._saver.record(output.seq)
                 self._send(terminal_event(output.seq, now))
 
     def _count_tokens(self, seq: Sequence) -> None:

@@ -9,6 +9,7 @@ from localrun.engine.engine import Engine
 from localrun.engine.scheduler import Scheduler, SchedulerLimits
 from localrun.errors import LoadError
 from localrun.runner.null_engine import NullEngine
+from localrun.runner.prompt_restorer import NullPromptRestorer
 from localrun.runner.prompt_saver import NullPromptSaver
 from localrun.runner.stats import EngineCounters
 from localrun.runner.worker import EngineParts
@@ -37,7 +38,8 @@ def generation_parts(
         engine=Engine(context, scheduler, pieces=model.pieces, eog=frozenset()),
         context=context,
         counters=EngineCounters(scheduler, cache, context, limits.num_cells),
-        prompts=NullPromptSaver(),
+        saver=NullPromptSaver(),
+        restorer=NullPromptRestorer(),
         embedder=Embedder(no_pooler),
     )
 
@@ -48,6 +50,7 @@ def embedding_parts(embedder: Embedder) -> EngineParts:
         engine=null,
         context=null,
         counters=EngineCounters(null, null, null, num_cells=0),
-        prompts=NullPromptSaver(),
+        saver=NullPromptSaver(),
+        restorer=NullPromptRestorer(),
         embedder=embedder,
     )

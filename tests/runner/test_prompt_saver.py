@@ -19,6 +19,7 @@ from localrun.engine.params import CacheType, FinishReason, LoadOptions, Samplin
 from localrun.engine.scheduler import SchedulerLimits
 from localrun.engine.sequence import Sequence
 from localrun.runner.messages import Event, Finished, Load
+from localrun.runner.prompt_restorer import PromptRestorer
 from localrun.runner.prompt_saver import PromptSaver
 from localrun.runner.saved_prompts import prompt_scope
 from localrun.runner.worker import CommandQueue, Worker
@@ -68,14 +69,13 @@ class Serving:
         self.cache = self.context.open_cache()
         parts = generation_parts(model, limits, self.context, self.cache)
         commands = CommandQueue()
+        exchange = exchange_of(self.cache, self.context)
+        restorer = PromptRestorer(exchange, self.folder, commands.put)
         saver = PromptSaver(
-            exchange_of(self.cache, self.context),
-            self.folder,
-            commands.put,
-            num_vocab=model.num_vocab,
-            quiet_s=quiet_s,
+            exchange, self.folder, restorer, num_vocab=model.num_vocab, quiet_s=quiet_s
         )
-        self.worker = Worker(replace(parts, prompts=saver), commands, self.events.put)
+        parts = replace(parts, saver=saver, restorer=restorer)
+        self.worker = Worker(parts, commands, self.events.put)
         self._thread = threading.Thread(target=self.worker.run, daemon=True)
         self._num_requests = 0
         self._thread.start()

@@ -47,7 +47,7 @@ class Serving:
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         parts = generation_parts(model, LIMITS, self.context, self.context.open_cache())
         self.engine = parts.engine
-        parts = replace(parts, prompts=NullPromptSaver(tidy))
+        parts = replace(parts, saver=NullPromptSaver(tidy))
         self.worker = Worker(parts, CommandQueue(), self._put)
         self._num_steps = 0  # before the last event
         self._thread = threading.Thread(target=self.worker.run)

@@ -20,8 +20,13 @@ from localrun.engine.cache.prefix_cache import MOST_HOLDERS, PrefixCache, slot_o
 from localrun.engine.cache.state_cache import StateCache
 from localrun.engine.engine import AbortedError, OutOfCellsError
 from localrun.engine.llama.lora_adapters import AdapterCache
-from localrun.engine.llama.native_context import AbortFlag
-from localrun.engine.llama.sequence_state import ALL, UNCUTTABLE, read_slot, write_slot
+from localrun.engine.llama.native_context import (
+    ALL,
+    UNCUTTABLE,
+    AbortFlag,
+    read_slot,
+    write_slot,
+)
 from localrun.engine.params import CacheType, LoadOptions, RopeScaling
 from localrun.engine.sampling import StepSampler
 from localrun.engine.threads import ContextThreads
@@ -79,12 +84,12 @@ class LlamaContext:
         self._abort = AbortFlag(self._handle)
         self._batch = Batch(limits.step_tokens)
         self._drawing = StepSampler(model, self._handle)
-        self._shelf = AdapterCache(model, self.use_adapters)
+        self._adapters = AdapterCache(model, self.use_adapters)
 
     @property
     def adapter_bytes(self) -> int:
         """Return the bytes of the adapters that are loaded."""
-        return self._shelf.size_bytes
+        return self._adapters.size_bytes
 
     @property
     def num_holders(self) -> int:
@@ -127,7 +132,7 @@ class LlamaContext:
             BackendError: the context is broken and must not be used again.
         """
         outputs = self._batch.fill(rows)
-        self._shelf.wear(rows[0].seq.adapters)
+        self._adapters.apply(rows[0].seq.adapters)
         self._threads.adjust()
         code = llama_cpp.llama_decode(self._handle, self._batch.native)
         if code == NO_CELLS:
@@ -156,7 +161,7 @@ class LlamaContext:
 
     def prepare(self, seq: Sequence) -> None:
         """Load the sequence's adapters."""
-        self._shelf.hold(seq.adapters)
+        self._adapters.acquire(seq.adapters)
 
     def save(self, slot: int) -> bytes:
         """Return the cells and the state of a slot."""
@@ -176,7 +181,7 @@ class LlamaContext:
 
     def retire(self, seq: Sequence) -> None:
         """Free the sequence's sampler, and let its adapters go."""
-        self._shelf.release(seq.adapters)
+        self._adapters.release(seq.adapters)
         self._drawing.retire(seq)
 
     def abort(self) -> None:
@@ -191,7 +196,7 @@ class LlamaContext:
         """Free the cache and all samplers."""
         self._drawing.close()
         llama_cpp.llama_free(self._handle)
-        self._shelf.close()
+        self._adapters.close()
 
     def _synchronize(self, rows: list[ScheduledChunk]) -> None:
         """Learn how far an aborted step came.

@@ -1,7 +1,7 @@
-"""Which adapters a request wants: files, looked at before llama.cpp gets them.
+"""Validation of the LoRA adapters of a request, before llama.cpp loads their files.
 
-Runs in the reader's thread. A file that llama.cpp would take badly, up to the end of the
-process, is refused here for the one request that names it.
+llama.cpp may abort the process on a damaged adapter; here such a file only fails the request
+that names it. All methods run on the preparation threads.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from localrun.gguf.header import Header, read_header, read_headers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MOST_KNOWN = 1000
+MAX_VALID = 1000
 HINT = "localrun show MODEL   lists its adapters"
 
 
 class AdapterResolver:
-    """Checks adapters against the model of these files."""
+    """Adapter files that were validated against the model of ``model_paths``."""
 
     def __init__(self, model_paths: Sequence[Path]) -> None:
         self._model_paths = model_paths
-        self._known: set[AdapterFile] = set()  # files that were found good
+        self._valid: set[AdapterFile] = set()
 
-    def checked(self, asked: Sequence[tuple[str, float]]) -> AdapterSet:
-        """Return the set that a request means.
+    def checked(self, adapters: Sequence[tuple[str, float]]) -> AdapterSet:
+        """Return the adapter set of (path, scale) pairs.
 
         Raises:
-            NotFoundError: a file is gone.
-            IntegrityError: one is damaged.
-            UsageError: one was made for another model.
+            NotFoundError: a file does not exist.
+            IntegrityError: a file is damaged.
+            UsageError: an adapter was made for another model.
         """
-        return adapter_set((self._checked(path), scale) for path, scale in asked)
+        return adapter_set((self._checked(path), scale) for path, scale in adapters)
 
     def _checked(self, path: str) -> AdapterFile:
         name = Path(path).name
         try:
             status = Path(path).stat()
             file = AdapterFile(path, status.st_size, status.st_mtime_ns)
-            if file not in self._known:
+            if file not in self._valid:
                 check_adapter(read_header(Path(path)), self._base)
         except OSError as error:
             raise NotFoundError(f"the adapter {name}: {error.strerror}", hint=HINT) from error
@@ -52,9 +52,9 @@ class AdapterResolver:
             raise IntegrityError(f"{name}: {error.message}", hint=HINT) from error
         except UsageError as error:
             raise UsageError(f"{name}: {error.message}", hint=error.hint) from error
-        if len(self._known) >= MOST_KNOWN:
-            self._known.clear()
-        self._known.add(file)
+        if len(self._valid) >= MAX_VALID:
+            self._valid.clear()
+        self._valid.add(file)
         return file
 
     @cached_property

@@ -1,60 +1,55 @@
-"""`Embed` and `Rerank`: checked and tokenized by the reader, told by the engine's thread.
+"""Preparation of `Embed` and `Rerank`: from a message to an `EmbeddingJob` of token ids.
 
-Every input is measured here against what the model takes, since llama.cpp answers one that
-is too long with the end of the process.
+Knows the vocabulary and the limits of one model, not the engine. Invariant: no input of a job
+is empty or longer than the context, since llama.cpp would abort the process.
 """
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Protocol
 
-from localrun.engine.embedder import EmbeddingJob, finished_vectors
+from localrun.engine.embedder import EmbeddingJob
 from localrun.engine.params import Pooling
-from localrun.errors import BackendError, ContextExceededError, LocalrunError, UsageError
-from localrun.runner.messages import CANCELLED, Embed, Embeddings, Failed, Ranks, Rerank
+from localrun.errors import ContextExceededError, UsageError
+from localrun.runner.messages import Embed, Rerank
 from localrun.runner.prompts.rerank_pairs import PairVocabulary, RerankPairs
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from localrun.chat.budget import Allowance
 
-MOST_BYTES = 48 * 1024 * 1024  # of vectors in one answer, which is one frame
+MAX_BYTES = 48 * 1024 * 1024  # of the vectors of one request, which travel in one frame
 HINT = "shorten it, let it be cut (truncate), or ask for a larger context (num_ctx)"
-NEARLY = 1e-3
-LARGEST = 700.0  # whose exponential is a number
-YES = "yes"  # what a head with several outputs calls the one that matters
+YES = "yes"  # label of the relevant output of a head with several outputs
 
 
 class EmbeddingModel(PairVocabulary, Protocol):
-    """What is needed of a model."""
+    """Properties of a model that decide which jobs it can compute."""
 
     num_vocab: int
 
     @property
     def pooling(self) -> Pooling | None:
-        """Return how the file wants vectors to be pooled."""
+        """Return the pooling stated in the GGUF file."""
 
     @property
     def has_encoder(self) -> bool:
-        """Return whether it is of two parts."""
+        """Return whether the model is an encoder-decoder (T5)."""
 
     @property
     def embedding_length(self) -> int:
-        """Return how many numbers an embedding has."""
+        """Return the number of dimensions of an embedding."""
 
     @property
     def class_labels(self) -> list[str]:
-        """Return the names of the outputs of a head for ranking."""
+        """Return the labels of the outputs of a rerank head."""
 
     @property
     def ends_inputs(self) -> bool:
-        """Return whether tokenizing puts a token at the end."""
+        """Return whether tokenizing appends a token."""
 
 
 class EmbeddingPreparer:
-    """Makes jobs of messages for one loaded model; any thread may ask."""
+    """Jobs from messages, for one loaded model; any thread may call."""
 
     def __init__(self, model: EmbeddingModel, *, num_ctx: int) -> None:
         self._model = model
@@ -86,11 +81,11 @@ class EmbeddingPreparer:
             raise UsageError(
                 f"dimensions is {request.dimensions}, the model has {length}", param="dimensions"
             )
-        if 4 * length * len(request.inputs) > MOST_BYTES:
+        if 4 * length * len(request.inputs) > MAX_BYTES:
             raise UsageError(f"{len(request.inputs)} inputs are too many at once", param="input")
         inputs = [
-            self._fitted(self._tokens(one, index, allowance), index, truncate=request.truncate)
-            for index, one in enumerate(request.inputs)
+            self._fitted(self._tokens(text, index, allowance), index, truncate=request.truncate)
+            for index, text in enumerate(request.inputs)
         ]
         return EmbeddingJob(
             request_id=request.request_id,
@@ -99,23 +94,24 @@ class EmbeddingPreparer:
             dimensions=request.dimensions,
         )
 
-    def _tokens(self, one: str | tuple[int, ...], index: int, allowance: Allowance) -> list[int]:
+    def _tokens(self, text: str | tuple[int, ...], index: int, allowance: Allowance) -> list[int]:
         allowance.tick()
-        if isinstance(one, str):
-            tokens = self._model.tokenize(one, tick=allowance.tick)
+        if isinstance(text, str):
+            tokens = self._model.tokenize(text, tick=allowance.tick)
         else:
-            tokens = list(one)
+            tokens = list(text)
         if not tokens:
             raise UsageError(f"input {index} is empty", param="input")
-        wrong = [token for token in tokens if not 0 <= token < self._model.num_vocab]
-        if wrong:
+        invalid = [token for token in tokens if not 0 <= token < self._model.num_vocab]
+        if invalid:
             raise UsageError(
-                f"{wrong[0]} is no token: they are 0 to {self._model.num_vocab - 1}", param="input"
+                f"{invalid[0]} is no token: they are 0 to {self._model.num_vocab - 1}",
+                param="input",
             )
         return tokens
 
     def _fitted(self, tokens: list[int], index: int, *, truncate: bool) -> list[int]:
-        """Cut an input to the context, but leave it the token that ends it."""
+        """Truncate an input to the context; its final separator token stays."""
         if len(tokens) <= self._num_ctx:
             return tokens
         if not truncate:
@@ -137,9 +133,9 @@ class EmbeddingPreparer:
             )
         if not 0 < len(self._model.class_labels) <= self._model.embedding_length:
             raise UsageError("the model's head for ranking is damaged", param="model")
-        most_tokens = self._num_ctx if request.truncate else None
+        max_tokens = self._num_ctx if request.truncate else None
         inputs = [
-            self._pairs.fitted(request.query, document, most_tokens, allowance)
+            self._pairs.fitted(request.query, document, max_tokens, allowance)
             for document in request.documents
         ]
         longest = max(range(len(inputs)), key=lambda index: len(inputs[index]))
@@ -157,55 +153,3 @@ class EmbeddingPreparer:
             pooling=Pooling.RANK,
             score_index=labels.index(YES) if YES in labels else 0,
         )
-
-
-def job_event(job: EmbeddingJob) -> Embeddings | Ranks | Failed:
-    """Return the terminal event of a job that ended."""
-    if job.is_cancelled:
-        return Failed(request_id=job.request_id, code=CANCELLED, message="cancelled")
-    try:
-        if job.failure is not None:
-            raise job.failure
-        return _scores(job) if job.pooling is Pooling.RANK else _embeddings(job)
-    except LocalrunError as error:
-        return _failed(job.request_id, error)
-
-
-def _embeddings(job: EmbeddingJob) -> Embeddings:
-    vectors = finished_vectors(job)
-    return Embeddings(
-        request_id=job.request_id,
-        vectors=vectors.astype("<f4").tobytes(),
-        dimensions=vectors.shape[1],
-        token_counts=tuple(map(len, job.inputs)),
-    )
-
-
-def _scores(job: EmbeddingJob) -> Ranks:
-    scores = tuple(_score(vector, job.score_index) for vector in job.vectors)
-    if not all(map(math.isfinite, scores)):
-        raise BackendError("the model computes no numbers: its weights may be damaged")
-    return Ranks(
-        request_id=job.request_id,
-        scores=scores,
-        are_probabilities=len(job.vectors[0]) > 1,
-        token_counts=tuple(map(len, job.inputs)),
-    )
-
-
-def _score(outputs: np.ndarray, index: int) -> float:
-    """Return one output as it is, or its share of several; some models give shares already."""
-    are_shares = outputs.min() >= 0 and abs(float(outputs.sum()) - 1) < NEARLY
-    if len(outputs) == 1 or are_shares:
-        return float(outputs[index])
-    return 1 / sum(math.exp(min(float(other - outputs[index]), LARGEST)) for other in outputs)
-
-
-def _failed(request_id: int, error: LocalrunError) -> Failed:
-    return Failed(
-        request_id=request_id,
-        code=error.code,
-        message=error.message,
-        hint=error.hint,
-        param=error.param if isinstance(error, UsageError) else None,
-    )

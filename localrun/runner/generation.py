@@ -71,13 +71,13 @@ class GenerationPreparer:
         chat = self._templates.chat(generation.prompt.chat_template, allowance)
         prompt = self._prompt(request, allowance)
         seq = self._sequence(request, prompt.tokens, allowance)
-        ending = prompt_ending(generation.prompt, prompt.text, chat.known)
+        ending = prompt_ending(generation.prompt, prompt.text, chat.profile)
         self._constraining.bind(seq, generation, ending, chat, allowance)
         started = Started(
             request_id=request.request_id,
             prompt_tokens=seq.num_prompt,
             prompt_tail=ending,
-            profile=chat.profile,
+            profile=chat.profile_json,
             prompt=prompt.text.replace(MARK, "") if generation.echo else None,
             dropped_messages=prompt.dropped_messages,
             dropped_tokens=prompt.dropped_tokens,

@@ -1,9 +1,14 @@
-"""Load one model, and set up all that serves it."""
+"""Loading of one model: opens weights, context, engine, draft model and embedder.
+
+Runs on the main thread, which becomes the engine thread. Everything is composed here before
+the `Worker` is constructed; nothing is added to it later.
+"""
 
 from __future__ import annotations
 
 import time
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,25 +18,26 @@ from localrun.engine.cache.exchange import exchange_of
 from localrun.engine.context import LlamaContext
 from localrun.engine.embedder import Embedder
 from localrun.engine.engine import Engine
-from localrun.engine.llama.layer_split import TensorSplit
 from localrun.engine.llama.memory_log import HOST
 from localrun.engine.llama.model import load_model
+from localrun.engine.llama.placement import TensorSplit
 from localrun.engine.pooler import Pooler
 from localrun.engine.scheduler import Scheduler, SchedulerLimits
 from localrun.engine.threads import ThreadGauge, useful_threads
 from localrun.errors import UsageError
 from localrun.runner.adapters import AdapterResolver
-from localrun.runner.census import Census
 from localrun.runner.channel import throttled
 from localrun.runner.embedding import EmbeddingPreparer
 from localrun.runner.generation import GenerationPreparer
 from localrun.runner.messages import Pong, Ready
+from localrun.runner.null_engine import NullEngine
+from localrun.runner.prompt_restorer import NullPromptRestorer, PromptRestorer
+from localrun.runner.prompt_saver import NullPromptSaver, PromptSaver
 from localrun.runner.prompts.templates import Templates, TemplateTexts
-from localrun.runner.saved_prompts import keeper_of
-from localrun.runner.speculation_setup import SpeculationSetup, most_drafts
-from localrun.runner.stats import StatsReporter, read_stats
+from localrun.runner.speculation_setup import SpeculationSetup, max_drafts
+from localrun.runner.stats import EngineCounters
 from localrun.runner.text_tokenizer import TextTokenizer
-from localrun.runner.worker import NullEngine, Worker
+from localrun.runner.worker import CommandQueue, EngineParts, Worker
 
 if TYPE_CHECKING:
     from localrun.engine.llama.library import NativeLog
@@ -40,14 +46,16 @@ if TYPE_CHECKING:
     from localrun.runner.messages import Load
     from localrun.runner.saved_prompts import SavedPrompts
 
-UNPLANNED_NUM_CTX = 8192  # where the server could not make a plan
+DEFAULT_NUM_CTX = 8192  # if the server made no plan
 
 
 class LoadedModel:
-    """A model that is ready: the worker that steps it, and the desks that take requests.
+    """A loaded model: the worker that steps it, and the preparers of its requests.
+
+    Threads: the constructor and `close` run on the engine thread, `pong` on any.
 
     Raises:
-        LoadError: llama.cpp does not take the model, or has no memory for it.
+        LoadError: llama.cpp refuses the model, or has no memory for it.
     """
 
     def __init__(
@@ -59,9 +67,8 @@ class LoadedModel:
         saved: SavedPrompts | None,
     ) -> None:
         self._load = load
-        self._native_log = native_log
         self._taken = taken
-        self._begun = time.monotonic()
+        self._started_at = time.monotonic()
         self._model = load_model(
             [Path(path) for path in load.model_paths],
             native_log=native_log,
@@ -70,32 +77,33 @@ class LoadedModel:
             split=TensorSplit(load.tensor_split, load.num_host_experts),
             on_progress=throttled(channel),
         )
-        self._num_ctx = _context(load, self._model.trained_context)
+        self._num_ctx = _num_ctx(load, self._model.trained_context)
         self._limits = SchedulerLimits(
             num_slots=load.num_parallel,
             num_cells=max(self._num_ctx, load.num_cells),
             step_tokens=max(load.num_parallel, load.options.step_tokens),
-            num_drafts=most_drafts(self._model),
+            num_drafts=max_drafts(self._model),
             attic_bytes=load.attic_bytes,
         )
         self._num_threads = useful_threads(self._model.size_bytes, load.num_threads)
         self._gauge = None if load.num_threads else ThreadGauge(self._num_threads)
-        self._guessing = SpeculationSetup(load, self._model, self._limits, native_log, self._gauge)
-        self._embedder = self._open_embedder()
-        self._context: LlamaContext | NullEngine = NullEngine()
-        if self._model.only_embeds:
-            self.worker = Worker(NullEngine(), self._context, channel.send, self._embedder)
-        else:
-            self.worker = self._open_engine(channel, saved)
+        self._drafting = SpeculationSetup(load, self._model, self._limits, native_log, self._gauge)
+        commands = CommandQueue()
+        self._parts = (
+            self._embedding_parts()
+            if self._model.only_embeds
+            else (self._generation_parts(commands, saved))
+        )
+        self.worker = Worker(self._parts, commands, channel.send)
         templates = self._open_templates()
         adapters = AdapterResolver([Path(path) for path in load.model_paths])
         self.generation = GenerationPreparer(self._model, templates, adapters, self._num_ctx)
         self.embedding = EmbeddingPreparer(self._model, num_ctx=self._num_ctx)
-        self.tools = TextTokenizer(self._model, templates, self._num_ctx)
+        self.tokenizer = TextTokenizer(self._model, templates, self._num_ctx)
 
     @property
     def ready(self) -> Ready:
-        """Return what is told of the model when it is loaded."""
+        """Return the event that reports the loaded model."""
         memory = self._taken.by_device()
         size, devices = sum(memory.values()), self._model.devices
         return Ready(
@@ -104,15 +112,15 @@ class LoadedModel:
             device=devices[0].description if devices else "CPU",
             size_bytes=size,
             size_gpu_bytes=size - memory.get(HOST, 0),
-            load_s=time.monotonic() - self._begun,
+            load_s=time.monotonic() - self._started_at,
             memory=tuple(memory.items()),
             num_threads=self._num_threads,
-            speculates=self._guessing.speculation is not None,
+            speculates=self._drafting.speculation is not None,
         )
 
     @property
-    def pulse(self) -> Pong:
-        """Return how the worker does; safe from any thread."""
+    def pong(self) -> Pong:
+        """Return the heartbeat: progress of the worker so far."""
         return Pong(
             num_steps=self.worker.num_steps,
             cpu_s=time.process_time(),
@@ -121,15 +129,27 @@ class LoadedModel:
         )
 
     def close(self) -> None:
-        """Free everything; the worker must have ended."""
+        """Free all memory; the worker's `run` must have returned."""
         self.worker.close()
-        self._guessing.close()
-        self._embedder.close()
-        self._context.close()
+        self._drafting.close()
+        self._parts.embedder.close()
+        self._parts.context.close()
         self._model.close()
 
-    def _open_engine(self, channel: Channel, saved: SavedPrompts | None) -> Worker:
-        context = self._context = LlamaContext(
+    def _embedding_parts(self) -> EngineParts:
+        null = NullEngine()
+        return EngineParts(
+            engine=null,
+            context=null,
+            counters=EngineCounters(null, null, null, num_cells=0),
+            saver=NullPromptSaver(),
+            restorer=NullPromptRestorer(),
+            embedder=self._open_embedder(),
+        )
+
+    def _generation_parts(self, commands: CommandQueue, saved: SavedPrompts | None) -> EngineParts:
+        embedder = self._open_embedder()
+        context = LlamaContext(
             self._model,
             self._limits,
             num_threads=self._num_threads,
@@ -143,17 +163,23 @@ class LoadedModel:
             scheduler,
             pieces=self._model.pieces,
             eog=self._model.eog,
-            speculation=self._guessing.speculation,
+            speculation=self._drafting.speculation,
         )
-        worker = Worker(engine, context, channel.send, self._embedder)
-        worker.count_with(Census(cache, context).take)
-        worker.tidy_with(exchange_of(cache, context).tidy)
-        read = partial(read_stats, scheduler, cache, self._limits.num_cells)
-        worker.tell_busyness(StatsReporter(read, channel.send))
+        exchange = exchange_of(cache, context)
+        parts = EngineParts(
+            engine=engine,
+            context=context,
+            counters=EngineCounters(scheduler, cache, context, self._limits.num_cells),
+            saver=NullPromptSaver(exchange.tidy),
+            restorer=NullPromptRestorer(),
+            embedder=embedder,
+        )
         folder = saved.open(self._load, self._limits, self._model) if saved else None
-        if folder is not None:
-            worker.keep_prompts(keeper_of(folder, cache, context, self._model))
-        return worker
+        if folder is None:
+            return parts
+        restorer = PromptRestorer(exchange, folder, commands.put)
+        saver = PromptSaver(exchange, folder, restorer, num_vocab=self._model.num_vocab)
+        return replace(parts, saver=saver, restorer=restorer)
 
     def _open_embedder(self) -> Embedder:
         adapters = [
@@ -180,13 +206,13 @@ class LoadedModel:
                 control_texts=self._model.control_texts,
             )
         )
-        with suppress(UsageError):  # the request that brings it is told so, not all that wait
+        with suppress(UsageError):  # reported by the request that names the template
             templates.chat(self._load.chat_template, Allowance())
         return templates
 
 
-def _context(load: Load, trained: int) -> int:
-    """Return the context: beyond the training's only where that is stretched."""
+def _num_ctx(load: Load, trained: int) -> int:
+    """Return the context window; it exceeds the trained one only with RoPE scaling."""
     if load.num_ctx and load.options.stretching:
-        return load.num_ctx  # bounded by the plan
-    return min(load.num_ctx or UNPLANNED_NUM_CTX, trained)
+        return load.num_ctx  # the plan bounds it
+    return min(load.num_ctx or DEFAULT_NUM_CTX, trained)

@@ -74,7 +74,7 @@ def run_runner(fd: int, device: str = AUTO, saved: SavedPrompts | None = None) -
         return 0
     try:
         taken = MemoryTaken()
-        native_log = start(taken.hear)
+        native_log = start(taken.read_line)
         load = replace(load, options=chosen(load.options, device))
         loaded = LoadedModel(load, native_log, channel, taken, saved)
     except LocalrunError as error:
@@ -126,7 +126,7 @@ def _obey(
     elif isinstance(message, Cancel):
         preparation.cancel(message.request_id)
     elif isinstance(message, Ping):
-        channel.send(loaded.pulse)
+        channel.send(loaded.pong)
 
 
 class RequestReader:
@@ -150,7 +150,7 @@ class RequestReader:
         elif isinstance(request, Embed | Rerank):
             loaded.worker.submit(loaded.embedding.job(request, allowance))
         else:
-            self._channel.send(loaded.tools.answer(request, allowance))
+            self._channel.send(loaded.tokenizer.answer(request, allowance))
 
     def cancel(self, request_id: int) -> None:
         """End a request that the worker has."""

@@ -1,12 +1,8 @@
-"""Save computed prompts while nobody asks, and bring them back before a prompt is computed.
+"""Saving of computed prompts to disk while the engine is idle, and at exit.
 
-Files are read and written by threads of their own; what touches the cache happens in the
-engine's thread, between steps and a run of tokens at a time, so that no answer waits for
-more than the copy of one run.
-
-    engine's thread    wait  ->  take a run out             take a run in  ->  submit
-                                      |                          ^
-    file threads                      +->  write        read ----+
+Files are written on a thread of the saver. The KV cache is touched on the engine thread only, one
+segment of tokens at a time, so that a request waits at most as long as one copy takes. The saver
+also decides what the engine thread does while it waits for a command: tidy the cache, then save.
 """
 
 from __future__ import annotations
@@ -14,12 +10,11 @@ from __future__ import annotations
 import concurrent.futures
 import queue
 import time
-from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from localrun.store.prompts import RUN_TOKENS, common_tokens
+from localrun.runner.prompt_restorer import MIN_TOKENS, num_saved
+from localrun.store.prompts import RUN_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,25 +22,16 @@ if TYPE_CHECKING:
 
     from localrun.engine.cache.exchange import Exchange
     from localrun.engine.sequence import Sequence
-    from localrun.store.prompt_file import PromptSegment
+    from localrun.runner.prompt_restorer import PromptRestorer
     from localrun.store.prompts import PromptFolder
 
-QUIET_S = 2.0  # after the last answer; what follows it at once may go on from the same prompt
-CLOSE_S = 2.0  # for saving at the end; the supervisor's grace is longer
-POLL_S = 0.02  # between looks whether a file is written
-LEAST_TOKENS = 16  # fewer are computed in no time
-LEAST_SHARE = 8  # one in so many tokens that are read has to be new
-READ_BYTES_PER_S = 1e9  # of a disk, and of the hash
-WORTH = 2.0  # computing must take so many times as long as reading
+QUIET_S = 2.0  # after a request ended; the next request may extend the same prompt
+CLOSE_TIMEOUT_S = 2.0  # for saving at exit; shorter than the supervisor's grace period
+POLL_S = 0.02  # between checks whether a file is written
+TIDY_PAUSE_S = 0.02  # between two pieces: a command waits for one piece at most
+READ_BYTES_PER_S = 1e9  # disk and hash
+MIN_SPEEDUP = 2.0  # of reading over computing
 C = TypeVar("C")
-
-
-@dataclass(frozen=True, slots=True)
-class RestoredPrefix:
-    """A run was read; None: it is gone."""
-
-    run: PromptSegment
-    data: bytes | None
 
 
 class _Piece(NamedTuple):
@@ -54,81 +40,71 @@ class _Piece(NamedTuple):
     end: int
 
 
+class NullPromptSaver:
+    """Saver of a runner without saved prompts: only tidies the cache while idle.
+
+    All methods run on the engine thread.
+    """
+
+    def __init__(self, tidy: Callable[[], bool] = lambda: False) -> None:
+        self._tidy = tidy
+
+    def record(self, seq: Sequence) -> None:
+        """Ignore a sequence that ended."""
+
+    def next_command(self, commands: queue.SimpleQueue[C]) -> C:
+        """Return the next command; tidy the cache until it comes."""
+        command = _command_while_tidying(commands, self._tidy)
+        return commands.get() if command is None else command
+
+    def close(self) -> None:
+        """Do nothing: nothing is saved."""
+
+
 class PromptSaver:
-    """What is between the cache of one model and its folder of saved prompts."""
+    """Unsaved prompts of one model's cache, and the writing of them to its folder.
+
+    All methods run on the engine thread.
+    """
 
     def __init__(
         self,
         exchange: Exchange,
         folder: PromptFolder,
-        post: Callable[[RestoredPrefix], None],
+        restorer: PromptRestorer,
         *,
         num_vocab: int,
         quiet_s: float = QUIET_S,
     ) -> None:
-        """``post`` brings a command to the engine's thread, from any other."""
         self._exchange = exchange
         self._folder = folder
-        self._post = post
+        self._restorer = restorer
         self._num_vocab = num_vocab
         self._quiet_s = quiet_s
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="prompts")
-        self._token_s: float | None = None  # to compute a token of a prompt
-        self._ended_at = 0.0
-        self._has_news = False
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="save")
+        self._token_s: float | None = None  # to compute one token of a prompt
+        self._ended_at = 0.0  # of the last sequence
+        self._has_new_prompts = False
         self._pieces: list[_Piece] = []  # to be saved, the last one first
-        self._refused: set[int] = set()  # hashes of pieces that are quicker computed than read
-        self._room_bytes = 0  # for this round: it must not push out what it has just saved
-        self._writing: Future[None] | None = None
-        self._head: Sequence | None = None  # for which runs are read
-        self._prompt: list[int] = []  # of the head
-        self._runs: deque[PromptSegment] = deque()  # to be read next
-        self._reading: PromptSegment | None = None
-        self._waiting: deque[Sequence] = deque()  # behind the head
+        self._rejected: set[int] = set()  # hashes of pieces that are quicker to compute than read
+        self._budget_bytes = 0  # of this round: it must not evict what it has just saved
+        self._write: Future[None] | None = None
 
-    def holds_back(self, seq: Sequence) -> bool:
-        """Return whether the sequence waits for a prompt from the disk, a `RestoredPrefix`."""
-        if self._reading is not None:
-            self._waiting.append(seq)
-            return True
-        return self._begin(seq)
-
-    def take(self, fetched: RestoredPrefix) -> list[Sequence]:
-        """Put a run into the cache; return the sequences that need not wait any more."""
-        if fetched.run is not self._reading:
-            return []
-        goes_on = self._read_next()  # while this one is copied
-        tokens = self._prompt[: fetched.run.start] + fetched.run.tokens
-        is_in = fetched.data is not None and self._exchange.put_in(
-            tokens, fetched.run.start, fetched.data
-        )
-        if is_in and goes_on:
-            return []
-        self._reading = None  # what comes next would follow nothing
-        return self._let_go()
-
-    def cancel(self, request_id: int) -> Sequence | None:
-        """Return the sequence of a request that waits here, and forget it."""
-        if self._head is not None and self._head.request_id == request_id:
-            found, self._head = self._head, None  # what is read may serve others
-            return found
-        for seq in self._waiting:
-            if seq.request_id == request_id:
-                self._waiting.remove(seq)
-                return seq
-        return None
-
-    def note(self, seq: Sequence) -> None:
-        """Learn from a sequence that ended."""
-        self._has_news = True
+    def record(self, seq: Sequence) -> None:
+        """Note that a sequence ended, and how long its prompt took to compute."""
+        self._has_new_prompts = True
         self._ended_at = time.monotonic()
         num_computed = seq.num_prompt - seq.num_cached
-        if num_computed >= LEAST_TOKENS and seq.first_token_at:
+        if num_computed >= MIN_TOKENS and seq.first_token_at:
             token_s = (seq.first_token_at - seq.admitted_at) / num_computed
-            self._token_s = min(token_s, self._token_s or token_s)  # others make it longer
+            self._token_s = min(token_s, self._token_s or token_s)  # other sequences only slow it
 
-    def wait(self, commands: queue.SimpleQueue[C]) -> C:
-        """Return the next command; until it comes, save what is worth it."""
+    def next_command(self, commands: queue.SimpleQueue[C]) -> C:
+        """Return the next command; until it comes, tidy the cache and save prompts."""
+        if not self._restorer.is_reading:
+            command = _command_while_tidying(commands, self._exchange.tidy)
+            if command is not None:
+                return command
         while True:
             try:
                 return commands.get(timeout=self._pause_s())
@@ -137,96 +113,41 @@ class PromptSaver:
                 while not self._is_saving and commands.empty() and self._exchange.tidy():
                     pass
 
-    def close(self, patience_s: float = CLOSE_S) -> None:
-        """Save what is not saved yet, the latest first; blocks so long at most."""
-        deadline = time.monotonic() + patience_s
-        while self._is_saving and (left := deadline - time.monotonic()) > 0:
-            if self._writing is not None:
-                concurrent.futures.wait([self._writing], left)
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """Save prompts that are not saved yet, the latest first; block at most ``timeout_s``."""
+        deadline = time.monotonic() + timeout_s
+        while self._is_saving and (remaining_s := deadline - time.monotonic()) > 0:
+            if self._write is not None:
+                concurrent.futures.wait([self._write], remaining_s)
             self._save_next()
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    @property
-    def is_reading(self) -> bool:
-        """Return whether runs of a prompt are on their way into the cache."""
-        return self._reading is not None
+        self._thread.shutdown(wait=False, cancel_futures=True)
 
     @property
     def _is_saving(self) -> bool:
-        return self._has_news or bool(self._pieces) or not self._is_written
+        return self._has_new_prompts or bool(self._pieces) or not self._is_written
 
     @property
     def _is_written(self) -> bool:
-        return self._writing is None or self._writing.done()
+        return self._write is None or self._write.done()
 
     def _pause_s(self) -> float | None:
-        """Return the seconds until something is to be saved, None when nothing is."""
-        if self._reading is not None or not self._is_saving:
+        """Return the seconds until the next piece is to be saved, or None if there is none."""
+        if self._restorer.is_reading or not self._is_saving:
             return None
         if not self._is_written:
             return POLL_S
         return max(0.0, self._ended_at + self._quiet_s - time.monotonic())
 
-    def _begin(self, seq: Sequence) -> bool:
-        runs = [] if seq.adapters else self._worth_reading(seq.tokens)  # saved without any
-        if not runs:
-            return False
-        self._head, self._prompt, self._runs = seq, seq.tokens, deque(runs)
-        self._read_next()
-        return True
-
-    def _worth_reading(self, tokens: list[int]) -> list[PromptSegment]:
-        """Return the runs that spare computing a good part of a prompt."""
-        known = tokens[:-1]  # the last one is always computed
-        num_cached = self._exchange.num_cached(known)
-        if self._exchange.is_whole:
-            runs = self._folder.find_whole(known)
-        else:
-            runs = self._folder.find(known, num_cached)
-        if not runs:
-            return []
-        num_known = _num_saved(runs, known, runs[0].start) - num_cached
-        num_read = sum(len(run.tokens) for run in runs)
-        return runs if num_known >= max(LEAST_TOKENS, num_read // LEAST_SHARE) else []
-
-    def _read_next(self) -> bool:
-        """Have the next run read; False when there is none."""
-        self._reading = self._runs.popleft() if self._runs else None
-        if self._reading is None:
-            return False
-        self._threads.submit(self._fetch, self._reading)
-        return True
-
-    def _fetch(self, run: PromptSegment) -> None:
-        """Read a run; the engine's thread hears of it whatever happens."""
-        data = None
-        try:
-            data = self._folder.read(run)
-        finally:
-            self._post(RestoredPrefix(run, data))
-
-    def _let_go(self) -> list[Sequence]:
-        """Return the head, and those behind it up to the next for which something is read."""
-        free = [self._head] if self._head is not None else []
-        self._head = None
-        self._runs.clear()
-        while self._waiting:
-            seq = self._waiting.popleft()
-            if self._begin(seq):
-                break
-            free.append(seq)
-        return free
-
     def _save_next(self) -> None:
-        """Take one piece out and have it written."""
+        """Copy one piece out of the cache and start to write it."""
         if not self._is_written:
             return
-        self._writing = None
-        if self._has_news:
-            self._has_news = False
-            self._room_bytes = self._folder.budget_bytes // 2
+        self._write = None
+        if self._has_new_prompts:
+            self._has_new_prompts = False
+            self._budget_bytes = self._folder.budget_bytes // 2
             self._pieces = [
-                piece for prompt in self._exchange.prompts() for piece in self._cut(prompt)
+                piece for prompt in self._exchange.prompts() for piece in self._unsaved(prompt)
             ]
         if not self._pieces:
             return
@@ -237,53 +158,59 @@ class PromptSaver:
         data = self._exchange.take_out(tokens, start)
         if data is None:
             return
-        if not self._is_worth(data, end - start):
-            self._refused.add(_name(tokens))
+        if not self._is_quicker_read(data, end - start):
+            self._rejected.add(_hash(tokens))
             return
-        self._room_bytes -= len(data)
-        if self._room_bytes < 0:
+        self._budget_bytes -= len(data)
+        if self._budget_bytes < 0:
             self._pieces = []
             return
-        self._writing = self._threads.submit(self._folder.write, tokens, start, data)
+        self._write = self._thread.submit(self._folder.write, tokens, start, data)
 
-    def _cut(self, prompt: list[int]) -> list[_Piece]:
-        """Return what of a prompt is not saved, its beginning last; what is, counts as used."""
-        strange = (place for place, token in enumerate(prompt) if not 0 <= token < self._num_vocab)
-        prompt = prompt[: next(strange, len(prompt))]
+    def _unsaved(self, prompt: list[int]) -> list[_Piece]:
+        """Return the pieces of a prompt that are not saved, the first one last.
+
+        Segments that are saved already are marked as used.
+        """
+        invalid = (place for place, token in enumerate(prompt) if not 0 <= token < self._num_vocab)
+        prompt = prompt[: next(invalid, len(prompt))]
         if self._exchange.is_whole:
             return [_Piece(prompt, 0, len(prompt))]
-        runs = self._folder.find(prompt, 0)
-        for run in reversed(runs):  # the beginning stays longest
-            self._folder.touch(run)
-        first = _num_saved(runs, prompt, 0) // RUN_TOKENS * RUN_TOKENS
+        segments = self._folder.find(prompt, 0)
+        for segment in reversed(segments):  # the beginning of a prompt is evicted last
+            self._folder.touch(segment)
+        first = num_saved(segments, prompt, 0) // RUN_TOKENS * RUN_TOKENS
         starts = range(first, len(prompt), RUN_TOKENS)
         pieces = [_Piece(prompt, start, min(start + RUN_TOKENS, len(prompt))) for start in starts]
         return pieces[::-1]
 
     def _is_settled(self, tokens: list[int], start: int) -> bool:
-        """Return whether so few of the tokens are new that it is not worth a file."""
-        if len(tokens) - start < LEAST_TOKENS or _name(tokens) in self._refused:
+        """Return whether too few of the tokens are unsaved to justify a file."""
+        if len(tokens) - start < MIN_TOKENS or _hash(tokens) in self._rejected:
             return True
         if self._exchange.is_whole:
-            runs = self._folder.find_whole(tokens)
+            segments = self._folder.find_whole(tokens)
         else:
-            runs = self._folder.find(tokens, start)
-        return len(tokens) - _num_saved(runs, tokens, start) < LEAST_TOKENS
+            segments = self._folder.find(tokens, start)
+        return len(tokens) - num_saved(segments, tokens, start) < MIN_TOKENS
 
-    def _is_worth(self, data: bytes, num_tokens: int) -> bool:
+    def _is_quicker_read(self, data: bytes, num_tokens: int) -> bool:
         """Return whether reading the data is much quicker than computing the tokens."""
         if self._token_s is None:
             return True
-        return self._token_s * num_tokens > WORTH * len(data) / READ_BYTES_PER_S
+        return self._token_s * num_tokens > MIN_SPEEDUP * len(data) / READ_BYTES_PER_S
 
 
-def _num_saved(runs: list[PromptSegment], tokens: list[int], start: int) -> int:
-    """Return how far runs that follow each other from ``start`` go along with ``tokens``."""
-    if not runs:
-        return start
-    last = runs[-1]
-    return last.start + common_tokens(last.tokens, tokens[last.start : last.end])
+def _command_while_tidying(commands: queue.SimpleQueue[C], tidy: Callable[[], bool]) -> C | None:
+    """Return the next command, or None once ``tidy`` has no more to do."""
+    has_more = True
+    while has_more:
+        try:
+            return commands.get(timeout=TIDY_PAUSE_S)
+        except queue.Empty:
+            has_more = tidy()
+    return None
 
 
-def _name(tokens: list[int]) -> int:
+def _hash(tokens: list[int]) -> int:
     return hash(tuple(tokens))

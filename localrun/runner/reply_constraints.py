@@ -1,11 +1,13 @@
-"""What the reply to a request has to be: its shape, its calls, the length of its thoughts.
+"""Structured output of a request: constraint, tool choice and thinking budget of its reply.
 
-    tool_choice required, a name     the grammar of calls, behind the thought
-    auto, and a constraint           that constraint or calls, behind the thought
-    auto                             free until a call begins, then the grammar of calls
-    none, or no tools                the constraint, if there is one
+    tool_choice                      constraint of the reply
+    required, or a name              the grammar of calls, behind the thought
+    auto, with a constraint          that constraint or calls, behind the thought
+    auto                             free until a call starts, then the grammar of calls
+    none, or no tools                the constraint of the request, if any
 
-Knows profiles and grammars. Grammars compile here, so in the reader's thread.
+Knows chat profiles and grammars, not sampling. All methods run on the preparation threads,
+one at a time; grammars are compiled there.
 """
 
 from __future__ import annotations
@@ -37,11 +39,11 @@ _log = logging.getLogger(__name__)
 
 
 class ReplyConstraints:
-    """Binds the sequences of one model; blocks while a grammar compiles."""
+    """Constraints for the sequences of one model."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        self._grammars = GrammarCompiler(model)
+        self._compiler = GrammarCompiler(model)
         self._tool_grammars = ToolGrammars()
 
     def bind(
@@ -52,17 +54,17 @@ class ReplyConstraints:
         chat: ChatFormat,
         allowance: Allowance,
     ) -> None:
-        """Give a sequence what its request says the reply must be.
+        """Set constraint and thinking tracker of a sequence; block while a grammar compiles.
 
         Raises:
-            UsageError: what is asked for cannot be held; the error names the field.
+            UsageError: the constraint is invalid or unsupported; the error names the field.
         """
         if generation.prompt.messages is None:
             spec = generation.constraint
-            seq.constraint = self._grammars.constrain(spec, prompt) if spec else None
+            seq.constraint = self._compiler.constrain(spec, prompt) if spec else None
             return
         seq.constraint = self._constraint(generation, prompt, chat, allowance)
-        thinking = chat.known.thinking
+        thinking = chat.profile.thinking
         if thinking is None:
             return
         seq.thought = ThinkingTracker(thinking.opening, thinking.closing, prompt)
@@ -72,45 +74,47 @@ class ReplyConstraints:
                 ThinkingTracker(thinking.opening, thinking.closing, prompt),
                 self._model.pieces,
                 budget=budget,
-                closing=self._model.tokenize_inside(chat.known.thought_end),
+                closing=self._model.tokenize_inside(chat.profile.thought_end),
                 inner=seq.constraint,
             )
 
     def _constraint(
         self, generation: Generation, prompt: str, chat: ChatFormat, allowance: Allowance
     ) -> Constraint | None:
-        control_tokens = self._control_tokens(chat.known)
-        shape = _Shape(generation, chat.known, control_tokens, self._tool_grammars)
+        control_tokens = self._control_tokens(chat.profile)
+        selection = _ConstraintSelection(
+            generation, chat.profile, control_tokens, self._tool_grammars
+        )
         try:
-            spec = shape.spec
+            spec = selection.spec
             if spec is None:
                 return None
             may_think = _may_think(generation, prompt, chat, allowance)
-            thinking = chat.known.thinking if may_think else None
+            thinking = chat.profile.thinking if may_think else None
             spec = replace(
                 spec,
                 opening=thinking.opening if thinking else None,
                 after=thinking.closing if thinking else None,
-                breaks=_breaks(chat.known) if thinking and spec.trigger else (),
+                breaks=_breaks(chat.profile) if thinking and spec.trigger else (),
             )
-            return self._grammars.constrain(spec, prompt, begun=shape.begun)
+            return self._compiler.constrain(spec, prompt, prefix=selection.continued_text)
         except RequestTooCostlyError:
             raise
         except UsageError as error:
-            if shape.is_asked_for:
+            if selection.is_required:
                 raise
-            _log.debug("calls are not bound by a grammar: %s", error.message)
-            return None  # the parser reads them as well
+            _log.debug("calls are not constrained by a grammar: %s", error.message)
+            return None  # the stream parser reads unconstrained calls too
 
     def _control_tokens(self, profile: Profile) -> dict[str, int]:
-        """Return which of the tags are one token that no text matches."""
-        found = {text: self._model.control_token(text) for text in profile.special_tokens}
-        return {text: token for text, token in found.items() if token is not None}
+        """Return the tags of a profile that are a single control token."""
+        tokens = {text: self._model.control_token(text) for text in profile.special_tokens}
+        return {text: token for text, token in tokens.items() if token is not None}
 
 
 @dataclass(frozen=True, slots=True)
-class _Shape:
-    """The constraint that a request comes to, for a model that writes in a way."""
+class _ConstraintSelection:
+    """Choice of the constraint of one request, for the profile of its model."""
 
     generation: Generation
     profile: Profile
@@ -119,16 +123,16 @@ class _Shape:
 
     @property
     def spec(self) -> ConstraintSpec | None:
-        """Return it, None where anything may come."""
+        """Return the constraint, or None if the reply is free."""
         if self.choice.is_forced:
-            return self._forced()
+            return self._forced_calls()
         if self.generation.constraint is not None:
-            return self._answer(self.generation.constraint)
-        return self._lazy() if self._may_call else None
+            return self._constrained_answer(self.generation.constraint)
+        return self._triggered_calls() if self._may_call else None
 
     @property
-    def begun(self) -> str:
-        """Return what the prompt has of the answer already: the content that is continued."""
+    def continued_text(self) -> str:
+        """Return the part of the constrained answer that the prompt already contains."""
         if self.choice.is_forced or self.generation.constraint is None:
             return ""
         return self._continued
@@ -140,13 +144,13 @@ class _Shape:
         return continued_content(self.generation.prompt.messages or (), self.profile)
 
     @property
-    def is_asked_for(self) -> bool:
-        """Return whether the request cannot be answered without."""
+    def is_required(self) -> bool:
+        """Return whether the request fails without its constraint."""
         return self.choice.is_forced or self.generation.constraint is not None
 
     @property
     def choice(self) -> ToolChoice:
-        """Return what the request says about calling."""
+        """Return the tool choice of the generation."""
         return ToolChoice.of(
             self.generation.tool_choice, is_parallel=self.generation.parallel_tool_calls
         )
@@ -155,20 +159,20 @@ class _Shape:
     def _may_call(self) -> bool:
         return bool(self.generation.prompt.tools) and self.choice.mode != "none"
 
-    def _forced(self) -> ConstraintSpec:
+    def _forced_calls(self) -> ConstraintSpec:
         grammar = self.grammars.grammar(
             self.profile, self.generation.prompt.tools, self.choice, self.control_tokens
         )
         if grammar is None:
             raise UsageError(
-                "tool_choice cannot be held: nobody knows how this model calls tools",
+                "tool_choice cannot be enforced: the format of this model's tool calls is unknown",
                 param="tool_choice",
             )
         around = answer_frame(self.profile, self.control_tokens, is_call=True)
         return _calls(grammar.lark, around=around)
 
-    def _answer(self, spec: ConstraintSpec) -> ConstraintSpec:
-        if self._continued:  # the content has begun, so no tag and no call comes before the rest
+    def _constrained_answer(self, spec: ConstraintSpec) -> ConstraintSpec:
+        if self._continued:  # the content has started: no tag and no call can precede it
             return spec
         calls = None
         if self._may_call:
@@ -178,7 +182,7 @@ class _Shape:
         around = answer_frame(self.profile, self.control_tokens, has_calls=calls is not None)
         return replace(spec, around=around, calls=calls or "")
 
-    def _lazy(self) -> ConstraintSpec | None:
+    def _triggered_calls(self) -> ConstraintSpec | None:
         grammar = self.grammars.grammar(
             self.profile, self.generation.prompt.tools, self.choice, self.control_tokens
         )
@@ -202,21 +206,21 @@ def _calls(
 
 
 def _breaks(profile: Profile) -> tuple[str, ...]:
-    """Return what ends a thought that is not closed: a call, or the tag of an answer."""
+    """Return the texts that end an unclosed thought: openings of calls and of the answer."""
     calls = profile.tool_call.region.all_openings if profile.tool_call else ()
     return (*calls, *profile.answer_openings)
 
 
 def _may_think(generation: Generation, prompt: str, chat: ChatFormat, allowance: Allowance) -> bool:
-    thinking = chat.known.thinking
+    thinking = chat.profile.thinking
     if thinking and prompt.rstrip().endswith(thinking.opening.rstrip()):
-        return True  # it does already
+        return True  # the prompt opened a thought
     is_on = generation.prompt.template_options.get("enable_thinking")
-    return chat.may_think_unasked(allowance) if is_on is None else is_on is not False
+    return chat.thinks_by_default(allowance) if is_on is None else is_on is not False
 
 
 def _budget(generation: Generation, chat: ChatFormat) -> int | None:
-    """Return how many tokens thoughts may have, None for any number."""
+    """Return the thinking budget in tokens, or None if thoughts are unlimited."""
     options = generation.prompt.template_options
     if options.get("enable_thinking") is False:
         return 0

@@ -1,7 +1,8 @@
-"""Where the computed prompts of a model are saved, and under which name.
+"""Folder of one model's saved prompts: root, size limit and scope.
 
-The name covers whatever may change a number of the cache beside the tokens, so an update
-of llama.cpp, another adapter or another context begins anew.
+The scope is a hash of everything except the tokens that may change a value of the KV cache
+(weights, adapters, options, devices, build of llama.cpp), so that an update of llama.cpp or
+another context never restores wrong values.
 """
 
 from __future__ import annotations
@@ -13,17 +14,10 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.engine.cache.exchange import exchange_of
 from localrun.engine.llama.library import build
-from localrun.runner.prompt_saver import PromptSaver, RestoredPrefix
 from localrun.store.prompts import PromptFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from localrun.engine.cache.prefix_cache import PrefixCache
-    from localrun.engine.cache.state_cache import StateCache
-    from localrun.engine.context import LlamaContext
     from localrun.engine.llama.model import Model
     from localrun.engine.scheduler import SchedulerLimits
     from localrun.runner.messages import Load
@@ -35,13 +29,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SavedPrompts:
-    """The folder of all models' prompts, and how large it may be; None is the default."""
+    """Root folder of the saved prompts of all models, and its size limit; None is the default."""
 
     root: Path
     budget_bytes: int | None = None
 
     def open(self, load: Load, limits: SchedulerLimits, model: Model) -> PromptFolder | None:
-        """Return the folder of one model's prompts, None where it cannot be used."""
+        """Return the folder of one model's prompts, or None if it cannot be used."""
         devices = [device.description for device in model.devices]
         try:
             scope = prompt_scope(load, limits, devices)
@@ -49,14 +43,6 @@ class SavedPrompts:
         except OSError as error:
             _log.warning("prompts are not saved: %s", error)
             return None
-
-
-def keeper_of(
-    folder: PromptFolder, cache: PrefixCache | StateCache, context: LlamaContext, model: Model
-) -> Callable[[Callable[[RestoredPrefix], None]], PromptSaver]:
-    """Return what makes the keeper of a cache once it is known how it posts commands."""
-    exchange = exchange_of(cache, context)
-    return lambda post: PromptSaver(exchange, folder, post, num_vocab=model.num_vocab)
 
 
 def prompt_scope(load: Load, limits: SchedulerLimits, devices: list[str]) -> str:
@@ -78,9 +64,10 @@ def prompt_scope(load: Load, limits: SchedulerLimits, devices: list[str]) -> str
 
 
 def _identity(path: Path) -> tuple[object, ...]:
-    """Return what changes when the content does: a blob's name, else hashes of its ends.
+    """Return values that change with the content: a blob's name, or size, time and hashes.
 
-    Times beside the last change are no sign: a link that another program makes is one.
+    Only the time of modification counts: the inode's change time differs as soon as another
+    program makes a hard link.
     """
     real = path.resolve()
     if len(real.name) == HEX_DIGITS and real.parent.name == "sha256":

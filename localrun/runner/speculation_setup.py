@@ -1,4 +1,7 @@
-"""Set up speculative decoding for a loaded model: what guesses, and the draft model's memory."""
+"""Setup of speculative decoding for a loaded model: its draft sources, and the draft model.
+
+Runs on the main thread while the model loads. Owns the memory of the draft model.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from localrun.engine.speculation.draft_model import DraftModel, unfit
 from localrun.engine.speculation.predicted_output import PredictedOutput
 from localrun.engine.speculation.prompt_lookup import PromptLookup
 from localrun.engine.speculation.speculator import (
-    MOST_DRAFTS,
+    MAX_DRAFTS,
     DraftSource,
     ForcedTokens,
     Speculator,
@@ -28,13 +31,17 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def most_drafts(model: Model) -> int:
-    """Return how many guesses a step may check: none where wrong ones cannot be taken back."""
-    return MOST_DRAFTS if model.shares_cells and not model.only_embeds else 0
+def max_drafts(model: Model) -> int:
+    """Return the draft tokens that a step may verify: 0 if rejected ones cannot be removed."""
+    return MAX_DRAFTS if model.shares_cells and not model.only_embeds else 0
 
 
 class SpeculationSetup:
-    """The sources of guesses; owns the draft model where there is one."""
+    """Draft sources of one model, and the draft model if the server named one.
+
+    Raises:
+        LoadError: the draft model's file is damaged, or there is no memory for it.
+    """
 
     def __init__(
         self,
@@ -49,14 +56,14 @@ class SpeculationSetup:
         self._context: LlamaContext | None = None
         sources: list[DraftSource] = [ForcedTokens(), PredictedOutput(), PromptLookup()]
         if load.draft_paths and not limits.num_drafts:
-            _log.warning("the draft model is left out: this model cannot take tokens back")
+            _log.warning("the draft model is not used: this model cannot take tokens back")
         elif load.draft_paths:
-            sources += self._draft(load, target, limits, native_log)
+            sources += self._open_draft_model(load, target, limits, native_log)
         self.speculation = Speculator(sources) if limits.num_drafts else None
 
     @property
     def has_draft_model(self) -> bool:
-        """Return whether a second model guesses."""
+        """Return whether a draft model is loaded."""
         return self._model is not None
 
     def close(self) -> None:
@@ -66,14 +73,10 @@ class SpeculationSetup:
         if self._model is not None:
             self._model.close()
 
-    def _draft(
+    def _open_draft_model(
         self, load: Load, target: Model, limits: SchedulerLimits, native_log: NativeLog
     ) -> list[DraftSource]:
-        """Load the draft model; one that does not fit is left out with a warning.
-
-        Raises:
-            LoadError: the file is damaged, or there is no memory for it.
-        """
+        """Load the draft model; return no source, after a warning, if it does not match."""
         model = load_model(
             [Path(path) for path in load.draft_paths],
             native_log=native_log,
@@ -82,14 +85,18 @@ class SpeculationSetup:
         )
         reason = unfit(target, model)
         if reason is not None:
-            _log.warning("the draft model is left out: %s", reason)
+            _log.warning("the draft model is not used: %s", reason)
             model.close()
             return []
-        own = SchedulerLimits(
+        draft_limits = SchedulerLimits(
             num_slots=limits.num_slots, num_cells=limits.num_cells, step_tokens=limits.step_tokens
         )
-        threads = useful_threads(model.size_bytes, load.num_threads)
+        num_threads = useful_threads(model.size_bytes, load.num_threads)
         self._model = model
-        self._context = LlamaContext(model, own, num_threads=threads, gauge=self._gauge)
+        self._context = LlamaContext(
+            model, draft_limits, num_threads=num_threads, gauge=self._gauge
+        )
         cache = self._context.open_cache()
-        return [DraftModel(self._context, cache, own.step_tokens, num_vocab=model.num_vocab)]
+        return [
+            DraftModel(self._context, cache, draft_limits.step_tokens, num_vocab=model.num_vocab)
+        ]

@@ -1,31 +1,98 @@
-"""Tell the server how busy the runner is, without costing a step anything."""
+"""Statistics of a runner: the numbers of `Stats` and `Count`, and when `Stats` is sent.
+
+All methods run on the engine thread. Invariant that `Count` makes testable from outside the
+process: without open requests and cached prefixes llama.cpp's KV cache is empty.
+"""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from localrun.runner.messages import Stats
+from localrun.runner.messages import Counts, Stats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sized
 
-    from localrun.engine.scheduler import Scheduler
-    from localrun.runner.messages import Event
+    from localrun.runner.messages import Count, Event
 
-EVERY_S = 1.0
+INTERVAL_S = 1.0
 
 
-class EngineCounts(Protocol):
-    """A KV cache, of either kind."""
+class CountedScheduler(Protocol):
+    """Numbers that a scheduler has."""
+
+    @property
+    def running(self) -> Sized:
+        """Return the sequences that run."""
+
+    @property
+    def num_waiting(self) -> int:
+        """Return the number of sequences that are not admitted yet."""
+
+
+class CountedCache(Protocol):
+    """Numbers that a KV cache of either kind has."""
 
     @property
     def num_used(self) -> int:
         """Return the number of cells that are not free."""
 
+    def clear(self) -> None:
+        """Evict all cached prefixes."""
+
+
+class CountedContext(Protocol):
+    """Numbers that a llama.cpp context has."""
+
+    @property
+    def num_holders(self) -> int:
+        """Return the number of llama.cpp sequences that hold a cell or a state."""
+
+    @property
+    def num_samplers(self) -> int:
+        """Return the number of samplers that exist."""
+
+
+class EngineCounters:
+    """Numbers of one loaded model: running and waiting requests, cells, samplers."""
+
+    def __init__(
+        self,
+        scheduler: CountedScheduler,
+        cache: CountedCache,
+        context: CountedContext,
+        num_cells: int,
+    ) -> None:
+        self._scheduler = scheduler
+        self._cache = cache
+        self._context = context
+        self._num_cells = num_cells
+
+    def stats(self) -> Stats:
+        """Return the load of the engine."""
+        return Stats(
+            num_running=len(self._scheduler.running),
+            num_waiting=self._scheduler.num_waiting,
+            num_cells=self._num_cells,
+            num_used_cells=self._cache.num_used,
+        )
+
+    def counts(self, request: Count, num_open: int) -> Counts:
+        """Return the answer to a `Count`, after evicting cached prefixes if it asks for that."""
+        if request.forget:
+            self._cache.clear()
+        return Counts(
+            request_id=request.request_id,
+            num_open=num_open,
+            num_cells=self._cache.num_used,
+            num_holders=self._context.num_holders,
+            num_samplers=self._context.num_samplers,
+        )
+
 
 class StatsReporter:
-    """Sends a `Stats` when it differs from the last one and that is a while ago, or all is done."""
+    """Rate limit of `Stats`: sent when changed, once per `INTERVAL_S` or when the engine idles."""
 
     def __init__(
         self,
@@ -36,25 +103,15 @@ class StatsReporter:
         self._read = read
         self._send = send
         self._clock = clock
-        self._told = Stats()
-        self._told_at = -EVERY_S
+        self._sent = Stats()
+        self._checked_at = -INTERVAL_S
 
-    def tell(self, *, is_idle: bool) -> None:
-        """Send what is new, if it is time; called after each step."""
+    def report(self, *, is_idle: bool) -> None:
+        """Send the statistics if they are due and have changed; called after each step."""
         now = self._clock()
-        if not is_idle and now - self._told_at < EVERY_S:
+        if not is_idle and now - self._checked_at < INTERVAL_S:
             return
-        self._told_at, stats = now, self._read()
-        if stats != self._told:
-            self._told = stats
+        self._checked_at, stats = now, self._read()
+        if stats != self._sent:
+            self._sent = stats
             self._send(stats)
-
-
-def read_stats(scheduler: Scheduler, cache: EngineCounts, num_cells: int) -> Stats:
-    """Return how busy the engine is."""
-    return Stats(
-        num_running=len(scheduler.running),
-        num_waiting=scheduler.num_waiting,
-        num_cells=num_cells,
-        num_used_cells=cache.num_used,
-    )

@@ -1,7 +1,7 @@
-"""Grammars of tool calls, written once for the tools of a conversation.
+"""Cache of the grammars of tool calls, by the tools of a conversation.
 
-Agents send the same tools with every request, and their grammar takes tens of milliseconds
-to write. Used by the reader's thread.
+Agents send the same tools with every request, and their grammar takes tens of milliseconds to
+generate. All methods run on the preparation threads, one at a time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from localrun.chat.profiles.grammar import call_alternative, tool_grammar
 from localrun.chat.profiles.tools import Tool, Tools
-from localrun.engine.constraints.grammar import LARGEST_TEXT, engine_schema
+from localrun.engine.constraints.grammar import LARGEST_TEXT
+from localrun.engine.constraints.json_schema import llguidance_schema
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,15 +23,15 @@ if TYPE_CHECKING:
     from localrun.chat.profiles.profile import Profile
     from localrun.runner.messages import JsonObject
 
-MOST_KEPT = 16
+MAX_CACHED = 16
 T = TypeVar("T")
 
 
 class ToolGrammars:
-    """The grammars that were written last, by what they depend on."""
+    """Generated grammars by their inputs; the least recently used is evicted."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[object, ...], object] = OrderedDict()
+        self._cached: OrderedDict[tuple[object, ...], object] = OrderedDict()
 
     def grammar(
         self,
@@ -39,12 +40,12 @@ class ToolGrammars:
         choice: ToolChoice,
         control_tokens: Mapping[str, int],
     ) -> ToolGrammar | None:
-        """Return the grammar of the calls that a request allows; None where nothing is forced.
+        """Return the grammar of the calls that a request allows; None if the profile has no calls.
 
         Raises:
-            UsageError: the choice names no tool of the request, or there are none.
+            UsageError: the choice names a tool that the request lacks, or the request has none.
         """
-        return self._once(
+        return self._get_or_generate(
             ("grammar", profile, _key(tools), choice, *control_tokens.items()),
             lambda: tool_grammar(
                 profile, _bounded(tools, choice), choice, control_tokens=control_tokens
@@ -58,21 +59,21 @@ class ToolGrammars:
         choice: ToolChoice,
         control_tokens: Mapping[str, int],
     ) -> str | None:
-        """Return the grammar of calls that may come in place of an answer."""
-        return self._once(
+        """Return the grammar of calls as an alternative to a constrained answer."""
+        return self._get_or_generate(
             ("alternative", profile, _key(tools), choice, *control_tokens.items()),
             lambda: call_alternative(
                 profile, _bounded(tools, choice), choice, control_tokens=control_tokens
             ),
         )
 
-    def _once(self, key: tuple[object, ...], write: Callable[[], T]) -> T:
-        if key not in self._kept:
-            self._kept[key] = write()
-        self._kept.move_to_end(key)
-        if len(self._kept) > MOST_KEPT:
-            self._kept.popitem(last=False)
-        return self._kept[key]  # type: ignore[return-value]  # as its key was written
+    def _get_or_generate(self, key: tuple[object, ...], generate: Callable[[], T]) -> T:
+        if key not in self._cached:
+            self._cached[key] = generate()
+        self._cached.move_to_end(key)
+        if len(self._cached) > MAX_CACHED:
+            self._cached.popitem(last=False)
+        return self._cached[key]  # type: ignore[return-value]  # the first part of the key states the type
 
 
 def _key(tools: Sequence[JsonObject]) -> str:
@@ -80,19 +81,19 @@ def _key(tools: Sequence[JsonObject]) -> str:
 
 
 def _bounded(tools: Sequence[JsonObject], choice: ToolChoice) -> Tools:
-    """Return the tools without arguments that they do not name: small models add them.
+    """Return the tools with closed schemas: small models add arguments that a tool lacks.
 
     Raises:
-        UsageError: a grammar of them would be too large.
+        UsageError: a grammar of the tools would be too large.
     """
     by_name = Tools.of(tools).by_name
-    bound = [tool.parameters for tool in by_name.values() if choice.name in {None, tool.name}]
-    size = len(json.dumps(bound, ensure_ascii=False))
+    schemas = [tool.parameters for tool in by_name.values() if choice.name in {None, tool.name}]
+    size = len(json.dumps(schemas, ensure_ascii=False))
     if size > LARGEST_TEXT:
         raise UsageError(
-            f"tools has {size} characters, at most {LARGEST_TEXT} are taken for a grammar",
+            f"tools has {size} characters, a grammar may have at most {LARGEST_TEXT}",
             param="tools",
         )
     return Tools(
-        {name: Tool(name, engine_schema(tool.parameters)) for name, tool in by_name.items()}
+        {name: Tool(name, llguidance_schema(tool.parameters)) for name, tool in by_name.items()}
     )

@@ -16,7 +16,7 @@ from localrun.engine.engine import Engine, StepOutput
 from localrun.engine.params import FinishReason
 from localrun.engine.scheduler import BEGUN_TOKENS, Scheduler, SchedulerLimits
 from localrun.engine.sequence import Sequence
-from localrun.engine.speculation.speculator import Speculator, room_of
+from localrun.engine.speculation.speculator import Speculator, max_draft_length
 from localrun.engine.text import TextStream
 from tests.engine.cells import FakeBackend
 
@@ -138,7 +138,9 @@ class Guesser(Speculator):
         for seq in decoding:
             right, wrong = next(self._guesses)
             first = len(seq.tokens)
-            found[seq] = (*range(first, first + right), *[999] * wrong)[: max(0, room_of(seq))]
+            found[seq] = (*range(first, first + right), *[999] * wrong)[
+                : max(0, max_draft_length(seq))
+            ]
         return found
 
 

@@ -27,7 +27,7 @@ NUM_TOKENS = 12
 def main() -> None:
     order = json.loads(sys.argv[1])
     taken = MemoryTaken()
-    native_log = start(taken.hear)
+    native_log = start(taken.read_line)
     options = chosen(LoadOptions(), order["device"])
     model = load_model(
         [Path(order["model"])],

@@ -12,7 +12,8 @@ from localrun.chat.budget import Allowance
 from localrun.engine.embedder import EmbeddingJob
 from localrun.engine.params import Pooling
 from localrun.errors import LoadError, UsageError
-from localrun.runner.embedding import EmbeddingPreparer, job_event
+from localrun.runner.embedding import EmbeddingPreparer
+from localrun.runner.events import job_event
 from localrun.runner.messages import Embed, Embeddings, Ranks, Rerank
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from localrun.engine.params import FinishReason
 from localrun.errors import UsageError
 from localrun.runner.frames import FrameTooLargeError
 from localrun.runner.messages import Failed, Finished, Generate, Terminal, Tokenize, Tokens
-from localrun.runner.preparation import MOST_THREADS, Preparation
+from localrun.runner.preparation import MAX_THREADS, Preparation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -143,7 +143,7 @@ def test_requests_are_begun_in_order_and_one_at_a_time(
 
         return act
 
-    numbers = range(2 * MOST_THREADS)
+    numbers = range(2 * MAX_THREADS)
     for number in numbers:
         desk.acts[number] = noted(number)
         preparation.submit(asked(number))
@@ -168,7 +168,7 @@ def test_a_cancel_ends_a_preparation(desk: Desk, preparation: Preparation) -> No
 
 
 def test_what_waits_for_a_thread_can_be_cancelled(desk: Desk, preparation: Preparation) -> None:
-    numbers = range(MOST_THREADS + 1)
+    numbers = range(MAX_THREADS + 1)
     for number in numbers:
         desk.acts[number] = endless
         preparation.submit(asked(number))

@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.engine.cache.exchange import exchange_of
-from localrun.engine.cache.prefix_cache import PrefixCache
 from localrun.engine.context import LlamaContext
-from localrun.engine.engine import Engine
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import Model, load_model
 from localrun.engine.params import CacheType, FinishReason, LoadOptions, SamplingParams
-from localrun.engine.scheduler import Scheduler, SchedulerLimits
+from localrun.engine.scheduler import SchedulerLimits
 from localrun.engine.sequence import Sequence
 from localrun.runner.messages import Event, Finished, Load
-from localrun.runner.prompt_saver import PromptSaver, RestoredPrefix
+from localrun.runner.prompt_restorer import PromptRestorer
+from localrun.runner.prompt_saver import PromptSaver
 from localrun.runner.saved_prompts import prompt_scope
-from localrun.runner.worker import Worker
+from localrun.runner.worker import CommandQueue, Worker
 from localrun.store.prompts import PromptFolder
 from localrun.store.store import embedded_models
 from tests.engine.tiny import KINDS
+from tests.runner.engine_parts import generation_parts
 from tests.waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from localrun.store.prompt_file import PromptSegment
@@ -67,22 +67,18 @@ class Serving:
         self.context = LlamaContext(model, limits, num_threads=1)
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self.cache = self.context.open_cache()
-        engine = Engine(
-            self.context, Scheduler(limits, self.cache), pieces=model.pieces, eog=frozenset()
+        parts = generation_parts(model, limits, self.context, self.cache)
+        commands = CommandQueue()
+        exchange = exchange_of(self.cache, self.context)
+        restorer = PromptRestorer(exchange, self.folder, commands.put)
+        saver = PromptSaver(
+            exchange, self.folder, restorer, num_vocab=model.num_vocab, quiet_s=quiet_s
         )
-        self.worker = Worker(engine, self.context, self.events.put)
-        if isinstance(self.cache, PrefixCache):
-            self.worker.tidy_with(self.cache.tidy)
-        self.worker.keep_prompts(lambda post: self._keeper(model, post, quiet_s))
+        parts = replace(parts, saver=saver, restorer=restorer)
+        self.worker = Worker(parts, commands, self.events.put)
         self._thread = threading.Thread(target=self.worker.run, daemon=True)
         self._num_requests = 0
         self._thread.start()
-
-    def _keeper(
-        self, model: Model, post: Callable[[RestoredPrefix], None], quiet_s: float
-    ) -> PromptSaver:
-        exchange = exchange_of(self.cache, self.context)
-        return PromptSaver(exchange, self.folder, post, num_vocab=model.num_vocab, quiet_s=quiet_s)
 
     def submit(self, prompt: list[int], new: int = 12) -> Sequence:
         self._num_requests += 1

@@ -85,7 +85,7 @@ class Desk:
 
     def reply(self, question: str, **fields: Any) -> Reply:
         seq = self.sequence(question, **fields)
-        parser = StreamParser(self.chat.known, self.prompt, Tools.of(TOOLS))
+        parser = StreamParser(self.chat.profile, self.prompt, Tools.of(TOOLS))
         parts = [*parser.push(self.answerer.run(seq)), *parser.finish()]
         assert seq.constraint is None or seq.constraint.failure is None
         return Reply(

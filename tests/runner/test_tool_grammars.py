@@ -5,7 +5,7 @@ from typing import Any
 from localrun.chat.profiles.families import HERMES
 from localrun.chat.profiles.grammar import ToolChoice
 from localrun.chat.profiles.profile import Profile
-from localrun.runner.tool_grammars import MOST_KEPT, ToolGrammars
+from localrun.runner.tool_grammars import MAX_CACHED, ToolGrammars
 
 PROFILE = Profile(tool_call=HERMES)
 
@@ -30,7 +30,7 @@ def test_only_the_grammars_that_were_used_last_are_kept() -> None:
     grammars = ToolGrammars()
     first = grammars.grammar(PROFILE, tools("f"), ToolChoice(), {})
 
-    for number in range(MOST_KEPT):
+    for number in range(MAX_CACHED):
         grammars.grammar(PROFILE, tools(f"f{number}"), ToolChoice(), {})
 
     again = grammars.grammar(PROFILE, tools("f"), ToolChoice(), {})

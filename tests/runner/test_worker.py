@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import queue
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from localrun.engine.context import LlamaContext
-from localrun.engine.engine import Engine
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import Model, load_model
 from localrun.engine.params import FinishReason, SamplingParams
-from localrun.engine.scheduler import Scheduler, SchedulerLimits
+from localrun.engine.scheduler import SchedulerLimits
 from localrun.engine.sequence import Sequence
 from localrun.runner.messages import Event, Finished
-from localrun.runner.worker import Worker
+from localrun.runner.prompt_saver import NullPromptSaver
+from localrun.runner.worker import CommandQueue, Worker
 from localrun.store.store import embedded_models
+from tests.runner.engine_parts import generation_parts
 from tests.waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 LIMITS = SchedulerLimits(num_slots=4, num_cells=4096, step_tokens=2048)
 TRIES = 20  # for the test's thread to be in time for a step that runs
@@ -40,14 +42,13 @@ def model() -> Iterator[Model]:
 class Serving:
     """A worker in its thread, and what it sent."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, tidy: Callable[[], bool] = lambda: False) -> None:
         self.context = LlamaContext(model, LIMITS, num_threads=1)
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self.cache = self.context.open_cache()
-        scheduler = Scheduler(LIMITS, self.cache)
-        engine = Engine(self.context, scheduler, pieces=model.pieces, eog=frozenset())
-        self.engine = engine
-        self.worker = Worker(engine, self.context, self._put)
+        parts = generation_parts(model, LIMITS, self.context, self.context.open_cache())
+        self.engine = parts.engine
+        parts = replace(parts, saver=NullPromptSaver(tidy))
+        self.worker = Worker(parts, CommandQueue(), self._put)
         self._num_steps = 0  # before the last event
         self._thread = threading.Thread(target=self.worker.run)
         self._thread.start()
@@ -138,17 +139,18 @@ def test_the_next_request_after_a_cancel_uses_what_was_computed(serving: Serving
     assert serving.next_finished().cached_tokens == len(prompt) - 1
 
 
-def test_the_cells_are_tidied_while_nothing_is_to_be_done(serving: Serving) -> None:
+def test_the_cells_are_tidied_while_the_engine_is_idle(model: Model) -> None:
     tidied = threading.Semaphore(0)
 
     def tidy() -> bool:
         tidied.release()
         return True  # more is to be done
 
-    serving.worker.tidy_with(tidy)
+    serving = Serving(model, tidy)
 
     for number in (1, 2):
         serving.submit(number, [300] * 5, 2)
         assert serving.next_finished().reason is FinishReason.LENGTH
         for _ in range(3):
             assert tidied.acquire(timeout=HANG_S)
+    serving.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import queue
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,18 +14,18 @@ import pytest
 
 from localrun.engine.context import LlamaContext
 from localrun.engine.embedder import Embedder, EmbeddingJob
-from localrun.engine.engine import Engine
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import load_model
 from localrun.engine.params import Pooling, SamplingParams
 from localrun.engine.pooler import Pooler
-from localrun.engine.scheduler import Scheduler, SchedulerLimits
+from localrun.engine.scheduler import SchedulerLimits
 from localrun.engine.sequence import Sequence
 from localrun.errors import BackendError
 from localrun.runner.messages import Embeddings, Event, Failed, Finished, Step
-from localrun.runner.worker import NullEngine, Worker
+from localrun.runner.worker import CommandQueue, Worker
 from localrun.store.store import embedded_models
 from tests.engine.test_embedder import SumPools
+from tests.runner.engine_parts import embedding_parts, generation_parts
 from tests.waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:
@@ -43,11 +44,12 @@ class Serving:
             [path], native_log=native_log, num_gpu_layers=0, on_progress=lambda _: None
         )
         self.context = LlamaContext(self.model, LIMITS, num_threads=1)
-        scheduler = Scheduler(LIMITS, self.context.open_cache())
-        engine = Engine(self.context, scheduler, pieces=self.model.pieces, eog=frozenset())
+        cache = self.context.open_cache()
         self.embedder = Embedder(functools.partial(Pooler, self.model, longest=1024, num_threads=1))
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self.worker = Worker(engine, self.context, self._put, self.embedder)
+        parts = generation_parts(self.model, LIMITS, self.context, cache)
+        parts = replace(parts, embedder=self.embedder)
+        self.worker = Worker(parts, CommandQueue(), self._put)
         self.num_steps = 0  # before the last job ended
         self._thread = threading.Thread(target=self.worker.run)
         self._thread.start()
@@ -143,9 +145,8 @@ class BrokenPools(SumPools):
 
 def test_a_broken_context_ends_every_request_and_the_loop() -> None:
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    worker = Worker(
-        NullEngine(), NullEngine(), events.put, Embedder(lambda _: BrokenPools(splits=False))
-    )
+    parts = embedding_parts(Embedder(lambda _: BrokenPools(splits=False)))
+    worker = Worker(parts, CommandQueue(), events.put)
     for number in (1, 2):
         worker.submit(EmbeddingJob(request_id=number, inputs=[[1]], pooling=Pooling.MEAN))
 
@@ -162,7 +163,7 @@ def test_a_broken_context_ends_every_request_and_the_loop() -> None:
 def test_a_model_that_only_embeds_is_served_without_an_engine() -> None:
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     pools = SumPools(splits=False)
-    worker = Worker(NullEngine(), NullEngine(), events.put, Embedder(lambda _: pools))
+    worker = Worker(embedding_parts(Embedder(lambda _: pools)), CommandQueue(), events.put)
     thread = threading.Thread(target=worker.run)
     thread.start()
 

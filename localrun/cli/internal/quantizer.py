@@ -19,9 +19,9 @@ def quantizer(
     from localrun.engine.llama.cuda_libraries import prepare
 
     prepare()
-    from localrun.engine.llama.quantize_child import QuantizeOrder, run_quantizer
+    from localrun.engine.llama.quantize_child import QuantizeJob, run_quantizer
 
-    order = QuantizeOrder(
+    job = QuantizeJob(
         source=source, output=output, file_type=file_type, requantize=requantize, threads=threads
     )
-    raise Exit(run_quantizer(order))
+    raise Exit(run_quantizer(job))

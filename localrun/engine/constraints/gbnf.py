@@ -1,9 +1,9 @@
-"""GBNF, the grammars of llama.cpp, as Lark for llguidance.
+"""Translation of GBNF, the grammar format of llama.cpp, to llguidance's Lark.
 
     root ::= "a" ( [x]* | item{2,3} )* <[10]>          start: "a" (/[x]/* | r1{2,3})* <[10]>
     item ::= !<[11]>                                   r1: <[^11]>
 
-Rules without tokens and without recursion become terminals, which llguidance matches fast.
+Rules without tokens and without recursion become terminals, which llguidance matches faster.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _ANY = r"/(.|\n)/"
 
 
 class GbnfError(ValueError):
-    """The text is no GBNF; the message says where and why."""
+    """The text is not GBNF; the message states line and reason."""
 
 
 @dataclass(slots=True)
 class _Rule:
-    """One rule while it is read: pieces of Lark, and names of rules in between."""
+    """One rule: pieces of Lark text, and references to rules between them."""
 
     name: str
     line: int
@@ -55,7 +55,7 @@ def lark_of_gbnf(text: str) -> str:
     """Return the grammar in Lark.
 
     Raises:
-        GbnfError: it is none.
+        GbnfError: the text is not GBNF.
     """
     rules = _Reader(text).rules()
     if ROOT not in rules:
@@ -66,52 +66,52 @@ def lark_of_gbnf(text: str) -> str:
 
 
 class _Reader:
-    """Reads the tokens of a grammar from left to right, with a stack of open parentheses."""
+    """Parser of a grammar, from left to right, with a stack of open parentheses."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._rules: dict[str, _Rule] = {}
         self._rule: _Rule | None = None
-        self._atoms: list[int] = [-1]  # where the last atom of each open group begins
+        self._atoms: list[int] = [-1]  # index of the last atom of each open group; -1 = none
         self._line = 1
 
     def rules(self) -> dict[str, _Rule]:
         """Return the rules by name."""
-        place = 0
-        while place < len(self._text):
-            found = _TOKENS.match(self._text, place)
-            if not found:
-                raise self._error(self._complaint(place))
-            self._read(found)
-            self._line += found.group().count("\n")
-            place = found.end()
+        position = 0
+        while position < len(self._text):
+            token = _TOKENS.match(self._text, position)
+            if not token:
+                raise self._error(self._problem(position))
+            self._read(token)
+            self._line += token.group().count("\n")
+            position = token.end()
         self._end_rule()
         return self._rules
 
-    def _read(self, found: re.Match[str]) -> None:
-        if found["blank"]:
+    def _read(self, token: re.Match[str]) -> None:
+        if token["blank"]:
             return
-        if found["defines"]:
-            self._begin_rule(found["name"])
+        if token["defines"]:
+            self._begin_rule(token["name"])
         elif self._rule is None:
-            raise self._error(f"expected a rule, found {found.group()[:20]!r}")
-        elif found["times"]:
-            most = found["most"] or ("" if found["comma"] else found["least"])
-            self._quantify(self._rule, f"{{{found['least']},{most}}}")
-        elif found["sign"]:
-            self._sign(self._rule, found["sign"])
+            raise self._error(f"expected a rule, found {token.group()[:20]!r}")
+        elif token["times"]:
+            most = token["most"] or ("" if token["comma"] else token["least"])
+            self._quantify(self._rule, f"{{{token['least']},{most}}}")
+        elif token["sign"]:
+            self._sign(self._rule, token["sign"])
         else:
-            self._atom(self._rule, self._piece(self._rule, found))
+            self._atom(self._rule, self._piece(self._rule, token))
 
-    def _piece(self, rule: _Rule, found: re.Match[str]) -> str | _Reference:
-        if found["name"]:
-            return _Reference(found["name"], self._line)
-        if found["literal"]:
-            return json.dumps(self._decoded(found["literal"][1:-1]), ensure_ascii=False)
-        if found["chars"]:
-            return f"/{self._class(found['chars'])}/"
+    def _piece(self, rule: _Rule, token: re.Match[str]) -> str | _Reference:
+        if token["name"]:
+            return _Reference(token["name"], self._line)
+        if token["literal"]:
+            return json.dumps(self._decoded(token["literal"][1:-1]), ensure_ascii=False)
+        if token["chars"]:
+            return f"/{self._class(token['chars'])}/"
         rule.has_tokens = True
-        return self._token(found["token"])
+        return self._token(token["token"])
 
     def _sign(self, rule: _Rule, sign: str) -> None:
         match sign:
@@ -120,7 +120,7 @@ class _Reader:
                 self._atoms.append(-1)
             case ")":
                 if len(self._atoms) == 1:
-                    raise self._error("there is a ) without a (")
+                    raise self._error("a ) without a (")
                 self._atoms.pop()
                 rule.pieces.append(")")
             case "|":
@@ -134,7 +134,7 @@ class _Reader:
     def _begin_rule(self, name: str) -> None:
         self._end_rule()
         if name in self._rules:
-            raise self._error(f"the rule {name!r} is there twice")
+            raise self._error(f"the rule {name!r} is defined twice")
         self._rule = self._rules[name] = _Rule(name, self._line)
 
     def _end_rule(self) -> None:
@@ -143,12 +143,12 @@ class _Reader:
         self._atoms = [-1]
 
     def _atom(self, rule: _Rule, piece: str | _Reference) -> None:
-        """Add what can be repeated, behind a place for the parentheses that takes."""
+        """Add a repeatable piece, and before it a slot for opening parentheses."""
         self._atoms[-1] = len(rule.pieces)
         rule.pieces += ["", piece]
 
     def _quantify(self, rule: _Rule, sign: str) -> None:
-        """Put the last atom into parentheses, so that it can be repeated once more."""
+        """Quantify the last atom in parentheses, so that it can be quantified again."""
         start = self._atoms[-1]
         if start < 0:
             raise self._error(f"{sign} has nothing to repeat")
@@ -177,25 +177,25 @@ class _Reader:
         return chr(code)
 
     def _class(self, chars: str) -> str:
-        """Return a class of characters as a regular expression has it."""
+        """Return a character class in the syntax of regular expressions."""
         inner = chars[1:-1]
         start = "[^" if inner.startswith("^") else "["
         parts = _ESCAPE.split(inner.removeprefix("^"))
-        # split gives plain text, then the four groups of an escape, again and again
+        # split alternates plain text and the four groups of an escape
         plain, escapes = parts[::5], list(_ESCAPE.finditer(inner.removeprefix("^")))
         written = [re.sub(r"([\[/&~])", r"\\\1", part) for part in plain]
         for index, escape in enumerate(escapes):
             written[index] += _in_class(self._character(escape))
         return f"{start}{''.join(written)}]"
 
-    def _complaint(self, place: int) -> str:
-        rest = self._text[place : place + 20]
-        if self._text.endswith("\\") or rest.startswith('"'):
+    def _problem(self, position: int) -> str:
+        excerpt = self._text[position : position + 20]
+        if self._text.endswith("\\") or excerpt.startswith('"'):
             return "the text ends inside an escape or a literal"
-        return f"found {rest!r}"
+        return f"found {excerpt!r}"
 
-    def _error(self, what: str) -> GbnfError:
-        return GbnfError(f"line {self._line}: {what}")
+    def _error(self, problem: str) -> GbnfError:
+        return GbnfError(f"line {self._line}: {problem}")
 
 
 def _in_class(character: str) -> str:
@@ -213,9 +213,9 @@ def _check_references(rules: dict[str, _Rule]) -> None:
 
 
 def _name(rules: dict[str, _Rule]) -> None:
-    """Give rules their names in Lark: capitals make terminals of those that can be some."""
+    """Set the Lark names of the rules: in capitals for those that can be terminals."""
     users: dict[str, list[str]] = {name: [] for name in rules}
-    missing: dict[str, int] = {}  # rules that it refers to and that are no terminals yet
+    missing: dict[str, int] = {}  # number of referenced rules that are not terminals yet
     for rule in rules.values():
         inner = {piece.name for piece in rule.pieces if isinstance(piece, _Reference)}
         missing[rule.name] = len(inner)

@@ -1,7 +1,7 @@
-"""Which tokens touch a tag: found by their bytes, once a model for each question.
+"""Token sets for tags: the tokens that continue, contain or overrun a tag, by their bytes.
 
-A tag is text such as ``</think>``. It may be one token, several, or begin or end
-inside one, so what matters is its bytes and how many of them have been written.
+A tag is text such as ``</think>``. It may be one token or several, or start or end inside a
+token, so only its bytes and the number of bytes already written count. Sets are cached.
 """
 
 from __future__ import annotations
@@ -15,64 +15,65 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-MOST_KEPT = 256
+MAX_CACHED = 256
 BLANK = b"\r\n"
 
 
 class TagTokens:
-    """The bytes of all tokens; any thread may ask."""
+    """Bytes of all tokens of a vocabulary, and cached token sets; any thread may call."""
 
     def __init__(self, pieces: Sequence[bytes], eog: frozenset[int]) -> None:
         self.pieces = pieces
         self.eog = np.array(sorted(eog), dtype=np.intp)
+        # Guards _cached, also while a set is computed. No other lock is taken while it is held.
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, bytes], np.ndarray] = OrderedDict()
+        self._cached: OrderedDict[tuple[str, bytes], np.ndarray] = OrderedDict()
 
-    def continuing(self, rest: bytes) -> np.ndarray:
-        """Return the tokens that are the beginning of ``rest``, or begin with all of it."""
+    def continuing(self, text: bytes) -> np.ndarray:
+        """Return the tokens that are a prefix of ``text``, or have it as a prefix."""
         return self._find(
-            "continuing", rest, lambda piece: rest.startswith(piece) or piece.startswith(rest)
+            "continuing", text, lambda piece: text.startswith(piece) or piece.startswith(text)
         )
 
-    def within(self, rest: bytes) -> np.ndarray:
-        """Return the tokens that are the beginning of ``rest``, or all of it."""
-        return self._find("within", rest, rest.startswith)
+    def within(self, text: bytes) -> np.ndarray:
+        """Return the tokens that are a prefix of ``text``."""
+        return self._find("within", text, text.startswith)
 
-    def overrunning(self, rest: bytes) -> np.ndarray:
-        """Return the tokens that begin with ``rest`` and go on with more than line ends."""
+    def overrunning(self, text: bytes) -> np.ndarray:
+        """Return the tokens that start with ``text`` and continue with more than line ends."""
         return self._find(
             "overrunning",
-            rest,
-            lambda piece: piece.startswith(rest) and bool(piece[len(rest) :].strip(BLANK)),
+            text,
+            lambda piece: piece.startswith(text) and bool(piece[len(text) :].strip(BLANK)),
         )
 
     def overrunning_inside(self, tag: bytes) -> np.ndarray:
-        """Return the tokens that hold all of ``tag`` and go on with more than line ends."""
+        """Return the tokens that contain ``tag`` and continue with more than line ends."""
         return self._find(
             "inside",
             tag,
             lambda piece: tag in piece and bool(piece[piece.find(tag) + len(tag) :].strip(BLANK)),
         )
 
-    def _find(self, kind: str, text: bytes, is_meant: Callable[[bytes], bool]) -> np.ndarray:
-        """Look at every token, some 20 ms in a large vocabulary, unless it was done before."""
+    def _find(self, kind: str, text: bytes, matches: Callable[[bytes], bool]) -> np.ndarray:
+        """Return a token set; a set that is not cached takes 20 ms in a large vocabulary."""
         key = (kind, text)
         with self._lock:
-            found = self._kept.get(key)
-            if found is None:
-                found = np.array(
-                    [token for token, piece in enumerate(self.pieces) if piece and is_meant(piece)],
+            tokens = self._cached.get(key)
+            if tokens is None:
+                tokens = np.array(
+                    [token for token, piece in enumerate(self.pieces) if piece and matches(piece)],
                     dtype=np.intp,
                 )
-                self._kept[key] = found
-            self._kept.move_to_end(key)
-            if len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
-            return found
+                self._cached[key] = tokens
+            self._cached.move_to_end(key)
+            if len(self._cached) > MAX_CACHED:
+                self._cached.popitem(last=False)
+            return tokens
 
 
 def overlap(text: bytes, tag: bytes) -> int:
-    """Return the length of the longest end of ``text`` that is a part of ``tag`` from its start."""
+    """Return the length of the longest suffix of ``text`` that is a proper prefix of ``tag``."""
     for length in range(min(len(text), len(tag) - 1), 0, -1):
         if text.endswith(tag[:length]):
             return length

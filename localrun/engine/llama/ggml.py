@@ -1,8 +1,8 @@
-"""ggml's devices and backends, through functions that llama-cpp-python does not declare.
+"""ggml's backend registry and devices, by functions that llama-cpp-python does not declare.
 
-All go through libllama's own handle, which also resolves the symbols of the ggml libraries
-that it was linked with. Opening libggml.so by its path would not do: wheels hold copies
-in place of links, so that maps a second ggml, with an empty list of backends.
+The functions are resolved through libllama's own handle, which also finds the symbols of the
+ggml libraries that it is linked with. libggml.so must not be opened by its path: wheels contain
+copies instead of symbolic links, so that would map a second ggml with an empty registry.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from localrun.errors import BackendError
 from localrun.hardware.device import Device, DeviceKind
 
 KINDS = (DeviceKind.CPU, DeviceKind.GPU, DeviceKind.IGPU, DeviceKind.ACCEL)  # ggml's numbers
-BACKENDS = {"MTL": "Metal"}  # where ggml's name is not what people say
-REGISTERED = {"hip": "rocm", "metal": "mtl"}  # where a file is not named as its backend
+BACKENDS = {"MTL": "Metal"}  # common names of backends that ggml names otherwise
+REGISTERED = {"hip": "rocm", "metal": "mtl"}  # backends whose file has another name
 HANDLE, TEXT, SIZE = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t
 NO_MODULES = frozenset({"libggml", "libggml-base", "ggml", "ggml-base"})
 SUFFIXES = {"win32": ".dll", "darwin": ".dylib"}
 
 
 class _Props(ctypes.Structure):
-    """``struct ggml_backend_dev_props``, with room for capabilities that are yet to come."""
+    """``struct ggml_backend_dev_props``, with space for capabilities of later versions."""
 
     _fields_ = (
         ("name", TEXT),
@@ -43,13 +43,13 @@ class _Props(ctypes.Structure):
 
 
 def load_backends() -> None:
-    """Load the backends of a build that keeps them in files of their own; no-op for others.
+    """Load the backends of a build with dynamic backends (GGML_BACKEND_DL); no-op for others.
 
-    Only from the package's own folder: llama.cpp by itself would also search the current one,
-    and run whatever library lies there.
+    Only the package's own folder is searched: llama.cpp by default also searches the working
+    directory, and would run any library there.
 
     Raises:
-        BackendError: there is none, not even for the processor.
+        BackendError: no backend was found, not even one for the CPU.
     """
     ggml = _ggml()
     if ggml.ggml_backend_reg_count():
@@ -65,20 +65,20 @@ def load_backends() -> None:
 
 
 def devices() -> list[Device]:
-    """Return all devices that this build sees, in llama.cpp's order."""
+    """Return all devices of this build, in llama.cpp's order."""
     ggml = _ggml()
-    found: list[Device] = []
+    known: list[Device] = []
     for position in range(ggml.ggml_backend_dev_count()):
         handle, props = ggml.ggml_backend_dev_get(position), _Props()
         ggml.ggml_backend_dev_get_props(handle, ctypes.byref(props))
-        if props.type >= len(KINDS):  # a device made of several, which nobody can choose
+        if props.type >= len(KINDS):  # a meta device, made of several devices
             continue
         name = _text(ggml.ggml_backend_reg_name(ggml.ggml_backend_dev_backend_reg(handle)))
         backend = BACKENDS.get(name, name)
-        found.append(
+        known.append(
             Device(
                 backend=backend,
-                index=sum(device.backend == backend for device in found),
+                index=sum(device.backend == backend for device in known),
                 name=_text(props.name),
                 description=_text(props.description).strip(),
                 kind=KINDS[props.type],
@@ -87,22 +87,22 @@ def devices() -> list[Device]:
                 unit_id=_text(props.device_id).lower() or None,
             )
         )
-    return found
+    return known
 
 
 def handles(names: tuple[str, ...]) -> Any:  # noqa: ANN401 - a ctypes array
-    """Return the NULL-terminated array of devices that a model is to use; keep it while loading.
+    """Return the NULL-terminated array of the named devices; it must live until the load ends.
 
     Raises:
-        BackendError: a device has gone.
+        BackendError: a device no longer exists.
     """
-    found = [_ggml().ggml_backend_dev_by_name(name.encode()) for name in names]
-    for name, handle in zip(names, found, strict=True):
+    devices = [_ggml().ggml_backend_dev_by_name(name.encode()) for name in names]
+    for name, handle in zip(names, devices, strict=True):
         if not handle:
             raise BackendError(
-                f"llama.cpp has no device {name} any more", hint="localrun stop --server"
+                f"llama.cpp no longer has the device {name}", hint="localrun stop --server"
             )
-    return (HANDLE * (len(found) + 1))(*found, None)
+    return (HANDLE * (len(devices) + 1))(*devices, None)
 
 
 def address(array: Any) -> ctypes.c_void_p:  # noqa: ANN401 - a ctypes array
@@ -111,12 +111,12 @@ def address(array: Any) -> ctypes.c_void_p:  # noqa: ANN401 - a ctypes array
 
 
 def library_folder() -> Path:
-    """Return where llama.cpp's libraries and backends lie."""
+    """Return the folder of llama.cpp's libraries and backends."""
     return Path(api._base_path).absolute()  # noqa: SLF001 - it has no public name
 
 
 def unloaded_backends() -> dict[str, str]:
-    """Return the backends whose files are there and did not load, with the linker's reason."""
+    """Return the backends whose files exist but did not load, with the linker's reason."""
     loaded = {_text(name).lower() for name in _backend_names()}
     reasons = {}
     for file in sorted(library_folder().glob(f"*ggml-*{SUFFIXES.get(sys.platform, '.so')}")):
@@ -164,11 +164,11 @@ def _ggml() -> Any:  # noqa: ANN401 - a ctypes library
 
 
 class _Libraries:
-    """The functions of ggml, wherever this system finds them."""
+    """Functions of ggml, looked up in each library that may export them."""
 
     def __init__(self) -> None:
         self._handles = [api._lib]  # noqa: SLF001 - the handle has no public name
-        if sys.platform == "win32":  # which looks into no other library, and has no copies
+        if sys.platform == "win32":  # a handle resolves no dependencies, and wheels have no copies
             folder = library_folder()
             self._handles = [ctypes.CDLL(str(folder / f"{n}.dll")) for n in ("ggml", "ggml-base")]
 

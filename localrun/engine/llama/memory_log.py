@@ -1,6 +1,6 @@
-"""The memory that llama.cpp took, heard from its log.
+"""Memory use of llama.cpp, parsed from its log.
 
-Every buffer is announced in a line; nothing else tells them all in a stable way.
+llama.cpp logs the size of every buffer; no other stable interface reports them all.
 
     load_tensors:   CPU_Mapped model buffer size =   604.15 MiB
     llama_kv_cache:      CUDA0 KV buffer size =  1792.00 MiB
@@ -16,36 +16,36 @@ LINE = re.compile(
     r"(?P<mib>[\d.]+) MiB",
     re.ASCII,
 )
-AGAIN = {"compute", "output"}  # these are made anew when they turn out too small
+REALLOCATED = {"compute", "output"}  # allocated again if too small: the last line counts
 MIB = 1024 * 1024
-HOST, MAPPED, REARRANGED = "CPU", "CPU_Mapped", "CPU_REPACK"
+HOST, MAPPED, REPACKED = "CPU", "CPU_Mapped", "CPU_REPACK"
 
 
 @dataclass(slots=True)
 class MemoryTaken:
-    """What has been heard so far."""
+    """Sizes of the buffers that were logged so far."""
 
     _sizes: dict[tuple[str, str], int] = field(default_factory=dict)
 
-    def hear(self, line: str) -> None:
-        """Take a line of the log; most of them say nothing of memory."""
+    def read_line(self, line: str) -> None:
+        """Parse one line of the log; lines without a buffer size are ignored."""
         match = LINE.match(line)
         if match is None:
             return
         key = (match["owner"], match["kind"])
         size = round(float(match["mib"]) * MIB)
-        self._sizes[key] = size if match["kind"] in AGAIN else self._sizes.get(key, 0) + size
+        self._sizes[key] = size if match["kind"] in REALLOCATED else self._sizes.get(key, 0) + size
 
     def by_device(self) -> dict[str, int]:
-        """Return the bytes on each device; what a driver pins for itself is the processor's."""
-        found: dict[str, int] = {}
-        # what was rearranged for the processor's vectors lies in a buffer of its own, and is
-        # not looked at in the mapped file any more, which the system then drops
-        rearranged = self._sizes.get((REARRANGED, "model"), 0)
+        """Return the bytes by device; host memory pinned by a GPU driver counts as CPU memory."""
+        sizes: dict[str, int] = {}
+        # weights repacked for the CPU's vector units have a buffer of their own; their pages of
+        # the mapped file are no longer read, and the system evicts them
+        repacked = self._sizes.get((REPACKED, "model"), 0)
         for (owner, kind), whole in self._sizes.items():
-            is_file = (owner, kind) == (MAPPED, "model")
-            size = max(0, whole - rearranged) if is_file else whole
+            is_mapped_file = (owner, kind) == (MAPPED, "model")
+            size = max(0, whole - repacked) if is_mapped_file else whole
             is_host = owner.startswith(HOST) or owner.endswith("_Host")
-            name = HOST if is_host else owner
-            found[name] = found.get(name, 0) + size
-        return found
+            device = HOST if is_host else owner
+            sizes[device] = sizes.get(device, 0) + size
+        return sizes

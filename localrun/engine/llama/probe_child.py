@@ -1,6 +1,7 @@
-"""The child process that asks drivers what they see; `hardware/report.py` is what it writes.
+"""Probe child process: reports the devices of llama.cpp and of the GPU drivers.
 
-Each line is out before the next driver is asked: what crashes or hangs takes nothing along.
+Writes the lines of `hardware/report.py` to stdout. Each line is flushed before the next driver
+is asked, so that a driver that crashes or hangs loses no earlier line.
 """
 
 from __future__ import annotations
@@ -21,21 +22,21 @@ if TYPE_CHECKING:
 def run_probe() -> int:
     """Write the report to stdout, and return the exit code."""
     out = private_stdout()
-    _ask_llama_cpp(out)
+    _report_llama_cpp(out)
     for find in finders():
         try:
             cards = find()
-        except Exception as error:  # noqa: BLE001 - a driver's answer is of any form
+        except Exception as error:  # noqa: BLE001 - a driver may fail in any way
             _write(out, skipped=f"{find.__name__}: {error!r}")
         else:
             _write(out, cards=cards)
     return 0
 
 
-def _ask_llama_cpp(out: TextIO) -> None:
+def _report_llama_cpp(out: TextIO) -> None:
     try:
         prepare()
-        from localrun.engine.llama import ggml  # fails where libraries of a GPU are missing
+        from localrun.engine.llama import ggml  # fails if libraries of a GPU are missing
         from localrun.engine.llama.library import start
 
         native_log = start()

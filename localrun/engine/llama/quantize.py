@@ -1,13 +1,13 @@
-"""Quantize a GGUF file: llama.cpp does it, in a child process.
+"""Quantization of a GGUF file by llama.cpp, in a child process.
 
-llama.cpp cannot be stopped in the middle of the work and ends the process when a
-file troubles it; so a child does the work (quantize_child.py) and a crash or a
-Ctrl-C is the end of that child. It writes beside the target:
+llama.cpp cannot be cancelled while it quantizes, and aborts the process on some damaged files;
+so a child does the work (quantize_child.py), and a crash or a Ctrl-C ends only that child. The
+output is written beside the target:
 
-    model.gguf.partial    until the child has said that it is done
+    model.gguf.partial    until the child reports that it is done
     model.gguf            from then on, and complete
 
-This module imports no llama.cpp, so that a help page may show the table.
+This module does not import llama.cpp, so that a help page may show the table of types.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 
 # without it, llama.cpp's abort() spends seconds in a debugger
 CHILD_ENVIRONMENT = {"GGML_NO_BACKTRACE": "1"}
-FULL_BYTES = 1 << 20  # of a full disk are still free
+FULL_BYTES = 1 << 20  # a disk with less free space counts as full
 
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
-    """A way to store weights; ``bits_per_weight`` is what an 8 billion model of Llama 3 gets."""
+    """A type of quantized weights; ``bits_per_weight`` is measured for Llama 3 8B."""
 
     name: str
     file_type: int
@@ -52,7 +52,7 @@ class Quantization:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantized:
-    """What came out; ``num_fallbacks`` tensors had a shape that the type cannot store."""
+    """Result; ``num_fallbacks`` tensors got another type because of their shape."""
 
     size_bytes: int
     bits_per_weight: float
@@ -63,7 +63,7 @@ TERNARY = "for models trained with ternary weights"
 BINARY = "for models trained with one or two bits"
 EXPERTS = "the experts only; for mixtures of experts"
 # Measured with llama_model_quantize's dry run on a file of Llama 3 8B's shape, output.weight
-# included. NVFP4 is no target of that function. Sorted by size, which a test holds.
+# included. NVFP4 is not a target of that function. Sorted by size, which a test checks.
 QUANTIZATIONS = (
     Quantization("F32", 0, 32.0),
     Quantization("F16", 1, 16.0),
@@ -108,13 +108,13 @@ def quantization(name: str) -> Quantization:
     """Find a type by its name, in any case.
 
     Raises:
-        UsageError: there is none of this name.
+        UsageError: no type has this name.
     """
     wanted = ALIASES.get(name.upper(), name.upper())
-    for found in QUANTIZATIONS:
-        if found.name == wanted:
-            return found
-    names = " ".join(each.name for each in QUANTIZATIONS)
+    for kind in QUANTIZATIONS:
+        if kind.name == wanted:
+            return kind
+    names = " ".join(kind.name for kind in QUANTIZATIONS)
     raise UsageError(f"{name} is not a quantization", hint=f"one of: {names}")
 
 
@@ -127,9 +127,9 @@ def quantize(
     threads: int = 0,
     on_progress: Progress | None = None,
 ) -> Quantized:
-    """Write ``source`` as ``target`` in another type; ``threads`` 0 takes all cores.
+    """Write ``source`` as ``target`` in another type; ``threads`` 0 means all cores.
 
-    Either the whole result is at ``target`` afterwards, or nothing of it.
+    Afterwards ``target`` is complete, or does not exist.
 
     Raises:
         UsageError: the source is quantized already, or the type needs an importance matrix.
@@ -137,10 +137,10 @@ def quantize(
         BackendError: llama.cpp refuses the file or crashes on it.
     """
     partial = target.with_name(f"{target.name}.partial")
-    order = [str(source.absolute()), str(partial.absolute()), str(kind.file_type)]
+    arguments = [str(source.absolute()), str(partial.absolute()), str(kind.file_type)]
     options = [f"--threads={threads}", *(["--requantize"] if requantize else [])]
     try:
-        reply = _run_child([*order, *options], on_progress)
+        reply = _run_child([*arguments, *options], on_progress)
         if "failed" in reply:
             raise _translated(reply["failed"], source, kind, target)
         _publish(partial, target)
@@ -153,28 +153,29 @@ def quantize(
     )
 
 
-def _run_child(order: list[str], on_progress: Progress | None) -> dict[str, str]:
-    """Run the child and return its last message; it never outlives this call.
+def _run_child(arguments: list[str], on_progress: Progress | None) -> dict[str, str]:
+    """Run the child and return its last message; the child never outlives this call.
 
-    Its stdin is a pipe that nobody writes to: when we die, it ends, and so does the child.
+    Its stdin is a pipe without a writer: if this process dies, the pipe closes and the child
+    exits.
     """
-    with tempfile.TemporaryFile() as complaints:
+    with tempfile.TemporaryFile() as stderr:
         child = subprocess.Popen(  # noqa: S603 - our own program
-            [*program_command(), "quantizer", *order],
+            [*program_command(), "quantizer", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=complaints,
+            stderr=stderr,
             env={**os.environ, **CHILD_ENVIRONMENT},
-            start_new_session=True,  # a Ctrl-C is ours to handle
+            start_new_session=True,  # a Ctrl-C reaches the parent only
         )
         with child:
             try:
                 reply = _last_message(child.stdout or (), on_progress)
-                child.wait()  # with stdin open: its end would tell the child that we are dead
+                child.wait()  # with stdin open: closing it would make the child exit
             finally:
                 child.kill()
         if not _is_last(reply):
-            raise _crashed(child.returncode, complaints)
+            raise _crashed(child.returncode, stderr)
     return reply
 
 
@@ -191,50 +192,53 @@ def _is_last(reply: dict[str, str]) -> bool:
     return "failed" in reply or "bits_per_weight" in reply
 
 
-def _crashed(status: int, complaints: BinaryIO) -> BackendError:
-    complaints.seek(0)
-    lines = complaints.read().decode(errors="replace").split("\n")
+def _crashed(status: int, stderr: BinaryIO) -> BackendError:
+    stderr.seek(0)
+    lines = stderr.read().decode(errors="replace").split("\n")
     reason = next((line.strip() for line in reversed(lines) if line.strip()), f"status {status}")
     return BackendError(
-        f"llama.cpp ended in the middle of quantizing: {reason}",
-        hint="the file may be damaged, or memory too small: --threads 1 needs the least",
+        f"llama.cpp crashed while quantizing: {reason}",
+        hint="the file may be damaged, or memory insufficient: --threads 1 needs the least",
     )
 
 
-def _translated(complaint: str, source: Path, kind: Quantization, target: Path) -> LocalrunError:
-    """Turn llama.cpp's complaint into an error that names the way out."""
-    if "imatrix" in complaint or "importance matrix" in complaint:
+def _translated(reason: str, source: Path, kind: Quantization, target: Path) -> LocalrunError:
+    """Translate llama.cpp's reason to an error with a hint."""
+    if "imatrix" in reason or "importance matrix" in reason:
         return UsageError(
             f"{kind.name} needs an importance matrix for this model, which localrun cannot make",
-            hint=f"{_next_larger(kind).name} is the next larger type that needs none",
+            hint=f"{_next_larger(kind).name} is the next larger type that does not need it",
         )
-    if "requantizing from type" in complaint:
+    if "requantizing from type" in reason:
         return UsageError(
-            f"{source} is quantized already, and a second time loses quality",
-            hint="begin from an F32, F16 or BF16 file, or add --requantize",
+            f"{source} is already quantized; quantizing it again loses quality",
+            hint="start from an F32, F16 or BF16 file, or add --requantize",
         )
-    if "iostream" in complaint or "basic_ios" in complaint:
+    if "iostream" in reason or "basic_ios" in reason:
         return _not_written(target)
-    return BackendError(f"{source} cannot be quantized: {complaint}")
+    return BackendError(f"{source} cannot be quantized: {reason}")
 
 
 def _not_written(target: Path) -> StorageError:
-    """Say why llama.cpp cannot write, which it does not tell; the partial file is still there."""
+    """Return the error for a failed write, whose reason llama.cpp does not report.
+
+    The partial file still exists, so free space is that at the time of the failure.
+    """
     with contextlib.suppress(OSError):
         if shutil.disk_usage(target.parent).free < FULL_BYTES:
             return storage_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), target)
-    return StorageError(f"{target} cannot be written, and llama.cpp does not tell why")
+    return StorageError(f"{target} cannot be written; llama.cpp does not report the reason")
 
 
 def _next_larger(kind: Quantization) -> Quantization:
     larger = QUANTIZATIONS[: QUANTIZATIONS.index(kind)]
-    return next(each for each in reversed(larger) if not each.needs_imatrix and not each.note)
+    return next(kind for kind in reversed(larger) if not kind.needs_imatrix and not kind.note)
 
 
 def _publish(partial: Path, target: Path) -> None:
-    """Give a complete file its name, once its bytes are on the disk.
+    """Rename the output to its final name once its bytes are complete and on the disk.
 
-    llama.cpp wrote it, so nobody here knows how many bytes it has to have: its header does.
+    llama.cpp wrote the file, so its expected size is read from its header.
     """
     try:
         with partial.open("rb+") as file:
@@ -244,4 +248,4 @@ def _publish(partial: Path, target: Path) -> None:
     except OSError as error:
         raise storage_error(error, target) from error
     except IntegrityError as error:
-        raise StorageError(f"{target} was not written whole: {error.message}") from error
+        raise StorageError(f"{target} is incomplete: {error.message}") from error

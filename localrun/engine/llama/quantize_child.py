@@ -1,10 +1,10 @@
-"""The child process that quantizes: one JSON object a line on stdout.
+"""Quantize child process: runs llama.cpp and reports JSON lines on stdout.
 
-    {"done": 3, "of": 310}                               so many of the tensors are done
-    {"bits_per_weight": 4.89, "num_fallbacks": 0}        the last line: done
-    {"failed": "requantizing from type q8_0 is ..."}     the last line: what llama.cpp says
+    {"done": 3, "of": 310}                               tensors done, tensors in all
+    {"bits_per_weight": 4.89, "num_fallbacks": 0}        last line: success
+    {"failed": "requantizing from type q8_0 is ..."}     last line: llama.cpp's reason
 
-It ends with its parent: the parent holds the other end of stdin.
+The child exits with its parent, which holds the other end of its stdin.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from localrun.program import private_stdout
 if TYPE_CHECKING:
     from typing import BinaryIO, TextIO
 
-MOST_BUFFER_BYTES = 1024**3  # rows in memory at a time; llama.cpp's own default is 8 GiB
+MAX_BUFFER_BYTES = 1024**3  # of rows in memory; llama.cpp's own default is 8 GiB
 TENSOR = re.compile(r"\[ *(\d+)/ *(\d+)\] ")
 TOTAL = re.compile(r"quant size .*\(([\d.]+) BPW\)")
 FALLBACKS = re.compile(r"(\d+) of \d+ tensor\(s\) required fallback")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QuantizeOrder:
-    """What the parent asks for."""
+class QuantizeJob:
+    """Arguments of one run."""
 
     source: str
     output: str
@@ -47,30 +47,30 @@ class QuantizeOrder:
     threads: int
 
 
-def run_quantizer(order: QuantizeOrder) -> int:
-    """Obey, and return the exit code."""
+def run_quantizer(job: QuantizeJob) -> int:
+    """Quantize, and return the exit code."""
     threading.Thread(
-        target=_leave_with_parent, args=(sys.stdin.buffer, order.output), daemon=True
+        target=_exit_with_parent, args=(sys.stdin.buffer, job.output), daemon=True
     ).start()
     report = _Report(private_stdout())
-    native_log = start(report.hear)
+    native_log = start(report.read_line)
     params = api.llama_model_quantize_default_params()
-    params.ftype = order.file_type
-    params.nthread = order.threads or usable_threads()
-    params.allow_requantize = order.requantize
-    params.max_buf_size = MOST_BUFFER_BYTES
+    params.ftype = job.file_type
+    params.nthread = job.threads or usable_threads()
+    params.allow_requantize = job.requantize
+    params.max_buf_size = MAX_BUFFER_BYTES
     status = llama_cpp.llama_model_quantize(
-        os.fsencode(order.source), os.fsencode(order.output), ctypes.byref(params)
+        os.fsencode(job.source), os.fsencode(job.output), ctypes.byref(params)
     )
     if status != 0:
-        report.fail(native_log.last_complaint() or "llama.cpp does not say why")
+        report.fail(native_log.last_complaint() or "llama.cpp gives no reason")
         return BackendError.exit_code
     report.finish()
     return 0
 
 
 class _Report:
-    """llama.cpp's log lines, turned into messages to the parent."""
+    """Messages to the parent, parsed from llama.cpp's log."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -78,7 +78,7 @@ class _Report:
         self._bits_per_weight = 0.0
         self._num_fallbacks = 0
 
-    def hear(self, line: str) -> None:
+    def read_line(self, line: str) -> None:
         if tensor := TENSOR.match(line):
             self._num_tensors = int(tensor[2])
             self._send(done=int(tensor[1]) - 1, of=self._num_tensors)
@@ -99,8 +99,8 @@ class _Report:
         self._stream.flush()
 
 
-def _leave_with_parent(stdin: BinaryIO, output: str) -> None:
-    """Wait for the end of stdin, then remove what is half-made and leave at once."""
+def _exit_with_parent(stdin: BinaryIO, output: str) -> None:
+    """Wait for the end of stdin, then remove the partial output and exit at once."""
     stdin.read()
     Path(output).unlink(missing_ok=True)
     os._exit(BackendError.exit_code)

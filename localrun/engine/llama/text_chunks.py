@@ -1,15 +1,15 @@
-"""Cut a long text into parts that llama.cpp tokenizes one after the other.
+"""Chunks of a long text that llama.cpp tokenizes one by one, in linear time and bounded stack.
 
-llama.cpp walks a list from its beginning for every special token that it finds, so the time
-for a text grows with the square of their number; and for many vocabularies it splits words by
-``std::regex``, which recurses once a character: a word of some 50,000 overflows the stack and
-ends the process. So a text is cut
+For every special token that llama.cpp finds, it walks a list from the start, so its time grows
+with the square of their number. For many vocabularies it splits words by ``std::regex``, which
+recurses for each character: a word of about 50,000 characters overflows the stack and ends the
+process. So a text is cut
 
-- before a special token, at each `SPECIALS`th: the tokens are the same as without the cut;
-- for vocabularies that split words by expressions, around each window of `RUN` characters that
-  has no blank, or nothing but blanks: one token in thousands may be another.
+- before every `SPECIALS`th special token: the tokens are the same as without the cut;
+- for vocabularies that split words by regular expressions, around each window of `RUN`
+  characters without a blank, or with blanks only: one token in thousands may differ.
 
-A text that is shorter than `RUN` is one part.
+A text that is shorter than `RUN` is one chunk.
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ if TYPE_CHECKING:
 
 RUN = 4096
 SPECIALS = 256
-MOST_SPECIALS = 1024  # a token that takes the blanks before it is cut off from them at the latest
-BLANK = re.compile(r"[ \t\n\v\f\r]")  # what each vocabulary takes for one
-SOLID = re.compile(r"\S")  # what none takes for a blank
+MAX_SPECIALS = 1024  # a special token that strips blanks before it is cut off from them here
+BLANK = re.compile(r"[ \t\n\v\f\r]")  # white space in every vocabulary
+SOLID = re.compile(r"\S")  # white space in no vocabulary
 
 
 class TextChunker:
-    """Cuts for one vocabulary; any thread may call.
+    """Chunks of texts for one vocabulary; any thread may call.
 
-    ``special_texts`` are the special tokens, ``greedy_texts`` those of them that take the
-    blanks before them.
+    ``special_texts`` are the special tokens, ``greedy_texts`` those of them that strip the
+    blanks before them (LSTRIP).
     """
 
     def __init__(
         self, special_texts: Sequence[str], greedy_texts: Sequence[str], *, has_words: bool
     ) -> None:
-        self._spelling = MultiStringSearch(special_texts)
+        self._search = MultiStringSearch(special_texts)
         self._greedy = frozenset(greedy_texts)
         self._has_words = has_words
 
     def parts(self, text: str) -> Iterator[str]:
-        """Yield the parts, which add up to the text; one for the empty text."""
+        """Yield the chunks, which add up to the text; the empty text is one chunk."""
         if len(text) <= RUN:
             yield text
             return
@@ -66,16 +66,16 @@ class TextChunker:
 
     def _special_places(self, text: str) -> Iterator[int]:
         num_passed = 0
-        for match in self._spelling.find(text):
+        for match in self._search.find(text):
             num_passed += 1
             start = match.start()
-            takes_blanks = match[0] in self._greedy and text[start - 1 : start].isspace()
-            if num_passed > MOST_SPECIALS or (num_passed > SPECIALS and not takes_blanks):
+            strips_blanks = match[0] in self._greedy and text[start - 1 : start].isspace()
+            if num_passed > MAX_SPECIALS or (num_passed > SPECIALS and not strips_blanks):
                 yield start
                 num_passed = 1
 
     def _run_places(self, text: str, start: int, end: int) -> Iterator[int]:
-        """Yield both ends of each window that is within one run; a longer run fills a window."""
+        """Yield both ends of each window that has blanks only, or no blank."""
         if not self._has_words:
             return
         for begin in range(start, end - RUN + 1, RUN):

@@ -1,9 +1,9 @@
-"""Guess by a second, smaller model with the same vocabulary.
+"""Draft tokens from a second, smaller model with the same vocabulary (draft model).
 
-It has a context of its own, whose sequences follow those of the target: each call takes
-in what is new, drops what the target did not draw, and goes on from there greedily. Its
-prefixes are cached as the target's are. Nothing here can fail a request: without room
-there is no guess.
+The draft model has a context of its own, whose sequences follow those of the target model: each
+call adds the new tokens, removes rejected ones, and continues greedily from there. Its prefixes
+are cached as the target's are. Invariant: a draft model never fails a request; without free
+cells or slots it proposes no draft tokens.
 """
 
 from __future__ import annotations
@@ -24,105 +24,107 @@ if TYPE_CHECKING:
     from localrun.engine.llama.model import Model
     from localrun.engine.scheduler import Cache
 
-TRUST = 0.7
+ACCEPTANCE = 0.7
+MAX_EXTRA_TOKENS = 128  # of the target: padding, or tokens that the draft never generates
 GREEDY = SamplingParams(temperature=0)
 
 
 @dataclass(slots=True)
-class _Shadow:
-    """A sequence of the draft model; its first ``num_sure`` tokens are the target's."""
+class _DraftSequence:
+    """Sequence of the draft model; its first ``num_verified`` tokens are the target's."""
 
     seq: Sequence
-    num_sure: int
-    num_dropped: int  # tokens that the target's shifts took out
+    num_verified: int
+    num_dropped: int  # tokens that context shifts of the target removed
 
 
 class DraftModel:
-    """Guesses for the sequences of a target model."""
+    """Draft source: greedy decoding of a second model."""
 
     def __init__(self, backend: Backend, cache: Cache, step_tokens: int, *, num_vocab: int) -> None:
         self._backend = backend
         self._cache = cache
         self._step_tokens = step_tokens
         self._num_vocab = num_vocab
-        self._shadows: dict[Sequence, _Shadow] = {}
-        self._strange: set[Sequence] = set()  # with tokens that the draft model does not have
-        self._numbers = count()
+        self._followers: dict[Sequence, _DraftSequence] = {}  # by the sequence of the target
+        self._unsupported: set[Sequence] = set()  # with tokens that the draft model does not have
+        self._request_ids = count()
 
-    def trust(self, seq: Sequence) -> float | None:
-        """Return the share of right tokens to expect, None without a guess."""
-        if seq in self._strange:
+    def acceptance(self, seq: Sequence) -> float | None:
+        """Return the expected acceptance rate, or None without a draft."""
+        if seq in self._unsupported:
             return None
-        return TRUST if seq in self._shadows or self._cache.has_slot else None
+        return ACCEPTANCE if seq in self._followers or self._cache.has_slot else None
 
-    def drafts(self, counts: Mapping[Sequence, int]) -> dict[Sequence, tuple[int, ...]]:
-        """Return at most so many tokens for each sequence; none while it is behind."""
-        shadows = {seq: shadow for seq in counts if (shadow := self._follow(seq)) is not None}
-        ready = self._step(list(shadows.values()))
-        for number in range(1, max(counts.values())):
-            wanted = [seq for seq in counts if counts[seq] > number and shadows.get(seq) in ready]
-            if not wanted or not self._step([shadows[seq] for seq in wanted]):
+    def drafts(self, lengths: Mapping[Sequence, int]) -> dict[Sequence, tuple[int, ...]]:
+        """Return at most ``lengths[seq]`` tokens for each sequence; none during its prefill."""
+        drafts = {seq: draft for seq in lengths if (draft := self._follow(seq)) is not None}
+        ready = self._step(list(drafts.values()))
+        for number in range(1, max(lengths.values())):
+            longer = [seq for seq in lengths if lengths[seq] > number and drafts.get(seq) in ready]
+            if not longer or not self._step([drafts[seq] for seq in longer]):
                 break
         return {
-            seq: tuple(shadow.tokens[len(seq.tokens) :])
-            for seq, shadow in shadows.items()
-            if shadow in ready
+            seq: tuple(draft.tokens[len(seq.tokens) :])
+            for seq, draft in drafts.items()
+            if draft in ready
         }
 
     def retire(self, seq: Sequence) -> None:
-        """Forget a sequence; what was computed of it stays as a cached prefix."""
-        self._strange.discard(seq)
+        """Forget a sequence; its computed tokens stay as a cached prefix."""
+        self._unsupported.discard(seq)
         self._close(seq)
 
     def _close(self, seq: Sequence) -> None:
-        shadow = self._shadows.pop(seq, None)
-        if shadow is not None:
-            self._cache.close(shadow.seq)
-            self._backend.retire(shadow.seq)
+        follower = self._followers.pop(seq, None)
+        if follower is not None:
+            self._cache.close(follower.seq)
+            self._backend.retire(follower.seq)
 
     def _follow(self, seq: Sequence) -> Sequence | None:
         """Return the draft model's sequence with exactly the target's tokens."""
-        known = self._shadows.get(seq)
-        if known is not None and known.num_dropped != seq.num_dropped:
+        follower = self._followers.get(seq)
+        if follower is not None and follower.num_dropped != seq.num_dropped:
             self._close(seq)
-            known = None
-        if max(seq.tokens[known.num_sure if known else 0 :], default=0) >= self._num_vocab:
-            self._close(seq)  # llama.cpp would refuse the whole step
-            self._strange.add(seq)
+            follower = None
+        num_verified = follower.num_verified if follower else 0
+        if max(seq.tokens[num_verified:], default=0) >= self._num_vocab:
+            self._close(seq)  # llama.cpp would reject the whole batch
+            self._unsupported.add(seq)
             return None
-        if known is None:
+        if follower is None:
             return self._open(seq)
-        shadow, same = known.seq, known.num_sure
-        most = min(len(shadow.tokens), len(seq.tokens))
-        while same < most and shadow.tokens[same] == seq.tokens[same]:
-            same += 1
-        shadow.tokens[same:] = seq.tokens[same:]
-        known.num_sure = len(seq.tokens)
-        valid = min(same, len(shadow.tokens) - 1)  # the last one's logits are needed
-        if shadow.num_computed > valid:
-            shadow.num_computed = valid
-            self._cache.cut(shadow)
-        return shadow
+        draft, num_equal = follower.seq, num_verified
+        limit = min(len(draft.tokens), len(seq.tokens))
+        while num_equal < limit and draft.tokens[num_equal] == seq.tokens[num_equal]:
+            num_equal += 1
+        draft.tokens[num_equal:] = seq.tokens[num_equal:]
+        follower.num_verified = len(seq.tokens)
+        num_valid = min(num_equal, len(draft.tokens) - 1)  # the logits of the last are needed
+        if draft.num_computed > num_valid:
+            draft.num_computed = num_valid
+            self._cache.cut(draft)
+        return draft
 
     def _open(self, seq: Sequence) -> Sequence | None:
-        shadow = Sequence(
-            request_id=next(self._numbers),
+        draft = Sequence(
+            request_id=next(self._request_ids),
             tokens=[*seq.tokens],
             max_tokens=seq.max_tokens,
             sampling=GREEDY,
         )
-        if not self._cache.has_slot or not self._cache.open(shadow, CELLS_AHEAD):
+        if not self._cache.has_slot or not self._cache.open(draft, CELLS_AHEAD):
             return None
-        self._shadows[seq] = _Shadow(shadow, len(seq.tokens), seq.num_dropped)
-        return shadow
+        self._followers[seq] = _DraftSequence(draft, len(seq.tokens), seq.num_dropped)
+        return draft
 
-    def _step(self, shadows: list[Sequence]) -> list[Sequence]:
-        """Compute what is pending, as far as one step goes; return those that got a token."""
+    def _step(self, drafts: list[Sequence]) -> list[Sequence]:
+        """Compute pending tokens within one step; return the sequences that got a token."""
         rows: list[ScheduledChunk] = []
         budget = self._step_tokens
-        for shadow in shadows:
+        for draft in drafts:
             if budget:
-                rows.append(ScheduledChunk(shadow, min(shadow.num_pending, budget)))
+                rows.append(ScheduledChunk(draft, min(draft.num_pending, budget)))
                 budget -= rows[-1].count
         if not rows or not self._cache.reserve(sum(row.count for row in rows)):
             return []
@@ -133,19 +135,16 @@ class DraftModel:
             return []
         for row in rows:
             row.seq.num_computed += row.count
-        for shadow, run in zip(last, runs, strict=True):
-            shadow.tokens += run
+        for draft, run in zip(last, runs, strict=True):
+            draft.tokens += run
         return last
 
 
-MOST_EXTRA_TOKENS = 128  # of the target: padding, or marks for what the draft never writes
-
-
 def unfit(target: Model, draft: Model) -> str | None:
-    """Return why a model cannot draft for another one, None when it can."""
+    """Return why a model cannot be the draft model of another, or None if it can."""
     if not (target.shares_cells and draft.shares_cells):
-        return "both need full attention, which can take back what was wrong"
-    if not 0 <= target.num_vocab - draft.num_vocab <= MOST_EXTRA_TOKENS:
+        return "both models need full attention, which can take rejected tokens back"
+    if not 0 <= target.num_vocab - draft.num_vocab <= MAX_EXTRA_TOKENS:
         return f"it has {draft.num_vocab} tokens, the model {target.num_vocab}"
     if target.pieces[: draft.num_vocab] != draft.pieces:
         return "its tokens spell other text than the model's"

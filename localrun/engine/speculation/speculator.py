@@ -1,9 +1,9 @@
-"""Guess the next tokens of sequences, so that one step can check several of them.
+"""Speculative decoding: draft tokens for the sequences that decode, verified by the next step.
 
-A right guess costs a part of the step that it spares, a wrong one costs as much for nothing.
-Each source of guesses is trusted as far as it was right for the sequence before, and
-used as far as it pays (`DraftBudget`). What is drawn does not depend on guesses: see
-`Backend.forward`.
+An accepted draft token costs a part of the step that it saves; a rejected one costs as much and
+saves nothing. Each draft source is used as far as its tokens were accepted for the sequence
+before, and as far as it saves time (`DraftBudget`). Invariant: sampled tokens do not depend on
+draft tokens (see `Backend.forward`). All methods run on the engine thread.
 """
 
 from __future__ import annotations
@@ -22,160 +22,165 @@ if TYPE_CHECKING:
     from localrun.engine.scheduler import ScheduledChunk
     from localrun.engine.sequence import Sequence
 
-MOST_DRAFTS = 32  # of all sequences in one step: each holds a row of logits
-LEAST_TRUST = 0.4
-PRIOR_WEIGHT = 4.0  # of a source's own word, in tokens that were seen right or wrong
-KEPT = 0.9  # of what was seen before, at each new guess
+MAX_DRAFTS = 32  # of all sequences in one step: each needs an output of logits
+MIN_ACCEPTANCE = 0.4
+PRIOR_WEIGHT = 4.0  # of a source's own estimate, in verified tokens
+DECAY = 0.9  # weight of earlier results at each new draft
 
 
 class DraftSource(Protocol):
-    """Something that guesses."""
+    """Source of draft tokens."""
 
-    def trust(self, seq: Sequence) -> float | None:
-        """Return the share of right tokens to expect, None without a guess."""
+    def acceptance(self, seq: Sequence) -> float | None:
+        """Return the expected acceptance rate, or None without a draft."""
 
-    def drafts(self, counts: Mapping[Sequence, int]) -> dict[Sequence, tuple[int, ...]]:
-        """Return at most so many tokens for each sequence."""
+    def drafts(self, lengths: Mapping[Sequence, int]) -> dict[Sequence, tuple[int, ...]]:
+        """Return at most ``lengths[seq]`` tokens for each sequence."""
 
     def retire(self, seq: Sequence) -> None:
         """Forget a sequence."""
 
 
 class ForcedTokens:
-    """Guesses what a grammar leaves no choice about."""
+    """Draft source of tokens that a grammar leaves no choice about."""
 
-    TRUST = 0.9  # the same text may be spelled by other tokens
+    ACCEPTANCE = 0.9  # other tokens may spell the same text
 
     def __init__(self) -> None:
-        self._found: dict[Sequence, tuple[int, ...]] = {}
+        self._forced: dict[Sequence, tuple[int, ...]] = {}
 
-    def trust(self, seq: Sequence) -> float | None:
-        """Return the share of right tokens to expect, None without a guess."""
+    def acceptance(self, seq: Sequence) -> float | None:
+        """Return the expected acceptance rate, or None without a draft."""
         tokens = seq.constraint.forced() if seq.constraint is not None else []
-        self._found[seq] = tuple(tokens)
-        return self.TRUST if tokens else None
+        self._forced[seq] = tuple(tokens)
+        return self.ACCEPTANCE if tokens else None
 
-    def drafts(self, counts: Mapping[Sequence, int]) -> dict[Sequence, tuple[int, ...]]:
-        """Return at most so many tokens for each sequence."""
-        return {seq: self._found[seq][:number] for seq, number in counts.items()}
+    def drafts(self, lengths: Mapping[Sequence, int]) -> dict[Sequence, tuple[int, ...]]:
+        """Return at most ``lengths[seq]`` tokens for each sequence."""
+        return {seq: self._forced[seq][:length] for seq, length in lengths.items()}
 
     def retire(self, seq: Sequence) -> None:
         """Forget a sequence."""
-        self._found.pop(seq, None)
+        self._forced.pop(seq, None)
 
 
 @dataclass(slots=True)
 class _Record:
-    """How often a source was right about a sequence; what is long ago counts less."""
+    """Accepted and rejected tokens of one source for one sequence; old results weigh less."""
 
-    right: float = 0.0
-    wrong: float = 0.0
+    accepted: float = 0.0
+    rejected: float = 0.0
 
-    def note(self, num_right: int, *, was_wrong: bool) -> None:
-        self.right = KEPT * self.right + num_right
-        self.wrong = KEPT * self.wrong + was_wrong
+    def add(self, num_accepted: int, *, was_rejected: bool) -> None:
+        self.accepted = DECAY * self.accepted + num_accepted
+        self.rejected = DECAY * self.rejected + was_rejected
 
-    def trust(self, prior: float) -> float:
-        seen = self.right + self.wrong
-        return (self.right + PRIOR_WEIGHT * prior) / (seen + PRIOR_WEIGHT)
+    def acceptance(self, prior: float) -> float:
+        num_verified = self.accepted + self.rejected
+        return (self.accepted + PRIOR_WEIGHT * prior) / (num_verified + PRIOR_WEIGHT)
 
 
 @dataclass(slots=True)
-class _Desk:
-    """A source and what is known of it."""
+class _SourceState:
+    """A draft source with its budget and its records by sequence."""
 
     source: DraftSource
-    economy: DraftBudget = field(default_factory=DraftBudget)
+    budget: DraftBudget = field(default_factory=DraftBudget)
     records: dict[Sequence, _Record] = field(default_factory=dict)
 
-    def propose(self, decoding: Sequences[Sequence], most: int) -> dict[Sequence, tuple[int, ...]]:
-        trusts: dict[Sequence, float] = {}
+    def propose(
+        self, decoding: Sequences[Sequence], longest: int
+    ) -> dict[Sequence, tuple[int, ...]]:
+        acceptances: dict[Sequence, float] = {}
         for seq in decoding:
-            if room_of(seq) <= 0:
+            if max_draft_length(seq) <= 0:
                 continue
-            prior = self.source.trust(seq)
+            prior = self.source.acceptance(seq)
             if prior is not None:
-                trust = self.records.setdefault(seq, _Record()).trust(prior)
-                if trust >= LEAST_TRUST:
-                    trusts[seq] = trust
-        length = self.economy.length(len(decoding), list(trusts.values()), most) if trusts else 0
+                acceptance = self.records.setdefault(seq, _Record()).acceptance(prior)
+                if acceptance >= MIN_ACCEPTANCE:
+                    acceptances[seq] = acceptance
+        rates = list(acceptances.values())
+        length = self.budget.length(len(decoding), rates, longest) if rates else 0
         if not length:
             return {}
-        return self.source.drafts({seq: min(length, room_of(seq)) for seq in trusts})
+        return self.source.drafts({seq: min(length, max_draft_length(seq)) for seq in acceptances})
 
 
 class Speculator:
-    """Asks the sources in turn, and learns from what became of their guesses."""
+    """Choice of a draft source for each step, from the results of earlier steps."""
 
     def __init__(
         self,
         sources: Sequences[DraftSource],
         *,
-        most_drafts: int = MOST_DRAFTS,
+        max_drafts: int = MAX_DRAFTS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._desks = [_Desk(source) for source in sources]
-        self._most_drafts = most_drafts
+        self._sources = [_SourceState(source) for source in sources]
+        self._max_drafts = max_drafts
         self._clock = clock
-        self._used: _Desk | None = None
-        self._making_s = 0.0  # what the guesses of this step took
+        self._used: _SourceState | None = None
+        self._drafting_s = 0.0  # time that the draft tokens of this step took
 
     def propose(self, decoding: Sequences[Sequence]) -> Mapping[Sequence, tuple[int, ...]]:
-        """Return guesses for some of the sequences that decode, of the first source that has any.
+        """Return draft tokens by sequence, of the first source that has any.
 
-        The more sequences, the less each may have: with many, a step has no time to spare.
+        The more sequences decode, the shorter each draft: a wide batch has no spare compute.
         """
         self._used = None
-        for desk in self._desks if decoding else ():
-            begun = self._clock()
-            drafts = desk.propose(decoding, self._most_drafts // len(decoding))
+        for state in self._sources if decoding else ():
+            started_at = self._clock()
+            drafts = state.propose(decoding, self._max_drafts // len(decoding))
             if drafts:
-                self._used, self._making_s = desk, self._clock() - begun
+                self._used, self._drafting_s = state, self._clock() - started_at
                 return drafts
         return {}
 
     def note(
         self, rows: Sequences[ScheduledChunk], runs: Sequences[Sequences[int]], seconds: float
     ) -> None:
-        """Learn from a step: its rows, what was drawn for those that are last, its time."""
+        """Record a step: its chunks, the tokens sampled for those that are last, its time."""
         num_decoding = sum(row.seq.is_decoding for row in rows)
         has_prompt = num_decoding < len(rows)
         num_drafts = sum(len(row.drafts) for row in rows)
         if num_drafts and self._used is not None:
-            economy = self._used.economy
+            budget = self._used.budget
             if not has_prompt:
-                economy.note_guessed(num_decoding, num_drafts, seconds, self._making_s)
-            num_right = _count(self._used, [row for row in rows if row.is_last], runs)
-            economy.settle(num_decoding, num_drafts, num_right)
+                budget.record_draft_step(num_decoding, num_drafts, seconds, self._drafting_s)
+            num_accepted = _record(self._used, [row for row in rows if row.is_last], runs)
+            budget.settle(num_decoding, num_drafts, num_accepted)
         elif num_decoding and not has_prompt:
-            for desk in self._desks:
-                desk.economy.note_plain(num_decoding, seconds)
+            for state in self._sources:
+                state.budget.record_plain_step(num_decoding, seconds)
 
     def retire(self, seq: Sequence) -> None:
         """Forget a sequence that ended."""
-        for desk in self._desks:
-            desk.source.retire(seq)
-            desk.records.pop(seq, None)
+        for state in self._sources:
+            state.source.retire(seq)
+            state.records.pop(seq, None)
 
 
-def room_of(seq: Sequence) -> int:
-    """Return how many tokens may be guessed: behind them comes one that is drawn."""
-    left = seq.max_tokens - seq.num_dropped - len(seq.tokens) - 1
-    if seq.shift is not None:  # which comes before the next token
-        left = min(left, seq.shift.edge - len(seq.tokens) - 1)
-    wanted = seq.sampling.draft_num_predict
-    return left if wanted is None else min(left, wanted)
+def max_draft_length(seq: Sequence) -> int:
+    """Return how many draft tokens a sequence may have: a sampled token follows them."""
+    length = seq.max_tokens - seq.num_dropped - len(seq.tokens) - 1
+    if seq.shift is not None:  # the shift comes before the next token
+        length = min(length, seq.shift.edge - len(seq.tokens) - 1)
+    requested = seq.sampling.draft_num_predict
+    return length if requested is None else min(length, requested)
 
 
-def _count(desk: _Desk, rows: Sequences[ScheduledChunk], runs: Sequences[Sequences[int]]) -> int:
-    """Record which drafts were right; return the number of these."""
+def _record(
+    state: _SourceState, rows: Sequences[ScheduledChunk], runs: Sequences[Sequences[int]]
+) -> int:
+    """Record which draft tokens were accepted; return their number."""
     total = 0
     for row, run in zip(rows, runs, strict=True):
         if row.drafts:
-            right = len(run) - 1
-            desk.records[row.seq].note(right, was_wrong=right < len(row.drafts))
-            if isinstance(desk.source, PredictedOutput):
+            num_accepted = len(run) - 1
+            state.records[row.seq].add(num_accepted, was_rejected=num_accepted < len(row.drafts))
+            if isinstance(state.source, PredictedOutput):
                 row.seq.num_predicted += len(row.drafts)
-                row.seq.num_predicted_right += right
-            total += right
+                row.seq.num_predicted_right += num_accepted
+            total += num_accepted
     return total

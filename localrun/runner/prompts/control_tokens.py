@@ -1,10 +1,9 @@
-"""Keep what people write apart from what a template writes.
+"""Control-token injection guard: text of users and tools never becomes a control token.
 
-Text of a user or a tool may spell a control token, such as ``<|im_end|>``. Put
-into the prompt as it is, it would end their turn and begin another in somebody
-else's name. So such text is cut by a mark before it is rendered, and the prompt
-is tokenized in the pieces between marks, none of which spells a control token.
-The model still reads the same characters.
+A user's text may spell a control token, such as ``<|im_end|>``; unguarded it would end the
+user's turn and start another role's. The guard inserts a mark into each such spelling before
+the template is rendered, and the prompt is tokenized in the pieces between marks, none of which
+spells a control token. The model still reads the same characters.
 """
 
 from __future__ import annotations
@@ -23,51 +22,51 @@ if TYPE_CHECKING:
     from localrun.chat.budget import Allowance
     from localrun.runner.messages import JsonObject
 
-MARK = "\ufdd0"  # a noncharacter of Unicode: text never needs it
+MARK = "\ufdd0"  # a noncharacter of Unicode, which no text uses
 GUARDED_ROLES = frozenset({"user", "tool"})
 
 
 class Tokenizer(Protocol):
-    """What is needed of a model."""
+    """Tokenizer of a model."""
 
     def tokenize(
         self, text: str, *, is_start: bool = True, tick: Callable[[], object] = ...
     ) -> list[int]:
-        """Return token ids; control tokens that the text spells are taken as such.
+        """Return token ids; control tokens that the text spells become these tokens.
 
-        ``tick`` is called now and then, and may raise.
+        ``tick`` is called between the parts of a long text, and may raise.
         """
 
     def tokenize_inside(self, text: str, *, tick: Callable[[], object] = ...) -> list[int]:
-        """Return the token ids of a text that goes on where another one ended."""
+        """Return the token ids of a text that continues another text."""
 
 
 def guard(
     messages: Sequence[JsonObject], control_texts: Sequence[str], allowance: Allowance
 ) -> list[JsonObject]:
-    """Return the messages with marks inside whatever spells a control token.
+    """Return the messages with marks inside the spellings of control tokens.
 
     Raises:
         RequestTooCostlyError: the allowance is used up.
     """
-    spelled = _spelling(tuple(control_texts))
-    return [_guarded(message, spelled, allowance) for message in messages]
+    search = _search(tuple(control_texts))
+    return [_guarded(message, search, allowance) for message in messages]
 
 
 def mark(text: str, control_texts: Sequence[str], allowance: Allowance) -> str:
-    """Return a text with marks inside whatever spells a control token.
+    """Return the text with marks inside the spellings of control tokens.
 
     Raises:
         RequestTooCostlyError: the allowance is used up.
     """
-    return _marked(text, _spelling(tuple(control_texts)), allowance)
+    return _marked(text, _search(tuple(control_texts)), allowance)
 
 
 def tokenize(prompt: str, tokenizer: Tokenizer, allowance: Allowance) -> list[int]:
     """Return the token ids of a prompt with marks.
 
     Raises:
-        RequestTooCostlyError: it is too long, or the allowance is used up.
+        RequestTooCostlyError: the text is too long, or the allowance is used up.
     """
     first, *others = _pieces(prompt)
     tokens = tokenizer.tokenize(first, tick=allowance.tick)
@@ -75,10 +74,10 @@ def tokenize(prompt: str, tokenizer: Tokenizer, allowance: Allowance) -> list[in
 
 
 def tokenize_on(text: str, tokenizer: Tokenizer, allowance: Allowance) -> list[int]:
-    """Return the token ids of a text with marks that is not the beginning of a prompt.
+    """Return the token ids of a text with marks inside a prompt, without a BOS token.
 
     Raises:
-        RequestTooCostlyError: it is too long, or the allowance is used up.
+        RequestTooCostlyError: the text is too long, or the allowance is used up.
     """
     first, *others = _pieces(text)
     tokens = tokenizer.tokenize(first, is_start=False, tick=allowance.tick)
@@ -88,7 +87,7 @@ def tokenize_on(text: str, tokenizer: Tokenizer, allowance: Allowance) -> list[i
 def _pieces(text: str) -> list[str]:
     if len(text) > MAX_SIZE:
         raise RequestTooCostlyError(
-            f"the prompt has {len(text)} characters, at most {MAX_SIZE} are taken",
+            f"the prompt has {len(text)} characters, at most {MAX_SIZE} are allowed",
             hint="send less text",
         )
     return text.split(MARK)
@@ -104,26 +103,26 @@ def _continued(
     return tokens
 
 
-def _guarded(message: JsonObject, spelled: MultiStringSearch, allowance: Allowance) -> JsonObject:
+def _guarded(message: JsonObject, search: MultiStringSearch, allowance: Allowance) -> JsonObject:
     content = message.get("content")
     if message.get("role") not in GUARDED_ROLES or not isinstance(content, str):
         return message
-    return {**message, "content": _marked(content, spelled, allowance)}
+    return {**message, "content": _marked(content, search, allowance)}
 
 
 @lru_cache(8)
-def _spelling(control_texts: tuple[str, ...]) -> MultiStringSearch:
+def _search(control_texts: tuple[str, ...]) -> MultiStringSearch:
     return MultiStringSearch(control_texts)
 
 
-def _marked(text: str, spelled: MultiStringSearch, allowance: Allowance) -> str:
-    """Cut each control token behind its first character."""
+def _marked(text: str, search: MultiStringSearch, allowance: Allowance) -> str:
+    """Insert a mark behind the first character of each control token."""
     clean = text.replace(MARK, "")
     cuts = []
-    for match in spelled.find(clean):
+    for match in search.find(clean):
         allowance.tick()
         cuts.append(match.start() + 1)
     allowance.tick()
     if not cuts:
         return clean
-    return MARK.join(clean[begin:end] for begin, end in pairwise([0, *cuts, len(clean)]))
+    return MARK.join(clean[start:end] for start, end in pairwise([0, *cuts, len(clean)]))

@@ -1,7 +1,7 @@
-"""Prompts that no chat template writes: a text, tokens, a gap to fill; and old conversations.
+"""Prompts without a chat template: plain text, token ids, fill-in-the-middle, Ollama's context.
 
-What stands around a gap is a user's text: it spells no control tokens (prompt.py). A
-plain prompt is the client's own, control tokens and all.
+Prefix and suffix of a gap are user text, in which control tokens are guarded
+(control_tokens.py). A plain prompt belongs to the client, including its control tokens.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from localrun.engine.llama.infill import InfillTokens, gap_tokens
+from localrun.engine.llama.vocabulary import InfillTokens, infill_tokens
 from localrun.errors import UsageError
 from localrun.runner.prompts.control_tokens import mark, tokenize, tokenize_on
 from localrun.runner.prompts.truncation import Prompt
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class RawPrompts:
-    """Writes them for one model."""
+    """Prompts without messages, for one model; any thread may call."""
 
     def __init__(self, model: Model, templates: Templates) -> None:
         self._model = model
@@ -34,7 +34,7 @@ class RawPrompts:
         """Return the prompt of a request without messages.
 
         Raises:
-            UsageError: it holds what is no token, or a gap that the model cannot fill.
+            UsageError: a token id is invalid, or the model cannot fill a gap.
         """
         text = generation.prompt.text
         if generation.suffix is not None:
@@ -47,10 +47,10 @@ class RawPrompts:
         return Prompt(b"".join(pieces).decode(errors="replace"), list(generation.prompt_tokens))
 
     def _start(self) -> list[int]:
-        """Return what an empty prompt consists of: the token that begins texts.
+        """Return the tokens of an empty prompt: the BOS token.
 
         Raises:
-            UsageError: the vocabulary has none.
+            UsageError: the vocabulary has no BOS token.
         """
         bos = self._model.bos_token
         if bos is None:
@@ -58,57 +58,57 @@ class RawPrompts:
         return [bos]
 
     def write_after(self, context: tuple[int, ...], text: str, allowance: Allowance) -> Prompt:
-        """Return a prompt whose beginning is there as tokens.
+        """Return the prompt of a text behind the tokens of an earlier conversation.
 
         Raises:
-            UsageError: the beginning holds what is no token.
+            UsageError: a token id of the conversation is invalid.
         """
         check_tokens(context, self._model, "context")
         bos = self._model.bos
-        rest = tokenize_on(text.removeprefix(bos) if bos else text, self._model, allowance)
-        return Prompt(text, [*context, *rest])
+        tokens = tokenize_on(text.removeprefix(bos) if bos else text, self._model, allowance)
+        return Prompt(text, [*context, *tokens])
 
     def tokens_of(self, text: str, allowance: Allowance) -> tuple[int, ...]:
-        """Return the tokens of a user's text that does not stand at a beginning."""
+        """Return the tokens of user text inside a prompt, without a BOS token."""
         if not text:
             return ()
         marked = mark(text, self._templates.control_texts, allowance)
         return tuple(tokenize_on(marked, self._model, allowance))
 
     @cached_property
-    def _gap(self) -> InfillTokens | None:
-        return gap_tokens(self._model)
+    def _infill(self) -> InfillTokens | None:
+        return infill_tokens(self._model)
 
     def _with_gap(
         self, generation: Generation, prefix: str, suffix: str, allowance: Allowance
     ) -> Prompt:
-        """Ask for what stands between two texts, by the vocabulary or else by the template."""
-        controls = self._templates.control_texts
-        before, behind = (mark(side, controls, allowance) for side in (prefix, suffix))
-        if self._gap is not None:
+        """Return a fill-in-the-middle prompt, by special tokens or else by the template."""
+        control_texts = self._templates.control_texts
+        before, behind = (mark(side, control_texts, allowance) for side in (prefix, suffix))
+        if self._infill is not None:
             sides = [tokenize_on(side, self._model, allowance) for side in (before, behind)]
             start = self._model.tokenize("")
-            return Prompt(prefix, [*start, *self._gap.around(*sides)])
+            return Prompt(prefix, [*start, *self._infill.around(*sides)])
         chat = self._templates.chat(generation.prompt.chat_template, allowance)
         if not chat.fills_gaps:
             raise UsageError(
-                "suffix is not supported by this model: it has no tokens that mark a gap",
+                "this model does not support suffix: it has no fill-in-the-middle tokens",
                 param="suffix",
-                hint="take a model that lists insert under its capabilities (localrun show)",
+                hint="use a model that lists insert under its capabilities (localrun show)",
             )
         text = chat.render_gap(before, behind, allowance)
         return Prompt(prefix, tokenize(text, self._model, allowance))
 
 
 def check_tokens(tokens: Iterable[int], model: Model, param: str) -> None:
-    """Check that a client's numbers are tokens: llama.cpp does not.
+    """Check that all ids are in the vocabulary: llama.cpp does not check.
 
     Raises:
-        UsageError: one is none.
+        UsageError: an id is outside the vocabulary.
     """
-    wrong = next((one for one in tokens if not 0 <= one < model.num_vocab), None)
-    if wrong is not None:
+    invalid = next((token for token in tokens if not 0 <= token < model.num_vocab), None)
+    if invalid is not None:
         raise UsageError(
-            f"{param} has {wrong}, which is no token: they are 0 to {model.num_vocab - 1}",
+            f"{param} has {invalid}, which is no token: they are 0 to {model.num_vocab - 1}",
             param=param,
         )

@@ -1,11 +1,12 @@
-"""How a reranker reads a query and a document: as one text.
+"""Prompts of rerankers: one text from a query and a document.
 
-A model that was trained with a prompt has it in its file (``rerank``, with ``{query}`` and
-``{document}``); others take the two with separators between them, as the vocabulary wants:
+A model that was trained with a prompt has a ``rerank`` template in its GGUF file, with
+``{query}`` and ``{document}``. For other models the two texts are separated by the special
+tokens that the vocabulary requests:
 
     BOS query EOS SEP document EOS
 
-Neither text becomes a control token, whatever it spells.
+Control tokens that either text spells are guarded (control_tokens.py).
 """
 
 from __future__ import annotations
@@ -22,43 +23,43 @@ if TYPE_CHECKING:
 
     from localrun.chat.budget import Allowance
 
-PLACES = re.compile(r"\{(query|document)\}")
+PLACEHOLDERS = re.compile(r"\{(query|document)\}")
 BOS, EOS, SEP = "bos", "eos", "sep"
 
 
 class PairVocabulary(Tokenizer, Protocol):
-    """What is needed of a model."""
+    """Vocabulary and metadata of a reranker."""
 
     @property
     def rerank_template(self) -> str | None:
-        """Return the prompt for a pair."""
+        """Return the template of a pair, or None."""
 
     @property
     def control_texts(self) -> list[str]:
-        """Return what the control tokens look like in a prompt."""
+        """Return the texts of the control tokens in a prompt."""
 
     @property
     def separators(self) -> dict[str, int]:
-        """Return the tokens that the vocabulary wants around texts: of bos, eos, sep."""
+        """Return the special tokens that the vocabulary adds around texts: of bos, eos, sep."""
 
 
 class RerankPairs:
-    """Writes pairs for one vocabulary; any thread may ask."""
+    """Prompts of pairs for one vocabulary; any thread may call."""
 
     def __init__(self, vocabulary: PairVocabulary) -> None:
         self._vocabulary = vocabulary
 
     def fitted(
-        self, query: str, document: str, most_tokens: int | None, allowance: Allowance
+        self, query: str, document: str, max_tokens: int | None, allowance: Allowance
     ) -> list[int]:
-        """Return the tokens of a pair, the document cut until it has at most ``most_tokens``.
+        """Return the tokens of a pair, its document truncated to ``max_tokens`` in all.
 
         Raises:
             RequestTooCostlyError: the allowance is used up.
         """
         tokens = self._pair(query, document, allowance)
-        while most_tokens is not None and len(tokens) > most_tokens and document:
-            kept = math.floor(len(document) * most_tokens / len(tokens))
+        while max_tokens is not None and len(tokens) > max_tokens and document:
+            kept = math.floor(len(document) * max_tokens / len(tokens))
             document = document[: min(kept, len(document) - 1)]
             tokens = self._pair(query, document, allowance)
         return tokens
@@ -70,12 +71,12 @@ class RerankPairs:
             "query": mark(query, self._control_texts, allowance),
             "document": mark(document, self._control_texts, allowance),
         }
-        prompt = PLACES.sub(lambda place: texts[place[1]], self._template)
+        prompt = PLACEHOLDERS.sub(lambda placeholder: texts[placeholder[1]], self._template)
         return tokenize_on(prompt, self._vocabulary, allowance)
 
     def _separated(self, query: str, document: str, allowance: Allowance) -> list[int]:
-        found = self._vocabulary.separators
-        bos, eos, sep = ([found[name]] if name in found else [] for name in (BOS, EOS, SEP))
+        tokens = self._vocabulary.separators
+        bos, eos, sep = ([tokens[name]] if name in tokens else [] for name in (BOS, EOS, SEP))
         first, second = (
             tokenize_on(mark(text, self._control_texts, allowance), self._vocabulary, allowance)
             for text in (query, document)

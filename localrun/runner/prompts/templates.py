@@ -1,7 +1,7 @@
-"""The chat templates of one model: recipes on the same weights may each have their own.
+"""Chat templates of one model: its own, and those of recipes on the same weights.
 
-Safe from any thread. What compiling a template and looking at it gives is kept for
-the ones that were used last.
+Owns the cache of compiled templates with what was discovered about each. All methods may be
+called from any thread.
 """
 
 from __future__ import annotations
@@ -11,57 +11,58 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from localrun.chat.continuation import can_continue, continued_prompt
 from localrun.chat.profiles.discovery import discovered_profile
 from localrun.chat.profiles.wire import profile_to_json
 from localrun.chat.template import ChatTemplate
+from localrun.errors import LocalrunError
 from localrun.runner.prompts.control_tokens import guard
-from localrun.runner.thinking import may_think_unasked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from localrun.chat.budget import Allowance
     from localrun.runner.messages import JsonObject, PromptSpec
 
-MOST_KEPT = 8
-SUFFIX = re.compile(r"\bsuffix\b")  # the variable of a template that can fill a gap
+MAX_CACHED = 8
+SUFFIX = re.compile(r"\bsuffix\b")  # variable of a template that supports fill-in-the-middle
+SAMPLE = [{"role": "user", "content": "Hello"}]
 
 
 class ChatFormat:
-    """One template, and what is known of how its model writes."""
+    """A compiled template, and the discovered profile of its model's output."""
 
     def __init__(self, source: str | None, template: ChatTemplate, allowance: Allowance) -> None:
         self._template = template
-        self._may_think_unasked: bool | None = None  # found out when it matters
+        self._thinks_by_default: bool | None = None  # computed on first use
         self.fills_gaps = bool(source and SUFFIX.search(source))
-        self.known = discovered_profile(source, allowance)
-        self.profile: JsonObject = profile_to_json(self.known)  # for the wire
+        self.profile = discovered_profile(source, allowance)
+        self.profile_json: JsonObject = profile_to_json(self.profile)
 
     @property
     def knows_effort(self) -> bool:
-        """Return whether the template passes on how much the model is to think."""
+        """Return whether the template passes ``reasoning_effort`` on to the model."""
         return self._template.knows_effort
 
-    def may_think_unasked(self, allowance: Allowance) -> bool:
-        """Return whether the model may begin with a thought when a request leaves it open.
+    def thinks_by_default(self, allowance: Allowance) -> bool:
+        """Return whether the model may start with a thought if the request does not say.
 
         Raises:
             RequestTooCostlyError: the allowance is used up.
         """
-        if self._may_think_unasked is None:
-            found = may_think_unasked(partial(self._template.render, allowance=allowance))
-            allowance.charge(0)  # a probe that was stopped proves nothing
-            self._may_think_unasked = found
-        return self._may_think_unasked
+        if self._thinks_by_default is None:
+            thinks = thinks_by_default(partial(self._template.render, allowance=allowance))
+            allowance.charge(0)  # raises if the allowance stopped a rendering, which proves nothing
+            self._thinks_by_default = thinks
+        return self._thinks_by_default
 
     def render(self, spec: PromptSpec, control_texts: Sequence[str], allowance: Allowance) -> str:
-        """Return the prompt of the messages, with marks (prompt.py).
+        """Return the prompt of the messages, with marks (control_tokens.py).
 
         Raises:
-            UsageError: the template refuses the conversation, or fails on it.
+            UsageError: the template rejects the conversation, or fails.
         """
         messages = guard(spec.messages or (), control_texts, allowance)
         render = partial(
@@ -71,22 +72,48 @@ class ChatFormat:
             allowance=allowance,
         )
         if spec.continue_final_message and can_continue(messages):
-            return continued_prompt(render, messages, self.known)
+            return continued_prompt(render, messages, self.profile)
         return render(messages, add_generation_prompt=spec.add_generation_prompt)
 
     def render_gap(self, prefix: str, suffix: str, allowance: Allowance) -> str:
-        """Return the prompt that asks for what stands between two texts with marks.
+        """Return the fill-in-the-middle prompt for two texts with marks.
 
         Raises:
-            UsageError: the template fails on it.
+            UsageError: the template fails.
         """
         messages = [{"role": "user", "content": prefix}]
         return self._template.render(messages, options={"suffix": suffix}, allowance=allowance)
 
 
+class Render(Protocol):
+    """Rendering of a chat template."""
+
+    def __call__(
+        self, messages: Sequence[Mapping[str, Any]], *, options: Mapping[str, Any] | None = None
+    ) -> str:
+        """Return the prompt of a chat."""
+
+
+def thinks_by_default(render: Render) -> bool:
+    """Return whether the model may start with a thought if the request does not say.
+
+    A template that knows ``enable_thinking`` renders different prompts for it. The model does
+    not think by default if the default prompt equals the one without thinking. If the template
+    does not know the option, or rejects the sample, the model decides: True.
+    """
+    try:
+        default, without, thinking = (
+            render(SAMPLE, options=options)
+            for options in ({}, {"enable_thinking": False}, {"enable_thinking": True})
+        )
+    except LocalrunError:
+        return True
+    return not (default == without != thinking)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateTexts:
-    """What templates need of a model."""
+    """Texts of a model that its templates need."""
 
     own_template: str | None
     bos: str
@@ -95,20 +122,21 @@ class TemplateTexts:
 
 
 class Templates:
-    """The templates that were asked for, by their source."""
+    """Cache of compiled templates by source, the least recently used is evicted."""
 
     def __init__(self, texts: TemplateTexts) -> None:
         self._texts = texts
-        self._lock = threading.Lock()  # guards what is kept; none compiles under it
-        self._kept: OrderedDict[str | None, ChatFormat] = OrderedDict()
+        # Guards _cached. No other lock is taken and no template is compiled while it is held.
+        self._lock = threading.Lock()
+        self._cached: OrderedDict[str | None, ChatFormat] = OrderedDict()
 
     @property
     def control_texts(self) -> list[str]:
-        """Return what the control tokens look like in a prompt."""
+        """Return the texts of the control tokens in a prompt."""
         return self._texts.control_texts
 
     def chat(self, source: str | None, allowance: Allowance) -> ChatFormat:
-        """Return the chat of a template; None means the model's own.
+        """Return the compiled template of a source; None means the model's own.
 
         Raises:
             UsageError: the template is not valid.
@@ -116,24 +144,24 @@ class Templates:
         """
         source = source or self._texts.own_template
         with self._lock:
-            found = self._kept.pop(source, None)
-            if found is not None:
-                self._kept[source] = found  # the newest is the last
-                return found
+            cached = self._cached.get(source)
+            if cached is not None:
+                self._cached.move_to_end(source)
+                return cached
         texts = self._texts
         template = ChatTemplate(source, bos=texts.bos, eos=texts.eos, allowance=allowance)
-        found = ChatFormat(source, template, allowance)
+        compiled = ChatFormat(source, template, allowance)
         with self._lock:
-            self._kept[source] = found
-            if len(self._kept) > MOST_KEPT:
-                self._kept.popitem(last=False)
-        return found
+            self._cached[source] = compiled
+            if len(self._cached) > MAX_CACHED:
+                self._cached.popitem(last=False)
+        return compiled
 
     def render(self, spec: PromptSpec, allowance: Allowance) -> str:
-        """Return the prompt of the messages by their template.
+        """Return the prompt of the messages, by the template that it names.
 
         Raises:
-            UsageError: the template is not valid, or refuses the conversation.
+            UsageError: the template is not valid, or rejects the conversation.
         """
         chat = self.chat(spec.chat_template, allowance)
         return chat.render(spec, self._texts.control_texts, allowance)

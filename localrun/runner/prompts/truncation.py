@@ -1,9 +1,9 @@
-"""Fit a conversation into the context: leave out the oldest of it, and tell how much.
+"""Truncation of a conversation: drops the oldest messages until it fits the context window.
 
-The system messages at the head and the last question stay. What goes is whole: first
-turns (a user's message and all that answers it), oldest first, then, inside the last
-turn, calls of tools with their results, but not the last ones. The least number of
-these that makes room is found by bisection, as each try renders and tokenizes.
+The leading system messages and the last user message stay. Messages are dropped in groups:
+first whole turns (a user message and all replies to it), oldest first; then, inside the last
+turn, tool calls with their results, except the last ones. The smallest sufficient number of
+groups is found by bisection, because each trial renders and tokenizes.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
     Messages = Sequence[JsonObject]
 
-ANSWER_SHARE = 8  # this part of the context is left to an answer of unknown length
-LARGEST_RESERVE = 2  # and never more than this one
-PROBE = "\ufdd1"  # a message that begins like no other: a noncharacter of Unicode
+RESERVE_SHARE = 8  # one in so many tokens of the context is reserved if num_predict is not set
+MAX_RESERVE_SHARE = 2  # upper bound of the reserve if num_predict is set
+PROBE = "\ufdd1"  # a message that shares no first character with others: a noncharacter
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt as text and as tokens, and what was left out of it."""
+    """A prompt as text and as tokens, and how much was dropped from it."""
 
     text: str
     tokens: list[int]
@@ -44,12 +44,12 @@ def fitted(
     num_ctx: int,
     num_predict: int | None,
 ) -> Prompt:
-    """Return the prompt of the messages without the oldest, if they do not fit with an answer.
+    """Return the prompt of the messages, without the oldest if it does not fit with a reply.
 
-    One that does not fit even so is returned as well.
+    A prompt that does not fit even then is returned as it is.
     """
     whole = write(messages)
-    reserve = min(num_predict or num_ctx // ANSWER_SHARE, num_ctx // LARGEST_RESERVE)
+    reserve = min(num_predict or num_ctx // RESERVE_SHARE, num_ctx // MAX_RESERVE_SHARE)
     room = num_ctx - reserve
     groups = droppable(messages)
     if len(whole.tokens) <= room or not groups:
@@ -61,17 +61,18 @@ def fitted(
         return len(tried[count].tokens) <= room
 
     count = bisect_left(range(1, len(groups)), 1, key=fits) + 1
-    found = tried.get(count) or write(_without(messages, groups))  # the last resort is not tried
+    # bisection never tries to drop all groups
+    prompt = tried.get(count) or write(_without(messages, groups))
     return Prompt(
-        found.text,
-        found.tokens,
+        prompt.text,
+        prompt.tokens,
         dropped_messages=sum(map(len, groups[:count])),
-        dropped_tokens=len(whole.tokens) - len(found.tokens),
+        dropped_tokens=len(whole.tokens) - len(prompt.tokens),
     )
 
 
 def droppable(messages: Messages) -> list[range]:
-    """Return the places of what may go, in the order in which it goes."""
+    """Return the indexes of the messages of each droppable group, in the order of dropping."""
     roles = [message.get("role") for message in messages]
     head = _num_system(messages)
     turns = _groups(range(head, len(roles)), [role == "user" for role in roles])
@@ -83,24 +84,24 @@ def droppable(messages: Messages) -> list[range]:
 
 
 def num_kept(messages: Messages, tokens: Sequence[int], write: Callable[[Messages], Prompt]) -> int:
-    """Return how many of the prompt's tokens come before the first message behind the system's."""
+    """Return the number of prompt tokens before the first message that is not a system message."""
     system = messages[: _num_system(messages)]
-    other = write([*system, {"role": "user", "content": PROBE}]).tokens
-    return common_length(tokens, other)
+    probe_tokens = write([*system, {"role": "user", "content": PROBE}]).tokens
+    return common_length(tokens, probe_tokens)
 
 
 def _num_system(messages: Messages) -> int:
     roles = (message.get("role") for message in messages)
-    return next((place for place, role in enumerate(roles) if role != "system"), len(messages))
+    return next((index for index, role in enumerate(roles) if role != "system"), len(messages))
 
 
-def _groups(places: range, is_first: Sequence[bool]) -> list[range]:
-    """Cut a range before each place that is the first of a group."""
-    cuts = [place for place in places[1:] if is_first[place]]
-    edges = [places.start, *cuts, places.stop]
-    return [range(*edge) for edge in pairwise(edges)] if places else []
+def _groups(indexes: range, is_first: Sequence[bool]) -> list[range]:
+    """Split a range before each index that starts a group."""
+    cuts = [index for index in indexes[1:] if is_first[index]]
+    edges = [indexes.start, *cuts, indexes.stop]
+    return [range(*edge) for edge in pairwise(edges)] if indexes else []
 
 
 def _without(messages: Messages, groups: Sequence[range]) -> list[JsonObject]:
-    gone = {place for group in groups for place in group}
-    return [message for place, message in enumerate(messages) if place not in gone]
+    dropped = {index for group in groups for index in group}
+    return [message for index, message in enumerate(messages) if index not in dropped]

@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 from llguidance import LLMatcher
 
-from localrun.engine.constraints.grammar import engine_schema, grammar_of
-from localrun.engine.constraints.json_schema import with_ascii_classes, without_unreachable_bounds
+from localrun.engine.constraints.grammar import grammar_of
+from localrun.engine.constraints.json_schema import (
+    llguidance_schema,
+    with_ascii_classes,
+    without_unreachable_bounds,
+)
 from localrun.engine.params import ConstraintKind, ConstraintSpec
 
 
@@ -63,7 +67,7 @@ def test_expressions_are_replaced_where_a_schema_has_them_and_not_in_values() ->
         "enum": [{"pattern": r"\d"}],
     }
 
-    known = engine_schema(schema)
+    known = llguidance_schema(schema)
 
     assert known["properties"]["pattern"]["pattern"] == "[[:digit:]]"
     assert known["properties"]["x"] == {"const": r"\d"}

@@ -38,17 +38,17 @@ class WordMatcher:
     def is_complete(self) -> bool:
         return self.at == len(self.word)
 
-    def takes(self, token: int) -> bool:
+    def allows(self, token: int) -> bool:
         piece = PIECES[token]
         return bool(piece) and self.word.startswith(piece, self.at)
 
     def mask(self, logits: np.ndarray) -> None:
         for token in range(len(PIECES)):
-            if not (self.takes(token) or (self.is_complete and token == END)):
+            if not (self.allows(token) or (self.is_complete and token == END)):
                 logits[token] = -np.inf
 
     def accept(self, token: int) -> None:
-        assert token == END or self.takes(token)
+        assert token == END or self.allows(token)
         self.at += len(PIECES[token])
 
     def feed(self, text: bytes) -> None:

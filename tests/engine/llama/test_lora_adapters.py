@@ -136,72 +136,72 @@ class FakeModel:
     """Remembers what is loaded."""
 
     loaded: list[str] = field(default_factory=list)
-    put_on: list[list[tuple[Any, float]]] = field(default_factory=list)
+    applied: list[list[tuple[Any, float]]] = field(default_factory=list)
 
     def load_adapter(self, path: Path) -> object:
         self.loaded.append(path.stem)
         return path.stem
 
     def free_adapter(self, handle: object) -> None:
-        worn = self.put_on[-1] if self.put_on else []
+        worn = self.applied[-1] if self.applied else []
         assert handle not in [one for one, _ in worn]  # the context would point to what is gone
         self.loaded.remove(str(handle))
 
 
 @pytest.fixture
-def shelf(monkeypatch: pytest.MonkeyPatch) -> AdapterCache:
-    monkeypatch.setattr(module, "MOST_LOADED", 2)
+def cache(monkeypatch: pytest.MonkeyPatch) -> AdapterCache:
+    monkeypatch.setattr(module, "MAX_LOADED", 2)
     fake = FakeModel()
-    return AdapterCache(fake, fake.put_on.append)
+    return AdapterCache(fake, fake.applied.append)
 
 
-def loaded(shelf: AdapterCache) -> list[str]:
-    assert isinstance(shelf.model, FakeModel)
-    return shelf.model.loaded
+def loaded(cache: AdapterCache) -> list[str]:
+    assert isinstance(cache.model, FakeModel)
+    return cache.model.loaded
 
 
-def use(shelf: AdapterCache, name: str) -> None:
-    shelf.hold(((file(name), 1.0),))
-    shelf.wear(((file(name), 1.0),))
-    shelf.release(((file(name), 1.0),))
+def use(cache: AdapterCache, name: str) -> None:
+    cache.acquire(((file(name), 1.0),))
+    cache.apply(((file(name), 1.0),))
+    cache.release(((file(name), 1.0),))
 
 
-def test_the_one_that_was_unused_longest_is_freed(shelf: AdapterCache) -> None:
+def test_the_least_recently_used_adapter_is_freed(cache: AdapterCache) -> None:
     for name in "abac":
-        use(shelf, name)
+        use(cache, name)
 
-    assert loaded(shelf) == ["a", "c"]
-    assert shelf.size_bytes == 200
-    shelf.wear(())
-    shelf.close()
-    assert loaded(shelf) == []
+    assert loaded(cache) == ["a", "c"]
+    assert cache.size_bytes == 200
+    cache.apply(())
+    cache.close()
+    assert loaded(cache) == []
 
 
-def test_what_is_held_stays_however_many_there_are(shelf: AdapterCache) -> None:
+def test_acquired_adapters_stay_loaded_however_many_there_are(cache: AdapterCache) -> None:
     held = [((file(name), 1.0),) for name in "abcd"]
     for one in held:
-        shelf.hold(one)
-    before = [*loaded(shelf)]
+        cache.acquire(one)
+    before = [*loaded(cache)]
     for one in held:
-        shelf.release(one)
+        cache.release(one)
 
     assert before == ["a", "b", "c", "d"]
-    assert loaded(shelf) == ["c", "d"]
+    assert loaded(cache) == ["c", "d"]
 
 
-def test_a_set_is_put_on_only_when_it_is_another(shelf: AdapterCache) -> None:
-    assert isinstance(shelf.model, FakeModel)
+def test_a_set_is_applied_only_if_it_differs(cache: AdapterCache) -> None:
+    assert isinstance(cache.model, FakeModel)
     one = ((file("a"), 1.0),)
-    shelf.hold(one)
+    cache.acquire(one)
 
     for worn in ((), one, one, (), one):
-        shelf.wear(worn)
+        cache.apply(worn)
 
-    assert shelf.model.put_on == [[("a", 1.0)], [], [("a", 1.0)]]
+    assert cache.model.applied == [[("a", 1.0)], [], [("a", 1.0)]]
 
 
-def test_a_file_that_changed_is_another_adapter(shelf: AdapterCache) -> None:
-    shelf.hold(((AdapterFile("a.gguf", 1, 1), 1.0),))
-    shelf.hold(((AdapterFile("a.gguf", 1, 2), 1.0),))
+def test_a_file_that_changed_is_another_adapter(cache: AdapterCache) -> None:
+    cache.acquire(((AdapterFile("a.gguf", 1, 1), 1.0),))
+    cache.acquire(((AdapterFile("a.gguf", 1, 2), 1.0),))
 
-    assert loaded(shelf) == ["a", "a"]
+    assert loaded(cache) == ["a", "a"]

@@ -28,22 +28,22 @@ LINES = [
 def test_buffers_are_heard_by_device() -> None:
     taken = MemoryTaken()
     for line in LINES:
-        taken.hear(line)
+        taken.read_line(line)
 
     assert taken.by_device() == {"CPU": 11 << 20, "CUDA0": 34 << 20}
 
 
 def test_weights_that_were_rearranged_count_once() -> None:
     taken = MemoryTaken()
-    taken.hear("load_tensors:   CPU_Mapped model buffer size =   10.00 MiB")
-    taken.hear("load_tensors:   CPU_REPACK model buffer size =    4.00 MiB")
+    taken.read_line("load_tensors:   CPU_Mapped model buffer size =   10.00 MiB")
+    taken.read_line("load_tensors:   CPU_REPACK model buffer size =    4.00 MiB")
 
     assert taken.by_device() == {"CPU": 10 << 20}
 
 
 def test_a_real_load_takes_what_was_planned(guide_path: Path) -> None:
     taken = MemoryTaken()
-    log = start(taken.hear)
+    log = start(taken.read_line)
     model = load_model([guide_path], native_log=log, num_gpu_layers=0, on_progress=lambda _: None)
     context = LlamaContext(model, SchedulerLimits(num_slots=4, num_cells=1024), num_threads=1)
     context.close()

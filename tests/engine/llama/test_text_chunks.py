@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import load_model
-from localrun.engine.llama.text_chunks import MOST_SPECIALS, RUN, SPECIALS, TextChunker
+from localrun.engine.llama.text_chunks import MAX_SPECIALS, RUN, SPECIALS, TextChunker
 from localrun.store.store import embedded_models
 from tests.engine.tiny import full_attention
 from tests.measuring import grows_linearly
@@ -74,7 +74,7 @@ def test_the_parts_add_up_to_the_text(runs: list[tuple[str, int]]) -> None:
         parts = list(cutter.parts(text))
         assert "".join(parts) == text
         assert all(parts) or text == ""
-        assert max(part.count("<") for part in parts) <= max(MOST_SPECIALS, RUN // len("<mask>"))
+        assert max(part.count("<") for part in parts) <= max(MAX_SPECIALS, RUN // len("<mask>"))
 
 
 def test_a_short_text_is_one_part() -> None:
@@ -104,7 +104,7 @@ def test_a_conversation_has_the_same_tokens_in_parts(guide: Model) -> None:
 
     tokens = guide.tokenize(text)
 
-    assert len(list(guide._cutter.parts(text))) > 5
+    assert len(list(guide._chunker.parts(text))) > 5
     assert tokens == guide._tokenized(text, add_special=True)
 
 

@@ -26,18 +26,18 @@ def speed(cost: Cost, share: float, trust: float, *, streams: int = 1, tokens: i
 
     A guessed token is right with the probability ``share``; the source expects ``trust``.
     """
-    economy, rng = DraftBudget(), random.Random(1)  # noqa: S311 - only a test
+    budget, rng = DraftBudget(), random.Random(1)  # noqa: S311 - only a test
     spent_s, done = 0.0, 0.0
     while done < tokens:
-        length = economy.length(streams, [trust] * streams, 32 // streams)
+        length = budget.length(streams, [trust] * streams, 32 // streams)
         if not length:
-            economy.note_plain(streams, STEP_S)
+            budget.record_plain_step(streams, STEP_S)
             spent_s, done = spent_s + STEP_S, done + 1
             continue
         drafts = length * streams
         right = sum(_first_right(rng, share, length) for _ in range(streams))
-        economy.note_guessed(streams, drafts, cost(drafts))
-        economy.settle(streams, drafts, right)
+        budget.record_draft_step(streams, drafts, cost(drafts))
+        budget.settle(streams, drafts, right)
         spent_s, done = spent_s + cost(drafts), done + 1 + right / streams
     return done * STEP_S / spent_s
 
@@ -67,15 +67,15 @@ def test_many_streams_guess_on_what_has_time_to_spare_only() -> None:
 
 
 def test_a_price_that_was_measured_too_high_is_tried_again() -> None:
-    economy = DraftBudget()
-    economy.note_plain(1, STEP_S)
+    budget = DraftBudget()
+    budget.record_plain_step(1, STEP_S)
     for length in (3, 7, 15):
-        economy.note_guessed(1, length, 100 * STEP_S)
+        budget.record_draft_step(1, length, 100 * STEP_S)
 
     lengths = []
     for _ in range(3000):
-        lengths.append(economy.length(1, [0.95], 32))
-        economy.note_plain(1, STEP_S)
+        lengths.append(budget.length(1, [0.95], 32))
+        budget.record_plain_step(1, STEP_S)
 
     assert lengths[0] == 0
     assert any(lengths)

@@ -16,7 +16,7 @@ def sequence(predicted: list[int]) -> Sequence:
 
 
 def guess(source: PredictedOutput, seq: Sequence, number: int) -> tuple[int, ...] | None:
-    return None if source.trust(seq) is None else source.drafts({seq: number})[seq]
+    return None if source.acceptance(seq) is None else source.drafts({seq: number})[seq]
 
 
 def test_an_answer_as_predicted_is_guessed_from_its_first_token_to_its_last() -> None:
@@ -31,7 +31,7 @@ def test_an_answer_as_predicted_is_guessed_from_its_first_token_to_its_last() ->
 
 def test_after_a_change_it_goes_on_where_the_text_is_the_same_again() -> None:
     source, seq = PredictedOutput(), sequence([1, 2, 3, 4, 5, 6, 7, 8])
-    source.trust(seq)
+    source.acceptance(seq)
 
     seq.tokens += [1, 9]
     assert guess(source, seq, 2) is None
@@ -41,7 +41,7 @@ def test_after_a_change_it_goes_on_where_the_text_is_the_same_again() -> None:
 
 def test_a_repeated_run_is_left_at_the_place_that_was_reached() -> None:
     source, seq = PredictedOutput(), sequence([1, 2, 3, 4, 1, 2, 3, 5])
-    source.trust(seq)
+    source.acceptance(seq)
 
     seq.tokens += [1, 2, 3]
 
@@ -66,4 +66,4 @@ def test_a_guess_stands_in_the_text_behind_the_answers_end(
 
 
 def test_nobody_without_a_prediction_gets_a_guess() -> None:
-    assert PredictedOutput().trust(sequence([])) is None
+    assert PredictedOutput().acceptance(sequence([])) is None

@@ -30,7 +30,7 @@ def test_a_guess_is_what_followed_the_last_time(start: list[int], more: list[lis
     for new in [[], *more]:
         seq.tokens += new
         place = searched(seq.tokens)
-        trust = found.trust(seq)
+        trust = found.acceptance(seq)
 
         assert (trust is None) == (place is None)
         if place is not None:
@@ -43,7 +43,7 @@ def test_what_repeats_is_guessed_to_go_on_repeating() -> None:
     found = PromptLookup()
     seq = sequence([1, 2, 3, 4] * 3)
 
-    found.trust(seq)
+    found.acceptance(seq)
 
     assert found.drafts({seq: 6}) == {seq: (1, 2, 3, 4, 1, 2)}
 
@@ -52,16 +52,16 @@ def test_longer_matches_are_trusted_more() -> None:
     found = PromptLookup()
     short, long = sequence([9, 1, 2, 3, 8, 1, 2, 3]), sequence([*range(10)] * 2)
 
-    trusts = [found.trust(short), found.trust(long)]
+    rates = [found.acceptance(short), found.acceptance(long)]
 
-    assert trusts == [1 - 1 / 3, 1 - 1 / 10]
+    assert rates == [1 - 1 / 3, 1 - 1 / 10]
 
 
 def test_of_a_long_prompt_the_end_is_known() -> None:
-    limit = lookup.INDEXED_TOKENS
+    limit = lookup.MAX_INDEXED_TOKENS
     found = PromptLookup()
     seq = sequence([*range(limit), 0, 1, 2])
     near = sequence([*range(limit), limit - 9, limit - 8, limit - 7])
 
-    assert found.trust(seq) is None
-    assert found.trust(near) is not None
+    assert found.acceptance(seq) is None
+    assert found.acceptance(near) is not None

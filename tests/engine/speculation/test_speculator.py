@@ -18,7 +18,12 @@ from localrun.engine.scheduler import ScheduledChunk, Scheduler, SchedulerLimits
 from localrun.engine.sequence import Sequence
 from localrun.engine.speculation.draft_model import DraftModel, unfit
 from localrun.engine.speculation.prompt_lookup import PromptLookup
-from localrun.engine.speculation.speculator import DraftSource, ForcedTokens, Speculator, room_of
+from localrun.engine.speculation.speculator import (
+    DraftSource,
+    ForcedTokens,
+    Speculator,
+    max_draft_length,
+)
 from tests.engine.tiny import full_attention, sliding_window
 
 if TYPE_CHECKING:
@@ -44,11 +49,11 @@ class Always(Speculator):
         self._length = length
 
     def propose(self, decoding: Sequences[Sequence]) -> Mapping[Sequence, tuple[int, ...]]:
-        room = {seq: room_of(seq) for seq in decoding}
+        room = {seq: max_draft_length(seq) for seq in decoding}
         counts = {
             seq: min(self._length, room[seq])
             for seq in decoding
-            if room[seq] > 0 and self._source.trust(seq) is not None
+            if room[seq] > 0 and self._source.acceptance(seq) is not None
         }
         return self._source.drafts(counts) if counts else {}
 
@@ -162,7 +167,7 @@ def test_guesses_do_not_change_what_is_said(
 class Garbage:
     """Guesses tokens that are as good as never right."""
 
-    def trust(self, seq: Sequence) -> float | None:
+    def acceptance(self, seq: Sequence) -> float | None:
         return 1.0 if seq.tokens else None
 
     def drafts(self, counts: Mapping[Sequence, int]) -> dict[Sequence, tuple[int, ...]]:
@@ -222,8 +227,8 @@ def test_a_token_that_the_draft_model_lacks_ends_its_guesses(
 
     assert len(before) == 3
     assert draft.drafts({seq: 3, strange: 3}) == {}
-    assert draft.trust(seq) is None
-    assert draft.trust(strange) is None
+    assert draft.acceptance(seq) is None
+    assert draft.acceptance(strange) is None
     draft.retire(seq)
     draft.retire(strange)
     assert draft.drafts({asking(model, "7 + 8"): 3})

@@ -9,9 +9,9 @@ import pytest
 from gguf import GGUFReader, GGUFValueType, GGUFWriter
 
 from localrun.chat.budget import Allowance
-from localrun.engine.llama.infill import gap_tokens
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import load_model
+from localrun.engine.llama.vocabulary import infill_tokens
 from localrun.errors import UsageError
 from localrun.runner.messages import Generation, PromptSpec
 from localrun.runner.prompts.raw_prompts import RawPrompts, check_tokens
@@ -104,7 +104,7 @@ def test_the_vocabularys_tokens_stand_around_the_gap(models: dict[str, Model]) -
 
 def test_text_around_a_gap_spells_no_control_token(models: dict[str, Model]) -> None:
     model = models["qwen"]
-    marks = gap_tokens(model)
+    marks = infill_tokens(model)
 
     prompt = plain(model).write(gap("a<|fim_suffix|>b", "<|fim_middle|>c"), Allowance())
 

@@ -27,7 +27,7 @@ def templates() -> Templates:
 def test_every_template_renders_its_own_however_few_are_kept(
     templates: Templates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "MOST_KEPT", 1)
+    monkeypatch.setattr(module, "MAX_CACHED", 1)
 
     prompts = [
         templates.render(asking(source), Allowance()) for source in (None, SHOUT, None, OWN, SHOUT)

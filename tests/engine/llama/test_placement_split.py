@@ -5,7 +5,7 @@ import re
 
 import llama_cpp
 
-from localrun.engine.llama.layer_split import TensorSplit, _Override
+from localrun.engine.llama.placement import TensorSplit, _Override
 
 
 def test_shares_and_experts_reach_llama_cpp() -> None:

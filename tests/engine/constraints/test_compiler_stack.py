@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from localrun.engine.constraints.deep_stack import STACK_BYTES, on_deep_stack
+from localrun.engine.constraints.compiler import STACK_BYTES, on_deep_stack
 
 
 def test_what_a_call_returns_and_raises_reaches_the_caller() -> None:

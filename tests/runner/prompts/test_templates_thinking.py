@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from localrun.chat.template import ChatTemplate
-from localrun.runner.thinking import may_think_unasked
+from localrun.runner.prompts.templates import thinks_by_default
 
 QWEN3 = (
     "a{% if enable_thinking is defined and enable_thinking is false %}<think></think>{% endif %}"
@@ -19,4 +19,4 @@ FUSSY = "{{ raise_exception('two messages at least') }}"
 def test_what_a_template_does_unasked_is_found_by_rendering(
     template: str, *, expected: bool
 ) -> None:
-    assert may_think_unasked(ChatTemplate(template, bos="", eos="").render) is expected
+    assert thinks_by_default(ChatTemplate(template, bos="", eos="").render) is expected

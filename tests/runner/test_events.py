@@ -1,4 +1,4 @@
-"""How the engine's outputs are told to the parent."""
+"""Events from the outputs of the engine."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 
 from localrun.engine.params import FinishReason
 from localrun.engine.sequence import Sequence
+from localrun.runner.events import terminal_event
 from localrun.runner.messages import Failed, Finished
-from localrun.runner.worker import terminal_event
 
 
 @dataclass

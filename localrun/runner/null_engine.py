@@ -1,0 +1,52 @@
+"""Engine of a model without text generation, such as an embedding model: the null object.
+
+`NullEngine` stands for engine, context, scheduler and cache at once: it has no work, holds no
+cells and frees nothing. Requests to generate are refused before they reach the engine.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from localrun.engine.engine import StepOutput
+    from localrun.engine.sequence import Sequence
+
+
+class NullEngine:
+    """Engine, context, scheduler and cache without any work or memory."""
+
+    has_work = False
+    adapter_bytes = 0
+    running = ()
+    num_waiting = 0
+    num_used = 0
+    num_holders = 0
+    num_samplers = 0
+
+    def submit(self, seq: Sequence) -> None:
+        """Raise ValueError: requests to generate are refused before."""
+        raise ValueError(f"request {seq.request_id} needs an engine")
+
+    def cancel(self, _request_id: int) -> None:
+        """Return None: no sequence is open."""
+
+    def serves_mostly(self, _request_ids: set[int]) -> bool:
+        """Return False: no step runs."""
+        return False
+
+    def step(self) -> list[StepOutput]:
+        """Return no outputs."""
+        return []
+
+    def abort(self) -> None:
+        """Do nothing: no decode runs."""
+
+    def clear_abort(self) -> None:
+        """Do nothing: no abort flag exists."""
+
+    def clear(self) -> None:
+        """Do nothing: no prefix is cached."""
+
+    def close(self) -> None:
+        """Do nothing: no memory is held."""

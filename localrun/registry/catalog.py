@@ -1,8 +1,8 @@
-"""Which repository a bare name such as ``qwen3`` or ``qwen3:0.6b`` means.
+"""Model catalog: the repository behind a bare name such as ``qwen3`` or ``qwen3:0.6b``.
 
-Owns the catalog's form: the package's ``data/catalog.toml``, and files of the same
-form that a user or a team has. Knows names of repositories, not what they hold: it
-opens no connection and downloads nothing. One table is one family of models:
+Owns the catalog's format: the package's ``data/catalog.toml``, and files of the same format that
+a user or a team adds. Knows names of repositories, not their content; opens no connection.
+One table is one family of models:
 
     format_version = 1
 
@@ -15,12 +15,12 @@ opens no connection and downloads nothing. One table is one family of models:
     tag = "0.6b"
     huggingface = "Qwen/Qwen3-0.6B-GGUF"       # owner/repo
     modelscope = "Qwen/Qwen3-0.6B-GGUF"        # the mirror, if there is one
-    quantization = "Q8_0"                      # the one to take of those in the repo
-    size = "640 MB"                            # of that file, about; kB, MB or GB
+    quantization = "Q8_0"                      # which file of the repository to take
+    size = "640 MB"                            # approximate size of that file; kB, MB or GB
 
-Files are laid over each other, and the later one wins size by size. A file may add
-sizes to a family of an earlier file, or change its default: about, licence and
-default are needed only where the family is new. Every family has its default size.
+Files are merged in order, and a later file wins size by size. A file may add sizes to a family of
+an earlier file, or change its default: about, licence and default are required only for a new
+family. Every family has its default size.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ REPO = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogEntry:
-    """One size of one family, and where its file is."""
+    """One size of one family, and the repositories that hold its file."""
 
     name: str
     tag: str
@@ -65,61 +65,61 @@ class CatalogEntry:
 
 
 class Catalog:
-    """Every known name. Names and tags are compared without their case."""
+    """All known names; names and tags are compared without case."""
 
     def __init__(self, families: Sequence[_Family]) -> None:
         self._families = {family.name.lower(): family for family in families}
 
     def find(self, family: str, tag: str | None) -> CatalogEntry | None:
-        """Return the entry of a family and a tag, or None if there is none.
+        """Return the entry of a family and a tag, or None if it is not known.
 
         No tag and ``latest`` mean the family's default size.
         """
-        found = self._families.get(family.lower())
-        if found is None:
+        known = self._families.get(family.lower())
+        if known is None:
             return None
-        asked = (tag or DEFAULT_TAG).lower()
-        return found.sizes.get(found.default.lower() if asked == DEFAULT_TAG else asked)
+        size = (tag or DEFAULT_TAG).lower()
+        return known.sizes.get(known.default.lower() if size == DEFAULT_TAG else size)
 
     def near(self, text: str) -> list[str]:
-        """Return at most three names like ``text``, the nearest first, such as qwen3:0.6b.
+        """Return at most three names similar to ``text``, such as qwen3:0.6b, the nearest first.
 
-        A near family without a tag stands for its default size.
+        A family without a tag stands for its default size.
         """
-        asked = text.lower().removesuffix(f":{DEFAULT_TAG}")
-        names = {name: f"{name}:{family.default}" for name, family in self._families.items()}
+        name = text.lower().removesuffix(f":{DEFAULT_TAG}")
+        names = {key: f"{key}:{family.default}" for key, family in self._families.items()}
         names |= {f"{entry.name}:{entry.tag}".lower(): _full(entry) for entry in self.entries()}
-        matches = difflib.get_close_matches(asked, names, n=2 * MOST_NEAR)
+        matches = difflib.get_close_matches(name, names, n=2 * MOST_NEAR)
         return list(dict.fromkeys(names[match] for match in matches))[:MOST_NEAR]
 
     def sizes(self, family: str) -> list[CatalogEntry]:
-        """Return a family's entries, the smallest file first; empty if it is not known."""
-        found = self._families.get(family.lower())
-        entries = found.sizes.values() if found else ()
+        """Return a family's entries, the smallest file first; empty if the family is not known."""
+        known = self._families.get(family.lower())
+        entries = known.sizes.values() if known else ()
         return sorted(entries, key=lambda entry: entry.size_bytes)
 
     def entries(self) -> list[CatalogEntry]:
-        """Return every entry, by family and then by size."""
+        """Return every entry by family, then by size."""
         return [entry for name in sorted(self._families) for entry in self.sizes(name)]
 
 
 def load_catalog(extra: Sequence[Path] = ()) -> Catalog:
-    """Read the package's catalog and lay the files ``extra`` over it, the last one on top.
+    """Read the package's catalog and merge the files ``extra`` into it; later files win.
 
     Raises:
-        UsageError: a file cannot be read or has not the form; it names file, family and field.
+        UsageError: a file cannot be read or is malformed; the error names file, family and field.
     """
     packaged = resources.files("localrun").joinpath("data", "catalog.toml")
     families: dict[str, _Family] = {}
-    _lay_over(families, _Table.parse("catalog.toml", packaged.read_text(encoding="utf-8")))
+    _merge(families, _Table.parse("catalog.toml", packaged.read_text(encoding="utf-8")))
     for path in extra:
-        _lay_over(families, _Table.parse(str(path), _read(path)))
+        _merge(families, _Table.parse(str(path), _read(path)))
     return Catalog(list(families.values()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Family:
-    """What all sizes have in common, and the sizes by their tag in lower case."""
+    """Fields that all sizes share, and the sizes by lower-case tag."""
 
     name: str
     about: str
@@ -130,7 +130,7 @@ class _Family:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """One table of a file, with where it is, so that an error can name it."""
+    """One table of a file, with its position for error messages."""
 
     where: str
     values: Mapping[str, object]
@@ -139,7 +139,9 @@ class _Table:
     def parse(cls, where: str, text: str) -> _Table:
         longest = max(map(len, text.splitlines()), default=0)
         if longest > LONGEST_LINE:
-            raise UsageError(f"{where} has a line of {longest} characters")
+            raise UsageError(
+                f"{where} has a line of {longest} characters, more than {LONGEST_LINE}"
+            )
         try:
             table = cls(where, tomllib.loads(text))
         except (ValueError, RecursionError) as error:  # also a number of too many digits
@@ -171,20 +173,20 @@ class _Table:
         return [_Table(f"{self.where}, size {at}", item) for at, item in enumerate(value, start=1)]
 
     def families(self) -> dict[str, _Table]:
-        found: dict[str, _Table] = {}
+        families: dict[str, _Table] = {}
         for name, value in self.values.items():
             if name == "format_version":
                 continue
             if not isinstance(value, dict) or not PART.fullmatch(name):
-                raise self.wrong(name, "must be a family's table, its name that of a model")
-            found[name] = _Table(f"{self.where}, family {name}", value)
-        return found
+                raise self.wrong(name, "must be a table whose name is a valid model name")
+            families[name] = _Table(f"{self.where}, family {name}", value)
+        return families
 
     def wrong(self, name: str, problem: str) -> UsageError:
         given = "" if name in self.values else ", and it is missing"
         return UsageError(
             f"{self.where}: {name} {problem}{given}",
-            hint="localrun/data/catalog.toml shows the form",
+            hint="localrun/data/catalog.toml shows the format",
             param=name,
         )
 
@@ -201,14 +203,14 @@ def _read(path: Path) -> str:
         raise UsageError(f"cannot read the catalog {path}: {reason}") from error
 
 
-def _lay_over(families: dict[str, _Family], file: _Table) -> None:
-    """Add what a file says to the families so far, whose keys are names in lower case."""
+def _merge(families: dict[str, _Family], file: _Table) -> None:
+    """Merge a file into the families read so far, whose keys are lower-case names."""
     for name, table in file.families().items():
         families[name.lower()] = _family(name, table, families.get(name.lower()))
 
 
 def _family(name: str, table: _Table, known: _Family | None) -> _Family:
-    """Read a family's table, over what earlier files said of it."""
+    """Read a family's table and merge it with the same family of earlier files."""
     if known is None:
         about, licence, default = (table.text(part) for part in ("about", "licence", "default"))
         known = _Family(name=name, about=about, licence=licence, default=default, sizes={})

@@ -1,14 +1,14 @@
-"""HTTP as downloads need it: ranges, redirects by hand, proxies, TLS always verified.
+"""HTTP client for downloads: byte ranges, redirects, proxies, and TLS that is always verified.
 
-A credential belongs to one origin and is sent to no other, also not after a redirect. So does
-the login in a URL (``https://user:pw@host``): it is sent in a header and no part of the URL; one
-in a redirect is not ours and is left out.
-Every failure is one of the errors below; a status that a caller may want to see is not
-a failure. The home of urllib3.
+The only user of urllib3. A credential belongs to one origin and is never sent to another, not
+even after a redirect. A login in a URL (``https://user:pw@host``) is removed from the URL and sent
+as a header; a login in a redirect target is dropped.
+Every failure raises one of the errors below. A status code alone is not a failure: the caller
+decides what a status means.
 
     NetworkError
-    |- OfflineError       LOCALRUN_OFFLINE is set: no call was made
-    `- HttpError          the server answered with a status that does not help
+    |- OfflineError       LOCALRUN_OFFLINE is set: no request was sent
+    `- HttpError          the server answered with an error status
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ FAILURES = (urllib3.exceptions.HTTPError, OSError, ValueError)
 
 
 class OfflineError(NetworkError):
-    """No network call is made, for LOCALRUN_OFFLINE is set."""
+    """The network is disabled by LOCALRUN_OFFLINE."""
 
     code = "offline"
 
 
 class HttpError(NetworkError):
-    """The server's status does not help."""
+    """The server answered with a status that the caller cannot use."""
 
     code = "http_error"
 
@@ -65,33 +65,33 @@ class HttpError(NetworkError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
-    """Headers that go to one origin only."""
+    """Headers that are sent to one origin only."""
 
     origin: str  # "https://hf.co", with the port if it is not the scheme's
     headers: Mapping[str, str] = field(repr=False)
 
     def for_url(self, url: str) -> Mapping[str, str]:
-        """Return the headers if the URL is of the origin, else none."""
+        """Return the headers if the URL belongs to the origin, else an empty mapping."""
         return self.headers if origin_of(url) == self.origin else {}
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer whose body has not been read."""
+    """HTTP response whose body has not been read yet."""
 
     raw: urllib3.BaseHTTPResponse
     url: str  # where redirects ended
 
     @property
     def status(self) -> int:
-        """Return the status."""
+        """Return the status code."""
         return self.raw.status
 
     def header(self, name: str) -> str | None:
-        """Return a header.
+        """Return the value of a header, or None if it is absent.
 
         Raises:
-            NetworkError: it is longer than any that means something.
+            NetworkError: the value is longer than `LONGEST_HEADER`.
         """
         value = self.raw.headers.get(name)
         if value is not None and len(value) > LONGEST_HEADER:
@@ -101,7 +101,7 @@ class Response:
         return value
 
     def read(self, count: int) -> bytes:
-        """Return up to ``count`` bytes, none at the end.
+        """Return up to ``count`` bytes of the body, or no bytes at its end.
 
         Raises:
             NetworkError: the connection broke.
@@ -112,27 +112,27 @@ class Response:
             reason = _reason(error)
             raise NetworkError(f"{host_of(self.url)}: the connection broke: {reason}") from error
 
-    def body(self, most: int = MOST_BODY) -> bytes:
+    def body(self, max_bytes: int = MOST_BODY) -> bytes:
         """Return the whole body.
 
         Raises:
-            NetworkError: it is longer than ``most`` bytes, or broke.
+            NetworkError: the body is longer than ``max_bytes``, or the connection broke.
         """
         pieces, total = [], 0
         while piece := self.read(1 << 16):
             total += len(piece)
-            if total > most:
-                raise NetworkError(f"{host_of(self.url)} sends more than {most} bytes")
+            if total > max_bytes:
+                raise NetworkError(f"{host_of(self.url)} sends more than {max_bytes} bytes")
             pieces.append(piece)
         return b"".join(pieces)
 
     def close(self) -> None:
-        """Let go; the connection is used again where little of the body was not read."""
-        left = self.raw.length_remaining
-        is_short = left is not None and left <= MOST_DRAINED
+        """Close the response; keep its connection open if little of the body is left unread."""
+        unread_bytes = self.raw.length_remaining
+        is_short = unread_bytes is not None and unread_bytes <= MOST_DRAINED
         try:
-            # the rest of a file is not waited for, as it may stall
-            if left != 0 and (self.status in {200, 206} or not is_short):
+            # reading the rest of a file may stall, so its connection is closed instead
+            if unread_bytes != 0 and (self.status in {200, 206} or not is_short):
                 self.raw.close()
             else:
                 self.raw.read()
@@ -141,7 +141,7 @@ class Response:
             self.raw.close()
 
     def interrupt(self) -> None:
-        """End a read that another thread is blocked in; it sees the end of the stream."""
+        """End a read that blocks another thread; that thread sees the end of the stream."""
         with contextlib.suppress(RuntimeError, *FAILURES):
             self.raw.shutdown()
 
@@ -153,7 +153,7 @@ class Response:
 
 
 class Http:
-    """Connections to any host. Safe to use from many threads."""
+    """Connection pools for any host. Safe to use from many threads."""
 
     def __init__(
         self,
@@ -169,19 +169,19 @@ class Http:
         self._pools = ConnectionPools(environ, timeout, rule)
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close all idle connections."""
         self._pools.close()
 
     def check_online(self, url: str) -> None:
-        """Return if the network may be used, for those who reach ``url`` by other means.
+        """Check that the network may be used, for code that reaches ``url`` without this client.
 
         Raises:
-            OfflineError: there is to be no network.
+            OfflineError: LOCALRUN_OFFLINE is set.
         """
         if self._is_offline:
             raise OfflineError(
-                f"no network is used, for LOCALRUN_OFFLINE is set; {host_of(url)} was wanted",
-                hint="LOCALRUN_OFFLINE=0 localrun ...   for this command alone",
+                f"cannot connect to {host_of(url)}: LOCALRUN_OFFLINE is set",
+                hint="LOCALRUN_OFFLINE=0 localrun ...   enables the network for one command",
             )
 
     def open(
@@ -194,12 +194,12 @@ class Http:
         body: bytes | Iterable[bytes] | None = None,
         follow: bool = True,
     ) -> Response:
-        """Send a request and return the answer, whatever its status; redirects are followed.
+        """Send a request, follow redirects, and return the response with any other status.
 
         Raises:
-            OfflineError: there is to be no network.
-            PrivateAddressError: the host, or one that it redirects to, is not to be reached.
-            NetworkError: no answer, or redirects that lead nowhere.
+            OfflineError: LOCALRUN_OFFLINE is set.
+            PrivateAddressError: the rule forbids the host or the target of a redirect.
+            NetworkError: the server does not answer, or redirects without end.
         """
         url, login = split_login(url)
         credential = credential or login
@@ -212,7 +212,7 @@ class Http:
             url = _next_url(url, location)
             if response.status == 303:  # noqa: PLR2004 - See Other
                 method, body = "GET", None
-        raise NetworkError(f"{host_of(url)} redirects without end")
+        raise NetworkError(f"{host_of(url)} redirects more than {MOST_REDIRECTS} times")
 
     def _send(
         self,
@@ -239,7 +239,7 @@ class Http:
 
 
 def origin_of(url: str) -> str:
-    """Return scheme, host and, where it is not the scheme's, port."""
+    """Return scheme and host, with the port unless it is the scheme's default."""
     parts = _parts(url)
     port = "" if parts.port in {None, DEFAULT_PORTS.get(parts.scheme or "")} else f":{parts.port}"
     return f"{parts.scheme}://{parts.host or ''}{port}"
@@ -250,9 +250,9 @@ def split_login(url: str) -> tuple[str, Credential | None]:
     login = _parts(url).auth
     if login is None:
         return url, None
-    scheme, _, rest = url.partition("://")
-    authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    clean = f"{scheme}://{rest[authority.rfind('@') + 1 :]}"
+    scheme, _, address = url.partition("://")
+    authority = re.split(r"[/?#]", address, maxsplit=1)[0]
+    clean = f"{scheme}://{address[authority.rfind('@') + 1 :]}"
     user, _, password = login.partition(":")
     pair = unquote_to_bytes(user) + b":" + unquote_to_bytes(password)
     headers = {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
@@ -260,14 +260,14 @@ def split_login(url: str) -> tuple[str, Credential | None]:
 
 
 def host_of(url: str) -> str:
-    """Return host and port, for messages: a URL's path and query may hold secrets."""
+    """Return host and port for messages: path and query of a URL may hold secrets."""
     return _parts(url).netloc or url.partition("?")[0]
 
 
-def http_error(response: Response, what: str, hint: str | None = None) -> HttpError:
-    """Return the error of a status that does not help."""
+def http_error(response: Response, resource: str, hint: str | None = None) -> HttpError:
+    """Return the error for a status that the caller cannot use."""
     error = HttpError(
-        f"{host_of(response.url)} answers {response.status} for {what}",
+        f"{host_of(response.url)} answers {response.status} for {resource}",
         status=response.status,
         hint=hint,
     )
@@ -276,7 +276,7 @@ def http_error(response: Response, what: str, hint: str | None = None) -> HttpEr
 
 
 def retry_after(text: str | None) -> float | None:
-    """Return how long a server wants to be left alone, within reason (RFC 9110, 10.2.3)."""
+    """Return the seconds of a Retry-After header, at most `LONGEST_WAIT_S` (RFC 9110, 10.2.3)."""
     if text is None or len(text) > LONGEST_DATE:
         return None
     try:
@@ -291,17 +291,18 @@ def retry_after(text: str | None) -> float | None:
 
 def _next_url(url: str, location: str) -> str:
     try:
-        following = urljoin(url, location)
+        target = urljoin(url, location)
     except ValueError as error:
-        raise NetworkError(f"{host_of(url)} redirects to no address") from error
-    old, new = _parts(url).scheme, _parts(following).scheme
-    if new not in {"http", "https"} or (old, new) == ("https", "http"):
-        raise NetworkError(f"{host_of(url)} redirects to an address that is not safe")
-    return split_login(following)[0]
+        raise NetworkError(f"{host_of(url)} redirects to an invalid address") from error
+    old_scheme, new_scheme = _parts(url).scheme, _parts(target).scheme
+    is_downgrade = (old_scheme, new_scheme) == ("https", "http")
+    if new_scheme not in {"http", "https"} or is_downgrade:
+        raise NetworkError(f"{host_of(url)} redirects to an unsafe address")
+    return split_login(target)[0]
 
 
 def _parts(url: str) -> urllib3.util.Url:
-    """Take a URL apart as urllib3 does when it connects; refuse what others read differently."""
+    """Parse a URL as urllib3 does when it connects; refuse what other parsers read differently."""
     if UNSAFE.search(url):
         raise NetworkError(f"not an address: {url.partition('?')[0][:200]!r}")
     try:
@@ -311,6 +312,6 @@ def _parts(url: str) -> urllib3.util.Url:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the innermost cause, which names the thing."""
+    """Return the text of the innermost cause, which names the problem."""
     text = str(error.__cause__ or error.__context__ or error)
     return text.rpartition(": ")[2] if "object at 0x" in text else text

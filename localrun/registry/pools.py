@@ -1,7 +1,7 @@
-"""urllib3's pools of connections: TLS that is always verified, and the proxies of a user.
+"""Connection pools of urllib3: TLS that is always verified, and the user's proxies.
 
-Proxies are named as for curl: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY, in either
-case; where none is, macOS and Windows are asked for theirs.
+Proxies are configured as for curl: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in either
+case. On macOS and Windows the system's proxies apply if no variable is set.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ HEADERS = {"User-Agent": f"localrun/{__version__}", "Accept-Encoding": "identity
 
 
 class ConnectionPools:
-    """Connections that are kept open, directly and by each proxy; each made when first wanted.
+    """Open connections by scheme and proxy; each pool is made on first use.
 
-    To read the system's certificates takes longer than all the rest.
+    Loading the system's certificates takes longer than everything else, so it is done lazily.
     """
 
     def __init__(
@@ -51,14 +51,14 @@ class ConnectionPools:
         }
         self._named = _proxies(environ)
         self._pools: dict[tuple[str, str], urllib3.PoolManager] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards _pools; no other lock is taken inside
 
     def for_url(self, url: urllib3.util.Url) -> urllib3.PoolManager:
         """Return the pool for a URL's host.
 
         Raises:
-            NetworkError: it is behind a proxy of a kind that is not spoken here.
-            PrivateAddressError: a proxy is not to be asked for it.
+            NetworkError: the proxy is neither http nor https.
+            PrivateAddressError: the rule forbids a connection to the host by a proxy.
         """
         scheme, host = url.scheme or "http", url.host or ""
         proxy = "" if self._is_direct(host) else self._named.get(scheme, "")
@@ -70,7 +70,7 @@ class ConnectionPools:
             return self._pools[scheme, proxy]
 
     def close(self) -> None:
-        """Close what nobody uses."""
+        """Close all idle connections."""
         with self._lock:
             for pool in self._pools.values():
                 pool.clear()
@@ -80,8 +80,8 @@ class ConnectionPools:
         kind = address.partition(":")[0].lower()
         if kind not in {"", "http", "https"}:
             raise NetworkError(
-                f"the proxy for {scheme} is of the kind {kind}, only http and https are known",
-                hint=f"{scheme.upper()}_PROXY=http://HOST:PORT names another one",
+                f"the proxy for {scheme} has the scheme {kind}; only http and https are supported",
+                hint=f"{scheme.upper()}_PROXY=http://HOST:PORT   sets another proxy",
             )
         options = dict(self._options)
         if "https" in {scheme, kind}:
@@ -99,7 +99,7 @@ class ConnectionPools:
 
 
 def _proxies(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the proxies by scheme, and under ``no`` which hosts need none."""
+    """Return the proxies by scheme, and the hosts without proxy under ``no``."""
     variables = sorted(environ.items(), key=lambda item: item[0].islower())  # lower case wins
     named = {
         name.lower().removesuffix("_proxy"): address
@@ -123,7 +123,7 @@ def _proxy(address: str, options: dict[str, Any]) -> urllib3.ProxyManager:
 
 
 def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
-    """Return a context that verifies, by the system's certificates or those that are named."""
+    """Return a verifying TLS context: the system's certificates, and those of a variable."""
     named = environ.get("SSL_CERT_FILE") or environ.get("REQUESTS_CA_BUNDLE")
     context = ssl.create_default_context()
     if named and Path(named).is_file():
@@ -141,6 +141,6 @@ def _load(context: ssl.SSLContext, named: str) -> None:
         context.load_verify_locations(named)
     except OSError as error:
         raise NetworkError(
-            f"{named} has no certificates that can be read",
-            hint="SSL_CERT_FILE and REQUESTS_CA_BUNDLE name a file of PEM certificates",
+            f"cannot read certificates from {named}",
+            hint="set SSL_CERT_FILE or REQUESTS_CA_BUNDLE to a file of PEM certificates",
         ) from error

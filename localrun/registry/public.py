@@ -1,13 +1,13 @@
-"""Connections to public addresses only, for pulls that others have asked a server for.
+"""Rule for downloads that a server makes for its clients: connect to public addresses only.
 
-Whoever may use a server may not use it to look around in its network: loopback, private and
-link-local addresses, and with them the metadata services of clouds, are refused, also after a
-redirect. A name is resolved here and the address that was checked is the one connected to, so
-that a name which means another address a moment later gains nothing. A name that does not exist
-and one of a private address get the same answer.
+A client of a server must not explore the server's network: loopback, private and link-local
+addresses, which include the metadata services of clouds, are refused, also after a redirect.
+Names are resolved here, and the address that was checked is the address that is connected to, so
+a DNS answer that changes in between has no effect. A name that does not exist and a name with a
+private address get the same error.
 
-Hosts that the server's owner has named are not checked. Behind a proxy it is the proxy that
-connects: then a name is refused if it means a private address here, or only such networks use it.
+Hosts that the server's owner has listed are exempt. Behind a proxy, the proxy connects: then a
+name is refused if it resolves to a private address here, or if only private networks use it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 PUBLIC_IPV6 = ipaddress.IPv6Network("2000::/3")
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-# of networks that are not public (RFC 6761, 6762, 8375, 9476), and what clouds and offices use
+# names of private networks (RFC 6761, 6762, 8375, 9476), and names that clouds and offices use
 PRIVATE_ENDINGS = (
     ".localhost", ".local", ".internal", ".home.arpa", ".lan", ".intranet", ".corp", ".home",
     ".private",
@@ -42,17 +42,17 @@ DEFAULT_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True, slots=True)
 class PublicOnly:
-    """Which hosts may be connected to; ``named`` are "host" or "host:port"."""
+    """Rule for hosts; ``named`` holds the exempt hosts as "host" or "host:port"."""
 
     named: frozenset[str] = frozenset()
 
     @classmethod
     def except_for(cls, named: Iterable[str]) -> PublicOnly:
-        """Return the rule with what the owner has named: hosts, with a port or not, or URLs."""
+        """Return the rule with exempt hosts: host, host:port or URL."""
         return cls(frozenset(filter(None, map(_host_and_port, named))))
 
     def is_named(self, host: str, port: int) -> bool:
-        """Return whether the owner has named a host."""
+        """Return whether a host is exempt."""
         host = host.strip("[]").lower()
         return host in self.named or f"{host}:{port}" in self.named
 
@@ -60,54 +60,54 @@ class PublicOnly:
         """Return the public addresses of a host; blocks.
 
         Raises:
-            PrivateAddressError: it has none.
-            OSError: nobody can be asked for the name now.
+            PrivateAddressError: the host has no public address.
+            OSError: name resolution is temporarily unavailable.
         """
         try:
-            found = _resolved(host, port)
+            addresses = _resolved(host, port)
         except socket.gaierror as error:
             if error.errno == socket.EAI_AGAIN:
                 raise
-            found = []
-        addresses = [address for address in found if is_public(address)]
-        if not addresses:
+            addresses = []
+        public_addresses = [address for address in addresses if is_public(address)]
+        if not public_addresses:
             raise _refusal(host)
-        return addresses
+        return public_addresses
 
     def check_proxied(self, host: str, port: int) -> None:
-        """Return if a proxy may be asked to connect to a host; blocks.
+        """Check that a proxy may connect to a host; blocks.
 
         Raises:
-            PrivateAddressError: it is private by its name, or means a private address here.
+            PrivateAddressError: the name is private, or resolves to a private address here.
         """
         if self.is_named(host, port):
             return
         try:
-            found = _resolved(host, port)
-        except OSError:  # the proxy alone knows names
-            found = []
+            addresses = _resolved(host, port)
+        except OSError:  # only the proxy can resolve names
+            addresses = []
         name = host.rstrip(".").lower()
-        is_private_name = not found and ("." not in name or name.endswith(PRIVATE_ENDINGS))
-        if is_private_name or not all(map(is_public, found)):
+        is_private_name = not addresses and ("." not in name or name.endswith(PRIVATE_ENDINGS))
+        if is_private_name or not all(map(is_public, addresses)):
             raise _refusal(host)
 
 
 def is_public(text: str) -> bool:
-    """Return whether an address, in digits, is one of the internet; those inside count too."""
+    """Return whether a numeric address is public, including an IPv4 address embedded in IPv6."""
     try:
         address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return False
-    inside = _inside(address)
-    if inside is not None:
-        return is_public(str(inside))
+    embedded = _embedded_ipv4(address)
+    if embedded is not None:
+        return is_public(str(embedded))
     if isinstance(address, ipaddress.IPv6Address) and address not in PUBLIC_IPV6:
         return False
     return address.is_global and not address.is_multicast
 
 
 def pool_classes(rule: PublicOnly) -> Mapping[str, type[HTTPConnectionPool]]:
-    """Return urllib3's pools with connections that keep to the rule."""
+    """Return urllib3's pool classes with connections that apply the rule."""
 
     class Connection(HTTPConnection):
         def _new_conn(self) -> socket.socket:
@@ -127,7 +127,7 @@ def pool_classes(rule: PublicOnly) -> Mapping[str, type[HTTPConnectionPool]]:
 
 
 def _connected(connection: HTTPConnection, rule: PublicOnly) -> socket.socket | None:
-    """Return a socket to a public address of the host, None for one that the owner has named."""
+    """Return a socket to a public address of the host, or None if the host is exempt."""
     host, port = connection.host.strip("[]"), connection.port
     if rule.is_named(host, port):
         return None
@@ -147,14 +147,14 @@ def _connected(connection: HTTPConnection, rule: PublicOnly) -> socket.socket | 
 
 def _resolved(host: str, port: int) -> list[str]:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError:  # no name that can be asked for
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:  # not a valid DNS name
         return []
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+    return list(dict.fromkeys(str(address[0]) for *_, address in infos))
 
 
-def _inside(address: Address) -> ipaddress.IPv4Address | None:
-    """Return the IPv4 address that an IPv6 address leads to, None if there is none."""
+def _embedded_ipv4(address: Address) -> ipaddress.IPv4Address | None:
+    """Return the IPv4 address that an IPv6 address maps to, or None."""
     if isinstance(address, ipaddress.IPv4Address):
         return None
     if address in NAT64:
@@ -163,7 +163,7 @@ def _inside(address: Address) -> ipaddress.IPv4Address | None:
 
 
 def _host_and_port(text: str) -> str:
-    """Return ``host`` or ``host:port`` in lower case of that or of a URL, "" for neither."""
+    """Return lower-case ``host`` or ``host:port`` of a host or a URL, or "" if neither."""
     try:
         parts = urlsplit(text if "://" in text else f"//{text}")
         host, port = parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme)
@@ -174,7 +174,7 @@ def _host_and_port(text: str) -> str:
 
 def _refusal(host: str) -> PrivateAddressError:
     return PrivateAddressError(
-        f"{host} has no public address, and a server connects to no others for its clients",
-        hint=f"LOCALRUN_PULL_PRIVATE={host} in the server's environment allows it; "
-        "`localrun pull` on its machine needs no leave",
+        f"{host} has no public address; a server connects only to public hosts for its clients",
+        hint=f"set LOCALRUN_PULL_PRIVATE={host} for the server, "
+        "or run `localrun pull` on its machine",
     )

@@ -1,13 +1,13 @@
-"""Which files of a repository are one model, and which of several models to take.
+"""Quantizations of a repository: which files form one model, and which model to take by default.
 
-Pure functions of names and sizes; no connection, no file is opened. A variant is one
-loadable model: one ``.gguf`` file, or all shards of a split one in their order.
+Pure functions of names and sizes; opens no connection and no file. A variant is one loadable
+model: one ``.gguf`` file, or all shards of a split model in order.
 
     Qwen3-8B-Q4_K_M.gguf                                       Q4_K_M
     UD-Q4_K_XL/model-UD-Q4_K_XL-00001-of-00002.gguf            UD-Q4_K_XL, with its 00002
     mmproj-F16.gguf, imatrix.gguf, ggml-vocab-x.gguf, lora-x.gguf   no variant
 
-A tag that is given is taken exactly or not at all: never another quantization silently.
+A tag that the user gives is taken exactly: another quantization never replaces it silently.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from localrun.registry.remote import RemoteFile, Repository
 
-# Of a whole file, about, as llama.cpp's quantize tool tells them; L and XL are of those
-# who make them, with larger embeddings.
+# approximate bits per weight of a whole file, as llama.cpp's quantize tool prints them; publishers
+# make the L and XL variants, which have larger embeddings
 BITS = {
     "F64": 64.0, "F32": 32.0, "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q6_K_L": 6.8,
     "Q6_K": 6.56, "Q5_1": 6.0, "Q5_K_L": 5.85, "Q5_K_M": 5.69, "Q5_K_S": 5.54, "Q5_0": 5.5,
@@ -37,8 +37,8 @@ BITS = {
     "IQ3_XS": 3.3, "IQ3_XXS": 3.06, "Q2_K_L": 3.1, "Q2_K": 2.96, "IQ2_M": 2.7, "IQ2_S": 2.5,
     "IQ2_XS": 2.31, "IQ2_XXS": 2.06, "TQ2_0": 2.06, "IQ1_M": 1.75, "TQ1_0": 1.69, "IQ1_S": 1.56,
 }  # fmt: skip
-REPACKED = re.compile(r"Q4_0_\d_\d")  # for one kind of processor; llama.cpp gave them up in 2024
-UNKNOWN = 1000.0  # near to nothing
+REPACKED = re.compile(r"Q4_0_\d_\d")  # for one processor type; llama.cpp dropped them in 2024
+UNKNOWN = 1000.0  # far from every quantization
 SUFFIX = ".gguf"
 DEFAULT_QUANTIZATION = "Q4_K_M"
 MOST_SHARDS_NAMED = 3
@@ -65,14 +65,14 @@ PROJECTORS = ("F16", "BF16", "Q8_0")  # small next to the model, and needs the p
 class Variant:
     """One model of a repository."""
 
-    quantization: str  # or the stem of the file, where the quantization names no one model
+    quantization: str  # or the file's stem, if the quantization is not unique
     files: tuple[RemoteFile, ...]  # shards in order
-    size_bytes: int  # of all shards, as far as the hub tells
+    size_bytes: int  # of all shards whose size the hub reports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """The variant to take; ``is_stated`` when its name was asked for, else tell the user."""
+    """Variant to download; ``is_stated`` if the user named it, otherwise the user is notified."""
 
     variant: Variant
     is_stated: bool
@@ -80,30 +80,30 @@ class Choice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Companions:
-    """What belongs to every variant of a repository."""
+    """Files that belong to every variant of a repository."""
 
-    projector: RemoteFile | None  # F16 rather than BF16, Q8_0, any other; by name if equal
+    projector: RemoteFile | None  # first of F16, BF16, Q8_0, others; then by name
     template: RemoteFile | None
     licences: tuple[RemoteFile, ...]
 
 
 def quantization_of(file_name: str) -> str | None:
-    """Return the quantization that a file's name states, or else its nearest folder's.
+    """Return the quantization in a file name, or else in the name of its nearest folder.
 
-    In upper case, FP16 as F16. The last one where a name states several.
+    The result is upper case, with FP16 as F16. If a name states several, the last one counts.
     """
     shard = SHARD.fullmatch(file_name)
     path = shard["stem"] if shard else re.sub(r"\.gguf$", "", file_name, flags=re.IGNORECASE)
     for part in reversed(path.split("/")):
-        if found := QUANTIZATION.findall(part):
-            return re.sub(r"^FP", "F", str(found[-1]).upper())
+        if matches := QUANTIZATION.findall(part):
+            return re.sub(r"^FP", "F", str(matches[-1]).upper())
     return None
 
 
 def bits_per_weight(quantization: str | None) -> float:
-    """Return the bits per weight of a quantization in upper case, with or without UD-.
+    """Return the bits per weight of an upper-case quantization, with or without UD-.
 
-    What is not known, and what llama.cpp does not load any more, is near to nothing.
+    Unknown quantizations, and those that llama.cpp no longer loads, are far from all others.
     """
     plain = (quantization or "").removeprefix("UD-")
     if plain in BITS:
@@ -113,56 +113,58 @@ def bits_per_weight(quantization: str | None) -> float:
 
 
 def variants(repository: Repository) -> list[Variant]:
-    """Return every model of a repository, the smallest first; none for one without GGUF files.
+    """Return every model of a repository, the smallest first; empty without GGUF files.
 
     Raises:
-        IntegrityError: shards of one are missing.
+        IntegrityError: a model lacks shards.
     """
-    found = _sets(repository)
-    for one in found:
-        one.check(repository)
-    return [one.variant for one in found]
+    shard_sets = _sets(repository)
+    for shard_set in shard_sets:
+        shard_set.check(repository)
+    return [shard_set.variant for shard_set in shard_sets]
 
 
 def choose(repository: Repository, wanted: str | None) -> Choice:
-    """Return the variant of a tag, without regard to case.
+    """Return the variant of a tag, ignoring case.
 
-    Without a tag (None or ``latest``) it is Q4_K_M, else the one nearest to it in bits
-    per weight, the larger of two as near. Missing shards of variants that are not chosen
-    are no error.
+    Without a tag (None or ``latest``) the result is Q4_K_M, or else the variant nearest to it in
+    bits per weight; of two equally near, the larger. Missing shards of other variants are no error.
 
     Raises:
         ModelNotFoundError: the repository has no GGUF files.
-        QuantizationNotFoundError: it has not this one; the hint lists those it has.
-        IntegrityError: shards of the chosen one are missing.
+        QuantizationNotFoundError: the repository lacks this variant; the hint lists the others.
+        IntegrityError: the chosen variant lacks shards.
     """
-    found = _sets(repository)
-    if not found:
+    shard_sets = _sets(repository)
+    if not shard_sets:
         raise ModelNotFoundError(
-            f"{repository.name} has no model in GGUF form",
+            f"{repository.name} has no GGUF model",
             hint=f"localrun search {repository.name.rsplit('/', 1)[-1]}",
         )
     is_stated = wanted is not None and wanted.lower() != DEFAULT_TAG
-    chosen = _stated(repository, found, wanted) if wanted and is_stated else min(found, key=_merit)
+    if wanted and is_stated:
+        chosen = _stated(repository, shard_sets, wanted)
+    else:
+        chosen = min(shard_sets, key=_distance_from_default)
     chosen.check(repository)
     return Choice(variant=chosen.variant, is_stated=is_stated)
 
 
 def shards_of(repository: Repository, name: str) -> tuple[RemoteFile, ...]:
-    """Return a file of a repository; one shard brings all of its model, in order.
+    """Return a file of a repository, or all shards of its model in order if it is a shard.
 
     Raises:
         IntegrityError: shards are missing.
     """
-    for one in _sets(repository):
-        if any(file.name == name for file in one.variant.files):
-            one.check(repository)
-            return one.variant.files
+    for shard_set in _sets(repository):
+        if any(file.name == name for file in shard_set.variant.files):
+            shard_set.check(repository)
+            return shard_set.variant.files
     return tuple(file for file in repository.files if file.name == name)
 
 
 def companions(repository: Repository) -> Companions:
-    """Return the projector of images, the chat template and the licences, where there are any."""
+    """Return the image projector, the chat template and the licences of a repository."""
     files = sorted(repository.files, key=lambda file: (file.name.count("/"), file.name))
     projectors = [file for file in files if _is_gguf(file) and PROJECTOR.search(_base(file))]
     templates = [file for file in files if _base(file) == TEMPLATE]
@@ -175,7 +177,7 @@ def companions(repository: Repository) -> Companions:
 
 @dataclass(frozen=True, slots=True)
 class _ShardSet:
-    """A variant, and the names of its shards that the repository has not, the first of them."""
+    """Variant, and the names of its first missing shards."""
 
     variant: Variant
     num_missing: int = 0
@@ -187,21 +189,21 @@ class _ShardSet:
         more = self.num_missing - len(self.missing)
         named = ", ".join(self.missing) + (f" and {more} more" * (more > 0))
         raise IntegrityError(
-            f"{repository.name} is not complete: {named} is missing",
-            hint=f"choose another than {self.variant.quantization}, or try again later",
+            f"{repository.name} is incomplete: {named} is missing",
+            hint=f"choose another one than {self.variant.quantization}, or try again later",
         )
 
 
 def _sets(repository: Repository) -> list[_ShardSet]:
-    """Return the variants, complete or not, the smallest first."""
+    """Return all variants, complete or not, the smallest first."""
     shards = _by_stem(file for file in repository.files if _is_model(file))
     labels = _labels(shards)
-    found = [_set(labels[stem], files) for stem, files in shards.items()]
-    return sorted(found, key=lambda one: (one.variant.size_bytes, one.variant.quantization))
+    shard_sets = [_set(labels[stem], files) for stem, files in shards.items()]
+    return sorted(shard_sets, key=lambda each: (each.variant.size_bytes, each.variant.quantization))
 
 
 def _by_stem(files: Iterable[RemoteFile]) -> dict[str, list[RemoteFile]]:
-    """Put the shards of each model together under its path; a model in one file wins."""
+    """Group the shards of each model by path; a model in one file wins over a split one."""
     whole: dict[str, list[RemoteFile]] = {}
     split: dict[str, list[RemoteFile]] = {}
     for file in sorted(files, key=lambda file: file.name):
@@ -212,7 +214,7 @@ def _by_stem(files: Iterable[RemoteFile]) -> dict[str, list[RemoteFile]]:
 
 
 def _labels(stems: Iterable[str]) -> dict[str, str]:
-    """Name each model by its quantization, its file or its path: the first that is no other's."""
+    """Label each model with the first unique text of: quantization, file name, path."""
     stems = list(stems)
     labels: dict[str, str] = {}
     for name in (lambda stem: quantization_of(stem) or "", lambda stem: stem.rsplit("/", 1)[-1]):
@@ -229,12 +231,14 @@ def _set(label: str, files: list[RemoteFile]) -> _ShardSet:
     if shard is None:
         return _ShardSet(variant)
     stem, total = shard["stem"], int(shard["total"])
-    there = {file.name.lower() for file in files}
-    # never all names: each of many files may announce 99999 shards
+    present = {file.name.lower() for file in files}
+    # never list all names: each of many files may announce 99999 shards
     names = (f"{stem}-{index:05}-of-{total:05}.gguf" for index in range(1, total + 1))
-    missing = (name for name in names if name.lower() not in there)
-    num_there = sum(_is_shard_of(name, total) for name in there)
-    return _ShardSet(variant, max(0, total - num_there), tuple(islice(missing, MOST_SHARDS_NAMED)))
+    missing = (name for name in names if name.lower() not in present)
+    num_present = sum(_is_shard_of(name, total) for name in present)
+    return _ShardSet(
+        variant, max(0, total - num_present), tuple(islice(missing, MOST_SHARDS_NAMED))
+    )
 
 
 def _is_shard_of(name: str, total: int) -> bool:
@@ -242,15 +246,15 @@ def _is_shard_of(name: str, total: int) -> bool:
     return shard is not None and int(shard["total"]) == total and 1 <= int(shard["index"]) <= total
 
 
-def _stated(repository: Repository, found: list[_ShardSet], wanted: str) -> _ShardSet:
+def _stated(repository: Repository, shard_sets: list[_ShardSet], wanted: str) -> _ShardSet:
     names = {wanted.upper(), _canonical(wanted)}
-    for one in found:
-        if one.variant.quantization.upper() in names:
-            return one
-    shown = [one.variant for one in found[:MOST_LISTED]]
+    for shard_set in shard_sets:
+        if shard_set.variant.quantization.upper() in names:
+            return shard_set
+    shown = [shard_set.variant for shard_set in shard_sets[:MOST_LISTED]]
     listed = ", ".join(f"{variant.quantization} {_size(variant)}" for variant in shown)
-    listed += f" and {len(found) - len(shown)} more" * (len(found) > len(shown))
-    alike = [one for one in found if quantization_of(one.variant.quantization) in names]
+    listed += f" and {len(shard_sets) - len(shown)} more" * (len(shard_sets) > len(shown))
+    alike = [each for each in shard_sets if quantization_of(each.variant.quantization) in names]
     problem = f"has several models in {wanted}" if alike else f"has no {wanted}"
     raise QuantizationNotFoundError(f"{repository.name} {problem}", hint=f"it has: {listed}")
 
@@ -259,12 +263,12 @@ def _canonical(tag: str) -> str:
     return (quantization_of(tag) or "") if QUANTIZATION.fullmatch(tag) else ""
 
 
-def _merit(one: _ShardSet) -> tuple[float, float, str]:
-    """Order variants by how near they are to Q4_K_M, the larger of two as near first."""
-    bits = bits_per_weight(quantization_of(one.variant.files[0].name))
-    is_wished = one.variant.quantization.removeprefix("UD-") == DEFAULT_QUANTIZATION
-    distance = abs(bits - bits_per_weight(DEFAULT_QUANTIZATION)) - is_wished * 1e-3
-    return distance, -bits, one.variant.quantization
+def _distance_from_default(shard_set: _ShardSet) -> tuple[float, float, str]:
+    """Return the sort key of a variant: near to Q4_K_M first, then larger first."""
+    bits = bits_per_weight(quantization_of(shard_set.variant.files[0].name))
+    is_default = shard_set.variant.quantization.removeprefix("UD-") == DEFAULT_QUANTIZATION
+    distance = abs(bits - bits_per_weight(DEFAULT_QUANTIZATION)) - is_default * 1e-3
+    return distance, -bits, shard_set.variant.quantization
 
 
 def _projector_rank(file: RemoteFile) -> int:

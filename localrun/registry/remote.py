@@ -1,4 +1,7 @@
-"""What a source says it has: files, and where their bytes can be had."""
+"""Remote repositories: their files, and the sources (URLs) of each file.
+
+Values only; the hub and registry clients make them.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +16,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileSource:
-    """One place that a file's bytes can be had from.
+    """URL from which the bytes of a file can be downloaded.
 
-    ``refresh`` returns the credential to go on with after a 401, for tokens end within
-    long downloads; None if there is no better one. Any thread may call it.
+    ``refresh`` returns a new credential after a 401, because tokens expire during long downloads,
+    or None if there is no better credential. Any thread may call it.
     """
 
     url: str
-    name: str  # for people: "hf.co"
+    name: str  # in messages: "hf.co"
     credential: Credential | None = None
     refresh: Callable[[], Credential | None] | None = field(default=None, compare=False, repr=False)
-    refused_hint: str | None = None  # what to do about a 401 or a 403
+    refused_hint: str | None = None  # the hint for a 401 or a 403
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteFile:
-    """A file of a source. A digest is a promise: what does not keep it is not stored."""
+    """File of a repository. If its digest is given, other bytes are never stored."""
 
     name: str  # with "/" between folders
     size_bytes: int | None = None
@@ -38,17 +41,17 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Repository:
-    """A hub's repository at one revision."""
+    """Repository of a hub at one revision."""
 
     name: str  # "hf.co/Qwen/Qwen3-0.6B-GGUF"
-    revision: str | None  # the commit, None where the hub does not tell
+    revision: str | None  # the commit, or None if the hub has none
     files: tuple[RemoteFile, ...]
     licence: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """A repository that a search found."""
+    """Repository that matches a search."""
 
     name: str  # "hf.co/owner/repo"
     downloads: int

@@ -124,7 +124,7 @@ def _copy_checked(blob: Path, path: Path, digest: str) -> None:
     """Copy a blob and read the copy back: the kernel copies, so nothing was hashed on the way."""
     shutil.copyfile(blob, path)
     if file_digest(path) != digest:
-        raise StorageError(f"the copy of {blob} at {path} has wrong bytes", hint="try it again")
+        raise StorageError(f"the copy of {blob} at {path} has another digest", hint="try again")
 
 
 def _inside(name: str) -> PurePosixPath:

@@ -105,7 +105,9 @@ class BlobStore:
                 file.write(chunk)
         if hashed.hexdigest() != hex_of(digest):
             temporary.unlink()
-            raise IntegrityError(f"wrong bytes for {digest}: their digest is {hashed.hexdigest()}")
+            raise IntegrityError(
+                f"digest mismatch: the bytes have sha256:{hashed.hexdigest()}, not {digest}"
+            )
         return self.publish(temporary, digest, size_bytes)
 
     def publish(self, verified: Path, digest: str, size_bytes: int) -> Path:

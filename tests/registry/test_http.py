@@ -61,7 +61,7 @@ def test_a_body_is_read() -> None:
 def test_a_body_that_is_too_long_is_not_read() -> None:
     with scripted(OK) as server, new_http().open(server.url) as response:
         with pytest.raises(NetworkError, match="more than 4 bytes"):
-            response.body(most=4)
+            response.body(max_bytes=4)
 
 
 def test_a_body_that_breaks_is_an_error() -> None:
@@ -138,7 +138,10 @@ def test_a_redirect_to_what_is_not_http_is_refused(target: str) -> None:
 
 
 def test_redirects_end() -> None:
-    with scripted(redirect("/again")) as server, pytest.raises(NetworkError, match="without end"):
+    with (
+        scripted(redirect("/again")) as server,
+        pytest.raises(NetworkError, match="redirects more than"),
+    ):
         new_http().open(server.url)
 
 
@@ -319,7 +322,7 @@ def test_a_certificate_counts_for_the_host_and_not_for_its_checked_address(
 def test_a_file_without_certificates_is_named(tmp_path: Path) -> None:
     (tmp_path / "none.pem").write_text("nothing")
 
-    with pytest.raises(NetworkError, match=r"none\.pem has no certificates"):
+    with pytest.raises(NetworkError, match=r"cannot read certificates from .*none\.pem"):
         new_http(SSL_CERT_FILE=str(tmp_path / "none.pem")).open("https://127.0.0.1:1/")
 
 
@@ -335,7 +338,7 @@ def test_plain_http_waits_for_no_certificates(monkeypatch: pytest.MonkeyPatch) -
 
 def test_from_https_to_http_is_refused(tls: ssl.SSLContext, certificate: Path) -> None:
     with scripted(redirect("http://127.0.0.1:1/"), context=tls) as server:
-        with pytest.raises(NetworkError, match="not safe"):
+        with pytest.raises(NetworkError, match="unsafe"):
             new_http(SSL_CERT_FILE=str(certificate)).open(server.url)
 
 

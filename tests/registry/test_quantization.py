@@ -340,7 +340,7 @@ def test_the_only_model_is_taken_whatever_its_name() -> None:
 
 
 def test_a_repository_without_gguf_files_says_so() -> None:
-    with pytest.raises(ModelNotFoundError, match="no model in GGUF form"):
+    with pytest.raises(ModelNotFoundError, match="no GGUF model"):
         choose(repository(["model.safetensors"]), None)
 
 

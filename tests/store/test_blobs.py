@@ -80,7 +80,7 @@ def test_a_stream_is_kept_for_any_cut(
 
 def test_wrong_bytes_leave_nothing_behind(store: Store) -> None:
     with store.lease() as lease:
-        with pytest.raises(IntegrityError, match="wrong bytes"):
+        with pytest.raises(IntegrityError, match="digest mismatch"):
             store.blobs.write([b"other"], sha256(b"content"), lease)
         inside = list(store.layout.tmp.iterdir())
 

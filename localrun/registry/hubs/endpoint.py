@@ -1,6 +1,6 @@
-"""The address of a hub as a variable of the environment gives it, and its token.
+"""Endpoint of a model hub, and the token for it, as environment variables set them.
 
-Knows neither hub: what both have in common, such as that a token belongs to one origin.
+Shared by both hubs and knows neither.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ TOKEN = re.compile(r"[!-~]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubEndpoint:
-    """Where a hub is."""
+    """Address of a hub."""
 
-    url: str  # without a slash at the end
-    host: str  # for people: "hf.co", or a mirror's host
+    url: str  # without a trailing slash
+    host: str  # in messages: "hf.co", or a mirror's host
     is_own: bool  # the hub itself and not a mirror
 
     def unexpected_response(self) -> NetworkError:
-        """Return the error of an answer that is not the hub's: a portal's page, a wrong mirror."""
+        """Return the error for a response that no hub sends: a login page or a wrong mirror."""
         return NetworkError(
-            f"{self.host} does not answer as a hub does",
-            hint="check that the network needs no login, and the address if a mirror's is set",
+            f"{self.host} does not answer like a model hub",
+            hint="check whether the network needs a login, and the mirror's address if one is set",
         )
 
     def credential(self, headers: Mapping[str, str]) -> Credential:
-        """Return headers that go to this endpoint only."""
+        """Return headers that are sent to this endpoint only."""
         return Credential(origin=origin_of(self.url), headers=headers)
 
     def file(
@@ -50,7 +50,7 @@ class HubEndpoint:
         sha256: str | None,
         credential: Credential | None,
     ) -> RemoteFile:
-        """Return a file that the endpoint has at ``path``; what is no sha256 promises nothing."""
+        """Return the endpoint's file at ``path``; a malformed sha256 is ignored."""
         remote = FileSource(url=f"{self.url}{path}", name=self.host, credential=credential)
         is_promised = sha256 is not None and SHA256.fullmatch(sha256.lower())
         digest = f"sha256:{sha256.lower()}" if sha256 and is_promised else None
@@ -60,10 +60,10 @@ class HubEndpoint:
 def hub_endpoint(
     environ: Mapping[str, str], variable: str, *, host: str, own: tuple[str, ...]
 ) -> HubEndpoint:
-    """Return the endpoint that a variable names, else the hub's own, the first of ``own``.
+    """Return the endpoint that a variable names, else the hub's own (the first of ``own``).
 
     Raises:
-        UsageError: the variable holds no address.
+        UsageError: the variable is not an address.
     """
     text = environ.get(variable, "").strip() or own[0]
     url = text if "://" in text else f"https://{text}"
@@ -80,22 +80,22 @@ def hub_endpoint(
 
 
 def clean_token(text: str | None, variable: str) -> str | None:
-    """Return a token without the space around it, None for none.
+    """Return a token without surrounding whitespace, or None if it is empty.
 
     Raises:
-        UsageError: it has characters that no header can have; the message is without it.
+        UsageError: the token has characters that no header can have; the message omits it.
     """
     token = (text or "").strip()
     if token and not TOKEN.fullmatch(token):
-        raise UsageError(f"{variable} has characters that no token has", param=variable)
+        raise UsageError(f"{variable} has characters that a token cannot have", param=variable)
     return token or None
 
 
 def check_repo_name(repo: str) -> None:
-    """Return if it is ``owner/repo``, safe in a URL.
+    """Check that a name is ``owner/repo`` and safe in a URL.
 
     Raises:
-        ModelNameError: it is not.
+        ModelNameError: the name is malformed.
     """
     if not REPO.fullmatch(repo):
-        raise ModelNameError(f"not the name of a repository: {repo[:200]!r}")
+        raise ModelNameError(f"not a repository name: {repo[:200]!r}")

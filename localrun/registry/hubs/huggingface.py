@@ -1,17 +1,17 @@
-"""Hugging Face: what a repository has, and where; search.
+"""Hugging Face client: the files of a repository, and search.
 
-Asks the hub's API by our own HTTP, for the library takes a quarter of a second to be
-imported; downloads nothing itself. Read of the environment:
+Calls the hub's API with our HTTP client, because importing the library takes a quarter of a
+second. Downloads nothing. Environment variables:
 
-    HF_ENDPOINT                                a mirror, or a hub of one's own
-    HF_TOKEN, HUGGING_FACE_HUB_TOKEN           a token, sent to the endpoint, whichever it is
-    HF_HUB_DISABLE_IMPLICIT_TOKEN              no token at all, as the library has it
+    HF_ENDPOINT                                a mirror, or a private hub
+    HF_TOKEN, HUGGING_FACE_HUB_TOKEN           a token, sent to any endpoint
+    HF_HUB_DISABLE_IMPLICIT_TOKEN              use no token, as in the library
     HF_HUB_OFFLINE, TRANSFORMERS_OFFLINE       no network
-    and what `huggingface_login` reads
+    and those that `huggingface_login` reads
 
-The stored login was given to huggingface.co, so it goes to https://huggingface.co and
-https://hf.co only: a mirror gets a token only if one of the two variables holds it. No
-token follows a redirect to another origin.
+The stored login belongs to huggingface.co, so it is sent to https://huggingface.co and
+https://hf.co only: a mirror gets a token only from one of the two variables. No token follows a
+redirect to another origin.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, Rec
 
 
 class HuggingFace:
-    """The hub that ``HF_ENDPOINT`` names, else huggingface.co."""
+    """Client of the hub at ``HF_ENDPOINT``, else huggingface.co."""
 
     def __init__(self, http: Http, environ: Mapping[str, str]) -> None:
         self._http = http
@@ -53,40 +53,42 @@ class HuggingFace:
         self._hub = hub_endpoint(environ, "HF_ENDPOINT", host=HUGGINGFACE_HOST, own=OWN_ORIGINS)
 
     def repository(self, repo: str, revision: str | None) -> Repository:
-        """Return the files of ``owner/repo`` at a revision, None for its main branch.
+        """Return the files of ``owner/repo`` at a revision; None is the main branch.
 
         Raises:
-            ModelNameError: not the name of a repository.
-            ModelNotFoundError: no such repository or revision, or none that one may see.
-            HttpError: the hub refuses, or the repository is gated and one is not let in.
-            NetworkError: the hub does not answer, or not as a hub does.
-            OfflineError: there is to be no network.
-            UsageError: the token is none.
+            ModelNameError: ``repo`` is not a repository name.
+            ModelNotFoundError: the repository or revision does not exist, or is private.
+            HttpError: the hub refuses, or the repository is gated and access is not granted.
+            NetworkError: the hub does not answer, or not like a hub.
+            OfflineError: the network is disabled.
+            UsageError: the token is malformed.
         """
         _check_name(repo)
         self._check_online()
         token = self._token()
         credential = self._credential(token)
-        asked = HubRequest(hub=self._hub, repo=repo, revision=revision, has_token=token is not None)
-        info = self._info(asked, credential)
+        request = HubRequest(
+            hub=self._hub, repo=repo, revision=revision, has_token=token is not None
+        )
+        info = self._info(request, credential)
         try:
-            found = self._repository(asked, info, credential)
+            repository = self._repository(request, info, credential)
         except MALFORMED as error:
             raise self._hub.unexpected_response() from error
         if info.get("gated"):
-            self._check_gate(asked, found.files)
-        return found
+            self._check_gate(request, repository.files)
+        return repository
 
     def search(self, text: str, limit: int) -> list[SearchResult]:
-        """Return repositories with GGUF files whose names have the text, most downloads first.
+        """Return GGUF repositories whose names match the text, most downloads first.
 
         Their files have names only.
 
         Raises:
             HttpError: the hub refuses.
-            NetworkError: the hub does not answer, or not as a hub does.
-            OfflineError: there is to be no network.
-            UsageError: the token is none.
+            NetworkError: the hub does not answer, or not like a hub.
+            OfflineError: the network is disabled.
+            UsageError: the token is malformed.
         """
         self._check_online()
         query = [("search", text), ("filter", "gguf"), ("sort", "downloads"), ("limit", str(limit))]
@@ -97,7 +99,7 @@ class HuggingFace:
                 raise http_error(response, "a search")
             body = response.body(MOST_BYTES)
         try:
-            return [_found(item) for item in json.loads(body)][:limit]
+            return [_search_result(item) for item in json.loads(body)][:limit]
         except MALFORMED as error:
             raise self._hub.unexpected_response() from error
 
@@ -106,15 +108,15 @@ class HuggingFace:
         for variable in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
             if self._is_set(variable):
                 raise OfflineError(
-                    f"{variable} is set, and {self._hub.host} was wanted",
-                    hint=f"{variable}=0 localrun ...   for this command alone",
+                    f"cannot connect to {self._hub.host}: {variable} is set",
+                    hint=f"{variable}=0 localrun ...   enables the network for one command",
                 )
 
     def _is_set(self, variable: str) -> bool:
         return self._environ.get(variable, "").upper() in TRUE
 
     def _token(self) -> str | None:
-        """Return the token for the endpoint, None for none."""
+        """Return the token for the endpoint, or None."""
         if self._is_set("HF_HUB_DISABLE_IMPLICIT_TOKEN"):
             return None
         for variable in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
@@ -131,14 +133,14 @@ class HuggingFace:
         except NetworkError as error:
             raise NetworkError(error.message, hint=UNREACHED) from error
 
-    def _info(self, asked: HubRequest, credential: Credential | None) -> dict[str, Any]:
-        """Return what the hub tells of a repository, sizes and digests of files included."""
-        at = f"/revision/{quote(asked.revision, safe='')}" if asked.revision is not None else ""
-        url = f"{self._hub.url}/api/models/{asked.repo}{at}?blobs=true"
+    def _info(self, request: HubRequest, credential: Credential | None) -> dict[str, Any]:
+        """Return the hub's description of a repository, with sizes and digests of its files."""
+        at = f"/revision/{quote(request.revision, safe='')}" if request.revision is not None else ""
+        url = f"{self._hub.url}/api/models/{request.repo}{at}?blobs=true"
         try:
             with self._opened(url, credential) as response:
                 if response.status != OK:
-                    raise asked.refused(response)
+                    raise request.refused(response)
                 info = json.loads(response.body(MOST_BYTES))
         except (ValueError, RecursionError) as error:
             raise self._hub.unexpected_response() from error
@@ -147,14 +149,14 @@ class HuggingFace:
         return info
 
     def _repository(
-        self, asked: HubRequest, info: Mapping[str, Any], credential: Credential | None
+        self, request: HubRequest, info: Mapping[str, Any], credential: Credential | None
     ) -> Repository:
         sha = None if info.get("sha") is None else str(info["sha"])
-        root = f"/{asked.repo}/resolve/{quote(sha or asked.revision or MAIN, safe='')}"
+        root = f"/{request.repo}/resolve/{quote(sha or request.revision or MAIN, safe='')}"
         return Repository(
-            name=f"{HUGGINGFACE_HOST}/{asked.repo}",
+            name=f"{HUGGINGFACE_HOST}/{request.repo}",
             revision=sha,
-            files=tuple(self._file(root, one, credential) for one in info.get("siblings") or ()),
+            files=tuple(self._file(root, file, credential) for file in info.get("siblings") or ()),
             licence=_licence(info),
         )
 
@@ -170,26 +172,26 @@ class HuggingFace:
             credential=credential,
         )
 
-    def _check_gate(self, asked: HubRequest, files: Sequence[RemoteFile]) -> None:
-        """Find out now and not at the download: what a gated repository has, all may list."""
+    def _check_gate(self, request: HubRequest, files: Sequence[RemoteFile]) -> None:
+        """Check access to a gated repository before the download: everybody may list its files."""
         models = [file for file in files if file.name.endswith(".gguf")] or files
-        for remote in models[0].sources if models else ():
+        for source in models[0].sources if models else ():
             with self._http.open(
-                remote.url, method="HEAD", credential=remote.credential, follow=False
+                source.url, method="HEAD", credential=source.credential, follow=False
             ) as response:
                 if response.status in REFUSED:
-                    raise asked.gated(response.status)
+                    raise request.gated(response.status)
 
 
 def _check_name(repo: str) -> None:
-    """Return if the hub could have made a repository of this name; it makes none with these."""
+    """Check a repository name by the hub's own rules."""
     check_repo_name(repo)
     if "--" in repo or ".." in repo or repo.endswith(".git") or len(repo) > LONGEST_NAME:
-        raise ModelNameError(f"not the name of a repository: {repo[:200]!r}")
+        raise ModelNameError(f"not a repository name: {repo[:200]!r}")
 
 
 def _licence(info: Mapping[str, Any]) -> str | None:
-    """Return the licence that the card names, or else the tags."""
+    """Return the licence of the model card, or else of the tags."""
     card = info.get("cardData") or {}
     licence = card.get("license")
     if licence == "other":
@@ -200,7 +202,7 @@ def _licence(info: Mapping[str, Any]) -> str | None:
     return next((tag.removeprefix("license:") for tag in tags), None)
 
 
-def _found(item: Mapping[str, Any]) -> SearchResult:
+def _search_result(item: Mapping[str, Any]) -> SearchResult:
     files = (RemoteFile(name=str(file["rfilename"])) for file in item.get("siblings") or ())
     return SearchResult(
         name=f"{HUGGINGFACE_HOST}/{item['id']}",

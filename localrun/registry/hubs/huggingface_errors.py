@@ -1,7 +1,7 @@
-"""What the refusals of Hugging Face mean to a user, each in one line with a hint.
+"""Errors of Hugging Face as messages with a hint.
 
-Knows that a 401 stands for three things at this hub: no such repository, a private
-one, and a token that is wrong. The header X-Error-Code tells them apart.
+A 401 of this hub has three meanings: the repository does not exist, it is private, or the token
+is invalid. The header X-Error-Code distinguishes them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ UNAUTHORIZED, FORBIDDEN, TOO_MANY, SERVER_ERROR = 401, 403, 429, 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HubRequest:
-    """What was asked of the hub."""
+    """Request to the hub for one repository."""
 
     hub: HubEndpoint
     repo: str
@@ -31,7 +31,7 @@ class HubRequest:
     has_token: bool
 
     def refused(self, response: Response) -> LocalrunError:
-        """Return our error for an answer that is not the listing of the repository."""
+        """Return the error for a response that is not the repository's listing."""
         code = response.header("X-Error-Code")
         if code == "GatedRepo":
             return self.gated(response.status)
@@ -42,22 +42,22 @@ class HubRequest:
         return http_error(response, self.repo, self._hint(response.status))
 
     def gated(self, status: int) -> HttpError:
-        """Return the error of a repository whose owner has not let this user in."""
+        """Return the error of a gated repository to which this user has no access."""
         page = f"{PAGES}/{self.repo}"
-        asker = "with the account of the token" if self.has_token else f"then {self._with_token}"
+        account = "with the token's account" if self.has_token else f"then {self._with_token}"
         return HttpError(
-            f"{self.repo} is gated: its owner wants to be asked before files are given",
+            f"{self.repo} is gated: its owner must grant access first",
             status=status,
-            hint=f"open {page} and accept, {asker}",
+            hint=f"open {page} and accept, {account}",
         )
 
     def _not_there(self) -> ModelNotFoundError:
         if self.has_token:
-            hint = "check the name, and that the account of the token may see it"
+            hint = "check the name, and that the token's account has access"
         else:
             hint = f"check the name; if it is private, {self._with_token}"
         return ModelNotFoundError(
-            f"{self.hub.host} has no repository {self.repo}, or a private one that is not shown",
+            f"{self.hub.host} has no repository {self.repo}, or a private one",
             hint=hint,
         )
 
@@ -69,12 +69,12 @@ class HubRequest:
 
     def _hint(self, status: int) -> str | None:
         if status == UNAUTHORIZED and self.has_token:
-            return f"the token is not valid: {PAGES}/settings/tokens makes another"
+            return f"the token is invalid: {PAGES}/settings/tokens creates another"
         if status in {UNAUTHORIZED, FORBIDDEN}:
-            return "the token may not read this" if self.has_token else self._with_token
+            return "the token has no access" if self.has_token else self._with_token
         if status == TOO_MANY:
-            return "wait a while" + ("" if self.has_token else f"; or {self._with_token}")
-        return "the hub has a fault, try again later" if status >= SERVER_ERROR else None
+            return "wait some minutes" + ("" if self.has_token else f"; or {self._with_token}")
+        return "the hub failed, try again later" if status >= SERVER_ERROR else None
 
     @property
     def _with_token(self) -> str:

@@ -1,12 +1,12 @@
-"""The login that ``hf auth login`` keeps. The home of huggingface_hub.
+"""Stored login of ``hf auth login``. The only user of huggingface_hub.
 
-    HF_TOKEN_PATH    the file of the token, else
-    HF_HOME          the folder that has it as ``token``, else
-    XDG_CACHE_HOME   the folder that has it as ``huggingface/token``, else ~/.cache
+    HF_TOKEN_PATH    the token file, else
+    HF_HOME          the folder that holds ``token``, else
+    XDG_CACHE_HOME   the folder that holds ``huggingface/token``, else ~/.cache
 
-The library is asked, and thereby imported, only for a login that it may have to renew or
-to exchange: one of the browser, told by the file ``stored_tokens`` beside the token's, or
-one of a CI system, told by HF_OIDC_RESOURCE.
+The library is imported only for a login that may need renewal or exchange: a browser login, which
+the file ``stored_tokens`` beside the token file reveals, or the login of a CI system, which
+HF_OIDC_RESOURCE reveals.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ QUIET = (
 
 
 def stored_login(environ: Mapping[str, str]) -> str | None:
-    """Return the token, renewed if it was about to expire; None for no login.
+    """Return the stored token, renewed if it was about to expire, or None without a login.
 
     Raises:
-        NetworkError: there is one that cannot be read or had.
-        UsageError: it has characters that no token has.
+        NetworkError: the login cannot be read or renewed.
+        UsageError: the token has characters that no token can have.
     """
     path = _token_path(environ)
     try:
@@ -65,7 +65,7 @@ def _expanded(path: str) -> Path:
 
 
 def _is_renewed(stored: Path) -> bool:
-    """Return whether any of the logins that are kept is one to be renewed."""
+    """Return whether any stored login needs renewal."""
     try:
         return RENEWED in stored.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -87,6 +87,6 @@ def _token_of_library() -> str | None:
 
 def _unreadable(error: Exception) -> NetworkError:
     return NetworkError(
-        f"the login for {HUGGINGFACE_HOST} cannot be read: {error}",
-        hint="hf auth login, or set HF_TOKEN",
+        f"cannot read the login for {HUGGINGFACE_HOST}: {error}",
+        hint="hf auth login   creates a new one; or set HF_TOKEN",
     )

@@ -1,13 +1,12 @@
-"""ModelScope: what a repository has, and where; search. The home of modelscope_hub.
+"""ModelScope client: the files of a repository, and search. The only user of modelscope_hub.
 
-Lists by ``HubApi``; downloads nothing itself. Read of the environment:
+Lists with ``HubApi``; downloads nothing. Environment variables:
 
-    MODELSCOPE_ENDPOINT       a mirror, or a hub of one's own
-    MODELSCOPE_API_TOKEN      a token, sent to the endpoint, whichever it is
+    MODELSCOPE_ENDPOINT       a mirror, or a private hub
+    MODELSCOPE_API_TOKEN      a token, sent to any endpoint
 
-The login that ``modelscope login`` keeps is not read: it is a pickle. The hub tells no
-commit, so a repository has none; what it promises is the sha256 of each file. It tells
-no licence with the files either.
+The login of ``modelscope login`` is not read, because it is a pickle. The hub reports no commit,
+so a repository has none; it reports the sha256 of each file, but no licence.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ SETTINGS = {  # as the library reads them at its import
 
 
 class ModelScope:
-    """The hub that ``MODELSCOPE_ENDPOINT`` names, else modelscope.cn."""
+    """Client of the hub at ``MODELSCOPE_ENDPOINT``, else modelscope.cn."""
 
     def __init__(self, http: Http, environ: Mapping[str, str]) -> None:
         self._http = http
@@ -64,48 +63,50 @@ class ModelScope:
         )
 
     def repository(self, repo: str, revision: str | None) -> Repository:
-        """Return the files of ``owner/repo`` at a revision, None for its master branch.
+        """Return the files of ``owner/repo`` at a revision; None is the master branch.
 
         Raises:
-            ModelNameError: not the name of a repository.
-            ModelNotFoundError: no such repository or revision, or none that one may see.
+            ModelNameError: ``repo`` is not a repository name.
+            ModelNotFoundError: the repository or revision does not exist, or is private.
             HttpError: the hub refuses.
-            NetworkError: the hub does not answer, or not as a hub does.
-            OfflineError: there is to be no network.
-            UsageError: the token is none.
+            NetworkError: the hub does not answer, or not like a hub.
+            OfflineError: the network is disabled.
+            UsageError: the token is malformed.
         """
         check_repo_name(repo)
         self._http.check_online(self._hub.url)
         token = clean_token(self._environ.get(TOKEN), TOKEN)
-        asked = _ModelScopeRequest(self._hub, repo, revision, has_token=token is not None)
-        listed = self._listed(asked, token)
+        request = _ModelScopeRequest(self._hub, repo, revision, has_token=token is not None)
+        entries = self._listed(request, token)
         credential = self._credential(token)
-        files = tuple(self._file(asked, one, credential) for one in listed if not one.is_dir)
+        files = tuple(
+            self._file(request, entry, credential) for entry in entries if not entry.is_dir
+        )
         return Repository(name=f"{MODELSCOPE_HOST}/{repo}", revision=None, files=files)
 
     def search(self, text: str, limit: int) -> list[SearchResult]:
         """Return repositories with GGUF in name or tags, most downloads first, without files.
 
-        Looks at the first 200 with the text: what filters the hub knows it does not say.
+        Reads the first 200 matches of the text, because the hub documents no filter.
 
         Raises:
             HttpError: the hub refuses.
-            NetworkError: the hub does not answer, or not as a hub does.
-            OfflineError: there is to be no network.
-            UsageError: the token is none.
+            NetworkError: the hub does not answer, or not like a hub.
+            OfflineError: the network is disabled.
+            UsageError: the token is malformed.
         """
-        found: list[SearchResult] = []
+        results: list[SearchResult] = []
         for page in range(1, MOST_PAGES + 1):
             models = self._page(text, page)
-            found += (model for model in models if model is not None)
-            if len(found) >= limit or len(models) < PAGE_SIZE:
+            results += (model for model in models if model is not None)
+            if len(results) >= limit or len(models) < PAGE_SIZE:
                 break
-        return found[:limit]
+        return results[:limit]
 
     def _page(self, text: str, page: int) -> list[SearchResult | None]:
-        """Return a page of the OpenAPI's search, None for each repository without GGUF.
+        """Return a page of the OpenAPI search, with None for each repository without GGUF.
 
-        The library's client takes any answer for none found.
+        The library's client treats any response as an empty result, so it is not used.
         """
         query = {"search": text, "sort": "downloads", "page_number": page, "page_size": PAGE_SIZE}
         url = f"{self._hub.url}/openapi/v1/models?{urlencode(query)}"
@@ -116,32 +117,32 @@ class ModelScope:
             body = response.body(MOST_BYTES)
         try:
             models = json.loads(body)["data"]["models"]
-            return [_found(model) for model in models if "/" in model["id"]]
+            return [_search_result(model) for model in models if "/" in model["id"]]
         except MALFORMED as error:
             raise self._hub.unexpected_response() from error
 
-    def _listed(self, asked: _ModelScopeRequest, token: str | None) -> list[FileInfo]:
+    def _listed(self, request: _ModelScopeRequest, token: str | None) -> list[FileInfo]:
         api = _api(self._hub, token)
         try:
-            return api.list_repo_files(asked.repo, "model", revision=asked.revision)
+            return api.list_repo_files(request.repo, "model", revision=request.revision)
         except _failures() as error:
-            raise asked.explain(error) from error
+            raise request.explain(error) from error
 
     def _credential(self, token: str | None) -> Credential | None:
-        """Return the token in both forms that the client sends, for not all routes take both."""
+        """Return the token in the two headers that the client sends: not all routes take both."""
         if token is None:
             return None
         headers = {"Authorization": f"Bearer {token}", "Cookie": f"m_session_id={token}"}
         return self._hub.credential(headers)
 
     def _file(
-        self, asked: _ModelScopeRequest, file: FileInfo, credential: Credential | None
+        self, request: _ModelScopeRequest, file: FileInfo, credential: Credential | None
     ) -> RemoteFile:
-        """Return a file at the route that the client itself takes."""
-        query = {"Revision": asked.revision or MASTER, "FilePath": file.path}
+        """Return a file at the route that the library's client uses."""
+        query = {"Revision": request.revision or MASTER, "FilePath": file.path}
         return self._hub.file(
             file.path,
-            f"/api/v1/models/{asked.repo}/repo?{urlencode(query, quote_via=quote, safe='')}",
+            f"/api/v1/models/{request.repo}/repo?{urlencode(query, quote_via=quote, safe='')}",
             size=file.size,
             sha256=file.sha256,
             credential=credential,
@@ -150,7 +151,7 @@ class ModelScope:
 
 @dataclass(frozen=True, slots=True)
 class _ModelScopeRequest:
-    """What was asked of the hub, and what its failures mean."""
+    """Request to the hub for one repository, and the meaning of its failures."""
 
     hub: HubEndpoint
     repo: str
@@ -175,16 +176,15 @@ class _ModelScopeRequest:
     def _not_there(self) -> ModelNotFoundError:
         at = f" with revision {self.revision!r}" if self.revision else ""
         return ModelNotFoundError(
-            f"{self.hub.host} has no repository {self.repo}{at}, or a private one"
-            " that is not shown",
+            f"{self.hub.host} has no repository {self.repo}{at}, or a private one",
             hint="check the name" + ("" if self.has_token else f"; if it is private, set {TOKEN}"),
         )
 
     def _refused(self, error: APIError, status: int) -> HttpError:
         hints = {
             UNAUTHORIZED: "https://modelscope.cn/my/myaccesstoken shows the tokens",
-            FORBIDDEN: f"open https://modelscope.cn/models/{self.repo} and ask, then set {TOKEN}",
-            TOO_MANY: "wait a while",
+            FORBIDDEN: f"ask at https://modelscope.cn/models/{self.repo}, then set {TOKEN}",
+            TOO_MANY: "wait some minutes",
         }
         refused = HttpError(
             f"{self.hub.host} answers {status} for {self.repo}",
@@ -199,7 +199,7 @@ def _has_gguf(model: Mapping[str, Any]) -> bool:
     return "gguf" in f"{model['id']} {model.get('tags')} {model.get('libraries')}".lower()
 
 
-def _found(model: Mapping[str, Any]) -> SearchResult | None:
+def _search_result(model: Mapping[str, Any]) -> SearchResult | None:
     if not _has_gguf(model):
         return None
     return SearchResult(
@@ -210,14 +210,14 @@ def _found(model: Mapping[str, Any]) -> SearchResult | None:
 
 
 def _api(hub: HubEndpoint, token: str | None) -> HubApi:
-    """Import the library, which reads the environment when it is imported: the one place."""
+    """Import the library, which reads the environment at import time, and return its client."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     from modelscope_hub import HubApi
     from modelscope_hub.config import HubConfig
 
     class Anonymous(HubConfig):
-        """Without the number by which the hub would know this machine again."""
+        """Configuration without the id by which the hub could recognize this machine."""
 
         def get_session_id(self) -> str:
             return NO_SESSION
@@ -226,14 +226,14 @@ def _api(hub: HubEndpoint, token: str | None) -> HubApi:
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """Return what the library raises, also for an answer that is not the hub's."""
+    """Return the exceptions of the library, including those for malformed responses."""
     from modelscope_hub.errors import HubError
 
     return (HubError, OSError, *MALFORMED)
 
 
 def _innermost(error: BaseException) -> str:
-    """Return the text of the first cause, which names the thing."""
+    """Return the text of the first cause, which names the problem."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     return str(error) or type(error).__name__

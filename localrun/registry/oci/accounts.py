@@ -1,7 +1,7 @@
-"""Logins that Docker and podman keep: who the user is at a registry.
+"""Logins that Docker and podman store: the user's account at a registry.
 
-Owns the form of their credential files and the protocol of the credential helpers.
-A secret is in no message, log line or repr. The first account found is taken, of
+Owns the format of their credential files and the protocol of credential helpers. No message, log
+line or repr holds a secret. The first account found wins, in this order:
 
     $REGISTRY_AUTH_FILE
     $DOCKER_CONFIG/config.json, or ~/.docker/config.json
@@ -36,7 +36,7 @@ DOCKER_HOSTS = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"
 DOCKER_KEY = "https://index.docker.io/v1/"  # Docker Hub in every file and helper
 HELPER_TIMEOUT_S = 10.0
 HELPER_NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
-IS_IDENTITY_TOKEN = "<token>"  # noqa: S105 - a helper's user name that says what the secret is
+IS_IDENTITY_TOKEN = "<token>"  # noqa: S105 - a user name by which helpers mark tokens
 MOST_BYTES = 4 << 20
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """A user of a registry, by a password or by a token that stands for the login."""
+    """User of a registry, with a password or with an identity token."""
 
     username: str = ""
     password: str = field(default="", repr=False)
@@ -58,7 +58,7 @@ class Account:
 
 
 def find_account(host: str, environ: Mapping[str, str], home: Path) -> Account | None:
-    """Return the user's account at a registry, None for a stranger; may run a helper program."""
+    """Return the user's account at a registry, or None; may run a credential helper."""
     for path in _files(environ, home):
         config = _read(path)
         account = _from_helper(host, config, environ) or _from_auths(host, config)
@@ -80,18 +80,18 @@ def _files(environ: Mapping[str, str], home: Path) -> Iterator[Path]:
 def _read(path: Path) -> dict[str, object]:
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise ValueError("too large")  # noqa: TRY301 - one way out for every damage
+            raise ValueError("too large")  # noqa: TRY301 - one handler for every damage
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError) as error:
-        _log.warning("%s is not read: %s", path, type(error).__name__)
+        _log.warning("ignored %s: %s", path, type(error).__name__)
         return {}
     return value if isinstance(value, dict) else {}
 
 
 def _from_auths(host: str, config: dict[str, object]) -> Account | None:
-    """Return the account that the file itself holds."""
+    """Return the account that the file holds for a host."""
     for key, entry in _table(config, "auths").items():
         if isinstance(entry, dict) and _is_key_of(key, host):
             account = _account(entry)
@@ -117,7 +117,7 @@ def _account(entry: dict[str, object]) -> Account | None:
 def _from_helper(
     host: str, config: dict[str, object], environ: Mapping[str, str]
 ) -> Account | None:
-    """Return what the helper of the host says, None where there is none or it knows nothing."""
+    """Return the account of the host's credential helper, or None if it has none."""
     helpers = _table(config, "credHelpers")
     named = next((name for key, name in helpers.items() if _is_key_of(key, host)), None)
     name = named or config.get("credsStore")
@@ -125,15 +125,15 @@ def _from_helper(
         return None
     program = shutil.which(f"docker-credential-{name}", path=environ.get("PATH"))
     if program is None:
-        _log.debug("docker-credential-%s is not there", name)
+        _log.debug("docker-credential-%s is not installed", name)
         return None
     return _ask_helper(program, DOCKER_KEY if host in DOCKER_HOSTS else host, environ)
 
 
 def _ask_helper(program: str, key: str, environ: Mapping[str, str]) -> Account | None:
-    """Run ``get`` (https://github.com/docker/docker-credential-helpers)."""
+    """Run the helper's ``get`` (https://github.com/docker/docker-credential-helpers)."""
     try:
-        done = subprocess.run(  # noqa: S603 - the user's own helper, by its whole path
+        done = subprocess.run(  # noqa: S603 - the user's own helper, by its full path
             [program, "get"],
             input=key.encode(),
             capture_output=True,
@@ -154,7 +154,7 @@ def _ask_helper(program: str, key: str, environ: Mapping[str, str]) -> Account |
 
 
 def _is_key_of(key: str, host: str) -> bool:
-    """Return whether a file's key is of a registry; a key with a namespace is of no whole one."""
+    """Return whether a file's key names a registry; a key with a namespace names only a part."""
     bare = key.rpartition("://")[2].lower()
     name, _, path = bare.partition("/")
     if path.strip("/") not in {"", "v1", "v2"}:

@@ -1,7 +1,7 @@
-"""Requests to one registry: its address, the login when it asks, its errors in words.
+"""HTTP API of one OCI registry: URLs, authentication on request, and error messages.
 
-Knows nothing of models. Every URL that a registry gives is made absolute here, and one
-that leaves https for http is not followed.
+Knows nothing about models. Makes every URL of a registry absolute, and never follows one from
+https to http.
 
 https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 """
@@ -36,7 +36,7 @@ DENIED = {401, 403}
 
 
 class RegistryApi:
-    """The API of one registry. For many threads."""
+    """API of one registry. Safe to use from many threads."""
 
     def __init__(
         self,
@@ -55,13 +55,13 @@ class RegistryApi:
         )
 
     def url(self, repo: str, *parts: str) -> str:
-        """Return the URL of a thing of a repository.
+        """Return the URL of a repository's resource.
 
         Raises:
-            ModelNameError: not a repository's name.
+            ModelNameError: ``repo`` is not a repository name.
         """
         if not all(PART.fullmatch(part) for part in repo.split("/")):
-            raise ModelNameError(f"not a name of a repository: {repo!r}")
+            raise ModelNameError(f"not a repository name: {repo!r}")
         path = "/".join((repo, *(quote(part, safe=":") for part in parts)))
         return f"{self.origin}/v2/{path}"
 
@@ -74,28 +74,28 @@ class RegistryApi:
         headers: Mapping[str, str] | None = None,
         body: bytes | Iterable[bytes] | None = None,
     ) -> Response:
-        """Send a request, once more with a login if the registry asks; return any other status.
+        """Send a request, retry it once with authentication if asked, and return the response.
 
-        The body must give its bytes again when it is iterated again.
+        The body must yield the same bytes each time that it is iterated.
 
         Raises:
-            NetworkError: no answer, or no token.
+            NetworkError: the registry does not answer, or issues no token.
         """
         credential = self.auth.current(scopes)
         response = self._send(method, url, credential, headers, body)
         if response.status != UNAUTHORIZED or origin_of(response.url) != self.origin:
-            return response  # storage elsewhere does not say how to log in here
-        better = self.auth.answer(response.header("WWW-Authenticate"), scopes, credential)
-        if better is None:
+            return response  # a storage host cannot ask for this registry's login
+        fresh = self.auth.answer(response.header("WWW-Authenticate"), scopes, credential)
+        if fresh is None:
             return response
         response.close()
-        return self._send(method, url, better, headers, body)
+        return self._send(method, url, fresh, headers, body)
 
     def has_blob(self, repo: str, digest: str, scopes: tuple[str, ...]) -> bool:
         """Return whether a repository has a blob.
 
         Raises:
-            NetworkError: the registry does not say.
+            NetworkError: the registry refuses or does not answer.
         """
         with self.call("HEAD", self.url(repo, "blobs", digest), scopes) as response:
             if response.status == OK or response.status in REDIRECTS:
@@ -112,7 +112,7 @@ class RegistryApi:
         headers: Mapping[str, str] | None,
         body: bytes | Iterable[bytes] | None,
     ) -> Response:
-        """Send; where only existence is asked, a redirect is the answer.
+        """Send a request; a redirect of a HEAD request is its answer and is not followed.
 
         Storage that a registry redirects to signs its URLs for GET only.
         """
@@ -126,18 +126,19 @@ class RegistryApi:
         )
 
     def absolute(self, url: str, location: str) -> str:
-        """Return where a Location or Link leads.
+        """Return the absolute URL of a Location or Link header.
 
-        A registry behind a proxy that ends TLS may name itself by http: then https is meant.
+        A registry behind a proxy that terminates TLS may name itself with http: https is used
+        instead.
 
         Raises:
-            NetworkError: to an address that is not safe.
+            NetworkError: the URL is invalid or unsafe.
         """
         try:
-            following = urljoin(url, location)
-            parts, here = urlsplit(following), urlsplit(url)
+            target = urljoin(url, location)
+            parts, here = urlsplit(target), urlsplit(url)
         except ValueError as error:
-            raise NetworkError(f"{self.host} names an address that is none") from error
+            raise NetworkError(f"{self.host} sends an invalid address") from error
         if here.scheme == "https" and parts.scheme == "http" and parts.hostname == here.hostname:
             port = f":{here.port}" if here.port else ""
             host = f"[{here.hostname}]" if ":" in (here.hostname or "") else here.hostname
@@ -146,16 +147,16 @@ class RegistryApi:
             "https",
             "http",
         ):
-            raise NetworkError(f"{self.host} names an address that is not safe")
-        return following
+            raise NetworkError(f"{self.host} sends an unsafe address")
+        return target
 
-    def refusal(self, response: Response, what: str) -> HttpError:
-        """Return the error of a status that does not help, with the registry's own code."""
+    def refusal(self, response: Response, resource: str) -> HttpError:
+        """Return the error for a status, with the registry's own error code."""
         code = error_code(response)
-        named = f"{what} ({code})" if code else what
+        named = f"{resource} ({code})" if code else resource
         error = http_error(response, named)
         if response.status in DENIED and origin_of(response.url) == self.origin:
-            error.message = f"{self.host} refuses {named}: it is private, or is not there"
+            error.message = f"{self.host} refuses {named}: it is private or does not exist"
             error.hint = f"docker login {self.host}"
             error.args = (error.message,)
         return error
@@ -165,7 +166,7 @@ def origin_of_host(host: str, *, is_insecure: bool = False) -> str:
     """Return the origin of a registry's API.
 
     Raises:
-        ModelNameError: not a host.
+        ModelNameError: ``host`` is not a host name.
     """
     if not HOST.fullmatch(host):
         raise ModelNameError(f"not a registry's host: {host!r}")
@@ -176,7 +177,7 @@ def origin_of_host(host: str, *, is_insecure: bool = False) -> str:
 
 
 def error_code(response: Response) -> str | None:
-    """Return the code of a registry's error, such as MANIFEST_UNKNOWN, None where there is none."""
+    """Return the code of a registry's error, such as MANIFEST_UNKNOWN, or None."""
     try:
         code = json.loads(response.body(MOST_ERROR_BYTES))["errors"][0]["code"]
     except (NetworkError, ValueError, TypeError, LookupError, RecursionError):
@@ -185,10 +186,10 @@ def error_code(response: Response) -> str | None:
 
 
 def pull_scope(repo: str) -> str:
-    """Return the scope of reading a repository."""
+    """Return the token scope for reading a repository."""
     return f"repository:{repo}:pull"
 
 
 def push_scope(repo: str) -> str:
-    """Return the scope of writing a repository."""
+    """Return the token scope for writing a repository."""
     return f"repository:{repo}:pull,push"

@@ -1,11 +1,10 @@
-"""What a registry wants to see before it answers: bearer tokens or a password.
+"""Authentication at one OCI registry: bearer tokens and passwords.
 
 A registry asks by a 401 with ``WWW-Authenticate: Bearer realm="https://auth...",
-service="...",scope="repository:ai/smollm2:pull"``; the realm gives a token for that
-scope, for some minutes. The user's password or identity token goes only over https or
-to this machine, and only to the registry, or to a realm that is the registry's own:
-the same host, the same site, or one that is known to be. Any other realm is asked as
-a stranger. No secret is in a message, a log line or a repr.
+service="...",scope="repository:ai/smollm2:pull"``; the realm issues a token for that scope, valid
+for some minutes. The user's password or identity token is sent only over https or to this
+machine, and only to the registry or to a realm of the registry: the same host, the same site, or
+a known one. Any other realm is asked anonymously. No message, log line or repr holds a secret.
 
 https://distribution.github.io/distribution/spec/auth/token/ and .../oauth/
 """
@@ -46,7 +45,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _IssuedCredential:
-    """A credential, and on the clock when it came and when it ends."""
+    """Credential with its times of issue and expiry on the clock."""
 
     credential: Credential
     since_s: float
@@ -54,7 +53,7 @@ class _IssuedCredential:
 
 
 class RegistryAuth:
-    """The credentials of one registry, a token for each set of scopes. For many threads."""
+    """Credentials of one registry: a token for each set of scopes. Safe from many threads."""
 
     def __init__(
         self,
@@ -69,64 +68,64 @@ class RegistryAuth:
         self._account: Account | None = None
         self._has_looked = False
         self._challenge: Challenge | None = None  # None until the registry asks
-        self._held: dict[tuple[str, ...], _IssuedCredential] = {}
-        self._lock = threading.Lock()
+        self._issued: dict[tuple[str, ...], _IssuedCredential] = {}
+        self._lock = threading.Lock()  # guards all fields; issued during token requests
 
     def current(self, scopes: tuple[str, ...]) -> Credential | None:
-        """Return what to send now, a new token if the old one ends; None until a registry asks.
+        """Return the credential to send, renewed before it expires; None until a registry asks.
 
         Raises:
-            NetworkError: the realm gives no token.
+            NetworkError: the realm issues no token.
         """
         with self._lock:
-            held = self._held.get(scopes)
-            if held is not None and self._clock() < held.until_s:
-                return held.credential
+            issued = self._issued.get(scopes)
+            if issued is not None and self._clock() < issued.until_s:
+                return issued.credential
             return None if self._challenge is None else self._fetch(self._challenge, scopes)
 
     def answer(
         self, challenge: str | None, scopes: tuple[str, ...], used: Credential | None
     ) -> Credential | None:
-        """Return what to send after a 401 to ``used``; None if there is nothing better.
+        """Return the credential to send after a 401 to ``used``, or None if there is no better one.
 
         Raises:
-            NetworkError: the realm gives no token.
+            NetworkError: the realm issues no token.
         """
         with self._lock:
-            held = self._held.get(scopes)
-            if held is not None and held.credential is not used:  # another thread was here
-                return held.credential
+            issued = self._issued.get(scopes)
+            if issued is not None and issued.credential is not used:  # another thread renewed it
+                return issued.credential
             parsed = parse_challenge(challenge or "")
             if parsed is None:
                 return None
-            self._challenge = replace(parsed, scopes=())  # they were of this request
+            self._challenge = replace(parsed, scopes=())  # they belonged to this request
             fresh = self._fetch(parsed, scopes)
             return None if fresh == used else fresh
 
     def renew(self, scopes: tuple[str, ...]) -> Credential | None:
-        """Return what to send after a 401 that only a download saw.
+        """Return the credential to send after a 401 that only a download saw.
 
-        Many threads see it at once: a token that is seconds old is not replaced.
+        Many threads see the 401 at once: a token that is seconds old is not replaced.
 
         Raises:
             NetworkError: the registry does not answer, or the realm gives no token.
         """
         with self._lock:
-            held = self._held.get(scopes)
-            if held is not None and self._clock() - held.since_s < JUST_NOW_S:
-                return held.credential
+            issued = self._issued.get(scopes)
+            if issued is not None and self._clock() - issued.since_s < JUST_NOW_S:
+                return issued.credential
             if self._challenge is None:
-                self._challenge = self._asked()
+                self._challenge = self._request_challenge()
             return None if self._challenge is None else self._fetch(self._challenge, scopes)
 
-    def _asked(self) -> Challenge | None:
-        """Ask the registry how it wants to be asked."""
+    def _request_challenge(self) -> Challenge | None:
+        """Return the registry's challenge."""
         with self._http.open(f"{self._origin}/v2/") as response:
             parsed = parse_challenge(response.header("WWW-Authenticate") or "")
         return None if parsed is None else replace(parsed, scopes=())
 
     def _fetch(self, challenge: Challenge, scopes: tuple[str, ...]) -> Credential | None:
-        """Return a new credential and keep it."""
+        """Request a new credential and keep it."""
         life_s = float("inf")
         if challenge.scheme == "basic":
             authorization = self._basic()
@@ -137,7 +136,7 @@ class RegistryAuth:
         credential = Credential(origin=self._origin, headers={"Authorization": authorization})
         now = self._clock()
         margin_s = min(JUST_NOW_S, life_s / 10)
-        self._held[scopes] = _IssuedCredential(
+        self._issued[scopes] = _IssuedCredential(
             credential=credential, since_s=now, until_s=now + life_s - margin_s
         )
         return credential
@@ -148,16 +147,16 @@ class RegistryAuth:
             return None
         if not is_private(self._origin):
             raise NetworkError(
-                f"{self._host} wants a password, and none is sent over plain http",
-                hint="give the registry https",
+                f"{self._host} asks for a password, which is never sent over plain http",
+                hint="enable https for the registry",
             )
         return account.basic
 
     def _token(self, challenge: Challenge, scopes: tuple[str, ...]) -> tuple[str, float]:
-        """Return the Authorization header and how long it is good for (in seconds)."""
+        """Return the Authorization header and its lifetime in seconds."""
         realm = challenge.realm
         if urlsplit(realm).scheme != "https" and not self._may_be_plain(realm):
-            raise NetworkError(f"{self._host} names a token server that is not safe")
+            raise NetworkError(f"{self._host} names an unsafe token server")
         account = self._login() if may_have_password(self._host, realm) else None
         query = [("service", challenge.service)] if challenge.service else []
         wanted = dict.fromkeys((*scopes, *challenge.scopes))
@@ -176,13 +175,13 @@ class RegistryAuth:
             credential = Credential(
                 origin=origin_of(realm), headers={"Authorization": account.basic}
             )
-        _log.debug("%s: a token of %s", self._host, host_of(realm))
+        _log.debug("%s: requesting a token from %s", self._host, host_of(realm))
         return self._http.open(url, credential=credential)
 
     def _exchange(
         self, realm: str, query: list[tuple[str, str]], scope: str, identity_token: str
     ) -> Response:
-        """Ask by OAuth 2; a redirect is not followed, for the body is the secret."""
+        """Request a token by OAuth 2, without redirects, because the body is the secret."""
         form = [
             *query,
             ("scope", scope),
@@ -204,7 +203,7 @@ class RegistryAuth:
         return self._account
 
     def _may_be_plain(self, realm: str) -> bool:
-        """Return whether http will do: the registry itself has it, and the realm is no further."""
+        """Return whether http is allowed: the registry uses it, and the realm is as near."""
         has_plain = urlsplit(self._origin).scheme == "http"
         is_near = is_private(realm) == is_private(self._origin)
         return has_plain and urlsplit(realm).scheme == "http" and is_near
@@ -224,7 +223,7 @@ def _read_token(response: Response, host: str, *, is_login: bool) -> tuple[str, 
         token = value.get("token") or value.get("access_token")
         life_s = float(value.get("expires_in") or DEFAULT_LIFE_S)
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise NetworkError(f"{host_of(response.url)} gives no token") from error
+        raise NetworkError(f"{host_of(response.url)} issues no token") from error
     if not isinstance(token, str) or not TOKEN_CHARACTERS.fullmatch(token):
-        raise NetworkError(f"{host_of(response.url)} gives no token")
+        raise NetworkError(f"{host_of(response.url)} issues no token")
     return f"Bearer {token}", life_s

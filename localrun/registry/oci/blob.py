@@ -1,4 +1,4 @@
-"""What is uploaded: bytes that are read again from any position as often as the line breaks."""
+"""Outgoing blobs: bytes that can be read again from any position when an upload is interrupted."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from localrun.errors import IntegrityError, StorageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PIECE_BYTES = 1 << 16  # one send has ten seconds (http.py), so slow lines need small pieces
+PIECE_BYTES = 1 << 16  # each send must end in ten seconds (http.py), also on slow lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingBlob:
-    """The bytes to upload; ``open_at`` opens them from a position."""
+    """Blob to upload; ``open_at`` opens its bytes at a position."""
 
     digest: str  # "sha256:<hex>"
     size_bytes: int
@@ -24,10 +24,10 @@ class OutgoingBlob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadSession:
-    """An upload that another process may go on with.
+    """Upload that another process may resume.
 
-    ``location`` is what ``on_session`` was told last, None for a new upload. It may hold
-    a secret of the registry: keep it where only the user reads.
+    ``location`` is the last value passed to ``on_session``, or None for a new upload. It may hold a
+    secret of the registry: store it where only the user can read it.
     """
 
     location: str | None = None
@@ -36,9 +36,9 @@ class UploadSession:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The bytes from ``start`` to before ``end`` as a request's body, the same at each iteration.
+    """Bytes from ``start`` to before ``end`` as a request body, the same at each iteration.
 
-    ``on_bytes`` is told the position that was reached.
+    ``on_bytes`` receives the position reached.
     """
 
     blob: OutgoingBlob

@@ -1,7 +1,7 @@
-"""How a registry asks for a login, and whom it may name to check it.
+"""Authentication challenges of registries, and the token servers that may receive a password.
 
-Owns the form of ``WWW-Authenticate`` and the rule of which token server may have the
-password of which registry. Knows no secret and opens no connection.
+Owns the format of ``WWW-Authenticate`` and the rule that decides which token server may receive
+the password of which registry. Knows no secret and opens no connection.
 
 https://distribution.github.io/distribution/spec/auth/token/
 """
@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 from localrun.names.ref import DOCKER_HOST, OLLAMA_HOST
 from localrun.settings import LOOPBACK_HOSTS
 
-TOKEN_HOSTS = {  # realms of registries that are on another site
+TOKEN_HOSTS = {  # token servers on another site than their registry
     DOCKER_HOST: {"auth.docker.io"},
     OLLAMA_HOST: {"ollama.com", "www.ollama.com"},
     "ghcr.io": {"ghcr.io"},
     "registry.gitlab.com": {"gitlab.com"},
     "registry.redhat.io": {"sso.redhat.com", "registry.redhat.io"},
 }
-SHARED_SITES = {  # each name below them is another customer
+SHARED_SITES = {  # each name below belongs to another customer
     *("amazonaws.com", "aliyuncs.com", "azurecr.io", "azurewebsites.net", "cloudfront.net"),
     *("fly.dev", "github.io", "gitlab.io", "herokuapp.com", "ngrok.io", "run.app"),
 }
@@ -37,7 +37,7 @@ LONGEST_CHALLENGE = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Challenge:
-    """How a registry wants to be asked."""
+    """Parsed challenge of a registry."""
 
     scheme: str  # "bearer" or "basic"
     realm: str = ""
@@ -46,14 +46,14 @@ class Challenge:
 
 
 def parse_challenge(text: str) -> Challenge | None:
-    """Read a WWW-Authenticate header; bearer is taken before basic, None if neither is there."""
-    found: dict[str, dict[str, str]] = {}
+    """Parse a WWW-Authenticate header; prefer bearer to basic, None if it has neither."""
+    schemes: dict[str, dict[str, str]] = {}
     scheme = ""
     for match in PARAMETER.finditer(text[:LONGEST_CHALLENGE]):
         scheme = (match[1] or scheme).lower()
         value = match[4] if match[3] is None else re.sub(r"\\(.)", r"\1", match[3])
-        found.setdefault(scheme, {})[match[2].lower()] = value
-    bearer = found.get("bearer", {})
+        schemes.setdefault(scheme, {})[match[2].lower()] = value
+    bearer = schemes.get("bearer", {})
     if bearer.get("realm"):
         return Challenge(
             scheme="bearer",
@@ -61,18 +61,18 @@ def parse_challenge(text: str) -> Challenge | None:
             service=bearer.get("service", ""),
             scopes=tuple(bearer.get("scope", "").split()),
         )
-    is_basic = "basic" in found or text.strip().lower() == "basic"
+    is_basic = "basic" in schemes or text.strip().lower() == "basic"
     return Challenge(scheme="basic") if is_basic else None
 
 
 def is_private(url: str) -> bool:
-    """Return whether nobody on the way can read what is sent: https, or this machine."""
+    """Return whether nobody can read what is sent: https, or this machine."""
     parts = urlsplit(url)
     return parts.scheme == "https" or parts.hostname in LOOPBACK_HOSTS
 
 
 def may_have_password(host: str, realm: str) -> bool:
-    """Return whether a realm may have the password of a registry."""
+    """Return whether a realm may receive the password of a registry."""
     name = urlsplit(f"//{host}").hostname or ""
     other = urlsplit(realm).hostname or ""
     is_known = other == name or other in TOKEN_HOSTS.get(host, set())
@@ -81,7 +81,7 @@ def may_have_password(host: str, realm: str) -> bool:
 
 
 def _site(host: str) -> str | None:
-    """Return what one owner has, "example.com" of "auth.example.com"; None where it is not told."""
+    """Return the site of a host, "example.com" of "auth.example.com", or None if unknown."""
     labels = host.split(".")
     if len(labels) < 2 or labels[-1].isdigit() or ":" in host:  # noqa: PLR2004 - name and top
         return None

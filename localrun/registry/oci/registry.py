@@ -1,7 +1,7 @@
-"""Models in an OCI registry: Ollama's, Docker Hub and any other, to pull and to push.
+"""Client of one OCI registry (Ollama's, Docker Hub and others): pull and push of models.
 
-Knows manifests as bytes with a digest and a media type, not what is in them. What is
-returned has been checked: a manifest's bytes are those of its digest.
+Treats manifests as bytes with a digest and a media type, and does not read their content.
+Everything returned is verified: a manifest's bytes match its digest.
 
 https://github.com/opencontainers/distribution-spec/blob/main/spec.md
 """
@@ -44,7 +44,7 @@ OK, CREATED, NOT_FOUND = 200, 201, 404
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PulledManifest:
-    """A manifest as the registry has it."""
+    """Manifest as the registry stores it."""
 
     content: bytes
     digest: str  # "sha256:<hex>", of the content
@@ -52,7 +52,7 @@ class PulledManifest:
 
 
 class OciRegistry:
-    """One registry. For many threads."""
+    """Client of one registry. Safe to use from many threads."""
 
     def __init__(
         self,
@@ -68,12 +68,12 @@ class OciRegistry:
         self._sleep = sleep
 
     def manifest(self, repo: str, reference: str) -> PulledManifest:
-        """Return the manifest of a tag or a digest; the only model's where it is an index.
+        """Return the manifest of a tag or digest; of an index, its only model's manifest.
 
         Raises:
-            ModelNotFoundError: there is none.
-            UsageError: an index of several models.
-            IntegrityError: the bytes are not those of the digest, or no manifest.
+            ModelNotFoundError: the manifest does not exist.
+            UsageError: it is an index of several models.
+            IntegrityError: the bytes do not match the digest, or are no manifest.
             NetworkError: the registry refuses or does not answer.
         """
         name = self._name(repo, reference)
@@ -82,14 +82,14 @@ class OciRegistry:
             return pulled
         pulled = self._fetch(repo, _only_model(_object(pulled.content, name), name), name)
         if pulled.media_type in INDEXES:
-            raise IntegrityError(f"{name} is an index of indexes, and holds no model")
+            raise IntegrityError(f"{name} is an index of indexes and has no model")
         return pulled
 
     def blob_file(self, repo: str, digest: str, size_bytes: int) -> RemoteFile:
-        """Return where a blob can be downloaded; its name is its digest.
+        """Return a blob as a file to download; the file's name is its digest.
 
         Raises:
-            NetworkError: a token has ended and there is no new one.
+            NetworkError: a token has expired and the registry issues no new one.
         """
         scopes = (pull_scope(repo),)
         remote = FileSource(
@@ -104,7 +104,7 @@ class OciRegistry:
         """Return whether a repository has a blob.
 
         Raises:
-            NetworkError: the registry does not say.
+            NetworkError: the registry refuses or does not answer.
         """
         return self._api.has_blob(repo, digest, (pull_scope(repo),))
 
@@ -117,13 +117,13 @@ class OciRegistry:
         session: UploadSession | None = None,
         mount_from: str | None = None,
     ) -> None:
-        """Bring a blob into a repository, or mount it from another one of the registry.
+        """Upload a blob, or mount it from another repository of the registry.
 
-        ``on_bytes`` is told the position reached, which a break sets back.
+        ``on_bytes`` receives the position reached, which an interruption sets back.
 
         Raises:
-            NetworkError: the registry refuses, or breaks again and again.
-            IntegrityError: the bytes are not those of the digest.
+            NetworkError: the registry refuses, or the connection breaks repeatedly.
+            IntegrityError: the bytes do not match the digest.
             StorageError: the bytes cannot be read.
         """
         upload = BlobUpload(
@@ -137,11 +137,11 @@ class OciRegistry:
         upload.run(mount_from)
 
     def push_manifest(self, repo: str, reference: str, content: bytes, media_type: str) -> str:
-        """Give a manifest whose blobs are there its tag, and return its digest.
+        """Upload a manifest under a tag, after its blobs, and return its digest.
 
         Raises:
             NetworkError: the registry refuses or does not answer.
-            IntegrityError: the registry has other bytes.
+            IntegrityError: the registry stored other bytes.
         """
         name, digest = self._name(repo, reference), _digest(content)
         url, headers = self._api.url(repo, "manifests", reference), {"Content-Type": media_type}
@@ -153,24 +153,24 @@ class OciRegistry:
         return digest
 
     def tags(self, repo: str) -> list[str]:
-        """Return a repository's tags, in the registry's order.
+        """Return a repository's tags in the registry's order.
 
         Raises:
-            ModelNotFoundError: no such repository.
+            ModelNotFoundError: the repository does not exist.
             NetworkError: the registry refuses or does not answer.
         """
         url: str | None = self._api.url(repo, "tags", "list")
-        found: list[str] = []
+        tags: list[str] = []
         for _ in range(MOST_PAGES):
             if url is None:
                 break
             with self._api.call("GET", url, (pull_scope(repo),)) as response:
                 self._expect(response, f"{self._api.host}/{repo}")
                 page = _object(response.body(MOST_MANIFEST_BYTES), repo).get("tags")
-                following = NEXT_PAGE.search(response.header("Link") or "")
-                url = self._api.absolute(response.url, following[1]) if following else None
-            found += [tag for tag in page if isinstance(tag, str)] if isinstance(page, list) else []
-        return found
+                next_page = NEXT_PAGE.search(response.header("Link") or "")
+                url = self._api.absolute(response.url, next_page[1]) if next_page else None
+            tags += [tag for tag in page if isinstance(tag, str)] if isinstance(page, list) else []
+        return tags
 
     def _fetch(self, repo: str, reference: str, name: str) -> PulledManifest:
         url = self._api.url(repo, "manifests", reference)
@@ -181,7 +181,7 @@ class OciRegistry:
             _check_digest(response, digest, name)
             sent_type = (response.header("Content-Type") or "").partition(";")[0].strip().lower()
         if ":" in reference and reference != digest:
-            raise IntegrityError(f"{name}: the registry sends other bytes, {digest}")
+            raise IntegrityError(f"digest mismatch: {name} has {digest}")
         media_type = _object(content, name).get("mediaType") or sent_type
         return PulledManifest(content=content, digest=digest, media_type=str(media_type))
 
@@ -189,7 +189,7 @@ class OciRegistry:
         if response.status == NOT_FOUND:
             model = name.rpartition("/")[2].partition("@")[0].partition(":")[0]
             raise ModelNotFoundError(
-                f"there is no {name}", hint=f"localrun search {model}   finds models"
+                f"{name} does not exist", hint=f"localrun search {model}   finds models"
             )
         if response.status != OK:
             raise self._api.refusal(response, name)
@@ -203,10 +203,12 @@ def _digest(content: bytes) -> str:
 
 
 def _check_digest(response: Response, digest: str, name: str) -> None:
-    """Compare what a registry says of a manifest; another algorithm's digest tells nothing."""
-    said = response.header("Docker-Content-Digest")
-    if said is not None and said.startswith("sha256:") and said != digest:
-        raise IntegrityError(f"{name}: the registry says it is {said[:80]}, and it is {digest}")
+    """Compare a manifest's digest with the registry's header; ignore other hash algorithms."""
+    stated = response.header("Docker-Content-Digest")
+    if stated is not None and stated.startswith("sha256:") and stated != digest:
+        raise IntegrityError(
+            f"digest mismatch: the registry states {stated[:80]} for {name}, which has {digest}"
+        )
 
 
 def _object(content: bytes, name: str) -> dict[str, Any]:
@@ -220,26 +222,26 @@ def _object(content: bytes, name: str) -> dict[str, Any]:
 
 
 def _only_model(index: dict[str, Any], name: str) -> str:
-    """Return the digest of the only manifest of an index that may be a model's."""
+    """Return the digest of the only manifest of an index that may be a model."""
     listed = index.get("manifests")
-    found = [entry for entry in listed if _may_be_model(entry)] if isinstance(listed, list) else []
-    if not found:
+    models = [entry for entry in listed if _may_be_model(entry)] if isinstance(listed, list) else []
+    if not models:
         raise ModelNotFoundError(f"{name} is an index without a model")
-    if len(found) > 1:
+    if len(models) > 1:
         raise UsageError(
-            f"{name} is an index of {len(found)} models: name one by its digest",
-            hint=f"localrun pull {re.sub('[:@][^/]*$', '', name)}@{found[0]['digest']}",
+            f"{name} is an index of {len(models)} models: give the digest of one",
+            hint=f"localrun pull {re.sub('[:@][^/]*$', '', name)}@{models[0]['digest']}",
         )
-    return str(found[0]["digest"])
+    return str(models[0]["digest"])
 
 
 def _may_be_model(entry: object) -> bool:
-    """Tell a manifest from signatures, attestations and the like."""
+    """Return whether an index entry is no signature, attestation or other artifact."""
     digest = entry.get("digest") if isinstance(entry, dict) else None
     if not isinstance(entry, dict) or not isinstance(digest, str) or not DIGEST.fullmatch(digest):
         return False
-    notes = entry.get("annotations")
-    is_attestation = isinstance(notes, dict) and "vnd.docker.reference.type" in notes
+    annotations = entry.get("annotations")
+    is_attestation = isinstance(annotations, dict) and "vnd.docker.reference.type" in annotations
     kind = entry.get("artifactType")
     is_other = isinstance(kind, str) and "model" not in kind
     return entry.get("mediaType") in MANIFESTS and not is_attestation and not is_other

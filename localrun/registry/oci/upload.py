@@ -1,13 +1,13 @@
-"""One blob's way into a repository, in chunks, over breaks and over processes.
+"""Upload of one blob in chunks, resumed after interruptions and by other processes.
 
     POST   /v2/REPO/blobs/uploads/            201 mounted, or 202 and a Location
     PATCH  <location>   Content-Range: 0-99   202, Range: 0-99 and the next Location
     GET    <location>                         204, Range: what the registry has
     PUT    <location>?digest=sha256:...       201
 
-After a break the registry is asked what it has, and the upload goes on from there; an
-upload that it has forgotten (distribution 2.8 does when a chunk was cut) begins anew. A
-registry that takes no chunks gets the blob in one PUT. The registry hashes the bytes.
+After an interruption the registry reports the bytes it has, and the upload continues there. An
+upload that the registry has forgotten (distribution 2.8 forgets it when a chunk was cut) restarts.
+A registry that takes no chunks gets the blob in one PUT. The registry verifies the digest.
 
 https://github.com/opencontainers/distribution-spec/blob/main/spec.md#push
 """
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 16 << 20
 LARGEST_CHUNK = 1 << 30
-MOST_SETBACKS = 6  # without a byte gained
+MOST_SETBACKS = 6  # consecutive retries without progress
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 16.0
 LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 RANGE = re.compile(r"(?:bytes=)?(\d{1,18})-(\d{1,18})", re.ASCII)
@@ -48,7 +48,7 @@ _log = logging.getLogger(__name__)
 
 
 class BlobUpload:
-    """The state of one upload. Of one thread."""
+    """State of one upload. For one thread."""
 
     def __init__(
         self,
@@ -62,23 +62,23 @@ class BlobUpload:
     ) -> None:
         self._api, self._repo, self._blob = api, repo, blob
         self._session, self._on_bytes, self._sleep = session, on_bytes, sleep
-        self._what = f"{repo}@{blob.digest[:19]}"
+        self._label = f"{repo}@{blob.digest[:19]}"
         self._scopes: tuple[str, ...] = (push_scope(repo),)
         self._location = session.location
         self._has_begun = self._is_unsure = session.location is not None
         self._is_whole = False  # the registry takes no chunks
-        self._has_been_wrong = False  # it got other bytes once
+        self._had_mismatch = False  # the registry reported a digest mismatch once
         self._is_done = False
-        self._offset = self._farthest = 0  # what the registry has, and had at most
+        self._offset = self._farthest = 0  # bytes that the registry has, and the most it had
         self._chunk_bytes = CHUNK_BYTES
         self._num_setbacks = 0
 
     def run(self, mount_from: str | None = None) -> None:
-        """Upload, or mount from another repository of the registry where it has the blob.
+        """Upload the blob, or mount it from another repository of the registry that has it.
 
         Raises:
-            NetworkError: the registry refuses, or breaks again and again.
-            IntegrityError: the bytes are not those of the digest.
+            NetworkError: the registry refuses, or the connection breaks repeatedly.
+            IntegrityError: the bytes do not match the digest.
             StorageError: the bytes cannot be read.
         """
         if mount_from is not None and self._location is None:
@@ -87,24 +87,24 @@ class BlobUpload:
             try:
                 self._step()
             except NetworkError as error:
-                self._bear(error)
+                self._prepare_retry(error)
             if self._offset > self._farthest:
                 self._farthest, self._num_setbacks = self._offset, 0
 
     def _mount(self, other: str) -> None:
-        """Take the blob of another repository; where that is not possible an upload has begun."""
+        """Mount the blob of another repository; if that fails, the registry begins an upload."""
         scopes = (push_scope(self._repo), pull_scope(other))
         query = urlencode({"mount": self._blob.digest, "from": other})
-        with self._api.call("POST", f"{self._uploads}?{query}", scopes) as answer:
-            if answer.status == CREATED:
+        with self._api.call("POST", f"{self._uploads}?{query}", scopes) as response:
+            if response.status == CREATED:
                 self._end()
             else:
-                self._began(answer)
+                self._accept_session(response)
 
     def _step(self) -> None:
         if self._location is None:
-            with self._api.call("POST", self._uploads, self._scopes) as answer:
-                self._began(answer)
+            with self._api.call("POST", self._uploads, self._scopes) as response:
+                self._accept_session(response)
         elif self._is_unsure:
             self._ask(self._location)
         elif self._is_whole:
@@ -114,59 +114,61 @@ class BlobUpload:
         else:
             self._finish(self._location, self._slice(0, 0))
 
-    def _began(self, answer: Response) -> None:
-        if answer.status != ACCEPTED:
-            raise self._api.refusal(answer, self._what)
-        smallest = answer.header("OCI-Chunk-Min-Length") or ""
+    def _accept_session(self, response: Response) -> None:
+        if response.status != ACCEPTED:
+            raise self._api.refusal(response, self._label)
+        smallest = response.header("OCI-Chunk-Min-Length") or ""
         if LENGTH.fullmatch(smallest):
             self._chunk_bytes = min(LARGEST_CHUNK, max(CHUNK_BYTES, int(smallest)))
-        self._moved(answer)
+        self._save_location(response)
         self._has_begun = True
 
     def _ask(self, location: str) -> None:
-        """Learn what the registry has, after a break."""
+        """Ask the registry which bytes it has, after an interruption."""
         if self._is_whole:
-            self._begin_anew()
+            self._restart()
             return
-        with self._api.call("GET", location, self._scopes) as answer:
-            if answer.status >= SERVER_ERROR or answer.status in {*PASSING, *DENIED}:
-                raise self._api.refusal(answer, self._what)
-            has = _end_of(answer.header("Range")) or 0
-            if answer.status in ASKED and has <= self._blob.size_bytes:
-                self._moved(answer)
+        with self._api.call("GET", location, self._scopes) as response:
+            if response.status >= SERVER_ERROR or response.status in {*PASSING, *DENIED}:
+                raise self._api.refusal(response, self._label)
+            has = _end_of(response.header("Range")) or 0
+            if response.status in ASKED and has <= self._blob.size_bytes:
+                self._save_location(response)
                 self._offset, self._is_unsure = has, False
                 return
-        self._begin_anew()
+        self._restart()
 
     def _send_chunk(self, location: str) -> None:
         start, end = self._offset, min(self._blob.size_bytes, self._offset + self._chunk_bytes)
         body = self._slice(start, end)
         headers = {**body.headers, "Content-Range": f"{start}-{end - 1}"}
-        with self._api.call("PATCH", location, self._scopes, headers=headers, body=body) as answer:
-            if answer.status in TAKEN:
-                self._took(answer, start, end)
-            elif answer.status in NO_CHUNKS and start == 0:
-                _log.debug("%s takes no chunks: status %d", self._api.host, answer.status)
+        with self._api.call(
+            "PATCH", location, self._scopes, headers=headers, body=body
+        ) as response:
+            if response.status in TAKEN:
+                self._accept_chunk(response, start, end)
+            elif response.status in NO_CHUNKS and start == 0:
+                _log.debug("%s takes no chunks: status %d", self._api.host, response.status)
                 self._is_whole, self._location = True, None
-            elif answer.status in {BAD_RANGE, NOT_FOUND}:
-                self._misses(answer)
+            elif response.status in {BAD_RANGE, NOT_FOUND}:
+                self._resynchronize(response)
             else:
-                raise self._api.refusal(answer, self._what)
+                raise self._api.refusal(response, self._label)
 
-    def _took(self, answer: Response, start: int, end: int) -> None:
-        has = _end_of(answer.header("Range"), default=end)
+    def _accept_chunk(self, response: Response, start: int, end: int) -> None:
+        has = _end_of(response.header("Range"), default=end)
         if has == 0 and end == 1:  # "0-0" is one byte here; elsewhere it is none
             has = 1
-        self._moved(answer)
+        self._save_location(response)
         if not start < has <= end:
-            self._misses(answer)
+            self._resynchronize(response)
         self._offset = has
 
-    def _misses(self, answer: Response) -> None:
-        """Go on where the registry says it is, or ask it."""
-        self._set_back(self._api.refusal(answer, self._what))
-        has = _end_of(answer.header("Range"), default=-1)
-        self._is_unsure = not (answer.status == BAD_RANGE and 0 < has <= self._blob.size_bytes)
+    def _resynchronize(self, response: Response) -> None:
+        """Continue at the registry's position, or ask for it."""
+        self._set_back(self._api.refusal(response, self._label))
+        has = _end_of(response.header("Range"), default=-1)
+        self._is_unsure = not (response.status == BAD_RANGE and 0 < has <= self._blob.size_bytes)
         if not self._is_unsure:
             self._offset = has
 
@@ -174,34 +176,34 @@ class BlobUpload:
         url = f"{location}{'&' if urlsplit(location).query else '?'}"
         url += urlencode({"digest": self._blob.digest})
         call = self._api.call("PUT", url, self._scopes, headers=body.headers, body=body)
-        with call as answer:
-            if answer.status in TAKEN - {ACCEPTED}:
-                if answer.header("Docker-Content-Digest") not in {None, self._blob.digest}:
-                    raise IntegrityError(f"{self._api.host} has other bytes for {self._what}")
+        with call as response:
+            if response.status in TAKEN - {ACCEPTED}:
+                if response.header("Docker-Content-Digest") not in {None, self._blob.digest}:
+                    raise IntegrityError(f"{self._api.host} has another digest for {self._label}")
                 self._end()
-            elif answer.status == BAD_REQUEST:
-                self._was_wrong(answer)
-            elif answer.status in {NOT_FOUND, BAD_RANGE} and not self._is_whole:
-                self._misses(answer)
+            elif response.status == BAD_REQUEST:
+                self._handle_mismatch(response)
+            elif response.status in {NOT_FOUND, BAD_RANGE} and not self._is_whole:
+                self._resynchronize(response)
             else:
-                raise self._api.refusal(answer, self._what)
+                raise self._api.refusal(response, self._label)
 
-    def _was_wrong(self, answer: Response) -> None:
-        """Begin anew once, for a cut may have left wrong bytes; then the bytes themselves are."""
-        if self._has_been_wrong or self._offset == 0:
-            code = error_code(answer) or answer.status
-            raise IntegrityError(f"{self._api.host} does not take {self._what}: {code}")
-        self._has_been_wrong = True
-        self._begin_anew()
+    def _handle_mismatch(self, response: Response) -> None:
+        """Restart once, as a cut may have left wrong bytes; a second mismatch is an error."""
+        if self._had_mismatch or self._offset == 0:
+            code = error_code(response) or response.status
+            raise IntegrityError(f"{self._api.host} rejects {self._label}: {code}")
+        self._had_mismatch = True
+        self._restart()
 
-    def _begin_anew(self) -> None:
-        """Forget the upload; it may also be over already, its last answer lost."""
+    def _restart(self) -> None:
+        """Restart the upload, unless the registry has the blob and only its response was lost."""
         self._location, self._offset, self._is_unsure = None, 0, False
         if self._api.has_blob(self._repo, self._blob.digest, self._scopes):
             self._end()
 
-    def _bear(self, error: NetworkError) -> None:
-        """Get ready to go on, or raise if there is no sense in it."""
+    def _prepare_retry(self, error: NetworkError) -> None:
+        """Wait for the retry of a failed request, or raise if a retry is pointless."""
         is_passing = not isinstance(error, OfflineError)
         wait_s = min(FIRST_WAIT_S * 2**self._num_setbacks, LONGEST_WAIT_S)
         if isinstance(error, HttpError):
@@ -211,7 +213,7 @@ class BlobUpload:
             raise error
         self._set_back(error)
         self._is_unsure = self._location is not None
-        _log.debug("%s: the upload goes on in %.1f s", self._api.host, wait_s)
+        _log.debug("%s: the upload continues in %.1f s", self._api.host, wait_s)
         self._sleep(wait_s)
 
     def _set_back(self, error: NetworkError) -> None:
@@ -219,13 +221,13 @@ class BlobUpload:
         if self._num_setbacks > MOST_SETBACKS:
             raise error
 
-    def _moved(self, answer: Response) -> None:
-        """Keep where to go on."""
-        location = answer.header("Location")
+    def _save_location(self, response: Response) -> None:
+        """Save the Location of the next request."""
+        location = response.header("Location")
         if location is not None:
-            self._location = self._api.absolute(answer.url, location)
+            self._location = self._api.absolute(response.url, location)
         if self._location is None:
-            raise NetworkError(f"{self._api.host} does not say where to upload to")
+            raise NetworkError(f"{self._api.host} sends no upload location")
         self._session.on_session(self._location)
 
     def _end(self) -> None:
@@ -241,7 +243,7 @@ class BlobUpload:
 
 
 def _end_of(text: str | None, default: int = 0) -> int:
-    """Return the position after a Range; "0-0" is none, for so distribution says it."""
+    """Return the position after a Range; "0-0" is 0, as distribution reports an empty upload."""
     match = RANGE.fullmatch(text or "")
     if match is None or match[1] != "0":
         return default

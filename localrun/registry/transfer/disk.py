@@ -1,4 +1,4 @@
-"""The disk as downloads meet it: enough room beforehand, and its errors by name."""
+"""Disk access of downloads: free space, the data file, and writeback."""
 
 from __future__ import annotations
 
@@ -19,26 +19,27 @@ if TYPE_CHECKING:
 MODE = 0o644
 SYNC_FILE_RANGE_WRITE = 2
 KEPT_HINT = "localrun prune   frees what no model uses; the downloaded bytes are kept"
-SPARE_BYTES = 32 << 20  # a disk is not filled to the last byte
+SPARE_BYTES = 32 << 20  # kept free on the disk
 
 
 def check_space(folder: Path, missing: int) -> None:
-    """Refuse to begin what cannot end.
+    """Check that a download fits on the disk before it begins.
 
     Raises:
-        StorageError: fewer bytes are free than are missing.
+        StorageError: fewer bytes are free than the download still needs.
     """
     free = shutil.disk_usage(folder).free
     if missing + SPARE_BYTES > free:
         raise StorageError(
-            f"{missing / 1e9:.2f} GB are missing and the disk of {folder} has {free / 1e9:.2f} GB",
+            f"the download needs {missing / 1e9:.2f} GB, the disk of {folder} has "
+            f"{free / 1e9:.2f} GB free",
             hint="localrun prune   frees what no model uses",
         )
 
 
 @contextlib.contextmanager
 def open_data(path: Path, size_bytes: int) -> Iterator[int]:
-    """Open a file to be filled; what is beyond its size, which nobody verifies, is cut off."""
+    """Open the data file for writing; cut off bytes beyond its size, which nothing verifies."""
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
     try:
         descriptor = os.open(path, flags, MODE)
@@ -54,7 +55,7 @@ def open_data(path: Path, size_bytes: int) -> Iterator[int]:
 
 
 def sync_data(descriptor: int) -> None:
-    """Wait until the bytes of a file are on the disk."""
+    """Wait until the bytes of a file are on the disk (fdatasync)."""
     if hasattr(os, "fdatasync"):
         os.fdatasync(descriptor)
     else:  # macOS
@@ -63,10 +64,10 @@ def sync_data(descriptor: int) -> None:
 
 @cache
 def start_writeback() -> Callable[[int], object] | None:
-    """Return a function that lets the disk begin with what was written to a file.
+    """Return a function that starts the writeback of a file, or None without such a call.
 
-    It promises nothing of the bytes, only that `sync_data` has less to wait for. None where
-    the system has no such call: only Linux has (sync_file_range(2)), and not each libc.
+    Writeback promises nothing about the bytes; it only leaves less for `sync_data` to wait for.
+    Only Linux has the call (sync_file_range(2)), and not every libc exports it.
     """
     if not sys.platform.startswith("linux"):
         return None

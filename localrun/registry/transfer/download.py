@@ -1,8 +1,8 @@
-"""Download one file: in parallel ranges, from any of its remotes, never twice the same byte.
+"""Download of one file: parallel ranges from any of its sources, never the same byte twice.
 
-The folder that is given keeps everything between attempts and processes (see
-`journal`). The caller holds the folder's lock, and moves ``data`` to where it belongs.
-Bytes of two remotes are mixed only where a digest tells in the end that they fit.
+The given folder keeps all state between attempts and processes (see `journal`). The caller holds
+the folder's lock and moves ``data`` to its final place. Bytes of two sources are combined only if
+a digest verifies the whole file.
 """
 
 from __future__ import annotations
@@ -31,61 +31,63 @@ if TYPE_CHECKING:
     from localrun.registry.remote import FileSource, RemoteFile
     from localrun.registry.transfer.range_reader import RemoteMetadata
 
-SMALL_BYTES = 1 << 20  # to ask for parts of such a file would cost more than to begin anew
+SMALL_BYTES = 1 << 20  # restarting such a file costs less than requesting its parts
 _log = logging.getLogger(__name__)
 
 
 class DigestMismatchError(IntegrityError):
-    """All bytes came and their digest is another one; nothing of them is kept."""
+    """The complete file has another digest than promised; its bytes were deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Downloaded:
-    """A whole file, fsynced, and verified as far as a digest was promised."""
+    """Complete file, fsynced, and verified if a digest was given."""
 
     path: Path
     digest: str
     size_bytes: int
-    fetched_bytes: int  # by this attempt; the others were on the disk
+    fetched_bytes: int  # by this attempt; the other bytes were on the disk
 
 
 def download(http: Http, file: RemoteFile, folder: Path, options: DownloadOptions) -> Downloaded:
-    """Fetch what is missing of a file; blocks. What came stays in the folder on any failure.
+    """Download the missing bytes of a file; blocks. After a failure the folder keeps all bytes.
 
     Raises:
-        NetworkError: no source helped.
-        IntegrityError: the sources do not hold the promised bytes.
+        NetworkError: no source sent the file.
+        IntegrityError: the bytes of the sources do not match the digest.
         StorageError: the disk is full or cannot be written.
     """
-    first: LocalrunError | None = None
-    for remotes, find_mirrors in _attempts(file, options.find_mirrors):
-        sources = DownloadSources(http, remotes, find_mirrors, first_wait_s=options.first_wait_s)
+    first_error: LocalrunError | None = None
+    for file_sources, find_mirrors in _attempts(file, options.find_mirrors):
+        sources = DownloadSources(
+            http, file_sources, find_mirrors, first_wait_s=options.first_wait_s
+        )
         try:
             return _Transfer(file, folder, options, sources).run()
         except DigestMismatchError as error:
             _log.warning("%s; downloading it again", error.message)
-            first = first or error
+            first_error = first_error or error
         except NetworkError as error:
-            if file.digest is not None and first is None:
-                raise  # all remotes took part
-            first = first or error
-    raise first or NetworkError(f"nobody is known to have {file.name}")
+            if file.digest is not None and first_error is None:
+                raise  # all sources were tried together
+            first_error = first_error or error
+    raise first_error or NetworkError(f"no source is known for {file.name}")
 
 
 def _attempts(
     file: RemoteFile, find_mirrors: Callable[[], Sequence[FileSource]]
 ) -> Iterator[tuple[Sequence[FileSource], Callable[[], Sequence[FileSource]]]]:
-    """Yield all remotes together and then, should bytes be wrong, each alone."""
+    """Yield all sources together, then, after a digest mismatch, each source alone."""
     if file.digest is not None:
         yield file.sources, find_mirrors
-    for remote in file.sources:
-        yield (remote,), no_more
+    for source in file.sources:
+        yield (source,), no_more
     if file.digest is not None:
-        for remote in _found(find_mirrors):
-            yield (remote,), no_more
+        for mirror in _mirrors(find_mirrors):
+            yield (mirror,), no_more
 
 
-def _found(find_mirrors: Callable[[], Sequence[FileSource]]) -> Sequence[FileSource]:
+def _mirrors(find_mirrors: Callable[[], Sequence[FileSource]]) -> Sequence[FileSource]:
     try:
         return find_mirrors()
     except LocalrunError as error:
@@ -94,7 +96,7 @@ def _found(find_mirrors: Callable[[], Sequence[FileSource]]) -> Sequence[FileSou
 
 
 class _Transfer:
-    """One attempt."""
+    """One attempt to download a file."""
 
     def __init__(
         self, file: RemoteFile, folder: Path, options: DownloadOptions, sources: DownloadSources
@@ -106,10 +108,10 @@ class _Transfer:
         self._num_known = 0
 
     def run(self) -> Downloaded:
-        """Return the whole file; one that changes while it comes, and has no digest, starts anew.
+        """Return the complete file; restart if a file without digest changes meanwhile.
 
         Raises:
-            DigestMismatchError: it is not what was promised.
+            DigestMismatchError: the file has another digest than promised.
         """
         try:
             return self._run()
@@ -124,32 +126,32 @@ class _Transfer:
             size = self._file.size_bytes
             if self._file.digest is None and size is not None and size <= SMALL_BYTES:
                 return self._fetch_whole(size)
-            identity = self._identity()
-            is_known = identity.digest is not None or identity.etag is not None
-            if is_known and identity.size_bytes is not None:
-                return self._fill(identity, identity.size_bytes)
-            return self._fetch_whole(identity.size_bytes)
+            version = self._version()
+            is_known = version.digest is not None or version.etag is not None
+            if is_known and version.size_bytes is not None:
+                return self._fill(version, version.size_bytes)
+            return self._fetch_whole(version.size_bytes)
 
     def _fetch_whole(self, size_bytes: int | None) -> Downloaded:
-        """Fetch all in one go."""
+        """Download the file in one request."""
         self._journal.clear()
         self._num_known = 0
         check_space(self._journal.folder, size_bytes or 0)
         whole = fetch_whole(self._sources, self._journal.data, size_bytes, self._options)
         return self._result(whole.hexdigest, whole.size_bytes)
 
-    def _identity(self) -> FileVersion:
-        """Return which file this is; asks a source when neither digest nor size are known."""
+    def _version(self) -> FileVersion:
+        """Return the version of the file; ask a source if digest and size are not both known."""
         file = self._file
         if file.size_bytes is not None and file.digest is not None:
             return FileVersion(size_bytes=file.size_bytes, digest=file.digest)
-        facts = self._ask()
-        size = facts.size_bytes if file.size_bytes is None else file.size_bytes
+        metadata = self._ask()
+        size = metadata.size_bytes if file.size_bytes is None else file.size_bytes
         url = file.sources[0].url.partition("?")[0] if file.digest is None else None
-        return FileVersion(size_bytes=size, digest=file.digest, etag=facts.etag, url=url)
+        return FileVersion(size_bytes=size, digest=file.digest, etag=metadata.etag, url=url)
 
     def _ask(self) -> RemoteMetadata:
-        """Return what a source says of the file."""
+        """Return a source's metadata of the file."""
         while True:
             source = any_source(self._sources)
             try:
@@ -161,22 +163,22 @@ class _Transfer:
             source.has_ranges = opened.metadata.has_ranges
             return opened.metadata
 
-    def _known(self, identity: FileVersion) -> DownloadState:
-        """Return what earlier attempts left, nothing if it was of another file."""
+    def _saved_state(self, version: FileVersion) -> DownloadState:
+        """Return the state of earlier attempts, or an empty state if they had another version."""
         loaded = self._journal.load()
-        if loaded is not None and loaded[0].is_same_as(identity):
+        if loaded is not None and loaded[0].is_same_as(version):
             return loaded[1]
         self._journal.clear()
         return DownloadState(Ranges())
 
-    def _fill(self, identity: FileVersion, size_bytes: int) -> Downloaded:
-        """Fetch all that is missing."""
-        mark = self._known(identity)
-        self._num_known = mark.ranges.total
-        check_space(self._journal.folder, size_bytes - mark.ranges.total)
+    def _fill(self, version: FileVersion, size_bytes: int) -> Downloaded:
+        """Download all missing ranges."""
+        state = self._saved_state(version)
+        self._num_known = state.ranges.total
+        check_space(self._journal.folder, size_bytes - state.ranges.total)
         with open_data(self._journal.data, size_bytes) as descriptor:
-            progress = DownloadProgress(descriptor, size_bytes, mark, self._options.num_streams)
-            SegmentWorkers(progress, identity, self._sources, self._journal, self._options).run()
+            progress = DownloadProgress(descriptor, size_bytes, state, self._options.num_streams)
+            SegmentWorkers(progress, version, self._sources, self._journal, self._options).run()
             sync_data(descriptor)
         return self._result(progress.hexdigest(), size_bytes)
 
@@ -185,7 +187,7 @@ class _Transfer:
         if self._file.digest not in {None, digest}:
             self._journal.clear()
             raise DigestMismatchError(
-                f"{self._file.name} came with wrong bytes: its digest is {digest}",
+                f"digest mismatch: {self._file.name} has {digest}, not {self._file.digest}",
                 hint="try again later; the publisher may have changed the file",
             )
         return Downloaded(

@@ -1,8 +1,8 @@
-"""SHA-256 whose state can be kept on the disk, so that a resumed file is not read again.
+"""SHA-256 with a state that can be saved, so that a resumed download is not read again.
 
-Python's hashlib cannot tell its state. The OpenSSL that hashlib itself uses can: its
-``SHA256_CTX`` is plain memory (FIPS 180-4 words, length, open block). Where that
-library cannot be reached the same class works by hashlib and has no state to keep.
+Python's hashlib cannot export its state. The OpenSSL that hashlib uses can: its ``SHA256_CTX`` is
+plain memory (FIPS 180-4 words, length, open block). If that library cannot be loaded, hashlib
+does the hashing and there is no state to save.
 """
 
 from __future__ import annotations
@@ -20,38 +20,38 @@ KNOWN = b"abc" * 100
 
 
 class Hash(Protocol):
-    """What a download needs of a hash."""
+    """Incremental SHA-256 as downloads need it."""
 
     @property
     def length(self) -> int:
-        """Return how many bytes were hashed."""
+        """Return the number of hashed bytes."""
 
     def update(self, data: memoryview) -> None:
         """Hash more bytes."""
 
     def hexdigest(self) -> str:
-        """Return the digest; nothing can be added after."""
+        """Return the digest; no bytes can be added afterwards."""
 
     def state(self) -> str | None:
-        """Return the state as hex digits, None where there is none to keep right now."""
+        """Return the state as hex digits, or None if it cannot be saved now."""
 
 
 def new_hash() -> Hash:
-    """Return a hash of no bytes yet."""
+    """Return a hash of no bytes."""
     library = _openssl()
     return PlainHash() if library is None else ResumableHash(library)
 
 
 def resume_hash(state: str, length: int) -> Hash | None:
-    """Return a hash that has seen ``length`` bytes, None where states cannot be used.
+    """Return a hash that has seen ``length`` bytes, or None if states cannot be restored.
 
     Raises:
-        ValueError: not a state.
+        ValueError: ``state`` is malformed.
     """
     library = _openssl()
     words = bytes.fromhex(state)
     if len(words) != WORDS.size or length % BLOCK_BYTES or length < 0:
-        raise ValueError(f"not a state of sha256 after {length} bytes")
+        raise ValueError(f"not a SHA-256 state after {length} bytes")
     if library is None:
         return None
     hashed = ResumableHash(library)
@@ -60,7 +60,7 @@ def resume_hash(state: str, length: int) -> Hash | None:
 
 
 class PlainHash:
-    """By hashlib: as fast, without a state."""
+    """Hash by hashlib: as fast, but without a state."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
@@ -76,7 +76,7 @@ class PlainHash:
         return self._hash.hexdigest()
 
     def state(self) -> str | None:
-        """Return None."""
+        """Return None: hashlib has no state to save."""
         return None
 
 
@@ -90,12 +90,12 @@ class _Context(ctypes.Structure):
         ("data", ctypes.c_uint32 * 16),
         ("num", ctypes.c_uint),
         ("md_len", ctypes.c_uint),
-        ("spare", ctypes.c_uint8 * 256),  # should a fork's be larger
+        ("spare", ctypes.c_uint8 * 256),  # in case a fork's structure is larger
     )
 
 
 class ResumableHash:
-    """By OpenSSL's functions, called without the GIL."""
+    """Hash by OpenSSL's functions, which run without the GIL."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
@@ -116,13 +116,13 @@ class ResumableHash:
         return bytes(out).hex()
 
     def state(self) -> str | None:
-        """Return the eight words, None within a block of 64 bytes."""
+        """Return the eight words, or None inside a block of 64 bytes."""
         if self._context.num != 0:
             return None
         return WORDS.pack(*self._context.h).hex()
 
     def restore(self, words: bytes, length: int) -> None:
-        """Go on after ``length`` bytes, a multiple of the block."""
+        """Continue after ``length`` bytes, a multiple of the block size."""
         self._context.h[:] = WORDS.unpack(words)
         bits = length * 8
         self._context.bits_low = bits & 0xFFFFFFFF
@@ -132,7 +132,7 @@ class ResumableHash:
 
 @cache
 def _openssl() -> ctypes.CDLL | None:
-    """Return hashlib's own OpenSSL, None where it hides its functions or has others."""
+    """Return the OpenSSL library that hashlib uses, or None if it lacks the functions."""
     try:
         library = ctypes.CDLL(importlib.import_module("_hashlib").__file__)
         for name in ("SHA256_Init", "SHA256_Update", "SHA256_Final"):
@@ -143,7 +143,7 @@ def _openssl() -> ctypes.CDLL | None:
 
 
 def _is_right(library: ctypes.CDLL) -> bool:
-    """Return whether a hash that was stopped and resumed says what hashlib says."""
+    """Return whether an interrupted and resumed hash equals the one of hashlib."""
     first = ResumableHash(library)
     first.update(memoryview(bytearray(KNOWN[: 2 * BLOCK_BYTES])))
     state = first.state()

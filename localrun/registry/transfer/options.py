@@ -25,22 +25,22 @@ PIECES_PER_S = 32
 
 
 class RateLimit:
-    """A bucket that fills at a rate and holds a quarter of a second's worth; 0 is no limit."""
+    """Token bucket that all downloads of a process share; holds a quarter of a second's bytes."""
 
     def __init__(self, bytes_per_s: float | None) -> None:
         self.bytes_per_s = bytes_per_s
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards _free_at; no other lock is taken inside
         self._free_at = 0.0
 
     @property
     def piece_bytes(self) -> int:
-        """Return how much to read at once: little of it waits, and is lost with the process."""
+        """Return the read size: small pieces lose little if the process is killed."""
         if not self.bytes_per_s:
             return LARGEST_PIECE
         return min(LARGEST_PIECE, max(SMALLEST_PIECE, int(self.bytes_per_s / PIECES_PER_S)))
 
     def take(self, count: int, stop: threading.Event) -> None:
-        """Wait until ``count`` more bytes are within the rate, or until ``stop``."""
+        """Wait until ``count`` more bytes are within the rate, or until ``stop`` is set."""
         if not self.bytes_per_s:
             return
         with self._lock:
@@ -58,29 +58,31 @@ def no_more() -> Sequence[FileSource]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadOptions:
-    """How to download."""
+    """Options of one download."""
 
     num_streams: int = DEFAULT_STREAMS
     limit: RateLimit = field(default_factory=lambda: RateLimit(None))
-    first_wait_s: float = FIRST_WAIT_S  # after a failure; doubled after each further one
+    first_wait_s: float = FIRST_WAIT_S  # after a failure; doubled after each further failure
     slow_after_s: float = SLOW_AFTER_S
-    slow_bytes_per_s: float = SLOW_BYTES_PER_S  # slower for so long: another source is tried
-    sync_s: float = SYNC_S  # between two fsyncs, which is what a crash of the machine costs
-    find_mirrors: Callable[[], Sequence[FileSource]] = no_more  # called when a source gives trouble
+    slow_bytes_per_s: float = (
+        SLOW_BYTES_PER_S  # below this rate for so long, another source is tried
+    )
+    sync_s: float = SYNC_S  # between two fsyncs: what a crash of the machine can lose
+    find_mirrors: Callable[[], Sequence[FileSource]] = no_more  # called when a source fails
     report: Callable[[int, int | None], None] = lambda done, total: None  # noqa: ARG005
 
 
 class SourceSpeed:
-    """Counts the bytes of one stream."""
+    """Throughput of one connection, measured in intervals of ``after_s``."""
 
     def __init__(self, *, after_s: float, bytes_per_s: float) -> None:
         self._after_s = after_s
-        self._bytes_per_s = bytes_per_s  # 0: nothing is too slow
+        self._bytes_per_s = bytes_per_s  # 0: no rate is too slow
         self._began = time.monotonic()
         self._count = 0
 
     def is_slow(self, count: int) -> bool:
-        """Count bytes; return whether the last stretch was too slow."""
+        """Count bytes; return whether an interval has ended that was too slow."""
         self._count += count
         elapsed = time.monotonic() - self._began
         if elapsed < self._after_s:
@@ -91,7 +93,7 @@ class SourceSpeed:
 
 
 class PeriodicTrigger:
-    """Tells when something is due: so long after the last time, or so many bytes later."""
+    """Trigger that fires after a time or a number of bytes, whichever comes first."""
 
     def __init__(self, *, after_s: float, num_bytes: int, done: int) -> None:
         self._after_s = after_s
@@ -100,7 +102,7 @@ class PeriodicTrigger:
         self._done = done
 
     def is_due(self, done: int) -> bool:
-        """Tell it, and begin to count anew if so."""
+        """Return whether to act now; if so, restart the interval."""
         now = time.monotonic()
         if now - self._last < self._after_s and done - self._done < self._num_bytes:
             return False

@@ -1,15 +1,15 @@
-"""What of one file is here, what is on its way, and the hash of its beginning.
+"""Progress of one download: ranges on disk, ranges in flight, and the hash of the beginning.
 
-Intervals are half-open. The owner of each part of the file, at any moment:
+Intervals are half-open. Each part of the file has one owner at any time:
 
     [0, hashed)             on disk and hashed
-    [hashed, frontier)      on disk, the hasher reads it back while the kernel still has it
+    [hashed, frontier)      on disk; the hasher reads it back from the page cache
     beyond, in ranges       on disk
-    beyond, in tasks        one worker writes it; its end may be moved to share the rest
-    the others              nobody's yet
+    beyond, in tasks        written by one worker; its end may move when the task is shared
+    all others              unassigned
 
-A byte that is on disk is never written again, as it may have been hashed. Everything
-here is called from many threads.
+A byte on disk is never written again, because it may have been hashed. All methods may be called
+from many threads.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from localrun.registry.transfer.journal import DownloadState, HashCheckpoint
 
 MEBI = 1 << 20
 SMALLEST_TASK, LARGEST_TASK = MEBI, 32 * MEBI
-SHARES = 4  # tasks for each stream, at the least, so that no stream ends long after the others
+SHARES = 4  # minimum number of tasks for each stream, so that all streams end about together
 HASH_BYTES = 4 * MEBI
 LEAD_BYTES = 32 * MEBI
 CHECK_BYTES = 64 * 1024
@@ -33,44 +33,47 @@ CHECK_BYTES = 64 * 1024
 
 @dataclass(slots=True, eq=False)
 class DownloadTask:
-    """An interval that one worker fetches; ``position`` moves towards ``end``."""
+    """Range that one worker downloads; ``position`` moves towards ``end``."""
 
     position: int
     end: int
-    claimed: int = 0  # up to where the worker writes just now
+    claimed: int = 0  # end of the current write
 
 
 class DownloadProgress:
-    """The state of a download; the descriptor is used until `stop` returns, not after."""
+    """State of a download; it uses the descriptor until `stop` returns."""
 
     def __init__(
-        self, descriptor: int, size_bytes: int, mark: DownloadState, num_streams: int
+        self, descriptor: int, size_bytes: int, state: DownloadState, num_streams: int
     ) -> None:
         self.size_bytes = size_bytes
         self._descriptor = descriptor
-        self._ranges = mark.ranges.copy()
-        self._hash = _hash_of(mark)
+        self._ranges = state.ranges.copy()
+        self._hash = _hash_of(state)
         self._hashed = self._hash.length
-        self._kept = mark.hashed if self._hashed else None
-        self._begun_at = self._ranges.end_of(self._hashed)
+        self._kept = state.hashed if self._hashed else None
+        self._initial_end = self._ranges.end_of(self._hashed)
         self._tasks: list[DownloadTask] = []
+        # guards all fields; the conditions share it, and no other lock is taken inside
         lock = threading.Lock()
-        self._freed = threading.Condition(lock)  # a task may be had, or a write has ended
-        self._grown = threading.Condition(lock)  # the hasher may have more to do
+        self._freed = threading.Condition(lock)  # a task became available, or a write ended
+        self._grown = threading.Condition(lock)  # the hasher may have more bytes
         self._lock = lock
-        self._most = min(LARGEST_TASK, max(SMALLEST_TASK, size_bytes // (num_streams * SHARES)))
+        self._task_bytes = min(
+            LARGEST_TASK, max(SMALLEST_TASK, size_bytes // (num_streams * SHARES))
+        )
         self._num_busy = 0
         self._is_stopped = False
 
     @property
     def done_bytes(self) -> int:
-        """Return how many bytes are on disk."""
+        """Return the number of bytes on disk."""
         with self._lock:
             return self._ranges.total
 
     @property
     def hashed_bytes(self) -> int:
-        """Return how many bytes, from the first, are hashed."""
+        """Return the number of hashed bytes from the beginning."""
         return self._hashed
 
     @property
@@ -79,12 +82,12 @@ class DownloadProgress:
         return self._hashed == self.size_bytes
 
     def state(self) -> DownloadState:
-        """Return this moment, for the journal."""
+        """Return the current state for the journal."""
         with self._lock:
             return DownloadState(self._ranges.copy(), self._kept)
 
     def next_task(self) -> DownloadTask | None:
-        """Return what to fetch next; waits while others may give theirs back; None at the end."""
+        """Return the next task, or None at the end; waits while others may release theirs."""
         with self._lock:
             while not self._is_stopped and self._ranges.total < self.size_bytes:
                 task = None if self._is_far_ahead() else self._next_gap() or self._share()
@@ -95,7 +98,7 @@ class DownloadProgress:
             return None
 
     def next_task_to_end(self) -> DownloadTask | None:
-        """Return all from the first missing byte to the end, for a source without ranges."""
+        """Return a task from the first missing byte to the end, for a source without ranges."""
         with self._lock:
             gap = self._ranges.gap_from(0, self.size_bytes)
             if self._is_stopped or self._tasks or gap is None:
@@ -104,13 +107,13 @@ class DownloadProgress:
             return task
 
     def release(self, task: DownloadTask) -> None:
-        """Let others have what is left of a task."""
+        """Make the rest of a task available to other workers."""
         with self._lock:
             self._tasks.remove(task)
             self._freed.notify_all()
 
     def write(self, task: DownloadTask, piece: bytes) -> bool:
-        """Put bytes at the task's position, but where some are; return whether it wants more."""
+        """Write bytes at the task's position, but none twice; return whether it needs more."""
         view = memoryview(piece)
         while view and (claim := self._claim(task, len(view))) is not None:
             start, end, offset = claim
@@ -124,7 +127,7 @@ class DownloadProgress:
         return task.position < task.end and not self._is_stopped
 
     def stop(self) -> None:
-        """Let every waiting thread go, and wait until none uses the file any longer."""
+        """Wake all waiting threads, then wait until no thread uses the file."""
         with self._lock:
             self._is_stopped = True
             self._freed.notify_all()
@@ -133,7 +136,7 @@ class DownloadProgress:
                 self._freed.wait()
 
     def hash_all(self) -> None:
-        """Hash the file from its beginning, as bytes arrive, until it is whole or stopped."""
+        """Hash the file from its beginning as bytes arrive, until complete or stopped."""
         buffer = memoryview(bytearray(HASH_BYTES))
         while (end := self._next_to_hash()) is not None:
             count, kept = 0, None
@@ -141,7 +144,7 @@ class DownloadProgress:
                 view = buffer[: end - self._hashed]
                 count = os.preadv(self._descriptor, [view], self._hashed)
                 if count == 0:
-                    raise OSError(errno.EIO, "the file was cut short by somebody else")
+                    raise OSError(errno.EIO, "another program truncated the file")
                 self._hash.update(view[:count])
                 kept = self._keep(view[:count])
             finally:
@@ -156,7 +159,7 @@ class DownloadProgress:
         return self._hash.hexdigest()
 
     def _claim(self, task: DownloadTask, count: int) -> tuple[int, int, int] | None:
-        """Return what to write now and its offset in the piece; passes over what is there."""
+        """Return the next range to write and its offset in the piece; skip ranges on disk."""
         with self._lock:
             start = task.position
             stop = min(start + count, task.end)
@@ -169,7 +172,7 @@ class DownloadProgress:
             return *gap, gap[0] - start
 
     def _settle(self, task: DownloadTask, start: int, end: int) -> None:
-        """Note what was written."""
+        """Record a finished write."""
         with self._lock:
             self._num_busy -= 1
             self._ranges.add(start, end)
@@ -182,11 +185,11 @@ class DownloadProgress:
         while view:
             written = os.pwrite(self._descriptor, view, position)
             if not written:
-                raise OSError(errno.EIO, "the system takes no more bytes and does not say why")
+                raise OSError(errno.EIO, "the system wrote no bytes and reported no error")
             view, position = view[written:], position + written
 
     def _next_to_hash(self) -> int | None:
-        """Return up to where to hash now; whole blocks but for the file's end."""
+        """Return the end of the next range to hash: whole blocks, except at the end of the file."""
         with self._lock:
             while not self._is_stopped and self._hashed < self.size_bytes:
                 end = min(self._ranges.end_of(self._hashed), self._hashed + HASH_BYTES)
@@ -199,7 +202,7 @@ class DownloadProgress:
             return None
 
     def _keep(self, view: memoryview) -> HashCheckpoint | None:
-        """Return what the journal is to keep after these bytes, None if the hash has no state."""
+        """Return the checkpoint after these bytes, or None if the hash has no state."""
         state = self._hash.state()
         if state is None:
             return None
@@ -209,29 +212,29 @@ class DownloadProgress:
         )
 
     def _is_far_ahead(self) -> bool:
-        """Return whether the hasher is to catch up with what came in this attempt.
+        """Return whether workers must wait for the hasher to catch up with this attempt's bytes.
 
-        All ends when it does, so no time is lost; and what it has not hashed by a kill, the
-        next attempt must. What is there from earlier attempts is no reason to let a network
-        wait.
+        The download ends when the hasher ends, so waiting costs no time; bytes that are not hashed
+        when the process is killed must be hashed by the next attempt. Bytes of earlier attempts
+        never make the network wait.
         """
         is_behind = self._ranges.end_of(self._hashed) - self._hashed > LEAD_BYTES
-        return is_behind and self._hashed >= self._begun_at
+        return is_behind and self._hashed >= self._initial_end
 
     def _next_gap(self) -> DownloadTask | None:
         position = self._hashed
         while (gap := self._ranges.gap_from(position, self.size_bytes)) is not None:
             start, end = gap
-            taken = [task for task in self._tasks if task.position < end and task.end > start]
-            first = min(taken, key=lambda task: task.position, default=None)
+            overlapping = [task for task in self._tasks if task.position < end and task.end > start]
+            first = min(overlapping, key=lambda task: task.position, default=None)
             if first is None or first.position > start:
                 stop = end if first is None else min(end, first.position)
-                return DownloadTask(start, min(stop, start + self._most))
+                return DownloadTask(start, min(stop, start + self._task_bytes))
             position = first.end
         return None
 
     def _share(self) -> DownloadTask | None:
-        """Take the second half of the longest task, once there is nothing else to do."""
+        """Split the longest task in two and return the second half, if nothing else is left."""
         longest = max(self._tasks, key=_left_of, default=None)
         if longest is None or _left_of(longest) < 2 * SMALLEST_TASK:
             return None
@@ -242,15 +245,15 @@ class DownloadProgress:
 
 
 def _left_of(task: DownloadTask) -> int:
-    """Return how much of a task another worker could do."""
+    """Return the number of bytes of a task that another worker could take."""
     return task.end - max(task.position, task.claimed)
 
 
-def _hash_of(mark: DownloadState) -> Hash:
-    """Return the hash as the mark has it, or one that begins anew."""
-    if mark.hashed is not None:
+def _hash_of(state: DownloadState) -> Hash:
+    """Return the hash restored from a state, or a new one."""
+    if state.hashed is not None:
         try:
-            resumed = resume_hash(mark.hashed.state, mark.hashed.length)
+            resumed = resume_hash(state.hashed.state, state.hashed.length)
         except ValueError:
             resumed = None
         if resumed is not None:

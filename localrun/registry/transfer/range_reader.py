@@ -1,8 +1,7 @@
-"""Ask one remote for one interval of a file and check that it sends just that.
+"""Range requests to one source of a file, and the checks of their responses.
 
-What real servers do wrong is told apart: 200 in place of 206, a range that was not asked
-for, a file that has changed or is another one, a length that is a lie, a signed address
-that has expired, compressed bodies nobody asked for.
+Distinguishes what real servers do wrong: 200 instead of 206, a range that was not requested, a
+changed or different file, a wrong length, an expired signed URL, and unrequested compression.
 """
 
 from __future__ import annotations
@@ -28,73 +27,71 @@ NO_BYTES = "bytes */0"
 GONE = {404, 410}
 PARTIAL, OK, NOT_SATISFIABLE = 206, 200, 416
 REFUSED = {401, 403}
-EXPIRED = {400, *REFUSED, *GONE}  # what hubs and CDNs say of a signed address that is too old
+EXPIRED = {400, *REFUSED, *GONE}  # the answers of hubs and CDNs for an expired signed URL
 
 
 class SourceUnusableError(NetworkError):
-    """The remote will not help with the file, however often it is asked."""
+    """The source will never send the file, however often it is asked."""
 
 
 class NoRangesError(NetworkError):
-    """The remote sends the file from its beginning only."""
+    """The source sends the file only from its beginning."""
 
 
 class FileChangedError(NetworkError):
-    """The remote has another file than before under the same address."""
+    """The source has another file than before under the same URL."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteMetadata:
-    """What an answer says of the whole file."""
+    """Metadata of the whole file in a response."""
 
     size_bytes: int | None
-    etag: str | None  # a strong one, or the time of its last change
+    etag: str | None  # a strong ETag, or the Last-Modified time
     has_ranges: bool
 
 
 class RangeResponse:
-    """An answer that was checked: its body begins at ``start``."""
+    """Checked response whose body begins at ``start``."""
 
-    def __init__(self, response: Response, start: int, facts: RemoteMetadata) -> None:
+    def __init__(self, response: Response, start: int, metadata: RemoteMetadata) -> None:
         self.start = start
-        self.metadata = facts
+        self.metadata = metadata
         self._response = response
 
     def pieces(self, piece_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
-        """Yield the body; a broken connection is a `NetworkError` in the middle."""
+        """Yield the body in pieces; a broken connection raises `NetworkError`."""
         while piece := self._response.read(piece_bytes):
             yield piece
 
     def interrupt(self) -> None:
-        """End a read that another thread is blocked in."""
+        """End a read that blocks another thread."""
         self._response.interrupt()
 
     def close(self) -> None:
-        """Let the connection go."""
+        """Release the connection."""
         self._response.close()
 
 
 class RangeReader:
-    """One remote, and where its redirects led last time. Safe to use from many threads."""
+    """Reader of one source; remembers where redirects led. Safe to use from many threads."""
 
-    def __init__(self, http: Http, remote: FileSource) -> None:
-        self.source = remote
+    def __init__(self, http: Http, source: FileSource) -> None:
+        self.source = source
         self._http = http
-        self._refreshing = threading.Lock()
-        self._url = remote.url
-        self._credential = remote.credential
+        self._refreshing = threading.Lock()  # guards _credential; held during a token request
+        self._url = source.url
+        self._credential = source.credential
 
     def open(
         self, start: int, end: int | None, *, size: int | None, etag: str | None
     ) -> RangeResponse:
-        """Ask for ``[start, end)``; an ``etag`` that no longer holds brings the whole file.
+        """Request ``[start, end)``; if the ``etag`` has changed, the server sends all bytes.
 
-        Raises:
-            RemoteUnusableError: it does not have the file.
-            FileChangedError: it has another one.
-            NoRangesError: it sends the whole file though ``start`` is not 0.
-            HttpError: a status that may pass.
-            NetworkError: no answer.
+        Raises: SourceUnusableError: the source does not have the file. FileChangedError: the source
+        has another file. NoRangesError: the source sends the whole file although ``start`` is not
+        0. HttpError: an error status, which may be temporary. NetworkError: the source does not
+        answer.
         """
         last = "" if end is None else str(end - 1)
         headers = {"Range": f"bytes={start}-{last}"} | ({"If-Range": etag} if etag else {})
@@ -106,7 +103,7 @@ class RangeReader:
             raise
 
     def _send(self, headers: dict[str, str]) -> Response:
-        """Go to where the redirects led; once more from the start if that has expired."""
+        """Request the remembered redirect target, or the source's URL again if that has expired."""
         url, used = self._url, self._credential
         response = self._http.open(url, headers=headers, credential=used)
         if url != self.source.url and response.status in EXPIRED:
@@ -120,12 +117,12 @@ class RangeReader:
         return response
 
     def _is_refused(self, response: Response) -> bool:
-        """Return whether the remote itself, not one that it led to, wants other credentials."""
+        """Return whether the source itself, not a redirect target, wants another credential."""
         is_itself = origin_of(response.url) == origin_of(self.source.url)
         return is_itself and response.status in REFUSED
 
     def _refreshed(self, used: Credential | None) -> Credential | None:
-        """Return newer credentials; of many threads that were refused, one asks for them."""
+        """Return a newer credential; of many refused threads, one requests it."""
         with self._refreshing:
             if self._credential is used and self.source.refresh is not None:
                 self._credential = self.source.refresh()
@@ -135,62 +132,64 @@ class RangeReader:
         self, response: Response, start: int, size: int | None, etag: str | None
     ) -> RangeResponse:
         if start == 0 and response.status == NOT_SATISFIABLE:
-            facts, first = _facts_of_no_bytes(response), 0
+            metadata, first = _metadata_of_empty_file(response), 0
         else:
             _check_status(response, self.source)
-            facts, first = _facts(response)
+            metadata, first = _metadata(response)
         name = self.source.name
         if first > start:
-            raise NetworkError(f"{name} sends another range than it was asked for")
-        if size is not None and facts.size_bytes not in {None, size}:
-            raise FileChangedError(f"{name} has a file of {facts.size_bytes} bytes, not {size}")
-        is_told = facts.etag is not None or response.status == OK
-        if etag is not None and is_told and facts.etag != etag:
+            raise NetworkError(f"{name} sends another range than requested")
+        if size is not None and metadata.size_bytes not in {None, size}:
+            raise FileChangedError(f"{name} has a file of {metadata.size_bytes} bytes, not {size}")
+        has_version = metadata.etag is not None or response.status == OK
+        if etag is not None and has_version and metadata.etag != etag:
             raise FileChangedError(f"the file of {name} has changed")
         if first < start and response.status == OK:
-            raise NoRangesError(f"{name} does not go on in the middle of a file")
-        return RangeResponse(response, first, facts)
+            raise NoRangesError(f"{name} does not support range requests")
+        return RangeResponse(response, first, metadata)
 
 
-def ask(http: Http, remote: FileSource) -> RemoteMetadata:
-    """Return what a remote says of its file, by the first byte: some know no HEAD.
+def ask(http: Http, source: FileSource) -> RemoteMetadata:
+    """Return a source's metadata of its file, by a request for the first byte.
+
+    Some servers reject HEAD requests.
 
     Raises:
-        NetworkError: it has no file, or does not answer.
+        NetworkError: the source has no file, or does not answer.
     """
-    opened = RangeReader(http, remote).open(0, 1, size=None, etag=None)
+    opened = RangeReader(http, source).open(0, 1, size=None, etag=None)
     opened.close()
     return opened.metadata
 
 
-def _check_status(response: Response, remote: FileSource) -> None:
-    """Refuse an answer that brings no bytes of the file."""
+def _check_status(response: Response, source: FileSource) -> None:
+    """Raise the error of a response that carries no bytes of the file."""
     if response.status == NOT_SATISFIABLE:
-        raise _shorter(remote.name)
-    if response.status in GONE | REFUSED and response.url == remote.url:
+        raise _shorter(source.name)
+    if response.status in GONE | REFUSED and response.url == source.url:
         raise SourceUnusableError(
-            f"{remote.name} answers {response.status} for {remote.url.partition('?')[0]}",
-            hint=_hint(response.status, remote),
+            f"{source.name} answers {response.status} for {source.url.partition('?')[0]}",
+            hint=_hint(response.status, source),
         )
     if response.status not in {OK, PARTIAL}:
         error = http_error(response, "a file")
-        error.is_passing |= response.url != remote.url  # a signed address that has expired
+        error.is_passing |= response.url != source.url  # an expired signed URL
         raise error
     if response.header("Content-Encoding") not in {None, "", "identity"}:
         raise SourceUnusableError(
-            f"{remote.name} sends the file compressed, which nobody asked for"
+            f"{source.name} sends the file compressed, which was not requested"
         )
 
 
-def _facts_of_no_bytes(response: Response) -> RemoteMetadata:
-    """Return the facts of an empty file, of which no part can be had (RFC 9110, 14.1.2)."""
+def _metadata_of_empty_file(response: Response) -> RemoteMetadata:
+    """Return the metadata of an empty file, which has no ranges (RFC 9110, 14.1.2)."""
     if response.header("Content-Range") != NO_BYTES:
         raise _shorter(host_of(response.url))
     return RemoteMetadata(size_bytes=0, etag=_etag(response), has_ranges=True)
 
 
-def _facts(response: Response) -> tuple[RemoteMetadata, int]:
-    """Return what the headers say, and where the body begins."""
+def _metadata(response: Response) -> tuple[RemoteMetadata, int]:
+    """Return the metadata in the headers, and the position of the body."""
     etag = _etag(response)
     if response.status == OK:
         length = response.header("Content-Length") or ""
@@ -198,7 +197,7 @@ def _facts(response: Response) -> tuple[RemoteMetadata, int]:
         return RemoteMetadata(size_bytes=size, etag=etag, has_ranges=False), 0
     match = CONTENT_RANGE.fullmatch(response.header("Content-Range") or "")
     if match is None:
-        raise HttpError("a partial answer does not say which part it is", status=PARTIAL)
+        raise HttpError("a partial response has no valid Content-Range", status=PARTIAL)
     first, _, total = match.groups()
     size = None if total == "*" else int(total)
     return RemoteMetadata(size_bytes=size, etag=etag, has_ranges=True), int(first)
@@ -210,8 +209,8 @@ def _etag(response: Response) -> str | None:
 
 
 def _shorter(name: str) -> FileChangedError:
-    return FileChangedError(f"{name} has a shorter file than was promised")
+    return FileChangedError(f"{name} has a shorter file than promised")
 
 
-def _hint(status: int, remote: FileSource) -> str | None:
-    return (remote.refused_hint or "log in, or set HF_TOKEN") if status in REFUSED else None
+def _hint(status: int, source: FileSource) -> str | None:
+    return (source.refused_hint or "log in, or set HF_TOKEN") if status in REFUSED else None

@@ -1,4 +1,4 @@
-"""Which bytes of a file are there: half-open intervals, disjoint and in order."""
+"""Download ranges: the bytes of a file that are on disk, as disjoint half-open intervals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Ranges:
-    """A set of byte positions as intervals ``[start, end)``."""
+    """Set of byte positions, stored as intervals ``[start, end)``."""
 
     def __init__(self, intervals: Iterable[tuple[int, int]] = ()) -> None:
         self._starts: list[int] = []
@@ -19,7 +19,7 @@ class Ranges:
             self.add(start, end)
 
     def add(self, start: int, end: int) -> None:
-        """Add the positions from ``start`` to before ``end``; touching intervals become one."""
+        """Add the positions from ``start`` to before ``end``; merge touching intervals."""
         if start >= end:
             return
         low = bisect.bisect_left(self._ends, start)
@@ -31,14 +31,14 @@ class Ranges:
         self._ends[low:high] = [end]
 
     def end_of(self, position: int) -> int:
-        """Return the end of the interval that holds a position, the position where none does."""
+        """Return the end of the interval that contains a position, or the position itself."""
         index = bisect.bisect_right(self._starts, position) - 1
         if index >= 0 and position < self._ends[index]:
             return self._ends[index]
         return position
 
     def gap_from(self, position: int, size: int) -> tuple[int, int] | None:
-        """Return the first interval from ``position`` to ``size`` that is not there."""
+        """Return the first missing interval between ``position`` and ``size``, or None."""
         start = self.end_of(position)
         if start >= size:
             return None
@@ -48,7 +48,7 @@ class Ranges:
 
     @property
     def total(self) -> int:
-        """Return how many positions there are."""
+        """Return the number of positions."""
         return sum(self._ends) - sum(self._starts)
 
     def intervals(self) -> list[tuple[int, int]]:
@@ -56,5 +56,5 @@ class Ranges:
         return list(zip(self._starts, self._ends, strict=True))
 
     def copy(self) -> Ranges:
-        """Return a set of its own."""
+        """Return an independent copy."""
         return Ranges(self.intervals())

@@ -1,4 +1,7 @@
-"""Fetch a file in one go: one whose size or version nobody tells, so that parts may not fit."""
+"""Download of a file in one request, for files without known size or version.
+
+Parts of two requests might not belong together, so a failure restarts the file.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WholeFileDownload:
-    """The bytes that came, all of which were written."""
+    """Digest and size of the bytes written."""
 
     hexdigest: str  # sha256
     size_bytes: int
@@ -28,10 +31,10 @@ class WholeFileDownload:
 def fetch_whole(
     sources: DownloadSources, path: Path, size: int | None, options: DownloadOptions
 ) -> WholeFileDownload:
-    """Write the file and return what came; a failure starts it anew.
+    """Download the file and return its digest and size; a failure restarts it.
 
     Raises:
-        NetworkError: no source sends all of it.
+        NetworkError: no source sends the whole file.
     """
     while True:
         source = any_source(sources)
@@ -42,10 +45,10 @@ def fetch_whole(
 
 
 def any_source(sources: DownloadSources) -> DownloadSource:
-    """Return the source to ask, once it wants to be asked."""
+    """Return the next source to request, after its retry delay."""
     source = sources.pick(needs_ranges=False)
     if source is None:
-        raise NetworkError("nobody is known to have this file")
+        raise NetworkError("no source is known for this file")
     threading.Event().wait(source.wait_s)
     return source
 

@@ -1,8 +1,8 @@
-"""Which of a file's remotes to ask next.
+"""Sources of one download: which one to request next, and when to retry.
 
-A remote that fails is asked again later, after longer and longer, others in the
-meantime; one that cannot help is dropped. Other places that have the same bytes are
-looked for only when the first ones give trouble, by one thread while others go on.
+A failing source is retried with exponential backoff while others are used; a source that cannot
+send the file is dropped. Mirrors are looked up only after a failure, by one thread while the
+others go on.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ if TYPE_CHECKING:
     from localrun.registry.http import Http
     from localrun.registry.remote import FileSource
 
-MOST_FAILURES = 8  # in a row that brought next to nothing
-MOST_SILENCES = 4  # the same, of one that has never answered: nobody is there
-PROGRESS_BYTES = 16 * 1024  # less is next to nothing, so that failures come to an end
+MOST_FAILURES = 8  # consecutive failures with less than PROGRESS_BYTES each
+MOST_SILENCES = 4  # the same for a source that has never answered
+PROGRESS_BYTES = 16 * 1024  # smaller progress counts as none, so that retries end
 LONGEST_WAIT_S = 20.0
-PATIENCE_S = 2.0  # who wants to be left alone for longer gives trouble
+PATIENCE_S = 2.0  # a longer Retry-After makes the download look for mirrors
 FINAL = (SourceUnusableError, FileChangedError, OfflineError, PrivateAddressError)
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
 class DownloadSource:
-    """A remote, and how it has behaved."""
+    """Source with its retry state."""
 
     reader: RangeReader
     num_failures: int = 0
@@ -49,40 +49,40 @@ class DownloadSource:
     has_answered: bool = False
     has_ranges: bool = True
     is_slow: bool = False
-    error: NetworkError | None = None  # the last one
+    error: NetworkError | None = None  # of the last failure
 
     @property
     def wait_s(self) -> float:
-        """Return for how long it wants to be left alone."""
+        """Return the seconds until the source may be requested again."""
         return max(0.0, self.not_before - time.monotonic())
 
 
 class DownloadSources:
-    """The remotes of one file. Safe to use from many threads."""
+    """Sources of one file. Safe to use from many threads."""
 
     def __init__(
         self,
         http: Http,
-        remotes: Sequence[FileSource],
-        more: Callable[[], Sequence[FileSource]],
+        sources: Sequence[FileSource],
+        find_mirrors: Callable[[], Sequence[FileSource]],
         *,
         first_wait_s: float = FIRST_WAIT_S,
     ) -> None:
         self._first_wait_s = first_wait_s
         self._http = http
-        self._more: Callable[[], Sequence[FileSource]] | None = more
+        self._find_mirrors: Callable[[], Sequence[FileSource]] | None = find_mirrors
         self._is_looking = False
-        self._changed = threading.Condition()
-        self._all = [DownloadSource(RangeReader(http, remote)) for remote in remotes]
+        self._changed = threading.Condition()  # guards all fields and the sources' state
+        self._all = [DownloadSource(RangeReader(http, source)) for source in sources]
 
     def pick(self, *, needs_ranges: bool) -> DownloadSource | None:
-        """Return the source to ask now, None when only ones without ranges are left.
+        """Return the source to request now, or None if only sources without ranges are left.
 
         Raises:
-            NetworkError: none is left; the error is the first one's.
+            NetworkError: no source is left; the error is that of the first source.
         """
         if not self._alive():
-            self._look_further()
+            self._add_mirrors()
         with self._changed:
             while self._is_looking and not self._alive():
                 self._changed.wait()
@@ -93,7 +93,7 @@ class DownloadSources:
             return min(usable, key=_preference, default=None)
 
     def failed(self, source: DownloadSource, error: NetworkError, *, num_bytes: int) -> None:
-        """Note a failure; many bytes before it make up for earlier ones."""
+        """Record a failure; enough bytes before it reset the count of failures."""
         _log.debug("%s: %s", source.reader.source.name, error.message)
         with self._changed:
             source.error = error
@@ -109,17 +109,17 @@ class DownloadSources:
             source.is_dead = is_final or source.num_failures >= most
             is_trouble = source.is_dead or source.num_failures > 1 or source.wait_s > PATIENCE_S
         if is_trouble:
-            self._look_further()
+            self._add_mirrors()
 
     def succeeded(self, source: DownloadSource) -> None:
-        """Note that an interval came whole."""
+        """Record that a range is complete."""
         with self._changed:
             source.num_failures = 0
             source.has_answered = True
 
     def is_too_slow(self, source: DownloadSource) -> bool:
-        """Return whether to leave a slow source, once, because another one is left to try."""
-        self._look_further()
+        """Mark a source as slow; return whether another source is left to try."""
+        self._add_mirrors()
         with self._changed:
             others = [s for s in self._alive() if s is not source and not s.is_slow]
             source.is_slow = True
@@ -130,10 +130,10 @@ class DownloadSources:
 
     def _reason(self) -> NetworkError:
         errors = [source.error for source in self._all if source.error is not None]
-        return errors[0] if errors else NetworkError("nobody is known to have this file")
+        return errors[0] if errors else NetworkError("no source is known for this file")
 
     def _postpone(self, source: DownloadSource, error: NetworkError, *, has_progress: bool) -> None:
-        """Let a source rest; streams that fail together are one failure."""
+        """Delay the next request to a source; simultaneous failures of streams count as one."""
         now = time.monotonic()
         if has_progress:
             source.num_failures = 1
@@ -142,23 +142,23 @@ class DownloadSources:
         wait = min(LONGEST_WAIT_S, self._first_wait_s * 2 ** (source.num_failures - 1))
         source.not_before = max(source.not_before, now + max(wait, _asked_wait(error)))
 
-    def _look_further(self) -> None:
-        """Find other remotes, the first time that this is asked for; blocks one thread only."""
+    def _add_mirrors(self) -> None:
+        """Look for mirrors on the first call; blocks the calling thread only."""
         with self._changed:
-            more, self._more = self._more, None
-            self._is_looking = self._is_looking or more is not None
-        if more is None:
+            find_mirrors, self._find_mirrors = self._find_mirrors, None
+            self._is_looking = self._is_looking or find_mirrors is not None
+        if find_mirrors is None:
             return
-        found: Sequence[FileSource] = ()
+        mirrors: Sequence[FileSource] = ()
         try:
-            found = more()
+            mirrors = find_mirrors()
         except LocalrunError as error:
             _log.debug("no mirror: %s", error.message)
         finally:
             with self._changed:
                 known = {source.reader.source.url for source in self._all}
-                new = [remote for remote in found if remote.url not in known]
-                self._all += [DownloadSource(RangeReader(self._http, remote)) for remote in new]
+                new = [mirror for mirror in mirrors if mirror.url not in known]
+                self._all += [DownloadSource(RangeReader(self._http, mirror)) for mirror in new]
                 self._is_looking = False
                 self._changed.notify_all()
 

@@ -1,13 +1,13 @@
-"""The threads that fill one file.
+"""Threads of one download.
 
-    the caller      reports, writes the journal
-    workers         take an interval each, ask the best source, write what comes
+    the caller      reports progress, writes the journal
+    workers         take a task each, request the best source, write its bytes
     hasher          hashes the beginning as it grows
-    syncer          fsyncs now and then, so that a power loss costs little
-    beginner        lets the disk begin with what came, so that no fsync takes long
+    syncer          calls fsync from time to time, so that a power loss costs little
+    writeback       starts the writeback of new bytes, so that no fsync takes long
 
-However it ends, no thread touches the file after `run`: one that the network still
-holds is left behind, finds the progress stopped, and ends.
+No thread touches the file after `run` has ended, however it ends: a thread that is still blocked in
+the network is abandoned, finds the progress stopped, and ends.
 """
 
 from __future__ import annotations
@@ -35,49 +35,53 @@ if TYPE_CHECKING:
     from localrun.registry.transfer.sources import DownloadSource, DownloadSources
 
 REPORT_S = 0.05
-WATCH_S = 0.01  # more often than a fast network brings what the journal is written for
-JOURNAL_S, JOURNAL_BYTES = 0.5, 16 << 20  # what a kill -9 costs, at the most
+WATCH_S = 0.01  # a fast network brings less than JOURNAL_BYTES in this time
+JOURNAL_S, JOURNAL_BYTES = 0.5, 16 << 20  # the most that kill -9 can lose
 SYNC_BYTES = 512 << 20
-BEGIN_S, BEGIN_BYTES = 0.02, 8 << 20  # less at a time would scatter the file over the disk
+WRITEBACK_S, WRITEBACK_BYTES = 0.02, 8 << 20  # smaller writebacks fragment the file
 REST_S = 0.1
 JOIN_S = 0.5
-LARGEST_TAIL = 4 << 20  # a smaller file comes in one stream
+LARGEST_TAIL = 4 << 20  # a smaller file is downloaded by one worker
 _log = logging.getLogger(__name__)
 
 
 class SegmentWorkers:
-    """One attempt at one file; runs once."""
+    """Threads of one attempt at one file; runs once."""
 
     def __init__(
-        self, progress: DownloadProgress, identity: FileVersion, sources: DownloadSources,
+        self, progress: DownloadProgress, version: FileVersion, sources: DownloadSources,
         journal: Journal, options: DownloadOptions,
     ) -> None:  # fmt: skip
         self._progress = progress
-        self._identity = identity
+        self._version = version
         self._sources = sources
         self._journal = journal
         self._options = options
         self._stop = threading.Event()
         self._ended = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards _opened, and the durable journal against `_end`
         self._opened: set[RangeResponse] = set()
         self._error: BaseException | None = None
 
     def run(self) -> None:
-        """Return when all bytes are there and hashed; the journal tells what is, if not.
+        """Return when all bytes are on disk and hashed; after a failure the journal is current.
 
         Raises:
-            NetworkError: no source helps.
-            StorageError: the disk does not.
+            NetworkError: no source sends the file.
+            StorageError: the disk is full or cannot be written.
         """
-        works = [self._progress.hash_all, self._work]
+        targets = [self._progress.hash_all, self._work]
         if self._progress.size_bytes > LARGEST_TAIL:
-            works += [self._sync, self._begin, *[self._work] * (self._options.num_streams - 1)]
+            targets += [
+                self._sync,
+                self._write_back,
+                *[self._work] * (self._options.num_streams - 1),
+            ]
         threads = [
-            threading.Thread(target=self._guard, args=(work,), name=work.__name__, daemon=True)
-            for work in works
+            threading.Thread(target=self._guard, args=(target,), name=target.__name__, daemon=True)
+            for target in targets
         ]
-        # before the first byte comes: the journal knows no more than what is here now
+        # created before the first byte arrives: the journal holds only what is on disk now
         due = PeriodicTrigger(
             after_s=JOURNAL_S, num_bytes=JOURNAL_BYTES, done=self._progress.done_bytes
         )
@@ -89,7 +93,7 @@ class SegmentWorkers:
             self._end(threads)
 
     def _watch(self, due: PeriodicTrigger) -> None:
-        """Report and write the journal until the file is whole or nobody can help."""
+        """Report progress and write the journal until the file is complete or a thread fails."""
         while not self._progress.is_complete:
             if self._error is not None:
                 raise self._error
@@ -97,18 +101,18 @@ class SegmentWorkers:
             done = self._progress.done_bytes
             self._options.report(done, self._progress.size_bytes)
             if due.is_due(done):
-                self._journal.save(self._identity, self._progress.state())
+                self._journal.save(self._version, self._progress.state())
         self._options.report(self._progress.size_bytes, self._progress.size_bytes)
 
     def _end(self, threads: list[threading.Thread]) -> None:
-        """Stop everything; the journal comes before the waiting, which may be interrupted."""
+        """Stop all threads; save the journal before waiting, which Ctrl-C may interrupt."""
         with self._lock:
             self._stop.set()
         self._progress.stop()
         try:
-            self._journal.save(self._identity, self._progress.state())
-        except OSError as error:  # must not hide why this ends
-            _log.warning("the journal of %s is not written: %s", self._journal.folder, error)
+            self._journal.save(self._version, self._progress.state())
+        except OSError as error:  # must not hide the error that ended the download
+            _log.warning("cannot write the journal of %s: %s", self._journal.folder, error)
         with self._lock:
             for opened in self._opened:
                 opened.interrupt()
@@ -117,11 +121,11 @@ class SegmentWorkers:
             if thread.ident is not None:
                 thread.join(max(0.0, until - time.monotonic()))
 
-    def _guard(self, work: Callable[[], None]) -> None:
-        """Do the work of a thread; its error is raised where `run` was called."""
+    def _guard(self, target: Callable[[], None]) -> None:
+        """Run a thread's function; `_watch` raises its error in the caller of `run`."""
         try:
             with storage_errors(self._journal.data, hint=KEPT_HINT):
-                work()
+                target()
         except BaseException as error:  # noqa: BLE001 - raised again by `_watch`
             self._error = self._error or error
             self._ended.set()
@@ -129,7 +133,7 @@ class SegmentWorkers:
             self._ended.set()
 
     def _sync(self) -> None:
-        """Write out what came, again and again."""
+        """Call fsync at intervals, and save the durable journal after each."""
         descriptor = os.open(self._journal.data, os.O_RDWR)
         try:
             after_s, done = self._options.sync_s, self._progress.done_bytes
@@ -137,38 +141,40 @@ class SegmentWorkers:
             while not self._stop.wait(min(REPORT_S, after_s)):
                 if not due.is_due(self._progress.done_bytes):
                     continue
-                mark = self._progress.state()
+                state = self._progress.state()
                 sync_data(descriptor)
-                with self._lock:  # not after the end, when the folder may be another's
+                with self._lock:  # after the end the folder may belong to another process
                     if not self._stop.is_set():
-                        self._journal.save_durable(self._identity, mark)
+                        self._journal.save_durable(self._version, state)
         finally:
             os.close(descriptor)
 
-    def _begin(self) -> None:
-        """Keep the disk busy with what came: by itself the kernel begins after seconds."""
-        if (begin := start_writeback()) is None:
+    def _write_back(self) -> None:
+        """Start writeback at intervals: by itself the kernel waits for seconds."""
+        if (start := start_writeback()) is None:
             return
         descriptor = os.open(self._journal.data, os.O_RDWR)
         try:
             due = PeriodicTrigger(
-                after_s=self._options.sync_s, num_bytes=BEGIN_BYTES, done=self._progress.done_bytes
+                after_s=self._options.sync_s,
+                num_bytes=WRITEBACK_BYTES,
+                done=self._progress.done_bytes,
             )
-            while not self._stop.wait(BEGIN_S):
+            while not self._stop.wait(WRITEBACK_S):
                 if due.is_due(self._progress.done_bytes):
-                    begin(descriptor)
+                    start(descriptor)
         finally:
             os.close(descriptor)
 
     def _work(self) -> None:
-        """Take intervals until none is left; raise when no source helps any longer."""
+        """Download tasks until none is left; raise if no source is left."""
         while not self._stop.is_set() and self._step():
             pass
 
     def _step(self) -> bool:
-        """Fetch one interval, or fail at it, or rest; return whether there may be more to do."""
+        """Download one task, or wait a moment; return whether there may be more to do."""
         source = self._sources.pick(needs_ranges=True)
-        from_start = source is None  # one stream does what cannot be shared
+        from_start = source is None  # one worker downloads what cannot be split
         source = source or self._sources.pick(needs_ranges=False)
         task = None
         if source is not None and source.wait_s == 0:
@@ -185,24 +191,24 @@ class SegmentWorkers:
         return True
 
     def _attempt(self, source: DownloadSource, task: DownloadTask, *, from_start: bool) -> None:
-        """Fetch a task and note how the source did."""
+        """Download a task and record the outcome for its source."""
         began = task.position
         try:
             self._fetch(source, task, from_start=from_start)
         except NetworkError as error:
             if self._stop.is_set():
                 return
-            if isinstance(error, FileChangedError) and self._identity.digest is None:
+            if isinstance(error, FileChangedError) and self._version.digest is None:
                 raise
             self._sources.failed(source, error, num_bytes=task.position - began)
         else:
             self._sources.succeeded(source)
 
     def _fetch(self, source: DownloadSource, task: DownloadTask, *, from_start: bool) -> None:
-        """Write what the source sends for a task."""
+        """Write the bytes that the source sends for a task."""
         limit = self._options.limit
-        least = 0.0 if limit.bytes_per_s else self._options.slow_bytes_per_s
-        pace = SourceSpeed(after_s=self._options.slow_after_s, bytes_per_s=least)
+        min_bytes_per_s = 0.0 if limit.bytes_per_s else self._options.slow_bytes_per_s
+        speed = SourceSpeed(after_s=self._options.slow_after_s, bytes_per_s=min_bytes_per_s)
         with self._open(source, task, from_start=from_start) as opened:
             offset = task.position - opened.start
             for piece in opened.pieces(limit.piece_bytes):
@@ -210,19 +216,19 @@ class SegmentWorkers:
                 if self._stop.is_set() or not self._progress.write(task, piece[offset:]):
                     return
                 offset = max(0, offset - len(piece))
-                if pace.is_slow(len(piece)) and self._sources.is_too_slow(source):
+                if speed.is_slow(len(piece)) and self._sources.is_too_slow(source):
                     return
         if task.position < task.end:
-            raise NetworkError(f"{source.reader.source.name} sends less than it promised")
+            raise NetworkError(f"{source.reader.source.name} sends fewer bytes than promised")
 
     @contextlib.contextmanager
     def _open(
         self, source: DownloadSource, task: DownloadTask, *, from_start: bool
     ) -> Iterator[RangeResponse]:
-        """Open a source where the task is; the end of all interrupts what is read from it."""
-        size, etag = self._identity.size_bytes, None
-        if self._identity.digest is None:
-            etag = self._identity.etag
+        """Open a source at the task's position; `_end` interrupts reads from it."""
+        size, etag = self._version.size_bytes, None
+        if self._version.digest is None:
+            etag = self._version.etag
         end = None if from_start else task.end
         try:
             opened = source.reader.open(task.position, end, size=size, etag=etag)

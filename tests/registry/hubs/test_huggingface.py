@@ -35,7 +35,7 @@ DEAD = "http://127.0.0.1:1"
 FAULTS: dict[str, tuple[Fault, type[LocalrunError], str]] = {
     "busy": (Fault.status(503, for_metadata=True, count=9), HttpError, "503"),
     "limit": (Fault.status(429, retry_after_s=7, for_metadata=True, count=9), HttpError, "429"),
-    "portal": (Fault.garbage(count=9), NetworkError, "as a hub does"),
+    "portal": (Fault.garbage(count=9), NetworkError, "like a model hub"),
     "cut": (Fault.cut(5, for_metadata=True, count=9), NetworkError, "127.0.0.1"),
 }
 
@@ -196,7 +196,7 @@ def test_a_gated_repository_refuses_a_token_that_is_not_let_in(hub: FakeHub) -> 
     error = refusal(client(hub, HF_TOKEN=hub.token), REPO)
 
     assert isinstance(error, HttpError)
-    assert (error.status, "with the account" in str(error.hint)) == (403, True)
+    assert (error.status, "with the token's account" in str(error.hint)) == (403, True)
 
 
 def test_a_gated_repository_opens_for_one_who_is_let_in(hub: FakeHub) -> None:
@@ -258,7 +258,7 @@ def test_a_wrong_token_is_told_as_one(hub: FakeHub) -> None:
     error = refusal(client(hub, HF_TOKEN=STRANGE), REPO)
 
     assert isinstance(error, HttpError)
-    assert (error.status, "the token is not valid" in str(error.hint)) == (401, True)
+    assert (error.status, "the token is invalid" in str(error.hint)) == (401, True)
     assert STRANGE not in f"{error} {error.hint}"
 
 
@@ -331,7 +331,7 @@ def test_an_answer_that_is_no_listing_is_told(
 
     error = refusal(client(hub), REPO)
 
-    assert "does not answer as a hub does" in error.message
+    assert "does not answer like a model hub" in error.message
 
 
 def test_offline_makes_no_call(hub: FakeHub) -> None:

@@ -105,7 +105,7 @@ def test_a_ci_system_whose_token_cannot_be_had_is_told(
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HF_OIDC_RESOURCE", "models/a/b")
 
-    with pytest.raises(NetworkError, match=r"the login for hf\.co cannot be read"):
+    with pytest.raises(NetworkError, match=r"cannot read the login for hf\.co"):
         stored_login({"HF_TOKEN_PATH": str(library), "HF_OIDC_RESOURCE": "models/a/b"})
 
 
@@ -113,7 +113,7 @@ def test_a_login_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     (tmp_path / "bytes").write_bytes(b"\xff")
 
     for path in (tmp_path, tmp_path / "bytes"):
-        with pytest.raises(NetworkError, match=r"the login for hf\.co cannot be read"):
+        with pytest.raises(NetworkError, match=r"cannot read the login for hf\.co"):
             stored_login({"HF_TOKEN_PATH": str(path)})
 
 

@@ -34,7 +34,7 @@ DEAD = "http://127.0.0.1:1"
 FAULTS: dict[str, tuple[Fault, type[LocalrunError], str]] = {
     "busy": (Fault.status(503, for_metadata=True, count=9), HttpError, "503"),
     "limit": (Fault.status(429, retry_after_s=1, for_metadata=True, count=9), HttpError, "429"),
-    "portal": (Fault.garbage(count=9), NetworkError, "as a hub does"),
+    "portal": (Fault.garbage(count=9), NetworkError, "like a model hub"),
     "cut": (Fault.cut(5, for_metadata=True, count=9), NetworkError, "127.0.0.1"),
 }
 

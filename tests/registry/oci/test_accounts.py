@@ -126,7 +126,7 @@ def test_a_huge_file_is_not_read(tmp_path: Path, caplog: pytest.LogCaptureFixtur
     config(tmp_path, " " * (5 << 20))
 
     assert find_account("ghcr.io", {}, tmp_path) is None
-    assert "config.json is not read" in caplog.text
+    assert "ignored " in caplog.text
 
 
 ECHO = """

@@ -100,7 +100,7 @@ def test_bytes_of_another_digest_are_refused(fake: FakeRegistry, registry: OciRe
     fake.add_manifest("ai/tiny", "latest", MODEL, OCI)
     fake.manifests["ai/tiny", DIGEST] = fake.manifests["ai/tiny", "latest"]
 
-    with pytest.raises(IntegrityError, match="other bytes"):
+    with pytest.raises(IntegrityError, match="digest mismatch"):
         registry.manifest("ai/tiny", DIGEST)
 
 
@@ -176,7 +176,7 @@ def test_a_model_that_is_not_there_is_told_with_a_way_on(registry: OciRegistry, 
     with pytest.raises(ModelNotFoundError) as caught:
         registry.manifest("ai/none", "latest")
 
-    assert caught.value.message == f"there is no {web.host}/ai/none:latest"
+    assert caught.value.message == f"{web.host}/ai/none:latest does not exist"
     assert caught.value.hint == "localrun search none   finds models"
 
 
@@ -290,7 +290,7 @@ def test_a_location_leads_on(tmp_path: Path, location: str, leads_to: str) -> No
 def test_a_location_that_is_not_safe_is_refused(tmp_path: Path, location: str) -> None:
     api = RegistryApi(Http({}), "team.example", environ={}, home=tmp_path)
 
-    with pytest.raises(NetworkError, match="names an address"):
+    with pytest.raises(NetworkError, match="sends an .* address"):
         api.absolute("https://team.example/v2/a", location)
 
 

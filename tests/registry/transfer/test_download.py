@@ -154,8 +154,8 @@ def test_the_disk_begins_while_bytes_come(
 ) -> None:
     sizes: list[int] = []
     begin = (lambda one: sizes.append(os.fstat(one).st_size)) if has_call else None
-    monkeypatch.setattr(streams_module, "write_begun", lambda: begin)
-    monkeypatch.setattr(streams_module, "BEGIN_BYTES", MEBI)
+    monkeypatch.setattr(streams_module, "start_writeback", lambda: begin)
+    monkeypatch.setattr(streams_module, "WRITEBACK_BYTES", MEBI)
     dam = Dam(3 * MEBI, lambda: sizes or not has_call)
 
     done = download(web, model(at(hub)), tmp_path / "folder", quick(limit=dam))
@@ -362,7 +362,7 @@ def test_wrong_bytes_everywhere_are_an_error_and_not_kept(web: Http, tmp_path: P
     with fake_hub() as hub:
         stocked(hub, bytes(SIZE))
 
-        with pytest.raises(DigestMismatchError, match="wrong bytes"):
+        with pytest.raises(DigestMismatchError, match="digest mismatch"):
             download(web, model(at(hub)), tmp_path, quick(find_mirrors=nowhere))
 
     assert list(tmp_path.iterdir()) == []
@@ -494,7 +494,7 @@ def test_offline_says_so(hub: FakeHub, tmp_path: Path) -> None:
 
 def test_nobody_has_it(web: Http, tmp_path: Path) -> None:
     for file in (model(), RemoteFile(name="x")):
-        with pytest.raises(NetworkError, match="nobody"):
+        with pytest.raises(NetworkError, match="no source is known"):
             download(web, file, tmp_path, quick())
 
 
@@ -503,7 +503,7 @@ def test_a_disk_without_room_is_told_first(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 9, SIZE))
 
-    with pytest.raises(StorageError, match="are missing and the disk"):
+    with pytest.raises(StorageError, match="the download needs"):
         download(web, model(at(hub)), tmp_path, quick())
 
     assert hub.requests == []

@@ -181,7 +181,7 @@ def test_wrong_bytes_are_refused_and_nothing_of_them_stays(
 ) -> None:
     hub.faults.append(Fault.flip(10_000, path="model-Q4", count=99))
 
-    with pytest.raises(IntegrityError, match="wrong bytes"):
+    with pytest.raises(IntegrityError, match="digest mismatch"):
         pull(workspace)
 
     assert names_in(workspace) == []

@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 from localrun.chat.budget import Allowance
-from localrun.chat.fallback import knows_tools
+from localrun.chat.fallback import supports_tools
 from localrun.chat.profiles.derivation import derived, inserted, refined
 from localrun.chat.profiles.probe import CALLS, NAME, THOUGHT, TOOLS, Probe, probe_of
 from localrun.chat.profiles.profile import Profile
@@ -48,7 +48,7 @@ def discovered_profile(template: str | None, allowance: Allowance | None = None)
         tool_call=_tool_call(template, probe),
         dropped=dropped_in(seen),
         prompt_tail=probe.prompt_tail,
-        is_fallback=not knows_tools(template),
+        is_fallback=not supports_tools(template),
         thought_end=_thought_end(thinking.closing, probe) if thinking else "",
         channels=channels_in(template + probe.with_thought),
     )

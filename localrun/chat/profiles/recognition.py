@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from localrun.chat.fallback import knows_tools
+from localrun.chat.fallback import supports_tools
 from localrun.chat.profiles.families import CHANNELS, DROPPED, FAMILIES, HERMES, THINKING
 from localrun.chat.profiles.profile import Profile
 
@@ -29,7 +29,7 @@ def profile_of(template: str | None) -> Profile:
         thinking=thinking_in(template),
         tool_call=next(iter(candidates(template)), None),
         dropped=dropped_in(template),
-        is_fallback=not knows_tools(template),
+        is_fallback=not supports_tools(template),
         channels=channels_in(template),
     )
 
@@ -51,6 +51,6 @@ def dropped_in(text: str) -> tuple[str, ...]:
 
 def candidates(template: str, rendered: str = "") -> list[ToolCallFormat]:
     """Return the forms of calls that a template may have, the likeliest first."""
-    if not knows_tools(template):
+    if not supports_tools(template):
         return [HERMES]
     return [family.form for family in FAMILIES if family.mark in template + rendered]

@@ -17,8 +17,8 @@ from localrun.chat.continuation import can_continue, continued_prompt
 from localrun.chat.profiles.discovery import discovered_profile
 from localrun.chat.profiles.wire import profile_to_json
 from localrun.chat.template import ChatTemplate
+from localrun.chat.thinking import may_reason_by_default
 from localrun.runner.prompts.control_tokens import guard
-from localrun.runner.thinking import may_think_unasked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +52,7 @@ class ChatFormat:
             RequestTooCostlyError: the allowance is used up.
         """
         if self._may_think_unasked is None:
-            found = may_think_unasked(partial(self._template.render, allowance=allowance))
+            found = may_reason_by_default(partial(self._template.render, allowance=allowance))
             allowance.charge(0)  # a probe that was stopped proves nothing
             self._may_think_unasked = found
         return self._may_think_unasked

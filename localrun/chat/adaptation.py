@@ -1,22 +1,23 @@
-"""Adaptation of a conversation to one template: names of thoughts, system messages.
+"""Adaptation of a conversation to one template: names of reasoning, system messages, open turns.
 
-Templates differ in what they read and what they refuse. What a template does is found by
-rendering short probes, once a template and only when a conversation depends on it.
+Templates differ in what they read and what they refuse. A template's behaviour is found by
+rendering short probes, once for each template and only if a conversation depends on it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from localrun.errors import UsageError
 
 Message = Mapping[str, Any]
-THOUGHT = "reasoning_content"
-OTHER_THOUGHT_NAMES = ("reasoning", "thinking", "thought")  # that templates read it by
+REASONING = "reasoning_content"
+OTHER_REASONING_NAMES = ("reasoning", "thinking", "thought")  # that templates read
 _SYSTEM = "zqsystem"
-_USER: Message = {"role": "user", "content": "zquser"}
+_QUESTION = "zquser"
+_USER: Message = {"role": "user", "content": _QUESTION}
 _ANSWER: Message = {"role": "assistant", "content": "zqanswer"}
 _INSTRUCTION: Message = {"role": "system", "content": _SYSTEM}
 _PROBES = {
@@ -25,28 +26,37 @@ _PROBES = {
 }
 
 
-Render = Callable[[Sequence[Message]], str]
+class Render(Protocol):
+    """Rendering of messages by one chat template, exactly as they are given."""
+
+    def __call__(
+        self,
+        messages: Sequence[Message],
+        *,
+        options: Mapping[str, Any] | None = None,
+        add_generation_prompt: bool = True,
+    ) -> str:
+        """Return the prompt of the messages."""
 
 
 class Adaptation:
-    """What one template reads."""
+    """What one template accepts, found by probes and kept."""
 
     def __init__(self, source: str) -> None:
-        self._takes: dict[str, bool] = {}  # system messages, by where they stand
-        self._thought_names = [
-            name for name in OTHER_THOUGHT_NAMES if re.search(rf"\b{name}\b", source)
+        self._takes_system_at: dict[str, bool] = {}  # by the key of `_PROBES`
+        self._reasoning_names = [
+            name for name in OTHER_REASONING_NAMES if re.search(rf"\b{name}\b", source)
         ]
 
     def adapted(
         self, messages: Sequence[Message], render: Render, check: Callable[[], None]
     ) -> list[Message]:
-        """Return the conversation with thoughts and system messages where the template reads them.
+        """Return the conversation with reasoning and system messages as the template reads them.
 
         The text of a system message that the template refuses or ignores goes into a user message.
-        ``render`` renders a conversation exactly as it is given; ``check`` raises if a probe may
-        have been stopped, which proves nothing.
+        ``check`` raises if a limit may have stopped a probe: such a probe proves nothing.
         """
-        adapted = [self._with_thought_names(message) for message in messages]
+        adapted = [self._with_reasoning_names(message) for message in messages]
         is_first = bool(adapted) and _is_system(adapted[0])
         first, others = adapted[:is_first], adapted[is_first:]
         if any(map(_is_system, others)) and not self._takes_system("later", render, check):
@@ -55,54 +65,72 @@ class Adaptation:
             return _moved_into_users([*first, *others])
         return [*first, *others]
 
-    def _takes_system(self, place: str, render: Render, check: Callable[[], None]) -> bool:
-        if place not in self._takes:
-            found = _shows_system(render, _PROBES[place])
+    def _takes_system(self, position: str, render: Render, check: Callable[[], None]) -> bool:
+        if position not in self._takes_system_at:
+            takes_system = _shows_system(render, _PROBES[position])
             check()
-            self._takes[place] = found
-        return self._takes[place]
+            self._takes_system_at[position] = takes_system
+        return self._takes_system_at[position]
 
-    def _with_thought_names(self, message: Message) -> Message:
-        thought = message.get(THOUGHT)
-        if not thought or not self._thought_names:
+    def _with_reasoning_names(self, message: Message) -> Message:
+        reasoning = message.get(REASONING)
+        if not reasoning or not self._reasoning_names:
             return message
-        return {**dict.fromkeys(self._thought_names, thought), **message}
+        return {**dict.fromkeys(self._reasoning_names, reasoning), **message}
 
 
-def with_content_in_thoughts(messages: Sequence[Message]) -> list[Message]:
-    """Return the messages with the text before a call as the end of the thought before it.
+def with_content_in_reasoning(messages: Sequence[Message]) -> list[Message]:
+    """Return the messages with the text before a tool call moved to the end of the reasoning.
 
-    For templates that refuse a message with a thought, a text and calls (gpt-oss).
+    For templates that refuse a message with reasoning, text and calls (gpt-oss).
     """
-    return [_with_content_in_thought(message) for message in messages]
+    return [_with_content_in_reasoning(message) for message in messages]
+
+
+def opened_turn(prompt: str, render: Render, options: Mapping[str, Any]) -> str:
+    """Return the prompt with the assistant's turn opened, if the prompt ends with a closed turn.
+
+    Gemma 4 writes a call, its result and the text of the call's message into one turn, closes it,
+    and then treats the result as the end of an open turn: the model would have to open its turn.
+    """
+    try:
+        closed = render([_USER], options=options, add_generation_prompt=False)
+        with_open_turn = render([_USER], options=options, add_generation_prompt=True)
+    except UsageError:  # the template requires other messages
+        return prompt
+    end = closed.rpartition(_QUESTION)[2]
+    if not end.strip() or not with_open_turn.startswith(closed) or not prompt.endswith(end):
+        return prompt
+    return prompt + with_open_turn.removeprefix(closed)
 
 
 def _shows_system(render: Render, probe: Sequence[Message]) -> bool:
-    """Return whether the template writes a system message as it writes a user's.
+    """Return whether the template writes a system message if it writes a user message.
 
-    A template that writes neither, or refuses the same without, says nothing about them.
+    True as well if the template writes neither, or also refuses the probe without the system
+    message: then the probe proves nothing.
     """
     text = _rendered(render, probe)
     if text is None:
-        return _rendered(render, [one for one in probe if not _is_system(one)]) is None
-    return _SYSTEM in text or str(_USER["content"]) not in text
+        return _rendered(render, [part for part in probe if not _is_system(part)]) is None
+    return _SYSTEM in text or _QUESTION not in text
 
 
 def _rendered(render: Render, messages: Sequence[Message]) -> str | None:
-    """Return the conversation rendered, None if the template refuses it."""
+    """Return the prompt of the messages, or None if the template refuses them."""
     try:
         return render(messages)
     except UsageError:
         return None
 
 
-def _with_content_in_thought(message: Message) -> Message:
-    thought, content = message.get(THOUGHT), message.get("content")
-    if not (thought and content and message.get("tool_calls")):
+def _with_content_in_reasoning(message: Message) -> Message:
+    reasoning, content = message.get(REASONING), message.get("content")
+    if not (reasoning and content and message.get("tool_calls")):
         return message
-    whole = f"{thought}\n\n{content}"
-    names = [name for name in (THOUGHT, *OTHER_THOUGHT_NAMES) if name in message]
-    return {**message, **dict.fromkeys(names, whole), "content": ""}
+    merged = f"{reasoning}\n\n{content}"
+    names = [name for name in (REASONING, *OTHER_REASONING_NAMES) if name in message]
+    return {**message, **dict.fromkeys(names, merged), "content": ""}
 
 
 def _is_system(message: Message) -> bool:
@@ -110,21 +138,24 @@ def _is_system(message: Message) -> bool:
 
 
 def _moved_into_users(messages: Sequence[Message]) -> list[Message]:
-    """Put system messages before the text of the next user message, else behind the last one's."""
+    """Return the messages with each system text before the next user message's text.
+
+    Texts behind the last user message are appended to it, or become a user message.
+    """
     moved: list[Message] = []
-    waiting: list[str] = []
+    system_texts: list[str] = []
     for message in messages:
         if _is_system(message):
-            waiting.append(str(message.get("content") or ""))
-        elif message.get("role") == "user" and waiting:
-            moved.append(_joined(message, [*waiting, _text(message)]))
-            waiting = []
+            system_texts.append(str(message.get("content") or ""))
+        elif message.get("role") == "user" and system_texts:
+            moved.append(_joined(message, [*system_texts, _text(message)]))
+            system_texts = []
         else:
             moved.append(message)
-    if waiting and moved and moved[-1].get("role") == "user":
-        moved[-1] = _joined(moved[-1], [_text(moved[-1]), *waiting])
-    elif waiting:
-        moved.append(_joined({"role": "user"}, waiting))
+    if system_texts and moved and moved[-1].get("role") == "user":
+        moved[-1] = _joined(moved[-1], [_text(moved[-1]), *system_texts])
+    elif system_texts:
+        moved.append(_joined({"role": "user"}, system_texts))
     return moved
 
 

@@ -1,21 +1,23 @@
-"""The tool calls in a conversation, as a template wants them.
+"""Shape of tool calls in messages: arguments as text or object, content empty or null.
 
-The APIs bring the arguments as a text of JSON or as an object. Most templates want objects;
-some want text, and would print an object as Python does. Some write calls only where the
-message has no content at all: an empty one hides the calls (DeepSeek-R1).
+The APIs bring arguments as JSON text or as an object. Most templates read objects and would print
+text with quotes; some read text and would print an object as Python does. Some write calls only if
+the message's content is null: an empty content hides the calls (DeepSeek-R1).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from localrun.errors import UsageError
 
-Message = Mapping[str, Any]
-_ID = "zq1234567"  # nine letters and digits: some templates want them so
+if TYPE_CHECKING:
+    from localrun.chat.adaptation import Message, Render
+
+_ID = "zq1234567"  # nine letters and digits: some templates require that
 _PROBE: list[Message] = [
     {"role": "user", "content": "q"},
     {
@@ -35,22 +37,22 @@ _PROBE: list[Message] = [
 
 @dataclass(frozen=True, slots=True)
 class CallStyle:
-    """How a template wants calls."""
+    """The shape of tool calls that a template reads."""
 
-    is_text: bool  # the arguments: an object fails, or comes out as Python's
-    has_null_content: bool  # of a message that has nothing but calls
+    is_text: bool  # the arguments: the template fails on an object, or prints it as Python does
+    has_null_content: bool  # of a message with nothing but calls
 
 
-def call_style(render: Callable[[Sequence[Message]], str]) -> CallStyle:
-    """Find out how a template wants calls."""
+def call_style(render: Render) -> CallStyle:
+    """Return the shape of calls that a template reads, found by rendering probes."""
     null = without_empty_content(_PROBE)
     has_null_content = not _shows_call(render, _PROBE) and _shows_call(render, null)
     probe = null if has_null_content else _PROBE
-    return CallStyle(_wants_text(render, probe), has_null_content)
+    return CallStyle(_reads_text(render, probe), has_null_content)
 
 
 def without_empty_content(messages: Sequence[Message]) -> list[Message]:
-    """Return the messages with null in place of the empty content of a message with calls."""
+    """Return the messages with null as the content of messages that have nothing but calls."""
     return [
         {**message, "content": None}
         if message.get("tool_calls") and not message.get("content")
@@ -69,14 +71,14 @@ def with_arguments(messages: Sequence[Message], *, as_text: bool) -> list[Messag
     ]
 
 
-def _wants_text(render: Callable[[Sequence[Message]], str], probe: Sequence[Message]) -> bool:
+def _reads_text(render: Render, probe: Sequence[Message]) -> bool:
     try:
         return "{'zqkey'" in render(probe)
     except UsageError:
         return _renders(render, with_arguments(probe, as_text=True))
 
 
-def _shows_call(render: Callable[[Sequence[Message]], str], messages: Sequence[Message]) -> bool:
+def _shows_call(render: Render, messages: Sequence[Message]) -> bool:
     for as_text in (False, True):
         try:
             if "zqkey" in render(with_arguments(messages, as_text=as_text)):
@@ -86,7 +88,7 @@ def _shows_call(render: Callable[[Sequence[Message]], str], messages: Sequence[M
     return False
 
 
-def _renders(render: Callable[[Sequence[Message]], str], messages: Sequence[Message]) -> bool:
+def _renders(render: Render, messages: Sequence[Message]) -> bool:
     try:
         render(messages)
     except UsageError:
@@ -102,12 +104,12 @@ def _converted(call: Any, *, as_text: bool) -> Any:  # noqa: ANN401 - as the API
     if as_text and isinstance(arguments, Mapping):
         arguments = json.dumps(arguments, ensure_ascii=False)
     elif not as_text and isinstance(arguments, str):
-        arguments = _read(arguments)
+        arguments = _parsed(arguments)
     return {**call, "function": {**function, "arguments": arguments}}
 
 
-def _read(text: str) -> Any:  # noqa: ANN401 - any JSON value
-    """Return the object that a text of JSON states; else the text, which the template may like."""
+def _parsed(text: str) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the object of a JSON text, or the text itself if it is not a JSON object."""
     try:
         value = json.loads(text or "{}")
     except (ValueError, RecursionError):

@@ -1,12 +1,12 @@
-"""What one request may use of the processor and of memory before it is answered.
+"""Budget of processor time and built text for preparing one request.
 
-An `Allowance` belongs to a request: all renders of its templates, the probing of a new
-template and the tokenizing share it. A `Budget` belongs to a compiled template and passes on
-to the allowance of the render that runs in the calling thread.
+An `Allowance` belongs to a request: all renders of its templates, the probes of a new template
+and tokenizing share it. A `Budget` belongs to a compiled template and forwards charges to the
+allowance of the render in the calling thread.
 
-Time is processor time of the thread, so a busy machine refuses no request that a quiet one
-takes. The processor's clock costs a system call; a look at the wall clock comes first, since
-processor time never runs faster.
+Time is processor time of the thread, so a busy machine refuses no request that an idle one
+accepts. The processor clock costs a system call, so the wall clock is read first: processor time
+never runs faster.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RenderLimits:
-    """The most that one request may use."""
+    """The limits of one request."""
 
     seconds: float = 10.0  # of processor time
-    built: int = 512 * 1024 * 1024  # of all text that is ever built, in the unit of sizes.py
+    built: int = 512 * 1024 * 1024  # total text, in the unit of sizes.py
 
 
 class Allowance:
-    """What is left to one request, which one thread prepares.
+    """The remaining budget of one request. Used by the one thread that prepares the request.
 
-    ``on_slice`` is called each time another ``slice_s`` seconds have passed; it may wait, to let
-    other requests go first, or raise, to end this one.
+    ``on_slice`` is called whenever another ``slice_s`` seconds have passed: it may wait, so that
+    other requests go first, or raise, to end the request.
     """
 
     def __init__(
@@ -56,13 +56,13 @@ class Allowance:
         self._slice_s, self._on_slice = slice_s, on_slice
         self._size = self._limits.built
         self._end = processor() + self._limits.seconds
-        self._look_at = wall() + min(slice_s, self._limits.seconds)  # nothing is due before
+        self._next_check = wall() + min(slice_s, self._limits.seconds)
 
     def charge(self, size: int) -> None:
-        """Count what is about to be built.
+        """Charge a size before it is built, and check the time.
 
         Raises:
-            RequestTooCostlyError: it is too much, or the time is over.
+            RequestTooCostlyError: the size or the time exceeds the limits.
         """
         self._size -= size
         if size > MAX_SIZE or self._size < 0:
@@ -72,12 +72,12 @@ class Allowance:
         self.tick()
 
     def tick(self) -> None:
-        """Check the time.
+        """Check the processor time.
 
         Raises:
-            RequestTooCostlyError: it is over.
+            RequestTooCostlyError: the time exceeds the limit.
         """
-        if self._wall() < self._look_at:
+        if self._wall() < self._next_check:
             return
         self._on_slice()
         left = self._end - self._processor()
@@ -87,18 +87,18 @@ class Allowance:
                 f" {self._limits.seconds:g} s of processor time",
                 hint="shorten the conversation, or use a simpler chat template",
             )
-        self._look_at = self._wall() + min(self._slice_s, left)
+        self._next_check = self._wall() + min(self._slice_s, left)
 
 
 class Budget:
-    """What the renders of one compiled template charge: the allowance of the calling thread."""
+    """Budget of one compiled template: forwards to the allowance of the calling thread."""
 
     def __init__(self) -> None:
         self._current = _Current()
 
     @contextmanager
     def spent(self, allowance: Allowance) -> Iterator[None]:
-        """Charge what the calling thread does inside of the block to an allowance."""
+        """Charge the work of the calling thread within the block to an allowance."""
         before, self._current.allowance = self._current.allowance, allowance
         try:
             yield
@@ -106,24 +106,24 @@ class Budget:
             self._current.allowance = before
 
     def charge(self, size: int) -> None:
-        """Count what is about to be built.
+        """Charge a size before it is built, and check the time.
 
         Raises:
-            RequestTooCostlyError: it is too much, or the time is over.
+            RequestTooCostlyError: the size or the time exceeds the limits.
         """
         self._current.allowance.charge(size)
 
     def tick(self) -> bool:
-        """Check the time; always true, for the call stands inside of expressions.
+        """Check the processor time. Return True: generated code calls this within expressions.
 
         Raises:
-            RequestTooCostlyError: it is over.
+            RequestTooCostlyError: the time exceeds the limit.
         """
         self._current.allowance.tick()
         return True
 
     def steps(self, items: Iterable[Any]) -> Iterator[Any]:
-        """Yield the items of a loop and check the time at each."""
+        """Yield the items of a loop, and check the time at each."""
         tick = self._current.allowance.tick
         for item in items:
             tick()

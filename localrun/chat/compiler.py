@@ -1,4 +1,8 @@
-"""Compile a template so that what can grow or repeat goes through its environment."""
+"""Parsing and compilation of templates under a budget.
+
+Extensions of Jinja's parser and a code generator that routes every operation whose result can
+grow, and every loop, through the methods of `BoundedEnvironment` (``sandbox.py``).
+"""
 
 from __future__ import annotations
 
@@ -6,35 +10,58 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator
+from jinja2.ext import Extension
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from jinja2.compiler import Frame
+    from jinja2.lexer import Token, TokenStream
+    from jinja2.parser import Parser
 
 _TEXTS = (nodes.Concat, nodes.TemplateData)
 
 
-class BoundedGenerator(CodeGenerator):
-    """Jinja's compiler, with the methods of ``BoundedEnvironment`` around some nodes."""
+class GenerationTag(Extension):
+    """The tag ``{% generation %}``, which is for training only: it renders as its content."""
 
-    _loops_over: nodes.Node | None = None
+    tags = {"generation"}  # noqa: RUF012 - as the base class declares it
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        """Return the statements inside the tag."""
+        next(parser.stream)
+        return list(parser.parse_statements(("name:endgeneration",), drop_needle=True))
+
+
+class MeteredParsing(Extension):
+    """Check of the time limit at each token while a template is parsed."""
+
+    def filter_stream(self, stream: TokenStream) -> Iterator[Token]:
+        """Return the tokens as budgeted steps of the environment."""
+        steps: Iterator[Token] = self.environment.steps(stream)  # type: ignore[attr-defined]  # a `BoundedEnvironment`
+        return steps
+
+
+class BoundedGenerator(CodeGenerator):
+    """Jinja's code generator, with calls of `BoundedEnvironment` around some nodes."""
+
+    _iterable: nodes.Node | None = None
 
     def visit(self, node: nodes.Node, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-        """Compile a node; what a loop goes over, as steps."""
+        """Write the code of a node; the iterable of a loop becomes budgeted steps."""
         self.environment.tick()  # type: ignore[attr-defined]  # a `BoundedEnvironment`
-        if node is not self._loops_over:
+        if node is not self._iterable:
             return super().visit(node, *args, **kwargs)
-        self._loops_over = None
+        self._iterable = None
         self.write("environment.steps(")
         super().visit(node, *args, **kwargs)
         self.write(")")
         return None
 
     def visit_For(self, node: nodes.For, frame: Frame) -> None:
-        outer, self._loops_over = self._loops_over, node.iter
+        outer, self._iterable = self._iterable, node.iter
         super().visit_For(node, frame)
-        self._loops_over = outer
+        self._iterable = outer
 
     def visit_Add(self, node: nodes.BinExpr, frame: Frame) -> None:
         self.write("environment.added(")
@@ -62,7 +89,7 @@ class BoundedGenerator(CodeGenerator):
         self.write(")")
 
     def visit_Const(self, node: nodes.Const, frame: Frame) -> None:
-        """Compile a value, a list of constants among them, which is a new one each time."""
+        """Write a constant; a list of constants is a new list each time."""
         is_list = isinstance(node.value, list)
         self.write("environment.own(" if is_list else "")
         super().visit_Const(node, frame)

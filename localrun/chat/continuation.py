@@ -3,7 +3,7 @@
 The template renders the conversation with a sentinel at the end of the message, and the
 prompt is cut at the sentinel. The markup that the template writes before the message stays,
 and the end-of-turn token goes. A message without content but with reasoning is continued
-inside the thought.
+inside the reasoning.
 
 If the template does not render the sentinel (it raises an error for a final assistant
 message, or leaves out reasoning), the message follows the generation prompt.
@@ -11,34 +11,26 @@ message, or leaves out reasoning), the message follows the generation prompt.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from localrun.chat.adaptation import Message, Render
     from localrun.chat.profiles.profile import Profile
-
-    Message = Mapping[str, Any]
 
 SENTINEL = "\ufdd2"  # a noncharacter of Unicode: text never needs it
 
 
-class Render(Protocol):
-    """A chat template with tools and options bound."""
-
-    def __call__(self, messages: Sequence[Message], *, add_generation_prompt: bool) -> str:
-        """Return the prompt of the messages."""
-
-
 def can_continue(messages: Sequence[Message]) -> bool:
-    """Return whether the last message is the assistant's, and text that can go on."""
+    """Return whether the last message is an assistant message without tool calls."""
     return bool(messages) and _is_text_of_assistant(messages[-1])
 
 
 def continued_prompt(render: Render, messages: Sequence[Message], profile: Profile) -> str:
-    """Return the prompt that ends where the text of the last message ends.
+    """Return the prompt that ends with the text of the last message.
 
     Raises:
         UsageError: the template refuses the earlier messages, or fails on them.
@@ -57,38 +49,39 @@ def continued_prompt(render: Render, messages: Sequence[Message], profile: Profi
 
 
 def continued_content(messages: Sequence[Message], profile: Profile) -> str:
-    """Return the content of the message that is continued; empty inside a thought."""
+    """Return the content of the continued message; empty if its reasoning is continued."""
     if not can_continue(messages):
         return ""
     return with_separate_reasoning(messages[-1], profile).get("content") or ""
 
 
 def open_tag(message: Message, profile: Profile) -> str:
-    """Return the tag that says where the continued message ends: in a thought, or behind it.
+    """Return the reasoning tag that the prompt of a continued message ends behind.
 
-    Empty if the model writes no thoughts.
+    The opening tag if the reasoning is continued, else the closing tag. Empty if the model has no
+    reasoning tags.
     """
     thinking = profile.thinking
     if thinking is None:
         return ""
     final = with_separate_reasoning(message, profile)
-    is_in_thought = bool(final.get("reasoning_content")) and not final.get("content")
-    return thinking.opening if is_in_thought else thinking.closing
+    is_in_reasoning = bool(final.get("reasoning_content")) and not final.get("content")
+    return thinking.opening if is_in_reasoning else thinking.closing
 
 
 def with_separate_reasoning(message: Message, profile: Profile) -> Message:
-    """Return the message with reasoning that its content begins with as ``reasoning_content``.
+    """Return the message with the reasoning at the start of its content as ``reasoning_content``.
 
-    Clients that know no field for reasoning send the tags of a thought in the content.
+    Clients without a field for reasoning send it in the content, between tags.
     """
     content, thinking = message.get("content") or "", profile.thinking
     if thinking is None or message.get("reasoning_content"):
         return message
-    begun = content.lstrip()
-    if not begun.startswith(thinking.opening):
+    text = content.lstrip()
+    if not text.startswith(thinking.opening):
         return message
-    thought, closing, answer = begun.removeprefix(thinking.opening).partition(thinking.closing)
-    reasoning = thought.strip("\n") if closing else thought.lstrip("\n")
+    inside, closing, answer = text.removeprefix(thinking.opening).partition(thinking.closing)
+    reasoning = inside.strip("\n") if closing else inside.lstrip("\n")
     return {**message, "reasoning_content": reasoning, "content": answer.lstrip("\n")}
 
 
@@ -97,7 +90,7 @@ def _is_text_of_assistant(message: Message) -> bool:
 
 
 def _rendered(render: Render, messages: Sequence[Message]) -> str:
-    """Return the conversation without a generation prompt; nothing if the template refuses."""
+    """Return the conversation without a generation prompt; empty if the template refuses it."""
     try:
         return render(messages, add_generation_prompt=False)
     except UsageError:
@@ -105,7 +98,7 @@ def _rendered(render: Render, messages: Sequence[Message]) -> str:
 
 
 def _following(prompt: str, final: Message, profile: Profile) -> str:
-    """Return the message as it follows a generation prompt."""
+    """Return the text of the message that follows a generation prompt."""
     content, thinking = final.get("content") or "", profile.thinking
     if thinking is None:
         return content

@@ -1,8 +1,8 @@
-"""Tell a model about tools whose template knows none.
+"""Tool prompt for templates without tool support.
 
-The tools go into the system message or, since some templates refuse one, before the
-first question; calls are asked for, and written back, as Hermes has them, which most
-models have seen.
+The tools go into the system message or, since some templates refuse one, before the first
+question. The prompt asks for calls in Hermes's format, which most models have seen, and earlier
+calls are written back in it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    Message = Mapping[str, Any]
+    from localrun.chat.adaptation import Message
 
 _PROMPT = """You may call these functions, each given by a JSON object:
 {tools}
@@ -26,19 +26,22 @@ as in this example:
 Call a function only when it helps; otherwise answer as usual."""
 
 
-def knows_tools(source: str) -> bool:
-    """Return whether a template has a way of its own with tools or calls."""
+def supports_tools(source: str) -> bool:
+    """Return whether a template mentions tools or calls, so that it needs no tool prompt."""
     return any(word in source for word in ("tools", "functions", "tool_call"))
 
 
-def told_of_tools(messages: Sequence[Message], tools: Sequence[Message]) -> list[Message]:
-    """Return a conversation of plain messages, in which the tools are described."""
+def with_tool_prompt(
+    messages: Sequence[Message], tools: Sequence[Mapping[str, Any]]
+) -> list[Message]:
+    """Return the conversation as plain messages, with a description of the tools."""
     lines = "\n".join(json.dumps(tool.get("function", tool), ensure_ascii=False) for tool in tools)
     prompt = _PROMPT.format(tools=lines)
     plain = [_plain(message) for message in messages]
-    first = next((at for at, one in enumerate(plain) if one.get("role") in {"system", "user"}), 0)
     if not plain:
         return plain
+    roles = (message.get("role") for message in plain)
+    first = next((index for index, role in enumerate(roles) if role in {"system", "user"}), 0)
     content = plain[first].get("content") or ""
     texts = (content, prompt) if plain[first].get("role") == "system" else (prompt, content)
     plain[first] = {**plain[first], "content": "\n\n".join(filter(None, texts))}
@@ -46,10 +49,10 @@ def told_of_tools(messages: Sequence[Message], tools: Sequence[Message]) -> list
 
 
 def _plain(message: Message) -> Message:
-    """Write calls and results as text."""
+    """Return the message with its calls, or its tool result, as text."""
     calls = message.get("tool_calls")
     if calls:
-        texts = [message.get("content") or "", *map(_written, calls)]
+        texts = [message.get("content") or "", *map(_call_text, calls)]
         return {"role": "assistant", "content": "\n".join(filter(None, texts))}
     if message.get("role") == "tool":
         content = f"<tool_response>\n{message.get('content')}\n</tool_response>"
@@ -57,7 +60,7 @@ def _plain(message: Message) -> Message:
     return message
 
 
-def _written(call: Message) -> str:
+def _call_text(call: Message) -> str:
     function = call.get("function", call)
     stated = {"name": function.get("name"), "arguments": function.get("arguments")}
     return f"<tool_call>\n{json.dumps(stated, ensure_ascii=False)}\n</tool_call>"

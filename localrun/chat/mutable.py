@@ -1,8 +1,8 @@
-"""Lists that a template may append to, as some templates in use do.
+"""Lists that a template creates and may append to.
 
-Only the template's own, never what it is given. What is measured must not grow
-later, or a list that stands in many places would be a bomb: so a list that was put
-into another value is fixed from then on, and the others count what they take in.
+Only the template's own lists can change, never its input. A measured value must not grow
+later, or a list that is held in many places would exceed every limit: a list becomes fixed when
+it is put into another value, and a list that is not fixed counts what is appended.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ METHODS = frozenset({"append", "pop"})
 
 
 class MutableList(list[Any]):
-    """A list that a template has written."""
+    """A list that a template created, with its size in the unit of ``sizes.py``."""
 
     __slots__ = ("is_fixed", "size")
 
@@ -30,7 +30,11 @@ class MutableList(list[Any]):
         self.size = size
 
     def append(self, item: Any, /) -> None:  # noqa: ANN401 - any value of a template
-        """Take an item in."""
+        """Append an item, which becomes fixed.
+
+        Raises:
+            SecurityError: the list is fixed, or grows too large.
+        """
         self._check()
         fix(item)
         self._check()  # a list cannot hold itself
@@ -40,7 +44,11 @@ class MutableList(list[Any]):
         super().append(item)
 
     def pop(self, index: Any = -1, /) -> Any:  # noqa: ANN401
-        """Take an item out."""
+        """Remove and return an item.
+
+        Raises:
+            SecurityError: the list is fixed.
+        """
         self._check()
         return super().pop(index)
 
@@ -50,7 +58,7 @@ class MutableList(list[Any]):
 
 
 def fix(*values: Any) -> None:  # noqa: ANN401
-    """Let lists that are put into another value change no more."""
+    """Fix the lists among values that are put into another value."""
     for value in values:
         if value.__class__ is MutableList:
             value.is_fixed = True

@@ -1,7 +1,7 @@
-"""How large a result gets, found out before it is built.
+"""Sizes of results, estimated before the results are built.
 
-In characters; an item of a list or a map counts as ``ITEM`` of them, about what
-it takes in memory. The answers may be too high, never too low by much.
+In characters; an item of a list or a map counts as ``ITEM`` characters, about what it takes in
+memory. Estimates may be too high, but never much too low.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 MAX_SIZE = 16 * 1024 * 1024  # of one value; a context of a million tokens is some 4 MB
-SMALL = 4096  # what is shorter is not counted
-MAX_BITS = 64  # of an integer: more have equal hashes at will, and take long to divide
-MAX_PAIRS = 256  # that dict() is given: keys of equal hashes are compared with each other
-MAX_SOUGHT = 64  # characters that a text is stripped of, or searched for from its end
+SMALL = 4096  # shorter results are not counted
+MAX_BITS = 64  # of an integer: larger ones can have equal hashes at will, and divide slowly
+MAX_PAIRS = 256  # of dict(): keys with equal hashes are compared with each other
+MAX_SOUGHT = 64  # characters of the argument of strip and of a search from the end
 MAX_INDENT = 32
 MAX_PRECISION = 100
 ITEM = 64
-SLOT = 8  # of one item in a list, without the item
+SLOT = 8  # of one reference in a list
 Values = Sequence[Any]
 _NUMBER = re.compile(r"\d+")
 _NESTED_FIELD = re.compile(r"\{[^{}]*:[^{}]*\{")
@@ -33,18 +33,18 @@ _MOST_DIGITS = 9
 
 
 def size_of(value: Any) -> int:  # noqa: ANN401 - any value of a template
-    """Return the size of a value as text; it counts again wherever it occurs again."""
+    """Return the size of a value as text; a value held twice counts twice."""
     if isinstance(value, str):
         return len(value)
-    size, waiting = 0, [value]
-    while waiting and size <= MAX_SIZE:
-        part = waiting.pop()
+    size, pending = 0, [value]
+    while pending and size <= MAX_SIZE:
+        part = pending.pop()
         size += SLOT + len(part) if isinstance(part, str) else ITEM
         if isinstance(part, dict):
-            waiting += part.keys()
-            waiting += part.values()
+            pending += part.keys()
+            pending += part.values()
         elif isinstance(part, list | tuple | set | frozenset):
-            waiting += part
+            pending += part
     return size
 
 
@@ -61,18 +61,18 @@ def of_operation(operator: str, left: Any, right: Any) -> int:  # noqa: ANN401
 
 
 def of_number(num_bits: int) -> int:
-    """Return the size of an integer: nothing, unless it has too many bits."""
+    """Return the size of an integer: 0, or too much if it has more than ``MAX_BITS``."""
     return _HUGE if num_bits > MAX_BITS else 0
 
 
 def of_pairs(values: Values) -> int:
-    """Return the size of what ``dict`` makes of its arguments."""
+    """Return the size of ``dict(*values)``: 0, or too much for too many pairs."""
     is_long = values and isinstance(values[0], list | tuple) and len(values[0]) > MAX_PAIRS
     return _HUGE if is_long else 0
 
 
 def of_percent(form: str, values: Any) -> int:  # noqa: ANN401
-    """Return the size of ``form % values``, which may name a value many times."""
+    """Return the size of ``form % values``, in which a value may occur many times."""
     times = form.count("%") if isinstance(values, dict) else 1
     parts = values if isinstance(values, tuple) else (values,)
     widths = sum(abs(part) for part in parts if isinstance(part, int)) if "*" in form else 0
@@ -82,12 +82,12 @@ def of_percent(form: str, values: Any) -> int:  # noqa: ANN401
 def of_format(form: str, values: Any) -> int:  # noqa: ANN401
     """Return the size of ``form.format(values)``."""
     if _NESTED_FIELD.search(form):
-        return _HUGE  # its widths are among the values
+        return _HUGE  # its widths come from the values
     return len(form) + _widths(form) + size_of(values) * form.count("{")
 
 
 def of_method(owner: str, name: str, values: Values) -> int:
-    """Return the size of what a text's method builds."""
+    """Return the size of the result of a text's method."""
     if name in _PADDING:
         return _total(values)
     if name == "expandtabs":
@@ -99,7 +99,7 @@ def of_method(owner: str, name: str, values: Values) -> int:
 
 
 def _num_bits(operator: str, left: int, right: int) -> int:
-    """Return at most how many bits a result and its operands have."""
+    """Return an upper bound of the bits of a result and its operands."""
     bits = max(left.bit_length(), right.bit_length())
     match operator:
         case "*":
@@ -116,7 +116,7 @@ def _bits_of_power(left: int, right: int) -> int:
 
 
 def _of_search(_: object, values: Values) -> int:
-    """Return the size of a search that takes as long as both texts multiplied."""
+    """Return 0, or too much for a search whose time is the product of both lengths."""
     is_long = values and isinstance(values[0], str) and len(values[0]) > MAX_SOUGHT
     return _HUGE if is_long else 0
 
@@ -137,7 +137,7 @@ def _of_form(value: Any, values: Values) -> int:  # noqa: ANN401
 
 
 def _of_sum(value: Any, values: Values) -> int:  # noqa: ANN401
-    """Return the size of a sum: lists are added one by one, each time into a new one."""
+    """Return the size of a sum: each addition of a list builds a new list."""
     if not any(isinstance(part, list | tuple) for part in values):
         return 0
     if not isinstance(value, list | tuple):

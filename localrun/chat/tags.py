@@ -1,4 +1,4 @@
-"""The tags that a parser looks for at one place of a reply."""
+"""Sets of tags that the stream parser searches for, by the position in the reply."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TagSet:
-    """Tags to look for; of two at one place the longer counts."""
+    """Tags to search for; of two tags at one offset, the longer matches."""
 
     texts: tuple[str, ...]  # the longest first
     pattern: re.Pattern[str]
 
     def partial(self, text: str, start: int) -> int:
-        """Return where the end of ``text`` may be the beginning of a tag, or else its length."""
+        """Return the offset of a possible incomplete tag at the end of ``text``, or its length."""
         first = max(start, len(text) - max(map(len, self.texts), default=0) + 1)
         for begin in range(first, len(text)):
-            rest = text[begin:]
-            if any(len(tag) > len(rest) and tag.startswith(rest) for tag in self.texts):
+            tail = text[begin:]
+            if any(len(tag) > len(tail) and tag.startswith(tail) for tag in self.texts):
                 return begin
         return len(text)
 
@@ -34,7 +34,7 @@ class TagSet:
 
 @lru_cache(256)
 def tag_set(texts: tuple[str, ...]) -> TagSet:
-    """Return the set of some tags."""
+    """Return the set of these tags; equal tags give the same object while it is cached."""
     ordered = tuple(sorted(filter(None, set(texts)), key=lambda text: (-len(text), text)))
     return TagSet(ordered, re.compile("|".join(map(re.escape, ordered)) or r"(?!)"))
 
@@ -42,22 +42,20 @@ def tag_set(texts: tuple[str, ...]) -> TagSet:
 SOLID = TagSet((), re.compile(r"\S"))
 BRACKETS = TagSet((), re.compile(r'["{}\[\]]'))
 IN_STRING = tag_set(('"', r"\"", "\\\\"))
-NO_TAGS = tag_set(())
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyTags:
-    """The tags of a model's replies, by where they mean something."""
+    """The tags of a model's replies, by the position where they have a meaning."""
 
     answer: TagSet
-    calls: tuple[str, ...]  # that begin a call, for the text of an answer or a thought
-    thought: TagSet
-    header: TagSet  # of a call
-    channel: TagSet  # header of a message
+    calls: tuple[str, ...]  # openings of calls, in an answer or in reasoning
+    reasoning: TagSet
+    channel: TagSet  # in the header of a message
 
     @classmethod
     def of(cls, profile: Profile, region: Region | None) -> ReplyTags:
-        """Return the tags of a profile, whose calls stand in a region, if there are any."""
+        """Return the tags of a profile; ``region`` is that of its calls, None if calls are text."""
         thinking, channels = profile.thinking, profile.channels
         openings = channels.openings if channels else ()
         calls = region.all_openings if region else ()
@@ -66,16 +64,15 @@ class ReplyTags:
                 (*((thinking.opening,) if thinking else ()), *calls, *profile.dropped, *openings)
             ),
             calls=calls,
-            thought=tag_set(
+            reasoning=tag_set(
                 (thinking.closing, *profile.answer_openings, *openings) if thinking else ()
             ),
-            header=tag_set((region.header_end,) if region else ()),
             channel=tag_set((channels.end, *openings) if channels else ()),
         )
 
 
 def closing_tags(region: Region, opening: str) -> TagSet:
-    """Return what means something inside a region that was opened so."""
+    """Return the tags that have a meaning in a call region with this opening."""
     strings = ('"',) if region.has_strings else ()
     quotes = (region.quote.opening,) if region.quote else ()
     return tag_set((region.closing_of(opening), *strings, *quotes))

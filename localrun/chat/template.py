@@ -1,7 +1,8 @@
-"""Render a conversation by the Jinja template that comes with a model.
+"""Chat template of a model: from a conversation to the text of the prompt.
 
-The template is untrusted: it runs in a sandbox (``sandbox.py``), without access to
-files or modules, and is stopped when it uses too much time or memory.
+The template is Jinja and untrusted: it runs in a sandbox (``sandbox.py``) without access to
+files or modules, and is stopped if it exceeds its limits of time or memory. The rendered text
+is valid Unicode.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import jinja2
 
-from localrun.chat.adaptation import Adaptation, with_content_in_thoughts
+from localrun.chat.adaptation import Adaptation, opened_turn, with_content_in_reasoning
 from localrun.chat.arguments import (
     CallStyle,
     call_style,
@@ -22,19 +23,21 @@ from localrun.chat.arguments import (
     without_empty_content,
 )
 from localrun.chat.budget import Allowance, Budget, RenderLimits
-from localrun.chat.fallback import knows_tools, told_of_tools
+from localrun.chat.fallback import supports_tools, with_tool_prompt
 from localrun.chat.gotemplate.runtime import FUNCTIONS
 from localrun.chat.sandbox import BoundedEnvironment
-from localrun.chat.thinking import knows_effort, thinking_words
-from localrun.chat.turns import GENERATION_PROMPT, opened_turn
-from localrun.chat.wellformed import reason_of, well_formed
+from localrun.chat.thinking import ReasoningTerms
 from localrun.errors import LocalrunError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from localrun.chat.adaptation import Message, Render
+
 MAX_SOURCE_CHARS = 128 * 1024  # the longest in use are some 20 KB
-# for a model without a template of its own
+MAX_REASON_CHARS = 300  # of a foreign error in a message to the client
+GENERATION_PROMPT = "add_generation_prompt"
+# for a model without a template
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
     "{% endfor %}"
@@ -45,7 +48,7 @@ CHATML = (
 class ChatTemplate:
     """A compiled template; rendering is safe from any thread.
 
-    Whatever is given no allowance, the compilation as a render, has one of its own by ``limits``.
+    Compiling or rendering without an allowance gets a new one with ``limits``.
     """
 
     def __init__(
@@ -68,25 +71,26 @@ class ChatTemplate:
         with self._budget.spent(allowance or Allowance(limits)):
             self._template = _compiled(environment, source or CHATML)
         self._source = source or CHATML
-        self._knows_tools = knows_tools(self._source)
-        self._call_style: CallStyle | None = None  # found out when there are calls
+        self._supports_tools = supports_tools(self._source)
+        self._reasoning = ReasoningTerms(self._source)
+        self._call_style: CallStyle | None = None  # found at the first conversation with calls
         self._adaptation = Adaptation(self._source)
 
     @property
     def knows_effort(self) -> bool:
-        """Return whether it passes on how much the model is to think."""
-        return knows_effort(self._source)
+        """Return whether the template writes the reasoning effort into the prompt."""
+        return self._reasoning.has_effort
 
     def render(
         self,
-        messages: Sequence[Mapping[str, Any]],
+        messages: Sequence[Message],
         *,
         tools: Sequence[Mapping[str, Any]] = (),
         options: Mapping[str, Any] | None = None,
         add_generation_prompt: bool = True,
         allowance: Allowance | None = None,
     ) -> str:
-        """Return the prompt that asks for the next assistant message.
+        """Return the prompt for the next assistant message.
 
         Without a generation prompt, return the conversation alone.
 
@@ -97,41 +101,27 @@ class ChatTemplate:
         allowance = allowance or Allowance(self._limits)
         if any(message.get("tool_calls") for message in messages):
             messages = self._with_calls(messages, allowance)
-        options = {**(options or {}), GENERATION_PROMPT: add_generation_prompt}
-        if tools and not self._knows_tools:
-            messages, tools = told_of_tools(messages, tools), ()
+        if tools and not self._supports_tools:
+            messages, tools = with_tool_prompt(messages, tools), ()
         render = partial(self._rendered, allowance)
         messages = self._adaptation.adapted(messages, render, partial(allowance.charge, 0))
-        prompt = self._accepted(allowance, messages, tools, options)
-        is_answered = bool(messages) and messages[-1].get("role") == "tool"
-        if not (is_answered and add_generation_prompt and GENERATION_PROMPT in self._source):
+        bound = partial(
+            render, tools=tools, options=options, add_generation_prompt=add_generation_prompt
+        )
+        prompt = _accepted(bound, messages)
+        ends_with_result = bool(messages) and messages[-1].get("role") == "tool"
+        if not (ends_with_result and add_generation_prompt and GENERATION_PROMPT in self._source):
             return prompt
-        return opened_turn(prompt, render, options)
-
-    def _accepted(
-        self,
-        allowance: Allowance,
-        messages: Sequence[Mapping[str, Any]],
-        tools: Sequence[Mapping[str, Any]],
-        options: Mapping[str, Any],
-    ) -> str:
-        """Return the conversation rendered, in another form if the template refuses the first."""
-        try:
-            return self._rendered(allowance, messages, tools=tools, options=options)
-        except UsageError:
-            merged = with_content_in_thoughts(messages)
-            if merged == messages:
-                raise
-            return self._rendered(allowance, merged, tools=tools, options=options)
+        return opened_turn(prompt, render, options or {})
 
     def _with_calls(
         self, messages: Sequence[Mapping[str, Any]], allowance: Allowance
-    ) -> list[Mapping[str, Any]]:
-        """Return the messages with their calls as the template wants them."""
+    ) -> list[Message]:
+        """Return the messages with their calls in the shape that the template reads."""
         if self._call_style is None:
-            found = call_style(partial(self._rendered, allowance))
+            style = call_style(partial(self._rendered, allowance))
             allowance.charge(0)  # a probe that was stopped proves nothing
-            self._call_style = found
+            self._call_style = style
         if self._call_style.has_null_content:
             messages = without_empty_content(messages)
         return with_arguments(messages, as_text=self._call_style.is_text)
@@ -139,35 +129,52 @@ class ChatTemplate:
     def _rendered(
         self,
         allowance: Allowance,
-        messages: Sequence[Mapping[str, Any]],
+        messages: Sequence[Message],
         *,
         tools: Sequence[Mapping[str, Any]] = (),
         options: Mapping[str, Any] | None = None,
+        add_generation_prompt: bool = True,
     ) -> str:
         variables = {
             "tools": tools or None,
             "functions": json.dumps(tools, ensure_ascii=False, indent=4) if tools else "",
             "datetime": _now("%b %d %Y %H:%M:%S GMT"),
-            "date_string": _now("%d %b %Y"),  # as Llama 3 has it; without it a day of 2024
-            GENERATION_PROMPT: True,
-            **thinking_words(self._source, options or {}),
+            "date_string": _now("%d %b %Y"),  # Llama 3 writes a day of 2024 without it
+            **self._reasoning.translated(options or {}),
+            GENERATION_PROMPT: add_generation_prompt,
             "messages": messages,
         }
         try:
             with self._budget.spent(allowance):
-                return well_formed(self._template.render(variables))
+                return _well_formed(self._template.render(variables))
         except LocalrunError:
             raise
         except jinja2.TemplateError as error:
             raise UsageError(
-                f"the model's chat template refuses this conversation: {reason_of(error)}"
+                f"the model's chat template refuses this conversation: {_reason(error)}"
             ) from error
         except Exception as error:  # foreign code may raise anything
-            if not tools and variables["tools"] is None:  # written for requests with tools only
-                return self._rendered(allowance, messages, options={**(options or {}), "tools": []})
+            if not tools and variables["tools"] is None:  # a template that requires a list
+                return self._rendered(
+                    allowance,
+                    messages,
+                    options={**(options or {}), "tools": []},
+                    add_generation_prompt=add_generation_prompt,
+                )
             raise UsageError(
-                f"the model's chat template fails on this conversation: {reason_of(error)}"
+                f"the model's chat template fails on this conversation: {_reason(error)}"
             ) from error
+
+
+def _accepted(render: Render, messages: Sequence[Message]) -> str:
+    """Return the prompt of the messages, in another form if the template refuses them."""
+    try:
+        return render(messages)
+    except UsageError:
+        merged = with_content_in_reasoning(messages)
+        if merged == messages:
+            raise
+        return render(merged)
 
 
 def _compiled(environment: BoundedEnvironment, source: str) -> jinja2.Template:
@@ -177,16 +184,16 @@ def _compiled(environment: BoundedEnvironment, source: str) -> jinja2.Template:
         return environment.from_string(source)
     except LocalrunError:
         raise
-    except Exception as error:  # of Jinja, Python's compiler, constants that are computed early
-        raise UsageError(f"the model's chat template is not valid: {reason_of(error)}") from error
+    except Exception as error:  # of Jinja, Python's compiler, or constants folded at compile time
+        raise UsageError(f"the model's chat template is not valid: {_reason(error)}") from error
 
 
 def _refuse(message: object) -> NoReturn:
     raise jinja2.TemplateError(str(message))
 
 
-def _now(form: str) -> str:
-    return datetime.now().astimezone().strftime(form)
+def _now(time_format: str) -> str:
+    return datetime.now().astimezone().strftime(time_format)
 
 
 def _to_json(
@@ -196,7 +203,7 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,  # noqa: FBT001, FBT002 - templates call it so
 ) -> str:
-    """Write JSON with Hugging Face's signature: keys in order, nothing escaped for HTML."""
+    """Return JSON, with Hugging Face's signature: keys in order, no escapes for HTML."""
     return json.dumps(
         value,
         ensure_ascii=ensure_ascii,
@@ -208,7 +215,23 @@ def _to_json(
 
 
 def _listed(value: Any) -> list[Any]:  # noqa: ANN401
-    """Write what a filter yields as a list."""
+    """Return the items of a generator, which filters yield, as a list."""
     if isinstance(value, GeneratorType):
         return list(value)
     raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def _well_formed(text: str) -> str:
+    """Return a text that UTF-8 can encode: surrogate pairs joined, lone surrogates replaced."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _reason(error: BaseException) -> str:
+    """Return the text of a foreign error as one short line."""
+    line = " ".join(str(error)[: 10 * MAX_REASON_CHARS].split())
+    short = line if len(line) <= MAX_REASON_CHARS else line[:MAX_REASON_CHARS] + "..."
+    return _well_formed(short) or type(error).__name__

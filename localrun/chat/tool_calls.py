@@ -1,4 +1,8 @@
-"""Calls of tools: whole, and as they come."""
+"""Tool calls of a reply: complete, and as streamed parts.
+
+A streamed call is one `CallBegun`, then `CallArguments` whose texts join to a JSON object. The
+last of them has ``is_last``; without it the call was cut off and does not count.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A whole call of a tool, as a family's form reads it."""
+    """A complete call of a tool."""
 
     name: str
     arguments: dict[str, Any]
@@ -20,17 +24,14 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class CallBegun:
-    """A call of a tool begins; its arguments follow."""
+    """The start of a tool call; its arguments follow."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class CallArguments:
-    """A piece of the JSON object that the last call begun has for arguments.
-
-    A call whose last piece never comes was broken off: its arguments are no JSON.
-    """
+    """A piece of the arguments of the last call begun, as JSON text."""
 
     text: str
     is_last: bool
@@ -40,36 +41,36 @@ CallPart = CallBegun | CallArguments
 
 
 class CallCollector:
-    """Puts calls together from their parts."""
+    """Assembles complete calls from streamed parts."""
 
     def __init__(self) -> None:
         self._name = ""
         self._pieces: list[str] = []
 
     def add(self, part: object) -> ToolCall | None:
-        """Take a part of a reply; return the call that it completes."""
+        """Add a part of a reply; return the call that it completes, if any."""
         if isinstance(part, CallBegun):
             self._name, self._pieces = part.name, []
         elif isinstance(part, CallArguments):
             self._pieces.append(part.text)
             if part.is_last:
-                return _whole(self._name, "".join(self._pieces))
+                return _call_of(self._name, "".join(self._pieces))
         return None
 
 
 def calls_of(parts: Iterable[object]) -> list[ToolCall]:
-    """Return the whole calls among the parts of a reply; what was broken off is none."""
+    """Return the complete calls among the parts of a reply."""
     collector = CallCollector()
     return [call for part in parts if (call := collector.add(part)) is not None]
 
 
-def told(call: ToolCall) -> list[CallPart]:
-    """Return the parts that tell a whole call."""
+def parts_of(call: ToolCall) -> list[CallPart]:
+    """Return the streamed parts of a complete call."""
     arguments = json.dumps(call.arguments, ensure_ascii=False)
     return [CallBegun(call.name), CallArguments(arguments, is_last=True)]
 
 
-def _whole(name: str, arguments: str) -> ToolCall | None:
+def _call_of(name: str, arguments: str) -> ToolCall | None:
     try:
         value = json.loads(arguments)
     except (ValueError, RecursionError):

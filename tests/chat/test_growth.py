@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.chat.gotemplate.converter import convert
-from localrun.chat.gotemplate.errors import GoTemplateError
+from localrun.chat.gotemplate.lexer import GoTemplateError
 from localrun.chat.gotemplate.recognition import is_go_template
 from localrun.chat.gotemplate.runtime import data
 from localrun.chat.profiles.discovery import discovered_profile
 from localrun.chat.profiles.families import FAMILIES, ReplyFamily
 from localrun.chat.profiles.formats.values import value_of_text
-from localrun.chat.profiles.recognition import profile_of
+from localrun.chat.profiles.recognition import recognized_profile
 from localrun.chat.profiles.tools import Tools
-from localrun.chat.thinking import thinking_words
+from localrun.chat.thinking import ReasoningTerms
 from tests.measuring import grows_linearly
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def test_recognition_is_linear(part: str) -> None:
     text = repetition(part, EFFORT)
 
     assert grows_linearly(lambda size: is_go_template(text(size)), SIZE)
-    assert grows_linearly(lambda size: profile_of.__wrapped__(text(size)), SIZE)
+    assert grows_linearly(lambda size: recognized_profile(text(size)), SIZE)
 
 
 @pytest.mark.parametrize("part", REPEATED)
@@ -50,7 +50,7 @@ def test_the_words_for_thinking_are_found_in_linear_time(part: str) -> None:
     text = repetition(part, EFFORT)
     options = {"enable_thinking": True, "reasoning_effort": "low"}
 
-    assert grows_linearly(lambda size: thinking_words(text(size), options), SIZE)
+    assert grows_linearly(lambda size: ReasoningTerms(text(size)).translated(options), SIZE)
 
 
 @pytest.mark.parametrize("part", [*REPEATED, "{{.A}}", "{{if .A}}x{{end}}", '{{"a"}}', "{{/*x*/}}"])

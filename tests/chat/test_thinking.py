@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from localrun.chat.template import ChatTemplate
-from localrun.chat.thinking import LEVELS, thinking_words
+from localrun.chat.thinking import LEVELS, ReasoningTerms, may_reason_by_default
 
 OFF: dict[str, Any] = {"enable_thinking": False, "reasoning_effort": "none"}
 ON: dict[str, Any] = {"enable_thinking": True}
@@ -36,10 +36,10 @@ KIMI = "{% if thinking and thinking_effort not in ['low', 'high', 'max'] %}"
 def test_what_is_meant_is_said_in_the_words_of_the_template(
     source: str, options: dict[str, Any], words: dict[str, Any]
 ) -> None:
-    said = thinking_words(source, options)
+    translated = ReasoningTerms(source).translated(options)
 
-    said.pop("enable_thinking", None)
-    assert said == words
+    translated.pop("enable_thinking", None)
+    assert translated == words
 
 
 @pytest.mark.parametrize("level", [*LEVELS, "none"])
@@ -52,3 +52,20 @@ def test_a_template_that_refuses_unknown_levels_is_never_given_one(level: str) -
     )
 
     assert written == "Hi"
+
+
+QWEN3 = (
+    "a{% if enable_thinking is defined and enable_thinking is false %}<think></think>{% endif %}"
+)
+GUIDE_TEMPLATE = "a{% if enable_thinking %}<think>{% endif %}"
+R1 = "a<think>"
+FUSSY = "{{ raise_exception('two messages at least') }}"
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"), [(QWEN3, True), (GUIDE_TEMPLATE, False), (R1, True), (FUSSY, True)]
+)
+def test_what_a_template_does_unasked_is_found_by_rendering(
+    template: str, *, expected: bool
+) -> None:
+    assert may_reason_by_default(ChatTemplate(template, bos="", eos="").render) is expected

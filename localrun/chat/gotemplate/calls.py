@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localrun.chat.gotemplate.errors import GoTemplateError, TemplatePosition
+from localrun.chat.gotemplate.lexer import GoTemplateError, TemplatePosition
 from localrun.chat.gotemplate.tree import If, Range, TemplateCall, With
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.chat.gotemplate.errors import GoTemplateError
+from localrun.chat.gotemplate.lexer import GoTemplateError
 from localrun.chat.gotemplate.tree import Chain, Dot, Field, Function, Literal, Variable
 
 if TYPE_CHECKING:

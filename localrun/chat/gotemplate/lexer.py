@@ -12,13 +12,37 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NoReturn
 
-from localrun.chat.gotemplate.errors import GoTemplateError, place_of
+from localrun.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_SOURCE_CHARS = 256 * 1024  # the library's longest are some 10 KB
 BLANK = " \t\r\n"
+HINT = "write TEMPLATE in Jinja, or leave it out: the template in the GGUF is used then"
+
+
+@dataclass(frozen=True, slots=True)
+class TemplatePosition:
+    """A position in a template's source; both numbers begin at 1."""
+
+    line: int
+    column: int
+
+
+class GoTemplateError(UsageError):
+    """A Go template that is malformed, or that has no equal in Jinja."""
+
+    code = "invalid_template"
+
+    def __init__(self, problem: str, place: TemplatePosition) -> None:
+        super().__init__(
+            f"the Go template cannot be converted: line {place.line}, "
+            f"column {place.column}: {problem}",
+            hint=HINT,
+        )
+        self.line = place.line
+        self.column = place.column
 
 
 class TokenKind(StrEnum):
@@ -89,6 +113,13 @@ def tokens(source: str) -> list[Token]:
         problem = f"it is longer than {MAX_SOURCE_CHARS} characters"
         raise GoTemplateError(problem, place_of(source, 0))
     return [*_Lexer(source).run(), Token(TokenKind.END, "", len(source))]
+
+
+def place_of(source: str, offset: int) -> TemplatePosition:
+    """Return where in the source an offset lies."""
+    return TemplatePosition(
+        source.count("\n", 0, offset) + 1, offset - source.rfind("\n", 0, offset)
+    )
 
 
 class _Lexer:

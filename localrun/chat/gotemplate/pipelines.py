@@ -6,8 +6,7 @@ from bisect import bisect
 from typing import TYPE_CHECKING, NoReturn
 
 from localrun.chat.gotemplate import literals
-from localrun.chat.gotemplate.errors import GoTemplateError, TemplatePosition
-from localrun.chat.gotemplate.lexer import TokenKind
+from localrun.chat.gotemplate.lexer import GoTemplateError, TemplatePosition, TokenKind
 from localrun.chat.gotemplate.tree import (
     Chain,
     Command,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from localrun.chat.gotemplate.errors import TemplatePosition
+    from localrun.chat.gotemplate.lexer import TemplatePosition
 
 
 @dataclass(slots=True, eq=False)

@@ -38,31 +38,33 @@ def derived(probe: Probe) -> ToolCallFormat | None:
     return _named(text, start) if NAME in text[:start] else _json(text, start)
 
 
-def refined(form: ToolCallFormat, probe: Probe) -> ToolCallFormat:
+def refined(call_format: ToolCallFormat, probe: Probe) -> ToolCallFormat:
     """Return the format with what the template writes beside the name and the arguments."""
-    if isinstance(form, TaggedCalls):
-        return replace(form, has_python_values=form.has_python_values or probe.prints_lists)
-    if not isinstance(form, JsonCalls) or not form.name_key:
-        return form
+    if isinstance(call_format, TaggedCalls):
+        return replace(
+            call_format, has_python_values=call_format.has_python_values or probe.prints_lists
+        )
+    if not isinstance(call_format, JsonCalls) or not call_format.name_key:
+        return call_format
     text = inserted(probe)
     start = text.rfind("{", 0, text.find(f'"{NAME}"'))
-    key = text.find(f'"{form.name_key}"', start)
-    arguments = text.find(f'"{form.arguments_key}"', key)
+    key = text.find(f'"{call_format.name_key}"', start)
+    arguments = text.find(f'"{call_format.arguments_key}"', key)
     if min(start, key, arguments) < 0:
-        return form
+        return call_format
     try:
         begin = text.index(":", arguments) + 1
         _, end = read_json_at(text, begin)
         _, whole_end = read_json_at(text, start)
     except ValueError:
-        return form
+        return call_format
     indent = _INDENT.search(text, max(0, text.rfind("[", 0, start)))
     return replace(
-        form,
+        call_format,
         before_name=_with_holes(text[start + 1 : key].lstrip()),
         after_arguments=_with_holes(text[end : whole_end - 1].rstrip()),
         is_indented="\n" in text[begin:end],
-        indent=indent[1] if indent and form.is_list else "",
+        indent=indent[1] if indent and call_format.is_list else "",
     )
 
 

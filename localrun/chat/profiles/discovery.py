@@ -1,9 +1,8 @@
-"""Find out once per template how its model writes thoughts and tool calls.
+"""Profile of a model, found by rendering probes of its template.
 
-By text: a template that has a family's mark makes the family a candidate. By
-rendering: the candidate that reads a call back from what the template writes is the
-right one. A template that writes calls in a way nobody has seen is taken apart
-(``derivation.py``); one that writes none is judged by its text.
+A template that contains a family's mark makes the family a candidate. The right candidate is the
+one that parses the probe's call from the rendered text. If none does, the format is inferred from
+the rendered call (``derivation.py``). If the template renders no calls, its text decides.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import re
 from typing import TYPE_CHECKING
 
 from localrun.chat.budget import Allowance
-from localrun.chat.fallback import knows_tools
+from localrun.chat.fallback import supports_tools
 from localrun.chat.profiles.derivation import derived, inserted, refined
 from localrun.chat.profiles.probe import CALLS, NAME, THOUGHT, TOOLS, Probe, probe_of
 from localrun.chat.profiles.profile import Profile
@@ -21,7 +20,7 @@ from localrun.chat.profiles.recognition import (
     candidates,
     channels_in,
     dropped_in,
-    thinking_in,
+    reasoning_tags_in,
 )
 from localrun.chat.stream_parser import StreamParser, TextPart
 from localrun.chat.tool_calls import calls_of
@@ -41,56 +40,56 @@ def discovered_profile(template: str | None, allowance: Allowance | None = None)
     if not template:
         return FALLBACK
     probe = probe_of(template, allowance or Allowance())
-    seen = template + probe.with_call + probe.with_thought
-    thinking = thinking_in(probe.with_thought) or thinking_in(seen)
+    texts = template + probe.with_call + probe.with_thought
+    thinking = reasoning_tags_in(probe.with_thought) or reasoning_tags_in(texts)
     return Profile(
         thinking=thinking,
         tool_call=_tool_call(template, probe),
-        dropped=dropped_in(seen),
+        dropped=dropped_in(texts),
         prompt_tail=probe.prompt_tail,
-        is_fallback=not knows_tools(template),
+        is_fallback=not supports_tools(template),
         thought_end=_thought_end(thinking.closing, probe) if thinking else "",
         channels=channels_in(template + probe.with_thought),
     )
 
 
 def _tool_call(template: str, probe: Probe) -> ToolCallFormat | None:
-    forms = candidates(template, probe.with_call)
+    formats = candidates(template, probe.with_call)
     if NAME not in probe.with_call:
-        return next(iter(forms), None)
-    reading = [form for form in forms if _reads(form, probe)]
-    if reading:
-        return refined(min(reading, key=lambda form: _num_left(form, probe)), probe)
-    form = derived(probe)
-    return refined(form, probe) if form and _reads(form, probe) else None
+        return next(iter(formats), None)
+    matching = [candidate for candidate in formats if _reads(candidate, probe)]
+    if matching:
+        return refined(min(matching, key=lambda candidate: _num_unparsed(candidate, probe)), probe)
+    inferred = derived(probe)
+    return refined(inferred, probe) if inferred and _reads(inferred, probe) else None
 
 
 def _thought_end(closing: str, probe: Probe) -> str:
-    written = re.search(rf"\s*{re.escape(closing)}\s*", probe.with_thought.rpartition(THOUGHT)[2])
-    if written:
-        return written.group()
-    return f"\n{closing}\n\n" if closing.startswith("</") else closing  # as most have it
+    rendered = re.search(rf"\s*{re.escape(closing)}\s*", probe.with_thought.rpartition(THOUGHT)[2])
+    if rendered:
+        return rendered.group()
+    return f"\n{closing}\n\n" if closing.startswith("</") else closing  # as most templates do
 
 
-def _reads(form: ToolCallFormat, probe: Probe) -> bool:
-    """Return whether a form finds the probe's call in what the template wrote.
+def _reads(call_format: ToolCallFormat, probe: Probe) -> bool:
+    """Return whether a format parses the probe's call from the rendered text.
 
-    That may have more before the call than a reply has, and after it what is not the
-    reply's: so the call alone is tried, too.
+    The rendered text may have more before the call than a reply, and text of the next turn after
+    it, so the call alone is tried, too.
     """
-    return any(_calls(form, text) == CALLS for text in (probe.with_call, inserted(probe)))
+    return any(_calls(call_format, text) == CALLS for text in (probe.with_call, inserted(probe)))
 
 
-def _num_left(form: ToolCallFormat, probe: Probe) -> int:
-    """Return how much of the call a form leaves as text: the tags of a section that it lacks."""
-    parts = _parts(form, inserted(probe))
+def _num_unparsed(call_format: ToolCallFormat, probe: Probe) -> int:
+    """Return the characters of the call that remain text: tags of a section that it lacks."""
+    parts = _parts(call_format, inserted(probe))
     return sum(len(part.text.strip()) for part in parts if isinstance(part, TextPart))
 
 
-def _calls(form: ToolCallFormat, text: str) -> list[ToolCall]:
-    return calls_of(_parts(form, text))
+def _calls(call_format: ToolCallFormat, text: str) -> list[ToolCall]:
+    return calls_of(_parts(call_format, text))
 
 
-def _parts(form: ToolCallFormat, text: str) -> list[Part]:
-    parser = StreamParser(Profile(tool_call=form), tools=TOOLS)
+def _parts(call_format: ToolCallFormat, text: str) -> list[Part]:
+    parser = StreamParser(Profile(tool_call=call_format), tools=TOOLS)
     return [*parser.push(text), *parser.finish()]

@@ -1,7 +1,7 @@
-"""How the known model families write calls and thoughts, the particular before the general.
+"""Table of the known model families: tool-call formats, reasoning tags, channels, dropped tags.
 
-A family is a candidate for a template that has its ``mark``; ``discovery.py`` then
-asks the template itself which candidate is right.
+The particular families come before the general ones. A family is a candidate for a template that
+contains its ``mark``; ``discovery.py`` chooses among the candidates by rendering the template.
 """
 
 # ruff: noqa: RUF001 - the wide stroke is DeepSeek's own
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ReplyFamily:
-    """A form of calls, and the text by which a template may have it."""
+    """A family's tool-call format, and the text that its templates contain."""
 
     name: str
     mark: str
@@ -177,8 +177,8 @@ MINICPM = TaggedCalls(
     has_python_values=True,
 )
 
-# a mark that several have is no trouble: the template's own rendering decides, and
-# for one that renders no calls the first
+# Families may share a mark: the template's own rendering decides between them. If it renders no
+# calls, the first of them is taken.
 FAMILIES = (
     ReplyFamily("harmony", "<|channel|>commentary", HARMONY),
     ReplyFamily("kimi-k3", "<|open|>", KIMI_K3),
@@ -270,7 +270,7 @@ FAMILIES = (
     ),
 )
 
-THINKING = (
+REASONING_TAGS = (
     Tags("<think>", "</think>"),
     Tags("<seed:think>", "</seed:think>"),
     Tags("<mm:think>", "</mm:think>"),
@@ -287,7 +287,7 @@ THINKING = (
     Tags("Here is my thought process:", "Here is my response:"),
 )
 
-# tags around the answer, which are no part of it
+# tags around answers, by the text that a template of the family contains
 DROPPED = {
     "<|channel|>": (
         "<|start|>assistant",

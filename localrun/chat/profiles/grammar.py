@@ -1,7 +1,7 @@
-"""The grammar that forces a correct call, as text for llguidance (Lark with JSON schemas).
+"""Grammars that force correct tool calls, as text for llguidance (Lark with JSON schemas).
 
-What a tag is depends on the vocabulary: where it is a control token, the grammar
-must name the token, for no text matches it. So callers say which tags are.
+A tag may be one control token of the vocabulary, which no text matches: the grammar must name the
+token. So callers pass the tags that are control tokens.
 """
 
 from __future__ import annotations
@@ -21,47 +21,47 @@ if TYPE_CHECKING:
     from localrun.chat.profiles.tools import JsonObject, Tool, Tools
 
 _SHARED = ("$defs", "definitions")
-# tags behind which the answer stands, where a family has them, and other ways to write them
+# tags that begin the answer, with alternatives that models write
 _ANSWERS = {
     "<|channel|>final<|message|>": ("<|channel|>final <|constrain|>json<|message|>",),
     "<|open|>response<|sep|>": (),
     ">>>all\n": (),
 }
-_FRAMES = (  # that may be left out
+_FRAMES = (  # optional tags around the answer
     Tags("<|START_RESPONSE|>", "<|END_RESPONSE|>"),
     Tags("<|START_TEXT|>", "<|END_TEXT|>"),
 )
-_TURN = "<|start|>assistant"  # harmony writes it again behind a thought
+_TURN = "<|start|>assistant"  # harmony writes it again behind reasoning
 Mode = Literal["auto", "required", "none"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolChoice:
-    """What a request says about calling: which tools, whether it must, and how often."""
+    """The ``tool_choice`` of a request, with whether parallel calls are allowed."""
 
     mode: Mode = "auto"
-    name: str | None = None  # the one that must be called
+    name: str | None = None  # of the tool that must be called
     is_parallel: bool = True
 
     @classmethod
     def of(cls, text: str, *, is_parallel: bool) -> ToolChoice:
-        """Read "auto", "none", "required" or the name of a tool."""
+        """Return the choice for "auto", "none", "required" or the name of a tool."""
         if text in {"auto", "none", "required"}:
             return cls(mode=cast("Mode", text), is_parallel=is_parallel)
         return cls(mode="required", name=text, is_parallel=is_parallel)
 
     @property
     def is_forced(self) -> bool:
-        """Return whether there must be a call."""
+        """Return whether the request requires a call."""
         return self.mode == "required" or self.name is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolGrammar:
-    """A grammar for all calls of an answer."""
+    """The grammar of all calls of an answer."""
 
     lark: str
-    trigger: str | None  # free until this text; the grammar says what follows. None = at once
+    trigger: str | None  # the grammar applies behind this text; from the start if None
 
 
 def tool_grammar(
@@ -71,34 +71,34 @@ def tool_grammar(
     *,
     control_tokens: Mapping[str, int] | None = None,
 ) -> ToolGrammar | None:
-    """Return the grammar of the calls that a request allows; None where nothing is forced.
+    """Return the grammar of the calls that a request allows, or None if nothing is forced.
 
     ``control_tokens`` are those of the profile's ``special_tokens`` that are one control token in
     the vocabulary, with its id.
 
     Raises:
-        UsageError: the choice names no tool of the request, or there are none to choose from.
+        UsageError: the choice names a tool that the request lacks, or the request has no tools.
     """
-    form = profile.tool_call
-    if choice.mode == "none" or form is None or not (tools.by_name or choice.is_forced):
+    call_format = profile.tool_call
+    if choice.mode == "none" or call_format is None or not (tools.by_name or choice.is_forced):
         return None
     allowed = _allowed(tools, choice)
-    opening = form.region.openings[0]
+    opening = call_format.region.openings[0]
     if choice.is_forced:
         is_open = profile.prompt_tail.rstrip().endswith(opening)
         lark = LarkRules(control_tokens or {}).calls(
-            form,
+            call_format,
             allowed,
             skipped=opening if is_open else "",
             is_parallel=choice.is_parallel,
             is_whole=True,
         )
         return ToolGrammar(lark=lark, trigger=None)
-    # without a tag, a call is known when it has ended; and some tags begin answers, too
-    if form.region.is_bare or any(tag.startswith(opening) for tag in profile.dropped):
+    # a call without tags is known only when it has ended, and some tags begin answers, too
+    if call_format.region.is_bare or any(tag.startswith(opening) for tag in profile.dropped):
         return None
     lark = LarkRules(control_tokens or {}).calls(
-        form, allowed, skipped=opening, is_parallel=choice.is_parallel, is_whole=False
+        call_format, allowed, skipped=opening, is_parallel=choice.is_parallel, is_whole=False
     )
     return ToolGrammar(lark=lark, trigger=opening)
 
@@ -110,19 +110,19 @@ def call_alternative(
     *,
     control_tokens: Mapping[str, int] | None = None,
 ) -> str | None:
-    """Return the grammar of calls that may come in place of an answer that must be something.
+    """Return the grammar of calls that may replace a constrained answer, or None.
 
-    Bare calls are written as schemas: a literal would take any "{" for a call's beginning.
+    Calls without tags are written as schemas: a literal would match any "{" of an answer.
     """
-    form = profile.tool_call
-    if form is None or not tools.by_name:
+    call_format = profile.tool_call
+    if call_format is None or not tools.by_name:
         return None
-    if isinstance(form, JsonCalls) and form.is_bare:
+    if isinstance(call_format, JsonCalls) and call_format.is_bare:
         return "start: " + " | ".join(
-            json_rule(_as_schema(form, tool)) for tool in tools.by_name.values()
+            json_rule(_as_schema(call_format, tool)) for tool in tools.by_name.values()
         )
-    must = replace(choice, mode="required")
-    grammar = tool_grammar(profile, tools, must, control_tokens=control_tokens)
+    required = replace(choice, mode="required")
+    grammar = tool_grammar(profile, tools, required, control_tokens=control_tokens)
     return grammar.lark if grammar else None
 
 
@@ -133,9 +133,9 @@ def answer_frame(
     is_call: bool = False,
     has_calls: bool = False,
 ) -> str:
-    """Return what stands around an answer, as a rule of @answer and @calls; "" for nothing.
+    """Return the rule of the text around @answer and @calls; empty if there is none.
 
-    ``is_call`` says that the answer is calls, ``has_calls`` that calls may come instead.
+    With ``is_call`` the answer consists of calls; with ``has_calls`` calls may replace it.
     """
     lark = LarkRules(control_tokens)
     turn = f"({lark.literal(_TURN)})? " if _TURN in profile.dropped else ""
@@ -146,12 +146,12 @@ def answer_frame(
 
 
 def _tagged_answer(profile: Profile, lark: LarkRules) -> str:
-    """Return the answer with the tags that the family has around it."""
+    """Return the expression of the answer with the family's tags around it."""
     tail = profile.prompt_tail.rstrip()
     tag = next((tag for tag in _ANSWERS if tag in profile.dropped), "")
     if tag and not tail.endswith(tag.rstrip()):
-        ways = " | ".join(map(lark.literal, (tag, *_ANSWERS[tag])))
-        return f"({ways}) @answer" if _ANSWERS[tag] else f"{ways} @answer"
+        options = " | ".join(map(lark.literal, (tag, *_ANSWERS[tag])))
+        return f"({options}) @answer" if _ANSWERS[tag] else f"{options} @answer"
     frame = next((tags for tags in _FRAMES if tags.opening in profile.dropped), None)
     if frame is None:
         return "@answer"
@@ -159,15 +159,15 @@ def _tagged_answer(profile: Profile, lark: LarkRules) -> str:
     return f"{opening}@answer ({lark.literal(frame.closing)})?"
 
 
-def _as_schema(form: JsonCalls, tool: Tool) -> JsonObject:
+def _as_schema(call_format: JsonCalls, tool: Tool) -> JsonObject:
     shared = {key: tool.parameters[key] for key in _SHARED if key in tool.parameters}
     return {
         "type": "object",
         "properties": {
-            form.name_key: {"const": tool.name},
-            form.arguments_key: tool.parameters,
+            call_format.name_key: {"const": tool.name},
+            call_format.arguments_key: tool.parameters,
         },
-        "required": [form.name_key, form.arguments_key],
+        "required": [call_format.name_key, call_format.arguments_key],
         "additionalProperties": False,
         **shared,
     }

@@ -1,4 +1,8 @@
-"""Render a template with and without a tool call and a thought, to see how it writes them."""
+"""Probe of a template: renderings with and without a tool call and reasoning.
+
+The probe's texts are words that no template contains, so that they can be found in the renderings.
+A template that refuses a conversation, or writes too much, gives an empty text.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +28,8 @@ ARGUMENTS = {"zqcity": "zqparis", "zqdays": 31}
 CALLS = [ToolCall(NAME, ARGUMENTS)]
 ANSWER = "zqanswer"
 THOUGHT = "zqthought"
-CALL_ID = "zq1234567"  # nine letters and digits, as Mistral wants them
-LONGEST_REPLY = 8192  # characters; honest templates write a few hundred
+CALL_ID = "zq1234567"  # nine letters and digits, as Mistral requires
+MAX_REPLY_CHARS = 8192  # honest templates write a few hundred
 _QUESTION = "zqquestion"
 _RESULT = "zqresult"
 _ITEM = "zqitem"
@@ -49,17 +53,17 @@ TOOLS = Tools.of([_DEFINITION])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """What a template writes after the user's question; empty where it refuses."""
+    """The text that a template writes after the user's question; empty if it refuses."""
 
     with_call: str  # up to the tool's result
     without_call: str
     with_thought: str
     prompt_tail: str
-    prints_lists: bool = False  # as Python does, in place of JSON
+    prints_lists: bool = False  # as Python does instead of as JSON
 
 
 def probe_of(source: str, allowance: Allowance) -> Probe:
-    """Render a template; a broken one writes nothing.
+    """Return the probe of a template; its texts are empty if the template is broken.
 
     Raises:
         RequestTooCostlyError: the allowance is used up.
@@ -88,15 +92,15 @@ def _probe(reply: Reply) -> Probe:
 
 
 def _called(reply: Reply, result: dict[str, Any], stated: dict[str, Any]) -> str:
-    """Return the reply with a call, however the template wants its arguments."""
+    """Return the rendering of a call, in the first shape that the template accepts."""
     for arguments in (stated, json.dumps(stated)):
         for content in ("", None):
             function = {"name": NAME, "arguments": arguments}
             call = {"id": CALL_ID, "type": "function", "function": function}
             message = {"role": "assistant", "content": content, "tool_calls": [call]}
-            written = reply([message, result])
-            if NAME in written:
-                return written
+            rendered = reply([message, result])
+            if NAME in rendered:
+                return rendered
     return ""
 
 
@@ -107,4 +111,4 @@ def _reply(template: ChatTemplate, allowance: Allowance, messages: Sequence[dict
     except UsageError:
         return ""
     reply = text.rpartition(_QUESTION)[2]
-    return reply if len(reply) <= LONGEST_REPLY else ""
+    return reply if len(reply) <= MAX_REPLY_CHARS else ""

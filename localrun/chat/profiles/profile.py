@@ -39,7 +39,7 @@ ANSWER_OPENINGS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channels:
-    """Messages of a reply that begin with a header, which says whom each is for.
+    """Messages within a reply, each with a header that names its recipient.
 
     <|start|>assistant<|channel|>analysis<|message|>A thought.<|end|>
     <|start|>assistant to=functions.f<|channel|>commentary <|constrain|>json<|message|>{}<|call|>
@@ -48,11 +48,11 @@ class Channels:
     openings: tuple[str, ...]
     end: str
     thought: str  # a regular expression of headers of thoughts
-    tool: str  # what precedes the name of a tool
-    has_call_messages: bool = False  # calls stand in messages to tools only
+    tool: str  # the prefix of a tool's name
+    has_call_messages: bool = False  # calls occur in messages to tools only
 
     def kind(self, header: str) -> Literal["answer", "thought", "call"]:
-        """Return what a message is; one for somebody who is not here is no answer."""
+        """Return the kind of a message; a message to an unknown recipient is a thought."""
         recipient = _RECIPIENT.search(header)
         reader = recipient[1] if recipient else "user"
         if re.search(self.thought, header) and not (self.tool and reader.startswith(self.tool)):
@@ -64,24 +64,24 @@ class Channels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """The regions that a model's replies may have."""
+    """The regions of a model's replies."""
 
     thinking: Tags | None = None
     tool_call: ToolCallFormat | None = None
-    dropped: tuple[str, ...] = ()  # tags that are no part of the answer
-    prompt_tail: str = ""  # what the template writes after the last question
-    is_fallback: bool = False  # the form is asked for by us, in requests with tools
-    thought_end: str = ""  # the closing of thoughts with the blanks that the template writes
+    dropped: tuple[str, ...] = ()  # tags around answers, which are not part of them
+    prompt_tail: str = ""  # the prompt's text after the last user message
+    is_fallback: bool = False  # the tool prompt (fallback.py) defines the format
+    thought_end: str = ""  # the closing tag with the blanks that the template writes
     channels: Channels | None = None
 
     @property
     def answer_openings(self) -> tuple[str, ...]:
-        """Tags behind which the answer stands, also where a thought was not closed."""
+        """Tags that begin the answer, also behind reasoning that was not closed."""
         return tuple(tag for tag in self.dropped if tag in ANSWER_OPENINGS)
 
     @property
     def special_tokens(self) -> tuple[str, ...]:
-        """What the runner must show, although it may be control tokens of the vocabulary."""
+        """Tags that the runner must detokenize even if they are control tokens."""
         texts = list(self.dropped)
         if self.thinking:
             texts += (self.thinking.opening, self.thinking.closing)
@@ -92,8 +92,8 @@ class Profile:
             texts += _texts(self.tool_call.pieces(_SAMPLE))
         if self.channels:
             texts += (*self.channels.openings, self.channels.end)
-        found = (token for text in texts for token in _TOKEN.findall(text))
-        return tuple(dict.fromkeys(found))
+        tokens = (token for text in texts for token in _TOKEN.findall(text))
+        return tuple(dict.fromkeys(tokens))
 
 
 _RECIPIENT = re.compile(r"\bto=([^\s<]+)")
@@ -109,6 +109,7 @@ _SAMPLE = Tool(
 
 
 def _texts(pieces: Sequence[Piece]) -> list[str]:
+    """Return the literal texts among the pieces."""
     texts: list[str] = []
     for piece in pieces:
         match piece:

@@ -1,4 +1,4 @@
-r"""A profile as a JSON object, as the runner tells it to the server.
+r"""JSON form of a profile, for the runner's message to the server.
 
 {"thinking": {"opening": "<think>", "closing": "</think>"}, "dropped": [],
  "tool_call": {"form": "JsonCalls", "opening": "<tool_call>\\n", ...}, ...}
@@ -20,19 +20,20 @@ from localrun.chat.profiles.profile import Channels, Profile
 if TYPE_CHECKING:
     from localrun.chat.profiles.tools import JsonObject
 
-_Form = GemmaCalls | JsonCalls | NamedCalls | PythonCalls | TaggedCalls
-_FORMS: dict[str, type[_Form]] = {
-    form.__name__: form for form in (GemmaCalls, JsonCalls, NamedCalls, PythonCalls, TaggedCalls)
+_Format = GemmaCalls | JsonCalls | NamedCalls | PythonCalls | TaggedCalls
+_FORMATS: dict[str, type[_Format]] = {
+    kind.__name__: kind for kind in (GemmaCalls, JsonCalls, NamedCalls, PythonCalls, TaggedCalls)
 }
 
 
 def profile_to_json(profile: Profile) -> dict[str, Any]:
-    """Return the object that stands for a profile."""
-    form = profile.tool_call
+    """Return the JSON object of a profile."""
+    call_format = profile.tool_call
     tool_call = None
-    if isinstance(form, _Form):
-        values = {key: _plain(getattr(form, key)) for key in (one.name for one in fields(form))}
-        tool_call = {"form": type(form).__name__, **values}
+    if isinstance(call_format, _Format):
+        names = (field.name for field in fields(call_format))
+        values = {name: _plain(getattr(call_format, name)) for name in names}
+        tool_call = {"form": type(call_format).__name__, **values}
     return {
         "thinking": _plain(profile.thinking),
         "tool_call": tool_call,
@@ -45,13 +46,13 @@ def profile_to_json(profile: Profile) -> dict[str, Any]:
 
 
 def profile_from_json(stated: JsonObject) -> Profile:
-    """Return the profile that an object of ours stands for."""
+    """Return the profile of a JSON object that `profile_to_json` made."""
     tool_call = dict(stated["tool_call"] or {})
-    form = _FORMS[tool_call.pop("form")] if tool_call else None
+    call_format = _FORMATS[tool_call.pop("form")] if tool_call else None
     values = {key: _field(key, value) for key, value in tool_call.items()}
     return Profile(
         thinking=_tags(stated["thinking"]),
-        tool_call=form(**values) if form else None,
+        tool_call=call_format(**values) if call_format else None,
         dropped=tuple(stated["dropped"]),
         prompt_tail=stated["prompt_tail"],
         is_fallback=stated["is_fallback"],

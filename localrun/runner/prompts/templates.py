@@ -11,24 +11,23 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from localrun.chat.continuation import can_continue, continued_prompt
 from localrun.chat.profiles.discovery import discovered_profile
 from localrun.chat.profiles.wire import profile_to_json
 from localrun.chat.template import ChatTemplate
-from localrun.errors import LocalrunError
+from localrun.chat.thinking import may_reason_by_default
 from localrun.runner.prompts.control_tokens import guard
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from localrun.chat.budget import Allowance
     from localrun.runner.messages import JsonObject, PromptSpec
 
 MAX_CACHED = 8
 SUFFIX = re.compile(r"\bsuffix\b")  # variable of a template that supports fill-in-the-middle
-SAMPLE = [{"role": "user", "content": "Hello"}]
 
 
 class ChatFormat:
@@ -53,7 +52,7 @@ class ChatFormat:
             RequestTooCostlyError: the allowance is used up.
         """
         if self._thinks_by_default is None:
-            thinks = thinks_by_default(partial(self._template.render, allowance=allowance))
+            thinks = may_reason_by_default(partial(self._template.render, allowance=allowance))
             allowance.charge(0)  # raises if the allowance stopped a rendering, which proves nothing
             self._thinks_by_default = thinks
         return self._thinks_by_default
@@ -83,32 +82,6 @@ class ChatFormat:
         """
         messages = [{"role": "user", "content": prefix}]
         return self._template.render(messages, options={"suffix": suffix}, allowance=allowance)
-
-
-class Render(Protocol):
-    """Rendering of a chat template."""
-
-    def __call__(
-        self, messages: Sequence[Mapping[str, Any]], *, options: Mapping[str, Any] | None = None
-    ) -> str:
-        """Return the prompt of a chat."""
-
-
-def thinks_by_default(render: Render) -> bool:
-    """Return whether the model may start with a thought if the request does not say.
-
-    A template that knows ``enable_thinking`` renders different prompts for it. The model does
-    not think by default if the default prompt equals the one without thinking. If the template
-    does not know the option, or rejects the sample, the model decides: True.
-    """
-    try:
-        default, without, thinking = (
-            render(SAMPLE, options=options)
-            for options in ({}, {"enable_thinking": False}, {"enable_thinking": True})
-        )
-    except LocalrunError:
-        return True
-    return not (default == without != thinking)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

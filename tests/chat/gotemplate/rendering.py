@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from localrun.chat.fallback import knows_tools
+from localrun.chat.fallback import supports_tools
 from localrun.chat.gotemplate.converter import convert
 from localrun.chat.template import ChatTemplate
 
@@ -18,6 +18,6 @@ def rendered(
 ) -> str:
     converted = convert(source)
     template = ChatTemplate(converted, bos="<s>", eos="</s>")
-    if not knows_tools(converted):  # then ours are told in words, and Go's are not
+    if not supports_tools(converted):  # then ours are told in words, and Go's are not
         tools = None
     return template.render(messages, tools=tools or (), options=options)

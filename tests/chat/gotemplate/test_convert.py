@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localrun.chat.gotemplate.converter import convert
-from localrun.chat.gotemplate.errors import GoTemplateError
-from localrun.chat.gotemplate.lexer import MAX_SOURCE_CHARS
+from localrun.chat.gotemplate.lexer import MAX_SOURCE_CHARS, GoTemplateError
 from tests.chat.gotemplate.rendering import rendered
 from tests.measuring import plain_loops
 

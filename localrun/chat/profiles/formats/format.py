@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """What begins and ends a region of a reply."""
+    """The tags around a region of a reply."""
 
     opening: str
     closing: str
@@ -29,35 +29,35 @@ class Tags:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
-    """Where tool calls stand in a reply.
+    """The region of a reply that holds tool calls.
 
-    From an opening, through ``header_end``, to ``closing``; without a closing, to the
-    end of the JSON value that follows. ``single`` is around one call: models leave out the
+    From an opening, through ``header_end``, to ``closing``; without a closing, to the end of the
+    JSON value that follows. ``single`` are the tags of one call, because models leave out the
     tags of the section around all calls.
     """
 
     openings: tuple[str, ...]
     header_end: str = ""
     closing: str = ""
-    has_strings: bool = True  # a closing inside a JSON string ends nothing
-    is_bare: bool = False  # a reply that begins with "{" is one, too
+    has_strings: bool = True  # a closing inside a JSON string is text
+    is_bare: bool = False  # a reply that begins with "{" is a region, too
     single: Tags | None = None
-    quote: Tags | None = None  # a closing between these ends nothing
+    quote: Tags | None = None  # a closing between these tags is text
 
     @property
     def all_openings(self) -> tuple[str, ...]:
-        """The openings, that of a single call among them."""
+        """The openings of a section and of a single call."""
         return (*self.openings, self.single.opening) if self.single else self.openings
 
     def closing_of(self, opening: str) -> str:
-        """Return what ends a region that was opened so."""
+        """Return the closing tag of a region with this opening."""
         is_single = self.single is not None and opening == self.single.opening
         return self.single.closing if self.single and is_single else self.closing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """What stands around all calls of a reply, and between two."""
+    """The text around all calls of a reply, and between two calls."""
 
     opening: str = ""
     separator: str = "\n"
@@ -65,26 +65,26 @@ class Frame:
 
 
 class ToolCallFormat(Protocol):
-    """How a family writes tool calls."""
+    """A tool-call format."""
 
     @property
     def region(self) -> Region:
-        """Where they stand."""
+        """The region that holds calls."""
 
     @property
     def frame(self) -> Frame:
-        """What stands around them."""
+        """The text around calls."""
 
     @property
     def head(self) -> re.Pattern[str] | None:
-        """What stands before the JSON object of a call's arguments.
+        """The pattern of the text before the JSON object of a call's arguments.
 
-        From the region's beginning, or the arguments before; its group ``name`` is the
-        tool's. None where arguments are not written in JSON.
+        It matches from the region's beginning or from the previous arguments; its group ``name``
+        is the tool's name. None if arguments are not JSON.
         """
 
     def pieces(self, tool: Tool) -> Sequence[Piece]:
-        """Return what a correct call of a tool is made of."""
+        """Return the pieces of a correct call of a tool."""
 
     def read(self, text: str, tools: Tools) -> list[ToolCall] | None:
-        """Return the calls of a region, its tags included; None when it is malformed."""
+        """Return the calls of a region with its tags, or None if it is malformed."""

@@ -1,4 +1,4 @@
-"""Calls as Gemma 4 writes them: JSON with bare keys and with strings in a mark of its own.
+"""Gemma 4's tool-call format: JSON with bare keys and with strings between marks.
 
 <|tool_call>call:weather{city:<|"|>Paris<|"|>,days:3}<tool_call|>
 """
@@ -20,35 +20,35 @@ from localrun.chat.tool_calls import ToolCall
 if TYPE_CHECKING:
     from localrun.chat.profiles.tools import Tool, Tools
 
-# a value as Python prints it, which templates do
+# a constant as Python prints it: templates do, and models imitate them
 _PRINTED = re.compile(r"(?<=[:,\[])\s*(?:None|True|False)(?=\s*[,}\]])")
 _BARE_KEY = re.compile(r"([{,]\s*)([^\s:{},\[\]\"]+)\s*:")
 
 
 @dataclass(frozen=True, slots=True)
 class GemmaCalls:
-    """The one form of Gemma 4."""
+    """The format of Gemma 4."""
 
     opening: str = "<|tool_call>"
     closing: str = "<tool_call|>"
 
     @property
     def region(self) -> Region:
-        """One call."""
+        """One call between its tags."""
         return Region(openings=(self.opening,), closing=self.closing, has_strings=False)
 
     @property
     def frame(self) -> Frame:
-        """Nothing stands around the calls."""
+        """No text around the calls."""
         return Frame(separator="")
 
     @property
     def head(self) -> None:
-        """Nothing: the arguments are not JSON."""
+        """None: the arguments are not JSON."""
         return
 
     def pieces(self, tool: Tool) -> list[Piece]:
-        """Return the name, then the parameters in any order: templates sort them."""
+        """Return the name and the parameters in any order: templates sort them."""
         items = [
             CallParameter((f"{key}:", *GEMMA.value(schema)), tool.requires(key))
             for key, schema in tool.properties.items()
@@ -57,7 +57,7 @@ class GemmaCalls:
         return [f"{self.opening}call:{tool.name}{{", parameters, "}" + self.closing]
 
     def read(self, text: str, tools: Tools) -> list[ToolCall] | None:  # noqa: ARG002 - its values have types
-        """Read one call."""
+        """Return the one call of a region, or None if it is malformed."""
         body = text.removeprefix(self.opening).removesuffix(self.closing).strip()
         named = re.match(rf"call:{NAME}", body)
         if not named:
@@ -70,9 +70,9 @@ class GemmaCalls:
 
 
 def _as_json(text: str) -> str:
-    """Quote keys and strings as JSON does."""
+    """Return the text with its keys and strings quoted as JSON."""
     parts = text.split(GEMMA_QUOTE)
-    parts[::2] = [_PRINTED.sub(_in_json, _BARE_KEY.sub(r'\1"\2":', one)) for one in parts[::2]]
+    parts[::2] = [_PRINTED.sub(_in_json, _BARE_KEY.sub(r'\1"\2":', part)) for part in parts[::2]]
     parts[1::2] = [json.dumps(part) for part in parts[1::2]]
     return "".join(parts)
 

@@ -1,4 +1,4 @@
-"""Calls that are JSON objects which hold the name of the tool.
+"""Tool-call formats of JSON objects with the tool's name in them.
 
 <tool_call>
 {"name": "weather", "arguments": {"city": "Paris"}}
@@ -25,30 +25,30 @@ from localrun.chat.tool_calls import ToolCall
 if TYPE_CHECKING:
     from localrun.chat.profiles.tools import Tool, Tools
 
-# any of them is read, whatever the family writes: models mix them up
+# all of them are accepted in every family: models mix them up
 _NAMES = ("name", "tool_name", "function")
 _ARGUMENTS = ("arguments", "parameters", "args")
-# an id beside name and arguments, with the comma that parts it from them
+# a member beside name and arguments, such as an id, with its comma
 _OTHER_MEMBER = r'(?:,?\s*"[^"\\]{1,64}"\s*:\s*"?[^"\\{}\[\],]{0,256}"?\s*,?)?'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JsonCalls:
-    """Objects with a name and arguments, one to a region or in a list."""
+    """Objects with a name and arguments, one in a region or several in a list."""
 
     opening: str
     closing: str = ""
     header_end: str = ""
-    name_key: str = "name"  # "" = the name itself is the key of the arguments
+    name_key: str = "name"  # empty if the name itself is the key of the arguments
     arguments_key: str = "arguments"
     is_list: bool = False
     is_bare: bool = False
-    ignored: frozenset[str] = frozenset()  # names that stand for no tool
-    before_name: str = ""  # what a template writes into the object beside both: ids
+    ignored: frozenset[str] = frozenset()  # names that are no tool
+    before_name: str = ""  # members that a template writes beside both, such as ids
     after_arguments: str = ""
     indent: str = ""  # before each object of a list
     is_indented: bool = False  # the objects are written over several lines
-    is_shared: bool = False  # the tags stand around all calls, which are no list
+    is_shared: bool = False  # the tags are around all calls, which are not in a list
 
     @property
     def region(self) -> Region:
@@ -62,7 +62,7 @@ class JsonCalls:
 
     @property
     def frame(self) -> Frame:
-        """The brackets of the list; nothing, where each call has a region of its own."""
+        """The text around a list or section; empty if each call has a region of its own."""
         if self.is_shared:
             start = self.opening + self.header_end
             return Frame(opening=start, separator="\n", closing=self.closing)
@@ -80,7 +80,7 @@ class JsonCalls:
         return _head(self)
 
     def pieces(self, tool: Tool) -> list[Piece]:
-        """Return an object of JSON with its keys in the family's order."""
+        """Return a JSON object with its keys in the family's order."""
         name = json.dumps(tool.name)
         gap = "\n        " if self.is_indented else ""
         key, end = f"{name}: ", gap[:5] + "}"
@@ -95,23 +95,23 @@ class JsonCalls:
         return [start, *lead, key, *arguments, *tail, end]
 
     def read(self, text: str, tools: Tools) -> list[ToolCall] | None:
-        """Read a list, or objects one after the other."""
+        """Return the calls of a list, or of objects one after the other; None if malformed."""
         body = self._body(text)
-        found: list[Any] = []
+        values: list[Any] = []
         start = 0
         try:
             while start < len(body):
                 value, start = read_json_at(body, start)
                 start = skip_blanks(body, start)
                 start += body.startswith((",", ";"), start)
-                found += value if isinstance(value, list) else [value]
+                values += value if isinstance(value, list) else [value]
         except ValueError:
             return None
-        calls = [self._call(value) for value in found]
-        whole = [call for call in calls if call is not None]
-        if not whole or len(whole) < len(calls) or not self._are_meant(text, whole, tools):
+        calls = [self._call(value) for value in values]
+        valid = [call for call in calls if call is not None]
+        if not valid or len(valid) < len(calls) or not self._are_calls(text, valid, tools):
             return None
-        return [call for call in whole if call.name not in self.ignored]
+        return [call for call in valid if call.name not in self.ignored]
 
     def _body(self, text: str) -> str:
         region = self.region
@@ -133,13 +133,13 @@ class JsonCalls:
             arguments = _first(value, self.arguments_key, *_ARGUMENTS)
             arguments = {} if arguments is None else arguments
         if isinstance(arguments, str):
-            arguments = _unquoted(arguments)
+            arguments = _parsed(arguments)
         if not isinstance(name, str) or not isinstance(arguments, dict):
             return None
         return ToolCall(name, arguments)
 
-    def _are_meant(self, text: str, calls: list[ToolCall], tools: Tools) -> bool:
-        """Tell a call from an answer that is JSON: it names a tool of the request."""
+    def _are_calls(self, text: str, calls: list[ToolCall], tools: Tools) -> bool:
+        """Return whether objects without tags are calls: a JSON answer names no tool."""
         if not text.startswith("{"):
             return True
         return all(call.name in tools.by_name for call in calls)
@@ -150,18 +150,18 @@ def _maybe(tag: str) -> list[Piece]:
 
 
 @lru_cache(64)
-def _head(form: JsonCalls) -> re.Pattern[str]:
-    tail = _OTHER_MEMBER if form.after_arguments else ""
-    between = rf"(?:{loosely(form.opening.strip())}|\s*{tail}}}?\s*[,;]?)"
-    if form.header_end.strip():
-        between += rf"(?:[^{{}}]*?{re.escape(form.header_end.strip())})?"
-    key = rf'"(?:{_either(form.name_key, *_NAMES)})"\s*:\s*' if form.name_key else ""
-    then = r"\s*:\s*"
-    if form.name_key:
-        then = rf'\s*,\s*"(?:{_either(form.arguments_key, *_ARGUMENTS)})"\s*:\s*'
+def _head(call_format: JsonCalls) -> re.Pattern[str]:
+    tail = _OTHER_MEMBER if call_format.after_arguments else ""
+    between = rf"(?:{loosely(call_format.opening.strip())}|\s*{tail}}}?\s*[,;]?)"
+    if call_format.header_end.strip():
+        between += rf"(?:[^{{}}]*?{re.escape(call_format.header_end.strip())})?"
+    key = rf'"(?:{_either(call_format.name_key, *_NAMES)})"\s*:\s*' if call_format.name_key else ""
+    before_arguments = r"\s*:\s*"
+    if call_format.name_key:
+        before_arguments = rf'\s*,\s*"(?:{_either(call_format.arguments_key, *_ARGUMENTS)})"\s*:\s*'
     name = r'"(?P<name>[^"\\]{1,256})"'
-    lead = rf"(?:(?!{key}){_OTHER_MEMBER}\s*)?" if form.before_name else ""
-    return compiled(rf"{between}\s*\[?\s*{{\s*{lead}{key}{name}{then}(?={{)")
+    lead = rf"(?:(?!{key}){_OTHER_MEMBER}\s*)?" if call_format.before_name else ""
+    return compiled(rf"{between}\s*\[?\s*{{\s*{lead}{key}{name}{before_arguments}(?={{)")
 
 
 def _either(*texts: str) -> str:
@@ -172,8 +172,8 @@ def _first(value: dict[str, Any], *keys: str) -> Any:  # noqa: ANN401 - any JSON
     return next((value[key] for key in keys if key in value), None)
 
 
-def _unquoted(text: str) -> Any:  # noqa: ANN401 - any JSON value
-    """Read arguments that a model wrote as a text of JSON."""
+def _parsed(text: str) -> Any:  # noqa: ANN401 - any JSON value
+    """Return the value of arguments that are JSON text, or None if it is malformed."""
     try:
         return read_json(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Calls that name the tool between tags, with arguments in JSON.
+"""Tool-call formats with the name between tags and the arguments as JSON.
 
 [TOOL_CALLS]weather[ARGS]{"city": "Paris"}
 
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedCalls:
-    """``before_name`` NAME ``after_name`` JSON ``closing``, several of them in a section."""
+    """``before_name`` NAME ``after_name`` JSON ``closing``, once or several times in a section."""
 
     before_name: str
     after_name: str
     closing: str = ""
     section: Tags | None = None
     separator: str = ""
-    other_openings: tuple[str, ...] = ()  # ways that models begin it, besides the template's
-    header_end: str = ""  # what precedes the JSON in any way to write it
-    other_heads: tuple[str, ...] = ()  # before the JSON, with {name}: what templates write
+    other_openings: tuple[str, ...] = ()  # alternatives to ``before_name`` that models write
+    header_end: str = ""  # the end of every alternative before the JSON
+    other_heads: tuple[str, ...] = ()  # alternatives before the JSON, with {name}
 
     @property
     def region(self) -> Region:
-        """The section, or else one call."""
+        """The section, or one call if there is no section."""
         if self.section:
             single = Tags(until_hole(self.before_name), self.closing.strip())
             return Region(
@@ -64,15 +64,15 @@ class NamedCalls:
         return _first_or_next(self)
 
     def pieces(self, tool: Tool) -> list[Piece]:
-        """Return the tags with the name, then the arguments."""
+        """Return the tags with the name, and the arguments."""
         heads = [f"{self.before_name}{tool.name}{self.after_name}"]
         heads += [head.replace("{name}", tool.name) for head in self.other_heads]
-        ways = [tuple(filled(head)) for head in heads]
-        start = ways[0] if len(ways) == 1 else (OneOf(tuple(ways)),)
+        options = [tuple(filled(head)) for head in heads]
+        start = options[0] if len(options) == 1 else (OneOf(tuple(options)),)
         return [*start, *json_arguments(tool), *([self.closing] if self.closing else [])]
 
     def read(self, text: str, tools: Tools) -> list[ToolCall] | None:  # noqa: ARG002 - JSON has types
-        """Read calls one after the other, within the section's tags."""
+        """Return the calls of a region one after the other, or None if one is malformed."""
         head, start, end = _head(self), 0, len(text)
         if self.section:
             opening = self.section.opening.strip()
@@ -95,22 +95,22 @@ class NamedCalls:
 
 
 @lru_cache(64)
-def _head(form: NamedCalls) -> re.Pattern[str]:
-    return compiled(_expression(form))
+def _head(call_format: NamedCalls) -> re.Pattern[str]:
+    return compiled(_expression(call_format))
 
 
-def _expression(form: NamedCalls) -> str:
-    openings = [loosely(form.before_name.strip()), *map(loosely, form.other_openings)]
-    after = loosely(form.after_name.strip())
-    if form.header_end.strip():
-        after = rf"[^{{}}]*?{re.escape(form.header_end.strip())}"
+def _expression(call_format: NamedCalls) -> str:
+    openings = [loosely(call_format.before_name.strip()), *map(loosely, call_format.other_openings)]
+    after = loosely(call_format.after_name.strip())
+    if call_format.header_end.strip():
+        after = rf"[^{{}}]*?{re.escape(call_format.header_end.strip())}"
     return rf"(?:{'|'.join(openings)})\s*{NAME}\s*{after}"
 
 
 @lru_cache(64)
-def _first_or_next(form: NamedCalls) -> re.Pattern[str]:
-    before = [loosely(form.closing.strip())]
-    if form.section:
-        before.append(loosely(form.section.opening.strip()))
-    head = _expression(form)
+def _first_or_next(call_format: NamedCalls) -> re.Pattern[str]:
+    before = [loosely(call_format.closing.strip())]
+    if call_format.section:
+        before.append(loosely(call_format.section.opening.strip()))
+    head = _expression(call_format)
     return compiled(rf"\s*(?:{'|'.join(before)})?\s*{head}\s*(?={{)")

@@ -1,8 +1,8 @@
-"""Values of arguments that are elements inside elements, as MiniMax-M3 writes them.
+"""Argument values of nested elements, as MiniMax-M3 writes them: grammar pieces and parser.
 
 ]<]minimax[>[<days>]<]minimax[>[<item>1]<]minimax[>[</item>]<]minimax[>[</days>
 
-Each tag has a mark before it; the items of a list are elements named "item".
+A mark precedes each tag; the items of a list are elements named "item".
 """
 
 from __future__ import annotations
@@ -41,20 +41,20 @@ _WORDS = {"boolean": "true|false|True|False", "null": "null|None"}
 
 @dataclass(slots=True)
 class _Element:
-    """An element that is being read."""
+    """An open element."""
 
     name: str
-    start: int  # of what it holds
+    start: int  # offset of its content
     children: list[tuple[str, Any]] = field(default_factory=list)
 
 
 def nested_pieces(schema: JsonObject, end: str, mark: str, depth: int = 0) -> Pieces:
-    """Return the pieces of a value through the tag that ends it."""
+    """Return the pieces of a value and of the tag that ends it."""
     choices = schema.get("enum")
     if isinstance(choices, Sequence) and choices:
         return _one_of([(str(choice), end) for choice in choices])
     branches = schema.get("anyOf") or schema.get("oneOf")
-    if isinstance(branches, Sequence) and all(isinstance(one, Mapping) for one in branches):
+    if isinstance(branches, Sequence) and all(isinstance(part, Mapping) for part in branches):
         return _one_of([nested_pieces(branch, end, mark, depth + 1) for branch in branches])
     types = types_of(schema)
     if not types or depth > DEEPEST or "$ref" in schema:
@@ -65,9 +65,9 @@ def nested_pieces(schema: JsonObject, end: str, mark: str, depth: int = 0) -> Pi
 def read_nested(
     text: str, start: int, key: str, schema: JsonObject, mark: str
 ) -> tuple[Any, int] | None:
-    """Return the value that begins behind the tag of ``key``, and where its end tag ends.
+    """Return the value behind the tag of ``key`` and the offset behind its end tag.
 
-    None if it has no end, or nests too deeply.
+    None if the value has no end, or nests too deeply.
     """
     path = [_Element(key, start)]
     for tag in _tags(mark).finditer(text, start):
@@ -85,7 +85,7 @@ def read_nested(
 
 
 def not_beginning_with(mark: str) -> str:
-    """Return an expression of any text that does not begin as a mark does (two characters)."""
+    """Return the expression of any text that does not begin with a mark's two first characters."""
     first, second = escaped(mark[0]), escaped(mark[1])
     return rf"/([^{first}]|{first}[^{second}])(.|\n)*|{first}?/"
 
@@ -109,17 +109,17 @@ def _typed(kind: str, schema: JsonObject, end: str, mark: str, depth: int) -> Pi
     if not isinstance(properties, Mapping) or not properties:
         return (_any_elements(mark), end)
     required = schema.get("required")
-    owed = set(required) if isinstance(required, Sequence) else set()
+    required_keys = set(required) if isinstance(required, Sequence) else set()
     members = []
     for key, value in properties.items():
         inner = value if isinstance(value, Mapping) else {}
         pieces = nested_pieces(inner, f"{mark}</{key}>", mark, depth + 1)
-        members.append(CallParameter((f"{mark}<{key}>", *pieces), key in owed))
+        members.append(CallParameter((f"{mark}<{key}>", *pieces), key in required_keys))
     return (Parameters(tuple(members)), end)
 
 
 def _any_elements(mark: str) -> Piece:
-    """Return the rule of any number of elements; the names of their end tags are not checked."""
+    """Return the rule of any elements; the names of their end tags are not checked."""
     inner = OneOf((_text_until(f"{mark}</", mark), (Again(_ANY), f"{mark}</")))
     return Named(_ANY, (Repeated((f"{mark}<", Pattern(_NAME), ">", inner, Pattern(_NAME), ">")),))
 
@@ -133,7 +133,7 @@ def _one_of(options: Sequence[Pieces]) -> Pieces:
 
 
 def _value(content: Any, schema: JsonObject) -> Any:  # noqa: ANN401 - any JSON value
-    """Return what the content of an element stands for: a text, or elements by name."""
+    """Return the value of an element's content: a text, or elements by name."""
     if isinstance(content, str):
         types = types_of(schema)
         is_empty = not content.strip() and types in ({"array"}, {"object"})
@@ -148,7 +148,7 @@ def _value(content: Any, schema: JsonObject) -> Any:  # noqa: ANN401 - any JSON 
 
 
 def _branch(schema: JsonObject) -> JsonObject:
-    """Return the part of a schema that describes elements, where it has alternatives."""
+    """Return the alternative of a schema that describes elements, or the schema itself."""
     branches = schema.get("anyOf") or schema.get("oneOf") or ()
     parts = [part for part in branches if isinstance(part, Mapping)]
     return next((part for part in parts if types_of(part) & {"array", "object"}), schema)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Json:
-    """A value that a JSON schema describes; over several lines, if it ``is_indented``."""
+    """A value that a JSON schema describes, over several lines if it ``is_indented``."""
 
     schema: JsonObject
     is_indented: bool = False
@@ -23,7 +23,7 @@ class Json:
 
 @dataclass(frozen=True, slots=True)
 class FreeText:
-    """Any text, through its closing; where ``inner`` is given, a text that it describes."""
+    """Any text, or a text that ``inner`` describes, and its closing tag."""
 
     closing: str
     inner: str = ""  # a regular expression between slashes
@@ -31,28 +31,28 @@ class FreeText:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A text that a regular expression describes."""
+    """A text that a regular expression (in llguidance's syntax) describes."""
 
     regex: str
 
 
 @dataclass(frozen=True, slots=True)
 class Maybe:
-    """What may be left out."""
+    """Optional pieces."""
 
     pieces: tuple[Piece, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """One of several ways to go on."""
+    """Alternatives."""
 
     options: tuple[tuple[Piece, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """Any number of items, also none, with a separator between two."""
+    """Zero or more items, with a separator between two."""
 
     item: tuple[Piece, ...]
     separator: tuple[Piece, ...] = ()
@@ -60,7 +60,7 @@ class Repeated:
 
 @dataclass(frozen=True, slots=True)
 class CallParameter:
-    """What a parameter of a call is made of."""
+    """The pieces of one parameter of a call."""
 
     pieces: tuple[Piece, ...]
     is_required: bool
@@ -68,7 +68,7 @@ class CallParameter:
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """Parameters in any order, each once, the required ones without fail."""
+    """Parameters in any order, each at most once, the required ones exactly once."""
 
     items: tuple[CallParameter, ...]
     separator: tuple[Piece, ...] = ()
@@ -76,7 +76,7 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A rule that may stand inside itself: ``pieces`` refer to it by `Again`."""
+    """A recursive rule: ``pieces`` refer to it by `Again`."""
 
     name: str
     pieces: tuple[Piece, ...]
@@ -84,7 +84,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """The rule of this name, once more."""
+    """A reference to the `Named` rule of this name."""
 
     name: str
 

@@ -1,4 +1,4 @@
-"""Calls as LFM2 writes them: a list of calls of Python functions.
+"""LFM2's tool-call format: a list of Python function calls.
 
 <|tool_call_start|>[weather(city="Paris", days=3)]<|tool_call_end|>
 """
@@ -28,21 +28,21 @@ class PythonCalls:
 
     @property
     def region(self) -> Region:
-        """The whole list."""
+        """The whole list between its tags."""
         return Region(openings=(self.opening,), closing=self.closing, has_strings=False)
 
     @property
     def frame(self) -> Frame:
-        """The list's brackets."""
+        """The tags and brackets of the list."""
         return Frame(opening=f"{self.opening}[", separator=", ", closing=f"]{self.closing}")
 
     @property
     def head(self) -> None:
-        """Nothing: the arguments are not JSON."""
+        """None: the arguments are not JSON."""
         return
 
     def pieces(self, tool: Tool) -> list[Piece]:
-        """Return a call with its parameters in any order."""
+        """Return a function call with its keyword arguments in any order."""
         items = [
             CallParameter((f"{key}=", *PYTHON.value(schema)), tool.requires(key))
             for key, schema in tool.properties.items()
@@ -50,7 +50,7 @@ class PythonCalls:
         return [f"{tool.name}(", Parameters(tuple(items), (Pattern(", ?"),)), ")"]
 
     def read(self, text: str, tools: Tools) -> list[ToolCall] | None:  # noqa: ARG002 - Python has types
-        """Read the list."""
+        """Return the calls of the list, or None if it is malformed."""
         body = text.removeprefix(self.opening).removesuffix(self.closing).strip()
         try:
             tree = parse_expression(body)

@@ -1,7 +1,7 @@
-"""Read tags leniently: what a family writes, as a regular expression.
+"""Lenient patterns of a family's tags, for the parser and for grammars.
 
-Blanks in a tag stand for any blanks, and ``{id}``, ``{index}`` and ``{type}`` for what
-differs from call to call.
+Blanks in a tag match any blanks. The placeholders ``{id}``, ``{index}``, ``{type}`` and ``{key}``
+match text that differs from call to call. Every pattern takes linear time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PARTS = re.compile(r"(\s+|\{id\}|\{index\}|\{type\}|\{key\})")
 
 
 def loosely(tag: str) -> str:
-    """Return a regular expression that finds a tag however it is spaced."""
+    """Return the regular expression of a tag with any blanks."""
     parts = (part for part in _PARTS.split(tag) if part)
     return "".join(
         _HOLES.get(part) or (r"\s*" if part.isspace() else re.escape(part)) for part in parts
@@ -31,24 +31,24 @@ def loosely(tag: str) -> str:
 
 
 def compiled(expression: str) -> re.Pattern[str]:
-    """Compile an expression whose blanks are taken once and never given back.
+    r"""Compile an expression with each ``\s*`` made possessive.
 
-    No part of a tag begins with a blank, so giving some back cannot help; between several
-    optional parts it would be tried for each way to divide the blanks.
+    No part of a tag begins with a blank, so backtracking into blanks cannot succeed; between
+    several optional parts it would try each way to divide the blanks.
     """
     return re.compile(expression.replace(r"\s*", r"\s*+"))
 
 
 def filled(tag: str) -> list[Piece]:
-    """Return a tag as a grammar has it: what differs from call to call as patterns."""
+    """Return the grammar pieces of a tag, with patterns for its placeholders."""
     return [_FILLINGS.get(part, part) for part in _FILLED.split(tag) if part]
 
 
 def until_hole(tag: str) -> str:
-    """Return the beginning of a tag that is always the same."""
+    """Return the beginning of a tag, before its first placeholder."""
     return tag.strip().partition("{")[0]
 
 
 def escaped(text: str) -> str:
-    """Return the regular expression of a text, for a grammar: Python's escapes are not Rust's."""
+    """Return the regular expression of a text for a grammar, with Rust's escapes."""
     return _META.sub(r"\\\1", text)

@@ -1,4 +1,4 @@
-"""Calls whose every parameter stands between tags, without quotes.
+"""Tool-call formats with each parameter between tags, without quotes.
 
 <tool_call>
 <function=weather>
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 _NUMBERS = {"integer": "number"}
 _JSON_TYPES = ("array", "boolean", "null", "number", "object")
-# how templates print these words of JSON, or else Python
+# as JSON or Python writes these constants
 _WORDS = {frozenset({"boolean"}): "true|false|True|False", frozenset({"null"}): "null|None"}
 
 
@@ -57,8 +57,8 @@ _WORDS = {frozenset({"boolean"}): "true|false|True|False", frozenset({"null"}): 
 class TaggedCalls:
     """``before_name`` NAME ``after_name`` (``before_key`` KEY ``after_key`` VALUE ``value_end``)*.
 
-    Where ``after_json`` is given, it stands instead of ``after_key`` before a value
-    that is JSON. ``{key}`` and ``{type}`` in tags stand for the parameter's.
+    ``after_json``, if given, replaces ``after_key`` before a JSON value. ``{key}`` and ``{type}``
+    in tags are placeholders for the parameter's key and type.
     """
 
     before_name: str
@@ -70,14 +70,14 @@ class TaggedCalls:
     after_json: str = ""
     section: Tags | None = None
     separator: str = "\n"
-    is_padded: bool = False  # a line break before and after a value is no part of it
-    quote: Tags | None = None  # may stand around a text; between them it has any tags
-    element_mark: str = ""  # lists and objects are elements again, whose tags this precedes
-    has_python_values: bool = False  # lists and objects are written as Python prints them
+    is_padded: bool = False  # line breaks around a value are not part of it
+    quote: Tags | None = None  # may enclose a text, which may then contain any tag
+    element_mark: str = ""  # precedes the tags of elements that form lists and objects
+    has_python_values: bool = False  # for lists and objects
 
     @property
     def region(self) -> Region:
-        """The section, or else one call."""
+        """The section, or one call if there is no section."""
         single = Tags(self.before_name.strip(), self.closing.strip())
         tags = self.section or single
         return Region(
@@ -96,11 +96,11 @@ class TaggedCalls:
 
     @property
     def head(self) -> None:
-        """Nothing: the arguments are not JSON."""
+        """None: the arguments are not JSON."""
         return
 
     def pieces(self, tool: Tool) -> list[Piece]:
-        """Return the tags with the name, then the parameters in any order."""
+        """Return the tags with the name, and the parameters in any order."""
         items = [
             CallParameter(self._parameter(key, schema), tool.requires(key))
             for key, schema in tool.properties.items()
@@ -109,7 +109,7 @@ class TaggedCalls:
         return [*name, Parameters(tuple(items)), self.closing]
 
     def read(self, text: str, tools: Tools) -> list[ToolCall] | None:
-        """Read calls one after the other, within the section's tags."""
+        """Return the calls of a region one after the other, or None if one is malformed."""
         start, end = 0, len(text)
         if self.section:
             opening, closing = self.section.opening.strip(), self.section.closing.strip()
@@ -118,10 +118,10 @@ class TaggedCalls:
         calls: list[ToolCall] = []
         while (start := skip_blanks(text, start)) < end:
             named = _marks(self).name.match(text, start)
-            found = self._arguments(text, named, tools) if named else None
-            if named is None or found is None:
+            parsed = self._arguments(text, named, tools) if named else None
+            if named is None or parsed is None:
                 return None
-            arguments, start = found
+            arguments, start = parsed
             closed = _marks(self).closing.match(text, start)
             if not closed and start < end:
                 return None
@@ -132,20 +132,20 @@ class TaggedCalls:
     def _arguments(
         self, text: str, named: re.Match[str], tools: Tools
     ) -> tuple[dict[str, Any], int] | None:
-        """Return the parameters that follow a name, and where they end; None if one has no end."""
+        """Return the parameters behind a name and their end offset, or None if one has no end."""
         arguments: dict[str, Any] = {}
         tool = tools.by_name.get(named["name"])
         start = named.end()
         while key := _marks(self).key.match(text, start):
-            found = self._value(text, key, tool.schema_of(key["key"]) if tool else {})
-            if found is None:
+            parsed = self._value(text, key, tool.schema_of(key["key"]) if tool else {})
+            if parsed is None:
                 return None
-            arguments[key["key"]], start = found
+            arguments[key["key"]], start = parsed
             start = skip_blanks(text, start)
         return arguments, start
 
     def _value(self, text: str, key: re.Match[str], schema: JsonObject) -> tuple[Any, int] | None:
-        """Return the value behind a key, and where its end tag ends."""
+        """Return the value behind a key and its end offset, or None if it has no end tag."""
         end_tag = self.value_end.strip().replace("{key}", key["key"])
         start = key.end()
         begin = skip_blanks(text, start)
@@ -174,15 +174,15 @@ class TaggedCalls:
     def _parameter(self, key: str, schema: JsonObject) -> tuple[Piece, ...]:
         types = types_of(schema)
         is_text = not types or "string" in types
-        ways = [self._text_parameter(key, schema)] if is_text else []
+        options = [self._text_parameter(key, schema)] if is_text else []
         if self.after_json and not types:
-            ways += [self._json_parameter(key, {**schema, "type": kind}) for kind in _JSON_TYPES]
+            options += [self._json_parameter(key, {**schema, "type": kind}) for kind in _JSON_TYPES]
         elif self.after_json:
             kinds = sorted(types - {"string"})
-            ways += [self._json_parameter(key, {**schema, "type": kind}) for kind in kinds]
+            options += [self._json_parameter(key, {**schema, "type": kind}) for kind in kinds]
         elif not is_text:
-            ways = [self._json_parameter(key, schema)]
-        return ways[0] if len(ways) == 1 else (OneOf(tuple(ways)),)
+            options = [self._json_parameter(key, schema)]
+        return options[0] if len(options) == 1 else (OneOf(tuple(options)),)
 
     def _text_parameter(self, key: str, schema: JsonObject) -> tuple[Piece, ...]:
         start, end = self._around(key, self.after_key)
@@ -203,7 +203,7 @@ class TaggedCalls:
         return (start, *self._structured(schema, types), self._pad + end)
 
     def _around(self, key: str, after: str) -> tuple[str, str]:
-        """Return the tags around a value."""
+        """Return the tags before and after a value."""
         return self.before_key + key + after + self._pad, self.value_end.replace("{key}", key)
 
     @property
@@ -223,7 +223,7 @@ class TaggedCalls:
 
 
 def _quoted(text: str, start: int, quote: Tags, end_tag: str) -> tuple[str, int] | None:
-    """Return the text between quotes that begin at ``start``, and where the end tag ends."""
+    """Return the text between the quotes at ``start`` and the offset behind its end tag."""
     end = text.find(quote.closing, start)
     after = skip_blanks(text, end + len(quote.closing))
     if end < 0 or not text.startswith(end_tag, after):
@@ -239,14 +239,15 @@ class _Marks:
 
 
 @lru_cache(64)
-def _marks(form: TaggedCalls) -> _Marks:
-    """Return how the tags of a form are found; a value ends at the first tag that ends it."""
-    after = f"(?P<is_text>{loosely(form.after_key.rstrip())})"
-    if form.after_json:
-        after = f"(?:{after}|{loosely(form.after_json.rstrip())})"
-    name = rf"{loosely(form.before_name.strip())}\s*{NAME}\s*{loosely(form.after_name.strip())}\s*"
+def _marks(call_format: TaggedCalls) -> _Marks:
+    """Return the patterns of a format's tags; a value ends at the first tag that can end it."""
+    after = f"(?P<is_text>{loosely(call_format.after_key.rstrip())})"
+    if call_format.after_json:
+        after = f"(?:{after}|{loosely(call_format.after_json.rstrip())})"
+    before_name = loosely(call_format.before_name.strip())
+    after_name = loosely(call_format.after_name.strip())
     return _Marks(
-        compiled(name),
-        compiled(rf"{loosely(form.before_key.strip())}\s*{KEY}\s*{after}"),
-        compiled(rf"\s*{loosely(form.closing.strip())}"),
+        compiled(rf"{before_name}\s*{NAME}\s*{after_name}\s*"),
+        compiled(rf"{loosely(call_format.before_key.strip())}\s*{KEY}\s*{after}"),
+        compiled(rf"\s*{loosely(call_format.closing.strip())}"),
     )

@@ -117,7 +117,7 @@ def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
         lines = response.iter_lines()
         next(lines)
         process.terminate()
-        wait_for_line(process, "leaving")
+        wait_for_line(process, "shutting down")
         process.terminate()
         last = json.loads(list(lines)[-1])
     code, _ = live.leave()

@@ -1,4 +1,4 @@
-"""The commands, put together."""
+"""Typer application: the table of all commands."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ app = Typer(
 )
 
 
-def _print_version(is_asked: bool) -> None:
-    if is_asked:
+def _print_version(is_set: bool) -> None:
+    if is_set:
         Output().line(f"localrun {__version__}")
         raise Exit
 
@@ -111,11 +111,11 @@ def root(
     _version: Annotated[
         bool,
         Option(
-            "--version", help="Print the version and leave.", callback=_print_version, is_eager=True
+            "--version", help="Print the version and exit.", callback=_print_version, is_eager=True
         ),
     ] = False,
 ) -> None:
     """Run language models on your own machine.
 
-    Begin with: localrun run guide "How do I download a model?"
+    Quick start: localrun run guide "How do I download a model?"
     """

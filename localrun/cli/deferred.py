@@ -1,7 +1,7 @@
-"""Commands whose options are built when they are asked for, not at every start.
+"""Deferred commands: the options of a command are built when it runs, not at every start.
 
-Reading the options of all commands from their functions costs more than all else that
-a short command does; a list of commands needs only their names and first lines.
+Reading the options of all commands from their functions takes longer than the rest of a short
+command. The list of commands needs only their names and first lines.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 
 class Deferred(TyperCommand):
-    """Stands for a command until it is called."""
+    """Placeholder of a command until it runs."""
 
     def __init__(self, name: str, function: Callable[..., Any], *, hidden: bool) -> None:
         super().__init__(name, help=inspect.getdoc(function), hidden=hidden)
         self._function = function
 
     def make_context(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - typer keeps its types to itself
-        """Build the command, and return the context that calls it."""
+        """Build the command and return the context that runs it."""
         info = CommandInfo(self.name, callback=self._function, hidden=self.hidden)
         command = get_command_from_info(
             info, pretty_exceptions_short=False, rich_markup_mode="rich"
@@ -34,9 +34,9 @@ class Deferred(TyperCommand):
 
 
 class Commands(TyperGroup):
-    """A group of such commands."""
+    """Group of deferred commands."""
 
     def add(self, functions: Mapping[str, Callable[..., Any]], *, hidden: bool) -> None:
-        """Add commands by their names."""
+        """Add commands by name."""
         for name, function in functions.items():
             self.commands[name] = Deferred(name, function, hidden=hidden)

@@ -7,9 +7,9 @@ from localrun.cli.output import Output
 
 
 def doctor(*, as_json: AsJson = False) -> None:
-    """Look whether anything is wrong here, and say what to type where it is.
+    """Check the installation and print a command for each problem.
 
-    Leaves with 1 when something is.
+    Exits with 1 if a problem was found.
 
     Example: localrun doctor
     """
@@ -19,13 +19,13 @@ def doctor(*, as_json: AsJson = False) -> None:
     from localrun.services.doctor import Health, examine
     from localrun.services.workspace import open_workspace
 
-    output, found = Output(as_json=as_json), []
+    output, findings = Output(as_json=as_json), []
     for finding in examine(open_workspace(os.environ), os.environ):
-        found.append(finding)
+        findings.append(finding)
         if not as_json:
             fix = f"   {finding.fix}" if finding.fix else ""
             output.line(f"{finding.health.value:8} {finding.what}: {finding.told}{fix}")
     if as_json:
-        output.json([asdict(finding) for finding in found])
-    if any(finding.health is Health.WRONG for finding in found):
+        output.json([asdict(finding) for finding in findings])
+    if any(finding.health is Health.WRONG for finding in findings):
         raise SystemExit(1)

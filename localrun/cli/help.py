@@ -8,19 +8,19 @@ from typer import Argument
 
 from localrun.cli.output import Output
 
-GENERATED = {"parameters": "what PARAMETER and the APIs' options can set"}
+GENERATED = {"parameters": "parameters of PARAMETER and of the APIs' options"}
 TOPICS = {
-    "modelfile": "how a recipe is written",
-    "names": "what names of models look like",
-    "api": "how programs reach the server",
+    "modelfile": "syntax of a Modelfile",
+    "names": "syntax of model names",
+    "api": "HTTP API of the server",
     **GENERATED,
 }
 
 
 def help_command(
-    topic: Annotated[str | None, Argument(help="One of the topics.")] = None,
+    topic: Annotated[str | None, Argument(help="Help topic.")] = None,
 ) -> None:
-    """Explain a topic; without one, list the topics.
+    """Print a help topic, or list the topics.
 
     Example: localrun help modelfile
     """
@@ -37,8 +37,8 @@ def help_command(
         output.text(files("localrun").joinpath("docs", "help", f"{topic}.md").read_text())
     else:
         raise NotFoundError(
-            f"no help topic is named {topic}; there are {', '.join(TOPICS)}",
-            hint=f"localrun {topic} --help   explains a command",
+            f"no help topic is named {topic}; the topics are {', '.join(TOPICS)}",
+            hint=f"localrun {topic} --help   prints the help of a command",
         )
 
 

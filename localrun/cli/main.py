@@ -1,7 +1,7 @@
-"""The entry point: run the app, and turn what a user did wrong into one line.
+"""Entry point: runs the app and prints every `LocalrunError` as one line.
 
-``--version`` and a ``pull`` of names without options are answered before the app is
-imported, which takes longer than all else that a pull does beside its bytes (ADR 12).
+``--version`` and a ``pull`` of names without options run before the app is imported, because the
+import takes longer than everything else a pull does besides its download (ADR 12).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ INTERRUPTED = 130
 
 def main() -> int:
     """Run the command line and return the exit code."""
-    _replace_what_cannot_be_written()
+    _replace_unencodable_characters()
     try:
         _run()
     except LocalrunError as error:
@@ -30,30 +30,30 @@ def main() -> int:
 
 
 def _run() -> None:
-    command, *rest = sys.argv[1:] or [""]
+    command, *arguments = sys.argv[1:] or [""]
     if sys.argv[1:] == ["--version"]:
         Output().line(f"localrun {__version__}")
-    elif command == "pull" and rest and not any(word.startswith("-") for word in rest):
-        from localrun.cli.models.pulling import pull_plainly
+    elif command == "pull" and arguments and not any(word.startswith("-") for word in arguments):
+        from localrun.cli.models.pulling import pull_without_options
 
-        _make_warnings_harmless()
-        pull_plainly(rest)
+        _sanitize_warnings()
+        pull_without_options(arguments)
     else:
         from localrun.cli.app import app
 
-        _make_warnings_harmless()
+        _sanitize_warnings()
         app(prog_name="localrun")
 
 
-def _replace_what_cannot_be_written() -> None:
-    """Let a letter that the terminal's encoding lacks come out as "?", not as a traceback."""
+def _replace_unencodable_characters() -> None:
+    """Print "?" for a character that the terminal's encoding lacks, instead of raising."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
-def _make_warnings_harmless() -> None:
-    """Let warnings of a command, which go to stderr by themselves, not steer a terminal."""
+def _sanitize_warnings() -> None:
+    """Remove terminal escape codes from warnings, which logging prints to stderr by itself."""
     import logging
 
     from localrun.logs import HarmlessFormatter

@@ -1,4 +1,4 @@
-"""Option types that several commands share."""
+"""Options that several commands share: their types and the checks of their values."""
 
 from __future__ import annotations
 
@@ -10,36 +10,37 @@ from localrun.errors import UsageError
 
 AsJson = Annotated[bool, Option("--json", help="Print the result as JSON.")]
 
-AskedDevice = Annotated[
+DeviceOption = Annotated[
     str | None,
-    Option("--device", help="What computes: auto, cpu, cuda, cuda:1, vulkan, metal, ..."),
+    Option("--device", help="Device to run on: auto, cpu, cuda, cuda:1, vulkan, metal, ..."),
 ]
 
 RecipeArguments = Annotated[
-    list[str] | None, Option("--arg", metavar="NAME=VALUE", help="Value of an ARG of the recipe.")
+    list[str] | None,
+    Option("--arg", metavar="NAME=VALUE", help="Value of an ARG in the Modelfile."),
 ]
 
 
-def given_arguments(texts: list[str]) -> dict[str, str]:
-    """Return the values of ARG that the user gives.
+def parse_arguments(texts: list[str]) -> dict[str, str]:
+    """Return the values of ``--arg`` options by name.
 
     Raises:
         UsageError: a text is not NAME=VALUE.
     """
-    given = {}
+    values = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not (name and equals):
             raise UsageError(f"--arg {text} is not NAME=VALUE", hint="--arg base=guide")
-        given[name] = value
-    return given
+        values[name] = value
+    return values
 
 
 def check_keep_alive(text: str | None) -> None:
-    """Refuse what is no duration.
+    """Check the value of ``--keep-alive``.
 
     Raises:
-        UsageError: names the flag.
+        UsageError: it is not a duration; the error names the flag.
     """
     from localrun.settings import parse_duration
 

@@ -1,7 +1,7 @@
-"""How far a long work is: bars on a terminal, plain lines elsewhere, events with ``--json``.
+"""Progress of downloads and imports: bars on a terminal, lines elsewhere, events with ``--json``.
 
-Implements `localrun.services.progress.ProgressReport`. Everything goes to stderr but the events,
-one JSON object a line on stdout:
+Implements `localrun.services.progress.ProgressReport`. Bars and lines are written to stderr,
+events to stdout, one JSON object per line:
 
     {"event": "note", "text": "..."}
     {"event": "begin", "total_bytes": 900, "num_files": 2}
@@ -34,7 +34,7 @@ SHOWN_DIGITS = 12
 
 @contextmanager
 def shown_progress(output: Output) -> Iterator[ProgressReport]:
-    """Show progress while the block runs, in the way that suits who reads it."""
+    """Show progress while the block runs: as events, bars or lines, depending on the output."""
     if output.as_json:
         yield _Events(output)
     elif is_terminal(sys.stderr):
@@ -45,7 +45,7 @@ def shown_progress(output: Output) -> Iterator[ProgressReport]:
 
 
 class _Bars:
-    """A bar for each file and one for all."""
+    """A bar for each file and one for the total."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
@@ -71,12 +71,12 @@ class _Bars:
 
 
 class _Lines:
-    """A line now and then."""
+    """A line every `LINE_S` for each file."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._began: dict[str, tuple[float, int]] = {}
-        self._told: dict[str, float] = {}
+        self._started: dict[str, tuple[float, int]] = {}  # time, and bytes then
+        self._printed_at: dict[str, float] = {}
         self._complete: set[str] = set()
 
     def note(self, text: str) -> None:
@@ -89,24 +89,25 @@ class _Lines:
 
     def advance(self, name: str, done: int, total: int | None) -> None:
         now = time.monotonic()
-        began, first = self._began.setdefault(name, (now, done))
+        started_at, first_bytes = self._started.setdefault(name, (now, done))
         shown = _shown(name)
         if name in self._complete:
             return
         if done == total:
             self._complete.add(name)
             self._output.note(f"{shown}: {human_bytes(done)}, complete")
-        elif now - self._told.setdefault(name, now) >= LINE_S:
-            self._told[name] = now
-            self._output.note(_line(shown, done, total, (done - first) / (now - began)))
+        elif now - self._printed_at.setdefault(name, now) >= LINE_S:
+            self._printed_at[name] = now
+            rate = (done - first_bytes) / (now - started_at)
+            self._output.note(_line(shown, done, total, rate))
 
 
 class _Events:
-    """An object a line."""
+    """A JSON object per update, at most every `EVENT_S` for each file."""
 
     def __init__(self, output: Output) -> None:
         self._output = output
-        self._told: dict[str, tuple[float, int]] = {}
+        self._sent: dict[str, tuple[float, int]] = {}  # time and bytes of the last event
 
     def note(self, text: str) -> None:
         self._output.event({"event": "note", "text": text})
@@ -116,9 +117,9 @@ class _Events:
 
     def advance(self, name: str, done: int, total: int | None) -> None:
         now = time.monotonic()
-        when, before = self._told.get(name, (0.0, -1))
-        if done != before and (done == total or now - when >= EVENT_S):
-            self._told[name] = (now, done)
+        sent_at, sent_bytes = self._sent.get(name, (0.0, -1))
+        if done != sent_bytes and (done == total or now - sent_at >= EVENT_S):
+            self._sent[name] = (now, done)
             self._output.event(
                 {"event": "progress", "file": name, "done_bytes": done, "total_bytes": total}
             )
@@ -148,10 +149,10 @@ def _rich_progress() -> Progress:
 def _line(name: str, done: int, total: int | None, rate: float) -> str:
     if total is None:
         return f"{name}: {human_bytes(done)}"
-    left = f", {human_seconds((total - done) / rate)} left" if rate > 0 else ""
+    remaining = f", {human_seconds((total - done) / rate)} left" if rate > 0 else ""
     return (
         f"{name}: {100 * done / max(1, total):.0f} % of {human_bytes(total)}, "
-        f"{human_bytes(int(rate))}/s{left}"
+        f"{human_bytes(int(rate))}/s{remaining}"
     )
 
 
@@ -161,5 +162,5 @@ def _short(name: str, width: int = 36) -> str:
 
 
 def _shown(name: str) -> str:
-    """Return a name to print; of a digest in it, as Ollama's files have, only the beginning."""
-    return DIGEST.sub(lambda found: found[0][:SHOWN_DIGITS], plain(name))
+    """Return a name for display, with digests shortened: Ollama's files are named by digests."""
+    return DIGEST.sub(lambda match: match[0][:SHOWN_DIGITS], plain(name))

@@ -1,7 +1,7 @@
-"""Where the prompt comes from: arguments, a pipe, both or neither. It is UTF-8.
+"""Prompt of a command: from arguments, a pipe, or both, as UTF-8.
 
-Python decodes arguments and stdin by the locale. Where that is not UTF-8 the bytes may be all
-the same: then they are taken as what they are, else the text is what the locale says.
+Python decodes arguments and stdin by the locale. If the locale is not UTF-8 but the bytes are
+valid UTF-8, they are decoded as UTF-8; otherwise the text is what the locale decodes.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def read_prompt(words: Sequence[str], stdin: TextIO | None) -> str | None:
-    """Return the prompt; None on a terminal without one, where a chat opens.
+    """Return the prompt, None if there is none and stdin is a terminal: a chat starts.
 
-    Text from a pipe is put after the argument's, a blank line between.
+    Text from a pipe follows the arguments after a blank line.
 
     Raises:
-        UsageError: there is a pipe, but no prompt comes from anywhere; or it is not UTF-8.
+        UsageError: stdin is not a terminal and the prompt is empty, or it is not UTF-8.
     """
     argument = " ".join(as_text(word, "the prompt") for word in words)
     if stdin is not None and is_terminal(stdin):
@@ -36,10 +36,10 @@ def read_prompt(words: Sequence[str], stdin: TextIO | None) -> str | None:
 
 
 def as_text(argument: str, name: str) -> str:
-    """Return an argument that Python has decoded by the locale.
+    """Return the text of an argument that Python has decoded by the locale.
 
     Raises:
-        UsageError: it is neither UTF-8 nor text of the locale; the error calls it ``name``.
+        UsageError: it is neither UTF-8 nor text of the locale; the error contains ``name``.
     """
     try:
         return os.fsencode(argument).decode()
@@ -47,7 +47,7 @@ def as_text(argument: str, name: str) -> str:
         pass
     try:
         argument.encode()
-    except UnicodeEncodeError as error:  # bytes that the locale has no letters for
+    except UnicodeEncodeError as error:  # bytes that the locale cannot decode
         raise _not_utf8(name) from error
     return argument
 

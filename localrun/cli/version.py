@@ -26,10 +26,10 @@ def version(*, as_json: AsJson = False) -> None:
     client = LocalrunClient(load_settings(os.environ))
     if as_json:
         try:
-            theirs = _server_version(client)
+            server_version = _server_version(client)
         except (AddressInUseError, ServerUnreachableError):
-            theirs = None
-        Output(as_json=True).json({"localrun": __version__, "server": theirs})
+            server_version = None
+        Output(as_json=True).json({"localrun": __version__, "server": server_version})
         return
     Output().line(f"localrun {__version__}")
     try:
@@ -39,12 +39,12 @@ def version(*, as_json: AsJson = False) -> None:
 
 
 def warn_of_other_version(client: LocalrunClient) -> None:
-    """Tell when the running server is of another version than this program."""
-    theirs = _server_version(client)
-    if theirs not in {None, __version__}:
+    """Print a warning if the running server has another version than this program."""
+    server_version = _server_version(client)
+    if server_version not in {None, __version__}:
         output = Output()
-        output.note(f"warning: the running server is version {theirs}")
-        output.note("hint: localrun stop --server   ends it; the next run starts a new one")
+        output.note(f"warning: the running server is version {server_version}")
+        output.note("hint: localrun stop --server   stops it; the next run starts a new one")
 
 
 def _server_version(client: LocalrunClient) -> str | None:

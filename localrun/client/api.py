@@ -1,6 +1,6 @@
-"""Talk to a localrun server over HTTP; blocking, by the standard library alone.
+"""HTTP client of a localrun server; blocking, with the standard library alone.
 
-Errors that the server names come back as the same class of error here.
+An error of the server is raised as the same class of error here.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ JsonObject = dict[str, Any]
 OWN = "/api/localrun"
 ERROR_STATUS = 400
 CONNECT_TIMEOUT_S = 5.0
-UNLOAD_TIMEOUT_S = 60.0  # answers are ended, and the memory of models is freed
-LEAVING_S = 0.2
+UNLOAD_TIMEOUT_S = 60.0  # running answers end and the memory of models is freed
+SHUTDOWN_S = 0.2
 MOST_NAMES = 1000  # in one request
 LONGEST_PROGRAM = 50
-OWN_REFUSALS = (errors.UsageError, errors.CertificateError, errors.OverloadedError)
+OWN_ERRORS = (errors.UsageError, errors.CertificateError, errors.OverloadedError)
 ANOTHER_PORT = "LOCALRUN_HOST=127.0.0.1:11500 localrun run ...   uses another port"
-SIGNS_WANTED = {"X-Localrun-Progress": "1"}
+PROGRESS = {"X-Localrun-Progress": "1"}
 
 
 class LocalrunClient:
-    """One server; each call opens a connection of its own."""
+    """Client of one server; each call opens its own connection."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
     def version(self) -> JsonObject | None:
-        """Return what the server says of itself, None when nothing listens at the address.
+        """Return the version object of the server, None if nothing listens on the address.
 
         Raises:
-            UnauthorizedError: one answers, and wants another key.
-            CertificateError: one answers that nothing here vouches for.
-            AddressInUseError: a program listens that does not speak as a server of ours.
-            ServerUnreachableError: the host is unknown or out of reach, or who listens there
-                does not answer in time.
+            UnauthorizedError: the server requires another API key.
+            CertificateError: the certificate of the server is not trusted.
+            AddressInUseError: the program that listens is not a localrun server.
+            ServerUnreachableError: the host is unknown or unreachable, or the program that
+                listens does not answer in time.
         """
         for is_last in (False, True):
             try:
@@ -58,48 +58,48 @@ class LocalrunClient:
                 if isinstance(cause, ConnectionRefusedError):
                     return None
                 if is_last or not isinstance(cause, ConnectionError):
-                    raise self._named(error) from cause
-            except (*OWN_REFUSALS, errors.AddressInUseError):
+                    raise self._named_error(error) from cause
+            except (*OWN_ERRORS, errors.AddressInUseError):
                 raise
             except errors.LocalrunError as error:
                 raise self._other_program(f"it says {error.message}") from error
-            time.sleep(LEAVING_S)  # a server that leaves hangs up, and then nothing listens
+            time.sleep(SHUTDOWN_S)  # a server in shutdown closes connections, then its socket
         return None
 
     def running(self) -> list[JsonObject]:
-        """Return the loaded models as ``/api/ps`` gives them."""
-        found: list[JsonObject] = self._call("GET", "/api/ps")["models"]
-        return found
+        """Return the loaded models of ``/api/ps``."""
+        models: list[JsonObject] = self._call("GET", "/api/ps")["models"]
+        return models
 
     def why(self, model: str) -> JsonObject:
-        """Return how a loaded model is set up, and who chose what.
+        """Return the settings of a loaded model and their sources.
 
         Raises:
-            ModelNotFoundError: it is not loaded, or there is none of the name.
+            ModelNotFoundError: the model is not loaded or does not exist.
         """
-        return self._call("GET", f"/api/localrun/why?{urlencode({'model': model})}")
+        return self._call("GET", f"{OWN}/why?{urlencode({'model': model})}")
 
     def states(self) -> list[JsonObject]:
-        """Return the models that are loaded, wanted or failing."""
-        found: list[JsonObject] = self._call("GET", "/api/localrun/ps")["models"]
-        return found
+        """Return the models that are loaded, waiting to be loaded, or failed."""
+        models: list[JsonObject] = self._call("GET", f"{OWN}/ps")["models"]
+        return models
 
     def load(self, body: JsonObject) -> Generator[JsonObject, None, None]:
-        """Load a model; yield how far it is, last of all the end.
+        """Load a model; yield its progress, then the final object.
 
         Raises:
-            LocalrunError: it does not load.
+            LocalrunError: the model does not load.
         """
-        yield from self._frames("/api/localrun/load", body)
+        yield from self._frames(f"{OWN}/load", body)
 
     def removed(self, names: Sequence[str]) -> None:
-        """Let the server end what it has loaded of models that were removed; blocks until then."""
-        for begin in range(0, len(names), MOST_NAMES):
-            body = {"models": list(names[begin : begin + MOST_NAMES])}
+        """Unload models that were removed from the store; blocks until they are unloaded."""
+        for start in range(0, len(names), MOST_NAMES):
+            body = {"models": list(names[start : start + MOST_NAMES])}
             self._call("POST", f"{OWN}/removed", body, timeout_s=UNLOAD_TIMEOUT_S)
 
     def renamed(self, source: str, target: str) -> None:
-        """Let the server carry what it has loaded along to a model's new name."""
+        """Rename a loaded model."""
         self._call("POST", f"{OWN}/renamed", {"source": source, "target": target})
 
     def unload(self, model: str) -> None:
@@ -108,24 +108,24 @@ class LocalrunClient:
         self._call("POST", "/api/generate", body, timeout_s=UNLOAD_TIMEOUT_S)
 
     def shut_down(self) -> None:
-        """Ask the server to leave."""
-        self._call("POST", "/api/localrun/shutdown", headers={"X-Localrun": "1"})
+        """Shut the server down."""
+        self._call("POST", f"{OWN}/shutdown", headers={"X-Localrun": "1"})
 
     def chat(self, body: JsonObject) -> Generator[JsonObject, None, None]:
-        """Yield the objects of a ``/api/chat`` answer; closing the iterator cancels it.
+        """Yield the objects of a ``/api/chat`` answer; closing the iterator cancels the request.
 
-        Those with a ``status`` tell how far the load of the model is.
+        Objects with a ``status`` report the progress of loading the model.
 
         Raises:
-            ServerUnreachableError: no server.
-            BackendError: it went away in the middle.
-            LocalrunError: what the server says, also in the middle of a stream.
+            ServerUnreachableError: no server answers.
+            BackendError: the connection broke in the middle of the answer.
+            LocalrunError: the error that the server reports, also in the middle of the stream.
         """
         yield from self._frames("/api/chat", body)
 
     def _frames(self, path: str, body: JsonObject) -> Generator[JsonObject, None, None]:
-        """Yield the objects of an answer until the one that is ``done``."""
-        connection, response = self._open("POST", path, body, timeout_s=None, headers=SIGNS_WANTED)
+        """Yield the objects of an answer up to the object that is ``done``."""
+        connection, response = self._open("POST", path, body, timeout_s=None, headers=PROGRESS)
         try:
             is_done = False
             for line in self._lines(response):
@@ -135,7 +135,7 @@ class LocalrunClient:
                 yield frame
                 is_done = frame.get("done", False)
             if not is_done:
-                raise self._died()
+                raise self._connection_lost()
         finally:
             connection.close()
 
@@ -157,7 +157,7 @@ class LocalrunClient:
         finally:
             connection.close()
         if not isinstance(answer, dict):
-            raise self._other_program("its answer is no JSON object")
+            raise self._other_program("its answer is not a JSON object")
         return answer
 
     def _open(
@@ -177,7 +177,7 @@ class LocalrunClient:
             connection.sock.settimeout(timeout_s)
             connection.request(method, path, data, headers)
             response = connection.getresponse()
-            _refuse_error(response)
+            _raise_error(response)
         except ssl.SSLCertVerificationError as error:
             connection.close()
             raise errors.CertificateError(
@@ -197,23 +197,23 @@ class LocalrunClient:
         try:
             yield from response
         except (OSError, http.client.HTTPException) as error:
-            raise self._died() from error
+            raise self._connection_lost() from error
 
-    def _died(self) -> errors.BackendError:
+    def _connection_lost(self) -> errors.BackendError:
         return errors.BackendError(
-            f"the server at {self._settings.address} went away in the middle of the answer",
-            hint="type the command again: it starts a new server",
+            f"the server at {self._settings.address} stopped in the middle of the answer",
+            hint="run the command again: it starts a new server",
         )
 
     def _unreachable(
         self, error: Exception, *, is_connected: bool
     ) -> errors.ServerUnreachableError:
-        """Return why no answer came."""
+        """Return the error for a missing answer."""
         host, address = self._settings.host, self._settings.address
         if isinstance(error, socket.gaierror | UnicodeError):
             return errors.ServerUnreachableError(
                 f"the host of LOCALRUN_HOST cannot be found: {host}",
-                hint="LOCALRUN_HOST=127.0.0.1:11435   is this machine, as without LOCALRUN_HOST",
+                hint="LOCALRUN_HOST=127.0.0.1:11435   is the default, this machine",
             )
         if is_connected and isinstance(error, TimeoutError):
             return errors.ServerUnreachableError(
@@ -222,17 +222,17 @@ class LocalrunClient:
         if not isinstance(error, ConnectionError | http.client.HTTPException | ssl.SSLError):
             reason = getattr(error, "strerror", None) or error
             return errors.ServerUnreachableError(
-                f"{address} cannot be reached: {reason}", hint="LOCALRUN_HOST is the address"
+                f"{address} cannot be reached: {reason}", hint="LOCALRUN_HOST sets the address"
             )
         return self._gone("no localrun server answers")
 
-    def _named(self, error: errors.ServerUnreachableError) -> errors.NetworkError:
-        """Return what an error says of the program that listens at the address."""
+    def _named_error(self, error: errors.ServerUnreachableError) -> errors.NetworkError:
+        """Return the error that names how the listening program fails to be a localrun server."""
         cause = error.__cause__
         if isinstance(cause, ssl.SSLError):
             return self._other_program("it does not speak HTTPS")
         if isinstance(cause, ConnectionError):
-            return self._other_program("it hangs up")
+            return self._other_program("it closes the connection")
         if isinstance(cause, http.client.HTTPException):
             return self._other_program("it does not speak HTTP")
         if isinstance(cause, ValueError) and not isinstance(cause, UnicodeError):
@@ -245,27 +245,29 @@ class LocalrunClient:
             hint=ANOTHER_PORT,
         )
 
-    def _gone(self, what: str) -> errors.ServerUnreachableError:
+    def _gone(self, message: str) -> errors.ServerUnreachableError:
         return errors.ServerUnreachableError(
-            f"{what} at {self._settings.address}", hint="localrun serve   shows what is wrong"
+            f"{message} at {self._settings.address}", hint="localrun serve   shows the error"
         )
 
 
 def connect(settings: Settings) -> http.client.HTTPConnection:
-    """Return a connection to the server of the settings, which is not open yet.
+    """Return a connection to the server of the settings; it is not open yet.
 
     Raises:
-        StorageError: the certificate that is to be trusted cannot be read.
+        StorageError: the trusted certificate cannot be read.
     """
     if not settings.is_tls:
         return http.client.HTTPConnection(settings.host, settings.port, timeout=CONNECT_TIMEOUT_S)
     context = ssl.create_default_context()
-    own = settings.access.tls_cert
-    if own is not None:
+    trusted = settings.access.tls_cert
+    if trusted is not None:
         try:
-            context.load_verify_locations(own)
+            context.load_verify_locations(trusted)
         except (OSError, ssl.SSLError) as error:
-            raise errors.StorageError(f"{own} cannot be read as a certificate: {error}") from error
+            raise errors.StorageError(
+                f"{trusted} cannot be read as a certificate: {error}"
+            ) from error
     return http.client.HTTPSConnection(
         settings.host, settings.port, timeout=CONNECT_TIMEOUT_S, context=context
     )
@@ -276,13 +278,13 @@ def _key_header(settings: Settings) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"} if key else {}
 
 
-def _refuse_error(response: http.client.HTTPResponse) -> None:
+def _raise_error(response: http.client.HTTPResponse) -> None:
     if response.status >= ERROR_STATUS:
         raise _error_of(_parsed(response))
 
 
 def _parsed(response: http.client.HTTPResponse) -> JsonObject:
-    """Return the body of an error; one of another program says its status and its name."""
+    """Return the body of an error; for another program, its HTTP status and its name."""
     try:
         value = json.loads(response.read())
     except ValueError:
@@ -290,13 +292,12 @@ def _parsed(response: http.client.HTTPResponse) -> JsonObject:
     if isinstance(value, dict) and isinstance(value.get("error"), str):
         return value
     program = response.headers.get("Server", "")[:LONGEST_PROGRAM]
-    told = f"HTTP {response.status} {response.reason}"
-    return {"error": f"{told} ({program})" if program else told}
+    status = f"HTTP {response.status} {response.reason}"
+    return {"error": f"{status} ({program})" if program else status}
 
 
 def _error_of(body: JsonObject) -> errors.LocalrunError:
-    """Return the error that a body of the native API names."""
-    hint = body.get("hint")
-    said = hint if isinstance(hint, str) else None
-    message = str(body.get("error")).removesuffix(f" ({said})")  # the server puts it there, too
-    return errors.error_named(str(body.get("code")), message, hint=said)
+    """Return the error in a body of Ollama's dialect."""
+    hint = body.get("hint") if isinstance(body.get("hint"), str) else None
+    message = str(body.get("error")).removesuffix(f" ({hint})")  # repeated there by the server
+    return errors.error_named(str(body.get("code")), message, hint=hint)

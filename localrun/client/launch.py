@@ -1,7 +1,7 @@
-"""Find the server, or start one in the background.
+"""Background server: found, started and stopped by commands.
 
-Two programs that start one at the same time are safe: the loser's server finds
-the address taken, its client uses the winner's and sees its own end.
+Two programs may start a server at the same time: the second server finds the address in use and
+exits, and its client uses the first.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from localrun.settings import Settings
 
 START_TIMEOUT_S = 60.0
-LOST_RACE_S = 1.0  # a server that left may have lost its address to one that is about to answer
+LOST_RACE_S = 1.0  # after the exit of our server, for a concurrent server to answer
 LATE_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 15.0
 SILENT_TRIES = 3
@@ -38,12 +38,12 @@ SHOWN_LINES = 5
 
 
 def find_server(settings: Settings) -> LocalrunClient | None:
-    """Return a client of the server that answers, None when nothing listens at the address.
+    """Return a client of the running server, None if nothing listens on the address.
 
     Raises:
-        AddressInUseError: another program has the address.
-        ServerUnreachableError: the host is unknown or out of reach, or who listens there does
-            not answer.
+        AddressInUseError: another program listens on the address.
+        ServerUnreachableError: the host is unknown or unreachable, or the program that listens
+            does not answer.
     """
     client = LocalrunClient(settings)
     version = client.version()
@@ -51,20 +51,20 @@ def find_server(settings: Settings) -> LocalrunClient | None:
         return None
     if "localrun" not in version:
         raise AddressInUseError(
-            f"another program than localrun listens on {settings.address}{_as_whom(version)}",
+            f"another program than localrun listens on {settings.address}{_program_of(version)}",
             hint=ANOTHER_PORT,
         )
     return client
 
 
 def ensure_server(settings: Settings) -> LocalrunClient:
-    """Return a client of a server that answers, started if none did.
+    """Return a client of the running server; start a server if none is running.
 
     Raises:
-        ServerUnreachableError: none answers and none can be started.
-        AddressInUseError: another program has the address.
+        ServerUnreachableError: no server answers and none can be started.
+        AddressInUseError: another program listens on the address.
     """
-    client = _patiently_found(settings)
+    client = _find_slow_server(settings)
     if client is not None:
         return client
     if not settings.is_loopback or (settings.is_tls and settings.access.tls_cert is None):
@@ -77,36 +77,36 @@ def ensure_server(settings: Settings) -> LocalrunClient:
 
 
 def stop_server(client: LocalrunClient) -> None:
-    """Let the server leave; blocks until its address is free.
+    """Shut the server down; blocks until its address is free.
 
     Raises:
-        BackendError: it is still there after a while.
+        BackendError: the server still answers after `STOP_TIMEOUT_S`.
     """
     client.shut_down()
     deadline, wait = time.monotonic() + STOP_TIMEOUT_S, SHORTEST_WAIT_S
     while _answers(client):
         if time.monotonic() >= deadline:
-            raise BackendError("the server does not leave")
+            raise BackendError("the server does not stop")
         time.sleep(wait)
         wait = min(LONGEST_WAIT_S, wait * 1.5)
 
 
-def _as_whom(version: Mapping[str, object]) -> str:
-    """Return in words what another program says of itself."""
-    theirs = version.get("version")
-    return f": Ollama {theirs}" if set(version) == {"version"} and theirs else ""
+def _program_of(version: Mapping[str, object]) -> str:
+    """Return the name of another program, if its version object reveals it."""
+    number = version.get("version")
+    return f": Ollama {number}" if set(version) == {"version"} and number else ""
 
 
 def _answers(client: LocalrunClient) -> bool:
-    """Return whether a server that was told to leave is still there."""
+    """Return whether a server in shutdown still answers."""
     try:
         return client.version() is not None
-    except NetworkError:  # it hangs up, or is too busy with leaving
+    except NetworkError:  # it closes connections or is too busy
         return True
 
 
-def _patiently_found(settings: Settings) -> LocalrunClient | None:
-    """Return the server; one that another program starts just now may take its time to answer."""
+def _find_slow_server(settings: Settings) -> LocalrunClient | None:
+    """Return the server; a server that another program is starting may answer late."""
     for _ in range(SILENT_TRIES - 1):
         try:
             return find_server(settings)
@@ -116,8 +116,8 @@ def _patiently_found(settings: Settings) -> LocalrunClient | None:
     return find_server(settings)
 
 
-def _late_found(settings: Settings) -> LocalrunClient | None:
-    """Return the server that was started, None while it does not answer."""
+def _find_started_server(settings: Settings) -> LocalrunClient | None:
+    """Return the server that was started, None while it does not answer yet."""
     try:
         return find_server(settings)
     except ServerUnreachableError:
@@ -125,12 +125,12 @@ def _late_found(settings: Settings) -> LocalrunClient | None:
 
 
 def _spawn(log: Path, settings: Settings) -> subprocess.Popen[bytes]:
-    """Start a server apart from this terminal: its Ctrl-C and hang-up do not reach it.
+    """Start a server in its own session: Ctrl-C and hang-up of this terminal do not reach it.
 
-    It has our environment; a device is told only where that does not say it.
+    It inherits the environment; a device is passed only if a flag chose it.
     """
-    is_asked = settings.source_of("LOCALRUN_DEVICE").startswith("flag")
-    device = ["--device", settings.device] if is_asked else []
+    is_flag = settings.source_of("LOCALRUN_DEVICE").startswith("flag")
+    device = ["--device", settings.device] if is_flag else []
     try:
         make_private_folder(log.parent)
         with open(log, "wb", opener=open_private) as out:
@@ -144,13 +144,13 @@ def _spawn(log: Path, settings: Settings) -> subprocess.Popen[bytes]:
     except OSError as error:
         raise StorageError(
             f"cannot write the server's log in {log.parent}: {error.strerror}",
-            hint="LOCALRUN_LOG_DIR names another folder",
+            hint="LOCALRUN_LOG_DIR sets another folder",
         ) from error
 
 
 def _wait_until_up(settings: Settings, child: subprocess.Popen[bytes], log: Path) -> LocalrunClient:
     deadline, wait = time.monotonic() + START_TIMEOUT_S, SHORTEST_WAIT_S
-    while (client := _late_found(settings)) is None:
+    while (client := _find_started_server(settings)) is None:
         if child.poll() is not None:
             deadline = min(deadline, time.monotonic() + LOST_RACE_S)
         if time.monotonic() >= deadline:
@@ -160,14 +160,14 @@ def _wait_until_up(settings: Settings, child: subprocess.Popen[bytes], log: Path
         time.sleep(wait)
         wait = min(LONGEST_WAIT_S, wait * 1.5)
     if (client.version() or {}).get("pid") == child.pid:
-        child.returncode = 0  # it outlives this process, which never waits for it
+        child.returncode = 0  # it outlives this process, which must not wait for it
     else:
         _end(child)
     return client
 
 
 def _end(late: subprocess.Popen[bytes]) -> None:
-    """End a server that lost the race, before it takes the address that the winner leaves."""
+    """End our server if another one has the address, before it takes the address later."""
     late.terminate()
     try:
         late.wait(LATE_TIMEOUT_S)
@@ -179,6 +179,6 @@ def _end(late: subprocess.Popen[bytes]) -> None:
 def _not_started(log: Path) -> ServerUnreachableError:
     lines = log.read_text(errors="replace").strip().splitlines()[-SHOWN_LINES:]
     return ServerUnreachableError(
-        "the background server did not start: " + " / ".join(lines or ["it said nothing"]),
-        hint="localrun serve   shows what is wrong",
+        "the background server did not start: " + " / ".join(lines or ["its log is empty"]),
+        hint="localrun serve   shows the error",
     )

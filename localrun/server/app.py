@@ -1,4 +1,4 @@
-"""The server's application: routes, errors and gate put together."""
+"""ASGI application of the server: routes, middleware and error handlers."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from localrun.supervisor.pool import RunnerPool
 
 UNAVAILABLE = 503
-OLLAMA_IS_RUNNING = "Ollama is running"  # clients compare with it, letter by letter
-CONTROL_HEADER = "x-localrun"  # a web page cannot send it without an Origin
+OLLAMA_IS_RUNNING = "Ollama is running"  # clients compare this text exactly
+CONTROL_HEADER = "x-localrun"  # browsers send it only with an Origin header
 
 
 def create_app(
@@ -64,8 +64,8 @@ def create_app(
 ) -> FastAPI:
     """Return the ASGI application; ``shut_down`` ends the server that runs it.
 
-    The routes read their bodies by hand, as lenient as the APIs that they stand in for, so what
-    FastAPI would write of them in an ``openapi.json`` would not be true: we write it.
+    The routes parse their bodies as leniently as the APIs that they implement, so FastAPI cannot
+    derive a correct ``openapi.json`` from them; `openapi.document` builds it.
     """
     settings, metrics = workspace.settings, metrics or Metrics()
     completions = MeteredCompletions(
@@ -83,15 +83,15 @@ def create_app(
     )
     install_handlers(app)
     names = LoadedNames(pool, catalogue)
-    desk = TokenService(pool, catalogue.find_model)
-    app.include_router(openai_routes(completions, desk))
+    tokens = TokenService(pool, catalogue.find_model)
+    app.include_router(openai_routes(completions, tokens))
     app.include_router(model_routes(catalogue))
     responses = ResponseService(completions, catalogue.find_model)
-    app.include_router(responses_routes(responses, desk))
-    app.include_router(anthropic_routes(completions, desk))
+    app.include_router(responses_routes(responses, tokens))
+    app.include_router(anthropic_routes(completions, tokens))
     device = workspace.settings.device
-    app.include_router(ollama_routes(completions, desk, catalogue, pool, device))
-    app.include_router(root_token_routes(desk, catalogue, pool))
+    app.include_router(ollama_routes(completions, tokens, catalogue, pool, device))
+    app.include_router(root_token_routes(tokens, catalogue, pool))
     app.include_router(props_routes(catalogue, pool))
     app.include_router(account_routes())
     app.include_router(library_routes(workspace, names))
@@ -99,9 +99,9 @@ def create_app(
     app.include_router(own_routes(completions, pool, names))
     app.include_router(transfer_routes(Jobs(job_environ(workspace)), uploads, names))
     app.include_router(embedding_routes(Embedding(pool, catalogue.find_model, metrics)))
-    visitors = AllowedOrigins(settings.access.origins, is_loopback=settings.is_loopback)
+    origins = AllowedOrigins(settings.access.origins, is_loopback=settings.is_loopback)
     app.add_middleware(Clients)
-    app.add_middleware(AuthenticationMiddleware, visitors=visitors, keys=keys or Keys())
+    app.add_middleware(AuthenticationMiddleware, origins=origins, keys=keys or Keys())
     app.add_middleware(metrics.watch)
     app.add_middleware(Paths, choose_dialect=choose_dialect)
 
@@ -145,19 +145,19 @@ def create_app(
 
 @contextlib.asynccontextmanager
 async def _closing(uploads: Uploads) -> AsyncGenerator[None, None]:
-    """End the lease of the files that clients sent, when the server ends."""
+    """Release the lease on uploaded files when the server ends."""
     yield
     await asyncio.to_thread(uploads.close)
 
 
 def _document(app: FastAPI) -> bytes:
-    from localrun.server.openapi.document import document  # lazy: every start would pay for it
+    from localrun.server.openapi.document import document  # lazy: costs start-up time
 
     return document(app)
 
 
 def _refuse_unless_own_client(request: Request) -> None:
-    """Refuse what did not come from a localrun command of this machine."""
+    """Refuse a request that does not come from a localrun command on this machine."""
     if CONTROL_HEADER not in request.headers:
         raise UsageError(f"the header {CONTROL_HEADER} is missing")
     peer = request.client.host if request.client else ""

@@ -1,7 +1,7 @@
-"""Run a job in a child process of our own program (``services/jobs.py``) and hear what it tells.
+"""Jobs: child processes that pull, push and create models for clients (``services/jobs.py``).
 
-The child lives as long as its stdin: closing that is how a job is cancelled, and how it
-notices that the server is gone. A thread for each job reads what it tells.
+A child exits when its stdin closes: the server closes it to cancel the job, and the system closes
+it if the server dies. One thread per job reads its messages.
 """
 
 from __future__ import annotations
@@ -25,36 +25,37 @@ if TYPE_CHECKING:
     Child = subprocess.Popen[bytes]
 
 MOST_JOBS = 16
-GRACE_S = 5.0  # more than the child gives itself
+GRACE_S = 5.0  # until a cancelled child is killed; longer than its own grace period
 
 
 class Jobs:
-    """The jobs of one server."""
+    """Jobs of one server; used on its event loop."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = dict(environ)
         self._num_running = 0
 
     async def run(self, order: JsonObject) -> AsyncGenerator[JsonObject, None]:
-        """Yield what the job tells, the result last; closing the generator cancels the job.
+        """Run a job and yield its messages, the result last; closing the generator cancels it.
 
         Raises:
-            LocalrunError: as the job fails; or too many run already.
+            OverloadedError: `MOST_JOBS` jobs run already.
+            LocalrunError: the job fails.
         """
         if self._num_running >= MOST_JOBS:
             raise OverloadedError(f"{MOST_JOBS} models are pulled, pushed or created already")
         self._num_running += 1
-        told: asyncio.Queue[JsonObject | None] = asyncio.Queue()
+        messages: asyncio.Queue[JsonObject | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
 
-        def tell(message: JsonObject | None) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens
-                loop.call_soon_threadsafe(told.put_nowait, message)
+        def on_message(message: JsonObject | None) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the server has ended
+                loop.call_soon_threadsafe(messages.put_nowait, message)
 
-        job = _Job(self._environ, tell)
+        job = _Job(self._environ, on_message)
         try:
             await asyncio.to_thread(job.start, order)
-            while (message := await told.get()) is not None:
+            while (message := await messages.get()) is not None:
                 if "failed" in message:
                     failed = message["failed"]
                     raise error_named(failed["code"], failed["message"], hint=failed["hint"])
@@ -64,50 +65,50 @@ class Jobs:
         finally:
             self._num_running -= 1
             job.end()
-        raise LocalrunError("the work ended in the middle, see the server's log")
+        raise LocalrunError("the job ended without a result, see the server's log")
 
 
 def job_environ(workspace: Workspace) -> dict[str, str]:
-    """Return the environment in which a job works on the same store as this server."""
+    """Return the environment of jobs, which use the same store as this server."""
     models_dir = str(workspace.settings.models_dir)
     return {**workspace.environ, "LOCALRUN_MODELS": models_dir}
 
 
 class _Job:
-    """One child; ``tell`` gets each of its messages from a thread, then None."""
+    """One child process; a thread calls ``on_message`` with each of its messages, then None."""
 
     def __init__(
-        self, environ: Mapping[str, str], tell: Callable[[JsonObject | None], None]
+        self, environ: Mapping[str, str], on_message: Callable[[JsonObject | None], None]
     ) -> None:
         self._environ = environ
-        self._tell = tell
-        self._lock = threading.Lock()
+        self._on_message = on_message
+        self._lock = threading.Lock()  # guards the two below; held while the child is spawned
         self._child: Child | None = None
         self._has_ended = False
 
     def start(self, order: JsonObject) -> None:
-        """Start the child, unless nobody wants it any more; blocks a little."""
+        """Start the child unless the job was cancelled already; blocks while it is spawned."""
         with self._lock:
             if self._has_ended:
                 return
             child = self._child = _spawn(self._environ)
         threading.Thread(target=self._read, args=(child,), name="job", daemon=True).start()
         if child.stdin is not None:
-            with contextlib.suppress(OSError, ValueError):  # it has ended: its reader tells
+            with contextlib.suppress(OSError, ValueError):  # it has exited: `_read` reports it
                 child.stdin.write(json.dumps(order).encode() + b"\n")
                 child.stdin.flush()
 
     def end(self) -> None:
-        """Let the child go; returns at once, for its client need not wait."""
+        """Cancel the job; returns at once, a thread waits for the child."""
         threading.Thread(target=self._end, name="job-end", daemon=True).start()
 
     def _read(self, child: Child) -> None:
         try:
             with child.stdout or contextlib.nullcontext(()) as lines:
                 for line in lines:
-                    self._tell(json.loads(line))
+                    self._on_message(json.loads(line))
         finally:
-            self._tell(None)
+            self._on_message(None)
 
     def _end(self) -> None:
         with self._lock:

@@ -1,6 +1,7 @@
-"""The background server's log, ``server.log``: it may hold prompts, so its owner alone reads it.
+"""Log file of the background server, ``server.log``.
 
-It is rotated at `LOG_BYTES`; what an earlier version wrote with more rights is tightened.
+Only its owner may read it, because it may contain prompts. It is rotated at `LOG_BYTES`. Files
+that an earlier version wrote with wider permissions are tightened.
 """
 
 from __future__ import annotations
@@ -17,26 +18,26 @@ if TYPE_CHECKING:
     from io import TextIOWrapper
 
 LOG_FILE = "server.log"
-OWN_FILES = "server*.log*"  # what a start without a log says is in another file
+OWN_FILES = "server*.log*"  # also the output of a start before its log is open
 LOG_BYTES = 5 * 1024 * 1024
 KEPT_LOGS = 3
 
 
 class PrivateLog(logging.handlers.RotatingFileHandler):
-    """Rotating file that is readable for its owner alone."""
+    """Rotating log file that only its owner can read."""
 
     @classmethod
     def in_folder(cls, folder: Path) -> Self:
-        """Return the log of a folder, which is made, and tightened if it holds nothing else.
+        """Return the log of a folder, which is created, or tightened if it contains only logs.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the log cannot be written.
         """
         make_private_folder(folder)
         logs = set(folder.glob(OWN_FILES))
         is_own = logs == set(folder.iterdir())
         for path in (*logs, *([folder] if is_own else [])):
-            with contextlib.suppress(OSError):  # another user's: opening it tells
+            with contextlib.suppress(OSError):  # another user's file: opening it fails below
                 tighten(path)
         return cls(folder / LOG_FILE, maxBytes=LOG_BYTES, backupCount=KEPT_LOGS, encoding="utf-8")
 

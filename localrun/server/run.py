@@ -1,10 +1,10 @@
-"""Run the server: bind, log, serve, leave.
+"""Server process: bind, log, serve, shut down.
 
     foreground   logs to stderr, ends on Ctrl-C or SIGTERM
-    background   logs to ``server.log``, also leaves when nothing has used it for a while
+    background   logs to ``server.log``, also ends after an idle time
 
-Leaving: no new requests; open answers have `LOCALRUN_DRAIN` to end, then they end by an
-error; then the runners are gone, and only then the process. A second signal does not wait.
+Shutdown: new requests are refused; open answers have `LOCALRUN_DRAIN` to finish, then they end
+with an error; then the runners exit, and the process last. A second signal shuts down at once.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from localrun.server.app import create_app
 from localrun.server.core.loaded_names import LoadedNames
 from localrun.server.core.metrics import Metrics
 from localrun.server.log_file import PrivateLog
+from localrun.server.middleware.access_log import LOG_FORMAT, RequestFilter
 from localrun.server.middleware.activity import Activity
 from localrun.server.middleware.keys import read_keys
-from localrun.server.middleware.request_id import LOG_FORMAT, RequestFilter
 from localrun.server.middleware.timeouts import TimeoutProtocol
 from localrun.server.tls import tls_options
 from localrun.services.devices import check_choice, report_unused
@@ -46,6 +46,8 @@ from localrun.supervisor.runner_process import start_runner
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from starlette.types import ASGIApp
+
     from localrun.server.middleware.keys import Keys
     from localrun.server.tls import TlsOptions
     from localrun.settings import Settings
@@ -54,9 +56,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 BACKLOG = 2048
-LONGEST_DRAIN_S = 86400
-LAST_WORDS_S = 5  # for answers that were ended by an error to reach their clients
-IDLE_CHECK_S = 1.0  # also the shortest idle time: who started this server has yet to come
+LONGEST_DRAIN_S = 86400  # if the settings have no limit
+FLUSH_S = 5  # for errors that end answers to reach their clients
+IDLE_CHECK_S = 1.0  # also the shortest idle time: the client that started the server must connect
 
 
 def run_server(
@@ -66,18 +68,18 @@ def run_server(
     insecure: bool = False,
     start: StartProcess | None = None,
 ) -> None:
-    """Serve until told to leave; blocks, and needs the main thread for its signals.
+    """Serve until shutdown; blocks, and must run in the main thread because of its signal handlers.
 
     Raises:
-        AddressInUseError: another program has the address.
-        UsageError: the address is open to others, there is no key, and ``insecure`` was not
-            said; or the machine has not got the device of the settings.
-        StorageError: keys or a certificate cannot be read.
+        AddressInUseError: another program listens on the address.
+        UsageError: other machines can reach the address, the server has no API key, and
+            ``insecure`` is false; or the machine does not have the device of the settings.
+        StorageError: the API keys or the certificate cannot be read.
     """
     keys = read_keys(settings.access)
     if not settings.is_loopback and not keys and not insecure:
         raise UsageError(
-            f"{settings.host} lets other machines use this server, and it asks for no key",
+            f"{settings.host} lets other machines use this server, and no API key is set",
             hint="export LOCALRUN_API_KEY=$(openssl rand -hex 32)   or --insecure",
         )
     tls = tls_options(settings)
@@ -96,17 +98,17 @@ def run_server(
         )
         _report_devices(settings)
         try:
-            _serve(_Plan(settings, keys, tls, background), pool, listener)
+            _serve(_ServerOptions(settings, keys, tls, background), pool, listener)
         finally:
             pool.close()
-    _log.info("left")
+    _log.info("exited")
 
 
 def bind(settings: Settings) -> socket.socket:
-    """Return a listening socket on the settings' address.
+    """Return a listening socket on the address of the settings.
 
     Raises:
-        AddressInUseError: another program has it.
+        AddressInUseError: another program listens on the address.
         NetworkError: it is not an address of this machine.
     """
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -122,7 +124,7 @@ def bind(settings: Settings) -> socket.socket:
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn without its signals: it raises them again at its end, before runners are closed."""
+    """uvicorn without its signal handlers, which raise signals again before runners are closed."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -130,8 +132,8 @@ class _Server(uvicorn.Server):
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """What kind of server is run."""
+class _ServerOptions:
+    """Options of one server process."""
 
     settings: Settings
     keys: Keys
@@ -139,58 +141,61 @@ class _Plan:
     background: bool
 
 
-def _serve(plan: _Plan, pool: RunnerPool, listener: socket.socket) -> None:
-    settings = plan.settings
-    leave = asyncio.Event()
-    activity = Activity()
+def _serve(options: _ServerOptions, pool: RunnerPool, listener: socket.socket) -> None:
+    settings = options.settings
+    shutdown = asyncio.Event()
+    activity, metrics = Activity(), Metrics()
     workspace = Workspace(
         settings, os.environ, takes_paths=settings.is_loopback, explains_paths=False
     )
-    metrics = Metrics()
     app = create_app(
         pool,
         workspace.models,
         workspace,
         metrics=metrics,
-        shut_down=leave.set,
-        keys=plan.keys,
+        shut_down=shutdown.set,
+        keys=options.keys,
     )
-    config = uvicorn.Config(
-        activity.watch(app),
-        http=TimeoutProtocol,
-        ws="none",
-        log_config=None,
-        access_log=False,
-        timeout_graceful_shutdown=int(_drain_s(settings)) + LAST_WORDS_S,
-        server_header=False,
-        **plan.tls,
-    )
-    idle_exit_s = settings.idle_exit_s if plan.background else None
+    config = _uvicorn_config(activity.watch(app), options)
 
-    gc.freeze()  # what was imported: each full collection would look at it for some 30 ms
+    gc.freeze()  # imported modules: each full collection would scan them for some 30 ms
 
     async def serve() -> None:
         server = _Server(config)
-        _obey_signals(server, leave, pool)
-        watchers = [
-            asyncio.create_task(_leave_when_told(leave, server, pool, _drain_s(settings))),
-            asyncio.create_task(metrics.watch_loop()),
-            asyncio.create_task(LoadedNames(pool, workspace.models).watch_loop()),
+        _handle_signals(server, shutdown, pool)
+        watches = [
+            _end_on(shutdown, server, pool, _drain_s(settings)),
+            metrics.watch_loop(),
+            LoadedNames(pool, workspace.models).watch_loop(),
         ]
-        if idle_exit_s is not None:
-            watchers.append(asyncio.create_task(_leave_when_idle(idle_exit_s, activity, leave)))
-        scheme = "https" if plan.tls else "http"
+        if options.background and settings.idle_exit_s is not None:
+            watches.append(_end_when_idle(settings.idle_exit_s, activity, shutdown))
+        tasks = [asyncio.create_task(watch) for watch in watches]
+        scheme = "https" if options.tls else "http"
         _log.info("listening on %s://%s:%s", scheme, *listener.getsockname()[:2])
         await server.serve(sockets=[listener])
-        for watcher in watchers:
-            watcher.cancel()
+        for task in tasks:
+            task.cancel()
 
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(serve())
 
 
+def _uvicorn_config(app: ASGIApp, options: _ServerOptions) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http=TimeoutProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=int(_drain_s(options.settings)) + FLUSH_S,
+        server_header=False,
+        **options.tls,
+    )
+
+
 def _report_devices(settings: Settings) -> None:
-    """Log GPUs that lie idle, while the server starts."""
+    """Log GPUs that are not used, in a thread while the server starts."""
     if settings.device != CPU:
         threading.Thread(
             target=report_unused, args=(dict(os.environ),), name="devices", daemon=True
@@ -201,36 +206,36 @@ def _drain_s(settings: Settings) -> float:
     return LONGEST_DRAIN_S if settings.drain_s is None else settings.drain_s
 
 
-def _obey_signals(server: uvicorn.Server, leave: asyncio.Event, pool: RunnerPool) -> None:
-    """Leave on Ctrl-C, SIGTERM or the end of the terminal, on a second one at once."""
-    hurry = functools.partial(pool.close, is_hasty=True)
+def _handle_signals(server: uvicorn.Server, shutdown: asyncio.Event, pool: RunnerPool) -> None:
+    """Shut down on SIGINT, SIGTERM or SIGHUP; on a second signal, without waiting."""
+    close_now = functools.partial(pool.close, is_hasty=True)
 
-    def obey() -> None:
-        if leave.is_set() and not server.force_exit:
+    def handle() -> None:
+        if shutdown.is_set() and not server.force_exit:
             server.force_exit = True
-            threading.Thread(target=hurry, name="hurry", daemon=True).start()
-        leave.set()
+            threading.Thread(target=close_now, name="close-now", daemon=True).start()
+        shutdown.set()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-            asyncio.get_running_loop().add_signal_handler(number, obey)
+            asyncio.get_running_loop().add_signal_handler(number, handle)
 
 
-async def _leave_when_told(
-    leave: asyncio.Event, server: uvicorn.Server, pool: RunnerPool, drain_s: float
+async def _end_on(
+    shutdown: asyncio.Event, server: uvicorn.Server, pool: RunnerPool, drain_s: float
 ) -> None:
-    await leave.wait()
-    _log.info("leaving")
+    await shutdown.wait()
+    _log.info("shutting down")
     server.should_exit = True
-    await asyncio.sleep(drain_s)  # cut short when the server is done earlier
+    await asyncio.sleep(drain_s)  # cancelled if all requests end earlier
     await asyncio.to_thread(pool.close)
 
 
-async def _leave_when_idle(idle_exit_s: float, activity: Activity, leave: asyncio.Event) -> None:
+async def _end_when_idle(idle_exit_s: float, activity: Activity, shutdown: asyncio.Event) -> None:
     while activity.idle_s < max(idle_exit_s, IDLE_CHECK_S):  # noqa: ASYNC110 - time is the event
         await asyncio.sleep(IDLE_CHECK_S)
-    _log.info("nobody has used this server for %.0f s", idle_exit_s)
-    leave.set()
+    _log.info("no request for %.0f s", idle_exit_s)
+    shutdown.set()
 
 
 def _set_up_logging(settings: Settings, *, background: bool) -> None:

@@ -1,4 +1,4 @@
-"""TLS, where the settings name a certificate."""
+"""TLS options of the server, from the certificate in the settings."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ HINT = "localrun serve --tls-cert cert.pem --tls-key key.pem"
 
 
 class TlsOptions(TypedDict, total=False):
-    """What uvicorn wants to know."""
+    """Arguments of uvicorn.Config."""
 
     ssl_certfile: Path
     ssl_keyfile: Path
 
 
 def tls_options(settings: Settings) -> TlsOptions:
-    """Return uvicorn's options for TLS, none where plain HTTP is spoken.
+    """Return uvicorn's options for TLS, {} for plain HTTP.
 
     Raises:
-        UsageError: https without a certificate, or a key without one.
-        StorageError: they cannot be read, or do not belong together.
+        UsageError: https without a certificate, or a key without a certificate.
+        StorageError: certificate or key cannot be read, or do not match.
     """
     cert, key = settings.access.tls_cert, settings.access.tls_key
     if cert is None:
@@ -37,13 +37,13 @@ def tls_options(settings: Settings) -> TlsOptions:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=_no_password)
     except (OSError, ssl.SSLError, ValueError) as error:
-        why = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
         raise StorageError(
-            f"the certificate {cert} and its key cannot be used: {why}", hint=HINT
+            f"the certificate {cert} and its key cannot be used: {reason}", hint=HINT
         ) from error
     return {"ssl_certfile": cert} if key is None else {"ssl_certfile": cert, "ssl_keyfile": key}
 
 
 def _no_password() -> str:
-    """Answer for a key that is locked, in place of a question on the terminal."""
+    """Refuse an encrypted key; OpenSSL would ask for the password on the terminal."""
     raise ValueError("the key has a password")

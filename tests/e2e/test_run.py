@@ -201,7 +201,7 @@ def test_an_idle_server_leaves(tmp_path: Path) -> None:
     assert home.run("run", "guide", "hi").returncode == 0
 
     wait_for(lambda: not is_up(home))
-    assert "nobody has used" in Path(home.environ["LOCALRUN_LOG_DIR"], "server.log").read_text()
+    assert "no request for" in Path(home.environ["LOCALRUN_LOG_DIR"], "server.log").read_text()
 
 
 def requests_open(home: Home) -> int:

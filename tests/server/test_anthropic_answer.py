@@ -88,8 +88,8 @@ def test_a_whole_answer_is_what_its_events_add_up_to(groups: list[list[Part]]) -
     found = answer()
     flat = [part for group in groups for part in group]
 
-    events = [event for part in (OPENED, *flat, done()) for event in found.tell(part)]
-    whole = found.whole()
+    events = [event for part in (OPENED, *flat, done()) for event in found.events_of(part)]
+    whole = found.message()
 
     assert whole["content"] == added_up(events)
     assert [event["type"] for event in events[:2]] == ["message_start", "ping"]
@@ -103,8 +103,8 @@ def test_a_whole_answer_is_what_its_events_add_up_to(groups: list[list[Part]]) -
 def ended(end: AnswerFinished, *parts: Part) -> tuple[str, str | None]:
     found = answer()
     for part in (OPENED, *parts, end):
-        found.tell(part)
-    whole = found.whole()
+        found.events_of(part)
+    whole = found.message()
     return whole["stop_reason"], whole["stop_sequence"]
 
 
@@ -125,17 +125,17 @@ def test_blanks_are_told_only_where_text_follows() -> None:
     found = answer()
 
     for part in (TextPart("\n"), *CALL, TextPart(" "), TextPart("a"), *CALL, TextPart(" "), done()):
-        found.tell(part)
+        found.events_of(part)
 
-    kinds = [block.get("text", block["type"]) for block in found.whole()["content"]]
+    kinds = [block.get("text", block["type"]) for block in found.message()["content"]]
     assert kinds == ["tool_use", " a", "tool_use"]
 
 
 def test_what_was_dropped_is_told_at_the_end() -> None:
     found = answer()
-    found.tell(OPENED)
+    found.events_of(OPENED)
 
-    events = found.tell(done())
+    events = found.events_of(done())
 
-    assert events[0]["localrun"] == found.whole()["localrun"]
-    assert found.whole()["localrun"]["dropped_messages"] == 2
+    assert events[0]["localrun"] == found.message()["localrun"]
+    assert found.message()["localrun"]["dropped_messages"] == 2

@@ -116,11 +116,11 @@ def test_the_arguments_of_a_cut_call_are_those_that_are_complete(
 ) -> None:
     answer = MessageBuilder(parse_call(Fields({"model": "m", "messages": [HI], "max_tokens": 1})))
 
-    answer.tell(CallBegun("look"))
+    answer.events_of(CallBegun("look"))
     for piece in pieces:
-        answer.tell(CallArguments(piece, is_last=False))
+        answer.events_of(CallArguments(piece, is_last=False))
 
-    assert answer.whole()["content"][0]["input"] == expected
+    assert answer.message()["content"][0]["input"] == expected
 
 
 def test_server_tools_are_left_out(served: Served, caplog: pytest.LogCaptureFixture) -> None:

@@ -59,7 +59,7 @@ def test_a_signal_ends_the_server_in_order(live: LiveServer, number: int) -> Non
     code, log = live.leave()
 
     assert code == 0
-    assert "run: left\n" in log  # a runner may be told of a little later
+    assert "run: exited\n" in log  # a runner may be told of a little later
     assert "Traceback" not in log
 
 
@@ -76,7 +76,7 @@ def test_an_answer_that_does_not_end_gets_an_error_when_the_server_leaves(live: 
     assert first["response"] == "..."
     assert last["code"] == "runner_died"
     assert code == 0
-    assert "run: left\n" in log  # a runner may be told of a little later
+    assert "run: exited\n" in log  # a runner may be told of a little later
 
 
 def test_shutdown_is_only_for_our_own_commands(live: LiveServer) -> None:
@@ -101,7 +101,7 @@ def test_the_end_of_the_terminal_is_a_signal_like_others(live: LiveServer) -> No
     code, log = live.leave()
 
     assert code == 0
-    assert "run: left\n" in log  # a runner may be told of a little later
+    assert "run: exited\n" in log  # a runner may be told of a little later
 
 
 def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
         lines = response.iter_lines()
         next(lines)
         process.terminate()
-        wait_for_line(process, "leaving")
+        wait_for_line(process, "shutting down")
         process.terminate()
         last = json.loads(list(lines)[-1])
     code, _ = live.leave()

@@ -57,7 +57,7 @@ def called(name: str, cut: int | None = None) -> list[Reply]:
 
 
 def told(one: ResponseBuilder, *parts: Reply) -> list[dict[str, Any]]:
-    return [event for part in (AnswerStarted(), *parts) for event in one.tell(part)]
+    return [event for part in (AnswerStarted(), *parts) for event in one.events_of(part)]
 
 
 def items(events: list[dict[str, Any]]) -> list[Any]:
@@ -87,9 +87,9 @@ def test_events_add_up_to_the_whole(*, parts: list[Reply], end: str, summarizes:
     elif end == "cancel":
         events += one.cancel()
     else:
-        events += one.tell(done(FinishReason(end)))
+        events += one.events_of(done(FinishReason(end)))
 
-    whole = one.whole()
+    whole = one.response()
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     assert items(events) == whole["output"] == events[-1]["response"]["output"]
     assert sum(event["type"].endswith("output_item.added") for event in events) == len(
@@ -142,7 +142,7 @@ def test_a_call_that_was_broken_off_is_incomplete(name: str) -> None:
     one = answer()
     told(one, *called(name, cut=1), done())
 
-    (item,) = one.whole()["output"]
+    (item,) = one.response()["output"]
     assert item["status"] == "incomplete"
 
 
@@ -151,9 +151,9 @@ def test_an_answer_that_was_cut_is_incomplete() -> None:
     events = told(one, TextPart("so"), done(FinishReason.LENGTH))
 
     assert events[-1]["type"] == "response.incomplete"
-    assert one.whole()["incomplete_details"] == {"reason": "max_output_tokens"}
-    assert one.whole()["output"][0]["status"] == "incomplete"
-    assert one.whole()["completed_at"] is None
+    assert one.response()["incomplete_details"] == {"reason": "max_output_tokens"}
+    assert one.response()["output"][0]["status"] == "incomplete"
+    assert one.response()["completed_at"] is None
 
 
 def test_scores_of_a_text_are_with_it_and_those_of_thoughts_are_not() -> None:
@@ -169,7 +169,7 @@ def test_scores_of_a_text_are_with_it_and_those_of_thoughts_are_not() -> None:
 
     deltas = [event for event in events if event["type"] == "response.output_text.delta"]
     assert [[score["token"] for score in delta["logprobs"]] for delta in deltas] == [["1"], ["2"]]
-    (part,) = one.whole()["output"][1]["content"]
+    (part,) = one.response()["output"][1]["content"]
     assert [score["token"] for score in part["logprobs"]] == ["1", "2"]
 
 
@@ -185,7 +185,7 @@ def test_blanks_between_items_are_nothing_but_those_before_a_text_are_its_own() 
         TextPart("so"),
     )
 
-    first, second, message = one.whole()["output"]
+    first, second, message = one.response()["output"]
     assert (first["type"], second["type"]) == ("function_call", "function_call")
     assert message["content"][0]["text"] == " so"
 
@@ -194,4 +194,4 @@ def test_a_blank_before_a_thought_is_not_the_texts() -> None:
     one = answer()
     told(one, TextPart("\n"), ReasoningPart("hm"), TextPart("so"))
 
-    assert one.whole()["output"][1]["content"][0]["text"] == "so"
+    assert one.response()["output"][1]["content"][0]["text"] == "so"

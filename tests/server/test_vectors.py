@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localrun.server.vectors import AT_ONCE, CHARACTERS_AT_ONCE, large_json
+from localrun.server.vectors import CHARACTERS_AT_ONCE, ITEMS_AT_ONCE, large_json
 
 if TYPE_CHECKING:
     import pytest
@@ -31,8 +31,8 @@ def test_a_million_numbers_are_not_encoded_at_once(monkeypatch: pytest.MonkeyPat
     text = "\U0001f600\n" * 200_000
     body = {
         "text": text,
-        "tokens": list(range(10 * AT_ONCE + 1)),
-        "rows": [[0.5] * 3 * AT_ONCE] * 2,
+        "tokens": list(range(10 * ITEMS_AT_ONCE + 1)),
+        "rows": [[0.5] * 3 * ITEMS_AT_ONCE] * 2,
     }
     lengths: list[int] = []
     dumps = json.dumps
@@ -47,4 +47,4 @@ def test_a_million_numbers_are_not_encoded_at_once(monkeypatch: pytest.MonkeyPat
     content = bytes(asyncio.run(large_json(body)).body)
 
     assert json.loads(content) == body
-    assert max(lengths) == AT_ONCE
+    assert max(lengths) == ITEMS_AT_ONCE

@@ -1,4 +1,4 @@
-"""The hidden command by which a server has a model pulled, pushed or created."""
+"""Hidden command of a server's jobs: pull, push and create."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INTERRUPTED = 130
 
 
 def job() -> None:
-    """Do what one line on stdin says; the end of stdin ends it; not for people."""
+    """Run the job on the first line of stdin until stdin ends; internal."""
     import json
     import os
     import sys
@@ -24,7 +24,7 @@ def job() -> None:
     from localrun.services.workspace import open_workspace
 
     order = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     stream = _private_stdout()
 
     def write(message: dict[str, Any]) -> None:
@@ -35,7 +35,7 @@ def job() -> None:
 
 
 def _private_stdout() -> BinaryIO:
-    """Return stdout, and let everybody else in this process print to stderr."""
+    """Return stdout, and redirect all other output of this process to stderr."""
     import os
     import sys
 
@@ -44,10 +44,10 @@ def _private_stdout() -> BinaryIO:
     return stream
 
 
-def _leave_with_parent() -> None:
-    """Interrupt the work when stdin ends, and the process when that is not enough.
+def _exit_with_parent() -> None:
+    """Interrupt the main thread when stdin ends, and exit if it has not ended after `GRACE_S`.
 
-    Reads the descriptor itself: Python's own stdin must not be in use when Python ends.
+    Reads the file descriptor: Python's own stdin must not be in use when the interpreter exits.
     """
     import os
     import signal

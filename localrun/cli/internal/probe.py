@@ -1,4 +1,4 @@
-"""The hidden command by which `localrun.hardware.probe` starts its child."""
+"""Hidden command of the child process of `localrun.hardware.probe`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typer import Exit
 
 
 def probe() -> None:
-    """Ask the drivers which devices there are, for another localrun process; not for people."""
+    """Report the devices to another localrun process; internal."""
     from localrun.engine.llama.probe_child import run_probe
 
     raise Exit(run_probe())

@@ -1,4 +1,4 @@
-"""The hidden command by which `localrun.engine.llama.quantize` starts its child."""
+"""Hidden command of the child process of `localrun.engine.llama.quantize`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typer import Argument, Exit, Option
 
 
 def quantizer(
-    source: Annotated[str, Argument(help="A GGUF file.")],
-    output: Annotated[str, Argument(help="The file to write.")],
-    file_type: Annotated[int, Argument(help="llama.cpp's number of the type.")],
+    source: Annotated[str, Argument(help="GGUF file to read.")],
+    output: Annotated[str, Argument(help="GGUF file to write.")],
+    file_type: Annotated[int, Argument(help="llama.cpp's number of the quantization type.")],
     *,
-    threads: Annotated[int, Option(help="0 takes all cores.")] = 0,
-    requantize: Annotated[bool, Option(help="Take a quantized source too.")] = False,
+    threads: Annotated[int, Option(help="Number of threads; 0: all cores.")] = 0,
+    requantize: Annotated[bool, Option(help="Accept a quantized source.")] = False,
 ) -> None:
-    """Quantize one file for another localrun process; not for people."""
+    """Quantize one file for another localrun process; internal."""
     from localrun.engine.llama.cuda_libraries import prepare
 
     prepare()

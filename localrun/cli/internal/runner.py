@@ -1,4 +1,4 @@
-"""The hidden command by which the server starts a runner."""
+"""Hidden command of a runner process."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typer import Exit, Option
 
 
 def runner(
-    fd: Annotated[int, Option(help="The inherited socket.")],
-    device: Annotated[str, Option(help="What to put layers on.")] = "auto",
+    fd: Annotated[int, Option(help="File descriptor of the inherited socket.")],
+    device: Annotated[str, Option(help="Device of the layers.")] = "auto",
 ) -> None:
-    """Hold one model for the server; not for people."""
+    """Run one model for the server; internal."""
     import logging
     import os
 

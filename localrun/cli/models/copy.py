@@ -11,12 +11,12 @@ from localrun.cli.output import Output
 
 
 def copy(
-    source: Annotated[str, Argument(help="A model that is here.")],
-    target: Annotated[str, Argument(help="Its second name.")],
+    source: Annotated[str, Argument(help="Name of a local model.")],
+    target: Annotated[str, Argument(help="Second name.")],
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Give a model a second name; its bytes are shared, not copied.
+    """Give a model a second name; the files are shared, not copied.
 
     Example: localrun cp qwen3:0.6b mine
     """

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Exit, Option
 
-from localrun.cli.options import AsJson, RecipeArguments, given_arguments
+from localrun.cli.options import AsJson, RecipeArguments, parse_arguments
 from localrun.cli.output import Output, human_bytes
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ QUANTIZATION_NAMES = (
 
 
 def _list_quantizations(quantize: str | None) -> str | None:
-    """Answer ``-q help``, which needs no name of a model."""
+    """Handle ``-q help``, which needs no model name."""
     if quantize == "help":
         show_quantizations(Output())
         raise Exit
@@ -31,7 +31,7 @@ def _list_quantizations(quantize: str | None) -> str | None:
 
 
 def create(  # noqa: PLR0913 - one parameter a flag
-    name: Annotated[str, Argument(help="What to call the model.")],
+    name: Annotated[str, Argument(help="Name of the new model.")],
     *,
     file: Annotated[
         str | None,
@@ -39,7 +39,7 @@ def create(  # noqa: PLR0913 - one parameter a flag
             "--file",
             "-f",
             metavar="FILE",
-            help="The recipe; - for stdin. Without it ./Modelfile, else the weights here.",
+            help="Modelfile; - reads stdin. Default: ./Modelfile, else weights in this folder.",
         ),
     ] = None,
     quantize: Annotated[
@@ -48,31 +48,29 @@ def create(  # noqa: PLR0913 - one parameter a flag
             "--quantize",
             "-q",
             metavar="TYPE",
-            help="Quantize the weights; `-q help` tells the types' bits. "
-            f"The largest first: {QUANTIZATION_NAMES}.",
+            help="Quantize the weights; `-q help` lists the types with their bits per weight. "
+            f"Largest first: {QUANTIZATION_NAMES}.",
             callback=_list_quantizations,
             is_eager=True,
         ),
     ] = None,
     requantize: Annotated[
-        bool, Option("--requantize", help="Also from weights that are quantized already.")
+        bool, Option("--requantize", help="Allow quantizing weights that are already quantized.")
     ] = False,
     copy: Annotated[
-        bool, Option("--copy", help="Copy local files, also where they could be shared.")
+        bool, Option("--copy", help="Copy local files, even if they could be shared.")
     ] = False,
     link: Annotated[
-        bool, Option("--link", help="Share local files with the store by a link, or fail.")
+        bool, Option("--link", help="Link local files into the store, or fail.")
     ] = False,
-    move: Annotated[
-        bool, Option("--move", help="Move local files into the store, away from where they are.")
-    ] = False,
+    move: Annotated[bool, Option("--move", help="Move local files into the store.")] = False,
     arg: RecipeArguments = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a model from a recipe (Modelfile): base, parameters, system, adapters.
+    """Create a model from a Modelfile: base model, parameters, system prompt, adapters.
 
-    Files are brought in without a copy where the file system can, and never changed.
-    `localrun lint` checks a recipe without making anything.
+    Files are shared with the store if the file system supports it, and never changed.
+    `localrun lint` checks a Modelfile without creating a model.
 
     Examples:
     localrun create reviewer -f modelfiles/reviewer.Modelfile
@@ -90,13 +88,13 @@ def create(  # noqa: PLR0913 - one parameter a flag
 
     output = Output(as_json=as_json)
     if quantize is not None:
-        quantization(quantize)  # a wrong one is told before anything is read
+        quantization(quantize)  # raises before any file is read
     options = CreateOptions(
         quantize=quantize,
         is_requantizing=requantize,
-        taking=_taking(copy=copy, link=link, move=move),
+        taking=_adopt_mode(copy=copy, link=link, move=move),
     )
-    recipe, folder = read_recipe(file, given_arguments(arg or []))
+    recipe, folder = read_recipe(file, parse_arguments(arg or []))
     with shown_progress(output) as report:
         created = create_model(
             open_workspace(os.environ),
@@ -110,7 +108,7 @@ def create(  # noqa: PLR0913 - one parameter a flag
 
 
 def show_quantizations(output: Output) -> None:
-    """Print the types, the largest first."""
+    """Print the quantization types, largest first."""
     from localrun.engine.llama.quantize import QUANTIZATIONS
 
     rows = []
@@ -120,13 +118,13 @@ def show_quantizations(output: Output) -> None:
     output.table(("TYPE", "BITS PER WEIGHT", "NOTE"), rows)
 
 
-def _taking(*, copy: bool, link: bool, move: bool) -> AdoptMode:
+def _adopt_mode(*, copy: bool, link: bool, move: bool) -> AdoptMode:
     from localrun.errors import UsageError
     from localrun.store.adopt import AdoptMode
 
     chosen = [
-        taking
-        for is_chosen, taking in (
+        mode
+        for is_chosen, mode in (
             (copy, AdoptMode.COPY),
             (link, AdoptMode.LINK),
             (move, AdoptMode.MOVE),
@@ -150,6 +148,6 @@ def _show(created: Created, output: Output) -> None:
             f", weights {human_bytes(created.weights_bytes)} "
             f"at {created.bits_per_weight:.2f} bits each"
         )
-    what = "created" if created.is_changed else "nothing changed in"
-    output.line(f"{what} {created.name}, {human_bytes(created.size_bytes)}{bits}")
+    verb = "created" if created.is_changed else "nothing changed in"
+    output.line(f"{verb} {created.name}, {human_bytes(created.size_bytes)}{bits}")
     output.line(f"try it: localrun run {created.name.removesuffix(':latest')}")

@@ -7,7 +7,7 @@ from localrun.cli.output import Output, human_bytes
 
 
 def disk_usage(*, as_json: AsJson = False) -> None:
-    """Show what the models take on the disk: own bytes, and those that models share.
+    """Show the disk usage of models: own files, and files shared between models.
 
     Example: localrun du
     """
@@ -40,10 +40,10 @@ def disk_usage(*, as_json: AsJson = False) -> None:
     output.line(f"{human_bytes(used.total_bytes)} in {workspace.settings.models_dir}")
     parts = (
         (used.linked_bytes, "shared with files of other tools"),
-        (used.partial_bytes, "of unfinished downloads; the same pull goes on with them"),
-        (used.unused_bytes, "that no model needs; localrun prune frees them"),
+        (used.partial_bytes, "of unfinished downloads; the same pull resumes them"),
+        (used.unused_bytes, "of unused files; localrun prune deletes them"),
         (prompt_bytes, f"of saved prompts in {workspace.settings.prompts_dir}"),
     )
-    for size, what in parts:
+    for size, kind in parts:
         if size:
-            output.line(f"{human_bytes(size)} {what}")
+            output.line(f"{human_bytes(size)} {kind}")

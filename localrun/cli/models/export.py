@@ -19,14 +19,16 @@ if TYPE_CHECKING:
 
 
 def export(
-    model: Annotated[str, Argument(help="A model that is here.")],
+    model: Annotated[str, Argument(help="Name of a local model.")],
     *,
-    out: Annotated[str, Option("--output", "-o", metavar="FILE", help="The archive; - is stdout.")],
+    out: Annotated[
+        str, Option("--output", "-o", metavar="FILE", help="Archive to write; -: stdout.")
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """Write a model with all its files into one tar, for machines without a network.
+    """Write a model with all its files to one tar archive, for machines without a network.
 
-    Example: localrun export qwen3:0.6b -o qwen3.tar; there: localrun import qwen3.tar
+    Example: localrun export qwen3:0.6b -o qwen3.tar; then: localrun import qwen3.tar
     """
     import os
     from pathlib import Path
@@ -35,14 +37,14 @@ def export(
     from localrun.store.archive import export_model
 
     if as_json and out == "-":
-        raise UsageError("stdout is for the archive or for JSON", hint="-o model.tar")
+        raise UsageError("stdout cannot hold both the archive and JSON", hint="-o model.tar")
     workspace = open_workspace(os.environ)
     entry = _entry(workspace, model)
     if out != "-":
         written = _write(workspace, entry, Path(out))
     elif is_terminal(sys.stdout):
         hint = f"localrun export {model} -o model.tar"
-        raise UsageError("an archive is not for a terminal", hint=hint)
+        raise UsageError("an archive cannot be written to a terminal", hint=hint)
     else:
         with written_to_stdout():
             written = export_model(workspace.store, entry, sys.stdout.buffer)
@@ -65,7 +67,7 @@ def _entry(workspace: Workspace, name: str) -> Entry:
 
 
 def _write(workspace: Workspace, entry: Entry, path: Path) -> int:
-    """Write beside the final name first, so that the name never means half an archive."""
+    """Write a partial file, then rename it: the name never means half an archive."""
     import os
 
     from localrun.disk import storage_errors

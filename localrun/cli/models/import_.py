@@ -15,27 +15,25 @@ TOOLS = "ollama, huggingface, lmstudio or llama.cpp"
 def import_command(
     source: Annotated[
         str | None,
-        Argument(help="A GGUF file, a folder, an archive of `export`; with --from a model there."),
+        Argument(help="GGUF file, folder, or archive of `export`; with --from: name of a model."),
     ] = None,
-    name: Annotated[str | None, Argument(help="What to call it here.")] = None,
+    name: Annotated[str | None, Argument(help="Name of the imported model.")] = None,
     *,
     tool: Annotated[
-        str | None, Option("--from", metavar="TOOL", help=f"Take what {TOOLS} keeps.")
+        str | None, Option("--from", metavar="TOOL", help=f"Import from {TOOLS}.")
     ] = None,
     is_forced: Annotated[
         bool,
-        Option(
-            "--force", help="Replace a model of the name; let an archive use registries' names."
-        ),
+        Option("--force", help="Replace existing models; accept registry names in an archive."),
     ] = False,
-    is_list: Annotated[bool, Option("--list", help="Only list what the tool keeps.")] = False,
+    is_list: Annotated[bool, Option("--list", help="Only list the models of the tool.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Use models that are on this machine already, without a copy where possible.
+    """Import models that are already on this machine, without copying if possible.
 
-    Files of other tools are neither moved nor changed. With --from and no name, all
-    models of the tool are taken. Before another model of the name is replaced, or an archive
-    gives a model the name of a registry (hf.co/...), you are asked.
+    Files of other tools are neither moved nor changed. With --from and no name, all models
+    of the tool are imported. localrun asks before it replaces a model, or if an archive
+    contains a model with the name of a registry (hf.co/...).
 
     Examples:
     localrun import ./model-Q4_K_M.gguf mine
@@ -63,10 +61,10 @@ def import_command(
         import_from_tool(workspace, tool, source, target, output, is_forced=is_forced)
     elif is_list:
         raise UsageError(
-            f"--list goes with --from {TOOLS}", hint="localrun import --from ollama --list"
+            f"--list needs --from {TOOLS}", hint="localrun import --from ollama --list"
         )
     elif source is None:
-        raise UsageError("name a file, or --from a tool", hint="localrun import ./model.gguf")
+        raise UsageError("specify a file, or --from TOOL", hint="localrun import ./model.gguf")
     elif source == "-" or source.endswith(".tar"):
         import_archive_file(workspace, source, target, output, is_forced=is_forced)
     else:

@@ -1,4 +1,4 @@
-"""The ways to import: an archive, what another tool keeps."""
+"""Imports of files, of archives, and of the models of other tools."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
-from localrun.cli.output import Output, agrees, human_bytes, is_terminal
+from localrun.cli.output import Output, confirms, human_bytes, is_terminal
 from localrun.cli.progress import shown_progress
 from localrun.errors import NotFoundError, StorageError, UsageError
 from localrun.terminal import plain
@@ -39,7 +39,7 @@ def import_files(
         with shown_progress(output) as report:
             return import_path(workspace, Path(source), target, report, is_forced=is_forced)
 
-    show_imported(_with_consent(act, is_forced=is_forced), output)
+    show_imported(_with_confirmation(act, is_forced=is_forced), output)
 
 
 def import_from_tool(
@@ -55,12 +55,14 @@ def import_from_tool(
     from localrun.errors import LocalrunError
     from localrun.services.importing import foreign_models, import_model, local_name
 
-    found = foreign_models(workspace, _tool(tool), name)
-    if target is not None and len(found) != 1:
-        raise UsageError(f"{name} is {len(found)} models of {tool}; a name is for one")
-    if not found:
-        output.note(f"{tool} keeps no models on this machine")
-    for model in found:
+    models = foreign_models(workspace, _tool(tool), name)
+    if target is not None and len(models) != 1:
+        raise UsageError(
+            f"{name} matches {len(models)} models of {tool}; a new name needs exactly one"
+        )
+    if not models:
+        output.note(f"{tool} has no models on this machine")
+    for model in models:
 
         def act(is_forced: bool, model: ForeignModel = model) -> Imported:
             ref = target or local_name(model)
@@ -68,20 +70,20 @@ def import_from_tool(
                 return import_model(workspace, model, ref, report, is_forced=is_forced)
 
         try:
-            imported = _with_consent(act, is_forced=is_forced)
+            imported = _with_confirmation(act, is_forced=is_forced)
         except LocalrunError as error:
-            if len(found) == 1:
+            if len(models) == 1:
                 raise
-            output.note(f"warning: {model.name} is left out: {error.message}")
+            output.note(f"warning: {model.name} was skipped: {error.message}")
             continue
         show_imported([imported], output)
 
 
 def list_of_tool(workspace: Workspace, tool: str, name: str | None, output: Output) -> None:
-    """List what a tool keeps."""
+    """List the models of a tool."""
     from localrun.services.importing import foreign_models
 
-    found = foreign_models(workspace, _tool(tool), name)
+    models = foreign_models(workspace, _tool(tool), name)
     if output.as_json:
         output.json(
             [
@@ -90,15 +92,15 @@ def list_of_tool(workspace: Workspace, tool: str, name: str | None, output: Outp
                     "size_bytes": model.size_bytes,
                     "files": [str(file.path) for file in model.files],
                 }
-                for model in found
+                for model in models
             ]
         )
         return
-    rows = [(model.name, human_bytes(model.size_bytes)) for model in found]
+    rows = [(model.name, human_bytes(model.size_bytes)) for model in models]
     if rows:
         output.table(("NAME", "SIZE"), rows)
     else:
-        output.note(f"{tool} keeps no models on this machine")
+        output.note(f"{tool} has no models on this machine")
 
 
 def import_archive_file(
@@ -111,29 +113,29 @@ def import_archive_file(
 ) -> None:
     """Import the models of an archive; "-" is stdin.
 
-    Asks on a terminal before it replaces a model.
+    Asks on a terminal before a model is replaced.
     """
     from localrun.services.importing import check_target
 
     if target is not None:
         check_target(target)
-    _with_consent(
+    _with_confirmation(
         lambda is_forced: _import_file(workspace, source, target, output, is_forced=is_forced),
         is_forced=is_forced,
     )
 
 
-def _with_consent(act: Callable[[bool], Result], *, is_forced: bool) -> Result:
-    """Act, and again with force if a name needs the user's consent and a terminal has it.
+def _with_confirmation(act: Callable[[bool], Result], *, is_forced: bool) -> Result:
+    """Call ``act``, and again with force if a name conflicts and the user confirms.
 
-    Stdin is no terminal if the archive comes from there.
+    If the archive is read from stdin, stdin is not a terminal and the conflict is raised.
     """
     from localrun.store.archive_names import NameConflictError
 
     try:
         return act(is_forced)
     except NameConflictError as error:
-        if not agrees(f"{error.message}: go on?"):
+        if not confirms(f"{error.message}: continue?"):
             raise
     return act(True)
 
@@ -142,7 +144,7 @@ def _import_file(
     workspace: Workspace, source: str, target: ModelRef | None, output: Output, *, is_forced: bool
 ) -> None:
     if source == "-" and is_terminal(sys.stdin):
-        raise UsageError("an archive is not typed", hint="localrun import model.tar")
+        raise UsageError("an archive cannot be typed", hint="localrun import model.tar")
     if source == "-":
         _import_archive(workspace, sys.stdin.buffer, "stdin", target, output, is_forced=is_forced)
         return
@@ -157,13 +159,13 @@ def _import_file(
 
 
 def show_imported(imported: Sequence[Imported], output: Output) -> None:
-    """Tell what was imported."""
+    """Print the imported models."""
     for model in imported:
         if output.as_json:
             output.event({"event": "done", **asdict(model)})
         else:
             copied = f", {human_bytes(model.copied_bytes)} copied" if model.copied_bytes else ""
-            output.line(f"{plain(model.name)} is here, {human_bytes(model.size_bytes)}{copied}")
+            output.line(f"imported {plain(model.name)}, {human_bytes(model.size_bytes)}{copied}")
 
 
 def _import_archive(
@@ -180,19 +182,19 @@ def _import_archive(
     done = 0
     with shown_progress(output) as report:
 
-        def tell(count: int) -> None:
+        def on_bytes(count: int) -> None:
             nonlocal done
             done += count
             report.advance(name, done, None)
 
         refs = import_archive(
-            workspace.store, file, name=target, on_bytes=tell, is_forced=is_forced
+            workspace.store, file, name=target, on_bytes=on_bytes, is_forced=is_forced
         )
     for ref in refs:
         if output.as_json:
             output.event({"event": "done", "name": ref.name, "manifest": ref.manifest})
         else:
-            output.line(f"{plain(ref.name)} is here")
+            output.line(f"imported {plain(ref.name)}")
 
 
 def _tool(text: str) -> ForeignTool:
@@ -202,4 +204,4 @@ def _tool(text: str) -> ForeignTool:
         return ForeignTool(text.lower())
     except ValueError as error:
         known = ", ".join(tool.value for tool in ForeignTool)
-        raise UsageError(f"--from {text} is not known", hint=f"one of {known}") from error
+        raise UsageError(f"--from {text} is not a known tool", hint=f"one of {known}") from error

@@ -6,17 +6,17 @@ from typing import Annotated
 
 from typer import Argument, Exit
 
-from localrun.cli.options import AsJson, RecipeArguments, given_arguments
+from localrun.cli.options import AsJson, RecipeArguments, parse_arguments
 from localrun.cli.output import Output
 
 
 def lint(
-    files: Annotated[list[str], Argument(metavar="FILE", help="Modelfiles; - for stdin.")],
+    files: Annotated[list[str], Argument(metavar="FILE", help="Modelfiles; - reads stdin.")],
     *,
     arg: RecipeArguments = None,
     as_json: AsJson = False,
 ) -> None:
-    """Report every problem of recipes at once; exit 2 when one is an error.
+    """Report all problems of Modelfiles; exit 2 if one is an error.
 
     Example: localrun lint Modelfile
     """
@@ -29,12 +29,12 @@ def lint(
     from localrun.services.workspace import open_workspace
 
     workspace, output = open_workspace(os.environ), Output(as_json=as_json)
-    given = given_arguments(arg or [])
+    arguments = parse_arguments(arg or [])
     problems, exit_code = [], 0
     for file in files:
         try:
-            problems += lint_recipe(workspace, file, given)
-        except NotFoundError as error:  # the other files' problems are told all the same
+            problems += lint_recipe(workspace, file, arguments)
+        except NotFoundError as error:  # the problems of the other files are reported too
             output.error(error)
             exit_code = error.exit_code
     if as_json:

@@ -17,12 +17,13 @@ SHOWN_DIGITS = 12
 
 def list_command(
     pattern: Annotated[
-        str | None, Argument(help='Only these, such as "qwen*" or "*:7b".', show_default=False)
+        str | None,
+        Argument(help='Name pattern, such as "qwen*" or "*:7b".', show_default=False),
     ] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """List the models on this machine; no server is needed.
+    """List the models on this machine.
 
     Example: localrun list "qwen*"
     """

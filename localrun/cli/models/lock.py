@@ -10,11 +10,13 @@ from localrun.cli.output import Output
 
 
 def lock(
-    models: Annotated[list[str] | None, Argument(metavar="MODEL", help="Only these.")] = None,
+    models: Annotated[
+        list[str] | None, Argument(metavar="MODEL", help="Models to lock; default: all.")
+    ] = None,
 ) -> None:
-    """Write down the exact bytes of the pulled models, as JSON, for `pull --locked`.
+    """Print a lock file of the pulled models, as JSON, for `pull --locked`.
 
-    Models that were made or imported here are left out: push them, and lock what was pulled.
+    Models that were created or imported on this machine are left out: push and pull them first.
 
     Example: localrun lock > models.lock
     """
@@ -27,7 +29,7 @@ def lock(
     locked = make_lock(workspace, models or ())
     output.json(locked)
     if not models:
-        own = [entry.ref.name for entry in workspace.store.entries()]
-        left = [name for name in own if name not in locked["models"]]
-        if left:
-            output.note(f"not in the lock, for they were not pulled: {', '.join(left)}")
+        names = [entry.ref.name for entry in workspace.store.entries()]
+        unlocked = [name for name in names if name not in locked["models"]]
+        if unlocked:
+            output.note(f"not locked because they were not pulled: {', '.join(unlocked)}")

@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 def move(
-    source: Annotated[str, Argument(help="A model that is here.")],
-    target: Annotated[str, Argument(help="Its new name.")],
+    source: Annotated[str, Argument(help="Name of a local model.")],
+    target: Annotated[str, Argument(help="New name.")],
     *,
     as_json: AsJson = False,
 ) -> None:
-    """Give a model another name; its bytes stay where they are.
+    """Rename a model; no data is copied.
 
-    A model that is loaded stays loaded, and answers under way go on.
+    A loaded model stays loaded, and running answers continue.
 
     Example: localrun mv qwen3:0.6b small
     """
     import os
 
-    from localrun.cli.telling import tell_renamed
+    from localrun.cli.notifications import notify_renamed
     from localrun.errors import LocalrunError
     from localrun.names.parse import parse_name
     from localrun.services.naming import move_model
@@ -36,17 +36,17 @@ def move(
     workspace = open_workspace(os.environ)
     problems: list[LocalrunError] = []
 
-    def carry_along(old: str, new: str) -> None:
+    def notify_server(old: str, new: str) -> None:
         try:
-            tell_renamed(workspace.settings, old, new)
-        except LocalrunError as error:  # the model gets its name all the same
+            notify_renamed(workspace.settings, old, new)
+        except LocalrunError as error:  # the model is renamed anyway
             problems.append(error)
 
-    name = move_model(workspace, parse_name(source), parse_name(target), carry_along)
+    name = move_model(workspace, parse_name(source), parse_name(target), notify_server)
     output = Output(as_json=as_json)
     if as_json:
         output.json({"name": name, "source": source})
     else:
-        output.line(f"{source} is {name} now")
+        output.line(f"renamed {source} to {name}")
     if problems:
         raise problems[0]

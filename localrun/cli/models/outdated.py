@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from typer import Exit
 
-from localrun.cli.models.pulling import all_others, note_untold
+from localrun.cli.models.pulling import all_others, note_unversioned
 from localrun.cli.options import AsJson
 from localrun.cli.output import Output
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def outdated(*, as_json: AsJson = False) -> None:
-    """List the models that have another version where they came from.
+    """List the models that have a newer version at their origin.
 
-    Exits with 5 when an origin could not be asked.
+    Exits with 5 if an origin cannot be reached.
 
     Example: localrun outdated && localrun pull --all
     """
@@ -28,24 +28,24 @@ def outdated(*, as_json: AsJson = False) -> None:
     from localrun.services.pulling.outdated import find_outdated
     from localrun.services.workspace import open_workspace
 
-    found = find_outdated(open_workspace(os.environ))
+    models = find_outdated(open_workspace(os.environ))
     output = Output(as_json=as_json)
     if as_json:
-        output.json([asdict(model) for model in found])
+        output.json([asdict(model) for model in models])
     else:
-        _show(found, output)
-    if any(model.problem is not None for model in found):
+        _show(models, output)
+    if any(model.problem is not None for model in models):
         raise Exit(NetworkError.exit_code)
 
 
-def _show(found: list[Freshness], output: Output) -> None:
-    problems = [model for model in found if model.problem is not None]
+def _show(models: list[Freshness], output: Output) -> None:
+    problems = [model for model in models if model.problem is not None]
     for model in problems:
         output.note(f"warning: {model.name}: {model.problem}")
-    note_untold(found, output)
-    rows = [(model.name, model.origin) for model in found if model.is_outdated]
+    note_unversioned(models, output)
+    rows = [(model.name, model.origin) for model in models if model.is_outdated]
     if rows:
         output.table(("NAME", "ORIGIN"), rows)
-        output.note("localrun pull --all   fetches them")
+        output.note("localrun pull --all   downloads them")
     elif not problems:
-        output.note(f"{all_others(found)} are up to date")
+        output.note(f"{all_others(models)} are up to date")

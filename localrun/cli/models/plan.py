@@ -11,33 +11,33 @@ from localrun.cli.output import Output
 
 
 def plan(
-    model: Annotated[str, Argument(help="A model, here or where it can be pulled from.")],
+    model: Annotated[str, Argument(help="Name of a model, local or remote.")],
     *,
-    ctx: Annotated[int | None, Option(min=1, help="Size of the context in tokens.")] = None,
+    ctx: Annotated[int | None, Option(min=1, help="Context size in tokens.")] = None,
     parallel: Annotated[
-        int | None, Option(min=1, max=256, help="Sequences that run together.")
+        int | None, Option(min=1, max=256, help="Number of parallel sequences.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Tell how much memory a model takes, and whether it fits, without loading it.
+    """Show how much memory a model needs and whether it fits, without loading it.
 
-    Of a model that is not here only the header is fetched.
+    For a remote model only the header is downloaded.
 
     Example: localrun plan qwen3:8b --ctx 32768
     """
     import os
 
-    from localrun.cli.planned import show_plan
+    from localrun.cli.plan_tables import show_plan
     from localrun.server.core.defaults import runner_model
     from localrun.services.devices import check_choice
     from localrun.services.memory_plan import MemoryQuery, plan_memory
     from localrun.services.workspace import open_workspace
     from localrun.supervisor.devices import ChosenDevices
 
-    asked = MemoryQuery(num_ctx=ctx, num_parallel=parallel)
+    query = MemoryQuery(num_ctx=ctx, num_parallel=parallel)
     workspace = open_workspace(os.environ)
     settings = workspace.settings
     device = check_choice(settings.device, os.environ)
     devices = ChosenDevices(device, os.environ, most_bytes=settings.memory_bytes)
-    found = plan_memory(workspace, model, asked, runner_model, devices)
-    show_plan(found, Output(as_json=as_json))
+    memory_plan = plan_memory(workspace, model, query, runner_model, devices)
+    show_plan(memory_plan, Output(as_json=as_json))

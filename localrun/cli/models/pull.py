@@ -17,31 +17,31 @@ if TYPE_CHECKING:
 def pull(  # noqa: PLR0913 - one parameter a flag
     models: Annotated[
         list[str] | None,
-        Argument(metavar="MODEL", help="Such as qwen3:0.6b or hf.co/owner/repo:Q4_K_M."),
+        Argument(metavar="MODEL", help="Models, such as qwen3:0.6b or hf.co/owner/repo:Q4_K_M."),
     ] = None,
     *,
-    dry_run: Annotated[bool, Option("--dry-run", help="Only tell what would be fetched.")] = False,
-    every: Annotated[
-        bool, Option("--all", help="Fetch what has changed of all models that were pulled.")
+    dry_run: Annotated[
+        bool, Option("--dry-run", help="Only list what would be downloaded.")
     ] = False,
+    every: Annotated[bool, Option("--all", help="Update all pulled models.")] = False,
     locked: Annotated[
-        str | None, Option(metavar="FILE", help="Pull exactly what `localrun lock` wrote.")
+        str | None, Option(metavar="FILE", help="Pull exactly the files in this lock file.")
     ] = None,
     limit_rate: Annotated[
-        str | None, Option(metavar="RATE", help="Bytes in a second at most: 5M, 800K.")
+        str | None, Option(metavar="RATE", help="Maximum bytes per second: 5M, 800K.")
     ] = None,
     background: Annotated[
         bool, Option("--background", help="One connection, lowest priority for disk and CPU.")
     ] = False,
     insecure: Annotated[
-        bool, Option("--insecure", help="Speak plain http with an OCI registry.")
+        bool, Option("--insecure", help="Use plain HTTP with an OCI registry.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Download a model, or go on with a download; nothing happens to a complete one.
+    """Download models; resumes interrupted downloads and skips complete ones.
 
-    Without a tag the quantization Q4_K_M is chosen, and told. A download that is
-    interrupted goes on when the same command is typed again.
+    Without a tag, the quantization Q4_K_M is chosen if it exists. To resume an
+    interrupted download, run the same command again.
 
     Examples:
     localrun pull qwen3:0.6b
@@ -58,7 +58,7 @@ def pull(  # noqa: PLR0913 - one parameter a flag
 
     if sum((bool(models), every, locked is not None)) != 1:
         raise UsageError(
-            "name models, or --all, or --locked FILE, one of them", hint="localrun pull qwen3:0.6b"
+            "specify model names, or --all, or --locked FILE", hint="localrun pull qwen3:0.6b"
         )
     workspace = open_workspace(os.environ)
     options = PullOptions(
@@ -78,7 +78,7 @@ def pull(  # noqa: PLR0913 - one parameter a flag
 
 
 def find_or_pull(workspace: Workspace, name: str) -> StoredModel:
-    """Return a model of this machine, pulled first if it is not here."""
+    """Return a local model; pull it first if it is missing."""
     from localrun.cli.progress import shown_progress
     from localrun.errors import ModelNotFoundError
     from localrun.names.adapters import split_adapters
@@ -89,14 +89,14 @@ def find_or_pull(workspace: Workspace, name: str) -> StoredModel:
     try:
         return workspace.models.find_model(name)
     except ModelNotFoundError as error:
-        if split_adapters(name)[1]:  # the base, or the model with the adapter: told which
+        if split_adapters(name)[1]:  # the error names the missing base or adapter
             raise
         ref = parse_name(name)
         if not is_elsewhere(workspace, ref):
-            near = workspace.catalog.near(name)
-            if error.hint is not None and error.hint.startswith("localrun run "):  # one is here
+            similar = workspace.catalog.near(name)
+            if error.hint is not None and error.hint.startswith("localrun run "):  # a local model
                 raise
-            hint = f"localrun run {near[0]}" if near else f"localrun search {ref.model}"
+            hint = f"localrun run {similar[0]}" if similar else f"localrun search {ref.model}"
             raise ModelNotFoundError(error.message, hint=f"{hint}; localrun list") from error
     output = Output()
     output.note(f"{name} is not on this machine; pulling it")

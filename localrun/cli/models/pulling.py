@@ -1,4 +1,4 @@
-"""The ways to pull: by name, everything that moved, exactly what a lock file says."""
+"""Pulls: by name, of all outdated models, and of a lock file."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 IDLE_PRIORITY, IDLE_CLASS = 19, 3
 
 
-def pull_plainly(names: Sequence[str]) -> None:
-    """Do as ``localrun pull`` without options, which needs no reader of options."""
+def pull_without_options(names: Sequence[str]) -> None:
+    """Run ``localrun pull`` without options, and so without importing typer."""
     from localrun.services.pulling.pull import PullOptions
     from localrun.services.workspace import open_workspace
 
@@ -39,7 +39,7 @@ def pull_named(
     *,
     dry_run: bool,
 ) -> None:
-    """Pull models, one after another, also after one that fails."""
+    """Pull models one after another, also after a failure."""
     from localrun.names.parse import parse_name
     from localrun.registry.http import OfflineError
     from localrun.services.pulling.offline import complete_here, embedded_here
@@ -54,7 +54,7 @@ def pull_named(
         except OfflineError:
             if (kept := complete_here(workspace.store, ref)) is None:
                 raise
-            output.note(f"LOCALRUN_OFFLINE is set: nobody was asked for news of {kept.name}")
+            output.note(f"LOCALRUN_OFFLINE is set: {kept.name} was not checked for updates")
             show_pulled(kept, output, is_known_newest=False)
             return
         _run(workspace, plan, options, output, dry_run=dry_run)
@@ -63,7 +63,7 @@ def pull_named(
 
 
 def pull_all(workspace: Workspace, options: PullOptions, output: Output, *, dry_run: bool) -> None:
-    """Pull every model again whose origin has another version now."""
+    """Pull every model whose origin has another version now."""
     from localrun.errors import NetworkError
     from localrun.services.pulling.outdated import find_outdated, plan_of_newest
 
@@ -73,31 +73,31 @@ def pull_all(workspace: Workspace, options: PullOptions, output: Output, *, dry_
         plan = plan_of_newest(workspace, model.name)
         _run(workspace, plan, options, output, dry_run=dry_run)
 
-    found = find_outdated(workspace)
-    moved = [model for model in found if model.is_outdated or model.problem is not None]
-    note_untold(found, output)
-    if not moved and not output.as_json:
-        output.note(f"{all_others(found)} are up to date")
-    for_each(moved, pull, output)
+    models = find_outdated(workspace)
+    outdated = [model for model in models if model.is_outdated or model.problem is not None]
+    note_unversioned(models, output)
+    if not outdated and not output.as_json:
+        output.note(f"{all_others(models)} are up to date")
+    for_each(outdated, pull, output)
 
 
-def note_untold(found: Sequence[Freshness], output: Output) -> None:
-    """Tell which models cannot be compared with what their origin has."""
-    for model in found:
+def note_unversioned(models: Sequence[Freshness], output: Output) -> None:
+    """Print the models whose origin reports no version to compare with."""
+    for model in models:
         if model.is_untold:
-            hint = f"localrun pull {model.name}   fetches it anew"
-            output.note(f"{model.name}: its address tells no version; {hint}")
+            hint = f"localrun pull {model.name}   downloads it again"
+            output.note(f"{model.name}: its origin reports no version; {hint}")
 
 
-def all_others(found: Sequence[Freshness]) -> str:
-    """Return what to call the models that nothing was said of."""
-    return "all other models" if any(model.is_untold for model in found) else "all models"
+def all_others(models: Sequence[Freshness]) -> str:
+    """Return "all models", or "all other models" if notes were printed about some."""
+    return "all other models" if any(model.is_untold for model in models) else "all models"
 
 
 def pull_locked(
     workspace: Workspace, file: str, options: PullOptions, output: Output, *, dry_run: bool
 ) -> None:
-    """Pull what a lock file says, to the byte."""
+    """Pull exactly the files of a lock file."""
     from localrun.services.pulling.lock import plans_of, read_lock
 
     plans = plans_of(workspace, read_lock(file), is_insecure=options.is_insecure)
@@ -107,7 +107,7 @@ def pull_locked(
 def _run(
     workspace: Workspace, plan: PullPlan, options: PullOptions, output: Output, *, dry_run: bool
 ) -> None:
-    """Do what a plan says, or tell it."""
+    """Run a plan, or print it."""
     from localrun.services.pulling.pull import run_plan
 
     if dry_run:
@@ -119,7 +119,7 @@ def _run(
 
 
 def show_plan(workspace: Workspace, plan: PullPlan, output: Output) -> None:
-    """Tell what a pull would fetch."""
+    """Print the files that a pull would download."""
     find = workspace.store.blobs.find
     files = [
         {
@@ -137,12 +137,12 @@ def show_plan(workspace: Workspace, plan: PullPlan, output: Output) -> None:
         return
     for note in plan.notes:
         output.note(note)
-    output.note(f"{plan.ref} would be pulled:")
+    output.note(f"pulling {plan.ref} would download:")
     rows = [
         (
             str(file["file"]),
             "?" if file["size_bytes"] is None else human_bytes(int(str(file["size_bytes"]))),
-            "here" if file["is_here"] else "to fetch",
+            "present" if file["is_here"] else "missing",
         )
         for file in files
     ]
@@ -150,7 +150,7 @@ def show_plan(workspace: Workspace, plan: PullPlan, output: Output) -> None:
 
 
 def show_pulled(pulled: Pulled, output: Output, *, is_known_newest: bool = True) -> None:
-    """Tell what a pull did."""
+    """Print the result of a pull."""
     if output.as_json:
         output.event({"event": "done", **asdict(pulled)})
         return
@@ -158,12 +158,12 @@ def show_pulled(pulled: Pulled, output: Output, *, is_known_newest: bool = True)
         output.line(f"{plain(pulled.name)} is {'up to date' if is_known_newest else 'complete'}")
     else:
         output.line(
-            f"{plain(pulled.name)} is complete, {human_bytes(pulled.fetched_bytes)} fetched"
+            f"{plain(pulled.name)} is complete, {human_bytes(pulled.fetched_bytes)} downloaded"
         )
 
 
 def lowest_priority() -> None:
-    """Let everything else on the machine go first."""
+    """Lower the priority of this process for CPU and disk."""
     with contextlib.suppress(OSError, AttributeError):
         os.nice(IDLE_PRIORITY)
     with contextlib.suppress(ImportError, OSError, AttributeError, ValueError):

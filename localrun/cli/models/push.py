@@ -11,18 +11,18 @@ from localrun.cli.output import Output, human_bytes
 
 
 def push(
-    model: Annotated[str, Argument(help="A model that is here.")],
+    model: Annotated[str, Argument(help="Name of a local model.")],
     target: Annotated[
         str | None,
-        Argument(help="Where to, such as ghcr.io/me/model:tag."),
+        Argument(help="Destination, such as ghcr.io/me/model:tag."),
     ] = None,
     *,
-    insecure: Annotated[bool, Option("--insecure", help="Speak plain http.")] = False,
+    insecure: Annotated[bool, Option("--insecure", help="Use plain HTTP.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Send a model to an OCI registry; what is there already is not sent again.
+    """Upload a model to an OCI registry; files that the registry has are skipped.
 
-    Credentials are those of `docker login`. Docker Model Runner reads what is pushed.
+    Uses the credentials of `docker login`. Docker Model Runner can pull the model.
 
     Example: localrun push mine ghcr.io/me/mine:1.0
     """
@@ -36,10 +36,12 @@ def push(
 
     output = Output(as_json=as_json)
     source = parse_name(model)
-    place = parse_name(target) if target is not None else source
+    destination = parse_name(target) if target is not None else source
     with shown_progress(output) as report:
-        pushed = push_model(open_workspace(os.environ), source, place, report, is_insecure=insecure)
+        pushed = push_model(
+            open_workspace(os.environ), source, destination, report, is_insecure=insecure
+        )
     if as_json:
         output.event({"event": "done", **asdict(pushed)})
     else:
-        output.line(f"{pushed.name} is there, {human_bytes(pushed.sent_bytes)} sent")
+        output.line(f"pushed {pushed.name}, {human_bytes(pushed.sent_bytes)} sent")

@@ -13,14 +13,14 @@ FITS = {True: "yes", False: "no", None: "?"}
 
 
 def search(
-    text: Annotated[str, Argument(help="What to look for, such as qwen3 or coder.")],
+    text: Annotated[str, Argument(help="Search text, such as qwen3 or coder.")],
     *,
-    limit: Annotated[int, Option(min=1, max=100, help="Show at most this many.")] = 20,
+    limit: Annotated[int, Option(min=1, max=100, help="Maximum number of results.")] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """Look for GGUF models on Hugging Face and ModelScope.
+    """Search Hugging Face and ModelScope for GGUF models.
 
-    Tells the size of what a pull without a tag takes, and whether it fits this machine.
+    Prints the size of the default quantization and whether it fits this machine.
 
     Example: localrun search qwen3
     """
@@ -34,15 +34,15 @@ def search(
     from localrun.services.workspace import open_workspace
 
     memory = psutil.virtual_memory().total
-    text = as_text(text, "what to look for")
-    found = search_models(open_workspace(os.environ), text, limit, memory)
+    text = as_text(text, "the search text")
+    results = search_models(open_workspace(os.environ), text, limit, memory)
     output = Output(as_json=as_json)
-    for problem in found.problems:
+    for problem in results.problems:
         output.note(f"warning: {problem}")
     if as_json:
-        output.json([asdict(hit) for hit in found.hits])
+        output.json([asdict(hit) for hit in results.hits])
         return
-    if not found.hits:
+    if not results.hits:
         output.note(f"nothing found for {text}")
         return
     rows = [
@@ -53,6 +53,6 @@ def search(
             FITS[hit.fits],
             f"{hit.downloads:,}",
         )
-        for hit in found.hits
+        for hit in results.hits
     ]
     output.table(("NAME", "DEFAULT", "SIZE", "FITS", "DOWNLOADS"), rows)

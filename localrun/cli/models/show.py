@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from localrun.services.show import ModelFacts
     from localrun.services.stored_model import StoredModel
 
-LONGEST_SHOWN = 400  # characters of a system or a license
+LONGEST_SHOWN = 400  # characters of a system prompt or a license
 
 
 def show(  # noqa: PLR0913 - one parameter a flag
-    model: Annotated[str, Argument(help="A model that is here, or a GGUF file.")],
+    model: Annotated[str, Argument(help="Name of a local model, or a GGUF file.")],
     *,
     modelfile: Annotated[
-        bool, Option("--modelfile", help="Print a recipe that makes this very model.")
+        bool, Option("--modelfile", help="Print a Modelfile that creates this model.")
     ] = False,
     template: Annotated[bool, Option("--template", help="Print the chat template.")] = False,
     system: Annotated[bool, Option("--system", help="Print the system prompt.")] = False,
@@ -31,7 +31,7 @@ def show(  # noqa: PLR0913 - one parameter a flag
     tensors: Annotated[bool, Option("--tensors", help="List the tensors of the weights.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what is known of a model; no server is needed.
+    """Print the details of a model.
 
     Example: localrun show guide
     """
@@ -42,7 +42,7 @@ def show(  # noqa: PLR0913 - one parameter a flag
     from localrun.services.workspace import open_workspace
 
     workspace, output = open_workspace(os.environ), Output(as_json=as_json)
-    wanted = {
+    flags = {
         "modelfile": modelfile,
         "template": template,
         "system": system,
@@ -50,7 +50,7 @@ def show(  # noqa: PLR0913 - one parameter a flag
         "license": license_,
         "tensors": tensors,
     }
-    part = _only([name for name, is_wanted in wanted.items() if is_wanted])
+    part = _only([name for name, is_set in flags.items() if is_set])
     if part == "modelfile":
         _print_part(recipe_text(workspace, model), part, output)
         return
@@ -68,10 +68,12 @@ def show(  # noqa: PLR0913 - one parameter a flag
 
 
 def _only(parts: list[str]) -> str | None:
-    """Return the part that is asked for, None for an overview."""
+    """Return the part to print, None for an overview."""
     if len(parts) > 1:
         flags = " and ".join(f"--{part}" for part in parts)
-        raise UsageError(f"{flags} exclude each other", hint="localrun show --json MODEL   has all")
+        raise UsageError(
+            f"{flags} exclude each other", hint="localrun show --json MODEL   shows all"
+        )
     return parts[0] if parts else None
 
 
@@ -163,8 +165,12 @@ def _as_json(facts: ModelFacts) -> dict[str, Any]:
         "choice": facts.choice,
         "revision": facts.revision,
         "adapters": [
-            {"digest": one.digest, "scale": one.scale, "size_bytes": one.size_bytes}
-            for one in facts.adapters
+            {
+                "digest": adapter.digest,
+                "scale": adapter.scale,
+                "size_bytes": adapter.size_bytes,
+            }
+            for adapter in facts.adapters
         ],
         "parameters": [list(pair) for pair in model.recipe.parameters],
         "messages": [{"role": role, "content": text} for role, text in model.recipe.messages],
@@ -181,7 +187,7 @@ def _short(text: str | None) -> str | None:
 
 
 def _context_note(model: StoredModel) -> str:
-    """Return what becomes of the context that the recipe asks for."""
+    """Return a note if the context size of the recipe is not used as it is."""
     from localrun.hardware.context import context_note
     from localrun.server.core.defaults import runner_model
 

@@ -15,19 +15,22 @@ if TYPE_CHECKING:
 
 
 def verify(
-    models: Annotated[list[str] | None, Argument(metavar="MODEL", help="Only these.")] = None,
+    models: Annotated[
+        list[str] | None, Argument(metavar="MODEL", help="Models to verify; default: all.")
+    ] = None,
     *,
     repair: Annotated[
-        bool, Option("--repair", help="Fetch what is bad again, from any source that has it.")
+        bool,
+        Option("--repair", help="Download damaged files again from any source that has them."),
     ] = False,
     quick: Annotated[
-        bool, Option("--quick", help="Compare sizes only, which finds files that were cut short.")
+        bool, Option("--quick", help="Compare sizes only, which finds truncated files.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Check every byte of the models against their digests; exit 4 when one is bad.
+    """Check the files of models against their digests; exit 4 if one is damaged.
 
-    Without a name, files that no model uses are checked too; --repair deletes a bad one.
+    Without a name, unused files are checked too; --repair deletes damaged unused files.
 
     Example: localrun verify --repair
     """

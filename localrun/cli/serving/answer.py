@@ -1,4 +1,4 @@
-"""Ask once and print the answer while it comes."""
+"""Chat requests to the server: their options, and the printing of the streamed answer."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ NANOSECONDS = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
-    """How to ask: everything but the messages."""
+class ChatOptions:
+    """Options of ``/api/chat`` requests and of their output: everything but the messages."""
 
     model: str
-    options: dict[str, Any] = field(default_factory=dict)
+    sampling: dict[str, Any] = field(default_factory=dict)
     system: str | None = None
     output_format: str | dict[str, Any] | None = None  # "json", or a JSON Schema
     think: bool | None = None
@@ -32,12 +32,12 @@ class Asking:
     as_json: bool = False
 
     def body(self, messages: list[dict[str, Any]]) -> dict[str, Any]:
-        """Return the body of ``/api/chat``; what was not asked for is left out."""
+        """Return the body of ``/api/chat``; options that are not set are left out."""
         head = [{"role": "system", "content": self.system}] if self.system else []
         body: dict[str, Any] = {
             "model": self.model,
             "messages": [*head, *messages],
-            "options": self.options,
+            "options": self.sampling,
         }
         if self.output_format is not None:
             body["format"] = self.output_format
@@ -50,7 +50,7 @@ class Asking:
 
 @dataclass(slots=True)
 class Answer:
-    """What came so far, and the last frame with its figures."""
+    """Text that has arrived, and the final frame with the timings."""
 
     text: str = ""
     thought: str = ""
@@ -58,36 +58,36 @@ class Answer:
     figures: dict[str, Any] = field(default_factory=dict)
 
 
-def answer_once(client: LocalrunClient, asking: Asking, question: str) -> None:
-    """Print the answer to one question."""
-    output = Output(as_json=asking.as_json)
+def answer_once(client: LocalrunClient, options: ChatOptions, prompt: str) -> None:
+    """Print the answer to one prompt."""
+    output = Output(as_json=options.as_json)
     answer = Answer()
-    messages = [{"role": "user", "content": question}]
-    shows = asking.stream and not asking.as_json
+    messages = [{"role": "user", "content": prompt}]
+    shows = options.stream and not options.as_json
     with interruptible():
-        receive(client, asking.body(messages), answer, output if shows else None)
-    if asking.as_json:
-        output.json(_plain(asking, answer))
+        receive(client, options.body(messages), answer, output if shows else None)
+    if options.as_json:
+        output.json(_json(options, answer))
     else:
         output.piece("\n" if shows else f"{answer.text}\n")
     print_dropped(answer.figures, output)
-    if asking.verbose:
+    if options.verbose:
         print_figures(answer.figures, output)
 
 
 def receive(
     client: LocalrunClient, body: dict[str, Any], answer: Answer, output: Output | None
 ) -> None:
-    """Take the frames of an answer; ``output`` shows them as they come.
+    """Receive the frames of an answer into ``answer``; ``output`` prints them as they arrive.
 
-    Ends early, with what came so far in ``answer``, by whatever is raised: the
-    connection is closed then, which cancels the generation.
+    An exception closes the connection, which cancels the generation; ``answer`` has the text that
+    arrived before.
     """
-    above = Output()
+    progress = Output()
     with contextlib.closing(client.chat(body)) as frames:
         for frame in frames:
             is_status = "status" in frame
-            above.status(told_load(frame, body["model"]) if is_status else "")
+            progress.status(load_status(frame, body["model"]) if is_status else "")
             if is_status:
                 continue
             message = frame.get("message", {})
@@ -101,16 +101,16 @@ def receive(
                 answer.figures = frame
 
 
-def told_load(frame: dict[str, Any], model: str) -> str:
-    """Return in words how far the load of a model is."""
+def load_status(frame: dict[str, Any], model: str) -> str:
+    """Return the status line of a load."""
     if frame["status"] != "loading":
-        return f"waiting for room for {model}"
+        return f"waiting for memory for {model}"
     return f"loading {model} {100 * frame['progress']:.0f} %"
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Let Ctrl-C raise KeyboardInterrupt here also where a parent shell has it ignored."""
+    """Make Ctrl-C raise KeyboardInterrupt, even if the parent shell ignores SIGINT."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
@@ -119,7 +119,7 @@ def interruptible() -> Iterator[None]:
 
 
 def print_figures(figures: dict[str, Any], output: Output) -> None:
-    """Print durations, counts and rates under Ollama's names."""
+    """Print durations, token counts and rates under Ollama's names."""
     for label, name in (("total", "total"), ("load", "load")):
         output.note(
             f"{label + ' duration:':22}{figures.get(f'{name}_duration', 0) / NANOSECONDS:.3f} s"
@@ -134,7 +134,7 @@ def print_figures(figures: dict[str, Any], output: Output) -> None:
 
 
 def print_dropped(figures: dict[str, Any], output: Output) -> None:
-    """Tell what the context had no room for, if anything."""
+    """Print what was left out because the context is full, if anything."""
     dropped = figures.get("localrun", {})
     parts = [
         counted(dropped[name], noun)
@@ -145,10 +145,10 @@ def print_dropped(figures: dict[str, Any], output: Output) -> None:
         output.aside(f"(the context is full: left out {', '.join(parts)})")
 
 
-def _plain(asking: Asking, answer: Answer) -> dict[str, Any]:
+def _json(options: ChatOptions, answer: Answer) -> dict[str, Any]:
     figures = answer.figures
     return {
-        "model": asking.model,
+        "model": options.model,
         "content": answer.text,
         "thinking": answer.thought or None,
         "tool_calls": answer.tool_calls,

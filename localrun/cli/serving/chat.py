@@ -1,8 +1,8 @@
-"""The plain chat: line by line, nothing but a prompt.
+"""Interactive chat in the terminal, line by line.
 
-/bye  or Ctrl-D   leave            /clear   forget the conversation
-/help             these words      three double quotes begin and end a text of several lines
-Ctrl-C            stop the answer; a second one, or one at the prompt, leaves
+/bye or Ctrl-D   exit               /clear   start a new conversation
+/help            list the commands  three double quotes begin and end a message of several lines
+Ctrl-C           stop the answer; at the prompt: exit
 """
 
 from __future__ import annotations
@@ -15,89 +15,89 @@ from localrun.cli.prompt import as_text
 from localrun.cli.serving.answer import (
     Answer,
     interruptible,
+    load_status,
     print_dropped,
     print_figures,
     receive,
-    told_load,
 )
 from localrun.errors import LocalrunError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.cli.serving.answer import Asking
+    from localrun.cli.serving.answer import ChatOptions
     from localrun.client.api import LocalrunClient
 
 PROMPT, CONTINUED = ">>> ", "... "
 QUOTES = '"""'
 HELP = """\
-/bye     leave (also Ctrl-D)
-/clear   forget the conversation
-/help    these words
-Three double quotes begin and end a text of several lines. Ctrl-C stops an answer."""
+/bye     exit (also Ctrl-D)
+/clear   start a new conversation
+/help    list these commands
+Three double quotes begin and end a message of several lines. Ctrl-C stops an answer."""
 
 
-def chat(connect: Callable[[], LocalrunClient], asking: Asking) -> None:
-    """Chat until the user leaves; ``connect`` finds the server, started again if it has left."""
+def chat(connect: Callable[[], LocalrunClient], options: ChatOptions) -> None:
+    """Chat until the user exits; ``connect`` returns a running server, starting it if necessary."""
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401 - gives input() its line editing
     output = Output()
     messages: list[dict[str, str]] = []
     with interruptible():
-        context = _open(connect(), asking, output)
-        output.note(f"{asking.model}{context}: type a message, /help for help, /bye to leave")
+        context = _open(connect(), options, output)
+        output.note(f"{options.model}{context}: type a message, /help for help, /bye to exit")
         while (text := _read()) is not None:
             if text == "/clear":
                 messages.clear()
             elif text in {"/help", "/?"}:
                 output.note(HELP)
             elif text.startswith("/") and " " not in text:
-                output.note(f"{text} is not known; /help lists what is")
+                output.note(f"{text} is not a command; /help lists the commands")
             elif text:
-                _turn(connect, asking, messages, text, output)
+                _turn(connect, options, messages, text, output)
 
 
-def _open(client: LocalrunClient, asking: Asking, output: Output) -> str:
-    """Load the model while the user thinks of a message; return in words how much it holds."""
-    asked = {"num_ctx": asking.options.get("num_ctx"), "keep_alive": asking.keep_alive}
-    body = {key: value for key, value in asked.items() if value is not None}
-    for frame in client.load({"model": asking.model, **body}):
-        output.status("" if frame["done"] else told_load(frame, asking.model))
-    row = next((one for one in client.states() if one["name"] == asking.model), None)
-    if row is None:
+def _open(client: LocalrunClient, options: ChatOptions, output: Output) -> str:
+    """Load the model while the user types; return a note about its context size."""
+    fields = {"num_ctx": options.sampling.get("num_ctx"), "keep_alive": options.keep_alive}
+    body = {key: value for key, value in fields.items() if value is not None}
+    for frame in client.load({"model": options.model, **body}):
+        output.status("" if frame["done"] else load_status(frame, options.model))
+    model = next((one for one in client.states() if one["name"] == options.model), None)
+    if model is None:
         return ""
-    note = f", {row['context_note']}" if row.get("context_note") else ""
-    return f" (context {row['context']} tokens{note})"
+    note = f", {model['context_note']}" if model.get("context_note") else ""
+    return f" (context {model['context']} tokens{note})"
 
 
 def _turn(
     connect: Callable[[], LocalrunClient],
-    asking: Asking,
+    options: ChatOptions,
     messages: list[dict[str, str]],
     text: str,
     output: Output,
 ) -> None:
-    """Ask and print; what was said stays in the conversation, also when it was stopped."""
+    """Send a message and print the answer; a stopped answer stays in the conversation."""
     messages.append({"role": "user", "content": text})
     answer = Answer()
     try:
-        body = asking.body(list(messages))
-        receive(connect(), body, answer, output if asking.stream else None)
+        body = options.body(list(messages))
+        receive(connect(), body, answer, output if options.stream else None)
     except KeyboardInterrupt:
         output.note(" (stopped)")
     except LocalrunError as error:
         output.error(error)
         messages.pop()
         return
-    output.piece("\n" if asking.stream else f"{answer.text}\n")
+    output.piece("\n" if options.stream else f"{answer.text}\n")
     print_dropped(answer.figures, output)
     messages.append({"role": "assistant", "content": answer.text})
-    if asking.verbose:
+    if options.verbose:
         print_figures(answer.figures, output)
 
 
 def _read() -> str | None:
-    """Return the next message; None when the user leaves."""
+    """Return the next message, None if the user exits."""
     try:
         text = as_text(input(PROMPT), "the message").strip()
         if text.startswith(QUOTES):

@@ -11,39 +11,40 @@ from localrun.cli.output import Output
 
 
 def load(
-    model: Annotated[str, Argument(help="The model to load.")],
+    model: Annotated[str, Argument(help="Name of the model to load.")],
     *,
     pin: Annotated[
-        bool, Option("--pin", help="Keep it until `localrun stop`, whatever requests say.")
+        bool,
+        Option("--pin", help="Keep the model loaded until `localrun stop`; overrides keep_alive."),
     ] = False,
-    ctx: Annotated[int | None, Option(min=1, help="Size of the context in tokens.")] = None,
+    ctx: Annotated[int | None, Option(min=1, help="Context size in tokens.")] = None,
     keep_alive: Annotated[
-        str | None, Option(help="How long it stays without requests: 10m, 1h, -1 (for ever).")
+        str | None, Option(help="Idle time before the model is unloaded: 10m, 1h, -1 (never).")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Load a model before it is asked.
+    """Load a model before its first request.
 
     Example: localrun load guide --pin
     """
     import os
 
     from localrun.cli.options import check_keep_alive
-    from localrun.cli.serving.answer import interruptible, told_load
+    from localrun.cli.serving.answer import interruptible, load_status
     from localrun.client.launch import ensure_server
     from localrun.services.workspace import open_workspace
 
     check_keep_alive(keep_alive)
     workspace = open_workspace(os.environ)
     name = workspace.models.find_model(model).name
-    wanted = {"model": name, "pin": pin, "num_ctx": ctx, "keep_alive": keep_alive}
-    body = {key: value for key, value in wanted.items() if value is not None}
+    fields = {"model": name, "pin": pin, "num_ctx": ctx, "keep_alive": keep_alive}
+    body = {key: value for key, value in fields.items() if value is not None}
     output, load_s = Output(as_json=as_json), 0.0
     with interruptible():
         for frame in ensure_server(workspace.settings).load(body):
-            output.status("" if frame["done"] else told_load(frame, name))
+            output.status("" if frame["done"] else load_status(frame, name))
             load_s = frame.get("load_s", 0.0)
     if as_json:
         output.json({"name": name, "pinned": pin, "load_s": load_s})
     else:
-        output.note(f"loaded {name} in {load_s:.2f} s{', and pinned it' if pin else ''}")
+        output.note(f"loaded {name} in {load_s:.2f} s{' and pinned it' if pin else ''}")

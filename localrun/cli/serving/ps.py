@@ -19,12 +19,12 @@ WATCH_S = 1.0
 
 def ps(
     *,
-    watch: Annotated[bool, Option("--watch", help="Show it again every second.")] = False,
+    watch: Annotated[bool, Option("--watch", help="Repeat every second.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the models that are loaded, what they do, and until when they stay.
+    """List the loaded models, their requests, and when they will be unloaded.
 
-    If the table is empty, a note says whether a server runs.
+    If no model is loaded, a note reports whether a server is running.
 
     Example: localrun ps --watch
     """
@@ -44,7 +44,7 @@ def ps(
 
 
 def _models(settings: Settings) -> list[dict[str, Any]] | None:
-    """Return the rows of the server, None if there is none."""
+    """Return the models of the server, None if no server is running."""
     from localrun.client.launch import find_server
 
     client = find_server(settings)
@@ -58,10 +58,10 @@ def _show(
     if not output.as_json:
         output.table(HEADS, [_row(model) for model in models])
         for model in models:
-            if model.get("context_note"):  # an older server tells none
+            if model.get("context_note"):  # absent in older servers
                 output.line(f"{model['name']}: context {model['context_note']}")
         if rows is None:
-            output.note(f"no server runs at {settings.address}")
+            output.note(f"no server is running at {settings.address}")
         elif not rows:
             output.note("nothing is loaded")
     elif one_line:
@@ -71,8 +71,8 @@ def _show(
 
 
 def _plain(model: dict[str, Any]) -> dict[str, Any]:
-    told = {key: value for key, value in model.items() if key != "stays_for_ever"}
-    return {**told, "requests": model["running"] + model["waiting"]}
+    shown = {key: value for key, value in model.items() if key != "stays_for_ever"}
+    return {**shown, "requests": model["running"] + model["waiting"]}
 
 
 def _row(model: dict[str, Any]) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ def _processor(size: int, on_gpu: int) -> str:
 
 
 def _context(model: dict[str, Any]) -> str:
-    """Write how long one conversation can be, and how full the cache of all is."""
+    """Return the context size of one sequence and the use of the whole KV cache."""
     if not model["context_total"]:
         return str(model["context"])
     percent = 100 * model["context_used"] / model["context_total"]
@@ -120,7 +120,7 @@ def _until(model: dict[str, Any]) -> str:
     from datetime import datetime
 
     if model["state"] == "failed":
-        return f"tried again in {human_seconds(model['retry_after_s'] or 0)}"
+        return f"retried in {human_seconds(model['retry_after_s'] or 0)}"
     if model["stays_for_ever"]:
         return "for ever"
     if model["until"] is None:

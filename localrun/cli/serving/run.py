@@ -6,71 +6,77 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from localrun.cli.options import AsJson, AskedDevice
+from localrun.cli.options import AsJson, DeviceOption
 
 LARGEST_SEED = 2**63 - 1
 
 
 def run(  # noqa: PLR0913 - one parameter a flag
-    model: Annotated[str, Argument(help="The model, such as guide.")],
+    model: Annotated[str, Argument(help="Name of the model, such as guide.")],
     prompt: Annotated[
-        list[str] | None, Argument(help="What to ask; without it a chat opens.")
+        list[str] | None, Argument(help="The prompt; without one, an interactive chat starts.")
     ] = None,
     *,
-    system: Annotated[str | None, Option(help="Who the model is to be.")] = None,
+    system: Annotated[str | None, Option(help="System prompt.")] = None,
     temperature: Annotated[
-        float | None, Option(min=0, max=100, help="0 is exact, 0.8 usual, more is livelier.")
+        float | None,
+        Option(min=0, max=100, help="Sampling temperature; 0 selects the most likely token."),
     ] = None,
     top_p: Annotated[
-        float | None, Option(min=0, max=1, help="Draw from the likeliest tokens of this share.")
+        float | None,
+        Option(min=0, max=1, help="Nucleus sampling: cumulative probability of the candidates."),
     ] = None,
     top_k: Annotated[
-        int | None, Option(min=0, help="Draw from this many tokens; 0 is all.")
+        int | None, Option(min=0, help="Number of most likely tokens to sample from; 0: all.")
     ] = None,
     min_p: Annotated[
         float | None,
-        Option(min=0, max=1, help="Leave out tokens less likely than this share of the best."),
+        Option(min=0, max=1, help="Minimum probability of a token, relative to the most likely."),
     ] = None,
     seed: Annotated[
-        int | None, Option(min=0, max=LARGEST_SEED, help="The same seed gives the same answer.")
+        int | None,
+        Option(min=0, max=LARGEST_SEED, help="Random seed; the same seed gives the same answer."),
     ] = None,
-    num_predict: Annotated[int | None, Option(min=1, help="At most this many tokens.")] = None,
-    ctx: Annotated[int | None, Option(min=1, help="Size of the context in tokens.")] = None,
+    num_predict: Annotated[
+        int | None, Option(min=1, help="Maximum number of tokens to generate.")
+    ] = None,
+    ctx: Annotated[int | None, Option(min=1, help="Context size in tokens.")] = None,
     stop: Annotated[
-        list[str] | None, Option(help="End the answer before this text; may be repeated.")
+        list[str] | None, Option(help="Stop string, which ends the answer; may be repeated.")
     ] = None,
     output_format: Annotated[
         str | None,
         Option(
             "--format",
-            help='"json", or a JSON Schema that the answer must obey: a file, or the JSON itself.',
+            help='Structured output: "json", or a JSON Schema (a file or inline JSON).',
         ),
     ] = None,
     think: Annotated[
-        bool | None, Option("--think/--no-think", help="Let the model think first, if it can.")
+        bool | None,
+        Option("--think/--no-think", help="Enable or disable reasoning, if the model supports it."),
     ] = None,
     keep_alive: Annotated[
-        str | None, Option(help="How long the model stays loaded: 10m, 1h, 0, -1 (for ever).")
+        str | None, Option(help="Idle time before the model is unloaded: 10m, 1h, 0, -1 (never).")
     ] = None,
-    device: AskedDevice = None,
+    device: DeviceOption = None,
     verbose: Annotated[
-        bool, Option("--verbose", help="Print durations, counts and rates on stderr.")
+        bool, Option("--verbose", help="Print timings and token counts on stderr.")
     ] = False,
     no_stream: Annotated[
-        bool, Option("--no-stream", help="Print the answer when it is complete.")
+        bool, Option("--no-stream", help="Print the answer only when it is complete.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a model, or chat with it.
+    """Run a model: answer one prompt, or chat interactively.
 
-    With a prompt, or text from a pipe, the answer is printed; without, a chat
-    opens in the terminal. The model is served by a background server, which is
-    started if there is none and leaves when it is idle.
+    With a prompt, or text from a pipe, localrun prints the answer and exits. Without
+    a prompt it starts a chat in the terminal. A background server runs the model; it
+    starts if no server is running and exits when it is idle.
 
     Examples:
     localrun run guide "What can you do?"
 
-    cat notes.txt | localrun run guide "Sum this up:"
+    cat notes.txt | localrun run guide "Summarize:"
     """
     import os
     import sys
@@ -78,10 +84,9 @@ def run(  # noqa: PLR0913 - one parameter a flag
     from localrun.cli.models.pull import find_or_pull
     from localrun.cli.options import check_keep_alive
     from localrun.cli.prompt import as_text, read_prompt
-    from localrun.cli.serving.answer import Asking, answer_once
+    from localrun.cli.serving.answer import ChatOptions, answer_once
     from localrun.cli.serving.chat import chat
-    from localrun.cli.serving.device import with_device
-    from localrun.cli.serving.format import read_format
+    from localrun.cli.serving.run_options import read_format, with_device
     from localrun.cli.version import warn_of_other_version
     from localrun.client.launch import ensure_server
     from localrun.services.capabilities import check_can_answer
@@ -93,8 +98,8 @@ def run(  # noqa: PLR0913 - one parameter a flag
     settings = with_device(workspace.settings, device)
     stored = find_or_pull(workspace, model)
     check_can_answer(stored)
-    question = read_prompt(prompt or [], sys.stdin)
-    options = {
+    message = read_prompt(prompt or [], sys.stdin)
+    sampling = {
         "temperature": temperature,
         "top_p": top_p,
         "top_k": top_k,
@@ -104,9 +109,9 @@ def run(  # noqa: PLR0913 - one parameter a flag
         "num_ctx": ctx,
         "stop": [as_text(text, "--stop") for text in stop or ()] or None,
     }
-    asking = Asking(
+    chat_options = ChatOptions(
         model=stored.name,
-        options={name: value for name, value in options.items() if value is not None},
+        sampling={name: value for name, value in sampling.items() if value is not None},
         system=None if system is None else as_text(system, "--system"),
         output_format=wanted_format,
         think=think,
@@ -117,7 +122,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
     )
     client = ensure_server(settings)
     warn_of_other_version(client)
-    if question is None:
-        chat(lambda: ensure_server(settings), asking)
+    if message is None:
+        chat(lambda: ensure_server(settings), chat_options)
     else:
-        answer_once(client, asking, question)
+        answer_once(client, chat_options, message)

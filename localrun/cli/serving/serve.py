@@ -6,7 +6,7 @@ from typing import Annotated
 
 from typer import Option
 
-from localrun.cli.options import AskedDevice
+from localrun.cli.options import DeviceOption
 
 
 def serve(  # noqa: PLR0913 - one parameter a flag
@@ -15,31 +15,32 @@ def serve(  # noqa: PLR0913 - one parameter a flag
         str | None,
         Option(help="Address to listen on, such as 127.0.0.1:8080. [env: LOCALRUN_HOST]"),
     ] = None,
-    device: AskedDevice = None,
+    device: DeviceOption = None,
     api_key_file: Annotated[
         str | None,
-        Option(help="File of the keys to ask for: a name and a key a line."),
+        Option(help="File of API keys: one name and key per line."),
     ] = None,
     tls_cert: Annotated[
-        str | None, Option(help="Certificate (PEM) to speak HTTPS with. [env: LOCALRUN_TLS_CERT]")
+        str | None, Option(help="TLS certificate (PEM); enables HTTPS. [env: LOCALRUN_TLS_CERT]")
     ] = None,
     tls_key: Annotated[
-        str | None, Option(help="Its key, where that is another file. [env: LOCALRUN_TLS_KEY]")
+        str | None,
+        Option(help="Key of the certificate if not in its file. [env: LOCALRUN_TLS_KEY]"),
     ] = None,
     log_prompts: Annotated[
-        bool, Option("--log-prompts", help="Write prompts and answers into the log.")
+        bool, Option("--log-prompts", help="Write prompts and answers to the log.")
     ] = False,
     insecure: Annotated[
-        bool, Option("--insecure", help="Let other machines in although no key is asked for.")
+        bool, Option("--insecure", help="Allow other machines to connect without an API key.")
     ] = False,
     background: Annotated[bool, Option("--background", hidden=True)] = False,
 ) -> None:
-    """Start the server in this terminal; Ctrl-C ends it.
+    """Start the server in the foreground; Ctrl-C stops it.
 
-    Programs that speak OpenAI's API find it at http://127.0.0.1:11435/v1, those that know Ollama at
+    OpenAI's API is at http://127.0.0.1:11435/v1, Ollama's and Anthropic's at
     http://127.0.0.1:11435.
 
-    Other machines get in by a key, which LOCALRUN_API_KEY or --api-key-file tells.
+    Clients on other machines need an API key: set LOCALRUN_API_KEY or --api-key-file.
 
     Example: localrun serve
     """
@@ -48,7 +49,7 @@ def serve(  # noqa: PLR0913 - one parameter a flag
     from localrun.server.run import run_server
     from localrun.settings import load_settings
 
-    asked = {
+    flags = {
         "LOCALRUN_HOST": host,
         "LOCALRUN_DEVICE": device,
         "LOCALRUN_API_KEY_FILE": api_key_file,
@@ -56,5 +57,5 @@ def serve(  # noqa: PLR0913 - one parameter a flag
         "LOCALRUN_TLS_KEY": tls_key,
         "LOCALRUN_LOG_PROMPTS": "1" if log_prompts else None,
     }
-    settings = load_settings(os.environ, asked)
+    settings = load_settings(os.environ, flags)
     run_server(settings, background=background, insecure=insecure)

@@ -12,19 +12,19 @@ from localrun.errors import UsageError
 
 
 def stop(
-    model: Annotated[str | None, Argument(help="The model to unload.")] = None,
+    model: Annotated[str | None, Argument(help="Name of the model to unload.")] = None,
     *,
-    every: Annotated[bool, Option("--all", help="Unload every model.")] = False,
-    server: Annotated[bool, Option("--server", help="End the background server too.")] = False,
+    every: Annotated[bool, Option("--all", help="Unload all models.")] = False,
+    server: Annotated[bool, Option("--server", help="Stop the background server.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take a model out of memory, or end the server.
+    """Unload a model from memory, or stop the server.
 
     Examples: localrun stop guide, localrun stop --all, localrun stop --server
     """
     if sum((model is not None, every, server)) != 1:
         raise UsageError(
-            "name one model, or --all, or --server", hint="localrun ps   shows what is loaded"
+            "specify one model, or --all, or --server", hint="localrun ps   lists the loaded models"
         )
     import os
 
@@ -36,25 +36,25 @@ def stop(
     client = find_server(workspace.settings)
     loaded = client.states() if client is not None and not server else []
     names = [row["name"] for row in loaded if row["state"] != "failed"]
-    meant = names if every else [one for one in names if model and is_same_name(one, model)]
-    unloaded = list(dict.fromkeys(meant))
+    chosen = names if every else [name for name in names if model and is_same_name(name, model)]
+    unloaded = list(dict.fromkeys(chosen))
     if model is not None and not unloaded:
         nothing = f"{workspace.models.find_model(model).name} is not loaded"
     else:
         nothing = "nothing is loaded"
-    told = [f"unloaded {name}" for name in unloaded] or [nothing]
+    lines = [f"unloaded {name}" for name in unloaded] or [nothing]
     if client is None:
-        told = [f"no server runs at {workspace.settings.address}: nothing is loaded"]
+        lines = [f"no server is running at {workspace.settings.address}: nothing is loaded"]
     elif server:
         stop_server(client)
-        told = ["the server has left"]
+        lines = ["the server has stopped"]
     else:
         for name in unloaded:
             client.unload(name)
     output = Output(as_json=as_json)
     if as_json:
-        has_left = server and client is not None
-        output.json({"unloaded": unloaded, "server_stopped": has_left})
+        is_stopped = server and client is not None
+        output.json({"unloaded": unloaded, "server_stopped": is_stopped})
     else:
-        for line in told:
+        for line in lines:
             output.note(line)

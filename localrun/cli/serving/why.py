@@ -11,15 +11,15 @@ from localrun.cli.output import Output
 
 
 def why(
-    model: Annotated[str, Argument(help="A model that is loaded.")], *, as_json: AsJson = False
+    model: Annotated[str, Argument(help="Name of a loaded model.")], *, as_json: AsJson = False
 ) -> None:
-    """Tell why a loaded model is set up as it is, and who chose each setting.
+    """Show the settings of a loaded model and the source of each setting.
 
     Example: localrun why guide
     """
     import os
 
-    from localrun.cli.planned import show_reasons
+    from localrun.cli.plan_tables import show_settings
     from localrun.client.launch import find_server
     from localrun.errors import ModelNotFoundError
     from localrun.settings import load_settings
@@ -27,11 +27,11 @@ def why(
     client = find_server(load_settings(os.environ))
     if client is None:
         raise ModelNotFoundError(
-            f"{model} is not loaded: no server runs",
-            hint=f"localrun plan {model}   tells what would be done",
+            f"{model} is not loaded: no server is running",
+            hint=f"localrun plan {model}   shows the settings of a load",
         )
-    told, output = client.why(model), Output(as_json=as_json)
+    explanation, output = client.why(model), Output(as_json=as_json)
     if as_json:
-        output.json(told)
+        output.json(explanation)
     else:
-        show_reasons(told, output)
+        show_settings(explanation, output)

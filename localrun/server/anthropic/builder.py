@@ -1,11 +1,11 @@
-"""An answer in Anthropic's words: as events while it comes, and as a whole.
+"""Answers of ``/v1/messages``: streamed events, and the whole message.
 
     message_start, ping, then for each block
         content_block_start, content_block_delta*, content_block_stop
     message_delta, message_stop
 
-A block is a thought, a text or a call of a tool. Law: the blocks of a whole answer are
-those that its events add up to. A call that was cut has the arguments that are complete.
+A block is reasoning, text or a tool call. The blocks of the whole message are the blocks that the
+events add up to. A tool call that was cut off has the arguments that are complete.
 """
 
 from __future__ import annotations
@@ -19,28 +19,27 @@ from localrun.chat.stream_parser import ReasoningPart, TextPart
 from localrun.chat.tool_calls import CallArguments, CallBegun, CallCollector
 from localrun.engine.params import FinishReason
 from localrun.server.core.request import AnswerFinished, AnswerStarted
-from localrun.server.extension import extension
+from localrun.server.reply_fields import Usage, extension
 
 if TYPE_CHECKING:
-    from localrun.runner.messages import Finished
     from localrun.server.anthropic.request import MessagesCall
     from localrun.server.core.request import Reply
     from localrun.server.parsing.fields import JsonObject
 
 
 @dataclass(slots=True)
-class _Text:
-    """A block of text."""
+class _TextBlock:
+    """Text."""
 
     pieces: list[str] = field(default_factory=list)
 
-    def whole(self) -> JsonObject:
+    def body(self) -> JsonObject:
         return {"type": "text", "text": "".join(self.pieces)}
 
 
 @dataclass(slots=True)
-class _Thought:
-    """A block of thought; clients want it signed and send it back as it was."""
+class _ThinkingBlock:
+    """Reasoning; clients expect a signature and send the block back unchanged."""
 
     pieces: list[str] = field(default_factory=list)
 
@@ -48,119 +47,118 @@ class _Thought:
     def signature(self) -> str:
         return hashlib.sha256("".join(self.pieces).encode()).hexdigest()
 
-    def whole(self) -> JsonObject:
+    def body(self) -> JsonObject:
         text = "".join(self.pieces)
         return {"type": "thinking", "thinking": text, "signature": self.signature}
 
 
 @dataclass(slots=True)
-class _Call:
-    """A block that calls a tool."""
+class _ToolUseBlock:
+    """A tool call."""
 
     name: str
-    number: str = field(default_factory=lambda: f"toolu_{secrets.token_hex(12)}")
-    arguments: JsonObject | None = None  # None while they are not complete
-    pieces: list[str] = field(default_factory=list)  # of their JSON
+    id: str = field(default_factory=lambda: f"toolu_{secrets.token_hex(12)}")
+    arguments: JsonObject | None = None  # None until they are complete
+    pieces: list[str] = field(default_factory=list)  # of the arguments' JSON
 
-    def whole(self) -> JsonObject:
+    def body(self) -> JsonObject:
         arguments = self.arguments
         if arguments is None:
             arguments = _complete_members("".join(self.pieces))
-        return {"type": "tool_use", "id": self.number, "name": self.name, "input": arguments}
+        return {"type": "tool_use", "id": self.id, "name": self.name, "input": arguments}
 
 
 class MessageBuilder:
-    """Collects the parts of one answer."""
+    """The blocks of one message."""
 
     def __init__(self, call: MessagesCall) -> None:
         self._call = call
         self._id = f"msg_{secrets.token_hex(12)}"
-        self._blocks: list[_Text | _Thought | _Call] = []
-        self._is_open = False  # the last block
+        self._blocks: list[_TextBlock | _ThinkingBlock | _ToolUseBlock] = []
+        self._is_open = False  # whether the last block is open
         self._calls = CallCollector()
-        self._blank: list[str] = []  # between blocks: nothing, unless text follows
-        self._done: AnswerFinished | None = None
+        self._blank: list[str] = []  # white space between blocks: sent only if text follows
+        self._end: AnswerFinished | None = None
 
-    def tell(self, part: Reply) -> list[JsonObject]:
-        """Take a part; return the events that tell it."""
+    def events_of(self, part: Reply) -> list[JsonObject]:
+        """Add a part and return its events."""
         if isinstance(part, TextPart):
             return self._on_text(part.text)
         if isinstance(part, ReasoningPart):
             return self._on_thought(part.text)
         if isinstance(part, CallBegun):
             self._calls.add(part)
-            return self._begin(_Call(part.name))
+            return self._begin(_ToolUseBlock(part.name))
         if isinstance(part, CallArguments):
             return self._on_arguments(part)
         if isinstance(part, AnswerStarted):
             return self._start(part)
-        return self._end(part) if isinstance(part, AnswerFinished) else []
+        return self._finish(part) if isinstance(part, AnswerFinished) else []
 
-    def whole(self) -> JsonObject:
-        """Return the answer that was not streamed."""
-        content = [block.whole() for block in self._blocks]
-        done = [self._done] if self._done else []
+    def message(self) -> JsonObject:
+        """Return the whole message."""
+        ends = [self._end] if self._end else []
         return {
-            **self._message(),
-            "content": content,
+            **self._head(),
+            "content": [block.body() for block in self._blocks],
             **self._stop(),
-            "usage": _usage(self._done.finished) if self._done else {},
-            **extension(done),
+            "usage": _usage(Usage.of(ends)) if ends else {},
+            **extension(ends),
         }
 
-    def _message(self) -> JsonObject:
+    def _head(self) -> JsonObject:
         model = self._call.request.model
         return {"id": self._id, "type": "message", "role": "assistant", "model": model}
 
-    def _start(self, opened: AnswerStarted) -> list[JsonObject]:
-        """Return the head; what of the prompt is cached is known at the end only."""
+    def _start(self, started: AnswerStarted) -> list[JsonObject]:
+        """Return the first events; the number of cached tokens is known only at the end."""
         message = {
-            **self._message(),
+            **self._head(),
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": _counts(opened.prompt_tokens, cached=0, generated=0),
+            "usage": _usage(Usage(prompt_tokens=started.prompt_tokens)),
         }
         return [{"type": "message_start", "message": message}, {"type": "ping"}]
 
-    def _end(self, done: AnswerFinished) -> list[JsonObject]:
-        self._done = done
+    def _finish(self, end: AnswerFinished) -> list[JsonObject]:
+        self._end = end
+        usage = _usage(Usage.of([end]))
         return [
             *self._close(),
-            {"type": "message_delta", "delta": self._stop(), "usage": _usage(done.finished)}
-            | extension([done]),
+            {"type": "message_delta", "delta": self._stop(), "usage": usage} | extension([end]),
             {"type": "message_stop"},
         ]
 
     def _on_text(self, text: str) -> list[JsonObject]:
         events: list[JsonObject] = []
-        if not (self._is_open and isinstance(self._blocks[-1], _Text)):
+        if not (self._is_open and isinstance(self._blocks[-1], _TextBlock)):
             self._blank.append(text)
             if not text.strip():
                 return []
             text = "".join(self._blank)
-            events = self._begin(_Text())
+            events = self._begin(_TextBlock())
         return [*events, self._delta(text, {"type": "text_delta", "text": text})]
 
     def _on_thought(self, text: str) -> list[JsonObject]:
         events: list[JsonObject] = []
-        if not (self._is_open and isinstance(self._blocks[-1], _Thought)):
-            events = self._begin(_Thought())
+        if not (self._is_open and isinstance(self._blocks[-1], _ThinkingBlock)):
+            events = self._begin(_ThinkingBlock())
         if not self._call.shows_thoughts:
             return events
         return [*events, self._delta(text, {"type": "thinking_delta", "thinking": text})]
 
     def _on_arguments(self, part: CallArguments) -> list[JsonObject]:
         block, call = self._blocks[-1], self._calls.add(part)
-        if isinstance(block, _Call):
+        if isinstance(block, _ToolUseBlock):
             block.pieces.append(part.text)
             block.arguments = call.arguments if call else None
         delta = {"type": "input_json_delta", "partial_json": part.text}
         return [self._event("content_block_delta", delta=delta)]
 
-    def _begin(self, block: _Text | _Thought | _Call) -> list[JsonObject]:
-        closing, empty = self._close(), block.whole()
-        if isinstance(block, _Thought):
+    def _begin(self, block: _TextBlock | _ThinkingBlock | _ToolUseBlock) -> list[JsonObject]:
+        closing, empty = self._close(), block.body()
+        if isinstance(block, _ThinkingBlock):
             empty["signature"] = ""
         self._blocks.append(block)
         self._is_open, self._blank = True, []
@@ -168,17 +166,17 @@ class MessageBuilder:
 
     def _delta(self, text: str, delta: JsonObject) -> JsonObject:
         block = self._blocks[-1]
-        if not isinstance(block, _Call):
+        if not isinstance(block, _ToolUseBlock):
             block.pieces.append(text)
         return self._event("content_block_delta", delta=delta)
 
     def _close(self) -> list[JsonObject]:
-        """Return the end of the block that is open, if one is."""
+        """Return the last events of the open block, [] if no block is open."""
         if not self._is_open:
             return []
         self._is_open = False
         block, events = self._blocks[-1], []
-        if isinstance(block, _Thought):
+        if isinstance(block, _ThinkingBlock):
             delta = {"type": "signature_delta", "signature": block.signature}
             events.append(self._event("content_block_delta", delta=delta))
         return [*events, self._event("content_block_stop")]
@@ -188,24 +186,28 @@ class MessageBuilder:
         return {"type": kind, "index": len(self._blocks) - 1, **fields}
 
     def _stop(self) -> JsonObject:
-        """Return why the answer ended."""
-        finished = self._done.finished if self._done else None
+        """Return the stop reason and the matched stop sequence."""
+        finished = self._end.finished if self._end else None
         request = self._call.request
         matched = finished.stop if finished and finished.stop in (request.stop or ()) else None
-        if any(isinstance(block, _Call) and block.arguments is not None for block in self._blocks):
+        if any(_is_complete_call(block) for block in self._blocks):
             reason, matched = "tool_use", None
         elif matched is not None:
             reason = "stop_sequence"
         else:
             reason = "end_turn"
         if finished and finished.reason is FinishReason.LENGTH:
-            is_asked = finished.generated_tokens >= (request.num_predict or 0)
-            reason = "max_tokens" if is_asked else "model_context_window_exceeded"
+            is_limit = finished.generated_tokens >= (request.num_predict or 0)
+            reason = "max_tokens" if is_limit else "model_context_window_exceeded"
         return {"stop_reason": reason, "stop_sequence": matched}
 
 
+def _is_complete_call(block: _TextBlock | _ThinkingBlock | _ToolUseBlock) -> bool:
+    return isinstance(block, _ToolUseBlock) and block.arguments is not None
+
+
 def _complete_members(text: str) -> JsonObject:
-    """Return the members of an object that are complete in the beginning of its JSON."""
+    """Return the complete members of a JSON object that was cut off."""
     from pydantic_core import from_json  # slow to import
 
     try:
@@ -215,19 +217,11 @@ def _complete_members(text: str) -> JsonObject:
     return value if isinstance(value, dict) else {}
 
 
-def _usage(finished: Finished) -> JsonObject:
-    return _counts(
-        finished.prompt_tokens,
-        cached=finished.cached_tokens,
-        generated=finished.generated_tokens,
-    )
-
-
-def _counts(prompt: int, *, cached: int, generated: int) -> JsonObject:
-    """Return the counts of tokens; there, what was cached is not part of the input."""
+def _usage(usage: Usage) -> JsonObject:
+    """Return the token counts; in this API cached tokens are not input tokens."""
     return {
-        "input_tokens": prompt - cached,
+        "input_tokens": usage.prompt_tokens - usage.cached_tokens,
         "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": cached,
-        "output_tokens": generated,
+        "cache_read_input_tokens": usage.cached_tokens,
+        "output_tokens": usage.generated_tokens,
     }

@@ -1,4 +1,4 @@
-"""``/v1/messages`` and what belongs to it: Anthropic's shapes on the one core request."""
+"""``/v1/messages``: whole messages, streams, and token counts of requests."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 async def complete(call: MessagesCall, completions: Completions) -> JsonObject:
-    """Return the whole answer as one object."""
-    answer = MessageBuilder(call)
+    """Return the whole message."""
+    builder = MessageBuilder(call)
     async with contextlib.aclosing(completions.stream(call.request)) as parts:
         async for part in parts:
-            answer.tell(part)
-    return answer.whole()
+            builder.events_of(part)
+    return builder.message()
 
 
 async def stream(call: MessagesCall, completions: Completions) -> AsyncGenerator[bytes, None]:
@@ -33,19 +33,19 @@ async def stream(call: MessagesCall, completions: Completions) -> AsyncGenerator
     Raises:
         LocalrunError: the request is refused, or fails after some events.
     """
-    answer = MessageBuilder(call)
+    builder = MessageBuilder(call)
     async with contextlib.aclosing(completions.stream(call.request)) as parts:
-        yield named_sse_events(answer.tell(await anext(parts)))
+        yield named_sse_events(builder.events_of(await anext(parts)))
         async for part in parts:
-            events = named_sse_events(answer.tell(part))
+            events = named_sse_events(builder.events_of(part))
             if events:
                 yield events
 
 
-async def count_tokens(request: CompletionRequest, desk: TokenService) -> JsonObject:
-    """Return how many tokens the prompt of a request has.
+async def count_tokens(request: CompletionRequest, tokens: TokenService) -> JsonObject:
+    """Return the number of tokens of a request's prompt.
 
     Raises:
-        LocalrunError: there is no such model, or its template refuses the messages.
+        LocalrunError: the model does not exist, or its template refuses the messages.
     """
-    return {"input_tokens": await desk.count(request)}
+    return {"input_tokens": await tokens.count(request)}

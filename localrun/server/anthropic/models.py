@@ -1,4 +1,4 @@
-"""Models as Anthropic's clients list them, at the address that OpenAI's use too."""
+"""Models of ``/v1/models`` for Anthropic's clients; OpenAI's clients use the same path."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
 LIMIT = re.compile(r"0*[1-9][0-9]{0,17}", re.ASCII)
 
 
-def model_page(found: Iterable[StoredModel], query: Mapping[str, str]) -> JsonObject:
-    """Return the models that a query asks for: ``limit``, ``after_id``, ``before_id``.
+def model_page(models: Iterable[StoredModel], query: Mapping[str, str]) -> JsonObject:
+    """Return a page of models: ``limit``, ``after_id`` and ``before_id`` of the query select it.
 
     Raises:
-        UsageError: the limit is none.
+        UsageError: the limit is not a positive number.
     """
-    models = [model_info(model) for model in found]
+    rows = [model_info(model) for model in models]
     after, before = query.get("after_id"), query.get("before_id")
     if after:
-        models = list(dropwhile(lambda model: model["id"] != after, models))[1:]
+        rows = list(dropwhile(lambda row: row["id"] != after, rows))[1:]
     if before:
-        models = list(takewhile(lambda model: model["id"] != before, models))
-    limit = _limit(query.get("limit"), len(models))
-    page = models[-limit:] if before and not after else models[:limit]
+        rows = list(takewhile(lambda row: row["id"] != before, rows))
+    limit = _limit(query.get("limit"), len(rows))
+    page = rows[-limit:] if before and not after else rows[:limit]
     return {
         "data": page,
-        "has_more": len(page) < len(models),
+        "has_more": len(page) < len(rows),
         "first_id": page[0]["id"] if page else None,
         "last_id": page[-1]["id"] if page else None,
     }
 
 
 def model_info(model: StoredModel) -> JsonObject:
-    """Return one model."""
+    """Return the object of one model."""
     name = model.name.removesuffix(":latest")
     return {
         "type": "model",
@@ -54,9 +54,9 @@ def model_info(model: StoredModel) -> JsonObject:
     }
 
 
-def _limit(text: str | None, otherwise: int) -> int:
+def _limit(text: str | None, default: int) -> int:
     if text is None:
-        return max(otherwise, 1)
+        return max(default, 1)
     if not LIMIT.fullmatch(text):
         raise Fields({}).wrong("limit", "must be a whole number from 1")
     return int(text)

@@ -1,4 +1,4 @@
-"""The routes under ``/v1/messages``."""
+"""Routes under ``/v1/messages``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from localrun.server.openai.tokens import TokenService
 
 
-def anthropic_routes(completions: Completions, desk: TokenService) -> APIRouter:
+def anthropic_routes(completions: Completions, tokens: TokenService) -> APIRouter:
     """Return the router of Anthropic's API."""
     router = APIRouter(prefix="/v1/messages")
 
@@ -30,7 +30,7 @@ def anthropic_routes(completions: Completions, desk: TokenService) -> APIRouter:
 
     @router.post("/count_tokens")
     async def count(request: Request) -> JSONResponse:
-        work = count_tokens(await read(request, parse_request), desk)
+        work = count_tokens(await read(request, parse_request), tokens)
         return JSONResponse(await unless_disconnected(request, work))
 
     return router

@@ -1,7 +1,7 @@
-"""How long nobody has used the server: plain ASGI, around everything.
+"""Idle time of the server: how long no request has been open. Plain ASGI, around everything.
 
-To look is not to use: a program that shows every second what is loaded must not
-keep an idle server for ever.
+Reads do not count as use: a program that polls the list of loaded models must not keep an idle
+server alive.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-LOOKS = frozenset({"GET", "HEAD"})
+READS = frozenset({"GET", "HEAD"})
 
 
 class Activity:
-    """Counts the requests that are open; a streamed answer is one until it ends."""
+    """Counter of open requests; a streamed answer is open until its end."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._num_open = 0
-        self._last_end = clock()
+        self._ended_at = clock()
 
     @property
     def idle_s(self) -> float:
-        """Return how long no request has been open; 0 while one is."""
-        return 0.0 if self._num_open else self._clock() - self._last_end
+        """Return the seconds since the last request ended; 0 while a request is open."""
+        return 0.0 if self._num_open else self._clock() - self._ended_at
 
     def watch(self, app: ASGIApp) -> ASGIApp:
-        """Return the application, counted."""
+        """Return the application with its requests counted."""
 
         async def counted(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] != "http" or scope["method"] in LOOKS:
+            if scope["type"] != "http" or scope["method"] in READS:
                 await app(scope, receive, send)
                 return
             self._num_open += 1
@@ -42,6 +42,6 @@ class Activity:
                 await app(scope, receive, send)
             finally:
                 self._num_open -= 1
-                self._last_end = self._clock()
+                self._ended_at = self._clock()
 
         return counted

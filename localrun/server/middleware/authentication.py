@@ -1,23 +1,18 @@
-"""Who may talk to the server: plain ASGI, before any route.
+"""Checks of each request before any route: plain ASGI.
 
-x-request-id  the client's where it is sane, or made; see request_id.py; Anthropic's clients
-              read it as request-id
-Host, Origin  only names of this machine and pages that may; see origins.py
-key           asked for everything but health, where the server has keys; see keys.py
-body          not too large, not too slow, decompressed; see bodies.py and encodings.py; one
-              that was answered before it was read is read on; see unread.py
+x-request-id  the client's id if it is valid, else a random one (`access_log`)
+Host, Origin  names of this machine and allowed web pages only (`origins`), with CORS headers
+API key       required on all paths but health checks, if the server has keys (`keys`)
+body          limits of size and rate, decompression (`bodies`, `encodings`); the rest of a body
+              that was answered before its end is read and discarded (`unread`)
 
-Each request that changes or costs something leaves one line in the log: what was asked, of
-whose key, how it ended, how long it took; never a header or a body.
+Each request ends in one line of the access log.
 """
 
 from __future__ import annotations
 
-import logging
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
-from urllib.parse import quote
 
 from fastapi.responses import JSONResponse, Response
 
@@ -29,44 +24,40 @@ from localrun.errors import (
 )
 from localrun.server.dialect import REQUEST_ID, dialect_of
 from localrun.server.errors import error_response
-from localrun.server.middleware.activity import LOOKS
-from localrun.server.middleware.bodies import BodyReader, OpenBodies, refuse_larger
-from localrun.server.middleware.encodings import TAKEN, Decoder, decoder_of
-from localrun.server.middleware.keys import presented_key
-from localrun.server.middleware.request_id import begin_request
+from localrun.server.middleware.access_log import LoggedResponse, begin_request
+from localrun.server.middleware.activity import READS
+from localrun.server.middleware.bodies import BodyReader, OpenBodies, check_body_size
+from localrun.server.middleware.encodings import ENCODINGS, Decoder, decoder_of
+from localrun.server.middleware.keys import key_of
 from localrun.server.middleware.unread import UnreadBody
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from localrun.server.middleware.keys import Keys
     from localrun.server.middleware.origins import AllowedOrigins
 
-_log = logging.getLogger(__name__)
-
 FORBIDDEN = 403
-CLIENT_LEFT = 499
 INTERNAL_ERROR = 500
 UPLOADS = "/api/blobs/"
 HEALTH = frozenset({"/healthz", "/health", "/readyz"})
-LONGEST_PATH = 200  # in the log
-NUM_PARSERS = 2  # large bodies that are parsed at once
+NUM_PARSERS = 2  # threads that parse large bodies
 
 Headers = dict[bytes, bytes]
 
 
 class AuthenticationMiddleware:
-    """The middleware."""
+    """Middleware that passes a request on, answers it, or refuses it."""
 
-    def __init__(self, app: ASGIApp, *, visitors: AllowedOrigins, keys: Keys) -> None:
+    def __init__(self, app: ASGIApp, *, origins: AllowedOrigins, keys: Keys) -> None:
         self._app = app
-        self._visitors = visitors
+        self._origins = origins
         self._keys = keys
         self._open_bodies = OpenBodies()
         self._parsers = ThreadPoolExecutor(NUM_PARSERS, thread_name_prefix="parse")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, answer it here, or refuse it."""
+        """Handle a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -74,114 +65,87 @@ class AuthenticationMiddleware:
         request_id = begin_request(headers.get(REQUEST_ID, b""))
         scope["state"].update(request_id=request_id, parsers=self._parsers)
         unread = UnreadBody(scope, receive, send)
-        names = dialect_of(scope).request_id_headers
-        visit = _Visit(scope, unread.send, [(name, request_id.encode()) for name in names])
+        id_headers = [(name, request_id.encode()) for name in dialect_of(scope).request_id_headers]
+        response = LoggedResponse(scope, unread.send, id_headers)
         try:
-            await self._answer(visit, headers, unread.receive)
+            await self._handle(scope, headers, unread.receive, response)
         except Exception:
-            visit.status = INTERNAL_ERROR  # what is sent for it, further out
+            response.status = INTERNAL_ERROR  # the outer error middleware sends it
             raise
         finally:
-            visit.log()
+            response.log()
 
-    async def _answer(self, visit: _Visit, headers: Headers, receive: Receive) -> None:
-        scope, origin = visit.scope, headers.get(b"origin", b"").decode("latin-1")
-        refused = self._visitors.refusal(headers.get(b"host", b"").decode("latin-1"), origin)
-        if refused is not None:
-            response = error_response(scope, UsageError(refused), FORBIDDEN)
-            await response(scope, receive, visit.send)
+    async def _handle(
+        self, scope: Scope, headers: Headers, receive: Receive, response: LoggedResponse
+    ) -> None:
+        origin = headers.get(b"origin", b"").decode("latin-1")
+        refusal = self._origins.refusal(headers.get(b"host", b"").decode("latin-1"), origin)
+        if refusal is not None:
+            forbidden = error_response(scope, UsageError(refusal), FORBIDDEN)
+            await forbidden(scope, receive, response.send)
             return
-        visit.extra += _cors(origin)
+        response.headers += _cors(origin)
         if scope["method"] == "OPTIONS" and b"access-control-request-method" in headers:
-            visit.extra += _private_network(headers)
-            await Response(status_code=204)(scope, receive, visit.send)
+            response.headers += _private_network(headers)
+            await Response(status_code=204)(scope, receive, response.send)
             return
         is_upload = scope["path"].startswith(UPLOADS)
         try:
-            visit.holder = self._holder(scope["path"], headers)
-            refuse_larger(0 if is_upload else _announced(headers))
+            response.key_name = self._key_name(scope["path"], headers)
+            check_body_size(0 if is_upload else _content_length(headers))
             decoder = _decoder(scope, headers, is_upload=is_upload)
         except LocalrunError as error:
-            await _refusal(scope, error)(scope, receive, visit.send)
+            await _refused(scope, error)(scope, receive, response.send)
             return
         body = BodyReader(receive, self._open_bodies, is_upload=is_upload, decoder=decoder)
         try:
-            await self._app(scope, body, visit.send)
+            await self._app(scope, body, response.send)
         finally:
             body.close()
 
-    def _holder(self, path: str, headers: Headers) -> str | None:
-        """Return whose key a request has, None where none is asked for.
+    def _key_name(self, path: str, headers: Headers) -> str | None:
+        """Return the name of the API key of a request, None if the path requires no key.
 
         Raises:
-            UnauthorizedError: it has none, or a wrong one.
+            UnauthorizedError: the key is missing or wrong.
         """
         if not self._keys or path in HEALTH:
             return None
-        presented = presented_key(headers)
-        holder = self._keys.holder(presented)
-        if holder is None:
-            what = "the API key is wrong" if presented else "this server asks for an API key"
+        key = key_of(headers)
+        name = self._keys.name_of(key)
+        if name is None:
+            message = "the API key is wrong" if key else "this server asks for an API key"
             raise UnauthorizedError(
-                what, hint="LOCALRUN_API_KEY for localrun; others send Authorization: Bearer KEY"
+                message, hint="LOCALRUN_API_KEY for localrun; others send Authorization: Bearer KEY"
             )
-        return holder
+        return name
 
 
-class _Visit:
-    """One request on its way: what its answer's head gets, and what the log tells of it."""
-
-    def __init__(self, scope: Scope, send: Send, extra: list[tuple[bytes, bytes]]) -> None:
-        self.scope = scope
-        self.extra = extra
-        self.status = CLIENT_LEFT  # until an answer begins
-        self.holder: str | None = None
-        self._send = send
-        self._begun = time.monotonic()
-
-    async def send(self, message: Message) -> None:
-        """Pass on what is sent."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message = {**message, "headers": [*message.get("headers", ()), *self.extra]}
-        await self._send(message)
-
-    def log(self) -> None:
-        """Leave the line."""
-        level = logging.DEBUG if self.scope["method"] in LOOKS else logging.INFO
-        whose = f" key {self.holder}" if self.holder else ""
-        path = quote(self.scope["path"][:LONGEST_PATH], safe="/:+@")
-        seconds = time.monotonic() - self._begun
-        _log.log(
-            level, "%s %s %s %.3f s%s", self.scope["method"], path, self.status, seconds, whose
-        )
-
-
-def _refusal(scope: Scope, error: LocalrunError) -> JSONResponse:
+def _refused(scope: Scope, error: LocalrunError) -> JSONResponse:
     response = error_response(scope, error)
     if isinstance(error, UnauthorizedError):
         response.headers["WWW-Authenticate"] = "Bearer"
     if isinstance(error, UnsupportedEncodingError):
-        response.headers["Accept-Encoding"] = ", ".join(TAKEN)
+        response.headers["Accept-Encoding"] = ", ".join(ENCODINGS)
     return response
 
 
 def _decoder(scope: Scope, headers: Headers, *, is_upload: bool) -> Decoder | None:
-    """Return what decompresses a body, None for a plain one.
+    """Return the decoder of a request's body, None if the body is not compressed.
 
     Raises:
-        UnsupportedEncodingError: the encoding is unknown, or the body is a file.
+        UnsupportedEncodingError: the encoding is unknown, or the body is an uploaded file.
     """
-    if scope["method"] in LOOKS:
+    if scope["method"] in READS:
         return None
     decoder = decoder_of(headers.get(b"content-encoding", b"").decode("latin-1"))
     if decoder is not None and is_upload:
-        raise UnsupportedEncodingError("files are sent as they are, not compressed")
+        raise UnsupportedEncodingError("files are uploaded as they are, not compressed")
     return decoder
 
 
-def _announced(headers: Headers) -> int:
-    """Return how large the body is to be, 0 where the head does not say."""
+def _content_length(headers: Headers) -> int:
+    """Return the Content-Length in bytes, 0 if the header is absent or malformed."""
     length = headers.get(b"content-length", b"")
     return int(length) if length.isdigit() else 0
 
@@ -199,7 +163,7 @@ def _cors(origin: str) -> list[tuple[bytes, bytes]]:
 
 
 def _private_network(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """Return what Chrome wants to hear before a page of the internet may call this machine."""
+    """Return the header that Chrome requires before a public web page may call this machine."""
     if b"access-control-request-private-network" not in headers:
         return []
     return [(b"access-control-allow-private-network", b"true")]

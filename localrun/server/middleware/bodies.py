@@ -1,10 +1,11 @@
-"""Request bodies: limits of size, rate and memory while they arrive.
+"""Limits on request bodies while they arrive: size, rate, and memory of all open requests.
 
-A client has `PATIENCE_S` for its body, and one second more for each `SLOWEST` bytes. Bodies
-larger than `UNCOUNTED_BYTES` share `MOST_OPEN_BYTES` until their requests have ended: a request
-that waits or generates holds about as much as its body. Uploads of files may have any size;
-they go to the disk as they arrive. Of a compressed body the decompressed bytes count: they come
-in pieces, the first of each message at once, the others from a thread.
+A client has `TIMEOUT_S` for its body, and one more second for each `MIN_RATE` bytes. Bodies
+larger than `UNCOUNTED_BYTES` share `MOST_OPEN_BYTES` until their requests end, because a request
+that waits or generates holds about as much memory as its body. Uploads of files may have any
+size: they are written to disk as they arrive. Of a compressed body the decompressed bytes count.
+The body is decompressed in pieces: the first piece of each message on the event loop, the others
+in a thread.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ if TYPE_CHECKING:
 
     from localrun.server.middleware.encodings import Decoder
 
-LARGEST_BODY = 32 * 1024 * 1024
-MOST_OPEN_BYTES = 8 * LARGEST_BODY
+MOST_BODY_BYTES = 32 * 1024 * 1024
+MOST_OPEN_BYTES = 8 * MOST_BODY_BYTES
 UNCOUNTED_BYTES = 256 * 1024
-PATIENCE_S = 30.0
-SLOWEST = 16 * 1024  # bytes in a second
+TIMEOUT_S = 30.0
+MIN_RATE = 16 * 1024  # bytes per second
 RETRY_S = 5.0
-PIECE_BYTES = 64 * 1024  # that are decompressed on the event loop: about 0.1 ms
-LARGE_PIECE_BYTES = 1024 * 1024  # in a thread
+PIECE_BYTES = 64 * 1024  # decompressed on the event loop, in about 0.1 ms
+LARGE_PIECE_BYTES = 1024 * 1024  # decompressed in a thread
 
 
 class OpenBodies:
-    """The bytes of the large bodies of all open requests; used on the event loop."""
+    """Total size of the large bodies of all open requests; used on the event loop only."""
 
     def __init__(self, most_bytes: int = MOST_OPEN_BYTES) -> None:
         self._most_bytes = most_bytes
@@ -41,7 +42,7 @@ class OpenBodies:
         """Count bytes of a body.
 
         Raises:
-            OverloadedError: the open requests have too many; none are counted then.
+            OverloadedError: the total would exceed the limit; the bytes are not counted.
         """
         if self.num_bytes + num_bytes > self._most_bytes:
             raise OverloadedError(
@@ -51,12 +52,12 @@ class OpenBodies:
         self.num_bytes += num_bytes
 
     def remove(self, num_bytes: int) -> None:
-        """Forget bytes of a request that has ended."""
+        """Subtract the bytes of a request that has ended."""
         self.num_bytes -= num_bytes
 
 
 class BodyReader:
-    """An ASGI ``receive`` with limits until the body is complete; ``close`` ends its count."""
+    """An ASGI ``receive`` that enforces the limits; ``close`` removes the body from the total."""
 
     def __init__(
         self,
@@ -70,41 +71,41 @@ class BodyReader:
         self._decoder = decoder
         self._open_bodies = open_bodies
         self._is_upload = is_upload
-        self._begun = time.monotonic()
-        self._num_received = 0
-        self._num_bytes = 0  # decompressed
+        self._started_at = time.monotonic()
+        self._num_received = 0  # bytes as they were sent
+        self._num_bytes = 0  # bytes after decompression
         self._num_counted = 0
-        self._has_all = False  # that is received
-        self._is_whole = False
+        self._has_received_all = False
+        self._is_complete = False
 
     async def __call__(self) -> Message:
         """Return the next message.
 
         Raises:
-            BodyTooLargeError: the body is larger than `LARGEST_BODY`.
-            OverloadedError: the open requests have too many bytes.
-            SlowClientError: the client takes too long.
-            UsageError: the body is not what its Content-Encoding says.
+            BodyTooLargeError: the body is larger than `MOST_BODY_BYTES`.
+            OverloadedError: the bodies of open requests are too large together.
+            SlowClientError: the client sends too slowly.
+            UsageError: the body does not have the format of its Content-Encoding.
         """
-        if self._is_whole:
+        if self._is_complete:
             return await self._receive()
         message = await (self._next() if self._decoder is None else self._decoded(self._decoder))
         self._num_bytes += len(message.get("body", b""))
-        self._is_whole = not message.get("more_body", False)
+        self._is_complete = not message.get("more_body", False)
         if not self._is_upload:
-            refuse_larger(self._num_bytes)
+            check_body_size(self._num_bytes)
             self._count()
         return message
 
     async def _next(self) -> Message:
-        left = self._begun + PATIENCE_S + self._num_received / SLOWEST - time.monotonic()
+        deadline = self._started_at + TIMEOUT_S + self._num_received / MIN_RATE
         try:
-            async with asyncio.timeout(left):
+            async with asyncio.timeout(deadline - time.monotonic()):
                 message = await self._receive()
         except TimeoutError:
             raise SlowClientError("the request's body came too slowly") from None
         self._num_received += len(message.get("body", b""))
-        self._has_all = not message.get("more_body", False)
+        self._has_received_all = not message.get("more_body", False)
         return message
 
     async def _decoded(self, decoder: Decoder) -> Message:
@@ -116,13 +117,13 @@ class BodyReader:
             piece = decoder.decode(message.get("body", b""), PIECE_BYTES)
         else:
             piece = await asyncio.to_thread(decoder.decode, b"", LARGE_PIECE_BYTES)
-        is_last = self._has_all and (decoder.needs_input or decoder.has_ended)
+        is_last = self._has_received_all and (decoder.needs_input or decoder.has_ended)
         if is_last and self._num_received and not decoder.has_ended:
             raise UsageError("the compressed body ends in the middle")
         return {"type": "http.request", "body": piece, "more_body": not is_last}
 
     def close(self) -> None:
-        """Forget the bytes of the body: its request has ended."""
+        """Remove the body from the total of open bodies."""
         self._open_bodies.remove(self._num_counted)
         self._num_counted = 0
 
@@ -132,11 +133,11 @@ class BodyReader:
             self._num_counted = self._num_bytes
 
 
-def refuse_larger(num_bytes: int) -> None:
-    """Refuse a body of so many bytes.
+def check_body_size(num_bytes: int) -> None:
+    """Check the size of a body.
 
     Raises:
-        BodyTooLargeError: it has more than `LARGEST_BODY`.
+        BodyTooLargeError: the body has more than `MOST_BODY_BYTES`.
     """
-    if num_bytes > LARGEST_BODY:
-        raise BodyTooLargeError(f"the body is larger than {LARGEST_BODY // 1024 // 1024} MiB")
+    if num_bytes > MOST_BODY_BYTES:
+        raise BodyTooLargeError(f"the body is larger than {MOST_BODY_BYTES // 1024 // 1024} MiB")

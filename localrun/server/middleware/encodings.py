@@ -1,7 +1,7 @@
-"""Compressed request bodies: gzip, deflate and zstd, piece by piece.
+"""Decompression of request bodies: gzip, deflate and zstd, piece by piece.
 
-A decoder returns at most so many bytes as it is asked for, however much the input holds: a few
-hundred bytes can stand for a gigabyte. So whoever counts the pieces stops in time.
+A decoder never returns more bytes than the caller asks for: a few hundred bytes of input may
+expand to a gigabyte, and the caller stops at its limit.
 """
 
 from __future__ import annotations
@@ -13,60 +13,60 @@ from typing import Protocol
 from localrun.errors import UnsupportedEncodingError, UsageError
 
 PLAIN = frozenset({"", "identity"})
-TAKEN = ("gzip", "deflate", "zstd")
+ENCODINGS = ("gzip", "deflate", "zstd")
 GZIP = zlib.MAX_WBITS | 16
-WINDOW_BITS = 23  # of zstd: 8 MB, the most that RFC 9659 lets clients use
-ZLIB_METHOD, ZLIB_CHECK = 8, 31  # of the two bytes at the start of zlib's format
+WINDOW_BITS = 23  # of zstd: 8 MB, the largest window that RFC 9659 allows
+ZLIB_METHOD, ZLIB_CHECK = 8, 31  # in the two bytes of zlib's header (RFC 1950)
 
 
 class Decoder(Protocol):
-    """One body; its input is given in parts."""
+    """Decoder of one body, which receives its input in parts."""
 
     has_ended: bool
     needs_input: bool
 
     def decode(self, data: bytes, most: int) -> bytes:
-        """Return the next bytes, at most ``most``; ``data`` is empty unless input is needed.
+        """Return the next bytes, at most ``most``; ``data`` must be empty unless `needs_input`.
 
         Raises:
-            UsageError: the body is not of this encoding.
+            UsageError: the body does not have this encoding.
         """
 
 
 def decoder_of(encoding: str) -> Decoder | None:
-    """Return the decoder of a Content-Encoding, None for a plain body.
+    """Return the decoder of a Content-Encoding, None for an uncompressed body.
 
     Raises:
-        UnsupportedEncodingError: the encoding is another one.
+        UnsupportedEncodingError: the encoding is unknown.
     """
     name = encoding.strip().lower().removeprefix("x-")
     if name in PLAIN:
         return None
     if name == "zstd":
         return _Zstd()
-    if name in TAKEN:
+    if name in ENCODINGS:
         return _Zlib(name)
     raise UnsupportedEncodingError(
-        f"the content encoding {encoding[:40]!r} is not taken",
-        hint=f"send the body plain, or as one of {', '.join(TAKEN)}",
+        f"the content encoding {encoding[:40]!r} is not supported",
+        hint=f"send the body uncompressed, or with one of {', '.join(ENCODINGS)}",
     )
 
 
 class _Zlib:
-    """Gzip, or deflate: zlib's format, or the bare data that some programs call so."""
+    """Decoder of gzip and deflate: zlib's format, or raw deflate data, which some programs send."""
 
     def __init__(self, name: str) -> None:
         self.has_ended = False
         self.needs_input = True
         self._name = name
-        self._rest = b""
+        self._unread = b""
         self._inner = zlib.decompressobj(GZIP) if name == "gzip" else None
 
     def decode(self, data: bytes, most: int) -> bytes:
-        data = self._rest + data
+        data = self._unread + data
         if self._inner is None:
-            if len(data) < 2:  # noqa: PLR2004 - the bytes that show the format
-                self._rest = data
+            if len(data) < 2:  # noqa: PLR2004 - the size of zlib's header
+                self._unread = data
                 return b""
             self._inner = zlib.decompressobj(zlib.MAX_WBITS if _is_zlib(data) else -zlib.MAX_WBITS)
         if self.has_ended and data:
@@ -75,14 +75,16 @@ class _Zlib:
             decoded = self._inner.decompress(data, most)
         except zlib.error as error:
             raise _wrong(self._name) from error
-        self._rest, self.has_ended = self._inner.unconsumed_tail, self._inner.eof
+        self._unread, self.has_ended = self._inner.unconsumed_tail, self._inner.eof
         if self._inner.unused_data:
             raise _wrong(self._name)
-        self.needs_input = not self._rest and len(decoded) < most
+        self.needs_input = not self._unread and len(decoded) < most
         return decoded
 
 
 class _Zstd:
+    """Decoder of zstd."""
+
     def __init__(self) -> None:
         if sys.version_info >= (3, 14):
             from compression import zstd

@@ -1,13 +1,13 @@
-"""The keys that a server takes, each with the name of who has it.
+"""API keys of a server, each with a name for the log.
 
-A key file has one key a line, after a name or alone:
+A key file has one key per line, after a name or alone:
 
-    # who      key
+    # name     key
     laptop     3f9c...
     build-bot  77ab...
 
-Keys are kept as hashes. Each is compared, and as a whole, whatever was presented: how long
-a refusal takes says nothing about any key.
+Keys are held as hashes. Every comparison reads all keys in constant time: the duration of a
+refusal reveals nothing about any key.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FORM = "a line holds a name and a key, such as: laptop 3f9c..."
 
 
 class Keys:
-    """All keys of one server; none at all lets everybody in."""
+    """API keys of one server; without keys, every request is accepted."""
 
     def __init__(self, keys: Mapping[str, str] | None = None) -> None:
         self._hashes = {name: _hash(key) for name, key in (keys or {}).items()}
@@ -44,13 +44,13 @@ class Keys:
     def __bool__(self) -> bool:
         return bool(self._hashes)
 
-    def holder(self, presented: str) -> str | None:
-        """Return the name of who has this key, None when nobody has."""
-        hashed, found = _hash(presented), None
+    def name_of(self, key: str) -> str | None:
+        """Return the name of a key, None if the key is wrong."""
+        hashed, matching_name = _hash(key), None
         for name, known in self._hashes.items():
             if hmac.compare_digest(hashed, known):
-                found = name
-        return found
+                matching_name = name
+        return matching_name
 
 
 def read_keys(access: Access) -> Keys:
@@ -58,21 +58,21 @@ def read_keys(access: Access) -> Keys:
 
     Raises:
         StorageError: the file cannot be read.
-        UsageError: it has a line that is none of ours, or no key; the error holds no key.
+        UsageError: a line is malformed, or the file has no key; the error contains no key.
     """
     keys = {FROM_ENVIRONMENT: access.api_key} if access.api_key is not None else {}
-    return Keys(keys | (_of_file(access.api_key_file) if access.api_key_file else {}))
+    return Keys(keys | (_keys_in(access.api_key_file) if access.api_key_file else {}))
 
 
-def presented_key(headers: Mapping[bytes, bytes]) -> str:
-    """Return the key of a request, "" where it has none."""
+def key_of(headers: Mapping[bytes, bytes]) -> str:
+    """Return the API key of a request, "" if the request has none."""
     authorization = headers.get(b"authorization", b"").decode("latin-1").strip()
     if authorization.lower().startswith(BEARER):
         return authorization[len(BEARER) :].strip()
     return headers.get(b"x-api-key", b"").decode("latin-1").strip()
 
 
-def _of_file(path: Path) -> dict[str, str]:
+def _keys_in(path: Path) -> dict[str, str]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         mode = path.stat().st_mode
@@ -88,10 +88,12 @@ def _of_file(path: Path) -> dict[str, str]:
             continue
         name = words[0] if len(words) == NAME_AND_KEY else f"line {number}"
         if len(words) > NAME_AND_KEY or not is_sendable(words[-1]) or name in keys:
-            raise UsageError(f"line {number} of {path} is no key, or names one again", hint=FORM)
+            raise UsageError(
+                f"line {number} of {path} is not a name and a key, or repeats a name", hint=FORM
+            )
         keys[name] = words[-1]
     if not keys:
-        raise UsageError(f"{path} has no keys", hint=FORM)
+        raise UsageError(f"{path} contains no keys", hint=FORM)
     return keys
 
 

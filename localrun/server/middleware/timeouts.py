@@ -1,11 +1,11 @@
-"""HTTP connections that do not wait for ever: uvicorn's protocol with limits.
+"""Timeouts of HTTP connections: uvicorn's protocol with limits against broken or hostile clients.
 
-What uvicorn waits for without an end, of clients that are broken or mean harm:
+uvicorn itself waits without a limit for
 
-    a request's head      `HEAD_S` seconds from its first byte (or from the connection), and
-                          `LARGEST_HEAD` bytes
-    a reader of a stream  `READ_S` seconds until a full buffer is read (that is about 1 kB/s);
-                          then the connection is cut, which cancels its request
+    a request's head      here `HEAD_S` seconds from its first byte (or from the connection), and
+                          `MOST_HEAD_BYTES`
+    a reader of a stream  here `READ_S` seconds until a full buffer is read (about 1 kB/s); then
+                          the connection is closed, which cancels its request
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ if TYPE_CHECKING:
 
 HEAD_S = 10.0
 READ_S = 60.0
-LARGEST_HEAD = 64 * 1024
+MOST_HEAD_BYTES = 64 * 1024
 
 
 class TimeoutProtocol(HttpProtocol):
-    """One connection."""
+    """One connection; at most one timer runs, for the head or for the reader."""
 
-    _timer: asyncio.TimerHandle | None = None  # for the head, or for the reader: never both
+    _timer: asyncio.TimerHandle | None = None
     _is_for_head = False
     _num_head_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn
-        """Begin to wait for a head."""
+        """Start the timer of the first head."""
         super().connection_made(transport)
         self._start(HEAD_S, transport.close, is_for_head=True)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
+        """Stop the timer."""
         self._stop()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes, of a head or of a body."""
+        """Receive bytes of a head or of a body."""
         super().data_received(data)
         if not self._waits_for_head:
             self._num_head_bytes = 0
@@ -55,18 +55,18 @@ class TimeoutProtocol(HttpProtocol):
                 self._stop()
             return
         self._num_head_bytes += len(data)
-        if self._num_head_bytes > LARGEST_HEAD and not self.transport.is_closing():
+        if self._num_head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
             self.transport.close()
         elif self._timer is None:
             self._start(HEAD_S, self.transport.close, is_for_head=True)
 
     def pause_writing(self) -> None:
-        """Begin to wait for the reader."""
+        """Start the timer of the reader: its buffer is full."""
         super().pause_writing()
         self._start(READ_S, self.transport.abort, is_for_head=False)
 
     def resume_writing(self) -> None:
-        """Wait no more: the reader reads."""
+        """Stop the timer of the reader: it has read."""
         super().resume_writing()
         if not self._is_for_head:
             self._stop()
@@ -76,10 +76,10 @@ class TimeoutProtocol(HttpProtocol):
         cycle: RequestResponseCycle | None = self.cycle  # None before the first head
         return cycle is None or cycle.response_complete
 
-    def _start(self, seconds: float, give_up: Callable[[], None], *, is_for_head: bool) -> None:
+    def _start(self, seconds: float, on_timeout: Callable[[], None], *, is_for_head: bool) -> None:
         self._stop()
         self._is_for_head = is_for_head
-        self._timer = asyncio.get_running_loop().call_later(seconds, give_up)
+        self._timer = asyncio.get_running_loop().call_later(seconds, on_timeout)
 
     def _stop(self) -> None:
         if self._timer is not None:

@@ -1,6 +1,6 @@
-"""Ollama's questions about an account at its makers: nobody is signed in here, or ever will be.
+"""Account routes of Ollama's API: localrun has no accounts, so nobody is signed in.
 
-Its own programs ask them before they offer models of the cloud.
+Ollama's own programs call them before they offer cloud models.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 
 UNAUTHORIZED = 401
 NO_CLOUD = {"cloud": {"disabled": True, "source": "config"}}
-NO_ACCOUNTS = "localrun has no accounts: models here need none"
+NO_ACCOUNTS = "localrun has no accounts: local models need none"
 
 
 def account_routes() -> APIRouter:
@@ -33,6 +33,6 @@ def account_routes() -> APIRouter:
 
 
 def _refusal(message: str) -> JSONResponse:
-    """Return Ollama's words, which its programs know."""
+    """Return an error with Ollama's text, which its programs compare."""
     body = {"error": message, "code": "not_signed_in", "hint": NO_ACCOUNTS}
     return JSONResponse(body, UNAUTHORIZED)

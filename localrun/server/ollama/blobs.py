@@ -1,4 +1,4 @@
-"""``/api/blobs/sha256:...``: files for ``/api/create``, written as they come."""
+"""Uploads to ``/api/blobs/sha256:...``: files for ``/api/create``, written as they arrive."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ if TYPE_CHECKING:
 
     from localrun.services.creating.uploads import Uploads
 
-BATCH_BYTES = 1 << 20  # a thread takes this much at a time
+BATCH_BYTES = 1 << 20  # written by one call in a thread
 
 
 async def receive_blob(request: Request, digest: str, uploads: Uploads) -> bool:
-    """Take the body as a blob; return whether it was new.
+    """Store the body as a blob; return whether the blob is new.
 
     Raises:
-        UsageError: the digest is none, or not that of the body; nothing is kept.
+        UsageError: the digest is malformed or not that of the body; nothing is stored.
         StorageError: the disk is full.
     """
-    wanted = known_digest(digest)
-    known_bytes = await asyncio.to_thread(uploads.size, wanted)
-    if known_bytes is not None:
-        expect_unread(request.scope, known_bytes)
+    blob = checked_digest(digest)
+    stored_bytes = await asyncio.to_thread(uploads.size, blob)
+    if stored_bytes is not None:
+        expect_unread(request.scope, stored_bytes)
         return False
     length = request.headers.get("content-length", "")
     size_bytes = int(length) if length.isdecimal() else None
-    upload = await asyncio.to_thread(uploads.begin, wanted, size_bytes)
+    upload = await asyncio.to_thread(uploads.begin, blob, size_bytes)
     try:
         batch = bytearray()
         async for chunk in request.stream():
@@ -46,11 +46,11 @@ async def receive_blob(request: Request, digest: str, uploads: Uploads) -> bool:
     return True
 
 
-def known_digest(text: str) -> str:
-    """Return a digest from a path.
+def checked_digest(text: str) -> str:
+    """Return the digest in a path.
 
     Raises:
-        UsageError: it is none.
+        UsageError: it is malformed.
     """
     digest = parse_digest(text)
     if digest is None:

@@ -1,10 +1,10 @@
-"""``/api/pull``, ``/api/push`` and ``/api/create``: what a job tells, in Ollama's words.
+"""Progress of ``/api/pull``, ``/api/push`` and ``/api/create``, as Ollama reports it.
 
     {"status": "pulling manifest"}
     {"status": "pulling 0123456789ab", "digest": "sha256:...", "total": 9, "completed": 3}
     {"status": "success"}
 
-The digest is left out where nobody knows it before the file is here.
+``digest`` is absent if it is unknown before the file is complete.
 """
 
 from __future__ import annotations
@@ -28,40 +28,40 @@ SHORT_DIGEST = slice(7, 19)  # of "sha256:<hex>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
-    """What Ollama says in the course of a kind of work."""
+class StatusTexts:
+    """Ollama's status texts for a kind of job."""
 
     first: str
-    verb: str  # before what is worked on; none where that tells it
+    verb: str  # before the file name
     last: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """A job, and what is done once it has succeeded (in a thread)."""
+class Job:
+    """A job, and a function that is called in a thread after its success."""
 
     jobs: Jobs
     order: JsonObject
-    and_then: Callable[[], None] | None = None
+    on_success: Callable[[], None] | None = None
 
 
-WORDS = {
-    "pull": Words(
+STATUS_TEXTS = {
+    "pull": StatusTexts(
         first="pulling manifest",
         verb="pulling",
         last=("verifying sha256 digest", "writing manifest", "success"),
     ),
-    "push": Words(
+    "push": StatusTexts(
         first="retrieving manifest", verb="pushing", last=("pushing manifest", "success")
     ),
-    "create": Words(
+    "create": StatusTexts(
         first="gathering model components", verb="", last=("writing manifest", "success")
     ),
 }
 
 
 def transfer_order(kind: str, fields: Fields) -> JsonObject:
-    """Return the job of a request to pull, push or create.
+    """Return the order of a job that pulls, pushes or creates.
 
     Raises:
         UsageError: a field is wrong; the error names it.
@@ -72,53 +72,53 @@ def transfer_order(kind: str, fields: Fields) -> JsonObject:
     return {"kind": kind, "name": name, "is_insecure": fields.boolean("insecure") or False}
 
 
-async def frames(work: Work) -> AsyncGenerator[JsonObject, None]:
-    """Yield the objects of an answer; the first only when the job is under way.
+async def frames(job: Job) -> AsyncGenerator[JsonObject, None]:
+    """Yield the objects of an answer, the first when the job has sent a message.
 
     Raises:
-        LocalrunError: as the job.
+        LocalrunError: the job fails.
     """
-    words = WORDS[work.order["kind"]]
-    async with contextlib.aclosing(work.jobs.run(work.order)) as messages:
-        has_begun = False
+    texts = STATUS_TEXTS[job.order["kind"]]
+    async with contextlib.aclosing(job.jobs.run(job.order)) as messages:
+        has_started = False
         async for message in messages:
-            if not has_begun:
-                has_begun = True
-                yield {"status": words.first}
+            if not has_started:
+                has_started = True
+                yield {"status": texts.first}
             if "advance" in message:
-                yield _progress(words, message)
+                yield _progress(texts, message)
             elif "note" in message:
                 yield {"status": message["note"]}
-    if work.and_then is not None:
-        await asyncio.to_thread(work.and_then)
-    for status in words.last:
+    if job.on_success is not None:
+        await asyncio.to_thread(job.on_success)
+    for status in texts.last:
         yield {"status": status}
 
 
-async def lines(work: Work) -> AsyncGenerator[bytes, None]:
+async def lines(job: Job) -> AsyncGenerator[bytes, None]:
     """Yield the objects of an answer as lines of JSON.
 
     Raises:
-        LocalrunError: as the job.
+        LocalrunError: the job fails.
     """
-    async with contextlib.aclosing(frames(work)) as bodies:
+    async with contextlib.aclosing(frames(job)) as bodies:
         async for body in bodies:
             yield ndjson_line(body)
 
 
-async def last_frame(work: Work) -> JsonObject:
-    """Return the end of the work alone, for a client that does not want to hear more."""
+async def last_frame(job: Job) -> JsonObject:
+    """Run a job and return the last object, for a client that does not stream."""
     frame: JsonObject = {}
-    async with contextlib.aclosing(frames(work)) as told:
-        async for frame in told:  # noqa: B007 - the last one counts
+    async with contextlib.aclosing(frames(job)) as bodies:
+        async for frame in bodies:  # noqa: B007 - the last object is returned
             pass
     return frame
 
 
-def _progress(words: Words, message: JsonObject) -> JsonObject:
+def _progress(texts: StatusTexts, message: JsonObject) -> JsonObject:
     digest: str | None = message["digest"]
     name = message["advance"] if digest is None else digest[SHORT_DIGEST]
-    frame: dict[str, Any] = {"status": f"{words.verb} {name}".strip(), "completed": message["done"]}
+    frame: dict[str, Any] = {"status": f"{texts.verb} {name}".strip(), "completed": message["done"]}
     if digest is not None:
         frame["digest"] = digest
     if message["total"] is not None:

@@ -1,4 +1,4 @@
-"""The routes under ``/api``."""
+"""Routes under ``/api`` that generate or list models."""
 
 from __future__ import annotations
 
@@ -31,33 +31,33 @@ if TYPE_CHECKING:
     from localrun.supervisor.pool import RunnerPool
     from localrun.supervisor.status import RunningModel
 
-# of the API that is spoken here; clients refuse older ones
+# version of the API; clients refuse older servers
 OLLAMA_VERSION = "0.33.0"
-FOR_EVER = "2318-01-01T00:00:00Z"  # what Ollama says, about
+NEVER = "2318-01-01T00:00:00Z"  # about what Ollama reports
 
 
 def ollama_routes(
     completions: Completions,
-    desk: TokenService,
+    tokens: TokenService,
     catalogue: Catalogue,
     pool: RunnerPool,
     device: str,
 ) -> APIRouter:
     """Return the router of Ollama's API."""
-    answers = _Answers(completions, desk, pool)
+    generation = _GenerationRoutes(completions, tokens, pool)
     router, names = APIRouter(prefix="/api"), LoadedNames(pool, catalogue)
 
     @router.head("/version")
     @router.get("/version")
     async def version() -> JSONResponse:
-        known = {"version": OLLAMA_VERSION, "localrun": __version__, "pid": os.getpid()}
-        return JSONResponse(known | {"device": device})
+        body = {"version": OLLAMA_VERSION, "localrun": __version__, "pid": os.getpid()}
+        return JSONResponse(body | {"device": device})
 
     @router.head("/tags")
     @router.get("/tags")
     async def tags() -> JSONResponse:
-        found = await asyncio.to_thread(catalogue.list_models)
-        return JSONResponse({"models": [_stored(model) for model in found]})
+        models = await asyncio.to_thread(catalogue.list_models)
+        return JSONResponse({"models": [_stored(model) for model in models]})
 
     @router.head("/ps")
     @router.get("/ps")
@@ -69,21 +69,21 @@ def ollama_routes(
 
     @router.post("/chat")
     async def chat(request: Request) -> Response:
-        return await answers.respond(request, "chat")
+        return await generation.respond(request, "chat")
 
     @router.post("/generate")
     async def generate(request: Request) -> Response:
-        return await answers.respond(request, "generate")
+        return await generation.respond(request, "generate")
 
     return router
 
 
 @dataclass(frozen=True, slots=True)
-class _Answers:
-    """Responds to requests that generate."""
+class _GenerationRoutes:
+    """Handler of requests that generate."""
 
     completions: Completions
-    desk: TokenService
+    tokens: TokenService
     pool: RunnerPool
 
     async def respond(self, request: Request, kind: Kind) -> Response:
@@ -91,14 +91,14 @@ class _Answers:
         if call.is_empty or call.renders_only or not call.stream:
             return JSONResponse(await unless_disconnected(request, self._whole(call)))
         chunks = stream(call, self.completions)
-        has_signs = SIGNS_HEADER in request.headers
-        signs = load_signs(self.pool, call.request.model) if has_signs else None
-        return await streamed(request, chunks, progress=signs)
+        wants_progress = SIGNS_HEADER in request.headers
+        progress = load_signs(self.pool, call.request.model) if wants_progress else None
+        return await streamed(request, chunks, progress=progress)
 
     def _whole(self, call: Call) -> Coroutine[None, None, JsonObject]:
         if call.is_empty:
             return load_or_unload(call, self.completions)
-        return render(call, self.desk) if call.renders_only else complete(call, self.completions)
+        return render(call, self.tokens) if call.renders_only else complete(call, self.completions)
 
 
 def _stored(model: StoredModel) -> JsonObject:
@@ -121,7 +121,7 @@ def _running(model: RunningModel, stored: StoredModel | None) -> JsonObject:
         "size_vram": model.size_gpu_bytes,
         "digest": model.digest.removeprefix("sha256:"),
         "details": details(stored) if stored else {},
-        "expires_at": model.until.isoformat() if model.until else FOR_EVER,
+        "expires_at": model.until.isoformat() if model.until else NEVER,
         "context_length": model.num_ctx,
         "num_open": model.num_open,
         "shared_with": model.shared_with,

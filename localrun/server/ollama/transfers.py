@@ -1,7 +1,6 @@
-"""The routes under ``/api`` that bring models here or elsewhere: pull, push, create, blobs.
+"""Routes under ``/api`` that transfer models: pull, push, create, blobs.
 
-What takes long runs in a child process, what reads the disk in a thread: the event loop
-does neither.
+Long work runs in a child process, disk access in a thread; the event loop does neither.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from localrun.server.ollama.blobs import known_digest, receive_blob
-from localrun.server.ollama.progress import Work, last_frame, lines, transfer_order
+from localrun.server.ollama.blobs import checked_digest, receive_blob
+from localrun.server.ollama.progress import Job, last_frame, lines, transfer_order
 from localrun.server.parsing.requests import read, unless_disconnected
 from localrun.server.streaming import streamed
 
@@ -36,23 +35,23 @@ def transfer_routes(jobs: Jobs, uploads: Uploads, names: LoadedNames) -> APIRout
 
     def release(blobs: Iterable[str]) -> None:
         uploads.release(blobs)
-        names.settle()  # the name may be that of a loaded model
+        names.settle()  # the name may belong to a loaded model
 
     @router.post("/pull")
     async def pull(request: Request) -> Response:
-        return await _work(request, "pull", jobs)
+        return await _run_job(request, "pull", jobs)
 
     @router.post("/push")
     async def push(request: Request) -> Response:
-        return await _work(request, "push", jobs)
+        return await _run_job(request, "push", jobs)
 
     @router.post("/create")
     async def create(request: Request) -> Response:
-        return await _work(request, "create", jobs, release)
+        return await _run_job(request, "create", jobs, release)
 
     @router.head("/blobs/{digest}")
     async def has_blob(digest: str) -> Response:
-        is_here = await asyncio.to_thread(uploads.has, known_digest(digest))
+        is_here = await asyncio.to_thread(uploads.has, checked_digest(digest))
         return Response(status_code=200 if is_here else MISSING)
 
     @router.post("/blobs/{digest}")
@@ -63,21 +62,21 @@ def transfer_routes(jobs: Jobs, uploads: Uploads, names: LoadedNames) -> APIRout
     return router
 
 
-async def _work(
+async def _run_job(
     request: Request,
     kind: str,
     jobs: Jobs,
     release: Callable[[Iterable[str]], None] | None = None,
 ) -> Response:
-    """Answer by a job; ``release`` gets the blobs that the model has named by then."""
+    """Respond with the progress of a job; ``release`` is called with the blobs of the new model."""
     order, streams = await read(request, lambda fields: _order(kind, fields))
-    and_then = None if release is None else partial(release, order["blobs"])
-    work = Work(jobs=jobs, order=order, and_then=and_then)
+    on_success = None if release is None else partial(release, order["blobs"])
+    job = Job(jobs=jobs, order=order, on_success=on_success)
     if streams:
-        return await streamed(request, lines(work))
-    return JSONResponse(await unless_disconnected(request, last_frame(work)))
+        return await streamed(request, lines(job))
+    return JSONResponse(await unless_disconnected(request, last_frame(job)))
 
 
 def _order(kind: str, fields: Fields) -> tuple[JsonObject, bool]:
-    """Return the job of a request, and whether its answer is streamed."""
+    """Return the job of a request and whether its progress is streamed."""
     return transfer_order(kind, fields), fields.boolean("stream") is not False

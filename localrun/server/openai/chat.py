@@ -115,12 +115,12 @@ def parse_chat(fields: Fields) -> ChatCall:
 
 
 async def complete(call: ChatCall, completions: Completions) -> JsonObject:
-    """Return the whole answer as one object."""
-    answers = ChatCompletionBuilder(call.request.model, call.num_choices, is_legacy=call.is_legacy)
+    """Return the whole completion."""
+    builder = ChatCompletionBuilder(call.request.model, call.num_choices, is_legacy=call.is_legacy)
     async with _replies(call, completions) as replies:
         async for index, part in replies:
-            answers.add(index, part)
-    return answers.whole()
+            builder.add(index, part)
+    return builder.completion()
 
 
 async def stream(call: ChatCall, completions: Completions) -> AsyncGenerator[bytes, None]:
@@ -129,15 +129,15 @@ async def stream(call: ChatCall, completions: Completions) -> AsyncGenerator[byt
     Raises:
         LocalrunError: the request is refused, or fails after some events.
     """
-    answers = ChatCompletionBuilder(call.request.model, call.num_choices, is_legacy=call.is_legacy)
+    builder = ChatCompletionBuilder(call.request.model, call.num_choices, is_legacy=call.is_legacy)
     async with _replies(call, completions) as replies:
-        yield answers.tell(*await anext(replies)) or b""
+        yield builder.event_of(*await anext(replies)) or b""
         async for index, part in replies:
-            event = answers.tell(index, part)
+            event = builder.event_of(index, part)
             if event is not None:
                 yield event
         if call.include_usage:
-            yield answers.usage_event()
+            yield builder.usage_event()
 
 
 def _replies(

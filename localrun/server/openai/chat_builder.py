@@ -1,4 +1,8 @@
-"""The answers to a chat in OpenAI's words: as chunks while they come, and as a whole."""
+"""Answers of ``/v1/chat/completions``: streamed chunks, and the whole completion.
+
+The text of all chunks of a choice is the text of the whole choice. The last chunk of a choice has
+its finish reason; token counts are an event of their own.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +14,20 @@ from typing import TYPE_CHECKING
 from localrun.chat.stream_parser import ReasoningPart, TextPart
 from localrun.chat.tool_calls import CallArguments, CallBegun
 from localrun.server.core.request import AnswerFinished, AnswerStarted, TokenScores
-from localrun.server.extension import extension
 from localrun.server.framing import sse_event
 from localrun.server.openai.legacy import in_old_words
-from localrun.server.scores import openai_score
-from localrun.server.timings import timings
+from localrun.server.reply_fields import Usage, extension, new_call_id, timings, token_logprob
 
 if TYPE_CHECKING:
-    from localrun.runner.messages import Finished, Score
+    from collections.abc import Sequence
+
+    from localrun.runner.messages import Score
     from localrun.server.core.request import Reply
     from localrun.server.parsing.fields import JsonObject
 
 
 class ChatCompletionBuilder:
-    """All choices of one call, and what they have in common."""
+    """All choices of one request."""
 
     def __init__(self, model: str, count: int, *, is_legacy: bool = False) -> None:
         self._head = {
@@ -35,11 +39,11 @@ class ChatCompletionBuilder:
         self._choices = [_Choice(self._head, index, is_legacy=is_legacy) for index in range(count)]
 
     def add(self, index: int, part: Reply) -> None:
-        """Take a part of a choice."""
+        """Add a part to a choice."""
         self._choices[index].add(part)
 
-    def tell(self, index: int, part: Reply) -> bytes | None:
-        """Take a part of a choice; return the event that tells it, None where there is none."""
+    def event_of(self, index: int, part: Reply) -> bytes | None:
+        """Add a part to a choice; return its event, None if the part has no event."""
         choice = self._choices[index]
         delta = choice.add(part)
         if delta is not None:
@@ -47,163 +51,161 @@ class ChatCompletionBuilder:
         if isinstance(part, AnswerStarted):
             return sse_event(choice.chunk({"role": "assistant", "content": ""}))
         if isinstance(part, AnswerFinished):
-            figures = {"timings": timings([part]), **extension([part])}
-            return sse_event(choice.chunk({}, finish=choice.finish) | figures)
+            fields = {"timings": timings([part]), **extension([part])}
+            return sse_event(choice.chunk({}, finish_reason=choice.finish_reason) | fields)
         return None
 
     def usage_event(self) -> bytes:
-        """Return the event with the counts of tokens, which has no choices."""
+        """Return the event with the token counts, which has no choices."""
         body = {**self._head, "object": "chat.completion.chunk", "choices": []}
-        return sse_event({**body, "usage": usage(self._done)})
+        return sse_event({**body, "usage": usage_json(self._finished)})
 
-    def whole(self) -> JsonObject:
-        """Return the answers that were not streamed."""
+    def completion(self) -> JsonObject:
+        """Return the whole completion."""
         return {
             **self._head,
             "object": "chat.completion",
-            "choices": [choice.whole() for choice in self._choices],
-            "usage": usage(self._done),
-            "timings": timings(self._done),
-            **extension(self._done),
+            "choices": [choice.body() for choice in self._choices],
+            "usage": usage_json(self._finished),
+            "timings": timings(self._finished),
+            **extension(self._finished),
         }
 
     @property
-    def _done(self) -> list[AnswerFinished]:
-        return [choice.done for choice in self._choices if choice.done]
+    def _finished(self) -> list[AnswerFinished]:
+        return [choice.end for choice in self._choices if choice.end]
 
 
 class _Choice:
-    """Collects the parts of one answer."""
+    """The parts of one answer."""
 
     def __init__(self, head: JsonObject, index: int, *, is_legacy: bool) -> None:
         self._head = head
         self._is_legacy = is_legacy
         self._index = index
         self._text: list[str] = []
-        self._thought: list[str] = []
-        self._calls: list[_Call] = []
+        self._reasoning: list[str] = []
+        self._calls: list[_ToolCall] = []
         self._scores: list[Score] = []
-        self._num_told = 0  # scores that are in a chunk
-        self.done: AnswerFinished | None = None
-        # the last one: a model's name before it may hold anything
+        self._num_sent_scores = 0
+        self.end: AnswerFinished | None = None
+        # rpartition: the name of the model, before the last "delta", may contain any text
         before, key, after = sse_event(self.chunk({})).rpartition(b'"delta": ')
         self._before, self._after = before + key, after.removeprefix(b"{}")
 
     @property
-    def finish(self) -> str:
-        """Return why the answer ended."""
-        if self._calls and self._calls[-1].is_whole:
+    def finish_reason(self) -> str:
+        """Return the finish reason of the choice."""
+        if self._calls and self._calls[-1].is_complete:
             return "function_call" if self._is_legacy else "tool_calls"
-        return self.done.finished.reason.value if self.done else "stop"
+        return self.end.finished.reason.value if self.end else "stop"
 
     def add(self, part: Reply) -> JsonObject | None:
-        """Take a part; return the delta that tells it, None where there is nothing to tell."""
+        """Add a part; return its delta, None if the part has no delta."""
         if isinstance(part, TextPart):
             self._text.append(part.text)
             return {"content": part.text}
         if isinstance(part, ReasoningPart):
-            self._thought.append(part.text)
+            self._reasoning.append(part.text)
             return {"reasoning_content": part.text}
         if isinstance(part, CallBegun):
             return self._begin_call(part)
         if isinstance(part, CallArguments):
-            return self._go_on_with_call(part)
+            return self._extend_call(part)
         if isinstance(part, TokenScores):
             self._scores += part.scores
         elif isinstance(part, AnswerFinished):
-            self.done = part
+            self.end = part
         return None
 
     def _begin_call(self, part: CallBegun) -> JsonObject:
-        self._calls.append(_Call(part.name))
-        return {"tool_calls": [{"index": len(self._calls) - 1, **self._calls[-1].whole()}]}
+        self._calls.append(_ToolCall(part.name))
+        return {"tool_calls": [{"index": len(self._calls) - 1, **self._calls[-1].body()}]}
 
-    def _go_on_with_call(self, part: CallArguments) -> JsonObject:
+    def _extend_call(self, part: CallArguments) -> JsonObject:
         self._calls[-1].add(part)
         index = len(self._calls) - 1
         return {"tool_calls": [{"index": index, "function": {"arguments": part.text}}]}
 
-    def chunk(self, delta: JsonObject, *, finish: str | None = None) -> JsonObject:
-        """Return a streamed chunk, with the scores that no chunk has told yet."""
+    def chunk(self, delta: JsonObject, *, finish_reason: str | None = None) -> JsonObject:
+        """Return a streamed chunk, with the log probabilities that were not sent yet."""
         choice = {
             "index": self._index,
             "delta": in_old_words(delta) if self._is_legacy else delta,
-            "logprobs": self._new_scores(),
-            "finish_reason": finish,
+            "logprobs": self._unsent_logprobs(),
+            "finish_reason": finish_reason,
         }
         return {**self._head, "object": "chat.completion.chunk", "choices": [choice]}
 
     def event(self, delta: JsonObject) -> bytes:
-        """Return a streamed chunk as an event; only the delta is encoded, half the cost."""
-        if self._is_legacy or self._num_told < len(self._scores):
+        """Return a streamed chunk as an event; encodes only the delta, at half the cost."""
+        if self._is_legacy or self._num_sent_scores < len(self._scores):
             return sse_event(self.chunk(delta))
         return self._before + json.dumps(delta, ensure_ascii=False).encode() + self._after
 
-    def whole(self) -> JsonObject:
-        """Return the choice that was not streamed."""
+    def body(self) -> JsonObject:
+        """Return the whole choice."""
         text = "".join(self._text)
         message: JsonObject = {
             "role": "assistant",
             "content": text if text or not self._calls else None,
             "refusal": None,
         }
-        if self._thought:
-            message["reasoning_content"] = "".join(self._thought)
+        if self._reasoning:
+            message["reasoning_content"] = "".join(self._reasoning)
         if self._calls:
-            message["tool_calls"] = [call.whole() for call in self._calls]
+            message["tool_calls"] = [call.body() for call in self._calls]
         return {
             "index": self._index,
             "message": in_old_words(message) if self._is_legacy else message,
-            "logprobs": self._new_scores(),
-            "finish_reason": self.finish,
+            "logprobs": self._unsent_logprobs(),
+            "finish_reason": self.finish_reason,
         }
 
-    def _new_scores(self) -> JsonObject | None:
-        new = self._scores[self._num_told :]
-        self._num_told = len(self._scores)
-        return {"content": [openai_score(score) for score in new], "refusal": None} if new else None
+    def _unsent_logprobs(self) -> JsonObject | None:
+        scores = self._scores[self._num_sent_scores :]
+        self._num_sent_scores = len(self._scores)
+        return {"content": list(map(token_logprob, scores)), "refusal": None} if scores else None
 
 
-class _Call:
-    """One call of a tool, in OpenAI's words."""
+class _ToolCall:
+    """One tool call."""
 
     def __init__(self, name: str) -> None:
-        self.is_whole = False
-        self._id = f"call_{secrets.token_hex(12)}"
+        self.is_complete = False
+        self._id = new_call_id()
         self._name = name
         self._arguments: list[str] = []
 
     def add(self, part: CallArguments) -> None:
         self._arguments.append(part.text)
-        self.is_whole = part.is_last
+        self.is_complete = part.is_last
 
-    def whole(self) -> JsonObject:
+    def body(self) -> JsonObject:
         function = {"name": self._name, "arguments": "".join(self._arguments)}
         return {"id": self._id, "type": "function", "function": function}
 
 
-def usage(done: list[AnswerFinished]) -> JsonObject:
-    """Return the counts of tokens of all choices; their prompt is one."""
-    finished = [answer.finished for answer in done]
-    prompt = max((one.prompt_tokens for one in finished), default=0)
-    generated = sum(one.generated_tokens for one in finished)
-    cached = min((one.cached_tokens for one in finished), default=0)  # of who computed it
+def usage_json(answers: Sequence[AnswerFinished]) -> JsonObject:
+    """Return the object ``usage`` of the answers to one prompt."""
+    usage = Usage.of(answers)
     return {
-        "prompt_tokens": prompt,
-        "completion_tokens": generated,
-        "total_tokens": prompt + generated,
-        "prompt_tokens_details": {"cached_tokens": cached},
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.generated_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
         "completion_tokens_details": {
-            "reasoning_tokens": sum(one.thought_tokens for one in finished),
-            **_predicted(finished),
+            "reasoning_tokens": usage.reasoning_tokens,
+            **_prediction_counts(answers),
         },
     }
 
 
-def _predicted(finished: list[Finished]) -> JsonObject:
-    """Return what became of a prediction, where there was one; wrong guesses cost no tokens."""
-    right = [one.predicted_right for one in finished if one.predicted_right is not None]
-    wrong = [one.predicted_wrong for one in finished if one.predicted_wrong is not None]
+def _prediction_counts(answers: Sequence[AnswerFinished]) -> JsonObject:
+    """Return how many tokens of ``prediction`` were right and wrong, {} without a prediction."""
+    ends = [answer.finished for answer in answers]
+    right = [end.predicted_right for end in ends if end.predicted_right is not None]
+    wrong = [end.predicted_wrong for end in ends if end.predicted_wrong is not None]
     if not right:
         return {}
     return {"accepted_prediction_tokens": sum(right), "rejected_prediction_tokens": sum(wrong)}

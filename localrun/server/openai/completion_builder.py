@@ -1,7 +1,7 @@
-"""The answers to ``/v1/completions`` in OpenAI's words: as chunks while they come, and as a whole.
+"""Answers of ``/v1/completions``: streamed chunks, and the whole completion.
 
-A chunk has the shape of the whole. Places count prompt by prompt: with ``n`` answers
-each, the answers to prompt ``p`` are ``[p * n, (p + 1) * n)``.
+A chunk has the shape of the whole completion. Choices are numbered prompt by prompt: with ``n``
+answers each, the answers to prompt ``p`` are choices ``[p * n, (p + 1) * n)``.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING
 
 from localrun.chat.stream_parser import TextPart
 from localrun.server.core.request import AnswerFinished, AnswerStarted, TokenScores
-from localrun.server.extension import extension
 from localrun.server.framing import sse_event
-from localrun.server.openai.chat_builder import usage
-from localrun.server.timings import timings
+from localrun.server.openai.chat_builder import usage_json
+from localrun.server.reply_fields import extension, timings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from localrun.runner.messages import Score
     from localrun.server.core.request import Reply
     from localrun.server.parsing.fields import JsonObject
 
 
 class TextCompletionBuilder:
-    """All answers of one call."""
+    """All choices of one request; ``num_choices`` answers for each prompt."""
 
     def __init__(self, model: str, count: int, num_choices: int) -> None:
         self._head = {
@@ -35,41 +36,41 @@ class TextCompletionBuilder:
             "model": model,
             "system_fingerprint": "localrun",
         }
-        self._all = [_Continuation(place) for place in range(count)]
+        self._choices = [_Choice(index) for index in range(count)]
         self._num_choices = num_choices
 
-    def add(self, place: int, part: Reply) -> None:
-        """Take a part of an answer."""
-        self._all[place].add(part)
+    def add(self, index: int, part: Reply) -> None:
+        """Add a part to a choice."""
+        self._choices[index].add(part)
 
-    def tell(self, place: int, part: Reply) -> bytes | None:
-        """Take a part of an answer; return the event that tells it, None where there is none."""
-        one = self._all[place]
-        one.add(part)
+    def event_of(self, index: int, part: Reply) -> bytes | None:
+        """Add a part to a choice; return its event, None if the part has no event."""
+        choice = self._choices[index]
+        choice.add(part)
         if isinstance(part, AnswerFinished):
-            return sse_event({**self._body([one.news()]), **_figures([part])})
+            return sse_event({**self._body([choice.take()]), **_end_fields([part])})
         if isinstance(part, TextPart) or (isinstance(part, AnswerStarted) and part.prompt):
-            return sse_event(self._body([one.news()]))
+            return sse_event(self._body([choice.take()]))
         return None
 
     def usage_event(self) -> bytes:
-        """Return the event with the counts of tokens, which has no choices."""
+        """Return the event with the token counts, which has no choices."""
         return sse_event({**self._body([]), "usage": self._usage()})
 
-    def whole(self) -> JsonObject:
-        """Return the answers that were not streamed."""
-        done = [one.done for one in self._all if one.done]
-        body = self._body([one.news() for one in self._all])
-        return {**body, "usage": self._usage(), **_figures(done)}
+    def completion(self) -> JsonObject:
+        """Return the whole completion."""
+        ends = _ends(self._choices)
+        body = self._body([choice.take() for choice in self._choices])
+        return {**body, "usage": self._usage(), **_end_fields(ends)}
 
     def _body(self, choices: list[JsonObject]) -> JsonObject:
         return {**self._head, "choices": choices}
 
     def _usage(self) -> JsonObject:
-        """Return the counts of tokens; those of a prompt count once for all its answers."""
+        """Return the token counts; a prompt counts once for all its answers."""
         counts = [
-            usage([one.done for one in self._all[first : first + self._num_choices] if one.done])
-            for first in range(0, len(self._all), self._num_choices)
+            usage_json(_ends(self._choices[first : first + self._num_choices]))
+            for first in range(0, len(self._choices), self._num_choices)
         ]
         names = ("prompt_tokens", "completion_tokens", "total_tokens")
         cached = sum(count["prompt_tokens_details"]["cached_tokens"] for count in counts)
@@ -79,19 +80,19 @@ class TextCompletionBuilder:
         }
 
 
-class _Continuation:
-    """Collects the parts of one answer until they are told."""
+class _Choice:
+    """The parts of one answer that were not sent yet."""
 
-    def __init__(self, place: int) -> None:
-        self._place = place
+    def __init__(self, index: int) -> None:
+        self._index = index
         self._text: list[str] = []
         self._scores: list[Score] = []
-        self._offset = 0  # characters of the text that was scored
+        self._offset = 0  # characters of the tokens whose log probabilities were sent
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self.done: AnswerFinished | None = None
+        self.end: AnswerFinished | None = None
 
     def add(self, part: Reply) -> None:
-        """Take a part."""
+        """Add a part."""
         if isinstance(part, TextPart):
             self._text.append(part.text)
         elif isinstance(part, AnswerStarted):
@@ -99,43 +100,47 @@ class _Continuation:
         elif isinstance(part, TokenScores):
             self._scores += part.scores
         elif isinstance(part, AnswerFinished):
-            self.done = part
+            self.end = part
 
-    def news(self) -> JsonObject:
-        """Return what was not told yet as a choice."""
+    def take(self) -> JsonObject:
+        """Return the parts that were not sent yet as a choice."""
         text, scores = "".join(self._text), self._scores
         self._text, self._scores = [], []
         return {
-            "index": self._place,
+            "index": self._index,
             "text": text,
-            "logprobs": self._scored(scores) if scores else None,
-            "finish_reason": self.done.finished.reason.value if self.done else None,
+            "logprobs": self._logprobs(scores) if scores else None,
+            "finish_reason": self.end.finished.reason.value if self.end else None,
         }
 
-    def _scored(self, scores: list[Score]) -> JsonObject:
+    def _logprobs(self, scores: list[Score]) -> JsonObject:
         offsets = []
         for piece, _, _ in scores:
             offsets.append(self._offset)
             self._offset += len(self._decoder.decode(piece))
         return {
-            "tokens": [_spelled(score[0]) for score in scores],
+            "tokens": [_token_text(score[0]) for score in scores],
             "token_logprobs": [score[1] for score in scores],
             "top_logprobs": [
                 None
-                if score[1] is None  # nothing was guessed there
-                else {_spelled(piece): logprob for piece, logprob in score[2]}
+                if score[1] is None  # the first token of a prompt has no probability
+                else {_token_text(piece): logprob for piece, logprob in score[2]}
                 for score in scores
             ],
             "text_offset": offsets,
         }
 
 
-def _figures(done: list[AnswerFinished]) -> JsonObject:
-    return {"timings": timings(done), **extension(done)}
+def _ends(choices: Sequence[_Choice]) -> list[AnswerFinished]:
+    return [choice.end for choice in choices if choice.end]
 
 
-def _spelled(piece: bytes) -> str:
-    """Return a token's text; what is no whole character is spelled as OpenAI does."""
+def _end_fields(ends: Sequence[AnswerFinished]) -> JsonObject:
+    return {"timings": timings(ends), **extension(ends)}
+
+
+def _token_text(piece: bytes) -> str:
+    """Return the text of a token; a token that is no whole character is escaped as in OpenAI."""
     try:
         return piece.decode()
     except UnicodeDecodeError:

@@ -90,12 +90,12 @@ def parse_completion(fields: Fields) -> CompletionCall:
 
 
 async def complete(call: CompletionCall, completions: Completions) -> JsonObject:
-    """Return all answers as one object."""
-    answers = _answers(call)
+    """Return the whole completion."""
+    builder = _builder(call)
     async with _replies(call, completions) as replies:
-        async for place, part in replies:
-            answers.add(place, part)
-    return answers.whole()
+        async for index, part in replies:
+            builder.add(index, part)
+    return builder.completion()
 
 
 async def stream(call: CompletionCall, completions: Completions) -> AsyncGenerator[bytes, None]:
@@ -104,18 +104,18 @@ async def stream(call: CompletionCall, completions: Completions) -> AsyncGenerat
     Raises:
         LocalrunError: the request is refused, or fails after some events.
     """
-    answers = _answers(call)
+    builder = _builder(call)
     async with _replies(call, completions) as replies:
-        yield answers.tell(*await anext(replies)) or b""
-        async for place, part in replies:
-            event = answers.tell(place, part)
+        yield builder.event_of(*await anext(replies)) or b""
+        async for index, part in replies:
+            event = builder.event_of(index, part)
             if event is not None:
                 yield event
         if call.streaming.include_usage:
-            yield answers.usage_event()
+            yield builder.usage_event()
 
 
-def _answers(call: CompletionCall) -> TextCompletionBuilder:
+def _builder(call: CompletionCall) -> TextCompletionBuilder:
     return TextCompletionBuilder(call.requests[0].model, len(call.requests), call.num_choices)
 
 

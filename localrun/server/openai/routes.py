@@ -1,4 +1,4 @@
-"""The routes under ``/v1``."""
+"""Routes under ``/v1`` that complete prompts, and that tokenize."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from localrun.server.openai.tokens import TokenService
 
 
-def openai_routes(completions: Completions, desk: TokenService) -> APIRouter:
+def openai_routes(completions: Completions, tokens: TokenService) -> APIRouter:
     """Return the router of OpenAI's API."""
     router = APIRouter(prefix="/v1")
 
@@ -39,22 +39,22 @@ def openai_routes(completions: Completions, desk: TokenService) -> APIRouter:
         work = complete_prompts(call, completions)
         return JSONResponse(await unless_disconnected(request, work))
 
-    _add_token_routes(router, desk)
+    _add_token_routes(router, tokens)
     return router
 
 
-def _add_token_routes(router: APIRouter, desk: TokenService) -> None:
+def _add_token_routes(router: APIRouter, tokens: TokenService) -> None:
     @router.post("/tokenize")
     async def tokenize(request: Request) -> Response:
-        work = desk.tokenize(await read(request, parse_tokenize))
-        return await unless_disconnected(request, work) or Response()  # nobody reads the second
+        work = tokens.tokenize(await read(request, parse_tokenize))
+        return await unless_disconnected(request, work) or Response()  # the client has left
 
     @router.post("/detokenize")
     async def detokenize(request: Request) -> Response:
-        work = desk.detokenize(await read(request, parse_detokenize))
+        work = tokens.detokenize(await read(request, parse_detokenize))
         return await unless_disconnected(request, work) or Response()
 
     @router.post("/apply-template")
     async def apply_template(request: Request) -> Response:
-        work = desk.apply_template(await read(request, parse_apply_template))
+        work = tokens.apply_template(await read(request, parse_apply_template))
         return await unless_disconnected(request, work) or Response()

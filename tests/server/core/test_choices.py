@@ -11,7 +11,7 @@ import pytest
 
 from localrun.engine.params import FinishReason
 from localrun.server.core.request import AnswerFinished, AnswerStarted
-from localrun.server.openai.chat_builder import usage
+from localrun.server.openai.chat_builder import usage_json
 from tests.fakes.requests import finished
 from tests.server.test_openai_api import chat, events
 
@@ -182,8 +182,8 @@ def test_a_prediction_is_accounted_for_where_there_was_one() -> None:
     done = AnswerFinished(finished=end, started=AnswerStarted(), load_s=0, total_s=0)
     predicted = replace(done, finished=replace(end, predicted_right=4, predicted_wrong=1))
 
-    assert usage([done])["completion_tokens_details"] == {"reasoning_tokens": 0}
-    assert usage([predicted, predicted])["completion_tokens_details"] == {
+    assert usage_json([done])["completion_tokens_details"] == {"reasoning_tokens": 0}
+    assert usage_json([predicted, predicted])["completion_tokens_details"] == {
         "reasoning_tokens": 0,
         "accepted_prediction_tokens": 8,
         "rejected_prediction_tokens": 2,

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from localrun.errors import OverloadedError, StorageError
-from localrun.server.middleware.bodies import LARGEST_BODY
+from localrun.server.middleware.bodies import MOST_BODY_BYTES
 from localrun.services.creating.uploads import KEPT_S, Uploads
 from localrun.store.garbage import collect_garbage
 from tests.e2e.conftest import wait_for
@@ -78,14 +78,14 @@ def test_what_is_no_digest_touches_no_path(library: Served, name: str) -> None:
 
 def test_a_file_larger_than_any_other_body_takes_no_memory(library: Served) -> None:
     block = bytes(1 << 20)
-    count = LARGEST_BODY // len(block) + 64
+    count = MOST_BODY_BYTES // len(block) + 64
     before = psutil.Process().memory_info().rss
 
     response = upload(library, digest(b""), (block for _ in range(count)))
 
     grown = psutil.Process().memory_info().rss - before
     assert response.status_code == 400  # all of it was read, to find that it is another
-    assert grown < LARGEST_BODY / 2
+    assert grown < MOST_BODY_BYTES / 2
 
 
 def test_a_sender_that_leaves_leaves_nothing(library: Served, workspace: Workspace) -> None:

@@ -139,7 +139,7 @@ def test_a_job_that_dies_is_an_error_and_the_next_one_works(
                 job.kill()
     hub.faults.clear()
 
-    assert "ended in the middle" in frames[-1]["error"]
+    assert "ended without a result" in frames[-1]["error"]
     assert client.pull(NAME).status == "success"
 
 

@@ -60,7 +60,7 @@ def test_shutdown_needs_our_own_header(served: Served) -> None:
 
 
 def test_an_open_address_without_a_key_is_refused() -> None:
-    with pytest.raises(UsageError, match="asks for no key"):
+    with pytest.raises(UsageError, match="no API key is set"):
         run_server(Settings(host="0.0.0.0", log_dir=HERE), background=False)  # noqa: S104 - refused
 
 

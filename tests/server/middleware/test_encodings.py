@@ -17,7 +17,7 @@ from backports import zstd
 from localrun.errors import BodyTooLargeError, UnsupportedEncodingError, UsageError
 from localrun.server.middleware.bodies import (
     LARGE_PIECE_BYTES,
-    LARGEST_BODY,
+    MOST_BODY_BYTES,
     BodyReader,
     OpenBodies,
 )
@@ -117,13 +117,13 @@ def test_a_body_is_the_same_however_it_is_cut(
 def test_a_bomb_is_refused_after_as_many_bytes_as_a_plain_body(
     encoding: str, pack: Callable[[bytes], bytes]
 ) -> None:
-    bomb, counted = pack(bytes(4 * LARGEST_BODY)), OpenBodies()
+    bomb, counted = pack(bytes(4 * MOST_BODY_BYTES)), OpenBodies()
 
     with pytest.raises(BodyTooLargeError, match="32 MiB"):
         read_all(encoding, [bomb], counted)
 
-    assert len(bomb) < LARGEST_BODY / 100
-    assert counted.num_bytes <= LARGEST_BODY
+    assert len(bomb) < MOST_BODY_BYTES / 100
+    assert counted.num_bytes <= MOST_BODY_BYTES
 
 
 @pytest.mark.parametrize(("encoding", "pack"), [one for one in PACKED if one[0] != "identity"])
@@ -170,7 +170,7 @@ def test_a_wrong_body_of_a_request_is_400(served: Served) -> None:
 
 
 def test_unknown_encodings_are_refused() -> None:
-    with pytest.raises(UnsupportedEncodingError, match="'br' is not taken"):
+    with pytest.raises(UnsupportedEncodingError, match="'br' is not supported"):
         decoder_of("br")
 
 

@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from localrun.access import Access, load_access
 from localrun.errors import StorageError, UsageError
 from localrun.server.middleware.authentication import HEALTH
-from localrun.server.middleware.keys import Keys, presented_key, read_keys
+from localrun.server.middleware.keys import Keys, key_of, read_keys
 from tests.server.serving import Served, serving
 
 if TYPE_CHECKING:
@@ -61,11 +61,11 @@ def test_a_key_opens_the_server_in_either_header(locked: Served, headers: dict[s
 
 @pytest.mark.parametrize("wrong", ["", "k" * 31, "k" * 33, "K" * 32, "ä" * 32])
 def test_a_wrong_key_opens_nothing(wrong: str) -> None:
-    assert Keys(KEYS).holder(wrong) is None
+    assert Keys(KEYS).name_of(wrong) is None
 
 
 def test_who_has_a_key_is_known_by_name() -> None:
-    assert Keys(KEYS).holder(KEYS["bot"]) == "bot"
+    assert Keys(KEYS).name_of(KEYS["bot"]) == "bot"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_file_has_keys_with_names_and_without(tmp_path: Path) -> None:
 
     keys = read_keys(Access(api_key="000", api_key_file=file))
 
-    holders = [keys.holder(key) for key in ("000", "111", "222", "333")]
+    holders = [keys.name_of(key) for key in ("000", "111", "222", "333")]
     assert holders == ["LOCALRUN_API_KEY", "laptop", "line 4", None]
 
 
@@ -160,4 +160,4 @@ def test_a_key_that_no_header_can_hold_is_refused_without_telling_it(key: str) -
 
 
 def test_other_kinds_of_authorization_are_no_key() -> None:
-    assert presented_key({b"authorization": b"Basic abc"}) == ""
+    assert key_of({b"authorization": b"Basic abc"}) == ""

@@ -37,8 +37,8 @@ def test_an_open_address_refuses_names_of_the_internet(host: str) -> None:
     "origin", ["https://evil.example", "null", "http://localhost.evil.example", "http://[", "x"]
 )
 def test_pages_of_others_are_refused(origin: str) -> None:
-    for visitors in (LOOPBACK, OPEN, NAMED):
-        assert visitors.refusal("localhost", origin) is not None
+    for origins in (LOOPBACK, OPEN, NAMED):
+        assert origins.refusal("localhost", origin) is not None
 
 
 @pytest.mark.parametrize(
@@ -78,15 +78,15 @@ def test_pages_that_the_owner_names_are_let_in_under_their_name_too() -> None:
 def test_wildcards_stand_for_a_part_of_an_origin(
     named: str, origin: str, *, is_let_in: bool
 ) -> None:
-    visitors = AllowedOrigins(load_access({"LOCALRUN_ORIGINS": named}).origins, is_loopback=True)
+    origins = AllowedOrigins(load_access({"LOCALRUN_ORIGINS": named}).origins, is_loopback=True)
 
-    assert (visitors.refusal("localhost", origin) is None) == is_let_in
+    assert (origins.refusal("localhost", origin) is None) == is_let_in
 
 
 def test_a_name_with_wildcards_is_no_name_of_the_server() -> None:
-    visitors = AllowedOrigins(("https://*.chat.example",), is_loopback=True)
+    origins = AllowedOrigins(("https://*.chat.example",), is_loopback=True)
 
-    assert visitors.refusal("a.chat.example", "") is not None
+    assert origins.refusal("a.chat.example", "") is not None
 
 
 def test_origins_are_read_from_the_environment() -> None:

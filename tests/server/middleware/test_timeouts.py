@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from localrun.server.middleware import bodies
-from localrun.server.middleware import timeouts as patience
+from localrun.server.middleware import bodies, timeouts
 from tests.fakes.starting import num_open
 from tests.server.serving import Served, posted, serving
 from tests.waiting import HANG_S, wait_until
@@ -23,9 +22,9 @@ QUICK_S = 0.3
 @pytest.fixture(scope="module")
 def hasty() -> Iterator[Served]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(patience, "HEAD_S", QUICK_S)
-        patch.setattr(patience, "READ_S", QUICK_S)
-        patch.setattr(bodies, "PATIENCE_S", QUICK_S)
+        patch.setattr(timeouts, "HEAD_S", QUICK_S)
+        patch.setattr(timeouts, "READ_S", QUICK_S)
+        patch.setattr(bodies, "TIMEOUT_S", QUICK_S)
         with serving() as found:
             yield found
 

@@ -133,11 +133,11 @@ def test_an_enormous_body_is_answered_read_up_to_a_bound_and_closed(
 
     assert (b"connection", b"close") in client.sent[0]["headers"]
     assert [message.get("body") for message in client.sent] == [None, b"no", b""]
-    assert client.num_bytes <= unread.MOST_UNREAD + 2 * len(client.chunk)
+    assert client.num_bytes <= unread.MOST_UNREAD_BYTES + 2 * len(client.chunk)
 
 
 def test_a_slow_body_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unread, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(unread, "TIMEOUT_S", 0.0)
     client = Sending(b"")
 
     client.answer([(b"content-length", b"10")])

@@ -1,18 +1,18 @@
-"""A call of a tool while it comes.
+"""Output items of tool calls.
 
-The arguments of a function stream; those of other tools are told when they are complete,
-since what the client is to get of them is inside.
+The arguments of a function are streamed. Calls of other tools are sent when their arguments are
+complete, because their fields are inside the arguments.
 """
 
 from __future__ import annotations
 
 import json
-import secrets
 from typing import TYPE_CHECKING
 
-from localrun.server.openai.responses.blocks import IN_PROGRESS, added, done
 from localrun.server.openai.responses.items import new_id
+from localrun.server.openai.responses.output_items import IN_PROGRESS, added, done
 from localrun.server.openai.responses.tools import INPUT, ToolKind
+from localrun.server.reply_fields import new_call_id
 
 if TYPE_CHECKING:
     from localrun.server.openai.responses.tools import ResponsesTool
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class FunctionCall:
-    """A call whose arguments are told while they come."""
+    """Call of a function; its arguments are streamed."""
 
     def __init__(self, tool: ResponsesTool) -> None:
         self._tool = tool
@@ -30,22 +30,22 @@ class FunctionCall:
         self._status = IN_PROGRESS
 
     def begin(self) -> list[JsonObject]:
-        """Return the event that opens it."""
+        """Return the first event."""
         return [added(self.item())]
 
     def push(self, text: str) -> list[JsonObject]:
-        """Take a piece of the arguments; return the event that tells it."""
+        """Add a piece of the arguments; return its event."""
         self._pieces.append(text)
         return [self._event("delta", delta=text)]
 
     def end(self, status: str) -> list[JsonObject]:
-        """Return the events that close it."""
+        """Return the last events."""
         self._status = status
-        told = {"arguments": "".join(self._pieces), "name": self._tool.name}
-        return [self._event("done", **told), done(self.item())]
+        fields = {"arguments": "".join(self._pieces), "name": self._tool.name}
+        return [self._event("done", **fields), done(self.item())]
 
     def item(self) -> JsonObject:
-        """Return the item as far as it is known."""
+        """Return the item as far as it is generated."""
         item = {
             "type": "function_call",
             "id": self._id,
@@ -62,7 +62,7 @@ class FunctionCall:
 
 
 class OtherCall:
-    """A call of a tool that is no function: told when its arguments are complete."""
+    """Call of a custom or shell tool; sent when its arguments are complete."""
 
     def __init__(self, tool: ResponsesTool) -> None:
         self._tool = tool
@@ -74,69 +74,64 @@ class OtherCall:
         self._status = IN_PROGRESS
 
     def begin(self) -> list[JsonObject]:
-        """Return nothing: a command that is not known yet cannot be told."""
+        """Return []: nothing is known before the arguments are complete."""
         return []
 
     def push(self, text: str) -> list[JsonObject]:
-        """Take a piece of the arguments."""
+        """Add a piece of the arguments."""
         self._pieces.append(text)
         return []
 
     def end(self, status: str) -> list[JsonObject]:
-        """Return all events."""
+        """Return all events of the item."""
         first = added(self.item())
         self._status = status
-        said: list[JsonObject] = []
+        events: list[JsonObject] = []
         if self._tool.kind is ToolKind.CUSTOM:
             first["item"]["input"], text = "", self._input()
             kind = "response.custom_tool_call_input"
-            said = [
+            events = [
                 {"type": f"{kind}.delta", "item_id": self._id, "delta": text},
                 {"type": f"{kind}.done", "item_id": self._id, "input": text},
             ]
-        return [first, *said, done(self.item())]
+        return [first, *events, done(self.item())]
 
     def item(self) -> JsonObject:
-        """Return the item as far as it is known."""
+        """Return the item as far as it is generated."""
         item = {"id": self._id, "call_id": self._call_id, "status": self._status}
         if self._tool.kind is ToolKind.SHELL:
             return {"type": "local_shell_call", **item, "action": self._action()}
         namespace = {"namespace": self._tool.namespace} if self._tool.namespace else {}
-        told = {"name": self._tool.name, "input": self._input()}
-        return {"type": "custom_tool_call", **item, **told, **namespace}
+        fields = {"name": self._tool.name, "input": self._input()}
+        return {"type": "custom_tool_call", **item, **fields, **namespace}
 
     def _input(self) -> str:
-        """Return the one argument; what is broken off, or another thing, as it was written."""
-        found = self._arguments().get(INPUT)
-        return found if isinstance(found, str) else "".join(self._pieces)
+        """Return the argument ``input``, or the raw arguments if they are cut off or malformed."""
+        text = self._arguments().get(INPUT)
+        return text if isinstance(text, str) else "".join(self._pieces)
 
     def _action(self) -> JsonObject:
-        given = self._arguments()
-        command = given.get("command")
-        if isinstance(command, str):  # a line, against the schema
+        arguments = self._arguments()
+        command = arguments.get("command")
+        if isinstance(command, str):  # one line: not what the schema asks for
             command = ["bash", "-lc", command]
         return {
             "type": "exec",
             "command": list(map(str, command)) if isinstance(command, list) else [],
             "env": {},
-            "timeout_ms": given.get("timeout_ms"),
-            "working_directory": given.get("working_directory"),
+            "timeout_ms": arguments.get("timeout_ms"),
+            "working_directory": arguments.get("working_directory"),
             "user": None,
         }
 
     def _arguments(self) -> JsonObject:
         try:
-            found = json.loads("".join(self._pieces))
+            arguments = json.loads("".join(self._pieces))
         except (ValueError, RecursionError):
             return {}
-        return found if isinstance(found, dict) else {}
+        return arguments if isinstance(arguments, dict) else {}
 
 
-def call_block(tool: ResponsesTool) -> FunctionCall | OtherCall:
-    """Return the block of a call."""
+def call_item(tool: ResponsesTool) -> FunctionCall | OtherCall:
+    """Return the output item of a tool call."""
     return FunctionCall(tool) if tool.kind is ToolKind.FUNCTION else OtherCall(tool)
-
-
-def new_call_id() -> str:
-    """Return an id by which the result names its call."""
-    return f"call_{secrets.token_hex(12)}"

@@ -15,7 +15,7 @@ from localrun.engine.params import MOST_TOP, OverflowPolicy
 from localrun.errors import NotFoundError
 from localrun.runner.messages import Generation, PromptSpec
 from localrun.server.core.request import CompletionRequest
-from localrun.server.middleware.bodies import LARGEST_BODY
+from localrun.server.middleware.bodies import MOST_BODY_BYTES
 from localrun.server.openai import fields as common
 from localrun.server.openai.chat import verbosity
 from localrun.server.openai.responses.items import conversation, kind_of, whole_item
@@ -185,7 +185,7 @@ def _resolved(items: list[Fields], store: ResponseStore) -> list[Fields]:
             continue
         found = _referred(item, store)
         num_bytes += found.num_bytes
-        if num_bytes > LARGEST_BODY:
+        if num_bytes > MOST_BODY_BYTES:
             raise item.wrong("id", "makes the request larger than a body may be")
         resolved.append(Fields(json.loads(found.text), item.path("")))
     return resolved

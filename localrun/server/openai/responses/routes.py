@@ -1,4 +1,4 @@
-"""The routes under ``/v1/responses``."""
+"""Routes under ``/v1/responses``."""
 
 from __future__ import annotations
 
@@ -26,56 +26,56 @@ ORDERS = ("asc", "desc")
 PAGE, LARGEST_PAGE = 20, 100
 
 
-def responses_routes(desk: ResponseService, tokens: TokenService) -> APIRouter:
+def responses_routes(service: ResponseService, tokens: TokenService) -> APIRouter:
     """Return the router of OpenAI's Responses API."""
     router = APIRouter(prefix="/v1/responses")
-    _add_asking(router, desk, tokens)
-    _add_keeping(router, desk)
+    _add_creating(router, service, tokens)
+    _add_reading(router, service)
     return router
 
 
-def _add_asking(router: APIRouter, desk: ResponseService, tokens: TokenService) -> None:
+def _add_creating(router: APIRouter, service: ResponseService, tokens: TokenService) -> None:
 
     @router.post("")
     async def create(request: Request) -> Response:
-        call = await read_in_thread(request, partial(parse_call, store=desk.store))
+        call = await read_in_thread(request, partial(parse_call, store=service.store))
         if call.stream:
             encode_error = partial(failed, call)
-            return await streamed(request, desk.stream(call), encode_error=encode_error)
+            return await streamed(request, service.stream(call), encode_error=encode_error)
         if call.background:
-            return JSONResponse(await desk.begin(call))
-        return JSONResponse(await unless_disconnected(request, desk.whole(call)))
+            return JSONResponse(await service.start(call))
+        return JSONResponse(await unless_disconnected(request, service.complete(call)))
 
     @router.post("/input_tokens")
     async def count(request: Request) -> JSONResponse:
-        asked = await read_in_thread(request, partial(parse_for_count, store=desk.store))
-        counted = await unless_disconnected(request, tokens.count(asked))
-        return JSONResponse({"object": "response.input_tokens", "input_tokens": counted})
+        call = await read_in_thread(request, partial(parse_for_count, store=service.store))
+        num_tokens = await unless_disconnected(request, tokens.count(call))
+        return JSONResponse({"object": "response.input_tokens", "input_tokens": num_tokens})
 
 
-def _add_keeping(router: APIRouter, desk: ResponseService) -> None:
-    @router.get("/{number}")
-    async def find(request: Request, number: str) -> JSONResponse:
+def _add_reading(router: APIRouter, service: ResponseService) -> None:
+    @router.get("/{response_id}")
+    async def find(request: Request, response_id: str) -> JSONResponse:
         if request.query_params.get("stream") == "true":
-            raise UsageError("a response that is kept cannot be streamed", param="stream")
-        return JSONResponse(desk.find(number))
+            raise UsageError("a stored response cannot be streamed", param="stream")
+        return JSONResponse(service.find(response_id))
 
-    @router.delete("/{number}")
-    async def delete(number: str) -> JSONResponse:
-        return JSONResponse(await desk.delete(number))
+    @router.delete("/{response_id}")
+    async def delete(response_id: str) -> JSONResponse:
+        return JSONResponse(await service.delete(response_id))
 
-    @router.post("/{number}/cancel")
-    async def cancel(number: str) -> JSONResponse:
-        return JSONResponse(await desk.cancel(number))
+    @router.post("/{response_id}/cancel")
+    async def cancel(response_id: str) -> JSONResponse:
+        return JSONResponse(await service.cancel(response_id))
 
-    @router.get("/{number}/input_items")
-    async def input_items(request: Request, number: str) -> Response:
-        content = _page(request, desk.input_of(number))
+    @router.get("/{response_id}/input_items")
+    async def input_items(request: Request, response_id: str) -> Response:
+        content = _page(request, service.input_of(response_id))
         return Response(content, media_type="application/json")
 
 
 def _page(request: Request, items: tuple[KeptItem, ...]) -> bytes:
-    """Return the items after one, in the order asked for: the last first."""
+    """Return a page of items: ``after``, ``limit`` and ``order`` of the query select it."""
     query = request.query_params
     order, after = query.get("order", "desc"), query.get("after")
     if order not in ORDERS:
@@ -84,7 +84,7 @@ def _page(request: Request, items: tuple[KeptItem, ...]) -> bytes:
     ordered = list(items if order == "asc" else reversed(items))
     ids = [item.id for item in ordered]
     if after is not None and after not in ids:
-        raise UsageError(f"after names no item of the response: {shown(after)}", param="after")
+        raise UsageError(f"after is not an item of the response: {shown(after)}", param="after")
     start = ids.index(after) + 1 if after is not None else 0
     page = ordered[start : start + limit]
     head = {
@@ -93,7 +93,7 @@ def _page(request: Request, items: tuple[KeptItem, ...]) -> bytes:
         "last_id": page[-1].id if page else None,
         "has_more": start + limit < len(ordered),
     }
-    data = b",".join(item.text for item in page)  # JSON already
+    data = b",".join(item.text for item in page)  # already JSON
     return json.dumps(head).encode()[:-1] + b',"data":[' + data + b"]}"
 
 

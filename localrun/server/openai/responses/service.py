@@ -1,7 +1,8 @@
-"""Where responses are asked for and kept.
+"""Responses of a server: generated in tasks, kept in memory.
 
-Who asks reads the stream, waits for the whole, or does neither (in the background). When
-one of the first two leaves, the response is cancelled.
+A client reads the stream, waits for the whole response, or leaves it in the background. In the
+first two cases a disconnect cancels the response. Used on the event loop only, so that the tasks
+need no lock; the store has its own.
 """
 
 from __future__ import annotations
@@ -31,115 +32,115 @@ SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 
 
 class ResponseService:
-    """All responses of a server."""
+    """All responses of a server: running tasks, and the store of ended responses."""
 
     def __init__(self, completions: Completions, find_model: Callable[[str], StoredModel]) -> None:
         self.store = ResponseStore()
         self._completions = completions
         self._find_model = find_model
-        self._coming: dict[str, ResponseTask] = {}
+        self._tasks: dict[str, ResponseTask] = {}  # by the id of the response
 
-    async def whole(self, call: ResponsesCall) -> JsonObject:
+    async def complete(self, call: ResponsesCall) -> JsonObject:
         """Return a response when it has ended.
 
         Raises:
             LocalrunError: the request is refused, or fails.
         """
-        coming = await self._begin(call)
-        await coming.task
-        if coming.error is not None:
-            raise coming.error
-        return coming.answer.whole()
+        running = await self._start(call)
+        await running.task
+        if running.error is not None:
+            raise running.error
+        return running.builder.response()
 
-    async def begin(self, call: ResponsesCall) -> JsonObject:
-        """Return a response that comes in the background.
+    async def start(self, call: ResponsesCall) -> JsonObject:
+        """Start a response in the background and return it as it is now.
 
         Raises:
-            LocalrunError: there is no such model.
-            OverloadedError: the input of the responses that come is too large already.
+            LocalrunError: the model does not exist.
+            OverloadedError: the inputs of the running responses are too large together.
         """
-        num_bytes = call.num_bytes + sum(one.call.num_bytes for one in self._coming.values())
+        num_bytes = call.num_bytes + sum(task.call.num_bytes for task in self._tasks.values())
         if num_bytes > MOST_BYTES:
             raise OverloadedError(f"responses in the background have {num_bytes} bytes of input")
-        return (await self._begin(call)).answer.whole()
+        return (await self._start(call)).builder.response()
 
     async def stream(self, call: ResponsesCall) -> AsyncGenerator[bytes, None]:
-        """Yield a response as server-sent events; an error in the middle is the last one.
+        """Yield a response as server-sent events; an error after its start is the last event.
 
         Raises:
-            LocalrunError: the request is refused; nothing was yielded then.
+            LocalrunError: the request is refused; nothing was yielded before.
         """
-        coming = await self._begin(call)
+        running = await self._start(call)
         try:
-            async for events in coming.events():
+            async for events in running.events():
                 yield named_sse_events(events)
-            await coming.task
-            if coming.error is not None and not coming.is_open:
-                raise coming.error
+            await running.task
+            if running.error is not None and not running.is_accepted:
+                raise running.error
         finally:
-            coming.task.cancel()
+            running.task.cancel()
 
-    def find(self, number: str) -> JsonObject:
-        """Return a response, whole or as far as it has come.
-
-        Raises:
-            NotFoundError: it is not here, or no longer.
-        """
-        coming = self._coming.get(number)
-        return coming.answer.whole() if coming else self.store.get(number).response
-
-    def input_of(self, number: str) -> tuple[KeptItem, ...]:
-        """Return the items that a response answers.
+    def find(self, response_id: str) -> JsonObject:
+        """Return a response, complete or as far as it is generated.
 
         Raises:
-            NotFoundError: it is not here, or no longer.
+            NotFoundError: there is no such response, or not any more.
         """
-        coming = self._coming.get(number)
-        return coming.call.input if coming else self.store.get(number).input
+        running = self._tasks.get(response_id)
+        return running.builder.response() if running else self.store.get(response_id).response
 
-    async def cancel(self, number: str) -> JsonObject:
-        """End a response that comes, and return it.
+    def input_of(self, response_id: str) -> tuple[KeptItem, ...]:
+        """Return the input items of a response.
 
         Raises:
-            NotFoundError: it is not here, or no longer.
-            UsageError: it has ended.
+            NotFoundError: there is no such response, or not any more.
         """
-        coming = self._coming.get(number)
-        if coming is None:
-            status = self.store.get(number).response["status"]
-            raise UsageError(f"the response {number} cannot be cancelled: it is {status}")
-        coming.task.cancel()
-        await asyncio.wait([coming.task])
-        return coming.answer.whole()
+        running = self._tasks.get(response_id)
+        return running.call.input if running else self.store.get(response_id).input
 
-    async def delete(self, number: str) -> JsonObject:
-        """Forget a response; one that comes is cancelled first.
+    async def cancel(self, response_id: str) -> JsonObject:
+        """Cancel a running response and return it.
 
         Raises:
-            NotFoundError: it is not here, or no longer.
+            NotFoundError: there is no such response, or not any more.
+            UsageError: the response has ended.
         """
-        if number in self._coming:
-            await self.cancel(number)
-        self.store.delete(number)
-        return {"id": number, "object": "response", "deleted": True}
+        running = self._tasks.get(response_id)
+        if running is None:
+            status = self.store.get(response_id).response["status"]
+            raise UsageError(f"the response {response_id} cannot be cancelled: it is {status}")
+        running.task.cancel()
+        await asyncio.wait([running.task])
+        return running.builder.response()
 
-    async def _begin(self, call: ResponsesCall) -> ResponseTask:
+    async def delete(self, response_id: str) -> JsonObject:
+        """Delete a response; a running response is cancelled first.
+
+        Raises:
+            NotFoundError: there is no such response, or not any more.
+        """
+        if response_id in self._tasks:
+            await self.cancel(response_id)
+        self.store.delete(response_id)
+        return {"id": response_id, "object": "response", "deleted": True}
+
+    async def _start(self, call: ResponsesCall) -> ResponseTask:
         model = await asyncio.to_thread(self._find_model, call.request.model)
-        used = sampling_of(model.recipe, call.request.sampling)
-        told = {name: getattr(used, name) for name in SAMPLING}
-        coming = ResponseTask(replace(call, repeated={**call.repeated, **told}), self._completions)
-        self._coming[coming.answer.id] = coming
-        coming.task.add_done_callback(lambda _: self._end(coming))
-        return coming
+        sampling = sampling_of(model.recipe, call.request.sampling)
+        repeated = {**call.repeated, **{name: getattr(sampling, name) for name in SAMPLING}}
+        running = ResponseTask(replace(call, repeated=repeated), self._completions)
+        self._tasks[running.builder.id] = running
+        running.task.add_done_callback(lambda _: self._keep(running))
+        return running
 
-    def _end(self, coming: ResponseTask) -> None:
-        """Keep a response that has ended, if it is to be kept and its request was not refused."""
-        call, response = coming.call, coming.answer.whole()
-        del self._coming[response["id"]]
-        if call.stores and (coming.is_open or call.background):
+    def _keep(self, ended: ResponseTask) -> None:
+        """Move a response that has ended to the store, unless its request was refused."""
+        call, response = ended.call, ended.builder.response()
+        del self._tasks[response["id"]]
+        if call.stores and (ended.is_accepted or call.background):
             self.store.add(kept(response, call.input))
 
 
 def failed(call: ResponsesCall, error: LocalrunError) -> bytes:
-    """Return the only event of a request that is refused when its status is said already."""
+    """Return the only event of a request that is refused after the HTTP status was sent."""
     return named_sse_events(ResponseBuilder(call).fail(error))

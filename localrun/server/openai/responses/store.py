@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.errors import BodyTooLargeError, NotFoundError
-from localrun.server.middleware.bodies import LARGEST_BODY
+from localrun.server.middleware.bodies import MOST_BODY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -128,9 +128,9 @@ class ResponseStore:
             chain = [self._records[one] for one in reversed(self._chain(number))]
         if chain[0].previous is not None:
             raise not_found(chain[0].previous)
-        if sum(record.num_bytes for record in chain) > LARGEST_BODY:
+        if sum(record.num_bytes for record in chain) > MOST_BODY_BYTES:
             raise BodyTooLargeError(
-                f"the conversation is larger than {LARGEST_BODY // 1024 // 1024} MiB"
+                f"the conversation is larger than {MOST_BODY_BYTES // 1024 // 1024} MiB"
             )
         return [json.loads(item.text) for record in chain for item in record.items]
 

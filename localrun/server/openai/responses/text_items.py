@@ -1,4 +1,6 @@
-"""A text or a thought while it comes: an item of one part.
+"""Output items of text and of reasoning, with one part each.
+
+Events:
 
 output_item.added, content_part.added, output_text.delta*, output_text.done,
 content_part.done, output_item.done
@@ -10,9 +12,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.server.openai.responses.blocks import IN_PROGRESS, added, done
 from localrun.server.openai.responses.items import new_id, sealed
-from localrun.server.scores import openai_score
+from localrun.server.openai.responses.output_items import IN_PROGRESS, added, done
+from localrun.server.reply_fields import token_logprob
 
 if TYPE_CHECKING:
     from localrun.runner.messages import Score
@@ -20,20 +22,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Form:
-    """What the events of something said are called."""
+class _EventNames:
+    """Names in the events of an item."""
 
-    part: str  # the type of the part
-    text: str  # before .delta and .done
-    whole: str  # before .added and .done
-    index: str
+    part: str  # type of the part
+    text: str  # prefix of .delta and .done
+    whole: str  # prefix of .added and .done
+    index: str  # field
 
 
-TEXT = _Form("output_text", "response.output_text", "response.content_part", "content_index")
-THOUGHT = _Form(
+TEXT = _EventNames("output_text", "response.output_text", "response.content_part", "content_index")
+THOUGHT = _EventNames(
     "reasoning_text", "response.reasoning_text", "response.content_part", "content_index"
 )
-SUMMARY = _Form(
+SUMMARY = _EventNames(
     "summary_text",
     "response.reasoning_summary_text",
     "response.reasoning_summary_part",
@@ -41,64 +43,64 @@ SUMMARY = _Form(
 )
 
 
-class _Said(ABC):
-    """A text or a thought: an item of one part."""
+class _OnePartItem(ABC):
+    """Item with one part."""
 
-    def __init__(self, form: _Form, kind: str) -> None:
-        self._form = form
+    def __init__(self, names: _EventNames, kind: str) -> None:
+        self._names = names
         self._id = new_id(kind)
         self._pieces: list[str] = []
         self._status = IN_PROGRESS
         self._has_part = False
 
     def begin(self) -> list[JsonObject]:
-        """Return the events that open it."""
+        """Return the first events."""
         first = added(self.item())
         self._has_part = True
-        return [first, self._event(f"{self._form.whole}.added", part=self._part())]
+        return [first, self._event(f"{self._names.whole}.added", part=self._part())]
 
     def push(self, text: str) -> list[JsonObject]:
-        """Take a piece; return the event that tells it."""
+        """Add a piece of text; return its event."""
         self._pieces.append(text)
-        return [self._event(f"{self._form.text}.delta", delta=text)]
+        return [self._event(f"{self._names.text}.delta", delta=text)]
 
     def end(self, status: str) -> list[JsonObject]:
-        """Return the events that close it."""
+        """Return the last events."""
         self._status = status
         return [
-            self._event(f"{self._form.text}.done", text="".join(self._pieces)),
-            self._event(f"{self._form.whole}.done", part=self._part()),
+            self._event(f"{self._names.text}.done", text="".join(self._pieces)),
+            self._event(f"{self._names.whole}.done", part=self._part()),
             done(self.item()),
         ]
 
     @abstractmethod
     def item(self) -> JsonObject:
-        """Return the item as far as it is known."""
+        """Return the item as far as it is generated."""
 
     def _parts(self) -> list[JsonObject]:
         return [self._part()] if self._has_part else []
 
     def _part(self) -> JsonObject:
-        return {"type": self._form.part, "text": "".join(self._pieces)}
+        return {"type": self._names.part, "text": "".join(self._pieces)}
 
     def _event(self, kind: str, **fields: object) -> JsonObject:
-        return {"type": kind, "item_id": self._id, self._form.index: 0, **fields}
+        return {"type": kind, "item_id": self._id, self._names.index: 0, **fields}
 
 
-class MessageItem(_Said):
-    """What the model says to the user."""
+class MessageItem(_OnePartItem):
+    """Text of the answer, with log probabilities."""
 
     def __init__(self) -> None:
         super().__init__(TEXT, "message")
-        self._scores: list[JsonObject] = []
-        self._num_told = 0  # scores that an event has told
+        self._logprobs: list[JsonObject] = []
+        self._num_sent = 0  # log probabilities in events
 
-    def score(self, scores: list[Score]) -> None:
-        """Take how likely the tokens of the next piece were."""
-        self._scores += map(openai_score, scores)
+    def add_scores(self, scores: list[Score]) -> None:
+        """Add the log probabilities of the tokens of the next piece."""
+        self._logprobs += map(token_logprob, scores)
 
     def item(self) -> JsonObject:
-        """Return the item as far as it is known."""
+        """Return the item as far as it is generated."""
         return {
             "type": "message",
             "id": self._id,
@@ -108,28 +110,28 @@ class MessageItem(_Said):
         }
 
     def _part(self) -> JsonObject:
-        return {**super()._part(), "annotations": [], "logprobs": list(self._scores)}
+        return {**super()._part(), "annotations": [], "logprobs": list(self._logprobs)}
 
     def _event(self, kind: str, **fields: object) -> JsonObject:
         event = super()._event(kind, **fields)
         if "delta" in fields:
-            event["logprobs"] = self._scores[self._num_told :]
-            self._num_told = len(self._scores)
+            event["logprobs"] = self._logprobs[self._num_sent :]
+            self._num_sent = len(self._logprobs)
         elif "text" in fields:
-            event["logprobs"] = list(self._scores)
+            event["logprobs"] = list(self._logprobs)
         return event
 
 
-class ReasoningItem(_Said):
-    """What the model thinks, told as it is or as its own summary."""
+class ReasoningItem(_OnePartItem):
+    """Reasoning, sent as text or as its own summary."""
 
     def __init__(self, *, summarizes: bool, seals: bool) -> None:
         super().__init__(SUMMARY if summarizes else THOUGHT, "reasoning")
         self._seals = seals
 
     def item(self) -> JsonObject:
-        """Return the item as far as it is known."""
-        is_summary = self._form is SUMMARY
+        """Return the item as far as it is generated."""
+        is_summary = self._names is SUMMARY
         item: JsonObject = {
             "type": "reasoning",
             "id": self._id,

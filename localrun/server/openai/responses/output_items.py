@@ -1,7 +1,7 @@
-"""The items of an answer while they come, as events and as a whole.
+"""Output items of a response: the protocol of an item while it is generated.
 
-Every item begins with ``output_item.added`` and ends with ``output_item.done``. `said` and
-`calls` have the kinds that there are.
+The events of an item begin with ``output_item.added`` and end with ``output_item.done``.
+Implementations: `text_items` and `call_items`.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 IN_PROGRESS, COMPLETED, INCOMPLETE = "in_progress", "completed", "incomplete"
 
 
-class Block(Protocol):
-    """An item that comes."""
+class OutputItem(Protocol):
+    """An item of the output."""
 
     def begin(self) -> list[JsonObject]:
-        """Return the events that open it."""
+        """Return the first events."""
 
     def push(self, text: str) -> list[JsonObject]:
-        """Take a piece; return the events that tell it."""
+        """Add a piece of text or of arguments; return its events."""
 
     def end(self, status: str) -> list[JsonObject]:
-        """Return the events that close it."""
+        """Return the last events."""
 
     def item(self) -> JsonObject:
-        """Return the item as far as it is known."""
+        """Return the item as far as it is generated."""
 
 
 def added(item: JsonObject) -> JsonObject:

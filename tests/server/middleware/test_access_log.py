@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from localrun.access import Access
+from localrun.server.middleware.access_log import LOG_FORMAT, RequestFilter, begin_request
 from localrun.server.middleware.keys import Keys
-from localrun.server.middleware.request_id import LOG_FORMAT, RequestFilter, begin_request
 from tests.server.serving import Served, serving
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.cli.serving.format import read_format
+from localrun.cli.serving.run_options import read_format
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:

@@ -1,0 +1,61 @@
+"""Tables of memory plans and of the settings of loaded models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from localrun.cli.output import Output, human_bytes
+from localrun.services.plan_json import plan_to_json
+
+if TYPE_CHECKING:
+    from localrun.services.memory_plan import MemoryPlan
+
+HEADS = ("DEVICE", "LAYERS", "WEIGHTS", "CACHE", "BUFFERS", "TOTAL", "FREE")
+
+
+def show_plan(memory_plan: MemoryPlan, output: Output) -> None:
+    """Print a plan as tables or as JSON."""
+    plan, trained_context = memory_plan.plan, memory_plan.shape.trained_context
+    as_json = {"name": memory_plan.name, "is_here": memory_plan.is_here, **plan_to_json(plan)}
+    if output.as_json:
+        output.json(as_json)
+        return
+    _show_devices(as_json, output)
+    output.line(
+        f"context {plan.num_ctx} of {trained_context or '?'} tokens, "
+        f"{plan.setup.num_slots} sequences, cache {plan.setup.cache_type}"
+    )
+    if plan.context_note:
+        output.line(f"  {plan.context_note}")
+        if plan.num_ctx == trained_context:
+            output.line("  PARAMETER rope_scaling yarn in a Modelfile extends it")
+    output.line(f"{'fits' if plan.fits else 'does not fit'}: {plan.reason}")
+    for reason in dict.fromkeys(share.device.reason for share in plan.shares):
+        if reason:
+            output.line(f"  device: {reason}")
+    for advice in plan.advice:
+        output.line(f"  {'better' if plan.fits else 'would fit'} with {advice}")
+
+
+def show_settings(explanation: dict[str, Any], output: Output) -> None:
+    """Print the settings of a loaded model and their sources, as the server reports them."""
+    columns = ("name", "value", "source", "reason")
+    rows = [[setting[key] for key in columns] for setting in explanation["settings"]]
+    output.table(("SETTING", "VALUE", "FROM", "WHY"), rows)
+    memory = [f"{human_bytes(size)} on {name}" for name, size in explanation["memory"].items()]
+    if memory:
+        output.line(f"memory: {', '.join(memory)}")
+    if explanation["plan"] is not None:
+        output.line("")
+        output.line("planned:")
+        _show_devices(explanation["plan"], output)
+
+
+def _show_devices(plan: dict[str, Any], output: Output) -> None:
+    total = ("total", "", "", "", "", human_bytes(plan["total_bytes"]), "")
+    output.table(HEADS, [*map(_row, plan["devices"]), total])
+
+
+def _row(device: dict[str, Any]) -> tuple[str, ...]:
+    sizes = ("weight_bytes", "cache_bytes", "buffer_bytes", "total_bytes", "free_bytes")
+    return (device["device"], str(device["layers"]), *(human_bytes(device[size]) for size in sizes))

@@ -1,0 +1,69 @@
+"""Options of ``run`` that need more than a type: ``--format`` and ``--device``."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from localrun.cli.prompt import as_text
+from localrun.errors import UsageError
+
+if TYPE_CHECKING:
+    from localrun.settings import Settings
+
+HINT = '--format json, --format schema.json, or --format \'{"type": "object"}\''
+
+
+def read_format(text: str | None) -> str | dict[str, Any] | None:
+    """Return "json" or the schema, None if ``text`` is empty.
+
+    ``text`` is "json", the name of a file with a JSON Schema, or the schema itself.
+
+    Raises:
+        UsageError: the file cannot be read, or the schema is not a JSON object.
+    """
+    if not text or text == "json":
+        return text or None
+    is_inline = text.lstrip().startswith("{")
+    name = "--format" if is_inline else f"--format {text}"
+    try:
+        schema = json.loads(
+            as_text(text, name) if is_inline else Path(text).read_text(encoding="utf-8")
+        )
+    except OSError as error:
+        raise UsageError(f"{name} cannot be read: {error.strerror}", hint=HINT) from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{name} is not JSON: {error}", hint=HINT) from error
+    if not isinstance(schema, dict):
+        raise UsageError(f"{name} is not a JSON Schema: it must be an object", hint=HINT)
+    return schema
+
+
+def with_device(settings: Settings, flag: str | None) -> Settings:
+    """Return the settings with the device of the flag, which must be that of a running server.
+
+    Raises:
+        UsageError: the device does not exist, or the running server uses another device.
+    """
+    from localrun.hardware.choice import check_device
+
+    if flag is not None:
+        flag = check_device(flag)
+    elif settings.device == "auto":
+        return settings
+    from localrun.client.launch import find_server
+    from localrun.services.devices import check_choice
+
+    client = find_server(settings)
+    if client is None:
+        chosen = check_choice(flag or settings.device, os.environ)
+        return settings.by_flag("LOCALRUN_DEVICE", device=chosen) if flag else settings
+    server_device = (client.version() or {}).get("device")
+    if flag is not None and server_device is not None and flag != server_device:
+        raise UsageError(
+            f"the running server uses device {server_device}, not {flag}",
+            hint="localrun stop --server   stops it; the next run starts a server with this device",
+        )
+    return settings

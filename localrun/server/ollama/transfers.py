@@ -1,7 +1,6 @@
-"""The routes under ``/api`` that bring models here or elsewhere: pull, push, create, blobs.
+"""Routes of Ollama's API that move models: pull, push, create and blobs.
 
-What takes long runs in a child process, what reads the disk in a thread: the event loop
-does neither.
+A transfer runs in a child process, and disk access in a thread: the event loop does neither.
 """
 
 from __future__ import annotations
@@ -14,8 +13,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from localrun.server.ollama.blobs import known_digest, receive_blob
-from localrun.server.ollama.progress import Work, last_frame, lines, transfer_order
+from localrun.server.ollama.fields import MODEL, MODEL_ROWS, STREAM
+from localrun.server.ollama.progress import Work, last_frame, lines
+from localrun.server.ollama.recipe import FILES, RECIPE, recipe_order
 from localrun.server.parsing.requests import read, unless_disconnected
+from localrun.server.parsing.table import Table, flag
 from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
@@ -69,8 +71,8 @@ async def _work(
     jobs: Jobs,
     release: Callable[[Iterable[str]], None] | None = None,
 ) -> Response:
-    """Answer by a job; ``release`` gets the blobs that the model has named by then."""
-    order, streams = await read(request, lambda fields: _order(kind, fields))
+    """Respond with the progress of a job; ``release`` gets the blobs that the new model uses."""
+    order, streams = await read(request, lambda fields: transfer_order(kind, fields))
     and_then = None if release is None else partial(release, order["blobs"])
     work = Work(jobs=jobs, order=order, and_then=and_then)
     if streams:
@@ -78,6 +80,20 @@ async def _work(
     return JSONResponse(await unless_disconnected(request, last_frame(work)))
 
 
-def _order(kind: str, fields: Fields) -> tuple[JsonObject, bool]:
-    """Return the job of a request, and whether its answer is streamed."""
-    return transfer_order(kind, fields), fields.boolean("stream") is not False
+def transfer_order(kind: str, fields: Fields) -> tuple[JsonObject, bool]:
+    """Return the job of a request to pull, push or create, and whether its answer is streamed.
+
+    Raises:
+        UsageError: a field is wrong; the error names it.
+    """
+    is_create = kind == "create"
+    values = (CREATED_MODEL if is_create else TRANSFER).read(fields)
+    order: JsonObject = {"kind": kind, "name": values[MODEL]}
+    order |= recipe_order(fields) if is_create else {"is_insecure": values[_INSECURE] or False}
+    return order, values[STREAM] is not False
+
+
+_INSECURE = flag("insecure")
+CREATED_MODEL = Table((*MODEL_ROWS, STREAM))
+TRANSFER = Table((*CREATED_MODEL.rows, _INSECURE))
+CREATE = Table((*CREATED_MODEL.rows, *FILES.rows, *RECIPE.rows), component="CreateRequest")

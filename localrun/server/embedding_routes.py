@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from localrun.server.core.embedding import Embedding
 
-RERANK = ("/v1/rerank", "/v1/reranking", "/rerank", "/reranking")
+RERANK_PATHS = ("/v1/rerank", "/v1/reranking", "/rerank", "/reranking")
 
 
 def embedding_routes(embedding: Embedding) -> APIRouter:
@@ -34,7 +34,7 @@ def embedding_routes(embedding: Embedding) -> APIRouter:
         call = await read(request, parse_rerank)
         return await _answer(request, rerank(call, embedding))
 
-    for path in RERANK:
+    for path in RERANK_PATHS:
         router.post(path)(ranked)
 
     @router.post("/api/embed")
@@ -51,6 +51,4 @@ def embedding_routes(embedding: Embedding) -> APIRouter:
 
 
 async def _answer(request: Request, work: Awaitable[Response]) -> Response:
-    return (
-        await unless_disconnected(request, work) or Response()
-    )  # empty: nobody reads it
+    return await unless_disconnected(request, work) or Response()  # empty: nobody reads it

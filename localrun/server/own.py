@@ -10,6 +10,7 @@ GET  /why      see `why.py`
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
@@ -20,7 +21,7 @@ from localrun.server.framing import ndjson_line
 from localrun.server.parsing.limits import LONGEST_NAME
 from localrun.server.parsing.options import KEEP_ALIVE, MODEL, NUM_CTX
 from localrun.server.parsing.requests import read
-from localrun.server.parsing.table import Table, flag, required_text, strings
+from localrun.server.parsing.table import Table, flag, strings
 from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ if TYPE_CHECKING:
 MOST_NAMES = 1000  # of one `localrun rm`
 _PIN = flag("pin")
 _MODELS = strings("models", most=MOST_NAMES, longest=LONGEST_NAME)
-_SOURCE = required_text("source", longest=LONGEST_NAME)
-_TARGET = required_text("target", longest=LONGEST_NAME)
+_SOURCE, _TARGET = (replace(MODEL, name=name) for name in ("source", "target"))
 LOAD = Table((MODEL, NUM_CTX, KEEP_ALIVE, _PIN))
 REMOVED = Table((_MODELS,))
 RENAMED = Table((_SOURCE, _TARGET))

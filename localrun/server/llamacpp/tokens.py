@@ -30,7 +30,7 @@ from localrun.server.openai.tokens import (
 from localrun.server.parsing.json_schema import TEXT
 from localrun.server.parsing.options import MODEL
 from localrun.server.parsing.requests import read_in_thread, unless_disconnected
-from localrun.server.parsing.table import Field, Table, flag, optional
+from localrun.server.parsing.table import Field, Table, documented, flag
 from localrun.server.vectors import large_json
 
 if TYPE_CHECKING:
@@ -116,7 +116,8 @@ def piece_json(piece: bytes) -> str | list[int]:
 
 def _any_model(table: Table, *rows: AnyField) -> Table:
     """Return a table for the API document in which the model is optional."""
-    return Table(optional(row) if row is MODEL else row for row in (*rows, *table.rows))
+    any_model = documented(MODEL.name, MODEL.schema)
+    return Table(any_model if row is MODEL else row for row in (*rows, *table.rows))
 
 
 _CONTENT = Field("content", lambda fields, name: fields.text(name) or "", TEXT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
@@ -12,9 +13,9 @@ from fastapi.responses import Response
 from localrun.names.parse import parse_name
 from localrun.server.ollama.fields import MODEL, MODEL_ROWS, NAMED_MODEL
 from localrun.server.ollama.show import show_model
-from localrun.server.parsing.limits import LONGEST_NAME
+from localrun.server.parsing.options import MODEL as REQUIRED_NAME
 from localrun.server.parsing.requests import read
-from localrun.server.parsing.table import Table, flag, required_text
+from localrun.server.parsing.table import Table, flag
 from localrun.server.vectors import large_json
 from localrun.services.naming import copy_model, remove_model
 
@@ -24,8 +25,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _VERBOSE = flag("verbose")
-_SOURCE = required_text("source", longest=LONGEST_NAME)
-_DESTINATION = required_text("destination", longest=LONGEST_NAME)
+_SOURCE, _DESTINATION = (replace(REQUIRED_NAME, name=name) for name in ("source", "destination"))
 SHOW = Table((*MODEL_ROWS, _VERBOSE))
 COPY = Table((_SOURCE, _DESTINATION))
 

@@ -89,7 +89,7 @@ def transfer_order(kind: str, fields: Fields) -> tuple[JsonObject, bool]:
     is_create = kind == "create"
     values = (CREATED_MODEL if is_create else TRANSFER).read(fields)
     order: JsonObject = {"kind": kind, "name": values[MODEL]}
-    order |= recipe_order(fields) if is_create else {"is_insecure": values[_INSECURE] or False}
+    order |= recipe_order(fields) if is_create else {"is_insecure": bool(values[_INSECURE])}
     return order, values[STREAM] is not False
 
 

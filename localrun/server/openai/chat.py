@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from localrun.server.parsing.fields import JsonObject
 
 
-
 async def complete(call: ChatCall, completions: Completions) -> JsonObject:
     """Return the whole answer as one object."""
     answers = ChatCompletionBuilder(call.request.model, call.num_choices, is_legacy=call.is_legacy)

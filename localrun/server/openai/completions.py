@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from localrun.server.parsing.fields import JsonObject
 
 
-
 async def complete(call: CompletionCall, completions: Completions) -> JsonObject:
     """Return all answers as one object."""
     answers = _answers(call)

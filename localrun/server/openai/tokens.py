@@ -13,7 +13,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localrun.errors import BackendError, error_named
-from localrun.runner.messages import Detokenize, Event, Failed, PromptSpec, Submitted, Tokenize, Tokens
+from localrun.runner.messages import (
+    Detokenize,
+    Event,
+    Failed,
+    PromptSpec,
+    Submitted,
+    Tokenize,
+    Tokens,
+)
 from localrun.server.core.defaults import keep_alive_of, prompt_of, runner_model
 from localrun.server.openai.chat_request import CHAT_TEMPLATE, MESSAGES
 from localrun.server.openai.fields import is_token
@@ -202,7 +210,7 @@ def _call(values: Values) -> TokenCall:
     end = prompt_end(values, chat or ())
     prompt = PromptSpec(
         messages=chat,
-        text=next(filter(None, texts.values()), ""),
+        text=next(iter(texts.values()), ""),
         tools=tuple(values[_TOOLS]),
         template_options=values[TEMPLATE_OPTIONS],
         chat_template=values[CHAT_TEMPLATE] or None,

@@ -15,7 +15,7 @@ Checks that involve several members follow `Table.read` in the function that cal
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from localrun.server.parsing.fields import LARGEST_INTEGER, Fields, shown
@@ -38,16 +38,17 @@ if TYPE_CHECKING:
     from localrun.server.parsing.fields import JsonObject
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 EMPTY: tuple[object, ...] = (None, "", {}, [], False)  # values by which programs omit a member
 
 
 @dataclass(frozen=True, slots=True)
-class Field(Generic[T]):
+class Field(Generic[T_co]):
     """One member of a body; ``read`` gets the body and the member's name."""
 
     name: str
-    read: Callable[[Fields, str], T]
+    read: Callable[[Fields, str], T_co]
     schema: Schema
     is_required: bool = False
 
@@ -69,7 +70,7 @@ class Values:
         value: T = self._by_name[field.name]
         return value
 
-    def given(self, rows: Iterable[Field[T]]) -> dict[str, T]:
+    def given(self, rows: Iterable[Field[T | None]]) -> dict[str, T]:
         """Return the values of some rows by their names, without those that are None."""
         values = self._by_name
         return {row.name: value for row in rows if (value := values[row.name]) is not None}
@@ -113,11 +114,6 @@ class Table:
     def reference(self) -> Schema:
         """Return the schema, as a reference if the table is a component."""
         return self.schema() if self.component is None else ref(self.component)
-
-
-def optional(field: Field[T]) -> Field[T]:
-    """Return a row whose member may be absent."""
-    return replace(field, is_required=False)
 
 
 def text(name: str, *, longest: int | None = None) -> Field[str | None]:
@@ -232,4 +228,7 @@ def unsupported(name: str) -> Field[None]:
 
 def _only(values: tuple[object, ...]) -> Schema:
     """Return the schema of some JSON values; of none, the schema of null."""
-    return either(*({"const": value} for value in values)) if values else {"type": "null"}
+    schemas: list[Schema] = [{"const": value} for value in values]
+    if len(schemas) == 1:
+        return schemas[0]
+    return either(*schemas) if schemas else {"type": "null"}

@@ -1,4 +1,4 @@
-"""The routes that embed and rank, of all APIs."""
+"""Embedding and reranking routes of all APIs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from localrun.server.core.embedding import Embedding
 
-RERANK = ("/v1/rerank", "/v1/reranking", "/rerank", "/reranking")
+RERANK_PATHS = ("/v1/rerank", "/v1/reranking", "/rerank", "/reranking")
 
 
 def embedding_routes(embedding: Embedding) -> APIRouter:
@@ -34,21 +34,21 @@ def embedding_routes(embedding: Embedding) -> APIRouter:
         call = await read(request, parse_rerank)
         return await _answer(request, rerank(call, embedding))
 
-    for path in RERANK:
+    for path in RERANK_PATHS:
         router.post(path)(ranked)
 
     @router.post("/api/embed")
     async def ollama_embed(request: Request) -> Response:
-        asked = await read(request, parse_embed)
-        return await _answer(request, embed_for_ollama(asked, embedding))
+        call = await read(request, parse_embed)
+        return await _answer(request, embed_for_ollama(call, embedding))
 
     @router.post("/api/embeddings")
     async def ollama_embeddings(request: Request) -> Response:
-        asked = await read(request, parse_embed_one)
-        return await _answer(request, embed_one(asked, embedding))
+        call = await read(request, parse_embed_one)
+        return await _answer(request, embed_one(call, embedding))
 
     return router
 
 
 async def _answer(request: Request, work: Awaitable[Response]) -> Response:
-    return await unless_disconnected(request, work) or Response()  # nobody reads the second
+    return await unless_disconnected(request, work) or Response()  # empty: nobody reads it

@@ -1,15 +1,16 @@
-"""The routes under ``/api/localrun``: what no other API has, for our own commands.
+"""Routes under ``/api/localrun`` for localrun's own commands.
 
-GET  /ps       all models that are loaded, wanted or failing
-POST /load     load a model, maybe for good, and tell how far it is: an object a line
-POST /removed  models were removed from the store: end what is loaded of them
-POST /renamed  a model of the store has another name: carry what is loaded along
+GET  /ps       all models that are loaded, loading or failing
+POST /load     load a model, pin it if asked to, and report the progress: an object a line
+POST /removed  models were removed from the store: unload them
+POST /renamed  a model of the store has another name: rename the loaded one too
 GET  /why      see `why.py`
 """
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
@@ -17,9 +18,10 @@ from fastapi.responses import JSONResponse, Response
 
 from localrun.server.core.loads import load_signs
 from localrun.server.framing import ndjson_line
-from localrun.server.parsing.limits import LONGEST_NAME, context_length, model_name
-from localrun.server.parsing.options import keep_alive
-from localrun.server.parsing.requests import read, same
+from localrun.server.parsing.limits import LONGEST_NAME
+from localrun.server.parsing.options import KEEP_ALIVE, MODEL, NUM_CTX
+from localrun.server.parsing.requests import read
+from localrun.server.parsing.table import Table, flag, strings
 from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
@@ -27,11 +29,18 @@ if TYPE_CHECKING:
 
     from localrun.server.core.completions import Completions
     from localrun.server.core.loaded_names import LoadedNames
-    from localrun.server.parsing.fields import Fields, JsonObject
+    from localrun.server.parsing.fields import JsonObject
+    from localrun.server.parsing.table import Values
     from localrun.supervisor.pool import RunnerPool
     from localrun.supervisor.status import RunningModel
 
-MOST_NAMES = 1000  # that one command removes
+MOST_NAMES = 1000  # of one `localrun rm`
+_PIN = flag("pin")
+_MODELS = strings("models", most=MOST_NAMES, longest=LONGEST_NAME)
+_SOURCE, _TARGET = (replace(MODEL, name=name) for name in ("source", "target"))
+LOAD = Table((MODEL, NUM_CTX, KEEP_ALIVE, _PIN))
+REMOVED = Table((_MODELS,))
+RENAMED = Table((_SOURCE, _TARGET))
 
 
 def own_routes(completions: Completions, pool: RunnerPool, names: LoadedNames) -> APIRouter:
@@ -46,41 +55,31 @@ def own_routes(completions: Completions, pool: RunnerPool, names: LoadedNames) -
 
     @router.post("/load")
     async def load(request: Request) -> Response:
-        fields = await read(request, same)
-        lines = _load(completions, fields)
-        signs = load_signs(pool, model_name(fields))
+        values = await read(request, LOAD.read)
+        lines = _load(completions, values)
+        signs = load_signs(pool, values[MODEL])
         return await streamed(request, lines, progress=signs)
 
     @router.post("/removed")
     async def removed(request: Request) -> JSONResponse:
-        gone = await read(request, _removed)
-        return JSONResponse({"unloaded": await asyncio.to_thread(names.remove, gone)})
+        values = await read(request, REMOVED.read)
+        return JSONResponse({"unloaded": await asyncio.to_thread(names.remove, values[_MODELS])})
 
     @router.post("/renamed")
     async def renamed(request: Request) -> JSONResponse:
-        source, target = await read(request, _renamed)
+        values = await read(request, RENAMED.read)
+        source, target = values[_SOURCE], values[_TARGET]
         return JSONResponse({"renamed": await asyncio.to_thread(names.rename, source, target)})
 
     return router
 
 
-def _removed(fields: Fields) -> tuple[str, ...]:
-    return fields.strings("models", most=MOST_NAMES, longest=LONGEST_NAME)
-
-
-def _renamed(fields: Fields) -> tuple[str, str]:
-    return (
-        fields.required_text("source", longest=LONGEST_NAME),
-        fields.required_text("target", longest=LONGEST_NAME),
-    )
-
-
-async def _load(completions: Completions, fields: Fields) -> AsyncGenerator[bytes, None]:
+async def _load(completions: Completions, values: Values) -> AsyncGenerator[bytes, None]:
     load_s = await completions.load(
-        model_name(fields),
-        num_ctx=context_length(fields),
-        keep_alive=keep_alive(fields),
-        pins=bool(fields.boolean("pin")),
+        values[MODEL],
+        num_ctx=values[NUM_CTX],
+        keep_alive=values[KEEP_ALIVE],
+        pins=values[_PIN] or False,
     )
     yield ndjson_line({"status": "ready", "load_s": load_s, "done": True})
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from localrun.server.anthropic.request import parse_call, parse_request
+from localrun.server.anthropic.request import parse_call, parse_count
 from localrun.server.parsing.fields import Fields
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ BODY: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "
 
 
 def parsed(**fields: Any) -> CompletionRequest:
-    return parse_request(Fields({**BODY, **fields}))
+    return parse_count(Fields({**BODY, **fields}))
 
 
 @pytest.mark.parametrize(

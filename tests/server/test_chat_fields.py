@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from localrun.server.openai.chat import parse_chat
+from localrun.server.openai.chat_request import parse_chat
 from localrun.server.parsing.fields import Fields
 from tests.server.test_openai_api import chat, events
 

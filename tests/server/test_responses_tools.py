@@ -5,7 +5,13 @@ from typing import Any
 import pytest
 
 from localrun.errors import UsageError
-from localrun.server.openai.responses.tools import ResponsesTool, ToolKind, ToolSet, read_tools
+from localrun.server.openai.responses.tools import (
+    TOOLS,
+    ResponsesTool,
+    ToolKind,
+    ToolSet,
+    read_tools,
+)
 from localrun.server.parsing.fields import Fields
 
 LOOK = {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": True}
@@ -18,7 +24,7 @@ PATCH = {
 
 
 def read(tools: list[Any], choice: Any = None) -> ToolSet:
-    return read_tools(Fields({"tools": tools, "tool_choice": choice}))
+    return read_tools(TOOLS.read(Fields({"tools": tools, "tool_choice": choice})))
 
 
 def test_functions_are_wrapped_for_templates_and_told_with_all_their_fields() -> None:

@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from localrun.errors import UsageError
-from localrun.server.openai.tools import OfferedTools, offered_tools
+from localrun.server.openai.tools import TOOLS, OfferedTools, offered_tools
 from localrun.server.parsing.fields import Fields
-from localrun.server.parsing.thinking import Thinking, ollama_thinking, openai_thinking
+from localrun.server.parsing.thinking import THINKING, Thinking, ollama_think, openai_thinking
 
 if TYPE_CHECKING:
     from tests.server.serving import Served
@@ -51,7 +51,7 @@ def names(told: Any) -> list[str]:
     ],
 )
 def test_every_form_of_tool_choice_is_read(choice: Any, offered: OfferedTools) -> None:
-    assert offered_tools(Fields({"tools": [F, G], "tool_choice": choice})) == offered
+    assert offered_tools(TOOLS.read(Fields({"tools": [F, G], "tool_choice": choice}))) == offered
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_every_form_of_tool_choice_is_read(choice: Any, offered: OfferedTools) -
 )
 def test_what_cannot_be_chosen_is_refused_by_name(body: Any, param: str) -> None:
     with pytest.raises(UsageError) as caught:
-        offered_tools(Fields(body))
+        offered_tools(TOOLS.read(Fields(body)))
 
     assert caught.value.param == param
 
@@ -107,7 +107,7 @@ def test_what_cannot_be_chosen_is_refused_by_name(body: Any, param: str) -> None
     ],
 )
 def test_thinking_is_asked_for_under_many_names(body: Any, thinking: Thinking) -> None:
-    assert openai_thinking(Fields(body)) == thinking
+    assert openai_thinking(THINKING.read(Fields(body))) == thinking
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_thinking_is_asked_for_under_many_names(body: Any, thinking: Thinking) -
     ],
 )
 def test_ollamas_think_is_a_switch_or_a_level(think: Any, options: Any) -> None:
-    assert ollama_thinking(Fields({"think": think})) == Thinking(options=options)
+    assert ollama_think(Fields({"think": think}), "think") == options
 
 
 @pytest.mark.parametrize(

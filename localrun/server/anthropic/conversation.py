@@ -1,8 +1,8 @@
-"""Anthropic's messages as chat templates take them.
+"""Anthropic's messages, converted to what chat templates take.
 
-One message there may hold texts, thoughts, calls of tools and results of tools, and
-messages of one role may follow each other. Templates want a result to be a message of
-its own, roles that take turns, and what the system says at the head only.
+One of Anthropic's messages may have texts, thoughts, tool calls and tool results, and consecutive
+messages may have one role. Templates require a message for each result, alternating roles, and
+system messages at the head only.
 """
 
 from __future__ import annotations
@@ -10,46 +10,49 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from localrun.server.parsing.conversation import message_list
 from localrun.server.parsing.fields import Fields, brief, shown
-from localrun.server.parsing.limits import messages as messages_of
 from localrun.server.parsing.role_order import BETWEEN_BLOCKS, given, reminder, with_head
 
 if TYPE_CHECKING:
     from localrun.errors import UsageError
     from localrun.server.parsing.fields import JsonObject
 
-# Claude Code begins its system prompt with this line, another one in each request: no
-# beginning of a prompt would be found in the cache
+# Claude Code begins its system prompt with this line, which differs in each request: with it no
+# prompt would begin like one in the prefix cache
 BILLING = "x-anthropic-billing-header:"
-UNREADABLE = {"redacted_thinking"}  # encrypted by somebody else: nothing that a model could read
+UNREADABLE = {"redacted_thinking"}  # encrypted by Anthropic
 
 
 def conversation(fields: Fields) -> tuple[JsonObject, ...]:
-    """Return what ``system`` and ``messages`` say, the system first.
+    """Return the messages of a body, with ``system`` as the first one.
 
     Raises:
-        UsageError: a message is malformed, or holds what no text model can read.
+        UsageError: a message is malformed, or has content that is not text.
     """
     messages = [
-        Fields(message, f"messages[{place}].") for place, message in enumerate(messages_of(fields))
+        Fields(message, f"messages[{place}].")
+        for place, message in enumerate(message_list(fields, "messages"))
     ]
-    first = list(takewhile(lambda message: message.raw("role") == "system", messages))
+    head = list(takewhile(lambda message: message.raw("role") == "system", messages))
     reader = _Reader()
-    turns = [turn for message in messages[len(first) :] for turn in reader.turns(message)]
+    turns = [turn for message in messages[len(head) :] for turn in reader.turns(message)]
     if not turns or turns[-1].get("tool_calls"):
         raise fields.wrong("messages", "must end with a user message, or with text of an answer")
-    system = _texts(fields, "system") + [text for one in first for text in _texts(one, "content")]
+    system = _texts(fields, "system") + [
+        text for message in head for text in _texts(message, "content")
+    ]
     return with_head(_without_billing(system), turns)
 
 
 class _Reader:
-    """Reads one message after the other; results need the names of earlier calls."""
+    """Reader of messages in their order: a tool result needs the name of the earlier call."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}  # of tools, by the id of a call
 
     def turns(self, message: Fields) -> list[JsonObject]:
-        """Return the messages that one message is."""
+        """Return the messages that one of Anthropic's messages makes."""
         role = message.text("role")
         if role == "assistant":
             return [self._assistant(message)]
@@ -86,7 +89,7 @@ class _Reader:
         }
 
     def _user(self, message: Fields) -> list[JsonObject]:
-        """Return results first: they belong to the calls before."""
+        """Return the tool results first: they belong to the calls before."""
         blocks = _blocks(message, "content")
         results = [block for block in blocks if block.text("type") == "tool_result"]
         texts = [_text(block) for block in blocks if block.text("type") != "tool_result"]
@@ -105,12 +108,12 @@ class _Reader:
 
 
 def _texts(fields: Fields, name: str) -> list[str]:
-    """Return the texts of a field that may hold nothing else."""
+    """Return the texts of a field that allows text blocks only."""
     return [_text(block) for block in _blocks(fields, name)]
 
 
 def _blocks(fields: Fields, name: str) -> list[Fields]:
-    """Return a list of blocks; a plain text is one, null is none."""
+    """Return the blocks of a field; a string is one block, null is none."""
     value = fields.raw(name)
     if isinstance(value, str):
         return [Fields({"type": "text", "text": value}, fields.path(name) + ".")]

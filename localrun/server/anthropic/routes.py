@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from localrun.server.anthropic.messages import complete, count_tokens, stream
-from localrun.server.anthropic.request import parse_call, parse_request
+from localrun.server.anthropic.request import parse_call, parse_count
 from localrun.server.parsing.requests import read, unless_disconnected
 from localrun.server.streaming import streamed
 
@@ -30,7 +30,7 @@ def anthropic_routes(completions: Completions, tokens: TokenService) -> APIRoute
 
     @router.post("/count_tokens")
     async def count(request: Request) -> JSONResponse:
-        work = count_tokens(await read(request, parse_request), tokens)
+        work = count_tokens(await read(request, parse_count), tokens)
         return JSONResponse(await unless_disconnected(request, work))
 
     return router

@@ -1,4 +1,4 @@
-"""The model of a request that may name none: programs of llama-server know one model only."""
+"""Default model of requests without a model name: programs for llama-server know one model only."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ MOST_SHOWN = 5  # names in a hint
 
 
 def meant_model(name: str | None, pool: RunnerPool, catalogue: Catalogue) -> str:
-    """Return the model that a request names, or else the only one that is loaded, or here.
+    """Return the named model, or else the only loaded one, or else the only stored one.
 
     Blocks: it may read the store.
 
     Raises:
-        UsageError: there are several, or none.
+        UsageError: there are several models, or none.
     """
     if name:
         return name
@@ -29,21 +29,21 @@ def meant_model(name: str | None, pool: RunnerPool, catalogue: Catalogue) -> str
     loaded = sorted(running if len(running) == 1 else set(map(label_of, running)))
     if len(loaded) == 1:
         return loaded[0]
-    here = loaded or [model.name for model in catalogue.list_models()]
-    if len(here) == 1:
-        return here[0]
+    candidates = loaded or [model.name for model in catalogue.list_models()]
+    if len(candidates) == 1:
+        return candidates[0]
     where = "are loaded" if loaded else "are on this machine and none is loaded"
-    names = ", ".join(one.removesuffix(":latest") for one in here[:MOST_SHOWN])
-    more = ", ..." if len(here) > MOST_SHOWN else ""
+    names = ", ".join(name.removesuffix(":latest") for name in candidates[:MOST_SHOWN])
+    more = ", ..." if len(candidates) > MOST_SHOWN else ""
     raise UsageError(
-        f"model is required: {len(here)} models {where}",
-        hint=f"send model, such as one of {names}{more}" if here else "localrun pull NAME",
+        f"model is required: {len(candidates)} models {where}",
+        hint=f"send model, such as one of {names}{more}" if candidates else "localrun pull NAME",
         param="model",
     )
 
 
 def with_model(fields: Fields, pool: RunnerPool, catalogue: Catalogue) -> Fields:
-    """Return the fields of a request with the model that it means; blocks.
+    """Return the fields of a request with `meant_model` as its model; blocks.
 
     Raises:
         UsageError: as `meant_model`.

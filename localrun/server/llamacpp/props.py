@@ -1,8 +1,8 @@
-"""``/props``, ``/slots``, ``/tokenizer_info``: what programs of llama-server and vLLM read.
+"""``/props``, ``/slots``, ``/tokenizer_info``: properties of models and slots.
 
-Fields have the names and the meaning of those servers. No read loads a model: of one that is
-not loaded, ``n_ctx`` and ``total_slots`` are 0, and it has no slots. ``model_path`` is the
-model's name, since paths of this machine are nobody's business.
+Fields have the names and the meaning of those servers. These routes never load a model: for a
+model that is not loaded, ``n_ctx`` and ``total_slots`` are 0, and it has no slots. ``model_path``
+is the model's name, since paths of the machine are private.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from localrun.supervisor.status import RunningModel
 
 UNAVAILABLE = 503
-RANDOM_SEED = 2**32 - 1  # llama.cpp's number for a seed of each answer's own
+RANDOM_SEED = 2**32 - 1  # llama.cpp's number for a random seed
 UNLIMITED = -1
 SHOWN = (*(name for name in SAMPLING if name != "draft_num_predict"), "dry_sequence_breakers")
 
@@ -44,8 +44,8 @@ def props_routes(catalogue: Catalogue, pool: RunnerPool) -> APIRouter:
     @router.get("/props")
     async def props(model: str | None = None) -> JSONResponse:
         def read() -> JsonObject:
-            found = stored(model)
-            return _props(found, _loaded(found, pool))
+            stored_model = stored(model)
+            return _props(stored_model, _loaded(stored_model, pool))
 
         return JSONResponse(await asyncio.to_thread(read))
 
@@ -67,7 +67,7 @@ def props_routes(catalogue: Catalogue, pool: RunnerPool) -> APIRouter:
 
 
 def _loaded(model: StoredModel, pool: RunnerPool) -> RunningModel | None:
-    return next((one for one in pool.running() if one.name == model.name), None)
+    return next((running for running in pool.running() if running.name == model.name), None)
 
 
 def _props(model: StoredModel, loaded: RunningModel | None) -> JsonObject:
@@ -94,7 +94,7 @@ def _props(model: StoredModel, loaded: RunningModel | None) -> JsonObject:
 
 
 def _params(model: StoredModel) -> JsonObject:
-    """Return how tokens are drawn where a request does not say."""
+    """Return the sampling parameters of a request that gives none."""
     sampling = asdict(sampling_of(model.recipe, {}))
     limit = num_predict_of(model.recipe, None)
     length = UNLIMITED if limit is None else limit
@@ -114,10 +114,10 @@ def _slots(loaded: list[RunningModel], name: str | None) -> list[JsonObject]:
     """
     slots: list[JsonObject] = []
     for owner in loaded:
-        sharing = [one for one in loaded if owner.name in {one.name, one.shared_with}]
-        if owner.shared_with or (name is not None and all(one.name != name for one in sharing)):
+        sharing = [model for model in loaded if owner.name in {model.name, model.shared_with}]
+        if owner.shared_with or (name is not None and all(model.name != name for model in sharing)):
             continue
-        num_running = sum(one.num_open - one.num_waiting for one in sharing)
+        num_running = sum(model.num_open - model.num_waiting for model in sharing)
         slots += [
             {
                 "id": len(slots) + place,

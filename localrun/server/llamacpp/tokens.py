@@ -1,10 +1,10 @@
-"""``/tokenize``, ``/detokenize``, ``/apply-template`` at the root, for two kinds of programs.
+"""``/tokenize``, ``/detokenize``, ``/apply-template``: the token routes of llama-server and vLLM.
 
     llama-server's  {"content", "add_special", "parse_special", "with_pieces"}, no model
                     {"tokens": [1, 2]} or {"tokens": [{"id": 1, "piece": "a"}]}
     vLLM's          {"model", "prompt" or "messages", ...}, answered as under /v1
 
-Bytes that are no whole character are a list of numbers in place of the piece's text.
+A piece that is not valid UTF-8 is a list of its bytes in place of text.
 """
 
 from __future__ import annotations
@@ -18,12 +18,19 @@ from fastapi.responses import Response
 from localrun.runner.messages import PromptSpec, Tokenize
 from localrun.server.llamacpp.model import with_model
 from localrun.server.openai.tokens import (
+    APPLY_TEMPLATE,
+    DETOKENIZE,
+    TOKEN_CALL,
+    TOKENIZE,
     parse_apply_template,
     parse_detokenize,
     parse_tokenize,
     token_call,
 )
+from localrun.server.parsing.json_schema import TEXT
+from localrun.server.parsing.options import MODEL
 from localrun.server.parsing.requests import read_in_thread, unless_disconnected
+from localrun.server.parsing.table import Field, Table, documented, flag
 from localrun.server.vectors import large_json
 
 if TYPE_CHECKING:
@@ -32,6 +39,7 @@ if TYPE_CHECKING:
     from localrun.server.core.catalogue import Catalogue
     from localrun.server.openai.tokens import TokenCall, TokenService
     from localrun.server.parsing.fields import Fields
+    from localrun.server.parsing.table import AnyField
     from localrun.supervisor.pool import RunnerPool
 
 T = TypeVar("T")
@@ -39,7 +47,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootCall:
-    """A parsed request for tokens; ``is_content`` is whether it is one of llama-server's."""
+    """A parsed request for tokens; ``is_content`` marks llama-server's form."""
 
     call: TokenCall
     is_content: bool
@@ -72,21 +80,21 @@ def root_token_routes(desk: TokenService, catalogue: Catalogue, pool: RunnerPool
 
 
 def parse_root_tokenize(fields: Fields) -> RootCall:
-    """Read the body of ``/tokenize``.
+    """Parse the body of ``/tokenize``.
 
     Raises:
         UsageError: a field is wrong; the error names it.
     """
-    text = fields.text("content")
-    if text is None:
+    if fields.raw("content") is None:
         return RootCall(call=parse_tokenize(fields), is_content=False)
+    values = CONTENT.read(fields)
     request = Tokenize(
         request_id=0,  # the pool numbers requests
-        prompt=PromptSpec(text=text),
-        is_start=fields.boolean("add_special") or False,
-        parses_special=fields.boolean("parse_special") is not False,
+        prompt=PromptSpec(text=values[_CONTENT]),
+        is_start=values[_ADD_SPECIAL] or False,
+        parses_special=values[_PARSE_SPECIAL] is not False,
     )
-    return RootCall(call=token_call(fields, request), is_content=True)
+    return RootCall(call=token_call(values, request), is_content=True)
 
 
 async def _tokens(desk: TokenService, root: RootCall) -> Response:
@@ -99,8 +107,22 @@ async def _tokens(desk: TokenService, root: RootCall) -> Response:
 
 
 def piece_json(piece: bytes) -> str | list[int]:
-    """Return a piece as JSON: its text, or its bytes if they are no text."""
+    """Return a piece as JSON: its text, or its bytes if they are not valid UTF-8."""
     try:
         return piece.decode()
     except UnicodeDecodeError:
         return list(piece)
+
+
+def _any_model(table: Table, *rows: AnyField) -> Table:
+    """Return a table for the API document in which the model is optional."""
+    any_model = documented(MODEL.name, MODEL.schema)
+    return Table(any_model if row is MODEL else row for row in (*rows, *table.rows))
+
+
+_CONTENT = Field("content", lambda fields, name: fields.text(name) or "", TEXT)
+_ADD_SPECIAL, _PARSE_SPECIAL = flag("add_special"), flag("parse_special")
+CONTENT = Table((_CONTENT, _ADD_SPECIAL, _PARSE_SPECIAL, *TOKEN_CALL))
+ROOT_TOKENIZE = _any_model(TOKENIZE, _ADD_SPECIAL, _PARSE_SPECIAL)
+ROOT_DETOKENIZE = _any_model(DETOKENIZE)
+ROOT_APPLY_TEMPLATE = _any_model(APPLY_TEMPLATE)

@@ -1,9 +1,8 @@
-"""The bodies of ``/api/chat`` and ``/api/generate`` as the one core request.
+"""Request bodies of ``/api/chat`` and ``/api/generate``: field tables and the core request.
 
-A request without messages or prompt loads the model, with ``keep_alive`` 0 it unloads it.
-Options about how a model is loaded (``num_gpu``, ``num_thread``, ``use_mmap``, ...) are the
-recipe's to say: they change no answer, and a request that changed them would load the
-model again for everybody else.
+A request without messages or prompt loads the model; with ``keep_alive`` 0 it unloads the model.
+Load options (``num_gpu``, ``num_thread``, ``use_mmap``, ...) have no effect here: they belong to
+the recipe, change no answer, and would make every other client wait for another load.
 """
 
 from __future__ import annotations
@@ -13,18 +12,41 @@ from typing import TYPE_CHECKING, Literal
 
 from localrun.runner.messages import Generation, PromptSpec
 from localrun.server.core.request import CompletionRequest
-from localrun.server.ollama.overflow import DEFAULT, ollama_overflow
+from localrun.server.ollama.fields import (
+    DEFAULT_OVERFLOW,
+    MODEL,
+    MODEL_ROWS,
+    SHIFT,
+    STREAM,
+    TRUNCATE,
+    ollama_overflow,
+)
 from localrun.server.openai.fields import is_token
-from localrun.server.parsing import limits
-from localrun.server.parsing.constraints import ollama_constraint
-from localrun.server.parsing.conversation import conversation
-from localrun.server.parsing.limits import old_or_new_name
-from localrun.server.parsing.media import refuse_media
-from localrun.server.parsing.options import MANY, keep_alive, num_keep, num_logprobs, sampling
-from localrun.server.parsing.thinking import ollama_thinking
+from localrun.server.parsing.constraints import OLLAMA_FORMAT
+from localrun.server.parsing.conversation import MESSAGES_SCHEMA, conversation, message_list
+from localrun.server.parsing.json_schema import OBJECT, TOKEN, WHOLE, listed
+from localrun.server.parsing.limits import LONGEST_TEMPLATE
+from localrun.server.parsing.media import IMAGES, refuse_media
+from localrun.server.parsing.options import (
+    KEEP_ALIVE,
+    LOGPROBS,
+    MANY,
+    NUM_KEEP,
+    OVERFLOW,
+    SAMPLING_TABLE,
+    STOP,
+    TOP_LOGPROBS,
+    context_length,
+    num_logprobs,
+    sampling_of,
+)
+from localrun.server.parsing.table import Field, Table, flag, group, text
+from localrun.server.parsing.thinking import THINK
+from localrun.server.parsing.tools import tool_list
 
 if TYPE_CHECKING:
     from localrun.server.parsing.fields import Fields, JsonObject
+    from localrun.server.parsing.table import Values
 
 Kind = Literal["chat", "generate"]
 NOT_RAW = ("system", "template", "context")
@@ -42,8 +64,8 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Question:
-    """What a request asks: a conversation, or a text that goes on."""
+class _Source:
+    """The source of a prompt: a conversation, or a text."""
 
     messages: tuple[JsonObject, ...] | None = None
     text: str = ""
@@ -53,91 +75,125 @@ class _Question:
 
 
 def parse_call(fields: Fields, kind: Kind) -> Call:
-    """Read the body.
+    """Parse the body.
 
     Raises:
         UsageError: a field is wrong or cannot be honoured; the error names it.
     """
-    refuse_media(fields, "messages")
-    options = fields.inner("options")
-    question = _chat(fields) if kind == "chat" else _generate(fields)
+    refuse_media(fields)
+    is_chat = kind == "chat"
+    values = (CHAT if is_chat else GENERATE).read(fields)
+    options, source = values[_OPTIONS], _chat(values) if is_chat else _generate(values)
     prompt = PromptSpec(
-        messages=question.messages,
-        text=question.text,
-        tools=tuple(limits.tools(fields)),
-        template_options=ollama_thinking(fields).options,
-        chat_template=_template(fields) if kind == "generate" else None,
-        continue_final_message=kind == "chat",
+        messages=source.messages,
+        text=source.text,
+        tools=tuple(values[_TOOLS]),
+        template_options=values[THINK],
+        chat_template=None if is_chat else values[_TEMPLATE] or None,
+        continue_final_message=is_chat,
     )
     generation = Generation(
         prompt=prompt,
-        context=question.context,
-        suffix=question.suffix,
-        constraint=ollama_constraint(fields),
-        logprobs=num_logprobs(fields),
-        returns_tokens=kind == "generate" and question.messages is not None,
+        context=source.context,
+        suffix=source.suffix,
+        constraint=values[OLLAMA_FORMAT],
+        logprobs=num_logprobs(values),
+        returns_tokens=not is_chat and source.messages is not None,
     )
     request = CompletionRequest(
-        model=old_or_new_name(fields),
+        model=values[MODEL],
         generation=generation,
-        sampling=sampling(options),
-        num_predict=_num_predict(options),
-        num_ctx=limits.context_length(options, 0),
-        stop=limits.stop_strings(options),
-        keep_alive=keep_alive(fields),
-        overflow=ollama_overflow(fields),
-        default_overflow=DEFAULT,
-        num_keep=num_keep(options),
+        sampling=sampling_of(options),
+        num_predict=options[_NUM_PREDICT],
+        num_ctx=options[_NUM_CTX],
+        stop=options[STOP],
+        keep_alive=values[KEEP_ALIVE],
+        overflow=ollama_overflow(values, options),
+        default_overflow=DEFAULT_OVERFLOW,
+        num_keep=options[NUM_KEEP],
     )
-    stream = fields.boolean("stream") is not False
     return Call(
         kind=kind,
         request=request,
-        stream=stream,
-        is_empty=question.is_empty,
-        renders_only=fields.boolean("_debug_render_only") or False,
+        stream=values[STREAM] is not False,
+        is_empty=source.is_empty,
+        renders_only=values[_RENDERS_ONLY] or False,
     )
 
 
-def _chat(fields: Fields) -> _Question:
-    messages = conversation(limits.messages(fields))
-    return _Question(messages=messages, is_empty=not messages)
+def _chat(values: Values) -> _Source:
+    messages = values[_MESSAGES]
+    return _Source(messages=messages, is_empty=not messages)
 
 
-def _generate(fields: Fields) -> _Question:
-    """Read a prompt: as it is (raw), before a gap (suffix), or as a question."""
-    prompt, suffix = fields.text("prompt") or "", fields.text("suffix") or None
-    system, context = fields.text("system"), _context(fields)
-    is_empty = not prompt and not suffix
-    if fields.boolean("raw"):
-        wrong = next((name for name in NOT_RAW if fields.raw(name)), None)
+def _generate(values: Values) -> _Source:
+    """Return a prompt: unchanged (raw), before a gap (suffix), or as a question."""
+    text, suffix, system = values[_PROMPT] or "", values[_SUFFIX] or None, values[_SYSTEM]
+    is_empty = not text and not suffix
+    if values[_RAW]:
+        wrong = next((name for name in NOT_RAW if values.fields.raw(name)), None)
         if wrong is not None:
-            raise fields.wrong(wrong, "cannot be combined with raw")
-        return _Question(text=prompt, suffix=suffix, is_empty=is_empty)
+            raise values.fields.wrong(wrong, "cannot be combined with raw")
+        return _Source(text=text, suffix=suffix, is_empty=is_empty)
     if suffix is not None:
-        return _Question(text=prompt, suffix=suffix, is_empty=is_empty)
+        return _Source(text=text, suffix=suffix, is_empty=is_empty)
     head: list[JsonObject] = [{"role": "system", "content": system}] if system else []
-    messages = conversation([*head, {"role": "user", "content": prompt}])
-    return _Question(messages=messages, context=context, is_empty=is_empty)
+    messages = conversation([*head, {"role": "user", "content": text}])
+    return _Source(messages=messages, context=values[_CONTEXT], is_empty=is_empty)
 
 
-def _context(fields: Fields) -> tuple[int, ...]:
-    """Return the tokens that an earlier answer told."""
-    context = fields.raw("context")
+def _messages(fields: Fields, name: str) -> tuple[JsonObject, ...]:
+    return conversation(message_list(fields, name))
+
+
+def _context(fields: Fields, name: str) -> tuple[int, ...]:
+    """Return the tokens that an earlier answer reported."""
+    context = fields.raw(name)
     if context is None:
         return ()
     if not isinstance(context, list) or not all(map(is_token, context)):
-        raise fields.wrong("context", "must be the list of tokens that an earlier answer told")
+        raise fields.wrong(name, "must be the list of tokens that an earlier answer told")
     if len(context) > MANY:
-        raise fields.wrong("context", f"has more than {MANY} tokens")
+        raise fields.wrong(name, f"has more than {MANY} tokens")
     return tuple(context)
 
 
-def _template(fields: Fields) -> str | None:
-    return fields.text("template", longest=limits.LONGEST_TEMPLATE) or None
-
-
-def _num_predict(options: Fields) -> int | None:
-    """Return how many tokens to generate at most; as in Ollama, 0 is no limit."""
-    number = options.integer("num_predict")
+def _num_predict(options: Fields, name: str) -> int | None:
+    """Return the maximum number of generated tokens; as in Ollama, 0 is no limit."""
+    number = options.integer(name)
     return -1 if number == 0 else number
+
+
+_NUM_PREDICT = Field("num_predict", _num_predict, WHOLE)
+_NUM_CTX = context_length(0)
+OPTIONS = Table(
+    (*SAMPLING_TABLE.rows, _NUM_PREDICT, _NUM_CTX, STOP, OVERFLOW, NUM_KEEP), component="Options"
+)
+_OPTIONS = group("options", OPTIONS)
+_MESSAGES = Field("messages", _messages, MESSAGES_SCHEMA)
+_TOOLS = Field("tools", tool_list, listed(OBJECT))
+_PROMPT, _SUFFIX, _SYSTEM = text("prompt"), text("suffix"), text("system")
+_CONTEXT = Field("context", _context, listed(TOKEN))
+_RAW = flag("raw")
+_TEMPLATE = text("template", longest=LONGEST_TEMPLATE)
+_RENDERS_ONLY = flag("_debug_render_only")
+_SHARED = (
+    IMAGES,
+    *MODEL_ROWS,
+    _TOOLS,
+    THINK,
+    _OPTIONS,
+    OLLAMA_FORMAT,
+    KEEP_ALIVE,
+    TRUNCATE,
+    SHIFT,
+    LOGPROBS,
+    TOP_LOGPROBS,
+    STREAM,
+    _RENDERS_ONLY,
+)
+CHAT = Table((_MESSAGES, *_SHARED), component="OllamaChatRequest")
+GENERATE = Table(
+    (_PROMPT, _SUFFIX, _SYSTEM, _CONTEXT, _RAW, _TEMPLATE, *_SHARED),
+    component="OllamaGenerateRequest",
+)

@@ -1,6 +1,6 @@
-"""``/api/embed`` and its predecessor ``/api/embeddings``: Ollama's shapes on the core request.
+"""``/api/embed`` and its predecessor ``/api/embeddings``: Ollama's requests and answers.
 
-What is too long is cut unless ``truncate`` is false. Without an input the model is loaded.
+Too long inputs are cut unless ``truncate`` is false. A request without input loads the model.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from localrun.server.core.embedding import EmbeddingRequest
-from localrun.server.parsing import limits
-from localrun.server.parsing.options import keep_alive
+from localrun.server.ollama.fields import MODEL, MODEL_ROWS, TRUNCATE
+from localrun.server.parsing.limits import MOST_INPUTS
+from localrun.server.parsing.options import KEEP_ALIVE, context_length
+from localrun.server.parsing.table import Table, group, integer, strings, text
 from localrun.server.vectors import large_json, numbers
 
 if TYPE_CHECKING:
@@ -18,28 +20,30 @@ if TYPE_CHECKING:
 
     from localrun.server.core.embedding import Embedding
     from localrun.server.parsing.fields import Fields, JsonObject
+    from localrun.server.parsing.table import Values
 
 NANOSECONDS = 1e9
 
 
 def parse_embed(fields: Fields) -> EmbeddingRequest:
-    """Read the body of ``/api/embed``.
+    """Parse the body of ``/api/embed``.
 
     Raises:
         UsageError: a field is wrong; the error names it.
     """
-    return _request(fields, "input")
+    values = EMBED.read(fields)
+    return _request(values, values[_INPUT])
 
 
 def parse_embed_one(fields: Fields) -> EmbeddingRequest:
-    """Read the body of ``/api/embeddings``.
+    """Parse the body of ``/api/embeddings``.
 
     Raises:
         UsageError: a field is wrong; the error names it.
     """
-    if isinstance(fields.raw("prompt"), list):
-        raise fields.wrong("prompt", "must be a string")
-    return _request(fields, "prompt")
+    values = EMBEDDINGS.read(fields)
+    prompt = values[_PROMPT]
+    return _request(values, () if prompt is None else (prompt,))
 
 
 async def embed(request: EmbeddingRequest, embedding: Embedding) -> Response:
@@ -51,10 +55,11 @@ async def embed(request: EmbeddingRequest, embedding: Embedding) -> Response:
     if not request.inputs:
         load_s = await _load(request, embedding)
         return await large_json(_body(request.model, [], 0, load_s=load_s, total_s=load_s))
-    found = await embedding.embed(request)
-    vectors = await asyncio.to_thread(lambda: [numbers(vector) for vector in found.vectors])
+    embedded = await embedding.embed(request)
+    vectors = await asyncio.to_thread(lambda: [numbers(vector) for vector in embedded.vectors])
+    load_s, total_s = embedded.load_s, embedded.total_s
     return await large_json(
-        _body(request.model, vectors, found.num_tokens, load_s=found.load_s, total_s=found.total_s)
+        _body(request.model, vectors, embedded.num_tokens, load_s=load_s, total_s=total_s)
     )
 
 
@@ -67,19 +72,18 @@ async def embed_one(request: EmbeddingRequest, embedding: Embedding) -> Response
     if not request.inputs:
         await _load(request, embedding)
         return await large_json({"embedding": []})
-    found = await embedding.embed(request)
-    return await large_json({"embedding": numbers(found.vectors[0])})
+    embedded = await embedding.embed(request)
+    return await large_json({"embedding": numbers(embedded.vectors[0])})
 
 
-def _request(fields: Fields, name: str) -> EmbeddingRequest:
-    inputs = fields.strings(name, most=limits.MOST_INPUTS)
+def _request(values: Values, inputs: tuple[str, ...]) -> EmbeddingRequest:
     return EmbeddingRequest(
-        model=limits.old_or_new_name(fields),
+        model=values[MODEL],
         inputs=() if inputs == ("",) else inputs,
-        truncate=fields.boolean("truncate") is not False,
-        dimensions=fields.integer("dimensions", 0) or None,
-        num_ctx=limits.context_length(fields.inner("options"), 0),
-        keep_alive=keep_alive(fields),
+        truncate=values[TRUNCATE] is not False,
+        dimensions=values[_DIMENSIONS] or None,
+        num_ctx=values[_OPTIONS][_NUM_CTX],
+        keep_alive=values[KEEP_ALIVE],
     )
 
 
@@ -99,3 +103,12 @@ def _body(
         "load_duration": int(load_s * NANOSECONDS),
         "prompt_eval_count": num_tokens,
     }
+
+
+_INPUT, _PROMPT = strings("input", most=MOST_INPUTS), text("prompt")
+_DIMENSIONS = integer("dimensions", 0)
+_NUM_CTX = context_length(0)
+_OPTIONS = group("options", Table((_NUM_CTX,)))
+_SHARED = (*MODEL_ROWS, TRUNCATE, _DIMENSIONS, _OPTIONS, KEEP_ALIVE)
+EMBED = Table((_INPUT, *_SHARED))
+EMBEDDINGS = Table((_PROMPT, *_SHARED))

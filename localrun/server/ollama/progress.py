@@ -15,14 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from localrun.server.framing import ndjson_line
-from localrun.server.ollama.recipe import recipe_order
-from localrun.server.parsing.limits import old_or_new_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from localrun.server.jobs import Jobs
-    from localrun.server.parsing.fields import Fields, JsonObject
+    from localrun.server.parsing.fields import JsonObject
 
 SHORT_DIGEST = slice(7, 19)  # of "sha256:<hex>"
 
@@ -58,18 +56,6 @@ STATUS_TEXTS = {
         first="gathering model components", verb="", last=("writing manifest", "success")
     ),
 }
-
-
-def transfer_order(kind: str, fields: Fields) -> JsonObject:
-    """Return the order of a job that pulls, pushes or creates.
-
-    Raises:
-        UsageError: a field is wrong; the error names it.
-    """
-    name = old_or_new_name(fields)
-    if kind == "create":
-        return {"kind": kind, "name": name, **recipe_order(fields)}
-    return {"kind": kind, "name": name, "is_insecure": fields.boolean("insecure") or False}
 
 
 async def frames(job: Job) -> AsyncGenerator[JsonObject, None]:

@@ -1,4 +1,4 @@
-"""``/api/show``: what is known of a model, in Ollama's shape."""
+"""``/api/show``: the description of a stored model in Ollama's format."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def show_model(workspace: Workspace, name: str, *, is_verbose: bool) -> JsonObje
         "capabilities": list(model.details.capabilities),
         "modified_at": model.modified.isoformat(),
     }
-    said: JsonObject = {
+    optional: JsonObject = {
         "license": "\n".join(recipe.licenses),
         "parameters": _parameters(recipe),
         "system": recipe.system,
@@ -52,11 +52,11 @@ def show_model(workspace: Workspace, name: str, *, is_verbose: bool) -> JsonObje
         "renderer": recipe.renderer,
         "parser": recipe.parser,
     }
-    return answer | {key: value for key, value in said.items() if value}
+    return answer | {key: value for key, value in optional.items() if value}
 
 
 def details(model: StoredModel) -> JsonObject:
-    """Return what lists of models tell of each."""
+    """Return the details that lists of models have for each model."""
     lengths = {
         "context_length": model.details.context_length,
         "embedding_length": model.details.embedding_length,
@@ -75,7 +75,7 @@ def details(model: StoredModel) -> JsonObject:
 def _model_info(metadata: Mapping[str, Value], num_params: int) -> JsonObject:
     """Return the header's pairs; an array that was skipped, such as a vocabulary, is null."""
     info = {key: _plain(value) for key, value in metadata.items()}
-    info.pop("tokenizer.chat_template", None)  # it stands in "template"
+    info.pop("tokenizer.chat_template", None)  # it is in "template"
     return {**info, "general.parameter_count": num_params}
 
 

@@ -1,6 +1,6 @@
-"""Routes under ``/api`` that transfer models: pull, push, create, blobs.
+"""Routes of Ollama's API that move models: pull, push, create and blobs.
 
-Long work runs in a child process, disk access in a thread; the event loop does neither.
+A transfer runs in a child process, and disk access in a thread: the event loop does neither.
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from localrun.server.ollama.blobs import checked_digest, receive_blob
-from localrun.server.ollama.progress import Job, last_frame, lines, transfer_order
+from localrun.server.ollama.fields import MODEL, MODEL_ROWS, STREAM
+from localrun.server.ollama.progress import Job, last_frame, lines
+from localrun.server.ollama.recipe import FILES, RECIPE, recipe_order
 from localrun.server.parsing.requests import read, unless_disconnected
+from localrun.server.parsing.table import Table, flag
 from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
@@ -69,7 +72,7 @@ async def _run_job(
     release: Callable[[Iterable[str]], None] | None = None,
 ) -> Response:
     """Respond with the progress of a job; ``release`` is called with the blobs of the new model."""
-    order, streams = await read(request, lambda fields: _order(kind, fields))
+    order, streams = await read(request, lambda fields: transfer_order(kind, fields))
     on_success = None if release is None else partial(release, order["blobs"])
     job = Job(jobs=jobs, order=order, on_success=on_success)
     if streams:
@@ -77,6 +80,20 @@ async def _run_job(
     return JSONResponse(await unless_disconnected(request, last_frame(job)))
 
 
-def _order(kind: str, fields: Fields) -> tuple[JsonObject, bool]:
-    """Return the job of a request and whether its progress is streamed."""
-    return transfer_order(kind, fields), fields.boolean("stream") is not False
+def transfer_order(kind: str, fields: Fields) -> tuple[JsonObject, bool]:
+    """Return the job of a request to pull, push or create, and whether its answer is streamed.
+
+    Raises:
+        UsageError: a field is wrong; the error names it.
+    """
+    is_create = kind == "create"
+    values = (CREATED_MODEL if is_create else TRANSFER).read(fields)
+    order: JsonObject = {"kind": kind, "name": values[MODEL]}
+    order |= recipe_order(fields) if is_create else {"is_insecure": bool(values[_INSECURE])}
+    return order, values[STREAM] is not False
+
+
+_INSECURE = flag("insecure")
+CREATED_MODEL = Table((*MODEL_ROWS, STREAM))
+TRANSFER = Table((*CREATED_MODEL.rows, _INSECURE))
+CREATE = Table((*CREATED_MODEL.rows, *FILES.rows, *RECIPE.rows), component="CreateRequest")

@@ -1,7 +1,7 @@
-"""``/v1/embeddings``: OpenAI's shapes on the core request.
+"""``/v1/embeddings``: OpenAI's request and answer around the core embedding request.
 
 ``input`` is a text, a list of texts, a list of token ids, or a list of such lists.
-``user`` changes nothing. Beyond OpenAI: ``truncate`` and ``pooling``.
+``user`` has no effect. Beyond OpenAI: ``truncate`` and ``pooling``.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.engine.params import Pooling
 from localrun.server.core.embedding import EmbeddingRequest
-from localrun.server.parsing import limits
-from localrun.server.parsing.options import keep_alive
+from localrun.server.openai.fields import is_token
+from localrun.server.parsing.json_schema import TOKEN, either, listed, one_of
+from localrun.server.parsing.limits import MOST_INPUTS
+from localrun.server.parsing.options import KEEP_ALIVE, MODEL, NUM_CTX
+from localrun.server.parsing.table import Field, Table, flag, integer
 from localrun.server.vectors import in_base64, large_json, numbers
 
 if TYPE_CHECKING:
@@ -21,9 +24,10 @@ if TYPE_CHECKING:
 
     from localrun.server.core.embedding import Embedded, Embedding
     from localrun.server.parsing.fields import Fields, JsonObject
+    from localrun.server.parsing.json_schema import Schema
 
 FORMATS = ("float", "base64")
-LARGEST_TOKEN = 2**31 - 1
+POOLINGS = tuple(pooling for pooling in Pooling if pooling is not Pooling.RANK)
 Input = str | tuple[int, ...]
 
 
@@ -36,68 +40,87 @@ class EmbeddingCall:
 
 
 def parse_embeddings(fields: Fields) -> EmbeddingCall:
-    """Read the body.
+    """Parse the body.
 
     Raises:
         UsageError: a field is wrong or cannot be honoured; the error names it.
     """
-    encoding = fields.text("encoding_format") or "float"
-    if encoding not in FORMATS:
-        raise fields.wrong("encoding_format", "must be float or base64")
+    values = EMBEDDING.read(fields)
     request = EmbeddingRequest(
-        model=limits.model_name(fields),
-        inputs=_inputs(fields),
-        pooling=_pooling(fields),
-        truncate=fields.boolean("truncate") or False,
-        dimensions=fields.integer("dimensions", 1),
-        num_ctx=limits.context_length(fields),
-        keep_alive=keep_alive(fields),
+        model=values[MODEL],
+        inputs=values[_INPUT],
+        pooling=values[_POOLING],
+        truncate=values[_TRUNCATE] or False,
+        dimensions=values[_DIMENSIONS],
+        num_ctx=values[NUM_CTX],
+        keep_alive=values[KEEP_ALIVE],
     )
-    return EmbeddingCall(request=request, encoding=encoding)
+    return EmbeddingCall(request=request, encoding=values[_ENCODING_FORMAT])
 
 
 async def embed(call: EmbeddingCall, embedding: Embedding) -> Response:
     """Return the answer."""
-    found = await embedding.embed(call.request)
-    return await large_json(await asyncio.to_thread(_body, call, found))
+    embedded = await embedding.embed(call.request)
+    return await large_json(await asyncio.to_thread(_body, call, embedded))
 
 
-def _body(call: EmbeddingCall, found: Embedded) -> JsonObject:
-    written = in_base64 if call.encoding == "base64" else numbers
+def _body(call: EmbeddingCall, embedded: Embedded) -> JsonObject:
+    encode = in_base64 if call.encoding == "base64" else numbers
     data = [
-        {"object": "embedding", "index": index, "embedding": written(vector)}
-        for index, vector in enumerate(found.vectors)
+        {"object": "embedding", "index": index, "embedding": encode(vector)}
+        for index, vector in enumerate(embedded.vectors)
     ]
-    usage = {"prompt_tokens": found.num_tokens, "total_tokens": found.num_tokens}
+    usage = {"prompt_tokens": embedded.num_tokens, "total_tokens": embedded.num_tokens}
     return {"object": "list", "data": data, "model": call.request.model, "usage": usage}
 
 
-def _inputs(fields: Fields) -> tuple[Input, ...]:
-    value = fields.raw("input")
+def _inputs(fields: Fields, name: str) -> tuple[Input, ...]:
+    value = fields.raw(name)
     are_tokens = isinstance(value, list) and bool(value) and isinstance(value[0], int)
     listed: list[Any] = value if isinstance(value, list) and not are_tokens else [value]
-    inputs = tuple(tuple(one) if isinstance(one, list) else one for one in listed)
-    if not inputs or not all(_is_input(one) for one in inputs):
-        raise fields.wrong("input", "must be a text, a list of texts, or token ids")
+    inputs = tuple(tuple(item) if isinstance(item, list) else item for item in listed)
+    if not inputs or not all(map(_is_input, inputs)):
+        raise fields.wrong(name, "must be a text, a list of texts, or token ids")
     if not all(inputs):
-        raise fields.wrong("input", "must not be empty")
-    if len(inputs) > limits.MOST_INPUTS:
-        raise fields.wrong("input", f"has more than {limits.MOST_INPUTS} entries")
+        raise fields.wrong(name, "must not be empty")
+    if len(inputs) > MOST_INPUTS:
+        raise fields.wrong(name, f"has more than {MOST_INPUTS} entries")
     return inputs
 
 
 def _is_input(value: object) -> bool:
-    return isinstance(value, str) or (isinstance(value, tuple) and all(map(_is_token, value)))
+    return isinstance(value, str) or (isinstance(value, tuple) and all(map(is_token, value)))
 
 
-def _is_token(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_TOKEN
+def _encoding(fields: Fields, name: str) -> str:
+    encoding = fields.text(name) or "float"
+    if encoding not in FORMATS:
+        raise fields.wrong(name, "must be float or base64")
+    return encoding
 
 
-def _pooling(fields: Fields) -> Pooling | None:
-    name = fields.text("pooling")
-    if name is None:
+def _pooling(fields: Fields, name: str) -> Pooling | None:
+    pooling = fields.text(name)
+    if pooling is None:
         return None
-    if name not in set(Pooling) - {Pooling.RANK}:
-        raise fields.wrong("pooling", "must be mean, cls or last")
-    return Pooling(name)
+    if pooling not in POOLINGS:
+        raise fields.wrong(name, "must be mean, cls or last")
+    return Pooling(pooling)
+
+
+_SOME_TEXT: Schema = {"type": "string", "minLength": 1}
+_TOKENS = listed(TOKEN, minItems=1)
+_INPUT = Field(
+    "input",
+    _inputs,
+    either(_SOME_TEXT, _TOKENS, listed(either(_SOME_TEXT, _TOKENS), minItems=1)),
+    is_required=True,
+)
+_ENCODING_FORMAT = Field("encoding_format", _encoding, one_of(*FORMATS))
+_POOLING = Field("pooling", _pooling, one_of(*POOLINGS))
+_DIMENSIONS = integer("dimensions", 1)
+_TRUNCATE = flag("truncate")
+EMBEDDING = Table(
+    (_ENCODING_FORMAT, MODEL, _INPUT, _POOLING, _TRUNCATE, _DIMENSIONS, NUM_CTX, KEEP_ALIVE),
+    component="EmbeddingRequest",
+)

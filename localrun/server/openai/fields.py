@@ -1,154 +1,187 @@
-"""What ``/v1/chat/completions`` and ``/v1/completions`` have in common, under all its names.
+"""Rows that ``/v1/chat/completions``, ``/v1/completions`` and ``/v1/responses`` share.
 
 Beside OpenAI's own fields these are those of llama.cpp's server, vLLM and LM Studio. Fields
-that change nothing here pass: ``user``, ``store``, ``metadata``, ``service_tier``,
+that have no effect here need no row: ``user``, ``store``, ``metadata``, ``service_tier``,
 ``safety_identifier``, ``prompt_cache_key``, ``cache_prompt`` (every prompt is cached),
-``id_slot`` (all share one cache), and ``stream_options.include_obfuscation``.
+``id_slot`` (all slots share one cache), and ``stream_options.include_obfuscation``.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from localrun.modelfile.known import KNOWN
 from localrun.server.core.choices import MOST_CHOICES
-from localrun.server.parsing.options import MANY, bounded, sampling
+from localrun.server.parsing.conversation import CONTENT
+from localrun.server.parsing.fields import Fields
+from localrun.server.parsing.json_schema import (
+    COUNT,
+    POSITIVE,
+    TOKEN,
+    bounded,
+    either,
+    mapped,
+    one_of,
+)
+from localrun.server.parsing.options import MANY, SAMPLING_TABLE, parameter, sampling_of
+from localrun.server.parsing.table import Field, Table, flag, group, integer, neutral
 
 if TYPE_CHECKING:
-    from localrun.server.parsing.fields import Fields, JsonObject
+    from localrun.server.parsing.fields import JsonObject
+    from localrun.server.parsing.table import Values
 
-# the values at which programs send what cannot be done here
-NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "allowed_token_ids": ([],),
-    "bad_words": ([],),
-    "ignore_eot": (False,),
-    "include_stop_str_in_output": (False,),
-    "length_penalty": (1,),
-    "lora": ([],),
-    "min_keep": (0,),
-    "n_probs": (0,),
-    "prompt_logprobs": (0,),
-    "samplers": ([],),
-    "stop_token_ids": ([],),
-    "t_max_predict_ms": (-1, 0),
-    "use_beam_search": (False,),
-}
-LENGTHS = ("max_completion_tokens", "max_tokens", "n_predict", "num_predict")
-UNLIMITED = -1  # what other servers take for no limit
+LENGTH_NAMES = ("max_completion_tokens", "max_tokens", "n_predict", "num_predict")
+UNLIMITED = -1  # in the dialect of other servers
 STRONGEST_BIAS = 100
 MOST_BIASES = 4096
-REPETITION_PENALTY = replace(KNOWN["repeat_penalty"], name="repetition_penalty")  # vLLM's name
-LARGEST_TOKEN = 2**31 - 1
-TOKEN = re.compile(r"[0-9]{1,10}")
+LARGEST_TOKEN = TOKEN["maximum"]
+TOKEN_NAME = re.compile(r"[0-9]{1,10}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streaming:
-    """Whether an answer is told while it comes, and how."""
+    """Delivery of the response."""
 
     is_wanted: bool
     include_usage: bool
 
 
-def streaming(fields: Fields) -> Streaming:
-    """Return how the answer is to come."""
-    options = fields.inner("stream_options")
-    options.boolean("include_obfuscation")
+def streaming(values: Values) -> Streaming:
+    """Return the delivery that a request with the rows of `STREAMING` asks for."""
     return Streaming(
-        is_wanted=fields.boolean("stream") or False,
-        include_usage=options.boolean("include_usage") or False,
+        is_wanted=values[STREAM] or False,
+        include_usage=values[_STREAM_OPTIONS][_INCLUDE_USAGE] or False,
     )
 
 
-def openai_sampling(fields: Fields) -> JsonObject:
-    """Return the fields of `SamplingParams` that a request gives, and no others.
+def openai_sampling(values: Values) -> JsonObject:
+    """Return the fields of `SamplingParams` that a request with the rows of `SAMPLING` gives.
 
     Raises:
-        UsageError: a value is of the wrong type or out of bounds; the error names the field.
+        UsageError: ``min_tokens`` exceeds the limit.
     """
-    given = sampling(fields)
-    repetition = bounded(fields, REPETITION_PENALTY)
-    if repetition is not None:
-        given.setdefault("repeat_penalty", repetition)
-    if least := _min_tokens(fields):
-        given["min_tokens"] = least
-    if bias := _logit_bias(fields):
-        given["logit_bias"] = bias
+    given = sampling_of(values)
+    if values[_REPETITION_PENALTY] is not None:
+        given.setdefault("repeat_penalty", values[_REPETITION_PENALTY])
+    if num_least := _min_tokens(values):
+        given["min_tokens"] = num_least
+    if values[_LOGIT_BIAS]:
+        given["logit_bias"] = values[_LOGIT_BIAS]
     return given
 
 
-def num_predict(fields: Fields, *, least: int = 1) -> int | None:
-    """Return how many tokens to generate at most; -1 is as many as fit."""
-    given = [_length(fields, name, least) for name in LENGTHS]
-    return next((number for number in given if number is not None), None)
+def num_predict(values: Values) -> int | None:
+    """Return the maximum number of generated tokens; -1 is the rest of the context."""
+    return next(iter(values.given(LENGTHS).values()), None)
 
 
-def num_choices(fields: Fields) -> int:
-    """Return how many answers to give to each prompt.
+def num_choices(values: Values) -> int:
+    """Return the number of choices for each prompt.
 
     Raises:
-        UsageError: there are too many, or ``best_of`` asks for more than are told.
+        UsageError: ``best_of`` is not that number.
     """
-    count = fields.integer("n", 1) or 1
-    if count > MOST_CHOICES:
-        raise fields.wrong("n", f"must be at most {MOST_CHOICES}")
-    best_of = fields.integer("best_of", 1)
-    if best_of not in {None, count}:
-        raise fields.wrong("best_of", "must equal n: all answers are told, not only the best")
+    count = values[_N] or 1
+    if values[_BEST_OF] not in {None, count}:
+        raise values.fields.wrong(
+            "best_of", "must equal n: all answers are told, not only the best"
+        )
     return count
 
 
-def prediction(fields: Fields) -> str | None:
-    """Return the text that the answer is expected to be like.
-
-    Raises:
-        UsageError: it is none.
-    """
-    given = fields.inner("prediction")
-    if given.text("type") not in {None, "content"}:
-        raise given.wrong("type", "must be content")
-    content = given.raw("content")
-    if not isinstance(content, list):
-        return given.text("content")
-    parts = [part.get("text") for part in given.objects("content")]
-    if not all(isinstance(part, str) for part in parts):
-        raise given.wrong("content", "must be a text, or parts that have a text")
-    return "".join(map(str, parts))
-
-
 def is_token(value: object) -> bool:
-    """Return whether a JSON value can be the number of a token."""
+    """Return whether a JSON value is a token id."""
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_TOKEN
 
 
-def _length(fields: Fields, name: str, least: int) -> int | None:
-    number = fields.integer(name, UNLIMITED)
-    if number == 0 < least:
-        raise fields.wrong(name, f"must be at least {least}")
-    return number
+def length(name: str, least: int = 1) -> Field[int | None]:
+    """Return the row of a maximum number of tokens: at least ``least``, or -1."""
+
+    def read(fields: Fields, name: str) -> int | None:
+        number = fields.integer(name, UNLIMITED)
+        if number == 0 < least:
+            raise fields.wrong(name, f"must be at least {least}")
+        return number
+
+    return Field(name, read, either(POSITIVE if least else COUNT, {"const": UNLIMITED}))
 
 
-def _min_tokens(fields: Fields) -> int:
-    """Return how many tokens an answer has before it may end."""
-    least, most = fields.integer("min_tokens", 0) or 0, num_predict(fields, least=0)
+def _min_tokens(values: Values) -> int:
+    """Return the number of tokens before which the answer cannot end."""
+    least, most = values[_MIN_TOKENS] or 0, num_predict(values)
     if most is not None and 0 <= most < least:
-        raise fields.wrong("min_tokens", f"is {least}, more than the {most} tokens at most")
+        raise values.fields.wrong("min_tokens", f"is {least}, more than the {most} tokens at most")
     return min(least, MANY)
 
 
-def _logit_bias(fields: Fields) -> tuple[tuple[int, float], ...]:
-    """Return pairs of tokens and what is added to their logits."""
-    inner = fields.inner("logit_bias")
-    given: JsonObject = fields.raw("logit_bias") or {}
-    if len(given) > MOST_BIASES:
-        raise fields.wrong("logit_bias", f"has more than {MOST_BIASES} entries")
+def _prediction(fields: Fields, name: str) -> str | None:
+    """Return the expected text, from which draft tokens are taken."""
+    prediction = fields.inner(name)
+    if prediction.text("type") not in {None, "content"}:
+        raise prediction.wrong("type", "must be content")
+    content = prediction.raw("content")
+    if not isinstance(content, list):
+        return prediction.text("content")
+    parts = [part.get("text") for part in prediction.objects("content")]
+    if not all(isinstance(part, str) for part in parts):
+        raise prediction.wrong("content", "must be a text, or parts that have a text")
+    return "".join(map(str, parts))
+
+
+def _logit_bias(fields: Fields, name: str) -> tuple[tuple[int, float], ...]:
+    """Return pairs of a token id and the number that is added to its logit."""
+    biases = fields.inner(name)
+    if len(biases.names) > MOST_BIASES:
+        raise fields.wrong(name, f"has more than {MOST_BIASES} entries")
     pairs: list[tuple[int, float]] = []
-    for name in given:
-        bias = inner.number(name, -STRONGEST_BIAS, STRONGEST_BIAS)
-        if not (TOKEN.fullmatch(name) and is_token(int(name))):
-            raise inner.wrong(name[:40], "is no token: its name must be a number")
+    for token in biases.names:
+        bias = biases.number(token, -STRONGEST_BIAS, STRONGEST_BIAS)
+        if not (TOKEN_NAME.fullmatch(token) and is_token(int(token))):
+            raise biases.wrong(token[:40], "is no token: its name must be a number")
         if bias:
-            pairs.append((int(name), float(bias)))
+            pairs.append((int(token), float(bias)))
     return tuple(pairs)
+
+
+# what cannot be done here, with the values at which programs send it although it changes nothing
+NEUTRAL = (
+    neutral("allowed_token_ids", ([],)),
+    neutral("bad_words", ([],)),
+    neutral("ignore_eot", (False,)),
+    neutral("include_stop_str_in_output", (False,)),
+    neutral("length_penalty", (1,)),
+    neutral("lora", ([],)),
+    neutral("min_keep", (0,)),
+    neutral("n_probs", (0,)),
+    neutral("prompt_logprobs", (0,)),
+    neutral("samplers", ([],)),
+    neutral("stop_token_ids", ([],)),
+    neutral("t_max_predict_ms", (-1, 0)),
+    neutral("use_beam_search", (False,)),
+)
+_BIAS = bounded({"type": "number"}, -STRONGEST_BIAS, STRONGEST_BIAS)
+_MIN_TOKENS = integer("min_tokens", 0)
+_LOGIT_BIAS = Field(
+    "logit_bias", _logit_bias, mapped(_BIAS, propertyNames={"pattern": "^[0-9]{1,9}$"})
+)
+_REPETITION_PENALTY = parameter(replace(KNOWN["repeat_penalty"], name="repetition_penalty"))
+_N = integer("n", 1, MOST_CHOICES)
+_BEST_OF = integer("best_of", 1)
+_INCLUDE_USAGE = flag("include_usage")
+_STREAM_OPTIONS = group("stream_options", Table((flag("include_obfuscation"), _INCLUDE_USAGE)))
+
+LENGTHS = tuple(map(length, LENGTH_NAMES))
+LENGTHS_FROM_ZERO = tuple(length(name, 0) for name in LENGTH_NAMES)
+STREAM = flag("stream")
+STREAMING = (_STREAM_OPTIONS, STREAM)
+SAMPLING = (*SAMPLING_TABLE.rows, _REPETITION_PENALTY, _MIN_TOKENS, _LOGIT_BIAS)
+CHOICES = (_N, _BEST_OF)
+PREDICTION = Field(
+    "prediction",
+    _prediction,
+    Table(
+        (Field("type", Fields.text, one_of("content")), Field("content", Fields.raw, CONTENT))
+    ).schema(),
+)

@@ -1,4 +1,4 @@
-"""OpenAI's first words for tools, which old programs still use, in today's words and back.
+"""Translation of OpenAI's deprecated function calls to tool calls, and back.
 
 functions, function_call        tools, tool_choice
 message.function_call           message.tool_calls, of which it is the first
@@ -9,20 +9,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localrun.server.parsing.fields import Fields
+from localrun.server.parsing.json_schema import OBJECT, TEXT, either, listed, one_of, record
 from localrun.server.parsing.limits import MOST_TOOLS
+from localrun.server.parsing.table import documented
 
 if TYPE_CHECKING:
-    from localrun.server.parsing.fields import JsonObject
+    from localrun.server.parsing.fields import Fields, JsonObject
 
-CALLS_BEFORE = "call_0"  # an id for calls of earlier messages, which had none
+CALLS_BEFORE = "call_0"  # the id of calls in earlier messages, which had none
+_FUNCTIONS = documented("functions", listed(OBJECT, maxItems=MOST_TOOLS))
+_FUNCTION_CALL = documented("function_call", either(one_of("none", "auto"), record({"name": TEXT})))
+LEGACY_TOOLS = (_FUNCTIONS, _FUNCTION_CALL)
 
 
 def in_new_words(fields: Fields) -> tuple[Fields, bool]:
-    """Return the fields with tools in place of functions, and whether there were any.
+    """Return the fields with tools in place of functions, and whether there were functions.
 
     Raises:
-        UsageError: they are malformed, or there are both.
+        UsageError: the functions are malformed, or there are tools too.
     """
     functions, choice = fields.objects("functions", most=MOST_TOOLS), fields.raw("function_call")
     changed: JsonObject = {}
@@ -38,14 +42,14 @@ def in_new_words(fields: Fields) -> tuple[Fields, bool]:
     return fields.but(**changed, tool_choice=choice), True
 
 
-def in_old_words(told: JsonObject) -> JsonObject:
-    """Return a message or a delta with the first tool call as a function's; there is no second."""
-    calls = told.get("tool_calls")
+def in_old_words(message: JsonObject) -> JsonObject:
+    """Return a message or a delta with its first tool call as ``function_call``, without others."""
+    calls = message.get("tool_calls")
     if calls is None:
-        return told
-    rest = {name: value for name, value in told.items() if name != "tool_calls"}
+        return message
+    others = {name: value for name, value in message.items() if name != "tool_calls"}
     first = next((call for call in calls if not call.get("index")), None)
-    return {**rest, "function_call": first["function"]} if first else rest
+    return {**others, "function_call": first["function"]} if first else others
 
 
 def _message(message: JsonObject) -> JsonObject:

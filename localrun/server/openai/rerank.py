@@ -1,7 +1,7 @@
-"""``/v1/rerank``: the shapes of Jina and Cohere on the core request.
+"""``/v1/rerank``: the request and the answer of Jina and Cohere around the core rank request.
 
-``documents`` are texts, or objects with a ``text``. Scores are between 0 and 1, as both
-services give them; ``raw_scores`` asks for what the model says instead.
+``documents`` are texts, or objects with a ``text``. Scores are between 0 and 1, as in both
+services; with ``raw_scores`` they are the model's own.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.server.core.embedding import RankRequest
-from localrun.server.parsing import limits
-from localrun.server.parsing.options import keep_alive
+from localrun.server.parsing.json_schema import TEXT, either, listed, record
+from localrun.server.parsing.limits import MOST_INPUTS
+from localrun.server.parsing.options import KEEP_ALIVE, MODEL
+from localrun.server.parsing.table import Field, Table, flag, integer, required_text
 from localrun.server.vectors import large_json
 
 if TYPE_CHECKING:
@@ -32,24 +34,25 @@ class RerankCall:
 
 
 def parse_rerank(fields: Fields) -> RerankCall:
-    """Read the body.
+    """Parse the body.
 
     Raises:
         UsageError: a field is wrong; the error names it.
     """
+    values = RERANK.read(fields)
     request = RankRequest(
-        model=limits.model_name(fields),
-        query=fields.required_text("query"),
-        documents=_documents(fields),
-        truncate=fields.boolean("truncate") or False,
-        raw_scores=fields.boolean("raw_scores") or False,
-        num_ctx=fields.integer("num_ctx", 1),
-        keep_alive=keep_alive(fields),
+        model=values[MODEL],
+        query=values[_QUERY],
+        documents=values[_DOCUMENTS],
+        truncate=values[_TRUNCATE] or False,
+        raw_scores=values[_RAW_SCORES] or False,
+        num_ctx=values[_NUM_CTX],
+        keep_alive=values[KEEP_ALIVE],
     )
     return RerankCall(
         request=request,
-        top_n=fields.integer("top_n", 1),
-        return_documents=fields.boolean("return_documents") or False,
+        top_n=values[_TOP_N],
+        return_documents=values[_RETURN_DOCUMENTS] or False,
     )
 
 
@@ -75,17 +78,43 @@ def _body(call: RerankCall, ranked: Ranked) -> JsonObject:
     }
 
 
-def _documents(fields: Fields) -> tuple[str, ...]:
-    value = fields.raw("documents")
-    if not isinstance(value, list) or not value:
-        raise fields.wrong("documents", "must be a list of texts")
-    if len(value) > limits.MOST_INPUTS:
-        raise fields.wrong("documents", f"has more than {limits.MOST_INPUTS} entries")
-    return tuple(_document(fields, one, index) for index, one in enumerate(value))
+def _documents(fields: Fields, name: str) -> tuple[str, ...]:
+    documents = fields.raw(name)
+    if not isinstance(documents, list) or not documents:
+        raise fields.wrong(name, "must be a list of texts")
+    if len(documents) > MOST_INPUTS:
+        raise fields.wrong(name, f"has more than {MOST_INPUTS} entries")
+    return tuple(_document(fields, item, index) for index, item in enumerate(documents))
 
 
-def _document(fields: Fields, one: object, index: int) -> str:
-    text = one.get("text") if isinstance(one, dict) else one
+def _document(fields: Fields, item: object, index: int) -> str:
+    text = item.get("text") if isinstance(item, dict) else item
     if not isinstance(text, str):
         raise fields.wrong(f"documents[{index}]", "must be a text, or an object with a text")
     return text
+
+
+_QUERY = required_text("query")
+_DOCUMENTS = Field(
+    "documents",
+    _documents,
+    listed(either(TEXT, record({"text": TEXT})), minItems=1, maxItems=MOST_INPUTS),
+    is_required=True,
+)
+_TOP_N, _NUM_CTX = integer("top_n", 1), integer("num_ctx", 1)
+_TRUNCATE, _RAW_SCORES = flag("truncate"), flag("raw_scores")
+_RETURN_DOCUMENTS = flag("return_documents")
+RERANK = Table(
+    (
+        MODEL,
+        _QUERY,
+        _DOCUMENTS,
+        _TRUNCATE,
+        _RAW_SCORES,
+        _NUM_CTX,
+        KEEP_ALIVE,
+        _TOP_N,
+        _RETURN_DOCUMENTS,
+    ),
+    component="RerankRequest",
+)

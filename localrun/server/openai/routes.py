@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from localrun.server.openai.chat import complete, parse_chat, stream
+from localrun.server.openai.chat import complete, stream
+from localrun.server.openai.chat_request import parse_chat
+from localrun.server.openai.completion_request import parse_completion
 from localrun.server.openai.completions import complete as complete_prompts
-from localrun.server.openai.completions import parse_completion
 from localrun.server.openai.completions import stream as stream_completions
 from localrun.server.openai.tokens import parse_apply_template, parse_detokenize, parse_tokenize
 from localrun.server.parsing.requests import read, unless_disconnected

@@ -1,6 +1,6 @@
-"""``/v1/tokenize``, ``/v1/detokenize``, ``/v1/apply-template``: text and tokens of a model.
+"""``/v1/tokenize``, ``/v1/detokenize``, ``/v1/apply-template``: conversion of text and tokens.
 
-Takes the fields of vLLM (``prompt``, ``messages``), of llama.cpp (``content``) and of
+Accepts the fields of vLLM (``prompt``, ``messages``), of llama.cpp (``content``) and of
 Cohere and others (``text``).
 """
 
@@ -23,11 +23,17 @@ from localrun.runner.messages import (
     Tokens,
 )
 from localrun.server.core.defaults import keep_alive_of, prompt_of, runner_model
-from localrun.server.parsing import limits
-from localrun.server.parsing.conversation import conversation
-from localrun.server.parsing.media import refuse_media
-from localrun.server.parsing.options import keep_alive
-from localrun.server.parsing.prompt_end import prompt_end
+from localrun.server.openai.chat_request import CHAT_TEMPLATE, MESSAGES
+from localrun.server.openai.fields import is_token
+from localrun.server.parsing.conversation import MESSAGES_SCHEMA, conversation, message_list
+from localrun.server.parsing.json_schema import OBJECT, TOKEN, listed
+from localrun.server.parsing.limits import MOST_TOKENS
+from localrun.server.parsing.media import IMAGES, refuse_media
+from localrun.server.parsing.options import KEEP_ALIVE, MODEL
+from localrun.server.parsing.prompt_end import PROMPT_END, prompt_end
+from localrun.server.parsing.table import Field, Table, flag, text
+from localrun.server.parsing.thinking import TEMPLATE_OPTIONS
+from localrun.server.parsing.tools import tool_list
 from localrun.server.vectors import large_json
 from localrun.supervisor.model import RequestOptions
 
@@ -38,13 +44,12 @@ if TYPE_CHECKING:
 
     from localrun.server.core.request import CompletionRequest
     from localrun.server.parsing.fields import Fields, JsonObject
+    from localrun.server.parsing.table import Values
     from localrun.services.stored_model import StoredModel
     from localrun.supervisor.model import KeepAlive
     from localrun.supervisor.pool import RunnerPool
 
-TEXT_NAMES = ("prompt", "content", "text")
 WAITING_THREADS = 32  # requests that wait for loads
-LARGEST_TOKEN = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,48 +63,40 @@ class TokenCall:
 
 
 def parse_tokenize(fields: Fields) -> TokenCall:
-    """Read the body of ``/v1/tokenize``.
+    """Parse the body of ``/v1/tokenize``.
 
     Raises:
         UsageError: a field is wrong; the error names it.
     """
-    return token_call(fields, _tokenize(fields, needs_messages=False))
-
-
-def parse_detokenize(fields: Fields) -> TokenCall:
-    """Read the body of ``/v1/detokenize``.
-
-    Raises:
-        UsageError: a field is wrong; the error names it.
-    """
-    tokens = fields.raw("tokens")
-    if not isinstance(tokens, list) or not all(map(_is_token, tokens)):
-        raise fields.wrong("tokens", "must be a list of token ids")
-    if len(tokens) > limits.MOST_TOKENS:
-        raise fields.wrong("tokens", f"has more than {limits.MOST_TOKENS} entries")
-    return token_call(fields, Detokenize(request_id=0, tokens=tuple(tokens)))
+    return _call(TOKENIZE.read(fields))
 
 
 def parse_apply_template(fields: Fields) -> TokenCall:
-    """Read the body of ``/v1/apply-template``.
+    """Parse the body of ``/v1/apply-template``.
 
     Raises:
         UsageError: a field is wrong; the error names it.
     """
-    return token_call(fields, _tokenize(fields, needs_messages=True))
+    return _call(APPLY_TEMPLATE.read(fields))
 
 
-def token_call(fields: Fields, request: Tokenize | Detokenize) -> TokenCall:
-    """Return a call with the fields that all kinds of calls share.
+def parse_detokenize(fields: Fields) -> TokenCall:
+    """Parse the body of ``/v1/detokenize``.
 
     Raises:
         UsageError: a field is wrong; the error names it.
     """
+    values = DETOKENIZE.read(fields)
+    return token_call(values, Detokenize(request_id=0, tokens=values[_TOKENS]))
+
+
+def token_call(values: Values, request: Tokenize | Detokenize) -> TokenCall:
+    """Return a call with the rows of `TOKEN_CALL`, which all kinds of calls have."""
     return TokenCall(
-        model=limits.model_name(fields),
+        model=values[MODEL],
         request=request,
-        keep_alive=keep_alive(fields),
-        wants_pieces=bool(fields.boolean("return_token_strs") or fields.boolean("with_pieces")),
+        keep_alive=values[KEEP_ALIVE],
+        wants_pieces=bool(values[_RETURN_TOKEN_STRS] or values[_WITH_PIECES]),
     )
 
 
@@ -205,33 +202,38 @@ class TokenService:
         return event
 
 
-def _tokenize(fields: Fields, *, needs_messages: bool) -> Tokenize:
-    refuse_media(fields, "messages")
-    messages = limits.messages(fields)
-    text = _given_text(fields)
-    if needs_messages and not messages:
-        raise fields.wrong("messages", "is required")
-    if not messages and text is None:
+def _call(values: Values) -> TokenCall:
+    chat, fields = values[_CHAT], values.fields
+    texts = values.given(_TEXTS)  # the first one counts
+    if chat is None and not texts:
         raise fields.wrong("prompt", "is required, or content, text or messages")
-    special = fields.boolean("add_special_tokens")
-    chat = conversation(messages) if messages else None
-    end = prompt_end(fields, chat or ())
+    end = prompt_end(values, chat or ())
     prompt = PromptSpec(
         messages=chat,
-        text=text or "",
-        tools=tuple(limits.tools(fields)),
-        template_options=limits.template_options(fields),
-        chat_template=fields.text("chat_template", longest=limits.LONGEST_TEMPLATE) or None,
+        text=next(iter(texts.values()), ""),
+        tools=tuple(values[_TOOLS]),
+        template_options=values[TEMPLATE_OPTIONS],
+        chat_template=values[CHAT_TEMPLATE] or None,
         add_generation_prompt=end.add_generation_prompt,
         continue_final_message=end.continue_final_message,
     )
-    return Tokenize(request_id=0, prompt=prompt, is_start=special is not False)
+    is_start = values[_ADD_SPECIAL_TOKENS] is not False
+    return token_call(values, Tokenize(request_id=0, prompt=prompt, is_start=is_start))
 
 
-def _given_text(fields: Fields) -> str | None:
-    """Return the text under any of its names; the first that is there counts."""
-    texts = [fields.text(name) for name in TEXT_NAMES]
-    return next((text for text in texts if text is not None), None)
+def _chat(fields: Fields, name: str) -> tuple[JsonObject, ...] | None:
+    refuse_media(fields)
+    messages = message_list(fields, name)
+    return conversation(messages) if messages else None
+
+
+def _token_ids(fields: Fields, name: str) -> tuple[int, ...]:
+    tokens = fields.raw(name)
+    if not isinstance(tokens, list) or not all(map(is_token, tokens)):
+        raise fields.wrong(name, "must be a list of token ids")
+    if len(tokens) > MOST_TOKENS:
+        raise fields.wrong(name, f"has more than {MOST_TOKENS} entries")
+    return tuple(tokens)
 
 
 def _completed(request: Tokenize | Detokenize, model: StoredModel) -> Submitted:
@@ -241,5 +243,22 @@ def _completed(request: Tokenize | Detokenize, model: StoredModel) -> Submitted:
     return replace(request, prompt=prompt_of(model, request.prompt))
 
 
-def _is_token(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_TOKEN
+_CHAT = Field("messages", _chat, MESSAGES_SCHEMA)
+_IMAGES = Field("images", lambda fields, _: refuse_media(fields), IMAGES.schema)
+_TEXTS = (text("prompt"), text("content"), text("text"))
+_TOOLS = Field("tools", tool_list, listed(OBJECT))
+_ADD_SPECIAL_TOKENS = flag("add_special_tokens")
+_RETURN_TOKEN_STRS, _WITH_PIECES = flag("return_token_strs"), flag("with_pieces")
+_TOKENS = Field("tokens", _token_ids, listed(TOKEN, maxItems=MOST_TOKENS), is_required=True)
+_OPTIONS = (
+    *_TEXTS,
+    _ADD_SPECIAL_TOKENS,
+    *PROMPT_END.rows,
+    CHAT_TEMPLATE,
+    _TOOLS,
+    TEMPLATE_OPTIONS,
+)
+TOKEN_CALL = (MODEL, KEEP_ALIVE, _RETURN_TOKEN_STRS, _WITH_PIECES)
+TOKENIZE = Table((_IMAGES, _CHAT, *_OPTIONS, *TOKEN_CALL))
+APPLY_TEMPLATE = Table((IMAGES, MESSAGES, *_OPTIONS, *TOKEN_CALL))
+DETOKENIZE = Table((_TOKENS, *TOKEN_CALL))

@@ -1,4 +1,4 @@
-"""``tools`` and ``tool_choice`` as OpenAI has them.
+"""``tools`` and ``tool_choice`` of OpenAI's requests.
 
 "auto" | "none" | "required"
 {"type": "function", "function": {"name": "weather"}}
@@ -10,37 +10,43 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.server.parsing import limits
-from localrun.server.parsing.fields import Fields, shown
-from localrun.server.parsing.server_tools import without_server_tools
+from localrun.server.parsing.fields import shown
+from localrun.server.parsing.json_schema import OBJECT, TEXT, either, listed, one_of, record
+from localrun.server.parsing.limits import MOST_TOOLS
+from localrun.server.parsing.table import Field, Table, raw
+from localrun.server.parsing.tools import client_tools, tool_list
 
 if TYPE_CHECKING:
-    from localrun.server.parsing.fields import JsonObject
+    from localrun.server.parsing.fields import Fields, JsonObject
+    from localrun.server.parsing.table import Values
 
 MODES = ("auto", "none", "required")
+_FUNCTION = record({"type": one_of("function"), "function": record({"name": TEXT})})
+_TOOLS = Field("tools", tool_list, listed(OBJECT))
+_TOOL_CHOICE = raw("tool_choice", either(one_of("none", "auto", "required"), _FUNCTION, OBJECT))
+TOOLS = Table((_TOOLS, _TOOL_CHOICE))
 
 
 @dataclass(frozen=True, slots=True)
 class OfferedTools:
-    """What a model may call, and whether it must: see `Generation.tool_choice`."""
+    """The tools that a model may call, and `Generation.tool_choice`."""
 
     tools: tuple[JsonObject, ...]
     choice: str = "auto"
 
 
-def offered_tools(fields: Fields) -> OfferedTools:
-    """Read both fields.
+def offered_tools(values: Values) -> OfferedTools:
+    """Return the tools of a request with the rows of `TOOLS`.
 
     Raises:
-        UsageError: a call is asked for that no tool of the request can have.
+        UsageError: the choice is malformed, or requires a call that no tool allows.
     """
-    listed = [Fields(tool, f"tools[{at}].") for at, tool in enumerate(limits.tools(fields))]
-    tools = tuple(tool.all() for tool in without_server_tools(listed))
-    stated = fields.raw("tool_choice")
-    if isinstance(stated, dict):
+    fields, choice = values.fields, values[_TOOL_CHOICE]
+    tools = tuple(tool.all() for tool in client_tools(values[_TOOLS]))
+    if isinstance(choice, dict):
         offered = _chosen(fields, fields.inner("tool_choice"), tools)
-    elif stated in (None, *MODES):
-        offered = OfferedTools(tools, stated or "auto")
+    elif choice in (None, *MODES):
+        offered = OfferedTools(tools, choice or "auto")
     else:
         raise fields.wrong("tool_choice", f"must be an object or one of {', '.join(MODES)}")
     if offered.choice not in {"auto", "none"} and not offered.tools:
@@ -55,7 +61,7 @@ def _chosen(fields: Fields, choice: Fields, tools: tuple[JsonObject, ...]) -> Of
         mode = allowed.text("mode") or "auto"
         if mode not in MODES:
             raise allowed.wrong("mode", f"must be one of {', '.join(MODES)}")
-        names = set(map(_name, allowed.objects("tools", most=limits.MOST_TOOLS)))
+        names = set(map(_name, allowed.objects("tools", most=MOST_TOOLS)))
         return OfferedTools(tuple(tool for tool in tools if _name(tool) in names), mode)
     if kind != "function":
         raise choice.wrong("type", "must be function or allowed_tools")

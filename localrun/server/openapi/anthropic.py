@@ -1,29 +1,22 @@
-"""Anthropic's messages as OpenAPI's operations and schemas."""
+"""OpenAPI description of Anthropic's Messages API."""
 
 from __future__ import annotations
 
-from localrun.server.anthropic.request import EFFORTS, THINKING
-from localrun.server.openapi.words import (
+from localrun.server.anthropic.request import COUNT as COUNT_TABLE
+from localrun.server.anthropic.request import MESSAGES
+from localrun.server.openapi.operation import Operation, components, operation
+from localrun.server.parsing.json_schema import (
     COUNT,
-    FLAG,
-    MODEL,
     OBJECT,
-    POSITIVE,
     TEXT,
-    Operation,
     Schema,
     either,
     listed,
     maybe,
     one_of,
-    operation,
     record,
     ref,
-    request,
-    sampling,
-    shared,
 )
-from localrun.server.parsing.limits import MOST_STOPS
 
 ERRORS = "AnthropicError"
 STOPS = ("end_turn", "max_tokens", "stop_sequence", "tool_use", "model_context_window_exceeded")
@@ -39,53 +32,27 @@ def schemas() -> dict[str, Schema]:
                 "request_id": maybe(TEXT),
             }
         ),
-        "MessagesRequest": request(
-            {"model": MODEL, "max_tokens": POSITIVE, "messages": _messages()}, _optional()
-        ),
+        **components(MESSAGES),
         "AnthropicMessage": _answer(),
     }
 
 
 def operations() -> dict[str, Operation]:
     """Return the operations by method and path."""
-    counted = request({"model": MODEL, "messages": _messages()}, _optional())
     return {
         "POST /v1/messages": operation(
             "Answer a conversation",
-            body=ref("MessagesRequest"),
+            body=MESSAGES,
             answer=ref("AnthropicMessage"),
             stream="text/event-stream",
             errors=ERRORS,
         ),
         "POST /v1/messages/count_tokens": operation(
             "Count the tokens of a conversation",
-            body=counted,
+            body=COUNT_TABLE,
             answer=record({"input_tokens": COUNT}),
             errors=ERRORS,
         ),
-    }
-
-
-def _messages() -> Schema:
-    content = either(TEXT, listed(record({"type": TEXT})))
-    role = one_of("user", "assistant", "system")
-    return listed(record({"role": role, "content": content}), minItems=1)
-
-
-def _optional() -> dict[str, Schema]:
-    thinking = request({"type": one_of(*THINKING)}, {"budget_tokens": POSITIVE, "display": TEXT})
-    choice = request({"type": one_of("auto", "any", "none", "tool")}, {"name": TEXT})
-    tool = request({"name": TEXT, "input_schema": OBJECT}, {"description": TEXT})
-    return {
-        **sampling(),
-        **shared(),
-        "system": either(TEXT, listed(record({"type": TEXT}))),
-        "stop_sequences": listed(TEXT, maxItems=MOST_STOPS),
-        "stream": FLAG,
-        "thinking": thinking,
-        "output_config": request({}, {"effort": one_of(*EFFORTS), "format": OBJECT}),
-        "tools": listed(tool),
-        "tool_choice": choice,
     }
 
 

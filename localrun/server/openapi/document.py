@@ -1,8 +1,8 @@
-"""``/openapi.json``: what the server takes and answers.
+"""OpenAPI document of the server, ``/openapi.json``.
 
-The routes read their bodies by hand, so FastAPI knows their paths and nothing else: what
-stands here is written beside them, and tests hold it against the running server. It is
-built when somebody asks for it.
+The routes parse their bodies without FastAPI, which therefore knows their paths only. Requests
+are described by the field tables of their parsers; responses are described by hand here, and
+tests compare them with the running server. The document is built on request.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ from localrun.server.openapi import (
     responses,
     texts,
 )
-from localrun.server.openapi.words import Operation, Schema, operation
+from localrun.server.openapi.operation import Operation, operation
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from localrun.server.parsing.json_schema import Schema
 
 VERSION = "3.1.0"
 NAMING = (openai, responses, texts, llamacpp, ollama, library, anthropic)
@@ -40,37 +42,38 @@ WITH_BODY = frozenset({"post", "put", "patch"})
 
 def document(app: FastAPI) -> bytes:
     """Return the document of an application as JSON."""
-    known = {name: found for part in PARTS for name, found in part.operations().items()}
+    known = {name: described for part in PARTS for name, described in part.operations().items()}
     named = {name: schema for part in NAMING for name, schema in part.schemas().items()}
     paths: dict[str, dict[str, Operation]] = {}
     for path, methods in app.openapi()["paths"].items():
         paths[path] = {
-            method: _operation(method, path, found, known) for method, found in methods.items()
+            method: _operation(method, path, route, known) for method, route in methods.items()
         }
     body: dict[str, Any] = {
         "openapi": VERSION,
         "info": {"title": "localrun", "version": __version__},
         "paths": paths,
-        "security": [{}, *({name: []} for name in KEYS)],  # where the server asks for a key
+        "security": [{}, *({name: []} for name in KEYS)],  # keys are optional
         "components": {"schemas": named, "securitySchemes": KEYS},
     }
     return json.dumps(body).encode()
 
 
-def _operation(method: str, path: str, found: Operation, known: dict[str, Operation]) -> Operation:
-    """Return what is known of a route; of one that nobody described, its place."""
-    told = copy.deepcopy(known.get(f"{method.upper()} {path}") or _same(method, path, known))
-    told["operationId"] = f"{method} {path}"
-    if found.get("parameters"):
-        told["parameters"] = found["parameters"]
-    return told
+def _operation(method: str, path: str, route: Operation, known: dict[str, Operation]) -> Operation:
+    """Return the description of a route, with the parameters of its path."""
+    operation_of = known.get(f"{method.upper()} {path}") or _undescribed(method, path, known)
+    described = copy.deepcopy(operation_of)
+    described["operationId"] = f"{method} {path}"
+    if route.get("parameters"):
+        described["parameters"] = route["parameters"]
+    return described
 
 
-def _same(method: str, path: str, known: dict[str, Operation]) -> Operation:
-    """Return the operation of a HEAD as that of its GET, without a body."""
-    told = operation(known.get(f"GET {path}", {}).get("summary", path))
+def _undescribed(method: str, path: str, known: dict[str, Operation]) -> Operation:
+    """Return the operation of a HEAD as that of its GET, and a placeholder for another method."""
+    described = operation(known.get(f"GET {path}", {}).get("summary", path))
     if method in WITH_BODY:
-        told["requestBody"] = JSON_BODY
+        described["requestBody"] = JSON_BODY
     if method != "head":
-        told["responses"]["default"] = {"description": "an answer"}
-    return told
+        described["responses"]["default"] = {"description": "an answer"}
+    return described

@@ -1,25 +1,30 @@
-"""Ollama's endpoints that look after models, as OpenAPI's operations and schemas."""
+"""OpenAPI description of Ollama's endpoints that manage and move models."""
 
 from __future__ import annotations
 
-from localrun.server.openapi.words import (
+from typing import TYPE_CHECKING
+
+from localrun.server.ollama.fields import NAMED_MODEL
+from localrun.server.ollama.library import COPY, SHOW
+from localrun.server.ollama.transfers import CREATE, TRANSFER
+from localrun.server.openapi.operation import Operation, components, operation
+from localrun.server.parsing.json_schema import (
     ANYTHING,
     COUNT,
     FLAG,
-    MODEL,
     OBJECT,
     TEXT,
     TIME,
     WHOLE,
-    Operation,
     Schema,
     listed,
     maybe,
-    operation,
     record,
     ref,
-    request,
 )
+
+if TYPE_CHECKING:
+    from localrun.server.parsing.table import Table
 
 LINES = "application/x-ndjson"
 DIGEST: Schema = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
@@ -44,49 +49,46 @@ def schemas() -> dict[str, Schema]:
             }
         ),
         "Shown": _shown(),
-        "NamedModel": request({"model": MODEL}, {"name": TEXT}),
+        **components(NAMED_MODEL, CREATE),
         "Progress": record(
             {}, {"status": TEXT, "digest": TEXT, "total": COUNT, "completed": COUNT}
         ),
-        "CreateRequest": _create_request(),
     }
 
 
 def operations() -> dict[str, Operation]:
     """Return the operations by method and path."""
-    transfer = request({"model": MODEL}, {"name": TEXT, "insecure": FLAG, "stream": FLAG})
     tags = operation("List models", answer=record({"models": listed(ref("StoredModel"))}))
     version = record({"version": TEXT, "localrun": TEXT, "pid": WHOLE, "device": TEXT})
     cloud = record({"cloud": record({"disabled": FLAG, "source": TEXT})})
-    copied = request({"source": MODEL, "destination": TEXT}, {})
-    uploaded = operation("Upload a file", status=201)
-    uploaded["responses"]["200"] = {"description": "it was here already"}
+    uploaded = operation("Upload a blob", status=201)
+    uploaded["responses"]["200"] = {"description": "the blob was stored already"}
     uploaded["requestBody"] = {"content": {"application/octet-stream": {}}}
     return {
-        "GET /api/version": operation("Tell the version", answer=version),
-        "GET /api/status": operation("Tell that there is no cloud", answer=cloud),
-        "POST /api/me": _refused("Tell that nobody is signed in"),
-        "POST /api/signout": _refused("Tell that nobody was signed in"),
+        "GET /api/version": operation("Return the version", answer=version),
+        "GET /api/status": operation("Report that there is no cloud", answer=cloud),
+        "POST /api/me": _refused("Report that nobody is signed in"),
+        "POST /api/signout": _refused("Report that nobody was signed in"),
         "GET /api/tags": tags,
         "GET /api/ps": operation(
             "List loaded models", answer=record({"models": listed(ref("RunningModel"))})
         ),
         "POST /api/show": operation(
-            "Tell all of a model",
-            body=request({"model": MODEL}, {"name": TEXT, "verbose": FLAG}),
+            "Describe a model",
+            body=SHOW,
             answer=ref("Shown"),
         ),
-        "POST /api/copy": operation("Give a model another name", body=copied),
-        "DELETE /api/delete": operation("Remove a model", body=ref("NamedModel")),
-        "POST /api/pull": _job("Download a model", transfer),
-        "POST /api/push": _job("Upload a model", transfer),
-        "POST /api/create": _job("Create a model", ref("CreateRequest")),
-        "HEAD /api/blobs/{digest}": operation("Tell whether a file is here"),
+        "POST /api/copy": operation("Copy a model to another name", body=COPY),
+        "DELETE /api/delete": operation("Remove a model", body=NAMED_MODEL),
+        "POST /api/pull": _job("Download a model", TRANSFER),
+        "POST /api/push": _job("Upload a model", TRANSFER),
+        "POST /api/create": _job("Create a model", CREATE),
+        "HEAD /api/blobs/{digest}": operation("Report whether a blob is stored"),
         "POST /api/blobs/{digest}": uploaded,
     }
 
 
-def _job(summary: str, body: Schema) -> Operation:
+def _job(summary: str, body: Table) -> Operation:
     return operation(summary, body=body, answer=ref("Progress"), stream=LINES)
 
 
@@ -115,28 +117,8 @@ def _shown() -> Schema:
     )
 
 
-def _create_request() -> Schema:
-    digests = {"type": "object", "additionalProperties": TEXT}
-    texts = ("name", "from", "modelfile", "template", "system", "quantize", "renderer", "parser")
-    return request(
-        {"model": MODEL},
-        {
-            **dict.fromkeys(texts, TEXT),
-            "files": digests,
-            "adapters": digests,
-            "draft_files": digests,
-            "draft_quantize": TEXT,
-            "info": OBJECT,
-            "license": {"anyOf": [TEXT, listed(TEXT)]},
-            "parameters": OBJECT,
-            "messages": listed(OBJECT),
-            "stream": FLAG,
-        },
-    )
-
-
 def _refused(summary: str) -> Operation:
-    """Return an operation that only fails."""
-    found = operation(summary)
-    del found["responses"]["200"]
-    return found
+    """Return an operation that always fails."""
+    refused = operation(summary)
+    del refused["responses"]["200"]
+    return refused

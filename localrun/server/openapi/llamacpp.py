@@ -1,25 +1,27 @@
-"""The reads of llama-server's and vLLM's programs at the root as OpenAPI's operations."""
+"""OpenAPI description of the root routes of llama-server and vLLM."""
 
 from __future__ import annotations
 
+from localrun.server.llamacpp.tokens import (
+    ROOT_APPLY_TEMPLATE,
+    ROOT_DETOKENIZE,
+    ROOT_TOKENIZE,
+)
 from localrun.server.openapi.openai import ERRORS
-from localrun.server.openapi.words import (
+from localrun.server.openapi.operation import Operation, operation
+from localrun.server.parsing.json_schema import (
     COUNT,
     FLAG,
-    MODEL,
     OBJECT,
     POSITIVE,
     TEXT,
     TOKEN,
-    Operation,
     Schema,
     either,
     listed,
     maybe,
-    operation,
     record,
     ref,
-    request,
 )
 
 
@@ -58,36 +60,31 @@ def schemas() -> dict[str, Schema]:
 
 def operations() -> dict[str, Operation]:
     """Return the operations by method and path."""
-    messages = listed(ref("Message"), minItems=1)
-    text: Schema = {"prompt": TEXT, "text": TEXT, "messages": listed(ref("Message"))}
-    special = dict.fromkeys(("add_special", "parse_special", "with_pieces"), FLAG)
-    slots = operation(
-        "Tell what the places of loaded models do", answer=ref("Slots"), errors=ERRORS
-    )
-    slots["responses"]["503"] = {"description": "all are busy, and fail_on_no_slot is 1"}
+    slots = operation("List the slots of loaded models", answer=ref("Slots"), errors=ERRORS)
+    slots["responses"]["503"] = {"description": "all slots are busy, and fail_on_no_slot is 1"}
     return {
         "POST /tokenize": operation(
-            "Tell the tokens of a text, of the only model if none is named",
-            body=request({}, {"model": MODEL, "content": TEXT, **special, **text}),
+            "Return the tokens of a text; the model is optional if there is one",
+            body=ROOT_TOKENIZE,
             answer=ref("RootTokens"),
             errors=ERRORS,
         ),
         "POST /detokenize": operation(
-            "Tell the text of tokens, of the only model if none is named",
-            body=request({"tokens": listed(TOKEN)}, {"model": MODEL}),
+            "Return the text of tokens; the model is optional if there is one",
+            body=ROOT_DETOKENIZE,
             answer=record({"prompt": TEXT, "content": TEXT}),
             errors=ERRORS,
         ),
         "POST /apply-template": operation(
-            "Write the prompt of a conversation, of the only model if none is named",
-            body=request({"messages": messages}, {"model": MODEL, "chat_template_kwargs": OBJECT}),
+            "Return the prompt of a conversation; the model is optional if there is one",
+            body=ROOT_APPLY_TEMPLATE,
             answer=record({"prompt": TEXT, "count": COUNT}),
             errors=ERRORS,
         ),
-        "GET /props": operation("Tell of a model", answer=ref("Props"), errors=ERRORS),
+        "GET /props": operation("Describe a model", answer=ref("Props"), errors=ERRORS),
         "GET /slots": slots,
         "GET /tokenizer_info": operation(
-            "Tell of a model's tokenizer", answer=ref("TokenizerInfo"), errors=ERRORS
+            "Describe a model's tokenizer", answer=ref("TokenizerInfo"), errors=ERRORS
         ),
     }
 

@@ -1,29 +1,23 @@
-"""Ollama's chat, generate and embeddings as OpenAPI's operations and schemas."""
+"""OpenAPI description of Ollama's chat, generate and embeddings."""
 
 from __future__ import annotations
 
-from localrun.chat.thinking import EFFORTS
-from localrun.engine.params import MOST_TOP
-from localrun.server.openapi.words import (
+from localrun.server.ollama.call import CHAT, GENERATE, OPTIONS
+from localrun.server.ollama.embeddings import EMBED, EMBEDDINGS
+from localrun.server.openapi.operation import Operation, components, operation
+from localrun.server.parsing.json_schema import (
     COUNT,
     FLAG,
-    MODEL,
     NUMBER,
     OBJECT,
     TEXT,
     TIME,
     TOKEN,
-    WHOLE,
-    Operation,
     Schema,
-    either,
     listed,
     one_of,
-    operation,
     record,
     ref,
-    request,
-    sampling,
 )
 
 LINES = "application/x-ndjson"
@@ -33,18 +27,7 @@ def schemas() -> dict[str, Schema]:
     """Return the named schemas."""
     return {
         "Error": record({"error": TEXT, "code": TEXT}, {"hint": TEXT}),
-        "Options": request(
-            {},
-            {
-                **sampling(),
-                "num_predict": WHOLE,
-                "num_ctx": COUNT,
-                "num_keep": {"type": "integer", "minimum": -1},
-                "stop": either(TEXT, listed(TEXT)),
-            },
-        ),
-        "OllamaChatRequest": request({"model": MODEL}, _common() | _chat()),
-        "OllamaGenerateRequest": request({"model": MODEL}, _common() | _generate()),
+        **components(OPTIONS, CHAT, GENERATE),
         "OllamaChat": record(
             {
                 **_frame(),
@@ -69,59 +52,27 @@ def operations() -> dict[str, Operation]:
     return {
         "POST /api/chat": operation(
             "Answer a conversation",
-            body=ref("OllamaChatRequest"),
+            body=CHAT,
             answer=ref("OllamaChat"),
             stream=LINES,
         ),
         "POST /api/generate": operation(
-            "Answer a prompt, go on with a text, or fill a gap in it",
-            body=ref("OllamaGenerateRequest"),
+            "Answer a prompt, complete a text, or fill a gap in it",
+            body=GENERATE,
             answer=ref("OllamaAnswer"),
             stream=LINES,
         ),
         "POST /api/embed": operation(
             "Turn texts into vectors",
-            body=request(
-                {"model": MODEL},
-                {"input": either(TEXT, listed(TEXT)), "dimensions": COUNT, **_embedding()},
-            ),
+            body=EMBED,
             answer=record({"model": TEXT, "embeddings": listed(vector), **lasting}),
         ),
         "POST /api/embeddings": operation(
             "Turn a text into a vector",
-            body=request({"model": MODEL}, {"prompt": TEXT, **_embedding()}),
+            body=EMBEDDINGS,
             answer=record({"embedding": vector}),
         ),
     }
-
-
-def _common() -> dict[str, Schema]:
-    return {
-        "stream": FLAG,
-        "format": either(one_of("json", ""), OBJECT),
-        "think": either(FLAG, one_of(*EFFORTS)),
-        "options": ref("Options"),
-        "keep_alive": either(TEXT, NUMBER),
-        "truncate": FLAG,
-        "shift": FLAG,
-        "logprobs": FLAG,
-        "top_logprobs": {"type": "integer", "minimum": 0, "maximum": MOST_TOP},
-        "images": {"type": "array", "maxItems": 0},
-    }
-
-
-def _chat() -> dict[str, Schema]:
-    return {"messages": listed(ref("Message")), "tools": listed(OBJECT)}
-
-
-def _generate() -> dict[str, Schema]:
-    texts = ("prompt", "suffix", "system", "template")
-    return {**dict.fromkeys(texts, TEXT), "raw": FLAG, "context": listed(TOKEN)}
-
-
-def _embedding() -> dict[str, Schema]:
-    options = request({}, {"num_ctx": COUNT})
-    return {"truncate": FLAG, "keep_alive": either(TEXT, NUMBER), "options": options}
 
 
 def _frame() -> dict[str, Schema]:

@@ -1,43 +1,26 @@
-"""OpenAI's models, chat and completions as OpenAPI's operations and schemas."""
+"""OpenAPI description of OpenAI's models, chat and completions."""
 
 from __future__ import annotations
 
-from localrun.chat.thinking import EFFORTS
-from localrun.engine.params import MOST_TOP
-from localrun.server.core.choices import MOST_CHOICES
-from localrun.server.openai.chat import VERBOSITIES
-from localrun.server.openai.fields import LENGTHS, STRONGEST_BIAS
-from localrun.server.openapi.constraints import constraints
-from localrun.server.openapi.words import (
-    ANYTHING,
+from localrun.server.openai.chat_request import CHAT
+from localrun.server.openai.completion_request import COMPLETION
+from localrun.server.openapi.operation import Operation, components, operation
+from localrun.server.parsing.conversation import MESSAGE
+from localrun.server.parsing.json_schema import (
     COUNT,
-    FLAG,
-    MODEL,
     NUMBER,
-    OBJECT,
-    POSITIVE,
     TEXT,
-    TOKEN,
     WHOLE,
-    Operation,
     Schema,
-    either,
     listed,
     maybe,
     one_of,
-    operation,
     record,
     ref,
-    request,
-    sampling,
-    shared,
 )
-from localrun.server.parsing.limits import MOST_STOPS
-from localrun.server.parsing.thinking import FORMATS
 
 EVENTS = "text/event-stream"
 ERRORS = "OpenAIError"
-ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 DETAILS = ("reasoning_tokens", "accepted_prediction_tokens", "rejected_prediction_tokens")
 FINISHES = ("stop", "length", "tool_calls", "function_call", "cancelled")
 
@@ -45,6 +28,7 @@ FINISHES = ("stop", "length", "tool_calls", "function_call", "cancelled")
 def schemas() -> dict[str, Schema]:
     """Return the named schemas."""
     return {
+        **components(MESSAGE, CHAT, COMPLETION),
         ERRORS: record(
             {
                 "error": record(
@@ -66,10 +50,7 @@ def schemas() -> dict[str, Schema]:
         ),
         "Timings": _timings(),
         "Dropped": record({"dropped_messages": COUNT, "dropped_tokens": COUNT}),
-        "Message": _message(),
-        "ChatRequest": _chat_request(),
         "ChatCompletion": _chat_completion(),
-        "CompletionRequest": _completion_request(),
         "Completion": _completion(),
     }
 
@@ -83,22 +64,23 @@ def operations() -> dict[str, Operation]:
             errors=ERRORS,
         ),
         "GET /v1/models/{name}": operation(
-            "Tell of a model", answer=ref("OpenAIModel"), errors=ERRORS
+            "Describe a model", answer=ref("OpenAIModel"), errors=ERRORS
         ),
-        "POST /v1/chat/completions": _operation(
-            "Answer a conversation", "ChatRequest", ref("ChatCompletion"), stream=EVENTS
-        ),
-        "POST /v1/completions": _operation(
-            "Go on with a text, or fill a gap in it",
-            "CompletionRequest",
-            ref("Completion"),
+        "POST /v1/chat/completions": operation(
+            "Answer a conversation",
+            body=CHAT,
+            answer=ref("ChatCompletion"),
             stream=EVENTS,
+            errors=ERRORS,
+        ),
+        "POST /v1/completions": operation(
+            "Complete a text, or fill a gap in it",
+            body=COMPLETION,
+            answer=ref("Completion"),
+            stream=EVENTS,
+            errors=ERRORS,
         ),
     }
-
-
-def _operation(summary: str, body: str, answer: Schema, *, stream: str | None = None) -> Operation:
-    return operation(summary, body=ref(body), answer=answer, stream=stream, errors=ERRORS)
 
 
 def _timings() -> Schema:
@@ -108,72 +90,6 @@ def _timings() -> Schema:
         f"{kind}_{unit}": NUMBER for kind in kinds for unit in ("ms", "per_token_ms", "per_second")
     }
     return record(counts | rates, {"draft_n": COUNT, "draft_n_accepted": COUNT})
-
-
-def _content() -> Schema:
-    part = record({"type": one_of("text", "input_text", "output_text"), "text": TEXT})
-    return either(TEXT, listed(part))
-
-
-def _message() -> Schema:
-    function = request({"name": TEXT}, {"arguments": either(TEXT, OBJECT)})
-    return request(
-        {"role": one_of(*ROLES)},
-        {
-            "content": _content(),
-            "reasoning_content": TEXT,
-            "name": TEXT,
-            "tool_calls": listed(record({"function": function}, {"id": ANYTHING})),
-            "tool_call_id": TEXT,
-        },
-    )
-
-
-def _common() -> dict[str, Schema]:
-    """Return the fields that both kinds of completion take."""
-    length = {"anyOf": [POSITIVE, {"const": -1}]}
-    bias = {"type": "number", "minimum": -STRONGEST_BIAS, "maximum": STRONGEST_BIAS}
-    names = {"pattern": "^[0-9]{1,9}$"}
-    return {
-        **sampling(),
-        **shared(),
-        **dict.fromkeys(LENGTHS, length),
-        "min_tokens": COUNT,
-        "repetition_penalty": sampling()["repeat_penalty"],
-        "logit_bias": {"type": "object", "propertyNames": names, "additionalProperties": bias},
-        "n": {"type": "integer", "minimum": 1, "maximum": MOST_CHOICES},
-        "best_of": POSITIVE,
-        "stop": either(TEXT, listed(TEXT, maxItems=MOST_STOPS)),
-        "stream": FLAG,
-        "stream_options": request({}, {"include_usage": FLAG, "include_obfuscation": FLAG}),
-        **constraints(),
-        "prediction": request({}, {"type": one_of("content"), "content": _content()}),
-    }
-
-
-def _chat_request() -> Schema:
-    function = {"type": one_of("function"), "function": record({"name": TEXT})}
-    choice = either(one_of("none", "auto", "required"), record(function), OBJECT)
-    return request(
-        {"model": MODEL, "messages": listed(ref("Message"), minItems=1)},
-        {
-            **_common(),
-            "tools": listed(OBJECT),
-            "tool_choice": choice,
-            "parallel_tool_calls": FLAG,
-            "functions": listed(OBJECT),
-            "logprobs": FLAG,
-            "top_logprobs": {"type": "integer", "minimum": 0, "maximum": MOST_TOP},
-            "reasoning_effort": one_of(*EFFORTS),
-            "reasoning_format": one_of(*FORMATS),
-            "verbosity": one_of(*VERBOSITIES),
-            "modalities": {"const": ["text"]},
-            "chat_template": TEXT,
-            "chat_template_kwargs": OBJECT,
-            "add_generation_prompt": FLAG,
-            "continue_final_message": FLAG,
-        },
-    )
 
 
 def _chat_completion() -> Schema:
@@ -199,21 +115,6 @@ def _chat_completion() -> Schema:
         }
     )
     return _answer("chat.completion", choice)
-
-
-def _completion_request() -> Schema:
-    tokens = listed(TOKEN, minItems=1)
-    prompts = either(TEXT, tokens, listed(either(TEXT, tokens), minItems=1))
-    return request(
-        {"model": MODEL, "prompt": prompts},
-        {
-            **_common(),
-            **{name: {"anyOf": [COUNT, {"const": -1}]} for name in LENGTHS},
-            "suffix": TEXT,
-            "echo": FLAG,
-            "logprobs": {"type": "integer", "minimum": 0, "maximum": MOST_TOP},
-        },
-    )
 
 
 def _completion() -> Schema:

@@ -1,26 +1,24 @@
-"""Health, figures and localrun's own endpoints as OpenAPI's operations."""
+"""OpenAPI description of health, metrics and localrun's own endpoints."""
 
 from __future__ import annotations
 
-from localrun.server.openapi.words import (
+from localrun.server.openapi.operation import Operation, operation
+from localrun.server.own import LOAD, REMOVED, RENAMED
+from localrun.server.parsing.json_schema import (
     COUNT,
-    FLAG,
     OBJECT,
     TEXT,
-    Operation,
     Schema,
     listed,
     maybe,
-    operation,
     record,
-    request,
 )
 
 
 def operations() -> dict[str, Operation]:
     """Return the operations by method and path."""
     status = record({"status": TEXT})
-    healthy = operation("Tell that the server runs", answer=status)
+    healthy = operation("Report that the server runs", answer=status)
     explained = record(
         {
             "name": TEXT,
@@ -31,46 +29,48 @@ def operations() -> dict[str, Operation]:
             "plan": maybe(OBJECT),
         }
     )
-    loading = request({"model": TEXT}, {"pin": FLAG, "num_ctx": COUNT})
     return {
-        "GET /": _text("Greet"),
+        "GET /": _text("Return a greeting"),
         "GET /health": healthy,
         "GET /healthz": healthy,
         "GET /readyz": _ready(status),
-        "GET /metrics": _text("Tell the server's figures, for Prometheus"),
-        "GET /openapi.json": operation("Tell this document", answer=OBJECT),
-        "GET /api/localrun/why": operation("Tell why a model is set up so", answer=explained),
+        "GET /metrics": _text("Return the server's metrics for Prometheus"),
+        "GET /openapi.json": operation("Return this document", answer=OBJECT),
+        "GET /api/localrun/why": operation("Explain the settings of a model", answer=explained),
         "GET /api/localrun/ps": operation(
-            "List the models that are loaded, wanted or failing",
+            "List the models that are loaded, loading or failing",
             answer=record({"models": listed(OBJECT), "waiting": COUNT}),
         ),
         "POST /api/localrun/load": operation(
-            "Load a model, maybe for good, and tell how far it is",
-            body=loading,
+            "Load a model, optionally pin it, and report the progress",
+            body=LOAD,
             stream="application/x-ndjson",
         ),
         "POST /api/localrun/removed": operation(
-            "End what is loaded of models that were removed",
-            body=request({"models": listed(TEXT)}, {}),
+            "Unload models that were removed",
+            body=REMOVED,
             answer=record({"unloaded": listed(TEXT)}),
         ),
         "POST /api/localrun/renamed": operation(
-            "Carry what is loaded of a model along to its new name",
-            body=request({"source": TEXT, "target": TEXT}, {}),
+            "Rename a loaded model",
+            body=RENAMED,
             answer=record({"renamed": listed(TEXT)}),
         ),
-        "POST /api/localrun/shutdown": operation("End the server", answer=status),
+        "POST /api/localrun/shutdown": operation("Stop the server", answer=status),
     }
 
 
 def _ready(status: Schema) -> Operation:
-    found = operation("Tell whether the server takes requests", answer=status)
-    leaving = {"description": "it leaves", "content": {"application/json": {"schema": status}}}
-    found["responses"]["503"] = leaving
-    return found
+    described = operation("Report whether the server accepts requests", answer=status)
+    leaving = {
+        "description": "the server is stopping",
+        "content": {"application/json": {"schema": status}},
+    }
+    described["responses"]["503"] = leaving
+    return described
 
 
 def _text(summary: str) -> Operation:
-    found = operation(summary)
-    found["responses"]["200"]["content"] = {"text/plain": {"schema": TEXT}}
-    return found
+    described = operation(summary)
+    described["responses"]["200"]["content"] = {"text/plain": {"schema": TEXT}}
+    return described

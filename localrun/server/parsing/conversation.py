@@ -1,4 +1,8 @@
-"""Messages of any of the APIs as chat templates take them."""
+"""Chat messages of OpenAI's and Ollama's requests, converted to what chat templates take.
+
+Owns the rows of a message. A converted message has a known role, plain text and parsed tool
+calls; other fields of the request's message are dropped.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,22 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import UsageError
 from localrun.server.parsing.fields import Fields, shown
+from localrun.server.parsing.json_schema import (
+    ANYTHING,
+    OBJECT,
+    TEXT,
+    either,
+    listed,
+    one_of,
+    record,
+    request,
+)
+from localrun.server.parsing.limits import MOST_MESSAGES
+from localrun.server.parsing.table import Field, Table, text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from localrun.server.parsing.fields import JsonObject
 
 ROLES = {
@@ -19,15 +37,24 @@ ROLES = {
     "tool": "tool",
     "function": "tool",
 }
-TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
-KEPT_NAMES = ("name", "tool_name", "tool_call_id")
+TEXT_PARTS = ("text", "input_text", "output_text")
+CONTENT = either(TEXT, listed(record({"type": one_of(*TEXT_PARTS), "text": TEXT})))
 
 
-def conversation(messages: list[JsonObject]) -> tuple[JsonObject, ...]:
+def message_list(fields: Fields, name: str) -> list[JsonObject]:
+    """Return the messages of a request.
+
+    Raises:
+        UsageError: they are not a list of objects, or too many.
+    """
+    return fields.objects(name, most=MOST_MESSAGES)
+
+
+def conversation(messages: Iterable[JsonObject]) -> tuple[JsonObject, ...]:
     """Return the messages with known roles, plain text and parsed tool calls.
 
     Raises:
-        UsageError: a message is malformed or holds what no text model can read.
+        UsageError: a message is malformed, or has content that is not text.
     """
     return tuple(
         _message(Fields(message, f"messages[{index}].")) for index, message in enumerate(messages)
@@ -35,31 +62,37 @@ def conversation(messages: list[JsonObject]) -> tuple[JsonObject, ...]:
 
 
 def _message(message: Fields) -> JsonObject:
-    role = message.text("role")
-    if role not in ROLES:
-        raise message.wrong("role", f"must be one of {', '.join(ROLES)}, not {shown(role)}")
-    if message.raw("images"):
-        raise _no_vision(message, "images")
-    plain: JsonObject = {"role": ROLES[role], "content": _content(message)}
-    thought = message.text("reasoning_content") or message.text("thinking")
+    values = MESSAGE.read(message)
+    plain: JsonObject = {"role": values[_ROLE], "content": values[_CONTENT]}
+    thought = values[_REASONING_CONTENT] or values[_THINKING]
     if thought:
         plain["reasoning_content"] = thought
-    calls = message.objects("tool_calls")
+    calls = values[_TOOL_CALLS]
     if calls:
-        plain["tool_calls"] = [_tool_call(message, call) for call in calls]
-    for name in KEPT_NAMES:
-        if message.text(name):
-            plain[name] = message.text(name)
+        plain["tool_calls"] = calls
+    plain |= {name: value for name, value in values.given(_NAMES).items() if value}
     return plain
 
 
-def _content(message: Fields) -> str:
-    """Join a content's text parts; a text is itself, null is nothing."""
-    content = message.raw("content")
+def _role(message: Fields, name: str) -> str:
+    role = message.text(name)
+    if role not in ROLES:
+        raise message.wrong(name, f"must be one of {', '.join(ROLES)}, not {shown(role)}")
+    return ROLES[role]
+
+
+def _images(message: Fields, name: str) -> None:
+    if message.raw(name):
+        raise _no_vision(message, name)
+
+
+def _content(message: Fields, name: str) -> str:
+    """Join the text parts of a content; a string is itself, null is empty."""
+    content = message.raw(name)
     if content is None or isinstance(content, str):
         return content or ""
     if not isinstance(content, list):
-        raise message.wrong("content", "must be a string or a list of parts")
+        raise message.wrong(name, "must be a string or a list of parts")
     return "\n".join(_part_text(message, part) for part in content)
 
 
@@ -70,6 +103,10 @@ def _part_text(message: Fields, part: object) -> str:
         raise message.wrong("content", "has a part whose text is none")
     text: str = part["text"]
     return text
+
+
+def _tool_calls(message: Fields, name: str) -> list[JsonObject]:
+    return [_tool_call(message, call) for call in message.objects(name)]
 
 
 def _tool_call(message: Fields, call: JsonObject) -> JsonObject:
@@ -84,10 +121,10 @@ def _tool_call(message: Fields, call: JsonObject) -> JsonObject:
 
 
 def _arguments(text: str) -> object:
-    """Return what OpenAI writes as text, and templates want as an object.
+    """Return the arguments as an object, which templates take, of OpenAI's JSON text.
 
-    An answer that its limit cut off has half a call, and comes back like that: the model is
-    shown what it wrote, and the conversation goes on.
+    The call of a truncated response may come back with half of its text. Then the model gets
+    that text as its one argument, and the conversation continues.
     """
     try:
         value = json.loads(text)
@@ -98,3 +135,27 @@ def _arguments(text: str) -> object:
 
 def _no_vision(message: Fields, name: str) -> UsageError:
     return message.wrong(name, "holds something other than text, which this model cannot read")
+
+
+_FUNCTION = request({"name": TEXT}, {"arguments": either(TEXT, OBJECT)})
+_ROLE = Field("role", _role, one_of(*ROLES), is_required=True)
+_CONTENT = Field("content", _content, CONTENT)
+_REASONING_CONTENT, _THINKING = text("reasoning_content"), text("thinking")
+_TOOL_CALLS = Field(
+    "tool_calls", _tool_calls, listed(record({"function": _FUNCTION}, {"id": ANYTHING}))
+)
+_NAMES = (text("name"), text("tool_name"), text("tool_call_id"))
+MESSAGE = Table(
+    (
+        _ROLE,
+        Field("images", _images, {"type": "array", "maxItems": 0}),
+        _CONTENT,
+        _REASONING_CONTENT,
+        _THINKING,
+        _TOOL_CALLS,
+        *_NAMES,
+    ),
+    component="Message",
+)
+MESSAGES_SCHEMA = listed(MESSAGE.reference())
+SOME_MESSAGES_SCHEMA = listed(MESSAGE.reference(), minItems=1)

@@ -1,7 +1,7 @@
-"""Read the fields of an untrusted JSON object: typed, bounded, named in every error.
+"""Typed, bounded readers of the fields of an untrusted JSON object.
 
-A field that is absent or null has no value. Fields that nobody asks for pass:
-real clients send many that no document lists.
+Every error names the field. An absent field and a null field have no value. Unknown fields pass,
+because real clients send many that no document lists.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from localrun.errors import UsageError
 from localrun.server.parsing.json_parser import is_larger, parse_json
 
 if TYPE_CHECKING:
-    from collections.abc import Sized
+    from collections.abc import KeysView, Sized
 
 JsonObject = dict[str, Any]
 
@@ -23,26 +23,31 @@ MOST_PATH = 200
 
 
 class Fields:
-    """One object of a request; ``path`` is where it stands in the body."""
+    """One object of a request; ``path`` is its place in the body."""
 
     def __init__(self, body: JsonObject, path: str = "") -> None:
         self._body = body
         self._path = path
 
     def raw(self, name: str) -> Any:  # noqa: ANN401 - any JSON value
-        """Return the value as it came, None where there is none."""
+        """Return the unchecked value, or None if the field is absent."""
         return self._body.get(name)
 
+    @property
+    def names(self) -> KeysView[str]:
+        """Return the names of all members, null ones too."""
+        return self._body.keys()
+
     def but(self, **changed: Any) -> Fields:  # noqa: ANN401 - any JSON values
-        """Return the same with other values for some names."""
+        """Return a copy with other values for some names."""
         return Fields({**self._body, **changed}, self._path)
 
     def all(self) -> JsonObject:
-        """Return all values as they came."""
+        """Return all values, unchecked."""
         return dict(self._body)
 
     def text(self, name: str, *, longest: int | None = None) -> str | None:
-        """Return a text, of at most ``longest`` characters."""
+        """Return a string of at most ``longest`` characters."""
         value = self._body.get(name)
         if value is not None and not isinstance(value, str):
             raise self.wrong(name, "must be a string")
@@ -51,7 +56,7 @@ class Fields:
         return value
 
     def boolean(self, name: str) -> bool | None:
-        """Return a truth value."""
+        """Return a boolean."""
         value = self._body.get(name)
         if value is not None and not isinstance(value, bool):
             raise self.wrong(name, "must be true or false")
@@ -71,7 +76,7 @@ class Fields:
     def integer(
         self, name: str, low: int = -LARGEST_INTEGER, high: int = LARGEST_INTEGER
     ) -> int | None:
-        """Return a whole number from ``low`` to ``high``; 3.0 is one."""
+        """Return an integer from ``low`` to ``high``; 3.0 is accepted as 3."""
         value = self.number(name, low, high)
         if value is None:
             return None
@@ -82,7 +87,10 @@ class Fields:
     def strings(
         self, name: str, *, most: int | None = None, longest: int | None = None
     ) -> tuple[str, ...]:
-        """Return at most ``most`` texts of at most ``longest`` characters; a text is one."""
+        """Return at most ``most`` strings of at most ``longest`` characters.
+
+        A string in place of a list is a list of one.
+        """
         value = self._body.get(name)
         if value is None:
             return ()
@@ -105,27 +113,27 @@ class Fields:
         return value
 
     def inner(self, name: str) -> Fields:
-        """Return the fields of an object inside; one that is absent has none."""
+        """Return the fields of a nested object; an absent object is empty."""
         value = self._body.get(name)
         if value is not None and not isinstance(value, dict):
             raise self.wrong(name, "must be an object")
         return Fields(value or {}, f"{self._path}{name}.")
 
     def required_text(self, name: str, *, longest: int | None = None) -> str:
-        """Return a text that must be there."""
+        """Return a string that must be present and not empty."""
         value = self.text(name, longest=longest)
         if not value:
             raise self.wrong(name, "is required")
         return value
 
     def path(self, name: str) -> str:
-        """Return where a field stands in the body."""
+        """Return the place of a field in the body."""
         return self._path + name
 
-    def wrong(self, name: str, what: str) -> UsageError:
-        """Return the error that names a field."""
+    def wrong(self, name: str, problem: str) -> UsageError:
+        """Return the error for a field, such as "messages is required"."""
         path = self.path(name)[:MOST_PATH]
-        return UsageError(f"{path} {what}", param=path)
+        return UsageError(f"{path} {problem}", param=path)
 
     def _check_length(self, name: str, items: Sized, most: int | None) -> None:
         if most is not None and len(items) > most:
@@ -133,10 +141,10 @@ class Fields:
 
 
 def parse_object(body: bytes) -> Fields:
-    """Read a body as one JSON object, whatever its content type says.
+    """Return the fields of a body that is a JSON object, regardless of its content type.
 
     Raises:
-        UsageError: it is none, or `parse_json` refuses it.
+        UsageError: the body is not an object, or `parse_json` refuses it.
     """
     value = parse_json(body)
     if not isinstance(value, dict):
@@ -145,12 +153,12 @@ def parse_object(body: bytes) -> Fields:
 
 
 def shown(value: object) -> str:
-    """Return a value of a request for use inside a message: printable and not long."""
+    """Return a value of a request for an error message: printable and short."""
     if not isinstance(value, str):
         return type(value).__name__ if is_larger(value, MOST_SHOWN) else json.dumps(value)
     return repr(value[:MOST_SHOWN]) + ("..." if len(value) > MOST_SHOWN else "")
 
 
 def brief(word: str | None) -> str:
-    """Return a word of a request, such as a type, for use inside a message."""
+    """Return a word of a request, such as a type, for an error message."""
     return str(word)[:MOST_SHOWN]

@@ -1,24 +1,29 @@
-"""Fields that the APIs share, with their bounds."""
+"""Rows that the request tables of several APIs share: model, sampling, context and logprobs.
+
+Owns the bounds and the readers of these fields; what a value means for a model (the recipe's
+defaults) is decided in ``core/defaults.py``. A reader returns None for an omitted field, so that
+it never overrides the recipe.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from localrun.engine.params import MOST_TOP, OverflowPolicy
 from localrun.errors import UsageError
 from localrun.modelfile.known import KNOWN, OVERFLOWS, ParameterSpec
-from localrun.server.parsing.fields import shown
-from localrun.server.parsing.limits import LONGEST_STOP, MOST_BREAKERS
+from localrun.server.parsing import limits
+from localrun.server.parsing.fields import Fields
+from localrun.server.parsing.json_schema import MODEL_NAME, NUMBER, TEXT, bounded, either
+from localrun.server.parsing.table import Field, Table, choice, flag, integer, strings
 from localrun.settings import parse_duration
 from localrun.supervisor.model import KeepAlive
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from localrun.server.parsing.fields import JsonObject
+    from localrun.server.parsing.table import Values
 
-    from localrun.server.parsing.fields import Fields, JsonObject
-
-MANY = 1_000_000  # the most that changes anything, where a number counts tokens
-LLAMA_SERVERS_DRAFTS = "speculative.n_max"  # its name of Ollama's draft_num_predict
+MANY = 1_000_000  # the largest effective value of a number of tokens
 SAMPLING = (  # the fields of SamplingParams that a request or a recipe sets
     "temperature", "dynatemp_range", "dynatemp_exponent", "top_k", "top_p", "typical_p", "min_p",
     "top_n_sigma", "xtc_probability", "xtc_threshold", "repeat_penalty", "presence_penalty",
@@ -28,93 +33,129 @@ SAMPLING = (  # the fields of SamplingParams that a request or a recipe sets
 )  # fmt: skip
 
 
-def refuse_unless_neutral(fields: Fields, neutral: Mapping[str, tuple[Any, ...]]) -> None:
-    """Refuse every field of ``neutral`` whose value is none of those that change nothing.
+def parameter(spec: ParameterSpec) -> Field[float | None]:
+    """Return the row of a recipe's number; token counts above `MANY` are cut to it."""
+    if spec.kind == "float":
 
-    Raises:
-        UsageError: a field asks for what is not supported; the error names it.
-    """
-    for name, allowed in neutral.items():
-        value = fields.raw(name)
-        if value is not None and value not in allowed:
-            raise fields.wrong(name, f"is not supported with the value {shown(value)}")
+        def read(fields: Fields, name: str) -> float | None:
+            value = fields.number(name, spec.low, spec.high)
+            return None if value is None else float(value)
+    else:
+
+        def read(fields: Fields, name: str) -> float | None:
+            value = fields.integer(name, int(spec.low))
+            if value is not None and value > spec.high:
+                raise fields.wrong(name, f"must be at most {spec.high:g}")
+            return value if value is None or name == "seed" else min(value, MANY)
+
+    schema = {"type": {"float": "number", "int": "integer"}[spec.kind], "description": spec.about}
+    return Field(spec.name, read, bounded(schema, spec.low, spec.high))
+
+
+def stop_strings(name: str = "stop") -> Field[tuple[str, ...] | None]:
+    """Return the row of the stop strings of a request."""
+    row = strings(name, most=limits.MOST_STOPS, longest=limits.LONGEST_STOP)
+
+    def read(fields: Fields, name: str) -> tuple[str, ...] | None:
+        return None if fields.raw(name) is None else row.read(fields, name)
+
+    return Field(name, read, row.schema)
+
+
+def context_length(low: int = 1) -> Field[int | None]:
+    """Return the row of ``num_ctx``; its value 0 is None."""
+    return Field(
+        "num_ctx",
+        lambda fields, name: fields.integer(name, low, limits.LONGEST_CONTEXT) or None,
+        bounded({"type": "integer"}, low, limits.LONGEST_CONTEXT),
+    )
 
 
 def sampling(fields: Fields) -> JsonObject:
-    """Return the fields of `SamplingParams` that a request gives, and no others.
+    """Return the fields of `SamplingParams` that a body gives, and no others.
 
     Raises:
         UsageError: a value is of the wrong type or out of bounds; the error names the field.
     """
-    given: JsonObject = {}
-    for name in SAMPLING:
-        value = bounded(fields, KNOWN[name])
-        if value is not None:
-            given[name] = value
-    if breakers := _breakers(fields):
-        given["dry_sequence_breakers"] = breakers
-    if (most := fields.integer(LLAMA_SERVERS_DRAFTS, 0)) is not None:
-        given.setdefault("draft_num_predict", min(most, MANY))
-    if fields.boolean("ignore_eos"):
+    return sampling_of(SAMPLING_TABLE.read(fields))
+
+
+def sampling_of(values: Values) -> JsonObject:
+    """Return the fields of `SamplingParams` that the values give, and no others."""
+    given: JsonObject = values.given(_PARAMETERS)
+    if values[_BREAKERS]:
+        given["dry_sequence_breakers"] = values[_BREAKERS]
+    if (num_draft := values[_NUM_DRAFT]) is not None:
+        given.setdefault("draft_num_predict", min(num_draft, MANY))
+    if values[_IGNORE_EOS]:
         given["ignore_eos"] = True
     if given.get("top_k") == -1:
         given["top_k"] = 0
     if given.get("seed", 0) < 0:
-        del given["seed"]  # another one each time
+        del given["seed"]  # a random seed for each request
     return given
 
 
-def overflow(fields: Fields) -> OverflowPolicy | None:
-    """Return what to do when the context is full, None where the request does not say."""
-    name = fields.text("overflow")
-    if name is None:
-        return None
-    if name not in OVERFLOWS:
-        raise fields.wrong("overflow", f"must be one of {', '.join(OVERFLOWS)}")
-    return OverflowPolicy(drops=name == "drop", shifts=name == "shift")
+def overflow(fields: Fields, name: str = "overflow") -> OverflowPolicy | None:
+    """Return what to do when the context is full, or None if the body does not say.
 
-
-def num_keep(fields: Fields) -> int | None:
-    """Return how many tokens stay when others are dropped; -1 is the whole prompt."""
-    return fields.integer("num_keep", -1)
-
-
-def num_logprobs(fields: Fields) -> int | None:
-    """Return how many likely tokens to tell for each one, None where nothing is to be told."""
-    is_wanted, count = fields.boolean("logprobs"), fields.integer("top_logprobs", 0)
-    if count and not is_wanted:
-        raise fields.wrong("top_logprobs", "needs logprobs to be true")
-    if count is not None and count > MOST_TOP:
-        raise fields.wrong("top_logprobs", f"must be at most {MOST_TOP}")
-    return (count or 0) if is_wanted else None
-
-
-def bounded(fields: Fields, known: ParameterSpec) -> float | None:
-    """Return a value in a parameter's range; counts beyond what matters are cut."""
-    if known.kind == "float":
-        number = fields.number(known.name, known.low, known.high)
-        return None if number is None else float(number)
-    integer = fields.integer(known.name, int(known.low))
-    if integer is not None and integer > known.high:
-        raise fields.wrong(known.name, f"must be at most {known.high:g}")
-    return integer if integer is None or known.name == "seed" else min(integer, MANY)
-
-
-def keep_alive(fields: Fields) -> KeepAlive | None:
-    """Return how long the model stays after the answer, None where the request does not say.
-
-    Ollama's forms: a number of seconds or text such as "10m"; negative is for ever.
+    Raises:
+        UsageError: the policy is unknown.
     """
-    value = fields.raw("keep_alive")
+    policy = _OVERFLOW_NAME.read(fields, name)
+    if policy is None:
+        return None
+    return OverflowPolicy(drops=policy == "drop", shifts=policy == "shift")
+
+
+def keep_alive(fields: Fields, name: str = "keep_alive") -> KeepAlive | None:
+    """Return how long the model stays loaded after the request, or None if the body does not say.
+
+    Ollama's forms: a number of seconds or text such as "10m"; a negative number is for ever.
+
+    Raises:
+        UsageError: the value has another form.
+    """
+    value = fields.raw(name)
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise fields.wrong("keep_alive", 'must be seconds or text such as "10m"')
+        raise fields.wrong(name, 'must be seconds or text such as "10m"')
     try:
         return KeepAlive(parse_duration(value))
     except UsageError as error:
-        raise fields.wrong("keep_alive", f"is {error.message}") from error
+        raise fields.wrong(name, f"is {error.message}") from error
 
 
-def _breakers(fields: Fields) -> tuple[str, ...]:
-    return fields.strings("dry_sequence_breakers", most=MOST_BREAKERS, longest=LONGEST_STOP)
+def num_logprobs(values: Values) -> int | None:
+    """Return the number of alternatives to report for each token, or None for no logprobs.
+
+    Raises:
+        UsageError: ``top_logprobs`` is given without ``logprobs``, or is too large.
+    """
+    is_wanted, count, fields = values[LOGPROBS], values[TOP_LOGPROBS], values.fields
+    if count and not is_wanted:
+        raise fields.wrong("top_logprobs", "needs logprobs to be true")
+    return (count or 0) if is_wanted else None
+
+
+_PARAMETERS = tuple(parameter(KNOWN[name]) for name in SAMPLING)
+_BREAKERS = strings("dry_sequence_breakers", most=limits.MOST_BREAKERS, longest=limits.LONGEST_STOP)
+_NUM_DRAFT = integer("speculative.n_max", 0)  # llama-server's name of draft_num_predict
+_IGNORE_EOS = flag("ignore_eos")
+_OVERFLOW_NAME = choice("overflow", OVERFLOWS)
+
+SAMPLING_TABLE = Table((*_PARAMETERS, _BREAKERS, _NUM_DRAFT, _IGNORE_EOS))
+MODEL = Field(
+    "model",
+    lambda fields, name: fields.required_text(name, longest=limits.LONGEST_NAME),
+    MODEL_NAME,
+    is_required=True,
+)
+STOP = stop_strings()
+NUM_CTX = context_length()
+KEEP_ALIVE = Field("keep_alive", keep_alive, either(TEXT, NUMBER))
+OVERFLOW = Field("overflow", overflow, _OVERFLOW_NAME.schema)
+NUM_KEEP = integer("num_keep", -1)  # tokens kept on overflow; -1 is the whole prompt
+LOGPROBS = flag("logprobs")
+TOP_LOGPROBS = integer("top_logprobs", 0, MOST_TOP)

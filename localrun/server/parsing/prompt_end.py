@@ -1,12 +1,12 @@
-"""``add_generation_prompt`` and ``continue_final_message``: where the prompt of a chat ends.
+"""``add_generation_prompt`` and ``continue_final_message``: the end of a chat's prompt.
 
     the last message is       neither field          add_generation_prompt: false
     the user's or a tool's    a new answer begins    no generation prompt follows
     the assistant's           it is continued        it is continued
 
-The names and the refusals are vLLM's; continuing without being asked for is what
-llama-server does. ``add_generation_prompt: true`` or ``continue_final_message: false``
-begins a new answer behind a message of the assistant.
+The names and the refusals are vLLM's; continuing by default is llama-server's behaviour.
+``add_generation_prompt: true`` or ``continue_final_message: false`` begins a new answer behind a
+message of the assistant.
 """
 
 from __future__ import annotations
@@ -15,11 +15,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.chat.continuation import can_continue
+from localrun.server.parsing.table import Table, flag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localrun.server.parsing.fields import Fields, JsonObject
+    from localrun.server.parsing.fields import JsonObject
+    from localrun.server.parsing.table import Values
+
+_ADDS, _CONTINUES = flag("add_generation_prompt"), flag("continue_final_message")
+PROMPT_END = Table((_ADDS, _CONTINUES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,14 +35,13 @@ class PromptEnd:
     continue_final_message: bool
 
 
-def prompt_end(fields: Fields, messages: Sequence[JsonObject]) -> PromptEnd:
-    """Return where the prompt of the messages ends.
+def prompt_end(values: Values, messages: Sequence[JsonObject]) -> PromptEnd:
+    """Return the end of the messages' prompt, by the rows of `PROMPT_END`.
 
     Raises:
         UsageError: the fields contradict each other or the messages.
     """
-    adds = fields.boolean("add_generation_prompt")
-    continues = fields.boolean("continue_final_message")
+    adds, continues, fields = values[_ADDS], values[_CONTINUES], values.fields
     if continues and adds:
         raise fields.wrong(
             "continue_final_message", "cannot be combined with add_generation_prompt: true"

@@ -1,4 +1,4 @@
-"""Parse a request's body, and work on it only as long as its client is there."""
+"""Body parsing of a request, and cancellation of its work when the client disconnects."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ T = TypeVar("T")
 
 
 async def read(request: Request, parse: Callable[[Fields], T]) -> T:
-    """Return what ``parse`` makes of a request's body.
+    """Parse a request's body with ``parse``.
 
-    A large body is parsed, and given to ``parse``, in one of the few threads for that.
+    A large body is parsed in one of the parser threads.
 
     Raises:
         UsageError: the body is not one JSON object, or ``parse`` refuses it.
@@ -34,17 +34,12 @@ async def read(request: Request, parse: Callable[[Fields], T]) -> T:
 
 
 async def read_in_thread(request: Request, parse: Callable[[Fields], T]) -> T:
-    """Return the same; ``parse`` may take long whatever the size of the body.
+    """Parse a request's body in a parser thread: ``parse`` is slow for small bodies too.
 
     Raises:
         UsageError: the body is not one JSON object, or ``parse`` refuses it.
     """
     return await _in_thread(request, parse, await _whole_body(request))
-
-
-def same(fields: Fields) -> Fields:
-    """Return the fields of a body: a ``parse`` for `read`."""
-    return fields
 
 
 async def _whole_body(request: Request) -> bytes:
@@ -59,12 +54,12 @@ async def _in_thread(request: Request, parse: Callable[[Fields], T], body: bytes
 
 
 async def unless_disconnected(request: Request, work: Awaitable[T]) -> T | None:
-    """Return the work's result, or None when the client left and the work was cancelled."""
+    """Return the work's result, or None if the client left and the work was cancelled."""
     return await until_disconnect(request.receive, work)
 
 
 async def until_disconnect(receive: Receive, work: Awaitable[T]) -> T | None:
-    """Await the work, or cancel it as soon as ``receive`` tells that the client left."""
+    """Await the work, or cancel it as soon as ``receive`` reports that the client left."""
     task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(receive))
     try:

@@ -1,4 +1,4 @@
-"""Response formats: objects with a ``type`` that say what an answer must be.
+"""Response formats: objects with a ``type`` that constrain the output.
 
     {"type": "json_schema", "json_schema": {"schema": {}}}     OpenAI
     {"type": "json_schema", "schema": {}}                      OpenAI's responses, llama-server
@@ -23,29 +23,39 @@ from typing import TYPE_CHECKING, Any
 from localrun.engine.params import ConstraintKind, ConstraintSpec
 from localrun.errors import UsageError
 from localrun.server.parsing.json_parser import is_larger
+from localrun.server.parsing.json_schema import OBJECT, TEXT, either, one_of, request
 from localrun.server.parsing.limits import LONGEST_GRAMMAR, refuse_long_grammar
 
 if TYPE_CHECKING:
     from localrun.server.parsing.fields import Fields
 
 # The first line that is neither blank nor a comment: a directive, or a rule whose first colon
-# does not begin "::=". Each part takes what it can and gives nothing back: linear time.
+# does not begin "::=". All quantifiers are possessive: linear time.
 LARK = re.compile(r"(?:\s*+(?:#|//)[^\n]*+)*+\s*+(?:%|[^:\n]++:(?!:=))")
 SCHEMA_TYPES = ("json_schema", "json_object", "json")
-TEXT_TYPES: dict[str, tuple[str, ...]] = {  # and the fields that hold the text
+TEXT_TYPES: dict[str, tuple[str, ...]] = {  # type: the fields that hold its text
     "regex": ("pattern", "regex", "value"),
     "grammar": ("grammar", "value"),
     "ebnf": ("ebnf", "value"),
 }
 TYPES = ("text", *SCHEMA_TYPES, *TEXT_TYPES)
+FORMAT_SCHEMA = request(
+    {},
+    {
+        "type": one_of(*TYPES),
+        **dict.fromkeys(("json_schema", "schema"), OBJECT),
+        **dict.fromkeys(("pattern", "grammar", "ebnf"), TEXT),
+        **dict.fromkeys(("regex", "value"), either(TEXT, OBJECT)),
+    },
+)
 
 
 def format_constraint(
     fields: Fields, name: str, *, schema_place: str = "json_schema.schema"
 ) -> ConstraintSpec | None:
-    """Return the constraint of the format in the field ``name``, None for plain text.
+    """Return the constraint of the format in the field ``name``, or None for plain text.
 
-    ``schema_place`` is what the error names if a schema is missing.
+    ``schema_place`` is the field that the error names if the schema is missing.
 
     Raises:
         UsageError: the type is unknown, or the field that belongs to it is missing or wrong.
@@ -71,9 +81,9 @@ def schema_constraint(schema: dict[str, Any], param: str) -> ConstraintSpec:
     """Return the constraint of a JSON Schema.
 
     Raises:
-        UsageError: it is too large.
+        UsageError: the schema is too large.
     """
-    if is_larger(schema, LONGEST_GRAMMAR):  # before a text of it is made
+    if is_larger(schema, LONGEST_GRAMMAR):  # checked before it is encoded
         raise UsageError(f"{param} has more than {LONGEST_GRAMMAR} bytes", param=param)
     return text_constraint(ConstraintKind.JSON_SCHEMA, json.dumps(schema), param)
 
@@ -82,7 +92,7 @@ def grammar_constraint(text: str, param: str) -> ConstraintSpec:
     """Return the constraint of a grammar in GBNF or Lark.
 
     Raises:
-        UsageError: it is too large.
+        UsageError: the grammar is too large.
     """
     refuse_long_grammar(text, param)
     kind = ConstraintKind.LARK if LARK.match(text) else ConstraintKind.GBNF
@@ -90,10 +100,10 @@ def grammar_constraint(text: str, param: str) -> ConstraintSpec:
 
 
 def text_constraint(kind: ConstraintKind, text: str, param: str) -> ConstraintSpec:
-    """Return a constraint that is written as one text.
+    """Return a constraint whose value is one text.
 
     Raises:
-        UsageError: it is too large.
+        UsageError: the text is too large.
     """
     refuse_long_grammar(text, param)
     return ConstraintSpec(kind=kind, text=text, param=param)

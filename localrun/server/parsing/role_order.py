@@ -1,7 +1,7 @@
-"""What templates want of messages: roles that take turns, and a system that speaks first.
+"""Message order that chat templates require: alternating roles, system messages at the head only.
 
-Anthropic's and OpenAI's newer APIs let messages of one role follow each other, and let
-the system speak in the middle.
+Anthropic's API and OpenAI's Responses API allow consecutive messages of one role, and system
+messages in the middle of a conversation.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
     from localrun.server.parsing.fields import JsonObject
 
 BETWEEN_BLOCKS = "\n\n"
-# what Claude Code itself puts around such text where a model takes no later system message
+# Claude Code's own form of such text, for models without system messages in the middle
 REMINDER = "<system-reminder>\n{}\n</system-reminder>"
 
 
 def reminder(texts: Iterable[str]) -> JsonObject:
-    """Return what the system says in the middle, as a message of the user's.
+    """Return a system message from the middle of a conversation as a user message.
 
-    At the head, where templates want it, it would change the beginning of a prompt that
-    is computed already.
+    Moved to the head, where templates want it, it would change the beginning of a prompt that is
+    in the prefix cache already.
     """
     return {"role": "user", "content": REMINDER.format(BETWEEN_BLOCKS.join(texts))}
 
 
 def with_head(system: Iterable[str], turns: Iterable[JsonObject]) -> tuple[JsonObject, ...]:
-    """Return one message of the system's, if it says anything, and the turns after it."""
+    """Return one system message, unless its text is empty, and the merged turns after it."""
     text = BETWEEN_BLOCKS.join(filter(None, system))
     head = [{"role": "system", "content": text}] if text else []
     return (*head, *merged(turns))
 
 
 def merged(turns: Iterable[JsonObject]) -> list[JsonObject]:
-    """Make one message of neighbours of one role; results of tools stay apart."""
+    """Merge consecutive messages of one role; tool results stay separate."""
     merged: list[JsonObject] = []
     for role, neighbours in groupby(turns, lambda turn: turn["role"]):
         run = list(neighbours)
@@ -45,14 +45,14 @@ def merged(turns: Iterable[JsonObject]) -> list[JsonObject]:
 
 
 def given(**fields: object) -> JsonObject:
-    """Return the fields that hold something."""
+    """Return the fields whose values are not empty."""
     return {name: value for name, value in fields.items() if value}
 
 
 def _joined(run: list[JsonObject]) -> JsonObject:
-    def all_of(name: str) -> str:
+    def texts_of(name: str) -> str:
         return BETWEEN_BLOCKS.join(filter(None, (turn.get(name) for turn in run)))
 
     calls = [call for turn in run for call in turn.get("tool_calls", ())]
-    joined: JsonObject = {"role": run[0]["role"], "content": all_of("content")}
-    return joined | given(reasoning_content=all_of("reasoning_content"), tool_calls=calls)
+    joined: JsonObject = {"role": run[0]["role"], "content": texts_of("content")}
+    return joined | given(reasoning_content=texts_of("reasoning_content"), tool_calls=calls)

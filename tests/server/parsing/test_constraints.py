@@ -10,7 +10,7 @@ import pytest
 
 from localrun.engine.params import ConstraintKind, ConstraintSpec
 from localrun.errors import UsageError
-from localrun.server.parsing.constraints import ollama_constraint, openai_constraint
+from localrun.server.parsing.constraints import CONSTRAINTS, OLLAMA_FORMAT, openai_constraint
 from localrun.server.parsing.fields import Fields
 from localrun.server.parsing.response_format import LARK as LARK_START
 from localrun.server.parsing.response_format import grammar_constraint
@@ -70,7 +70,7 @@ JSON_SCHEMA = ConstraintKind.JSON_SCHEMA
     ],
 )
 def test_json_is_asked_for_in_many_ways(body: Any, kind: ConstraintKind, param: str) -> None:
-    spec = openai_constraint(Fields(body))
+    spec = openai_constraint(CONSTRAINTS.read(Fields(body)))
 
     assert spec is not None
     assert (spec.kind, spec.param) == (kind, param)
@@ -92,7 +92,7 @@ def test_other_constraints_have_plain_guided_and_structured_names(
     name: str, value: Any, spec: ConstraintSpec
 ) -> None:
     for body in ({name: value}, {f"guided_{name}": value}, {"structured_outputs": {name: value}}):
-        found = openai_constraint(Fields(body))
+        found = openai_constraint(CONSTRAINTS.read(Fields(body)))
 
         assert found is not None
         assert (found.kind, found.text, found.choices) == (spec.kind, spec.text, spec.choices)
@@ -124,7 +124,9 @@ def test_other_constraints_have_plain_guided_and_structured_names(
 def test_names_of_single_servers_are_honoured(
     body: Any, kind: ConstraintKind, text: str, param: str
 ) -> None:
-    assert openai_constraint(Fields(body)) == ConstraintSpec(kind=kind, text=text, param=param)
+    assert openai_constraint(CONSTRAINTS.read(Fields(body))) == ConstraintSpec(
+        kind=kind, text=text, param=param
+    )
 
 
 @pytest.mark.parametrize(
@@ -167,7 +169,7 @@ def test_the_kind_of_a_grammar_is_found_in_linear_time(line: str) -> None:
     ],
 )
 def test_nothing_is_asked_for(body: Any) -> None:
-    assert openai_constraint(Fields(body)) is None
+    assert openai_constraint(CONSTRAINTS.read(Fields(body))) is None
 
 
 @pytest.mark.parametrize(
@@ -206,21 +208,21 @@ def test_nothing_is_asked_for(body: Any) -> None:
 )
 def test_what_cannot_be_honoured_is_refused_by_name(body: Any, complaint: str) -> None:
     with pytest.raises(UsageError, match=f"^{complaint}") as caught:
-        openai_constraint(Fields(body))
+        openai_constraint(CONSTRAINTS.read(Fields(body)))
 
     assert complaint.startswith(str(caught.value.param))
 
 
 def test_ollamas_format_is_json_or_a_schema() -> None:
-    schema = ollama_constraint(Fields({"format": SCHEMA}))
+    schema = OLLAMA_FORMAT.read(Fields({"format": SCHEMA}), "format")
 
-    assert ollama_constraint(Fields({"format": ""})) is None
-    assert ollama_constraint(Fields({"format": "json"})) == ConstraintSpec(
+    assert OLLAMA_FORMAT.read(Fields({"format": ""}), "format") is None
+    assert OLLAMA_FORMAT.read(Fields({"format": "json"}), "format") == ConstraintSpec(
         kind=JSON_OBJECT, param="format"
     )
     assert schema == ConstraintSpec(kind=JSON_SCHEMA, text=json.dumps(SCHEMA), param="format")
     with pytest.raises(UsageError, match="format must be"):
-        ollama_constraint(Fields({"format": "xml"}))
+        OLLAMA_FORMAT.read(Fields({"format": "xml"}), "format")
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from localrun.errors import UsageError
 from localrun.server.ollama.call import parse_call
-from localrun.server.ollama.progress import transfer_order
-from localrun.server.openai.chat import parse_chat
+from localrun.server.ollama.transfers import transfer_order
+from localrun.server.openai.chat_request import parse_chat
 from localrun.server.parsing.fields import LARGEST_INTEGER, Fields, parse_object
 from localrun.server.parsing.json_parser import DEEPEST
 

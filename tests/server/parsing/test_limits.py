@@ -16,13 +16,13 @@ from localrun.server.anthropic.request import parse_call as parse_messages
 from localrun.server.ollama.call import parse_call as parse_ollama
 from localrun.server.ollama.embeddings import parse_embed
 from localrun.server.ollama.recipe import recipe_order
-from localrun.server.openai.chat import parse_chat
-from localrun.server.openai.completions import parse_completion
+from localrun.server.openai.chat_request import parse_chat
+from localrun.server.openai.completion_request import parse_completion
 from localrun.server.openai.embeddings import parse_embeddings
 from localrun.server.openai.responses.request import parse_call as parse_responses
 from localrun.server.openai.responses.store import ResponseStore
 from localrun.server.openai.tokens import parse_detokenize, parse_tokenize
-from localrun.server.openai.tools import offered_tools
+from localrun.server.openai.tools import TOOLS, offered_tools
 from localrun.server.parsing import limits
 from localrun.server.parsing.fields import Fields
 from localrun.server.parsing.response_format import LARK
@@ -196,7 +196,7 @@ def allowed_tools(size: int) -> object:
     named = [{"type": "function", "function": {"name": str(n)}} for n in range(size)]
     others = [{"type": "function", "name": f"x{n}"} for n in range(size)]
     choice = {"type": "allowed_tools", "mode": "auto", "tools": others}
-    return offered_tools(Fields({"tools": named, "tool_choice": choice}))
+    return offered_tools(TOOLS.read(Fields({"tools": named, "tool_choice": choice})))
 
 
 def declared_names(size: int) -> object:

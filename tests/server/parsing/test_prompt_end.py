@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from localrun.errors import UsageError
-from localrun.server.anthropic.request import parse_request
+from localrun.server.anthropic.request import parse_count
 from localrun.server.ollama.call import parse_call
-from localrun.server.openai.chat import parse_chat
+from localrun.server.openai.chat_request import parse_chat
 from localrun.server.parsing.fields import Fields
-from localrun.server.parsing.prompt_end import PromptEnd, prompt_end
+from localrun.server.parsing.prompt_end import PROMPT_END, PromptEnd, prompt_end
 
 QUESTION = {"role": "user", "content": "hi"}
 BEGUN = {"role": "assistant", "content": "The answer is"}
@@ -24,7 +24,7 @@ CALLING = {
 
 
 def end(*messages: dict[str, Any], **fields: Any) -> PromptEnd:
-    return prompt_end(Fields(fields), messages)
+    return prompt_end(PROMPT_END.read(Fields(fields)), messages)
 
 
 NEW, CONTINUED = (
@@ -79,7 +79,7 @@ def test_what_cannot_be_continued_is_refused(
 def test_chats_of_all_apis_continue() -> None:
     body = {"model": "m", "messages": [QUESTION, BEGUN], "max_tokens": 5}
 
-    openai, anthropic = parse_chat(Fields(body)).request, parse_request(Fields(body))
+    openai, anthropic = parse_chat(Fields(body)).request, parse_count(Fields(body))
     ollama = parse_call(Fields(body), "chat").request
 
     for request in (openai, anthropic, ollama):

@@ -1,4 +1,4 @@
-"""Tools of all kinds as functions, which is all that models know.
+"""Tools of the Responses API, translated to functions, the only kind that models know.
 
     function       itself
     custom         a function with one text; called, it is a custom_tool_call
@@ -7,7 +7,7 @@
     web_search...  server tools: left out of the tools that the response names
     others         refused
 
-The grammar of a custom tool is told to the model, but not enforced.
+The grammar of a custom tool is part of its description and is not enforced.
 """
 
 from __future__ import annotations
@@ -16,15 +16,19 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from localrun.server.openai.tools import TOOLS as OPENAI_TOOLS
 from localrun.server.openai.tools import offered_tools
 from localrun.server.parsing.fields import Fields, brief
+from localrun.server.parsing.json_schema import OBJECT, either, one_of
 from localrun.server.parsing.limits import MOST_TOOLS
-from localrun.server.parsing.server_tools import without_server_tools
+from localrun.server.parsing.table import Table, objects, raw
+from localrun.server.parsing.tools import client_tools
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from localrun.server.parsing.fields import JsonObject
+    from localrun.server.parsing.table import Values
 
 BETWEEN_NAMES = "__"
 SHELL = "local_shell"
@@ -44,10 +48,13 @@ SHELL_SCHEMA = {
     "required": ["command"],
 }
 CHOSEN = ("function", "custom", SHELL)
+_TOOLS = objects("tools", most=MOST_TOOLS)
+_TOOL_CHOICE = raw("tool_choice", either(one_of("none", "auto", "required"), OBJECT))
+TOOLS = Table((_TOOLS, _TOOL_CHOICE))
 
 
 class ToolKind(StrEnum):
-    """What a call of a tool is told as."""
+    """Type of the item that reports a call."""
 
     FUNCTION = "function"
     CUSTOM = "custom"
@@ -56,7 +63,7 @@ class ToolKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ResponsesTool:
-    """A tool as the client knows it."""
+    """A tool under its name in the request."""
 
     name: str
     kind: ToolKind = ToolKind.FUNCTION
@@ -65,7 +72,7 @@ class ResponsesTool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolSet:
-    """The tools of a request; ``by_name`` has the names that the model knows."""
+    """The tools of a request; ``by_name`` has the names of the functions."""
 
     functions: tuple[JsonObject, ...] = ()
     choice: str = "auto"  # see `Generation.tool_choice`
@@ -73,35 +80,31 @@ class ToolSet:
     by_name: dict[str, ResponsesTool] = field(default_factory=dict)
 
     def called(self, name: str) -> ResponsesTool:
-        """Return the tool that a model calls; models may make up names."""
+        """Return the tool that the model calls; models may invent names."""
         return self.by_name.get(name) or ResponsesTool(name)
 
 
-def read_tools(fields: Fields) -> ToolSet:
-    """Read ``tools`` and ``tool_choice``.
+def read_tools(values: Values) -> ToolSet:
+    """Return the tools of a request with the rows of `TOOLS`.
 
     Raises:
-        UsageError: a tool cannot be offered, or a call is asked for that none can have.
+        UsageError: a tool is not supported, or the choice requires a call that no tool allows.
     """
-    tools = [
-        Fields(tool, f"tools[{place}].")
-        for place, tool in enumerate(fields.objects("tools", most=MOST_TOOLS))
-    ]
-    kept = without_server_tools(tools)
-    found = [one for tool in kept for one in _functions(tool)]
-    functions = [function for _, function in found]
-    choice = _choice(fields)
-    offered = offered_tools(Fields({"tools": functions, "tool_choice": choice}))
+    kept = client_tools(values[_TOOLS])
+    pairs = [pair for tool in kept for pair in _functions(tool)]
+    functions = [function for _, function in pairs]
+    choice = _choice(values.fields)
+    offered = offered_tools(OPENAI_TOOLS.read(Fields({"tools": functions, "tool_choice": choice})))
     return ToolSet(
         functions=offered.tools,
         choice=offered.choice,
         told=tuple(_told(tool) for tool in kept),
-        by_name={function["function"]["name"]: tool for tool, function in found},
+        by_name={function["function"]["name"]: tool for tool, function in pairs},
     )
 
 
 def known_name(name: str, namespace: str | None) -> str:
-    """Return the name by which a model knows a tool."""
+    """Return the name of a tool's function."""
     return f"{namespace}{BETWEEN_NAMES}{name}" if namespace else name
 
 
@@ -145,20 +148,20 @@ def _description(fields: Fields, kind: ToolKind) -> str:
 
 
 def _choice(fields: Fields) -> object:
-    """Return ``tool_choice`` with every tool as a function."""
+    """Return ``tool_choice`` in terms of functions."""
     choice = fields.raw("tool_choice")
     if not isinstance(choice, dict) or choice.get("type") == "allowed_tools":
         return choice
-    stated = fields.inner("tool_choice")
-    kind = stated.text("type")
+    named = fields.inner("tool_choice")
+    kind = named.text("type")
     if kind not in CHOSEN:
-        raise stated.wrong("type", f"must be allowed_tools or one of {', '.join(CHOSEN)}")
-    name = SHELL if kind == SHELL else stated.required_text("name")
-    return {"type": "function", "name": known_name(name, stated.text("namespace"))}
+        raise named.wrong("type", f"must be allowed_tools or one of {', '.join(CHOSEN)}")
+    name = SHELL if kind == SHELL else named.required_text("name")
+    return {"type": "function", "name": known_name(name, named.text("namespace"))}
 
 
 def _told(tool: Fields) -> JsonObject:
-    """Return a tool as responses repeat it, where a function has all its fields."""
+    """Return a tool for the response, in which a function has all its fields."""
     if tool.text("type") != ToolKind.FUNCTION:
         return tool.all()
     return {"description": None, "parameters": None, "strict": None, **tool.all()}

@@ -13,11 +13,13 @@ from starlette.exceptions import HTTPException
 from localrun.errors import UsageError
 from localrun.server.anthropic.routes import anthropic_routes
 from localrun.server.apis import choose_dialect
+from localrun.server.core.bridge import Bridge
 from localrun.server.core.client import Clients
 from localrun.server.core.embedding import Embedding
 from localrun.server.core.loaded_names import LoadedNames
 from localrun.server.core.metered import MeteredCompletions
 from localrun.server.core.metrics import CONTENT_TYPE, Metrics
+from localrun.server.core.tokens import TokenService
 from localrun.server.embedding_routes import embedding_routes
 from localrun.server.errors import install_handlers
 from localrun.server.jobs import Jobs, job_environ
@@ -35,7 +37,6 @@ from localrun.server.ollama.transfers import transfer_routes
 from localrun.server.openai.responses.routes import responses_routes
 from localrun.server.openai.responses.service import ResponseService
 from localrun.server.openai.routes import openai_routes
-from localrun.server.openai.tokens import TokenService
 from localrun.server.own import own_routes
 from localrun.server.why import why_routes
 from localrun.services.creating.uploads import Uploads
@@ -68,8 +69,9 @@ def create_app(
     derive a correct ``openapi.json`` from them; `openapi.document` builds it.
     """
     settings, metrics = workspace.settings, metrics or Metrics()
+    bridge = Bridge(pool)
     completions = MeteredCompletions(
-        pool, catalogue.find_model, metrics, logs_prompts=settings.access.logs_prompts
+        bridge, catalogue.find_model, metrics, logs_prompts=settings.access.logs_prompts
     )
     uploads = Uploads(workspace.store)
     app = FastAPI(
@@ -83,7 +85,7 @@ def create_app(
     )
     install_handlers(app)
     names = LoadedNames(pool, catalogue)
-    tokens = TokenService(pool, catalogue.find_model)
+    tokens = TokenService(bridge, catalogue.find_model)
     app.include_router(openai_routes(completions, tokens))
     app.include_router(model_routes(catalogue))
     responses = ResponseService(completions, catalogue.find_model)
@@ -98,7 +100,7 @@ def create_app(
     app.include_router(why_routes(catalogue, pool, settings))
     app.include_router(own_routes(completions, pool, names))
     app.include_router(transfer_routes(Jobs(job_environ(workspace)), uploads, names))
-    app.include_router(embedding_routes(Embedding(pool, catalogue.find_model, metrics)))
+    app.include_router(embedding_routes(Embedding(bridge, catalogue.find_model, metrics)))
     origins = AllowedOrigins(settings.access.origins, is_loopback=settings.is_loopback)
     app.add_middleware(Clients)
     app.add_middleware(AuthenticationMiddleware, origins=origins, keys=keys or Keys())

@@ -127,8 +127,18 @@ class RunnerPool:
             OverloadedError: see `submit`.
         """
         load = PendingLoad()
-        load.handle = self._put(self._pending(model, None, load, options))
+        load.handle = self.submit_load(model, load, options)
         return load
+
+    def submit_load(
+        self, model: RunnerModel, sink: Sink, options: RequestOptions | None = None
+    ) -> RequestHandle:
+        """Load the model unless it is loaded; the terminal event goes to ``sink``.
+
+        Raises:
+            OverloadedError: see `submit`.
+        """
+        return self._put(self._pending(model, None, sink, options))
 
     def load(self, model: RunnerModel, options: RequestOptions | None = None) -> float:
         """Load the model unless it is loaded; return the seconds that it took; blocks.

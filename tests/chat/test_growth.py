@@ -13,9 +13,9 @@ from localrun.chat.gotemplate.runtime import data
 from localrun.chat.profiles.discovery import discovered_profile
 from localrun.chat.profiles.families import FAMILIES, ReplyFamily
 from localrun.chat.profiles.formats.values import value_of_text
-from localrun.chat.profiles.recognition import recognized_profile
 from localrun.chat.profiles.tools import Tools
 from localrun.chat.thinking import ReasoningTerms
+from tests.chat.profiles.by_text import profile_of
 from tests.measuring import grows_linearly
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def test_recognition_is_linear(part: str) -> None:
     text = repetition(part, EFFORT)
 
     assert grows_linearly(lambda size: is_go_template(text(size)), SIZE)
-    assert grows_linearly(lambda size: recognized_profile(text(size)), SIZE)
+    assert grows_linearly(lambda size: profile_of(text(size)), SIZE)
 
 
 @pytest.mark.parametrize("part", REPEATED)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrun.chat.profiles.recognition import profile_of
 from localrun.chat.profiles.tools import Tools
 from localrun.chat.stream_parser import Part, ReasoningPart, StreamParser, TextPart
 from localrun.chat.tool_calls import CallArguments, CallBegun
+from tests.chat.profiles.by_text import profile_of
 from tests.chat.profiles.written import cut, joined
 
 if TYPE_CHECKING:

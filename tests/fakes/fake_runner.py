@@ -31,6 +31,7 @@ import struct
 import sys
 import time
 from dataclasses import asdict, replace
+from functools import lru_cache
 from pathlib import Path
 
 from localrun.engine.params import FinishReason
@@ -43,6 +44,7 @@ from localrun.runner.messages import (
     Failed,
     Finished,
     Generate,
+    JsonObject,
     Load,
     LoadFailed,
     LoadProgress,
@@ -72,7 +74,7 @@ def main(fd: int) -> None:
         elif isinstance(message, Cancel):
             send(sock, finished(message.request_id, FinishReason.CANCELLED, 1))
         elif isinstance(message, Tokenize | Detokenize):
-            send(sock, tokens(message))
+            answer_tokens(sock, message)
         elif isinstance(message, Embed | Rerank):
             answer_numbers(sock, message)
         elif isinstance(message, Ping):
@@ -129,6 +131,7 @@ def generate(sock: socket.socket, request: Generate) -> None:
             request_id=number,
             prompt_tokens=5,
             prompt_tail=opened,
+            profile=hermes_profile() if spec.messages else None,
             prompt=prompt if generation.echo else None,
             dropped_messages=2 if request.overflow.drops else 0,
             dropped_tokens=30 if request.overflow.drops else 0,
@@ -142,12 +145,28 @@ def generate(sock: socket.socket, request: Generate) -> None:
         say(sock, request, prompt.removeprefix("say ").split(" "))
 
 
+@lru_cache
+def hermes_profile() -> JsonObject:
+    """Return the profile of the template of `FakeCatalogue`'s model."""
+    from localrun.chat.profiles.families import HERMES, REASONING_TAGS  # slow to import
+    from localrun.chat.profiles.profile import Profile
+    from localrun.chat.profiles.wire import profile_to_json
+
+    return profile_to_json(Profile(thinking=REASONING_TAGS[0], tool_call=HERMES))
+
+
 def flat(request: Generate) -> dict[str, object]:
     """Return the fields of a request and of the values that it contains."""
     fields = asdict(request)
     generation = fields.pop("generation")
     spec = generation.pop("prompt")
     return {**fields, **generation, **spec}
+
+
+def answer_tokens(sock: socket.socket, request: Tokenize | Detokenize) -> None:
+    answer = tokens(request)
+    if answer.text != "hang":  # which is answered by its cancel
+        send(sock, answer)
 
 
 def tokens(request: Tokenize | Detokenize) -> Tokens:

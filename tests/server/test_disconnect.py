@@ -52,6 +52,33 @@ def test_a_client_that_leaves_a_whole_answer_cancels_it_too(served: Served, path
     wait_until_idle(served)
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/tokenize",
+        "/v1/detokenize",
+        "/v1/apply-template",
+        "/tokenize",
+        "/v1/messages/count_tokens",
+        "/v1/responses/input_tokens",
+        "/v1/embeddings",
+        "/v1/rerank",
+    ],
+)
+def test_a_client_that_leaves_before_its_one_answer_cancels_the_request(
+    served: Served, path: str
+) -> None:
+    asked = [{"role": "user", "content": "hang"}]
+    tokens = list(map(ord, "hang"))
+    body = {"model": "fake", "messages": asked, "input": "hang", "tokens": tokens}
+    ranked = {"query": "q", "documents": ["hang"]}
+
+    with posted(served, path, body | ranked):
+        wait_until(lambda: num_open(served.pool) == 1)
+
+    wait_until_idle(served)
+
+
 @pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions"])
 def test_an_answer_begins_before_its_first_token(served: Served, path: str) -> None:
     body = {"model": "fake", "messages": [{"role": "user", "content": "quiet"}], "stream": True}

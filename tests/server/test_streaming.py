@@ -35,7 +35,7 @@ def slow(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Served:
     """Return a server whose requests wait for their model until signs of life were sent."""
-    submit, send_chunk = Completions._submit, streaming._send_chunk
+    prepare, send_chunk = Completions._prepare, streaming._send_chunk
     signs = threading.Semaphore(0)
 
     async def counting(send: Send, chunk: bytes) -> None:
@@ -46,10 +46,10 @@ def slow(
     def late(*args: Any) -> Any:
         for _ in range(SIGNS):
             assert signs.acquire(timeout=HANG_S)
-        return submit(*args)
+        return prepare(*args)
 
     monkeypatch.setattr(streaming, "_send_chunk", counting)
-    monkeypatch.setattr(Completions, "_submit", late)
+    monkeypatch.setattr(Completions, "_prepare", late)
     return served
 
 
@@ -115,7 +115,7 @@ def test_an_error_after_a_sign_of_life_ends_the_stream_in_the_apis_words(
 def test_a_bug_in_the_middle_ends_the_stream_in_the_apis_words(
     monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    monkeypatch.setattr("localrun.server.core.completions._moved", breaks)
+    monkeypatch.setattr("localrun.server.core.reply_reader.ReplyReader.push", breaks)
     with serving() as broken:
         response = httpx.post(f"{broken.url}{path}", json=body("say secret"))
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from localrun.server.anthropic.request import MessagesCall
     from localrun.server.core.completions import Completions
     from localrun.server.core.request import CompletionRequest
-    from localrun.server.openai.tokens import TokenService
+    from localrun.server.core.tokens import TokenService
     from localrun.server.parsing.fields import JsonObject
 
 

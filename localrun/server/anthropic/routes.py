@@ -14,7 +14,7 @@ from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
     from localrun.server.core.completions import Completions
-    from localrun.server.openai.tokens import TokenService
+    from localrun.server.core.tokens import TokenService
 
 
 def anthropic_routes(completions: Completions, tokens: TokenService) -> APIRouter:

@@ -1,24 +1,19 @@
-"""Answer a request by the runner of its model, as a stream of events.
+"""Answers of chat and text models, as streams of events.
 
-The bridge between the blocking pool and asyncio is `Completions.stream`: events
-come from a runner's thread and cross by one ``call_soon_threadsafe``. When the
-consumer goes away, the request is cancelled.
+Turns a `CompletionRequest` into the runner's `Generate`, and the runner's events into `Reply`
+values. Knows no API. Invariant: an answer ends in one `AnswerFinished` or in an exception.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import contextvars
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
-from localrun.chat.profiles.recognition import profile_of
-from localrun.errors import error_named
-from localrun.runner.messages import Failed, Finished, Generate, Started, Step
-from localrun.server.core.client import current_client
+from localrun.runner.messages import Finished, Generate, Started, Step
+from localrun.server.core.bridge import PoolRequest
 from localrun.server.core.defaults import (
     generation_of,
     keep_alive_of,
@@ -28,35 +23,29 @@ from localrun.server.core.defaults import (
     sampling_of,
     stop_of,
 )
-from localrun.server.core.loads import until_loaded
-from localrun.server.core.reply_reader import PLAIN, ReplyReader
+from localrun.server.core.reply_reader import ReplyReader
 from localrun.server.core.request import AnswerFinished, AnswerStarted, TokenScores
 from localrun.services.capabilities import check_can_answer
 from localrun.supervisor.model import RequestOptions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
-    from localrun.chat.profiles.profile import Profile
     from localrun.chat.stream_parser import Part
     from localrun.engine.params import SamplingParams
     from localrun.runner.messages import Event
+    from localrun.server.core.bridge import Bridge
     from localrun.server.core.request import CompletionRequest, Reply
     from localrun.services.stored_model import StoredModel
     from localrun.supervisor.model import KeepAlive
-    from localrun.supervisor.pool import RunnerPool
-    from localrun.supervisor.request_queue import RequestHandle
-
-NUM_THREADS = 64  # read models' files, and wait for loads without a question
 
 
 class Completions:
     """Answers requests by the runners of a pool."""
 
-    def __init__(self, pool: RunnerPool, find_model: Callable[[str], StoredModel]) -> None:
-        self._pool = pool
+    def __init__(self, bridge: Bridge, find_model: Callable[[str], StoredModel]) -> None:
+        self._bridge = bridge
         self._find_model = find_model
-        self._threads = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="submit")
 
     async def stream(self, request: CompletionRequest) -> AsyncGenerator[Reply, None]:
         """Yield `AnswerStarted`, the parts of the answer as they come, then one `AnswerFinished`.
@@ -66,76 +55,61 @@ class Completions:
                 before `AnswerStarted`), or the runner fails.
         """
         begun = time.monotonic()
-        loop = asyncio.get_running_loop()
-        events: asyncio.Queue[Event] = asyncio.Queue()
-
-        def sink(event: Event) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens
-                loop.call_soon_threadsafe(events.put_nowait, event)
-
-        submit = contextvars.copy_context().run  # with the request's id, for the log
-        submission = loop.run_in_executor(self._threads, submit, self._submit, request, sink)
-        try:
-            ticket, profile = await asyncio.shield(submission)
+        async with self._bridge.submitted(partial(self._prepare, request)) as events:
             found_s = time.monotonic() - begun
-        except asyncio.CancelledError:  # the client left meanwhile
-            submission.add_done_callback(self._cancel_late)
-            raise
-        try:
-            started = AnswerStarted()
-            async for event in _parts(events, ReplyReader(request, profile)):
-                if isinstance(event, AnswerStarted):
-                    started = event
+            reader, started = ReplyReader(request), AnswerStarted()
+            while True:
+                event = await events.receive()
+                if isinstance(event, Started):
+                    reader.start(event)
+                    started = _started(event)
+                    yield started
+                for part in _parts(event, reader):
+                    yield part
                 if isinstance(event, Finished):
-                    yield AnswerFinished(
-                        finished=event,
-                        started=started,
-                        load_s=ticket.load_s or found_s,
-                        total_s=time.monotonic() - begun,
-                    )
-                else:
-                    yield event
-        finally:
-            self._threads.submit(ticket.cancel)  # a runner that is busy may let it wait
+                    break
+            yield AnswerFinished(
+                finished=event,
+                started=started,
+                load_s=events.load_s or found_s,
+                total_s=time.monotonic() - begun,
+            )
 
     async def load(
         self, name: str, *, num_ctx: int | None, keep_alive: KeepAlive | None, pins: bool = False
     ) -> float:
         """Load a model without generating; return the seconds that took.
 
-        When the caller is cancelled and nobody else waits for it, so is the load.
+        The load is broken off if the caller is cancelled and no other request waits for it.
         """
-        model = await asyncio.to_thread(self._find_model, name)
-        check_can_answer(model)
-        stays = keep_alive_of(model.recipe, keep_alive)
-        wanted = RequestOptions(
-            num_ctx=num_ctx, keep_alive=stays, client=current_client(), pins=pins
-        )
-        return await until_loaded(self._pool.begin_load(runner_model(model), wanted), self._threads)
+
+        def prepare() -> PoolRequest:
+            model = self._find_model(name)
+            check_can_answer(model)
+            stays = keep_alive_of(model.recipe, keep_alive)
+            options = RequestOptions(num_ctx=num_ctx, keep_alive=stays, pins=pins)
+            return PoolRequest(model=runner_model(model), message=None, options=options)
+
+        return await self._bridge.load(prepare)
 
     async def unload(self, name: str) -> bool:
-        """Unload a model, also one whose name is gone; return whether it was loaded.
+        """Unload a model, also one that is not stored any more; return whether it was loaded.
 
         Raises:
-            ModelNotFoundError: nothing is loaded under the name, and there is no such model.
+            ModelNotFoundError: no model of the name is loaded, and none is stored.
         """
-        if await asyncio.to_thread(self._pool.unload, name):
+        if await self._bridge.unload(name):
             return True
         await asyncio.to_thread(self._find_model, name)
         return False
 
-    def _submit(
-        self, request: CompletionRequest, sink: Callable[[Event], None]
-    ) -> tuple[RequestHandle, Profile]:
+    def _prepare(self, request: CompletionRequest) -> PoolRequest:
         model = self._find_model(request.model)
         check_can_answer(model)
         recipe = model.recipe
-        generation = generation_of(model, request.generation)
-        is_chat = generation.prompt.messages is not None
-        profile = profile_of(generation.prompt.chat_template) if is_chat else PLAIN
         generate = Generate(
             request_id=0,  # the pool numbers requests
-            generation=generation,
+            generation=generation_of(model, request.generation),
             sampling=_of_choice(sampling_of(recipe, request.sampling), request.choice),
             num_predict=num_predict_of(recipe, request.num_predict, request.default_num_predict),
             stop=stop_of(recipe, request.stop),
@@ -144,56 +118,29 @@ class Completions:
             ),
             adapters=tuple((str(path), scale) for path, scale in model.adapters),
         )
-        ticket = self._pool.submit(
-            runner_model(model),
-            generate,
-            sink,
-            RequestOptions(
-                num_ctx=request.num_ctx,
-                keep_alive=keep_alive_of(recipe, request.keep_alive),
-                client=current_client(),
+        return PoolRequest(
+            model=runner_model(model),
+            message=generate,
+            options=RequestOptions(
+                num_ctx=request.num_ctx, keep_alive=keep_alive_of(recipe, request.keep_alive)
             ),
         )
-        return ticket, profile
-
-    def _cancel_late(self, submission: asyncio.Future[tuple[RequestHandle, Profile]]) -> None:
-        if not submission.cancelled() and submission.exception() is None:
-            self._threads.submit(submission.result()[0].cancel)
 
 
-async def _parts(
-    events: asyncio.Queue[Event], reader: ReplyReader
-) -> AsyncGenerator[AnswerStarted | TokenScores | Part | Finished, None]:
-    """Take the runner's events apart until the terminal one."""
-    while True:
-        event = await events.get()
-        if isinstance(event, Started):
-            reader.start(event)
-            yield _opened(event)
-        elif isinstance(event, Step):
-            for part in _moved(event, reader):
-                yield part
-        elif isinstance(event, Failed):
-            raise error_named(event.code, event.message, hint=event.hint, param=event.param)
-        elif isinstance(event, Finished):
-            for part in reader.finish(event.reason):
-                yield part
-            yield event
-            return
-
-
-def _opened(started: Started) -> AnswerStarted:
+def _started(event: Started) -> AnswerStarted:
     return AnswerStarted(
-        started.prompt, started.dropped_messages, started.dropped_tokens, started.prompt_tokens
+        event.prompt, event.dropped_messages, event.dropped_tokens, event.prompt_tokens
     )
+
+
+def _parts(event: Event, reader: ReplyReader) -> Sequence[TokenScores | Part]:
+    """Return the parts of the answer that are certain after an event."""
+    if isinstance(event, Step):
+        scores = [TokenScores(scores) for _, scores in event.scores]
+        return [*scores, *reader.push("".join(text for _, text in event.deltas))]
+    return reader.finish(event.reason) if isinstance(event, Finished) else []
 
 
 def _of_choice(sampling: SamplingParams, choice: int) -> SamplingParams:
     """Return the sampling of one of several answers, which are not to be all the same."""
     return sampling if sampling.seed is None else replace(sampling, seed=sampling.seed + choice)
-
-
-def _moved(step: Step, reader: ReplyReader) -> list[TokenScores | Part]:
-    """Return what a step of one request did."""
-    scores = [TokenScores(found) for _, found in step.scores]
-    return [*scores, *reader.push("".join(text for _, text in step.deltas))]

@@ -6,21 +6,16 @@ request is cancelled.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import contextvars
 import math
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
-from localrun.errors import BackendError, error_named
-from localrun.runner.messages import Embed, Embeddings, Failed, Ranks, Rerank, Terminal
-from localrun.server.core.client import current_client
+from localrun.runner.messages import Embed, Embeddings, Ranks, Rerank
+from localrun.server.core.bridge import PoolRequest
 from localrun.server.core.defaults import embedding_model, keep_alive_of
 from localrun.server.core.labels import ModelLabels
-from localrun.server.core.loads import until_loaded
 from localrun.services.capabilities import check_is_model
 from localrun.supervisor.model import RequestOptions
 
@@ -28,14 +23,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.engine.params import Pooling
-    from localrun.runner.messages import Event
+    from localrun.server.core.bridge import Bridge
     from localrun.server.core.metrics import Metrics
     from localrun.services.stored_model import StoredModel
     from localrun.supervisor.model import KeepAlive
-    from localrun.supervisor.pool import RunnerPool
-    from localrun.supervisor.request_queue import RequestHandle
 
-NUM_THREADS = 32  # read models' files, and wait for loads without a question
+T = TypeVar("T", Embeddings, Ranks)
 FLOAT_BYTES = 4
 
 
@@ -87,13 +80,12 @@ class Embedding:
     """Answers by the runners of a pool, which load the model for it."""
 
     def __init__(
-        self, pool: RunnerPool, find_model: Callable[[str], StoredModel], metrics: Metrics
+        self, bridge: Bridge, find_model: Callable[[str], StoredModel], metrics: Metrics
     ) -> None:
-        self._pool = pool
+        self._bridge = bridge
         self._labels = ModelLabels(find_model)
         self._find_model = self._labels.find
         self._metrics = metrics
-        self._threads = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="embedding")
 
     async def embed(self, request: EmbeddingRequest) -> Embedded:
         """Return a vector for each input.
@@ -103,16 +95,14 @@ class Embedding:
                 the runner fails.
         """
         begun = time.monotonic()
-        wanted = Embed(
+        message = Embed(
             request_id=0,  # the pool numbers requests
             inputs=request.inputs,
             pooling=request.pooling,
             truncate=request.truncate,
             dimensions=request.dimensions,
         )
-        event, load_s = await self._ask(request, wanted)
-        if not isinstance(event, Embeddings):
-            raise BackendError("the runner gave another answer than was asked for")
+        event, load_s = await self._answer(request, message, Embeddings)
         size = event.dimensions * FLOAT_BYTES
         return Embedded(
             vectors=tuple(
@@ -129,15 +119,13 @@ class Embedding:
         Raises:
             LocalrunError: as for `embed`, or the model does not rank.
         """
-        wanted = Rerank(
+        message = Rerank(
             request_id=0,
             query=request.query,
             documents=request.documents,
             truncate=request.truncate,
         )
-        event, _ = await self._ask(request, wanted)
-        if not isinstance(event, Ranks):
-            raise BackendError("the runner gave another answer than was asked for")
+        event, _ = await self._answer(request, message, Ranks)
         scores = event.scores
         if not event.are_probabilities and not request.raw_scores:
             scores = tuple(map(_probability, scores))
@@ -145,70 +133,32 @@ class Embedding:
 
     async def load(self, name: str, *, num_ctx: int | None, keep_alive: KeepAlive | None) -> float:
         """Load a model without embedding; return the seconds that took."""
-        model = await asyncio.to_thread(self._find_model, name)
+        return await self._bridge.load(partial(self._prepare, name, num_ctx, keep_alive, None))
+
+    async def _answer(
+        self, request: EmbeddingRequest | RankRequest, message: Embed | Rerank, kind: type[T]
+    ) -> tuple[T, float]:
+        """Return the runner's answer, and the seconds that the model took to load."""
+        prepare = partial(
+            self._prepare, request.model, request.num_ctx, request.keep_alive, message
+        )
+        return await self._bridge.answer(prepare, kind)
+
+    def _prepare(
+        self,
+        name: str,
+        num_ctx: int | None,
+        keep_alive: KeepAlive | None,
+        message: Embed | Rerank | None,
+    ) -> PoolRequest:
+        model = self._find_model(name)
         check_is_model(model)
         stays = keep_alive_of(model.recipe, keep_alive)
-        wanted = RequestOptions(num_ctx=num_ctx, keep_alive=stays, client=current_client())
-        loading = self._pool.begin_load(embedding_model(model), wanted)
-        return await until_loaded(loading, self._threads)
-
-    async def _ask(
-        self, request: EmbeddingRequest | RankRequest, wanted: Embed | Rerank
-    ) -> tuple[Terminal, float]:
-        """Return the runner's answer, and the seconds that the model took to load."""
-        loop = asyncio.get_running_loop()
-        answered: asyncio.Future[Event] = loop.create_future()
-
-        def answer(event: Event) -> None:
-            if not answered.done():
-                answered.set_result(event)
-
-        def sink(event: Event) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens
-                loop.call_soon_threadsafe(answer, event)
-
-        submit = contextvars.copy_context().run  # with the request's id, for the log
-        submission = loop.run_in_executor(
-            self._threads, submit, self._submit, request, wanted, sink
+        return PoolRequest(
+            model=embedding_model(model),
+            message=message,
+            options=RequestOptions(num_ctx=num_ctx, keep_alive=stays),
         )
-        try:
-            ticket = await asyncio.shield(submission)
-        except asyncio.CancelledError:  # the client left meanwhile
-            submission.add_done_callback(self._cancel_late)
-            raise
-        try:
-            event = await answered
-        except asyncio.CancelledError:
-            self._threads.submit(ticket.cancel)  # a runner that is busy may let it wait
-            raise
-        if isinstance(event, Failed):
-            raise error_named(event.code, event.message, hint=event.hint, param=event.param)
-        if not isinstance(event, Terminal):
-            raise BackendError("the runner gave another answer than was asked for")
-        return event, ticket.load_s
-
-    def _submit(
-        self,
-        request: EmbeddingRequest | RankRequest,
-        wanted: Embed | Rerank,
-        sink: Callable[[Event], None],
-    ) -> RequestHandle:
-        model = self._find_model(request.model)
-        check_is_model(model)
-        return self._pool.submit(
-            embedding_model(model),
-            wanted,
-            sink,
-            RequestOptions(
-                num_ctx=request.num_ctx,
-                keep_alive=keep_alive_of(model.recipe, request.keep_alive),
-                client=current_client(),
-            ),
-        )
-
-    def _cancel_late(self, submission: asyncio.Future[RequestHandle]) -> None:
-        if not submission.cancelled() and submission.exception() is None:
-            self._threads.submit(submission.result().cancel)
 
     def _count(self, name: str, event: Embeddings | Ranks) -> int:
         num_tokens = sum(event.token_counts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from localrun.server.framing import ndjson_line
@@ -10,26 +9,11 @@ from localrun.supervisor.status import ModelState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Executor
 
     from localrun.server.parsing.fields import JsonObject
     from localrun.supervisor.pool import RunnerPool
-    from localrun.supervisor.request_queue import PendingLoad
 
 SIGNS_HEADER = "x-localrun-progress"  # of a client that knows what signs of a load are
-
-
-async def until_loaded(loading: PendingLoad, threads: Executor) -> float:
-    """Return the seconds that a load took; who is cancelled waits no more.
-
-    Raises:
-        LocalrunError: the model does not load.
-    """
-    try:
-        return await asyncio.get_running_loop().run_in_executor(threads, loading.wait)
-    except asyncio.CancelledError:
-        threads.submit(loading.cancel)
-        raise
 
 
 def load_signs(pool: RunnerPool, name: str) -> Callable[[], bytes]:

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from localrun.runner.messages import Finished
+    from localrun.server.core.bridge import Bridge
     from localrun.server.core.metrics import Metrics
     from localrun.services.stored_model import StoredModel
-    from localrun.supervisor.pool import RunnerPool
 
 
 class MeteredCompletions(Completions):
@@ -32,14 +32,14 @@ class MeteredCompletions(Completions):
 
     def __init__(
         self,
-        pool: RunnerPool,
+        bridge: Bridge,
         find_model: Callable[[str], StoredModel],
         metrics: Metrics,
         *,
         logs_prompts: bool = False,
     ) -> None:
         self._labels = ModelLabels(find_model)
-        super().__init__(pool, self._labels.find)
+        super().__init__(bridge, self._labels.find)
         self._metrics = metrics
         self._logs_prompts = logs_prompts
 

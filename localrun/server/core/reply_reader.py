@@ -1,7 +1,7 @@
-"""Take the text of a reply apart as its request wants it.
+"""Parser of one reply, with what its request allows: thoughts, calls, one call.
 
-The runner knows best how its model writes, and tells when the request starts; until
-then the template's text is what there is to go by.
+The runner finds out how its model writes (its profile), and reports that with `Started`. Reads text
+and knows no API.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ if TYPE_CHECKING:
     from localrun.runner.messages import Started
     from localrun.server.core.request import CompletionRequest
 
-PLAIN = Profile()
+PLAIN = Profile()  # of a text that continues a prompt: nothing in it is a thought or a call
 
 
 class ReplyReader:
-    """The parser of one reply; a request that wants no calls gets text, one call the first."""
+    """The parser of one reply; its parts are text, thoughts and calls."""
 
-    def __init__(self, request: CompletionRequest, profile: Profile) -> None:
+    def __init__(self, request: CompletionRequest) -> None:
         generation = request.generation
+        self._is_chat = generation.prompt.messages is not None
         self._tools = Tools.of(generation.prompt.tools)
         self._wants_calls = generation.tool_choice != "none"
-        self._profile = profile
         self._most_calls = None if generation.parallel_tool_calls else 1
         self._num_calls = 0
         self._keeps_thoughts = request.keeps_thoughts
-        self._parser = StreamParser(self._wanted(profile), tools=self._tools)
+        self._parser = StreamParser(PLAIN)
 
     def start(self, started: Started) -> None:
-        """Learn from the runner how the model writes, and what the prompt has opened."""
-        profile = self._profile
-        if profile is not PLAIN and started.profile:
+        """Begin to parse as the model writes, from the regions that the prompt has opened."""
+        profile = PLAIN
+        if self._is_chat and started.profile:
             profile = profile_from_json(started.profile)
         self._parser = StreamParser(
-            self._wanted(profile),
+            profile if self._wants_calls else replace(profile, tool_call=None),
             started.prompt_tail,
             self._tools,
             keeps_thoughts=self._keeps_thoughts,
@@ -56,9 +56,6 @@ class ReplyReader:
     def finish(self, reason: FinishReason) -> list[Part]:
         """Return what was held back, at the end of the reply."""
         return self._allowed(self._parser.finish(is_cut=reason is FinishReason.LENGTH))
-
-    def _wanted(self, profile: Profile) -> Profile:
-        return profile if self._wants_calls else replace(profile, tool_call=None)
 
     def _allowed(self, parts: list[Part]) -> list[Part]:
         """Leave out calls beyond the number that may be; not all families can be kept from them."""

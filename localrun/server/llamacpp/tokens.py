@@ -25,7 +25,10 @@ from localrun.server.openai.tokens import (
     parse_apply_template,
     parse_detokenize,
     parse_tokenize,
+    prompt_response,
+    text_response,
     token_call,
+    token_response,
 )
 from localrun.server.parsing.json_schema import TEXT
 from localrun.server.parsing.options import MODEL
@@ -37,7 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from localrun.server.core.catalogue import Catalogue
-    from localrun.server.openai.tokens import TokenCall, TokenService
+    from localrun.server.core.tokens import TokenService
+    from localrun.server.openai.tokens import TokenCall
     from localrun.server.parsing.fields import Fields
     from localrun.server.parsing.table import AnyField
     from localrun.supervisor.pool import RunnerPool
@@ -63,17 +67,17 @@ def root_token_routes(desk: TokenService, catalogue: Catalogue, pool: RunnerPool
     @router.post("/tokenize")
     async def tokenize(request: Request) -> Response:
         call = await parsed(request, parse_root_tokenize)
-        work = _tokens(desk, call) if call.is_content else desk.tokenize(call.call)
+        work = _tokens(desk, call) if call.is_content else token_response(call.call, desk)
         return await unless_disconnected(request, work) or Response()
 
     @router.post("/detokenize")
     async def detokenize(request: Request) -> Response:
-        work = desk.detokenize(await parsed(request, parse_detokenize))
+        work = text_response(await parsed(request, parse_detokenize), desk)
         return await unless_disconnected(request, work) or Response()
 
     @router.post("/apply-template")
     async def apply_template(request: Request) -> Response:
-        work = desk.apply_template(await parsed(request, parse_apply_template))
+        work = prompt_response(await parsed(request, parse_apply_template), desk)
         return await unless_disconnected(request, work) or Response()
 
     return router
@@ -98,7 +102,7 @@ def parse_root_tokenize(fields: Fields) -> RootCall:
 
 
 async def _tokens(desk: TokenService, root: RootCall) -> Response:
-    answer = await desk.tokens(root.call)
+    answer = await desk.tokens(root.call.request)
     listed: list[object] = list(answer.tokens)
     if root.call.wants_pieces:
         both = zip(answer.tokens, answer.pieces, strict=True)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from localrun.runner.messages import Score
     from localrun.server.core.completions import Completions
     from localrun.server.core.request import Reply
+    from localrun.server.core.tokens import TokenService
     from localrun.server.ollama.call import Call
-    from localrun.server.openai.tokens import TokenService
     from localrun.server.parsing.fields import JsonObject
 
 NANOSECONDS = 1e9

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from localrun.server.core.catalogue import Catalogue
     from localrun.server.core.completions import Completions
+    from localrun.server.core.tokens import TokenService
     from localrun.server.ollama.call import Call, Kind
-    from localrun.server.openai.tokens import TokenService
     from localrun.server.parsing.fields import JsonObject
     from localrun.services.stored_model import StoredModel
     from localrun.supervisor.pool import RunnerPool

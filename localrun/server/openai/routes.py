@@ -12,13 +12,20 @@ from localrun.server.openai.chat_request import parse_chat
 from localrun.server.openai.completion_request import parse_completion
 from localrun.server.openai.completions import complete as complete_prompts
 from localrun.server.openai.completions import stream as stream_completions
-from localrun.server.openai.tokens import parse_apply_template, parse_detokenize, parse_tokenize
+from localrun.server.openai.tokens import (
+    parse_apply_template,
+    parse_detokenize,
+    parse_tokenize,
+    prompt_response,
+    text_response,
+    token_response,
+)
 from localrun.server.parsing.requests import read, unless_disconnected
 from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
     from localrun.server.core.completions import Completions
-    from localrun.server.openai.tokens import TokenService
+    from localrun.server.core.tokens import TokenService
 
 
 def openai_routes(completions: Completions, tokens: TokenService) -> APIRouter:
@@ -47,15 +54,15 @@ def openai_routes(completions: Completions, tokens: TokenService) -> APIRouter:
 def _add_token_routes(router: APIRouter, tokens: TokenService) -> None:
     @router.post("/tokenize")
     async def tokenize(request: Request) -> Response:
-        work = tokens.tokenize(await read(request, parse_tokenize))
+        work = token_response(await read(request, parse_tokenize), tokens)
         return await unless_disconnected(request, work) or Response()  # the client has left
 
     @router.post("/detokenize")
     async def detokenize(request: Request) -> Response:
-        work = tokens.detokenize(await read(request, parse_detokenize))
+        work = text_response(await read(request, parse_detokenize), tokens)
         return await unless_disconnected(request, work) or Response()
 
     @router.post("/apply-template")
     async def apply_template(request: Request) -> Response:
-        work = tokens.apply_template(await read(request, parse_apply_template))
+        work = prompt_response(await read(request, parse_apply_template), tokens)
         return await unless_disconnected(request, work) or Response()

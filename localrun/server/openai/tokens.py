@@ -6,23 +6,11 @@ Cohere and others (``text``).
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.errors import BackendError, error_named
-from localrun.runner.messages import (
-    Detokenize,
-    Event,
-    Failed,
-    PromptSpec,
-    Submitted,
-    Tokenize,
-    Tokens,
-)
-from localrun.server.core.defaults import keep_alive_of, prompt_of, runner_model
+from localrun.runner.messages import Detokenize, PromptSpec, Tokenize
+from localrun.server.core.tokens import TokenRequest
 from localrun.server.openai.chat_request import CHAT_TEMPLATE, MESSAGES
 from localrun.server.openai.fields import is_token
 from localrun.server.parsing.conversation import MESSAGES_SCHEMA, conversation, message_list
@@ -35,30 +23,20 @@ from localrun.server.parsing.table import Field, Table, flag, text
 from localrun.server.parsing.thinking import TEMPLATE_OPTIONS
 from localrun.server.parsing.tools import tool_list
 from localrun.server.vectors import large_json
-from localrun.supervisor.model import RequestOptions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from fastapi.responses import Response
 
-    from localrun.server.core.request import CompletionRequest
+    from localrun.server.core.tokens import TokenService
     from localrun.server.parsing.fields import Fields, JsonObject
     from localrun.server.parsing.table import Values
-    from localrun.services.stored_model import StoredModel
-    from localrun.supervisor.model import KeepAlive
-    from localrun.supervisor.pool import RunnerPool
-
-WAITING_THREADS = 32  # requests that wait for loads
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenCall:
     """A parsed request of any of the three kinds."""
 
-    model: str
-    request: Tokenize | Detokenize
-    keep_alive: KeepAlive | None
+    request: TokenRequest
     wants_pieces: bool = False
 
 
@@ -90,116 +68,49 @@ def parse_detokenize(fields: Fields) -> TokenCall:
     return token_call(values, Detokenize(request_id=0, tokens=values[_TOKENS]))
 
 
-def token_call(values: Values, request: Tokenize | Detokenize) -> TokenCall:
+def token_call(values: Values, message: Tokenize | Detokenize) -> TokenCall:
     """Return a call with the rows of `TOKEN_CALL`, which all kinds of calls have."""
     return TokenCall(
-        model=values[MODEL],
-        request=request,
-        keep_alive=values[KEEP_ALIVE],
+        request=TokenRequest(model=values[MODEL], message=message, keep_alive=values[KEEP_ALIVE]),
         wants_pieces=bool(values[_RETURN_TOKEN_STRS] or values[_WITH_PIECES]),
     )
 
 
-class TokenService:
-    """Answers by the runners of a pool, which load the model for it."""
+async def token_response(call: TokenCall, service: TokenService) -> Response:
+    """Return the response of ``/v1/tokenize``.
 
-    def __init__(self, pool: RunnerPool, find_model: Callable[[str], StoredModel]) -> None:
-        self._pool = pool
-        self._find_model = find_model
-        self._threads = ThreadPoolExecutor(WAITING_THREADS, thread_name_prefix="tokens")
+    Raises:
+        LocalrunError: there is no such model, or its template refuses the messages.
+    """
+    answer = await service.tokens(call.request)
+    body: JsonObject = {
+        "count": len(answer.tokens),
+        "max_model_len": answer.num_ctx,
+        "tokens": list(answer.tokens),
+    }
+    if call.wants_pieces:
+        body["token_strs"] = [piece.decode(errors="replace") for piece in answer.pieces]
+    return await large_json(body)
 
-    async def tokenize(self, call: TokenCall) -> Response:
-        """Answer ``/v1/tokenize``.
 
-        Raises:
-            LocalrunError: there is no such model, or its template refuses the messages.
-        """
-        answer = await self.tokens(call)
-        body: JsonObject = {
-            "count": len(answer.tokens),
-            "max_model_len": answer.num_ctx,
-            "tokens": list(answer.tokens),
-        }
-        if call.wants_pieces:
-            body["token_strs"] = [piece.decode(errors="replace") for piece in answer.pieces]
-        return await large_json(body)
+async def text_response(call: TokenCall, service: TokenService) -> Response:
+    """Return the response of ``/v1/detokenize``.
 
-    async def detokenize(self, call: TokenCall) -> Response:
-        """Answer ``/v1/detokenize``.
+    Raises:
+        LocalrunError: there is no such model.
+    """
+    answer = await service.tokens(call.request)
+    return await large_json({"prompt": answer.text, "content": answer.text})
 
-        Raises:
-            LocalrunError: there is no such model.
-        """
-        answer = await self.tokens(call)
-        return await large_json({"prompt": answer.text, "content": answer.text})
 
-    async def apply_template(self, call: TokenCall) -> Response:
-        """Answer ``/v1/apply-template``.
+async def prompt_response(call: TokenCall, service: TokenService) -> Response:
+    """Return the response of ``/v1/apply-template``.
 
-        Raises:
-            LocalrunError: there is no such model, or its template refuses the messages.
-        """
-        answer = await self.tokens(call)
-        return await large_json({"prompt": answer.text, "count": len(answer.tokens)})
-
-    async def tokens(self, call: TokenCall) -> Tokens:
-        """Return the tokens and the text of a call.
-
-        Raises:
-            LocalrunError: there is no such model, or its template refuses the messages.
-        """
-        return await self._answer(call.model, call.request, call.keep_alive)
-
-    async def count(self, request: CompletionRequest) -> int:
-        """Return how many tokens the prompt of a request has.
-
-        Raises:
-            LocalrunError: there is no such model, or its template refuses the messages.
-        """
-        return len((await self._prompt(request)).tokens)
-
-    async def render(self, request: CompletionRequest) -> str:
-        """Return the prompt of a request as text.
-
-        Raises:
-            LocalrunError: there is no such model, or its template refuses the messages.
-        """
-        return (await self._prompt(request)).text
-
-    async def _prompt(self, request: CompletionRequest) -> Tokens:
-        wanted = Tokenize(request_id=0, prompt=request.generation.prompt)
-        return await self._answer(request.model, wanted, request.keep_alive)
-
-    async def _answer(
-        self, name: str, request: Tokenize | Detokenize, stays: KeepAlive | None
-    ) -> Tokens:
-        loop = asyncio.get_running_loop()
-        answered: asyncio.Future[Event] = loop.create_future()
-
-        def answer(event: Event) -> None:
-            if not answered.done():
-                answered.set_result(event)
-
-        def sink(event: Event) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens
-                loop.call_soon_threadsafe(answer, event)
-
-        def submit() -> None:
-            model = self._find_model(name)
-            self._pool.submit(
-                runner_model(model),
-                _completed(request, model),
-                sink,
-                RequestOptions(keep_alive=keep_alive_of(model.recipe, stays)),
-            )
-
-        await loop.run_in_executor(self._threads, submit)
-        event = await answered
-        if isinstance(event, Failed):
-            raise error_named(event.code, event.message, hint=event.hint, param=event.param)
-        if not isinstance(event, Tokens):
-            raise BackendError("the runner gave another answer than was asked for")
-        return event
+    Raises:
+        LocalrunError: there is no such model, or its template refuses the messages.
+    """
+    answer = await service.tokens(call.request)
+    return await large_json({"prompt": answer.text, "count": len(answer.tokens)})
 
 
 def _call(values: Values) -> TokenCall:
@@ -234,13 +145,6 @@ def _token_ids(fields: Fields, name: str) -> tuple[int, ...]:
     if len(tokens) > MOST_TOKENS:
         raise fields.wrong(name, f"has more than {MOST_TOKENS} entries")
     return tuple(tokens)
-
-
-def _completed(request: Tokenize | Detokenize, model: StoredModel) -> Submitted:
-    """Return the request with the messages and the template of the model's recipe."""
-    if isinstance(request, Detokenize):
-        return request
-    return replace(request, prompt=prompt_of(model, request.prompt))
 
 
 _CHAT = Field("messages", _chat, MESSAGES_SCHEMA)

@@ -16,11 +16,11 @@ from localrun.chat.profiles.formats.format import Tags, ToolCallFormat
 from localrun.chat.profiles.formats.json_calls import JsonCalls
 from localrun.chat.profiles.formats.tagged_calls import TaggedCalls
 from localrun.chat.profiles.profile import Profile
-from localrun.chat.profiles.recognition import profile_of
 from localrun.chat.profiles.wire import profile_from_json, profile_to_json
 from localrun.chat.template import ChatTemplate
 from localrun.chat.tool_calls import ToolCall, calls_of
 from localrun.errors import UsageError
+from tests.chat.profiles.by_text import profile_of
 from tests.chat.profiles.written import parse, tools_for, written
 
 CALL = ToolCall("weather", {"city": "Paris", "days": 3})

@@ -10,6 +10,7 @@ import pytest
 from localrun.chat.stream_parser import TextPart
 from localrun.errors import RunnerDiedError
 from localrun.runner.messages import Generation, PromptSpec
+from localrun.server.core.bridge import Bridge
 from localrun.server.core.choices import stream_choices
 from localrun.server.core.completions import Completions
 from localrun.server.core.request import AnswerFinished, AnswerStarted, CompletionRequest
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def completions() -> Iterator[Completions]:
     pool = RunnerPool(keep_alive_s=300, start=start_fake)
-    yield Completions(pool, FakeCatalogue().find_model)
+    yield Completions(Bridge(pool), FakeCatalogue().find_model)
     pool.close()
 
 

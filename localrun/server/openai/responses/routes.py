@@ -18,9 +18,9 @@ from localrun.server.parsing.requests import read_in_thread, unless_disconnected
 from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
+    from localrun.server.core.tokens import TokenService
     from localrun.server.openai.responses.service import ResponseService
     from localrun.server.openai.responses.store import KeptItem
-    from localrun.server.openai.tokens import TokenService
 
 ORDERS = ("asc", "desc")
 PAGE, LARGEST_PAGE = 20, 100

@@ -1,0 +1,84 @@
+"""Text and tokens of models without generating: tokenize, detokenize, render, count.
+
+Requests of all APIs end here; the runner's `Tokens` has both sides, so callers take what they need.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from localrun.runner.messages import Detokenize, Tokenize, Tokens
+from localrun.server.core.bridge import PoolRequest
+from localrun.server.core.defaults import keep_alive_of, prompt_of, runner_model
+from localrun.supervisor.model import RequestOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localrun.server.core.bridge import Bridge
+    from localrun.server.core.request import CompletionRequest
+    from localrun.services.stored_model import StoredModel
+    from localrun.supervisor.model import KeepAlive
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRequest:
+    """A request for the tokens of a prompt, or for the text of tokens."""
+
+    model: str
+    message: Tokenize | Detokenize
+    keep_alive: KeepAlive | None = None
+
+
+class TokenService:
+    """Answers by the runners of a pool, which load the model first."""
+
+    def __init__(self, bridge: Bridge, find_model: Callable[[str], StoredModel]) -> None:
+        self._bridge = bridge
+        self._find_model = find_model
+
+    async def tokens(self, request: TokenRequest) -> Tokens:
+        """Return the tokens and the text of a request.
+
+        Raises:
+            LocalrunError: there is no such model, or its template refuses the messages.
+        """
+        answer, _ = await self._bridge.answer(partial(self._prepare, request), Tokens)
+        return answer
+
+    async def count(self, request: CompletionRequest) -> int:
+        """Return the number of tokens of a request's prompt.
+
+        Raises:
+            LocalrunError: there is no such model, or its template refuses the messages.
+        """
+        return len((await self.tokens(_of_prompt(request))).tokens)
+
+    async def render(self, request: CompletionRequest) -> str:
+        """Return the prompt of a request as text.
+
+        Raises:
+            LocalrunError: there is no such model, or its template refuses the messages.
+        """
+        return (await self.tokens(_of_prompt(request))).text
+
+    def _prepare(self, request: TokenRequest) -> PoolRequest:
+        model = self._find_model(request.model)
+        message = request.message
+        if isinstance(message, Tokenize):
+            message = replace(message, prompt=prompt_of(model, message.prompt))
+        return PoolRequest(
+            model=runner_model(model),
+            message=message,
+            options=RequestOptions(keep_alive=keep_alive_of(model.recipe, request.keep_alive)),
+        )
+
+
+def _of_prompt(request: CompletionRequest) -> TokenRequest:
+    return TokenRequest(
+        model=request.model,
+        message=Tokenize(request_id=0, prompt=request.generation.prompt),
+        keep_alive=request.keep_alive,
+    )

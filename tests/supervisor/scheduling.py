@@ -179,8 +179,7 @@ class Condition:
         was_notified = me not in self._waiting
         if not was_notified:
             self._waiting.remove(me)
-        if self._owner is not None:
-            self._scheduler.pause(lambda: self._owner is None)
+        self._scheduler.pause(lambda: self._owner is None)
         self._owner, self._depth = me, depth
         return was_notified
 

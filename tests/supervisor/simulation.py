@@ -7,7 +7,7 @@ when a test says so, in threads that `scheduling` runs one at a time. Each `Sink
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -206,7 +206,8 @@ class SimulatedPool:
         return self.pool._slot_states()
 
     def slot_of(self, runner: SimulatedRunner) -> SlotState | None:
-        return next((slot for slot in self.slots() if slot.runner is runner), None)
+        loaded = ((slot, cast("object", slot.runner)) for slot in self.slots())
+        return next((slot for slot, present in loaded if present is runner), None)
 
     def run(self) -> None:
         """Run all threads until they wait, and raise what failed in one."""

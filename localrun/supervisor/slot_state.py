@@ -252,9 +252,12 @@ class SlotState:
             return self._runner if num_left and is_alone else None
 
     def drain(self) -> None:
-        """Send no more requests, and unload once the running ones have ended."""
+        """Send no more requests, and unload once the running ones have ended.
+
+        Do nothing if no runner is loaded, or if a name was pinned meanwhile.
+        """
         with self._transition():
-            self._is_draining = self._loaded is not None
+            self._is_draining = self._loaded is not None and not self._served.has_pin
 
     def close(self) -> RemovedRequests:
         """Refuse further requests and remove those that wait."""

@@ -16,7 +16,7 @@ from localrun.engine.llama.model import Model, load_model
 from localrun.engine.params import ConstraintKind, ConstraintSpec, SamplingParams
 from localrun.engine.scheduler import ScheduledChunk, Scheduler, SchedulerLimits
 from localrun.engine.sequence import Sequence
-from localrun.engine.speculation.draft_model import DraftModel, unfit
+from localrun.engine.speculation.draft_model import DraftModel, incompatibility
 from localrun.engine.speculation.prompt_lookup import PromptLookup
 from localrun.engine.speculation.speculator import (
     DraftSource,
@@ -241,12 +241,12 @@ def test_a_draft_model_must_have_the_same_tokens_and_full_attention(
     sliding_window(tmp_path / "window.gguf", guide_path)
     same, window = loaded(tmp_path / "full.gguf"), loaded(tmp_path / "window.gguf")
 
-    assert unfit(model, same) is None
-    assert "full attention" in (unfit(model, window) or "")
+    assert incompatibility(model, same) is None
+    assert "full attention" in (incompatibility(model, window) or "")
     same.pieces[300] = b"other"
-    assert "spell other text" in (unfit(model, same) or "")
+    assert "spell other text" in (incompatibility(model, same) or "")
     same.num_vocab += 1
-    assert "tokens" in (unfit(model, same) or "")
+    assert "tokens" in (incompatibility(model, same) or "")
     same.close()
     window.close()
 

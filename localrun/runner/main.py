@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 from localrun.engine.llama.library import start
 from localrun.engine.llama.memory_log import MemoryTaken
-from localrun.engine.llama.placement import chosen
+from localrun.engine.llama.placement import with_devices
 from localrun.errors import BackendError, LocalrunError
 from localrun.hardware.choice import AUTO
 from localrun.runner.channel import Channel
@@ -75,7 +75,7 @@ def run_runner(fd: int, device: str = AUTO, saved: SavedPrompts | None = None) -
     try:
         taken = MemoryTaken()
         native_log = start(taken.read_line)
-        load = replace(load, options=chosen(load.options, device))
+        load = replace(load, options=with_devices(load.options, device))
         loaded = LoadedModel(load, native_log, channel, taken, saved)
     except LocalrunError as error:
         channel.send(LoadFailed(message=error.message, hint=error.hint))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from localrun.engine.context import LlamaContext
 from localrun.engine.llama.model import Model, load_model
 from localrun.engine.scheduler import SchedulerLimits
-from localrun.engine.speculation.draft_model import DraftModel, unfit
+from localrun.engine.speculation.draft_model import DraftModel, incompatibility
 from localrun.engine.speculation.predicted_output import PredictedOutput
 from localrun.engine.speculation.prompt_lookup import PromptLookup
 from localrun.engine.speculation.speculator import (
@@ -83,7 +83,7 @@ class SpeculationSetup:
             num_gpu_layers=load.num_gpu_layers,
             on_progress=lambda _: None,
         )
-        reason = unfit(target, model)
+        reason = incompatibility(target, model)
         if reason is not None:
             _log.warning("the draft model is not used: %s", reason)
             model.close()

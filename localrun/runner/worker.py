@@ -82,8 +82,8 @@ class Worker:
         self._commands = commands
         self._send = send
         # Held while a command is queued and its abort flag set, and while the engine thread
-        # clears the flags and takes all commands: no abort is lost. No other lock is taken
-        # while it is held.
+        # clears the flags and executes all commands: no abort is lost. Taken before the locks
+        # of the channel and of the prompt folder.
         self._abort_lock = threading.Lock()
         self._open_ids: set[int] = set()
         self._cancelled_ids: set[int] = set()

@@ -15,7 +15,7 @@ from localrun.engine.context import LlamaContext
 from localrun.engine.llama.library import start
 from localrun.engine.llama.memory_log import MemoryTaken
 from localrun.engine.llama.model import load_model
-from localrun.engine.llama.placement import chosen
+from localrun.engine.llama.placement import with_devices
 from localrun.engine.params import LoadOptions, SamplingParams
 from localrun.engine.sequence import Sequence
 from tests.engine.answering import LIMITS, Answerer
@@ -28,7 +28,7 @@ def main() -> None:
     order = json.loads(sys.argv[1])
     taken = MemoryTaken()
     native_log = start(taken.read_line)
-    options = chosen(LoadOptions(), order["device"])
+    options = with_devices(LoadOptions(), order["device"])
     model = load_model(
         [Path(order["model"])],
         native_log=native_log,

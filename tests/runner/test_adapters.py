@@ -18,17 +18,17 @@ PIRATE = Path(__file__).parents[2] / "modelfiles" / "adapters" / "pirate.gguf"
 
 
 @pytest.fixture
-def desk() -> AdapterResolver:
+def resolver() -> AdapterResolver:
     return AdapterResolver([GUIDE])
 
 
-def test_a_file_that_changed_is_another_adapter(desk: AdapterResolver, tmp_path: Path) -> None:
+def test_a_file_that_changed_is_another_adapter(resolver: AdapterResolver, tmp_path: Path) -> None:
     path = tmp_path / "mine.gguf"
     shutil.copy(PIRATE, path)
-    first = desk.checked([(str(path), 0.5)])
+    first = resolver.checked([(str(path), 0.5)])
 
     os.utime(path, ns=(1, 1))
-    second = desk.checked([(str(path), 0.5)])
+    second = resolver.checked([(str(path), 0.5)])
 
     assert first != second
     assert [(file.path, scale) for file, scale in second] == [(str(path), 0.5)]
@@ -44,7 +44,7 @@ def test_a_file_that_changed_is_another_adapter(desk: AdapterResolver, tmp_path:
     ],
 )
 def test_what_cannot_be_used_is_named(
-    desk: AdapterResolver, tmp_path: Path, kind: str, error: type[LocalrunError], words: str
+    resolver: AdapterResolver, tmp_path: Path, kind: str, error: type[LocalrunError], words: str
 ) -> None:
     path = tmp_path / "bad.gguf"
     if kind == "garbage":
@@ -55,6 +55,6 @@ def test_what_cannot_be_used_is_named(
         adapter(path, "qwen2", 1)
 
     with pytest.raises(error) as caught:
-        desk.checked([(str(PIRATE), 1.0), (str(path), 1.0)])
+        resolver.checked([(str(PIRATE), 1.0), (str(path), 1.0)])
 
     assert caught.value.message.startswith(words), caught.value.message

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 WAIT_S = 60  # until a test fails
 
 
-class Desk:
+class Preparer:
     """Answers at once, unless a request has an act of its own."""
 
     def __init__(self) -> None:
@@ -63,13 +63,13 @@ def asked(request_id: int) -> Tokenize:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def preparer() -> Preparer:
+    return Preparer()
 
 
 @pytest.fixture
-def preparation(desk: Desk) -> Iterator[Preparation]:
-    found = Preparation(desk, desk.events.put)
+def preparation(preparer: Preparer) -> Iterator[Preparation]:
+    found = Preparation(preparer, preparer.events.put)
     yield found
     found.close()
 
@@ -84,13 +84,13 @@ def preparation(desk: Desk) -> Iterator[Preparation]:
     ],
 )
 def test_a_bug_ends_one_request_without_a_traceback(
-    desk: Desk, preparation: Preparation, error: Exception
+    preparer: Preparer, preparation: Preparation, error: Exception
 ) -> None:
-    desk.acts[1] = raising(error)
+    preparer.acts[1] = raising(error)
 
     for number in (1, 2):
         preparation.submit(asked(number))
-    failed, answered = desk.next(), desk.next()
+    failed, answered = preparer.next(), preparer.next()
 
     assert isinstance(failed, Failed)
     assert (failed.request_id, failed.code) == (1, "internal_error")
@@ -107,30 +107,32 @@ def test_a_bug_ends_one_request_without_a_traceback(
     ],
 )
 def test_a_refusal_is_told_by_its_code(
-    desk: Desk, preparation: Preparation, error: Exception, code: str
+    preparer: Preparer, preparation: Preparation, error: Exception, code: str
 ) -> None:
-    desk.acts[1] = raising(error)
+    preparer.acts[1] = raising(error)
 
     preparation.submit(asked(1))
-    failed = desk.next()
+    failed = preparer.next()
 
     assert isinstance(failed, Failed)
     assert failed.code == code
 
 
-def test_a_costly_request_lets_the_others_go_first(desk: Desk, preparation: Preparation) -> None:
+def test_a_costly_request_lets_the_others_go_first(
+    preparer: Preparer, preparation: Preparation
+) -> None:
     for number in range(1, 6):
-        desk.acts[number] = endless
+        preparer.acts[number] = endless
         preparation.submit(asked(number))
 
     for number in range(10, 20):
         preparation.submit(asked(number))
 
-    assert [desk.next().request_id for _ in range(10)] == list(range(10, 20))
+    assert [preparer.next().request_id for _ in range(10)] == list(range(10, 20))
 
 
 def test_requests_are_begun_in_order_and_one_at_a_time(
-    desk: Desk, preparation: Preparation
+    preparer: Preparer, preparation: Preparation
 ) -> None:
     begun: list[int] = []
     alone = threading.Lock()
@@ -145,21 +147,21 @@ def test_requests_are_begun_in_order_and_one_at_a_time(
 
     numbers = range(2 * MAX_THREADS)
     for number in numbers:
-        desk.acts[number] = noted(number)
+        preparer.acts[number] = noted(number)
         preparation.submit(asked(number))
 
-    assert [desk.next().request_id for _ in numbers] == begun == list(numbers)
+    assert [preparer.next().request_id for _ in numbers] == begun == list(numbers)
 
 
-def test_a_cancel_ends_a_preparation(desk: Desk, preparation: Preparation) -> None:
-    desk.acts = {1: endless, 2: endless}
+def test_a_cancel_ends_a_preparation(preparer: Preparer, preparation: Preparation) -> None:
+    preparer.acts = {1: endless, 2: endless}
     preparation.submit(Generate(request_id=1))
     preparation.submit(asked(2))
 
     preparation.cancel(1)
-    finished = desk.next()
+    finished = preparer.next()
     preparation.cancel(2)
-    failed = desk.next()
+    failed = preparer.next()
 
     assert isinstance(finished, Finished)
     assert (finished.request_id, finished.reason) == (1, FinishReason.CANCELLED)
@@ -167,42 +169,48 @@ def test_a_cancel_ends_a_preparation(desk: Desk, preparation: Preparation) -> No
     assert (failed.request_id, failed.code) == (2, "cancelled")
 
 
-def test_what_waits_for_a_thread_can_be_cancelled(desk: Desk, preparation: Preparation) -> None:
+def test_what_waits_for_a_thread_can_be_cancelled(
+    preparer: Preparer, preparation: Preparation
+) -> None:
     numbers = range(MAX_THREADS + 1)
     for number in numbers:
-        desk.acts[number] = endless
+        preparer.acts[number] = endless
         preparation.submit(asked(number))
 
     for number in reversed(numbers):
         preparation.cancel(number)
 
-    assert {desk.next().request_id for _ in numbers} == set(numbers)
+    assert {preparer.next().request_id for _ in numbers} == set(numbers)
 
 
-def test_what_is_prepared_is_cancelled_at_the_desk(desk: Desk, preparation: Preparation) -> None:
+def test_what_is_prepared_is_cancelled_downstream(
+    preparer: Preparer, preparation: Preparation
+) -> None:
     preparation.submit(asked(1))
-    desk.next()
+    preparer.next()
 
     preparation.cancel(99)
 
-    assert 99 in desk.cancelled
+    assert 99 in preparer.cancelled
 
 
-def test_a_cancel_at_the_last_moment_reaches_the_desk(desk: Desk, preparation: Preparation) -> None:
-    desk.acts[1] = lambda _: preparation.cancel(1)
+def test_a_cancel_at_the_last_moment_is_passed_on(
+    preparer: Preparer, preparation: Preparation
+) -> None:
+    preparer.acts[1] = lambda _: preparation.cancel(1)
 
     preparation.submit(asked(1))
-    desk.next()
+    preparer.next()
     preparation.close()
 
-    assert desk.cancelled == [1]
+    assert preparer.cancelled == [1]
 
 
-def test_closing_ends_all_that_is_prepared(desk: Desk, preparation: Preparation) -> None:
+def test_closing_ends_all_preparations(preparer: Preparer, preparation: Preparation) -> None:
     for number in range(3):
-        desk.acts[number] = endless
+        preparer.acts[number] = endless
         preparation.submit(asked(number))
 
     preparation.close()
 
-    assert {desk.next().request_id for _ in range(3)} == {0, 1, 2}
+    assert {preparer.next().request_id for _ in range(3)} == {0, 1, 2}

@@ -60,7 +60,7 @@ class Reply:
     num_thought: int
 
 
-class Desk:
+class Runner:
     """A runner's way from a request to a sequence and its text."""
 
     def __init__(self, model: Model, context: LlamaContext) -> None:
@@ -115,7 +115,7 @@ def as_it_arrives(generation: Generation) -> Generation:
 
 
 @pytest.fixture(scope="module")
-def desk() -> Iterator[Desk]:
+def runner() -> Iterator[Runner]:
     native_log = start()
     model = load_model(
         [embedded_models()["guide:latest"]],
@@ -124,7 +124,7 @@ def desk() -> Iterator[Desk]:
         on_progress=lambda _: None,
     )
     context = LlamaContext(model, LIMITS, num_threads=1)
-    yield Desk(model, context)
+    yield Runner(model, context)
     context.close()
     model.close()
 
@@ -140,8 +140,8 @@ def is_correct(call: ToolCall) -> bool:
 
 
 @pytest.mark.parametrize("seed", MANY)
-def test_a_required_call_comes_whatever_is_asked_and_is_correct(desk: Desk, seed: int) -> None:
-    reply = desk.reply(SUM_OF_TWO, seed=seed, heat=2.0, tools=TOOLS, tool_choice="required")
+def test_a_required_call_comes_whatever_is_asked_and_is_correct(runner: Runner, seed: int) -> None:
+    reply = runner.reply(SUM_OF_TWO, seed=seed, heat=2.0, tools=TOOLS, tool_choice="required")
 
     assert reply.calls
     assert all(map(is_correct, reply.calls))
@@ -149,8 +149,8 @@ def test_a_required_call_comes_whatever_is_asked_and_is_correct(desk: Desk, seed
 
 
 @pytest.mark.parametrize("seed", MANY)
-def test_the_named_tool_is_called_and_once_if_so_said(desk: Desk, seed: int) -> None:
-    reply = desk.reply(
+def test_the_named_tool_is_called_and_once_if_so_said(runner: Runner, seed: int) -> None:
+    reply = runner.reply(
         WEATHER,
         seed=seed,
         heat=2.0,
@@ -163,8 +163,8 @@ def test_the_named_tool_is_called_and_once_if_so_said(desk: Desk, seed: int) -> 
     assert is_correct(reply.calls[0])
 
 
-def test_a_required_call_comes_behind_the_thought(desk: Desk) -> None:
-    reply = desk.reply(
+def test_a_required_call_comes_behind_the_thought(runner: Runner) -> None:
+    reply = runner.reply(
         WEATHER,
         tools=TOOLS,
         tool_choice="required",
@@ -176,9 +176,11 @@ def test_a_required_call_comes_behind_the_thought(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("is_parallel", [True, False])
-def test_a_call_that_may_come_is_correct_once_it_begins(desk: Desk, *, is_parallel: bool) -> None:
+def test_a_call_that_may_come_is_correct_once_it_begins(
+    runner: Runner, *, is_parallel: bool
+) -> None:
     replies = [
-        desk.reply(WEATHER, seed=seed, heat=1.5, tools=TOOLS, parallel_tool_calls=is_parallel)
+        runner.reply(WEATHER, seed=seed, heat=1.5, tools=TOOLS, parallel_tool_calls=is_parallel)
         for seed in MANY
     ]
 
@@ -189,19 +191,19 @@ def test_a_call_that_may_come_is_correct_once_it_begins(desk: Desk, *, is_parall
     assert is_parallel or all(len(reply.calls) == 1 for reply in called)
 
 
-def test_an_answer_need_not_call(desk: Desk) -> None:
-    reply = desk.reply("Hello, who are you?", tools=TOOLS)
+def test_an_answer_need_not_call(runner: Runner) -> None:
+    reply = runner.reply("Hello, who are you?", tools=TOOLS)
 
     assert reply.calls == []
     assert "guide" in reply.text
 
 
-def test_with_a_format_the_answer_is_that_or_a_call(desk: Desk) -> None:
-    called = desk.reply(WEATHER, tools=TOOLS, constraint=SUM)
+def test_with_a_format_the_answer_is_that_or_a_call(runner: Runner) -> None:
+    called = runner.reply(WEATHER, tools=TOOLS, constraint=SUM)
     hot = [
-        desk.reply(SUM_OF_TWO, seed=seed, heat=2.0, tools=TOOLS, constraint=SUM) for seed in MANY
+        runner.reply(SUM_OF_TWO, seed=seed, heat=2.0, tools=TOOLS, constraint=SUM) for seed in MANY
     ]
-    plain = desk.reply(WEATHER, tools=(), constraint=SUM, tool_choice="none")
+    plain = runner.reply(WEATHER, tools=(), constraint=SUM, tool_choice="none")
 
     assert [call.name for call in called.calls] == ["weather"]
     for reply in hot:
@@ -210,55 +212,57 @@ def test_with_a_format_the_answer_is_that_or_a_call(desk: Desk) -> None:
     assert json.loads(plain.text).keys() <= {"sum"}
 
 
-def test_what_asks_for_nothing_costs_nothing(desk: Desk) -> None:
-    assert desk.sequence(WEATHER).constraint is None
-    assert desk.sequence(WEATHER, tool_choice="none").constraint is None
+def test_what_asks_for_nothing_costs_nothing(runner: Runner) -> None:
+    assert runner.sequence(WEATHER).constraint is None
+    assert runner.sequence(WEATHER, tool_choice="none").constraint is None
 
 
-def test_schemas_that_no_grammar_takes_are_refused_only_where_a_call_is_forced(desk: Desk) -> None:
+def test_schemas_that_no_grammar_takes_are_refused_only_where_a_call_is_forced(
+    runner: Runner,
+) -> None:
     large = {
         "type": "object",
         "properties": {"x": {"enum": ["y" * 50 + str(n) for n in range(3000)]}},
     }
     tools = ({"type": "function", "function": {"name": "weather", "parameters": large}},)
 
-    assert desk.sequence(WEATHER, tools=tools).constraint is None
+    assert runner.sequence(WEATHER, tools=tools).constraint is None
     with pytest.raises(UsageError, match="tools has") as caught:
-        desk.sequence(WEATHER, tools=tools, tool_choice="required")
+        runner.sequence(WEATHER, tools=tools, tool_choice="required")
     assert caught.value.param == "tools"
 
 
-def test_a_tool_that_is_not_there_cannot_be_forced(desk: Desk) -> None:
+def test_a_tool_that_is_not_there_cannot_be_forced(runner: Runner) -> None:
     with pytest.raises(UsageError, match="'zork'"):
-        desk.sequence(WEATHER, tools=TOOLS, tool_choice="zork")
+        runner.sequence(WEATHER, tools=TOOLS, tool_choice="zork")
 
 
 @pytest.mark.parametrize("constraint", [None, SUM])
 @pytest.mark.parametrize("budget", [0, 5])
-def test_a_thought_ends_at_its_budget(desk: Desk, budget: int, constraint: Any) -> None:
+def test_a_thought_ends_at_its_budget(runner: Runner, budget: int, constraint: Any) -> None:
     fields: dict[str, Any] = {"template_options": {"enable_thinking": True}}
-    free = desk.reply(SUM_OF_TWO, **fields)
+    free = runner.reply(SUM_OF_TWO, **fields)
 
-    reply = desk.reply(SUM_OF_TWO, thinking_budget=budget, constraint=constraint, **fields)
+    reply = runner.reply(SUM_OF_TWO, thinking_budget=budget, constraint=constraint, **fields)
 
     assert budget < reply.num_thought <= budget + 3 < free.num_thought  # and the closing tag
     assert len(reply.thought) < len(free.thought)
     assert reply.text if constraint is None else json.loads(reply.text)
 
 
-def test_an_effort_is_a_budget_where_the_template_knows_none(desk: Desk) -> None:
+def test_an_effort_is_a_budget_where_the_template_knows_none(runner: Runner) -> None:
     options = {"enable_thinking": True, "reasoning_effort": "low"}
 
-    assert desk.sequence(SUM_OF_TWO, template_options=options).constraint is not None
+    assert runner.sequence(SUM_OF_TWO, template_options=options).constraint is not None
     options["reasoning_effort"] = "high"
-    assert desk.sequence(SUM_OF_TWO, template_options=options).constraint is None
+    assert runner.sequence(SUM_OF_TWO, template_options=options).constraint is None
 
 
 @pytest.mark.parametrize("seed", MANY)
-def test_arguments_that_a_tool_does_not_name_cannot_come(desk: Desk, seed: int) -> None:
+def test_arguments_that_a_tool_does_not_name_cannot_come(runner: Runner, seed: int) -> None:
     none = {"type": "object", "properties": {}, "required": []}
     tools = ({"type": "function", "function": {"name": "weather", "parameters": none}},)
 
-    reply = desk.reply(WEATHER, seed=seed, heat=2.0, tools=tools, tool_choice="required")
+    reply = runner.reply(WEATHER, seed=seed, heat=2.0, tools=tools, tool_choice="required")
 
     assert {str(call.arguments) for call in reply.calls} == {"{}"}

@@ -29,7 +29,7 @@ def target() -> Iterator[Model]:
     found.close()
 
 
-def guessing(target: Model, *draft: Path, limits: SchedulerLimits = LIMITS) -> SpeculationSetup:
+def setup(target: Model, *draft: Path, limits: SchedulerLimits = LIMITS) -> SpeculationSetup:
     load = Load(
         model_paths=(str(GUIDE),),
         draft_paths=tuple(map(str, draft)),
@@ -42,19 +42,19 @@ def guessing(target: Model, *draft: Path, limits: SchedulerLimits = LIMITS) -> S
 def test_a_draft_model_with_the_same_tokens_is_loaded(target: Model, tmp_path: Path) -> None:
     full_attention(tmp_path / "draft.gguf", GUIDE)
 
-    found = guessing(target, tmp_path / "draft.gguf")
+    found = setup(target, tmp_path / "draft.gguf")
 
     assert found.speculation is not None
     assert found.has_draft_model
     found.close()
 
 
-def test_one_that_does_not_fit_is_left_out_with_the_reason(
+def test_an_incompatible_draft_model_is_not_used_and_the_reason_is_logged(
     target: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     sliding_window(tmp_path / "draft.gguf", GUIDE)
 
-    found = guessing(target, tmp_path / "draft.gguf")
+    found = setup(target, tmp_path / "draft.gguf")
 
     assert "full attention" in caplog.text
     assert not found.has_draft_model
@@ -65,10 +65,10 @@ def test_a_draft_that_is_no_model_is_an_error(target: Model, tmp_path: Path) -> 
     (tmp_path / "draft.gguf").write_bytes(b"GGUF")
 
     with pytest.raises(LoadError, match=r"draft\.gguf"):
-        guessing(target, tmp_path / "draft.gguf")
+        setup(target, tmp_path / "draft.gguf")
 
 
-def test_without_room_for_guesses_there_are_none(target: Model) -> None:
+def test_without_outputs_for_drafts_there_is_no_speculator(target: Model) -> None:
     limits = SchedulerLimits(num_slots=2, num_cells=256)
 
-    assert guessing(target, limits=limits).speculation is None
+    assert setup(target, limits=limits).speculation is None

@@ -100,7 +100,8 @@ def handles(names: tuple[str, ...]) -> Any:  # noqa: ANN401 - a ctypes array
     for name, handle in zip(names, devices, strict=True):
         if not handle:
             raise BackendError(
-                f"llama.cpp no longer has the device {name}", hint="localrun stop --server"
+                f"llama.cpp has no device {name}: the devices have changed",
+                hint="localrun stop --server",
             )
     return (HANDLE * (len(devices) + 1))(*devices, None)
 

@@ -39,7 +39,7 @@ class Placement:
     array: object
 
 
-def chosen(options: LoadOptions, text: str) -> LoadOptions:
+def with_devices(options: LoadOptions, text: str) -> LoadOptions:
     """Return the options with the devices that ``text`` names, unless they name devices already.
 
     Raises:
@@ -57,7 +57,7 @@ def place(params: Any, options: LoadOptions, num_gpu_layers: int) -> Placement: 
     Raises:
         BackendError: a device no longer exists.
     """
-    names = chosen(options, AUTO).devices if num_gpu_layers else ()
+    names = with_devices(options, AUTO).devices if num_gpu_layers else ()
     if not names:
         params.n_gpu_layers, params.split_mode, params.main_gpu = 0, api.LLAMA_SPLIT_MODE_NONE, -1
         return Placement((), None)

@@ -120,27 +120,27 @@ class DraftModel:
 
     def _step(self, drafts: list[Sequence]) -> list[Sequence]:
         """Compute pending tokens within one step; return the sequences that got a token."""
-        rows: list[ScheduledChunk] = []
+        chunks: list[ScheduledChunk] = []
         budget = self._step_tokens
         for draft in drafts:
             if budget:
-                rows.append(ScheduledChunk(draft, min(draft.num_pending, budget)))
-                budget -= rows[-1].count
-        if not rows or not self._cache.reserve(sum(row.count for row in rows)):
+                chunks.append(ScheduledChunk(draft, min(draft.num_pending, budget)))
+                budget -= chunks[-1].count
+        if not chunks or not self._cache.reserve(sum(chunk.count for chunk in chunks)):
             return []
-        last = [row.seq for row in rows if row.is_last]
+        last = [chunk.seq for chunk in chunks if chunk.is_last]
         try:
-            runs = self._backend.forward(rows)
+            sampled = self._backend.forward(chunks)
         except OutOfCellsError:
             return []
-        for row in rows:
-            row.seq.num_computed += row.count
-        for draft, run in zip(last, runs, strict=True):
-            draft.tokens += run
+        for chunk in chunks:
+            chunk.seq.num_computed += chunk.count
+        for draft, tokens in zip(last, sampled, strict=True):
+            draft.tokens += tokens
         return last
 
 
-def unfit(target: Model, draft: Model) -> str | None:
+def incompatibility(target: Model, draft: Model) -> str | None:
     """Return why a model cannot be the draft model of another, or None if it can."""
     if not (target.shares_cells and draft.shares_cells):
         return "both models need full attention, which can take rejected tokens back"

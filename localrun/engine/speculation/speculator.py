@@ -138,17 +138,19 @@ class Speculator:
         return {}
 
     def note(
-        self, rows: Sequences[ScheduledChunk], runs: Sequences[Sequences[int]], seconds: float
+        self, chunks: Sequences[ScheduledChunk], sampled: Sequences[Sequences[int]], seconds: float
     ) -> None:
         """Record a step: its chunks, the tokens sampled for those that are last, its time."""
-        num_decoding = sum(row.seq.is_decoding for row in rows)
-        has_prompt = num_decoding < len(rows)
-        num_drafts = sum(len(row.drafts) for row in rows)
+        num_decoding = sum(chunk.seq.is_decoding for chunk in chunks)
+        has_prompt = num_decoding < len(chunks)
+        num_drafts = sum(len(chunk.drafts) for chunk in chunks)
         if num_drafts and self._used is not None:
             budget = self._used.budget
             if not has_prompt:
                 budget.record_draft_step(num_decoding, num_drafts, seconds, self._drafting_s)
-            num_accepted = _record(self._used, [row for row in rows if row.is_last], runs)
+            num_accepted = _record(
+                self._used, [chunk for chunk in chunks if chunk.is_last], sampled
+            )
             budget.settle(num_decoding, num_drafts, num_accepted)
         elif num_decoding and not has_prompt:
             for state in self._sources:
@@ -171,16 +173,18 @@ def max_draft_length(seq: Sequence) -> int:
 
 
 def _record(
-    state: _SourceState, rows: Sequences[ScheduledChunk], runs: Sequences[Sequences[int]]
+    state: _SourceState, chunks: Sequences[ScheduledChunk], sampled: Sequences[Sequences[int]]
 ) -> int:
     """Record which draft tokens were accepted; return their number."""
     total = 0
-    for row, run in zip(rows, runs, strict=True):
-        if row.drafts:
-            num_accepted = len(run) - 1
-            state.records[row.seq].add(num_accepted, was_rejected=num_accepted < len(row.drafts))
+    for chunk, tokens in zip(chunks, sampled, strict=True):
+        if chunk.drafts:
+            num_accepted = len(tokens) - 1
+            state.records[chunk.seq].add(
+                num_accepted, was_rejected=num_accepted < len(chunk.drafts)
+            )
             if isinstance(state.source, PredictedOutput):
-                row.seq.num_predicted += len(row.drafts)
-                row.seq.num_predicted_right += num_accepted
+                chunk.seq.num_predicted += len(chunk.drafts)
+                chunk.seq.num_predicted_right += num_accepted
             total += num_accepted
     return total

@@ -8,7 +8,7 @@ from llama_cpp import llama_cpp as api
 
 from localrun.engine.llama import ggml
 from localrun.engine.llama.library import start
-from localrun.engine.llama.placement import chosen, place
+from localrun.engine.llama.placement import place, with_devices
 from localrun.engine.params import LoadOptions, SplitMode
 from localrun.errors import BackendError, UsageError
 
@@ -53,10 +53,10 @@ def test_a_named_device_is_passed_to_llama_cpp() -> None:
 def test_devices_that_a_plan_has_named_are_not_chosen_again() -> None:
     named = LoadOptions(devices=("CUDA1",))
 
-    assert chosen(named, "cpu") is named
-    assert chosen(LoadOptions(), "cpu").devices == ()
+    assert with_devices(named, "cpu") is named
+    assert with_devices(LoadOptions(), "cpu").devices == ()
     with pytest.raises(UsageError, match="no device cann"):
-        chosen(LoadOptions(), "cann:7")
+        with_devices(LoadOptions(), "cann:7")
 
 
 def test_the_processor_is_among_the_devices() -> None:

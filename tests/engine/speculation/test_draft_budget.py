@@ -1,4 +1,4 @@
-"""Whether guessing pays, on machines whose steps take an exact time."""
+"""Whether drafts save time, on machines whose steps take an exact time."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ def accelerator(num_drafts: int) -> float:
     return STEP_S * (1 + 0.02 * num_drafts)
 
 
-def speed(cost: Cost, share: float, trust: float, *, streams: int = 1, tokens: int = 2000) -> float:
-    """Return how many times faster than without guesses so many tokens of a stream come.
+def speed(
+    cost: Cost, share: float, acceptance: float, *, streams: int = 1, tokens: int = 2000
+) -> float:
+    """Return how many times faster than without drafts the tokens of a stream come.
 
-    A guessed token is right with the probability ``share``; the source expects ``trust``.
+    A draft token is accepted with the probability ``share``; the source expects ``acceptance``.
     """
     budget, rng = DraftBudget(), random.Random(1)  # noqa: S311 - only a test
     spent_s, done = 0.0, 0.0
     while done < tokens:
-        length = budget.length(streams, [trust] * streams, 32 // streams)
+        length = budget.length(streams, [acceptance] * streams, 32 // streams)
         if not length:
             budget.record_plain_step(streams, STEP_S)
             spent_s, done = spent_s + STEP_S, done + 1
@@ -51,17 +53,17 @@ def _first_right(rng: random.Random, share: float, length: int) -> int:
 
 @pytest.mark.parametrize("cost", [processor, accelerator])
 @pytest.mark.parametrize("streams", [1, 4, 16])
-@pytest.mark.parametrize("trust", [0.7, 0.95])
-def test_wrong_guesses_cost_little(cost: Cost, streams: int, trust: float) -> None:
-    assert speed(cost, 0.0, trust, streams=streams) > 0.98
+@pytest.mark.parametrize("acceptance", [0.7, 0.95])
+def test_rejected_drafts_cost_little(cost: Cost, streams: int, acceptance: float) -> None:
+    assert speed(cost, 0.0, acceptance, streams=streams) > 0.98
 
 
 @pytest.mark.parametrize(("cost", "least"), [(processor, 1.3), (accelerator, 6.0)])
-def test_right_guesses_save_time(cost: Cost, least: float) -> None:
+def test_accepted_drafts_save_time(cost: Cost, least: float) -> None:
     assert speed(cost, 0.97, 0.9) > least
 
 
-def test_many_streams_guess_on_what_has_time_to_spare_only() -> None:
+def test_many_streams_draft_only_if_steps_have_spare_compute() -> None:
     assert speed(accelerator, 0.97, 0.9, streams=8) > 1.5
     assert speed(processor, 0.97, 0.9, streams=8) > 0.98
 
@@ -81,5 +83,5 @@ def test_a_price_that_was_measured_too_high_is_tried_again() -> None:
     assert any(lengths)
 
 
-def test_nothing_is_guessed_before_a_plain_step_was_measured() -> None:
+def test_nothing_is_drafted_before_a_plain_step_was_measured() -> None:
     assert DraftBudget().length(1, [1.0], 32) == 0

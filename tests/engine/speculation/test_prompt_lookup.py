@@ -1,4 +1,4 @@
-"""Guesses from a sequence's own tokens, against a search that reads all of them."""
+"""Draft tokens from a sequence's own tokens, against a search that reads all of them."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ def searched(known: list[int]) -> int | None:
 
 
 @given(tokens, st.lists(tokens, max_size=5))
-def test_a_guess_is_what_followed_the_last_time(start: list[int], more: list[list[int]]) -> None:
+def test_a_draft_is_what_followed_last_time(start: list[int], more: list[list[int]]) -> None:
     found = PromptLookup()
     seq = sequence([*start])
 
     for new in [[], *more]:
         seq.tokens += new
         place = searched(seq.tokens)
-        trust = found.acceptance(seq)
+        acceptance = found.acceptance(seq)
 
-        assert (trust is None) == (place is None)
+        assert (acceptance is None) == (place is None)
         if place is not None:
-            (guess,) = found.drafts({seq: 3}).values()
+            (draft,) = found.drafts({seq: 3}).values()
             behind = seq.tokens[place:]
-            assert list(guess) == (behind * 3)[:3]
+            assert list(draft) == (behind * 3)[:3]
 
 
-def test_what_repeats_is_guessed_to_go_on_repeating() -> None:
+def test_repetition_is_drafted_to_go_on() -> None:
     found = PromptLookup()
     seq = sequence([1, 2, 3, 4] * 3)
 
@@ -48,7 +48,7 @@ def test_what_repeats_is_guessed_to_go_on_repeating() -> None:
     assert found.drafts({seq: 6}) == {seq: (1, 2, 3, 4, 1, 2)}
 
 
-def test_longer_matches_are_trusted_more() -> None:
+def test_longer_matches_raise_the_expected_acceptance() -> None:
     found = PromptLookup()
     short, long = sequence([9, 1, 2, 3, 8, 1, 2, 3]), sequence([*range(10)] * 2)
 

@@ -1,4 +1,4 @@
-"""The real model with guesses of all kinds says what it says without them."""
+"""The real model with drafts of all kinds generates the same as without them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from localrun.engine.llama.model import Model, load_model
 from localrun.engine.params import ConstraintKind, ConstraintSpec, SamplingParams
 from localrun.engine.scheduler import ScheduledChunk, Scheduler, SchedulerLimits
 from localrun.engine.sequence import Sequence
-from localrun.engine.speculation.draft_model import DraftModel, unfit
+from localrun.engine.speculation.draft_model import DraftModel, incompatibility
 from localrun.engine.speculation.prompt_lookup import PromptLookup
 from localrun.engine.speculation.speculator import (
     DraftSource,
@@ -41,7 +41,7 @@ native_log = start()
 
 
 class Always(Speculator):
-    """Guesses whether it pays or not."""
+    """Drafts whether it saves time or not."""
 
     def __init__(self, source: DraftSource, length: int = 7) -> None:
         super().__init__([])
@@ -128,16 +128,16 @@ def gap(context: LlamaContext, before: list[int], tokens: tuple[int, int]) -> fl
     return float(abs(logits[tokens[0]] - logits[tokens[1]]))
 
 
-def check_same(context: LlamaContext, plain: Sequence, guessed: Sequence) -> None:
+def check_same(context: LlamaContext, plain: Sequence, speculated: Sequence) -> None:
     """Both have the same tokens up to where two are equally likely, if anywhere."""
-    for place, pair in enumerate(zip(plain.tokens, guessed.tokens, strict=True)):
+    for place, pair in enumerate(zip(plain.tokens, speculated.tokens, strict=True)):
         if pair[0] != pair[1]:
             assert gap(context, plain.tokens[:place], pair) < NEAR_TIE
             return
 
 
 @pytest.mark.parametrize("kind", ["lookup", "draft", "garbage"])
-def test_guesses_do_not_change_what_is_said(
+def test_drafts_do_not_change_the_answer(
     model: Model, context: LlamaContext, draft: DraftModel, kind: str
 ) -> None:
     sources: dict[str, DraftSource] = {
@@ -151,21 +151,21 @@ def test_guesses_do_not_change_what_is_said(
     for first in range(0, len(QUESTIONS), 3):
         pairs = []
         for number, question in enumerate(QUESTIONS[first : first + 3]):
-            plain, guessed = asking(model, question), asking(model, question, number=number)
+            plain, speculated = asking(model, question), asking(model, question, number=number)
             run(model, context, plain)
-            pairs.append((plain, guessed))
-        run(model, context, *(guessed for _, guessed in pairs), speculation=speculation)
-        for plain, guessed in pairs:
-            check_same(context, plain, guessed)
-            num_same += plain.tokens == guessed.tokens
-            num_accepted += guessed.num_accepted
+            pairs.append((plain, speculated))
+        run(model, context, *(speculated for _, speculated in pairs), speculation=speculation)
+        for plain, speculated in pairs:
+            check_same(context, plain, speculated)
+            num_same += plain.tokens == speculated.tokens
+            num_accepted += speculated.num_accepted
 
     assert num_same >= len(QUESTIONS) - 2
     assert num_accepted > {"lookup": 30, "draft": 500, "garbage": -1}[kind]
 
 
 class Garbage:
-    """Guesses tokens that are as good as never right."""
+    """Drafts tokens that are practically never accepted."""
 
     def acceptance(self, seq: Sequence) -> float | None:
         return 1.0 if seq.tokens else None
@@ -190,33 +190,33 @@ def test_what_is_drawn_or_penalized_stays_too(
 ) -> None:
     num_same = 0
     for question in QUESTIONS[:6]:
-        plain, guessed = (asking(model, question, sampling) for _ in range(2))
+        plain, speculated = (asking(model, question, sampling) for _ in range(2))
         run(model, context, plain)
-        run(model, context, guessed, speculation=Always(draft))
-        num_same += plain.tokens == guessed.tokens
+        run(model, context, speculated, speculation=Always(draft))
+        num_same += plain.tokens == speculated.tokens
 
     assert num_same >= 5  # a draw at the edge of two tokens may fall differently
 
 
-def test_a_grammar_guesses_what_it_forces_and_holds(model: Model, context: LlamaContext) -> None:
+def test_a_grammar_drafts_its_forced_tokens(model: Model, context: LlamaContext) -> None:
     grammars = GrammarCompiler(model)
     fixed = ConstraintSpec(
         kind=ConstraintKind.REGEX, text='\\{"temperature": [0-9]{2}, "unit": "celsius"\\}{1,9}'
     )
-    plain, guessed = (asking(model, "The weather?") for _ in range(2))
-    for seq in (plain, guessed):
+    plain, speculated = (asking(model, "The weather?") for _ in range(2))
+    for seq in (plain, speculated):
         seq.constraint = grammars.constrain(fixed)
 
     run(model, context, plain)
-    run(model, context, guessed, speculation=Always(ForcedTokens()))
+    run(model, context, speculated, speculation=Always(ForcedTokens()))
 
-    check_same(context, plain, guessed)
-    assert guessed.num_accepted > 5
-    assert guessed.constraint is not None
-    assert guessed.constraint.failure is None
+    check_same(context, plain, speculated)
+    assert speculated.num_accepted > 5
+    assert speculated.constraint is not None
+    assert speculated.constraint.failure is None
 
 
-def test_a_token_that_the_draft_model_lacks_ends_its_guesses(
+def test_a_token_that_the_draft_model_lacks_ends_its_drafts(
     model: Model, draft: DraftModel
 ) -> None:
     seq, strange = asking(model, "7 + 8"), asking(model, "7 + 8")
@@ -241,36 +241,36 @@ def test_a_draft_model_must_have_the_same_tokens_and_full_attention(
     sliding_window(tmp_path / "window.gguf", guide_path)
     same, window = loaded(tmp_path / "full.gguf"), loaded(tmp_path / "window.gguf")
 
-    assert unfit(model, same) is None
-    assert "full attention" in (unfit(model, window) or "")
+    assert incompatibility(model, same) is None
+    assert "full attention" in (incompatibility(model, window) or "")
     same.pieces[300] = b"other"
-    assert "spell other text" in (unfit(model, same) or "")
+    assert "spell other text" in (incompatibility(model, same) or "")
     same.num_vocab += 1
-    assert "tokens" in (unfit(model, same) or "")
+    assert "tokens" in (incompatibility(model, same) or "")
     same.close()
     window.close()
 
 
 @pytest.mark.parametrize("kind", ["lookup", "draft"])
-def test_guesses_go_on_after_a_shift_of_the_context(
+def test_drafts_go_on_after_a_shift_of_the_context(
     model: Model, context: LlamaContext, draft: DraftModel, kind: str
 ) -> None:
     sources: dict[str, DraftSource] = {"lookup": PromptLookup(), "draft": draft}
-    plain, guessed = (asking(model, QUESTIONS[0]) for _ in range(2))
-    for seq in (plain, guessed):
+    plain, speculated = (asking(model, QUESTIONS[0]) for _ in range(2))
+    for seq in (plain, speculated):
         seq.max_tokens += NEW
         seq.shift = ContextShift.keeping(4, seq.num_prompt + 20)
 
     run(model, context, plain)
-    run(model, context, guessed, speculation=Always(sources[kind]))
+    run(model, context, speculated, speculation=Always(sources[kind]))
 
-    assert guessed.num_dropped == plain.num_dropped > 0
-    assert guessed.num_generated == 2 * NEW
+    assert speculated.num_dropped == plain.num_dropped > 0
+    assert speculated.num_generated == 2 * NEW
     if kind == "draft":
-        assert guessed.num_accepted > NEW
+        assert speculated.num_accepted > NEW
 
 
-def test_a_request_may_switch_guesses_off(model: Model, context: LlamaContext) -> None:
+def test_a_request_may_disable_drafts(model: Model, context: LlamaContext) -> None:
     off = SamplingParams(temperature=0, draft_num_predict=0)
     seqs = [asking(model, "Repeat: " + "one two " * 9, sampling) for sampling in (GREEDY, off)]
 

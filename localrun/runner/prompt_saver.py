@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from localrun.store.prompts import RUN_TOKENS, common_tokens
+from localrun.store.prompts import SEGMENT_TOKENS, common_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -255,9 +255,11 @@ class PromptSaver:
         runs = self._folder.find(prompt, 0)
         for run in reversed(runs):  # the beginning stays longest
             self._folder.touch(run)
-        first = _num_saved(runs, prompt, 0) // RUN_TOKENS * RUN_TOKENS
-        starts = range(first, len(prompt), RUN_TOKENS)
-        pieces = [_Piece(prompt, start, min(start + RUN_TOKENS, len(prompt))) for start in starts]
+        first = _num_saved(runs, prompt, 0) // SEGMENT_TOKENS * SEGMENT_TOKENS
+        starts = range(first, len(prompt), SEGMENT_TOKENS)
+        pieces = [
+            _Piece(prompt, start, min(start + SEGMENT_TOKENS, len(prompt))) for start in starts
+        ]
         return pieces[::-1]
 
     def _is_settled(self, tokens: list[int], start: int) -> bool:

@@ -94,7 +94,7 @@ def create(  # noqa: PLR0913 - one parameter a flag
     options = CreateOptions(
         quantize=quantize,
         is_requantizing=requantize,
-        taking=_taking(copy=copy, link=link, move=move),
+        adopt_mode=_adopt_mode(copy=copy, link=link, move=move),
     )
     recipe, folder = read_recipe(file, given_arguments(arg or []))
     with shown_progress(output) as report:
@@ -120,13 +120,13 @@ def show_quantizations(output: Output) -> None:
     output.table(("TYPE", "BITS PER WEIGHT", "NOTE"), rows)
 
 
-def _taking(*, copy: bool, link: bool, move: bool) -> AdoptMode:
+def _adopt_mode(*, copy: bool, link: bool, move: bool) -> AdoptMode:
     from localrun.errors import UsageError
     from localrun.store.adopt import AdoptMode
 
     chosen = [
-        taking
-        for is_chosen, taking in (
+        mode
+        for is_chosen, mode in (
             (copy, AdoptMode.COPY),
             (link, AdoptMode.LINK),
             (move, AdoptMode.MOVE),

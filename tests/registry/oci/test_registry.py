@@ -290,7 +290,7 @@ def test_a_location_leads_on(tmp_path: Path, location: str, leads_to: str) -> No
 def test_a_location_that_is_not_safe_is_refused(tmp_path: Path, location: str) -> None:
     api = RegistryApi(Http({}), "team.example", environ={}, home=tmp_path)
 
-    with pytest.raises(NetworkError, match="sends an .* address"):
+    with pytest.raises(NetworkError, match=r"sends an .* address"):
         api.absolute("https://team.example/v2/a", location)
 
 

@@ -18,6 +18,7 @@ from localrun.supervisor import load_queue, loader, pool, slot_state, slot_worke
 from localrun.supervisor.health import Heartbeat
 from localrun.supervisor.model import RunnerModel
 from localrun.supervisor.pool import RunnerPool
+from tests.fakes.requests import text_request
 from tests.supervisor.scheduling import Scheduler
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ class SimulatedPool:
         self.sinks.append(sink)
         request: Generate | Detokenize | None = None
         if kind == "generate":
-            request = Generate(request_id=0, prompt="x")
+            request = text_request("x")
         elif kind == "tokenize":
             request = Detokenize(request_id=0, tokens=(1,))
         if options.pins:

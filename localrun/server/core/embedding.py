@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 from localrun.errors import BackendError, error_named
 from localrun.runner.messages import Embed, Embeddings, Failed, Ranks, Rerank, Terminal
 from localrun.server.core.client import current_client
-from localrun.server.core.defaults import embedding_model, keep_alive_of
+from localrun.server.core.defaults import keep_alive_of
 from localrun.server.core.labels import ModelLabels
 from localrun.server.core.loads import until_loaded
 from localrun.services.capabilities import check_is_model
+from localrun.services.runner_models import embedding_model
 from localrun.supervisor.model import RequestOptions
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from localrun.runner.messages import (
     Tokenize,
     Tokens,
 )
-from localrun.server.core.defaults import keep_alive_of, prompt_of, runner_model
+from localrun.server.core.defaults import keep_alive_of, prompt_of
 from localrun.server.openai.chat_request import CHAT_TEMPLATE, MESSAGES
 from localrun.server.openai.fields import is_token
 from localrun.server.parsing.conversation import MESSAGES_SCHEMA, conversation, message_list
@@ -35,6 +35,7 @@ from localrun.server.parsing.table import Field, Table, flag, text
 from localrun.server.parsing.thinking import TEMPLATE_OPTIONS
 from localrun.server.parsing.tools import tool_list
 from localrun.server.vectors import large_json
+from localrun.services.runner_models import runner_model
 from localrun.supervisor.model import RequestOptions
 
 if TYPE_CHECKING:

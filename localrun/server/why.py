@@ -1,4 +1,4 @@
-"""``/api/localrun/why``: why a loaded model is set up as it is."""
+"""``/api/localrun/why``: the settings of a loaded model and the source of each."""
 
 from __future__ import annotations
 
@@ -38,25 +38,25 @@ def why_routes(catalogue: Catalogue, pool: RunnerPool, settings: Settings) -> AP
     @router.get("/why")
     async def why(model: str) -> JSONResponse:
         await asyncio.to_thread(names.settle)
-        found = next((one for one in pool.states() if is_same_name(one.name, model)), None)
-        if found is None or found.state in UNLOADED:
+        loaded = next((row for row in pool.states() if is_same_name(row.name, model)), None)
+        if loaded is None or loaded.state in UNLOADED:
             stored = await asyncio.to_thread(catalogue.find_model, model)
             raise ModelNotFoundError(
-                f"{stored.name} is not loaded{_standing(found)}",
-                hint=f"localrun plan {model}   tells what would be done",
+                f"{stored.name} is not loaded{_failure(loaded)}",
+                hint=f"localrun plan {model}   shows the settings of a load",
             )
-        return JSONResponse(_explained(found, settings))
+        return JSONResponse(_explanation(loaded, settings))
 
     return router
 
 
-def _standing(model: RunningModel | None) -> str:
+def _failure(model: RunningModel | None) -> str:
     if model is None:
         return ""
     return f": it failed: {model.reason}" if model.state is ModelState.FAILED else " yet"
 
 
-def _explained(model: RunningModel, server: Settings) -> JsonObject:
+def _explanation(model: RunningModel, server: Settings) -> JsonObject:
     planned = model.planned
     return {
         "name": model.name,
@@ -69,7 +69,7 @@ def _explained(model: RunningModel, server: Settings) -> JsonObject:
 
 
 def _settings(model: RunningModel, server: Settings) -> Iterator[LoadSetting]:
-    """Yield those of the load, with what the runner made of them, then those of the server."""
+    """Yield the settings of the load, with the runner's choices, then those of the server."""
     for setting in model.planned.settings if model.planned else ():
         if setting.name == "threads" and model.num_threads:
             yield replace(setting, value=str(model.num_threads), reason=_threads_reason(setting))
@@ -85,22 +85,24 @@ def _settings(model: RunningModel, server: Settings) -> Iterator[LoadSetting]:
 def _threads_reason(setting: LoadSetting) -> str:
     if setting.source != "default":
         return ""
-    return "as many as help a model of this size; fewer while other programs want them"
+    return "chosen by the size of the model; fewer while other programs use the CPU"
 
 
 def _keep_alive(model: RunningModel, server: Settings) -> LoadSetting:
     if model.is_pinned:
         reason = f"it is pinned; localrun stop {model.name}   unloads it"
         return LoadSetting(name="keep alive", value="for ever", source="request", reason=reason)
-    asked = model.keep_alive
-    if asked is None or asked.source == "default":
+    keep_alive = model.keep_alive
+    if keep_alive is None or keep_alive.source == "default":
         source = server.source_of("LOCALRUN_KEEP_ALIVE")
         return LoadSetting(
-            name="keep alive", value=_told(asked, server.keep_alive_s), source=source
+            name="keep alive", value=_duration(keep_alive, server.keep_alive_s), source=source
         )
-    return LoadSetting(name="keep alive", value=_told(asked, None), source=asked.source)
+    return LoadSetting(
+        name="keep alive", value=_duration(keep_alive, None), source=keep_alive.source
+    )
 
 
-def _told(asked: KeepAlive | None, default_s: float | None) -> str:
-    seconds = default_s if asked is None else asked.seconds
+def _duration(keep_alive: KeepAlive | None, default_s: float | None) -> str:
+    seconds = default_s if keep_alive is None else keep_alive.seconds
     return "for ever" if seconds is None else f"{seconds:g} s"

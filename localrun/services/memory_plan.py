@@ -13,6 +13,7 @@ from localrun.names.parse import parse_name
 from localrun.services.pulling.plan import is_elsewhere
 from localrun.services.pulling.plan import make_plan as make_pull_plan
 from localrun.services.pulling.remote_header import remote_header
+from localrun.services.runner_models import runner_model
 from localrun.store.manifest import Role
 from localrun.supervisor.devices import only_processor
 from localrun.supervisor.planning import plan_request
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
     from localrun.hardware.plan import LoadPlan
     from localrun.hardware.shape import ModelShape
     from localrun.names.ref import ModelRef
-    from localrun.services.stored_model import StoredModel
     from localrun.services.workspace import Workspace
-    from localrun.supervisor.model import RunnerModel
 
 DEFAULT_PARALLEL = PlanRequest().num_slots
 
@@ -53,12 +52,9 @@ def plan_memory(
     workspace: Workspace,
     name: str,
     query: MemoryQuery,
-    order_of: Callable[[StoredModel], RunnerModel],
     devices: Callable[[], Sequence[Device]] = only_processor,
 ) -> MemoryPlan:
     """Return the plan of a model; downloads only the header of a model that is not here.
-
-    ``order_of`` returns how a server would load a model, by its recipe.
 
     Raises:
         ModelNotFoundError: the model is neither here nor at a source.
@@ -67,7 +63,7 @@ def plan_memory(
     """
     num_slots = query.num_parallel or DEFAULT_PARALLEL
     try:
-        order = order_of(workspace.models.find_model(name))
+        order = runner_model(workspace.models.find_model(name))
     except ModelNotFoundError:
         ref = parse_name(name)
         if not is_elsewhere(workspace, ref):

@@ -136,7 +136,7 @@ def test_ps_without_a_server_is_an_empty_table(localrun_alone: Localrun) -> None
         ),
         (
             {"state": "failed", "size_bytes": 0, "reason": "it died", "retry_after_s": 42},
-            "failed: it died 0 tried again in 42 seconds",
+            "failed: it died 0 retried in 42 seconds",
         ),
     ],
 )
@@ -192,7 +192,7 @@ def test_load_tells_how_long_it_took_and_asks_for_a_pin(
 
     done = localrun("load", "guide", "--pin", "--ctx", "4096")
 
-    assert done.stderr == "loaded guide:latest in 1.25 s, and pinned it\n"
+    assert done.stderr == "loaded guide:latest in 1.25 s and pinned it\n"
     assert server.script.loads == [{"model": "guide:latest", "pin": True, "num_ctx": 4096}]
 
 

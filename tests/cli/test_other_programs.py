@@ -166,9 +166,9 @@ def test_an_empty_table_says_that_no_server_runs(monkeypatch: pytest.MonkeyPatch
         run_inside("stop", "--all"),
     )
 
-    assert (table.code, table.stderr) == (0, f"no server runs at {address}\n")
+    assert (table.code, table.stderr) == (0, f"no server is running at {address}\n")
     assert (as_json.stdout, as_json.stderr) == ("[]\n", "")
-    assert stopped.stderr == f"no server runs at {address}: nothing is loaded\n"
+    assert stopped.stderr == f"no server is running at {address}: nothing is loaded\n"
 
 
 def test_a_server_that_answers_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

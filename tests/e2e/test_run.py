@@ -32,7 +32,7 @@ def test_a_first_question_is_answered_on_a_fresh_machine(tmp_path: Path) -> None
 
     assert "localrun pull" in done.stdout
     assert (done.returncode, done.stderr) == (0, "")
-    assert stopped.stderr == "the server has left\n"
+    assert stopped.stderr == "the server has stopped\n"
 
 
 def test_two_first_runs_at_once_share_one_server(tmp_path: Path) -> None:

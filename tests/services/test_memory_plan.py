@@ -9,7 +9,6 @@ import pytest
 
 from localrun.errors import IntegrityError, ModelNotFoundError
 from localrun.hardware.reading import shape_of
-from localrun.server.core.defaults import runner_model
 from localrun.services.memory_plan import MemoryQuery, plan_memory
 from localrun.store.store import embedded_models
 from tests.services.making import NAME, REPO
@@ -28,7 +27,7 @@ def test_a_model_that_is_elsewhere_is_asked_for_its_header_alone(
     weights = GUIDE.read_bytes()
     hub.add("owner/guide-GGUF", {"guide-Q8_0.gguf": weights + os.urandom(4_000_000)})
 
-    found = plan_memory(workspace, "hf.co/owner/guide-GGUF:Q8_0", ANYTHING, runner_model)
+    found = plan_memory(workspace, "hf.co/owner/guide-GGUF:Q8_0", ANYTHING)
 
     assert found.shape == shape_of([GUIDE])
     assert not found.is_here
@@ -40,7 +39,7 @@ def test_a_model_that_is_elsewhere_is_asked_for_its_header_alone(
 
 def test_a_header_that_is_no_header_is_refused(workspace: Workspace) -> None:
     with pytest.raises(IntegrityError):
-        plan_memory(workspace, NAME, ANYTHING, runner_model)
+        plan_memory(workspace, NAME, ANYTHING)
 
 
 def test_a_long_header_is_fetched_piece_by_piece(workspace: Workspace, hub: FakeHub) -> None:
@@ -55,7 +54,7 @@ def test_a_long_header_is_fetched_piece_by_piece(workspace: Workspace, hub: Fake
     content = header(pairs, [tensor("token_embd.weight", [8, 20_000])])
     hub.add(REPO, {"model-Q8_0.gguf": content + bytes(700_000)})
 
-    found = plan_memory(workspace, f"hf.co/{REPO}:Q8_0", ANYTHING, runner_model)
+    found = plan_memory(workspace, f"hf.co/{REPO}:Q8_0", ANYTHING)
 
     assert found.shape.num_vocab == 20_000
     ranges = [request.headers.get("range") for request in hub.file_requests]
@@ -63,7 +62,7 @@ def test_a_long_header_is_fetched_piece_by_piece(workspace: Workspace, hub: Fake
 
 
 def test_what_is_here_is_planned_as_its_recipe_says(workspace: Workspace) -> None:
-    found = plan_memory(workspace, "guide", MemoryQuery(num_ctx=512, num_parallel=2), runner_model)
+    found = plan_memory(workspace, "guide", MemoryQuery(num_ctx=512, num_parallel=2))
 
     assert found.is_here
     assert (found.plan.num_ctx, found.plan.setup.num_slots) == (512, 2)
@@ -71,4 +70,4 @@ def test_what_is_here_is_planned_as_its_recipe_says(workspace: Workspace) -> Non
 
 def test_an_unknown_name_is_not_found(workspace: Workspace) -> None:
     with pytest.raises(ModelNotFoundError, match="nosuch"):
-        plan_memory(workspace, "nosuch", ANYTHING, runner_model)
+        plan_memory(workspace, "nosuch", ANYTHING)

@@ -67,10 +67,10 @@ def create(  # noqa: PLR0913 - one parameter a flag
     arg: RecipeArguments = None,
     as_json: AsJson = False,
 ) -> None:
-    """Create a model from a Modelfile: base model, parameters, system prompt, adapters.
+    """Create a model from a Modelfile: base, parameters, system prompt, adapters.
 
-    Files are shared with the store if the file system supports it, and never changed.
-    `localrun lint` checks a Modelfile without creating a model.
+    Files are shared with the store if the file system supports it, and never
+    changed. `localrun lint` checks a Modelfile without creating a model.
 
     Examples:
     localrun create reviewer -f modelfiles/reviewer.Modelfile

@@ -26,9 +26,9 @@ def export(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Write a model with all its files to one tar archive, for machines without a network.
+    """Write a model with all its files to a tar archive, for offline machines.
 
-    Example: localrun export qwen3:0.6b -o qwen3.tar; then: localrun import qwen3.tar
+    Example: localrun export qwen3:0.6b -o qwen3.tar
     """
     import os
     from pathlib import Path

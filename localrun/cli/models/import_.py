@@ -31,9 +31,9 @@ def import_command(
 ) -> None:
     """Import models that are already on this machine, without copying if possible.
 
-    Files of other tools are neither moved nor changed. With --from and no name, all models
-    of the tool are imported. localrun asks before it replaces a model, or if an archive
-    contains a model with the name of a registry (hf.co/...).
+    Files of other tools are neither moved nor changed. With --from and no name,
+    all models of the tool are imported. localrun asks before it replaces a
+    model, or if an archive contains the name of a registry (hf.co/...).
 
     Examples:
     localrun import ./model-Q4_K_M.gguf mine

@@ -16,7 +16,8 @@ def lock(
 ) -> None:
     """Print a lock file of the pulled models, as JSON, for `pull --locked`.
 
-    Models that were created or imported on this machine are left out: push and pull them first.
+    Models that were created or imported on this machine are left out: push
+    and pull them first.
 
     Example: localrun lock > models.lock
     """

@@ -28,7 +28,6 @@ def plan(
     import os
 
     from localrun.cli.plan_tables import show_plan
-    from localrun.server.core.defaults import runner_model
     from localrun.services.devices import check_choice
     from localrun.services.memory_plan import MemoryQuery, plan_memory
     from localrun.services.workspace import open_workspace
@@ -39,5 +38,5 @@ def plan(
     settings = workspace.settings
     device = check_choice(settings.device, os.environ)
     devices = ChosenDevices(device, os.environ, most_bytes=settings.memory_bytes)
-    memory_plan = plan_memory(workspace, model, query, runner_model, devices)
+    memory_plan = plan_memory(workspace, model, query, devices)
     show_plan(memory_plan, Output(as_json=as_json))

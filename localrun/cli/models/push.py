@@ -22,7 +22,7 @@ def push(
 ) -> None:
     """Upload a model to an OCI registry; files that the registry has are skipped.
 
-    Uses the credentials of `docker login`. Docker Model Runner can pull the model.
+    Uses the credentials of `docker login`. Docker Model Runner can pull it.
 
     Example: localrun push mine ghcr.io/me/mine:1.0
     """

@@ -26,11 +26,11 @@ def remove(
 ) -> None:
     """Remove models; files that other models use are kept.
 
-    If one of several models does not exist, the others are removed anyway. Patterns
-    ask for confirmation.
+    If one of several models does not exist, the others are removed anyway.
+    Patterns ask for confirmation.
 
-    A loaded model is unloaded at once: its running answers end with an error. A model
-    that shares its weights stays loaded.
+    A loaded model is unloaded at once: its running answers end with an error.
+    A model that shares its weights stays loaded.
 
     Example: localrun rm qwen3:0.6b
     """

@@ -30,7 +30,8 @@ def verify(
 ) -> None:
     """Check the files of models against their digests; exit 4 if one is damaged.
 
-    Without a name, unused files are checked too; --repair deletes damaged unused files.
+    Without a name, unused files are checked too; --repair deletes unused files
+    that are damaged.
 
     Example: localrun verify --repair
     """

@@ -69,9 +69,9 @@ def run(  # noqa: PLR0913 - one parameter a flag
 ) -> None:
     """Run a model: answer one prompt, or chat interactively.
 
-    With a prompt, or text from a pipe, localrun prints the answer and exits. Without
-    a prompt it starts a chat in the terminal. A background server runs the model; it
-    starts if no server is running and exits when it is idle.
+    With a prompt, or text from a pipe, localrun prints the answer and exits.
+    Without a prompt it starts a chat in the terminal. A background server runs
+    the model; it starts if no server is running and exits when it is idle.
 
     Examples:
     localrun run guide "What can you do?"

@@ -40,7 +40,8 @@ def serve(  # noqa: PLR0913 - one parameter a flag
     OpenAI's API is at http://127.0.0.1:11435/v1, Ollama's and Anthropic's at
     http://127.0.0.1:11435.
 
-    Clients on other machines need an API key: set LOCALRUN_API_KEY or --api-key-file.
+    Clients on other machines need an API key: set LOCALRUN_API_KEY or use
+    --api-key-file.
 
     Example: localrun serve
     """

@@ -19,13 +19,13 @@ from localrun.server.core.defaults import (
     keep_alive_of,
     num_predict_of,
     overflow_of,
-    runner_model,
     sampling_of,
     stop_of,
 )
 from localrun.server.core.reply_reader import ReplyReader
 from localrun.server.core.request import AnswerFinished, AnswerStarted, TokenScores
 from localrun.services.capabilities import check_can_answer
+from localrun.services.runner_models import runner_model
 from localrun.supervisor.model import RequestOptions
 
 if TYPE_CHECKING:

@@ -12,20 +12,12 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from localrun.engine.params import (
-    CacheType,
-    LoadOptions,
-    OverflowPolicy,
-    RopeScaling,
-    SamplingParams,
-)
+from localrun.engine.params import OverflowPolicy, SamplingParams
 from localrun.errors import UsageError
-from localrun.modelfile.known import KNOWN
 from localrun.server.parsing.fields import Fields, shown
 from localrun.server.parsing.limits import LONGEST_STOP, MOST_STOPS
 from localrun.server.parsing.options import keep_alive, overflow, sampling
 from localrun.services.recipes import to_jinja
-from localrun.supervisor.model import RunnerModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,11 +28,8 @@ if TYPE_CHECKING:
     from localrun.services.stored_model import StoredModel
     from localrun.supervisor.model import KeepAlive
 
-SWITCHES = {"on": True, "true": True, "off": False, "false": False}  # anything else: chosen
 LISTS = {"stop", "dry_sequence_breakers"}
-YARN = ("yarn_ext_factor", "yarn_attn_factor", "yarn_beta_fast", "yarn_beta_slow")
 T = TypeVar("T")
-E = TypeVar("E", CacheType, RopeScaling)
 _log = logging.getLogger(__name__)
 
 
@@ -138,50 +127,6 @@ def messages_of(
     return (*own_system, *first, *rest)
 
 
-def runner_model(model: StoredModel) -> RunnerModel:
-    """Return what the pool loads for a model, as its recipe wants it.
-
-    What a request may choose (adapters, template, system, sampling) is no part of it.
-    """
-    recipe = model.recipe
-    layers = _integer(recipe, "num_gpu")
-    return RunnerModel(
-        name=model.name,
-        shards=model.shards,
-        digest=model.digest,
-        size_bytes=model.size_bytes,
-        chat_template=model.chat_template,
-        num_ctx=_positive(recipe, "num_ctx"),
-        num_threads=_positive(recipe, "num_thread"),
-        num_gpu_layers=-1 if layers is None else layers,
-        options=_options(recipe),
-        draft=model.draft,
-        weights=model.weights,
-    )
-
-
-def embedding_model(model: StoredModel) -> RunnerModel:
-    """Return what the pool loads for embeddings: one with adapters has a runner of its own."""
-    adapters = tuple((str(path), scale) for path, scale in model.adapters)
-    return replace(runner_model(model), adapters=adapters)
-
-
-def _options(recipe: StoredRecipe) -> LoadOptions:
-    options = LoadOptions(
-        num_batch=_positive(recipe, "num_batch"),
-        flash_attention=SWITCHES.get(str(recipe.parameter("flash_attention")).lower()),
-        cache_type=_choice(recipe, "kv_cache_type", CacheType),
-        rope_freq_base=_number(recipe, "rope_frequency_base") or None,
-        rope_freq_scale=_number(recipe, "rope_frequency_scale") or None,
-        rope_scaling=_choice(recipe, "rope_scaling", RopeScaling),
-        yarn_orig_ctx=_positive(recipe, "yarn_orig_ctx"),
-        main_gpu=_integer(recipe, "main_gpu"),
-        use_mmap=SWITCHES.get(str(recipe.parameter("use_mmap")).lower()),
-    )
-    yarn: JsonObject = {name: _number(recipe, name) for name in YARN}
-    return replace(options, **yarn)
-
-
 def _sampling(recipe: StoredRecipe) -> JsonObject:
     """Return what the recipe says of sampling, each parameter by itself."""
     known: JsonObject = {}
@@ -203,21 +148,6 @@ def _known(recipe: StoredRecipe) -> JsonObject:
 
 def _integer(recipe: StoredRecipe, name: str) -> int | None:
     return _understood(recipe, name, lambda: Fields(_known(recipe)).integer(name))
-
-
-def _positive(recipe: StoredRecipe, name: str) -> int | None:
-    value = _integer(recipe, name)
-    return value if value is not None and value > 0 else None
-
-
-def _number(recipe: StoredRecipe, name: str) -> float | None:
-    low, high = KNOWN[name].low, KNOWN[name].high
-    return _understood(recipe, name, lambda: Fields(_known(recipe)).number(name, low, high))
-
-
-def _choice(recipe: StoredRecipe, name: str, kind: type[E]) -> E | None:
-    value = recipe.parameter(name)
-    return None if value is None else _understood(recipe, name, lambda: kind(str(value).lower()))
 
 
 def _understood(recipe: StoredRecipe, name: str, read: Callable[[], T]) -> T | None:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from localrun.runner.messages import Embed, Embeddings, Ranks, Rerank
 from localrun.server.core.bridge import PoolRequest
-from localrun.server.core.defaults import embedding_model, keep_alive_of
+from localrun.server.core.defaults import keep_alive_of
 from localrun.server.core.labels import ModelLabels
 from localrun.services.capabilities import check_is_model
+from localrun.services.runner_models import embedding_model
 from localrun.supervisor.model import RequestOptions
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import LocalrunError, ModelNotFoundError
 from localrun.names.adapters import is_same_name, names_in, with_name
-from localrun.server.core.defaults import embedding_model, runner_model
+from localrun.services.runner_models import embedding_model, runner_model
 from localrun.supervisor.model import RequestOptions
 
 if TYPE_CHECKING:

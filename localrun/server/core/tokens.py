@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from localrun.runner.messages import Detokenize, Tokenize, Tokens
 from localrun.server.core.bridge import PoolRequest
-from localrun.server.core.defaults import keep_alive_of, prompt_of, runner_model
+from localrun.server.core.defaults import keep_alive_of, prompt_of
+from localrun.services.runner_models import runner_model
 from localrun.supervisor.model import RequestOptions
 
 if TYPE_CHECKING:

@@ -21,10 +21,9 @@ from localrun.server.ollama.fields import (
     TRUNCATE,
     ollama_overflow,
 )
-from localrun.server.openai.fields import is_token
 from localrun.server.parsing.constraints import OLLAMA_FORMAT
 from localrun.server.parsing.conversation import MESSAGES_SCHEMA, conversation, message_list
-from localrun.server.parsing.json_schema import OBJECT, TOKEN, WHOLE, listed
+from localrun.server.parsing.json_schema import OBJECT, TOKEN, WHOLE, is_token, listed
 from localrun.server.parsing.limits import LONGEST_TEMPLATE
 from localrun.server.parsing.media import IMAGES, refuse_media
 from localrun.server.parsing.options import (

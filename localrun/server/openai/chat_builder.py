@@ -15,7 +15,7 @@ from localrun.chat.stream_parser import ReasoningPart, TextPart
 from localrun.chat.tool_calls import CallArguments, CallBegun
 from localrun.server.core.request import AnswerFinished, AnswerStarted, TokenScores
 from localrun.server.framing import sse_event
-from localrun.server.openai.legacy import in_old_words
+from localrun.server.openai.legacy import with_functions
 from localrun.server.reply_fields import Usage, extension, new_call_id, timings, token_logprob
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class _Choice:
         """Return a streamed chunk, with the log probabilities that were not sent yet."""
         choice = {
             "index": self._index,
-            "delta": in_old_words(delta) if self._is_legacy else delta,
+            "delta": with_functions(delta) if self._is_legacy else delta,
             "logprobs": self._unsent_logprobs(),
             "finish_reason": finish_reason,
         }
@@ -157,7 +157,7 @@ class _Choice:
             message["tool_calls"] = [call.body() for call in self._calls]
         return {
             "index": self._index,
-            "message": in_old_words(message) if self._is_legacy else message,
+            "message": with_functions(message) if self._is_legacy else message,
             "logprobs": self._unsent_logprobs(),
             "finish_reason": self.finish_reason,
         }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from localrun.runner.messages import Generation, PromptSpec
 from localrun.server.core.request import CompletionRequest
 from localrun.server.openai import fields as common
-from localrun.server.openai.legacy import LEGACY_TOOLS, in_new_words
+from localrun.server.openai.legacy import LEGACY_TOOLS, with_tools
 from localrun.server.openai.tools import TOOLS, offered_tools
 from localrun.server.parsing import limits
 from localrun.server.parsing.constraints import CONSTRAINTS, openai_constraint
@@ -114,7 +114,7 @@ def parse_chat(fields: Fields) -> ChatCall:
     Raises:
         UsageError: a field is wrong or cannot be honoured; the error names it.
     """
-    fields, is_legacy = in_new_words(fields)
+    fields, is_legacy = with_tools(fields)
     values = CHAT.read(fields)
     messages, offered, thinking = values[MESSAGES], offered_tools(values), openai_thinking(values)
     end, verbosity = prompt_end(values, messages), values.given((VERBOSITY,))

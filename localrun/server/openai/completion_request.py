@@ -15,7 +15,7 @@ from localrun.server.core.choices import choices_of
 from localrun.server.core.request import CompletionRequest
 from localrun.server.openai import fields as common
 from localrun.server.parsing.constraints import CONSTRAINTS, openai_constraint
-from localrun.server.parsing.json_schema import TEXT, TOKEN, either, listed
+from localrun.server.parsing.json_schema import TEXT, TOKEN, either, is_token, listed
 from localrun.server.parsing.limits import refuse_many_copies
 from localrun.server.parsing.options import (
     KEEP_ALIVE,
@@ -108,7 +108,7 @@ def _prompts(fields: Fields, name: str) -> tuple[Prompt, ...]:
 
 def _is_prompt(value: object) -> bool:
     if isinstance(value, tuple):
-        return bool(value) and all(map(common.is_token, value))
+        return bool(value) and all(map(is_token, value))
     return isinstance(value, str)
 
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.engine.params import Pooling
 from localrun.server.core.embedding import EmbeddingRequest
-from localrun.server.openai.fields import is_token
-from localrun.server.parsing.json_schema import TOKEN, either, listed, one_of
+from localrun.server.parsing.json_schema import TOKEN, either, is_token, listed, one_of
 from localrun.server.parsing.limits import MOST_INPUTS
 from localrun.server.parsing.options import KEEP_ALIVE, MODEL, NUM_CTX
 from localrun.server.parsing.table import Field, Table, flag, integer

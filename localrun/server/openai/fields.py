@@ -19,9 +19,9 @@ from localrun.server.parsing.fields import Fields
 from localrun.server.parsing.json_schema import (
     COUNT,
     POSITIVE,
-    TOKEN,
     bounded,
     either,
+    is_token,
     mapped,
     one_of,
 )
@@ -36,7 +36,6 @@ LENGTH_NAMES = ("max_completion_tokens", "max_tokens", "n_predict", "num_predict
 UNLIMITED = -1  # in the dialect of other servers
 STRONGEST_BIAS = 100
 MOST_BIASES = 4096
-LARGEST_TOKEN = TOKEN["maximum"]
 TOKEN_NAME = re.compile(r"[0-9]{1,10}")
 
 
@@ -89,11 +88,6 @@ def num_choices(values: Values) -> int:
             "best_of", "must equal n: all answers are told, not only the best"
         )
     return count
-
-
-def is_token(value: object) -> bool:
-    """Return whether a JSON value is a token id."""
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_TOKEN
 
 
 def length(name: str, least: int = 1) -> Field[int | None]:

@@ -22,7 +22,7 @@ _FUNCTION_CALL = documented("function_call", either(one_of("none", "auto"), reco
 LEGACY_TOOLS = (_FUNCTIONS, _FUNCTION_CALL)
 
 
-def in_new_words(fields: Fields) -> tuple[Fields, bool]:
+def with_tools(fields: Fields) -> tuple[Fields, bool]:
     """Return the fields with tools in place of functions, and whether there were functions.
 
     Raises:
@@ -42,7 +42,7 @@ def in_new_words(fields: Fields) -> tuple[Fields, bool]:
     return fields.but(**changed, tool_choice=choice), True
 
 
-def in_old_words(message: JsonObject) -> JsonObject:
+def with_functions(message: JsonObject) -> JsonObject:
     """Return a message or a delta with its first tool call as ``function_call``, without others."""
     calls = message.get("tool_calls")
     if calls is None:

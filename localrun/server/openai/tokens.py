@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from localrun.runner.messages import Detokenize, PromptSpec, Tokenize
 from localrun.server.core.tokens import TokenRequest
 from localrun.server.openai.chat_request import CHAT_TEMPLATE, MESSAGES
-from localrun.server.openai.fields import is_token
 from localrun.server.parsing.conversation import MESSAGES_SCHEMA, conversation, message_list
-from localrun.server.parsing.json_schema import OBJECT, TOKEN, listed
+from localrun.server.parsing.json_schema import OBJECT, TOKEN, is_token, listed
 from localrun.server.parsing.limits import MOST_TOKENS
 from localrun.server.parsing.media import IMAGES, refuse_media
 from localrun.server.parsing.options import KEEP_ALIVE, MODEL

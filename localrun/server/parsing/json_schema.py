@@ -75,3 +75,8 @@ def record(required: Mapping[str, Schema], optional: Mapping[str, Schema] | None
 def request(required: Mapping[str, Schema], optional: Mapping[str, Schema]) -> Schema:
     """Return the schema of an object of a request."""
     return record(required, {name: maybe(schema) for name, schema in optional.items()})
+
+
+def is_token(value: object) -> bool:
+    """Return whether a JSON value is a token id, as `TOKEN` describes it."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= TOKEN["maximum"]

@@ -243,8 +243,8 @@ def test_an_archive_goes_from_one_machine_to_another(
     assert refused.returncode == 2
     assert f"registry's name, {model}" in refused.stderr
     assert "--force" in refused.stderr
-    assert imported.stdout == f"{model} is here\n"
-    assert renamed.stdout == "mine:latest is here\n"
+    assert imported.stdout == f"imported {model}\n"
+    assert renamed.stdout == "imported mine:latest\n"
     assert sorted(event) == ["event", "manifest", "name"]
     assert localrun("verify").returncode == 0
 
@@ -262,7 +262,7 @@ def test_an_archive_that_was_cut_is_refused_and_gone_on_with(
 
     assert cut.returncode == 4
     assert "are kept" in cut.stderr
-    assert done.stdout == "mine:latest is here\n"
+    assert done.stdout == "imported mine:latest\n"
 
 
 def test_an_archive_flows_through_a_pipe(env: dict[str, str], tmp_path: Path, model: str) -> None:
@@ -277,7 +277,7 @@ def test_an_archive_flows_through_a_pipe(env: dict[str, str], tmp_path: Path, mo
         check=False,
     )
 
-    assert (done.returncode, done.stdout) == (0, f"{model} is here\n")
+    assert (done.returncode, done.stdout) == (0, f"imported {model}\n")
 
 
 def test_a_reader_of_an_archive_that_leaves_ends_it_quietly(
@@ -344,7 +344,7 @@ def test_import_takes_a_file_and_lists_what_a_tool_keeps(
     assert taken.stdout == "owner_repo_m-Q8_0:latest is here, 20.0 KB\n"
     assert sorted(by_path) == ["copied_bytes", "event", "manifest", "name", "size_bytes"]
     assert (none.returncode, none.stdout) == (0, "")
-    assert none.stderr == "lmstudio keeps no models on this machine\n"
+    assert none.stderr == "lmstudio has no models on this machine\n"
 
 
 def test_push_says_what_it_sent(localrun: Localrun, model: str) -> None:
@@ -353,7 +353,7 @@ def test_push_says_what_it_sent(localrun: Localrun, model: str) -> None:
         first, again = localrun("push", model, place), localrun("push", model, place, "--json")
 
     event = json.loads(again.stdout.splitlines()[-1])
-    assert first.stdout.startswith(f"{place} is there, 2")
+    assert first.stdout.startswith(f"pushed {place}, 2")
     assert sorted(event) == ["event", "manifest", "name", "sent_bytes", "size_bytes"]
     assert event["sent_bytes"] == 0
 
@@ -376,8 +376,8 @@ def test_an_import_replaces_a_model_only_by_force(localrun: Localrun, tmp_path: 
         assert "--force" in each.stderr
     assert (aside.stdout, forced.stdout, again.stdout) == (
         "aside:latest is here\n",
-        "mine:latest is here\n",
-        "mine:latest is here\n",
+        "imported mine:latest\n",
+        "imported mine:latest\n",
     )
 
 
@@ -405,5 +405,5 @@ def test_an_import_asks_on_a_terminal_before_it_replaces_a_model(
         os.close(descriptor)
 
     assert done.returncode == exit_code
-    assert "mine:latest exists and is another model: go on? [y/N]" in done.stderr
-    assert done.stdout == ("mine:latest is here\n" if exit_code == 0 else "")
+    assert "mine:latest exists and is another model: continue? [y/N]" in done.stderr
+    assert done.stdout == ("imported mine:latest\n" if exit_code == 0 else "")

@@ -27,7 +27,7 @@ def test_pull_says_what_it_did_in_plain_lines(localrun: Localrun) -> None:
     first, again = localrun("pull", NAME), localrun("pull", NAME)
 
     assert (first.returncode, again.returncode) == (0, 0)
-    assert first.stdout == f"{NAME} is complete, 25.0 KB fetched\n"
+    assert first.stdout == f"{NAME} is complete, 25.0 KB downloaded\n"
     assert again.stdout == f"{NAME} is up to date\n"
     assert "4 files, 25.0 KB" in first.stderr
     assert "model-Q4_K_M.gguf: 20.0 KB, complete" in first.stderr
@@ -177,7 +177,7 @@ def test_offline_a_complete_model_is_told_as_it_is(
     broken = localrun("pull", NAME, *option)
 
     assert (done.returncode, done.stdout) == (0, f"{NAME} is complete\n")
-    assert done.stderr == f"LOCALRUN_OFFLINE is set: nobody was asked for news of {NAME}\n"
+    assert done.stderr == f"LOCALRUN_OFFLINE is set: {NAME} was not checked for updates\n"
     assert broken.returncode == 5
     assert len(hub.requests) == num_asked
 
@@ -228,8 +228,8 @@ def test_outdated_names_what_moved_and_pull_all_fetches_it(
     ]
     keys = ["is_outdated", "is_untold", "name", "origin", "problem"]
     assert sorted(json.loads(as_json.stdout)[0]) == keys
-    assert "to fetch" in dry.stdout
-    assert pulled.stdout == f"{NAME} is complete, 20.0 KB fetched\n"
+    assert "missing" in dry.stdout
+    assert pulled.stdout == f"{NAME} is complete, 20.0 KB downloaded\n"
     assert localrun("outdated").stdout == ""
 
 
@@ -259,8 +259,8 @@ def test_a_lock_brings_the_same_bytes_to_another_machine(
     assert not (tmp_path / "other" / "refs").exists()
     done = localrun("pull", "--locked", "models.lock")
 
-    assert "to fetch" in dry.stdout
-    assert done.stdout == f"{NAME} is complete, 25.0 KB fetched\n"
+    assert "missing" in dry.stdout
+    assert done.stdout == f"{NAME} is complete, 25.0 KB downloaded\n"
     assert json.loads(lock)["models"][NAME]["files"][0]["digest"] == digest(WEIGHTS)
     assert localrun("lock").stdout == lock
     assert localrun("lock", "guide").returncode == 2

@@ -262,7 +262,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> JsonObject:
         if name in seen:
             raise _twice(name)
         seen.add(name)
-    return found
+    return members
 
 
 def _mended(before: str, after: str) -> tuple[str, str]:

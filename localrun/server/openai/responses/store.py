@@ -149,7 +149,7 @@ class ResponseStore:
             self._records.move_to_end(ancestor)
 
     def _chain(self, number: str) -> list[str]:
-        """Return the ids of a response and of the stored ones that it continues, the newest first."""
+        """Return the ids of a response and of its stored predecessors, the newest first."""
         chain: list[str] = []
         following: str | None = number
         while following is not None and following in self._records:

@@ -78,7 +78,7 @@ def _nested(num_bytes: int, opening: str, closing: str) -> Any:
 
 
 def _named(num_bytes: int) -> dict[str, Any]:
-    return {f"k{response_id}": 0 for number in range(num_bytes // 10)}
+    return {f"k{number}": 0 for number in range(num_bytes // 10)}
 
 
 def _schema(num_bytes: int) -> dict[str, Any]:

@@ -217,7 +217,7 @@ def test_headers_of_many_tensors(growth: Growth, tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
 
     def make(size: int) -> Callable[[], object]:
-        names = [f"t{response_id}" for number in range(size // 40)]
+        names = [f"t{number}" for number in range(size // 40)]
         path.write_bytes(builder.header([], [builder.tensor(name, [0]) for name in names]))
         return lambda: read_whole(path)
 
@@ -250,7 +250,7 @@ def test_an_index_of_many_tensors(growth: Growth, tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(_safetensors({"t": TENSOR}))
 
     def make(size: int) -> Callable[[], object]:
-        places = {f"t{response_id}": "a.safetensors" for number in range(size // 30)}
+        places = {f"t{number}": "a.safetensors" for number in range(size // 30)}
         index = tmp_path / "model.safetensors.index.json"
         index.write_text(json.dumps({"weight_map": places}))
         return lambda: read_folder(tmp_path)
@@ -287,8 +287,8 @@ def test_tokenizers(growth: Growth, kind: str, tmp_path: Path) -> None:
 
 def test_adapters_with_a_rank_for_every_module(growth: Growth, tmp_path: Path) -> None:
     def make(size: int) -> Callable[[], object]:
-        modules = [f"base_model.model.l.{response_id}" for number in range(size // 400)]
-        ranks = {f"x.l.{response_id}": 1 for number in range(size // 40)}
+        modules = [f"base_model.model.l.{number}" for number in range(size // 400)]
+        ranks = {f"x.l.{number}": 1 for number in range(size // 40)}
         config = {"peft_type": "LORA", "r": 1, "lora_alpha": 1, "rank_pattern": ranks}
         (tmp_path / "adapter_config.json").write_text(json.dumps(config))
         names = [f"{module}.lora_{half}.weight" for module in modules for half in "AB"]
@@ -304,7 +304,7 @@ def test_adapters_with_a_rank_for_every_module(growth: Growth, tmp_path: Path) -
 
 def test_archives(growth: Growth) -> None:
     def make_members(size: int) -> Callable[[], object]:
-        content = archive_of([member(f"f{response_id}", 0) for number in range(size // 512)])
+        content = archive_of([member(f"f{number}", 0) for number in range(size // 512)])
         return lambda: _read(content)
 
     def make_extensions(size: int) -> Callable[[], object]:
@@ -328,7 +328,7 @@ def test_an_archive_of_one_model_under_many_names(growth: Growth, tmp_path: Path
                 "mediaType": "application/vnd.oci.image.manifest.v1+json",
                 "digest": sha256(manifest),
                 "size": len(manifest),
-                "annotations": {"org.opencontainers.image.ref.name": f"m{response_id}"},
+                "annotations": {"org.opencontainers.image.ref.name": f"m{number}"},
             }
             for number in range(size // 300)
         ]

@@ -133,7 +133,7 @@ class _Reader:
         try:
             arguments = json.loads(text)
         except (ValueError, RecursionError) as error:
-            if item.text("status") != "incomplete":  # ours, broken off: to be told as it is
+            if item.text("status") != "incomplete":  # cut off inside the arguments
                 raise item.wrong("arguments", "are not JSON") from error
             arguments = {}
         return self._call(item, name, arguments)
@@ -179,10 +179,10 @@ def _texts(item: Fields, name: str, kinds: dict[str, str]) -> str:
 def _text(item: Fields, name: str, part: JsonObject, kinds: dict[str, str]) -> str:
     kind = str(part.get("type"))
     if kind not in kinds:
-        raise item.wrong(name, f"holds a part of type {brief(kind)}, which this model cannot read")
+        raise item.wrong(name, f"has a part of type {brief(kind)}, which this model cannot read")
     text = part.get(kinds[kind])
     if not isinstance(text, str):
-        raise item.wrong(name, "has a part whose text is none")
+        raise item.wrong(name, "has a part without text")
     return text
 
 

@@ -177,8 +177,7 @@ def kept_items(items: Iterable[JsonObject]) -> tuple[KeptItem, ...]:
 def not_found(number: str) -> NotFoundError:
     """Return the error for a response that is not stored."""
     return NotFoundError(
-        f"there is no response {number[:100]!r} here, or no longer: they are kept while there is "
-        "room"
+        f"there is no response {number[:100]!r}, or it was evicted to make room for newer ones"
     )
 
 

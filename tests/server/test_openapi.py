@@ -126,7 +126,7 @@ def test_bodies_and_answers_have_schemas(document: Any) -> None:
         "/api/me",
         "/api/signout",
         "/api/blobs/{digest}",
-        "/v1/responses/{number}/cancel",
+        "/v1/responses/{response_id}/cancel",
     }
     for path, methods in document["paths"].items():
         body = methods.get("post", {}).get("requestBody")

@@ -151,7 +151,7 @@ def _context(fields: Fields, name: str) -> tuple[int, ...]:
     if context is None:
         return ()
     if not isinstance(context, list) or not all(map(is_token, context)):
-        raise fields.wrong(name, "must be the list of tokens that an earlier answer told")
+        raise fields.wrong(name, "must be the list of tokens of an earlier answer")
     if len(context) > MANY:
         raise fields.wrong(name, f"has more than {MANY} tokens")
     return tuple(context)

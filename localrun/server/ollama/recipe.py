@@ -162,7 +162,7 @@ def _is_one_gguf(files: dict[str, str]) -> bool:
 
 
 def _draft_path(files: dict[str, str]) -> str:
-    """Return what DRAFT names: a digest, or the folder of several files."""
+    """Return the operand of DRAFT: a digest, or the folder of several files."""
     return next(iter(files.values())) if _is_one_gguf(files) else DRAFT_FOLDER
 
 

@@ -65,7 +65,7 @@ def chat_messages(fields: Fields, name: str) -> tuple[JsonObject, ...]:
     return conversation(messages)
 
 
-# OpenAI's defaults of what cannot be done here: its own client programs send them
+# unsupported fields with OpenAI's defaults, which its own client programs send
 NEUTRAL = (
     neutral("modalities", (["text"],)),
     neutral("audio"),

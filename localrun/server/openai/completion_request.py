@@ -55,7 +55,7 @@ def parse_completion(fields: Fields) -> CompletionCall:
     values = COMPLETION.read(fields)
     prompts, count = values[_PROMPT], common.num_choices(values)
     if len(prompts) * count > MOST_ANSWERS:
-        raise fields.wrong("prompt", f"asks for more than {MOST_ANSWERS} answers, with n")
+        raise fields.wrong("prompt", f"and n make more than {MOST_ANSWERS} choices")
     refuse_many_copies(fields, prompts, count)
     request = CompletionRequest(
         model=values[MODEL],

@@ -48,7 +48,7 @@ class Streaming:
 
 
 def streaming(values: Values) -> Streaming:
-    """Return the delivery that a request with the rows of `STREAMING` asks for."""
+    """Return the delivery for a request with the rows of `STREAMING`."""
     return Streaming(
         is_wanted=values[STREAM] or False,
         include_usage=values[_STREAM_OPTIONS][_INCLUDE_USAGE] or False,
@@ -85,7 +85,7 @@ def num_choices(values: Values) -> int:
     count = values[_N] or 1
     if values[_BEST_OF] not in {None, count}:
         raise values.fields.wrong(
-            "best_of", "must equal n: all answers are told, not only the best"
+            "best_of", "must equal n: all choices are returned, not only the best one"
         )
     return count
 
@@ -106,7 +106,9 @@ def _min_tokens(values: Values) -> int:
     """Return the number of tokens before which the answer cannot end."""
     least, most = values[_MIN_TOKENS] or 0, num_predict(values)
     if most is not None and 0 <= most < least:
-        raise values.fields.wrong("min_tokens", f"is {least}, more than the {most} tokens at most")
+        raise values.fields.wrong(
+            "min_tokens", f"is {least}, more than the maximum of {most} tokens"
+        )
     return min(least, MANY)
 
 
@@ -139,7 +141,7 @@ def _logit_bias(fields: Fields, name: str) -> tuple[tuple[int, float], ...]:
     return tuple(pairs)
 
 
-# what cannot be done here, with the values at which programs send it although it changes nothing
+# unsupported fields with the neutral values at which programs send them
 NEUTRAL = (
     neutral("allowed_token_ids", ([],)),
     neutral("bad_words", ([],)),

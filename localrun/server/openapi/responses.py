@@ -32,7 +32,7 @@ def schemas() -> dict[str, Schema]:
 
 def operations() -> dict[str, Operation]:
     """Return the operations by method and path."""
-    path, response = "/v1/responses/{number}", ref("Response")
+    path, response = "/v1/responses/{response_id}", ref("Response")
     deleted = {"id": TEXT, "object": one_of("response"), "deleted": FLAG}
     counted = record({"object": one_of("response.input_tokens"), "input_tokens": COUNT})
     return {

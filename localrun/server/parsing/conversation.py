@@ -100,7 +100,7 @@ def _part_text(message: Fields, part: object) -> str:
     if not isinstance(part, dict) or str(part.get("type")) not in TEXT_PARTS:
         raise _no_vision(message, "content")
     if not isinstance(part.get("text"), str):
-        raise message.wrong("content", "has a part whose text is none")
+        raise message.wrong("content", "has a part without text")
     text: str = part["text"]
     return text
 
@@ -112,7 +112,7 @@ def _tool_calls(message: Fields, name: str) -> list[JsonObject]:
 def _tool_call(message: Fields, call: JsonObject) -> JsonObject:
     function = call.get("function")
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
-        raise message.wrong("tool_calls", "must hold functions with a name")
+        raise message.wrong("tool_calls", "must have functions with a name")
     arguments = function.get("arguments") or {}
     if isinstance(arguments, str):
         arguments = _arguments(arguments)
@@ -134,7 +134,7 @@ def _arguments(text: str) -> object:
 
 
 def _no_vision(message: Fields, name: str) -> UsageError:
-    return message.wrong(name, "holds something other than text, which this model cannot read")
+    return message.wrong(name, "contains something other than text, which this model cannot read")
 
 
 _FUNCTION = request({"name": TEXT}, {"arguments": either(TEXT, OBJECT)})

@@ -70,7 +70,9 @@ class Fields:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.wrong(name, "must be a number")
         if not low <= value <= high:  # refuses NaN too
-            raise self.wrong(name, f"must be between {low:g} and {high:g}")
+            has_top = value > high or high < LARGEST_INTEGER
+            bounds = f"between {low:g} and {high:g}" if has_top else f"at least {low:g}"
+            raise self.wrong(name, f"must be {bounds}")
         return value
 
     def integer(

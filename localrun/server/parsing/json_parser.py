@@ -18,15 +18,15 @@ from localrun.errors import BodyTooLargeError, UsageError
 
 JsonObject = dict[str, Any]
 
-DEEPEST = 100  # lists and objects in each other; what works on them later may be recursive
+DEEPEST = 100  # levels of nesting: later code may be recursive
 MOST_NUMBERS = 2**20  # a prompt of a million token ids
-MOST_VALUES = 2**18  # of all other kinds, and names: some 50 MB
+MOST_VALUES = 2**18  # other values and names: about 50 MB
 SMALL_BYTES, SMALL_VALUES = 128 * 1024, 8192  # a few milliseconds
 PIECE_BYTES = 256 * 1024  # of a string, and the longest run of digits: about 1 ms
-VALUE_CHARACTERS = 1  # of a value that is no string, at least
-NO_DEPTH = -1  # of a name: it is a string
+VALUE_CHARACTERS = 1  # minimum of a value that is not a string
+NO_DEPTH = -1  # of a name, which must be a string
 LONGEST_NUMBER = 4300  # digits: Python's own limit, against slow conversions
-SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half a character, unless the other half follows
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")  # half a character unless the other half follows
 
 _BLANK = rb"[ \t\n\r]*+"
 _NUMBER = rb"-?+(?:0|[1-9][0-9]{0,5000}+)(?:\.[0-9]{1,5000}+)?+(?:[eE][-+]?+[0-9]{1,5000}+)?+"
@@ -43,11 +43,11 @@ _PIECE = re.compile(
     rb'|\\u[0-9a-fA-F]{4}|\\["\\/bfnrt])*+'
 )
 _WORDS = {b"true": True, b"false": False, b"null": None}
-_MARK = b"\xef\xbb\xbf"  # which Windows writes before UTF-8
+_MARK = b"\xef\xbb\xbf"  # byte order mark of Windows
 
 
 def is_small(body: bytes) -> bool:
-    """Return whether a body takes no more than a few milliseconds to parse."""
+    """Return whether a body can be parsed in a few milliseconds."""
     if len(body) > SMALL_BYTES:
         return False
     return sum(map(body.count, (b",", b"[", b"{"))) <= SMALL_VALUES
@@ -57,11 +57,11 @@ def parse_json(body: bytes) -> object:
     """Return the value of a body.
 
     Raises:
-        BodyTooLargeError: it has more than `MOST_VALUES` values and names, or `MOST_NUMBERS`
-            numbers.
-        UsageError: it is not JSON, is nested too deeply, or holds text that is not Unicode,
-            numbers that JSON lacks, or a name twice in one object: which of the values
-            counts, another reader may see otherwise.
+        BodyTooLargeError: the body has more than `MOST_VALUES` values and names, or more than
+            `MOST_NUMBERS` numbers.
+        UsageError: the body is not JSON, is nested too deeply, or has text that is not Unicode,
+            numbers that JSON lacks, or a name twice in one object: parsers disagree about which
+            of the two values counts.
     """
     try:
         return _parse_small(body) if is_small(body) else _Reader(body).document()
@@ -88,16 +88,16 @@ def _parse_small(body: bytes) -> object:
 
 
 def is_larger(value: object, most: int) -> bool:
-    """Return whether a value has more than ``most`` characters of JSON, at the least."""
-    size, left = 0, [value]
-    while left and size <= most:
-        one = left.pop()
-        if isinstance(one, dict):
-            size += sum(map(len, one))
-            left += one.values()
-        elif isinstance(one, list | tuple):
-            left += one
-        size += len(one) + 2 if isinstance(one, str) else VALUE_CHARACTERS
+    """Return whether a value has more than ``most`` characters of JSON, by a lower estimate."""
+    size, pending = 0, [value]
+    while pending and size <= most:
+        item = pending.pop()
+        if isinstance(item, dict):
+            size += sum(map(len, item))
+            pending += item.values()
+        elif isinstance(item, list | tuple):
+            pending += item
+        size += len(item) + 2 if isinstance(item, str) else VALUE_CHARACTERS
     return size > most
 
 
@@ -118,26 +118,26 @@ class _Reader:
         return value
 
     def _value(self, depth: int) -> object:
-        found = _VALUE.match(self._body, self._at)
-        if found is None:
+        match = _VALUE.match(self._body, self._at)
+        if match is None:
             self._fail()
-        self._at = found.end()
-        kind = found.lastgroup
+        self._at = match.end()
+        kind = match.lastgroup
         if kind == "number":
             self._count_numbers(1)
-            return self._number(found["number"])
+            return self._number(match["number"])
         self._count_value()
         if kind == "text":
-            return self._decoded(found["text"], found.start("text"))
+            return self._decoded(match["text"], match.start("text"))
         if kind == "open":
             if depth == DEEPEST:
                 raise _too_deep()
             if depth == NO_DEPTH:
                 self._fail()
-            return self._list(depth + 1) if found["open"] == b"[" else self._object(depth + 1)
+            return self._list(depth + 1) if match["open"] == b"[" else self._object(depth + 1)
         if kind == "quote":
             return self._text()
-        return _WORDS[found["word"]] if kind == "word" else _no_number(found["none"].decode())
+        return _WORDS[match["word"]] if kind == "word" else _no_number(match["none"].decode())
 
     def _list(self, depth: int) -> list[object]:
         items: list[object] = []
@@ -158,18 +158,18 @@ class _Reader:
                 self._fail()
 
     def _object(self, depth: int) -> JsonObject:
-        found: JsonObject = {}
+        members: JsonObject = {}
         if self._closes(b"}"):
-            return found
+            return members
         while True:
             name = self._name()
             value = self._value(depth)
-            if name in found:
+            if name in members:
                 raise _twice(name)
-            found[name] = value
+            members[name] = value
             sign = self._sign()
             if sign == b"}":
-                return found
+                return members
             if sign != b",":
                 self._fail()
 
@@ -180,7 +180,7 @@ class _Reader:
         return self._names.setdefault(name, name)
 
     def _number(self, written: bytes) -> int | float:
-        """Return a number; its token ends before what belongs to no number."""
+        """Return a number, whose token ends before the first other character."""
         following = self._body[self._at : self._at + 1]
         if len(written) > LONGEST_NUMBER or (following and following in b"0123456789"):
             if len(written) < LONGEST_NUMBER:  # such as 012
@@ -189,7 +189,7 @@ class _Reader:
         return int(written) if written.lstrip(b"-").isdigit() else _finite(written.decode())
 
     def _text(self) -> str:
-        """Return a string with escapes, or a long one, piece by piece."""
+        """Return a long string, or one with escapes, piece by piece."""
         pieces, has_surrogates = [""], False
         while piece := self._piece():
             text: str = json.loads(f'"{self._decoded(piece, self._at - len(piece))}"')
@@ -206,10 +206,10 @@ class _Reader:
         return "".join(pieces)
 
     def _piece(self) -> bytes:
-        """Take whole characters and whole escapes of a string, nothing at its end."""
+        """Take whole characters and escapes of a string; return b"" at its end."""
         start = self._at
-        found = _PIECE.match(self._body, start, start + PIECE_BYTES)
-        end = found.end() if found else start
+        match = _PIECE.match(self._body, start, start + PIECE_BYTES)
+        end = match.end() if match else start
         cut = end
         while cut > start and self._body[cut : cut + 1] and self._body[cut] & 0xC0 == 0x80:  # noqa: PLR2004 - inside a character
             cut -= 1
@@ -231,12 +231,12 @@ class _Reader:
         return False
 
     def _sign(self) -> bytes:
-        """Take one of the signs between values, nothing where there is none."""
-        found = _SIGN.match(self._body, self._at)
-        if found is None:
+        """Take a bracket, comma or colon; return b"" if another character is next."""
+        match = _SIGN.match(self._body, self._at)
+        if match is None:
             return b""
-        self._at = found.end()
-        return found[1]
+        self._at = match.end()
+        return match[1]
 
     def _count_value(self) -> None:
         self._num_values += 1
@@ -253,20 +253,20 @@ class _Reader:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> JsonObject:
-    """Return an object of its names and values."""
-    found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
+    """Return an object of its names and values, which must differ in their names."""
+    members = dict(pairs)
+    if len(members) == len(pairs):
+        return members
     seen: set[str] = set()
     for name, _ in pairs:
         if name in seen:
             raise _twice(name)
         seen.add(name)
-    return found
+    return members
 
 
 def _mended(before: str, after: str) -> tuple[str, str]:
-    """Put the halves of a character together that stand at the ends of two pieces."""
+    """Join the halves of a character that was cut between two pieces."""
     if not ("\ud800" <= before[-1:] <= "\udbff" and "\udc00" <= after[:1] <= "\udfff"):
         return before, after
     whole = (before[-1] + after[0]).encode("utf-16", "surrogatepass").decode("utf-16")
@@ -308,10 +308,10 @@ _decoder = json.JSONDecoder(
 
 
 def _is_deeper(value: object, most: int) -> bool:
-    """Return whether more than ``most`` lists and objects are in each other."""
+    """Return whether a value has more than ``most`` levels of nesting."""
     level: list[Any] = [value] if isinstance(value, dict | list) else []
     for _ in range(most):
-        inner = [one.values() if isinstance(one, dict) else one for one in level]
+        inner = [item.values() if isinstance(item, dict) else item for item in level]
         level = [item for items in inner for item in items if isinstance(item, dict | list)]
         if not level:
             return False

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 KINDS = {  # type of a content part: its content, and the capability that a model needs for it
     **dict.fromkeys(("image", "image_url", "input_image"), ("an image", "vision")),
-    **dict.fromkeys(("audio", "audio_url", "input_audio"), ("a sound", "audio")),
-    **dict.fromkeys(("video", "video_url", "input_video"), ("a film", "vision")),
+    **dict.fromkeys(("audio", "audio_url", "input_audio"), ("audio", "audio")),
+    **dict.fromkeys(("video", "video_url", "input_video"), ("video", "vision")),
 }
 LISTS = ("content", "output")  # of a message, and of a tool result
 IMAGES = documented("images", {"type": "array", "maxItems": 0})  # Ollama's, beside the text
@@ -35,10 +35,10 @@ def refuse_media(fields: Fields, name: str = "messages") -> None:
     called = model[:100] if isinstance(model, str) else "this model"
     for place, content, capability in _media(fields, name):
         raise UsageError(
-            f"{place} holds {content}, and {called} has no {capability} part here: "
+            f"{place} contains {content}, and {called} has no {capability} support here: "
             "it reads text only",
             param=place,
-            hint=f"localrun show {called}   tells what it can do",
+            hint=f"localrun show {called}   shows its capabilities",
         )
 
 

@@ -124,7 +124,7 @@ def _text_format(form: Fields, kind: str, param: str) -> ConstraintSpec:
 
 
 def _place_of_schema(form: Fields) -> str | None:
-    """Return the path of a format's schema, None if no field has one."""
+    """Return the path of a format's schema, or None if no field has a schema."""
     named = form.inner("json_schema")
     if named.raw("schema") is not None:
         return "json_schema.schema"

@@ -13,7 +13,7 @@ from localrun.engine.params import FinishReason
 from localrun.server.core.request import AnswerFinished, AnswerStarted
 from localrun.server.openai.chat_builder import usage_json
 from tests.fakes.requests import finished
-from tests.server.test_openai_api import chat, events
+from tests.server.openai.test_api import chat, events
 
 if TYPE_CHECKING:
     from tests.server.serving import Served

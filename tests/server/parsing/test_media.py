@@ -56,5 +56,5 @@ def test_the_error_names_the_place_and_the_model(
     assert response.status_code == 400
     error = response.json()["error"]
     told = error if isinstance(error, str) else error["message"]
-    assert told.startswith(f"{place} holds a")
-    assert f"fake has no {lacks} part here" in told
+    assert told.startswith(f"{place} contains ")
+    assert f"fake has no {lacks} support here" in told

@@ -1,13 +1,13 @@
-"""The items of a conversation: what there are, and messages of them as templates take them.
+"""Items of the Responses API: their kinds, and their conversion to messages for templates.
 
     message                    text of the user, the assistant, the system or a developer
     reasoning                  a thought
     function_call, custom_tool_call, local_shell_call      each with _output
     item_reference             stands for an item that an earlier response has, by its id
 
-Thoughts that clients are to keep for us come back in ``encrypted_content``, with a mark:
-nothing is encrypted, the machine is the user's own. What has another mark, or none, was
-made by somebody else and cannot be read.
+Thoughts that the client stores come back in ``encrypted_content``, behind a mark. They are not
+encrypted, since the machine is the user's own. Content with another mark, or without one, was made
+by another server and is ignored.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ OWN_MARK = "localrun:"
 
 
 def new_id(kind: str) -> str:
-    """Return an id for an item."""
+    """Return a new id for an item."""
     return f"{PREFIXES[kind]}_{secrets.token_hex(16)}"
 
 
 def sealed(thought: str) -> str:
-    """Return what clients keep of a thought in ``encrypted_content``."""
+    """Return the ``encrypted_content`` of a thought."""
     return OWN_MARK + thought
 
 
 def kind_of(item: Fields) -> str:
-    """Return the type of an item, which easy messages and references may leave out."""
+    """Return the type of an item, which messages and references may omit."""
     kind = item.text("type")
     if kind is None:
         kind = "message" if item.raw("role") is not None else "item_reference"
@@ -62,20 +62,20 @@ def kind_of(item: Fields) -> str:
 
 
 def whole_item(item: Fields) -> JsonObject:
-    """Return an item of a request as it is kept: with a type, an id, a status and parts."""
-    kind, stated = kind_of(item), item.all()
+    """Return an item of a request in its stored form: with a type, an id, a status and parts."""
+    kind, members = kind_of(item), item.all()
     kept: JsonObject = {"status": "completed"} if kind != "reasoning" else {}
-    kept |= {**stated, "type": kind, "id": item.text("id") or new_id(kind)}
-    if kind == "message" and isinstance(stated.get("content"), str):
-        kept["content"] = [_text_part(stated["content"], stated.get("role"))]
+    kept |= {**members, "type": kind, "id": item.text("id") or new_id(kind)}
+    if kind == "message" and isinstance(members.get("content"), str):
+        kept["content"] = [_text_part(members["content"], members.get("role"))]
     return kept
 
 
 def conversation(instructions: str | None, items: list[Fields]) -> tuple[JsonObject, ...]:
-    """Return what the items say, the instructions first.
+    """Return the messages of the items, with the instructions as the first one.
 
     Raises:
-        UsageError: an item is malformed, or holds what no text model can read.
+        UsageError: an item is malformed, or has content that is not text.
     """
     system = list(takewhile(_is_system, items))
     reader = _Reader()
@@ -84,7 +84,7 @@ def conversation(instructions: str | None, items: list[Fields]) -> tuple[JsonObj
 
 
 class _Reader:
-    """Reads one item after the other; results need the names of earlier calls."""
+    """Reader of items in their order: a tool result needs the name of the earlier call."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}  # of tools, by the id of a call
@@ -100,7 +100,7 @@ class _Reader:
         }
 
     def turn(self, item: Fields) -> JsonObject:
-        """Return the message that an item is; an empty one is none."""
+        """Return the message of an item, or an empty object if it has no content."""
         kind = kind_of(item)
         if kind not in self._kinds:
             raise item.wrong("type", f"is {brief(kind)}, which is not supported here")
@@ -133,7 +133,7 @@ class _Reader:
         try:
             arguments = json.loads(text)
         except (ValueError, RecursionError) as error:
-            if item.text("status") != "incomplete":  # ours, broken off: to be told as it is
+            if item.text("status") != "incomplete":  # cut off inside the arguments
                 raise item.wrong("arguments", "are not JSON") from error
             arguments = {}
         return self._call(item, name, arguments)
@@ -144,8 +144,8 @@ class _Reader:
 
     def _shell_call(self, item: Fields) -> JsonObject:
         action = item.inner("action")
-        found = {name: action.raw(name) for name in SHELL_ARGUMENTS}
-        return self._call(item, SHELL, given(**found))
+        arguments = {name: action.raw(name) for name in SHELL_ARGUMENTS}
+        return self._call(item, SHELL, given(**arguments))
 
     def _call(self, item: Fields, name: str, arguments: object) -> JsonObject:
         number = item.required_text("call_id")
@@ -169,7 +169,7 @@ def _content(item: Fields) -> str:
 
 
 def _texts(item: Fields, name: str, kinds: dict[str, str]) -> str:
-    """Return the text of a field that is one, or a list of parts."""
+    """Return the text of a field that is a string or a list of parts."""
     value = item.raw(name)
     if value is None or isinstance(value, str):
         return value or ""
@@ -179,10 +179,10 @@ def _texts(item: Fields, name: str, kinds: dict[str, str]) -> str:
 def _text(item: Fields, name: str, part: JsonObject, kinds: dict[str, str]) -> str:
     kind = str(part.get("type"))
     if kind not in kinds:
-        raise item.wrong(name, f"holds a part of type {brief(kind)}, which this model cannot read")
+        raise item.wrong(name, f"has a part of type {brief(kind)}, which this model cannot read")
     text = part.get(kinds[kind])
     if not isinstance(text, str):
-        raise item.wrong(name, "has a part whose text is none")
+        raise item.wrong(name, "has a part without text")
     return text
 
 

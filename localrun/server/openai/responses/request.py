@@ -101,7 +101,9 @@ def parse_call(fields: Fields, store: ResponseStore) -> ResponsesCall:
     tools, items = read_tools(values), _resolved(values[_INPUT], store)
     earlier = _history(values, store)
     if len(earlier) + len(items) > MOST_MESSAGES:
-        raise fields.wrong("input", f"makes a conversation of more than {MOST_MESSAGES} items")
+        raise fields.wrong(
+            "input", f"and the earlier responses have more than {MOST_MESSAGES} items"
+        )
     messages = conversation(values[_INSTRUCTIONS], [*earlier, *items])
     if not messages:
         raise fields.wrong("input", "is required")
@@ -175,7 +177,9 @@ def _history(values: Values, store: ResponseStore) -> list[Fields]:
     try:
         history = store.history(previous) if previous else []
     except NotFoundError as error:
-        raise values.fields.wrong("previous_response_id", f"cannot be followed: {error}") from error
+        raise values.fields.wrong(
+            "previous_response_id", f"cannot be continued: {error}"
+        ) from error
     return [Fields(item, "previous_response_id: ") for item in history]
 
 
@@ -198,7 +202,7 @@ def _referred(item: Fields, store: ResponseStore) -> KeptItem:
     number = item.required_text("id")
     kept = store.item(number)
     if kept is None:
-        raise item.wrong("id", f"names no item that is kept here: {shown(number)}")
+        raise item.wrong("id", f"names no stored item: {shown(number)}")
     return kept
 
 
@@ -206,7 +210,9 @@ def _included(fields: Fields, name: str) -> tuple[str, ...]:
     included = fields.strings(name)
     for word in included:
         if word not in INCLUDED:
-            raise fields.wrong(name, f"must hold some of {', '.join(INCLUDED)}, not {brief(word)}")
+            raise fields.wrong(
+                name, f"must be a list of values from {', '.join(INCLUDED)}, not {brief(word)}"
+            )
     return included
 
 
@@ -244,7 +250,7 @@ def _repeated(values: Values, tools: ToolSet, *, stores: bool, background: bool)
         "service_tier": "default",
         "text": _text_config(values[_TEXT]),
         "tool_choice": fields.raw("tool_choice") or "auto",
-        "tools": list(tools.told),
+        "tools": list(tools.reported),
         "top_logprobs": values[TOP_LOGPROBS] or 0,
         "truncation": fields.text("truncation") or "disabled",
         "user": values[_USER],
@@ -257,7 +263,7 @@ def _repeated(values: Values, tools: ToolSet, *, stores: bool, background: bool)
 def _metadata(fields: Fields, name: str) -> JsonObject:
     metadata = fields.inner(name).all()
     if len(metadata) > MOST_METADATA or not all(isinstance(v, str) for v in metadata.values()):
-        raise fields.wrong(name, f"must hold at most {MOST_METADATA} strings")
+        raise fields.wrong(name, f"must have at most {MOST_METADATA} values, all of them strings")
     return metadata
 
 

@@ -1,9 +1,9 @@
-"""The responses that can be asked for again, and that a conversation goes on from.
+"""Store of ended responses, which clients read again or continue.
 
-Held in memory, as JSON, as long as there is room, in number and in bytes: as Python objects they
-would take many times the memory that is counted. Those that were used least recently leave
-first; a response counts as used when one that follows it is, so that a conversation never loses
-its beginning before its end.
+The responses are in memory as JSON, limited in number and in bytes: as Python objects they would
+take many times the memory that is counted. The least recently used response is evicted first. A
+response counts as used when one that continues it is used, so that a conversation never loses its
+beginning before its end.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ class KeptItem:
 
     @property
     def num_bytes(self) -> int:
-        """Return about how much memory it takes."""
+        """Return the approximate memory that it takes."""
         return ITEM_BYTES + len(self.text) + 4 * len(self.id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """A response that ended, and what was asked."""
+    """An ended response and its input items."""
 
     id: str
-    previous: str | None  # the response that it follows
+    previous: str | None  # id of the response that it continues
     head: bytes  # the response without its output
     input: tuple[KeptItem, ...]
     output: tuple[KeptItem, ...]
 
     @property
     def response(self) -> JsonObject:
-        """Return the response."""
+        """Return the response as an object."""
         response: JsonObject = json.loads(self.head)
         return response | {"output": [json.loads(item.text) for item in self.output]}
 
@@ -63,23 +63,24 @@ class Record:
 
     @property
     def num_bytes(self) -> int:
-        """Return about how much memory it takes."""
+        """Return the approximate memory that it takes."""
         return ITEM_BYTES + len(self.head) + sum(item.num_bytes for item in self.items)
 
 
 class ResponseStore:
-    """Records by the id of their response; safe from any thread."""
+    """Records by the ids of their responses; safe from any thread."""
 
     def __init__(self, most_responses: int = MOST_RESPONSES, most_bytes: int = MOST_BYTES) -> None:
         self._most_responses = most_responses
         self._most_bytes = most_bytes
+        # guards all fields below; taken alone, again by methods that call each other
         self._lock = threading.RLock()
-        self._records: OrderedDict[str, Record] = OrderedDict()  # the next to leave first
+        self._records: OrderedDict[str, Record] = OrderedDict()  # the next to be evicted is first
         self._items: dict[str, KeptItem] = {}
         self.num_bytes = 0
 
     def add(self, record: Record) -> None:
-        """Keep a response, and drop others until there is room; the new one always stays."""
+        """Store a response, and evict others until the limits hold; the new one always stays."""
         with self._lock:
             self._records[record.id] = record
             self._items |= {item.id: item for item in record.items}
@@ -93,7 +94,7 @@ class ResponseStore:
         """Return the record of a response.
 
         Raises:
-            NotFoundError: it is not here, or no longer.
+            NotFoundError: there is no such response, or it was evicted.
         """
         with self._lock:
             if number not in self._records:
@@ -102,10 +103,10 @@ class ResponseStore:
             return self._records[number]
 
     def delete(self, number: str) -> None:
-        """Forget a response.
+        """Delete a response.
 
         Raises:
-            NotFoundError: it is not here, or no longer.
+            NotFoundError: there is no such response, or it was evicted.
         """
         with self._lock:
             if number not in self._records:
@@ -113,19 +114,19 @@ class ResponseStore:
             record = self._records.pop(number)
             self.num_bytes -= record.num_bytes
             for item in record.items:
-                if self._items.get(item.id) is item:  # clients send items again with their ids
+                if self._items.get(item.id) is item:  # another response may have the same item
                     del self._items[item.id]
 
     def history(self, number: str) -> list[JsonObject]:
-        """Return the items of a response and of those that it follows, the oldest first.
+        """Return the items of a response and of those that it continues, the oldest first.
 
         Raises:
-            NotFoundError: one of them is not here, or no longer.
-            BodyTooLargeError: together they are larger than any body may be.
+            NotFoundError: one of the responses does not exist, or was evicted.
+            BodyTooLargeError: together they are larger than a body may be.
         """
         with self._lock:
             self.get(number)
-            chain = [self._records[one] for one in reversed(self._chain(number))]
+            chain = [self._records[ancestor] for ancestor in reversed(self._chain(number))]
         if chain[0].previous is not None:
             raise not_found(chain[0].previous)
         if sum(record.num_bytes for record in chain) > MOST_BODY_BYTES:
@@ -135,7 +136,7 @@ class ResponseStore:
         return [json.loads(item.text) for record in chain for item in record.items]
 
     def item(self, number: str) -> KeptItem | None:
-        """Return an item of any response, None where there is none of this id."""
+        """Return an item of any response, or None if no item has this id."""
         with self._lock:
             return self._items.get(number)
 
@@ -144,11 +145,11 @@ class ResponseStore:
         return len(self._records) > self._most_responses or self.num_bytes > self._most_bytes
 
     def _touch(self, number: str) -> None:
-        for one in self._chain(number):
-            self._records.move_to_end(one)
+        for ancestor in self._chain(number):
+            self._records.move_to_end(ancestor)
 
     def _chain(self, number: str) -> list[str]:
-        """Return a response and those that it follows, as far as they are here."""
+        """Return the ids of a response and of its stored predecessors, the newest first."""
         chain: list[str] = []
         following: str | None = number
         while following is not None and following in self._records:
@@ -157,27 +158,26 @@ class ResponseStore:
         return chain
 
 
-def kept(response: JsonObject, asked: tuple[KeptItem, ...]) -> Record:
-    """Return the record of a response and of the items that it answers."""
+def kept(response: JsonObject, items: tuple[KeptItem, ...]) -> Record:
+    """Return the record of a response and of its input items."""
     return Record(
         id=response["id"],
         previous=response["previous_response_id"],
         head=_json(response | {"output": []}),
-        input=asked,
+        input=items,
         output=kept_items(response["output"]),
     )
 
 
 def kept_items(items: Iterable[JsonObject]) -> tuple[KeptItem, ...]:
-    """Return items, which have ids, as they are kept."""
+    """Return items that have ids in their stored form."""
     return tuple(KeptItem(item["id"], _json(item)) for item in items)
 
 
 def not_found(number: str) -> NotFoundError:
-    """Return the error for a response that is not here."""
+    """Return the error for a response that is not stored."""
     return NotFoundError(
-        f"there is no response {number[:100]!r} here, or no longer: they are kept while there is "
-        "room"
+        f"there is no response {number[:100]!r}, or it was evicted to make room for newer ones"
     )
 
 

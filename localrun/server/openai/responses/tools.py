@@ -76,7 +76,7 @@ class ToolSet:
 
     functions: tuple[JsonObject, ...] = ()
     choice: str = "auto"  # see `Generation.tool_choice`
-    told: tuple[JsonObject, ...] = ()  # in the response
+    reported: tuple[JsonObject, ...] = ()  # in the response
     by_name: dict[str, ResponsesTool] = field(default_factory=dict)
 
     def called(self, name: str) -> ResponsesTool:
@@ -98,7 +98,7 @@ def read_tools(values: Values) -> ToolSet:
     return ToolSet(
         functions=offered.tools,
         choice=offered.choice,
-        told=tuple(_told(tool) for tool in kept),
+        reported=tuple(_reported(tool) for tool in kept),
         by_name={function["function"]["name"]: tool for tool, function in pairs},
     )
 
@@ -160,7 +160,7 @@ def _choice(fields: Fields) -> object:
     return {"type": "function", "name": known_name(name, named.text("namespace"))}
 
 
-def _told(tool: Fields) -> JsonObject:
+def _reported(tool: Fields) -> JsonObject:
     """Return a tool for the response, in which a function has all its fields."""
     if tool.text("type") != ToolKind.FUNCTION:
         return tool.all()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from tests.server.test_openai_api import events
+from tests.server.openai.test_api import events
 
 if TYPE_CHECKING:
     from tests.server.serving import Served

@@ -32,7 +32,7 @@ def test_functions_are_wrapped_for_templates_and_told_with_all_their_fields() ->
 
     function = {"name": "look", "parameters": {"type": "object", "properties": {}}}
     assert tools.functions == ({"type": "function", "function": function},)
-    assert tools.told == (
+    assert tools.reported == (
         {
             "type": "function",
             "name": "look",
@@ -66,7 +66,7 @@ def test_tools_of_a_namespace_have_its_name_before_theirs() -> None:
 def test_what_only_openai_runs_beside_an_answer_is_left_out() -> None:
     tools = read([{"type": "web_search"}, LOOK, {"type": "web_search_preview_2025_03_11"}])
 
-    assert tools.told == ({"description": None, **LOOK},)
+    assert tools.reported == ({"description": None, **LOOK},)
     assert len(tools.functions) == 1
 
 

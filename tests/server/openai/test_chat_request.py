@@ -9,7 +9,7 @@ import pytest
 
 from localrun.server.openai.chat_request import parse_chat
 from localrun.server.parsing.fields import Fields
-from tests.server.test_openai_api import chat, events
+from tests.server.openai.test_api import chat, events
 
 if TYPE_CHECKING:
     from tests.server.serving import Served

@@ -1,11 +1,11 @@
-"""Other people's clients of our APIs, for the tests that drive the server with them.
+"""Third-party clients of the APIs, for the tests that drive the server with them.
 
     <cache>/localrun/clients/python/   a venv with scripts/locks/clients.txt
                              node/     node_modules of scripts/locks/clients/package-lock.json
-                             */.installed   what is there, written last
+                             */.installed   fingerprint of the installed packages, written last
 
-Neither is needed to run localrun, so they are kept apart from ``.venv``. No script of an
-npm package is run when it is installed.
+localrun does not need them, so they are not in ``.venv``. Install scripts of npm packages are not
+run.
 """
 
 from __future__ import annotations
@@ -25,52 +25,52 @@ if TYPE_CHECKING:
 OLDEST_NODE = 20
 FILES = ("package.json", "package-lock.json")
 STAMP = ".installed"
-MOST_TOLD = 200  # characters of why a test is skipped
+MAX_REASON_CHARS = 200  # of the reason why a test is skipped
 
 
 class ClientsError(Exception):
-    """They cannot be had here; the text says why."""
+    """The clients cannot be installed here; the text is the reason."""
 
 
 def provide() -> None:
-    """Tell the tests where the clients are; where they cannot be had, why they skip."""
+    """Set the variables that name the clients' folders, or the reason to skip their tests."""
     for kind, ensure in (("python", ensure_python), ("node", ensure_node)):
         variable = f"LOCALRUN_TEST_CLIENTS_{kind.upper()}"
         try:
             os.environ[variable] = str(ensure())
         except (ClientsError, environment.SetupError, OSError) as error:
             environment.say(f"no {kind} clients, so their tests are skipped: {error}")
-            os.environ[f"{variable}_MISSING"] = " ".join(str(error).split())[:MOST_TOLD]
+            os.environ[f"{variable}_MISSING"] = " ".join(str(error).split())[:MAX_REASON_CHARS]
 
 
 def ensure_python() -> Path:
-    """Return the Python of the venv, installed the first time (165 MB)."""
+    """Return the Python of the clients' venv, which the first call installs (165 MB)."""
     folder = environment.cache_folder() / "clients" / "python"
     python = folder / "bin" / "python"
-    wanted = _fingerprint([environment.LOCKS / "clients.txt"], platform.python_version())
-    if _stamped(folder) != wanted:
+    fingerprint = _fingerprint([environment.LOCKS / "clients.txt"], platform.python_version())
+    if _stamped(folder) != fingerprint:
         folder.parent.mkdir(exist_ok=True)
         environment.create_venv(folder)
         environment.say("installing the Python clients ...")
         environment.install(python, "clients")
-        (folder / STAMP).write_text(wanted)
+        (folder / STAMP).write_text(fingerprint)
     return python
 
 
 def ensure_node() -> Path:
-    """Return the folder that holds ``node_modules``, installed the first time (460 MB)."""
+    """Return the folder of ``node_modules``, which the first call installs (460 MB)."""
     folder = environment.cache_folder() / "clients" / "node"
     version = _node_version()
     sources = [environment.LOCKS / "clients" / name for name in FILES]
-    wanted = _fingerprint(sources, f"{version} {platform.system()} {platform.machine()}")
-    if _stamped(folder) != wanted:
+    fingerprint = _fingerprint(sources, f"{version} {platform.system()} {platform.machine()}")
+    if _stamped(folder) != fingerprint:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         for source in sources:
             shutil.copy(source, folder)
         environment.say("installing the JavaScript clients ...")
         _run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", folder=folder)
-        (folder / STAMP).write_text(wanted)
+        (folder / STAMP).write_text(fingerprint)
     return folder
 
 
@@ -80,7 +80,7 @@ def _node_version() -> str:
     version = _run("node", "--version").strip()
     major = version.lstrip("v").partition(".")[0]
     if not major.isdigit() or int(major) < OLDEST_NODE:
-        raise ClientsError(f"they need Node {OLDEST_NODE} or later, and this is {version}")
+        raise ClientsError(f"the clients need Node {OLDEST_NODE} or later; this is {version}")
     return version
 
 

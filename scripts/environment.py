@@ -1,15 +1,14 @@
-"""Set up ``.venv`` for the other scripts, with nothing but a Python and a compiler.
+"""Setup of ``.venv`` for the other scripts; requires only a Python and a compiler.
 
-Owns `.venv` and the kept wheel of llama-cpp-python. Everything is installed from
-the lock files in ``scripts/locks`` (made by ``scripts/lock``); a stamp in `.venv`
-tells that a set is installed already, so that the second run takes no time.
+Owns `.venv` and the cached wheel of llama-cpp-python. All packages are installed from the lock
+files in ``scripts/locks`` (written by ``scripts/lock``). A stamp in `.venv` records each installed
+lock file, so that a second run takes no time.
 
     <cache>/localrun/wheels/<machine key>/llama_cpp_python-0.3.36-*.whl
 
-The wheel is compiled for the processor at hand, so its folder is named after the
-processor's abilities and the lock file: a home folder shared by two machines
-keeps two wheels. The code runs on any Python 3; `use_supported_python` takes it
-to 3.11 or later before anything else.
+The wheel is compiled for the local processor, so the name of its folder depends on the processor's
+features and the lock file: a home folder shared by two machines has two wheels. This module runs on
+any Python 3; `use_supported_python` restarts the script with 3.11 or later.
 """
 
 from __future__ import annotations
@@ -29,19 +28,19 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "scripts" / "locks"
 VENV = ROOT / ".venv"
 NEWER_PYTHONS = ("python3.14", "python3.13", "python3.12", "python3.11")
-AMX_MENDED_IN = {11: (11, 5), 12: (12, 4), 13: (13, 3)}  # GCC's later ones are right
-AS_BUILT_HERE = ("--no-build-isolation", "--no-deps")  # by `build_tools` alone
+AMX_FIXED_IN = {11: (11, 5), 12: (12, 4), 13: (13, 3)}  # by GCC's major version
+WITH_OUR_TOOLS = ("--no-build-isolation", "--no-deps")  # builds with `build_tools` only
 BY_HASH = ("--require-hashes", "--no-deps")
-ONLY_WHEELS = ("--only-binary", ":all:")  # else pip would build with what nobody has checked
+ONLY_WHEELS = ("--only-binary", ":all:")  # else pip would build with unchecked packages
 PROGRESS = re.compile(r"\[\s*(\d+)/(\d+)\]")
 
 
 class SetupError(Exception):
-    """Something that the user must do first; the text says what to type."""
+    """A failed precondition; the text states what the user must type."""
 
 
 def use_supported_python() -> None:
-    """Start this script again by a Python of 3.11 or later if this one is older."""
+    """Restart the script with Python 3.11 or later if this Python is older."""
     if sys.version_info >= (3, 11):  # noqa: UP036 - an older Python is what this is about
         return
     for name in NEWER_PYTHONS:
@@ -49,7 +48,7 @@ def use_supported_python() -> None:
         if newer:
             os.execv(newer, [newer, *sys.argv])
     raise SetupError(
-        f"localrun needs Python 3.11 or later, and this is {platform.python_version()}.\n"
+        f"localrun needs Python 3.11 or later; this is {platform.python_version()}.\n"
         "hint: sudo apt install python3.11 python3.11-venv   (or any later one)"
     )
 
@@ -61,24 +60,24 @@ def ensure(*groups: str) -> Path:
         create_venv(VENV)
     for group in ("run", *groups):
         stamp = VENV / f".installed-{group}"
-        wanted = _fingerprint(group)
-        if stamp.is_file() and stamp.read_text() == wanted:
+        fingerprint = _fingerprint(group)
+        if stamp.is_file() and stamp.read_text() == fingerprint:
             continue
         if group == "run":
             _install_engine(python)
         say(f"installing the packages of {group} ...")
         install(python, group)
         if group == "run":
-            _pip(python, "install", *AS_BUILT_HERE, "--editable", ROOT, tools=build_tools(python))
-        stamp.write_text(wanted)
+            _pip(python, "install", *WITH_OUR_TOOLS, "--editable", ROOT, tools=build_tools(python))
+        stamp.write_text(fingerprint)
     return python
 
 
 def create_venv(folder: Path) -> None:
-    """Make an empty venv in place of what is in the folder.
+    """Create an empty venv in place of the folder.
 
     Raises:
-        SetupError: this Python cannot.
+        SetupError: this Python cannot create a venv.
     """
     say(f"creating {folder} ...")
     shutil.rmtree(folder, ignore_errors=True)
@@ -95,7 +94,7 @@ def create_venv(folder: Path) -> None:
 
 
 def install(python: Path, group: str) -> None:
-    """Install a lock file's packages for a Python.
+    """Install the packages of a lock file for a Python.
 
     Raises:
         SetupError: pip failed.
@@ -104,44 +103,44 @@ def install(python: Path, group: str) -> None:
 
 
 def build_tools(python: Path) -> dict[str, str]:
-    """Return the variables by which a build without isolation finds what it needs.
+    """Return the environment variables for a build without isolation.
 
-    That is installed by its hashes into a folder of its own. pip would fetch it unchecked for an
-    isolated build: it takes hashes in no constraints file, and since 25.3 no constraints at all.
+    The build tools are installed by hash into a separate folder. For an isolated build, pip would
+    fetch them unchecked: it supports no hashes in constraints, and since 25.3 no constraints.
 
     Raises:
         SetupError: pip failed.
     """
     lock, folder = LOCKS / "build.txt", VENV / "build-tools"
-    stamp, wanted = folder / ".installed", hashlib.sha256(lock.read_bytes()).hexdigest()
-    if not stamp.is_file() or stamp.read_text() != wanted:
+    stamp, digest = folder / ".installed", hashlib.sha256(lock.read_bytes()).hexdigest()
+    if not stamp.is_file() or stamp.read_text() != digest:
         shutil.rmtree(folder, ignore_errors=True)
         _pip(python, "install", *BY_HASH, *ONLY_WHEELS, "--target", folder, "-r", lock)
-        stamp.write_text(wanted)
+        stamp.write_text(digest)
     path = os.pathsep.join((str(folder / "bin"), os.environ.get("PATH", os.defpath)))
     return {"PYTHONPATH": str(folder), "PATH": path}
 
 
 def download_engine(python: Path, folder: Path) -> Path:
-    """Return the locked sources of llama-cpp-python as an archive in the folder.
+    """Download the locked sources of llama-cpp-python into the folder; return the archive.
 
     Raises:
         SetupError: pip failed.
     """
     options = ["--no-cache-dir", "--require-hashes", "--no-binary", ":all:", "-d", folder]
     lock = LOCKS / "engine.txt"
-    _pip(python, "download", *AS_BUILT_HERE, *options, "-r", lock, tools=build_tools(python))
+    _pip(python, "download", *WITH_OUR_TOOLS, *options, "-r", lock, tools=build_tools(python))
     (archive,) = folder.glob("*.tar.gz")
     return archive
 
 
 def say(line: str) -> None:
-    """Tell the user what goes on, apart from any output."""
+    """Print a line of progress to stderr."""
     print(line, file=sys.stderr, flush=True)
 
 
 def report(main: object) -> None:
-    """Call ``main`` and exit; what the user must mend is told without a traceback."""
+    """Call ``main`` and exit; print a `SetupError` without a traceback."""
     try:
         use_supported_python()
         sys.exit(main())  # type: ignore[operator]
@@ -155,7 +154,7 @@ def report(main: object) -> None:
 
 
 def _is_usable(python: Path) -> bool:
-    """Return whether the venv is whole: its Python may have gone, its pip not been finished."""
+    """Return whether the venv is complete: Python may be removed, or pip not yet installed."""
     return (
         python.exists()
         and subprocess.run(
@@ -166,7 +165,7 @@ def _is_usable(python: Path) -> bool:
 
 
 def _fingerprint(group: str) -> str:
-    """Return what the stamp holds: it changes with the lock and the package's metadata."""
+    """Return the content of a stamp, which depends on the lock file and the metadata."""
     digest = hashlib.sha256((LOCKS / f"{group}.txt").read_bytes())
     if group == "run":
         digest.update((LOCKS / "engine.txt").read_bytes() + (ROOT / "pyproject.toml").read_bytes())
@@ -174,13 +173,13 @@ def _fingerprint(group: str) -> str:
 
 
 def _strictness(group: str) -> tuple[str, ...]:
-    """Return pip's options: a lock with hashes is complete, the one for training is only pins."""
+    """Return pip's options: a lock with hashes is complete; that for training has only pins."""
     is_complete = "--hash=" in (LOCKS / f"{group}.txt").read_text()
     return (*BY_HASH, *ONLY_WHEELS) if is_complete else ()
 
 
 def _install_engine(python: Path) -> None:
-    """Install llama-cpp-python from the kept wheel, compiled first if there is none."""
+    """Install llama-cpp-python from the cached wheel, compiled first if it does not exist."""
     folder = cache_folder() / "wheels" / machine_key()
     wheel = next(folder.glob("llama_cpp_python-*.whl"), None)
     if wheel is None:
@@ -194,7 +193,7 @@ def _compile_engine(python: Path, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         command = [python, "-m", "pip", "wheel", "--verbose", "--no-cache-dir", "--require-hashes"]
-        command += [*AS_BUILT_HERE, "--no-binary", ":all:", "-w", scratch]
+        command += [*WITH_OUR_TOOLS, "--no-binary", ":all:", "-w", scratch]
         command += ["-r", LOCKS / "engine.txt"]
         _run_with_progress(command, folder / "build.log", build_tools(python))
         (built,) = Path(scratch).glob("*.whl")
@@ -215,7 +214,7 @@ def _require_compiler() -> None:
 
 
 def _compiler_flags() -> dict[str, str]:
-    """Return CFLAGS and CXXFLAGS that leave AMX out if this compiler breaks it.
+    """Return CFLAGS and CXXFLAGS that disable AMX if the compiler generates wrong code for it.
 
     GCC before 11.5, 12.4, 13.3 and 14 passes 8 of the 64 bytes of a tile configuration
     (https://gcc.gnu.org/PR114098): the first matrix product ends in SIGSEGV.
@@ -224,7 +223,7 @@ def _compiler_flags() -> dict[str, str]:
     if "__AMX_INT8__" not in macros or "__clang__" in macros:
         return {}
     version = tuple(int(macros.get(name, "0")) for name in ("__GNUC__", "__GNUC_MINOR__"))
-    if version >= AMX_MENDED_IN.get(version[0], (14, 0)):
+    if version >= AMX_FIXED_IN.get(version[0], (14, 0)):
         return {}
     return {
         name: f"{os.environ.get(name, '')} -U__AMX_INT8__".strip()
@@ -233,7 +232,7 @@ def _compiler_flags() -> dict[str, str]:
 
 
 def _native_macros() -> dict[str, str]:
-    """Return the macros that the compiler defines for this processor; none without a compiler."""
+    """Return the compiler's macros for this processor; empty without a compiler."""
     compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or "clang++"
     command = [*shlex.split(compiler), "-march=native", "-dM", "-E", "-x", "c++", os.devnull]
     try:
@@ -245,10 +244,10 @@ def _native_macros() -> dict[str, str]:
 
 
 def _run_with_progress(command: list[object], log: Path, tools: dict[str, str]) -> None:
-    """Run the compilation, showing its [n/m] on one line; the whole output goes to a log file."""
+    """Run the compilation, with its progress on one line; the whole output goes to a log file."""
     ours = {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     environment = {**_pip_environment(), **_compiler_flags(), **tools, **ours}
-    terminal, shown = sys.stderr.isatty(), -1
+    terminal, last_percent = sys.stderr.isatty(), -1
     with log.open("w") as out:
         process = subprocess.Popen(
             command,
@@ -261,9 +260,9 @@ def _run_with_progress(command: list[object], log: Path, tools: dict[str, str]) 
         for line in process.stdout or ():
             out.write(line)
             match = PROGRESS.search(line)
-            percent = 100 * int(match[1]) // int(match[2]) if match else shown
-            if percent > shown and (terminal or percent // 10 > shown // 10):
-                shown = percent
+            percent = 100 * int(match[1]) // int(match[2]) if match else last_percent
+            if percent > last_percent and (terminal or percent // 10 > last_percent // 10):
+                last_percent = percent
                 sys.stderr.write(f"\r  {percent:3d}%" if terminal else f"  {percent:3d}%\n")
                 sys.stderr.flush()
         if terminal:
@@ -276,50 +275,50 @@ def _run_with_progress(command: list[object], log: Path, tools: dict[str, str]) 
 
 
 def _pip(python: Path, *arguments: object, tools: dict[str, str] | None = None) -> None:
-    """Run pip quietly; what it says is shown only when it fails."""
+    """Run pip quietly; its output is shown only if it fails."""
     options = ["--quiet", "--disable-pip-version-check", "--no-input"]
     command = [python, "-m", "pip", arguments[0], *options, *arguments[1:]]
     environment = {**_pip_environment(), **(tools or {})}
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip()
+        output = (done.stderr or done.stdout).strip()
         raise SetupError(
-            f"pip failed:\n{said}\nhint: is the package index reachable? Then run this again."
+            f"pip failed:\n{output}\nhint: is the package index reachable? Then run this again."
         )
 
 
 def _pip_environment() -> dict[str, str]:
-    """Return the environment for pip, without what would change which packages it takes."""
+    """Return the environment for pip, without variables that change its choice of packages."""
     ours = {"PIP_REQUIRE_VIRTUALENV": "0", "PIP_ROOT_USER_ACTION": "ignore"}
     others = {"PIP_CONSTRAINT", "PIP_TARGET", "PIP_PREFIX", "PIP_USER", "PYTHONPATH"}
     return {name: value for name, value in os.environ.items() if name not in others} | ours
 
 
 def cache_folder() -> Path:
-    """Return the user's cache folder, or one in the checkout where no home is writable."""
+    """Return the user's cache folder, or one in the checkout if the home is not writable."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     folder = base / "localrun"
     try:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
-        folder.chmod(0o700)  # what is in it is installed: nobody else may write there
+        folder.chmod(0o700)  # its content is installed, so others must not write there
     except OSError:
         folder = ROOT / ".cache"
     return folder if os.access(folder, os.W_OK) else ROOT / ".cache"
 
 
 def machine_key() -> str:
-    """Name the processor's abilities, the C library and the pinned sources in 16 hex digits."""
+    """Return a hash of the processor's features, the C library and the pinned sources."""
     try:
         text = Path("/proc/cpuinfo").read_text()
-        abilities = next(
+        features = next(
             (line for line in text.splitlines() if line.startswith(("flags", "Features"))), ""
         )
     except OSError:
-        abilities = platform.processor()
+        features = platform.processor()
     parts = (
         platform.machine(),
-        abilities,
+        features,
         *platform.libc_ver(),
         (LOCKS / "engine.txt").read_text(),
         os.environ.get("CMAKE_ARGS", ""),

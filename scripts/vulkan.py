@@ -1,19 +1,19 @@
-"""llama.cpp with Vulkan for machines without a GPU: Mesa's software driver computes.
+"""llama.cpp with Vulkan for machines without a GPU, on Mesa's software driver.
 
     <cache>/localrun/vulkan/<key>/site/llama_cpp/        the package: put it on PYTHONPATH
                                   site/llama_cpp/lib/    libllama, ggml, and two backends:
                                                          libggml-cpu.so, libggml-vulkan.so
                                   src/, build/, headers/ kept for the next build
 
-The build is one with `GGML_BACKEND_DL`, so it also stands for wheels whose backends are
-files. Its traps (measured with llama.cpp of llama-cpp-python 0.3.36, Debian 12):
+The build uses `GGML_BACKEND_DL`, so it also tests wheels whose backends are separate files.
+Pitfalls (measured with llama.cpp of llama-cpp-python 0.3.36 on Debian 12):
 
-- `GGML_BACKEND_DL` wants `GGML_NATIVE` off.
+- `GGML_BACKEND_DL` requires `GGML_NATIVE` off.
 - Debian 12's Vulkan headers (1.3.239) are too old for ggml-vulkan.cpp; those of Debian 13
-  do, with the loader of Debian 12. Its glslc is new enough.
-- llama.cpp leaves out Vulkan devices that are processors, unless `GGML_VK_VISIBLE_DEVICES`
+  work, with the loader of Debian 12. Its glslc is new enough.
+- llama.cpp ignores Vulkan devices that are CPUs unless `GGML_VK_VISIBLE_DEVICES`
   names them: "0" is one device, "0,0" are two, "" is none.
-- The driver takes no buffer over 128 MiB: keep vocabularies of tests small.
+- The driver has no buffers over 128 MiB: keep the vocabularies of tests small.
 - The first process compiles shaders for some 10 s; ~/.cache/mesa_shader_cache keeps them.
 """
 
@@ -63,11 +63,11 @@ TIMEOUT_S = 60
 
 
 class VulkanError(Exception):
-    """It cannot be had here; the text says why and what to type."""
+    """Vulkan is not available here; the text has the reason and a hint."""
 
 
 def ensure(python: Path) -> Path:
-    """Return the folder for PYTHONPATH, built the first time (about 5 minutes)."""
+    """Return the folder for PYTHONPATH, which the first call builds (about 5 minutes)."""
     folder = environment.cache_folder() / "vulkan" / environment.machine_key()
     site = folder / "site"
     if not site.is_dir():
@@ -85,12 +85,12 @@ def _require_system() -> None:
     if not SYSTEM_HEADERS.is_file():
         missing.append("Vulkan's headers")
     if missing:
-        wanted = " ".join(PACKAGES)
-        raise VulkanError(f"{', '.join(missing)} not found; hint: sudo apt install {wanted}")
+        packages = " ".join(PACKAGES)
+        raise VulkanError(f"{', '.join(missing)} not found; hint: sudo apt install {packages}")
 
 
 def _sources(python: Path, folder: Path) -> Path:
-    """Return the unpacked sdist that is locked."""
+    """Return the unpacked locked sdist."""
     target = folder / "src"
     if not target.is_dir():
         environment.say("fetching the sources of llama.cpp ...")
@@ -118,13 +118,13 @@ def _build(sources: Path, folder: Path) -> None:
 
 
 def _newer_headers(folder: Path) -> Path:
-    """Return the headers of Debian 13, unpacked beside the build: nothing is installed."""
+    """Return the headers of Debian 13, unpacked beside the build and not installed."""
     headers = folder / "usr" / "include"
     if not headers.is_dir():
         with urllib.request.urlopen(HEADERS_URL, timeout=TIMEOUT_S) as answer:
             data = answer.read()
         if hashlib.sha256(data).hexdigest() != HEADERS_SHA256:
-            raise VulkanError(f"{HEADERS_URL} is not the file that is expected")
+            raise VulkanError(f"{HEADERS_URL} does not have the expected digest")
         package = folder.with_suffix(".deb")
         package.write_bytes(data)
         _run(["dpkg", "-x", str(package), str(folder)])
@@ -132,7 +132,7 @@ def _newer_headers(folder: Path) -> Path:
 
 
 def _collect(folder: Path, site: Path) -> None:
-    """Put the package together as a wheel would be: with copies where the build has links."""
+    """Assemble the package as in a wheel, with copies instead of the build's links."""
     partial = folder / "site.partial"
     shutil.rmtree(partial, ignore_errors=True)
     (package,) = (folder / "src").glob("*/llama_cpp")

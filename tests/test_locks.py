@@ -54,5 +54,5 @@ def test_a_build_takes_what_was_checked_and_nothing_else(
     assert {"--require-hashes", "--no-deps", "--only-binary"} <= set(map(str, calls[0]))
     assert variables == again
     assert variables["PYTHONPATH"] == str(tmp_path / "build-tools")
-    assert "--no-build-isolation" in environment.AS_BUILT_HERE
+    assert "--no-build-isolation" in environment.WITH_OUR_TOOLS
     assert "PIP_CONSTRAINT" not in environment._pip_environment()

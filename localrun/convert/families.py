@@ -1,4 +1,4 @@
-"""The model families that can be converted, by the class name in ``config.json``."""
+"""Table of convertible architectures, by the class name in ``config.json``."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ GELU_TANH = ("gelu_pytorch_tanh",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """How a family's files differ from what llama.cpp reads.
+    """An architecture, and the differences between its files and llama.cpp's tensors.
 
-    ``norm_offset`` is added to the weights of norms, ``permutes_heads`` means that the
-    halves of each head's rotated dimensions are interleaved, ``skips_positions`` is the
-    number of leading rows of the position table that no text uses. ``defaults`` are the
-    values that transformers takes where ``config.json`` is silent.
+    ``norm_offset`` is added to the weights of norms. With ``permutes_heads``, the halves of each
+    head's rotated dimensions are interleaved. ``skips_positions`` is the number of leading rows of
+    the position table that no text uses. ``defaults`` are transformers' values for keys that
+    ``config.json`` lacks.
     """
 
     architecture: gguf.MODEL_ARCH
@@ -90,7 +90,7 @@ ROBERTA = Architecture(
     architecture=gguf.MODEL_ARCH.BERT,
     kind="encoder",
     activations=("gelu",),
-    skips_positions=2,  # positions begin after that of the padding token, 1
+    skips_positions=2,  # positions begin behind that of the padding token, 1
     defaults={"layer_norm_eps": 1e-12, "type_vocab_size": 2},
 )
 FAMILIES = {
@@ -112,26 +112,26 @@ FAMILIES = {
 
 
 def family_of(config: Config) -> Architecture:
-    """Return the family of a model.
+    """Return the architecture of a model.
 
     Raises:
-        UsageError: a family that we do not convert; lists the ones that we do.
+        UsageError: the architecture cannot be converted; the message lists those that can.
     """
-    named = config.texts("architectures")
-    for name in named:
+    names = config.texts("architectures")
+    for name in names:
         if name in FAMILIES:
             return FAMILIES[name]
     raise UsageError(
-        f"{config.where}: the architecture {', '.join(named) or '(none)'} cannot be converted; "
+        f"{config.where}: the architecture {', '.join(names) or '(none)'} cannot be converted; "
         f"these can: {', '.join(FAMILIES)}",
         hint="look for the same model as GGUF",
     )
 
 
 def text_config(config: Config, family: Architecture) -> Config:
-    """Return the values of the language model, with the family's defaults filled in.
+    """Return the values of the language model, with the architecture's defaults.
 
-    A model that also sees has them in an inner object.
+    A model with vision has the values in an inner object.
     """
     inner = config.inner("text_config") if config.has("text_config") else config
     present = {key: value for key, value in inner.values.items() if value is not None}

@@ -1,8 +1,8 @@
-"""A model's folder: find its files and read the small ones.
+"""Files of a model's folder: lookup, and bounded reading of small files.
 
-The folder is untrusted. A name that it states for another of its files may not
-lead out of it, neither by its text nor through a link; only regular files are
-opened, and a small file is read only while it is small. Nothing is executed.
+The folder is untrusted. A file name in one of its files may not lead out of the folder, neither by
+its text nor through a link. Only regular files are opened, reads are bounded, and nothing is
+executed.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ Json = dict[str, Any]
 
 
 def find(folder: Path, name: str) -> Path | None:
-    """Return the regular file of this name directly in the folder, None without one.
+    """Return the regular file of this name in the folder, or None if it does not exist.
 
     Raises:
-        IntegrityError: the name or a link leads out of the folder, or to no regular file.
+        IntegrityError: the name or a link leads out of the folder, or is not a regular file.
     """
     if name in {"", ".", ".."} or "/" in name or "\\" in name or "\0" in name:
         raise IntegrityError(f"{folder} names a file outside of itself: {name!r}")
@@ -37,7 +37,7 @@ def find(folder: Path, name: str) -> Path | None:
         return None
     except (OSError, RuntimeError) as error:  # a loop of links
         raise IntegrityError(f"{path} cannot be read: {error}") from error
-    if not any(target.is_relative_to(home) for home in _homes(folder)):
+    if not any(target.is_relative_to(allowed) for allowed in _allowed_folders(folder)):
         raise IntegrityError(
             f"{path} is a link that leads out of its folder", hint="put the file itself there"
         )
@@ -47,10 +47,10 @@ def find(folder: Path, name: str) -> Path | None:
 
 
 def require(folder: Path, name: str) -> Path:
-    """Return the regular file of this name directly in the folder.
+    """Return the regular file of this name in the folder.
 
     Raises:
-        NotFoundError: it is not there.
+        NotFoundError: the file does not exist.
         IntegrityError: as for ``find``.
     """
     path = find(folder, name)
@@ -63,7 +63,7 @@ def read_bytes(path: Path, most: int = LARGEST_TEXT) -> bytes:
     """Return the bytes of a small file.
 
     Raises:
-        IntegrityError: it is larger than ``most`` bytes.
+        IntegrityError: the file is larger than ``most`` bytes.
     """
     with path.open("rb") as file:
         data = file.read(most + 1)
@@ -76,7 +76,7 @@ def read_text(path: Path) -> str:
     """Return the UTF-8 text of a small file.
 
     Raises:
-        IntegrityError: too large, or not UTF-8.
+        IntegrityError: the file is too large, or not UTF-8.
     """
     try:
         return read_bytes(path).decode("utf-8-sig")
@@ -88,40 +88,40 @@ def read_json(path: Path) -> Json:
     """Return the JSON object in a small file.
 
     Raises:
-        IntegrityError: too large, or not a JSON object.
+        IntegrityError: the file is too large, or not a JSON object.
     """
     return parse_json(read_bytes(path), str(path))
 
 
 def parse_json(data: bytes, where: str) -> Json:
-    """Return the JSON object in ``data``; a key that is there twice is refused.
+    """Return the JSON object in ``data``.
 
     Raises:
-        IntegrityError: not a JSON object; names ``where``.
+        IntegrityError: not a JSON object, or a repeated key; the message names ``where``.
     """
     try:
-        found = json.loads(
+        value = json.loads(
             data, object_pairs_hook=_without_repeats, parse_constant=_refuse_constant
         )
     except (ValueError, RecursionError) as error:
         raise IntegrityError(f"{where} is not readable JSON: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise IntegrityError(f"{where} is not a JSON object")
-    return found
+    return value
 
 
-def _homes(folder: Path) -> list[Path]:
-    """Return where files may lie: the folder, and the blobs beside it in a Hugging Face cache."""
+def _allowed_folders(folder: Path) -> list[Path]:
+    """Return the folder, and the folder of blobs if it is in a Hugging Face cache."""
     real = folder.resolve()
     in_cache = real.parent.name == "snapshots"
     return [real, real.parent.parent / "blobs"] if in_cache else [real]
 
 
 def _without_repeats(pairs: list[tuple[str, object]]) -> Json:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key is there twice")
-    return found
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a key is repeated")
+    return values
 
 
 def _refuse_constant(text: str) -> NoReturn:

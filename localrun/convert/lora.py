@@ -1,10 +1,10 @@
-"""Convert a LoRA adapter of PEFT to GGUF, for one base model.
+"""Conversion of a PEFT LoRA adapter to GGUF, for one base model.
 
     layers.0.self_attn.q_proj   lora_A (rank, in)   ->  blk.0.attn_q.weight.lora_a
                                 lora_B (out, rank)  ->  blk.0.attn_q.weight.lora_b
 
-The rows of lora_B follow the rows of the base, which for LLaMA's heads lie in
-another order in GGUF (tensors.py). The same adapter gives the same bytes.
+The rows of lora_B have the order of the base's rows, which differs in GGUF for LLaMA's heads
+(tensors.py). Conversion is deterministic: the same adapter gives the same bytes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ KINDS: dict[str, FileType] = {"F32": "F32", "F16": "F16", "BF16": "BF16"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertedAdapter:
-    """What was written."""
+    """Summary of the written adapter."""
 
     path: Path
     rank: int
@@ -47,7 +47,7 @@ def convert_adapter(source: Path, base: Header, path: Path) -> ConvertedAdapter:
     """Write the PEFT folder or safetensors file ``source`` as a GGUF adapter for ``base``.
 
     Raises:
-        UsageError: it was made for another model, or is more than a LoRA adapter; says why.
+        UsageError: the adapter is for another model, or is more than a LoRA adapter.
         NotFoundError: a file is missing.
         IntegrityError: a file is damaged or incomplete.
         StorageError: the disk does not take the file.
@@ -94,7 +94,7 @@ def _layers(base: Header) -> object:
 
 
 def _name(pair: LoraPair, names: TensorNames, base_name: str) -> str:
-    """Return what the base calls the module's weight."""
+    """Return the name of the module's weight in the base model."""
     try:
         name = names.of(f"{pair.module}.weight")
     except UsageError as error:
@@ -129,7 +129,7 @@ def _parts(
 
 
 def _kind(stored: SafetensorsTensor, source: SafetensorsTensor | Array) -> FileType:
-    """Return the type to write: the stored one, and F32 for what was computed."""
+    """Return the type to write: the stored type, or F32 for computed values."""
     return KINDS.get(stored.dtype, "F32") if source is stored else "F32"
 
 

@@ -1,4 +1,7 @@
-"""Sizes and constants of a model: from ``config.json`` to GGUF keys."""
+"""Conversion of hyperparameters: from ``config.json`` to GGUF keys.
+
+A value that llama.cpp cannot represent is refused: the model would load and write nonsense.
+"""
 
 from __future__ import annotations
 
@@ -20,16 +23,16 @@ POOLINGS = {
     "pooling_mode_lasttoken": gguf.PoolingType.LAST,
 }
 SWA_PERIOD = {gguf.MODEL_ARCH.GEMMA2: 2, gguf.MODEL_ARCH.GEMMA3: 6}
-MOST_LAYERS = 512  # what llama.cpp takes
+MOST_LAYERS = 512  # llama.cpp's limit
 LAYERS_OF_27B = {gguf.MODEL_ARCH.GEMMA2: 46, gguf.MODEL_ARCH.GEMMA3: 62}
 
 
 def describe(writer: gguf.GGUFWriter, config: Config, family: Architecture) -> dict[str, Array]:
-    """Write the keys of the architecture, and return the tensors that only ``config.json`` has.
+    """Write the keys of the architecture; return the tensors computed from ``config.json``.
 
     Raises:
         IntegrityError: a value is missing or has the wrong type.
-        UsageError: a value that llama.cpp cannot honour.
+        UsageError: llama.cpp cannot represent a value.
     """
     _check_activation(config, family)
     writer.add_embedding_length(config.count("hidden_size"))
@@ -43,23 +46,23 @@ def describe(writer: gguf.GGUFWriter, config: Config, family: Architecture) -> d
 
 
 def num_layers(config: Config) -> int:
-    """Return the number of layers, which is bounded since tables are made by it."""
-    found = config.count("num_hidden_layers")
-    if found > MOST_LAYERS:
+    """Return the number of layers, which is bounded because tables have its size."""
+    count = config.count("num_hidden_layers")
+    if count > MOST_LAYERS:
         raise config.wrong("num_hidden_layers", f"at most {MOST_LAYERS}")
-    return found
+    return count
 
 
 def head_size(config: Config) -> int:
-    """Return the dimensions of an attention head."""
+    """Return the number of dimensions of an attention head."""
     natural = config.count("hidden_size") // config.count("num_attention_heads")
     return config.count("head_dim", natural)
 
 
 def describe_pooling(writer: gguf.GGUFWriter, pooling: Config, family: Architecture) -> None:
-    """Write how token embeddings become one, from the ``1_Pooling`` of sentence-transformers.
+    """Write the pooling of embeddings, from ``1_Pooling`` of sentence-transformers.
 
-    An encoder without one takes the mean, as sentence-transformers does.
+    The default of an encoder is the mean, as in sentence-transformers.
     """
     chosen = [kind for key, kind in POOLINGS.items() if pooling.flag(key, default=False)]
     others = [
@@ -77,10 +80,10 @@ def describe_pooling(writer: gguf.GGUFWriter, pooling: Config, family: Architect
 
 def _check_activation(config: Config, family: Architecture) -> None:
     fallback = config.text("hidden_act", family.activations[0])
-    found = config.text("hidden_activation", fallback)
-    if found not in family.activations:
+    activation = config.text("hidden_activation", fallback)
+    if activation not in family.activations:
         raise UsageError(
-            f"{config.where}: the activation {found!r} cannot be converted for {family.name}; "
+            f"{config.where}: the activation {activation!r} cannot be converted for {family.name}; "
             f"{family.activations[0]} can"
         )
 
@@ -127,7 +130,7 @@ def _describe_gemma(writer: gguf.GGUFWriter, config: Config, family: Architectur
 
 
 def _check_attention_scale(config: Config, family: Architecture) -> None:
-    """Refuse a scale other than the one that llama.cpp computes from the sizes."""
+    """Refuse a scale that differs from the one that llama.cpp computes."""
     natural = head_size(config)
     if num_layers(config) == LAYERS_OF_27B[family.architecture]:
         natural = config.count("hidden_size") // config.count("num_attention_heads")
@@ -138,7 +141,7 @@ def _check_attention_scale(config: Config, family: Architecture) -> None:
 
 
 def _sliding_layers(config: Config, period: int) -> list[bool]:
-    """Return for every layer whether it sees only the sliding window."""
+    """Return for each layer whether its attention is limited to the sliding window."""
     layers = num_layers(config)
     kinds = config.texts("layer_types")
     if not kinds:

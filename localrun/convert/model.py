@@ -1,8 +1,8 @@
-"""Convert a model's folder in the form of Hugging Face to one GGUF file.
+"""Conversion of a Hugging Face model folder to one GGUF file.
 
-Reads ``config.json``, the tokenizer's files and safetensors; runs nothing that is
-in the folder. The same folder gives the same bytes. Weights that are one row
-(norms, biases) are always F32.
+Reads ``config.json``, the tokenizer's files and safetensors, and executes nothing of the folder.
+Conversion is deterministic: the same folder gives the same bytes. Vectors (norms, biases) are
+always F32.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ LLAMA_FILE_TYPES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvertedModel:
-    """What was written."""
+    """Summary of the written model."""
 
     path: Path
     architecture: str
@@ -59,11 +59,11 @@ def convert_folder(
 ) -> ConvertedModel:
     """Write the model of ``folder`` as the GGUF file ``path``.
 
-    A ``file_type`` of None keeps the type that the weights have. ``on_progress`` hears
-    the bytes that are written, and all there will be.
+    A ``file_type`` of None keeps the type of the weights. ``on_progress`` is called with the
+    number of bytes written and the total.
 
     Raises:
-        UsageError: a family, tokenizer or setting that cannot be converted; says which.
+        UsageError: the architecture, tokenizer or a setting cannot be converted.
         NotFoundError: a file is missing.
         IntegrityError: a file is damaged or contradicts another.
         StorageError: the disk does not take the file.
@@ -75,10 +75,10 @@ def convert_folder(
     config = text_config(root, family)
     writer = gguf.GGUFWriter(None, family.name)
     writer.add_name(folder.resolve().name)
-    given = describe(writer, config, family)
+    computed = describe(writer, config, family)
     _describe_pooling(writer, folder, family)
     parts = plan(read_folder(folder), config, family, file_type)
-    parts += [TensorPart(name=name, source=array, kind="F32") for name, array in given.items()]
+    parts += [TensorPart(name=name, source=array, kind="F32") for name, array in computed.items()]
     matrix_type = _matrix_type(parts)
     writer.add_file_type(LLAMA_FILE_TYPES[matrix_type])
     _describe_tokenizer(writer, folder, config, _num_tokens(parts))

@@ -1,11 +1,11 @@
-"""Read a LoRA adapter as PEFT saves it.
+"""Reader of LoRA adapters in PEFT's format.
 
     adapter_config.json           {"peft_type": "LORA", "r": 16, "lora_alpha": 32, ...}
     adapter_model.safetensors     base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight
                                   ...                                             lora_B.weight
 
-What changes more than pairs of matrices can (DoRA, biases, whole layers) is refused:
-an adapter without it would answer otherwise than the one that was trained.
+An adapter with more than pairs of matrices (DoRA, biases, whole layers) is refused: without the
+other parts it would answer differently from the adapter that was trained.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
 PREFIX = "base_model.model."
-# a name of the adapter may stand behind A or B: PEFT writes it in some versions
+# some versions of PEFT write the adapter's name behind A or B
 MATRIX = re.compile(r"(.+)\.lora_(embedding_)?([AB])(?:\.(?!weight$)[\w-]+)?(?:\.weight)?")
 PLAIN_KEY = re.compile(r"\^?[\w.-]+\$?")
-# settings that mean more than pairs, with the value that means they are off
+# settings of more than pairs of matrices, with their names in messages
 UNSUPPORTED = {
     "use_dora": "DoRA",
     "fan_in_fan_out": "transposed layers",
@@ -43,7 +43,7 @@ UNSUPPORTED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoraPair:
-    """What is added to one module: ``factor * alpha / rank * (b @ a)``."""
+    """The update of one module: ``factor * alpha / rank * (b @ a)`` is added to its weight."""
 
     module: str
     a: SafetensorsTensor
@@ -53,13 +53,13 @@ class LoraPair:
 
     @property
     def rank(self) -> int:
-        """Return how many directions the pair has."""
+        """Return the rank of the update."""
         return self.a.shape[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adapter:
-    """A whole adapter; ``base_name`` is what it calls its model, for messages."""
+    """An adapter; ``base_name`` is its name of the base model, for messages."""
 
     alpha: float
     pairs: list[LoraPair]
@@ -67,12 +67,12 @@ class Adapter:
 
 
 def read_adapter(source: Path) -> Adapter:
-    """Read a PEFT folder, or a safetensors file with its ``adapter_config.json`` beside it.
+    """Return the adapter of a PEFT folder, or of a safetensors file beside its configuration.
 
     Raises:
         NotFoundError: a file is missing.
-        IntegrityError: a file is damaged, a partner is missing or a rank is wrong.
-        UsageError: it is more than a LoRA adapter; says what.
+        IntegrityError: a file is damaged, a matrix is missing or a rank is wrong.
+        UsageError: it is more than a LoRA adapter; the message says what is not supported.
     """
     folder = source if source.is_dir() else source.parent
     weights = folders.require(folder, WEIGHTS_FILE) if source.is_dir() else source
@@ -88,8 +88,8 @@ def _config(folder: Path) -> Config:
     path = folders.find(folder, CONFIG_FILE)
     if path is None:
         raise NotFoundError(
-            f"{folder} has no {CONFIG_FILE}, which tells the scale that the adapter needs",
-            hint=f"put the {CONFIG_FILE} of its training beside it",
+            f"{folder} has no {CONFIG_FILE}, which has the scale of the adapter",
+            hint=f"put its {CONFIG_FILE} into the same folder",
         )
     config = Config(folders.read_json(path), str(path))
     kind = config.text("peft_type")
@@ -104,7 +104,7 @@ def _config(folder: Path) -> Config:
 
 
 class _Scaling:
-    """Rank and scale of each module, by the settings."""
+    """Rank and scale of each module, from the configuration."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
@@ -114,63 +114,63 @@ class _Scaling:
         self._ranks = _Pattern(config.inner("rank_pattern"))
         self._alphas = _Pattern(config.inner("alpha_pattern"))
         self.alpha = self._numerator(self._alpha, self._rank)
-        if not self.alpha:  # llama.cpp would take it as "no scale"
+        if not self.alpha:  # llama.cpp treats 0 as "no scale"
             raise config.wrong("lora_alpha", "a number other than 0")
 
     def rank(self, module: str) -> int:
-        """Return the rank that the settings promise for a module."""
+        """Return the configured rank of a module."""
         key = self._ranks.key_of(module)
         return self._ranks.values.count(key) if key else self._rank
 
     def factor(self, module: str) -> float:
-        """Return by how much a module's scale differs from what `alpha` gives."""
+        """Return the ratio of a module's scale to the scale of `alpha`."""
         key = self._alphas.key_of(module)
         alpha = self._alphas.values.number(key) if key else self._alpha
         return self._numerator(alpha, self.rank(module)) / self.alpha
 
     def _numerator(self, alpha: float, rank: int) -> float:
-        """Return what llama.cpp divides by the rank; rank-stabilised LoRA divides by its root."""
+        """Return the alpha for llama.cpp, which divides by the rank; rsLoRA divides by its root."""
         return alpha * math.sqrt(rank) if self._has_root else alpha
 
 
 class _Pattern:
-    """Settings of some modules; a key is a module's name (with ``^`` in front) or its end."""
+    """Settings of some modules, by the module's name (behind ``^``) or by its end."""
 
     def __init__(self, values: Config) -> None:
         self.values = values
-        self._keys: dict[str, tuple[int, str]] = {}  # by the text that a module is looked up with
-        for place, key in enumerate(values.values):
-            if not PLAIN_KEY.fullmatch(key):  # a regular expression of a stranger is not run
+        self._keys: dict[str, tuple[int, str]] = {}  # by lookup text
+        for index, key in enumerate(values.values):
+            if not PLAIN_KEY.fullmatch(key):  # foreign regular expressions are not run
                 raise UsageError(
                     f"{values.where}: {key[:200]!r} is a pattern; plain names can be read"
                 )
             name = key.removesuffix("$")
-            self._keys.setdefault(f"^{name.removeprefix('^')}", (place, key))
+            self._keys.setdefault(f"^{name.removeprefix('^')}", (index, key))
             if not name.startswith("^"):
-                self._keys.setdefault(name, (place, key))
+                self._keys.setdefault(name, (index, key))
 
     def key_of(self, module: str) -> str | None:
-        """Return the first key that is a module's name or its end."""
+        """Return the first key that is a module's name or its end, or None."""
         dots = [at for at, char in enumerate(module) if char == "."]
         names = (f"^{module}", *(module[at + 1 :] for at in dots))
-        found = [self._keys[name] for name in names if name in self._keys]
-        return min(found)[1] if found else None
+        matches = [self._keys[name] for name in names if name in self._keys]
+        return min(matches)[1] if matches else None
 
 
 def _modules(
     tensors: Mapping[str, SafetensorsTensor], path: Path
 ) -> list[tuple[str, dict[tuple[str, bool], SafetensorsTensor]]]:
-    found: dict[str, dict[tuple[str, bool], SafetensorsTensor]] = {}
+    modules: dict[str, dict[tuple[str, bool], SafetensorsTensor]] = {}
     for name, tensor in tensors.items():
         match = MATRIX.fullmatch(name)
         if match is None:
             raise _more_than_lora(str(path), f"the tensor {name}")
-        parts = found.setdefault(match[1].removeprefix(PREFIX), {})
+        parts = modules.setdefault(match[1].removeprefix(PREFIX), {})
         if parts.setdefault((match[3], match[2] is not None), tensor) is not tensor:
             raise IntegrityError(f"{path} has {name} under another name too")
-    if not found:
+    if not modules:
         raise IntegrityError(f"{path} has no tensors")
-    return sorted(found.items())
+    return sorted(modules.items())
 
 
 def _pair(
@@ -194,8 +194,8 @@ def _pair(
     )
 
 
-def _more_than_lora(where: str, what: str) -> UsageError:
+def _more_than_lora(where: str, feature: str) -> UsageError:
     return UsageError(
-        f"{where}: the adapter also has {what}, which llama.cpp cannot add to a model",
+        f"{where}: the adapter also has {feature}, which llama.cpp cannot add to a model",
         hint="merge it into its model (PEFT's merge_and_unload) and convert the result",
     )

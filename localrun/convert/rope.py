@@ -1,9 +1,8 @@
-"""Rotary positions: from ``config.json`` to what llama.cpp reads.
+"""Rotary position embeddings (RoPE): from ``config.json`` to GGUF keys and tensors.
 
-Older files have ``rope_theta`` and ``rope_scaling``, newer ones have both in
-``rope_parameters``, which for Gemma 3 holds an object for each kind of layer.
-Positions that llama.cpp cannot compute are refused: the model would load and
-write nonsense.
+Older files have ``rope_theta`` and ``rope_scaling``. Newer files have both in
+``rope_parameters``, which has an object for each kind of layer of Gemma 3. Scaling that llama.cpp
+cannot compute is refused: the model would load and write nonsense.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ if TYPE_CHECKING:
     from localrun.convert.safetensors import Array
 
 THETA = 10_000.0
-UNSCALED = ("default", "dynamic")  # dynamic changes nothing within the trained context
+UNSCALED = ("default", "dynamic")  # dynamic has no effect within the trained context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rope:
-    """The positions of one kind of layer; ``num_rotated`` dimensions of a head are rotated."""
+    """RoPE of one kind of layer; ``num_rotated`` dimensions of each head are rotated."""
 
     theta: float
     scaling: Config
@@ -37,7 +36,7 @@ class Rope:
 
 
 def read_rope(config: Config, head_size: int) -> Rope:
-    """Return the positions of a model, those of its full layers where there are two kinds."""
+    """Return the RoPE of a model: of its full-attention layers if it has two kinds."""
     parameters = config.inner("rope_parameters")
     if parameters.has("full_attention"):
         parameters = parameters.inner("full_attention")
@@ -55,16 +54,16 @@ def read_rope(config: Config, head_size: int) -> Rope:
 
 
 def local_theta(config: Config) -> float:
-    """Return the base frequency of the sliding layers of Gemma 3."""
+    """Return the base frequency of Gemma 3's sliding-window layers."""
     parameters = config.inner("rope_parameters").inner("sliding_attention")
     return parameters.number("rope_theta", config.number("rope_local_base_freq"))
 
 
 def describe_rope(writer: gguf.GGUFWriter, rope: Rope, config: Config) -> dict[str, Array]:
-    """Write the keys, and return the tensors that scaling needs, by GGUF name.
+    """Write the keys; return the tensors of the scaling factors, by GGUF name.
 
     Raises:
-        UsageError: a kind of scaling that llama.cpp does not have.
+        UsageError: llama.cpp does not have this kind of scaling.
     """
     writer.add_rope_dimension_count(rope.num_rotated)
     writer.add_rope_freq_base(rope.theta)
@@ -91,10 +90,10 @@ def describe_rope(writer: gguf.GGUFWriter, rope: Rope, config: Config) -> dict[s
 
 
 def llama3_factors(rope: Rope) -> Array:
-    """Return by what each frequency is divided: float32, shape (num_rotated / 2,).
+    """Return the divisors of the frequencies: float32, shape (num_rotated / 2,).
 
-    High frequencies stay, low ones are divided by ``factor``, those between go from
-    one to the other smoothly (Llama 3.1).
+    High frequencies are kept, low ones are divided by ``factor``, with a smooth transition between
+    them (Llama 3.1).
     """
     scaling = rope.scaling
     factor = scaling.number("factor")
@@ -121,7 +120,7 @@ def _original(scaling: Config, context: int) -> int:
 
 
 def _check_yarn(scaling: Config) -> None:
-    """Refuse what llama.cpp sets by itself for every model."""
+    """Refuse values that differ from the constants of llama.cpp."""
     fixed = {"beta_fast": 32.0, "beta_slow": 1.0}
     for key, value in fixed.items():
         if scaling.number(key, value) != value:

@@ -1,16 +1,16 @@
-"""Read tensors from safetensors files, without loading them.
+"""Reader of safetensors files; tensors are mapped into memory, not loaded.
 
-The file is untrusted: the header is bounded, every tensor must lie inside the
-file and have the size of its shape, and together they must cover the data once,
-without overlap or gap (as the format demands).
+The file is untrusted: the header is bounded, each tensor must be inside the file and have the size
+of its shape, and together the tensors must cover the data without overlap or gap, as the format
+requires.
 
     u64 size of the header
     {"__metadata__": {...},
      "name": {"dtype": "BF16", "shape": [2, 3], "data_offsets": [0, 12]}, ...}
     data, little-endian; offsets are half-open and count from its beginning
 
-A model of several files has an index, ``model.safetensors.index.json``, whose
-``weight_map`` tells the file of every tensor.
+A model of several files has an index, ``model.safetensors.index.json``, whose ``weight_map`` maps
+each tensor to its file.
 
 Format: https://github.com/huggingface/safetensors#format
 """
@@ -28,7 +28,7 @@ from localrun.convert import folder as folders
 from localrun.errors import IntegrityError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 LARGEST_HEADER = 25_000_000  # of 200,000 tensors; the reference allows 100 MB, which takes 3 GB
@@ -48,7 +48,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SafetensorsTensor:
-    """Where a tensor lies: ``[start, end)`` in bytes of its file."""
+    """A tensor in a file, at the bytes ``[start, end)``."""
 
     name: str
     dtype: str
@@ -58,10 +58,10 @@ class SafetensorsTensor:
     end: int
 
     def stored(self) -> Array:
-        """Return the tensor as it is in the file, mapped into memory; BF16 as its uint16 bits.
+        """Return the stored values, mapped into memory; BF16 as uint16 bits.
 
         Raises:
-            UsageError: not one of F32, F16 and BF16.
+            UsageError: the type is not F32, F16 or BF16.
         """
         if self.dtype not in STORED:
             raise UsageError(
@@ -74,12 +74,12 @@ class SafetensorsTensor:
         return np.memmap(self.path, kind, mode="r", offset=self.start, shape=self.shape)
 
     def float32(self) -> Array:
-        """Return the values as float32; F32 is mapped, the others take memory."""
+        """Return the values as float32; F32 stays mapped, other types are copied."""
         return widened(self.stored(), self.dtype)
 
 
 def widened(data: Array, dtype: str) -> Array:
-    """Return stored values, or a part of them, as float32."""
+    """Return stored values as float32."""
     if dtype == "BF16":
         return (data.astype(np.uint32) << np.uint32(16)).view(np.float32)
     return data.astype(np.float32, copy=False)
@@ -89,7 +89,7 @@ def read_file(path: Path) -> dict[str, SafetensorsTensor]:
     """Return the tensors of one safetensors file by name, in the order of their data.
 
     Raises:
-        IntegrityError: not a safetensors file that we can read; says why.
+        IntegrityError: the file is not a valid safetensors file.
         OSError: the file cannot be opened.
     """
     with path.open("rb") as file:
@@ -104,11 +104,11 @@ def read_file(path: Path) -> dict[str, SafetensorsTensor]:
 
 
 def read_folder(folder: Path) -> dict[str, SafetensorsTensor]:
-    """Return the tensors of the model in a folder, which may be spread over several files.
+    """Return the tensors of a model in a folder, from one file or several.
 
     Raises:
-        NotFoundError: there is no such model in it, or a file of it is missing.
-        UsageError: it has the model in pickle files only.
+        NotFoundError: the folder has no safetensors, or a file is missing.
+        UsageError: the folder has its weights in pickle files only.
         IntegrityError: a file is damaged, or the index does not agree with the files.
     """
     index = folders.find(folder, INDEX_FILE)
@@ -162,12 +162,12 @@ def _tensor(name: str, entry: object, path: Path, data_start: int) -> Safetensor
 
 
 def _are_counts(values: object) -> TypeGuard[list[int]]:
-    """Return whether it is a list of whole numbers that are not negative (True is none)."""
+    """Return whether a value is a list of non-negative integers; booleans are not integers."""
     return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
 
 
 def _check_cover(tensors: list[SafetensorsTensor], path: Path, start: int, file_size: int) -> None:
-    """Check that the tensors, sorted, lie end to end from ``start`` to the end of the file."""
+    """Check that the sorted tensors cover the file from ``start`` to its end."""
     for tensor in tensors:
         if tensor.start != start:
             relation = "overlaps" if tensor.start < start else "leaves a gap after"
@@ -180,25 +180,31 @@ def _check_cover(tensors: list[SafetensorsTensor], path: Path, start: int, file_
 
 
 def _read_shards(folder: Path, index: Path) -> dict[str, SafetensorsTensor]:
-    places = folders.read_json(index).get("weight_map")
-    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+    file_names = folders.read_json(index).get("weight_map")
+    if not isinstance(file_names, dict) or not all(
+        isinstance(name, str) for name in file_names.values()
+    ):
         raise _damaged(index, "it has no weight_map from tensors to files")
-    found: dict[str, SafetensorsTensor] = {}
-    for name in sorted(set(places.values())):
+    tensors: dict[str, SafetensorsTensor] = {}
+    for name in sorted(set(file_names.values())):
         shard = read_file(folders.require(folder, name))
-        _check_agrees(shard, places, index, name)
-        found.update(shard)
-    missing = places.keys() - found.keys()
+        _check_agrees(shard, file_names, index, name)
+        tensors.update(shard)
+    missing = file_names.keys() - tensors.keys()
     if missing:
-        raise _damaged(index, f"tensor {min(missing)!r} is not in {places[min(missing)]!r}")
-    return found
+        raise _damaged(index, f"tensor {min(missing)!r} is not in {file_names[min(missing)]!r}")
+    return tensors
+
+
+def _are_texts(values: Iterable[object]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _check_agrees(
-    shard: Mapping[str, SafetensorsTensor], places: Mapping[str, str], index: Path, name: str
+    shard: Mapping[str, SafetensorsTensor], file_names: Mapping[str, str], index: Path, name: str
 ) -> None:
     for tensor in shard:
-        if places.get(tensor) != name:
+        if file_names.get(tensor) != name:
             raise _damaged(index, f"it does not say that tensor {tensor!r} is in {name!r}")
 
 

@@ -1,8 +1,7 @@
-"""Which tensors a GGUF file gets, and from what each is made.
+"""Tensor mapping: the tensors of a GGUF file, with their sources and transformations.
 
-Names come from the tables of the ``gguf`` package. Nothing is read here but
-headers: a `TensorPart` says how its bytes are made, and makes them in chunks, so that
-converting takes the memory of a chunk, not of a tensor.
+Names come from the tables of the ``gguf`` package. Planning reads headers only. A `TensorPart`
+computes its values in chunks, so conversion takes the memory of a chunk, not of a tensor.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ SKIPPED = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorPart:
-    """One tensor of the file: rows of a source in some order, plus an offset, as ``kind``."""
+    """A tensor of the GGUF file: the rows of a source, reordered, plus an offset, as ``kind``."""
 
     name: str
     source: SafetensorsTensor | Array
@@ -66,7 +65,7 @@ class TensorPart:
         return self.num_values * ITEM_BYTES[self.kind]
 
     def chunks(self) -> Iterator[Array]:
-        """Yield the values in order, as arrays of what is stored (BF16 as bytes).
+        """Yield the stored values in order (BF16 as bytes).
 
         Raises:
             UsageError: a value does not fit into F16.
@@ -89,7 +88,7 @@ class TensorPart:
             return values
         if self.kind == "BF16":
             return gguf.quants.quantize(values, gguf.GGMLQuantizationType.BF16)
-        if not np.abs(values).max(initial=0.0) <= LARGEST_F16:  # also where it is no number
+        if not np.abs(values).max(initial=0.0) <= LARGEST_F16:  # also false for NaN
             raise UsageError(
                 f"tensor {self.name} has values that do not fit into F16",
                 hint="convert to BF16 or F32",
@@ -103,11 +102,11 @@ def plan(
     family: Architecture,
     file_type: FileType | None,
 ) -> list[TensorPart]:
-    """Return the parts of the file, sorted by name; a type of None keeps the source's.
+    """Return the tensors of the file, sorted by name; a type of None keeps the source's type.
 
     Raises:
-        UsageError: a tensor that the family does not have.
-        IntegrityError: a layer is incomplete, or a shape cannot be.
+        UsageError: the architecture does not have a tensor.
+        IntegrityError: a layer is incomplete, or a shape is impossible.
     """
     names = TensorNames(family, config)
     kind = file_type or _usual_type(tensors)
@@ -124,7 +123,7 @@ def plan(
 
 
 class TensorNames:
-    """The names that a family's tensors have in GGUF."""
+    """The GGUF names of an architecture's tensors."""
 
     def __init__(self, family: Architecture, config: Config) -> None:
         self._family = family
@@ -132,26 +131,26 @@ class TensorNames:
         self._is_tied = family.is_always_tied or config.flag("tie_word_embeddings", default=False)
 
     def of(self, source: str) -> str | None:
-        """Return the GGUF name; None for a tensor that is not needed.
+        """Return the GGUF name of a tensor, or None if GGUF does not need it.
 
         Raises:
-            UsageError: the family has no such tensor.
+            UsageError: the architecture has no such tensor.
         """
         name = self._plain(source)
         if SKIPPED.search(name) or (name == "lm_head.weight" and self._is_tied):
             return None
         if self._family.kind == "encoder" and name.startswith("lm_head."):
             return None
-        found = self._map.get_name(name, try_suffixes=(".weight", ".bias"))
-        if found is None or not found.endswith((".weight", ".bias")):
+        gguf_name = self._map.get_name(name, try_suffixes=(".weight", ".bias"))
+        if gguf_name is None or not gguf_name.endswith((".weight", ".bias")):
             raise UsageError(
                 f"tensor {source} is not one of {self._family.name}'s, the model is another",
                 hint="a quantized model or an adapter? take the plain model",
             )
-        return found
+        return gguf_name
 
     def _plain(self, source: str) -> str:
-        """Return the name as transformers' class for causal language models has it."""
+        """Return the tensor's name in transformers' class for causal language models."""
         if self._family.kind == "encoder":
             name = re.sub(r"^(bert|roberta)\.", "", source)
             return name.replace(".gamma", ".weight").replace(".beta", ".bias")
@@ -162,9 +161,9 @@ class TensorNames:
 
 
 def interleaved(num_rows: int, num_heads: int) -> Array:
-    """Return the order of rows that llama.cpp's rotation of LLaMA models expects.
+    """Return the row order that llama.cpp's rotation of LLaMA models requires.
 
-    transformers pairs dimension i of a head with i + size / 2, llama.cpp 2i with 2i + 1.
+    transformers pairs dimension i of a head with i + size / 2; llama.cpp pairs 2i with 2i + 1.
     """
     halves = np.arange(num_rows).reshape(num_heads, 2, num_rows // num_heads // 2)
     return halves.swapaxes(1, 2).reshape(-1)
@@ -203,7 +202,7 @@ def _order(
 
 
 def _usual_type(tensors: Mapping[str, SafetensorsTensor]) -> FileType:
-    """Return the type of the largest tensor: small ones are often kept more exact."""
+    """Return the type of the largest tensor: small tensors often have higher precision."""
     kinds: dict[str, FileType] = {"F32": "F32", "F16": "F16", "BF16": "BF16"}
     largest = max(tensors.values(), key=lambda tensor: tensor.end - tensor.start, default=None)
     if largest is None or largest.dtype not in kinds:
@@ -212,14 +211,14 @@ def _usual_type(tensors: Mapping[str, SafetensorsTensor]) -> FileType:
 
 
 def _check_complete(parts: Mapping[str, TensorPart], layers: int) -> None:
-    """Check that every layer has the tensors that the others have."""
-    found: dict[int, set[str]] = {index: set() for index in range(layers)}
+    """Check that all layers have the same tensors."""
+    names_by_layer: dict[int, set[str]] = {index: set() for index in range(layers)}
     for name in parts:
         match = BLOCK.fullmatch(name)
         if match:
-            found[int(match[1])].add(match[2])
-    expected = set[str]().union(*found.values())
-    for index, names in found.items():
+            names_by_layer[int(match[1])].add(match[2])
+    expected = set[str]().union(*names_by_layer.values())
+    for index, names in names_by_layer.items():
         if names != expected or not names:
             missing = min(expected - names, default="tensors")
             raise IntegrityError(f"layer {index} of the model has no {missing}")
@@ -228,6 +227,6 @@ def _check_complete(parts: Mapping[str, TensorPart], layers: int) -> None:
 
 
 def _natural(name: str) -> tuple[int, str]:
-    """Order layers by number, with what belongs to none in front."""
+    """Return the sort key of a tensor: layers by number, behind the other tensors."""
     match = BLOCK.fullmatch(name)
     return (int(match[1]), match[2]) if match else (-1, name)

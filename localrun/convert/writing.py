@@ -1,6 +1,6 @@
-"""Write a GGUF file: keys by the ``gguf`` package, tensors chunk by chunk.
+"""Writer of GGUF files: keys by the ``gguf`` package, tensors in chunks.
 
-The file appears under its name only when it is complete and on the disk.
+The file gets its name only when it is complete and synced to disk.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def write_file(
     parts: Sequence[TensorPart],
     on_progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write the keys that ``writer`` has, and the tensors; an older file is replaced.
+    """Write the keys of ``writer`` and the tensors, replacing an existing file.
 
-    ``on_progress`` hears the bytes of tensors that are done, and of all.
+    ``on_progress`` is called with the number of tensor bytes written and the total.
 
     Raises:
         StorageError: the disk does not take the file.
@@ -83,7 +83,7 @@ def _pad(file: BinaryIO) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name durable, where folders can be opened (not on Windows)."""
+    """Sync the folder so that the new name is durable (not possible on Windows)."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)

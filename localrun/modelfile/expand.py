@@ -1,18 +1,18 @@
-'''INCLUDE and ARG: what localrun adds in front of Ollama's syntax.
+'''Expansion of INCLUDE and ARG, localrun's additions to Ollama's syntax.
 
-    ARG size=7b                   a value that the caller may give: --arg size=14b
-    ARG owner                     one that the caller must give
+    ARG size=7b                   the caller may set it: --arg size=14b
+    ARG owner                     the caller must set it
     FROM qwen3:${size}
-    SYSTEM """Ask ${owner} for $${HOME}."""      $${ is ${ where a name is declared
-    INCLUDE rules.Modelfile       the instructions of another file, as if they stood here
+    SYSTEM """Ask ${owner} for $${HOME}."""      $${ becomes ${ before a declared name
+    INCLUDE rules.Modelfile       replaced by the instructions of another file
 
-Only declared names are replaced, from their ARG on, and only inside values: a value
-cannot bring an instruction with it, and a file without ARG is left as it is. The first
-ARG of a name counts, so that a file sets the defaults of those that it includes.
+Only declared names are replaced, behind their ARG, and only inside values: a value cannot add an
+instruction, and a file without ARG is not changed. The first ARG of a name counts, so a file sets
+the defaults for the files that it includes.
 
-An included file is found beside the one that includes it, never outside the folder of
-the top file. Paths in FROM and ADAPTER mean the folder of the top file wherever they
-stand. Files, depth and the length of the whole are bounded.
+The path of an included file is relative to the including file, and never outside the folder of the
+top file. Paths in FROM and ADAPTER are relative to the folder of the top file in every file. The
+number of files, their depth and the total length are bounded.
 '''
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import difflib
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, NoReturn
 
@@ -32,17 +31,16 @@ from localrun.modelfile.source import MOST_BYTES, decode_source
 from localrun.modelfile.syntax import read_instructions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from localrun.modelfile.source import SourceText
+    from localrun.modelfile.source import Reader, SourceText
 
 Item = Instruction | Problem
-Reader = Callable[[str], bytes]  # a path below the top file's folder, with "/"
 
 MOST_FILES = 64
 MOST_DEPTH = 8
-MOST_TOLD = 20
-MOST_USES = 100_000  # of ARG names in values; the work of each is small but not nothing
+MOST_UNDECLARED = 20  # warnings
+MOST_USES = 100_000  # of ARG names in values: each costs a little time
 LONGEST_ARG = 128
 ARG = re.compile(
     rf"(?P<name>[A-Za-z_][A-Za-z0-9_]{{0,{LONGEST_ARG - 1}}})(?:=(?P<default>.*))?", re.DOTALL
@@ -52,34 +50,34 @@ DRIVE = re.compile(r"[A-Za-z]:")
 
 
 def expand(
-    source: SourceText, given: Mapping[str, str] | None = None, read: Reader | None = None
+    source: SourceText, arg_values: Mapping[str, str] | None = None, read: Reader | None = None
 ) -> Iterator[Item]:
-    """Yield the instructions of a file with those it includes, and the problems on the way.
+    """Yield the instructions of a file and of the files that it includes, and their problems.
 
-    ``given`` are the values of the caller; without ``read`` nothing can be included.
+    ``arg_values`` are the caller's values; without ``read``, INCLUDE is a problem.
     """
-    expansion = Expansion(posixpath.dirname(source.name), given or {}, read)
+    expansion = Expansion(posixpath.dirname(source.name), arg_values or {}, read)
     yield from expansion.items(source, ("",))
-    yield from expansion.strangers(source)
+    yield from expansion.unknown_args(source)
 
 
 class Expansion:
-    """What is known so far: values of names, and how much has been read."""
+    """State of an expansion: values of names, and the budget of files and characters."""
 
-    def __init__(self, folder: str, given: Mapping[str, str], read: Reader | None) -> None:
+    def __init__(self, folder: str, arg_values: Mapping[str, str], read: Reader | None) -> None:
         self._folder = folder  # of the top file, for messages only
-        self._given = given
+        self._arg_values = arg_values
         self._read = read
         self._values: dict[str, str] = {}
         self._declared: set[str] = set()
-        self._told: set[str] = set()  # undeclared names, each told once
+        self._undeclared: set[str] = set()  # names that were warned about
         self._num_files = 1
-        self._budget = MOST_BYTES  # characters that inclusion and replacement may still add
+        self._budget = MOST_BYTES  # characters that INCLUDE and ARG may still add
         self._num_uses = 0
         self._counts: Counter[str] = Counter()  # of instructions by their kind
 
     def items(self, source: SourceText, path: tuple[str, ...]) -> Iterator[Item]:
-        """Yield what a file comes to; ``path`` are the files that led here, itself last."""
+        """Yield the expanded items of a file; ``path`` lists the including files and the file."""
         for item in read_instructions(source):
             try:
                 if isinstance(item, Problem):
@@ -89,46 +87,48 @@ class Expansion:
             except ModelfileError as error:
                 yield error.problem
 
-    def strangers(self, source: SourceText) -> Iterator[Problem]:
-        """Yield a problem for every name that was given and that no ARG declares."""
-        for name in self._given:
+    def unknown_args(self, source: SourceText) -> Iterator[Problem]:
+        """Yield a problem for each value of the caller that no ARG declares."""
+        for name in self._arg_values:
             if name not in self._declared:
                 near = difflib.get_close_matches(name, self._declared, n=1)
                 hint = f"did you mean {near[0]}?" if near else f"ARG {shown(name)}=default"
-                place = replace(source.place(0), text="")  # no line is to blame
-                yield problem_at(place, "unknown-arg", f"no ARG is named {shown(name)}", hint=hint)
+                position = replace(source.position(0), text="")  # no line to show
+                yield problem_at(
+                    position, "unknown-arg", f"no ARG is named {shown(name)}", hint=hint
+                )
 
-    def _expanded(self, written: Instruction, path: tuple[str, ...]) -> Iterator[Item]:
-        if written.keyword == "ARG":
-            self._declare(written)
+    def _expanded(self, original: Instruction, path: tuple[str, ...]) -> Iterator[Item]:
+        if original.keyword == "ARG":
+            self._declare(original)
             return
-        instruction = self._replaced(written)
+        instruction = self._replaced(original)
         if self._declared:
-            yield from self._undeclared(written)
+            yield from self._undeclared_uses(original)
         if instruction.keyword == "INCLUDE":
             yield from self._included(instruction, path)
         else:
             yield from self._counted(instruction)
 
     def _counted(self, instruction: Instruction) -> Iterator[Instruction]:
-        """Yield an instruction unless there are too many of its kind, which is told once."""
-        what = instruction.what
-        self._counts[what] += 1
-        if self._counts[what] <= most_of(what):
+        """Yield an instruction unless there are too many of its kind, which is one problem."""
+        kind = instruction.kind
+        self._counts[kind] += 1
+        if self._counts[kind] <= most_of(kind):
             yield instruction
-        elif self._counts[what] == most_of(what) + 1:
-            place = instruction.place
-            raise ModelfileError(problem_at(place, "too-many", f"more than {most_of(what)} {what}"))
+        elif self._counts[kind] == most_of(kind) + 1:
+            message = f"more than {most_of(kind)} {kind}"
+            raise ModelfileError(problem_at(instruction.position, "too-many", message))
 
     def _declare(self, instruction: Instruction) -> None:
-        found = ARG.fullmatch(instruction.value)
-        if not found:
+        declaration = ARG.fullmatch(instruction.value)
+        if not declaration:
             _fail(instruction, "bad-arg", "expected ARG name=default", "ARG size=7b")
-        name, default = found["name"], found["default"]
+        name, default = declaration["name"], declaration["default"]
         is_new = name not in self._declared
         self._declared.add(name)
-        if name in self._given:
-            self._values[name] = self._given[name]
+        if name in self._arg_values:
+            self._values[name] = self._arg_values[name]
         elif is_new and default is not None:
             self._values[name] = self._with_values(instruction, _unquoted(default))
         elif is_new:
@@ -150,7 +150,7 @@ class Expansion:
         )
 
     def _with_values(self, instruction: Instruction, text: str) -> str:
-        """Return the text with the declared names replaced by their values."""
+        """Return the text with declared names replaced by their values."""
 
         def value(use: re.Match[str]) -> str:
             if use["name"] not in self._values:
@@ -168,17 +168,17 @@ class Expansion:
         if self._num_uses > MOST_USES:
             _fail(instruction, "too-long", f"more than {MOST_USES} uses of ARG names")
 
-    def _undeclared(self, instruction: Instruction) -> Iterator[Problem]:
-        """Yield a warning for a use of a name that looks like one of ours and is none."""
+    def _undeclared_uses(self, instruction: Instruction) -> Iterator[Problem]:
+        """Yield a warning for each use of an undeclared name, once for each name."""
         for use in USE.finditer(instruction.value):
             name = use["name"]
-            if use["dollar"] or name in self._declared or name in self._told:
+            if use["dollar"] or name in self._declared or name in self._undeclared:
                 continue
-            if len(self._told) == MOST_TOLD:
+            if len(self._undeclared) == MOST_UNDECLARED:
                 return
-            self._told.add(name)
+            self._undeclared.add(name)
             yield problem_at(
-                instruction.value_place,
+                instruction.value_position,
                 "undeclared-arg",
                 f"${{{shown(name)}}} stays as it is: no ARG above declares it",
                 hint=f"ARG {shown(name)}=default",
@@ -218,17 +218,17 @@ class Expansion:
 
 
 def _target(instruction: Instruction, including: str) -> str:
-    """Return the path of an included file below the folder of the top file."""
-    written = instruction.value.replace("\\", "/")
-    if not written or not written.isprintable():
+    """Return the path of an included file, relative to the folder of the top file."""
+    path = instruction.value.replace("\\", "/")
+    if not path or not path.isprintable():
         _fail(instruction, "include-path", "INCLUDE needs the name of a file")
-    target = posixpath.normpath(posixpath.join(posixpath.dirname(including), written))
+    target = posixpath.normpath(posixpath.join(posixpath.dirname(including), path))
     is_outside = target == ".." or target.startswith(("../", "/"))
-    if is_outside or written.startswith("/") or DRIVE.match(written):
+    if is_outside or path.startswith("/") or DRIVE.match(path):
         _fail(
             instruction,
             "include-outside",
-            f"{shown(written)} is outside the folder of the recipe",
+            f"{shown(path)} is outside the folder of the recipe",
             "copy the file into the folder of the recipe, or below it",
         )
     return target
@@ -240,4 +240,4 @@ def _unquoted(text: str) -> str:
 
 
 def _fail(instruction: Instruction, code: str, message: str, hint: str | None = None) -> NoReturn:
-    raise ModelfileError(problem_at(instruction.value_place, code, message, hint=hint))
+    raise ModelfileError(problem_at(instruction.value_position, code, message, hint=hint))

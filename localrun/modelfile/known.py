@@ -1,7 +1,7 @@
-"""The parameters that a recipe may set: names, kinds, ranges.
+"""Table of the parameters of a Modelfile: names, kinds, ranges.
 
-All of Ollama's, and the settings of the engine that it lacks. A range holds both its
-ends. What the API takes too has the range of the API (``server/parsing/options.py``).
+It has all of Ollama's parameters, and settings of the engine that Ollama lacks. A range includes
+both ends. The API's options have the same ranges (``server/parsing/options.py``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ Kind = Literal["int", "float", "bool", "string", "list", "duration", "enum"]
 LARGEST_INTEGER = 2**63 - 1
 HOTTEST = 100.0
 LEAST_PENALTY = 0.01  # logits are divided by it
-LARGEST = 1e9  # of what has no limit of its own
+LARGEST = 1e9  # for parameters without a natural limit
 CACHE_TYPES = ("f16", "bf16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 OVERFLOWS = ("error", "shift", "drop")
 NEGLECTED = "Ollama ignores it, and so does localrun"
@@ -22,7 +22,7 @@ NEGLECTED = "Ollama ignores it, and so does localrun"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParameterSpec:
-    """A parameter; ``low`` and ``high`` only where it is a number."""
+    """A parameter; ``low`` and ``high`` apply to numbers only."""
 
     name: str
     kind: Kind
@@ -30,8 +30,8 @@ class ParameterSpec:
     low: float = -LARGEST_INTEGER
     high: float = LARGEST_INTEGER
     choices: tuple[str, ...] = ()
-    deprecated: str | None = None  # why; its value is checked and then dropped
-    removed: str | None = None  # why; it is refused, as Ollama refuses it
+    deprecated: str | None = None  # reason; the value is checked and dropped
+    removed: str | None = None  # reason; the parameter is refused, as in Ollama
 
 
 def _whole(
@@ -52,8 +52,8 @@ def _deprecated(name: str, kind: Kind = "bool") -> ParameterSpec:
     return ParameterSpec(name=name, kind=kind, about="nothing", deprecated=NEGLECTED)
 
 
-def _removed(name: str, why: str) -> ParameterSpec:
-    return ParameterSpec(name=name, kind="string", about="nothing", removed=why)
+def _removed(name: str, reason: str) -> ParameterSpec:
+    return ParameterSpec(name=name, kind="string", about="nothing", removed=reason)
 
 
 PARAMETERS = (
@@ -116,7 +116,7 @@ PARAMETERS = (
 )  # fmt: skip
 KNOWN = {parameter.name: parameter for parameter in PARAMETERS}
 LISTS = frozenset(parameter.name for parameter in PARAMETERS if parameter.kind == "list")
-# what other programs call them, where the letters do not lead there
+# names in other programs that are too different to be suggested by spelling
 OTHER_NAMES = {
     "cache_type_k": "kv_cache_type",
     "context_length": "num_ctx",

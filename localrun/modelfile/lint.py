@@ -1,7 +1,7 @@
-"""All problems of a recipe at once.
+"""Linter of Modelfiles: all problems at once.
 
-What the text alone shows is found here; what takes a look at models and files comes
-from the caller as checks, whose findings get the place of the value they are about.
+Problems of the text are found here. Checks of models and files come from the caller; each finding
+of a check is reported at the position of its value.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from typing import TYPE_CHECKING
 from localrun.errors import UsageError
 from localrun.modelfile.expand import expand
 from localrun.modelfile.known import KNOWN, LISTS
-from localrun.modelfile.problems import ModelfileError, Problem, Severity, problem_at
-from localrun.modelfile.recipe import (
+from localrun.modelfile.parse import (
     no_source,
     read_adapter,
     read_parameter,
     read_texts,
     read_version,
 )
+from localrun.modelfile.problems import ModelfileError, Problem, Severity, problem_at
 from localrun.modelfile.source import decode_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from localrun.modelfile.expand import Item, Reader
+    from localrun.modelfile.expand import Item
     from localrun.modelfile.instruction import Instruction
-    from localrun.modelfile.source import SourceText
+    from localrun.modelfile.source import Reader, SourceText
 
 MOST_PROBLEMS = 200
 SINGLE = frozenset({"DRAFT", "TEMPLATE", "SYSTEM", "RENDERER", "PARSER", "REQUIRES"})
@@ -37,16 +37,16 @@ SINGLE = frozenset({"DRAFT", "TEMPLATE", "SYSTEM", "RENDERER", "PARSER", "REQUIR
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """A value for a check to look at."""
+    """A value to check."""
 
     keyword: str  # FROM, ADAPTER, TEMPLATE, ...
-    value: str  # of an ADAPTER the path alone
+    value: str  # only the path of an ADAPTER
     sources: tuple[str, ...]  # every FROM of the recipe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LintFinding:
-    """What a check has against a value."""
+    """A problem that a check found in a value."""
 
     code: str
     message: str
@@ -61,19 +61,19 @@ def lint(
     content: bytes,
     name: str = "Modelfile",
     *,
-    given: Mapping[str, str] | None = None,
+    arg_values: Mapping[str, str] | None = None,
     read: Reader | None = None,
     checks: Iterable[Check] = (),
 ) -> list[Problem]:
-    """Return the problems in the order in which they stand; more than 200 are not told.
+    """Return the problems of a Modelfile in the order of their positions, at most 200.
 
     Raises:
         UsageError: the file is too large.
     """
     source = decode_source(content, name)
-    items = list(_first(expand(source, given, read)))
+    items = list(_first(expand(source, arg_values, read)))
     instructions = [item for item in items if not isinstance(item, Problem)]
-    found = [
+    problems = [
         *_replaced(source),
         *(item for item in items if isinstance(item, Problem)),
         *islice(_repeated(instructions), MOST_PROBLEMS),
@@ -81,12 +81,12 @@ def lint(
         *islice(_findings(instructions, tuple(checks)), MOST_PROBLEMS),
     ]
     if not read_texts(instructions, "FROM"):
-        found.append(no_source(name))
-    return _in_order(found, name)[:MOST_PROBLEMS]
+        problems.append(no_source(name))
+    return _in_order(problems, name)[:MOST_PROBLEMS]
 
 
 def _first(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield items until there are too many problems among them."""
+    """Yield items up to `MOST_PROBLEMS` problems."""
     num_problems = 0
     for item in items:
         yield item
@@ -99,7 +99,7 @@ def _replaced(source: SourceText) -> Iterator[Problem]:
     offset = source.first_replaced
     if offset is not None:
         yield problem_at(
-            source.place(offset),
+            source.position(offset),
             "not-utf8",
             "here the file is not UTF-8",
             hint="save the file as UTF-8",
@@ -108,34 +108,34 @@ def _replaced(source: SourceText) -> Iterator[Problem]:
 
 
 def _repeated(instructions: Iterable[Instruction]) -> Iterator[Problem]:
-    """Yield a warning for what stands twice in one file and counts once."""
+    """Yield a warning for each instruction that replaces an earlier one of the same file."""
     seen: set[tuple[SourceText, str]] = set()
-    for each in instructions:
-        what = each.what
-        is_single = each.keyword in SINGLE or (
-            each.keyword == "PARAMETER" and each.extra not in LISTS
+    for instruction in instructions:
+        kind = instruction.kind
+        is_single = instruction.keyword in SINGLE or (
+            instruction.keyword == "PARAMETER" and instruction.extra not in LISTS
         )
-        if is_single and (each.source, what) in seen:
+        if is_single and (instruction.source, kind) in seen:
             yield problem_at(
-                each.place,
+                instruction.position,
                 "repeated",
-                f"{what} stands here again: only the last one counts",
-                hint="leave out the others",
+                f"{kind} is repeated: only the last one counts",
+                hint="remove the others",
                 severity="warning",
             )
-        seen.add((each.source, what))
+        seen.add((instruction.source, kind))
 
 
 def _wrong_values(instructions: Iterable[Instruction]) -> Iterator[Problem]:
-    for each in instructions:
+    for instruction in instructions:
         try:
-            if each.keyword == "PARAMETER":
-                read_parameter(each)
-                yield from _deprecated(each)
-            elif each.keyword == "ADAPTER":
-                read_adapter(each)
-            elif each.keyword == "REQUIRES":
-                read_version(each)
+            if instruction.keyword == "PARAMETER":
+                read_parameter(instruction)
+                yield from _deprecated(instruction)
+            elif instruction.keyword == "ADAPTER":
+                read_adapter(instruction)
+            elif instruction.keyword == "REQUIRES":
+                read_version(instruction)
         except ModelfileError as error:
             yield error.problem
 
@@ -144,23 +144,23 @@ def _deprecated(instruction: Instruction) -> Iterator[Problem]:
     reason = KNOWN[str(instruction.extra)].deprecated
     if reason:
         yield problem_at(
-            instruction.extra_place,
+            instruction.extra_position,
             "deprecated",
             f"{instruction.extra}: {reason}",
-            hint="leave the line out",
+            hint="remove the line",
             severity="warning",
         )
 
 
 def _findings(instructions: list[Instruction], checks: tuple[Check, ...]) -> Iterator[Problem]:
     sources = tuple(read_texts(instructions, "FROM"))
-    for each in instructions:
-        use = Use(keyword=each.keyword, value=_checked_value(each), sources=sources)
+    for instruction in instructions:
+        use = Use(keyword=instruction.keyword, value=_checked_value(instruction), sources=sources)
         for check in checks:
             finding = check(use)
             if finding:
                 yield problem_at(
-                    each.value_place,
+                    instruction.value_position,
                     finding.code,
                     finding.message,
                     hint=finding.hint,
@@ -173,13 +173,13 @@ def _checked_value(instruction: Instruction) -> str:
         return instruction.value
     try:
         return read_adapter(instruction).path
-    except UsageError:  # told already
+    except UsageError:  # reported by _wrong_values
         return instruction.value
 
 
 def _in_order(problems: Iterable[Problem], name: str) -> list[Problem]:
-    """Return each problem once: the top file's first, then file by file, line by line."""
+    """Return each problem once: those of the top file first, then by file and line."""
     return sorted(
         dict.fromkeys(problems),
-        key=lambda each: (each.file != name, each.file, each.line, each.column),
+        key=lambda problem: (problem.file != name, problem.file, problem.line, problem.column),
     )

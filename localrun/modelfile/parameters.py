@@ -1,7 +1,7 @@
-"""Read and write the value of a parameter.
+"""Parser and formatter of parameter values.
 
-A whole number may be written as 4096, 4096.0 or 4.096e3 (what ``ollama show`` writes of
-a large one). A duration and a text stay as they are written.
+A whole number may be written as 4096, 4096.0 or 4.096e3 (as ``ollama show`` writes large numbers).
+Durations and texts keep their spelling.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 ParameterValue = bool | int | float | str
 Fault = Literal["unknown-parameter", "removed-parameter", "wrong-type", "out-of-range"]
 
-MOST_NAME = 64  # characters that are compared with the known names
+MOST_NAME = 64  # characters compared with known names
 MOST_NUMBER = 64  # characters
 MOST_VALUE = 1000
 DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 TRUTHS = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}
 SWITCHES = {"1": "on", "true": "on", "0": "off", "false": "off"}
-LONGEST_PLAIN = 2**53  # whole numbers that every float holds
+LONGEST_PLAIN = 2**53  # larger whole numbers are not exact as floats
 
 
 class ParameterError(UsageError):
-    """A parameter that is not known, or a value that it cannot have."""
+    """An unknown parameter, or a value outside of its type or range."""
 
     code = "invalid_parameter"
 
@@ -43,10 +43,10 @@ class ParameterError(UsageError):
 
 
 def find_parameter(name: str) -> ParameterSpec:
-    """Return what is known of a parameter.
+    """Return the specification of a parameter.
 
     Raises:
-        ParameterError: there is none of this name, or no longer.
+        ParameterError: the name is unknown, or the parameter has been removed.
     """
     parameter = KNOWN.get(name)
     if parameter is None:
@@ -54,22 +54,20 @@ def find_parameter(name: str) -> ParameterSpec:
             "unknown-parameter", f"unknown parameter: {shown(name)}", _nearest(name)
         )
     if parameter.removed:
-        raise ParameterError(
-            "removed-parameter", f"{name}: {parameter.removed}", "leave the line out"
-        )
+        raise ParameterError("removed-parameter", f"{name}: {parameter.removed}", "remove the line")
     return parameter
 
 
 def parse_parameter(name: str, text: str) -> ParameterValue:
-    """Return the value that ``text`` means for a parameter.
+    """Return the value of a text, by the parameter's type.
 
     Raises:
-        ParameterError: an unknown name, a value of another type, or one out of range.
+        ParameterError: the name is unknown, or the value has another type or is out of range.
     """
     parameter = find_parameter(name)
     if parameter.kind in {"string", "list"}:
         return text
-    if len(text) > MOST_VALUE:  # before each character is looked at
+    if len(text) > MOST_VALUE:  # bounds the time of the checks below
         raise _wrong(parameter, text)
     if parameter.kind == "duration":
         return _duration(parameter, text)
@@ -80,7 +78,7 @@ def parse_parameter(name: str, text: str) -> ParameterValue:
 
 
 def format_parameter(value: ParameterValue) -> str:
-    """Return the text that `parse_parameter` reads back as this value."""
+    """Return the text of a value, which `parse_parameter` parses to the same value."""
     if isinstance(value, bool):
         return "true" if value else "false"
     is_whole = isinstance(value, float) and value.is_integer() and abs(value) < LONGEST_PLAIN
@@ -88,12 +86,12 @@ def format_parameter(value: ParameterValue) -> str:
 
 
 def describe_values(parameter: ParameterSpec) -> str:
-    """Return what values a parameter can have, in a few words."""
+    """Return a description of a parameter's allowed values."""
     if parameter.kind == "enum":
         return f"one of {', '.join(parameter.choices)}"
     if parameter.kind in {"int", "float"}:
-        what = "a whole number" if parameter.kind == "int" else "a number"
-        return f"{what} {_range(parameter)}".rstrip()
+        number = "a whole number" if parameter.kind == "int" else "a number"
+        return f"{number} {_range(parameter)}".rstrip()
     others = {"bool": "true or false", "duration": "90 (seconds), 10m, 1h30m or -1 (for ever)"}
     return others.get(parameter.kind, "text")
 
@@ -112,7 +110,7 @@ def _number(parameter: ParameterSpec, word: str) -> int | float:
 
 
 def _parse_number(word: str) -> int | float | None:
-    """Return a finite number, None where the word is none."""
+    """Return a finite number, or None if the word is not one."""
     if len(word) > MOST_NUMBER:
         return None
     if INTEGER.fullmatch(word):
@@ -124,7 +122,7 @@ def _parse_number(word: str) -> int | float | None:
 
 
 def _parse_hex(word: str) -> float | None:
-    """Return a number such as 0x1p-2, which Go reads and Ollama therefore takes."""
+    """Return a number such as 0x1p-2, which Go, and so Ollama, accepts; None if malformed."""
     try:
         return float.fromhex(word)
     except (ValueError, OverflowError):
@@ -147,7 +145,7 @@ def _choice(parameter: ParameterSpec, word: str) -> str:
 
 
 def _duration(parameter: ParameterSpec, text: str) -> str:
-    if len(text) > MOST_NUMBER:  # the reader of durations takes its time with long ones
+    if len(text) > MOST_NUMBER:  # bounds the time of parse_duration
         raise _wrong(parameter, text)
     try:
         parse_duration(text)
@@ -159,7 +157,7 @@ def _duration(parameter: ParameterSpec, text: str) -> str:
 def _wrong(parameter: ParameterSpec, word: str) -> ParameterError:
     values = describe_values(parameter)
     hint = f"PARAMETER {parameter.name} {_example(parameter)}"
-    if " #" in word:  # in a Modelfile it is a part of the value
+    if " #" in word:  # a Modelfile has no comments behind values
         hint = f"a comment has a line of its own; {hint}"
     return ParameterError(
         "wrong-type", f"{parameter.name} is {values}, not {shown(word) or 'empty'}", hint

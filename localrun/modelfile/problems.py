@@ -1,12 +1,12 @@
-"""What is wrong with a recipe: a place, a code, a sentence, and what to write instead.
+"""Problems of a Modelfile: position, code, message and hint, and their text for a terminal.
 
     Modelfile:3:11: error: unknown parameter: temprature [unknown-parameter]
         PARAMETER temprature 0.7
                   ^
     hint: did you mean temperature?
 
-Text of the file is shown with everything unprintable replaced, since a recipe from
-elsewhere must not steer a terminal.
+Unprintable characters of the file are replaced in messages, since a foreign Modelfile must not
+control a terminal.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MOST_QUOTED = 40  # characters of a value inside a message
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing that is wrong, or that surprises."""
+    """An error or a warning at a position."""
 
     file: str
     line: int  # from 1
@@ -48,7 +48,7 @@ class Problem:
 
 
 class ModelfileError(UsageError):
-    """A recipe that cannot be read; ``problem`` says where."""
+    """A Modelfile that cannot be parsed; ``problem`` has the position."""
 
     code = "invalid_modelfile"
     has_lines = True
@@ -62,41 +62,41 @@ class ModelfileError(UsageError):
 
 
 def problem_at(
-    place: SourcePosition,
+    position: SourcePosition,
     code: str,
     message: str,
     *,
     hint: str | None = None,
     severity: Severity = "error",
 ) -> Problem:
-    """Return a problem at a place."""
+    """Return a problem at a position."""
     return Problem(
-        file=place.file,
-        line=place.line,
-        column=place.column,
+        file=position.file,
+        line=position.line,
+        column=position.column,
         severity=severity,
         code=code,
         message=message,
         hint=hint,
-        text=place.text,
+        text=position.text,
     )
 
 
 def render_problem(problem: Problem) -> str:
-    """Return the lines that tell a problem to a person, without a newline at the end."""
+    """Return the text of a problem, as above, without a newline at the end."""
     head = f"{problem.where}: {problem.severity}: {problem.message} [{problem.code}]"
     hint = [f"hint: {problem.hint}"] if problem.hint else []
     return "\n".join([head, *_excerpt(problem), *hint])
 
 
 def shown(text: str, most: int = MOST_QUOTED) -> str:
-    """Return text of a file for use inside a message: one line, printable, not long."""
+    """Return text of a file for a message: one printable line of at most ``most`` characters."""
     line = "".join(char if char.isprintable() else "\ufffd" for char in text[: most + 1])
     return f"{line[:most]}..." if len(line) > most else line
 
 
 def _excerpt(problem: Problem) -> list[str]:
-    """Return the line and the caret under the column, a long line cut around it."""
+    """Return the line and a caret under the column; a long line is cut around the column."""
     if not problem.text:
         return []
     start = max(0, problem.column - 1 - SHOWN_BEFORE)
@@ -106,14 +106,14 @@ def _excerpt(problem: Problem) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Return the text with one printable character for each one of it."""
+    """Return the text with each unprintable character replaced by one printable character."""
     return "".join(
         char if char.isprintable() else " " if char.isspace() else "\ufffd" for char in text
     )
 
 
 def _width(text: str) -> int:
-    """Return the columns of a terminal that the text takes."""
+    """Return the width of the text in columns of a terminal."""
     return sum(
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
         for char in text

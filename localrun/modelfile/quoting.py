@@ -1,4 +1,4 @@
-r'''How text stands in a recipe: plain, in quotes, or as a block.
+r'''Forms of text in a Modelfile: plain, in quotes, or as a block.
 
     SYSTEM You are kind.              plain: the rest of the line, trimmed
     SYSTEM "  two lines,              in quotes: ends at a quote that ends a line,
@@ -8,13 +8,12 @@ r'''How text stands in a recipe: plain, in quotes, or as a block.
     any text at all
     END
 
-The first three are Ollama's, the block is for what they cannot say: lines of which one
-ends with three quotes. Ollama reads no file in which ``<<`` follows the word without a
-blank, so no file of its own means anything else here.
+The first three forms are Ollama's. The block is for text that they cannot express: several lines,
+one of which ends with three quotes. Ollama rejects a file in which ``<<`` follows the keyword
+without a blank, so every file of Ollama has the same meaning here.
 
-Ollama drops characters that do not print wherever they stand, so they do not hide a
-quote from it: they may stand before the first and after the last one. Inside a text,
-also between two of its quotes, they are kept here.
+Ollama drops unprintable characters everywhere, so they do not hide a quote: they may precede the
+first quote and follow the last one. Inside a text, also between two of its quotes, they are kept.
 '''
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 BLANKS = " \t"
 TRIPLE = '"""'
 FENCES = (TRIPLE, '"')  # the longer first
-# what does not print: controls, spaces and marks of direction, joining and format,
+# unprintable characters: controls, spaces and marks of direction, joining and format,
 # without CR and LF
 INVISIBLE = (
     r"\x00-\x09\x0b\x0c\x0e-\x20\x7f-\xa0\xad\u0600-\u0605\u061c\u06dd\u070f\u1680\u180e"
@@ -41,33 +40,31 @@ CLOSING = {fence: re.compile(rf"{fence}(?=[{INVISIBLE}]*+(?:[\r\n]|\Z))") for fe
 BLOCK = re.compile(
     r"<<(?P<end>[A-Za-z_][A-Za-z0-9_]{0,63})(?P<rest>[^\r\n]*)(?P<newline>\r\n|\r|\n|\Z)"
 )
-
-
 END_WORDS = re.compile(r"END_[0-9_]*+|END")
 
 
 def past(pattern: re.Pattern[str], text: str, offset: int) -> int:
-    """Return the offset after what the pattern matches at ``offset``."""
-    found = pattern.match(text, offset)
-    return found.end() if found else offset
+    """Return the offset behind the pattern's match at ``offset``, or ``offset`` without a match."""
+    match = pattern.match(text, offset)
+    return match.end() if match else offset
 
 
 def fence_at(text: str, offset: int) -> str | None:
-    """Return the quotes that open at ``offset``, None where plain text begins."""
+    """Return the opening quotes at ``offset``, or None if plain text begins."""
     return next((fence for fence in FENCES if text.startswith(fence, offset)), None)
 
 
 def closing_fence(text: str, start: int, fence: str) -> int | None:
-    """Return where the closing quotes of a text that begins at ``start`` stand, None if nowhere."""
-    found = CLOSING[fence].search(text, start)
-    return found.start() if found else None
+    """Return the offset of the closing quotes of a text that begins at ``start``, or None."""
+    match = CLOSING[fence].search(text, start)
+    return match.start() if match else None
 
 
 def block_end(text: str, start: int, block: re.Match[str]) -> re.Match[str] | None:
-    """Return the newline and the last line of a block whose text begins at ``start``.
+    """Return the newline and the last line of a block whose text begins at ``start``, or None.
 
-    The newline is of the kind that stands after the first line, so that a text which
-    ends with CR is not taken for one with lines that end in CR LF.
+    The newline has the same form as the newline of the first line, so that a text which ends with
+    CR is not mistaken for lines that end in CR LF.
     """
     newline = block["newline"]
     ending = re.compile(rf"{newline}{block['end']}[ \t]*+(?=[\r\n]|\Z)")
@@ -75,7 +72,7 @@ def block_end(text: str, start: int, block: re.Match[str]) -> re.Match[str] | No
 
 
 def trim_invisible(text: str) -> str:
-    """Return a line without what does not print at its ends."""
+    """Return a line without unprintable characters at its ends."""
     start = past(LEADING, text, 0)
     end = len(text)
     while end > start and LEADING.fullmatch(text, end - 1, end):
@@ -84,7 +81,7 @@ def trim_invisible(text: str) -> str:
 
 
 def is_plain(text: str) -> bool:
-    """Return whether the text is read back as it is when it stands without quotes."""
+    """Return whether the text without quotes is parsed to the same text."""
     return (
         text != ""
         and text == text.strip(BLANKS)
@@ -95,23 +92,23 @@ def is_plain(text: str) -> bool:
 
 
 def in_quotes(text: str) -> str | None:
-    """Return the text in the fewest quotes that keep it, None where none does."""
+    """Return the text in the fewest quotes that preserve it, or None if none do."""
     for fence in reversed(FENCES):
-        written = f"{fence}{text}{fence}"
-        closes = closing_fence(written, len(fence), fence)
-        if fence_at(written, 0) == fence and closes == len(fence) + len(text):
-            return written
+        quoted = f"{fence}{text}{fence}"
+        closing = closing_fence(quoted, len(fence), fence)
+        if fence_at(quoted, 0) == fence and closing == len(fence) + len(text):
+            return quoted
     return None
 
 
-def as_block(text: str, rest: str = "") -> str:
-    """Return the text as a block; ``rest`` follows the name of its end."""
+def as_block(text: str, suffix: str = "") -> str:
+    """Return the text as a block; ``suffix`` follows the end word on the first line."""
     words = set(END_WORDS.findall(text))
     end = next(word for word in _ends() if word not in words)
-    return f"<<{end}{rest}\n{text}\n{end}"
+    return f"<<{end}{suffix}\n{text}\n{end}"
 
 
 def _ends() -> Iterator[str]:
-    """Yield words for the end of a block, each shorter than a block's end may be."""
+    """Yield end words for a block, all within the allowed length."""
     yield from ("END", "END_")
     yield from (f"END_{number}" for number in itertools.count(2))

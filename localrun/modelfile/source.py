@@ -1,22 +1,27 @@
-"""The text of one recipe file, and where in it something stands.
+"""Source text of a Modelfile: decoding, positions, and reading of included files.
 
-Bytes become text as Ollama does it: a byte order mark decides, UTF-8 without one, and
-bytes that are no text become U+FFFD. UTF-16 without a mark is known by its zero bytes,
-since a recipe begins with an ASCII character. NUL is dropped: neither a path nor a
-prompt can hold it. Lines end at CR, LF or CR LF and nothing else; columns count
-characters; both begin at 1.
+Bytes are decoded as Ollama decodes them: by the byte order mark, else as UTF-8, with U+FFFD for
+invalid bytes. UTF-16 without a mark is recognized by its zero bytes, since a Modelfile begins with
+an ASCII character. NUL is dropped, because neither a path nor a prompt can contain it. Lines end
+at CR, LF or CR LF only. Columns count characters; lines and columns begin at 1.
 """
 
 from __future__ import annotations
 
 import bisect
 import codecs
+import os
 import re
+import stat
 from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from localrun.errors import UsageError
+
+Reader = Callable[[str], bytes]  # of a path below the top file's folder, with "/"
 
 MOST_BYTES = 8 * 1024 * 1024
 NEWLINE = re.compile(r"[\r\n]")
@@ -27,11 +32,14 @@ MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+# a file that is replaced by a link or a pipe between check and opening is refused too
+FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+BINARY = getattr(os, "O_BINARY", 0)  # Windows would change newlines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourcePosition:
-    """A place in a file, with the line that a reader sees there."""
+    """A position in a file, with the text of its line."""
 
     file: str
     line: int
@@ -39,15 +47,15 @@ class SourcePosition:
     text: str  # the whole line
 
 
-@dataclass(frozen=True, kw_only=True, eq=False, repr=False)  # no slots: it keeps its lines
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)  # cached: no slots
 class SourceText:
-    """The text of a file, under the name that messages give it."""
+    """The text of a file, and the name of the file in messages."""
 
     name: str
     text: str
 
-    def place(self, offset: int) -> SourcePosition:
-        """Return where ``offset`` is; only the first call takes time in proportion to the text."""
+    def position(self, offset: int) -> SourcePosition:
+        """Return the position of ``offset``; only the first call takes time linear in the text."""
         line = bisect.bisect_right(self._line_starts, offset)
         start = self._line_starts[line - 1]
         return SourcePosition(
@@ -58,29 +66,29 @@ class SourceText:
         )
 
     def line_end(self, offset: int) -> int:
-        """Return where the newline after ``offset`` is, or the end of the text."""
+        """Return the offset of the next newline, or of the end of the text."""
         newline = NEWLINE.search(self.text, offset)
         return newline.start() if newline else len(self.text)
 
     @cached_property
     def _line_starts(self) -> array[int]:
-        """Return the offset of every line's first character."""
+        """Return the offset of the first character of each line."""
         starts = array("I", [0])
         starts.extend(match.end() for match in LINE_BREAK.finditer(self.text))
         return starts
 
     @property
     def first_replaced(self) -> int | None:
-        """Return the offset of the first character that was no text in the file."""
-        found = self.text.find(REPLACEMENT)
-        return None if found < 0 else found
+        """Return the offset of the first character that replaces invalid bytes, or None."""
+        offset = self.text.find(REPLACEMENT)
+        return None if offset < 0 else offset
 
 
 def decode_source(content: bytes, name: str) -> SourceText:
-    """Read the bytes of a file.
+    """Return the text of a file's bytes.
 
     Raises:
-        UsageError: more bytes than a recipe may have.
+        UsageError: the file has more than `MOST_BYTES`.
     """
     if len(content) > MOST_BYTES:
         raise UsageError(
@@ -93,6 +101,30 @@ def decode_source(content: bytes, name: str) -> SourceText:
     )
     text = content[len(mark) :].decode(encoding, errors="replace")
     return SourceText(name=name, text=text.replace("\0", ""))
+
+
+def folder_reader(folder: Path) -> Reader:
+    """Return a reader of the files below a folder, for INCLUDE.
+
+    A symbolic link is followed if its target is inside the folder. The reader raises UsageError
+    for a path that leads outside or is not a regular file (reading a device might never end), and
+    OSError for a file that cannot be read.
+    """
+
+    def read(path: str) -> bytes:
+        top = Path(os.path.realpath(folder))  # Path.resolve fails on links in a circle
+        target = Path(os.path.realpath(top / path))
+        if not target.is_relative_to(top):
+            raise UsageError(
+                f"{path} leads outside the folder of the recipe",
+                hint="copy the file into the folder of the recipe, or below it",
+            )
+        with os.fdopen(os.open(target, FLAGS | BINARY), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UsageError(f"{path} is not a file")
+            return file.read(MOST_BYTES + 1)
+
+    return read
 
 
 def _without_mark(content: bytes) -> str:

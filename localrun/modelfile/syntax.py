@@ -1,15 +1,15 @@
-"""Text to instructions: what is written, and where; not what it means.
+"""Lexer of Modelfiles: from text to instructions with their positions.
 
     KEYWORD value                 FROM, SYSTEM, TEMPLATE, LICENSE, ...; in any case
     PARAMETER name value
     MESSAGE role value
     ADAPTER "path" scale          ours: the scale after a path in quotes
-    # a comment, where nothing stands before it
+    # a comment, at the beginning of a line
 
-``quoting`` tells the forms of a value. Reads what Ollama reads, as Ollama reads it, in
-time proportional to the text and once more for each problem; where Ollama stops at the
-first error, this goes on, so that ``lint`` can tell them all. More than Ollama allows:
-several blanks between words.
+``quoting.py`` has the forms of a value. The lexer accepts what Ollama accepts, with the same
+meaning, and also several blanks between words. Ollama stops at the first error; the lexer goes on,
+so that ``lint.py`` can report all of them. It takes time linear in the text, and once more for each
+problem.
 """
 
 from __future__ import annotations
@@ -47,18 +47,18 @@ STATEMENT = re.compile(rf"^[ \t]*+(?:{'|'.join(KEYWORDS)})[ \t]", re.MULTILINE)
 
 
 def read_instructions(source: SourceText) -> Iterator[Instruction | Problem]:
-    """Yield every instruction of a text, and a problem for each that cannot be read."""
+    """Yield each instruction of a text, or the problem of a malformed one."""
     yield from Lexer(source).items()
 
 
 class Lexer:
-    """A place in a text, moving forward only."""
+    """An offset in a text that only moves forward."""
 
     def __init__(self, source: SourceText) -> None:
         self._source = source
         self._text = source.text
         self._offset = 0
-        self._never_closed: set[str] = set()  # fences that do not end a line from here on
+        self._never_closed: set[str] = set()  # quotes without a closing behind the offset
 
     def items(self) -> Iterator[Instruction | Problem]:
         """Yield instructions and problems in order."""
@@ -74,7 +74,7 @@ class Lexer:
                 self._offset = self._source.line_end(self._offset)
 
     def _find_statement(self) -> bool:
-        """Move to the next instruction; return whether there is one."""
+        """Move to the next instruction; return False at the end of the text."""
         while True:
             self._skip(NOTHING)
             start = self._offset
@@ -110,22 +110,22 @@ class Lexer:
         )
 
     def _fail_keyword(self, start: int, word: str) -> NoReturn:
-        """Tell of an unknown instruction, and go past its value where it has one."""
+        """Raise the problem of an unknown instruction, behind its value."""
         near = difflib.get_close_matches(word.upper()[:20], KEYWORDS, n=1)
         if word and self._peek() in BLANKS:
             try:
                 self._offset = self._value("", word).end
             except ModelfileError:
                 self._offset = self._source.line_end(self._offset)
-        found = word or self._text[start]
+        name = word or self._text[start]
         hint = f"did you mean {near[0]}?" if near else f"one of {', '.join(KEYWORDS)}"
-        self._fail(start, "unknown-instruction", f"not an instruction: {shown(found)}", hint)
+        self._fail(start, "unknown-instruction", f"not an instruction: {shown(name)}", hint)
 
     def _extra(self, keyword: str) -> tuple[int, str]:
-        """Take the name of a parameter or the role of a message."""
+        """Return the name of a parameter or the role of a message, with its offset."""
         if keyword not in {"PARAMETER", "MESSAGE"}:
             return self._offset, ""
-        what = "the name of a parameter" if keyword == "PARAMETER" else "a role"
+        expected = "the name of a parameter" if keyword == "PARAMETER" else "a role"
         if self._peek() and self._peek() not in BLANKS + "\r\n":
             self._fail_after(keyword)
         self._skip(BLANK)
@@ -133,11 +133,11 @@ class Lexer:
         extra = self._take(NAME if keyword == "PARAMETER" else WORD)
         if not extra:
             example = "PARAMETER temperature 0.7" if keyword == "PARAMETER" else "MESSAGE user Hi!"
-            self._fail(start, "missing-value", f"expected {what} after {keyword}", example)
+            self._fail(start, "missing-value", f"expected {expected} after {keyword}", example)
         return start, extra
 
     def _value(self, keyword: str, before: str) -> Value:
-        """Read what stands from here to the end of the instruction; ``before`` names its head."""
+        """Return the value up to the end of the instruction; ``before`` is its head in messages."""
         block = BLOCK.match(self._text, self._offset)
         if block:
             return self._block(keyword, block)
@@ -174,21 +174,21 @@ class Lexer:
         return Value(text=self._text[start:closing], start=start, end=self._source.line_end(end))
 
     def _fail_open(self, opening: int, fence: str) -> NoReturn:
-        """Tell of quotes that never close, and go to what looks like the next instruction."""
+        """Raise the problem of unclosed quotes, at what looks like the next instruction."""
         inner = self._text.find(fence, opening + len(fence))
         hint = f"end the last line of the text with {fence}"
         if inner >= 0:
-            line = self._source.place(inner).line
+            line = self._source.position(inner).line
             hint = f"nothing may follow the closing {fence}: see line {line}"
         following = STATEMENT.search(self._text, self._source.line_end(opening))
         self._offset = following.start() - 1 if following else len(self._text)
         self._fail(opening, "unclosed", f"{fence} is never closed", hint)
 
     def _block(self, keyword: str, block: re.Match[str]) -> Value:
-        start, rest = block.end(), block["rest"].strip(BLANKS)
-        if rest and keyword != "ADAPTER":
+        start, suffix = block.end(), block["rest"].strip(BLANKS)
+        if suffix and keyword != "ADAPTER":
             self._fail(
-                block.start("rest"), "trailing-text", f"expected a new line, not {shown(rest)}"
+                block.start("rest"), "trailing-text", f"expected a new line, not {shown(suffix)}"
             )
         ending = block_end(self._text, start, block)
         if not ending:
@@ -203,7 +203,7 @@ class Lexer:
             text=self._text[start : max(start, ending.start())],
             start=start,
             end=ending.end(),
-            extra=rest or None,
+            extra=suffix or None,
             extra_start=block.start("rest"),
         )
 
@@ -215,17 +215,17 @@ class Lexer:
         )
 
     def _fail(self, offset: int, code: str, message: str, hint: str | None = None) -> NoReturn:
-        raise ModelfileError(problem_at(self._source.place(offset), code, message, hint=hint))
+        raise ModelfileError(problem_at(self._source.position(offset), code, message, hint=hint))
 
     def _peek(self) -> str:
-        """Return the next character, empty at the end."""
+        """Return the next character, or an empty text at the end."""
         return self._text[self._offset : self._offset + 1]
 
     def _skip(self, pattern: re.Pattern[str]) -> None:
         self._offset = past(pattern, self._text, self._offset)
 
     def _take(self, pattern: re.Pattern[str]) -> str:
-        """Move past what the pattern matches here, and return it."""
+        """Return the pattern's match at the offset, and move behind it."""
         start = self._offset
         self._skip(pattern)
         return self._text[start : self._offset]

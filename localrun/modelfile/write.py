@@ -1,8 +1,8 @@
-"""A recipe to text that reads back as the same recipe.
+"""Writer of Modelfiles: from a recipe to text that parses to the same recipe.
 
-In Ollama's own syntax wherever it can say it. What it cannot: text with a line that
-ends in three quotes and is not the last (``quoting.as_block``), a scale of an adapter.
-Ollama's reader drops what does not print, however it is written.
+The text is in Ollama's syntax wherever possible. Ollama's syntax cannot express text with three
+quotes at the end of a line other than the last (``quoting.as_block``), nor an adapter's scale.
+Ollama's parser drops unprintable characters in every form.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from localrun.errors import UsageError
 from localrun.modelfile.known import KNOWN
 from localrun.modelfile.parameters import format_parameter
+from localrun.modelfile.parse import ends_with_number
 from localrun.modelfile.quoting import as_block, in_quotes, is_plain, trim_invisible
-from localrun.modelfile.recipe import ends_with_number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 def write_modelfile(recipe: Recipe) -> str:
-    """Return the text of a recipe.
+    """Return the Modelfile of a recipe.
 
     Raises:
-        UsageError: a text holds NUL or half a character, which no file can say.
+        UsageError: a text contains NUL or a lone surrogate, which no file can contain.
     """
     text = "".join(f"{line}\n" for line in _lines(recipe))
     if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
@@ -51,17 +51,17 @@ def _lines(recipe: Recipe) -> Iterator[str]:
         if name is not None:
             yield _named(keyword, name)
     yield from (_parameter(name, value) for name, value in recipe.parameters)
-    yield from (_text(f"MESSAGE {each.role}", each.content) for each in recipe.messages)
+    yield from (_text(f"MESSAGE {message.role}", message.content) for message in recipe.messages)
     yield from (_text("LICENSE", text) for text in recipe.licenses)
 
 
 def _text(head: str, text: str, *, is_plain_allowed: bool = True) -> str:
-    written = text if is_plain_allowed and is_plain(text) else in_quotes(text)
-    return f"{head}{as_block(text)}" if written is None else f"{head} {written}"
+    value = text if is_plain_allowed and is_plain(text) else in_quotes(text)
+    return f"{head}{as_block(text)}" if value is None else f"{head} {value}"
 
 
 def _named(head: str, name: str) -> str:
-    """Return the line of a name or path, whose ends are trimmed where it is plain."""
+    """Return the line of a name or path; the parser trims plain ones."""
     return _text(head, name, is_plain_allowed=name == trim_invisible(name))
 
 
@@ -69,7 +69,9 @@ def _adapter(adapter: AdapterUse) -> str:
     path = adapter.path
     is_bare = is_plain(path) and path == trim_invisible(path) and not ends_with_number(path)
     has_newline = "\r" in path or "\n" in path
-    if adapter.scale == 1 and not ('"' in path and has_newline):  # a line of it may look scaled
+    if adapter.scale == 1 and not (
+        '"' in path and has_newline
+    ):  # its last line may look like a path with a scale
         return _text("ADAPTER", path, is_plain_allowed=is_bare)
     if is_bare:
         return f"ADAPTER {path} {adapter.scale}"

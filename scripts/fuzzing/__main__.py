@@ -1,7 +1,7 @@
-"""Feed mutated headers of guide.gguf to the reader, in several processes.
+"""Fuzzer of the GGUF reader: mutated headers of guide.gguf, in several processes.
 
-A mutant is right when it is read or refused with an IntegrityError, within
-`SLOWEST_S` and `MOST_MEMORY_MB`. A mutant's number makes it again: --first N --count 1.
+A mutant passes if it is read or refused with an IntegrityError, within `SLOWEST_S` and
+`MOST_MEMORY_MB`. To reproduce a mutant by its number: --first N --count 1.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from localrun.store.store import embedded_models
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-SLOWEST_S = 5.0  # of processor time: a busy machine may stop a process for longer
-HANG_S = 60.0  # then the worker ends itself, and tells where it was
+SLOWEST_S = 5.0  # of processor time, which does not depend on the load of the machine
+HANG_S = 60.0  # then the worker prints its traceback and ends
 MOST_MEMORY_MB = 200
 SHOWN_REASONS = 30
-MEMORY_FOLDER = "/dev/shm"  # noqa: S108 - Linux's; a disk makes it four times as slow
+MEMORY_FOLDER = "/dev/shm"  # noqa: S108 - Linux's; a disk is four times slower
 REASON = re.compile(r"at byte \d+: (.*)")
 
 
 @dataclass
 class Result:
-    """What one worker saw."""
+    """Result of one worker."""
 
     count: int = 0
     reasons: collections.Counter[str] = field(default_factory=collections.Counter)
@@ -115,8 +115,8 @@ def _try(path: Path, number: int, result: Result) -> None:
         read_header(path)
         reason = "read whole"
     except IntegrityError as error:
-        found = REASON.search(error.message)
-        reason = re.sub(r"\d+", "N", found[1] if found else error.message)
+        match = REASON.search(error.message)
+        reason = re.sub(r"\d+", "N", match[1] if match else error.message)
         reason = re.sub(r"'.*'", "NAME", reason)
     except Exception:  # noqa: BLE001 - this is what we look for
         result.crashes.append(f"mutant {number}: {traceback.format_exc()}")

@@ -1,4 +1,4 @@
-"""Make broken GGUF headers from a right one, each from one number so that it can be made again."""
+"""Mutator of a valid GGUF header; each mutant is determined by its number."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from localrun.gguf.reader import Reader
 if TYPE_CHECKING:
     from pathlib import Path
 
-# numbers at which a reader may stumble: signs, sizes of types, our own limits and what overflows
+# critical numbers for a reader: signs, sizes of types, limits and overflows
 NUMBERS = (
     0, 1, 2, 3, 4, 8, 9, 13, 63, 64, 65, 255, 65_535, 65_536, 100_000, 4_000_000, 2**24,
     2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**40, 2**61, 2**62, 2**63 - 1, 2**63, 2**64 - 1,
 )  # fmt: skip
-SPARSE_SIZES = (1 << 20, 1 << 30, 1 << 40)  # zeros without end: what a lie about a length may find
+SPARSE_SIZES = (1 << 20, 1 << 30, 1 << 40)  # of zeros, which a wrong length may reach
 MOST_CHANGES = 4
 LONGEST_PIECE = 200
-FIELD_BIAS = 0.8  # how often a change hits a number or text of the header, not any byte
+FIELD_BIAS = 0.8  # probability that a change is at a field of the header, not at any byte
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A file's first bytes; zeros follow up to ``size_bytes``."""
+    """The first bytes of a file; zeros follow up to ``size_bytes``."""
 
     data: bytes
     size_bytes: int
 
 
 class Mutator:
-    """Breaks one header in many ways."""
+    """Mutations of one header."""
 
     def __init__(self, path: Path) -> None:
         with path.open("rb") as file:
@@ -45,7 +45,7 @@ class Mutator:
         self._file_size = path.stat().st_size
 
     def mutant(self, number: int) -> Mutant:
-        """Return the mutant of this number, always the same."""
+        """Return the mutant of a number, which is always the same."""
         rng = random.Random(number)
         data = bytearray(self._header)
         for _ in range(rng.randint(1, MOST_CHANGES)):
@@ -62,7 +62,7 @@ class Mutator:
 
 
 class _Recorder(Reader):
-    """Notes offset and size of everything that is taken from a file."""
+    """Reader that records the offset and size of each read."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         super().__init__(file, path)
@@ -79,7 +79,7 @@ def _flip(rng: random.Random, data: bytearray, place: tuple[int, int]) -> None:
 
 
 def _number(rng: random.Random, data: bytearray, place: tuple[int, int]) -> None:
-    """Write a remarkable number over a field, now and then in the other byte order."""
+    """Overwrite a field with a critical number, sometimes in the other byte order."""
     value = rng.choice((rng.choice(NUMBERS), rng.choice(NUMBERS), rng.getrandbits(64)))
     raw = struct.pack(rng.choice(("<Q", "<Q", "<Q", ">Q")), value)
     size = min(place[1], len(raw))

@@ -1,7 +1,7 @@
-"""Random requests to a runner, each with what must be true of its answer.
+"""Generator of random requests to a runner, and checks of their answers.
 
-Everything that a request can ask for is mixed: the faults that are left are where two
-features meet. A seed makes the same requests again, if not the same timing.
+All features of requests are mixed, because the remaining faults are in combinations of features.
+A seed reproduces the requests, but not their timing.
 """
 
 from __future__ import annotations
@@ -79,15 +79,15 @@ WRONG = (
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """Requests that come together, and after how many seconds each is cancelled, if it is."""
+class RequestBatch:
+    """Requests that are submitted together, and the delay until they are cancelled, or None."""
 
     requests: tuple[Submitted, ...]
     cancel_after_s: float | None
 
 
-class Asker:
-    """Makes requests for one model; ``adapters`` fit it."""
+class RequestGenerator:
+    """Generator of requests for one model; ``adapters`` are LoRA adapters of the model."""
 
     def __init__(
         self, chance: random.Random, adapters: Sequence[Path], *, can_generate: bool = True
@@ -96,15 +96,17 @@ class Asker:
         self._adapters = [str(path) for path in adapters]
         self._can_generate = can_generate
 
-    def next(self) -> Asked:
-        """Return what comes next."""
+    def next(self) -> RequestBatch:
+        """Return the next requests."""
         chance = self._chance
         cancel_after_s = chance.choice((0.0, 0.01, 0.1, 0.5)) if chance.random() < 0.2 else None
         if not self._can_generate or chance.random() < 0.15:
-            return Asked((self._other(),), cancel_after_s)
+            return RequestBatch((self._other(),), cancel_after_s)
         first = self._generate()
         count = chance.choice((2, 3, 5)) if chance.random() < 0.15 else 1
-        return Asked(tuple(self._choice(first, number) for number in range(count)), cancel_after_s)
+        return RequestBatch(
+            tuple(self._choice(first, number) for number in range(count)), cancel_after_s
+        )
 
     def _choice(self, first: Generate, number: int) -> Generate:
         seed = first.sampling.seed
@@ -130,7 +132,7 @@ class Asker:
             )
         num_predict = chance.choice((1, 2, 5, 20, 60, 200, None))
         if num_predict is None and "overflow" in fields and fields["overflow"].shifts:
-            num_predict = 900  # two or three shifts
+            num_predict = 900  # enough for two or three context shifts
         if self._adapters and chance.random() < 0.4:
             count = chance.choice((1, 1, 2))
             fields["adapters"] = tuple(
@@ -209,7 +211,7 @@ class Asker:
         )
 
     def _text(self, most: int) -> str:
-        """Return words that often begin as others do."""
+        """Return words that often share their beginning with other texts."""
         chance = self._chance
         begin = chance.choice(((), WORDS[:6], WORDS[:9]))
         drawn = (chance.choice(WORDS) for _ in range(chance.randrange(1, most)))
@@ -217,13 +219,15 @@ class Asker:
 
 
 def complaint(request: Submitted, events: Sequence[Event]) -> str | None:
-    """Return what is wrong with the events of a request that has ended, None when all is right."""
+    """Return the fault in the events of a finished request, or None."""
     ends = [event for event in events if isinstance(event, Terminal)]
     if len(ends) != 1 or events[-1] is not ends[0]:
         return f"{len(ends)} ends among {len(events)} events"
     if not isinstance(request, Generate) or not isinstance(ends[0], Finished):
         return None
-    text = "".join(piece for it in events if isinstance(it, Step) for _, piece in it.deltas)
+    text = "".join(
+        piece for event in events if isinstance(event, Step) for _, piece in event.deltas
+    )
     return (
         _wrong_count(request, ends[0])
         or _wrong_scores(request, events, text, ends[0])
@@ -232,17 +236,17 @@ def complaint(request: Submitted, events: Sequence[Event]) -> str | None:
 
 
 def is_refusal(event: Event) -> bool:
-    """Return whether the request itself was at fault."""
+    """Return whether the runner refused the request."""
     return isinstance(event, Failed) and event.code != "runner_died"
 
 
 def _wrong_count(request: Generate, end: Finished) -> str | None:
     if request.num_predict is not None and end.generated_tokens > request.num_predict:
-        return f"{end.generated_tokens} tokens, {request.num_predict} were asked for"
+        return f"{end.generated_tokens} tokens, {request.num_predict} were requested"
     if end.accepted_tokens > end.drafted_tokens or end.cached_tokens > end.prompt_tokens:
         return f"wrong numbers: {end}"
     if end.dropped_tokens and not request.overflow.shifts:
-        return f"{end.dropped_tokens} tokens dropped unasked"
+        return f"{end.dropped_tokens} tokens dropped without overflow=shift"
     return None
 
 
@@ -251,19 +255,25 @@ def _wrong_scores(
 ) -> str | None:
     generation = request.generation
     scores = [
-        one for it in events if isinstance(it, Step) for _, found in it.scores for one in found
+        score
+        for event in events
+        if isinstance(event, Step)
+        for _, step_scores in event.scores
+        for score in step_scores
     ]
     if generation.logprobs is None:
-        return "scores unasked" if scores else None
-    weighed = scores[:1] if generation.echo and scores and scores[0][1] is None else []
+        return "scores were not requested" if scores else None
+    prompt_scores = scores[:1] if generation.echo and scores and scores[0][1] is None else []
     starts = (
         (end.prompt_tokens, end.prompt_tokens - 1) if generation.echo else (0,)
     )  # without a start
-    spelled = [b"".join(it[0] for it in scores[at:]).decode(errors="replace") for at in starts]
+    spelled = [
+        b"".join(score[0] for score in scores[start:]).decode(errors="replace") for start in starts
+    ]
     is_whole = end.reason is not FinishReason.CANCELLED
-    if is_whole and not any(one.startswith(text) for one in spelled):
+    if is_whole and not any(spelling.startswith(text) for spelling in spelled):
         return f"the scores spell {spelled[0]!r}, the text is {text!r}"
-    for score in scores[len(weighed) :]:
+    for score in scores[len(prompt_scores) :]:
         if score[1] is None or score[1] > 1e-4 or len(score[2]) != generation.logprobs:
             return f"a score is wrong: {score}"
     return None
@@ -274,7 +284,7 @@ def _wrong_shape(request: Generate, text: str, end: Finished) -> str | None:
     is_whole = end.reason is FinishReason.STOP and end.stop is None
     if spec is None or not is_whole or request.generation.prompt.tools:
         return None
-    answer = re.sub(r"(?s)^.*</think>\s*", "", text)  # the prompt may have begun it
+    answer = re.sub(r"(?s)^.*</think>\s*", "", text)  # the prompt may have opened the reasoning
     return None if _holds(spec, answer) else f"{answer!r} does not fit {spec.kind} {spec.text}"
 
 

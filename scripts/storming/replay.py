@@ -1,8 +1,8 @@
-"""Ask what was answered in a storm once more, alone and without guesses, and compare.
+"""Replay of greedy requests alone and without speculative decoding, to compare the answers.
 
-A greedy answer is the same whatever goes on beside it, but for ties: steps of another width
-add in another order. So where two answers part, the two likeliest tokens must be as good as
-equal. Their distance is known for plain answers only; others are counted.
+A greedy answer does not depend on concurrent requests, except for ties: steps with another batch
+width add in another order. So where two answers diverge, the two likeliest tokens must have almost
+equal logits. The difference is known for plain requests only; others are counted.
 """
 
 from __future__ import annotations
@@ -18,42 +18,44 @@ if TYPE_CHECKING:
 
     from localrun.runner.messages import Event, Submitted
 
-NEAR_TIE = 0.25  # of logits; adapters of scale -1 make noise of a quantized model louder
+NEAR_TIE = 0.25  # of logits; adapters of scale -1 amplify the noise of a quantized model
 PLAIN = SamplingParams(temperature=0, seed=None)
 
 
-class Witness(NamedTuple):
-    """A request and what came of it."""
+class ReplayCase(NamedTuple):
+    """A request and its answer."""
 
     request: Generate
     text: str
     end: Finished
 
 
-def witness(request: Submitted, events: Sequence[Event]) -> Witness | None:
-    """Return what can be asked again, None for what depends on chance or time."""
+def replay_case(request: Submitted, events: Sequence[Event]) -> ReplayCase | None:
+    """Return the case to replay, or None if the answer depends on chance or time."""
     end = events[-1]
     if not isinstance(request, Generate) or not isinstance(end, Finished):
         return None
     if request.sampling.temperature or end.reason == "cancelled":
         return None
-    return Witness(request, text_of(events), end)
+    return ReplayCase(request, text_of(events), end)
 
 
 def text_of(events: Sequence[Event]) -> str:
-    """Return all text of an answer."""
-    return "".join(piece for it in events if isinstance(it, Step) for _, piece in it.deltas)
+    """Return the text of an answer."""
+    return "".join(
+        piece for event in events if isinstance(event, Step) for _, piece in event.deltas
+    )
 
 
-def calm(request: Generate, request_id: int) -> Generate:
-    """Return the request for the comparison."""
+def replayed(request: Generate, request_id: int) -> Generate:
+    """Return the request to submit for the comparison."""
     sampling = replace(request.sampling, draft_num_predict=0)
     generation = replace(request.generation, logprobs=2)
     return replace(request, request_id=request_id, sampling=sampling, generation=generation)
 
 
 def is_plain(request: Generate) -> bool:
-    """Return whether nothing but the model chooses the tokens."""
+    """Return whether no constraint or sampler influences the tokens."""
     sampling = replace(request.sampling, seed=None, draft_num_predict=None, ignore_eos=False)
     generation = request.generation
     has_shape = generation.constraint or generation.prompt.tools
@@ -62,21 +64,25 @@ def is_plain(request: Generate) -> bool:
     return is_free and sampling == PLAIN
 
 
-def gap_at_parting(stormy: str, events: Sequence[Event]) -> float | None:
-    """Return how far the two likeliest tokens are apart where the texts part; None: nowhere."""
+def gap_at_divergence(first_text: str, events: Sequence[Event]) -> float | None:
+    """Return the logit difference of the two likeliest tokens where the texts diverge, or None."""
     text = text_of(events)
-    if text == stormy:
+    if text == first_text:
         return None
-    place = next(
-        (at for at, pair in enumerate(zip(text, stormy, strict=False)) if pair[0] != pair[1]),
-        min(len(text), len(stormy)),
+    offset = next(
+        (at for at, pair in enumerate(zip(text, first_text, strict=False)) if pair[0] != pair[1]),
+        min(len(text), len(first_text)),
     )
     scores = [
-        one for it in events if isinstance(it, Step) for _, found in it.scores for one in found
+        score
+        for event in events
+        if isinstance(event, Step)
+        for _, step_scores in event.scores
+        for score in step_scores
     ]
     behind = b""
     for piece, _, top in scores:
         behind += piece
-        if len(behind.decode(errors="ignore")) > place:
+        if len(behind.decode(errors="ignore")) > offset:
             return top[0][1] - top[1][1]
-    return 0.0  # the end was drawn here, or not: it has no score
+    return 0.0  # one answer ends here, and the end token has no score

@@ -258,7 +258,7 @@ def test_weights_without_settings_are_refused(tmp_path: Path, base: Header) -> N
     weights = tmp_path / "adapter_model.safetensors"
     shutil.copy(ADAPTERS / "pirate" / weights.name, weights)
 
-    with pytest.raises(NotFoundError, match=r"no adapter_config.json, which tells the scale"):
+    with pytest.raises(NotFoundError, match=r"no adapter_config.json, which has the scale"):
         convert_adapter(weights, base, tmp_path / "made.gguf")
     (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}))
     with pytest.raises(IntegrityError, match="has no r, which must be"):

@@ -85,7 +85,7 @@ def test_reading_takes_no_memory_for_the_data(tmp_path: Path) -> None:
         (struct.pack("<Q", 2) + b"[]", "not a JSON object"),
         (struct.pack("<Q", 2) + b"{\xff", "not readable JSON"),
         (struct.pack("<Q", 99_999) + b"[" * 99_999, "not readable JSON"),
-        (struct.pack("<Q", 15) + b'{"a":{},"a":{}}', "a key is there twice"),
+        (struct.pack("<Q", 15) + b'{"a":{},"a":{}}', "a key is repeated"),
         (struct.pack("<Q", 5009) + b'{"a":[' + b"9" * 5000 + b"]}]", "not readable JSON"),
         (safetensors({"w": [1]}), "not described by an object"),
         (safetensors({"w": entry("Q4", [2], 0, 8)}, EIGHT), "unknown type 'Q4'"),

@@ -48,7 +48,7 @@ def test_a_recipe_is_created_and_answers(home: Home, file: str) -> None:
 
     assert (lint.returncode, lint.stdout) == (0, "")
     assert created.returncode == 0, created.stderr
-    said = parse_modelfile(path.read_bytes(), given={"base": "guide"} if has_base else {})
+    said = parse_modelfile(path.read_bytes(), arg_values={"base": "guide"} if has_base else {})
     assert shown["system"] == said.system
     assert [tuple(pair) for pair in shown["parameters"]] == list(said.parameters)
     assert answer.returncode == 0, answer.stderr

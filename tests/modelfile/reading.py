@@ -41,7 +41,7 @@ def problems(text: str) -> list[tuple[int, int, str]]:
 
 
 def recipe(text: str, **given: str) -> Recipe:
-    return parse_modelfile(text.encode(), given=given)
+    return parse_modelfile(text.encode(), arg_values=given)
 
 
 def refusal(text: str, **given: str) -> Problem:

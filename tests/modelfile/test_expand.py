@@ -19,8 +19,8 @@ from tests.modelfile.ollama_rules import ollama_reads
 from tests.modelfile.reading import recipe, refusal
 
 if TYPE_CHECKING:
-    from localrun.modelfile.expand import Reader
     from localrun.modelfile.recipe import Recipe
+    from localrun.modelfile.source import Reader
 
 
 def reader(files: dict[str, str]) -> Reader:

@@ -65,7 +65,7 @@ def test_what_counts_once_is_told_where_it_stands_again(keyword: str) -> None:
 
     assert (problem.line, problem.message) == (
         3,
-        f"{keyword} stands here again: only the last one counts",
+        f"{keyword} is repeated: only the last one counts",
     )
 
 

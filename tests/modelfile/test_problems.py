@@ -11,7 +11,9 @@ from tests.modelfile.reading import recipe, refusal
 
 
 def excerpt(text: str, offset: int) -> list[str]:
-    problem = problem_at(SourceText(name="Modelfile", text=text).place(offset), "code", "message")
+    problem = problem_at(
+        SourceText(name="Modelfile", text=text).position(offset), "code", "message"
+    )
     return render_problem(problem).splitlines()[1:]
 
 

@@ -64,7 +64,7 @@ def test_the_size_is_bounded() -> None:
     ],
 )
 def test_lines_end_at_any_newline(offset: int, place: tuple[int, int, str]) -> None:
-    found = SourceText(name="x", text="a\r\n\rbc\n").place(offset)
+    found = SourceText(name="x", text="a\r\n\rbc\n").position(offset)
 
     assert (found.line, found.column, found.text) == place
 
@@ -72,7 +72,7 @@ def test_lines_end_at_any_newline(offset: int, place: tuple[int, int, str]) -> N
 def test_no_other_character_ends_a_line() -> None:
     text = "a\x0b\x0c\x1c\x85\u2028\u2029b"
 
-    assert SourceText(name="x", text=text).place(len(text)).line == 1
+    assert SourceText(name="x", text=text).position(len(text)).line == 1
 
 
 def test_what_is_invisible_does_not_print() -> None:
@@ -87,7 +87,7 @@ def test_what_is_invisible_does_not_print() -> None:
 
 def test_the_time_to_find_a_place_grows_with_the_size_of_the_text() -> None:
     def line(size: int) -> int:
-        return SourceText(name="x", text="\r\n" * (size // 2)).place(size).line
+        return SourceText(name="x", text="\r\n" * (size // 2)).position(size).line
 
     assert line(MOST_BYTES) == MOST_BYTES // 2 + 1
     assert growth(line, MOST_BYTES) < LINEAR

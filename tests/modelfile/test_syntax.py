@@ -165,9 +165,9 @@ def test_places_count_characters_and_any_newline() -> None:
     *_, last = items('# é\r\n\rfrom x\n  PARAMETER  stop\t"a\nb"')
 
     assert isinstance(last, Instruction)
-    places = (last.place, last.extra_place, last.value_place)
+    places = (last.position, last.extra_position, last.value_position)
     assert [(place.line, place.column) for place in places] == [(4, 3), (4, 14), (4, 20)]
-    assert last.place.text == '  PARAMETER  stop\t"a'
+    assert last.position.text == '  PARAMETER  stop\t"a'
     assert last.raw == 'PARAMETER  stop\t"a\nb"'
 
 

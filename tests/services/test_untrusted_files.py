@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.errors import IntegrityError, UsageError
-from localrun.modelfile.folder import folder_reader
 from localrun.modelfile.parse import parse_modelfile
+from localrun.modelfile.source import folder_reader
 from localrun.names.parse import parse_name
 from localrun.services.creating.create import create_model
 from localrun.services.importing import import_path

@@ -1,4 +1,4 @@
-"""Which named template calls which."""
+"""Calling order of the named templates of a Go template; recursion is refused."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ MAX_TEMPLATES = 64
 
 
 def in_calling_order(template: Template) -> list[str]:
-    """Return the names of the templates, each after those that it calls.
+    """Return the names of the templates, each behind those that it calls.
 
     Raises:
-        GoTemplateError: one is not defined, calls itself, or there are too many.
+        GoTemplateError: a template is not defined or calls itself, or there are too many.
     """
     if len(template.defined) > MAX_TEMPLATES:
         raise GoTemplateError(
@@ -39,14 +39,14 @@ def _visit(name: str, template: Template, order: list[str], callers: tuple[str, 
     for call in _calls(template.defined[name]):
         _check(call, template)
         if call.name in (*callers, name):
-            raise GoTemplateError(f"the template {call.name!r} calls itself", call.place)
+            raise GoTemplateError(f"the template {call.name!r} calls itself", call.position)
         _visit(call.name, template, order, (*callers, name))
     order.append(name)
 
 
 def _check(call: TemplateCall, template: Template) -> None:
     if call.name not in template.defined:
-        raise GoTemplateError(f"the template {call.name!r} is not defined", call.place)
+        raise GoTemplateError(f"the template {call.name!r} is not defined", call.position)
 
 
 def _calls(nodes: tuple[Node, ...]) -> Iterator[TemplateCall]:

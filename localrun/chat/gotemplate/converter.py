@@ -1,13 +1,11 @@
-"""Convert a Go template, as Ollama's Modelfiles carry them, to a Jinja template.
+"""Converter from Go templates, as in Ollama's Modelfiles, to Jinja templates.
 
-The result takes what every chat template takes (``messages``, ``tools``,
-``enable_thinking``, ``reasoning_effort``) and calls the functions in
-``runtime.py``. All of its text stands in string literals, between tags that trim
-on both sides, so what surrounds a tag never depends on how Jinja is set up.
+The result reads the variables of chat templates (``messages``, ``tools``, ``enable_thinking``,
+``reasoning_effort``) and calls the functions of ``runtime.py``. All of its text is in string
+literals between tags that trim on both sides, so it does not depend on Jinja's settings.
 
-A template that does not speak of ``.Messages`` is of Ollama's older form: it is
-rendered once for each turn, and for the last turn only as far as ``.Response``,
-where the model goes on.
+A template without ``.Messages`` has Ollama's older form: it is rendered once for each turn, and for
+the last turn only up to ``.Response``, where the model continues.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.chat.gotemplate.calls import in_calling_order
-from localrun.chat.gotemplate.expressions import NAMESPACE, Scope, quoted, variable, written
+from localrun.chat.gotemplate.expressions import NAMESPACE, Scope, converted, quoted, variable
 from localrun.chat.gotemplate.legacy import RESPONSE, until_response
 from localrun.chat.gotemplate.parser import parse
 from localrun.chat.gotemplate.tree import (
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
 
 HEADER = "{#- converted from a Go template by localrun -#}"
 MAX_INDENT = 20
-# what a template must name to be given: its presence tells what the template is able to do
+# passed only if the template mentions them: their presence shows what the template supports
 _OPTIONS = {
     "tools": ("tools", "tools"),
     "think": ("enable_thinking", "think"),
@@ -45,10 +43,10 @@ _OPTIONS = {
 
 
 def convert(text: str) -> str:
-    """Return the Jinja template that means the same.
+    """Return the equivalent Jinja template.
 
     Raises:
-        GoTemplateError: the template is malformed, or holds what cannot be converted.
+        GoTemplateError: the template is malformed, or has no equivalent.
     """
     template = parse(text)
     lines = _Writer(template)
@@ -67,8 +65,8 @@ def convert(text: str) -> str:
 
 
 def _arguments(names: set[str]) -> str:
-    given = {parameter: name for key, (name, parameter) in _OPTIONS.items() if key in names}
-    options = (f"{parameter}={name} | default(none)" for parameter, name in given.items())
+    used = {parameter: name for key, (name, parameter) in _OPTIONS.items() if key in names}
+    options = (f"{parameter}={name} | default(none)" for parameter, name in used.items())
     return ", ".join(["messages", *options])
 
 
@@ -86,7 +84,7 @@ def _write_turns(lines: _Writer, template: Template, arguments: str, context: Sc
 
 
 class _Writer:
-    """Write the nodes of one template after another, a tag on each line."""
+    """Writer of Jinja tags, one on each line."""
 
     def __init__(self, template: Template) -> None:
         self._template = template
@@ -96,7 +94,7 @@ class _Writer:
         self._macros = {name: f"template_{n}" for n, name in enumerate(template.defined, 1)}
 
     def text(self) -> str:
-        """Return all that was written."""
+        """Return the written template."""
         return "\n".join(self._lines)
 
     def put(self, tag: str) -> None:
@@ -104,7 +102,7 @@ class _Writer:
         self._lines.append("  " * min(self._indent, MAX_INDENT) + tag)
 
     def begin(self) -> None:
-        """Write what a template begins with."""
+        """Write the beginning of a template."""
         if self._template.reassigns:
             self.put(f"{{%- set {NAMESPACE} = namespace() -%}}")
 
@@ -116,7 +114,7 @@ class _Writer:
         self.put("{%- endmacro -%}")
 
     def nodes(self, nodes: tuple[Node, ...], context: Scope) -> None:
-        """Write nodes one level further in."""
+        """Write nodes one level deeper."""
         self._indent += 1
         for node in nodes:
             self._node(node, context)
@@ -140,7 +138,7 @@ class _Writer:
                 self.put(f"{{%- {node.word} -%}}")
 
     def _action(self, pipe: Pipe, context: Scope) -> None:
-        value = written(pipe, context)
+        value = converted(pipe, context)
         if pipe.targets:
             self._set(variable(pipe.targets[0]), value)
             return
@@ -153,8 +151,8 @@ class _Writer:
         self.put(f"{{%- set {name} = {value} -%}}")
 
     def _condition(self, pipe: Pipe, context: Scope) -> str:
-        """Return what a branch asks, after giving it to the branch's variable."""
-        value = written(pipe, context)
+        """Return the condition of a branch, after assigning it to the branch's variable."""
+        value = converted(pipe, context)
         if not pipe.targets:
             return value
         self._set(variable(pipe.targets[0]), value)
@@ -166,7 +164,7 @@ class _Writer:
         orelse = node.orelse
         while len(orelse) == 1 and isinstance(orelse[0], If) and not orelse[0].pipe.targets:
             branch = orelse[0]
-            self.put(f"{{%- elif {written(branch.pipe, context)} -%}}")
+            self.put(f"{{%- elif {converted(branch.pipe, context)} -%}}")
             self.nodes(branch.body, context)
             orelse = branch.orelse
         self._else(orelse, context)
@@ -188,7 +186,7 @@ class _Writer:
 
     def _range(self, node: Range, context: Scope) -> None:
         key, item = self._name(), self._name()
-        value = written(node.pipe, context)
+        value = converted(node.pipe, context)
         self.put(f"{{%- for {key}, {item} in go_range({value}) -%}}")
         targets = node.pipe.targets
         sources = (item,) if len(targets) == 1 else (key, item)
@@ -205,5 +203,5 @@ class _Writer:
         return f"d{self._num_names}"
 
     def _call(self, node: TemplateCall, context: Scope) -> None:
-        value = "none" if node.pipe is None else written(node.pipe, context)
+        value = "none" if node.pipe is None else converted(node.pipe, context)
         self.put(f"{{{{- {self._macros[node.name]}({value}) -}}}}")

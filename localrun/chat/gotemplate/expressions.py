@@ -1,9 +1,8 @@
-"""Write the expressions of a Go template as those of Jinja.
+"""Conversion of a Go template's expressions to Jinja.
 
-What Go and Python do alike is written as Jinja has it: truth, and ``and`` and
-``or``, which return an argument. The rest are calls of the functions in
-``runtime.py``, since they differ in values that a template does meet: bytes and
-characters, absent keys, the printing of true and nil, JSON.
+Truth, and ``and`` and ``or``, which return an argument, are the same in Go and Python and become
+Jinja's. All else becomes calls of the functions in ``runtime.py``, because Go and Python differ in
+values that occur in templates: bytes and characters, missing keys, printed booleans and nil, JSON.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from localrun.chat.gotemplate.tree import Chain, Dot, Field, Function, Literal, 
 if TYPE_CHECKING:
     from localrun.chat.gotemplate.tree import Command, Declaration, LiteralValue, Operand, Pipe
 
-NAMESPACE = "v"  # holds the variables that are assigned anew: a loop's own set does not last
+NAMESPACE = "v"  # of reassigned variables: a set inside a loop would not last
 MOST = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Arity:
-    """How many arguments a function takes."""
+    """The allowed number of arguments of a function."""
 
     least: int
     most: int = MOST
@@ -50,7 +49,7 @@ FUNCTIONS = {
     "yesterdayDate": Arity(0),
     "toTypeScriptType": Arity(1, 1),
 }
-_RENAMED = {"print": "print_all"}  # go_print is what every action does with its value
+_RENAMED = {"print": "print_all"}  # go_print prints the value of an action
 _NATIVE = {"and": " and ", "or": " or "}
 _ESCAPES = {ord("\\"): "\\\\", ord('"'): '\\"', ord("\n"): "\\n", ord("\t"): "\\t"}
 _ESCAPES |= {code: f"\\x{code:02x}" for code in (*range(32), 127) if code not in _ESCAPES}
@@ -58,24 +57,24 @@ _ESCAPES |= {code: f"\\x{code:02x}" for code in (*range(32), 127) if code not in
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The names that ``$`` and ``.`` have where an expression stands."""
+    """The Jinja names of ``$`` and ``.`` in an expression."""
 
     root: str
     dot: str
 
 
 def variable(declaration: Declaration) -> str:
-    """Return the name of a variable."""
+    """Return the Jinja name of a variable."""
     name = f"x{declaration.number}"
     return f"{NAMESPACE}.{name}" if declaration.is_reassigned else name
 
 
 def quoted(text: str) -> str:
-    """Return a text as a literal of Jinja."""
+    """Return a text as a Jinja literal."""
     return f'"{text.translate(_ESCAPES)}"'
 
 
-def written(pipe: Pipe, context: Scope) -> str:
+def converted(pipe: Pipe, context: Scope) -> str:
     """Return a pipeline's value as a Jinja expression.
 
     Raises:
@@ -88,10 +87,10 @@ def written(pipe: Pipe, context: Scope) -> str:
 
 
 def _command(command: Command, context: Scope, *, piped: str) -> str:
-    head, *rest = command.operands
+    head, *others = command.operands
     if not isinstance(head, Function):
         return _operand(head, context)
-    arguments = [_operand(operand, context) for operand in rest]
+    arguments = [_operand(operand, context) for operand in others]
     return _call(head, [*arguments, piped] if piped else arguments)
 
 
@@ -108,10 +107,10 @@ def _call(function: Function, arguments: list[str]) -> str:
 def _check(function: Function, num_arguments: int) -> None:
     arity = FUNCTIONS.get(function.name)
     if arity is None:
-        raise GoTemplateError(f"the function {function.name} is not known", function.place)
+        raise GoTemplateError(f"the function {function.name} is not known", function.position)
     if not arity.least <= num_arguments <= arity.most:
         problem = f"the function {function.name} does not take {num_arguments} arguments"
-        raise GoTemplateError(problem, function.place)
+        raise GoTemplateError(problem, function.position)
 
 
 def _operand(operand: Operand, context: Scope) -> str:
@@ -126,7 +125,7 @@ def _operand(operand: Operand, context: Scope) -> str:
             of = operand.declaration
             return _fields(context.root if of is None else variable(of), operand.names)
         case Chain():
-            return _fields(written(operand.pipe, context), operand.names)
+            return _fields(converted(operand.pipe, context), operand.names)
         case Function():
             return _call(operand, [])
 

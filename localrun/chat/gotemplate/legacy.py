@@ -1,4 +1,4 @@
-"""Ollama's older templates: one turn of ``.System``, ``.Prompt`` and ``.Response``."""
+"""Templates of Ollama's older form: one turn of ``.System``, ``.Prompt`` and ``.Response``."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ RESPONSE = Action(Pipe((Command((_FIELD,)),), (), is_declaration=False))
 
 
 def until_response(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
-    """Return the nodes up to and with the first that prints ``.Response``.
+    """Return the nodes through the first one that prints ``.Response``.
 
-    Branches are cut as well: of those after it in the source nothing is left.
+    Branches are cut as well: nodes behind it in the source are dropped.
     """
     return _Cutter().cut(nodes)
 

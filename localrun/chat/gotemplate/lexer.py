@@ -1,8 +1,8 @@
-"""Cut a Go template into tokens.
+"""Lexer of Go templates, with the positions and errors of their source.
 
-Text outside of ``{{ }}`` is one token, with what trim marks take away already
-gone; comments leave nothing. Space inside of actions is a token, for it has a
-meaning: ``.A.B`` is one operand and ``.A .B`` are two.
+Text outside of ``{{ }}`` is one token, already trimmed by trim marks; comments give no token.
+Space inside of actions is a token because it has a meaning: ``.A.B`` is one operand and ``.A .B``
+are two.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ HINT = "write TEMPLATE in Jinja, or leave it out: the template in the GGUF is us
 
 @dataclass(frozen=True, slots=True)
 class TemplatePosition:
-    """A position in a template's source; both numbers begin at 1."""
+    """A position in a template's source; line and column begin at 1."""
 
     line: int
     column: int
 
 
 class GoTemplateError(UsageError):
-    """A Go template that is malformed, or that has no equal in Jinja."""
+    """A Go template that is malformed, or has no equivalent in Jinja."""
 
     code = "invalid_template"
 
-    def __init__(self, problem: str, place: TemplatePosition) -> None:
+    def __init__(self, problem: str, position: TemplatePosition) -> None:
         super().__init__(
-            f"the Go template cannot be converted: line {place.line}, "
-            f"column {place.column}: {problem}",
+            f"the Go template cannot be converted: line {position.line}, "
+            f"column {position.column}: {problem}",
             hint=HINT,
         )
-        self.line = place.line
-        self.column = place.column
+        self.line = position.line
+        self.column = position.column
 
 
 class TokenKind(StrEnum):
-    """What a token is."""
+    """The kind of a token; its value is the text in messages."""
 
     TEXT = "text"
     OPEN = "{{"
@@ -71,7 +71,7 @@ class TokenKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of the source and where it begins."""
+    """A token and its offset in the source."""
 
     kind: TokenKind
     text: str
@@ -107,16 +107,16 @@ def tokens(source: str) -> list[Token]:
     """Return the template's tokens, the last of which is END.
 
     Raises:
-        GoTemplateError: the source is too long, or something in it is no token.
+        GoTemplateError: the source is too long, or contains an invalid token.
     """
     if len(source) > MAX_SOURCE_CHARS:
         problem = f"it is longer than {MAX_SOURCE_CHARS} characters"
-        raise GoTemplateError(problem, place_of(source, 0))
+        raise GoTemplateError(problem, position_of(source, 0))
     return [*_Lexer(source).run(), Token(TokenKind.END, "", len(source))]
 
 
-def place_of(source: str, offset: int) -> TemplatePosition:
-    """Return where in the source an offset lies."""
+def position_of(source: str, offset: int) -> TemplatePosition:
+    """Return the position of an offset."""
     return TemplatePosition(
         source.count("\n", 0, offset) + 1, offset - source.rfind("\n", 0, offset)
     )
@@ -171,7 +171,7 @@ class _Lexer:
         yield Token(TokenKind.CLOSE, closing, self._at - len(closing))
 
     def _close(self) -> str:
-        """Step over the action's end, if it is here, and return it."""
+        """Move behind the action's end and return it; empty if the action goes on."""
         for mark in ("}}", *(f"{blank}-}}}}" for blank in BLANK)):
             if self._source.startswith(mark, self._at):
                 self._at += len(mark)
@@ -180,11 +180,11 @@ class _Lexer:
         return ""
 
     def _token(self) -> Token:
-        found = _TOKEN.match(self._source, self._at)
-        if found is None:
+        match = _TOKEN.match(self._source, self._at)
+        if match is None:
             self._fail(f"unexpected {self._source[self._at]!r}", self._at)
-        kind, text, begin = TokenKind[str(found.lastgroup)], found[0], self._at
-        if kind is TokenKind.SPACE and self._source.startswith("-}}", found.end()):
+        kind, text, begin = TokenKind[str(match.lastgroup)], match[0], self._at
+        if kind is TokenKind.SPACE and self._source.startswith("-}}", match.end()):
             text = text[:-1]  # its last character belongs to the trim mark
             if not text:
                 self._fail("unexpected '-'", begin)
@@ -196,4 +196,4 @@ class _Lexer:
         return Token(kind, text, begin)
 
     def _fail(self, problem: str, offset: int) -> NoReturn:
-        raise GoTemplateError(problem, place_of(self._source, offset))
+        raise GoTemplateError(problem, position_of(self._source, offset))

@@ -1,4 +1,4 @@
-"""The values that Go's literals stand for."""
+"""Values of Go's literals: strings, characters and numbers."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ _INT64 = 2**63
 
 
 def string(token: str) -> str:
-    """Return what a quoted string or character means.
+    """Return the text of a quoted string or character.
 
     Raises:
-        ValueError: an escape that Go does not know.
+        ValueError: Go does not have an escape.
     """
     body, out, at = token[1:-1], bytearray(), 0
-    for found in _ESCAPE.finditer(body):
-        out += body[at : found.start()].encode(errors="surrogatepass") + _unescaped(found)
-        at = found.end()
+    for escape in _ESCAPE.finditer(body):
+        out += body[at : escape.start()].encode(errors="surrogatepass") + _unescaped(escape)
+        at = escape.end()
     out += body[at:].encode(errors="surrogatepass")
-    return out.decode(errors="replace")  # \xff alone is a byte in Go, and no text
+    return out.decode(errors="replace")  # a lone \xff is a byte in Go, but not text
 
 
 def number(token: str) -> int | float:
-    """Return what a number means: an int unless it is written as a fraction.
+    """Return the value of a number: an int unless it is written as a fraction.
 
     Raises:
-        ValueError: it is no number, or an int of more than 64 bits.
+        ValueError: the token is not a number, or an int of more than 64 bits.
     """
     plain = token.replace("_", "")
     if re.fullmatch(r"[+-]?0[0-7]+", plain):  # Go's old octal form
@@ -57,13 +57,13 @@ def number(token: str) -> int | float:
     return value
 
 
-def _unescaped(found: re.Match[str]) -> bytes:
-    if found["simple"]:
-        if found["simple"] not in _SIMPLE:
+def _unescaped(escape: re.Match[str]) -> bytes:
+    if escape["simple"]:
+        if escape["simple"] not in _SIMPLE:
             raise ValueError
-        return _SIMPLE[found["simple"]].encode()
-    if found["byte"]:
-        return bytes([int(found["byte"], 16)])
-    if found["octal"]:
-        return bytes([int(found["octal"], 8)])
-    return chr(int(found["short"] or found["long"], 16)).encode()
+        return _SIMPLE[escape["simple"]].encode()
+    if escape["byte"]:
+        return bytes([int(escape["byte"], 16)])
+    if escape["octal"]:
+        return bytes([int(escape["octal"], 8)])
+    return chr(int(escape["short"] or escape["long"], 16)).encode()

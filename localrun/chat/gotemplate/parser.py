@@ -1,4 +1,4 @@
-"""Build the syntax tree of a Go template."""
+"""Parser of Go templates: from tokens to the syntax tree, with bounded depth and size."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from localrun.chat.gotemplate.lexer import Token
     from localrun.chat.gotemplate.tree import Node, Pipe
 
-MAX_DEPTH = 40  # of if, with and range: Python indents at most 100 levels
-MAX_LOOPS = 12  # of range alone: Python nests at most 20 loops
+MAX_DEPTH = 40  # of if, with and range: Python allows 100 levels of indentation
+MAX_LOOPS = 12  # of range alone: Python allows 20 nested loops
 MAX_BRANCHES = 100
 _CLOSERS = frozenset({"end", "else"})
 
 
 def parse(source: str) -> Template:
-    """Return the template's tree.
+    """Return the syntax tree of a template.
 
     Raises:
-        GoTemplateError: the source is no Go template, or one without bounds.
+        GoTemplateError: the source is malformed, or exceeds a limit.
     """
     return _Parser(source).run()
 
@@ -43,7 +43,7 @@ def parse(source: str) -> Template:
 @dataclass(frozen=True, slots=True)
 class _Body:
     nodes: tuple[Node, ...]
-    closer: Token  # the word that ended it, or END
+    closer: Token  # the word that ends it, or END
 
 
 class _Parser:
@@ -97,8 +97,8 @@ class _Parser:
     def _with(self, word: Token) -> Node:
         return self._branches(word, With)
 
-    def _branches(self, word: Token, make: type[If | With]) -> Node:
-        """Read all branches in a loop: a long chain of else-ifs must not recurse."""
+    def _branches(self, word: Token, node_type: type[If | With]) -> Node:
+        """Return the branches as nested nodes, parsed in a loop: a long chain must not recurse."""
         mark = self._enter(word)
         branches: list[tuple[Pipe, tuple[Node, ...]]] = []
         orelse: tuple[Node, ...] = ()
@@ -116,11 +116,11 @@ class _Parser:
             self._reader.expect(TokenKind.CLOSE)
         self._leave(mark)
         for pipe, nodes in reversed(branches):
-            orelse = (make(pipe, nodes, orelse),)
+            orelse = (node_type(pipe, nodes, orelse),)
         return orelse[0]
 
     def _goes_on(self, word: Token) -> bool:
-        """Step over the ``if`` of ``else if``, or the ``with`` of ``else with``."""
+        """Return whether ``else`` is followed by the same word; move behind the word."""
         following = self._reader.skip_space()
         if following.kind is not TokenKind.WORD:
             return False
@@ -169,14 +169,16 @@ class _Parser:
         name = self._name()
         if self._reader.skip_space().kind is TokenKind.CLOSE:
             self._reader.take()
-            return TemplateCall(name, None, self._reader.place(word))
-        return TemplateCall(name, self._reader.pipeline(TokenKind.CLOSE), self._reader.place(word))
+            return TemplateCall(name, None, self._reader.position(word))
+        return TemplateCall(
+            name, self._reader.pipeline(TokenKind.CLOSE), self._reader.position(word)
+        )
 
     def _block(self, word: Token) -> Node:
         name = self._name()
         pipe = self._reader.pipeline(TokenKind.CLOSE)
         self._add(name, word)
-        return TemplateCall(name, pipe, self._reader.place(word))
+        return TemplateCall(name, pipe, self._reader.position(word))
 
     def _define(self, word: Token) -> None:
         if self._depth:
@@ -186,7 +188,7 @@ class _Parser:
         self._add(name, word)
 
     def _add(self, name: str, word: Token) -> None:
-        """Read the body of a named template; it sees no variable from outside."""
+        """Add the body of a named template, in a scope without outer variables."""
         scope, self._reader.scope = self._reader.scope, []
         num_loops, self._num_loops = self._num_loops, 0
         mark = self._enter(word)

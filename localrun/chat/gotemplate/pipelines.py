@@ -1,4 +1,4 @@
-"""Read the pipelines of a Go template's actions."""
+"""Parser of the pipelines in a Go template's actions, with the variables in scope."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from localrun.chat.gotemplate.tree import (
 if TYPE_CHECKING:
     from localrun.chat.gotemplate.lexer import Token
 
-MAX_NESTING = 20  # parentheses and stages of a pipeline: Jinja reads them by recursion
+MAX_NESTING = 20  # parentheses and stages of a pipeline: Jinja parses them recursively
 MAX_OPERANDS = 64
-MAX_VARIABLES = 256  # declared where an action stands: the search for one goes through them
+MAX_VARIABLES = 256  # in scope: a lookup searches all of them
 _CONSTANTS: dict[str, bool | None] = {"true": True, "false": False, "nil": None}
 
 
 class PipelineReader:
-    """Read tokens one after another; knows which variables are in scope."""
+    """A position in the tokens that only moves forward, and the variables in scope."""
 
     def __init__(self, source: str, tokens: list[Token]) -> None:
         self._newlines = [index for index, char in enumerate(source) if char == "\n"]
@@ -47,35 +47,35 @@ class PipelineReader:
         return self._tokens[self._at]
 
     def take(self) -> Token:
-        """Return the next token and step over it."""
+        """Return the next token and move behind it."""
         token = self._tokens[self._at]
         self._at += 1
         return token
 
     def skip_space(self) -> Token:
-        """Step over space, if there is any, and return the token after it."""
+        """Move behind space, and return the next token."""
         if self.peek().kind is TokenKind.SPACE:
             self._at += 1
         return self.peek()
 
     def expect(self, kind: TokenKind) -> Token:
-        """Step over a token of this kind, and the space before it."""
+        """Return the next token behind space and move behind it; fail if it has another kind."""
         if self.skip_space().kind is not kind:
             self.fail(f"expected {kind.value!r}, found {_shown(self.peek())}")
         return self.take()
 
     def fail(self, problem: str, token: Token | None = None) -> NoReturn:
-        """Refuse the template at a token, by default the next one."""
+        """Raise an error at a token, by default the next one."""
         raise self._error(problem, token or self.peek())
 
-    def place(self, token: Token) -> TemplatePosition:
-        """Return where a token is."""
+    def position(self, token: Token) -> TemplatePosition:
+        """Return the position of a token."""
         line = bisect(self._newlines, token.offset - 1)
         begin = self._newlines[line - 1] if line else -1
         return TemplatePosition(line + 1, token.offset - begin)
 
     def pipeline(self, end: TokenKind, *, num_targets: int = 1) -> Pipe:
-        """Read up to and with the token ``end``; a range may have two targets."""
+        """Return the pipeline through the token ``end``; a range may have two targets."""
         begin = self.skip_space()
         names, is_declaration = self._targets(num_targets)
         commands = [self._command(end, is_first=True)]
@@ -90,18 +90,18 @@ class PipelineReader:
         return pipe
 
     def _error(self, problem: str, token: Token) -> GoTemplateError:
-        return GoTemplateError(problem, self.place(token))
+        return GoTemplateError(problem, self.position(token))
 
     def _targets(self, most: int) -> tuple[list[Token], bool]:
-        """Read ``$i, $x :=`` or ``$x =``; if there is none, read nothing."""
-        begin, found = self._at, []
+        """Return the variables of ``$i, $x :=`` or ``$x =``; move only if there are any."""
+        begin, targets = self._at, []
         while self.skip_space().kind is TokenKind.VARIABLE:
-            found.append(self.take())
+            targets.append(self.take())
             following = self.skip_space().kind
             if following in {TokenKind.DECLARE, TokenKind.ASSIGN}:
-                if len(found) > most:
-                    self.fail("too many variables before := or =", found[0])
-                return found, self.take().kind is TokenKind.DECLARE
+                if len(targets) > most:
+                    self.fail("too many variables before := or =", targets[0])
+                return targets, self.take().kind is TokenKind.DECLARE
             if following is not TokenKind.COMMA:
                 break
             self.take()
@@ -177,19 +177,19 @@ class PipelineReader:
         return Chain(pipe, self._fields())
 
     def _fields(self, first: Token | None = None) -> tuple[str, ...]:
-        found = [first] if first else []
+        tokens = [first] if first else []
         while self.peek().kind is TokenKind.FIELD:
-            found.append(self.take())
-        if len(found) > MAX_OPERANDS:
-            self.fail(f"more than {MAX_OPERANDS} fields in a row", found[0])
-        names = tuple(token.text[1:] for token in found)
+            tokens.append(self.take())
+        if len(tokens) > MAX_OPERANDS:
+            self.fail(f"more than {MAX_OPERANDS} fields in a row", tokens[0])
+        names = tuple(token.text[1:] for token in tokens)
         self.names.update(name.lower() for name in names)
         return names
 
     def _word(self, token: Token) -> Operand:
         if token.text in _CONSTANTS:
             return Literal(_CONSTANTS[token.text])
-        return Function(token.text, self.place(token))
+        return Function(token.text, self.position(token))
 
     def _literal(self, token: Token) -> str | float:
         try:
@@ -208,7 +208,7 @@ class PipelineReader:
 
 
 def _height(pipe: Pipe) -> int:
-    """Return how deeply the pipeline nests when it is written as calls."""
+    """Return the nesting depth of the pipeline written as calls."""
     num_commands = len(pipe.commands)
     return max(
         num_commands - index + max(_operand_height(operand) for operand in command.operands)

@@ -1,4 +1,4 @@
-"""Values as Go prints them and as Go writes them in JSON."""
+"""Text of values as Go prints and formats them, and as Go writes JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from localrun.chat.gotemplate.values import JsonDict, JsonList, Struct, TypeName
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-# Go escapes these so that its JSON can stand inside of HTML
+# Go escapes these so that its JSON can be embedded in HTML
 _HTML = {
     ord("<"): "\\u003c",
     ord(">"): "\\u003e",
@@ -23,12 +23,12 @@ _VERB = re.compile(
     r"%(?P<flags>[-+ 0]*)(?P<width>\d{0,3})(?P<precision>(?:\.\d{0,3})?)(?P<verb>.?)"
 )
 MAX_FORM_CHARS = 10_000
-_PLAIN_FROM, _PLAIN_BELOW = 1e-6, 1e21  # between them JSON has no exponent
+_PLAIN_FROM, _PLAIN_BELOW = 1e-6, 1e21  # within this range JSON has no exponent
 _EXPONENT_UNTIL, _EXPONENT_FROM = -5, 6
 
 
 def printed(value: object) -> str:
-    """Return a value as an action prints it; one that is absent is ``<no value>``."""
+    """Return a value as an action prints it: ``<no value>`` for a missing one."""
     return "<no value>" if value is None else shown(value)
 
 
@@ -44,29 +44,29 @@ def shown(value: object) -> str:
 
 
 def items(value: Mapping[str, object]) -> list[tuple[str, object]]:
-    """Return what a map holds in the order in which Go goes through it."""
+    """Return the items of a map in Go's order of iteration."""
     return sorted(value.items(), key=lambda pair: pair[0].encode(errors="surrogatepass"))
 
 
 def json_text(value: object) -> str:
-    """Return a value as JSON of one line: a map's keys sorted, a struct's as they are."""
+    """Return a value as JSON in one line; map keys are sorted, struct keys keep their order."""
     pieces: list[str] = []
     _write_json(value, pieces.append)
     return "".join(pieces)
 
 
 def formatted(form: str, values: tuple[object, ...]) -> str:
-    """Return what ``printf`` makes of a format with the verbs d, f, q, s, t, v and %.
+    """Return the text of ``printf``, with the verbs d, f, q, s, t, v and %.
 
     Raises:
-        ValueError: another verb, or one without a value of its kind.
+        ValueError: another verb, or a value that is missing, left over or of another type.
     """
     if len(form) > MAX_FORM_CHARS:
         raise ValueError(f"the format of printf is longer than {MAX_FORM_CHARS} characters")
-    left = list(values)
-    text = _VERB.sub(lambda found: _verb(found, left), form)
-    if left:
-        raise ValueError(f"printf {form!r} has {len(left)} values too many")
+    remaining = list(values)
+    text = _VERB.sub(lambda match: _verb(match, remaining), form)
+    if remaining:
+        raise ValueError(f"printf {form!r} has {len(remaining)} values too many")
     return text
 
 
@@ -128,7 +128,7 @@ def _json_float(value: float) -> str:
 
 
 def _float(value: float) -> str:
-    """Write the shortest digits, with an exponent where %v of Go has one."""
+    """Return the shortest digits, with an exponent if Go's %v has one."""
     exponent = int(f"{value:e}".partition("e")[2]) if value else 0
     if _EXPONENT_UNTIL < exponent < _EXPONENT_FROM:
         return _without_exponent(value)
@@ -154,30 +154,30 @@ def _with_exponent(value: float) -> str:
     return f"{value:e}"
 
 
-def _verb(found: re.Match[str], left: list[object]) -> str:
-    verb = found["verb"]
+def _verb(match: re.Match[str], remaining: list[object]) -> str:
+    verb = match["verb"]
     if verb == "%":
         return "%"
-    if not left:
-        raise ValueError(f"printf {found[0]!r} has no value")
-    text = _as_verb(verb, left.pop(0), found)
-    width = int(found["width"] or 0)
-    if "-" in found["flags"]:
+    if not remaining:
+        raise ValueError(f"printf {match[0]!r} has no value")
+    text = _as_verb(verb, remaining.pop(0), match)
+    width = int(match["width"] or 0)
+    if "-" in match["flags"]:
         return text.ljust(width)
-    return text.zfill(width) if "0" in found["flags"] and verb in "df" else text.rjust(width)
+    return text.zfill(width) if "0" in match["flags"] and verb in "df" else text.rjust(width)
 
 
-def _as_verb(verb: str, value: object, found: re.Match[str]) -> str:
-    sign = "+" if "+" in found["flags"] else "-"
+def _as_verb(verb: str, value: object, match: re.Match[str]) -> str:
+    sign = "+" if "+" in match["flags"] else "-"
     if verb == "d" and isinstance(value, int) and not isinstance(value, bool):
         return format(value, f"{sign}d")
     if verb == "f" and isinstance(value, float):
-        return format(value, f"{sign}{found['precision'] or '.6'}f")
+        return format(value, f"{sign}{match['precision'] or '.6'}f")
     if verb == "t" and isinstance(value, bool):
         return shown(value)
     if verb == "q" and isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if verb in {"s", "v"} and (verb == "v" or not isinstance(value, int | float)):
-        limit = int(found["precision"][1:] or 0) if found["precision"] else None
+        limit = int(match["precision"][1:] or 0) if match["precision"] else None
         return shown(value)[:limit]
-    raise ValueError(f"printf {found[0]!r} cannot write {shown(value)!r}")
+    raise ValueError(f"printf {match[0]!r} cannot write {shown(value)!r}")

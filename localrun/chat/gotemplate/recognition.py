@@ -1,11 +1,14 @@
-"""Tell a Go template from a Jinja template."""
+"""Recognition of Go templates, as opposed to Jinja.
+
+Apart from the converter, because services load it at start-up. Every pattern takes linear time.
+"""
 
 from __future__ import annotations
 
 import re
 
-# none of these is an expression of Jinja: a leading dot or dollar sign, a comment, a
-# keyword or a function with an argument beside it
+# none of these is a Jinja expression: a leading dot or dollar sign, a comment, or a
+# keyword or function followed by an argument
 _GO_ACTION = re.compile(
     r"""\{\{(?:-(?=\s))?\s*(?:
         \.(?=[\w\s}|]) | \$ | /\*
@@ -22,11 +25,11 @@ _JINJA_TAG = re.compile(r"\{%[-+]?\s*(?:if|for|set|macro|block|generation|raw)\b
 
 
 def is_go_template(text: str) -> bool:
-    """Return whether the text is a Go template, as Ollama's Modelfiles carry them.
+    """Return whether the text is a Go template, as in Ollama's Modelfiles.
 
-    A text without any action is none: it means the same as Jinja.
+    False for a text without actions: it means the same in Jinja.
     """
-    if _JINJA_TAG.search(text):  # what its comments and raw parts quote is not its own
+    if _JINJA_TAG.search(text):  # comments and raw parts may quote Go
         text = _without_quotations(text)
     return _GO_ACTION.search(text) is not None
 

@@ -1,7 +1,7 @@
-"""The functions that a converted template calls.
+"""Runtime functions of converted Go templates.
 
-They follow Go's text/template: what is an error there is one here, and the
-template then refuses the conversation.
+They follow Go's text/template: an error in Go is an error here, and the template then refuses the
+conversation.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def data(
     think_level: str | None = None,
     suffix: str | None = None,
 ) -> dict[str, object]:
-    """Return what ``$`` is: the whole conversation, or the two sides of a gap to fill."""
+    """Return the value of ``$``: the whole conversation, or the text around a gap to fill."""
     common = _thinking(think, think_level)
     if suffix:
         return {**common, "Prompt": _last(messages), "Suffix": suffix, "Response": ""}
@@ -62,7 +62,7 @@ def turns(
     think_level: str | None = None,
     suffix: str | None = None,
 ) -> list[tuple[bool, dict[str, object]]]:
-    """Return what ``$`` is for one turn after another, and which is the open one."""
+    """Return the value of ``$`` for each turn, with whether the turn is open."""
     common = _thinking(think, think_level)
     if suffix:
         return [(False, data(messages, think=think, think_level=think_level, suffix=suffix))]
@@ -81,7 +81,7 @@ def turns(
 
 
 def field(value: object, *names: str) -> object:
-    """Return ``value.Name.Name``; a map has nothing under a key that it lacks."""
+    """Return ``value.Name.Name``; a missing key of a map gives nil."""
     for name in names:
         if isinstance(value, Struct) and name in value.fields:
             value = value.fields[name]
@@ -93,7 +93,7 @@ def field(value: object, *names: str) -> object:
 
 
 def over(value: object) -> list[tuple[object, object]]:
-    """Return keys and items in the order in which ``range`` takes them."""
+    """Return keys and items in the order of ``range``."""
     match value:
         case None:
             return []
@@ -107,7 +107,7 @@ def over(value: object) -> list[tuple[object, object]]:
 
 
 def length(value: object) -> int:
-    """Return how many items, or bytes of text."""
+    """Return the number of items, or of bytes of a text."""
     if isinstance(value, str):
         return len(value.encode(errors="surrogatepass"))
     if isinstance(value, list | dict):
@@ -116,20 +116,20 @@ def length(value: object) -> int:
 
 
 def index(value: object, *keys: object) -> object:
-    """Return ``value[key][key]``; a map has nothing under a key that it lacks."""
+    """Return ``value[key][key]``; a missing key of a map gives nil."""
     for key in keys:
         if isinstance(value, dict) and isinstance(key, str):
             value = value.get(key)
         elif isinstance(value, list | str):
-            row = value.encode(errors="surrogatepass") if isinstance(value, str) else value
-            value = row[_position(key, len(row) - 1)]
+            elements = value.encode(errors="surrogatepass") if isinstance(value, str) else value
+            value = elements[_position(key, len(elements) - 1)]
         else:
             raise TypeError(f"index of {_kind(value)} by {_kind(key)}")
     return value
 
 
 def cut(value: object, *bounds: object) -> object:
-    """Return ``value[from:to]``; a text is cut between bytes."""
+    """Return ``value[from:to]``; offsets of a text count bytes."""
     if not isinstance(value, list | str):
         raise TypeError(f"slice of {_kind(value)}")
     row = value.encode(errors="surrogatepass") if isinstance(value, str) else value
@@ -144,12 +144,12 @@ def cut(value: object, *bounds: object) -> object:
 
 
 def equal(first: object, *others: object) -> bool:
-    """Return whether the first equals any of the others; nil equals nil alone."""
+    """Return whether the first value equals any of the others; nil equals only nil."""
     return any(_is_equal(first, other) for other in others)
 
 
 def less(left: object, right: object) -> bool:
-    """Return whether left is before right: two numbers or two texts."""
+    """Return whether ``left`` is less than ``right``: two numbers or two texts."""
     if isinstance(left, str) and isinstance(right, str):
         return left.encode(errors="surrogatepass") < right.encode(errors="surrogatepass")
     if _is_number(left) and _is_number(right):
@@ -158,7 +158,7 @@ def less(left: object, right: object) -> bool:
 
 
 def typescript(value: object) -> str:
-    """Return the type of a tool's property as TypeScript writes it."""
+    """Return the TypeScript type of a tool's property."""
     if not isinstance(value, Struct) or value.kind != "ToolProperty":
         return "any"
     choices, names = value.fields["AnyOf"], value.fields["Type"]
@@ -173,14 +173,14 @@ _PART_OF_ROLE = {"system": "System", "user": "Prompt", "assistant": "Response"}
 
 
 def _thinking(think: bool | None, level: str | None) -> dict[str, object]:  # noqa: FBT001
-    """Return what templates ask of thinking: on, unless a request says otherwise."""
+    """Return the variables for thinking, which is on unless a request turns it off."""
     is_on = think if isinstance(think, bool) else True
     return {"Think": is_on, "ThinkLevel": level or "", "IsThinkSet": True}
 
 
 def _last(messages: Sequence[Mapping[str, object]]) -> object:
-    asked = [part for part in messages_of(messages) if part.fields["Role"] == "user"]
-    return asked[-1].fields["Content"] if asked else ""
+    questions = [part for part in messages_of(messages) if part.fields["Role"] == "user"]
+    return questions[-1].fields["Content"] if questions else ""
 
 
 def _position(key: object, most: int) -> int:
@@ -211,7 +211,7 @@ def _kind(value: object) -> str:
 
 
 def _joined(*values: object) -> str:
-    """Print as Go's Sprint: a space between two values of which none is a text."""
+    """Return the values as Go's Sprint prints them: a space between values that are not text."""
     text = ""
     for position, value in enumerate(values):
         is_apart = position and not isinstance(value, str)
@@ -228,7 +228,7 @@ def _format(form: object, *values: object) -> str:
 
 
 def _date(*_: object, days: int = 0) -> str:
-    """Return a day; Ollama takes a format and does not look at it."""
+    """Return a date; Ollama accepts a format and ignores it."""
     return f"{datetime.now().astimezone() + timedelta(days=days):%Y-%m-%d}"
 
 

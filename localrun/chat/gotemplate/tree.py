@@ -1,4 +1,4 @@
-"""The syntax tree of a Go template."""
+"""Syntax tree of a Go template: immutable nodes, except for declarations and the template."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """``.``: what the enclosing range, with or template is about."""
+    """``.``: the value of the enclosing range, with or template."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +58,10 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function: of a command if it is its first operand, else called with nothing."""
+    """A function: of the command if it is the first operand, else called without arguments."""
 
     name: str
-    place: TemplatePosition
+    position: TemplatePosition
 
 
 Operand = Literal | Dot | Field | Variable | Chain | Function
@@ -79,20 +79,20 @@ class Pipe:
     """Commands, each of which takes the value before it as its last argument."""
 
     commands: tuple[Command, ...]
-    targets: tuple[Declaration, ...]  # what the value is given to
+    targets: tuple[Declaration, ...]  # variables that the value is assigned to
     is_declaration: bool  # := and not =
 
 
 @dataclass(frozen=True, slots=True)
 class TextNode:
-    """What stands between actions."""
+    """Text between actions."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A pipeline whose value is printed, unless it is given to a variable."""
+    """A pipeline whose value is printed, unless it is assigned to a variable."""
 
     pipe: Pipe
 
@@ -130,7 +130,7 @@ class TemplateCall:
 
     name: str
     pipe: Pipe | None
-    place: TemplatePosition
+    position: TemplatePosition
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,4 +150,4 @@ class Template:
     body: tuple[Node, ...] = ()
     defined: dict[str, tuple[Node, ...]] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)  # of all fields, in lower case
-    reassigns: bool = False  # some variable is given a second value
+    reassigns: bool = False  # a variable is assigned a second value

@@ -1,8 +1,7 @@
-"""A conversation as the values that Ollama gives to a Go template.
+"""Data of a Go template: a conversation as Ollama's structs.
 
-Go's structs are fixed: a field that is none is an error, and JSON has the
-fields in their order. What a tool's schema says beyond Ollama's structs is kept
-behind them; Ollama drops it.
+Go's structs have fixed fields: an unknown field is an error, and JSON has the fields in their
+order. Keys of a tool's schema that Ollama's structs lack follow them; Ollama drops these keys.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Struct:
-    """A value with fields, true whatever they hold; ``json`` is what it is as JSON."""
+    """A value with fields, which is always true; ``json`` is its JSON object."""
 
     kind: str
     fields: dict[str, object]
@@ -27,19 +26,19 @@ class Struct:
 
 
 class JsonDict(dict[str, object]):
-    """A map that prints itself as JSON."""
+    """A map that prints as JSON."""
 
 
 class JsonList(list[object]):
-    """A list that prints itself as JSON."""
+    """A list that prints as JSON."""
 
 
 class TypeNames(list[object]):
-    """The type of a property: one prints as itself."""
+    """The types of a property: a single one prints without brackets."""
 
 
 def messages_of(messages: Iterable[JsonObject]) -> list[Struct]:
-    """Return the messages, those of one role in a row made one."""
+    """Return the messages, with adjacent ones of one role merged."""
     merged: list[dict[str, object]] = []
     texts: list[list[str]] = []  # of each, to be joined once
     for message in messages:
@@ -56,14 +55,14 @@ def messages_of(messages: Iterable[JsonObject]) -> list[Struct]:
 
 
 def system_of(messages: Iterable[JsonObject]) -> str:
-    """Return all system messages in one."""
+    """Return all system messages as one text."""
     return "\n\n".join(
         _text(message.get("content")) for message in messages if message.get("role") == "system"
     )
 
 
 def tools_of(tools: Sequence[JsonObject] | None) -> JsonList:
-    """Return the tools; none are an empty list."""
+    """Return the tools as structs."""
     return JsonList(_tool(tool) for tool in tools or ())
 
 
@@ -75,7 +74,7 @@ def _text(content: object) -> str:
 
 
 def _call_names(messages: Iterable[JsonObject]) -> dict[object, object]:
-    """Return which tool each call was of: a result names the call only."""
+    """Return the tool of each call by the call's id, which is all that a result has."""
     calls = (call for message in messages for call in _objects(message.get("tool_calls")))
     return {call.get("id"): _object(call.get("function")).get("name") for call in calls}
 

@@ -1,12 +1,11 @@
-"""Byte-pair tokenizers of ``tokenizer.json``, in both forms.
+"""Vocabulary of byte-pair (BPE) tokenizers in ``tokenizer.json``, in both forms.
 
-The byte-level form (GPT-2 and later) spells bytes as letters and splits text by a
-rule first. The other one is sentencepiece's: spaces become a letter and unknown
-letters become byte tokens. llama.cpp merges the first by the list of merges, the
-second by scores.
+The byte-level form (GPT-2 and later) spells bytes as letters and first splits text by a pattern.
+The sentencepiece form replaces spaces by a letter, and unknown letters by byte tokens. llama.cpp
+merges the first by the list of merges, and the second by scores.
 
-Where the second form puts a space before the text (``Metaspace``), llama.cpp also
-puts one before a text that begins with a space, and after control tokens.
+If the second form prepends a space to the text (``Metaspace``), llama.cpp also prepends one to a
+text that begins with a space, and behind control tokens.
 """
 
 from __future__ import annotations
@@ -44,8 +43,8 @@ def read_bpe(description: Description) -> TokenizerVocabulary:
     """Return the vocabulary of a tokenizer whose model is BPE.
 
     Raises:
-        UsageError: it does something that llama.cpp cannot.
-        IntegrityError: it contradicts itself.
+        UsageError: llama.cpp cannot do the same.
+        IntegrityError: the file contradicts itself.
     """
     if any(step.raw("type") == "ByteLevel" for step in description.splitters):
         return _byte_level(description)
@@ -81,7 +80,7 @@ def _pieces(description: Description) -> TokenizerVocabulary:
         types[token.id] = CONTROL if token.is_special else USER_DEFINED
         if is_unknown:
             types[token.id] = UNKNOWN
-        elif not token.is_special:  # these are looked for in the text itself, with its spaces
+        elif not token.is_special:  # llama.cpp searches for these in the text, with its spaces
             texts[token.id] = token.text.replace(SPACE, " ")
     tokens = filled(texts, description.where)
     return TokenizerVocabulary(
@@ -100,7 +99,7 @@ def _piece_type(text: str, unknown: str) -> int:
 
 
 def _scores(tokens: Sequence[str], merges: Sequence[tuple[str, str]]) -> list[float]:
-    """Return scores by which joining the best pair first gives the order of the merges."""
+    """Return scores that give the order of the merges if the best pair is merged first."""
     ranks: dict[str, int] = {}
     for rank, (left, right) in enumerate(merges):
         ranks.setdefault(left + right, rank)
@@ -109,10 +108,10 @@ def _scores(tokens: Sequence[str], merges: Sequence[tuple[str, str]]) -> list[fl
 
 def _merges(model: Config) -> list[tuple[str, str]]:
     """Return the merges, best first; older files write a pair as one text."""
-    found = model.raw("merges")
-    if not isinstance(found, list):
+    merges = model.raw("merges")
+    if not isinstance(merges, list):
         raise model.wrong("merges", "a list of pairs")
-    pairs = [entry.split(" ") if isinstance(entry, str) else entry for entry in found]
+    pairs = [entry.split(" ") if isinstance(entry, str) else entry for entry in merges]
     for pair in pairs:
         if (
             not isinstance(pair, list)
@@ -124,7 +123,7 @@ def _merges(model: Config) -> list[tuple[str, str]]:
 
 
 def _space_prefix(description: Description) -> bool:
-    """Return whether a space is put before the text, and check that no more is done to it."""
+    """Return whether a space is prepended to the text; refuse other changes of the text."""
     has_prefix = replaces = False
     for step in (*description.normalizers, *description.splitters):
         values = {key: value for key, value in step.values.items() if key != "invert"}

@@ -1,6 +1,6 @@
-"""What ``tokenizer.json`` says, as far as it matters here: steps, tokens, added tokens.
+"""Content of ``tokenizer.json``: steps, tokens and added tokens.
 
-Steps (normalizers, splitters) may be nested in sequences; they are read flat.
+Steps (normalizers, splitters) may be nested in sequences; they are flattened.
 
 Format: https://huggingface.co/docs/tokenizers
 """
@@ -23,7 +23,7 @@ DEEPEST = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddedToken:
-    """A token that is found in text before anything else."""
+    """A token that is matched in text before the other tokens."""
 
     id: int
     text: str
@@ -32,7 +32,7 @@ class AddedToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Description:
-    """The file, with its parts read."""
+    """The parts of a ``tokenizer.json``."""
 
     model: Config
     normalizers: tuple[Config, ...]
@@ -49,7 +49,7 @@ class Description:
         """Return the tokens of the model by id.
 
         Raises:
-            IntegrityError: an id is no number, or two tokens have the same.
+            IntegrityError: an id is not a number, or is repeated.
         """
         texts: dict[int, str] = {}
         for text, index in self.model.inner("vocab").values.items():
@@ -60,10 +60,10 @@ class Description:
 
 
 def read_description(folder: Path) -> Description | None:
-    """Return what the folder's ``tokenizer.json`` says, None without one.
+    """Return the content of the folder's ``tokenizer.json``, or None if it does not exist.
 
     Raises:
-        IntegrityError: it cannot be read.
+        IntegrityError: the file is malformed.
     """
     path = folders.find(folder, TOKENIZER_FILE)
     if path is None:

@@ -1,4 +1,7 @@
-"""Find and read the tokenizer of a model's folder, whatever its kind."""
+"""Vocabulary of a model's folder: chooses the reader by the tokenizer's files and kind.
+
+A module of its own, above the readers of each kind.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +27,11 @@ READERS = {"BPE": read_bpe, "WordPiece": read_wordpiece}
 
 
 def read_vocabulary(folder: Path, description: Description | None) -> TokenizerVocabulary:
-    """Return the tokens of the folder's tokenizer.
+    """Return the vocabulary of the folder's tokenizer.
 
     Raises:
-        NotFoundError: it has none.
-        UsageError: llama.cpp, or this code, does not have its kind.
+        NotFoundError: the folder has no tokenizer.
+        UsageError: its kind cannot be converted.
         IntegrityError: a file is damaged or contradicts itself.
     """
     if description is not None:

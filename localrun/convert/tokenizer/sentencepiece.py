@@ -1,11 +1,11 @@
-"""Read ``tokenizer.model``, a protobuf of sentencepiece, without its library.
+"""Reader of ``tokenizer.model``, sentencepiece's protobuf file, without its library.
 
-Only the few fields that matter are looked at; any other is skipped by its type.
-The file is untrusted: a length is checked against what is left before it is used.
+Reads only the fields below; others are skipped by their type. The file is untrusted: each length is
+checked against the remaining bytes before it is used.
 
     1: piece, repeated     1: text   2: score (float)   3: type (1 normal ... 6 byte)
     2: trainer             3: model (1 unigram, 2 BPE)
-    3: normalizer          3: whether a space is put in front (true where it is absent)
+    3: normalizer          3: whether a space is prepended (default true)
 
 Format: https://github.com/google/sentencepiece/blob/master/src/sentencepiece_model.proto
 """
@@ -51,8 +51,8 @@ def read_sentencepiece(data: bytes, where: str) -> TokenizerVocabulary:
     """Return the vocabulary of a ``tokenizer.model``.
 
     Raises:
-        IntegrityError: not such a file, or it contradicts itself.
-        UsageError: of another kind than BPE.
+        IntegrityError: the file is malformed, or contradicts itself.
+        UsageError: the model is not BPE.
     """
     pieces: list[_Piece] = []
     has_prefix, model_type = True, 1
@@ -81,7 +81,7 @@ def read_sentencepiece(data: bytes, where: str) -> TokenizerVocabulary:
 
 
 def _text(piece: _Piece) -> str:
-    """Return the text; user-defined pieces are looked for in the text itself, with its spaces."""
+    """Return the text of a piece; llama.cpp searches for user-defined ones with their spaces."""
     return piece.text.replace(SPACE, " ") if piece.type == USER_DEFINED else piece.text
 
 
@@ -107,7 +107,7 @@ def _number(data: bytes, wanted: int, default: int) -> int:
 
 
 def _fields(data: bytes) -> Iterator[tuple[int, FieldValue]]:
-    """Yield number and value of each field: numbers as such, all else as bytes."""
+    """Yield the number and value of each field: varints as integers, others as bytes."""
     at = 0
     while at < len(data):
         key, at = _varint(data, at)
@@ -129,7 +129,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, FieldValue]]:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Return a number and the position after it."""
+    """Return a varint and the offset behind it."""
     value = 0
     for index, byte in enumerate(data[at : at + LONGEST_VARINT]):
         value |= (byte & 0x7F) << (7 * index)

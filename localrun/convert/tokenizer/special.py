@@ -1,4 +1,7 @@
-"""Which tokens begin, end and separate, and the chat template."""
+"""Special tokens of a tokenizer, and the chat template.
+
+Ids by role (BOS, EOS, ...), and whether BOS and EOS are added to a text.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Special:
-    """Ids by role, and which of them are put around a text."""
+    """Ids by role, and whether they are added to a text."""
 
     ids: dict[str, int]
     adds: dict[str, bool]
@@ -42,7 +45,7 @@ def read_special(
         index = by_text.get(text) if text else _numbered(config, role)
         if index is not None and 0 <= index < len(vocabulary.tokens):
             texts[role], ids[role] = vocabulary.tokens[index], index
-    if vocabulary.kind == "bert" or "bos" not in ids:  # llama.cpp puts BERT's [CLS] as its bos
+    if vocabulary.kind == "bert" or "bos" not in ids:  # llama.cpp uses BERT's [CLS] as BOS
         ids |= {"bos": ids["cls"]} if "cls" in ids else {}
         texts |= {"bos": texts["cls"]} if "cls" in texts else {}
     adds = _adds(vocabulary, tokenizer_config, texts, description)
@@ -50,7 +53,7 @@ def read_special(
 
 
 def write_special(writer: gguf.GGUFWriter, special: Special) -> None:
-    """Write the ids and what is added around a text."""
+    """Write the ids, and whether they are added to a text."""
     add = {
         "bos": writer.add_bos_token_id,
         "eos": writer.add_eos_token_id,
@@ -67,26 +70,26 @@ def write_special(writer: gguf.GGUFWriter, special: Special) -> None:
 
 
 def read_templates(folder: Path) -> str | list[dict[str, str]] | None:
-    """Return the chat template, or several with their names; None without any.
+    """Return the chat template, several with their names, or None.
 
     Raises:
-        IntegrityError: it is neither.
+        IntegrityError: the value is neither a text nor a list of named templates.
     """
     path = folders.find(folder, TEMPLATE_FILE)
     if path is not None:
         return folders.read_text(path)
     config = read_config(folder, "tokenizer_config.json")
-    found = config.raw("chat_template")
-    if found is None or isinstance(found, str):
-        return found
-    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+    templates = config.raw("chat_template")
+    if templates is None or isinstance(templates, str):
+        return templates
+    if not isinstance(templates, list) or not all(isinstance(entry, dict) for entry in templates):
         raise config.wrong("chat_template", "a text, or a list of templates with names")
-    entries = [Config(entry, f"{config.where}: chat_template") for entry in found]
+    entries = [Config(entry, f"{config.where}: chat_template") for entry in templates]
     return [{key: entry.text(key) for key in ("name", "template")} for entry in entries]
 
 
 def _text(config: Config, role: str) -> str | None:
-    """Return the text of a special token, which may be an object with more about it."""
+    """Return the text of a special token, which may be in an object."""
     key = f"{role}_token"
     if isinstance(config.raw(key), dict):
         return config.inner(key).text("content")
@@ -94,10 +97,10 @@ def _text(config: Config, role: str) -> str | None:
 
 
 def _numbered(config: Config, role: str) -> int | None:
-    found = config.raw(f"{role}_token_id")
-    if isinstance(found, list) and found:
-        found = found[0]
-    return found if type(found) is int else None
+    token_id = config.raw(f"{role}_token_id")
+    if isinstance(token_id, list) and token_id:
+        token_id = token_id[0]
+    return token_id if type(token_id) is int else None
 
 
 def _adds(
@@ -106,7 +109,7 @@ def _adds(
     texts: dict[str, str],
     description: Description | None,
 ) -> dict[str, bool]:
-    """Return what is put around a text: as the settings say, else as ``tokenizer.json`` does."""
+    """Return which tokens are added to a text: by the settings, else by ``tokenizer.json``."""
     if vocabulary.kind == "bert":
         return {}  # llama.cpp always adds [CLS] and [SEP]
     first, last = _edges(description)
@@ -117,12 +120,12 @@ def _adds(
         bos = tokenizer_config.flag("add_bos_token", default=bos)
     if tokenizer_config.has("add_eos_token"):
         eos = tokenizer_config.flag("add_eos_token", default=eos)
-    # without an id llama.cpp would add some token of its own, or end the process
+    # without an id llama.cpp would add another token, or end the process
     return {"bos": bos and "bos" in texts, "eos": eos and "eos" in texts}
 
 
 def _edges(description: Description | None) -> tuple[set[str], set[str]]:
-    """Return the texts of the tokens that are put before and after a text."""
+    """Return the texts of the tokens that are added before and behind a text."""
     first: set[str] = set()
     last: set[str] = set()
     for step in description.finishers if description else ():
@@ -140,19 +143,19 @@ def _edges(description: Description | None) -> tuple[set[str], set[str]]:
 def _template_edges(step: Config) -> tuple[set[str], set[str]]:
     before: set[str] = set()
     after: set[str] = set()
-    place = before
+    edge = before
     parts = step.raw("single")
     if not isinstance(parts, list):
         raise step.wrong("single", "a list")
     for part in parts:
         entry = part if isinstance(part, dict) else {}
         if "Sequence" in entry:
-            place = after
+            edge = after
         else:
-            place.add(Config(entry, step.where).inner("SpecialToken").text("id"))
+            edge.add(Config(entry, step.where).inner("SpecialToken").text("id"))
     return before, after
 
 
 def _named(pair: object) -> str:
-    """Return the text of a pair of text and id."""
+    """Return the text of a pair of text and id; empty if malformed."""
     return str(pair[0]) if isinstance(pair, list) and pair else ""

@@ -1,9 +1,8 @@
-"""Find llama.cpp's name for the way in which a byte-level tokenizer splits text.
+"""Pre-tokenizers: llama.cpp's names for the patterns by which byte-level tokenizers split text.
 
-llama.cpp has the rules built in, under names of the models that had them first. A
-rule is recognised by its text in ``tokenizer.json``; one that is not known is
-refused, since a model fed with other tokens than it learned answers badly and
-nothing tells why.
+llama.cpp has the patterns built in, under the names of the first models that used them. A pattern
+is recognized by its text in ``tokenizer.json``. An unknown pattern is refused, because a model
+whose input is tokenized differently from its training answers badly without any error.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _UPPER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"
 _LOWER = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 _BEFORE = r"[^\r\n\p{L}\p{N}]?"
 _SLASHED = r" ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-_OWN = "(of ByteLevel)"  # GPT-2's rule, which ByteLevel has built in
+_OWN = "(of ByteLevel)"  # GPT-2's pattern, which ByteLevel has built in
 _DIGITS = "(single digits)"
 
 LLAMA3 = rf"{_CONTRACTIONS}|{_BEFORE}\p{{L}}+|\p{{N}}{{1,3}}|{_SYMBOLS_AND_SPACE}"
@@ -44,19 +43,19 @@ NAMES = {
     (_OWN,): "gpt-2",
     (_DIGITS, _OWN): "smollm",
 }
-MOST_SHOWN = 1000  # characters of an unknown rule
-KEPT_AS_IS = ("NFC",)  # llama.cpp does not compose; what people type is composed already
+MOST_SHOWN = 1000  # characters of an unknown pattern
+KEPT_AS_IS = ("NFC",)  # llama.cpp does not normalize; typed text is in NFC already
 
 
 def splitting_name(description: Description) -> str:
-    """Return the name of the rule.
+    """Return llama.cpp's name of the pattern.
 
     Raises:
-        UsageError: a rule, or a change of the text before it, that llama.cpp does not have.
+        UsageError: llama.cpp does not have the pattern, or a normalizer before it.
     """
     _check_normalizers(description)
     rule = tuple(text for step in description.splitters for text in _rules(step, description.where))
-    if rule == (LLAMA3,):  # the two differ in whether whole words go before merges
+    if rule == (LLAMA3,):  # they differ in whether whole words precede merges
         is_whole_first = description.model.flag("ignore_merges", default=False)
         return "llama-bpe" if is_whole_first else "dbrx"
     if rule not in NAMES:

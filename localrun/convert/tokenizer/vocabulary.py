@@ -1,4 +1,7 @@
-"""The tokens of a model, as llama.cpp reads them."""
+"""Vocabulary of a tokenizer, as llama.cpp reads it.
+
+Token ids are contiguous: gaps are filled with unused tokens, and no two tokens have the same text.
+"""
 
 from __future__ import annotations
 
@@ -26,15 +29,14 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = (
 )
 MOST_TOKENS = 1 << 22
 MOST_GAPS = 1 << 17  # ids without a token
-SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # stands for a space in pieces
+SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # replaces a space in pieces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerVocabulary:
-    """Texts and kinds of the tokens by id; what a tokenizer has not is None.
+    """Texts and types of the tokens by id. ``scores`` and ``merges`` are None if not used.
 
-    ``pre`` is llama.cpp's name of the rule by which text is split before merges,
-    ``flags`` are further keys with truth values.
+    ``pre`` is llama.cpp's name of the pre-tokenizer, ``flags`` are further boolean keys.
     """
 
     kind: Kind
@@ -59,10 +61,10 @@ class TokenizerVocabulary:
             writer.add_bool(f"tokenizer.ggml.{key}", value)
 
     def resized(self, num_tokens: int) -> TokenizerVocabulary:
-        """Return it with a token for every row of the embeddings, and no more.
+        """Return the vocabulary with exactly one token for each row of the embeddings.
 
-        Rows without a token become unused ones; added tokens without a row (Gemma 3 has
-        one for pictures) can never be used and are left out.
+        Rows without a token get unused tokens. Added tokens without a row (Gemma 3 has one for
+        images) can never be used and are dropped.
 
         Raises:
             IntegrityError: an ordinary token has no row.
@@ -82,16 +84,16 @@ class TokenizerVocabulary:
 
 
 def unused(index: int) -> str:
-    """Return the text of a token that no text has."""
+    """Return the text of an unused token."""
     return f"[PAD{index}]"
 
 
 def filled(texts: Mapping[int, str], where: str) -> list[str]:
-    """Return the texts by id, with unused ones in the gaps.
+    """Return the texts by id, with unused tokens in the gaps.
 
     Raises:
-        IntegrityError: an id is out of range, or a text is there twice, at which
-            llama.cpp would end the process.
+        IntegrityError: an id is out of range, or a text is repeated, which would make
+            llama.cpp end the process.
     """
     highest = max(texts, default=-1)
     if highest - len(texts) > MOST_GAPS:

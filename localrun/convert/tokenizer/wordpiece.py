@@ -1,7 +1,7 @@
-"""WordPiece, the tokenizer of BERT.
+"""Vocabulary of WordPiece, BERT's tokenizer.
 
-A file writes a piece that goes on within a word as ``##ing``, llama.cpp writes one
-that begins a word with a letter for the space before it.
+The files mark a piece inside a word, as in ``##ing``. llama.cpp marks a piece at the beginning of a
+word, with a letter for the space before it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def read_wordpiece(description: Description) -> TokenizerVocabulary:
     """Return the vocabulary of a ``tokenizer.json`` whose model is WordPiece.
 
     Raises:
-        UsageError: it does something that llama.cpp cannot.
-        IntegrityError: it contradicts itself.
+        UsageError: llama.cpp cannot do the same.
+        IntegrityError: the file contradicts itself.
     """
     model = description.model
     if model.text("continuing_subword_prefix", CONTINUES) != CONTINUES:
@@ -53,17 +53,17 @@ def read_wordpiece(description: Description) -> TokenizerVocabulary:
 def read_vocab_txt(
     lines: Iterable[str], tokenizer_config: Config, where: str
 ) -> TokenizerVocabulary:
-    """Return the vocabulary of a ``vocab.txt``: a token a line, the number is the id.
+    """Return the vocabulary of a ``vocab.txt``: one token a line, its line number is the id.
 
     Raises:
-        IntegrityError: a token is there twice.
+        IntegrityError: a token is repeated.
     """
     texts = dict(enumerate(line.rstrip("\r\n") for line in lines))
     return _vocabulary(texts, SPECIAL, _flags(tokenizer_config, "do_lower_case"), where)
 
 
 def _flags(config: Config, lowercase_key: str) -> dict[str, bool]:
-    """Return whether letters are made small, and whether they lose accents (which follows it)."""
+    """Return the flags for lower case and for accents, whose default follows lower case."""
     lowercase = config.flag(lowercase_key, default=True)
     return {
         "normalizer.lowercase": lowercase,

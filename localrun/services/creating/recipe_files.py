@@ -17,12 +17,11 @@ from localrun.errors import LocalrunError, NotFoundError
 from localrun.gguf.adapter import check_adapter
 from localrun.gguf.header import read_header, read_headers
 from localrun.gguf.role import gguf_role
-from localrun.modelfile.folder import folder_reader
 from localrun.modelfile.lint import LintFinding
 from localrun.modelfile.lint import lint as lint_text
 from localrun.modelfile.parse import parse_modelfile
 from localrun.modelfile.recipe import Recipe
-from localrun.modelfile.source import MOST_BYTES
+from localrun.modelfile.source import MOST_BYTES, folder_reader
 from localrun.names.parse import local_path, parse_name
 from localrun.names.ref import ModelSource
 from localrun.services.creating.parts import BLOB, is_path
@@ -58,7 +57,7 @@ def read_recipe(file: str | None, given: Mapping[str, str]) -> tuple[Recipe, Pat
     content, folder = _content(file), _folder(file)
     read = None if file == STDIN else folder_reader(folder)
     name = "stdin" if file == STDIN else file
-    return parse_modelfile(content, name, given=given, read=read), folder
+    return parse_modelfile(content, name, arg_values=given, read=read), folder
 
 
 def lint_recipe(workspace: Workspace, file: str, given: Mapping[str, str]) -> list[Problem]:
@@ -72,7 +71,7 @@ def lint_recipe(workspace: Workspace, file: str, given: Mapping[str, str]) -> li
     return lint_text(
         content,
         "stdin" if file == STDIN else file,
-        given=given,
+        arg_values=given,
         read=None if file == STDIN else folder_reader(folder),
         checks=(checks.source, checks.adapter, checks.template),
     )

@@ -1,4 +1,4 @@
-"""What storms are blown over: guide and tiny random models, with caches that are too small."""
+"""Scenarios of the stress test: guide and tiny random models, with caches that are too small."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from localrun.runner.messages import Load
 from localrun.store.store import embedded_models
-from storming.storm import Weather
+from storming.storm import Scenario
 from tests.engine.tiny import KINDS, adapter, encoder
 
 if TYPE_CHECKING:
@@ -21,13 +21,13 @@ ARCHITECTURES = {
 HAS_FEED_FORWARD = ("full_attention", "sliding_window", "hybrid")
 
 
-def weathers(folder: Path) -> Iterator[Weather]:
-    """Yield all; files of tiny models are made in ``folder``."""
+def scenarios(folder: Path) -> Iterator[Scenario]:
+    """Yield all scenarios; the files of tiny models are written to ``folder``."""
     guide = embedded_models()["guide:latest"]
-    yield Weather(name="guide", load=_load(guide), adapters=(PIRATE,))
+    yield Scenario(name="guide", load=_load(guide), adapters=(PIRATE,))
     drafted = _load(guide, draft_paths=(str(guide),))
-    yield Weather(name="guide with a draft", load=drafted, adapters=(PIRATE,))
-    yield Weather(name="guide, one slot", load=_load(guide, num_parallel=1), adapters=(PIRATE,))
+    yield Scenario(name="guide with a draft", load=drafted, adapters=(PIRATE,))
+    yield Scenario(name="guide, one slot", load=_load(guide, num_parallel=1), adapters=(PIRATE,))
     for kind, write in KINDS.items():
         path = folder / f"{kind}.gguf"
         write(path, guide)
@@ -35,13 +35,13 @@ def weathers(folder: Path) -> Iterator[Weather]:
         for seed in range(2 if kind in HAS_FEED_FORWARD else 0):
             adapters.append(folder / f"{kind}-{seed}.gguf")
             adapter(adapters[-1], ARCHITECTURES[kind], seed)
-        yield Weather(name=kind, load=_load(path), adapters=tuple(adapters))
+        yield Scenario(name=kind, load=_load(path), adapters=tuple(adapters))
     encoder(folder / "encoder.gguf", guide)
-    yield Weather(name="encoder", load=_load(folder / "encoder.gguf"), can_generate=False)
+    yield Scenario(name="encoder", load=_load(folder / "encoder.gguf"), can_generate=False)
 
 
 def _load(path: Path, *, num_parallel: int = 5, draft_paths: tuple[str, ...] = ()) -> Load:
-    """Return an order with a cache that a few requests fill."""
+    """Return a `Load` with a cache that a few requests fill."""
     return Load(
         model_paths=(str(path),),
         num_ctx=400,

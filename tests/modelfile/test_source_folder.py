@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.errors import UsageError
-from localrun.modelfile.folder import folder_reader
 from localrun.modelfile.parse import parse_modelfile
 from localrun.modelfile.problems import ModelfileError
-from localrun.modelfile.source import MOST_BYTES
+from localrun.modelfile.source import MOST_BYTES, folder_reader
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -181,6 +181,6 @@ def _record(
             state.records[row.seq].add(num_accepted, was_rejected=num_accepted < len(row.drafts))
             if isinstance(state.source, PredictedOutput):
                 row.seq.num_predicted += len(row.drafts)
-                row.seq.num_predicted_right += num_accepted
+                row.seq.num_predicted_accepted += num_accepted
             total += num_accepted
     return total

@@ -5,7 +5,11 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrun.engine.cache.checkpoint_policy import LEAST_TOKENS, MOST_TOKENS, CheckpointPolicy
+from localrun.engine.cache.checkpoint_policy import (
+    MAX_DISTANCE_TOKENS,
+    MIN_DISTANCE_TOKENS,
+    CheckpointPolicy,
+)
 
 END = 9
 ENDS = frozenset({END})
@@ -33,8 +37,8 @@ def test_a_chat_has_places_behind_its_system_prompt_the_last_answer_and_the_ques
 
 def test_a_prompt_without_messages_has_one_before_its_last_token() -> None:
     assert all_of([1] * 100) == [99]
-    assert all_of([1] * LEAST_TOKENS) == [LEAST_TOKENS - 1]
-    assert all_of([1] * (LEAST_TOKENS - 1)) == []
+    assert all_of([1] * MIN_DISTANCE_TOKENS) == [MIN_DISTANCE_TOKENS - 1]
+    assert all_of([1] * (MIN_DISTANCE_TOKENS - 1)) == []
 
 
 def test_a_long_prompt_has_more_at_the_ends_of_its_messages() -> None:
@@ -65,16 +69,16 @@ def test_places_are_apart_but_not_too_far(tokens: list[int], share: float) -> No
 
     assert all(start < place < len(tokens) for place in found)
     distances = [second - first for first, second in pairwise([start, *found])]
-    assert all(distance >= LEAST_TOKENS for distance in distances[:-1])
-    assert all(0 < distance <= MOST_TOKENS + LEAST_TOKENS for distance in distances)
-    if len(tokens) >= LEAST_TOKENS:
-        assert len(tokens) - (found[-1] if found else start) <= LEAST_TOKENS
+    assert all(distance >= MIN_DISTANCE_TOKENS for distance in distances[:-1])
+    assert all(0 < distance <= MAX_DISTANCE_TOKENS + MIN_DISTANCE_TOKENS for distance in distances)
+    if len(tokens) >= MIN_DISTANCE_TOKENS:
+        assert len(tokens) - (found[-1] if found else start) <= MIN_DISTANCE_TOKENS
 
 
 def test_one_more_is_added_where_none_is_near() -> None:
     places = CheckpointPolicy([1] * 100, 0, ENDS)
     places.add(50)
-    places.add(50 + LEAST_TOKENS - 1)
+    places.add(50 + MIN_DISTANCE_TOKENS - 1)
 
     assert places.next == 50
     assert not places.reach(49)

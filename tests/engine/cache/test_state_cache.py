@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localrun.engine.cache import checkpoint_policy as places
-from localrun.engine.cache.memory_kind import HYBRID, RECURRENT, WINDOW, MemoryKind
+from localrun.engine.cache.kv_cache import HYBRID, RECURRENT, WINDOW, MemoryKind
 from localrun.engine.cache.state_cache import StateCache
 from localrun.engine.context_shift import ContextShift
 from localrun.engine.params import FinishReason
@@ -39,8 +39,8 @@ mixes = st.lists(st.tuples(prompts, st.integers(1, 20)), min_size=1, max_size=12
 @pytest.fixture(scope="module", autouse=True)
 def close_places() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(places, "LEAST_TOKENS", 3)
-        patch.setattr(places, "MOST_TOKENS", 8)
+        patch.setattr(places, "MIN_DISTANCE_TOKENS", 3)
+        patch.setattr(places, "MAX_DISTANCE_TOKENS", 8)
         yield
 
 
@@ -168,7 +168,7 @@ def test_cells_that_forks_share_leave_room_for_others() -> None:
         bench.step()
 
     assert all(seq.slot is not None for seq in sequences)
-    assert bench.cache.num_used < CELLS
+    assert bench.cache.num_used_cells < CELLS
 
 
 def test_without_a_free_slot_the_state_that_is_cheapest_to_lose_goes() -> None:
@@ -201,4 +201,4 @@ def test_a_state_cannot_be_cut() -> None:
     seq = bench.submit(1, [1, 2], 1)
 
     with pytest.raises(ValueError, match="cannot be cut"):
-        bench.cache.cut(seq)
+        bench.cache.truncate(seq)

@@ -88,7 +88,7 @@ def alone(model: Model, tokens: list[int]) -> list[float]:
     engine.submit(seq)
     for token in tokens[1:]:
         engine.step()
-        logits = context._drawing.logits(0)
+        logits = context._sampler.logits(0)
         found.append(log_probabilities(logits, token, 0)[0])
         seq.tokens[-1] = token
     engine.cancel(1)
@@ -156,7 +156,7 @@ def test_what_a_client_expected_is_counted_apart(guide_path: Path) -> None:
     running.run(seq)
 
     assert seq.num_predicted == seq.num_drafted
-    assert 0 < seq.num_predicted_right <= seq.num_predicted
+    assert 0 < seq.num_predicted_accepted <= seq.num_predicted
     assert plain.num_predicted == 0
     running.context.close()
     model.close()

@@ -189,10 +189,10 @@ def test_an_abort_breaks_a_long_prompt_off_and_harms_nobody(
     has_begun, broken_off = threading.Event(), list[bool]()
     forward = running.context.forward
 
-    def noted(rows: list[ScheduledChunk]) -> list[list[int]]:
+    def noted(chunks: list[ScheduledChunk]) -> list[list[int]]:
         has_begun.set()
         try:
-            return forward(rows)
+            return forward(chunks)
         except AbortedError:
             broken_off.append(True)
             raise

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-STEP_TOKENS, MOST_STEP_TOKENS = 512, 8192  # of one forward pass: default and maximum
-MOST_TOP = 20  # alternatives that a request may ask for at each position (top_logprobs)
+STEP_TOKENS, MAX_STEP_TOKENS = 512, 8192  # of one forward pass: default and maximum
+MAX_TOP_LOGPROBS = 20  # alternatives that a request may ask for at each position (top_logprobs)
 
 
 class FinishReason(StrEnum):
@@ -162,7 +162,7 @@ class LoadOptions:
     @property
     def step_tokens(self) -> int:
         """Return the token budget of a step; the loader raises it to one for each slot."""
-        return min(self.num_batch or STEP_TOKENS, MOST_STEP_TOKENS)
+        return min(self.num_batch or STEP_TOKENS, MAX_STEP_TOKENS)
 
     @property
     def stretching(self) -> str:

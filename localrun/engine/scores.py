@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from localrun.engine.params import MOST_TOP
+from localrun.engine.params import MAX_TOP_LOGPROBS
 
 if TYPE_CHECKING:
     from localrun.engine.text import TextStream
@@ -39,7 +39,7 @@ class Scores:
 
         ``has_start``: the first of them is a BOS token, which gets no score.
         """
-        self.num_top = min(num_top, MOST_TOP)
+        self.num_top = min(num_top, MAX_TOP_LOGPROBS)
         self.num_prompt_scored = 0  # tokens of the prompt
         self.has_start = has_start
         self._num_prompt = num_prompt

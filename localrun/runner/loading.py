@@ -82,7 +82,7 @@ class LoadedModel:
             num_cells=max(self._num_ctx, load.num_cells),
             step_tokens=max(load.num_parallel, load.options.step_tokens),
             num_drafts=max_drafts(self._model),
-            host_cache_bytes=load.attic_bytes,
+            host_cache_bytes=load.host_cache_bytes,
         )
         self._num_threads = useful_threads(self._model.size_bytes, load.num_threads)
         self._gauge = None if load.num_threads else ThreadGauge(self._num_threads)

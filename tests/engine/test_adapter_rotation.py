@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localrun.engine import adapter_rotation as turns
+from localrun.engine import adapter_rotation
 from localrun.engine.adapter_rotation import AdapterRotation
 from localrun.engine.llama.lora_adapters import AdapterFile
 from localrun.engine.sequence import Sequence
@@ -39,8 +39,8 @@ TURN_STEPS = 3
 @pytest.fixture(scope="module", autouse=True)
 def short_turns() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(turns, "TURN_STEPS", TURN_STEPS)
-        patch.setattr(turns, "TURN_S", 1000.0)
+        patch.setattr(adapter_rotation, "TURN_STEPS", TURN_STEPS)
+        patch.setattr(adapter_rotation, "TURN_S", 1000.0)
         yield
 
 

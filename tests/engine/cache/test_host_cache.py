@@ -76,8 +76,8 @@ def test_the_bytes_are_those_of_the_pieces(
 ) -> None:
     cache = HostPrefixCache(budget_bytes=20)
     kept: dict[tuple[int, ...], HostPrefix] = {}
-    for tokens, place, size, is_put in acts:
-        start = min(place, len(tokens) - 1)
+    for tokens, position, size, is_put in acts:
+        start = min(position, len(tokens) - 1)
         if is_put:
             cache.put(piece(tokens, start, size))
             kept[(*tokens[: start + 1], start)] = piece(tokens, start, size)

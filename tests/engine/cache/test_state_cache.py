@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localrun.engine.cache import checkpoint_policy as places
+from localrun.engine.cache import checkpoint_policy
 from localrun.engine.cache.kv_cache import HYBRID, RECURRENT, WINDOW, MemoryKind
 from localrun.engine.cache.state_cache import StateCache
 from localrun.engine.context_shift import ContextShift
@@ -26,7 +26,7 @@ HYBRID_WINDOW = MemoryKind(has_state=True, has_window=True)
 EDGE = 40
 state_kinds = pytest.mark.parametrize("memory", [WINDOW, RECURRENT, HYBRID, HYBRID_WINDOW])
 
-# a few beginnings, a few ends of messages, so that forks are at all places
+# a few beginnings, a few ends of messages, so that forks are at all positions
 prompts = st.builds(
     lambda first, length, own: [*([first, 0, 0, END, 1, 1, END, 2, 2, END] * 3)[:length], *own],
     st.integers(0, 1),
@@ -37,10 +37,10 @@ mixes = st.lists(st.tuples(prompts, st.integers(1, 20)), min_size=1, max_size=12
 
 
 @pytest.fixture(scope="module", autouse=True)
-def close_places() -> Iterator[None]:
+def dense_checkpoints() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(places, "MIN_DISTANCE_TOKENS", 3)
-        patch.setattr(places, "MAX_DISTANCE_TOKENS", 8)
+        patch.setattr(checkpoint_policy, "MIN_DISTANCE_TOKENS", 3)
+        patch.setattr(checkpoint_policy, "MAX_DISTANCE_TOKENS", 8)
         yield
 
 

@@ -1,6 +1,7 @@
-"""A llama_batch on numpy arrays: what one decode computes.
+"""Batch: a llama_batch on numpy arrays, the input of one decode call.
 
-Owns the arrays, and checks that the rows fit. llama.cpp only reads them.
+Owns the arrays and checks that the chunks fit; llama.cpp only reads them. Writing single
+elements through ctypes would cost far more.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from llama_cpp import llama_cpp as api
 
-from localrun.engine.cache.prefix_cache import slot_of
+from localrun.engine.sequence import slot_of
 
 if TYPE_CHECKING:
     from localrun.engine.scheduler import ScheduledChunk
 
 
 class Batch:
-    """Room for ``capacity`` tokens; writing single elements through ctypes costs far more."""
+    """Arrays for ``capacity`` tokens."""
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
@@ -27,10 +28,9 @@ class Batch:
         self._slots = np.zeros(capacity, dtype=np.int32)
         self._num_slots = np.ones(capacity, dtype=np.int32)  # each token belongs to one
         self._logits = np.zeros(capacity, dtype=np.int8)
-        self.weighed: list[
-            tuple[ScheduledChunk, int]
-        ] = []  # rows with logits at each token, and where
-        # llama.cpp wants a pointer for each token; these go to the elements of _slots
+        # chunks with logits at each prompt token, and the index of the first of them
+        self.prompt_outputs: list[tuple[ScheduledChunk, int]] = []
+        # llama.cpp needs a pointer for each token; these point to the elements of _slots
         self._slot_pointers = self._slots.ctypes.data + 4 * np.arange(capacity, dtype=np.uintp)
         self.native = api.llama_batch(
             n_tokens=0,
@@ -41,44 +41,48 @@ class Batch:
             logits=_pointer(self._logits, ctypes.c_int8),
         )
 
-    def fill(self, rows: list[ScheduledChunk]) -> list[tuple[ScheduledChunk, int]]:
-        """Write the rows; return (row, index of its first logits) of those that give any.
+    def fill(self, chunks: list[ScheduledChunk]) -> list[tuple[ScheduledChunk, int]]:
+        """Write the chunks; return (chunk, index of its first logits) of those that are sampled.
 
-        A row has logits at its last pending token and, behind it, at each draft; one of a
-        prompt that is weighed has them everywhere.
+        A chunk has logits at its last pending token and at each draft token behind it. If the
+        log-probabilities of its prompt are wanted, it has logits everywhere.
+
+        Raises:
+            ValueError: the chunks do not fit, or have several adapter sets.
         """
-        total = sum(row.width for row in rows)
-        if not 0 < total <= self._capacity:
-            raise ValueError(f"a batch of {total} tokens, between 1 and {self._capacity} fit")
-        if len({row.seq.adapters for row in rows}) > 1:
-            raise ValueError("a batch of several adapter sets, which llama.cpp computes as one")
+        total = sum(chunk.num_cells for chunk in chunks)
+        self._check_size(total)
+        if len({chunk.seq.adapters for chunk in chunks}) > 1:
+            raise ValueError("llama.cpp computes a batch with one adapter set, not several")
         outputs = []
         end = 0
-        self._logits[:total], self.weighed = 0, []
-        for row in rows:
-            seq, start, end = row.seq, end, end + row.width
-            first, last = seq.num_computed, start + row.count - 1
-            self._tokens[start : last + 1] = seq.tokens[first : first + row.count]
-            self._tokens[last + 1 : end] = row.drafts
-            self._positions[start:end] = np.arange(first, first + row.width)
+        self._logits[:total], self.prompt_outputs = 0, []
+        for chunk in chunks:
+            seq, start, end = chunk.seq, end, end + chunk.num_cells
+            first, last = seq.num_computed, start + chunk.num_tokens - 1
+            self._tokens[start : last + 1] = seq.tokens[first : first + chunk.num_tokens]
+            self._tokens[last + 1 : end] = chunk.drafts
+            self._positions[start:end] = np.arange(first, first + chunk.num_cells)
             self._slots[start:end] = slot_of(seq)
-            if seq.weighs_prompt:
+            if seq.wants_prompt_logprobs:
                 self._logits[start : last + 1] = 1
-                self.weighed.append((row, start))
-            if row.is_last:
+                self.prompt_outputs.append((chunk, start))
+            if chunk.is_last:
                 self._logits[last:end] = 1
-                outputs.append((row, last))
+                outputs.append((chunk, last))
         self.native.n_tokens = total
         return outputs
 
     def fill_inputs(self, inputs: list[list[int]], first: int = 0) -> None:
         """Write whole inputs, each in the slot of its index, from position ``first`` on.
 
-        All tokens give an output, as embeddings want it.
+        Every token has an output, which embeddings require.
+
+        Raises:
+            ValueError: the inputs do not fit.
         """
         total = sum(map(len, inputs))
-        if not 0 < total <= self._capacity:
-            raise ValueError(f"a batch of {total} tokens, between 1 and {self._capacity} fit")
+        self._check_size(total)
         end = 0
         for slot, tokens in enumerate(inputs):
             start, end = end, end + len(tokens)
@@ -87,6 +91,10 @@ class Batch:
             self._slots[start:end] = slot
         self._logits[:total] = 1
         self.native.n_tokens = total
+
+    def _check_size(self, total: int) -> None:
+        if not 0 < total <= self._capacity:
+            raise ValueError(f"a batch of {total} tokens; between 1 and {self._capacity} fit")
 
 
 def _pointer(array: np.ndarray, kind: Any) -> Any:  # noqa: ANN401 - ctypes

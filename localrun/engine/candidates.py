@@ -1,11 +1,11 @@
-"""What a sampler chain chooses from: llama.cpp's array of (token, logit), made with numpy.
+"""Candidates of a sampler chain: llama.cpp's array of (token, logit), filled by numpy.
 
-llama.cpp's own call lists the whole vocabulary for each draw: 0.19 ms with 152,000 tokens.
-A chain that begins with "the k best" needs no more than these, which are found in 0.04 ms:
+llama.cpp's own call lists the whole vocabulary for each sample: 0.19 ms with 152,000 tokens.
+A chain that begins with top-k needs only the k best logits, which are found in 0.04 ms:
 
-    logits          the vocabulary in 32 rows, all columns of equal height (the rest aside)
+    logits          the vocabulary as a matrix of 32 rows (without the remainder)
     column maxima   at least k logits are no less than the k-th largest of them: the floor
-    candidates      every logit that is no less than the floor, by token: the k best and a few
+    candidates      every logit that is no less than the floor: the k best and a few more
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from llama_cpp import llama_cpp as api
 
 from localrun.errors import BackendError
 
-HEIGHT = 32
-LEAST_VOCAB = 16_384  # below, all are as quick as the best
+MATRIX_ROWS = 32
+MIN_VOCAB = 16_384  # a smaller vocabulary is as fast as its best logits
 RECORD = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 
 
 class Candidates:
-    """Room for a vocabulary of ``num_vocab`` tokens; one draw at a time uses it."""
+    """Buffer for a vocabulary of ``num_vocab`` tokens, used by one sample at a time."""
 
     def __init__(self, num_vocab: int) -> None:
         self._records = np.zeros(num_vocab, dtype=RECORD)
@@ -32,12 +32,13 @@ class Candidates:
         self._data = ctypes.cast(self._records.ctypes.data, api.llama_token_data_p)
         self._array = api.llama_token_data_array()
 
-    def draw(self, chain: object, logits: np.ndarray, most: int | None) -> int:
-        """Return the token that a chain selects of logits, shape (num_vocab,), and remember it.
+    def sample(self, chain: object, logits: np.ndarray, top_k: int | None) -> int:
+        """Return the token that a chain selects, and let the chain accept it.
 
-        ``most``: the chain drops all but so many of the best at once; None: it may not.
+        ``logits`` has shape (num_vocab,). ``top_k``: the chain begins by dropping all but the
+        k best; None: it does not.
         """
-        tokens = _best(logits, most) if most else None
+        tokens = _best(logits, top_k) if top_k else None
         count = self._fill(self._tokens if tokens is None else tokens, logits)
         self._array.data, self._array.size = self._data, count  # a chain may change both
         self._array.selected, self._array.sorted = -1, False
@@ -56,12 +57,12 @@ class Candidates:
         return len(tokens)
 
 
-def _best(logits: np.ndarray, most: int) -> np.ndarray | None:
-    """Return the tokens of the ``most`` best logits and a few more; None where that is no gain."""
-    width = len(logits) // HEIGHT
-    if len(logits) < LEAST_VOCAB or 2 * most > width:
+def _best(logits: np.ndarray, top_k: int) -> np.ndarray | None:
+    """Return the tokens of the k best logits and a few more, or None if that saves no time."""
+    width = len(logits) // MATRIX_ROWS
+    if len(logits) < MIN_VOCAB or 2 * top_k > width:
         return None
-    maxima = logits[: width * HEIGHT].reshape(HEIGHT, width).max(axis=0)
-    floor = np.partition(maxima, width - most)[width - most]
+    maxima = logits[: width * MATRIX_ROWS].reshape(MATRIX_ROWS, width).max(axis=0)
+    floor = np.partition(maxima, width - top_k)[width - top_k]
     tokens = np.flatnonzero(logits >= floor)
-    return tokens if len(tokens) >= most else None  # fewer: not all are numbers
+    return tokens if len(tokens) >= top_k else None  # fewer if some logits are NaN

@@ -1,9 +1,9 @@
-"""llama.cpp's context as the engine's backend: batch, decode, sample, cells.
+"""llama.cpp's context as the engine's backend: batch, decode, sampling and KV cache memory.
 
-Misuse of llama.cpp aborts the process, so everything is checked before a native
-call: rows fit the batch, positions follow each other (they are computed from
-``num_computed``), slots are below ``num_slots`` (the cache gives them out). One
-thread uses it, but for `abort`, which any thread may call.
+Misuse of llama.cpp aborts the process, so everything is checked before a native call: chunks
+fit the batch, positions are contiguous (they are computed from ``num_computed``), slots are
+below ``num_slots`` (the cache assigns them). Only one thread uses it, except `abort`, which
+any thread may call.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import llama_cpp
 from llama_cpp import llama_cpp as api
 
 from localrun.engine.batch import Batch
+from localrun.engine.cache.cached_prefixes import MAX_SEQUENCE_IDS
 from localrun.engine.cache.checkpoints import budget_for
-from localrun.engine.cache.prefix_cache import MOST_HOLDERS, PrefixCache, slot_of
+from localrun.engine.cache.prefix_cache import PrefixCache
 from localrun.engine.cache.state_cache import StateCache
 from localrun.engine.engine import AbortedError, OutOfCellsError
 from localrun.engine.llama.lora_adapters import AdapterCache
@@ -29,20 +30,22 @@ from localrun.engine.llama.native_context import (
 )
 from localrun.engine.params import CacheType, LoadOptions, RopeScaling
 from localrun.engine.sampling import StepSampler
+from localrun.engine.sequence import slot_of
 from localrun.engine.threads import ContextThreads
 from localrun.errors import BackendError, LoadError
 
 if TYPE_CHECKING:
+    from localrun.engine.cache.kv_cache import KvCache
     from localrun.engine.llama.model import Model
     from localrun.engine.scheduler import ScheduledChunk, SchedulerLimits
     from localrun.engine.sequence import Sequence
     from localrun.engine.threads import ThreadGauge
 
-NO_CELLS, ABORTED = 1, 2
+NO_CELLS, ABORTED = 1, 2  # return codes of llama_decode
 CACHE_TYPES = {
     CacheType.F32: api.GGML_TYPE_F32,
     CacheType.F16: api.GGML_TYPE_F16,
-    CacheType.BF16: 30,  # GGML_TYPE_BF16, which the bindings leave out
+    CacheType.BF16: 30,  # GGML_TYPE_BF16, which the bindings lack
     CacheType.Q8_0: api.GGML_TYPE_Q8_0,
     CacheType.Q5_1: api.GGML_TYPE_Q5_1,
     CacheType.Q5_0: api.GGML_TYPE_Q5_0,
@@ -52,7 +55,7 @@ CACHE_TYPES = {
 }
 PLAIN_TYPES = {CacheType.F32, CacheType.F16, CacheType.BF16}
 DEFAULT_OPTIONS = LoadOptions()
-ROPE_NUMBERS = (  # of the same name in llama.cpp
+ROPE_NUMBERS = (  # fields of the same name in llama.cpp
     "rope_freq_base", "rope_freq_scale", "yarn_orig_ctx", "yarn_ext_factor", "yarn_attn_factor",
     "yarn_beta_fast", "yarn_beta_slow",
 )  # fmt: skip
@@ -65,7 +68,7 @@ ROPE_SCALINGS = {
 
 
 class LlamaContext:
-    """A KV cache of ``num_cells`` shared by ``num_slots`` sequences, and its batch."""
+    """A `Backend` and its `KvMemory`: ``num_cells`` cells shared by ``num_slots`` sequences."""
 
     def __init__(
         self,
@@ -83,134 +86,138 @@ class LlamaContext:
         self._memory = llama_cpp.llama_get_memory(self._handle)
         self._abort = AbortFlag(self._handle)
         self._batch = Batch(limits.step_tokens)
-        self._drawing = StepSampler(model, self._handle)
+        self._sampler = StepSampler(model, self._handle)
         self._adapters = AdapterCache(model, self.use_adapters)
 
     @property
     def adapter_bytes(self) -> int:
-        """Return the bytes of the adapters that are loaded."""
+        """Return the size of the loaded adapters."""
         return self._adapters.size_bytes
 
     @property
     def num_holders(self) -> int:
-        """Return how many of llama.cpp's sequences hold a cell or a state."""
-        ids = range(MOST_HOLDERS if self._model.shares_cells else self._limits.num_slots)
+        """Return how many of llama.cpp's sequence ids hold a cell or a state."""
+        ids = range(MAX_SEQUENCE_IDS if self._model.shares_cells else self._limits.num_slots)
         last = llama_cpp.llama_memory_seq_pos_max
-        return sum(last(self._memory, holder) >= 0 for holder in ids)
+        return sum(last(self._memory, seq_id) >= 0 for seq_id in ids)
 
     @property
     def num_samplers(self) -> int:
-        """Return how many sequences draw."""
-        return self._drawing.num_samplers
+        """Return the number of sequences with a sampler chain."""
+        return self._sampler.num_samplers
 
     def use_adapters(self, adapters: list[tuple[Any, float]]) -> None:
-        """Add the loaded LoRA adapters, each times its scale, to the weights."""
+        """Apply loaded LoRA adapters, each with its scale, and no others."""
         set_adapters(self._handle, adapters)
 
-    def open_cache(self) -> PrefixCache | StateCache:
-        """Return an empty cache over these cells, of the kind that the model's memory allows."""
+    def open_cache(self) -> KvCache:
+        """Return an empty cache on this memory, of the class that the model's memory allows."""
         num_slots, num_cells = self._limits.num_slots, self._limits.num_cells
         budget = budget_for(self._model.size_bytes)
         if self._model.shares_cells:
-            attic = max(budget, self._limits.attic_bytes)
-            return PrefixCache(self, num_slots=num_slots, num_cells=num_cells, attic_bytes=attic)
+            return PrefixCache(
+                self,
+                num_slots=num_slots,
+                num_cells=num_cells,
+                host_cache_bytes=max(budget, self._limits.host_cache_bytes),
+            )
         return StateCache(
             self,
             num_slots=num_slots,
             num_cells=num_cells,
-            memory=self._model.memory,
-            ends=self._model.eog,
-            budget_bytes=budget,
+            kind=self._model.memory,
+            message_ends=self._model.eog,
+            checkpoint_bytes=budget,
         )
 
-    def forward(self, rows: list[ScheduledChunk]) -> list[list[int]]:
-        """Compute the rows and draw tokens for each that is complete, see `Backend`.
+    def forward(self, chunks: list[ScheduledChunk]) -> list[list[int]]:
+        """Compute the chunks and sample for each that is last, see `Backend`.
 
         Raises:
             OutOfCellsError: the cache is full; llama.cpp has restored its state.
             AbortedError: `abort` was called.
             BackendError: the context is broken and must not be used again.
         """
-        outputs = self._batch.fill(rows)
-        self._adapters.apply(rows[0].seq.adapters)
+        outputs = self._batch.fill(chunks)
+        self._adapters.apply(chunks[0].seq.adapters)
         self._threads.adjust()
         code = llama_cpp.llama_decode(self._handle, self._batch.native)
         if code == NO_CELLS:
             raise OutOfCellsError
         if code == ABORTED:
             self._abort.clear()
-            self._synchronize(rows)
+            self._count_valid_cells(chunks)
             raise AbortedError
         if code != 0:
             raise BackendError(f"llama.cpp failed to decode (code {code})")
-        for row, index in self._batch.weighed:  # first: to draw changes logits
-            self._drawing.weigh(row, index)
-        return self._drawing.draw(outputs)
+        for chunk, index in self._batch.prompt_outputs:  # first, because sampling changes logits
+            self._sampler.score_prompt(chunk, index)
+        return self._sampler.sample(outputs)
 
-    def copy(self, source: int, target: int, start: int, end: int) -> None:
-        """Let ``target`` hold the cells of ``source`` too; positions [start, end).
+    def copy_cells(self, source: int, target: int, start: int, end: int) -> None:
+        """Add ``target`` to the holders of the cells of ``source``; positions [start, end).
 
-        Where not `Model.shares_cells`, what cannot be cut must be restored before ``target``
-        is computed: llama.cpp copies it from another position and computes nonsense later.
+        Unless `Model.shares_cells`, the state of ``target`` must be restored before it is
+        computed: llama.cpp copies the state of another position and would compute nonsense.
         """
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, start, end)
 
-    def remove(self, holder: int, start: int, end: int) -> None:
-        """Let ``holder`` hold these cells no more; ``end`` -1 means all that follow."""
-        llama_cpp.llama_memory_seq_rm(self._memory, holder, start, end)
+    def remove_cells(self, seq_id: int, start: int, end: int) -> None:
+        """Release cells of a sequence id; ``end`` -1 means up to the last one."""
+        llama_cpp.llama_memory_seq_rm(self._memory, seq_id, start, end)
 
     def prepare(self, seq: Sequence) -> None:
         """Load the sequence's adapters."""
         self._adapters.acquire(seq.adapters)
 
-    def save(self, slot: int) -> bytes:
-        """Return the cells and the state of a slot."""
-        return bytes(read_slot(self._handle, slot, ALL))
+    def save_sequence(self, seq_id: int) -> bytes:
+        """Return the cells and the state of a sequence id; empty if llama.cpp cannot."""
+        return bytes(read_slot(self._handle, seq_id, ALL))
 
-    def restore(self, slot: int, data: bytes) -> bool:
-        """Put what `save` returned into an empty slot; False when it cannot."""
-        return write_slot(self._handle, slot, ALL, memoryview(data))
+    def restore_sequence(self, seq_id: int, data: bytes) -> bool:
+        """Restore saved data into an empty sequence id; return False on failure."""
+        return write_slot(self._handle, seq_id, ALL, memoryview(data))
 
-    def save_part(self, slot: int) -> memoryview:
+    def save_state(self, slot: int) -> memoryview:
         """Return a copy of the part of a slot's memory that cannot be cut."""
         return read_slot(self._handle, slot, UNCUTTABLE)
 
-    def restore_part(self, slot: int, data: memoryview) -> bool:
-        """Put what `save_part` returned in the place of what a slot has; False when it cannot."""
+    def restore_state(self, slot: int, data: memoryview) -> bool:
+        """Replace that part of a slot's memory by a saved copy; return False on failure."""
         return write_slot(self._handle, slot, UNCUTTABLE, data)
 
     def retire(self, seq: Sequence) -> None:
-        """Free the sequence's sampler, and let its adapters go."""
+        """Free the sequence's sampler chain, and release its adapters."""
         self._adapters.release(seq.adapters)
-        self._drawing.retire(seq)
+        self._sampler.retire(seq)
 
     def abort(self) -> None:
-        """Break off the decode that runs, if one does; safe from any thread."""
+        """Abort the running decode call, if any; safe from any thread."""
         self._abort.set()
 
     def clear_abort(self) -> None:
-        """Forget an `abort` that came when nothing ran."""
+        """Reset an `abort` that was called while nothing ran."""
         self._abort.clear()
 
     def close(self) -> None:
-        """Free the cache and all samplers."""
-        self._drawing.close()
+        """Free the native context, all sampler chains and adapters."""
+        self._sampler.close()
         llama_cpp.llama_free(self._handle)
         self._adapters.close()
 
-    def _synchronize(self, rows: list[ScheduledChunk]) -> None:
-        """Learn how far an aborted step came.
+    def _count_valid_cells(self, chunks: list[ScheduledChunk]) -> None:
+        """Set ``num_computed`` after an aborted step.
 
-        Attention keeps the cells of whole ubatches, also through a window. A recurrent
-        state may be half-way anywhere.
+        Attention leaves the cells of whole ubatches, with a window as well. A recurrent state
+        may be at any position, which the cache corrects (`KvCache.recover`).
         """
-        for row in rows:
+        for chunk in chunks:
             if self._model.memory.has_state:
                 continue
-            if row.drafts:  # guesses that nobody has checked
-                self.remove(slot_of(row.seq), row.seq.num_computed, -1)
-            last = llama_cpp.llama_memory_seq_pos_max(self._memory, row.seq.slot)
-            row.seq.num_computed = last + 1
+            if chunk.drafts:  # they were not verified
+                self.remove_cells(slot_of(chunk.seq), chunk.seq.num_computed, -1)
+            last = llama_cpp.llama_memory_seq_pos_max(self._memory, chunk.seq.slot)
+            chunk.seq.num_computed = last + 1
 
 
 def _open(model: Model, limits: SchedulerLimits, num_threads: int, options: LoadOptions) -> object:
@@ -223,13 +230,13 @@ def _open(model: Model, limits: SchedulerLimits, num_threads: int, options: Load
     params = llama_cpp.llama_context_default_params()
     params.n_ctx = limits.num_cells
     params.n_batch = params.n_ubatch = limits.step_tokens
-    # one more for copies: llama.cpp writes no cells that can be read again for other ids
+    # one more for the spare slot: llama.cpp saves no restorable cells for ids beyond n_seq_max
     params.n_seq_max = limits.num_slots + model.shares_cells
     params.n_outputs_max = (
         params.n_seq_max + limits.num_drafts
     )  # 0 would size the buffers for logits of every token
     params.kv_unified = True
-    params.swa_full = False  # what a window has left behind is nobody's: see StateCache
+    params.swa_full = False  # cells behind a window are freed, see StateCache
     params.n_threads = params.n_threads_batch = num_threads
     set_attention(params, options)
     set_rope(params, options)
@@ -249,7 +256,7 @@ def _open(model: Model, limits: SchedulerLimits, num_threads: int, options: Load
 
 
 def set_adapters(handle: object, adapters: list[tuple[Any, float]]) -> None:
-    """Let a context add the loaded LoRA adapters, each times its scale, to the weights."""
+    """Apply loaded LoRA adapters to a context, each with its scale, and no others."""
     count = len(adapters)
     handles = (ctypes.c_void_p * count)(
         *(ctypes.cast(adapter, ctypes.c_void_p).value for adapter, _ in adapters)
@@ -261,13 +268,13 @@ def set_adapters(handle: object, adapters: list[tuple[Any, float]]) -> None:
 
 
 def set_attention(params: Any, options: LoadOptions) -> None:  # noqa: ANN401 - a struct
-    """Write how keys and values are stored and computed with."""
+    """Set the KV cache type and flash attention."""
     kind = options.cache_type
     if kind is not None:
         params.type_k = params.type_v = CACHE_TYPES[kind]
     is_wanted = options.flash_attention
     if is_wanted is None and kind is not None and kind not in PLAIN_TYPES:
-        is_wanted = True  # llama.cpp has quantized values with it only
+        is_wanted = True  # llama.cpp supports quantized values only with it
     if is_wanted is not None:
         params.flash_attn_type = (
             api.LLAMA_FLASH_ATTN_TYPE_ENABLED if is_wanted else api.LLAMA_FLASH_ATTN_TYPE_DISABLED
@@ -275,7 +282,7 @@ def set_attention(params: Any, options: LoadOptions) -> None:  # noqa: ANN401 - 
 
 
 def set_rope(params: Any, options: LoadOptions) -> None:  # noqa: ANN401 - a struct
-    """Write how positions are told."""
+    """Set the RoPE parameters that the options name."""
     for name in ROPE_NUMBERS:
         value = getattr(options, name)
         if value is not None:

@@ -1,23 +1,19 @@
-"""Go on at the end of the context without the oldest part of what stands in it.
+"""Context shift: generation continues at the end of the context by dropping old tokens.
 
-    [ kept | dropped | rest ]   ->   [ kept | rest ]
-    0      num_keep                  0      num_keep
+    [ kept | dropped | remaining ]   ->   [ kept | remaining ]
+    0      num_keep                       0      num_keep
 
-The cells are not moved: others may share them, and a recurrent state cannot be cut.
-The sequence gives them back and what is left is computed anew as any prompt is,
-with the kept part from the prefix cache. Text, stop strings, constraint and
-sampler know nothing of it.
+The KV cache cells are not moved: other sequences may share them, and a recurrent state cannot
+be cut. The sequence is preempted instead, and the remaining tokens are computed again like
+any prompt, with the kept part from the prefix cache. Text, stop strings, constraint and
+sampler are not affected.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from localrun.engine.sequence import Sequence
-
-LARGEST_KEPT = 0.5  # of the context: each shift drops a quarter of it at least
+MAX_KEPT_SHARE = 0.5  # of the context: each shift drops at least a quarter of it
 CONTEXTS = 10  # an answer without a limit ends after so many contexts
 
 
@@ -30,15 +26,15 @@ class ContextShift:
 
     @classmethod
     def keeping(cls, num_keep: int, edge: int) -> ContextShift:
-        """Return the shift that keeps so many tokens, or as many as may be."""
-        return cls(edge, min(num_keep, int(edge * LARGEST_KEPT)))
+        """Return the shift that keeps ``num_keep`` tokens, or as many as are allowed."""
+        return cls(edge, min(num_keep, int(edge * MAX_KEPT_SHARE)))
 
-    def is_due(self, seq: Sequence) -> bool:
+    def is_due(self, num_tokens: int) -> bool:
         """Return whether the context is full."""
-        return len(seq.tokens) >= self.edge
+        return num_tokens >= self.edge
 
-    def apply(self, seq: Sequence) -> None:
-        """Drop half of what is not kept; the sequence must not run."""
-        count = max(1, (len(seq.tokens) - self.num_keep) // 2)
-        del seq.tokens[self.num_keep : self.num_keep + count]
-        seq.num_dropped += count
+    def apply(self, tokens: list[int]) -> int:
+        """Drop half of the tokens behind the kept ones, in place; return their number."""
+        num_dropped = max(1, (len(tokens) - self.num_keep) // 2)
+        del tokens[self.num_keep : self.num_keep + num_dropped]
+        return num_dropped

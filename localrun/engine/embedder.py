@@ -1,8 +1,8 @@
-"""Which inputs are embedded together, and in which order.
+"""Embedder: queue of embedding requests, and the batches that a step computes.
 
-Every request gets one input of a batch in turn, so that a request of a thousand texts does
-not keep a short one waiting. A step is one batch at most: the caller lets a step of the
-generating engine go between two. Pure bookkeeping over a `PoolingBackend`: no native call.
+Requests take turns with one input each, so that a request of a thousand texts does not block
+a short one. A step is at most one batch: between two of them the caller runs a step of the
+generating engine. Pure bookkeeping over a `PoolingBackend`: no native call.
 """
 
 from __future__ import annotations
@@ -22,17 +22,20 @@ if TYPE_CHECKING:
 
     from localrun.engine.params import Pooling
 
-MOST_TOGETHER = 16  # inputs in a batch; each sequence of a recurrent model has a state
-GENTLE_S = 0.05  # what a batch may take beside running streams, about
-FEWEST_TOKENS = 16
-FIRST_SHARE = 4  # the first such batch, whose time nobody knows, is this much smaller
+MAX_INPUTS = 16  # in a batch; each sequence of a recurrent model has a state
+SHARED_STEP_S = 0.05  # approximate time of a batch while streams are running
+MIN_TOKENS = 16
+FIRST_SHARE = 4  # the first such batch, before anything is measured, is this much smaller
 
 
 class PoolingBackend(Protocol):
-    """What computes: see `Pooler`."""
+    """Context in embedding mode, see `Pooler`."""
 
-    step_tokens: int  # the most that goes together, but for one input that is longer
-    splits: bool  # whether an input may be computed in parts
+    step_tokens: int  # maximum of a batch, unless it is one longer input
+
+    @property
+    def can_split(self) -> bool:
+        """Return whether an input may be computed in parts."""
 
     @property
     def width(self) -> int:
@@ -41,28 +44,28 @@ class PoolingBackend(Protocol):
     def compute(self, inputs: list[list[int]]) -> np.ndarray:
         """Return the vectors of whole inputs."""
 
-    def extend(self, whole: list[int], begin: int, end: int) -> np.ndarray:
-        """Return the vector of an input up to ``end``, of which all before ``begin`` is done."""
+    def extend(self, tokens: list[int], start: int, end: int) -> np.ndarray:
+        """Return the vector of ``tokens[:end]``, of which ``tokens[:start]`` is computed."""
 
     def abort(self) -> None:
-        """Break off what runs."""
+        """Abort the running batch; safe from any thread."""
 
     def clear_abort(self) -> None:
-        """Forget an `abort` that came when nothing ran."""
+        """Reset an `abort` that was called while nothing ran."""
 
     def close(self) -> None:
-        """Free everything."""
+        """Free all contexts."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class EmbeddingJob:
-    """The inputs of one request, and what is known of them."""
+    """The inputs of one request, and their vectors so far."""
 
     request_id: int
-    inputs: list[list[int]]  # none is empty
+    inputs: list[list[int]]  # token ids; none is empty
     pooling: Pooling
     dimensions: int | None = None  # numbers to keep of each vector
-    score_index: int = 0  # which output of a head for ranking is the score
+    score_index: int = 0  # index of the score in the output of a ranking head
     vectors: list[np.ndarray] = field(default_factory=list)  # in the order of the inputs
     failure: LocalrunError | None = None
     is_cancelled: bool = False
@@ -74,7 +77,7 @@ class EmbeddingJob:
 
 
 class Embedder:
-    """The queue of one model; one thread uses it, but for `abort_for`."""
+    """Embedding requests of one model; only one thread uses it, except `abort` and `abort_for`."""
 
     def __init__(
         self,
@@ -86,9 +89,9 @@ class Embedder:
         self._tokens_per_s: float | None = None  # of the last batch
         self._poolers: dict[Pooling, PoolingBackend] = {}
         self._jobs: deque[EmbeddingJob] = deque()
-        self._long: EmbeddingJob | None = None  # whose next input is computed in parts
-        self._num_long_done = 0  # tokens of it
-        self._in_flight: frozenset[int] = frozenset()
+        self._split_job: EmbeddingJob | None = None  # its next input is computed in parts
+        self._num_split_done = 0  # computed tokens of that input
+        self._in_flight: frozenset[int] = frozenset()  # request ids of the running batch
         self._running: PoolingBackend | None = None
 
     @property
@@ -101,55 +104,57 @@ class Embedder:
         self._jobs.append(job)
 
     def cancel(self, request_id: int) -> EmbeddingJob | None:
-        """Take a request out; None when it is not here."""
+        """Remove and return a request, or None if it is not queued."""
         job = next((job for job in self._jobs if job.request_id == request_id), None)
         if job is not None:
             job.is_cancelled = True
-            self._leave(job)
+            self._remove(job)
         return job
 
     def abort_for(self, request_ids: set[int]) -> None:
-        """Break off the batch that runs if it is for nobody else; safe from any thread."""
+        """Abort the running batch if it serves only these requests; safe from any thread."""
         in_flight, running = self._in_flight, self._running
         if running is not None and in_flight and in_flight <= request_ids:
             running.abort()
 
     def abort(self) -> None:
-        """Break off the batch that runs."""
+        """Abort the running batch; safe from any thread."""
         running = self._running
         if running is not None:
             running.abort()
 
     def clear_abort(self) -> None:
-        """Forget an abort that came when nothing ran."""
+        """Reset an abort that was called while nothing ran."""
         for pooler in self._poolers.values():
             pooler.clear_abort()
 
     def step(self, *, is_alone: bool) -> list[EmbeddingJob]:
-        """Compute one batch and return the requests that it ended.
+        """Compute one batch; return the requests that finished or failed.
+
+        ``is_alone``: no sequence is generating, so that the batch may take its full time.
 
         Raises:
             BackendError: a context is broken.
         """
-        first = self._long or self._jobs[0]
+        first = self._split_job or self._jobs[0]
         try:
             pooler = self._pooler(first.pooling)
-            budget = pooler.step_tokens if is_alone else self._gentle_budget(pooler)
-            moved = self._compute(pooler, first, budget)
+            budget = pooler.step_tokens if is_alone else self._shared_budget(pooler)
+            advanced = self._compute(pooler, first, budget)
         except AbortedError:
-            self._long = None
+            self._split_job = None
             return []
         except LoadError as error:
             first.failure = error
-            self._leave(first)
+            self._remove(first)
             return [first]
-        ended = [job for job in moved if job.is_over]
-        for job in ended:
-            self._leave(job)
-        return ended
+        finished = [job for job in advanced if job.is_over]
+        for job in finished:
+            self._remove(job)
+        return finished
 
     def close(self) -> None:
-        """Free everything."""
+        """Free all contexts."""
         for pooler in self._poolers.values():
             pooler.close()
         self._poolers.clear()
@@ -157,11 +162,11 @@ class Embedder:
     def _compute(
         self, pooler: PoolingBackend, first: EmbeddingJob, budget: int
     ) -> list[EmbeddingJob]:
-        """Compute a batch, beginning with this request; return those that got a vector."""
-        is_long = pooler.splits and len(_next_input(first)) > budget
-        if is_long or self._long is first:
+        """Compute a batch that begins with ``first``; return the requests that got a vector."""
+        is_too_long = pooler.can_split and len(_next_input(first)) > budget
+        if is_too_long or self._split_job is first:
             return self._extend(pooler, first, budget)
-        batch = self._together(first, budget, may_wait=pooler.splits)
+        batch = self._select_batch(first, budget, can_split=pooler.can_split)
         inputs = [tokens for _, tokens in batch]
         self._in_flight = frozenset(job.request_id for job, _ in batch)
         vectors = self._run(pooler, lambda: pooler.compute(inputs), sum(map(len, inputs)))
@@ -171,63 +176,63 @@ class Embedder:
         return list(dict.fromkeys(job for job, _ in batch))
 
     def _extend(self, pooler: PoolingBackend, job: EmbeddingJob, budget: int) -> list[EmbeddingJob]:
-        """Compute a part of a long input."""
-        if self._long is not job:
-            self._long, self._num_long_done = job, 0
-        begin, whole = self._num_long_done, _next_input(job)
-        end = min(begin + budget, len(whole))
+        """Compute the next part of a long input."""
+        if self._split_job is not job:
+            self._split_job, self._num_split_done = job, 0
+        start, tokens = self._num_split_done, _next_input(job)
+        end = min(start + budget, len(tokens))
         self._in_flight = frozenset({job.request_id})
-        vector = self._run(pooler, lambda: pooler.extend(whole, begin, end), end - begin)
-        self._num_long_done = end
-        if end < len(whole):
+        vector = self._run(pooler, lambda: pooler.extend(tokens, start, end), end - start)
+        self._num_split_done = end
+        if end < len(tokens):
             return []
-        self._long = None
+        self._split_job = None
         job.vectors.append(vector)
         self._jobs.rotate(-1)
         return [job]
 
     def _run(
-        self, pooler: PoolingBackend, work: Callable[[], np.ndarray], num_tokens: int
+        self, pooler: PoolingBackend, compute: Callable[[], np.ndarray], num_tokens: int
     ) -> np.ndarray:
-        """Do the work, open to an abort, and learn how long it takes."""
+        """Return the result of ``compute``, which can be aborted, and measure its speed."""
         self._running = pooler
-        begun = self._clock()
+        started_at = self._clock()
         try:
-            found = work()
+            vectors = compute()
         finally:
             self._running, self._in_flight = None, frozenset()
-        self._tokens_per_s = num_tokens / max(self._clock() - begun, 1e-6)
-        return found
+        self._tokens_per_s = num_tokens / max(self._clock() - started_at, 1e-6)
+        return vectors
 
-    def _gentle_budget(self, pooler: PoolingBackend) -> int:
-        """Return how many tokens streams can wait for."""
+    def _shared_budget(self, pooler: PoolingBackend) -> int:
+        """Return the token budget of a batch while streams are running."""
         if self._tokens_per_s is None:
             return pooler.step_tokens // FIRST_SHARE
-        affordable = int(self._tokens_per_s * GENTLE_S)
-        return max(min(affordable, pooler.step_tokens), min(FEWEST_TOKENS, pooler.step_tokens))
+        affordable = int(self._tokens_per_s * SHARED_STEP_S)
+        return max(min(affordable, pooler.step_tokens), min(MIN_TOKENS, pooler.step_tokens))
 
-    def _together(
-        self, first: EmbeddingJob, budget: int, *, may_wait: bool
+    def _select_batch(
+        self, first: EmbeddingJob, budget: int, *, can_split: bool
     ) -> list[tuple[EmbeddingJob, list[int]]]:
-        """Return what goes into one batch: an input of each request in turn, while they fit."""
+        """Return the inputs of one batch: one of each request in turn, while they fit."""
         batch: list[tuple[EmbeddingJob, list[int]]] = []
         total = 0
         for job, tokens in self._in_turn(first):
             total += len(tokens)
-            if batch and (total > budget or len(batch) == MOST_TOGETHER):
+            if batch and (total > budget or len(batch) == MAX_INPUTS):
                 break
-            if may_wait and len(tokens) > budget:
+            if can_split and len(tokens) > budget:
                 break
             batch.append((job, tokens))
         return batch
 
     def _in_turn(self, first: EmbeddingJob) -> Iterator[tuple[EmbeddingJob, list[int]]]:
-        """Yield the inputs that wait, of all requests that pool as the first does."""
-        mates = [job for job in self._jobs if job.pooling is first.pooling]
-        start = mates.index(first)
-        mates = mates[start:] + mates[:start]
-        for turn in range(MOST_TOGETHER):
-            waiting = [job for job in mates if len(job.vectors) + turn < len(job.inputs)]
+        """Yield the waiting inputs of all requests with the same pooling, one each in turn."""
+        jobs = [job for job in self._jobs if job.pooling is first.pooling]
+        start = jobs.index(first)
+        jobs = jobs[start:] + jobs[:start]
+        for turn in range(MAX_INPUTS):
+            waiting = [job for job in jobs if len(job.vectors) + turn < len(job.inputs)]
             yield from ((job, job.inputs[len(job.vectors) + turn]) for job in waiting)
 
     def _pooler(self, pooling: Pooling) -> PoolingBackend:
@@ -236,10 +241,10 @@ class Embedder:
             pooler = self._poolers[pooling] = self._open_pooler(pooling)
         return pooler
 
-    def _leave(self, job: EmbeddingJob) -> None:
+    def _remove(self, job: EmbeddingJob) -> None:
         self._jobs.remove(job)
-        if self._long is job:
-            self._long = None
+        if self._split_job is job:
+            self._split_job = None
 
 
 def _next_input(job: EmbeddingJob) -> list[int]:
@@ -247,10 +252,12 @@ def _next_input(job: EmbeddingJob) -> list[int]:
 
 
 def finished_vectors(job: EmbeddingJob) -> np.ndarray:
-    """Return a request's vectors, cut and normalised: float32, shape (inputs, dimensions).
+    """Return a request's vectors, cut to ``dimensions`` and normalised to length 1.
+
+    float32, shape (num_inputs, dimensions).
 
     Raises:
-        BackendError: the model computed what is no number.
+        BackendError: the model computed values that are not finite.
     """
     vectors = np.stack(job.vectors)[:, : job.dimensions]
     if not np.isfinite(vectors).all():

@@ -1,7 +1,7 @@
-"""Advance every running sequence by one step.
+"""Engine: advances every running sequence by one step.
 
-The engine knows token ids and the text they spell: no messages, no sockets. All
-state changes inside its methods, and only one thread calls them.
+The engine knows token ids and their text, but no messages and no sockets. All state changes
+happen inside its methods, which only one thread calls, except `Engine.serves_mostly`.
 """
 
 from __future__ import annotations
@@ -28,39 +28,39 @@ class OutOfCellsError(Exception):
 
 
 class AbortedError(Exception):
-    """A step was broken off; ``num_computed`` of the sequences was set to what is computed.
+    """A step was aborted; ``num_computed`` of its sequences counts the valid cells.
 
-    Where a state is left half-way, it is as before, and the cache has to put another back.
+    For models with a state it is unchanged, and the cache must restore a checkpoint.
     """
 
 
 class Backend(Protocol):
-    """What the engine needs from an inference library."""
+    """Inference library, as the engine uses it."""
 
-    def forward(self, rows: list[ScheduledChunk]) -> list[list[int]]:
-        """Compute the rows and draw tokens for each whose `ScheduledChunk.is_last`, in order.
+    def forward(self, chunks: list[ScheduledChunk]) -> list[list[int]]:
+        """Compute the chunks and sample for each with `ScheduledChunk.is_last`, in order.
 
-        One token, and another one behind each draft that was drawn as it was guessed.
+        Return one token for each of these, and one more for each accepted draft token.
 
         Raises:
             OutOfCellsError: no room; nothing has changed.
-            AbortedError: broken off from another thread.
+            AbortedError: aborted by another thread.
         """
 
     def prepare(self, seq: Sequence) -> None:
-        """Load what the sequence needs beside cells, such as its adapters.
+        """Load what the sequence needs besides cells, such as its adapters.
 
         Raises:
-            LoadError: it cannot be had; the sequence must not be computed.
+            LoadError: loading failed; the sequence must not be computed.
         """
 
     def retire(self, seq: Sequence) -> None:
-        """Free what belongs to the sequence beside cells, such as its sampler."""
+        """Free what belongs to the sequence besides cells, such as its sampler."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepOutput:
-    """What a step did for one sequence: new text, and the end if it is over."""
+    """New text of one sequence in a step, and the finish reason if it ended."""
 
     seq: Sequence
     text: str
@@ -68,7 +68,7 @@ class StepOutput:
 
 
 class Engine:
-    """Run scheduled rows on one backend."""
+    """Loop over schedule, forward pass and output, on one backend."""
 
     def __init__(
         self,
@@ -87,133 +87,135 @@ class Engine:
         self._clock = clock
         self._speculation = speculation
         self._pace = PrefillPace()
-        self._open: dict[int, Sequence] = {}
-        self._in_flight: dict[int, int] = {}
+        self._sequences: dict[int, Sequence] = {}  # unfinished, by request id
+        self._in_flight: dict[int, int] = {}  # tokens in the running step, by request id
 
     @property
     def has_work(self) -> bool:
-        """Return whether a step would do anything."""
+        """Return whether any sequence waits or runs."""
         return self._scheduler.has_work
 
     def submit(self, seq: Sequence) -> None:
-        """Queue a sequence; its prompt has at least one token and fits the context.
+        """Queue a sequence whose prompt has at least one token and fits the context.
 
         Raises:
-            LoadError: what it needs cannot be loaded; it is not queued.
+            LoadError: its adapters cannot be loaded; it is not queued.
         """
         self._backend.prepare(seq)
         seq.submitted_at = seq.submitted_at or self._clock()
-        self._open[seq.request_id] = seq
+        self._sequences[seq.request_id] = seq
         self._scheduler.add(seq)
 
     def cancel(self, request_id: int) -> StepOutput | None:
-        """End a request at once; None when it has ended already."""
-        seq = self._open.get(request_id)
-        return self._end(seq, FinishReason.CANCELLED, "") if seq else None
+        """Finish a request at once; return None if it has already finished."""
+        seq = self._sequences.get(request_id)
+        return self._finish(seq, FinishReason.CANCELLED, "") if seq else None
 
     def serves_mostly(self, request_ids: set[int]) -> bool:
-        """Return whether the step that runs is for the most part theirs; safe from any thread."""
+        """Return whether most tokens of the running step are theirs; safe from any thread."""
         counts = self._in_flight
         return 2 * sum(counts.get(number, 0) for number in request_ids) > sum(counts.values())
 
     def step(self) -> list[StepOutput]:
-        """Run one forward pass and return what it did, one output a sequence that moved."""
+        """Run one forward pass; return one output for each sequence that advanced."""
         for seq in self._scheduler.admit():
             if not seq.admitted_at:
                 seq.admitted_at, seq.num_cached = self._clock(), seq.num_computed
-        rows = self._scheduler.plan(self._pace.prompt_tokens, self._drafts())
-        if not rows:
-            return self._end_alone()
+        chunks = self._scheduler.schedule(self._pace.prompt_tokens, self._propose_drafts())
+        if not chunks:
+            return self._finish_running()
         try:
-            runs = self._forward(rows)
+            sampled = self._forward(chunks)
         except OutOfCellsError:
-            return [] if self._scheduler.preempt_youngest() else self._end_alone()
+            return [] if self._scheduler.preempt_youngest() else self._finish_running()
         except AbortedError:
-            self._scheduler.broken_off(rows)
+            self._scheduler.recover(chunks)
             return []
-        last = [row for row in rows if row.is_last]
-        for row in rows:
-            self._scheduler.computed(row)
-        return [self._accept_run(row, run) for row, run in zip(last, runs, strict=True)]
+        last = [chunk for chunk in chunks if chunk.is_last]
+        for chunk in chunks:
+            self._scheduler.mark_computed(chunk)
+        return [
+            self._accept_all(chunk, tokens) for chunk, tokens in zip(last, sampled, strict=True)
+        ]
 
-    def _drafts(self) -> Mapping[Sequence, tuple[int, ...]]:
-        """Return guesses of how the sequences that decode go on."""
+    def _propose_drafts(self) -> Mapping[Sequence, tuple[int, ...]]:
         if self._speculation is None:
             return NO_DRAFTS
         return self._speculation.propose(self._scheduler.next_decoding)
 
-    def _forward(self, rows: list[ScheduledChunk]) -> list[list[int]]:
-        """Run the backend, and learn how long it takes."""
-        self._in_flight = {row.seq.request_id: row.count for row in rows}
-        num_decoding = sum(row.seq.is_decoding for row in rows)
-        num_prompt = sum(row.count for row in rows) - num_decoding
-        begun = self._clock()
+    def _forward(self, chunks: list[ScheduledChunk]) -> list[list[int]]:
+        """Run the backend, and record the time of the step."""
+        self._in_flight = {chunk.seq.request_id: chunk.num_tokens for chunk in chunks}
+        num_decoding = sum(chunk.seq.is_decoding for chunk in chunks)
+        num_prompt = sum(chunk.num_tokens for chunk in chunks) - num_decoding
+        started_at = self._clock()
         try:
-            runs = self._backend.forward(rows)
+            sampled = self._backend.forward(chunks)
         finally:
             self._in_flight = {}
-            seconds = self._clock() - begun
-            self._scheduler.took(seconds)
-        self._learn(rows, num_prompt, seconds)
+            seconds = self._clock() - started_at
+            self._scheduler.record_step_time(seconds)
+        self._record_pace(chunks, num_prompt, seconds)
         if self._speculation is not None:
-            self._speculation.note(rows, runs, seconds)
-        return runs
+            self._speculation.note(chunks, sampled, seconds)
+        return sampled
 
-    def _learn(self, rows: list[ScheduledChunk], num_prompt: int, seconds: float) -> None:
-        """Note the time of a step without guesses, which are no part of the normal pace."""
-        num_decoding = sum(row.seq.is_decoding for row in rows)
-        if any(row.drafts for row in rows):
+    def _record_pace(self, chunks: list[ScheduledChunk], num_prompt: int, seconds: float) -> None:
+        """Record the time of a step without drafts; steps with drafts take longer."""
+        num_decoding = sum(chunk.seq.is_decoding for chunk in chunks)
+        if any(chunk.drafts for chunk in chunks):
             return
         if not num_decoding and any(seq.is_decoding for seq in self._scheduler.running):
-            self._pace.note_prompt(num_prompt, seconds)
+            self._pace.record_prompt(num_prompt, seconds)
         else:
-            self._pace.note(num_decoding, num_prompt, seconds)
+            self._pace.record(num_decoding, num_prompt, seconds)
 
-    def _accept_run(self, row: ScheduledChunk, run: list[int]) -> StepOutput:
-        """Take the tokens of a row up to the end of its sequence."""
-        seq = row.seq
-        seq.num_drafted += len(row.drafts)
-        output = self._accept(seq, run[0])
+    def _accept_all(self, chunk: ScheduledChunk, tokens: list[int]) -> StepOutput:
+        """Append the sampled tokens of a chunk, up to the end of its sequence."""
+        seq = chunk.seq
+        seq.num_drafted += len(chunk.drafts)
+        output = self._accept(seq, tokens[0])
         text = output.text
-        for token in run[1:]:
+        for token in tokens[1:]:
             if seq.finish is not None:
                 break
-            seq.num_computed += 1  # the draft before it, which was right
+            seq.num_computed += 1  # the accepted draft token before it
             seq.num_accepted += 1
             output = self._accept(seq, token)
             text += output.text
-        if row.drafts and seq.slot is not None:
-            self._scheduler.reject(seq)
+        if chunk.drafts and seq.slot is not None:
+            self._scheduler.reject_drafts(seq)
         return StepOutput(seq, text, output.finish)
 
     def _accept(self, seq: Sequence, token: int) -> StepOutput:
         seq.first_token_at = seq.first_token_at or self._clock()
         if seq.is_prompt_only:
-            return self._end(seq, FinishReason.LENGTH, seq.text.flush())
+            return self._finish(seq, FinishReason.LENGTH, seq.text.flush())
         seq.tokens.append(token)
         if token in self._eog:
-            return self._end(seq, FinishReason.STOP, seq.text.flush())
+            return self._finish(seq, FinishReason.STOP, seq.text.flush())
         text = seq.push(self._pieces[token])
         if seq.text.is_stopped:
-            return self._end(seq, FinishReason.STOP, text)
+            return self._finish(seq, FinishReason.STOP, text)
         if seq.is_at_limit:
-            return self._end(seq, FinishReason.LENGTH, text + seq.text.flush())
-        if seq.shift is not None and seq.shift.is_due(seq):
-            self._scheduler.send_back(seq)
-            seq.shift.apply(seq)
+            return self._finish(seq, FinishReason.LENGTH, text + seq.text.flush())
+        if seq.shift is not None and seq.shift.is_due(len(seq.tokens)):
+            self._scheduler.preempt(seq)
+            seq.shift_context(seq.shift)
         return StepOutput(seq, text, None)
 
-    def _end(self, seq: Sequence, reason: FinishReason, text: str) -> StepOutput:
+    def _finish(self, seq: Sequence, reason: FinishReason, text: str) -> StepOutput:
         seq.finish = reason
-        del self._open[seq.request_id]
+        del self._sequences[seq.request_id]
         self._scheduler.remove(seq)
         self._backend.retire(seq)
         if self._speculation is not None:
             self._speculation.retire(seq)
         return StepOutput(seq, text, reason)
 
-    def _end_alone(self) -> list[StepOutput]:
-        """End the only sequence that runs, which has used the whole cache."""
+    def _finish_running(self) -> list[StepOutput]:
+        """Finish the only running sequence, which has used the whole cache."""
         return [
-            self._end(seq, FinishReason.LENGTH, seq.text.flush()) for seq in self._scheduler.running
+            self._finish(seq, FinishReason.LENGTH, seq.text.flush())
+            for seq in self._scheduler.running
         ]

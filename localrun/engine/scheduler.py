@@ -1,12 +1,11 @@
-"""Decide which tokens the next forward pass computes.
+"""Scheduler: which tokens the next forward pass computes.
 
-Policy: first come, first served. Sequences that decode take one token each; what
-is left of the step's budget goes to prompts, oldest first. A step computes sequences of
-one adapter set; several sets take turns (turns.py). A request whose prompt
-begins like one that is being computed waits for that part, then shares it; others
-pass it. Nothing is reserved for tokens that may come: when the cache is full,
-cached prefixes go, then the youngest sequence gives its cells back and is computed
-again later.
+Policy: first come, first served. Decoding sequences take one token each; the rest of the
+step's token budget goes to prompts, oldest first. A step computes sequences of one adapter
+set; several sets alternate (`AdapterRotation`). If a prompt begins like one that is being
+computed, its request waits for that part and then shares it; later requests may overtake it.
+No cells are reserved for tokens that are not generated yet: when the cache is full, cached
+prefixes are evicted first, then the youngest sequence is preempted and computed again later.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from localrun.engine.adapter_rotation import AdapterRotation
 from localrun.engine.cache.radix import common_length
@@ -23,101 +22,70 @@ from localrun.engine.params import STEP_TOKENS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from localrun.engine.cache.kv_cache import KvCache
     from localrun.engine.sequence import Sequence
 
-CELLS_AHEAD = 16  # a sequence is admitted when its prompt and this many cells are free
+CELLS_AHEAD = 16  # a sequence is admitted if its prompt and this many cells fit
 NO_DRAFTS: Mapping[Sequence, tuple[int, ...]] = {}
-BEGUN_TOKENS = 4  # a stream of no more has no rhythm yet that a reader could miss
-LOOKED_AT = 64  # waiting sequences that one step considers, whatever the length of the queue
+STARTED_TOKENS = 4  # a shorter output has no rhythm yet that a long step could disturb
+MAX_CONSIDERED = 64  # waiting sequences that one step considers, however long the queue is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchedulerLimits:
-    """What one step and one cache can take."""
+    """Capacity of one step and of the KV cache."""
 
     num_slots: int  # sequences that run together
     num_cells: int  # tokens that the KV cache holds
     step_tokens: int = STEP_TOKENS
-    worth_waiting_tokens: int = 32  # of a prefix that another request computes just now
-    num_drafts: int = 0  # guessed tokens that one step may check, of all sequences together
-    attic_bytes: int = 0  # host memory that prefixes may take which left the cells
-
-
-class Cache(Protocol):
-    """Who has which slot and cells; see `PrefixCache` and `StateCache`."""
-
-    @property
-    def has_slot(self) -> bool:
-        """Return whether one more sequence can run."""
-
-    def lead(self, leader: Sequence, seq: Sequence, length: int) -> bool:
-        """Prepare to share the leader's first ``length`` tokens; False: that spares no work."""
-
-    def open(self, seq: Sequence, spare: int) -> bool:
-        """Give a slot and what is computed already; False when there is no room."""
-
-    def next_stop(self, seq: Sequence) -> int:
-        """Return the position where a row of the sequence has to end, that of its last at most."""
-
-    def rewind(self, seq: Sequence) -> None:
-        """Make it true again what counts as computed, after a step that was broken off."""
-
-    def publish(self, seq: Sequence) -> None:
-        """Let others share what the sequence has computed."""
-
-    def close(self, seq: Sequence) -> None:
-        """Take the slot back."""
-
-    def reserve(self, count: int) -> bool:
-        """Have ``count`` cells free; False when cached prefixes cannot give as many."""
-
-    def cut(self, seq: Sequence) -> None:
-        """Free the sequence's cells behind what counts as computed."""
+    min_shared_tokens: int = 32  # of a prompt being computed that are worth waiting for
+    num_drafts: int = 0  # draft tokens that one step may verify, of all sequences together
+    host_cache_bytes: int = 0  # host memory for prefixes that were moved out of the cells
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduledChunk:
-    """``count`` pending tokens of one sequence, and guesses of what may follow them."""
+    """Pending tokens of one sequence in a step, and draft tokens that may follow them."""
 
     seq: Sequence
-    count: int
-    drafts: tuple[int, ...] = ()  # only behind the last pending token
+    num_tokens: int
+    drafts: tuple[int, ...] = ()  # only if no token is pending behind the chunk
 
     @property
-    def width(self) -> int:
-        """Return how many tokens are computed, and cells taken."""
-        return self.count + len(self.drafts)
+    def num_cells(self) -> int:
+        """Return the number of tokens and drafts, each of which takes a cell."""
+        return self.num_tokens + len(self.drafts)
 
     @property
     def is_last(self) -> bool:
-        """Return whether nothing is pending after this row, so that a token is drawn."""
-        return self.count == self.seq.num_pending
+        """Return whether nothing is pending behind this chunk, so that a token is sampled."""
+        return self.num_tokens == self.seq.num_pending
 
 
 @dataclass(frozen=True, slots=True)
 class _Leader:
-    """A running sequence that computes what a waiting one begins with."""
+    """A running sequence that is computing the beginning of a waiting one."""
 
     seq: Sequence
     length: int  # tokens in common
 
     @property
     def is_busy(self) -> bool:
-        """Return whether the common part is still to come."""
+        """Return whether part of the common beginning is not computed yet."""
         return self.seq.slot is not None and self.seq.num_computed < self.length
 
 
 class Scheduler:
-    """Admit and order sequences. Pure bookkeeping: no clock, thread or tensor."""
+    """Waiting and running sequences. Pure bookkeeping: no clock, thread or tensor."""
 
-    def __init__(self, limits: SchedulerLimits, cache: Cache) -> None:
+    def __init__(self, limits: SchedulerLimits, cache: KvCache) -> None:
         self._limits = limits
         self._cache = cache
-        self._turns = AdapterRotation()
+        self._rotation = AdapterRotation()
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
-        self._leaders: dict[int, _Leader] = {}  # by the id of the request that waits
-        self._is_full = False  # the first in the queue did not fit, and nobody has ended since
+        self._leaders: dict[int, _Leader] = {}  # by the request id of the waiting sequence
+        self._is_full = False  # the head of the queue did not fit, and no sequence ended since
 
     @property
     def has_work(self) -> bool:
@@ -131,29 +99,29 @@ class Scheduler:
 
     @property
     def num_waiting(self) -> int:
-        """Return how many sequences have no slot."""
+        """Return the number of sequences without a slot."""
         return len(self._waiting)
 
     @property
     def next_decoding(self) -> list[Sequence]:
         """Return the sequences that decode in the next step, oldest first."""
-        return [seq for seq in self._turns.of(self._running) if seq.is_decoding]
+        return [seq for seq in self._rotation.select(self._running) if seq.is_decoding]
 
     def add(self, seq: Sequence) -> None:
-        """Queue a sequence behind all others."""
+        """Append a sequence to the queue."""
         self._waiting.append(seq)
 
     def admit(self) -> list[Sequence]:
-        """Give slots to waiting sequences as far as slots and cells reach; return these."""
+        """Start waiting sequences while slots and cells suffice; return the started ones."""
         admitted: list[Sequence] = []
         if self._is_full or not self._waiting:
             return admitted
-        for seq in list(islice(self._waiting, LOOKED_AT)):
-            if not self._cache.has_slot:
+        for seq in list(islice(self._waiting, MAX_CONSIDERED)):
+            if not self._cache.has_free_slot:
                 break
             if self._waits_for_leader(seq):
                 continue
-            if not self._cache.open(seq, CELLS_AHEAD):
+            if not self._cache.allocate(seq, CELLS_AHEAD):
                 self._is_full = True
                 break
             self._waiting.remove(seq)
@@ -161,137 +129,135 @@ class Scheduler:
             admitted.append(seq)
         return admitted
 
-    def plan(
+    def schedule(
         self,
         prompt_tokens: Callable[[int], int],
         drafts: Mapping[Sequence, tuple[int, ...]] = NO_DRAFTS,
     ) -> list[ScheduledChunk]:
-        """Return the rows of the next step, for which cells are free.
+        """Return the chunks of the next step, and reserve cells for them.
 
-        ``prompt_tokens`` tells how many tokens of prompts may go along with so many
-        sequences that decode, ``drafts`` how these may go on. Empty when nothing runs, or
-        when the only sequence that runs has used the whole cache.
+        ``prompt_tokens`` returns the prompt token budget beside a number of decoding
+        sequences; ``drafts`` are their draft tokens. The list is empty if nothing runs, or if
+        the only running sequence has used the whole cache.
         """
-        rows = self._compose(prompt_tokens, drafts)
-        while not self._cache.reserve(sum(row.width for row in rows)):
+        chunks = self._select_chunks(prompt_tokens, drafts)
+        while not self._cache.reserve(sum(chunk.num_cells for chunk in chunks)):
             if drafts:
-                drafts = NO_DRAFTS  # nobody is preempted for a guess
+                drafts = NO_DRAFTS  # no sequence is preempted for draft tokens
             elif not self.preempt_youngest():
                 return []
-            rows = self._compose(prompt_tokens, drafts)
-        return rows
+            chunks = self._select_chunks(prompt_tokens, drafts)
+        return chunks
 
-    def took(self, seconds: float) -> None:
-        """Count the time of a planned step, also of one that was broken off."""
+    def record_step_time(self, seconds: float) -> None:
+        """Record the duration of a scheduled step, also of an aborted one."""
         has_prompts = not all(seq.is_decoding for seq in self._running)
-        self._turns.spend(seconds, is_short=has_prompts)
+        self._rotation.record_step(seconds, is_last_of_turn=has_prompts)
 
     def preempt_youngest(self) -> bool:
-        """Send the youngest running sequence back to the head of the queue.
-
-        False when it is the only one: then there is nobody to make room for.
-        """
+        """Preempt the youngest running sequence; return False if it is the only one."""
         if len(self._running) <= 1:
             return False
-        self.send_back(self._running[-1])
+        self.preempt(self._running[-1])
         self._is_full = True
         return True
 
-    def send_back(self, seq: Sequence) -> None:
-        """Send a running sequence to the head of the queue, without its cells."""
+    def preempt(self, seq: Sequence) -> None:
+        """Free the slot of a running sequence and put it at the head of the queue."""
         self._running.remove(seq)
-        self._cache.close(seq)
+        self._cache.free(seq)
         self._waiting.appendleft(seq)
         self._is_full = False
 
-    def computed(self, row: ScheduledChunk) -> None:
-        """Count a row as done; what belongs to a prompt can be shared from now on."""
-        was_prompt = not row.seq.is_decoding
-        row.seq.num_computed += row.count
+    def mark_computed(self, chunk: ScheduledChunk) -> None:
+        """Advance ``num_computed`` by a chunk; prompt tokens become available to others."""
+        was_prompt = not chunk.seq.is_decoding
+        chunk.seq.num_computed += chunk.num_tokens
         if was_prompt:
-            self._cache.publish(row.seq)
+            self._cache.publish(chunk.seq)
 
-    def broken_off(self, rows: list[ScheduledChunk]) -> None:
-        """Go on after a step that was aborted."""
-        for row in rows:
-            self._cache.rewind(row.seq)
+    def recover(self, chunks: list[ScheduledChunk]) -> None:
+        """Make the sequences of an aborted step consistent, so that they can continue."""
+        for chunk in chunks:
+            self._cache.recover(chunk.seq)
 
-    def reject(self, seq: Sequence) -> None:
-        """Free the cells of guesses that were wrong."""
-        self._cache.cut(seq)
+    def reject_drafts(self, seq: Sequence) -> None:
+        """Free the cells of rejected draft tokens."""
+        self._cache.truncate(seq)
 
     def remove(self, seq: Sequence) -> None:
-        """Forget a sequence that ended, wherever it is."""
+        """Remove a finished sequence, running or waiting."""
         self._is_full = False
         self._leaders.pop(seq.request_id, None)
         if seq.slot is not None:
             self._running.remove(seq)
-            self._cache.close(seq)
+            self._cache.free(seq)
         else:
             self._waiting.remove(seq)
 
-    def _compose(
+    def _select_chunks(
         self, prompt_tokens: Callable[[int], int], drafts: Mapping[Sequence, tuple[int, ...]]
     ) -> list[ScheduledChunk]:
-        """Return what the next step should compute: decoding sequences first, then prompts."""
-        chosen = self._turns.of(self._running)
-        rows = [ScheduledChunk(seq, 1) for seq in chosen if seq.is_decoding]
-        budget = self._limits.step_tokens - len(rows)
-        num_drafts = sum(len(drafts.get(row.seq, ())) for row in rows)
+        """Return the chunks that fit the token budget: decoding sequences first, then prompts."""
+        selected = self._rotation.select(self._running)
+        chunks = [ScheduledChunk(seq, 1) for seq in selected if seq.is_decoding]
+        budget = self._limits.step_tokens - len(chunks)
+        num_drafts = sum(len(drafts.get(chunk.seq, ())) for chunk in chunks)
         if num_drafts and num_drafts <= min(budget, self._limits.num_drafts):
-            rows = [ScheduledChunk(row.seq, 1, drafts.get(row.seq, ())) for row in rows]
+            chunks = [ScheduledChunk(chunk.seq, 1, drafts.get(chunk.seq, ())) for chunk in chunks]
             budget -= num_drafts
-        decoding = [seq for seq in self._running if seq.is_decoding]  # others wait for this step
-        pending = sum(seq.num_pending for seq in chosen if not seq.is_decoding)
-        comes_together = pending <= budget and _have_begun(decoding)
-        if decoding and not comes_together:
+        decoding = [seq for seq in self._running if seq.is_decoding]  # of all adapter sets
+        num_pending = sum(seq.num_pending for seq in selected if not seq.is_decoding)
+        arrived_together = num_pending <= budget and _have_just_started(decoding)
+        if decoding and not arrived_together:
             budget = min(budget, prompt_tokens(len(decoding)))
-        spare = self._spare_outputs(chosen, rows)
-        for seq in chosen:
+        num_spare = self._num_spare_outputs(selected, chunks)
+        for seq in selected:
             if seq.is_decoding:
                 continue
-            count = min(self._cache.next_stop(seq) - seq.num_computed, budget)
-            if seq.weighs_prompt:
-                count = min(count, spare + 1)
-                spare -= max(0, count - 1)
-            if count > 0:
-                rows.append(ScheduledChunk(seq, count))
-                budget -= count
-        return rows
+            num_tokens = min(self._cache.chunk_end(seq) - seq.num_computed, budget)
+            if seq.wants_prompt_logprobs:
+                num_tokens = min(num_tokens, num_spare + 1)
+                num_spare -= max(0, num_tokens - 1)
+            if num_tokens > 0:
+                chunks.append(ScheduledChunk(seq, num_tokens))
+                budget -= num_tokens
+        return chunks
 
-    def _spare_outputs(self, chosen: list[Sequence], decoding: list[ScheduledChunk]) -> int:
-        """Return how many logits a step has room for, beside one of each sequence and drafts."""
-        taken = len(chosen) + sum(len(row.drafts) for row in decoding)
-        return self._limits.num_slots + self._limits.num_drafts - taken
+    def _num_spare_outputs(self, selected: list[Sequence], decoding: list[ScheduledChunk]) -> int:
+        """Return how many logits fit into a step beside one for each sequence and draft."""
+        num_taken = len(selected) + sum(len(chunk.drafts) for chunk in decoding)
+        return self._limits.num_slots + self._limits.num_drafts - num_taken
 
     def _waits_for_leader(self, seq: Sequence) -> bool:
-        """Return whether a running sequence is about to compute what this one could share."""
+        """Return whether a running sequence is about to compute tokens that this one can share."""
         known = self._leaders.get(seq.request_id)
         if known is not None and known.is_busy:
             return True
-        found = self._find_leader(seq)
-        if found is None:
+        leader = self._find_leader(seq)
+        if leader is None:
             self._leaders.pop(seq.request_id, None)
         else:
-            self._leaders[seq.request_id] = found
-        return found is not None
+            self._leaders[seq.request_id] = leader
+        return leader is not None
 
     def _find_leader(self, seq: Sequence) -> _Leader | None:
-        limit = seq.most_shared
+        max_length = seq.num_cacheable
         prompts = [
             other
             for other in self._running
             if other.num_pending > 1 and other.adapters == seq.adapters
         ]
         leaders = [
-            _Leader(other, min(limit, common_length(seq.tokens, other.tokens))) for other in prompts
+            _Leader(other, min(max_length, common_length(seq.tokens, other.tokens)))
+            for other in prompts
         ]
         best = max(leaders, key=lambda leader: leader.length, default=None)
-        if best is None or best.length - best.seq.num_computed < self._limits.worth_waiting_tokens:
+        if best is None or best.length - best.seq.num_computed < self._limits.min_shared_tokens:
             return None
-        return best if self._cache.lead(best.seq, seq, best.length) else None
+        return best if self._cache.prepare_sharing(best.seq, seq, best.length) else None
 
 
-def _have_begun(streams: list[Sequence]) -> bool:
-    """Return whether all streams have only just begun."""
-    return all(seq.num_generated <= BEGUN_TOKENS for seq in streams)
+def _have_just_started(decoding: list[Sequence]) -> bool:
+    """Return whether no sequence has more than a few generated tokens."""
+    return all(seq.num_generated <= STARTED_TOKENS for seq in decoding)

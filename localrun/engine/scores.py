@@ -1,10 +1,11 @@
-"""How likely the drawn tokens were, in step with the text that they make.
+"""Scores: log-probabilities of tokens, released in step with the text that they spell.
 
-A `TokenScore` comes from the raw logits, before bias, penalties, constraint and
-temperature. It is given out together with the text that completes the token's
-last character. Law: the scores given out are those of the tokens that begin
-before the end of the text, in order, each once; the end token has none. Those of a prompt come
-before them, where they are wanted: all that are computed, each once, whatever is computed again.
+A `TokenScore` is computed from the raw logits, before bias, penalties, constraint and
+temperature. It is released together with the text that completes the token's last character.
+
+Invariant: the released scores are those of the tokens that begin before the end of the text,
+in order, each once; the end-of-generation token has none. Scores of prompt tokens, if the
+request wants them, are released first, each once even if the token is computed again.
 """
 
 from __future__ import annotations
@@ -14,59 +15,62 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from localrun.engine.params import MOST_TOP
+from localrun.engine.params import MAX_TOP_LOGPROBS
 
 if TYPE_CHECKING:
     from localrun.engine.text import TextStream
 
-LEAST = -9999.0  # in place of minus infinity, which JSON lacks
+LOWEST_LOGPROB = -9999.0  # replaces minus infinity, which JSON lacks
 
 
 class TokenScore(NamedTuple):
-    """One token; ``top`` are the likeliest ones in its place, the best first."""
+    """One token; ``top`` are the likeliest tokens at its position, best first."""
 
     piece: bytes
-    logprob: float | None  # None for a text's first token, which nothing comes before
+    logprob: float | None  # None for the first token of a text, which has no context
     top: tuple[tuple[bytes, float], ...]
 
 
 class Scores:
-    """The scores of one sequence; ``num_top`` alternatives for each token."""
+    """Scores of one sequence, with ``num_top`` alternatives for each token."""
 
     def __init__(self, num_top: int, num_prompt: int = 0, *, has_start: bool = False) -> None:
-        """Want those of ``num_prompt`` tokens too, of which the text may lack the first."""
-        self.num_top = min(num_top, MOST_TOP)
-        self.num_weighed = 0  # tokens of the prompt
+        """Score ``num_prompt`` tokens of the prompt too.
+
+        ``has_start``: the first of them is a BOS token, which gets no score.
+        """
+        self.num_top = min(num_top, MAX_TOP_LOGPROBS)
+        self.num_prompt_scored = 0  # tokens of the prompt
         self.has_start = has_start
         self._num_prompt = num_prompt
-        self._weighed: list[TokenScore] = []  # not given out yet
-        self.drawn: deque[TokenScore] = deque()  # by the backend, not taken by the engine yet
+        self._prompt_scores: list[TokenScore] = []  # not released yet
+        self.sampled: deque[TokenScore] = deque()  # from the backend, not yet in the text
         self._held: deque[tuple[int, int, TokenScore]] = deque()  # [start, end) in the text
 
     @property
-    def is_weighing(self) -> bool:
-        """Return whether tokens of the prompt still want a score."""
-        return self.num_weighed < self._num_prompt
+    def needs_prompt(self) -> bool:
+        """Return whether tokens of the prompt still have to be scored."""
+        return self.num_prompt_scored < self._num_prompt
 
-    def weigh(self, score: TokenScore) -> None:
-        """Take the score of the prompt's next token."""
-        if self.num_weighed or not self.has_start:
-            self._weighed.append(score)
-        self.num_weighed += 1
+    def add_prompt_score(self, score: TokenScore) -> None:
+        """Add the score of the prompt's next token."""
+        if self.num_prompt_scored or not self.has_start:
+            self._prompt_scores.append(score)
+        self.num_prompt_scored += 1
 
     def push(self, text: TextStream, piece: bytes) -> str:
-        """Give a drawn token's bytes to its text; return what that returns."""
+        """Push a sampled token's bytes to its text; return the released text."""
         start = text.num_complete
         released = text.push(piece)
-        self._held.append((start, text.num_begun, self.drawn.popleft()))
+        self._held.append((start, text.num_begun, self.sampled.popleft()))
         return released
 
     def release(self, text: TextStream) -> tuple[TokenScore, ...]:
-        """Return the scores of what the text has given out since the last time."""
-        weighed, self._weighed = tuple(self._weighed), []
-        return weighed + self._released(text)
+        """Return the scores of the text that was released since the last call."""
+        prompt_scores, self._prompt_scores = tuple(self._prompt_scores), []
+        return prompt_scores + self._release_held(text)
 
-    def _released(self, text: TextStream) -> tuple[TokenScore, ...]:
+    def _release_held(self, text: TextStream) -> tuple[TokenScore, ...]:
         if text.is_stopped:  # a token may begin before the stop string and end in it
             held = [score for start, _, score in self._held if start < text.num_released]
             self._held.clear()
@@ -80,14 +84,14 @@ class Scores:
 def log_probabilities(
     logits: np.ndarray, token: int, num_top: int
 ) -> tuple[float, list[tuple[int, float]]]:
-    """Return a token's logarithm of its probability, and the best tokens with theirs.
+    """Return a token's log-probability, and the ``num_top`` likeliest tokens with theirs.
 
     ``logits`` has shape (num_vocab,) and is only read.
     """
     peak = logits.max()
     norm = float(peak) + float(np.log(np.exp(logits - peak).sum(dtype=np.float64)))
     best = _best(logits, min(num_top, logits.size))
-    return _above(logits[token] - norm), [(int(one), _above(logits[one] - norm)) for one in best]
+    return _finite(logits[token] - norm), [(int(one), _finite(logits[one] - norm)) for one in best]
 
 
 def _best(logits: np.ndarray, count: int) -> np.ndarray:
@@ -98,5 +102,5 @@ def _best(logits: np.ndarray, count: int) -> np.ndarray:
     return best[np.argsort(-logits[best], kind="stable")]
 
 
-def _above(value: float) -> float:
-    return max(float(value), LEAST)
+def _finite(logprob: float) -> float:
+    return max(float(logprob), LOWEST_LOGPROB)

@@ -1,11 +1,11 @@
-"""One request inside the engine: its tokens, how far they are computed, its text.
+"""Sequence: one request inside the engine, with its tokens, their progress and its text.
 
     tokens    [ prompt ........ | generated ... ]
     shared    [0, num_shared)              in cells of the prefix cache
     computed  [0, num_computed)            in the KV cache
     pending   [num_computed, len(tokens))  to be computed by later steps
 
-All state changes happen in the engine's thread.
+Only the engine's thread changes it.
 """
 
 from __future__ import annotations
@@ -19,59 +19,67 @@ from localrun.engine.text import TextStream
 if TYPE_CHECKING:
     import numpy as np
 
-    from localrun.engine.constraints.thinking_budget import ThinkingTracker
     from localrun.engine.context_shift import ContextShift
     from localrun.engine.llama.lora_adapters import AdapterSet
     from localrun.engine.scores import Scores, TokenScore
 
 
 class Constraint(Protocol):
-    """What the next token of a sequence may be."""
+    """Restriction of the next token of a sequence, such as a grammar."""
 
     @property
     def failure(self) -> str | None:
-        """Return why it cannot be held any more, None while it can."""
+        """Return why the constraint can no longer be met, or None."""
 
     def mask(self, logits: np.ndarray) -> None:
-        """Write minus infinity to the logits, shape (num_vocab,), of forbidden tokens."""
+        """Set the logits of forbidden tokens, shape (num_vocab,), to minus infinity in place."""
 
     def accept(self, token: int) -> None:
-        """Move on by a token that was drawn."""
+        """Advance by a sampled token."""
 
     def forced(self) -> list[int]:
-        """Return tokens that spell what must come next, as far as only one text can."""
+        """Return tokens that spell the text that must come next, if only one text can."""
+
+
+class ThinkingCounter(Protocol):
+    """Counter of the tokens that the model spends on thinking."""
+
+    num_tokens: int
+
+    def push(self, piece: bytes) -> None:
+        """Count the next token, given its bytes."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Sequence:
-    """A mutable record; the engine and its scheduler own it."""
+    """Mutable state of one request, owned by the engine and its scheduler."""
 
     request_id: int
     tokens: list[int]
-    max_tokens: int  # prompt and generated together, dropped or not: generation ends there
+    max_tokens: int  # prompt and generated together, dropped ones included
     sampling: SamplingParams = field(default_factory=SamplingParams)
     text: TextStream = field(default_factory=TextStream)
     constraint: Constraint | None = None
-    submitted_at: float = 0.0  # seconds of a monotonic clock, as the two below
+    submitted_at: float = 0.0  # seconds of a monotonic clock, as the two below; 0 = not yet
     admitted_at: float = 0.0
     first_token_at: float = 0.0
     slot: int | None = None  # llama.cpp's sequence id while it runs
     num_computed: int = 0
-    num_shared: int = 0  # the first tokens, whose cells others may hold as well
-    num_cached: int = 0  # tokens of the prompt that were computed before the request came
-    num_prompt: int = 0
+    num_shared: int = 0  # first tokens whose cells other sequences may hold as well
+    num_cached: int = 0  # prompt tokens that were in the cache at admission
+    num_prompt: int = field(init=False)
     finish: FinishReason | None = None
-    num_drafted: int = 0  # tokens that were guessed and checked
-    num_accepted: int = 0  # of these, the right ones
-    scores: Scores | None = None  # how likely its tokens were, where somebody wants to know
-    shift: ContextShift | None = None  # what to do at the end of the context; None: the answer ends
-    num_dropped: int = 0  # tokens that shifts took out
-    adapters: AdapterSet = ()  # what cells are computed with: only equal sets share them
-    tells_tokens: bool = False  # its tokens are told at its end
-    predicted: tuple[int, ...] = ()  # what its client expects it to generate, more or less
-    num_predicted: int = 0  # of those that were guessed, the ones that its client expected
-    num_predicted_right: int = 0
-    thought: ThinkingTracker | None = None  # of a model that has such, to count them
+    num_drafted: int = 0  # draft tokens that were verified
+    num_accepted: int = 0  # of these, accepted
+    scores: Scores | None = None  # log-probabilities, if the request wants them
+    shift: ContextShift | None = None  # None: generation ends when the context is full
+    num_dropped: int = 0  # tokens dropped by context shifts
+    adapters: AdapterSet = ()  # cells are shared between equal sets only
+    returns_tokens: bool = False  # the final event has all token ids
+    predicted: tuple[int, ...] = ()  # the client's prediction of the output (OpenAI)
+    num_predicted: int = 0  # draft tokens taken from the prediction
+    num_predicted_accepted: int = 0  # of these, accepted
+    thinking: ThinkingCounter | None = None  # None: the model has no thinking tags
 
     def __post_init__(self) -> None:
         self.num_prompt = len(self.tokens)
@@ -82,15 +90,15 @@ class Sequence:
         return len(self.tokens) - self.num_computed
 
     @property
-    def weighs_prompt(self) -> bool:
-        """Return whether the logits of its prompt are wanted, and not all have been there."""
-        return self.scores is not None and self.scores.is_weighing
+    def wants_prompt_logprobs(self) -> bool:
+        """Return whether log-probabilities of prompt tokens are wanted and still missing."""
+        return self.scores is not None and self.scores.needs_prompt
 
     @property
-    def most_shared(self) -> int:
-        """Return how many tokens may be taken from a cache: what logits are wanted of may not."""
-        if self.scores is not None and self.weighs_prompt:
-            return max(0, self.scores.num_weighed - 1)
+    def num_cacheable(self) -> int:
+        """Return how many first tokens may come from the cache; the logits of others are needed."""
+        if self.scores is not None and self.wants_prompt_logprobs:
+            return max(0, self.scores.num_prompt_scored - 1)
         return len(self.tokens) - 1
 
     @property
@@ -105,22 +113,37 @@ class Sequence:
 
     @property
     def is_at_limit(self) -> bool:
-        """Return whether it has as many tokens as it may ever have."""
+        """Return whether the sequence has ``max_tokens`` tokens."""
         return self.num_dropped + len(self.tokens) >= self.max_tokens
 
     @property
     def is_decoding(self) -> bool:
-        """Return whether just the newest generated token is pending."""
+        """Return whether only the newest generated token is pending."""
         return self.num_generated > 0 and self.num_pending == 1
 
     def push(self, piece: bytes) -> str:
-        """Take the bytes of a generated token and return the text that is certain now."""
-        if self.thought is not None:
-            self.thought.push(piece)
+        """Add the bytes of a generated token; return the text that they complete."""
+        if self.thinking is not None:
+            self.thinking.push(piece)
         if self.scores is None:
             return self.text.push(piece)
         return self.scores.push(self.text, piece)
 
+    def shift_context(self, shift: ContextShift) -> None:
+        """Drop old tokens; the sequence must not run."""
+        self.num_dropped += shift.apply(self.tokens)
+
     def release_scores(self) -> tuple[TokenScore, ...]:
-        """Return the scores of the text that came since the last time."""
+        """Return the scores of the text that was released since the last call."""
         return self.scores.release(self.text) if self.scores else ()
+
+
+def slot_of(seq: Sequence) -> int:
+    """Return the slot of a running sequence.
+
+    Raises:
+        ValueError: the sequence does not run.
+    """
+    if seq.slot is None:
+        raise ValueError(f"request {seq.request_id} does not run")
+    return seq.slot

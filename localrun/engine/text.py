@@ -1,8 +1,8 @@
-"""From token bytes to text, as it comes: whole characters, and nothing of a stop string.
+"""Text stream: incremental decoding of token bytes, with stop strings.
 
-A `TextStream` holds back what may still turn out otherwise: the bytes of a
-character that is not complete, and text that may be the beginning of a stop
-string. Law: however the bytes are cut, the texts add up to the same.
+A `TextStream` holds back what is not certain: the bytes of an incomplete character, and text
+that may be the beginning of a stop string. Invariant: however the bytes are split, the
+released texts add up to the same.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ class TextStream:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._stops = tuple(stop for stop in stops if stop)
         self._held = ""
-        self.num_released = 0  # characters given out
-        self.stop: str | None = None  # the stop string that ended it
+        self.num_released = 0  # characters
+        self.stop: str | None = None  # the stop string that ended the text
 
     @property
     def is_stopped(self) -> bool:
-        """Return whether a stop string has come."""
+        """Return whether a stop string has appeared."""
         return self.stop is not None
 
     @property
     def num_complete(self) -> int:
-        """Return the number of characters whose bytes are all there, while nothing stopped it."""
+        """Return the number of complete characters, if no stop string has appeared."""
         return self.num_released + len(self._held)
 
     @property
     def num_begun(self) -> int:
-        """Return the same with the character that is not complete."""
+        """Return `num_complete` plus one if a character is incomplete."""
         return self.num_complete + bool(self._decoder.getstate()[0])
 
     def push(self, piece: bytes) -> str:
-        """Take a token's bytes and return the text that is certain now."""
+        """Add a token's bytes; return the text that is certain now."""
         text = self._release(self._decoder.decode(piece))
         self.num_released += len(text)
         return text
 
     def flush(self) -> str:
-        """Return what was held back, at the end of a sequence that no stop string ended."""
+        """Return the text held back, at the end of a sequence without a stop string."""
         text = self._release(self._decoder.decode(b"", final=True)) + self._held
         self._held = ""
         self.num_released += len(text)
@@ -57,14 +57,14 @@ class TextStream:
             return "" if self.is_stopped else new
         self._held += new
         ends = [
-            (place + len(stop), place, stop)
+            (start + len(stop), start, stop)
             for stop in self._stops
-            if (place := self._held.find(stop)) >= 0
+            if (start := self._held.find(stop)) >= 0
         ]
         if ends:
-            # the one that is complete first, as if characters came singly
-            _, place, self.stop = min(ends)
-            text, self._held = self._held[:place], ""
+            # the stop string that ends first, as if characters arrived one by one
+            _, start, self.stop = min(ends)
+            text, self._held = self._held[:start], ""
             return text
         keep = max(_overlap(self._held, stop) for stop in self._stops)
         text = self._held[: len(self._held) - keep]
@@ -73,7 +73,7 @@ class TextStream:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """Return the length of the longest end of ``text`` that ``stop`` begins with."""
+    """Return the length of the longest suffix of ``text`` that is a prefix of ``stop``."""
     for length in range(min(len(text), len(stop) - 1), 0, -1):
         if text.endswith(stop[:length]):
             return length

@@ -1,10 +1,10 @@
-"""How many threads are worth using: for a model, and while others use the machine too.
+"""Thread count: how many threads a model gains from, and how many the machine has room for.
 
-llama.cpp's threads meet some hundred times in a forward pass, and spin while they wait for
-each other, since to sleep and wake costs more than most of the work between. Where one of
-them has no processor because another program has it, all others spin until it is back: a
-token takes forty times as long. So no more threads are used than there are processors for
-them; `ThreadGauge` learns that from how long threads waited for one.
+llama.cpp's threads synchronize some hundred times in a forward pass, and spin while they
+wait, since sleeping and waking costs more than most of the work between. If another program
+takes the processor of one thread, all others spin until it is back: a token takes forty times
+as long. So no more threads are used than there are processors available; `ThreadGauge`
+estimates that from the time that threads waited for a processor.
 """
 
 from __future__ import annotations
@@ -22,88 +22,88 @@ from localrun.hardware.cpu import usable_threads
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BYTES_PER_THREAD = 16 * 1024 * 1024  # less work than this is done before a second thread has woken
+BYTES_PER_THREAD = 16 * 1024 * 1024  # less work is done before a second thread wakes up
 WINDOW_S = 0.2
-CROWDED = 0.1  # share of its time that a thread may wait for a processor; alone it is 0.03
-FREE = 0.7  # of a processor has to be idle for a thread more
-WORKING = 0.7  # share of a window that the threads are ready in when they do nothing else
-MOST_PATIENCE = 64  # windows after a try that failed; it doubles each time
+CROWDED = 0.1  # share of its time that a thread waits for a processor; 0.03 if undisturbed
+FREE = 0.7  # of a processor must be idle to add a thread
+WORKING = 0.7  # share of a window in which threads are ready to run if they work throughout
+MAX_PATIENCE = 64  # windows to wait after a failed attempt to add a thread; doubles each time
 _log = logging.getLogger(__name__)
 
 
-def useful_threads(model_bytes: int, named: int | None = None) -> int:
+def useful_threads(model_bytes: int, configured: int | None = None) -> int:
     """Return how many threads a model of this size gains from, at most `usable_threads`.
 
-    Who names a number gets it, up to one for each logical processor.
+    A number set by the user takes precedence, up to one for each logical processor.
     """
-    if named:
-        return min(named, os.cpu_count() or 1)
+    if configured:
+        return min(configured, os.cpu_count() or 1)
     return min(usable_threads(), 1 + model_bytes // BYTES_PER_THREAD)
 
 
 class ThreadGauge:
-    """Tells how many of ``most`` threads are quickest just now; one serves a whole process."""
+    """Estimate of the fastest number of threads at present; one for the whole process."""
 
-    def __init__(self, most: int, read: Callable[[], CpuUsage | None] = read_usage) -> None:
-        self._most = self._count = most
+    def __init__(self, max_threads: int, read: Callable[[], CpuUsage | None] = read_usage) -> None:
+        self._max = self._count = max_threads
         self._read = read
-        self._before = read() if most > 1 else None
+        self._before = read() if max_threads > 1 else None
         self._patience = 1
-        self._quiet = 0  # windows without a crowd since the last change
+        self._num_quiet = 0  # windows without contention since the last change
 
     def count(self, now: float) -> int:
-        """Return how many threads there is room for; to be asked before each step."""
+        """Return how many threads there is room for; called before each step."""
         if self._before is not None and now - self._before.at_s >= WINDOW_S:
             usage = self._read()
             if usage is not None:
                 spent, self._before = usage.since(self._before), usage
-                self._note(self._wanted(spent))
+                self._set(self._target(spent))
         return self._count
 
-    def _note(self, count: int) -> None:
+    def _set(self, count: int) -> None:
         if count != self._count:
-            _log.info("%d of %d threads now: for so many there are processors", count, self._most)
+            _log.info("using %d of %d threads: so many processors are available", count, self._max)
         self._count = count
 
-    def _wanted(self, spent: CpuTimes) -> int:
-        """Return the number of threads that fits what happened since the last look."""
+    def _target(self, spent: CpuTimes) -> int:
+        """Return the number of threads that fits the times since the last reading."""
         ready_s = spent.ran_s + spent.waited_s
-        if ready_s < WORKING * self._count * spent.wall_s:  # others had the machine to themselves
+        if ready_s < WORKING * self._count * spent.wall_s:  # the threads mostly had no work
             return self._bounded(self._room(spent.idle_s + spent.ran_s, spent.wall_s))
-        crowd = spent.waited_s / ready_s
-        if crowd > CROWDED and self._count > 1:
-            has_just_changed = self._quiet < self._patience
-            self._patience = min(2 * self._patience, MOST_PATIENCE) if has_just_changed else 1
-            self._quiet = 0
-            return self._bounded(min(self._count - 1, int(self._count * (1 - crowd) + CROWDED)))
-        self._quiet += 1
+        waiting = spent.waited_s / ready_s
+        if waiting > CROWDED and self._count > 1:
+            has_just_changed = self._num_quiet < self._patience
+            self._patience = min(2 * self._patience, MAX_PATIENCE) if has_just_changed else 1
+            self._num_quiet = 0
+            return self._bounded(min(self._count - 1, int(self._count * (1 - waiting) + CROWDED)))
+        self._num_quiet += 1
         room = self._room(spent.idle_s, spent.wall_s)
-        if not room or self._quiet < self._patience:
+        if not room or self._num_quiet < self._patience:
             return self._count
-        self._quiet = 0
+        self._num_quiet = 0
         return self._bounded(self._count + room)
 
     def _room(self, free_s: float, wall_s: float) -> int:
-        """Return for how many threads so much time on processors is enough."""
+        """Return how many threads so much processor time is enough for."""
         return int(free_s / wall_s + 1 - FREE)
 
     def _bounded(self, count: int) -> int:
-        return max(1, min(self._most, count))
+        return max(1, min(self._max, count))
 
 
 class ContextThreads:
-    """The threads of one of llama.cpp's contexts, ``most`` of them; without a gauge always."""
+    """Threads of one llama.cpp context; always ``max_threads`` without a gauge."""
 
-    def __init__(self, handle: object, most: int, gauge: ThreadGauge | None) -> None:
+    def __init__(self, handle: object, max_threads: int, gauge: ThreadGauge | None) -> None:
         self._handle = handle
-        self._most = self._count = most
+        self._max = self._count = max_threads
         self._gauge = gauge
 
     def adjust(self) -> None:
-        """Use no more than there is room for; called before each step."""
+        """Set the number of threads to what there is room for; called before each step."""
         if self._gauge is None:
             return
-        count = min(self._most, self._gauge.count(time.monotonic()))
+        count = min(self._max, self._gauge.count(time.monotonic()))
         if count != self._count:
             self._count = count
             llama_cpp.llama_set_n_threads(self._handle, count, count)

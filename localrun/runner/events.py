@@ -105,12 +105,12 @@ def _finished(seq: Sequence, now: float) -> Finished:
         generation_s=now - first,
         drafted_tokens=seq.num_drafted,
         accepted_tokens=seq.num_accepted,
-        predicted_right=seq.num_predicted_right if seq.predicted else None,
-        predicted_wrong=seq.num_predicted - seq.num_predicted_right if seq.predicted else None,
+        predicted_right=seq.num_predicted_accepted if seq.predicted else None,
+        predicted_wrong=seq.num_predicted - seq.num_predicted_accepted if seq.predicted else None,
         dropped_tokens=seq.num_dropped,
         stop=seq.text.stop,
-        tokens=tuple(seq.tokens) if seq.tells_tokens else (),
-        thought_tokens=seq.thought.num_tokens if seq.thought else 0,
+        tokens=tuple(seq.tokens) if seq.returns_tokens else (),
+        thought_tokens=seq.thinking.num_tokens if seq.thinking else 0,
     )
 
 

@@ -149,7 +149,7 @@ class GenerationPreparer:
             scores=self._scores(request.generation, len(tokens)),
             shift=shift,
             adapters=self._adapters.checked(request.adapters),
-            tells_tokens=request.generation.returns_tokens,
+            returns_tokens=request.generation.returns_tokens,
             predicted=self._plain.tokens_of(request.generation.prediction or "", allowance),
         )
 

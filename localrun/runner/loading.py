@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.chat.budget import Allowance
-from localrun.engine.cache.exchange import exchange_of
 from localrun.engine.context import LlamaContext
 from localrun.engine.embedder import Embedder
 from localrun.engine.engine import Engine
@@ -83,7 +82,7 @@ class LoadedModel:
             num_cells=max(self._num_ctx, load.num_cells),
             step_tokens=max(load.num_parallel, load.options.step_tokens),
             num_drafts=max_drafts(self._model),
-            attic_bytes=load.attic_bytes,
+            host_cache_bytes=load.host_cache_bytes,
         )
         self._num_threads = useful_threads(self._model.size_bytes, load.num_threads)
         self._gauge = None if load.num_threads else ThreadGauge(self._num_threads)
@@ -165,20 +164,19 @@ class LoadedModel:
             eog=self._model.eog,
             speculation=self._drafting.speculation,
         )
-        exchange = exchange_of(cache, context)
         parts = EngineParts(
             engine=engine,
             context=context,
             counters=EngineCounters(scheduler, cache, context, self._limits.num_cells),
-            saver=NullPromptSaver(exchange.tidy),
+            saver=NullPromptSaver(cache.compact),
             restorer=NullPromptRestorer(),
             embedder=embedder,
         )
         folder = saved.open(self._load, self._limits, self._model) if saved else None
         if folder is None:
             return parts
-        restorer = PromptRestorer(exchange, folder, commands.put)
-        saver = PromptSaver(exchange, folder, restorer, num_vocab=self._model.num_vocab)
+        restorer = PromptRestorer(cache, folder, commands.put)
+        saver = PromptSaver(cache, folder, restorer, num_vocab=self._model.num_vocab)
         return replace(parts, saver=saver, restorer=restorer)
 
     def _open_embedder(self) -> Embedder:

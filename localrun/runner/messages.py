@@ -53,7 +53,7 @@ class Load:
     num_cells: int = 0  # of the cache; never fewer than num_ctx
     tensor_split: tuple[float, ...] = ()  # layers for each GPU; none = llama.cpp divides them
     num_host_experts: int = 0  # layers, from the first, whose experts stay with the processor
-    attic_bytes: int = 0  # of the host's memory for prefixes that left the cells
+    host_cache_bytes: int = 0  # of the host's memory for prefixes that left the cells
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

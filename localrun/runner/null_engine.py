@@ -20,7 +20,7 @@ class NullEngine:
     adapter_bytes = 0
     running = ()
     num_waiting = 0
-    num_used = 0
+    num_used_cells = 0
     num_holders = 0
     num_samplers = 0
 

@@ -17,7 +17,7 @@ from localrun.store.prompts import common_tokens
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.engine.cache.exchange import Exchange
+    from localrun.engine.cache.kv_cache import KvCache
     from localrun.engine.sequence import Sequence
     from localrun.store.prompt_file import PromptSegment
     from localrun.store.prompts import PromptFolder
@@ -61,10 +61,10 @@ class PromptRestorer:
     """
 
     def __init__(
-        self, exchange: Exchange, folder: PromptFolder, post: Callable[[RestoredPrefix], None]
+        self, cache: KvCache, folder: PromptFolder, post: Callable[[RestoredPrefix], None]
     ) -> None:
         """Create a restorer; ``post`` queues a command for the engine thread, from any thread."""
-        self._exchange = exchange
+        self._cache = cache
         self._folder = folder
         self._post = post
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="restore")
@@ -93,7 +93,7 @@ class PromptRestorer:
             return []
         has_more = self._read_next()  # while this segment is copied
         tokens = self._prompt[: segment.start] + segment.tokens
-        is_cached = data is not None and self._exchange.put_in(tokens, segment.start, data)
+        is_cached = data is not None and self._cache.import_run(tokens, segment.start, data)
         if is_cached and has_more:
             return []
         self._reading = None  # later segments would have no predecessor in the cache
@@ -125,8 +125,8 @@ class PromptRestorer:
     def _useful_segments(self, tokens: list[int]) -> list[PromptSegment]:
         """Return the saved segments that avoid computing a good part of a prompt."""
         reusable = tokens[:-1]  # the last token is always computed
-        num_cached = self._exchange.num_cached(reusable)
-        if self._exchange.is_whole:
+        num_cached = self._cache.num_cached_tokens(reusable)
+        if self._cache.exports_whole_prompts:
             segments = self._folder.find_whole(reusable)
         else:
             segments = self._folder.find(reusable, num_cached)

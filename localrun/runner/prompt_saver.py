@@ -2,7 +2,7 @@
 
 Files are written on a thread of the saver. The KV cache is touched on the engine thread only, one
 segment of tokens at a time, so that a request waits at most as long as one copy takes. The saver
-also decides what the engine thread does while it waits for a command: tidy the cache, then save.
+also decides what the engine thread does while it waits for a command: compact the cache, then save.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
 
-    from localrun.engine.cache.exchange import Exchange
+    from localrun.engine.cache.kv_cache import KvCache
     from localrun.engine.sequence import Sequence
     from localrun.runner.prompt_restorer import PromptRestorer
     from localrun.store.prompts import PromptFolder
@@ -46,15 +46,15 @@ class NullPromptSaver:
     All methods run on the engine thread.
     """
 
-    def __init__(self, tidy: Callable[[], bool] = lambda: False) -> None:
-        self._tidy = tidy
+    def __init__(self, compact: Callable[[], bool] = lambda: False) -> None:
+        self._compact = compact
 
     def record(self, seq: Sequence) -> None:
         """Ignore a sequence that ended."""
 
     def next_command(self, commands: queue.SimpleQueue[C]) -> C:
-        """Return the next command; tidy the cache until it comes."""
-        command = _command_while_tidying(commands, self._tidy)
+        """Return the next command; compact the cache until it comes."""
+        command = _command_while_compacting(commands, self._compact)
         return commands.get() if command is None else command
 
     def close(self) -> None:
@@ -69,14 +69,14 @@ class PromptSaver:
 
     def __init__(
         self,
-        exchange: Exchange,
+        cache: KvCache,
         folder: PromptFolder,
         restorer: PromptRestorer,
         *,
         num_vocab: int,
         quiet_s: float = QUIET_S,
     ) -> None:
-        self._exchange = exchange
+        self._cache = cache
         self._folder = folder
         self._restorer = restorer
         self._num_vocab = num_vocab
@@ -100,9 +100,9 @@ class PromptSaver:
             self._token_s = min(token_s, self._token_s or token_s)  # other sequences only slow it
 
     def next_command(self, commands: queue.SimpleQueue[C]) -> C:
-        """Return the next command; until it comes, tidy the cache and save prompts."""
+        """Return the next command; until it comes, compact the cache and save prompts."""
         if not self._restorer.is_reading:
-            command = _command_while_tidying(commands, self._exchange.tidy)
+            command = _command_while_compacting(commands, self._cache.compact)
             if command is not None:
                 return command
         while True:
@@ -110,7 +110,7 @@ class PromptSaver:
                 return commands.get(timeout=self._pause_s())
             except queue.Empty:
                 self._save_next()
-                while not self._is_saving and commands.empty() and self._exchange.tidy():
+                while not self._is_saving and commands.empty() and self._cache.compact():
                     pass
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
@@ -147,7 +147,7 @@ class PromptSaver:
             self._has_new_prompts = False
             self._budget_bytes = self._folder.budget_bytes // 2
             self._pieces = [
-                piece for prompt in self._exchange.prompts() for piece in self._unsaved(prompt)
+                piece for prompt in self._cache.cached_prompts() for piece in self._unsaved(prompt)
             ]
         if not self._pieces:
             return
@@ -155,7 +155,7 @@ class PromptSaver:
         tokens = prompt[:end]
         if self._is_settled(tokens, start):
             return
-        data = self._exchange.take_out(tokens, start)
+        data = self._cache.export_run(tokens, start)
         if data is None:
             return
         if not self._is_quicker_read(data, end - start):
@@ -174,7 +174,7 @@ class PromptSaver:
         """
         invalid = (place for place, token in enumerate(prompt) if not 0 <= token < self._num_vocab)
         prompt = prompt[: next(invalid, len(prompt))]
-        if self._exchange.is_whole:
+        if self._cache.exports_whole_prompts:
             return [_Piece(prompt, 0, len(prompt))]
         segments = self._folder.find(prompt, 0)
         for segment in reversed(segments):  # the beginning of a prompt is evicted last
@@ -190,7 +190,7 @@ class PromptSaver:
         """Return whether too few of the tokens are unsaved to justify a file."""
         if len(tokens) - start < MIN_TOKENS or _hash(tokens) in self._rejected:
             return True
-        if self._exchange.is_whole:
+        if self._cache.exports_whole_prompts:
             segments = self._folder.find_whole(tokens)
         else:
             segments = self._folder.find(tokens, start)
@@ -203,14 +203,16 @@ class PromptSaver:
         return self._token_s * num_tokens > MIN_SPEEDUP * len(data) / READ_BYTES_PER_S
 
 
-def _command_while_tidying(commands: queue.SimpleQueue[C], tidy: Callable[[], bool]) -> C | None:
-    """Return the next command, or None once ``tidy`` has no more to do."""
+def _command_while_compacting(
+    commands: queue.SimpleQueue[C], compact: Callable[[], bool]
+) -> C | None:
+    """Return the next command, or None once ``compact`` has no more to do."""
     has_more = True
     while has_more:
         try:
             return commands.get(timeout=TIDY_PAUSE_S)
         except queue.Empty:
-            has_more = tidy()
+            has_more = compact()
     return None
 
 

@@ -67,7 +67,7 @@ class ReplyConstraints:
         thinking = chat.profile.thinking
         if thinking is None:
             return
-        seq.thought = ThinkingTracker(thinking.opening, thinking.closing, prompt)
+        seq.thinking = ThinkingTracker(thinking.opening, thinking.closing, prompt)
         budget = _budget(generation, chat)
         if budget is not None:
             seq.constraint = ThinkingBudgetConstraint(

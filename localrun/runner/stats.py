@@ -35,7 +35,7 @@ class CountedCache(Protocol):
     """Numbers that a KV cache of either kind has."""
 
     @property
-    def num_used(self) -> int:
+    def num_used_cells(self) -> int:
         """Return the number of cells that are not free."""
 
     def clear(self) -> None:
@@ -75,7 +75,7 @@ class EngineCounters:
             num_running=len(self._scheduler.running),
             num_waiting=self._scheduler.num_waiting,
             num_cells=self._num_cells,
-            num_used_cells=self._cache.num_used,
+            num_used_cells=self._cache.num_used_cells,
         )
 
     def counts(self, request: Count, num_open: int) -> Counts:
@@ -85,7 +85,7 @@ class EngineCounters:
         return Counts(
             request_id=request.request_id,
             num_open=num_open,
-            num_cells=self._cache.num_used,
+            num_cells=self._cache.num_used_cells,
             num_holders=self._context.num_holders,
             num_samplers=self._context.num_samplers,
         )

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     Devices = Callable[[], Sequence[Device]]
 
 RETRY_TIGHTNESS = 0.75  # share of the free memory that is planned after a load that failed
-ATTIC_SHARE = 8  # divides the memory that the plan leaves, so that other programs get some
-MOST_ATTIC_BYTES = 2**30  # a long chat with a large model, ten with a small one
+HOST_CACHE_SHARE = 8  # divides the memory that the plan leaves, so that other programs get some
+MAX_HOST_CACHE_BYTES = 2**30  # a long chat with a large model, ten with a small one
 OUT_OF_MEMORY = re.compile(r"memory|alloc|buffer|SIGKILL|ErrorOutOfDevice", re.IGNORECASE)
 DEFAULT_CACHE_TYPE = "f16"
 NO_PLAN = "the file does not tell enough for a plan"
@@ -109,7 +109,7 @@ def smaller_load(
     if OUT_OF_MEMORY.search(error.message) is None:
         return None
     smaller = plan_load(model, num_ctx, devices, tightness=RETRY_TIGHTNESS)
-    if replace(smaller.load, attic_bytes=failed.load.attic_bytes) == failed.load:
+    if replace(smaller.load, host_cache_bytes=failed.load.host_cache_bytes) == failed.load:
         return None
     _log.warning("%s did not fit: %s; trying a smaller plan", model.name, error.message)
     retry = LoadSetting(name="retry", value="smaller", source="plan", reason=error.message)
@@ -164,18 +164,18 @@ def _with_plan(load: Load, plan: LoadPlan, devices: Devices) -> Load:
         tensor_split=split,
         num_host_experts=plan.split.num_host_experts,
         options=options,
-        attic_bytes=_attic_bytes(plan),
+        host_cache_bytes=_host_cache_bytes(plan),
     )
 
 
-def _attic_bytes(plan: LoadPlan) -> int:
+def _host_cache_bytes(plan: LoadPlan) -> int:
     """Return the size of the host prefix cache: a part of the memory that the plan leaves."""
     left_bytes = sum(
         share.device.free_bytes - share.total_bytes
         for share in plan.shares
         if not share.device.is_gpu
     )
-    return max(0, min(MOST_ATTIC_BYTES, left_bytes // ATTIC_SHARE))
+    return max(0, min(MAX_HOST_CACHE_BYTES, left_bytes // HOST_CACHE_SHARE))
 
 
 def _settings(

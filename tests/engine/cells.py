@@ -12,7 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from localrun.engine.cache.memory_kind import FULL, MemoryKind
+from localrun.engine.cache.kv_cache import FULL, MemoryKind
 from localrun.engine.engine import AbortedError, OutOfCellsError
 from localrun.engine.scheduler import ScheduledChunk
 
@@ -30,7 +30,7 @@ class Cell:
 
 @dataclass
 class FakeBackend:
-    """Draws, for every row, the position it was drawn at.
+    """Samples, for every chunk, the position that it was sampled at.
 
     A token drawn too early, too late or twice is visible in the output; a cell that
     was computed from other tokens than those of the sequence fails at once.
@@ -50,29 +50,29 @@ class FakeBackend:
     worn: list[AdapterSet] = field(default_factory=list)  # the set of each step
 
     @property
-    def num_used(self) -> int:
+    def num_used_cells(self) -> int:
         return len({id(cell) for held in self.holders.values() for cell in held.values()})
 
-    def forward(self, rows: list[ScheduledChunk]) -> list[list[int]]:
-        for row in rows:
-            self._check(row)
-        (adapters,) = {row.seq.adapters for row in rows}
+    def forward(self, chunks: list[ScheduledChunk]) -> list[list[int]]:
+        for chunk in chunks:
+            self._check(chunk)
+        (adapters,) = {chunk.seq.adapters for chunk in chunks}
         assert all(self.held[file] for file, _ in adapters)
         self.num_calls += 1
         if self.num_calls in self.aborts:
-            self._break_off(rows)
+            self._break_off(chunks)
             raise AbortedError
         if self.num_calls in self.refusals:
             raise OutOfCellsError
-        if self.num_used + sum(row.width for row in rows) > self.num_cells:
+        if self.num_used_cells + sum(chunk.num_cells for chunk in chunks) > self.num_cells:
             raise OutOfCellsError
-        for row in rows:
-            self._compute(row)
+        for chunk in chunks:
+            self._compute(chunk)
         self.worn.append(adapters)
-        self.steps.append([(row.seq.request_id, row.width) for row in rows])
-        return [_draw(row) for row in rows if row.is_last]
+        self.steps.append([(chunk.seq.request_id, chunk.num_cells) for chunk in chunks])
+        return [_draw(chunk) for chunk in chunks if chunk.is_last]
 
-    def copy(self, source: int, target: int, start: int, end: int) -> None:
+    def copy_cells(self, source: int, target: int, start: int, end: int) -> None:
         assert source != target
         self._copy_state(source, target)
         held, given = self.holders[source], self.holders.setdefault(target, {})
@@ -80,10 +80,10 @@ class FakeBackend:
             assert position not in given
             given[position] = held[position]
 
-    def save_part(self, slot: int) -> memoryview:
+    def save_state(self, slot: int) -> memoryview:
         return memoryview(repr(self.states[slot]).encode())
 
-    def restore_part(self, slot: int, data: memoryview) -> bool:
+    def restore_state(self, slot: int, data: memoryview) -> bool:
         if self.fails:
             return False
         self.states[slot] = literal_eval(bytes(data).decode())
@@ -92,7 +92,7 @@ class FakeBackend:
             self.holders[slot] = {position: Cell(0) for position in range(length)}
         return True
 
-    def remove(self, holder: int, start: int, end: int) -> None:
+    def remove_cells(self, holder: int, start: int, end: int) -> None:
         held = self.holders.get(holder, {})
         if (start, end) == (0, -1):
             self.states.pop(holder, None)
@@ -103,14 +103,14 @@ class FakeBackend:
         if not held:
             self.holders.pop(holder, None)
 
-    def save(self, slot: int) -> bytes:
+    def save_sequence(self, slot: int) -> bytes:
         held = self.holders.get(slot, {})
         return json.dumps([(position, cell.prefix) for position, cell in held.items()]).encode()
 
-    def restore(self, slot: int, data: bytes) -> bool:
+    def restore_sequence(self, slot: int, data: bytes) -> bool:
         assert slot not in self.holders
         self.holders[slot] = {position: Cell(prefix) for position, prefix in json.loads(data)}
-        assert self.num_used <= self.num_cells
+        assert self.num_used_cells <= self.num_cells
         return True
 
     def prepare(self, seq: Sequence) -> None:
@@ -120,44 +120,44 @@ class FakeBackend:
         self.held.subtract(file for file, _ in seq.adapters)
         self.retired.append(seq.request_id)
 
-    def _check(self, row: ScheduledChunk) -> None:
-        assert row.count > 0
-        assert row.is_last or not row.drafts
-        held = self.holders.get(_slot(row.seq), {})
-        assert sorted(held) == list(range(row.seq.num_computed))
-        known = prefixes(row.seq)[: len(held)]
+    def _check(self, chunk: ScheduledChunk) -> None:
+        assert chunk.num_tokens > 0
+        assert chunk.is_last or not chunk.drafts
+        held = self.holders.get(_slot(chunk.seq), {})
+        assert sorted(held) == list(range(chunk.seq.num_computed))
+        known = prefixes(chunk.seq)[: len(held)]
         if self.memory.has_cells:
             assert [held[p].prefix for p in sorted(held)] == known
         if not self.memory.is_plain and known:
-            assert self.states[_slot(row.seq)] == (len(known), known[-1])
+            assert self.states[_slot(chunk.seq)] == (len(known), known[-1])
 
-    def _break_off(self, rows: list[ScheduledChunk]) -> None:
+    def _break_off(self, chunks: list[ScheduledChunk]) -> None:
         """Leave states half-way, and the cells of a prompt up to its last one."""
         if self.memory.has_state:
-            self.states.update((_slot(row.seq), (-1, 0)) for row in rows)
+            self.states.update((_slot(chunk.seq), (-1, 0)) for chunk in chunks)
             return
-        part = ScheduledChunk(rows[-1].seq, rows[-1].count - rows[-1].is_last)
-        if part.count and self.num_used + part.count <= self.num_cells:
+        part = ScheduledChunk(chunks[-1].seq, chunks[-1].num_tokens - chunks[-1].is_last)
+        if part.num_tokens and self.num_used_cells + part.num_tokens <= self.num_cells:
             self._compute(part)
-            part.seq.num_computed += part.count
+            part.seq.num_computed += part.num_tokens
 
-    def _compute(self, row: ScheduledChunk) -> None:
-        held = self.holders.setdefault(_slot(row.seq), {})
-        known = prefixes(row.seq, row.drafts)
-        for position in range(row.seq.num_computed, row.seq.num_computed + row.width):
+    def _compute(self, chunk: ScheduledChunk) -> None:
+        held = self.holders.setdefault(_slot(chunk.seq), {})
+        known = prefixes(chunk.seq, chunk.drafts)
+        for position in range(chunk.seq.num_computed, chunk.seq.num_computed + chunk.num_cells):
             held[position] = Cell(known[position])
         if not self.memory.is_plain:
-            length = row.seq.num_computed + row.width
-            self.states[_slot(row.seq)] = (length, known[length - 1])
+            length = chunk.seq.num_computed + chunk.num_cells
+            self.states[_slot(chunk.seq)] = (length, known[length - 1])
 
     def _copy_state(self, source: int, target: int) -> None:
         if not self.memory.is_plain:
             self.states[target] = self.states[source]
 
 
-def _draw(row: ScheduledChunk) -> list[int]:
-    run = [row.seq.num_computed + row.count]
-    for draft in row.drafts:
+def _draw(chunk: ScheduledChunk) -> list[int]:
+    run = [chunk.seq.num_computed + chunk.num_tokens]
+    for draft in chunk.drafts:
         if draft != run[-1]:
             break
         run.append(run[-1] + 1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localrun.engine import adapter_rotation as turns
+from localrun.engine import adapter_rotation
 from localrun.engine.adapter_rotation import AdapterRotation
 from localrun.engine.llama.lora_adapters import AdapterFile
 from localrun.engine.sequence import Sequence
@@ -18,7 +18,7 @@ from tests.engine.test_scheduler import BUDGET, CELLS, Bench, both_kinds, prompt
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.engine.cache.memory_kind import MemoryKind
+    from localrun.engine.cache.kv_cache import MemoryKind
     from localrun.engine.llama.lora_adapters import AdapterSet
     from tests.engine.test_scheduler import Prompt
 
@@ -39,8 +39,8 @@ TURN_STEPS = 3
 @pytest.fixture(scope="module", autouse=True)
 def short_turns() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(turns, "TURN_STEPS", TURN_STEPS)
-        patch.setattr(turns, "TURN_S", 1000.0)
+        patch.setattr(adapter_rotation, "TURN_STEPS", TURN_STEPS)
+        patch.setattr(adapter_rotation, "TURN_S", 1000.0)
         yield
 
 
@@ -166,8 +166,8 @@ def test_a_turn_of_long_steps_is_short(seconds: float, expected: int) -> None:
     chosen = []
 
     for _ in range(2 * expected):
-        chosen.append(circle.of(running)[0].request_id)
-        circle.spend(seconds, is_short=False)
+        chosen.append(circle.select(running)[0].request_id)
+        circle.record_step(seconds, is_last_of_turn=False)
 
     assert chosen == [0] * expected + [1] * expected
 

@@ -8,7 +8,7 @@ import pytest
 from localrun.engine.candidates import Candidates
 from localrun.engine.llama.library import start
 from localrun.engine.params import SamplingParams
-from localrun.engine.sampler import Sampler
+from localrun.engine.sampler_chain import SamplerChain
 from localrun.errors import BackendError
 
 NUM_VOCAB = 20_011  # does not divide into rows
@@ -22,8 +22,8 @@ class Vocabulary:
     trained_context = 64
 
 
-def sampler(**fields: float) -> Sampler:
-    return Sampler(SamplingParams(seed=7, **fields), Vocabulary(), [])  # type: ignore[arg-type]
+def sampler(**fields: float) -> SamplerChain:
+    return SamplerChain(SamplingParams(seed=7, **fields), Vocabulary(), [])  # type: ignore[arg-type]
 
 
 def some_logits(number: int) -> np.ndarray:
@@ -51,13 +51,13 @@ def some_logits(number: int) -> np.ndarray:
 )
 def test_the_best_few_are_drawn_from_as_all_would_be(fields: dict[str, float]) -> None:
     ours, plain = sampler(**fields), sampler(**fields)
-    plain._most = None
+    plain._top_k = None
     few, every = Candidates(NUM_VOCAB), Candidates(NUM_VOCAB)
 
     for number in range(60):
         logits = some_logits(number)
-        drawn = ours.draw(few, logits)
-        expected = plain.draw(every, logits)
+        drawn = ours.sample(few, logits)
+        expected = plain.sample(every, logits)
         assert logits[drawn] == logits[expected]  # of equal ones, either
         assert drawn == expected or number % 3 == 2
 
@@ -71,7 +71,7 @@ def test_logits_that_are_no_numbers_are_drawn_from_or_refused() -> None:
     for value in (np.nan, -np.inf):
         chain = sampler()
         try:
-            token = chain.draw(candidates, np.full(NUM_VOCAB, value, np.float32))
+            token = chain.sample(candidates, np.full(NUM_VOCAB, value, np.float32))
         except BackendError:
             token = 0
         assert 0 <= token < NUM_VOCAB
@@ -81,5 +81,5 @@ def test_logits_that_are_no_numbers_are_drawn_from_or_refused() -> None:
 def test_a_chain_that_may_need_all_gets_all() -> None:
     chains = [sampler(top_k=0), sampler(top_n_sigma=1.0), sampler(mirostat=2)]
 
-    assert [chain._most for chain in chains] == [None] * 3
-    assert sampler(top_k=9)._most == 9
+    assert [chain._top_k for chain in chains] == [None] * 3
+    assert sampler(top_k=9)._top_k == 9

@@ -63,7 +63,7 @@ def generate(
     ends = model.eog if eog is None else eog
     texts = run(Engine(context, scheduler, pieces=model.pieces, eog=ends), *sequences)
     cache.clear()
-    assert cache.num_used == 0
+    assert cache.num_used_cells == 0
     return texts
 
 

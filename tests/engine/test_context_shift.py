@@ -13,7 +13,7 @@ from localrun.engine.sequence import Sequence
 from tests.engine.test_scheduler import Bench, Prompt, both_kinds
 
 if TYPE_CHECKING:
-    from localrun.engine.cache.memory_kind import MemoryKind
+    from localrun.engine.cache.kv_cache import MemoryKind
 
 EDGE = 24
 prompts = st.lists(st.integers(0, 3), min_size=1, max_size=EDGE - 1)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localrun.engine.embedder import (
-    MOST_TOGETHER,
+    MAX_INPUTS,
     Embedder,
     EmbeddingJob,
     finished_vectors,
@@ -26,8 +26,8 @@ class SumPools:
     width = 2
     step_tokens = STEP
 
-    def __init__(self, *, splits: bool) -> None:
-        self.splits = splits
+    def __init__(self, *, can_split: bool) -> None:
+        self.can_split = can_split
         self.batches: list[int] = []  # tokens of each
         self.aborts = 0  # how many of the next batches are broken off
         self._done = 0
@@ -59,8 +59,8 @@ class SumPools:
             self.aborts -= 1
             self._done = -1
             raise AbortedError
-        assert 0 < num_inputs <= MOST_TOGETHER
-        assert num_tokens <= STEP or (num_inputs == 1 and not self.splits)
+        assert 0 < num_inputs <= MAX_INPUTS
+        assert num_tokens <= STEP or (num_inputs == 1 and not self.can_split)
         self.batches.append(num_tokens)
 
 
@@ -71,13 +71,13 @@ poolings = st.sampled_from([Pooling.MEAN, Pooling.LAST])
 @given(
     requests=lengths,
     kinds=st.lists(poolings, min_size=6, max_size=6),
-    splits=st.booleans(),
+    can_split=st.booleans(),
     data=st.data(),
 )
 def test_every_input_gets_its_vector_once(
-    *, requests: list[list[int]], kinds: list[Pooling], splits: bool, data: st.DataObject
+    *, requests: list[list[int]], kinds: list[Pooling], can_split: bool, data: st.DataObject
 ) -> None:
-    pools = {kind: SumPools(splits=splits) for kind in kinds}
+    pools = {kind: SumPools(can_split=can_split) for kind in kinds}
     embedder = Embedder(pools.__getitem__)
     jobs = [
         EmbeddingJob(
@@ -108,7 +108,7 @@ def job_of(number: int, *sizes: int) -> EmbeddingJob:
 
 
 def test_a_short_request_passes_one_with_many_inputs() -> None:
-    embedder = Embedder(lambda _: SumPools(splits=True))
+    embedder = Embedder(lambda _: SumPools(can_split=True))
     embedder.submit(job_of(1, *[STEP // 2] * 50))
     embedder.submit(job_of(2, 3))
 
@@ -132,7 +132,7 @@ class SlowPools(SumPools):
 
 
 def test_batches_are_as_short_as_streams_beside_them_want() -> None:
-    pools = SlowPools(splits=True)
+    pools = SlowPools(can_split=True)
     embedder = Embedder(lambda _: pools, clock=lambda: pools.now)
     embedder.submit(job_of(1, 1000))
 
@@ -145,7 +145,7 @@ def test_batches_are_as_short_as_streams_beside_them_want() -> None:
 
 @pytest.mark.parametrize("num_steps", [0, 1])
 def test_a_cancelled_request_is_taken_out_and_the_next_is_served(num_steps: int) -> None:
-    embedder = Embedder(lambda _: SumPools(splits=True))
+    embedder = Embedder(lambda _: SumPools(can_split=True))
     long, other = job_of(1, 3 * STEP, 2), job_of(2, 2 * STEP)
     embedder.submit(long)
     embedder.submit(other)
@@ -177,7 +177,7 @@ class AbortingPools(SumPools):
 def test_a_batch_is_broken_off_when_it_is_for_nobody_else(
     *, cancelled: set[int], is_broken_off: bool
 ) -> None:
-    pools = AbortingPools(splits=True)
+    pools = AbortingPools(can_split=True)
     embedder = pools.embedder = Embedder(lambda _: pools)
     pools.aborted_for = cancelled
     embedder.submit(job_of(1, 2))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from localrun.engine.embedder import MOST_TOGETHER
+from localrun.engine.embedder import MAX_INPUTS
 from localrun.engine.engine import AbortedError
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import Model, load_model
@@ -100,7 +100,7 @@ def test_a_decoder_pools_together_as_alone(decoder: Model, pooling: Pooling) -> 
 def test_a_long_input_of_a_decoder_is_computed_in_parts(decoder: Model, pooling: Pooling) -> None:
     tokens = some_tokens(LONGEST)
     with pooling_by(decoder, pooling) as pooler:
-        assert pooler.splits
+        assert pooler.can_split
         assert len(tokens) > 2 * pooler.step_tokens
         found = in_parts(pooler, tokens)
         short = pooler.compute(INPUTS[1:2])[0]
@@ -112,7 +112,7 @@ def test_a_long_input_of_a_decoder_is_computed_in_parts(decoder: Model, pooling:
 def test_a_long_input_of_an_encoder_is_computed_whole_and_short_ones_after_it(bert: Model) -> None:
     long = some_tokens(LONGEST)
     with pooling_by(bert, Pooling.MEAN) as pooler:
-        assert not pooler.splits
+        assert not pooler.can_split
         found = [pooler.compute([tokens])[0] for tokens in (INPUTS[1], long, INPUTS[1], long)]
 
     assert cosine(found[1], pooled(token_vectors(bert, long), Pooling.MEAN)) > LEAST
@@ -124,7 +124,7 @@ def test_a_decoder_that_looks_both_ways_is_computed_whole(folder: Path, guide_pa
     full_attention(folder / "both.gguf", guide_path, is_causal=False)
     long = some_tokens(LONGEST)
     with loading(folder / "both.gguf") as model, pooling_by(model, Pooling.MEAN) as pooler:
-        assert not pooler.splits
+        assert not pooler.can_split
         found = [pooler.compute(batch) for batch in (INPUTS, [long], INPUTS)]
         expected = [pooled(token_vectors(model, tokens), Pooling.MEAN) for tokens in INPUTS]
         of_long = pooled(token_vectors(model, long), Pooling.MEAN)
@@ -153,7 +153,7 @@ def test_what_llama_cpp_would_abort_over_is_refused_before(bert: Model) -> None:
             with pytest.raises(ValueError, match="token"):
                 pooler.compute(wrong)
         with pytest.raises(ValueError, match="inputs"):
-            pooler.compute([[1]] * (MOST_TOGETHER + 1))
+            pooler.compute([[1]] * (MAX_INPUTS + 1))
 
 
 def test_an_abort_breaks_off_and_the_next_batch_is_right(decoder: Model) -> None:

@@ -10,12 +10,12 @@ from localrun.engine.prefill_pace import FIRST_TOKENS, STRETCH, PrefillPace
 def gap(pace: PrefillPace, decode_s: float, token_s: float, num_steps: int = 60) -> float:
     """Return the time of the last of some steps that obey the pace, in normal steps."""
     for _ in range(20):
-        pace.note(2, 0, decode_s)
+        pace.record(2, 0, decode_s)
     seconds = decode_s
     for _ in range(num_steps):
         num_prompt = pace.prompt_tokens(2)
         seconds = decode_s + num_prompt * token_s
-        pace.note(2, num_prompt, seconds)
+        pace.record(2, num_prompt, seconds)
     return seconds / decode_s
 
 
@@ -44,7 +44,7 @@ def test_one_slow_step_changes_little() -> None:
     gap(pace, 0.05, 0.001)
     before = pace.prompt_tokens(2)
 
-    pace.note(2, before, 5.0)
+    pace.record(2, before, 5.0)
 
     assert pace.prompt_tokens(2) >= before / 2
 
@@ -52,7 +52,7 @@ def test_one_slow_step_changes_little() -> None:
 def test_a_prompt_that_others_wait_for_is_as_short_as_one_beside_them() -> None:
     pace = PrefillPace()
     for _ in range(20):
-        pace.note(4, 0, 0.020)
-        pace.note_prompt(64, 0.064)
+        pace.record(4, 0, 0.020)
+        pace.record_prompt(64, 0.064)
 
     assert 16 <= pace.prompt_tokens(4) <= 24  # a step of 20 ms, and 1.2 times that for a prompt

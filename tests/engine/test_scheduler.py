@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localrun.engine.cache.memory_kind import FULL, HYBRID, MemoryKind
+from localrun.engine.cache.kv_cache import FULL, HYBRID, KvCache, MemoryKind
 from localrun.engine.cache.prefix_cache import PrefixCache
 from localrun.engine.cache.state_cache import StateCache
 from localrun.engine.engine import Engine, StepOutput
 from localrun.engine.params import FinishReason
-from localrun.engine.scheduler import BEGUN_TOKENS, Scheduler, SchedulerLimits
+from localrun.engine.scheduler import STARTED_TOKENS, Scheduler, SchedulerLimits
 from localrun.engine.sequence import Sequence
 from localrun.engine.speculation.speculator import Speculator, max_draft_length
 from localrun.engine.text import TextStream
@@ -49,26 +49,26 @@ class Bench:
             num_slots=SLOTS,
             num_cells=CELLS,
             step_tokens=BUDGET,
-            worth_waiting_tokens=4,
+            min_shared_tokens=4,
             num_drafts=DRAFTS,
         )
-        self.cache: PrefixCache | StateCache
+        self.cache: KvCache
         if memory.is_plain:
             self.cache = PrefixCache(
                 self.backend,
                 num_slots=SLOTS,
                 num_cells=CELLS,
                 num_holders=HOLDERS,
-                attic_bytes=budget_bytes,
+                host_cache_bytes=budget_bytes,
             )
         else:
             self.cache = StateCache(
                 self.backend,
                 num_slots=SLOTS,
                 num_cells=CELLS,
-                memory=memory,
-                ends=frozenset({END}),
-                budget_bytes=budget_bytes,
+                kind=memory,
+                message_ends=frozenset({END}),
+                checkpoint_bytes=budget_bytes,
             )
         self.scheduler = Scheduler(limits, self.cache)
         self.engine = Engine(
@@ -108,18 +108,20 @@ class Bench:
 
     def check_cells(self) -> None:
         """All that is in use is counted, what only a window shares more than once."""
-        assert self.backend.num_used <= self.cache.num_used <= CELLS
+        assert self.backend.num_used_cells <= self.cache.num_used_cells <= CELLS
         if not self.backend.memory.has_window:
-            assert self.backend.num_used == self.cache.num_used
+            assert self.backend.num_used_cells == self.cache.num_used_cells
 
     def check_end(self) -> None:
         """Nothing is left but cached prefixes, and nothing at all without them."""
         self.check_cells()
         if isinstance(self.cache, PrefixCache):
-            assert self.cache.tree.num_idle == self.cache.tree.num_cells == self.cache.num_used
+            assert (
+                self.cache.tree.num_idle == self.cache.tree.num_cells == self.cache.num_used_cells
+            )
         self.cache.clear()
         assert self.backend.holders == {}
-        assert self.cache.num_used == 0
+        assert self.cache.num_used_cells == 0
         assert not any(self.backend.held.values())
 
     def num_computed(self) -> int:
@@ -197,8 +199,8 @@ def test_arrivals_and_cancels_at_any_time_end_each_request_exactly_once(
                 ends.append(request_id)
 
     with pytest.MonkeyPatch.context() as patch:  # prefixes go out and in all the time
-        patch.setattr("localrun.engine.cache.idle_prefixes.KEPT_LOOKS", 8)
-        patch.setattr("localrun.engine.cache.idle_prefixes.LOOKS_BETWEEN_CHECKS", 4)
+        patch.setattr("localrun.engine.cache.idle_prefixes.OFFLOAD_AGE_TOKENS", 8)
+        patch.setattr("localrun.engine.cache.idle_prefixes.CHECK_INTERVAL_TOKENS", 4)
         for number in range(5000):
             act(number)
             if bench.engine.has_work:
@@ -415,7 +417,7 @@ def test_the_prefix_that_was_used_longest_ago_goes_first() -> None:
 def test_a_prefix_that_nobody_asks_for_is_moved_out_of_the_cells_and_comes_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("localrun.engine.cache.idle_prefixes.KEPT_LOOKS", 20)
+    monkeypatch.setattr("localrun.engine.cache.idle_prefixes.OFFLOAD_AGE_TOKENS", 20)
     bench = Bench()
     bench.submit(1, [1] * 20, 1)
     bench.drain()
@@ -437,7 +439,7 @@ def test_a_rest_leaves_the_latest_prefix_in_the_cells_and_the_others_come_back()
     assert isinstance(bench.cache, PrefixCache)
 
     pieces = 0
-    while bench.cache.tidy():
+    while bench.cache.compact():
         pieces += 1
         bench.check_cells()
     cells = [bench.cache.tree.find([number] * 15, 15).length for number in (1, 2, 3)]
@@ -450,8 +452,8 @@ def test_a_rest_leaves_the_latest_prefix_in_the_cells_and_the_others_come_back()
 
 
 def test_without_room_elsewhere_it_goes_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("localrun.engine.cache.idle_prefixes.KEPT_LOOKS", 100)
-    monkeypatch.setattr("localrun.engine.cache.idle_prefixes.KEPT_LOOKS_AT_LAST", 100)
+    monkeypatch.setattr("localrun.engine.cache.idle_prefixes.OFFLOAD_AGE_TOKENS", 100)
+    monkeypatch.setattr("localrun.engine.cache.idle_prefixes.DROP_AGE_TOKENS", 100)
     bench = Bench(budget_bytes=0)
     bench.submit(1, [1] * 20, 1)
     bench.drain()
@@ -468,13 +470,13 @@ def test_without_room_elsewhere_it_goes_in_the_end(monkeypatch: pytest.MonkeyPat
 def test_what_was_moved_out_long_ago_makes_room_for_later_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("localrun.engine.cache.idle_prefixes.KEPT_LOOKS_AT_LAST", 30)
+    monkeypatch.setattr("localrun.engine.cache.idle_prefixes.DROP_AGE_TOKENS", 30)
     bench = Bench(budget_bytes=500)  # for one of them
     for number in (1, 2, 3, 4):
         bench.submit(number, [number] * 15, 20)
         bench.drain()
     assert isinstance(bench.cache, PrefixCache)
-    while bench.cache.tidy():
+    while bench.cache.compact():
         pass
 
     again = [bench.submit(10 + number, [number] * 15, 1) for number in (1, 3, 4)]
@@ -494,7 +496,7 @@ def test_prompts_that_come_while_a_stream_begins_are_computed_at_once() -> None:
     bench.submit(3, [21, 22, 23, 24, 25], 9)
 
     assert len(bench.step()) == 3
-    while first.num_generated <= BEGUN_TOKENS:
+    while first.num_generated <= STARTED_TOKENS:
         bench.step()
     bench.submit(4, [31, 32, 33, 34, 35], 9)
 

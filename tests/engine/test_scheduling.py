@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from localrun.engine.cache.memory_kind import FULL, HYBRID, RECURRENT, WINDOW
+from localrun.engine.cache.kv_cache import FULL, HYBRID, RECURRENT, WINDOW
 from localrun.engine.cache.prefix_cache import PrefixCache
 from localrun.engine.context_shift import ContextShift
 from localrun.engine.llama.lora_adapters import AdapterFile, AdapterSet
@@ -131,10 +131,10 @@ class Machine(RuleBasedStateMachine):
 
     @precondition(lambda self: isinstance(self.bench.cache, PrefixCache))
     @rule(pieces=st.integers(1, 4))
-    def tidy(self, pieces: int) -> None:
+    def compact(self, pieces: int) -> None:
         assert isinstance(self.bench.cache, PrefixCache)
         for _ in range(pieces):
-            self.bench.cache.tidy()
+            self.bench.cache.compact()
 
     @rule(steps=st.integers(1, 12))
     def step(self, steps: int) -> None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localrun.engine.scores import LEAST, Scores, TokenScore, log_probabilities
+from localrun.engine.scores import LOWEST_LOGPROB, Scores, TokenScore, log_probabilities
 from localrun.engine.text import TextStream
 
 
@@ -18,7 +18,7 @@ def told(pieces: list[bytes], stops: tuple[str, ...]) -> list[tuple[str, list[by
     text, scores = TextStream(stops), Scores(0)
     deltas = []
     for piece in pieces:
-        scores.drawn.append(score(piece))
+        scores.sampled.append(score(piece))
         released = scores.push(text, piece)
         deltas.append((released, [one.piece for one in scores.release(text)]))
         if text.is_stopped:
@@ -95,4 +95,4 @@ def test_log_probabilities_equal_the_plain_formula(
 def test_an_impossible_token_has_a_number_that_json_knows() -> None:
     logits = np.array([0.0, -np.inf], dtype=np.float32)
 
-    assert log_probabilities(logits, 1, 2) == (LEAST, [(0, 0.0), (1, LEAST)])
+    assert log_probabilities(logits, 1, 2) == (LOWEST_LOGPROB, [(0, 0.0), (1, LOWEST_LOGPROB)])

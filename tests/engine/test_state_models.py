@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.engine.cache.exchange import exchange_of
 from localrun.engine.cache.state_cache import StateCache
 from localrun.engine.context_shift import ContextShift
 from localrun.engine.llama.library import start
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from localrun.engine.engine import Engine
 
-LIMITS = SchedulerLimits(num_slots=4, num_cells=1024, step_tokens=64, worth_waiting_tokens=8)
+LIMITS = SchedulerLimits(num_slots=4, num_cells=1024, step_tokens=64, min_shared_tokens=8)
 EXACT = LoadOptions(cache_type=CacheType.F32, flash_attention=False)  # in any order of cells
 END = "<|im_end|>\n"
 native_log = start()
@@ -47,7 +46,7 @@ def running(model: Model) -> Iterator[Running]:
     found = Running(model, LIMITS)
     yield found
     found.cache.clear()
-    assert found.cache.num_used == 0
+    assert found.cache.num_used_cells == 0
     found.context.close()
 
 
@@ -114,13 +113,11 @@ def test_states_that_share_cells_are_taken_out_whole(model: Model, running: Runn
     prompt = words(model, "Once upon a time there was a fox. ", 100)
     answers = [running.ask([*prompt, token])[0].tokens for token in (300, 400)]
     fresh = Running(model, LIMITS)
-    source = exchange_of(running.cache, running.context)
-    target = exchange_of(fresh.cache, fresh.context)
 
     for answer in answers:
-        data = source.take_out(answer[:-1], 0)
+        data = running.cache.export_run(answer[:-1], 0)
         assert data
-        assert target.put_in(answer[:-1], 0, data)
+        assert fresh.cache.import_run(answer[:-1], 0, data)
     for answer in answers:
         (seq,) = fresh.ask([*answer, 17])
         assert seq.num_cached == len(answer) - 1
@@ -131,7 +128,7 @@ def test_states_that_share_cells_are_taken_out_whole(model: Model, running: Runn
 def test_an_abort_costs_a_prompt_and_an_answer_beside_it_little(
     model: Model, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("localrun.engine.cache.checkpoint_policy.MOST_TOKENS", 64)
+    monkeypatch.setattr("localrun.engine.cache.checkpoint_policy.MAX_DISTANCE_TOKENS", 64)
     writing = sequence(1, words(model, "Two dogs! ", 50), 40)
     running.engine.submit(writing)
     while writing.num_generated < 5:
@@ -157,7 +154,7 @@ def test_an_abort_costs_a_prompt_and_an_answer_beside_it_little(
 def test_a_cancel_in_the_middle_of_a_prompt_leaves_its_copies_to_others(
     model: Model, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("localrun.engine.cache.checkpoint_policy.MOST_TOKENS", 64)
+    monkeypatch.setattr("localrun.engine.cache.checkpoint_policy.MAX_DISTANCE_TOKENS", 64)
     prompt = words(model, "A long story about a fox. ", 400)
     running.engine.submit(sequence(100, prompt, 8))
     for _ in range(4):
@@ -198,7 +195,7 @@ def test_a_shift_goes_on_as_a_fresh_prompt_would(model: Model, running: Running)
 def test_a_storm_of_requests_says_what_each_says_alone(
     model: Model, running: Running, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("localrun.engine.cache.checkpoint_policy.MOST_TOKENS", 64)
+    monkeypatch.setattr("localrun.engine.cache.checkpoint_policy.MAX_DISTANCE_TOKENS", 64)
     rng = random.Random(seed)  # noqa: S311 - the same storm each time
     systems = [message(model, "system", text, 60) for text in ("A fox. ", "Two dogs! ")]
     done: list[Sequence] = []

@@ -15,8 +15,7 @@ from localrun.runner.stats import EngineCounters
 from localrun.runner.worker import EngineParts
 
 if TYPE_CHECKING:
-    from localrun.engine.cache.prefix_cache import PrefixCache
-    from localrun.engine.cache.state_cache import StateCache
+    from localrun.engine.cache.kv_cache import KvCache
     from localrun.engine.context import LlamaContext
     from localrun.engine.embedder import PoolingBackend
     from localrun.engine.llama.model import Model
@@ -31,7 +30,7 @@ def generation_parts(
     model: Model,
     limits: SchedulerLimits,
     context: LlamaContext,
-    cache: PrefixCache | StateCache,
+    cache: KvCache,
 ) -> EngineParts:
     scheduler = Scheduler(limits, cache)
     return EngineParts(

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.engine.cache.exchange import exchange_of
 from localrun.engine.context import LlamaContext
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import Model, load_model
@@ -69,10 +68,9 @@ class Serving:
         self.cache = self.context.open_cache()
         parts = generation_parts(model, limits, self.context, self.cache)
         commands = CommandQueue()
-        exchange = exchange_of(self.cache, self.context)
-        restorer = PromptRestorer(exchange, self.folder, commands.put)
+        restorer = PromptRestorer(self.cache, self.folder, commands.put)
         saver = PromptSaver(
-            exchange, self.folder, restorer, num_vocab=model.num_vocab, quiet_s=quiet_s
+            self.cache, self.folder, restorer, num_vocab=model.num_vocab, quiet_s=quiet_s
         )
         parts = replace(parts, saver=saver, restorer=restorer)
         self.worker = Worker(parts, commands, self.events.put)

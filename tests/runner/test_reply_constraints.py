@@ -92,7 +92,7 @@ class Runner:
             calls_of(parts),
             "".join(part.text for part in parts if isinstance(part, TextPart)),
             "".join(part.text for part in parts if isinstance(part, ReasoningPart)),
-            seq.thought.num_tokens if seq.thought else 0,
+            seq.thinking.num_tokens if seq.thinking else 0,
         )
 
 

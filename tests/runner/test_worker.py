@@ -42,12 +42,12 @@ def model() -> Iterator[Model]:
 class Serving:
     """A worker in its thread, and what it sent."""
 
-    def __init__(self, model: Model, tidy: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, model: Model, compact: Callable[[], bool] = lambda: False) -> None:
         self.context = LlamaContext(model, LIMITS, num_threads=1)
         self.events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         parts = generation_parts(model, LIMITS, self.context, self.context.open_cache())
         self.engine = parts.engine
-        parts = replace(parts, saver=NullPromptSaver(tidy))
+        parts = replace(parts, saver=NullPromptSaver(compact))
         self.worker = Worker(parts, CommandQueue(), self._put)
         self._num_steps = 0  # before the last event
         self._thread = threading.Thread(target=self.worker.run)
@@ -142,11 +142,11 @@ def test_the_next_request_after_a_cancel_uses_what_was_computed(serving: Serving
 def test_the_cells_are_tidied_while_the_engine_is_idle(model: Model) -> None:
     tidied = threading.Semaphore(0)
 
-    def tidy() -> bool:
+    def compact() -> bool:
         tidied.release()
         return True  # more is to be done
 
-    serving = Serving(model, tidy)
+    serving = Serving(model, compact)
 
     for number in (1, 2):
         serving.submit(number, [300] * 5, 2)

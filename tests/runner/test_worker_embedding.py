@@ -145,7 +145,7 @@ class BrokenPools(SumPools):
 
 def test_a_broken_context_ends_every_request_and_the_loop() -> None:
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    parts = embedding_parts(Embedder(lambda _: BrokenPools(splits=False)))
+    parts = embedding_parts(Embedder(lambda _: BrokenPools(can_split=False)))
     worker = Worker(parts, CommandQueue(), events.put)
     for number in (1, 2):
         worker.submit(EmbeddingJob(request_id=number, inputs=[[1]], pooling=Pooling.MEAN))
@@ -162,7 +162,7 @@ def test_a_broken_context_ends_every_request_and_the_loop() -> None:
 
 def test_a_model_that_only_embeds_is_served_without_an_engine() -> None:
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-    pools = SumPools(splits=False)
+    pools = SumPools(can_split=False)
     worker = Worker(embedding_parts(Embedder(lambda _: pools)), CommandQueue(), events.put)
     thread = threading.Thread(target=worker.run)
     thread.start()

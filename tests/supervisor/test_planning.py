@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.engine.params import MOST_STEP_TOKENS, CacheType, LoadOptions, RopeScaling
+from localrun.engine.params import MAX_STEP_TOKENS, CacheType, LoadOptions, RopeScaling
 from localrun.errors import LoadError
 from localrun.hardware.context import MOST_STRETCH
 from localrun.hardware.device import Device, DeviceKind
 from localrun.store.store import embedded_models
 from localrun.supervisor.devices import only_processor
 from localrun.supervisor.planning import (
-    MOST_ATTIC_BYTES,
+    MAX_HOST_CACHE_BYTES,
     PlannedLoad,
     plan_load,
     plan_request,
@@ -147,14 +147,14 @@ def test_copies_of_prefixes_get_a_part_of_what_is_left() -> None:
 
     roomy, tight = (plan_load(model(), None, there).load for there in (devices, narrow))
 
-    assert roomy.attic_bytes == MOST_ATTIC_BYTES
-    assert GIB // 16 < tight.attic_bytes < GIB // 8
+    assert roomy.host_cache_bytes == MAX_HOST_CACHE_BYTES
+    assert GIB // 16 < tight.host_cache_bytes < GIB // 8
 
 
 def test_a_huge_batch_is_planned_as_it_is_loaded() -> None:
     wish = plan_request(LoadOptions(num_batch=100_000_000), num_ctx=None, num_slots=4)
 
-    assert wish.step_tokens == MOST_STEP_TOKENS
+    assert wish.step_tokens == MAX_STEP_TOKENS
 
 
 def test_want_of_memory_is_answered_by_a_smaller_plan(eight_billion: Path) -> None:

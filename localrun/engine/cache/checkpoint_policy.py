@@ -1,11 +1,12 @@
-"""After which tokens of a prompt a copy of the state is worth it.
+"""Checkpoint policy: after which tokens of a prompt the state is saved.
 
     system <end> question <end> answer <end> question <end> <assistant>
                 ^                           ^              ^
     common to many chats           another question    another answer
 
-A row of a step ends at each, so they are few: a prompt of a short chat has three, a long
-one another every `MOST_TOKENS`. The last leaves something of the prompt to be computed.
+A chunk of the prompt ends at each position, so positions are few: three in the prompt of a
+short chat, one more every `MAX_DISTANCE_TOKENS` in a long one. At least one token of the
+prompt follows the last position.
 """
 
 from __future__ import annotations
@@ -17,66 +18,71 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence as Sequences
 
-LEAST_TOKENS = 16  # between two places: what is computed in no time is not worth a copy
-MOST_TOKENS = 512  # between two: so much is computed again at most
+MIN_DISTANCE_TOKENS = 16  # so few tokens are computed faster than a copy is made
+MAX_DISTANCE_TOKENS = 512  # the most that is computed again
 
 
 class CheckpointPolicy:
-    """Those of one sequence that are still to come."""
+    """Positions of the checkpoints that one sequence has not reached yet."""
 
-    def __init__(self, tokens: Sequences[int], start: int, ends: frozenset[int]) -> None:
-        """``start`` tokens are computed already; ``ends`` are the tokens that end a message."""
-        self._places = _places(tokens, start, ends) if len(tokens) >= LEAST_TOKENS else []
+    def __init__(self, tokens: Sequences[int], start: int, message_ends: frozenset[int]) -> None:
+        """``start`` tokens are already computed; ``message_ends`` are tokens."""
+        is_long = len(tokens) >= MIN_DISTANCE_TOKENS
+        self._positions = _positions(tokens, start, message_ends) if is_long else []
 
     @property
     def next(self) -> int | None:
-        """Return the first one, None when there is none."""
-        return self._places[0] if self._places else None
+        """Return the next position, or None if no checkpoint is left."""
+        return self._positions[0] if self._positions else None
 
     @property
-    def coming(self) -> tuple[int, ...]:
-        """Return all of them, ascending."""
-        return tuple(self._places)
+    def upcoming(self) -> tuple[int, ...]:
+        """Return all positions, ascending."""
+        return tuple(self._positions)
 
-    def add(self, place: int) -> None:
-        """Have one there, or at one that is as good."""
-        if not any(place - LEAST_TOKENS < known <= place for known in self._places):
-            insort(self._places, place)
+    def add(self, position: int) -> None:
+        """Add a position, unless there is one shortly before it."""
+        if not any(position - MIN_DISTANCE_TOKENS < known <= position for known in self._positions):
+            insort(self._positions, position)
 
-    def reach(self, place: int) -> bool:
-        """Go on to there; True when it is one of them."""
-        if self.next != place:
+    def reach(self, position: int) -> bool:
+        """Return whether a checkpoint is due at a position, and remove it from the list."""
+        if self.next != position:
             return False
-        del self._places[0]
+        del self._positions[0]
         return True
 
 
-def _places(tokens: Sequences[int], start: int, ends: frozenset[int]) -> list[int]:
-    borders = [place for place, token in enumerate(tokens, 1) if token in ends]
-    borders = [place for place in borders if place < len(tokens)]
-    last = len(tokens) - 1  # the same prompt once more
-    if borders and len(tokens) - borders[-1] <= LEAST_TOKENS:
-        last = borders[-1]  # also the next turn, where this answer will stand in other words
+def _positions(tokens: Sequences[int], start: int, message_ends: frozenset[int]) -> list[int]:
+    borders = [position for position, token in enumerate(tokens, 1) if token in message_ends]
+    borders = [position for position in borders if position < len(tokens)]
+    last = len(tokens) - 1  # for the same prompt once more
+    if borders and len(tokens) - borders[-1] <= MIN_DISTANCE_TOKENS:
+        last = borders[-1]  # serves the next turn as well, in which this answer may be rewritten
     wanted = {*borders[:1], *borders[-2:], last}
-    found = _apart([start, *sorted(place for place in wanted if place > start)])
-    between = [place for pair in pairwise(found) for place in _steps(*pair, borders)]
-    return sorted([*found[1:], *between])
+    ends = _apart([start, *sorted(position for position in wanted if position > start)])
+    between = [position for pair in pairwise(ends) for position in _steps(*pair, borders)]
+    return sorted([*ends[1:], *between])
 
 
-def _apart(places: Sequences[int]) -> list[int]:
-    """Return the first and the last place, and those between that are not too close."""
-    kept = [places[0]]
-    for place in places[1:-1]:
-        if place - kept[-1] >= LEAST_TOKENS:
-            kept.append(place)
-    return kept + [*places[1:]][-1:]
+def _apart(positions: Sequences[int]) -> list[int]:
+    """Return the first and the last position, and those between that are not too close."""
+    kept = [positions[0]]
+    for position in positions[1:-1]:
+        if position - kept[-1] >= MIN_DISTANCE_TOKENS:
+            kept.append(position)
+    return kept + [*positions[1:]][-1:]
 
 
 def _steps(first: int, last: int, borders: Sequences[int]) -> list[int]:
-    """Return places not too far apart between two, at borders where there are any."""
-    found: list[int] = []
-    while last - first >= MOST_TOKENS + LEAST_TOKENS:
-        near = [one for one in borders if MOST_TOKENS < 2 * (one - first) <= 2 * MOST_TOKENS]
-        first = near[-1] if near else first + MOST_TOKENS
-        found.append(first)
-    return found
+    """Return positions between two, not too far apart and at borders of messages if possible."""
+    steps: list[int] = []
+    while last - first >= MAX_DISTANCE_TOKENS + MIN_DISTANCE_TOKENS:
+        near = [
+            border
+            for border in borders
+            if MAX_DISTANCE_TOKENS < 2 * (border - first) <= 2 * MAX_DISTANCE_TOKENS
+        ]
+        first = near[-1] if near else first + MAX_DISTANCE_TOKENS
+        steps.append(first)
+    return steps

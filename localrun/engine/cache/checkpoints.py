@@ -1,10 +1,11 @@
-"""Copies of states in host memory, to begin other sequences from.
+"""Checkpoints: copies of states in host memory, from which other sequences can begin.
 
-A state cannot go back, but a copy of what it was after so many tokens can be put in its
-place. The copy has the part of the memory that cannot be cut and no more: cells of full
-attention stay where they are (llama.cpp's PARTIAL_ONLY).
+A state cannot be cut, but a copy that was saved after some tokens can replace it. A copy has
+only the part of the memory that cannot be cut (llama.cpp's PARTIAL_ONLY); cells of full
+attention stay where they are.
 
-Law: the copies take no more than the budget; the one that was used longest ago goes first.
+Invariant: the copies take no more than the budget; the one that was used longest ago is
+evicted first.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
 
     from localrun.engine.llama.lora_adapters import AdapterSet
 
-LEAST_BUDGET_BYTES = 64 * 2**20
-MOST_BUDGET_BYTES = 512 * 2**20  # four windows of a 4B model with 29 layers of them
-BUDGET_SHARE = 4  # or one in so many bytes of the weights, since copies grow with a model
+MIN_BUDGET_BYTES = 64 * 2**20
+MAX_BUDGET_BYTES = 512 * 2**20  # four windows of a 4B model with 29 layers of them
+BUDGET_SHARE = 4  # one in so many bytes of the weights, since copies grow with a model
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What the memory was after these tokens."""
+    """The tokens and adapters that a state was computed from."""
 
     tokens: tuple[int, ...]
     adapters: AdapterSet
@@ -37,41 +38,41 @@ class Checkpoint:
 
 
 def budget_for(weight_bytes: int) -> int:
-    """Return how many bytes the copies of a model's states may take."""
-    return min(MOST_BUDGET_BYTES, max(LEAST_BUDGET_BYTES, weight_bytes // BUDGET_SHARE))
+    """Return how many bytes the checkpoints of a model may take."""
+    return min(MAX_BUDGET_BYTES, max(MIN_BUDGET_BYTES, weight_bytes // BUDGET_SHARE))
 
 
 class Checkpoints:
-    """The copies, found by the tokens that they were computed from."""
+    """State copies by the tokens that they were computed from."""
 
     def __init__(self, budget_bytes: int) -> None:
         self._budget_bytes = budget_bytes
-        self._data: dict[Checkpoint, memoryview] = {}  # longest unused first
+        self._data: dict[Checkpoint, memoryview] = {}  # oldest use first
         self.num_bytes = 0
 
     def find(self, tokens: Sequences[int], adapters: AdapterSet) -> Iterator[Checkpoint]:
-        """Yield those that are a beginning of ``tokens``, or all of them, longest first."""
-        wanted = tuple(tokens)
-        fitting = [
-            one
-            for one in self._data
-            if one.length <= len(wanted)
-            and one.tokens[-1] == wanted[one.length - 1]  # for a quick no
-            and one.adapters == adapters
+        """Yield the checkpoints whose tokens are a prefix of ``tokens``, longest first."""
+        prompt = tuple(tokens)
+        candidates = [
+            checkpoint
+            for checkpoint in self._data
+            if checkpoint.length <= len(prompt)
+            and checkpoint.tokens[-1] == prompt[checkpoint.length - 1]  # rules most out quickly
+            and checkpoint.adapters == adapters
         ]
-        for one in sorted(fitting, key=lambda one: one.length, reverse=True):
-            if one.tokens == wanted[: one.length]:
-                yield one
+        for checkpoint in sorted(candidates, key=lambda one: one.length, reverse=True):
+            if checkpoint.tokens == prompt[: checkpoint.length]:
+                yield checkpoint
 
     def use(self, checkpoint: Checkpoint) -> memoryview | None:
-        """Return the copy, which counts as used now; None when there is none."""
+        """Return the copy and count it as used now; None if it was evicted or never added."""
         data = self._data.pop(checkpoint, None)
         if data is not None:
             self._data[checkpoint] = data
         return data
 
     def add(self, checkpoint: Checkpoint, data: memoryview) -> None:
-        """Keep a new copy if it is not larger than the budget."""
+        """Add a copy, evicting the oldest; a copy larger than the budget is dropped."""
         if data.nbytes > self._budget_bytes:
             return
         self._data[checkpoint] = data
@@ -80,6 +81,6 @@ class Checkpoints:
             self.num_bytes -= self._data.pop(next(iter(self._data))).nbytes
 
     def clear(self) -> None:
-        """Forget all."""
+        """Drop all copies."""
         self._data.clear()
         self.num_bytes = 0

@@ -1,11 +1,12 @@
-"""What to do with prefixes that nobody uses: leave them in cells, move them out, or drop them.
+"""Offloading of idle prefixes: which stay in cells, move to host memory, or are dropped.
 
-They come back from the `HostPrefixCache` when a prompt begins with them.
+Offloaded prefixes return from the `HostPrefixCache` when a prompt begins with them. Prefixes
+that were computed with adapters are never offloaded.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from localrun.engine.cache.host_cache import HostPrefix, HostPrefixCache
 from localrun.engine.cache.radix import common_length
@@ -13,164 +14,140 @@ from localrun.engine.cache.radix import common_length
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.engine.cache.radix import Node, RadixTree
+    from localrun.engine.cache.cached_prefixes import CachedPrefixes
+    from localrun.engine.cache.radix import Node
 
-# A cell that nobody uses costs each computed token a look (0.03 to 0.1 microseconds, measured
-# on models of 6 to 600 million parameters), moving it out and in again as much as hundreds of
-# these, and computing its token anew as much as thousands. So it is moved out, or dropped when
-# there is no room for it elsewhere, when keeping has cost as much as that.
-KEPT_LOOKS = 256
-KEPT_LOOKS_AT_LAST = 8000
-LOOKS_BETWEEN_CHECKS = 32
-MOST_PIECES_AT_ONCE = 16  # some 50 ms: a request that comes just then waits for them
-LEAST_MATCH = 16  # first tokens of a piece that a longer prompt must have before it comes back
-
-
-class Tenants(Protocol):
-    """What is needed of the prefix cache."""
-
-    tree: RadixTree
-    spare_slot: int
-
-    def graft(self, tokens: list[int], start: int, load: Callable[[int], bool]) -> bool:
-        """Keep cells from elsewhere for ``tokens[start:]``; False when it cannot."""
-
-    def shorten(self, leaf: Node, count: int) -> None:
-        """Free the last ``count`` cells of an idle leaf."""
-
-
-class Copies(Protocol):
-    """What is needed of a KV cache."""
-
-    def copy(self, source: int, target: int, start: int, end: int) -> None:
-        """Let ``target`` hold the cells of ``source`` too."""
-
-    def remove(self, holder: int, start: int, end: int) -> None:
-        """Let ``holder`` hold them no more."""
-
-    def save(self, slot: int) -> bytes:
-        """Return what a slot holds."""
-
-    def restore(self, slot: int, data: bytes) -> bool:
-        """Put it into an empty slot; False when it cannot."""
+# Attention reads every cell up to the last one in use, so an idle cell costs each computed token
+# 0.03 to 0.1 microseconds (measured on models of 6 to 600 million parameters). Moving a cell out
+# and in again costs as much as hundreds of these reads, computing its token anew as much as
+# thousands. A cell is offloaded, or dropped without room in host memory, once the reads since its
+# last use have cost as much. Ages are counted in computed tokens.
+OFFLOAD_AGE_TOKENS = 256
+DROP_AGE_TOKENS = 8000
+CHECK_INTERVAL_TOKENS = 32
+MAX_MOVED_PIECES = 16  # about 50 ms: a request that arrives meanwhile has to wait
+MIN_MATCH_TOKENS = 16  # of a piece, that a longer prompt must begin with to restore the piece
 
 
 class IdlePrefixes:
-    """The age of idle prefixes, and the attic of one prefix cache."""
+    """Ages of idle prefixes, and the host prefix cache of one `PrefixCache`."""
 
-    def __init__(self, cache: Tenants, cells: Copies, attic_bytes: int) -> None:
-        self._cache = cache
-        self._cells = cells
-        self._attic = HostPrefixCache(attic_bytes)
-        self._num_unchecked = 0  # computed tokens since the last look for idle cells
+    def __init__(
+        self,
+        prefixes: CachedPrefixes,
+        import_run: Callable[[list[int], int, bytes], bool],
+        host_cache_bytes: int,
+    ) -> None:
+        """``import_run`` adds cells to the cache, see `KvCache.import_run`."""
+        self._prefixes = prefixes
+        self._tree = prefixes.tree
+        self._import_run = import_run
+        self._host_cache = HostPrefixCache(host_cache_bytes)
+        self._num_unchecked = 0  # computed tokens since the last check
         self._latest: Node | None = None
-        self._has_gaps = False  # cells were freed that others lie behind
+        self._has_gaps = False  # cells were freed in front of others in use
 
-    def pass_by(self, count: int) -> None:
-        """Let ``count`` computed tokens look at the idle cells."""
-        self._cache.tree.tick(count)
-        self._num_unchecked += count
-        if self._num_unchecked >= LOOKS_BETWEEN_CHECKS:
+    def age_by(self, num_tokens: int) -> None:
+        """Age idle prefixes by a number of computed tokens; offload the oldest if it is due."""
+        self._tree.tick(num_tokens)
+        self._num_unchecked += num_tokens
+        if self._num_unchecked >= CHECK_INTERVAL_TOKENS:
             self._num_unchecked = 0
-            self._clear_idle()
+            self._offload_if_due()
 
-    def make_way(self) -> None:
-        """Move one piece out while a sequence begins.
+    def offload_oldest(self) -> None:
+        """Offload one piece of the oldest idle prefix before a sequence begins.
 
-        Later is dearer: new cells are put behind the idle ones, and there they stay when these
-        are gone, so that each token still looks at the gap.
+        Later would cost more: new cells are placed behind idle ones, and stay there when the
+        idle ones are gone, so that each token still reads across the gap.
         """
-        leaf = self._cache.tree.oldest_idle_leaf()
+        leaf = self._tree.oldest_idle_leaf()
         if leaf is not None:
-            self._move_out(leaf, pushes=False)
+            self._offload(leaf, may_evict=False)
 
-    def tidy(self) -> bool:
-        """Move one piece out while nothing runs; False when all is done.
+    def compact(self) -> bool:
+        """Offload one piece while no sequence runs; return False if all is done.
 
-        The latest prefix stays, which is likely to be asked for next, but goes to the front:
-        a token looks at all cells up to the last one in use.
+        The latest prefix, which the next request is likely to begin with, stays in cells but
+        moves to the front.
         """
-        leaf = self._cache.tree.oldest_idle_leaf(besides=self._latest)
+        leaf = self._tree.oldest_idle_leaf(besides=self._latest)
         if leaf is not None:
-            return self._move_out(leaf, pushes=False)
+            return self._offload(leaf, may_evict=False)
         if self._has_gaps:
             self._move_to_front()
         return False
 
-    def note_latest(self, node: Node) -> None:
-        """Remember the end of the prefix that was used last."""
+    def set_latest(self, node: Node) -> None:
+        """Set the end of the prefix that was used last."""
         self._latest = node
 
-    def bring_back(self, tokens: list[int]) -> None:
-        """Put what was moved out of the cells back, as far as ``tokens`` begin with it."""
+    def restore_prefix(self, tokens: list[int]) -> None:
+        """Restore the offloaded pieces that ``tokens`` begin with."""
         while True:
-            length = self._cache.tree.find(tokens, len(tokens)).length
-            piece = self._attic.take(tokens, length)
+            length = self._tree.find(tokens, len(tokens)).length
+            piece = self._host_cache.take(tokens, length)
             if piece is None:
                 return
             is_wanted = common_length(piece.tokens, tokens) >= min(
-                len(piece.tokens), len(tokens), piece.start + LEAST_MATCH
+                len(piece.tokens), len(tokens), piece.start + MIN_MATCH_TOKENS
             )
-            if not is_wanted or not self._put_back(piece):
-                self._attic.put(piece)
+            if not is_wanted or not self._import_run(piece.tokens, piece.start, piece.data):
+                self._host_cache.put(piece)
                 return
 
-    def prompts(self) -> list[list[int]]:
-        """Return the tokens of all prefixes without adapters, longest unused first."""
-        leaves = [node for node in self._cache.tree.nodes if not node.children]
-        leaves = [leaf for leaf in leaves if self._cache.tree.is_plain(leaf)]
+    def cached_prompts(self) -> list[list[int]]:
+        """Return the tokens of all prefixes without adapters, oldest use first."""
+        leaves = [node for node in self._tree.nodes if not node.children]
+        leaves = [leaf for leaf in leaves if self._tree.is_plain(leaf)]
         leaves.sort(key=lambda leaf: leaf.used_at)
-        return self._attic.prompts() + [leaf.prefix() for leaf in leaves]
+        return self._host_cache.prompts() + [leaf.prefix() for leaf in leaves]
 
     def clear(self) -> None:
-        """Forget what was moved out."""
-        self._attic.clear()
+        """Drop all offloaded prefixes."""
+        self._host_cache.clear()
 
-    def _clear_idle(self) -> None:
-        """Take the end of the longest unused prefix out of the cells, if its time has come."""
-        leaf = self._cache.tree.oldest_idle_leaf()
-        age = self._cache.tree.age(leaf) if leaf is not None else 0
-        if leaf is None or age <= KEPT_LOOKS:
+    def _offload_if_due(self) -> None:
+        """Offload or drop the end of the oldest idle prefix if it is old enough."""
+        leaf = self._tree.oldest_idle_leaf()
+        age = self._tree.age(leaf) if leaf is not None else 0
+        if leaf is None or age <= OFFLOAD_AGE_TOKENS:
             return
-        is_last_call = age > KEPT_LOOKS_AT_LAST
-        if not self._move_out(leaf, pushes=is_last_call) and is_last_call:
-            self._cache.shorten(leaf, len(leaf.tokens))
+        must_leave = age > DROP_AGE_TOKENS
+        if not self._offload(leaf, may_evict=must_leave) and must_leave:
+            self._prefixes.shorten(leaf, len(leaf.tokens))
 
     @property
-    def _has_stale(self) -> bool:
-        """Return whether what came to the attic first is worth less than what is in cells."""
-        oldest_at = self._attic.oldest_at
-        return oldest_at is not None and self._cache.tree.now - oldest_at > KEPT_LOOKS_AT_LAST
+    def _has_stale_piece(self) -> bool:
+        """Return whether the oldest piece in host memory is worth less than one in cells."""
+        offloaded_at = self._host_cache.oldest_offloaded_at
+        return offloaded_at is not None and self._tree.now - offloaded_at > DROP_AGE_TOKENS
 
-    def _move_out(self, leaf: Node, *, pushes: bool) -> bool:
-        """Move the end of a leaf to the attic; ``pushes`` others out when that is full."""
-        has_room = self._attic.has_room or self._has_stale
-        if not (pushes or has_room) or not self._cache.tree.is_plain(leaf):
+    def _offload(self, leaf: Node, *, may_evict: bool) -> bool:
+        """Move the end of a leaf to host memory; return False if it stays.
+
+        ``may_evict``: other pieces may be dropped if host memory is full.
+        """
+        has_room = self._host_cache.has_room or self._has_stale_piece
+        if not (may_evict or has_room) or not self._tree.is_plain(leaf):
             return False
-        count = min(self._attic.piece_tokens, len(leaf.tokens))
-        start, slot = leaf.end - count, self._cache.spare_slot
-        self._cells.copy(leaf.holder, slot, start, leaf.end)
-        data = self._cells.save(slot)
-        self._cells.remove(slot, 0, -1)
-        self._attic.put(HostPrefix(leaf.prefix(), start, data, self._cache.tree.now))
-        self._cache.shorten(leaf, count)
+        num_cells = min(self._host_cache.piece_tokens, len(leaf.tokens))
+        start = leaf.end - num_cells
+        data = self._prefixes.save(leaf, start, leaf.end)
+        self._host_cache.put(HostPrefix(leaf.prefix(), start, data, self._tree.now))
+        self._prefixes.shorten(leaf, num_cells)
         self._has_gaps = True
         return True
 
     def _move_to_front(self) -> None:
-        """Take the prefix that is left in cells out and put it back, where that is quick."""
+        """Offload and restore the prefix that is left in cells, if that takes little time."""
         self._has_gaps = False
-        leaf = self._cache.tree.oldest_idle_leaf()
+        leaf = self._tree.oldest_idle_leaf()
         prefix = leaf.prefix() if leaf is not None else []
-        if len(prefix) > MOST_PIECES_AT_ONCE * self._attic.piece_tokens:
+        if len(prefix) > MAX_MOVED_PIECES * self._host_cache.piece_tokens:
             return
-        while leaf is not None and self._move_out(leaf, pushes=False):
-            leaf = self._cache.tree.oldest_idle_leaf()
-        self.bring_back(prefix)
-        self._latest = self._cache.tree.find(prefix, len(prefix)).node
+        while leaf is not None and self._offload(leaf, may_evict=False):
+            leaf = self._tree.oldest_idle_leaf()
+        self.restore_prefix(prefix)
+        self._latest = self._tree.find(prefix, len(prefix)).node
         self._has_gaps = False
-
-    def _put_back(self, piece: HostPrefix) -> bool:
-        return self._cache.graft(
-            piece.tokens, piece.start, lambda slot: self._cells.restore(slot, piece.data)
-        )

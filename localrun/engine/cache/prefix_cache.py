@@ -1,278 +1,221 @@
-"""One prefix cache for all sequences, on cells that they share.
+"""Prefix cache for models with full attention only: all sequences share cells.
 
-For models with full attention only: a cell may belong to many sequence ids there,
-and `copy` costs microseconds. Ids below ``num_slots`` run, the next one is for copies out
-and in; all others up to `MOST_HOLDERS` hold cached prefixes, one id for one node of the
-radix tree.
+With full attention a cell may belong to many sequence ids, and copying it from one to
+another costs microseconds. Ids below ``num_slots`` run, the next one is the spare slot, the
+others hold cached prefixes (`CachedPrefixes`).
 
-    slot of a sequence    [ cells of the tree | its own cells ]
+    slot of a sequence    [ shared with the tree | its own cells ]
     positions             0          num_shared        num_computed
 
-What one adapter set computed is not for another: each has a root of its own in the tree.
+Each adapter set has a root of its own in the tree, since its cells differ.
 
-Law: the cells in use are those of the tree and each sequence's own. What a
-sequence computes of its prompt joins the tree at once, the rest when it closes.
+Invariant: the cells in use are those of the tree and each sequence's own. The computed part
+of a prompt joins the tree at once, the rest of a sequence when it is freed.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from localrun.engine.cache.cached_prefixes import MAX_SEQUENCE_IDS, CachedPrefixes
 from localrun.engine.cache.host_cache import BUDGET_BYTES
-from localrun.engine.cache.idle_prefixes import Copies, IdlePrefixes
-from localrun.engine.cache.radix import NO_HOLDER, RadixTree
+from localrun.engine.cache.idle_prefixes import IdlePrefixes
+from localrun.engine.sequence import slot_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from localrun.engine.cache.kv_cache import KvMemory
     from localrun.engine.cache.radix import Match, Node
     from localrun.engine.sequence import Sequence
 
-MOST_HOLDERS = 256  # LLAMA_MAX_SEQ: ids beyond n_seq_max cannot be decoded, but hold cells
-
-
-class Cells(Copies, Protocol):
-    """What a cache needs of a KV cache; positions are half-open, -1 is the end.
-
-    Cells that nobody holds are free.
-    """
-
 
 class PrefixCache:
-    """Slots and cells of running sequences, and the prefixes that ended ones left."""
+    """A `KvCache` of shared cells."""
+
+    exports_whole_prompts = False
 
     def __init__(
         self,
-        cells: Cells,
+        memory: KvMemory,
         *,
         num_slots: int,
         num_cells: int,
-        num_holders: int = MOST_HOLDERS,
-        attic_bytes: int = BUDGET_BYTES,
+        num_holders: int = MAX_SEQUENCE_IDS,
+        host_cache_bytes: int = BUDGET_BYTES,
     ) -> None:
-        self.tree = RadixTree()
-        self._cells = cells
+        self._memory = memory
         self._num_cells = num_cells
-        self._open: dict[int, Sequence] = {}  # by slot
-        self._paths: dict[int, Node] = {}  # by slot: the node down to which cells are shared
-        self._idle = IdlePrefixes(self, cells, attic_bytes)
+        self._prefixes = CachedPrefixes(memory, spare_slot=num_slots, num_holders=num_holders)
+        self.tree = self._prefixes.tree
+        self._idle = IdlePrefixes(self._prefixes, self.import_run, host_cache_bytes)
+        self._sequences: dict[int, Sequence] = {}  # by slot
+        self._shared_nodes: dict[int, Node] = {}  # by slot: ends at ``num_shared``
         self._free_slots = list(range(num_slots - 1, -1, -1))
-        self.spare_slot = num_slots  # holds nothing between two calls
-        self._free_holders = list(range(num_holders - 1, num_slots, -1))
 
     @property
-    def has_slot(self) -> bool:
+    def has_free_slot(self) -> bool:
         """Return whether one more sequence can run."""
         return bool(self._free_slots)
 
     @property
-    def num_used(self) -> int:
-        """Return the number of cells that are not free."""
-        own = sum(seq.num_computed - seq.num_shared for seq in self._open.values())
+    def num_used_cells(self) -> int:
+        """Return the number of cells that are not free, cached prefixes included."""
+        own = sum(seq.num_computed - seq.num_shared for seq in self._sequences.values())
         return self.tree.num_cells + own
 
-    def lead(self, leader: Sequence, seq: Sequence, length: int) -> bool:  # noqa: ARG002
-        """Return whether the leader's first ``length`` tokens will spare this sequence work."""
+    def prepare_sharing(self, leader: Sequence, seq: Sequence, length: int) -> bool:  # noqa: ARG002
+        """Return whether sharing the leader's first ``length`` tokens saves computation."""
         return self.tree.find(seq.tokens, length, self._root(seq)).length < length
 
-    def open(self, seq: Sequence, spare: int) -> bool:
-        """Give a slot and the longest cached prefix, if its tokens and ``spare`` cells fit.
+    def allocate(self, seq: Sequence, num_spare: int) -> bool:
+        """Assign a slot and the longest cached prefix, if tokens and spare cells fit.
 
-        Cells that nobody uses count as room. The last token is never taken from the
-        cache: its logits are needed. Nothing changes when it does not fit; alone, a
-        sequence always fits.
+        Cells of idle prefixes count as free. The last token is never taken from the cache,
+        because its logits are needed.
         """
         if not seq.adapters:
-            self.bring_back(seq.tokens[:-1])
-        match = self.tree.find(seq.tokens, seq.most_shared, self._root(seq))
-        node = self._whole(match)
+            self._idle.restore_prefix(seq.tokens[:-1])
+        match = self.tree.find(seq.tokens, seq.num_cacheable, self._root(seq))
+        node = self._prefixes.node_for(match)
         self.tree.use(node)
-        missing = len(seq.tokens) - node.end + spare
-        if self._open and self._promised() + missing > self._num_cells:
+        missing = len(seq.tokens) - node.end + num_spare
+        if self._sequences and self._num_committed() + missing > self._num_cells:
             self.tree.leave(node)
             return False
-        self._idle.make_way()
+        self._idle.offload_oldest()
         slot = self._free_slots.pop()
         for part in node.path():
-            self._cells.copy(part.holder, slot, part.start, part.end)
+            self._memory.copy_cells(part.holder, slot, part.start, part.end)
         seq.slot, seq.num_computed, seq.num_shared = slot, node.end, node.end
-        self._open[slot], self._paths[slot] = seq, node
+        self._sequences[slot], self._shared_nodes[slot] = seq, node
         return True
 
-    def next_stop(self, seq: Sequence) -> int:
-        """Return the position where a row of the sequence has to end: that of its last token."""
+    def chunk_end(self, seq: Sequence) -> int:
+        """Return the position behind the last token: a chunk may end anywhere."""
         return len(seq.tokens)
 
-    def rewind(self, seq: Sequence) -> None:
-        """Do nothing: a step that was broken off leaves whole cells."""
+    def reserve(self, num_cells: int) -> bool:
+        """Free cells for a step, oldest cached prefixes first; return False if too few remain.
+
+        The step's tokens count towards the age of idle prefixes.
+        """
+        self._idle.age_by(num_cells)
+        return self._evict_for(num_cells)
 
     def publish(self, seq: Sequence) -> None:
-        """Let others share what the sequence has computed."""
+        """Add the computed tokens to the tree, or share those that it already has."""
         slot = slot_of(seq)
-        while (match := self._next(seq)).length > seq.num_shared:
-            node = self._whole(match)
+        while (match := self._next_match(seq)).length > seq.num_shared:
+            node = self._prefixes.node_for(match)
             if node.end == seq.num_shared:
                 return  # no holder is left to split with
-            self._swap(seq, node)
+            self._share_instead(seq, node)
         tokens = seq.tokens[seq.num_shared : seq.num_computed]
         if not tokens:
             return
-        node = self._paths[slot]
-        if node.holder != NO_HOLDER and not node.children and node.num_users == 1:
-            self.tree.extend(node, tokens)  # only this sequence uses it
-        else:
-            holder = self._new_holder()
-            if holder is None:
-                return
-            node = self.tree.add(node, tokens, holder)
-            self._follow(slot, node)
-        self._cells.copy(slot, node.holder, seq.num_shared, seq.num_computed)
+        before = self._shared_nodes[slot]
+        after = self._prefixes.append(before, slot, tokens)
+        if after is None:
+            return
+        if after is not before:
+            self._set_shared_node(slot, after)
         seq.num_shared = seq.num_computed
 
-    def close(self, seq: Sequence) -> None:
-        """Take the slot back; what was computed stays as a cached prefix."""
+    def truncate(self, seq: Sequence) -> None:
+        """Free the sequence's cells behind ``num_computed``."""
+        self._memory.remove_cells(slot_of(seq), seq.num_computed, -1)
+
+    def recover(self, seq: Sequence) -> None:
+        """Do nothing: an aborted step leaves whole cells, and ``num_computed`` counts them."""
+
+    def free(self, seq: Sequence) -> None:
+        """Release the slot; the computed tokens stay as a cached prefix."""
         self.publish(seq)
         slot = slot_of(seq)
-        node = self._paths.pop(slot)
+        node = self._shared_nodes.pop(slot)
         self.tree.leave(node)
-        self._idle.note_latest(node)
-        del self._open[slot]
-        self._cells.remove(slot, 0, -1)
+        self._idle.set_latest(node)
+        del self._sequences[slot]
+        self._memory.remove_cells(slot, 0, -1)
         self._free_slots.append(slot)
         seq.slot, seq.num_computed, seq.num_shared = None, 0, 0
 
-    def reserve(self, count: int) -> bool:
-        """Free ``count`` cells at the cost of cached prefixes, oldest first; False: too few.
+    def clear(self) -> None:
+        """Drop all prefixes that no sequence uses."""
+        self._idle.clear()
+        while (leaf := self.tree.oldest_idle_leaf()) is not None:
+            self._prefixes.shorten(leaf, len(leaf.tokens))
 
-        Called once for each step, which looks at idle cells for each of its tokens.
+    def compact(self) -> bool:
+        """Move one piece of an idle prefix out of the cells; return False if all is done."""
+        return self._idle.compact()
+
+    def cached_prompts(self) -> list[list[int]]:
+        """Return the tokens of the longest cached prefixes without adapters, oldest use first."""
+        return self._idle.cached_prompts()
+
+    def num_cached_tokens(self, tokens: list[int]) -> int:
+        """Return the length of the cached prefix of ``tokens``, without adapters."""
+        self._idle.restore_prefix(tokens)
+        return self.tree.find(tokens, len(tokens)).length
+
+    def export_run(self, tokens: list[int], start: int) -> bytes | None:
+        """Return the cells of ``tokens[start:]``, or None if not all tokens are cached."""
+        self._idle.restore_prefix(tokens)
+        match = self.tree.find(tokens, len(tokens))
+        if match.length < len(tokens):
+            return None
+        return self._prefixes.save(match.partial or match.node, start, len(tokens)) or None
+
+    def import_run(self, tokens: list[int], start: int, data: bytes) -> bool:
+        """Add the cells of ``tokens[start:]`` to the tree, except those that it already has.
+
+        Return False if there is no room, or if ``tokens[:start]`` is not cached.
         """
-        self._idle.pass_by(count)
-        return self._make_room(count)
-
-    def graft(self, tokens: list[int], start: int, load: Callable[[int], bool]) -> bool:
-        """Keep cells from elsewhere for ``tokens[start:]``, behind a prefix that is cached.
-
-        ``load`` puts them into a slot that is empty. False when it cannot, or there is no room.
-        """
-        node = self._whole(self.tree.find(tokens, len(tokens)))
-        slot = self.spare_slot
+        node = self._prefixes.node_for(self.tree.find(tokens, len(tokens)))
+        slot = self._prefixes.spare_slot
         if node.end < start:
             return False
         if node.end == len(tokens):
             return True
-        self.tree.use(node)  # lest it is evicted to make the room
+        self.tree.use(node)  # keep it from being evicted to make room
         try:
-            if not self._make_room(len(tokens) - start) or not load(slot):
+            if not self._evict_for(len(tokens) - start):
                 return False
-            return self._hold(node, slot, tokens[node.end :])
+            if not self._memory.restore_sequence(slot, data):
+                return False
+            return self._prefixes.append(node, slot, tokens[node.end :]) is not None
         finally:
-            self._cells.remove(slot, 0, -1)
+            self._memory.remove_cells(slot, 0, -1)
             self.tree.leave(node)
 
-    def tidy(self) -> bool:
-        """Free cells that only cost looks, a few at a time, while nothing runs; False: all done."""
-        return self._idle.tidy()
+    def _evict_for(self, num_cells: int) -> bool:
+        return self._prefixes.evict(self.num_used_cells + num_cells - self._num_cells)
 
-    def bring_back(self, tokens: list[int]) -> None:
-        """Put what was moved out of the cells back, as far as ``tokens`` begin with it."""
-        self._idle.bring_back(tokens)
-
-    def prompts(self) -> list[list[int]]:
-        """Return the tokens of all prefixes without adapters, longest unused first."""
-        return self._idle.prompts()
-
-    def cut(self, seq: Sequence) -> None:
-        """Free the sequence's cells behind what counts as computed."""
-        self._cells.remove(slot_of(seq), seq.num_computed, -1)
-
-    def clear(self) -> None:
-        """Forget all prefixes that nobody uses."""
-        self._idle.clear()
-        while (leaf := self.tree.oldest_idle_leaf()) is not None:
-            self.shorten(leaf, len(leaf.tokens))
-
-    def _hold(self, node: Node, slot: int, tokens: list[int]) -> bool:
-        """Let a holder behind ``node`` hold what the slot has for ``tokens``."""
-        start = node.end
-        if node.holder != NO_HOLDER and not node.children and node.num_users == 1:
-            self._cells.copy(slot, node.holder, start, start + len(tokens))
-            self.tree.extend(node, tokens)
-            return True
-        holder = self._new_holder()
-        if holder is None:
-            return False
-        self._cells.copy(slot, holder, start, start + len(tokens))
-        self.tree.add(node, tokens, holder)
-        return True
-
-    def _make_room(self, count: int) -> bool:
-        while (missing := self.num_used + count - self._num_cells) > 0:
-            leaf = self.tree.oldest_idle_leaf()
-            if leaf is None:
-                return False
-            self.shorten(leaf, min(missing, len(leaf.tokens)))
-        return True
-
-    def _promised(self) -> int:
-        """Return the cells that open sequences use, or will for the tokens that they have."""
-        own = sum(len(seq.tokens) - seq.num_shared for seq in self._open.values())
+    def _num_committed(self) -> int:
+        """Return the cells that running sequences use, or will use for the tokens they have."""
+        own = sum(len(seq.tokens) - seq.num_shared for seq in self._sequences.values())
         return self.tree.num_cells - self.tree.num_idle + own
 
     def _root(self, seq: Sequence) -> Node:
         return self.tree.root_of(seq.adapters)
 
-    def _next(self, seq: Sequence) -> Match:
-        """Return the match of what the sequence computed but does not share."""
-        return self.tree.find(seq.tokens, seq.num_computed, self._paths[slot_of(seq)])
+    def _next_match(self, seq: Sequence) -> Match:
+        """Return the match of the computed tokens that the sequence does not share yet."""
+        return self.tree.find(seq.tokens, seq.num_computed, self._shared_nodes[slot_of(seq)])
 
-    def _whole(self, match: Match) -> Node:
-        """Return the node that ends where the match does, or before it without a free holder."""
-        node, rest = match.node, match.partial
-        if rest is None:
-            return node
-        self.tree.use(rest)  # lest it is evicted to get the holder
-        holder = self._new_holder()
-        self.tree.leave(rest)
-        if holder is None:
-            return node
-        upper = self.tree.split(rest, match.num_partial, holder)
-        self._cells.copy(rest.holder, upper.holder, upper.start, upper.end)
-        self._cells.remove(rest.holder, upper.start, upper.end)
-        return upper
-
-    def _swap(self, seq: Sequence, node: Node) -> None:
-        """Share the cells of nodes down to ``node`` in place of the sequence's own, equal ones."""
+    def _share_instead(self, seq: Sequence, node: Node) -> None:
+        """Replace the sequence's own cells by the equal ones of the path down to ``node``."""
         slot = slot_of(seq)
-        self._cells.remove(slot, seq.num_shared, node.end)
+        self._memory.remove_cells(slot, seq.num_shared, node.end)
         for part in node.path():
             if part.end <= seq.num_shared:
                 break
-            self._cells.copy(part.holder, slot, part.start, part.end)
-        self._follow(slot, node)
+            self._memory.copy_cells(part.holder, slot, part.start, part.end)
+        self._set_shared_node(slot, node)
         seq.num_shared = node.end
 
-    def _follow(self, slot: int, node: Node) -> None:
-        """Move the use of a slot further down."""
+    def _set_shared_node(self, slot: int, node: Node) -> None:
+        """Move the use of a slot further down the tree."""
         self.tree.use(node)
-        self.tree.leave(self._paths[slot])
-        self._paths[slot] = node
-
-    def _new_holder(self) -> int | None:
-        """Return a free id, if need be that of the oldest prefix; None when all are in use."""
-        if not self._free_holders and (leaf := self.tree.oldest_idle_leaf()) is not None:
-            self.shorten(leaf, len(leaf.tokens))
-        return self._free_holders.pop() if self._free_holders else None
-
-    def shorten(self, leaf: Node, count: int) -> None:
-        """Free the last ``count`` cells of an idle leaf."""
-        self._cells.remove(leaf.holder, leaf.end - count, -1)
-        self.tree.shorten(leaf, count)
-        if not leaf.tokens:
-            self._free_holders.append(leaf.holder)
-
-
-def slot_of(seq: Sequence) -> int:
-    """Return the slot of a running sequence."""
-    if seq.slot is None:
-        raise ValueError(f"request {seq.request_id} does not run")
-    return seq.slot
+        self.tree.leave(self._shared_nodes[slot])
+        self._shared_nodes[slot] = node

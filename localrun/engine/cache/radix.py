@@ -1,16 +1,15 @@
-"""A radix tree over token ids: which prefixes are computed, and who holds their cells.
+"""Radix tree over token ids: computed prefixes, and the holders of their cells.
 
 Pure bookkeeping: it knows token ids and small integers named holders (llama.cpp's
 sequence ids), not how cells are copied. Prefixes of different kinds (adapter sets) share
-nothing: each kind has a root of its own, and all have one clock. One node is one run of
-tokens; a holder
-belongs to exactly one node and holds the cells of that run alone:
+nothing: each kind has its own root, and all have one clock. One node is one run of tokens; a
+holder belongs to exactly one node and holds the cells of that run alone:
 
     root -[ 0 1 2 3 ]- a -[ 4 5 ]- b        a holds positions [0, 4), b [4, 6)
                        a -[ 7 8 9 ]- c      c holds positions [4, 7)
 
-Law: a node has at least as many users as each of its children, since a use counts
-for the whole path to the root. So what has no user can go, leaves first, and
+Invariant: a node has at least as many users as each of its children, since a use counts
+for the whole path to the root. So nodes without users can be removed, leaves first, and
 `num_idle` counts exactly the cells that `oldest_idle_leaf` will ever offer.
 """
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
 
 NO_HOLDER = -1  # of a root, which has no tokens
-MOST_ROOTS = 64  # beyond that, those with nothing below them are forgotten
+MAX_ROOTS = 64  # beyond that, roots without children are removed
 
 
 @dataclass(slots=True, eq=False)
@@ -51,7 +50,7 @@ class Node:
             node = node.parent
 
     def prefix(self) -> list[int]:
-        """Return all tokens from the root to its last one."""
+        """Return all tokens from the root to the last token of the node."""
         runs = [part.tokens for part in self.path()]
         return [token for run in reversed(runs) for token in run]
 
@@ -86,18 +85,19 @@ class RadixTree:
         return self.root_of(())
 
     def root_of(self, kind: Hashable) -> Node:
-        """Return the root below which the prefixes of a kind are."""
+        """Return the root of the prefixes of a kind."""
         root = self._roots.get(kind)
         if root is None:
-            if len(self._roots) >= MOST_ROOTS:
-                # one in use may go, too: then others cannot find what is below it, no more
-                self._roots = {known: one for known, one in self._roots.items() if one.children}
+            if len(self._roots) >= MAX_ROOTS:
+                # a removed root may still be in use: others merely cannot find its nodes
+                kept = {known: node for known, node in self._roots.items() if node.children}
+                self._roots = kept
             root = self._roots[kind] = Node(None, NO_HOLDER, 0, [])
         return root
 
     @property
     def nodes(self) -> frozenset[Node]:
-        """Return all nodes but the roots."""
+        """Return all nodes except the roots."""
         return frozenset(self._nodes)
 
     def is_plain(self, node: Node) -> bool:
@@ -106,23 +106,23 @@ class RadixTree:
         return top.parent is self.root
 
     def find(self, tokens: Sequence[int], limit: int, below: Node | None = None) -> Match:
-        """Return the longest known prefix of ``tokens[:limit]``; parts of a node count.
+        """Return the longest known prefix of ``tokens[:limit]``; it may end inside a node.
 
         ``below`` is a node whose path is known to match already.
         """
         node = below or self.root
-        while (place := node.end) < limit:
-            child = node.children.get(tokens[place])
+        while (position := node.end) < limit:
+            child = node.children.get(tokens[position])
             if child is None:
                 break
-            num_matching = common_length(child.tokens, tokens[place : min(limit, child.end)])
+            num_matching = common_length(child.tokens, tokens[position : min(limit, child.end)])
             if num_matching < len(child.tokens):
                 return Match(node, child, num_matching)
             node = child
         return Match(node, None, 0)
 
     def add(self, parent: Node, tokens: list[int], holder: int) -> Node:
-        """Put a leaf below ``parent``, which has no child with the same first token."""
+        """Add a leaf below ``parent``, which has no child with the same first token."""
         node = Node(parent, holder, parent.end, tokens)
         parent.children[tokens[0]] = node
         self._nodes.add(node)
@@ -131,13 +131,13 @@ class RadixTree:
         return node
 
     def extend(self, leaf: Node, tokens: list[int]) -> None:
-        """Make the run of a leaf longer."""
+        """Append tokens to the run of a leaf."""
         leaf.tokens += tokens
         self._count(leaf, len(tokens))
         self._touch(leaf)
 
     def split(self, node: Node, length: int, holder: int) -> Node:
-        """Cut the first ``length`` tokens off into a new parent with ``holder``; return it.
+        """Move the first ``length`` tokens into a new parent with ``holder``; return the parent.
 
         Users of the node are users of both.
         """
@@ -153,7 +153,7 @@ class RadixTree:
         return upper
 
     def shorten(self, leaf: Node, count: int) -> None:
-        """Forget the last ``count`` tokens of an idle leaf, and the leaf with its last one."""
+        """Remove the last ``count`` tokens of an idle leaf, and the leaf with its last token."""
         first = leaf.tokens[0]
         del leaf.tokens[len(leaf.tokens) - count :]
         self._count(leaf, -count)
@@ -170,7 +170,7 @@ class RadixTree:
         self._touch(node)
 
     def leave(self, node: Node) -> None:
-        """Take back one `use`."""
+        """Undo one `use`."""
         self._touch(node)
         for above in node.path():
             above.num_users -= 1
@@ -178,18 +178,18 @@ class RadixTree:
                 self.num_idle += len(above.tokens)
 
     def oldest_idle_leaf(self, besides: Node | None = None) -> Node | None:
-        """Return the leaf without users that was used longest ago."""
+        """Return the leaf without users that was used longest ago, or None."""
         leaves = (node for node in self._nodes if not node.children and node is not besides)
         idle = (node for node in leaves if node.num_users == 0)
         return min(idle, key=lambda node: node.used_at, default=None)
 
     def tick(self, count: int) -> None:
-        """Let time pass, by which `age` counts."""
+        """Advance the clock by which `age` counts."""
         self._ticks += count
 
     @property
     def now(self) -> int:
-        """Return the ticks so far."""
+        """Return the ticks of the clock."""
         return self._ticks
 
     def age(self, node: Node) -> int:
@@ -208,10 +208,9 @@ class RadixTree:
 
 
 def common_length(first: Sequence[int], second: Sequence[int]) -> int:
-    """Return how many tokens two sequences of the same type begin with in common.
+    """Return the length of the common prefix of two sequences of the same type.
 
-    Halves the range by comparing slices, which C does; a loop in Python is twenty
-    times slower.
+    Bisects by comparing slices, which C does; a loop in Python is twenty times slower.
     """
     low, high = 0, min(len(first), len(second))
     if first[:high] == second[:high]:

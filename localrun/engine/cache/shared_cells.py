@@ -1,8 +1,8 @@
-"""Which slots hold the same cells.
+"""Cells that several slots of a `StateCache` hold together.
 
-A slot that was forked from another holds its first cells too. The cells of all slots are
-a tree of such forks, so a slot adds to those before it what is behind the longest part
-that it has in common with one of them.
+A slot that was forked from another holds its first cells too. The cells of all slots form a
+tree of such forks, so a slot adds to the slots before it only what is behind the longest
+part that it shares with one of them.
 """
 
 from __future__ import annotations
@@ -14,42 +14,42 @@ if TYPE_CHECKING:
 
 
 class SharedCells:
-    """How many first cells each two slots hold together."""
+    """Number of first cells that each pair of slots shares."""
 
     def __init__(self) -> None:
-        self._common: dict[int, dict[int, int]] = {}  # by both slots; none of them 0
+        self._lengths: dict[int, dict[int, int]] = {}  # by both slots; no length is 0
 
-    def between(self, slot: int, other: int) -> int:
-        """Return how many first cells both hold."""
-        return self._common.get(slot, {}).get(other, 0)
+    def num_shared(self, slot: int, other: int) -> int:
+        """Return how many first cells both slots hold."""
+        return self._lengths.get(slot, {}).get(other, 0)
 
     def fork(self, source: int, target: int, length: int) -> None:
-        """Let an empty slot hold the first cells of another."""
-        known = dict(self._common.get(source, {}))
-        for other, common in known.items():
-            self._set(target, other, min(length, common))
+        """Record that an empty slot now shares the first cells of another."""
+        lengths = dict(self._lengths.get(source, {}))
+        for other, shared in lengths.items():
+            self._set(target, other, min(length, shared))
         self._set(source, target, length)
 
-    def cut(self, slot: int, length: int) -> None:
-        """Let a slot hold no more than its first ``length`` cells."""
-        for other, common in dict(self._common.get(slot, {})).items():
-            self._set(slot, other, min(length, common))
+    def truncate(self, slot: int, length: int) -> None:
+        """Record that a slot holds no more than its first ``length`` cells."""
+        for other, shared in dict(self._lengths.get(slot, {})).items():
+            self._set(slot, other, min(length, shared))
 
     def num_distinct(self, lengths: Mapping[int, int]) -> int:
-        """Return the number of cells that slots with so many each hold together."""
-        if not self._common:
+        """Return the number of cells that slots of these lengths hold together."""
+        if not self._lengths:
             return sum(lengths.values())
         total, before = 0, list[int]()
         for slot, length in lengths.items():
-            total += length - max((self.between(slot, other) for other in before), default=0)
+            total += length - max((self.num_shared(slot, other) for other in before), default=0)
             before.append(slot)
         return total
 
     def _set(self, slot: int, other: int, length: int) -> None:
         for one, two in ((slot, other), (other, slot)):
             if length:
-                self._common.setdefault(one, {})[two] = length
-            elif one in self._common:
-                self._common[one].pop(two, None)
-                if not self._common[one]:
-                    del self._common[one]
+                self._lengths.setdefault(one, {})[two] = length
+            elif one in self._lengths:
+                self._lengths[one].pop(two, None)
+                if not self._lengths[one]:
+                    del self._lengths[one]

@@ -1,265 +1,265 @@
-"""Slots with states, for models of whose memory only a part, or nothing, can be cut.
+"""State cache for models of whose memory only a part, or nothing, can be cut.
 
-The memory of recurrent and hybrid models, and windowed attention, has no prefix:
-llama.cpp "copies" one without complaint and computes nonsense from it. What is exact:
+The memory of recurrent and hybrid models and of sliding windows has no prefix: llama.cpp
+copies a part of it without an error and computes nonsense from the copy. Two ways are exact:
 
-- to go on from where a sequence ended, in its slot, as the next turn of a chat does;
-- to put a copy of the state back that was made while the prompt was computed
-  (`Checkpoints`). Where there are cells of full attention besides, the slot needs those
-  up to there: it has them, or shares them with the slot that has.
+- continue where a sequence ended, in its slot, as the next turn of a chat does;
+- restore a checkpoint of the state that was saved while the prompt was computed
+  (`Checkpoints`). If the model has cells of full attention besides, the slot needs those up
+  to the checkpoint: it holds them, or shares them with the slot that does.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from localrun.engine.cache.checkpoint_policy import CheckpointPolicy
-from localrun.engine.cache.checkpoints import LEAST_BUDGET_BYTES, Checkpoint, Checkpoints
-from localrun.engine.cache.memory_kind import HYBRID, MemoryKind
-from localrun.engine.cache.prefix_cache import Cells, slot_of
+from localrun.engine.cache.checkpoints import MIN_BUDGET_BYTES, Checkpoint, Checkpoints
+from localrun.engine.cache.kv_cache import HYBRID, KvMemory, MemoryKind
+from localrun.engine.cache.resume_points import ComputedTokens, ResumePoint, ResumePoints
 from localrun.engine.cache.shared_cells import SharedCells
-from localrun.engine.cache.state_starts import Computed, Start, Starts
+from localrun.engine.sequence import slot_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from localrun.engine.llama.lora_adapters import AdapterSet
     from localrun.engine.sequence import Sequence
 
 
-class StateCells(Cells, Protocol):
-    """What such a cache needs besides."""
-
-    def save_part(self, slot: int) -> memoryview:
-        """Return a copy of what cannot be cut."""
-
-    def restore_part(self, slot: int, data: memoryview) -> bool:
-        """Put it in the place of what the slot has; False when it cannot."""
-
-
 class StateCache:
-    """Slots of running sequences, those with states that ended ones left, and copies."""
+    """A `KvCache` of running slots, idle slots with the states that sequences left, checkpoints."""
+
+    exports_whole_prompts = True
 
     def __init__(
         self,
-        cells: StateCells,
+        memory: KvMemory,
         *,
         num_slots: int,
         num_cells: int,
-        memory: MemoryKind = HYBRID,
-        ends: frozenset[int] = frozenset(),
-        budget_bytes: int = LEAST_BUDGET_BYTES,
+        kind: MemoryKind = HYBRID,
+        message_ends: frozenset[int] = frozenset(),
+        checkpoint_bytes: int = MIN_BUDGET_BYTES,
     ) -> None:
-        """Begin with empty slots; ``ends`` are the tokens that end a message."""
-        self._cells = cells
-        self._num_cells = num_cells
+        """``message_ends`` are the tokens that end a message."""
         self._memory = memory
-        self._ends = ends
-        self.checkpoints = Checkpoints(budget_bytes)
-        self._open: dict[int, Sequence] = {}  # by slot
-        self._kept: dict[int, Computed] = {}  # by slot, longest unused first
-        self._places: dict[int, CheckpointPolicy] = {}  # by slot: where copies will be made
-        self._overlaps = SharedCells()
+        self._num_cells = num_cells
+        self._kind = kind
+        self._message_ends = message_ends
+        self.checkpoints = Checkpoints(checkpoint_bytes)
+        self._sequences: dict[int, Sequence] = {}  # by slot
+        self._idle: dict[int, ComputedTokens] = {}  # by slot, oldest use first
+        self._policies: dict[int, CheckpointPolicy] = {}  # by slot
+        self._shared_cells = SharedCells()
         self._free_slots = list(range(num_slots - 1, -1, -1))
 
     @property
-    def has_slot(self) -> bool:
+    def has_free_slot(self) -> bool:
         """Return whether one more sequence can run."""
-        return bool(self._free_slots or self._kept)
+        return bool(self._free_slots or self._idle)
 
     @property
-    def num_used(self) -> int:
-        """Return the number of cells that are not free.
+    def num_used_cells(self) -> int:
+        """Return the number of cells that are not free, idle states included.
 
-        Those of a window are never shared, so there each slot counts as if nothing was.
+        Cells of a window are never shared, so there every slot counts in full.
         """
-        lengths = {slot: len(kept.tokens) for slot, kept in self._kept.items()}
-        lengths |= {slot: seq.num_computed for slot, seq in self._open.items()}
-        return self._overlaps.num_distinct(lengths)
+        lengths = {slot: len(computed.tokens) for slot, computed in self._idle.items()}
+        lengths |= {slot: seq.num_computed for slot, seq in self._sequences.items()}
+        return self._shared_cells.num_distinct(lengths)
 
-    def lead(self, leader: Sequence, seq: Sequence, length: int) -> bool:
-        """Have a copy made when the leader has computed the first ``length`` tokens.
+    def prepare_sharing(self, leader: Sequence, seq: Sequence, length: int) -> bool:
+        """Schedule a checkpoint where the leader has computed the first ``length`` tokens.
 
-        False when that spares this sequence nothing.
+        Return False if that saves ``seq`` no computation.
         """
-        if self._best(seq.tokens, seq.adapters).length >= length:
+        if self._longest_resume_point(seq.tokens, seq.adapters).length >= length:
             return False
-        self._places[slot_of(leader)].add(length)
+        self._policies[slot_of(leader)].add(length)
         return True
 
-    def open(self, seq: Sequence, spare: int) -> bool:
-        """Give a slot, with a state that the sequence goes on from if there is one.
-
-        False, and nothing changed, when its tokens and ``spare`` cells do not fit.
-        """
-        start = self._best(seq.tokens[: seq.most_shared + 1], seq.adapters)
-        missing = len(seq.tokens) + spare - self._num_shared(start)
-        if self._open and self._promised() + missing > self._num_cells:
+    def allocate(self, seq: Sequence, num_spare: int) -> bool:
+        """Assign a slot and the longest state to continue from, if tokens and spare cells fit."""
+        point = self._longest_resume_point(seq.tokens[: seq.num_cacheable + 1], seq.adapters)
+        missing = len(seq.tokens) + num_spare - self._num_shared(point)
+        if self._sequences and self._num_committed() + missing > self._num_cells:
             return False
-        seq.slot = self._slot_for(start)
-        seq.num_computed = start.length
-        if start.checkpoint is not None and not self._bring(seq.slot, start):
+        seq.slot = self._slot_for(point)
+        seq.num_computed = point.length
+        if point.checkpoint is not None and not self._restore(seq.slot, point):
             seq.num_computed = 0
-        self._open[seq.slot] = seq
-        self._plan(seq)
+        self._sequences[seq.slot] = seq
+        self._plan_checkpoints(seq)
         return True
 
-    def next_stop(self, seq: Sequence) -> int:
-        """Return the position where a row of the sequence has to end."""
-        return self._places[slot_of(seq)].next or len(seq.tokens)
+    def chunk_end(self, seq: Sequence) -> int:
+        """Return the position of the next checkpoint, or the one behind the last token."""
+        return self._policies[slot_of(seq)].next or len(seq.tokens)
+
+    def reserve(self, num_cells: int) -> bool:
+        """Free cells for a step, oldest idle states first; return False if too few remain."""
+        while self.num_used_cells + num_cells > self._num_cells:
+            if not self._idle:
+                return False
+            self._evict_oldest()
+        return True
 
     def publish(self, seq: Sequence) -> None:
-        """Make a copy where one is wanted."""
-        if not self._places[slot_of(seq)].reach(seq.num_computed):
+        """Save a checkpoint if one is due at ``num_computed``."""
+        if not self._policies[slot_of(seq)].reach(seq.num_computed):
             return
         checkpoint = Checkpoint(tuple(seq.tokens[: seq.num_computed]), seq.adapters)
         if self.checkpoints.use(checkpoint) is None:
-            self.checkpoints.add(checkpoint, self._cells.save_part(slot_of(seq)))
+            self.checkpoints.add(checkpoint, self._memory.save_state(slot_of(seq)))
 
-    def rewind(self, seq: Sequence) -> None:
-        """Go back to the last copy: a step was broken off, which leaves a state anywhere."""
-        if not self._memory.has_state:
-            self.publish(seq)  # cells that came before the end are there
-            return
-        slot, known = slot_of(seq), seq.tokens[: seq.num_computed]
-        checkpoint = next(self.checkpoints.find(known, seq.adapters), None)
-        seq.num_computed = checkpoint.length if checkpoint else 0
-        if not self._bring(slot, Start(seq.num_computed, slot, checkpoint)):
-            seq.num_computed = 0
-        coming = self._places[slot].coming
-        self._plan(seq)
-        for place in coming:
-            self._places[slot].add(place)  # others may wait for it
+    def truncate(self, seq: Sequence) -> None:
+        """Raise: a state cannot be cut, so such models have no speculative decoding.
 
-    def close(self, seq: Sequence) -> None:
-        """Keep the state in the slot, and let others have the slot when they need it."""
-        slot = slot_of(seq)
-        del self._open[slot], self._places[slot]
-        if seq.num_computed:
-            self._kept[slot] = Computed(seq.tokens[: seq.num_computed], seq.adapters)
-        else:
-            self._empty(slot)
-            self._free_slots.append(slot)
-        seq.slot, seq.num_computed = None, 0
-
-    def reserve(self, count: int) -> bool:
-        """Free ``count`` cells at the cost of kept states, oldest first; False: too few."""
-        while self.num_used + count > self._num_cells:
-            if not self._kept:
-                return False
-            self._drop_oldest()
-        return True
-
-    @property
-    def kept(self) -> list[tuple[int, list[int]]]:
-        """Return the slots and tokens of kept states without adapters, longest unused first."""
-        return [(slot, kept.tokens) for slot, kept in self._kept.items() if not kept.adapters]
-
-    def num_cached(self, tokens: list[int]) -> int:
-        """Return how many first tokens a sequence without adapters would not compute."""
-        return self._best([*tokens, 0], ()).length  # something follows
-
-    def graft(self, tokens: list[int], load: Callable[[int], bool]) -> bool:
-        """Keep a state from elsewhere; ``load`` puts it into an empty slot.
-
-        False when it cannot, or there is no room.
+        Raises:
+            ValueError: always.
         """
-        if not self.has_slot or not self.reserve(len(tokens)):
-            return False
-        slot = self._empty_slot()
-        if not load(slot):
-            self._empty(slot)
-            self._free_slots.append(slot)
-            return False
-        self._kept[slot] = Computed(tokens, ())
-        return True
-
-    def cut(self, seq: Sequence) -> None:
-        """Refuse: a state cannot go back, so nothing is guessed for such models."""
         raise ValueError(f"request {seq.request_id} has a state that cannot be cut")
 
+    def recover(self, seq: Sequence) -> None:
+        """Return to the last checkpoint: an aborted step leaves a state at any position."""
+        if not self._kind.has_state:
+            self.publish(seq)  # the cells that were computed before the abort are valid
+            return
+        slot, computed = slot_of(seq), seq.tokens[: seq.num_computed]
+        checkpoint = next(self.checkpoints.find(computed, seq.adapters), None)
+        seq.num_computed = checkpoint.length if checkpoint else 0
+        if not self._restore(slot, ResumePoint(seq.num_computed, slot, checkpoint)):
+            seq.num_computed = 0
+        upcoming = self._policies[slot].upcoming
+        self._plan_checkpoints(seq)
+        for position in upcoming:
+            self._policies[slot].add(position)  # other sequences may wait for it
+
+    def free(self, seq: Sequence) -> None:
+        """Make the slot idle: its state can be continued until the slot is needed."""
+        slot = slot_of(seq)
+        del self._sequences[slot], self._policies[slot]
+        if seq.num_computed:
+            self._idle[slot] = ComputedTokens(seq.tokens[: seq.num_computed], seq.adapters)
+        else:
+            self._free_slot(slot)
+        seq.slot, seq.num_computed = None, 0
+
     def clear(self) -> None:
-        """Forget all kept states."""
-        while self._kept:
-            self._drop_oldest()
+        """Drop all idle states and checkpoints."""
+        while self._idle:
+            self._evict_oldest()
         self.checkpoints.clear()
 
-    def _plan(self, seq: Sequence) -> None:
-        """Settle where copies of the sequence are made."""
-        self._places[slot_of(seq)] = CheckpointPolicy(seq.tokens, seq.num_computed, self._ends)
+    def compact(self) -> bool:
+        """Return False: idle states stay where they are."""
+        return False
 
-    def _best(self, tokens: list[int], adapters: AdapterSet) -> Start:
-        """Return the longest state that a sequence can go on from."""
-        running = {
-            slot: Computed(seq.tokens[: seq.num_computed], seq.adapters)
-            for slot, seq in self._open.items()
-        }
-        starts = Starts(
-            kept=self._kept,
-            running=running,
-            checkpoints=self.checkpoints,
-            has_cells=self._memory.has_cells,
-        )
-        return starts.best(Computed(tokens, adapters))
+    def cached_prompts(self) -> list[list[int]]:
+        """Return the tokens of idle states without adapters, oldest use first."""
+        return [computed.tokens for computed in self._idle.values() if not computed.adapters]
 
-    def _num_shared(self, start: Start) -> int:
-        """Return how many cells of running sequences a new one would share."""
-        if start.slot is None or self._memory.has_window:
-            return 0
-        if start.slot in self._open:
-            return start.length
-        common = (self._overlaps.between(start.slot, other) for other in self._open)
-        return min(start.length, max(common, default=0))
+    def num_cached_tokens(self, tokens: list[int]) -> int:
+        """Return the length of the longest state that ``tokens`` can continue, without adapters."""
+        return self._longest_resume_point([*tokens, 0], ()).length  # one more token follows
 
-    def _promised(self) -> int:
-        """Return the cells that running sequences use, or will for the tokens that they have."""
-        lengths = {slot: len(seq.tokens) for slot, seq in self._open.items()}
-        return self._overlaps.num_distinct(lengths)
+    def export_run(self, tokens: list[int], start: int) -> bytes | None:
+        """Return the idle state of exactly these tokens, or None; ``start`` must be 0."""
+        for slot, computed in self._idle.items():
+            if start == 0 and not computed.adapters and computed.tokens == tokens:
+                return self._memory.save_sequence(slot) or None
+        return None
 
-    def _slot_for(self, start: Start) -> int:
-        """Return the slot in which a sequence runs that begins so.
-
-        The kept state that has the cells stays as it is, unless that costs another more.
-        """
-        holder = start.slot
-        if holder not in self._kept:
-            return self._empty_slot()
-        if start.checkpoint is not None and self._is_cheaper_forked(holder, start.length):
-            return self._empty_slot()
-        del self._kept[holder]
-        return holder
-
-    def _is_cheaper_forked(self, holder: int, length: int) -> bool:
-        if self._free_slots:
-            return True
-        oldest, kept = next(iter(self._kept.items()))
-        return oldest != holder and len(kept.tokens) < len(self._kept[holder].tokens) - length
-
-    def _bring(self, slot: int, start: Start) -> bool:
-        """Make a slot what a copy says; False and an empty slot where that cannot be."""
-        data = self.checkpoints.use(start.checkpoint) if start.checkpoint else None
-        if start.slot is not None and start.slot != slot:
-            self._cells.copy(start.slot, slot, 0, start.length)
-            if not self._memory.has_window:
-                self._overlaps.fork(start.slot, slot, start.length)
-        if data is None or not self._cells.restore_part(slot, data):
-            self._empty(slot)
+    def import_run(self, tokens: list[int], start: int, data: bytes) -> bool:
+        """Add an exported state as an idle one; return False without room or if start is not 0."""
+        if start != 0 or not self.has_free_slot or not self.reserve(len(tokens)):
             return False
-        self._cells.remove(slot, start.length, -1)
-        self._overlaps.cut(slot, start.length)
+        slot = self._take_empty_slot()
+        if not self._memory.restore_sequence(slot, data):
+            self._free_slot(slot)
+            return False
+        self._idle[slot] = ComputedTokens(tokens, ())
         return True
 
-    def _empty(self, slot: int) -> None:
-        self._cells.remove(slot, 0, -1)
-        self._overlaps.cut(slot, 0)
+    def _plan_checkpoints(self, seq: Sequence) -> None:
+        policy = CheckpointPolicy(seq.tokens, seq.num_computed, self._message_ends)
+        self._policies[slot_of(seq)] = policy
 
-    def _empty_slot(self) -> int:
+    def _longest_resume_point(self, tokens: list[int], adapters: AdapterSet) -> ResumePoint:
+        """Return the longest state that a sequence with these tokens can continue."""
+        running = {
+            slot: ComputedTokens(seq.tokens[: seq.num_computed], seq.adapters)
+            for slot, seq in self._sequences.items()
+        }
+        points = ResumePoints(
+            idle=self._idle,
+            running=running,
+            checkpoints=self.checkpoints,
+            has_cells=self._kind.has_cells,
+        )
+        return points.longest(ComputedTokens(tokens, adapters))
+
+    def _num_shared(self, point: ResumePoint) -> int:
+        """Return how many cells of running sequences a new one would share."""
+        if point.slot is None or self._kind.has_window:
+            return 0
+        if point.slot in self._sequences:
+            return point.length
+        shared = (self._shared_cells.num_shared(point.slot, slot) for slot in self._sequences)
+        return min(point.length, max(shared, default=0))
+
+    def _num_committed(self) -> int:
+        """Return the cells that running sequences use, or will use for the tokens they have."""
+        lengths = {slot: len(seq.tokens) for slot, seq in self._sequences.items()}
+        return self._shared_cells.num_distinct(lengths)
+
+    def _slot_for(self, point: ResumePoint) -> int:
+        """Return the slot in which a sequence that begins at a resume point runs.
+
+        An idle slot with its cells is left intact, unless another one would lose more.
+        """
+        slot = point.slot
+        if slot not in self._idle:
+            return self._take_empty_slot()
+        if point.checkpoint is not None and self._is_fork_cheaper(slot, point.length):
+            return self._take_empty_slot()
+        del self._idle[slot]
+        return slot
+
+    def _is_fork_cheaper(self, slot: int, length: int) -> bool:
+        if self._free_slots:
+            return True
+        oldest, computed = next(iter(self._idle.items()))
+        num_lost = len(self._idle[slot].tokens) - length  # by taking the slot over
+        return oldest != slot and len(computed.tokens) < num_lost
+
+    def _restore(self, slot: int, point: ResumePoint) -> bool:
+        """Restore a checkpoint into a slot; on failure empty the slot and return False."""
+        data = self.checkpoints.use(point.checkpoint) if point.checkpoint else None
+        if point.slot is not None and point.slot != slot:
+            self._memory.copy_cells(point.slot, slot, 0, point.length)
+            if not self._kind.has_window:
+                self._shared_cells.fork(point.slot, slot, point.length)
+        if data is None or not self._memory.restore_state(slot, data):
+            self._remove_cells(slot)
+            return False
+        self._memory.remove_cells(slot, point.length, -1)
+        self._shared_cells.truncate(slot, point.length)
+        return True
+
+    def _remove_cells(self, slot: int) -> None:
+        self._memory.remove_cells(slot, 0, -1)
+        self._shared_cells.truncate(slot, 0)
+
+    def _free_slot(self, slot: int) -> None:
+        self._remove_cells(slot)
+        self._free_slots.append(slot)
+
+    def _take_empty_slot(self) -> int:
         if not self._free_slots:
-            self._drop_oldest()
+            self._evict_oldest()
         return self._free_slots.pop()
 
-    def _drop_oldest(self) -> None:
-        slot = next(iter(self._kept))
-        del self._kept[slot]
-        self._empty(slot)
-        self._free_slots.append(slot)
+    def _evict_oldest(self) -> None:
+        slot = next(iter(self._idle))
+        del self._idle[slot]
+        self._free_slot(slot)

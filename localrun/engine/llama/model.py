@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import llama_cpp
 from llama_cpp import llama_cpp as api
 
-from localrun.engine.cache.memory_kind import MemoryKind
+from localrun.engine.cache.kv_cache import MemoryKind
 from localrun.engine.llama.placement import EVEN_SPLIT, TensorSplit, place
 from localrun.engine.llama.vocabulary import Vocabulary
 from localrun.engine.params import LoadOptions, Pooling

@@ -20,9 +20,9 @@ from localrun.engine.sequence import Sequence
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from localrun.engine.cache.kv_cache import KvCache
     from localrun.engine.engine import Backend
     from localrun.engine.llama.model import Model
-    from localrun.engine.scheduler import Cache
 
 ACCEPTANCE = 0.7
 MAX_EXTRA_TOKENS = 128  # of the target: padding, or tokens that the draft never generates
@@ -41,7 +41,9 @@ class _DraftSequence:
 class DraftModel:
     """Draft source: greedy decoding of a second model."""
 
-    def __init__(self, backend: Backend, cache: Cache, step_tokens: int, *, num_vocab: int) -> None:
+    def __init__(
+        self, backend: Backend, cache: KvCache, step_tokens: int, *, num_vocab: int
+    ) -> None:
         self._backend = backend
         self._cache = cache
         self._step_tokens = step_tokens
@@ -54,7 +56,7 @@ class DraftModel:
         """Return the expected acceptance rate, or None without a draft."""
         if seq in self._unsupported:
             return None
-        return ACCEPTANCE if seq in self._followers or self._cache.has_slot else None
+        return ACCEPTANCE if seq in self._followers or self._cache.has_free_slot else None
 
     def drafts(self, lengths: Mapping[Sequence, int]) -> dict[Sequence, tuple[int, ...]]:
         """Return at most ``lengths[seq]`` tokens for each sequence; none during its prefill."""
@@ -78,7 +80,7 @@ class DraftModel:
     def _close(self, seq: Sequence) -> None:
         follower = self._followers.pop(seq, None)
         if follower is not None:
-            self._cache.close(follower.seq)
+            self._cache.free(follower.seq)
             self._backend.retire(follower.seq)
 
     def _follow(self, seq: Sequence) -> Sequence | None:
@@ -103,7 +105,7 @@ class DraftModel:
         num_valid = min(num_equal, len(draft.tokens) - 1)  # the logits of the last are needed
         if draft.num_computed > num_valid:
             draft.num_computed = num_valid
-            self._cache.cut(draft)
+            self._cache.truncate(draft)
         return draft
 
     def _open(self, seq: Sequence) -> Sequence | None:
@@ -113,7 +115,7 @@ class DraftModel:
             max_tokens=seq.max_tokens,
             sampling=GREEDY,
         )
-        if not self._cache.has_slot or not self._cache.open(draft, CELLS_AHEAD):
+        if not self._cache.has_free_slot or not self._cache.allocate(draft, CELLS_AHEAD):
             return None
         self._followers[seq] = _DraftSequence(draft, len(seq.tokens), seq.num_dropped)
         return draft
@@ -125,8 +127,8 @@ class DraftModel:
         for draft in drafts:
             if budget:
                 chunks.append(ScheduledChunk(draft, min(draft.num_pending, budget)))
-                budget -= chunks[-1].count
-        if not chunks or not self._cache.reserve(sum(chunk.count for chunk in chunks)):
+                budget -= chunks[-1].num_tokens
+        if not chunks or not self._cache.reserve(sum(chunk.num_tokens for chunk in chunks)):
             return []
         last = [chunk.seq for chunk in chunks if chunk.is_last]
         try:
@@ -134,7 +136,7 @@ class DraftModel:
         except OutOfCellsError:
             return []
         for chunk in chunks:
-            chunk.seq.num_computed += chunk.count
+            chunk.seq.num_computed += chunk.num_tokens
         for draft, tokens in zip(last, sampled, strict=True):
             draft.tokens += tokens
         return last

@@ -185,6 +185,6 @@ def _record(
             )
             if isinstance(state.source, PredictedOutput):
                 chunk.seq.num_predicted += len(chunk.drafts)
-                chunk.seq.num_predicted_right += num_accepted
+                chunk.seq.num_predicted_accepted += num_accepted
             total += num_accepted
     return total

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from localrun.engine.params import MOST_TOP
+from localrun.engine.params import MAX_TOP_LOGPROBS
 from localrun.runner.messages import Generation, PromptSpec
 from localrun.server.core.choices import choices_of
 from localrun.server.core.request import CompletionRequest
@@ -119,7 +119,7 @@ _PROMPT = Field(
     either(TEXT, _TOKENS, listed(either(TEXT, _TOKENS), minItems=1)),
     is_required=True,
 )
-_LOGPROBS = integer("logprobs", 0, MOST_TOP)  # a number here, a boolean in chats
+_LOGPROBS = integer("logprobs", 0, MAX_TOP_LOGPROBS)  # a number here, a boolean in chats
 _ECHO, _SUFFIX = flag("echo"), text("suffix")
 COMPLETION = Table(
     (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from localrun.engine.params import MOST_TOP, OverflowPolicy
+from localrun.engine.params import MAX_TOP_LOGPROBS, OverflowPolicy
 from localrun.errors import UsageError
 from localrun.modelfile.known import KNOWN, OVERFLOWS, ParameterSpec
 from localrun.server.parsing import limits
@@ -158,4 +158,4 @@ KEEP_ALIVE = Field("keep_alive", keep_alive, either(TEXT, NUMBER))
 OVERFLOW = Field("overflow", overflow, _OVERFLOW_NAME.schema)
 NUM_KEEP = integer("num_keep", -1)  # tokens kept on overflow; -1 is the whole prompt
 LOGPROBS = flag("logprobs")
-TOP_LOGPROBS = integer("top_logprobs", 0, MOST_TOP)
+TOP_LOGPROBS = integer("top_logprobs", 0, MAX_TOP_LOGPROBS)

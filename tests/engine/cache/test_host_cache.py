@@ -15,74 +15,74 @@ def piece(tokens: list[int], start: int, size: int = 10) -> HostPrefix:
 
 
 def test_a_piece_comes_back_once_and_only_behind_its_own_prefix() -> None:
-    attic = HostPrefixCache()
-    attic.put(piece([1, 2, 3, 4], 2))
+    cache = HostPrefixCache()
+    cache.put(piece([1, 2, 3, 4], 2))
 
-    assert attic.take([1, 9, 3, 4], 2) is None
-    assert attic.take([1, 2, 3, 4], 1) is None
-    found = attic.take([1, 2, 3, 9, 9], 2)
+    assert cache.take([1, 9, 3, 4], 2) is None
+    assert cache.take([1, 2, 3, 4], 1) is None
+    found = cache.take([1, 2, 3, 9, 9], 2)
     assert found is not None
     assert found.tokens == [1, 2, 3, 4]
-    assert attic.take([1, 2, 3, 4], 2) is None
-    assert attic.num_bytes == 0
+    assert cache.take([1, 2, 3, 4], 2) is None
+    assert cache.num_bytes == 0
 
 
 def test_prefixes_of_one_hash_are_told_apart() -> None:
-    attic = HostPrefixCache()
-    attic.put(piece([-1, 7], 1))
+    cache = HostPrefixCache()
+    cache.put(piece([-1, 7], 1))
 
     assert hash((-1,)) == hash((-2,))
-    assert attic.take([-2, 7], 1) is None
+    assert cache.take([-2, 7], 1) is None
 
 
 def test_the_oldest_pieces_make_room() -> None:
-    attic = HostPrefixCache(budget_bytes=25)
+    cache = HostPrefixCache(budget_bytes=25)
     for token in range(3):
-        attic.put(piece([token], 0))
+        cache.put(piece([token], 0))
 
-    assert not attic.has_room
-    assert attic.take([0], 0) is None
-    assert attic.take([1], 0) is not None
-    assert attic.take([2], 0) is not None
+    assert not cache.has_room
+    assert cache.take([0], 0) is None
+    assert cache.take([1], 0) is not None
+    assert cache.take([2], 0) is not None
 
 
 def test_what_is_larger_than_the_budget_is_not_kept() -> None:
-    attic = HostPrefixCache(budget_bytes=5)
-    attic.put(piece([1], 0))
+    cache = HostPrefixCache(budget_bytes=5)
+    cache.put(piece([1], 0))
 
-    assert attic.num_bytes == 0
+    assert cache.num_bytes == 0
 
 
 def test_pieces_of_large_models_have_fewer_tokens() -> None:
-    attic = HostPrefixCache()
-    first = attic.piece_tokens
-    attic.put(piece([1, 2], 0, PIECE_BYTES // 4))
+    cache = HostPrefixCache()
+    first = cache.piece_tokens
+    cache.put(piece([1, 2], 0, PIECE_BYTES // 4))
 
-    assert (first, attic.piece_tokens) == (PIECE_TOKENS, 8)
+    assert (first, cache.piece_tokens) == (PIECE_TOKENS, 8)
 
 
 def test_prompts_are_the_ends_of_chains() -> None:
-    attic = HostPrefixCache()
-    attic.put(piece([1, 2, 3, 4], 2))
-    attic.put(piece([1, 2], 0))
-    attic.put(piece([5], 0))
+    cache = HostPrefixCache()
+    cache.put(piece([1, 2, 3, 4], 2))
+    cache.put(piece([1, 2], 0))
+    cache.put(piece([5], 0))
 
-    assert attic.prompts() == [[1, 2, 3, 4], [5]]
+    assert cache.prompts() == [[1, 2, 3, 4], [5]]
 
 
 @given(st.lists(st.tuples(token_lists, st.integers(0, 5), st.integers(0, 9), st.booleans())))
 def test_the_bytes_are_those_of_the_pieces(
     acts: list[tuple[list[int], int, int, bool]],
 ) -> None:
-    attic = HostPrefixCache(budget_bytes=20)
+    cache = HostPrefixCache(budget_bytes=20)
     kept: dict[tuple[int, ...], HostPrefix] = {}
-    for tokens, place, size, is_put in acts:
-        start = min(place, len(tokens) - 1)
+    for tokens, position, size, is_put in acts:
+        start = min(position, len(tokens) - 1)
         if is_put:
-            attic.put(piece(tokens, start, size))
+            cache.put(piece(tokens, start, size))
             kept[(*tokens[: start + 1], start)] = piece(tokens, start, size)
-        elif found := attic.take(tokens, start):
+        elif found := cache.take(tokens, start):
             assert found == kept[(*tokens[: start + 1], start)]
-        assert 0 <= attic.num_bytes <= 20
-    attic.clear()
-    assert attic.num_bytes == 0
+        assert 0 <= cache.num_bytes <= 20
+    cache.clear()
+    assert cache.num_bytes == 0

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from localrun.engine.scheduler import ScheduledChunk
 
-LIMITS = SchedulerLimits(num_slots=4, num_cells=2048, worth_waiting_tokens=8)
+LIMITS = SchedulerLimits(num_slots=4, num_cells=2048, min_shared_tokens=8)
 GREEDY = SamplingParams(temperature=0)
 TRIES = 20  # for the thread that aborts to be in time for the step
 native_log = start()
@@ -69,7 +69,7 @@ def running(model: Model) -> Iterator[Running]:
     found = Running(model)
     yield found
     found.cache.clear()
-    assert found.cache.num_used == 0
+    assert found.cache.num_used_cells == 0
     found.context.close()
 
 
@@ -120,7 +120,7 @@ def test_a_prefix_that_was_out_of_the_cells_says_what_it_says_without_a_cache(
 ) -> None:
     if not model.shares_cells:
         pytest.skip("nothing is moved")
-    monkeypatch.setattr("localrun.engine.cache.idle_prefixes.KEPT_LOOKS", 20)
+    monkeypatch.setattr("localrun.engine.cache.idle_prefixes.OFFLOAD_AGE_TOKENS", 20)
     monkeypatch.setattr("localrun.engine.cache.host_cache.PIECE_TOKENS", 32)
     history = words(model, "Once upon a time there was a fox. ", 100)
     running.ask(history)
@@ -189,10 +189,10 @@ def test_an_abort_breaks_a_long_prompt_off_and_harms_nobody(
     has_begun, broken_off = threading.Event(), list[bool]()
     forward = running.context.forward
 
-    def noted(rows: list[ScheduledChunk]) -> list[list[int]]:
+    def noted(chunks: list[ScheduledChunk]) -> list[list[int]]:
         has_begun.set()
         try:
-            return forward(rows)
+            return forward(chunks)
         except AbortedError:
             broken_off.append(True)
             raise

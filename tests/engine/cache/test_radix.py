@@ -117,7 +117,7 @@ def test_extending_a_leaf_is_inserting_the_whole(first: list[int], second: list[
 def test_kinds_share_nothing_and_those_without_prefixes_take_no_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(radix, "MOST_ROOTS", 4)
+    monkeypatch.setattr(radix, "MAX_ROOTS", 4)
     tree = RadixTree()
     tree.add(tree.root_of("mine"), [1, 2, 3], 1)
 

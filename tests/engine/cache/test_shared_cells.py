@@ -27,12 +27,12 @@ def test_the_cells_of_any_forks_are_counted_once(acts: list[tuple[str, int, int,
             cells[slot] += [object() for _ in range(number)]
         elif act == "cut":
             del cells[slot][number:]
-            overlaps.cut(slot, number)
+            overlaps.truncate(slot, number)
         elif slot != other:
-            overlaps.cut(other, 0)
+            overlaps.truncate(other, 0)
             cells[other] = cells[slot][:number]
             overlaps.fork(slot, other, len(cells[other]))
         lengths = {slot: len(held) for slot, held in cells.items()}
         distinct = {id(cell) for held in cells.values() for cell in held}
         assert overlaps.num_distinct(lengths) == len(distinct)
-        assert overlaps.between(slot, other) == overlaps.between(other, slot)
+        assert overlaps.num_shared(slot, other) == overlaps.num_shared(other, slot)

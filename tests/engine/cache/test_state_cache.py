@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from localrun.engine.cache import checkpoint_policy as places
-from localrun.engine.cache.memory_kind import HYBRID, RECURRENT, WINDOW, MemoryKind
+from localrun.engine.cache import checkpoint_policy
+from localrun.engine.cache.kv_cache import HYBRID, RECURRENT, WINDOW, MemoryKind
 from localrun.engine.cache.state_cache import StateCache
 from localrun.engine.context_shift import ContextShift
 from localrun.engine.params import FinishReason
@@ -26,7 +26,7 @@ HYBRID_WINDOW = MemoryKind(has_state=True, has_window=True)
 EDGE = 40
 state_kinds = pytest.mark.parametrize("memory", [WINDOW, RECURRENT, HYBRID, HYBRID_WINDOW])
 
-# a few beginnings, a few ends of messages, so that forks are at all places
+# a few beginnings, a few ends of messages, so that forks are at all positions
 prompts = st.builds(
     lambda first, length, own: [*([first, 0, 0, END, 1, 1, END, 2, 2, END] * 3)[:length], *own],
     st.integers(0, 1),
@@ -37,10 +37,10 @@ mixes = st.lists(st.tuples(prompts, st.integers(1, 20)), min_size=1, max_size=12
 
 
 @pytest.fixture(scope="module", autouse=True)
-def close_places() -> Iterator[None]:
+def dense_checkpoints() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(places, "LEAST_TOKENS", 3)
-        patch.setattr(places, "MOST_TOKENS", 8)
+        patch.setattr(checkpoint_policy, "MIN_DISTANCE_TOKENS", 3)
+        patch.setattr(checkpoint_policy, "MAX_DISTANCE_TOKENS", 8)
         yield
 
 
@@ -168,7 +168,7 @@ def test_cells_that_forks_share_leave_room_for_others() -> None:
         bench.step()
 
     assert all(seq.slot is not None for seq in sequences)
-    assert bench.cache.num_used < CELLS
+    assert bench.cache.num_used_cells < CELLS
 
 
 def test_without_a_free_slot_the_state_that_is_cheapest_to_lose_goes() -> None:
@@ -201,4 +201,4 @@ def test_a_state_cannot_be_cut() -> None:
     seq = bench.submit(1, [1, 2], 1)
 
     with pytest.raises(ValueError, match="cannot be cut"):
-        bench.cache.cut(seq)
+        bench.cache.truncate(seq)

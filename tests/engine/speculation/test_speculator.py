@@ -112,18 +112,18 @@ def run(
     while engine.has_work:
         engine.step()
     cache.clear()
-    assert cache.num_used == 0
+    assert cache.num_used_cells == 0
 
 
 def gap(context: LlamaContext, before: list[int], tokens: tuple[int, int]) -> float:
     """Return how far the logits of two tokens are apart behind others."""
     seq = Sequence(request_id=99, tokens=before, max_tokens=len(before) + 1, sampling=GREEDY)
     cache = context.open_cache()
-    assert cache.open(seq, 1)
+    assert cache.allocate(seq, 1)
     context.forward([ScheduledChunk(seq, len(before))])
-    logits = np.array(context._drawing.logits(len(before) - 1))
+    logits = np.array(context._sampler.logits(len(before) - 1))
     context.retire(seq)
-    cache.close(seq)
+    cache.free(seq)
     cache.clear()
     return float(abs(logits[tokens[0]] - logits[tokens[1]]))
 

@@ -11,7 +11,7 @@ from localrun.engine.context import LlamaContext
 from localrun.engine.llama.library import start
 from localrun.engine.llama.model import Model, load_model
 from localrun.engine.params import CacheType, LoadOptions, SamplingParams
-from localrun.engine.penalties import adjust
+from localrun.engine.sampler_chain import adjust_logits
 from localrun.errors import LoadError
 from tests.engine.test_context import LIMITS, asking, generate
 
@@ -98,7 +98,7 @@ def test_penalties_follow_their_formula() -> None:
     logits = np.array([2.0, -2.0, 1.0, 0.5], dtype=np.float32)
     params = SamplingParams(repeat_penalty=2.0, presence_penalty=0.25, frequency_penalty=0.5)
 
-    adjust(logits, params, [3, 0, 1, 1])
+    adjust_logits(logits, params, [3, 0, 1, 1])
 
     assert logits == pytest.approx([1 - 0.75, -4 - 1.25, 1.0, 0.25 - 0.75])
 
@@ -109,7 +109,7 @@ def test_penalties_look_back_as_far_as_asked(last: int, changed: list[int]) -> N
     params = SamplingParams(presence_penalty=1.0, repeat_last_n=last)
 
     if params.is_adjusting:
-        adjust(logits, params, [1, 2, 0])
+        adjust_logits(logits, params, [1, 2, 0])
 
     assert list(np.flatnonzero(logits == 0)) == changed
 

@@ -66,7 +66,7 @@ class Running:
             self.engine.step()
 
 
-def weighing(tokens: list[int], number: int, *, has_start: bool = False, new: int = 2) -> Sequence:
+def scored(tokens: list[int], number: int, *, has_start: bool = False, new: int = 2) -> Sequence:
     return Sequence(
         request_id=number,
         tokens=[*tokens],
@@ -88,7 +88,7 @@ def alone(model: Model, tokens: list[int]) -> list[float]:
     engine.submit(seq)
     for token in tokens[1:]:
         engine.step()
-        logits = context._drawing.logits(0)
+        logits = context._sampler.logits(0)
         found.append(log_probabilities(logits, token, 0)[0])
         seq.tokens[-1] = token
     engine.cancel(1)
@@ -106,7 +106,7 @@ def test_they_are_so_whatever_is_cached_and_whoever_else_runs(model: Model) -> N
     cached = Sequence(request_id=1, tokens=[*tokens], max_tokens=len(tokens) + 3)
     running.run(cached)
 
-    both = [weighing(tokens, 2), weighing(tokens[: len(tokens) // 2], 3)]
+    both = [scored(tokens, 2), scored(tokens[: len(tokens) // 2], 3)]
     running.run(Sequence(request_id=4, tokens=tokens[:9], max_tokens=60), *both)
 
     for seq in both:
@@ -120,11 +120,11 @@ def test_they_are_so_whatever_is_cached_and_whoever_else_runs(model: Model) -> N
     running.context.close()
 
 
-def test_a_prompt_that_is_preempted_is_weighed_once(model: Model) -> None:
+def test_a_prompt_that_is_preempted_is_scored_once(model: Model) -> None:
     tokens = model.tokenize(TEXT)
     running = Running(model, num_cells=2 * len(tokens) + 20)
     other = Sequence(request_id=1, tokens=tokens[:40], max_tokens=2 * len(tokens))
-    seq = weighing(tokens, 2, new=30)
+    seq = scored(tokens, 2, new=30)
     running.run(other, seq)
 
     assert len(seq.release_scores()) == len(tokens) + 30
@@ -134,7 +134,7 @@ def test_a_prompt_that_is_preempted_is_weighed_once(model: Model) -> None:
 def test_a_start_that_the_text_lacks_has_no_score(guide_path: Path) -> None:
     model = loaded(guide_path)
     tokens, running = model.tokenize("7 + 5 = 12."), Running(model, num_drafts=0)
-    seq, one = weighing(tokens, 1, has_start=True), weighing(tokens[:1], 2)
+    seq, one = scored(tokens, 1, has_start=True), scored(tokens[:1], 2)
     running.run(seq, one)
 
     scores = seq.release_scores()
@@ -156,7 +156,7 @@ def test_what_a_client_expected_is_counted_apart(guide_path: Path) -> None:
     running.run(seq)
 
     assert seq.num_predicted == seq.num_drafted
-    assert 0 < seq.num_predicted_right <= seq.num_predicted
+    assert 0 < seq.num_predicted_accepted <= seq.num_predicted
     assert plain.num_predicted == 0
     running.context.close()
     model.close()

@@ -1,27 +1,18 @@
-"""Messages on a stream socket: u32 little-endian length, then msgpack of [name, fields].
+"""Frames of messages on a stream socket: u32 little-endian length, then msgpack of [name, fields].
 
-Knows the wire, not what the messages mean. A frame longer than `LARGEST_FRAME`
-is refused before a byte of it is read.
+Owns the encoding, not the meaning of the messages. The types of the message classes drive the
+decoder; fields of type ``JsonObject`` become dicts and lists, because templates add to lists.
+Invariant: a frame longer than `LARGEST_FRAME` is refused before its payload is read.
 """
 
 from __future__ import annotations
 
 import struct
 from dataclasses import asdict
-from dataclasses import fields as fields_of
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgpack
+import msgspec
 
-from localrun.engine.params import (
-    ConstraintKind,
-    ConstraintSpec,
-    FinishReason,
-    LoadOptions,
-    OverflowPolicy,
-    Pooling,
-    SamplingParams,
-)
 from localrun.errors import BackendError
 from localrun.runner import messages
 
@@ -29,9 +20,11 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
 
+Message = messages.Request | messages.Event
+
 LENGTH = struct.Struct("<I")
 LARGEST_FRAME = 64 * 1024 * 1024
-TYPES = {
+TYPES: dict[str, type[Message]] = {
     kind.__name__: kind
     for kind in (
         messages.Load,
@@ -59,8 +52,7 @@ TYPES = {
         messages.Stats,
     )
 }
-WIDE_INTEGER = 1  # msgpack's extension type
-Message = messages.Request | messages.Event
+WIDE_INTEGER = 1  # type of msgpack's extension for an integer of more than 64 bits, in decimal
 
 
 class FrameTooLargeError(BackendError):
@@ -70,16 +62,20 @@ class FrameTooLargeError(BackendError):
 def encode(message: Message, *, unicode_errors: str = "strict") -> bytes:
     """Return the whole frame of a message.
 
-    ``unicode_errors`` says what becomes of text that has no UTF-8 form, as in ``str.encode``.
+    ``unicode_errors`` is that of ``str.encode``, for text with lone surrogates.
 
     Raises:
-        FrameTooLargeError: it is longer than `LARGEST_FRAME`.
-        ValueError: it holds what has no form on the wire.
+        FrameTooLargeError: the frame is longer than `LARGEST_FRAME`.
+        ValueError: a value cannot be encoded.
     """
     name = type(message).__name__
-    payload: bytes = msgpack.packb(
-        [name, _fields(message)], default=_wide, unicode_errors=unicode_errors
-    )
+    try:
+        payload = _ENCODER.encode((name, message))
+    except (OverflowError, UnicodeEncodeError):  # rare, so only then is the message copied
+        payload = _ENCODER.encode((name, _encodable(asdict(message), unicode_errors)))
+        _check(payload)
+    except RecursionError as error:
+        raise ValueError("its JSON is nested too deeply") from error
     if len(payload) > LARGEST_FRAME:
         raise FrameTooLargeError(
             f"it has {len(payload)} bytes, a message between server and runner at most"
@@ -92,15 +88,21 @@ def decode(payload: bytes) -> Message:
     """Return the message of a frame's payload.
 
     Raises:
-        BackendError: not one of ours.
+        BackendError: the payload is not a message.
     """
     try:
-        name, fields = msgpack.unpackb(
-            payload, use_list=False, strict_map_key=False, ext_hook=_integer
-        )
-        return TYPES[name](**_typed(_with_prompt(fields, payload)))
-    except (ValueError, KeyError, TypeError) as error:
+        name, fields = _ENVELOPE.decode(payload)
+        return _DECODERS[name].decode(fields)
+    except (msgspec.MsgspecError, ValueError, KeyError, RecursionError) as error:
         raise BackendError(f"a runner's message cannot be read: {error}") from error
+
+
+def _check(payload: bytes) -> None:
+    """Check that the receiver can decode a payload: wide integers are for fields of JSON only."""
+    try:
+        decode(payload)
+    except BackendError as error:
+        raise ValueError(error.message) from error
 
 
 def read_messages(sock: socket.socket) -> Iterator[Message]:
@@ -120,62 +122,32 @@ def read_messages(sock: socket.socket) -> Iterator[Message]:
             yield decode(payload)
 
 
-def _fields(message: Message) -> dict[str, Any]:
-    """Return the fields, copied only where something is nested that msgpack cannot write."""
-    if isinstance(message, messages.Step):  # the one that every token pays for
-        fields: dict[str, Any] = {"deltas": message.deltas}
-        return fields | {"scores": message.scores} if message.scores else fields
-    if isinstance(message, messages.Embed):  # millions of token ids, maybe
-        return {field.name: getattr(message, field.name) for field in fields_of(message)}
-    return asdict(message)
+def _encodable(value: object, unicode_errors: str) -> object:
+    """Return a copy in which each integer fits msgpack, and each text has a form in UTF-8."""
+    match value:
+        case str():
+            return value.encode(errors=unicode_errors).decode()
+        case int() if not -(2**63) <= value < 2**64:
+            return msgspec.msgpack.Ext(WIDE_INTEGER, str(value).encode())
+        case dict():
+            return {
+                _encodable(key, unicode_errors): _encodable(item, unicode_errors)
+                for key, item in value.items()
+            }
+        case list() | tuple():
+            return [_encodable(item, unicode_errors) for item in value]
+        case _:
+            return value
 
 
-def _wide(value: object) -> msgpack.ExtType:
-    """Return an integer of more than 64 bits, which msgpack lacks and JSON has."""
-    if not isinstance(value, int):
-        raise TypeError(f"{type(value).__name__} cannot cross to a runner")
-    return msgpack.ExtType(WIDE_INTEGER, str(value).encode())
-
-
-def _integer(code: int, digits: bytes) -> int:
+def _wide_integer(code: int, digits: memoryview) -> int:
     if code != WIDE_INTEGER:
         raise ValueError(f"there is no extension {code}")
-    return int(digits)
+    return int(bytes(digits))
 
 
-def _with_prompt(fields: Any, payload: bytes) -> dict[str, Any]:  # noqa: ANN401 - whatever came
-    """Return the fields with their `PromptSpec`, whose JSON has lists: templates add to lists."""
-    if not isinstance(fields, dict):
-        raise TypeError("it has no fields")
-    is_generation = "generation" in fields
-    if not is_generation and not isinstance(fields.get("prompt"), dict):
-        return fields
-    _, listed = msgpack.unpackb(payload, strict_map_key=False, ext_hook=_integer)
-    if not is_generation:
-        return fields | {"prompt": _prompt(listed["prompt"])}
-    generation = fields["generation"] | {"prompt": _prompt(listed["generation"]["prompt"])}
-    return fields | {"generation": messages.Generation(**_typed(generation))}
-
-
-def _prompt(fields: dict[str, Any]) -> messages.PromptSpec:
-    """Return the prompt of JSON fields."""
-    chat = None if fields["messages"] is None else tuple(fields["messages"])
-    return messages.PromptSpec(**fields | {"messages": chat, "tools": tuple(fields["tools"])})
-
-
-def _typed(fields: dict[str, Any]) -> dict[str, Any]:
-    """Turn what msgpack made a map or a text back into its value type."""
-    if isinstance(fields.get("sampling"), dict):
-        fields["sampling"] = SamplingParams(**fields["sampling"])
-    if isinstance(fields.get("options"), dict):
-        fields["options"] = LoadOptions(**fields["options"])
-    if isinstance(fields.get("overflow"), dict):
-        fields["overflow"] = OverflowPolicy(**fields["overflow"])
-    if isinstance(fields.get("constraint"), dict):
-        spec = fields["constraint"]
-        fields["constraint"] = ConstraintSpec(**spec | {"kind": ConstraintKind(spec["kind"])})
-    if fields.get("pooling") is not None:
-        fields["pooling"] = Pooling(fields["pooling"])
-    if "reason" in fields:
-        fields["reason"] = FinishReason(fields["reason"])
-    return fields
+_ENCODER = msgspec.msgpack.Encoder()
+_ENVELOPE = msgspec.msgpack.Decoder(tuple[str, msgspec.Raw])
+_DECODERS: dict[str, msgspec.msgpack.Decoder[Message]] = {
+    name: msgspec.msgpack.Decoder(kind, ext_hook=_wide_integer) for name, kind in TYPES.items()
+}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 HEAVY = {
     "asyncio", "fastapi", "httpx", "httpx2", "huggingface_hub", "jinja2", "llama_cpp",
-    "modelscope", "modelscope_hub", "msgpack", "numpy", "platformdirs", "prompt_toolkit",
+    "modelscope", "modelscope_hub", "msgspec", "numpy", "platformdirs", "prompt_toolkit",
     "psutil", "pydantic", "requests", "rich", "starlette", "uvicorn",
 }  # fmt: skip
 OF_A_COMMAND = {"pydantic", "platformdirs"}  # typer reads arguments by it; where the settings are

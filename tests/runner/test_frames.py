@@ -5,7 +5,7 @@ import socket
 import struct
 import threading
 
-import msgpack
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,6 +106,22 @@ def test_integers_of_json_cross_whatever_their_size() -> None:
     assert decode(encode(request)[LENGTH.size :]) == request
 
 
+def test_a_wide_integer_in_a_field_that_is_not_json_is_refused_by_the_sender() -> None:
+    with pytest.raises(ValueError, match="num_predict"):
+        encode(Generate(request_id=1, num_predict=2**70))
+
+
+def test_json_that_is_nested_too_deeply_is_refused_by_the_sender() -> None:
+    options: JsonObject = {}
+    inner = options
+    for _ in range(10_000):
+        inner["a"] = {}
+        inner = inner["a"]
+
+    with pytest.raises(ValueError, match="nested"):
+        encode(Tokenize(request_id=1, prompt=PromptSpec(template_options=options)))
+
+
 def test_messages_are_read_from_a_stream_however_it_is_cut() -> None:
     ours, theirs = socket.socketpair()
     data = b"".join(encode(message) for message in EXAMPLES)
@@ -132,8 +148,8 @@ def test_a_frame_that_claims_gigabytes_is_refused_unread() -> None:
 
 
 def test_a_name_without_fields_is_refused() -> None:
-    with pytest.raises(BackendError, match="no fields"):
-        decode(msgpack.packb(["Cancel", 5]))
+    with pytest.raises(BackendError, match="Expected `object`"):
+        decode(msgspec.msgpack.encode(["Cancel", 5]))
 
 
 @given(st.binary(max_size=60))

@@ -375,7 +375,7 @@ def test_an_import_replaces_a_model_only_by_force(localrun: Localrun, tmp_path: 
         assert "mine:latest exists and is another model" in each.stderr
         assert "--force" in each.stderr
     assert (aside.stdout, forced.stdout, again.stdout) == (
-        "aside:latest is here\n",
+        "imported aside:latest\n",
         "imported mine:latest\n",
         "imported mine:latest\n",
     )

@@ -69,8 +69,8 @@ def test_a_dry_run_tells_the_files_and_fetches_none(
     rows = [line.split() for line in done.stdout.splitlines()]
     assert rows[:3] == [
         ["FILE", "SIZE", "STATE"],
-        ["model-Q8_0.gguf", "30.0", "KB", "to", "fetch"],
-        ["mmproj-F16.gguf", "5.0", "KB", "here"],
+        ["model-Q8_0.gguf", "30.0", "KB", "missing"],
+        ["mmproj-F16.gguf", "5.0", "KB", "present"],
     ]
     assert sorted(plan) == ["event", "files", "model", "notes"]
     assert "Q4_K_M was chosen" in plan["notes"][0]

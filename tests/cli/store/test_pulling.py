@@ -190,7 +190,7 @@ def test_an_address_without_a_version_is_no_failure(localrun: Localrun, hub: Fak
         done = localrun(*command)
 
         assert done.returncode == 0
-        assert f"tells no version; localrun pull {url}" in done.stderr
+        assert f"reports no version; localrun pull {url}" in done.stderr
         assert "all other models are up to date" in done.stderr
 
 

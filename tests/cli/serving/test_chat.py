@@ -160,7 +160,7 @@ def test_help_and_unknown_commands_ask_nothing(terminal: Terminal, server: FakeS
     terminal.ask("/help")
     terminal.read_until("/clear")
     terminal.ask("/nosuch")
-    terminal.read_until("/nosuch is not known")
+    terminal.read_until("/nosuch is not a command")
     terminal.read_until(PROMPT)
 
     assert server.script.heard == []

@@ -341,7 +341,7 @@ def test_import_takes_a_file_and_lists_what_a_tool_keeps(
     assert json.loads(as_json.stdout) == [
         {"name": "owner_repo_m-Q8_0", "size_bytes": len(WEIGHTS), "files": [str(path)]}
     ]
-    assert taken.stdout == "owner_repo_m-Q8_0:latest is here, 20.0 KB\n"
+    assert taken.stdout == "imported owner_repo_m-Q8_0:latest, 20.0 KB\n"
     assert sorted(by_path) == ["copied_bytes", "event", "manifest", "name", "size_bytes"]
     assert (none.returncode, none.stdout) == (0, "")
     assert none.stderr == "lmstudio has no models on this machine\n"
@@ -375,7 +375,7 @@ def test_an_import_replaces_a_model_only_by_force(localrun: Localrun, tmp_path: 
         assert "mine:latest exists and is another model" in each.stderr
         assert "--force" in each.stderr
     assert (aside.stdout, forced.stdout, again.stdout) == (
-        "aside:latest is here\n",
+        "imported aside:latest\n",
         "imported mine:latest\n",
         "imported mine:latest\n",
     )

@@ -69,8 +69,8 @@ def test_a_dry_run_tells_the_files_and_fetches_none(
     rows = [line.split() for line in done.stdout.splitlines()]
     assert rows[:3] == [
         ["FILE", "SIZE", "STATE"],
-        ["model-Q8_0.gguf", "30.0", "KB", "to", "fetch"],
-        ["mmproj-F16.gguf", "5.0", "KB", "here"],
+        ["model-Q8_0.gguf", "30.0", "KB", "missing"],
+        ["mmproj-F16.gguf", "5.0", "KB", "present"],
     ]
     assert sorted(plan) == ["event", "files", "model", "notes"]
     assert "Q4_K_M was chosen" in plan["notes"][0]
@@ -190,7 +190,7 @@ def test_an_address_without_a_version_is_no_failure(localrun: Localrun, hub: Fak
         done = localrun(*command)
 
         assert done.returncode == 0
-        assert f"tells no version; localrun pull {url}" in done.stderr
+        assert f"reports no version; localrun pull {url}" in done.stderr
         assert "all other models are up to date" in done.stderr
 
 

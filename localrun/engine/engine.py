@@ -157,7 +157,7 @@ class Engine:
             self._scheduler.record_step_time(seconds)
         self._record_pace(chunks, num_prompt, seconds)
         if self._speculation is not None:
-            self._speculation.note(chunks, sampled, seconds)
+            self._speculation.record_step(chunks, sampled, seconds)
         return sampled
 
     def _record_pace(self, chunks: list[ScheduledChunk], num_prompt: int, seconds: float) -> None:

@@ -137,7 +137,7 @@ class Speculator:
                 return drafts
         return {}
 
-    def note(
+    def record_step(
         self, chunks: Sequences[ScheduledChunk], sampled: Sequences[Sequences[int]], seconds: float
     ) -> None:
         """Record a step: its chunks, the tokens sampled for those that are last, its time."""

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from localrun.runner.prompt_restorer import MIN_TOKENS, num_saved
-from localrun.store.prompts import RUN_TOKENS
+from localrun.store.prompts import SEGMENT_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,9 +179,9 @@ class PromptSaver:
         segments = self._folder.find(prompt, 0)
         for segment in reversed(segments):  # the beginning of a prompt is evicted last
             self._folder.touch(segment)
-        first = num_saved(segments, prompt, 0) // RUN_TOKENS * RUN_TOKENS
-        starts = range(first, len(prompt), RUN_TOKENS)
-        pieces = [_Piece(prompt, start, min(start + RUN_TOKENS, len(prompt))) for start in starts]
+        first = num_saved(segments, prompt, 0) // SEGMENT_TOKENS * SEGMENT_TOKENS
+        starts = range(first, len(prompt), SEGMENT_TOKENS)
+        pieces = [_Piece(prompt, start, min(start + SEGMENT_TOKENS, len(prompt))) for start in starts]
         return pieces[::-1]
 
     def _is_settled(self, tokens: list[int], start: int) -> bool:

@@ -136,7 +136,7 @@ def import_model(
         name=stored.name,
         manifest=stored.manifest,
         size_bytes=sum(blob.size_bytes for blob in adopted),
-        copied_bytes=sum(blob.size_bytes for blob in adopted if blob.way is AdoptMethod.COPIED),
+        copied_bytes=sum(blob.size_bytes for blob in adopted if blob.method is AdoptMethod.COPIED),
     )
 
 

@@ -64,7 +64,7 @@ def copy_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
     store.check_whole(found)
     with store.lease([ref.manifest, *(blob.digest for blob in found.manifest.blobs)]) as lease:
         if store.find(source) == found:  # so that all of it was leased while it was named
-            manifest = store.blobs.read(ref.manifest, most=MOST_BYTES)
+            manifest = store.blobs.read(ref.manifest, max_bytes=MOST_BYTES)
             provenance = Provenance(
                 origin=ref.origin,
                 choice=ref.choice,

@@ -77,7 +77,7 @@ def push_model(
     registry = workspace.registry(target.host or "", is_insecure=is_insecure)
     blobs = found.manifest.blobs
     report.begin(found.manifest.size_bytes, len(blobs))
-    content = store.blobs.read(found.ref.manifest, most=MOST_BYTES)
+    content = store.blobs.read(found.ref.manifest, max_bytes=MOST_BYTES)
     with store.lease([found.ref.manifest, *(blob.digest for blob in blobs)]):
         sent = sum(_send(workspace, registry, target, blob, report) for blob in blobs)
         digest = registry.push_manifest(target.repo, target.tag, content, found.manifest.media_type)

@@ -92,7 +92,7 @@ def read_recipe(manifest: Manifest, blobs: BlobStore) -> StoredRecipe:
     _check_sizes(manifest)
 
     def text(layer: Descriptor) -> str:
-        return blobs.read(layer.digest, most=MOST_TEXT).decode(errors="replace")
+        return blobs.read(layer.digest, max_bytes=MOST_TEXT).decode(errors="replace")
 
     def texts(role: Role) -> list[str]:
         return [text(layer) for layer in manifest.with_role(role)]

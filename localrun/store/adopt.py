@@ -1,11 +1,10 @@
-"""Take a file that lies elsewhere into the store, without a copy where that is possible.
+"""Adoption of files: makes an existing file a blob, without a copy where possible.
 
-In this order: a clone that shares its blocks (FICLONE: btrfs, XFS, bcachefs), a hard
-link, a copy. The bytes are hashed once in any case. Of a clone and a link the taken file is
-hashed; of a copy the buffer, each byte of which the system accepted, and `BlobStore.publish`
-compares the size after fsync. To read a copy back would read the page cache, which the same
-buffer has just filled. The other file is neither moved nor changed; for a hard link it is
-noted whose bytes these are (see `BlobStore.link`).
+Tries in this order: a clone that shares its blocks (FICLONE: btrfs, XFS, bcachefs), a hard link, a
+copy. The bytes are hashed once in each case. For a clone and a link the adopted file is hashed; for
+a copy the buffer is hashed, and `BlobStore.publish` compares the size after fsync. Reading a copy
+back would only read the page cache, which the same buffer has just filled. The source file is
+neither moved nor changed; a hard link is recorded (see `BlobStore.link`).
 """
 
 from __future__ import annotations
@@ -37,18 +36,18 @@ CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNO
 
 
 class AdoptMode(StrEnum):
-    """How a file may come into the store."""
+    """Ways in which a file may enter the store."""
 
-    AUTO = "auto"  # without a copy where possible
-    COPY = "copy"  # bytes of its own; a clone is as good
-    LINK = "link"  # a hard link, or an error
-    MOVE = "move"  # it is the store's own then; the caller deletes the other name
+    AUTO = "auto"  # without a copy if possible
+    COPY = "copy"  # separate bytes; a clone will do
+    LINK = "link"  # a hard link or an error
+    MOVE = "move"  # the store owns the file; the caller deletes the other name
 
 
 class AdoptMethod(StrEnum):
-    """How a file came into the store."""
+    """How a file entered the store."""
 
-    HERE = "here"  # it was already
+    HERE = "here"  # the store had the blob
     CLONED = "cloned"
     LINKED = "linked"
     COPIED = "copied"
@@ -57,12 +56,12 @@ class AdoptMethod(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adopted:
-    """A file that is a blob now."""
+    """File that is a blob now."""
 
     digest: str
     size_bytes: int
     path: Path
-    way: AdoptMethod
+    method: AdoptMethod
 
 
 def adopt(
@@ -71,84 +70,86 @@ def adopt(
     lease: Lease,
     on_bytes: Callable[[int], None] | None = None,
     *,
-    taking: AdoptMode = AdoptMode.AUTO,
+    mode: AdoptMode = AdoptMode.AUTO,
 ) -> Adopted:
-    """Make a blob of a file's bytes; blocks while it is hashed.
+    """Make a blob of a file; blocks while the file is hashed.
 
     Raises:
         IntegrityError: the file changed while it was read.
-        StorageError: it cannot be read, or the store not written, or not be linked.
+        StorageError: the file cannot be read or linked, or the store cannot be written.
     """
-    told = on_bytes or (lambda _count: None)
-    taken = lease.temporary()
+    report = on_bytes or (lambda _count: None)
+    temporary = lease.temporary()
     try:
-        if taking in {AdoptMode.AUTO, AdoptMode.COPY} and _clone(source, taken):
-            return _keep(store, source, taken, lease, AdoptMethod.CLONED, told)
-        if taking is not AdoptMode.COPY and _link(source, taken):
-            way = AdoptMethod.MOVED if taking is AdoptMode.MOVE else AdoptMethod.LINKED
-            return _keep(store, source, taken, lease, way, told)
-        if taking is AdoptMode.LINK:
+        if mode in {AdoptMode.AUTO, AdoptMode.COPY} and _clone(source, temporary):
+            return _keep(store, source, temporary, lease, AdoptMethod.CLONED, report)
+        if mode is not AdoptMode.COPY and _link(source, temporary):
+            method = AdoptMethod.MOVED if mode is AdoptMode.MOVE else AdoptMethod.LINKED
+            return _keep(store, source, temporary, lease, method, report)
+        if mode is AdoptMode.LINK:
             raise StorageError(
                 f"{source} cannot be linked into {store.layout.root}: another file system",
-                hint="leave --link out to copy it",
+                hint="without --link the file is copied",
             )
-        return _copy(store, source, taken, lease, told)
+        return _copy(store, source, temporary, lease, report)
     except OSError as error:
-        raise storage_error(error, _at_fault(error, source, taken)) from error
+        raise storage_error(error, _at_fault(error, source, temporary)) from error
     finally:
-        taken.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def _keep(
     store: Store,
     source: Path,
-    taken: Path,
+    temporary: Path,
     lease: Lease,
-    way: AdoptMethod,
-    told: Callable[[int], None],
+    method: AdoptMethod,
+    report: Callable[[int], None],
 ) -> Adopted:
-    """Hash what was taken and give it its name."""
-    before = LinkRecord.of(taken)
-    digest = file_digest(taken, told)
-    if LinkRecord.of(taken) != before:
+    """Hash an adopted file and give it its name."""
+    before = LinkRecord.of(temporary)
+    digest = file_digest(temporary, report)
+    if LinkRecord.of(temporary) != before:
         raise _changed(source)
     lease.add([digest])
     path = store.blobs.find(digest, before.size_bytes)
     if path is not None:
-        return Adopted(digest=digest, size_bytes=before.size_bytes, path=path, way=AdoptMethod.HERE)
-    if way is AdoptMethod.LINKED:
-        path = store.blobs.link(taken, replace(before, path=str(source)), digest, lease)
+        return Adopted(
+            digest=digest, size_bytes=before.size_bytes, path=path, method=AdoptMethod.HERE
+        )
+    if method is AdoptMethod.LINKED:
+        path = store.blobs.link(temporary, replace(before, path=str(source)), digest, lease)
     else:
-        path = store.blobs.publish(taken, digest, before.size_bytes)
-    return Adopted(digest=digest, size_bytes=before.size_bytes, path=path, way=way)
+        path = store.blobs.publish(temporary, digest, before.size_bytes)
+    return Adopted(digest=digest, size_bytes=before.size_bytes, path=path, method=method)
 
 
 def _copy(
-    store: Store, source: Path, taken: Path, lease: Lease, told: Callable[[int], None]
+    store: Store, source: Path, temporary: Path, lease: Lease, report: Callable[[int], None]
 ) -> Adopted:
     """Copy and hash in one pass."""
     before, hashed, size = LinkRecord.of(source), hashlib.sha256(), 0
     buffer = memoryview(bytearray(CHUNK_BYTES))
-    with source.open("rb", buffering=0) as reader, taken.open("wb", buffering=0) as writer:
+    with source.open("rb", buffering=0) as reader, temporary.open("wb", buffering=0) as writer:
         while count := reader.readinto(buffer):
             write_all(writer, buffer[:count])
             hashed.update(buffer[:count])
             size += count
-            told(count)
+            report(count)
     if LinkRecord.of(source) != before:
         raise _changed(source)
     digest = f"sha256:{hashed.hexdigest()}"
     lease.add([digest])
     path = store.blobs.find(digest, size)
     if path is not None:
-        return Adopted(digest=digest, size_bytes=size, path=path, way=AdoptMethod.HERE)
-    path = store.blobs.publish(taken, digest, size)
-    return Adopted(digest=digest, size_bytes=size, path=path, way=AdoptMethod.COPIED)
+        return Adopted(digest=digest, size_bytes=size, path=path, method=AdoptMethod.HERE)
+    path = store.blobs.publish(temporary, digest, size)
+    return Adopted(digest=digest, size_bytes=size, path=path, method=AdoptMethod.COPIED)
 
 
-def _clone(source: Path, taken: Path) -> bool:
-    """Share the blocks of a file, each side keeping its own from the first change on."""
-    with source.open("rb") as reader, taken.open("wb") as writer:
+def _clone(source: Path, temporary: Path) -> bool:
+    """Share the blocks of a file; later changes on one side do not affect the other."""
+    with source.open("rb") as reader, temporary.open("wb") as writer:
         try:
             fcntl.ioctl(writer.fileno(), FICLONE, reader.fileno())
         except OSError:
@@ -156,11 +157,11 @@ def _clone(source: Path, taken: Path) -> bool:
     return True
 
 
-def _link(source: Path, taken: Path) -> bool:
+def _link(source: Path, temporary: Path) -> bool:
     with contextlib.suppress(FileNotFoundError):
-        taken.unlink()
+        temporary.unlink()
     try:
-        os.link(source, taken, follow_symlinks=True)
+        os.link(source, temporary, follow_symlinks=True)
     except OSError as error:
         if error.errno not in CANNOT_LINK:
             raise
@@ -169,11 +170,11 @@ def _link(source: Path, taken: Path) -> bool:
 
 
 def _changed(source: Path) -> IntegrityError:
-    return IntegrityError(f"{source} changed while it was read", hint="try it again")
+    return IntegrityError(f"{source} changed while it was read", hint="try again")
 
 
-def _at_fault(error: OSError, source: Path, taken: Path) -> Path:
-    """Return the file that the system refused: what it names, else the one it cannot write."""
+def _at_fault(error: OSError, source: Path, temporary: Path) -> Path:
+    """Return the file that caused an error: the one it names, else the unwritable one."""
     if error.errno in NO_SPACE or error.errno == errno.EFBIG:
-        return taken
+        return temporary
     return Path(error.filename) if isinstance(error.filename, str) else source

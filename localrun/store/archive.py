@@ -1,14 +1,14 @@
-"""Models as one file: the tar of an OCI image layout, written and read as a stream.
+"""Model archive: the tar of an OCI image layout, written and read as a stream.
 
     oci-layout               {"imageLayoutVersion": "1.0.0"}
     index.json               {"schemaVersion": 2, "manifests": [{"mediaType", "digest", "size",
                                "annotations": {"org.opencontainers.image.ref.name": "<name>"}}]}
     blobs/sha256/<hex>       the manifest, then the config, then the layers
 
-The same model under the same name is always the same bytes. Read is any order of members,
-and the archive of Docker Model Runner, whose ``manifest.json`` is the manifest itself.
-A blob is stored and verified as it comes; a name is written when all of them are here,
-and replaces no model without the user's consent (`archive_names`).
+The same model under the same name always has the same bytes. Members are read in any order, and
+also the archive of Docker Model Runner, whose ``manifest.json`` is the manifest itself. Each blob
+is stored and verified as it arrives; a name is written after all its blobs, and replaces no model
+without the user's consent (`archive_names`).
 https://github.com/opencontainers/image-spec/blob/main/image-layout.md
 """
 
@@ -50,15 +50,15 @@ HELD = {"oci-layout", "index.json", "manifest.json"}
 
 
 def export_model(store: Store, entry: Entry, out: BinaryIO) -> int:
-    """Write a model as a tar and return its bytes; every blob is checked on the way.
+    """Write a model as a tar, and return the bytes written; verifies every blob.
 
     Raises:
-        IntegrityError: a blob is missing or damaged; the archive is cut short if that is
-            seen only when the blob is read.
+        IntegrityError: a blob is missing or damaged; the archive is truncated if only reading
+            the blob shows the damage.
         OSError: ``out`` cannot be written.
     """
     store.check_whole(entry)
-    manifest = store.blobs.read(entry.ref.manifest, most=MOST_BYTES)
+    manifest = store.blobs.read(entry.ref.manifest, max_bytes=MOST_BYTES)
     first = Descriptor(
         media_type=entry.manifest.media_type,
         digest=entry.ref.manifest,
@@ -76,9 +76,9 @@ def export_model(store: Store, entry: Entry, out: BinaryIO) -> int:
 
 @contextlib.contextmanager
 def _kept(store: Store, digests: Sequence[str]) -> Iterator[None]:
-    """Keep blobs from being swept while the block runs, where the store can be written."""
+    """Keep blobs from garbage collection in the block, if the store is writable."""
     with contextlib.ExitStack() as stack:
-        with contextlib.suppress(StorageError):  # a disk that is only read loses nothing
+        with contextlib.suppress(StorageError):  # a read-only disk loses nothing
             stack.enter_context(store.lease(digests))
         yield
 
@@ -91,18 +91,18 @@ def import_archive(
     on_bytes: Callable[[int], None] | None = None,
     is_forced: bool = False,
 ) -> list[StoredRef]:
-    """Store the models of a tar and return their names, or the one that is given instead.
+    """Store the models of a tar and return their names, or the given name instead.
 
-    With ``is_forced`` the archive's names replace models, and may be those of registries.
-
-    Reads the source once, from start to end. Blobs that came whole stay when it fails, and
-    the next import skips them; a sweep deletes those that no name needs.
+    With ``is_forced`` the archive's names replace models, and may be names of registries. Reads the
+    source once, from start to end. If the import fails, complete blobs stay and the next import
+    skips them; garbage collection deletes those that no name needs.
 
     Raises:
-        IntegrityError: the archive is cut short, damaged, or not one of models.
-        UsageError: it says no name or has several models, and ``name`` does not fit that.
-        NameConflictError: a name needs the user's consent; nothing of the archive is stored
-            if its index comes first, as `export` writes it.
+        IntegrityError: the archive is truncated, damaged, or has no models.
+        UsageError: the archive has no name and ``name`` is None, or it has several models and
+            ``name`` is given.
+        NameConflictError: a name needs the user's consent; nothing is stored if the index is
+            the first member, as `export` writes it.
     """
 
     def named(manifests: list[NamedManifest]) -> list[NamedModel]:
@@ -128,7 +128,7 @@ def _index(manifest: Descriptor, name: str) -> bytes:
 
 
 def _checked_chunks(store: Store, blob: Descriptor) -> Iterator[bytes]:
-    """Yield a blob's bytes and raise at their end if they were not the right ones."""
+    """Yield a blob's bytes; raise at their end if the digest does not match."""
     path, hashed, left = store.blobs.path(blob.digest), hashlib.sha256(), blob.size_bytes
     with storage_errors(path), path.open("rb") as file:
         while chunk := file.read(min(left, CHUNK_BYTES)):
@@ -146,7 +146,7 @@ def _store_blobs(
     on_bytes: Callable[[int], None] | None,
     check_index: Callable[[bytes], object],
 ) -> dict[str, bytes]:
-    """Store the blobs of an archive and return its other files that matter."""
+    """Store the blobs of an archive, and return its index and manifest files."""
     held: dict[str, bytes] = {}
     num_stored = 0
     try:
@@ -159,14 +159,14 @@ def _store_blobs(
                     check_index(held[member.name])
     except CutShortError as error:
         raise IntegrityError(
-            f"the archive is cut short; {num_stored} files of it that came whole are kept",
-            hint="import the whole archive again: what is here is skipped",
+            f"the archive is truncated; {num_stored} complete files of it are kept",
+            hint="import the complete archive: files that are stored are skipped",
         ) from error
     return held
 
 
 def _store_blob(store: Store, member: Member, lease: Lease) -> bool:
-    """Keep a blob unless it is here; return whether it was not."""
+    """Store a blob; return False if it is stored already."""
     digest = f"sha256:{member.name.removeprefix(BLOBS)}"
     lease.add([f"sha256:{hex_of(digest)}"])
     if store.blobs.find(digest, member.size_bytes) is not None:
@@ -201,4 +201,4 @@ def _check_whole(store: Store, manifest: str) -> None:
 
 
 def _content(store: Store, manifest: str) -> bytes:
-    return store.blobs.read(manifest, most=MOST_BYTES)
+    return store.blobs.read(manifest, max_bytes=MOST_BYTES)

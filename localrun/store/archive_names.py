@@ -1,9 +1,9 @@
-"""Names of imported models, those in archives above all, that need the user's consent.
+"""Name conflicts of imported models: names that need the user's consent.
 
-An archive says what its models are called. That word alone replaces no model that is here,
-and it gives no model the name of a registry: `hf.co/owner/repo` stands for what hf.co has,
-and an archive comes from anybody (ADR 36). A name that means the same manifest already is
-no conflict, and neither is a registry's name that the user typed.
+An archive states the names of its models. Such a name never replaces a model of this machine, and
+never takes the name of a registry: `hf.co/owner/repo` means what hf.co has, and an archive may come
+from anybody (ADR 36). A name that already means the same manifest is no conflict, and neither is a
+registry's name that the user typed.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 REF_NAME = "org.opencontainers.image.ref.name"
 FULL_NAME = "io.containerd.image.name"  # Docker's; its ref.name is only the tag
 MOST_MODELS = 1000
-MOST_TOLD = 3  # conflicts in one message
+MOST_SHOWN = 3  # conflicts in one message
 
 
 class NameConflictError(UsageError):
-    """Names that an archive takes only with the user's consent."""
+    """Names that an archive may take only with the user's consent."""
 
 
 @dataclass(frozen=True, slots=True)
 class NamedManifest:
-    """A manifest of an archive, and what the archive calls it."""
+    """Manifest of an archive, and its name in the archive."""
 
     digest: str
     name: str | None
@@ -44,7 +44,7 @@ class NamedManifest:
 
 @dataclass(frozen=True, slots=True)
 class NamedModel:
-    """A manifest of an archive, and the name that it gets here."""
+    """Manifest of an archive, and its name in the store."""
 
     ref: ModelRef
     digest: str
@@ -54,7 +54,7 @@ def manifests_of_index(content: bytes) -> list[NamedManifest]:
     """Return the manifests that an index names.
 
     Raises:
-        IntegrityError: it is no index of models.
+        IntegrityError: the content is no index of models.
     """
     try:
         described = json.loads(content)["manifests"]
@@ -62,7 +62,7 @@ def manifests_of_index(content: bytes) -> list[NamedManifest]:
             NamedManifest(Descriptor.from_json(each).digest, _name_in(each)) for each in described
         ]
     except (KeyError, ValueError, TypeError, RecursionError) as error:
-        raise IntegrityError("no archive of models: it has no index of manifests") from error
+        raise IntegrityError("not an archive of models: it has no index of manifests") from error
     if not 0 < len(manifests) <= MOST_MODELS:
         raise IntegrityError(f"an archive of {len(manifests)} models")
     return manifests
@@ -71,12 +71,12 @@ def manifests_of_index(content: bytes) -> list[NamedManifest]:
 def named_models(
     manifests: Sequence[NamedManifest], typed: ModelRef | None = None
 ) -> list[NamedModel]:
-    """Return the models under the names that they get: the archive's, or the one that was typed.
+    """Return the models with their names in the store: the archive's, or the typed one.
 
     Raises:
-        UsageError: the archive says no name or has several models, and ``typed`` does not
-            fit that.
-        IntegrityError: a name is none, or means two models.
+        UsageError: the archive has no name and ``typed`` is None, or it has several models and
+            ``typed`` is given.
+        IntegrityError: a name is malformed, or names two models.
     """
     if typed is not None and len({manifest.digest for manifest in manifests}) > 1:
         raise UsageError("the archive has several models", hint="import it without a name")
@@ -92,29 +92,31 @@ def check_names(store: Store, models: Sequence[NamedModel], typed: ModelRef | No
     """Refuse names that replace a model, and a registry's names unless the user typed them.
 
     Raises:
-        NameConflictError: the user has to consent to one.
+        NameConflictError: a name needs the user's consent.
     """
-    conflicts = [told for model in models if (told := _conflict(store, model, typed)) is not None]
+    conflicts = [
+        conflict for model in models if (conflict := _conflict(store, model, typed)) is not None
+    ]
     if not conflicts:
         return
-    more = len(conflicts) - MOST_TOLD
-    shown = conflicts[:MOST_TOLD] + ([f"and {more} more"] if more > 0 else [])
+    more = len(conflicts) - MOST_SHOWN
+    shown = conflicts[:MOST_SHOWN] + ([f"and {more} more"] if more > 0 else [])
     raise NameConflictError(
         "; ".join(shown),
-        hint="localrun import FILE NAME   gives it another name; --force   takes this one",
+        hint="localrun import FILE NAME   chooses another name; --force   replaces the model",
     )
 
 
 def _conflict(store: Store, model: NamedModel, typed: ModelRef | None) -> str | None:
-    """Return what the user has to consent to, None if there is nothing."""
+    """Return the reason why a name needs consent, or None."""
     try:
         entry = store.find(model.ref)
-    except IntegrityError:  # nobody can use it, and the import mends it
+    except IntegrityError:  # the model is unusable, and the import repairs it
         return None
     if entry is not None and entry.ref.manifest == model.digest:
         return None
     if entry is not None:
-        return f"{model.ref} is here already and is another model"
+        return f"{model.ref} exists and is another model"
     if str(model.ref).lower() in embedded_models():
         return f"{model.ref} comes with localrun and is another model"
     if typed is None and model.ref.source is not ModelSource.LOCAL:
@@ -129,9 +131,9 @@ def _name_in(described: dict[str, Any]) -> str | None:
 
 
 def _own_name(manifest: NamedManifest) -> ModelRef:
-    """Return what the archive calls a model."""
+    """Return the name of a model in its archive."""
     if manifest.name is None:
-        raise UsageError("the archive does not say the model's name", hint="give it one")
+        raise UsageError("the archive has no model name", hint="localrun import FILE NAME")
     try:
         ref = parse_name(manifest.name)
         _ = ref.key

@@ -1,8 +1,8 @@
-"""Blobs: plain files named by the sha256 of their bytes.
+"""Blob store: plain files named by the SHA-256 of their bytes.
 
-A blob's name appears only by a rename after its bytes were hashed and fsynced and its
-size was compared with the number of hashed bytes, so a reader needs no lock and no check.
-Blobs of other read-only stores (a shared disk) are found too and never copied.
+A blob gets its name by a rename after its bytes were hashed and fsynced and its size was compared
+with the number of hashed bytes, so readers need no lock and no check. Blobs of read-only stores
+(a shared disk) are found too and never copied.
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ CHUNK_BYTES = 4 << 20
 
 
 class BlobStore:
-    """The blobs of one store, and of the read-only stores behind it."""
+    """Blobs of one store, and of the read-only stores behind it."""
 
     def __init__(self, layout: Layout, others: Sequence[Layout] = ()) -> None:
         self.layout = layout
         self._others = tuple(others)
 
     def find(self, digest: str, size_bytes: int | None = None) -> Path | None:
-        """Return the file of a blob, None when no store has it.
+        """Return the file of a blob, or None if no store has it.
 
-        With ``size_bytes``, a file of another size counts as missing: it was cut short.
+        If ``size_bytes`` is given, a file of another size counts as missing, because it is
+        truncated.
         """
         for layout in (self.layout, *self._others):
             path = layout.blob(digest)
@@ -47,11 +48,11 @@ class BlobStore:
         return None
 
     def path(self, digest: str, size_bytes: int | None = None) -> Path:
-        """Return the file of a blob; ``size_bytes`` is what its manifest states.
+        """Return the file of a blob; ``size_bytes`` is the size in its manifest.
 
         Raises:
-            IntegrityError: no store has it, it has another size, or another program
-                changed its bytes.
+            IntegrityError: the blob is missing, has another size, or another program changed
+                its bytes.
         """
         path = self.find(digest, size_bytes)
         if path is None:
@@ -59,28 +60,28 @@ class BlobStore:
         self._check_link(digest, path)
         return path
 
-    def read(self, digest: str, *, most: int) -> bytes:
-        """Return a small blob's bytes, checked against its digest.
+    def read(self, digest: str, *, max_bytes: int) -> bytes:
+        """Return the bytes of a small blob, verified against its digest.
 
         Raises:
-            IntegrityError: it is missing, damaged or has more than ``most`` bytes.
+            IntegrityError: the blob is missing, damaged or larger than ``max_bytes``.
         """
         path = self.path(digest)
         try:
             with path.open("rb") as file:
-                content = file.read(most + 1)
-        except FileNotFoundError as error:  # swept just now
+                content = file.read(max_bytes + 1)
+        except FileNotFoundError as error:  # garbage collected just now
             raise self._missing(digest) from error
         except OSError as error:
             raise storage_error(error, path) from error
-        if len(content) > most:
-            raise IntegrityError(f"{digest} has more than {most} bytes")
+        if len(content) > max_bytes:
+            raise IntegrityError(f"{digest} has more than {max_bytes} bytes")
         if digest_of(content) != digest:
             raise IntegrityError(f"damaged: {path}", hint="localrun verify --repair")
         return content
 
     def put(self, content: bytes, lease: Lease) -> str:
-        """Keep bytes and return their digest; a damaged blob of this digest is replaced."""
+        """Store bytes and return their digest; a damaged blob of this digest is replaced."""
         digest = digest_of(content)
         lease.add([digest])
         if not self._has(digest, content):
@@ -91,10 +92,10 @@ class BlobStore:
         return digest
 
     def write(self, chunks: Iterable[bytes], digest: str, lease: Lease) -> Path:
-        """Keep a stream of bytes that has a known digest.
+        """Store a stream of bytes with a known digest.
 
         Raises:
-            IntegrityError: the bytes have another one; nothing is kept.
+            IntegrityError: the bytes have another digest; nothing is stored.
         """
         lease.add([digest])
         temporary, hashed, size_bytes = lease.temporary(), hashlib.sha256(), 0
@@ -114,7 +115,7 @@ class BlobStore:
         """Give a file its final name; the caller hashed ``size_bytes`` and leases the digest.
 
         Raises:
-            StorageError: the disk does not hold as many bytes as were hashed.
+            StorageError: the disk has fewer bytes than were hashed.
         """
         final = self.layout.blob(digest)
         with storage_errors(final):
@@ -124,43 +125,43 @@ class BlobStore:
         return final
 
     def link(self, linked: Path, original: LinkRecord, digest: str, lease: Lease) -> Path:
-        """Publish a hard link to another tool's file and note whose it is.
+        """Publish a hard link to another tool's file, and record that file.
 
-        The file's mode is left alone, for it is the other tool's too.
+        The file's mode is unchanged, because it is also the other tool's.
         """
         final = self.layout.blob(digest)
         with storage_errors(final):
-            _fsync(linked)  # the tool may have written it just now
+            _fsync(linked)  # the tool may just have written it
             self.record_link(digest, original, lease)
             linked.replace(final)
             fsync_folder(final.parent)
         return final
 
     def record_link(self, digest: str, original: LinkRecord, lease: Lease) -> None:
-        """Write down whose file a blob shares its bytes with, and how they are now."""
-        note = self.layout.link(digest)
-        with storage_errors(note):
-            write_durably(note, original.to_json(), lease.temporary())
+        """Record the file that a blob shares its bytes with, and the file's current state."""
+        path = self.layout.link(digest)
+        with storage_errors(path):
+            write_durably(path, original.to_json(), lease.temporary())
 
     def link_of(self, digest: str) -> LinkRecord | None:
-        """Return whose file our blob shares its bytes with, None for one of our own.
+        """Return the record of the file that a blob shares its bytes with, or None.
 
-        A damaged note counts as none: what changed is then found when the blob is verified.
+        A damaged record counts as none: verification of the blob still detects changed bytes.
         """
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-            noted = LinkRecord.from_json(self.layout.link(digest).read_bytes())
-            if noted.inode == self.layout.blob(digest).stat().st_ino:
-                return noted
+            record = LinkRecord.from_json(self.layout.link(digest).read_bytes())
+            if record.inode == self.layout.blob(digest).stat().st_ino:
+                return record
         return None
 
     def remove_stale_link(self, digest: str) -> None:
-        """Delete a note that no blob goes by any more; the caller holds the store's lock."""
+        """Delete a link record without blob; the caller holds the store's lock."""
         if self.link_of(digest) is None:
             with storage_errors(self.layout.root):
                 self.layout.link(digest).unlink(missing_ok=True)
 
     def remove(self, digest: str) -> int:
-        """Delete a blob of this store and return the bytes that this frees."""
+        """Delete a blob of this store, and return the bytes that this frees."""
         path = self.layout.blob(digest)
         freed = self.own_bytes(digest)
         with storage_errors(path):
@@ -169,7 +170,7 @@ class BlobStore:
         return freed
 
     def own_bytes(self, digest: str) -> int:
-        """Return the bytes that a blob's removal would free: none that others share."""
+        """Return the bytes that deleting a blob would free, without those that links share."""
         path = self.layout.blob(digest)
         with storage_errors(path), contextlib.suppress(FileNotFoundError):
             status = path.stat()
@@ -184,20 +185,20 @@ class BlobStore:
             return path.read_bytes() == content
 
     def _missing(self, digest: str, size_bytes: int | None = None) -> IntegrityError:
-        """Return whether a file is missing or was cut short."""
+        """Return the error of a missing or truncated blob."""
         path, hint = self.find(digest), "localrun verify --repair"
         if path is None or size_bytes is None:
             return IntegrityError(f"a file of the model is missing: {digest}", hint=hint)
         return IntegrityError(f"damaged: {path} does not have {size_bytes} bytes", hint=hint)
 
     def _check_link(self, digest: str, path: Path) -> None:
-        """Refuse a blob whose bytes another program may have changed since it was verified."""
+        """Raise if another program changed a linked blob since its verification."""
         known = self.link_of(digest) if path == self.layout.blob(digest) else None
         if known is None:
             return
         try:
             now = LinkRecord.of(path)
-        except OSError as error:  # swept just now
+        except OSError as error:  # garbage collected just now
             raise self._missing(digest) from error
         if (now.size_bytes, now.modified_ns) != (known.size_bytes, known.modified_ns):
             raise IntegrityError(
@@ -207,7 +208,7 @@ class BlobStore:
 
 
 def _fsync_whole(path: Path, size_bytes: int) -> None:
-    """Wait until a file is on the disk, make it read-only, and check that none of it is missing."""
+    """Fsync a file, make it read-only, and check that it has all its bytes."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -217,7 +218,7 @@ def _fsync_whole(path: Path, size_bytes: int) -> None:
         os.close(descriptor)
     if written != size_bytes:
         raise StorageError(
-            f"the disk holds {written} of {size_bytes} bytes written to {path}", hint="try it again"
+            f"the disk holds {written} of {size_bytes} bytes written to {path}", hint="try again"
         )
 
 
@@ -235,7 +236,7 @@ def digest_of(content: bytes) -> str:
 
 
 def file_digest(path: Path, on_bytes: Callable[[int], None] | None = None) -> str:
-    """Return ``sha256:<hex>`` of a file's bytes; reads all of it without the GIL."""
+    """Return ``sha256:<hex>`` of a file; reads the whole file, without the GIL."""
     hashed = hashlib.sha256()
     buffer = memoryview(bytearray(CHUNK_BYTES))
     with path.open("rb", buffering=0) as file:

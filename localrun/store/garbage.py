@@ -1,8 +1,8 @@
-"""What no name needs any more, found and deleted; and what everything takes on the disk.
+"""Garbage collection of a store: deletes blobs that no reference and no lease needs.
 
-Needed are the manifests of all refs, what they name, and what leases of living
-processes name. If a ref or a manifest cannot be read, nothing is deleted: what it
-needs is not known.
+Needed are the manifests of all references, the blobs they name, and the digests in leases of
+living processes. If a reference or a manifest cannot be read, nothing is deleted, because its
+blobs are unknown.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from localrun.store.layout import Layout
     from localrun.store.store import Store
 
-PARTIAL_KEPT_S = 7 * 24 * 3600.0  # a download that was interrupted, since it last grew
+PARTIAL_KEPT_S = 7 * 24 * 3600.0  # since an interrupted download last grew
 LOCK_FILE = "lock"
 BLOB = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CollectedGarbage:
-    """What was deleted, or would be."""
+    """Blobs and partial downloads that were deleted, or would be."""
 
     blobs: tuple[str, ...] = ()
     partial: tuple[str, ...] = ()
@@ -49,28 +49,28 @@ def collect_garbage(
     partial_kept_s: float = PARTIAL_KEPT_S,
     is_dry: bool = False,
 ) -> CollectedGarbage:
-    """Delete what no name needs; blocks while another process begins a lease.
+    """Delete unreferenced blobs; other processes wait to begin a lease meanwhile.
 
-    ``only`` limits the sweep to these digests, as after a model's removal.
+    ``only`` limits the collection to these digests, as after the removal of a model.
 
     Raises:
-        IntegrityError: a ref or a manifest is damaged; nothing is deleted.
+        IntegrityError: a reference or a manifest is damaged; nothing is deleted.
     """
     layout = store.layout
     if not check_version(layout):
         return CollectedGarbage()
     with storage_errors(layout.root), locked(layout.lock):
         leases = living_leases(layout)
-        needed = referenced_digests(store).union(*leases.values())
+        referenced = referenced_digests(store).union(*leases.values())
         candidates = blob_digests(layout) if only is None else only
-        doomed = [
+        unreferenced = [
             digest
             for digest in candidates
-            if digest not in needed and layout.blob(digest).is_file()
+            if digest not in referenced and layout.blob(digest).is_file()
         ]
-        freed = sum(_remove(store, digest, is_dry=is_dry) for digest in doomed)
+        freed = sum(_remove(store, digest, is_dry=is_dry) for digest in unreferenced)
         if only is not None:
-            return CollectedGarbage(blobs=tuple(doomed), freed_bytes=freed)
+            return CollectedGarbage(blobs=tuple(unreferenced), freed_bytes=freed)
         partial = _useless_partial(layout, partial_kept_s)
         freed += sum(folder_bytes(folder) for folder in partial)
         if not is_dry:
@@ -78,32 +78,32 @@ def collect_garbage(
             for folder in partial:
                 _discard_partial(layout, folder)
     return CollectedGarbage(
-        blobs=tuple(doomed), partial=tuple(path.name for path in partial), freed_bytes=freed
+        blobs=tuple(unreferenced), partial=tuple(path.name for path in partial), freed_bytes=freed
     )
 
 
 def blob_digests(layout: Layout) -> list[str]:
-    """Return the digests of all blobs; files of other names are none of ours."""
+    """Return the digests of all blobs; files with other names are not blobs."""
     return [f"sha256:{path.name}" for path in layout.blobs.iterdir() if BLOB.fullmatch(path.name)]
 
 
 def referenced_digests(store: Store) -> set[str]:
-    """Return the digests of every manifest that a ref names, and of what those name.
+    """Return the digests of all manifests that references name, and of their blobs.
 
     Raises:
-        IntegrityError: a ref or a manifest cannot be read.
+        IntegrityError: a reference or a manifest cannot be read.
     """
-    needed: set[str] = set()
+    referenced: set[str] = set()
     for path in ref_files(store.layout):
         with contextlib.suppress(FileNotFoundError):
             digest = _manifest_of(path)
-            if digest not in needed:
-                needed |= {digest, *_named_by(store, digest, path)}
-    return needed
+            if digest not in referenced:
+                referenced |= {digest, *_named_by(store, digest, path)}
+    return referenced
 
 
 def folder_bytes(folder: Path) -> int:
-    """Return the bytes on the disk of a folder's files; holes take none."""
+    """Return the bytes on disk of a folder's files; holes take none."""
     total = 0
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -126,7 +126,7 @@ def _named_by(store: Store, digest: str, ref: Path) -> set[str]:
         return {blob.digest for blob in store.manifest(digest).blobs}
     except IntegrityError as error:
         raise IntegrityError(
-            f"what {ref} needs is not known: {error.message}", hint="localrun verify --repair"
+            f"cannot read the manifest of {ref}: {error.message}", hint="localrun verify --repair"
         ) from error
 
 
@@ -135,7 +135,7 @@ def _remove(store: Store, digest: str, *, is_dry: bool) -> int:
 
 
 def _tidy(store: Store, leases: Mapping[str, set[str]]) -> None:
-    """Delete what processes that are gone were writing, and traces of what was deleted."""
+    """Delete temporary files of dead processes, stale link records and empty folders."""
     layout = store.layout
     for path in layout.tmp.iterdir():
         if path.name.partition("-")[0] not in leases:
@@ -143,13 +143,15 @@ def _tidy(store: Store, leases: Mapping[str, set[str]]) -> None:
     leased = set().union(*leases.values())
     for path in (layout.root / "links").iterdir():
         digest = f"sha256:{path.name}"
-        if BLOB.fullmatch(path.name) and digest not in leased:  # else it comes before its blob
+        if (
+            BLOB.fullmatch(path.name) and digest not in leased
+        ):  # else the record was written before its blob
             store.blobs.remove_stale_link(digest)
     remove_empty_folders(layout)
 
 
 def _useless_partial(layout: Layout, kept_s: float) -> list[Path]:
-    """Return the downloads that nobody goes on with: too old, without bytes, or complete."""
+    """Return the downloads that nobody will resume: too old, empty, or complete."""
     newest = time.time() - kept_s
     return [
         folder
@@ -178,7 +180,7 @@ def _is_locked(folder: Path) -> bool:
 
 
 def _discard_partial(layout: Layout, folder: Path) -> None:
-    """Delete a download unless a process goes on with it by now."""
+    """Delete a download unless a process has resumed it meanwhile."""
     with contextlib.suppress(FileNotFoundError), (folder / LOCK_FILE).open("a") as file:
         if try_lock(file.fileno()):
             discard_folder(folder, layout.tmp / f"partial-{uuid.uuid4().hex}")

@@ -1,18 +1,18 @@
-"""Where everything in a store is, and how files come to be there.
+"""Layout of a store: the path of everything in it, and how files come to be there.
 
     <root>/
       localrun-store.json              {"format_version": 1}
       CACHEDIR.TAG                     backup programs leave the folder out
-      lock                             taken to sweep, and for an instant to begin a lease
+      lock                             held by garbage collection, and briefly to begin a lease
       blobs/sha256/<hex>               complete, verified, read-only; the name is its digest
       refs/<host>/<namespace>/<model>/<tag>     JSON: a name and the digest of its manifest
       links/<hex>                      JSON: the blob shares its bytes with another tool's file
-      leases/<id>                      digests that a living process needs, before a ref names them
-      partial/<key>/                   a download: data and journal, safe to go on with or to delete
+      leases/<id>                      digests that a living process needs before a reference exists
+      partial/<key>/                   a download: data and journal, may be resumed or deleted
       tmp/<lease id>-<n>               being written by the process of that lease
 
-A name outside ``partial`` and ``tmp`` is complete: written under another name,
-fsynced, renamed, its folder fsynced. So any process may die at any instant.
+A name outside ``partial`` and ``tmp`` is complete: written under another name, fsynced, renamed,
+its folder fsynced. So any process may die at any instant.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ LONGEST_NAME = 200  # bytes; file systems take 255, a file in a hub can have mor
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The paths of one store."""
+    """Paths of one store."""
 
     root: Path
 
     def blob(self, digest: str) -> Path:
-        """Return where a blob is or would be."""
+        """Return the path of a blob, which need not exist."""
         return self.root / "blobs" / "sha256" / hex_of(digest)
 
     def ref(self, key: tuple[str, ...]) -> Path:
-        """Return where the ref of a name's key is or would be."""
+        """Return the path of the reference of a name's key, which need not exist."""
         return self.refs.joinpath(*map(_short, key))
 
     def link(self, digest: str) -> Path:
-        """Return where it is noted that a blob is another tool's file."""
+        """Return the path of the record that a blob is another tool's file."""
         return self.root / "links" / hex_of(digest)
 
     @property
@@ -66,7 +66,7 @@ class Layout:
 
     @property
     def refs(self) -> Path:
-        """Return the folder of all refs."""
+        """Return the folder of all references."""
         return self.root / "refs"
 
     @property
@@ -76,7 +76,7 @@ class Layout:
 
     @property
     def partial(self) -> Path:
-        """Return the folder of downloads that are not complete."""
+        """Return the folder of incomplete downloads."""
         return self.root / "partial"
 
     @property
@@ -86,7 +86,7 @@ class Layout:
 
     @property
     def lock(self) -> Path:
-        """Return the file to lock."""
+        """Return the path of the store's lock file."""
         return self.root / "lock"
 
 
@@ -94,7 +94,7 @@ def hex_of(digest: str) -> str:
     """Return the hex digits of ``sha256:<hex>``.
 
     Raises:
-        IntegrityError: it is none, so that no digest from outside becomes a path.
+        IntegrityError: the digest is malformed, so it must not become a path.
     """
     algorithm, _, digits = digest.partition(":")
     is_hex = len(digits) == 64 and set(digits) <= set("0123456789abcdef")  # noqa: PLR2004
@@ -104,10 +104,10 @@ def hex_of(digest: str) -> str:
 
 
 def check_version(layout: Layout) -> bool:
-    """Return whether there is a store; False means that nothing was kept there yet.
+    """Return whether a store exists; False if nothing has been stored yet.
 
     Raises:
-        StorageError: a later localrun made the store, or its marker is damaged.
+        StorageError: a later localrun created the store, or its marker is damaged.
     """
     marker = layout.root / MARKER
     try:
@@ -120,30 +120,30 @@ def check_version(layout: Layout) -> bool:
         raise storage_error(error, marker) from error
     if version != FORMAT_VERSION:
         raise StorageError(
-            f"the store {layout.root} has format {version}, this localrun reads {FORMAT_VERSION}",
+            f"the store {layout.root} has format {version}; this localrun reads {FORMAT_VERSION}",
             hint="update localrun, or set LOCALRUN_MODELS to another folder",
         )
     return True
 
 
 def create(layout: Layout) -> None:
-    """Make the folders of a store; nothing happens to one that is there.
+    """Create the folders of a store; do nothing if it exists.
 
     Raises:
         StorageError: the folder cannot be written.
     """
     with storage_errors(layout.root):
-        is_there = check_version(layout)
+        exists = check_version(layout)
         for folder in FOLDERS:
             (layout.root / folder).mkdir(parents=True, exist_ok=True)
-        if not is_there:
+        if not exists:
             (layout.root / "CACHEDIR.TAG").write_text(CACHEDIR_TAG)
             fsync_folder(layout.blobs.parent)
             _write_marker(layout)
 
 
 def write_durably(path: Path, content: bytes, temporary: Path) -> None:
-    """Write a file that is either whole under its name or not there."""
+    """Write a file so that its name exists only with the whole content."""
     try:
         with temporary.open("wb") as file:
             file.write(content)
@@ -157,7 +157,7 @@ def write_durably(path: Path, content: bytes, temporary: Path) -> None:
 
 
 def fsync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a power loss."""
+    """Flush the names in a folder to disk, so that they survive a power loss."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -169,14 +169,14 @@ def fsync_folder(folder: Path) -> None:
 
 
 def discard_folder(folder: Path, temporary: Path) -> None:
-    """Delete a folder in one step for all who look, so that nobody goes on in half of it."""
+    """Delete a folder atomically for other processes, so that none resumes half of it."""
     with contextlib.suppress(FileNotFoundError):
         folder.rename(temporary)
         shutil.rmtree(temporary)
 
 
 def discard(path: Path) -> None:
-    """Delete what is in ``tmp``, file or folder; nothing happens if it has gone."""
+    """Delete a file or folder in ``tmp``; do nothing if it is gone."""
     with contextlib.suppress(FileNotFoundError):
         if path.is_dir():
             shutil.rmtree(path)
@@ -190,13 +190,13 @@ def _write_marker(layout: Layout) -> None:
         write_durably(
             layout.root / MARKER, content.encode(), layout.tmp / f"marker-{uuid.uuid4().hex}"
         )
-    except FileNotFoundError:  # swept: another process was faster to make the store
+    except FileNotFoundError:  # garbage collected: another process created the store first
         if not check_version(layout):
             raise
 
 
 def _short(part: str) -> str:
-    """Cut a name that is too long for a file system; its hash keeps it apart from others."""
+    """Shorten a name that is too long for a file system; a hash keeps it unique."""
     if len(part) <= LONGEST_NAME:
         return part
     return f"{part[:128]}%{hashlib.sha256(part.encode()).hexdigest()}"

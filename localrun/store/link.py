@@ -1,9 +1,9 @@
-"""The note of a blob that shares its bytes with another tool's file, by a hard link.
+"""Record of a blob that shares its bytes with another tool's file by a hard link.
 
     links/<hex>     {"format_version": 1, "path": "/home/me/model.gguf", "inode": 7,
                      "size_bytes": 42, "modified_ns": 1700000000000000000}
 
-A note says something of a blob only while the blob is the file with that inode.
+A record is valid only while the blob is the file with that inode.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkRecord:
-    """The file of another tool whose bytes a blob shares, as it was then."""
+    """File of another tool whose bytes a blob shares, and the file's state at that time."""
 
     path: str
-    inode: int  # a blob that is another file is not shared: a kill left the note behind
+    inode: int  # a blob with another inode is not shared: a kill left a stale record
     size_bytes: int
     modified_ns: int
 
     @classmethod
     def of(cls, path: Path) -> Self:
-        """Describe a file as it is now."""
+        """Return the record of a file's current state."""
         status = path.stat()
         return cls(
             path=str(path),
@@ -40,18 +40,18 @@ class LinkRecord:
 
     @classmethod
     def from_json(cls, content: bytes) -> Self:
-        """Read a note; raises ValueError, KeyError or TypeError when it is none."""
-        note = json.loads(content)
-        if note["format_version"] != FORMAT_VERSION:
-            raise ValueError(note["format_version"])
+        """Parse a record; raise ValueError, KeyError or TypeError if it is malformed."""
+        record = json.loads(content)
+        if record["format_version"] != FORMAT_VERSION:
+            raise ValueError(record["format_version"])
         return cls(
-            path=str(note["path"]),
-            inode=int(note["inode"]),
-            size_bytes=int(note["size_bytes"]),
-            modified_ns=int(note["modified_ns"]),
+            path=str(record["path"]),
+            inode=int(record["inode"]),
+            size_bytes=int(record["size_bytes"]),
+            modified_ns=int(record["modified_ns"]),
         )
 
     def to_json(self) -> bytes:
-        """Return the note's file."""
-        note = {"format_version": FORMAT_VERSION, **asdict(self)}
-        return json.dumps(note, sort_keys=True).encode()
+        """Return the content of the record's file."""
+        record = {"format_version": FORMAT_VERSION, **asdict(self)}
+        return json.dumps(record, sort_keys=True).encode()

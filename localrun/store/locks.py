@@ -1,10 +1,10 @@
 """Locks and leases between the processes that share a store.
 
-A lease says: these digests will be named soon, keep them. It is a file that its
-process keeps locked; the lock ends with the process, however that ends, so a lease
-whose lock can be taken is dead. Beginning a lease or adding to it takes the store's
-lock for an instant, a sweep keeps it: a digest leased before the sweep is kept, one
-leased after it was swept is seen to be missing by the process that leases it.
+A lease keeps digests that a reference will name soon. It is a file that its process keeps locked;
+the lock ends with the process, however that ends, so a lease whose lock can be taken is dead.
+Beginning a lease or adding to it takes the store's lock for an instant; garbage collection holds
+that lock. So a digest leased before a collection is kept, and a digest leased after its blob was
+collected is seen to be missing by the process that leases it.
 """
 
 from __future__ import annotations
@@ -35,30 +35,30 @@ _log = logging.getLogger(__name__)
 
 
 class Lease:
-    """What one process needs while it works on the store; any of its threads may use it."""
+    """Digests that one process needs while it works on the store. Safe to use from many threads."""
 
     def __init__(self, layout: Layout) -> None:
         self.id = uuid.uuid4().hex
         self._layout = layout
         self._path = layout.leases / self.id
         self._counter = itertools.count(1)
-        self._adding = threading.Lock()
+        self._adding = threading.Lock()  # guards writes to _file; taken before the store's lock
         self._file = self._path.open("xb", buffering=0)
         try_lock(self._file.fileno())
 
     def add(self, digests: Iterable[str]) -> None:
-        """Keep these digests from being swept, from now on."""
+        """Keep digests from garbage collection from now on."""
         lines = "".join(f"\n{digest}" for digest in digests) + "\n"
         with self._adding, storage_errors(self._path), locked(self._layout.lock, shared=True):
             write_all(self._file, lines.encode())
 
     def temporary(self) -> Path:
-        """Return a path in ``tmp`` that nobody else uses."""
+        """Return a unique path in ``tmp``."""
         return self._layout.tmp / f"{self.id}-{next(self._counter)}"
 
     @contextlib.contextmanager
     def folder(self) -> Iterator[Path]:
-        """Make a folder in ``tmp`` for the time of a block."""
+        """Create a folder in ``tmp``, and delete it after the block."""
         path = self.temporary()
         with storage_errors(path):
             path.mkdir()
@@ -68,7 +68,7 @@ class Lease:
             shutil.rmtree(path, ignore_errors=True)
 
     def end(self) -> None:
-        """Let go: by now refs name what is to stay."""
+        """Release the lease; references must name everything that is to stay."""
         with self._file, storage_errors(self._path):
             for left in self._layout.tmp.glob(f"{self.id}-*"):
                 discard(left)
@@ -88,7 +88,7 @@ def leased(layout: Layout, digests: Iterable[str] = ()) -> Iterator[Lease]:
 
 
 def living_leases(layout: Layout) -> dict[str, set[str]]:
-    """Return the digests of every lease whose process lives; the files of others go.
+    """Return the digests of the leases of living processes; delete dead leases.
 
     The caller holds the store's lock.
     """
@@ -107,7 +107,7 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold a lock while the block runs; blocks until it is free.
 
     Raises:
-        StorageError: the file system has no locks and the lock is not a shared one.
+        StorageError: the file system has no locks, and the lock is exclusive.
     """
     with path.open("a") as file:
         _flock(
@@ -117,7 +117,7 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
 
 
 def try_lock(descriptor: int, *, shared: bool = False) -> bool:
-    """Take a lock on an open file if nobody has it; it ends when the file is closed."""
+    """Lock an open file if nobody else has locked it; the lock ends when the file is closed."""
     kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
@@ -131,7 +131,7 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
 
 
 def can_lock(descriptor: int) -> bool:
-    """Return whether the file system has locks at all."""
+    """Return whether the file system supports locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
     except OSError as error:
@@ -148,5 +148,5 @@ def _flock(descriptor: int, kind: int, path: Path, *, is_needed: bool) -> None:
         if error.errno not in UNSUPPORTED:
             raise
         if is_needed:
-            raise StorageError(f"the file system of {path} has no locks") from error
-        _log.debug("no locks at %s, going on without", os.fspath(path))
+            raise StorageError(f"the file system of {path} does not support locks") from error
+        _log.debug("no locks at %s, continuing without", os.fspath(path))

@@ -1,8 +1,8 @@
-"""What a model is made of: OCI image manifests, ours and those of other tools.
+"""Model manifests: OCI image manifests of our own and of other tools.
 
-A manifest is kept as the bytes that were pulled or made, so its digest is the model's
-id everywhere. Read are those of Docker Model Runner (config v0.1 and v0.2), the CNCF
-model format, Ollama and ours; ours are written as Docker's:
+A manifest is stored as the bytes that were pulled or created, so its digest is the model's id
+everywhere. Reads the manifests of Docker Model Runner (config v0.1 and v0.2), the CNCF model
+format, Ollama and localrun; writes them as Docker does:
 
     {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
      "config": {"mediaType": "application/vnd.docker.ai.model.config.v0.1+json", "digest", "size"},
@@ -37,7 +37,7 @@ LARGEST_BLOB = 1 << 50
 
 
 class Role(StrEnum):
-    """What a layer is for."""
+    """Purpose of a layer."""
 
     WEIGHTS = "weights"
     PROJECTOR = "projector"
@@ -76,7 +76,7 @@ ROLES = {media_type: role for role, media_type in MEDIA_TYPES.items()} | {
     "application/vnd.ollama.image.messages": Role.MESSAGES,
     "application/vnd.ollama.image.license": Role.LICENSE,
 }
-MOST_OF = {  # a role's layers; each is opened, and texts are read whole
+MOST_OF = {  # layers of a role; each is opened, and texts are read whole
     Role.WEIGHTS: 1000,
     Role.DRAFT: 1000,
     Role.ADAPTER: 200,
@@ -93,16 +93,16 @@ CNCF_RAW = ("application/vnd.cncf.model.weight.", "application/vnd.cncf.model.do
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Descriptor:
-    """A blob that a manifest names."""
+    """Blob that a manifest names."""
 
     media_type: str
     digest: str  # "sha256:<hex>"
     size_bytes: int
-    name: str | None = None  # of the file, no folder part leaves its folder
+    name: str | None = None  # file name, which never leaves its folder
 
     @property
     def role(self) -> Role:
-        """Tell what the blob is for."""
+        """Return the purpose of the blob."""
         if self.media_type in ROLES:
             return ROLES[self.media_type]
         name = (self.name or "").lower()
@@ -111,16 +111,16 @@ class Descriptor:
         return Role.WEIGHTS if "gguf" in self.media_type else Role.OTHER
 
     def to_json(self) -> dict[str, Any]:
-        """Return the descriptor as manifests write it."""
+        """Return the descriptor in the manifest's format."""
         known = {"mediaType": self.media_type, "digest": self.digest, "size": self.size_bytes}
         return known | ({"annotations": {FILE_PATH: self.name}} if self.name else {})
 
     @classmethod
     def from_json(cls, value: Any) -> Self:  # noqa: ANN401 - untrusted JSON
-        """Read a descriptor.
+        """Parse a descriptor.
 
         Raises:
-            IntegrityError: it is none.
+            IntegrityError: the descriptor is malformed.
         """
         try:
             media_type, digest, size = value["mediaType"], value["digest"], value["size"]
@@ -129,7 +129,7 @@ class Descriptor:
         except (KeyError, TypeError, AttributeError) as error:
             raise IntegrityError(f"a manifest's layer lacks {error}") from error
         if not isinstance(digest, str):
-            raise IntegrityError("a manifest's layer has a digest that is no text")
+            raise IntegrityError("a manifest's layer has a digest that is not a text")
         hex_of(digest)
         if not _is_text(media_type) or type(size) is not int or not 0 <= size < LARGEST_BLOB:
             raise IntegrityError(f"a manifest's layer is malformed: {digest}")
@@ -138,28 +138,28 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """The blobs of one model."""
+    """Blobs of one model."""
 
     config: Descriptor
     layers: tuple[Descriptor, ...]
     media_type: str = OCI_MANIFEST
 
     def with_role(self, role: Role) -> list[Descriptor]:
-        """Return the layers of a role, in order."""
+        """Return the layers of a role in order."""
         return [layer for layer in self.layers if layer.role is role]
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:
-        """Return everything that the manifest names, each digest once."""
+        """Return config and layers, each digest once."""
         return tuple({blob.digest: blob for blob in (self.config, *self.layers)}.values())
 
     @property
     def size_bytes(self) -> int:
-        """Return the bytes of all blobs."""
+        """Return the size of all blobs together."""
         return sum(blob.size_bytes for blob in self.blobs)
 
     def to_bytes(self) -> bytes:
-        """Return the manifest's file: the same manifest is always the same bytes."""
+        """Return the canonical bytes of the manifest."""
         return _canonical(
             {
                 "schemaVersion": 2,
@@ -171,22 +171,22 @@ class Manifest:
 
 
 def parse_manifest(content: bytes) -> Manifest:
-    """Read a manifest of any known tool.
+    """Parse a manifest of any supported tool.
 
     Raises:
-        IntegrityError: it is none, or one of another kind, such as an index.
+        IntegrityError: the content is no model manifest, such as an index.
     """
     if len(content) > MOST_BYTES:
-        raise IntegrityError(f"a manifest of {len(content)} bytes is too large")
+        raise IntegrityError(f"a manifest of {len(content)} bytes, more than {MOST_BYTES}")
     try:
         value = json.loads(content)
         layers = value["layers"]
         config = value["config"]
         media_type = value.get("mediaType") or OCI_MANIFEST
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
-        raise IntegrityError("not a manifest of a model") from error
+        raise IntegrityError("not a model manifest") from error
     if not isinstance(layers, list) or len(layers) > MOST_LAYERS or not _is_text(media_type):
-        raise IntegrityError("not a manifest of a model")
+        raise IntegrityError("not a model manifest")
     manifest = Manifest(
         media_type=media_type,
         config=Descriptor.from_json(config),
@@ -198,9 +198,9 @@ def parse_manifest(content: bytes) -> Manifest:
 
 
 def model_config(facts: Mapping[str, Any], layers: tuple[Descriptor, ...]) -> bytes:
-    """Return the config's file of a model, as Docker Model Runner reads it.
+    """Return the config blob of a model, as Docker Model Runner reads it.
 
-    ``facts`` are format, quantization, parameters, architecture, size, context_size.
+    The keys of ``facts`` are format, quantization, parameters, architecture, size, context_size.
     """
     return _canonical(
         {
@@ -216,7 +216,7 @@ def _canonical(value: dict[str, Any]) -> bytes:
 
 
 def _file_name(name: object) -> str | None:
-    """Return a layer's file name, None for one that would leave its folder."""
+    """Return a layer's file name, or None if it would leave its folder."""
     if not isinstance(name, str) or not _is_text(name) or "\\" in name or "\0" in name:
         return None
     parts = name.split("/")
@@ -224,7 +224,7 @@ def _file_name(name: object) -> str | None:
 
 
 def _is_text(value: object) -> bool:
-    """Tell a string that can be written in UTF-8: JSON can name half a character."""
+    """Return whether a value is a string that UTF-8 can encode: JSON allows lone surrogates."""
     if not isinstance(value, str):
         return False
     try:
@@ -237,14 +237,14 @@ def _check_sizes(manifest: Manifest) -> None:
     sizes: dict[str, int] = {}
     for blob in (manifest.config, *manifest.layers):
         if sizes.setdefault(blob.digest, blob.size_bytes) != blob.size_bytes:
-            raise IntegrityError(f"a manifest says two sizes of {blob.digest}")
+            raise IntegrityError(f"a manifest states two sizes of {blob.digest}")
 
 
 def _check_roles(manifest: Manifest) -> None:
-    """Refuse a manifest that names a blob again and again, to have it read as often."""
+    """Refuse a manifest that names a blob many times to have it read as often."""
     for role, number in Counter(layer.role for layer in manifest.layers).items():
         if number > MOST_OF.get(role, MOST_LAYERS):
-            raise IntegrityError(f"a manifest of {number} layers of the kind {role}")
+            raise IntegrityError(f"a manifest with {number} layers of the role {role}")
 
 
 def _role_by_name(name: str) -> Role:

@@ -1,12 +1,12 @@
-"""One file of computed prompt: what a model computed for a run of tokens.
+"""File format of one saved prompt segment: the data that a model computed for its tokens.
 
     magic, start, number of tokens, number of bytes | sha256 of the data | hash of the
     tokens before ``start`` | the tokens | HMAC of all before and of the scope | data
 
-The data goes to a library that trusts it, so only what this program wrote is given out:
-the key of the HMAC is made on this machine, the scope is the model that the file belongs
-to. That finds torn files too, so writing needs no fsync. The files hold what people said,
-so only their owner may read them.
+The data goes to a library that trusts it, so only files of this program are accepted: the HMAC key
+is created on this machine, and the scope is the model that the file belongs to. The HMAC also
+detects torn files, so writing needs no fsync. The files hold users' texts, so only their owner may
+read them.
 """
 
 from __future__ import annotations
@@ -32,57 +32,57 @@ MOST_TOKENS = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signer:
-    """What makes a file ours, and of one model."""
+    """HMAC key and scope that mark a file as ours and of one model."""
 
     key: bytes
     scope: str
 
-    def of(self, content: bytes) -> bytes:
-        """Return the code that nobody without the key can make."""
+    def sign(self, content: bytes) -> bytes:
+        """Return the HMAC-SHA256 of the scope and the content."""
         return hmac.digest(self.key, self.scope.encode() + b"\0" + content, "sha256")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PromptSegment:
-    """A file's head: it is for ``tokens`` at positions [start, end) behind ``prefix``."""
+    """File header: data for ``tokens`` at positions [start, end) after ``prefix``."""
 
     path: Path
     start: int
     tokens: list[int]
-    prefix: bytes  # `hash_of` the tokens before
+    prefix: bytes  # `hash_of` the tokens before ``start``
     num_bytes: int  # of the data
     digest: bytes  # of the data
 
     @property
     def end(self) -> int:
-        """Return the position behind its last token."""
+        """Return the position after the last token."""
         return self.start + len(self.tokens)
 
     @property
     def size_bytes(self) -> int:
-        """Return the bytes of the whole file."""
+        """Return the size of the whole file."""
         return size_of(len(self.tokens), self.num_bytes)
 
 
 def size_of(num_tokens: int, num_bytes: int) -> int:
-    """Return the bytes of a file."""
+    """Return the size of a file in bytes."""
     return HEADER.size + num_tokens * TOKEN_BYTES + MAC_BYTES + num_bytes
 
 
 def packed(tokens: Sequence[int]) -> bytes:
-    """Return tokens as bytes, 32 bits each."""
+    """Return tokens as int32 bytes."""
     return array("i", tokens).tobytes()
 
 
 def hash_of(tokens: Sequence[int]) -> bytes:
-    """Return what names a beginning."""
+    """Return the hash that identifies a prefix."""
     return hashlib.sha256(packed(tokens)).digest()
 
 
-def write_run(
-    folder: Path, seal: Signer, tokens: Sequence[int], start: int, data: bytes
+def write_segment(
+    folder: Path, signer: Signer, tokens: Sequence[int], start: int, data: bytes
 ) -> PromptSegment:
-    """Write the data of ``tokens[start:]``; a file of the final name is whole.
+    """Write the data of ``tokens[start:]``; the final name exists only with whole content.
 
     Raises:
         OSError: the disk is full, or the folder is gone.
@@ -96,7 +96,7 @@ def write_run(
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
-            file.writelines((head, seal.of(head), data))
+            file.writelines((head, signer.sign(head), data))
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -104,11 +104,11 @@ def write_run(
     return PromptSegment(path, start, list(own), prefix, len(data), digest)
 
 
-def read_head(path: Path, seal: Signer) -> PromptSegment | None:
-    """Return what a file is for; None when it is torn, damaged or not ours.
+def read_head(path: Path, signer: Signer) -> PromptSegment | None:
+    """Return the header of a file, or None if it is torn, damaged or foreign.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with path.open("rb") as file:
         fixed = file.read(HEADER.size)
@@ -118,19 +118,19 @@ def read_head(path: Path, seal: Signer) -> PromptSegment | None:
         if magic != MAGIC or num_tokens > MOST_TOKENS:
             return None
         body = file.read(num_tokens * TOKEN_BYTES)
-        if not hmac.compare_digest(file.read(MAC_BYTES), seal.of(fixed + body)):
+        if not hmac.compare_digest(file.read(MAC_BYTES), signer.sign(fixed + body)):
             return None
-        run = PromptSegment(path, start, array("i", body).tolist(), prefix, num_bytes, digest)
-        return run if os.fstat(file.fileno()).st_size == run.size_bytes else None
+        segment = PromptSegment(path, start, array("i", body).tolist(), prefix, num_bytes, digest)
+        return segment if os.fstat(file.fileno()).st_size == segment.size_bytes else None
 
 
-def read_data(run: PromptSegment) -> bytes | None:
-    """Return the data as it was written, None where it is not.
+def read_data(segment: PromptSegment) -> bytes | None:
+    """Return the verified data, or None if it is damaged.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
-    with run.path.open("rb") as file:
-        file.seek(run.size_bytes - run.num_bytes)
-        data = file.read(run.num_bytes)
-    return data if hashlib.sha256(data).digest() == run.digest else None
+    with segment.path.open("rb") as file:
+        file.seek(segment.size_bytes - segment.num_bytes)
+        data = file.read(segment.num_bytes)
+    return data if hashlib.sha256(data).digest() == segment.digest else None

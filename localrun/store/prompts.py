@@ -1,13 +1,13 @@
-"""Computed prompts on the disk, so that a chat goes on where it was before a restart.
+"""Saved prompts: the KV cache of computed prompts on disk, so that a chat resumes after a restart.
 
-    <root>/key                     32 random bytes that make files ours
+    <root>/key                     32 random bytes that authenticate our files
     <root>/key.tmp-<pid>           being written
-    <root>/<model>/<hex>.prompt    a run of tokens and what was computed for it: prompt_file.py
+    <root>/<model>/<hex>.prompt    a token segment and its computed data: see prompt_file.py
     <root>/<model>/<hex>.tmp-<pid> being written
 
-``<model>`` names everything that the data depends on beside the tokens. The files of all
-models together stay within a budget: the one that was unused longest makes room. Any
-process may delete any of them at any time; others notice when they read.
+``<model>`` identifies everything that the data depends on besides the tokens. The files of all
+models share one budget: the least recently used file is deleted first. Any process may delete any
+file at any time; the others notice when they read it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from localrun.store.prompt_file import (
     read_data,
     read_head,
     size_of,
-    write_run,
+    write_segment,
 )
 
 if TYPE_CHECKING:
@@ -40,131 +40,138 @@ if TYPE_CHECKING:
 
     from localrun.store.prompt_file import PromptSegment
 
-RUN_TOKENS = 256  # runs begin at multiples of it, so that equal beginnings are kept once
-MOST_FILES = 4096  # their heads are read when a model loads
+SEGMENT_TOKENS = 256  # segments begin at multiples of it, so that equal prefixes are stored once
+MOST_FILES = 4096  # their headers are read when a model loads
 KEY_BYTES = 32
 DEFAULT_BYTES = 4_000_000_000
-FREE_SHARE = 0.05  # of what is free on the disk, where that is less
-STALE_S = 3600.0  # a temporary file of this age belongs to nobody, whatever runs by its number
+FREE_SHARE = 0.05  # of the free disk space, if that is less
+STALE_S = 3600.0  # an older temporary file is abandoned, even if its process id is in use
 ENDING = ".prompt"
 _log = logging.getLogger(__name__)
 
 
 class PromptFolder:
-    """The saved prompts of one model; safe from any thread."""
+    """Saved prompts of one model. Safe to use from many threads."""
 
     def __init__(self, root: Path, model: str, budget_bytes: int | None = None) -> None:
-        """Open the folder, made if need be, and read the heads of its files.
+        """Open or create the folder, and read the headers of its files.
 
-        ``budget_bytes`` bounds the files of all models; None chooses.
+        ``budget_bytes`` limits the files of all models; None selects a default.
 
         Raises:
-            OSError: it cannot be used.
+            OSError: the folder cannot be used.
         """
         self._root, self._folder = root, root / model
         make_private_folder(self._folder, own=root)
-        self._seal = Signer(key=_secret(root / "key"), scope=model)
+        self._signer = Signer(key=_secret(root / "key"), scope=model)
         self.budget_bytes = _default_budget(root) if budget_bytes is None else budget_bytes
-        self._lock = threading.Lock()  # guards the runs
-        self._runs: dict[bytes, dict[Path, PromptSegment]] = {}  # by the hash of what comes before
+        self._lock = threading.Lock()  # guards _segments; no other lock is taken inside
+        self._segments: dict[
+            bytes, dict[Path, PromptSegment]
+        ] = {}  # by the hash of what comes before
         for file in _by_age(self._folder)[-MOST_FILES:]:
             if file.path.suffix == ENDING:
-                self._learn(file.path)
+                self._add_file(file.path)
 
     def find(self, tokens: Sequence[int], start: int) -> list[PromptSegment]:
-        """Return runs that follow each other from ``start``, or before it, along ``tokens``.
+        """Return consecutive segments along ``tokens``, from ``start`` or shortly before it.
 
-        The last one may go on in another way than ``tokens``.
+        The last segment may continue with other tokens.
         """
-        found: list[PromptSegment] = []
-        place = start // RUN_TOKENS * RUN_TOKENS
-        before = hashlib.sha256(packed(tokens[:place]))
-        while place < len(tokens):
-            rest = tokens[place : place + RUN_TOKENS]
-            run = max(
-                self._behind(before.digest()),
-                key=lambda run: common_tokens(run.tokens, rest),
+        segments: list[PromptSegment] = []
+        position = start // SEGMENT_TOKENS * SEGMENT_TOKENS
+        prefix = hashlib.sha256(packed(tokens[:position]))
+        while position < len(tokens):
+            expected = tokens[position : position + SEGMENT_TOKENS]
+            segment = max(
+                self._after(prefix.digest()),
+                key=lambda segment: common_tokens(segment.tokens, expected),
                 default=None,
             )
-            if run is None or not common_tokens(run.tokens, rest):
+            if segment is None or not common_tokens(segment.tokens, expected):
                 break
-            found.append(run)
-            if len(run.tokens) != RUN_TOKENS or run.tokens != rest:
+            segments.append(segment)
+            if len(segment.tokens) != SEGMENT_TOKENS or segment.tokens != expected:
                 break
-            before.update(packed(rest))
-            place += RUN_TOKENS
-        return found
+            prefix.update(packed(expected))
+            position += SEGMENT_TOKENS
+        return segments
 
     def find_whole(self, tokens: Sequence[int]) -> list[PromptSegment]:
-        """Return the longest run from position 0 that ``tokens`` go on from, if there is one."""
+        """Return the longest segment from position 0 that is a prefix of ``tokens``, if any."""
         fitting = [
-            run for run in self._behind(hash_of([])) if run.tokens == tokens[: len(run.tokens)]
+            segment
+            for segment in self._after(hash_of([]))
+            if segment.tokens == tokens[: len(segment.tokens)]
         ]
-        return sorted(fitting, key=lambda run: len(run.tokens))[-1:]
+        return sorted(fitting, key=lambda segment: len(segment.tokens))[-1:]
 
-    def read(self, run: PromptSegment) -> bytes | None:
-        """Return the verified data; None when it is gone or not what was written.
+    def read(self, segment: PromptSegment) -> bytes | None:
+        """Return the verified data, or None if the file is gone or damaged.
 
-        Such a file is removed.
+        A damaged file is deleted.
         """
         data = None
         with contextlib.suppress(OSError):  # another process made room
-            data = read_data(run)
+            data = read_data(segment)
         if data is None:
-            self._remove(run)
+            self._remove(segment)
         else:
-            self.touch(run)
+            self.touch(segment)
         return data
 
     def write(self, tokens: Sequence[int], start: int, data: bytes) -> None:
-        """Keep the data of ``tokens[start:]``, in place of what it goes on from.
+        """Save the data of ``tokens[start:]``; replaces segments that it extends.
 
-        Nothing is kept where there is no room.
+        Saves nothing if the budget has no room.
         """
         try:
             size = size_of(len(tokens) - start, len(data))
             if size > self.budget_bytes or not self._make_room(size):
                 return
-            run = write_run(self._folder, self._seal, tokens, start, data)
+            segment = write_segment(self._folder, self._signer, tokens, start, data)
         except OSError as error:
-            _log.warning("a prompt is not saved: %s", error)
+            _log.warning("cannot save a prompt: %s", error)
             return
-        for old in self._behind(run.prefix):
-            if len(old.tokens) < len(run.tokens) and old.tokens == run.tokens[: len(old.tokens)]:
+        for old in self._after(segment.prefix):
+            if (
+                len(old.tokens) < len(segment.tokens)
+                and old.tokens == segment.tokens[: len(old.tokens)]
+            ):
                 self._remove(old)
         with self._lock:
-            self._runs.setdefault(run.prefix, {})[run.path] = run
+            self._segments.setdefault(segment.prefix, {})[segment.path] = segment
 
-    def touch(self, run: PromptSegment) -> None:
-        """Count the run as used now."""
+    def touch(self, segment: PromptSegment) -> None:
+        """Mark the segment as used now."""
         with contextlib.suppress(OSError):
-            os.utime(run.path)
+            os.utime(segment.path)
 
-    def _behind(self, prefix: bytes) -> list[PromptSegment]:
+    def _after(self, prefix: bytes) -> list[PromptSegment]:
         with self._lock:
-            return list(self._runs.get(prefix, {}).values())
+            return list(self._segments.get(prefix, {}).values())
 
-    def _learn(self, path: Path) -> None:
-        """Read a file's head; one that is not ours is removed."""
+    def _add_file(self, path: Path) -> None:
+        """Read a file's header; delete a damaged or foreign file."""
         try:
-            run = read_head(path, self._seal)
+            segment = read_head(path, self._signer)
         except OSError:
             return
-        if run is not None:
-            self._runs.setdefault(run.prefix, {})[path] = run
+        if segment is not None:
+            self._segments.setdefault(segment.prefix, {})[path] = segment
         else:
-            _log.warning("%s is damaged or not ours: removed", path)
+            _log.warning("deleted %s: damaged, or written by another program", path)
             path.unlink(missing_ok=True)
 
-    def _remove(self, run: PromptSegment) -> None:
+    def _remove(self, segment: PromptSegment) -> None:
         with contextlib.suppress(OSError):
-            run.path.unlink()
+            segment.path.unlink()
         with self._lock:
-            self._runs.get(run.prefix, {}).pop(run.path, None)
+            self._segments.get(segment.prefix, {}).pop(segment.path, None)
 
     def _make_room(self, num_bytes: int) -> bool:
-        """Delete the files that were unused longest, as far as needed; False: it cannot fit."""
-        files = _by_age(self._root)  # also of what other processes wrote
+        """Delete the least recently used files as needed; return whether the bytes fit."""
+        files = _by_age(self._root)  # includes files of other processes
         missing = sum(file.size_bytes for file in files) + num_bytes - self.budget_bytes
         for file in files:
             if missing <= 0:
@@ -177,8 +184,8 @@ class PromptFolder:
 
     def _forget(self, path: Path) -> None:
         with self._lock:
-            for runs in self._runs.values():
-                runs.pop(path, None)
+            for segments in self._segments.values():
+                segments.pop(path, None)
 
 
 class _File(NamedTuple):
@@ -188,14 +195,14 @@ class _File(NamedTuple):
 
 
 def saved_bytes(root: Path) -> int:
-    """Return the bytes of all saved prompts under a folder."""
+    """Return the size of all saved prompts below a folder."""
     return sum(file.size_bytes for file in _by_age(root))
 
 
 def remove_saved(root: Path) -> int:
-    """Delete all saved prompts under a folder; return their bytes.
+    """Delete all saved prompts below a folder, and return their size.
 
-    A process that uses them goes on without. What a living process is writing stays.
+    A process that uses them continues without. Files that a living process is writing stay.
     """
     freed = 0
     for file in _by_age(root):
@@ -208,7 +215,7 @@ def remove_saved(root: Path) -> int:
 
 
 def common_tokens(first: Sequence[int], second: Sequence[int]) -> int:
-    """Return how many tokens two short runs begin with in common."""
+    """Return the length of the common prefix of two token sequences."""
     count = 0
     for one, other in zip(first, second, strict=False):
         if one != other:
@@ -218,11 +225,11 @@ def common_tokens(first: Sequence[int], second: Sequence[int]) -> int:
 
 
 def _by_age(folder: Path) -> list[_File]:
-    """Return the files of saved prompts below a folder, the longest unused first.
+    """Return the files of saved prompts below a folder, least recently used first.
 
-    What a process that died was writing is deleted.
+    Deletes the temporary files of dead processes.
     """
-    found = []
+    files = []
     newest = time.time() - STALE_S
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -235,12 +242,12 @@ def _by_age(folder: Path) -> list[_File]:
                 if is_open and (status.st_mtime < newest or is_abandoned(path)):
                     path.unlink()
                 else:
-                    found.append(_File(status.st_mtime, status.st_size, path))
-    return sorted(found)
+                    files.append(_File(status.st_mtime, status.st_size, path))
+    return sorted(files)
 
 
 def _secret(path: Path) -> bytes:
-    """Return the key of this machine, which the first process makes."""
+    """Return the key of this machine, which the first process creates."""
     with contextlib.suppress(FileNotFoundError):
         key = path.read_bytes()
         if len(key) == KEY_BYTES:

@@ -1,10 +1,10 @@
-"""Refs: a name, and the digest of the manifest that it means now.
+"""References: a name, and the digest of the manifest that it points at.
 
     {"format_version": 1, "name": "qwen3:0.6b", "manifest": "sha256:<hex>",
      "origin": "hf.co/Qwen/Qwen3-0.6B-GGUF:Q8_0", "choice": "Q8_0",
      "revision": "<commit>", "updated": "2026-11-21T07:00:00+00:00"}
 
-A ref is written after everything that it names is complete, and replaced in one rename.
+A reference is written after everything that it names is complete, and replaced by one rename.
 """
 
 from __future__ import annotations
@@ -38,43 +38,43 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRef:
-    """One name of the store."""
+    """One reference of the store."""
 
     name: str
     manifest: str  # digest
     updated: str  # ISO 8601 with time zone
-    origin: str | None = None  # the name it was pulled from, None for one made here
-    choice: str | None = None  # the quantization that was chosen for a name without one
-    revision: str | None = None  # of the origin, when it was pulled
-    base: str | None = None  # the model that one made here began from; nothing to pull it from
-    scheme: str | None = None  # "http": its registry was spoken to so, as the user allowed
+    origin: str | None = None  # the name it was pulled from, None if created here
+    choice: str | None = None  # the quantization chosen for a name without one
+    revision: str | None = None  # of the origin at the time of the pull
+    base: str | None = None  # the base of a model created here; it cannot be pulled
+    scheme: str | None = None  # "http": the user allowed its registry without TLS
 
     @classmethod
     def from_json(cls, content: bytes) -> Self:
-        """Read a ref's file.
+        """Parse a reference file.
 
         Raises:
-            IntegrityError: it is none, or a later localrun's.
+            IntegrityError: the file is malformed, or of a later localrun.
         """
         try:
             value = json.loads(content)
             version = value.pop("format_version")
         except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
-            raise IntegrityError(f"not a ref: {error!r}") from error
+            raise IntegrityError(f"not a reference: {error!r}") from error
         if version != FORMAT_VERSION:
-            raise IntegrityError(f"a ref of format {version!r}", hint="update localrun")
+            raise IntegrityError(f"a reference of format {version!r}", hint="update localrun")
         try:
             ref = cls(**value)
             _ = hex_of(ref.manifest), ref.parsed.key
         except (ValueError, TypeError, AttributeError, ModelNameError) as error:
-            raise IntegrityError(f"not a ref: {error}") from error
+            raise IntegrityError(f"not a reference: {error}") from error
         if not all(isinstance(text, str) for text in value.values()):
-            raise IntegrityError("not a ref: every field is a text")
+            raise IntegrityError("not a reference: every field must be a text")
         return ref
 
     @property
     def parsed(self) -> ModelRef:
-        """Return the parts of the name."""
+        """Return the parsed name."""
         return parse_name(self.name)
 
     @property
@@ -83,17 +83,17 @@ class StoredRef:
         return self.scheme == PLAIN_HTTP
 
     def to_json(self) -> bytes:
-        """Return the ref's file."""
+        """Return the content of the reference file."""
         fields = {key: value for key, value in asdict(self).items() if value is not None}
         text = json.dumps({"format_version": FORMAT_VERSION, **fields}, sort_keys=True, indent=1)
         return text.encode() + b"\n"
 
 
 def read_ref(layout: Layout, ref: ModelRef) -> StoredRef | None:
-    """Return what a name means in a store, None when it is not there.
+    """Return the reference of a name, or None if the store lacks it.
 
     Raises:
-        IntegrityError: the ref's file is damaged.
+        IntegrityError: the reference file is damaged.
     """
     path = layout.ref(ref.key)
     try:
@@ -107,31 +107,34 @@ def read_ref(layout: Layout, ref: ModelRef) -> StoredRef | None:
 
 
 def write_ref(layout: Layout, ref: ModelRef, stored: StoredRef, lease: Lease) -> None:
-    """Let a name mean a manifest whose blobs are all complete."""
+    """Point a name at a manifest whose blobs are all complete."""
     path = layout.ref(ref.key)
     with storage_errors(path):
-        for left in reversed(range(MOST_TRIES)):
+        for retries_left in reversed(range(MOST_TRIES)):
             try:
-                with locked(layout.lock, shared=True):  # a sweep removes empty folders
+                with locked(layout.lock, shared=True):  # garbage collection removes empty folders
                     _make_folders(layout, path.parent)
                     write_durably(path, stored.to_json(), lease.temporary())
-            except (FileNotFoundError, FileExistsError):  # the last name in it was removed just now
-                if not left:
+            except (
+                FileNotFoundError,
+                FileExistsError,
+            ):  # the last name in the folder was just removed
+                if not retries_left:
                     raise
             else:
                 return
 
 
 def remove_ref(layout: Layout, ref: ModelRef) -> bool:
-    """Delete a name; return whether it was there. Its blobs stay for a sweep."""
+    """Delete a name, and return whether it existed; its blobs stay for garbage collection."""
     path = layout.ref(ref.key)
     with storage_errors(path):
         try:
             path.unlink()
         except (FileNotFoundError, NotADirectoryError):
             return False
-        with contextlib.suppress(FileNotFoundError):  # another removed the folder too
-            fsync_folder(path.parent)  # else the name could come back without its blobs
+        with contextlib.suppress(FileNotFoundError):  # another process removed the folder too
+            fsync_folder(path.parent)  # else a power loss could restore the name without its blobs
         for folder in list(path.parents)[: KEY_PARTS - 1]:
             with contextlib.suppress(OSError):  # not empty
                 folder.rmdir()
@@ -139,23 +142,23 @@ def remove_ref(layout: Layout, ref: ModelRef) -> bool:
 
 
 def load_ref(layout: Layout, path: Path) -> StoredRef:
-    """Return the ref of a file.
+    """Read a reference file.
 
     Raises:
-        IntegrityError: it is damaged, or that of another name.
+        IntegrityError: the file is damaged, or holds another name.
     """
     stored = StoredRef.from_json(path.read_bytes())
     if layout.ref(stored.parsed.key) != path:
         if _has_secret_name(stored) and layout.ref(ModelRef(location=stored.name).key) == path:
             return _without_secrets(layout, path, stored)
-        raise IntegrityError(f"the ref of another name, {stored.name!r}")
+        raise IntegrityError(f"the reference of another name, {stored.name!r}")
     return stored
 
 
 def remove_empty_folders(layout: Layout) -> None:
-    """Delete the folders that a killed process made for a name, or left of one.
+    """Delete the empty folders of names.
 
-    Whoever writes a name just now makes them again.
+    A process that writes a name meanwhile creates them again.
     """
     for folder, _, _ in os.walk(layout.refs, topdown=False):
         if Path(folder) != layout.refs:
@@ -164,7 +167,7 @@ def remove_empty_folders(layout: Layout) -> None:
 
 
 def list_refs(layout: Layout) -> list[StoredRef]:
-    """Return all refs of a store by name; damaged ones are left out with a warning."""
+    """Return all references by name; log a warning for damaged ones and leave them out."""
     refs = []
     for path in ref_files(layout):
         try:
@@ -175,9 +178,9 @@ def list_refs(layout: Layout) -> list[StoredRef]:
 
 
 def ref_files(layout: Layout) -> Iterator[Path]:
-    """Yield the files of all refs; hidden ones are a file system's or a desktop's.
+    """Yield the files of all references; hidden files belong to a file system or a desktop.
 
-    Unlike a glob it never skips a folder that it cannot read: a sweep relies on it.
+    Unlike a glob, it never skips an unreadable folder: garbage collection relies on that.
 
     Raises:
         StorageError: a folder cannot be read.
@@ -186,12 +189,12 @@ def ref_files(layout: Layout) -> Iterator[Path]:
 
 
 def _has_secret_name(stored: StoredRef) -> bool:
-    """Return whether a name has a login or a signature, as those of earlier versions had."""
+    """Return whether a name holds a login or a signature, as earlier versions stored it."""
     return stored.parsed.full_address is not None
 
 
 def _without_secrets(layout: Layout, path: Path, stored: StoredRef) -> StoredRef:
-    """Move a ref to the name without its secrets; in a store that is only read, it is told so."""
+    """Rename a reference to the name without secrets; in a read-only store, only return it."""
     origin = None if stored.origin is None else str(parse_name(stored.origin))
     clean = replace(stored, name=str(stored.parsed), origin=origin)
     target = layout.ref(clean.parsed.key)
@@ -207,10 +210,10 @@ def _without_secrets(layout: Layout, path: Path, stored: StoredRef) -> StoredRef
 def _files_below(folder: Path, depth: int) -> Iterator[Path]:
     with storage_errors(folder):
         try:
-            found = sorted(os.scandir(folder), key=lambda entry: entry.name)
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
         except (FileNotFoundError, NotADirectoryError):  # removed meanwhile
             return
-    for entry in found:
+    for entry in entries:
         if entry.name.startswith("."):
             continue
         if depth > 1:
@@ -220,7 +223,7 @@ def _files_below(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _make_folders(layout: Layout, folder: Path) -> None:
-    """Make the folders of a ref durable, each before the one inside it."""
+    """Create the folders of a reference durably, parents first."""
     missing = [part for part in (folder, *folder.parents) if not part.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for part in reversed(missing):

@@ -1,7 +1,8 @@
-"""A store: names, manifests and blobs of one folder, and read-only stores behind it.
+"""Model store: names, manifests and blobs of one folder, and read-only stores behind it.
 
-Other stores (a disk that a team shares) are searched after our own, for names and for
-blobs, and never written. Everything works while other processes work on the same store.
+Other stores (a disk that a team shares) are searched after our own, for names and for blobs, and
+are never written. Every operation is safe while other processes work on the same store. The
+embedded models are no part of it: they are files of the package.
 """
 
 from __future__ import annotations
@@ -34,16 +35,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A name of the store with its manifest."""
+    """Name in a store, with its manifest."""
 
     ref: StoredRef
     manifest: Manifest
-    is_own: bool  # False in a read-only store behind ours
+    is_own: bool  # False for an entry of a read-only store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Where a pulled model came from, or what one made here began from."""
+    """Source of a pulled model, or base of a model that was created here."""
 
     origin: str | None = None
     choice: str | None = None
@@ -53,7 +54,7 @@ class Provenance:
 
 
 class Store:
-    """The models of this machine, but for the embedded ones."""
+    """The models of this machine, except the embedded ones."""
 
     def __init__(self, root: Path, others: Sequence[Path] = ()) -> None:
         self.layout = Layout(root)
@@ -61,15 +62,15 @@ class Store:
         self.blobs = BlobStore(self.layout, self._others)
 
     def lease(self, digests: Iterable[str] = ()) -> AbstractContextManager[Lease]:
-        """Keep digests from being swept while the block runs; makes the store if need be."""
+        """Keep digests from garbage collection in the block; creates the store if needed."""
         create(self.layout)
         return leased(self.layout, digests)
 
     def find(self, ref: ModelRef) -> Entry | None:
-        """Return what a name means here, None when no store has it.
+        """Return the entry of a name, or None if no store has it.
 
         Raises:
-            IntegrityError: the ref or its manifest is damaged or missing.
+            IntegrityError: the reference or its manifest is damaged or missing.
         """
         for layout in (self.layout, *self._others):
             check_version(layout)
@@ -79,21 +80,21 @@ class Store:
         return None
 
     def entries(self) -> list[Entry]:
-        """Return all names, ours before others' of the same name; broken ones are left out."""
-        found: dict[tuple[str, ...], Entry] = {}
+        """Return all entries without damaged ones; ours win over others of the same name."""
+        entries: dict[tuple[str, ...], Entry] = {}
         for layout in (self.layout, *self._others):
             for stored in list_refs(layout) if check_version(layout) else ():
                 key = stored.parsed.key
-                if key not in found:
+                if key not in entries:
                     with _left_out():
-                        found[key] = self._entry(stored, layout)
-        return sorted(found.values(), key=lambda entry: entry.ref.name)
+                        entries[key] = self._entry(stored, layout)
+        return sorted(entries.values(), key=lambda entry: entry.ref.name)
 
     def check_whole(self, entry: Entry) -> None:
-        """Check that every file of a model is here and has its size, without reading any.
+        """Check that every file of a model exists with its size, without reading any.
 
         Raises:
-            IntegrityError: one is missing or cut short; the error names the model.
+            IntegrityError: a file is missing or truncated; the error names the model.
         """
         for blob in entry.manifest.blobs:
             try:
@@ -104,12 +105,12 @@ class Store:
                 ) from error
 
     def manifest(self, digest: str) -> Manifest:
-        """Return a manifest.
+        """Return the manifest of a digest.
 
         Raises:
-            IntegrityError: it is missing or damaged.
+            IntegrityError: the manifest is missing or damaged.
         """
-        content = self.blobs.read(digest, most=MOST_BYTES)
+        content = self.blobs.read(digest, max_bytes=MOST_BYTES)
         try:
             return parse_manifest(content)
         except IntegrityError as error:
@@ -118,15 +119,14 @@ class Store:
     def tag(
         self, ref: ModelRef, manifest: bytes, lease: Lease, provenance: Provenance | None = None
     ) -> StoredRef:
-        """Let a name mean a manifest, as it was pulled or made; returns the new ref.
+        """Point a name at a manifest, and return the new reference.
 
         Raises:
-            IntegrityError: the manifest has no layers, or a blob of it is not here or not
-                of the stated size.
+            IntegrityError: the manifest has no layers, or a blob is missing or has another size.
         """
         parsed = parse_manifest(manifest)
         if not parsed.layers:
-            raise IntegrityError(f"the manifest of {ref} has no layers: there is no model in it")
+            raise IntegrityError(f"the manifest of {ref} has no layers, so it holds no model")
         lease.add(blob.digest for blob in parsed.blobs)
         for blob in parsed.blobs:
             if self.blobs.find(blob.digest, blob.size_bytes) is None:
@@ -148,7 +148,7 @@ class Store:
     def allows_plain_http(self, ref: ModelRef) -> bool:
         """Return whether the user allowed the registry of a name without TLS.
 
-        A read-only store cannot allow it.
+        An entry of a read-only store does not allow it.
         """
         try:
             entry = self.find(replace(ref, digest=None))
@@ -157,7 +157,7 @@ class Store:
         return entry is not None and entry.is_own and entry.ref.is_plain_http
 
     def _current_entry(self, layout: Layout, ref: ModelRef) -> Entry | None:
-        """Return what a name means; again if its manifest went because it means another now."""
+        """Return the entry of a name; retry if the name was changed during the read."""
         stored = read_ref(layout, ref)
         while stored is not None:
             try:
@@ -177,7 +177,7 @@ class Store:
 
 
 def embedded_models() -> dict[str, Path]:
-    """Return the file of each embedded model by its full name."""
+    """Return the GGUF file of each model in the package by its full name."""
     folder = files("localrun") / "data"
     return {name: Path(str(folder / file)) for name, file in EMBEDDED.items()}
 

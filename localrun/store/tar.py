@@ -1,12 +1,12 @@
-"""Tar as a stream: members written with the same bytes always, and read in one pass.
+"""Tar stream: deterministic writing, and reading in one pass.
 
     512 bytes of header (name, size, kind, checksum), the bytes, zeros up to the next 512;
     two blocks of zeros at the end.
 
-Reading never seeks and holds one block plus one chunk, whatever the headers say. Only
-folders and regular files pass; a name that would leave its folder, a link or a device is
-an `IntegrityError`. ``tarfile`` reads the headers, but not the streams: it keeps a long
-name of any size in memory. POSIX.1-2001 (pax) and GNU's long names and sizes are known.
+Reading never seeks and holds one block plus one chunk, whatever the headers say. Only folders and
+regular files are accepted; a name that would leave its folder, a link or a device is an
+`IntegrityError`. ``tarfile`` parses the headers, but does not read the streams, because it keeps a
+long name of any size in memory. Supports POSIX.1-2001 (pax) and GNU's long names and sizes.
 https://pubs.opengroup.org/onlinepubs/9699919799/utilities/pax.html
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 BLOCK_BYTES = 512
-RECORD_BYTES = 10240  # writers fill the last one up
+RECORD_BYTES = 10240  # writers pad the last record
 CHUNK_BYTES = 1 << 20
 MOST_EXTENSION_BYTES = 64 << 10  # a long name, or the fields of a pax header
 MOST_MEMBERS = 100_000
@@ -42,7 +42,7 @@ class CutShortError(IntegrityError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A regular file of an archive; its chunks can be read once, until the next member."""
+    """Regular file of an archive; its chunks can be read once, until the next member."""
 
     name: str  # relative, "/" between folders, no "." or ".."
     size_bytes: int
@@ -50,9 +50,9 @@ class Member:
 
 
 def write_member(out: BinaryIO, name: str, size_bytes: int, chunks: Iterable[bytes]) -> int:
-    """Write a file of a short ASCII name and return the bytes that it takes.
+    """Write a file with a short ASCII name, and return the bytes written.
 
-    The chunks must have ``size_bytes`` in all.
+    The chunks must have ``size_bytes`` in total.
     """
     info = tarfile.TarInfo(name)
     info.size, info.mode, info.mtime = size_bytes, 0o444, 0
@@ -64,7 +64,7 @@ def write_member(out: BinaryIO, name: str, size_bytes: int, chunks: Iterable[byt
 
 
 def write_end(out: BinaryIO) -> int:
-    """Write the end of an archive and return the bytes that it takes."""
+    """Write the end of an archive, and return the bytes written."""
     write_all(out, bytes(2 * BLOCK_BYTES))
     return 2 * BLOCK_BYTES
 
@@ -72,11 +72,11 @@ def write_end(out: BinaryIO) -> int:
 def read_members(
     source: BinaryIO, on_bytes: Callable[[int], None] | None = None
 ) -> Iterator[Member]:
-    """Yield the files of an archive up to its end; what is not read of one is skipped.
+    """Yield the files of an archive up to its end; unread chunks are skipped.
 
     Raises:
         CutShortError: the stream ends before the archive.
-        IntegrityError: it is no archive, or has what a model's archive has not.
+        IntegrityError: the stream is no archive, or has members that a model's archive never has.
         StorageError: the stream cannot be read.
     """
     stream = _Stream(source, on_bytes)
@@ -94,7 +94,7 @@ def read_members(
 
 
 class _Stream:
-    """Exact reads from a source that may give less than was asked for, as pipes do."""
+    """Exact reads from a source that may return less than requested, as pipes do."""
 
     def __init__(self, source: BinaryIO, on_bytes: Callable[[int], None] | None) -> None:
         self._source = source
@@ -109,12 +109,12 @@ class _Stream:
         while count:
             chunk = self._read(min(count, CHUNK_BYTES))
             if not chunk:
-                raise CutShortError("the archive is cut short")
+                raise CutShortError("the archive is truncated")
             count -= len(chunk)
             yield chunk
 
     def drain(self, most: int) -> None:
-        """Read what is left, so that a writer of a pipe can finish."""
+        """Read the remaining bytes, so that the writer of a pipe can finish."""
         while most > 0 and (chunk := self._read(most)):
             most -= len(chunk)
 
@@ -129,7 +129,7 @@ class _Stream:
 
 
 def _next_file(stream: _Stream) -> tarfile.TarInfo | None:
-    """Return the header of the next regular file, None at the end."""
+    """Return the header of the next regular file, or None at the end."""
     changes: dict[str, str] = {}
     for _ in range(MOST_MEMBERS):
         info = _header(stream)
@@ -161,7 +161,7 @@ def _header(stream: _Stream) -> tarfile.TarInfo | None:
 
 
 def _extension(stream: _Stream, info: tarfile.TarInfo) -> dict[str, str]:
-    """Return the name and the size that an extended header gives to the next file."""
+    """Return the name and the size that an extended header sets for the next file."""
     size = _checked_size(info.size)
     if size > MOST_EXTENSION_BYTES:
         raise IntegrityError(f"a header of {size} bytes in the archive")
@@ -174,7 +174,7 @@ def _extension(stream: _Stream, info: tarfile.TarInfo) -> dict[str, str]:
 
 
 def _pax_fields(content: bytes) -> dict[str, str]:
-    """Read records of ``<length> <key>=<value>`` and a newline; keep the name and the size."""
+    """Parse records of ``<length> <key>=<value>`` and a newline; return path and size."""
     fields: dict[str, str] = {}
     start = 0
     while start < len(content):
@@ -203,7 +203,7 @@ def _checked_size(size: int | str) -> int:
 
 
 def _checked_name(name: str) -> str:
-    """Return a name without ``./``, if it stays in its folder."""
+    """Return a name without ``./``; raise if it leaves its folder."""
     parts = name.split("/")
     kept = [part for part in parts if part not in {"", "."}]
     if name.startswith("/") or "\\" in name or "\0" in name or ".." in parts:

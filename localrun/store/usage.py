@@ -1,10 +1,10 @@
-"""What takes space in a store: by model, and what no model uses.
+"""Disk usage of a store: by model, and unused.
 
     Usage(models=[ModelUsage(name="qwen3:0.6b", total_bytes=700, own_bytes=100, ...)],
           total_bytes=900, unused_bytes=200, partial_bytes=50, linked_bytes=600)
 
-Counts bytes of files that are in our folder; read-only stores behind it take none of
-our disk. Reads without a lock, so it is a picture of a moment.
+Counts the files in our folder; read-only stores take none of our disk. Reads without a lock, so
+the result is a snapshot.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelUsage:
-    """What one name takes."""
+    """Disk usage of one name."""
 
     name: str
     total_bytes: int
-    own_bytes: int  # of blobs that no other name needs: what removing it frees
+    own_bytes: int  # of blobs that no other name needs: freed by a removal
     shared_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreUsage:
-    """What a store takes."""
+    """Disk usage of a store."""
 
     models: list[ModelUsage]
     total_bytes: int  # of all blobs
     unused_bytes: int  # of blobs that no readable name needs
-    partial_bytes: int  # of downloads that are not complete
-    linked_bytes: int  # of the total, what is also another tool's file and takes nothing more
+    partial_bytes: int  # of incomplete downloads
+    linked_bytes: int  # part of the total that is shared with another tool's files
 
 
 def usage(store: Store) -> StoreUsage:
-    """Return what our store takes on its disk.
+    """Return the disk usage of our store.
 
     Raises:
         StorageError: the folder cannot be read.
@@ -71,13 +71,13 @@ def usage(store: Store) -> StoreUsage:
 def _sizes(store: Store) -> dict[str, int]:
     sizes = {}
     for digest in blob_digests(store.layout):
-        with contextlib.suppress(FileNotFoundError):  # swept meanwhile
+        with contextlib.suppress(FileNotFoundError):  # garbage collected meanwhile
             sizes[digest] = store.layout.blob(digest).stat().st_size
     return sizes
 
 
 def _is_linked(store: Store, digest: str) -> bool:
-    """Return whether another tool still has the file, too."""
+    """Return whether another tool still has the file."""
     with contextlib.suppress(FileNotFoundError):
         is_shared = store.layout.blob(digest).stat().st_nlink > 1
         return is_shared and store.blobs.link_of(digest) is not None

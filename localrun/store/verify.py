@@ -1,8 +1,8 @@
-"""Hash blobs again, on all cores, and return the ones that are not what their names say.
+"""Verification of blobs: hashes them on all cores and reports those that do not match their names.
 
-A blob was right when it got its name; disks rot, and the tool that shares a blob's file
-may write to it. Nothing is deleted here but by `quarantine`, which hashes once more
-itself. Knows digests and files, not what models are for.
+A blob matched its digest when it got its name; disks decay, and the tool that shares a blob's file
+may write to it. Only `quarantine` deletes anything, and hashes the blob again first. Knows digests
+and files, not their purpose.
 
     BadBlob(digest="sha256:<hex>", size_bytes=7, reason="damaged")
 """
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadBlob:
-    """A blob that cannot be used."""
+    """Blob that cannot be used."""
 
     digest: str
-    size_bytes: int | None  # on the disk, None where that is not known
+    size_bytes: int | None  # on the disk, None if unknown
     reason: Literal["missing", "damaged", "unreadable"]
 
 
@@ -44,14 +44,14 @@ def verify(
     on_bytes: Callable[[int], None] | None = None,
     num_threads: int | None = None,
 ) -> list[BadBlob]:
-    """Hash blobs again and return the bad ones in the order of their digests.
+    """Hash blobs and return the bad ones in the order of their digests.
 
-    Blocks while it reads all of them, big ones first. ``on_bytes`` is called with the
-    bytes just read, from one thread at a time; what it raises ends the work soon. A shared
-    blob that its tool touched without a change is trusted again.
+    Blocks while it reads all of them, large ones first. ``on_bytes`` receives the number of bytes
+    just read, from one thread at a time; an exception that it raises ends the work soon. A shared
+    blob that its tool touched without changing it is trusted again.
 
     Raises:
-        StorageError: that a shared blob is right could not be written down.
+        StorageError: the record of a shared blob cannot be written.
     """
     wanted = list(dict.fromkeys(digests))
     biggest_first = sorted(wanted, key=lambda digest: -(_size(store, digest) or 0))
@@ -59,18 +59,18 @@ def verify(
     with ThreadPoolExecutor(num_threads or os.cpu_count() or 1) as pool:
         jobs = {digest: pool.submit(_check, store, digest, counter.add) for digest in biggest_first}
         try:
-            found = [jobs[digest].result() for digest in wanted]
+            results = [jobs[digest].result() for digest in wanted]
         except BaseException:
             counter.stop()
             pool.shutdown(wait=True, cancel_futures=True)
             if counter.failure is not None:
                 raise counter.failure from None
             raise
-    return [bad for bad in found if bad is not None]
+    return [bad for bad in results if bad is not None]
 
 
 def compare_sizes(store: Store, sizes: Mapping[str, int]) -> list[BadBlob]:
-    """Return the blobs that are missing or of another size than ``sizes`` states; reads none."""
+    """Return the blobs that are missing or differ from the sizes given; reads none."""
     bad = []
     for digest, expected in sizes.items():
         size = _size(store, digest)
@@ -81,21 +81,21 @@ def compare_sizes(store: Store, sizes: Mapping[str, int]) -> list[BadBlob]:
 
 
 def quarantine(store: Store, digest: str, aside: Path | None = None) -> bool:
-    """Delete a blob of our store if its bytes are wrong, so that it is fetched again.
+    """Delete a blob of our store if its bytes are wrong, so that it is downloaded again.
 
-    Hashes it first. False where it is right, missing, or another store's. A file that
-    the disk cannot read any more counts as wrong; another tool's file stays where it is.
-    With ``aside`` it goes there instead, from where `bring_back` takes it.
+    Hashes the blob first. Returns False if it is right, missing, or in another store. A file that
+    the disk can no longer read counts as wrong; another tool's file stays where it is. With
+    ``aside`` the blob is moved there, from where `bring_back` restores it.
 
     Raises:
-        StorageError: it cannot be opened or deleted, so nobody knows whether it is wrong.
+        StorageError: the blob cannot be opened or deleted, so its state is unknown.
     """
     path = store.layout.blob(digest)
     with storage_errors(path):
         try:
             before = path.stat()
-            is_right = _digest_or_rot(path) == digest
-            is_same = path.stat().st_ino == before.st_ino  # else a pull replaced it just now
+            is_right = _readable_digest(path) == digest
+            is_same = path.stat().st_ino == before.st_ino  # else a pull has just replaced it
         except FileNotFoundError:
             return False
         if is_right or not is_same:
@@ -108,7 +108,7 @@ def quarantine(store: Store, digest: str, aside: Path | None = None) -> bool:
 
 
 def bring_back(store: Store, digest: str, aside: Path) -> None:
-    """Give a damaged blob its name again where nobody had a good one: it is better than none."""
+    """Restore a damaged blob that could not be replaced: it is better than none."""
     path = store.layout.blob(digest)
     with storage_errors(path):
         if aside.exists() and not path.exists():
@@ -116,11 +116,11 @@ def bring_back(store: Store, digest: str, aside: Path) -> None:
 
 
 class _Counter:
-    """Passes the bytes that threads read on, one call at a time."""
+    """Progress counter that forwards the bytes of many threads, one call at a time."""
 
     def __init__(self, on_bytes: Callable[[int], None] | None) -> None:
         self._on_bytes = on_bytes
-        self._calling = threading.Lock()
+        self._calling = threading.Lock()  # one call of on_bytes at a time; no other lock inside
         self._is_stopped = False
         self.failure: BaseException | None = None
 
@@ -148,7 +148,7 @@ def _size(store: Store, digest: str) -> int | None:
 
 
 def _check(store: Store, digest: str, on_bytes: Callable[[int], None]) -> BadBlob | None:
-    """Return a blob if it is bad, and trust a shared one again that is not."""
+    """Return a blob if it is bad; update the record of a good shared one."""
     bad = BadBlob(digest=digest, size_bytes=_size(store, digest), reason="missing")
     try:
         path = store.blobs.find(digest)
@@ -156,7 +156,7 @@ def _check(store: Store, digest: str, on_bytes: Callable[[int], None]) -> BadBlo
             return bad
         before = LinkRecord.of(path)
         is_right = file_digest(path, on_bytes) == digest
-    except FileNotFoundError:  # swept meanwhile
+    except FileNotFoundError:  # garbage collected meanwhile
         return bad
     except (OSError, LocalrunError):
         return replace(bad, reason="unreadable")
@@ -168,18 +168,18 @@ def _check(store: Store, digest: str, on_bytes: Callable[[int], None]) -> BadBlo
 
 
 def _trust_again(store: Store, digest: str, verified: LinkRecord) -> None:
-    """Note a shared blob's time before it was read: one that changed since stays refused."""
-    noted = store.blobs.link_of(digest)
-    if noted is None:
+    """Record a shared blob's time from before it was read: a later change stays refused."""
+    record = store.blobs.link_of(digest)
+    if record is None:
         return
-    now = replace(noted, size_bytes=verified.size_bytes, modified_ns=verified.modified_ns)
-    if now != noted:
+    now = replace(record, size_bytes=verified.size_bytes, modified_ns=verified.modified_ns)
+    if now != record:
         with store.lease() as lease:
             store.blobs.record_link(digest, now, lease)
 
 
-def _digest_or_rot(path: Path) -> str | None:
-    """Return a file's digest, None where the disk lost its bytes."""
+def _readable_digest(path: Path) -> str | None:
+    """Return a file's digest, or None if the disk lost its bytes."""
     try:
         return file_digest(path)
     except OSError as error:

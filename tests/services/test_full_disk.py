@@ -95,13 +95,13 @@ def do_upload(workspace: Workspace) -> None:
         uploads.close()
 
 
-def _create(workspace: Workspace, taking: AdoptMode) -> None:
+def _create(workspace: Workspace, adopt_mode: AdoptMode) -> None:
     create_model(
         workspace,
         parse_name("made"),
         parse_modelfile(RECIPE.encode()),
         folder=workspace.home.parent,
-        options=CreateOptions(taking=taking),
+        options=CreateOptions(adopt_mode=adopt_mode),
     )
 
 

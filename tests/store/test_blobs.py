@@ -58,7 +58,7 @@ def test_bytes_that_were_put_are_found_read_only_under_their_digest(store: Store
         digest = store.blobs.put(b"content", lease)
 
     assert digest == sha256(b"content") == digest_of(b"content")
-    assert store.blobs.read(digest, most=7) == b"content"
+    assert store.blobs.read(digest, max_bytes=7) == b"content"
     assert store.blobs.path(digest).stat().st_mode & 0o777 == 0o444
     assert file_digest(store.blobs.path(digest)) == digest
 
@@ -153,7 +153,7 @@ def test_a_digest_that_would_be_a_path_is_refused_everywhere(store: Store, diges
     with store.lease() as lease:
         for call in (
             lambda: store.blobs.find(digest),
-            lambda: store.blobs.read(digest, most=9),
+            lambda: store.blobs.read(digest, max_bytes=9),
             lambda: store.blobs.remove(digest),
             lambda: store.blobs.write([b"x"], digest, lease),
         ):
@@ -170,10 +170,10 @@ def test_a_missing_or_damaged_or_large_blob_is_named(store: Store) -> None:
     with pytest.raises(IntegrityError, match=f"missing: {NO_DIGEST}"):
         store.blobs.path(NO_DIGEST)
     with pytest.raises(IntegrityError, match="more than 6 bytes"):
-        store.blobs.read(digest, most=6)
+        store.blobs.read(digest, max_bytes=6)
     damage(store.blobs.path(digest))
     with pytest.raises(IntegrityError, match=f"damaged: .*{digest[7:]}"):
-        store.blobs.read(digest, most=7)
+        store.blobs.read(digest, max_bytes=7)
 
 
 def test_putting_a_damaged_blob_again_mends_it(store: Store) -> None:
@@ -183,7 +183,7 @@ def test_putting_a_damaged_blob_again_mends_it(store: Store) -> None:
 
         store.blobs.put(b"content", lease)
 
-    assert store.blobs.read(digest, most=7) == b"content"
+    assert store.blobs.read(digest, max_bytes=7) == b"content"
 
 
 def test_blobs_of_other_stores_are_found_after_ours_and_never_written(tmp_path: Path) -> None:
@@ -310,4 +310,4 @@ def test_a_blob_that_is_swept_while_it_is_read_is_missing(
     monkeypatch.setattr(BlobStore, "find", lambda *_: path)
 
     with pytest.raises(IntegrityError, match="is missing"):
-        store.blobs.read(digest, most=10)
+        store.blobs.read(digest, max_bytes=10)

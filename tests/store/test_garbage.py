@@ -47,7 +47,7 @@ for number in range(40):
     put_model(store, f"{sys.argv[2]}:{number}", [b"shared", sys.argv[2].encode() * number])
     entry = store.find(parse_name(f"{sys.argv[2]}:{number}"))
     for blob in entry.manifest.blobs:
-        store.blobs.read(blob.digest, most=1 << 20)
+        store.blobs.read(blob.digest, max_bytes=1 << 20)
 """
 
 
@@ -294,7 +294,7 @@ def test_a_killed_maker_leaves_nothing_that_a_sweep_does_not_find(tmp_path: Path
     assert blob_names(store.layout) == referenced_digests(store)
     for entry in store.entries():
         for blob in entry.manifest.blobs:
-            assert len(store.blobs.read(blob.digest, most=1 << 20)) == blob.size_bytes
+            assert len(store.blobs.read(blob.digest, max_bytes=1 << 20)) == blob.size_bytes
 
 
 def test_what_a_kill_left_of_a_name_or_a_download_goes(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ class TestWithoutLocks:
 
     def test_nothing_is_swept(self, tmp_path: Path) -> None:
         with (
-            pytest.raises(StorageError, match="has no locks"),
+            pytest.raises(StorageError, match="does not support locks"),
             locked(new_store(tmp_path).layout.lock),
         ):
             pass

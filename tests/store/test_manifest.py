@@ -193,7 +193,7 @@ def test_a_role_with_more_layers_than_any_model_has_is_refused() -> None:
     layer = value["config"] | {"mediaType": MEDIA_TYPES[Role.PROJECTOR]}
     value["layers"] = [layer] * 17
 
-    with pytest.raises(IntegrityError, match="17 layers of the kind projector"):
+    with pytest.raises(IntegrityError, match="17 layers of the role projector"):
         parse_manifest(json.dumps(value).encode())
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from localrun.store.prompts import (
     KEY_BYTES,
-    RUN_TOKENS,
+    SEGMENT_TOKENS,
     PromptFolder,
     remove_saved,
     saved_bytes,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from localrun.store.prompt_file import PromptSegment
 
 MODEL = "0" * 32
-TOKENS = list(range(3 * RUN_TOKENS))
+TOKENS = list(range(3 * SEGMENT_TOKENS))
 DATA = bytes(range(256)) * 40
 
 
@@ -38,8 +38,8 @@ def opened(root: Path, model: str = MODEL, budget: int = 10**9) -> PromptFolder:
 
 def save(folder: PromptFolder, tokens: list[int], data: bytes = DATA) -> None:
     """Save all runs of a prompt, the last one as long as it is."""
-    for start in range(0, len(tokens), RUN_TOKENS):
-        folder.write(tokens[: start + RUN_TOKENS], start, data)
+    for start in range(0, len(tokens), SEGMENT_TOKENS):
+        folder.write(tokens[: start + SEGMENT_TOKENS], start, data)
 
 
 def files(root: Path) -> list[Path]:

@@ -146,7 +146,7 @@ def test_a_name_of_no_manifest_is_told_with_its_digest(tmp_path: Path) -> None:
     path.unlink()
 
     assert names(store) == ["good:latest"]
-    with pytest.raises(IntegrityError, match=f"broken:latest: {digest}: not a manifest"):
+    with pytest.raises(IntegrityError, match=f"broken:latest: {digest}: not a model manifest"):
         store.find(parse_name("broken"))
 
 

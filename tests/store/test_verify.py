@@ -245,7 +245,7 @@ def test_a_blob_that_was_fetched_again_meanwhile_stays(
     monkeypatch.setattr(verify_module, "file_digest", read_then_fetch)
 
     assert not quarantine(store, digest)
-    assert store.blobs.read(digest, most=7) == b"content"
+    assert store.blobs.read(digest, max_bytes=7) == b"content"
 
 
 def test_rotten_bytes_are_deleted_and_a_refused_file_is_not(

@@ -92,7 +92,7 @@ def create(  # noqa: PLR0913 - one parameter a flag
     options = CreateOptions(
         quantize=quantize,
         is_requantizing=requantize,
-        taking=_adopt_mode(copy=copy, link=link, move=move),
+        adopt_mode=_adopt_mode(copy=copy, link=link, move=move),
     )
     recipe, folder = read_recipe(file, parse_arguments(arg or []))
     with shown_progress(output) as report:

@@ -57,7 +57,7 @@ class CreateOptions:
     quantize: str | None = None  # a type such as Q4_K_M
     draft_quantize: str | None = None  # that of the draft model
     is_requantizing: bool = False  # also from weights that are quantized already
-    taking: AdoptMode = AdoptMode.AUTO  # of the user's files
+    adopt_mode: AdoptMode = AdoptMode.AUTO  # of the user's files
     facts: Mapping[str, object] = field(default_factory=dict)  # stated of the model: see facts.py
 
 
@@ -98,7 +98,9 @@ def create_model(
     chosen, told = options or CreateOptions(), report or SilentReport()
     store = workspace.store
     with store.lease() as lease:
-        gatherer = PartCollector(workspace, lease, told, folder=folder, taking=chosen.taking)
+        gatherer = PartCollector(
+            workspace, lease, told, folder=folder, adopt_mode=chosen.adopt_mode
+        )
         parts, said = gather_recipe(gatherer, recipe)
         bits = None
         if chosen.quantize is not None:
@@ -112,7 +114,7 @@ def create_model(
         manifest = write_manifest(gatherer, parts, said)
         before = store.find(ref)
         stored = store.tag(ref, manifest, lease, Provenance(base=parts.origin))
-    if chosen.taking is AdoptMode.MOVE:
+    if chosen.adopt_mode is AdoptMode.MOVE:
         for path in parts.taken:
             path.unlink(missing_ok=True)
     return Created(
@@ -179,7 +181,7 @@ def write_manifest(gatherer: PartCollector, parts: ModelParts, said: StoredRecip
     """Keep the texts of a model and return its manifest."""
     store, base = gatherer.workspace.store, parts.base
     if base is not None and said == parts.recipe and _files(parts) == _files_of(base.manifest):
-        return store.blobs.read(base.ref.manifest, most=MOST_BYTES)
+        return store.blobs.read(base.ref.manifest, max_bytes=MOST_BYTES)
     return make_manifest(store, _layers(gatherer, parts, said), gatherer.lease)
 
 

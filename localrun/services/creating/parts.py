@@ -78,13 +78,13 @@ class PartCollector:
         report: ProgressReport,
         *,
         folder: Path,
-        taking: AdoptMode = AdoptMode.AUTO,
+        adopt_mode: AdoptMode = AdoptMode.AUTO,
     ) -> None:
         self.workspace = workspace
         self.lease = lease
         self.report = report
         self.folder = folder
-        self.taking = taking
+        self.adopt_mode = adopt_mode
 
     def gather(self, sources: tuple[str, ...]) -> ModelParts:
         """Return the parts that all FROM lines name.
@@ -118,13 +118,13 @@ class PartCollector:
             done += count
             self.report.advance(path.name, done, size)
 
-        adopted = adopt(self.workspace.store, path, self.lease, tell, taking=self.taking)
+        adopted = adopt(self.workspace.store, path, self.lease, tell, mode=self.adopt_mode)
         parts.taken.append(path)
         return ModelPart(adopted.digest, adopted.size_bytes)
 
     def keep(self, made: Path) -> ModelPart:
         """Bring a file that we made ourselves into the store; it is gone from where it was."""
-        adopted = adopt(self.workspace.store, made, self.lease, taking=AdoptMode.MOVE)
+        adopted = adopt(self.workspace.store, made, self.lease, mode=AdoptMode.MOVE)
         return ModelPart(adopted.digest, adopted.size_bytes)
 
     def _add(self, parts: ModelParts, source: str) -> None:
@@ -193,7 +193,7 @@ class PartCollector:
         entry = self._leased(ref)
         embedded = embedded_models().get(str(ref).lower())
         if entry is None and embedded is not None:
-            adopted = adopt(store, embedded, self.lease, taking=AdoptMode.AUTO)
+            adopted = adopt(store, embedded, self.lease, mode=AdoptMode.AUTO)
             parts.weights.append(ModelPart(adopted.digest, adopted.size_bytes))
         else:
             self._add_entry(parts, entry or self._pulled(ref))

@@ -1,8 +1,8 @@
-"""A model that the user points at: a GGUF file, or a folder with such files.
+"""Models at a path that the user gives: a GGUF file, or a folder of such files.
 
-What a file is, its content tells, by the caller's ``classify``; its name decides
-only where the header cannot be read. Unlike with the tools' folders, what is wrong
-here is an error, as the user named the path.
+The content of a file, read by the caller's ``classify``, determines its role; its name counts only
+if the header cannot be read. Unlike in the tools' folders, damage here is an error, because the
+user named the path.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TOOL = "file"
 MAGIC = b"GGUF"
 TEMPLATE_NAME = "chat_template.jinja"
 LICENSE_PREFIX = "LICENSE"
-FIND_HINT = "look for models on this machine: localrun import --from huggingface --list"
+FIND_HINT = "localrun import --from huggingface --list   finds models on this machine"
 
 _log = logging.getLogger(__name__)
 
@@ -35,13 +35,13 @@ _log = logging.getLogger(__name__)
 def find_gguf(path: Path, classify: Classify) -> list[ForeignModel]:
     """Return the model of a GGUF file, or each model of a folder, named by its stem.
 
-    A file brings the other shards of its set; a folder brings its projector,
-    ``chat_template.jinja`` and licenses to each model in it. ``classify`` tells a
-    GGUF file's role and raises IntegrityError where it cannot read the header.
+    A file includes the other shards of its set; a folder adds its projector,
+    ``chat_template.jinja`` and licenses to each model in it. ``classify`` returns a GGUF file's
+    role, and raises IntegrityError if it cannot read the header.
 
     Raises:
-        NotFoundError: nothing is at the path.
-        IntegrityError: it is no GGUF, no model, or a shard of it is missing.
+        NotFoundError: the path does not exist.
+        IntegrityError: the file is not GGUF or not a model, or lacks a shard.
     """
     if is_folder(path):
         return _models_of_folder(path, classify)
@@ -51,13 +51,13 @@ def find_gguf(path: Path, classify: Classify) -> list[ForeignModel]:
     role = _role(path, classify)
     if role != "weights":
         raise IntegrityError(
-            f"{path} is of the kind {role}, not a model",
-            hint=f"import the folder that has its model too: localrun import {path.parent}",
+            f"{path} is a file of the role {role}, not a model",
+            hint=f"localrun import {path.parent}   imports it with its model, if both are there",
         )
     beside = [other.name for other in list_folder(path.parent)]
-    sets = [one for one in gguf_sets(beside) if path.name in one.names]
-    one = sets[0] if sets else GgufSet(stem=path.name, names=(path.name,))
-    return [ForeignModel(tool=TOOL, name=one.stem, files=_shards(one, path.parent))]
+    sets = [each for each in gguf_sets(beside) if path.name in each.names]
+    gguf_set = sets[0] if sets else GgufSet(stem=path.name, names=(path.name,))
+    return [ForeignModel(tool=TOOL, name=gguf_set.stem, files=_shards(gguf_set, path.parent))]
 
 
 def _models_of_folder(folder: Path, classify: Classify) -> list[ForeignModel]:
@@ -65,22 +65,22 @@ def _models_of_folder(folder: Path, classify: Classify) -> list[ForeignModel]:
     roles = {path.name: _role(path, classify) for path in paths if _is_gguf(path)}
     weights = gguf_sets(name for name, role in roles.items() if role == "weights")
     if not weights:
-        raise IntegrityError(f"{folder} has no model in GGUF", hint=FIND_HINT)
+        raise IntegrityError(f"{folder} has no GGUF model", hint=FIND_HINT)
     for name in (name for name, role in roles.items() if role == "adapter"):
-        _log.warning("left out %s: an adapter is not applied by itself", folder / name)
+        _log.warning("left out %s: an adapter needs a model", folder / name)
     extras = _extras(paths, roles)
     return [
-        ForeignModel(tool=TOOL, name=one.stem, files=(*_shards(one, folder), *extras))
-        for one in weights
+        ForeignModel(tool=TOOL, name=gguf_set.stem, files=(*_shards(gguf_set, folder), *extras))
+        for gguf_set in weights
     ]
 
 
 def _extras(paths: Iterable[Path], roles: dict[str, FileRole]) -> tuple[ForeignFile, ...]:
-    """Return what belongs to every model of a folder: projector, template, licenses."""
-    found: list[ForeignFile | None] = []
+    """Return the files of a folder that belong to all its models: projector, template, licenses."""
+    files: list[ForeignFile | None] = []
     for role in ("projector", "template", "license"):
-        found += [look_at(path, role) for path in paths if _extra_role(path, roles) == role]
-    return tuple(file for file in found if file is not None)
+        files += [look_at(path, role) for path in paths if _extra_role(path, roles) == role]
+    return tuple(file for file in files if file is not None)
 
 
 def _extra_role(path: Path, roles: dict[str, FileRole]) -> FileRole:
@@ -91,23 +91,24 @@ def _extra_role(path: Path, roles: dict[str, FileRole]) -> FileRole:
     return roles.get(path.name, "other")
 
 
-def _shards(one: GgufSet, folder: Path) -> tuple[ForeignFile, ...]:
-    """Return a set's files, each of them looked at.
+def _shards(gguf_set: GgufSet, folder: Path) -> tuple[ForeignFile, ...]:
+    """Return the files of a set, each checked.
 
     Raises:
-        IntegrityError: one is missing, or is no GGUF.
+        IntegrityError: a file is missing or is not GGUF.
     """
-    if one.num_missing:
-        missing = folder / one.first_missing
+    if gguf_set.num_missing:
+        missing = folder / gguf_set.first_missing
         if look_at(missing, "other") is not None:
             _require_gguf(missing)
-        num_files = len(one.names) + one.num_missing
+        num_files = len(gguf_set.names) + gguf_set.num_missing
         raise IntegrityError(
-            f"{missing} is missing ({one.num_missing} of the {num_files} files of {one.stem} are)",
-            hint=f"download what is missing, then: localrun import {folder / one.names[0]}",
+            f"{missing} is missing "
+            f"({gguf_set.num_missing} of the {num_files} files of {gguf_set.stem} are)",
+            hint=f"download the missing files, then: localrun import {folder / gguf_set.names[0]}",
         )
     files = []
-    for name in one.names:
+    for name in gguf_set.names:
         _require_gguf(folder / name)
         file = look_at(folder / name, "weights")
         if file is None:
@@ -120,12 +121,12 @@ def _role(path: Path, classify: Classify) -> FileRole:
     try:
         return classify(path)
     except (IntegrityError, OSError) as error:
-        _log.debug("the role of %s is told by its name: %s", path, error)
+        _log.debug("the role of %s is taken from its name: %s", path, error)
         return "projector" if is_projector_name(path.name) else "weights"
 
 
 def _is_gguf(path: Path) -> bool:
-    """Return whether a folder's entry is a GGUF file; one that only says so is logged."""
+    """Return whether a folder's entry is a GGUF file; log a file that only has the name."""
     if not is_gguf_name(path.name):
         return False
     try:
@@ -137,11 +138,11 @@ def _is_gguf(path: Path) -> bool:
 
 
 def _require_gguf(path: Path) -> None:
-    """Look at a file's first bytes.
+    """Check a file's magic bytes.
 
     Raises:
-        IntegrityError: they cannot be read, or are not those of a GGUF file.
-        NotFoundError: there is no such file.
+        IntegrityError: the bytes cannot be read, or the file is not GGUF.
+        NotFoundError: the file does not exist.
     """
     if look_at(path, "other") is None:
         raise _no_file(path)

@@ -1,7 +1,7 @@
-"""Where each tool keeps its models on this machine, and all that is found there.
+"""Model folders of other tools on this machine, and the models in them.
 
-Owns the tools' environment variables and default folders. Folders of all systems
-are listed together; those that are not there are passed over.
+Owns the tools' environment variables and default folders. Folders of all operating systems are
+listed together; missing ones are skipped.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class ForeignTool(StrEnum):
-    """The tools whose models can be found."""
+    """Tools whose models can be found."""
 
     OLLAMA = "ollama"
     HUGGINGFACE = "huggingface"
@@ -40,10 +40,10 @@ class ForeignTool(StrEnum):
 
 
 def default_folders(tool: ForeignTool, environ: Mapping[str, str], home: Path) -> list[Path]:
-    """Return the folders where the tool keeps models, in order; they need not exist."""
+    """Return the folders where a tool keeps models, in order; they need not exist."""
     if tool is ForeignTool.OLLAMA:
-        told = _told(environ, home, "OLLAMA_MODELS")
-        return [told] if told else [home / ".ollama" / "models", *OLLAMA_SYSTEM_FOLDERS]
+        named = _named_folder(environ, home, "OLLAMA_MODELS")
+        return [named] if named else [home / ".ollama" / "models", *OLLAMA_SYSTEM_FOLDERS]
     if tool is ForeignTool.HUGGINGFACE:
         return [_hub_cache(environ, home)]
     if tool is ForeignTool.LMSTUDIO:
@@ -56,7 +56,7 @@ def default_folders(tool: ForeignTool, environ: Mapping[str, str], home: Path) -
 def find_foreign_models(
     tool: ForeignTool, environ: Mapping[str, str], home: Path
 ) -> list[ForeignModel]:
-    """Return all models of a tool; of two with one name the first is taken."""
+    """Return all models of a tool; the first of two with the same name wins."""
     finders: Mapping[ForeignTool, Callable[[Path], list[ForeignModel]]] = {
         ForeignTool.OLLAMA: find_ollama_models,
         ForeignTool.HUGGINGFACE: find_huggingface_models,
@@ -65,15 +65,15 @@ def find_foreign_models(
     }
     models: dict[str, ForeignModel] = {}
     for folder in default_folders(tool, environ, home):
-        found = finders[tool](folder)
-        _log.debug("%d models of %s in %s", len(found), tool, folder)
-        for model in found:
+        found_models = finders[tool](folder)
+        _log.debug("%d models of %s in %s", len(found_models), tool, folder)
+        for model in found_models:
             models.setdefault(model.name, model)
     return list(models.values())
 
 
-def _told(environ: Mapping[str, str], home: Path, name: str) -> Path | None:
-    """Return the folder that a variable names, None where it is unset or empty."""
+def _named_folder(environ: Mapping[str, str], home: Path, name: str) -> Path | None:
+    """Return the folder that a variable names, or None if it is unset or empty."""
     value = environ.get(name, "").strip()
     if value == "~" or value.startswith("~/"):
         return home / value[2:]
@@ -81,24 +81,24 @@ def _told(environ: Mapping[str, str], home: Path, name: str) -> Path | None:
 
 
 def _hub_cache(environ: Mapping[str, str], home: Path) -> Path:
-    """Return the cache by the rules of huggingface_hub: the first that is set wins."""
+    """Return the cache by the rules of huggingface_hub: the first variable that is set wins."""
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
-        if told := _told(environ, home, name):
-            return told
-    if hf_home := _told(environ, home, "HF_HOME"):
+        if folder := _named_folder(environ, home, name):
+            return folder
+    if hf_home := _named_folder(environ, home, "HF_HOME"):
         return hf_home / "hub"
     return _cache_home(environ, home) / "huggingface" / "hub"
 
 
 def _cache_home(environ: Mapping[str, str], home: Path) -> Path:
-    return _told(environ, home, "XDG_CACHE_HOME") or home / ".cache"
+    return _named_folder(environ, home, "XDG_CACHE_HOME") or home / ".cache"
 
 
 def _llamacpp_folders(environ: Mapping[str, str], home: Path) -> list[Path]:
-    """Return the cache by the rules of llama.cpp, with its newer home in the hub's cache."""
-    if told := _told(environ, home, "LLAMA_CACHE"):
-        return [told]
-    windows = _told(environ, home, "LOCALAPPDATA")
+    """Return the cache by the rules of llama.cpp, and its newer place in the hub's cache."""
+    if folder := _named_folder(environ, home, "LLAMA_CACHE"):
+        return [folder]
+    windows = _named_folder(environ, home, "LOCALAPPDATA")
     return [
         _cache_home(environ, home) / "llama.cpp",
         home / "Library" / "Caches" / "llama.cpp",

@@ -1,12 +1,12 @@
-"""The GGUF models of a Hugging Face cache.
+"""GGUF models of a Hugging Face cache.
 
     models--owner--repo/refs/main                             a commit
     models--owner--repo/snapshots/<commit>/model-Q8_0.gguf    a link into blobs
     models--owner--repo/blobs/<sha256>                        the file
 
-One snapshot of a repository is read: that of ``main``, else the newest, else the
-next that has a complete model. Where the cache has no links (Windows), the files
-lie in the snapshot and claim no digest.
+One snapshot of a repository is read: that of ``main``, else the newest, else the next that has a
+complete model. In caches without links (Windows), the files are in the snapshot and have no
+digest.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ _log = logging.getLogger(__name__)
 def find_huggingface_models(hub_cache: Path, *, tool: str = TOOL) -> list[ForeignModel]:
     """Return the models below ``hub_cache``, one for each quantization of a repository.
 
-    ``tool`` is the program that the models are said to be of: llama.cpp has such caches too.
+    ``tool`` is the tool reported for the models: llama.cpp has such caches too.
     """
-    found = []
+    models: list[ForeignModel] = []
     for folder in list_folder(hub_cache):
         if not folder.name.startswith(PREFIX):
             continue
         repository = folder.name.removeprefix(PREFIX).replace("--", "/")
         if REPOSITORY.fullmatch(repository):
-            found += _models(folder, repository, tool)
+            models += _models(folder, repository, tool)
         else:
             _log.debug("skipped %s: not the name of a repository", folder)
-    return found
+    return models
 
 
 def _models(folder: Path, repository: str, tool: str) -> list[ForeignModel]:
@@ -66,7 +66,7 @@ def _models(folder: Path, repository: str, tool: str) -> list[ForeignModel]:
 
 
 def _snapshots(folder: Path) -> list[Path]:
-    """Return the snapshots, that of main first, then from new to old."""
+    """Return the snapshots, main's first, then from new to old."""
     main = (read_text(folder / "refs" / "main") or "").strip()
     return sorted(newest_folders(folder / "snapshots"), key=lambda path: path.name != main)
 
@@ -83,6 +83,6 @@ def _files(snapshot: Path) -> list[ForeignFile]:
 
 
 def _claimed_digest(blob: Path) -> str | None:
-    """Return what a blob's name says of it; files outside LFS are named by git's SHA-1."""
+    """Return the digest in a blob's name; files outside LFS are named by git's SHA-1."""
     is_named_by_content = blob.parent.name == "blobs" and SHA256.fullmatch(blob.name)
     return f"sha256:{blob.name}" if is_named_by_content else None

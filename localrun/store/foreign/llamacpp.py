@@ -1,11 +1,11 @@
-"""The models that llama.cpp downloaded into its cache.
+"""Models that llama.cpp downloaded into its cache.
 
     owner_repo_model-Q8_0.gguf              the file, beside it .json or .etag
     manifest=owner=repo=Q8_0.json           what ``-hf owner/repo:Q8_0`` downloaded
 
 A manifest: ``{"ggufFile": {"rfilename": "model-Q8_0.gguf"}, "mmprojFile": {...}}``.
-Since pull request 20775 llama.cpp keeps a Hugging Face cache, under LLAMA_CACHE if
-that is set; models in that layout are found as well.
+Since pull request 20775 llama.cpp keeps a Hugging Face cache, under LLAMA_CACHE if it is set;
+models in that layout are found as well.
 """
 
 from __future__ import annotations
@@ -33,11 +33,10 @@ _log = logging.getLogger(__name__)
 def find_llamacpp_models(root: Path) -> list[ForeignModel]:
     """Return the models in llama.cpp's cache at ``root``.
 
-    They are named by their manifest, ``owner/repo:tag``, or by their file's stem
-    where no manifest tells of them.
+    A model is named by its manifest, ``owner/repo:tag``, or by its file's stem without a manifest.
     """
     paths = {path.name: path for path in list_folder(root)}
-    sets = {name: one for one in gguf_sets(paths) for name in one.names}
+    sets = {name: gguf_set for gguf_set in gguf_sets(paths) for name in gguf_set.names}
     named = [
         model
         for path in paths.values()
@@ -45,10 +44,10 @@ def find_llamacpp_models(root: Path) -> list[ForeignModel]:
     ]
     known = {file.path for model in named for file in model.files}
     unnamed = [
-        ForeignModel(tool=TOOL, name=one.stem, files=files)
-        for one in dict.fromkeys(sets.values())
-        if is_model_name(one.stem)
-        and (files := _weights(one, paths))
+        ForeignModel(tool=TOOL, name=gguf_set.stem, files=files)
+        for gguf_set in dict.fromkeys(sets.values())
+        if is_model_name(gguf_set.stem)
+        and (files := _weights(gguf_set, paths))
         and files[0].path not in known
     ]
     return [*named, *unnamed, *find_huggingface_models(root, tool=TOOL)]
@@ -65,7 +64,7 @@ def _by_manifest(
     weights = sets.get(_cached_name(owner, repo, manifest.get("ggufFile")))
     files = _weights(weights, paths) if weights else ()
     if not files:
-        _log.debug("skipped %s: its file is not there", path)
+        _log.debug("skipped %s: its file is missing", path)
         return None
     projector = _file(paths, _cached_name(owner, repo, manifest.get("mmprojFile")), "projector")
     return ForeignModel(
@@ -74,15 +73,15 @@ def _by_manifest(
 
 
 def _cached_name(owner: str, repo: str, entry: object) -> str:
-    """Return the name in the cache of a manifest's file; it is looked up, never opened."""
+    """Return the cache's name of a manifest's file; the name is looked up, never opened."""
     return f"{owner}_{repo}_{text_of(table(entry).get('rfilename'))}".replace("/", "_")
 
 
-def _weights(one: GgufSet, paths: Mapping[str, Path]) -> tuple[ForeignFile, ...]:
-    """Return a set's files, none at all where one is missing."""
-    found = [_file(paths, name, "weights") for name in one.names]
-    files = tuple(file for file in found if file is not None)
-    return () if one.num_missing or len(files) != len(found) else files
+def _weights(gguf_set: GgufSet, paths: Mapping[str, Path]) -> tuple[ForeignFile, ...]:
+    """Return the files of a set, or none if one is missing."""
+    candidates = [_file(paths, name, "weights") for name in gguf_set.names]
+    files = tuple(file for file in candidates if file is not None)
+    return () if gguf_set.num_missing or len(files) != len(candidates) else files
 
 
 def _file(paths: Mapping[str, Path], name: str, role: FileRole) -> ForeignFile | None:

@@ -1,8 +1,8 @@
-"""The models of LM Studio: ``<publisher>/<repo>/*.gguf`` below its models folder.
+"""Models of LM Studio: ``<publisher>/<repo>/*.gguf`` below its models folder.
 
-LM Studio shows files at this depth only
-(https://github.com/lmstudio-ai/lmstudio-bug-tracker/issues/406), so this reads no
-other. It keeps no digests.
+LM Studio shows only files at this depth
+(https://github.com/lmstudio-ai/lmstudio-bug-tracker/issues/406), so only these are read. It keeps
+no digests.
 """
 
 from __future__ import annotations
@@ -23,22 +23,27 @@ HOME_POINTER = ".lmstudio-home-pointer"
 
 def find_lmstudio_models(root: Path) -> list[ForeignModel]:
     """Return the models below ``root``, named ``publisher/repo:QUANT``."""
-    found = []
+    models: list[ForeignModel] = []
     for publisher in list_folder(root):
         for folder in list_folder(publisher):
             name = f"{publisher.name}/{folder.name}"
-            found += models_of_repository(_files(folder), tool=TOOL, repository=name)
-    return found
+            models += models_of_repository(_files(folder), tool=TOOL, repository=name)
+    return models
 
 
 def lmstudio_folders(home: Path) -> list[Path]:
-    """Return where LM Studio may keep models: the folders that it was told, then its own."""
+    """Return the possible model folders: the configured ones, then the default."""
     homes = [home / ".lmstudio", home / ".cache" / "lm-studio"]
     pointed = (read_text(home / HOME_POINTER) or "").strip()
     if pointed:
         homes.insert(0, home / pointed)
-    told = [text_of(read_json(one / "settings.json").get("downloadsFolder")) for one in homes]
-    return [*(home / folder for folder in told if folder), *(one / "models" for one in homes)]
+    configured = [
+        text_of(read_json(folder / "settings.json").get("downloadsFolder")) for folder in homes
+    ]
+    return [
+        *(home / folder for folder in configured if folder),
+        *(folder / "models" for folder in homes),
+    ]
 
 
 def _files(folder: Path) -> list[ForeignFile]:

@@ -1,7 +1,7 @@
-"""What another tool keeps: a model's name there, and the files that it is made of.
+"""Models of another tool: names and files, before they are imported.
 
-Values only; the folders are read by the module of each tool. A ``digest`` is what
-the other store claims, and nobody has verified it.
+Values only; the module of each tool reads its folders. A ``digest`` is the other store's claim,
+which nothing has verified.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ FileRole = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignFile:
-    """One file of a model; ``path`` is the real file, behind all links."""
+    """File of a model; ``path`` is the real file behind all links."""
 
     path: Path
-    name: str  # to show; for the Hugging Face cache the path within the snapshot
+    name: str  # displayed name; in a Hugging Face cache, the path within the snapshot
     role: FileRole
     size_bytes: int
-    digest: str | None = None  # "sha256:<hex>" as the other store claims it
+    digest: str | None = None  # "sha256:<hex>" claimed by the other store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignModel:
-    """One model of another tool; the weights come first, shards in their order."""
+    """Model of another tool; the weights are first, shards in order."""
 
     tool: str
-    name: str  # as the tool calls it, such as "llama3.2:3b"
+    name: str  # the tool's name, such as "llama3.2:3b"
     files: tuple[ForeignFile, ...]
     revision: str | None = None  # the commit of a Hugging Face snapshot
     manifest: Path | None = None  # Ollama's

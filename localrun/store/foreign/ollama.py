@@ -1,11 +1,11 @@
-"""The models of an Ollama store.
+"""Models of an Ollama store.
 
     manifests/registry.ollama.ai/library/llama3.2/3b       names the layers
     blobs/sha256-<hex>                                     one layer each
 
 A manifest: ``{"layers": [{"mediaType": "application/vnd.ollama.image.model",
-"digest": "sha256:<hex>", "size": 2019377376}, ...]}``. A model is returned only
-if all its layers are there in full size, with its weights in GGUF.
+"digest": "sha256:<hex>", "size": 2019377376}, ...]}``. A model is returned only if all its layers
+exist with their full size and its weights are GGUF.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ _log = logging.getLogger(__name__)
 
 
 def find_ollama_models(root: Path) -> list[ForeignModel]:
-    """Return the models of the store at ``root``, by manifest; broken ones are left out."""
-    found = []
+    """Return the models of the store at ``root``, by manifest; damaged ones are left out."""
+    models = []
     for path in files_below(root / "manifests"):
         parts = path.relative_to(root / "manifests").parts
         if len(parts) != NUM_NAME_PARTS:
@@ -58,16 +58,16 @@ def find_ollama_models(root: Path) -> list[ForeignModel]:
         except _UnusableError as error:
             _log.debug("skipped %s: %s", path, error)
             continue
-        found.append(ForeignModel(tool=TOOL, name=_name(*parts), files=files, manifest=path))
-    return found
+        models.append(ForeignModel(tool=TOOL, name=_name(*parts), files=files, manifest=path))
+    return models
 
 
 class _UnusableError(Exception):
-    """A manifest that names no model which we could use; never leaves this module."""
+    """The manifest names no usable model; never leaves this module."""
 
 
 def _name(host: str, namespace: str, model: str, tag: str) -> str:
-    """Return the name as ``ollama list`` shows it."""
+    """Return the name that ``ollama list`` shows."""
     if host != DEFAULT_HOST:
         return f"{host}/{namespace}/{model}:{tag}"
     return f"{model}:{tag}" if namespace == DEFAULT_NAMESPACE else f"{namespace}/{model}:{tag}"
@@ -93,11 +93,11 @@ def _file(layer: Mapping[str, object], blobs: Path) -> ForeignFile:
     if not match:
         raise _UnusableError(f"not a digest: {digest[:80]!r}")
     role = ROLES.get(text_of(layer.get("mediaType")), "other")
-    # The colon is of Ollama before 0.1.30; it is no name for a file on Windows.
+    # Ollama before 0.1.30 used the colon, which Windows forbids in file names.
     for name in (f"sha256-{match[1]}", f"sha256:{match[1]}"):
         file = look_at(blobs / name, role, digest=digest)
         if file is not None:
             if layer.get("size", file.size_bytes) != file.size_bytes:
-                raise _UnusableError(f"{name} has {file.size_bytes} bytes, not what the layer says")
+                raise _UnusableError(f"{name} has {file.size_bytes} bytes, unlike its layer")
             return file
     raise _UnusableError(f"blob {digest} is missing")

@@ -1,8 +1,8 @@
-"""Look at files and folders that belong to other programs, and change nothing.
+"""Read-only access to files and folders of other programs.
 
-What lies there is untrusted: links may form loops, a manifest may be a pipe or
-have gigabytes, names may be no text. Only regular files are opened, and only to
-read; all that is left behind is the access time, where the disk keeps one.
+Their content is untrusted: links may form loops, a manifest may be a pipe or have gigabytes, names
+may not be text. Only regular files are opened, and only for reading; the access time is the only
+trace.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 def list_folder(folder: Path) -> list[Path]:
-    """Return what lies in a folder by name; empty if it is not there or not readable."""
+    """Return the entries of a folder by name; empty if it is missing or unreadable."""
     try:
         return sorted(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
@@ -38,7 +38,7 @@ def list_folder(folder: Path) -> list[Path]:
 
 
 def is_folder(path: Path) -> bool:
-    """Return whether a folder is at the path; not if that cannot be found out."""
+    """Return whether a folder is at the path; False if that cannot be determined."""
     try:
         return stat.S_ISDIR(path.stat().st_mode)
     except (OSError, ValueError):
@@ -46,8 +46,8 @@ def is_folder(path: Path) -> bool:
 
 
 def newest_folders(folder: Path) -> list[Path]:
-    """Return the folders within a folder, the one changed last first."""
-    found = []
+    """Return the folders within a folder, the most recently changed first."""
+    folders = []
     for path in list_folder(folder):
         try:
             status = path.stat()
@@ -55,25 +55,25 @@ def newest_folders(folder: Path) -> list[Path]:
             _log.debug("skipped %s: %s", path, error)
             continue
         if stat.S_ISDIR(status.st_mode):
-            found.append((status.st_mtime_ns, path))
-    return [path for _, path in sorted(found, key=lambda pair: -pair[0])]
+            folders.append((status.st_mtime_ns, path))
+    return [path for _, path in sorted(folders, key=lambda pair: -pair[0])]
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return all paths below a folder that are no folders; linked folders are not entered."""
+    """Return all paths below a folder except folders; linked folders are not entered."""
 
-    def tell(error: OSError) -> None:
+    def log_skipped(error: OSError) -> None:
         missing = isinstance(error, FileNotFoundError | NotADirectoryError)
         _log.log(logging.DEBUG if missing else logging.WARNING, "skipped %s", error)
 
-    walk = os.walk(folder, onerror=tell)
+    walk = os.walk(folder, onerror=log_skipped)
     return sorted(Path(parent, name) for parent, _, names in walk for name in names)
 
 
 def look_at(
     path: Path, role: FileRole, *, name: str | None = None, digest: str | None = None
 ) -> ForeignFile | None:
-    """Return a regular file as it is behind all links, None where there is none."""
+    """Return a regular file behind all links, or None if there is none."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -88,12 +88,12 @@ def look_at(
 
 
 def read_text(path: Path) -> str | None:
-    """Return a small text file's content, None where there is no such file."""
-    found = look_at(path, "other")
-    if found is None or found.size_bytes > LARGEST_TEXT:
+    """Return the content of a small text file, or None if it cannot be read."""
+    text_file = look_at(path, "other")
+    if text_file is None or text_file.size_bytes > LARGEST_TEXT:
         return None
     try:
-        with found.path.open("rb") as file:
+        with text_file.path.open("rb") as file:
             return file.read(LARGEST_TEXT).decode()
     except (OSError, UnicodeDecodeError) as error:
         _log.debug("cannot read %s: %s", path, error)
@@ -101,23 +101,23 @@ def read_text(path: Path) -> str | None:
 
 
 def read_json(path: Path) -> Mapping[str, object]:
-    """Return a small file's JSON object, empty where the file holds no such thing."""
+    """Return the JSON object of a small file, or an empty one."""
     text = read_text(path)
     if text is None:
         return {}
     try:
-        found: object = json.loads(text)
+        value: object = json.loads(text)
     except (ValueError, RecursionError) as error:
         _log.debug("no JSON in %s: %s", path, error)
         return {}
-    return table(found)
+    return table(value)
 
 
 def table(value: object) -> Mapping[str, object]:
-    """Return the value if it is a JSON object, otherwise an empty one."""
+    """Return the value if it is a JSON object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def text_of(value: object) -> str:
-    """Return the value if it is text, otherwise an empty one."""
+    """Return the value if it is text, else an empty text."""
     return value if isinstance(value, str) else ""

@@ -1,10 +1,10 @@
-"""What the names of GGUF files tell: shards, quantizations, projectors.
+"""GGUF file sets by name: shards, quantizations, projectors.
 
     model-Q4_K_M-00001-of-00002.gguf     stem model-Q4_K_M, quantization Q4_K_M
     model-Q4_K_M-00002-of-00002.gguf
 
-Knows names only and opens no file. A model that is split is one set, its parts in
-order; a set whose parts are not all there says which are missing.
+Knows names only and opens no file. A split model is one set with its parts in order; an incomplete
+set states which parts are missing.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GgufSet:
-    """One model's files by name, in order; usable only when none is missing."""
+    """Files of one model by name, in order; usable only if none is missing."""
 
-    stem: str  # without the shard's number and the suffix
+    stem: str  # without shard number and suffix
     names: tuple[str, ...]
     num_missing: int = 0
     first_missing: str = ""
 
 
 def gguf_sets(names: Iterable[str]) -> list[GgufSet]:
-    """Return the sets that the names form, by stem; other files' names are passed over."""
+    """Return the sets that the names form, by stem; names of other files are ignored."""
     shards: defaultdict[tuple[str, int], dict[int, str]] = defaultdict(dict)
     sets = []
     for name in sorted(names):
@@ -64,12 +64,12 @@ def gguf_sets(names: Iterable[str]) -> list[GgufSet]:
             sets.append(GgufSet(stem=stem, names=(name,)))
         else:
             shards[stem, total][number] = name
-    sets += [_split_set(stem, total, found) for (stem, total), found in shards.items()]
-    return sorted(sets, key=lambda one: (one.stem, one.names))
+    sets += [_split_set(stem, total, names) for (stem, total), names in shards.items()]
+    return sorted(sets, key=lambda each: (each.stem, each.names))
 
 
 def is_gguf_name(name: str) -> bool:
-    """Return whether a name is that of a GGUF file, and not of a Finder's ``._`` shadow of one."""
+    """Return whether a name is that of a GGUF file, and not of a Finder ``._`` shadow file."""
     return name.lower().endswith(SUFFIX) and not name.rpartition("/")[2].startswith(".")
 
 
@@ -79,15 +79,15 @@ def is_projector_name(name: str) -> bool:
 
 
 def is_model_name(name: str) -> bool:
-    """Return whether a name is that of weights: no projector, no importance matrix."""
+    """Return whether a name is that of weights, not of a projector or importance matrix."""
     is_matrix = "imatrix" in name.lower() and quantization(name) is None
     return not is_projector_name(name) and not is_matrix
 
 
 def quantization(name: str) -> str | None:
-    """Return the quantization that a file's name tells, the last one of several."""
-    found = QUANTIZATION.findall(name)
-    return str(found[-1]).upper() if found else None
+    """Return the quantization in a file name, the last one of several, or None."""
+    matches = QUANTIZATION.findall(name)
+    return str(matches[-1]).upper() if matches else None
 
 
 def models_of_repository(
@@ -95,19 +95,23 @@ def models_of_repository(
 ) -> list[ForeignModel]:
     """Return the models of one repository's files, named ``owner/repo:QUANT``.
 
-    Where the name tells no quantization, or two models have the same one, the
-    file's stem stands in its place. Of several projectors one is taken, F16 first.
+    Without a quantization in the name, or if two models have the same one, the file's stem takes
+    its place. Of several projectors one is taken, F16 first.
     """
     by_name = {file.name: file for file in files}
     projector = _projector(list(by_name))
-    sets = [one for one in gguf_sets(by_name) if is_model_name(one.stem) and _is_complete(one)]
-    labels = Counter(quantization(one.stem) for one in sets)
+    sets = [
+        gguf_set
+        for gguf_set in gguf_sets(by_name)
+        if is_model_name(gguf_set.stem) and _is_complete(gguf_set)
+    ]
+    labels = Counter(quantization(gguf_set.stem) for gguf_set in sets)
     models = []
-    for one in sets:
-        label = quantization(one.stem)
+    for gguf_set in sets:
+        label = quantization(gguf_set.stem)
         if label is None or labels[label] > 1:
-            label = one.stem.rpartition("/")[2]
-        names = [*one.names, projector] if projector else one.names
+            label = gguf_set.stem.rpartition("/")[2]
+        names = [*gguf_set.names, projector] if projector else gguf_set.names
         models.append(
             ForeignModel(
                 tool=tool,
@@ -120,33 +124,33 @@ def models_of_repository(
 
 
 def _shard(name: str) -> tuple[str, int, int]:
-    """Return a name's stem, number and total; the total is 0 where the file is no shard."""
+    """Return stem, number and total of a name; the total is 0 if the file is no shard."""
     match = SHARD.fullmatch(name)
     if match and 1 <= int(match[2]) <= int(match[3]):
         return match[1], int(match[2]), int(match[3])
     return name[: -len(SUFFIX)], 0, 0
 
 
-def _split_set(stem: str, total: int, found: dict[int, str]) -> GgufSet:
-    # Never a list of the missing: a name may announce 99999 shards.
-    missing = next((number for number in range(1, total + 1) if number not in found), 0)
+def _split_set(stem: str, total: int, shards: dict[int, str]) -> GgufSet:
+    # never list all missing shards: a name may announce 99999
+    missing = next((number for number in range(1, total + 1) if number not in shards), 0)
     return GgufSet(
         stem=stem,
-        names=tuple(found.values()),  # they came in the order of their names
-        num_missing=total - len(found),
+        names=tuple(shards.values()),  # inserted in the order of their names
+        num_missing=total - len(shards),
         first_missing=f"{stem}-{missing:05}-of-{total:05}{SUFFIX}" if missing else "",
     )
 
 
-def _is_complete(one: GgufSet) -> bool:
-    if one.num_missing:
-        _log.debug("skipped %s: %d shards are missing", one.stem, one.num_missing)
-    return one.num_missing == 0
+def _is_complete(gguf_set: GgufSet) -> bool:
+    if gguf_set.num_missing:
+        _log.debug("skipped %s: %d shards are missing", gguf_set.stem, gguf_set.num_missing)
+    return gguf_set.num_missing == 0
 
 
 def _projector(names: Sequence[str]) -> str | None:
-    found = sorted(name for name in names if is_gguf_name(name) and is_projector_name(name))
+    projectors = sorted(name for name in names if is_gguf_name(name) and is_projector_name(name))
     order = {label: place for place, label in enumerate(PREFERRED_PROJECTORS)}
     return min(
-        found, key=lambda name: order.get(quantization(name) or "", len(order)), default=None
+        projectors, key=lambda name: order.get(quantization(name) or "", len(order)), default=None
     )

@@ -372,7 +372,7 @@ def test_an_import_replaces_a_model_only_by_force(localrun: Localrun, tmp_path: 
 
     for each in (kept, refused):
         assert (each.returncode, each.stdout) == (2, "")
-        assert "mine:latest is here already and is another model" in each.stderr
+        assert "mine:latest exists and is another model" in each.stderr
         assert "--force" in each.stderr
     assert (aside.stdout, forced.stdout, again.stdout) == (
         "aside:latest is here\n",
@@ -405,5 +405,5 @@ def test_an_import_asks_on_a_terminal_before_it_replaces_a_model(
         os.close(descriptor)
 
     assert done.returncode == exit_code
-    assert "mine:latest is here already and is another model: go on? [y/N]" in done.stderr
+    assert "mine:latest exists and is another model: go on? [y/N]" in done.stderr
     assert done.stdout == ("mine:latest is here\n" if exit_code == 0 else "")

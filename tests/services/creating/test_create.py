@@ -175,21 +175,21 @@ def test_a_failed_recipe_leaves_the_former_model(workspace: Workspace) -> None:
     assert entry_of(workspace, "made").ref.manifest == before.manifest
 
 
-@pytest.mark.parametrize("taking", AdoptMode)
+@pytest.mark.parametrize("adopt_mode", AdoptMode)
 def test_a_file_comes_in_as_the_user_wants(
-    workspace: Workspace, tmp_path: Path, taking: AdoptMode
+    workspace: Workspace, tmp_path: Path, adopt_mode: AdoptMode
 ) -> None:
     file, content = tmp_path / "own.gguf", gguf(3)
     file.write_bytes(content)
 
-    create(workspace, "FROM ./own.gguf", folder=tmp_path, taking=taking)
+    create(workspace, "FROM ./own.gguf", folder=tmp_path, adopt_mode=adopt_mode)
 
     (shard,) = workspace.models.find_model("made").shards
     assert shard.read_bytes() == content
-    assert file.exists() is (taking is not AdoptMode.MOVE)
-    if taking is not AdoptMode.MOVE:
+    assert file.exists() is (adopt_mode is not AdoptMode.MOVE)
+    if adopt_mode is not AdoptMode.MOVE:
         assert file.read_bytes() == content
-    if taking is AdoptMode.LINK:
+    if adopt_mode is AdoptMode.LINK:
         assert file.samefile(shard)
 
 
@@ -202,7 +202,7 @@ def test_a_move_that_fails_takes_nothing_away(workspace: Workspace, tmp_path: Pa
             workspace,
             "FROM ./own.gguf\nADAPTER ./nothing.gguf",
             folder=tmp_path,
-            taking=AdoptMode.MOVE,
+            adopt_mode=AdoptMode.MOVE,
         )
 
     assert file.exists()

@@ -59,7 +59,7 @@ def test_it_names_the_files_without_folders_and_what_the_header_says(store: Stor
         (Role.PROJECTOR, "mmproj.gguf"),
         (Role.LICENSE, "LICENSE"),
     ]
-    config = json.loads(store.blobs.read(manifest.config.digest, most=1 << 20))
+    config = json.loads(store.blobs.read(manifest.config.digest, max_bytes=1 << 20))
     assert config["config"]["format"] == "gguf"
     assert config["config"]["architecture"] == "llama"
     assert config["config"]["size"] == "0.02MiB"

@@ -66,7 +66,7 @@ def test_a_missing_shard_is_named(tmp_path: Path, by_folder: bool) -> None:  # n
     with pytest.raises(IntegrityError, match=r"m-00001-of-00003\.gguf is missing \(1 of") as caught:
         find_gguf(tmp_path if by_folder else path, gguf_role)
 
-    assert caught.value.hint == f"download what is missing, then: localrun import {path}"
+    assert caught.value.hint == f"download the missing files, then: localrun import {path}"
 
 
 @pytest.mark.parametrize("by_folder", [False, True])
@@ -161,7 +161,7 @@ def test_files_of_a_folder_that_only_look_like_gguf_are_left_out(
 def test_what_is_no_model_alone_is_refused(tmp_path: Path, content: bytes, kind: str) -> None:
     path = write(tmp_path / "model.gguf", content)
 
-    with pytest.raises(IntegrityError, match=f"of the kind {kind}, not a model") as caught:
+    with pytest.raises(IntegrityError, match=f"of the role {kind}, not a model") as caught:
         find_gguf(path, gguf_role)
 
     assert caught.value.hint is not None
@@ -182,7 +182,7 @@ def test_a_file_that_is_no_gguf_is_refused_with_the_next_command(tmp_path: Path)
 def test_a_folder_without_a_model_is_refused_with_the_next_command(tmp_path: Path) -> None:
     write(tmp_path / "mmproj.gguf", PROJECTOR)
 
-    with pytest.raises(IntegrityError, match="has no model in GGUF") as caught:
+    with pytest.raises(IntegrityError, match="has no GGUF model") as caught:
         find_gguf(tmp_path, gguf_role)
 
     assert caught.value.hint is not None

@@ -1,13 +1,13 @@
-"""Who may use a server, and by what way: keys, TLS, web pages. Read from the environment.
+"""Access to a server: API keys, TLS and web origins, read from the environment.
 
 Server and client read the same variables, so that one environment fits both:
 
-    LOCALRUN_API_KEY        the key; a server asks for it, a client sends it
-    LOCALRUN_API_KEY_FILE   more keys that a server takes, see server/middleware/keys.py
-    LOCALRUN_TLS_CERT       what a server shows, and what a client trusts beside the system's
-    LOCALRUN_TLS_KEY        its private key, where it is not in the same file
-    LOCALRUN_ORIGINS        pages that may use a server: https://chat.example, or * for all
-    LOCALRUN_LOG_PROMPTS    1: prompts and answers stand in the server's log
+    LOCALRUN_API_KEY        the key that a server requires and a client sends
+    LOCALRUN_API_KEY_FILE   more keys that a server accepts, see server/middleware/keys.py
+    LOCALRUN_TLS_CERT       certificate of a server; a client trusts it besides the system's
+    LOCALRUN_TLS_KEY        its private key, unless it is in the same file
+    LOCALRUN_ORIGINS        web pages that may use a server: https://chat.example, or * for all
+    LOCALRUN_LOG_PROMPTS    1: the server logs prompts and answers
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ANY_ORIGIN = "*"
-EXTENSIONS = "extensions"  # of any browser
+EXTENSIONS = "extensions"  # browser extensions
 YES = {"1", "true", "yes", "on"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """What the variables say; a key is not shown when this is."""
+    """Access settings; the repr omits the key."""
 
     api_key: str | None = field(default=None, repr=False)
     api_key_file: Path | None = None
@@ -40,15 +40,15 @@ class Access:
 
     @property
     def has_key(self) -> bool:
-        """Return whether a server asks for a key."""
+        """Return whether a server requires a key."""
         return self.api_key is not None or self.api_key_file is not None
 
 
 def load_access(environ: Mapping[str, str]) -> Access:
-    """Read the variables.
+    """Read the access settings from the environment.
 
     Raises:
-        UsageError: one cannot be understood; the error names it, and never holds a key.
+        UsageError: a variable is malformed; the error names it, and never holds a key.
     """
     return Access(
         api_key=_key(environ),
@@ -61,21 +61,21 @@ def load_access(environ: Mapping[str, str]) -> Access:
 
 
 def is_sendable(key: str) -> bool:
-    """Return whether a key can stand in a header."""
+    """Return whether a key can be sent in a header."""
     return key.isascii() and key.isprintable() and " " not in key and bool(key)
 
 
 def expanded_path(name: str, text: str) -> Path:
-    """Return the path of a variable, from the root.
+    """Return the absolute path of a variable.
 
     Raises:
-        UsageError: it begins with a home folder that is not known.
+        UsageError: its home folder is unknown.
     """
     try:
         return Path(text).expanduser().absolute()
     except RuntimeError as error:
         raise UsageError(
-            f"{name}: the home folder of {text} is not known", hint=f"{name}=/path/from/the/root"
+            f"{name}: the home folder of {text} is unknown", hint=f"{name}=/absolute/path"
         ) from error
 
 
@@ -83,7 +83,7 @@ def _key(environ: Mapping[str, str]) -> str | None:
     key = environ.get("LOCALRUN_API_KEY", "").strip()
     if key and not is_sendable(key):
         raise UsageError(
-            "LOCALRUN_API_KEY may hold letters, digits and signs of ASCII only",
+            "LOCALRUN_API_KEY may contain only printable ASCII characters without spaces",
             hint="export LOCALRUN_API_KEY=$(openssl rand -hex 32)",
         )
     return key or None
@@ -99,7 +99,7 @@ def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:
     for origin in origins:
         if origin.lower() not in {ANY_ORIGIN, EXTENSIONS} and not _is_origin(origin):
             raise UsageError(
-                f"LOCALRUN_ORIGINS: not the origin of a page: {origin}",
+                f"LOCALRUN_ORIGINS: not a web origin: {origin}",
                 hint="LOCALRUN_ORIGINS=https://chat.example,https://*.example:8443,extensions",
             )
     return tuple(origin.rstrip("/").lower() for origin in origins)
@@ -107,7 +107,7 @@ def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 def _is_origin(text: str) -> bool:
     try:
-        parts = urlsplit(text.replace(ANY_ORIGIN, "x"))  # which no scheme may hold
+        parts = urlsplit(text.replace(ANY_ORIGIN, "x"))  # a scheme may not contain it
     except ValueError:
         return False
     return bool(parts.scheme and parts.netloc) and parts.path in {"", "/"}

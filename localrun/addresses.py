@@ -1,11 +1,11 @@
-"""Secrets in URLs: which parts of an address are a login or a signature.
+"""Secrets in URLs: logins and signatures, and texts without them.
 
     http://user:pw@host/x.gguf           the user information before the "@"
-    https://host/x.gguf?id=7&token=abc   parameters that carry a token, key or signature
+    https://host/x.gguf?id=7&token=abc   parameters that hold a token, key or signature
 
-What is left without them names the file: `public_address`. `redacted` takes the secrets out
-of any text with addresses in it, for errors and logs. Both take time linear in the text.
-A secret in the path of an address cannot be told from a folder, and stays.
+`public_address` removes them; the rest identifies the file. `redacted` removes them from all URLs
+in a text, for errors and logs. Both take linear time. A secret in the path of a URL looks like a
+folder, and stays.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 
 HIDDEN = "***"
-# the words, between signs or capitals, by which a parameter's name tells that it is a secret
+# words, separated by punctuation or capitals, that mark a parameter as secret
 SECRET_WORDS = {
     "accesskey", "accesskeyid", "accesstoken", "apikey", "apitoken", "auth", "authkey",
     "authorization", "authtoken", "awsaccesskeyid", "bearer", "clientsecret", "cred", "credential",
@@ -23,7 +23,7 @@ SECRET_WORDS = {
     "signature", "ticket", "token",
 }  # fmt: skip
 SECRET_PREFIXES = ("x-amz-", "x-goog-", "x-oss-", "x-cos-", "q-sign-", "q-ak", "x-bce-", "x-ms-")
-# what goes with a signature, and means nothing without it
+# parameters that accompany a signature and mean nothing without it
 SIGNED_ALONG = {
     "expires", "expiry", "exp", "policy", "q-key-time", "q-header-list", "q-url-param-list",
     "response-content-disposition", "response-content-type", "response-cache-control",
@@ -37,19 +37,19 @@ WORD = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z0-9]+")
 
 
 def public_address(url: str) -> str:
-    """Return an address without login and secret parameters; the same if it has none."""
+    """Return a URL without login and secret parameters; unchanged if it has none."""
     front, mark, fragment = url.partition("#")
     address, question, query = USER_INFORMATION.sub("", front, count=1).partition("?")
     parameters = query.split("&") if question else []
     kept = [parameter for parameter in parameters if not is_secret(parameter)]
     if kept != parameters:
-        kept = [one for one in kept if one.partition("=")[0].lower() not in SIGNED_ALONG]
+        kept = [each for each in kept if each.partition("=")[0].lower() not in SIGNED_ALONG]
         question = "?" if kept else ""
     return address + question + "&".join(kept) + mark + fragment
 
 
 def redacted(text: str) -> str:
-    """Return a text with ``***`` in place of the logins and secret values of its addresses."""
+    """Return a text with ``***`` instead of the logins and secret values in its URLs."""
     if "://" not in text and "=" not in text:
         return text
     hidden = USER_INFORMATION.sub(f"{HIDDEN}@", text)
@@ -57,9 +57,9 @@ def redacted(text: str) -> str:
 
 
 def is_secret(parameter: str) -> bool:
-    """Return whether a parameter, ``name=value``, is a secret by its name.
+    """Return whether a parameter, ``name=value``, is secret by its name.
 
-    The name of a model's file is none: ``key=folder/x.gguf``.
+    The file name of a model is not secret: ``key=folder/x.gguf``.
     """
     name, _, value = parameter.partition("=")
     lower = name.lower()
@@ -70,6 +70,6 @@ def is_secret(parameter: str) -> bool:
     return not words.isdisjoint(SECRET_WORDS) and not value.lower().endswith(".gguf")
 
 
-def _hidden_value(found: re.Match[str]) -> str:
-    name = found[0].partition("=")[0]
-    return f"{name}={HIDDEN}" if is_secret(found[0]) else found[0]
+def _hidden_value(match: re.Match[str]) -> str:
+    name = match[0].partition("=")[0]
+    return f"{name}={HIDDEN}" if is_secret(match[0]) else match[0]

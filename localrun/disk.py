@@ -1,8 +1,7 @@
-"""Writes to a disk that may be full: every byte or an error, and the error in the user's words.
+"""Writes to a disk that may be full: every byte or an error, and errors as `StorageError`.
 
-Knows file objects and errors of the operating system, not what is written. A write of
-Python's unbuffered files, as of write(2), may take a part of the bytes without an error:
-the last ones that fit on the disk.
+Knows file objects and errors of the operating system, not what is written. Like write(2), a write
+of Python's unbuffered files may accept only the first bytes without an error when the disk fills.
 """
 
 from __future__ import annotations
@@ -19,39 +18,39 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
-TEMPORARY = ".tmp-"  # and the id of the process that writes the file
+TEMPORARY = ".tmp-"  # followed by the id of the writing process
 MOST_DIGITS = 9  # of a process id
 NO_ACCESS = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class Writable(Protocol):
-    """What bytes are written to, buffered or not."""
+    """File that bytes are written to, buffered or not."""
 
     def write(self, content: memoryview, /) -> int | None:
-        """Write some of the bytes and return their number."""
+        """Write some of the bytes, and return their number."""
 
 
 def write_all(file: Writable, content: bytes | memoryview) -> None:
-    """Write all of the bytes, however few the system takes at a time.
+    """Write all bytes, however few the system accepts at a time.
 
     Raises:
-        OSError: it takes no more.
+        OSError: the system accepts no more bytes.
     """
     view = memoryview(content).cast("B")
     while view:
         written = file.write(view)
         if not written:
-            raise OSError(errno.EIO, "the system takes no more bytes and does not say why")
+            raise OSError(errno.EIO, "the system wrote no bytes and reported no error")
         view = view[written:]
 
 
 def temporary_beside(path: Path) -> Path:
-    """Return where this process writes what is to be renamed to ``path``."""
+    """Return the path that this process writes before it renames it to ``path``."""
     return path.with_name(f"{path.name}{TEMPORARY}{os.getpid()}")
 
 
 def is_abandoned(temporary: Path) -> bool:
-    """Return whether the process that a temporary file is named after has ended."""
+    """Return whether the process in the name of a temporary file has ended."""
     process_id = temporary.name.rpartition(TEMPORARY)[2]
     if not (process_id.isascii() and process_id.isdigit()) or len(process_id) > MOST_DIGITS:
         return False
@@ -65,7 +64,7 @@ def is_abandoned(temporary: Path) -> bool:
 
 
 def remove_abandoned(path: Path) -> None:
-    """Delete what processes that have ended were writing to be renamed to ``path``."""
+    """Delete the temporary files of ``path`` whose processes have ended."""
     for temporary in path.parent.glob(f"{path.name}{TEMPORARY}*"):
         if is_abandoned(temporary):
             with contextlib.suppress(OSError):
@@ -88,20 +87,20 @@ def storage_errors(path: Path, *, hint: str | None = None) -> Iterator[None]:
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:
-    """Return what a failed write or read means, and what to do."""
+    """Return the `StorageError` for a failed write or read, with the remedy."""
     if error.errno in NO_SPACE:
         return StorageError(
             f"the disk of {path} is full",
-            hint="localrun prune   frees what no model uses; localrun du   shows what takes space",
+            hint="localrun prune   deletes unused files; localrun du   shows what takes space",
         )
     if error.errno == errno.EFBIG:
         return StorageError(
-            f"{path} is too large for its file system, or for the limit of this process",
-            hint="ulimit -f   shows the limit; FAT32 takes no files over 4 GB",
+            f"{path} is too large for its file system or the limit of this process",
+            hint="ulimit -f   shows the limit; FAT32 allows no files over 4 GB",
         )
     if error.errno in NO_ACCESS:
         return StorageError(
             f"no access to {path}: {error.strerror}",
-            hint="LOCALRUN_MODELS=/another/folder   keeps models elsewhere",
+            hint="LOCALRUN_MODELS=/another/folder   moves the model store",
         )
     return StorageError(f"{path}: {error.strerror or error}")

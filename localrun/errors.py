@@ -1,34 +1,33 @@
-"""Everything a user, a file or a network can do wrong, as one tree.
+"""Error tree: everything that a user, a file or a network can do wrong.
 
     LocalrunError                     1   a bug of ours, or unknown
     |- UsageError                     2   the command or the request is wrong
     |  |- ModelNameError              2   not a model name
-    |  |- ContextExceededError        2   the prompt does not fit the context
-    |  |- BodyTooLargeError           2   a request has more bytes than the server takes
-    |  |- RequestTooCostlyError       2   a request takes too much work before it is answered
-    |  |- UnsupportedEncodingError    2   a request is compressed in a way that is not known
-    |  |- UnauthorizedError           2   the server asks for a key, or for another one
-    |  `- SlowClientError             2   the request came too slowly
+    |  |- ContextExceededError        2   the prompt exceeds the context window
+    |  |- BodyTooLargeError           2   a request body exceeds the server's limit
+    |  |- RequestTooCostlyError       2   a request takes too much work before generation
+    |  |- UnsupportedEncodingError    2   a request has an unknown compression
+    |  |- UnauthorizedError           2   the server requires a key, or another key
+    |  `- SlowClientError             2   the request arrived too slowly
     |- NotFoundError                  3
-    |  |- ModelNotFoundError          3   no such model, here or at a hub
-    |  `- QuantizationNotFoundError   3   the repository has others
-    |- IntegrityError                 4   a file is damaged or not what it says
+    |  |- ModelNotFoundError          3   the model does not exist, here or at a hub
+    |  `- QuantizationNotFoundError   3   the repository has other quantizations
+    |- IntegrityError                 4   a file is damaged, or not what it claims to be
     |- NetworkError                   5
     |  |- ServerUnreachableError      5   no localrun server answers
-    |  |- CertificateError            5   a server that nothing here vouches for
+    |  |- CertificateError            5   the server's certificate is not trusted
     |  |- PrivateAddressError         5   a client names a host that is not public
     |  `- AddressInUseError           5   another program has the port
     |- BackendError                   6   llama.cpp, a runner or a device failed
     |  |- LoadError                   6   the model does not load
-    |  `- RunnerDiedError             6   the runner ended in the middle of work
-    |- OverloadedError                7   too much waits already
+    |  `- RunnerDiedError             6   the runner ended during work
+    |- OverloadedError                7   the queue is full
     `- StorageError                   8   a disk is full or not writable
 
-The number is the exit code; Ctrl-C is 130. The class tells what the caller can
-do about it, the message is one line that names the thing, ``hint`` is the next
-command to type. Raised where it is known; rendered in ``cli/main.py`` and
-``server/errors.py`` only. Programming errors are ordinary Python exceptions.
-Logins and signatures of addresses are taken out of both texts here, whoever wrote them.
+The number is the exit code; Ctrl-C is 130. The class says what the caller can do, the message is
+one line that names the thing, ``hint`` is the next command to type. Errors are raised where the
+cause is known, and rendered only in ``cli/main.py`` and ``server/errors.py``. Programming errors
+are ordinary Python exceptions. Both texts are redacted here: no login or signature of a URL stays.
 """
 
 from __future__ import annotations
@@ -39,12 +38,14 @@ from localrun.addresses import redacted
 
 
 class LocalrunError(Exception):
-    """A failure that is told to the user in one line."""
+    """Failure that is reported to the user in one line."""
 
     exit_code: ClassVar[int] = 1
     http_status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
-    has_lines: ClassVar[bool] = False  # the message has several, each of them harmless
+    has_lines: ClassVar[bool] = (
+        False  # the message has several lines, each free of control characters
+    )
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         self.message = redacted(message)
@@ -53,7 +54,7 @@ class LocalrunError(Exception):
 
 
 class UsageError(LocalrunError):
-    """The command or the request itself is wrong; ``param`` names the field if there is one."""
+    """The command or the request is wrong; ``param`` names the field, if any."""
 
     exit_code = 2
     http_status = 400
@@ -71,40 +72,40 @@ class ModelNameError(UsageError):
 
 
 class ContextExceededError(UsageError):
-    """The prompt is longer than the model's context."""
+    """The prompt exceeds the model's context window."""
 
     code = "context_length_exceeded"
 
 
 class BodyTooLargeError(UsageError):
-    """The request has more bytes than the server takes."""
+    """The request body exceeds the server's limit."""
 
     http_status = 413
     code = "body_too_large"
 
 
 class RequestTooCostlyError(UsageError):
-    """Rendering or tokenizing the request takes more time or memory than one request may use."""
+    """Rendering or tokenizing exceeds the time or memory of one request."""
 
     code = "request_too_costly"
 
 
 class UnsupportedEncodingError(UsageError):
-    """The body of a request is compressed in a way that the server does not know."""
+    """The request body has an unknown compression."""
 
     http_status = 415
     code = "unsupported_encoding"
 
 
 class UnauthorizedError(UsageError):
-    """The server asks for a key, and the request has none or a wrong one."""
+    """The server requires a key, and the request has none or a wrong one."""
 
     http_status = 401
     code = "invalid_api_key"
 
 
 class SlowClientError(UsageError):
-    """The request came too slowly."""
+    """The request arrived too slowly."""
 
     http_status = 408
     code = "request_timeout"
@@ -119,21 +120,21 @@ class NotFoundError(LocalrunError):
 
 
 class ModelNotFoundError(NotFoundError):
-    """No model of this name is on this machine, or at the hub that was asked."""
+    """The model does not exist on this machine, or at its hub."""
 
     code = "model_not_found"
 
 
 class QuantizationNotFoundError(NotFoundError):
-    """The repository is there, but not in this quantization."""
+    """The repository lacks this quantization."""
 
     code = "quantization_not_found"
 
 
 class IntegrityError(LocalrunError):
-    """A file is damaged or is not what it says.
+    """A file is damaged, or not what it claims to be.
 
-    Not a 500: it is no bug, and clients that try a 5xx again would get the same answer.
+    The status is not 5xx: it is no bug, and clients that retry a 5xx would get the same error.
     """
 
     exit_code = 4
@@ -142,7 +143,7 @@ class IntegrityError(LocalrunError):
 
 
 class NetworkError(LocalrunError):
-    """Something over a network did not work."""
+    """A network operation failed."""
 
     exit_code = 5
     http_status = 502
@@ -156,7 +157,7 @@ class ServerUnreachableError(NetworkError):
 
 
 class CertificateError(NetworkError):
-    """The server shows a certificate that nothing here vouches for."""
+    """The server's certificate is not trusted."""
 
     code = "certificate_not_trusted"
 
@@ -188,13 +189,13 @@ class LoadError(BackendError):
 
 
 class RunnerDiedError(BackendError):
-    """The runner process ended while work was waiting for it."""
+    """The runner process ended while requests were pending."""
 
     code = "runner_died"
 
 
 class OverloadedError(LocalrunError):
-    """More work waits than is allowed; try again later, after ``retry_after_s`` if it is said."""
+    """The queue is full; retry later, after ``retry_after_s`` if it is given."""
 
     exit_code = 7
     http_status = 503
@@ -216,17 +217,17 @@ class StorageError(LocalrunError):
 
 
 def all_errors() -> list[type[LocalrunError]]:
-    """Return every class of the tree, a parent before its children."""
-    found: list[type[LocalrunError]] = [LocalrunError]
-    for kind in found:
-        found.extend(kind.__subclasses__())
-    return found
+    """Return every class of the tree, parents before children."""
+    kinds: list[type[LocalrunError]] = [LocalrunError]
+    for kind in kinds:
+        kinds.extend(kind.__subclasses__())
+    return kinds
 
 
 def error_named(
     code: str, message: str, *, hint: str | None = None, param: str | None = None
 ) -> LocalrunError:
-    """Return the error that another process of ours named by its code."""
+    """Return the error for the code that another process of ours sent."""
     kinds = {kind.code: kind for kind in all_errors()}
     kind = kinds.get(code, BackendError)
     if issubclass(kind, UsageError):

@@ -1,4 +1,7 @@
-"""The form of log lines: no secrets of addresses, and nothing that a terminal obeys."""
+"""Formatter of log lines: redacts URLs and removes control characters.
+
+A separate module: if `localrun.terminal` imported logging, start-up would be slower.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,8 @@ from localrun.terminal import harmless_line
 
 
 class HarmlessFormatter(logging.Formatter):
-    """Formats a record, its traceback too, and makes the text safe to show."""
+    """Formatter that makes a record and its traceback safe to display."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the text of a record."""
+        """Return the safe text of a record."""
         return harmless_line(redacted(super().format(record)))

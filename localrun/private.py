@@ -1,8 +1,8 @@
-"""Files and folders that only their owner can read, whatever the umask.
+"""Private files and folders: only their owner can read them, whatever the umask.
 
-What a folder is made with is 0700, a file 0600. What is there already is tightened where it
-is ours: the program's folders of the platform, and what a caller says. A folder that a user
-has named, such as /tmp, keeps its rights.
+New folders get mode 0700, new files 0600. Existing ones are tightened if they are ours: the
+program's platform folders, and those that the caller names. A folder that a user chose, such as
+/tmp, keeps its mode.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ OTHERS = 0o077
 
 
 def make_private_folder(folder: Path, *, own: Path | None = None) -> None:
-    """Make a folder and its missing parents; from ``own`` down they are ours.
+    """Create a folder and its missing parents; those from ``own`` down are ours.
 
     Raises:
-        OSError: one cannot be made, or one from ``own`` down is another user's.
+        OSError: a folder cannot be created, or one from ``own`` down is another user's.
     """
     for part in [*reversed(folder.parents), folder]:
         if not part.exists():
@@ -38,10 +38,10 @@ def make_private_folder(folder: Path, *, own: Path | None = None) -> None:
 
 
 def open_private(path: str, flags: int) -> int:
-    """Open a file, as the opener of ``open``; one that is there is tightened.
+    """Open a file as the ``opener`` of ``open``; an existing file is tightened.
 
     Raises:
-        OSError: it cannot be opened.
+        OSError: the file cannot be opened.
     """
     descriptor = os.open(path, flags, PRIVATE_FILE)
     with contextlib.suppress(OSError):  # another user's
@@ -50,10 +50,10 @@ def open_private(path: str, flags: int) -> int:
 
 
 def tighten(path: Path) -> None:
-    """Take away the rights of others to a file or folder.
+    """Remove the permissions of other users from a file or folder.
 
     Raises:
-        OSError: it is another user's.
+        OSError: it belongs to another user.
     """
     mode = path.stat().st_mode & 0o777
     if mode & OTHERS:
@@ -61,7 +61,7 @@ def tighten(path: Path) -> None:
 
 
 def _own_folders() -> Iterator[Path]:
-    """Yield the folders of the platform that hold nothing but what this program writes."""
+    """Yield the platform folders that only this program writes."""
     from platformdirs import user_cache_path, user_log_path, user_state_path
 
     yield from (user_cache_path("localrun"), user_log_path("localrun"), user_state_path("localrun"))

@@ -1,4 +1,8 @@
-"""How this program is started again, for its own child processes."""
+"""Command line of this program for its own child processes.
+
+A separate module, because the engine, the hardware probe, the supervisor and the client need it and
+share no other.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def program_command() -> list[str]:
-    """Return the command that runs this program again, also from a one-file build.
+    """Return the command that starts this program again, also from a one-file build.
 
-    ``-P`` keeps Python from importing modules that lie in the user's current folder.
+    ``-P`` keeps Python from importing modules in the user's current folder.
     """
     if getattr(sys, "frozen", False):
         return [sys.executable]
@@ -21,9 +25,9 @@ def program_command() -> list[str]:
 
 
 def private_stdout() -> TextIO:
-    """Return stdout, and let everybody else in this process print to stderr.
+    """Return stdout, and redirect the stdout of everything else in this process to stderr.
 
-    For children that answer there: native libraries print where they like.
+    For child processes that answer on stdout: native libraries print wherever they like.
     """
     stream = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

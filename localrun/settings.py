@@ -1,7 +1,6 @@
-"""What the environment says, read once and passed on as one frozen object.
+"""Settings of a process: the ``LOCALRUN_*`` variables as one frozen object.
 
-Owns the names and forms of the ``LOCALRUN_*`` variables. Nothing below reads the
-environment by itself.
+Owns the names and formats of the variables. No module below reads the environment itself.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """All settings of one process; times in seconds, None where it means for ever."""
+    """All settings of one process; times in seconds, None means forever."""
 
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
@@ -56,34 +55,38 @@ class Settings:
     keep_alive_s: float | None = DEFAULT_KEEP_ALIVE_S
     log_dir: Path
     models_dir: Path = field(default_factory=lambda: _platform_models_dir())  # noqa: PLW0108 - defined below
-    extra_models: tuple[Path, ...] = ()  # stores that are searched too and never written
-    catalogs: tuple[Path, ...] = ()  # added to the package's, later ones win
-    mirrors: tuple[str, ...] = ()  # endpoints that serve what Hugging Face serves
+    extra_models: tuple[Path, ...] = ()  # read-only stores that are searched too
+    catalogs: tuple[Path, ...] = ()  # merged into the package's catalog, later ones win
+    mirrors: tuple[str, ...] = ()  # endpoints with the same content as Hugging Face
     num_streams: int = DEFAULT_STREAMS  # connections of one download
     is_offline: bool = False
-    private_hosts: tuple[str, ...] | None = ()  # that clients may pull from; None: all of them
+    private_hosts: (
+        tuple[str, ...] | None
+    ) = ()  # private hosts that clients may pull from; None: all
     prompts_dir: Path = field(default_factory=lambda: _platform_cache_dir() / PROMPTS)
-    prompt_cache_bytes: int | None = None  # of all saved prompts; None = what the disk allows
-    device: str = "auto"  # what layers are put on, as hardware/choice.py reads it
-    max_queue: int = DEFAULT_QUEUE  # requests that may wait
-    drain_s: float | None = DEFAULT_DRAIN_S  # for open answers, when the server is told to leave
-    memory_bytes: int | None = None  # of the machine's own, for all models; None = all of it
-    sources: tuple[tuple[str, str], ...] = ()  # of the variables that are set; later ones win
+    prompt_cache_bytes: int | None = None  # of all saved prompts; None: depends on the disk
+    device: str = "auto"  # device choice, see hardware/choice.py
+    max_queue: int = DEFAULT_QUEUE  # size of the request queue
+    drain_s: float | None = DEFAULT_DRAIN_S  # for open answers at shutdown
+    memory_bytes: int | None = None  # RAM for all models; None: all of it
+    sources: tuple[
+        tuple[str, str], ...
+    ] = ()  # provenance of each variable that is set; later ones win
 
     @property
     def needs_file(self) -> Path:
-        """Return where it is remembered which models need more memory than was planned."""
+        """Return the file that records models which needed more memory than planned."""
         return self.prompts_dir.parent / "needs.json"
 
     access: Access = field(default_factory=Access)
     is_tls: bool = False  # the address is https
 
     def source_of(self, variable: str) -> str:
-        """Return who set what a variable stands for: a flag, the environment, or nobody."""
+        """Return the provenance of a variable: a flag, the environment, or the default."""
         return dict(self.sources).get(variable, "default")
 
     def by_flag(self, variable: str, **changes: Any) -> Settings:  # noqa: ANN401 - of any field
-        """Return the settings with what a flag says in place of a variable."""
+        """Return the settings with the value of a flag instead of a variable."""
         sources = (*self.sources, (variable, _flag_of(variable)))
         return replace(self, sources=sources, **changes)
 
@@ -94,23 +97,23 @@ class Settings:
 
     @property
     def address(self) -> str:
-        """Return ``host:port`` as URLs write it."""
+        """Return ``host:port`` as in a URL."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
 
     @property
     def url(self) -> str:
-        """Return where clients find the server."""
+        """Return the server's URL for clients."""
         return f"{'https' if self.is_tls else 'http'}://{self.address}"
 
 
 def load_settings(
     environ: Mapping[str, str], flags: Mapping[str, str | None] | None = None
 ) -> Settings:
-    """Read the settings from the environment; ``flags`` wins, by the names of its variables.
+    """Read the settings from the environment; ``flags`` override it, by variable name.
 
     Raises:
-        UsageError: a variable's value cannot be understood; the error names it.
+        UsageError: a variable is malformed; the error names it.
     """
     given = {name: value for name, value in (flags or {}).items() if value}
     environ = {**environ, **given}
@@ -156,7 +159,7 @@ def parse_address(text: str) -> tuple[str, int]:
     """Split ``host``, ``host:port``, ``:port``, ``[::1]:port`` or a URL into host and port.
 
     Raises:
-        UsageError: not an address.
+        UsageError: the text is not an address.
     """
     trimmed = text.strip().strip("\"'")
     if trimmed.count(":") > 1 and "[" not in trimmed and "//" not in trimmed:
@@ -180,15 +183,15 @@ def _is_https(text: str) -> bool:
 
 
 def parse_duration(value: str | float) -> float | None:
-    """Return seconds from a number of them or from text such as 90, 10m, 1h30m.
+    """Return seconds from a number or from text such as 90, 10m, 1h30m.
 
-    None means for ever: any negative value.
+    None means forever: any negative value.
 
     Raises:
-        UsageError: not a duration, or longer than 100 years.
+        UsageError: the text is not a duration, or longer than 100 years.
     """
     text = str(value).strip()
-    if len(text) > LONGEST_NUMBER:  # the search for pieces would take the square of it
+    if len(text) > LONGEST_NUMBER:  # the search below takes quadratic time
         raise _no_duration(text)
     amount = text.removeprefix("-")
     pieces = DURATION.findall(amount)
@@ -203,16 +206,14 @@ def parse_duration(value: str | float) -> float | None:
     if text.startswith("-"):
         return None
     if seconds > LONGEST_DURATION_S:
-        raise UsageError(
-            f"a duration of more than 100 years: {text}", hint="write -1 for a time without an end"
-        )
+        raise UsageError(f"a duration of more than 100 years: {text}", hint="-1   means forever")
     return seconds
 
 
 def _no_duration(text: str) -> UsageError:
     return UsageError(
         f"not a duration: {text[:LONGEST_NUMBER]}",
-        hint="write 90 (seconds), 10m, 1h30m or -1 (for ever)",
+        hint="write 90 (seconds), 10m, 1h30m or -1 (forever)",
     )
 
 
@@ -227,15 +228,15 @@ def _duration(environ: Mapping[str, str], name: str, default: float | None) -> f
 
 
 def parse_rate(text: str) -> float:
-    """Return bytes in a second from ``5M``, ``800K`` or ``1.5MB/s``: decimal units.
+    """Return bytes per second from ``5M``, ``800K`` or ``1.5MB/s``, with decimal units.
 
     Raises:
-        UsageError: not a rate above zero.
+        UsageError: the text is not a rate above zero.
     """
     match = RATE.fullmatch(text.strip())
     rate = float(match.group(1)) * UNIT_BYTES[match.group(2).upper()] if match else 0.0
     if rate <= 0:
-        raise UsageError(f"not a rate: {text}", hint="--limit-rate 5M   is 5 MB in a second")
+        raise UsageError(f"not a rate: {text}", hint="--limit-rate 5M   limits downloads to 5 MB/s")
     return rate
 
 
@@ -250,7 +251,7 @@ def _paths(environ: Mapping[str, str], name: str) -> tuple[Path, ...]:
 
 
 def _catalogs(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """Return the user's own catalog, where there is one, and the named ones."""
+    """Return the user's own catalog, if it exists, and the named ones."""
     from platformdirs import user_config_path
 
     own = user_config_path("localrun") / "catalog.toml"
@@ -269,7 +270,7 @@ def _mirrors(environ: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _private_hosts(environ: Mapping[str, str]) -> tuple[str, ...] | None:
-    """Return hosts, with a port or not; None for all that are not public."""
+    """Return host or host:port entries; None allows all private hosts."""
     text = environ.get("LOCALRUN_PULL_PRIVATE", "").strip().lower()
     if text in YES | NO:
         return None if text in YES else ()
@@ -277,7 +278,7 @@ def _private_hosts(environ: Mapping[str, str]) -> tuple[str, ...] | None:
     for host in hosts:
         if not PRIVATE_HOST.fullmatch(host):
             raise UsageError(
-                f"LOCALRUN_PULL_PRIVATE is neither 1 nor 0 nor hosts: {host}",
+                f"LOCALRUN_PULL_PRIVATE must be 1, 0 or a list of hosts, not {host}",
                 hint="LOCALRUN_PULL_PRIVATE=localhost:5000,registry.lan",
             )
     return hosts
@@ -286,19 +287,19 @@ def _private_hosts(environ: Mapping[str, str]) -> tuple[str, ...] | None:
 def _count(environ: Mapping[str, str], name: str, default: int, most: int) -> int:
     text = environ.get(name, "").strip() or str(default)
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= most:
-        raise UsageError(f"{name} is not a number from 1 to {most}: {text}", hint=f"{name}=4")
+        raise UsageError(f"{name} must be a number from 1 to {most}, not {text}", hint=f"{name}=4")
     return int(text)
 
 
 def _flag(environ: Mapping[str, str], name: str) -> bool:
     text = environ.get(name, "").strip().lower()
     if text not in YES | NO:
-        raise UsageError(f"{name} is neither 1 nor 0: {text}", hint=f"{name}=1")
+        raise UsageError(f"{name} must be 1 or 0, not {text}", hint=f"{name}=1")
     return text in YES
 
 
 def _size(environ: Mapping[str, str], name: str) -> int | None:
-    """Return bytes from ``2G`` or ``500MB``; 0 for none at all, None where nothing is said."""
+    """Return bytes from ``2G`` or ``500MB``; 0 for none, None if the variable is not set."""
     text = environ.get(name, "").strip().lower()
     if text in NO - {""}:
         return 0
@@ -306,7 +307,9 @@ def _size(environ: Mapping[str, str], name: str) -> int | None:
         return None
     match = SIZE.fullmatch(text)
     if match is None:
-        raise UsageError(f"{name} is not a size: {text}", hint=f"{name}=2G, or {name}=0 for none")
+        raise UsageError(
+            f"{name} must be a size, not {text}", hint=f"{name}=2G   or {name}=0 for none"
+        )
     return int(float(match.group(1)) * UNIT_BYTES[match.group(2).upper()])
 
 

@@ -1,8 +1,8 @@
-"""Text of others made safe for a terminal: nothing in it moves the cursor, colours or reorders.
+"""Terminal safety: foreign text without characters that control, color or reorder the output.
 
-Control characters (C0 but tab and newline, DEL, C1) become "?", so the rest of an escape
-sequence is shown as letters. Letter by letter: a sequence that comes in several parts has no
-effect either.
+Control characters (C0 except tab and newline, DEL, C1) become "?", so the rest of an escape
+sequence is shown as letters. Works character by character: a sequence split over several parts has
+no effect either. A separate module at the lowest layer: everything that prints imports it.
 """
 
 from __future__ import annotations
@@ -10,23 +10,23 @@ from __future__ import annotations
 import re
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
-# marks and overrides of the writing direction, and two that begin a line
+# direction marks and overrides, and the line and paragraph separators
 REORDERING = re.compile(r"[\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def harmless(text: str) -> str:
     """Return a text, or a part of one, without control characters.
 
-    A carriage return is left out: it would let a line be written over.
+    Carriage returns are removed, because they allow overwriting the line.
     """
     return CONTROL.sub("?", text.replace("\r", ""))
 
 
 def harmless_line(text: str) -> str:
-    """Return a sentence with names of others in it: they cannot reorder what is beside them."""
+    """Return a line without control characters and without direction overrides."""
     return REORDERING.sub("?", harmless(text))
 
 
 def plain(text: str) -> str:
-    """Return a text of others on one line, "?" for what a terminal does not print as a letter."""
+    """Return a text as one line, with "?" for every unprintable character."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)

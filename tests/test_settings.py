@@ -43,7 +43,7 @@ def test_the_size_of_saved_prompts_is_understood(text: str, size: int | None) ->
 
 
 def test_a_wrong_size_names_the_variable() -> None:
-    with pytest.raises(UsageError, match="LOCALRUN_PROMPT_CACHE is not a size: much"):
+    with pytest.raises(UsageError, match="LOCALRUN_PROMPT_CACHE must be a size, not much"):
         load_settings({"LOCALRUN_PROMPT_CACHE": "much"})
 
 

@@ -24,7 +24,7 @@ def doctor(*, as_json: AsJson = False) -> None:
         findings.append(finding)
         if not as_json:
             fix = f"   {finding.fix}" if finding.fix else ""
-            output.line(f"{finding.health.value:8} {finding.what}: {finding.told}{fix}")
+            output.line(f"{finding.health.value:8} {finding.what}: {finding.detail}{fix}")
     if as_json:
         output.json([asdict(finding) for finding in findings])
     if any(finding.health is Health.WRONG for finding in findings):

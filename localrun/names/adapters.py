@@ -1,4 +1,4 @@
-"""A model's name with adapters put on it: ``guide+pirate@0.8+./legal.gguf``."""
+"""Model name with adapters: ``guide+pirate@0.8+./legal.gguf``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_ADAPTERS = 64
 
 @dataclass(frozen=True, slots=True)
 class AdapterName:
-    """An adapter by its name: a model whose adapters are meant, or a file's path."""
+    """Name of an adapter: a model whose adapters are used, or the path of a file."""
 
     name: str
     scale: float = 1.0
@@ -46,13 +46,13 @@ def is_same_name(one: str, other: str) -> bool:
 
 
 def names_in(text: str) -> tuple[str, ...]:
-    """Return the names of the models that a name is made of: its own and those of its adapters."""
+    """Return the names of the model and of its adapters."""
     base, adapters = split_adapters(text)
     return (base, *(adapter.name for adapter in adapters))
 
 
 def with_name(text: str, source: str, target: str) -> str:
-    """Return a name with ``target`` in place of ``source``, also where that is an adapter."""
+    """Return a name with ``source`` replaced by ``target``, also among the adapters."""
     base, adapters = split_adapters(text)
     parts = [target if is_same_name(base, source) else base]
     for adapter in adapters:

@@ -1,11 +1,11 @@
-"""Addresses of model pages, as people copy them from a browser, turned into names.
+"""URLs of model pages, as copied from a browser, converted to model names.
 
     https://huggingface.co/owner/repo/blob/main/file.gguf   hf.co/owner/repo/file.gguf@main
     https://modelscope.cn/models/owner/repo/summary         modelscope.cn/owner/repo
     https://ollama.com/library/llama3.2:3b                  registry.ollama.ai/library/llama3.2:3b
     https://hub.docker.com/r/ai/smollm2                     docker.io/ai/smollm2
 
-Any other address is that of a file.
+Any other URL is the URL of a file.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ OWNER_AND_REPO = 2
 
 
 def parse_page(url: str) -> ModelRef | str:
-    """Return the name that a page's address means, or the ref of a file's address.
+    """Return the model name of a page's URL, or the reference of a file's URL.
 
     Raises:
-        ModelNameError: an address of a known site that is no model's, or no address.
+        ModelNameError: the URL is malformed, or a page of a known site without a model.
     """
     parts = _parts(url)
     host = (parts.hostname or "").lower()
@@ -54,7 +54,7 @@ def parse_page(url: str) -> ModelRef | str:
 
 
 def _parts(url: str) -> SplitResult:
-    """Take an address apart; the error shows nothing that may be part of a password."""
+    """Split a URL; the error shows nothing that may be part of a password."""
     try:
         parts = urlsplit(url)
         is_address = bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -71,26 +71,26 @@ def _parts(url: str) -> SplitResult:
 
 
 def _hub_name(host: str, path: list[str], chosen: list[str] | None) -> str:
-    """Read ``owner/repo[/tree/revision | /blob/revision/file | /file/view/revision/file]``."""
+    """Parse ``owner/repo[/tree/revision | /blob/revision/file | /file/view/revision/file]``."""
     name = "/".join([host, *path[:2]])
-    rest = path[2:]
-    if rest[:2] == ["file", "view"]:
-        rest = ["blob", *rest[2:]]
-    if len(rest) > OWNER_AND_REPO and rest[0] in FILE_VIEWS:
-        return f"{name}/{'/'.join(rest[2:])}@{rest[1]}"
-    revision = f"@{rest[1]}" if len(rest) > 1 and rest[0] == "tree" else ""
+    view = path[2:]
+    if view[:2] == ["file", "view"]:
+        view = ["blob", *view[2:]]
+    if len(view) > OWNER_AND_REPO and view[0] in FILE_VIEWS:
+        return f"{name}/{'/'.join(view[2:])}@{view[1]}"
+    revision = f"@{view[1]}" if len(view) > 1 and view[0] == "tree" else ""
     return f"{name}{f'/{chosen[0]}' if chosen else ''}{revision}"
 
 
 def _file(url: str) -> ModelRef:
-    """Read the address of a file and the digest behind its ``#``.
+    """Parse the URL of a file and the digest after its ``#``.
 
-    A login or a signature in it is for the download, and no part of the name.
+    A login or a signature serves the download and is no part of the name.
     """
     address, _, fragment = url.partition("#")
     match = SHA256.fullmatch(fragment)
     if fragment and not match:
-        shown = "what is behind the #" if "@" in fragment else f"#{fragment}"  # of a password
+        shown = "the text after #" if "@" in fragment else f"#{fragment}"  # may be a password
         raise ModelNameError(
             f"not a digest: {shown}", hint="https://host/file.gguf#sha256=<64 hex digits>"
         )

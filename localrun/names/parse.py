@@ -1,7 +1,7 @@
-"""Read a model's name: ``[source:][host/][namespace/]model[:tag][@sha256:digest]``.
+"""Parser of model names: ``[source:][host/][namespace/]model[:tag][@sha256:digest]``.
 
-Knows the grammar, not what exists. Addresses of model pages, pasted from a browser,
-are names too. Every text is one `ModelRef` or a named error.
+Knows the grammar, not what exists. URLs of model pages and paths of this machine are names too.
+Every text yields one `ModelRef` or a named error.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ SAME_HOSTS = {
     "ollama.com": OLLAMA_HOST,
 }
 DEFAULT_NAMESPACES = {OLLAMA_HOST: "library", DOCKER_HOST: "ai"}
-LONGEST_NAME = 4096  # characters: of a path or an address
+LONGEST_NAME = 4096  # characters of a path or a URL
 MOST_SHOWN = 200
 PATH_STARTS = ("./", "../", "/", "~/", ".\\", "..\\")
 DRIVE = re.compile(r"[A-Za-z]:[\\/]")
@@ -58,10 +58,10 @@ HINT = "names look like guide, qwen3:0.6b, hf.co/owner/repo:Q4_K_M, ollama:llama
 
 
 def parse_name(text: str) -> ModelRef:
-    """Read a model's name.
+    """Parse a model name.
 
     Raises:
-        ModelNameError: the text is none, or too long for a name.
+        ModelNameError: the text is not a name, or too long.
     """
     if len(text) > LONGEST_NAME:
         raise _too_long(text)
@@ -91,17 +91,17 @@ def parse_name(text: str) -> ModelRef:
 
 
 def local_path(text: str) -> Path:
-    """Return the path that a text means; ``~`` is a home folder. Nothing need be there.
+    """Return the path that a text means; ``~`` is a home folder. The path need not exist.
 
     Raises:
-        ModelNotFoundError: no file can have this path: it is too long, or there is no such user.
+        ModelNotFoundError: no file can have this path: it is too long, or its user is unknown.
     """
     try:
         path = Path(text).expanduser()
     except RuntimeError as error:
         raise _no_path(text, "the home folder is not known") from error
     try:
-        os.stat(path)  # noqa: PTH116 - for its errors alone
+        os.stat(path)  # noqa: PTH116 - only for its errors
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise _no_path(text, "the path is too long") from error
@@ -111,7 +111,7 @@ def local_path(text: str) -> Path:
 
 
 def _location(text: str) -> ModelRef | None:
-    """Return the ref of a URL or a path, None for any other text."""
+    """Return the reference of a URL or a path, or None for any other text."""
     if text.startswith(("http://", "https://")):
         page = parse_page(text)
         if isinstance(page, str):
@@ -131,7 +131,7 @@ def _location(text: str) -> ModelRef | None:
 
 
 def _split_ends(text: str) -> tuple[str, str | None, str | None]:
-    """Take ``@sha256:...`` and ``@revision`` off the end."""
+    """Split ``@sha256:...`` and ``@revision`` off the end."""
     body, digest, revision = text, None, None
     head, at, end = body.rpartition("@")
     if at and DIGEST.fullmatch(end):
@@ -143,27 +143,27 @@ def _split_ends(text: str) -> tuple[str, str | None, str | None]:
 
 
 def _split_prefix(body: str) -> tuple[str | None, str]:
-    """Take a source in front, ``hf:`` or ``hf://``, for its host."""
-    prefix, colon, rest = body.partition(":")
+    """Split a leading source, ``hf:`` or ``hf://``, off the name, and return its host."""
+    prefix, colon, name = body.partition(":")
     if not colon or prefix.lower() not in PREFIXES:
         return None, body
     host = PREFIXES[prefix.lower()]
-    rest = rest.removeprefix("//")
+    name = name.removeprefix("//")
     if host:
-        return host, rest
-    host, _, rest = rest.partition("/")
-    return host, rest
+        return host, name
+    host, _, name = name.partition("/")
+    return host, name
 
 
 def _is_host(folders: list[str]) -> bool:
-    """Return whether the first folder is a host: of three parts it is, of two if it looks so."""
+    """Return whether the first folder is a host: always with three parts, with two by its form."""
     return len(folders) > 1 or looks_like_host(folders[0])
 
 
 def _file_in_repo(
     text: str, host: str, parts: list[str], revision: str | None, digest: str | None
 ) -> ModelRef:
-    """Read owner/repo/folder/file."""
+    """Parse owner/repo/folder/file."""
     owner, repo, *path = parts
     file = "/".join(path)
     is_bad = not FILE.fullmatch(file) or any(part in {"", ".", ".."} for part in path)
@@ -194,13 +194,13 @@ def _checked(ref: ModelRef, text: str) -> ModelRef:
 
 
 def _components(ref: ModelRef) -> list[str]:
-    """Return what no registry has longer than a file's name; a hub's file may lie in folders."""
+    """Return the parts that must fit a file name; a hub's file may be in folders."""
     parts = (ref.host, ref.namespace, ref.model, ref.tag, ref.revision)
     return [*filter(None, parts), *(ref.file or "").split("/")]
 
 
 def _is_reserved(ref: ModelRef) -> bool:
-    """Return whether the name alone would be read as a source's prefix."""
+    """Return whether the name alone would be parsed as a source prefix."""
     return ref.host is None and ref.model.lower() in PREFIXES
 
 

@@ -1,4 +1,4 @@
-"""What a model's name says, its parts apart, and the same text again.
+"""Model reference: the parts of a model's name, and its canonical text.
 
     guide:latest                                 a name of this machine or of the catalog
     owner/model:tag                              the same with a namespace
@@ -11,8 +11,8 @@
     https://host/file.gguf                       a file of a web server
     ./file.gguf                                  a file of this machine
 
-``parse_name(str(ref)) == ref`` for every ref. Names that differ only in case are
-one name in the store, as on the file systems of most laptops; ``key`` tells where.
+``parse_name(str(ref)) == ref`` for every reference. Names that differ only in case are one name in
+the store, as on the file systems of most laptops; ``key`` is that name.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from urllib.parse import quote
 DEFAULT_TAG = "latest"
 LONGEST_PART = 255  # bytes of a file name
 LOCAL_HOST, LOCAL_NAMESPACE = "localrun", "library"  # in the store; never shown
-ANY_PATH = "surrogatepass"  # Python writes bytes of a path that are not UTF-8 as half a pair
+ANY_PATH = "surrogatepass"  # Python represents non-UTF-8 bytes of a path as lone surrogates
 RESERVED = {
     "con",
     "prn",
@@ -36,9 +36,9 @@ RESERVED = {
 
 
 class ModelSource(StrEnum):
-    """Where a model of this name comes from."""
+    """Kind of source that a name refers to."""
 
-    LOCAL = "local"  # made here, or of the catalog
+    LOCAL = "local"  # created here, or in the catalog
     HUGGINGFACE = "hf"
     MODELSCOPE = "ms"
     REGISTRY = "oci"  # Ollama's, Docker's or any other OCI registry
@@ -55,27 +55,26 @@ HUBS = {HUGGINGFACE_HOST: ModelSource.HUGGINGFACE, MODELSCOPE_HOST: ModelSource.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRef:
-    """A model's name, its parts apart; None where the text leaves one out.
+    """Parts of a model's name; None for parts that the text omits.
 
-    ``location`` is the URL or the path of a ref that is one, and then the only part
-    besides the digest. A login or a signature of the URL is not in it but in ``full_address``,
-    which only a download reads: it is no part of the name. ``namespace`` may hold slashes in an
-    OCI registry.
+    ``location`` is set if the reference is a URL or a path, and then is the only part besides the
+    digest. It excludes the login or signature of a URL; ``full_address`` includes them, and only a
+    download reads it. ``namespace`` may contain slashes in an OCI registry.
     """
 
     model: str = ""
     tag: str = DEFAULT_TAG
     namespace: str | None = None
     host: str | None = None
-    file: str | None = None  # in a hub's repository, "/" between folders
+    file: str | None = None  # in a hub's repository, with "/" between folders
     revision: str | None = None  # of a hub's repository
     digest: str | None = None  # "sha256:<hex>" of the manifest, or of a URL's file
     location: str | None = None
-    full_address: str | None = field(default=None, compare=False, repr=False)  # with its secrets
+    full_address: str | None = field(default=None, compare=False, repr=False)  # with secrets
 
     @property
     def source(self) -> ModelSource:
-        """Tell where a model of this name comes from."""
+        """Return the kind of source that the name refers to."""
         if self.location is not None:
             return (
                 ModelSource.URL
@@ -88,12 +87,12 @@ class ModelRef:
 
     @property
     def repo(self) -> str:
-        """Return ``namespace/model``, as hubs and registries call it."""
+        """Return ``namespace/model``, the name that hubs and registries use."""
         return "/".join(part for part in (self.namespace, self.model) if part)
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """Return host, namespace, model and tag as names of files, safe on any file system."""
+        """Return host, namespace, model and tag as file names that any file system accepts."""
         if self.location is not None:
             name = self.location.rsplit("/", 1)[-1] or "model"
             short = hashlib.sha256(self.location.encode(errors=ANY_PATH)).hexdigest()[:16]
@@ -119,12 +118,12 @@ class ModelRef:
 
 
 def looks_like_host(text: str) -> bool:
-    """Tell a host from a namespace where a name could begin with either."""
+    """Return whether the first part of a name is a host and not a namespace."""
     return "." in text or ":" in text or text == "localhost"
 
 
 def _file_name(part: str) -> str:
-    """Encode a part such that equal names ignoring case, and only they, are equal files."""
+    """Encode a part so that exactly the names that are equal ignoring case are equal files."""
     encoded = quote(part.casefold(), safe="-_.", errors=ANY_PATH).replace("~", "%7e")
     if encoded.startswith("."):
         encoded = "%2e" + encoded[1:]

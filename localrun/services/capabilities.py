@@ -1,8 +1,8 @@
-"""What a model can do, by the headers of its files and its template.
+"""Capabilities of a model, by the headers of its files and its chat template.
 
-completion   it writes text         tools, thinking   its template knows them
-insert       also into a gap        vision, audio     its projector takes them
-embedding    it turns a text into numbers, and writes none
+completion   writes text                tools, thinking   supported by its template
+insert       fills a gap in a text      vision, audio     accepted by its projector
+embedding    turns text into a vector, and writes none
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from localrun.gguf.header import Header
     from localrun.services.stored_model import StoredModel
 
-GAP_TOKENS = (  # what stands before and after the gap; the second pair is the older spelling
+GAP_TOKENS = (  # tokens before and after the gap; the second pair is the older spelling
     ("tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.fim_suf_token_id"),
     ("tokenizer.ggml.prefix_token_id", "tokenizer.ggml.suffix_token_id"),
 )
 
 
 def weights_capabilities(weights: Header) -> tuple[str, ...]:
-    """Return what the weights can do by themselves; nothing for a file that has none."""
+    """Return the capabilities of the weights alone; empty for a file without weights."""
     if role_of(weights) != "weights":
         return ()
     if _is_encoder(weights):
@@ -36,7 +36,7 @@ def weights_capabilities(weights: Header) -> tuple[str, ...]:
 
 
 def template_capabilities(own: Sequence[str], template: str | None) -> tuple[str, ...]:
-    """Return what a template adds to weights that can do ``own``."""
+    """Return the capabilities that a template adds to weights with ``own``."""
     text = template or ""
     if "completion" not in own:
         return ()
@@ -45,51 +45,51 @@ def template_capabilities(own: Sequence[str], template: str | None) -> tuple[str
 
 
 def projector_capabilities(projectors: Sequence[Header]) -> tuple[str, ...]:
-    """Return what projectors take: images, where one does not say that it only hears."""
-    found = {name for projector in projectors for name in _senses(projector)}
-    return tuple(sorted(found, reverse=True))
+    """Return the inputs that projectors accept: images, unless one has audio only."""
+    inputs = {name for projector in projectors for name in _inputs(projector)}
+    return tuple(sorted(inputs, reverse=True))
 
 
 def check_can_answer(model: StoredModel) -> None:
     """Check that a model writes text, before anything is loaded for it.
 
     Raises:
-        UsageError: it only embeds, or is no model at all.
+        UsageError: the model only embeds, or is no model.
     """
     check_is_model(model)
     if "embedding" in model.details.capabilities:
         raise UsageError(
             f"{model.name} is an embedding model: it turns text into numbers and cannot answer",
-            hint="localrun list   shows which models have the capability completion",
+            hint="localrun list   shows the models with the capability completion",
         )
 
 
 def check_is_model(model: StoredModel) -> None:
-    """Check that a model has weights of its own, which is all that embedding takes.
+    """Check that a model has weights of its own, which embedding needs too.
 
     Raises:
-        UsageError: it is a part of one.
+        UsageError: it is only a part of a model.
     """
     role = model.details.role
     if role == "adapter":
         raise UsageError(
-            f"{model.name} is an adapter, which changes a model and is none",
-            hint=f"localrun run guide+{model.shards[0]}   with the model that it was made for",
+            f"{model.name} is an adapter, which needs a model",
+            hint=f"localrun run MODEL+{model.shards[0]}   applies it to the model it was made for",
         )
     if role == "projector":
         raise UsageError(
-            f"{model.name} is a projector, which turns images into a model's input",
-            hint="localrun create NAME -f Modelfile   with a FROM line for each: model, projector",
+            f"{model.name} is a projector, which encodes images for a model",
+            hint="localrun create NAME -f Modelfile   needs FROM lines for model and projector",
         )
 
 
 def _is_encoder(header: Header) -> bool:
-    """Return whether the model embeds: by what it is, or by how its vectors are to be pooled."""
+    """Return whether the model embeds, by its architecture or its pooling type."""
     pooling = header.metadata.get(f"{header.architecture}.pooling_type")
     return only_embeds(header.architecture, pooling)
 
 
-def _senses(projector: Header) -> tuple[str, ...]:
+def _inputs(projector: Header) -> tuple[str, ...]:
     hears = projector.metadata.get("clip.has_audio_encoder") is True
     sees = projector.metadata.get("clip.has_vision_encoder", not hears) is True
     return (*(("vision",) if sees else ()), *(("audio",) if hears else ()))

@@ -1,4 +1,4 @@
-"""Check the choice of a device against what the machine has."""
+"""Device choice, checked against the devices of this machine."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def check_choice(
     environ: Mapping[str, str],
     probe: Callable[[Mapping[str, str]], Machine] = probe_machine,
 ) -> str:
-    """Return the choice in its usual form; asks the machine unless it is auto or cpu.
+    """Return the normalized device choice; probes the machine unless it is auto or cpu.
 
     Raises:
-        UsageError: it is no device, or none that this machine has; with what would help.
+        UsageError: the text is no device, or the machine lacks it; the hint names the remedy.
     """
     wanted = check_device(text)
     if wanted in {AUTO, CPU}:
@@ -35,7 +35,7 @@ def check_choice(
     try:
         choose(machine.devices, wanted, environ)
     except UsageError as error:
-        reasons = [f"{one.what}: {one.reason}: {one.fix}" for one in machine.unused]
+        reasons = [f"{gpu.what}: {gpu.reason}: {gpu.fix}" for gpu in machine.unused]
         if machine.failure:
             reasons.insert(0, machine.failure)
         hint = "; ".join([*([error.hint] if error.hint else []), *reasons])
@@ -49,9 +49,9 @@ def report_unused(
     *,
     has_cards: bool | None = None,
 ) -> None:
-    """Log the GPUs that are not used, and what to type; asks only where there may be one.
+    """Log unused GPUs and the remedy; probes only if the machine may have a GPU.
 
-    ``has_cards`` is for tests; otherwise the kernel's files tell at no cost.
+    ``has_cards`` is for tests; otherwise the kernel's files show whether there are GPUs.
     """
     if has_cards is None:
         has_cards = may_have_gpu()
@@ -60,5 +60,5 @@ def report_unused(
     machine = probe(environ)
     for device in machine.devices:
         _log.info("device %s: %s", device.label, device.description)
-    for one in machine.unused:
-        _log.warning("%s is not used: %s; to change that: %s", one.what, one.reason, one.fix)
+    for gpu in machine.unused:
+        _log.warning("%s is not used: %s; to change that: %s", gpu.what, gpu.reason, gpu.fix)

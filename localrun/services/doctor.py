@@ -1,7 +1,7 @@
-"""Look whether everything that localrun needs is as it should be.
+"""Health checks of everything that localrun needs.
 
-Each check is a line: what was looked at, how it is, and what to type where it is not well.
-Nothing is changed, and nothing is asked of a network.
+Each finding is one line: the checked thing, its health, and what to type if it is not well.
+Changes nothing, and uses no network.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ LITTLE_DISK, LITTLE_MEMORY = 5 * GIB, 2 * GIB
 
 
 class Health(StrEnum):
-    """How something is."""
+    """Health of a checked thing."""
 
     OK = "ok"
-    WARNING = "warning"  # works, and could do better
+    WARNING = "warning"  # works, but could be better
     WRONG = "wrong"
 
 
 @dataclass(frozen=True, slots=True)
 class HealthFinding:
-    """What one check found."""
+    """Result of one check."""
 
     what: str
     health: Health
-    told: str
+    detail: str
     fix: str | None = None
 
 
@@ -55,7 +55,7 @@ def examine(
     environ: Mapping[str, str],
     probe: Callable[[Mapping[str, str]], Machine] = probe_machine,
 ) -> Iterator[HealthFinding]:
-    """Yield the findings, one after the other as they come; blocks about a second in all."""
+    """Yield the findings as they come; blocks about a second in all."""
     settings = workspace.settings
     yield _store(workspace)
     folders = (
@@ -74,31 +74,31 @@ def examine(
 
 def _store(workspace: Workspace) -> HealthFinding:
     try:
-        found = workspace.models.list_models()
+        models = workspace.models.list_models()
     except (LocalrunError, OSError) as error:
         return HealthFinding("store", Health.WRONG, str(error), "localrun verify")
-    total = sum(model.size_bytes for model in found)
-    return HealthFinding("store", Health.OK, f"{len(found)} models, {_gigabytes(total)}")
+    total = sum(model.size_bytes for model in models)
+    return HealthFinding("store", Health.OK, f"{len(models)} models, {_gigabytes(total)}")
 
 
 def _folder(what: str, folder: Path, variable: str) -> HealthFinding:
-    """Try to write where localrun will; a folder that is not there yet is made in its parent."""
-    there = _nearest(folder)
+    """Check that a folder is writable, or its nearest existing parent."""
+    existing = _nearest(folder)
     try:
-        with tempfile.TemporaryFile(dir=there):
+        with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
-        told = f"{there} cannot be written: {error.strerror}"
-        return HealthFinding(what, Health.WRONG, told, f"{variable}=/another/folder, or chown it")
+        detail = f"{existing} cannot be written: {error.strerror}"
+        return HealthFinding(what, Health.WRONG, detail, f"{variable}=/another/folder, or chown it")
     return HealthFinding(what, Health.OK, str(folder))
 
 
 def _disk(folder: Path) -> HealthFinding:
     free = shutil.disk_usage(_nearest(folder)).free
     if free < LITTLE_DISK:
-        told = f"only {_gigabytes(free)} are free for models"
+        detail = f"only {_gigabytes(free)} are free for models"
         return HealthFinding(
-            "disk", Health.WARNING, told, "localrun prune, or LOCALRUN_MODELS=/other"
+            "disk", Health.WARNING, detail, "localrun prune, or LOCALRUN_MODELS=/other"
         )
     return HealthFinding("disk", Health.OK, f"{_gigabytes(free)} are free for models")
 
@@ -115,16 +115,16 @@ def _server(settings: Settings) -> HealthFinding:
     try:
         socket.create_server((settings.host, settings.port), family=family).close()
     except OSError as error:
-        told = f"{settings.address} cannot be used: {error.strerror}"
+        detail = f"{settings.address} cannot be used: {error.strerror}"
         fix = "LOCALRUN_HOST=127.0.0.1:11500 localrun serve"
-        return HealthFinding("server", Health.WRONG, told, fix)
+        return HealthFinding("server", Health.WRONG, detail, fix)
     return HealthFinding("server", Health.OK, f"none runs, {settings.address} is free")
 
 
 def _devices(
     settings: Settings, environ: Mapping[str, str], machine: Machine
 ) -> Iterator[HealthFinding]:
-    """Yield what computes, what is idle, and whether the driver and llama.cpp fit together."""
+    """Yield the devices in use, the unused ones, and whether driver and llama.cpp match."""
     if machine.failure is not None:
         yield HealthFinding("devices", Health.WRONG, machine.failure, "localrun serve --device cpu")
     for device in machine.devices:
@@ -132,8 +132,8 @@ def _devices(
             driver = f", driver {device.driver}" if device.driver else ""
             free = f"{_gigabytes(device.free_bytes)} of {_gigabytes(device.total_bytes)} free"
             yield HealthFinding(device.label, Health.OK, f"{device.description}{driver}: {free}")
-    for one in machine.unused:
-        yield HealthFinding(one.what, Health.WARNING, f"is not used: {one.reason}", one.fix)
+    for gpu in machine.unused:
+        yield HealthFinding(gpu.what, Health.WARNING, f"is not used: {gpu.reason}", gpu.fix)
     try:
         wanted = check_choice(settings.device, environ, lambda _: machine)
         chosen = choose(machine.devices, wanted, environ)
@@ -146,20 +146,20 @@ def _devices(
 
 def _memory(machine: Machine) -> HealthFinding:
     cpu = machine.cpu
-    told = f"{_gigabytes(cpu.available_bytes)} of {_gigabytes(cpu.total_bytes)} free"
+    detail = f"{_gigabytes(cpu.available_bytes)} of {_gigabytes(cpu.total_bytes)} free"
     if cpu.memory_limit_bytes:
-        told += f", this container may take {_gigabytes(cpu.memory_limit_bytes)}"
-    told += f"; {cpu.num_usable} of {cpu.num_logical} processors usable"
+        detail += f", this container may take {_gigabytes(cpu.memory_limit_bytes)}"
+    detail += f"; {cpu.num_usable} of {cpu.num_logical} processors usable"
     if cpu.available_bytes < LITTLE_MEMORY:
         return HealthFinding(
-            "memory", Health.WARNING, told, "localrun stop --all, or a smaller model"
+            "memory", Health.WARNING, detail, "localrun stop --all, or a smaller model"
         )
-    return HealthFinding("memory", Health.OK, told)
+    return HealthFinding("memory", Health.OK, detail)
 
 
 def _nearest(folder: Path) -> Path:
-    """Return the folder, or what is there of the way to it."""
-    return next((one for one in (folder, *folder.parents) if os.path.lexists(one)), folder)
+    """Return the folder, or its nearest existing parent."""
+    return next((path for path in (folder, *folder.parents) if os.path.lexists(path)), folder)
 
 
 def _gigabytes(count: int) -> str:

@@ -1,4 +1,4 @@
-"""Take models that are on this machine already: files, folders, other tools' stores."""
+"""Import of models that are on this machine: files, folders, other tools' stores."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ LONGEST_NAME = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
-    """A model that has a name here now."""
+    """Model that was imported under a name."""
 
     name: str
     manifest: str  # digest
     size_bytes: int
-    copied_bytes: int  # that took new space; links and clones take none
+    copied_bytes: int  # new disk space; links and clones take none
 
 
 def import_path(
@@ -51,20 +51,20 @@ def import_path(
 ) -> list[Imported]:
     """Import a GGUF file, a split set by its first shard, or every model of a folder.
 
-    With ``is_forced`` it replaces a model of the name.
+    With ``is_forced`` it replaces a model of the same name.
 
     Raises:
         NameConflictError: as `import_model`.
-        NotFoundError: nothing is there, or no model in it.
-        IntegrityError: it is no GGUF file, or shards are missing.
+        NotFoundError: the path does not exist, or has no model.
+        IntegrityError: the file is not GGUF, or shards are missing.
     """
     models = find_gguf(local_path(str(path)), gguf_role)
     if not models:
-        raise NotFoundError(f"{path} holds no GGUF model", hint="localrun import FILE.gguf")
+        raise NotFoundError(f"{path} has no GGUF model", hint="localrun import FILE.gguf")
     if name is not None and len(models) > 1:
         names = ", ".join(model.name for model in models)
         raise NotFoundError(
-            f"{path} holds {len(models)} models: {names}", hint="import one by its file"
+            f"{path} has {len(models)} models: {names}", hint="import one by its file"
         )
     return [
         import_model(workspace, model, name or local_name(model), report, is_forced=is_forced)
@@ -76,14 +76,14 @@ def foreign_models(workspace: Workspace, tool: ForeignTool, name: str | None) ->
     """Return another tool's models, or the named one.
 
     Raises:
-        ModelNotFoundError: it has none of the name; the hint lists those it has.
+        ModelNotFoundError: the tool lacks the model; the hint lists those it has.
     """
-    found = find_foreign_models(tool, workspace.environ, workspace.home)
+    models = find_foreign_models(tool, workspace.environ, workspace.home)
     if name is None:
-        return found
-    chosen = [model for model in found if _is_named(model, name)]
+        return models
+    chosen = [model for model in models if _is_named(model, name)]
     if not chosen:
-        known = ", ".join(model.name for model in found[:8]) or "no models"
+        known = ", ".join(model.name for model in models[:8]) or "no models"
         raise ModelNotFoundError(
             f"{tool.value} has no {name} on this machine; it has {known}",
             hint=f"localrun import --from {tool.value} --list",
@@ -99,18 +99,17 @@ def import_model(
     *,
     is_forced: bool = False,
 ) -> Imported:
-    """Give another tool's model a name here; its files stay as they are.
+    """Import another tool's model under a name; its files stay unchanged.
 
     Raises:
-        UsageError: ``ref`` is not a name to give.
-        NameConflictError: ``ref`` is another model here, and ``is_forced`` does not say to
-            replace it.
-        IntegrityError: a file is damaged or cut off.
-        StorageError: a file cannot be read, or the store not written.
+        UsageError: ``ref`` cannot be a name in the store.
+        NameConflictError: ``ref`` is another model, and ``is_forced`` is False.
+        IntegrityError: a file is damaged or truncated.
+        StorageError: a file cannot be read, or the store cannot be written.
     """
     check_target(ref)
     store = workspace.store
-    for file in model.files:  # what is cut off is told before it is hashed
+    for file in model.files:  # reports truncated files before hashing them
         check_whole(Role(file.role), file.name, file.path)
     report.begin(model.size_bytes, len(model.files))
     with store.lease() as lease:
@@ -141,17 +140,17 @@ def import_model(
 
 
 def check_target(target: ModelRef) -> None:
-    """Refuse what a model here cannot be called.
+    """Check that a reference can be a name in the store.
 
     Raises:
-        UsageError: it is a URL, a file or has a digest.
+        UsageError: the reference is a URL or a file, or has a digest.
     """
     if target.source in {ModelSource.URL, ModelSource.FILE} or target.digest is not None:
-        raise UsageError(f"not a name to give: {target}", hint="a name is like mine or mine:2")
+        raise UsageError(f"not a valid new name: {target}", hint="names look like mine or mine:2")
 
 
 def local_name(model: ForeignModel) -> ModelRef:
-    """Return the name that a model of another tool gets here."""
+    """Return the name under which a model of another tool is imported."""
     if model.tool == ForeignTool.HUGGINGFACE.value and model.name.count("/") == 1:
         return parse_name(f"{HUGGINGFACE_HOST}/{model.name}")
     if model.tool == ForeignTool.OLLAMA.value:
@@ -167,11 +166,11 @@ def local_name(model: ForeignModel) -> ModelRef:
 
 
 def _origin(model: ForeignModel) -> str | None:
-    """Return where the bytes came from, if the tool tells: not what the model is called here."""
+    """Return the source of the bytes if the tool knows it, which may differ from the name."""
     if model.tool != ForeignTool.HUGGINGFACE.value or model.revision is None:
         return None
-    named = local_name(model)
-    return str(named) if named.host == HUGGINGFACE_HOST else None
+    ref = local_name(model)
+    return str(ref) if ref.host == HUGGINGFACE_HOST else None
 
 
 def _adopt(
@@ -179,25 +178,25 @@ def _adopt(
 ) -> Adopted:
     done = 0
 
-    def tell(count: int) -> None:
+    def advance(count: int) -> None:
         nonlocal done
         done += count
         report.advance(name, done, size)
 
-    return adopt(workspace.store, path, lease, tell)
+    return adopt(workspace.store, path, lease, advance)
 
 
 def _adopt_config(
     workspace: Workspace, path: Path, manifest: bytes, lease: Lease, report: ProgressReport
 ) -> Adopted:
-    """Adopt the config of Ollama's manifest, which lies among its other blobs."""
+    """Adopt the config of Ollama's manifest, which is among its other blobs."""
     config = parse_manifest(manifest).config
     folder = next(parent for parent in path.parents if parent.name == "manifests").parent / "blobs"
     names = (config.digest.replace(":", "-"), config.digest)
-    found = next((folder / name for name in names if (folder / name).is_file()), None)
-    if found is None:
-        raise NotFoundError(f"{path} names a config that is not there: {config.digest}")
-    return _adopt(workspace, found, "config", config.size_bytes, lease, report)
+    config_file = next((folder / name for name in names if (folder / name).is_file()), None)
+    if config_file is None:
+        raise NotFoundError(f"{path} names a config that does not exist: {config.digest}")
+    return _adopt(workspace, config_file, "config", config.size_bytes, lease, report)
 
 
 def _is_named(model: ForeignModel, name: str) -> bool:
@@ -206,5 +205,5 @@ def _is_named(model: ForeignModel, name: str) -> bool:
 
 
 def _clean(text: str) -> str:
-    """Return what of a text can be part of a name."""
+    """Return a text with only the characters that a name may have."""
     return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-.")[:LONGEST_NAME] or "model"

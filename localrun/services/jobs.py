@@ -1,8 +1,8 @@
-"""Work that a server hands to a child process of its own: pull, push, create.
+"""Jobs that a server runs in child processes: pull, push, create.
 
-A child, because it hashes, converts and quantizes: nothing of that may slow the answers of
-a server down or end it, and a client that leaves ends it at once. The order is one line of
-JSON; what the job tells is JSON too, one object a line (``write`` gets each):
+A child process, because it hashes, converts and quantizes: none of that may slow down or end the
+server's answers, and a client that disconnects ends it at once. The order is one line of JSON; the
+job writes JSON too, one object a line (``write`` receives each):
 
     {"note": "..."}
     {"begin": bytes or null}
@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 
 
 def run_job(workspace: Workspace, order: Mapping[str, Any], write: Write) -> bool:
-    """Do what an order says and tell how it ended; blocks, and tells whether it succeeded.
+    """Run an order, write its events, and return whether it succeeded; blocks.
 
-    Who asks a server may not look around in its network: see `localrun.registry.public`.
+    Clients of a server must not explore its network: see `localrun.registry.public`.
     """
     workspace = workspace.for_clients()
     kinds = {"pull": _pull, "push": _push, "create": _create}
@@ -59,7 +59,7 @@ def run_job(workspace: Workspace, order: Mapping[str, Any], write: Write) -> boo
     return True
 
 
-def _pull(workspace: Workspace, order: Mapping[str, Any], told: JobReport) -> dict[str, Any]:
+def _pull(workspace: Workspace, order: Mapping[str, Any], report: JobReport) -> dict[str, Any]:
     ref = parse_name(order["name"])
     if (embedded := embedded_here(workspace, ref)) is not None:
         return asdict(embedded)
@@ -69,20 +69,20 @@ def _pull(workspace: Workspace, order: Mapping[str, Any], told: JobReport) -> di
         if (kept := complete_here(workspace.store, ref)) is None:
             raise
         return asdict(kept)
-    told.digests = {planned.file.name: planned.file.digest for planned in plan.files}
+    report.digests = {planned.file.name: planned.file.digest for planned in plan.files}
     options = PullOptions(is_insecure=order["is_insecure"])
-    return asdict(run_plan(workspace, plan, options, told))
+    return asdict(run_plan(workspace, plan, options, report))
 
 
-def _push(workspace: Workspace, order: Mapping[str, Any], told: JobReport) -> dict[str, Any]:
+def _push(workspace: Workspace, order: Mapping[str, Any], report: JobReport) -> dict[str, Any]:
     ref = parse_name(order["name"])
-    found = workspace.store.find(ref)
-    blobs = found.manifest.blobs if found else []
-    told.digests = {blob.name: blob.digest for blob in blobs if blob.name}
-    return asdict(push_model(workspace, ref, ref, told, is_insecure=order["is_insecure"]))
+    entry = workspace.store.find(ref)
+    blobs = entry.manifest.blobs if entry else []
+    report.digests = {blob.name: blob.digest for blob in blobs if blob.name}
+    return asdict(push_model(workspace, ref, ref, report, is_insecure=order["is_insecure"]))
 
 
-def _create(workspace: Workspace, order: Mapping[str, Any], told: JobReport) -> dict[str, Any]:
+def _create(workspace: Workspace, order: Mapping[str, Any], report: JobReport) -> dict[str, Any]:
     recipe = parse_modelfile(order["modelfile"].encode())
     options = CreateOptions(
         quantize=order["quantize"],
@@ -100,15 +100,15 @@ def _create(workspace: Workspace, order: Mapping[str, Any], told: JobReport) -> 
             recipe,
             folder=folder,
             options=options,
-            report=told,
+            report=report,
         )
     return asdict(created)
 
 
 def _lay_out(workspace: Workspace, folder: Path, files: Mapping[str, str]) -> None:
-    """Give blobs their names in a folder, for those readers that go by names.
+    """Link blobs under their file names into a folder, for readers that need names.
 
-    Not by symbolic links: the readers refuse those that lead out of their folder.
+    Symbolic links would not do: the readers refuse links that lead out of their folder.
     """
     for name, digest in files.items():
         path, blob = folder / _inside(name), workspace.store.blobs.path(digest)
@@ -121,7 +121,7 @@ def _lay_out(workspace: Workspace, folder: Path, files: Mapping[str, str]) -> No
 
 
 def _copy_checked(blob: Path, path: Path, digest: str) -> None:
-    """Copy a blob and read the copy back: the kernel copies, so nothing was hashed on the way."""
+    """Copy a blob and hash the copy: the kernel copies, so nothing was hashed on the way."""
     shutil.copyfile(blob, path)
     if file_digest(path) != digest:
         raise StorageError(f"the copy of {blob} at {path} has another digest", hint="try again")
@@ -130,14 +130,14 @@ def _copy_checked(blob: Path, path: Path, digest: str) -> None:
 def _inside(name: str) -> PurePosixPath:
     path = PurePosixPath(name)
     if not name or path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
-        raise UsageError(f"not a name for a file of a model: {name!r}")
+        raise UsageError(f"not a valid file name: {name!r}")
     return path
 
 
 def _refuse_paths(recipe: Recipe) -> None:
-    """Refuse paths of this machine: who asks a server may not read the files of its user.
+    """Refuse paths of this machine: clients of a server must not read its user's files.
 
-    The text alone decides, so that nothing is told of what is on the disk.
+    Only the text decides, so that the error reveals nothing about the disk.
     """
     drafts = (recipe.draft,) if recipe.draft else ()
     adapters = tuple(use.path for use in recipe.adapters)
@@ -150,6 +150,6 @@ def _refuse_paths(recipe: Recipe) -> None:
             or parse_name(named).source is ModelSource.FILE
         ):
             raise UsageError(
-                f"{named} is a path, and a server reads no files for its clients",
-                hint="upload it to /api/blobs and name its digest, or use localrun create",
+                f"{named} is a path; a server reads no files for its clients",
+                hint="upload the file to /api/blobs and use its digest, or run localrun create",
             )

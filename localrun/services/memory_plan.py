@@ -1,4 +1,4 @@
-"""What a model would take on this machine, before it is loaded or even pulled."""
+"""Memory plan of a model on this machine, before it is loaded or pulled."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ DEFAULT_PARALLEL = PlanRequest().num_slots
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryPlan:
-    """The plan of one model."""
+    """Memory plan of one model."""
 
     name: str
-    is_here: bool  # else only its header was fetched
+    is_here: bool  # else only its header was downloaded
     shape: ModelShape
     plan: LoadPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryQuery:
-    """What the user says of the load; None leaves it to the recipe and to the plan."""
+    """Load options of the user; None leaves a value to the recipe and the plan."""
 
     num_ctx: int | None = None
     num_parallel: int | None = None
@@ -52,20 +52,20 @@ class MemoryQuery:
 def plan_memory(
     workspace: Workspace,
     name: str,
-    asked: MemoryQuery,
+    query: MemoryQuery,
     order_of: Callable[[StoredModel], RunnerModel],
     devices: Callable[[], Sequence[Device]] = only_processor,
 ) -> MemoryPlan:
-    """Return the plan; a model that is not here is asked for its header where it can be pulled.
+    """Return the plan of a model; downloads only the header of a model that is not here.
 
-    ``order_of`` tells how a server would load a model, by its recipe.
+    ``order_of`` returns how a server would load a model, by its recipe.
 
     Raises:
-        ModelNotFoundError: neither here nor elsewhere.
-        NetworkError: nobody sends the header.
+        ModelNotFoundError: the model is neither here nor at a source.
+        NetworkError: no source sends the header.
         IntegrityError: the file is damaged.
     """
-    num_slots = asked.num_parallel or DEFAULT_PARALLEL
+    num_slots = query.num_parallel or DEFAULT_PARALLEL
     try:
         order = order_of(workspace.models.find_model(name))
     except ModelNotFoundError:
@@ -73,26 +73,26 @@ def plan_memory(
         if not is_elsewhere(workspace, ref):
             raise
         shape = _shape_elsewhere(workspace, ref)
-        wish = PlanRequest(num_ctx=asked.num_ctx, num_slots=num_slots)
+        request = PlanRequest(num_ctx=query.num_ctx, num_slots=num_slots)
         return MemoryPlan(
-            name=str(ref), is_here=False, shape=shape, plan=make_plan(shape, wish, devices())
+            name=str(ref), is_here=False, shape=shape, plan=make_plan(shape, request, devices())
         )
     shape = shape_of(order.shards)
-    wish = plan_request(
+    request = plan_request(
         order.options,
-        num_ctx=asked.num_ctx or order.num_ctx,
+        num_ctx=query.num_ctx or order.num_ctx,
         num_slots=num_slots,
         num_gpu_layers=order.num_gpu_layers,
         others=[*(Path(path) for path, _ in order.adapters), *order.draft],
     )
     return MemoryPlan(
-        name=order.name, is_here=True, shape=shape, plan=make_plan(shape, wish, devices())
+        name=order.name, is_here=True, shape=shape, plan=make_plan(shape, request, devices())
     )
 
 
 def _shape_elsewhere(workspace: Workspace, ref: ModelRef) -> ModelShape:
-    found = make_pull_plan(workspace, ref)
-    shards = [planned for planned in found.files if planned.role is Role.WEIGHTS]
+    pull_plan = make_pull_plan(workspace, ref)
+    shards = [planned for planned in pull_plan.files if planned.role is Role.WEIGHTS]
     if not shards:
         raise UsageError(f"{ref} has no weights", hint=f"localrun pull {ref}")
     return read_shape(remote_header(workspace.http, shards))

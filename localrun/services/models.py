@@ -1,7 +1,7 @@
-"""Which models are on this machine, and what is known of each.
+"""Models of this machine, and their details.
 
-Needs no server: reads the store and the headers of the files. The embedded models and
-those of the stores are one list; a model of the store hides an embedded one of its name.
+Needs no server: reads the store and the headers of the files. Embedded models and models of the
+stores form one list; a model of the store hides an embedded one of the same name.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ class Models:
         self, store: Store, *, takes_paths: bool = True, explains_paths: bool = True
     ) -> None:
         self._store = store
-        self._takes_paths = takes_paths  # in place of names
-        self._explains_paths = explains_paths  # what is wrong with one, as whether it is there
+        self._takes_paths = takes_paths  # whether a path may stand for a name
+        self._explains_paths = explains_paths  # whether errors say what is wrong with a path
 
     def list_models(self) -> list[StoredModel]:
-        """Return all models, by name; one whose file is damaged is left out with a warning."""
+        """Return all models by name; a damaged one is left out with a warning."""
         models = {name: _describe(name, path) for name, path in embedded_models().items()}
         for entry in self._store.entries():
             try:
@@ -66,14 +66,14 @@ class Models:
     def find_model(self, name: str) -> StoredModel:
         """Return the model of a name; a missing tag means ``latest``.
 
-        Adapters may follow: ``guide+pirate@0.8`` is guide with what the model pirate
-        has as adapters, or with those of a file.
+        Adapters may follow: ``guide+pirate@0.8`` is guide with the adapters of the model pirate, or
+        of a file.
 
         Raises:
-            ModelNameError: not a name.
-            ModelNotFoundError: no model of this name; the hint says what to type.
-            IntegrityError: a file of it is missing or damaged.
-            UsageError: it is a path, and none are taken.
+            ModelNameError: the text is not a name.
+            ModelNotFoundError: the model does not exist; the hint says what to type.
+            IntegrityError: a file of the model is missing or damaged.
+            UsageError: the name is a path, and paths are not accepted.
         """
         base, extra = split_adapters(name)
         model = self._find_one(base)
@@ -82,14 +82,14 @@ class Models:
         return model
 
     def identify(self, name: str) -> ModelIdentity:
-        """Return what `find_model` would find, without reading the model's recipe.
+        """Return the identity of the model that `find_model` would return, without its recipe.
 
         Raises:
-            ModelNotFoundError: no model of this name, or none of an adapter's.
+            ModelNotFoundError: the model or an adapter does not exist.
             IntegrityError: the store is damaged.
         """
         base, extra = split_adapters(name)
-        found = self._identity(base)
+        identity = self._identity(base)
         for adapter in extra:
             if not adapter.name.endswith(".gguf"):
                 self._identity(adapter.name)
@@ -97,7 +97,7 @@ class Models:
             with self._at_path(adapter.name):
                 if not local_path(adapter.name).is_file():
                     raise ModelNotFoundError(f"no such adapter: {adapter.name}")
-        return replace(found, name="+".join((found.name, *map(str, extra))))
+        return replace(identity, name="+".join((identity.name, *map(str, extra))))
 
     def _identity(self, name: str) -> ModelIdentity:
         ref = parse_name(name)
@@ -114,7 +114,7 @@ class Models:
         return ModelIdentity(str(ref).lower(), _read(str(ref).lower(), embedded).digest)
 
     def _adapted(self, model: StoredModel, adapter: AdapterName) -> StoredModel:
-        """Return the model with an adapter more, under the name that says so."""
+        """Return the model with one more adapter, and the name that includes it."""
         if adapter.name.endswith(".gguf"):
             self._refuse_path(adapter.name)
             with self._at_path(adapter.name):
@@ -123,7 +123,7 @@ class Models:
             added = self._find_one(adapter.name).adapters
         if not added:
             raise ModelNotFoundError(
-                f"{adapter.name} has no adapter", hint="write ADAPTER in its Modelfile"
+                f"{adapter.name} has no adapter", hint="add ADAPTER to its Modelfile"
             )
         scaled = tuple((path, scale * adapter.scale) for path, scale in added)
         return replace(model, name=f"{model.name}+{adapter}", adapters=model.adapters + scaled)
@@ -131,13 +131,13 @@ class Models:
     def _refuse_path(self, path: str) -> None:
         if not self._takes_paths:
             raise UsageError(
-                f"{path[:100]} is a path, and a server that others can reach opens none",
-                hint=f"localrun create NAME --from {path[:100]}   there gives it a name",
+                f"{path[:100]} is a path; a server that other machines can reach opens none",
+                hint=f"on its machine: localrun create NAME --from {path[:100]}   names the file",
             )
 
     @contextlib.contextmanager
     def _at_path(self, path: str) -> Iterator[None]:
-        """Tell clients of a server no more of a path than that it is no model."""
+        """Hide from clients of a server why a path is no model."""
         try:
             yield
         except (LocalrunError, OSError):
@@ -145,7 +145,7 @@ class Models:
                 raise
             raise ModelNotFoundError(
                 f"{path[:100]} is no model that this server can open",
-                hint="localrun show PATH   on the server's machine tells why",
+                hint="on the server's machine: localrun show PATH   shows the reason",
             ) from None
 
     def _find_one(self, name: str) -> StoredModel:
@@ -161,14 +161,14 @@ class Models:
             except (IntegrityError, FileNotFoundError) as error:
                 if self._store.find(ref) == entry:
                     raise _damaged(entry, error) from error
-                return self.find_model(name)  # it was removed or replaced meanwhile
+                return self.find_model(name)  # the model was removed or replaced meanwhile
         embedded = embedded_models()
         if str(ref).lower() in embedded:
             return _describe(str(ref).lower(), embedded[str(ref).lower()])
         raise self._not_found(name, ref)
 
     def _stored(self, entry: Entry) -> StoredModel:
-        """Describe a model of the store."""
+        """Return the model of a store entry."""
         blobs = self._store.blobs
 
         def paths(role: Role) -> tuple[Path, ...]:
@@ -195,7 +195,7 @@ class Models:
             projectors=projectors,
             weights=tuple(layer.digest for layer in entry.manifest.with_role(Role.WEIGHTS)),
         )
-        return _with_abilities(made, [read_header(path) for path in projectors])
+        return _with_capabilities(made, [read_header(path) for path in projectors])
 
     def _not_found(self, name: str, ref: ModelRef) -> ModelNotFoundError:
         known = [model.removesuffix(":latest") for model in self._names()]
@@ -212,17 +212,19 @@ class Models:
 
 
 def _damaged(entry: Entry, error: IntegrityError | FileNotFoundError) -> IntegrityError:
-    """Name the model of a file that is missing or damaged."""
+    """Return the error of a missing or damaged file, with the model's name."""
     name = entry.ref.name
     if not isinstance(error, IntegrityError):
-        return IntegrityError(f"{name}: a file of it is missing", hint="localrun verify --repair")
+        return IntegrityError(
+            f"{name}: a file of the model is missing", hint="localrun verify --repair"
+        )
     if name in error.message:
         return error
     return IntegrityError(f"{name}: {error.message}", hint=error.hint)
 
 
 def _local_file(ref: ModelRef) -> StoredModel:
-    """Describe a GGUF file that is used where it lies."""
+    """Return the model of a GGUF file that is used in place."""
     return _describe(str(ref), _local_path(ref))
 
 
@@ -234,17 +236,17 @@ def _local_path(ref: ModelRef) -> Path:
 
 
 def _adapter_file(name: str) -> Path:
-    """Return the path of an adapter that is used where it lies."""
+    """Return the path of an adapter file that is used in place."""
     path = local_path(name)
     if not path.is_file():
         raise ModelNotFoundError(f"no such adapter: {path}", hint="localrun list")
     if gguf_role(path) != Role.ADAPTER.value:
-        raise IntegrityError(f"{path} is no adapter", hint=f"localrun show {path}")
+        raise IntegrityError(f"{path} is not an adapter", hint=f"localrun show {path}")
     return path.resolve()
 
 
 def _jinja(recipe: StoredRecipe, name: str) -> str | None:
-    """Return a recipe's template; one of another tool that we cannot read is left out."""
+    """Return a recipe's template in Jinja, or None if it cannot be translated."""
     try:
         return None if recipe.template is None else to_jinja(recipe.template)
     except UsageError as error:
@@ -253,11 +255,11 @@ def _jinja(recipe: StoredRecipe, name: str) -> str | None:
 
 
 def _describe(name: str, path: Path) -> StoredModel:
-    return _with_abilities(_read(name, path), ())
+    return _with_capabilities(_read(name, path), ())
 
 
-def _with_abilities(model: StoredModel, projectors: Sequence[Header]) -> StoredModel:
-    """Add what the template and the projectors bring to what the weights can do."""
+def _with_capabilities(model: StoredModel, projectors: Sequence[Header]) -> StoredModel:
+    """Add the capabilities of the template and the projectors."""
     own = model.details.capabilities
     abilities = (
         *own,
@@ -274,7 +276,7 @@ def _read(name: str, path: Path) -> StoredModel:
 
 @lru_cache(maxsize=256)
 def _read_version(name: str, path: Path, size_bytes: int, modified_ns: int) -> StoredModel:
-    """Describe what a file says; one that has not changed is read once in a process."""
+    """Return the model of a GGUF file; an unchanged file is read once in a process."""
     header = read_header(path)
     modified = datetime.fromtimestamp(modified_ns / 1e9, tz=UTC)
     is_blob = path.parent.name == "sha256"
@@ -292,7 +294,7 @@ def _read_version(name: str, path: Path, size_bytes: int, modified_ns: int) -> S
 
 
 def describe_header(header: Header) -> ModelDetails:
-    """Return what a file's header says of the model."""
+    """Return the details in a GGUF header."""
     return ModelDetails(
         format="gguf",
         family=header.architecture,
@@ -306,7 +308,7 @@ def describe_header(header: Header) -> ModelDetails:
 
 
 def _short_count(count: int) -> str:
-    """Write 5771264 as 5.8M."""
+    """Format 5771264 as 5.8M."""
     value = float(count)
     for unit in ("", "K", "M"):
         if value < THOUSAND:

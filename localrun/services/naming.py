@@ -1,4 +1,4 @@
-"""Give a model another name, or take a name away; the bytes are shared until the last name goes."""
+"""Names of models: copy, rename, remove. Blobs are shared until the last name is removed."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removed:
-    """A name that is gone."""
+    """Name that was removed."""
 
     name: str
-    freed_bytes: int  # of what no other name needs
-    problem: str | None = None  # why bytes stay that no name needs
+    freed_bytes: int  # of blobs that no other name needs
+    problem: str | None = None  # why unneeded bytes could not be freed
 
 
 def matching(pattern: str, names: Iterable[str]) -> list[str]:
-    """Return the names that a pattern with ``*`` and ``?`` fits, with or without their tag."""
+    """Return the names that match a pattern with ``*`` and ``?``, with or without their tag."""
     wanted = pattern.lower()
     return [
         name
@@ -42,28 +42,30 @@ def matching(pattern: str, names: Iterable[str]) -> list[str]:
 
 
 def copy_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
-    """Let ``target`` mean what ``source`` means now; returns the new name.
+    """Point ``target`` at the model of ``source``, and return the new name.
 
     Raises:
-        ModelNotFoundError: there is no ``source``.
+        ModelNotFoundError: ``source`` does not exist.
         UsageError: ``target`` is a URL or a file, or ``source`` is a file.
         IntegrityError: a file of ``source`` is missing.
     """
     check_target(target)
     _refuse_file(source)
     store = workspace.store
-    found = store.find(source)
-    if found is None and str(source).lower() in embedded_models():
+    entry = store.find(source)
+    if entry is None and str(source).lower() in embedded_models():
         return _copy_embedded(workspace, source, target)
-    if found is None:
+    if entry is None:
         workspace.models.find_model(str(source))
-        found = store.find(source)  # another process named it just now
-    if found is None:
+        entry = store.find(source)  # another process has just created it
+    if entry is None:
         raise ModelNotFoundError(f"{source} was removed just now", hint="localrun list")
-    ref = found.ref
-    store.check_whole(found)
-    with store.lease([ref.manifest, *(blob.digest for blob in found.manifest.blobs)]) as lease:
-        if store.find(source) == found:  # so that all of it was leased while it was named
+    ref = entry.ref
+    store.check_whole(entry)
+    with store.lease([ref.manifest, *(blob.digest for blob in entry.manifest.blobs)]) as lease:
+        if (
+            store.find(source) == entry
+        ):  # the name is unchanged, so all its blobs were leased in time
             manifest = store.blobs.read(ref.manifest, max_bytes=MOST_BYTES)
             provenance = Provenance(
                 origin=ref.origin,
@@ -82,76 +84,78 @@ def move_model(
     target: ModelRef,
     carry_along: Callable[[str, str], None] = lambda _source, _target: None,
 ) -> str:
-    """Let ``target`` mean what ``source`` means now, and take ``source`` away.
+    """Rename ``source`` to ``target``, and return the new name.
 
-    ``carry_along`` is called while both names are there: a server that has the model loaded
-    can give it the new one before the old one is missing.
+    ``carry_along`` is called while both names exist, so that a server can rename a loaded model
+    before the old name is gone.
 
     Raises:
-        ModelNotFoundError: there is no ``source``.
-        UsageError: ``target`` is a URL or a file, or ``source`` cannot be taken away.
+        ModelNotFoundError: ``source`` does not exist.
+        UsageError: ``target`` is a URL or a file, or ``source`` cannot be removed.
     """
     store = workspace.store
-    found = store.find(source)
-    if found is None:
+    entry = store.find(source)
+    if entry is None:
         workspace.models.find_model(str(source))
-        found = store.find(source)  # another process named it just now
-    if found is None or not found.is_own:
+        entry = store.find(source)  # another process has just created it
+    if entry is None or not entry.is_own:
         raise UsageError(f"{source} cannot be renamed", hint=f"localrun cp {source} {target}")
     name = copy_model(workspace, source, target)
-    carry_along(found.ref.name, name)
+    carry_along(entry.ref.name, name)
     if source.key != target.key:
         remove_ref(store.layout, source)
     return name
 
 
 def remove_model(workspace: Workspace, ref: ModelRef) -> Removed:
-    """Take a name away, and the bytes that no other name needs.
+    """Remove a name, and the blobs that no other name needs.
 
     Raises:
-        ModelNotFoundError: no such model.
-        UsageError: it is embedded, or in a store that is only read.
+        ModelNotFoundError: the model does not exist.
+        UsageError: the model is embedded, or in a read-only store.
     """
     _refuse_file(ref)
     store = workspace.store
     try:
-        found = store.find(ref)
+        entry = store.find(ref)
     except IntegrityError:
         return _remove_damaged(workspace, ref)
-    if found is None:
+    if entry is None:
         if str(ref).lower() in embedded_models():
             raise UsageError(f"{ref} comes with localrun and cannot be removed")
         workspace.models.find_model(str(ref))
         raise ModelNotFoundError(f"{ref} was removed just now", hint="localrun list")
-    if not found.is_own:
+    if not entry.is_own:
         raise UsageError(
-            f"{ref} is in a store that is only read", hint="LOCALRUN_EXTRA_MODELS names it"
+            f"{ref} is in a read-only store",
+            hint="LOCALRUN_EXTRA_MODELS lists the read-only stores",
         )
     remove_ref(store.layout, ref)
-    blobs = [found.ref.manifest, *(blob.digest for blob in found.manifest.blobs)]
-    return _swept(workspace, found.ref.name, blobs)
+    blobs = [entry.ref.manifest, *(blob.digest for blob in entry.manifest.blobs)]
+    return _free(workspace, entry.ref.name, blobs)
 
 
 def _remove_damaged(workspace: Workspace, ref: ModelRef) -> Removed:
-    """Take away a name that can no longer be read, or whose manifest cannot."""
+    """Remove a name whose reference or manifest cannot be read."""
     if not remove_ref(workspace.store.layout, ref):
         raise UsageError(
-            f"{ref} is in a store that is only read", hint="LOCALRUN_EXTRA_MODELS names it"
+            f"{ref} is in a read-only store",
+            hint="LOCALRUN_EXTRA_MODELS lists the read-only stores",
         )
-    return _swept(workspace, str(ref), None)
+    return _free(workspace, str(ref), None)
 
 
-def _swept(workspace: Workspace, name: str, blobs: Iterable[str] | None) -> Removed:
-    """Free what only a removed name needed; the name is gone in any case."""
+def _free(workspace: Workspace, name: str, blobs: Iterable[str] | None) -> Removed:
+    """Free the blobs of a removed name; the name is gone even if that fails."""
     try:
-        swept = collect_garbage(workspace.store, only=blobs)
+        collected = collect_garbage(workspace.store, only=blobs)
     except IntegrityError as error:
         return Removed(name=name, freed_bytes=0, problem=error.message)
-    return Removed(name=name, freed_bytes=swept.freed_bytes)
+    return Removed(name=name, freed_bytes=collected.freed_bytes)
 
 
 def _refuse_file(ref: ModelRef) -> None:
-    """Refuse a path in place of a name, whether something is there or not."""
+    """Refuse a path instead of a name, whether or not the file exists."""
     if ref.source is ModelSource.FILE:
         raise UsageError(
             f"{ref} is a path, not the name of a model",

@@ -1,4 +1,4 @@
-"""A plan for memory as plain JSON: for the commands and the server alike."""
+"""Memory plan as JSON, for the commands and the server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ JsonObject = dict[str, Any]
 
 
 def plan_to_json(plan: LoadPlan) -> JsonObject:
-    """Return the plan; sizes in bytes."""
+    """Return the plan as a JSON object; sizes in bytes."""
     return {
         "context": plan.num_ctx,
         "asked_context": plan.asked_ctx,

@@ -1,9 +1,9 @@
-"""Push a model to an OCI registry: blobs that are there are not sent, the rest can be resumed.
+"""Push of a model to an OCI registry: existing blobs are skipped, uploads can be resumed.
 
-What is sent is the manifest as it is in the store, so that a pull from there gives the
-same digest. Where an upload stands is kept beside the downloads:
+Sends the manifest exactly as it is in the store, so that a pull from there has the same digest. The
+position of an upload is kept beside the downloads:
 
-    partial/push-<hex of repository and digest>/session     the upload's address, mode 0600
+    partial/push-<hex of repository and digest>/session     the upload's URL, mode 0600
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ LONGEST_ADDRESS = 1 << 14
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pushed:
-    """A model that is in a registry now."""
+    """Model that was pushed to a registry."""
 
-    name: str  # there
+    name: str  # at the registry
     manifest: str  # digest
     size_bytes: int
     sent_bytes: int
@@ -49,12 +49,12 @@ def push_model(
     *,
     is_insecure: bool,
 ) -> Pushed:
-    """Bring a model of the store into a registry; blocks.
+    """Push a model of the store to a registry; blocks.
 
     Raises:
-        ModelNotFoundError: no such model here.
+        ModelNotFoundError: the model does not exist.
         UsageError: the target is no registry, or the model is not in the store.
-        NetworkError: the registry refuses or does not answer; the same command goes on.
+        NetworkError: the registry refuses or does not answer; the same command resumes.
         IntegrityError: a file of the model is damaged.
     """
     if target.source is not ModelSource.REGISTRY:
@@ -65,26 +65,26 @@ def push_model(
     if ref.source is ModelSource.FILE:  # whether something is there or not
         raise UsageError(f"{ref} is a path, not the name of a model", hint=f"localrun import {ref}")
     store = workspace.store
-    found = store.find(ref)
-    if found is None:
+    entry = store.find(ref)
+    if entry is None:
         workspace.models.find_model(str(ref))
         raise UsageError(
             f"{ref} comes with localrun and cannot be pushed by this name",
             hint=f"localrun cp {ref.model} mine; localrun push mine HOST/NAME",
         )
     is_insecure = is_insecure or store.allows_plain_http(target)
-    store.check_whole(found)
+    store.check_whole(entry)
     registry = workspace.registry(target.host or "", is_insecure=is_insecure)
-    blobs = found.manifest.blobs
-    report.begin(found.manifest.size_bytes, len(blobs))
-    content = store.blobs.read(found.ref.manifest, max_bytes=MOST_BYTES)
-    with store.lease([found.ref.manifest, *(blob.digest for blob in blobs)]):
+    blobs = entry.manifest.blobs
+    report.begin(entry.manifest.size_bytes, len(blobs))
+    content = store.blobs.read(entry.ref.manifest, max_bytes=MOST_BYTES)
+    with store.lease([entry.ref.manifest, *(blob.digest for blob in blobs)]):
         sent = sum(_send(workspace, registry, target, blob, report) for blob in blobs)
-        digest = registry.push_manifest(target.repo, target.tag, content, found.manifest.media_type)
+        digest = registry.push_manifest(target.repo, target.tag, content, entry.manifest.media_type)
     return Pushed(
         name=str(target),
         manifest=digest,
-        size_bytes=found.manifest.size_bytes,
+        size_bytes=entry.manifest.size_bytes,
         sent_bytes=sent,
     )
 
@@ -96,7 +96,7 @@ def _send(
     blob: Descriptor,
     report: ProgressReport,
 ) -> int:
-    """Send a blob that the registry lacks; return the bytes sent."""
+    """Upload a blob unless the registry has it; return the bytes sent."""
     name = blob.name or f"{blob.role} {blob.digest[7:19]}"
     if registry.has_blob(target.repo, blob.digest):
         report.advance(name, blob.size_bytes, blob.size_bytes)

@@ -1,8 +1,8 @@
-"""What a model brings beside its weights, as layers of its manifest.
+"""Recipes in the layers of a model: system prompt, template, parameters, messages, licenses.
 
-Ours is one layer, ``application/vnd.localrun.recipe.v1+json``, with canonical JSON; the
-licenses and the template are layers of their own: as Docker has them, or as Ollama where
-the template is in Go's language. Ollama's system, params and messages are read too.
+Our layer is ``application/vnd.localrun.recipe.v1+json`` with canonical JSON; licenses and template
+are layers of their own: Docker's, or Ollama's if the template is in Go's language. Ollama's layers
+for system, params and messages are read too.
 
     {"adapter_scales": [1.0], "messages": [["user", "..."]], "parameters": [["seed", 1]],
      "parser": "...", "renderer": "...", "requires": "...", "system": "..."}
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 MAX_CHARS = 256 * 1024  # the longest in use have some 20,000
 MOST_KEPT = 64
-LONGEST_KEPT = 64 * 1024  # characters: all that are kept take a few MiB
+LONGEST_KEPT = 64 * 1024  # characters: all cached templates take a few MiB
 MOST_TEXT = 4 << 20  # a layer of text
 MOST_TEXTS = 16 << 20  # all layers of text together
 TEXT_ROLES = {Role.LICENSE, Role.RECIPE, Role.PARAMS, Role.MESSAGES, Role.SYSTEM, Role.TEMPLATE}
@@ -39,25 +39,25 @@ Value = str | int | float | bool
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRecipe:
-    """What a model says of how it wants to be used; empty for plain weights."""
+    """Recipe of a model; empty for plain weights."""
 
     system: str | None = None
-    template: str | None = None  # as it was written: Jinja, or Go's language
+    template: str | None = None  # as written: Jinja, or Go's template language
     parameters: tuple[tuple[str, Value], ...] = ()  # in their order; "stop" may repeat
     messages: tuple[tuple[str, str], ...] = ()  # (role, text) before every conversation
     licenses: tuple[str, ...] = ()
-    adapter_scales: tuple[float, ...] = ()  # of the adapter layers, in order; 1 where none is said
+    adapter_scales: tuple[float, ...] = ()  # of the adapter layers, in order; 1 by default
     renderer: str | None = None
     parser: str | None = None
     requires: str | None = None
 
     def parameter(self, name: str) -> Value | None:
-        """Return a parameter's value, None where the recipe does not say."""
+        """Return a parameter's value, or None if the recipe does not set it."""
         return dict(self.parameters).get(name)
 
     @property
     def stop(self) -> tuple[str, ...]:
-        """Return the texts that end an answer."""
+        """Return the stop sequences."""
         return tuple(str(value) for name, value in self.parameters if name == "stop")
 
 
@@ -65,7 +65,7 @@ EMPTY = StoredRecipe()
 
 
 def recipe_bytes(recipe: StoredRecipe) -> bytes | None:
-    """Return the content of the recipe's own layer, None where it would say nothing."""
+    """Return the content of the recipe's own layer, or None if it would be empty."""
     known: dict[str, Any] = {
         "system": recipe.system,
         "parameters": [list(pair) for pair in recipe.parameters],
@@ -75,19 +75,19 @@ def recipe_bytes(recipe: StoredRecipe) -> bytes | None:
         "parser": recipe.parser,
         "requires": recipe.requires,
     }
-    said = {name: value for name, value in known.items() if value not in (None, [])}
+    fields = {name: value for name, value in known.items() if value not in (None, [])}
     if set(recipe.adapter_scales) <= {1.0}:
-        said.pop("adapter_scales", None)
-    if not said:
+        fields.pop("adapter_scales", None)
+    if not fields:
         return None
-    return json.dumps(said, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    return json.dumps(fields, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def read_recipe(manifest: Manifest, blobs: BlobStore) -> StoredRecipe:
-    """Return what a model's layers say.
+    """Return the recipe in a model's layers.
 
     Raises:
-        IntegrityError: a layer is missing, damaged or not what its type says.
+        IntegrityError: a layer is missing, damaged, or not of its media type.
     """
     _check_sizes(manifest)
 
@@ -115,30 +115,28 @@ def read_recipe(manifest: Manifest, blobs: BlobStore) -> StoredRecipe:
 
 
 def to_jinja(text: str) -> str:
-    """Return a template in Jinja; those of usual length are remembered.
+    """Return a template in Jinja; translations of usual length are cached.
 
     Raises:
         UsageError: the template is too long, or a Go template that cannot be translated.
     """
     if len(text) > MAX_CHARS:
-        raise UsageError(
-            f"the chat template has {len(text)} characters, at most {MAX_CHARS} are taken"
-        )
+        raise UsageError(f"the chat template has {len(text)} characters, more than {MAX_CHARS}")
     return _kept(text) if len(text) <= LONGEST_KEPT else _translated(text)
 
 
 def _check_sizes(manifest: Manifest) -> None:
-    """Refuse to read and hash megabytes of texts whenever models are listed."""
+    """Refuse megabytes of texts, which would be read and hashed whenever models are listed."""
     total = sum(layer.size_bytes for layer in manifest.layers if layer.role in TEXT_ROLES)
     if total > MOST_TEXTS:
         raise IntegrityError(f"the texts of the model have {total} bytes, more than {MOST_TEXTS}")
 
 
 def _bounded(recipe: StoredRecipe) -> StoredRecipe:
-    """Return the recipe with known parameters only, one value of each that is no list.
+    """Return the recipe with known parameters only, one value each unless it is a list.
 
     Raises:
-        IntegrityError: it has more of something than a Modelfile can say.
+        IntegrityError: the recipe has more of something than a Modelfile may have.
     """
     kept: dict[tuple[str, int], Value] = {}
     for number, (name, value) in enumerate(recipe.parameters):
@@ -147,14 +145,14 @@ def _bounded(recipe: StoredRecipe) -> StoredRecipe:
     pairs = tuple((name, value) for (name, _), value in kept.items())
     numbers = Counter(f"PARAMETER {name}" for name, _ in pairs)
     numbers["MESSAGE"] = len(recipe.messages)
-    for what, number in numbers.items():
-        if number > most_of(what):
-            raise IntegrityError(f"the model's recipe has {number} of {what}")
+    for instruction, number in numbers.items():
+        if number > most_of(instruction):
+            raise IntegrityError(f"the model's recipe has {number} of {instruction}")
     return replace(recipe, parameters=pairs)
 
 
 def _own_fields(value: Any, digest: str) -> dict[str, Any]:  # noqa: ANN401 - untrusted JSON
-    """Read our own layer; what a later version adds is left out."""
+    """Parse our own layer; unknown fields of later versions are ignored."""
     try:
         fields = {
             "system": value.get("system"),
@@ -167,19 +165,19 @@ def _own_fields(value: Any, digest: str) -> dict[str, Any]:  # noqa: ANN401 - un
         raise IntegrityError(f"the recipe {digest} cannot be read") from error
     texts = [fields[name] for name in ("system", "renderer", "parser", "requires")]
     plain = all(text is None or isinstance(text, str) for text in texts)
-    said = all(role in ROLES and isinstance(text, str) for role, text in fields["messages"])
+    has_messages = all(role in ROLES and isinstance(text, str) for role, text in fields["messages"])
     known = all(isinstance(name, str) and _is_value(item) for name, item in fields["parameters"])
-    if not (plain and said and known and all(map(math.isfinite, fields["adapter_scales"]))):
+    if not (plain and has_messages and known and all(map(math.isfinite, fields["adapter_scales"]))):
         raise IntegrityError(f"the recipe {digest} cannot be read")
     return fields
 
 
 def _ollama_parameters(value: Any) -> tuple[tuple[str, Value], ...]:  # noqa: ANN401 - untrusted
-    """Read Ollama's parameters: one JSON object; what is not a value or a list of them is left."""
+    """Parse Ollama's parameters, one JSON object; skip what is neither value nor list."""
     pairs: list[tuple[str, Value]] = []
     for name, item in value.items() if isinstance(value, dict) else ():
         items = item if isinstance(item, list) else [item]
-        pairs += [(name, one) for one in items if _is_value(one)]
+        pairs += [(name, element) for element in items if _is_value(element)]
     return tuple(pairs)
 
 
@@ -206,7 +204,7 @@ def _is_value(value: object) -> bool:
 def _translated(text: str) -> str:
     if not is_go_template(text):
         return text
-    from localrun.chat.gotemplate.converter import convert  # lazy: every start would pay for it
+    from localrun.chat.gotemplate.converter import convert  # lazy: it would slow down every start
 
     return convert(text)
 

@@ -1,4 +1,4 @@
-"""Look for GGUF models on the hubs, and tell which of them fit this machine."""
+"""Search for GGUF models on the hubs, and whether they fit this machine."""
 
 from __future__ import annotations
 
@@ -19,78 +19,79 @@ if TYPE_CHECKING:
     from localrun.services.workspace import Workspace
 
 PARALLEL = 8
-MEMORY_SHARE = 0.8  # of the machine's; the rest is the context's and other programs'
+MEMORY_SHARE = 0.8  # of the machine's memory; the rest is for the context and other programs
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
-    """A repository that was found; what the hub does not tell is None."""
+    """Repository that matches a search; None for what the hub does not report."""
 
-    name: str  # what to pull
+    name: str  # the name to pull
     downloads: int
     likes: int
-    quantization: str | None  # that a pull without a tag takes
-    size_bytes: int | None  # of that one
+    quantization: str | None  # of a pull without a tag
+    size_bytes: int | None  # of that quantization
     fits: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hits:
-    """What was found, and which hubs did not answer."""
+    """Matching repositories, and the errors of hubs that did not answer."""
 
     hits: tuple[Hit, ...]
     problems: tuple[str, ...] = ()
 
 
 def search_models(workspace: Workspace, text: str, limit: int, memory_bytes: int) -> Hits:
-    """Return repositories of both hubs, most downloaded first, each name once; blocks.
+    """Return repositories of both hubs, most downloads first, each name once; blocks.
 
     Raises:
-        OfflineError: there is to be no network.
+        OfflineError: the network is disabled.
         NetworkError: no hub answers.
     """
     hubs = (workspace.huggingface.search, workspace.modelscope.search)
-    found: list[SearchResult] = []
+    results: list[SearchResult] = []
     problems: list[str] = []
     with ThreadPoolExecutor(len(hubs)) as threads:
         for future in [threads.submit(search, text, limit) for search in hubs]:
             try:
-                found += future.result()
+                results += future.result()
             except OfflineError:
                 raise
             except LocalrunError as error:
                 problems.append(error.message)
     if len(problems) == len(hubs):
         raise NetworkError("; ".join(problems), hint="check the network")
-    ordered = sorted(found, key=lambda one: -one.downloads)[:limit]
+    ordered = sorted(results, key=lambda result: -result.downloads)[:limit]
     with ThreadPoolExecutor(PARALLEL) as threads:
-        hits = threads.map(lambda one: _hit(workspace, one, memory_bytes), ordered)
+        hits = threads.map(lambda result: _hit(workspace, result, memory_bytes), ordered)
         return Hits(hits=tuple(hits), problems=tuple(problems))
 
 
-def _hit(workspace: Workspace, found: SearchResult, memory_bytes: int) -> Hit:
-    quantization, size = _default(workspace, found)
+def _hit(workspace: Workspace, result: SearchResult, memory_bytes: int) -> Hit:
+    quantization, size = _default(workspace, result)
     return Hit(
-        name=found.name,
-        downloads=found.downloads,
-        likes=found.likes,
+        name=result.name,
+        downloads=result.downloads,
+        likes=result.likes,
         quantization=quantization,
         size_bytes=size,
         fits=None if size is None else size <= memory_bytes * MEMORY_SHARE,
     )
 
 
-def _default(workspace: Workspace, found: SearchResult) -> tuple[str | None, int | None]:
-    """Return what a pull without a tag would take, and its size; asks for it where none is told.
+def _default(workspace: Workspace, result: SearchResult) -> tuple[str | None, int | None]:
+    """Return quantization and size of a pull without a tag.
 
-    A repository that does not say, as one that is gated, keeps what its listing tells.
+    Asks the hub for sizes. A repository that does not answer, such as a gated one, keeps what the
+    search reported.
     """
-    listed = Repository(name=found.name, revision=None, files=found.files)
+    listed = Repository(name=result.name, revision=None, files=result.files)
     try:
-        listed = repository_of(workspace, parse_name(found.name))
+        listed = repository_of(workspace, parse_name(result.name))
     except LocalrunError as error:
-        _log.debug("%s: %s", found.name, error.message)
+        _log.debug("%s: %s", result.name, error.message)
     try:
         variant = choose(listed, None).variant
     except LocalrunError:

@@ -1,6 +1,6 @@
-"""Everything that is known of one model, and the recipe that names its files.
+"""Details of one model, and the recipe that names its files.
 
-A server reads it too, so nothing here makes or converts; see ``remake.py`` for that.
+A server uses it too, so nothing here creates or converts; see ``remake.py`` for that.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterFacts:
-    """An adapter of a model."""
+    """Adapter of a model."""
 
     digest: str
     scale: float
@@ -40,7 +40,7 @@ class AdapterFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorFacts:
-    """A tensor of the weights; the fastest dimension is the first."""
+    """Tensor of the weights; the fastest dimension is first."""
 
     name: str
     type_name: str  # Q8_0
@@ -49,21 +49,21 @@ class TensorFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """What ``show`` tells beside what `StoredModel` has."""
+    """Details for ``show`` beyond those of `StoredModel`."""
 
     model: StoredModel
-    embedding_length: int | None  # numbers in a token's vector
+    embedding_length: int | None  # dimensions of a token's vector
     num_shards: int
     adapters: tuple[AdapterFacts, ...]
     has_projector: bool
-    shared_bytes: int  # of its size, that other models have too
-    template_features: tuple[str, ...]  # of the conversation, that the template knows
-    choice: str | None  # what was chosen where the name left it open
-    revision: str | None  # of the repository it came from
+    shared_bytes: int  # part of its size that other models share
+    template_features: tuple[str, ...]  # parts of a conversation that the template supports
+    choice: str | None  # the quantization chosen for a name without one
+    revision: str | None  # of its source repository
     tensors: tuple[TensorFacts, ...]
 
 
-FEATURES = {  # what a template names, by what it means
+FEATURES = {  # texts in a template by the feature that they show
     "system": ("system",),
     "tools": ("tools",),
     "tool calls": ("tool_calls",),
@@ -75,11 +75,11 @@ FEATURES = {  # what a template names, by what it means
 
 
 def describe_model(workspace: Workspace, name: str) -> ModelFacts:
-    """Return what is known of a model.
+    """Return the details of a model.
 
     Raises:
-        ModelNotFoundError: there is none of the name.
-        IntegrityError: a file of it is missing or damaged.
+        ModelNotFoundError: the model does not exist.
+        IntegrityError: a file of the model is missing or damaged.
     """
     model = workspace.models.find_model(name)
     entry = entry_of(workspace, name)
@@ -108,16 +108,16 @@ def describe_model(workspace: Workspace, name: str) -> ModelFacts:
 
 
 def features_of(template: str | None) -> tuple[str, ...]:
-    """Return what of a conversation a template knows."""
+    """Return the parts of a conversation that a template supports."""
     text = template or ""
     return tuple(name for name, marks in FEATURES.items() if any(mark in text for mark in marks))
 
 
 def files_text(workspace: Workspace, name: str) -> str:
-    """Return a Modelfile that names the very files of a model.
+    """Return a Modelfile that names the exact files of a model.
 
     Raises:
-        ModelNotFoundError: there is none of the name.
+        ModelNotFoundError: the model does not exist.
     """
     model = workspace.models.find_model(name)
     entry = entry_of(workspace, name)
@@ -127,7 +127,7 @@ def files_text(workspace: Workspace, name: str) -> str:
 
 
 def base_name(model: StoredModel) -> str:
-    """Return what FROM says for a model that is not in the store."""
+    """Return the FROM value for a model that is not in the store."""
     is_file = parse_name(split_adapters(model.name)[0]).source is ModelSource.FILE
     return str(model.shards[0]) if is_file else model.name
 
@@ -146,24 +146,25 @@ def recipe_by_files(model: StoredModel, entry: Entry) -> Recipe:
 
 
 def recipe_fields(model: StoredModel) -> dict[str, Any]:
-    """Return what the model's recipe says, as fields of a `Recipe`."""
-    said = model.recipe
+    """Return the model's recipe as fields of a `Recipe`."""
+    recipe = model.recipe
     return {
-        "template": said.template,
-        "system": said.system,
-        "licenses": said.licenses,
+        "template": recipe.template,
+        "system": recipe.system,
+        "licenses": recipe.licenses,
         "messages": tuple(
-            RecipeMessage(role=cast("Speaker", role), content=text) for role, text in said.messages
+            RecipeMessage(role=cast("Speaker", role), content=text)
+            for role, text in recipe.messages
         ),
-        "parameters": tuple(pair for pair in said.parameters if pair[0] in KNOWN),
-        "renderer": said.renderer,
-        "parser": said.parser,
-        "requires": said.requires,
+        "parameters": tuple(pair for pair in recipe.parameters if pair[0] in KNOWN),
+        "renderer": recipe.renderer,
+        "parser": recipe.parser,
+        "requires": recipe.requires,
     }
 
 
 def adapter_uses(model: StoredModel, entry: Entry) -> tuple[AdapterUse, ...]:
-    """Return the adapters of a model, by their digests."""
+    """Return the adapters of a model by digest."""
     layers = entry.manifest.with_role(Role.ADAPTER)
     return tuple(
         AdapterUse(path=layer.digest, scale=scale)
@@ -172,7 +173,7 @@ def adapter_uses(model: StoredModel, entry: Entry) -> tuple[AdapterUse, ...]:
 
 
 def entry_of(workspace: Workspace, name: str) -> Entry | None:
-    """Return the store's entry of a model, None for one that is embedded or a file."""
+    """Return the store's entry of a model, or None for an embedded model or a file."""
     ref = parse_name(split_adapters(name)[0])
     return None if ref.source is ModelSource.FILE else workspace.store.find(ref)
 
@@ -197,5 +198,5 @@ def _tensors(shards: Sequence[Path]) -> Iterator[TensorFacts]:
 
 
 def _length(header: Header, key: str) -> int | None:
-    found = header.metadata.get(f"{header.architecture}.{key}")
-    return found if isinstance(found, int) else None
+    length = header.metadata.get(f"{header.architecture}.{key}")
+    return length if isinstance(length, int) else None

@@ -19,40 +19,42 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelDetails:
-    """What a model's file says of itself."""
+    """Details in a model's GGUF header."""
 
     format: str
     family: str
     parameter_size: str  # "5.8M"
     quantization_level: str
     context_length: int | None  # tokens
-    embedding_length: int | None = None  # numbers of a token's vector
+    embedding_length: int | None = None  # dimensions of a token's vector
     capabilities: tuple[str, ...]  # completion, tools ...: see capabilities.py
     role: GgufRole = "weights"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredModel:
-    """A model that can be run."""
+    """Model that can be run."""
 
     name: str
-    shards: tuple[Path, ...]  # of the weights, in order; one but for split models
-    digest: str  # "sha256:<hex>" of the manifest, of an embedded model's file
+    shards: tuple[Path, ...]  # of the weights in order; one, except for split models
+    digest: str  # "sha256:<hex>" of the manifest, or of an embedded model's file
     size_bytes: int
     modified: datetime  # with time zone
     details: ModelDetails
     chat_template: str | None  # Jinja
-    origin: str | None = None  # the name it was pulled from, or made from
+    origin: str | None = None  # the name it was pulled from, or its base
     recipe: StoredRecipe = EMPTY
     adapters: tuple[tuple[Path, float], ...] = ()  # (GGUF LoRA, its scale)
-    draft: tuple[Path, ...] = ()  # the shards of a model that guesses tokens
-    projectors: tuple[Path, ...] = ()  # of images and sound into the model's vectors
-    weights: tuple[str, ...] = ()  # digests of the shards: equal ones can share a runner
+    draft: tuple[Path, ...] = ()  # the shards of the draft model
+    projectors: tuple[Path, ...] = ()  # encoders of images and audio
+    weights: tuple[
+        str, ...
+    ] = ()  # digests of the shards: models with equal ones can share a runner
 
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
-    """What a name means now: how the store spells it, and the digest of the model."""
+    """Identity of a name: its spelling in the store, and the digest of the model."""
 
     name: str
-    digest: str | None  # None for a file of this machine: hashing it takes too long
+    digest: str | None  # None for a file of this machine, which takes too long to hash

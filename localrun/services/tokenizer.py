@@ -1,4 +1,4 @@
-"""What a model's file says of its tokenizer, without loading the model."""
+"""Tokenizer details in a GGUF file, read without loading the model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOST_TOKENS = 2_000_000  # of a vocabulary; the reader bounds its bytes
-SPECIAL = {  # tokens by their name elsewhere, and the name in GGUF
+SPECIAL = {  # special tokens by their usual name, and their name in GGUF
     "bos_token": "bos_token_id",
     "eos_token": "eos_token_id",
     "unk_token": "unknown_token_id",
@@ -24,18 +24,18 @@ ADDED = ("add_bos_token", "add_eos_token")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenizerInfo:
-    """A tokenizer; what its file does not say is left out of both mappings."""
+    """Tokenizer of a model; fields that the file lacks are left out of both mappings."""
 
-    kind: str  # llama.cpp's name of its algorithm, such as gpt2
+    kind: str  # llama.cpp's name of the algorithm, such as gpt2
     num_tokens: int
-    special: dict[str, str]  # the text of a token by its name in `SPECIAL`
-    added: dict[str, bool]  # whether a token is put around prompts, by its name in `ADDED`
+    special: dict[str, str]  # text of a token by its name in `SPECIAL`
+    added: dict[str, bool]  # whether a token is added to prompts, by its name in `ADDED`
 
 
 def read_tokenizer(path: Path) -> TokenizerInfo:
-    """Return the tokenizer of a GGUF file, which is the first one of a split model.
+    """Return the tokenizer of a GGUF file; for a split model, of its first shard.
 
-    Blocks; a file that has not changed is read once.
+    Blocks; an unchanged file is read once.
 
     Raises:
         IntegrityError: the file is damaged.
@@ -47,8 +47,8 @@ def read_tokenizer(path: Path) -> TokenizerInfo:
 @lru_cache(maxsize=64)
 def _read_version(path: Path, _size_bytes: int, _modified_ns: int) -> TokenizerInfo:
     header = read_header(path, longest_kept=MOST_TOKENS)
-    found = header.metadata.get("tokenizer.ggml.tokens")
-    tokens: Sequence[object] = found if isinstance(found, list) else ()
+    values = header.metadata.get("tokenizer.ggml.tokens")
+    tokens: Sequence[object] = values if isinstance(values, list) else ()
     texts = {name: _token(header, tokens, key) for name, key in SPECIAL.items()}
     flags = {name: header.metadata.get(f"tokenizer.ggml.{name}") for name in ADDED}
     return TokenizerInfo(

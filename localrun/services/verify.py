@@ -1,8 +1,8 @@
-"""Re-hash what models are made of, and fetch again what is bad, and only that.
+"""Verification and repair of models: hash their blobs, and download only the bad ones again.
 
-Blobs that no model names are checked too: the next `create` or `import` of the same bytes
-would use them. A quick check compares sizes with what manifests state, and GGUF files that
-no manifest names with what their headers announce.
+Blobs that no model names are checked too, because the next `create` or `import` of the same bytes
+would use them. A quick check compares sizes with manifests, and GGUF files that no manifest names
+with their headers.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What is known of one model after a check."""
+    """Result of the check of one model."""
 
     name: str
     bad: tuple[BadBlob, ...] = ()
     is_repaired: bool = False
-    problem: str | None = None  # why it could not be repaired, or what is wrong with the name
+    problem: str | None = None  # why it was not repaired, or what is wrong with the name
 
     @property
     def is_good(self) -> bool:
@@ -50,9 +50,9 @@ def verify_models(
     is_repair: bool,
     is_quick: bool = False,
 ) -> list[Verdict]:
-    """Check models, everything without names; with ``is_repair`` fetch again what is bad; blocks.
+    """Check models, or everything without names; ``is_repair`` downloads bad files again.
 
-    With ``is_quick`` sizes are compared, and only small files are hashed.
+    Blocks. With ``is_quick`` sizes are compared, and only small files are hashed.
 
     Raises:
         ModelNotFoundError: a named model is not in the store.
@@ -64,7 +64,9 @@ def verify_models(
     check = bad_sizes if is_quick else bad_hashes
     bad = check(workspace, named, unnamed, report)
     verdicts = [
-        Verdict(name=ref.name, bad=tuple(bad[one] for one in sizes[ref.name] if one in bad))
+        Verdict(
+            name=ref.name, bad=tuple(bad[digest] for digest in sizes[ref.name] if digest in bad)
+        )
         for ref in refs
     ]
     if not names:
@@ -74,14 +76,14 @@ def verify_models(
         known = {ref.name: ref for ref in refs}
         with _set_aside(workspace, [digest for digest in bad if digest in named]):
             verdicts = [
-                _repair(workspace, known[one.name], one, report) if one.bad else one
-                for one in verdicts
+                _repair(workspace, known[verdict.name], verdict, report) if verdict.bad else verdict
+                for verdict in verdicts
             ]
     return verdicts + [_verdict_of_unnamed(workspace, blob, is_repair) for blob in surplus]
 
 
 def _verdict_of_unnamed(workspace: Workspace, blob: BadBlob, is_repair: bool) -> Verdict:  # noqa: FBT001 - private
-    """Describe a bad file that no model names; a repair deletes it."""
+    """Return the verdict of a bad file that no model names; a repair deletes it."""
     is_gone = is_repair and quarantine(workspace.store, blob.digest)
     name = str(workspace.store.layout.blob(blob.digest))
     return Verdict(name=name, bad=(blob,), is_repaired=is_gone)
@@ -89,7 +91,7 @@ def _verdict_of_unnamed(workspace: Workspace, blob: BadBlob, is_repair: bool) ->
 
 @contextlib.contextmanager
 def _set_aside(workspace: Workspace, digests: Iterable[str]) -> Iterator[None]:
-    """Take bad blobs out of the way while the block runs; what it did not replace comes back."""
+    """Move bad blobs away while the block runs; restore those that were not replaced."""
     store = workspace.store
     with store.lease() as lease:
         moved = {digest: lease.temporary() for digest in digests}
@@ -112,15 +114,15 @@ def _chosen(workspace: Workspace, names: Sequence[str]) -> list[StoredRef]:
         if ref is None:
             workspace.models.find_model(name)
             raise ModelNotFoundError(
-                f"{name} is not in the store, which is what verify checks",
-                hint="localrun verify   checks all that is in it",
+                f"{name} is not in the store, and verify checks only the store",
+                hint="localrun verify   checks all models of the store",
             )
         chosen.append(ref)
     return chosen
 
 
 def _damaged_names(workspace: Workspace) -> list[tuple[str, str]]:
-    """Return the files of names that say nothing any more, and what is wrong with each."""
+    """Return the reference files that cannot be read, with the reason."""
     damaged = []
     for path in ref_files(workspace.store.layout):
         try:
@@ -132,7 +134,7 @@ def _damaged_names(workspace: Workspace) -> list[tuple[str, str]]:
 
 
 def _sizes(workspace: Workspace, ref: StoredRef) -> dict[str, int]:
-    """Return the bytes of everything a model needs; a damaged manifest names nothing."""
+    """Return the sizes of all blobs of a model by digest; a damaged manifest names none."""
     path = workspace.store.blobs.find(ref.manifest)
     own = {ref.manifest: path.stat().st_size if path is not None else 0}
     try:
@@ -145,11 +147,11 @@ def _sizes(workspace: Workspace, ref: StoredRef) -> dict[str, int]:
 def _repair(
     workspace: Workspace, ref: StoredRef, verdict: Verdict, report: ProgressReport
 ) -> Verdict:
-    """Fetch a model's bad files again, from where it or another model with them came."""
+    """Download a model's bad files again, from its origin or that of another model with them."""
     problem = None
     for source in _sources(workspace, ref, verdict):
         if _is_whole(workspace, ref, verdict):
-            break  # with an earlier source, or an earlier model
+            break  # repaired by an earlier source or model
         try:
             _fetch_again(workspace, source, report)
         except LocalrunError as error:
@@ -157,19 +159,19 @@ def _repair(
     if _is_whole(workspace, ref, verdict):
         return replace(verdict, is_repaired=True)
     if problem is None:
-        problem = "it was made or imported here; do that again"
+        problem = "it was created or imported on this machine; create or import it again"
     return replace(verdict, problem=problem)
 
 
 def _is_whole(workspace: Workspace, ref: StoredRef, verdict: Verdict) -> bool:
-    """Return whether what was bad is good now; the rest of the model was hashed before."""
+    """Return whether the bad blobs are good now; the other blobs were checked before."""
     bad = {blob.digest for blob in verdict.bad}
     sizes = _sizes(workspace, ref).items()
     return not verify(workspace.store, {digest: size for digest, size in sizes if digest in bad})
 
 
 def _sources(workspace: Workspace, ref: StoredRef, verdict: Verdict) -> list[StoredRef]:
-    """Return the pulled models that a bad file may be fetched with, the model itself first."""
+    """Return the pulled models that have a bad file, the model itself first."""
     bad = {blob.digest for blob in verdict.bad}
     others = [
         other
@@ -182,7 +184,7 @@ def _sources(workspace: Workspace, ref: StoredRef, verdict: Verdict) -> list[Sto
 def _fetch_again(workspace: Workspace, ref: StoredRef, report: ProgressReport) -> None:
     pin = _pin(workspace, ref)
     plan = plan_of_pin(workspace, pin)
-    if not pin.files:  # nobody knew what to check
+    if not pin.files:  # the damaged manifest names no files
         _quarantine(workspace, plan)
     run_plan(workspace, plan, PullOptions(), report)
 
@@ -194,7 +196,7 @@ def _quarantine(workspace: Workspace, plan: PullPlan) -> None:
 
 
 def _pin(workspace: Workspace, ref: StoredRef) -> Pin:
-    """Return the version that a name means; its files only if the manifest can be read."""
+    """Return the pinned version of a name; its files only if the manifest can be read."""
     try:
         layers = workspace.store.manifest(ref.manifest).layers
     except IntegrityError:

@@ -1,7 +1,6 @@
-"""What use cases work on: the settings, the store, the network and the catalog of names.
+"""Workspace of use cases: settings, store, network clients and model catalog of one process.
 
-Each is made when it is first asked for, so that ``list`` opens no connection and
-``search`` no store.
+Each is created on first use, so that ``list`` opens no connection and ``search`` no store.
 """
 
 from __future__ import annotations
@@ -78,7 +77,7 @@ class Workspace:
 
     @cached_property
     def http(self) -> Http:
-        """Return the connections of this process."""
+        """Return the HTTP client of this process."""
         from localrun.registry.http import Http
         from localrun.registry.public import PublicOnly
 
@@ -87,27 +86,27 @@ class Workspace:
 
     @cached_property
     def catalog(self) -> Catalog:
-        """Return what bare names mean."""
+        """Return the model catalog."""
         from localrun.registry.catalog import load_catalog
 
         return load_catalog(self.settings.catalogs)
 
     @cached_property
     def huggingface(self) -> HuggingFace:
-        """Return Hugging Face, or what HF_ENDPOINT names."""
+        """Return the client of Hugging Face, or of the hub at HF_ENDPOINT."""
         from localrun.registry.hubs.huggingface import HuggingFace
 
         return HuggingFace(self.http, self.environ)
 
     @cached_property
     def modelscope(self) -> ModelScope:
-        """Return ModelScope, or what MODELSCOPE_ENDPOINT names."""
+        """Return the client of ModelScope, or of the hub at MODELSCOPE_ENDPOINT."""
         from localrun.registry.hubs.modelscope import ModelScope
 
         return ModelScope(self.http, self.environ)
 
     def _named_hosts(self) -> Iterator[str]:
-        """Yield the hosts that the owner of the environment has named to pull from."""
+        """Yield the hosts that the owner of the environment allows for pulls."""
         yield from self.settings.private_hosts or ()
         yield from self.settings.mirrors
         for variable in ("HF_ENDPOINT", "MODELSCOPE_ENDPOINT"):
@@ -115,7 +114,7 @@ class Workspace:
             yield address if "://" in address else f"https://{address}"
 
     def registry(self, host: str, *, is_insecure: bool = False) -> OciRegistry:
-        """Return an OCI registry."""
+        """Return the client of an OCI registry."""
         from localrun.registry.oci.registry import OciRegistry
 
         return OciRegistry(
@@ -124,9 +123,9 @@ class Workspace:
 
 
 def open_workspace(environ: Mapping[str, str]) -> Workspace:
-    """Return the workspace that the environment describes.
+    """Return the workspace for an environment.
 
     Raises:
-        UsageError: a variable cannot be understood.
+        UsageError: a variable is malformed.
     """
     return Workspace(load_settings(environ), environ)

@@ -160,7 +160,7 @@ def _store_blobs(
     except CutShortError as error:
         raise IntegrityError(
             f"the archive is truncated; {num_stored} complete files of it are kept",
-            hint="import the complete archive: files that are stored are skipped",
+            hint="import the complete archive again: files that are stored are skipped",
         ) from error
     return held
 

@@ -95,7 +95,7 @@ def create(work: Work) -> None:
     except NotFoundError:
         return
     except UsageError as error:  # its source went and came back between two looks
-        if "nothing to pull it from" not in error.message:
+        if "has no origin to pull from" not in error.message:
             raise
 
 

@@ -173,7 +173,7 @@ def test_what_is_no_model_is_refused(workspace: Workspace, tmp_path: Path) -> No
     with pytest.raises(IntegrityError):
         take(workspace, write(tmp_path / "page.gguf", b"<html>"))
     for name in ("./mine.gguf", "https://host/mine.gguf"):
-        with pytest.raises(UsageError, match="not a name to give"):
+        with pytest.raises(UsageError, match="not a valid new name"):
             take(workspace, write(tmp_path / "m.gguf", WEIGHTS), name)
 
     assert names_in(workspace) == []

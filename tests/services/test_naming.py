@@ -66,7 +66,7 @@ def test_the_embedded_model_can_have_a_second_name(workspace: Workspace, source:
     "target", ["./mine.gguf", "https://host/mine.gguf", f"mine@sha256:{'0' * 64}"]
 )
 def test_what_is_no_name_cannot_be_given(workspace: Workspace, target: str) -> None:
-    with pytest.raises(UsageError, match="not a name to give"):
+    with pytest.raises(UsageError, match="not a valid new name"):
         copy(workspace, "guide", target)
 
 
@@ -142,7 +142,7 @@ def test_a_store_that_is_only_read_is_left_alone(tmp_path: Path, workspace: Work
     shared = workspace.settings.models_dir
     other = workspace_at(tmp_path / "other", "http://127.0.0.1:9", extra_models=(shared,))
 
-    with pytest.raises(UsageError, match="only read"):
+    with pytest.raises(UsageError, match="read-only"):
         remove(other, NAME)
     copy(other, NAME, "mine")
     remove(other, "mine")

@@ -28,5 +28,5 @@ def test_a_command_on_this_machine_says_what_is_wrong_with_a_path(tmp_path: Path
         models.find_model(f"{tmp_path}/x.gguf")
     with pytest.raises(IntegrityError, match="not a readable GGUF file"):
         models.find_model(f"{tmp_path}/text.gguf")
-    with pytest.raises(IntegrityError, match="is no adapter"):
+    with pytest.raises(IntegrityError, match="is not an adapter"):
         models.find_model(f"guide+{embedded_models()['guide:latest']}")

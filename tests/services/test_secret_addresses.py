@@ -78,7 +78,7 @@ def test_the_name_alone_says_what_is_missing(workspace: Workspace, web: Web) -> 
     with pytest.raises(SourceUnusableError) as caught:
         pull(workspace, f"{web.url}/x.gguf")
 
-    assert "with the login or the signature" in (caught.value.hint or "")
+    assert "login or signature is never stored" in (caught.value.hint or "")
     (fresh,) = find_outdated(workspace)
     assert "answers 401" in (fresh.problem or "")
 

@@ -64,7 +64,7 @@ def asked_for_weights(hub: FakeHub) -> int:
 def wait_until_it_tells_of_waiting(pull: Pull) -> threading.Thread:
     assert pull.process.stderr is not None
     for line in pull.process.stderr:
-        if "another localrun downloads" in line:
+        if "another localrun is downloading" in line:
             break
     else:
         pytest.fail("it never waited")

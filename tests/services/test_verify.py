@@ -148,7 +148,7 @@ def test_what_nobody_can_bring_is_told(workspace: Workspace) -> None:
     verdicts = {verdict.name: verdict for verdict in check(down, is_repair=True)}
 
     assert "127.0.0.1:9" in str(verdicts[NAME].problem)
-    assert "made or imported" in str(verdicts["made:latest"].problem)
+    assert "created or imported" in str(verdicts["made:latest"].problem)
     assert not any(verdict.is_good for verdict in verdicts.values())
     assert len(verdicts) == 3
     assert blob_of(workspace, gguf(4)).exists()  # damaged is better than gone

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MODE = 0o644
 SYNC_FILE_RANGE_WRITE = 2
-KEPT_HINT = "localrun prune   frees what no model uses; the downloaded bytes are kept"
+KEPT_HINT = "localrun prune   deletes unused files; the downloaded bytes are kept"
 SPARE_BYTES = 32 << 20  # kept free on the disk
 
 
@@ -33,7 +33,7 @@ def check_space(folder: Path, missing: int) -> None:
         raise StorageError(
             f"the download needs {missing / 1e9:.2f} GB, the disk of {folder} has "
             f"{free / 1e9:.2f} GB free",
-            hint="localrun prune   frees what no model uses",
+            hint="localrun prune   deletes unused files",
         )
 
 

@@ -1,4 +1,4 @@
-"""The adapters of a recipe: GGUF files, PEFT folders and blobs of the store."""
+"""Adapters of a recipe: GGUF files, PEFT folders and blobs of the store."""
 
 from __future__ import annotations
 
@@ -19,44 +19,46 @@ if TYPE_CHECKING:
 
 
 def add_adapters(
-    gatherer: PartCollector, parts: ModelParts, adapters: Sequence[AdapterUse]
+    collector: PartCollector, parts: ModelParts, adapters: Sequence[AdapterUse]
 ) -> tuple[float, ...]:
-    """Bring adapters into the store and check them against the weights; return their scales.
+    """Add adapters to the store, check them against the weights, and return their scales.
 
     Raises:
-        NotFoundError: nothing is at the path.
-        IntegrityError: an adapter is damaged, or was made for another model.
+        NotFoundError: the path does not exist.
+        IntegrityError: an adapter is damaged, or belongs to another model.
     """
     if not adapters:
         return ()
-    blobs = gatherer.workspace.store.blobs
-    base = read_headers([blobs.path(piece.digest) for piece in parts.weights])
+    blobs = collector.workspace.store.blobs
+    base = read_headers([blobs.path(part.digest) for part in parts.weights])
     for adapter in adapters:
-        piece = _piece(gatherer, parts, adapter.path, base)
-        parts.files[Role.ADAPTER].append(piece)
+        part = _adapter_part(collector, parts, adapter.path, base)
+        parts.files[Role.ADAPTER].append(part)
     return tuple(adapter.scale for adapter in adapters)
 
 
-def _piece(gatherer: PartCollector, parts: ModelParts, text: str, base: Header) -> ModelPart:
+def _adapter_part(
+    collector: PartCollector, parts: ModelParts, text: str, base: Header
+) -> ModelPart:
     if BLOB.fullmatch(text):
-        path = gatherer.workspace.store.blobs.path(text)
-        gatherer.lease.add([text])
+        path = collector.workspace.store.blobs.path(text)
+        collector.lease.add([text])
         check_adapter(read_header(path), base)
         return ModelPart(text, path.stat().st_size)
-    path = gatherer.folder / local_path(text)
+    path = collector.folder / local_path(text)
     if not path.exists():
         raise NotFoundError(f"ADAPTER {text}: no such file: {path}")
     if path.is_file() and path.suffix != ".safetensors":
         header = read_header(path)
         if header.text("general.type") != "adapter":
             raise IntegrityError(
-                f"ADAPTER {text} is a model, not an adapter", hint=f"FROM {text}   loads a model"
+                f"ADAPTER {text} is a model, not an adapter", hint=f"FROM {text}   uses a model"
             )
         check_adapter(header, base)
-        return gatherer.take(parts, path)
-    from localrun.convert.lora import convert_adapter  # numpy, which few recipes need
+        return collector.take(parts, path)
+    from localrun.convert.lora import convert_adapter  # numpy: few recipes need it
 
-    with gatherer.lease.folder() as folder:
+    with collector.lease.folder() as folder:
         made = folder / "adapter.gguf"
         convert_adapter(path, base, made)
-        return gatherer.keep(made)
+        return collector.keep(made)

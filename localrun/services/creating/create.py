@@ -1,8 +1,8 @@
-"""Make a model from a recipe: its files as blobs, what it says as layers, one manifest.
+"""Creation of a model from a recipe: files as blobs, texts as layers, one manifest.
 
-The manifest depends only on the digests of the files and on what the recipe says, so the
-same recipe gives the same model id on every machine. A recipe that changes nothing gives
-the base's own manifest.
+The manifest depends only on the digests of the files and the content of the recipe, so the same
+recipe has the same model id on every machine. A recipe that changes nothing yields the base's own
+manifest.
 """
 
 from __future__ import annotations
@@ -47,30 +47,30 @@ if TYPE_CHECKING:
     from localrun.store.manifest import Manifest
 
 FILE_NAMES = {Role.PROJECTOR: "mmproj", Role.ADAPTER: "adapter", Role.DRAFT: "draft"}
-STRETCHING = ("rope_scaling", "rope_frequency_scale")  # map a longer context into the model's own
+STRETCHING = ("rope_scaling", "rope_frequency_scale")  # extend the model's context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateOptions:
-    """How to make it."""
+    """Options of a creation."""
 
     quantize: str | None = None  # a type such as Q4_K_M
-    draft_quantize: str | None = None  # that of the draft model
-    is_requantizing: bool = False  # also from weights that are quantized already
+    draft_quantize: str | None = None  # type of the draft model
+    is_requantizing: bool = False  # allow weights that are quantized already
     adopt_mode: AdoptMode = AdoptMode.AUTO  # of the user's files
-    facts: Mapping[str, object] = field(default_factory=dict)  # stated of the model: see facts.py
+    facts: Mapping[str, object] = field(default_factory=dict)  # stated by the client: see facts.py
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Created:
-    """A model that has a name now."""
+    """Model that was created under a name."""
 
     name: str
     manifest: str  # digest
     size_bytes: int
     weights_bytes: int
-    bits_per_weight: float | None  # where it was quantized
-    is_changed: bool  # the name means another manifest than before, or is new
+    bits_per_weight: float | None  # None unless it was quantized
+    is_changed: bool  # the name has another manifest than before, or is new
 
 
 def create_model(
@@ -82,36 +82,36 @@ def create_model(
     options: CreateOptions | None = None,
     report: ProgressReport | None = None,
 ) -> Created:
-    """Make a model and name it; paths of the recipe are relative to ``folder``.
+    """Create a model and name it; paths of the recipe are relative to ``folder``.
 
-    Nothing under the name changes until everything is there.
+    The name changes only after everything else is complete.
 
     Raises:
-        UsageError: the recipe cannot be made into a model.
-        NotFoundError: it names a file or a model that is not there.
-        IntegrityError: a file is damaged, or an adapter does not fit.
+        UsageError: the recipe is not valid for a model.
+        NotFoundError: the recipe names a file or a model that does not exist.
+        IntegrityError: a file is damaged, or an adapter belongs to another model.
         BackendError: the quantization failed.
         StorageError: the disk is full or cannot be written.
     """
     if ref.source in {ModelSource.URL, ModelSource.FILE} or ref.digest is not None:
-        raise UsageError(f"not a name to give: {ref}", hint="localrun create mine -f Modelfile")
-    chosen, told = options or CreateOptions(), report or SilentReport()
+        raise UsageError(f"not a valid new name: {ref}", hint="localrun create mine -f Modelfile")
+    chosen, report = options or CreateOptions(), report or SilentReport()
     store = workspace.store
     with store.lease() as lease:
-        gatherer = PartCollector(
-            workspace, lease, told, folder=folder, adopt_mode=chosen.adopt_mode
+        collector = PartCollector(
+            workspace, lease, report, folder=folder, adopt_mode=chosen.adopt_mode
         )
-        parts, said = gather_recipe(gatherer, recipe)
+        parts, merged = gather_recipe(collector, recipe)
         bits = None
         if chosen.quantize is not None:
             bits = quantize_weights(
-                gatherer, parts, chosen.quantize, is_requantizing=chosen.is_requantizing
+                collector, parts, chosen.quantize, is_requantizing=chosen.is_requantizing
             )
         if chosen.draft_quantize is not None:
-            _quantize_draft(gatherer, parts, chosen)
-        check_facts(gatherer, parts, said, chosen.facts)
-        _note_long_context(gatherer, parts, said)
-        manifest = write_manifest(gatherer, parts, said)
+            _quantize_draft(collector, parts, chosen)
+        check_facts(collector, parts, merged, chosen.facts)
+        _note_long_context(collector, parts, merged)
+        manifest = write_manifest(collector, parts, merged)
         before = store.find(ref)
         stored = store.tag(ref, manifest, lease, Provenance(base=parts.origin))
     if chosen.adopt_mode is AdoptMode.MOVE:
@@ -120,34 +120,36 @@ def create_model(
     return Created(
         name=stored.name,
         manifest=stored.manifest,
-        size_bytes=parse_manifest(manifest).size_bytes,  # its blob may be gone by now
-        weights_bytes=sum(piece.size_bytes for piece in parts.weights),
+        size_bytes=parse_manifest(
+            manifest
+        ).size_bytes,  # its blob may have been collected meanwhile
+        weights_bytes=sum(part.size_bytes for part in parts.weights),
         bits_per_weight=bits,
         is_changed=before is None or before.ref.manifest != digest_of(manifest),
     )
 
 
-def gather_recipe(gatherer: PartCollector, recipe: Recipe) -> tuple[ModelParts, StoredRecipe]:
-    """Bring everything that a recipe names into the store; return it with what it says.
+def gather_recipe(collector: PartCollector, recipe: Recipe) -> tuple[ModelParts, StoredRecipe]:
+    """Add everything that a recipe names to the store; return the parts and the merged recipe.
 
     Raises:
         LocalrunError: as `create_model`.
     """
     if recipe.template:
         _check_template(recipe.template)
-    parts = gatherer.gather(recipe.sources)
-    scales = add_adapters(gatherer, parts, recipe.adapters)
+    parts = collector.gather(recipe.sources)
+    scales = add_adapters(collector, parts, recipe.adapters)
     if recipe.draft is not None:
-        draft = gatherer.gather((recipe.draft,))
+        draft = collector.gather((recipe.draft,))
         parts.files[Role.DRAFT] = draft.weights
     return parts, _merged(parts.recipe, recipe, scales)
 
 
-def _quantize_draft(gatherer: PartCollector, parts: ModelParts, chosen: CreateOptions) -> None:
+def _quantize_draft(collector: PartCollector, parts: ModelParts, chosen: CreateOptions) -> None:
     if not parts.files[Role.DRAFT]:
-        raise UsageError("there is no draft model to quantize", hint="name it with DRAFT")
+        raise UsageError("there is no draft model to quantize", hint="DRAFT   names one")
     quantize_weights(
-        gatherer,
+        collector,
         parts,
         chosen.draft_quantize or "",
         role=Role.DRAFT,
@@ -155,17 +157,17 @@ def _quantize_draft(gatherer: PartCollector, parts: ModelParts, chosen: CreateOp
     )
 
 
-def _note_long_context(gatherer: PartCollector, parts: ModelParts, said: StoredRecipe) -> None:
+def _note_long_context(collector: PartCollector, parts: ModelParts, merged: StoredRecipe) -> None:
     """Report a ``num_ctx`` that is larger than the model's own context."""
-    num_ctx = said.parameter("num_ctx")
+    num_ctx = merged.parameter("num_ctx")
     if not isinstance(num_ctx, int) or not parts.weights:
         return
-    if any(said.parameter(name) is not None for name in STRETCHING):
+    if any(merged.parameter(name) is not None for name in STRETCHING):
         return
-    path = gatherer.workspace.store.blobs.path(parts.weights[0].digest)
+    path = collector.workspace.store.blobs.path(parts.weights[0].digest)
     note = context_note(num_ctx, read_header(path).context_length, "")
     if note:
-        gatherer.report.note(f"num_ctx will be {note}")
+        collector.report.note(f"num_ctx will be {note}")
 
 
 def _check_template(text: str) -> None:
@@ -177,16 +179,16 @@ def _check_template(text: str) -> None:
         ) from error
 
 
-def write_manifest(gatherer: PartCollector, parts: ModelParts, said: StoredRecipe) -> bytes:
-    """Keep the texts of a model and return its manifest."""
-    store, base = gatherer.workspace.store, parts.base
-    if base is not None and said == parts.recipe and _files(parts) == _files_of(base.manifest):
+def write_manifest(collector: PartCollector, parts: ModelParts, merged: StoredRecipe) -> bytes:
+    """Store the texts of a model, and return its manifest."""
+    store, base = collector.workspace.store, parts.base
+    if base is not None and merged == parts.recipe and _files(parts) == _files_of(base.manifest):
         return store.blobs.read(base.ref.manifest, max_bytes=MOST_BYTES)
-    return make_manifest(store, _layers(gatherer, parts, said), gatherer.lease)
+    return make_manifest(store, _layers(collector, parts, merged), collector.lease)
 
 
 def _merged(base: StoredRecipe, recipe: Recipe, scales: tuple[float, ...]) -> StoredRecipe:
-    """Put what the recipe says over what its base says, as Ollama does."""
+    """Merge the recipe into the base's recipe, as Ollama does."""
     licenses = dict.fromkeys((*base.licenses, *recipe.licenses))
     messages = tuple((message.role, message.content) for message in recipe.messages)
     return replace(
@@ -206,7 +208,7 @@ def _merged(base: StoredRecipe, recipe: Recipe, scales: tuple[float, ...]) -> St
 def _merged_parameters(
     base: tuple[tuple[str, Value], ...], own: tuple[tuple[str, Value], ...]
 ) -> tuple[tuple[str, Value], ...]:
-    """Replace in place what the recipe sets too, and put what is new behind."""
+    """Replace parameters that the recipe sets in place, and append the new ones."""
     names = dict.fromkeys(name for name, _ in own)
     merged: list[tuple[str, Value]] = []
     done: set[str] = set()
@@ -219,22 +221,22 @@ def _merged_parameters(
     return (*merged, *(pair for pair in own if pair[0] not in done))
 
 
-def _layers(gatherer: PartCollector, parts: ModelParts, said: StoredRecipe) -> list[Descriptor]:
-    """Return all layers, their names by their place alone."""
+def _layers(collector: PartCollector, parts: ModelParts, merged: StoredRecipe) -> list[Descriptor]:
+    """Return all layers; their names depend only on their position."""
     layers = _weight_layers(parts)
     for role, stem in FILE_NAMES.items():
-        for number, piece in enumerate(parts.files[role]):
+        for number, part in enumerate(parts.files[role]):
             name = f"{stem}-{number + 1}.gguf" if number else f"{stem}.gguf"
-            layers.append(_file_layer(role, piece, name))
-    texts = [(MEDIA_TYPES[Role.LICENSE], text.encode()) for text in said.licenses]
-    if said.template:
-        kind = OLLAMA_TEMPLATE if is_go_template(said.template) else MEDIA_TYPES[Role.TEMPLATE]
-        texts.insert(0, (kind, said.template.encode()))
-    own = recipe_bytes(said)
+            layers.append(_file_layer(role, part, name))
+    texts = [(MEDIA_TYPES[Role.LICENSE], text.encode()) for text in merged.licenses]
+    if merged.template:
+        kind = OLLAMA_TEMPLATE if is_go_template(merged.template) else MEDIA_TYPES[Role.TEMPLATE]
+        texts.insert(0, (kind, merged.template.encode()))
+    own = recipe_bytes(merged)
     if own is not None:
         texts.append((MEDIA_TYPES[Role.RECIPE], own))
     for media_type, content in texts:
-        digest = gatherer.workspace.store.blobs.put(content, gatherer.lease)
+        digest = collector.workspace.store.blobs.put(content, collector.lease)
         layers.append(Descriptor(media_type=media_type, digest=digest, size_bytes=len(content)))
     return layers
 
@@ -247,19 +249,19 @@ def _weight_layers(parts: ModelParts) -> list[Descriptor]:
         else [f"model-{number:05}-of-{count:05}.gguf" for number in range(1, count + 1)]
     )
     return [
-        _file_layer(Role.WEIGHTS, piece, name)
-        for piece, name in zip(parts.weights, names, strict=True)
+        _file_layer(Role.WEIGHTS, part, name)
+        for part, name in zip(parts.weights, names, strict=True)
     ]
 
 
-def _file_layer(role: Role, piece: ModelPart, name: str) -> Descriptor:
+def _file_layer(role: Role, part: ModelPart, name: str) -> Descriptor:
     return Descriptor(
-        media_type=MEDIA_TYPES[role], digest=piece.digest, size_bytes=piece.size_bytes, name=name
+        media_type=MEDIA_TYPES[role], digest=part.digest, size_bytes=part.size_bytes, name=name
     )
 
 
 def _files(parts: ModelParts) -> list[list[str]]:
-    return [[piece.digest for piece in pieces] for pieces in parts.files.values()]
+    return [[part.digest for part in parts_of_role] for parts_of_role in parts.files.values()]
 
 
 def _files_of(manifest: Manifest) -> list[list[str]]:

@@ -1,7 +1,7 @@
-"""Facts that a client states of a model: checked against the model's files, never believed.
+"""Facts that a client states about a model: checked against the model's files, never trusted.
 
-Ollama's ``/api/create`` takes them as ``info``. What a file says of itself decides how it is
-run, so a statement that differs is an error and not an override.
+Ollama's ``/api/create`` has them as ``info``. The file's own header decides how the model is run,
+so a fact that differs is an error and not an override.
 """
 
 from __future__ import annotations
@@ -28,39 +28,39 @@ if TYPE_CHECKING:
 
 
 def check_facts(
-    gatherer: PartCollector, parts: ModelParts, said: StoredRecipe, facts: Mapping[str, object]
+    collector: PartCollector, parts: ModelParts, recipe: StoredRecipe, facts: Mapping[str, object]
 ) -> None:
-    """Check what is stated of a model that is being made.
+    """Check the facts stated about a model that is being created.
 
     Raises:
-        UsageError: a file says otherwise; the error names the fact.
+        UsageError: a file contradicts a fact; the error names the fact.
     """
     if not facts:
         return
-    known = _known(gatherer, parts, said)
+    known = _known(collector, parts, recipe)
     for name, stated in facts.items():
-        found = known.get(name)
-        if name == "capabilities" and isinstance(stated, list) and isinstance(found, list):
-            is_right = set(map(str, stated)) <= set(found)
+        actual = known.get(name)
+        if name == "capabilities" and isinstance(stated, list) and isinstance(actual, list):
+            is_right = set(map(str, stated)) <= set(actual)
         else:
-            is_right = stated == found
+            is_right = stated == actual
         if not is_right:
             raise UsageError(
-                f"info.{name} is {str(stated)[:100]!r}, but the model's file says {found!r}",
+                f"info.{name} is {str(stated)[:100]!r}, but the model's file states {actual!r}",
                 hint=f"leave info.{name} out: it is read from the file",
                 param=f"info.{name}",
             )
 
 
-def _known(gatherer: PartCollector, parts: ModelParts, said: StoredRecipe) -> dict[str, object]:
-    blobs = gatherer.workspace.store.blobs
+def _known(collector: PartCollector, parts: ModelParts, recipe: StoredRecipe) -> dict[str, object]:
+    blobs = collector.workspace.store.blobs
     header = read_header(blobs.path(parts.weights[0].digest))
-    details, template = describe_header(header), said.template
+    details, template = describe_header(header), recipe.template
     if template is None:
         template = header.text("tokenizer.chat_template")
     elif is_go_template(template):
         template = to_jinja(template)
-    projectors = [read_header(blobs.path(one.digest)) for one in parts.files[Role.PROJECTOR]]
+    projectors = [read_header(blobs.path(part.digest)) for part in parts.files[Role.PROJECTOR]]
     own = weights_capabilities(header)
     return {
         "base_name": header.text("general.basename"),

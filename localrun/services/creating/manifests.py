@@ -1,4 +1,4 @@
-"""Make the manifest of a model from its files: the same files always give the same one."""
+"""Manifest of a model's files: the same files always have the same manifest."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ GGUF_ROLES = {Role.WEIGHTS, Role.PROJECTOR, Role.ADAPTER, Role.DRAFT}
 
 
 def layer_of(role: Role, name: str, path: Path, digest: str) -> Descriptor:
-    """Describe a file as a layer.
+    """Return the layer of a file.
 
     Raises:
         IntegrityError: as `check_whole`.
@@ -44,17 +44,17 @@ def layer_of(role: Role, name: str, path: Path, digest: str) -> Descriptor:
 
 
 def check_whole(role: Role, name: str, path: Path) -> None:
-    """Check that a file which is to be GGUF is one, and has all that its header announces.
+    """Check that a file of a GGUF role is GGUF and complete.
 
     Raises:
-        IntegrityError: a GGUF file by its role, and none by its bytes, or not all of one.
+        IntegrityError: the file must be GGUF by its role, and is not, or is truncated.
     """
     if role not in GGUF_ROLES:
         return
     try:
         header = read_header(path)
     except IntegrityError as error:
-        message = f"{name} is no GGUF file: {error.message}"
+        message = f"{name} is not a GGUF file: {error.message}"
         raise IntegrityError(message, hint=error.hint) from error
     try:
         check_data(header, path.stat().st_size)
@@ -63,10 +63,10 @@ def check_whole(role: Role, name: str, path: Path) -> None:
 
 
 def make_manifest(store: Store, layers: Sequence[Descriptor], lease: Lease) -> bytes:
-    """Keep the config of a model and return its manifest; its files are in the store.
+    """Store the config of a model, and return the manifest; its files are in the store.
 
     Raises:
-        IntegrityError: there are no weights among the layers.
+        IntegrityError: the layers have no weights.
     """
     weights = [layer for layer in layers if layer.role is Role.WEIGHTS]
     if not weights:

@@ -1,8 +1,8 @@
-"""The files that a new model is made of, and what its base says, gathered from FROM lines.
+"""Parts of a new model: the files and the base recipe that its FROM lines name.
 
 FROM guide                    a model of this machine, or pulled
-FROM ./model.gguf             weights, or a projector: its header tells
-FROM ./folder                 a GGUF model in it, or one in safetensors to convert
+FROM ./model.gguf             weights or a projector, depending on its header
+FROM ./folder                 its GGUF model, or a safetensors model to convert
 FROM sha256:<hex>             a blob of the store, as `show --modelfile` writes it
 """
 
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
 
 BLOB = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 PATH_STARTS = ("/", "./", "../", "~", ".\\", "..\\")
-CONFIG_FILE = "config.json"  # a model of Hugging Face has it
+CONFIG_FILE = "config.json"  # part of every Hugging Face model
 FILE_ROLES = (Role.WEIGHTS, Role.PROJECTOR, Role.ADAPTER, Role.DRAFT)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelPart:
-    """A file of the model, in the store."""
+    """File of the model in the store."""
 
     digest: str
     size_bytes: int
@@ -53,23 +53,23 @@ class ModelPart:
 
 @dataclass(slots=True, kw_only=True)
 class ModelParts:
-    """What FROM lines gave so far."""
+    """Parts that FROM lines have named so far."""
 
     files: dict[Role, list[ModelPart]] = field(default_factory=lambda: {r: [] for r in FILE_ROLES})
     recipe: StoredRecipe = EMPTY  # of the base
-    blobs: dict[str, Role] = field(default_factory=dict)  # that FROM names by their digests
+    blobs: dict[str, Role] = field(default_factory=dict)  # blobs that FROM names by digest
     base: Entry | None = None  # the one model of the store that FROM names
     origin: str | None = None  # its name
-    taken: list[Path] = field(default_factory=list)  # the user's files that were brought in
+    taken: list[Path] = field(default_factory=list)  # the user's files that were added
 
     @property
     def weights(self) -> list[ModelPart]:
-        """Return the shards, one for most models."""
+        """Return the shards of the weights, one for most models."""
         return self.files[Role.WEIGHTS]
 
 
 class PartCollector:
-    """Resolve what a recipe names, relative to its folder, into blobs of the store."""
+    """Collector of the files that a recipe names, as blobs of the store."""
 
     def __init__(
         self,
@@ -90,40 +90,40 @@ class PartCollector:
         """Return the parts that all FROM lines name.
 
         Raises:
-            UsageError: they name no weights, or more than one model.
-            NotFoundError: one names nothing, here or at a source.
-            IntegrityError: a file is damaged, or is not what it should be.
+            UsageError: the lines name no weights, or more than one model.
+            NotFoundError: a line names nothing here or at a source.
+            IntegrityError: a file is damaged, or has the wrong format.
         """
         parts = ModelParts()
         for source in sources:
             self._add(parts, source)
         if not parts.weights:
             raise UsageError(
-                "FROM names no weights", hint="FROM guide   or   FROM ./model.gguf   is needed"
+                "FROM names no weights", hint="add FROM guide   or   FROM ./model.gguf"
             )
         return parts
 
     def take(self, parts: ModelParts, path: Path) -> ModelPart:
-        """Bring a GGUF file of the user into the store.
+        """Add a GGUF file of the user to the store.
 
         Raises:
-            IntegrityError: it is damaged or cut off, which is told before it is hashed.
+            IntegrityError: the file is damaged or truncated, checked before it is hashed.
         """
         read_whole(path)
         size = path.stat().st_size
         done = 0
 
-        def tell(count: int) -> None:
+        def advance(count: int) -> None:
             nonlocal done
             done += count
             self.report.advance(path.name, done, size)
 
-        adopted = adopt(self.workspace.store, path, self.lease, tell, mode=self.adopt_mode)
+        adopted = adopt(self.workspace.store, path, self.lease, advance, mode=self.adopt_mode)
         parts.taken.append(path)
         return ModelPart(adopted.digest, adopted.size_bytes)
 
     def keep(self, made: Path) -> ModelPart:
-        """Bring a file that we made ourselves into the store; it is gone from where it was."""
+        """Move a file that this program made into the store."""
         adopted = adopt(self.workspace.store, made, self.lease, mode=AdoptMode.MOVE)
         return ModelPart(adopted.digest, adopted.size_bytes)
 
@@ -149,7 +149,7 @@ class PartCollector:
         parts.files[role].append(ModelPart(digest, path.stat().st_size))
 
     def _add_path(self, parts: ModelParts, path: Path) -> None:
-        """Add a GGUF file with the shards of its set, or all files of a folder's one model."""
+        """Add a GGUF file with the shards of its set, or all files of a folder's model."""
         if path.is_file() and gguf_role(path) == "projector":
             parts.files[Role.PROJECTOR].append(self.take(parts, path))
             return
@@ -159,7 +159,7 @@ class PartCollector:
         models = find_gguf(path, gguf_role)
         if len(models) != 1:
             names = ", ".join(model.name for model in models)
-            raise UsageError(f"{path} holds {len(models)} models: {names}", hint="name one file")
+            raise UsageError(f"{path} has {len(models)} models: {names}", hint="name one file")
         self._refuse_second(parts, str(path))
         refuse_outside(path, models[0].files)
         self.report.begin(models[0].size_bytes, len(models[0].files))
@@ -173,8 +173,8 @@ class PartCollector:
                 parts.recipe = replace(parts.recipe, licenses=(*parts.recipe.licenses, text))
 
     def _add_converted(self, parts: ModelParts, path: Path) -> None:
-        """Convert a folder in safetensors, as it is on Hugging Face, and add what comes out."""
-        from localrun.convert.model import convert_folder  # numpy, which few recipes need
+        """Convert a safetensors folder in Hugging Face's layout, and add the result."""
+        from localrun.convert.model import convert_folder  # numpy: few recipes need it
 
         self._refuse_second(parts, str(path))
         with self.lease.folder() as folder:
@@ -187,7 +187,7 @@ class PartCollector:
             parts.weights.append(self.keep(made))
 
     def _add_model(self, parts: ModelParts, ref: ModelRef) -> None:
-        """Add everything that a model of this machine has; fetch one that is not here."""
+        """Add all files of a model of this machine; pull a missing one."""
         self._refuse_second(parts, str(ref))
         store = self.workspace.store
         entry = self._leased(ref)
@@ -208,7 +208,7 @@ class PartCollector:
         parts.base = entry
 
     def _leased(self, ref: ModelRef) -> Entry | None:
-        """Return what a name means; leased while it was named, so all of it stays."""
+        """Return the entry of a name with all its blobs leased."""
         store = self.workspace.store
         entry, before = store.find(ref), None
         while entry is not None and entry != before:
@@ -223,27 +223,27 @@ class PartCollector:
             pull_model(self.workspace, ref, report=self.report)
         except UsageError:
             entry = self._leased(ref)
-            if entry is not None:  # another process made it just now
+            if entry is not None:  # another process has just created it
                 return entry
             raise
         entry = self._leased(ref)
         if entry is None:
-            raise IntegrityError(f"{ref} was pulled and is not there", hint=f"localrun pull {ref}")
+            raise IntegrityError(f"{ref} was pulled and is missing", hint=f"localrun pull {ref}")
         return entry
 
     def _refuse_second(self, parts: ModelParts, name: str) -> None:
         if parts.weights:
-            raise UsageError(f"FROM {name} is a second model; a recipe has one")
+            raise UsageError(f"FROM {name} is a second model; a recipe may have only one")
 
 
 def refuse_outside(path: Path, files: Sequence[ForeignFile]) -> None:
-    """Refuse links by which a folder, or the other shards of a file, lead elsewhere.
+    """Refuse links that lead out of a folder, or from a shard to another folder.
 
-    The blobs of a Hugging Face cache belong to the folder; a file that FROM names itself
-    may be a link, and then its shards may lie where it does.
+    The blobs of a Hugging Face cache belong to the folder. A file that FROM names may itself be a
+    link; then its shards may be where it points.
 
     Raises:
-        IntegrityError: one leads elsewhere.
+        IntegrityError: a link leads outside.
     """
     named = None if path.is_dir() else path.resolve()
     for file in files:
@@ -252,12 +252,12 @@ def refuse_outside(path: Path, files: Sequence[ForeignFile]) -> None:
 
 
 def is_path(text: str, folder: Path) -> bool:
-    """Return whether FROM means a file or folder: it looks like one, or is there."""
+    """Return whether FROM means a file or folder, by its form or because it exists."""
     if looks_like_path(text):
         return True
-    return os.path.exists(folder / text)  # noqa: PTH110 - False for what is too long for a path
+    return os.path.exists(folder / text)  # noqa: PTH110 - False if too long for a path
 
 
 def looks_like_path(text: str) -> bool:
-    """Return whether a text is read as that of a path, whatever is on the disk."""
+    """Return whether a text has the form of a path, whatever is on the disk."""
     return not text or text.startswith(PATH_STARTS) or text.endswith((".gguf", ".safetensors"))

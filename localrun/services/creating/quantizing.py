@@ -1,4 +1,4 @@
-"""Quantize the weights of a model that is being created."""
+"""Quantization of the weights of a model that is being created."""
 
 from __future__ import annotations
 
@@ -20,40 +20,38 @@ WHAT = {Role.WEIGHTS: "", Role.DRAFT: "the draft model "}
 
 
 def quantize_weights(
-    gatherer: PartCollector,
+    collector: PartCollector,
     parts: ModelParts,
     name: str,
     *,
     role: Role = Role.WEIGHTS,
     is_requantizing: bool = False,
 ) -> float | None:
-    """Put quantized weights in the place of the model's, or of its draft model's.
+    """Replace the model's weights, or its draft model's, by quantized ones.
 
-    Return their bits per weight.
-
-    Nothing happens, and None is returned, where they are of the type already.
+    Returns their bits per weight, or None if they already have the type and nothing was done.
 
     Raises:
-        UsageError: no such type, or the weights are quantized already.
+        UsageError: the type does not exist, or the weights are quantized already.
         BackendError: llama.cpp fails.
     """
     kind = quantization(name)
-    blobs = gatherer.workspace.store.blobs
-    pieces = parts.files[role]
-    shards = [blobs.path(piece.digest) for piece in pieces]
+    blobs = collector.workspace.store.blobs
+    weights = parts.files[role]
+    shards = [blobs.path(part.digest) for part in weights]
     now = read_header(shards[0]).file_type
     if now == kind.name:
         return None
     if now not in FULL and not is_requantizing:
         raise UsageError(
-            f"the {WHOSE[role]} are {now} already; to quantize them again loses quality",
-            hint="begin from F16 weights, or add --requantize",
+            f"the {WHOSE[role]} are {now} already; quantizing them again loses quality",
+            hint="use F16 weights, or add --requantize",
         )
     label, size = (
         f"quantizing {WHAT[role]}to {kind.name}",
-        sum(piece.size_bytes for piece in pieces),
+        sum(part.size_bytes for part in weights),
     )
-    with gatherer.lease.folder() as folder:
+    with collector.lease.folder() as folder:
         source = _named_shards(shards, folder)
         target = folder / "quantized.gguf"
         result = quantize(
@@ -61,11 +59,11 @@ def quantize_weights(
             target,
             kind,
             requantize=is_requantizing,
-            on_progress=lambda done, of: gatherer.report.advance(label, size * done // of, size),
+            on_progress=lambda done, of: collector.report.advance(label, size * done // of, size),
         )
-        parts.files[role] = [gatherer.keep(target)]
+        parts.files[role] = [collector.keep(target)]
     if result.num_fallbacks:
-        gatherer.report.note(
+        collector.report.note(
             f"{result.num_fallbacks} tensors have a shape that {kind.name} cannot store, "
             "and got a larger type"
         )
@@ -73,7 +71,7 @@ def quantize_weights(
 
 
 def _named_shards(shards: list[Path], folder: Path) -> Path:
-    """Return the first shard by a name from which llama.cpp finds the others."""
+    """Return the first shard under a name from which llama.cpp finds the others."""
     if len(shards) == 1:
         return shards[0]
     names = [

@@ -1,7 +1,7 @@
-"""Recipe files: read one, and tell everything that is wrong with it.
+"""Recipe files: reading, and linting against the models and files of this machine.
 
-The text's own problems are found by ``modelfile``; here is what takes a look at the
-models and files of this machine. No check opens a connection.
+``modelfile`` finds the problems of the text itself. No check opens a connection. Loads Jinja, so
+the server must not import it.
 """
 
 from __future__ import annotations
@@ -42,13 +42,14 @@ WEIGHTS = {".gguf", ".safetensors"}
 
 
 def read_recipe(file: str | None, given: Mapping[str, str]) -> tuple[Recipe, Path]:
-    """Return a recipe and the folder that its paths are relative to; ``-`` is stdin.
+    """Return a recipe, and the folder that its paths are relative to; ``-`` is stdin.
 
-    None is ``Modelfile``, or where there is none the weights of this folder, as in Ollama.
+    None means ``Modelfile``, or, if it does not exist, the weights of the current folder, as in
+    Ollama.
 
     Raises:
-        NotFoundError: no such file.
-        ModelfileError: the first problem of it.
+        NotFoundError: the file does not exist.
+        ModelfileError: the recipe has a problem; the error is the first.
     """
     if file is None:
         file = MODELFILE
@@ -64,7 +65,7 @@ def lint_recipe(workspace: Workspace, file: str, given: Mapping[str, str]) -> li
     """Return all problems of a recipe.
 
     Raises:
-        NotFoundError: no such file.
+        NotFoundError: the file does not exist.
     """
     content, folder = _content(file), _folder(file)
     checks = _Checks(workspace, folder)
@@ -78,16 +79,16 @@ def lint_recipe(workspace: Workspace, file: str, given: Mapping[str, str]) -> li
 
 
 def check_template(text: str) -> None:
-    """Refuse a template that cannot be used.
+    """Check that a template can be used.
 
     Raises:
-        UsageError: says what is wrong with it.
+        UsageError: the template is invalid; the error says why.
     """
     ChatTemplate(to_jinja(text), bos="", eos="")
 
 
 class _Checks:
-    """What a look at this machine tells of a recipe's values."""
+    """Checks of a recipe's values on this machine."""
 
     def __init__(self, workspace: Workspace, folder: Path) -> None:
         self._workspace = workspace
@@ -103,7 +104,7 @@ class _Checks:
         return {parse_name(name).key for name in self._names}
 
     def source(self, use: Use) -> LintFinding | None:
-        """Find a FROM or DRAFT that names nothing."""
+        """Report a FROM or DRAFT that names nothing."""
         if use.keyword not in {"FROM", "DRAFT"}:
             return None
         try:
@@ -113,7 +114,7 @@ class _Checks:
             return LintFinding(code="bad-name", message=error.message, hint=hint)
 
     def adapter(self, use: Use) -> LintFinding | None:
-        """Find an adapter that is not there, or does not fit the weights."""
+        """Report an adapter that does not exist, or does not fit the weights."""
         if use.keyword != "ADAPTER" or BLOB.fullmatch(use.value):
             return None
         try:
@@ -131,7 +132,7 @@ class _Checks:
         return None
 
     def template(self, use: Use) -> LintFinding | None:
-        """Find a template that cannot be used."""
+        """Report an invalid template."""
         if use.keyword != "TEMPLATE":
             return None
         try:
@@ -154,7 +155,7 @@ class _Checks:
         ref = parse_name(value)
         catalog = self._workspace.catalog
         if ref.source is not ModelSource.LOCAL or ref.namespace:
-            return None  # a hub's: only a pull can tell
+            return None  # a hub's model: only a pull can check it
         if ref.key in self._keys or catalog.find(ref.model, ref.tag) is not None:
             return None
         here = [name.removesuffix(":latest") for name in self._names]
@@ -166,14 +167,14 @@ class _Checks:
         )
 
     def _base(self, sources: tuple[str, ...]) -> Header | None:
-        """Return the header of the weights that FROM names, None where they are not here."""
+        """Return the header of the weights that FROM names, or None if they are not here."""
         if sources not in self._bases:
             shards = self._weights(sources)
             self._bases[sources] = read_headers(shards) if shards else None
         return self._bases[sources]
 
     def _weights(self, sources: tuple[str, ...]) -> tuple[Path, ...]:
-        """Return the weights that FROM names, none where they are not on this machine."""
+        """Return the weights that FROM names, or none if they are not on this machine."""
         try:
             for value in sources:
                 if is_path(value, self._folder):
@@ -182,7 +183,7 @@ class _Checks:
                         return (path,)
                 elif not BLOB.fullmatch(value):
                     return self._workspace.models.find_model(value).shards
-        except (LocalrunError, OSError):  # told by `source`
+        except (LocalrunError, OSError):  # reported by `source`
             return ()
         return ()
 

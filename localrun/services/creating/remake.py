@@ -1,4 +1,4 @@
-"""The recipe that makes a model again: found by making it from what is here."""
+"""Recipe that recreates a model, found by creating it from the files of this machine."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 def recipe_text(workspace: Workspace, name: str) -> str:
     """Return a Modelfile from which ``create`` makes the same manifest.
 
-    FROM names the base where that still gives the same model, else the very files.
+    FROM names the base if that still yields the same model, else the exact files.
 
     Raises:
-        ModelNotFoundError: there is none of the name.
+        ModelNotFoundError: the model does not exist.
     """
     model = workspace.models.find_model(name)
     entry = entry_of(workspace, name)
@@ -42,31 +42,31 @@ def recipe_text(workspace: Workspace, name: str) -> str:
 
 
 def _candidates(workspace: Workspace, model: StoredModel, entry: Entry) -> list[Recipe]:
-    """Return recipes that may make the model, the most readable first."""
-    said, adapters = recipe_fields(model), adapter_uses(model, entry)
+    """Return recipes that may create the model, the most readable first."""
+    fields, adapters = recipe_fields(model), adapter_uses(model, entry)
     names = [
         name for name in (entry.ref.base, entry.ref.origin) if name and _is_here(workspace, name)
     ]
     return [
-        *(Recipe(sources=(name,), **said) for name in names),
-        *(Recipe(sources=(name,), adapters=adapters, **said) for name in names if adapters),
+        *(Recipe(sources=(name,), **fields) for name in names),
+        *(Recipe(sources=(name,), adapters=adapters, **fields) for name in names if adapters),
         recipe_by_files(model, entry),
-        Recipe(sources=(f"{entry.ref.name}@{entry.ref.manifest}",), **said),
+        Recipe(sources=(f"{entry.ref.name}@{entry.ref.manifest}",), **fields),
     ]
 
 
 def _is_here(workspace: Workspace, name: str) -> bool:
-    """Return whether a name can be a base without the network."""
+    """Return whether a name can be a base without network access."""
     ref = parse_name(name)
     return workspace.store.find(ref) is not None or str(ref).lower() in embedded_models()
 
 
 def _makes(workspace: Workspace, recipe: Recipe, entry: Entry) -> bool:
-    """Return whether a recipe makes the very manifest of a model."""
+    """Return whether a recipe yields the exact manifest of a model."""
     try:
         with workspace.store.lease() as lease:
-            gatherer = PartCollector(workspace, lease, SilentReport(), folder=Path("/"))
-            manifest = write_manifest(gatherer, *gather_recipe(gatherer, recipe))
-    except LocalrunError:  # a base that has changed since, or a store that is only read
+            collector = PartCollector(workspace, lease, SilentReport(), folder=Path("/"))
+            manifest = write_manifest(collector, *gather_recipe(collector, recipe))
+    except LocalrunError:  # the base has changed since, or the store is read-only
         return False
     return digest_of(manifest) == entry.ref.manifest

@@ -1,8 +1,8 @@
-"""Files that clients of a server send, to make models of: as blobs, kept until one names them.
+"""Uploads of a server's clients: files stored as blobs until a model names them.
 
-No name needs such a blob yet, so a lease keeps it: until a model has been created of it,
-or for `KEPT_S`, or as long as the server lives. All kept blobs share one lease, which is one
-open file; another one takes its place when blobs are released.
+No name needs such a blob yet, so a lease keeps it: until a model is created from it, or for
+`KEPT_S`, or until the server ends. All kept blobs share one lease, which is one open file; a new
+lease replaces it when blobs are released.
 """
 
 from __future__ import annotations
@@ -29,42 +29,42 @@ FILES_FOLDER = "./files"
 ADAPTER_FOLDER = "./adapter"
 DRAFT_FOLDER = "./draft"
 KEPT_S = 3600.0
-MOST_KEPT = 4096  # blobs; the oldest leave
-MOST_UPLOADS = 64  # at once: each has two open files
+MOST_KEPT = 4096  # blobs; the oldest are released first
+MOST_UPLOADS = 64  # concurrent; each has two open files
 
 
 class Uploads:
-    """The uploads of one server; safe from any thread."""
+    """Uploads of one server. Safe to use from many threads."""
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._store = store
         self._clock = clock
-        self._lock = threading.Lock()
-        self._kept: dict[str, float] = {}  # when each digest came, the oldest first
-        self._lease: Lease | None = None  # of all of them
-        self._leases = ExitStack()  # that one, to end it
+        self._lock = threading.Lock()  # guards the fields below; taken before the store's lock
+        self._kept: dict[str, float] = {}  # time of each digest, the oldest first
+        self._lease: Lease | None = None  # of all kept digests
+        self._leases = ExitStack()  # the same lease, to end it
         self._num_open = 0
 
     def has(self, digest: str) -> bool:
-        """Return whether a blob is here already."""
+        """Return whether a blob is stored."""
         return self._store.blobs.find(digest) is not None
 
     def size(self, digest: str) -> int | None:
-        """Return the size in bytes of a blob that is here already, None if it is not."""
+        """Return the size of a blob in bytes, or None if it is not stored."""
         path = self._store.blobs.find(digest)
         return None if path is None else path.stat().st_size
 
     def begin(self, digest: str, size_bytes: int | None) -> Upload:
-        """Begin to take the bytes of a digest; ``size_bytes`` where that is known.
+        """Begin the upload of a digest; ``size_bytes`` is None if it is not known.
 
         Raises:
-            OverloadedError: too many uploads are under way.
-            StorageError: the disk has no room for them.
+            OverloadedError: too many uploads are open.
+            StorageError: the disk has no room.
         """
         self._release_old()
         with self._lock:
             if self._num_open >= MOST_UPLOADS:
-                raise OverloadedError(f"{MOST_UPLOADS} files are uploaded already")
+                raise OverloadedError(f"{MOST_UPLOADS} uploads are open already")
             self._num_open += 1
         try:
             upload = Upload(self._store, digest, self._keep, self._end)
@@ -79,14 +79,14 @@ class Uploads:
         return upload
 
     def release(self, digests: Iterable[str]) -> None:
-        """Let go of blobs that a model names by now."""
+        """Release blobs that a model names now."""
         with self._lock:
             released = [self._kept.pop(digest, None) for digest in digests]
             if any(since is not None for since in released):
-                self._renew()  # a lease cannot forget
+                self._renew()  # a lease cannot drop single digests
 
     def close(self) -> None:
-        """Let go of all."""
+        """Release all blobs."""
         self.release(list(self._kept))
 
     def _keep(self, digest: str) -> None:
@@ -102,7 +102,7 @@ class Uploads:
                 self._lease.add([digest])
 
     def _renew(self) -> None:
-        """Lease what is kept now, then end the lease before; the caller has the lock."""
+        """Lease the kept blobs, then end the previous lease; the caller holds the lock."""
         with ExitStack() as begun:
             lease = begun.enter_context(self._store.lease(self._kept)) if self._kept else None
             self._leases.close()
@@ -120,7 +120,7 @@ class Uploads:
 
 
 class Upload:
-    """One file that comes; blocks."""
+    """Upload of one file; its methods block."""
 
     def __init__(
         self, store: Store, digest: str, keep: Callable[[str], None], end: Callable[[], None]
@@ -137,7 +137,7 @@ class Upload:
             self._stack = stack.pop_all()
 
     def write(self, content: bytes) -> None:
-        """Take some bytes.
+        """Write some bytes.
 
         Raises:
             StorageError: the disk is full.
@@ -151,11 +151,12 @@ class Upload:
         """Publish the blob.
 
         Raises:
-            UsageError: the bytes are not those of the digest; nothing is kept.
+            UsageError: the bytes do not match the digest; nothing is stored.
         """
         if self._hash.hexdigest() != hex_of(self._digest):
             raise UsageError(
-                f"the bytes sent are not {self._digest}, their sha256 is {self._hash.hexdigest()}"
+                f"digest mismatch: the bytes have sha256:{self._hash.hexdigest()}, "
+                f"not {self._digest}"
             )
         with storage_errors(self._path):
             self._file.close()
@@ -163,5 +164,5 @@ class Upload:
         self._keep(self._digest)
 
     def close(self) -> None:
-        """Throw away what was not finished."""
+        """Discard the upload unless it was finished."""
         self._stack.close()

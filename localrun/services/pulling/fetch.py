@@ -1,4 +1,4 @@
-"""Bring files into the store: share the work with other processes, resume, verify, publish."""
+"""Fetching of files into the store: shared with other processes, resumed, verified, published."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from localrun.store.store import Store
 
 WAIT_S = 0.2
-SMALL_BYTES = 4 << 20  # the round trip takes longer than the bytes
+SMALL_BYTES = 4 << 20  # below it, latency outweighs transfer time
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedBlob:
-    """A blob that is in the store now."""
+    """Blob that is in the store now."""
 
     digest: str
     size_bytes: int
     path: Path
-    fetched_bytes: int = 0  # none of a blob that was here
+    fetched_bytes: int = 0  # 0 for a blob that was in the store
 
 
 def fetch_all(
@@ -53,19 +53,19 @@ def fetch_all(
 ) -> list[FetchedBlob]:
     """Return the blobs of files in their order; blocks.
 
-    Large files come one after another, each in parts; small ones side by side.
+    Large files are downloaded one after another, each in ranges; small ones concurrently.
 
     Raises:
-        NetworkError, IntegrityError, StorageError: as `fetch`; what came is kept.
+        NetworkError, IntegrityError, StorageError: as `fetch`; downloaded bytes are kept.
     """
     shared = SharedReport(report)
     small = _small_files(planned)
     with ThreadPoolExecutor(options.num_streams) as pool:
         try:
-            came = pool.map(
+            blobs = pool.map(
                 lambda at: fetch(store, http, planned[at], lease, options, shared), small
             )
-            fetched = dict(zip(small, came, strict=True))
+            fetched = dict(zip(small, blobs, strict=True))
         except BaseException:
             shared.stop()  # the pool waits for its threads, also on Ctrl-C
             raise
@@ -83,33 +83,33 @@ def fetch(
     options: DownloadOptions,
     report: ProgressReport,
 ) -> FetchedBlob:
-    """Return the file's blob, downloaded unless it is here; blocks.
+    """Return the file's blob, downloaded unless it is in the store; blocks.
 
-    When another process downloads the same file, wait for it and use what it brings.
+    If another process downloads the same file, wait for it and use its blob.
 
     Raises:
-        NetworkError, IntegrityError, StorageError: as `download`; what came is kept.
+        NetworkError, IntegrityError, StorageError: as `download`; downloaded bytes are kept.
     """
     file = planned.file
     if file.digest is not None:
         lease.add([file.digest])
-    if (found := _find(store, file)) is not None:
-        return found
+    if (blob := _find(store, file)) is not None:
+        return blob
     folder = _folder(store, file)
     with _held(folder, file.name, report):
-        if (found := _find(store, file)) is not None:  # another process was faster
+        if (blob := _find(store, file)) is not None:  # another process was faster
             with storage_errors(folder):
                 discard_folder(folder, lease.temporary())
-            return found
-        told = replace(
+            return blob
+        file_options = replace(
             options,
             find_mirrors=planned.find_mirrors,
             report=lambda done, total: report.advance(file.name, done, total),
         )
-        downloaded = download(http, file, folder, told)
+        downloaded = download(http, file, folder, file_options)
         lease.add([downloaded.digest])
-        came = replace(file, digest=downloaded.digest, size_bytes=downloaded.size_bytes)
-        fetched = downloaded.fetched_bytes if _find(store, came) is None else 0
+        verified = replace(file, digest=downloaded.digest, size_bytes=downloaded.size_bytes)
+        fetched = downloaded.fetched_bytes if _find(store, verified) is None else 0
         path = store.blobs.publish(downloaded.path, downloaded.digest, downloaded.size_bytes)
         with storage_errors(folder):
             discard_folder(folder, lease.temporary())
@@ -117,19 +117,19 @@ def fetch(
 
 
 def missing_bytes(store: Store, files: Iterable[RemoteFile]) -> int:
-    """Return how much is still to come of files, as far as their sizes are known."""
+    """Return the number of bytes still to download, as far as sizes are known."""
     wanted = {file.digest or file.name: file for file in files if _find(store, file) is None}
-    return sum(_left(store, file) for file in wanted.values())
+    return sum(_remaining_bytes(store, file) for file in wanted.values())
 
 
-def _left(store: Store, file: RemoteFile) -> int:
+def _remaining_bytes(store: Store, file: RemoteFile) -> int:
     loaded = Journal(_folder(store, file)).load()
-    has = loaded[1].ranges.total if loaded is not None else 0
-    return max(0, (file.size_bytes or 0) - has)
+    num_present = loaded[1].ranges.total if loaded is not None else 0
+    return max(0, (file.size_bytes or 0) - num_present)
 
 
 def _find(store: Store, file: RemoteFile) -> FetchedBlob | None:
-    """Return a file's blob if it is here; one that was cut short counts as missing."""
+    """Return a file's blob if it is in the store; a truncated blob counts as missing."""
     path = store.blobs.find(file.digest, file.size_bytes) if file.digest is not None else None
     if path is None:
         return None
@@ -138,7 +138,7 @@ def _find(store: Store, file: RemoteFile) -> FetchedBlob | None:
 
 
 def _folder(store: Store, file: RemoteFile) -> Path:
-    """Return the partial folder: by the digest, else by the address."""
+    """Return the partial folder of a file: by its digest, else by its URL."""
     if file.digest is not None:
         return store.layout.partial / hex_of(file.digest)
     url = file.sources[0].url.partition("?")[0]
@@ -146,13 +146,13 @@ def _folder(store: Store, file: RemoteFile) -> Path:
 
 
 def _small_files(planned: Sequence[PlannedFile]) -> list[int]:
-    """Return where small files are whose digest is known, each digest once.
+    """Return the positions of small files with known digests, each digest once.
 
-    One without a digest may come in one go, which nothing ends before the server does.
+    A file without digest may be downloaded in one request, which only the server can end.
     """
     first: dict[str, int] = {}
-    for at, one in enumerate(planned):
-        size, digest = one.file.size_bytes, one.file.digest
+    for at, planned_file in enumerate(planned):
+        size, digest = planned_file.file.size_bytes, planned_file.file.digest
         if digest is not None and size is not None and size <= SMALL_BYTES:
             first.setdefault(digest, at)
     return list(first.values())
@@ -160,20 +160,20 @@ def _small_files(planned: Sequence[PlannedFile]) -> list[int]:
 
 @contextmanager
 def _held(folder: Path, name: str, report: ProgressReport) -> Iterator[None]:
-    """Hold a partial folder; wait while another process does, and tell how far it is."""
-    has_told = False
+    """Hold a partial folder; while another process holds it, wait and report its progress."""
+    has_noted = False
     while True:
         lock = _open_lock(folder)
         with lock:
-            if not can_lock(lock.fileno()):  # then the hash finds what two writers spoilt
+            if not can_lock(lock.fileno()):  # the digest reveals what two writers spoilt
                 yield
                 return
             if try_lock(lock.fileno()) and _is_current(lock.fileno(), folder):
                 yield
                 return
-        if not has_told:
-            report.note(f"another localrun downloads {name}; waiting for it")
-            has_told = True
+        if not has_noted:
+            report.note(f"another localrun is downloading {name}; waiting for it")
+            has_noted = True
         loaded = Journal(folder).load()
         if loaded is not None:
             report.advance(name, loaded[1].ranges.total, loaded[0].size_bytes)
@@ -181,19 +181,22 @@ def _held(folder: Path, name: str, report: ProgressReport) -> Iterator[None]:
 
 
 def _open_lock(folder: Path) -> IO[str]:
-    """Open a partial folder's lock; makes both, again if a sweep takes the folder in between."""
+    """Open a partial folder's lock file; create both again if the folder is collected meanwhile."""
     with storage_errors(folder):
         while True:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 return (folder / "lock").open("a")
-            except (FileNotFoundError, FileExistsError):  # mkdir says exists of one just gone, too
+            except (
+                FileNotFoundError,
+                FileExistsError,
+            ):  # mkdir also reports a folder that is just gone
                 if folder.is_file():
                     raise
 
 
 def _is_current(descriptor: int, folder: Path) -> bool:
-    """Return whether the locked file is still the folder's: its last holder removes both."""
+    """Return whether the locked file is still the folder's: its last holder deletes both."""
     try:
         return os.fstat(descriptor).st_ino == (folder / "lock").stat().st_ino
     except FileNotFoundError:

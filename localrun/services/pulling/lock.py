@@ -1,4 +1,4 @@
-"""A file that pins models to the byte, for teams: who pulls by it has exactly the same.
+"""Lock file of a team: pins models to exact bytes.
 
 {"format_version": 1, "models": {"qwen3:0.6b": {
 "origin": "hf.co/Qwen/Qwen3-0.6B-GGUF:Q8_0", "revision": "<commit>",
@@ -35,8 +35,8 @@ def make_lock(workspace: Workspace, names: Sequence[str] = ()) -> dict[str, Any]
     """Return the lock of all pulled models, or of the named ones.
 
     Raises:
-        ModelNotFoundError: a named model is not here.
-        UsageError: a named model was made here and cannot be had from anywhere.
+        ModelNotFoundError: a named model does not exist.
+        UsageError: a named model was created here and has no origin.
     """
     entries = [entry for entry in workspace.store.entries() if entry.ref.origin is not None]
     if names:
@@ -46,7 +46,7 @@ def make_lock(workspace: Workspace, names: Sequence[str] = ()) -> dict[str, Any]
         if local:
             raise UsageError(
                 f"{', '.join(sorted(local))} was not pulled from anywhere",
-                hint="localrun push   brings a model to where others can pull it",
+                hint="localrun push   uploads a model so that others can pull it",
             )
     models = {entry.ref.name: _locked(entry) for entry in entries}
     return {"format_version": FORMAT_VERSION, "models": models}
@@ -56,8 +56,8 @@ def read_lock(file: str) -> dict[str, Any]:
     """Read a lock file.
 
     Raises:
-        NotFoundError: there is none.
-        UsageError: it is none, or a later localrun's.
+        NotFoundError: the file does not exist.
+        UsageError: the file is malformed, or of a later localrun.
     """
     try:
         with Path(file).open("rb") as opened:
@@ -75,10 +75,10 @@ def read_lock(file: str) -> dict[str, Any]:
 def plans_of(
     workspace: Workspace, models: dict[str, Any], *, is_insecure: bool = False
 ) -> list[PullPlan]:
-    """Return what to pull for a lock; asks the origins at their locked revisions.
+    """Return the pull plans of a lock; asks the origins at their locked revisions.
 
     Raises:
-        IntegrityError: an origin does not have a locked file any more.
+        IntegrityError: an origin no longer has a locked file.
         UsageError: an entry is malformed.
     """
     pins = [_pin(name, value) for name, value in models.items()]

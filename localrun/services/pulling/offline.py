@@ -1,4 +1,4 @@
-"""What can be said of a model without asking where it came from."""
+"""Pull results without network: models that are complete in the store or embedded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def complete_here(store: Store, ref: ModelRef) -> Pulled | None:
-    """Return a model as a pull that had nothing to do, None unless all its files are here."""
+    """Return a model as the result of a pull without work, or None unless it is complete."""
     try:
         entry = store.find(ref)
     except IntegrityError:
@@ -35,7 +35,7 @@ def complete_here(store: Store, ref: ModelRef) -> Pulled | None:
 
 
 def embedded_here(workspace: Workspace, ref: ModelRef) -> Pulled | None:
-    """Return a model that comes with localrun as a pull that had nothing to do, None for others."""
+    """Return an embedded model as the result of a pull without work, or None for others."""
     if str(ref).lower() not in embedded_models() or workspace.store.find(ref) is not None:
         return None
     model = workspace.models.find_model(str(ref))

@@ -1,4 +1,4 @@
-"""Which models have another version where they came from."""
+"""Outdated models: those with another version at their origin."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ PARALLEL = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freshness:
-    """What is known of one pulled model."""
+    """Comparison of one pulled model with its origin."""
 
     name: str
     origin: str
     is_outdated: bool
-    problem: str | None = None  # why it could not be told
-    is_untold: bool = False  # its origin says nothing that tells one version from another
+    problem: str | None = None  # why the comparison failed
+    is_untold: bool = False  # its origin has nothing that identifies a version
 
 
 def find_outdated(workspace: Workspace) -> list[Freshness]:
-    """Ask the origin of every pulled model; blocks.
+    """Compare every pulled model with its origin; blocks.
 
     Raises:
-        OfflineError: there is to be no network.
+        OfflineError: the network is disabled.
     """
     entries = [entry for entry in workspace.store.entries() if entry.ref.origin and entry.is_own]
     with ThreadPoolExecutor(PARALLEL) as threads:
@@ -47,10 +47,10 @@ def find_outdated(workspace: Workspace) -> list[Freshness]:
 
 
 def plan_of_newest(workspace: Workspace, name: str) -> PullPlan:
-    """Return what to pull so that a name means what its origin has now.
+    """Return the plan that updates a name to its origin's current version.
 
     Raises:
-        ModelNotFoundError: the name is gone, or its origin.
+        ModelNotFoundError: the name or its origin no longer exists.
         NetworkError: the origin does not answer.
     """
     ref = parse_name(name)
@@ -78,14 +78,14 @@ def _freshness(workspace: Workspace, entry: Entry) -> Freshness:
 
 
 def _by_revision(known: Freshness, now: str | None, then: str | None) -> Freshness:
-    """Compare what an address says of its file with what it said of the one that is here."""
+    """Compare the origin's revision of a file with the revision of the stored one."""
     if now is None or then is None:
         return replace(known, is_untold=True)
     return replace(known, is_outdated=now != then)
 
 
 def _has_all(manifest: Manifest, files: Iterable[RemoteFile]) -> bool:
-    """Return whether a model has the files, where no digest is told by their names and sizes."""
+    """Return whether a model has the files, by digest, or by name and size without a digest."""
     digests = {layer.digest for layer in manifest.layers}
     named = {(layer.name, layer.size_bytes) for layer in manifest.layers}
     return all(

@@ -1,7 +1,7 @@
-"""A version of a model, to the byte, from where it came or from whoever has those bytes.
+"""Pinned version of a model: exact files, from its origin or any source with the same bytes.
 
-What a lock file and a repair want: not what a name means at its source today, but files
-of known digests. Their sum is the manifest, whose digest is checked when they are here.
+Lock files and repairs need files of known digests, not what a name means at its source today. The
+digest of the resulting manifest is checked when the files are stored.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedFile:
-    """A file of a version."""
+    """File of a pinned version."""
 
     name: str  # without folders
     role: Role
@@ -34,9 +34,9 @@ class PinnedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pin:
-    """A version; without files it is whatever its origin has at the revision."""
+    """Pinned version; without files it is what its origin has at the revision."""
 
-    name: ModelRef  # that it gets here
+    name: ModelRef  # its name in the store
     origin: ModelRef
     revision: str | None
     manifest: str  # digest
@@ -45,7 +45,7 @@ class Pin:
 
 
 def pinned_file(layer: Descriptor) -> PinnedFile:
-    """Return a layer of a manifest as a file to have."""
+    """Return a manifest's layer as a pinned file."""
     return PinnedFile(
         name=layer.name or layer.digest,
         role=layer.role,
@@ -55,18 +55,18 @@ def pinned_file(layer: Descriptor) -> PinnedFile:
 
 
 def plan_of_pin(workspace: Workspace, pin: Pin, *, is_insecure: bool = False) -> PullPlan:
-    """Return what to pull for just this version.
+    """Return the plan that pulls exactly this version.
 
     Raises:
-        IntegrityError: its origin does not have the files any more.
-        NetworkError: nobody answers who may have them.
+        IntegrityError: the origin no longer has the files.
+        NetworkError: no source that may have the files answers.
     """
     plan = _at_origin(workspace, pin, is_insecure=is_insecure)
     provenance = Provenance(origin=str(pin.origin), choice=pin.choice, revision=pin.revision)
     files = plan.files
     if plan.manifest is None and pin.files:
-        there = _AvailableFiles(plan.files)
-        files = tuple(_planned(pin, file, there.find(file)) for file in pin.files)
+        available = _AvailableFiles(plan.files)
+        files = tuple(_planned(pin, file, available.find(file)) for file in pin.files)
     return replace(
         plan, ref=pin.name, files=files, pinned=pin.manifest, provenance=provenance, notes=()
     )
@@ -88,17 +88,17 @@ def _at_origin(workspace: Workspace, pin: Pin, *, is_insecure: bool) -> PullPlan
 
 
 def _at_other_hub(workspace: Workspace, pin: Pin, problem: LocalrunError) -> PullPlan:
-    """Plan the files at the other hub's repository, which only their digests vouch for."""
+    """Plan the files of the other hub's repository, which only their digests verify."""
     host = other_hub(pin.origin.host)
     namespace, _, model = _repo_at(workspace, host, pin.origin.repo).partition("/")
     try:
-        there = repository_of(workspace, ModelRef(host=host, namespace=namespace, model=model))
+        repository = repository_of(workspace, ModelRef(host=host, namespace=namespace, model=model))
     except (NetworkError, ModelNotFoundError):
         raise problem from None
     names = {file.name for file in pin.files}
     files = tuple(
         PlannedFile(file=file, role=Role.WEIGHTS)
-        for file in there.files
+        for file in repository.files
         if file.name.rsplit("/", 1)[-1] in names
     )
     if not {file.digest for file in pin.files} <= {planned.file.digest for planned in files}:
@@ -107,7 +107,7 @@ def _at_other_hub(workspace: Workspace, pin: Pin, problem: LocalrunError) -> Pul
 
 
 def _repo_at(workspace: Workspace, host: str, repo: str) -> str:
-    """Return what a repository is called at the other hub: by the catalog, else the same."""
+    """Return a repository's name at the other hub: the catalog's, else the same."""
     for entry in workspace.catalog.entries():
         if host == MODELSCOPE_HOST and entry.huggingface == repo:
             return entry.modelscope or repo
@@ -117,7 +117,7 @@ def _repo_at(workspace: Workspace, host: str, repo: str) -> str:
 
 
 class _AvailableFiles:
-    """The files that a source has, by their digests, and by their names where it tells none."""
+    """Files of a source by digest, or by name if the source reports no digest."""
 
     def __init__(self, files: tuple[PlannedFile, ...]) -> None:
         self._by_digest: dict[str, PlannedFile] = {}
@@ -133,14 +133,14 @@ class _AvailableFiles:
         return self._by_digest.get(wanted.digest) or self._by_name.get(wanted.name)
 
 
-def _planned(pin: Pin, wanted: PinnedFile, there: PlannedFile | None) -> PlannedFile:
-    """Return a file of the version as its source has it."""
-    if there is None:
+def _planned(pin: Pin, wanted: PinnedFile, available: PlannedFile | None) -> PlannedFile:
+    """Return a file of the pinned version as its source has it."""
+    if available is None:
         raise IntegrityError(
-            f"{pin.origin} has not the files of {pin.name} any more: {wanted.name} is another",
-            hint=f"localrun pull {pin.name}   takes what it has now",
+            f"{pin.origin} no longer has the files of {pin.name}: {wanted.name} has changed",
+            hint=f"localrun pull {pin.name}   pulls the current version",
         )
     as_pinned = replace(
-        there.file, name=wanted.name, digest=wanted.digest, size_bytes=wanted.size_bytes
+        available.file, name=wanted.name, digest=wanted.digest, size_bytes=wanted.size_bytes
     )
-    return replace(there, file=as_pinned, role=wanted.role)
+    return replace(available, file=as_pinned, role=wanted.role)

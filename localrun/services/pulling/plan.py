@@ -1,7 +1,7 @@
-"""What a pull will fetch: a name resolved to files of a source, nothing downloaded yet.
+"""Pull plan: a name resolved to files of a source, before any download.
 
-Every source ends in the same plan: files with their roles, or a manifest as it is in a
-registry. The choices that were made for the user are in ``notes``.
+Every source yields the same kind of plan: files with their roles, or the manifest of a registry.
+``notes`` holds the choices that were made for the user.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedFile:
-    """One file to have, and other places to look for it."""
+    """File to fetch, and how to find its mirrors."""
 
     file: RemoteFile
     role: Role
@@ -48,28 +48,28 @@ class PlannedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullPlan:
-    """A model to be pulled."""
+    """Model to be pulled."""
 
     ref: ModelRef
     files: tuple[PlannedFile, ...]
     provenance: Provenance
-    manifest: bytes | None = None  # as a registry has it; else it is made from the files
+    manifest: bytes | None = None  # of a registry; else it is made from the files
     pinned: str | None = None  # digest that the manifest must have
     notes: tuple[str, ...] = ()
 
     @property
     def size_bytes(self) -> int | None:
-        """Return the bytes of all files, None where a source does not tell."""
+        """Return the size of all files, or None if a source does not report one."""
         sizes = [planned.file.size_bytes for planned in self.files]
         return None if None in sizes else sum(size or 0 for size in sizes)
 
 
 def make_plan(workspace: Workspace, ref: ModelRef, *, is_insecure: bool = False) -> PullPlan:
-    """Resolve a name at its source; asks the network, writes nothing.
+    """Resolve a name at its source; uses the network, writes nothing.
 
     Raises:
-        ModelNotFoundError: no such model; near names are in the hint.
-        QuantizationNotFoundError: the source has it in others, which are listed.
+        ModelNotFoundError: the model does not exist; the hint has similar names.
+        QuantizationNotFoundError: the source has other quantizations, which are listed.
         NetworkError: the source does not answer.
     """
     source = ref.source
@@ -85,25 +85,25 @@ def make_plan(workspace: Workspace, ref: ModelRef, *, is_insecure: bool = False)
 
 
 def plan_of_origin(workspace: Workspace, stored: StoredRef) -> PullPlan:
-    """Resolve where a name came from.
+    """Resolve the origin of a reference.
 
     Raises:
         ModelNotFoundError, NetworkError: as `make_plan`.
-        ModelNameError: it did not come from anywhere.
+        ModelNameError: the reference has no origin.
     """
     origin = parse_name(stored.origin or "")
     return make_plan(workspace, origin, is_insecure=stored.is_plain_http)
 
 
 def is_elsewhere(workspace: Workspace, ref: ModelRef) -> bool:
-    """Return whether a name says where it can be pulled from, itself or by the catalog."""
+    """Return whether a name can be pulled, by itself or by the catalog."""
     if ref.source is ModelSource.LOCAL:
         return _entry(workspace, ref)[0] is not None
     return ref.source is not ModelSource.FILE
 
 
 def _from_catalog(workspace: Workspace, ref: ModelRef) -> PullPlan:
-    """Resolve ``qwen3:0.6b`` or ``qwen3:0.6b-q8_0`` by the catalog, else by where it came from."""
+    """Resolve ``qwen3:0.6b`` or ``qwen3:0.6b-q8_0`` by the catalog, else by its origin."""
     entry, quantization = _entry(workspace, ref)
     if entry is None:
         return _again(workspace, ref)
@@ -121,8 +121,8 @@ def _from_catalog(workspace: Workspace, ref: ModelRef) -> PullPlan:
     if ref.tag == DEFAULT_TAG or quantization is None:
         full = f"{entry.name}:{entry.tag}"
         also = f"{full}, " if ref.tag == DEFAULT_TAG else ""
-        said = ref.model if also else full
-        note = f"{said} means {also}{tag} of {at_hub.host}/{at_hub.repo}"
+        subject = ref.model if also else full
+        note = f"{subject} means {also}{tag} of {at_hub.host}/{at_hub.repo}"
         plan = replace(plan, notes=(note, *plan.notes))
     return plan
 
@@ -130,19 +130,19 @@ def _from_catalog(workspace: Workspace, ref: ModelRef) -> PullPlan:
 def _instead(
     workspace: Workspace, ref: ModelRef, at_hub: ModelRef, problem: LocalrunError
 ) -> PullPlan:
-    """Resolve at ModelScope what Hugging Face does not give."""
+    """Resolve a name at ModelScope after Hugging Face failed."""
     try:
         plan = _from_hub(workspace, ref, at_hub)
     except (NetworkError, ModelNotFoundError) as error:
         both = "; ".join(dict.fromkeys((problem.message, error.message)))
-        are_missing = all(isinstance(one, ModelNotFoundError) for one in (problem, error))
+        are_missing = all(isinstance(each, ModelNotFoundError) for each in (problem, error))
         kind = ModelNotFoundError if are_missing else NetworkError
         raise kind(both, hint=problem.hint or "check the network") from error
     return replace(plan, notes=(*plan.notes, f"{problem.message}; ModelScope is used instead"))
 
 
 def _entry(workspace: Workspace, ref: ModelRef) -> tuple[CatalogEntry | None, str | None]:
-    """Return the catalog's entry of a name and the quantization that its tag ends in."""
+    """Return the catalog entry of a name, and the quantization at the end of its tag."""
     if ref.namespace is not None:
         return None, None
     entry = workspace.catalog.find(ref.model, ref.tag)
@@ -155,13 +155,13 @@ def _entry(workspace: Workspace, ref: ModelRef) -> tuple[CatalogEntry | None, st
 
 def _again(workspace: Workspace, ref: ModelRef) -> PullPlan:
     """Resolve a name of this machine by the origin it was pulled from."""
-    found = workspace.store.find(ref)
-    if found is not None and found.ref.origin is not None:
-        plan = plan_of_origin(workspace, found.ref)
+    stored = workspace.store.find(ref)
+    if stored is not None and stored.ref.origin is not None:
+        plan = plan_of_origin(workspace, stored.ref)
         return replace(plan, ref=ref)
-    if found is not None:
+    if stored is not None:
         raise UsageError(
-            f"{ref} was made on this machine; there is nothing to pull it from",
+            f"{ref} was created on this machine and has no origin to pull from",
             hint=f"localrun run {ref}",
         )
     if str(ref).lower() in embedded_models():
@@ -182,7 +182,7 @@ def _hub_ref(host: str, repo: str, tag: str) -> ModelRef:
 def _from_hub(
     workspace: Workspace, ref: ModelRef, at_hub: ModelRef, *, mirror: str | None = None
 ) -> PullPlan:
-    """Choose files in a hub's repository."""
+    """Choose files of a hub's repository."""
     repository = repository_of(workspace, at_hub)
     notes: tuple[str, ...] = ()
     choice = None
@@ -192,17 +192,17 @@ def _from_hub(
         chosen = choose(repository, at_hub.tag)
         files, choice = chosen.variant.files, chosen.variant.quantization
         if not chosen.is_stated:
-            other = f"{at_hub.host}/{at_hub.repo}:TAG   takes another"
+            other = f"{at_hub.host}/{at_hub.repo}:TAG   chooses another"
             notes = (f"{repository.name}: {choice} was chosen; {other}",)
     mirrors = Mirrors(workspace, at_hub, mirror)
     planned = [PlannedFile(file=file, role=Role.WEIGHTS) for file in files]
-    beside = companions(repository)
-    extra = [(beside.projector, Role.PROJECTOR), (beside.template, Role.TEMPLATE)]
+    extras = companions(repository)
+    extra = [(extras.projector, Role.PROJECTOR), (extras.template, Role.TEMPLATE)]
     planned += [PlannedFile(file=file, role=role) for file, role in extra if file is not None]
-    planned += [PlannedFile(file=file, role=Role.LICENSE) for file in beside.licences[:1]]
+    planned += [PlannedFile(file=file, role=Role.LICENSE) for file in extras.licences[:1]]
     return PullPlan(
         ref=ref,
-        files=tuple(replace(one, find_mirrors=mirrors.finder(one.file)) for one in planned),
+        files=tuple(replace(each, find_mirrors=mirrors.finder(each.file)) for each in planned),
         provenance=Provenance(
             origin=str(replace(at_hub, tag=choice or at_hub.tag, digest=None)),
             choice=choice,
@@ -214,7 +214,7 @@ def _from_hub(
 
 
 def _named_file(repository: Repository, name: str) -> tuple[RemoteFile, ...]:
-    """Return a file of a repository, with all shards of its model if it is one of some."""
+    """Return a file of a repository, with all shards if it is a shard."""
     if any(file.name == name for file in repository.files):
         return shards_of(repository, name)
     known = [file.name for file in repository.files if file.name.endswith(".gguf")]
@@ -228,7 +228,7 @@ def _from_registry(workspace: Workspace, ref: ModelRef, *, is_insecure: bool) ->
     notes: tuple[str, ...] = ()
     if not is_insecure and workspace.store.allows_plain_http(ref):
         is_insecure = True
-        notes = (f"{ref.host} is spoken to by plain http, as --insecure has allowed for {ref}",)
+        notes = (f"{ref.host} is used over plain http, as --insecure has allowed for {ref}",)
     registry = workspace.registry(ref.host or "", is_insecure=is_insecure)
     pulled = registry.manifest(ref.repo, ref.digest or ref.tag)
     manifest = parse_manifest(pulled.content)
@@ -251,20 +251,20 @@ def _from_registry(workspace: Workspace, ref: ModelRef, *, is_insecure: bool) ->
 
 
 def _from_url(workspace: Workspace, ref: ModelRef) -> PullPlan:
-    """Ask an address which version it has; one with a digest has only that."""
+    """Ask a URL for its version; a URL with a digest has only that version."""
     public = ref.location or ""
     parts = urlsplit(public)
     name = unquote(parts.path).rsplit("/", 1)[-1] or "model.gguf"
     url, login = split_login(ref.full_address or public)
-    hint = "pull it by its whole address, with the login or the signature, which are kept nowhere"
+    hint = "pull it with the complete URL; its login or signature is never stored"
     if ref.full_address is not None:
         hint = "the login or the signature in the address is wrong, or has expired"
-    remote = FileSource(url=url, name=parts.netloc, credential=login, refused_hint=hint)
-    file = RemoteFile(name=name, digest=ref.digest, sources=(remote,))
+    source = FileSource(url=url, name=parts.netloc, credential=login, refused_hint=hint)
+    file = RemoteFile(name=name, digest=ref.digest, sources=(source,))
     revision = None
     if ref.digest is None:
-        facts = ask(workspace.http, remote)
-        file, revision = replace(file, size_bytes=facts.size_bytes), facts.etag
+        metadata = ask(workspace.http, source)
+        file, revision = replace(file, size_bytes=metadata.size_bytes), metadata.etag
     return PullPlan(
         ref=ref,
         files=(PlannedFile(file=file, role=Role.WEIGHTS),),

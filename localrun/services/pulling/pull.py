@@ -1,7 +1,7 @@
-"""Pull a model: plan, fetch what is missing, make or keep its manifest, name it.
+"""Pull of a model: plan it, fetch its missing files, store its manifest, name it.
 
-Until the last step nothing under the model's name changes, so a pull that fails leaves
-the old model whole; what it fetched stays for the next try.
+Nothing under the model's name changes before the last step, so a failed pull leaves the old model
+intact; the fetched bytes stay for the next attempt.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullOptions:
-    """How to pull."""
+    """Options of a pull."""
 
     limit_bytes_per_s: float | None = None
-    num_streams: int | None = None  # None as the settings have it
+    num_streams: int | None = None  # None: as in the settings
     is_insecure: bool = False  # plain http to an OCI registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pulled:
-    """What a pull did."""
+    """Result of a pull."""
 
     name: str
     manifest: str  # digest
     size_bytes: int
-    fetched_bytes: int  # 0: everything was here
-    is_changed: bool  # the name means another manifest than before, or a new one
+    fetched_bytes: int  # 0: everything was in the store
+    is_changed: bool  # the name has another manifest than before, or is new
 
 
 def pull_model(
@@ -55,23 +55,23 @@ def pull_model(
     options: PullOptions | None = None,
     report: ProgressReport | None = None,
 ) -> Pulled:
-    """Bring a model into the store, or do nothing if it is complete; blocks.
+    """Pull a model, or do nothing if it is complete; blocks.
 
     Raises:
-        ModelNotFoundError: the source does not have it.
-        NetworkError: no source answers; the same command goes on later.
-        IntegrityError: the bytes are not what was promised; nothing is named.
+        ModelNotFoundError: the source does not have the model.
+        NetworkError: no source answers; the same command resumes later.
+        IntegrityError: the bytes do not match their digest; nothing is named.
         StorageError: the disk is full or cannot be written.
     """
-    chosen, told = options or PullOptions(), report or SilentReport()
-    plan = make_plan(workspace, ref, is_insecure=chosen.is_insecure)
-    return run_plan(workspace, plan, chosen, told)
+    options, report = options or PullOptions(), report or SilentReport()
+    plan = make_plan(workspace, ref, is_insecure=options.is_insecure)
+    return run_plan(workspace, plan, options, report)
 
 
 def run_plan(
     workspace: Workspace, plan: PullPlan, options: PullOptions, report: ProgressReport
 ) -> Pulled:
-    """Fetch what a plan names and name the model; tells first what was chosen."""
+    """Report the plan's notes, fetch its files and name the model."""
     for note in plan.notes:
         report.note(note)
     store = workspace.store
@@ -90,13 +90,13 @@ def run_plan(
         fetched = fetch_all(store, workspace.http, plan.files, lease, transfer, report)
         for planned, blob in zip(plan.files, fetched, strict=True):
             report.advance(planned.file.name, blob.size_bytes, blob.size_bytes)
-            if plan.manifest is not None:  # else that is made of checked files
+            if plan.manifest is not None:  # otherwise making the manifest checks the files
                 check_whole(planned.role, planned.file.name, blob.path)
         manifest = plan.manifest or _manifest(workspace, plan, fetched, lease)
         if plan.pinned not in {None, digest_of(manifest)}:
             raise IntegrityError(
-                f"{plan.ref} is to be {plan.pinned} and is {digest_of(manifest)} now",
-                hint="leave the digest out; localrun lock   writes a lock file anew",
+                f"digest mismatch: {plan.ref} has {digest_of(manifest)}, not {plan.pinned}",
+                hint="pull without the digest; localrun lock   writes a new lock file",
             )
         stored = store.tag(_name(plan.ref), manifest, lease, plan.provenance)
     return Pulled(
@@ -109,7 +109,7 @@ def run_plan(
 
 
 def _before(store: Store, plan: PullPlan) -> Entry | None:
-    """Return what the name means now, None also when that is damaged: a pull mends it."""
+    """Return the current entry of the name; None if it is damaged, because a pull repairs it."""
     try:
         return store.find(_name(plan.ref))
     except IntegrityError:
@@ -117,7 +117,7 @@ def _before(store: Store, plan: PullPlan) -> Entry | None:
 
 
 def _as_before(plan: PullPlan, before: Entry | None) -> PullPlan:
-    """Take the digests that a hub does not tell from the same revision pulled before."""
+    """Fill in digests that a hub does not report from an earlier pull of the same revision."""
     revision = plan.provenance.revision
     if before is None or revision is None or before.ref.revision != revision:
         return plan
@@ -136,14 +136,14 @@ def _with_digest(
 
 
 def _name(ref: ModelRef) -> ModelRef:
-    """Return the name to keep a model under: a digest is what it must be, not what it is called."""
+    """Return the name for the store: a digest is what the model must have, not its name."""
     return ref if ref.location is not None else replace(ref, digest=None)
 
 
 def _manifest(
     workspace: Workspace, plan: PullPlan, fetched: list[FetchedBlob], lease: Lease
 ) -> bytes:
-    """Make the manifest of files from a hub or an address."""
+    """Make the manifest of files from a hub or a URL."""
     layers = [
         layer_of(planned.role, planned.file.name, blob.path, blob.digest)
         for planned, blob in zip(plan.files, fetched, strict=True)

@@ -1,4 +1,4 @@
-"""The header of a GGUF file that is elsewhere, by range requests: no weights are fetched."""
+"""GGUF header of a remote file, read by range requests without the weights."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ LONGEST_KEPT = 1024
 
 
 def remote_header(http: Http, shards: Sequence[PlannedFile]) -> Header:
-    """Read the headers of all shards as one.
+    """Return the merged header of all shards.
 
     Raises:
-        NetworkError: nobody sends them.
-        IntegrityError: not GGUF, or a header that is longer than any.
+        NetworkError: no source sends them.
+        IntegrityError: a file is not GGUF, or its header is too long.
     """
     headers = [_header(http, shard) for shard in shards]
     tensors = {name: tensor for header in headers for name, tensor in header.tensors.items()}
@@ -46,13 +46,13 @@ def _header(http: Http, planned: PlannedFile) -> Header:
             try:
                 return parse_header(Reader(file, Path(planned.file.name)), LONGEST_KEPT)
             except IntegrityError:
-                if size < prefix:  # there is no more of it
+                if size < prefix:  # the whole file was read
                     raise
-    raise IntegrityError(f"{planned.file.name} has no header that ends")
+    raise IntegrityError(f"{planned.file.name} has an endless header")
 
 
 def _extend(sources: DownloadSources, file: BinaryIO, end: int) -> int:
-    """Have the bytes up to ``end`` in the file, as far as there are any; return how many."""
+    """Fetch the bytes up to ``end`` into the file, and return the file's size."""
     while True:
         source = any_source(sources)
         start = file.seek(0, 2)
@@ -65,7 +65,7 @@ def _extend(sources: DownloadSources, file: BinaryIO, end: int) -> int:
 
 
 def _fetch(source: DownloadSource, file: BinaryIO, end: int) -> None:
-    """Append what is missing; a server without ranges begins anew and is stopped at the end."""
+    """Append the missing bytes; a server without ranges restarts and is stopped at ``end``."""
     at = file.seek(0, 2)
     opened = source.reader.open(at, end, size=None, etag=None)
     try:

@@ -169,7 +169,7 @@ def test_uploads_at_once_are_bounded_and_a_place_is_free_again(
     uploads = Uploads(workspace.store)
     first, second = uploads.begin(digest(b"1"), None), uploads.begin(digest(b"2"), None)
 
-    with pytest.raises(OverloadedError, match="uploaded already"):
+    with pytest.raises(OverloadedError, match="uploads are open already"):
         uploads.begin(digest(b"3"), None)
     first.close()
     with pytest.raises(StorageError):

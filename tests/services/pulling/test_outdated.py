@@ -65,7 +65,7 @@ def test_what_was_made_from_a_pulled_model_is_not_pulled_over(
     assert outdated(workspace) == {NAME: True}
     with pytest.raises(ModelNotFoundError, match="not pulled"):
         plan_of_newest(workspace, "mine")
-    with pytest.raises(UsageError, match="made on this machine"):
+    with pytest.raises(UsageError, match="created on this machine"):
         make_plan(workspace, parse_name("mine"))
     assert list(make_lock(workspace)["models"]) == [NAME]
 

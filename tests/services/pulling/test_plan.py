@@ -261,7 +261,7 @@ def test_a_name_of_this_machine_is_pulled_from_its_origin(workspace: Workspace) 
 
     assert str(plan.ref) == "mine:latest"
     assert file_names(plan)[0] == "model-Q4_K_M.gguf"
-    with pytest.raises(UsageError, match="made on this machine"):
+    with pytest.raises(UsageError, match="created on this machine"):
         plan_of(workspace, "made")
 
 

@@ -181,7 +181,9 @@ class PromptSaver:
             self._folder.touch(segment)
         first = num_saved(segments, prompt, 0) // SEGMENT_TOKENS * SEGMENT_TOKENS
         starts = range(first, len(prompt), SEGMENT_TOKENS)
-        pieces = [_Piece(prompt, start, min(start + SEGMENT_TOKENS, len(prompt))) for start in starts]
+        pieces = [
+            _Piece(prompt, start, min(start + SEGMENT_TOKENS, len(prompt))) for start in starts
+        ]
         return pieces[::-1]
 
     def _is_settled(self, tokens: list[int], start: int) -> bool:

@@ -121,7 +121,7 @@ def test_a_recipes_template_counts_instead_of_the_files(
     [
         ("bert", [], "is an embedding model", "localrun list"),
         ("clip", [], "is a projector", "localrun create"),
-        ("llama", [pair("general.type", STRING, "adapter")], "is an adapter", "run guide+/"),
+        ("llama", [pair("general.type", STRING, "adapter")], "is an adapter", "run MODEL+/"),
     ],
 )
 def test_what_cannot_answer_is_refused_with_the_next_command(

@@ -151,7 +151,7 @@ def test_a_folder_brings_all_its_models_each_with_what_belongs_to_it(
         Role.TEMPLATE,
         Role.LICENSE,
     ]
-    with pytest.raises(NotFoundError, match="holds 2 models"):
+    with pytest.raises(NotFoundError, match="has 2 models"):
         take(workspace, tmp_path / "folder", "one")
 
 

@@ -13,7 +13,7 @@ def test_a_template_of_any_length_is_not_read(monkeypatch: pytest.MonkeyPatch) -
     read: list[str] = []
     monkeypatch.setattr(recipes, "is_go_template", read.append)
 
-    with pytest.raises(UsageError, match=f"at most {MAX_CHARS}"):
+    with pytest.raises(UsageError, match=f"more than {MAX_CHARS}"):
         to_jinja("{" * (MAX_CHARS + 1))
 
     assert read == []

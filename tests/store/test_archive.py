@@ -163,7 +163,7 @@ def test_an_archive_that_is_cut_leaves_whole_blobs_and_no_name_and_can_be_import
 
     assert "again" in (caught.value.hint or "")
     assert ref_paths(theirs.layout) == []
-    assert f"; {len(blob_names(theirs.layout))} files" in caught.value.message
+    assert f"; {len(blob_names(theirs.layout))} complete files" in caught.value.message
     assert_sound(theirs)
     assert imported(theirs, whole) == ["model:latest"]
 

@@ -51,10 +51,10 @@ class HubEndpoint:
         credential: Credential | None,
     ) -> RemoteFile:
         """Return the endpoint's file at ``path``; a malformed sha256 is ignored."""
-        remote = FileSource(url=f"{self.url}{path}", name=self.host, credential=credential)
+        source = FileSource(url=f"{self.url}{path}", name=self.host, credential=credential)
         is_promised = sha256 is not None and SHA256.fullmatch(sha256.lower())
         digest = f"sha256:{sha256.lower()}" if sha256 and is_promised else None
-        return RemoteFile(name=name, size_bytes=size, digest=digest, sources=(remote,))
+        return RemoteFile(name=name, size_bytes=size, digest=digest, sources=(source,))
 
 
 def hub_endpoint(

@@ -92,13 +92,13 @@ class OciRegistry:
             NetworkError: a token has expired and the registry issues no new one.
         """
         scopes = (pull_scope(repo),)
-        remote = FileSource(
+        source = FileSource(
             url=self._api.url(repo, "blobs", digest),
             name=self._api.host,
             credential=self._api.auth.current(scopes),
             refresh=lambda: self._api.auth.renew(scopes),
         )
-        return RemoteFile(name=digest, size_bytes=size_bytes, digest=digest, sources=(remote,))
+        return RemoteFile(name=digest, size_bytes=size_bytes, digest=digest, sources=(source,))
 
     def has_blob(self, repo: str, digest: str) -> bool:
         """Return whether a repository has a blob.

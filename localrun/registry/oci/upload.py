@@ -157,7 +157,7 @@ class BlobUpload:
 
     def _accept_chunk(self, response: Response, start: int, end: int) -> None:
         has = _end_of(response.header("Range"), default=end)
-        if has == 0 and end == 1:  # "0-0" is one byte here; elsewhere it is none
+        if has == 0 and end == 1:  # "0-0" is one byte here; elsewhere it means no bytes
             has = 1
         self._save_location(response)
         if not start < has <= end:
@@ -189,7 +189,7 @@ class BlobUpload:
                 raise self._api.refusal(response, self._label)
 
     def _handle_mismatch(self, response: Response) -> None:
-        """Restart once, as a cut may have left wrong bytes; a second mismatch is an error."""
+        """Restart once, as a cut may have corrupted the upload; a second mismatch is an error."""
         if self._had_mismatch or self._offset == 0:
             code = error_code(response) or response.status
             raise IntegrityError(f"{self._api.host} rejects {self._label}: {code}")

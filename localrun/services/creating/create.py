@@ -115,7 +115,7 @@ def create_model(
         before = store.find(ref)
         stored = store.tag(ref, manifest, lease, Provenance(base=parts.origin))
     if chosen.adopt_mode is AdoptMode.MOVE:
-        for path in parts.taken:
+        for path in parts.adopted_files:
             path.unlink(missing_ok=True)
     return Created(
         name=stored.name,

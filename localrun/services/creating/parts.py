@@ -60,7 +60,7 @@ class ModelParts:
     blobs: dict[str, Role] = field(default_factory=dict)  # blobs that FROM names by digest
     base: Entry | None = None  # the one model of the store that FROM names
     origin: str | None = None  # its name
-    taken: list[Path] = field(default_factory=list)  # the user's files that were added
+    adopted_files: list[Path] = field(default_factory=list)  # the user's files that were added
 
     @property
     def weights(self) -> list[ModelPart]:
@@ -119,7 +119,7 @@ class PartCollector:
             self.report.advance(path.name, done, size)
 
         adopted = adopt(self.workspace.store, path, self.lease, advance, mode=self.adopt_mode)
-        parts.taken.append(path)
+        parts.adopted_files.append(path)
         return ModelPart(adopted.digest, adopted.size_bytes)
 
     def keep(self, made: Path) -> ModelPart:

@@ -88,7 +88,7 @@ def test_a_dry_run_tells_the_files_and_fetches_none(
         ("qwne3:0.6b", 3, "hint: localrun pull qwen3:0.6b"),
         (f"hf:{REPO}:Q2_K", 3, "it has: Q4_K_M (0 MB), Q8_0 (0 MB)"),
         ("hf:owner/absent", 3, "owner/absent"),
-        ("hf:owner/page", 4, "no GGUF file"),
+        ("hf:owner/page", 4, "not a GGUF file"),
         ("hf:owner/broken", 4, "digest mismatch"),
         (f"{DEAD}/m.gguf", 5, "127.0.0.1:9"),
     ],

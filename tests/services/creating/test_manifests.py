@@ -67,7 +67,7 @@ def test_it_names_the_files_without_folders_and_what_the_header_says(store: Stor
 
 @pytest.mark.parametrize("role", [Role.WEIGHTS, Role.PROJECTOR])
 def test_a_file_that_is_no_gguf_is_refused_by_its_name(store: Store, role: Role) -> None:
-    with pytest.raises(IntegrityError, match=r"m\.gguf is no GGUF file"):
+    with pytest.raises(IntegrityError, match=r"m\.gguf is not a GGUF file"):
         layers_of(store, {"m.gguf": (role, b"<html>")})
 
 

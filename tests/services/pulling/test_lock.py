@@ -155,7 +155,7 @@ def test_files_that_are_others_now_are_named(workspace: Workspace, colleague: Wo
     lock = make_lock(workspace)
     lock["models"][NAME]["files"][0]["digest"] = digest(b"other")
 
-    with pytest.raises(IntegrityError, match=r"model-Q4_K_M\.gguf is another"):
+    with pytest.raises(IntegrityError, match=r"model-Q4_K_M\.gguf has changed"):
         pull_by(colleague, lock)
 
 

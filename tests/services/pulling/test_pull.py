@@ -192,7 +192,7 @@ def test_wrong_bytes_are_refused_and_nothing_of_them_stays(
 def test_a_page_in_the_place_of_a_model_is_refused(workspace: Workspace, hub: FakeHub) -> None:
     hub.add("owner/page", {"model-Q4_K_M.gguf": b"<html>not here</html>"})
 
-    with pytest.raises(IntegrityError, match="no GGUF file"):
+    with pytest.raises(IntegrityError, match="not a GGUF file"):
         pull(workspace, "hf:owner/page")
 
     assert names_in(workspace) == []
@@ -220,7 +220,7 @@ def test_a_full_disk_is_told_before_anything_is_fetched(
     free = disk.SPARE_BYTES + 70_000_000
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Space(free, 0, free))
 
-    with pytest.raises(StorageError, match=r"0\.09 GB are missing .* has 0\.10 GB") as caught:
+    with pytest.raises(StorageError, match=r"needs 0\.09 GB, .* has 0\.10 GB") as caught:
         pull(workspace, "hf:owner/split")
 
     assert "prune" in str(caught.value.hint)

@@ -1,4 +1,4 @@
-"""``scripts/bench NAME``: one measurement a module, each with a ``main(arguments)``."""
+"""Command line of ``scripts/bench NAME``: each benchmark is a module with ``main(arguments)``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ NAMES = {
     "load": "time to the first token of a server that starts, cold and warm, beside llama-server",
     "serve": "localrun beside llama-server: streams, shared prompts, chats, gaps, memory",
 }
-MODULES = {"load": "load_times"}  # the others have the name of their part
+MODULES = {"load": "load_times"}  # other modules have the name of their benchmark
 
 
 def main(arguments: list[str]) -> int:
-    """Run the named measurement."""
+    """Run the benchmark of this name."""
     if not arguments or arguments[0] not in NAMES:
         for name, about in NAMES.items():
             print(f"  scripts/bench {name:10} {about}")

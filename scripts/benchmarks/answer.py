@@ -1,4 +1,4 @@
-"""Wall time of ``localrun run guide "hi"``: cold (no server runs) and warm (model loaded)."""
+"""Benchmark of ``localrun run guide "hi"``: wall time cold (no server) and warm (model loaded)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def main(arguments: list[str]) -> int:
-    """Print both medians; a server of our own on a free port, stopped at the end."""
+    """Print both medians; uses its own server on a free port."""
     parser = argparse.ArgumentParser(prog="scripts/bench answer", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args(arguments).rounds

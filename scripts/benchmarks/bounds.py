@@ -1,7 +1,7 @@
-"""Times that tests do not assert, because they depend on the machine.
+"""Benchmark of times with limits that tests do not assert, because they depend on the machine.
 
     header    processor time to read a GGUF header with a vocabulary of 150,000 tokens
-    cancel    time from a client's disconnect in the middle of a stream until no request is open
+    cancel    time from a client's disconnect during a stream until no request is open
 
 Each figure is the best of the rounds.
 """
@@ -38,19 +38,19 @@ POLL_S = 0.002
 
 
 def main(arguments: list[str]) -> int:
-    """Print the figures; exit 1 when one is over its limit."""
+    """Print the times; return 1 if one exceeds its limit."""
     parser = argparse.ArgumentParser(prog="scripts/bench bounds", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args(arguments).rounds
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         path = _vocabulary(Path(folder))
-        found = {
+        times_s = {
             "header": _best(lambda: _header_s(path), rounds),
             "cancel": _cancel_s(Path(folder), rounds),
         }
-    for name, seconds in found.items():
+    for name, seconds in times_s.items():
         print(f"{name:8}{1000 * seconds:8.1f} ms (at most {LIMITS_MS[name]})")
-    return int(any(1000 * seconds > LIMITS_MS[name] for name, seconds in found.items()))
+    return int(any(1000 * seconds > LIMITS_MS[name] for name, seconds in times_s.items()))
 
 
 def _best(measure: Callable[[], float], rounds: int) -> float:
@@ -58,7 +58,7 @@ def _best(measure: Callable[[], float], rounds: int) -> float:
 
 
 def _vocabulary(folder: Path) -> Path:
-    """Write a header that has nothing but the tokens and the merges of a large vocabulary."""
+    """Return a GGUF file of only the tokens and merges of a large vocabulary."""
     texts = b"".join(_text(f"token{number}") for number in range(VOCABULARY))
     array = struct.pack("<IIQ", ARRAY, STRING, VOCABULARY) + texts
     keys = ("tokenizer.ggml.tokens", "tokenizer.ggml.merges")

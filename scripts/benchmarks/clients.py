@@ -1,8 +1,8 @@
-"""Many streaming clients at once on the embedded model, for a while.
+"""Benchmark of many concurrent streaming clients on the embedded model.
 
-Each asks, reads its stream to the end and asks again. Wanted: no error but a 503 that says
-when to come back, no growth of the server's memory, an event loop that is late by less than
-50 ms in 99 of 100 looks. The server's own work for a token is told beside the runner's.
+Each client sends a request, reads its stream to the end, and sends the next. Targets: no error
+other than 503 with Retry-After, no growth of the server's memory, and a lag of the event loop below
+50 ms in 99 % of samples. The server's processor time for a token is printed beside the runner's.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ LISTENS = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
 WANTED_LAG_S = 0.05
 MOST_GROWTH_MB = 20.0
 START_S = 30.0
-WARM_SHARE = 4  # memory counts from this part of the time on
+WARM_SHARE = 4  # memory is compared from this part of the time on
 BACK_OFF_S = 1.0
 EVENT = b'"delta"'
 
 
 @dataclass(slots=True)
 class Tally:
-    """What the clients have seen."""
+    """Results of the clients."""
 
     answers: int = 0
     events: int = 0
-    busy: int = 0  # announced 503s
+    busy: int = 0  # responses 503 with Retry-After
     errors: collections.Counter[str] = field(default_factory=collections.Counter)
 
 
 def main(arguments: list[str]) -> int:
-    """Print the figures; exit 1 when something is not as wanted."""
+    """Print the results; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="scripts/bench clients", description=__doc__)
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=120)
@@ -72,11 +72,11 @@ def _start(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
             start_new_session=True,
         )
     deadline = time.monotonic() + START_S
-    while (found := LISTENS.search(log.read_text())) is None:
+    while (match := LISTENS.search(log.read_text())) is None:
         if server.poll() is not None or time.monotonic() > deadline:
-            raise SystemExit(f"the server does not come up: {log.read_text()}")
+            raise SystemExit(f"the server does not start: {log.read_text()}")
         time.sleep(0.05)
-    return server, int(found[1])
+    return server, int(match[1])
 
 
 async def _measure(
@@ -149,10 +149,10 @@ def _request(text: str) -> bytes:
 
 
 def _lags(port: int) -> list[tuple[float, int]]:
-    """Return (bound, how many lags are within it)."""
+    """Return pairs of a bound and the number of lags within it."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-        found = LAG.findall(answer.read().decode())
-    return [(float(bound), int(count)) for bound, count in found]
+        buckets = LAG.findall(answer.read().decode())
+    return [(float(bound), int(count)) for bound, count in buckets]
 
 
 def _p99(lags: list[tuple[float, int]]) -> float:

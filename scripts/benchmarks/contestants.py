@@ -1,4 +1,4 @@
-"""The two servers of `scripts/bench serve`: started alike, each on a free port."""
+"""The two servers of `scripts/bench serve`, started with equal settings on free ports."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 OURS, PEER = "localrun", "llama-server"
 SLOTS = 16
 START_S = 180.0
-LOOK_S = 0.01  # short, for `scripts/bench load` measures by it
+POLL_S = 0.01  # short: the resolution of `scripts/bench load`
 
 
 class StartError(Exception):
-    """A server does not come up; the text ends with its log."""
+    """A server did not start; the text ends with its log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What both get: one file, threads, the context of a request; ``cells`` is the peer's cache."""
+    """Settings of both servers; ``cells`` is the size of the peer's KV cache."""
 
     model: Path
     threads: int
@@ -45,7 +45,7 @@ class Setup:
 
 @dataclass(slots=True)
 class Contestant:
-    """A server that runs, or can be started again."""
+    """A server that can be started and stopped."""
 
     name: str
     command: list[str]
@@ -55,10 +55,10 @@ class Contestant:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Answer:
-        """Start it and let it answer once, so that the model is in memory; return the answer."""
+        """Start the server and return its first answer, which loads the model."""
         with (self.folder / f"{self.name}.log").open("ab") as log:
-            # Linux shares the processor among sessions first (autogroup): localrun's runner has
-            # one of its own, and a peer in ours would get less of a busy machine
+            # Linux first shares the processor among sessions (autogroup): localrun's runner has its
+            # own session, and a peer in this one would get less of a busy machine
             self.process = subprocess.Popen(
                 self.command,
                 env=os.environ | self.environ,
@@ -70,12 +70,12 @@ class Contestant:
         return self.greet()
 
     def greet(self) -> Answer:
-        """Ask for a few tokens."""
+        """Return the answer of a short request."""
         (answer,) = ask_all(self.port, [request(user("hello"), 4)])
         return answer
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the server."""
         if self.process is not None:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -86,12 +86,12 @@ class Contestant:
             self.process = None
 
     def memory_mb(self) -> float:
-        """Return the memory of the process that has the model, the mapped file included."""
+        """Return the memory of the process with the model, including the mapped file."""
         if self.process is None:
             raise StartError(f"{self.name} does not run")
         main = psutil.Process(self.process.pid)
-        holders = main.children() or [main]  # localrun's runner, or the peer itself
-        return max(process.memory_info().rss for process in holders) / 1e6
+        processes = main.children() or [main]  # localrun's runner, or the peer itself
+        return max(process.memory_info().rss for process in processes) / 1e6
 
     def _await(self) -> None:
         health = f"http://127.0.0.1:{self.port}/{'healthz' if self.name == OURS else 'health'}"
@@ -100,14 +100,14 @@ class Contestant:
             with contextlib.suppress(OSError, urllib.error.URLError):
                 urllib.request.urlopen(health, timeout=5).close()
                 return
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
         log = (self.folder / f"{self.name}.log").read_text(errors="replace")
         raise StartError(f"{self.name} does not start:\n{log[-2000:]}")
 
 
 @contextlib.contextmanager
 def both(setup: Setup, folder: Path) -> Iterator[tuple[Contestant, Contestant]]:
-    """Run localrun and its peer for as long as the block lasts."""
+    """Run localrun and its peer within the block."""
     with stopped(setup, folder) as pair:
         for contestant in pair:
             contestant.start()
@@ -116,7 +116,7 @@ def both(setup: Setup, folder: Path) -> Iterator[tuple[Contestant, Contestant]]:
 
 @contextlib.contextmanager
 def stopped(setup: Setup, folder: Path) -> Iterator[tuple[Contestant, Contestant]]:
-    """Return both before their start; what of them runs at the end is ended."""
+    """Yield both servers before their start; stop them at the end of the block."""
     pair = (_localrun(setup, folder), _peer(setup, folder))
     try:
         yield pair
@@ -126,7 +126,7 @@ def stopped(setup: Setup, folder: Path) -> Iterator[tuple[Contestant, Contestant
 
 
 def _localrun(setup: Setup, folder: Path) -> Contestant:
-    """Put the model into a store of its own; the recipe says threads and context."""
+    """Return localrun with the model in its own store; the recipe sets threads and context."""
     recipe = folder / "Modelfile"
     recipe.write_text(
         f"FROM {setup.model}\nPARAMETER num_ctx {setup.context}\n"

@@ -1,8 +1,8 @@
-"""``localrun create`` of a GGUF file, beside cp and sha256sum of the same file.
+"""Benchmark of ``localrun create`` of a GGUF file, compared with cp and sha256sum.
 
-The contestants take turns, so that a noisy machine troubles all alike; each begins with an
-empty folder on the file's own file system, and the best of the rounds counts, start-up
-included. The page cache is warm. "create --copy" has to wait for the disk, as cp and sync do.
+The commands take turns, so that noise affects all of them equally. Each starts with an empty folder
+on the file's file system; the best round counts, including start-up. The page cache is warm.
+"create --copy" waits for the disk, like cp and sync.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchmarks.model_file import ALIGNMENT, make_model
 
 CREATE, SUM = "localrun create", "sha256sum"
 LOCALRUN = f"{sys.executable} -m localrun create made -f Modelfile"
-CONTESTANTS = {  # what the shell runs in the empty folder
+CONTESTANTS = {  # shell commands, run in the empty folder
     CREATE: LOCALRUN,
     "localrun create --copy": f"{LOCALRUN} --copy",
     SUM: 'sha256sum "$SOURCE"',
@@ -28,11 +28,11 @@ CONTESTANTS = {  # what the shell runs in the empty folder
     "cp, sync": 'cp "$SOURCE" copy && sync copy',
 }
 MOST = 1.1
-SPACE = 2.2  # times the file: it, one copy, and some air
+SPACE = 2.2  # times the file: the file, a copy and a reserve
 
 
 def main(arguments: list[str]) -> int:
-    """Print the table; exit 1 when create takes more than `MOST` times a sha256sum."""
+    """Print the table; return 1 if create takes more than `MOST` times a sha256sum."""
     parser = argparse.ArgumentParser(prog="scripts/bench create", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--gigabytes", type=float, default=1.0)
@@ -58,14 +58,14 @@ def main(arguments: list[str]) -> int:
 
 
 def _measure(source: Path, work: Path, digest: str, rounds: int) -> dict[str, float]:
-    """Let all take turns; return the best time of each in seconds."""
+    """Run the commands in turns; return the best time of each in seconds."""
     best = dict.fromkeys(CONTESTANTS, float("inf"))
     for number in range(rounds):
         for name, script in CONTESTANTS.items():
             shutil.rmtree(work, ignore_errors=True)
             work.mkdir()
             (work / "Modelfile").write_text(f"FROM {source}\n")
-            os.sync()  # nobody pays for what the one before has left to write
+            os.sync()  # pending writes of the previous command must not count
             print(f"\rround {number + 1} of {rounds}: {name:32}", end="", file=sys.stderr)
             begun = time.monotonic()
             _run(script, source, work)

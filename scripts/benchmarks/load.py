@@ -1,7 +1,7 @@
-"""A client that costs little: streamed chats over bare sockets, each event with its time.
+"""Low-overhead client for benchmarks: streamed chats over sockets, with the time of each event.
 
-Events are kept as bytes and parsed when all is over, for client and servers share the
-cores: a client that parses JSON while it measures would slow the faster server more.
+Events are kept as bytes and parsed at the end, because client and servers share the cores: a client
+that parses JSON while it measures would slow the faster server more.
 """
 
 from __future__ import annotations
@@ -16,54 +16,54 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
 EVENT, LAST = b"data: ", b"[DONE]"
-STARTED = 8  # events after which a stream runs evenly
+STARTED = 8  # events after which the rate of a stream is even
 SAMPLING = {"temperature": 0.8, "top_k": 40, "top_p": 0.95, "min_p": 0.05, "seed": 7}
 
 
 class RefusedError(Exception):
-    """The server answers by an error: it cannot do what a row needs."""
+    """The server answered with an error: it does not support the row."""
 
 
 @dataclass(slots=True)
 class Answer:
     """One streamed answer; times are seconds on the monotonic clock."""
 
-    asked_at: float
+    sent_at: float
     events: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
 
     @property
     def times(self) -> list[float]:
-        """Return when text came."""
+        """Return the times of events with text."""
         return [at for at, event in self.events if _text(event)]
 
     @property
     def text(self) -> str:
-        """Return all of it."""
+        """Return the text of the answer."""
         return "".join(_text(event) for _, event in self.events)
 
     @property
     def first_s(self) -> float:
         """Return the time to the first text."""
-        return self.times[0] - self.asked_at
+        return self.times[0] - self.sent_at
 
     @property
     def first_at(self) -> float:
-        """Return when the first text came, or the end of an answer without any."""
+        """Return the time of the first text, or of the end of an answer without text."""
         return (self.times or [self.ended_at])[0]
 
     @property
     def ended_at(self) -> float:
-        """Return when the last event came."""
+        """Return the time of the last event."""
         return self.events[-1][0]
 
     @property
     def tokens(self) -> int:
-        """Return how many tokens were generated, as the server counts them."""
+        """Return the number of generated tokens, as the server counts them."""
         return int(self._usage["completion_tokens"])
 
     @property
     def prompt_tokens(self) -> int:
-        """Return how many the prompt has."""
+        """Return the number of prompt tokens, as the server counts them."""
         return int(self._usage["prompt_tokens"])
 
     @property
@@ -75,7 +75,7 @@ class Answer:
 
 
 def ask_all(port: int, bodies: Sequence[dict[str, Any]]) -> list[Answer]:
-    """Send all requests at once and return their answers when all have ended."""
+    """Send all requests at once; return their answers when all have ended."""
 
     async def together() -> list[Answer]:
         return await asyncio.gather(*(chat(port, body) for body in bodies))
@@ -84,14 +84,14 @@ def ask_all(port: int, bodies: Sequence[dict[str, Any]]) -> list[Answer]:
 
 
 async def chat(port: int, body: dict[str, Any], started: asyncio.Event | None = None) -> Answer:
-    """Stream one chat; ``started`` is set when some of the text has come.
+    """Return the answer of one streamed chat; ``started`` is set after `STARTED` events.
 
     Raises:
-        RefusedError: the server answers by an error.
+        RefusedError: the server answered with an error.
     """
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)
     raw: list[tuple[float, bytes]] = []
-    asked_at = time.monotonic()
+    sent_at = time.monotonic()
     try:
         writer.write(_request(body))
         head = await reader.readuntil(b"\r\n\r\n")
@@ -108,11 +108,11 @@ async def chat(port: int, body: dict[str, Any], started: asyncio.Event | None = 
     failed = next((event["error"] for _, event in events if "error" in event), None)
     if failed is not None:
         raise RefusedError(str(failed))
-    return Answer(asked_at, events)
+    return Answer(sent_at, events)
 
 
 def request(messages: list[dict[str, str]], tokens: int, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
-    """Return the body of a request for exactly so many tokens, drawn as users do."""
+    """Return the body of a request for exactly ``tokens`` tokens, with usual sampling."""
     return {
         "model": "bench",
         "messages": messages,
@@ -132,7 +132,7 @@ def user(text: str) -> list[dict[str, str]]:
 
 
 async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
-    """Undo HTTP's chunks; an event may end in a later one than it began in."""
+    """Yield the decoded body in whole lines, which may span HTTP chunks."""
     held = b""
     while size := int(await reader.readline(), 16):
         held += (await reader.readexactly(size + 2))[:-2]
@@ -151,7 +151,7 @@ def _request(body: dict[str, Any]) -> bytes:
 
 
 def _message(body: bytes) -> str:
-    """Return what an error says, in one line."""
+    """Return the message of an error response in one line."""
     text = body.decode(errors="replace")
     start = text.find("{")
     try:

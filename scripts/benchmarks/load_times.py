@@ -1,10 +1,10 @@
-"""From the start of a server to the first token: localrun beside llama-server.
+"""Benchmark of loading: time from a server's start to the first token, against llama-server.
 
-    start    the program is started, and asked as soon as it answers at all
-    load     localrun runs without a model; its peer cannot, so its start stands beside it
+    start    from the start of the program; the request is sent as soon as the server answers
+    load     localrun runs without a model; compared with the peer's start, which always loads
 
-Cold is a file that the page cache has let go, warm one that it has. Both take turns, only
-one of them runs; a figure is the median of the rounds, the ratio that of the peer's start.
+Cold means that the file is not in the page cache, warm that it is. The servers take turns, and only
+one runs at a time. Each figure is the median of the rounds; ratios are to the peer's start.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from benchmarks.contestants import Contestant
 
 CONTEXT = 2048
-CELLS = 4 * CONTEXT  # what localrun makes of such a context, written when it is made
+CELLS = 4 * CONTEXT  # of localrun's KV cache for this context, which are zeroed at the start
 UNLOADED = b'{"model": "bench", "keep_alive": 0}'
 LOAD = "localrun, load"
 
@@ -72,21 +72,21 @@ def _bench(model: Path, rounds: int) -> None:
 def _measure(
     pair: tuple[Contestant, Contestant], files: list[Path], rounds: int, *, is_cold: bool
 ) -> dict[str, float]:
-    found: dict[str, list[float]] = {OURS: [], PEER: [], LOAD: []}
+    times_s: dict[str, list[float]] = {OURS: [], PEER: [], LOAD: []}
     for number in range(rounds):
         for server in pair if number % 2 == 0 else pair[::-1]:
             print(f"\rround {number + 1}: {server.name:20}", end="", file=sys.stderr)
             _prepare(files, is_cold=is_cold)
             begun = time.monotonic()
-            found[server.name].append(server.start().first_at - begun)
+            times_s[server.name].append(server.start().first_at - begun)
             if server.name == OURS:
                 _unload(server)
                 _prepare(files, is_cold=is_cold)
                 answer = server.greet()
-                found[LOAD].append(answer.first_at - answer.asked_at)
+                times_s[LOAD].append(answer.first_at - answer.sent_at)
             server.stop()
     print(f"\r{'':40}\r", end="", file=sys.stderr)
-    return {name: statistics.median(values) for name, values in found.items()}
+    return {name: statistics.median(values) for name, values in times_s.items()}
 
 
 def _show(name: str, medians: dict[str, float]) -> None:
@@ -98,12 +98,12 @@ def _show(name: str, medians: dict[str, float]) -> None:
 
 
 def _unload(server: Contestant) -> None:
-    """Let the model go; the answer comes when its process has ended."""
+    """Unload the model, and wait until its process has ended."""
     urllib.request.urlopen(f"http://127.0.0.1:{server.port}/api/generate", UNLOADED).close()
 
 
 def _prepare(files: list[Path], *, is_cold: bool) -> None:
-    """Let the page cache hold all of the files, or none of them.
+    """Fill the page cache with the files, or remove them from it.
 
     Raises:
         StartError: the pages stay: the folder is in memory, or another program has the file.
@@ -121,7 +121,7 @@ def _prepare(files: list[Path], *, is_cold: bool) -> None:
 
 
 def _share_in_memory(descriptor: int, size: int) -> float:
-    """Return which part of a file the page cache holds."""
+    """Return the fraction of a file that is in the page cache."""
     if size == 0:
         return 0.0
     with mmap.mmap(descriptor, size, mmap.MAP_PRIVATE) as mapped:

@@ -1,4 +1,4 @@
-"""Memory that is really there: a virtual machine's host hands out pages when they are touched."""
+"""Preallocation of memory: the host of a virtual machine allocates pages on first access."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import mmap
 
 import psutil
 
-MOST_SHARE = 0.5  # of what is free
+MOST_SHARE = 0.5  # of the free memory
 
 
 def warm(size_bytes: int) -> None:
-    """Touch memory and free it, so that who writes so much next need not wait for the host."""
+    """Touch memory and free it, so that the next writer of as much does not wait for the host."""
     most = int(MOST_SHARE * psutil.virtual_memory().available)
     with mmap.mmap(-1, min(size_bytes, most)) as memory:
         for position in range(0, len(memory), mmap.PAGESIZE):

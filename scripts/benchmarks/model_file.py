@@ -1,4 +1,4 @@
-"""A GGUF file of any size, right in its header and random in its one tensor."""
+"""GGUF files of any size for benchmarks, with a valid header and one random tensor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ALIGNMENT, CHUNK_BYTES, I8 = 32, 16 << 20, 24
 
 
 def make_model(path: Path, size: int) -> str:
-    """Write random bytes behind a header that says they are one tensor; return their digest."""
+    """Write a header and random bytes as its one tensor; return the digest of the file."""
     path.parent.mkdir(parents=True)
     header = _header(size)
     hashed, left = hashlib.sha256(header), size - len(header)
@@ -31,7 +31,7 @@ def make_model(path: Path, size: int) -> str:
 
 
 def _header(size: int) -> bytes:
-    """Return a GGUF header, padded, of a file of ``size`` bytes with one tensor of bytes."""
+    """Return the padded GGUF header of a file of ``size`` bytes with one tensor of bytes."""
     architecture = _text("general.architecture") + struct.pack("<I", 8) + _text("llama")
     begin = b"GGUF" + struct.pack("<IQQ", 3, 1, 1) + architecture + _text("padding")
     length = len(begin) + struct.calcsize("<IQIQ")

@@ -1,12 +1,12 @@
-"""Models to measure with: a real vocabulary and random weights, and a guide that never ends.
+"""Models for benchmarks: a random Qwen 3, and a guide that never ends its answer.
 
     <cache>/localrun/bench-models/qwen3-0.6b-Q4_K_M-1.gguf
     <cache>/localrun/bench-models/guide-<digest>-1.gguf
 
-What a random model says is noise, but shapes, tokenizer, template and speed are those of
-Qwen 3. No answer ends by itself, so that both servers compute the same number of tokens:
-the end tokens of a random model have no weight, those of guide are none by their name.
-The number at the end of a name counts the changes of this module that change the files.
+The output of the random model is noise, but its shapes, tokenizer, template and speed are those of
+Qwen 3. No answer ends by itself, so both servers compute the same number of tokens: the end tokens
+of the random model have zero weights, those of guide have another name. The number at the end of a
+name is the version of the file's format in this module.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ GUIDE = environment.ROOT / "localrun" / "data" / "guide.gguf"
 QUANTIZATION = "Q4_K_M"
 VERSION = 1
 SEED = 7
-SPREAD = 0.02  # of the weights: what Qwen and Llama are initialised with
-END, NO_END = b"<|im_end|>", b"<|im_enX|>"  # of one length, so that nothing moves
+SPREAD = 0.02  # of the weights, as Qwen and Llama are initialized
+END, NO_END = b"<|im_end|>", b"<|im_enX|>"  # of equal length, so that no offset changes
 END_ID, OTHER_ID = 151645, 151643  # <|im_end|> and <|endoftext|> of Qwen's vocabulary
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The measures of a Qwen 3."""
+    """The dimensions of a Qwen 3."""
 
     layers: int
     hidden: int
@@ -58,7 +58,7 @@ NAMES = ("guide", *SHAPES)
 
 
 def ensure_model(name: str) -> Path:
-    """Return the file of one of `NAMES`, made first if it is not there."""
+    """Return the file of one of `NAMES`, created if it does not exist."""
     folder = _folder()
     folder.mkdir(parents=True, exist_ok=True)
     if name == "guide":
@@ -76,7 +76,7 @@ def ensure_model(name: str) -> Path:
 
 
 def bench_model(name: str) -> Path:
-    """Return where a random model is, or would be."""
+    """Return the path of a random model, which may not exist."""
     return _folder() / f"qwen3-{name}-{QUANTIZATION}-{VERSION}.gguf"
 
 
@@ -85,7 +85,7 @@ def _folder() -> Path:
 
 
 def _endless_guide(folder: Path) -> Path:
-    """Copy guide with its end token under another name, which llama.cpp takes for an ordinary one.
+    """Copy guide with its end token renamed, so that llama.cpp treats it as an ordinary token.
 
     Key and template are renamed alike, so that prompts have the tokens they always have.
     """
@@ -93,9 +93,9 @@ def _endless_guide(folder: Path) -> Path:
     path = folder / f"guide-{hashlib.sha256(data).hexdigest()[:12]}-{VERSION}.gguf"
     if not path.is_file():
         _, padding = _u32(data, "bos_token_id")
-        where, _ = _u32(data, "eos_token_id")
+        offset, _ = _u32(data, "eos_token_id")
         renamed = bytearray(data.replace(END, NO_END))
-        renamed[where : where + 4] = struct.pack("<I", padding)
+        renamed[offset : offset + 4] = struct.pack("<I", padding)
         partial = path.with_suffix(".partial")
         partial.write_bytes(renamed)
         partial.rename(path)
@@ -103,14 +103,14 @@ def _endless_guide(folder: Path) -> Path:
 
 
 def _u32(data: bytes, key: str) -> tuple[int, int]:
-    """Return the place and the value of a number of the tokenizer."""
+    """Return the offset and the value of a number of the tokenizer."""
     name = f"tokenizer.ggml.{key}".encode()
-    where = data.index(name) + len(name) + 4  # behind the type of the value
-    return where, int(struct.unpack_from("<I", data, where)[0])
+    offset = data.index(name) + len(name) + 4  # behind the type of the value
+    return offset, int(struct.unpack_from("<I", data, offset)[0])
 
 
 def _write(path: Path, shape: Shape) -> None:
-    """Write the model in F16; the embeddings are the output matrix too, as in Qwen 3."""
+    """Write the model in F16, with tied embeddings as in Qwen 3."""
     sources = peer.ensure_sources()
     writer = gguf.GGUFWriter(path, "qwen3", use_temp_file=True)
     _add_shape(writer, shape)
@@ -139,7 +139,7 @@ def _add_shape(writer: gguf.GGUFWriter, shape: Shape) -> None:
 
 
 def _add_tokenizer(writer: gguf.GGUFWriter, sources: Path) -> np.ndarray:
-    """Take over Qwen's vocabulary and template; return the kind of each token."""
+    """Copy Qwen's vocabulary and template; return the type of each token."""
     fields = gguf.GGUFReader(sources / "models" / "ggml-vocab-qwen2.gguf").fields
     kinds = fields["tokenizer.ggml.token_type"].contents()
     writer.add_tokenizer_model("gpt2")
@@ -164,7 +164,7 @@ def _tensors(shape: Shape, kinds: np.ndarray) -> Iterator[tuple[str, np.ndarray]
         return (values * SPREAD).astype(np.float16)
 
     embeddings = matrix(len(kinds), shape.hidden)
-    embeddings[kinds == gguf.TokenType.CONTROL] = 0  # a logit of 0: 152,000 others are above
+    embeddings[kinds == gguf.TokenType.CONTROL] = 0  # a logit of 0, below many others
     yield "token_embd.weight", embeddings
     yield "output_norm.weight", np.ones(shape.hidden, np.float32)
     queries, keys = shape.heads * shape.head, shape.kv_heads * shape.head

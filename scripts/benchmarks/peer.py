@@ -1,10 +1,10 @@
-"""The peer of `scripts/bench serve`: llama-server from the wheel's own sources and libraries.
+"""The peer of the benchmarks: llama-server, built from the wheel's sources and libraries.
 
     <cache>/localrun/llama-server/<key>/build/llama-server
     <cache>/localrun/llama-server/<key>/src/llama_cpp_python-0.3.36/...    the sdist, unpacked
 
-``key`` is that of the wheel (`environment`), and the folder of its libraries: a peer is
-linked with the libllama that localrun loads, and with no other.
+``key`` depends on the wheel (`environment`) and the folder of its libraries: the peer is linked
+with the same libllama that localrun loads.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ NICENESS = 15
 
 
 class PeerError(Exception):
-    """The peer cannot be built; the text says what to do."""
+    """The peer cannot be built; the text has a hint."""
 
 
 def ensure_server() -> Path:
-    """Return the program, compiled first (a few minutes, once) if it is not there."""
+    """Return the program, compiled first (a few minutes) if it does not exist."""
     folder = _folder()
     program = folder / "build" / "llama-server"
     if not program.is_file():
@@ -38,19 +38,19 @@ def ensure_server() -> Path:
 
 
 def find_server() -> Path | None:
-    """Return the program if it is compiled already."""
+    """Return the program if it is already compiled, or None."""
     program = _folder() / "build" / "llama-server"
     return program if program.is_file() else None
 
 
 def ensure_sources() -> Path:
-    """Return llama.cpp's folder in the sdist, which also holds vocabularies and templates."""
+    """Return llama.cpp's folder in the sdist, which also has vocabularies and templates."""
     folder = _folder() / "src"
-    found = next(folder.glob("*/vendor/llama.cpp"), None)
-    if found is None:
+    sources = next(folder.glob("*/vendor/llama.cpp"), None)
+    if sources is None:
         _fetch(folder)
-        found = next(folder.glob("*/vendor/llama.cpp"))
-    return found
+        sources = next(folder.glob("*/vendor/llama.cpp"))
+    return sources
 
 
 def _folder() -> Path:
@@ -61,12 +61,12 @@ def _folder() -> Path:
 
 
 def _libraries() -> Path:
-    """Return where the wheel put libllama-common beside the libraries it needs."""
+    """Return the wheel's folder with libllama-common and the libraries it needs."""
     return Path(sysconfig.get_path("platlib")) / "lib"
 
 
 def _fetch(folder: Path) -> None:
-    """Download the sdist that is locked, and unpack it whole or not at all."""
+    """Download the locked sdist and unpack it atomically."""
     print("fetching the sources of llama.cpp ...", file=sys.stderr)
     scratch = folder.with_name("src.partial")
     shutil.rmtree(scratch, ignore_errors=True)

@@ -1,12 +1,11 @@
-"""Download, resume and import on loopback, beside curl, sha256sum and huggingface_hub.
+"""Benchmark of download, resume and import on loopback, against curl, sha256sum and others.
 
-A fake hub serves one file of random bytes behind a GGUF header. The contestants take
-turns, so that a noisy machine troubles all alike; each begins with an empty store, and the
-best of the rounds counts, start-up included. The digest of every result is checked off the
-clock. The page cache is warm: the file that is served and imported is never read from the
-disk. What is written is, and only localrun and the lines with "sync" wait for the disk.
-So is memory: a virtual machine that must first be given a page by its host writes it at a
-tenth of the speed, which who comes next after much was freed would be spared.
+A fake hub serves one file of random bytes behind a GGUF header. The contestants take turns, so that
+noise affects all of them equally; each starts with an empty store, and the best round counts,
+including start-up. Digests of the results are checked outside of the measured time. The page cache
+is warm: the served and imported file is never read from the disk. Only localrun and the lines with
+"sync" wait until their output is on the disk. Memory is preallocated before each run, because a
+virtual machine writes a page at a tenth of the speed if its host must allocate it first.
 """
 
 from __future__ import annotations
@@ -41,39 +40,39 @@ NOTHING = "localrun pull, complete"
 IMPORT, SUM = "localrun import", "sha256sum"
 KILL_AT = 0.9
 MOST_RESUME, MOST_IMPORT, LEAST_PULL = 0.12, 1.1, 1.0
-SPACE = 3.0  # times the file: it, one result, and some air
-WARM = 1.2  # times the file: what a contestant writes, and some air
+SPACE = 3.0  # times the file: the file, a result and a reserve
+WARM = 1.2  # times the file: the written result and a reserve
 
 
 class WrongError(Exception):
-    """A contestant failed or brought other bytes; its time means nothing."""
+    """A contestant failed or has wrong bytes, so its time is invalid."""
 
 
 @dataclass(slots=True)
 class Bench:
-    """One run: where things are, and what was measured."""
+    """Paths and measurements of one run."""
 
     folder: Path
     size: int
-    rate: int = 0  # bytes per second that all downloads keep to; 0: as fast as they can
+    rate: int = 0  # limit of all downloads in bytes per second; 0: none
     digest: str = ""
     hub: str = ""
     seconds: dict[str, list[float]] = field(default_factory=dict)
-    known: list[float] = field(default_factory=list)  # what journals had after the kill
+    known: list[float] = field(default_factory=list)  # fraction in the journal
 
     @property
     def source(self) -> Path:
-        """Return the file that is served and imported."""
+        """Return the path of the served and imported file."""
         return self.folder / "hub" / "bench" / "model" / NAME
 
     @property
     def url(self) -> str:
-        """Return its address."""
+        """Return the address of the served file."""
         return f"{self.hub}/bench/model/resolve/main/{NAME}"
 
     @property
     def work(self) -> Path:
-        """Return the folder that is emptied before each turn."""
+        """Return the working folder, which is emptied before each turn."""
         return self.folder / "work"
 
     def best(self, name: str) -> float:
@@ -82,7 +81,7 @@ class Bench:
 
 
 def main(arguments: list[str]) -> int:
-    """Print the tables; exit 1 when a target is missed."""
+    """Print the tables; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="scripts/bench pull", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--gigabytes", type=float, default=2.0)
@@ -110,36 +109,36 @@ def main(arguments: list[str]) -> int:
 
 @contextlib.contextmanager
 def _hub(bench: Bench) -> Iterator[None]:
-    """Serve the file for as long as the block lasts."""
+    """Serve the file within the block."""
     command = [sys.executable, "-m", "tests.fakes.hub", str(bench.folder / "hub")]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as program:
         try:
             bench.hub = (program.stdout.readline() if program.stdout else "").strip()
-            _run(bench, ["curl", "-sfI", bench.url])  # it hashes the file when first asked
+            _run(bench, ["curl", "-sfI", bench.url])  # the hub hashes the file at the first request
             yield
         finally:
             program.terminate()
 
 
 def _measure(bench: Bench, rounds: int) -> None:
-    """Let all take turns."""
+    """Run the contestants in turns."""
     contestants = _contestants(bench)
     for number in range(rounds):
         for name, act in contestants.items():
             shutil.rmtree(bench.work, ignore_errors=True)
             bench.work.mkdir()
-            os.sync()  # nobody pays for what the one before has left to write
+            os.sync()  # pending writes of the previous contestant must not count
             print(f"\rround {number + 1} of {rounds}: {name:32}", end="", file=sys.stderr)
             act(bench)
     print(f"\r{'':60}\r", end="", file=sys.stderr)
 
 
 def _contestants(bench: Bench) -> dict[str, Callable[[Bench], None]]:
-    """Return who takes part; those whose program is not here do not."""
+    """Return the contestants whose programs are installed."""
     hf = Path(sys.executable).with_name("hf")
     return {
         PULL: _pull,
-        **({HUB: _hub_download} if hf.is_file() and not bench.rate else {}),  # it has no limit
+        **({HUB: _hub_download} if hf.is_file() and not bench.rate else {}),  # has no limit
         PIPE: lambda bench: _shell(bench, PIPE, 'curl -sf $LIMIT "$URL" | sha256sum'),
         SAVED: lambda bench: _shell(bench, SAVED, 'curl -sfo f $LIMIT "$URL" && sha256sum f'),
         SYNCED: lambda bench: _shell(
@@ -161,8 +160,8 @@ def _pull(bench: Bench) -> None:
 def _hub_download(bench: Bench) -> None:
     hf = str(Path(sys.executable).with_name("hf"))
     _clock(bench, HUB, [hf, "download", "bench/model", NAME])
-    found = next(bench.work.glob("hf/hub/*/snapshots/*/*"), None)
-    _check_file(bench, found)
+    file = next(bench.work.glob("hf/hub/*/snapshots/*/*"), None)
+    _check_file(bench, file)
 
 
 def _openssl(bench: Bench) -> None:
@@ -171,13 +170,13 @@ def _openssl(bench: Bench) -> None:
 
 
 def _shell(bench: Bench, name: str, script: str) -> None:
-    told = _clock(bench, name, ["/bin/sh", "-c", script])
-    if told.split()[:1] != [bench.digest]:
+    output = _clock(bench, name, ["/bin/sh", "-c", script])
+    if output.split()[:1] != [bench.digest]:
         raise WrongError(f"{name}: wrong bytes")
 
 
 def _resume(bench: Bench) -> None:
-    """Kill a pull when most is here and measure the next one."""
+    """Kill a pull near its end, and measure the resumed one."""
     data = bench.work / "store" / "partial" / bench.digest / "data"
     warm(int(WARM * bench.size))
     began = time.monotonic()
@@ -226,12 +225,12 @@ def _environ(bench: Bench) -> dict[str, str]:
 
 
 def _clock(bench: Bench, name: str, command: list[str]) -> str:
-    """Run a contestant, note its time and return what it says."""
+    """Run a contestant and record its time; return its output."""
     warm(int(WARM * bench.size))
     began = time.monotonic()
-    told = _run(bench, command)
+    output = _run(bench, command)
     bench.seconds.setdefault(name, []).append(time.monotonic() - began)
-    return told
+    return output
 
 
 def _run(bench: Bench, command: list[str]) -> str:
@@ -245,7 +244,7 @@ def _run(bench: Bench, command: list[str]) -> str:
 
 
 def _allocated(path: Path) -> int:
-    """Return the bytes of a file that are no holes."""
+    """Return the number of allocated bytes of a file."""
     with contextlib.suppress(FileNotFoundError):
         return path.stat().st_blocks * 512
     return 0
@@ -264,7 +263,7 @@ def _check_file(bench: Bench, path: Path | None) -> None:
 
 
 def _show(bench: Bench) -> int:
-    """Print what was measured; return 1 when a target is missed."""
+    """Print the measurements; return 1 if a target is missed."""
     print(
         f"{bench.size / 1e9:.2f} GB on loopback, best of {len(bench.seconds[PULL])}, page cache"
         f" warm, all digests checked\n\n{'':28}{'seconds':>8}{'MB/s':>8}"
@@ -284,7 +283,7 @@ def _show(bench: Bench) -> int:
 
 
 def _targets(bench: Bench) -> list[tuple[str, float, float, bool]]:
-    """Return name, value, limit, and whether the limit is the most that is allowed."""
+    """Return the name, value and limit of each target, and whether the limit is a maximum."""
     pull = bench.best(PULL)
     return [
         (f"pull: speed of `{PIPE}`", bench.best(PIPE) / pull, LEAST_PULL, False),
@@ -294,8 +293,8 @@ def _targets(bench: Bench) -> list[tuple[str, float, float, bool]]:
     ]
 
 
-def _is_met(name: str, value: float, limit: float, is_most: bool) -> bool:  # noqa: FBT001
-    is_met = value <= limit if is_most else value >= limit
-    kind = "at most" if is_most else "at least"
+def _is_met(name: str, value: float, limit: float, is_maximum: bool) -> bool:  # noqa: FBT001
+    is_met = value <= limit if is_maximum else value >= limit
+    kind = "at most" if is_maximum else "at least"
     print(f"{name:42}{value:6.2f}   {kind} {limit}: {'ok' if is_met else 'missed'}")
     return is_met

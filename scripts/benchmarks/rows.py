@@ -1,8 +1,8 @@
-"""What `scripts/bench serve` measures: a function a row, from a server to one figure.
+"""Rows of `scripts/bench serve`: one function each, which measures a figure of a server.
 
-Each gets fresh text in each turn, so that no cache knows it from an earlier one: what may be
-shared is shared inside the turn. Lengths are in words of one token each for Qwen's
-vocabulary; guide's is small, so its lengths are cut to what its context holds.
+Each turn gets new text, so that prefixes are shared only within a turn. Lengths are in words, which
+are one token each in Qwen's vocabulary; guide's vocabulary is small, so its lengths are reduced to
+fit its context.
 """
 
 from __future__ import annotations
@@ -53,17 +53,17 @@ SCHEMA_FORMAT = {"type": "json_schema", "json_schema": {"name": "rows", "schema"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """How much of everything; ``words`` are prompts of about as many tokens."""
+    """Sizes of the requests; ``words`` are prompts of about as many tokens."""
 
     stream: int  # tokens of a single answer
     together: int  # tokens of each of several answers
-    scale: float = 1.0  # of the prompts' words, for a vocabulary that needs more tokens for a word
+    scale: float = 1.0  # factor of the prompts' words, for a vocabulary with more tokens per word
     long: int = 4000
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the table; ``target`` is how many times better than the peer it has to be."""
+    """A row of the table; ``target`` is the required ratio to the peer."""
 
     name: str
     about: str
@@ -74,25 +74,25 @@ class Row:
 
 
 def one_stream(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
-    """Tokens in a second between the first and the last token of one answer."""
+    """Return tokens per second between the first and the last token of one answer."""
     (answer,) = ask_all(server.port, [request(user(_words(rng, 20)), sizes.stream)])
     return (answer.tokens - 1) / (answer.times[-1] - answer.times[0])
 
 
 def copying(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
-    """Tokens in a second of one greedy answer; a model that knows nothing soon repeats itself."""
+    """Return tokens per second of one greedy answer, which repeats itself on a random model."""
     body = request(user(_words(rng, 20)), sizes.stream, temperature=0)
     (answer,) = ask_all(server.port, [body])
     return (answer.tokens - 1) / (answer.times[-1] - answer.times[0])
 
 
 def streams(count: int) -> Callable[[Contestant, Sizes, random.Random], float]:
-    """Return the measure of ``count`` answers at once: tokens in a second, all together."""
+    """Return a function that measures the total tokens per second of ``count`` answers."""
 
     def measure(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
         bodies = [request(user(_words(rng, 20)), sizes.together) for _ in range(count)]
         answers = ask_all(server.port, bodies)
-        begun = min(answer.asked_at for answer in answers)
+        begun = min(answer.sent_at for answer in answers)
         ended = max(answer.ended_at for answer in answers)
         return sum(answer.tokens for answer in answers) / (ended - begun)
 
@@ -100,22 +100,22 @@ def streams(count: int) -> Callable[[Contestant, Sizes, random.Random], float]:
 
 
 def shared_prompt(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
-    """Seconds for 16 requests that come together and share 90 % of 800 tokens."""
+    """Return the seconds of 16 concurrent requests that share 90 % of 800 tokens."""
     return _sharing(server, rng, count=16, shared=_scaled(720, sizes), own=_scaled(80, sizes))
 
 
 def batch(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
-    """Seconds for 64 prompts that share 1,000 tokens."""
+    """Return the seconds of 64 prompts that share 1,000 tokens."""
     return _sharing(server, rng, count=64, shared=_scaled(1000, sizes), own=_scaled(20, sizes))
 
 
 def turns(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
-    """Seconds to first tokens, over 20 turns of a chat."""
+    """Return the seconds to the first token, over 20 turns of a chat."""
     return sum(answer.first_s for answer, _ in _conversation(server, sizes, rng))
 
 
 def after_restart(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
-    """Seconds to the first token of a chat that goes on after the server was started anew."""
+    """Return the seconds to the first token of a chat that continues after a restart."""
     *_, (_, messages) = _conversation(server, sizes, rng)
     server.stop()
     server.start()
@@ -125,7 +125,7 @@ def after_restart(server: Contestant, sizes: Sizes, rng: random.Random) -> float
 
 
 def gap(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
-    """Milliseconds between tokens of a stream (p95) while a long prompt prefills beside it."""
+    """Return the milliseconds between tokens (p95) of a stream during a long prefill."""
 
     async def both() -> list[float]:
         started = asyncio.Event()
@@ -146,18 +146,18 @@ def gap(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
 
 
 def schema(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
-    """Tokens in a second of one answer that a JSON schema constrains."""
+    """Return tokens per second of one answer constrained by a JSON schema."""
     more: dict[str, Any] = {"response_format": SCHEMA_FORMAT}
     (answer,) = ask_all(server.port, [request(user(_words(rng, 20)), sizes.stream, **more)])
     return (answer.tokens - 1) / (answer.times[-1] - answer.times[0])
 
 
 def memory(server: Contestant, sizes: Sizes, rng: random.Random) -> float:  # noqa: ARG001 - a row's signature
-    """Megabytes of the process with the model."""
+    """Return the megabytes of the process with the model."""
     return server.memory_mb()
 
 
-MOST_STREAM = 400  # tokens: longer than any prefill beside it takes
+MOST_STREAM = 400  # tokens: longer than the concurrent prefill
 TURNS = 20
 ROWS = (
     Row("memory", "memory of the process with the model", "MB", 0, memory),
@@ -185,7 +185,7 @@ def _sharing(server: Contestant, rng: random.Random, *, count: int, shared: int,
 def _conversation(
     server: Contestant, sizes: Sizes, rng: random.Random
 ) -> list[tuple[Any, list[dict[str, str]]]]:
-    """Return each turn's answer and the messages after it."""
+    """Return the answer of each turn with the messages up to it."""
     messages: list[dict[str, str]] = []
     done = []
     for _ in range(TURNS):

@@ -1,8 +1,8 @@
-"""localrun beside llama-server: one GGUF, the same libraries, threads, context and load.
+"""Benchmark of localrun against llama-server: same GGUF, libraries, threads, context and load.
 
-Both run all the time and take turns, so that a noisy machine troubles both alike; the first
-to go changes from round to round. A figure is the median of the rounds, and what counts is
-its ratio to the peer's. A row that a server cannot do yet says why in place of a figure.
+Both servers run all the time and take turns, so that noise affects both equally; the order changes
+each round. Each figure is the median of the rounds, and the result is its ratio to the peer's. A
+row that a server does not support shows the reason instead of a figure.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from localrun.engine.threads import useful_threads
 GUIDE_SIZES = Sizes(stream=400, together=200, scale=0.58, long=1700)
 RANDOM_SIZES = Sizes(stream=128, together=48)
 MOST_EXTRA_MB = 60
-PEER_CELLS = 20480  # 16 prompts that share nothing must fit, or the peer fails all
+PEER_CELLS = 20480  # 16 prompts without a shared prefix must fit, or the peer fails all
 
 
 @dataclass(slots=True)
 class Figures:
-    """What a row gave, by contestant; ``refused`` is why one gave nothing."""
+    """Figures of a row by server; ``refused`` has the reason if there is none."""
 
     values: dict[str, list[float]] = field(default_factory=lambda: {OURS: [], PEER: []})
     refused: dict[str, str] = field(default_factory=dict)
 
     def median(self, name: str) -> float:
-        """Return a contestant's figure."""
+        """Return the figure of a server."""
         return statistics.median(self.values[name])
 
 
 def main(arguments: list[str]) -> int:
-    """Print a table for each model; exit 1 when a target is missed."""
+    """Print a table for each model; return 1 if a target is missed."""
     parser = argparse.ArgumentParser(prog="scripts/bench serve", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", default="0.6b,guide", help=f"of {', '.join(NAMES)}")
     parser.add_argument("--rows", help=f"of {', '.join(row.name for row in ROWS)}; default all")
-    parser.add_argument("--threads", type=int, help="default: what localrun would take")
+    parser.add_argument("--threads", type=int, help="default: as localrun chooses")
     chosen = parser.parse_args(arguments)
     names = chosen.rows.split(",") if chosen.rows else [row.name for row in ROWS]
     rows = [row for row in ROWS if row.name in names]
@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
 def _bench(name: str, rows: list[Row], rounds: int, threads: int | None) -> bool:
     """Measure one model and print its table; return whether all targets are met."""
     model = ensure_model(name) if name in NAMES else Path(name).resolve()
-    context = 2048 if name == "guide" else PEER_CELLS  # localrun then takes as many
+    context = 2048 if name == "guide" else PEER_CELLS  # as many as localrun then allocates
     setup = Setup(
         model=model,
         threads=threads or useful_threads(model.stat().st_size),

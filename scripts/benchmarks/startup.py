@@ -1,7 +1,7 @@
-"""What starting localrun costs, as a ratio to a bare Typer program in the same run.
+"""Benchmark of localrun's start-up, as a ratio to an empty Typer program.
 
-The programs take turns, so that a noisy machine troubles both alike; the figure
-is processor time (user and system), its median over the rounds.
+The programs take turns, so that noise affects both equally. The figure is the median of the
+processor time (user and system) over the rounds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ app = Typer(pretty_exceptions_enable=False)
 
 @app.callback(invoke_without_command=True)
 def root(version: bool = False) -> None:
-    """A program with nothing in it."""
+    """Empty Typer program."""
     if version:
         print("0.1.0")
 
@@ -40,7 +40,7 @@ app()
 
 
 def main(arguments: list[str]) -> int:
-    """Print the table; exit 1 when a ratio is over the limit."""
+    """Print the table; return 1 if a ratio exceeds the limit."""
     parser = argparse.ArgumentParser(prog="scripts/bench startup", description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
     rounds = parser.parse_args(arguments).rounds

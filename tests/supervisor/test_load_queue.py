@@ -6,30 +6,31 @@ from localrun.supervisor.model import RequestOptions
 from tests.supervisor.simulation import SimulatedPool, simulated_model
 
 
-@pytest.mark.parametrize("num_steps", range(10))
+@pytest.mark.parametrize("seed", range(10))
 def test_a_load_that_is_wanted_again_while_it_leaves_the_queue_begins_a_new_wait(
-    num_steps: int,
+    seed: int,
 ) -> None:
-    world = SimulatedPool(seed=0)
-    first, second = simulated_model("one", "a"), simulated_model("three", "b")
-    world.submit(first, RequestOptions())
-    world.run()
-    leaving = world.submit(second, RequestOptions())
-    world.run()
-    assert leaving.handle is not None
+    for num_steps in range(8):
+        world = SimulatedPool(seed)
+        first, second, third = (simulated_model(name, name) for name in "abd")
+        for model in (first, third):
+            world.submit(model, RequestOptions())
+            world.run()
+        leaving = world.submit(second, RequestOptions())
+        world.run()
+        assert leaving.handle is not None
 
-    leaving.handle.cancel()
-    world.scheduler.now += 1.0  # the load looks whether it is wanted, and is preempted after it
-    for _ in range(num_steps):
-        world.scheduler.step()
-    again = world.submit(second, RequestOptions())
-    world.run()  # fails if two loads begin at once
+        leaving.handle.cancel()
+        world.scheduler.now += 1.0  # the load checks whether it is wanted, and is preempted
+        for _ in range(num_steps):
+            world.scheduler.step()
+        world.submit(second, RequestOptions())
+        world.run()
+        world.finish_everything()  # fails if two loads begin at once
 
-    assert [runner.is_loading for runner in world.runners] == [True]
-    world.finish_everything()
-    assert len(again.ends) == 1
-    world.close()
-    world.stop()
+        assert [len(sink.ends) for sink in world.sinks] == [1] * 4
+        world.close()
+        world.stop()
 
 
 def test_an_idle_model_makes_room_and_a_pinned_one_does_not() -> None:

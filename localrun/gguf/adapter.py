@@ -1,10 +1,10 @@
-"""Check that a LoRA adapter fits a model, by the headers of both.
+"""Compatibility check of a LoRA adapter with its base model, by the headers of both.
 
     blk.0.attn_q.weight           in the model:  in x out
     blk.0.attn_q.weight.lora_a    in the adapter: in x rank
     blk.0.attn_q.weight.lora_b    in the adapter: rank x out
 
-llama.cpp checks less, and ends the process over some of what it does not check.
+llama.cpp checks less, and some of the mismatches that it misses abort the process.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     Sizes = tuple[int, ...]
 
 SUFFIX_A, SUFFIX_B = ".lora_a", ".lora_b"
-IGNORED = "_norm.weight"  # llama.cpp passes over the adapted norms that some tools write
+IGNORED = "_norm.weight"  # llama.cpp ignores the adapted norms that some tools write
 EMBEDDING, OUTPUT = "token_embd.weight", "output.weight"
 INVOCATION = "adapter.alora.invocation_tokens"
 OTHER_BASE = "take the adapter with the model that it was trained on"
 
 
 def check_adapter(adapter: Header, base: Header) -> None:
-    """Check a GGUF adapter against its base model; of a split model, against the merged header.
+    """Check a GGUF adapter against its base model; a split model has one merged header.
 
     Raises:
-        IntegrityError: it is no LoRA adapter, or incomplete.
-        UsageError: it was made for another model; says what does not fit.
+        IntegrityError: not a LoRA adapter, or an incomplete one.
+        UsageError: it was made for another model; the message has the mismatch.
     """
     kinds = (adapter.text("general.type"), adapter.text("adapter.type"))
     if kinds != ("adapter", "lora"):
@@ -50,10 +50,10 @@ def check_adapter(adapter: Header, base: Header) -> None:
 
 
 def check_architecture(architecture: str, base: Header) -> None:
-    """Check that an adapter and its base are of one architecture.
+    """Check that an adapter and its base have the same architecture.
 
     Raises:
-        UsageError: they are not.
+        UsageError: they differ.
     """
     if architecture != base.architecture:
         raise UsageError(
@@ -63,11 +63,11 @@ def check_architecture(architecture: str, base: Header) -> None:
 
 
 def check_pair(name: str, a: Sizes, b: Sizes, base: Header) -> None:
-    """Check the shapes of a pair, fastest dimension first, against the base's tensor.
+    """Check the shapes of a LoRA pair, fastest dimension first, against the base's tensor.
 
     Raises:
-        UsageError: the base has no such tensor, or of another shape.
-        IntegrityError: the two do not fit each other.
+        UsageError: the base lacks the tensor, or its shape differs.
+        IntegrityError: the ranks of the pair differ.
     """
     if name not in base.tensors:
         raise UsageError(
@@ -80,7 +80,7 @@ def check_pair(name: str, a: Sizes, b: Sizes, base: Header) -> None:
             hint="merge the adapter into the model before converting it",
         )
     a, b, whole = (_four(sizes) for sizes in (a, b, base.tensors[name].sizes))
-    # embeddings are looked up by rows, so their a lies the other way round
+    # embeddings are looked up by rows, so their a is transposed
     (rank, num_in) = (a[0], b[1]) if name == EMBEDDING else (a[1], a[0])
     num_out = a[1] if name == EMBEDDING else b[1]
     if b[0] != rank or not rank:
@@ -109,7 +109,7 @@ def _pairs(tensors: Mapping[str, GgufTensor]) -> dict[str, tuple[GgufTensor, Ggu
 
 
 def _four(sizes: Sizes) -> Sizes:
-    """Return the sizes as ggml has them: always four."""
+    """Return four sizes, as ggml has them."""
     return (*sizes, *(1 for _ in range(4 - len(sizes))))
 
 

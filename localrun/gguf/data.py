@@ -1,6 +1,7 @@
-"""Check that a GGUF file has the bytes of all its tensors.
+"""Tensor data of GGUF files: the sizes of ggml's types, and the check for truncated files.
 
-ggml stores numbers in blocks: Q4_0 is 32 of them in 18 bytes; a row is whole blocks
+ggml stores elements in blocks: a block of Q4_0 has 32 elements in 18 bytes. A row consists of
+whole blocks.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
-    """A way to store numbers: how many a block has, and its bytes."""
+    """A type of tensor elements, with the elements and bytes of a block."""
 
     name: str
     num_numbers: int
     num_bytes: int
 
 
-# by ggml's number; the gaps are types that were given up
+# by ggml's number; the gaps are types that ggml removed
 TENSOR_TYPES = {
     0: TensorType("F32", 1, 4),
     1: TensorType("F16", 1, 2),
@@ -67,10 +68,10 @@ TENSOR_TYPES = {
 
 
 def read_whole(path: Path) -> Header:
-    """Read a file's header and check that the file has all that it announces.
+    """Read a file's header and check that the file has the data of all tensors.
 
     Raises:
-        IntegrityError: not a GGUF file that we can read, or one that is cut off.
+        IntegrityError: not a readable GGUF file, or a truncated one.
         OSError: the file cannot be opened.
     """
     header = read_header(path)
@@ -82,16 +83,16 @@ def read_whole(path: Path) -> Header:
 
 
 def tensor_bytes(tensor: GgufTensor) -> int | None:
-    """Return how many bytes a tensor takes, None for a type that is newer than this table."""
+    """Return the bytes of a tensor, or None if its type is not in `TENSOR_TYPES`."""
     kind = TENSOR_TYPES.get(tensor.kind)
     return None if kind is None else tensor.num_elements // kind.num_numbers * kind.num_bytes
 
 
 def check_data(header: Header, file_bytes: int) -> None:
-    """Check that every tensor lies whole within a file of this size.
+    """Check that a file of ``file_bytes`` has all bytes of every tensor.
 
     Raises:
-        IntegrityError: the file is cut off, or a row is no whole number of blocks.
+        IntegrityError: the file is truncated, or a row is not a whole number of blocks.
     """
     for name, tensor in header.tensors.items():
         kind = TENSOR_TYPES.get(tensor.kind)

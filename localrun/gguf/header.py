@@ -1,6 +1,6 @@
-"""Read the header of a GGUF file: its metadata and the shapes of its tensors.
+"""Header of a GGUF file: its metadata, and the shapes and offsets of its tensors.
 
-The file is untrusted: reader.py bounds what reading it may cost. Long arrays
+The file is untrusted: `reader` bounds the time and memory of reading it. Long arrays
 (vocabularies) are skipped; only their length is kept.
 
     "GGUF" u32 version  u64 tensors  u64 pairs
@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localrun.gguf.reader import Reader
-from localrun.gguf.types import FILE_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,7 +38,7 @@ LONGEST_NAME = 64  # ggml's own limit for tensors
 LONGEST_KEPT_ARRAY = 64
 LONGEST_ARRAY = 16 * 1024 * 1024
 DEEPEST_ARRAY = 2
-ITEM_BYTES = 64  # what Python takes for a number in a list or a table, at most
+ITEM_BYTES = 64  # of a number in a list or a dict of Python, at most
 TENSOR_BYTES = 400
 STRING, ARRAY = 8, 9
 SCALARS = {
@@ -55,11 +54,19 @@ SCALARS = {
     11: struct.Struct("<q"),
     12: struct.Struct("<d"),
 }
+FILE_TYPES = {  # llama_ftype: of a file as a whole
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K",
+    11: "Q3_K_S", 12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S",
+    17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS",
+    23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S",
+    29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4_MOE",
+    39: "NVFP4", 40: "Q1_0", 41: "Q2_0",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class SkippedArray:
-    """Stands for an array that was too long to keep."""
+    """Placeholder for an array that was too long to keep."""
 
     length: int
 
@@ -69,7 +76,7 @@ Value = str | int | float | bool | list["Value"] | SkippedArray
 
 @dataclass(frozen=True, slots=True)
 class GgufTensor:
-    """A tensor's shape (the fastest dimension first), ggml's number of its type, and its place."""
+    """A tensor's sizes (fastest dimension first), ggml's number of its type, and its offset."""
 
     sizes: tuple[int, ...]
     kind: int
@@ -77,26 +84,26 @@ class GgufTensor:
 
     @property
     def num_elements(self) -> int:
-        """Return how many numbers it has."""
+        """Return the number of elements."""
         return math.prod(self.sizes)
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a GGUF file says of itself."""
+    """The header of a GGUF file."""
 
     metadata: Mapping[str, Value]
     tensors: Mapping[str, GgufTensor]
-    data_start: int  # where the first tensor's bytes begin
+    data_start: int  # offset of the first tensor's bytes
 
     @property
     def num_tensors(self) -> int:
-        """Return how many tensors there are."""
+        """Return the number of tensors."""
         return len(self.tensors)
 
     @property
     def num_params(self) -> int:
-        """Return how many numbers all tensors have together."""
+        """Return the number of elements of all tensors."""
         return sum(tensor.num_elements for tensor in self.tensors.values())
 
     @property
@@ -108,32 +115,32 @@ class Header:
     @property
     def file_type(self) -> str:
         """Return the quantization's name, such as Q4_K_M, or "unknown"."""
-        found = self.metadata.get("general.file_type")
-        return FILE_TYPES.get(found, "unknown") if isinstance(found, int) else "unknown"
+        value = self.metadata.get("general.file_type")
+        return FILE_TYPES.get(value, "unknown") if isinstance(value, int) else "unknown"
 
     @property
     def context_length(self) -> int | None:
         """Return the context that the model was trained with, in tokens."""
-        found = self.metadata.get(f"{self.architecture}.context_length")
-        return found if isinstance(found, int) else None
+        value = self.metadata.get(f"{self.architecture}.context_length")
+        return value if isinstance(value, int) else None
 
     @property
     def embedding_length(self) -> int | None:
         """Return the length of a token's vector."""
-        found = self.metadata.get(f"{self.architecture}.embedding_length")
-        return found if isinstance(found, int) else None
+        value = self.metadata.get(f"{self.architecture}.embedding_length")
+        return value if isinstance(value, int) else None
 
     def text(self, key: str) -> str | None:
-        """Return a text value, None where there is none."""
-        found = self.metadata.get(key)
-        return found if isinstance(found, str) else None
+        """Return a text value, or None if the key is missing or has another type."""
+        value = self.metadata.get(key)
+        return value if isinstance(value, str) else None
 
 
 def read_header(path: Path, *, longest_kept: int = LONGEST_KEPT_ARRAY) -> Header:
     """Read a file's header; arrays of more items than ``longest_kept`` are skipped.
 
     Raises:
-        IntegrityError: not a GGUF file that we can read; says where and why.
+        IntegrityError: not a readable GGUF file; the message has the offset and the reason.
         OSError: the file cannot be opened.
     """
     with open(path, "rb", opener=_open_at_once) as file:
@@ -141,11 +148,11 @@ def read_header(path: Path, *, longest_kept: int = LONGEST_KEPT_ARRAY) -> Header
 
 
 def read_headers(shards: Sequence[Path]) -> Header:
-    """Read all files of a split model as one: the first one's metadata, everybody's tensors.
+    """Read the shards of a split model as one header: the first metadata and all tensors.
 
     Raises:
-        IntegrityError: one is not a GGUF file that we can read.
-        OSError: one cannot be opened.
+        IntegrityError: a shard is not a readable GGUF file.
+        OSError: a shard cannot be opened.
     """
     headers = [read_header(shard) for shard in shards]
     tensors = {name: tensor for header in headers for name, tensor in header.tensors.items()}
@@ -153,10 +160,10 @@ def read_headers(shards: Sequence[Path]) -> Header:
 
 
 def parse_header(reader: Reader, longest_kept: int = LONGEST_KEPT_ARRAY) -> Header:
-    """Read a header from where the reader stands.
+    """Read a header at the reader's position.
 
     Raises:
-        IntegrityError: it is damaged; says where and why.
+        IntegrityError: the header is damaged; the message has the offset and the reason.
     """
     _check_version(reader)
     num_tensors = reader.bounded(MOST_TENSORS, "tensors")
@@ -168,7 +175,7 @@ def parse_header(reader: Reader, longest_kept: int = LONGEST_KEPT_ARRAY) -> Head
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Open without waiting: a pipe without a writer would hold us for ever."""
+    """Open without blocking: a pipe without a writer would block for ever."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
@@ -197,14 +204,14 @@ def _metadata(reader: Reader, num_pairs: int, longest_kept: int) -> dict[str, Va
 
 @dataclass(frozen=True, slots=True)
 class _Arrays:
-    """How deep arrays may lie in each other, and the longest that is kept."""
+    """The levels of nested arrays that are left, and the longest array that is kept."""
 
     depth: int
     longest_kept: int
 
     @property
     def inner(self) -> _Arrays:
-        """Return what holds for the items."""
+        """Return the limits for the items of an array."""
         return _Arrays(self.depth - 1, self.longest_kept)
 
 
@@ -257,7 +264,7 @@ def _tensor(reader: Reader) -> GgufTensor:
 
 
 def _alignment(reader: Reader, metadata: Mapping[str, Value]) -> int:
-    found = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
-    if isinstance(found, int) and 0 < found <= LARGEST_ALIGNMENT and found.bit_count() == 1:
-        return found
-    raise reader.damaged(f"an alignment of {found}")
+    value = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
+    if isinstance(value, int) and 0 < value <= LARGEST_ALIGNMENT and value.bit_count() == 1:
+        return value
+    raise reader.damaged(f"an alignment of {value}")

@@ -1,10 +1,10 @@
-"""Read numbers and strings of an untrusted file, within bounds.
+"""Bounded reader of numbers and strings in an untrusted file.
 
-    time     a header ends within `LARGEST_HEADER` bytes and holds `MOST_STRINGS` strings in arrays
+    time     a header ends within `LARGEST_HEADER` bytes and has `MOST_STRINGS` strings in arrays
     memory   a block of the file, and what the caller charges: `MOST_KEPT_BYTES`
 
-Nothing is allocated by a length that the file states before it is known to have
-that many bytes. Every refusal tells the offset of the number or text that is wrong.
+Memory for a length that the file states is allocated only if the file has that many bytes.
+Every error has the offset of the number or text that is wrong.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ U64 = struct.Struct("<Q")
 
 
 class Reader:
-    """A file with a position, and errors that tell it."""
+    """A file with a position, which errors report."""
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
         self._file = file
@@ -38,9 +38,9 @@ class Reader:
             raise IntegrityError(f"{path} is not a GGUF file: not a file at all")
         self._end = min(status.st_size, LARGEST_HEADER)
         self._block = b""
-        self._start = 0  # where the block lies in the file
-        self._at = 0  # where we are in the block
-        self._item = 0  # where the thing that was read last begins
+        self._start = 0  # offset of the block in the file
+        self._at = 0  # position within the block
+        self._item = 0  # offset of the item that was read last
         self._kept_bytes = 0
         self._num_strings = 0
 
@@ -50,7 +50,7 @@ class Reader:
         return self._start + self._at
 
     def damaged(self, reason: str) -> IntegrityError:
-        """Return the error to raise about what was read last."""
+        """Return an error about the item that was read last."""
         return IntegrityError(
             f"{self._path} is not a readable GGUF file: at byte {self._item}: {reason}",
             hint="it may be cut off or altered: get it again from where it came",
@@ -64,12 +64,12 @@ class Reader:
         return self._block[self._at - size : self._at]
 
     def number(self, shape: struct.Struct = U64) -> int:
-        """Read a number; the caller's struct tells its size and kind."""
+        """Read a number with the size and type of ``shape``."""
         value: int = shape.unpack(self.take(shape.size))[0]
         return value
 
     def bounded(self, most: int, what: str) -> int:
-        """Read a count, and refuse one that no real file has."""
+        """Read a count, and raise if it exceeds ``most``."""
         value = self.number()
         if value > most:
             raise self.damaged(f"{value} {what}, more than the {most} that are sensible")
@@ -84,12 +84,12 @@ class Reader:
             raise self.damaged(f"text that is not UTF-8: {error.reason}") from error
 
     def skip(self, size: int) -> None:
-        """Pass over bytes without reading them."""
+        """Skip bytes without reading them."""
         self._item = self.position
         self._jump(self.position + size)
 
     def skip_strings(self, count: int) -> None:
-        """Pass over the strings of an array."""
+        """Skip the strings of an array."""
         self._num_strings += count
         if self._num_strings > MOST_STRINGS:
             raise self.damaged(f"{self._num_strings} strings in arrays, not {MOST_STRINGS} at most")
@@ -98,21 +98,21 @@ class Reader:
             count = self._skip_within_block(count)
 
     def charge(self, size: int) -> None:
-        """Count memory that the caller keeps, and refuse a file that asks for too much."""
+        """Count memory that the caller keeps, and raise if the sum exceeds the bound."""
         self._kept_bytes += size
         if self._kept_bytes > MOST_KEPT_BYTES:
             raise self.damaged(f"metadata that takes more than {MOST_KEPT_BYTES} bytes")
 
     def _skip_within_block(self, count: int) -> int:
-        """Pass over strings whose length lies in the block; return how many are left.
+        """Skip strings whose length is in the block; return the number that is left.
 
-        The loop is nearly all that reading a vocabulary costs (0.1 us for each string), so it
-        has no test of its own: unpacking fails where the block ends.
+        The loop is nearly the whole cost of reading a vocabulary (0.1 us per string), so it checks
+        no bounds: unpacking fails at the end of the block.
         """
         unpack, block, at, size = U64.unpack_from, self._block, self._at, -U64.size
         left = count
         try:
-            for left in range(count, 0, -1):  # noqa: B007 - tells how far it came
+            for left in range(count, 0, -1):  # noqa: B007 - read after the loop
                 at += size + 8
                 size = unpack(block, at)[0]
         except (struct.error, OverflowError):
@@ -130,7 +130,7 @@ class Reader:
             self._block, self._start, self._at = b"", position, 0
 
     def _fill(self, size: int) -> None:
-        """Have at least ``size`` bytes in the block."""
+        """Read so that the block has at least ``size`` bytes."""
         if len(self._block) - self._at >= size:
             return
         self._require(self.position + size)
@@ -141,7 +141,7 @@ class Reader:
             raise self.damaged("the file became shorter while it was read")
 
     def _require(self, position: int) -> None:
-        """Refuse to go where the file has nothing, before memory is taken for it."""
+        """Raise if a position is beyond the end, before memory is allocated for it."""
         if position <= self._end:
             return
         if self._end == LARGEST_HEADER:

@@ -1,4 +1,4 @@
-"""Tell by its header what a GGUF file is for."""
+"""Role of a GGUF file by its header: weights (of an encoder or not), projector or adapter."""
 
 from __future__ import annotations
 
@@ -12,21 +12,33 @@ if TYPE_CHECKING:
     from localrun.gguf.header import Header
 
 GgufRole = Literal["weights", "projector", "adapter"]
+ENCODERS = {
+    "bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2",
+    "jina-bert-v3", "eurobert", "gemma-embedding", "llama-embed", "t5encoder",
+}  # fmt: skip
 
 
 def gguf_role(path: Path) -> GgufRole:
-    """Return what the file is for.
+    """Return the role of a file.
 
     Raises:
-        IntegrityError: not a GGUF file that we can read.
+        IntegrityError: the file is not a readable GGUF file.
         OSError: the file cannot be opened.
     """
     return role_of(read_header(path))
 
 
 def role_of(header: Header) -> GgufRole:
-    """Return what a file is: a projector for images, an adapter, or else a model's weights."""
+    """Return the role of a file: projector for images, adapter, or else weights."""
     kind = header.text("general.type")
     if header.architecture == "clip" or kind == "mmproj":
         return "projector"
     return "adapter" if kind == "adapter" else "weights"
+
+
+def only_embeds(architecture: str, pooling: object) -> bool:
+    """Return whether a model embeds and does not generate.
+
+    ``pooling`` is ``<architecture>.pooling_type`` of its file.
+    """
+    return architecture in ENCODERS or (isinstance(pooling, int) and pooling > 0)

@@ -1,12 +1,12 @@
-"""How many bytes llama.cpp takes for a model's cells and buffers.
+"""Memory need of a model in llama.cpp: bytes of KV cache cells and compute buffers.
 
-Cells are counted exactly. Buffers follow what its allocator keeps alive at the worst
-moment of a step, as measured on the shapes of ``tests/hardware/sparse.py``:
+Cells are counted exactly. Buffers follow the peak of llama.cpp's allocator within a step, as
+measured on the shapes of ``tests/hardware/sparse.py``:
 
-    with flash attention    the feed forward: its three inner vectors and four of the width
-    without                 the scores of all heads, for each token and cell
-    recurrent               seven times what a layer mixes, and the states
-    experts                 what all chosen experts give, twice, before it is added up
+    with flash attention    the feed-forward layer: three inner vectors and four of the width
+    without                 the scores of all heads, per token and cell
+    recurrent               seven times the input of the mixing, and the states
+    experts                 the outputs of all chosen experts, twice, before their sum
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FLOAT_BYTES = 4
 HALF_BYTES = 2
 CELL_STEP = 256  # llama.cpp rounds the cells of a cache up to this
 SMALL_BYTES = 64 * 1024  # positions, sequence numbers and other small inputs
-CELL_BYTES = {  # of one number, by the name of the type
+CELL_BYTES = {  # of one element, by the name of the cache type
     "f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q5_1": 24 / 32, "q5_0": 22 / 32,
     "q4_1": 20 / 32, "q4_0": 18 / 32, "iq4_nl": 18 / 32,
 }  # fmt: skip
@@ -29,26 +29,26 @@ CELL_BYTES = {  # of one number, by the name of the type
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """How a context is opened."""
+    """The parameters of a context."""
 
     num_cells: int
     num_slots: int  # sequences that run together
     step_tokens: int = 512
     cache_type: str = "f16"
     has_flash_attention: bool = True
-    is_windowed: bool = True  # a cache that keeps no more than a layer's window
+    is_windowed: bool = True  # windowed layers keep no cells beyond their window
 
 
 def cell_bytes(layer: LayerShape, shape: ModelShape, setup: Setup) -> int:
-    """Return what one layer remembers: its keys, values and states."""
-    numbers = layer.key_width + layer.value_width
+    """Return the bytes of keys, values and states of one layer."""
+    width = layer.key_width + layer.value_width
     cells = _num_cells(layer, shape, setup)
-    kept = round(numbers * CELL_BYTES[setup.cache_type] * cells)
-    return kept + layer.state_bytes * setup.num_slots
+    cache = round(width * CELL_BYTES[setup.cache_type] * cells)
+    return cache + layer.state_bytes * setup.num_slots
 
 
 def compute_bytes(shape: ModelShape, setup: Setup) -> int:
-    """Return the buffer in which a device computes a step."""
+    """Return the bytes of a device's compute buffer for one step."""
     masks = _masks(shape, setup)
     per_token = max(_feed_forward(shape) + masks, _experts(shape) + masks, _attention(shape, setup))
     states = max((layer.state_bytes for layer in shape.layers), default=0) * setup.num_slots
@@ -58,17 +58,17 @@ def compute_bytes(shape: ModelShape, setup: Setup) -> int:
 
 
 def input_bytes(shape: ModelShape, setup: Setup) -> int:
-    """Return the buffer from which a step's inputs go to another device."""
+    """Return the bytes of the buffer that transfers a step's inputs to another device."""
     return setup.step_tokens * (_masks(shape, setup) + FLOAT_BYTES * shape.width) + SMALL_BYTES
 
 
 def output_bytes(shape: ModelShape, setup: Setup) -> int:
-    """Return the buffer for the logits of a step."""
+    """Return the bytes of a step's logits."""
     return setup.num_slots * shape.num_vocab * FLOAT_BYTES
 
 
 def rounded_cells(num_cells: int) -> int:
-    """Return the cells that llama.cpp makes of so many."""
+    """Return the number of cells that llama.cpp allocates for ``num_cells``."""
     return -(-num_cells // CELL_STEP) * CELL_STEP
 
 
@@ -80,11 +80,11 @@ def _num_cells(layer: LayerShape, shape: ModelShape, setup: Setup) -> int:
 
 
 def _masks(shape: ModelShape, setup: Setup) -> int:
-    """Return what the attention masks take for a token: one for each kind of cache."""
-    number = HALF_BYTES if setup.has_flash_attention else FLOAT_BYTES
+    """Return the bytes of the attention masks per token: one mask for each kind of cache."""
+    element = HALF_BYTES if setup.has_flash_attention else FLOAT_BYTES
     caching = [layer for layer in shape.layers if layer.key_width]
     kinds = {layer.is_windowed: _num_cells(layer, shape, setup) for layer in caching}
-    return number * sum(kinds.values())
+    return element * sum(kinds.values())
 
 
 def _feed_forward(shape: ModelShape) -> int:
@@ -94,8 +94,8 @@ def _feed_forward(shape: ModelShape) -> int:
 def _experts(shape: ModelShape) -> int:
     if not shape.expert_width:
         return 0
-    given = 2 * shape.num_experts_used * shape.width
-    return FLOAT_BYTES * (given + shape.expert_width + (7 + shape.extra_widths) * shape.width)
+    outputs = 2 * shape.num_experts_used * shape.width
+    return FLOAT_BYTES * (outputs + shape.expert_width + (7 + shape.extra_widths) * shape.width)
 
 
 def _attention(shape: ModelShape, setup: Setup) -> int:

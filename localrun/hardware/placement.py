@@ -1,4 +1,4 @@
-"""The bytes that each device gives for a model that is divided in some way."""
+"""Placement of a model: the bytes on each device for a given split of the layers."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ if TYPE_CHECKING:
     from localrun.hardware.need import Setup
     from localrun.hardware.shape import ModelShape
 
-PIPELINE_COPIES = 3  # of a step's inputs, more than the one, when several GPUs work at once
+PIPELINE_COPIES = 3  # further copies of a step's inputs if several GPUs work in a pipeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """Which layers go to which GPU: the last ones, the output as one more layer behind them."""
+    """The layers on each GPU: the last layers of the model, then the output as one more layer."""
 
     gpus: tuple[Device, ...] = ()
     counts: tuple[int, ...] = ()  # layers for each of the GPUs
-    num_host_experts: int = 0  # layers, from the first, whose experts stay with the processor
+    num_host_experts: int = 0  # layers, from the first, whose experts stay on the processor
 
     @property
     def num_gpu_layers(self) -> int:
-        """Return the layers on GPUs, the output counted."""
+        """Return the number of layers on GPUs, including the output."""
         return sum(self.counts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """What one device gives."""
+    """The memory that one device provides."""
 
     device: Device
-    num_layers: int  # the output counted
+    num_layers: int  # including the output
     weight_bytes: int
     cell_bytes: int
     buffer_bytes: int
 
     @property
     def total_bytes(self) -> int:
-        """Return all of it."""
+        """Return the sum."""
         return self.weight_bytes + self.cell_bytes + self.buffer_bytes
 
 
 def place(
     shape: ModelShape, setup: Setup, split: Split, host: Device, extra_bytes: int
 ) -> tuple[Share, ...]:
-    """Return every device's share, the processor's last."""
+    """Return the shares of all devices, the processor's last."""
     num_on_host = shape.num_layers + 1 - split.num_gpu_layers
     shares, first = [], num_on_host
     for number, (gpu, count) in enumerate(zip(split.gpus, split.counts, strict=True)):
@@ -70,15 +70,15 @@ def _on_gpu(
     )
     output = shape.output_bytes if shape.num_layers in numbers else 0
     is_partial = split.num_gpu_layers <= shape.num_layers or split.num_host_experts > 0
-    # what stays with the processor visits the GPU when many tokens are computed
-    visitors = shape.largest_bytes if is_partial else 0
+    # weights on the processor are copied to the GPU when many tokens are computed
+    copied_weights = shape.largest_bytes if is_partial else 0
     copies = PIPELINE_COPIES * input_bytes(shape, setup) if len(split.gpus) > 1 else 0
     return Share(
         device=gpu,
         num_layers=len(numbers),
         weight_bytes=sum(layer.dense_bytes for layer in layers) + experts + output + extra_bytes,
         cell_bytes=sum(cell_bytes(layer, shape, setup) for layer in layers),
-        buffer_bytes=compute_bytes(shape, setup) + visitors + copies if numbers else 0,
+        buffer_bytes=compute_bytes(shape, setup) + copied_weights + copies if numbers else 0,
     )
 
 

@@ -17,10 +17,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from localrun.hardware.context import context_note, longest_context
 from localrun.hardware.device import DeviceKind
 from localrun.hardware.need import Setup
 from localrun.hardware.placement import Share, Split, place
+from localrun.hardware.shape import context_note, longest_context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.errors import UsageError
-from localrun.gguf.encoders import only_embeds
-from localrun.gguf.role import role_of
+from localrun.gguf.role import only_embeds, role_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

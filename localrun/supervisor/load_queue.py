@@ -68,8 +68,8 @@ class LoadQueue:
         Return None as soon as no request waits in the slot. A model that is larger than the
         whole memory gets the smallest plan.
         """
-        with self._first_in_queue(slot):
-            while slot.is_wanted:
+        with self._first_in_queue(slot) as is_first:
+            while is_first and slot.is_wanted:
                 reservation = self._reservations.plan(model, num_ctx)
                 if self._reservations.conflicts(reservation):  # evicting now would gain nothing
                     self._wait()
@@ -82,14 +82,17 @@ class LoadQueue:
         return None
 
     @contextmanager
-    def _first_in_queue(self, slot: SlotState) -> Iterator[None]:
-        """Wait until the slot is the first of the queue, or no request waits in it."""
+    def _first_in_queue(self, slot: SlotState) -> Iterator[bool]:
+        """Wait until the slot is the first of the queue; yield False if no request waits in it.
+
+        A request that comes after that begins a new wait: two loads must not be admitted at once.
+        """
         with self._changed:
             self._queue.append(slot)
-            while self._queue[0] is not slot and slot.is_wanted:
+            while not (is_first := self._queue[0] is slot) and slot.is_wanted:
                 self._changed.wait(POLL_S)
         try:
-            yield
+            yield is_first
         finally:
             with self._changed:
                 self._queue.remove(slot)

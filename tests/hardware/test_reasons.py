@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.hardware.choice import choose
-from localrun.hardware.context import MOST_STRETCH, context_note, longest_context
 from localrun.hardware.cpu import read_cpu
 from localrun.hardware.device import Machine, UnusedDevice
 from localrun.hardware.reasons import why_gpus, why_processor
+from localrun.hardware.shape import MOST_STRETCH, context_note, longest_context
 from tests.hardware.making import cpu, gpu, igpu
 
 if TYPE_CHECKING:

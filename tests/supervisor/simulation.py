@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from localrun.supervisor.runner import Sink as EventSink
     from localrun.supervisor.slot_state import SlotState
 
-SIZES = {"a": 4, "b": 4, "c": 7}  # bytes, by weights
+SIZES = {"a": 4, "b": 4, "c": 7, "d": 1}  # bytes, by weights
 MEMORY = 10
 NUM_PARALLEL = 2
 DIED = "runner_died"

@@ -9,8 +9,8 @@ import pytest
 
 from localrun.engine.params import MAX_STEP_TOKENS, CacheType, LoadOptions, RopeScaling
 from localrun.errors import LoadError
-from localrun.hardware.context import MOST_STRETCH
 from localrun.hardware.device import Device, DeviceKind
+from localrun.hardware.shape import MOST_STRETCH
 from localrun.store.store import embedded_models
 from localrun.supervisor.devices import only_processor
 from localrun.supervisor.planning import (

@@ -188,7 +188,7 @@ def _short(text: str | None) -> str | None:
 
 def _context_note(model: StoredModel) -> str:
     """Return a note if the context size of the recipe is not used as it is."""
-    from localrun.hardware.context import context_note
+    from localrun.hardware.shape import context_note
     from localrun.services.runner_models import runner_model
 
     order = runner_model(model)

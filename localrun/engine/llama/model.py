@@ -18,7 +18,7 @@ from localrun.engine.llama.placement import EVEN_SPLIT, TensorSplit, place
 from localrun.engine.llama.vocabulary import Vocabulary
 from localrun.engine.params import LoadOptions, Pooling
 from localrun.errors import LoadError
-from localrun.gguf.encoders import only_embeds
+from localrun.gguf.role import only_embeds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from localrun.chat.gotemplate.recognition import is_go_template
 from localrun.errors import UsageError
 from localrun.gguf.header import read_header
-from localrun.hardware.context import context_note
+from localrun.hardware.shape import context_note
 from localrun.names.ref import ModelSource
 from localrun.services.creating.adapters import add_adapters
 from localrun.services.creating.facts import check_facts

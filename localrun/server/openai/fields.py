@@ -104,7 +104,10 @@ def length(name: str, least: int = 1) -> Field[int | None]:
 
 def _min_tokens(values: Values) -> int:
     """Return the number of tokens before which the answer cannot end."""
-    least, most = values[_MIN_TOKENS] or 0, num_predict(values)
+    least = values[_MIN_TOKENS]
+    if not least:
+        return 0
+    most = num_predict(values)
     if most is not None and 0 <= most < least:
         raise values.fields.wrong(
             "min_tokens", f"is {least}, more than the maximum of {most} tokens"

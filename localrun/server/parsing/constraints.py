@@ -88,12 +88,12 @@ def responses_constraint(values: Values, text: Values) -> ConstraintSpec | None:
     return _only(values.fields, [text[TEXT_FORMAT], openai_constraint(values)])
 
 
-def _stated(values: Values) -> list[ConstraintSpec | None]:
+def _stated(values: Values) -> list[ConstraintSpec]:
     """Return the constraints of all rows, in the order of the error that names two."""
     return [
-        *(values[row] for row in _TOP),
-        *(values[STRUCTURED_OUTPUTS][row] for row in _STRUCTURED),
-        *(values[NVEXT][row] for row in _GUIDED),
+        *values.given(_TOP).values(),
+        *values[STRUCTURED_OUTPUTS].given(_STRUCTURED).values(),
+        *values[NVEXT].given(_GUIDED).values(),
     ]
 
 

@@ -70,7 +70,9 @@ def _message(message: Fields) -> JsonObject:
     calls = values[_TOOL_CALLS]
     if calls:
         plain["tool_calls"] = calls
-    plain |= {name: value for name, value in values.given(_NAMES).items() if value}
+    for row in _NAMES:
+        if values[row]:
+            plain[row.name] = values[row]
     return plain
 
 

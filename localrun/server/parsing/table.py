@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
+MOST_ORDERS = 256  # remembered: clients send few combinations of members
 EMPTY: tuple[object, ...] = (None, "", {}, [], False)  # values by which programs omit a member
 
 
@@ -82,14 +83,15 @@ class Table:
     def __init__(self, rows: Iterable[AnyField], *, component: str | None = None) -> None:
         self.rows = tuple(rows)
         self.component = component
-        self._places = {row.name: place for place, row in enumerate(self.rows)}
-        if len(self._places) < len(self.rows):
+        self._by_name = {row.name: row for row in self.rows}
+        if len(self._by_name) < len(self.rows):
             raise ValueError(f"a name is twice in the table: {[row.name for row in self.rows]}")
-        self._required = {place for place, row in enumerate(self.rows) if row.is_required}
+        self._required = {row.name for row in self.rows if row.is_required}
         nothing = Fields({})
         self._absent = {
             row.name: row.read(nothing, row.name) for row in self.rows if not row.is_required
         }
+        self._orders: dict[frozenset[str], tuple[AnyField, ...]] = {}  # by the members of a body
 
     def read(self, fields: Fields) -> Values:
         """Return the values of a body.
@@ -97,11 +99,14 @@ class Table:
         Raises:
             UsageError: a member is wrong, or a required one is absent; the error names it.
         """
-        rows, values = self.rows, self._absent.copy()
-        present = {self._places[name] for name in fields.names & self._places.keys()}
-        for place in sorted(present | self._required):
-            row = rows[place]
-            values[row.name] = row.read(fields, row.name)
+        members = frozenset(fields.names & self._by_name.keys())
+        rows = self._orders.get(members)
+        if rows is None:
+            rows = self._rows_for(members)
+        values = self._absent.copy()
+        for row in rows:
+            name = row.name
+            values[name] = row.read(fields, name)
         return Values(values, fields)
 
     def schema(self) -> Schema:
@@ -114,6 +119,14 @@ class Table:
     def reference(self) -> Schema:
         """Return the schema, as a reference if the table is a component."""
         return self.schema() if self.component is None else ref(self.component)
+
+    def _rows_for(self, members: frozenset[str]) -> tuple[AnyField, ...]:
+        """Return the rows that are read for a body with these members, and remember them."""
+        names = members | self._required
+        rows = tuple(row for row in self.rows if row.name in names)
+        if len(self._orders) < MOST_ORDERS:  # any thread may add one: both are the same
+            self._orders[members] = rows
+        return rows
 
 
 def text(name: str, *, longest: int | None = None) -> Field[str | None]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 BARE_OPENING = "{"  # of a call without tags
 
 
-class _State(Enum):
+class _CallState(Enum):
     """Position within the region."""
 
     HEADER = auto()  # before the end of the header
@@ -51,9 +51,9 @@ class CallRegion:
         self._in_quote = False
         self._depth = 0
         if opening == BARE_OPENING:
-            self._state, self._depth = _State.JSON, 1
+            self._state, self._depth = _CallState.JSON, 1
         else:
-            self._state = _State.HEADER if has_header else _body_state(self._region, opening)
+            self._state = _CallState.HEADER if has_header else _body_state(self._region, opening)
 
     @property
     def text(self) -> str:
@@ -68,13 +68,13 @@ class CallRegion:
     @property
     def awaited(self) -> TagSet:
         """The tags that have a meaning at this position."""
-        if self._state is _State.HEADER:
+        if self._state is _CallState.HEADER:
             return self._header_tags
-        if self._state is _State.BEFORE_JSON:
+        if self._state is _CallState.BEFORE_JSON:
             return SOLID
         if self._in_string:
             return IN_STRING
-        if self._state is _State.JSON:
+        if self._state is _CallState.JSON:
             return BRACKETS
         quote = self._region.quote
         return tag_set((quote.closing,)) if quote and self._in_quote else self._closing_tags
@@ -85,12 +85,12 @@ class CallRegion:
 
     def allows(self, tag: str) -> bool:
         """Return whether a call may go on with a tag: JSON begins with a bracket."""
-        return self._state is not _State.BEFORE_JSON or tag in {"{", "["}
+        return self._state is not _CallState.BEFORE_JSON or tag in {"{", "["}
 
     def cross(self, tag: str) -> bool:
         """Add a tag; return whether the region ends with it."""
         self._pieces.append(tag)
-        if self._state is _State.HEADER:
+        if self._state is _CallState.HEADER:
             self._state = _body_state(self._region, self._opening)
             return False
         quote = self._region.quote
@@ -99,13 +99,13 @@ class CallRegion:
         elif tag == '"':
             self._in_string = not self._in_string
         elif tag in {"{", "["}:
-            self._state = _State.JSON
+            self._state = _CallState.JSON
             self._depth += 1
-        elif tag in {"}", "]"} and self._state is _State.JSON:
+        elif tag in {"}", "]"} and self._state is _CallState.JSON:
             self._depth -= 1
             return self._depth == 0
         else:
-            return self._state is _State.BODY and not self._in_string
+            return self._state is _CallState.BODY and not self._in_string
         return False
 
     def stream(self) -> list[CallPart]:
@@ -161,5 +161,5 @@ class SuspectedCall:
         return opening, "".join(others)
 
 
-def _body_state(region: Region, opening: str) -> _State:
-    return _State.BODY if region.closing_of(opening) else _State.BEFORE_JSON
+def _body_state(region: Region, opening: str) -> _CallState:
+    return _CallState.BODY if region.closing_of(opening) else _CallState.BEFORE_JSON

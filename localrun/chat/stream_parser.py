@@ -44,7 +44,7 @@ Part = TextPart | ReasoningPart | CallPart
 RECIPIENT = "to="  # in the header of a message
 
 
-class _State(Enum):
+class _ReplyState(Enum):
     """Position in the reply, outside of call regions."""
 
     ANSWER = auto()
@@ -75,7 +75,7 @@ class StreamParser:
         parses_calls = not profile.is_fallback or bool(self._tools.by_name)
         self._format = profile.tool_call if parses_calls else None
         self._region = self._format.region if self._format else None
-        self._state = _State.ANSWER
+        self._state = _ReplyState.ANSWER
         self._held = ""  # may be the beginning of a tag; shorter than a tag
         self._header = ""  # of a message
         self._call: CallRegion | None = None  # the open region
@@ -108,8 +108,8 @@ class StreamParser:
         elif self._suspect:
             parts += self._resolved(self._suspect.text, is_cut=is_cut)
             self._suspect = None
-        elif self._state is _State.CHANNEL:
-            self._state = _State.ANSWER
+        elif self._state is _ReplyState.CHANNEL:
+            self._state = _ReplyState.ANSWER
             self._emit("" if self._header.startswith("<") else self._header, parts)
         return parts
 
@@ -144,9 +144,9 @@ class StreamParser:
         if self._suspect:
             return self._tags.reasoning
         match self._state:
-            case _State.REASONING:
+            case _ReplyState.REASONING:
                 return self._awaited_in_reasoning()
-            case _State.CHANNEL:
+            case _ReplyState.CHANNEL:
                 return self._tags.channel
         return self._awaited_in_answer()
 
@@ -173,9 +173,9 @@ class StreamParser:
                 return match.start()
             if self._call.cross(tag):
                 self._end_call(self._call, parts)
-        elif self._state is _State.REASONING:
+        elif self._state is _ReplyState.REASONING:
             self._cross_in_reasoning(tag, parts)
-        elif self._state is _State.CHANNEL:
+        elif self._state is _ReplyState.CHANNEL:
             self._cross_in_channel(tag, parts)
         else:
             self._enter(tag, parts)
@@ -193,7 +193,7 @@ class StreamParser:
         if self._suspect:  # the reasoning goes on behind the call, so the call is part of it
             suspected, self._suspect = self._suspect.text, None
             self._emit(suspected, parts)
-        self._state, self._skip_blank = _State.ANSWER, True
+        self._state, self._skip_blank = _ReplyState.ANSWER, True
         if thinking and tag == thinking.closing:
             self._keep(tag, parts)
         if channels and tag in channels.openings:
@@ -207,7 +207,7 @@ class StreamParser:
             return
         kind = channels.kind(self._header.removesuffix(tag))
         self._may_have_calls = not channels.has_call_messages or kind == "call"
-        self._state, self._skip_blank = _State.ANSWER, True
+        self._state, self._skip_blank = _ReplyState.ANSWER, True
         if kind == "thought":
             self._begin_reasoning(self._header, parts)
         elif kind == "call" and not channels.has_call_messages:
@@ -219,14 +219,14 @@ class StreamParser:
         if thinking and tag == thinking.opening:
             self._begin_reasoning(tag, parts)
         elif channels and (tag in channels.openings or tag.lstrip() == RECIPIENT):
-            self._state, self._header = _State.CHANNEL, tag
+            self._state, self._header = _ReplyState.CHANNEL, tag
         elif region and (tag in self._tags.calls or tag == BARE_OPENING):
             self._begin_call(tag, has_header=bool(region.header_end))
         else:
             self._skip_blank = self._skip_blank or self._at_start
 
     def _begin_reasoning(self, tag: str, parts: list[Part]) -> None:
-        self._state, self._skip_blank, self._at_reasoning_start = _State.REASONING, True, True
+        self._state, self._skip_blank, self._at_reasoning_start = _ReplyState.REASONING, True, True
         self._keep(tag, parts)
 
     def _keep(self, tag: str, parts: list[Part]) -> None:
@@ -287,7 +287,7 @@ class StreamParser:
             self._call.add(text)
         elif self._suspect:
             self._suspect.add(text)
-        elif self._state is _State.CHANNEL:
+        elif self._state is _ReplyState.CHANNEL:
             self._header += text
         else:
             self._emit_text(text, parts)
@@ -299,7 +299,7 @@ class StreamParser:
         if not text:
             return
         is_blank = not text.strip()
-        if self._state is _State.REASONING:
+        if self._state is _ReplyState.REASONING:
             self._at_reasoning_start = self._at_reasoning_start and is_blank
             parts.append(self._reasoning_part(text))
         else:

@@ -34,7 +34,7 @@ MIN_SPEEDUP = 2.0  # of reading over computing
 C = TypeVar("C")
 
 
-class _Piece(NamedTuple):
+class _PromptPart(NamedTuple):
     prompt: list[int]
     start: int
     end: int
@@ -85,7 +85,7 @@ class PromptSaver:
         self._token_s: float | None = None  # to compute one token of a prompt
         self._ended_at = 0.0  # of the last sequence
         self._has_new_prompts = False
-        self._pieces: list[_Piece] = []  # to be saved, the last one first
+        self._pieces: list[_PromptPart] = []  # to be saved, the last one first
         self._rejected: set[int] = set()  # hashes of pieces that are quicker to compute than read
         self._budget_bytes = 0  # of this round: it must not evict what it has just saved
         self._write: Future[None] | None = None
@@ -167,7 +167,7 @@ class PromptSaver:
             return
         self._write = self._thread.submit(self._folder.write, tokens, start, data)
 
-    def _unsaved(self, prompt: list[int]) -> list[_Piece]:
+    def _unsaved(self, prompt: list[int]) -> list[_PromptPart]:
         """Return the pieces of a prompt that are not saved, the first one last.
 
         Segments that are saved already are marked as used.
@@ -175,14 +175,14 @@ class PromptSaver:
         invalid = (place for place, token in enumerate(prompt) if not 0 <= token < self._num_vocab)
         prompt = prompt[: next(invalid, len(prompt))]
         if self._cache.exports_whole_prompts:
-            return [_Piece(prompt, 0, len(prompt))]
+            return [_PromptPart(prompt, 0, len(prompt))]
         segments = self._folder.find(prompt, 0)
         for segment in reversed(segments):  # the beginning of a prompt is evicted last
             self._folder.touch(segment)
         first = num_saved(segments, prompt, 0) // SEGMENT_TOKENS * SEGMENT_TOKENS
         starts = range(first, len(prompt), SEGMENT_TOKENS)
         pieces = [
-            _Piece(prompt, start, min(start + SEGMENT_TOKENS, len(prompt))) for start in starts
+            _PromptPart(prompt, start, min(start + SEGMENT_TOKENS, len(prompt))) for start in starts
         ]
         return pieces[::-1]
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from localrun.hardware.device import Device
     from localrun.supervisor.model import RunnerModel
     from localrun.supervisor.reservations import DeviceMemory, Reservation
-    from localrun.supervisor.slot_state import LoadedModel, SlotState
+    from localrun.supervisor.slot_state import SlotLoad, SlotState
 
 MEMORY_FACTOR = 1.2  # a model's memory relative to its file, roughly, if there is no plan
 POLL_S = 0.25  # other programs can free memory, too
@@ -139,7 +139,7 @@ class LoadQueue:
         victim.settle()
         return True
 
-    def _eviction_rank(self, slot: SlotState, loaded: LoadedModel) -> float:
+    def _eviction_rank(self, slot: SlotState, loaded: SlotLoad) -> float:
         return (self._clock() - slot.last_use) / max(loaded.load_s, MIN_LOAD_S)
 
     def _drain_busy(self, slot: SlotState) -> None:

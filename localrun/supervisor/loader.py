@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from localrun.errors import LoadError, LocalrunError
 from localrun.supervisor.runner import Runner
-from localrun.supervisor.slot_state import LoadedModel
+from localrun.supervisor.slot_state import SlotLoad
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +122,7 @@ class ModelLoader:
             raise
         ready_at = self._context.clock()
         state.complete_load(
-            LoadedModel(
+            SlotLoad(
                 ready=ready,
                 planned=planned,
                 num_ctx=max(reservation.num_ctx or 0, ready.num_ctx),

@@ -48,7 +48,7 @@ class SlotAction(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedModel:
+class SlotLoad:
     """A load that succeeded."""
 
     ready: Ready
@@ -82,7 +82,7 @@ class SlotState:
         self._served = ServedNames()
         self._running: dict[int, PendingRequest] = {}  # by request id
         self._runner: Runner | None = None  # also while it loads
-        self._loaded: LoadedModel | None = None
+        self._loaded: SlotLoad | None = None
         self._loading_name = ""  # of the request that the runner was loaded for
         self._progress = 0.0
         self._last_use = clock()
@@ -98,7 +98,7 @@ class SlotState:
         return self._runner
 
     @property
-    def loaded(self) -> LoadedModel | None:
+    def loaded(self) -> SlotLoad | None:
         """Return the loaded model, or None if no runner is loaded and alive."""
         with self._changed:
             runner = self._runner
@@ -309,7 +309,7 @@ class SlotState:
         with self._transition():
             self._progress = fraction
 
-    def complete_load(self, loaded: LoadedModel) -> None:
+    def complete_load(self, loaded: SlotLoad) -> None:
         """Record a load that succeeded, and how long each request has waited for it."""
         with self._transition():
             self._loaded = loaded

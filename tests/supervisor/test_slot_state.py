@@ -15,7 +15,7 @@ from localrun.supervisor import slot_state
 from localrun.supervisor.model import KeepAlive, RunnerModel
 from localrun.supervisor.planning import plan_load
 from localrun.supervisor.request_queue import PendingRequest
-from localrun.supervisor.slot_state import LoadedModel, SlotAction, SlotState
+from localrun.supervisor.slot_state import SlotAction, SlotLoad, SlotState
 from tests.supervisor.scheduling import Scheduler
 from tests.supervisor.simulation import SimulatedPool, SimulatedRunner, simulated_model
 
@@ -58,7 +58,7 @@ def request(number: int = 1, **changes: object) -> tuple[PendingRequest, list[Ev
     return pending, events
 
 
-def loaded(model: RunnerModel, num_parallel: int = 1) -> LoadedModel:
+def loaded(model: RunnerModel, num_parallel: int = 1) -> SlotLoad:
     ready = Ready(
         num_ctx=2048,
         num_parallel=num_parallel,
@@ -68,7 +68,7 @@ def loaded(model: RunnerModel, num_parallel: int = 1) -> LoadedModel:
         load_s=0.0,
     )
     planned = plan_load(model, None, list)
-    return LoadedModel(ready=ready, planned=planned, num_ctx=2048, ready_at=1000.0, load_s=1.0)
+    return SlotLoad(ready=ready, planned=planned, num_ctx=2048, ready_at=1000.0, load_s=1.0)
 
 
 def load(world: SimulatedPool, state: SlotState) -> SimulatedRunner:

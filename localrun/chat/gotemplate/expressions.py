@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.chat.gotemplate.lexer import GoTemplateError
-from localrun.chat.gotemplate.tree import Chain, Dot, Field, Function, Literal, Variable
+from localrun.chat.gotemplate.tree import Chain, Dot, FieldAccess, Function, Literal, Variable
 
 if TYPE_CHECKING:
     from localrun.chat.gotemplate.tree import Command, Declaration, LiteralValue, Operand, Pipe
@@ -119,7 +119,7 @@ def _operand(operand: Operand, context: Scope) -> str:
             return _literal(operand.value)
         case Dot():
             return context.dot
-        case Field():
+        case FieldAccess():
             return _fields(context.dot, operand.names)
         case Variable():
             of = operand.declaration

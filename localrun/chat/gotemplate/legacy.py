@@ -9,7 +9,7 @@ from localrun.chat.gotemplate.tree import (
     Action,
     Chain,
     Command,
-    Field,
+    FieldAccess,
     If,
     Pipe,
     Range,
@@ -19,7 +19,7 @@ from localrun.chat.gotemplate.tree import (
 if TYPE_CHECKING:
     from localrun.chat.gotemplate.tree import Node
 
-_FIELD = Field(("Response",))
+_FIELD = FieldAccess(("Response",))
 RESPONSE = Action(Pipe((Command((_FIELD,)),), (), is_declaration=False))
 
 
@@ -54,7 +54,7 @@ class _Cutter:
 def _has_response(pipe: Pipe) -> bool:
     operands = (operand for command in pipe.commands for operand in command.operands)
     return any(
-        (isinstance(operand, Field) and "Response" in operand.names)
+        (isinstance(operand, FieldAccess) and "Response" in operand.names)
         or (isinstance(operand, Chain) and _has_response(operand.pipe))
         for operand in operands
     )

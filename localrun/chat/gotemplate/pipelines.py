@@ -12,7 +12,7 @@ from localrun.chat.gotemplate.tree import (
     Command,
     Declaration,
     Dot,
-    Field,
+    FieldAccess,
     Function,
     Literal,
     Operand,
@@ -161,7 +161,7 @@ class PipelineReader:
             case TokenKind.DOT:
                 return Dot()
             case TokenKind.FIELD:
-                return Field(self._fields(token))
+                return FieldAccess(self._fields(token))
             case TokenKind.VARIABLE:
                 return Variable(self._declaration(token), self._fields())
             case TokenKind.WORD:

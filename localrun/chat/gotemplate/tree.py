@@ -34,7 +34,7 @@ class Dot:
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class FieldAccess:
     """``.A.B``."""
 
     names: tuple[str, ...]
@@ -64,7 +64,7 @@ class Function:
     position: TemplatePosition
 
 
-Operand = Literal | Dot | Field | Variable | Chain | Function
+Operand = Literal | Dot | FieldAccess | Variable | Chain | Function
 
 
 @dataclass(frozen=True, slots=True)

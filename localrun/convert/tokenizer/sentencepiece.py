@@ -41,7 +41,7 @@ FieldValue = int | bytes
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
+class _SentencePiece:
     text: str
     score: float
     type: int
@@ -54,7 +54,7 @@ def read_sentencepiece(data: bytes, where: str) -> TokenizerVocabulary:
         IntegrityError: the file is malformed, or contradicts itself.
         UsageError: the model is not BPE.
     """
-    pieces: list[_Piece] = []
+    pieces: list[_SentencePiece] = []
     has_prefix, model_type = True, 1
     try:
         for number, value in _fields(data):
@@ -80,12 +80,12 @@ def read_sentencepiece(data: bytes, where: str) -> TokenizerVocabulary:
     )
 
 
-def _text(piece: _Piece) -> str:
+def _text(piece: _SentencePiece) -> str:
     """Return the text of a piece; llama.cpp searches for user-defined ones with their spaces."""
     return piece.text.replace(SPACE, " ") if piece.type == USER_DEFINED else piece.text
 
 
-def _piece(data: bytes) -> _Piece:
+def _piece(data: bytes) -> _SentencePiece:
     text, score, kind = "", 0.0, NORMAL
     for number, value in _fields(data):
         if number == TEXT and isinstance(value, bytes):
@@ -96,7 +96,7 @@ def _piece(data: bytes) -> _Piece:
             kind = value
     if kind not in TYPES or not text:
         raise ValueError(f"a piece {text!r} of type {kind}")
-    return _Piece(text, score, kind)
+    return _SentencePiece(text, score, kind)
 
 
 def _number(data: bytes, wanted: int, default: int) -> int:

@@ -57,7 +57,7 @@ def lark_of_gbnf(text: str) -> str:
     Raises:
         GbnfError: the text is not GBNF.
     """
-    rules = _Reader(text).rules()
+    rules = _GbnfParser(text).rules()
     if ROOT not in rules:
         raise GbnfError(f"no rule is named {ROOT!r}")
     _check_references(rules)
@@ -65,7 +65,7 @@ def lark_of_gbnf(text: str) -> str:
     return "".join(f"{rule.lark_name}: {_body(rule, rules)}\n" for rule in rules.values())
 
 
-class _Reader:
+class _GbnfParser:
     """Parser of a grammar, from left to right, with a stack of open parentheses."""
 
     def __init__(self, text: str) -> None:

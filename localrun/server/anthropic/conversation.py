@@ -35,7 +35,7 @@ def conversation(fields: Fields) -> tuple[JsonObject, ...]:
         for place, message in enumerate(message_list(fields, "messages"))
     ]
     head = list(takewhile(lambda message: message.raw("role") == "system", messages))
-    reader = _Reader()
+    reader = _MessageReader()
     turns = [turn for message in messages[len(head) :] for turn in reader.turns(message)]
     if not turns or turns[-1].get("tool_calls"):
         raise fields.wrong("messages", "must end with a user message, or with text of an answer")
@@ -45,7 +45,7 @@ def conversation(fields: Fields) -> tuple[JsonObject, ...]:
     return with_head(_without_billing(system), turns)
 
 
-class _Reader:
+class _MessageReader:
     """Reader of messages in their order: a tool result needs the name of the earlier call."""
 
     def __init__(self) -> None:

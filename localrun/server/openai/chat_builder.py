@@ -36,7 +36,9 @@ class ChatCompletionBuilder:
             "model": model,
             "system_fingerprint": "localrun",
         }
-        self._choices = [_Choice(self._head, index, is_legacy=is_legacy) for index in range(count)]
+        self._choices = [
+            _ChatChoice(self._head, index, is_legacy=is_legacy) for index in range(count)
+        ]
 
     def add(self, index: int, part: Reply) -> None:
         """Add a part to a choice."""
@@ -76,7 +78,7 @@ class ChatCompletionBuilder:
         return [choice.end for choice in self._choices if choice.end]
 
 
-class _Choice:
+class _ChatChoice:
     """The parts of one answer."""
 
     def __init__(self, head: JsonObject, index: int, *, is_legacy: bool) -> None:

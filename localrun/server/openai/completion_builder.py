@@ -36,7 +36,7 @@ class TextCompletionBuilder:
             "model": model,
             "system_fingerprint": "localrun",
         }
-        self._choices = [_Choice(index) for index in range(count)]
+        self._choices = [_TextChoice(index) for index in range(count)]
         self._num_choices = num_choices
 
     def add(self, index: int, part: Reply) -> None:
@@ -80,7 +80,7 @@ class TextCompletionBuilder:
         }
 
 
-class _Choice:
+class _TextChoice:
     """The parts of one answer that were not sent yet."""
 
     def __init__(self, index: int) -> None:
@@ -131,7 +131,7 @@ class _Choice:
         }
 
 
-def _ends(choices: Sequence[_Choice]) -> list[AnswerFinished]:
+def _ends(choices: Sequence[_TextChoice]) -> list[AnswerFinished]:
     return [choice.end for choice in choices if choice.end]
 
 

@@ -64,7 +64,7 @@ def parse_json(body: bytes) -> object:
             of the two values counts.
     """
     try:
-        return _parse_small(body) if is_small(body) else _Reader(body).document()
+        return _parse_small(body) if is_small(body) else _JsonReader(body).document()
     except UnicodeEncodeError as error:
         raise UsageError("the body is not Unicode: half of a surrogate pair is in it") from error
 
@@ -101,7 +101,7 @@ def is_larger(value: object, most: int) -> bool:
     return size > most
 
 
-class _Reader:
+class _JsonReader:
     """One pass over a body; ``_at`` is the next byte."""
 
     def __init__(self, body: bytes) -> None:

@@ -78,12 +78,12 @@ def conversation(instructions: str | None, items: list[Fields]) -> tuple[JsonObj
         UsageError: an item is malformed, or has content that is not text.
     """
     system = list(takewhile(_is_system, items))
-    reader = _Reader()
+    reader = _ItemReader()
     turns = [reader.turn(item) for item in items[len(system) :]]
     return with_head([instructions or "", *map(_content, system)], filter(None, turns))
 
 
-class _Reader:
+class _ItemReader:
     """Reader of items in their order: a tool result needs the name of the earlier call."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The sending side of a runner's socket."""
+"""Sending side of a runner's socket. Invariant: a frame is sent whole or not at all."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _log = logging.getLogger(__name__)
 
 
 class Channel:
-    """The sending side of the socket, for all threads."""
+    """The sending side of the socket; safe from any thread."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards the socket: one frame at a time
 
     def send(self, event: Event) -> None:
-        """Send one frame; a parent that is gone is no error, the reader notices it.
+        """Send one frame. A closed socket is ignored: the reader thread ends the process.
 
         Raises:
             FrameTooLargeError: nothing was sent.

@@ -1,7 +1,7 @@
-"""From a request to generate to a sequence of tokens.
+"""Preparation of `Generate` requests: prompt, tokens, constraint, sequence.
 
-Works on the vocabulary, templates and grammars only, so it never waits for the engine;
-grammars compile here.
+Uses only the vocabulary, templates and grammars, so it never waits for the engine. Grammars are
+compiled here, in the thread that prepares requests.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ HINT = (
 
 @dataclass(frozen=True, slots=True)
 class PreparedGeneration:
-    """A sequence to be generated, and what is told of its prompt."""
+    """A sequence to generate, and the event that reports its prompt."""
 
     seq: Sequence
     started: Started
 
 
 class GenerationPreparer:
-    """Takes requests for one model."""
+    """Prepares requests for one model."""
 
     def __init__(
         self, model: Model, templates: Templates, adapters: AdapterResolver, num_ctx: int
@@ -57,7 +57,7 @@ class GenerationPreparer:
         self._templates = templates
         self._adapters = adapters
         self._num_ctx = num_ctx
-        self._most_chars = num_ctx * model.longest_piece  # that ever fit
+        self._most_chars = num_ctx * model.longest_piece  # no longer text can fit
         self._plain = RawPrompts(model, templates)
         self._constraining = ReplyConstraints(model)
 
@@ -65,7 +65,7 @@ class GenerationPreparer:
         """Return the sequence of a request.
 
         Raises:
-            UsageError: the request is wrong, too long or too costly.
+            UsageError: the request is invalid, too long or too costly.
         """
         generation = request.generation
         chat = self._templates.chat(generation.prompt.chat_template, allowance)
@@ -85,7 +85,7 @@ class GenerationPreparer:
         return PreparedGeneration(seq, started)
 
     def _prompt(self, request: Generate, allowance: Allowance) -> Prompt:
-        """Return the prompt, without the oldest messages where it is too long and they may go."""
+        """Return the prompt, without its oldest messages if it is too long and may drop them."""
         if self._model.only_embeds:
             raise UsageError("this is an embedding model: it turns text into numbers")
         generation = request.generation
@@ -113,7 +113,7 @@ class GenerationPreparer:
         return Prompt(text, tokenize(text, self._model, allowance))
 
     def _check_length(self, text: str) -> None:
-        """Refuse a text that cannot fit whatever its tokens are, before it is tokenized."""
+        """Refuse a text that is too long for any tokenization, before it is tokenized."""
         num_chars = len(text) - text.count(MARK)
         if num_chars > self._most_chars:
             raise ContextExceededError(
@@ -132,18 +132,18 @@ class GenerationPreparer:
                 hint=HINT,
             )
         shift = self._shift(request, tokens, allowance)
-        room = (CONTEXTS if shift else 1) * self._num_ctx - len(tokens)
-        new = room if request.num_predict is None else request.num_predict
+        num_free = (CONTEXTS if shift else 1) * self._num_ctx - len(tokens)
+        new = num_free if request.num_predict is None else request.num_predict
         sampling = request.sampling
         check_tokens((token for token, _ in sampling.logit_bias), self._model, "logit_bias")
-        if request.generation.constraint is not None:  # a complete answer can only end
+        if request.generation.constraint is not None:  # a complete answer only ends
             sampling = replace(sampling, min_tokens=0)
         elif sampling.ignore_eos:
             sampling = sampling.without_ends(self._model.eog)
         return Sequence(
             request_id=request.request_id,
             tokens=tokens,
-            max_tokens=len(tokens) + (new if shift else min(new, room)),
+            max_tokens=len(tokens) + (new if shift else min(new, num_free)),
             sampling=sampling,
             text=TextStream(request.stop),
             scores=self._scores(request.generation, len(tokens)),
@@ -154,7 +154,7 @@ class GenerationPreparer:
         )
 
     def _scores(self, generation: Generation, num_prompt: int) -> Scores | None:
-        """Return where scores go: with an echo also those of the prompt."""
+        """Return the recorder of log probabilities, with an echo also those of the prompt."""
         if generation.logprobs is None or not generation.echo:
             return None if generation.logprobs is None else Scores(generation.logprobs)
         adds_start = not generation.prompt.text or bool(self._model.tokenize(""))
@@ -178,7 +178,7 @@ class GenerationPreparer:
 
 
 def spec_of(generation: Generation) -> PromptSpec:
-    """Return the prompt with the budget of thoughts among the options of its template."""
+    """Return the prompt with the thinking budget among the options of its template."""
     spec = generation.prompt
     if generation.thinking_budget is None:
         return spec
@@ -187,7 +187,7 @@ def spec_of(generation: Generation) -> PromptSpec:
 
 
 def prompt_ending(spec: PromptSpec, prompt: str, profile: Profile) -> str:
-    """Return the end of a prompt, from which readers of the reply see what is open.
+    """Return the end of a prompt, from which parsers of the reply find open regions.
 
     A continued message may end anywhere, so the end is stated by the tag of its region.
     """

@@ -1,14 +1,14 @@
-"""A runner: the child process that holds one model.
+"""Main function of a runner, the child process that serves one model.
 
     main thread     loads, then steps the engine (worker.py)
-    reader thread   reads frames, answers signs of life
+    reader thread   reads frames, answers heartbeats
     preparation     threads that render chats and tokenize, one at a time (preparation.py)
 
-The thread that loads must be the one that steps: each thread that computes has workers
-of its own, and with more workers than processors OpenMP lets all of them sleep early.
+The thread that loads must also step: each thread that computes has its own OpenMP workers, and
+with more workers than processors OpenMP lets all of them sleep early.
 
-It lives as long as its socket: when that closes, or the parent dies, it leaves at
-once. Nothing here survives a crash of llama.cpp, and nothing has to.
+The process exits when its socket closes or its parent dies. It need not survive a crash of
+llama.cpp.
 """
 
 from __future__ import annotations

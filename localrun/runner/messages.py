@@ -1,19 +1,17 @@
-"""What the server and a runner say to each other.
+"""Messages between the server and a runner: one dataclass a message, plain values only.
 
-One dataclass a message, plain values only; ``frames.py`` puts them on the wire.
-A request that was submitted ends in exactly one terminal event: `Finished`,
-`Failed`. Text of all sequences that moved in one scheduler step travels in
-one `Step`.
+``frames.py`` encodes them. Invariant: a submitted request ends in exactly one terminal event. The
+text of all sequences that a scheduler step advanced travels in one `Step`.
 
-    server -> runner    Load, then Generate* / Cancel* / Tokenize* / Detokenize* /
-                        Embed* / Rerank*; the socket's end means: leave
-    runner -> server    Progress*, Ready | LoadFailed, then per request
-                        Started, text in Step*, Finished | Failed
-                        or one Tokens | Failed for Tokenize and Detokenize
-                        or one Embeddings | Failed for Embed, Ranks | Failed for Rerank;
-                        these two can be cancelled, which is a Failed
-                        or one Counts for Count
-                        Grown at any time
+    server -> runner    Load, then Generate* / Cancel* / Tokenize* / Detokenize* / Embed* /
+                        Rerank* / Count* / Ping*; the runner exits when the socket closes
+    runner -> server    LoadProgress*, Ready | LoadFailed, then for each request
+                        Generate             Started, text in Step*, Finished | Failed
+                        Tokenize, Detokenize Tokens | Failed
+                        Embed                Embeddings | Failed
+                        Rerank               Ranks | Failed
+                        Count                Counts
+                        and at any time      Stats, MemoryChanged, Pong
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ from localrun.engine.params import (
 )
 
 JsonObject = dict[str, Any]
-CANCELLED = "cancelled"  # the code of a `Failed` by which a request ends that was cancelled
+CANCELLED = "cancelled"  # code of the `Failed` that ends a cancelled request
 # bytes of a token, logarithm of its probability, the same of the likeliest in its place
 # (None for the first token of a text)
 Score = tuple[bytes, float | None, tuple[tuple[bytes, float], ...]]
@@ -39,20 +37,20 @@ Score = tuple[bytes, float | None, tuple[tuple[bytes, float], ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Load one model; the first frame that a runner gets."""
+    """Load one model; the first message to a runner."""
 
     model_paths: tuple[str, ...]  # one, or the shards in order
-    chat_template: str | None = None  # that of the first request, to have it ready with the rest
+    chat_template: str | None = None  # of the first request, compiled while the model loads
     adapters: tuple[tuple[str, float], ...] = ()  # LoRAs and scales for all embeddings
-    num_ctx: int | None = None  # tokens for one sequence; None = nobody made a plan
+    num_ctx: int | None = None  # tokens for one sequence; None = no plan
     num_parallel: int = 16  # sequences decoded together
     num_threads: int | None = None
     num_gpu_layers: int = -1  # -1 = all that fit
     options: LoadOptions = field(default_factory=LoadOptions)
-    draft_paths: tuple[str, ...] = ()  # of a model that guesses tokens, as model_paths
+    draft_paths: tuple[str, ...] = ()  # of the draft model, as model_paths
     num_cells: int = 0  # of the cache; never fewer than num_ctx
-    tensor_split: tuple[float, ...] = ()  # layers for each GPU; none = llama.cpp divides them
-    num_host_experts: int = 0  # layers, from the first, whose experts stay with the processor
+    tensor_split: tuple[float, ...] = ()  # layers for each GPU; empty = llama.cpp divides them
+    num_host_experts: int = 0  # layers, from the first, whose experts stay on the CPU
     host_cache_bytes: int = 0  # of the host's memory for prefixes that left the cells
 
 
@@ -106,7 +104,7 @@ class Generate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancel:
-    """Stop a request; it ends with reason CANCELLED unless it has ended already."""
+    """Cancel a request; it ends with reason CANCELLED unless it has ended already."""
 
     request_id: int
 
@@ -123,7 +121,7 @@ class Tokenize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detokenize:
-    """Tell the text of tokens."""
+    """Return the text of tokens."""
 
     request_id: int
     tokens: tuple[int, ...]
@@ -131,7 +129,7 @@ class Detokenize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadProgress:
-    """Part of the weights that is loaded, 0 to 1."""
+    """Progress of the load: the loaded fraction of the weights, 0 to 1."""
 
     fraction: float
 
@@ -147,13 +145,13 @@ class Ready:
     size_gpu_bytes: int
     load_s: float
     memory: tuple[tuple[str, int], ...] = ()  # (device, bytes taken there)
-    num_threads: int = 0  # of the processor, that compute
-    speculates: bool = False  # tokens may be guessed ahead
+    num_threads: int = 0  # of the CPU that compute
+    speculates: bool = False  # speculative decoding is possible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadFailed:
-    """The model does not load; the runner leaves after this."""
+    """The model cannot be loaded; the runner exits after this message."""
 
     message: str
     hint: str | None = None
@@ -161,15 +159,15 @@ class LoadFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """The request has been rendered and tokenized, and waits for its turn."""
+    """The prompt is rendered and tokenized; the request waits for a slot."""
 
     request_id: int
     prompt_tokens: int
-    prompt_tail: str  # end of the rendered prompt, for a parser to see what the template opened
-    profile: JsonObject | None = None  # how the model writes thoughts and calls (chat/profiles)
-    prompt: str | None = None  # where it was asked for
-    dropped_messages: int = 0  # left out to make it fit
-    dropped_tokens: int = 0  # what they would have been in the prompt
+    prompt_tail: str  # end of the rendered prompt, where the template may have opened a region
+    profile: JsonObject | None = None  # formats of reasoning and tool calls (chat/profiles)
+    prompt: str | None = None  # if the request has `Generation.echo`
+    dropped_messages: int = 0  # left out so that the prompt fits
+    dropped_tokens: int = 0  # the size of those messages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +180,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """The request is over."""
+    """The request has ended."""
 
     request_id: int
     reason: FinishReason
@@ -192,11 +190,11 @@ class Finished:
     queue_s: float  # waited for a slot
     prompt_s: float  # prefill
     generation_s: float
-    drafted_tokens: int = 0  # guessed ahead and checked
-    accepted_tokens: int = 0  # of these, the right ones
-    dropped_tokens: int = 0  # taken out of the context while it was generated
+    drafted_tokens: int = 0  # draft tokens that were verified
+    accepted_tokens: int = 0  # of these, the correct ones
+    dropped_tokens: int = 0  # removed from the context during generation
     stop: str | None = None  # the stop string that ended it
-    tokens: tuple[int, ...] = ()  # of prompt and answer, where they were asked for
+    tokens: tuple[int, ...] = ()  # of prompt and answer, if `Generation.returns_tokens`
     thought_tokens: int = 0  # of the generated ones
     predicted_right: int | None = None  # of `Generation.prediction`; None without one
     predicted_wrong: int | None = None
@@ -204,7 +202,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """The request ended by an error; ``code`` is a ``LocalrunError.code``."""
+    """The request failed; ``code`` is a ``LocalrunError.code``."""
 
     request_id: int
     code: str
@@ -215,19 +213,19 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryChanged:
-    """The memory of what was loaded for requests has changed."""
+    """The memory of adapters that are loaded for requests has changed."""
 
     adapter_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """Ask for a `Pong`."""
+    """Request a `Pong`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pong:
-    """A sign of life; the runner's reader answers, also while a step computes."""
+    """Heartbeat of the runner; its reader thread answers, also during a step."""
 
     num_steps: int  # so far
     cpu_s: float  # processor time of the process so far
@@ -237,39 +235,39 @@ class Pong:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """The one answer to `Tokenize` and `Detokenize`: both sides of it."""
+    """The answer to `Tokenize` and `Detokenize`: the tokens and their text."""
 
     request_id: int
     tokens: tuple[int, ...]
     text: str
-    pieces: tuple[bytes, ...]  # of each token: maybe a part of a character
+    pieces: tuple[bytes, ...]  # bytes of each token, maybe a part of a character
     num_ctx: int  # of the loaded model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embed:
-    """Turn texts, or lists of token ids, into vectors."""
+    """Compute the embeddings of texts or of lists of token ids."""
 
     request_id: int
     inputs: tuple[str | tuple[int, ...], ...]
-    pooling: Pooling | None = None  # None = as the model's file says, or else the mean
-    truncate: bool = False  # cut what is too long, instead of refusing it
+    pooling: Pooling | None = None  # None = that of the model's file, or else the mean
+    truncate: bool = False  # cut inputs that are too long instead of refusing them
     dimensions: int | None = None  # how many numbers of each vector to keep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rerank:
-    """Tell how well each document answers the query."""
+    """Score each document by its relevance to the query."""
 
     request_id: int
     query: str
     documents: tuple[str, ...]
-    truncate: bool = False  # cut a document that is too long, instead of refusing it
+    truncate: bool = False  # cut documents that are too long instead of refusing them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embeddings:
-    """The one answer to `Embed`."""
+    """The answer to `Embed`."""
 
     request_id: int
     vectors: bytes  # float32, little-endian, one vector after the other; each of length 1
@@ -279,7 +277,7 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranks:
-    """The one answer to `Rerank`."""
+    """The answer to `Rerank`."""
 
     request_id: int
     scores: tuple[float, ...]  # in the order of the documents
@@ -289,15 +287,15 @@ class Ranks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """Tell what the engine holds, between two steps."""
+    """Count the resources of the engine, between two steps."""
 
     request_id: int
-    forget: bool = False  # let all cached prefixes go first
+    forget: bool = False  # evict all cached prefixes first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """The one answer to `Count`."""
+    """The answer to `Count`."""
 
     request_id: int
     num_open: int  # requests that have not ended
@@ -308,7 +306,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stats:
-    """How busy the runner is: sent when that changes, once a second and when all is done."""
+    """Load of the runner: sent on changes, at most once a second, and when it becomes idle."""
 
     num_running: int = 0
     num_waiting: int = 0

@@ -1,6 +1,6 @@
-"""Text and tokens of a model without generating: `Tokenize` and `Detokenize`.
+"""Answers to `Tokenize` and `Detokenize`.
 
-Works on the vocabulary and the template only, so it never waits for the engine.
+Uses only the vocabulary and the templates, so it never waits for the engine.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from localrun.runner.messages import Detokenize
     from localrun.runner.prompts.templates import Templates
 
-MOST_TOKENS = 256 * 1024  # in one answer, with the piece of each; or as many as a context holds
+MOST_TOKENS = 256 * 1024  # in one answer, with their pieces; or as many as the context holds
 
 
 class TextVocabulary(Tokenizer, Protocol):
-    """What is needed of a model."""
+    """The methods of a model that this module uses."""
 
     num_vocab: int
 
@@ -31,7 +31,7 @@ class TextVocabulary(Tokenizer, Protocol):
 
 
 class TextTokenizer:
-    """Answers for one loaded model."""
+    """Converts text and tokens of one loaded model."""
 
     def __init__(
         self,
@@ -44,10 +44,10 @@ class TextTokenizer:
         self._num_ctx = num_ctx
 
     def answer(self, request: Tokenize | Detokenize, allowance: Allowance) -> Tokens:
-        """Return the one answer to a request.
+        """Return the answer to a request.
 
         Raises:
-            UsageError: the request is wrong, or its answer too long.
+            UsageError: the request is invalid, or its answer is too long.
         """
         if isinstance(request, Tokenize):
             return self._tokens(request, allowance)
@@ -64,19 +64,19 @@ class TextTokenizer:
         else:
             text = self._templates.render(spec, allowance)
             tokens = tokenize(text, self._vocabulary, allowance)
-        return self._both(request.request_id, tokens, text.replace(MARK, ""))
+        return self._answer(request.request_id, tokens, text.replace(MARK, ""))
 
     def _text(self, request: Detokenize) -> Tokens:
-        wrong = [one for one in request.tokens if not 0 <= one < self._vocabulary.num_vocab]
+        wrong = [token for token in request.tokens if not 0 <= token < self._vocabulary.num_vocab]
         if wrong:
             raise UsageError(
                 f"{wrong[0]} is no token: they are 0 to {self._vocabulary.num_vocab - 1}"
             )
         self._check_length(request.tokens)
         content = b"".join(map(self._vocabulary.spelled_piece, request.tokens))
-        return self._both(request.request_id, request.tokens, content.decode(errors="replace"))
+        return self._answer(request.request_id, request.tokens, content.decode(errors="replace"))
 
-    def _both(self, request_id: int, tokens: Sequence[int], text: str) -> Tokens:
+    def _answer(self, request_id: int, tokens: Sequence[int], text: str) -> Tokens:
         self._check_length(tokens)
         pieces = map(self._vocabulary.spelled_piece, tokens)
         return Tokens(

@@ -45,7 +45,7 @@ from localrun.settings import LOOPBACK_HOSTS
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-    from localrun.server.core.catalogue import Catalogue
+    from localrun.server.core.loaded_names import Catalogue
     from localrun.services.workspace import Workspace
     from localrun.supervisor.pool import RunnerPool
 

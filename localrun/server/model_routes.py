@@ -13,7 +13,7 @@ from localrun.server.anthropic.models import model_info, model_page
 from localrun.server.dialect import dialect_of
 
 if TYPE_CHECKING:
-    from localrun.server.core.catalogue import Catalogue
+    from localrun.server.core.loaded_names import Catalogue
     from localrun.server.parsing.fields import JsonObject
     from localrun.services.stored_model import StoredModel
 

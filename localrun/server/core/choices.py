@@ -1,7 +1,7 @@
-"""Several answers, to one request or to several prompts of it, side by side.
+"""Concurrent answers to one request, or to its several prompts (``n``, lists of prompts).
 
-Each is a request of its own to the runner, with a seed of its own; they share the
-prefill as any requests with a common beginning do. When one fails, so do all.
+Each answer is a separate request to the runner with its own seed; the prefix cache shares their
+prefill. Invariant: if one fails, the others are cancelled.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ _Queue = asyncio.Queue["tuple[int, Reply | Exception | None]"]
 def stream_choices(
     completions: Completions, request: CompletionRequest, count: int
 ) -> AsyncGenerator[tuple[int, Reply], None]:
-    """Yield what `Completions.stream` does for each of ``count`` answers, with its number.
+    """Yield the events of ``count`` answers, each with the index of its answer.
 
     Raises:
-        LocalrunError: one of them ended in an error; the others are cancelled.
+        LocalrunError: an answer failed; the others are cancelled.
     """
     return stream_each(completions, choices_of(request, count))
 
 
 def choices_of(request: CompletionRequest, count: int) -> list[CompletionRequest]:
-    """Return a request for each of several answers."""
+    """Return ``count`` copies of a request with consecutive choice indices."""
     return [replace(request, choice=choice) for choice in range(count)]
 
 
 async def stream_each(
     completions: Completions, requests: Sequence[CompletionRequest]
 ) -> AsyncGenerator[tuple[int, Reply], None]:
-    """Yield what `Completions.stream` does for each request, with its place among them.
+    """Yield the events of `Completions.stream` for each request, with the index of the request.
 
     Raises:
-        LocalrunError: one of them ended in an error; the others are cancelled.
+        LocalrunError: an answer failed; the others are cancelled.
     """
     if len(requests) == 1:
         async with contextlib.aclosing(completions.stream(requests[0])) as events:
@@ -59,13 +59,13 @@ async def stream_each(
     try:
         num_open = len(tasks)
         while num_open:
-            place, found = await queue.get()
-            if isinstance(found, Exception):
-                raise found
-            if found is None:
+            place, item = await queue.get()
+            if isinstance(item, Exception):
+                raise item
+            if item is None:
                 num_open -= 1
             else:
-                yield place, found
+                yield place, item
     finally:
         for task in tasks:
             task.cancel()
@@ -75,12 +75,12 @@ async def stream_each(
 async def _feed(
     queue: _Queue, completions: Completions, place: int, request: CompletionRequest
 ) -> None:
-    """Put the events of one answer, then None or what ended it."""
+    """Put the events of one answer, then None, or the exception that ended it."""
     end: Exception | None = None
     try:
         async with contextlib.aclosing(completions.stream(request)) as events:
             async for event in events:
                 queue.put_nowait((place, event))
-    except Exception as error:  # noqa: BLE001 - raised by who reads the queue
+    except Exception as error:  # noqa: BLE001 - the reader of the queue raises it
         end = error
     queue.put_nowait((place, end))

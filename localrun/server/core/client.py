@@ -1,6 +1,7 @@
-"""Who asks: each request's client, so that turns can be fair between clients.
+"""Client of the current request, by which the admission queue is fair between clients.
 
-A key where one is sent, else the address; known to whatever runs for the request.
+The client is the digest of the request's API key, or else its address. A context variable carries
+it, so all code that runs for the request can read it.
 """
 
 from __future__ import annotations
@@ -18,25 +19,25 @@ _client: ContextVar[str] = ContextVar("client", default="")
 
 
 def current_client() -> str:
-    """Return the client whose request is worked on, "" outside of one."""
+    """Return the client of the current request, or "" outside a request."""
     return _client.get()
 
 
 class Clients:
-    """The middleware that notes it."""
+    """Middleware that sets the client of each request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the request through under its client's name."""
+        """Pass the request on with its client set."""
         if scope["type"] == "http":
             _client.set(client_of(scope))
         await self._app(scope, receive, send)
 
 
 def client_of(scope: Scope) -> str:
-    """Return what tells a client from others; no key can be read back from it."""
+    """Return an identifier of a request's client from which no key can be recovered."""
     headers = dict(scope["headers"])
     for name in KEYS:
         if key := headers.get(name):

@@ -1,8 +1,8 @@
-"""What a model's recipe says where a request says nothing.
+"""Defaults of requests from the recipe of their model.
 
-A field of the request always wins, also by a value that turns something off; one that
-is absent never overrides the recipe. A recipe of another tool may hold anything: what
-cannot be understood is left out with a warning, the model still runs.
+A field of the request overrides the recipe, also with a value that disables something; an absent
+field does not. A recipe from another tool may contain anything: a parameter that cannot be parsed
+is ignored with a warning, and the model still runs.
 """
 
 from __future__ import annotations
@@ -33,35 +33,35 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-def sampling_of(recipe: StoredRecipe, asked: JsonObject) -> SamplingParams:
-    """Return the sampling of a request that asks for some fields."""
-    return SamplingParams(**(_sampling(recipe) | asked))
+def sampling_of(recipe: StoredRecipe, requested: JsonObject) -> SamplingParams:
+    """Return the sampling parameters of a request, which sets some of the fields."""
+    return SamplingParams(**(_sampling(recipe) | requested))
 
 
 def num_predict_of(
-    recipe: StoredRecipe, asked: int | None, default: int | None = None
+    recipe: StoredRecipe, requested: int | None, default: int | None = None
 ) -> int | None:
-    """Return how many tokens to generate at most; None until the context is full."""
-    if asked is not None:
-        return asked if asked >= 0 else None
+    """Return the most tokens to generate, or None for as many as the context holds."""
+    if requested is not None:
+        return requested if requested >= 0 else None
     own = _integer(recipe, "num_predict")
     if own is None:
         return default
     return own if own > 0 else None
 
 
-def keep_alive_of(recipe: StoredRecipe, asked: KeepAlive | None) -> KeepAlive | None:
-    """Return how long the model stays after the answer, None for the server's own."""
-    if asked is not None:
-        return asked
-    found = _understood(recipe, "keep_alive", lambda: keep_alive(Fields(_known(recipe))))
-    return None if found is None else replace(found, source="recipe")
+def keep_alive_of(recipe: StoredRecipe, requested: KeepAlive | None) -> KeepAlive | None:
+    """Return the keep-alive of the model, or None for the server's default."""
+    if requested is not None:
+        return requested
+    parsed = _understood(recipe, "keep_alive", lambda: keep_alive(Fields(_known(recipe))))
+    return None if parsed is None else replace(parsed, source="recipe")
 
 
-def stop_of(recipe: StoredRecipe, asked: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Return the texts that end an answer; of a recipe, no more than a request may have."""
-    if asked is not None:
-        return asked
+def stop_of(recipe: StoredRecipe, requested: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the stop strings; of a recipe, at most as many as a request may have."""
+    if requested is not None:
+        return requested
     kept = tuple(text for text in recipe.stop if len(text) <= LONGEST_STOP)[:MOST_STOPS]
     if len(kept) < len(recipe.stop):
         _log.warning("%s stop strings of the recipe are left out", len(recipe.stop) - len(kept))
@@ -70,12 +70,12 @@ def stop_of(recipe: StoredRecipe, asked: tuple[str, ...] | None) -> tuple[str, .
 
 def overflow_of(
     recipe: StoredRecipe,
-    asked: OverflowPolicy | None,
+    requested: OverflowPolicy | None,
     num_keep: int | None,
     default: OverflowPolicy | None = None,
 ) -> OverflowPolicy:
-    """Return what to do when the context is full."""
-    policy = asked or _understood(
+    """Return the policy for a full context."""
+    policy = requested or _understood(
         recipe, "overflow", lambda: overflow(Fields({"overflow": recipe.parameter("overflow")}))
     )
     kept = _integer(recipe, "num_keep") if num_keep is None else num_keep
@@ -111,24 +111,27 @@ def prompt_of(model: StoredModel, prompt: PromptSpec) -> PromptSpec:
 
 
 def messages_of(
-    recipe: StoredRecipe, asked: tuple[JsonObject, ...] | None
+    recipe: StoredRecipe, requested: tuple[JsonObject, ...] | None
 ) -> tuple[JsonObject, ...] | None:
-    """Put the recipe's messages, and its system where there is none, before the request's."""
-    if asked is None:
+    """Return the recipe's messages, then the request's.
+
+    The recipe's system text comes first, unless the request or the recipe has a system message.
+    """
+    if requested is None:
         return None
     first = tuple({"role": role, "content": text} for role, text in recipe.messages)
-    own_system = asked[:1] if asked and asked[0].get("role") == "system" else ()
-    rest = asked[len(own_system) :]
+    own_system = requested[:1] if requested and requested[0].get("role") == "system" else ()
+    remaining = requested[len(own_system) :]
     if own_system and first and first[0]["role"] == "system":
         first = first[1:]
-    told = first and first[0]["role"] == "system"
-    if not own_system and not told and recipe.system:
+    has_system = bool(first) and first[0]["role"] == "system"
+    if not own_system and not has_system and recipe.system:
         own_system = ({"role": "system", "content": recipe.system},)
-    return (*own_system, *first, *rest)
+    return (*own_system, *first, *remaining)
 
 
 def _sampling(recipe: StoredRecipe) -> JsonObject:
-    """Return what the recipe says of sampling, each parameter by itself."""
+    """Return the sampling parameters of the recipe; each is parsed by itself."""
     known: JsonObject = {}
     for name, value in _known(recipe).items():
         known |= _understood(recipe, name, partial(sampling, Fields({name: value}))) or {}
@@ -151,7 +154,7 @@ def _integer(recipe: StoredRecipe, name: str) -> int | None:
 
 
 def _understood(recipe: StoredRecipe, name: str, read: Callable[[], T]) -> T | None:
-    """Return what ``read`` gives, None with a warning where the value cannot be understood."""
+    """Return the value of ``read``, or None with a warning if it cannot be parsed."""
     try:
         return read()
     except (UsageError, ValueError):

@@ -1,7 +1,7 @@
-"""Embeddings and ranks: the core requests that all APIs translate to, beside `Completions`.
+"""Embeddings and rerank scores, for all APIs.
 
-The bytes of vectors pass through as the runner sent them. When the client goes away, the
-request is cancelled.
+The bytes of vectors pass through as the runner sent them. The bridge cancels the request of a
+client that leaves.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddingRequest:
-    """What any client can ask for."""
+    """A request for embeddings."""
 
     model: str
     inputs: tuple[str | tuple[int, ...], ...]
@@ -48,7 +48,7 @@ class EmbeddingRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded:
-    """The vectors of a request, and what they took."""
+    """The vectors of a request, with its figures."""
 
     vectors: tuple[bytes, ...]  # float32, little-endian, each of length 1
     num_tokens: int
@@ -58,27 +58,27 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankRequest:
-    """A query and the documents that may answer it."""
+    """A request to score documents by their relevance to a query."""
 
     model: str
     query: str
     documents: tuple[str, ...]
     truncate: bool = False
-    raw_scores: bool = False  # logits as the model gives them, where it gives logits
+    raw_scores: bool = False  # return the logits of models that compute logits
     num_ctx: int | None = None
     keep_alive: KeepAlive | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ranked:
-    """The documents' scores, 0 to 1 unless raw ones were asked for."""
+    """The scores of documents, 0 to 1 unless raw scores are requested."""
 
     scores: tuple[float, ...]  # in the order of the documents
     num_tokens: int
 
 
 class Embedding:
-    """Answers by the runners of a pool, which load the model for it."""
+    """Answers by the runners of a pool, which load the model first."""
 
     def __init__(
         self, bridge: Bridge, find_model: Callable[[str], StoredModel], metrics: Metrics
@@ -133,7 +133,7 @@ class Embedding:
         return Ranked(scores=scores, num_tokens=self._count(request.model, event))
 
     async def load(self, name: str, *, num_ctx: int | None, keep_alive: KeepAlive | None) -> float:
-        """Load a model without embedding; return the seconds that took."""
+        """Load a model without a request; return the seconds that took."""
         return await self._bridge.load(partial(self._prepare, name, num_ctx, keep_alive, None))
 
     async def _answer(

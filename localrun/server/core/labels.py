@@ -1,7 +1,7 @@
-"""The names of models in ``/metrics``: only what is here makes a label, whatever clients send.
+"""Labels of models in ``/metrics``: names of stored models only, never texts of clients.
 
-``guide`` and ``guide:latest`` are one, and so is the same with adapters, whose scales are the
-client's to choose. A name that no model was found for is `UNKNOWN`.
+``guide``, ``guide:latest`` and the same model with adapters (clients choose their scales) have one
+label. A name without a stored model has the label `UNKNOWN`.
 """
 
 from __future__ import annotations
@@ -18,19 +18,23 @@ if TYPE_CHECKING:
     from localrun.services.stored_model import StoredModel
 
 UNKNOWN = "unknown"
-MOST_NAMES = 1000  # that are remembered: a model may be asked for by many
+MOST_NAMES = 1000  # kept at most: one model can be requested by many names
 
 
 class ModelLabels:
-    """Finds models, and remembers what they are called; any thread may use it."""
+    """Labels by requested name, collected while models are found; safe from any thread."""
 
     def __init__(self, find_model: Callable[[str], StoredModel]) -> None:
         self._find_model = find_model
-        self._labels: dict[str, str] = {}  # by the name that was asked for
-        self._lock = threading.Lock()
+        self._labels: dict[str, str] = {}  # by requested name
+        self._lock = threading.Lock()  # guards `_labels`; no other lock is taken under it
 
     def find(self, name: str) -> StoredModel:
-        """Return what ``find_model`` does, or raise that."""
+        """Return the model of a name, and keep its label.
+
+        Raises:
+            LocalrunError: as ``find_model``.
+        """
         try:
             model = self._find_model(name)
         except LocalrunError:
@@ -44,10 +48,10 @@ class ModelLabels:
         return model
 
     def of(self, name: str) -> str:
-        """Return the label of a name that was asked for."""
+        """Return the label of a requested name."""
         return self._labels.get(name, UNKNOWN)
 
 
 def label_of(name: str) -> str:
-    """Return the label of a model's full name: itself without adapters."""
+    """Return the label of a model's full name: the name without adapters."""
     return split_adapters(name)[0]

@@ -1,9 +1,8 @@
-"""The names of loaded models, in agreement with the names of the store.
+"""Names of loaded models, kept in agreement with the names of the store.
 
-Any process may remove, rename or replace a model of the store while it is loaded here. The
-commands that do so tell the server, which looks at the store before it believes them: they
-may have worked on another one. What other programs did is noticed at the next look, which
-`ps` takes, and the server by itself every few seconds.
+Any process may remove, rename or replace a stored model while it is loaded. The commands that do
+so notify the server, which checks the store first, because they may have changed another store.
+Changes by other programs are found at the next check: by `ps`, and every few seconds.
 
     the name is gone            after `rm` its requests end by an error and its memory is free;
                                 else its requests are answered before the memory is freed
@@ -16,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from localrun.errors import LocalrunError, ModelNotFoundError
 from localrun.names.adapters import is_same_name, names_in, with_name
@@ -26,17 +25,29 @@ from localrun.supervisor.model import RequestOptions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localrun.server.core.catalogue import Catalogue
-    from localrun.services.stored_model import ModelIdentity
+    from localrun.services.stored_model import ModelIdentity, StoredModel
     from localrun.supervisor.pool import RunnerPool
     from localrun.supervisor.slot import LoadedName
 
-LOOK_S = 5.0  # between two looks at the store
+LOOK_S = 5.0  # between two checks of the store
 _log = logging.getLogger(__name__)
 
 
+class Catalogue(Protocol):
+    """The stored models; all methods block. ``localrun.services.models`` implements it."""
+
+    def list_models(self) -> list[StoredModel]:
+        """Return all models, by name."""
+
+    def find_model(self, name: str) -> StoredModel:
+        """Return the model of a name, or raise ModelNotFoundError."""
+
+    def identify(self, name: str) -> ModelIdentity:
+        """Return the identity of the model that a name means, or raise ModelNotFoundError."""
+
+
 class LoadedNames:
-    """Compares what is loaded with the store; has no state, and any thread may use it."""
+    """Compares loaded models with the store; has no state, safe from any thread."""
 
     def __init__(self, pool: RunnerPool, catalogue: Catalogue) -> None:
         self._pool = pool
@@ -44,42 +55,39 @@ class LoadedNames:
         self._catalogue = catalogue
 
     def settle(self) -> None:
-        """Let go of the names that are gone or mean other models; does not wait for that."""
+        """Drop the names that are removed or mean other models; does not block."""
         for loaded in self._names.loaded():
             try:
                 self._check(loaded)
             except (LocalrunError, OSError) as error:
-                _log.debug("what %s means is not known: %s", loaded.name, error)
+                _log.debug("the model of %s is not known: %s", loaded.name, error)
 
     def remove(self, removed: Sequence[str]) -> list[str]:
-        """End what is loaded under removed names, or with adapters of theirs; return its names.
+        """Unload the models of removed names, also as adapters; return the unloaded names.
 
         Blocks until the memory is free.
         """
         meant = [name for name in self._names.all() if _is_made_of(name, removed)]
-        gone = [name for name in meant if self._is_gone(name)]
-        for name in gone:
+        unloaded = [name for name in meant if self._is_gone(name)]
+        for name in unloaded:
             self._names.remove(name, ModelNotFoundError(f"model {name!r} was removed"))
             _log.info("%s was removed", name)
         self.settle()
-        return gone
+        return unloaded
 
     def rename(self, source: str, target: str) -> list[str]:
-        """Carry what is loaded under a name along to another name of the same model.
-
-        Returns the new names.
-        """
-        carried = []
+        """Rename the loaded models of a name, also as adapters; return the new names."""
+        renamed = []
         for name in self._names.all():
             new = with_name(name, source, target)
             if new != name and self._means_the_same(name, new):
                 self._names.rename(name, new)
-                carried.append(new)
+                renamed.append(new)
         self.settle()
-        return carried
+        return renamed
 
     async def watch_loop(self) -> None:
-        """Look at the store every few seconds."""
+        """Check the store every few seconds."""
         while True:
             await asyncio.sleep(LOOK_S)
             await asyncio.to_thread(self.settle)
@@ -94,7 +102,7 @@ class LoadedNames:
             self._names.correct(loaded, identity.name, identity.digest)
 
     def _check_model(self, loaded: LoadedName, identity: ModelIdentity) -> None:
-        """Compare the model that a name means now with the one that is loaded."""
+        """Compare the stored model of a name with the loaded one."""
         model = self._catalogue.find_model(identity.name)
         wanted = runner_model(model)
         if loaded.model in {wanted.shared, embedding_model(model).shared}:
@@ -102,14 +110,14 @@ class LoadedNames:
             return
         was_pinned = self._names.drop(loaded)
         if was_pinned:
-            _log.info("%s is pinned and means another model: loading that", identity.name)
+            _log.info("%s is pinned and was replaced: loading the new model", identity.name)
             self._pool.begin_load(wanted, RequestOptions(pins=True))
 
     def _is_gone(self, name: str) -> bool:
         try:
             return self._find(name) is None
         except (LocalrunError, OSError) as error:  # it may be there
-            _log.warning("what %s means is not known: %s", name, error)
+            _log.warning("the model of %s is not known: %s", name, error)
             return False
 
     def _find(self, name: str) -> ModelIdentity | None:
@@ -119,7 +127,7 @@ class LoadedNames:
             return None
 
     def _means_the_same(self, source: str, target: str) -> bool:
-        """Return whether what was loaded as ``source`` is what ``target`` means now."""
+        """Return whether the stored model of ``target`` is loaded as ``source``."""
         identity = self._find(target)
         known = {loaded.digest for loaded in self._names.loaded() if loaded.name == source}
         return identity is not None and (identity.digest in known or not known)

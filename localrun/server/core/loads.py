@@ -1,4 +1,7 @@
-"""Loads that a client asks for by themselves: wait for one, tell how far it is, pin a model."""
+"""Progress of loads, for clients that show it while they wait.
+
+A module of its own because two APIs use it and the core does not.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,11 @@ if TYPE_CHECKING:
     from localrun.server.parsing.fields import JsonObject
     from localrun.supervisor.pool import RunnerPool
 
-SIGNS_HEADER = "x-localrun-progress"  # of a client that knows what signs of a load are
+SIGNS_HEADER = "x-localrun-progress"  # sent by clients that parse lines of progress
 
 
 def load_signs(pool: RunnerPool, name: str) -> Callable[[], bytes]:
-    """Return what tells a line of how far the load of a model is, nothing when it is not one."""
+    """Return a function that returns a line of a load's progress, or b"" if none is under way."""
 
     def sign() -> bytes:
         status = load_status(pool, name)
@@ -27,7 +30,7 @@ def load_signs(pool: RunnerPool, name: str) -> Callable[[], bytes]:
 
 
 def load_status(pool: RunnerPool, name: str) -> JsonObject | None:
-    """Return how far the load of a model is, None where it is not being loaded."""
+    """Return the progress of a model's load, or None if the model is not being loaded."""
     names = {name, f"{name}:latest"}
     for row in pool.states():
         if row.name in names and row.state in {ModelState.STARTING, ModelState.LOADING}:

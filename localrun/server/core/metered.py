@@ -1,4 +1,4 @@
-"""Completions that are counted: how long the first text took, and how many tokens there were."""
+"""Completions with metrics: tokens, time to the first text, time between texts, transcripts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class MeteredCompletions(Completions):
-    """Tells a `Metrics` what the answers were like, by model."""
+    """Completions that record their figures in a `Metrics`, by model."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class MeteredCompletions(Completions):
         self._logs_prompts = logs_prompts
 
     async def stream(self, request: CompletionRequest) -> AsyncGenerator[Reply, None]:
-        """Yield what `Completions.stream` does."""
+        """Yield the events of `Completions.stream`, and record them."""
         end = "cancelled"
         last, is_first = time.monotonic(), True
         transcript = Transcript(request) if self._logs_prompts else None

@@ -1,6 +1,7 @@
-"""Prompts and answers in the server's log, where its owner asks for that (``--log-prompts``).
+"""Transcripts of requests in the server's log, if its owner enables them (``--log-prompts``).
 
-Nothing else writes them there. A line is JSON, so no text of a client looks like a line.
+No other code logs prompts or answers. A transcript is one line of JSON, so no text of a client can
+imitate a log line.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 
 class Transcript:
-    """One request and what is answered."""
+    """A request and its answer."""
 
     def __init__(self, request: CompletionRequest) -> None:
         self._request = request
@@ -29,7 +30,7 @@ class Transcript:
         self._calls: list[str] = []
 
     def add(self, part: Reply) -> None:
-        """Take a part of the answer."""
+        """Add a part of the answer."""
         call = self._collector.add(part)
         if call is not None:
             self._calls.append(f"{call.name}({json.dumps(call.arguments, ensure_ascii=False)})")
@@ -39,9 +40,9 @@ class Transcript:
             self._thought.append(part.text)
 
     def log(self, end: str) -> None:
-        """Leave the line."""
+        """Log the transcript."""
         prompt = self._request.generation.prompt
-        told = {
+        transcript = {
             "model": self._request.model,
             "asked": prompt.text if prompt.messages is None else prompt.messages,
             "thought": "".join(self._thought),
@@ -49,4 +50,4 @@ class Transcript:
             "calls": self._calls,
             "end": end,
         }
-        _log.info("%s", json.dumps({key: value for key, value in told.items() if value}))
+        _log.info("%s", json.dumps({key: value for key, value in transcript.items() if value}))

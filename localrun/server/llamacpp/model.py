@@ -8,7 +8,7 @@ from localrun.errors import UsageError
 from localrun.server.core.labels import label_of
 
 if TYPE_CHECKING:
-    from localrun.server.core.catalogue import Catalogue
+    from localrun.server.core.loaded_names import Catalogue
     from localrun.server.parsing.fields import Fields
     from localrun.supervisor.pool import RunnerPool
 

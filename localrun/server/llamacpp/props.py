@@ -21,7 +21,7 @@ from localrun.server.parsing.options import SAMPLING
 from localrun.services.tokenizer import read_tokenizer
 
 if TYPE_CHECKING:
-    from localrun.server.core.catalogue import Catalogue
+    from localrun.server.core.loaded_names import Catalogue
     from localrun.server.parsing.fields import JsonObject
     from localrun.services.stored_model import StoredModel
     from localrun.supervisor.pool import RunnerPool

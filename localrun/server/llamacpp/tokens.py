@@ -39,7 +39,7 @@ from localrun.server.vectors import large_json
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from localrun.server.core.catalogue import Catalogue
+    from localrun.server.core.loaded_names import Catalogue
     from localrun.server.core.tokens import TokenService
     from localrun.server.openai.tokens import TokenCall
     from localrun.server.parsing.fields import Fields

@@ -22,8 +22,8 @@ from localrun.server.streaming import streamed
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from localrun.server.core.catalogue import Catalogue
     from localrun.server.core.completions import Completions
+    from localrun.server.core.loaded_names import Catalogue
     from localrun.server.core.tokens import TokenService
     from localrun.server.ollama.call import Call, Kind
     from localrun.server.parsing.fields import JsonObject

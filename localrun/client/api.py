@@ -10,7 +10,7 @@ import json
 import socket
 import ssl
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from localrun import errors
@@ -18,9 +18,9 @@ from localrun import errors
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
+    from localrun.runner.messages import JsonObject
     from localrun.settings import Settings
 
-JsonObject = dict[str, Any]
 
 OWN = "/api/localrun"
 ERROR_STATUS = 400

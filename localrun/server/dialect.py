@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from starlette.types import Scope
 
     from localrun.errors import LocalrunError
+    from localrun.runner.messages import JsonObject
     from localrun.server.framing import Framing
-    from localrun.server.parsing.fields import JsonObject
 
 REQUEST_ID = b"x-request-id"
 

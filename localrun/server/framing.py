@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from localrun.server.parsing.fields import JsonObject
+    from localrun.runner.messages import JsonObject
 
 DONE = b"data: [DONE]\n\n"  # the last event of OpenAI's streams
 

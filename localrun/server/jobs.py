@@ -19,7 +19,7 @@ from localrun.program import program_command
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
-    from localrun.server.parsing.fields import JsonObject
+    from localrun.runner.messages import JsonObject
     from localrun.services.workspace import Workspace
 
     Child = subprocess.Popen[bytes]

@@ -13,8 +13,8 @@ from localrun.server.anthropic.models import model_info, model_page
 from localrun.server.dialect import dialect_of
 
 if TYPE_CHECKING:
+    from localrun.runner.messages import JsonObject
     from localrun.server.core.loaded_names import Catalogue
-    from localrun.server.parsing.fields import JsonObject
     from localrun.services.stored_model import StoredModel
 
 

@@ -27,9 +27,9 @@ from localrun.server.streaming import streamed
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from localrun.runner.messages import JsonObject
     from localrun.server.core.completions import Completions
     from localrun.server.core.loaded_names import LoadedNames
-    from localrun.server.parsing.fields import JsonObject
     from localrun.server.parsing.table import Values
     from localrun.supervisor.pool import RunnerPool
     from localrun.supervisor.status import RunningModel

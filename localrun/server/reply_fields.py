@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localrun.runner.messages import Score
+    from localrun.runner.messages import JsonObject, Score
     from localrun.server.core.request import AnswerFinished
-    from localrun.server.parsing.fields import JsonObject
 
 MS = 1000
 

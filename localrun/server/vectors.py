@@ -16,7 +16,7 @@ from fastapi.responses import Response
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.server.parsing.fields import JsonObject
+    from localrun.runner.messages import JsonObject
 
 FLOAT_BYTES = 4
 ITEMS_AT_ONCE = 4096  # of a list, encoded in one call: a millisecond

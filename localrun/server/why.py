@@ -19,8 +19,8 @@ from localrun.supervisor.status import ModelState
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from localrun.runner.messages import JsonObject
     from localrun.server.core.loaded_names import Catalogue
-    from localrun.server.parsing.fields import JsonObject
     from localrun.settings import Settings
     from localrun.supervisor.model import KeepAlive
     from localrun.supervisor.pool import RunnerPool

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from localrun.hardware.placement import Share
     from localrun.hardware.plan import LoadPlan
-
-JsonObject = dict[str, Any]
+    from localrun.runner.messages import JsonObject
 
 
 def plan_to_json(plan: LoadPlan) -> JsonObject:

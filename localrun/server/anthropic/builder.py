@@ -22,9 +22,9 @@ from localrun.server.core.request import AnswerFinished, AnswerStarted
 from localrun.server.reply_fields import Usage, extension
 
 if TYPE_CHECKING:
+    from localrun.runner.messages import JsonObject
     from localrun.server.anthropic.request import MessagesCall
     from localrun.server.core.request import Reply
-    from localrun.server.parsing.fields import JsonObject
 
 
 @dataclass(slots=True)

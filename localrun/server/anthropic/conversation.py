@@ -16,7 +16,7 @@ from localrun.server.parsing.role_order import BETWEEN_BLOCKS, given, reminder, 
 
 if TYPE_CHECKING:
     from localrun.errors import UsageError
-    from localrun.server.parsing.fields import JsonObject
+    from localrun.runner.messages import JsonObject
 
 # Claude Code begins its system prompt with this line, which differs in each request: with it no
 # prompt would begin like one in the prefix cache

@@ -10,8 +10,8 @@ from localrun.server.dialect import REQUEST_ID, Dialect
 from localrun.server.framing import NAMED_SSE
 
 if TYPE_CHECKING:
+    from localrun.runner.messages import JsonObject
     from localrun.server.dialect import ErrorReport
-    from localrun.server.parsing.fields import JsonObject
 
 TYPES = {
     400: "invalid_request_error",

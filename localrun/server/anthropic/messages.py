@@ -11,11 +11,11 @@ from localrun.server.framing import named_sse_events
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from localrun.runner.messages import JsonObject
     from localrun.server.anthropic.request import MessagesCall
     from localrun.server.core.completions import Completions
     from localrun.server.core.request import CompletionRequest
     from localrun.server.core.tokens import TokenService
-    from localrun.server.parsing.fields import JsonObject
 
 
 async def complete(call: MessagesCall, completions: Completions) -> JsonObject:

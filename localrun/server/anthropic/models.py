@@ -11,7 +11,7 @@ from localrun.server.parsing.fields import Fields
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from localrun.server.parsing.fields import JsonObject
+    from localrun.runner.messages import JsonObject
     from localrun.services.stored_model import StoredModel
 
 

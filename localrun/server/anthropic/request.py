@@ -55,7 +55,7 @@ from localrun.server.parsing.table import (
 from localrun.server.parsing.tools import client_tools, tool_list
 
 if TYPE_CHECKING:
-    from localrun.server.parsing.fields import JsonObject
+    from localrun.runner.messages import JsonObject
     from localrun.server.parsing.table import Values
 
 CHOICES = {"auto": "auto", "any": "required", "none": "none"}

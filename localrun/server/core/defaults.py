@@ -22,8 +22,7 @@ from localrun.services.recipes import to_jinja
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.runner.messages import Generation, PromptSpec
-    from localrun.server.parsing.fields import JsonObject
+    from localrun.runner.messages import Generation, JsonObject, PromptSpec
     from localrun.services.recipes import StoredRecipe
     from localrun.services.stored_model import StoredModel
     from localrun.supervisor.model import KeepAlive

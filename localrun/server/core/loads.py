@@ -13,7 +13,7 @@ from localrun.supervisor.status import ModelState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.server.parsing.fields import JsonObject
+    from localrun.runner.messages import JsonObject
     from localrun.supervisor.pool import RunnerPool
 
 SIGNS_HEADER = "x-localrun-progress"  # sent by clients that parse lines of progress

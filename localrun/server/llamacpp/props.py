@@ -21,8 +21,8 @@ from localrun.server.parsing.options import SAMPLING
 from localrun.services.tokenizer import read_tokenizer
 
 if TYPE_CHECKING:
+    from localrun.runner.messages import JsonObject
     from localrun.server.core.loaded_names import Catalogue
-    from localrun.server.parsing.fields import JsonObject
     from localrun.services.stored_model import StoredModel
     from localrun.supervisor.pool import RunnerPool
     from localrun.supervisor.status import RunningModel

@@ -44,7 +44,8 @@ from localrun.server.parsing.thinking import THINK
 from localrun.server.parsing.tools import tool_list
 
 if TYPE_CHECKING:
-    from localrun.server.parsing.fields import Fields, JsonObject
+    from localrun.runner.messages import JsonObject
+    from localrun.server.parsing.fields import Fields
     from localrun.server.parsing.table import Values
 
 Kind = Literal["chat", "generate"]

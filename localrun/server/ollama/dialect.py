@@ -11,8 +11,8 @@ from localrun.server.dialect import Dialect
 from localrun.server.framing import NDJSON
 
 if TYPE_CHECKING:
+    from localrun.runner.messages import JsonObject
     from localrun.server.dialect import ErrorReport
-    from localrun.server.parsing.fields import JsonObject
 
 
 def error_body(report: ErrorReport) -> JsonObject:

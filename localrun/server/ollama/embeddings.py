@@ -18,8 +18,9 @@ from localrun.server.vectors import large_json, numbers
 if TYPE_CHECKING:
     from fastapi.responses import Response
 
+    from localrun.runner.messages import JsonObject
     from localrun.server.core.embedding import Embedding
-    from localrun.server.parsing.fields import Fields, JsonObject
+    from localrun.server.parsing.fields import Fields
     from localrun.server.parsing.table import Values
 
 NANOSECONDS = 1e9

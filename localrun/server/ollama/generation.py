@@ -22,12 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
     from localrun.chat.tool_calls import ToolCall
-    from localrun.runner.messages import Score
+    from localrun.runner.messages import JsonObject, Score
     from localrun.server.core.completions import Completions
     from localrun.server.core.request import Reply
     from localrun.server.core.tokens import TokenService
     from localrun.server.ollama.call import Call
-    from localrun.server.parsing.fields import JsonObject
 
 NANOSECONDS = 1e9
 

@@ -19,8 +19,8 @@ from localrun.server.framing import ndjson_line
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
+    from localrun.runner.messages import JsonObject
     from localrun.server.jobs import Jobs
-    from localrun.server.parsing.fields import JsonObject
 
 SHORT_DIGEST = slice(7, 19)  # of "sha256:<hex>"
 

@@ -27,7 +27,8 @@ from localrun.services.creating.uploads import ADAPTER_FOLDER, DRAFT_FOLDER, FIL
 if TYPE_CHECKING:
     from localrun.modelfile.parameters import ParameterValue
     from localrun.modelfile.recipe import Role
-    from localrun.server.parsing.fields import Fields, JsonObject
+    from localrun.runner.messages import JsonObject
+    from localrun.server.parsing.fields import Fields
     from localrun.server.parsing.table import Values
 
 DIGEST = re.compile(r"sha256[:-]([0-9a-fA-F]{64})", re.ASCII)

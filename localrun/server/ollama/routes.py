@@ -22,11 +22,11 @@ from localrun.server.streaming import streamed
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
+    from localrun.runner.messages import JsonObject
     from localrun.server.core.completions import Completions
     from localrun.server.core.loaded_names import Catalogue
     from localrun.server.core.tokens import TokenService
     from localrun.server.ollama.call import Call, Kind
-    from localrun.server.parsing.fields import JsonObject
     from localrun.services.stored_model import StoredModel
     from localrun.supervisor.pool import RunnerPool
     from localrun.supervisor.status import RunningModel

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from localrun.gguf.header import Header, Value
-    from localrun.server.parsing.fields import JsonObject
+    from localrun.runner.messages import JsonObject
     from localrun.services.recipes import StoredRecipe
     from localrun.services.stored_model import StoredModel
     from localrun.services.workspace import Workspace

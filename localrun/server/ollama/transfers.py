@@ -23,9 +23,10 @@ from localrun.server.streaming import streamed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from localrun.runner.messages import JsonObject
     from localrun.server.core.loaded_names import LoadedNames
     from localrun.server.jobs import Jobs
-    from localrun.server.parsing.fields import Fields, JsonObject
+    from localrun.server.parsing.fields import Fields
     from localrun.services.creating.uploads import Uploads
 
 CREATED = 201

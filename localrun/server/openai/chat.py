@@ -11,10 +11,10 @@ from localrun.server.openai.chat_builder import ChatCompletionBuilder
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from localrun.runner.messages import JsonObject
     from localrun.server.core.completions import Completions
     from localrun.server.core.request import Reply
     from localrun.server.openai.chat_request import ChatCall
-    from localrun.server.parsing.fields import JsonObject
 
 
 async def complete(call: ChatCall, completions: Completions) -> JsonObject:

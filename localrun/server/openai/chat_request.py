@@ -38,7 +38,8 @@ from localrun.server.parsing.table import Field, Table, choice, flag, neutral, t
 from localrun.server.parsing.thinking import REASONING_FORMAT, THINKING, openai_thinking
 
 if TYPE_CHECKING:
-    from localrun.server.parsing.fields import Fields, JsonObject
+    from localrun.runner.messages import JsonObject
+    from localrun.server.parsing.fields import Fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

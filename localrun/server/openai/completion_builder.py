@@ -20,9 +20,8 @@ from localrun.server.reply_fields import extension, timings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localrun.runner.messages import Score
+    from localrun.runner.messages import JsonObject, Score
     from localrun.server.core.request import Reply
-    from localrun.server.parsing.fields import JsonObject
 
 
 class TextCompletionBuilder:

@@ -11,10 +11,10 @@ from localrun.server.openai.completion_builder import TextCompletionBuilder
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from localrun.runner.messages import JsonObject
     from localrun.server.core.completions import Completions
     from localrun.server.core.request import Reply
     from localrun.server.openai.completion_request import CompletionCall
-    from localrun.server.parsing.fields import JsonObject
 
 
 async def complete(call: CompletionCall, completions: Completions) -> JsonObject:

@@ -21,8 +21,9 @@ from localrun.server.vectors import in_base64, large_json, numbers
 if TYPE_CHECKING:
     from fastapi.responses import Response
 
+    from localrun.runner.messages import JsonObject
     from localrun.server.core.embedding import Embedded, Embedding
-    from localrun.server.parsing.fields import Fields, JsonObject
+    from localrun.server.parsing.fields import Fields
     from localrun.server.parsing.json_schema import Schema
 
 FORMATS = ("float", "base64")

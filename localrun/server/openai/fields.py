@@ -29,7 +29,7 @@ from localrun.server.parsing.options import MANY, SAMPLING_TABLE, parameter, sam
 from localrun.server.parsing.table import Field, Table, flag, group, integer, neutral
 
 if TYPE_CHECKING:
-    from localrun.server.parsing.fields import JsonObject
+    from localrun.runner.messages import JsonObject
     from localrun.server.parsing.table import Values
 
 LENGTH_NAMES = ("max_completion_tokens", "max_tokens", "n_predict", "num_predict")

@@ -14,7 +14,8 @@ from localrun.server.parsing.limits import MOST_TOOLS
 from localrun.server.parsing.table import documented
 
 if TYPE_CHECKING:
-    from localrun.server.parsing.fields import Fields, JsonObject
+    from localrun.runner.messages import JsonObject
+    from localrun.server.parsing.fields import Fields
 
 CALLS_BEFORE = "call_0"  # the id of calls in earlier messages, which had none
 _FUNCTIONS = documented("functions", listed(OBJECT, maxItems=MOST_TOOLS))

@@ -20,8 +20,9 @@ from localrun.server.vectors import large_json
 if TYPE_CHECKING:
     from fastapi.responses import Response
 
+    from localrun.runner.messages import JsonObject
     from localrun.server.core.embedding import Embedding, Ranked
-    from localrun.server.parsing.fields import Fields, JsonObject
+    from localrun.server.parsing.fields import Fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

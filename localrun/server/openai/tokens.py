@@ -26,8 +26,9 @@ from localrun.server.vectors import large_json
 if TYPE_CHECKING:
     from fastapi.responses import Response
 
+    from localrun.runner.messages import JsonObject
     from localrun.server.core.tokens import TokenService
-    from localrun.server.parsing.fields import Fields, JsonObject
+    from localrun.server.parsing.fields import Fields
     from localrun.server.parsing.table import Values
 
 

@@ -17,7 +17,8 @@ from localrun.server.parsing.table import Field, Table, raw
 from localrun.server.parsing.tools import client_tools, tool_list
 
 if TYPE_CHECKING:
-    from localrun.server.parsing.fields import Fields, JsonObject
+    from localrun.runner.messages import JsonObject
+    from localrun.server.parsing.fields import Fields
     from localrun.server.parsing.table import Values
 
 MODES = ("auto", "none", "required")

@@ -27,7 +27,7 @@ from localrun.server.parsing.table import Field, Table, text
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from localrun.server.parsing.fields import JsonObject
+    from localrun.runner.messages import JsonObject
 
 ROLES = {
     "system": "system",

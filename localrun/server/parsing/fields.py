@@ -15,7 +15,8 @@ from localrun.server.parsing.json_parser import is_larger, parse_json
 if TYPE_CHECKING:
     from collections.abc import KeysView, Sized
 
-JsonObject = dict[str, Any]
+    from localrun.runner.messages import JsonObject
+
 
 LARGEST_INTEGER = 2**63 - 1
 MOST_SHOWN = 80  # characters of a value in a message

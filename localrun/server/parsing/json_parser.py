@@ -12,11 +12,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from localrun.errors import BodyTooLargeError, UsageError
 
-JsonObject = dict[str, Any]
+if TYPE_CHECKING:
+    from localrun.runner.messages import JsonObject
 
 DEEPEST = 100  # levels of nesting: later code may be recursive
 MOST_NUMBERS = 2**20  # a prompt of a million token ids

@@ -20,7 +20,7 @@ from localrun.settings import parse_duration
 from localrun.supervisor.model import KeepAlive
 
 if TYPE_CHECKING:
-    from localrun.server.parsing.fields import JsonObject
+    from localrun.runner.messages import JsonObject
     from localrun.server.parsing.table import Values
 
 MANY = 1_000_000  # the largest effective value of a number of tokens

@@ -20,7 +20,7 @@ from localrun.server.parsing.table import Table, flag
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localrun.server.parsing.fields import JsonObject
+    from localrun.runner.messages import JsonObject
     from localrun.server.parsing.table import Values
 
 _ADDS, _CONTINUES = flag("add_generation_prompt"), flag("continue_final_message")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from localrun.server.parsing.fields import JsonObject
+    from localrun.runner.messages import JsonObject
 
 BETWEEN_BLOCKS = "\n\n"
 # Claude Code's own form of such text, for models without system messages in the middle

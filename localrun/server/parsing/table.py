@@ -35,7 +35,7 @@ from localrun.server.parsing.json_schema import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-    from localrun.server.parsing.fields import JsonObject
+    from localrun.runner.messages import JsonObject
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

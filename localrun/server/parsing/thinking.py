@@ -24,7 +24,7 @@ from localrun.server.parsing.limits import MOST_OPTION_CHARACTERS
 from localrun.server.parsing.table import Field, Table, choice, flag, group, integer
 
 if TYPE_CHECKING:
-    from localrun.server.parsing.fields import JsonObject
+    from localrun.runner.messages import JsonObject
     from localrun.server.parsing.table import Values
 
 FORMATS = ("none", "auto", "deepseek")  # of llama-server; auto and deepseek are the default here

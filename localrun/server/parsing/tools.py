@@ -17,7 +17,7 @@ from localrun.server.parsing.limits import MOST_TOOL_CHARACTERS, MOST_TOOLS
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from localrun.server.parsing.fields import JsonObject
+    from localrun.runner.messages import JsonObject
 
 # prefixes of types, most of which end in a date: web_search_20250305
 SERVER_TOOLS = (

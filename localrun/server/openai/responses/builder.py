@@ -23,11 +23,10 @@ from localrun.server.reply_fields import Usage, extension
 
 if TYPE_CHECKING:
     from localrun.errors import LocalrunError
-    from localrun.runner.messages import Score
+    from localrun.runner.messages import JsonObject, Score
     from localrun.server.core.request import Reply
     from localrun.server.openai.responses.output_items import OutputItem
     from localrun.server.openai.responses.request import ResponsesCall
-    from localrun.server.parsing.fields import JsonObject
 
 QUEUED, FAILED, CANCELLED = "queued", "failed", "cancelled"
 FIRST_OF_SERVER = 500

@@ -15,8 +15,8 @@ from localrun.server.openai.responses.tools import INPUT, ToolKind
 from localrun.server.reply_fields import new_call_id
 
 if TYPE_CHECKING:
+    from localrun.runner.messages import JsonObject
     from localrun.server.openai.responses.tools import ResponsesTool
-    from localrun.server.parsing.fields import JsonObject
 
 
 class FunctionCall:

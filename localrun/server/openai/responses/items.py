@@ -24,7 +24,8 @@ from localrun.server.parsing.role_order import BETWEEN_BLOCKS, given, reminder, 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.server.parsing.fields import Fields, JsonObject
+    from localrun.runner.messages import JsonObject
+    from localrun.server.parsing.fields import Fields
 
 SYSTEM = {"system", "developer"}
 TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}

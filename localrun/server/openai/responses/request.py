@@ -45,8 +45,8 @@ from localrun.server.parsing.thinking import (
 )
 
 if TYPE_CHECKING:
+    from localrun.runner.messages import JsonObject
     from localrun.server.openai.responses.store import KeptItem, ResponseStore
-    from localrun.server.parsing.fields import JsonObject
     from localrun.server.parsing.table import Values
 
 LOGPROBS, SEALED_THOUGHTS = "message.output_text.logprobs", "reasoning.encrypted_content"

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
     from localrun.errors import LocalrunError
+    from localrun.runner.messages import JsonObject
     from localrun.server.core.completions import Completions
     from localrun.server.openai.responses.request import ResponsesCall
     from localrun.server.openai.responses.store import KeptItem
-    from localrun.server.parsing.fields import JsonObject
     from localrun.services.stored_model import StoredModel
 
 SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")

@@ -20,7 +20,7 @@ from localrun.server.middleware.bodies import MOST_BODY_BYTES
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from localrun.server.parsing.fields import JsonObject
+    from localrun.runner.messages import JsonObject
 
 MOST_RESPONSES = 1000
 MOST_BYTES = 128 * 1024 * 1024

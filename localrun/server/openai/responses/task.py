@@ -15,9 +15,9 @@ from localrun.server.openai.responses.builder import ResponseBuilder
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from localrun.runner.messages import JsonObject
     from localrun.server.core.completions import Completions
     from localrun.server.openai.responses.request import ResponsesCall
-    from localrun.server.parsing.fields import JsonObject
 
 _log = logging.getLogger(__name__)
 

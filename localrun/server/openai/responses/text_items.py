@@ -17,8 +17,7 @@ from localrun.server.openai.responses.output_items import IN_PROGRESS, added, do
 from localrun.server.reply_fields import token_logprob
 
 if TYPE_CHECKING:
-    from localrun.runner.messages import Score
-    from localrun.server.parsing.fields import JsonObject
+    from localrun.runner.messages import JsonObject, Score
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from localrun.server.parsing.tools import client_tools
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.server.parsing.fields import JsonObject
+    from localrun.runner.messages import JsonObject
     from localrun.server.parsing.table import Values
 
 BETWEEN_NAMES = "__"

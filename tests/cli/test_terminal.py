@@ -175,7 +175,7 @@ def test_ps_and_why_cannot_steer_the_terminal(server: FakeServer, tmp_path: Path
     shown = on_terminal(server.environment(tmp_path), "why", "guide")
 
     assert is_harmless(shown)
-    assert "takes 5 B on ?]0;owned" in shown
+    assert "memory: 5 B on ?]0;owned" in shown
 
 
 def test_a_warning_cannot_steer_the_terminal(tmp_path: Path) -> None:

@@ -50,12 +50,12 @@ def test_a_context_beyond_the_models_own_is_told_to_be_cut_or_stretched(
 
     note = "stretched from the model's own 2048 tokens by rope_scaling yarn"
     assert "  cut from 9000 to the model's own 2048 tokens" in cut.stdout.splitlines()
-    assert "rope_scaling yarn in a Modelfile would stretch it" in cut.stdout
+    assert "rope_scaling yarn in a Modelfile extends it" in cut.stdout
     assert (as_json["context"], as_json["asked_context"]) == (2048, 9000)
     assert as_json["context_note"] == "cut from 9000 to the model's own 2048 tokens"
     assert "context 8192 of 2048 tokens" in stretched.stdout
     assert f"  {note}" in stretched.stdout.splitlines()
-    assert "would stretch" not in stretched.stdout
+    assert "extends it" not in stretched.stdout
     assert note in shown.stdout
 
 
@@ -78,7 +78,7 @@ def test_why_shows_what_the_server_says(localrun: Localrun, server: FakeServer) 
 
     assert lines[1].split() == ["context", "8192", "request"]
     assert "all layers fit" in lines[2]
-    assert "takes 9.0 GB on CUDA0" in lines
+    assert "memory: 9.0 GB on CUDA0" in lines
     assert json.loads(localrun("why", "some", "--json").stdout) == WHY
     assert server.script.paths[-1] == "/api/localrun/why?model=some"
 

@@ -1,7 +1,7 @@
-"""Which GPUs the machine has, found without llama.cpp: drivers and the kernel are asked.
+"""Graphics cards of the machine, as drivers and the kernel list them, without llama.cpp.
 
-Runs in the probe, since a broken driver may hang or crash: nothing else may call it, but
-for what only reads the kernel's files.
+Only the probe may call the drivers, because a broken one may hang or crash. Other processes may
+call `may_have_gpu`, which reads the kernel's files alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 KFD = Path("/sys/class/kfd/kfd/topology/nodes")
 PCI = Path("/sys/bus/pci/devices")
 AMD_DRIVER = Path("/sys/module/amdgpu/version")
-WSL = Path("/dev/dxg")  # how Linux inside of Windows reaches the GPU
+WSL = Path("/dev/dxg")  # the GPU of Linux inside of Windows
 MAKERS = {"0x10de": "NVIDIA", "0x1002": "AMD", "0x8086": "Intel"}
 DISPLAY_CLASS = "0x03"
 TEXT_BYTES = 96
@@ -31,26 +31,26 @@ VULKAN_KINDS = ("other", "integrated", "discrete", "virtual", "cpu")
 
 
 def finders() -> list[Callable[[], list[Card]]]:
-    """Return the ways to find cards, the harmless ones first."""
+    """Return the functions that list cards, the harmless ones first."""
     return [pci_cards, amd_cards, apple_cards, nvidia_cards, vulkan_cards]
 
 
 def may_have_gpu() -> bool:
-    """Return whether a probe is worth its time; reads the kernel's files at next to no cost."""
+    """Return whether a GPU may exist, by the kernel's files; fast."""
     if platform.system() != "Linux":
         return True
     return WSL.exists() or bool(pci_cards() or amd_cards())
 
 
 def pci_cards(root: Path = PCI) -> list[Card]:
-    """Return the graphics cards on the bus, also those that no driver has taken."""
-    found = []
+    """Return the graphics cards on the PCI bus, also those without a driver."""
+    cards = []
     for folder in sorted(root.glob("*")):
         maker = MAKERS.get(_line(folder / "vendor"))
         if maker and _line(folder / "class").startswith(DISPLAY_CLASS):
             has_driver = (folder / "driver").exists()
             address = folder.name.lower()
-            found.append(
+            cards.append(
                 Card(
                     maker=maker,
                     name=f"{maker} GPU at {address}",
@@ -59,12 +59,12 @@ def pci_cards(root: Path = PCI) -> list[Card]:
                     has_driver=has_driver,
                 )
             )
-    return found
+    return cards
 
 
 def amd_cards(nodes: Path = KFD, driver: Path = AMD_DRIVER) -> list[Card]:
-    """Return the cards of AMD that the compute driver of the kernel has."""
-    found = []
+    """Return AMD's cards that the kernel's compute driver lists."""
+    cards = []
     for node in sorted(nodes.glob("*")):
         properties = dict(
             pieces
@@ -73,7 +73,7 @@ def amd_cards(nodes: Path = KFD, driver: Path = AMD_DRIVER) -> list[Card]:
         )
         if int(properties.get("simd_count", "0")) == 0:  # a processor
             continue
-        found.append(
+        cards.append(
             Card(
                 maker="AMD",
                 name=_line(node / "name") or "AMD GPU",
@@ -82,7 +82,7 @@ def amd_cards(nodes: Path = KFD, driver: Path = AMD_DRIVER) -> list[Card]:
                 driver=_line(driver) or None,
             )
         )
-    return found
+    return cards
 
 
 def apple_cards() -> list[Card]:
@@ -93,7 +93,7 @@ def apple_cards() -> list[Card]:
 
 
 def nvidia_cards() -> list[Card]:
-    """Return NVIDIA's cards, by the management library or its program."""
+    """Return NVIDIA's cards as NVML lists them, or nvidia-smi."""
     library = _library("libnvidia-ml.so.1", "nvml.dll")
     if library is None or library.nvmlInit_v2() != 0:
         return _smi_cards()
@@ -102,14 +102,14 @@ def nvidia_cards() -> list[Card]:
     cuda, num_cards = ctypes.c_int(), ctypes.c_uint()
     library.nvmlSystemGetCudaDriverVersion_v2(ctypes.byref(cuda))
     library.nvmlDeviceGetCount_v2(ctypes.byref(num_cards))
-    found = []
+    cards = []
     for index in range(num_cards.value):
         handle, name, info = ctypes.c_void_p(), ctypes.create_string_buffer(TEXT_BYTES), _NvmlPci()
         if library.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)) != 0:
             continue
         library.nvmlDeviceGetName(handle, name, TEXT_BYTES)
         library.nvmlDeviceGetPciInfo_v3(handle, ctypes.byref(info))
-        found.append(
+        cards.append(
             Card(
                 maker="NVIDIA",
                 name=name.value.decode(errors="replace"),
@@ -120,11 +120,11 @@ def nvidia_cards() -> list[Card]:
             )
         )
     library.nvmlShutdown()
-    return found
+    return cards
 
 
 def vulkan_cards() -> list[Card]:
-    """Return what the loader's drivers show, software ones left out."""
+    """Return the cards that Vulkan lists, without software renderers."""
     library = _library("libvulkan.so.1", "vulkan-1.dll", "libvulkan.1.dylib")
     if library is None:
         return []
@@ -135,18 +135,18 @@ def vulkan_cards() -> list[Card]:
     library.vkEnumeratePhysicalDevices(instance, ctypes.byref(count), None)
     handles = (ctypes.c_void_p * count.value)()
     library.vkEnumeratePhysicalDevices(instance, ctypes.byref(count), handles)
-    found = []
+    cards = []
     for handle in handles[: count.value]:
         properties = ctypes.create_string_buffer(2048)  # a struct of 824 bytes
         library.vkGetPhysicalDeviceProperties(ctypes.c_void_p(handle), properties)
         if (card := vulkan_card(properties.raw)) is not None:
-            found.append(card)
+            cards.append(card)
     library.vkDestroyInstance(instance, None)
-    return found
+    return cards
 
 
 def vulkan_card(properties: bytes) -> Card | None:
-    """Return the card of a ``VkPhysicalDeviceProperties``, None where it is a processor."""
+    """Return the card of a ``VkPhysicalDeviceProperties``, or None if it is no GPU."""
     vendor, kind = (int.from_bytes(properties[at : at + 4], "little") for at in (8, 16))
     if kind >= len(VULKAN_KINDS) or VULKAN_KINDS[kind] in {"cpu", "other"}:
         return None
@@ -155,7 +155,7 @@ def vulkan_card(properties: bytes) -> Card | None:
 
 
 def pci_address(text: str) -> str | None:
-    """Return an address as the kernel writes it: NVIDIA's domain has eight digits."""
+    """Return a PCI address in the kernel's form: NVIDIA's domain has eight digits."""
     domain, _, rest = text.strip().lower().partition(":")
     return f"{domain[-4:].zfill(4)}:{rest}" if rest else None
 
@@ -211,7 +211,7 @@ def _smi_cards() -> list[Card]:
 
 
 def _kfd_address(properties: dict[str, str]) -> str | None:
-    """Return the PCI address that the kernel packs into a number."""
+    """Return the PCI address of a ``location_id``."""
     try:
         location, domain = int(properties["location_id"]), int(properties.get("domain", "0"))
     except (KeyError, ValueError):

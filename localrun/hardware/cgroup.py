@@ -1,4 +1,4 @@
-"""What a container allows: whole cores and bytes, from cgroup v2 or v1.
+"""Limits of a container: whole cores and bytes, from cgroup v2 or v1.
 
     v2   /sys/fs/cgroup/<own path>/cpu.max             "150000 100000" or "max 100000"
                                    memory.max          bytes or "max"
@@ -6,8 +6,8 @@
     v1   /sys/fs/cgroup/cpu/<own path>/cpu.cfs_quota_us, cpu.cfs_period_us
          /sys/fs/cgroup/memory/<own path>/memory.limit_in_bytes, memory.usage_in_bytes
 
-The own path is in ``/proc/self/cgroup``; a limit of any folder above it holds too. Inside a
-container the path may be the host's and not exist here: the folders that do are looked at.
+The own path is in ``/proc/self/cgroup``; the limits of all folders above it apply, too. Inside a
+container the path may be the host's: folders that do not exist are skipped.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 ROOT = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
-NO_LIMIT_BYTES = 1 << 60  # cgroup v1 writes a number near 2**63 where there is no limit
+NO_LIMIT_BYTES = 1 << 60  # cgroup v1 writes a number near 2**63 for no limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CgroupLimits:
-    """The tightest limits of the groups that this process is in; None where there is none."""
+    """The tightest limits of this process's groups; None for no limit."""
 
     num_cores: int | None = None
     memory_bytes: int | None = None
@@ -34,7 +34,7 @@ class CgroupLimits:
 
 
 def read_limits(root: Path = ROOT, membership: Path = MEMBERSHIP) -> CgroupLimits:
-    """Return what the cgroups allow this process."""
+    """Return the limits of this process."""
     cores, limits, free = [], [], []
     for folder in _folders(root, membership):
         quota = _quota(folder)
@@ -52,7 +52,7 @@ def read_limits(root: Path = ROOT, membership: Path = MEMBERSHIP) -> CgroupLimit
 
 
 def _folders(root: Path, membership: Path) -> Iterator[Path]:
-    """Yield the folders of the groups that this process is in, up to the root."""
+    """Yield the folders of this process's groups, up to the root."""
     for controllers, path in _memberships(membership):
         wanted = set(controllers.split(","))
         names = ["", "unified"] if not controllers else [controllers, *sorted(wanted)]
@@ -64,13 +64,13 @@ def _folders(root: Path, membership: Path) -> Iterator[Path]:
 
 
 def _memberships(file: Path) -> list[tuple[str, PurePosixPath]]:
-    """Return (controllers, own path); version 2 is the one without controllers."""
-    found = [("", PurePosixPath("/"))]
+    """Return pairs (controllers, own path); version 2 has no controllers."""
+    memberships = [("", PurePosixPath("/"))]
     for line in (_text(file) or "").splitlines():
         pieces = line.split(":", 2)
         if len(pieces) == 3 and ".." not in pieces[2]:  # noqa: PLR2004 - number:controllers:path
-            found.append((pieces[1], PurePosixPath(pieces[2])))
-    return found
+            memberships.append((pieces[1], PurePosixPath(pieces[2])))
+    return memberships
 
 
 def _quota(folder: Path) -> int | None:
@@ -86,7 +86,7 @@ def _quota(folder: Path) -> int | None:
 
 
 def _memory(folder: Path) -> tuple[int | None, int]:
-    """Return the limit, and what is used of it and cannot be dropped."""
+    """Return the limit, and the used bytes that cannot be dropped."""
     for limit_name, used_name in (
         ("memory.max", "memory.current"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes"),
@@ -99,7 +99,7 @@ def _memory(folder: Path) -> tuple[int | None, int]:
 
 
 def _droppable(folder: Path) -> int:
-    """Return the bytes of file pages that the kernel drops before it kills anybody."""
+    """Return the bytes of file pages that the kernel drops before it kills a process."""
     for line in (_text(folder / "memory.stat") or "").splitlines():
         name, _, value = line.partition(" ")
         if name in {"inactive_file", "total_inactive_file"} and value.isdigit():

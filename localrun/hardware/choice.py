@@ -1,14 +1,14 @@
-"""Which of the devices a model is put on: what `LOCALRUN_DEVICE` and `--device` mean.
+"""Device choice: the devices that `LOCALRUN_DEVICE` and `--device` select.
 
-    auto                 all GPUs, each card once; integrated ones only where there is no other
+    auto                 all GPUs, each card once; integrated ones only if there is no other
     cpu                  none of them
-    gpu                  as auto, and an error where there is none
+    gpu                  as auto, and an error if there is none
     cuda, vulkan, ...    all of a backend
     cuda:1               one of them, numbered as llama.cpp does
     cuda:0,cuda:1        several
 
-What `CUDA_VISIBLE_DEVICES` and its like hide is hidden by the backends themselves; here it
-is only kept from coming back by another backend, such as Vulkan.
+Backends apply `CUDA_VISIBLE_DEVICES` and the like themselves; this module only hides the same
+cards from other backends, such as Vulkan.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 
 AUTO, CPU, GPU = "auto", "cpu", "gpu"
 FORM = re.compile(r"([a-z]+):?(\d{1,3})?", re.ASCII)
-# the faster first; what is not listed comes after these, in llama.cpp's order
+# the fastest first, then those that are not listed, in llama.cpp's order
 PREFERENCE = ("CUDA", "ROCm", "MUSA", "CANN", "Metal", "SYCL", "Vulkan", "OpenCL")
 SAME = {"hip": "rocm", "amd": "rocm", "nvidia": "cuda", "mtl": "metal", "vk": "vulkan"}
 KNOWN = frozenset({AUTO, CPU, GPU, *SAME, *(name.lower() for name in PREFERENCE)})
-VISIBLE = {  # which variables hide a maker's cards from the backend made for them
+VISIBLE = {  # variables that hide a maker's cards from its own backend
     "nvidia": ("CUDA_VISIBLE_DEVICES",),
     "amd": ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
     "radeon": ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
     "intel": ("ONEAPI_DEVICE_SELECTOR",),
 }
-GENERAL = ("Vulkan", "OpenCL")  # backends that see the cards of all makers
+GENERAL = ("Vulkan", "OpenCL")  # backends for the cards of all makers
 GENERAL_VISIBLE = "GGML_VK_VISIBLE_DEVICES"
 
 
@@ -61,10 +61,10 @@ def check_device(text: str) -> str:
 
 
 def choose(devices: Sequence[Device], text: str, environ: Mapping[str, str]) -> tuple[Device, ...]:
-    """Return the devices to put layers on, the best first; none means the processor alone.
+    """Return the devices for the layers, the best first; empty means the processor alone.
 
     Raises:
-        UsageError: there is no such device; the hint lists those that there are.
+        UsageError: no such device exists; the hint lists the devices.
     """
     gpus = sorted((device for device in devices if device.is_gpu), key=_rank)
     wanted = check_device(text)
@@ -85,7 +85,7 @@ def choose(devices: Sequence[Device], text: str, environ: Mapping[str, str]) -> 
 
 
 def unique(devices: Iterable[Device]) -> list[Device]:
-    """Leave out a card that a better backend shows too; the best backends must come first."""
+    """Return each card once, for its best backend; ``devices`` has the best backends first."""
     seen: set[str] = set()
     found = []
     for device in devices:
@@ -110,7 +110,7 @@ def _best(gpus: list[Device]) -> tuple[Device, ...]:
 
 
 def _visible(gpus: list[Device], environ: Mapping[str, str]) -> list[Device]:
-    """Leave out what the user hid from one backend and another one shows all the same."""
+    """Return the GPUs without those that the user hid from another backend."""
     own = {device.unit_id for device in gpus if device.backend not in GENERAL and device.unit_id}
     if GENERAL_VISIBLE in environ:
         return gpus

@@ -1,9 +1,9 @@
-"""How long this process's threads ran, how long they waited for a processor, who was idle.
+"""Processor contention: run time and wait time of this process's threads, and idle time.
 
     /proc/self/task/<id>/schedstat   nanoseconds run, nanoseconds ready to run but waiting
     /proc/stat                       cpu<n> user nice system idle iowait ..., in ticks
 
-Linux alone tells it.
+Linux only.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ IDLE, IO_WAIT = 4, 5  # columns of /proc/stat
 
 @dataclass(frozen=True, slots=True)
 class CpuTimes:
-    """What happened between two readings."""
+    """The times between two readings."""
 
     wall_s: float
-    ran_s: float  # of all threads of this process together, as the next one
+    ran_s: float  # of all threads of this process together, as `waited_s`
     waited_s: float
     idle_s: float  # of all processors that this process may use
 
 
 @dataclass(frozen=True, slots=True)
 class CpuUsage:
-    """One reading: seconds since some moment that never changes."""
+    """One reading: seconds since a fixed moment."""
 
     at_s: float
-    tasks: dict[str, tuple[float, float]]  # ran and waited, by thread
+    tasks: dict[str, tuple[float, float]]  # run and wait time, by thread
     idle_s: float
 
     def since(self, earlier: CpuUsage) -> CpuTimes:
-        """Return what threads that still live, and processors, did since then."""
+        """Return the times since an earlier reading; threads that ended are left out."""
         spent = [
             (ran - before[0], waited - before[1])
             for task, (ran, waited) in self.tasks.items()
@@ -52,24 +52,24 @@ class CpuUsage:
 
 
 def read_usage(tasks: Path = TASKS, stat: Path = STAT) -> CpuUsage | None:
-    """Return how it is now; None where the system does not tell."""
+    """Return a reading, or None if the system does not report it."""
     try:
-        found = dict(_read_tasks(tasks))
-        return CpuUsage(time.monotonic(), found, _idle_s(stat)) if found else None
+        times = dict(_read_tasks(tasks))
+        return CpuUsage(time.monotonic(), times, _idle_s(stat)) if times else None
     except (OSError, ValueError, IndexError):
         return None
 
 
 def _read_tasks(tasks: Path) -> list[tuple[str, tuple[float, float]]]:
-    found = []
-    for name in os.listdir(tasks):  # noqa: PTH208 - Path objects cost more than the reading
+    times = []
+    for name in os.listdir(tasks):  # noqa: PTH208 - Path objects cost more than reading
         try:
             with open(f"{tasks}/{name}/schedstat") as file:  # noqa: PTH123
                 ran, waited, *_ = file.read().split()
-        except FileNotFoundError:  # it has just ended
+        except FileNotFoundError:  # the thread has just ended
             continue
-        found.append((name, (int(ran) / NANOSECONDS, int(waited) / NANOSECONDS)))
-    return found
+        times.append((name, (int(ran) / NANOSECONDS, int(waited) / NANOSECONDS)))
+    return times
 
 
 def _idle_s(stat: Path) -> float:
@@ -79,7 +79,7 @@ def _idle_s(stat: Path) -> float:
         for line in file:
             columns = line.split()
             if not columns[0].startswith("cpu"):
-                break  # what follows can be long
+                break  # the lines that follow can be long
             if columns[0] in allowed:
                 ticks += int(columns[IDLE]) + int(columns[IO_WAIT])
     return ticks / os.sysconf("SC_CLK_TCK")

@@ -1,6 +1,6 @@
-"""The processor: how many cores are worth using, what they can do, how much memory there is.
+"""Processor of the machine: usable cores, instruction sets and memory.
 
-Linux tells all of it in files; elsewhere what cannot be asked cheaply is left open.
+Linux reports all of it in files; on other systems values that are expensive to get are left out.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from localrun.hardware.device import Cpu
 SYSTEM = Path("/sys/devices/system/cpu")
 CPUINFO = Path("/proc/cpuinfo")
 MEMINFO = Path("/proc/meminfo")
-TYPES = Path("/sys/devices")  # cpu_core and cpu_atom list the kinds of Intel's hybrids
+TYPES = Path("/sys/devices")  # cpu_core and cpu_atom list the core types of Intel's hybrids
 SYSCTL_TIMEOUT_S = 2
-# what llama.cpp has kernels for, by the names of /proc/cpuinfo
+# the sets with kernels in llama.cpp, named as in /proc/cpuinfo
 KNOWN_SETS = (
     "ssse3", "avx", "avx2", "avx_vnni", "fma", "f16c", "bmi2", "avx512f", "avx512bw",
     "avx512vbmi", "avx512_vnni", "avx512_bf16", "amx_tile", "amx_int8", "amx_bf16",
@@ -29,8 +29,8 @@ KNOWN_SETS = (
 def usable_threads(limits: CgroupLimits | None = None, system: Path = SYSTEM) -> int:
     """Return the number of cores that this process may use, at least 1.
 
-    Counts the cores of the affinity mask, and no more than a container's quota:
-    more threads than that only wait for each other, also those that share a core.
+    Counts the cores of the affinity mask up to the container's quota: further threads, also those
+    that share a core, only wait for each other.
     """
     quota = (limits or read_limits()).num_cores
     cores = _num_cores(_allowed(), system)
@@ -40,7 +40,7 @@ def usable_threads(limits: CgroupLimits | None = None, system: Path = SYSTEM) ->
 def read_cpu(
     system: Path = SYSTEM, cpuinfo: Path = CPUINFO, meminfo: Path = MEMINFO, types: Path = TYPES
 ) -> Cpu:
-    """Return what is known of the processor and its memory."""
+    """Return the processor and its memory."""
     limits = read_limits()
     info = _cpuinfo(cpuinfo)
     total, available = _memory(meminfo)
@@ -61,7 +61,7 @@ def read_cpu(
 
 
 def cpu_list(text: str) -> frozenset[int]:
-    """Return the numbers of a list such as ``0-3,8``, as the kernel writes it."""
+    """Parse a list of the kernel, such as ``0-3,8``."""
     numbers: set[int] = set()
     for piece in text.strip().split(","):
         first, _, last = piece.partition("-")
@@ -77,13 +77,13 @@ def _allowed() -> frozenset[int]:
 
 
 def _num_cores(processors: frozenset[int], system: Path) -> int:
-    """Return how many cores these logical processors are; one without a word of it is its own."""
+    """Return the number of cores of logical processors; one without siblings is a core."""
     siblings = (system / f"cpu{number}/topology/thread_siblings_list" for number in processors)
     return len({_text(file).strip() or str(file) for file in siblings})
 
 
 def _num_physical(system: Path) -> int:
-    """Return the cores, of which each may run several threads."""
+    """Return the number of physical cores."""
     siblings = {
         text
         for file in system.glob("cpu[0-9]*/topology/thread_siblings_list")
@@ -93,7 +93,7 @@ def _num_physical(system: Path) -> int:
 
 
 def _kinds(types: Path, system: Path) -> tuple[int | None, int | None]:
-    """Return how many logical cores are fast and how many are thrifty."""
+    """Return the numbers of logical performance and efficiency cores."""
     fast = len(cpu_list(_text(types / "cpu_core" / "cpus")))
     slow = len(cpu_list(_text(types / "cpu_atom" / "cpus")))
     if fast and slow:
@@ -116,14 +116,14 @@ def _instruction_sets(info: dict[str, str]) -> tuple[str, ...]:
 
 
 def _cpuinfo(file: Path) -> dict[str, str]:
-    """Return the lines of the first processor."""
+    """Return the fields of the first processor."""
     first = _text(file).split("\n\n", 1)[0]
     pairs = (line.partition(":") for line in first.splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def _memory(meminfo: Path) -> tuple[int, int]:
-    """Return the bytes of the machine, and those that can be taken without swapping."""
+    """Return the total bytes, and the bytes that are available without swapping."""
     sizes = {}
     for line in _text(meminfo).splitlines():
         name, _, rest = line.partition(":")
@@ -135,7 +135,7 @@ def _memory(meminfo: Path) -> tuple[int, int]:
 
 
 def _sysctl(name: str) -> str:
-    """Return a value of macOS, "" elsewhere."""
+    """Return a value of macOS, or "" on other systems."""
     if platform.system() != "Darwin":
         return ""
     try:

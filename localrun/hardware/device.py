@@ -1,4 +1,4 @@
-"""What computes on this machine: plain values, for the choice, the plan and `doctor`."""
+"""Devices of the machine: plain values for the device choice, load plans and `doctor`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class DeviceKind(StrEnum):
-    """What a device is, in llama.cpp's words."""
+    """The type of a device, by llama.cpp's names."""
 
     CPU = "cpu"
     GPU = "gpu"  # with memory of its own
@@ -26,13 +26,13 @@ class Device:
     kind: DeviceKind
     total_bytes: int
     free_bytes: int
-    unit_id: str | None = None  # PCI address, by which a card seen by two backends is recognised
+    unit_id: str | None = None  # PCI address, equal for a card that two backends list
     driver: str | None = None  # its version
-    reason: str = field(default="", compare=False)  # why it is used, where somebody chose it
+    reason: str = field(default="", compare=False)  # of the choice, if it was chosen
 
     @property
     def label(self) -> str:
-        """Return what `LOCALRUN_DEVICE` calls it."""
+        """Return the name of the device for `LOCALRUN_DEVICE`."""
         return f"{self.backend.lower()}:{self.index}"
 
     @property
@@ -49,7 +49,7 @@ class Cpu:
     num_logical: int
     num_physical: int
     num_usable: int  # by the affinity mask and the quota of the cgroup
-    num_performance: int | None  # of the logical ones; None where all are alike, or it is not known
+    num_performance: int | None  # logical cores; None if all are equal, or unknown
     num_efficiency: int | None
     instruction_sets: tuple[str, ...]
     total_bytes: int
@@ -59,7 +59,7 @@ class Cpu:
 
 @dataclass(frozen=True, slots=True)
 class UnusedDevice:
-    """Something that the machine has and llama.cpp cannot use."""
+    """A device of the machine that llama.cpp cannot use."""
 
     what: str
     reason: str
@@ -68,9 +68,9 @@ class UnusedDevice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """All that was found out about this machine."""
+    """The result of a probe."""
 
-    devices: tuple[Device, ...]  # those of llama.cpp, also the processor's
+    devices: tuple[Device, ...]  # those of llama.cpp, including the processor
     cpu: Cpu
     unused: tuple[UnusedDevice, ...] = ()
-    failure: str | None = None  # why the devices could not be asked; there is only the CPU then
+    failure: str | None = None  # why the probe failed; the CPU is the only device then

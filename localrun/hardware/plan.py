@@ -1,15 +1,14 @@
-"""What goes where, decided before anything is loaded.
+"""Load plan: the devices, layers and context of a model, chosen before it is loaded.
 
-    1  everything on one GPU, with as long a context as there is memory for
+    1  everything on one GPU, with the longest context that fits
     2  everything on several GPUs, by layers
-    3  experts with the processor, as few layers of them as will do
+    3  experts on the processor, of as few layers as possible
     4  fewer layers on the GPUs
-    5  a shorter context, where nobody named one
+    5  a shorter context, unless the request sets one
 
-A context that nobody named takes no more than `GPU_SHARE` of what a GPU has left beside the
-weights, or `HOST_SHARE` and `MOST_HOST_CACHE` with the processor, whose memory everybody
-needs; it is at least `COMFORTABLE_CONTEXT` where that fits at all. A smaller type of the
-cache is taken only where it was asked for.
+A context that is not requested takes at most `GPU_SHARE` of the memory that the weights leave on
+a GPU, or `HOST_SHARE` and `MOST_HOST_CACHE` on the processor, whose memory other programs need;
+it is at least `COMFORTABLE_CONTEXT` if that fits. A smaller cache type is used only on request.
 """
 
 from __future__ import annotations
@@ -29,20 +28,20 @@ if TYPE_CHECKING:
     from localrun.hardware.shape import ModelShape
 
 MIB = 1024 * 1024
-GPU_RESERVE = 512 * MIB  # what a driver takes for a process, and crumbs
+GPU_RESERVE = 512 * MIB  # of the driver for a process, and fragmentation
 HOST_RESERVE = 256 * MIB
 GPU_SHARE, HOST_SHARE = 0.5, 0.125
-MOST_HOST_CACHE = 2048 * MIB  # llama.cpp writes all of it when it loads
+MOST_HOST_CACHE = 2048 * MIB  # llama.cpp writes all of it during the load
 COMFORTABLE_CONTEXT = 8192
 SMALLEST_CONTEXT = 4096
-SHARED_CELLS = 16384  # the cache holds four full contexts, as long as that is not more than this
+SHARED_CELLS = 16384  # limit for a cache of several full contexts
 CONTEXTS_IN_CACHE = 4
 ALL_LAYERS = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRequest:
-    """What somebody asked for; None leaves it to the plan."""
+    """The requested options of a load; None leaves the choice to the plan."""
 
     num_ctx: int | None = None
     num_slots: int = 16
@@ -51,51 +50,51 @@ class PlanRequest:
     has_flash_attention: bool = True
     num_gpu_layers: int = ALL_LAYERS
     extra_bytes: int = 0  # adapters, projector, draft
-    tightness: float = 1.0  # of the memory counted on, once a load has failed all the same
-    stretching: str = ""  # what maps a named context beyond the training's into it
+    tightness: float = 1.0  # share of the free memory to use, below 1 after a load failed
+    stretching: str = ""  # method of extending a requested context, such as YaRN; "" = none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadPlan:
-    """A decision; where it does not fit it is the smallest that could be made."""
+    """A plan; if `fits` is False, the smallest that exists."""
 
     num_ctx: int
     setup: Setup
     split: Split
     shares: tuple[Share, ...]
     fits: bool
-    reason: str  # why the layers and the context are what they are
-    advice: tuple[str, ...] = ()  # what would make it fit, or make it faster
+    reason: str  # for the number of layers and the context
+    advice: tuple[str, ...] = ()  # ways to make the model fit, or faster
     asked_ctx: int | None = None
-    context_note: str = ""  # how what was asked for was cut or stretched
+    context_note: str = ""  # how the requested context was cut or extended
 
     @property
     def total_bytes(self) -> int:
-        """Return what all devices together give."""
+        """Return the memory on all devices."""
         return sum(share.total_bytes for share in self.shares)
 
     @property
     def gpu_bytes(self) -> int:
-        """Return what the GPUs give."""
+        """Return the memory on GPUs."""
         return sum(share.total_bytes for share in self.shares if share.device.is_gpu)
 
 
-def make_plan(shape: ModelShape, wish: PlanRequest, devices: Sequence[Device]) -> LoadPlan:
-    """Return where the model goes; ``devices`` holds the processor, and GPUs in their order."""
-    planner = _Planner(shape, wish, devices)
+def make_plan(shape: ModelShape, request: PlanRequest, devices: Sequence[Device]) -> LoadPlan:
+    """Return the plan for a model; ``devices`` are the processor and the GPUs in their order."""
+    planner = _Planner(shape, request, devices)
     plan = next(planner.fitting(), None) or planner.smallest()
     return replace(
         plan,
         advice=tuple(planner.advice(plan)),
-        asked_ctx=wish.num_ctx,
-        context_note=context_note(wish.num_ctx, shape.trained_context, wish.stretching),
+        asked_ctx=request.num_ctx,
+        context_note=context_note(request.num_ctx, shape.trained_context, request.stretching),
     )
 
 
 def context_steps(longest: int) -> list[int]:
-    """Return the contexts that are tried, the longest first: powers of two and their halves more.
+    """Return the contexts to try, the longest first: powers of two, and 1.5 times each.
 
-    None is shorter than `SMALLEST_CONTEXT`, unless the model's own is.
+    None is shorter than `SMALLEST_CONTEXT`, unless ``longest`` is.
     """
     steps = {longest}
     step = SMALLEST_CONTEXT
@@ -106,19 +105,19 @@ def context_steps(longest: int) -> list[int]:
 
 
 class _Planner:
-    """One question: a model, a wish and the devices there are."""
+    """The search for the plan of one request."""
 
-    def __init__(self, shape: ModelShape, wish: PlanRequest, devices: Sequence[Device]) -> None:
+    def __init__(self, shape: ModelShape, request: PlanRequest, devices: Sequence[Device]) -> None:
         self._shape = shape
-        self._wish = wish
-        self._host = next(one for one in devices if one.kind is DeviceKind.CPU)
-        wants_gpu = wish.num_gpu_layers != 0
-        self._gpus = tuple(one for one in devices if one.is_gpu) if wants_gpu else ()
-        asked, trained = wish.num_ctx, shape.trained_context
-        if asked is None:
+        self._request = request
+        self._host = next(device for device in devices if device.kind is DeviceKind.CPU)
+        wants_gpu = request.num_gpu_layers != 0
+        self._gpus = tuple(device for device in devices if device.is_gpu) if wants_gpu else ()
+        requested, trained = request.num_ctx, shape.trained_context
+        if requested is None:
             self._contexts = context_steps(longest_context(trained, ""))
         else:
-            self._contexts = [min(asked, longest_context(trained, wish.stretching))]
+            self._contexts = [min(requested, longest_context(trained, request.stretching))]
 
     def fitting(self) -> Iterator[LoadPlan]:
         """Yield plans that fit, the best first."""
@@ -130,26 +129,26 @@ class _Planner:
                     yield plan
 
     def smallest(self) -> LoadPlan:
-        """Return what takes the least memory, for the case that nothing fits."""
-        asked = self._wish.num_gpu_layers
-        count = min(asked, self._shape.num_layers + 1) if self._gpus and asked > 0 else 0
+        """Return the plan with the least memory, if none fits."""
+        requested = self._request.num_gpu_layers
+        count = min(requested, self._shape.num_layers + 1) if self._gpus and requested > 0 else 0
         split = self._spread(self._gpus, count) if count else Split()
         return self._plan(self._contexts[-1], split, "it is more than the memory that is free")
 
     def advice(self, plan: LoadPlan) -> Iterator[str]:
-        """Yield what the user could do."""
+        """Yield ways for the user to make the model fit, or faster."""
         if not plan.fits:
             missing = sum(max(0, -self._spare(share)) for share in plan.shares)
             yield f"{missing / MIB:.0f} MiB more of free memory, or a smaller quantization"
-            for context in context_steps(plan.num_ctx)[1:] if self._wish.num_ctx else ():
+            for context in context_steps(plan.num_ctx)[1:] if self._request.num_ctx else ():
                 if self._plan(context, plan.split, "").fits:
                     yield f"--ctx {context}"
                     break
-        if self._wish.cache_type in {"f16", "f32", "bf16"} and not self._is_whole(plan):
+        if self._request.cache_type in {"f16", "f32", "bf16"} and not self._is_whole(plan):
             yield "PARAMETER kv_cache_type q8_0 in a Modelfile halves the cache"
 
     def _whole(self) -> Iterator[LoadPlan]:
-        """Yield plans that leave no layer behind: on one device, then on several."""
+        """Yield plans with all layers on one device, then on several."""
         for gpus in self._groups():
             split = self._spread(gpus, self._shape.num_layers + 1)
             where = " and ".join(gpu.name for gpu in gpus) or "the processor"
@@ -161,7 +160,7 @@ class _Planner:
     def _groups(self) -> list[tuple[Device, ...]]:
         if not self._gpus:
             return [()]
-        if self._wish.num_gpu_layers != ALL_LAYERS:
+        if self._request.num_gpu_layers != ALL_LAYERS:
             return []
         singles: list[tuple[Device, ...]] = [(gpu,) for gpu in self._gpus]
         return [*singles, self._gpus] if len(self._gpus) > 1 else singles
@@ -171,20 +170,20 @@ class _Planner:
         return [context for context in self._contexts if context >= least]
 
     def _base_contexts(self) -> list[int]:
-        """Return the contexts for which layers may leave the GPU."""
+        """Return the contexts for which layers may be moved off the GPU."""
         least = min(COMFORTABLE_CONTEXT, self._contexts[0])
         return [context for context in self._contexts if context <= least] or self._contexts
 
     def _smaller_splits(self, context: int) -> Iterator[tuple[Split, str]]:
-        """Yield splits that need less and less of the GPUs."""
+        """Yield splits that need less and less GPU memory."""
         if not self._gpus:
             yield Split(), "there is no GPU in use"
             return
         layers = self._shape.num_layers
-        asked = self._wish.num_gpu_layers
-        if asked != ALL_LAYERS:
-            split = self._spread(self._gpus, min(asked, layers + 1))
-            yield split, f"{asked} layers were asked for"
+        requested = self._request.num_gpu_layers
+        if requested != ALL_LAYERS:
+            split = self._spread(self._gpus, min(requested, layers + 1))
+            yield split, f"{requested} layers were asked for"
             return
         whole = self._spread(self._gpus, layers + 1)
         if self._shape.has_experts:
@@ -198,7 +197,7 @@ class _Planner:
         yield Split(), "not one layer fits the GPU"
 
     def _fewest_experts(self, context: int, whole: Split) -> Split | None:
-        """Return the split with the fewest layers whose experts are away, None if none fits."""
+        """Return the split with the fewest layers of experts on the processor, or None."""
         low, high = 1, self._shape.num_layers
         if not self._plan(context, replace(whole, num_host_experts=high), "").fits:
             return None
@@ -211,7 +210,7 @@ class _Planner:
         return replace(whole, num_host_experts=low)
 
     def _spread(self, gpus: tuple[Device, ...], count: int) -> Split:
-        """Divide ``count`` layers, the output as one of them, by the free memory of the GPUs."""
+        """Divide ``count`` layers, including the output, by the free memory of the GPUs."""
         free = sum(self._usable(gpu) for gpu in gpus)
         counts, left = [], count
         for number, gpu in enumerate(gpus):
@@ -222,7 +221,7 @@ class _Planner:
         return Split(gpus=tuple(gpus), counts=tuple(counts))
 
     def _plan(self, context: int, split: Split, reason: str) -> LoadPlan:
-        """Return the plan with room for several contexts in the cache, else for one."""
+        """Return the plan with a cache of several contexts, or of one if that does not fit."""
         shared = max(context, min(CONTEXTS_IN_CACHE * context, SHARED_CELLS))
         plan = self._with_cells(context, shared, split, reason)
         if shared == context or (plan.fits and self._is_modest(plan)):
@@ -230,23 +229,23 @@ class _Planner:
         return self._with_cells(context, context, split, reason)
 
     def _with_cells(self, context: int, cells: int, split: Split, reason: str) -> LoadPlan:
-        wish = self._wish
+        request = self._request
         setup = Setup(
             num_cells=cells,
-            num_slots=wish.num_slots,
-            step_tokens=wish.step_tokens,
-            cache_type=wish.cache_type,
-            has_flash_attention=wish.has_flash_attention,
+            num_slots=request.num_slots,
+            step_tokens=request.step_tokens,
+            cache_type=request.cache_type,
+            has_flash_attention=request.has_flash_attention,
         )
-        shares = place(self._shape, setup, split, self._host, wish.extra_bytes)
+        shares = place(self._shape, setup, split, self._host, request.extra_bytes)
         fits = all(self._spare(share) >= 0 for share in shares)
         return LoadPlan(
             num_ctx=context, setup=setup, split=split, shares=shares, fits=fits, reason=reason
         )
 
     def _is_modest(self, plan: LoadPlan) -> bool:
-        """Return whether the cache takes no more than its share; what was asked for always is."""
-        if self._wish.num_ctx is not None and plan.setup.num_cells == plan.num_ctx:
+        """Return whether the cache is within its share; a requested context always is."""
+        if self._request.num_ctx is not None and plan.setup.num_cells == plan.num_ctx:
             return True
         if plan.num_ctx <= COMFORTABLE_CONTEXT and plan.setup.num_cells == plan.num_ctx:
             return True
@@ -263,10 +262,10 @@ class _Planner:
 
     def _usable(self, device: Device) -> int:
         reserve = GPU_RESERVE if device.is_gpu else HOST_RESERVE
-        return max(0, round((device.free_bytes - reserve) * self._wish.tightness))
+        return max(0, round((device.free_bytes - reserve) * self._request.tightness))
 
     def _is_whole(self, plan: LoadPlan) -> bool:
-        """Return whether no GPU that is there does without a layer."""
+        """Return whether all layers are on GPUs, or there is no GPU."""
         layers = sum(plan.split.counts)
         is_full = layers == self._shape.num_layers + 1 and not plan.split.num_host_experts
         return plan.fits and (is_full or not self._gpus)

@@ -1,7 +1,7 @@
-"""Find out what this machine computes with, by a child process that may die over it.
+"""Probe of the machine's devices, in a child process that a broken driver may crash.
 
-A driver that hangs, crashes or talks nonsense costs the child: what it said before is
-taken, and without any word of llama.cpp the machine has its processor and a reason why.
+If a driver hangs, crashes or writes nonsense, the lines that the child wrote before are used. If
+they lack llama.cpp's devices, the machine has only its processor, and the reason is reported.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-TIMEOUT_S = 20.0  # drivers of machines with eight cards take half of this
+TIMEOUT_S = 20.0  # drivers of machines with eight cards need half of this
 KILL_TIMEOUT_S = 2.0
 MOST_BYTES = 1_000_000
-PROBE_ENVIRONMENT = {"GGML_NO_BACKTRACE": "1"}  # as for runners: abort() spends no time
+PROBE_ENVIRONMENT = {"GGML_NO_BACKTRACE": "1"}  # as for runners: no debugger in abort()
 
 
 def probe_machine(
@@ -42,8 +42,8 @@ def probe_machine(
 ) -> Machine:
     """Return the devices and the processor; blocks about half a second, at most ``timeout_s``.
 
-    The child sees ``environ``, with the variables that hide devices. Free memory is that
-    of now: ask again before a decision on it.
+    The child gets ``environ`` with the variables that hide devices. Free memory is measured
+    now: probe again before a later decision.
     """
     text, ending = _run([*(command or [*program_command(), "probe"])], environ, timeout_s)
     report, cpu = read_report(text), read_cpu()
@@ -63,8 +63,8 @@ def probe_machine(
 
 
 def _run(command: list[str], environ: Mapping[str, str], timeout_s: float) -> tuple[str, str]:
-    """Return what the child wrote, and how it ended, in words."""
-    with tempfile.TemporaryFile() as out:  # no pipe: what a driver started could hold it open
+    """Return the output of the child, and a text of how it ended."""
+    with tempfile.TemporaryFile() as out:  # no pipe: a grandchild could keep it open
         try:
             child = subprocess.Popen(  # noqa: S603 - our own program
                 command,
@@ -93,9 +93,9 @@ def _wait(child: subprocess.Popen[bytes], timeout_s: float) -> str:
 
 
 def _kill(child: subprocess.Popen[bytes]) -> None:
-    """End the child, and what it started, such as nvidia-smi.
+    """Kill the child and its own children, such as nvidia-smi.
 
-    One that hangs inside a driver dies only when the driver lets it: that is not waited for.
+    A child that hangs inside a driver may not die soon, so this waits `KILL_TIMEOUT_S` at most.
     """
     with contextlib.suppress(OSError):
         if hasattr(os, "killpg"):
@@ -128,7 +128,7 @@ def _plain(cpu: Cpu) -> Device:
 
 
 def _with_driver(device: Device, report: ProbeReport) -> Device:
-    """Add the version of the driver, which llama.cpp does not tell."""
+    """Return the device with the version of its driver, which llama.cpp does not report."""
     for card in report.cards:
         is_same = (
             card.unit_id == device.unit_id if device.unit_id else card.name == device.description

@@ -1,4 +1,4 @@
-"""Why layers are put on a device, or on none: what `localrun why` tells of the choice."""
+"""Reasons for the choice of devices, as `localrun why` reports them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def why_processor(text: str, machine: Machine | None) -> str:
-    """Return why no GPU is used; ``machine`` is None where the drivers were not asked."""
+    """Return why no GPU is used; ``machine`` is None if it was not probed."""
     if text == CPU:
         return "the processor alone was asked for"
     if machine is None:
@@ -22,7 +22,9 @@ def why_processor(text: str, machine: Machine | None) -> str:
     if machine.failure:
         return machine.failure
     if machine.unused:
-        return "; ".join(f"{one.what}: {one.reason}: {one.fix}" for one in machine.unused)
+        return "; ".join(
+            f"{unused.what}: {unused.reason}: {unused.fix}" for unused in machine.unused
+        )
     hidden = [device.label for device in machine.devices if device.is_gpu]
     if hidden:
         return f"the environment hides {', '.join(hidden)}"
@@ -30,14 +32,14 @@ def why_processor(text: str, machine: Machine | None) -> str:
 
 
 def why_gpus(text: str, chosen: Sequence[Device], machine: Machine) -> str:
-    """Return why these GPUs were chosen; there is one at least."""
+    """Return why these GPUs, at least one, were chosen."""
     if text not in {AUTO, GPU}:
         return f"{text} was asked for"
     is_integrated = chosen[0].kind is DeviceKind.IGPU
     kind = "integrated, as there is no other" if is_integrated else "discrete"
-    one, number = "the only GPU that counts", len(chosen)
-    told = one if number == 1 else f"all {number} GPUs that count"
-    return "; ".join([f"{told}: {kind}", *_left_out(chosen, machine)])
+    num_gpus = len(chosen)
+    gpus = "the only GPU that counts" if num_gpus == 1 else f"all {num_gpus} GPUs that count"
+    return "; ".join([f"{gpus}: {kind}", *_left_out(chosen, machine)])
 
 
 def _left_out(chosen: Sequence[Device], machine: Machine) -> Iterator[str]:

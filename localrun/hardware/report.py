@@ -1,11 +1,11 @@
-"""What the probe writes: JSON objects, a line each, so that a crash costs only what comes after.
+"""Report of the probe: JSON objects, one per line, so that a crash loses only later lines.
 
     {"devices": [{"backend": "CUDA", "index": 0, "name": "CUDA0", ...}, ...]}
     {"unloaded": {"cuda": "libcudart.so.13: cannot open shared object file"}}
     {"cards": [{"maker": "NVIDIA", "name": "...", "unit_id": "0000:c1:00.0", ...}, ...]}
     {"failed": "why llama.cpp could not be asked"}
 
-The parent believes none of it: a line of another form is left out.
+The parent trusts none of it: a line of another form is ignored.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ MOST_DEVICES = 256
 class Card:
     """A GPU that the machine has, whether or not llama.cpp can use it."""
 
-    maker: str  # "NVIDIA", "AMD", "Intel", "Apple", "" where it is not known
+    maker: str  # "NVIDIA", "AMD", "Intel", "Apple", "" if unknown
     name: str
-    source: str  # who says so: "nvml", "kfd", "pci", "vulkan", "platform"
+    source: str  # that listed it: "nvml", "kfd", "pci", "vulkan", "platform"
     unit_id: str | None = None
     driver: str | None = None
     cuda: str | None = None  # the newest CUDA that the driver runs
@@ -34,9 +34,9 @@ class Card:
 
 @dataclass(slots=True)
 class ProbeReport:
-    """All that the probe said before it ended."""
+    """The lines of a probe before it ended."""
 
-    devices: list[Device] | None = None  # None = it did not get that far
+    devices: list[Device] | None = None  # None = no such line
     cards: list[Card] = field(default_factory=list)
     unloaded: dict[str, str] = field(default_factory=dict)  # backend -> the linker's reason
     failed: str | None = None
@@ -48,7 +48,7 @@ def write_line(**parts: object) -> str:
 
 
 def read_report(text: str) -> ProbeReport:
-    """Return what can be understood of a report."""
+    """Parse a report, ignoring lines of another form."""
     report = ProbeReport()
     for line in text.splitlines():
         try:
@@ -63,9 +63,9 @@ def read_report(text: str) -> ProbeReport:
 def _take(report: ProbeReport, message: dict[str, Any]) -> None:
     for name, value in message.items():
         if name == "devices" and isinstance(value, list):
-            report.devices = [device for one in value[:MOST_DEVICES] if (device := _device(one))]
+            report.devices = [device for item in value[:MOST_DEVICES] if (device := _device(item))]
         elif name == "cards" and isinstance(value, list):
-            report.cards += [card for one in value[:MOST_DEVICES] if (card := _card(one))]
+            report.cards += [card for item in value[:MOST_DEVICES] if (card := _card(item))]
         elif name == "unloaded" and isinstance(value, dict):
             report.unloaded |= {str(key): str(reason) for key, reason in value.items()}
         elif name == "failed" and isinstance(value, str):
@@ -74,7 +74,7 @@ def _take(report: ProbeReport, message: dict[str, Any]) -> None:
 
 def _plain(value: object) -> object:
     if isinstance(value, list):
-        return [asdict(one) for one in value]
+        return [asdict(item) for item in value]
     return value
 
 
@@ -94,17 +94,17 @@ def _card(value: object) -> Card | None:
 
 
 def _known(kind: type[Device | Card], value: object) -> dict[str, Any]:
-    """Return the fields of the dataclass.
+    """Return the values for the fields of a dataclass.
 
     Raises:
         TypeError: a value is not of the type that the field has.
     """
     if not isinstance(value, dict):
         raise TypeError
-    names = {one.name: str(one.type) for one in fields(kind)}
-    for name, one in value.items():
-        _check(names.get(name, ""), one)
-    return {name: one for name, one in value.items() if name in names}
+    types = {item.name: str(item.type) for item in fields(kind)}
+    for name, item in value.items():
+        _check(types.get(name, ""), item)
+    return {name: item for name, item in value.items() if name in types}
 
 
 def _check(declared: str, value: object) -> None:

@@ -1,4 +1,4 @@
-"""What the machine has and llama.cpp does not use, why, and the command that changes it."""
+"""Unused devices: GPUs that llama.cpp does not use, the reason, and the command to fix it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ SWITCHES = {"CUDA": "GGML_CUDA", "ROCm": "GGML_HIP", "Metal": "GGML_METAL", "Vul
 MODULES = {"CUDA": "cuda", "ROCm": "hip", "Metal": "metal", "Vulkan": "vulkan"}
 CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 RUNTIME = re.compile(r"lib(?:cudart|cublas|cublasLt)\.so\.(\d+)")
-PINNED_RUNTIMES = 12  # until then the names of NVIDIA's packages end in the version
+PINNED_RUNTIMES = 12  # up to this version the names of NVIDIA's packages end in it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Surroundings:
-    """What the commands depend on."""
+    """The installation and the environment, on which the commands depend."""
 
     python: str = "python3"
     version: str | None = None  # of llama-cpp-python
@@ -39,7 +39,7 @@ class Surroundings:
 
     @classmethod
     def of_this_process(cls, environ: Mapping[str, str]) -> Surroundings:
-        """Return those of this program's own installation."""
+        """Return those of this process."""
         from importlib.metadata import PackageNotFoundError, version
         from importlib.util import find_spec
 
@@ -57,58 +57,58 @@ class Surroundings:
 
 
 def find_unused(
-    devices: Sequence[Device], report: ProbeReport, around: Surroundings
+    devices: Sequence[Device], report: ProbeReport, surroundings: Surroundings
 ) -> tuple[UnusedDevice, ...]:
-    """Return the cards that no device of llama.cpp stands for, each once."""
+    """Return each card once that is not among llama.cpp's devices."""
     gpus = [device for device in devices if device.is_gpu]
     return tuple(
-        _explained(card, gpus, report, around)
+        _explained(card, gpus, report, surroundings)
         for card in _merged(report.cards)
         if not any(_is_same(card, device) for device in gpus)
     )
 
 
-def rebuild_command(backend: str, around: Surroundings) -> str:
+def rebuild_command(backend: str, surroundings: Surroundings) -> str:
     """Return the command that compiles llama-cpp-python with a backend."""
-    pinned = f"{PACKAGE}=={around.version}" if around.version else PACKAGE
+    pinned = f"{PACKAGE}=={surroundings.version}" if surroundings.version else PACKAGE
     switch = f'CMAKE_ARGS="-D{SWITCHES[backend]}=on"'
-    if around.has_pip:
+    if surroundings.has_pip:
         options = f"--force-reinstall --no-deps --no-cache-dir --no-binary {PACKAGE}"
-        return f"{switch} {around.python} -m pip install {options} {pinned}"
+        return f"{switch} {surroundings.python} -m pip install {options} {pinned}"
     options = f"--reinstall-package {PACKAGE} --no-deps --no-cache --no-binary-package {PACKAGE}"
-    return f"{switch} uv pip install --python {around.python} {options} {pinned}"
+    return f"{switch} uv pip install --python {surroundings.python} {options} {pinned}"
 
 
-def runtime_command(reason: str, backend: str, around: Surroundings) -> str:
-    """Return the command that brings what the linker misses, told in ``reason``."""
+def runtime_command(reason: str, backend: str, surroundings: Surroundings) -> str:
+    """Return the command that installs the library that is missing in the linker's ``reason``."""
     missing = RUNTIME.search(reason)
     if missing is None:
         if "libcuda.so" in reason:
             return (
                 "docker run --gpus all ..."
-                if around.is_container
+                if surroundings.is_container
                 else ("sudo apt install nvidia-driver")
             )
-        return rebuild_command(backend, around)
+        return rebuild_command(backend, surroundings)
     major = int(missing[1])
     names = ("nvidia-cuda-runtime", "nvidia-cublas")
     suffix = f"-cu{major}" if major <= PINNED_RUNTIMES else f"=={major}.*"
     wanted = " ".join(f'"{name}{suffix}"' for name in names)
-    if around.has_pip:
-        return f"{around.python} -m pip install {wanted}"
-    return f"uv pip install --python {around.python} {wanted}"
+    if surroundings.has_pip:
+        return f"{surroundings.python} -m pip install {wanted}"
+    return f"uv pip install --python {surroundings.python} {wanted}"
 
 
 def _merged(cards: Sequence[Card]) -> list[Card]:
-    """Return each card once: those who know its name before those who know its place.
+    """Return each card once, by the source that knows most of it.
 
-    Vulkan tells no address: what it shows is another card only if nobody else knows one of
-    that maker.
+    Vulkan reports no address: its card counts as another one only if no other source lists a
+    card of that maker.
     """
     merged: list[Card] = []
     order = ("nvml", "nvidia-smi", "kfd", "platform", "pci", "vulkan")
     for card in sorted(
-        cards, key=lambda one: order.index(one.source) if one.source in order else 9
+        cards, key=lambda card: order.index(card.source) if card.source in order else 9
     ):
         if card.source == "vulkan":
             known = any(other.maker == card.maker or other.name == card.name for other in merged)
@@ -129,32 +129,34 @@ def _is_same(card: Card, device: Device) -> bool:
 
 
 def _explained(
-    card: Card, gpus: Sequence[Device], report: ProbeReport, around: Surroundings
+    card: Card, gpus: Sequence[Device], report: ProbeReport, surroundings: Surroundings
 ) -> UnusedDevice:
     backend = OWN_BACKEND.get(card.maker, GENERAL_BACKEND)
-    hidden = [name for name in VISIBLE.get(card.maker.lower(), ()) if name in around.variables]
+    hidden = [
+        name for name in VISIBLE.get(card.maker.lower(), ()) if name in surroundings.variables
+    ]
     is_built = any(device.backend == backend for device in gpus)
     if hidden:
-        reason = f"{hidden[0]}={around.variables[hidden[0]]} hides it"
+        reason = f"{hidden[0]}={surroundings.variables[hidden[0]]} hides it"
         return UnusedDevice(card.name, reason, f"unset {hidden[0]}")
     unloaded = report.unloaded.get(MODULES[backend])
     if unloaded is not None:
         reason = f"llama.cpp's {backend} backend does not load: {unloaded}"
-        return UnusedDevice(card.name, reason, runtime_command(unloaded, backend, around))
+        return UnusedDevice(card.name, reason, runtime_command(unloaded, backend, surroundings))
     if not _is_driven(card, report.cards):
-        return _without_driver(card, around)
+        return _without_driver(card, surroundings)
     if is_built:
         reason = f"llama.cpp's {backend} backend does not list it"
         by = backend if card.maker == "NVIDIA" else GENERAL_BACKEND  # compiled for other cards
-        return UnusedDevice(card.name, reason, rebuild_command(by, around))
+        return UnusedDevice(card.name, reason, rebuild_command(by, surroundings))
     reason = f"this build of llama.cpp has no {backend}"
-    return UnusedDevice(card.name, reason, rebuild_command(backend, around))
+    return UnusedDevice(card.name, reason, rebuild_command(backend, surroundings))
 
 
 def _is_driven(card: Card, cards: Sequence[Card]) -> bool:
-    """Return whether a driver that can compute has the card.
+    """Return whether the card has a driver that can compute.
 
-    A card of NVIDIA on the bus is not: NVIDIA's own library would have named it.
+    A card of NVIDIA that only the bus lists has none: NVIDIA's own library would list it.
     """
     if card.source != "pci":
         return True
@@ -162,8 +164,8 @@ def _is_driven(card: Card, cards: Sequence[Card]) -> bool:
     return by_vulkan or (card.has_driver and card.maker != "NVIDIA")
 
 
-def _without_driver(card: Card, around: Surroundings) -> UnusedDevice:
-    if around.is_container:
+def _without_driver(card: Card, surroundings: Surroundings) -> UnusedDevice:
+    if surroundings.is_container:
         passed = "--gpus all" if card.maker == "NVIDIA" else "--device /dev/dri --device /dev/kfd"
         return UnusedDevice(card.name, "this container has not got it", f"docker run {passed} ...")
     packages = {"NVIDIA": "nvidia-driver"}

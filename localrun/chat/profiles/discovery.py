@@ -13,22 +13,20 @@ from typing import TYPE_CHECKING
 from localrun.chat.budget import Allowance
 from localrun.chat.fallback import supports_tools
 from localrun.chat.profiles.derivation import derived, inserted, refined
+from localrun.chat.profiles.families import CHANNELS, DROPPED, FAMILIES, HERMES, REASONING_TAGS
 from localrun.chat.profiles.probe import CALLS, NAME, THOUGHT, TOOLS, Probe, probe_of
 from localrun.chat.profiles.profile import Profile
-from localrun.chat.profiles.recognition import (
-    FALLBACK,
-    candidates,
-    channels_in,
-    dropped_in,
-    reasoning_tags_in,
-)
 from localrun.chat.stream_parser import StreamParser, TextPart
 from localrun.chat.tool_calls import calls_of
 
 if TYPE_CHECKING:
-    from localrun.chat.profiles.formats.format import ToolCallFormat
+    from localrun.chat.profiles.formats.format import Tags, ToolCallFormat
+    from localrun.chat.profiles.profile import Channels
     from localrun.chat.stream_parser import Part
     from localrun.chat.tool_calls import ToolCall
+
+
+FALLBACK = Profile(tool_call=HERMES, is_fallback=True)
 
 
 def discovered_profile(template: str | None, allowance: Allowance | None = None) -> Profile:
@@ -51,6 +49,30 @@ def discovered_profile(template: str | None, allowance: Allowance | None = None)
         thought_end=_thought_end(thinking.closing, probe) if thinking else "",
         channels=channels_in(template + probe.with_thought),
     )
+
+
+def reasoning_tags_in(text: str) -> Tags | None:
+    """Return the reasoning tags that a text mentions, or None."""
+    return next(
+        (tags for tags in REASONING_TAGS if tags.opening in text and tags.closing in text), None
+    )
+
+
+def channels_in(text: str) -> Channels | None:
+    """Return the channels whose headers a text mentions, or None."""
+    return next((channels for mark, channels in CHANNELS.items() if mark in text), None)
+
+
+def dropped_in(text: str) -> tuple[str, ...]:
+    """Return the tags around answers that a text mentions."""
+    return tuple(tag for mark, tags in DROPPED.items() if mark in text for tag in tags)
+
+
+def candidates(template: str, rendered: str = "") -> list[ToolCallFormat]:
+    """Return the tool-call formats that a template may have, the likeliest first."""
+    if not supports_tools(template):
+        return [HERMES]
+    return [family.form for family in FAMILIES if family.mark in template + rendered]
 
 
 def _tool_call(template: str, probe: Probe) -> ToolCallFormat | None:

@@ -1,6 +1,6 @@
 """Profile of a model's replies: reasoning tags, tool-call format, channels and dropped tags.
 
-A profile is found once for each template (``recognition.py``, ``discovery.py``), and is sent
+A profile is found once for each template (``discovery.py``), and is sent
 from the runner to the server (``wire.py``). It is an immutable value without a template.
 """
 

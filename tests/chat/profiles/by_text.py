@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from localrun.chat.fallback import supports_tools
-from localrun.chat.profiles.profile import Profile
-from localrun.chat.profiles.recognition import (
+from localrun.chat.profiles.discovery import (
     FALLBACK,
     candidates,
     channels_in,
     dropped_in,
     reasoning_tags_in,
 )
+from localrun.chat.profiles.profile import Profile
 
 
 def profile_of(template: str | None) -> Profile:

@@ -16,8 +16,8 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from localrun.engine.adapter_rotation import AdapterRotation
-from localrun.engine.cache.radix import common_length
 from localrun.engine.params import STEP_TOKENS
+from localrun.prefixes import common_prefix_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -249,7 +249,7 @@ class Scheduler:
             if other.num_pending > 1 and other.adapters == seq.adapters
         ]
         leaders = [
-            _Leader(other, min(max_length, common_length(seq.tokens, other.tokens)))
+            _Leader(other, min(max_length, common_prefix_length(seq.tokens, other.tokens)))
             for other in prompts
         ]
         best = max(leaders, key=lambda leader: leader.length, default=None)

@@ -11,12 +11,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from localrun.chat.continuation import can_continue, open_tag
-from localrun.engine.cache.radix import common_length
 from localrun.engine.context_shift import CONTEXTS, ContextShift
 from localrun.engine.scores import Scores
 from localrun.engine.sequence import Sequence
 from localrun.engine.text import TextStream
 from localrun.errors import ContextExceededError, UsageError
+from localrun.prefixes import common_prefix_length
 from localrun.runner.messages import Started
 from localrun.runner.prompts.control_tokens import MARK, tokenize
 from localrun.runner.prompts.raw_prompts import RawPrompts, check_tokens
@@ -170,7 +170,7 @@ class GenerationPreparer:
         if num_keep is not None:
             num_keep = len(tokens) if num_keep < 0 else num_keep
         elif (messages := request.generation.prompt.messages) is None:
-            num_keep = common_length(tokens, self._model.tokenize(""))
+            num_keep = common_prefix_length(tokens, self._model.tokenize(""))
         else:
             write = partial(self._written, request, allowance)
             num_keep = num_kept(messages, tokens, write)

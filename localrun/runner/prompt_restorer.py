@@ -12,8 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.store.prompts import common_tokens
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -170,4 +168,4 @@ def num_saved(segments: list[PromptSegment], tokens: list[int], start: int) -> i
     if not segments:
         return start
     last = segments[-1]
-    return last.start + common_tokens(last.tokens, tokens[last.start : last.end])
+    return last.start + common_prefix_length(last.tokens, tokens[last.start : last.end])

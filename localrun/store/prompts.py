@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from localrun.disk import TEMPORARY, is_abandoned, temporary_beside
+from localrun.prefixes import common_prefix_length
 from localrun.private import make_private_folder
 from localrun.store.prompt_file import (
     Signer,
@@ -82,13 +83,13 @@ class PromptFolder:
         position = start // SEGMENT_TOKENS * SEGMENT_TOKENS
         prefix = hashlib.sha256(packed(tokens[:position]))
         while position < len(tokens):
-            expected = tokens[position : position + SEGMENT_TOKENS]
+            expected = list(tokens[position : position + SEGMENT_TOKENS])
             segment = max(
                 self._after(prefix.digest()),
-                key=lambda segment: common_tokens(segment.tokens, expected),
+                key=lambda segment: common_prefix_length(segment.tokens, expected),
                 default=None,
             )
-            if segment is None or not common_tokens(segment.tokens, expected):
+            if segment is None or not common_prefix_length(segment.tokens, expected):
                 break
             segments.append(segment)
             if len(segment.tokens) != SEGMENT_TOKENS or segment.tokens != expected:
@@ -212,16 +213,6 @@ def remove_saved(root: Path) -> int:
             file.path.unlink()
             freed += file.size_bytes
     return freed
-
-
-def common_tokens(first: Sequence[int], second: Sequence[int]) -> int:
-    """Return the length of the common prefix of two token sequences."""
-    count = 0
-    for one, other in zip(first, second, strict=False):
-        if one != other:
-            break
-        count += 1
-    return count
 
 
 def _by_age(folder: Path) -> list[_File]:

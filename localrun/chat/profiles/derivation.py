@@ -16,6 +16,7 @@ from localrun.chat.profiles.formats.named_calls import NamedCalls
 from localrun.chat.profiles.formats.tagged_calls import TaggedCalls
 from localrun.chat.profiles.formats.values import read_json_at
 from localrun.chat.profiles.probe import ANSWER, ARGUMENTS, CALL_ID, NAME, Probe
+from localrun.prefixes import common_prefix_length
 
 if TYPE_CHECKING:
     from localrun.chat.profiles.formats.format import ToolCallFormat
@@ -71,7 +72,7 @@ def refined(call_format: ToolCallFormat, probe: Probe) -> ToolCallFormat:
 def inserted(probe: Probe) -> str:
     """Return the rendered call alone, without the text before and after any answer."""
     before, _, after = probe.without_call.partition(ANSWER)
-    text = probe.with_call[_num_common(probe.with_call, before) :]
+    text = probe.with_call[common_prefix_length(probe.with_call, before) :]
     if end := _FIRST_TAG.match(after):
         at = text.find(end.group(1), text.find(NAME))
         text = text[:at] if at > 0 else text
@@ -124,7 +125,7 @@ def _tagged(text: str) -> ToolCallFormat | None:
     cuts = _CUTS.fullmatch(text)
     if not cuts or not cuts["before_name"].strip():
         return None
-    num_common = _num_common(cuts["head"][::-1], cuts["between"][::-1])
+    num_common = common_prefix_length(cuts["head"][::-1], cuts["between"][::-1])
     before_key = cuts["head"][len(cuts["head"]) - num_common :]
     value_end = cuts["between"].removesuffix(before_key)
     if not before_key or not value_end or not cuts["tail"].startswith(value_end):
@@ -141,12 +142,6 @@ def _tagged(text: str) -> ToolCallFormat | None:
 
 def _with_holes(member: str) -> str:
     return _INDEX.sub("{index}", member.replace(CALL_ID, "{id}"))
-
-
-def _num_common(left: str, right: str) -> int:
-    """Return the length of the common prefix of two texts."""
-    pairs = enumerate(zip(left, right, strict=False))
-    return next((at for at, (a, b) in pairs if a != b), min(len(left), len(right)))
 
 
 _WORDS = (NAME, *ARGUMENTS, *map(str, ARGUMENTS.values()))

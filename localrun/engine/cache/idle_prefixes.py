@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.engine.cache.host_cache import HostPrefix, HostPrefixCache
-from localrun.engine.cache.radix import common_length
+from localrun.prefixes import common_prefix_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +89,7 @@ class IdlePrefixes:
             piece = self._host_cache.take(tokens, length)
             if piece is None:
                 return
-            is_wanted = common_length(piece.tokens, tokens) >= min(
+            is_wanted = common_prefix_length(piece.tokens, tokens) >= min(
                 len(piece.tokens), len(tokens), piece.start + MIN_MATCH_TOKENS
             )
             if not is_wanted or not self._import_run(piece.tokens, piece.start, piece.data):

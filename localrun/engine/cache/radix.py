@@ -18,6 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from localrun.prefixes import common_prefix_length
+
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Sequence
 
@@ -115,7 +117,9 @@ class RadixTree:
             child = node.children.get(tokens[position])
             if child is None:
                 break
-            num_matching = common_length(child.tokens, tokens[position : min(limit, child.end)])
+            num_matching = common_prefix_length(
+                child.tokens, tokens[position : min(limit, child.end)]
+            )
             if num_matching < len(child.tokens):
                 return Match(node, child, num_matching)
             node = child
@@ -205,20 +209,3 @@ class RadixTree:
         self._ticks += 1
         for above in node.path():
             above.used_at = self._ticks
-
-
-def common_length(first: Sequence[int], second: Sequence[int]) -> int:
-    """Return the length of the common prefix of two sequences of the same type.
-
-    Bisects by comparing slices, which C does; a loop in Python is twenty times slower.
-    """
-    low, high = 0, min(len(first), len(second))
-    if first[:high] == second[:high]:
-        return high
-    while high - low > 1:  # [0, low) is common, [0, high) is not
-        middle = (low + high) // 2
-        if first[low:middle] == second[low:middle]:
-            low = middle
-        else:
-            high = middle
-    return low

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localrun.engine.cache.radix import common_length
+from localrun.prefixes import common_prefix_length
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,7 @@ class ComputedTokens:
         """Return whether the cells up to a checkpoint are among these."""
         if len(self.tokens) < checkpoint.length or self.adapters != checkpoint.adapters:
             return False
-        return common_length(self.tokens, [*checkpoint.tokens]) == checkpoint.length
+        return common_prefix_length(self.tokens, [*checkpoint.tokens]) == checkpoint.length
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from localrun.engine.cache.radix import common_length
+from localrun.prefixes import common_prefix_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,7 +87,7 @@ def num_kept(messages: Messages, tokens: Sequence[int], write: Callable[[Message
     """Return the number of prompt tokens before the first message that is not a system message."""
     system = messages[: _num_system(messages)]
     probe_tokens = write([*system, {"role": "user", "content": PROBE}]).tokens
-    return common_length(tokens, probe_tokens)
+    return common_prefix_length(tokens, probe_tokens)
 
 
 def _num_system(messages: Messages) -> int:

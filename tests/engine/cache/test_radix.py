@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localrun.engine.cache import radix
-from localrun.engine.cache.radix import Node, RadixTree, common_length
+from localrun.engine.cache.radix import Node, RadixTree
+from localrun.prefixes import common_prefix_length
 
 if TYPE_CHECKING:
     import pytest
@@ -54,7 +55,7 @@ def test_the_common_length_is_that_of_a_plain_loop(first: list[int], second: lis
     while expected < min(len(first), len(second)) and first[expected] == second[expected]:
         expected += 1
 
-    assert common_length(first, second) == expected
+    assert common_prefix_length(first, second) == expected
 
 
 @given(st.lists(runs, max_size=12), runs, st.integers(0, 12))
@@ -68,7 +69,7 @@ def test_find_gives_the_longest_prefix_of_anything_inserted(
 
     match = tree.find(wanted, min(limit, len(wanted)))
 
-    lengths = [common_length(wanted[:limit], tokens) for tokens in inserted]
+    lengths = [common_prefix_length(wanted[:limit], tokens) for tokens in inserted]
     assert match.length == max(lengths, default=0)
     assert spelled(match.node) == wanted[: match.node.end]
 

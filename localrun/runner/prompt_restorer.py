@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from localrun.prefixes import common_prefix_length
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -71,10 +71,10 @@ def choose(devices: Sequence[Device], text: str, environ: Mapping[str, str]) -> 
     if wanted == CPU:
         return ()
     if wanted in {AUTO, GPU}:
-        found = _best(_visible(gpus, environ))
-        if not found and wanted == GPU:
+        best = _best(_visible(gpus, environ))
+        if not best and wanted == GPU:
             raise _absent(wanted, gpus)
-        return found
+        return best
     chosen: list[Device] = []
     for word in wanted.split(","):
         named = [device for device in gpus if _is_named(device, word.strip())]
@@ -87,13 +87,13 @@ def choose(devices: Sequence[Device], text: str, environ: Mapping[str, str]) -> 
 def unique(devices: Iterable[Device]) -> list[Device]:
     """Return each card once, for its best backend; ``devices`` has the best backends first."""
     seen: set[str] = set()
-    found = []
+    cards = []
     for device in devices:
         if device.unit_id is None or device.unit_id not in seen:
-            found.append(device)
+            cards.append(device)
         if device.unit_id is not None:
             seen.add(device.unit_id)
-    return found
+    return cards
 
 
 def _rank(device: Device) -> tuple[bool, int, int]:

@@ -1,6 +1,6 @@
 """A model's shape, read from the header of its file.
 
-What a layer has is told by its tensors, not by the name of the architecture: one with
+The tensors determine what a layer has, not the name of the architecture: one with
 keys has cells, one with a convolution or a time mix has a state. Only what no tensor tells
 (which layers look through a window, which share cells) is a table of architectures.
 """
@@ -60,7 +60,7 @@ def _shape_of(versions: tuple[tuple[Path, int], ...]) -> ModelShape:
 
 
 def read_shape(header: Header) -> ModelShape:
-    """Return the shape that a header tells, with the tensors of all shards.
+    """Return the shape of the model in a header, with the tensors of all shards.
 
     Raises:
         IntegrityError: it says nothing of its layers.
@@ -189,35 +189,35 @@ class _Reading:
         return self._number("ssm.inner_size") + beside
 
     def _latent(self) -> int:
-        """Return the widest input of an attention's output, where no tensor of queries tells."""
+        """Return the widest input of the attention output, if no query tensor has the width."""
         return self._widest(("attn_output.weight",), 0)
 
     def _vocabulary(self) -> int:
-        said = self._number("vocab_size")
+        declared = self._number("vocab_size")
         embeddings = self._tensors.get("token_embd.weight")
         sizes = embeddings.sizes if embeddings else ()
-        return sizes[1] if len(sizes) > 1 else said
+        return sizes[1] if len(sizes) > 1 else declared
 
     def _widest(self, parts: tuple[str, ...], dimension: int) -> int:
-        found = (
+        widths = (
             self._tensors[f"blk.{number}.{part}"].sizes
             for number, names in self._by_layer.items()
             for part in parts
             if part in names
         )
-        return max((sizes[dimension] for sizes in found if len(sizes) > dimension), default=0)
+        return max((sizes[dimension] for sizes in widths if len(sizes) > dimension), default=0)
 
     def _number(self, key: str) -> int:
-        """Return a number of the architecture, the largest where it has one for each layer."""
+        """Return a number of the architecture, or the largest if each layer has its own."""
         if key not in self._numbers:
             self._numbers[key] = self._read_number(key)
         return self._numbers[key]
 
     def _read_number(self, key: str) -> int:
-        found = self._header.metadata.get(f"{self._name}.{key}")
-        if isinstance(found, list):
-            return max((item for item in found if isinstance(item, int)), default=0)
-        return found if isinstance(found, int) and found > 0 else 0
+        value = self._header.metadata.get(f"{self._name}.{key}")
+        if isinstance(value, list):
+            return max((item for item in value if isinstance(item, int)), default=0)
+        return value if isinstance(value, int) and value > 0 else 0
 
     def _per_layer(self, key: str) -> list[int]:
         if key not in self._lists:
@@ -225,10 +225,10 @@ class _Reading:
         return self._lists[key]
 
     def _read_per_layer(self, key: str) -> list[int]:
-        found = self._header.metadata.get(f"{self._name}.{key}")
-        if isinstance(found, list):
-            numbers = [item if isinstance(item, int) else 0 for item in found]
+        value = self._header.metadata.get(f"{self._name}.{key}")
+        if isinstance(value, list):
+            numbers = [item if isinstance(item, int) else 0 for item in value]
             return (numbers + [0] * self._num_layers)[: self._num_layers]
-        if not isinstance(found, int):
-            found = 0 if key == "attention.head_count" else self._number("attention.head_count")
-        return [found] * self._num_layers
+        if not isinstance(value, int):
+            value = 0 if key == "attention.head_count" else self._number("attention.head_count")
+        return [value] * self._num_layers

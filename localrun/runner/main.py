@@ -61,8 +61,8 @@ SWITCH_INTERVAL_S = 0.0005  # how long the engine may wait for the GIL behind a 
 def run_runner(fd: int, device: str = AUTO, saved: SavedPrompts | None = None) -> int:
     """Serve one model over the inherited socket ``fd`` until it closes; return the exit code.
 
-    ``device`` is the choice where the order to load names no devices; ``saved`` tells where
-    computed prompts outlive the process, None: nowhere.
+    ``device`` applies if the `Load` names no devices. ``saved`` is where prompts are saved, None
+    disables saving.
     """
     _die_with_parent()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -80,14 +80,14 @@ def run_runner(fd: int, device: str = AUTO, saved: SavedPrompts | None = None) -
     except LocalrunError as error:
         channel.send(LoadFailed(message=error.message, hint=error.hint))
         return error.exit_code
-    gc.freeze()  # all that stays: a collection that looks at it again takes as long as a token
+    gc.freeze()  # a collection that scans the loaded modules takes as long as a token
     channel.send(loaded.ready)
     _serve(loaded, incoming, channel)
     return 0
 
 
 def _serve(loaded: LoadedModel, incoming: Iterator[Message], channel: Channel) -> None:
-    """Obey frames until the socket closes."""
+    """Run the engine thread here and the reader in its own thread until the socket closes."""
     preparation = Preparation(RequestReader(loaded, channel), channel.send)
     reader = threading.Thread(
         target=_read, args=(loaded, incoming, channel, preparation), name="reader", daemon=True
@@ -95,7 +95,7 @@ def _serve(loaded: LoadedModel, incoming: Iterator[Message], channel: Channel) -
     reader.start()
     try:
         loaded.worker.run()
-    except BaseException:  # noqa: BLE001 - its parent starts another runner
+    except BaseException:  # noqa: BLE001 - the server starts another runner
         _log.exception("the engine failed")
         os._exit(BackendError.exit_code)
     reader.join()
@@ -106,17 +106,17 @@ def _serve(loaded: LoadedModel, incoming: Iterator[Message], channel: Channel) -
 def _read(
     loaded: LoadedModel, incoming: Iterator[Message], channel: Channel, preparation: Preparation
 ) -> None:
-    """Pass frames on; when this thread breaks, so does the process."""
+    """Dispatch messages; a failure of this thread ends the process."""
     try:
         for message in incoming:
-            _obey(loaded, message, channel, preparation)
+            _dispatch(loaded, message, channel, preparation)
     except BaseException:  # noqa: BLE001 - a thread that dies must take the process along
         _log.exception("requests cannot be read")
         os._exit(BackendError.exit_code)
     loaded.worker.stop()
 
 
-def _obey(
+def _dispatch(
     loaded: LoadedModel, message: Message, channel: Channel, preparation: Preparation
 ) -> None:
     if isinstance(message, Prepared):
@@ -137,10 +137,10 @@ class RequestReader:
         self._channel = channel
 
     def take(self, request: Prepared, allowance: Allowance) -> None:
-        """Send the answer of a request, or begin it.
+        """Answer a request, or submit it to the worker.
 
         Raises:
-            LocalrunError: it is refused; nothing was sent.
+            LocalrunError: the request is refused; nothing was sent.
         """
         loaded = self._loaded
         if isinstance(request, Generate):
@@ -153,11 +153,11 @@ class RequestReader:
             self._channel.send(loaded.tokenizer.answer(request, allowance))
 
     def cancel(self, request_id: int) -> None:
-        """End a request that the worker has."""
+        """Cancel a request of the worker."""
         self._loaded.worker.cancel(request_id)
 
 
 def _die_with_parent() -> None:
-    """Ask Linux to kill us with the server; elsewhere the end of the socket does it."""
+    """Ask Linux to kill this process with the server; elsewhere the socket closes."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,7 +1,7 @@
-"""``/metrics``: what the server has done, as Prometheus reads it.
+"""Metrics of the server in the Prometheus text format (``/metrics``).
 
-Counters of one process, kept in memory and written out when asked. All of it is called
-on the event loop, so nothing here needs a lock.
+Counters and histograms live in memory until the process exits. They are used on the event loop
+only and need no lock. Invariant: no text of a client becomes a label (labels.py).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 OTHER_METHOD = "other"
 CLIENT_LEFT, INTERNAL_ERROR = "499", "500"
 
-# of loaded models; those that share a runner share its figures
+# of loaded models; names that share a runner report the same values
 GAUGES: tuple[tuple[str, str, Callable[[RunningModel], int]], ...] = (
     (
         "localrun_open_requests",
@@ -43,18 +43,18 @@ GAUGES: tuple[tuple[str, str, Callable[[RunningModel], int]], ...] = (
     ("localrun_model_bytes", "Memory of loaded models.", lambda model: model.size_bytes),
     (
         "localrun_running_sequences",
-        "Answers that are generated.",
+        "Sequences that generate.",
         lambda model: model.stats.num_running,
     ),
     (
         "localrun_waiting_sequences",
-        "Requests that wait at a runner for a place.",
+        "Requests that wait for a slot of their runner.",
         lambda model: model.stats.num_waiting,
     ),
-    ("localrun_kv_cells", "Tokens that a KV cache holds.", lambda model: model.stats.num_cells),
+    ("localrun_kv_cells", "KV cache size, in cells.", lambda model: model.stats.num_cells),
     (
         "localrun_kv_cells_used",
-        "Of these, those that something is in, for running answers and for later ones.",
+        "KV cache cells in use by sequences and cached prefixes.",
         lambda model: model.stats.num_used_cells,
     ),
 )
@@ -64,20 +64,20 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass(slots=True)
 class Counter:
-    """One family of numbers that only grow."""
+    """Counter family: values that only increase, by label."""
 
     name: str
     about: str
     values: dict[Labels, float] = field(default_factory=dict)
 
     def add(self, amount: float, **labels: str) -> None:
-        """Count something."""
+        """Add to the counter of these labels; ignore new labels beyond `MOST_SERIES`."""
         key = tuple(labels.items())
         if key in self.values or len(self.values) < MOST_SERIES:
             self.values[key] = self.values.get(key, 0.0) + amount
 
     def lines(self) -> Iterator[str]:
-        """Yield the family as text."""
+        """Yield the lines of the family."""
         yield from _head(self.name, "counter", self.about)
         for labels, value in sorted(self.values.items()):
             yield _line(self.name, labels, value)
@@ -85,7 +85,7 @@ class Counter:
 
 @dataclass(slots=True)
 class Histogram:
-    """How often a time was at most so long, for each of some bounds."""
+    """Histogram family: durations in buckets with upper ``bounds``, in seconds."""
 
     name: str
     about: str
@@ -94,7 +94,7 @@ class Histogram:
     sums: dict[Labels, float] = field(default_factory=dict)
 
     def observe(self, seconds: float, **labels: str) -> None:
-        """Count one time."""
+        """Record a duration; ignore new labels beyond `MOST_SERIES`."""
         key = tuple(labels.items())
         if key not in self.values and len(self.values) >= MOST_SERIES:
             return
@@ -103,7 +103,7 @@ class Histogram:
         self.sums[key] = self.sums.get(key, 0.0) + seconds
 
     def lines(self) -> Iterator[str]:
-        """Yield the family as text; its counts are cumulative."""
+        """Yield the lines of the family, with cumulative buckets."""
         yield from _head(self.name, "histogram", self.about)
         for labels, buckets in sorted(self.values.items()):
             total = 0
@@ -115,40 +115,40 @@ class Histogram:
 
 
 class Metrics:
-    """What is counted."""
+    """All families of the server."""
 
     def __init__(self) -> None:
-        self.requests = Counter("localrun_requests_total", "Answers by route and status.")
+        self.requests = Counter("localrun_requests_total", "Responses by route and status.")
         self.request_seconds = Histogram(
-            "localrun_request_seconds", "From the request to the end of the answer.", SECONDS
+            "localrun_request_seconds", "Time from the request to the end of the response.", SECONDS
         )
         self.first_token_seconds = Histogram(
-            "localrun_first_token_seconds", "From the request to its first text.", SECONDS
+            "localrun_first_token_seconds", "Time to first token.", SECONDS
         )
         self.gap_seconds = Histogram(
-            "localrun_gap_seconds", "Between two pieces of text of one answer.", GAP_SECONDS
+            "localrun_gap_seconds", "Time between two chunks of text of an answer.", GAP_SECONDS
         )
-        self.prompt_tokens = Counter("localrun_prompt_tokens_total", "Tokens of prompts.")
-        self.generated_tokens = Counter("localrun_generated_tokens_total", "Tokens generated.")
+        self.prompt_tokens = Counter("localrun_prompt_tokens_total", "Prompt tokens.")
+        self.generated_tokens = Counter("localrun_generated_tokens_total", "Generated tokens.")
         self.cached_tokens = Counter(
-            "localrun_cached_tokens_total", "Tokens of prompts that were computed before."
+            "localrun_cached_tokens_total", "Prompt tokens found in the prefix cache."
         )
         self.queue_seconds = Histogram(
-            "localrun_queue_seconds", "Of a request at its runner, until it had a place.", SECONDS
+            "localrun_queue_seconds", "Time of a request in the queue of its runner.", SECONDS
         )
         self.loop_lag_seconds = Histogram(
-            "localrun_loop_lag_seconds", "How late the server's event loop is.", LAG_SECONDS
+            "localrun_loop_lag_seconds", "Delay of the event loop.", LAG_SECONDS
         )
-        self.answers = Counter("localrun_answers_total", "Answers by how they ended.")
+        self.answers = Counter("localrun_answers_total", "Answers by finish reason or error code.")
 
     def watch(self, app: ASGIApp) -> ASGIApp:
-        """Return the application, counted."""
+        """Return an ASGI application that records the requests of ``app``."""
 
         async def counted(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
                 await app(scope, receive, send)
                 return
-            begun, status = time.monotonic(), CLIENT_LEFT  # until an answer begins
+            begun, status = time.monotonic(), CLIENT_LEFT  # until a response starts
 
             async def counting(message: Message) -> None:
                 nonlocal status
@@ -159,7 +159,7 @@ class Metrics:
             try:
                 await app(scope, receive, counting)
             except Exception:
-                status = INTERNAL_ERROR  # what is sent for it, further out
+                status = INTERNAL_ERROR  # sent by an outer middleware
                 raise
             finally:
                 route = getattr(scope.get("route"), "path", NO_ROUTE)
@@ -170,14 +170,14 @@ class Metrics:
         return counted
 
     async def watch_loop(self) -> None:
-        """Count how late the event loop is, for ever."""
+        """Record the delay of the event loop until cancelled."""
         while True:
             due = time.monotonic() + LAG_EVERY_S
             await asyncio.sleep(LAG_EVERY_S)
             self.loop_lag_seconds.observe(max(0.0, time.monotonic() - due))
 
     def text(self, pool: RunnerPool) -> str:
-        """Return everything as text; blocks a little, for what the pool tells."""
+        """Return all families as text; blocks while the locks of the pool are held."""
         families = (
             self.requests,
             self.request_seconds,
@@ -198,21 +198,21 @@ def _pool_lines(pool: RunnerPool) -> Iterator[str]:
     history, running = pool.load_history(), pool.running()
     loads = _summed((name, model.num_loads) for name, model in history.items())
     crashes = _summed((name, model.num_crashes) for name, model in history.items())
-    yield from _by_model("localrun_loads_total", "counter", "Times a model was loaded.", loads)
-    yield from _by_model("localrun_crashes_total", "counter", "Runners that died.", crashes)
+    yield from _by_model("localrun_loads_total", "counter", "Loads of a model.", loads)
+    yield from _by_model("localrun_crashes_total", "counter", "Runner crashes.", crashes)
     yield from _by_model(
         "localrun_waiting_requests",
         "gauge",
-        "Requests that wait for a load or for their turn.",
+        "Queued requests.",
         _summed((model.name, model.num_waiting) for model in pool.states()),
     )
     for name, about, value in GAUGES:
-        told = {label_of(model.name): value(model) for model in running}
-        yield from _by_model(name, "gauge", about, told)
+        values = {label_of(model.name): value(model) for model in running}
+        yield from _by_model(name, "gauge", about, values)
 
 
 def _summed(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """Return the counts by label."""
+    """Return the sums of the counts by label."""
     sums: dict[str, int] = {}
     for name, count in counts:
         sums[label_of(name)] = sums.get(label_of(name), 0) + count
@@ -230,8 +230,8 @@ def _head(name: str, kind: str, about: str) -> Iterable[str]:
 
 
 def _line(name: str, labels: Labels, value: float) -> str:
-    told = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels)
-    return f"{name}{{{told}}} {value:.15g}"
+    pairs = ",".join(f'{key}="{_escaped(text)}"' for key, text in labels)
+    return f"{name}{{{pairs}}} {value:.15g}"
 
 
 def _escaped(text: str) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT}
 TEMPORARY = ".tmp-"  # followed by the id of the writing process
-MOST_DIGITS = 9  # of a process id
+MAX_DIGITS = 9  # of a process id
 NO_ACCESS = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -52,7 +52,7 @@ def temporary_beside(path: Path) -> Path:
 def is_abandoned(temporary: Path) -> bool:
     """Return whether the process in the name of a temporary file has ended."""
     process_id = temporary.name.rpartition(TEMPORARY)[2]
-    if not (process_id.isascii() and process_id.isdigit()) or len(process_id) > MOST_DIGITS:
+    if not (process_id.isascii() and process_id.isdigit()) or len(process_id) > MAX_DIGITS:
         return False
     try:
         os.kill(int(process_id), 0)

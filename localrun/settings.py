@@ -30,7 +30,7 @@ DEFAULT_STREAMS = 4
 DEFAULT_QUEUE = 512
 LARGEST_QUEUE = 100_000
 DEFAULT_DRAIN_S = 5.0
-MOST_STREAMS = 32
+MAX_STREAMS = 32
 LARGEST_PORT = 65535
 UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 PLAIN_NUMBER = re.compile(r"\d+(?:\.\d*)?(?:e[+-]?\d+)?", re.ASCII)
@@ -130,7 +130,7 @@ def load_settings(
         extra_models=_paths(environ, "LOCALRUN_EXTRA_MODELS"),
         catalogs=_catalogs(environ),
         mirrors=_mirrors(environ),
-        num_streams=_count(environ, "LOCALRUN_STREAMS", DEFAULT_STREAMS, MOST_STREAMS),
+        num_streams=_count(environ, "LOCALRUN_STREAMS", DEFAULT_STREAMS, MAX_STREAMS),
         is_offline=_flag(environ, "LOCALRUN_OFFLINE"),
         private_hosts=_private_hosts(environ),
         prompts_dir=_cache_dir(environ) / PROMPTS,

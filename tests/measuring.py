@@ -17,7 +17,7 @@ STEP = 4
 LINEAR = 9.0  # times the cost of a fourth: 4 if linear, 5 if n log n, 16 if quadratic
 TRIES = 5
 ROUNDS = 100_000
-LEAST_S = 0.001
+MIN_S = 0.001
 
 
 def processor_s(work: Callable[[], object]) -> float:
@@ -54,7 +54,7 @@ def grows_linearly(work: Callable[[int], object], size: int) -> bool:
     for _ in range(TRIES):
         small_s = min(small_s, processor_s(lambda: work(size)))
         large_s = min(large_s, processor_s(lambda: work(STEP * size)))
-        if large_s < LINEAR * max(small_s, LEAST_S):
+        if large_s < LINEAR * max(small_s, MIN_S):
             return True
     return False
 

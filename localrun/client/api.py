@@ -27,7 +27,7 @@ ERROR_STATUS = 400
 CONNECT_TIMEOUT_S = 5.0
 UNLOAD_TIMEOUT_S = 60.0  # running answers end and the memory of models is freed
 SHUTDOWN_S = 0.2
-MOST_NAMES = 1000  # in one request
+MAX_NAMES = 1000  # in one request
 LONGEST_PROGRAM = 50
 OWN_ERRORS = (errors.UsageError, errors.CertificateError, errors.OverloadedError)
 ANOTHER_PORT = "LOCALRUN_HOST=127.0.0.1:11500 localrun run ...   uses another port"
@@ -94,8 +94,8 @@ class LocalrunClient:
 
     def removed(self, names: Sequence[str]) -> None:
         """Unload models that were removed from the store; blocks until they are unloaded."""
-        for start in range(0, len(names), MOST_NAMES):
-            body = {"models": list(names[start : start + MOST_NAMES])}
+        for start in range(0, len(names), MAX_NAMES):
+            body = {"models": list(names[start : start + MAX_NAMES])}
             self._call("POST", f"{OWN}/removed", body, timeout_s=UNLOAD_TIMEOUT_S)
 
     def renamed(self, source: str, target: str) -> None:

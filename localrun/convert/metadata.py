@@ -23,7 +23,7 @@ POOLINGS = {
     "pooling_mode_lasttoken": gguf.PoolingType.LAST,
 }
 SWA_PERIOD = {gguf.MODEL_ARCH.GEMMA2: 2, gguf.MODEL_ARCH.GEMMA3: 6}
-MOST_LAYERS = 512  # llama.cpp's limit
+MAX_LAYERS = 512  # llama.cpp's limit
 LAYERS_OF_27B = {gguf.MODEL_ARCH.GEMMA2: 46, gguf.MODEL_ARCH.GEMMA3: 62}
 
 
@@ -48,8 +48,8 @@ def describe(writer: gguf.GGUFWriter, config: Config, family: Architecture) -> d
 def num_layers(config: Config) -> int:
     """Return the number of layers, which is bounded because tables have its size."""
     count = config.count("num_hidden_layers")
-    if count > MOST_LAYERS:
-        raise config.wrong("num_hidden_layers", f"at most {MOST_LAYERS}")
+    if count > MAX_LAYERS:
+        raise config.wrong("num_hidden_layers", f"at most {MAX_LAYERS}")
     return count
 
 

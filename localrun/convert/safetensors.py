@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 LARGEST_HEADER = 25_000_000  # of 200,000 tensors; the reference allows 100 MB, which takes 3 GB
 LONGEST_NAME = 512
-MOST_DIMENSIONS = 8
+MAX_DIMENSIONS = 8
 MODEL_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
 SIZES = {
@@ -145,7 +145,7 @@ def _tensor(name: str, entry: object, path: Path, data_start: int) -> Safetensor
     dtype, shape, offsets = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
     if not isinstance(dtype, str) or dtype not in SIZES:
         raise _damaged(path, f"tensor {name!r} has the unknown type {dtype!r:.100}")
-    if not _are_counts(shape) or len(shape) > MOST_DIMENSIONS:
+    if not _are_counts(shape) or len(shape) > MAX_DIMENSIONS:
         raise _damaged(path, f"tensor {name!r} has no sensible shape")
     if not _are_counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:  # noqa: PLR2004
         raise _damaged(path, f"tensor {name!r} has no sensible offsets")

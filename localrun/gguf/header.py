@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
-MOST_PAIRS = 100_000
-MOST_TENSORS = 100_000
-MOST_DIMENSIONS = 4
-MOST_ELEMENTS = 2**63 - 1
+MAX_PAIRS = 100_000
+MAX_TENSORS = 100_000
+MAX_DIMENSIONS = 4
+MAX_ELEMENTS = 2**63 - 1
 LARGEST_ALIGNMENT = 1024 * 1024
 DEFAULT_ALIGNMENT = 32
 LONGEST_KEY = 65535
@@ -166,8 +166,8 @@ def parse_header(reader: Reader, longest_kept: int = LONGEST_KEPT_ARRAY) -> Head
         IntegrityError: the header is damaged; the message has the offset and the reason.
     """
     _check_version(reader)
-    num_tensors = reader.bounded(MOST_TENSORS, "tensors")
-    num_pairs = reader.bounded(MOST_PAIRS, "metadata pairs")
+    num_tensors = reader.bounded(MAX_TENSORS, "tensors")
+    num_pairs = reader.bounded(MAX_PAIRS, "metadata pairs")
     metadata = _metadata(reader, num_pairs, longest_kept)
     tensors = _tensors(reader, num_tensors)
     alignment = _alignment(reader, metadata)
@@ -255,10 +255,10 @@ def _tensors(reader: Reader, num_tensors: int) -> dict[str, GgufTensor]:
 
 def _tensor(reader: Reader) -> GgufTensor:
     num_dimensions = reader.number(SCALARS[4])
-    if num_dimensions > MOST_DIMENSIONS:
+    if num_dimensions > MAX_DIMENSIONS:
         raise reader.damaged(f"a tensor of {num_dimensions} dimensions")
     sizes = tuple(reader.number() for _ in range(num_dimensions))
-    if math.prod(sizes) > MOST_ELEMENTS:
+    if math.prod(sizes) > MAX_ELEMENTS:
         raise reader.damaged(f"a tensor of {' x '.join(map(str, sizes))} numbers")
     return GgufTensor(sizes, reader.number(SCALARS[4]), reader.number())
 

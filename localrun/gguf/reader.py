@@ -1,7 +1,7 @@
 """Bounded reader of numbers and strings in an untrusted file.
 
-    time     a header ends within `LARGEST_HEADER` bytes and has `MOST_STRINGS` strings in arrays
-    memory   a block of the file, and what the caller charges: `MOST_KEPT_BYTES`
+    time     a header ends within `LARGEST_HEADER` bytes and has `MAX_STRINGS` strings in arrays
+    memory   a block of the file, and what the caller charges: `MAX_KEPT_BYTES`
 
 Memory for a length that the file states is allocated only if the file has that many bytes.
 Every error has the offset of the number or text that is wrong.
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 256 * 1024
 LARGEST_HEADER = 512 * 1024 * 1024  # the largest vocabularies take some 20 MB
 LONGEST_STRING = 4 * 1024 * 1024  # chat templates are some 10 KB, licences 100 KB
-MOST_STRINGS = 4_000_000  # the largest vocabularies have a million with their merges
-MOST_KEPT_BYTES = 64 * 1024 * 1024
+MAX_STRINGS = 4_000_000  # the largest vocabularies have a million with their merges
+MAX_KEPT_BYTES = 64 * 1024 * 1024
 U64 = struct.Struct("<Q")
 
 
@@ -91,8 +91,8 @@ class Reader:
     def skip_strings(self, count: int) -> None:
         """Skip the strings of an array."""
         self._num_strings += count
-        if self._num_strings > MOST_STRINGS:
-            raise self.damaged(f"{self._num_strings} strings in arrays, not {MOST_STRINGS} at most")
+        if self._num_strings > MAX_STRINGS:
+            raise self.damaged(f"{self._num_strings} strings in arrays, not {MAX_STRINGS} at most")
         while count:
             self._fill(U64.size)
             count = self._skip_within_block(count)
@@ -100,8 +100,8 @@ class Reader:
     def charge(self, size: int) -> None:
         """Count memory that the caller keeps, and raise if the sum exceeds the bound."""
         self._kept_bytes += size
-        if self._kept_bytes > MOST_KEPT_BYTES:
-            raise self.damaged(f"metadata that takes more than {MOST_KEPT_BYTES} bytes")
+        if self._kept_bytes > MAX_KEPT_BYTES:
+            raise self.damaged(f"metadata that takes more than {MAX_KEPT_BYTES} bytes")
 
     def _skip_within_block(self, count: int) -> int:
         """Skip strings whose length is in the block; return the number that is left.

@@ -7,7 +7,7 @@
     5  a shorter context, unless the request sets one
 
 A context that is not requested takes at most `GPU_SHARE` of the memory that the weights leave on
-a GPU, or `HOST_SHARE` and `MOST_HOST_CACHE` on the processor, whose memory other programs need;
+a GPU, or `HOST_SHARE` and `MAX_HOST_CACHE` on the processor, whose memory other programs need;
 it is at least `COMFORTABLE_CONTEXT` if that fits. A smaller cache type is used only on request.
 """
 
@@ -31,7 +31,7 @@ MIB = 1024 * 1024
 GPU_RESERVE = 512 * MIB  # of the driver for a process, and fragmentation
 HOST_RESERVE = 256 * MIB
 GPU_SHARE, HOST_SHARE = 0.5, 0.125
-MOST_HOST_CACHE = 2048 * MIB  # llama.cpp writes all of it during the load
+MAX_HOST_CACHE = 2048 * MIB  # llama.cpp writes all of it during the load
 COMFORTABLE_CONTEXT = 8192
 SMALLEST_CONTEXT = 4096
 SHARED_CELLS = 16384  # limit for a cache of several full contexts
@@ -255,7 +255,7 @@ class _Planner:
         left = self._usable(share.device) - share.weight_bytes
         if share.device.is_gpu:
             return GPU_SHARE * left
-        return min(HOST_SHARE * left, MOST_HOST_CACHE)
+        return min(HOST_SHARE * left, MAX_HOST_CACHE)
 
     def _spare(self, share: Share) -> int:
         return self._usable(share.device) - share.total_bytes

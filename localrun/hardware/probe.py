@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 TIMEOUT_S = 20.0  # drivers of machines with eight cards need half of this
 KILL_TIMEOUT_S = 2.0
-MOST_BYTES = 1_000_000
+MAX_BYTES = 1_000_000
 PROBE_ENVIRONMENT = {"GGML_NO_BACKTRACE": "1"}  # as for runners: no debugger in abort()
 
 
@@ -78,7 +78,7 @@ def _run(command: list[str], environ: Mapping[str, str], timeout_s: float) -> tu
             return "", f"cannot be started: {error.strerror}"
         ending = _wait(child, timeout_s)
         out.seek(0)
-        return out.read(MOST_BYTES).decode(errors="replace"), ending
+        return out.read(MAX_BYTES).decode(errors="replace"), ending
 
 
 def _wait(child: subprocess.Popen[bytes], timeout_s: float) -> str:

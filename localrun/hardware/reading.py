@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from localrun.gguf.header import Header
 
 LONGEST_KEPT = 1024  # items of an array: one for each layer
-MOST_LAYERS = 1024
+MAX_LAYERS = 1024
 WINDOW_PATTERNS = {  # every so-manieth layer has no window, the last of each group
     "gemma2": 2, "gemma3": 6, "gemma3n": 5, "gpt-oss": 2, "cohere2": 4, "llama4": 4, "exaone4": 4,
     "exaone-moe": 4, "olmo2": 4, "afmoe": 4, "plamo3": 8, "gemma-embedding": 6,
@@ -78,7 +78,7 @@ class _Reading:
         self._numbers: dict[str, int] = {}  # what was read: each layer asks again
         self._lists: dict[str, list[int]] = {}
         self._num_layers = self._number("block_count")
-        if not 0 < self._num_layers <= MOST_LAYERS:
+        if not 0 < self._num_layers <= MAX_LAYERS:
             raise IntegrityError(f"the model says that it has {self._num_layers} layers")
         self._by_layer: dict[int, dict[str, int]] = {n: {} for n in range(self._num_layers)}
         self._outside: dict[str, int] = {}

@@ -16,7 +16,7 @@ from typing import Any
 
 from localrun.hardware.device import Device, DeviceKind
 
-MOST_DEVICES = 256
+MAX_DEVICES = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +63,9 @@ def read_report(text: str) -> ProbeReport:
 def _take(report: ProbeReport, message: dict[str, Any]) -> None:
     for name, value in message.items():
         if name == "devices" and isinstance(value, list):
-            report.devices = [device for item in value[:MOST_DEVICES] if (device := _device(item))]
+            report.devices = [device for item in value[:MAX_DEVICES] if (device := _device(item))]
         elif name == "cards" and isinstance(value, list):
-            report.cards += [card for item in value[:MOST_DEVICES] if (card := _card(item))]
+            report.cards += [card for item in value[:MAX_DEVICES] if (card := _card(item))]
         elif name == "unloaded" and isinstance(value, dict):
             report.unloaded |= {str(key): str(reason) for key, reason in value.items()}
         elif name == "failed" and isinstance(value, str):

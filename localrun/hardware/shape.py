@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 UNKNOWN_CONTEXT = 8192  # of a file without the trained context
-MOST_STRETCH = 64  # times the trained context; models are made for at most 32
+MAX_STRETCH = 64  # times the trained context; models are made for at most 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ def longest_context(trained: int | None, stretching: str) -> int:
     ``stretching`` names the method of context extension, such as YaRN; "" for none.
     """
     longest = trained or UNKNOWN_CONTEXT
-    return longest * MOST_STRETCH if stretching else longest
+    return longest * MAX_STRETCH if stretching else longest
 
 
 def context_note(asked: int | None, trained: int | None, stretching: str) -> str:
@@ -81,4 +81,4 @@ def context_note(asked: int | None, trained: int | None, stretching: str) -> str
     stretched = f"stretched from the model's own {trained} tokens by {stretching}"
     if asked <= longest_context(trained, stretching):
         return stretched
-    return f"{stretched}, cut from {asked}: {MOST_STRETCH} times is the most"
+    return f"{stretched}, cut from {asked}: {MAX_STRETCH} times is the most"

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, NoReturn
 from localrun.errors import LocalrunError
 from localrun.modelfile.instruction import Instruction, most_of
 from localrun.modelfile.problems import ModelfileError, Problem, problem_at, shown
-from localrun.modelfile.source import MOST_BYTES, decode_source
+from localrun.modelfile.source import MAX_BYTES, decode_source
 from localrun.modelfile.syntax import read_instructions
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
 
 Item = Instruction | Problem
 
-MOST_FILES = 64
-MOST_DEPTH = 8
-MOST_UNDECLARED = 20  # warnings
-MOST_USES = 100_000  # of ARG names in values: each costs a little time
+MAX_FILES = 64
+MAX_DEPTH = 8
+MAX_UNDECLARED = 20  # warnings
+MAX_USES = 100_000  # of ARG names in values: each costs a little time
 LONGEST_ARG = 128
 ARG = re.compile(
     rf"(?P<name>[A-Za-z_][A-Za-z0-9_]{{0,{LONGEST_ARG - 1}}})(?:=(?P<default>.*))?", re.DOTALL
@@ -72,7 +72,7 @@ class Expansion:
         self._declared: set[str] = set()
         self._undeclared: set[str] = set()  # names that were warned about
         self._num_files = 1
-        self._budget = MOST_BYTES  # characters that INCLUDE and ARG may still add
+        self._budget = MAX_BYTES  # characters that INCLUDE and ARG may still add
         self._num_uses = 0
         self._counts: Counter[str] = Counter()  # of instructions by their kind
 
@@ -165,8 +165,8 @@ class Expansion:
 
     def _count_use(self, instruction: Instruction) -> None:
         self._num_uses += 1
-        if self._num_uses > MOST_USES:
-            _fail(instruction, "too-long", f"more than {MOST_USES} uses of ARG names")
+        if self._num_uses > MAX_USES:
+            _fail(instruction, "too-long", f"more than {MAX_USES} uses of ARG names")
 
     def _undeclared_uses(self, instruction: Instruction) -> Iterator[Problem]:
         """Yield a warning for each use of an undeclared name, once for each name."""
@@ -174,7 +174,7 @@ class Expansion:
             name = use["name"]
             if use["dollar"] or name in self._declared or name in self._undeclared:
                 continue
-            if len(self._undeclared) == MOST_UNDECLARED:
+            if len(self._undeclared) == MAX_UNDECLARED:
                 return
             self._undeclared.add(name)
             yield problem_at(
@@ -190,11 +190,11 @@ class Expansion:
         if target in path[1:]:
             names = " -> ".join((*path[path.index(target) :], target))
             _fail(instruction, "include-cycle", f"the file includes itself: {shown(names, 200)}")
-        if len(path) > MOST_DEPTH:
-            _fail(instruction, "include-depth", f"more than {MOST_DEPTH} files inside each other")
+        if len(path) > MAX_DEPTH:
+            _fail(instruction, "include-depth", f"more than {MAX_DEPTH} files inside each other")
         self._num_files += 1
-        if self._num_files > MOST_FILES:
-            _fail(instruction, "include-count", f"more than {MOST_FILES} files")
+        if self._num_files > MAX_FILES:
+            _fail(instruction, "include-count", f"more than {MAX_FILES} files")
         content = self._content(instruction, target)
         source = decode_source(content, posixpath.join(self._folder, target))
         yield from self.items(source, (*path, target))

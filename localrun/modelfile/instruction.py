@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ROLES = ("system", "user", "assistant")
 # keywords whose values are names and paths
 NAMING = ("FROM", "ADAPTER", "DRAFT", "RENDERER", "PARSER", "REQUIRES", "INCLUDE", "ARG")
-MOST_REPEATED = {  # each is a file or layer of the model, or a part of every prompt
+MAX_REPEATED = {  # each is a file or layer of the model, or a part of every prompt
     "FROM": 1000,
     "ADAPTER": 100,
     "LICENSE": 100,
@@ -84,4 +84,4 @@ class Value:
 
 def most_of(kind: str) -> float:
     """Return the largest number of instructions of a kind, such as ``PARAMETER stop``."""
-    return MOST_REPEATED.get(kind, math.inf)
+    return MAX_REPEATED.get(kind, math.inf)

@@ -13,7 +13,7 @@ Kind = Literal["int", "float", "bool", "string", "list", "duration", "enum"]
 
 LARGEST_INTEGER = 2**63 - 1
 HOTTEST = 100.0
-LEAST_PENALTY = 0.01  # logits are divided by it
+MIN_PENALTY = 0.01  # logits are divided by it
 LARGEST = 1e9  # for parameters without a natural limit
 CACHE_TYPES = ("f16", "bf16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 OVERFLOWS = ("error", "shift", "drop")
@@ -90,7 +90,7 @@ PARAMETERS = (
     _whole("mirostat", "keep the surprise even: 0 off, 1 or 2 the version", 0, 2),
     _number("mirostat_tau", "the surprise that mirostat keeps", 0, HOTTEST),
     _number("mirostat_eta", "how quickly mirostat learns", 0, 1),
-    _number("repeat_penalty", "against repetition; 1 = off", LEAST_PENALTY, HOTTEST),
+    _number("repeat_penalty", "against repetition; 1 = off", MIN_PENALTY, HOTTEST),
     _whole("repeat_last_n", "tokens looked at for repetition; -1 = all, 0 = off", -1),
     _number("presence_penalty", "against tokens that occurred", -HOTTEST, HOTTEST),
     _number("frequency_penalty", "against tokens, for each time they occurred", -HOTTEST, HOTTEST),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from localrun.modelfile.instruction import Instruction
     from localrun.modelfile.source import Reader, SourceText
 
-MOST_PROBLEMS = 200
+MAX_PROBLEMS = 200
 SINGLE = frozenset({"DRAFT", "TEMPLATE", "SYSTEM", "RENDERER", "PARSER", "REQUIRES"})
 
 
@@ -76,22 +76,22 @@ def lint(
     problems = [
         *_replaced(source),
         *(item for item in items if isinstance(item, Problem)),
-        *islice(_repeated(instructions), MOST_PROBLEMS),
-        *islice(_wrong_values(instructions), MOST_PROBLEMS),
-        *islice(_findings(instructions, tuple(checks)), MOST_PROBLEMS),
+        *islice(_repeated(instructions), MAX_PROBLEMS),
+        *islice(_wrong_values(instructions), MAX_PROBLEMS),
+        *islice(_findings(instructions, tuple(checks)), MAX_PROBLEMS),
     ]
     if not read_texts(instructions, "FROM"):
         problems.append(no_source(name))
-    return _in_order(problems, name)[:MOST_PROBLEMS]
+    return _in_order(problems, name)[:MAX_PROBLEMS]
 
 
 def _first(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield items up to `MOST_PROBLEMS` problems."""
+    """Yield items up to `MAX_PROBLEMS` problems."""
     num_problems = 0
     for item in items:
         yield item
         num_problems += isinstance(item, Problem)
-        if num_problems == MOST_PROBLEMS:
+        if num_problems == MAX_PROBLEMS:
             return
 
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 ParameterValue = bool | int | float | str
 Fault = Literal["unknown-parameter", "removed-parameter", "wrong-type", "out-of-range"]
 
-MOST_NAME = 64  # characters compared with known names
-MOST_NUMBER = 64  # characters
-MOST_VALUE = 1000
+MAX_NAME = 64  # characters compared with known names
+MAX_NUMBER = 64  # characters
+MAX_VALUE = 1000
 DECIMAL = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 TRUTHS = {"1": True, "t": True, "true": True, "0": False, "f": False, "false": False}
@@ -67,7 +67,7 @@ def parse_parameter(name: str, text: str) -> ParameterValue:
     parameter = find_parameter(name)
     if parameter.kind in {"string", "list"}:
         return text
-    if len(text) > MOST_VALUE:  # bounds the time of the checks below
+    if len(text) > MAX_VALUE:  # bounds the time of the checks below
         raise _wrong(parameter, text)
     if parameter.kind == "duration":
         return _duration(parameter, text)
@@ -111,7 +111,7 @@ def _number(parameter: ParameterSpec, word: str) -> int | float:
 
 def _parse_number(word: str) -> int | float | None:
     """Return a finite number, or None if the word is not one."""
-    if len(word) > MOST_NUMBER:
+    if len(word) > MAX_NUMBER:
         return None
     if INTEGER.fullmatch(word):
         return int(word)
@@ -145,7 +145,7 @@ def _choice(parameter: ParameterSpec, word: str) -> str:
 
 
 def _duration(parameter: ParameterSpec, text: str) -> str:
-    if len(text) > MOST_NUMBER:  # bounds the time of parse_duration
+    if len(text) > MAX_NUMBER:  # bounds the time of parse_duration
         raise _wrong(parameter, text)
     try:
         parse_duration(text)
@@ -179,6 +179,6 @@ def _range(parameter: ParameterSpec) -> str:
 
 
 def _nearest(name: str) -> str:
-    word = name.lower()[:MOST_NAME]
+    word = name.lower()[:MAX_NAME]
     near = OTHER_NAMES.get(word) or next(iter(difflib.get_close_matches(word, KNOWN, n=1)), None)
     return f"did you mean {near}?" if near else "localrun help parameters"

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 Severity = Literal["error", "warning"]
 
 INDENT = "    "
-MOST_SHOWN = 100  # characters of a line
+MAX_SHOWN = 100  # characters of a line
 SHOWN_BEFORE = 60  # of them, in front of the caret
-MOST_QUOTED = 40  # characters of a value inside a message
+MAX_QUOTED = 40  # characters of a value inside a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Problem:
     @property
     def where(self) -> str:
         """Return ``file:line:column``."""
-        return f"{shown(self.file, MOST_SHOWN)}:{self.line}:{self.column}"
+        return f"{shown(self.file, MAX_SHOWN)}:{self.line}:{self.column}"
 
 
 class ModelfileError(UsageError):
@@ -89,7 +89,7 @@ def render_problem(problem: Problem) -> str:
     return "\n".join([head, *_excerpt(problem), *hint])
 
 
-def shown(text: str, most: int = MOST_QUOTED) -> str:
+def shown(text: str, most: int = MAX_QUOTED) -> str:
     """Return text of a file for a message: one printable line of at most ``most`` characters."""
     line = "".join(char if char.isprintable() else "\ufffd" for char in text[: most + 1])
     return f"{line[:most]}..." if len(line) > most else line
@@ -101,7 +101,7 @@ def _excerpt(problem: Problem) -> list[str]:
         return []
     start = max(0, problem.column - 1 - SHOWN_BEFORE)
     before = _plain(problem.text[start : problem.column - 1])
-    after = _plain(problem.text[problem.column - 1 : start + MOST_SHOWN])
+    after = _plain(problem.text[problem.column - 1 : start + MAX_SHOWN])
     return [f"{INDENT}{before}{after}".rstrip(), f"{INDENT}{' ' * _width(before)}^"]
 
 

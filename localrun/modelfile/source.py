@@ -23,7 +23,7 @@ from localrun.errors import UsageError
 
 Reader = Callable[[str], bytes]  # of a path below the top file's folder, with "/"
 
-MOST_BYTES = 8 * 1024 * 1024
+MAX_BYTES = 8 * 1024 * 1024
 NEWLINE = re.compile(r"[\r\n]")
 LINE_BREAK = re.compile(r"\r\n?|\n")
 REPLACEMENT = "\ufffd"
@@ -88,11 +88,11 @@ def decode_source(content: bytes, name: str) -> SourceText:
     """Return the text of a file's bytes.
 
     Raises:
-        UsageError: the file has more than `MOST_BYTES`.
+        UsageError: the file has more than `MAX_BYTES`.
     """
-    if len(content) > MOST_BYTES:
+    if len(content) > MAX_BYTES:
         raise UsageError(
-            f"{name} has {len(content)} bytes; a recipe has at most {MOST_BYTES}",
+            f"{name} has {len(content)} bytes; a recipe has at most {MAX_BYTES}",
             hint="a model is named by a recipe, not put into it: FROM ./model.gguf",
         )
     mark, encoding = next(
@@ -122,7 +122,7 @@ def folder_reader(folder: Path) -> Reader:
         with os.fdopen(os.open(target, FLAGS | BINARY), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise UsageError(f"{path} is not a file")
-            return file.read(MOST_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
 
     return read
 

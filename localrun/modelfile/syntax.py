@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from localrun.modelfile.source import SourceText
 
-MOST_INSTRUCTIONS = 20_000
+MAX_INSTRUCTIONS = 20_000
 
 NOTHING = re.compile(r"(?:[ \t\r\n]++|#[^\r\n]*+)*+")  # blank lines and comments
 WORD = re.compile(r"[A-Za-z]+")
@@ -66,7 +66,7 @@ class Lexer:
         while self._find_statement():
             num_items += 1
             try:
-                if num_items > MOST_INSTRUCTIONS:
+                if num_items > MAX_INSTRUCTIONS:
                     self._give_up()
                 yield self._instruction()
             except ModelfileError as error:
@@ -84,7 +84,7 @@ class Lexer:
 
     def _give_up(self) -> NoReturn:
         start, self._offset = self._offset, len(self._text)
-        self._fail(start, "too-long", f"more than {MOST_INSTRUCTIONS} instructions")
+        self._fail(start, "too-long", f"more than {MAX_INSTRUCTIONS} instructions")
 
     def _instruction(self) -> Instruction:
         start = self._offset

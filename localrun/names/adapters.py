@@ -10,7 +10,7 @@ from localrun.names.parse import parse_name
 
 LARGEST_SCALE = 100.0
 LONGEST_NAME = 4096  # characters
-MOST_ADAPTERS = 64
+MAX_ADAPTERS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ def split_adapters(text: str) -> tuple[str, tuple[AdapterName, ...]]:
     if text.startswith(("http://", "https://", "./", "/", "~", "../")) and ".gguf+" not in text:
         return text, ()  # a "+" is part of the address or path
     base, *parts = text.split("+")
-    if len(parts) > MOST_ADAPTERS:
-        raise ModelNameError(f"a model takes at most {MOST_ADAPTERS} adapters, not {len(parts)}")
+    if len(parts) > MAX_ADAPTERS:
+        raise ModelNameError(f"a model takes at most {MAX_ADAPTERS} adapters, not {len(parts)}")
     return base, tuple(_adapter(part, text) for part in parts)
 
 

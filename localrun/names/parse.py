@@ -51,7 +51,7 @@ SAME_HOSTS = {
 }
 DEFAULT_NAMESPACES = {OLLAMA_HOST: "library", DOCKER_HOST: "ai"}
 LONGEST_NAME = 4096  # characters of a path or a URL
-MOST_SHOWN = 200
+MAX_SHOWN = 200
 PATH_STARTS = ("./", "../", "/", "~/", ".\\", "..\\")
 DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 HINT = "names look like guide, qwen3:0.6b, hf.co/owner/repo:Q4_K_M, ollama:llama3.2 or ./file.gguf"
@@ -205,12 +205,12 @@ def _is_reserved(ref: ModelRef) -> bool:
 
 
 def _no_name(text: str) -> ModelNameError:
-    return ModelNameError(f"not a model name: {text[:MOST_SHOWN]!r}", hint=HINT)
+    return ModelNameError(f"not a model name: {text[:MAX_SHOWN]!r}", hint=HINT)
 
 
 def _too_long(text: str) -> ModelNameError:
-    return ModelNameError(f"the model name is too long: {text[:MOST_SHOWN]!r}...", hint=HINT)
+    return ModelNameError(f"the model name is too long: {text[:MAX_SHOWN]!r}...", hint=HINT)
 
 
 def _no_path(text: str, why: str) -> ModelNotFoundError:
-    return ModelNotFoundError(f"no such file: {text[:MOST_SHOWN]!r}: {why}", hint="localrun list")
+    return ModelNotFoundError(f"no such file: {text[:MAX_SHOWN]!r}: {why}", hint="localrun list")

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT_VERSION = 1
-MOST_NEAR = 3
-MOST_BYTES = 1 << 20  # some 5,000 sizes
+MAX_NEAR = 3
+MAX_BYTES = 1 << 20  # some 5,000 sizes
 LONGEST_LINE = 2000  # tomllib takes quadratic time for a key of many parts
 UNIT_BYTES = {"kB": 10**3, "MB": 10**6, "GB": 10**9}
 SIZE = re.compile(r"(\d{1,6}(?:\.\d{1,3})?) (kB|MB|GB)", re.ASCII)
@@ -89,8 +89,8 @@ class Catalog:
         name = text.lower().removesuffix(f":{DEFAULT_TAG}")
         names = {key: f"{key}:{family.default}" for key, family in self._families.items()}
         names |= {f"{entry.name}:{entry.tag}".lower(): _full(entry) for entry in self.entries()}
-        matches = difflib.get_close_matches(name, names, n=2 * MOST_NEAR)
-        return list(dict.fromkeys(names[match] for match in matches))[:MOST_NEAR]
+        matches = difflib.get_close_matches(name, names, n=2 * MAX_NEAR)
+        return list(dict.fromkeys(names[match] for match in matches))[:MAX_NEAR]
 
     def sizes(self, family: str) -> list[CatalogEntry]:
         """Return a family's entries, the smallest file first; empty if the family is not known."""
@@ -194,9 +194,9 @@ class _Table:
 def _read(path: Path) -> str:
     try:
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise UsageError(f"the catalog {path} has more than {MOST_BYTES} bytes")
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise UsageError(f"the catalog {path} has more than {MAX_BYTES} bytes")
         return content.decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
 
     from localrun.registry.public import PublicOnly
 
-MOST_REDIRECTS = 8
+MAX_REDIRECTS = 8
 PASSING = {408, 425, 429}
 REDIRECTS = {301, 302, 303, 307, 308}
 LONGEST_WAIT_S = 120.0
-MOST_BODY = 64 << 20
-MOST_DRAINED = 1 << 16
+MAX_BODY = 64 << 20
+MAX_DRAINED = 1 << 16
 LONGEST_HEADER = 1 << 14  # characters; urllib3 joins repeated headers to megabytes
 LONGEST_DATE = 64
 UNSAFE = re.compile(r"[\x00-\x20\x7f\\]")
@@ -112,7 +112,7 @@ class Response:
             reason = _reason(error)
             raise NetworkError(f"{host_of(self.url)}: the connection broke: {reason}") from error
 
-    def body(self, max_bytes: int = MOST_BODY) -> bytes:
+    def body(self, max_bytes: int = MAX_BODY) -> bytes:
         """Return the whole body.
 
         Raises:
@@ -129,7 +129,7 @@ class Response:
     def close(self) -> None:
         """Close the response; keep its connection open if little of the body is left unread."""
         unread_bytes = self.raw.length_remaining
-        is_short = unread_bytes is not None and unread_bytes <= MOST_DRAINED
+        is_short = unread_bytes is not None and unread_bytes <= MAX_DRAINED
         try:
             # reading the rest of a file may stall, so its connection is closed instead
             if unread_bytes != 0 and (self.status in {200, 206} or not is_short):
@@ -203,7 +203,7 @@ class Http:
         """
         url, login = split_login(url)
         credential = credential or login
-        for _ in range(MOST_REDIRECTS):
+        for _ in range(MAX_REDIRECTS):
             response = self._send(url, headers or {}, credential, method, body)
             location = response.header("Location")
             if response.status not in REDIRECTS or location is None or not follow:
@@ -212,7 +212,7 @@ class Http:
             url = _next_url(url, location)
             if response.status == 303:  # noqa: PLR2004 - See Other
                 method, body = "GET", None
-        raise NetworkError(f"{host_of(url)} redirects more than {MOST_REDIRECTS} times")
+        raise NetworkError(f"{host_of(url)} redirects more than {MAX_REDIRECTS} times")
 
     def _send(
         self,

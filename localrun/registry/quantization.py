@@ -41,8 +41,8 @@ REPACKED = re.compile(r"Q4_0_\d_\d")  # for one processor type; llama.cpp droppe
 UNKNOWN = 1000.0  # far from every quantization
 SUFFIX = ".gguf"
 DEFAULT_QUANTIZATION = "Q4_K_M"
-MOST_SHARDS_NAMED = 3
-MOST_LISTED = 50  # variants in a hint
+MAX_SHARDS_NAMED = 3
+MAX_LISTED = 50  # variants in a hint
 IGNORE = re.IGNORECASE | re.ASCII
 END = r"(?![A-Za-z0-9])"
 QUANTIZATION = re.compile(
@@ -236,9 +236,7 @@ def _set(label: str, files: list[RemoteFile]) -> _ShardSet:
     names = (f"{stem}-{index:05}-of-{total:05}.gguf" for index in range(1, total + 1))
     missing = (name for name in names if name.lower() not in present)
     num_present = sum(_is_shard_of(name, total) for name in present)
-    return _ShardSet(
-        variant, max(0, total - num_present), tuple(islice(missing, MOST_SHARDS_NAMED))
-    )
+    return _ShardSet(variant, max(0, total - num_present), tuple(islice(missing, MAX_SHARDS_NAMED)))
 
 
 def _is_shard_of(name: str, total: int) -> bool:
@@ -251,7 +249,7 @@ def _stated(repository: Repository, shard_sets: list[_ShardSet], wanted: str) ->
     for shard_set in shard_sets:
         if shard_set.variant.quantization.upper() in names:
             return shard_set
-    shown = [shard_set.variant for shard_set in shard_sets[:MOST_LISTED]]
+    shown = [shard_set.variant for shard_set in shard_sets[:MAX_LISTED]]
     listed = ", ".join(f"{variant.quantization} {_size(variant)}" for variant in shown)
     listed += f" and {len(shard_sets) - len(shown)} more" * (len(shard_sets) > len(shown))
     alike = [each for each in shard_sets if quantization_of(each.variant.quantization) in names]

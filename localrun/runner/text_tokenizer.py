@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from localrun.runner.messages import Detokenize
     from localrun.runner.prompts.templates import Templates
 
-MOST_TOKENS = 256 * 1024  # in one answer, with their pieces; or as many as the context holds
+MAX_TOKENS = 256 * 1024  # in one answer, with their pieces; or as many as the context holds
 
 
 class TextVocabulary(Tokenizer, Protocol):
@@ -88,7 +88,7 @@ class TextTokenizer:
         )
 
     def _check_length(self, tokens: Sequence[int]) -> None:
-        most = max(MOST_TOKENS, self._num_ctx)
+        most = max(MAX_TOKENS, self._num_ctx)
         if len(tokens) > most:
             raise RequestTooCostlyError(
                 f"the text has {len(tokens)} tokens, an answer at most {most}",

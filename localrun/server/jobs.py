@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Child = subprocess.Popen[bytes]
 
-MOST_JOBS = 16
+MAX_JOBS = 16
 GRACE_S = 5.0  # until a cancelled child is killed; longer than its own grace period
 
 
@@ -39,11 +39,11 @@ class Jobs:
         """Run a job and yield its messages, the result last; closing the generator cancels it.
 
         Raises:
-            OverloadedError: `MOST_JOBS` jobs run already.
+            OverloadedError: `MAX_JOBS` jobs run already.
             LocalrunError: the job fails.
         """
-        if self._num_running >= MOST_JOBS:
-            raise OverloadedError(f"{MOST_JOBS} models are pulled, pushed or created already")
+        if self._num_running >= MAX_JOBS:
+            raise OverloadedError(f"{MAX_JOBS} models are pulled, pushed or created already")
         self._num_running += 1
         messages: asyncio.Queue[JsonObject | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()

@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from localrun.supervisor.pool import RunnerPool
     from localrun.supervisor.status import RunningModel
 
-MOST_NAMES = 1000  # of one `localrun rm`
+MAX_NAMES = 1000  # of one `localrun rm`
 _PIN = flag("pin")
-_MODELS = strings("models", most=MOST_NAMES, longest=LONGEST_NAME)
+_MODELS = strings("models", most=MAX_NAMES, longest=LONGEST_NAME)
 _SOURCE, _TARGET = (replace(MODEL, name=name) for name in ("source", "target"))
 LOAD = Table((MODEL, NUM_CTX, KEEP_ALIVE, _PIN))
 REMOVED = Table((_MODELS,))

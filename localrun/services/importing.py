@@ -17,7 +17,7 @@ from localrun.store.archive_names import NamedModel, check_names
 from localrun.store.blobs import digest_of
 from localrun.store.foreign.files import find_gguf
 from localrun.store.foreign.folders import ForeignTool, find_foreign_models
-from localrun.store.manifest import MOST_BYTES, Role, parse_manifest
+from localrun.store.manifest import MAX_BYTES, Role, parse_manifest
 from localrun.store.store import Provenance
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def import_model(
         ]
         if model.manifest is not None:
             with storage_errors(model.manifest):
-                manifest = model.manifest.read_bytes()[: MOST_BYTES + 1]
+                manifest = model.manifest.read_bytes()[: MAX_BYTES + 1]
             adopted.append(_adopt_config(workspace, model.manifest, manifest, lease, report))
         else:
             layers = [

@@ -11,7 +11,7 @@ from localrun.names.ref import ModelSource
 from localrun.services.importing import check_target, import_path
 from localrun.services.progress import SilentReport
 from localrun.store.garbage import collect_garbage
-from localrun.store.manifest import MOST_BYTES
+from localrun.store.manifest import MAX_BYTES
 from localrun.store.refs import remove_ref
 from localrun.store.store import Provenance, embedded_models
 
@@ -66,7 +66,7 @@ def copy_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
         if (
             store.find(source) == entry
         ):  # the name is unchanged, so all its blobs were leased in time
-            manifest = store.blobs.read(ref.manifest, max_bytes=MOST_BYTES)
+            manifest = store.blobs.read(ref.manifest, max_bytes=MAX_BYTES)
             provenance = Provenance(
                 origin=ref.origin,
                 choice=ref.choice,

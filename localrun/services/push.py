@@ -17,7 +17,7 @@ from localrun.disk import storage_errors
 from localrun.errors import UsageError
 from localrun.names.ref import ModelRef, ModelSource
 from localrun.registry.oci.blob import OutgoingBlob, UploadSession
-from localrun.store.manifest import MOST_BYTES
+from localrun.store.manifest import MAX_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,7 +77,7 @@ def push_model(
     registry = workspace.registry(target.host or "", is_insecure=is_insecure)
     blobs = entry.manifest.blobs
     report.begin(entry.manifest.size_bytes, len(blobs))
-    content = store.blobs.read(entry.ref.manifest, max_bytes=MOST_BYTES)
+    content = store.blobs.read(entry.ref.manifest, max_bytes=MAX_BYTES)
     with store.lease([entry.ref.manifest, *(blob.digest for blob in blobs)]):
         sent = sum(_send(workspace, registry, target, blob, report) for blob in blobs)
         digest = registry.push_manifest(target.repo, target.tag, content, entry.manifest.media_type)

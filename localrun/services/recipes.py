@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from localrun.store.manifest import Descriptor, Manifest
 
 MAX_CHARS = 256 * 1024  # the longest in use have some 20,000
-MOST_KEPT = 64
+MAX_KEPT = 64
 LONGEST_KEPT = 64 * 1024  # characters: all cached templates take a few MiB
-MOST_TEXT = 4 << 20  # a layer of text
-MOST_TEXTS = 16 << 20  # all layers of text together
+MAX_TEXT = 4 << 20  # a layer of text
+MAX_TEXTS = 16 << 20  # all layers of text together
 TEXT_ROLES = {Role.LICENSE, Role.RECIPE, Role.PARAMS, Role.MESSAGES, Role.SYSTEM, Role.TEMPLATE}
 ROLES = ("system", "user", "assistant")
 Value = str | int | float | bool
@@ -92,7 +92,7 @@ def read_recipe(manifest: Manifest, blobs: BlobStore) -> StoredRecipe:
     _check_sizes(manifest)
 
     def text(layer: Descriptor) -> str:
-        return blobs.read(layer.digest, max_bytes=MOST_TEXT).decode(errors="replace")
+        return blobs.read(layer.digest, max_bytes=MAX_TEXT).decode(errors="replace")
 
     def texts(role: Role) -> list[str]:
         return [text(layer) for layer in manifest.with_role(role)]
@@ -128,8 +128,8 @@ def to_jinja(text: str) -> str:
 def _check_sizes(manifest: Manifest) -> None:
     """Refuse megabytes of texts, which would be read and hashed whenever models are listed."""
     total = sum(layer.size_bytes for layer in manifest.layers if layer.role in TEXT_ROLES)
-    if total > MOST_TEXTS:
-        raise IntegrityError(f"the texts of the model have {total} bytes, more than {MOST_TEXTS}")
+    if total > MAX_TEXTS:
+        raise IntegrityError(f"the texts of the model have {total} bytes, more than {MAX_TEXTS}")
 
 
 def _bounded(recipe: StoredRecipe) -> StoredRecipe:
@@ -209,4 +209,4 @@ def _translated(text: str) -> str:
     return convert(text)
 
 
-_kept = lru_cache(maxsize=MOST_KEPT)(_translated)
+_kept = lru_cache(maxsize=MAX_KEPT)(_translated)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SWITCHES = {"on": True, "true": True, "off": False, "false": False}  # others: the default
 YARN = ("yarn_ext_factor", "yarn_attn_factor", "yarn_beta_fast", "yarn_beta_slow")
 LARGEST_INTEGER = 2**63 - 1
-MOST_SHOWN = 80  # characters of a value in a warning
+MAX_SHOWN = 80  # characters of a value in a warning
 T = TypeVar("T")
 E = TypeVar("E", CacheType, RopeScaling)
 _log = logging.getLogger(__name__)
@@ -114,5 +114,5 @@ def _parsed(recipe: StoredRecipe, name: str, parse: Callable[[Value], T]) -> T |
     try:
         return parse(value)
     except ValueError:
-        _log.warning("the parameter %s %s is ignored", name, repr(value)[:MOST_SHOWN])
+        _log.warning("the parameter %s %s is ignored", name, repr(value)[:MAX_SHOWN])
         return None

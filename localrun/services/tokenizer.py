@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-MOST_TOKENS = 2_000_000  # of a vocabulary; the reader bounds its bytes
+MAX_TOKENS = 2_000_000  # of a vocabulary; the reader bounds its bytes
 SPECIAL = {  # special tokens by their usual name, and their name in GGUF
     "bos_token": "bos_token_id",
     "eos_token": "eos_token_id",
@@ -46,7 +46,7 @@ def read_tokenizer(path: Path) -> TokenizerInfo:
 
 @lru_cache(maxsize=64)
 def _read_version(path: Path, _size_bytes: int, _modified_ns: int) -> TokenizerInfo:
-    header = read_header(path, longest_kept=MOST_TOKENS)
+    header = read_header(path, longest_kept=MAX_TOKENS)
     values = header.metadata.get("tokenizer.ggml.tokens")
     tokens: Sequence[object] = values if isinstance(values, list) else ()
     texts = {name: _token(header, tokens, key) for name, key in SPECIAL.items()}

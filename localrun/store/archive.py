@@ -30,7 +30,7 @@ from localrun.store.archive_names import (
     named_models,
 )
 from localrun.store.layout import hex_of
-from localrun.store.manifest import MOST_BYTES, Descriptor, parse_manifest
+from localrun.store.manifest import MAX_BYTES, Descriptor, parse_manifest
 from localrun.store.tar import CHUNK_BYTES, CutShortError, read_members, write_end, write_member
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def export_model(store: Store, entry: Entry, out: BinaryIO) -> int:
         OSError: ``out`` cannot be written.
     """
     store.check_whole(entry)
-    manifest = store.blobs.read(entry.ref.manifest, max_bytes=MOST_BYTES)
+    manifest = store.blobs.read(entry.ref.manifest, max_bytes=MAX_BYTES)
     first = Descriptor(
         media_type=entry.manifest.media_type,
         digest=entry.ref.manifest,
@@ -176,7 +176,7 @@ def _store_blob(store: Store, member: Member, lease: Lease) -> bool:
 
 
 def _small(member: Member) -> bytes:
-    if member.size_bytes > MOST_BYTES:
+    if member.size_bytes > MAX_BYTES:
         raise IntegrityError(f"{member.name} of the archive has {member.size_bytes} bytes")
     return b"".join(member.chunks)
 
@@ -201,4 +201,4 @@ def _check_whole(store: Store, manifest: str) -> None:
 
 
 def _content(store: Store, manifest: str) -> bytes:
-    return store.blobs.read(manifest, max_bytes=MOST_BYTES)
+    return store.blobs.read(manifest, max_bytes=MAX_BYTES)

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 REF_NAME = "org.opencontainers.image.ref.name"
 FULL_NAME = "io.containerd.image.name"  # Docker's; its ref.name is only the tag
-MOST_MODELS = 1000
-MOST_SHOWN = 3  # conflicts in one message
+MAX_MODELS = 1000
+MAX_SHOWN = 3  # conflicts in one message
 
 
 class NameConflictError(UsageError):
@@ -63,7 +63,7 @@ def manifests_of_index(content: bytes) -> list[NamedManifest]:
         ]
     except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise IntegrityError("not an archive of models: it has no index of manifests") from error
-    if not 0 < len(manifests) <= MOST_MODELS:
+    if not 0 < len(manifests) <= MAX_MODELS:
         raise IntegrityError(f"an archive of {len(manifests)} models")
     return manifests
 
@@ -99,8 +99,8 @@ def check_names(store: Store, models: Sequence[NamedModel], typed: ModelRef | No
     ]
     if not conflicts:
         return
-    more = len(conflicts) - MOST_SHOWN
-    shown = conflicts[:MOST_SHOWN] + ([f"and {more} more"] if more > 0 else [])
+    more = len(conflicts) - MAX_SHOWN
+    shown = conflicts[:MAX_SHOWN] + ([f"and {more} more"] if more > 0 else [])
     raise NameConflictError(
         "; ".join(shown),
         hint="localrun import FILE NAME   chooses another name; --force   replaces the model",

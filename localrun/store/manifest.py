@@ -31,8 +31,8 @@ OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 DOCKER_CONFIG = "application/vnd.docker.ai.model.config.v0.1+json"
 OLLAMA_TEMPLATE = "application/vnd.ollama.image.template"  # in Go's language
 FILE_PATH = "org.cncf.model.filepath"
-MOST_BYTES = 4 << 20  # a manifest; the registries' own limit
-MOST_LAYERS = 2_000
+MAX_BYTES = 4 << 20  # a manifest; the registries' own limit
+MAX_LAYERS = 2_000
 LARGEST_BLOB = 1 << 50
 
 
@@ -76,7 +76,7 @@ ROLES = {media_type: role for role, media_type in MEDIA_TYPES.items()} | {
     "application/vnd.ollama.image.messages": Role.MESSAGES,
     "application/vnd.ollama.image.license": Role.LICENSE,
 }
-MOST_OF = {  # layers of a role; each is opened, and texts are read whole
+MAX_OF = {  # layers of a role; each is opened, and texts are read whole
     Role.WEIGHTS: 1000,
     Role.DRAFT: 1000,
     Role.ADAPTER: 200,
@@ -176,8 +176,8 @@ def parse_manifest(content: bytes) -> Manifest:
     Raises:
         IntegrityError: the content is no model manifest, such as an index.
     """
-    if len(content) > MOST_BYTES:
-        raise IntegrityError(f"a manifest of {len(content)} bytes, more than {MOST_BYTES}")
+    if len(content) > MAX_BYTES:
+        raise IntegrityError(f"a manifest of {len(content)} bytes, more than {MAX_BYTES}")
     try:
         value = json.loads(content)
         layers = value["layers"]
@@ -185,7 +185,7 @@ def parse_manifest(content: bytes) -> Manifest:
         media_type = value.get("mediaType") or OCI_MANIFEST
     except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise IntegrityError("not a model manifest") from error
-    if not isinstance(layers, list) or len(layers) > MOST_LAYERS or not _is_text(media_type):
+    if not isinstance(layers, list) or len(layers) > MAX_LAYERS or not _is_text(media_type):
         raise IntegrityError("not a model manifest")
     manifest = Manifest(
         media_type=media_type,
@@ -243,7 +243,7 @@ def _check_sizes(manifest: Manifest) -> None:
 def _check_roles(manifest: Manifest) -> None:
     """Refuse a manifest that names a blob many times to have it read as often."""
     for role, number in Counter(layer.role for layer in manifest.layers).items():
-        if number > MOST_OF.get(role, MOST_LAYERS):
+        if number > MAX_OF.get(role, MAX_LAYERS):
             raise IntegrityError(f"a manifest with {number} layers of the role {role}")
 
 

@@ -27,7 +27,7 @@ HEADER = struct.Struct("<8sIIQ32s32s")
 MAGIC = b"lrprmpt1"
 MAC_BYTES = 32
 TOKEN_BYTES = 4
-MOST_TOKENS = 1 << 20
+MAX_TOKENS = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,7 @@ def read_head(path: Path, signer: Signer) -> PromptSegment | None:
         if len(fixed) < HEADER.size:
             return None
         magic, start, num_tokens, num_bytes, digest, prefix = HEADER.unpack(fixed)
-        if magic != MAGIC or num_tokens > MOST_TOKENS:
+        if magic != MAGIC or num_tokens > MAX_TOKENS:
             return None
         body = file.read(num_tokens * TOKEN_BYTES)
         if not hmac.compare_digest(file.read(MAC_BYTES), signer.sign(fixed + body)):

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from localrun.store.prompt_file import PromptSegment
 
 SEGMENT_TOKENS = 256  # segments begin at multiples of it, so that equal prefixes are stored once
-MOST_FILES = 4096  # their headers are read when a model loads
+MAX_FILES = 4096  # their headers are read when a model loads
 KEY_BYTES = 32
 DEFAULT_BYTES = 4_000_000_000
 FREE_SHARE = 0.05  # of the free disk space, if that is less
@@ -70,7 +70,7 @@ class PromptFolder:
         self._segments: dict[
             bytes, dict[Path, PromptSegment]
         ] = {}  # by the hash of what comes before
-        for file in _by_age(self._folder)[-MOST_FILES:]:
+        for file in _by_age(self._folder)[-MAX_FILES:]:
             if file.path.suffix == ENDING:
                 self._add_file(file.path)
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 PLAIN_HTTP = "http"
 KEY_PARTS = 4
-MOST_TRIES = 100
+MAX_TRIES = 100
 _log = logging.getLogger(__name__)
 
 
@@ -110,7 +110,7 @@ def write_ref(layout: Layout, ref: ModelRef, stored: StoredRef, lease: Lease) ->
     """Point a name at a manifest whose blobs are all complete."""
     path = layout.ref(ref.key)
     with storage_errors(path):
-        for retries_left in reversed(range(MOST_TRIES)):
+        for retries_left in reversed(range(MAX_TRIES)):
             try:
                 with locked(layout.lock, shared=True):  # garbage collection removes empty folders
                     _make_folders(layout, path.parent)

@@ -19,7 +19,7 @@ from localrun.errors import IntegrityError, StorageError
 from localrun.store.blobs import BlobStore
 from localrun.store.layout import Layout, check_version, create
 from localrun.store.locks import leased
-from localrun.store.manifest import MOST_BYTES, Manifest, parse_manifest
+from localrun.store.manifest import MAX_BYTES, Manifest, parse_manifest
 from localrun.store.refs import StoredRef, list_refs, read_ref, write_ref
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Store:
         Raises:
             IntegrityError: the manifest is missing or damaged.
         """
-        content = self.blobs.read(digest, max_bytes=MOST_BYTES)
+        content = self.blobs.read(digest, max_bytes=MAX_BYTES)
         try:
             return parse_manifest(content)
         except IntegrityError as error:

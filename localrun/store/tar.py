@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 512
 RECORD_BYTES = 10240  # writers pad the last record
 CHUNK_BYTES = 1 << 20
-MOST_EXTENSION_BYTES = 64 << 10  # a long name, or the fields of a pax header
-MOST_MEMBERS = 100_000
+MAX_EXTENSION_BYTES = 64 << 10  # a long name, or the fields of a pax header
+MAX_MEMBERS = 100_000
 LARGEST_MEMBER = 1 << 50
 PAX_LENGTH = re.compile(rb"(\d{1,7}) ")
 PAX_KINDS = {tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE}
@@ -80,7 +80,7 @@ def read_members(
         StorageError: the stream cannot be read.
     """
     stream = _Stream(source, on_bytes)
-    for _ in range(MOST_MEMBERS):
+    for _ in range(MAX_MEMBERS):
         info = _next_file(stream)
         if info is None:
             stream.drain(RECORD_BYTES)
@@ -90,7 +90,7 @@ def read_members(
         for _skipped in chunks:
             pass
         stream.exactly(-info.size % BLOCK_BYTES)
-    raise IntegrityError(f"an archive of more than {MOST_MEMBERS} files")
+    raise IntegrityError(f"an archive of more than {MAX_MEMBERS} files")
 
 
 class _Stream:
@@ -131,7 +131,7 @@ class _Stream:
 def _next_file(stream: _Stream) -> tarfile.TarInfo | None:
     """Return the header of the next regular file, or None at the end."""
     changes: dict[str, str] = {}
-    for _ in range(MOST_MEMBERS):
+    for _ in range(MAX_MEMBERS):
         info = _header(stream)
         if info is None:
             return None
@@ -146,7 +146,7 @@ def _next_file(stream: _Stream) -> tarfile.TarInfo | None:
             raise IntegrityError(f"no regular file in the archive: {info.name[:200]!r}")
         _checked_name(info.name.rstrip("/"))
         changes = {}
-    raise IntegrityError(f"an archive of more than {MOST_MEMBERS} folders")
+    raise IntegrityError(f"an archive of more than {MAX_MEMBERS} folders")
 
 
 def _header(stream: _Stream) -> tarfile.TarInfo | None:
@@ -163,7 +163,7 @@ def _header(stream: _Stream) -> tarfile.TarInfo | None:
 def _extension(stream: _Stream, info: tarfile.TarInfo) -> dict[str, str]:
     """Return the name and the size that an extended header sets for the next file."""
     size = _checked_size(info.size)
-    if size > MOST_EXTENSION_BYTES:
+    if size > MAX_EXTENSION_BYTES:
         raise IntegrityError(f"a header of {size} bytes in the archive")
     content = stream.exactly(size)
     stream.exactly(-size % BLOCK_BYTES)

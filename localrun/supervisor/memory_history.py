@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from localrun.supervisor.model import RunnerModel
 
 FORMAT_VERSION = 1
-MOST_ENTRIES = 500
+MAX_ENTRIES = 500
 SMALLEST = 0.1
 _log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ class MemoryHistory:
             known = self._read()
             known.pop(key := _key(model, devices), None)
             known[key] = share
-            for oldest in list(known)[:-MOST_ENTRIES]:
+            for oldest in list(known)[:-MAX_ENTRIES]:
                 del known[oldest]
             self._write(known)
 

@@ -27,7 +27,7 @@ import psutil
 LAG = re.compile(r'localrun_loop_lag_seconds_bucket\{le="([^"]+)"\} (\d+)')
 LISTENS = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
 WANTED_LAG_S = 0.05
-MOST_GROWTH_MB = 20.0
+MAX_GROWTH_MB = 20.0
 START_S = 30.0
 WARM_SHARE = 4  # memory is compared from this part of the time on
 BACK_OFF_S = 1.0
@@ -102,7 +102,7 @@ async def _measure(
         f"event loop late by at most {lag_s * 1000:g} ms in 99 of 100 looks\n"
         f"processor time for an event: server {own_ms:.3f} ms, runner {runner_ms:.3f} ms"
     )
-    is_fine = not tally.errors and growth <= MOST_GROWTH_MB and lag_s <= WANTED_LAG_S
+    is_fine = not tally.errors and growth <= MAX_GROWTH_MB and lag_s <= WANTED_LAG_S
     return 0 if is_fine and tally.answers else 1
 
 

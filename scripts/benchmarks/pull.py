@@ -39,7 +39,7 @@ CUT, RESUME = "localrun pull, killed", "localrun pull, resumed"
 NOTHING = "localrun pull, complete"
 IMPORT, SUM = "localrun import", "sha256sum"
 KILL_AT = 0.9
-MOST_RESUME, MOST_IMPORT, LEAST_PULL = 0.12, 1.1, 1.0
+MAX_RESUME, MAX_IMPORT, MIN_PULL = 0.12, 1.1, 1.0
 SPACE = 3.0  # times the file: the file, a result and a reserve
 WARM = 1.2  # times the file: the written result and a reserve
 
@@ -286,10 +286,10 @@ def _targets(bench: Bench) -> list[tuple[str, float, float, bool]]:
     """Return the name, value and limit of each target, and whether the limit is a maximum."""
     pull = bench.best(PULL)
     return [
-        (f"pull: speed of `{PIPE}`", bench.best(PIPE) / pull, LEAST_PULL, False),
-        (f"pull: speed of `{SYNCED}`", bench.best(SYNCED) / pull, LEAST_PULL, False),
-        ("resume: share of a whole pull", bench.best(RESUME) / pull, MOST_RESUME, True),
-        ("import: times sha256sum", bench.best(IMPORT) / bench.best(SUM), MOST_IMPORT, True),
+        (f"pull: speed of `{PIPE}`", bench.best(PIPE) / pull, MIN_PULL, False),
+        (f"pull: speed of `{SYNCED}`", bench.best(SYNCED) / pull, MIN_PULL, False),
+        ("resume: share of a whole pull", bench.best(RESUME) / pull, MAX_RESUME, True),
+        ("import: times sha256sum", bench.best(IMPORT) / bench.best(SUM), MAX_IMPORT, True),
     ]
 
 

@@ -129,7 +129,7 @@ def gap(server: Contestant, sizes: Sizes, rng: random.Random) -> float:
 
     async def both() -> list[float]:
         started = asyncio.Event()
-        answer = request(user(_words(rng, 20)), MOST_STREAM)
+        answer = request(user(_words(rng, 20)), MAX_STREAM)
         stream = asyncio.create_task(chat(server.port, answer, started))
         await started.wait()
         begun = time.monotonic()
@@ -157,7 +157,7 @@ def memory(server: Contestant, sizes: Sizes, rng: random.Random) -> float:  # no
     return server.memory_mb()
 
 
-MOST_STREAM = 400  # tokens: longer than the concurrent prefill
+MAX_STREAM = 400  # tokens: longer than the concurrent prefill
 TURNS = 20
 ROWS = (
     Row("memory", "memory of the process with the model", "MB", 0, memory),

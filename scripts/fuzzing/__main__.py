@@ -1,7 +1,7 @@
 """Fuzzer of the GGUF reader: mutated headers of guide.gguf, in several processes.
 
 A mutant passes if it is read or refused with an IntegrityError, within `SLOWEST_S` and
-`MOST_MEMORY_MB`. To reproduce a mutant by its number: --first N --count 1.
+`MAX_MEMORY_MB`. To reproduce a mutant by its number: --first N --count 1.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SLOWEST_S = 5.0  # of processor time, which does not depend on the load of the machine
 HANG_S = 60.0  # then the worker prints its traceback and ends
-MOST_MEMORY_MB = 200
+MAX_MEMORY_MB = 200
 SHOWN_REASONS = 30
 MEMORY_FOLDER = "/dev/shm"  # noqa: S108 - Linux's; a disk is four times slower
 REASON = re.compile(r"at byte \d+: (.*)")
@@ -67,7 +67,7 @@ def main() -> int:
     total = _run(range(options.first, options.first + options.count), options.workers)
     _print(total, time.monotonic() - begun)
     is_right = not total.crashes and total.slowest_s <= SLOWEST_S
-    return 0 if is_right and total.memory_mb <= MOST_MEMORY_MB else 1
+    return 0 if is_right and total.memory_mb <= MAX_MEMORY_MB else 1
 
 
 def _run(numbers: range, num_workers: int) -> Result:
@@ -135,7 +135,7 @@ def _print(total: Result, took_s: float) -> None:
     print(
         f"slowest {1000 * total.slowest_s:.0f} ms (mutant {total.slowest}), at most {SLOWEST_S} s"
     )
-    print(f"memory of a worker {total.memory_mb:.0f} MB, at most {MOST_MEMORY_MB} MB")
+    print(f"memory of a worker {total.memory_mb:.0f} MB, at most {MAX_MEMORY_MB} MB")
     for crash in total.crashes[:5]:
         print(crash, file=sys.stderr)
 

@@ -19,7 +19,7 @@ NUMBERS = (
     2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**40, 2**61, 2**62, 2**63 - 1, 2**63, 2**64 - 1,
 )  # fmt: skip
 SPARSE_SIZES = (1 << 20, 1 << 30, 1 << 40)  # of zeros, which a wrong length may reach
-MOST_CHANGES = 4
+MAX_CHANGES = 4
 LONGEST_PIECE = 200
 FIELD_BIAS = 0.8  # probability that a change is at a field of the header, not at any byte
 
@@ -48,7 +48,7 @@ class Mutator:
         """Return the mutant of a number, which is always the same."""
         rng = random.Random(number)
         data = bytearray(self._header)
-        for _ in range(rng.randint(1, MOST_CHANGES)):
+        for _ in range(rng.randint(1, MAX_CHANGES)):
             rng.choice((_flip, _number, _number, _number, _cut, _remove, _repeat, _insert))(
                 rng, data, self._place(rng)
             )

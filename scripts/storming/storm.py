@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from localrun.runner.messages import Submitted
 
 TIMEOUT_S = 120.0
-MOST_OPEN = 24
+MAX_OPEN = 24
 MAX_REPLAYS = 400
 DETAIL = re.compile(r"\d+|: exit code.*|, killed.*|: .*")
 MB = 1e6
@@ -116,7 +116,7 @@ class Storm:
         until = time.monotonic() + seconds
         kill_at = time.monotonic() + kill_every_s if kill_every_s else float("inf")
         while (now := time.monotonic()) < until and not self._report.is_stuck:
-            if len(self._open) < MOST_OPEN:
+            if len(self._open) < MAX_OPEN:
                 self._submit_batch(self._generator.next())
             self._cancel_due()
             self._report_late()

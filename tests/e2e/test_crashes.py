@@ -41,7 +41,7 @@ NUM_CRASHES = int(os.environ.get("LOCALRUN_CRASHES", "300"))  # half of them at 
 SEED = int(os.environ.get("LOCALRUN_CRASH_SEED", "0")) or random.randrange(1, 1 << 30)  # noqa: S311
 CHECKED_EVERY = 20
 LONGEST_RUN_S, LONGEST_GAP_S = 0.060, 0.010
-MOST_STEPS = 150
+MAX_STEPS = 150
 WITHOUT_KILLS_S = 4.0
 LARGE_BYTES = 6 << 20
 STEPWISE = ("pull", "import", "cp", "mv", "create", "rm", "prune", "pack")
@@ -233,7 +233,7 @@ def _crash(chance: random.Random) -> Order:
     """Return an order for one or two workers that die at a random time or step."""
     seeds = [chance.randrange(1 << 30) for _ in range(chance.choice([1, 2]))]
     if chance.random() < 0.5:
-        return Order(seeds=seeds, step=chance.randrange(MOST_STEPS))
+        return Order(seeds=seeds, step=chance.randrange(MAX_STEPS))
     gap_s = chance.choice([0, chance.uniform(0, LONGEST_GAP_S)])
     return Order(seeds=seeds, run_s=chance.uniform(0, LONGEST_RUN_S), gap_s=gap_s)
 

@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 NUM_STEPS = int(os.environ.get("LOCALRUN_TEST_STATES", "0"))
 STEPS_OF_ONE = 15
 FEW = 20
-MOST_RUNNING = 5  # one, and four that the supervisor sends ahead
-MOST_STREAMS = 7
+MAX_RUNNING = 5  # one, and four that the supervisor sends ahead
+MAX_STREAMS = 7
 NAMES = ("a", "b", "c")
 STATE = st.sampled_from(["here", "loaded", "pinned", "answering", "loading"])
 SELDOM = st.sampled_from([False, False, False, True])
@@ -170,7 +170,7 @@ class States(RuleBasedStateMachine):
         recipe = self.here.get(name)
         if recipe is None:
             return True
-        has_room = self.num_running(recipe) < MOST_RUNNING
+        has_room = self.num_running(recipe) < MAX_RUNNING
         return has_room and (not self.world.is_held or self.is_ready(recipe))
 
     def has_gone(self, name: str) -> None:
@@ -284,7 +284,7 @@ class States(RuleBasedStateMachine):
         collect_garbage(store)
         self.has_gone(name)
 
-    @precondition(lambda self: self.world.is_up and len(self.open) < MOST_STREAMS)
+    @precondition(lambda self: self.world.is_up and len(self.open) < MAX_STREAMS)
     @rule(number=NUMBER, count=st.integers(1, 3))
     def ask(self, number: int, count: int) -> None:
         name = self.pick(number)
@@ -299,7 +299,7 @@ class States(RuleBasedStateMachine):
             self.open.append(Open(self.world.ask(name), name, None, codes=GONE))
             return
         waits = self.world.is_held and not self.is_ready(recipe)
-        is_queued = self.num_running(recipe) >= MOST_RUNNING
+        is_queued = self.num_running(recipe) >= MAX_RUNNING
         pool = self.world.pool
         num_waiting = pool.num_waiting if pool else 0
 
@@ -312,7 +312,7 @@ class States(RuleBasedStateMachine):
             wait_until(lambda: stream.has_begun, "the answer")
 
     @precondition(lambda self: any(not one.codes for one in self.open))
-    @rule(number=st.integers(0, MOST_STREAMS))
+    @rule(number=st.integers(0, MAX_STREAMS))
     def leave(self, number: int) -> None:
         candidates = [one for one in self.open if not one.codes]
         one = candidates[number % len(candidates)]

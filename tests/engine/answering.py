@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LIMITS = SchedulerLimits(num_slots=4, num_cells=2048)
 CHAT = "<|im_start|>user\nHello!<|im_end|>\n<|im_start|>assistant\n"
-MOST_TOKENS = 400
+MAX_TOKENS = 400
 
 
 class Answerer:
@@ -34,7 +34,7 @@ class Answerer:
         seq = Sequence(
             request_id=seed,
             tokens=tokens,
-            max_tokens=len(tokens) + MOST_TOKENS,
+            max_tokens=len(tokens) + MAX_TOKENS,
             sampling=SamplingParams(temperature=heat, top_k=0, top_p=1, seed=seed),
             constraint=self.grammars.constrain(spec, prompt),
         )

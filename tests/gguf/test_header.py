@@ -30,7 +30,7 @@ SAMPLE = builder.header(
     ],
     [builder.tensor("token_embd.weight", [256, 512]), builder.tensor("output_norm", [256])],
 )
-MOST_MEMORY = 4 * 1024 * 1024
+MAX_MEMORY = 4 * 1024 * 1024
 
 
 def read(folder: Path, data: bytes) -> Header:
@@ -132,7 +132,7 @@ def test_any_changed_bytes_give_a_header_or_a_named_error(
     finally:
         _, peak_bytes = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-    assert peak_bytes < MOST_MEMORY
+    assert peak_bytes < MAX_MEMORY
 
 
 def test_a_string_longer_than_the_file_costs_no_memory(tmp_path: Path) -> None:
@@ -144,4 +144,4 @@ def test_a_string_longer_than_the_file_costs_no_memory(tmp_path: Path) -> None:
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 
-    assert peak_bytes < MOST_MEMORY
+    assert peak_bytes < MAX_MEMORY

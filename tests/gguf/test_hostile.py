@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from localrun.errors import IntegrityError
-from localrun.gguf.header import MOST_TENSORS, read_header
-from localrun.gguf.reader import LARGEST_HEADER, MOST_STRINGS
+from localrun.gguf.header import MAX_TENSORS, read_header
+from localrun.gguf.reader import LARGEST_HEADER, MAX_STRINGS
 from localrun.store.store import embedded_models
 from tests.gguf import builder
 from tests.measuring import ROUNDS, plain_loops
@@ -23,9 +23,9 @@ from tests.measuring import ROUNDS, plain_loops
 ROOT = Path(__file__).parents[2]
 GUIDE = embedded_models()["guide:latest"]
 VOCABULARY = 150_000
-MOST_LOOPS = 20  # of plain loops, for a small header
-MOST_LOOPS_OF_WORST = 1000  # for the largest header that is allowed
-MOST_MEMORY_MB = 200
+MAX_LOOPS = 20  # of plain loops, for a small header
+MAX_LOOPS_OF_WORST = 1000  # for the largest header that is allowed
+MAX_MEMORY_MB = 200
 ENDLESS_BYTES = 1 << 40  # of zeros, which take no room on a disk
 MEASURE = """
 import sys
@@ -94,7 +94,7 @@ def test_a_broken_header_of_guide_is_read_or_refused(tmp_path: Path, number: int
         except IntegrityError as error:
             refusals.append(error.message)
 
-    assert plain_loops(read) < MOST_LOOPS
+    assert plain_loops(read) < MAX_LOOPS
     assert all(": at byte " in refusal for refusal in refusals)
 
 
@@ -106,12 +106,12 @@ def test_a_mutant_is_made_again_by_its_number() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (counts(0, 1) + string_array("k", MOST_STRINGS), ""),
-        (counts(0, 1) + string_array("k", MOST_STRINGS + 1), "4000001 strings in arrays"),
+        (counts(0, 1) + string_array("k", MAX_STRINGS), ""),
+        (counts(0, 1) + string_array("k", MAX_STRINGS + 1), "4000001 strings in arrays"),
         (counts(0, 1) + string_array("k", 65) + struct.pack("<Q", LARGEST_HEADER), "536870912"),
         (counts(0, 1) + string_array("k", 65) + b"\xff" * 8, "it announces more than the"),
         (counts(0, 9), "a second value of ''"),
-        (counts(MOST_TENSORS, 0), "a second tensor ''"),
+        (counts(MAX_TENSORS, 0), "a second tensor ''"),
         (nested_arrays(1000), "metadata that takes more than"),
     ],
     ids=["zeros", "strings", "long", "longest", "pairs", "tensors", "nested"],
@@ -122,18 +122,18 @@ def test_the_worst_files_cost_little(tmp_path: Path, data: bytes, reason: str) -
     message, loops, memory_mb = measured(path)
 
     assert reason in message if reason else message == "read"
-    assert int(memory_mb) < MOST_MEMORY_MB
-    assert float(loops) < MOST_LOOPS_OF_WORST
+    assert int(memory_mb) < MAX_MEMORY_MB
+    assert float(loops) < MAX_LOOPS_OF_WORST
 
 
 def test_as_many_tensors_as_are_allowed_fit_in_memory(tmp_path: Path) -> None:
-    tensors = [builder.tensor(f"{i:064}", [1, 2, 3, 4]) for i in range(MOST_TENSORS)]
+    tensors = [builder.tensor(f"{i:064}", [1, 2, 3, 4]) for i in range(MAX_TENSORS)]
     path = write(tmp_path, builder.header([], tensors))
 
     message, _, memory_mb = measured(path)
 
     assert message == "read"
-    assert int(memory_mb) < MOST_MEMORY_MB
+    assert int(memory_mb) < MAX_MEMORY_MB
 
 
 def test_a_text_that_grows_when_decoded_is_counted_as_it_is_in_memory(tmp_path: Path) -> None:

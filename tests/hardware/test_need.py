@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from localrun.hardware.shape import ModelShape
 
-MOST_UNDER, MOST_OVER = 0.03, 0.10
+MAX_UNDER, MAX_OVER = 0.03, 0.10
 Q8_0 = 8  # GGML_TYPE_Q8_0
 SETUPS = {
     "as usual": measured.Setup(),
@@ -45,7 +45,7 @@ def test_the_need_is_what_llama_cpp_takes(name: str, tmp_path: Path) -> None:
         assert weights == taken.weights, title
         assert cells == taken.cells, title
         error = (weights + cells + buffers) / taken.total - 1
-        assert -MOST_UNDER <= error <= MOST_OVER, f"{title}: {error:+.1%}"
+        assert -MAX_UNDER <= error <= MAX_OVER, f"{title}: {error:+.1%}"
         # where buffers are all that counts, as beside small weights, they must be near too
         assert -0.15 <= buffers / taken.compute - 1 <= 0.5, f"{title}: {taken} {buffers}"
 

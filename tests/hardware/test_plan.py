@@ -11,7 +11,7 @@ from localrun.hardware.plan import (
     COMFORTABLE_CONTEXT,
     GPU_RESERVE,
     HOST_RESERVE,
-    MOST_HOST_CACHE,
+    MAX_HOST_CACHE,
     SHARED_CELLS,
     LoadPlan,
     PlanRequest,
@@ -156,7 +156,7 @@ def test_the_processors_memory_is_not_used_up_by_a_context() -> None:
     made = plan(DENSE, processor(64 * GIB))
 
     assert COMFORTABLE_CONTEXT < made.num_ctx < DENSE.trained_context
-    assert made.shares[0].cell_bytes <= MOST_HOST_CACHE
+    assert made.shares[0].cell_bytes <= MAX_HOST_CACHE
 
 
 def test_a_context_is_never_silently_tiny() -> None:

@@ -8,7 +8,7 @@ from localrun.hardware.choice import choose
 from localrun.hardware.cpu import read_cpu
 from localrun.hardware.device import Machine, UnusedDevice
 from localrun.hardware.reasons import why_gpus, why_processor
-from localrun.hardware.shape import MOST_STRETCH, context_note, longest_context
+from localrun.hardware.shape import MAX_STRETCH, context_note, longest_context
 from tests.hardware.making import cpu, gpu, igpu
 
 if TYPE_CHECKING:
@@ -81,5 +81,5 @@ def test_a_context_that_is_not_as_asked_is_told(
 def test_stretching_beyond_its_bound_is_told_to_be_cut() -> None:
     note = context_note(2**40, 2048, "rope_scaling yarn")
 
-    assert note.endswith(f"cut from {2**40}: {MOST_STRETCH} times is the most")
-    assert longest_context(2048, "rope_scaling yarn") == MOST_STRETCH * 2048
+    assert note.endswith(f"cut from {2**40}: {MAX_STRETCH} times is the most")
+    assert longest_context(2048, "rope_scaling yarn") == MAX_STRETCH * 2048

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 GROWTH = 25.0  # of the work, for 10 times the size
-MOST_UNITS = 40.0  # of plain work, for a megabyte
-LEAST_UNITS = 20.0  # that any size may cost: 20,000 instructions take some 10
+MAX_UNITS = 40.0  # of plain work, for a megabyte
+MIN_UNITS = 20.0  # that any size may cost: 20,000 instructions take some 10
 TRIES = 3
 LONGEST_MESSAGE = 20_000  # characters
 
@@ -68,7 +68,7 @@ class Growth:
             took = work_s(make(size))
             if took > GROWTH * max(smaller, unit):
                 return f"{took:.3f} s for {size} bytes, {smaller:.3f} s for a tenth of it"
-            if took > unit * max(LEAST_UNITS, MOST_UNITS * size / MB):
+            if took > unit * max(MIN_UNITS, MAX_UNITS * size / MB):
                 return f"{took / unit:.1f} times a plain loop for {size} bytes"
             smaller = took
         return None

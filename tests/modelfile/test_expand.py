@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localrun.errors import UsageError
-from localrun.modelfile.expand import MOST_DEPTH, MOST_FILES
+from localrun.modelfile.expand import MAX_DEPTH, MAX_FILES
 from localrun.modelfile.lint import lint
 from localrun.modelfile.parse import parse_modelfile
 from localrun.modelfile.problems import ModelfileError, Problem
-from localrun.modelfile.source import MOST_BYTES
+from localrun.modelfile.source import MAX_BYTES
 from tests.measuring import plain_loops
 from tests.modelfile.ollama_rules import ollama_reads
 from tests.modelfile.reading import recipe, refusal
@@ -206,16 +206,16 @@ def test_a_cycle_is_named() -> None:
 
 
 def test_depth_and_number_are_bounded() -> None:
-    deep = {f"f{i}": f"INCLUDE f{i + 1}" for i in range(MOST_DEPTH)}
+    deep = {f"f{i}": f"INCLUDE f{i + 1}" for i in range(MAX_DEPTH)}
 
     assert including_fails("INCLUDE f0", **deep).code == "include-depth"
     assert including("INCLUDE f1", **deep, f8="FROM a").sources == ("a",)
-    assert including_fails("INCLUDE a\n" * MOST_FILES, a="").code == "include-count"
-    assert len(including("INCLUDE a\n" * (MOST_FILES - 1), a="FROM x").sources) == MOST_FILES - 1
+    assert including_fails("INCLUDE a\n" * MAX_FILES, a="").code == "include-count"
+    assert len(including("INCLUDE a\n" * (MAX_FILES - 1), a="FROM x").sources) == MAX_FILES - 1
 
 
 def test_the_whole_is_bounded() -> None:
-    large = " " * (MOST_BYTES // 2 + 1)
+    large = " " * (MAX_BYTES // 2 + 1)
 
     assert including_fails("INCLUDE a\nINCLUDE a", a=large).code == "too-long"
     assert including_fails("FROM x\nINCLUDE a", a=large * 2).code == "too-long"

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localrun.errors import UsageError
-from localrun.modelfile.lint import MOST_PROBLEMS, LintFinding, Use, lint
+from localrun.modelfile.lint import MAX_PROBLEMS, LintFinding, Use, lint
 from localrun.modelfile.parse import parse_modelfile
-from localrun.modelfile.source import MOST_BYTES
+from localrun.modelfile.source import MAX_BYTES
 from tests.measuring import LINEAR, growth
 from tests.modelfile.profile import NUM_EXAMPLES, long_enough, many_examples
 
@@ -189,7 +189,7 @@ def test_the_time_for_a_file_grows_with_its_size(piece: str) -> None:
         "REQUIRES ",
         "ARG a=1\nFROM ",
     ]
-    size = (MOST_BYTES if NUM_EXAMPLES >= MANY else MOST_BYTES // 128) - 20
+    size = (MAX_BYTES if NUM_EXAMPLES >= MANY else MAX_BYTES // 128) - 20
     for head in heads:
         counts: list[int] = []
 
@@ -197,4 +197,4 @@ def test_the_time_for_a_file_grows_with_its_size(piece: str) -> None:
             counts.append(len(lint((head + piece * (size // len(piece.encode()))).encode())))
 
         assert growth(read, size) < LINEAR
-        assert max(counts) <= MOST_PROBLEMS
+        assert max(counts) <= MAX_PROBLEMS

@@ -9,7 +9,7 @@ import pytest
 
 from localrun.errors import UsageError
 from localrun.modelfile.quoting import LEADING
-from localrun.modelfile.source import MOST_BYTES, SourceText, decode_source
+from localrun.modelfile.source import MAX_BYTES, SourceText, decode_source
 from tests.measuring import LINEAR, growth
 
 TEXT = "FROM bob\r\nSYSTEM Grüße, 世界\n"
@@ -47,7 +47,7 @@ def test_nul_is_dropped() -> None:
 
 def test_the_size_is_bounded() -> None:
     with pytest.raises(UsageError, match="at most 8388608") as caught:
-        decode_source(b" " * (MOST_BYTES + 1), "Modelfile")
+        decode_source(b" " * (MAX_BYTES + 1), "Modelfile")
 
     assert caught.value.hint
 
@@ -89,5 +89,5 @@ def test_the_time_to_find_a_place_grows_with_the_size_of_the_text() -> None:
     def line(size: int) -> int:
         return SourceText(name="x", text="\r\n" * (size // 2)).position(size).line
 
-    assert line(MOST_BYTES) == MOST_BYTES // 2 + 1
-    assert growth(line, MOST_BYTES) < LINEAR
+    assert line(MAX_BYTES) == MAX_BYTES // 2 + 1
+    assert growth(line, MAX_BYTES) < LINEAR

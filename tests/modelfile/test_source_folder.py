@@ -11,7 +11,7 @@ import pytest
 from localrun.errors import UsageError
 from localrun.modelfile.parse import parse_modelfile
 from localrun.modelfile.problems import ModelfileError
-from localrun.modelfile.source import MOST_BYTES, folder_reader
+from localrun.modelfile.source import MAX_BYTES, folder_reader
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,6 +93,6 @@ def test_what_is_no_file_is_an_error_with_a_place(folder: Path, path: str) -> No
 
 def test_no_more_is_read_than_a_recipe_may_have(folder: Path) -> None:
     with (folder / "large").open("wb") as file:
-        file.truncate(MOST_BYTES * 4)
+        file.truncate(MAX_BYTES * 4)
 
-    assert len(folder_reader(folder)("large")) == MOST_BYTES + 1
+    assert len(folder_reader(folder)("large")) == MAX_BYTES + 1

@@ -12,7 +12,7 @@ from localrun.modelfile import syntax
 from localrun.modelfile.instruction import KEYWORDS, Instruction
 from localrun.modelfile.problems import Problem
 from localrun.modelfile.quoting import closing_fence
-from localrun.modelfile.syntax import MOST_INSTRUCTIONS
+from localrun.modelfile.syntax import MAX_INSTRUCTIONS
 from tests.modelfile.ollama_rules import ollama_reads
 from tests.modelfile.profile import long_enough, many_examples
 from tests.modelfile.reading import entries, items, only, problems
@@ -227,9 +227,9 @@ def test_hints_say_what_to_write() -> None:
 
 
 def test_instructions_are_bounded() -> None:
-    read = items("FROM x\n" * (MOST_INSTRUCTIONS + 5))
+    read = items("FROM x\n" * (MAX_INSTRUCTIONS + 5))
 
-    assert len(read) == MOST_INSTRUCTIONS + 1
+    assert len(read) == MAX_INSTRUCTIONS + 1
     assert isinstance(read[-1], Problem)
     assert read[-1].code == "too-long"
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator
 
-MOST_HEADERS = 1 << 16
+MAX_HEADERS = 1 << 16
 
 
 class Scripted:
@@ -52,7 +52,7 @@ def scripted(*answers: bytes, context: ssl.SSLContext | None = None) -> Iterator
                 sock = context.wrap_socket(sock, server_side=True)
             with contextlib.closing(sock):
                 request = b""
-                while b"\r\n\r\n" not in request and (data := sock.recv(MOST_HEADERS)):
+                while b"\r\n\r\n" not in request and (data := sock.recv(MAX_HEADERS)):
                     request += data
                 if request:
                     sock.sendall(script.answer(request.decode()))

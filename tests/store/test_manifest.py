@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from localrun.errors import IntegrityError
 from localrun.store.manifest import (
+    MAX_BYTES,
     MEDIA_TYPES,
-    MOST_BYTES,
     Descriptor,
     Manifest,
     Role,
@@ -164,7 +164,7 @@ def test_a_malformed_layer_is_an_integrity_error(layer: Any, place: str) -> None
         b'{"schemaVersion": 2, "manifests": []}',
         b'{"config": {}, "layers": {}}',
         b'{"config": ' + b"9" * 5000 + b', "layers": []}',
-        b" " * (MOST_BYTES + 1),
+        b" " * (MAX_BYTES + 1),
     ],
 )
 def test_what_is_no_manifest_is_an_integrity_error(content: bytes) -> None:

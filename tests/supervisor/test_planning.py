@@ -10,7 +10,7 @@ import pytest
 from localrun.engine.params import MAX_STEP_TOKENS, CacheType, LoadOptions, RopeScaling
 from localrun.errors import LoadError
 from localrun.hardware.device import Device, DeviceKind
-from localrun.hardware.shape import MOST_STRETCH
+from localrun.hardware.shape import MAX_STRETCH
 from localrun.store.store import embedded_models
 from localrun.supervisor.devices import only_processor
 from localrun.supervisor.planning import (
@@ -96,7 +96,7 @@ def test_stretching_has_its_bound() -> None:
 
     planned = plan_load(model(options=options), 2**40, only_processor)
 
-    assert planned.load.num_ctx == 2048 * MOST_STRETCH
+    assert planned.load.num_ctx == 2048 * MAX_STRETCH
 
 
 def test_a_model_that_is_asked_for_too_much_gets_its_own_context() -> None:

@@ -37,7 +37,7 @@ ANY_TEXT = r"/(.|\n)*/"
 # Parameters tracked in any order take 2**n states for each tool, so many tools track fewer:
 # (largest number of tools, n)
 MAX_TRACKED = ((8, 5), (24, 4))
-LEAST_TRACKED = 3
+MIN_TRACKED = 3
 # what llguidance does not know in a client's schema is ignored, not refused
 _LENIENT = {
     "lenient": True,
@@ -66,7 +66,7 @@ class LarkRules:
 
     control_tokens: Mapping[str, int]
     table: RuleTable = field(default_factory=RuleTable)
-    max_tracked: int = LEAST_TRACKED
+    max_tracked: int = MIN_TRACKED
     _named_rules: set[str] = field(default_factory=set)
 
     def calls(
@@ -87,7 +87,7 @@ class LarkRules:
         frame = call_format.frame
         num_tools = len(tools.by_name)
         steps = (tracked for most_tools, tracked in MAX_TRACKED if num_tools <= most_tools)
-        self.max_tracked = next(steps, LEAST_TRACKED)
+        self.max_tracked = next(steps, MIN_TRACKED)
         calls = [list(call_format.pieces(tool)) for tool in tools.by_name.values()]
         first = self._any_of("first", calls, before=frame.opening, skipped=skipped)
         if not is_parallel:

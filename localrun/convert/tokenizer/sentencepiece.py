@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.convert.tokenizer.vocabulary import (
-    MOST_TOKENS,
+    MAX_TOKENS,
     NORMAL,
     SPACE,
     USER_DEFINED,
@@ -66,7 +66,7 @@ def read_sentencepiece(data: bytes, where: str) -> TokenizerVocabulary:
                 has_prefix = bool(_number(value, DUMMY_PREFIX, 1))
     except (ValueError, struct.error) as error:
         raise IntegrityError(f"{where} is not a sentencepiece model: {error}") from error
-    if not pieces or len(pieces) > MOST_TOKENS:
+    if not pieces or len(pieces) > MAX_TOKENS:
         raise IntegrityError(f"{where} has {len(pieces):,} pieces")
     if model_type != BPE:
         raise UsageError(f"{where} is not of the kind BPE, the only one that can be converted")

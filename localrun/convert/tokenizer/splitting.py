@@ -43,7 +43,7 @@ NAMES = {
     (_OWN,): "gpt-2",
     (_DIGITS, _OWN): "smollm",
 }
-MOST_SHOWN = 1000  # characters of an unknown pattern
+MAX_SHOWN = 1000  # characters of an unknown pattern
 KEPT_AS_IS = ("NFC",)  # llama.cpp does not normalize; typed text is in NFC already
 
 
@@ -61,7 +61,7 @@ def splitting_name(description: Description) -> str:
     if rule not in NAMES:
         raise UsageError(
             f"{description.where} splits text by a rule that is not known here: "
-            + (" then ".join(rule)[:MOST_SHOWN] or "(none)"),
+            + (" then ".join(rule)[:MAX_SHOWN] or "(none)"),
             hint="look for the same model as GGUF",
         )
     return NAMES[rule]

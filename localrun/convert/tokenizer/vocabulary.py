@@ -27,8 +27,8 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = (
         gguf.TokenType.BYTE,
     )
 )
-MOST_TOKENS = 1 << 22
-MOST_GAPS = 1 << 17  # ids without a token
+MAX_TOKENS = 1 << 22
+MAX_GAPS = 1 << 17  # ids without a token
 SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # replaces a space in pieces
 
 
@@ -96,9 +96,9 @@ def filled(texts: Mapping[int, str], where: str) -> list[str]:
             llama.cpp end the process.
     """
     highest = max(texts, default=-1)
-    if highest - len(texts) > MOST_GAPS:
+    if highest - len(texts) > MAX_GAPS:
         raise IntegrityError(f"{where} has {len(texts):,} tokens, and one with the id {highest:,}")
-    if highest >= MOST_TOKENS or min(texts, default=0) < 0:
+    if highest >= MAX_TOKENS or min(texts, default=0) < 0:
         raise IntegrityError(f"{where} has a token with the id {highest:,}")
     tokens = [texts.get(index, unused(index)) for index in range(highest + 1)]
     if len(set(tokens)) < len(tokens) or "" in texts.values():

@@ -40,7 +40,7 @@ TRUE = {"1", "ON", "YES", "TRUE"}
 OK = 200
 UNREACHED = "check the network; HTTPS_PROXY names a proxy, HF_ENDPOINT a mirror"
 REFUSED = {401, 403}
-MOST_BYTES = 16 << 20  # of a listing: ten thousand files take 2 MB
+MAX_BYTES = 16 << 20  # of a listing: ten thousand files take 2 MB
 MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
@@ -97,7 +97,7 @@ class HuggingFace:
         with self._opened(url, self._credential(self._token())) as response:
             if response.status != OK:
                 raise http_error(response, "a search")
-            body = response.body(MOST_BYTES)
+            body = response.body(MAX_BYTES)
         try:
             return [_search_result(item) for item in json.loads(body)][:limit]
         except MALFORMED as error:
@@ -141,7 +141,7 @@ class HuggingFace:
             with self._opened(url, credential) as response:
                 if response.status != OK:
                     raise request.refused(response)
-                info = json.loads(response.body(MOST_BYTES))
+                info = json.loads(response.body(MAX_BYTES))
         except (ValueError, RecursionError) as error:
             raise self._hub.unexpected_response() from error
         if not isinstance(info, dict):

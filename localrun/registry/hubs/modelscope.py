@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 OWN_ORIGINS = ("https://modelscope.cn", "https://www.modelscope.cn")
 TOKEN = "MODELSCOPE_API_TOKEN"  # noqa: S105 - a variable's name
 MASTER = "master"
-PAGE_SIZE, MOST_PAGES = 50, 4
-MOST_BYTES = 16 << 20  # of a page of a search
+PAGE_SIZE, MAX_PAGES = 50, 4
+MAX_BYTES = 16 << 20  # of a page of a search
 MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 OK = 200
 NO_SESSION = "0" * 32
@@ -96,7 +96,7 @@ class ModelScope:
             UsageError: the token is malformed.
         """
         results: list[SearchResult] = []
-        for page in range(1, MOST_PAGES + 1):
+        for page in range(1, MAX_PAGES + 1):
             models = self._page(text, page)
             results += (model for model in models if model is not None)
             if len(results) >= limit or len(models) < PAGE_SIZE:
@@ -114,7 +114,7 @@ class ModelScope:
         with self._http.open(url, credential=self._credential(token)) as response:
             if response.status != OK:
                 raise http_error(response, "a search")
-            body = response.body(MOST_BYTES)
+            body = response.body(MAX_BYTES)
         try:
             models = json.loads(body)["data"]["models"]
             return [_search_result(model) for model in models if "/" in model["id"]]

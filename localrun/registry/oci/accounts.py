@@ -37,7 +37,7 @@ DOCKER_KEY = "https://index.docker.io/v1/"  # Docker Hub in every file and helpe
 HELPER_TIMEOUT_S = 10.0
 HELPER_NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 IS_IDENTITY_TOKEN = "<token>"  # noqa: S105 - a user name by which helpers mark tokens
-MOST_BYTES = 4 << 20
+MAX_BYTES = 4 << 20
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def _files(environ: Mapping[str, str], home: Path) -> Iterator[Path]:
 
 def _read(path: Path) -> dict[str, object]:
     try:
-        if path.stat().st_size > MOST_BYTES:
+        if path.stat().st_size > MAX_BYTES:
             raise ValueError("too large")  # noqa: TRY301 - one handler for every damage
         value = json.loads(path.read_bytes())
     except FileNotFoundError:

@@ -30,7 +30,7 @@ HOST = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?", re.ASCI
 PART = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 ERROR_CODE = re.compile(r"[A-Z][A-Z_]{1,40}")
-MOST_ERROR_BYTES = 1 << 16
+MAX_ERROR_BYTES = 1 << 16
 OK, UNAUTHORIZED, NOT_FOUND = 200, 401, 404
 DENIED = {401, 403}
 
@@ -179,7 +179,7 @@ def origin_of_host(host: str, *, is_insecure: bool = False) -> str:
 def error_code(response: Response) -> str | None:
     """Return the code of a registry's error, such as MANIFEST_UNKNOWN, or None."""
     try:
-        code = json.loads(response.body(MOST_ERROR_BYTES))["errors"][0]["code"]
+        code = json.loads(response.body(MAX_ERROR_BYTES))["errors"][0]["code"]
     except (NetworkError, ValueError, TypeError, LookupError, RecursionError):
         return None
     return code if isinstance(code, str) and ERROR_CODE.fullmatch(code) else None

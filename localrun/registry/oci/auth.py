@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from localrun.registry.oci.accounts import Account
 
 TOKEN_CHARACTERS = re.compile(r"[\x21-\x7e]+")
-MOST_TOKEN_BYTES = 1 << 20
+MAX_TOKEN_BYTES = 1 << 20
 DEFAULT_LIFE_S = 60.0
 JUST_NOW_S = 10.0
 
@@ -219,7 +219,7 @@ def _read_token(response: Response, host: str, *, is_login: bool) -> tuple[str, 
     if response.status != 200:  # noqa: PLR2004 - OK
         raise http_error(response, "a token", hint=f"docker login {host}")
     try:
-        value = json.loads(response.body(MOST_TOKEN_BYTES))
+        value = json.loads(response.body(MAX_TOKEN_BYTES))
         token = value.get("token") or value.get("access_token")
         life_s = float(value.get("expires_in") or DEFAULT_LIFE_S)
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:

@@ -36,8 +36,8 @@ INDEXES = (
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
 ACCEPT = {"Accept": ", ".join((*MANIFESTS, *INDEXES))}
-MOST_MANIFEST_BYTES = 4 << 20  # the registries' own limit
-MOST_PAGES = 100
+MAX_MANIFEST_BYTES = 4 << 20  # the registries' own limit
+MAX_PAGES = 100
 NEXT_PAGE = re.compile(r'<([^<>]{1,2000}+)>\s*+;\s*+rel="?next"?')
 OK, CREATED, NOT_FOUND = 200, 201, 404
 
@@ -161,12 +161,12 @@ class OciRegistry:
         """
         url: str | None = self._api.url(repo, "tags", "list")
         tags: list[str] = []
-        for _ in range(MOST_PAGES):
+        for _ in range(MAX_PAGES):
             if url is None:
                 break
             with self._api.call("GET", url, (pull_scope(repo),)) as response:
                 self._expect(response, f"{self._api.host}/{repo}")
-                page = _object(response.body(MOST_MANIFEST_BYTES), repo).get("tags")
+                page = _object(response.body(MAX_MANIFEST_BYTES), repo).get("tags")
                 next_page = NEXT_PAGE.search(response.header("Link") or "")
                 url = self._api.absolute(response.url, next_page[1]) if next_page else None
             tags += [tag for tag in page if isinstance(tag, str)] if isinstance(page, list) else []
@@ -176,7 +176,7 @@ class OciRegistry:
         url = self._api.url(repo, "manifests", reference)
         with self._api.call("GET", url, (pull_scope(repo),), headers=ACCEPT) as response:
             self._expect(response, name)
-            content = response.body(MOST_MANIFEST_BYTES)
+            content = response.body(MAX_MANIFEST_BYTES)
             digest = _digest(content)
             _check_digest(response, digest, name)
             sent_type = (response.header("Content-Type") or "").partition(";")[0].strip().lower()

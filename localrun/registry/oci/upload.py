@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 CHUNK_BYTES = 16 << 20
 LARGEST_CHUNK = 1 << 30
-MOST_SETBACKS = 6  # consecutive retries without progress
+MAX_SETBACKS = 6  # consecutive retries without progress
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 16.0
 LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 RANGE = re.compile(r"(?:bytes=)?(\d{1,18})-(\d{1,18})", re.ASCII)
@@ -218,7 +218,7 @@ class BlobUpload:
 
     def _set_back(self, error: NetworkError) -> None:
         self._num_setbacks += 1
-        if self._num_setbacks > MOST_SETBACKS:
+        if self._num_setbacks > MAX_SETBACKS:
             raise error
 
     def _save_location(self, response: Response) -> None:

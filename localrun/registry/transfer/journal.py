@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-MOST_BYTES = 16 << 20
-MOST_CHECKED = 1 << 20
+MAX_BYTES = 16 << 20
+MAX_CHECKED = 1 << 20
 UNREADABLE = (
     OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError,
 )  # fmt: skip
@@ -67,7 +67,7 @@ class HashCheckpoint:
         """Parse a checkpoint; raise ValueError, KeyError or TypeError if it is malformed."""
         length, num_checked = int(value["length"]), int(value["num_checked"])
         state, crc32 = value["state"], int(value["crc32"])
-        if not isinstance(state, str) or not 0 <= num_checked <= min(length, MOST_CHECKED):
+        if not isinstance(state, str) or not 0 <= num_checked <= min(length, MAX_CHECKED):
             raise ValueError("not a hash checkpoint")
         return cls(length=length, state=state, num_checked=num_checked, crc32=crc32)
 
@@ -126,7 +126,7 @@ class Journal:
     def _read(self, path: Path, boot: str | None) -> tuple[FileVersion, DownloadState] | None:
         """Return the content of a journal file, or None if malformed or of another boot."""
         try:
-            if path.stat().st_size > MOST_BYTES:
+            if path.stat().st_size > MAX_BYTES:
                 return None
             value = json.loads(path.read_bytes())
             if value["format_version"] != FORMAT_VERSION or boot not in {None, value["boot"]}:

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from localrun.registry.http import Http
     from localrun.registry.remote import FileSource
 
-MOST_FAILURES = 8  # consecutive failures with less than PROGRESS_BYTES each
-MOST_SILENCES = 4  # the same for a source that has never answered
+MAX_FAILURES = 8  # consecutive failures with less than PROGRESS_BYTES each
+MAX_SILENCES = 4  # the same for a source that has never answered
 PROGRESS_BYTES = 16 * 1024  # smaller progress counts as none, so that retries end
 LONGEST_WAIT_S = 20.0
 PATIENCE_S = 2.0  # a longer Retry-After makes the download look for mirrors
@@ -105,7 +105,7 @@ class DownloadSources:
                 isinstance(error, HttpError) and not error.is_passing
             )
             source.has_answered |= num_bytes > 0 or isinstance(error, HttpError)
-            most = MOST_FAILURES if source.has_answered else MOST_SILENCES
+            most = MAX_FAILURES if source.has_answered else MAX_SILENCES
             source.is_dead = is_final or source.num_failures >= most
             is_trouble = source.is_dead or source.num_failures > 1 or source.wait_s > PATIENCE_S
         if is_trouble:

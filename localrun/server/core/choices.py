@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from localrun.server.core.completions import Completions
     from localrun.server.core.request import CompletionRequest, Reply
 
-MOST_CHOICES = 64
+MAX_CHOICES = 64
 
 _Queue = asyncio.Queue["tuple[int, Reply | Exception | None]"]
 

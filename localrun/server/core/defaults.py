@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from localrun.engine.params import OverflowPolicy, SamplingParams
 from localrun.errors import UsageError
 from localrun.server.parsing.fields import Fields, shown
-from localrun.server.parsing.limits import LONGEST_STOP, MOST_STOPS
+from localrun.server.parsing.limits import LONGEST_STOP, MAX_STOPS
 from localrun.server.parsing.options import keep_alive, overflow, sampling
 from localrun.services.recipes import to_jinja
 
@@ -61,7 +61,7 @@ def stop_of(recipe: StoredRecipe, requested: tuple[str, ...] | None) -> tuple[st
     """Return the stop strings; of a recipe, at most as many as a request may have."""
     if requested is not None:
         return requested
-    kept = tuple(text for text in recipe.stop if len(text) <= LONGEST_STOP)[:MOST_STOPS]
+    kept = tuple(text for text in recipe.stop if len(text) <= LONGEST_STOP)[:MAX_STOPS]
     if len(kept) < len(recipe.stop):
         _log.warning("%s stop strings of the recipe are left out", len(recipe.stop) - len(kept))
     return kept

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from localrun.services.stored_model import StoredModel
 
 UNKNOWN = "unknown"
-MOST_NAMES = 1000  # kept at most: one model can be requested by many names
+MAX_NAMES = 1000  # kept at most: one model can be requested by many names
 
 
 class ModelLabels:
@@ -42,7 +42,7 @@ class ModelLabels:
                 self._labels.pop(name, None)
             raise
         with self._lock:
-            if name not in self._labels and len(self._labels) >= MOST_NAMES:
+            if name not in self._labels and len(self._labels) >= MAX_NAMES:
                 del self._labels[next(iter(self._labels))]
             self._labels[name] = label_of(model.name)
         return model

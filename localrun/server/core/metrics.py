@@ -27,7 +27,7 @@ SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 LAG_EVERY_S = 0.1
 GAP_SECONDS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0)
-MOST_SERIES = 1000  # of one family: names come from clients
+MAX_SERIES = 1000  # of one family: names come from clients
 NO_ROUTE = "none"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OTHER_METHOD = "other"
@@ -71,9 +71,9 @@ class Counter:
     values: dict[Labels, float] = field(default_factory=dict)
 
     def add(self, amount: float, **labels: str) -> None:
-        """Add to the counter of these labels; ignore new labels beyond `MOST_SERIES`."""
+        """Add to the counter of these labels; ignore new labels beyond `MAX_SERIES`."""
         key = tuple(labels.items())
-        if key in self.values or len(self.values) < MOST_SERIES:
+        if key in self.values or len(self.values) < MAX_SERIES:
             self.values[key] = self.values.get(key, 0.0) + amount
 
     def lines(self) -> Iterator[str]:
@@ -94,9 +94,9 @@ class Histogram:
     sums: dict[Labels, float] = field(default_factory=dict)
 
     def observe(self, seconds: float, **labels: str) -> None:
-        """Record a duration; ignore new labels beyond `MOST_SERIES`."""
+        """Record a duration; ignore new labels beyond `MAX_SERIES`."""
         key = tuple(labels.items())
-        if key not in self.values and len(self.values) >= MOST_SERIES:
+        if key not in self.values and len(self.values) >= MAX_SERIES:
             return
         buckets = self.values.setdefault(key, [0] * (len(self.bounds) + 1))
         buckets[bisect_left(self.bounds, seconds)] += 1

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from localrun.server.parsing.fields import Fields
     from localrun.supervisor.pool import RunnerPool
 
-MOST_SHOWN = 5  # names in a hint
+MAX_SHOWN = 5  # names in a hint
 
 
 def meant_model(name: str | None, pool: RunnerPool, catalogue: Catalogue) -> str:
@@ -33,8 +33,8 @@ def meant_model(name: str | None, pool: RunnerPool, catalogue: Catalogue) -> str
     if len(candidates) == 1:
         return candidates[0]
     where = "are loaded" if loaded else "are on this machine and none is loaded"
-    names = ", ".join(name.removesuffix(":latest") for name in candidates[:MOST_SHOWN])
-    more = ", ..." if len(candidates) > MOST_SHOWN else ""
+    names = ", ".join(name.removesuffix(":latest") for name in candidates[:MAX_SHOWN])
+    more = ", ..." if len(candidates) > MAX_SHOWN else ""
     raise UsageError(
         f"model is required: {len(candidates)} models {where}",
         hint=f"send model, such as one of {names}{more}" if candidates else "localrun pull NAME",

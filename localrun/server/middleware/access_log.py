@@ -24,7 +24,7 @@ _log = logging.getLogger(__name__)
 
 VALID_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s%(request)s: %(message)s"
-MOST_PATH = 200  # characters of a path in the log
+MAX_PATH = 200  # characters of a path in the log
 CLIENT_LEFT = 499
 
 _current: ContextVar[str] = ContextVar("request_id", default="")
@@ -75,7 +75,7 @@ class LoggedResponse:
             logging.DEBUG if method in READS else logging.INFO,
             "%s %s %s %.3f s%s",
             method,
-            quote(self._scope["path"][:MOST_PATH], safe="/:+@"),
+            quote(self._scope["path"][:MAX_PATH], safe="/:+@"),
             self.status,
             time.monotonic() - self._started_at,
             f" key {self.key_name}" if self.key_name else "",

@@ -1,7 +1,7 @@
 """Limits on request bodies while they arrive: size, rate, and memory of all open requests.
 
 A client has `TIMEOUT_S` for its body, and one more second for each `MIN_RATE` bytes. Bodies
-larger than `UNCOUNTED_BYTES` share `MOST_OPEN_BYTES` until their requests end, because a request
+larger than `UNCOUNTED_BYTES` share `MAX_OPEN_BYTES` until their requests end, because a request
 that waits or generates holds about as much memory as its body. Uploads of files may have any
 size: they are written to disk as they arrive. Of a compressed body the decompressed bytes count.
 The body is decompressed in pieces: the first piece of each message on the event loop, the others
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from localrun.server.middleware.encodings import Decoder
 
-MOST_BODY_BYTES = 32 * 1024 * 1024
-MOST_OPEN_BYTES = 8 * MOST_BODY_BYTES
+MAX_BODY_BYTES = 32 * 1024 * 1024
+MAX_OPEN_BYTES = 8 * MAX_BODY_BYTES
 UNCOUNTED_BYTES = 256 * 1024
 TIMEOUT_S = 30.0
 MIN_RATE = 16 * 1024  # bytes per second
@@ -34,7 +34,7 @@ LARGE_PIECE_BYTES = 1024 * 1024  # decompressed in a thread
 class OpenBodies:
     """Total size of the large bodies of all open requests; used on the event loop only."""
 
-    def __init__(self, most_bytes: int = MOST_OPEN_BYTES) -> None:
+    def __init__(self, most_bytes: int = MAX_OPEN_BYTES) -> None:
         self._most_bytes = most_bytes
         self.num_bytes = 0
 
@@ -82,7 +82,7 @@ class BodyReader:
         """Return the next message.
 
         Raises:
-            BodyTooLargeError: the body is larger than `MOST_BODY_BYTES`.
+            BodyTooLargeError: the body is larger than `MAX_BODY_BYTES`.
             OverloadedError: the bodies of open requests are too large together.
             SlowClientError: the client sends too slowly.
             UsageError: the body does not have the format of its Content-Encoding.
@@ -137,7 +137,7 @@ def check_body_size(num_bytes: int) -> None:
     """Check the size of a body.
 
     Raises:
-        BodyTooLargeError: the body has more than `MOST_BODY_BYTES`.
+        BodyTooLargeError: the body has more than `MAX_BODY_BYTES`.
     """
-    if num_bytes > MOST_BODY_BYTES:
-        raise BodyTooLargeError(f"the body is larger than {MOST_BODY_BYTES // 1024 // 1024} MiB")
+    if num_bytes > MAX_BODY_BYTES:
+        raise BodyTooLargeError(f"the body is larger than {MAX_BODY_BYTES // 1024 // 1024} MiB")

@@ -3,7 +3,7 @@
 uvicorn itself waits without a limit for
 
     a request's head      here `HEAD_S` seconds from its first byte (or from the connection), and
-                          `MOST_HEAD_BYTES`
+                          `MAX_HEAD_BYTES`
     a reader of a stream  here `READ_S` seconds until a full buffer is read (about 1 kB/s); then
                           the connection is closed, which cancels its request
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 HEAD_S = 10.0
 READ_S = 60.0
-MOST_HEAD_BYTES = 64 * 1024
+MAX_HEAD_BYTES = 64 * 1024
 
 
 class TimeoutProtocol(HttpProtocol):
@@ -55,7 +55,7 @@ class TimeoutProtocol(HttpProtocol):
                 self._stop()
             return
         self._num_head_bytes += len(data)
-        if self._num_head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
+        if self._num_head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self.transport.close()
         elif self._timer is None:
             self._start(HEAD_S, self.transport.close, is_for_head=True)

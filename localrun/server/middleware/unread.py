@@ -2,7 +2,7 @@
 
 If a connection is closed while its client still sends, the client's system reports "connection
 reset" and discards the response. Therefore the whole response is sent, then the rest of the body
-is read, and then the request ends. The limits are `MOST_UNREAD_BYTES`, or the number that a route
+is read, and then the request ends. The limits are `MAX_UNREAD_BYTES`, or the number that a route
 sets by ``expect_unread``, and the time that `MIN_RATE` allows; then the connection is closed.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from starlette.types import Message, Receive, Scope, Send
 
-MOST_UNREAD_BYTES = 64 * 1024 * 1024
+MAX_UNREAD_BYTES = 64 * 1024 * 1024
 TIMEOUT_S = 10.0
 MIN_RATE = 1024 * 1024  # bytes per second
 STATE = "most_unread_bytes"
@@ -24,7 +24,7 @@ CLOSE = (b"connection", b"close")
 
 def expect_unread(scope: Scope, num_bytes: int) -> None:
     """Allow a body of ``num_bytes`` to be discarded: a file that the store already has."""
-    scope["state"][STATE] = max(num_bytes, MOST_UNREAD_BYTES)
+    scope["state"][STATE] = max(num_bytes, MAX_UNREAD_BYTES)
 
 
 class UnreadBody:
@@ -62,7 +62,7 @@ class UnreadBody:
 
     @property
     def _most(self) -> int:
-        most: int = self._state.get(STATE, MOST_UNREAD_BYTES)
+        most: int = self._state.get(STATE, MAX_UNREAD_BYTES)
         return most
 
     async def _discard_body(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from localrun.server.core.embedding import EmbeddingRequest
 from localrun.server.ollama.fields import MODEL, MODEL_ROWS, TRUNCATE
-from localrun.server.parsing.limits import MOST_INPUTS
+from localrun.server.parsing.limits import MAX_INPUTS
 from localrun.server.parsing.options import KEEP_ALIVE, context_length
 from localrun.server.parsing.table import Table, group, integer, strings, text
 from localrun.server.vectors import large_json, numbers
@@ -106,7 +106,7 @@ def _body(
     }
 
 
-_INPUT, _PROMPT = strings("input", most=MOST_INPUTS), text("prompt")
+_INPUT, _PROMPT = strings("input", most=MAX_INPUTS), text("prompt")
 _DIMENSIONS = integer("dimensions", 0)
 _NUM_CTX = context_length(0)
 _OPTIONS = group("options", Table((_NUM_CTX,)))

@@ -20,7 +20,7 @@ from localrun.modelfile.recipe import AdapterUse, Recipe, RecipeMessage
 from localrun.modelfile.write import write_modelfile
 from localrun.server.parsing.conversation import message_list
 from localrun.server.parsing.json_schema import OBJECT, TEXT, listed, mapped
-from localrun.server.parsing.limits import LONGEST_MODELFILE, MOST_STOPS
+from localrun.server.parsing.limits import LONGEST_MODELFILE, MAX_STOPS
 from localrun.server.parsing.table import Field, Table, integer, strings, text, unsupported
 from localrun.services.creating.uploads import ADAPTER_FOLDER, DRAFT_FOLDER, FILES_FOLDER
 
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
 DIGEST = re.compile(r"sha256[:-]([0-9a-fA-F]{64})", re.ASCII)
 ROLES = ("system", "user", "assistant")
 REFUSED = ("path", "remote_host")
-MOST_FILES = 1000
+MAX_FILES = 1000
 TEXT_FACTS = ("base_name", "model_family", "parameter_size", "quantization_level")
 NUMBER_FACTS = ("context_length", "embedding_length")
 LONGEST_FACT = 1000  # characters
-MOST_CAPABILITIES = 100
+MAX_CAPABILITIES = 100
 
 
 def recipe_order(fields: Fields) -> JsonObject:
@@ -92,8 +92,8 @@ def _check_lists(fields: Fields, recipe: Recipe) -> None:
     """Refuse a recipe with more stop strings than a request may have."""
     num_values = Counter(name for name, _ in recipe.parameters)
     for name in LISTS:
-        if num_values[name] > MOST_STOPS:
-            raise fields.wrong(f"parameters.{name}", f"has more than {MOST_STOPS} entries")
+        if num_values[name] > MAX_STOPS:
+            raise fields.wrong(f"parameters.{name}", f"has more than {MAX_STOPS} entries")
 
 
 def parse_digest(text: str) -> str | None:
@@ -135,8 +135,8 @@ def _from_fields(values: Values, files: dict[str, str], adapters: dict[str, str]
 def _digests(fields: Fields, name: str) -> dict[str, str]:
     """Return the digests of files by their names, sorted: names of shards have their order."""
     inner = fields.inner(name)
-    if len(inner.names) > MOST_FILES:
-        raise fields.wrong(name, f"has more than {MOST_FILES} entries")
+    if len(inner.names) > MAX_FILES:
+        raise fields.wrong(name, f"has more than {MAX_FILES} entries")
     digests: dict[str, str] = {}
     for file in sorted(inner.names):
         digest = parse_digest(inner.required_text(file))
@@ -187,8 +187,8 @@ def _parameters(fields: Fields, name: str) -> tuple[tuple[str, ParameterValue], 
     for parameter in inner.names:
         value = inner.raw(parameter)
         items = value if isinstance(value, list) else [value]
-        if len(items) > MOST_STOPS:
-            raise inner.wrong(parameter, f"has more than {MOST_STOPS} entries")
+        if len(items) > MAX_STOPS:
+            raise inner.wrong(parameter, f"has more than {MAX_STOPS} entries")
         pairs += [
             (parameter, _parameter(inner, parameter, item)) for item in items if item is not None
         ]
@@ -219,7 +219,7 @@ _QUANTIZE, _QUANTIZATION, _DRAFT_QUANTIZE = map(
 )
 INFO = Table(
     (
-        strings("capabilities", most=MOST_CAPABILITIES),
+        strings("capabilities", most=MAX_CAPABILITIES),
         *(text(name, longest=LONGEST_FACT) for name in TEXT_FACTS),
         *(integer(name, 0) for name in NUMBER_FACTS),
     )
@@ -239,7 +239,7 @@ FILES = Table(
     )
 )
 _FROM, _TEMPLATE, _SYSTEM = map(text, ("from", "template", "system"))
-_LICENSE = strings("license", most=MOST_FILES)
+_LICENSE = strings("license", most=MAX_FILES)
 _MESSAGES = Field("messages", _messages, listed(OBJECT))
 _PARAMETERS = Field("parameters", _parameters, OBJECT)
 _RENDERER, _PARSER, _REQUIRES = map(text, ("renderer", "parser", "requires"))

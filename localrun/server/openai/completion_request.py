@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from localrun.server.openai.fields import Streaming
     from localrun.server.parsing.fields import Fields
 
-MOST_ANSWERS = 512
+MAX_ANSWERS = 512
 DEFAULT_TOKENS = 16  # OpenAI's, for a request without max_tokens
 Prompt = str | tuple[int, ...]
 
@@ -54,8 +54,8 @@ def parse_completion(fields: Fields) -> CompletionCall:
     """
     values = COMPLETION.read(fields)
     prompts, count = values[_PROMPT], common.num_choices(values)
-    if len(prompts) * count > MOST_ANSWERS:
-        raise fields.wrong("prompt", f"and n make more than {MOST_ANSWERS} choices")
+    if len(prompts) * count > MAX_ANSWERS:
+        raise fields.wrong("prompt", f"and n make more than {MAX_ANSWERS} choices")
     refuse_many_copies(fields, prompts, count)
     request = CompletionRequest(
         model=values[MODEL],

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from localrun.engine.params import Pooling
 from localrun.server.core.embedding import EmbeddingRequest
 from localrun.server.parsing.json_schema import TOKEN, either, is_token, listed, one_of
-from localrun.server.parsing.limits import MOST_INPUTS
+from localrun.server.parsing.limits import MAX_INPUTS
 from localrun.server.parsing.options import KEEP_ALIVE, MODEL, NUM_CTX
 from localrun.server.parsing.table import Field, Table, flag, integer
 from localrun.server.vectors import in_base64, large_json, numbers
@@ -83,8 +83,8 @@ def _inputs(fields: Fields, name: str) -> tuple[Input, ...]:
         raise fields.wrong(name, "must be a text, a list of texts, or token ids")
     if not all(inputs):
         raise fields.wrong(name, "must not be empty")
-    if len(inputs) > MOST_INPUTS:
-        raise fields.wrong(name, f"has more than {MOST_INPUTS} entries")
+    if len(inputs) > MAX_INPUTS:
+        raise fields.wrong(name, f"has more than {MAX_INPUTS} entries")
     return inputs
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from localrun.modelfile.known import KNOWN
-from localrun.server.core.choices import MOST_CHOICES
+from localrun.server.core.choices import MAX_CHOICES
 from localrun.server.parsing.conversation import CONTENT
 from localrun.server.parsing.fields import Fields
 from localrun.server.parsing.json_schema import (
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 LENGTH_NAMES = ("max_completion_tokens", "max_tokens", "n_predict", "num_predict")
 UNLIMITED = -1  # in the dialect of other servers
 STRONGEST_BIAS = 100
-MOST_BIASES = 4096
+MAX_BIASES = 4096
 TOKEN_NAME = re.compile(r"[0-9]{1,10}")
 
 
@@ -132,8 +132,8 @@ def _prediction(fields: Fields, name: str) -> str | None:
 def _logit_bias(fields: Fields, name: str) -> tuple[tuple[int, float], ...]:
     """Return pairs of a token id and the number that is added to its logit."""
     biases = fields.inner(name)
-    if len(biases.names) > MOST_BIASES:
-        raise fields.wrong(name, f"has more than {MOST_BIASES} entries")
+    if len(biases.names) > MAX_BIASES:
+        raise fields.wrong(name, f"has more than {MAX_BIASES} entries")
     pairs: list[tuple[int, float]] = []
     for token in biases.names:
         bias = biases.number(token, -STRONGEST_BIAS, STRONGEST_BIAS)
@@ -166,7 +166,7 @@ _LOGIT_BIAS = Field(
     "logit_bias", _logit_bias, mapped(_BIAS, propertyNames={"pattern": "^[0-9]{1,9}$"})
 )
 _REPETITION_PENALTY = parameter(replace(KNOWN["repeat_penalty"], name="repetition_penalty"))
-_N = integer("n", 1, MOST_CHOICES)
+_N = integer("n", 1, MAX_CHOICES)
 _BEST_OF = integer("best_of", 1)
 _INCLUDE_USAGE = flag("include_usage")
 _STREAM_OPTIONS = group("stream_options", Table((flag("include_obfuscation"), _INCLUDE_USAGE)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from localrun.server.parsing.json_schema import OBJECT, TEXT, either, listed, one_of, record
-from localrun.server.parsing.limits import MOST_TOOLS
+from localrun.server.parsing.limits import MAX_TOOLS
 from localrun.server.parsing.table import documented
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from localrun.server.parsing.fields import Fields
 
 CALLS_BEFORE = "call_0"  # the id of calls in earlier messages, which had none
-_FUNCTIONS = documented("functions", listed(OBJECT, maxItems=MOST_TOOLS))
+_FUNCTIONS = documented("functions", listed(OBJECT, maxItems=MAX_TOOLS))
 _FUNCTION_CALL = documented("function_call", either(one_of("none", "auto"), record({"name": TEXT})))
 LEGACY_TOOLS = (_FUNCTIONS, _FUNCTION_CALL)
 
@@ -29,7 +29,7 @@ def with_tools(fields: Fields) -> tuple[Fields, bool]:
     Raises:
         UsageError: the functions are malformed, or there are tools too.
     """
-    functions, choice = fields.objects("functions", most=MOST_TOOLS), fields.raw("function_call")
+    functions, choice = fields.objects("functions", most=MAX_TOOLS), fields.raw("function_call")
     changed: JsonObject = {}
     if any("function_call" in message for message in fields.objects("messages")):
         changed["messages"] = [_message(message) for message in fields.objects("messages")]

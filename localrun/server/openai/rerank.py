@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from localrun.server.core.embedding import RankRequest
 from localrun.server.parsing.json_schema import TEXT, either, listed, record
-from localrun.server.parsing.limits import MOST_INPUTS
+from localrun.server.parsing.limits import MAX_INPUTS
 from localrun.server.parsing.options import KEEP_ALIVE, MODEL
 from localrun.server.parsing.table import Field, Table, flag, integer, required_text
 from localrun.server.vectors import large_json
@@ -83,8 +83,8 @@ def _documents(fields: Fields, name: str) -> tuple[str, ...]:
     documents = fields.raw(name)
     if not isinstance(documents, list) or not documents:
         raise fields.wrong(name, "must be a list of texts")
-    if len(documents) > MOST_INPUTS:
-        raise fields.wrong(name, f"has more than {MOST_INPUTS} entries")
+    if len(documents) > MAX_INPUTS:
+        raise fields.wrong(name, f"has more than {MAX_INPUTS} entries")
     return tuple(_document(fields, item, index) for index, item in enumerate(documents))
 
 
@@ -99,7 +99,7 @@ _QUERY = required_text("query")
 _DOCUMENTS = Field(
     "documents",
     _documents,
-    listed(either(TEXT, record({"text": TEXT})), minItems=1, maxItems=MOST_INPUTS),
+    listed(either(TEXT, record({"text": TEXT})), minItems=1, maxItems=MAX_INPUTS),
     is_required=True,
 )
 _TOP_N, _NUM_CTX = integer("top_n", 1), integer("num_ctx", 1)

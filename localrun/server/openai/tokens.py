@@ -14,7 +14,7 @@ from localrun.server.core.tokens import TokenRequest
 from localrun.server.openai.chat_request import CHAT_TEMPLATE, MESSAGES
 from localrun.server.parsing.conversation import MESSAGES_SCHEMA, conversation, message_list
 from localrun.server.parsing.json_schema import OBJECT, TOKEN, is_token, listed
-from localrun.server.parsing.limits import MOST_TOKENS
+from localrun.server.parsing.limits import MAX_TOKENS
 from localrun.server.parsing.media import IMAGES, refuse_media
 from localrun.server.parsing.options import KEEP_ALIVE, MODEL
 from localrun.server.parsing.prompt_end import PROMPT_END, prompt_end
@@ -142,8 +142,8 @@ def _token_ids(fields: Fields, name: str) -> tuple[int, ...]:
     tokens = fields.raw(name)
     if not isinstance(tokens, list) or not all(map(is_token, tokens)):
         raise fields.wrong(name, "must be a list of token ids")
-    if len(tokens) > MOST_TOKENS:
-        raise fields.wrong(name, f"has more than {MOST_TOKENS} entries")
+    if len(tokens) > MAX_TOKENS:
+        raise fields.wrong(name, f"has more than {MAX_TOKENS} entries")
     return tuple(tokens)
 
 
@@ -153,7 +153,7 @@ _TEXTS = (text("prompt"), text("content"), text("text"))
 _TOOLS = Field("tools", tool_list, listed(OBJECT))
 _ADD_SPECIAL_TOKENS = flag("add_special_tokens")
 _RETURN_TOKEN_STRS, _WITH_PIECES = flag("return_token_strs"), flag("with_pieces")
-_TOKENS = Field("tokens", _token_ids, listed(TOKEN, maxItems=MOST_TOKENS), is_required=True)
+_TOKENS = Field("tokens", _token_ids, listed(TOKEN, maxItems=MAX_TOKENS), is_required=True)
 _OPTIONS = (
     *_TEXTS,
     _ADD_SPECIAL_TOKENS,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from localrun.server.parsing.fields import shown
 from localrun.server.parsing.json_schema import OBJECT, TEXT, either, listed, one_of, record
-from localrun.server.parsing.limits import MOST_TOOLS
+from localrun.server.parsing.limits import MAX_TOOLS
 from localrun.server.parsing.table import Field, Table, raw
 from localrun.server.parsing.tools import client_tools, tool_list
 
@@ -62,7 +62,7 @@ def _chosen(fields: Fields, choice: Fields, tools: tuple[JsonObject, ...]) -> Of
         mode = allowed.text("mode") or "auto"
         if mode not in MODES:
             raise allowed.wrong("mode", f"must be one of {', '.join(MODES)}")
-        names = set(map(_name, allowed.objects("tools", most=MOST_TOOLS)))
+        names = set(map(_name, allowed.objects("tools", most=MAX_TOOLS)))
         return OfferedTools(tuple(tool for tool in tools if _name(tool) in names), mode)
     if kind != "function":
         raise choice.wrong("type", "must be function or allowed_tools")

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 
 from localrun.engine.params import ConstraintKind, ConstraintSpec
 from localrun.server.parsing.json_schema import FLAG, OBJECT, TEXT, either, listed, maybe, one_of
-from localrun.server.parsing.limits import MOST_CHOICES, refuse_long_grammar
+from localrun.server.parsing.limits import MAX_CHOICES, refuse_long_grammar
 from localrun.server.parsing.response_format import (
     FORMAT_SCHEMA,
     format_constraint,
@@ -139,7 +139,7 @@ def _json_object(fields: Fields, name: str) -> ConstraintSpec:
 
 
 def _choice(fields: Fields, name: str) -> ConstraintSpec:
-    param, choices = fields.path(name), fields.strings(name, most=MOST_CHOICES)
+    param, choices = fields.path(name), fields.strings(name, most=MAX_CHOICES)
     refuse_long_grammar("".join(choices), param)
     return ConstraintSpec(kind=ConstraintKind.CHOICE, choices=choices, param=param)
 
@@ -178,7 +178,7 @@ def _grammar_or_format(fields: Fields, name: str) -> ConstraintSpec:
 
 
 _SCHEMA = either(OBJECT, TEXT)
-_CHOICES = either(TEXT, listed(TEXT, maxItems=MOST_CHOICES))
+_CHOICES = either(TEXT, listed(TEXT, maxItems=MAX_CHOICES))
 _GRAMMAR = constraint_field("grammar", _grammar_or_format, either(TEXT, FORMAT_SCHEMA))
 _UNSUPPORTED = tuple(map(unsupported, UNSUPPORTED))
 _GUIDED = (

@@ -21,7 +21,7 @@ from localrun.server.parsing.json_schema import (
     record,
     request,
 )
-from localrun.server.parsing.limits import MOST_MESSAGES
+from localrun.server.parsing.limits import MAX_MESSAGES
 from localrun.server.parsing.table import Field, Table, text
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def message_list(fields: Fields, name: str) -> list[JsonObject]:
     Raises:
         UsageError: they are not a list of objects, or too many.
     """
-    return fields.objects(name, most=MOST_MESSAGES)
+    return fields.objects(name, most=MAX_MESSAGES)
 
 
 def conversation(messages: Iterable[JsonObject]) -> tuple[JsonObject, ...]:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 LARGEST_INTEGER = 2**63 - 1
-MOST_SHOWN = 80  # characters of a value in a message
-MOST_PATH = 200
+MAX_SHOWN = 80  # characters of a value in a message
+MAX_PATH = 200
 
 
 class Fields:
@@ -135,7 +135,7 @@ class Fields:
 
     def wrong(self, name: str, problem: str) -> UsageError:
         """Return the error for a field, such as "messages is required"."""
-        path = self.path(name)[:MOST_PATH]
+        path = self.path(name)[:MAX_PATH]
         return UsageError(f"{path} {problem}", param=path)
 
     def _check_length(self, name: str, items: Sized, most: int | None) -> None:
@@ -158,10 +158,10 @@ def parse_object(body: bytes) -> Fields:
 def shown(value: object) -> str:
     """Return a value of a request for an error message: printable and short."""
     if not isinstance(value, str):
-        return type(value).__name__ if is_larger(value, MOST_SHOWN) else json.dumps(value)
-    return repr(value[:MOST_SHOWN]) + ("..." if len(value) > MOST_SHOWN else "")
+        return type(value).__name__ if is_larger(value, MAX_SHOWN) else json.dumps(value)
+    return repr(value[:MAX_SHOWN]) + ("..." if len(value) > MAX_SHOWN else "")
 
 
 def brief(word: str | None) -> str:
     """Return a word of a request, such as a type, for an error message."""
-    return str(word)[:MOST_SHOWN]
+    return str(word)[:MAX_SHOWN]

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from localrun.runner.messages import JsonObject
 
 DEEPEST = 100  # levels of nesting: later code may be recursive
-MOST_NUMBERS = 2**20  # a prompt of a million token ids
-MOST_VALUES = 2**18  # other values and names: about 50 MB
+MAX_NUMBERS = 2**20  # a prompt of a million token ids
+MAX_VALUES = 2**18  # other values and names: about 50 MB
 SMALL_BYTES, SMALL_VALUES = 128 * 1024, 8192  # a few milliseconds
 PIECE_BYTES = 256 * 1024  # of a string, and the longest run of digits: about 1 ms
 VALUE_CHARACTERS = 1  # minimum of a value that is not a string
@@ -58,8 +58,8 @@ def parse_json(body: bytes) -> object:
     """Return the value of a body.
 
     Raises:
-        BodyTooLargeError: the body has more than `MOST_VALUES` values and names, or more than
-            `MOST_NUMBERS` numbers.
+        BodyTooLargeError: the body has more than `MAX_VALUES` values and names, or more than
+            `MAX_NUMBERS` numbers.
         UsageError: the body is not JSON, is nested too deeply, or has text that is not Unicode,
             numbers that JSON lacks, or a name twice in one object: parsers disagree about which
             of the two values counts.
@@ -241,13 +241,13 @@ class _JsonReader:
 
     def _count_value(self) -> None:
         self._num_values += 1
-        if self._num_values > MOST_VALUES:
-            raise BodyTooLargeError(f"the body has more than {MOST_VALUES} values and names")
+        if self._num_values > MAX_VALUES:
+            raise BodyTooLargeError(f"the body has more than {MAX_VALUES} values and names")
 
     def _count_numbers(self, num_numbers: int) -> None:
         self._num_numbers += num_numbers
-        if self._num_numbers > MOST_NUMBERS:
-            raise BodyTooLargeError(f"the body has more than {MOST_NUMBERS} numbers")
+        if self._num_numbers > MAX_NUMBERS:
+            raise BodyTooLargeError(f"the body has more than {MAX_NUMBERS} numbers")
 
     def _fail(self) -> NoReturn:
         raise UsageError(f"the body is not JSON: see its byte {self._at}")

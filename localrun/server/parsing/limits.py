@@ -14,20 +14,20 @@ from localrun.server.parsing.json_parser import is_larger
 if TYPE_CHECKING:
     from localrun.server.parsing.fields import Fields
 
-MOST_MESSAGES = 10_000
-MOST_TOOLS = 1024
-MOST_TOOL_CHARACTERS = 4 * 1024 * 1024
-MOST_STOPS = 64
+MAX_MESSAGES = 10_000
+MAX_TOOLS = 1024
+MAX_TOOL_CHARACTERS = 4 * 1024 * 1024
+MAX_STOPS = 64
 LONGEST_STOP = 1024  # characters
-MOST_BREAKERS = 32
-MOST_INPUTS = 2048  # texts to embed, documents to rank
-MOST_CHOICES = 4096  # alternatives of a choice constraint
-MOST_OPTION_CHARACTERS = 1024 * 1024  # of chat_template_kwargs: documents, for some templates
-MOST_TOKENS = 2**18  # token ids to detokenize
+MAX_BREAKERS = 32
+MAX_INPUTS = 2048  # texts to embed, documents to rank
+MAX_CHOICES = 4096  # alternatives of a choice constraint
+MAX_OPTION_CHARACTERS = 1024 * 1024  # of chat_template_kwargs: documents, for some templates
+MAX_TOKENS = 2**18  # token ids to detokenize
 LONGEST_NAME = 4096  # of a model, which may be a path
 LONGEST_TEMPLATE = 128 * 1024  # characters; as chat/template.py
 LONGEST_MODELFILE = 2 * 1024 * 1024  # characters, with its licenses
-MOST_COPIED = 16 * 1024 * 1024  # characters: each of several answers is a request to the runner
+MAX_COPIED = 16 * 1024 * 1024  # characters: each of several answers is a request to the runner
 LONGEST_GRAMMAR = 128 * 1024  # bytes; as engine/constraints/grammar.py
 LONGEST_CONTEXT = 2**31 - 1  # tokens: llama.cpp's own limit
 
@@ -36,9 +36,9 @@ def refuse_many_copies(fields: Fields, prompt: object, count: int) -> None:
     """Refuse several completions of a prompt that is too large to be sent that often.
 
     Raises:
-        UsageError: ``count`` copies have more than `MOST_COPIED` characters.
+        UsageError: ``count`` copies have more than `MAX_COPIED` characters.
     """
-    if count > 1 and is_larger(prompt, MOST_COPIED // count):
+    if count > 1 and is_larger(prompt, MAX_COPIED // count):
         raise fields.wrong("n", f"is {count}, too many for a request of this size")
 
 

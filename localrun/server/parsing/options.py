@@ -54,7 +54,7 @@ def parameter(spec: ParameterSpec) -> Field[float | None]:
 
 def stop_strings(name: str = "stop") -> Field[tuple[str, ...] | None]:
     """Return the row of the stop strings of a request."""
-    row = strings(name, most=limits.MOST_STOPS, longest=limits.LONGEST_STOP)
+    row = strings(name, most=limits.MAX_STOPS, longest=limits.LONGEST_STOP)
 
     def read(fields: Fields, name: str) -> tuple[str, ...] | None:
         return None if fields.raw(name) is None else row.read(fields, name)
@@ -140,7 +140,7 @@ def num_logprobs(values: Values) -> int | None:
 
 
 _PARAMETERS = tuple(parameter(KNOWN[name]) for name in SAMPLING)
-_BREAKERS = strings("dry_sequence_breakers", most=limits.MOST_BREAKERS, longest=limits.LONGEST_STOP)
+_BREAKERS = strings("dry_sequence_breakers", most=limits.MAX_BREAKERS, longest=limits.LONGEST_STOP)
 _NUM_DRAFT = integer("speculative.n_max", 0)  # llama-server's name of draft_num_predict
 _IGNORE_EOS = flag("ignore_eos")
 _OVERFLOW_NAME = choice("overflow", OVERFLOWS)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-MOST_ORDERS = 256  # remembered: clients send few combinations of members
+MAX_ORDERS = 256  # remembered: clients send few combinations of members
 EMPTY: tuple[object, ...] = (None, "", {}, [], False)  # values by which programs omit a member
 
 
@@ -124,7 +124,7 @@ class Table:
         """Return the rows that are read for a body with these members, and remember them."""
         names = members | self._required
         rows = tuple(row for row in self.rows if row.name in names)
-        if len(self._orders) < MOST_ORDERS:  # any thread may add one: both are the same
+        if len(self._orders) < MAX_ORDERS:  # any thread may add one: both are the same
             self._orders[members] = rows
         return rows
 

@@ -20,7 +20,7 @@ from localrun.chat.thinking import EFFORTS
 from localrun.server.parsing.fields import Fields
 from localrun.server.parsing.json_parser import is_larger
 from localrun.server.parsing.json_schema import FLAG, OBJECT, either, one_of
-from localrun.server.parsing.limits import MOST_OPTION_CHARACTERS
+from localrun.server.parsing.limits import MAX_OPTION_CHARACTERS
 from localrun.server.parsing.table import Field, Table, choice, flag, group, integer
 
 if TYPE_CHECKING:
@@ -79,8 +79,8 @@ def template_options(fields: Fields, name: str) -> JsonObject:
         UsageError: they are not an object, or too large.
     """
     options = fields.inner(name).all()
-    if is_larger(options, MOST_OPTION_CHARACTERS):
-        raise fields.wrong(name, f"has more than {MOST_OPTION_CHARACTERS} characters")
+    if is_larger(options, MAX_OPTION_CHARACTERS):
+        raise fields.wrong(name, f"has more than {MAX_OPTION_CHARACTERS} characters")
     return options
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from localrun.server.parsing.fields import Fields
 from localrun.server.parsing.json_parser import is_larger
-from localrun.server.parsing.limits import MOST_TOOL_CHARACTERS, MOST_TOOLS
+from localrun.server.parsing.limits import MAX_TOOL_CHARACTERS, MAX_TOOLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,9 +36,9 @@ def tool_list(fields: Fields, name: str) -> list[JsonObject]:
     Raises:
         UsageError: they are not a list of objects, too many, or too large.
     """
-    tools = fields.objects(name, most=MOST_TOOLS)
-    if is_larger(tools, MOST_TOOL_CHARACTERS):
-        raise fields.wrong(name, f"has more than {MOST_TOOL_CHARACTERS} characters")
+    tools = fields.objects(name, most=MAX_TOOLS)
+    if is_larger(tools, MAX_TOOL_CHARACTERS):
+        raise fields.wrong(name, f"has more than {MAX_TOOL_CHARACTERS} characters")
     return tools
 
 

@@ -26,8 +26,8 @@ from localrun.services.recipes import StoredRecipe, recipe_bytes
 from localrun.store.adopt import AdoptMode
 from localrun.store.blobs import digest_of
 from localrun.store.manifest import (
+    MAX_BYTES,
     MEDIA_TYPES,
-    MOST_BYTES,
     OLLAMA_TEMPLATE,
     Descriptor,
     Role,
@@ -183,7 +183,7 @@ def write_manifest(collector: PartCollector, parts: ModelParts, merged: StoredRe
     """Store the texts of a model, and return its manifest."""
     store, base = collector.workspace.store, parts.base
     if base is not None and merged == parts.recipe and _files(parts) == _files_of(base.manifest):
-        return store.blobs.read(base.ref.manifest, max_bytes=MOST_BYTES)
+        return store.blobs.read(base.ref.manifest, max_bytes=MAX_BYTES)
     return make_manifest(store, _layers(collector, parts, merged), collector.lease)
 
 

@@ -21,7 +21,7 @@ from localrun.modelfile.lint import LintFinding
 from localrun.modelfile.lint import lint as lint_text
 from localrun.modelfile.parse import parse_modelfile
 from localrun.modelfile.recipe import Recipe
-from localrun.modelfile.source import MOST_BYTES, folder_reader
+from localrun.modelfile.source import MAX_BYTES, folder_reader
 from localrun.names.parse import local_path, parse_name
 from localrun.names.ref import ModelSource
 from localrun.services.creating.parts import BLOB, is_path
@@ -193,10 +193,10 @@ def _has_weights(folder: Path) -> bool:
 
 def _content(file: str) -> bytes:
     if file == STDIN:
-        return sys.stdin.buffer.read(MOST_BYTES + 1)
+        return sys.stdin.buffer.read(MAX_BYTES + 1)
     try:
         with Path(file).open("rb") as opened:
-            return opened.read(MOST_BYTES + 1)
+            return opened.read(MAX_BYTES + 1)
     except OSError as error:
         raise NotFoundError(
             f"{file} cannot be read: {error.strerror}",

@@ -29,8 +29,8 @@ FILES_FOLDER = "./files"
 ADAPTER_FOLDER = "./adapter"
 DRAFT_FOLDER = "./draft"
 KEPT_S = 3600.0
-MOST_KEPT = 4096  # blobs; the oldest are released first
-MOST_UPLOADS = 64  # concurrent; each has two open files
+MAX_KEPT = 4096  # blobs; the oldest are released first
+MAX_UPLOADS = 64  # concurrent; each has two open files
 
 
 class Uploads:
@@ -63,8 +63,8 @@ class Uploads:
         """
         self._release_old()
         with self._lock:
-            if self._num_open >= MOST_UPLOADS:
-                raise OverloadedError(f"{MOST_UPLOADS} uploads are open already")
+            if self._num_open >= MAX_UPLOADS:
+                raise OverloadedError(f"{MAX_UPLOADS} uploads are open already")
             self._num_open += 1
         try:
             upload = Upload(self._store, digest, self._keep, self._end)
@@ -92,8 +92,8 @@ class Uploads:
     def _keep(self, digest: str) -> None:
         with self._lock:
             self._kept[digest] = self._clock()
-            if len(self._kept) > MOST_KEPT:
-                for oldest in list(self._kept)[: MOST_KEPT // 4]:
+            if len(self._kept) > MAX_KEPT:
+                for oldest in list(self._kept)[: MAX_KEPT // 4]:
                     del self._kept[oldest]
                 self._renew()
             elif self._lease is None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from localrun.store.store import Entry
 
 FORMAT_VERSION = 1
-MOST_BYTES = 16 << 20
+MAX_BYTES = 16 << 20
 
 
 def make_lock(workspace: Workspace, names: Sequence[str] = ()) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def read_lock(file: str) -> dict[str, Any]:
     """
     try:
         with Path(file).open("rb") as opened:
-            lock = json.loads(opened.read(MOST_BYTES))
+            lock = json.loads(opened.read(MAX_BYTES))
         version, models = lock["format_version"], lock["models"]
     except FileNotFoundError as error:
         raise NotFoundError(f"no such file: {file}", hint=f"localrun lock > {file}") from error

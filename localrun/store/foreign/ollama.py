@@ -27,7 +27,7 @@ TOOL = "ollama"
 DEFAULT_HOST = "registry.ollama.ai"
 DEFAULT_NAMESPACE = "library"
 NUM_NAME_PARTS = 4  # host, namespace, model, tag
-MOST_LAYERS = 1000
+MAX_LAYERS = 1000
 DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 MEDIA_TYPE = "application/vnd.ollama.image."
 SAFETENSORS = MEDIA_TYPE + "tensor"
@@ -75,7 +75,7 @@ def _name(host: str, namespace: str, model: str, tag: str) -> str:
 
 def _files(manifest: Mapping[str, object], blobs: Path) -> tuple[ForeignFile, ...]:
     layers = manifest.get("layers")
-    if not isinstance(layers, list) or len(layers) > MOST_LAYERS:
+    if not isinstance(layers, list) or len(layers) > MAX_LAYERS:
         raise _UnusableError("no list of layers")
     if any(text_of(table(layer).get("mediaType")) == SAFETENSORS for layer in layers):
         raise _UnusableError("the weights are safetensors")

@@ -102,7 +102,7 @@ def test_garbage_is_not_used(tmp_path_factory: pytest.TempPathFactory, garbage: 
 def test_a_journal_of_a_strange_size_is_not_read(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_module, "MOST_BYTES", 10)
+    monkeypatch.setattr(journal_module, "MAX_BYTES", 10)
 
     assert saved(journal).load() is None
 

@@ -13,7 +13,7 @@ from localrun.registry.remote import FileSource
 from localrun.registry.transfer.range_reader import NoRangesError, SourceUnusableError
 from localrun.registry.transfer.sources import (
     LONGEST_WAIT_S,
-    MOST_FAILURES,
+    MAX_FAILURES,
     PROGRESS_BYTES,
     DownloadSource,
     DownloadSources,
@@ -79,7 +79,7 @@ def test_retries_come_to_an_end() -> None:
     one = sources(FIRST)
     source = picked(one)
 
-    for _ in range(MOST_FAILURES):
+    for _ in range(MAX_FAILURES):
         assert not source.is_dead
         one.failed(source, BROKEN, num_bytes=PROGRESS_BYTES - 1)
 
@@ -91,7 +91,7 @@ def test_progress_makes_up_for_failures(mend: str) -> None:
     one = sources(FIRST)
     source = picked(one)
 
-    for _ in range(3 * MOST_FAILURES):
+    for _ in range(3 * MAX_FAILURES):
         one.failed(source, BROKEN, num_bytes=PROGRESS_BYTES if mend == "bytes" else 0)
         if mend == "success":
             one.succeeded(source)

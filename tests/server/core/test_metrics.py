@@ -117,7 +117,7 @@ def test_a_model_with_adapters_has_the_models_label() -> None:
 def test_a_name_is_forgotten_with_its_model_and_when_there_are_too_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(module, "MOST_NAMES", 2)
+    monkeypatch.setattr(module, "MAX_NAMES", 2)
     model, gone = FakeCatalogue().model, set[str]()
 
     def find(name: str) -> StoredModel:
@@ -164,7 +164,7 @@ def test_every_time_is_in_one_bucket_and_those_above(times: list[float]) -> None
 
 
 def test_names_that_clients_invent_take_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "MOST_SERIES", 3)
+    monkeypatch.setattr(metrics, "MAX_SERIES", 3)
     counter, histogram = Counter("a_total", "A."), Histogram("a_seconds", "A.", (1.0,))
     for number in range(9):
         counter.add(1, model=str(number))

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from localrun.errors import OverloadedError, StorageError
-from localrun.server.middleware.bodies import MOST_BODY_BYTES
+from localrun.server.middleware.bodies import MAX_BODY_BYTES
 from localrun.services.creating.uploads import KEPT_S, Uploads
 from localrun.store.garbage import collect_garbage
 from tests.e2e.conftest import wait_for
@@ -78,14 +78,14 @@ def test_what_is_no_digest_touches_no_path(library: Served, name: str) -> None:
 
 def test_a_file_larger_than_any_other_body_takes_no_memory(library: Served) -> None:
     block = bytes(1 << 20)
-    count = MOST_BODY_BYTES // len(block) + 64
+    count = MAX_BODY_BYTES // len(block) + 64
     before = psutil.Process().memory_info().rss
 
     response = upload(library, digest(b""), (block for _ in range(count)))
 
     grown = psutil.Process().memory_info().rss - before
     assert response.status_code == 400  # all of it was read, to find that it is another
-    assert grown < MOST_BODY_BYTES / 2
+    assert grown < MAX_BODY_BYTES / 2
 
 
 def test_a_sender_that_leaves_leaves_nothing(library: Served, workspace: Workspace) -> None:
@@ -152,7 +152,7 @@ def test_kept_uploads_share_one_open_file(workspace: Workspace) -> None:
 def test_of_too_many_kept_uploads_the_oldest_leave(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("localrun.services.creating.uploads.MOST_KEPT", 8)
+    monkeypatch.setattr("localrun.services.creating.uploads.MAX_KEPT", 8)
     uploads = Uploads(workspace.store)
 
     sent = [send(uploads, b"%d" % number) for number in range(9)]
@@ -165,7 +165,7 @@ def test_of_too_many_kept_uploads_the_oldest_leave(
 def test_uploads_at_once_are_bounded_and_a_place_is_free_again(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("localrun.services.creating.uploads.MOST_UPLOADS", 2)
+    monkeypatch.setattr("localrun.services.creating.uploads.MAX_UPLOADS", 2)
     uploads = Uploads(workspace.store)
     first, second = uploads.begin(digest(b"1"), None), uploads.begin(digest(b"2"), None)
 

@@ -146,9 +146,9 @@ def test_a_job_that_dies_is_an_error_and_the_next_one_works(
 def test_more_jobs_than_are_sensible_are_refused(
     client: ollama.Client, library: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "MOST_JOBS", 0)
+    monkeypatch.setattr(jobs, "MAX_JOBS", 0)
     refused = post(library, "pull", model=NAME)
-    monkeypatch.setattr(jobs, "MOST_JOBS", 1)
+    monkeypatch.setattr(jobs, "MAX_JOBS", 1)
 
     assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
     assert client.pull(NAME).status == "success"

@@ -9,7 +9,7 @@ import pytest
 
 from localrun.errors import BodyTooLargeError, OverloadedError
 from localrun.server.middleware.bodies import (
-    MOST_BODY_BYTES,
+    MAX_BODY_BYTES,
     UNCOUNTED_BYTES,
     BodyReader,
     OpenBodies,
@@ -56,14 +56,14 @@ def test_small_bodies_and_uploads_are_not_counted() -> None:
     open_bodies = OpenBodies(most_bytes=1)
 
     asyncio.run(read_all(reader(open_bodies, UNCOUNTED_BYTES)))
-    asyncio.run(read_all(reader(open_bodies, MOST_BODY_BYTES + 2, is_upload=True)))
+    asyncio.run(read_all(reader(open_bodies, MAX_BODY_BYTES + 2, is_upload=True)))
 
     assert open_bodies.num_bytes == 0
 
 
 def test_a_body_beyond_the_limit_is_refused_and_forgotten() -> None:
     open_bodies = OpenBodies()
-    body = reader(open_bodies, MOST_BODY_BYTES + 2)
+    body = reader(open_bodies, MAX_BODY_BYTES + 2)
 
     with pytest.raises(BodyTooLargeError, match="32 MiB"):
         asyncio.run(read_all(body))
@@ -71,4 +71,4 @@ def test_a_body_beyond_the_limit_is_refused_and_forgotten() -> None:
 
     assert open_bodies.num_bytes == 0
     with pytest.raises(BodyTooLargeError):
-        check_body_size(MOST_BODY_BYTES + 1)
+        check_body_size(MAX_BODY_BYTES + 1)

@@ -17,7 +17,7 @@ from backports import zstd
 from localrun.errors import BodyTooLargeError, UnsupportedEncodingError, UsageError
 from localrun.server.middleware.bodies import (
     LARGE_PIECE_BYTES,
-    MOST_BODY_BYTES,
+    MAX_BODY_BYTES,
     BodyReader,
     OpenBodies,
 )
@@ -117,13 +117,13 @@ def test_a_body_is_the_same_however_it_is_cut(
 def test_a_bomb_is_refused_after_as_many_bytes_as_a_plain_body(
     encoding: str, pack: Callable[[bytes], bytes]
 ) -> None:
-    bomb, counted = pack(bytes(4 * MOST_BODY_BYTES)), OpenBodies()
+    bomb, counted = pack(bytes(4 * MAX_BODY_BYTES)), OpenBodies()
 
     with pytest.raises(BodyTooLargeError, match="32 MiB"):
         read_all(encoding, [bomb], counted)
 
-    assert len(bomb) < MOST_BODY_BYTES / 100
-    assert counted.num_bytes <= MOST_BODY_BYTES
+    assert len(bomb) < MAX_BODY_BYTES / 100
+    assert counted.num_bytes <= MAX_BODY_BYTES
 
 
 @pytest.mark.parametrize(("encoding", "pack"), [one for one in PACKED if one[0] != "identity"])

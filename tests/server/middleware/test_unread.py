@@ -133,7 +133,7 @@ def test_an_enormous_body_is_answered_read_up_to_a_bound_and_closed(
 
     assert (b"connection", b"close") in client.sent[0]["headers"]
     assert [message.get("body") for message in client.sent] == [None, b"no", b""]
-    assert client.num_bytes <= unread.MOST_UNREAD_BYTES + 2 * len(client.chunk)
+    assert client.num_bytes <= unread.MAX_UNREAD_BYTES + 2 * len(client.chunk)
 
 
 def test_a_slow_body_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

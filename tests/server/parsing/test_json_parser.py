@@ -107,8 +107,8 @@ def test_many_values_are_refused_before_they_take_memory(
     unit: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     most = 10_000
-    monkeypatch.setattr(parsing, "MOST_VALUES", most)
-    monkeypatch.setattr(parsing, "MOST_NUMBERS", most)
+    monkeypatch.setattr(parsing, "MAX_VALUES", most)
+    monkeypatch.setattr(parsing, "MAX_NUMBERS", most)
     body = b"[" + unit + (b"," + unit) * (20 * most) + b"]"
     tracemalloc.start()
     try:

@@ -15,7 +15,7 @@ from localrun.engine.params import OverflowPolicy
 from localrun.errors import NotFoundError
 from localrun.runner.messages import Generation, PromptSpec
 from localrun.server.core.request import CompletionRequest
-from localrun.server.middleware.bodies import MOST_BODY_BYTES
+from localrun.server.middleware.bodies import MAX_BODY_BYTES
 from localrun.server.openai import fields as common
 from localrun.server.openai.chat_request import PARALLEL_TOOL_CALLS, VERBOSITY
 from localrun.server.openai.responses.items import conversation, kind_of, whole_item
@@ -25,7 +25,7 @@ from localrun.server.parsing.constraints import CONSTRAINTS, TEXT_FORMAT, respon
 from localrun.server.parsing.fields import Fields, brief, shown
 from localrun.server.parsing.json_parser import is_larger
 from localrun.server.parsing.json_schema import OBJECT, TEXT, either, listed, mapped, one_of
-from localrun.server.parsing.limits import MOST_MESSAGES
+from localrun.server.parsing.limits import MAX_MESSAGES
 from localrun.server.parsing.media import IMAGES, refuse_media
 from localrun.server.parsing.options import (
     KEEP_ALIVE,
@@ -63,8 +63,8 @@ INCLUDED = (
 )
 SUMMARIES = ("auto", "concise", "detailed")
 TRUNCATIONS = {"auto": OverflowPolicy(drops=True), "disabled": OverflowPolicy()}
-MOST_METADATA = 16
-MOST_REPEATED = 4 * 1024 * 1024  # characters: three events of each stream have them
+MAX_METADATA = 16
+MAX_REPEATED = 4 * 1024 * 1024  # characters: three events of each stream have them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,9 +100,9 @@ def parse_call(fields: Fields, store: ResponseStore) -> ResponsesCall:
         raise fields.wrong("background", "needs store to be true and stream to be false")
     tools, items = read_tools(values), _resolved(values[_INPUT], store)
     earlier = _history(values, store)
-    if len(earlier) + len(items) > MOST_MESSAGES:
+    if len(earlier) + len(items) > MAX_MESSAGES:
         raise fields.wrong(
-            "input", f"and the earlier responses have more than {MOST_MESSAGES} items"
+            "input", f"and the earlier responses have more than {MAX_MESSAGES} items"
         )
     messages = conversation(values[_INSTRUCTIONS], [*earlier, *items])
     if not messages:
@@ -167,7 +167,7 @@ def _input(fields: Fields, name: str) -> list[Fields]:
         raise fields.wrong(name, "must be a string or a list of items")
     return [
         Fields(item, f"{name}[{place}].")
-        for place, item in enumerate(fields.objects(name, most=MOST_MESSAGES))
+        for place, item in enumerate(fields.objects(name, most=MAX_MESSAGES))
     ]
 
 
@@ -192,7 +192,7 @@ def _resolved(items: list[Fields], store: ResponseStore) -> list[Fields]:
             continue
         referred = _referred(item, store)
         num_bytes += referred.num_bytes
-        if num_bytes > MOST_BODY_BYTES:
+        if num_bytes > MAX_BODY_BYTES:
             raise item.wrong("id", "makes the request larger than a body may be")
         resolved.append(Fields(json.loads(referred.text), item.path("")))
     return resolved
@@ -255,15 +255,15 @@ def _repeated(values: Values, tools: ToolSet, *, stores: bool, background: bool)
         "truncation": fields.text("truncation") or "disabled",
         "user": values[_USER],
     }
-    if is_larger(repeated, MOST_REPEATED):
-        raise fields.wrong("instructions", f"and tools have more than {MOST_REPEATED} characters")
+    if is_larger(repeated, MAX_REPEATED):
+        raise fields.wrong("instructions", f"and tools have more than {MAX_REPEATED} characters")
     return repeated
 
 
 def _metadata(fields: Fields, name: str) -> JsonObject:
     metadata = fields.inner(name).all()
-    if len(metadata) > MOST_METADATA or not all(isinstance(v, str) for v in metadata.values()):
-        raise fields.wrong(name, f"must have at most {MOST_METADATA} values, all of them strings")
+    if len(metadata) > MAX_METADATA or not all(isinstance(v, str) for v in metadata.values()):
+        raise fields.wrong(name, f"must have at most {MAX_METADATA} values, all of them strings")
     return metadata
 
 

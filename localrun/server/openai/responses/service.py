@@ -15,7 +15,7 @@ from localrun.errors import OverloadedError, UsageError
 from localrun.server.core.defaults import sampling_of
 from localrun.server.framing import named_sse_events
 from localrun.server.openai.responses.builder import ResponseBuilder
-from localrun.server.openai.responses.store import MOST_BYTES, ResponseStore, kept
+from localrun.server.openai.responses.store import MAX_BYTES, ResponseStore, kept
 from localrun.server.openai.responses.task import ResponseTask
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class ResponseService:
             OverloadedError: the inputs of the running responses are too large together.
         """
         num_bytes = call.num_bytes + sum(task.call.num_bytes for task in self._tasks.values())
-        if num_bytes > MOST_BYTES:
+        if num_bytes > MAX_BYTES:
             raise OverloadedError(f"responses in the background have {num_bytes} bytes of input")
         return (await self._start(call)).builder.response()
 

@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.errors import BodyTooLargeError, NotFoundError
-from localrun.server.middleware.bodies import MOST_BODY_BYTES
+from localrun.server.middleware.bodies import MAX_BODY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from localrun.runner.messages import JsonObject
 
-MOST_RESPONSES = 1000
-MOST_BYTES = 128 * 1024 * 1024
+MAX_RESPONSES = 1000
+MAX_BYTES = 128 * 1024 * 1024
 ITEM_BYTES = 400  # of an item beside its text: the objects that hold it, and its place by id
 
 
@@ -70,7 +70,7 @@ class Record:
 class ResponseStore:
     """Records by the ids of their responses; safe from any thread."""
 
-    def __init__(self, most_responses: int = MOST_RESPONSES, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, most_responses: int = MAX_RESPONSES, most_bytes: int = MAX_BYTES) -> None:
         self._most_responses = most_responses
         self._most_bytes = most_bytes
         # guards all fields below; taken alone, again by methods that call each other
@@ -129,9 +129,9 @@ class ResponseStore:
             chain = [self._records[ancestor] for ancestor in reversed(self._chain(number))]
         if chain[0].previous is not None:
             raise not_found(chain[0].previous)
-        if sum(record.num_bytes for record in chain) > MOST_BODY_BYTES:
+        if sum(record.num_bytes for record in chain) > MAX_BODY_BYTES:
             raise BodyTooLargeError(
-                f"the conversation is larger than {MOST_BODY_BYTES // 1024 // 1024} MiB"
+                f"the conversation is larger than {MAX_BODY_BYTES // 1024 // 1024} MiB"
             )
         return [json.loads(item.text) for record in chain for item in record.items]
 

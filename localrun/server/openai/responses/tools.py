@@ -20,7 +20,7 @@ from localrun.server.openai.tools import TOOLS as OPENAI_TOOLS
 from localrun.server.openai.tools import offered_tools
 from localrun.server.parsing.fields import Fields, brief
 from localrun.server.parsing.json_schema import OBJECT, either, one_of
-from localrun.server.parsing.limits import MOST_TOOLS
+from localrun.server.parsing.limits import MAX_TOOLS
 from localrun.server.parsing.table import Table, objects, raw
 from localrun.server.parsing.tools import client_tools
 
@@ -48,7 +48,7 @@ SHELL_SCHEMA = {
     "required": ["command"],
 }
 CHOSEN = ("function", "custom", SHELL)
-_TOOLS = objects("tools", most=MOST_TOOLS)
+_TOOLS = objects("tools", most=MAX_TOOLS)
 _TOOL_CHOICE = raw("tool_choice", either(one_of("none", "auto", "required"), OBJECT))
 TOOLS = Table((_TOOLS, _TOOL_CHOICE))
 
@@ -113,7 +113,7 @@ def _functions(
 ) -> Iterator[tuple[ResponsesTool, JsonObject]]:
     kind = fields.text("type")
     if kind == "namespace" and namespace is None:
-        for place, inner in enumerate(fields.objects("tools", most=MOST_TOOLS)):
+        for place, inner in enumerate(fields.objects("tools", most=MAX_TOOLS)):
             path = fields.path(f"tools[{place}].")
             yield from _functions(Fields(inner, path), fields.required_text("name"))
         return

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from localrun.errors import BodyTooLargeError, NotFoundError, UsageError
-from localrun.server.middleware.bodies import MOST_BODY_BYTES
+from localrun.server.middleware.bodies import MAX_BODY_BYTES
 from localrun.server.openai.responses.request import parse_call
 from localrun.server.openai.responses.store import Record, ResponseStore, kept, kept_items
 from localrun.server.parsing.fields import Fields
@@ -133,7 +133,7 @@ def test_a_conversation_larger_than_a_body_does_not_go_on(monkeypatch: pytest.Mo
     store = ResponseStore()
     store.add(record("a"))
     store.add(record("b", "a"))
-    monkeypatch.setattr("localrun.server.openai.responses.store.MOST_BODY_BYTES", 1000)
+    monkeypatch.setattr("localrun.server.openai.responses.store.MAX_BODY_BYTES", 1000)
 
     with pytest.raises(BodyTooLargeError, match="the conversation is larger"):
         store.history("b")
@@ -141,7 +141,7 @@ def test_a_conversation_larger_than_a_body_does_not_go_on(monkeypatch: pytest.Mo
 
 def test_many_references_to_a_large_item_are_refused() -> None:
     store = ResponseStore()
-    store.add(record("a", padding=MOST_BODY_BYTES // 4))
+    store.add(record("a", padding=MAX_BODY_BYTES // 4))
     reference = {"type": "item_reference", "id": "a_out"}
     fields = Fields({"model": "m", "input": [reference] * 5})
 

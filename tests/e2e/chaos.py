@@ -218,6 +218,8 @@ class Chaos:
                 json=body,
                 headers={"Authorization": f"Bearer {key}"},
             ) as response:
+                if "x-request-id" not in response.headers:  # another program took the port
+                    return "no server"
                 return self._read(model, response, begun, leaves_after)
         except httpx.TimeoutException:
             return self._strange(f"no end within {PATIENCE_S} s of {model}")
@@ -239,7 +241,8 @@ class Chaos:
             if "error" in frame or frame.get("done"):
                 ends.append(frame)
         if len(ends) != 1:
-            return self._strange(f"{len(ends)} ends of one answer")
+            head = f"{response.status_code} {dict(response.headers)}"
+            return self._strange(f"{len(ends)} ends of one answer: {head}")
         if "error" not in ends[0]:
             return "answer"
         with self._lock:

@@ -223,8 +223,8 @@ class Runner:
         return Failed(
             request_id=request_id,
             code=RunnerDiedError.code,
-            message=f"the model went away in the middle of the answer: {reason}",
-            hint="ask again: the model is loaded anew",
+            message=f"the model stopped in the middle of the answer: {reason}",
+            hint="retry: the model is loaded again",
         )
 
 

@@ -28,7 +28,7 @@ ASKING = (["ps"], ["ps", "--json"], ["stop", "guide"], ["stop", "--all"], ["stop
 
 def silent(client: socket.socket) -> None:
     client.settimeout(None)
-    while client.recv(1000):  # until it hangs up
+    while client.recv(1000):  # until it closes the connection
         pass
 
 
@@ -56,7 +56,7 @@ def html(client: socket.socket) -> None:
 
 PROGRAMS = [
     (silent, "a program listens on {} and does not answer"),
-    (hangs_up, "another program than localrun listens on {}: it hangs up"),
+    (hangs_up, "another program than localrun listens on {}: it closes the connection"),
     (speaks_otherwise, "another program than localrun listens on {}: it does not speak HTTP"),
     (page, "another program than localrun listens on {}: it says HTTP 404 Not Found (nginx/1.24)"),
     (html, "another program than localrun listens on {}: it answers without JSON"),
@@ -86,7 +86,7 @@ def listening(talk: Talk) -> Iterator[str]:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "CONNECT_TIMEOUT_S", 0.1)
-    monkeypatch.setattr(api, "LEAVING_S", 0.01)
+    monkeypatch.setattr(api, "SHUTDOWN_S", 0.01)
 
 
 @pytest.mark.parametrize(("talk", "told"), PROGRAMS, ids=[talk.__name__ for talk, _ in PROGRAMS])
@@ -152,7 +152,7 @@ def test_what_needs_no_server_is_done_all_the_same(
 
     assert done.code == 5
     assert "another program than localrun" in done.stderr
-    assert done.stdout.startswith("removed mine" if command == "rm" else "mine is yours")
+    assert done.stdout.startswith("removed mine" if command == "rm" else "renamed mine to yours")
     assert workspace.store.find(parse_name("mine")) is None
 
 

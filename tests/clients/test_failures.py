@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 KEY = "s3cret"
 HI: list[Any] = [{"role": "user", "content": "say hi"}]
 DIE: list[Any] = [{"role": "user", "content": "die"}]
-SAID = "went away in the middle of the answer"
+SAID = "stopped in the middle of the answer"
 
 
 @pytest.fixture(scope="module")

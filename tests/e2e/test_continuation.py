@@ -73,7 +73,7 @@ def test_a_schema_holds_for_the_message_as_a_whole(server: Home) -> None:
     refused = post(server, "/v1/chat/completions", sum_of_two, begun("No."), response_format=wanted)
 
     assert isinstance(json.loads('{"sum": ' + rest)["sum"], int)
-    assert "does not allow the text of the message" in refused["error"]["message"]
+    assert "does not allow the text of the continued message" in refused["error"]["message"]
 
 
 def test_the_prompt_of_a_continued_message_can_be_seen(server: Home) -> None:

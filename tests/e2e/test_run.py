@@ -167,7 +167,7 @@ def test_the_chat_remembers_and_leaves(server: Home) -> None:
             ("type a message", "My name is Greta.\n"),
             ("Greta", "What is my name?\n"),
             ("Greta", "/nosuch\n"),
-            ("not known", "/bye\n"),
+            ("not a command", "/bye\n"),
         ],
         "run",
         "guide",

@@ -239,7 +239,7 @@ def test_a_killed_server_leaves_no_runner_behind_and_is_told(tmp_path: Path) -> 
     _, complaint = process.communicate(timeout=HANG_S)
 
     assert process.returncode == 6
-    assert b"went away in the middle of the answer" in complaint
+    assert b"stopped in the middle of the answer" in complaint
     wait_for(lambda: not runner.is_running() or runner.status() == psutil.STATUS_ZOMBIE)
 
 

@@ -358,7 +358,7 @@ def test_the_name_of_an_uploaded_file_stays_in_its_folder(
     response = post(library, "create", model="mine", files={name: blob})
 
     assert response.status_code == 400
-    assert "not a valid new name" in response.json()["error"]
+    assert "not a valid file name" in response.json()["error"]
 
 
 def _answers(web: Any) -> FakeRegistry:

@@ -30,7 +30,7 @@ from localrun.runner.messages import (
     Step,
     Terminal,
 )
-from localrun.supervisor.health import Heartbeat
+from localrun.supervisor.heartbeat import Heartbeat
 from localrun.supervisor.runner_process import RunnerProcess
 
 if TYPE_CHECKING:

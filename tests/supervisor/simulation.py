@@ -15,7 +15,7 @@ from localrun.engine.params import FinishReason
 from localrun.errors import LoadError
 from localrun.runner.messages import Detokenize, Failed, Finished, Generate, Ready, Stats
 from localrun.supervisor import load_queue, loader, pool, slot_state, slot_worker
-from localrun.supervisor.health import Heartbeat
+from localrun.supervisor.heartbeat import Heartbeat
 from localrun.supervisor.model import RunnerModel
 from localrun.supervisor.pool import RunnerPool
 from tests.fakes.requests import text_request

@@ -16,7 +16,7 @@ from localrun.engine.params import FinishReason, LoadOptions
 from localrun.errors import LoadError, OverloadedError, UsageError
 from localrun.runner.messages import Failed, Finished
 from localrun.supervisor import runner
-from localrun.supervisor.health import SILENCE_S, Heartbeat
+from localrun.supervisor.heartbeat import SILENCE_S, Heartbeat
 from localrun.supervisor.model import KeepAlive, RequestOptions
 from localrun.supervisor.pool import RunnerPool
 from localrun.supervisor.slot_state import AHEAD

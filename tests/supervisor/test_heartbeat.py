@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from localrun.runner.messages import Pong
-from localrun.supervisor.health import LOAD_STALL_S, LONGEST_STEP_S, SILENCE_S, Heartbeat
+from localrun.supervisor.heartbeat import LOAD_STALL_S, LONGEST_STEP_S, SILENCE_S, Heartbeat
 
 
 class Clock:

@@ -100,7 +100,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedName:
-    """A name that keeps a runner loaded, or whose model crashed too often."""
+    """Name of a loaded model, or of a model that crashed too often."""
 
     name: str
     digest: str

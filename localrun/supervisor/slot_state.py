@@ -271,7 +271,7 @@ class SlotState:
             pass
 
     def settle(self) -> None:
-        """Block until the worker has done what is due, or is loading.
+        """Block until the worker has performed all due actions, or is loading.
 
         What is due: unloading after a keep-alive or a crash, and sending requests.
         """

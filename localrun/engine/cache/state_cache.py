@@ -1,4 +1,4 @@
-"""State cache for models of whose memory only a part, or nothing, can be cut.
+"""State cache of models with sliding-window, recurrent or hybrid memory.
 
 The memory of recurrent and hybrid models and of sliding windows has no prefix: llama.cpp
 copies a part of it without an error and computes nonsense from the copy. Two ways are exact:

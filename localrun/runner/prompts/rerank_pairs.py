@@ -40,7 +40,7 @@ class PairVocabulary(Tokenizer, Protocol):
 
     @property
     def separators(self) -> dict[str, int]:
-        """Return the special tokens that the vocabulary adds around texts: of bos, eos, sep."""
+        """Return the special tokens by name (bos, eos, sep) that the vocabulary adds to texts."""
 
 
 class RerankPairs:

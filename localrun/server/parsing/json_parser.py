@@ -181,7 +181,7 @@ class _JsonReader:
         return self._names.setdefault(name, name)
 
     def _number(self, written: bytes) -> int | float:
-        """Return a number, whose token ends before the first other character."""
+        """Return the value of a number that a token of the body spells."""
         following = self._body[self._at : self._at + 1]
         if len(written) > LONGEST_NUMBER or (following and following in b"0123456789"):
             if len(written) < LONGEST_NUMBER:  # such as 012

@@ -61,11 +61,11 @@ def copy_model(workspace: Workspace, source: ModelRef, target: ModelRef) -> str:
     if entry is None:
         raise ModelNotFoundError(f"{source} was removed just now", hint="localrun list")
     ref = entry.ref
-    store.check_whole(entry)
     with store.lease([ref.manifest, *(blob.digest for blob in entry.manifest.blobs)]) as lease:
         if (
             store.find(source) == entry
         ):  # the name is unchanged, so all its blobs were leased in time
+            store.check_whole(entry)
             manifest = store.blobs.read(ref.manifest, max_bytes=MAX_BYTES)
             provenance = Provenance(
                 origin=ref.origin,

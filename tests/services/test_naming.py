@@ -11,7 +11,7 @@ from localrun.errors import ModelNotFoundError, UsageError
 from localrun.names.parse import parse_name
 from localrun.services.naming import Removed, copy_model, remove_model
 from localrun.store.manifest import Role
-from localrun.store.store import embedded_models
+from localrun.store.store import Store, embedded_models
 from tests.services.making import (
     FILES,
     NAME,
@@ -29,7 +29,9 @@ from tests.store.building import blob_names, damage, put_model
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from localrun.names.ref import ModelRef
     from localrun.services.workspace import Workspace
+    from localrun.store.store import Entry
 
 Q8 = f"hf.co/{REPO}:Q8_0"
 
@@ -68,6 +70,26 @@ def test_the_embedded_model_can_have_a_second_name(workspace: Workspace, source:
 def test_what_is_no_name_cannot_be_given(workspace: Workspace, target: str) -> None:
     with pytest.raises(UsageError, match="not a valid new name"):
         copy(workspace, "guide", target)
+
+
+def test_a_model_that_another_process_removes_meanwhile_is_not_found(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pull(workspace)
+    find = Store.find
+
+    def find_and_lose(store: Store, ref: ModelRef) -> Entry | None:
+        entry = find(store, ref)
+        monkeypatch.setattr(Store, "find", find)
+        remove(workspace, NAME)
+        return entry
+
+    monkeypatch.setattr(Store, "find", find_and_lose)
+
+    with pytest.raises(ModelNotFoundError):
+        copy(workspace, NAME, "mine")
+
+    assert names_in(workspace) == []
 
 
 def test_a_file_is_imported_and_not_copied(workspace: Workspace, tmp_path: Path) -> None:

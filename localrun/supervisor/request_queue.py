@@ -124,11 +124,6 @@ class PendingLoad:
             raise error_named(self._end.code, self._end.message, hint=self._end.hint)
         return self.handle.load_s if self.handle else 0.0
 
-    def cancel(self) -> None:
-        """Cancel the request; a load that no other request waits for is aborted."""
-        if self.handle is not None:
-            self.handle.cancel()
-
 
 class RequestQueue:
     """Requests that wait for a load or for their turn.

@@ -174,17 +174,6 @@ def test_who_waits_for_a_load_gets_its_time_or_its_error() -> None:
     assert caught.value.hint == "pull it"
 
 
-def test_a_load_is_cancelled_by_its_handle() -> None:
-    cancelled: list[PendingRequest] = []
-    load, pending = PendingLoad(), request()
-
-    load.cancel()
-    load.handle = RequestHandle(pending, cancelled.append)
-    load.cancel()
-
-    assert cancelled == [pending]
-
-
 def finished_event() -> Finished:
     events: list[Event] = []
     request(events=events).finish(FinishReason.STOP)

@@ -181,9 +181,7 @@ def _check_cover(tensors: list[SafetensorsTensor], path: Path, start: int, file_
 
 def _read_shards(folder: Path, index: Path) -> dict[str, SafetensorsTensor]:
     file_names = folders.read_json(index).get("weight_map")
-    if not isinstance(file_names, dict) or not all(
-        isinstance(name, str) for name in file_names.values()
-    ):
+    if not isinstance(file_names, dict) or not _are_texts(file_names.values()):
         raise _damaged(index, "it has no weight_map from tensors to files")
     tensors: dict[str, SafetensorsTensor] = {}
     for name in sorted(set(file_names.values())):

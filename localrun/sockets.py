@@ -1,0 +1,40 @@
+"""Unix sockets of a server: where they lie, and whether their folder can be trusted.
+
+    $XDG_RUNTIME_DIR/localrun/127.0.0.1:11435.http      the HTTP API
+    $XDG_RUNTIME_DIR/localrun/127.0.0.1:11435.warm      the warm process of `localrun.warm`
+
+Without ``XDG_RUNTIME_DIR`` the folder is ``/tmp/localrun-UID``. The name is the address of the
+server, so that a client which knows the address finds both. Imported by each command before
+anything else: only modules that Python has loaded already.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+HTTP, WARM = "http", "warm"
+DEFAULT_ADDRESS = "127.0.0.1:11435"
+MAX_PATH = 100  # bytes; the system's limit is 108 on Linux, 104 on macOS
+
+
+def socket_path(address: str, kind: str) -> str | None:
+    """Return the path of a socket of the server at ``address``, None if it would be too long."""
+    path = f"{socket_folder()}/{address}.{kind}"
+    return path if len(os.fsencode(path)) <= MAX_PATH and "/" not in address else None
+
+
+def socket_folder() -> str:
+    """Return the folder of this user's sockets, which may not exist."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    return f"{runtime}/localrun" if runtime.startswith("/") else f"/tmp/localrun-{os.getuid()}"  # noqa: S108 - checked by `is_private`
+
+
+def is_private(folder: str) -> bool:
+    """Return whether a folder exists, belongs to this user, and is closed to all others."""
+    try:
+        status = os.lstat(folder)
+    except OSError:
+        return False
+    is_closed = stat.S_ISDIR(status.st_mode) and not status.st_mode & 0o077
+    return is_closed and status.st_uid == os.geteuid()

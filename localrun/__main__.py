@@ -4,6 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from localrun.cli.main import main
+from localrun.front import main
 
 sys.exit(main())

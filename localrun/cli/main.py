@@ -1,15 +1,10 @@
-"""Entry point: runs the app and prints every `LocalrunError` as one line.
-
-``--version`` and a ``pull`` of names without options run before the app is imported, because the
-import takes longer than everything else a pull does besides its download (ADR 12).
-"""
+"""Command line of this process: runs the app and prints every `LocalrunError` as one line."""
 
 from __future__ import annotations
 
 import io
 import sys
 
-from localrun import __version__
 from localrun.cli.output import Output
 from localrun.errors import LocalrunError
 
@@ -30,19 +25,10 @@ def main() -> int:
 
 
 def _run() -> None:
-    command, *arguments = sys.argv[1:] or [""]
-    if sys.argv[1:] == ["--version"]:
-        Output().line(f"localrun {__version__}")
-    elif command == "pull" and arguments and not any(word.startswith("-") for word in arguments):
-        from localrun.cli.models.pulling import pull_without_options
+    from localrun.cli.app import app
 
-        _sanitize_warnings()
-        pull_without_options(arguments)
-    else:
-        from localrun.cli.app import app
-
-        _sanitize_warnings()
-        app(prog_name="localrun")
+    _sanitize_warnings()
+    app(prog_name="localrun")
 
 
 def _replace_unencodable_characters() -> None:

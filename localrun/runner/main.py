@@ -19,6 +19,7 @@ import logging
 import os
 import signal
 import socket
+import struct
 import sys
 import threading
 from dataclasses import replace
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
+CREDENTIALS = struct.Struct("3i")  # process, user, group
 SWITCH_INTERVAL_S = 0.0005  # how long the engine may wait for the GIL behind a tokenizing request
 
 
@@ -64,9 +66,9 @@ def run_runner(fd: int, device: str = AUTO, saved: SavedPrompts | None = None) -
     ``device`` applies if the `Load` names no devices. ``saved`` is where prompts are saved, None
     disables saving.
     """
-    _die_with_parent()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     sock = socket.socket(fileno=fd)
+    _die_with_server(sock)
     channel = Channel(sock)
     incoming = read_messages(sock)
     load = next(incoming, None)
@@ -157,7 +159,12 @@ class RequestReader:
         self._loaded.worker.cancel(request_id)
 
 
-def _die_with_parent() -> None:
-    """Ask Linux to kill this process with the server; elsewhere the socket closes."""
+def _die_with_server(sock: socket.socket) -> None:
+    """Ask Linux to kill this process with the server, if that is its parent.
+
+    A runner that the warm process has forked is killed by it; elsewhere the socket closes.
+    """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        peer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+        if CREDENTIALS.unpack(peer)[0] == os.getppid():
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

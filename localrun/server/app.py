@@ -54,7 +54,7 @@ OLLAMA_IS_RUNNING = "Ollama is running"  # clients compare this text exactly
 CONTROL_HEADER = "x-localrun"  # browsers send it only with an Origin header
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 - one parameter a part of the server
     pool: RunnerPool,
     catalogue: Catalogue,
     workspace: Workspace,
@@ -62,6 +62,7 @@ def create_app(
     shut_down: Callable[[], None],
     keys: Keys | None = None,
     metrics: Metrics | None = None,
+    warm: str | None = None,
 ) -> FastAPI:
     """Return the ASGI application; ``shut_down`` ends the server that runs it.
 
@@ -99,7 +100,7 @@ def create_app(
     app.include_router(library_routes(workspace, names))
     app.include_router(why_routes(catalogue, pool, settings))
     app.include_router(own_routes(completions, pool, names))
-    app.include_router(transfer_routes(Jobs(job_environ(workspace)), uploads, names))
+    app.include_router(transfer_routes(Jobs(job_environ(workspace), warm), uploads, names))
     app.include_router(embedding_routes(Embedding(bridge, catalogue.find_model, metrics)))
     origins = AllowedOrigins(settings.access.origins, is_loopback=settings.is_loopback)
     app.add_middleware(Clients)

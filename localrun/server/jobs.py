@@ -14,15 +14,14 @@ import threading
 from typing import TYPE_CHECKING
 
 from localrun.errors import LocalrunError, OverloadedError, error_named
-from localrun.program import program_command
+from localrun.warm.child import start_child
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Mapping
 
     from localrun.runner.messages import JsonObject
     from localrun.services.workspace import Workspace
-
-    Child = subprocess.Popen[bytes]
+    from localrun.warm.child import Child
 
 MAX_JOBS = 16
 GRACE_S = 5.0  # until a cancelled child is killed; longer than its own grace period
@@ -31,8 +30,9 @@ GRACE_S = 5.0  # until a cancelled child is killed; longer than its own grace pe
 class Jobs:
     """Jobs of one server; used on its event loop."""
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], warm: str | None = None) -> None:
         self._environ = dict(environ)
+        self._warm = warm  # the socket of the warm process
         self._num_running = 0
 
     async def run(self, order: JsonObject) -> AsyncGenerator[JsonObject, None]:
@@ -52,7 +52,7 @@ class Jobs:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the server has ended
                 loop.call_soon_threadsafe(messages.put_nowait, message)
 
-        job = _Job(self._environ, on_message)
+        job = _Job(self._environ, on_message, self._warm)
         try:
             await asyncio.to_thread(job.start, order)
             while (message := await messages.get()) is not None:
@@ -78,9 +78,13 @@ class _Job:
     """One child process; a thread calls ``on_message`` with each of its messages, then None."""
 
     def __init__(
-        self, environ: Mapping[str, str], on_message: Callable[[JsonObject | None], None]
+        self,
+        environ: Mapping[str, str],
+        on_message: Callable[[JsonObject | None], None],
+        warm: str | None,
     ) -> None:
         self._environ = environ
+        self._warm = warm
         self._on_message = on_message
         self._lock = threading.Lock()  # guards the two below; held while the child is spawned
         self._child: Child | None = None
@@ -91,7 +95,7 @@ class _Job:
         with self._lock:
             if self._has_ended:
                 return
-            child = self._child = _spawn(self._environ)
+            child = self._child = _start(self._environ, self._warm)
         threading.Thread(target=self._read, args=(child,), name="job", daemon=True).start()
         if child.stdin is not None:
             with contextlib.suppress(OSError, ValueError):  # it has exited: `_read` reports it
@@ -125,14 +129,8 @@ class _Job:
             child.wait()
 
 
-def _spawn(environ: Mapping[str, str]) -> Child:
+def _start(environ: Mapping[str, str], warm: str | None) -> Child:
     try:
-        return subprocess.Popen(  # noqa: S603 - our own program
-            [*program_command(), "job"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environ,
-            start_new_session=True,  # a Ctrl-C is the server's to handle
-        )
+        return start_child(["job"], environ, warm=warm)
     except OSError as error:
         raise LocalrunError(f"a job cannot be started: {error.strerror}") from error

@@ -38,13 +38,14 @@ from localrun.server.middleware.timeouts import TimeoutProtocol
 from localrun.server.tls import tls_options
 from localrun.services.devices import check_choice, report_unused
 from localrun.services.workspace import Workspace
+from localrun.sockets import WARM, socket_path
 from localrun.supervisor.devices import ChosenDevices
 from localrun.supervisor.memory_history import MemoryHistory
 from localrun.supervisor.pool import RunnerPool
 from localrun.supervisor.runner_process import start_runner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from starlette.types import ASGIApp
 
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from localrun.server.tls import TlsOptions
     from localrun.settings import Settings
     from localrun.supervisor.runner_process import StartProcess
+    from localrun.warm.process import Warm
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +69,7 @@ def run_server(
     background: bool,
     insecure: bool = False,
     start: StartProcess | None = None,
+    start_warm: Callable[[str], Warm | None] = lambda _: None,
 ) -> None:
     """Serve until shutdown; blocks, and must run in the main thread because of its signal handlers.
 
@@ -84,8 +87,10 @@ def run_server(
         )
     tls = tls_options(settings)
     device = check_choice(settings.device, os.environ)
-    start = start or functools.partial(start_runner, device=device)
     with bind(settings) as listener:
+        warm = _start_warm(settings, start_warm)
+        warm_path = warm.path if warm else None
+        start = start or functools.partial(start_runner, device=device, warm=warm_path)
         _set_up_logging(settings, background=background)
         devices = ChosenDevices(device, os.environ, most_bytes=settings.memory_bytes)
         pool = RunnerPool(
@@ -98,9 +103,11 @@ def run_server(
         )
         _report_devices(settings)
         try:
-            _serve(_ServerOptions(settings, keys, tls, background), pool, listener)
+            _serve(_ServerOptions(settings, keys, tls, background, warm_path), pool, listener)
         finally:
             pool.close()
+            if warm is not None:
+                warm.close()
     _log.info("exited")
 
 
@@ -123,6 +130,12 @@ def bind(settings: Settings) -> socket.socket:
         raise NetworkError(f"cannot listen on {settings.address}: {error.strerror}") from error
 
 
+def _start_warm(settings: Settings, start: Callable[[str], Warm | None]) -> Warm | None:
+    """Fork the warm process, before this process has threads; return None if it cannot be had."""
+    path = socket_path(settings.address, WARM)
+    return start(path) if path is not None else None
+
+
 class _Server(uvicorn.Server):
     """uvicorn without its signal handlers, which raise signals again before runners are closed."""
 
@@ -139,6 +152,7 @@ class _ServerOptions:
     keys: Keys
     tls: TlsOptions
     background: bool
+    warm: str | None  # the socket of the warm process
 
 
 def _serve(options: _ServerOptions, pool: RunnerPool, listener: socket.socket) -> None:
@@ -155,6 +169,7 @@ def _serve(options: _ServerOptions, pool: RunnerPool, listener: socket.socket) -
         metrics=metrics,
         shut_down=shutdown.set,
         keys=options.keys,
+        warm=options.warm,
     )
     config = _uvicorn_config(activity.watch(app), options)
 

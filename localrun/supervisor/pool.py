@@ -32,7 +32,6 @@ from localrun.supervisor.status import LoadHistory, ModelState, failed_status, s
 
 if TYPE_CHECKING:
     import socket
-    import subprocess
     from collections.abc import Callable
 
     from localrun.runner.messages import Submitted
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from localrun.supervisor.runner_process import StartProcess
     from localrun.supervisor.slot_state import SlotState
     from localrun.supervisor.status import RunningModel
+    from localrun.warm.child import Child
 
 MAX_WAITING = 512
 RETRY_S = 5.0
@@ -253,7 +253,7 @@ class RunnerPool:
             if self._slots.get(key) is slot:
                 del self._slots[key]
 
-    def _start_process(self, child_end: socket.socket) -> subprocess.Popen[bytes]:
+    def _start_process(self, child_end: socket.socket) -> Child:
         with self._lock:
             self._refuse_when_closing()
             process = self._starter.submit(self._start, child_end)

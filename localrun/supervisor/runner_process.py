@@ -16,12 +16,14 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from localrun.errors import LoadError
-from localrun.program import program_command
+from localrun.warm.child import start_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    StartProcess = Callable[[socket.socket], subprocess.Popen[bytes]]
+    from localrun.warm.child import Child
+
+    StartProcess = Callable[[socket.socket], Child]
 
 # Without the first, llama.cpp's abort() spends seconds in a debugger. The second is how long
 # its threads spin at a barrier before they sleep, here 4 ms: through the work between two
@@ -34,27 +36,18 @@ LOG_TIMEOUT_S = 3.0  # a grandchild may keep the pipe open
 _log = logging.getLogger(__name__)
 
 
-def start_runner(child_end: socket.socket, device: str = "auto") -> subprocess.Popen[bytes]:
+def start_runner(child_end: socket.socket, device: str = "auto", warm: str | None = None) -> Child:
     """Start a runner that communicates over ``child_end``; its stderr is a pipe.
 
-    ``device`` gets the layers if the `Load` message names no devices. The process has a session
-    of its own, so that a Ctrl-C in the server's terminal reaches only the server, which ends its
-    runners in order.
+    ``device`` gets the layers if the `Load` message names no devices. ``warm`` is the socket of
+    the warm process that forks it, if there is one.
 
     Raises:
         LoadError: the system has no process or memory left for it.
     """
-    fd = child_end.fileno()
+    environ = {**os.environ, **RUNNER_ENVIRONMENT}
     try:
-        return subprocess.Popen(  # noqa: S603 - our own program
-            [*program_command(), "runner", "--fd", str(fd), "--device", device],
-            pass_fds=[fd],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env={**os.environ, **RUNNER_ENVIRONMENT},
-            start_new_session=True,
-        )
+        return start_child(["runner", "--device", device], environ, warm=warm, link=child_end)
     except OSError as error:
         raise LoadError(f"a runner cannot be started: {error.strerror}") from error
 

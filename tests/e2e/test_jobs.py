@@ -41,7 +41,11 @@ def test_no_job_outlives_its_server(
         puller = threading.Thread(target=pull, args=(home.url, seen))
         puller.start()
         wait_for(lambda: seen and seen[-1] > 200_000)
-        (job,) = [one for one in psutil.Process(server.pid).children() if "job" in one.cmdline()]
+        (job,) = [
+            one
+            for one in psutil.Process(server.pid).children(recursive=True)
+            if "job" in one.cmdline()
+        ]
 
         server.send_signal(number)
         server.wait(HANG_S)

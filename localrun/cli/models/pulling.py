@@ -23,14 +23,6 @@ if TYPE_CHECKING:
 IDLE_PRIORITY, IDLE_CLASS = 19, 3
 
 
-def pull_without_options(names: Sequence[str]) -> None:
-    """Run ``localrun pull`` without options, and so without importing typer."""
-    from localrun.services.pulling.pull import PullOptions
-    from localrun.services.workspace import open_workspace
-
-    pull_named(open_workspace(os.environ), names, PullOptions(), Output(), dry_run=False)
-
-
 def pull_named(
     workspace: Workspace,
     names: Sequence[str],

@@ -47,6 +47,7 @@ def serve(  # noqa: PLR0913 - one parameter a flag
     """
     import os
 
+    from localrun.cli.internal.warm import start
     from localrun.server.run import run_server
     from localrun.settings import load_settings
 
@@ -59,4 +60,4 @@ def serve(  # noqa: PLR0913 - one parameter a flag
         "LOCALRUN_LOG_PROMPTS": "1" if log_prompts else None,
     }
     settings = load_settings(os.environ, flags)
-    run_server(settings, background=background, insecure=insecure)
+    run_server(settings, background=background, insecure=insecure, start_warm=start)

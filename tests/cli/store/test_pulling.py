@@ -194,21 +194,6 @@ def test_an_address_without_a_version_is_no_failure(localrun: Localrun, hub: Fak
         assert "all other models are up to date" in done.stderr
 
 
-@pytest.mark.parametrize(
-    "names", [[NAME], ["no such name"], [NAME, "nosuch-model"], [f"hf.co/{REPO}:Q1_0"]]
-)
-def test_a_pull_without_options_does_as_one_with_some(
-    localrun: Localrun, env: dict[str, str], tmp_path: Path, names: list[str]
-) -> None:
-    plain = localrun("pull", *names)
-    env["LOCALRUN_MODELS"] = str(tmp_path / "other")
-
-    by_typer = localrun("pull", "--limit-rate", "1G", *names)
-
-    assert (plain.returncode, plain.stdout) == (by_typer.returncode, by_typer.stdout)
-    assert sorted(plain.stderr.splitlines()) == sorted(by_typer.stderr.splitlines())
-
-
 def test_outdated_names_what_moved_and_pull_all_fetches_it(
     localrun: Localrun, hub: FakeHub
 ) -> None:

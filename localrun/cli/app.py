@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Exit, Option, Typer
+from typer.main import get_command
 
 from localrun import __version__
-from localrun.cli.deferred import Commands
+from localrun.cli.deferred import Commands, build_commands, build_parameters
 from localrun.cli.doctor import doctor
 from localrun.cli.help import help_command
 from localrun.cli.internal.job import job
@@ -43,6 +45,8 @@ from localrun.cli.version import version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from typer._click.core import Command
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": run,
@@ -97,6 +101,19 @@ app = Typer(
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@functools.cache
+def command_line() -> Command:
+    """Return the app as a command."""
+    return get_command(app)
+
+
+def build_all() -> None:
+    """Build all commands at once; a process that runs only one builds only that."""
+    build_commands(COMMANDS, hidden=False)
+    build_commands(HIDDEN, hidden=True)
+    build_parameters(command_line())
 
 
 def _print_version(is_set: bool) -> None:

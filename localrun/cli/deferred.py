@@ -6,15 +6,18 @@ command. The list of commands needs only their names and first lines.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command_from_info
 from typer.models import CommandInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from typer._click.core import Command
 
 
 class Deferred(TyperCommand):
@@ -22,15 +25,30 @@ class Deferred(TyperCommand):
 
     def __init__(self, name: str, function: Callable[..., Any], *, hidden: bool) -> None:
         super().__init__(name, help=inspect.getdoc(function), hidden=hidden)
-        self._function = function
+        self.function = function
 
     def make_context(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - typer keeps its types to itself
         """Build the command and return the context that runs it."""
-        info = CommandInfo(self.name, callback=self._function, hidden=self.hidden)
-        command = get_command_from_info(
-            info, pretty_exceptions_short=False, rich_markup_mode="rich"
-        )
-        return command.make_context(*args, **options)
+        return _built(str(self.name), self.function, self.hidden).make_context(*args, **options)
+
+
+@functools.cache
+def _built(name: str, function: Callable[..., Any], is_hidden: bool) -> Command:
+    info = CommandInfo(name, callback=function, hidden=is_hidden)
+    return get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode="rich")
+
+
+def build_commands(functions: Mapping[str, Callable[..., Any]], *, hidden: bool) -> None:
+    """Build commands in a process that will fork, with what reads their arguments."""
+    for name, function in functions.items():
+        build_parameters(_built(name, function, hidden))
+
+
+def build_parameters(command: Command) -> None:
+    """Build what reads the arguments of a command."""
+    for parameter in command.params:
+        if isinstance(parameter, TyperOption | TyperArgument):
+            parameter.get_runtime_param()
 
 
 class Commands(TyperGroup):

@@ -25,10 +25,10 @@ def main() -> int:
 
 
 def _run() -> None:
-    from localrun.cli.app import app
+    from localrun.cli.app import command_line
 
     _sanitize_warnings()
-    app(prog_name="localrun")
+    command_line()(prog_name="localrun")
 
 
 def _replace_unencodable_characters() -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import importlib
 import logging
 import mmap
 import os
@@ -30,10 +29,10 @@ from localrun.sockets import is_private
 from localrun.warm.protocol import EXITED, KILLED, reply
 from localrun.warm.record import RECORD_BYTES, kill_mortal
 from localrun.warm.title import set_title
-from localrun.warm.worker import STALE, CodeOnDisk, WarmState, run_worker
+from localrun.warm.worker import WarmState, rights, run_worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 BACKLOG = 4096
 FIRST_FD, MAX_FD = 3, 1 << 20  # after stdin, stdout and stderr
@@ -58,13 +57,13 @@ class Warm:
 def start_warm(
     path: str,
     run: Callable[[], int],
-    modules: Iterable[str],
+    prepare: Callable[[], None],
     environ: dict[str, str],
 ) -> Warm | None:
     """Fork the warm process; return None if this system or process cannot.
 
-    ``run`` runs the command line of `sys.argv`; ``modules`` are imported first, with ``environ``
-    added to the environment. Must be called while the process has one thread.
+    ``prepare`` imports what workers need, with ``environ`` added to the environment; ``run`` runs
+    the command line of `sys.argv` in a worker. Must be called while the process has one thread.
     """
     listener = _listen(path) if sys.platform == "linux" and _num_threads() == 1 else None
     if listener is None:
@@ -78,7 +77,7 @@ def start_warm(
         code = 1
         try:  # nothing of the server's stack may run in this process
             server_end.close()
-            _serve(path, listener, warm_end, run, modules, environ)
+            _serve(path, listener, warm_end, run, prepare, environ)
             code = 0
         except BaseException:  # noqa: BLE001 - the last frame of this process
             _log.exception("the warm process ends")
@@ -116,7 +115,7 @@ def _serve(
     listener: socket.socket,
     lifeline: socket.socket,
     run: Callable[[], int],
-    modules: Iterable[str],
+    prepare: Callable[[], None],
     environ: dict[str, str],
 ) -> None:
     os.setsid()
@@ -125,8 +124,8 @@ def _serve(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # of the server's terminal
         signal.signal(number, signal.SIG_DFL)
     given = dict(os.environb)
-    _import(modules, environ)
-    state = WarmState(run, given, CodeOnDisk())
+    _prepare(prepare, environ)
+    state = WarmState(run, given, rights("self"))
     loop = _Loop(path, listener, lifeline, state)
     if _num_threads() == 1:
         loop.run()
@@ -144,18 +143,35 @@ def _detach(keep: set[int]) -> None:
                 os.close(int(name))
 
 
-def _import(modules: Iterable[str], environ: dict[str, str]) -> None:
+def _prepare(prepare: Callable[[], None], environ: dict[str, str]) -> None:
     given = dict(os.environ)
     os.environ.update({**ONE_THREAD, **environ})
-    for name in modules:
-        try:
-            importlib.import_module(name)
-        except Exception:  # noqa: BLE001 - a library of llama.cpp is missing: its user reports it
-            _log.debug("cannot import %s", name, exc_info=True)
+    prepare()
     os.environ.clear()
     os.environ.update(given)
     gc.collect()
     gc.freeze()
+
+
+class CodeOnDisk:
+    """The files of the modules in memory, as they were when they had been imported."""
+
+    def __init__(self) -> None:
+        modules = [module for name, module in sys.modules.items() if name.startswith("localrun.")]
+        paths = [module.__file__ for module in modules if module.__file__]
+        self._identities = {path: _identity(path) for path in paths}
+
+    def has_changed(self) -> bool:
+        """Return whether one of the files has been replaced or written."""
+        return any(_identity(path) != known for path, known in self._identities.items())
+
+
+def _identity(path: str) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116 - speed
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 class _Worker:
@@ -167,8 +183,8 @@ class _Worker:
         self.record = record
         self.pidfd = os.pidfd_open(pid)
 
-    def end(self) -> int:
-        """Report the worker's end to its client, and return its exit code."""
+    def end(self) -> None:
+        """Report the worker's end to its client."""
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         with contextlib.suppress(OSError):
             message = reply(EXITED, code) if code >= 0 else reply(KILLED, -code)
@@ -176,7 +192,6 @@ class _Worker:
         self.connection.close()
         os.close(self.pidfd)
         self.record.close()
-        return code
 
     def kill(self) -> None:
         """Kill a command whose client is gone, and restore the modes of its terminal."""
@@ -197,6 +212,7 @@ class _Loop:
         self._listener = listener
         self._lifeline = lifeline
         self._state = state
+        self._code = CodeOnDisk()
         self._identity = os.stat(path).st_ino  # noqa: PTH116
         self._is_listening = True
         self._workers: dict[int, _Worker] = {}  # by connection and by pidfd
@@ -237,6 +253,10 @@ class _Loop:
         if CREDENTIALS.unpack(peer)[1] != os.geteuid():
             connection.close()
             return
+        if self._code.has_changed():  # new commands run the new code
+            connection.close()
+            self.close()
+            return
         record = mmap.mmap(-1, RECORD_BYTES)
         try:
             pid = os.fork()
@@ -273,5 +293,4 @@ class _Loop:
             del self._workers[each]
             with contextlib.suppress(KeyError):
                 self._poll.unregister(each)
-        if worker.end() == STALE:
-            self.close()
+        worker.end()

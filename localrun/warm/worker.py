@@ -45,11 +45,11 @@ if TYPE_CHECKING:
 
     from localrun.warm.protocol import Request
 
-STALE = 75  # exit code of a worker that found the code on disk changed
 FAILED_FLUSH = 120  # Python's exit code if stdout cannot be written at the end
 INTERRUPTED = 130
 READ_TIMEOUT_S = 30.0
 STDERR = 2
+MAX_FD = 1 << 20
 MANY_FD = 200  # received files wait above it, while 0 to 3 are replaced
 NAMESPACES = ("mnt", "net", "user", "uts", "ipc", "pid")
 # variables that modules have read when they were imported, by beginning
@@ -60,33 +60,12 @@ READ_AT_IMPORT = (
 )  # fmt: skip
 
 
-class CodeOnDisk:
-    """The files of the modules in memory, as they were when they had been imported."""
-
-    def __init__(self) -> None:
-        modules = [module for name, module in sys.modules.items() if name.startswith("localrun.")]
-        paths = [module.__file__ for module in modules if module.__file__]
-        self._identities = {path: _identity(path) for path in paths}
-
-    def has_changed(self) -> bool:
-        """Return whether one of the files has been replaced or written."""
-        return any(_identity(path) != known for path, known in self._identities.items())
-
-
-def _identity(path: str) -> tuple[int, int, int] | None:
-    try:
-        status = os.stat(path)  # noqa: PTH116 - speed
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
-
-
 class WarmState(NamedTuple):
     """What a worker has from the warm process."""
 
     run: Callable[[], int]  # runs the command line of `sys.argv`
     environ: Mapping[bytes, bytes]  # in which modules were imported
-    code: CodeOnDisk
+    rights: list[str]  # of the warm process, see `rights`
 
 
 def run_worker(connection: socket.socket, record: mmap.mmap, state: WarmState) -> None:
@@ -95,16 +74,9 @@ def run_worker(connection: socket.socket, record: mmap.mmap, state: WarmState) -
     connection.settimeout(READ_TIMEOUT_S)
     request, files = _read(connection)
     peer = _peer(connection)
-    if (
-        request is None
-        or len(files) < MAX_FILES - 1
-        or not _can_become(request, peer, state.environ)
-    ):
+    if request is None or len(files) < MAX_FILES - 1 or not _can_become(request, peer, state):
         connection.sendall(reply(REFUSED, 0))
         os._exit(0)
-    if state.code.has_changed():
-        connection.sendall(reply(REFUSED, 0))
-        os._exit(STALE)
     connection.sendall(reply(ACCEPTED, os.getpid()))
     if connection.recv(1) != GO:
         os._exit(0)
@@ -114,7 +86,9 @@ def run_worker(connection: socket.socket, record: mmap.mmap, state: WarmState) -
         if request.kind != JOB:
             record_mortal(record)
         code = _run(state.run)
-    with contextlib.suppress(OSError):  # in case that the warm process cannot
+    os.closerange(0, connection.fileno())  # and with it all locks: the client goes on at once
+    os.closerange(connection.fileno() + 1, MAX_FD)
+    with contextlib.suppress(OSError):
         connection.sendall(reply(EXITED, code))
     os._exit(code)
 
@@ -148,15 +122,15 @@ def _peer(connection: socket.socket) -> int:
     return pid
 
 
-def _can_become(request: Request, peer: int, given: Mapping[bytes, bytes]) -> bool:
+def _can_become(request: Request, peer: int, state: WarmState) -> bool:
     """Return whether the command would run here as in its client; raises its limits to them."""
     if request.kind != COMMAND:  # the server's own child
         return True
     has_same_locale = request.streams[0] == sys.getfilesystemencoding()
-    if not has_same_locale or _read_at_import(request.environ) != _read_at_import(given):
+    if not has_same_locale or _read_at_import(request.environ) != _read_at_import(state.environ):
         return False
     try:
-        if _rights(peer) != _rights("self"):
+        if rights(peer) != state.rights:
             return False
         _take_limits(peer)
     except (OSError, ValueError):  # it has ended, or may do what this process may not
@@ -169,7 +143,7 @@ def _read_at_import(environ: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     return {name: value for name, value in environ.items() if name.startswith(prefixes)}
 
 
-def _rights(process: int | str) -> list[str]:
+def rights(process: int | str) -> list[str]:
     """Return the users, groups and namespaces of a process."""
     with open(f"/proc/{process}/status", errors="replace", encoding="ascii") as lines:  # noqa: PTH123
         rights = [line for line in lines if line.startswith(("Uid:", "Gid:", "Groups:", "Cap"))]

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import importlib
+import logging
 import os
+import pkgutil
 from typing import TYPE_CHECKING
 
+import localrun
 from localrun.supervisor.runner_process import RUNNER_ENVIRONMENT
 from localrun.warm.process import start_warm
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from localrun.warm.process import Warm
 
-# runners first: a first command waits for one. Libraries that read the environment when they are
-# imported, such as huggingface_hub, and what few commands need, stay out.
-MODULES = (
-    "localrun.cli.internal.runner", "localrun.runner.main", "localrun.runner.saved_prompts",
-    "localrun.cli.app", "rich.console", "typer.rich_utils",
+_log = logging.getLogger(__name__)
+
+# runners first: a first command waits for one
+FIRST = ("localrun.cli.internal.runner", "localrun.runner.main", "localrun.runner.saved_prompts")
+PACKAGES = ("cli", "client", "services", "store", "modelfile", "chat", "registry")
+# huggingface_hub and modelscope stay out: they read the environment when they are imported
+LIBRARIES = (
+    "encodings.idna", "importlib.readers", "localrun.logs", "platformdirs", "platformdirs.unix",
+    "pydantic", "rich._emoji_codes", "rich.console", "stringprep", "typer._click._textwrap",
+    "typer._click.decorators", "typer.rich_utils",
 )  # fmt: skip
 
 
@@ -23,7 +34,26 @@ def start(path: str) -> Warm | None:
     """Fork the warm process that listens at ``path``; return None if it cannot be had."""
     if os.environ.get("LOCALRUN_WARM") == "0":
         return None
-    return start_warm(path, _run, MODULES, RUNNER_ENVIRONMENT)
+    return start_warm(path, _run, _import, RUNNER_ENVIRONMENT)
+
+
+def _import() -> None:
+    for name in (*FIRST, *_modules(), *LIBRARIES):
+        try:
+            importlib.import_module(name)
+        except (ImportError, OSError, RuntimeError):  # a library of llama.cpp: its user reports it
+            _log.debug("cannot import %s", name, exc_info=True)
+    from localrun.cli.app import build_all
+
+    build_all()
+
+
+def _modules() -> Iterator[str]:
+    """Yield the modules of the packages that commands and jobs use."""
+    for package in PACKAGES:
+        path = [f"{folder}/{package}" for folder in localrun.__path__]
+        for module in pkgutil.walk_packages(path, f"localrun.{package}."):
+            yield module.name
 
 
 def _run() -> int:

@@ -6,12 +6,13 @@ from typing import Annotated
 
 from typer import Argument
 
+from localrun.cli.completion import complete_model
 from localrun.cli.options import AsJson
 from localrun.cli.output import Output
 
 
 def copy(
-    source: Annotated[str, Argument(help="Name of a local model.")],
+    source: Annotated[str, Argument(help="Name of a local model.", autocompletion=complete_model)],
     target: Annotated[str, Argument(help="Second name.")],
     *,
     as_json: AsJson = False,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
+from localrun.cli.completion import complete_model
 from localrun.cli.options import AsJson
 from localrun.cli.output import Output, human_bytes, is_terminal, written_to_stdout
 from localrun.errors import UsageError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def export(
-    model: Annotated[str, Argument(help="Name of a local model.")],
+    model: Annotated[str, Argument(help="Name of a local model.", autocompletion=complete_model)],
     *,
     out: Annotated[
         str, Option("--output", "-o", metavar="FILE", help="Archive to write; -: stdout.")

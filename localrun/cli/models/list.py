@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument
 
+from localrun.cli.completion import complete_model
 from localrun.cli.options import AsJson
 from localrun.cli.output import Output, human_bytes, human_seconds
 
@@ -18,7 +19,11 @@ SHOWN_DIGITS = 12
 def list_command(
     pattern: Annotated[
         str | None,
-        Argument(help='Name pattern, such as "qwen*" or "*:7b".', show_default=False),
+        Argument(
+            help='Name pattern, such as "qwen*" or "*:7b".',
+            show_default=False,
+            autocompletion=complete_model,
+        ),
     ] = None,
     *,
     as_json: AsJson = False,

@@ -6,12 +6,16 @@ from typing import Annotated
 
 from typer import Argument
 
+from localrun.cli.completion import complete_model
 from localrun.cli.output import Output
 
 
 def lock(
     models: Annotated[
-        list[str] | None, Argument(metavar="MODEL", help="Models to lock; default: all.")
+        list[str] | None,
+        Argument(
+            metavar="MODEL", help="Models to lock; default: all.", autocompletion=complete_model
+        ),
     ] = None,
 ) -> None:
     """Print a lock file of the pulled models, as JSON, for `pull --locked`.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument
 
+from localrun.cli.completion import complete_model
 from localrun.cli.options import AsJson
 from localrun.cli.output import Output
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def move(
-    source: Annotated[str, Argument(help="Name of a local model.")],
+    source: Annotated[str, Argument(help="Name of a local model.", autocompletion=complete_model)],
     target: Annotated[str, Argument(help="New name.")],
     *,
     as_json: AsJson = False,

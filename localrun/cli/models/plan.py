@@ -6,12 +6,15 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from localrun.cli.completion import complete_model
 from localrun.cli.options import AsJson
 from localrun.cli.output import Output
 
 
 def plan(
-    model: Annotated[str, Argument(help="Name of a model, local or remote.")],
+    model: Annotated[
+        str, Argument(help="Name of a model, local or remote.", autocompletion=complete_model)
+    ],
     *,
     ctx: Annotated[int | None, Option(min=1, help="Context size in tokens.")] = None,
     parallel: Annotated[

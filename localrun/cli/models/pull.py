@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
+from localrun.cli.completion import complete_model
 from localrun.cli.options import AsJson
 from localrun.cli.output import Output
 
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 def pull(  # noqa: PLR0913 - one parameter a flag
     models: Annotated[
         list[str] | None,
-        Argument(metavar="MODEL", help="Models, such as qwen3:0.6b or hf.co/owner/repo:Q4_K_M."),
+        Argument(
+            metavar="MODEL",
+            help="Models, such as qwen3:0.6b or hf.co/owner/repo:Q4_K_M.",
+            autocompletion=complete_model,
+        ),
     ] = None,
     *,
     dry_run: Annotated[

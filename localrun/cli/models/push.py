@@ -6,12 +6,13 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from localrun.cli.completion import complete_model
 from localrun.cli.options import AsJson
 from localrun.cli.output import Output, human_bytes
 
 
 def push(
-    model: Annotated[str, Argument(help="Name of a local model.")],
+    model: Annotated[str, Argument(help="Name of a local model.", autocompletion=complete_model)],
     target: Annotated[
         str | None,
         Argument(help="Destination, such as ghcr.io/me/model:tag."),

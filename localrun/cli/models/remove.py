@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
+from localrun.cli.completion import complete_model
 from localrun.cli.options import AsJson
 from localrun.cli.output import Output, confirms, for_each, human_bytes
 from localrun.terminal import plain
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 def remove(
     models: Annotated[
         list[str],
-        Argument(metavar="MODEL", help='Models to remove; patterns such as "qwen*" match several.'),
+        Argument(
+            metavar="MODEL",
+            help='Models to remove; patterns such as "qwen*" match several.',
+            autocompletion=complete_model,
+        ),
     ],
     *,
     is_sure: Annotated[bool, Option("--yes", "-y", help="Do not ask for confirmation.")] = False,

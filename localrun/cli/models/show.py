@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
+from localrun.cli.completion import complete_model
 from localrun.cli.options import AsJson
 from localrun.cli.output import Output, human_bytes
 from localrun.errors import UsageError
@@ -19,7 +20,9 @@ LONGEST_SHOWN = 400  # characters of a system prompt or a license
 
 
 def show(  # noqa: PLR0913 - one parameter a flag
-    model: Annotated[str, Argument(help="Name of a local model, or a GGUF file.")],
+    model: Annotated[
+        str, Argument(help="Name of a local model, or a GGUF file.", autocompletion=complete_model)
+    ],
     *,
     modelfile: Annotated[
         bool, Option("--modelfile", help="Print a Modelfile that creates this model.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Exit, Option
 
+from localrun.cli.completion import complete_model
 from localrun.cli.options import AsJson
 from localrun.cli.output import Output
 from localrun.terminal import plain
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
 def verify(
     models: Annotated[
-        list[str] | None, Argument(metavar="MODEL", help="Models to verify; default: all.")
+        list[str] | None,
+        Argument(
+            metavar="MODEL", help="Models to verify; default: all.", autocompletion=complete_model
+        ),
     ] = None,
     *,
     repair: Annotated[

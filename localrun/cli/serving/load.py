@@ -6,12 +6,15 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from localrun.cli.completion import complete_model
 from localrun.cli.options import AsJson
 from localrun.cli.output import Output
 
 
 def load(
-    model: Annotated[str, Argument(help="Name of the model to load.")],
+    model: Annotated[
+        str, Argument(help="Name of the model to load.", autocompletion=complete_model)
+    ],
     *,
     pin: Annotated[
         bool,

@@ -6,13 +6,16 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from localrun.cli.completion import complete_model
 from localrun.cli.options import AsJson, DeviceOption
 
 LARGEST_SEED = 2**63 - 1
 
 
 def run(  # noqa: PLR0913 - one parameter a flag
-    model: Annotated[str, Argument(help="Name of the model, such as guide.")],
+    model: Annotated[
+        str, Argument(help="Name of the model, such as guide.", autocompletion=complete_model)
+    ],
     prompt: Annotated[
         list[str] | None, Argument(help="The prompt; without one, an interactive chat starts.")
     ] = None,

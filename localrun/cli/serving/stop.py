@@ -6,13 +6,16 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from localrun.cli.completion import complete_model
 from localrun.cli.options import AsJson
 from localrun.cli.output import Output
 from localrun.errors import UsageError
 
 
 def stop(
-    model: Annotated[str | None, Argument(help="Name of the model to unload.")] = None,
+    model: Annotated[
+        str | None, Argument(help="Name of the model to unload.", autocompletion=complete_model)
+    ] = None,
     *,
     every: Annotated[bool, Option("--all", help="Unload all models.")] = False,
     server: Annotated[bool, Option("--server", help="Stop the background server.")] = False,

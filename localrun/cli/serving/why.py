@@ -6,12 +6,15 @@ from typing import Annotated
 
 from typer import Argument
 
+from localrun.cli.completion import complete_model
 from localrun.cli.options import AsJson
 from localrun.cli.output import Output
 
 
 def why(
-    model: Annotated[str, Argument(help="Name of a loaded model.")], *, as_json: AsJson = False
+    model: Annotated[str, Argument(help="Name of a loaded model.", autocompletion=complete_model)],
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Show the settings of a loaded model and the source of each setting.
 

@@ -1,0 +1,25 @@
+"""Completion of names of models by the shell's Tab key."""
+
+from __future__ import annotations
+
+LATEST = ":latest"
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Return the names of local models that begin with a text; without ``:latest`` where possible.
+
+    Prints nothing: the user is still typing.
+    """
+    import logging
+    import os
+
+    from localrun.errors import LocalrunError
+    from localrun.services.workspace import open_workspace
+
+    logging.disable()
+    try:
+        models = open_workspace(os.environ).models.list_models()
+    except (LocalrunError, OSError):
+        return []
+    names = [model.name for model in models if model.name.startswith(incomplete)]
+    return [name.removesuffix(LATEST) if LATEST not in incomplete else name for name in names]

@@ -10,7 +10,6 @@ with an error; then the runners exit, and the process last. A second signal shut
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import functools
 import gc
@@ -30,6 +29,7 @@ from localrun.logs import HarmlessFormatter
 from localrun.server.app import create_app
 from localrun.server.core.loaded_names import LoadedNames
 from localrun.server.core.metrics import Metrics
+from localrun.server.http_server import HttpServer
 from localrun.server.log_file import PrivateLog
 from localrun.server.middleware.access_log import LOG_FORMAT, RequestFilter
 from localrun.server.middleware.activity import Activity
@@ -45,7 +45,7 @@ from localrun.supervisor.pool import RunnerPool
 from localrun.supervisor.runner_process import start_runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from starlette.types import ASGIApp
 
@@ -60,7 +60,7 @@ _log = logging.getLogger(__name__)
 BACKLOG = 2048
 LONGEST_DRAIN_S = 86400  # if the settings have no limit
 FLUSH_S = 5  # for errors that end answers to reach their clients
-IDLE_CHECK_S = 1.0  # also the shortest idle time: the client that started the server must connect
+MIN_IDLE_S = 1.0  # the client that started the server must connect
 
 
 def run_server(
@@ -136,14 +136,6 @@ def _start_warm(settings: Settings, start: Callable[[str], Warm | None]) -> Warm
     return start(path) if path is not None else None
 
 
-class _Server(uvicorn.Server):
-    """uvicorn without its signal handlers, which raise signals again before runners are closed."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
 @dataclass(frozen=True, slots=True)
 class _ServerOptions:
     """Options of one server process."""
@@ -176,12 +168,12 @@ def _serve(options: _ServerOptions, pool: RunnerPool, listener: socket.socket) -
     gc.freeze()  # imported modules: each full collection would scan them for some 30 ms
 
     async def serve() -> None:
-        server = _Server(config)
+        server = HttpServer(config, shutdown)
         _handle_signals(server, shutdown, pool)
+        LoadedNames(pool, workspace.models).start_watch()
         watches = [
-            _end_on(shutdown, server, pool, _drain_s(settings)),
+            _end_on(shutdown, pool, _drain_s(settings)),
             metrics.watch_loop(),
-            LoadedNames(pool, workspace.models).watch_loop(),
         ]
         if options.background and settings.idle_exit_s is not None:
             watches.append(_end_when_idle(settings.idle_exit_s, activity, shutdown))
@@ -221,7 +213,7 @@ def _drain_s(settings: Settings) -> float:
     return LONGEST_DRAIN_S if settings.drain_s is None else settings.drain_s
 
 
-def _handle_signals(server: uvicorn.Server, shutdown: asyncio.Event, pool: RunnerPool) -> None:
+def _handle_signals(server: HttpServer, shutdown: asyncio.Event, pool: RunnerPool) -> None:
     """Shut down on SIGINT, SIGTERM or SIGHUP; on a second signal, without waiting."""
     close_now = functools.partial(pool.close, is_hasty=True)
 
@@ -236,19 +228,15 @@ def _handle_signals(server: uvicorn.Server, shutdown: asyncio.Event, pool: Runne
             asyncio.get_running_loop().add_signal_handler(number, handle)
 
 
-async def _end_on(
-    shutdown: asyncio.Event, server: uvicorn.Server, pool: RunnerPool, drain_s: float
-) -> None:
+async def _end_on(shutdown: asyncio.Event, pool: RunnerPool, drain_s: float) -> None:
     await shutdown.wait()
     _log.info("shutting down")
-    server.should_exit = True
     await asyncio.sleep(drain_s)  # cancelled if all requests end earlier
     await asyncio.to_thread(pool.close)
 
 
 async def _end_when_idle(idle_exit_s: float, activity: Activity, shutdown: asyncio.Event) -> None:
-    while activity.idle_s < max(idle_exit_s, IDLE_CHECK_S):  # noqa: ASYNC110 - time is the event
-        await asyncio.sleep(IDLE_CHECK_S)
+    await activity.wait_until_idle(max(idle_exit_s, MIN_IDLE_S))
     _log.info("no request for %.0f s", idle_exit_s)
     shutdown.set()
 

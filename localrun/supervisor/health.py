@@ -27,9 +27,9 @@ COOL_DOWN_S = 60.0
 
 
 class HealthMonitor:
-    """Thread that checks all slots every second until the pool closes.
+    """Thread that pings the runners that have work and kills those that hang.
 
-    Lets workers unload models whose keep-alive is over, pings runners and kills those that hang.
+    Sleeps while no runner has work: an idle machine is not woken. `wake` ends the sleep.
     """
 
     def __init__(
@@ -41,33 +41,44 @@ class HealthMonitor:
         self._slots = slots
         self._closing = closing
         self._timeout_scale = timeout_scale
+        self._is_awake = threading.Event()
 
     def start(self) -> None:
         """Start the thread."""
         threading.Thread(target=self._check_until_closed, name="health", daemon=True).start()
 
+    def wake(self) -> None:
+        """Check again: a slot has work now, or the pool closes."""
+        if not self._is_awake.is_set():
+            self._is_awake.set()
+
     def _check_until_closed(self) -> None:
         pinged_at = 0.0
-        while not self._closing.wait(CHECK_S * min(1.0, self._timeout_scale)):
+        while not self._closing.is_set():
+            self._is_awake.clear()  # before the check: work that begins later sets it again
             pings = time.monotonic() - pinged_at >= PING_S * self._timeout_scale
             pinged_at = time.monotonic() if pings else pinged_at
-            for slot in self._slots():
-                slot.notify()
-                self._check(slot, pings=pings)
+            watched = [slot for slot in self._slots() if self._check(slot, pings=pings)]
+            if watched:
+                self._closing.wait(CHECK_S * min(1.0, self._timeout_scale))
+            else:
+                self._is_awake.wait()
 
-    def _check(self, slot: SlotState, *, pings: bool) -> None:
-        """Kill the runner of a slot if it hangs."""
-        runner = slot.runner
+    def _check(self, slot: SlotState, *, pings: bool) -> bool:
+        """Kill the runner of a slot if it hangs; return whether to check again in a while."""
+        runner, has_work = slot.runner, slot.has_work
         if runner is None or not runner.is_alive:
-            return
-        is_loading = slot.loaded is None
-        if pings and not is_loading:
+            return has_work
+        heartbeat, is_loading = runner.heartbeat, slot.loaded is None
+        if not has_work and heartbeat.is_quiet:
+            heartbeat.rest()
+            return False
+        if not is_loading and (pings or heartbeat.is_resting):
             runner.ping()
-        reason = runner.heartbeat.stall_reason(
-            is_loading=is_loading, timeout_scale=self._timeout_scale
-        )
+        reason = heartbeat.stall_reason(is_loading=is_loading, timeout_scale=self._timeout_scale)
         if reason is not None:
             runner.kill(reason)
+        return True
 
 
 @dataclass(slots=True)

@@ -6,7 +6,8 @@
         no step and hardly any processor time for it     the step hangs
         no step for `LONGEST_STEP_S`                     the step is in an endless loop
 
-A slow prefill makes steps or uses the processor, and is not killed.
+A slow prefill makes steps or uses the processor, and is not killed. A runner without requests gets
+no pings; the next request begins with one.
 """
 
 from __future__ import annotations
@@ -36,6 +37,17 @@ class Heartbeat:
         self._ping_at: float | None = None  # of the oldest ping without an answer
         self._last: Pong | None = None
         self._num_tokens: deque[tuple[float, int]] = deque(maxlen=RATE_WINDOW)
+        self._is_resting = False
+
+    @property
+    def is_quiet(self) -> bool:
+        """Return whether the last ping is answered, and the answer was that nothing is computed."""
+        return self._ping_at is None and (self._last is None or not self._last.is_working)
+
+    @property
+    def is_resting(self) -> bool:
+        """Return whether the next ping is the first after a rest."""
+        return self._is_resting
 
     @property
     def last(self) -> Pong | None:
@@ -50,8 +62,16 @@ class Heartbeat:
         (first_at, first), (last_at, last) = self._num_tokens[0], self._num_tokens[-1]
         return (last - first) / (last_at - first_at) if last_at > first_at else 0.0
 
+    def rest(self) -> None:
+        """Expect no pings until there is work."""
+        self._is_resting = True
+
     def record_ping(self) -> None:
-        """Record that a ping is sent."""
+        """Record that a ping is sent; after a rest, all times and rates begin anew."""
+        if self._is_resting:
+            self._is_resting = False
+            self._activity_at = self._step_at = self._pong_at = self._clock()
+            self._num_tokens.clear()
         if self._ping_at is None:
             self._ping_at = self._clock()
 

@@ -36,6 +36,7 @@ class PoolContext:
     load_queue: LoadQueue
     crashes: CrashBackoff
     count_load: Callable[[str], None]  # called with the name after each load
+    on_action: Callable[[], None]  # called before each action of a worker
 
 
 class _LoadAbortedError(Exception):

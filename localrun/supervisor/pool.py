@@ -73,6 +73,7 @@ class RunnerPool:
         self._num_loads: Counter[str] = Counter()
         self._request_ids = itertools.count(1)
         self._closing = threading.Event()
+        self._has_names = threading.Event()  # may be set without a name, never unset with a new one
         memory = DeviceMemory(
             devices=devices,
             history=memory_history or MemoryHistory(),
@@ -85,11 +86,13 @@ class RunnerPool:
             load_queue=LoadQueue(memory, self._slot_states, clock),
             crashes=CrashBackoff(clock),
             count_load=self._count_load,
+            on_action=self._on_action,
         )
         self.names = PoolNames(self._all_slots, self._context.crashes)
         # Linux kills a runner with the thread that started it, so that thread lives with the pool
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="runner-start")
-        HealthMonitor(self._slot_states, self._closing, health_timeout_scale).start()
+        self._monitor = HealthMonitor(self._slot_states, self._closing, health_timeout_scale)
+        self._monitor.start()
 
     @property
     def is_closing(self) -> bool:
@@ -184,6 +187,7 @@ class RunnerPool:
         """End all runners, also while they load; open requests fail."""
         with self._lock:
             self._closing.set()
+        self._on_action()
         slots = self._all_slots()
         threads = [
             threading.Thread(target=slot.close, kwargs={"is_hasty": is_hasty}) for slot in slots
@@ -196,9 +200,25 @@ class RunnerPool:
         self._starter.shutdown()
 
     def settle(self) -> None:
-        """Block until models whose keep-alive is over are unloaded; the monitor does not block."""
+        """Block until models whose keep-alive is over are unloaded."""
         for slot in self._slot_states():
             slot.settle()
+
+    def wait_for_names(self) -> bool:
+        """Block until a name is loaded, or the pool closes; return whether it is open.
+
+        One thread may wait.
+        """
+        while not self._closing.is_set():
+            self._has_names.clear()
+            if self.names.loaded():
+                return True
+            self._has_names.wait()
+        return False
+
+    def wait_for_close(self, timeout_s: float) -> bool:
+        """Block until the pool closes, at most ``timeout_s``; return whether it closes."""
+        return self._closing.wait(timeout_s)
 
     def _pending(
         self,
@@ -262,6 +282,12 @@ class RunnerPool:
     def _count_load(self, name: str) -> None:
         with self._lock:
             self._num_loads[name] += 1
+
+    def _on_action(self) -> None:
+        """Wake the threads that sleep while no slot has work; called before each action."""
+        self._monitor.wake()
+        if not self._has_names.is_set():
+            self._has_names.set()
 
     def _refuse_when_closing(self) -> None:
         if self._closing.is_set():

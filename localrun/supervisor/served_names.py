@@ -46,6 +46,17 @@ class ServedNames:
         """Return whether a name is pinned."""
         return any(served.is_pinned for served in self.by_name.values())
 
+    @property
+    def next_expiry(self) -> float | None:
+        """Return when the next name without running requests expires, or None if none does."""
+        idle = [served for served in self._by_name.values() if not served.num_open]
+        times = [
+            served.expires_at
+            for served in idle
+            if served.expires_at is not None and not served.is_pinned
+        ]
+        return min(times, default=None)
+
     def open(
         self, name: str, digest: str, keep_alive: KeepAlive | None = None, *, pins: bool = False
     ) -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from localrun.supervisor.served_names import ServedName
 
 SETTLE_S = 10.0
+LONGEST_WAIT_S = 86400.0  # of a worker, before it looks again whether a name has expired
 AHEAD = 4  # requests sent beyond those that run in parallel, so that no sequence is idle
 
 
@@ -140,6 +141,12 @@ class SlotState:
         """Return whether a runner is loaded that no request uses or waits for."""
         with self._changed:
             return self.loaded is not None and not self._running and self._queue.is_empty
+
+    @property
+    def has_work(self) -> bool:
+        """Return whether a load is under way or the runner has requests."""
+        with self._changed:
+            return self._is_starting or bool(self._running)
 
     @property
     def has_pin(self) -> bool:
@@ -266,7 +273,7 @@ class SlotState:
             return self._removed(self._queue.take_all())
 
     def notify(self) -> None:
-        """Let the worker check what is due: time has passed, or its runner has ended."""
+        """Let the worker check what is due: its runner has ended."""
         with self._transition():
             pass
 
@@ -296,7 +303,7 @@ class SlotState:
                     self._is_settled = action is None
                 if action is not None:
                     return action
-                self._changed.wait_for(lambda: not self._is_settled)
+                self._changed.wait_for(lambda: not self._is_settled, self._until_expiry_s())
 
     def begin_runner(self, runner: Runner, name: str) -> bool:
         """Add a runner that is about to load for a name; return whether a request still waits."""
@@ -356,6 +363,13 @@ class SlotState:
                 yield
             finally:
                 self._changed.notify_all()
+
+    def _until_expiry_s(self) -> float | None:
+        """Return the seconds until the next name of a live runner expires, or None if none does."""
+        expires_at = self._served.next_expiry
+        if expires_at is None or self._runner is None or not self._runner.is_alive:
+            return None
+        return min(expires_at - self._clock(), LONGEST_WAIT_S)
 
     def _requests_for(self, name: str) -> list[PendingRequest]:
         requests = (*self._queue, *self._running.values())

@@ -50,6 +50,7 @@ class SlotWorker:
                 self._on_bug()
 
     def _perform(self, action: SlotAction | PendingRequest) -> None:
+        self._context.on_action()
         if action is SlotAction.LOAD:
             self._loader.load()
         elif action is SlotAction.UNLOAD:

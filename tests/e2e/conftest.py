@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 import httpx
+import psutil
 import pytest
 
 from tests.waiting import HANG_S, wait_until
@@ -70,6 +71,19 @@ def make_home(folder: Path) -> Home:
         "LOCALRUN_IDLE_EXIT": "120",
     }
     return Home(address, environ)
+
+
+def server_of(home: Home) -> psutil.Process:
+    """Return the server of a home."""
+    port = int(home.address.rpartition(":")[2])
+    for process in psutil.process_iter():
+        try:
+            listening = {c.laddr.port for c in process.net_connections() if c.status == "LISTEN"}
+        except psutil.Error:
+            continue
+        if port in listening:
+            return process
+    raise AssertionError(f"nobody listens on {port}")
 
 
 @pytest.fixture(scope="module")

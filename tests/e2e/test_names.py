@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,6 +63,16 @@ def create(world: World, model: str, recipe: str) -> None:
     path = world.folder / "Modelfile"
     path.write_text(recipe)
     assert world.run("create", model, "-f", str(path)).code == 0
+
+
+class CountingNames(LoadedNames):
+    """Counts its checks of the store."""
+
+    num_checks = 0
+
+    def settle(self) -> None:
+        super().settle()
+        self.num_checks += 1
 
 
 def remove_elsewhere(world: World, model: str) -> None:
@@ -306,18 +314,13 @@ def test_the_server_notices_by_itself_what_another_process_removed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(names, "LOOK_S", 0.01)
-    world.run("load", "mine", "--pin")
     assert world.pool is not None
-    look = LoadedNames(world.pool, world.workspace.models)
-
-    async def watch() -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(look.watch_loop(), 0.3)
-
-    asyncio.run(watch())
+    watching = CountingNames(world.pool, world.workspace.models)
+    watching.start_watch()
+    world.run("load", "mine", "--pin")
+    wait_until(lambda: watching.num_checks >= 3)
     before = len(world.runners())
     remove_elsewhere(world, "mine")
-    asyncio.run(watch())
 
     assert before == 1
     wait_until(lambda: world.runners() == {})

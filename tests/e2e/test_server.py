@@ -16,7 +16,7 @@ import openai
 import psutil
 import pytest
 
-from tests.e2e.conftest import Home, make_home, wait_for
+from tests.e2e.conftest import Home, make_home, server_of, wait_for
 from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
@@ -273,18 +273,6 @@ def home_program() -> tuple[str, ...]:
     from tests.e2e.conftest import PROGRAM
 
     return PROGRAM
-
-
-def server_of(home: Home) -> psutil.Process:
-    port = int(home.address.rpartition(":")[2])
-    for process in psutil.process_iter():
-        try:
-            listening = {c.laddr.port for c in process.net_connections() if c.status == "LISTEN"}
-        except psutil.Error:
-            continue
-        if port in listening:
-            return process
-    raise AssertionError(f"nobody listens on {port}")
 
 
 def runner_of(home: Home) -> psutil.Process:

@@ -264,12 +264,15 @@ class SimulatedPool:
 
 
 class _NoMonitor:
-    """Takes the place of `HealthMonitor`: a test notifies the slots itself."""
+    """Takes the place of `HealthMonitor`: no simulated runner hangs."""
 
     def __init__(self, *_: object) -> None:
         pass
 
     def start(self) -> None:
+        pass
+
+    def wake(self) -> None:
         pass
 
 

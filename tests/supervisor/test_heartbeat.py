@@ -82,3 +82,32 @@ def test_the_rate_is_that_of_the_last_signs() -> None:
         clock.now += 3
 
     assert heartbeat.tokens_per_s == 10
+
+
+def test_a_rest_counts_neither_as_a_stall_nor_for_the_rate() -> None:
+    clock = Clock()
+    heartbeat = Heartbeat(clock)
+    heartbeat.record_pong(Pong(num_steps=5, cpu_s=1, is_working=False, num_tokens=0))
+    heartbeat.rest()
+    clock.now += 100 * LONGEST_STEP_S
+    heartbeat.record_ping()
+    heartbeat.record_message()
+    heartbeat.record_pong(Pong(num_steps=5, cpu_s=1, is_working=True, num_tokens=0))
+    verdict = heartbeat.stall_reason(is_loading=False)
+    clock.now += 3
+    heartbeat.record_pong(Pong(num_steps=35, cpu_s=2, is_working=True, num_tokens=30))
+
+    assert verdict is None
+    assert heartbeat.tokens_per_s == 10
+
+
+@pytest.mark.parametrize("is_working", [False, True])
+def test_a_heartbeat_is_quiet_once_the_last_answer_says_so(*, is_working: bool) -> None:
+    heartbeat = Heartbeat(Clock())
+    at_first = heartbeat.is_quiet
+    heartbeat.record_ping()
+    asked = heartbeat.is_quiet
+    heartbeat.record_message()
+    heartbeat.record_pong(Pong(num_steps=1, cpu_s=0, is_working=is_working))
+
+    assert (at_first, asked, heartbeat.is_quiet) == (True, False, not is_working)

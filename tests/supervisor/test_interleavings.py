@@ -134,8 +134,6 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.3, 3.0, 3.0, 61.0, 301.0]), num=steps)
     def wait(self, seconds: float, num: int) -> None:
         self.world.scheduler.now += seconds
-        for slot in self.world.slots():
-            slot.notify()
         self.run_threads(num)
 
     @rule(num=st.integers(1, 6))
@@ -183,8 +181,6 @@ class PoolMachine(RuleBasedStateMachine):
         for name in world.pool.names.all():
             world.pool.unload(name)
         world.scheduler.now += 10**6
-        for slot in world.slots():
-            slot.notify()
         world.run()
         assert world.slots() == [], "a slot is left"
 

@@ -180,6 +180,14 @@ def test_keep_alive_zero_unloads_after_the_answer_and_none_keeps_for_ever(
     assert pool.running() == []
 
 
+def test_an_unused_model_is_unloaded_without_a_look() -> None:
+    pool = RunnerPool(keep_alive_s=0.05, start=start_fake)
+    pool.load(fake_model())
+
+    wait_for(lambda: not pool.names.loaded())
+    pool.close()
+
+
 def test_a_busy_model_outlives_its_time(pool: RunnerPool, clock: Clock) -> None:
     sink = Collector()
     handle = pool.submit(

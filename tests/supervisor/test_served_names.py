@@ -28,6 +28,27 @@ def test_a_name_expires_with_the_keep_alive_of_its_last_request(
     assert is_empty == (not left)
 
 
+@given(st.lists(st.tuples(names, times, st.sampled_from(["", "pins", "opens"])), max_size=9))
+def test_the_next_expiry_is_when_the_first_name_goes(
+    requests: list[tuple[str, float | None, str]],
+) -> None:
+    served = ServedNames()
+    for name, expires_at, act in requests:
+        served.open(name, "sha256:0", pins=act == "pins")
+        if act != "opens":
+            served.close(name, expires_at)
+    before, expiry = served.by_name, served.next_expiry
+
+    if expiry is None:
+        served.drop_expired(10**9)
+        assert served.by_name == before
+    else:
+        served.drop_expired(expiry - 1)
+        assert served.by_name == before
+        served.drop_expired(expiry)
+        assert len(served.by_name) < len(before)
+
+
 @given(st.lists(st.tuples(names, st.booleans()), max_size=30))
 def test_open_requests_are_counted_and_keep_their_name(acts: list[tuple[str, bool]]) -> None:
     served = ServedNames()

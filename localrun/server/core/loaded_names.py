@@ -2,7 +2,8 @@
 
 Any process may remove, rename or replace a stored model while it is loaded. The commands that do
 so notify the server, which checks the store first, because they may have changed another store.
-Changes by other programs are found at the next check: by `ps`, and every few seconds.
+Changes by other programs are found at the next check: by `ps`, and every few seconds while a model
+is loaded.
 
     the name is gone            after `rm` its requests end by an error and its memory is free;
                                 else its requests are answered before the memory is freed
@@ -13,8 +14,8 @@ Changes by other programs are found at the next check: by `ps`, and every few se
 
 from __future__ import annotations
 
-import asyncio
 import logging
+import threading
 from typing import TYPE_CHECKING, Protocol
 
 from localrun.errors import LocalrunError, ModelNotFoundError
@@ -86,11 +87,14 @@ class LoadedNames:
         self.settle()
         return renamed
 
-    async def watch_loop(self) -> None:
-        """Check the store every few seconds."""
-        while True:
-            await asyncio.sleep(LOOK_S)
-            await asyncio.to_thread(self.settle)
+    def start_watch(self) -> None:
+        """Check the store every few seconds while a model is loaded, in a thread of its own."""
+        threading.Thread(target=self._watch, name="names", daemon=True).start()
+
+    def _watch(self) -> None:
+        while self._pool.wait_for_names():
+            if not self._pool.wait_for_close(LOOK_S):
+                self.settle()
 
     def _check(self, loaded: LoadedName) -> None:
         identity = self._find(loaded.name)

@@ -137,9 +137,13 @@ class Metrics:
             "localrun_queue_seconds", "Time of a request in the queue of its runner.", SECONDS
         )
         self.loop_lag_seconds = Histogram(
-            "localrun_loop_lag_seconds", "Delay of the event loop.", LAG_SECONDS
+            "localrun_loop_lag_seconds",
+            "Delay of the event loop while requests are open.",
+            LAG_SECONDS,
         )
         self.answers = Counter("localrun_answers_total", "Answers by finish reason or error code.")
+        self._num_open = 0
+        self._is_in_use = asyncio.Event()  # set while requests are open
 
     def watch(self, app: ASGIApp) -> ASGIApp:
         """Return an ASGI application that records the requests of ``app``."""
@@ -156,6 +160,7 @@ class Metrics:
                     status = str(message["status"])
                 await send(message)
 
+            self._open()
             try:
                 await app(scope, receive, counting)
             except Exception:
@@ -166,12 +171,14 @@ class Metrics:
                 method = scope["method"] if scope["method"] in METHODS else OTHER_METHOD
                 self.requests.add(1, route=route, method=method, code=status)
                 self.request_seconds.observe(time.monotonic() - begun, route=route)
+                self._close()
 
         return counted
 
     async def watch_loop(self) -> None:
-        """Record the delay of the event loop until cancelled."""
+        """Record the delay of the event loop while requests are open, until cancelled."""
         while True:
+            await self._is_in_use.wait()
             due = time.monotonic() + LAG_EVERY_S
             await asyncio.sleep(LAG_EVERY_S)
             self.loop_lag_seconds.observe(max(0.0, time.monotonic() - due))
@@ -192,6 +199,15 @@ class Metrics:
         )
         lines = [line for family in families for line in family.lines()]
         return "\n".join([*lines, *_pool_lines(pool)]) + "\n"
+
+    def _open(self) -> None:
+        self._num_open += 1
+        self._is_in_use.set()
+
+    def _close(self) -> None:
+        self._num_open -= 1
+        if not self._num_open:
+            self._is_in_use.clear()
 
 
 def _pool_lines(pool: RunnerPool) -> Iterator[str]:

@@ -6,6 +6,7 @@ server alive.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,11 @@ class Activity:
     def idle_s(self) -> float:
         """Return the seconds since the last request ended; 0 while a request is open."""
         return 0.0 if self._num_open else self._clock() - self._ended_at
+
+    async def wait_until_idle(self, idle_s: float) -> None:
+        """Return when no request has been open for so many seconds."""
+        while (left_s := idle_s - self.idle_s) > 0:  # noqa: ASYNC110 - time is the event
+            await asyncio.sleep(left_s)
 
     def watch(self, app: ASGIApp) -> ASGIApp:
         """Return the application with its requests counted."""

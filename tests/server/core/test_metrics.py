@@ -16,10 +16,13 @@ from localrun.server.core import labels as module
 from localrun.server.core import metrics
 from localrun.server.core.labels import ModelLabels
 from localrun.server.core.metrics import Counter, Histogram
+from tests.fakes.virtual_loop import VirtualLoop, run_virtually
 from tests.server.serving import FakeCatalogue, Served, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from localrun.services.stored_model import StoredModel
 
@@ -175,17 +178,52 @@ def test_names_that_clients_invent_take_no_more_memory(monkeypatch: pytest.Monke
     assert counter.values[(("model", "0"),)] == 10
 
 
-async def _late(metrics_: metrics.Metrics) -> None:
-    watching = asyncio.create_task(metrics_.watch_loop())
-    await asyncio.sleep(0)
-    time.sleep(metrics.LAG_EVERY_S + 0.05)  # noqa: ASYNC251, TID251 - to be noticed
-    await asyncio.sleep(0.01)
-    watching.cancel()
-
-
 def test_an_event_loop_that_is_late_is_noticed() -> None:
     found = metrics.Metrics()
 
-    asyncio.run(_late(found))
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        await asyncio.sleep(0)
+        time.sleep(metrics.LAG_EVERY_S + 0.05)  # noqa: ASYNC251, TID251 - to be noticed
+        await asyncio.sleep(0.01)
+
+    async def late() -> None:
+        watching = asyncio.create_task(found.watch_loop())
+        await call(found, app)
+        watching.cancel()
+
+    asyncio.run(late())
 
     assert found.loop_lag_seconds.sums[()] >= 0.05
+
+
+def test_the_event_loop_is_measured_while_requests_are_open_only() -> None:
+    found = metrics.Metrics()
+    num_wakeups: list[int] = []
+
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        await asyncio.sleep(10 * metrics.LAG_EVERY_S)
+
+    async def main(loop: VirtualLoop) -> None:
+        watching = asyncio.create_task(found.watch_loop())
+        for _ in range(2):
+            await call(found, app)
+            await asyncio.sleep(metrics.LAG_EVERY_S)  # the last one is under way
+            before = loop.num_wakeups
+            await asyncio.sleep(3600)
+            num_wakeups.append(loop.num_wakeups - before)
+        watching.cancel()
+
+    run_virtually(main)
+
+    assert num_wakeups == [1, 1]
+    assert sum(found.loop_lag_seconds.values[()]) >= 20
+
+
+async def call(found: metrics.Metrics, app: ASGIApp) -> None:
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(_: Message) -> None:
+        return
+
+    await found.watch(app)({"type": "http", "method": "GET"}, receive, send)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.server.middleware.activity import Activity
+from tests.fakes.virtual_loop import VirtualLoop, run_virtually
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -50,6 +51,24 @@ def test_a_look_and_the_life_of_the_server_itself_are_no_use(scope: Scope) -> No
     asyncio.run(call(activity, app, scope))
 
     assert during == [50]
+
+
+def test_the_end_of_an_idle_time_is_waited_for_by_its_deadline() -> None:
+    async def main(loop: VirtualLoop) -> None:
+        activity = Activity(loop.time)
+
+        async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+            await asyncio.sleep(400)
+
+        waiting = asyncio.create_task(activity.wait_until_idle(600))
+        await asyncio.sleep(300)
+        await call(activity, app, {"type": "http", "method": "POST"})
+        await waiting
+
+    loop = run_virtually(main)
+
+    assert loop.now == 300 + 400 + 600
+    assert loop.num_wakeups <= 5
 
 
 async def call(activity: Activity, app: ASGIApp, scope: Scope) -> None:

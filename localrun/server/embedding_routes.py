@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from localrun.server.ollama.embeddings import embed as embed_for_ollama
 from localrun.server.ollama.embeddings import embed_one, parse_embed, parse_embed_one
 from localrun.server.openai.embeddings import embed, parse_embeddings
 from localrun.server.openai.rerank import parse_rerank, rerank
 from localrun.server.parsing.requests import read, unless_disconnected
+from localrun.server.routing.routes import Routes
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 RERANK_PATHS = ("/v1/rerank", "/v1/reranking", "/rerank", "/reranking")
 
 
-def embedding_routes(embedding: Embedding) -> APIRouter:
+def embedding_routes(embedding: Embedding) -> Routes:
     """Return the router."""
-    router = APIRouter()
+    router = Routes()
 
     @router.post("/v1/embeddings")
     async def embeddings(request: Request) -> Response:

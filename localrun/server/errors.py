@@ -13,10 +13,9 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse, Response
 
 from localrun.errors import LocalrunError, NotFoundError, OverloadedError, UsageError
 from localrun.server.dialect import dialect_of, report_of
@@ -25,7 +24,8 @@ from localrun.server.middleware.paths import near_path
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fastapi import FastAPI, Request
+    from starlette.applications import Starlette
+    from starlette.requests import Request
     from starlette.types import Scope
 
     from localrun.server.dialect import ErrorReport
@@ -53,11 +53,10 @@ def bug_error() -> LocalrunError:
     return LocalrunError("localrun has a bug: see its log for the details")
 
 
-def install_handlers(app: FastAPI) -> None:
+def install_handlers(app: Starlette) -> None:
     """Make every exception of the application an error response."""
     app.add_exception_handler(LocalrunError, _on_localrun_error)
     app.add_exception_handler(HTTPException, _on_http_error)
-    app.add_exception_handler(RequestValidationError, _on_wrong_query)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
     app.add_exception_handler(OSError, _on_os_error)
     app.add_exception_handler(Exception, _on_bug)
@@ -80,14 +79,6 @@ async def _on_http_error(request: Request, error: Exception) -> JSONResponse:
         report_of(request.scope, refusal, status), code=HTTPStatus(status).name.lower()
     )
     return _response(request.scope, report, getattr(error, "headers", None))
-
-
-async def _on_wrong_query(request: Request, error: Exception) -> JSONResponse:
-    """Respond to a query or a path that FastAPI validates and refuses."""
-    first = error.errors()[0] if isinstance(error, RequestValidationError) else {"loc": ("",)}
-    name = str(first["loc"][-1])
-    refusal = UsageError(f"{name} is wrong: {first.get('msg', error)}", param=name)
-    return error_response(request.scope, refusal)
 
 
 async def _on_disconnect(_request: Request, _error: Exception) -> Response:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from localrun.server.anthropic.dialect import ANTHROPIC
 from localrun.server.anthropic.models import model_info, model_page
 from localrun.server.dialect import dialect_of
+from localrun.server.routing.routes import Routes
 
 if TYPE_CHECKING:
     from localrun.runner.messages import JsonObject
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
     from localrun.services.stored_model import StoredModel
 
 
-def model_routes(catalogue: Catalogue) -> APIRouter:
+def model_routes(catalogue: Catalogue) -> Routes:
     """Return the router."""
-    router = APIRouter(prefix="/v1/models")
+    router = Routes("/v1/models")
 
     @router.head("")
     @router.get("")

@@ -13,8 +13,8 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from localrun.server.core.loads import load_signs
 from localrun.server.framing import ndjson_line
@@ -22,6 +22,7 @@ from localrun.server.parsing.limits import LONGEST_NAME
 from localrun.server.parsing.options import KEEP_ALIVE, MODEL, NUM_CTX
 from localrun.server.parsing.requests import read
 from localrun.server.parsing.table import Table, flag, strings
+from localrun.server.routing.routes import Routes
 from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ REMOVED = Table((_MODELS,))
 RENAMED = Table((_SOURCE, _TARGET))
 
 
-def own_routes(completions: Completions, pool: RunnerPool, names: LoadedNames) -> APIRouter:
+def own_routes(completions: Completions, pool: RunnerPool, names: LoadedNames) -> Routes:
     """Return the router."""
-    router = APIRouter(prefix="/api/localrun")
+    router = Routes("/api/localrun")
 
     @router.get("/ps")
     async def states() -> JSONResponse:

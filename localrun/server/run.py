@@ -1,4 +1,4 @@
-"""Server process: bind, log, serve, shut down.
+"""Server process from its listening socket on: log, serve, shut down.
 
     foreground   logs to stderr, ends on Ctrl-C or SIGTERM
     background   logs to ``server.log``, also ends after an idle time
@@ -10,7 +10,6 @@ with an error; then the runners exit, and the process last. A second signal shut
 from __future__ import annotations
 
 import asyncio
-import errno
 import functools
 import gc
 import logging
@@ -23,146 +22,93 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from localrun.errors import AddressInUseError, NetworkError, UsageError
 from localrun.hardware.choice import CPU
 from localrun.logs import HarmlessFormatter
 from localrun.server.app import create_app
-from localrun.server.core.loaded_names import LoadedNames
+from localrun.server.core.deferred_pool import DeferredPool
 from localrun.server.core.metrics import Metrics
 from localrun.server.http_server import HttpServer
 from localrun.server.log_file import PrivateLog
 from localrun.server.middleware.access_log import LOG_FORMAT, RequestFilter
 from localrun.server.middleware.activity import Activity
-from localrun.server.middleware.keys import read_keys
 from localrun.server.middleware.timeouts import TimeoutProtocol
-from localrun.server.tls import tls_options
-from localrun.services.devices import check_choice, report_unused
+from localrun.server.routing.parts import Parts
+from localrun.services.devices import report_unused
 from localrun.services.workspace import Workspace
-from localrun.sockets import WARM, socket_path
-from localrun.supervisor.devices import ChosenDevices
-from localrun.supervisor.memory_history import MemoryHistory
-from localrun.supervisor.pool import RunnerPool
-from localrun.supervisor.runner_process import start_runner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from starlette.types import ASGIApp
 
     from localrun.server.middleware.keys import Keys
     from localrun.server.tls import TlsOptions
+    from localrun.services.models import Models
     from localrun.settings import Settings
+    from localrun.supervisor.pool import RunnerPool
     from localrun.supervisor.runner_process import StartProcess
-    from localrun.warm.process import Warm
 
 _log = logging.getLogger(__name__)
 
-BACKLOG = 2048
 LONGEST_DRAIN_S = 86400  # if the settings have no limit
 FLUSH_S = 5  # for errors that end answers to reach their clients
 MIN_IDLE_S = 1.0  # the client that started the server must connect
 
 
-def run_server(
-    settings: Settings,
-    *,
-    background: bool,
-    insecure: bool = False,
-    start: StartProcess | None = None,
-    start_warm: Callable[[str], Warm | None] = lambda _: None,
-) -> None:
-    """Serve until shutdown; blocks, and must run in the main thread because of its signal handlers.
-
-    Raises:
-        AddressInUseError: another program listens on the address.
-        UsageError: other machines can reach the address, the server has no API key, and
-            ``insecure`` is false; or the machine does not have the device of the settings.
-        StorageError: the API keys or the certificate cannot be read.
-    """
-    keys = read_keys(settings.access)
-    if not settings.is_loopback and not keys and not insecure:
-        raise UsageError(
-            f"{settings.host} lets other machines use this server, and no API key is set",
-            hint="export LOCALRUN_API_KEY=$(openssl rand -hex 32)   or --insecure",
-        )
-    tls = tls_options(settings)
-    device = check_choice(settings.device, os.environ)
-    with bind(settings) as listener:
-        warm = _start_warm(settings, start_warm)
-        warm_path = warm.path if warm else None
-        start = start or functools.partial(start_runner, device=device, warm=warm_path)
-        _set_up_logging(settings, background=background)
-        devices = ChosenDevices(device, os.environ, most_bytes=settings.memory_bytes)
-        pool = RunnerPool(
-            keep_alive_s=settings.keep_alive_s,
-            start=start,
-            devices=devices,
-            invalidate_devices=devices.invalidate,
-            memory_history=MemoryHistory(settings.needs_file),
-            max_waiting=settings.max_queue,
-        )
-        _report_devices(settings)
-        try:
-            _serve(_ServerOptions(settings, keys, tls, background, warm_path), pool, listener)
-        finally:
-            pool.close()
-            if warm is not None:
-                warm.close()
-    _log.info("exited")
-
-
-def bind(settings: Settings) -> socket.socket:
-    """Return a listening socket on the address of the settings.
-
-    Raises:
-        AddressInUseError: another program listens on the address.
-        NetworkError: it is not an address of this machine.
-    """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise AddressInUseError(
-                f"another program listens on {settings.address}",
-                hint="localrun stop --server   if it is localrun; else set LOCALRUN_HOST",
-            ) from error
-        raise NetworkError(f"cannot listen on {settings.address}: {error.strerror}") from error
-
-
-def _start_warm(settings: Settings, start: Callable[[str], Warm | None]) -> Warm | None:
-    """Fork the warm process, before this process has threads; return None if it cannot be had."""
-    path = socket_path(settings.address, WARM)
-    return start(path) if path is not None else None
-
-
 @dataclass(frozen=True, slots=True)
-class _ServerOptions:
+class ServerOptions:
     """Options of one server process."""
 
     settings: Settings
     keys: Keys
     tls: TlsOptions
+    device: str
     background: bool
+    start: StartProcess | None  # None: runners are processes of this program
     warm: str | None  # the socket of the warm process
 
 
-def _serve(options: _ServerOptions, pool: RunnerPool, listener: socket.socket) -> None:
+def serve(options: ServerOptions, listener: socket.socket) -> None:
+    """Serve on a listening socket until shutdown."""
     settings = options.settings
-    shutdown = asyncio.Event()
-    activity, metrics = Activity(), Metrics()
+    _set_up_logging(settings, background=options.background)
     workspace = Workspace(
         settings, os.environ, takes_paths=settings.is_loopback, explains_paths=False
     )
-    app = create_app(
-        pool,
-        workspace.models,
-        workspace,
-        metrics=metrics,
-        shut_down=shutdown.set,
-        keys=options.keys,
-        warm=options.warm,
+    pool = DeferredPool(functools.partial(_create_pool, options, workspace.models))
+    _report_devices(settings)
+    try:
+        _serve(options, Parts(pool, workspace, Metrics(), warm=options.warm), listener)
+    finally:
+        pool.close()
+    _log.info("exited")
+
+
+def _create_pool(options: ServerOptions, models: Models) -> RunnerPool:
+    """Return the runner pool of the settings, with a watch on the names of its models."""
+    from localrun.server.core.loaded_names import LoadedNames
+    from localrun.supervisor.devices import ChosenDevices
+    from localrun.supervisor.memory_history import MemoryHistory
+    from localrun.supervisor.pool import RunnerPool
+    from localrun.supervisor.runner_process import start_runner
+
+    settings, device = options.settings, options.device
+    devices = ChosenDevices(device, os.environ, most_bytes=settings.memory_bytes)
+    pool = RunnerPool(
+        keep_alive_s=settings.keep_alive_s,
+        start=options.start or functools.partial(start_runner, device=device, warm=options.warm),
+        devices=devices,
+        invalidate_devices=devices.invalidate,
+        memory_history=MemoryHistory(settings.needs_file),
+        max_waiting=settings.max_queue,
     )
+    LoadedNames(pool, models).start_watch()
+    return pool
+
+
+def _serve(options: ServerOptions, parts: Parts, listener: socket.socket) -> None:
+    settings, pool = options.settings, parts.deferred_pool
+    shutdown = asyncio.Event()
+    activity = Activity()
+    app = create_app(parts, shut_down=shutdown.set, keys=options.keys)
     config = _uvicorn_config(activity.watch(app), options)
 
     gc.freeze()  # imported modules: each full collection would scan them for some 30 ms
@@ -170,10 +116,9 @@ def _serve(options: _ServerOptions, pool: RunnerPool, listener: socket.socket) -
     async def serve() -> None:
         server = HttpServer(config, shutdown)
         _handle_signals(server, shutdown, pool)
-        LoadedNames(pool, workspace.models).start_watch()
         watches = [
             _end_on(shutdown, pool, _drain_s(settings)),
-            metrics.watch_loop(),
+            parts.metrics.watch_loop(),
         ]
         if options.background and settings.idle_exit_s is not None:
             watches.append(_end_when_idle(settings.idle_exit_s, activity, shutdown))
@@ -188,7 +133,7 @@ def _serve(options: _ServerOptions, pool: RunnerPool, listener: socket.socket) -
         runner.run(serve())
 
 
-def _uvicorn_config(app: ASGIApp, options: _ServerOptions) -> uvicorn.Config:
+def _uvicorn_config(app: ASGIApp, options: ServerOptions) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=TimeoutProtocol,
@@ -213,7 +158,7 @@ def _drain_s(settings: Settings) -> float:
     return LONGEST_DRAIN_S if settings.drain_s is None else settings.drain_s
 
 
-def _handle_signals(server: HttpServer, shutdown: asyncio.Event, pool: RunnerPool) -> None:
+def _handle_signals(server: HttpServer, shutdown: asyncio.Event, pool: DeferredPool) -> None:
     """Shut down on SIGINT, SIGTERM or SIGHUP; on a second signal, without waiting."""
     close_now = functools.partial(pool.close, is_hasty=True)
 
@@ -228,7 +173,7 @@ def _handle_signals(server: HttpServer, shutdown: asyncio.Event, pool: RunnerPoo
             asyncio.get_running_loop().add_signal_handler(number, handle)
 
 
-async def _end_on(shutdown: asyncio.Event, pool: RunnerPool, drain_s: float) -> None:
+async def _end_on(shutdown: asyncio.Event, pool: DeferredPool, drain_s: float) -> None:
     await shutdown.wait()
     _log.info("shutting down")
     await asyncio.sleep(drain_s)  # cancelled if all requests end earlier

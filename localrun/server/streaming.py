@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fastapi.responses import Response
+from starlette.responses import Response
 
 from localrun.errors import LocalrunError
 from localrun.server.dialect import dialect_of, report_of

@@ -11,7 +11,7 @@ import json
 import struct
 from typing import TYPE_CHECKING
 
-from fastapi.responses import Response
+from starlette.responses import Response
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

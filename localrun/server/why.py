@@ -6,12 +6,12 @@ import asyncio
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter
-from fastapi.responses import JSONResponse
+from starlette.responses import JSONResponse
 
 from localrun.errors import ModelNotFoundError
 from localrun.names.adapters import is_same_name
 from localrun.server.core.loaded_names import LoadedNames
+from localrun.server.routing.routes import Routes
 from localrun.services.plan_json import plan_to_json
 from localrun.supervisor.planning import LoadSetting
 from localrun.supervisor.status import ModelState
@@ -30,10 +30,10 @@ GIGABYTE = 1e9
 UNLOADED = {ModelState.STARTING, ModelState.LOADING, ModelState.FAILED}
 
 
-def why_routes(catalogue: Catalogue, pool: RunnerPool, settings: Settings) -> APIRouter:
+def why_routes(catalogue: Catalogue, pool: RunnerPool, settings: Settings) -> Routes:
     """Return the router."""
     names = LoadedNames(pool, catalogue)
-    router = APIRouter(prefix="/api/localrun")
+    router = Routes("/api/localrun")
 
     @router.get("/why")
     async def why(model: str) -> JSONResponse:

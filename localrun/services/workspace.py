@@ -9,9 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.services.models import Models
 from localrun.settings import load_settings
-from localrun.store.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,7 +19,9 @@ if TYPE_CHECKING:
     from localrun.registry.hubs.huggingface import HuggingFace
     from localrun.registry.hubs.modelscope import ModelScope
     from localrun.registry.oci.registry import OciRegistry
+    from localrun.services.models import Models
     from localrun.settings import Settings
+    from localrun.store.store import Store
 
 
 class Workspace:
@@ -66,11 +66,15 @@ class Workspace:
     @cached_property
     def store(self) -> Store:
         """Return the store."""
+        from localrun.store.store import Store
+
         return Store(self.settings.models_dir, self.settings.extra_models)
 
     @cached_property
     def models(self) -> Models:
         """Return the models that can be run."""
+        from localrun.services.models import Models
+
         return Models(
             self.store, takes_paths=self._takes_paths, explains_paths=self._explains_paths
         )

@@ -20,8 +20,11 @@ import uvicorn
 from localrun.client import launch
 from localrun.names.parse import parse_name
 from localrun.server.app import create_app
+from localrun.server.core.deferred_pool import DeferredPool
+from localrun.server.core.metrics import Metrics
 from localrun.server.middleware.timeouts import TimeoutProtocol
-from localrun.server.run import bind
+from localrun.server.routing.parts import Parts
+from localrun.server.start import bind
 from localrun.services.importing import import_path
 from localrun.services.progress import SilentReport
 from localrun.services.pulling.pull import pull_model
@@ -135,9 +138,8 @@ class World:
         assert self._server is None
         settings = self.workspace.settings
         pool = RunnerPool(keep_alive_s=300, start=start_fake)
-        app = create_app(
-            pool, self.workspace.models, self.workspace, shut_down=self._leave_in_background
-        )
+        parts = Parts(DeferredPool(lambda: pool), self.workspace, Metrics())
+        app = create_app(parts, shut_down=self._leave_in_background)
         listener = bind(settings)
         server = uvicorn.Server(
             uvicorn.Config(

@@ -10,11 +10,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from localrun.server import run
+from localrun.server.start import run_server
 from localrun.settings import Settings
 from tests.fakes.starting import start_fake
 
 if __name__ == "__main__":
     drain_s = float(sys.argv[2]) if sys.argv[2:] else 0.5  # not as long as users may wait
     settings = Settings(port=0, log_dir=Path(sys.argv[1]), drain_s=drain_s)
-    run.run_server(settings, background=False, start=start_fake)
+    run_server(settings, background=False, start=start_fake)

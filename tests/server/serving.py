@@ -16,8 +16,11 @@ import uvicorn
 
 from localrun.errors import ModelNotFoundError
 from localrun.server.app import create_app
+from localrun.server.core.deferred_pool import DeferredPool
+from localrun.server.core.metrics import Metrics
 from localrun.server.middleware.timeouts import TimeoutProtocol
-from localrun.server.run import bind
+from localrun.server.routing.parts import Parts
+from localrun.server.start import bind
 from localrun.server.tls import tls_options
 from localrun.services.stored_model import ModelDetails, ModelIdentity, StoredModel
 from localrun.services.workspace import Workspace
@@ -29,7 +32,7 @@ from tests.waiting import HANG_S
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fastapi import FastAPI
+    from starlette.applications import Starlette
 
     from localrun.server.middleware.keys import Keys
 
@@ -83,7 +86,7 @@ def posted(served: Served, path: str, body: dict[str, Any]) -> Iterator[socket.s
 class Served:
     """What a test needs of a running server."""
 
-    def __init__(self, url: str, pool: RunnerPool, shutdowns: list[bool], app: FastAPI) -> None:
+    def __init__(self, url: str, pool: RunnerPool, shutdowns: list[bool], app: Starlette) -> None:
         self.url = url
         self.app = app
         self.pool = pool
@@ -102,13 +105,15 @@ def serving(
     pool = RunnerPool(keep_alive_s=300, start=start_fake)
     shutdowns: list[bool] = []
     settings = Settings(port=0, log_dir=Path("/nowhere"), models_dir=Path("/nowhere"), **changed)
-    app = create_app(
-        pool,
-        workspace.models if workspace else FakeCatalogue(file),
+    deferred_pool = DeferredPool(lambda: pool)
+    deferred_pool.open()
+    parts = Parts(
+        deferred_pool,
         workspace or Workspace(settings, os.environ),
-        shut_down=lambda: shutdowns.append(True),
-        keys=keys,
+        Metrics(),
+        None if workspace else FakeCatalogue(file),
     )
+    app = create_app(parts, shut_down=lambda: shutdowns.append(True), keys=keys)
     listener = bind(settings)
     tls = tls_options(settings)
     server = uvicorn.Server(

@@ -48,7 +48,7 @@ def serve(  # noqa: PLR0913 - one parameter a flag
     import os
 
     from localrun.cli.internal.warm import start
-    from localrun.server.run import run_server
+    from localrun.server.start import run_server
     from localrun.settings import load_settings
 
     flags = {

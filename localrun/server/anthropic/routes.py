@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from localrun.server.anthropic.messages import complete, count_tokens, stream
 from localrun.server.anthropic.request import parse_call, parse_count
 from localrun.server.parsing.requests import read, unless_disconnected
+from localrun.server.routing.routes import Routes
 from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
@@ -17,9 +18,9 @@ if TYPE_CHECKING:
     from localrun.server.core.tokens import TokenService
 
 
-def anthropic_routes(completions: Completions, tokens: TokenService) -> APIRouter:
+def anthropic_routes(completions: Completions, tokens: TokenService) -> Routes:
     """Return the router of Anthropic's API."""
-    router = APIRouter(prefix="/v1/messages")
+    router = Routes("/v1/messages")
 
     @router.post("")
     async def messages(request: Request) -> Response:

@@ -11,13 +11,13 @@ import asyncio
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter
-from fastapi.responses import JSONResponse
+from starlette.responses import JSONResponse
 
 from localrun import __version__
 from localrun.server.core.defaults import num_predict_of, sampling_of, stop_of
 from localrun.server.llamacpp.model import meant_model
 from localrun.server.parsing.options import SAMPLING
+from localrun.server.routing.routes import Routes
 from localrun.services.tokenizer import read_tokenizer
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ UNLIMITED = -1
 SHOWN = (*(name for name in SAMPLING if name != "draft_num_predict"), "dry_sequence_breakers")
 
 
-def props_routes(catalogue: Catalogue, pool: RunnerPool) -> APIRouter:
+def props_routes(catalogue: Catalogue, pool: RunnerPool) -> Routes:
     """Return the router."""
-    router = APIRouter()
+    router = Routes()
 
     def stored(name: str | None) -> StoredModel:
         return catalogue.find_model(meant_model(name, pool, catalogue))

@@ -12,8 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from localrun.runner.messages import PromptSpec, Tokenize
 from localrun.server.llamacpp.model import with_model
@@ -34,6 +34,7 @@ from localrun.server.parsing.json_schema import TEXT
 from localrun.server.parsing.options import MODEL
 from localrun.server.parsing.requests import read_in_thread, unless_disconnected
 from localrun.server.parsing.table import Field, Table, documented, flag
+from localrun.server.routing.routes import Routes
 from localrun.server.vectors import large_json
 
 if TYPE_CHECKING:
@@ -57,9 +58,9 @@ class RootCall:
     is_content: bool
 
 
-def root_token_routes(desk: TokenService, catalogue: Catalogue, pool: RunnerPool) -> APIRouter:
+def root_token_routes(desk: TokenService, catalogue: Catalogue, pool: RunnerPool) -> Routes:
     """Return the router."""
-    router = APIRouter()
+    router = Routes()
 
     def parsed(request: Request, parse: Callable[[Fields], T]) -> Awaitable[T]:
         return read_in_thread(request, lambda fields: parse(with_model(fields, pool, catalogue)))

@@ -5,17 +5,18 @@ Ollama's own programs call them before they offer cloud models.
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-from fastapi.responses import JSONResponse
+from starlette.responses import JSONResponse
+
+from localrun.server.routing.routes import Routes
 
 UNAUTHORIZED = 401
 NO_CLOUD = {"cloud": {"disabled": True, "source": "config"}}
 NO_ACCOUNTS = "localrun has no accounts: local models need none"
 
 
-def account_routes() -> APIRouter:
+def account_routes() -> Routes:
     """Return the router."""
-    router = APIRouter(prefix="/api")
+    router = Routes("/api")
 
     @router.get("/status")
     async def status() -> JSONResponse:

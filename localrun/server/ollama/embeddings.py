@@ -16,7 +16,7 @@ from localrun.server.parsing.table import Table, group, integer, strings, text
 from localrun.server.vectors import large_json, numbers
 
 if TYPE_CHECKING:
-    from fastapi.responses import Response
+    from starlette.responses import Response
 
     from localrun.runner.messages import JsonObject
     from localrun.server.core.embedding import Embedding

@@ -7,8 +7,8 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from starlette.requests import Request
+from starlette.responses import Response
 
 from localrun.names.parse import parse_name
 from localrun.server.ollama.fields import MODEL, MODEL_ROWS, NAMED_MODEL
@@ -16,6 +16,7 @@ from localrun.server.ollama.show import show_model
 from localrun.server.parsing.options import MODEL as REQUIRED_NAME
 from localrun.server.parsing.requests import read
 from localrun.server.parsing.table import Table, flag
+from localrun.server.routing.routes import Routes
 from localrun.server.vectors import large_json
 from localrun.services.naming import copy_model, remove_model
 
@@ -30,9 +31,9 @@ SHOW = Table((*MODEL_ROWS, _VERBOSE))
 COPY = Table((_SOURCE, _DESTINATION))
 
 
-def library_routes(workspace: Workspace, names: LoadedNames) -> APIRouter:
+def library_routes(workspace: Workspace, names: LoadedNames) -> Routes:
     """Return the router."""
-    router = APIRouter(prefix="/api")
+    router = Routes("/api")
 
     @router.post("/show")
     async def show(request: Request) -> Response:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from localrun.gguf.data import TENSOR_TYPES
 from localrun.gguf.header import SkippedArray, read_header, read_headers
+from localrun.server.ollama.listing import model_details
 from localrun.services.show import files_text
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def show_model(workspace: Workspace, name: str, *, is_verbose: bool) -> JsonObje
     answer: JsonObject = {
         "modelfile": files_text(workspace, name),
         "template": recipe.template or model.chat_template or "",
-        "details": details(model),
+        "details": model_details(model),
         "model_info": _model_info(first.metadata, header.num_params),
         "capabilities": list(model.details.capabilities),
         "modified_at": model.modified.isoformat(),
@@ -53,23 +54,6 @@ def show_model(workspace: Workspace, name: str, *, is_verbose: bool) -> JsonObje
         "parser": recipe.parser,
     }
     return answer | {key: value for key, value in optional.items() if value}
-
-
-def details(model: StoredModel) -> JsonObject:
-    """Return the details that lists of models have for each model."""
-    lengths = {
-        "context_length": model.details.context_length,
-        "embedding_length": model.details.embedding_length,
-    }
-    return {
-        "parent_model": "",
-        "format": model.details.format,
-        "family": model.details.family,
-        "families": [model.details.family],
-        "parameter_size": model.details.parameter_size,
-        "quantization_level": model.details.quantization_level,
-        **{name: length for name, length in lengths.items() if length},
-    }
 
 
 def _model_info(metadata: Mapping[str, Value], num_params: int) -> JsonObject:

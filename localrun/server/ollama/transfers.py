@@ -9,8 +9,8 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from localrun.server.ollama.blobs import checked_digest, receive_blob
 from localrun.server.ollama.fields import MODEL, MODEL_ROWS, STREAM
@@ -18,6 +18,7 @@ from localrun.server.ollama.progress import Job, last_frame, lines
 from localrun.server.ollama.recipe import FILES, RECIPE, recipe_order
 from localrun.server.parsing.requests import read, unless_disconnected
 from localrun.server.parsing.table import Table, flag
+from localrun.server.routing.routes import Routes
 from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
@@ -33,9 +34,9 @@ CREATED = 201
 MISSING = 404
 
 
-def transfer_routes(jobs: Jobs, uploads: Uploads, names: LoadedNames) -> APIRouter:
+def transfer_routes(jobs: Jobs, uploads: Uploads, names: LoadedNames) -> Routes:
     """Return the router."""
-    router = APIRouter(prefix="/api")
+    router = Routes("/api")
 
     def release(blobs: Iterable[str]) -> None:
         uploads.release(blobs)

@@ -19,7 +19,7 @@ from localrun.server.parsing.table import Field, Table, flag, integer
 from localrun.server.vectors import in_base64, large_json, numbers
 
 if TYPE_CHECKING:
-    from fastapi.responses import Response
+    from starlette.responses import Response
 
     from localrun.runner.messages import JsonObject
     from localrun.server.core.embedding import Embedded, Embedding

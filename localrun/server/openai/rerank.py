@@ -18,7 +18,7 @@ from localrun.server.parsing.table import Field, Table, flag, integer, required_
 from localrun.server.vectors import large_json
 
 if TYPE_CHECKING:
-    from fastapi.responses import Response
+    from starlette.responses import Response
 
     from localrun.runner.messages import JsonObject
     from localrun.server.core.embedding import Embedding, Ranked

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from localrun.server.openai.chat import complete, stream
 from localrun.server.openai.chat_request import parse_chat
@@ -21,6 +21,7 @@ from localrun.server.openai.tokens import (
     token_response,
 )
 from localrun.server.parsing.requests import read, unless_disconnected
+from localrun.server.routing.routes import Routes
 from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from localrun.server.core.tokens import TokenService
 
 
-def openai_routes(completions: Completions, tokens: TokenService) -> APIRouter:
+def openai_routes(completions: Completions, tokens: TokenService) -> Routes:
     """Return the router of OpenAI's API."""
-    router = APIRouter(prefix="/v1")
+    router = Routes("/v1")
 
     @router.post("/chat/completions")
     async def chat(request: Request) -> Response:
@@ -51,7 +52,7 @@ def openai_routes(completions: Completions, tokens: TokenService) -> APIRouter:
     return router
 
 
-def _add_token_routes(router: APIRouter, tokens: TokenService) -> None:
+def _add_token_routes(router: Routes, tokens: TokenService) -> None:
     @router.post("/tokenize")
     async def tokenize(request: Request) -> Response:
         work = token_response(await read(request, parse_tokenize), tokens)

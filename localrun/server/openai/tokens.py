@@ -24,7 +24,7 @@ from localrun.server.parsing.tools import tool_list
 from localrun.server.vectors import large_json
 
 if TYPE_CHECKING:
-    from fastapi.responses import Response
+    from starlette.responses import Response
 
     from localrun.runner.messages import JsonObject
     from localrun.server.core.tokens import TokenService

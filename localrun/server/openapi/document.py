@@ -1,8 +1,9 @@
 """OpenAPI document of the server, ``/openapi.json``.
 
-The routes parse their bodies without FastAPI, which therefore knows their paths only. Requests
-are described by the field tables of their parsers; responses are described by hand here, and
-tests compare them with the running server. The document is built on request.
+FastAPI describes the paths and their parameters; it serves no request, since its import takes
+longer than the rest of the server's start. The routes parse their bodies without it: requests are
+described by the field tables of their parsers, responses by hand here, and tests compare both with
+the running server. The document is built on request.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import copy
 import json
 from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI
 
 from localrun import __version__
 from localrun.server.openapi import (
@@ -25,9 +28,10 @@ from localrun.server.openapi import (
 from localrun.server.openapi.operation import Operation, operation
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from collections.abc import Iterable
 
     from localrun.server.parsing.json_schema import Schema
+    from localrun.server.routing.routes import Route
 
 VERSION = "3.1.0"
 NAMING = (openai, responses, texts, llamacpp, ollama, library, anthropic)
@@ -40,12 +44,12 @@ JSON_BODY: Schema = {"content": {"application/json": {"schema": {"type": "object
 WITH_BODY = frozenset({"post", "put", "patch"})
 
 
-def document(app: FastAPI) -> bytes:
-    """Return the document of an application as JSON."""
+def document(routes: Iterable[Route]) -> bytes:
+    """Return the document of the routes as JSON."""
     known = {name: described for part in PARTS for name, described in part.operations().items()}
     named = {name: schema for part in NAMING for name, schema in part.schemas().items()}
     paths: dict[str, dict[str, Operation]] = {}
-    for path, methods in app.openapi()["paths"].items():
+    for path, methods in _paths(routes).items():
         paths[path] = {
             method: _operation(method, path, route, known) for method, route in methods.items()
         }
@@ -57,6 +61,15 @@ def document(app: FastAPI) -> bytes:
         "components": {"schemas": named, "securitySchemes": KEYS},
     }
     return json.dumps(body).encode()
+
+
+def _paths(routes: Iterable[Route]) -> dict[str, dict[str, Operation]]:
+    """Return FastAPI's description of the routes, by path and method."""
+    app = FastAPI(openapi_url=None, telemetry={"tracing": False, "metrics": False, "logs": False})
+    for route in routes:
+        app.add_api_route(route.path, route.handler, methods=[route.method])
+    paths: dict[str, dict[str, Operation]] = app.openapi()["paths"]
+    return paths
 
 
 def _operation(method: str, path: str, route: Operation, known: dict[str, Operation]) -> Operation:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from localrun.errors import AddressInUseError, UsageError
-from localrun.server.run import bind, run_server
+from localrun.server.start import bind, run_server
 from localrun.settings import Settings
 
 if TYPE_CHECKING:

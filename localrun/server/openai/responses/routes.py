@@ -7,14 +7,15 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from localrun.errors import UsageError
 from localrun.server.openai.responses.request import parse_call, parse_for_count
 from localrun.server.openai.responses.service import failed
 from localrun.server.parsing.fields import shown
 from localrun.server.parsing.requests import read_in_thread, unless_disconnected
+from localrun.server.routing.routes import Routes
 from localrun.server.streaming import streamed
 
 if TYPE_CHECKING:
@@ -26,15 +27,15 @@ ORDERS = ("asc", "desc")
 PAGE, LARGEST_PAGE = 20, 100
 
 
-def responses_routes(service: ResponseService, tokens: TokenService) -> APIRouter:
+def responses_routes(service: ResponseService, tokens: TokenService) -> Routes:
     """Return the router of OpenAI's Responses API."""
-    router = APIRouter(prefix="/v1/responses")
+    router = Routes("/v1/responses")
     _add_creating(router, service, tokens)
     _add_reading(router, service)
     return router
 
 
-def _add_creating(router: APIRouter, service: ResponseService, tokens: TokenService) -> None:
+def _add_creating(router: Routes, service: ResponseService, tokens: TokenService) -> None:
 
     @router.post("")
     async def create(request: Request) -> Response:
@@ -53,7 +54,7 @@ def _add_creating(router: APIRouter, service: ResponseService, tokens: TokenServ
         return JSONResponse({"object": "response.input_tokens", "input_tokens": num_tokens})
 
 
-def _add_reading(router: APIRouter, service: ResponseService) -> None:
+def _add_reading(router: Routes, service: ResponseService) -> None:
     @router.get("/{response_id}")
     async def find(request: Request, response_id: str) -> JSONResponse:
         if request.query_params.get("stream") == "true":

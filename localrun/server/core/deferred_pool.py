@@ -1,0 +1,53 @@
+"""Runner pool that is created at its first use: a server answers its first requests without it.
+
+Invariant: at most one pool is created, and none is left open after `close`.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localrun.supervisor.pool import RunnerPool
+
+
+class DeferredPool:
+    """The pool of one server; safe from any thread."""
+
+    def __init__(self, create: Callable[[], RunnerPool]) -> None:
+        self._create = create
+        self._lock = threading.Lock()  # held while the pool is created
+        self._pool: RunnerPool | None = None
+        self._is_closing = False
+
+    @property
+    def is_closing(self) -> bool:
+        """Return whether requests are refused because the server ends."""
+        return self._is_closing or (self._pool is not None and self._pool.is_closing)
+
+    @property
+    def is_open(self) -> bool:
+        """Return whether the pool has been created."""
+        return self._pool is not None
+
+    def open(self) -> RunnerPool:
+        """Return the pool; the first call imports and creates it, which blocks."""
+        if self._pool is not None:
+            return self._pool
+        with self._lock:
+            if self._pool is None:
+                self._pool = self._create()
+            if self._is_closing:
+                self._pool.close()
+            return self._pool
+
+    def close(self, *, is_hasty: bool = False) -> None:
+        """End all runners, also while they load; open requests fail."""
+        self._is_closing = True
+        with self._lock:
+            pool = self._pool
+        if pool is not None:
+            pool.close(is_hasty=is_hasty)

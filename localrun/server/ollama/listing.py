@@ -1,0 +1,92 @@
+"""Routes of Ollama's API that list models: the stored ones, the loaded ones."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from starlette.responses import JSONResponse
+
+from localrun.server.routing.routes import Routes
+
+if TYPE_CHECKING:
+    from localrun.runner.messages import JsonObject
+    from localrun.server.core.loaded_names import Catalogue, LoadedNames
+    from localrun.services.stored_model import StoredModel
+    from localrun.supervisor.pool import RunnerPool
+    from localrun.supervisor.status import RunningModel
+
+NEVER = "2318-01-01T00:00:00Z"  # about what Ollama reports
+
+
+def tag_routes(catalogue: Catalogue) -> Routes:
+    """Return the routes of the stored models."""
+    router = Routes("/api")
+
+    @router.head("/tags")
+    @router.get("/tags")
+    async def tags() -> JSONResponse:
+        models = await asyncio.to_thread(catalogue.list_models)
+        return JSONResponse({"models": [_stored(model) for model in models]})
+
+    return router
+
+
+def running_routes(catalogue: Catalogue, pool: RunnerPool, names: LoadedNames) -> Routes:
+    """Return the routes of the loaded models."""
+    router = Routes("/api")
+
+    @router.head("/ps")
+    @router.get("/ps")
+    async def running() -> JSONResponse:
+        await asyncio.to_thread(names.settle)
+        stored = {m.name: m for m in await asyncio.to_thread(catalogue.list_models)}
+        rows = [_running(model, stored.get(model.name)) for model in pool.running()]
+        return JSONResponse({"models": rows})
+
+    return router
+
+
+def model_details(model: StoredModel) -> JsonObject:
+    """Return the details that lists of models have for each model."""
+    lengths = {
+        "context_length": model.details.context_length,
+        "embedding_length": model.details.embedding_length,
+    }
+    return {
+        "parent_model": "",
+        "format": model.details.format,
+        "family": model.details.family,
+        "families": [model.details.family],
+        "parameter_size": model.details.parameter_size,
+        "quantization_level": model.details.quantization_level,
+        **{name: length for name, length in lengths.items() if length},
+    }
+
+
+def _stored(model: StoredModel) -> JsonObject:
+    return {
+        "name": model.name,
+        "model": model.name,
+        "modified_at": model.modified.isoformat(),
+        "size": model.size_bytes,
+        "digest": model.digest.removeprefix("sha256:"),
+        "details": model_details(model),
+        "capabilities": list(model.details.capabilities),
+    }
+
+
+def _running(model: RunningModel, stored: StoredModel | None) -> JsonObject:
+    return {
+        "name": model.name,
+        "model": model.name,
+        "size": model.size_bytes,
+        "size_vram": model.size_gpu_bytes,
+        "digest": model.digest.removeprefix("sha256:"),
+        "details": model_details(stored) if stored else {},
+        "expires_at": model.until.isoformat() if model.until else NEVER,
+        "context_length": model.num_ctx,
+        "num_open": model.num_open,
+        "shared_with": model.shared_with,
+        "stays_for_ever": model.until is None and not model.num_open,
+    }

@@ -1,0 +1,114 @@
+"""The objects that the routes of one server share, each created at its first use.
+
+A server answers its first requests without most of them; `table` says which routes need which.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from localrun.server.core.bridge import Bridge
+    from localrun.server.core.completions import Completions
+    from localrun.server.core.deferred_pool import DeferredPool
+    from localrun.server.core.embedding import Embedding
+    from localrun.server.core.loaded_names import Catalogue, LoadedNames
+    from localrun.server.core.metrics import Metrics
+    from localrun.server.core.tokens import TokenService
+    from localrun.services.creating.uploads import Uploads
+    from localrun.services.workspace import Workspace
+    from localrun.settings import Settings
+    from localrun.supervisor.pool import RunnerPool
+
+
+class Parts:
+    """Objects of one server; the models are the workspace's own unless others are given.
+
+    ``warm`` is the socket of the warm process, if there is one.
+    """
+
+    def __init__(
+        self,
+        deferred_pool: DeferredPool,
+        workspace: Workspace,
+        metrics: Metrics,
+        catalogue: Catalogue | None = None,
+        *,
+        warm: str | None = None,
+    ) -> None:
+        self.deferred_pool = deferred_pool
+        self.workspace = workspace
+        self.metrics = metrics
+        self.warm = warm
+        self._catalogue = catalogue
+        self._uploads: Uploads | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """Return the settings of the server."""
+        return self.workspace.settings
+
+    @property
+    def pool(self) -> RunnerPool:
+        """Return the runner pool."""
+        return self.deferred_pool.open()
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """Return the stored models."""
+        return self.workspace.models if self._catalogue is None else self._catalogue
+
+    @cached_property
+    def bridge(self) -> Bridge:
+        """Return the bridge to the pool."""
+        from localrun.server.core.bridge import Bridge
+
+        return Bridge(self.pool)
+
+    @cached_property
+    def completions(self) -> Completions:
+        """Return the service that answers prompts."""
+        from localrun.server.core.metered import MeteredCompletions
+
+        return MeteredCompletions(
+            self.bridge,
+            self.catalogue.find_model,
+            self.metrics,
+            logs_prompts=self.settings.access.logs_prompts,
+        )
+
+    @cached_property
+    def tokens(self) -> TokenService:
+        """Return the service that tokenizes."""
+        from localrun.server.core.tokens import TokenService
+
+        return TokenService(self.bridge, self.catalogue.find_model)
+
+    @cached_property
+    def embedding(self) -> Embedding:
+        """Return the service that embeds and ranks."""
+        from localrun.server.core.embedding import Embedding
+
+        return Embedding(self.bridge, self.catalogue.find_model, self.metrics)
+
+    @cached_property
+    def names(self) -> LoadedNames:
+        """Return the names of the loaded models."""
+        from localrun.server.core.loaded_names import LoadedNames
+
+        return LoadedNames(self.pool, self.catalogue)
+
+    @property
+    def uploads(self) -> Uploads:
+        """Return the uploads of clients."""
+        from localrun.services.creating.uploads import Uploads
+
+        if self._uploads is None:
+            self._uploads = Uploads(self.workspace.store)
+        return self._uploads
+
+    def close(self) -> None:
+        """Release the lease on uploaded files; blocks."""
+        if self._uploads is not None:
+            self._uploads.close()

@@ -1,0 +1,94 @@
+"""Start of the server process: checks of its settings, then the address, then everything else.
+
+The address is bound before asyncio, uvicorn and the application are imported, so that clients can
+connect at once; the system keeps their connections until the server accepts them. Until then
+the process has one thread and no event loop, so that it can fork the warm process.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import TYPE_CHECKING
+
+from localrun.errors import AddressInUseError, NetworkError, UsageError
+from localrun.server.middleware.keys import read_keys
+from localrun.server.tls import tls_options
+from localrun.services.devices import check_choice
+from localrun.sockets import WARM, socket_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localrun.settings import Settings
+    from localrun.supervisor.runner_process import StartProcess
+    from localrun.warm.process import Warm
+
+BACKLOG = 2048
+
+
+def run_server(
+    settings: Settings,
+    *,
+    background: bool,
+    insecure: bool = False,
+    start: StartProcess | None = None,
+    start_warm: Callable[[str], Warm | None] = lambda _: None,
+) -> None:
+    """Serve until shutdown; blocks, and must run in the main thread because of its signal handlers.
+
+    ``start`` replaces the start of runners. ``start_warm`` forks the warm process that listens at
+    a path, once clients can connect to the server.
+
+    Raises:
+        AddressInUseError: another program listens on the address.
+        UsageError: other machines can reach the address, the server has no API key, and
+            ``insecure`` is false; or the machine does not have the device of the settings.
+        StorageError: the API keys or the certificate cannot be read.
+    """
+    keys = read_keys(settings.access)
+    if not settings.is_loopback and not keys and not insecure:
+        raise UsageError(
+            f"{settings.host} lets other machines use this server, and no API key is set",
+            hint="export LOCALRUN_API_KEY=$(openssl rand -hex 32)   or --insecure",
+        )
+    tls = tls_options(settings)
+    device = check_choice(settings.device, os.environ)
+    with bind(settings) as listener:
+        warm = _start_warm(settings, start_warm)
+        from localrun.server.run import ServerOptions, serve
+
+        warm_path = warm.path if warm else None
+        try:
+            serve(
+                ServerOptions(settings, keys, tls, device, background, start, warm_path), listener
+            )
+        finally:
+            if warm is not None:
+                warm.close()
+
+
+def bind(settings: Settings) -> socket.socket:
+    """Return a listening socket on the address of the settings.
+
+    Raises:
+        AddressInUseError: another program listens on the address.
+        NetworkError: it is not an address of this machine.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise AddressInUseError(
+                f"another program listens on {settings.address}",
+                hint="localrun stop --server   if it is localrun; else set LOCALRUN_HOST",
+            ) from error
+        raise NetworkError(f"cannot listen on {settings.address}: {error.strerror}") from error
+
+
+def _start_warm(settings: Settings, start: Callable[[str], Warm | None]) -> Warm | None:
+    """Fork the warm process, before this process has threads; return None if it cannot be had."""
+    path = socket_path(settings.address, WARM)
+    return start(path) if path is not None else None

@@ -36,6 +36,7 @@ from localrun.server.middleware.activity import Activity
 from localrun.server.middleware.keys import read_keys
 from localrun.server.middleware.timeouts import TimeoutProtocol
 from localrun.server.tls import tls_options
+from localrun.server.unix_socket import serve_unix, unix_listener
 from localrun.services.devices import check_choice, report_unused
 from localrun.services.workspace import Workspace
 from localrun.sockets import WARM, socket_path
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
 
     from localrun.server.middleware.keys import Keys
     from localrun.server.tls import TlsOptions
+    from localrun.server.unix_socket import UnixListener
     from localrun.settings import Settings
     from localrun.supervisor.runner_process import StartProcess
     from localrun.warm.process import Warm
@@ -87,7 +89,7 @@ def run_server(
         )
     tls = tls_options(settings)
     device = check_choice(settings.device, os.environ)
-    with bind(settings) as listener:
+    with bind(settings) as listener, unix_listener(settings, listener) as unix:
         warm = _start_warm(settings, start_warm)
         warm_path = warm.path if warm else None
         start = start or functools.partial(start_runner, device=device, warm=warm_path)
@@ -103,7 +105,7 @@ def run_server(
         )
         _report_devices(settings)
         try:
-            _serve(_ServerOptions(settings, keys, tls, background, warm_path), pool, listener)
+            _serve(_ServerOptions(settings, keys, tls, background, warm_path, unix), pool, listener)
         finally:
             pool.close()
             if warm is not None:
@@ -153,6 +155,7 @@ class _ServerOptions:
     tls: TlsOptions
     background: bool
     warm: str | None  # the socket of the warm process
+    unix: UnixListener | None
 
 
 def _serve(options: _ServerOptions, pool: RunnerPool, listener: socket.socket) -> None:
@@ -183,6 +186,8 @@ def _serve(options: _ServerOptions, pool: RunnerPool, listener: socket.socket) -
             metrics.watch_loop(),
             LoadedNames(pool, workspace.models).watch_loop(),
         ]
+        if options.unix is not None:
+            watches.append(serve_unix(server, options.unix, shutdown))
         if options.background and settings.idle_exit_s is not None:
             watches.append(_end_when_idle(settings.idle_exit_s, activity, shutdown))
         tasks = [asyncio.create_task(watch) for watch in watches]

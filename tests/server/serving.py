@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -19,6 +20,7 @@ from localrun.server.app import create_app
 from localrun.server.middleware.timeouts import TimeoutProtocol
 from localrun.server.run import bind
 from localrun.server.tls import tls_options
+from localrun.server.unix_socket import serve_unix, unix_listener
 from localrun.services.stored_model import ModelDetails, ModelIdentity, StoredModel
 from localrun.services.workspace import Workspace
 from localrun.settings import Settings
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from localrun.server.middleware.keys import Keys
+    from localrun.server.unix_socket import UnixListener
 
 HERMES_TEMPLATE = "tools <think></think> <tool_call> enable_thinking"
 
@@ -111,18 +114,17 @@ def serving(
     )
     listener = bind(settings)
     tls = tls_options(settings)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            http=TimeoutProtocol,
-            ws="none",
-            log_config=None,
-            access_log=False,
-            **tls,
-            timeout_graceful_shutdown=2,
-        )
+    config = uvicorn.Config(
+        app,
+        http=TimeoutProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        **tls,
+        timeout_graceful_shutdown=2,
     )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=_run, args=(server, settings, listener))
     thread.start()
     try:
         yield Served(
@@ -136,3 +138,19 @@ def serving(
         thread.join()
         listener.close()
         pool.close()
+
+
+def _run(server: uvicorn.Server, settings: Settings, listener: socket.socket) -> None:
+    """Serve an address and its Unix socket until the server is to exit."""
+
+    async def serve(unix: UnixListener | None) -> None:
+        shutdown = asyncio.Event()
+        local = asyncio.create_task(serve_unix(server, unix, shutdown)) if unix else None
+        await server.serve(sockets=[listener])
+        shutdown.set()
+        if local is not None:
+            await local
+
+    with unix_listener(settings, listener) as unix:
+        with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+            runner.run(serve(unix))

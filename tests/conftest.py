@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +26,10 @@ for _phase in ("connect", "read", "write", "pool"):
 # programs under test inherit it, and a shell starts what runs in its background with SIGINT ignored
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# servers under test keep their sockets away from the user's; a short path, which sockets need
+os.environ["XDG_RUNTIME_DIR"] = tempfile.mkdtemp(prefix="localrun-")
+atexit.register(shutil.rmtree, os.environ["XDG_RUNTIME_DIR"], ignore_errors=True)
 
 GOLDEN = Path(__file__).parent / "golden"
 LONG = ("e2e", "engine", "runner", "cli")

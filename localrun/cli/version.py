@@ -41,7 +41,13 @@ def version(*, as_json: AsJson = False) -> None:
 def warn_of_other_version(client: LocalrunClient) -> None:
     """Print a warning if the running server has another version than this program."""
     server_version = _server_version(client)
-    if server_version not in {None, __version__}:
+    if server_version is not None:
+        warn_unless_own(server_version)
+
+
+def warn_unless_own(server_version: str) -> None:
+    """Print a warning if the version of the running server is not that of this program."""
+    if server_version != __version__:
         output = Output()
         output.note(f"warning: the running server is version {server_version}")
         output.note("hint: localrun stop --server   stops it; the next run starts a new one")

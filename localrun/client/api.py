@@ -5,18 +5,28 @@ An error of the server is raised as the same class of error here.
 
 from __future__ import annotations
 
-import http.client
+import contextlib
 import json
-import socket
-import ssl
 import time
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from localrun import errors
+from localrun.client.connecting import connect, connect_local, with_tls
+from localrun.client.failures import (
+    connection_error,
+    connection_lost,
+    identified,
+    other_program,
+    reported_error,
+    response_error,
+    unreachable,
+)
+from localrun.client.http import ProtocolError, ServerResponse, send_request
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator, Sequence
+    import socket
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from localrun.runner.messages import JsonObject
     from localrun.settings import Settings
@@ -25,13 +35,13 @@ if TYPE_CHECKING:
 OWN = "/api/localrun"
 ERROR_STATUS = 400
 CONNECT_TIMEOUT_S = 5.0
+HEAD_TIMEOUT_S = 60.0  # of a streamed answer; the server may have been started just now
 UNLOAD_TIMEOUT_S = 60.0  # running answers end and the memory of models is freed
 SHUTDOWN_S = 0.2
 MAX_NAMES = 1000  # in one request
-LONGEST_PROGRAM = 50
 OWN_ERRORS = (errors.UsageError, errors.CertificateError, errors.OverloadedError)
-ANOTHER_PORT = "LOCALRUN_HOST=127.0.0.1:11500 localrun run ...   uses another port"
 PROGRESS = {"X-Localrun-Progress": "1"}
+VERSION_HEADER = "x-localrun-version"  # of responses over the Unix socket
 
 
 class LocalrunClient:
@@ -39,8 +49,21 @@ class LocalrunClient:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._server_version: str | None = None
+        self._on_version: Callable[[str], None] | None = None
 
-    def version(self) -> JsonObject | None:
+    def when_version_is_known(self, report: Callable[[str], None]) -> None:
+        """Call ``report`` with the version of the server: at once, or with the next response."""
+        self._on_version = report
+        self._report_version(None)
+
+    def is_local(self) -> bool:
+        """Return whether the server listens on a Unix socket, which only localrun can have."""
+        connection = connect_local(self._settings, CONNECT_TIMEOUT_S)
+        _close(connection)
+        return connection is not None
+
+    def version(self, timeout_s: float | None = None) -> JsonObject | None:
         """Return the version object of the server, None if nothing listens on the address.
 
         Raises:
@@ -52,17 +75,20 @@ class LocalrunClient:
         """
         for is_last in (False, True):
             try:
-                return self._call("GET", "/api/version")
+                version = self._call("GET", "/api/version", timeout_s=timeout_s)
             except errors.ServerUnreachableError as error:
                 cause = error.__cause__
                 if isinstance(cause, ConnectionRefusedError):
                     return None
                 if is_last or not isinstance(cause, ConnectionError):
-                    raise self._named_error(error) from cause
+                    raise identified(self._settings, error) from cause
             except (*OWN_ERRORS, errors.AddressInUseError):
                 raise
             except errors.LocalrunError as error:
-                raise self._other_program(f"it says {error.message}") from error
+                raise other_program(self._settings, f"it says {error.message}") from error
+            else:
+                self._report_version(version.get("localrun"))
+                return version
             time.sleep(SHUTDOWN_S)  # a server in shutdown closes connections, then its socket
         return None
 
@@ -125,19 +151,18 @@ class LocalrunClient:
 
     def _frames(self, path: str, body: JsonObject) -> Generator[JsonObject, None, None]:
         """Yield the objects of an answer up to the object that is ``done``."""
-        connection, response = self._open("POST", path, body, timeout_s=None, headers=PROGRESS)
-        try:
+        response = self._open("POST", path, body, timeout_s=HEAD_TIMEOUT_S, headers=PROGRESS)
+        with contextlib.closing(response):
+            response.wait_for_ever()
             is_done = False
             for line in self._lines(response):
                 frame = json.loads(line)
                 if "error" in frame:
-                    raise _error_of(frame)
+                    raise reported_error(frame)
                 yield frame
                 is_done = frame.get("done", False)
             if not is_done:
-                raise self._connection_lost()
-        finally:
-            connection.close()
+                raise connection_lost(self._settings)
 
     def _call(
         self,
@@ -147,17 +172,16 @@ class LocalrunClient:
         headers: dict[str, str] | None = None,
         timeout_s: float | None = None,
     ) -> JsonObject:
-        connection, response = self._open(
+        response = self._open(
             method, path, body, timeout_s=timeout_s or CONNECT_TIMEOUT_S, headers=headers
         )
-        try:
-            answer = json.loads(response.read())
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            raise self._gone("the server's answer cannot be read") from error
-        finally:
-            connection.close()
+        with contextlib.closing(response):
+            try:
+                answer = json.loads(response.read())
+            except (OSError, ValueError, ProtocolError) as error:
+                raise unreachable(self._settings, "the server's answer cannot be read") from error
         if not isinstance(answer, dict):
-            raise self._other_program("its answer is not a JSON object")
+            raise other_program(self._settings, "its answer is not a JSON object")
         return answer
 
     def _open(
@@ -166,138 +190,54 @@ class LocalrunClient:
         path: str,
         body: JsonObject | None,
         *,
-        timeout_s: float | None,
+        timeout_s: float,
         headers: dict[str, str] | None = None,
-    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        connection = connect(self._settings)
+    ) -> ServerResponse:
         data = None if body is None else json.dumps(body).encode()
-        headers = {**(headers or {}), **_key_header(self._settings)}
+        connection: socket.socket | None = None
         try:
-            connection.connect()
-            connection.sock.settimeout(timeout_s)
-            connection.request(method, path, data, headers)
-            response = connection.getresponse()
-            _raise_error(response)
-        except ssl.SSLCertVerificationError as error:
-            connection.close()
-            raise errors.CertificateError(
-                f"the certificate of {self._settings.url} is not trusted: {error.verify_message}",
-                hint="LOCALRUN_TLS_CERT=FILE   names the certificate that it shows",
-            ) from error
-        except (OSError, UnicodeError, http.client.HTTPException) as error:
-            is_connected = connection.sock is not None
-            connection.close()
-            raise self._unreachable(error, is_connected=is_connected) from error
+            connection = connect(self._settings, CONNECT_TIMEOUT_S)
+            connection = with_tls(connection, self._settings)
+            connection.settimeout(timeout_s)
+            send_request(connection, method, path, {**self._headers(), **(headers or {})}, data)
+            return self._checked(ServerResponse(connection))
+        except (OSError, UnicodeError, ProtocolError) as error:
+            _close(connection)
+            is_connected = connection is not None
+            raise connection_error(self._settings, error, is_connected=is_connected) from error
         except BaseException:
-            connection.close()
+            _close(connection)
             raise
-        return connection, response
 
-    def _lines(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
+    def _checked(self, response: ServerResponse) -> ServerResponse:
+        """Return a response that reports no error; note the version of the server."""
+        with contextlib.ExitStack() as on_error:
+            on_error.callback(response.close)
+            self._report_version(response.headers.get(VERSION_HEADER))
+            if response.status >= ERROR_STATUS:
+                raise response_error(response)
+            on_error.pop_all()
+        return response
+
+    def _headers(self) -> dict[str, str]:
+        key, host = self._settings.access.api_key, self._settings.address
+        name = host if host.isascii() else host.encode("idna").decode()
+        return {"Host": name, **({"Authorization": f"Bearer {key}"} if key else {})}
+
+    def _lines(self, response: ServerResponse) -> Iterator[bytes]:
         try:
-            yield from response
-        except (OSError, http.client.HTTPException) as error:
-            raise self._connection_lost() from error
+            yield from response.lines()
+        except (OSError, ProtocolError) as error:
+            raise connection_lost(self._settings) from error
 
-    def _connection_lost(self) -> errors.BackendError:
-        return errors.BackendError(
-            f"the server at {self._settings.address} stopped in the middle of the answer",
-            hint="run the command again: it starts a new server",
-        )
-
-    def _unreachable(
-        self, error: Exception, *, is_connected: bool
-    ) -> errors.ServerUnreachableError:
-        """Return the error for a missing answer."""
-        host, address = self._settings.host, self._settings.address
-        if isinstance(error, socket.gaierror | UnicodeError):
-            return errors.ServerUnreachableError(
-                f"the host of LOCALRUN_HOST cannot be found: {host}",
-                hint="LOCALRUN_HOST=127.0.0.1:11435   is the default, this machine",
-            )
-        if is_connected and isinstance(error, TimeoutError):
-            return errors.ServerUnreachableError(
-                f"a program listens on {address} and does not answer", hint=ANOTHER_PORT
-            )
-        if not isinstance(error, ConnectionError | http.client.HTTPException | ssl.SSLError):
-            reason = getattr(error, "strerror", None) or error
-            return errors.ServerUnreachableError(
-                f"{address} cannot be reached: {reason}", hint="LOCALRUN_HOST sets the address"
-            )
-        return self._gone("no localrun server answers")
-
-    def _named_error(self, error: errors.ServerUnreachableError) -> errors.NetworkError:
-        """Return the error that names how the listening program fails to be a localrun server."""
-        cause = error.__cause__
-        if isinstance(cause, ssl.SSLError):
-            return self._other_program("it does not speak HTTPS")
-        if isinstance(cause, ConnectionError):
-            return self._other_program("it closes the connection")
-        if isinstance(cause, http.client.HTTPException):
-            return self._other_program("it does not speak HTTP")
-        if isinstance(cause, ValueError) and not isinstance(cause, UnicodeError):
-            return self._other_program("it answers without JSON")
-        return error
-
-    def _other_program(self, detail: str) -> errors.AddressInUseError:
-        return errors.AddressInUseError(
-            f"another program than localrun listens on {self._settings.address}: {detail}",
-            hint=ANOTHER_PORT,
-        )
-
-    def _gone(self, message: str) -> errors.ServerUnreachableError:
-        return errors.ServerUnreachableError(
-            f"{message} at {self._settings.address}", hint="localrun serve   shows the error"
-        )
+    def _report_version(self, version: str | None) -> None:
+        if version is not None:
+            self._server_version = version
+        if self._server_version is not None and self._on_version is not None:
+            report, self._on_version = self._on_version, None
+            report(self._server_version)
 
 
-def connect(settings: Settings) -> http.client.HTTPConnection:
-    """Return a connection to the server of the settings; it is not open yet.
-
-    Raises:
-        StorageError: the trusted certificate cannot be read.
-    """
-    if not settings.is_tls:
-        return http.client.HTTPConnection(settings.host, settings.port, timeout=CONNECT_TIMEOUT_S)
-    context = ssl.create_default_context()
-    trusted = settings.access.tls_cert
-    if trusted is not None:
-        try:
-            context.load_verify_locations(trusted)
-        except (OSError, ssl.SSLError) as error:
-            raise errors.StorageError(
-                f"{trusted} cannot be read as a certificate: {error}"
-            ) from error
-    return http.client.HTTPSConnection(
-        settings.host, settings.port, timeout=CONNECT_TIMEOUT_S, context=context
-    )
-
-
-def _key_header(settings: Settings) -> dict[str, str]:
-    key = settings.access.api_key
-    return {"Authorization": f"Bearer {key}"} if key else {}
-
-
-def _raise_error(response: http.client.HTTPResponse) -> None:
-    if response.status >= ERROR_STATUS:
-        raise _error_of(_parsed(response))
-
-
-def _parsed(response: http.client.HTTPResponse) -> JsonObject:
-    """Return the body of an error; for another program, its HTTP status and its name."""
-    try:
-        value = json.loads(response.read())
-    except ValueError:
-        value = None
-    if isinstance(value, dict) and isinstance(value.get("error"), str):
-        return value
-    program = response.headers.get("Server", "")[:LONGEST_PROGRAM]
-    status = f"HTTP {response.status} {response.reason}"
-    return {"error": f"{status} ({program})" if program else status}
-
-
-def _error_of(body: JsonObject) -> errors.LocalrunError:
-    """Return the error in a body of Ollama's dialect."""
-    hint = body.get("hint") if isinstance(body.get("hint"), str) else None
-    message = str(body.get("error")).removesuffix(f" ({hint})")  # repeated there by the server
-    return errors.error_named(str(body.get("code")), message, hint=hint)
+def _close(connection: socket.socket | None) -> None:
+    if connection is not None:
+        connection.close()

@@ -10,7 +10,8 @@ import subprocess
 import time
 from typing import TYPE_CHECKING
 
-from localrun.client.api import ANOTHER_PORT, LocalrunClient
+from localrun.client.api import LocalrunClient
+from localrun.client.failures import ANOTHER_PORT
 from localrun.errors import (
     AddressInUseError,
     BackendError,
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from localrun.runner.messages import JsonObject
     from localrun.settings import Settings
 
 START_TIMEOUT_S = 60.0
+START_POLL_S = 0.005  # until it listens
 LOST_RACE_S = 1.0  # after the exit of our server, for a concurrent server to answer
 LATE_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 15.0
@@ -40,20 +43,21 @@ SHOWN_LINES = 5
 def find_server(settings: Settings) -> LocalrunClient | None:
     """Return a client of the running server, None if nothing listens on the address.
 
+    A server with a Unix socket is found without a request: no other program can have it.
+
     Raises:
         AddressInUseError: another program listens on the address.
         ServerUnreachableError: the host is unknown or unreachable, or the program that listens
             does not answer.
     """
     client = LocalrunClient(settings)
+    if client.is_local():
+        return client
     version = client.version()
     if version is None:
         return None
     if "localrun" not in version:
-        raise AddressInUseError(
-            f"another program than localrun listens on {settings.address}{_program_of(version)}",
-            hint=ANOTHER_PORT,
-        )
+        raise _another(settings, version)
     return client
 
 
@@ -91,10 +95,13 @@ def stop_server(client: LocalrunClient) -> None:
         wait = min(LONGEST_WAIT_S, wait * 1.5)
 
 
-def _program_of(version: Mapping[str, object]) -> str:
-    """Return the name of another program, if its version object reveals it."""
+def _another(settings: Settings, version: Mapping[str, object]) -> AddressInUseError:
+    """Return the error for another program, with its name if its version object reveals it."""
     number = version.get("version")
-    return f": Ollama {number}" if set(version) == {"version"} and number else ""
+    name = f": Ollama {number}" if set(version) == {"version"} and number else ""
+    return AddressInUseError(
+        f"another program than localrun listens on {settings.address}{name}", hint=ANOTHER_PORT
+    )
 
 
 def _answers(client: LocalrunClient) -> bool:
@@ -114,14 +121,6 @@ def _find_slow_server(settings: Settings) -> LocalrunClient | None:
             if not (settings.is_loopback and isinstance(error.__cause__, TimeoutError)):
                 raise
     return find_server(settings)
-
-
-def _find_started_server(settings: Settings) -> LocalrunClient | None:
-    """Return the server that was started, None while it does not answer yet."""
-    try:
-        return find_server(settings)
-    except ServerUnreachableError:
-        return None
 
 
 def _spawn(log: Path, settings: Settings) -> subprocess.Popen[bytes]:
@@ -149,21 +148,34 @@ def _spawn(log: Path, settings: Settings) -> subprocess.Popen[bytes]:
 
 
 def _wait_until_up(settings: Settings, child: subprocess.Popen[bytes], log: Path) -> LocalrunClient:
-    deadline, wait = time.monotonic() + START_TIMEOUT_S, SHORTEST_WAIT_S
-    while (client := _find_started_server(settings)) is None:
+    client, deadline = LocalrunClient(settings), time.monotonic() + START_TIMEOUT_S
+    while (version := _version_once_up(client, deadline)) is None:
         if child.poll() is not None:
-            deadline = min(deadline, time.monotonic() + LOST_RACE_S)
+            is_race_lost = child.returncode == AddressInUseError.exit_code
+            deadline = min(deadline, time.monotonic() + (LOST_RACE_S if is_race_lost else 0.0))
         if time.monotonic() >= deadline:
             if child.poll() is None:
                 _end(child)
             raise _not_started(log)
-        time.sleep(wait)
-        wait = min(LONGEST_WAIT_S, wait * 1.5)
-    if (client.version() or {}).get("pid") == child.pid:
+        time.sleep(START_POLL_S)
+    if version.get("pid") == child.pid:
         child.returncode = 0  # it outlives this process, which must not wait for it
     else:
         _end(child)
+    if "localrun" not in version:
+        raise _another(settings, version)
     return client
+
+
+def _version_once_up(client: LocalrunClient, deadline: float) -> JsonObject | None:
+    """Return the version object, None if nothing listens yet.
+
+    Blocks while a server listens and does not answer: it is starting.
+    """
+    try:
+        return client.version(max(deadline - time.monotonic(), START_POLL_S))
+    except ServerUnreachableError:
+        return None
 
 
 def _end(late: subprocess.Popen[bytes]) -> None:

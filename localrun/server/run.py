@@ -33,6 +33,7 @@ from localrun.server.middleware.access_log import LOG_FORMAT, RequestFilter
 from localrun.server.middleware.activity import Activity
 from localrun.server.middleware.timeouts import TimeoutProtocol
 from localrun.server.routing.parts import Parts
+from localrun.server.unix_protocol import serve_unix
 from localrun.services.devices import report_unused
 from localrun.services.workspace import Workspace
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from localrun.server.middleware.keys import Keys
     from localrun.server.tls import TlsOptions
+    from localrun.server.unix_socket import UnixListener
     from localrun.services.models import Models
     from localrun.settings import Settings
     from localrun.supervisor.pool import RunnerPool
@@ -64,6 +66,7 @@ class ServerOptions:
     background: bool
     start: StartProcess | None  # None: runners are processes of this program
     warm: str | None  # the socket of the warm process
+    unix: UnixListener | None
 
 
 def serve(options: ServerOptions, listener: socket.socket) -> None:
@@ -120,6 +123,8 @@ def _serve(options: ServerOptions, parts: Parts, listener: socket.socket) -> Non
             _end_on(shutdown, pool, _drain_s(settings)),
             parts.metrics.watch_loop(),
         ]
+        if options.unix is not None:
+            watches.append(serve_unix(server, options.unix, shutdown))
         if options.background and settings.idle_exit_s is not None:
             watches.append(_end_when_idle(settings.idle_exit_s, activity, shutdown))
         tasks = [asyncio.create_task(watch) for watch in watches]

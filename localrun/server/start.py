@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from localrun.errors import AddressInUseError, NetworkError, UsageError
 from localrun.server.middleware.keys import read_keys
 from localrun.server.tls import tls_options
+from localrun.server.unix_socket import unix_listener
 from localrun.services.devices import check_choice
 from localrun.sockets import WARM, socket_path
 
@@ -55,15 +56,14 @@ def run_server(
         )
     tls = tls_options(settings)
     device = check_choice(settings.device, os.environ)
-    with bind(settings) as listener:
+    with bind(settings) as listener, unix_listener(settings, listener) as unix:
         warm = _start_warm(settings, start_warm)
         from localrun.server.run import ServerOptions, serve
 
         warm_path = warm.path if warm else None
+        options = ServerOptions(settings, keys, tls, device, background, start, warm_path, unix)
         try:
-            serve(
-                ServerOptions(settings, keys, tls, device, background, start, warm_path), listener
-            )
+            serve(options, listener)
         finally:
             if warm is not None:
                 warm.close()

@@ -9,13 +9,15 @@ import socket
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from socketserver import TCPServer
 from typing import TYPE_CHECKING, Any
 
 from localrun import __version__
+from localrun.sockets import HTTP, socket_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 JsonObject = dict[str, Any]
 
@@ -54,6 +56,7 @@ class Script:
     why: JsonObject = field(default_factory=dict)
     heard: list[JsonObject] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+    sent_headers: dict[str, str] = field(default_factory=dict)  # with each response
     client_left: threading.Event = field(default_factory=threading.Event)
     told_to_leave: threading.Event = field(default_factory=threading.Event)
 
@@ -99,7 +102,7 @@ class Handler(BaseHTTPRequestHandler):
         """Send the answer; without its end, the connection is cut in the middle."""
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
+        self.end_head()
         for piece in frames:
             self.chunk(json.dumps(piece).encode() + b"\n")
         if self.script.holds and frames is self.script.answer:
@@ -110,6 +113,11 @@ class Handler(BaseHTTPRequestHandler):
             self.chunk(b"")
         self.close_connection = True
 
+    def end_head(self) -> None:
+        for name, value in self.script.sent_headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+
     def chunk(self, data: bytes) -> None:
         self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
 
@@ -117,7 +125,7 @@ class Handler(BaseHTTPRequestHandler):
         data = json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
+        self.end_head()
         self.wfile.write(data)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name in the base
@@ -140,15 +148,45 @@ def environment(address: str, log_dir: Path) -> dict[str, str]:
     return {**os.environ, **plain, **places}
 
 
+class UnixServer(ThreadingHTTPServer):
+    address_family = socket.AF_UNIX
+
+    def server_bind(self) -> None:
+        """Bind as a server without a host name does."""
+        TCPServer.server_bind(self)
+
+
 @contextlib.contextmanager
 def fake_server() -> Iterator[FakeServer]:
     script = Script()
-    handler = type("ScriptedHandler", (Handler,), {"script": script})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), scripted(script))
+    with running(server):
+        yield FakeServer(script, f"127.0.0.1:{server.server_address[1]}")
+
+
+@contextlib.contextmanager
+def local_fake_server() -> Iterator[FakeServer]:
+    """Serve at the Unix socket of an address alone, with the version in each response."""
+    script = Script(sent_headers={"X-Localrun-Version": __version__})
+    address = unused_address()
+    path = socket_path(address, HTTP)
+    assert path is not None
+    Path(path).parent.mkdir(mode=0o700, exist_ok=True)
+    with running(UnixServer(path, scripted(script))):  # type: ignore[arg-type] # typeshed knows TCP
+        yield FakeServer(script, address)
+    Path(path).unlink()
+
+
+def scripted(script: Script) -> type[Handler]:
+    return type("ScriptedHandler", (Handler,), {"script": script})
+
+
+@contextlib.contextmanager
+def running(server: ThreadingHTTPServer) -> Iterator[None]:
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield FakeServer(script, f"127.0.0.1:{server.server_address[1]}")
+        yield
     finally:
         server.shutdown()
         thread.join()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -22,6 +23,8 @@ from localrun.server.middleware.timeouts import TimeoutProtocol
 from localrun.server.routing.parts import Parts
 from localrun.server.start import bind
 from localrun.server.tls import tls_options
+from localrun.server.unix_protocol import serve_unix
+from localrun.server.unix_socket import unix_listener
 from localrun.services.stored_model import ModelDetails, ModelIdentity, StoredModel
 from localrun.services.workspace import Workspace
 from localrun.settings import Settings
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
     from localrun.server.middleware.keys import Keys
+    from localrun.server.unix_socket import UnixListener
 
 HERMES_TEMPLATE = "tools <think></think> <tool_call> enable_thinking"
 
@@ -116,18 +120,17 @@ def serving(
     app = create_app(parts, shut_down=lambda: shutdowns.append(True), keys=keys)
     listener = bind(settings)
     tls = tls_options(settings)
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            http=TimeoutProtocol,
-            ws="none",
-            log_config=None,
-            access_log=False,
-            **tls,
-            timeout_graceful_shutdown=2,
-        )
+    config = uvicorn.Config(
+        app,
+        http=TimeoutProtocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        **tls,
+        timeout_graceful_shutdown=2,
     )
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=_run, args=(server, settings, listener))
     thread.start()
     try:
         yield Served(
@@ -141,3 +144,19 @@ def serving(
         thread.join()
         listener.close()
         pool.close()
+
+
+def _run(server: uvicorn.Server, settings: Settings, listener: socket.socket) -> None:
+    """Serve an address and its Unix socket until the server is to exit."""
+
+    async def serve(unix: UnixListener | None) -> None:
+        shutdown = asyncio.Event()
+        local = asyncio.create_task(serve_unix(server, unix, shutdown)) if unix else None
+        await server.serve(sockets=[listener])
+        shutdown.set()
+        if local is not None:
+            await local
+
+    with unix_listener(settings, listener) as unix:
+        with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
+            runner.run(serve(unix))

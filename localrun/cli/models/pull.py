@@ -11,6 +11,7 @@ from localrun.cli.options import AsJson
 from localrun.cli.output import Output
 
 if TYPE_CHECKING:
+    from localrun.errors import ModelNotFoundError
     from localrun.services.stored_model import StoredModel
     from localrun.services.workspace import Workspace
 
@@ -84,6 +85,17 @@ def pull(  # noqa: PLR0913 - one parameter a flag
 
 def find_or_pull(workspace: Workspace, name: str) -> StoredModel:
     """Return a local model; pull it first if it is missing."""
+    from localrun.errors import ModelNotFoundError
+
+    try:
+        return workspace.models.find_model(name)
+    except ModelNotFoundError as error:
+        not_found = error
+    return _pull_missing(workspace, name, not_found)
+
+
+def _pull_missing(workspace: Workspace, name: str, not_found: ModelNotFoundError) -> StoredModel:
+    """Pull a model that is not here; raise the error if no hub and no registry has it either."""
     from localrun.cli.progress import shown_progress
     from localrun.errors import ModelNotFoundError
     from localrun.names.adapters import split_adapters
@@ -91,18 +103,15 @@ def find_or_pull(workspace: Workspace, name: str) -> StoredModel:
     from localrun.services.pulling.plan import is_elsewhere
     from localrun.services.pulling.pull import pull_model
 
-    try:
-        return workspace.models.find_model(name)
-    except ModelNotFoundError as error:
-        if split_adapters(name)[1]:  # the error names the missing base or adapter
-            raise
-        ref = parse_name(name)
-        if not is_elsewhere(workspace, ref):
-            similar = workspace.catalog.near(name)
-            if error.hint is not None and error.hint.startswith("localrun run "):  # a local model
-                raise
-            hint = f"localrun run {similar[0]}" if similar else f"localrun search {ref.model}"
-            raise ModelNotFoundError(error.message, hint=f"{hint}; localrun list") from error
+    if split_adapters(name)[1]:  # the error names the missing base or adapter
+        raise not_found
+    ref = parse_name(name)
+    if not is_elsewhere(workspace, ref):
+        similar = workspace.catalog.near(name)
+        if (not_found.hint or "").startswith("localrun run "):  # a local model
+            raise not_found
+        hint = f"localrun run {similar[0]}" if similar else f"localrun search {ref.model}"
+        raise ModelNotFoundError(not_found.message, hint=f"{hint}; localrun list") from not_found
     output = Output()
     output.note(f"{name} is not on this machine; pulling it")
     with shown_progress(output) as report:

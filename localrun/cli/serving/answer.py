@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from localrun.cli.output import Output, counted
+from localrun.cli.version import warn_unless_own
+from localrun.errors import ServerUnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from localrun.client.api import LocalrunClient
 
@@ -58,14 +60,22 @@ class Answer:
     figures: dict[str, Any] = field(default_factory=dict)
 
 
-def answer_once(client: LocalrunClient, options: ChatOptions, prompt: str) -> None:
-    """Print the answer to one prompt."""
+def answer_once(connect: Callable[[], LocalrunClient], options: ChatOptions, prompt: str) -> None:
+    """Print the answer to one prompt; ``connect`` returns a running server.
+
+    A server that closes the connection before it answers was just shutting down: the request goes
+    to the next one. A server of another version is reported before the answer.
+    """
     output = Output(as_json=options.as_json)
-    answer = Answer()
     messages = [{"role": "user", "content": prompt}]
     shows = options.stream and not options.as_json
     with interruptible():
-        receive(client, options.body(messages), answer, output if shows else None)
+        try:
+            answer = _receive_from(connect(), options.body(messages), output if shows else None)
+        except ServerUnreachableError as error:
+            if not isinstance(error.__cause__, ConnectionError):
+                raise
+            answer = _receive_from(connect(), options.body(messages), output if shows else None)
     if options.as_json:
         output.json(_json(options, answer))
     else:
@@ -99,6 +109,14 @@ def receive(
                 output.piece(message.get("content", ""))
             if frame.get("done"):
                 answer.figures = frame
+
+
+def _receive_from(client: LocalrunClient, body: dict[str, Any], output: Output | None) -> Answer:
+    """Return the answer of a server; warn first if its version is not that of this program."""
+    answer = Answer()
+    client.when_version_is_known(warn_unless_own)
+    receive(client, body, answer, output)
+    return answer
 
 
 def load_status(frame: dict[str, Any], model: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
 from localrun.cli.completion import complete_model
 from localrun.cli.options import AsJson, DeviceOption
+
+if TYPE_CHECKING:
+    from localrun.client.api import LocalrunClient
 
 LARGEST_SEED = 2**63 - 1
 
@@ -123,9 +126,12 @@ def run(  # noqa: PLR0913 - one parameter a flag
         stream=not no_stream,
         as_json=as_json,
     )
-    client = ensure_server(settings)
-    warn_of_other_version(client)
+
+    def connect() -> LocalrunClient:
+        return ensure_server(settings)
+
     if message is None:
-        chat(lambda: ensure_server(settings), chat_options)
+        warn_of_other_version(connect())
+        chat(connect, chat_options)
     else:
-        answer_once(client, chat_options, message)
+        answer_once(connect, chat_options, message)

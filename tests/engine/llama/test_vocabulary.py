@@ -111,7 +111,7 @@ def test_an_answer_spells_its_own_tokens_only(
 
 
 def test_special_tokens_are_read_once(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = module.read_special_tokens
+    read = special_tokens.read_special_tokens
     calls: list[int] = []
 
     def counted(vocab: int, num_vocab: int) -> object:

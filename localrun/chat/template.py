@@ -8,6 +8,7 @@ is valid Unicode.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from types import GeneratorType
@@ -31,6 +32,7 @@ from localrun.errors import LocalrunError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from types import CodeType
 
     from localrun.chat.adaptation import Message, Render
 
@@ -45,6 +47,14 @@ CHATML = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class TemplateCode:
+    """A template's source and its code, which needs no texts of a model."""
+
+    source: str
+    code: CodeType
+
+
 class ChatTemplate:
     """A compiled template; rendering is safe from any thread.
 
@@ -53,7 +63,7 @@ class ChatTemplate:
 
     def __init__(
         self,
-        source: str | None,
+        source: str | TemplateCode | None,
         *,
         bos: str,
         eos: str,
@@ -62,15 +72,14 @@ class ChatTemplate:
     ) -> None:
         self._limits = limits
         self._budget = Budget()
-        environment = BoundedEnvironment(self._budget)
-        environment.add_filter("tojson", _to_json)
-        environment.add_functions(FUNCTIONS)
-        environment.globals.update(
-            raise_exception=_refuse, strftime_now=_now, bos_token=bos, eos_token=eos
+        if not isinstance(source, TemplateCode):
+            source = compile_template(source, allowance or Allowance(limits))
+        environment = _environment(self._budget)
+        environment.globals.update(bos_token=bos, eos_token=eos)
+        self._template = jinja2.Template.from_code(
+            environment, source.code, environment.make_globals(None)
         )
-        with self._budget.spent(allowance or Allowance(limits)):
-            self._template = _compiled(environment, source or CHATML)
-        self._source = source or CHATML
+        self._source = source.source
         self._supports_tools = supports_tools(self._source)
         self._reasoning = ReasoningTerms(self._source)
         self._call_style: CallStyle | None = None  # found at the first conversation with calls
@@ -166,6 +175,26 @@ class ChatTemplate:
             ) from error
 
 
+def compile_template(source: str | None, allowance: Allowance) -> TemplateCode:
+    """Return the code of a template; None means ChatML.
+
+    Raises:
+        RequestTooCostlyError: the allowance is used up.
+        UsageError: the template is not valid.
+    """
+    source, budget = source or CHATML, Budget()
+    with budget.spent(allowance):
+        return TemplateCode(source, _compiled(_environment(budget), source))
+
+
+def _environment(budget: Budget) -> BoundedEnvironment:
+    environment = BoundedEnvironment(budget)
+    environment.add_filter("tojson", _to_json)
+    environment.add_functions(FUNCTIONS)
+    environment.globals.update(raise_exception=_refuse, strftime_now=_now)
+    return environment
+
+
 def _accepted(render: Render, messages: Sequence[Message]) -> str:
     """Return the prompt of the messages, in another form if the template refuses them."""
     try:
@@ -177,11 +206,11 @@ def _accepted(render: Render, messages: Sequence[Message]) -> str:
         return render(merged)
 
 
-def _compiled(environment: BoundedEnvironment, source: str) -> jinja2.Template:
+def _compiled(environment: BoundedEnvironment, source: str) -> CodeType:
     if len(source) > MAX_SOURCE_CHARS:
         raise UsageError(f"the model's chat template is longer than {MAX_SOURCE_CHARS} characters")
     try:
-        return environment.from_string(source)
+        return environment.compile(source)
     except LocalrunError:
         raise
     except Exception as error:  # of Jinja, Python's compiler, or constants folded at compile time

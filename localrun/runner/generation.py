@@ -57,7 +57,6 @@ class GenerationPreparer:
         self._templates = templates
         self._adapters = adapters
         self._num_ctx = num_ctx
-        self._most_chars = num_ctx * model.longest_piece  # no longer text can fit
         self._plain = RawPrompts(model, templates)
         self._constraining = ReplyConstraints(model)
 
@@ -115,7 +114,7 @@ class GenerationPreparer:
     def _check_length(self, text: str) -> None:
         """Refuse a text that is too long for any tokenization, before it is tokenized."""
         num_chars = len(text) - text.count(MARK)
-        if num_chars > self._most_chars:
+        if self._model.exceeds(num_chars, self._num_ctx):
             raise ContextExceededError(
                 f"the prompt has {num_chars} characters, which exceeds the context length of"
                 f" {self._num_ctx} tokens",

@@ -7,6 +7,7 @@ the `Worker` is constructed; nothing is added to it later.
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -32,7 +33,8 @@ from localrun.runner.messages import Pong, Ready
 from localrun.runner.null_engine import NullEngine
 from localrun.runner.prompt_restorer import NullPromptRestorer, PromptRestorer
 from localrun.runner.prompt_saver import NullPromptSaver, PromptSaver
-from localrun.runner.prompts.templates import Templates, TemplateTexts
+from localrun.runner.prompts.templates import Templates, TemplateTexts, analyze
+from localrun.runner.saved_prompts import file_identities
 from localrun.runner.speculation_setup import SpeculationSetup, max_drafts
 from localrun.runner.stats import EngineCounters
 from localrun.runner.text_tokenizer import TextTokenizer
@@ -41,8 +43,10 @@ from localrun.runner.worker import CommandQueue, EngineParts, Worker
 if TYPE_CHECKING:
     from localrun.engine.llama.library import NativeLog
     from localrun.engine.llama.memory_log import MemoryTaken
+    from localrun.engine.llama.model import Model
     from localrun.runner.channel import Channel
     from localrun.runner.messages import Load
+    from localrun.runner.prompts.templates import AnalyzedTemplate
     from localrun.runner.saved_prompts import SavedPrompts
 
 DEFAULT_NUM_CTX = 8192  # if the server made no plan
@@ -68,6 +72,7 @@ class LoadedModel:
         self._load = load
         self._taken = taken
         self._started_at = time.monotonic()
+        self._beside = WorkBeside(load)
         self._model = load_model(
             [Path(path) for path in load.model_paths],
             native_log=native_log,
@@ -76,6 +81,7 @@ class LoadedModel:
             split=TensorSplit(load.tensor_split, load.num_host_experts),
             on_progress=throttled(channel),
         )
+        self._beside.read_special_tokens(self._model)
         self._num_ctx = _num_ctx(load, self._model.trained_context)
         self._limits = SchedulerLimits(
             num_slots=load.num_parallel,
@@ -95,6 +101,7 @@ class LoadedModel:
         )
         self.worker = Worker(self._parts, commands, channel.send)
         templates = self._open_templates()
+        self._beside.close()
         adapters = AdapterResolver([Path(path) for path in load.model_paths])
         self.generation = GenerationPreparer(self._model, templates, adapters, self._num_ctx)
         self.embedding = EmbeddingPreparer(self._model, num_ctx=self._num_ctx)
@@ -172,7 +179,9 @@ class LoadedModel:
             restorer=NullPromptRestorer(),
             embedder=embedder,
         )
-        folder = saved.open(self._load, self._limits, self._model) if saved else None
+        if saved is None:
+            return parts
+        folder = saved.open(self._load, self._beside.files, self._limits, self._model)
         if folder is None:
             return parts
         restorer = PromptRestorer(cache, folder, commands.put)
@@ -205,8 +214,36 @@ class LoadedModel:
             )
         )
         with suppress(UsageError):  # reported by the request that names the template
-            templates.chat(self._load.chat_template, Allowance())
+            if self._beside.template is not None:
+                templates.add(self._beside.template.result())
+            else:
+                templates.chat(None, Allowance())
         return templates
+
+
+class WorkBeside:
+    """Work of a load that is done in a thread of its own while llama.cpp reads the weights.
+
+    llama.cpp releases the GIL, and reads with one thread.
+    """
+
+    def __init__(self, load: Load) -> None:
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="beside-load")
+        source = load.chat_template
+        self.template = self._executor.submit(_analyzed, source) if source else None
+        self.files = self._executor.submit(file_identities, load)
+
+    def read_special_tokens(self, model: Model) -> None:
+        """Read the special tokens of a loaded model, which its first use would wait for."""
+        self._executor.submit(lambda: model.special_tokens)
+
+    def close(self) -> None:
+        """End the thread when its work is done; does not block."""
+        self._executor.shutdown(wait=False)
+
+
+def _analyzed(source: str) -> AnalyzedTemplate:
+    return analyze(source, Allowance())  # which counts the time of the thread that creates it
 
 
 def _num_ctx(load: Load, trained: int) -> int:

@@ -18,9 +18,13 @@ from localrun.engine.llama.library import build
 from localrun.store.prompts import PromptFolder
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from localrun.engine.llama.model import Model
     from localrun.engine.scheduler import SchedulerLimits
     from localrun.runner.messages import Load
+
+FileIdentities = tuple[list[tuple[object, ...]], list[tuple[tuple[object, ...], float]]]
 
 HEX_DIGITS = 64
 HASHED_BYTES = 32_000_000  # takes 25 ms
@@ -34,26 +38,41 @@ class SavedPrompts:
     root: Path
     budget_bytes: int | None = None
 
-    def open(self, load: Load, limits: SchedulerLimits, model: Model) -> PromptFolder | None:
-        """Return the folder of one model's prompts, or None if it cannot be used."""
+    def open(
+        self, load: Load, files: Future[FileIdentities], limits: SchedulerLimits, model: Model
+    ) -> PromptFolder | None:
+        """Return the folder of one model's prompts, or None if it cannot be used.
+
+        ``files`` are the `file_identities` of the load, which take a while for files outside of
+        the store.
+        """
         devices = [device.description for device in model.devices]
         try:
-            scope = prompt_scope(load, limits, devices)
+            scope = prompt_scope(load, files.result(), limits, devices)
             return PromptFolder(self.root, scope, self.budget_bytes)
         except OSError as error:
             _log.warning("prompts are not saved: %s", error)
             return None
 
 
-def prompt_scope(load: Load, limits: SchedulerLimits, devices: list[str]) -> str:
-    """Return the name of all prompts that a model computes with these settings.
+def file_identities(load: Load) -> FileIdentities:
+    """Return values that change with the content of the weights and the adapters of a load.
 
     Raises:
         OSError: a file of the model cannot be read.
     """
-    parts = (
+    return (
         [_identity(Path(path)) for path in load.model_paths],
         [(_identity(Path(path)), scale) for path, scale in load.adapters],
+    )
+
+
+def prompt_scope(
+    load: Load, files: FileIdentities, limits: SchedulerLimits, devices: list[str]
+) -> str:
+    """Return the name of all prompts that a model computes with these settings."""
+    parts = (
+        *files,
         build(),
         astuple(load.options),
         astuple(limits),

@@ -20,7 +20,7 @@ from localrun.engine.sequence import Sequence
 from localrun.runner.messages import Event, Finished, Load
 from localrun.runner.prompt_restorer import PromptRestorer
 from localrun.runner.prompt_saver import PromptSaver
-from localrun.runner.saved_prompts import prompt_scope
+from localrun.runner.saved_prompts import file_identities, prompt_scope
 from localrun.runner.worker import CommandQueue, Worker
 from localrun.store.prompts import PromptFolder
 from localrun.store.store import embedded_models
@@ -258,20 +258,24 @@ def test_a_stop_in_the_middle_of_an_answer_saves_what_was_computed(
     serving.close()
 
 
+def scope(load: Load, limits: SchedulerLimits = LIMITS, device: str = "") -> str:
+    return prompt_scope(load, file_identities(load), limits, [device])
+
+
 def test_settings_that_change_the_cache_name_another_folder(tmp_path: Path) -> None:
     weights = tmp_path / "weights.gguf"
     weights.write_bytes(b"one")
     load = Load(model_paths=(str(weights),))
     names = {
-        prompt_scope(load, LIMITS, []),
-        prompt_scope(load, LIMITS, ["a GPU"]),
-        prompt_scope(load, replace(LIMITS, num_cells=1024), []),
-        prompt_scope(replace(load, adapters=((str(weights), 0.5),)), LIMITS, []),
-        prompt_scope(replace(load, options=LoadOptions(cache_type=CacheType.Q8_0)), LIMITS, []),
+        scope(load),
+        scope(load, device="a GPU"),
+        scope(load, replace(LIMITS, num_cells=1024)),
+        scope(replace(load, adapters=((str(weights), 0.5),))),
+        scope(replace(load, options=LoadOptions(cache_type=CacheType.Q8_0))),
     }
-    same = prompt_scope(replace(load, chat_template="another"), LIMITS, [])
+    same = scope(replace(load, chat_template="another"))
     weights.write_bytes(b"two")
-    names.add(prompt_scope(load, LIMITS, []))
+    names.add(scope(load))
 
     assert len(names) == 6
     assert same in names

@@ -11,7 +11,6 @@ import pytest
 from localrun.chat.budget import Allowance
 from localrun.chat.profiles.tools import Tools
 from localrun.chat.stream_parser import ReasoningPart, StreamParser, TextPart
-from localrun.chat.template import ChatTemplate
 from localrun.chat.tool_calls import ToolCall, calls_of
 from localrun.engine.constraints.compiler import GrammarCompiler
 from localrun.engine.context import LlamaContext
@@ -23,7 +22,7 @@ from localrun.errors import UsageError
 from localrun.runner.frames import LENGTH, decode, encode
 from localrun.runner.generation import spec_of
 from localrun.runner.messages import Generate, Generation, JsonObject, PromptSpec
-from localrun.runner.prompts.templates import ChatFormat
+from localrun.runner.prompts.templates import ChatFormat, analyze
 from localrun.runner.reply_constraints import ReplyConstraints
 from localrun.store.store import embedded_models
 from tests.engine.answering import LIMITS, Answerer
@@ -66,8 +65,9 @@ class Runner:
     def __init__(self, model: Model, context: LlamaContext) -> None:
         self.model = model
         self.answerer = Answerer(model, context, GrammarCompiler(model))
-        template = ChatTemplate(model.chat_template, bos=model.bos, eos=model.eos)
-        self.chat = ChatFormat(model.chat_template, template, Allowance())
+        self.chat = ChatFormat(
+            analyze(model.chat_template, Allowance()), bos=model.bos, eos=model.eos
+        )
         self.constraining = ReplyConstraints(model)
 
     def sequence(self, question: str, *, seed: int = 1, heat: float = 0, **fields: Any) -> Sequence:

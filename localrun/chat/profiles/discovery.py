@@ -23,21 +23,26 @@ if TYPE_CHECKING:
     from localrun.chat.profiles.formats.format import Tags, ToolCallFormat
     from localrun.chat.profiles.profile import Channels
     from localrun.chat.stream_parser import Part
+    from localrun.chat.template import TemplateCode
     from localrun.chat.tool_calls import ToolCall
 
 
 FALLBACK = Profile(tool_call=HERMES, is_fallback=True)
 
 
-def discovered_profile(template: str | None, allowance: Allowance | None = None) -> Profile:
+def discovered_profile(
+    template: str | None, allowance: Allowance | None = None, code: TemplateCode | None = None
+) -> Profile:
     """Return the profile of a template's source; its renders are charged to the allowance.
+
+    ``code`` is the template's, if it is compiled already.
 
     Raises:
         RequestTooCostlyError: the allowance is used up.
     """
     if not template:
         return FALLBACK
-    probe = probe_of(template, allowance or Allowance())
+    probe = probe_of(code or template, allowance or Allowance())
     texts = template + probe.with_call + probe.with_thought
     thinking = reasoning_tags_in(probe.with_thought) or reasoning_tags_in(texts)
     return Profile(

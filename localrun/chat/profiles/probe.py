@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from localrun.chat.budget import Allowance
+    from localrun.chat.template import TemplateCode
 
     Reply = Callable[[Sequence[dict[str, Any]]], str]
 
@@ -62,7 +63,7 @@ class Probe:
     prints_lists: bool = False  # as Python does instead of as JSON
 
 
-def probe_of(source: str, allowance: Allowance) -> Probe:
+def probe_of(source: str | TemplateCode, allowance: Allowance) -> Probe:
     """Return the probe of a template; its texts are empty if the template is broken.
 
     Raises:

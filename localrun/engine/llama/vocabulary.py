@@ -6,7 +6,7 @@ vocabulary to tokenize.
 
 from __future__ import annotations
 
-import ctypes
+import threading
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING
 import llama_cpp
 from llama_cpp import llama_cpp as api
 
+from localrun.engine.llama.special_tokens import SpecialTokens, read_special_tokens
 from localrun.engine.llama.text_chunks import TextChunker
+from localrun.engine.llama.token_pieces import TokenPieces, TokenSpeller
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-PIECE_BYTES = 256
 GUARD = "\x01"  # a single byte token in SentencePiece vocabularies
-SPECIAL = (  # tokens that llama.cpp searches in a text before it splits words
-    api.LLAMA_TOKEN_ATTR_CONTROL | api.LLAMA_TOKEN_ATTR_USER_DEFINED | api.LLAMA_TOKEN_ATTR_UNKNOWN
-)
 MISTRAL_INFILL = ("[PREFIX]", "[SUFFIX]")
 
 
@@ -31,24 +29,44 @@ class Vocabulary:
     """Tokens of a loaded model."""
 
     def __init__(self, model_handle: object) -> None:
-        self.vocab = llama_cpp.llama_model_get_vocab(model_handle)
+        self.vocab: int = llama_cpp.llama_model_get_vocab(model_handle)
         self.num_vocab: int = llama_cpp.llama_vocab_n_tokens(self.vocab)
-        self.eog = frozenset(
-            token
-            for token in range(self.num_vocab)
-            if llama_cpp.llama_vocab_is_eog(self.vocab, token)
-        )
-        # bytes in a prompt: end-of-generation tokens have a text there, in a reply they have none
-        self._prompt_pieces = [self.tokenized_piece(token) for token in range(self.num_vocab)]
-        self.longest_piece = max(map(len, self._prompt_pieces), default=1)  # bytes
-        self.pieces = [
-            b"" if token in self.eog else piece for token, piece in enumerate(self._prompt_pieces)
-        ]
+        self._speller = TokenSpeller(self.vocab, self.num_vocab)
         self.bos = self._token_text(llama_cpp.llama_vocab_bos(self.vocab))  # "" without one
-        self._attributes = [
-            llama_cpp.llama_vocab_get_attr(self.vocab, token) for token in range(self.num_vocab)
-        ]
-        self._chunker = self._open_chunker()
+        # Guards _special_tokens while they are read. No other lock is taken while it is held.
+        self._lock = threading.Lock()
+        self._special_tokens: SpecialTokens | None = None
+
+    @property
+    def special_tokens(self) -> SpecialTokens:
+        """Return the special tokens; the first caller reads them, others wait for it.
+
+        A large vocabulary takes some 50 ms, so a load reads them while it does something else.
+        """
+        with self._lock:
+            if self._special_tokens is None:
+                self._special_tokens = read_special_tokens(self.vocab, self.num_vocab)
+            return self._special_tokens
+
+    @property
+    def eog(self) -> frozenset[int]:
+        """Return the end-of-generation tokens."""
+        return self.special_tokens.eog
+
+    @cached_property
+    def pieces(self) -> Sequence[bytes]:
+        """Return the bytes of the tokens in a reply, where end-of-generation tokens have none."""
+        return TokenPieces(self._speller, silent=self.eog)
+
+    def exceeds(self, num_chars: int, num_tokens: int) -> bool:
+        """Return whether no text of so many characters can be so few tokens.
+
+        Only a text that would be long even in control tokens needs the longest of all pieces.
+        """
+        return (
+            num_chars > num_tokens * self._longest_control
+            and num_chars > num_tokens * self._longest_piece
+        )
 
     @property
     def separators(self) -> dict[str, int]:
@@ -79,14 +97,11 @@ class Vocabulary:
         """Return the text of the end-of-sequence token, "" without one."""
         return self._token_text(llama_cpp.llama_vocab_eos(self.vocab))
 
-    @property
+    @cached_property
     def control_texts(self) -> list[str]:
         """Return the texts of the control tokens in a prompt."""
-        return [
-            self._token_text(token)
-            for token, attribute in enumerate(self._attributes)
-            if attribute & api.LLAMA_TOKEN_ATTR_CONTROL
-        ]
+        control = self.special_tokens.with_attribute(api.LLAMA_TOKEN_ATTR_CONTROL)
+        return [self._token_text(token) for token in control]
 
     def control_token(self, text: str) -> int | None:
         """Return the token of a tag that no text in a grammar matches, or None.
@@ -135,20 +150,9 @@ class Vocabulary:
             return self.tokenize(text, is_start=False, tick=tick)
         return tokens[len(guard) :]
 
-    def tokenized_piece(self, token: int) -> bytes:
-        """Return the bytes of a token in a prompt, also of a control token; asks llama.cpp."""
-        size = PIECE_BYTES
-        while True:
-            buffer = ctypes.create_string_buffer(size)
-            special = True
-            length = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, size, 0, special)
-            if length >= 0:
-                return buffer.raw[:length]
-            size = -length
-
     def spelled_piece(self, token: int) -> bytes:
         """Return the bytes of a token in a prompt, also of an end-of-generation token."""
-        return self._prompt_pieces[token]
+        return self._speller.piece(token)
 
     def _tokenized(self, text: str, *, add_special: bool) -> list[int]:
         data = text.encode(errors="replace")
@@ -169,22 +173,29 @@ class Vocabulary:
     @cached_property
     def _adds_blank(self) -> bool:
         first = self.tokenize("x", is_start=False)[:1]
-        return any(self.tokenized_piece(token).startswith(b" ") for token in first)
+        return any(self.spelled_piece(token).startswith(b" ") for token in first)
 
     def _token_text(self, token: int) -> str:
-        return self.tokenized_piece(token).decode(errors="replace") if token >= 0 else ""
+        return self.spelled_piece(token).decode(errors="replace") if token >= 0 else ""
 
-    def _open_chunker(self) -> TextChunker:
+    @cached_property
+    def _longest_piece(self) -> int:
+        """Return the bytes of the longest token; spells every token."""
+        return max(map(len, self._speller.pieces()), default=1)
+
+    @cached_property
+    def _longest_control(self) -> int:
+        control = self.special_tokens.with_attribute(api.LLAMA_TOKEN_ATTR_CONTROL)
+        return max((len(self.spelled_piece(token)) for token in control), default=1)
+
+    @cached_property
+    def _chunker(self) -> TextChunker:
+        special = self.special_tokens
         texts = {
             token: llama_cpp.llama_vocab_get_text(self.vocab, token).decode(errors="replace")
-            for token, attribute in enumerate(self._attributes)
-            if attribute & SPECIAL
+            for token in special.attributes
         }
-        greedy = [
-            text
-            for token, text in texts.items()
-            if self._attributes[token] & api.LLAMA_TOKEN_ATTR_LSTRIP
-        ]
+        greedy = [texts[token] for token in special.with_attribute(api.LLAMA_TOKEN_ATTR_LSTRIP)]
         has_words = llama_cpp.llama_vocab_type(self.vocab) == api.LLAMA_VOCAB_TYPE_BPE
         return TextChunker(list(texts.values()), greedy, has_words=has_words)
 

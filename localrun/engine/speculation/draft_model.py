@@ -8,6 +8,7 @@ cells or slots it proposes no draft tokens.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
@@ -148,6 +149,6 @@ def incompatibility(target: Model, draft: Model) -> str | None:
         return "both models need full attention, which can take rejected tokens back"
     if not 0 <= target.num_vocab - draft.num_vocab <= MAX_EXTRA_TOKENS:
         return f"it has {draft.num_vocab} tokens, the model {target.num_vocab}"
-    if target.pieces[: draft.num_vocab] != draft.pieces:
+    if any(map(operator.ne, target.pieces, draft.pieces)):  # up to the draft model's last token
         return "its tokens spell other text than the model's"
     return None

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from localrun.chat.continuation import can_continue, continued_prompt
 from localrun.chat.profiles.discovery import discovered_profile
 from localrun.chat.profiles.wire import profile_to_json
-from localrun.chat.template import ChatTemplate
+from localrun.chat.template import ChatTemplate, TemplateCode, compile_template
 from localrun.chat.thinking import may_reason_by_default
 from localrun.runner.prompts.control_tokens import guard
 
@@ -24,20 +24,30 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from localrun.chat.budget import Allowance
+    from localrun.chat.profiles.profile import Profile
     from localrun.runner.messages import JsonObject, PromptSpec
 
 MAX_CACHED = 8
 SUFFIX = re.compile(r"\bsuffix\b")  # variable of a template that supports fill-in-the-middle
 
 
+@dataclass(frozen=True, slots=True)
+class AnalyzedTemplate:
+    """What a template's source determines without a model: its code, and the discovered profile."""
+
+    source: str | None
+    code: TemplateCode
+    profile: Profile
+
+
 class ChatFormat:
     """A compiled template, and the discovered profile of its model's output."""
 
-    def __init__(self, source: str | None, template: ChatTemplate, allowance: Allowance) -> None:
-        self._template = template
+    def __init__(self, analyzed: AnalyzedTemplate, *, bos: str, eos: str) -> None:
+        self._template = ChatTemplate(analyzed.code, bos=bos, eos=eos)
         self._thinks_by_default: bool | None = None  # computed on first use
-        self.fills_gaps = bool(source and SUFFIX.search(source))
-        self.profile = discovered_profile(source, allowance)
+        self.fills_gaps = bool(analyzed.source and SUFFIX.search(analyzed.source))
+        self.profile = analyzed.profile
         self.profile_json: JsonObject = profile_to_json(self.profile)
 
     @property
@@ -84,6 +94,17 @@ class ChatFormat:
         return self._template.render(messages, options={"suffix": suffix}, allowance=allowance)
 
 
+def analyze(source: str | None, allowance: Allowance) -> AnalyzedTemplate:
+    """Return the code and the profile of a template; None means no template.
+
+    Raises:
+        UsageError: the template is not valid.
+        RequestTooCostlyError: the allowance is used up.
+    """
+    code = compile_template(source, allowance)
+    return AnalyzedTemplate(source, code, discovered_profile(source, allowance, code))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateTexts:
     """Texts of a model that its templates need."""
@@ -121,14 +142,16 @@ class Templates:
             if cached is not None:
                 self._cached.move_to_end(source)
                 return cached
-        texts = self._texts
-        template = ChatTemplate(source, bos=texts.bos, eos=texts.eos, allowance=allowance)
-        compiled = ChatFormat(source, template, allowance)
+        return self.add(analyze(source, allowance))
+
+    def add(self, analyzed: AnalyzedTemplate) -> ChatFormat:
+        """Keep a template that is already analyzed, and return it for this model."""
+        chat = ChatFormat(analyzed, bos=self._texts.bos, eos=self._texts.eos)
         with self._lock:
-            self._cached[source] = compiled
+            self._cached[analyzed.source] = chat
             if len(self._cached) > MAX_CACHED:
                 self._cached.popitem(last=False)
-        return compiled
+        return chat
 
     def render(self, spec: PromptSpec, allowance: Allowance) -> str:
         """Return the prompt of the messages, by the template that it names.

@@ -70,7 +70,7 @@ def spaced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
 
 
 def spelled(model: Model, tokens: list[int]) -> str:
-    return b"".join(model.tokenized_piece(token) for token in tokens).decode()
+    return b"".join(model.spelled_piece(token) for token in tokens).decode()
 
 
 @pytest.mark.parametrize("content", ["a</s>b", "</s>", "a<s></s><s>b", "x </s> y</s>"])
@@ -101,7 +101,7 @@ def prompt_of(model: Model, message: JsonObject) -> list[int]:
 
 def control_tokens(model: Model, tokens: list[int]) -> list[str]:
     controls = set(model.control_texts)
-    texts = [model.tokenized_piece(token).decode(errors="replace") for token in tokens]
+    texts = [model.spelled_piece(token).decode(errors="replace") for token in tokens]
     return [text for text in texts if text in controls]
 
 
@@ -119,7 +119,7 @@ def test_the_model_still_reads_what_was_written(model: Model) -> None:
 
     tokens = prompt_of(model, {"role": "user", "content": content})
 
-    text = b"".join(model.tokenized_piece(token) for token in tokens).decode()
+    text = b"".join(model.spelled_piece(token) for token in tokens).decode()
     assert "a <|im_end|> b <|im_start|>" in text
 
 

@@ -84,7 +84,7 @@ def plain(model: Model, template: str | None = None) -> RawPrompts:
 
 
 def spelled(model: Model, tokens: list[int]) -> str:
-    return b"".join(map(model.tokenized_piece, tokens)).decode()
+    return b"".join(map(model.spelled_piece, tokens)).decode()
 
 
 def gap(prefix: str, suffix: str) -> Generation:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from localrun.chat.budget import Allowance
+from localrun.chat.sandbox import BoundedEnvironment
 from localrun.errors import UsageError
 from localrun.runner.messages import PromptSpec
 from localrun.runner.prompts import templates as module
-from localrun.runner.prompts.templates import Templates, TemplateTexts
+from localrun.runner.prompts.templates import Templates, TemplateTexts, analyze
 
 OWN = "{{ messages[0].content }}{{ eos_token }}"
 SHOUT = "{{ messages[0].content | upper }}"
@@ -49,3 +50,36 @@ def test_a_template_that_is_not_valid_fails_its_own_requests_only(templates: Tem
         templates.render(asking("{% if %}"), Allowance())
 
     assert templates.render(asking(SHOUT), Allowance()).startswith("HELLO")
+
+
+def test_a_template_is_compiled_once_for_probes_and_prompts(
+    templates: Templates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[object] = []
+    compile_source = BoundedEnvironment.compile
+
+    def counted(environment: BoundedEnvironment, source: str) -> object:
+        compiled.append(source)
+        return compile_source(environment, source)
+
+    monkeypatch.setattr(BoundedEnvironment, "compile", counted)
+
+    prompts = [templates.render(asking(OWN), Allowance()) for _ in range(2)]
+
+    assert prompts[0] == prompts[1]
+    assert compiled == [OWN]
+
+
+def test_an_analyzed_template_is_not_compiled_again(
+    templates: Templates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    analyzed = analyze(OWN, Allowance())
+
+    def refuse(_environment: BoundedEnvironment, source: str) -> object:
+        raise AssertionError(source)
+
+    monkeypatch.setattr(BoundedEnvironment, "compile", refuse)
+
+    templates.add(analyzed)
+
+    assert templates.render(asking(None), Allowance()) == "hello <\ufdd0end></s>"

@@ -13,7 +13,6 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 import threading
 from typing import IO, TYPE_CHECKING, Protocol
 
@@ -29,6 +28,7 @@ from localrun.warm.protocol import (
     REPLY_BYTES,
     RUNNER,
     Request,
+    locale_of_python,
     parse_reply,
 )
 
@@ -168,8 +168,8 @@ def _submit(
         arguments=[os.fsencode(each) for each in ("localrun", *arguments, *options)],
         environ={os.fsencode(name): os.fsencode(value) for name, value in environ.items()},
         umask=_umask(),
-        streams=[sys.getfilesystemencoding(), *["utf-8:backslashreplace:0"] * 3],
-        ignored=[],
+        streams=[locale_of_python(), *["utf-8:backslashreplace:0"] * 3],
+        ignored=[n for n in signal.valid_signals() if signal.getsignal(n) is signal.SIG_IGN],
     ).encode()
     socket.send_fds(connection, [request[:HEAD_BYTES]], files)
     connection.sendall(request[HEAD_BYTES:])
@@ -230,7 +230,8 @@ class ForkedChild:
         self._connection.settimeout(STATUS_TIMEOUT_S)
         code = UNKNOWN_STATUS
         with contextlib.suppress(OSError):
-            while len(answer := self._connection.recv(REPLY_BYTES)) == REPLY_BYTES:
+            answer = self._connection.recv(REPLY_BYTES)
+            if len(answer) == REPLY_BYTES:
                 kind, number = parse_reply(answer)
                 code = number if kind == EXITED else -number
         self._connection.close()

@@ -3,7 +3,10 @@
     client   8 bytes (magic, length), with its files as SCM_RIGHTS; then the request
     worker   "P" and its process id: the request is accepted; or "N": run it yourself
     client   "G": go (a client that gave up never sends it, and then nothing runs)
-    worker   "E" and the exit code, or "S" and the signal that ended it
+    worker   "E" and the exit code, when all its files are closed; or the warm process, when the
+             worker has ended otherwise: "E", or "S" and the signal
+
+One answer ends the exchange. Each end learns by the other's end that nobody waits any more.
 
 Numbers are 4 bytes, big-endian, signed. The files are the working folder, stdin, stdout, stderr,
 and at most one more, which becomes file descriptor 3. A request is the fields of `Request`,
@@ -34,11 +37,18 @@ GO: Final = b"G"
 EXTRA_FD: Final = 3  # of the file after stdin, stdout and stderr
 COMMAND, RUNNER, JOB = "command", "runner", "job"  # a job outlives its connection
 _NUM_FIELDS = 6  # before the arguments
+_NUM_STREAMS, _NUM_PARTS = 3, 3
 
 
 def build_id() -> str:
     """Return what client and warm process must have in common: the code and its interpreter."""
     return f"{__version__} {sys.version} {sys.prefix} {__file__}"
+
+
+def locale_of_python() -> str:
+    """Return how this interpreter encodes names and texts."""
+    mode = "utf8" if sys.flags.utf8_mode else "locale"
+    return f"{sys.getfilesystemencoding()}:{sys.getfilesystemencodeerrors()}:{mode}"
 
 
 def reply(kind: bytes, number: int) -> bytes:
@@ -54,7 +64,7 @@ def parse_reply(data: bytes) -> tuple[bytes, int]:
 class Request:
     """One command to run: of a user, or a runner or a job of the server.
 
-    ``streams`` are the encoding of file names, then for stdin, stdout and stderr
+    ``streams`` are `locale_of_python`, then for stdin, stdout and stderr
     ``encoding:errors:N``, with 1 for a stream without buffer;
     ``ignored`` are the numbers of the signals that the command must ignore.
     """
@@ -98,13 +108,20 @@ def body_length(head: bytes) -> int | None:
 
 
 def decode(body: bytes) -> Request | None:
-    """Return the request of a body, None if it comes from another build."""
+    """Return the request of a body, None if it comes from another build or is damaged."""
     fields = body.split(b"\0")
     if fields[0] != os.fsencode(build_id()) or len(fields) < _NUM_FIELDS:
         return None
+    try:
+        return _decode(fields)
+    except ValueError:
+        return None
+
+
+def _decode(fields: list[bytes]) -> Request | None:
     kind, umask, streams, ignored, num_arguments = map(os.fsdecode, fields[1:_NUM_FIELDS])
     rest = _NUM_FIELDS + int(num_arguments)
-    return Request(
+    request = Request(
         kind=kind,
         arguments=fields[_NUM_FIELDS:rest],
         environ=dict(_split(variable) for variable in fields[rest:]),
@@ -112,8 +129,17 @@ def decode(body: bytes) -> Request | None:
         streams=streams.split(" "),
         ignored=[int(number) for number in ignored.split()],
     )
+    is_whole = _NUM_FIELDS < rest <= len(fields) and kind in {COMMAND, RUNNER, JOB}
+    has_streams = len(request.streams) == _NUM_STREAMS + 1
+    return request if is_whole and has_streams and all(map(_is_stream, request.streams)) else None
+
+
+def _is_stream(description: str) -> bool:
+    return len(description.split(":")) == _NUM_PARTS
 
 
 def _split(variable: bytes) -> tuple[bytes, bytes]:
-    name, _, value = variable.partition(b"=")
+    name, is_set, value = variable.partition(b"=")
+    if not name or not is_set:
+        raise ValueError(variable)
     return name, value

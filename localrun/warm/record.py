@@ -1,52 +1,74 @@
 """What a worker leaves with the warm process, for the case that its client is killed.
 
 A page of shared memory per worker. A command dies with its client, as it would if it had run in
-it; the modes of its terminal, such as those of a line editor, become what they were before. A
-runner dies with the server. A job does not: it ends in order when its stdin closes.
+it; the modes of its terminal, such as those of a line editor, become what they were before, unless
+a shell has taken the terminal back already. A runner dies with the server. A job does not: it ends
+in order when its stdin closes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import marshal
 import os
 import signal
 import termios
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import mmap
 
 RECORD_BYTES = 4096
+FOREGROUND_FIELD = 5  # of those after the name in /proc/PID/stat
 _MORTAL = 1
 
 
-def record_mortal(record: mmap.mmap) -> None:
+def record_mortal(record: mmap.mmap, client: int) -> None:
     """Record that this process dies with its client, and the modes of the terminal on stdin."""
-    modes = termios.tcgetattr(0) if os.isatty(0) else None
-    data = marshal.dumps(modes)
+    data = marshal.dumps(_terminal(client))
     if len(data) < RECORD_BYTES:
         record[1 : 1 + len(data)] = data
         record[0] = _MORTAL
 
 
+def _terminal(client: int) -> tuple[list[int | list[bytes | int]], str, int, int] | None:
+    """Return modes and path of the terminal, and the client's session and process group."""
+    if not os.isatty(0):
+        return None
+    try:
+        return termios.tcgetattr(0), os.ttyname(0), os.getsid(client), os.getpgid(client)
+    except (OSError, termios.error):  # it has been closed, or the client has ended
+        return None
+
+
 def kill_mortal(pid: int, record: mmap.mmap) -> None:
     """Kill a worker that dies with its client, and restore its terminal."""
-    if record[0] != _MORTAL:
+    if record[0] == _MORTAL:
+        os.kill(pid, signal.SIGKILL)
+        restore_terminal(record)
+
+
+def restore_terminal(record: mmap.mmap) -> None:
+    """Restore the terminal of a worker if its job is still in the foreground."""
+    terminal = marshal.loads(record[1:]) if record[0] == _MORTAL else None  # noqa: S302 - written by a fork of this process
+    if terminal is None:
         return
-    modes = marshal.loads(record[1:])  # noqa: S302 - written by a fork of this process
-    terminal = _open_stdin(pid) if modes else None
-    os.kill(pid, signal.SIGKILL)
-    if terminal is not None:
+    modes, path, session, group = terminal
+    if _foreground(session) != group:
+        return
+    with contextlib.suppress(OSError, termios.error):  # it has been closed
+        fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
         try:
-            termios.tcsetattr(terminal, termios.TCSANOW, modes)
-        except termios.error:  # it has been closed
-            pass
+            termios.tcsetattr(fd, termios.TCSANOW, modes)
         finally:
-            os.close(terminal)
+            os.close(fd)
 
 
-def _open_stdin(pid: int) -> int | None:
+def _foreground(session: int) -> int | None:
+    """Return the process group in the foreground of a session's terminal, None if it has ended."""
     try:
-        return os.open(f"/proc/{pid}/fd/0", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
-    except OSError:
+        fields = Path(f"/proc/{session}/stat").read_bytes().rpartition(b")")[2].split()
+        return int(fields[FOREGROUND_FIELD])
+    except (OSError, ValueError, IndexError):
         return None

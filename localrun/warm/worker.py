@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import io
+import fcntl
 import locale
 import os
 import resource
+import select
 import signal
 import socket
 import struct
@@ -20,8 +21,9 @@ import sys
 import tempfile
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from localrun.warm.peer import rights, take_limits
 from localrun.warm.protocol import (
     ACCEPTED,
     COMMAND,
@@ -32,11 +34,14 @@ from localrun.warm.protocol import (
     JOB,
     MAX_FILES,
     REFUSED,
+    RUNNER,
     body_length,
     decode,
+    locale_of_python,
     reply,
 )
 from localrun.warm.record import record_mortal
+from localrun.warm.streams import FAILED_FLUSH, flush_streams, open_streams
 from localrun.warm.title import set_title
 
 if TYPE_CHECKING:
@@ -45,19 +50,18 @@ if TYPE_CHECKING:
 
     from localrun.warm.protocol import Request
 
-FAILED_FLUSH = 120  # Python's exit code if stdout cannot be written at the end
 INTERRUPTED = 130
 READ_TIMEOUT_S = 30.0
-STDERR = 2
-MAX_FD = 1 << 20
-MANY_FD = 200  # received files wait above it, while 0 to 3 are replaced
-NAMESPACES = ("mnt", "net", "user", "uts", "ipc", "pid")
+FIRST_FREE_FD = EXTRA_FD + 1
+IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 # variables that modules have read when they were imported, by beginning
 READ_AT_IMPORT = (
-    "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "PYDANTIC_", "TERMINAL_WIDTH", "TYPER_",
-    "_TYPER_FORCE", "_TYPER_STANDARD", "TYPER_USE", "GOMP_", "KMP_", "LD_", "LLAMA_CPP_", "MKL_",
+    "FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "PYDANTIC_", "PYTHON", "TERMINAL_WIDTH",
+    "TYPER_", "_TYPER_FORCE", "_TYPER_STANDARD", "GOMP_", "KMP_", "LD_", "LLAMA_CPP_", "MKL_",
     "NPY_", "OMP_", "OPENBLAS_",
 )  # fmt: skip
+NO_BYTECODE = b"PYTHONDONTWRITEBYTECODE"
+TAKEN_LATER = (NO_BYTECODE, b"PYTHONUNBUFFERED")  # a worker honours the client's
 
 
 class WarmState(NamedTuple):
@@ -65,46 +69,64 @@ class WarmState(NamedTuple):
 
     run: Callable[[], int]  # runs the command line of `sys.argv`
     environ: Mapping[bytes, bytes]  # in which modules were imported
-    rights: list[str]  # of the warm process, see `rights`
+    rights: list[str]  # of the warm process, see `localrun.warm.peer`
+    open_files: tuple[int, int]  # the server's limit, for its runners and jobs
 
 
 def run_worker(connection: socket.socket, record: mmap.mmap, state: WarmState) -> None:
     """Serve one connection in this forked process, and end the process."""
     _reset_signals()
-    connection.settimeout(READ_TIMEOUT_S)
-    request, files = _read(connection)
-    peer = _peer(connection)
-    if request is None or len(files) < MAX_FILES - 1 or not _can_become(request, peer, state):
-        connection.sendall(reply(REFUSED, 0))
-        os._exit(0)
-    connection.sendall(reply(ACCEPTED, os.getpid()))
-    if connection.recv(1) != GO:
-        os._exit(0)
     code = INTERRUPTED
     with contextlib.suppress(KeyboardInterrupt):
+        request, files = _receive(connection, state)
         connection = _become(request, files, connection)
         if request.kind != JOB:
-            record_mortal(record)
+            record_mortal(record, _peer(connection))
+        if request.kind != JOB and _is_alone(connection):
+            os._exit(0)
         code = _run(state.run)
-    os.closerange(0, connection.fileno())  # and with it all locks: the client goes on at once
-    os.closerange(connection.fileno() + 1, MAX_FD)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _close_all_but(connection)  # and with them all locks: the client goes on at once
     with contextlib.suppress(OSError):
         connection.sendall(reply(EXITED, code))
     os._exit(code)
 
 
 def _reset_signals() -> None:
-    os.setpgid(0, 0)  # signals of the client reach the children of its command as well
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
-        signal.signal(number, signal.SIG_DFL)
+    """Set signals as Python finds them, and lead a process group.
+
+    Signals of the client then reach the children of its command as well.
+    """
+    os.setpgid(0, 0)
+    for number in signal.valid_signals() - {*IGNORED_BY_PYTHON, signal.SIGKILL, signal.SIGSTOP}:
+        if signal.getsignal(number) not in {signal.SIG_DFL, None}:
+            signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _receive(connection: socket.socket, state: WarmState) -> tuple[Request, list[int]]:
+    """Return the request with its files; end this process if it is refused or taken back."""
+    connection.settimeout(READ_TIMEOUT_S)
+    try:
+        request, files = _read(connection)
+        if request is None or not _can_become(request, files, _peer(connection), state):
+            connection.sendall(reply(REFUSED, 0))
+            os._exit(0)
+        connection.sendall(reply(ACCEPTED, os.getpid()))
+        connection.settimeout(None)  # the client may be stopped by Ctrl-Z right now
+        if connection.recv(1) != GO:
+            os._exit(0)
+    except OSError:  # the client is gone, or says nothing
+        os._exit(0)
+    return request, files
 
 
 def _read(connection: socket.socket) -> tuple[Request | None, list[int]]:
-    """Return the request with its files."""
-    head, files, _, _ = socket.recv_fds(connection, HEAD_BYTES, MAX_FILES)
+    """Return the request with its files; no request if it is damaged or of another build."""
+    head, files, flags, _ = socket.recv_fds(connection, HEAD_BYTES, MAX_FILES)
     length = body_length(head)
-    if length is None:
+    if length is None or flags & socket.MSG_CTRUNC:
         return None, files
     body = bytearray(length)
     view = memoryview(body)
@@ -122,112 +144,76 @@ def _peer(connection: socket.socket) -> int:
     return pid
 
 
-def _can_become(request: Request, peer: int, state: WarmState) -> bool:
-    """Return whether the command would run here as in its client; raises its limits to them."""
+def _can_become(request: Request, files: Sequence[int], peer: int, state: WarmState) -> bool:
+    """Return whether the command would run here as in its client; takes its limits."""
+    if len(files) != (MAX_FILES if request.kind == RUNNER else MAX_FILES - 1):
+        return False
     if request.kind != COMMAND:  # the server's own child
+        resource.setrlimit(resource.RLIMIT_NOFILE, state.open_files)
         return True
-    has_same_locale = request.streams[0] == sys.getfilesystemencoding()
-    if not has_same_locale or _read_at_import(request.environ) != _read_at_import(state.environ):
+    if not _has_locale(request.streams[0]):
+        return False
+    if _read_at_import(request.environ) != _read_at_import(state.environ):
         return False
     try:
-        if rights(peer) != state.rights:
-            return False
-        _take_limits(peer)
+        return rights(peer) == state.rights and take_limits(peer)
     except (OSError, ValueError):  # it has ended, or may do what this process may not
         return False
-    return True
+
+
+def _has_locale(wanted: str) -> bool:
+    """Return whether this process encodes names and texts as the client; UTF-8 mode is stronger."""
+    return locale_of_python() in {wanted, wanted.replace("locale", "utf8")}
 
 
 def _read_at_import(environ: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
     prefixes = tuple(map(os.fsencode, READ_AT_IMPORT))
-    return {name: value for name, value in environ.items() if name.startswith(prefixes)}
-
-
-def rights(process: int | str) -> list[str]:
-    """Return the users, groups and namespaces of a process."""
-    with open(f"/proc/{process}/status", errors="replace", encoding="ascii") as lines:  # noqa: PTH123
-        rights = [line for line in lines if line.startswith(("Uid:", "Gid:", "Groups:", "Cap"))]
-    return rights + [os.readlink(f"/proc/{process}/ns/{kind}") for kind in NAMESPACES]  # noqa: PTH115
-
-
-def _take_limits(peer: int) -> None:
-    """Take the client's resource limits, niceness and processors.
-
-    Raises:
-        OSError: this process may not.
-        ValueError: the same.
-    """
-    for name in dir(resource):
-        if name.startswith("RLIMIT_"):
-            number = getattr(resource, name)
-            limits = resource.prlimit(peer, number)
-            if limits != resource.getrlimit(number):
-                resource.setrlimit(number, limits)
-    nice = os.getpriority(os.PRIO_PROCESS, peer)
-    if nice != os.getpriority(os.PRIO_PROCESS, 0):
-        os.setpriority(os.PRIO_PROCESS, 0, nice)
-    processors = os.sched_getaffinity(peer)
-    if processors != os.sched_getaffinity(0):
-        os.sched_setaffinity(0, processors)
+    return {
+        name: value
+        for name, value in environ.items()
+        if name.startswith(prefixes) and name not in TAKEN_LATER
+    }
 
 
 def _become(request: Request, files: list[int], connection: socket.socket) -> socket.socket:
     """Take the request's files, folder, environment, umask and locale; return the connection."""
-    import fcntl
-
-    connection.settimeout(None)
-    connection = socket.socket(
-        fileno=fcntl.fcntl(connection.fileno(), fcntl.F_DUPFD_CLOEXEC, MANY_FD)
-    )
-    high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, MANY_FD) for fd in files]
-    os.fchdir(high[0])
-    for target, fd in enumerate(high[1:]):
+    files = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE_FD) for fd in files]
+    high = fcntl.fcntl(connection.fileno(), fcntl.F_DUPFD_CLOEXEC, FIRST_FREE_FD)
+    connection.detach()
+    os.fchdir(files[0])
+    for target, fd in enumerate(files[1:]):
         os.dup2(fd, target, inheritable=target < EXTRA_FD)
-    os.closerange(len(high) - 1, MANY_FD)
-    for fd in high:
-        os.close(fd)
+    close_range(len(files) - 1, keep={high})
     os.umask(request.umask)
     os.environb.clear()
     os.environb.update(request.environ)
+    sys.dont_write_bytecode = bool(request.environ.get(NO_BYTECODE))
     time.tzset()
     with contextlib.suppress(locale.Error):
         locale.setlocale(locale.LC_CTYPE, "")
     tempfile.tempdir = None
     for number in request.ignored:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             signal.signal(number, signal.SIG_IGN)
     sys.argv[:] = [os.fsdecode(argument) for argument in request.arguments]
     set_title(["localrun", *sys.argv[1:]])
-    _open_streams(request.streams[1:])
-    return connection
+    open_streams(request.streams[1:])
+    return socket.socket(fileno=high)
 
 
-def _open_streams(streams: Sequence[str]) -> None:
-    """Open stdin, stdout and stderr as the client's interpreter has opened them."""
-    opened = [_stream(fd, *description.split(":")) for fd, description in enumerate(streams)]
-    sys.stdin = sys.__stdin__ = opened[0]  # type: ignore[misc]
-    sys.stdout = sys.__stdout__ = opened[1]  # type: ignore[misc]
-    sys.stderr = sys.__stderr__ = opened[2]  # type: ignore[misc]
+def close_range(first: int, keep: set[int]) -> None:
+    """Close the file descriptors from ``first`` on, except some."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
+        if int(name) >= first and int(name) not in keep:
+            with contextlib.suppress(OSError):  # the one of the list itself
+                os.close(int(name))
 
 
-def _stream(fd: int, encoding: str, errors: str, is_unbuffered: str) -> io.TextIOWrapper:
-    raw = io.FileIO(fd, "r" if fd == 0 else "w", closefd=False)
-    raw.name = ("<stdin>", "<stdout>", "<stderr>")[fd]
-    buffer: Any = raw
-    if fd == 0:
-        buffer = io.BufferedReader(raw)
-    elif is_unbuffered == "0":
-        buffer = io.BufferedWriter(raw)
-    stream = io.TextIOWrapper(
-        buffer,
-        encoding=encoding,
-        errors=errors,
-        newline="\n",
-        line_buffering=fd == STDERR or raw.isatty(),
-        write_through=is_unbuffered == "1",
-    )
-    stream.mode = "r" if fd == 0 else "w"  # type: ignore[misc]
-    return stream
+def _is_alone(connection: socket.socket) -> bool:
+    """Return whether the client was killed before its death was recorded to matter."""
+    poll = select.poll()
+    poll.register(connection, select.POLLRDHUP)
+    return bool(poll.poll(0))
 
 
 def _run(run: Callable[[], int]) -> int:
@@ -241,12 +227,7 @@ def _run(run: Callable[[], int]) -> int:
         code = 1
     threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - joins threads
     atexit._run_exitfuncs()  # noqa: SLF001
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            code = FAILED_FLUSH if stream is sys.stdout else code
-    return code & 0xFF
+    return code & 0xFF if flush_streams() else FAILED_FLUSH
 
 
 def _exit_code(end: SystemExit) -> int:
@@ -256,3 +237,11 @@ def _exit_code(end: SystemExit) -> int:
         return end.code
     print(end.code, file=sys.stderr)  # noqa: T201 - as the interpreter does
     return 1
+
+
+def _close_all_but(connection: socket.socket) -> None:
+    """Close all files; stdin, stdout and stderr stay open, on nothing, for threads that remain."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in range(EXTRA_FD):
+        os.dup2(null, fd)
+    close_range(EXTRA_FD, keep={connection.fileno()})

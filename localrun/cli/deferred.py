@@ -13,8 +13,18 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command_from_info
 from typer.models import CommandInfo
 
+from localrun.cli.plain_values import read_plainly
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+
+class _Command(TyperCommand):
+    """Command whose plain values are read without pydantic."""
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - typer keeps its types to itself
+        """Return the parameters of the command."""
+        return [read_plainly(parameter) for parameter in super().get_params(ctx)]
 
 
 class Deferred(TyperCommand):
@@ -26,7 +36,7 @@ class Deferred(TyperCommand):
 
     def make_context(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - typer keeps its types to itself
         """Build the command and return the context that runs it."""
-        info = CommandInfo(self.name, callback=self._function, hidden=self.hidden)
+        info = CommandInfo(self.name, cls=_Command, callback=self._function, hidden=self.hidden)
         command = get_command_from_info(
             info, pretty_exceptions_short=False, rich_markup_mode="rich"
         )
@@ -40,3 +50,7 @@ class Commands(TyperGroup):
         """Add commands by name."""
         for name, function in functions.items():
             self.commands[name] = Deferred(name, function, hidden=hidden)
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - typer keeps its types to itself
+        """Return the parameters of the group."""
+        return [read_plainly(parameter) for parameter in super().get_params(ctx)]

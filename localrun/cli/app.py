@@ -9,7 +9,7 @@ from typer import Exit, Option, Typer
 from typer.main import get_command
 
 from localrun import __version__
-from localrun.cli.deferred import Commands, build_commands, build_parameters
+from localrun.cli.deferred import Commands, build_commands
 from localrun.cli.doctor import doctor
 from localrun.cli.help import help_command
 from localrun.cli.internal.job import job
@@ -113,7 +113,7 @@ def build_all() -> None:
     """Build all commands at once; a process that runs only one builds only that."""
     build_commands(COMMANDS, hidden=False)
     build_commands(HIDDEN, hidden=True)
-    build_parameters(command_line())
+    command_line()
 
 
 def _print_version(is_set: bool) -> None:

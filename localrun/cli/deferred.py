@@ -10,14 +10,24 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command_from_info
 from typer.models import CommandInfo
+
+from localrun.cli.plain_values import read_plainly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from typer._click.core import Command
+
+
+class _Command(TyperCommand):
+    """Command whose plain values are read without pydantic."""
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - typer keeps its types to itself
+        """Return the parameters of the command."""
+        return [read_plainly(parameter) for parameter in super().get_params(ctx)]
 
 
 class Deferred(TyperCommand):
@@ -34,21 +44,14 @@ class Deferred(TyperCommand):
 
 @functools.cache
 def _built(name: str, function: Callable[..., Any], is_hidden: bool) -> Command:
-    info = CommandInfo(name, callback=function, hidden=is_hidden)
+    info = CommandInfo(name, cls=_Command, callback=function, hidden=is_hidden)
     return get_command_from_info(info, pretty_exceptions_short=False, rich_markup_mode="rich")
 
 
 def build_commands(functions: Mapping[str, Callable[..., Any]], *, hidden: bool) -> None:
-    """Build commands in a process that will fork, with what reads their arguments."""
+    """Build commands in a process that will fork."""
     for name, function in functions.items():
-        build_parameters(_built(name, function, hidden))
-
-
-def build_parameters(command: Command) -> None:
-    """Build what reads the arguments of a command."""
-    for parameter in command.params:
-        if isinstance(parameter, TyperOption | TyperArgument):
-            parameter.get_runtime_param()
+        _built(name, function, hidden)
 
 
 class Commands(TyperGroup):
@@ -58,3 +61,7 @@ class Commands(TyperGroup):
         """Add commands by name."""
         for name, function in functions.items():
             self.commands[name] = Deferred(name, function, hidden=hidden)
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - typer keeps its types to itself
+        """Return the parameters of the group."""
+        return [read_plainly(parameter) for parameter in super().get_params(ctx)]

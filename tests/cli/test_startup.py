@@ -21,7 +21,7 @@ HEAVY = {
     "modelscope", "modelscope_hub", "msgspec", "numpy", "platformdirs", "prompt_toolkit",
     "psutil", "pydantic", "requests", "rich", "starlette", "uvicorn",
 }  # fmt: skip
-OF_A_COMMAND = {"pydantic", "platformdirs"}  # typer reads arguments by it; where the settings are
+OF_A_COMMAND = {"platformdirs"}  # where the settings are
 CONVERTER = "localrun.chat.gotemplate.converter"
 LOADED = "print('\\n'.join(sys.modules))"
 VERSION = """

@@ -25,7 +25,7 @@ PACKAGES = ("cli", "client", "services", "store", "modelfile", "chat", "registry
 # huggingface_hub and modelscope stay out: they read the environment when they are imported
 LIBRARIES = (
     "encodings.idna", "importlib.readers", "localrun.logs", "platformdirs", "platformdirs.unix",
-    "pydantic", "rich._emoji_codes", "rich.console", "stringprep", "typer._click._textwrap",
+    "rich._emoji_codes", "rich.console", "stringprep", "typer._click._textwrap",
     "typer._click.decorators", "typer.rich_utils",
 )  # fmt: skip
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import subprocess
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from localrun.client.api import LocalrunClient
 from localrun.client.failures import ANOTHER_PORT
+from localrun.client.readahead import begin_reading
 from localrun.errors import (
     AddressInUseError,
     BackendError,
@@ -61,7 +63,16 @@ def find_server(settings: Settings) -> LocalrunClient | None:
     return client
 
 
-def ensure_server(settings: Settings) -> LocalrunClient:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstRequest:
+    """The model that is about to be requested: a server that is started loads it at once."""
+
+    model: str
+    num_ctx: int | None = None
+    files: tuple[Path, ...] = ()
+
+
+def ensure_server(settings: Settings, first: FirstRequest | None = None) -> LocalrunClient:
     """Return a client of the running server; start a server if none is running.
 
     Raises:
@@ -77,7 +88,10 @@ def ensure_server(settings: Settings) -> LocalrunClient:
             hint="start `localrun serve` there, or unset LOCALRUN_HOST",
         )
     log = settings.log_dir / START_LOG
-    return _wait_until_up(settings, _spawn(log, settings), log)
+    child = _spawn(log, settings, first)
+    if first is not None:
+        begin_reading(first.files)
+    return _wait_until_up(settings, child, log)
 
 
 def stop_server(client: LocalrunClient) -> None:
@@ -123,18 +137,24 @@ def _find_slow_server(settings: Settings) -> LocalrunClient | None:
     return find_server(settings)
 
 
-def _spawn(log: Path, settings: Settings) -> subprocess.Popen[bytes]:
+def _spawn(
+    log: Path, settings: Settings, first: FirstRequest | None = None
+) -> subprocess.Popen[bytes]:
     """Start a server in its own session: Ctrl-C and hang-up of this terminal do not reach it.
 
     It inherits the environment; a device is passed only if a flag chose it.
     """
     is_flag = settings.source_of("LOCALRUN_DEVICE").startswith("flag")
-    device = ["--device", settings.device] if is_flag else []
+    options = ["--device", settings.device] if is_flag else []
+    if first is not None:
+        options.append(f"--load={first.model}")  # one word, which no name can leave
+    if first is not None and first.num_ctx is not None:
+        options.append(f"--load-ctx={first.num_ctx}")
     try:
         make_private_folder(log.parent)
         with open(log, "wb", opener=open_private) as out:
             return subprocess.Popen(  # noqa: S603 - our own program
-                [*program_command(), "serve", "--background", *device],
+                [*program_command(), "serve", "--background", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,

@@ -1,26 +1,46 @@
-"""Log file of the background server, ``server.log``.
+"""Log of the server: stderr, or ``server.log`` of the background server.
 
-Only its owner may read it, because it may contain prompts. It is rotated at `LOG_BYTES`. Files
-that an earlier version wrote with wider permissions are tightened.
+Only its owner may read the file, because it may contain prompts. It is rotated at `LOG_BYTES`.
+Files that an earlier version wrote with wider permissions are tightened.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import logging.handlers
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from localrun.logs import HarmlessFormatter
 from localrun.private import make_private_folder, open_private, tighten
+from localrun.server.middleware.access_log import LOG_FORMAT, RequestFilter
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
+
+    from localrun.settings import Settings
 
 LOG_FILE = "server.log"
 OWN_FILES = "server*.log*"  # also the output of a start before its log is open
 LOG_BYTES = 5 * 1024 * 1024
 KEPT_LOGS = 3
+
+
+def set_up_logging(settings: Settings, *, background: bool) -> None:
+    """Log to stderr, or to the file if the server runs in the background.
+
+    Raises:
+        OSError: the log cannot be written.
+    """
+    handler: logging.Handler = logging.StreamHandler()
+    if background:
+        handler = PrivateLog.in_folder(settings.log_dir)
+    handler.setFormatter(HarmlessFormatter(LOG_FORMAT))
+    handler.addFilter(RequestFilter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
 
 class PrivateLog(logging.handlers.RotatingFileHandler):

@@ -1,4 +1,4 @@
-"""Server process from its listening socket on: log, serve, shut down.
+"""Server process from its listening socket on: serve, shut down.
 
     foreground   logs to stderr, ends on Ctrl-C or SIGTERM
     background   logs to ``server.log``, also ends after an idle time
@@ -23,30 +23,24 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from localrun.hardware.choice import CPU
-from localrun.logs import HarmlessFormatter
 from localrun.server.app import create_app
-from localrun.server.core.deferred_pool import DeferredPool
 from localrun.server.core.metrics import Metrics
 from localrun.server.http_server import HttpServer
-from localrun.server.log_file import PrivateLog
-from localrun.server.middleware.access_log import LOG_FORMAT, RequestFilter
 from localrun.server.middleware.activity import Activity
 from localrun.server.middleware.timeouts import TimeoutProtocol
 from localrun.server.routing.parts import Parts
 from localrun.server.unix_protocol import serve_unix
 from localrun.services.devices import report_unused
-from localrun.services.workspace import Workspace
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from localrun.server.core.deferred_pool import DeferredPool
     from localrun.server.middleware.keys import Keys
     from localrun.server.tls import TlsOptions
     from localrun.server.unix_socket import UnixListener
-    from localrun.services.models import Models
+    from localrun.services.workspace import Workspace
     from localrun.settings import Settings
-    from localrun.supervisor.pool import RunnerPool
-    from localrun.supervisor.runner_process import StartProcess
 
 _log = logging.getLogger(__name__)
 
@@ -62,49 +56,21 @@ class ServerOptions:
     settings: Settings
     keys: Keys
     tls: TlsOptions
-    device: str
     background: bool
-    start: StartProcess | None  # None: runners are processes of this program
     warm: str | None  # the socket of the warm process
     unix: UnixListener | None
 
 
-def serve(options: ServerOptions, listener: socket.socket) -> None:
-    """Serve on a listening socket until shutdown."""
-    settings = options.settings
-    _set_up_logging(settings, background=options.background)
-    workspace = Workspace(
-        settings, os.environ, takes_paths=settings.is_loopback, explains_paths=False
-    )
-    pool = DeferredPool(functools.partial(_create_pool, options, workspace.models))
-    _report_devices(settings)
+def serve(
+    options: ServerOptions, workspace: Workspace, pool: DeferredPool, listener: socket.socket
+) -> None:
+    """Serve on a listening socket until shutdown, which closes the pool."""
+    _report_devices(options.settings)
     try:
         _serve(options, Parts(pool, workspace, Metrics(), warm=options.warm), listener)
     finally:
         pool.close()
     _log.info("exited")
-
-
-def _create_pool(options: ServerOptions, models: Models) -> RunnerPool:
-    """Return the runner pool of the settings, with a watch on the names of its models."""
-    from localrun.server.core.loaded_names import LoadedNames
-    from localrun.supervisor.devices import ChosenDevices
-    from localrun.supervisor.memory_history import MemoryHistory
-    from localrun.supervisor.pool import RunnerPool
-    from localrun.supervisor.runner_process import start_runner
-
-    settings, device = options.settings, options.device
-    devices = ChosenDevices(device, os.environ, most_bytes=settings.memory_bytes)
-    pool = RunnerPool(
-        keep_alive_s=settings.keep_alive_s,
-        start=options.start or functools.partial(start_runner, device=device, warm=options.warm),
-        devices=devices,
-        invalidate_devices=devices.invalidate,
-        memory_history=MemoryHistory(settings.needs_file),
-        max_waiting=settings.max_queue,
-    )
-    LoadedNames(pool, models).start_watch()
-    return pool
 
 
 def _serve(options: ServerOptions, parts: Parts, listener: socket.socket) -> None:
@@ -189,13 +155,3 @@ async def _end_when_idle(idle_exit_s: float, activity: Activity, shutdown: async
     await activity.wait_until_idle(max(idle_exit_s, MIN_IDLE_S))
     _log.info("no request for %.0f s", idle_exit_s)
     shutdown.set()
-
-
-def _set_up_logging(settings: Settings, *, background: bool) -> None:
-    handler: logging.Handler = logging.StreamHandler()
-    if background:
-        handler = PrivateLog.in_folder(settings.log_dir)
-    handler.setFormatter(HarmlessFormatter(LOG_FORMAT))
-    handler.addFilter(RequestFilter())
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

@@ -10,18 +10,24 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from functools import partial
 from typing import TYPE_CHECKING
 
 from localrun.errors import AddressInUseError, NetworkError, UsageError
+from localrun.server.core.deferred_pool import DeferredPool, create_pool
+from localrun.server.core.early_load import begin_early_load
+from localrun.server.log_file import set_up_logging
 from localrun.server.middleware.keys import read_keys
 from localrun.server.tls import tls_options
 from localrun.server.unix_socket import unix_listener
 from localrun.services.devices import check_choice
+from localrun.services.workspace import Workspace
 from localrun.sockets import WARM, socket_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from localrun.server.core.early_load import EarlyLoad
     from localrun.settings import Settings
     from localrun.supervisor.runner_process import StartProcess
     from localrun.warm.process import Warm
@@ -36,11 +42,12 @@ def run_server(
     insecure: bool = False,
     start: StartProcess | None = None,
     start_warm: Callable[[str], Warm | None] = lambda _: None,
+    early: EarlyLoad | None = None,
 ) -> None:
     """Serve until shutdown; blocks, and must run in the main thread because of its signal handlers.
 
     ``start`` replaces the start of runners. ``start_warm`` forks the warm process that listens at
-    a path, once clients can connect to the server.
+    a path, once clients can connect to the server. ``early`` is loaded meanwhile.
 
     Raises:
         AddressInUseError: another program listens on the address.
@@ -58,12 +65,20 @@ def run_server(
     device = check_choice(settings.device, os.environ)
     with bind(settings) as listener, unix_listener(settings, listener) as unix:
         warm = _start_warm(settings, start_warm)
+        warm_path = warm.path if warm else None
+        set_up_logging(settings, background=background)
+        workspace = Workspace(
+            settings, os.environ, takes_paths=settings.is_loopback, explains_paths=False
+        )
+        create = partial(create_pool, device=device, start=start, warm=warm_path)
+        pool = DeferredPool(partial(create, settings, workspace.models))
+        if early is not None:
+            begin_early_load(early, pool.open, workspace.models.find_model)
         from localrun.server.run import ServerOptions, serve
 
-        warm_path = warm.path if warm else None
-        options = ServerOptions(settings, keys, tls, device, background, start, warm_path, unix)
+        options = ServerOptions(settings, keys, tls, background, warm_path, unix)
         try:
-            serve(options, listener)
+            serve(options, workspace, pool, listener)
         finally:
             if warm is not None:
                 warm.close()

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.client import launch
-from localrun.client.launch import ensure_server, find_server, stop_server
+from localrun.client.launch import FirstRequest, ensure_server, find_server, stop_server
 from localrun.errors import AddressInUseError, ServerUnreachableError, StorageError
 from localrun.settings import Settings, load_settings
 from tests.cli.fake_server import environment, fake_server, unused_address
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +43,28 @@ def test_a_server_is_started_found_and_stopped(settings: Settings) -> None:
         stop_server(client)
 
     assert find_server(settings) is None
+
+
+def test_a_server_loads_the_model_of_the_first_request_at_once(settings: Settings) -> None:
+    client = ensure_server(settings, FirstRequest(model="guide"))
+    try:
+        wait_until(client.running)
+        (model,) = client.running()
+
+        assert model["name"] == "guide:latest"
+    finally:
+        stop_server(client)
+
+
+@pytest.mark.parametrize("name", ["--help", "no such", "--load\nx", "'; exit 1"])
+def test_a_model_that_does_not_exist_keeps_no_server_from_starting(
+    settings: Settings, name: str
+) -> None:
+    client = ensure_server(settings, FirstRequest(model=name, num_ctx=8))
+    try:
+        assert client.states() == []
+    finally:
+        stop_server(client)
 
 
 def test_programs_that_start_one_together_share_one(settings: Settings) -> None:

@@ -34,17 +34,19 @@ def load(
 
     from localrun.cli.options import check_keep_alive
     from localrun.cli.serving.answer import interruptible, load_status
-    from localrun.client.launch import ensure_server
+    from localrun.client.launch import FirstRequest, ensure_server
     from localrun.services.workspace import open_workspace
 
     check_keep_alive(keep_alive)
     workspace = open_workspace(os.environ)
-    name = workspace.models.find_model(model).name
+    stored = workspace.models.find_model(model)
+    name = stored.name
+    first = FirstRequest(model=name, num_ctx=ctx, files=(*stored.shards, *stored.draft))
     fields = {"model": name, "pin": pin, "num_ctx": ctx, "keep_alive": keep_alive}
     body = {key: value for key, value in fields.items() if value is not None}
     output, load_s = Output(as_json=as_json), 0.0
     with interruptible():
-        for frame in ensure_server(workspace.settings).load(body):
+        for frame in ensure_server(workspace.settings, first).load(body):
             output.status("" if frame["done"] else load_status(frame, name))
             load_s = frame.get("load_s", 0.0)
     if as_json:

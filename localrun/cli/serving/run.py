@@ -94,7 +94,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
     from localrun.cli.serving.chat import chat
     from localrun.cli.serving.run_options import read_format, with_device
     from localrun.cli.version import warn_of_other_version
-    from localrun.client.launch import ensure_server
+    from localrun.client.launch import FirstRequest, ensure_server
     from localrun.services.capabilities import check_can_answer
     from localrun.services.workspace import open_workspace
 
@@ -127,8 +127,10 @@ def run(  # noqa: PLR0913 - one parameter a flag
         as_json=as_json,
     )
 
+    first = FirstRequest(model=stored.name, num_ctx=ctx, files=(*stored.shards, *stored.draft))
+
     def connect() -> LocalrunClient:
-        return ensure_server(settings)
+        return ensure_server(settings, first)
 
     if message is None:
         warn_of_other_version(connect())

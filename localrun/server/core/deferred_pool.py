@@ -5,13 +5,18 @@ Invariant: at most one pool is created, and none is left open after `close`.
 
 from __future__ import annotations
 
+import functools
+import os
 import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from localrun.services.models import Models
+    from localrun.settings import Settings
     from localrun.supervisor.pool import RunnerPool
+    from localrun.supervisor.runner_process import StartProcess
 
 
 class DeferredPool:
@@ -51,3 +56,34 @@ class DeferredPool:
             pool = self._pool
         if pool is not None:
             pool.close(is_hasty=is_hasty)
+
+
+def create_pool(
+    settings: Settings,
+    models: Models,
+    *,
+    device: str,
+    start: StartProcess | None,
+    warm: str | None,
+) -> RunnerPool:
+    """Return the runner pool of the settings, with a watch on the names of its models.
+
+    ``start`` replaces the start of runners; ``warm`` is the socket of the warm process.
+    """
+    from localrun.server.core.loaded_names import LoadedNames
+    from localrun.supervisor.devices import ChosenDevices
+    from localrun.supervisor.memory_history import MemoryHistory
+    from localrun.supervisor.pool import RunnerPool
+    from localrun.supervisor.runner_process import start_runner
+
+    devices = ChosenDevices(device, os.environ, most_bytes=settings.memory_bytes)
+    pool = RunnerPool(
+        keep_alive_s=settings.keep_alive_s,
+        start=start or functools.partial(start_runner, device=device, warm=warm),
+        devices=devices,
+        invalidate_devices=devices.invalidate,
+        memory_history=MemoryHistory(settings.needs_file),
+        max_waiting=settings.max_queue,
+    )
+    LoadedNames(pool, models).start_watch()
+    return pool

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from localrun.allocator import release_free_memory, use_one_arena
 from localrun.hardware.choice import CPU
 from localrun.logs import HarmlessFormatter
 from localrun.server.app import create_app
@@ -52,6 +53,7 @@ _log = logging.getLogger(__name__)
 
 LONGEST_DRAIN_S = 86400  # if the settings have no limit
 FLUSH_S = 5  # for errors that end answers to reach their clients
+RELEASE_S = 10.0  # without a request, before freed memory is returned
 MIN_IDLE_S = 1.0  # the client that started the server must connect
 
 
@@ -72,6 +74,7 @@ class ServerOptions:
 def serve(options: ServerOptions, listener: socket.socket) -> None:
     """Serve on a listening socket until shutdown."""
     settings = options.settings
+    use_one_arena()
     _set_up_logging(settings, background=options.background)
     workspace = Workspace(
         settings, os.environ, takes_paths=settings.is_loopback, explains_paths=False
@@ -122,6 +125,7 @@ def _serve(options: ServerOptions, parts: Parts, listener: socket.socket) -> Non
         watches = [
             _end_on(shutdown, pool, _drain_s(settings)),
             parts.metrics.watch_loop(),
+            _release_memory(activity),
         ]
         if options.unix is not None:
             watches.append(serve_unix(server, options.unix, shutdown))
@@ -189,6 +193,16 @@ async def _end_when_idle(idle_exit_s: float, activity: Activity, shutdown: async
     await activity.wait_until_idle(max(idle_exit_s, MIN_IDLE_S))
     _log.info("no request for %.0f s", idle_exit_s)
     shutdown.set()
+
+
+async def _release_memory(activity: Activity) -> None:
+    """Return freed memory to the system some seconds after the last request, until cancelled."""
+    while True:
+        await activity.wait_until_idle(RELEASE_S)
+        num_requests = activity.num_requests
+        gc.collect()  # requests that failed may be kept by the cycles of their exceptions
+        await asyncio.to_thread(release_free_memory)
+        await activity.wait_for_request(num_requests)
 
 
 def _set_up_logging(settings: Settings, *, background: bool) -> None:

@@ -25,6 +25,7 @@ import struct
 import sys
 from typing import TYPE_CHECKING
 
+from localrun.allocator import release_free_memory
 from localrun.sockets import is_private
 from localrun.warm.protocol import EXITED, KILLED, reply
 from localrun.warm.record import RECORD_BYTES, kill_mortal
@@ -72,6 +73,8 @@ def start_warm(
     with warm_end, listener:
         sys.stdout.flush()
         sys.stderr.flush()
+        release_free_memory()
+        gc.freeze()  # a collection in one of the processes would copy all pages that they share
         if os.fork():
             return Warm(path, server_end)
         code = 1
@@ -151,6 +154,7 @@ def _prepare(prepare: Callable[[], None], environ: dict[str, str]) -> None:
     os.environ.update(given)
     gc.collect()
     gc.freeze()
+    release_free_memory()
 
 
 class CodeOnDisk:

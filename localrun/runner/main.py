@@ -25,6 +25,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from localrun.allocator import use_one_arena
 from localrun.engine.llama.library import start
 from localrun.engine.llama.memory_log import MemoryTaken
 from localrun.engine.llama.placement import with_devices
@@ -66,6 +67,7 @@ def run_runner(fd: int, device: str = AUTO, saved: SavedPrompts | None = None) -
     ``device`` applies if the `Load` names no devices. ``saved`` is where prompts are saved, None
     disables saving.
     """
+    use_one_arena()
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     sock = socket.socket(fileno=fd)
     _die_with_server(sock)

@@ -13,6 +13,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from localrun.allocator import release_free_memory
 from localrun.runner.prompt_restorer import MIN_TOKENS, num_saved
 from localrun.store.prompts import SEGMENT_TOKENS
 
@@ -30,6 +31,7 @@ CLOSE_TIMEOUT_S = 2.0  # for saving at exit; shorter than the supervisor's grace
 POLL_S = 0.02  # between checks whether a file is written
 TIDY_PAUSE_S = 0.02  # between two pieces: a command waits for one piece at most
 READ_BYTES_PER_S = 1e9  # disk and hash
+RELEASE_S = 10.0  # without a command, before freed memory is returned to the system
 MIN_SPEEDUP = 2.0  # of reading over computing
 C = TypeVar("C")
 
@@ -55,7 +57,7 @@ class NullPromptSaver:
     def next_command(self, commands: queue.SimpleQueue[C]) -> C:
         """Return the next command; compact the cache until it comes."""
         command = _command_while_compacting(commands, self._compact)
-        return commands.get() if command is None else command
+        return _last_command(commands) if command is None else command
 
     def close(self) -> None:
         """Do nothing: nothing is saved."""
@@ -105,13 +107,14 @@ class PromptSaver:
             command = _command_while_compacting(commands, self._cache.compact)
             if command is not None:
                 return command
-        while True:
+        while (pause_s := self._pause_s()) is not None:
             try:
-                return commands.get(timeout=self._pause_s())
+                return commands.get(timeout=pause_s)
             except queue.Empty:
                 self._save_next()
                 while not self._is_saving and commands.empty() and self._cache.compact():
                     pass
+        return _last_command(commands)
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Save prompts that are not saved yet, the latest first; block at most ``timeout_s``."""
@@ -214,6 +217,15 @@ def _command_while_compacting(
         except queue.Empty:
             has_more = compact()
     return None
+
+
+def _last_command(commands: queue.SimpleQueue[C]) -> C:
+    """Return the next command; until it comes, nothing but returning freed memory is left to do."""
+    try:
+        return commands.get(timeout=RELEASE_S)
+    except queue.Empty:
+        release_free_memory()
+    return commands.get()
 
 
 def _hash(tokens: list[int]) -> int:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
+from localrun.allocator import release_free_memory, use_one_arena
 from localrun.hardware.choice import CPU
 from localrun.server.app import create_app
 from localrun.server.core.metrics import Metrics
@@ -46,6 +47,7 @@ _log = logging.getLogger(__name__)
 
 LONGEST_DRAIN_S = 86400  # if the settings have no limit
 FLUSH_S = 5  # for errors that end answers to reach their clients
+RELEASE_S = 10.0  # without a request, before freed memory is returned
 MIN_IDLE_S = 1.0  # the client that started the server must connect
 
 
@@ -65,6 +67,7 @@ def serve(
     options: ServerOptions, workspace: Workspace, pool: DeferredPool, listener: socket.socket
 ) -> None:
     """Serve on a listening socket until shutdown, which closes the pool."""
+    use_one_arena()
     _report_devices(options.settings)
     try:
         _serve(options, Parts(pool, workspace, Metrics(), warm=options.warm), listener)
@@ -88,6 +91,7 @@ def _serve(options: ServerOptions, parts: Parts, listener: socket.socket) -> Non
         watches = [
             _end_on(shutdown, pool, _drain_s(settings)),
             parts.metrics.watch_loop(),
+            _release_memory(activity),
         ]
         if options.unix is not None:
             watches.append(serve_unix(server, options.unix, shutdown))
@@ -155,3 +159,13 @@ async def _end_when_idle(idle_exit_s: float, activity: Activity, shutdown: async
     await activity.wait_until_idle(max(idle_exit_s, MIN_IDLE_S))
     _log.info("no request for %.0f s", idle_exit_s)
     shutdown.set()
+
+
+async def _release_memory(activity: Activity) -> None:
+    """Return freed memory to the system some seconds after the last request, until cancelled."""
+    while True:
+        await activity.wait_until_idle(RELEASE_S)
+        num_requests = activity.num_requests
+        gc.collect()  # requests that failed may be kept by the cycles of their exceptions
+        await asyncio.to_thread(release_free_memory)
+        await activity.wait_for_request(num_requests)

@@ -18,6 +18,7 @@ import socket
 import sys
 from typing import TYPE_CHECKING
 
+from localrun.allocator import release_free_memory
 from localrun.sockets import is_private
 from localrun.warm.code import file_identity
 from localrun.warm.loop import STDERR, Listener, Loop
@@ -63,6 +64,8 @@ def start_warm(
     with warm_end, listener.socket:
         sys.stdout.flush()
         sys.stderr.flush()
+        release_free_memory()
+        gc.freeze()  # a collection in one of the processes would copy all pages that they share
         if os.fork():
             return Warm(path, server_end)
         code = 1
@@ -143,3 +146,4 @@ def _prepare(prepare: Callable[[], None], environ: dict[str, str]) -> None:
     os.environ.update(given)
     gc.collect()
     gc.freeze()
+    release_free_memory()

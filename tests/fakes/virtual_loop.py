@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+T = TypeVar("T")
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -24,6 +26,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self.now
+
+    def run_in_executor(
+        self, _executor: object, work: Callable[..., T], *arguments: object
+    ) -> asyncio.Future[T]:
+        """Work at once: no time passes meanwhile."""
+        future = self.create_future()
+        future.set_result(work(*arguments))
+        return future
 
 
 class _JumpingSelector(selectors.DefaultSelector):

@@ -17,9 +17,10 @@ from localrun.engine.llama.model import Model, load_model
 from localrun.engine.params import CacheType, FinishReason, LoadOptions, SamplingParams
 from localrun.engine.scheduler import SchedulerLimits
 from localrun.engine.sequence import Sequence
+from localrun.runner import prompt_saver
 from localrun.runner.messages import Event, Finished, Load
 from localrun.runner.prompt_restorer import PromptRestorer
-from localrun.runner.prompt_saver import PromptSaver
+from localrun.runner.prompt_saver import NullPromptSaver, PromptSaver
 from localrun.runner.saved_prompts import file_identities, prompt_scope
 from localrun.runner.worker import CommandQueue, Worker
 from localrun.store.prompts import PromptFolder
@@ -279,3 +280,25 @@ def test_settings_that_change_the_cache_name_another_folder(tmp_path: Path) -> N
 
     assert len(names) == 6
     assert same in names
+
+
+@pytest.mark.parametrize("is_quick", [False, True])
+def test_an_idle_engine_thread_returns_freed_memory_once(
+    *, is_quick: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+    received: list[str] = []
+    commands: queue.SimpleQueue[str] = queue.SimpleQueue()
+    monkeypatch.setattr(prompt_saver, "RELEASE_S", HANG_S if is_quick else 0.0)
+    monkeypatch.setattr(prompt_saver, "release_free_memory", released.set)
+    waiting = threading.Thread(
+        target=lambda: received.append(NullPromptSaver().next_command(commands))
+    )
+    waiting.start()
+    if not is_quick:
+        released.wait(HANG_S)
+    commands.put("next")
+    waiting.join()
+
+    assert received == ["next"]
+    assert released.is_set() != is_quick

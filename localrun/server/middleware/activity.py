@@ -25,11 +25,24 @@ class Activity:
         self._clock = clock
         self._num_open = 0
         self._ended_at = clock()
+        self._num_requests = 0
+        self._has_request = asyncio.Event()
 
     @property
     def idle_s(self) -> float:
         """Return the seconds since the last request ended; 0 while a request is open."""
         return 0.0 if self._num_open else self._clock() - self._ended_at
+
+    @property
+    def num_requests(self) -> int:
+        """Return the number of requests so far."""
+        return self._num_requests
+
+    async def wait_for_request(self, num_before: int) -> None:
+        """Return when there have been more than so many requests."""
+        while self._num_requests <= num_before:
+            self._has_request.clear()
+            await self._has_request.wait()
 
     async def wait_until_idle(self, idle_s: float) -> None:
         """Return when no request has been open for so many seconds."""
@@ -44,6 +57,8 @@ class Activity:
                 await app(scope, receive, send)
                 return
             self._num_open += 1
+            self._num_requests += 1
+            self._has_request.set()
             try:
                 await app(scope, receive, send)
             finally:

@@ -125,5 +125,5 @@ class StepSampler:
             if len(self._views) >= MAX_VIEWS:  # most are of freed buffers
                 self._views.clear()
             buffer = (ctypes.c_float * self._model.num_vocab).from_address(address)
-            view = self._views[address] = np.ctypeslib.as_array(buffer)
+            view = self._views[address] = np.frombuffer(memoryview(buffer), dtype=np.float32)
         return view

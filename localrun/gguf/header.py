@@ -147,14 +147,14 @@ def read_header(path: Path, *, longest_kept: int = LONGEST_KEPT_ARRAY) -> Header
         return parse_header(Reader(file, path), longest_kept)
 
 
-def read_headers(shards: Sequence[Path]) -> Header:
+def read_headers(shards: Sequence[Path], *, longest_kept: int = LONGEST_KEPT_ARRAY) -> Header:
     """Read the shards of a split model as one header: the first metadata and all tensors.
 
     Raises:
         IntegrityError: a shard is not a readable GGUF file.
         OSError: a shard cannot be opened.
     """
-    headers = [read_header(shard) for shard in shards]
+    headers = [read_header(shard, longest_kept=longest_kept) for shard in shards]
     tensors = {name: tensor for header in headers for name, tensor in header.tensors.items()}
     return replace(headers[0], tensors=tensors)
 

@@ -7,13 +7,12 @@ keys has cells, one with a convolution or a time mix has a state. Only what no t
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError
 from localrun.gguf.data import tensor_bytes
-from localrun.gguf.header import read_header, read_headers
+from localrun.gguf.header import read_headers
 from localrun.hardware.shape import LayerShape, ModelShape
 
 if TYPE_CHECKING:
@@ -55,8 +54,7 @@ def shape_of(shards: Sequence[Path]) -> ModelShape:
 @lru_cache(maxsize=64)
 def _shape_of(versions: tuple[tuple[Path, int], ...]) -> ModelShape:
     paths = [path for path, _ in versions]
-    first = read_header(paths[0], longest_kept=LONGEST_KEPT)
-    return read_shape(replace(first, tensors=read_headers(paths).tensors))
+    return read_shape(read_headers(paths, longest_kept=LONGEST_KEPT))
 
 
 def read_shape(header: Header) -> ModelShape:

@@ -33,6 +33,7 @@ from localrun.runner.messages import Pong, Ready
 from localrun.runner.null_engine import NullEngine
 from localrun.runner.prompt_restorer import NullPromptRestorer, PromptRestorer
 from localrun.runner.prompt_saver import NullPromptSaver, PromptSaver
+from localrun.runner.prompts.control_tokens import prepare_guard
 from localrun.runner.prompts.templates import Templates, TemplateTexts, analyze
 from localrun.runner.saved_prompts import file_identities
 from localrun.runner.speculation_setup import SpeculationSetup, max_drafts
@@ -81,7 +82,7 @@ class LoadedModel:
             split=TensorSplit(load.tensor_split, load.num_host_experts),
             on_progress=throttled(channel),
         )
-        self._beside.read_special_tokens(self._model)
+        self._beside.prepare_prompts(self._model)
         self._num_ctx = _num_ctx(load, self._model.trained_context)
         self._limits = SchedulerLimits(
             num_slots=load.num_parallel,
@@ -233,9 +234,9 @@ class WorkBeside:
         self.template = self._executor.submit(_analyzed, source) if source else None
         self.files = self._executor.submit(file_identities, load)
 
-    def read_special_tokens(self, model: Model) -> None:
-        """Read the special tokens of a loaded model, which its first use would wait for."""
-        self._executor.submit(lambda: model.special_tokens)
+    def prepare_prompts(self, model: Model) -> None:
+        """Read the special tokens of a loaded model, which its first prompt would wait for."""
+        self._executor.submit(lambda: prepare_guard(model.control_texts))
 
     def close(self) -> None:
         """End the thread when its work is done; does not block."""

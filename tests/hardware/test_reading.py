@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.errors import IntegrityError
+from localrun.gguf import header as header_module
 from localrun.hardware.reading import shape_of
 from tests.gguf.builder import ARRAY, BOOL, STRING, U32, array, header, pair, tensor
 from tests.hardware.sparse import SHAPES
@@ -14,6 +15,7 @@ from tests.hardware.sparse import SHAPES
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from localrun.gguf.header import Header
     from localrun.hardware.shape import ModelShape
 
 NAMES = ("attn_q", "attn_k", "attn_v", "ffn_up")
@@ -79,3 +81,26 @@ def test_windows_of_known_architectures(tmp_path: Path) -> None:
     SHAPES["gemma3 4B"](path)
 
     assert sum(not layer.is_windowed for layer in shape_of([path]).layers) == 5
+
+
+def test_the_header_of_each_shard_is_read_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = numbers(block_count=1, embedding_length=8, attention__head_count=1)
+    shards = [tmp_path / "1.gguf", tmp_path / "2.gguf"]
+    shards[0].write_bytes(header(pairs, [tensor("token_embd.weight", [8, 100])]))
+    shards[1].write_bytes(header(pairs, [tensor("blk.0.attn_k.weight", [8, 8])]))
+    read = header_module.read_header
+    paths: list[Path] = []
+
+    def counted(path: Path, *, longest_kept: int) -> Header:
+        paths.append(path)
+        return read(path, longest_kept=longest_kept)
+
+    monkeypatch.setattr(header_module, "read_header", counted)
+
+    shapes = [shape_of(shards) for _ in range(2)]
+
+    assert shapes[0].layers[0].key_width == 8
+    assert shapes[1] is shapes[0]
+    assert paths == shards

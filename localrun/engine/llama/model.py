@@ -15,6 +15,7 @@ from llama_cpp import llama_cpp as api
 
 from localrun.engine.cache.kv_cache import MemoryKind
 from localrun.engine.llama.placement import EVEN_SPLIT, TensorSplit, place
+from localrun.engine.llama.read_ahead import start_read_ahead
 from localrun.engine.llama.vocabulary import Vocabulary
 from localrun.engine.params import LoadOptions, Pooling
 from localrun.errors import LoadError
@@ -165,6 +166,7 @@ def load_model(
         params.use_mmap = options.use_mmap
     callback = api.llama_progress_callback(lambda fraction, _data: _report(on_progress, fraction))
     params.progress_callback = callback
+    start_read_ahead(shards)
     handle = _load(shards, params)
     if not handle:
         raise LoadError(

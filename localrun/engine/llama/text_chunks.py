@@ -15,6 +15,7 @@ A text that is shorter than `RUN` is one chunk.
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from localrun.engine.llama.text_search import MultiStringSearch
@@ -39,7 +40,7 @@ class TextChunker:
     def __init__(
         self, special_texts: Sequence[str], greedy_texts: Sequence[str], *, has_words: bool
     ) -> None:
-        self._search = MultiStringSearch(special_texts)
+        self._special_texts = special_texts
         self._greedy = frozenset(greedy_texts)
         self._has_words = has_words
 
@@ -55,6 +56,11 @@ class TextChunker:
                 begin = place
         if begin < len(text):
             yield text[begin:]
+
+    @cached_property
+    def _search(self) -> MultiStringSearch:
+        """Return the search for special tokens, which only long texts need."""
+        return MultiStringSearch(self._special_texts)
 
     def _places(self, text: str) -> Iterator[int]:
         before = 0

@@ -41,6 +41,11 @@ class Tokenizer(Protocol):
         """Return the token ids of a text that continues another text."""
 
 
+def prepare_guard(control_texts: Sequence[str]) -> None:
+    """Compile the search for a model's control tokens, which its first prompt would wait for."""
+    _search(tuple(control_texts))
+
+
 def guard(
     messages: Sequence[JsonObject], control_texts: Sequence[str], allowance: Allowance
 ) -> list[JsonObject]:

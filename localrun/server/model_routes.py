@@ -6,30 +6,31 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
 from localrun.server.anthropic.dialect import ANTHROPIC
 from localrun.server.anthropic.models import model_info, model_page
 from localrun.server.dialect import dialect_of
+from localrun.server.model_bodies import ModelListBody
 
 if TYPE_CHECKING:
     from localrun.runner.messages import JsonObject
     from localrun.server.core.loaded_names import Catalogue
-    from localrun.services.stored_model import StoredModel
+    from localrun.services.stored_model import ModelSummary
 
 
 def model_routes(catalogue: Catalogue) -> APIRouter:
     """Return the router."""
     router = APIRouter(prefix="/v1/models")
+    openai_list = ModelListBody(b'{"object":"list","data":[', _openai_model, b"]}")
 
     @router.head("")
     @router.get("")
-    async def list_models(request: Request) -> JSONResponse:
-        models = await asyncio.to_thread(catalogue.list_models)
+    async def list_models(request: Request) -> Response:
         if dialect_of(request.scope) is ANTHROPIC:
+            models = await asyncio.to_thread(catalogue.list_models)
             return JSONResponse(model_page(models, request.query_params))
-        data = [_openai_model(model) for model in models]
-        return JSONResponse({"object": "list", "data": data})
+        return await asyncio.to_thread(lambda: openai_list.response(catalogue.list_models()))
 
     @router.head("/{name:path}")
     @router.get("/{name:path}")
@@ -41,7 +42,7 @@ def model_routes(catalogue: Catalogue) -> APIRouter:
     return router
 
 
-def _openai_model(model: StoredModel) -> JsonObject:
+def _openai_model(model: ModelSummary) -> JsonObject:
     return {
         "id": model.name.removesuffix(":latest"),
         "object": "model",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from localrun.services.models import Models
 from localrun.settings import load_settings
+from localrun.store.index import StoreIndex
 from localrun.store.store import Store
 
 if TYPE_CHECKING:
@@ -72,7 +73,10 @@ class Workspace:
     def models(self) -> Models:
         """Return the models that can be run."""
         return Models(
-            self.store, takes_paths=self._takes_paths, explains_paths=self._explains_paths
+            self.store,
+            StoreIndex.in_folder(self.settings.index_dir, self.settings.models_dir),
+            takes_paths=self._takes_paths,
+            explains_paths=self._explains_paths,
         )
 
     @cached_property

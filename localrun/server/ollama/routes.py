@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from localrun import __version__
 from localrun.server.core.loaded_names import LoadedNames
 from localrun.server.core.loads import SIGNS_HEADER, load_signs
+from localrun.server.model_bodies import ModelListBody
 from localrun.server.ollama.call import parse_call
 from localrun.server.ollama.generation import complete, load_or_unload, render, stream
 from localrun.server.ollama.show import details
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from localrun.server.core.loaded_names import Catalogue
     from localrun.server.core.tokens import TokenService
     from localrun.server.ollama.call import Call, Kind
-    from localrun.services.stored_model import StoredModel
+    from localrun.services.stored_model import ModelSummary
     from localrun.supervisor.pool import RunnerPool
     from localrun.supervisor.status import RunningModel
 
@@ -46,6 +47,7 @@ def ollama_routes(
     """Return the router of Ollama's API."""
     generation = _GenerationRoutes(completions, tokens, pool)
     router, names = APIRouter(prefix="/api"), LoadedNames(pool, catalogue)
+    all_models = ModelListBody(b'{"models":[', _stored, b"]}")
 
     @router.head("/version")
     @router.get("/version")
@@ -55,9 +57,8 @@ def ollama_routes(
 
     @router.head("/tags")
     @router.get("/tags")
-    async def tags() -> JSONResponse:
-        models = await asyncio.to_thread(catalogue.list_models)
-        return JSONResponse({"models": [_stored(model) for model in models]})
+    async def tags() -> Response:
+        return await asyncio.to_thread(lambda: all_models.response(catalogue.list_models()))
 
     @router.head("/ps")
     @router.get("/ps")
@@ -101,7 +102,7 @@ class _GenerationRoutes:
         return render(call, self.tokens) if call.renders_only else complete(call, self.completions)
 
 
-def _stored(model: StoredModel) -> JsonObject:
+def _stored(model: ModelSummary) -> JsonObject:
     return {
         "name": model.name,
         "model": model.name,
@@ -113,7 +114,7 @@ def _stored(model: StoredModel) -> JsonObject:
     }
 
 
-def _running(model: RunningModel, stored: StoredModel | None) -> JsonObject:
+def _running(model: RunningModel, stored: ModelSummary | None) -> JsonObject:
     return {
         "name": model.name,
         "model": model.name,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from localrun.gguf.header import Header, Value
     from localrun.runner.messages import JsonObject
     from localrun.services.recipes import StoredRecipe
-    from localrun.services.stored_model import StoredModel
+    from localrun.services.stored_model import ModelSummary, StoredModel
     from localrun.services.workspace import Workspace
 
 LONGEST_VOCABULARY = 2_000_000  # items of an array; the reader bounds the bytes
@@ -55,7 +55,7 @@ def show_model(workspace: Workspace, name: str, *, is_verbose: bool) -> JsonObje
     return answer | {key: value for key, value in optional.items() if value}
 
 
-def details(model: StoredModel) -> JsonObject:
+def details(model: ModelSummary) -> JsonObject:
     """Return the details that lists of models have for each model."""
     lengths = {
         "context_length": model.details.context_length,

@@ -79,13 +79,8 @@ class Models:
         return self._summaries
 
     def blobs_of_others(self, name: str) -> set[str]:
-        """Return the digests of the blobs of all listed models but one."""
-        return {
-            f"sha256:{digest}"
-            for listed in self._list.models()
-            if listed.summary.name != name
-            for digest, _ in listed.blobs
-        }
+        """Return the hex digests of the blobs of all stored models but one."""
+        return self._list.blobs_of_others(name)
 
     def find_model(self, name: str) -> StoredModel:
         """Return the model of a name; a missing tag means ``latest``.

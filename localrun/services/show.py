@@ -16,6 +16,7 @@ from localrun.modelfile.write import write_modelfile
 from localrun.names.adapters import split_adapters
 from localrun.names.parse import parse_name
 from localrun.names.ref import ModelSource
+from localrun.store.layout import hex_of
 from localrun.store.manifest import Role
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def describe_model(workspace: Workspace, name: str) -> ModelFacts:
             for path, scale in model.adapters
         ),
         has_projector=entry is not None and bool(entry.manifest.with_role(Role.PROJECTOR)),
-        shared_bytes=sum(blob.size_bytes for blob in blobs if blob.digest in others),
+        shared_bytes=sum(blob.size_bytes for blob in blobs if hex_of(blob.digest) in others),
         template_features=features_of(model.chat_template),
         choice=entry.ref.choice if entry else None,
         revision=entry.ref.revision if entry else None,

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from localrun.disk import storage_errors
+from localrun.disk import storage_error, storage_errors
 from localrun.errors import IntegrityError, ModelNameError
 from localrun.names.parse import parse_name
 from localrun.names.ref import ModelRef
@@ -231,11 +231,12 @@ def _without_secrets(layout: Layout, path: Path, stored: StoredRef) -> StoredRef
 
 
 def _files_below(folder: str, depth: int) -> Iterator[os.DirEntry[str]]:
-    with storage_errors(Path(folder)):
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except (FileNotFoundError, NotADirectoryError):  # removed meanwhile
-            return
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):  # removed meanwhile
+        return
+    except OSError as error:
+        raise storage_error(error, Path(folder)) from error
     for entry in entries:
         if entry.name.startswith("."):
             continue

@@ -1,5 +1,6 @@
-"""Stamp of a file: size, times and inode, by which a change of its bytes is noticed.
+"""Stamp of a file: size, time and inode, by which a change of its bytes is noticed.
 
+The time of the inode's change is no part: another hard link changes it, and an import makes one.
 A file that is written twice within one tick of its file system's clock can keep its stamp, so a
 stamp identifies the bytes only if the file was settled when they were read.
 """
@@ -13,7 +14,7 @@ TICK_NS = 100_000_000  # longer than the ticks of the kernels' clocks
 SECONDS_TICK_NS = 2_000_000_000  # of file systems that keep whole seconds, such as FAT
 SECOND_NS = 1_000_000_000
 
-Stamp = tuple[int, int, int, int]  # size in bytes; modified and changed, in ns; inode
+Stamp = tuple[int, int, int]  # size in bytes; modified, in ns; inode
 
 
 def stamp_of(path: str | os.PathLike[str]) -> Stamp:
@@ -27,7 +28,7 @@ def stamp_of(path: str | os.PathLike[str]) -> Stamp:
 
 def status_stamp(status: os.stat_result) -> Stamp:
     """Return the stamp in the status of a file."""
-    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    return (status.st_size, status.st_mtime_ns, status.st_ino)
 
 
 def is_settled(stamp: Stamp, now_ns: int | None = None) -> bool:

@@ -6,12 +6,11 @@ must not reach a reply.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from localrun.store.stamp import Stamp
 
-STAMP_NUMBERS = 4
 HEX_DIGITS = 64
 
 
@@ -43,9 +42,10 @@ def texts(value: Any) -> tuple[str, ...]:  # noqa: ANN401 - any JSON value
 
 def stamp(value: Any) -> Stamp:  # noqa: ANN401 - any JSON value
     """Return the stamp of a file, or raise TypeError or ValueError."""
-    if type(value) is not list or [type(part) for part in value] != [int] * STAMP_NUMBERS:
+    size, modified_ns, inode = value
+    if {type(size), type(modified_ns), type(inode)} != {int}:
         raise TypeError(value)
-    return cast("Stamp", tuple(value))
+    return (size, modified_ns, inode)
 
 
 def hex_digest(value: Any) -> str:  # noqa: ANN401 - any JSON value

@@ -95,11 +95,33 @@ class ModelList:
             self._lines = listing.lines
             return [model for model in listing.models.values() if model is not None]
 
+    def blobs_of_others(self, name: str) -> set[str]:
+        """Return the hex digests of the blobs of all models but one; reads no file of a model.
+
+        Raises:
+            StorageError: a folder cannot be read.
+        """
+        digests: set[str] = set()
+        for layout in self._store.layouts:
+            for ref in stamped_refs(layout):
+                known = self._known(_key(layout, ref), ref)
+                entry = None if known else self._entry(layout, ref)
+                if known is not None and known.summary.name != name:
+                    digests.update(digest for digest, _ in known.blobs)
+                elif entry is not None and entry.ref.name != name:
+                    digests.update(hex_of(blob.digest) for blob in entry.manifest.blobs)
+        return digests
+
+    def _known(self, key: str, ref: StampedRef) -> ListedModel | None:
+        """Return the model of a reference as it was read, or None if the reference changed."""
+        model = self._lines.get(key) or _from_json(self._index.get(key))
+        return model if model is not None and model.ref == ref.stamp else None
+
     def _add(self, ref: StampedRef, layout: Layout, listing: _Listing) -> None:
         """Add the model of a reference to a listing."""
         key = _key(layout, ref)
-        model = self._lines.get(key) or _from_json(self._index.get(key))
-        if model is not None and listing.holds(model, ref):
+        model = self._known(key, ref)
+        if model is not None and listing.holds(model):
             listing.models[ref.key] = listing.lines[key] = model
             return
         entry = self._entry(layout, ref)
@@ -152,11 +174,9 @@ class _Listing:
         self._folders = [f"{layout.blobs}{os.sep}" for layout in layouts]
         self._stamps: dict[str, Stamp | None] = {}  # each blob is looked up once
 
-    def holds(self, model: ListedModel, ref: StampedRef) -> bool:
-        """Return whether the reference and the files of a model are as they were read."""
-        return model.ref == ref.stamp and all(
-            known is None or self.stamp(digest) == known for digest, known in model.blobs
-        )
+    def holds(self, model: ListedModel) -> bool:
+        """Return whether the files of a model are as they were read."""
+        return all(known is None or self.stamp(digest) == known for digest, known in model.blobs)
 
     @property
     def digests(self) -> set[str]:

@@ -78,6 +78,11 @@ class Settings:
         """Return the file that records models which needed more memory than planned."""
         return self.prompts_dir.parent / "needs.json"
 
+    @property
+    def index_dir(self) -> Path:
+        """Return the folder of the indexes of stores."""
+        return self.prompts_dir.parent / "index"
+
     access: Access = field(default_factory=Access)
     is_tls: bool = False  # the address is https
 

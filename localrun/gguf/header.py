@@ -16,7 +16,7 @@ import math
 import os
 import struct
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from localrun.gguf.reader import Reader
@@ -38,6 +38,8 @@ LONGEST_NAME = 64  # ggml's own limit for tensors
 LONGEST_KEPT_ARRAY = 64
 LONGEST_ARRAY = 16 * 1024 * 1024
 DEEPEST_ARRAY = 2
+MIN_NOTED_ARRAY = 1024  # strings: shorter arrays are walked in a tenth of a millisecond
+MAX_NOTED_ARRAYS = 64
 ITEM_BYTES = 64  # of a number in a list or a dict of Python, at most
 TENSOR_BYTES = 400
 STRING, ARRAY = 8, 9
@@ -95,6 +97,7 @@ class Header:
     metadata: Mapping[str, Value]
     tensors: Mapping[str, GgufTensor]
     data_start: int  # offset of the first tensor's bytes
+    array_ends: Mapping[int, int] = field(default_factory=dict)  # of long string arrays, by start
 
     @property
     def num_tensors(self) -> int:
@@ -147,6 +150,26 @@ def read_header(path: Path, *, longest_kept: int = LONGEST_KEPT_ARRAY) -> Header
         return parse_header(Reader(file, path), longest_kept)
 
 
+def read_metadata(
+    path: Path, array_ends: Mapping[int, int], *, longest_kept: int = LONGEST_KEPT_ARRAY
+) -> Mapping[str, Value]:
+    """Read a file's metadata without its tensors.
+
+    ``array_ends`` are those of an earlier `Header` of the same file: a vocabulary is then skipped
+    without reading the length of each token.
+
+    Raises:
+        IntegrityError: not a readable GGUF file, or not the file of ``array_ends``.
+        OSError: the file cannot be opened.
+    """
+    with open(path, "rb", opener=_open_at_once) as file:
+        reader = Reader(file, path)
+        _check_version(reader)
+        reader.bounded(MAX_TENSORS, "tensors")
+        num_pairs = reader.bounded(MAX_PAIRS, "metadata pairs")
+        return _metadata(reader, num_pairs, _Arrays(longest_kept, dict(array_ends)))
+
+
 def read_headers(shards: Sequence[Path], *, longest_kept: int = LONGEST_KEPT_ARRAY) -> Header:
     """Read the shards of a split model as one header: the first metadata and all tensors.
 
@@ -168,10 +191,12 @@ def parse_header(reader: Reader, longest_kept: int = LONGEST_KEPT_ARRAY) -> Head
     _check_version(reader)
     num_tensors = reader.bounded(MAX_TENSORS, "tensors")
     num_pairs = reader.bounded(MAX_PAIRS, "metadata pairs")
-    metadata = _metadata(reader, num_pairs, longest_kept)
+    arrays = _Arrays(longest_kept, {})
+    metadata = _metadata(reader, num_pairs, arrays)
     tensors = _tensors(reader, num_tensors)
     alignment = _alignment(reader, metadata)
-    return Header(metadata, tensors, -(-reader.position // alignment) * alignment)
+    data_start = -(-reader.position // alignment) * alignment
+    return Header(metadata, tensors, data_start, arrays.ends)
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -189,57 +214,61 @@ def _check_version(reader: Reader) -> None:
         raise reader.damaged(f"version {version}, not 2 or 3")
 
 
-def _metadata(reader: Reader, num_pairs: int, longest_kept: int) -> dict[str, Value]:
+@dataclass(frozen=True, slots=True)
+class _Arrays:
+    """The longest array that is kept, and the ends of long string arrays by their starts."""
+
+    longest_kept: int
+    ends: dict[int, int]
+
+
+def _metadata(reader: Reader, num_pairs: int, arrays: _Arrays) -> dict[str, Value]:
     metadata: dict[str, Value] = {}
     for _ in range(num_pairs):
         key = reader.string(LONGEST_KEY)
         if key in metadata:
             raise reader.damaged(f"a second value of {key[:100]!r}")
         reader.charge(sys.getsizeof(key) + ITEM_BYTES)
-        metadata[key] = _value(
-            reader, reader.number(SCALARS[4]), _Arrays(DEEPEST_ARRAY, longest_kept)
-        )
+        metadata[key] = _value(reader, reader.number(SCALARS[4]), arrays, DEEPEST_ARRAY)
     return metadata
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrays:
-    """The levels of nested arrays that are left, and the longest array that is kept."""
-
-    depth: int
-    longest_kept: int
-
-    @property
-    def inner(self) -> _Arrays:
-        """Return the limits for the items of an array."""
-        return _Arrays(self.depth - 1, self.longest_kept)
-
-
-def _value(reader: Reader, kind: int, arrays: _Arrays) -> Value:
+def _value(reader: Reader, kind: int, arrays: _Arrays, depth: int) -> Value:
+    """Read a value; ``depth`` levels of nested arrays are left."""
     if kind == STRING:
         text = reader.string()
         reader.charge(sys.getsizeof(text))
         return text
-    if kind == ARRAY and arrays.depth > 0:
-        return _array(reader, arrays.inner)
+    if kind == ARRAY and depth > 0:
+        return _array(reader, arrays, depth - 1)
     if kind not in SCALARS:
         raise reader.damaged(f"unknown or too deeply nested value type {kind}")
     return reader.number(SCALARS[kind])
 
 
-def _array(reader: Reader, arrays: _Arrays) -> Value:
+def _array(reader: Reader, arrays: _Arrays, depth: int) -> Value:
     kind = reader.number(SCALARS[4])
     length = reader.bounded(LONGEST_ARRAY, "elements of an array")
     if length <= arrays.longest_kept:
         reader.charge((1 + length) * ITEM_BYTES)
-        return [_value(reader, kind, arrays) for _ in range(length)]
+        return [_value(reader, kind, arrays, depth) for _ in range(length)]
     if kind in SCALARS:
         reader.skip(length * SCALARS[kind].size)
     elif kind == STRING:
-        reader.skip_strings(length)
+        _skip_strings(reader, length, arrays)
     else:
         raise reader.damaged("a long array of arrays")
     return SkippedArray(length)
+
+
+def _skip_strings(reader: Reader, length: int, arrays: _Arrays) -> None:
+    start = reader.position
+    if start in arrays.ends:
+        reader.skip(max(0, arrays.ends[start] - start))
+        return
+    reader.skip_strings(length)
+    if length >= MIN_NOTED_ARRAY and len(arrays.ends) < MAX_NOTED_ARRAYS:
+        arrays.ends[start] = reader.position
 
 
 def _tensors(reader: Reader, num_tensors: int) -> dict[str, GgufTensor]:

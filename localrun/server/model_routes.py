@@ -6,31 +6,32 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from localrun.server.anthropic.dialect import ANTHROPIC
 from localrun.server.anthropic.models import model_info, model_page
 from localrun.server.dialect import dialect_of
+from localrun.server.model_bodies import ModelListBody
 from localrun.server.routing.routes import Routes
 
 if TYPE_CHECKING:
     from localrun.runner.messages import JsonObject
     from localrun.server.core.loaded_names import Catalogue
-    from localrun.services.stored_model import StoredModel
+    from localrun.services.stored_model import ModelSummary
 
 
 def model_routes(catalogue: Catalogue) -> Routes:
     """Return the router."""
     router = Routes("/v1/models")
+    openai_list = ModelListBody(b'{"object":"list","data":[', _openai_model, b"]}")
 
     @router.head("")
     @router.get("")
-    async def list_models(request: Request) -> JSONResponse:
-        models = await asyncio.to_thread(catalogue.list_models)
+    async def list_models(request: Request) -> Response:
         if dialect_of(request.scope) is ANTHROPIC:
+            models = await asyncio.to_thread(catalogue.list_models)
             return JSONResponse(model_page(models, request.query_params))
-        data = [_openai_model(model) for model in models]
-        return JSONResponse({"object": "list", "data": data})
+        return await asyncio.to_thread(lambda: openai_list.response(catalogue.list_models()))
 
     @router.head("/{name:path}")
     @router.get("/{name:path}")
@@ -42,7 +43,7 @@ def model_routes(catalogue: Catalogue) -> Routes:
     return router
 
 
-def _openai_model(model: StoredModel) -> JsonObject:
+def _openai_model(model: ModelSummary) -> JsonObject:
     return {
         "id": model.name.removesuffix(":latest"),
         "object": "model",

@@ -13,7 +13,7 @@ from localrun.errors import UsageError
 from localrun.gguf.role import only_embeds, role_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from localrun.gguf.header import Header
     from localrun.services.stored_model import StoredModel
@@ -43,10 +43,16 @@ def template_capabilities(own: Sequence[str], template: str | None) -> tuple[str
     return tuple(name for name, mark in marks.items() if mark in text and name not in own)
 
 
-def projector_capabilities(projectors: Sequence[Header]) -> tuple[str, ...]:
-    """Return the inputs that projectors accept: images, unless one has audio only."""
-    inputs = {name for projector in projectors for name in _inputs(projector)}
-    return tuple(sorted(inputs, reverse=True))
+def projector_inputs(projector: Header) -> tuple[str, ...]:
+    """Return the inputs that a projector accepts: images, unless it has audio only."""
+    hears = projector.metadata.get("clip.has_audio_encoder") is True
+    sees = projector.metadata.get("clip.has_vision_encoder", not hears) is True
+    return (*(("vision",) if sees else ()), *(("audio",) if hears else ()))
+
+
+def projector_capabilities(projectors: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the capabilities that projectors add, by the inputs of each."""
+    return tuple(sorted({name for inputs in projectors for name in inputs}, reverse=True))
 
 
 def check_can_answer(model: StoredModel) -> None:
@@ -86,9 +92,3 @@ def _is_encoder(header: Header) -> bool:
     """Return whether the model embeds, by its architecture or its pooling type."""
     pooling = header.metadata.get(f"{header.architecture}.pooling_type")
     return only_embeds(header.architecture, pooling)
-
-
-def _inputs(projector: Header) -> tuple[str, ...]:
-    hears = projector.metadata.get("clip.has_audio_encoder") is True
-    sees = projector.metadata.get("clip.has_vision_encoder", not hears) is True
-    return (*(("vision",) if sees else ()), *(("audio",) if hears else ()))

@@ -9,25 +9,22 @@ from __future__ import annotations
 import contextlib
 import difflib
 import logging
+import operator
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError, LocalrunError, ModelNotFoundError, UsageError
-from localrun.gguf.header import Header, read_header
-from localrun.gguf.role import gguf_role, role_of
+from localrun.gguf.role import gguf_role
 from localrun.names.adapters import split_adapters
 from localrun.names.parse import local_path, parse_name
 from localrun.names.ref import ModelSource
-from localrun.services.capabilities import (
-    projector_capabilities,
-    template_capabilities,
-    weights_capabilities,
-)
+from localrun.services.capabilities import projector_capabilities, template_capabilities
+from localrun.services.index.headers import HeaderFacts, HeaderIndex
+from localrun.services.index.listing import ModelList
 from localrun.services.recipes import StoredRecipe, read_recipe, to_jinja
-from localrun.services.stored_model import ModelDetails, ModelIdentity, StoredModel
-from localrun.store.blobs import file_digest
+from localrun.services.stored_model import ModelIdentity, ModelSummary, StoredModel
+from localrun.store.index import StoreIndex
 from localrun.store.manifest import Role
 from localrun.store.store import embedded_models
 
@@ -37,9 +34,9 @@ if TYPE_CHECKING:
 
     from localrun.names.adapters import AdapterName
     from localrun.names.ref import ModelRef
+    from localrun.services.stored_model import ModelDetails
     from localrun.store.store import Entry, Store
 
-THOUSAND = 1000
 _log = logging.getLogger(__name__)
 
 
@@ -47,21 +44,43 @@ class Models:
     """All models of this machine."""
 
     def __init__(
-        self, store: Store, *, takes_paths: bool = True, explains_paths: bool = True
+        self,
+        store: Store,
+        index: StoreIndex | None = None,
+        *,
+        takes_paths: bool = True,
+        explains_paths: bool = True,
     ) -> None:
         self._store = store
+        self._index = index or StoreIndex()
+        self.headers = HeaderIndex(self._index)
+        self._list = ModelList(store, self._index, self._stored)
+        self._embedded: dict[str, tuple[HeaderFacts, ModelSummary]] = {}
+        self._summaries: tuple[ModelSummary, ...] = ()
         self._takes_paths = takes_paths  # whether a path may stand for a name
         self._explains_paths = explains_paths  # whether errors say what is wrong with a path
 
-    def list_models(self) -> list[StoredModel]:
-        """Return all models by name; a damaged one is left out with a warning."""
-        models = {name: _describe(name, path) for name, path in embedded_models().items()}
-        for entry in self._store.entries():
-            try:
-                models[entry.ref.name] = self._stored(entry)
-            except (IntegrityError, OSError) as error:
-                _log.warning("%s is left out: %s", entry.ref.name, error)
-        return sorted(models.values(), key=lambda model: model.name)
+    def list_models(self) -> Sequence[ModelSummary]:
+        """Return all models by name; a damaged one is left out with a warning.
+
+        If nothing changed, the result is the same object as before.
+        """
+        models = {
+            name: self._embedded_summary(name, path) for name, path in embedded_models().items()
+        }
+        models |= {listed.summary.name: listed.summary for listed in self._list.models()}
+        self._index.save()
+        summaries = tuple(sorted(models.values(), key=lambda model: model.name))
+        is_same = len(summaries) == len(self._summaries) and all(
+            map(operator.is_, summaries, self._summaries)
+        )
+        if not is_same:
+            self._summaries = summaries
+        return self._summaries
+
+    def blobs_of_others(self, name: str) -> set[str]:
+        """Return the hex digests of the blobs of all stored models but one."""
+        return self._list.blobs_of_others(name)
 
     def find_model(self, name: str) -> StoredModel:
         """Return the model of a name; a missing tag means ``latest``.
@@ -79,6 +98,7 @@ class Models:
         model = self._find_one(base)
         for adapter in extra:
             model = self._adapted(model, adapter)
+        self._index.save()
         return model
 
     def identify(self, name: str) -> ModelIdentity:
@@ -111,7 +131,7 @@ class Models:
         embedded = embedded_models().get(str(ref).lower())
         if embedded is None:
             raise self._not_found(name, ref)
-        return ModelIdentity(str(ref).lower(), _read(str(ref).lower(), embedded).digest)
+        return ModelIdentity(str(ref).lower(), self.headers.facts(embedded).digest)
 
     def _adapted(self, model: StoredModel, adapter: AdapterName) -> StoredModel:
         """Return the model with one more adapter, and the name that includes it."""
@@ -153,7 +173,7 @@ class Models:
         if ref.source is ModelSource.FILE:
             self._refuse_path(name)
             with self._at_path(name):
-                return _local_file(ref)
+                return self._described(str(ref), _local_path(ref))
         entry = self._store.find(ref)
         if entry is not None:
             try:
@@ -164,7 +184,7 @@ class Models:
                 return self.find_model(name)  # the model was removed or replaced meanwhile
         embedded = embedded_models()
         if str(ref).lower() in embedded:
-            return _describe(str(ref).lower(), embedded[str(ref).lower()])
+            return self._described(str(ref).lower(), embedded[str(ref).lower()])
         raise self._not_found(name, ref)
 
     def _stored(self, entry: Entry) -> StoredModel:
@@ -180,14 +200,19 @@ class Models:
             raise IntegrityError(f"{entry.ref.name} has no weights", hint="localrun verify")
         recipe = read_recipe(entry.manifest, blobs)
         projectors = paths(Role.PROJECTOR)
-        described = _read(entry.ref.name, shards[0])
-        made = replace(
-            described,
+        facts = self.headers.facts(shards[0])
+        template = _jinja(recipe, entry.ref.name) or self.headers.chat_template(shards[0])
+        inputs = [self.headers.facts(path).inputs for path in projectors]
+        own = facts.details.capabilities
+        added = (*template_capabilities(own, template), *projector_capabilities(inputs))
+        return StoredModel(
+            name=entry.ref.name,
             digest=entry.ref.manifest,
             size_bytes=entry.manifest.size_bytes,
-            modified=datetime.fromisoformat(entry.ref.updated).astimezone(),
+            modified=_modified(entry),
+            details=_with_capabilities(facts.details, added),
             shards=shards,
-            chat_template=_jinja(recipe, entry.ref.name) or described.chat_template,
+            chat_template=template,
             origin=entry.ref.origin or entry.ref.base,
             recipe=recipe,
             adapters=tuple(zip(paths(Role.ADAPTER), recipe.adapter_scales, strict=True)),
@@ -195,7 +220,29 @@ class Models:
             projectors=projectors,
             weights=tuple(layer.digest for layer in entry.manifest.with_role(Role.WEIGHTS)),
         )
-        return _with_capabilities(made, [read_header(path) for path in projectors])
+
+    def _described(self, name: str, path: Path) -> StoredModel:
+        """Return the model of a GGUF file that no store has."""
+        summary = _file_summary(name, self.headers.facts(path))
+        return StoredModel(
+            name=name,
+            digest=summary.digest,
+            size_bytes=summary.size_bytes,
+            modified=summary.modified,
+            details=summary.details,
+            shards=(path,),
+            weights=(summary.digest,),
+            chat_template=self.headers.chat_template(path),
+        )
+
+    def _embedded_summary(self, name: str, path: Path) -> ModelSummary:
+        """Return the summary of an embedded model, the same object until its file changes."""
+        facts = self.headers.facts(path)
+        known, summary = self._embedded.get(name, (None, None))
+        if summary is None or known is not facts:
+            summary = _file_summary(name, facts)
+            self._embedded[name] = (facts, summary)
+        return summary
 
     def _not_found(self, name: str, ref: ModelRef) -> ModelNotFoundError:
         known = [model.removesuffix(":latest") for model in self._names()]
@@ -221,11 +268,6 @@ def _damaged(entry: Entry, error: IntegrityError | FileNotFoundError) -> Integri
     if name in error.message:
         return error
     return IntegrityError(f"{name}: {error.message}", hint=error.hint)
-
-
-def _local_file(ref: ModelRef) -> StoredModel:
-    """Return the model of a GGUF file that is used in place."""
-    return _describe(str(ref), _local_path(ref))
 
 
 def _local_path(ref: ModelRef) -> Path:
@@ -254,64 +296,28 @@ def _jinja(recipe: StoredRecipe, name: str) -> str | None:
         return None
 
 
-def _describe(name: str, path: Path) -> StoredModel:
-    return _with_capabilities(_read(name, path), ())
-
-
-def _with_capabilities(model: StoredModel, projectors: Sequence[Header]) -> StoredModel:
-    """Add the capabilities of the template and the projectors."""
-    own = model.details.capabilities
-    abilities = (
-        *own,
-        *template_capabilities(own, model.chat_template),
-        *projector_capabilities(projectors),
-    )
-    return replace(model, details=replace(model.details, capabilities=abilities))
-
-
-def _read(name: str, path: Path) -> StoredModel:
-    status = path.stat()
-    return _read_version(name, path, status.st_size, status.st_mtime_ns)
-
-
-@lru_cache(maxsize=256)
-def _read_version(name: str, path: Path, size_bytes: int, modified_ns: int) -> StoredModel:
-    """Return the model of a GGUF file; an unchanged file is read once in a process."""
-    header = read_header(path)
-    modified = datetime.fromtimestamp(modified_ns / 1e9, tz=UTC)
-    is_blob = path.parent.name == "sha256"
-    digest = f"sha256:{path.name}" if is_blob else file_digest(path)
-    return StoredModel(
+def _file_summary(name: str, facts: HeaderFacts) -> ModelSummary:
+    """Return the summary of the model of a file."""
+    size_bytes, modified_ns = facts.stamp[:2]
+    return ModelSummary(
         name=name,
-        shards=(path,),
-        digest=digest,
-        weights=(digest,),
+        digest=facts.digest,
         size_bytes=size_bytes,
-        modified=modified.astimezone(),
-        details=describe_header(header),
-        chat_template=header.text("tokenizer.chat_template"),
+        modified=datetime.fromtimestamp(modified_ns / 1e9, tz=UTC).astimezone(),
+        details=_with_capabilities(facts.details, facts.own_template),
     )
 
 
-def describe_header(header: Header) -> ModelDetails:
-    """Return the details in a GGUF header."""
-    return ModelDetails(
-        format="gguf",
-        family=header.architecture,
-        parameter_size=_short_count(header.num_params),
-        quantization_level=header.file_type,
-        context_length=header.context_length,
-        embedding_length=header.embedding_length,
-        capabilities=weights_capabilities(header),
-        role=role_of(header),
-    )
+def _modified(entry: Entry) -> datetime:
+    """Return the time at which a name was last given to a model."""
+    try:
+        return datetime.fromisoformat(entry.ref.updated).astimezone()
+    except (ValueError, OverflowError) as error:
+        raise IntegrityError(
+            f"{entry.ref.name} has no date: {entry.ref.updated[:100]!r}", hint="localrun verify"
+        ) from error
 
 
-def _short_count(count: int) -> str:
-    """Format 5771264 as 5.8M."""
-    value = float(count)
-    for unit in ("", "K", "M"):
-        if value < THOUSAND:
-            return f"{value:.1f}{unit}" if unit else str(count)
-        value /= THOUSAND
-    return f"{value:.1f}B"
+def _with_capabilities(details: ModelDetails, added: Sequence[str]) -> ModelDetails:
+    """Return details with the capabilities of the template and the projectors."""
+    return replace(details, capabilities=(*details.capabilities, *added))

@@ -16,13 +16,13 @@ from localrun.modelfile.write import write_modelfile
 from localrun.names.adapters import split_adapters
 from localrun.names.parse import parse_name
 from localrun.names.ref import ModelSource
+from localrun.store.layout import hex_of
 from localrun.store.manifest import Role
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from localrun.gguf.header import Header
     from localrun.modelfile.recipe import Role as Speaker
     from localrun.services.stored_model import StoredModel
     from localrun.services.workspace import Workspace
@@ -60,7 +60,6 @@ class ModelFacts:
     template_features: tuple[str, ...]  # parts of a conversation that the template supports
     choice: str | None  # the quantization chosen for a name without one
     revision: str | None  # of its source repository
-    tensors: tuple[TensorFacts, ...]
 
 
 FEATURES = {  # texts in a template by the feature that they show
@@ -83,12 +82,13 @@ def describe_model(workspace: Workspace, name: str) -> ModelFacts:
     """
     model = workspace.models.find_model(name)
     entry = entry_of(workspace, name)
-    header = read_header(model.shards[0])
+    for shard in model.shards:
+        workspace.models.headers.facts(shard)  # raises if it is damaged
     blobs = [] if entry is None else entry.manifest.blobs
-    others = _digests_of_others(workspace, entry)
+    others = set() if entry is None else workspace.models.blobs_of_others(entry.ref.name)
     return ModelFacts(
         model=model,
-        embedding_length=_length(header, "embedding_length"),
+        embedding_length=model.details.embedding_length,
         num_shards=len(model.shards),
         adapters=tuple(
             AdapterFacts(
@@ -99,12 +99,21 @@ def describe_model(workspace: Workspace, name: str) -> ModelFacts:
             for path, scale in model.adapters
         ),
         has_projector=entry is not None and bool(entry.manifest.with_role(Role.PROJECTOR)),
-        shared_bytes=sum(blob.size_bytes for blob in blobs if blob.digest in others),
+        shared_bytes=sum(blob.size_bytes for blob in blobs if hex_of(blob.digest) in others),
         template_features=features_of(model.chat_template),
         choice=entry.ref.choice if entry else None,
         revision=entry.ref.revision if entry else None,
-        tensors=tuple(_tensors(model.shards)),
     )
+
+
+def list_tensors(workspace: Workspace, name: str) -> tuple[TensorFacts, ...]:
+    """Return the tensors of a model's weights.
+
+    Raises:
+        ModelNotFoundError: the model does not exist.
+        IntegrityError: a file of the model is missing or damaged.
+    """
+    return tuple(_tensors(workspace.models.find_model(name).shards))
 
 
 def features_of(template: str | None) -> tuple[str, ...]:
@@ -178,25 +187,9 @@ def entry_of(workspace: Workspace, name: str) -> Entry | None:
     return None if ref.source is ModelSource.FILE else workspace.store.find(ref)
 
 
-def _digests_of_others(workspace: Workspace, entry: Entry | None) -> set[str]:
-    if entry is None:
-        return set()
-    return {
-        blob.digest
-        for other in workspace.store.entries()
-        if other.ref.name != entry.ref.name
-        for blob in other.manifest.blobs
-    }
-
-
 def _tensors(shards: Sequence[Path]) -> Iterator[TensorFacts]:
     for shard in shards:
         for name, tensor in read_header(shard).tensors.items():
             kind = TENSOR_TYPES.get(tensor.kind)
             type_name = f"type {tensor.kind}" if kind is None else kind.name
             yield TensorFacts(name=name, type_name=type_name, sizes=tensor.sizes)
-
-
-def _length(header: Header, key: str) -> int | None:
-    length = header.metadata.get(f"{header.architecture}.{key}")
-    return length if isinstance(length, int) else None

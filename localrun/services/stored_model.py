@@ -32,15 +32,21 @@ class ModelDetails:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredModel:
-    """Model that can be run."""
+class ModelSummary:
+    """Model in a list."""
 
     name: str
-    shards: tuple[Path, ...]  # of the weights in order; one, except for split models
     digest: str  # "sha256:<hex>" of the manifest, or of an embedded model's file
     size_bytes: int
     modified: datetime  # with time zone
     details: ModelDetails
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredModel(ModelSummary):
+    """Model that can be run."""
+
+    shards: tuple[Path, ...]  # of the weights in order; one, except for split models
     chat_template: str | None  # Jinja
     origin: str | None = None  # the name it was pulled from, or its base
     recipe: StoredRecipe = EMPTY

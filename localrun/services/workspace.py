@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.settings import load_settings
+from localrun.store.index import StoreIndex
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -76,7 +77,10 @@ class Workspace:
         from localrun.services.models import Models
 
         return Models(
-            self.store, takes_paths=self._takes_paths, explains_paths=self._explains_paths
+            self.store,
+            StoreIndex.in_folder(self.settings.index_dir, self.settings.models_dir),
+            takes_paths=self._takes_paths,
+            explains_paths=self._explains_paths,
         )
 
     @cached_property

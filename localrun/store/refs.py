@@ -17,12 +17,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from localrun.disk import storage_errors
+from localrun.disk import storage_error, storage_errors
 from localrun.errors import IntegrityError, ModelNameError
 from localrun.names.parse import parse_name
 from localrun.names.ref import ModelRef
 from localrun.store.layout import FORMAT_VERSION, fsync_folder, hex_of, write_durably
 from localrun.store.locks import locked
+from localrun.store.stamp import Stamp, status_stamp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -87,6 +88,15 @@ class StoredRef:
         fields = {key: value for key, value in asdict(self).items() if value is not None}
         text = json.dumps({"format_version": FORMAT_VERSION, **fields}, sort_keys=True, indent=1)
         return text.encode() + b"\n"
+
+
+@dataclass(frozen=True, slots=True)
+class StampedRef:
+    """File of a reference as it is, not read yet."""
+
+    path: str
+    key: str  # the path below the folder of references: the same in each store
+    stamp: Stamp
 
 
 def read_ref(layout: Layout, ref: ModelRef) -> StoredRef | None:
@@ -185,7 +195,20 @@ def ref_files(layout: Layout) -> Iterator[Path]:
     Raises:
         StorageError: a folder cannot be read.
     """
-    yield from _files_below(layout.refs, KEY_PARTS)
+    for entry in _files_below(str(layout.refs), KEY_PARTS):
+        yield Path(entry.path)
+
+
+def stamped_refs(layout: Layout) -> Iterator[StampedRef]:
+    """Yield the files of all references with their stamps, without reading them.
+
+    Raises:
+        StorageError: a folder cannot be read.
+    """
+    folder = str(layout.refs)
+    for entry in _files_below(folder, KEY_PARTS):
+        with contextlib.suppress(OSError):  # removed meanwhile
+            yield StampedRef(entry.path, entry.path[len(folder) + 1 :], status_stamp(entry.stat()))
 
 
 def _has_secret_name(stored: StoredRef) -> bool:
@@ -207,19 +230,20 @@ def _without_secrets(layout: Layout, path: Path, stored: StoredRef) -> StoredRef
     return clean
 
 
-def _files_below(folder: Path, depth: int) -> Iterator[Path]:
-    with storage_errors(folder):
-        try:
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except (FileNotFoundError, NotADirectoryError):  # removed meanwhile
-            return
+def _files_below(folder: str, depth: int) -> Iterator[os.DirEntry[str]]:
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):  # removed meanwhile
+        return
+    except OSError as error:
+        raise storage_error(error, Path(folder)) from error
     for entry in entries:
         if entry.name.startswith("."):
             continue
         if depth > 1:
-            yield from _files_below(Path(entry.path), depth - 1)
+            yield from _files_below(entry.path, depth - 1)
         elif entry.is_file():
-            yield Path(entry.path)
+            yield entry
 
 
 def _make_folders(layout: Layout, folder: Path) -> None:

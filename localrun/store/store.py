@@ -20,7 +20,7 @@ from localrun.store.blobs import BlobStore
 from localrun.store.layout import Layout, check_version, create
 from localrun.store.locks import leased
 from localrun.store.manifest import MAX_BYTES, Manifest, parse_manifest
-from localrun.store.refs import StoredRef, list_refs, read_ref, write_ref
+from localrun.store.refs import StoredRef, list_refs, load_ref, read_ref, write_ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -89,6 +89,25 @@ class Store:
                     with _left_out():
                         entries[key] = self._entry(stored, layout)
         return sorted(entries.values(), key=lambda entry: entry.ref.name)
+
+    @property
+    def layouts(self) -> tuple[Layout, ...]:
+        """Return our own store and those behind it that exist.
+
+        Raises:
+            StorageError: a later localrun created a store, or its marker is damaged.
+        """
+        layouts = (self.layout, *self._others)
+        return tuple(layout for layout in layouts if check_version(layout))
+
+    def read_entry(self, layout: Layout, path: Path) -> Entry:
+        """Return the entry of a reference file.
+
+        Raises:
+            IntegrityError: the reference or its manifest is damaged or missing.
+            OSError: the file cannot be read.
+        """
+        return self._entry(load_ref(layout, path), layout)
 
     def check_whole(self, entry: Entry) -> None:
         """Check that every file of a model exists with its size, without reading any.

@@ -18,7 +18,8 @@ from localrun.gguf.data import read_whole
 from localrun.gguf.header import read_header
 from localrun.hardware.reading import LONGEST_KEPT, read_shape
 from localrun.names.parse import parse_name
-from localrun.services.models import Models, describe_header
+from localrun.services.index.headers import describe_header
+from localrun.services.models import Models
 from localrun.services.recipes import read_recipe
 from localrun.services.show import describe_model, files_text
 from localrun.store.archive import import_archive

@@ -11,7 +11,7 @@ from localrun.cli.options import AsJson
 from localrun.cli.output import Output, human_bytes, human_seconds
 
 if TYPE_CHECKING:
-    from localrun.services.stored_model import StoredModel
+    from localrun.services.stored_model import ModelSummary
 
 SHOWN_DIGITS = 12
 
@@ -60,7 +60,7 @@ def list_command(
     output.table(("NAME", "ID", "SIZE", "MODIFIED", "CAPABILITIES"), rows)
 
 
-def _as_json(model: StoredModel) -> dict[str, Any]:
+def _as_json(model: ModelSummary) -> dict[str, Any]:
     return {
         "name": model.name,
         "digest": model.digest,

@@ -13,7 +13,7 @@ from localrun.cli.output import Output, human_bytes
 from localrun.errors import UsageError
 
 if TYPE_CHECKING:
-    from localrun.services.show import ModelFacts
+    from localrun.services.show import ModelFacts, TensorFacts
     from localrun.services.stored_model import StoredModel
 
 LONGEST_SHOWN = 400  # characters of a system prompt or a license
@@ -41,7 +41,7 @@ def show(  # noqa: PLR0913 - one parameter a flag
     import os
 
     from localrun.services.creating.remake import recipe_text
-    from localrun.services.show import describe_model
+    from localrun.services.show import describe_model, list_tensors
     from localrun.services.workspace import open_workspace
 
     workspace, output = open_workspace(os.environ), Output(as_json=as_json)
@@ -57,10 +57,11 @@ def show(  # noqa: PLR0913 - one parameter a flag
     if part == "modelfile":
         _print_part(recipe_text(workspace, model), part, output)
         return
-    facts = describe_model(workspace, model)
     if part == "tensors":
-        _show_tensors(facts, output)
-    elif part == "parameters":
+        _show_tensors(list_tensors(workspace, model), output)
+        return
+    facts = describe_model(workspace, model)
+    if part == "parameters":
         _show_parameters(facts, output)
     elif part is not None:
         _print_part(_part(facts, part), part, output)
@@ -134,13 +135,12 @@ def _show(facts: ModelFacts, output: Output) -> None:
     output.table((), [(name, value) for name, value in rows if value is not None])
 
 
-def _show_tensors(facts: ModelFacts, output: Output) -> None:
+def _show_tensors(tensors: tuple[TensorFacts, ...], output: Output) -> None:
     rows = [
-        (tensor.name, tensor.type_name, " x ".join(map(str, tensor.sizes)))
-        for tensor in facts.tensors
+        (tensor.name, tensor.type_name, " x ".join(map(str, tensor.sizes))) for tensor in tensors
     ]
     if output.as_json:
-        output.json([asdict(tensor) for tensor in facts.tensors])
+        output.json([asdict(tensor) for tensor in tensors])
     else:
         output.table(("NAME", "TYPE", "SHAPE"), rows)
 

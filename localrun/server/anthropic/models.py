@@ -12,13 +12,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from localrun.runner.messages import JsonObject
-    from localrun.services.stored_model import StoredModel
+    from localrun.services.stored_model import ModelSummary
 
 
 LIMIT = re.compile(r"0*[1-9][0-9]{0,17}", re.ASCII)
 
 
-def model_page(models: Iterable[StoredModel], query: Mapping[str, str]) -> JsonObject:
+def model_page(models: Iterable[ModelSummary], query: Mapping[str, str]) -> JsonObject:
     """Return a page of models: ``limit``, ``after_id`` and ``before_id`` of the query select it.
 
     Raises:
@@ -40,7 +40,7 @@ def model_page(models: Iterable[StoredModel], query: Mapping[str, str]) -> JsonO
     }
 
 
-def model_info(model: StoredModel) -> JsonObject:
+def model_info(model: ModelSummary) -> JsonObject:
     """Return the object of one model."""
     name = model.name.removesuffix(":latest")
     return {

@@ -26,7 +26,7 @@ from localrun.supervisor.model import RequestOptions
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localrun.services.stored_model import ModelIdentity, StoredModel
+    from localrun.services.stored_model import ModelIdentity, ModelSummary, StoredModel
     from localrun.supervisor.pool import RunnerPool
     from localrun.supervisor.slot import LoadedName
 
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 class Catalogue(Protocol):
     """The stored models; all methods block. ``localrun.services.models`` implements it."""
 
-    def list_models(self) -> list[StoredModel]:
+    def list_models(self) -> Sequence[ModelSummary]:
         """Return all models, by name."""
 
     def find_model(self, name: str) -> StoredModel:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
+from localrun.server.model_bodies import ModelListBody
 from localrun.server.routing.routes import Routes
 
 if TYPE_CHECKING:
     from localrun.runner.messages import JsonObject
     from localrun.server.core.loaded_names import Catalogue, LoadedNames
-    from localrun.services.stored_model import StoredModel
+    from localrun.services.stored_model import ModelSummary
     from localrun.supervisor.pool import RunnerPool
     from localrun.supervisor.status import RunningModel
 
@@ -22,12 +23,12 @@ NEVER = "2318-01-01T00:00:00Z"  # about what Ollama reports
 def tag_routes(catalogue: Catalogue) -> Routes:
     """Return the routes of the stored models."""
     router = Routes("/api")
+    all_models = ModelListBody(b'{"models":[', _stored, b"]}")
 
     @router.head("/tags")
     @router.get("/tags")
-    async def tags() -> JSONResponse:
-        models = await asyncio.to_thread(catalogue.list_models)
-        return JSONResponse({"models": [_stored(model) for model in models]})
+    async def tags() -> Response:
+        return await asyncio.to_thread(lambda: all_models.response(catalogue.list_models()))
 
     return router
 
@@ -47,7 +48,7 @@ def running_routes(catalogue: Catalogue, pool: RunnerPool, names: LoadedNames) -
     return router
 
 
-def model_details(model: StoredModel) -> JsonObject:
+def model_details(model: ModelSummary) -> JsonObject:
     """Return the details that lists of models have for each model."""
     lengths = {
         "context_length": model.details.context_length,
@@ -64,7 +65,7 @@ def model_details(model: StoredModel) -> JsonObject:
     }
 
 
-def _stored(model: StoredModel) -> JsonObject:
+def _stored(model: ModelSummary) -> JsonObject:
     return {
         "name": model.name,
         "model": model.name,
@@ -76,7 +77,7 @@ def _stored(model: StoredModel) -> JsonObject:
     }
 
 
-def _running(model: RunningModel, stored: StoredModel | None) -> JsonObject:
+def _running(model: RunningModel, stored: ModelSummary | None) -> JsonObject:
     return {
         "name": model.name,
         "model": model.name,

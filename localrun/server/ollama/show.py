@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from localrun.gguf.data import TENSOR_TYPES
-from localrun.gguf.header import SkippedArray, read_header, read_headers
+from localrun.gguf.header import SkippedArray, read_headers
 from localrun.server.ollama.listing import model_details
 from localrun.services.show import files_text
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from localrun.gguf.header import Header, Value
     from localrun.runner.messages import JsonObject
+    from localrun.services.index.headers import HeaderIndex
     from localrun.services.recipes import StoredRecipe
     from localrun.services.stored_model import StoredModel
     from localrun.services.workspace import Workspace
@@ -32,13 +33,14 @@ def show_model(workspace: Workspace, name: str, *, is_verbose: bool) -> JsonObje
     """
     model = workspace.models.find_model(name)
     longest_kept = LONGEST_VOCABULARY if is_verbose else 0
-    first = read_header(model.shards[0], longest_kept=longest_kept)
-    header, recipe = read_headers(model.shards), model.recipe
+    headers, recipe = workspace.models.headers, model.recipe
+    metadata = headers.metadata(model.shards[0], longest_kept=longest_kept)
+    num_params = sum(headers.facts(shard).num_params for shard in model.shards)
     answer: JsonObject = {
         "modelfile": files_text(workspace, name),
         "template": recipe.template or model.chat_template or "",
         "details": model_details(model),
-        "model_info": _model_info(first.metadata, header.num_params),
+        "model_info": _model_info(metadata, num_params),
         "capabilities": list(model.details.capabilities),
         "modified_at": model.modified.isoformat(),
     }
@@ -47,8 +49,8 @@ def show_model(workspace: Workspace, name: str, *, is_verbose: bool) -> JsonObje
         "parameters": _parameters(recipe),
         "system": recipe.system,
         "messages": [{"role": role, "content": text} for role, text in recipe.messages],
-        "tensors": _tensors(header) if is_verbose else None,
-        "projector_info": _projector_info(model, longest_kept),
+        "tensors": _tensors(read_headers(model.shards)) if is_verbose else None,
+        "projector_info": _projector_info(headers, model, longest_kept),
         "requires": recipe.requires,
         "renderer": recipe.renderer,
         "parser": recipe.parser,
@@ -63,12 +65,13 @@ def _model_info(metadata: Mapping[str, Value], num_params: int) -> JsonObject:
     return {**info, "general.parameter_count": num_params}
 
 
-def _projector_info(model: StoredModel, longest_kept: int) -> JsonObject:
+def _projector_info(headers: HeaderIndex, model: StoredModel, longest_kept: int) -> JsonObject:
     """Return the header's pairs of the projector; empty if the model has none."""
     if not model.projectors:
         return {}
-    header = read_header(model.projectors[0], longest_kept=longest_kept)
-    return _model_info(header.metadata, header.num_params)
+    path = model.projectors[0]
+    metadata = headers.metadata(path, longest_kept=longest_kept)
+    return _model_info(metadata, headers.facts(path).num_params)
 
 
 def _plain(value: Value) -> Any:  # noqa: ANN401 - any JSON value

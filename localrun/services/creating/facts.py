@@ -13,10 +13,11 @@ from localrun.errors import UsageError
 from localrun.gguf.header import read_header
 from localrun.services.capabilities import (
     projector_capabilities,
+    projector_inputs,
     template_capabilities,
     weights_capabilities,
 )
-from localrun.services.models import describe_header
+from localrun.services.index.headers import describe_header
 from localrun.services.recipes import to_jinja
 from localrun.store.manifest import Role
 
@@ -67,7 +68,7 @@ def _known(collector: PartCollector, parts: ModelParts, recipe: StoredRecipe) ->
         "capabilities": [
             *own,
             *template_capabilities(own, template),
-            *projector_capabilities(projectors),
+            *projector_capabilities(map(projector_inputs, projectors)),
         ],
         "context_length": details.context_length,
         "embedding_length": details.embedding_length,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from localrun.errors import IntegrityError
 from localrun.gguf.data import check_data
 from localrun.gguf.header import read_header
-from localrun.services.models import describe_header
+from localrun.services.index.headers import describe_header
 from localrun.store.manifest import (
     DOCKER_CONFIG,
     MEDIA_TYPES,

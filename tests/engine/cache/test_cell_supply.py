@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from localrun.engine.cache.cell_supply import RETRY_S, CellSupply
 from localrun.engine.params import FinishReason
+from tests.engine.test_context_shift import EDGE, prompts, submit
 from tests.engine.test_scheduler import CELLS, Bench, Guesser, both_kinds, mixes
 
 if TYPE_CHECKING:
     from localrun.engine.cache.kv_cache import MemoryKind
-    from tests.engine.test_scheduler import Mix
+    from tests.engine.test_scheduler import Mix, Prompt
 
 STEP = 8
 
@@ -123,6 +124,29 @@ def test_drafts_and_aborts_change_no_token_while_the_cache_grows(
 
     for seq, (prompt, new) in zip(sequences, mix, strict=True):
         assert seq.tokens[len(prompt) :] == list(range(len(prompt), len(prompt) + new))
+    bench.check_end()
+
+
+@both_kinds
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.tuples(prompts, st.integers(1, 80), st.integers(0, EDGE)), min_size=1, max_size=5),
+    st.lists(st.integers(0, CELLS), min_size=1, max_size=20),
+)
+def test_contexts_shift_while_the_cache_grows(
+    memory: MemoryKind, mix: list[tuple[Prompt, int, int]], free_cells: list[int]
+) -> None:
+    machine = Machine(0)
+    bench = Bench(memory=memory, supply=machine.supply())
+    sequences = [submit(bench, number, *request) for number, request in enumerate(mix)]
+
+    def change(number: int) -> None:
+        machine.free_cells = free_cells[number % len(free_cells)]
+        machine.now += RETRY_S / 2
+
+    bench.drain(change)
+
+    assert [seq.num_generated for seq in sequences] == [new for _, new, _ in mix]
     bench.check_end()
 
 

@@ -185,6 +185,18 @@ def test_a_context_that_is_zeroed_has_all_cells_from_the_start(plain_model: Mode
     assert supply.num_cells == supply.num_reserved == LIMITS.num_cells
 
 
+def test_cells_on_a_gpu_are_all_there_from_the_start(
+    plain_model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = LlamaContext(plain_model, LIMITS, num_threads=1)
+    monkeypatch.setattr(plain_model, "devices", (object(),))
+
+    supply = context.open_cache().supply
+    context.close()
+
+    assert supply.num_cells == LIMITS.num_cells
+
+
 def conversation(model: Model) -> tuple[list[Sequence], int]:
     """Return the sequences of some requests that need several steps of cells, and the cells."""
     running = Running(model, LIMITS)

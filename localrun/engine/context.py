@@ -16,10 +16,13 @@ from llama_cpp import llama_cpp as api
 
 from localrun.engine.batch import Batch
 from localrun.engine.cache.cached_prefixes import MAX_SEQUENCE_IDS
+from localrun.engine.cache.cell_supply import CellSupply
 from localrun.engine.cache.checkpoints import budget_for
 from localrun.engine.cache.prefix_cache import PrefixCache
 from localrun.engine.cache.state_cache import StateCache
+from localrun.engine.context_params import has_quantized_cells, set_attention, set_rope
 from localrun.engine.engine import AbortedError, OutOfCellsError
+from localrun.engine.llama.lazy_buffers import lazy_buffers
 from localrun.engine.llama.lora_adapters import AdapterCache
 from localrun.engine.llama.native_context import (
     ALL,
@@ -28,13 +31,16 @@ from localrun.engine.llama.native_context import (
     read_slot,
     write_slot,
 )
-from localrun.engine.params import CacheType, LoadOptions, RopeScaling
+from localrun.engine.params import LoadOptions
 from localrun.engine.sampling import StepSampler
 from localrun.engine.sequence import slot_of
 from localrun.engine.threads import ContextThreads
 from localrun.errors import BackendError, LoadError
+from localrun.hardware.cpu import free_host_bytes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from localrun.engine.cache.kv_cache import KvCache
     from localrun.engine.llama.model import Model
     from localrun.engine.scheduler import ScheduledChunk, SchedulerLimits
@@ -42,29 +48,7 @@ if TYPE_CHECKING:
     from localrun.engine.threads import ThreadGauge
 
 NO_CELLS, ABORTED = 1, 2  # return codes of llama_decode
-CACHE_TYPES = {
-    CacheType.F32: api.GGML_TYPE_F32,
-    CacheType.F16: api.GGML_TYPE_F16,
-    CacheType.BF16: 30,  # GGML_TYPE_BF16, which the bindings lack
-    CacheType.Q8_0: api.GGML_TYPE_Q8_0,
-    CacheType.Q5_1: api.GGML_TYPE_Q5_1,
-    CacheType.Q5_0: api.GGML_TYPE_Q5_0,
-    CacheType.Q4_1: api.GGML_TYPE_Q4_1,
-    CacheType.Q4_0: api.GGML_TYPE_Q4_0,
-    CacheType.IQ4_NL: api.GGML_TYPE_IQ4_NL,
-}
-PLAIN_TYPES = {CacheType.F32, CacheType.F16, CacheType.BF16}
 DEFAULT_OPTIONS = LoadOptions()
-ROPE_NUMBERS = (  # fields of the same name in llama.cpp
-    "rope_freq_base", "rope_freq_scale", "yarn_orig_ctx", "yarn_ext_factor", "yarn_attn_factor",
-    "yarn_beta_fast", "yarn_beta_slow",
-)  # fmt: skip
-ROPE_SCALINGS = {
-    RopeScaling.NONE: api.LLAMA_ROPE_SCALING_TYPE_NONE,
-    RopeScaling.LINEAR: api.LLAMA_ROPE_SCALING_TYPE_LINEAR,
-    RopeScaling.YARN: api.LLAMA_ROPE_SCALING_TYPE_YARN,
-    RopeScaling.LONGROPE: api.LLAMA_ROPE_SCALING_TYPE_LONGROPE,
-}
 
 
 class LlamaContext:
@@ -78,10 +62,15 @@ class LlamaContext:
         num_threads: int,
         options: LoadOptions = DEFAULT_OPTIONS,
         gauge: ThreadGauge | None = None,
+        free_bytes: Callable[[], int] = free_host_bytes,
     ) -> None:
+        """``free_bytes`` returns the memory that is free for more cells."""
         self._model = model
         self._limits = limits
-        self._handle = _open(model, limits, num_threads, options)
+        self._free_bytes = free_bytes
+        with lazy_buffers() as lazy:
+            self._handle = _open(model, limits, num_threads, options)
+        self._lazy_bytes = lazy.num_bytes
         self._threads = ContextThreads(self._handle, num_threads, gauge)
         self._memory = llama_cpp.llama_get_memory(self._handle)
         self._abort = AbortFlag(self._handle)
@@ -112,19 +101,19 @@ class LlamaContext:
 
     def open_cache(self) -> KvCache:
         """Return an empty cache on this memory, of the class that the model's memory allows."""
-        num_slots, num_cells = self._limits.num_slots, self._limits.num_cells
+        num_slots, supply = self._limits.num_slots, self._cell_supply()
         budget = budget_for(self._model.size_bytes)
         if self._model.shares_cells:
             return PrefixCache(
                 self,
                 num_slots=num_slots,
-                num_cells=num_cells,
+                supply=supply,
                 host_cache_bytes=max(budget, self._limits.host_cache_bytes),
             )
         return StateCache(
             self,
             num_slots=num_slots,
-            num_cells=num_cells,
+            supply=supply,
             kind=self._model.memory,
             message_ends=self._model.eog,
             checkpoint_bytes=budget,
@@ -205,6 +194,16 @@ class LlamaContext:
         llama_cpp.llama_free(self._handle)
         self._adapters.close()
 
+    def _cell_supply(self) -> CellSupply:
+        """Return the supply of cells; GPU memory and recurrent states are taken at once."""
+        num_cells = self._limits.num_cells
+        is_lazy = self._model.memory.has_cells and not self._model.devices
+        return CellSupply(
+            num_cells,
+            cell_bytes=self._lazy_bytes // num_cells if is_lazy else 0,
+            free_bytes=self._free_bytes,
+        )
+
     def _count_valid_cells(self, chunks: list[ScheduledChunk]) -> None:
         """Set ``num_computed`` after an aborted step.
 
@@ -221,7 +220,7 @@ class LlamaContext:
 
 
 def _open(model: Model, limits: SchedulerLimits, num_threads: int, options: LoadOptions) -> object:
-    is_quantized = options.cache_type is not None and options.cache_type not in PLAIN_TYPES
+    is_quantized = has_quantized_cells(options)
     if is_quantized and options.flash_attention is False:
         raise LoadError(
             f"kv_cache_type {options.cache_type} needs flash attention, which is switched off",
@@ -265,27 +264,3 @@ def set_adapters(handle: object, adapters: list[tuple[Any, float]]) -> None:
     array = ctypes.cast(handles, ctypes.POINTER(api.llama_adapter_lora_p_ctypes))
     if llama_cpp.llama_set_adapters_lora(handle, array, count, scales) != 0:
         raise BackendError("llama.cpp does not take the adapters")
-
-
-def set_attention(params: Any, options: LoadOptions) -> None:  # noqa: ANN401 - a struct
-    """Set the KV cache type and flash attention."""
-    kind = options.cache_type
-    if kind is not None:
-        params.type_k = params.type_v = CACHE_TYPES[kind]
-    is_wanted = options.flash_attention
-    if is_wanted is None and kind is not None and kind not in PLAIN_TYPES:
-        is_wanted = True  # llama.cpp supports quantized values only with it
-    if is_wanted is not None:
-        params.flash_attn_type = (
-            api.LLAMA_FLASH_ATTN_TYPE_ENABLED if is_wanted else api.LLAMA_FLASH_ATTN_TYPE_DISABLED
-        )
-
-
-def set_rope(params: Any, options: LoadOptions) -> None:  # noqa: ANN401 - a struct
-    """Set the RoPE parameters that the options name."""
-    for name in ROPE_NUMBERS:
-        value = getattr(options, name)
-        if value is not None:
-            setattr(params, name, value)
-    if options.rope_scaling is not None:
-        params.rope_scaling_type = ROPE_SCALINGS[options.rope_scaling]

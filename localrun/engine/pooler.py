@@ -18,15 +18,11 @@ import numpy as np
 from llama_cpp import llama_cpp as api
 
 from localrun.engine.batch import Batch
-from localrun.engine.context import (
-    ABORTED,
-    DEFAULT_OPTIONS,
-    set_adapters,
-    set_attention,
-    set_rope,
-)
+from localrun.engine.context import ABORTED, DEFAULT_OPTIONS, set_adapters
+from localrun.engine.context_params import set_attention, set_rope
 from localrun.engine.embedder import MAX_INPUTS
 from localrun.engine.engine import AbortedError
+from localrun.engine.llama.lazy_buffers import lazy_buffers
 from localrun.engine.llama.native_context import AbortFlag
 from localrun.engine.params import LoadOptions, Pooling
 from localrun.engine.threads import ContextThreads
@@ -193,7 +189,8 @@ class Pooler:
         params.n_threads = params.n_threads_batch = self._num_threads
         set_attention(params, self._options)
         set_rope(params, self._options)
-        handle = llama_cpp.llama_init_from_model(self._model.handle, params)
+        with lazy_buffers():
+            handle = llama_cpp.llama_init_from_model(self._model.handle, params)
         if not handle:
             raise LoadError(
                 f"no memory to embed {size} tokens at once",

@@ -60,6 +60,13 @@ def read_cpu(
     )
 
 
+def free_host_bytes(meminfo: Path = MEMINFO) -> int:
+    """Return the memory that this process can take without swapping, within its container."""
+    _, available = _memory(meminfo)
+    limit = read_limits().memory_free_bytes
+    return available if limit is None else min(available, limit)
+
+
 def cpu_list(text: str) -> frozenset[int]:
     """Parse a list of the kernel, such as ``0-3,8``."""
     numbers: set[int] = set()

@@ -148,7 +148,7 @@ class LoadedModel:
         return EngineParts(
             engine=null,
             context=null,
-            counters=EngineCounters(null, null, null, num_cells=0),
+            counters=EngineCounters(null, null, null),
             saver=NullPromptSaver(),
             restorer=NullPromptRestorer(),
             embedder=self._open_embedder(),
@@ -175,7 +175,7 @@ class LoadedModel:
         parts = EngineParts(
             engine=engine,
             context=context,
-            counters=EngineCounters(scheduler, cache, context, self._limits.num_cells),
+            counters=EngineCounters(scheduler, cache, context),
             saver=NullPromptSaver(cache.compact),
             restorer=NullPromptRestorer(),
             embedder=embedder,

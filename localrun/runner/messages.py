@@ -310,8 +310,10 @@ class Stats:
 
     num_running: int = 0
     num_waiting: int = 0
-    num_cells: int = 0  # tokens that the KV cache holds
+    num_cells: int = 0  # tokens that the KV cache holds at most
+    num_allocated_cells: int = 0  # of them, those that it may use now: the others took no memory
     num_used_cells: int = 0
+    lacks_memory: bool = False  # more cells were wanted, but too little memory was free
 
 
 Prepared = Generate | Tokenize | Detokenize | Embed | Rerank

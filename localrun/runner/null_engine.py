@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from localrun.engine.cache.cell_supply import CellSupply
+
 if TYPE_CHECKING:
     from localrun.engine.engine import StepOutput
     from localrun.engine.sequence import Sequence
@@ -21,6 +23,7 @@ class NullEngine:
     running = ()
     num_waiting = 0
     num_used_cells = 0
+    supply = CellSupply(0)
     num_holders = 0
     num_samplers = 0
 

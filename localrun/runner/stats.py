@@ -14,6 +14,7 @@ from localrun.runner.messages import Counts, Stats
 if TYPE_CHECKING:
     from collections.abc import Callable, Sized
 
+    from localrun.engine.cache.cell_supply import CellSupply
     from localrun.runner.messages import Count, Event
 
 INTERVAL_S = 1.0
@@ -33,6 +34,8 @@ class CountedScheduler(Protocol):
 
 class CountedCache(Protocol):
     """Numbers that a KV cache of either kind has."""
+
+    supply: CellSupply
 
     @property
     def num_used_cells(self) -> int:
@@ -62,20 +65,21 @@ class EngineCounters:
         scheduler: CountedScheduler,
         cache: CountedCache,
         context: CountedContext,
-        num_cells: int,
     ) -> None:
         self._scheduler = scheduler
         self._cache = cache
         self._context = context
-        self._num_cells = num_cells
 
     def stats(self) -> Stats:
         """Return the load of the engine."""
+        supply = self._cache.supply
         return Stats(
             num_running=len(self._scheduler.running),
             num_waiting=self._scheduler.num_waiting,
-            num_cells=self._num_cells,
+            num_cells=supply.num_reserved,
+            num_allocated_cells=supply.num_cells,
             num_used_cells=self._cache.num_used_cells,
+            lacks_memory=supply.lacks_memory,
         )
 
     def counts(self, request: Count, num_open: int) -> Counts:

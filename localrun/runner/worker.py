@@ -136,6 +136,7 @@ class Worker:
         Raises:
             BackendError: a context is broken; every open request got its terminal event.
         """
+        self._stats.report(is_idle=True)
         try:
             while self._execute_commands():
                 self._step()

@@ -19,7 +19,7 @@ from localrun.supervisor.status import ModelState
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from localrun.runner.messages import JsonObject
+    from localrun.runner.messages import JsonObject, Stats
     from localrun.server.core.loaded_names import Catalogue
     from localrun.settings import Settings
     from localrun.supervisor.model import KeepAlive
@@ -50,6 +50,17 @@ def why_routes(catalogue: Catalogue, pool: RunnerPool, settings: Settings) -> Ro
     return router
 
 
+def cells_setting(stats: Stats) -> LoadSetting:
+    """Return the KV cache cells that may be used now, of those that the plan reserves."""
+    reason = "a cell takes memory when it is used"
+    if stats.lacks_memory:
+        reason = "too little memory is free for more"
+    elif stats.num_allocated_cells == stats.num_cells:
+        reason = ""
+    value = f"{stats.num_allocated_cells} of {stats.num_cells}"
+    return LoadSetting(name="KV cache cells", value=value, source="plan", reason=reason)
+
+
 def _failure(model: RunningModel | None) -> str:
     if model is None:
         return ""
@@ -77,6 +88,8 @@ def _settings(model: RunningModel, server: Settings) -> Iterator[LoadSetting]:
             yield replace(setting, source=server.source_of("LOCALRUN_DEVICE"))
         else:
             yield setting
+    if model.stats.num_cells:
+        yield cells_setting(model.stats)
     most = "all" if server.memory_bytes is None else f"{server.memory_bytes / GIGABYTE:g} GB"
     yield LoadSetting(name="memory", value=most, source=server.source_of("LOCALRUN_MEMORY"))
     yield _keep_alive(model, server)

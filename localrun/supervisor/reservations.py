@@ -131,11 +131,14 @@ class Reservations:
         devices = list(self._memory.devices())
         gpus = {device.name for device in devices if device.is_gpu}
         used_host_bytes = sum(_host_bytes(slot, gpus) for slot in self._slots())
+        unallocated_bytes = sum(_unallocated_bytes(slot) for slot in self._slots())
         return [
             replace(
                 device,
                 free_bytes=max(
-                    0, _free_bytes(device, used_host_bytes) - reserved.get(device.name, 0)
+                    0,
+                    _free_bytes(device, used_host_bytes, unallocated_bytes)
+                    - reserved.get(device.name, 0),
                 ),
             )
             for device in devices
@@ -174,15 +177,26 @@ def _memory_by_device(ready: Ready) -> tuple[tuple[str, int], ...]:
     return ready.memory or (("CPU", ready.size_bytes),)
 
 
-def _free_bytes(device: Device, used_host_bytes: int) -> int:
+def _unallocated_bytes(slot: SlotState) -> int:
+    """Return the bytes of the KV cache cells in host memory that a loaded model may still take."""
+    loaded, runner = slot.loaded, slot.runner
+    plan = loaded.planned.plan if loaded is not None else None
+    if plan is None or runner is None or not runner.stats.num_cells:
+        return 0
+    stats = runner.stats
+    cache_bytes = sum(share.cell_bytes for share in plan.shares if not share.device.is_gpu)
+    return cache_bytes * (stats.num_cells - stats.num_allocated_cells) // stats.num_cells
+
+
+def _free_bytes(device: Device, used_host_bytes: int, unallocated_bytes: int) -> int:
     """Return the free bytes of a device.
 
     The system counts mapped weights as free because it can read them again, so the memory of the
-    loaded models is subtracted from the total.
+    loaded models is subtracted from the total. It also counts cells that have no memory yet.
     """
     if device.is_gpu:
         return device.free_bytes
-    return min(device.free_bytes, device.total_bytes - used_host_bytes)
+    return min(device.free_bytes - unallocated_bytes, device.total_bytes - used_host_bytes)
 
 
 def _device_names(plan: LoadPlan | None) -> frozenset[str]:

@@ -38,7 +38,9 @@ def running(**changes: object) -> dict[str, Any]:
         "shared_with": None,
         "context": 2048,
         "context_used": 2048,
+        "context_allocated": 4096,
         "context_total": 8192,
+        "context_lacks_memory": False,
         "parallel": 16,
         "running": 0,
         "waiting": 0,
@@ -112,24 +114,27 @@ def test_ps_without_a_server_is_an_empty_table(localrun_alone: Localrun) -> None
 @pytest.mark.parametrize(
     ("changes", "cells"),
     [
-        ({}, "10.0 MB 100% CPU 2048 (25% used) ready 0 4 minutes from now"),
+        ({}, "10.0 MB 100% CPU 2048 (25% used, 4096/8192 cells) ready 0 4 minutes from now"),
         (
             {"size_gpu_bytes": 10_000_000},
-            "10.0 MB 100% GPU 2048 (25% used) ready 0 4 minutes from now",
+            "10.0 MB 100% GPU 2048 (25% used, 4096/8192 cells) ready 0 4 minutes from now",
         ),
         (
             {"size_gpu_bytes": 5_200_000},
-            "10.0 MB 48%/52% CPU/GPU 2048 (25% used) ready 0 4 minutes from now",
+            "10.0 MB 48%/52% CPU/GPU 2048 (25% used, 4096/8192 cells) ready 0 4 minutes from now",
         ),
         (
             {"stays_for_ever": True, "pinned": True},
-            "10.0 MB 100% CPU 2048 (25% used) ready, pinned 0 for ever",
+            "10.0 MB 100% CPU 2048 (25% used, 4096/8192 cells) ready, pinned 0 for ever",
         ),
         (
             {"state": "busy", "running": 2, "waiting": 3, "until": None, "tokens_per_s": 12.34},
-            "10.0 MB 100% CPU 2048 (25% used) busy 2 +3 12.3 busy",
+            "10.0 MB 100% CPU 2048 (25% used, 4096/8192 cells) busy 2 +3 12.3 busy",
         ),
-        ({"shared_with": "other"}, "shared 100% CPU 2048 (25% used) ready 0 4 minutes from now"),
+        (
+            {"shared_with": "other"},
+            "shared 100% CPU 2048 (25% used, 4096/8192 cells) ready 0 4 minutes from now",
+        ),
         (
             {"state": "loading", "progress": 0.4, "size_bytes": 0, "waiting": 1, "until": None},
             "loading 40% 0 +1 busy",
@@ -150,15 +155,34 @@ def test_ps_shows_what_a_model_does_and_how_long_it_stays(
     assert " ".join(row.split()) == f"guide:latest 0123456789ab {cells}"
 
 
+def test_ps_reports_a_cache_that_cannot_grow(localrun: Localrun, server: FakeServer) -> None:
+    server.script.running = [running(context_lacks_memory=True)]
+
+    *_, note = localrun("ps").stdout.splitlines()
+
+    assert note == "guide:latest: too little memory is free for more KV cache cells"
+
+
+def test_ps_shows_the_cells_of_a_server_that_does_not_count_them(
+    localrun: Localrun, server: FakeServer
+) -> None:
+    older = running()
+    del older["context_allocated"], older["context_lacks_memory"]
+    server.script.running = [older]
+
+    assert "2048 (25% used, 8192/8192 cells)" in localrun("ps").stdout
+
+
 def test_the_json_of_ps_has_the_reviewed_keys(localrun: Localrun, server: FakeServer) -> None:
     server.script.running = [running(stays_for_ever=True, until=None)]
 
     (row,) = json.loads(localrun("ps", "--json").stdout)
 
     assert sorted(row) == [
-        "context", "context_total", "context_used", "digest", "memory", "name", "parallel",
-        "pinned", "progress", "reason", "requests", "retry_after_s", "running", "shared_with",
-        "size_bytes", "size_gpu_bytes", "state", "tokens_per_s", "until", "waiting",
+        "context", "context_allocated", "context_lacks_memory", "context_total", "context_used",
+        "digest", "memory", "name", "parallel", "pinned", "progress", "reason", "requests",
+        "retry_after_s", "running", "shared_with", "size_bytes", "size_gpu_bytes", "state",
+        "tokens_per_s", "until", "waiting",
     ]  # fmt: skip
     assert row["digest"] == "sha256:0123456789abcdef"
     assert row["until"] is None

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from localrun.engine.cache.cell_supply import CellSupply
 from localrun.engine.cache.kv_cache import FULL, HYBRID, KvCache, MemoryKind
 from localrun.engine.cache.prefix_cache import PrefixCache
 from localrun.engine.cache.state_cache import StateCache
@@ -43,6 +44,7 @@ class Bench:
         eog: frozenset[int] = frozenset(),
         speculation: Speculator | None = None,
         budget_bytes: int = 1000,
+        supply: CellSupply | None = None,
     ) -> None:
         self.backend = FakeBackend(CELLS, memory)
         limits = SchedulerLimits(
@@ -57,7 +59,7 @@ class Bench:
             self.cache = PrefixCache(
                 self.backend,
                 num_slots=SLOTS,
-                num_cells=CELLS,
+                supply=supply or CellSupply(CELLS),
                 num_holders=HOLDERS,
                 host_cache_bytes=budget_bytes,
             )
@@ -65,7 +67,7 @@ class Bench:
             self.cache = StateCache(
                 self.backend,
                 num_slots=SLOTS,
-                num_cells=CELLS,
+                supply=supply or CellSupply(CELLS),
                 kind=memory,
                 message_ends=frozenset({END}),
                 checkpoint_bytes=budget_bytes,

@@ -111,7 +111,12 @@ def load(sock: socket.socket, message: Load) -> None:
             num_threads=message.num_threads or 3,
         ),
     )
-    send(sock, Stats(num_running=1, num_waiting=3, num_cells=2048, num_used_cells=5))
+    send(
+        sock,
+        Stats(
+            num_running=1, num_waiting=3, num_cells=2048, num_allocated_cells=1024, num_used_cells=5
+        ),
+    )
 
 
 def generate(sock: socket.socket, request: Generate) -> None:

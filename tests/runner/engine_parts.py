@@ -36,7 +36,7 @@ def generation_parts(
     return EngineParts(
         engine=Engine(context, scheduler, pieces=model.pieces, eog=frozenset()),
         context=context,
-        counters=EngineCounters(scheduler, cache, context, limits.num_cells),
+        counters=EngineCounters(scheduler, cache, context),
         saver=NullPromptSaver(),
         restorer=NullPromptRestorer(),
         embedder=Embedder(no_pooler),
@@ -48,7 +48,7 @@ def embedding_parts(embedder: Embedder) -> EngineParts:
     return EngineParts(
         engine=null,
         context=null,
-        counters=EngineCounters(null, null, null, num_cells=0),
+        counters=EngineCounters(null, null, null),
         saver=NullPromptSaver(),
         restorer=NullPromptRestorer(),
         embedder=embedder,

@@ -36,6 +36,16 @@ def test_a_load_can_pin_and_stop_unpins(served: Served) -> None:
     assert states(served) == []
 
 
+def test_the_cells_that_have_memory_and_those_that_are_reserved_are_told(served: Served) -> None:
+    httpx.post(f"{served.url}/api/localrun/load", json={"model": "fake"})
+    wait_until(lambda: states(served)[0]["context_total"], "the statistics of the runner")
+
+    (model,) = states(served)
+
+    assert (model["context_allocated"], model["context_total"]) == (1024, 2048)
+    assert (model["context_used"], model["context_lacks_memory"]) == (5, False)
+
+
 def test_a_load_that_fails_has_its_own_status() -> None:
     with serving("broken.gguf") as served:
         answer = httpx.post(f"{served.url}/api/localrun/load", json={"model": "fake"})

@@ -3,9 +3,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import httpx
+import pytest
 
+from localrun.runner.messages import Stats
+from localrun.server.why import cells_setting
 from localrun.settings import load_settings
 from tests.server.serving import serving
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.server.serving import Served
@@ -52,6 +56,29 @@ def test_the_threads_are_those_that_the_runner_has() -> None:
 
     (threads,) = (it for it in told["settings"] if it["name"] == "threads")
     assert (told["threads"], threads["value"]) == (3, "3")  # the fake runner's
+
+
+def test_the_cells_that_have_memory_and_those_that_are_reserved_are_told() -> None:
+    with serving() as served:
+        httpx.post(f"{served.url}/api/localrun/load", json={"model": "fake"})
+        wait_until(lambda: "KV cache cells" in sources(served), "the statistics of the runner")
+        told = why(served, "fake").json()
+
+    (cells,) = (it for it in told["settings"] if it["name"] == "KV cache cells")
+    assert (cells["value"], cells["source"]) == ("1024 of 2048", "plan")
+    assert cells["reason"] == "a cell takes memory when it is used"
+
+
+@pytest.mark.parametrize(
+    ("stats", "reason"),
+    [
+        (Stats(num_cells=9, num_allocated_cells=4, lacks_memory=True), "too little memory is free"),
+        (Stats(num_cells=9, num_allocated_cells=9), ""),
+    ],
+)
+def test_cells_without_memory_have_a_reason(stats: Stats, reason: str) -> None:
+    assert cells_setting(stats).reason.startswith(reason)
+    assert bool(cells_setting(stats).reason) is bool(reason)
 
 
 def test_a_request_that_ends_a_stay_leaves_a_pinned_model_where_it_is() -> None:

@@ -60,6 +60,8 @@ def _show(
         for model in models:
             if model.get("context_note"):  # absent in older servers
                 output.line(f"{model['name']}: context {model['context_note']}")
+            if model.get("context_lacks_memory"):
+                output.line(f"{model['name']}: too little memory is free for more KV cache cells")
         if rows is None:
             output.note(f"no server is running at {settings.address}")
         elif not rows:
@@ -100,11 +102,16 @@ def _processor(size: int, on_gpu: int) -> str:
 
 
 def _context(model: dict[str, Any]) -> str:
-    """Return the context size of one sequence and the use of the whole KV cache."""
+    """Return the context size of one sequence, and the cells of the KV cache.
+
+    The cells are the share in use, those that have memory, and all that are reserved.
+    """
     if not model["context_total"]:
         return str(model["context"])
-    percent = 100 * model["context_used"] / model["context_total"]
-    return f"{model['context']} ({percent:.0f}% used)"
+    total = model["context_total"]
+    percent = 100 * model["context_used"] / total
+    allocated = model.get("context_allocated", total)  # absent in older servers
+    return f"{model['context']} ({percent:.0f}% used, {allocated}/{total} cells)"
 
 
 def _state(model: dict[str, Any]) -> str:

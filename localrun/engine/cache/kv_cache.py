@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from localrun.engine.cache.cell_supply import CellSupply
     from localrun.engine.sequence import Sequence
 
 
@@ -70,6 +71,7 @@ class KvCache(Protocol):
     """Slots and cells of running sequences, and the cached prefixes that they begin from."""
 
     exports_whole_prompts: bool  # `export_run` and `import_run` take start 0 only
+    supply: CellSupply  # the cells that may be used
 
     @property
     def has_free_slot(self) -> bool:
@@ -98,7 +100,7 @@ class KvCache(Protocol):
     def reserve(self, num_cells: int) -> bool:
         """Free cells for a step, oldest cached prefixes first; return False if too few remain.
 
-        Called once a step.
+        A sequence that runs alone gets all reserved cells. Called once a step.
         """
 
     def publish(self, seq: Sequence) -> None:

@@ -23,6 +23,7 @@ from localrun.engine.cache.idle_prefixes import IdlePrefixes
 from localrun.engine.sequence import slot_of
 
 if TYPE_CHECKING:
+    from localrun.engine.cache.cell_supply import CellSupply
     from localrun.engine.cache.kv_cache import KvMemory
     from localrun.engine.cache.radix import Match, Node
     from localrun.engine.sequence import Sequence
@@ -38,12 +39,12 @@ class PrefixCache:
         memory: KvMemory,
         *,
         num_slots: int,
-        num_cells: int,
+        supply: CellSupply,
         num_holders: int = MAX_SEQUENCE_IDS,
         host_cache_bytes: int = BUDGET_BYTES,
     ) -> None:
         self._memory = memory
-        self._num_cells = num_cells
+        self.supply = supply
         self._prefixes = CachedPrefixes(memory, spare_slot=num_slots, num_holders=num_holders)
         self.tree = self._prefixes.tree
         self._idle = IdlePrefixes(self._prefixes, self.import_run, host_cache_bytes)
@@ -78,7 +79,8 @@ class PrefixCache:
         node = self._prefixes.node_for(match)
         self.tree.use(node)
         missing = len(seq.tokens) - node.end + num_spare
-        if self._sequences and self._num_committed() + missing > self._num_cells:
+        wanted = self._num_committed() + missing
+        if self._sequences and wanted > self.supply.grow_to(wanted):
             self.tree.leave(node)
             return False
         self._idle.offload_oldest()
@@ -99,6 +101,11 @@ class PrefixCache:
         The step's tokens count towards the age of idle prefixes.
         """
         self._idle.age_by(num_cells)
+        if self._evict_for(num_cells):
+            return True
+        if len(self._sequences) > 1:
+            return False
+        self.supply.grant(self.num_used_cells + num_cells)
         return self._evict_for(num_cells)
 
     def publish(self, seq: Sequence) -> None:
@@ -189,7 +196,8 @@ class PrefixCache:
             self.tree.leave(node)
 
     def _evict_for(self, num_cells: int) -> bool:
-        return self._prefixes.evict(self.num_used_cells + num_cells - self._num_cells)
+        wanted = self.num_used_cells + num_cells
+        return self._prefixes.evict(wanted - self.supply.grow_to(wanted))
 
     def _num_committed(self) -> int:
         """Return the cells that running sequences use, or will use for the tokens they have."""

@@ -21,6 +21,7 @@ from localrun.engine.cache.shared_cells import SharedCells
 from localrun.engine.sequence import slot_of
 
 if TYPE_CHECKING:
+    from localrun.engine.cache.cell_supply import CellSupply
     from localrun.engine.llama.lora_adapters import AdapterSet
     from localrun.engine.sequence import Sequence
 
@@ -35,14 +36,14 @@ class StateCache:
         memory: KvMemory,
         *,
         num_slots: int,
-        num_cells: int,
+        supply: CellSupply,
         kind: MemoryKind = HYBRID,
         message_ends: frozenset[int] = frozenset(),
         checkpoint_bytes: int = MIN_BUDGET_BYTES,
     ) -> None:
         """``message_ends`` are the tokens that end a message."""
         self._memory = memory
-        self._num_cells = num_cells
+        self.supply = supply
         self._kind = kind
         self._message_ends = message_ends
         self.checkpoints = Checkpoints(checkpoint_bytes)
@@ -81,7 +82,8 @@ class StateCache:
         """Assign a slot and the longest state to continue from, if tokens and spare cells fit."""
         point = self._longest_resume_point(seq.tokens[: seq.num_cacheable + 1], seq.adapters)
         missing = len(seq.tokens) + num_spare - self._num_shared(point)
-        if self._sequences and self._num_committed() + missing > self._num_cells:
+        wanted = self._num_committed() + missing
+        if self._sequences and wanted > self.supply.grow_to(wanted):
             return False
         seq.slot = self._slot_for(point)
         seq.num_computed = point.length
@@ -97,11 +99,12 @@ class StateCache:
 
     def reserve(self, num_cells: int) -> bool:
         """Free cells for a step, oldest idle states first; return False if too few remain."""
-        while self.num_used_cells + num_cells > self._num_cells:
-            if not self._idle:
-                return False
-            self._evict_oldest()
-        return True
+        if self._evict_for(num_cells):
+            return True
+        if len(self._sequences) > 1:
+            return False
+        self.supply.grant(self.num_used_cells + num_cells)
+        return self._evict_for(num_cells)
 
     def publish(self, seq: Sequence) -> None:
         """Save a checkpoint if one is due at ``num_computed``."""
@@ -171,7 +174,7 @@ class StateCache:
 
     def import_run(self, tokens: list[int], start: int, data: bytes) -> bool:
         """Add an exported state as an idle one; return False without room or if start is not 0."""
-        if start != 0 or not self.has_free_slot or not self.reserve(len(tokens)):
+        if start != 0 or not self.has_free_slot or not self._evict_for(len(tokens)):
             return False
         slot = self._take_empty_slot()
         if not self._memory.restore_sequence(slot, data):
@@ -258,6 +261,13 @@ class StateCache:
         if not self._free_slots:
             self._evict_oldest()
         return self._free_slots.pop()
+
+    def _evict_for(self, num_cells: int) -> bool:
+        while (wanted := self.num_used_cells + num_cells) > self.supply.grow_to(wanted):
+            if not self._idle:
+                return False
+            self._evict_oldest()
+        return True
 
     def _evict_oldest(self) -> None:
         slot = next(iter(self._idle))

@@ -51,7 +51,7 @@ def load_backends() -> None:
     Raises:
         BackendError: no backend was found, not even one for the CPU.
     """
-    ggml = _ggml()
+    ggml = ggml_functions()
     if ggml.ggml_backend_reg_count():
         return
     folder = library_folder()
@@ -66,7 +66,7 @@ def load_backends() -> None:
 
 def devices() -> list[Device]:
     """Return all devices of this build, in llama.cpp's order."""
-    ggml = _ggml()
+    ggml = ggml_functions()
     known: list[Device] = []
     for position in range(ggml.ggml_backend_dev_count()):
         handle, props = ggml.ggml_backend_dev_get(position), _Props()
@@ -96,7 +96,7 @@ def handles(names: tuple[str, ...]) -> Any:  # noqa: ANN401 - a ctypes array
     Raises:
         BackendError: a device no longer exists.
     """
-    devices = [_ggml().ggml_backend_dev_by_name(name.encode()) for name in names]
+    devices = [ggml_functions().ggml_backend_dev_by_name(name.encode()) for name in names]
     for name, handle in zip(names, devices, strict=True):
         if not handle:
             raise BackendError(
@@ -134,7 +134,7 @@ def unloaded_backends() -> dict[str, str]:
 
 
 def _backend_names() -> list[bytes]:
-    ggml = _ggml()
+    ggml = ggml_functions()
     return [
         ggml.ggml_backend_reg_name(ggml.ggml_backend_reg_get(position))
         for position in range(ggml.ggml_backend_reg_count())
@@ -146,7 +146,8 @@ def _text(value: bytes | None) -> str:
 
 
 @cache
-def _ggml() -> Any:  # noqa: ANN401 - a ctypes library
+def ggml_functions() -> Any:  # noqa: ANN401 - a ctypes library
+    """Return the functions of ggml that this package calls, with their types declared."""
     library = _Libraries()
     for name, result, arguments in (
         ("ggml_backend_load_all_from_path", None, [TEXT]),
@@ -158,6 +159,15 @@ def _ggml() -> Any:  # noqa: ANN401 - a ctypes library
         ("ggml_backend_dev_by_name", HANDLE, [TEXT]),
         ("ggml_backend_dev_backend_reg", HANDLE, [HANDLE]),
         ("ggml_backend_dev_get_props", None, [HANDLE, ctypes.POINTER(_Props)]),
+        ("ggml_backend_cpu_buffer_type", HANDLE, []),
+        ("ggml_backend_buft_name", TEXT, [HANDLE]),
+        ("ggml_backend_buft_get_alignment", SIZE, [HANDLE]),
+        ("ggml_backend_buft_alloc_buffer", HANDLE, [HANDLE, SIZE]),
+        ("ggml_backend_buffer_get_type", HANDLE, [HANDLE]),
+        ("ggml_backend_buffer_get_base", HANDLE, [HANDLE]),
+        ("ggml_backend_buffer_get_size", SIZE, [HANDLE]),
+        ("ggml_backend_buffer_clear", None, [HANDLE, ctypes.c_uint8]),
+        ("ggml_backend_buffer_free", None, [HANDLE]),
     ):
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments

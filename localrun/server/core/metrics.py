@@ -53,6 +53,16 @@ GAUGES: tuple[tuple[str, str, Callable[[RunningModel], int]], ...] = (
     ),
     ("localrun_kv_cells", "KV cache size, in cells.", lambda model: model.stats.num_cells),
     (
+        "localrun_kv_cells_allocated",
+        "KV cache cells that may be used now; the others took no memory yet.",
+        lambda model: model.stats.num_allocated_cells,
+    ),
+    (
+        "localrun_kv_lacks_memory",
+        "Whether too little memory is free for more KV cache cells.",
+        lambda model: int(model.stats.lacks_memory),
+    ),
+    (
         "localrun_kv_cells_used",
         "KV cache cells in use by sequences and cached prefixes.",
         lambda model: model.stats.num_used_cells,

@@ -92,6 +92,20 @@ def test_together_each_says_what_it_says_alone(model: Model) -> None:
     running.context.close()
 
 
+def test_adapters_hold_while_the_cache_grows(model: Model) -> None:
+    prompt = words(model, "Once upon a time there was a fox. ", 500)
+    alone = [with_all_along(model, prompt, one) for one in sets()[:3]]
+    running = Running(model)
+    num_before = running.cache.supply.num_cells
+
+    sequences = [sequence(number, prompt, one) for number, one in enumerate(sets()[:3])]
+    run(running.engine, *sequences)
+
+    assert [seq.tokens for seq in sequences] == alone
+    assert running.cache.supply.num_cells > num_before or num_before == LIMITS.num_cells
+    running.context.close()
+
+
 def test_a_set_that_was_never_computed_with_leaves_no_trace(model: Model) -> None:
     prompt = words(model, "And then it slept. ", 12)
     a, b = (model.load_adapter(Path(f"{name}.gguf")) for name in "ab")

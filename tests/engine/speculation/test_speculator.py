@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from localrun.engine.cache.cell_supply import CellSupply
 from localrun.engine.constraints.compiler import GrammarCompiler
 from localrun.engine.context import LlamaContext
 from localrun.engine.context_shift import ContextShift
@@ -278,3 +279,23 @@ def test_a_request_may_disable_drafts(model: Model, context: LlamaContext) -> No
         run(model, context, seq, speculation=Speculator([PromptLookup()]))
 
     assert seqs[1].num_drafted == 0
+
+
+def test_a_draft_model_without_memory_for_more_cells_drafts_for_whom_it_has_some(
+    model: Model, context: LlamaContext
+) -> None:
+    own = LlamaContext(model, SchedulerLimits(num_slots=4, num_cells=1024), num_threads=1)
+    cache = own.open_cache()
+    cache.supply = CellSupply(1024, cell_bytes=1, free_bytes=lambda: 0, step_cells=96)
+    draft = DraftModel(own, cache, 64, num_vocab=model.num_vocab)
+    plain = [asking(model, question, number=n) for n, question in enumerate(QUESTIONS[:3])]
+    speculated = [asking(model, question, number=n) for n, question in enumerate(QUESTIONS[:3])]
+
+    run(model, context, *plain)
+    run(model, context, *speculated, speculation=Always(draft))
+    own.close()
+
+    for pair in zip(plain, speculated, strict=True):
+        check_same(context, *pair)
+    assert cache.supply.lacks_memory
+    assert any(seq.num_accepted for seq in speculated)

@@ -82,6 +82,8 @@ def test_tokens_times_loads_and_crashes_are_counted_by_model(fresh: Served) -> N
     assert found["localrun_cached_tokens_total", asked] == 6
     assert found["localrun_queue_seconds_count", asked] == 2
     assert found["localrun_kv_cells", loaded] == 2048
+    assert found["localrun_kv_cells_allocated", loaded] == 1024
+    assert found["localrun_kv_lacks_memory", loaded] == 0
     assert found["localrun_kv_cells_used", loaded] == 5
     assert found["localrun_waiting_sequences", loaded] == 3
     assert found["localrun_first_token_seconds_count", asked] == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_SHARE = 0.01  # of a file that may stay in memory
+PATIENCE_S, POLL_S = 10.0, 0.05  # a process that ends may have mapped the file
 
 
 class PagesStayError(Exception):
@@ -31,14 +33,20 @@ def drop(files: Iterable[Path]) -> None:
         PagesStayError: the pages of a file stay.
     """
     for path in files:
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-            share = _share_in_memory(file.fileno(), path.stat().st_size)
-        if share > MAX_SHARE:
-            raise PagesStayError(
-                f"{share:.0%} of {path} stays in memory: no cold load can be measured"
-            )
+        until = time.monotonic() + PATIENCE_S
+        while (share := _share_after_drop(path)) > MAX_SHARE:
+            if time.monotonic() > until:
+                raise PagesStayError(
+                    f"{share:.0%} of {path} stays in memory: no cold load can be measured"
+                )
+            time.sleep(POLL_S)
+
+
+def _share_after_drop(path: Path) -> float:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return _share_in_memory(file.fileno(), path.stat().st_size)
 
 
 def _share_in_memory(descriptor: int, size: int) -> float:

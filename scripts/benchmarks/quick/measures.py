@@ -104,8 +104,9 @@ def first_token(*, is_cold: bool) -> Callable[[Program], float]:
     """Return a function that measures a load up to the first token, over the API."""
 
     def measure(program: Program) -> float:
-        _prepare(program, is_cold=is_cold)
-        loaded = program.greet()
+        (page_cache.drop if is_cold else page_cache.fill)(program.blobs())
+        with program.unloading(MODEL):
+            loaded = program.greet()
         return 1000 * (loaded.first_at - loaded.sent_at)
 
     return measure
@@ -115,8 +116,9 @@ def first_output(*, is_cold: bool) -> Callable[[Program], float]:
     """Return a function that measures a load up to the first output of ``run``."""
 
     def measure(program: Program) -> float:
-        _prepare(program, is_cold=is_cold)
-        return program.first_output_ms("run", MODEL, "hello")
+        (page_cache.drop if is_cold else page_cache.fill)(program.blobs())
+        with program.unloading(MODEL):
+            return program.first_output_ms("run", MODEL, "hello")
 
     return measure
 
@@ -137,8 +139,9 @@ def peer_first_token(*, is_cold: bool) -> Callable[[Contestant, Iterable[Path]],
 
 def memory(program: Program) -> float:
     """Return the megabytes of the process with the large model after one chat."""
-    program.greet()
-    return model_mb(_pid(program))
+    with program.unloading(MODEL):
+        program.greet()
+        return model_mb(_pid(program))
 
 
 def peer_memory(server: Contestant, _files: Iterable[Path]) -> float:
@@ -161,11 +164,6 @@ def idle_memory(program: Program) -> float:
     """Return the megabytes of the server and its warm process, without a model."""
     time.sleep(SETTLED_S)
     return family_mb(_pid(program))
-
-
-def _prepare(program: Program, *, is_cold: bool) -> None:
-    program.unload(MODEL)
-    (page_cache.drop if is_cold else page_cache.fill)(program.blobs())
 
 
 def _ping(port: int, waits: list[float], begun: threading.Event, ended: threading.Event) -> None:

@@ -21,7 +21,7 @@ from benchmarks.load import Answer, ask_all, request, user
 from benchmarks.quick.commands import BARE_PYTHON, first_output_ms, piped_ms, terminal_ms
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 OURS, BEFORE, OLLAMA, PYTHON = "localrun", "before", "Ollama", "python"
@@ -153,17 +153,26 @@ class Program:
         """Load a model that may be loaded already."""
         self.call("POST", "/api/generate", {"model": model, "stream": False})
 
-    def unload(self, model: str) -> None:
-        """Unload a model; return when no model is loaded."""
-        self.call("POST", "/api/generate", {"model": model, "keep_alive": 0, "stream": False})
-        self._await(lambda: not json.loads(self.call("GET", "/api/ps"))["models"], "keeps a model")
+    @contextlib.contextmanager
+    def unloading(self, model: str) -> Iterator[None]:
+        """Unload a model after the block; return when none is loaded."""
+        try:
+            yield
+        finally:
+            body = {"model": model, "keep_alive": 0, "stream": False}
+            self.call("POST", "/api/generate", body)
+            self._await(lambda: not self._loaded(), "keeps a model")
 
     def greet(self) -> Answer:
         """Return the answer of a short chat with the large model."""
         (answer,) = ask_all(self.port, [request(user("hello"), 4)])
         return answer
 
-    def _await(self, condition: Any, failure: str) -> None:  # noqa: ANN401 - a lambda
+    def _loaded(self) -> list[object]:
+        models: list[object] = json.loads(self.call("GET", "/api/ps"))["models"]
+        return models
+
+    def _await(self, condition: Callable[[], bool], failure: str) -> None:
         until = time.perf_counter() + END_S
         while not condition():
             if time.perf_counter() > until:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
-from benchmarks.models import GUIDE, ensure_model
+from benchmarks.models import GUIDE
 from benchmarks.quick.programs import MODEL, OLLAMA
 from localrun.gguf.header import read_header
 from localrun.modelfile.parse import parse_modelfile
@@ -19,6 +19,8 @@ from localrun.services.workspace import Workspace
 from localrun.settings import Settings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from benchmarks.quick.programs import Program
 
 CONTEXT = 2048  # tokens of a chat with the large model
@@ -27,18 +29,16 @@ TENSOR, ALIGNMENT, I8, TENSOR_BYTES = "token_embd.weight", 32, 24, 64
 COUNTS = struct.Struct("<4sIQQ")
 
 
-def add_models(program: Program, names: tuple[str, ...]) -> None:
-    """Create guide and the large model with the program's own command; its server must run."""
-    recipes = {
-        "guide": f"FROM {GUIDE}\n",
-        MODEL: f"FROM {ensure_model('0.6b')}\nPARAMETER num_ctx {CONTEXT}\n"
-        f"PARAMETER num_predict {ANSWER}\n",
-    }
-    for name in names:
-        if name == "guide" and program.name != OLLAMA:
-            continue  # it comes with the package
+def add_models(program: Program, large: Path | None) -> None:
+    """Create guide and the large model by the program's own command; its server must run."""
+    recipes = {"guide": f"FROM {GUIDE}\n"} if program.name == OLLAMA else {}  # else it is there
+    if large is not None:
+        recipes[MODEL] = (
+            f"FROM {large}\nPARAMETER num_ctx {CONTEXT}\nPARAMETER num_predict {ANSWER}\n"
+        )
+    for name, text in recipes.items():
         recipe = program.folder / f"{name}.Modelfile"
-        recipe.write_text(recipes[name])
+        recipe.write_text(text)
         program.piped_ms("create", name, "-f", str(recipe))
 
 

@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import json
 import os
+import shutil
 import statistics
 import sys
 import tempfile
@@ -27,7 +28,6 @@ from benchmarks.page_cache import PagesStayError
 from benchmarks.quick.commands import CommandError
 from benchmarks.quick.programs import (
     BEFORE,
-    MODEL,
     OLLAMA,
     OURS,
     PYTHON,
@@ -96,15 +96,17 @@ def _field(
     ours = str(Path(sys.executable).with_name("localrun"))
     paths = {BEFORE: before, OURS: ours, OLLAMA: ollama}
     is_large = any(row.state == "large" for row in rows)
-    model = ensure_model("0.6b") if is_large else Path()
-    parent = model.parent if is_large else None
-    with tempfile.TemporaryDirectory(prefix="quick-", dir=parent) as folder:
+    made = ensure_model("0.6b") if is_large else None
+    with tempfile.TemporaryDirectory(prefix="quick-", dir=made and made.parent) as folder:
+        model = Path(folder, "model.gguf")
+        if made is not None:  # a copy, since a program that maps the file keeps its pages in memory
+            shutil.copy(made, model)
         programs = [
             _program(name, path, Path(folder, name.lower())) for name, path in paths.items() if path
         ]
         for program in programs:
             with program.serving():
-                add_models(program, ("guide", MODEL) if is_large else ("guide",))
+                add_models(program, model if is_large else None)
         found = server or peer.find_server()
         slot = _peer(Path(found), model, Path(folder)) if found and is_large else None
         yield Field(programs, slot, BarePython(), model)
@@ -164,7 +166,7 @@ def _with_many(program: Program, count: int, stack: contextlib.ExitStack) -> Pro
         add_many(filled, count)
     stack.enter_context(filled.serving())
     if program.name == OLLAMA:
-        add_models(filled, ("guide",))
+        add_models(filled, None)
         add_many(filled, count)
     return filled
 

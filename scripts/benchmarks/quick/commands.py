@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 BARE_PYTHON = (sys.executable, "-I", "-S", "-c", "pass")
 CHUNK_BYTES = 1 << 16
+REPLIES = {  # of a terminal: some programs wait for its colours and its cursor
+    b"\x1b]10;?": b"\x1b]10;rgb:ffff/ffff/ffff\x1b\\",
+    b"\x1b]11;?": b"\x1b]11;rgb:0000/0000/0000\x1b\\",
+    b"\x1b[6n": b"\x1b[1;1R",
+}
 
 
 class CommandError(Exception):
@@ -61,6 +66,9 @@ def terminal_ms(command: Sequence[str], environ: Mapping[str, str]) -> float:
     try:
         while chunk := os.read(terminal, CHUNK_BYTES):
             output += chunk
+            for query, reply in REPLIES.items():
+                if query in chunk:
+                    os.write(terminal, reply)
     except OSError:  # how Linux reports that the last process has closed the terminal
         pass
     finally:

@@ -13,12 +13,15 @@ from typing import TYPE_CHECKING
 
 from benchmarks import page_cache
 from benchmarks.contestants import Contestant, StartError
-from benchmarks.quick.processes import family_mb, model_mb, wakeups_per_second
+from benchmarks.quick.processes import family, listener, model_mb
 from benchmarks.quick.programs import MODEL, Program
+from benchmarks.wakeups import idle_cost, pss_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
+
+    import psutil
 
 
 QUESTION = "What is 2 + 3?"
@@ -141,14 +144,14 @@ def memory(program: Program) -> float:
     """Return the megabytes of the process with the large model after one chat."""
     with program.unloading(MODEL):
         program.greet()
-        return model_mb(_pid(program))
+        return model_mb(_process(program))
 
 
 def peer_memory(server: Contestant, _files: Iterable[Path]) -> float:
     """Return the megabytes of llama-server after one chat."""
     server.start()
     try:
-        return model_mb(_pid(server))
+        return model_mb(_process(server))
     finally:
         server.stop()
 
@@ -157,13 +160,13 @@ def wakeups(program: Program) -> float:
     """Return the wake-ups in a second of an idle server with a loaded model."""
     program.load("guide")
     time.sleep(SETTLED_S)
-    return wakeups_per_second(_pid(program), IDLE_S)
+    return idle_cost(_pids(program), IDLE_S).wakeups_per_s
 
 
 def idle_memory(program: Program) -> float:
     """Return the megabytes of the server and its warm process, without a model."""
     time.sleep(SETTLED_S)
-    return family_mb(_pid(program))
+    return sum(map(pss_bytes, _pids(program))) / 1e6
 
 
 def _ping(port: int, waits: list[float], begun: threading.Event, ended: threading.Event) -> None:
@@ -181,8 +184,12 @@ def _ping(port: int, waits: list[float], begun: threading.Event, ended: threadin
         connection.close()
 
 
-def _pid(server: Program | Contestant) -> int:
-    process = server.server if isinstance(server, Program) else server.process
+def _pids(program: Program) -> list[int]:
+    return [process.pid for process in family(_process(program))]
+
+
+def _process(server: Program | Contestant) -> psutil.Process:
+    process = listener(server.port)
     if process is None:
         raise StartError(f"{server.name} does not run")
-    return process.pid
+    return process

@@ -10,15 +10,17 @@ import contextlib
 import http.client
 import json
 import os
-import signal
 import subprocess
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from benchmarks.contestants import PEER, Contestant, StartError
 from benchmarks.load import Answer, ask_all, request, user
 from benchmarks.quick.commands import BARE_PYTHON, first_output_ms, piped_ms, terminal_ms
+from benchmarks.quick.processes import family, listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +30,7 @@ OURS, BEFORE, OLLAMA, PYTHON = "localrun", "before", "Ollama", "python"
 MODEL = "bench"  # the name that `benchmarks.load` asks for
 START_S, END_S = 60.0, 20.0
 POLL_S = 0.001
-CLEARED = ("LOCALRUN_", "OLLAMA_")
+CLEARED = ("LOCALRUN_", "OLLAMA_", "PYTHON")  # with PYTHONPATH no command uses the warm process
 KEPT = ("LOCALRUN_WARM",)
 
 
@@ -106,18 +108,17 @@ class Program:
             self.end()
 
     def end(self) -> None:
-        """End the server, also one that a command started."""
+        """End the server, also one that a command started, and what it has forked."""
+        process = listener(self.port)
+        members = family(process) if process is not None else []
+        if process is not None:
+            process.terminate()
+        _, alive = psutil.wait_procs(members, END_S)
+        for member in alive:
+            member.kill()
         if self.server is not None:
-            self.server.send_signal(signal.SIGTERM)
-            try:
-                self.server.wait(END_S)
-            except subprocess.TimeoutExpired:
-                self.server.kill()
-                self.server.wait()
+            self.server.wait()
             self.server = None
-        elif self.answers():
-            self.piped_ms("stop", "--server")
-        self._await(lambda: not self.answers(), "does not end")
 
     def answers(self) -> bool:
         """Return whether the server answers."""

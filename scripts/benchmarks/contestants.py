@@ -132,7 +132,7 @@ def _localrun(setup: Setup, folder: Path) -> Contestant:
         f"FROM {setup.model}\nPARAMETER num_ctx {setup.context}\n"
         f"PARAMETER num_thread {setup.threads}\n"
     )
-    port = _free_port()
+    port = free_port()
     environ = {
         "LOCALRUN_MODELS": str(folder / "store"),
         "LOCALRUN_HOST": f"127.0.0.1:{port}",
@@ -151,7 +151,7 @@ def _localrun(setup: Setup, folder: Path) -> Contestant:
 
 
 def _peer(setup: Setup, folder: Path) -> Contestant:
-    port = _free_port()
+    port = free_port()
     options = {
         "--model": setup.model, "--port": port, "--threads": setup.threads,
         "--threads-batch": setup.threads, "--ctx-size": setup.cells, "--parallel": SLOTS,
@@ -161,6 +161,6 @@ def _peer(setup: Setup, folder: Path) -> Contestant:
     return Contestant(PEER, command, folder, port)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])

@@ -10,8 +10,6 @@ one runs at a time. Each figure is the median of the rounds; ratios are to the p
 from __future__ import annotations
 
 import argparse
-import ctypes
-import mmap
 import os
 import statistics
 import sys
@@ -23,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.contestants import OURS, PEER, Setup, StartError, stopped
 from benchmarks.models import NAMES, ensure_model
+from benchmarks.page_cache import PagesStayError, drop, fill
 from benchmarks.peer import PeerError
 from localrun.engine.threads import useful_threads
 
@@ -44,7 +43,7 @@ def main(arguments: list[str]) -> int:
     try:
         for name in chosen.models.split(","):
             _bench(ensure_model(name) if name in NAMES else Path(name).resolve(), chosen.rounds)
-    except (PeerError, StartError) as error:
+    except (PagesStayError, PeerError, StartError) as error:
         print(error)
         return 1
     return 0
@@ -76,12 +75,12 @@ def _measure(
     for number in range(rounds):
         for server in pair if number % 2 == 0 else pair[::-1]:
             print(f"\rround {number + 1}: {server.name:20}", end="", file=sys.stderr)
-            _prepare(files, is_cold=is_cold)
+            (drop if is_cold else fill)(files)
             begun = time.monotonic()
             times_s[server.name].append(server.start().first_at - begun)
             if server.name == OURS:
                 _unload(server)
-                _prepare(files, is_cold=is_cold)
+                (drop if is_cold else fill)(files)
                 answer = server.greet()
                 times_s[LOAD].append(answer.first_at - answer.sent_at)
             server.stop()
@@ -100,34 +99,3 @@ def _show(name: str, medians: dict[str, float]) -> None:
 def _unload(server: Contestant) -> None:
     """Unload the model, and wait until its process has ended."""
     urllib.request.urlopen(f"http://127.0.0.1:{server.port}/api/generate", UNLOADED).close()
-
-
-def _prepare(files: list[Path], *, is_cold: bool) -> None:
-    """Fill the page cache with the files, or remove them from it.
-
-    Raises:
-        StartError: the pages stay: the folder is in memory, or another program has the file.
-    """
-    for path in files:
-        if not is_cold:
-            path.read_bytes()
-            continue
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-            share = _share_in_memory(file.fileno(), path.stat().st_size)
-        if share > 0.01:
-            raise StartError(f"{share:.0%} of {path} stays in memory: no cold load can be measured")
-
-
-def _share_in_memory(descriptor: int, size: int) -> float:
-    """Return the fraction of a file that is in the page cache."""
-    if size == 0:
-        return 0.0
-    with mmap.mmap(descriptor, size, mmap.MAP_PRIVATE) as mapped:
-        start = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
-        pages = ctypes.create_string_buffer(-(-size // mmap.PAGESIZE))
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.mincore(ctypes.c_void_p(start), ctypes.c_size_t(size), pages) != 0:
-            raise StartError(f"mincore: {os.strerror(ctypes.get_errno())}")
-    return sum(page & 1 for page in pages.raw) / len(pages)

@@ -26,20 +26,20 @@ from localrun.allocator import release_free_memory, use_one_arena
 from localrun.hardware.choice import CPU
 from localrun.server.app import create_app
 from localrun.server.core.metrics import Metrics
-from localrun.server.http_server import HttpServer
+from localrun.server.listening.http_server import HttpServer
+from localrun.server.listening.unix_protocol import serve_unix
 from localrun.server.middleware.activity import Activity
 from localrun.server.middleware.timeouts import TimeoutProtocol
 from localrun.server.routing.parts import Parts
-from localrun.server.unix_protocol import serve_unix
 from localrun.services.devices import report_unused
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from localrun.server.core.deferred_pool import DeferredPool
+    from localrun.server.listening.tls import TlsOptions
+    from localrun.server.listening.unix_socket import UnixListener
     from localrun.server.middleware.keys import Keys
-    from localrun.server.tls import TlsOptions
-    from localrun.server.unix_socket import UnixListener
     from localrun.services.workspace import Workspace
     from localrun.settings import Settings
 

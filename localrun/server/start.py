@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from localrun.errors import AddressInUseError, NetworkError, UsageError
 from localrun.server.core.deferred_pool import DeferredPool, create_pool
 from localrun.server.core.early_load import begin_early_load
+from localrun.server.listening.tls import tls_options
+from localrun.server.listening.unix_socket import unix_listener
 from localrun.server.log_file import set_up_logging
 from localrun.server.middleware.keys import read_keys
-from localrun.server.tls import tls_options
-from localrun.server.unix_socket import unix_listener
 from localrun.services.devices import check_choice
 from localrun.services.workspace import Workspace
 from localrun.sockets import WARM, socket_path

@@ -19,12 +19,12 @@ from localrun.errors import ModelNotFoundError
 from localrun.server.app import create_app
 from localrun.server.core.deferred_pool import DeferredPool
 from localrun.server.core.metrics import Metrics
+from localrun.server.listening.tls import tls_options
+from localrun.server.listening.unix_protocol import serve_unix
+from localrun.server.listening.unix_socket import unix_listener
 from localrun.server.middleware.timeouts import TimeoutProtocol
 from localrun.server.routing.parts import Parts
 from localrun.server.start import bind
-from localrun.server.tls import tls_options
-from localrun.server.unix_protocol import serve_unix
-from localrun.server.unix_socket import unix_listener
 from localrun.services.stored_model import ModelDetails, ModelIdentity, StoredModel
 from localrun.services.workspace import Workspace
 from localrun.settings import Settings
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
 
+    from localrun.server.listening.unix_socket import UnixListener
     from localrun.server.middleware.keys import Keys
-    from localrun.server.unix_socket import UnixListener
 
 HERMES_TEMPLATE = "tools <think></think> <tool_call> enable_thinking"
 

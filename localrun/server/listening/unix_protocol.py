@@ -16,14 +16,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from localrun import __version__
+from localrun.server.listening.unix_socket import BACKLOG
 from localrun.server.middleware.timeouts import TimeoutProtocol
-from localrun.server.unix_socket import BACKLOG
 
 if TYPE_CHECKING:
     import uvicorn
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from localrun.server.unix_socket import UnixListener
+    from localrun.server.listening.unix_socket import UnixListener
 
 CREDENTIALS = struct.Struct("3i")  # process, user, group
 LOCAL_CLIENT = ("127.0.0.1", 0)

@@ -9,8 +9,8 @@ from localrun.access import Access
 from localrun.client.api import LocalrunClient
 from localrun.client.launch import find_server
 from localrun.errors import CertificateError, StorageError, UnauthorizedError, UsageError
+from localrun.server.listening.tls import tls_options
 from localrun.server.middleware.keys import Keys
-from localrun.server.tls import tls_options
 from localrun.settings import Settings, load_settings
 from tests.server.serving import serving
 

@@ -16,8 +16,8 @@ import pytest
 from localrun import __version__
 from localrun.access import Access
 from localrun.server.core import client as clients
+from localrun.server.listening.unix_socket import bind_unix, unix_listener
 from localrun.server.middleware.keys import Keys
-from localrun.server.unix_socket import bind_unix, unix_listener
 from localrun.settings import Settings
 from localrun.sockets import HTTP, socket_folder, socket_path
 from tests.server.serving import serving
@@ -214,7 +214,7 @@ def test_a_process_of_another_user_is_hung_up_on(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = os.geteuid()
-    monkeypatch.setattr("localrun.server.unix_socket.os.geteuid", lambda: own + 1)
+    monkeypatch.setattr("localrun.server.listening.unix_socket.os.geteuid", lambda: own + 1)
 
     with local_client(served) as client, pytest.raises(httpx.TransportError):
         client.get("/healthz")

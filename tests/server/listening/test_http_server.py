@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from localrun.server.http_server import HttpServer
+from localrun.server.listening.http_server import HttpServer
 from localrun.server.middleware.timeouts import TimeoutProtocol
 from tests.fakes.virtual_loop import VirtualLoop, run_virtually
 

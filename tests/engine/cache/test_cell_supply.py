@@ -186,6 +186,25 @@ def test_without_memory_requests_wait_for_each_other_and_with_it_they_run_togeth
 
 
 @both_kinds
+def test_the_youngest_is_preempted_if_no_memory_is_free_for_both(memory: MemoryKind) -> None:
+    machine = Machine(CELLS)
+    bench = Bench(memory=memory, supply=machine.supply())
+    sequences = [bench.submit(number, [number] * 6, 20) for number in range(2)]
+    bench.step()
+    machine.free_cells, num_cells = 0, bench.cache.supply.num_cells
+
+    while len(bench.scheduler.running) > 1:
+        assert bench.cache.supply.num_cells == num_cells
+        bench.step()
+    num_generated = [seq.num_generated for seq in sequences]
+    bench.drain()
+
+    assert num_cells < CELLS
+    assert all(0 < number < 20 for number in num_generated)
+    assert [seq.num_generated for seq in sequences] == [20, 20]
+
+
+@both_kinds
 def test_a_request_that_runs_alone_gets_all_cells_whatever_is_free(memory: MemoryKind) -> None:
     bench = Bench(memory=memory, supply=Machine(0).supply())
     seq = bench.submit(1, [1] * 20, CELLS - 20)

@@ -117,16 +117,18 @@ def test_a_buffer_that_is_filled_with_another_value_has_it() -> None:
     assert contents == b"\x03" * SIZE
 
 
-def test_buffers_outside_of_the_block_are_ggmls_own() -> None:
+@needs_linux
+def test_buffers_after_a_context_that_did_not_open_are_ggmls_own() -> None:
     ggml = ggml_functions()
-    with lazy_buffers() as lazy, pytest.raises(LoadError), lazy_buffers():
+    with pytest.raises(LoadError), lazy_buffers():
         raise LoadError("no memory")
 
     buffer = new_buffer(SIZE)
     ggml.ggml_backend_buffer_clear(buffer, 0)
+    num_resident = resident_pages(ggml.ggml_backend_buffer_get_base(buffer), SIZE)
     ggml.ggml_backend_buffer_free(buffer)
 
-    assert lazy.num_bytes == 0
+    assert num_resident >= SIZE // mmap.PAGESIZE - 1  # but for the ends
 
 
 @needs_linux

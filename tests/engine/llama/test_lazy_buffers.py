@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +29,6 @@ from tests.engine.tiny import KINDS, full_attention
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from localrun.engine.sequence import Sequence
 
@@ -79,6 +79,13 @@ def resident_pages(address: int, size: int) -> int:
     length = ctypes.c_size_t(num_pages * mmap.PAGESIZE)
     assert ctypes.CDLL(None).mincore(pointer, length, found) == 0
     return sum(byte & 1 for byte in found)
+
+
+def own_bytes() -> int:
+    """Return the memory of this process that is not of a file."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith("Anonymous:"))
+    return int(line.split()[1]) * 1024
 
 
 @needs_linux
@@ -176,6 +183,24 @@ def test_a_context_begins_with_a_step_of_cells(plain_model: Model) -> None:
     context.close()
 
     assert (supply.num_cells, supply.num_reserved) == (STEP_CELLS, LIMITS.num_cells)
+
+
+@needs_linux
+def test_a_context_takes_memory_for_the_cells_in_use_only(
+    plain_model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken_bytes() -> int:
+        before = own_bytes()
+        running = Running(plain_model, SchedulerLimits(num_slots=4, num_cells=65536))
+        running.ask(words(plain_model, "One fox. ", 100))
+        after = own_bytes()
+        running.context.close()
+        return after - before
+
+    by_need = taken_bytes()
+    monkeypatch.setattr(module, "_verified_hooks", lambda: None)
+
+    assert by_need < taken_bytes() / 4
 
 
 @pytest.mark.usefixtures("zeroed_at_once")

@@ -20,7 +20,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import uvicorn
+from uvicorn.config import Config
 
 from localrun.allocator import release_free_memory, use_one_arena
 from localrun.hardware.choice import CPU
@@ -48,6 +48,7 @@ _log = logging.getLogger(__name__)
 LONGEST_DRAIN_S = 86400  # if the settings have no limit
 FLUSH_S = 5  # for errors that end answers to reach their clients
 RELEASE_S = 10.0  # without a request, before freed memory is returned
+REPORT_AFTER_S = 0.5  # the first requests come first
 MIN_IDLE_S = 1.0  # the client that started the server must connect
 
 
@@ -68,7 +69,6 @@ def serve(
 ) -> None:
     """Serve on a listening socket until shutdown, which closes the pool."""
     use_one_arena()
-    _report_devices(options.settings)
     try:
         _serve(options, Parts(pool, workspace, Metrics(), warm=options.warm), listener)
     finally:
@@ -98,6 +98,7 @@ def _serve(options: ServerOptions, parts: Parts, listener: socket.socket) -> Non
         if options.background and settings.idle_exit_s is not None:
             watches.append(_end_when_idle(settings.idle_exit_s, activity, shutdown))
         tasks = [asyncio.create_task(watch) for watch in watches]
+        asyncio.get_running_loop().call_later(REPORT_AFTER_S, _report_devices, settings)
         scheme = "https" if options.tls else "http"
         _log.info("listening on %s://%s:%s", scheme, *listener.getsockname()[:2])
         await server.serve(sockets=[listener])
@@ -108,8 +109,8 @@ def _serve(options: ServerOptions, parts: Parts, listener: socket.socket) -> Non
         runner.run(serve())
 
 
-def _uvicorn_config(app: ASGIApp, options: ServerOptions) -> uvicorn.Config:
-    return uvicorn.Config(
+def _uvicorn_config(app: ASGIApp, options: ServerOptions) -> Config:
+    return Config(
         app,
         http=TimeoutProtocol,
         ws="none",
@@ -122,7 +123,7 @@ def _uvicorn_config(app: ASGIApp, options: ServerOptions) -> uvicorn.Config:
 
 
 def _report_devices(settings: Settings) -> None:
-    """Log GPUs that are not used, in a thread while the server starts."""
+    """Log GPUs that are not used, in a thread."""
     if settings.device != CPU:
         threading.Thread(
             target=report_unused, args=(dict(os.environ),), name="devices", daemon=True

@@ -8,9 +8,12 @@ the process has one thread and no event loop, so that it can fork the warm proce
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import socket
+import sys
 from functools import partial
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from localrun.errors import AddressInUseError, NetworkError, UsageError
@@ -71,9 +74,10 @@ def run_server(
             settings, os.environ, takes_paths=settings.is_loopback, explains_paths=False
         )
         create = partial(create_pool, device=device, start=start, warm=warm_path)
-        pool = DeferredPool(partial(create, settings, workspace.models))
+        pool = DeferredPool(lambda: create(settings, workspace.models))
         if early is not None:
             begin_early_load(early, pool.open, workspace.models.find_model)
+        _import_uvicorn()
         from localrun.server.run import ServerOptions, serve
 
         options = ServerOptions(settings, keys, tls, background, warm_path, unix)
@@ -107,3 +111,17 @@ def _start_warm(settings: Settings, start: Callable[[str], Warm | None]) -> Warm
     """Fork the warm process, before this process has threads; return None if it cannot be had."""
     path = socket_path(settings.address, WARM)
     return start(path) if path is not None else None
+
+
+def _import_uvicorn() -> None:
+    """Import uvicorn without its command line, which takes longer than the rest of it."""
+    name = "uvicorn.main"
+    if "uvicorn" in sys.modules:
+        return
+    command_line = ModuleType(name)
+    command_line.__getattr__ = lambda _: None  # type: ignore[method-assign] # PEP 562
+    sys.modules[name] = command_line
+    try:
+        importlib.import_module("uvicorn")
+    finally:
+        del sys.modules[name]

@@ -6,9 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from localrun.errors import UsageError
-from localrun.hardware.cards import may_have_gpu
 from localrun.hardware.choice import AUTO, CPU, check_device, choose
-from localrun.hardware.probe import probe_machine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,10 +16,16 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
+def _probe(environ: Mapping[str, str]) -> Machine:
+    from localrun.hardware.probe import probe_machine  # lazy: few servers name a GPU
+
+    return probe_machine(environ)
+
+
 def check_choice(
     text: str,
     environ: Mapping[str, str],
-    probe: Callable[[Mapping[str, str]], Machine] = probe_machine,
+    probe: Callable[[Mapping[str, str]], Machine] = _probe,
 ) -> str:
     """Return the normalized device choice; probes the machine unless it is auto or cpu.
 
@@ -45,7 +49,7 @@ def check_choice(
 
 def report_unused(
     environ: Mapping[str, str],
-    probe: Callable[[Mapping[str, str]], Machine] = probe_machine,
+    probe: Callable[[Mapping[str, str]], Machine] = _probe,
     *,
     has_cards: bool | None = None,
 ) -> None:
@@ -54,6 +58,8 @@ def report_unused(
     ``has_cards`` is for tests; otherwise the kernel's files show whether there are GPUs.
     """
     if has_cards is None:
+        from localrun.hardware.cards import may_have_gpu
+
         has_cards = may_have_gpu()
     if not has_cards:
         return

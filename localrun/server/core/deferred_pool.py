@@ -33,11 +33,6 @@ class DeferredPool:
         """Return whether requests are refused because the server ends."""
         return self._is_closing or (self._pool is not None and self._pool.is_closing)
 
-    @property
-    def is_open(self) -> bool:
-        """Return whether the pool has been created."""
-        return self._pool is not None
-
     def open(self) -> RunnerPool:
         """Return the pool; the first call imports and creates it, which blocks."""
         if self._pool is not None:

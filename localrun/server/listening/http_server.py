@@ -12,23 +12,24 @@ import time
 from email.utils import formatdate
 from typing import TYPE_CHECKING
 
-import uvicorn
-from uvicorn.server import ServerState
+from uvicorn.server import Server, ServerState
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Iterator
 
+    from uvicorn.config import Config
+
 Headers = list[tuple[bytes, bytes]]
 
 
-class HttpServer(uvicorn.Server):
+class HttpServer(Server):
     """uvicorn's server, which serves until ``shutdown`` is set.
 
     Installs no signal handlers: uvicorn's raise signals again before runners are closed.
     """
 
-    def __init__(self, config: uvicorn.Config, shutdown: asyncio.Event) -> None:
+    def __init__(self, config: Config, shutdown: asyncio.Event) -> None:
         super().__init__(config)
         self.server_state = _DatedState(config)
         self._shutdown = shutdown
@@ -47,7 +48,7 @@ class HttpServer(uvicorn.Server):
 class _DatedState(ServerState):
     """State of all connections, whose default headers have the date of now."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: Config) -> None:
         self._config = config
         self._second = 0
         self._headers: Headers = []

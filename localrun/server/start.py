@@ -17,13 +17,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from localrun.errors import AddressInUseError, NetworkError, UsageError
+from localrun.hardware.choice import AUTO, CPU, check_device
 from localrun.server.core.deferred_pool import DeferredPool, create_pool
 from localrun.server.core.early_load import begin_early_load
 from localrun.server.listening.tls import tls_options
 from localrun.server.listening.unix_socket import unix_listener
-from localrun.server.log_file import set_up_logging
 from localrun.server.middleware.keys import read_keys
-from localrun.services.devices import check_choice
 from localrun.services.workspace import Workspace
 from localrun.sockets import WARM, socket_path
 
@@ -65,10 +64,12 @@ def run_server(
             hint="export LOCALRUN_API_KEY=$(openssl rand -hex 32)   or --insecure",
         )
     tls = tls_options(settings)
-    device = check_choice(settings.device, os.environ)
+    device = _checked_device(settings)
     with bind(settings) as listener, unix_listener(settings, listener) as unix:
         warm = _start_warm(settings, start_warm)
         warm_path = warm.path if warm else None
+        from localrun.server.log_file import set_up_logging  # after the fork: imports asyncio
+
         set_up_logging(settings, background=background)
         workspace = Workspace(
             settings, os.environ, takes_paths=settings.is_loopback, explains_paths=False
@@ -105,6 +106,20 @@ def bind(settings: Settings) -> socket.socket:
                 hint="localrun stop --server   if it is localrun; else set LOCALRUN_HOST",
             ) from error
         raise NetworkError(f"cannot listen on {settings.address}: {error.strerror}") from error
+
+
+def _checked_device(settings: Settings) -> str:
+    """Return the device of the settings.
+
+    Raises:
+        UsageError: it is no device, or the machine does not have it.
+    """
+    device = check_device(settings.device)
+    if device in {AUTO, CPU}:
+        return device
+    from localrun.services.devices import check_choice  # imports what probes the machine
+
+    return check_choice(device, os.environ)
 
 
 def _start_warm(settings: Settings, start: Callable[[str], Warm | None]) -> Warm | None:

@@ -26,10 +26,12 @@ from localrun.warm.record import RECORD_BYTES, kill_mortal, restore_terminal
 from localrun.warm.worker import close_range, run_worker
 
 if TYPE_CHECKING:
+    from localrun.warm.preparation import Preparation
     from localrun.warm.worker import WarmState
 
 STDERR = 2
 SPARE_FILES = 16  # besides two for each worker
+QUIET_S = 0.25  # before a step of the preparation: a first command has the processors
 RETRY_S = 1.0  # if the system has no process or file left
 CREDENTIALS = struct.Struct("3i")  # process, user, group
 HANG_UP = select.POLLHUP | getattr(select, "POLLRDHUP", 0x2000)
@@ -80,7 +82,14 @@ class _Worker:
 class Loop:
     """Accepts connections, forks workers, and reports their ends."""
 
-    def __init__(self, listener: Listener, lifeline: socket.socket, state: WarmState) -> None:
+    def __init__(
+        self,
+        listener: Listener,
+        lifeline: socket.socket,
+        state: WarmState,
+        preparation: Preparation,
+    ) -> None:
+        self._preparation = preparation
         self._listener = listener
         self._lifeline = lifeline
         self._state = state
@@ -95,10 +104,13 @@ class Loop:
 
     def run(self) -> None:
         """Serve until the server has ended and no worker is left."""
-        timeout_s: float | None = None
-        while self._is_listening or self._workers:
+        retry_s: float | None = None
+        while self._has_work():
+            timeout_s = retry_s if self._preparation.is_complete else QUIET_S
             events = self._poll.poll(None if timeout_s is None else timeout_s * 1000)
-            timeout_s = None
+            if not events and not self._preparation.is_complete:
+                self._preparation.run_step()
+            retry_s = None
             ready = {fd for fd, _ in events}
             for fd in ready & self._workers.keys():
                 self._attend(fd)
@@ -106,7 +118,13 @@ class Loop:
                 self._poll.unregister(self._lifeline)
                 self.close()
             if self._is_listening:  # last: a new connection may get the number of a closed one
-                timeout_s = self._listen(is_ready=self._listener.socket.fileno() in ready)
+                retry_s = self._listen(is_ready=self._listener.socket.fileno() in ready)
+
+    def _has_work(self) -> bool:
+        """Return whether a server or a worker is left; a process with threads forks no more."""
+        if self._is_listening and num_threads() > 1:
+            self.close()
+        return self._is_listening or bool(self._workers)
 
     def _listen(self, *, is_ready: bool) -> float | None:
         """Accept a connection; return when to look again if the system has nothing left."""
@@ -192,6 +210,11 @@ class Loop:
             with contextlib.suppress(KeyError):
                 self._poll.unregister(each)
         worker.end()
+
+
+def num_threads() -> int:
+    """Return the number of threads of this process."""
+    return len(os.listdir("/proc/self/task"))  # noqa: PTH208 - nothing of pathlib is needed
 
 
 def _is_own(connection: socket.socket) -> bool:

@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING
 from localrun.allocator import release_free_memory
 from localrun.sockets import is_private
 from localrun.warm.code import file_identity
-from localrun.warm.loop import STDERR, Listener, Loop
+from localrun.warm.loop import STDERR, Listener, Loop, num_threads
 from localrun.warm.peer import rights
+from localrun.warm.preparation import Preparation
 from localrun.warm.title import set_title
 from localrun.warm.worker import WarmState, close_range
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 BACKLOG = 4096
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}  # while numpy is imported, which else starts threads
@@ -49,15 +50,16 @@ class Warm:
 def start_warm(
     path: str,
     run: Callable[[], int],
-    prepare: Callable[[], None],
+    prepare: Callable[[], Iterator[None]],
     environ: dict[str, str],
 ) -> Warm | None:
     """Fork the warm process; return None if this system or process cannot.
 
-    ``prepare`` imports what workers need, with ``environ`` added to the environment; ``run`` runs
-    the command line of `sys.argv` in a worker. Must be called while the process has one thread.
+    ``prepare`` imports what workers need, with ``environ`` added to the environment; before its
+    first yield, what runners need. ``run`` runs the command line of `sys.argv` in a worker. Must be
+    called while the process has one thread.
     """
-    listener = _listen(path) if sys.platform == "linux" and _num_threads() == 1 else None
+    listener = _listen(path) if sys.platform == "linux" and num_threads() == 1 else None
     if listener is None:
         return None
     server_end, warm_end = socket.socketpair()
@@ -103,15 +105,11 @@ def _listen(path: str) -> Listener | None:
     return Listener(path, listener, file_identity(path))
 
 
-def _num_threads() -> int:
-    return len(os.listdir("/proc/self/task"))  # noqa: PTH208
-
-
 def _serve(
     listener: Listener,
     lifeline: socket.socket,
     run: Callable[[], int],
-    prepare: Callable[[], None],
+    prepare: Callable[[], Iterator[None]],
     environ: dict[str, str],
 ) -> None:
     os.setsid()
@@ -120,13 +118,13 @@ def _serve(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # of the server's terminal
         signal.signal(number, signal.SIG_DFL)
     given = dict(os.environb)
-    _prepare(prepare, environ)
+    preparation = Preparation(prepare(), {**ONE_THREAD, **environ})
+    preparation.run_step()
     open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (open_files[1], open_files[1]))
     state = WarmState(run, given, rights("self"), open_files)
-    loop = Loop(listener, lifeline, state)
-    if _num_threads() == 1:
-        loop.run()
+    loop = Loop(listener, lifeline, state, preparation)
+    loop.run()
     loop.close()
 
 
@@ -136,14 +134,3 @@ def _detach(keep: set[int]) -> None:
     for fd in (0, 1):
         os.dup2(null, fd)
     close_range(STDERR + 1, keep)  # stderr is the server's log
-
-
-def _prepare(prepare: Callable[[], None], environ: dict[str, str]) -> None:
-    given = dict(os.environ)
-    os.environ.update({**ONE_THREAD, **environ})
-    prepare()
-    os.environ.clear()
-    os.environ.update(given)
-    gc.collect()
-    gc.freeze()
-    release_free_memory()

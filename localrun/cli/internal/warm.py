@@ -13,7 +13,7 @@ from localrun.supervisor.runner_process import RUNNER_ENVIRONMENT
 from localrun.warm.process import start_warm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from localrun.warm.process import Warm
 
@@ -37,23 +37,27 @@ def start(path: str) -> Warm | None:
     return start_warm(path, _run, _import, RUNNER_ENVIRONMENT)
 
 
-def _import() -> None:
-    for name in (*FIRST, *_modules(), *LIBRARIES):
-        try:
-            importlib.import_module(name)
-        except (ImportError, OSError, RuntimeError):  # a library of llama.cpp: its user reports it
-            _log.debug("cannot import %s", name, exc_info=True)
+def _import() -> Iterator[None]:
+    """Import in steps, and build all commands in the last."""
+    _import_all(FIRST)
+    yield
+    for package in PACKAGES:
+        path = [f"{folder}/{package}" for folder in localrun.__path__]
+        modules = pkgutil.walk_packages(path, f"localrun.{package}.")
+        _import_all(module.name for module in modules)
+        yield
+    _import_all(LIBRARIES)
     from localrun.cli.app import build_all
 
     build_all()
 
 
-def _modules() -> Iterator[str]:
-    """Yield the modules of the packages that commands and jobs use."""
-    for package in PACKAGES:
-        path = [f"{folder}/{package}" for folder in localrun.__path__]
-        for module in pkgutil.walk_packages(path, f"localrun.{package}."):
-            yield module.name
+def _import_all(names: Iterable[str]) -> None:
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except (ImportError, OSError, RuntimeError):  # a library of llama.cpp: its user reports it
+            _log.debug("cannot import %s", name, exc_info=True)
 
 
 def _run() -> int:

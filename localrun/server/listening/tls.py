@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import TYPE_CHECKING, TypedDict
 
 from localrun.errors import StorageError, UsageError
@@ -34,6 +33,8 @@ def tls_options(settings: Settings) -> TlsOptions:
         if settings.is_tls or key is not None:
             raise UsageError("https needs a certificate", hint=HINT)
         return {}
+    import ssl  # lazy: most servers have no certificate
+
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=_no_password)
     except (OSError, ssl.SSLError, ValueError) as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 
 from localrun.hardware.cgroup import CgroupLimits, read_limits
@@ -43,7 +44,8 @@ def read_cpu(
     """Return the processor and its memory."""
     limits = read_limits()
     info = _cpuinfo(cpuinfo)
-    total, available = _memory(meminfo)
+    memory = _memory(meminfo)
+    available = memory.available_bytes
     performance, efficiency = _kinds(types, system)
     free = limits.memory_free_bytes
     return Cpu(
@@ -54,15 +56,37 @@ def read_cpu(
         num_performance=performance,
         num_efficiency=efficiency,
         instruction_sets=_instruction_sets(info),
-        total_bytes=total,
+        total_bytes=memory.total_bytes,
         available_bytes=available if free is None else min(available, free),
         memory_limit_bytes=limits.memory_bytes,
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostMemory:
+    """Memory of the machine."""
+
+    total_bytes: int
+    available_bytes: int  # without swapping
+
+
+def host_memory(meminfo: Path = MEMINFO) -> HostMemory | None:
+    """Return the memory of the machine, or None if the system does not list it in this file."""
+    sizes = {}
+    for line in _text(meminfo).splitlines():
+        name, _, rest = line.partition(":")
+        pieces = rest.split()
+        if pieces and pieces[0].isdigit():
+            sizes[name] = int(pieces[0]) * 1024
+    total = sizes.get("MemTotal")
+    if total is None:
+        return None
+    return HostMemory(total_bytes=total, available_bytes=sizes.get("MemAvailable", total))
+
+
 def free_host_bytes(meminfo: Path = MEMINFO) -> int:
     """Return the memory that this process can take without swapping, within its container."""
-    _, available = _memory(meminfo)
+    available = _memory(meminfo).available_bytes
     limit = read_limits().memory_free_bytes
     return available if limit is None else min(available, limit)
 
@@ -129,16 +153,10 @@ def _cpuinfo(file: Path) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-def _memory(meminfo: Path) -> tuple[int, int]:
-    """Return the total bytes, and the bytes that are available without swapping."""
-    sizes = {}
-    for line in _text(meminfo).splitlines():
-        name, _, rest = line.partition(":")
-        pieces = rest.split()
-        if pieces and pieces[0].isdigit():
-            sizes[name] = int(pieces[0]) * 1024
-    total = sizes.get("MemTotal") or int(_sysctl("hw.memsize") or 0)
-    return total, sizes.get("MemAvailable", total)
+def _memory(meminfo: Path) -> HostMemory:
+    """Return the memory of the machine, all of it as available if the system does not say."""
+    total = int(_sysctl("hw.memsize") or 0)
+    return host_memory(meminfo) or HostMemory(total_bytes=total, available_bytes=total)
 
 
 def _sysctl(name: str) -> str:

@@ -1,7 +1,7 @@
 """Devices for load plans: the GPUs that the settings choose, and the processor, with free memory.
 
 A machine without a GPU is not probed. Elsewhere a child process probes it for the first plan, and
-again when free memory may have changed. The only importer of psutil.
+again when free memory may have changed.
 """
 
 from __future__ import annotations
@@ -12,12 +12,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import psutil
-
 from localrun.errors import UsageError
 from localrun.hardware.cards import may_have_gpu
 from localrun.hardware.cgroup import read_limits
 from localrun.hardware.choice import AUTO, CPU, choose
+from localrun.hardware.cpu import HostMemory, host_memory
 from localrun.hardware.device import Device, DeviceKind
 from localrun.hardware.probe import probe_machine
 from localrun.hardware.reasons import why_gpus, why_processor
@@ -91,7 +90,7 @@ class ChosenDevices:
 
 def only_processor() -> list[Device]:
     """Return the processor alone, with its free memory."""
-    memory = psutil.virtual_memory()
+    memory = _host_memory()
     return [
         Device(
             backend="CPU",
@@ -99,15 +98,25 @@ def only_processor() -> list[Device]:
             name="CPU",
             description="CPU",
             kind=DeviceKind.CPU,
-            total_bytes=int(memory.total),
-            free_bytes=int(memory.available),
+            total_bytes=memory.total_bytes,
+            free_bytes=memory.available_bytes,
         )
     ]
 
 
 def available_bytes() -> int:
     """Return the memory that a new process can take without swapping."""
-    return int(psutil.virtual_memory().available)
+    return _host_memory().available_bytes
+
+
+def _host_memory() -> HostMemory:
+    memory = host_memory()
+    if memory is None:  # not Linux
+        import psutil  # lazy: takes 4 MB
+
+        found = psutil.virtual_memory()
+        memory = HostMemory(total_bytes=int(found.total), available_bytes=int(found.available))
+    return memory
 
 
 def _processor(most_bytes: int | None) -> Device:

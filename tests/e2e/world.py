@@ -246,7 +246,7 @@ def open_world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]
     files = {f"{name}.gguf": _weights(name) for name in ("pulled",)}
     with serving(answer) as web:
         world = World(folder, address, web, gate)
-        monkeypatch.setattr(launch, "_spawn", lambda _log, _settings: _spawned(world))
+        monkeypatch.setattr(launch, "_spawn", lambda *_: _spawned(world))
         for name in BASES:
             path = folder / f"{name}.gguf"
             path.write_bytes(_weights(name))

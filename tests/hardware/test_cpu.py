@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.hardware.cgroup import CgroupLimits
-from localrun.hardware.cpu import cpu_list, read_cpu, usable_threads
+from localrun.hardware.cpu import HostMemory, cpu_list, host_memory, read_cpu, usable_threads
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,3 +78,13 @@ def test_this_machine_has_a_processor() -> None:
 )
 def test_the_kernels_lists_of_processors(text: str, expected: set[int]) -> None:
     assert cpu_list(text) == expected
+
+
+def test_a_system_that_does_not_list_its_memory_has_none(tmp_path: Path) -> None:
+    listed, other = tmp_path / "meminfo", tmp_path / "other"
+    listed.write_text("MemTotal: 8 kB\nMemAvailable: 3 kB\nHugePages_Total: 0\n")
+    other.write_text("Mem: 8\n")
+
+    assert host_memory(listed) == HostMemory(total_bytes=8192, available_bytes=3072)
+    assert host_memory(other) is None
+    assert host_memory(tmp_path / "missing") is None

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from localrun.hardware.cpu import read_cpu
 from localrun.hardware.device import Device, DeviceKind, Machine
+from localrun.supervisor import devices
 from localrun.supervisor.devices import FRESH_S, ChosenDevices
 
 if TYPE_CHECKING:
@@ -85,3 +88,23 @@ def test_a_bound_holds_for_the_machines_own_memory() -> None:
 
     assert processor.total_bytes == GIB
     assert processor.free_bytes <= GIB
+
+
+def test_a_system_without_proc_reports_the_same_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    (ours,) = devices.only_processor()
+    monkeypatch.setattr(devices, "host_memory", lambda: None)
+    (theirs,) = devices.only_processor()
+
+    assert ours.total_bytes == theirs.total_bytes
+    assert 0.5 < devices.available_bytes() / ours.free_bytes < 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems need psutil")
+def test_no_server_and_no_warm_process_imports_psutil() -> None:
+    program = "import localrun.supervisor.pool, sys; print('psutil' in sys.modules)"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+
+    assert done.stdout == "False\n"

@@ -115,7 +115,7 @@ class LlamaContext:
             num_slots=num_slots,
             supply=supply,
             kind=self._model.memory,
-            message_ends=self._model.eog,
+            message_ends=frozenset(self._model.eog),
             checkpoint_bytes=budget,
         )
 

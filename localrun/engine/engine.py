@@ -17,6 +17,7 @@ from localrun.engine.scheduler import NO_DRAFTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from collections.abc import Sequence as Sequences
+    from collections.abc import Set as AbstractSet
 
     from localrun.engine.scheduler import ScheduledChunk, Scheduler
     from localrun.engine.sequence import Sequence
@@ -76,7 +77,7 @@ class Engine:
         scheduler: Scheduler,
         *,
         pieces: Sequences[bytes],
-        eog: frozenset[int],
+        eog: AbstractSet[int],
         clock: Callable[[], float] = time.monotonic,
         speculation: Speculator | None = None,
     ) -> None:

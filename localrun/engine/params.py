@@ -5,6 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
 
 STEP_TOKENS, MAX_STEP_TOKENS = 512, 8192  # of one forward pass: default and maximum
 MAX_TOP_LOGPROBS = 20  # alternatives that a request may ask for at each position (top_logprobs)
@@ -63,7 +67,7 @@ class SamplingParams:
     ignore_eos: bool = False  # never sample the end, unless a constraint allows nothing else
     min_tokens: int = 0  # generated before the end may be sampled
 
-    def without_ends(self, eog: frozenset[int]) -> SamplingParams:
+    def without_ends(self, eog: AbstractSet[int]) -> SamplingParams:
         """Return a copy that forbids the end-of-generation tokens."""
         banned = tuple((token, -math.inf) for token in sorted(eog))
         return replace(self, logit_bias=(*self.logit_bias, *banned))

@@ -34,7 +34,7 @@ from localrun.runner.null_engine import NullEngine
 from localrun.runner.prompt_restorer import NullPromptRestorer, PromptRestorer
 from localrun.runner.prompt_saver import NullPromptSaver, PromptSaver
 from localrun.runner.prompts.control_tokens import prepare_guard
-from localrun.runner.prompts.templates import Templates, TemplateTexts, analyze
+from localrun.runner.prompts.templates import Templates, analyze
 from localrun.runner.saved_prompts import file_identities
 from localrun.runner.speculation_setup import SpeculationSetup, max_drafts
 from localrun.runner.stats import EngineCounters
@@ -206,14 +206,7 @@ class LoadedModel:
         )
 
     def _open_templates(self) -> Templates:
-        templates = Templates(
-            TemplateTexts(
-                own_template=self._model.chat_template,
-                bos=self._model.bos,
-                eos=self._model.eos,
-                control_texts=self._model.control_texts,
-            )
-        )
+        templates = Templates(self._model)
         with suppress(UsageError):  # reported by the request that names the template
             if self._beside.template is not None:
                 templates.add(self._beside.template.result())

@@ -11,7 +11,7 @@ import pytest
 from localrun.chat.budget import Allowance
 from localrun.chat.sandbox import BoundedEnvironment
 from localrun.engine.constraints import compiler
-from localrun.engine.llama import vocabulary
+from localrun.engine.llama import special_tokens
 from localrun.engine.llama.library import start
 from localrun.engine.llama.memory_log import MemoryTaken
 from localrun.engine.llama.token_pieces import TokenSpeller
@@ -54,7 +54,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(owner, name, counted)
 
-    count(vocabulary, "read_special_tokens")
+    count(special_tokens, "_of_each")  # token of the vocabulary
     count(BoundedEnvironment, "compile")
     count(loading, "file_identities")
     count(compiler, "lltokenizer_from_vocab")
@@ -104,7 +104,7 @@ def test_a_load_and_its_first_prompt_do_the_work_once(
     opened = model.generation.open(asking("What is 2 + 3?"), Allowance())
 
     assert opened.started.profile
-    assert counts == {"read_special_tokens": 1, "compile": 1, "file_identities": 1}
+    assert counts == {"_of_each": 1, "compile": 1, "file_identities": 1}
     model.close()
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from collections.abc import Set as AbstractSet
 
 MAX_CACHED = 256
 BLANK = b"\r\n"
@@ -22,12 +24,17 @@ BLANK = b"\r\n"
 class TagTokens:
     """Bytes of all tokens of a vocabulary, and cached token sets; any thread may call."""
 
-    def __init__(self, pieces: Sequence[bytes], eog: frozenset[int]) -> None:
+    def __init__(self, pieces: Sequence[bytes], eog: AbstractSet[int]) -> None:
         self.pieces = pieces
-        self.eog = np.array(sorted(eog), dtype=np.intp)
+        self._eog = eog
         # Guards _cached, also while a set is computed. No other lock is taken while it is held.
         self._lock = threading.Lock()
         self._cached: OrderedDict[tuple[str, bytes], np.ndarray] = OrderedDict()
+
+    @cached_property
+    def eog(self) -> np.ndarray:
+        """Return the end-of-generation tokens."""
+        return np.array(sorted(self._eog), dtype=np.intp)
 
     def continuing(self, text: bytes) -> np.ndarray:
         """Return the tokens that are a prefix of ``text``, or have it as a prefix."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import overload
 
 from llama_cpp import llama_cpp as api
@@ -55,7 +56,7 @@ class TokenSpeller:
 class TokenPieces(Sequence[bytes]):
     """Bytes of the tokens of a vocabulary in a reply, where the ``silent`` tokens have none."""
 
-    def __init__(self, speller: TokenSpeller, silent: frozenset[int]) -> None:
+    def __init__(self, speller: TokenSpeller, silent: AbstractSet[int]) -> None:
         self._speller = speller
         self._silent = silent
 
@@ -75,5 +76,6 @@ class TokenPieces(Sequence[bytes]):
         return b"" if token in self._silent else self._speller.piece(token)
 
     def __iter__(self) -> Iterator[bytes]:
+        silent = frozenset(self._silent)
         for token, piece in enumerate(self._speller.pieces()):
-            yield b"" if token in self._silent else piece
+            yield b"" if token in silent else piece

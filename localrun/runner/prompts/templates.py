@@ -11,7 +11,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from localrun.chat.continuation import can_continue, continued_prompt
 from localrun.chat.profiles.discovery import discovered_profile
@@ -105,21 +105,31 @@ def analyze(source: str | None, allowance: Allowance) -> AnalyzedTemplate:
     return AnalyzedTemplate(source, code, discovered_profile(source, allowance, code))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TemplateTexts:
+class TemplateModel(Protocol):
     """Texts of a model that its templates need."""
 
-    own_template: str | None
-    bos: str
-    eos: str
-    control_texts: list[str]
+    @property
+    def chat_template(self) -> str | None:
+        """Return the model's own template, or None."""
+
+    @property
+    def bos(self) -> str:
+        """Return the text of the beginning-of-sequence token."""
+
+    @property
+    def eos(self) -> str:
+        """Return the text of the end-of-sequence token."""
+
+    @property
+    def control_texts(self) -> list[str]:
+        """Return the texts of the control tokens in a prompt."""
 
 
 class Templates:
     """Cache of compiled templates by source, the least recently used is evicted."""
 
-    def __init__(self, texts: TemplateTexts) -> None:
-        self._texts = texts
+    def __init__(self, model: TemplateModel) -> None:
+        self._model = model
         # Guards _cached. No other lock is taken and no template is compiled while it is held.
         self._lock = threading.Lock()
         self._cached: OrderedDict[str | None, ChatFormat] = OrderedDict()
@@ -127,7 +137,7 @@ class Templates:
     @property
     def control_texts(self) -> list[str]:
         """Return the texts of the control tokens in a prompt."""
-        return self._texts.control_texts
+        return self._model.control_texts
 
     def chat(self, source: str | None, allowance: Allowance) -> ChatFormat:
         """Return the compiled template of a source; None means the model's own.
@@ -136,7 +146,7 @@ class Templates:
             UsageError: the template is not valid.
             RequestTooCostlyError: the allowance is used up.
         """
-        source = source or self._texts.own_template
+        source = source or self._model.chat_template
         with self._lock:
             cached = self._cached.get(source)
             if cached is not None:
@@ -146,7 +156,7 @@ class Templates:
 
     def add(self, analyzed: AnalyzedTemplate) -> ChatFormat:
         """Keep a template that is already analyzed, and return it for this model."""
-        chat = ChatFormat(analyzed, bos=self._texts.bos, eos=self._texts.eos)
+        chat = ChatFormat(analyzed, bos=self._model.bos, eos=self._model.eos)
         with self._lock:
             self._cached[analyzed.source] = chat
             if len(self._cached) > MAX_CACHED:
@@ -160,4 +170,4 @@ class Templates:
             UsageError: the template is not valid, or rejects the conversation.
         """
         chat = self.chat(spec.chat_template, allowance)
-        return chat.render(spec, self._texts.control_texts, allowance)
+        return chat.render(spec, self._model.control_texts, allowance)

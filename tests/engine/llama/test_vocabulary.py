@@ -6,6 +6,7 @@ import ctypes
 from typing import TYPE_CHECKING
 
 import llama_cpp
+import numpy as np
 import pytest
 
 from localrun.engine.context import LlamaContext
@@ -65,10 +66,23 @@ def test_special_tokens_are_those_that_llama_cpp_reports(
     assert special.attributes == {
         token: attribute for token, attribute in attributes.items() if attribute & SPECIAL
     }
-    assert special.eog == {
-        token for token in tokens if llama_cpp.llama_vocab_is_eog(model.vocab, token)
-    }
     assert model.control_texts
+
+
+def test_end_tokens_are_those_that_llama_cpp_reports(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(special_tokens, "TOKENS_PER_HOLD", 1000)
+    tokens = range(model.num_vocab)
+
+    single = {token for token in [*tokens, -1, model.num_vocab] if token in model.eog}
+    number = np.intp(min(single))
+
+    assert single == {token for token in tokens if llama_cpp.llama_vocab_is_eog(model.vocab, token)}
+    assert model.eog == single
+    assert len(model.eog) == len(single)
+    assert number in model.eog
+    assert model.eog & {*single, 300} == single
 
 
 def test_pieces_are_the_bytes_that_llama_cpp_writes(model: Model) -> None:
@@ -102,6 +116,7 @@ def test_an_answer_spells_its_own_tokens_only(
         context, Scheduler(LIMITS, context.open_cache()), pieces=model.pieces, eog=model.eog
     )
     engine.submit(seq)
+    monkeypatch.setattr(special_tokens, "_of_each", None)  # which asks about every token
 
     text = "".join(output.text for _ in range(30) for output in engine.step())
 
@@ -120,7 +135,7 @@ def test_special_tokens_are_read_once(model: Model, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(module, "read_special_tokens", counted)
 
-    assert model.eog
+    assert model.special_tokens.attributes
     assert model.control_texts
     assert model.tokenize("x" * 10_000)
 

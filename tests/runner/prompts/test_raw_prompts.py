@@ -15,10 +15,11 @@ from localrun.engine.llama.vocabulary import infill_tokens
 from localrun.errors import UsageError
 from localrun.runner.messages import Generation, PromptSpec
 from localrun.runner.prompts.raw_prompts import RawPrompts, check_tokens
-from localrun.runner.prompts.templates import Templates, TemplateTexts
+from localrun.runner.prompts.templates import Templates
 from localrun.services.recipes import to_jinja
 from localrun.store.store import embedded_models
 from tests.engine.tiny import full_attention
+from tests.runner.prompts.texts import Texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,10 +78,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Model
 
 
 def plain(model: Model, template: str | None = None) -> RawPrompts:
-    texts = TemplateTexts(
-        own_template=template, bos=model.bos, eos=model.eos, control_texts=model.control_texts
-    )
-    return RawPrompts(model, Templates(texts))
+    return RawPrompts(model, Templates(Texts(template, model.control_texts)))
 
 
 def spelled(model: Model, tokens: list[int]) -> str:

@@ -9,7 +9,8 @@ from localrun.chat.sandbox import BoundedEnvironment
 from localrun.errors import UsageError
 from localrun.runner.messages import PromptSpec
 from localrun.runner.prompts import templates as module
-from localrun.runner.prompts.templates import Templates, TemplateTexts, analyze
+from localrun.runner.prompts.templates import Templates, analyze
+from tests.runner.prompts.texts import Texts
 
 OWN = "{{ messages[0].content }}{{ eos_token }}"
 SHOUT = "{{ messages[0].content | upper }}"
@@ -22,7 +23,7 @@ def asking(template: str | None) -> PromptSpec:
 
 @pytest.fixture
 def templates() -> Templates:
-    return Templates(TemplateTexts(own_template=OWN, bos="", eos="</s>", control_texts=["<end>"]))
+    return Templates(Texts(OWN, control_texts=["<end>"], eos="</s>"))
 
 
 def test_every_template_renders_its_own_however_few_are_kept(

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from localrun.errors import IntegrityError, StorageError
 from localrun.services.index.checks import hex_digest, number, stamp, text
 from localrun.services.index.headers import details_from_json, details_to_json, is_kept
+from localrun.services.index.summaries import summary_of
 from localrun.services.recipes import TEXT_ROLES
 from localrun.services.stored_model import ModelSummary
 from localrun.store.layout import hex_of
@@ -200,17 +201,6 @@ class _Listing:
             except OSError:
                 return None
         return None
-
-
-def summary_of(model: StoredModel) -> ModelSummary:
-    """Return the summary of a model, without its files and its recipe."""
-    return ModelSummary(
-        name=model.name,
-        digest=model.digest,
-        size_bytes=model.size_bytes,
-        modified=model.modified,
-        details=model.details,
-    )
 
 
 def _prefix(layout: Layout) -> str:

@@ -33,7 +33,7 @@ class ModelListBody:
         for model in models:
             pieces[id(model)] = known.get(id(model)) or (model, self._piece(model))
         self._pieces = pieces
-        joined = b",".join(piece for _, piece in pieces.values())
+        joined = b",".join(pieces[id(model)][1] for model in models)
         return Response(self._head + joined + self._tail, media_type="application/json")
 
     def _piece(self, model: ModelSummary) -> bytes:

@@ -16,6 +16,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+SWITCH_INTERVAL_S = 0.0005  # how long the event loop may wait for the GIL behind a thread
 LONGEST_DRAIN_S = 86400  # if the settings have no limit
 FLUSH_S = 5  # for errors that end answers to reach their clients
 RELEASE_S = 10.0  # without a request, before freed memory is returned
@@ -83,6 +85,7 @@ def _serve(options: ServerOptions, parts: Parts, listener: socket.socket) -> Non
     app = create_app(parts, shut_down=shutdown.set, keys=options.keys)
     config = _uvicorn_config(activity.watch(app), options)
 
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     gc.freeze()  # imported modules: each full collection would scan them for some 30 ms
 
     async def serve() -> None:

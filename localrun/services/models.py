@@ -11,7 +11,6 @@ import difflib
 import logging
 import operator
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from localrun.errors import IntegrityError, LocalrunError, ModelNotFoundError, UsageError
@@ -22,6 +21,7 @@ from localrun.names.ref import ModelSource
 from localrun.services.capabilities import projector_capabilities, template_capabilities
 from localrun.services.index.headers import HeaderFacts, HeaderIndex
 from localrun.services.index.listing import ModelList
+from localrun.services.index.summaries import file_summary, modified_at, with_capabilities
 from localrun.services.recipes import StoredRecipe, read_recipe, to_jinja
 from localrun.services.stored_model import ModelIdentity, ModelSummary, StoredModel
 from localrun.store.index import StoreIndex
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from localrun.names.adapters import AdapterName
     from localrun.names.ref import ModelRef
-    from localrun.services.stored_model import ModelDetails
     from localrun.store.store import Entry, Store
 
 _log = logging.getLogger(__name__)
@@ -209,8 +208,8 @@ class Models:
             name=entry.ref.name,
             digest=entry.ref.manifest,
             size_bytes=entry.manifest.size_bytes,
-            modified=_modified(entry),
-            details=_with_capabilities(facts.details, added),
+            modified=modified_at(entry),
+            details=with_capabilities(facts.details, added),
             shards=shards,
             chat_template=template,
             origin=entry.ref.origin or entry.ref.base,
@@ -223,7 +222,7 @@ class Models:
 
     def _described(self, name: str, path: Path) -> StoredModel:
         """Return the model of a GGUF file that no store has."""
-        summary = _file_summary(name, self.headers.facts(path))
+        summary = file_summary(name, self.headers.facts(path))
         return StoredModel(
             name=name,
             digest=summary.digest,
@@ -240,7 +239,7 @@ class Models:
         facts = self.headers.facts(path)
         known, summary = self._embedded.get(name, (None, None))
         if summary is None or known is not facts:
-            summary = _file_summary(name, facts)
+            summary = file_summary(name, facts)
             self._embedded[name] = (facts, summary)
         return summary
 
@@ -294,30 +293,3 @@ def _jinja(recipe: StoredRecipe, name: str) -> str | None:
     except UsageError as error:
         _log.warning("the template of %s is left out: %s", name, error)
         return None
-
-
-def _file_summary(name: str, facts: HeaderFacts) -> ModelSummary:
-    """Return the summary of the model of a file."""
-    size_bytes, modified_ns = facts.stamp[:2]
-    return ModelSummary(
-        name=name,
-        digest=facts.digest,
-        size_bytes=size_bytes,
-        modified=datetime.fromtimestamp(modified_ns / 1e9, tz=UTC).astimezone(),
-        details=_with_capabilities(facts.details, facts.own_template),
-    )
-
-
-def _modified(entry: Entry) -> datetime:
-    """Return the time at which a name was last given to a model."""
-    try:
-        return datetime.fromisoformat(entry.ref.updated).astimezone()
-    except (ValueError, OverflowError) as error:
-        raise IntegrityError(
-            f"{entry.ref.name} has no date: {entry.ref.updated[:100]!r}", hint="localrun verify"
-        ) from error
-
-
-def _with_capabilities(details: ModelDetails, added: Sequence[str]) -> ModelDetails:
-    """Return details with the capabilities of the template and the projectors."""
-    return replace(details, capabilities=(*details.capabilities, *added))

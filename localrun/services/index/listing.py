@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 from localrun.errors import IntegrityError, StorageError
 from localrun.services.index.checks import hex_digest, number, stamp, text
 from localrun.services.index.headers import details_from_json, details_to_json, is_kept
+from localrun.services.index.summaries import summary_of
 from localrun.services.recipes import TEXT_ROLES
 from localrun.services.stored_model import ModelSummary
 from localrun.store.layout import hex_of
@@ -85,9 +86,10 @@ class ModelList:
         with self._lock:
             listing = _Listing(self._store.layouts)
             for layout in self._store.layouts:
+                prefix = _prefix(layout)
                 for ref in stamped_refs(layout):
                     if ref.key not in listing.models:
-                        self._add(ref, layout, listing)
+                        self._add(ref, layout, prefix + ref.key, listing)
             if listing.num_read or not self._lines.keys() <= listing.lines.keys():
                 self._index.keep(
                     functools.partial(_is_needed, listing.lines, listing.digests, self._index)
@@ -103,8 +105,9 @@ class ModelList:
         """
         digests: set[str] = set()
         for layout in self._store.layouts:
+            prefix = _prefix(layout)
             for ref in stamped_refs(layout):
-                known = self._known(_key(layout, ref), ref)
+                known = self._known(prefix + ref.key, ref)
                 entry = None if known else self._entry(layout, ref)
                 if known is not None and known.summary.name != name:
                     digests.update(digest for digest, _ in known.blobs)
@@ -117,9 +120,8 @@ class ModelList:
         model = self._lines.get(key) or _from_json(self._index.get(key))
         return model if model is not None and model.ref == ref.stamp else None
 
-    def _add(self, ref: StampedRef, layout: Layout, listing: _Listing) -> None:
-        """Add the model of a reference to a listing."""
-        key = _key(layout, ref)
+    def _add(self, ref: StampedRef, layout: Layout, key: str, listing: _Listing) -> None:
+        """Add the model of a reference to a listing; ``key`` is that of its line."""
         model = self._known(key, ref)
         if model is not None and listing.holds(model):
             listing.models[ref.key] = listing.lines[key] = model
@@ -201,20 +203,9 @@ class _Listing:
         return None
 
 
-def summary_of(model: StoredModel) -> ModelSummary:
-    """Return the summary of a model, without its files and its recipe."""
-    return ModelSummary(
-        name=model.name,
-        digest=model.digest,
-        size_bytes=model.size_bytes,
-        modified=model.modified,
-        details=model.details,
-    )
-
-
-def _key(layout: Layout, ref: StampedRef) -> str:
-    store = hashlib.sha256(os.fsencode(layout.root)).hexdigest()[:8]
-    return f"ref:{store}/{ref.key}"
+def _prefix(layout: Layout) -> str:
+    """Return how the keys of a store's references begin."""
+    return f"ref:{hashlib.sha256(os.fsencode(layout.root)).hexdigest()[:8]}/"
 
 
 def _is_settled(model: ListedModel) -> bool:

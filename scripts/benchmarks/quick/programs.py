@@ -59,7 +59,7 @@ class Program:
             return kept | own | {"OLLAMA_KEEP_ALIVE": "-1", "OLLAMA_NOPRUNE": "1"}
         own = {"LOCALRUN_HOST": host, "LOCALRUN_MODELS": models, "LOCALRUN_KEEP_ALIVE": "-1"}
         own |= {"LOCALRUN_LOG_DIR": str(self.folder), "XDG_CACHE_HOME": str(self.folder / "cache")}
-        return kept | own | {"XDG_RUNTIME_DIR": str(self.folder / "run")}
+        return kept | own
 
     def with_store(self, store: str, port: int) -> Program:
         """Return the program with other models and another port; its server does not run."""

@@ -109,7 +109,8 @@ class Program:
 
     def end(self) -> None:
         """End the server, also one that a command started, and what it has forked."""
-        process = listener(self.port)
+        started = self.server and psutil.Process(self.server.pid)
+        process = started or listener(self.port)
         members = family(process) if process is not None else []
         if process is not None:
             process.terminate()

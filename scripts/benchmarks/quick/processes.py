@@ -7,9 +7,14 @@ from another would otherwise count the pages of both.
 from __future__ import annotations
 
 import re
+import resource
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 KILOBYTES = re.compile(r"^(\w+):\s+(\d+) kB", re.MULTILINE)
 PRIVATE = ("Pss_Anon", "Pss_Shmem")  # what no file on disk backs
@@ -37,3 +42,11 @@ def model_mb(process: psutil.Process) -> float:
 def _memory(pid: int) -> dict[str, int]:
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return {name: int(size) for name, size in KILOBYTES.findall(text)}
+
+
+def processor_s(processes: Iterable[psutil.Process] = ()) -> float:
+    """Return the processor time of this process's ended children and of others with theirs."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    times = [process.cpu_times() for process in processes]
+    others = sum(t.user + t.system + t.children_user + t.children_system for t in times)
+    return ended.ru_utime + ended.ru_stime + float(others)

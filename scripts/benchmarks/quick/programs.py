@@ -59,7 +59,7 @@ class Program:
             return kept | own | {"OLLAMA_KEEP_ALIVE": "-1", "OLLAMA_NOPRUNE": "1"}
         own = {"LOCALRUN_HOST": host, "LOCALRUN_MODELS": models, "LOCALRUN_KEEP_ALIVE": "-1"}
         own |= {"LOCALRUN_LOG_DIR": str(self.folder), "XDG_CACHE_HOME": str(self.folder / "cache")}
-        return kept | own | {"XDG_RUNTIME_DIR": str(self.folder / "run")}
+        return kept | own
 
     def with_store(self, store: str, port: int) -> Program:
         """Return the program with other models and another port; its server does not run."""
@@ -109,7 +109,8 @@ class Program:
 
     def end(self) -> None:
         """End the server, also one that a command started, and what it has forked."""
-        process = listener(self.port)
+        started = self.server and psutil.Process(self.server.pid)
+        process = started or listener(self.port)
         members = family(process) if process is not None else []
         if process is not None:
             process.terminate()

@@ -46,7 +46,8 @@ class Row:
     """A row of the table.
 
     ``measure`` is of localrun and Ollama, ``peer`` of llama-server. ``limit`` returns the target
-    from the medians of the rows so far, None without one.
+    from the medians of the rows so far, None without one. ``max_cost`` bounds the processor time of
+    the command and of what was forked for it, in that of a bare Python; tests compare it.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Row:
     bare: Callable[[BarePython], float] | None = None
     is_of_ollama: bool = True
     max_rounds: int | None = None
+    max_cost: float | None = None
 
 
 def at_most(limit: float) -> Callable[[Medians], float]:
@@ -86,7 +88,7 @@ def beyond(row: str, limit_ms: float) -> Callable[[Medians], float | None]:
     return limit
 
 
-def command(name: str, limit_ms: float, *words: str) -> Row:
+def command(name: str, limit_ms: float, max_cost: float, *words: str) -> Row:
     """Return the row of a command that ends at once."""
     return Row(
         name=name,
@@ -95,28 +97,29 @@ def command(name: str, limit_ms: float, *words: str) -> Row:
         measure=lambda program: program.piped_ms(*(words or (name,))),
         bare=lambda python: python.piped_ms(),
         limit=at_most(limit_ms),
+        max_cost=max_cost,
     )
 
 
 COLD_LIMIT = 0.8
 ROWS = (
-    command("version", 30, "--version"),
-    command("help", 50, "--help"),
-    command("list", 50),
-    command("ps", 50),
-    command("show", 50, "show", "guide"),
+    command("version", 30, 3, "--version"),
+    command("help", 50, 10, "--help"),
+    command("list", 50, 10),
+    command("ps", 50, 10),
+    command("show", 50, 10, "show", "guide"),
     Row(
         name="stop", about="stop guide", state="loaded", measure=stop, limit=at_most(50),
         bare=lambda python: python.piped_ms(),
     ),
     Row(
         name="tab", about="completion of a name by Tab", state="loaded", limit=at_most(50),
-        measure=completion, is_of_ollama=False,
+        measure=completion, max_cost=10, is_of_ollama=False,
         bare=lambda python: python.piped_ms(),
     ),
     Row(
         name="run", about=f'run guide "{QUESTION}", loaded', state="loaded", limit=at_most(90),
-        measure=answer, bare=lambda python: python.piped_ms(),
+        measure=answer, max_cost=12, bare=lambda python: python.piped_ms(),
     ),
     Row(
         name="run-terminal", about="the same on a terminal", state="loaded", limit=at_most(90),
@@ -124,7 +127,7 @@ ROWS = (
     ),
     Row(
         name="create", about="POST /api/create from a model that is here", state="loaded",
-        limit=at_most(30), measure=create,
+        limit=at_most(30), measure=create, max_cost=12,
     ),
     Row(
         name="wakeups", about="wake-ups of an idle server, model loaded", state="loaded",

@@ -113,7 +113,7 @@ def _field(
 
 
 def _program(name: str, path: str, folder: Path) -> Program:
-    (folder / "run").mkdir(parents=True, mode=0o700)
+    folder.mkdir()
     return Program(name=name, path=path, folder=folder, port=free_port())
 
 

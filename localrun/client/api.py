@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from localrun import errors
-from localrun.client.connecting import connect, connect_local, with_tls
+from localrun.client.connecting import (
+    CONNECT_TIMEOUT_S,
+    connect,
+    connect_local,
+    open_process,
+    with_tls,
+)
 from localrun.client.failures import (
     connection_error,
     connection_lost,
@@ -34,7 +40,6 @@ if TYPE_CHECKING:
 
 OWN = "/api/localrun"
 ERROR_STATUS = 400
-CONNECT_TIMEOUT_S = 5.0
 HEAD_TIMEOUT_S = 60.0  # of a streamed answer; the server may have been started just now
 UNLOAD_TIMEOUT_S = 60.0  # running answers end and the memory of models is freed
 SHUTDOWN_S = 0.2
@@ -62,6 +67,10 @@ class LocalrunClient:
         connection = connect_local(self._settings, CONNECT_TIMEOUT_S)
         _close(connection)
         return connection is not None
+
+    def open_process(self) -> int | None:
+        """Return a file descriptor of the server's process, None if it cannot be known."""
+        return open_process(self._settings)
 
     def version(self, timeout_s: float | None = None) -> JsonObject | None:
         """Return the version object of the server, None if nothing listens on the address.

@@ -19,6 +19,7 @@ from localrun.sockets import HTTP, is_private, socket_folder, socket_path
 if TYPE_CHECKING:
     from localrun.settings import Settings
 
+CONNECT_TIMEOUT_S = 5.0
 CREDENTIALS = struct.Struct("3i")  # process, user, group
 
 
@@ -51,6 +52,18 @@ def connect_local(settings: Settings, timeout_s: float) -> socket.socket | None:
         return connection
     connection.close()
     return None
+
+
+def open_process(settings: Settings) -> int | None:
+    """Return a file descriptor of the server's process (pidfd), None if it cannot be known."""
+    connection = connect_local(settings, CONNECT_TIMEOUT_S)
+    if connection is None or not hasattr(os, "pidfd_open"):
+        return None
+    with connection:
+        try:
+            return os.pidfd_open(peer_of(connection)[0])
+        except OSError:  # it has just ended
+            return None
 
 
 def with_tls(connection: socket.socket, settings: Settings) -> socket.socket:

@@ -6,6 +6,8 @@ exits, and its client uses the first.
 
 from __future__ import annotations
 
+import os
+import select
 import subprocess
 import time
 from dataclasses import dataclass
@@ -95,13 +97,28 @@ def ensure_server(settings: Settings, first: FirstRequest | None = None) -> Loca
 
 
 def stop_server(client: LocalrunClient) -> None:
-    """Shut the server down; blocks until its address is free.
+    """Shut the server down; blocks until its address is free, and its process has ended.
+
+    A process of another machine or container is not waited for, nor one that still ends answers
+    after `STOP_TIMEOUT_S`.
 
     Raises:
         BackendError: the server still answers after `STOP_TIMEOUT_S`.
     """
-    client.shut_down()
-    deadline, wait = time.monotonic() + STOP_TIMEOUT_S, SHORTEST_WAIT_S
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    process = client.open_process()
+    try:
+        client.shut_down()
+        _wait_until_free(client, deadline)
+        if process is not None:
+            select.select([process], [], [], max(0.0, deadline - time.monotonic()))
+    finally:
+        if process is not None:
+            os.close(process)
+
+
+def _wait_until_free(client: LocalrunClient, deadline: float) -> None:
+    wait = SHORTEST_WAIT_S
     while _answers(client):
         if time.monotonic() >= deadline:
             raise BackendError("the server does not stop")

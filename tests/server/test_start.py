@@ -41,6 +41,7 @@ def imported(program: list[str], method: str, path: str, body: dict[str, Any] | 
     )
     assert process.stderr is not None
     lines = []
+    answer: httpx.Response | None = None
     try:
         for line in process.stderr:
             lines.append(line)
@@ -50,6 +51,7 @@ def imported(program: list[str], method: str, path: str, body: dict[str, Any] | 
     finally:
         process.terminate()
         lines += process.communicate(timeout=HANG_S)[1].splitlines()
+    assert answer is not None, lines
     assert answer.status_code == 200, answer.text
     return {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
 

@@ -8,13 +8,17 @@ import shutil
 import signal
 import tempfile
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from hypothesis import HealthCheck, settings
 
 from tests.waiting import HANG_S
+from tests.warm_process import lead_commands, warm_process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # a machine that is busy with other tests is slow, and that is no fault of theirs
 settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -42,6 +46,12 @@ class Golden(Protocol):
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden")
+    parser.addoption(
+        "--warm",
+        choices=("server", "always", "never"),
+        default="server",
+        help="commands run in workers: where there is a server (the default), always, never",
+    )
     parser.addoption("--hostile", action="store_true", help="try all of tests/hostile")
 
 
@@ -49,6 +59,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Let several processes begin with the long files, so that none is left with one at the end."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: item.path.relative_to(GOLDEN.parent).parts[0] not in LONG)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _way_of_commands(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let the commands that tests start run in workers, or not, as the option says."""
+    way = request.config.getoption("--warm")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        if way == "never":
+            monkeypatch.setenv("LOCALRUN_WARM", "0")
+        if way == "always":
+            socket = Path(os.environ["XDG_RUNTIME_DIR"], "tests", "warm")
+            with warm_process(socket):
+                lead_commands(socket, monkeypatch)
+                yield
+        else:
+            yield
 
 
 @pytest.fixture(autouse=True)

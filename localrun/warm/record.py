@@ -13,14 +13,14 @@ import marshal
 import os
 import signal
 import termios
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from localrun.warm.foreground import job_state
 
 if TYPE_CHECKING:
     import mmap
 
 RECORD_BYTES = 4096
-FOREGROUND_FIELD = 5  # of those after the name in /proc/PID/stat
 _MORTAL = 1
 
 
@@ -55,7 +55,8 @@ def restore_terminal(record: mmap.mmap) -> None:
     if terminal is None:
         return
     modes, path, session, group = terminal
-    if _foreground(session) != group:
+    state = job_state(session)
+    if state is None or state[2] != group:
         return
     with contextlib.suppress(OSError, termios.error):  # it has been closed
         fd = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
@@ -63,12 +64,3 @@ def restore_terminal(record: mmap.mmap) -> None:
             termios.tcsetattr(fd, termios.TCSANOW, modes)
         finally:
             os.close(fd)
-
-
-def _foreground(session: int) -> int | None:
-    """Return the process group in the foreground of a session's terminal, None if it has ended."""
-    try:
-        fields = Path(f"/proc/{session}/stat").read_bytes().rpartition(b")")[2].split()
-        return int(fields[FOREGROUND_FIELD])
-    except (OSError, ValueError, IndexError):
-        return None

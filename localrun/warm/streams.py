@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import io
     from collections.abc import Sequence
 
 STDERR = 2
@@ -14,31 +14,34 @@ FAILED_FLUSH = 120  # Python's exit code if stdout or stderr cannot be written a
 NEW_MESSAGE = (3, 14)  # the first version that names the stream otherwise
 
 
-def open_streams(descriptions: Sequence[str]) -> None:
+def open_streams(descriptions: Sequence[str], stdin: io.FileIO) -> None:
     """Open stdin, stdout and stderr as the client's interpreter has opened them.
 
     ``descriptions`` are ``encoding:errors:N``, with 1 for a stream without buffer.
     """
-    opened = [_stream(fd, *each.split(":")) for fd, each in enumerate(descriptions)]
+    buffers = [io.BufferedReader(stdin), *map(_buffer, (1, 2), descriptions[1:])]
+    opened = [_stream(*each) for each in zip(range(3), buffers, descriptions, strict=True)]
     sys.stdin = sys.__stdin__ = opened[0]  # type: ignore[misc]
     sys.stdout = sys.__stdout__ = opened[1]  # type: ignore[misc]
     sys.stderr = sys.__stderr__ = opened[2]  # type: ignore[misc]
 
 
-def _stream(fd: int, encoding: str, errors: str, is_unbuffered: str) -> io.TextIOWrapper:
-    import io
+def _buffer(fd: int, description: str) -> Any:  # noqa: ANN401 - io has no type for both
+    return open(fd, "wb", 0 if description.endswith(":1") else -1, closefd=False)
 
-    is_raw = fd > 0 and is_unbuffered == "1"
-    buffer: Any = open(fd, "wb" if fd else "rb", 0 if is_raw else -1, closefd=False)  # noqa: SIM115
-    raw = buffer if is_raw else buffer.raw
+
+def _stream(fd: int, buffer: Any, description: str) -> io.TextIOWrapper:  # noqa: ANN401
+    encoding, errors, unbuffered = description.split(":")
+    is_unbuffered = unbuffered == "1"
+    raw = getattr(buffer, "raw", buffer)
     raw.name = ("<stdin>", "<stdout>", "<stderr>")[fd]
     stream = io.TextIOWrapper(
         buffer,
         encoding=encoding,
         errors=errors,
         newline="\n",
-        line_buffering=not is_raw and (fd == STDERR or raw.isatty()),
-        write_through=is_raw,
+        line_buffering=not is_unbuffered and (fd == STDERR or raw.isatty()),
+        write_through=is_unbuffered,
     )
     stream.mode = "w" if fd else "r"  # type: ignore[misc]
     return stream

@@ -23,6 +23,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from localrun.warm.foreground import terminal_input
 from localrun.warm.peer import rights, take_limits
 from localrun.warm.protocol import (
     ACCEPTED,
@@ -197,8 +198,9 @@ def _become(request: Request, files: list[int], connection: socket.socket) -> so
             signal.signal(number, signal.SIG_IGN)
     sys.argv[:] = [os.fsdecode(argument) for argument in request.arguments]
     set_title(["localrun", *sys.argv[1:]])
-    open_streams(request.streams[1:])
-    return socket.socket(fileno=high)
+    connection = socket.socket(fileno=high)
+    open_streams(request.streams[1:], terminal_input(_peer(connection)))
+    return connection
 
 
 def close_range(first: int, keep: set[int]) -> None:

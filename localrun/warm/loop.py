@@ -26,7 +26,7 @@ from localrun.warm.record import RECORD_BYTES, kill_mortal, restore_terminal
 from localrun.warm.worker import close_range, run_worker
 
 if TYPE_CHECKING:
-    from localrun.warm.preparation import Preparation
+    from localrun.warm.preparation import ImportSteps
     from localrun.warm.worker import WarmState
 
 STDERR = 2
@@ -87,7 +87,7 @@ class Loop:
         listener: Listener,
         lifeline: socket.socket,
         state: WarmState,
-        preparation: Preparation,
+        preparation: ImportSteps,
     ) -> None:
         self._preparation = preparation
         self._listener = listener

@@ -1,4 +1,4 @@
-"""Preparation of the warm process in steps: between two of them it can fork.
+"""ImportSteps of the warm process in steps: between two of them it can fork.
 
 The first step is what runners import, since the first command waits for a runner. The other steps
 follow while nobody connects. A worker that is forked before the last step imports what it lacks.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 
-class Preparation:
+class ImportSteps:
     """Steps that are run one at a time, with ``environ`` added to the environment."""
 
     def __init__(self, steps: Iterator[None], environ: Mapping[str, str]) -> None:

@@ -23,7 +23,7 @@ from localrun.sockets import is_private
 from localrun.warm.code import file_identity
 from localrun.warm.loop import STDERR, Listener, Loop, num_threads
 from localrun.warm.peer import rights
-from localrun.warm.preparation import Preparation
+from localrun.warm.preparation import ImportSteps
 from localrun.warm.title import set_title
 from localrun.warm.worker import WarmState, close_range
 
@@ -118,7 +118,7 @@ def _serve(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # of the server's terminal
         signal.signal(number, signal.SIG_DFL)
     given = dict(os.environb)
-    preparation = Preparation(prepare(), {**ONE_THREAD, **environ})
+    preparation = ImportSteps(prepare(), {**ONE_THREAD, **environ})
     preparation.run_step()
     open_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (open_files[1], open_files[1]))

@@ -18,8 +18,8 @@ def complete_model(incomplete: str) -> list[str]:
 
     logging.disable()
     try:
-        models = open_workspace(os.environ).models.list_models()
+        known = open_workspace(os.environ).models.names()
     except (LocalrunError, OSError):
         return []
-    names = [model.name for model in models if model.name.startswith(incomplete)]
-    return [name.removesuffix(LATEST) if LATEST not in incomplete else name for name in names]
+    names = [name for name in known if name.startswith(incomplete)]
+    return [name.removesuffix(LATEST) if ":" not in incomplete else name for name in names]

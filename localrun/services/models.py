@@ -77,6 +77,10 @@ class Models:
             self._summaries = summaries
         return self._summaries
 
+    def names(self) -> list[str]:
+        """Return the names of all models in order, also of damaged ones; reads no model."""
+        return sorted({*embedded_models(), *self._list.names()})
+
     def blobs_of_others(self, name: str) -> set[str]:
         """Return the hex digests of the blobs of all stored models but one."""
         return self._list.blobs_of_others(name)
@@ -244,7 +248,7 @@ class Models:
         return summary
 
     def _not_found(self, name: str, ref: ModelRef) -> ModelNotFoundError:
-        known = [model.removesuffix(":latest") for model in self._names()]
+        known = [model.removesuffix(":latest") for model in self.names()]
         near = difflib.get_close_matches(name.removesuffix(":latest"), known, n=1)
         hint = f"localrun run {near[0]}" if near else f"localrun pull {ref}"
         if not near and ref.source is ModelSource.LOCAL:
@@ -252,9 +256,6 @@ class Models:
                 f"localrun pull {name}   fetches it; localrun list   shows the models that are here"
             )
         return ModelNotFoundError(f"model {name!r} is not on this machine", hint=hint)
-
-    def _names(self) -> list[str]:
-        return [*embedded_models(), *(entry.ref.name for entry in self._store.entries())]
 
 
 def _damaged(entry: Entry, error: IntegrityError | FileNotFoundError) -> IntegrityError:

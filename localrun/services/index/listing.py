@@ -23,7 +23,7 @@ import threading
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from localrun.errors import IntegrityError, StorageError
 from localrun.services.index.checks import hex_digest, number, stamp, text
@@ -33,11 +33,11 @@ from localrun.services.recipes import TEXT_ROLES
 from localrun.services.stored_model import ModelSummary
 from localrun.store.layout import hex_of
 from localrun.store.manifest import Role
-from localrun.store.refs import stamped_refs
+from localrun.store.refs import load_ref, stamped_refs
 from localrun.store.stamp import is_settled, stamp_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from localrun.services.stored_model import StoredModel
     from localrun.store.index import StoreIndex
@@ -58,6 +58,14 @@ class ListedModel:
     updated: str  # as the reference has it
     ref: Stamp
     blobs: tuple[tuple[str, Stamp | None], ...]  # hex digest; no stamp for one that was not read
+
+
+class _KnownRef(NamedTuple):
+    """Reference of a store, and its model if it is known and the reference did not change."""
+
+    layout: Layout
+    ref: StampedRef
+    model: ListedModel | None
 
 
 class ModelList:
@@ -104,16 +112,32 @@ class ModelList:
             StorageError: a folder cannot be read.
         """
         digests: set[str] = set()
+        for layout, ref, known in self._refs():
+            entry = None if known else self._entry(layout, ref)
+            if known is not None and known.summary.name != name:
+                digests.update(digest for digest, _ in known.blobs)
+            elif entry is not None and entry.ref.name != name:
+                digests.update(hex_of(blob.digest) for blob in entry.manifest.blobs)
+        return digests
+
+    def names(self) -> set[str]:
+        """Return the names of all models, also of damaged ones; reads no file of a model.
+
+        Raises:
+            StorageError: a folder cannot be read.
+        """
+        names: set[str] = set()
+        for layout, ref, known in self._refs():
+            with contextlib.suppress(IntegrityError, OSError):
+                names.add(known.summary.name if known else load_ref(layout, Path(ref.path)).name)
+        return names
+
+    def _refs(self) -> Iterator[_KnownRef]:
+        """Yield the references of all stores."""
         for layout in self._store.layouts:
             prefix = _prefix(layout)
             for ref in stamped_refs(layout):
-                known = self._known(prefix + ref.key, ref)
-                entry = None if known else self._entry(layout, ref)
-                if known is not None and known.summary.name != name:
-                    digests.update(digest for digest, _ in known.blobs)
-                elif entry is not None and entry.ref.name != name:
-                    digests.update(hex_of(blob.digest) for blob in entry.manifest.blobs)
-        return digests
+                yield _KnownRef(layout, ref, self._known(prefix + ref.key, ref))
 
     def _known(self, key: str, ref: StampedRef) -> ListedModel | None:
         """Return the model of a reference as it was read, or None if the reference changed."""

@@ -351,3 +351,34 @@ def test_many_threads_list_the_same(workspace: Workspace, reads: Reads) -> None:
 
     assert all(models == lists[0] for models in lists)
     assert reads.take()["ref"] == NUM_MODELS
+
+
+def test_names_are_known_without_reading_models(
+    workspace: Workspace, tmp_path: Path, reads: Reads
+) -> None:
+    expected = [f"{name}:latest" for name in ALL]
+
+    assert workspace.models.names() == expected
+    assert reads.take() == {"ref": NUM_MODELS}
+    names(workspace)
+    reads.take()
+    blob_of(workspace, "model-1").unlink()
+    reads.take()
+
+    assert opened(tmp_path).models.names() == expected
+    assert reads.take() == {}
+
+
+def test_another_model_shares_the_blobs_of_its_copy(
+    workspace: Workspace, tmp_path: Path, reads: Reads
+) -> None:
+    copy_model(workspace, parse_name("model-1"), parse_name("copied"))
+    reads.take()
+
+    for process in (workspace, opened(tmp_path)):
+        sizes = {
+            name: describe_model(process, name).shared_bytes for name in ("model-1", "model-2")
+        }
+        assert sizes["model-2"] == 0
+        assert sizes["model-1"] == process.models.find_model("model-1").size_bytes
+        names(process)

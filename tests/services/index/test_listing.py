@@ -200,6 +200,19 @@ def test_changes_by_another_process_are_seen_at_once(workspace: Workspace, tmp_p
     assert after["model-3:latest"] == before["model-4:latest"] != before["model-3:latest"]
 
 
+def test_a_name_that_means_another_model_is_read(workspace: Workspace, tmp_path: Path) -> None:
+    copy_model(workspace, parse_name("model-1"), parse_name("kept"))
+    before = {model.name: model.digest for model in workspace.models.list_models()}
+    settle(workspace)
+    names(workspace)
+
+    copy_model(opened(tmp_path), parse_name("model-2"), parse_name("model-1"))
+
+    for process in (workspace, opened(tmp_path)):
+        after = {model.name: model.digest for model in process.models.list_models()}
+        assert after == {**before, "model-1:latest": before["model-2:latest"]}
+
+
 @pytest.mark.parametrize("role", ["weights", "recipe", "template", "license", "manifest"])
 @pytest.mark.parametrize("change", ["gone", "damaged", "cut"])
 def test_a_damaged_model_is_left_out_although_the_index_has_it(

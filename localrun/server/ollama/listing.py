@@ -41,8 +41,10 @@ def running_routes(catalogue: Catalogue, pool: RunnerPool, names: LoadedNames) -
     @router.get("/ps")
     async def running() -> JSONResponse:
         await asyncio.to_thread(names.settle)
-        stored = {m.name: m for m in await asyncio.to_thread(catalogue.list_models)}
-        rows = [_running(model, stored.get(model.name)) for model in pool.running()]
+        loaded = pool.running()
+        models = await asyncio.to_thread(catalogue.list_models) if loaded else ()
+        stored = {model.name: model for model in models}
+        rows = [_running(model, stored.get(model.name)) for model in loaded]
         return JSONResponse({"models": rows})
 
     return router

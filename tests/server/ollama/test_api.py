@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import pytest
 
-if TYPE_CHECKING:
-    from tests.server.serving import Served
+from tests.server.serving import Served, serving
 
 
 def chat(served: Served, content: str, **fields: Any) -> httpx.Response:
@@ -182,3 +181,10 @@ def test_the_list_says_what_models_can_do(served: Served) -> None:
 
     assert isinstance(model["capabilities"], list)
     assert model["details"]["context_length"] > 0
+
+
+def test_nothing_loaded_needs_no_list_of_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.server.serving.FakeCatalogue.list_models", pytest.fail)
+
+    with serving() as fresh:
+        assert httpx.get(f"{fresh.url}/api/ps").json() == {"models": []}

@@ -7,12 +7,15 @@ models costs a join of bytes, which blocks no other request.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from localrun.runner.messages import JsonObject
-from localrun.services.stored_model import ModelSummary
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from localrun.runner.messages import JsonObject
+    from localrun.services.stored_model import ModelSummary
 
 
 class ModelListBody:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 
+from localrun.cli.internal.background import BACKGROUND_SERVER, serve_in_background
 from localrun.cli.output import Output
 from localrun.errors import LocalrunError
 
@@ -25,9 +26,12 @@ def main() -> int:
 
 
 def _run() -> None:
+    _sanitize_warnings()
+    if sys.argv[1:3] == BACKGROUND_SERVER:
+        serve_in_background(sys.argv[3:])
+        return
     from localrun.cli.app import command_line
 
-    _sanitize_warnings()
     command_line()(prog_name="localrun")
 
 

@@ -162,7 +162,7 @@ def _spawn(
     It inherits the environment; a device is passed only if a flag chose it.
     """
     is_flag = settings.source_of("LOCALRUN_DEVICE").startswith("flag")
-    options = ["--device", settings.device] if is_flag else []
+    options = [f"--device={settings.device}"] if is_flag else []
     if first is not None:
         options.append(f"--load={first.model}")  # one word, which no name can leave
     if first is not None and first.num_ctx is not None:

@@ -106,10 +106,10 @@ def _disk(folder: Path) -> HealthFinding:
 def _server(settings: Settings) -> HealthFinding:
     try:
         client = find_server(settings)
+        version = None if client is None else (client.version() or {}).get("localrun")
     except LocalrunError as error:
         return HealthFinding("server", Health.WRONG, error.message, error.hint)
     if client is not None:
-        version = (client.version() or {}).get("localrun")
         return HealthFinding("server", Health.OK, f"version {version} runs at {settings.address}")
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:

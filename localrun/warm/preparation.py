@@ -1,4 +1,4 @@
-"""ImportSteps of the warm process in steps: between two of them it can fork.
+"""Preparation of the warm process in steps: between two of them it can fork.
 
 The first step is what runners import, since the first command waits for a runner. The other steps
 follow while nobody connects. A worker that is forked before the last step imports what it lacks.

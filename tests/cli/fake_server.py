@@ -48,6 +48,7 @@ class Script:
         default_factory=lambda: [{"status": "ready", "load_s": 0.1, "done": True}]
     )
     loads: list[JsonObject] = field(default_factory=list)  # what it was asked to load
+    num_hang_ups: int = 0  # requests that get no response
     holds: bool = False  # after the answer, wait for the client to leave
     running: list[JsonObject] = field(default_factory=list)
     version: JsonObject = field(
@@ -77,6 +78,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self.script.paths.append(self.path)
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        if self.script.num_hang_ups:
+            self.script.num_hang_ups -= 1
+            self.close_connection = True
+            return
         if self.path == "/api/localrun/shutdown":
             is_ours = self.headers.get("X-Localrun") == "1"
             self.reply({"status": "leaving"}, 200 if is_ours else 400)

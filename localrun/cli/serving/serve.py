@@ -33,9 +33,6 @@ def serve(  # noqa: PLR0913 - one parameter a flag
     insecure: Annotated[
         bool, Option("--insecure", help="Allow other machines to connect without an API key.")
     ] = False,
-    background: Annotated[bool, Option("--background", hidden=True)] = False,
-    load: Annotated[str | None, Option("--load", hidden=True)] = None,
-    load_ctx: Annotated[int | None, Option("--load-ctx", hidden=True)] = None,
 ) -> None:
     """Start the server in the foreground; Ctrl-C stops it.
 
@@ -50,7 +47,6 @@ def serve(  # noqa: PLR0913 - one parameter a flag
     import os
 
     from localrun.cli.internal.warm import start
-    from localrun.server.core.early_load import EarlyLoad
     from localrun.server.start import run_server
     from localrun.settings import load_settings
 
@@ -63,5 +59,4 @@ def serve(  # noqa: PLR0913 - one parameter a flag
         "LOCALRUN_LOG_PROMPTS": "1" if log_prompts else None,
     }
     settings = load_settings(os.environ, flags)
-    early = None if load is None else EarlyLoad(name=load, num_ctx=load_ctx)
-    run_server(settings, background=background, insecure=insecure, start_warm=start, early=early)
+    run_server(settings, background=False, insecure=insecure, start_warm=start)

@@ -75,6 +75,25 @@ def test_another_version_is_reported_before_the_answer(server: FakeServer) -> No
     assert done.stderr.startswith("warning: the running server is version 0.0.1\n")
 
 
+def test_a_prompt_goes_to_the_next_server_if_this_one_is_shutting_down(server: FakeServer) -> None:
+    server.script.num_hang_ups = 1
+
+    done = run_inside("run", "guide", "hi")
+
+    assert (done.code, done.stdout) == (0, "Hello.\n")
+    assert server.script.paths == ["/api/chat"] * 2
+
+
+def test_a_server_that_always_hangs_up_is_an_error(server: FakeServer) -> None:
+    server.script.num_hang_ups = 9
+
+    done = run_inside("run", "guide", "hi")
+
+    assert (done.code, done.stdout) == (5, "")
+    assert "no localrun server answers" in done.stderr
+    assert server.script.paths == ["/api/chat"] * 2
+
+
 @pytest.mark.parametrize("words", [["run", "guide", "hi"], ["ps"], ["stop", "--all"]])
 def test_a_command_imports_no_http_library(
     server: FakeServer, words: list[str], tmp_path: Path

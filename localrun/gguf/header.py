@@ -17,6 +17,7 @@ import os
 import struct
 import sys
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from localrun.gguf.reader import Reader
@@ -42,6 +43,7 @@ MIN_NOTED_ARRAY = 1024  # strings: shorter arrays are walked in a tenth of a mil
 MAX_NOTED_ARRAYS = 64
 ITEM_BYTES = 64  # of a number in a list or a dict of Python, at most
 TENSOR_BYTES = 400
+NO_ENDS: Mapping[int, int] = MappingProxyType({})
 STRING, ARRAY = 8, 9
 SCALARS = {
     0: struct.Struct("<B"),
@@ -139,15 +141,24 @@ class Header:
         return value if isinstance(value, str) else None
 
 
-def read_header(path: Path, *, longest_kept: int = LONGEST_KEPT_ARRAY) -> Header:
+def read_header(
+    path: Path,
+    *,
+    longest_kept: int = LONGEST_KEPT_ARRAY,
+    array_ends: Mapping[int, int] = NO_ENDS,
+) -> Header:
     """Read a file's header; arrays of more items than ``longest_kept`` are skipped.
 
+    ``array_ends`` are those of an earlier `Header` of the same file, if known: a vocabulary is then
+    skipped without reading the length of each token.
+
     Raises:
-        IntegrityError: not a readable GGUF file; the message has the offset and the reason.
+        IntegrityError: not a readable GGUF file, or not the file of ``array_ends``; the message has
+            the offset and the reason.
         OSError: the file cannot be opened.
     """
     with open(path, "rb", opener=_open_at_once) as file:
-        return parse_header(Reader(file, path), longest_kept)
+        return parse_header(Reader(file, path), longest_kept, array_ends)
 
 
 def read_metadata(
@@ -170,19 +181,32 @@ def read_metadata(
         return _metadata(reader, num_pairs, _Arrays(longest_kept, dict(array_ends)))
 
 
-def read_headers(shards: Sequence[Path], *, longest_kept: int = LONGEST_KEPT_ARRAY) -> Header:
+def read_headers(
+    shards: Sequence[Path],
+    *,
+    longest_kept: int = LONGEST_KEPT_ARRAY,
+    array_ends: Mapping[int, int] = NO_ENDS,
+) -> Header:
     """Read the shards of a split model as one header: the first metadata and all tensors.
+
+    ``array_ends`` are those of the first shard, which has the vocabulary.
 
     Raises:
         IntegrityError: a shard is not a readable GGUF file.
         OSError: a shard cannot be opened.
     """
-    headers = [read_header(shard, longest_kept=longest_kept) for shard in shards]
+    first = read_header(shards[0], longest_kept=longest_kept, array_ends=array_ends)
+    others = [read_header(shard, longest_kept=longest_kept) for shard in shards[1:]]
+    headers = [first, *others]
     tensors = {name: tensor for header in headers for name, tensor in header.tensors.items()}
     return replace(headers[0], tensors=tensors)
 
 
-def parse_header(reader: Reader, longest_kept: int = LONGEST_KEPT_ARRAY) -> Header:
+def parse_header(
+    reader: Reader,
+    longest_kept: int = LONGEST_KEPT_ARRAY,
+    array_ends: Mapping[int, int] = NO_ENDS,
+) -> Header:
     """Read a header at the reader's position.
 
     Raises:
@@ -191,7 +215,7 @@ def parse_header(reader: Reader, longest_kept: int = LONGEST_KEPT_ARRAY) -> Head
     _check_version(reader)
     num_tensors = reader.bounded(MAX_TENSORS, "tensors")
     num_pairs = reader.bounded(MAX_PAIRS, "metadata pairs")
-    arrays = _Arrays(longest_kept, {})
+    arrays = _Arrays(longest_kept, dict(array_ends))
     metadata = _metadata(reader, num_pairs, arrays)
     tensors = _tensors(reader, num_tensors)
     alignment = _alignment(reader, metadata)

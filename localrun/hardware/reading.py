@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from localrun.gguf.header import Header
 
+ArrayEnds = tuple[tuple[int, int], ...]  # the items of `Header.array_ends`
+
 LONGEST_KEPT = 1024  # items of an array: one for each layer
 MAX_LAYERS = 1024
 WINDOW_PATTERNS = {  # every so-manieth layer has no window, the last of each group
@@ -41,20 +43,29 @@ KEY_MARKS = ("attn_k.weight", "attn_kv_a_mqa.weight")
 FLOAT_BYTES = 4
 
 
-def shape_of(shards: Sequence[Path]) -> ModelShape:
+def shape_of(shards: Sequence[Path], array_ends: ArrayEnds = ()) -> ModelShape:
     """Return the shape of a model on this machine; files that did not change are read once.
+
+    ``array_ends`` are those in the header of the first shard, if they are known: its vocabulary is
+    skipped then.
 
     Raises:
         IntegrityError: a file is damaged.
         OSError: it cannot be opened.
     """
-    return _shape_of(tuple((path, path.stat().st_mtime_ns) for path in shards))
+    return _shape_of(tuple((path, path.stat().st_mtime_ns) for path in shards), array_ends)
 
 
 @lru_cache(maxsize=64)
-def _shape_of(versions: tuple[tuple[Path, int], ...]) -> ModelShape:
+def _shape_of(versions: tuple[tuple[Path, int], ...], array_ends: ArrayEnds) -> ModelShape:
     paths = [path for path, _ in versions]
-    return read_shape(read_headers(paths, longest_kept=LONGEST_KEPT))
+    try:
+        header = read_headers(paths, longest_kept=LONGEST_KEPT, array_ends=dict(array_ends))
+    except IntegrityError:
+        if not array_ends:
+            raise
+        header = read_headers(paths, longest_kept=LONGEST_KEPT)  # they were of another file
+    return read_shape(header)
 
 
 def read_shape(header: Header) -> ModelShape:

@@ -73,7 +73,7 @@ def plan_memory(
         return MemoryPlan(
             name=str(ref), is_here=False, shape=shape, plan=make_plan(shape, request, devices())
         )
-    shape = shape_of(order.shards)
+    shape = shape_of(order.shards, order.array_ends)
     request = plan_request(
         order.options,
         num_ctx=query.num_ctx or order.num_ctx,

@@ -222,11 +222,13 @@ class Models:
             draft=paths(Role.DRAFT),
             projectors=projectors,
             weights=tuple(layer.digest for layer in entry.manifest.with_role(Role.WEIGHTS)),
+            array_ends=tuple(facts.array_ends.items()),
         )
 
     def _described(self, name: str, path: Path) -> StoredModel:
         """Return the model of a GGUF file that no store has."""
-        summary = file_summary(name, self.headers.facts(path))
+        facts = self.headers.facts(path)
+        summary = file_summary(name, facts)
         return StoredModel(
             name=name,
             digest=summary.digest,
@@ -236,6 +238,7 @@ class Models:
             shards=(path,),
             weights=(summary.digest,),
             chat_template=self.headers.chat_template(path),
+            array_ends=tuple(facts.array_ends.items()),
         )
 
     def _embedded_summary(self, name: str, path: Path) -> ModelSummary:

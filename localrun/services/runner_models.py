@@ -46,6 +46,7 @@ def runner_model(model: StoredModel) -> RunnerModel:
         options=_options(recipe),
         draft=model.draft,
         weights=model.weights,
+        array_ends=model.array_ends,
     )
 
 

@@ -56,6 +56,7 @@ class StoredModel(ModelSummary):
     weights: tuple[
         str, ...
     ] = ()  # digests of the shards: models with equal ones can share a runner
+    array_ends: tuple[tuple[int, int], ...] = ()  # in the header of the first shard, see `Header`
 
 
 @dataclass(frozen=True, slots=True)

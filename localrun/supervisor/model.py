@@ -30,6 +30,7 @@ class RunnerModel:
     draft: tuple[Path, ...] = ()  # shards of a draft model for speculative decoding
     weights: tuple[str, ...] = ()  # digests of the shards, if known
     adapters: tuple[tuple[str, float], ...] = ()  # for embeddings; requests to generate name theirs
+    array_ends: tuple[tuple[int, int], ...] = field(default=(), compare=False)  # see `Header`
 
     @property
     def shared(self) -> RunnerModel:

@@ -131,7 +131,7 @@ def _unplanned_load(model: RunnerModel, num_ctx: int | None) -> Load:
 
 def _plan(model: RunnerModel, load: Load, devices: Devices, tightness: float) -> LoadPlan | None:
     try:
-        shape = shape_of(model.shards)
+        shape = shape_of(model.shards, model.array_ends)
         request = plan_request(
             model.options,
             num_ctx=load.num_ctx,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from localrun.errors import IntegrityError
 from localrun.gguf import header as header_module
+from localrun.gguf.header import MIN_NOTED_ARRAY, read_header
+from localrun.gguf.reader import Reader
 from localrun.hardware.reading import shape_of
 from tests.gguf.builder import ARRAY, BOOL, STRING, U32, array, header, pair, tensor
 from tests.hardware.sparse import SHAPES
@@ -93,9 +95,9 @@ def test_the_header_of_each_shard_is_read_once(
     read = header_module.read_header
     paths: list[Path] = []
 
-    def counted(path: Path, *, longest_kept: int) -> Header:
+    def counted(path: Path, **options: Any) -> Header:
         paths.append(path)
-        return read(path, longest_kept=longest_kept)
+        return read(path, **options)
 
     monkeypatch.setattr(header_module, "read_header", counted)
 
@@ -104,3 +106,37 @@ def test_the_header_of_each_shard_is_read_once(
     assert shapes[0].layers[0].key_width == 8
     assert shapes[1] is shapes[0]
     assert paths == shards
+
+
+@pytest.fixture
+def with_vocabulary(tmp_path: Path) -> Path:
+    pairs = numbers(block_count=1, embedding_length=8, attention__head_count=1)
+    vocabulary = array("tokenizer.ggml.tokens", STRING, ["token"] * MIN_NOTED_ARRAY)
+    path = tmp_path / "model.gguf"
+    path.write_bytes(header([vocabulary, *pairs], [tensor("token_embd.weight", [8, 100])]))
+    return path
+
+
+def test_a_known_vocabulary_is_not_walked(
+    with_vocabulary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = tuple(read_header(with_vocabulary).array_ends.items())
+
+    def refuse(_reader: Reader, count: int) -> None:
+        raise AssertionError(count)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Reader, "skip_strings", refuse)
+        shape = shape_of([with_vocabulary], ends)
+
+    assert len(ends) == 1
+    assert shape == shape_of([with_vocabulary])
+
+
+@pytest.mark.parametrize("shift", [-3, 1, 10**18])
+def test_wrong_ends_of_arrays_do_no_harm(with_vocabulary: Path, shift: int) -> None:
+    ends = tuple(
+        (start, end + shift) for start, end in read_header(with_vocabulary).array_ends.items()
+    )
+
+    assert shape_of([with_vocabulary], ends) == shape_of([with_vocabulary])

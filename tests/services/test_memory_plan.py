@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from localrun.errors import IntegrityError, ModelNotFoundError
+from localrun.gguf.header import MIN_NOTED_ARRAY
+from localrun.gguf.reader import Reader
+from localrun.hardware import reading
 from localrun.hardware.reading import shape_of
 from localrun.services.memory_plan import MemoryQuery, plan_memory
 from localrun.store.store import embedded_models
@@ -71,3 +74,23 @@ def test_what_is_here_is_planned_as_its_recipe_says(workspace: Workspace) -> Non
 def test_an_unknown_name_is_not_found(workspace: Workspace) -> None:
     with pytest.raises(ModelNotFoundError, match="nosuch"):
         plan_memory(workspace, "nosuch", ANYTHING)
+
+
+def test_a_plan_walks_no_vocabulary_that_the_index_knows(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace.models.find_model("guide")
+    walked: list[int] = []
+    skip_strings = Reader.skip_strings
+
+    def counted(reader: Reader, count: int) -> None:
+        walked.append(count)
+        skip_strings(reader, count)
+
+    monkeypatch.setattr(Reader, "skip_strings", counted)
+    monkeypatch.setattr(reading, "_shape_of", reading._shape_of.__wrapped__)  # nothing is cached
+
+    found = plan_memory(workspace, "guide", ANYTHING)
+
+    assert found.shape.num_layers
+    assert all(count < MIN_NOTED_ARRAY for count in walked)

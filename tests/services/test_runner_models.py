@@ -49,6 +49,15 @@ def test_the_runner_is_set_up_as_the_recipe_says() -> None:
     assert plan_load(runner_model(model(said)), 1024, only_processor).load.num_ctx == 1024
 
 
+def test_what_the_header_says_of_its_arrays_changes_no_identity() -> None:
+    plain = model(recipe())
+    known = runner_model(replace(plain, array_ends=((10, 20),)))
+
+    assert known.array_ends == ((10, 20),)
+    assert known == runner_model(plain)
+    assert hash(known.shared) == hash(runner_model(plain).shared)
+
+
 def test_embeddings_with_adapters_have_a_runner_of_their_own() -> None:
     plain = model(recipe())
     adapted = replace(plain, adapters=((Path("/a.gguf"), 0.5),))

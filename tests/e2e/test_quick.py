@@ -66,7 +66,7 @@ main()
 OF_A_WORKER = """
 import os, sys
 from localrun.cli.internal import warm
-warm._import()
+list(warm._import())
 before = set(sys.modules)
 for words in sys.argv[1:]:
     sys.argv = ["localrun", *words.split("|")]
@@ -99,7 +99,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     folder = tmp_path_factory.mktemp("quick")
     found = Program(name=OURS, path=str(path), folder=folder, port=free_port())
     with found.serving("guide"):
-        found.piped_ms("list")  # waits until the warm process has imported everything
+        found.piped_ms("list")  # answered while or after the warm process imports
         yield found
 
 

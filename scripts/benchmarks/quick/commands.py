@@ -10,9 +10,9 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-BARE_PYTHON = (sys.executable, "-I", "-S", "-c", "pass")
+BARE_PYTHON = [sys.executable, "-I", "-S", "-c", "pass"]
 CHUNK_BYTES = 1 << 16
 REPLIES = {  # of a terminal: some programs wait for its colours and its cursor
     b"\x1b]10;?": b"\x1b]10;rgb:ffff/ffff/ffff\x1b\\",
@@ -25,7 +25,7 @@ class CommandError(Exception):
     """A command failed; the text has its output."""
 
 
-def piped_ms(command: Sequence[str], environ: Mapping[str, str]) -> float:
+def piped_ms(command: list[str], environ: Mapping[str, str]) -> float:
     """Return the milliseconds until a command has ended."""
     begun = time.perf_counter()
     done = subprocess.run(
@@ -36,7 +36,7 @@ def piped_ms(command: Sequence[str], environ: Mapping[str, str]) -> float:
     return 1000 * passed_s
 
 
-def first_output_ms(command: Sequence[str], environ: Mapping[str, str]) -> float:
+def first_output_ms(command: list[str], environ: Mapping[str, str]) -> float:
     """Return the milliseconds until a command writes something; it is read to its end."""
     begun = time.perf_counter()
     reading, writing = os.pipe()
@@ -53,7 +53,7 @@ def first_output_ms(command: Sequence[str], environ: Mapping[str, str]) -> float
     return 1000 * passed_s
 
 
-def terminal_ms(command: Sequence[str], environ: Mapping[str, str]) -> float:
+def terminal_ms(command: list[str], environ: Mapping[str, str]) -> float:
     """Return the milliseconds until a command on a terminal of its own has ended."""
     begun = time.perf_counter()
     pid, terminal = pty.fork()
@@ -79,7 +79,7 @@ def terminal_ms(command: Sequence[str], environ: Mapping[str, str]) -> float:
     return 1000 * passed_s
 
 
-def _check(command: Sequence[str], code: int, output: bytes) -> None:
+def _check(command: list[str], code: int, output: bytes) -> None:
     if code != 0:
         text = output.decode(errors="replace")[-1000:]
         raise CommandError(f"{' '.join(command)} exits with {code}: {text}")

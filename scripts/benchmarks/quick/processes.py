@@ -23,7 +23,7 @@ PRIVATE = ("Pss_Anon", "Pss_Shmem")  # what no file on disk backs
 def listener(port: int) -> psutil.Process | None:
     """Return the process that listens on a port of this machine."""
     for connection in psutil.net_connections("tcp"):
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+        if connection.status == psutil.CONN_LISTEN and connection.laddr[1:] == (port,):
             return psutil.Process(connection.pid)
     return None
 

@@ -90,7 +90,7 @@ class Contestant:
         if self.process is None:
             raise StartError(f"{self.name} does not run")
         main = psutil.Process(self.process.pid)
-        processes = main.children() or [main]  # localrun's runner, or the peer itself
+        processes = main.children(recursive=True) or [main]  # localrun's runner, or the peer itself
         return max(process.memory_info().rss for process in processes) / 1e6
 
     def _await(self) -> None:

@@ -163,14 +163,18 @@ class Chaos:
         self.figures.num_restarts += 1
 
     def _kill_runner(self) -> None:
-        runners = [it for it in self._processes() if it.pid != self._server.pid]
-        if runners:
+        """Kill a runner, or the process that forks runners."""
+        children = [process for process in self._processes() if process.pid != self._server.pid]
+        if children:
             with contextlib.suppress(psutil.NoSuchProcess):
-                self._random.choice(runners).kill()
+                self._random.choice(children).kill()
                 self.figures.num_kills += 1
 
+    def _runners(self) -> list[psutil.Process]:
+        return [process for process in self._processes() if "runner" in process.info["cmdline"]]
+
     def _processes(self) -> list[psutil.Process]:
-        """Return the server and its runners."""
+        """Return the server, its warm process and its runners."""
         found = []
         for process in psutil.process_iter(["cmdline", "status"]):
             words = process.info["cmdline"] or []
@@ -265,7 +269,7 @@ class Chaos:
             httpx.post(
                 f"{self._home.url}/api/generate", json={"model": row["name"], "keep_alive": 0}
             )
-        wait_for(lambda: len(self._processes()) == 1)
+        wait_for(lambda: not self._runners())
         states = httpx.get(f"{self._home.url}/api/localrun/ps").json()
         server = psutil.Process(self._server.pid)
         time.sleep(1)

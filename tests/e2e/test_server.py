@@ -276,5 +276,6 @@ def home_program() -> tuple[str, ...]:
 
 
 def runner_of(home: Home) -> psutil.Process:
-    (runner,) = server_of(home).children()
+    children = server_of(home).children(recursive=True)
+    (runner,) = [child for child in children if "runner" in child.cmdline()]
     return runner

@@ -52,7 +52,8 @@ def ask(home: Home, name: str) -> str:
 
 def runners(home: Home) -> list[int]:
     server = httpx.get(f"{home.url}/api/version").json()["pid"]
-    return [child.pid for child in psutil.Process(server).children()]
+    children = psutil.Process(server).children(recursive=True)
+    return [child.pid for child in children if "runner" in child.cmdline()]
 
 
 def rows(home: Home) -> list[dict[str, Any]]:

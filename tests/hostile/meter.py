@@ -78,7 +78,7 @@ class Meter:
     def runners(self) -> list[int]:
         """Return the processes of loaded models, and of jobs."""
         with contextlib.suppress(psutil.Error):
-            return sorted(child.pid for child in self._server.children())
+            return sorted(child.pid for child in self._server.children(recursive=True))
         return []
 
     def warm_up(self) -> None:

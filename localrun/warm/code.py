@@ -10,9 +10,15 @@ class CodeOnDisk:
     """The files of the modules in memory, as they were when they had been imported."""
 
     def __init__(self) -> None:
+        self._identities: dict[str, tuple[int, int, int] | None] = {}
+        self.add_imported()
+
+    def add_imported(self) -> None:
+        """Add the modules that have been imported since."""
         modules = [module for name, module in sys.modules.items() if name.startswith("localrun.")]
-        paths = [module.__file__ for module in modules if module.__file__]
-        self._identities = {path: file_identity(path) for path in paths}
+        paths = {module.__file__ for module in modules if module.__file__}
+        for path in paths - self._identities.keys():
+            self._identities[path] = file_identity(path)
 
     def has_changed(self) -> bool:
         """Return whether one of the files has been replaced or written."""

@@ -110,6 +110,7 @@ class Loop:
             events = self._poll.poll(None if timeout_s is None else timeout_s * 1000)
             if not events and not self._preparation.is_complete:
                 self._preparation.run_step()
+                self._code.add_imported()
             retry_s = None
             ready = {fd for fd, _ in events}
             for fd in ready & self._workers.keys():

@@ -13,7 +13,7 @@ READY = b"up\n"
 
 def main() -> None:
     """Hold a warm process at the path of the first argument until stdin ends."""
-    warm = start_warm(sys.argv[1], lambda: probe.main() or 0, lambda: None, {})
+    warm = start_warm(sys.argv[1], lambda: probe.main() or 0, lambda: iter(()), {})
     assert warm is not None
     os.write(1, READY)
     os.read(0, 1)

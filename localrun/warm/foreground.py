@@ -9,6 +9,7 @@ the signal that the kernel would have sent. The client stops both.
 from __future__ import annotations
 
 import builtins
+import contextlib
 import errno
 import io
 import os
@@ -38,7 +39,7 @@ def terminal_input(client: int) -> io.FileIO:
     state = job_state(client)
     if state is None or not os.isatty(0) or os.fstat(0).st_rdev != _device(state[1]):
         return io.FileIO(0, "rb", closefd=False)
-    return _Terminal(client)
+    return _TerminalInput(client)
 
 
 def _device(number: int) -> int:
@@ -46,7 +47,7 @@ def _device(number: int) -> int:
     return os.makedev(number >> 8 & 0xFFF, number & 0xFF | number >> 12 & 0xFFF00)
 
 
-class _Terminal(io.FileIO):
+class _TerminalInput(io.FileIO):
     """stdin on the client's terminal."""
 
     def __init__(self, client: int) -> None:
@@ -77,23 +78,25 @@ class _Terminal(io.FileIO):
         Raises:
             OSError: this job has no shell that could bring it there.
         """
-        tries = 0
-        while not self._is_in_foreground():
-            if tries == MAX_TRIES:
-                raise OSError(errno.EIO, os.strerror(errno.EIO))
-            tries += 1
-            os.kill(self._client, signal.SIGTTIN)
-            time.sleep(STOP_TIMEOUT_S)  # the client stops this process meanwhile
+        if not self._has_come_to_foreground():
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         self._is_reading = True
         return self
 
     def __exit__(self, *_: object) -> None:
         self._is_reading = False
 
-    def _is_in_foreground(self) -> bool:
-        state = job_state(self._client)
-        return state is None or state[0] == state[2]
+    def _has_come_to_foreground(self) -> bool:
+        """Wait for the foreground; return False if no shell stops the job until then."""
+        for _ in range(MAX_TRIES):
+            state = job_state(self._client)
+            if state is None or state[0] == state[2]:
+                return True
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._client, signal.SIGTTIN)
+            time.sleep(STOP_TIMEOUT_S)  # the client stops this process meanwhile
+        return False
 
     def _go_on(self, _number: int, _frame: FrameType | None) -> None:
-        if self._is_reading and not self._is_in_foreground():
-            os.kill(self._client, signal.SIGTTIN)
+        if self._is_reading:
+            self._has_come_to_foreground()

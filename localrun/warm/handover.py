@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Modes = list[int | list[bytes | int]]
 
 KILLED = 128  # plus the number of the signal
-PASSED_ON = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "CONT", "WINCH")
+PASSED_ON = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "WINCH")
 STOPPING = ("TSTP", "TTIN", "TTOU")
 
 
@@ -71,7 +71,10 @@ class Handover:
         """Stop the worker, then this process, as Ctrl-Z does; go on together.
 
         The system ignores the other signals that stop in a process group that no shell controls.
+        The worker sends SIGTTIN if it may not read the terminal, which may be true no more.
         """
+        if number == signal.SIGTTIN and not _is_elsewhere():
+            return
         self._pass_on(signal.SIGSTOP, None)
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 STDERR = 2
 SPARE_FILES = 16  # besides two for each worker
 QUIET_S = 0.25  # before a step of the preparation: a first command has the processors
+EARLY_FORKS = 2  # before the preparation is complete: the first runner and another
 RETRY_S = 1.0  # if the system has no process or file left
 CREDENTIALS = struct.Struct("3i")  # process, user, group
 HANG_UP = select.POLLHUP | getattr(select, "POLLRDHUP", 0x2000)
@@ -95,6 +96,7 @@ class Loop:
         self._state = state
         self._code = CodeOnDisk()
         self._is_listening = True
+        self._num_forks = 0
         self._workers: dict[int, _Worker] = {}  # by connection and by pidfd
         self._max_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_FILES
         self._poll = select.poll()
@@ -109,8 +111,7 @@ class Loop:
             timeout_s = retry_s if self._preparation.is_complete else QUIET_S
             events = self._poll.poll(None if timeout_s is None else timeout_s * 1000)
             if not events and not self._preparation.is_complete:
-                self._preparation.run_step()
-                self._code.add_imported()
+                self._prepare()
             retry_s = None
             ready = {fd for fd, _ in events}
             for fd in ready & self._workers.keys():
@@ -120,6 +121,10 @@ class Loop:
                 self.close()
             if self._is_listening:  # last: a new connection may get the number of a closed one
                 retry_s = self._listen(is_ready=self._listener.socket.fileno() in ready)
+
+    def _prepare(self) -> None:
+        self._preparation.run_step()
+        self._code.add_imported()
 
     def _has_work(self) -> bool:
         """Return whether a server or a worker is left; a process with threads forks no more."""
@@ -169,6 +174,9 @@ class Loop:
 
     def _fork(self, connection: socket.socket) -> _Worker | None:
         """Return a worker for a connection, None if the system has nothing left for it."""
+        while self._num_forks >= EARLY_FORKS and not self._preparation.is_complete:
+            self._prepare()
+        self._num_forks += 1
         try:
             record = mmap.mmap(-1, RECORD_BYTES)
             pid = os.fork()

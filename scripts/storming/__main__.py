@@ -1,4 +1,7 @@
-"""Stress test of runner processes by random requests; `scripts/storm --help` lists the options."""
+"""Stress tests: random requests to runners, or random keys and kills on two terminals.
+
+`scripts/storm --help` lists the options.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from pathlib import Path
 
 from storming.scenarios import scenarios
 from storming.storm import Report, Storm
+from storming.terminals import run_chaos
 
 GROWTH_MB = 25  # of a runner, in the second half of the test, when it is warm
 
@@ -18,7 +22,12 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5, help="total for all models (5)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="only models whose name contains this")
+    parser.add_argument(
+        "--terminals", action="store_true", help="commands, keys and kills on two terminals instead"
+    )
     options = parser.parse_args()
+    if options.terminals:
+        return _storm_terminals(60 * options.minutes, options.seed)
     num_wrong = 0
     with tempfile.TemporaryDirectory() as folder:
         selected = [case for case in scenarios(Path(folder)) if options.only in case.name]
@@ -35,6 +44,15 @@ def main() -> int:
             storm.close()
             num_wrong += _print(scenario.name, report)
     return 1 if num_wrong else 0
+
+
+def _storm_terminals(seconds: float, seed: int) -> int:
+    result = run_chaos(seconds, seed)
+    for kind, count in sorted(result.turns.items()):
+        print(f"    {count:5} {kind}")
+    for complaint in result.complaints:
+        print(f"    WRONG {complaint}", file=sys.stderr)
+    return 1 if result.complaints else 0
 
 
 def _print(name: str, report: Report) -> int:

@@ -194,7 +194,9 @@ def test_lines_are_edited_and_the_window_has_its_size(probed: Probe, *, is_warm:
         shell.type("\x01two \x05\x7f\x7f\n")  # Ctrl-A, Ctrl-E, two backspaces
         shell.read_until("<tw> 100 30")
         shell.read_until("> ")
-        shell.type("never\x03")
+        shell.type("never")
+        shell.read_until("never")
+        shell.type("\x03")
         shell.read_until("interrupted")
         shell.read_until("> ")
         shell.type("\x04")
@@ -208,17 +210,19 @@ def test_a_chat_in_the_background_leaves_the_keys_to_the_shell(
     with Shell(probed.environ(is_warm=is_warm)) as shell:
         shell.type("$PROBE chat; echo code-$?\n")
         shell.read_until("> ")
+        shell.type("h")  # when it is shown, the editor waits
+        shell.read_until("h")
         shell.type("\x1a")
         shell.read_until("Stopped")
         shell.type("bg\n")
-        shell.read_until("chat")
+        shell.read_until("&")
         for number in range(5):
             shell.type(f"echo typed-$(({number} + 10))\n")
             shell.read_until(f"typed-{number + 10}")
         shell.type("fg\n")
         shell.read_until("chat")
         shell.type("again\n")
-        shell.read_until("<again>")
+        shell.read_until("again>")
         shell.read_until("> ")
         shell.type("\x04")
         shell.read_until("$ ")

@@ -11,6 +11,8 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from localrun.folders import cache_folder, log_folder, state_folder
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -62,6 +64,4 @@ def tighten(path: Path) -> None:
 
 def _own_folders() -> Iterator[Path]:
     """Yield the platform folders that only this program writes."""
-    from platformdirs import user_cache_path, user_log_path, user_state_path
-
-    yield from (user_cache_path("localrun"), user_log_path("localrun"), user_state_path("localrun"))
+    yield from (cache_folder(), log_folder(), state_folder())

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from localrun.access import Access, expanded_path, load_access
 from localrun.errors import UsageError
+from localrun.folders import cache_folder, config_folder, data_folder, log_folder
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
@@ -38,6 +39,7 @@ RATE = re.compile(r"(\d+(?:\.\d+)?) ?([kKmMgG]?)(?:[bB](?:/s)?)?", re.ASCII)
 UNIT_BYTES = {"": 1, "K": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKmMgG]?)[bB]?", re.ASCII)
 PROMPTS = "prompts"  # in the cache folder
+MODELS = "models"  # in the data folder
 PRIVATE_HOST = re.compile(r"([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.ASCII)
 YES, NO = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 LONGEST_NUMBER = 64  # characters
@@ -54,7 +56,7 @@ class Settings:
     idle_exit_s: float | None = DEFAULT_IDLE_EXIT_S
     keep_alive_s: float | None = DEFAULT_KEEP_ALIVE_S
     log_dir: Path
-    models_dir: Path = field(default_factory=lambda: _platform_models_dir())  # noqa: PLW0108 - defined below
+    models_dir: Path = field(default_factory=lambda: data_folder() / MODELS)
     extra_models: tuple[Path, ...] = ()  # read-only stores that are searched too
     catalogs: tuple[Path, ...] = ()  # merged into the package's catalog, later ones win
     mirrors: tuple[str, ...] = ()  # endpoints with the same content as Hugging Face
@@ -63,7 +65,7 @@ class Settings:
     private_hosts: (
         tuple[str, ...] | None
     ) = ()  # private hosts that clients may pull from; None: all
-    prompts_dir: Path = field(default_factory=lambda: _platform_cache_dir() / PROMPTS)
+    prompts_dir: Path = field(default_factory=lambda: cache_folder() / PROMPTS)
     prompt_cache_bytes: int | None = None  # of all saved prompts; None: depends on the disk
     device: str = "auto"  # device choice, see hardware/choice.py
     max_queue: int = DEFAULT_QUEUE  # size of the request queue
@@ -130,7 +132,7 @@ def load_settings(
         port=port,
         idle_exit_s=_duration(environ, "LOCALRUN_IDLE_EXIT", DEFAULT_IDLE_EXIT_S),
         keep_alive_s=_duration(environ, "LOCALRUN_KEEP_ALIVE", DEFAULT_KEEP_ALIVE_S),
-        log_dir=Path(log_dir) if log_dir else _platform_log_dir(),
+        log_dir=Path(log_dir) if log_dir else log_folder(),
         models_dir=_models_dir(environ),
         extra_models=_paths(environ, "LOCALRUN_EXTRA_MODELS"),
         catalogs=_catalogs(environ),
@@ -247,7 +249,7 @@ def parse_rate(text: str) -> float:
 
 def _models_dir(environ: Mapping[str, str]) -> Path:
     named = environ.get("LOCALRUN_MODELS")
-    return expanded_path("LOCALRUN_MODELS", named) if named else _platform_models_dir()
+    return expanded_path("LOCALRUN_MODELS", named) if named else data_folder() / MODELS
 
 
 def _paths(environ: Mapping[str, str], name: str) -> tuple[Path, ...]:
@@ -257,9 +259,7 @@ def _paths(environ: Mapping[str, str], name: str) -> tuple[Path, ...]:
 
 def _catalogs(environ: Mapping[str, str]) -> tuple[Path, ...]:
     """Return the user's own catalog, if it exists, and the named ones."""
-    from platformdirs import user_config_path
-
-    own = user_config_path("localrun") / "catalog.toml"
+    own = config_folder() / "catalog.toml"
     return (*([own] if own.is_file() else []), *_paths(environ, "LOCALRUN_CATALOG"))
 
 
@@ -320,22 +320,4 @@ def _size(environ: Mapping[str, str], name: str) -> int | None:
 
 def _cache_dir(environ: Mapping[str, str]) -> Path:
     named = environ.get("LOCALRUN_CACHE")
-    return expanded_path("LOCALRUN_CACHE", named) if named else _platform_cache_dir()
-
-
-def _platform_cache_dir() -> Path:
-    from platformdirs import user_cache_path
-
-    return user_cache_path("localrun")
-
-
-def _platform_models_dir() -> Path:
-    from platformdirs import user_data_path
-
-    return user_data_path("localrun") / "models"
-
-
-def _platform_log_dir() -> Path:
-    from platformdirs import user_log_path
-
-    return user_log_path("localrun")
+    return expanded_path("LOCALRUN_CACHE", named) if named else cache_folder()

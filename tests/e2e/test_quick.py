@@ -99,7 +99,6 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     folder = tmp_path_factory.mktemp("quick")
     found = Program(name=OURS, path=str(path), folder=folder, port=free_port())
     with found.serving("guide"):
-        found.piped_ms("list")  # answered while or after the warm process imports
         yield found
 
 

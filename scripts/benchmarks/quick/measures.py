@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import page_cache
 from benchmarks.contestants import Contestant, StartError
-from benchmarks.quick.processes import family, listener, model_mb
+from benchmarks.quick.processes import family, listener, model_mb, settle
 from benchmarks.quick.programs import MODEL, Program
 from benchmarks.wakeups import idle_cost, pss_bytes
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 QUESTION = "What is 2 + 3?"
-IDLE_S, SETTLED_S = 20.0, 3.0
+IDLE_S = 20.0
 TAB = {
     "_LOCALRUN_COMPLETE": "complete_bash",
     "COMP_WORDS": "localrun run gui",
@@ -159,13 +159,13 @@ def peer_memory(server: Contestant, _files: Iterable[Path]) -> float:
 def wakeups(program: Program) -> float:
     """Return the wake-ups in a second of an idle server with a loaded model."""
     program.load("guide")
-    time.sleep(SETTLED_S)
+    settle(_process(program))
     return idle_cost(_pids(program), IDLE_S).wakeups_per_s
 
 
 def idle_memory(program: Program) -> float:
     """Return the megabytes of the server and its warm process, without a model."""
-    time.sleep(SETTLED_S)
+    settle(_process(program))
     return sum(map(pss_bytes, _pids(program))) / 1e6
 
 

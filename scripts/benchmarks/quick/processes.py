@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import resource
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 KILOBYTES = re.compile(r"^(\w+):\s+(\d+) kB", re.MULTILINE)
+IDLE_S, IDLE_SHARE, MAX_SETTLE_S = 1.0, 0.02, 30.0
 PRIVATE = ("Pss_Anon", "Pss_Shmem")  # what no file on disk backs
 
 
@@ -33,10 +35,29 @@ def family(process: psutil.Process) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
+def settle(process: psutil.Process) -> None:
+    """Wait until a process and its descendants are idle: a server goes on after its first answer.
+
+    Returns after `MAX_SETTLE_S` at the latest.
+    """
+    until = time.monotonic() + MAX_SETTLE_S
+    spent_s = _spent_s(process)
+    while time.monotonic() < until:
+        time.sleep(IDLE_S)
+        before_s, spent_s = spent_s, _spent_s(process)
+        if spent_s - before_s <= IDLE_SHARE * IDLE_S:
+            return
+
+
 def model_mb(process: psutil.Process) -> float:
     """Return the megabytes without file pages of that process of a family which has the most."""
     rows = (_memory(member.pid) for member in family(process))
     return max(sum(row.get(name, 0) for name in PRIVATE) for row in rows) * 1024 / 1e6
+
+
+def _spent_s(process: psutil.Process) -> float:
+    times = [member.cpu_times() for member in family(process)]
+    return float(sum(each.user + each.system for each in times))
 
 
 def _memory(pid: int) -> dict[str, int]:

@@ -20,7 +20,7 @@ import psutil
 from benchmarks.contestants import PEER, Contestant, StartError
 from benchmarks.load import Answer, ask_all, request, user
 from benchmarks.quick.commands import BARE_PYTHON, first_output_ms, piped_ms, terminal_ms
-from benchmarks.quick.processes import family, listener
+from benchmarks.quick.processes import family, listener, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -103,6 +103,8 @@ class Program:
         try:
             for model in models:
                 self.load(model)
+            if self.server is not None:
+                settle(psutil.Process(self.server.pid))  # its warm process imports while it is idle
             yield
         finally:
             self.end()

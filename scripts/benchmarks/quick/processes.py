@@ -6,6 +6,7 @@ from another would otherwise count the pages of both.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import resource
 import time
@@ -56,12 +57,19 @@ def model_mb(process: psutil.Process) -> float:
 
 
 def _spent_s(process: psutil.Process) -> float:
-    times = [member.cpu_times() for member in family(process)]
-    return float(sum(each.user + each.system for each in times))
+    spent_s = 0.0
+    for member in family(process):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            times = member.cpu_times()
+            spent_s += times.user + times.system
+    return spent_s
 
 
 def _memory(pid: int) -> dict[str, int]:
-    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended
+        return {}
     return {name: int(size) for name, size in KILOBYTES.findall(text)}
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import sys
 import time
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     Figures = dict[str, dict[str, list[float]]]  # of a row, by contestant
 
+TERMINATED = 128 + signal.SIGTERM
 PATIENCE_S, MIN_ROUNDS = 120.0, 3  # for a contestant in a row
 COLUMNS = (BEFORE, OURS, OLLAMA, PEER)
 VARIABLES = {
@@ -47,6 +49,7 @@ VARIABLES = {
 def main(arguments: list[str]) -> int:
     """Print the table; return 1 if a target is missed."""
     chosen = _parse(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # no server stays behind
     paths = {name: getattr(chosen, _attribute(name)) for name in VARIABLES}
     is_large = any(row.state == "large" for row in chosen.rows)
     figures: Figures = {}

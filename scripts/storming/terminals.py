@@ -171,7 +171,13 @@ class Chaos:
             if not folder.name.isdigit():
                 continue
             with contextlib.suppress(OSError):
-                words = (folder / "cmdline").read_bytes().rstrip(b"\0").decode().split("\0")
+                words = (
+                    (folder / "cmdline")
+                    .read_bytes()
+                    .rstrip(b"\0")
+                    .decode(errors="replace")
+                    .split("\0")
+                )
                 is_ours = mark in (folder / "environ").read_bytes()
                 if is_ours and any("localrun" in word for word in words):
                     found[int(folder.name)] = words

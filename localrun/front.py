@@ -134,9 +134,11 @@ def _submit(connection: socket) -> int | None:
     """Send the command; return the process id of its worker, None if it was refused."""
     import _socket
 
-    from localrun.warm.protocol import ACCEPTED, HEAD_BYTES, REPLY_BYTES, parse_reply
+    from localrun.warm.protocol import ACCEPTED, HEAD_BYTES, HELLO, REPLY_BYTES, parse_reply
 
     request = _request()
+    if connection.recv(len(HELLO)) != HELLO:
+        return None
     folder = os.open(".", os.O_PATH | os.O_DIRECTORY)  # it may not exist any more
     try:
         files = b"".join(fd.to_bytes(4, sys.byteorder) for fd in (folder, 0, 1, 2))

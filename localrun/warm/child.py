@@ -23,6 +23,7 @@ from localrun.warm.protocol import (
     EXTRA_FD,
     GO,
     HEAD_BYTES,
+    HELLO,
     JOB,
     MAX_FILES,
     REPLY_BYTES,
@@ -171,6 +172,8 @@ def _submit(
         streams=[locale_of_python(), *["utf-8:backslashreplace:0"] * 3],
         ignored=[n for n in signal.valid_signals() if signal.getsignal(n) is signal.SIG_IGN],
     ).encode()
+    if connection.recv(len(HELLO)) != HELLO:
+        return None
     socket.send_fds(connection, [request[:HEAD_BYTES]], files)
     connection.sendall(request[HEAD_BYTES:])
     answer = connection.recv(REPLY_BYTES)

@@ -1,5 +1,6 @@
 """What a thin client and a warm process say to each other over one Unix connection.
 
+    worker   "H": it is here (files that are sent to a process that is stopped would stay open)
     client   8 bytes (magic, length), with its files as SCM_RIGHTS; then the request
     worker   "P" and its process id: the request is accepted; or "N": run it yourself
     client   "G": go (a client that gave up never sends it, and then nothing runs)
@@ -33,6 +34,7 @@ HEAD_BYTES: Final = 8
 REPLY_BYTES: Final = 5
 MAX_FILES: Final = 5  # folder, stdin, stdout, stderr, and a runner's socket
 ACCEPTED, REFUSED, EXITED, KILLED = b"P", b"N", b"E", b"S"
+HELLO: Final = b"H"
 GO: Final = b"G"
 EXTRA_FD: Final = 3  # of the file after stdin, stdout and stderr
 COMMAND, RUNNER, JOB = "command", "runner", "job"  # a job outlives its connection

@@ -32,6 +32,7 @@ from localrun.warm.protocol import (
     EXTRA_FD,
     GO,
     HEAD_BYTES,
+    HELLO,
     JOB,
     MAX_FILES,
     REFUSED,
@@ -110,6 +111,7 @@ def _receive(connection: socket.socket, state: WarmState) -> tuple[Request, list
     """Return the request with its files; end this process if it is refused or taken back."""
     connection.settimeout(READ_TIMEOUT_S)
     try:
+        connection.sendall(HELLO)
         request, files = _read(connection)
         if request is None or not _can_become(request, files, _peer(connection), state):
             connection.sendall(reply(REFUSED, 0))

@@ -84,9 +84,7 @@ class Terminal:
             for text in ("\x03", "\x04" if self._marks % 4 == 3 else "", "\x03"):
                 self.type(text)
                 self.read(0.1)
-            self.type(
-                f"kill -KILL $(jobs -p) 2>/dev/null; wait; set -o ignoreeof; echo {mark}$((1))\n"
-            )
+            self.type(f"kill -KILL $(jobs -p) 2>/dev/null; wait; echo {mark}$((1))\n")
             for _ in range(20):
                 self.read(0.1)
                 if f"{mark}1".encode() in self.shown:
@@ -126,6 +124,7 @@ class Chaos:
             "LOCALRUN_IDLE_EXIT": "600",
             "XDG_RUNTIME_DIR": str(folder / "run"),
             "PS1": "$ ",
+            "IGNOREEOF": "100000",  # Ctrl-D is for the commands
         }
         (folder / "run").mkdir(mode=0o700)
         os.chdir(ROOT)
@@ -171,7 +170,13 @@ class Chaos:
             if not folder.name.isdigit():
                 continue
             with contextlib.suppress(OSError):
-                words = (folder / "cmdline").read_bytes().rstrip(b"\0").decode().split("\0")
+                words = (
+                    (folder / "cmdline")
+                    .read_bytes()
+                    .rstrip(b"\0")
+                    .decode(errors="replace")
+                    .split("\0")
+                )
                 is_ours = mark in (folder / "environ").read_bytes()
                 if is_ours and any("localrun" in word for word in words):
                     found[int(folder.name)] = words

@@ -35,7 +35,6 @@ from localrun.server.routing.parts import Parts
 from localrun.services.devices import report_unused
 
 if TYPE_CHECKING:
-    from starlette.applications import Starlette
     from starlette.types import ASGIApp
 
     from localrun.server.core.deferred_pool import DeferredPool
@@ -52,7 +51,6 @@ LONGEST_DRAIN_S = 86400  # if the settings have no limit
 FLUSH_S = 5  # for errors that end answers to reach their clients
 RELEASE_S = 10.0  # without a request, before freed memory is returned
 REPORT_AFTER_S = 0.5  # the first requests come first
-AHEAD_S = 1.0  # likewise
 MIN_IDLE_S = 1.0  # the client that started the server must connect
 
 
@@ -97,7 +95,6 @@ def _serve(options: ServerOptions, parts: Parts, listener: socket.socket) -> Non
             _end_on(shutdown, pool, _drain_s(settings)),
             parts.metrics.watch_loop(),
             _release_memory(activity),
-            _import_ahead(app),
         ]
         if options.unix is not None:
             watches.append(serve_unix(server, options.unix, shutdown))
@@ -153,14 +150,6 @@ def _handle_signals(server: HttpServer, shutdown: asyncio.Event, pool: DeferredP
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
             asyncio.get_running_loop().add_signal_handler(number, handle)
-
-
-async def _import_ahead(app: Starlette) -> None:
-    await asyncio.sleep(AHEAD_S)
-    from localrun.server.routing.ahead import import_ahead
-
-    await import_ahead(app.routes)
-    gc.freeze()  # as after the start
 
 
 async def _end_on(shutdown: asyncio.Event, pool: DeferredPool, drain_s: float) -> None:

@@ -15,12 +15,14 @@ def runner(
     import logging
     import os
 
+    from localrun.engine.llama.binding import load_binding
     from localrun.engine.llama.cuda_libraries import explained, prepare
     from localrun.logs import HarmlessFormatter
     from localrun.settings import load_settings
 
     prepare()
     try:
+        load_binding()
         from localrun.runner.main import run_runner
         from localrun.runner.saved_prompts import SavedPrompts
     except (ImportError, OSError, RuntimeError) as error:  # a library of llama.cpp is missing

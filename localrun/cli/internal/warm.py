@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import os
@@ -24,9 +25,8 @@ FIRST = ("localrun.cli.internal.runner", "localrun.runner.main", "localrun.runne
 PACKAGES = ("cli", "client", "services", "store", "modelfile", "chat", "registry")
 # huggingface_hub and modelscope stay out: they read the environment when they are imported
 LIBRARIES = (
-    "encodings.idna", "importlib.readers", "localrun.logs", "platformdirs", "platformdirs.unix",
-    "rich._emoji_codes", "rich.console", "stringprep", "typer._click._textwrap",
-    "typer._click.decorators", "typer.rich_utils",
+    "encodings.idna", "importlib.readers", "localrun.logs", "rich._emoji_codes", "rich.console",
+    "stringprep", "typer._click._textwrap", "typer._click.decorators", "typer.rich_utils",
 )  # fmt: skip
 
 
@@ -39,6 +39,7 @@ def start(path: str) -> Warm | None:
 
 def _import() -> Iterator[None]:
     """Import in steps, and build all commands in the last."""
+    _load_llama()
     _import_all(FIRST)
     yield
     for package in PACKAGES:
@@ -50,6 +51,15 @@ def _import() -> Iterator[None]:
     from localrun.cli.app import build_all
 
     build_all()
+
+
+def _load_llama() -> None:
+    from localrun.engine.llama.binding import load_binding
+    from localrun.engine.llama.cuda_libraries import prepare
+
+    prepare()
+    with contextlib.suppress(ImportError, OSError, RuntimeError):  # the first runner reports it
+        load_binding()
 
 
 def _import_all(names: Iterable[str]) -> None:

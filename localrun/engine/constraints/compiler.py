@@ -2,11 +2,13 @@
 
 One `GrammarCompiler` per model prepares the vocabulary once (a second for large ones) and caches
 compiled grammars. Compiling happens before a request is admitted, never in a step. Grammars come
-from clients, so their size and the work on them are bounded.
+from clients, so their size and the work on them are bounded. llguidance is imported with the first
+grammar: most runners and the warm process never need its 3 MB.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import threading
@@ -16,8 +18,6 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from llguidance import LLMatcher, LLParserLimits
-from llguidance.llamacpp import lltokenizer_from_vocab
 
 from localrun.engine.constraints.grammar import constraint_error, grammar_of
 from localrun.engine.constraints.grammar_matcher import GrammarMatcher
@@ -29,21 +29,12 @@ from localrun.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from llguidance import LLTokenizer
+    from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
     from localrun.engine.llama.model import Model
     from localrun.engine.sequence import Constraint
 
 MAX_CACHED = 32
-LIMITS = LLParserLimits(
-    max_items_in_row=2000,  # an optional property of an object takes four
-    initial_lexer_fuel=500_000,
-    step_lexer_fuel=100_000,
-    step_max_items=50_000,
-    max_lexer_states=50_000,
-    max_grammar_size=100_000,
-    verbose_errors=False,
-)
 # Address space; memory is committed as it is used. The longest chains that fit into
 # grammar.LARGEST_TEXT took less than 64 MiB.
 STACK_BYTES = 256 * 2**20
@@ -96,6 +87,8 @@ class GrammarCompiler:
                     "this model has no end-of-generation token, which structured output needs"
                 )
             eog = self._vocabulary.eog.tolist()
+            from llguidance.llamacpp import lltokenizer_from_vocab  # lazy: see the module
+
             self._tokenizer = lltokenizer_from_vocab(self._model.vocab, eos_token=eog)
         return self._tokenizer
 
@@ -112,7 +105,9 @@ class GrammarCompiler:
         return compiled
 
     def _build(self, spec: ConstraintSpec, tokenizer: LLTokenizer) -> LLMatcher:
-        compiled = LLMatcher(tokenizer, grammar_of(spec), log_level=0, limits=LIMITS)
+        from llguidance import LLMatcher  # lazy: see the module
+
+        compiled = LLMatcher(tokenizer, grammar_of(spec), log_level=0, limits=_limits())
         trial = GrammarMatcher(compiled.deep_copy(), tokenizer, self._vocabulary.eog)
         _check(spec, compiled, trial)
         return compiled
@@ -146,6 +141,21 @@ def _resolve(result: Future[T], function: Callable[[], T]) -> None:
 def _digest(spec: ConstraintSpec) -> bytes:
     text = "\0".join((spec.kind, spec.text, spec.around, spec.calls, *spec.choices))
     return hashlib.sha256(text.encode()).digest()
+
+
+@functools.cache
+def _limits() -> LLParserLimits:
+    from llguidance import LLParserLimits  # lazy: see the module
+
+    return LLParserLimits(
+        max_items_in_row=2000,  # an optional property of an object takes four
+        initial_lexer_fuel=500_000,
+        step_lexer_fuel=100_000,
+        step_max_items=50_000,
+        max_lexer_states=50_000,
+        max_grammar_size=100_000,
+        verbose_errors=False,
+    )
 
 
 def _check(spec: ConstraintSpec, compiled: LLMatcher, trial: GrammarMatcher) -> None:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 
-from llguidance import LLMatcher
-
 from localrun.engine.constraints.gbnf import GbnfError, lark_of_gbnf
 from localrun.engine.constraints.json_schema import llguidance_schema, with_ascii_classes
 from localrun.engine.params import ConstraintKind, ConstraintSpec
@@ -45,6 +43,8 @@ def _answer_grammar(spec: ConstraintSpec) -> str:
         return _json_grammar({"type": "object"}, spec)
     if spec.kind is ConstraintKind.JSON_SCHEMA:
         return _json_grammar(_schema(spec), spec)
+    from llguidance import LLMatcher  # lazy: see `compiler`
+
     grammar: str = (
         LLMatcher.grammar_from_regex(with_ascii_classes(spec.text))
         if spec.kind is ConstraintKind.REGEX
@@ -64,6 +64,8 @@ def _framed(grammar: str, spec: ConstraintSpec) -> str:
 
 
 def _json_grammar(schema: object, spec: ConstraintSpec) -> str:
+    from llguidance import LLMatcher  # lazy: see `compiler`
+
     try:
         grammar: str = LLMatcher.grammar_from_json_schema(json.dumps(schema), defaults=COMPACT)
     except ValueError as error:  # Python's JSON allows NaN and lone surrogates

@@ -7,7 +7,6 @@ import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, Response
 
-from localrun.server.routing.ahead import import_ahead
 from localrun.server.routing.lazy import LazyRoutes
 from localrun.server.routing.routes import Routes
 
@@ -98,23 +97,3 @@ def test_an_import_that_fails_is_tried_again() -> None:
         return await status_of(app, "/a/b")
 
     assert asyncio.run(twice()) == 200
-
-
-def test_chats_are_imported_ahead_and_nothing_else() -> None:
-    loads: list[str] = []
-
-    def loading(name: str) -> Callable[[], Routes]:
-        def load() -> Routes:
-            loads.append(name)
-            return Routes()
-
-        return load
-
-    async def ahead() -> None:
-        lock = asyncio.Lock()
-        paths = ("/api/tags", "/api/chat", "/v1/messages", "/v1/chat/completions")
-        await import_ahead([LazyRoutes((path,), loading(path), lock) for path in paths])
-
-    asyncio.run(ahead())
-
-    assert sorted(loads) == ["/api/chat", "/v1/chat/completions"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -115,3 +117,5 @@ def own_probe() -> Iterator[Probe]:
         path = Path(folder, "localrun", f"{ADDRESS}.warm")
         with warm_process(path, module="tests.warm.holder") as pid:
             yield Probe(Path(folder), pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)  # of a test that has stopped it and failed

@@ -18,6 +18,7 @@ from tests.waiting import HANG_S
 from tests.warm_process import ROOT
 
 BASH = ("bash", "--norc", "--noprofile", "-i")
+PRESS_S = 0.5  # between two presses of a key
 
 
 class Shell:
@@ -48,6 +49,14 @@ class Shell:
             self._unread += os.read(self._terminal, 4096).decode(errors="replace")
         before, _, self._unread = self._unread.partition(wanted)
         return before + wanted
+
+    def press_until(self, key: str, wanted: str) -> None:
+        """Press again and again: Python sees a signal between two reads at the next one."""
+        while wanted not in self._unread:
+            self.type(key)
+            if select.select([self._terminal], [], [], PRESS_S)[0]:
+                self._unread += os.read(self._terminal, 4096).decode(errors="replace")
+        self.read_until(wanted)
 
     def resize(self, *, rows: int, columns: int) -> None:
         fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("4H", rows, columns, 0, 0))

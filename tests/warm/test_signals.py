@@ -196,11 +196,8 @@ def test_lines_are_edited_and_the_window_has_its_size(probed: Probe, *, is_warm:
         shell.read_until("> ")
         shell.type("never")
         shell.read_until("never")
-        shell.type("\x03")
-        shell.read_until("interrupted")
-        shell.read_until("> ")
-        shell.type("\x04")
-        shell.read_until("code-7")
+        shell.press_until("\x03", "interrupted")
+        shell.press_until("\x04", "code-7")
 
 
 @BOTH

@@ -32,6 +32,7 @@ def warm_process(path: Path, module: str = "tests.warm_process") -> Iterator[int
     holder = subprocess.Popen(
         [sys.executable, "-m", module, path],
         cwd=ROOT,
+        env=dict(os.environ),  # without what ggml adds to the environment of this process
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,

@@ -85,9 +85,9 @@ def test_a_package_whose_libraries_are_missing_is_told_with_what_brings_them(
 ) -> None:
     package = tmp_path / "llama_cpp"
     package.mkdir()
-    (package / "__init__.py").write_text(
-        "raise RuntimeError('libcudart.so.12: cannot open shared object file')"
-    )
+    failing = "raise RuntimeError('libcudart.so.12: cannot open shared object file')"
+    for module in ("__init__.py", "llama_cpp.py"):
+        (package / module).write_text(failing)
     environ = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
 
     machine = probe_machine(environ)

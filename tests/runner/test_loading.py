@@ -6,11 +6,11 @@ import socket
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import llguidance.llamacpp
 import pytest
 
 from localrun.chat.budget import Allowance
 from localrun.chat.sandbox import BoundedEnvironment
-from localrun.engine.constraints import compiler
 from localrun.engine.llama import special_tokens
 from localrun.engine.llama.library import start
 from localrun.engine.llama.memory_log import MemoryTaken
@@ -57,7 +57,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     count(special_tokens, "_of_each")  # token of the vocabulary
     count(BoundedEnvironment, "compile")
     count(loading, "file_identities")
-    count(compiler, "lltokenizer_from_vocab")
+    count(llguidance.llamacpp, "lltokenizer_from_vocab")
     count(TokenSpeller, "pieces")
     return calls
 

@@ -226,6 +226,10 @@ def test_a_path_to_an_own_file_takes_the_ordinary_way(probed: Probe) -> None:
     probed.both("measure", "-f", "/dev/stdin")
 
 
+def test_a_server_is_no_worker_of_another(probed: Probe) -> None:
+    probed.both("serve", way=probe.ORDINARY)
+
+
 def test_stdin_and_a_large_answer(probed: Probe) -> None:
     text = b"line\n" * 100_000
 

@@ -33,7 +33,7 @@ PARAMETERS = {parameter.name: parameter for parameter in COMMAND.params}
 
 def outcome(parameter: Any, value: object) -> object:
     try:
-        return parameter.process_value(None, value)
+        return repr(parameter.process_value(None, value))  # NaN equals nothing
     except Exception as error:  # noqa: BLE001 - typer's own classes are private
         return type(error), str(error)
 

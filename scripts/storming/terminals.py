@@ -60,6 +60,7 @@ class Terminal:
             os.execvpe("bash", ["bash", "--norc", "--noprofile", "-i"], environ)
         self.shown = b""
         self._marks = 0
+        self._await_prompt()  # a Ctrl-C would end a shell that is still starting
         self.settle()
         self.modes = termios.tcgetattr(self._fd)
 
@@ -74,6 +75,11 @@ class Terminal:
         while select.select([self._fd], [], [], timeout_s)[0]:
             self.shown = (self.shown + os.read(self._fd, 65536))[-100_000:]
             timeout_s = 0
+
+    def _await_prompt(self) -> None:
+        deadline_s = time.monotonic() + SETTLE_S
+        while not self.shown and time.monotonic() < deadline_s:
+            self.read(0.1)
 
     def settle(self) -> bool:
         """End all jobs; return whether the shell answers and the modes are those of the start."""

@@ -33,7 +33,6 @@ _HARMLESS = frozenset({"PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED"})  # usual 
 # files of this process by their path, and the shell, which is found among the parents
 _OWN = ("/dev/", "/proc/", "--install-completion", "--show-completion")
 _STREAMS = ("/dev/stdin", "/dev/stdout", "/dev/stderr", "/dev/null")
-_PEER_BYTES = 12  # of process, user and group
 
 
 def main() -> int:
@@ -126,10 +125,9 @@ def _run_warm() -> int | None:
 
 def _is_own(connection: socket) -> bool:
     """Return whether a process of the same user listens: it gets this process's environment."""
-    import _socket
+    from localrun.sockets import peer_of
 
-    peer = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _PEER_BYTES)
-    return int.from_bytes(peer[4:8], sys.byteorder) == os.geteuid()
+    return peer_of(connection)[1] == os.geteuid()
 
 
 def _submit(connection: socket) -> int | None:

@@ -12,9 +12,15 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from _socket import socket
 
 HTTP, WARM = "http", "warm"
 DEFAULT_ADDRESS = "127.0.0.1:11435"
+_PEER_BYTES = 12  # process, user, group
 MAX_PATH = 100  # bytes; the system's limit is 108 on Linux, 104 on macOS
 
 
@@ -28,6 +34,19 @@ def socket_folder() -> str:
     """Return the folder of this user's sockets, which may not exist."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     return f"{runtime}/localrun" if runtime.startswith("/") else f"/tmp/localrun-{os.getuid()}"  # noqa: S108 - checked by `is_private`
+
+
+def peer_of(connection: socket) -> tuple[int, int]:
+    """Return the process id and the user id of the other end of a connection; on Linux.
+
+    Raises:
+        OSError: the connection is closed.
+    """
+    import _socket
+
+    peer = connection.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, _PEER_BYTES)
+    process, user = (int.from_bytes(peer[at : at + 4], sys.byteorder) for at in (0, 4))
+    return process, user
 
 
 def is_private(folder: str) -> bool:

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import os
 import socket
-import struct
 import sys
 from typing import TYPE_CHECKING
 
 from localrun.errors import StorageError
-from localrun.sockets import HTTP, is_private, socket_folder, socket_path
+from localrun.sockets import HTTP, is_private, peer_of, socket_folder, socket_path
 
 if TYPE_CHECKING:
     from localrun.settings import Settings
 
 CONNECT_TIMEOUT_S = 5.0
-CREDENTIALS = struct.Struct("3i")  # process, user, group
 
 
 def connect(settings: Settings, timeout_s: float) -> socket.socket:
@@ -100,10 +98,3 @@ def is_same_machine(connection: socket.socket) -> bool:
     except OSError:  # of another user, or of a container
         return False
     return user == os.geteuid() and os.path.samestat(own, other)
-
-
-def peer_of(connection: socket.socket) -> tuple[int, int]:
-    """Return the process and the user of the other end of a Unix connection; on Linux."""
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
-    process, user, _ = CREDENTIALS.unpack(credentials)
-    return process, user

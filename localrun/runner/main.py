@@ -19,7 +19,6 @@ import logging
 import os
 import signal
 import socket
-import struct
 import sys
 import threading
 from dataclasses import replace
@@ -46,6 +45,7 @@ from localrun.runner.messages import (
     Rerank,
 )
 from localrun.runner.preparation import Preparation
+from localrun.sockets import peer_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
-CREDENTIALS = struct.Struct("3i")  # process, user, group
 SWITCH_INTERVAL_S = 0.0005  # how long the engine may wait for the GIL behind a tokenizing request
 
 
@@ -167,6 +166,5 @@ def _die_with_server(sock: socket.socket) -> None:
     A runner that the warm process has forked is killed by it; elsewhere the socket closes.
     """
     if sys.platform == "linux":
-        peer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
-        if CREDENTIALS.unpack(peer)[0] == os.getppid():
+        if peer_of(sock)[0] == os.getppid():
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -17,9 +17,9 @@ import resource
 import select
 import signal
 import socket
-import struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from localrun.sockets import peer_of
 from localrun.warm.code import CodeOnDisk, file_identity
 from localrun.warm.protocol import EXITED, KILLED, reply
 from localrun.warm.record import RECORD_BYTES, kill_mortal, restore_terminal
@@ -34,7 +34,6 @@ SPARE_FILES = 16  # besides two for each worker
 QUIET_S = 0.25  # before a step of the preparation: a first command has the processors
 EARLY_FORKS = 2  # before the preparation is complete: the first runner and another
 RETRY_S = 1.0  # if the system has no process or file left
-CREDENTIALS = struct.Struct("3i")  # process, user, group
 HANG_UP = select.POLLHUP | getattr(select, "POLLRDHUP", 0x2000)
 _log = logging.getLogger(__name__)
 
@@ -161,7 +160,7 @@ class Loop:
             return False
         with contextlib.ExitStack() as refused:
             refused.enter_context(connection)
-            if not _is_own(connection):
+            if peer_of(connection)[1] != os.geteuid():
                 return True
             if self._code.has_changed():  # new commands run the new code
                 self.close()
@@ -224,10 +223,3 @@ class Loop:
 def num_threads() -> int:
     """Return the number of threads of this process."""
     return len(os.listdir("/proc/self/task"))  # noqa: PTH208 - nothing of pathlib is needed
-
-
-def _is_own(connection: socket.socket) -> bool:
-    """Return whether the client runs as the same user."""
-    peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
-    is_same: bool = CREDENTIALS.unpack(peer)[1] == os.geteuid()
-    return is_same

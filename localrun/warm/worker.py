@@ -16,13 +16,13 @@ import resource
 import select
 import signal
 import socket
-import struct
 import sys
 import tempfile
 import threading
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
+from localrun.sockets import peer_of
 from localrun.warm.foreground import terminal_input
 from localrun.warm.peer import rights, take_limits
 from localrun.warm.protocol import (
@@ -83,7 +83,7 @@ def run_worker(connection: socket.socket, record: mmap.mmap, state: WarmState) -
         request, files = _receive(connection, state)
         connection = _become(request, files, connection)
         if request.kind != JOB:
-            record_mortal(record, _peer(connection))
+            record_mortal(record, peer_of(connection)[0])
         if request.kind != JOB and _is_alone(connection):
             os._exit(0)
         code = _run(state.run)
@@ -113,7 +113,7 @@ def _receive(connection: socket.socket, state: WarmState) -> tuple[Request, list
     try:
         connection.sendall(HELLO)
         request, files = _read(connection)
-        if request is None or not _can_become(request, files, _peer(connection), state):
+        if request is None or not _can_become(request, files, peer_of(connection)[0], state):
             connection.sendall(reply(REFUSED, 0))
             os._exit(0)
         connection.sendall(reply(ACCEPTED, os.getpid()))
@@ -138,13 +138,6 @@ def _read(connection: socket.socket) -> tuple[Request | None, list[int]]:
             return None, files
         view = view[received:]
     return decode(bytes(body)), files
-
-
-def _peer(connection: socket.socket) -> int:
-    """Return the process id of the client."""
-    peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-    pid: int = struct.unpack("3i", peer)[0]
-    return pid
 
 
 def _can_become(request: Request, files: Sequence[int], peer: int, state: WarmState) -> bool:
@@ -201,7 +194,7 @@ def _become(request: Request, files: list[int], connection: socket.socket) -> so
     sys.argv[:] = [os.fsdecode(argument) for argument in request.arguments]
     set_title(["localrun", *sys.argv[1:]])
     connection = socket.socket(fileno=high)
-    open_streams(request.streams[1:], terminal_input(_peer(connection)))
+    open_streams(request.streams[1:], terminal_input(peer_of(connection)[0]))
     return connection
 
 

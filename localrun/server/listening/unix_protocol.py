@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
-import struct
 import sys
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING
 from localrun import __version__
 from localrun.server.listening.unix_socket import BACKLOG
 from localrun.server.middleware.timeouts import TimeoutProtocol
+from localrun.sockets import peer_of
 
 if TYPE_CHECKING:
     import uvicorn
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 
     from localrun.server.listening.unix_socket import UnixListener
 
-CREDENTIALS = struct.Struct("3i")  # process, user, group
 LOCAL_CLIENT = ("127.0.0.1", 0)
 VERSION = (b"x-localrun-version", __version__.encode())
 
@@ -68,10 +66,9 @@ def _is_own(transport: asyncio.Transport) -> bool:
         return True
     connection = transport.get_extra_info("socket")
     try:
-        peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+        return peer_of(connection)[1] == os.geteuid()
     except OSError:
         return False
-    return bool(CREDENTIALS.unpack(peer)[1] == os.geteuid())
 
 
 def _with_version(app: ASGIApp) -> ASGIApp:

@@ -13,6 +13,7 @@ from localrun.registry.http import OfflineError
 from localrun.registry.quantization import choose
 from localrun.registry.remote import Repository
 from localrun.services.pulling.mirrors import repository_of
+from localrun.waiting import result, results
 
 if TYPE_CHECKING:
     from localrun.registry.remote import SearchResult
@@ -51,22 +52,23 @@ def search_models(workspace: Workspace, text: str, limit: int, memory_bytes: int
         NetworkError: no hub answers.
     """
     hubs = (workspace.huggingface.search, workspace.modelscope.search)
-    results: list[SearchResult] = []
+    found: list[SearchResult] = []
     problems: list[str] = []
     with ThreadPoolExecutor(len(hubs)) as threads:
         for future in [threads.submit(search, text, limit) for search in hubs]:
             try:
-                results += future.result()
+                answer = result(future)
+                found += answer
             except OfflineError:
                 raise
             except LocalrunError as error:
                 problems.append(error.message)
     if len(problems) == len(hubs):
         raise NetworkError("; ".join(problems), hint="check the network")
-    ordered = sorted(results, key=lambda result: -result.downloads)[:limit]
+    ordered = sorted(found, key=lambda each: -each.downloads)[:limit]
     with ThreadPoolExecutor(PARALLEL) as threads:
-        hits = threads.map(lambda result: _hit(workspace, result, memory_bytes), ordered)
-        return Hits(hits=tuple(hits), problems=tuple(problems))
+        hits = [threads.submit(_hit, workspace, each, memory_bytes) for each in ordered]
+        return Hits(hits=tuple(results(hits)), problems=tuple(problems))
 
 
 def _hit(workspace: Workspace, result: SearchResult, memory_bytes: int) -> Hit:

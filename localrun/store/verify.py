@@ -20,6 +20,7 @@ from localrun.disk import storage_errors
 from localrun.errors import LocalrunError, StorageError
 from localrun.store.blobs import file_digest
 from localrun.store.link import LinkRecord
+from localrun.waiting import results
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -59,14 +60,14 @@ def verify(
     with ThreadPoolExecutor(num_threads or os.cpu_count() or 1) as pool:
         jobs = {digest: pool.submit(_check, store, digest, counter.add) for digest in biggest_first}
         try:
-            results = [jobs[digest].result() for digest in wanted]
+            checked = results(jobs[digest] for digest in wanted)
         except BaseException:
             counter.stop()
             pool.shutdown(wait=True, cancel_futures=True)
             if counter.failure is not None:
                 raise counter.failure from None
             raise
-    return [bad for bad in results if bad is not None]
+    return [bad for bad in checked if bad is not None]
 
 
 def compare_sizes(store: Store, sizes: Mapping[str, int]) -> list[BadBlob]:

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 from localrun.registry.transfer.hashing import Hash, new_hash, resume_hash
 from localrun.registry.transfer.journal import DownloadState, HashCheckpoint
+from localrun.waiting import STEP_S
 
 MEBI = 1 << 20
 SMALLEST_TASK, LARGEST_TASK = MEBI, 32 * MEBI
@@ -94,7 +95,7 @@ class DownloadProgress:
                 if task is not None:
                     self._tasks.append(task)
                     return task
-                self._freed.wait()
+                self._freed.wait(STEP_S)
             return None
 
     def next_task_to_end(self) -> DownloadTask | None:
@@ -133,7 +134,7 @@ class DownloadProgress:
             self._freed.notify_all()
             self._grown.notify_all()
             while self._num_busy:
-                self._freed.wait()
+                self._freed.wait(STEP_S)
 
     def hash_all(self) -> None:
         """Hash the file from its beginning as bytes arrive, until complete or stopped."""
@@ -198,7 +199,7 @@ class DownloadProgress:
                 if end > self._hashed:
                     self._num_busy += 1
                     return end
-                self._grown.wait()
+                self._grown.wait(STEP_S)
             return None
 
     def _keep(self, view: memoryview) -> HashCheckpoint | None:

@@ -22,6 +22,7 @@ from localrun.registry.transfer.range_reader import (
     RangeReader,
     SourceUnusableError,
 )
+from localrun.waiting import STEP_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -85,7 +86,7 @@ class DownloadSources:
             self._add_mirrors()
         with self._changed:
             while self._is_looking and not self._alive():
-                self._changed.wait()
+                self._changed.wait(STEP_S)
             alive = self._alive()
             if not alive:
                 raise self._reason()

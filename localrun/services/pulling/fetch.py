@@ -16,6 +16,7 @@ from localrun.registry.transfer.journal import Journal
 from localrun.services.progress import SharedReport
 from localrun.store.layout import discard_folder, hex_of
 from localrun.store.locks import can_lock, try_lock
+from localrun.waiting import results
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -62,12 +63,13 @@ def fetch_all(
     small = _small_files(planned)
     with ThreadPoolExecutor(options.num_streams) as pool:
         try:
-            blobs = pool.map(
-                lambda at: fetch(store, http, planned[at], lease, options, shared), small
-            )
-            fetched = dict(zip(small, blobs, strict=True))
+            blobs = [
+                pool.submit(fetch, store, http, planned[at], lease, options, shared) for at in small
+            ]
+            fetched = dict(zip(small, results(blobs), strict=True))
         except BaseException:
             shared.stop()  # the pool waits for its threads, also on Ctrl-C
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
     return [
         fetched.get(at) or fetch(store, http, file, lease, options, report)

@@ -11,6 +11,7 @@ from localrun.names.parse import parse_name
 from localrun.registry.http import OfflineError
 from localrun.services.pulling.plan import plan_of_origin
 from localrun.store.blobs import digest_of
+from localrun.waiting import results
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,7 +44,7 @@ def find_outdated(workspace: Workspace) -> list[Freshness]:
     """
     entries = [entry for entry in workspace.store.entries() if entry.ref.origin and entry.is_own]
     with ThreadPoolExecutor(PARALLEL) as threads:
-        return list(threads.map(lambda entry: _freshness(workspace, entry), entries))
+        return results([threads.submit(_freshness, workspace, entry) for entry in entries])
 
 
 def plan_of_newest(workspace: Workspace, name: str) -> PullPlan:

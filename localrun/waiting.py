@@ -7,7 +7,6 @@ after the wait, which may be never. Here the main thread waits in steps, and che
 
 from __future__ import annotations
 
-from concurrent.futures import wait
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ def results(futures: Iterable[Future[Result]]) -> list[Result]:
 
 def result(future: Future[Result]) -> Result:
     """Return the future's result, or raise its failure; blocks until it is done."""
+    from concurrent.futures import wait
+
     while not future.done():
         wait([future], STEP_S)
     return future.result()

@@ -36,6 +36,6 @@ def test_an_interrupt_that_wakes_no_wait_is_noticed_after_a_step(
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
-    monkeypatch.setattr("localrun.waiting.wait", wait)
+    monkeypatch.setattr("concurrent.futures.wait", wait)
     with pytest.raises(KeyboardInterrupt):
         result(pending)

@@ -7,12 +7,14 @@ and imports ``email`` and ``ssl``, which takes longer than a whole command.
 
 from __future__ import annotations
 
+from io import BufferedReader
 from typing import TYPE_CHECKING
+
+from localrun.client.receiving import ReceivedStream
 
 if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator, Mapping
-    from io import BufferedReader
 
 MAX_LINE_BYTES = 64 * 1024  # of a head
 MAX_LINES = 100
@@ -61,7 +63,8 @@ class ServerResponse:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._stream = connection.makefile("rb")
+        self._received = ReceivedStream(connection)
+        self._stream: BufferedReader = BufferedReader(self._received)
         try:
             self.status = CONTINUE
             while self.status == CONTINUE:
@@ -78,7 +81,7 @@ class ServerResponse:
 
     def wait_for_ever(self) -> None:
         """Read the body without a limit of time from now on."""
-        self._connection.settimeout(None)
+        self._received.timeout_s = None
 
     def read(self) -> bytes:
         """Return the whole body.

@@ -52,6 +52,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Works
     keep_apart(monkeypatch, tmp_path)
     monkeypatch.setattr(adopt, "CHUNK_BYTES", CHUNK)
     (tmp_path / "weights.gguf").write_bytes(WEIGHTS)
+    _archive()  # now: later its calls would be counted
     with fake_hub() as hub:
         hub.add(REPO, FILES)
         yield workspace_at(tmp_path, hub.url)

@@ -5,7 +5,6 @@ Owns the names and formats of the variables. No module below reads the environme
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 from localrun.access import Access, expanded_path, load_access
 from localrun.errors import UsageError
 from localrun.folders import cache_folder, config_folder, data_folder, log_folder
+from localrun.variables import NO, YES, read_count, read_duration, read_size, read_switch
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
@@ -33,18 +33,9 @@ LARGEST_QUEUE = 100_000
 DEFAULT_DRAIN_S = 5.0
 MAX_STREAMS = 32
 LARGEST_PORT = 65535
-UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-PLAIN_NUMBER = re.compile(r"\d+(?:\.\d*)?(?:e[+-]?\d+)?", re.ASCII)
-RATE = re.compile(r"(\d+(?:\.\d+)?) ?([kKmMgG]?)(?:[bB](?:/s)?)?", re.ASCII)
-UNIT_BYTES = {"": 1, "K": 1_000, "M": 1_000_000, "G": 1_000_000_000}
-SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([kKmMgG]?)[bB]?", re.ASCII)
 PROMPTS = "prompts"  # in the cache folder
 MODELS = "models"  # in the data folder
 PRIVATE_HOST = re.compile(r"([\w.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.ASCII)
-YES, NO = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
-LONGEST_NUMBER = 64  # characters
-LONGEST_DURATION_S = 100 * 366 * 86400.0  # dates have an end, in the year 9999
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,21 +121,21 @@ def load_settings(
     return Settings(
         host=host,
         port=port,
-        idle_exit_s=_duration(environ, "LOCALRUN_IDLE_EXIT", DEFAULT_IDLE_EXIT_S),
-        keep_alive_s=_duration(environ, "LOCALRUN_KEEP_ALIVE", DEFAULT_KEEP_ALIVE_S),
+        idle_exit_s=read_duration(environ, "LOCALRUN_IDLE_EXIT", DEFAULT_IDLE_EXIT_S),
+        keep_alive_s=read_duration(environ, "LOCALRUN_KEEP_ALIVE", DEFAULT_KEEP_ALIVE_S),
         log_dir=Path(log_dir) if log_dir else log_folder(),
         models_dir=_models_dir(environ),
         extra_models=_paths(environ, "LOCALRUN_EXTRA_MODELS"),
         catalogs=_catalogs(environ),
         mirrors=_mirrors(environ),
-        num_streams=_count(environ, "LOCALRUN_STREAMS", DEFAULT_STREAMS, MAX_STREAMS),
-        is_offline=_flag(environ, "LOCALRUN_OFFLINE"),
+        num_streams=read_count(environ, "LOCALRUN_STREAMS", DEFAULT_STREAMS, MAX_STREAMS),
+        is_offline=read_switch(environ, "LOCALRUN_OFFLINE"),
         private_hosts=_private_hosts(environ),
         prompts_dir=_cache_dir(environ) / PROMPTS,
-        prompt_cache_bytes=_size(environ, "LOCALRUN_PROMPT_CACHE"),
-        max_queue=_count(environ, "LOCALRUN_MAX_QUEUE", DEFAULT_QUEUE, LARGEST_QUEUE),
-        drain_s=_duration(environ, "LOCALRUN_DRAIN", DEFAULT_DRAIN_S),
-        memory_bytes=_size(environ, "LOCALRUN_MEMORY"),
+        prompt_cache_bytes=read_size(environ, "LOCALRUN_PROMPT_CACHE"),
+        max_queue=read_count(environ, "LOCALRUN_MAX_QUEUE", DEFAULT_QUEUE, LARGEST_QUEUE),
+        drain_s=read_duration(environ, "LOCALRUN_DRAIN", DEFAULT_DRAIN_S),
+        memory_bytes=read_size(environ, "LOCALRUN_MEMORY"),
         device=environ.get("LOCALRUN_DEVICE", "").strip().lower() or "auto",
         access=access,
         is_tls=_is_https(environ.get("LOCALRUN_HOST", "")) or access.tls_cert is not None,
@@ -189,64 +180,6 @@ def _is_https(text: str) -> bool:
     return text.strip().strip("\"'").lower().startswith("https://")
 
 
-def parse_duration(value: str | float) -> float | None:
-    """Return seconds from a number or from text such as 90, 10m, 1h30m.
-
-    None means forever: any negative value.
-
-    Raises:
-        UsageError: the text is not a duration, or longer than 100 years.
-    """
-    text = str(value).strip()
-    if len(text) > LONGEST_NUMBER:  # the search below takes quadratic time
-        raise _no_duration(text)
-    amount = text.removeprefix("-")
-    pieces = DURATION.findall(amount)
-    if PLAIN_NUMBER.fullmatch(amount):
-        seconds = float(amount)
-    elif pieces and "".join(number + unit for number, unit in pieces) == amount:
-        seconds = sum(float(number) * UNIT_SECONDS[unit] for number, unit in pieces)
-    else:
-        seconds = math.inf
-    if math.isinf(seconds):
-        raise _no_duration(text)
-    if text.startswith("-"):
-        return None
-    if seconds > LONGEST_DURATION_S:
-        raise UsageError(f"a duration of more than 100 years: {text}", hint="-1   means forever")
-    return seconds
-
-
-def _no_duration(text: str) -> UsageError:
-    return UsageError(
-        f"not a duration: {text[:LONGEST_NUMBER]}",
-        hint="write 90 (seconds), 10m, 1h30m or -1 (forever)",
-    )
-
-
-def _duration(environ: Mapping[str, str], name: str, default: float | None) -> float | None:
-    text = environ.get(name, "").strip()
-    if not text:
-        return default
-    try:
-        return parse_duration(text)
-    except UsageError as error:
-        raise UsageError(f"{name} is {error.message}", hint=error.hint) from error
-
-
-def parse_rate(text: str) -> float:
-    """Return bytes per second from ``5M``, ``800K`` or ``1.5MB/s``, with decimal units.
-
-    Raises:
-        UsageError: the text is not a rate above zero.
-    """
-    match = RATE.fullmatch(text.strip())
-    rate = float(match.group(1)) * UNIT_BYTES[match.group(2).upper()] if match else 0.0
-    if rate <= 0:
-        raise UsageError(f"not a rate: {text}", hint="--limit-rate 5M   limits downloads to 5 MB/s")
-    return rate
-
-
 def _models_dir(environ: Mapping[str, str]) -> Path:
     named = environ.get("LOCALRUN_MODELS")
     return expanded_path("LOCALRUN_MODELS", named) if named else data_folder() / MODELS
@@ -287,35 +220,6 @@ def _private_hosts(environ: Mapping[str, str]) -> tuple[str, ...] | None:
                 hint="LOCALRUN_PULL_PRIVATE=localhost:5000,registry.lan",
             )
     return hosts
-
-
-def _count(environ: Mapping[str, str], name: str, default: int, most: int) -> int:
-    text = environ.get(name, "").strip() or str(default)
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= most:
-        raise UsageError(f"{name} must be a number from 1 to {most}, not {text}", hint=f"{name}=4")
-    return int(text)
-
-
-def _flag(environ: Mapping[str, str], name: str) -> bool:
-    text = environ.get(name, "").strip().lower()
-    if text not in YES | NO:
-        raise UsageError(f"{name} must be 1 or 0, not {text}", hint=f"{name}=1")
-    return text in YES
-
-
-def _size(environ: Mapping[str, str], name: str) -> int | None:
-    """Return bytes from ``2G`` or ``500MB``; 0 for none, None if the variable is not set."""
-    text = environ.get(name, "").strip().lower()
-    if text in NO - {""}:
-        return 0
-    if text in YES | {""}:
-        return None
-    match = SIZE.fullmatch(text)
-    if match is None:
-        raise UsageError(
-            f"{name} must be a size, not {text}", hint=f"{name}=2G   or {name}=0 for none"
-        )
-    return int(float(match.group(1)) * UNIT_BYTES[match.group(2).upper()])
 
 
 def _cache_dir(environ: Mapping[str, str]) -> Path:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localrun.errors import UsageError
-from localrun.settings import load_settings, parse_address, parse_duration
+from localrun.settings import load_settings, parse_address
+from localrun.variables import parse_duration
 
 
 @pytest.mark.parametrize(

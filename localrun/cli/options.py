@@ -42,7 +42,7 @@ def check_keep_alive(text: str | None) -> None:
     Raises:
         UsageError: it is not a duration; the error names the flag.
     """
-    from localrun.settings import parse_duration
+    from localrun.variables import parse_duration
 
     try:
         parse_duration(text or "0")

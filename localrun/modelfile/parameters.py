@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from localrun.errors import UsageError
 from localrun.modelfile.known import KNOWN, OTHER_NAMES
 from localrun.modelfile.problems import shown
-from localrun.settings import parse_duration
+from localrun.variables import parse_duration
 
 if TYPE_CHECKING:
     from localrun.modelfile.known import ParameterSpec

@@ -18,7 +18,7 @@ from localrun.registry.http import retry_after
 from localrun.registry.oci.challenges import parse_challenge
 from localrun.registry.quantization import quantization_of
 from localrun.services.pulling.lock import read_lock
-from localrun.settings import parse_duration
+from localrun.variables import parse_duration
 from tests.hostile.repetitions import UNITS, text_of
 
 if TYPE_CHECKING:

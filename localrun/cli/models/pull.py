@@ -60,7 +60,7 @@ def pull(  # noqa: PLR0913 - one parameter a flag
     from localrun.errors import UsageError
     from localrun.services.pulling.pull import PullOptions
     from localrun.services.workspace import open_workspace
-    from localrun.settings import parse_rate
+    from localrun.variables import parse_rate
 
     if sum((bool(models), every, locked is not None)) != 1:
         raise UsageError(

@@ -16,8 +16,8 @@ from localrun.server.parsing import limits
 from localrun.server.parsing.fields import Fields
 from localrun.server.parsing.json_schema import MODEL_NAME, NUMBER, TEXT, bounded, either
 from localrun.server.parsing.table import Field, Table, choice, flag, integer, strings
-from localrun.settings import parse_duration
 from localrun.supervisor.model import KeepAlive
+from localrun.variables import parse_duration
 
 if TYPE_CHECKING:
     from localrun.runner.messages import JsonObject

@@ -15,7 +15,16 @@ from urllib.parse import urlsplit
 from localrun.access import Access, expanded_path, load_access
 from localrun.errors import UsageError
 from localrun.folders import cache_folder, config_folder, data_folder, log_folder
-from localrun.variables import NO, YES, read_count, read_duration, read_size, read_switch
+from localrun.load_rules import LoadRules, read_load_rules
+from localrun.variables import (
+    NO,
+    YES,
+    read_choice,
+    read_count,
+    read_duration,
+    read_size,
+    read_switch,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
@@ -31,6 +40,7 @@ DEFAULT_STREAMS = 4
 DEFAULT_QUEUE = 512
 LARGEST_QUEUE = 100_000
 DEFAULT_DRAIN_S = 5.0
+DEBUG_LEVELS = ("0", "1", "2")
 MAX_STREAMS = 32
 LARGEST_PORT = 65535
 PROMPTS = "prompts"  # in the cache folder
@@ -62,6 +72,8 @@ class Settings:
     max_queue: int = DEFAULT_QUEUE  # size of the request queue
     drain_s: float | None = DEFAULT_DRAIN_S  # for open answers at shutdown
     memory_bytes: int | None = None  # RAM for all models; None: all of it
+    loads: LoadRules = field(default_factory=LoadRules)
+    debug: int = 0  # 1: debug lines in the server's log, 2: those of llama.cpp as well
     sources: tuple[
         tuple[str, str], ...
     ] = ()  # provenance of each variable that is set; later ones win
@@ -136,6 +148,8 @@ def load_settings(
         max_queue=read_count(environ, "LOCALRUN_MAX_QUEUE", DEFAULT_QUEUE, LARGEST_QUEUE),
         drain_s=read_duration(environ, "LOCALRUN_DRAIN", DEFAULT_DRAIN_S),
         memory_bytes=read_size(environ, "LOCALRUN_MEMORY"),
+        loads=read_load_rules(environ),
+        debug=_debug(environ),
         device=environ.get("LOCALRUN_DEVICE", "").strip().lower() or "auto",
         access=access,
         is_tls=_is_https(environ.get("LOCALRUN_HOST", "")) or access.tls_cert is not None,
@@ -178,6 +192,13 @@ def parse_address(text: str) -> tuple[str, int]:
 
 def _is_https(text: str) -> bool:
     return text.strip().strip("\"'").lower().startswith("https://")
+
+
+def _debug(environ: Mapping[str, str]) -> int:
+    text = environ.get("LOCALRUN_DEBUG", "").strip().lower()
+    if text in YES | NO:
+        return int(text in YES)
+    return int(read_choice(environ, "LOCALRUN_DEBUG", DEBUG_LEVELS) or 0)
 
 
 def _models_dir(environ: Mapping[str, str]) -> Path:

@@ -224,7 +224,7 @@ def _open(model: Model, limits: SchedulerLimits, num_threads: int, options: Load
     if is_quantized and options.flash_attention is False:
         raise LoadError(
             f"kv_cache_type {options.cache_type} needs flash attention, which is switched off",
-            hint="PARAMETER flash_attention auto, or PARAMETER kv_cache_type f16",
+            hint="PARAMETER flash_attention on, or PARAMETER kv_cache_type f16",
         )
     params = llama_cpp.llama_context_default_params()
     params.n_ctx = limits.num_cells

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FLOAT_BYTES = 4
 HALF_BYTES = 2
+BLOCK_ELEMENTS = 32  # of all quantized types
 CELL_STEP = 256  # llama.cpp rounds the cells of a cache up to this
 SMALL_BYTES = 64 * 1024  # positions, sequence numbers and other small inputs
 CELL_BYTES = {  # of one element, by the name of the cache type
@@ -70,6 +71,16 @@ def output_bytes(shape: ModelShape, setup: Setup) -> int:
 def rounded_cells(num_cells: int) -> int:
     """Return the number of cells that llama.cpp allocates for ``num_cells``."""
     return -(-num_cells // CELL_STEP) * CELL_STEP
+
+
+def cache_type_problem(shape: ModelShape, cache_type: str) -> str:
+    """Return why llama.cpp cannot store the cells of a model in a quantized type, or ""."""
+    if not shape.has_flash_attention:
+        return f"{cache_type} needs flash attention, which llama.cpp lacks for this architecture"
+    odd = next((size for size in shape.head_sizes if size % BLOCK_ELEMENTS), None)
+    if odd is None:
+        return ""
+    return f"{cache_type} has blocks of {BLOCK_ELEMENTS}, and a head of the model has {odd} values"
 
 
 def _num_cells(layer: LayerShape, shape: ModelShape, setup: Setup) -> int:

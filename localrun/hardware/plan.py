@@ -7,8 +7,9 @@
     5  a shorter context, unless the request sets one
 
 A context that is not requested takes at most `GPU_SHARE` of the memory that the weights leave on
-a GPU, or `HOST_SHARE` and `MAX_HOST_CACHE` on the processor, whose memory other programs need;
-it is at least `COMFORTABLE_CONTEXT` if that fits. A smaller cache type is used only on request.
+a card, or `HOST_SHARE` and `MAX_HOST_CACHE` of the machine's own memory, which other programs and
+integrated GPUs need. It is at least `COMFORTABLE_CONTEXT` if that fits, and at least the context
+of `TIERS` if that fits beside all layers on cards. A smaller cache type is used only on request.
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
     from localrun.hardware.device import Device
     from localrun.hardware.shape import ModelShape
 
-MIB = 1024 * 1024
+MIB, GIB = 1024**2, 1024**3
 GPU_RESERVE = 512 * MIB  # of the driver for a process, and fragmentation
 HOST_RESERVE = 256 * MIB
 GPU_SHARE, HOST_SHARE = 0.5, 0.125
 MAX_HOST_CACHE = 2048 * MIB  # other programs need memory, and not all systems take it by need
 COMFORTABLE_CONTEXT = 8192
+TIERS = ((23 * GIB, 32768), (47 * GIB, 262144))  # memory of all cards, context
 SMALLEST_CONTEXT = 4096
 SHARED_CELLS = 16384  # limit for a cache of several full contexts
 CONTEXTS_IN_CACHE = 4
@@ -51,6 +53,7 @@ class PlanRequest:
     num_gpu_layers: int = ALL_LAYERS
     extra_bytes: int = 0  # adapters, projector, draft
     tightness: float = 1.0  # share of the free memory to use, below 1 after a load failed
+    gpu_reserve_bytes: int = 0  # of each card, left to other programs
     stretching: str = ""  # method of extending a requested context, such as YaRN; "" = none
 
 
@@ -114,8 +117,10 @@ class _Planner:
         wants_gpu = request.num_gpu_layers != 0
         self._gpus = tuple(device for device in devices if device.is_gpu) if wants_gpu else ()
         requested, trained = request.num_ctx, shape.trained_context
+        self._tiers: frozenset[int] = frozenset()
         if requested is None:
             self._contexts = context_steps(longest_context(trained, ""))
+            self._tiers = self._tier_contexts()
         else:
             self._contexts = [min(requested, longest_context(trained, request.stretching))]
 
@@ -168,6 +173,14 @@ class _Planner:
     def _comfortable_contexts(self) -> list[int]:
         least = min(COMFORTABLE_CONTEXT, self._contexts[0])
         return [context for context in self._contexts if context >= least]
+
+    def _tier_contexts(self) -> frozenset[int]:
+        """Return the contexts that the cards are large enough for, none of them too long."""
+        reserve = self._request.gpu_reserve_bytes
+        cards = [gpu for gpu in self._gpus if gpu.kind is DeviceKind.GPU]
+        total_bytes = sum(max(0, card.total_bytes - reserve) for card in cards)
+        contexts = [context for least_bytes, context in TIERS if total_bytes >= least_bytes]
+        return frozenset(min(context, self._contexts[0]) for context in contexts)
 
     def _base_contexts(self) -> list[int]:
         """Return the contexts for which layers may be moved off the GPU."""
@@ -222,7 +235,8 @@ class _Planner:
 
     def _plan(self, context: int, split: Split, reason: str) -> LoadPlan:
         """Return the plan with a cache of several contexts, or of one if that does not fit."""
-        shared = max(context, min(CONTEXTS_IN_CACHE * context, SHARED_CELLS))
+        num_contexts = min(CONTEXTS_IN_CACHE, self._request.num_slots)
+        shared = max(context, min(num_contexts * context, SHARED_CELLS))
         plan = self._with_cells(context, shared, split, reason)
         if shared == context or (plan.fits and self._is_modest(plan)):
             return plan
@@ -244,16 +258,17 @@ class _Planner:
         )
 
     def _is_modest(self, plan: LoadPlan) -> bool:
-        """Return whether the cache is within its share; a requested context always is."""
+        """Return whether the cache is within its share, or the context needs no more reason."""
         if self._request.num_ctx is not None and plan.setup.num_cells == plan.num_ctx:
             return True
-        if plan.num_ctx <= COMFORTABLE_CONTEXT and plan.setup.num_cells == plan.num_ctx:
+        is_small = plan.num_ctx <= COMFORTABLE_CONTEXT or plan.num_ctx in self._tiers
+        if is_small and plan.setup.num_cells == plan.num_ctx:
             return True
         return all(share.cell_bytes <= self._cache_limit(share) for share in plan.shares)
 
     def _cache_limit(self, share: Share) -> float:
         left = self._usable(share.device) - share.weight_bytes
-        if share.device.is_gpu:
+        if share.device.kind is DeviceKind.GPU:
             return GPU_SHARE * left
         return min(HOST_SHARE * left, MAX_HOST_CACHE)
 
@@ -261,7 +276,9 @@ class _Planner:
         return self._usable(share.device) - share.total_bytes
 
     def _usable(self, device: Device) -> int:
-        reserve = GPU_RESERVE if device.is_gpu else HOST_RESERVE
+        reserve = HOST_RESERVE
+        if device.is_gpu:
+            reserve = GPU_RESERVE + self._request.gpu_reserve_bytes
         return max(0, round((device.free_bytes - reserve) * self._request.tightness))
 
     def _is_whole(self, plan: LoadPlan) -> bool:

@@ -37,6 +37,7 @@ OPEN_FIRST = {
 }  # the first of each
 LAYERS_WITH_CELLS = {"gemma3n": 20}  # from the start; the rest share theirs
 DOUBLED_INPUTS = {"gemma3n", "gemma4"}  # whose embeddings llama.cpp holds twice, also on one device
+WITHOUT_FLASH_ATTENTION = {"grok"}
 EXTRA_WIDTHS = {"gemma3n": 16}  # copies of the stream that it carries along
 STATE_MARKS = ("ssm_", "shortconv.", "time_mix_", "kda_")
 KEY_MARKS = ("attn_k.weight", "attn_kv_a_mqa.weight")
@@ -118,6 +119,8 @@ class _Reading:
             window=self._number("attention.sliding_window"),
             largest_bytes=max(max(v.values(), default=0) for v in self._by_layer.values()),
             mixing_width=self._mixing_width(),
+            head_sizes=(*self._head_sizes(""), *self._head_sizes("_swa")),
+            has_flash_attention=self._name not in WITHOUT_FLASH_ATTENTION,
             extra_widths=EXTRA_WIDTHS.get(self._name, 0),
         )
 
@@ -152,16 +155,18 @@ class _Reading:
         if number >= self._num_with_cells():
             return 0, 0
         heads = self._per_layer("attention.head_count_kv")[number]
-        size = self._number("embedding_length") // max(
-            1, self._per_layer("attention.head_count")[0]
-        )
-        window = "_swa" if self._is_windowed(number) else ""
+        keys, values = self._head_sizes("_swa" if self._is_windowed(number) else "")
+        is_latent = self._number("attention.key_length_mla") > 0
+        return heads * keys, 0 if is_latent else heads * values
+
+    def _head_sizes(self, window: str) -> tuple[int, int]:
+        """Return the numbers of keys and of values of one head."""
+        num_heads = max(1, self._per_layer("attention.head_count")[0])
+        size = self._number("embedding_length") // num_heads
         keys = self._number("attention.key_length") or size
         values = self._number("attention.value_length") or size
         keys = self._number(f"attention.key_length{window}") or keys
-        values = self._number(f"attention.value_length{window}") or values
-        is_latent = self._number("attention.key_length_mla") > 0
-        return heads * keys, 0 if is_latent else heads * values
+        return keys, self._number(f"attention.value_length{window}") or values
 
     def _num_with_cells(self) -> int:
         shared = self._number("attention.shared_kv_layers")

@@ -42,6 +42,8 @@ class ModelShape:
     window: int  # tokens; 0 without one
     largest_bytes: int  # the largest tensor of a layer
     mixing_width: int = 0  # of the input of a recurrent layer's mixing; 0 without one
+    head_sizes: tuple[int, ...] = ()  # elements of one head's keys and of its values
+    has_flash_attention: bool = True  # llama.cpp has it for the architecture
     extra_widths: int = 0  # further vectors per token that an architecture keeps
 
     @property

@@ -9,13 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from localrun.load_rules import CACHE_TYPES
+
 Kind = Literal["int", "float", "bool", "string", "list", "duration", "enum"]
 
 LARGEST_INTEGER = 2**63 - 1
 HOTTEST = 100.0
 MIN_PENALTY = 0.01  # logits are divided by it
 LARGEST = 1e9  # for parameters without a natural limit
-CACHE_TYPES = ("f16", "bf16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 OVERFLOWS = ("error", "shift", "drop")
 NEGLECTED = "Ollama ignores it, and so does localrun"
 

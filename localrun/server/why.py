@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING
 from starlette.responses import JSONResponse
 
 from localrun.errors import ModelNotFoundError
+from localrun.load_rules import (
+    CONTEXT_LENGTH,
+    FLASH_ATTENTION,
+    GPU_RESERVE,
+    KV_CACHE_TYPE,
+    LOAD_TIMEOUT,
+    MAX_MODELS,
+    NUM_PARALLEL,
+)
 from localrun.names.adapters import is_same_name
 from localrun.server.core.loaded_names import LoadedNames
 from localrun.server.routing.routes import Routes
 from localrun.services.plan_json import plan_to_json
-from localrun.supervisor.planning import LoadSetting
+from localrun.supervisor.load_settings import LoadSetting
 from localrun.supervisor.status import ModelState
 
 if TYPE_CHECKING:
@@ -27,6 +36,13 @@ if TYPE_CHECKING:
     from localrun.supervisor.status import RunningModel
 
 GIGABYTE = 1e9
+VARIABLES = {  # of settings that a load leaves to the server
+    "context": CONTEXT_LENGTH,
+    "device": "LOCALRUN_DEVICE",
+    "parallel": NUM_PARALLEL,
+    "cache type": KV_CACHE_TYPE,
+    "flash attention": FLASH_ATTENTION,
+}
 UNLOADED = {ModelState.STARTING, ModelState.LOADING, ModelState.FAILED}
 
 
@@ -84,15 +100,34 @@ def _settings(model: RunningModel, server: Settings) -> Iterator[LoadSetting]:
     for setting in model.planned.settings if model.planned else ():
         if setting.name == "threads" and model.num_threads:
             yield replace(setting, value=str(model.num_threads), reason=_threads_reason(setting))
-        elif setting.name == "device" and setting.source == "default":
-            yield replace(setting, source=server.source_of("LOCALRUN_DEVICE"))
+        elif setting.source == "default" and setting.name in VARIABLES:
+            yield replace(setting, source=server.source_of(VARIABLES[setting.name]))
         else:
             yield setting
     if model.stats.num_cells:
         yield cells_setting(model.stats)
     most = "all" if server.memory_bytes is None else f"{server.memory_bytes / GIGABYTE:g} GB"
     yield LoadSetting(name="memory", value=most, source=server.source_of("LOCALRUN_MEMORY"))
+    yield from _rules(server)
     yield _keep_alive(model, server)
+
+
+def _rules(server: Settings) -> Iterator[LoadSetting]:
+    """Yield the server's rules of all loads."""
+    rules = server.loads
+    reserve = f"{rules.gpu_reserve_bytes / GIGABYTE:g} GB" if rules.gpu_reserve_bytes else "none"
+    values = (
+        ("GPU reserve", reserve, GPU_RESERVE),
+        (
+            "models at once",
+            "all that fit" if rules.max_models is None else str(rules.max_models),
+            MAX_MODELS,
+        ),
+        ("load timeout", _seconds(rules.timeout_s), LOAD_TIMEOUT),
+        ("debug", str(server.debug), "LOCALRUN_DEBUG"),
+    )
+    for name, value, variable in values:
+        yield LoadSetting(name=name, value=value, source=server.source_of(variable))
 
 
 def _threads_reason(setting: LoadSetting) -> str:
@@ -117,5 +152,8 @@ def _keep_alive(model: RunningModel, server: Settings) -> LoadSetting:
 
 
 def _duration(keep_alive: KeepAlive | None, default_s: float | None) -> str:
-    seconds = default_s if keep_alive is None else keep_alive.seconds
+    return _seconds(default_s if keep_alive is None else keep_alive.seconds)
+
+
+def _seconds(seconds: float | None) -> str:
     return "for ever" if seconds is None else f"{seconds:g} s"

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localrun.engine.params import LoadOptions
 from localrun.errors import ModelNotFoundError, UsageError
-from localrun.hardware.plan import PlanRequest, make_plan
+from localrun.hardware.plan import make_plan
 from localrun.hardware.reading import read_shape, shape_of
 from localrun.names.parse import parse_name
 from localrun.services.pulling.plan import is_elsewhere
@@ -16,6 +17,7 @@ from localrun.services.pulling.remote_header import remote_header
 from localrun.services.runner_models import runner_model
 from localrun.store.manifest import Role
 from localrun.supervisor.devices import only_processor
+from localrun.supervisor.load_settings import fill_open_values, fill_options
 from localrun.supervisor.planning import plan_request
 
 if TYPE_CHECKING:
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from localrun.hardware.shape import ModelShape
     from localrun.names.ref import ModelRef
     from localrun.services.workspace import Workspace
-
-DEFAULT_PARALLEL = PlanRequest().num_slots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,8 @@ def plan_memory(
         NetworkError: no source sends the header.
         IntegrityError: the file is damaged.
     """
-    num_slots = query.num_parallel or DEFAULT_PARALLEL
+    rules = workspace.settings.loads
+    num_slots = query.num_parallel or rules.num_parallel
     try:
         order = runner_model(workspace.models.find_model(name))
     except ModelNotFoundError:
@@ -69,17 +70,24 @@ def plan_memory(
         if not is_elsewhere(workspace, ref):
             raise
         shape = _shape_elsewhere(workspace, ref)
-        request = PlanRequest(num_ctx=query.num_ctx, num_slots=num_slots)
+        request = plan_request(
+            fill_options(LoadOptions(), rules, shape).options,
+            num_ctx=query.num_ctx or rules.num_ctx,
+            num_slots=num_slots,
+            gpu_reserve_bytes=rules.gpu_reserve_bytes,
+        )
         return MemoryPlan(
             name=str(ref), is_here=False, shape=shape, plan=make_plan(shape, request, devices())
         )
     shape = shape_of(order.shards, order.array_ends)
+    values = fill_open_values(order, query.num_ctx, rules, shape)
     request = plan_request(
-        order.options,
-        num_ctx=query.num_ctx or order.num_ctx,
+        values.options,
+        num_ctx=values.num_ctx,
         num_slots=num_slots,
         num_gpu_layers=order.num_gpu_layers,
         others=[*(Path(path) for path, _ in order.adapters), *order.draft],
+        gpu_reserve_bytes=rules.gpu_reserve_bytes,
     )
     return MemoryPlan(
         name=order.name, is_here=True, shape=shape, plan=make_plan(shape, request, devices())

@@ -37,10 +37,13 @@ class HealthMonitor:
         slots: Callable[[], list[SlotState]],
         closing: threading.Event,
         timeout_scale: float,
+        load_timeout_s: float | None,
     ) -> None:
+        """``load_timeout_s`` is the longest time without progress of a load, None for no limit."""
         self._slots = slots
         self._closing = closing
         self._timeout_scale = timeout_scale
+        self._load_timeout_s = load_timeout_s
         self._is_awake = threading.Event()
 
     def start(self) -> None:
@@ -75,7 +78,10 @@ class HealthMonitor:
             return False
         if not is_loading and (pings or heartbeat.is_resting):
             runner.ping()
-        reason = heartbeat.stall_reason(is_loading=is_loading, timeout_scale=self._timeout_scale)
+        if is_loading:
+            reason = heartbeat.load_stall_reason(self._load_timeout_s)
+        else:
+            reason = heartbeat.stall_reason(timeout_scale=self._timeout_scale)
         if reason is not None:
             runner.kill(reason)
         return True

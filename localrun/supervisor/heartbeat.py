@@ -1,6 +1,6 @@
 """Heartbeat of one runner: distinguishes a runner that hangs from a slow one.
 
-    a load      every message is progress; none for `LOAD_STALL_S` is a stall
+    a load      every message is progress; none for `LOCALRUN_LOAD_TIMEOUT` is a stall
     requests    a ping every few seconds; the runner's reader answers while a step computes
         no pong for `SILENCE_S`                          the process hangs, or is stopped
         no step and hardly any processor time for it     the step hangs
@@ -16,12 +16,13 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
+from localrun.load_rules import LOAD_TIMEOUT
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localrun.runner.messages import Pong
 
-LOAD_STALL_S = 600.0  # disks of other machines are slow, and mapping them shows no progress
 SILENCE_S = 60.0
 LONGEST_STEP_S = 1800.0
 IDLE_SHARE = 0.01  # of one processor
@@ -94,13 +95,21 @@ class Heartbeat:
         self._num_tokens.append((now, pong.num_tokens))
         self._last, self._pong_at = pong, now
 
-    def stall_reason(self, *, is_loading: bool, timeout_scale: float = 1.0) -> str | None:
+    def load_stall_reason(self, limit_s: float | None) -> str | None:
+        """Return why a load counts as hung, or None; ``limit_s`` None waits forever."""
+        silent_s = self._clock() - self._message_at
+        if limit_s is None or silent_s <= limit_s:
+            return None
+        return (
+            f"it made no progress for {silent_s:.0f} s and was killed "
+            f"({LOAD_TIMEOUT} is {limit_s:g} s)"
+        )
+
+    def stall_reason(self, *, timeout_scale: float = 1.0) -> str | None:
         """Return why the runner counts as hung, or None; ``timeout_scale`` scales all timeouts."""
         now, ping_at = self._clock(), self._ping_at  # the reader may clear it meanwhile
         problem, since, limit_s = "", now, 0.0
-        if is_loading:
-            problem, since, limit_s = "made no progress", self._message_at, LOAD_STALL_S
-        elif ping_at is not None and now - ping_at > SILENCE_S * timeout_scale:
+        if ping_at is not None and now - ping_at > SILENCE_S * timeout_scale:
             problem, since, limit_s = "did not answer", ping_at, SILENCE_S
         elif self._last is not None and self._last.is_working:
             problem, since, limit_s = "hung in a step", self._activity_at, SILENCE_S

@@ -3,7 +3,8 @@
 The first load of the queue makes its plan and is admitted while others load on other devices. If
 memory is short, idle models are evicted: those unused longest relative to their load time. If only
 busy models are left, one that has been loaded for long enough drains: it takes no new requests and
-is unloaded when its present ones have ended. A pinned model is never evicted.
+is unloaded when its present ones have ended. A pinned model is never evicted. The same applies if
+`LOCALRUN_MAX_MODELS` models are loaded, except that the one unused longest is evicted.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from localrun.errors import OverloadedError
 from localrun.hardware.plan import COMFORTABLE_CONTEXT
-from localrun.supervisor.planning import plan_load
+from localrun.load_rules import MAX_MODELS
+from localrun.supervisor.planning import DEFAULT_RULES, plan_load
 from localrun.supervisor.reservations import Reservations, without_models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from localrun.hardware.device import Device
+    from localrun.load_rules import LoadRules
     from localrun.supervisor.model import RunnerModel
     from localrun.supervisor.reservations import DeviceMemory, Reservation
     from localrun.supervisor.slot_state import SlotLoad, SlotState
@@ -40,15 +44,17 @@ class LoadQueue:
         memory: DeviceMemory,
         slots: Callable[[], list[SlotState]],
         clock: Callable[[], float],
+        rules: LoadRules = DEFAULT_RULES,
     ) -> None:
         self._memory = memory
         self._slots = slots
         self._clock = clock
+        self._rules = rules
         # Guards the queue and the reservations. Taken before the locks of slots and devices,
         # never while the pool's lock is held.
         self._changed = threading.Condition()
         self._queue: deque[SlotState] = deque()
-        self._reservations = Reservations(memory, slots, self._changed)
+        self._reservations = Reservations(memory, slots, self._changed, rules)
 
     def notify(self) -> None:
         """Let the first load check again: a request has ended, or the pool closes."""
@@ -67,18 +73,23 @@ class LoadQueue:
 
         Return None as soon as no request waits in the slot. A model that is larger than the
         whole memory gets the smallest plan.
+
+        Raises:
+            OverloadedError: as many models as allowed are loaded, and all of them are pinned.
         """
         with self._first_in_queue(slot) as is_first:
             while is_first and slot.is_wanted:
+                if self._is_full(slot):
+                    self._make_room(slot, self._idle_time)
+                    continue
                 reservation = self._reservations.plan(model, num_ctx)
                 if self._reservations.conflicts(reservation):  # evicting now would gain nothing
                     self._wait()
                 elif not self._is_short(reservation, slot):
                     self._reservations.add(reservation)
                     return reservation
-                elif not self._evict_idle(slot):
-                    self._drain_busy(slot)
-                    self._wait()
+                else:
+                    self._make_room(slot, self._eviction_rank)
         return None
 
     @contextmanager
@@ -102,6 +113,35 @@ class LoadQueue:
         with self._changed:
             self._changed.wait(POLL_S)
 
+    def _is_full(self, slot: SlotState) -> bool:
+        """Return whether as many other models as allowed are loaded or load.
+
+        Raises:
+            OverloadedError: all of them are pinned.
+        """
+        most = self._rules.max_models
+        if most is None:
+            return False
+        with self._changed:
+            waiting = set(self._queue)
+        others = [other for other in self._slots() if other is not slot and other not in waiting]
+        occupied = [other for other in others if other.is_starting or other.loaded is not None]
+        if len(occupied) < most:
+            return False
+        if all(other.has_pin for other in occupied):
+            names = ", ".join(sorted(other.loading_name for other in occupied))
+            raise OverloadedError(
+                f"{MAX_MODELS} allows {most}, and what is loaded is pinned: {names}",
+                hint=f"localrun stop {occupied[0].loading_name}   unloads it",
+            )
+        return True
+
+    def _make_room(self, slot: SlotState, rank: Callable[[SlotState, SlotLoad], float]) -> None:
+        """Unload the idle model with the highest rank, or let a busy one drain and wait."""
+        if not self._evict_idle(slot, rank):
+            self._drain_busy(slot)
+            self._wait()
+
     def _is_short(self, reservation: Reservation, slot: SlotState) -> bool:
         """Return whether the plan would be better without models that can be evicted."""
         evictable = [
@@ -118,16 +158,21 @@ class LoadQueue:
         def devices_after_eviction() -> list[Device]:
             return [without_models(device, evictable) for device in self._reservations.devices()]
 
-        best = plan_load(reservation.model, reservation.num_ctx, devices_after_eviction).plan
+        best = plan_load(
+            reservation.model,
+            reservation.num_ctx,
+            devices_after_eviction,
+            rules=self._rules,
+        ).plan
         if best is None or not plan.fits:
             return True
         is_slower = plan.split.num_gpu_layers < best.split.num_gpu_layers
         return is_slower or plan.num_ctx < min(best.num_ctx, COMFORTABLE_CONTEXT)
 
-    def _evict_idle(self, slot: SlotState) -> bool:
-        """Unload the idle model that is cheapest to lose; return whether there was one."""
+    def _evict_idle(self, slot: SlotState, rank: Callable[[SlotState, SlotLoad], float]) -> bool:
+        """Unload the idle model with the highest rank; return whether there was one."""
         candidates = [
-            (self._eviction_rank(other, loaded), other)
+            (rank(other, loaded), other)
             for other in self._slots()
             if other is not slot and other.is_idle and not other.has_pin
             if (loaded := other.loaded) is not None
@@ -139,7 +184,11 @@ class LoadQueue:
         victim.settle()
         return True
 
+    def _idle_time(self, slot: SlotState, _loaded: SlotLoad) -> float:
+        return self._clock() - slot.last_use
+
     def _eviction_rank(self, slot: SlotState, loaded: SlotLoad) -> float:
+        """Return how cheap a model is to lose: its idle time relative to its load time."""
         return (self._clock() - slot.last_use) / max(loaded.load_s, MIN_LOAD_S)
 
     def _drain_busy(self, slot: SlotState) -> None:

@@ -98,7 +98,9 @@ class ModelLoader:
     def _load_reserved(self, reservation: Reservation, first: PendingRequest) -> None:
         name = first.model.name
         first.context.run(_log.info, "loading %s", name)
-        plan = reservation.planned.plan
+        plan, cache_note = reservation.planned.plan, reservation.planned.cache_note
+        if cache_note:
+            _log.warning("%s keeps a KV cache of f16: %s", name, cache_note)
         if plan is not None and not plan.fits:
             _log.warning("%s may not fit: %s", name, "; ".join(plan.advice))
         started_at = self._context.clock()

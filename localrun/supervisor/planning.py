@@ -1,7 +1,6 @@
 """Load plan of a model: the `Load` message for its runner, and the source of every setting.
 
-Sources are "request", "recipe", "default" (of localrun or the server) and "plan" (computed from
-the model and the free memory). Knows nothing of slots; a callable reports the devices' memory.
+Knows nothing of slots; a callable reports the devices' memory.
 """
 
 from __future__ import annotations
@@ -15,7 +14,15 @@ from typing import TYPE_CHECKING
 from localrun.errors import LocalrunError
 from localrun.hardware.plan import PlanRequest, make_plan
 from localrun.hardware.reading import shape_of
+from localrun.load_rules import LoadRules
 from localrun.runner.messages import Load
+from localrun.supervisor.load_settings import (
+    DEFAULT_CACHE_TYPE,
+    LoadSetting,
+    describe_load,
+    fill_open_values,
+    tightness_setting,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,6 +30,8 @@ if TYPE_CHECKING:
     from localrun.engine.params import LoadOptions
     from localrun.hardware.device import Device
     from localrun.hardware.plan import LoadPlan
+    from localrun.hardware.shape import ModelShape
+    from localrun.supervisor.load_settings import OpenValues
     from localrun.supervisor.model import RunnerModel
 
     Devices = Callable[[], Sequence[Device]]
@@ -31,19 +40,8 @@ RETRY_TIGHTNESS = 0.75  # share of the free memory that is planned after a load 
 HOST_CACHE_SHARE = 8  # divides the memory that the plan leaves, so that other programs get some
 MAX_HOST_CACHE_BYTES = 2**30  # a long chat with a large model, ten with a small one
 OUT_OF_MEMORY = re.compile(r"memory|alloc|buffer|SIGKILL|ErrorOutOfDevice", re.IGNORECASE)
-DEFAULT_CACHE_TYPE = "f16"
-NO_PLAN = "the file does not tell enough for a plan"
+DEFAULT_RULES = LoadRules()
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadSetting:
-    """A setting of a load and its source."""
-
-    name: str
-    value: str
-    source: str
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,25 +51,36 @@ class PlannedLoad:
     load: Load
     plan: LoadPlan | None  # None if the header lacks what a plan needs
     settings: tuple[LoadSetting, ...]
+    cache_note: str = ""  # why the server's cache type is not used
 
 
 def plan_load(
-    model: RunnerModel, num_ctx: int | None, devices: Devices, *, tightness: float = 1.0
+    model: RunnerModel,
+    num_ctx: int | None,
+    devices: Devices,
+    *,
+    tightness: float = 1.0,
+    rules: LoadRules = DEFAULT_RULES,
 ) -> PlannedLoad:
     """Return how to load a model for a request with a context of ``num_ctx``; blocks.
 
-    The plan uses the share ``tightness`` of the free memory.
+    The plan uses the share ``tightness`` of the free memory. The server's ``rules`` apply to
+    what neither the request nor the recipe sets.
     """
-    load = _unplanned_load(model, num_ctx or model.num_ctx)
-    plan = _plan(model, load, devices, tightness)
-    if plan is not None:
+    shape = _shape(model)
+    values = fill_open_values(model, num_ctx, rules, shape)
+    load = _unplanned_load(model, values, rules.num_parallel)
+    request = _request(model, load, rules) if shape is not None else None
+    plan = None
+    if shape is not None and request is not None:
+        plan = make_plan(shape, replace(request, tightness=tightness), devices())
         load = _with_plan(load, plan, devices)
-    settings = _settings(model, num_ctx, load, plan)
+    settings = describe_load(model, values, load, plan)
     if tightness < 1.0:
-        settings = (*settings, _tightness_setting(tightness))
+        settings = (*settings, tightness_setting(tightness))
     for setting in settings:
         _log.debug("%s: %s = %s (%s)", model.name, setting.name, setting.value, setting.source)
-    return PlannedLoad(load=load, plan=plan, settings=settings)
+    return PlannedLoad(load=load, plan=plan, settings=settings, cache_note=values.cache_note)
 
 
 def plan_request(
@@ -81,6 +90,7 @@ def plan_request(
     num_slots: int,
     num_gpu_layers: int = -1,
     others: Sequence[Path] = (),
+    gpu_reserve_bytes: int = 0,
 ) -> PlanRequest:
     """Return the plan request for the options of a load; ``others`` are files loaded as well."""
     return PlanRequest(
@@ -92,6 +102,7 @@ def plan_request(
         num_gpu_layers=num_gpu_layers,
         extra_bytes=sum(path.stat().st_size for path in others),
         stretching=options.stretching,
+        gpu_reserve_bytes=gpu_reserve_bytes,
     )
 
 
@@ -101,6 +112,7 @@ def smaller_load(
     devices: Devices,
     failed: PlannedLoad,
     error: LocalrunError,
+    rules: LoadRules = DEFAULT_RULES,
 ) -> PlannedLoad | None:
     """Return a smaller load for a second try after a load that ran out of memory.
 
@@ -108,7 +120,7 @@ def smaller_load(
     """
     if OUT_OF_MEMORY.search(error.message) is None:
         return None
-    smaller = plan_load(model, num_ctx, devices, tightness=RETRY_TIGHTNESS)
+    smaller = plan_load(model, num_ctx, devices, tightness=RETRY_TIGHTNESS, rules=rules)
     if replace(smaller.load, host_cache_bytes=failed.load.host_cache_bytes) == failed.load:
         return None
     _log.warning("%s did not fit: %s; trying a smaller plan", model.name, error.message)
@@ -116,33 +128,42 @@ def smaller_load(
     return replace(smaller, settings=(*smaller.settings, retry))
 
 
-def _unplanned_load(model: RunnerModel, num_ctx: int | None) -> Load:
+def _shape(model: RunnerModel) -> ModelShape | None:
+    try:
+        return shape_of(model.shards, model.array_ends)
+    except (LocalrunError, OSError) as error:  # llama.cpp's own error is better, in the load
+        _log.debug("no plan for %s: %s", model.name, error)
+        return None
+
+
+def _unplanned_load(model: RunnerModel, values: OpenValues, num_parallel: int) -> Load:
     return Load(
         model_paths=tuple(str(path) for path in model.shards),
         chat_template=model.chat_template,
         adapters=model.adapters,
-        num_ctx=num_ctx,
+        num_ctx=values.num_ctx,
+        num_parallel=num_parallel,
         num_threads=model.num_threads,
         num_gpu_layers=model.num_gpu_layers,
-        options=model.options,
+        options=values.options,
         draft_paths=tuple(str(path) for path in model.draft),
     )
 
 
-def _plan(model: RunnerModel, load: Load, devices: Devices, tightness: float) -> LoadPlan | None:
+def _request(model: RunnerModel, load: Load, rules: LoadRules) -> PlanRequest | None:
+    """Return the plan request of a load, None if one of its files is missing."""
     try:
-        shape = shape_of(model.shards, model.array_ends)
-        request = plan_request(
-            model.options,
+        return plan_request(
+            load.options,
             num_ctx=load.num_ctx,
             num_slots=load.num_parallel,
             num_gpu_layers=model.num_gpu_layers,
             others=[*(Path(path) for path, _ in model.adapters), *model.draft],
+            gpu_reserve_bytes=rules.gpu_reserve_bytes,
         )
-    except (LocalrunError, OSError) as error:  # llama.cpp's own error is better, in the load
+    except OSError as error:
         _log.debug("no plan for %s: %s", model.name, error)
         return None
-    return make_plan(shape, replace(request, tightness=tightness), devices())
 
 
 def _with_plan(load: Load, plan: LoadPlan, devices: Devices) -> Load:
@@ -176,70 +197,3 @@ def _host_cache_bytes(plan: LoadPlan) -> int:
         if not share.device.is_gpu
     )
     return max(0, min(MAX_HOST_CACHE_BYTES, left_bytes // HOST_CACHE_SHARE))
-
-
-def _settings(
-    model: RunnerModel, num_ctx: int | None, load: Load, plan: LoadPlan | None
-) -> tuple[LoadSetting, ...]:
-    """Return the settings of a load for a request with a context of ``num_ctx``."""
-    options, wanted_ctx = model.options, num_ctx or model.num_ctx
-    ctx_source = "request" if num_ctx else "recipe"
-    return (
-        LoadSetting(
-            name="context",
-            value=str(load.num_ctx or "the runner's"),
-            source=ctx_source if wanted_ctx else "plan",
-            reason=_context_reason(wanted_ctx, plan),
-        ),
-        _device_setting(model, plan),
-        LoadSetting(
-            name="layers on GPU",
-            value=str(load.num_gpu_layers) if plan is None else str(plan.split.num_gpu_layers),
-            source="plan" if model.num_gpu_layers < 0 else "recipe",
-            reason=plan.reason if plan else "",
-        ),
-        LoadSetting(name="parallel", value=str(load.num_parallel), source="default"),
-        _recipe_setting("threads", model.num_threads, "as many as help"),
-        _recipe_setting("cache type", options.cache_type, DEFAULT_CACHE_TYPE),
-        _recipe_setting("flash attention", options.flash_attention, "where the device has it"),
-        _recipe_setting("batch", options.num_batch, "512"),
-        _recipe_setting("memory map", options.use_mmap, "yes"),
-    )
-
-
-def _context_reason(wanted_ctx: int | None, plan: LoadPlan | None) -> str:
-    if plan is None:
-        return NO_PLAN
-    if wanted_ctx is None:
-        return "as long as its share of the memory allows, up to the model's own"
-    return plan.context_note
-
-
-def _device_setting(model: RunnerModel, plan: LoadPlan | None) -> LoadSetting:
-    """Return the devices of the load, with the reason for choosing them."""
-    if plan is None:
-        value = "the runner's"
-        return LoadSetting(name="device", value=value, source="default", reason=NO_PLAN)
-    gpus = plan.split.gpus
-    if gpus:
-        value = ", ".join(f"{gpu.label} ({gpu.description})" for gpu in gpus)
-        return LoadSetting(name="device", value=value, source="default", reason=gpus[0].reason)
-    if model.num_gpu_layers == 0:
-        return LoadSetting(name="device", value="CPU", source="recipe", reason="num_gpu is 0")
-    reason = plan.shares[-1].device.reason or plan.reason
-    return LoadSetting(name="device", value="CPU", source="default", reason=reason)
-
-
-def _recipe_setting(name: str, value: object, default: str) -> LoadSetting:
-    if value is None:
-        return LoadSetting(name=name, value=default, source="default")
-    return LoadSetting(name=name, value=str(value), source="recipe")
-
-
-def _tightness_setting(tightness: float) -> LoadSetting:
-    return LoadSetting(
-        name="memory counted on",
-        value=f"{tightness:.0%}",
-        source="plan",
-        reason="of what is free: with more an earlier load of it ran out of memory",
-    )

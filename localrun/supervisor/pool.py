@@ -23,6 +23,7 @@ from localrun.supervisor.load_queue import LoadQueue
 from localrun.supervisor.loader import PoolContext
 from localrun.supervisor.memory_history import MemoryHistory
 from localrun.supervisor.model import KeepAlive, RequestOptions
+from localrun.supervisor.planning import DEFAULT_RULES
 from localrun.supervisor.request_queue import PendingLoad, PendingRequest, RequestHandle
 from localrun.supervisor.reservations import DeviceMemory
 from localrun.supervisor.runner import encode_request
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
+    from localrun.load_rules import LoadRules
     from localrun.runner.messages import Submitted
     from localrun.supervisor.model import RunnerModel
     from localrun.supervisor.planning import Devices
@@ -61,6 +63,7 @@ class RunnerPool:
         invalidate_devices: Callable[[], None] = lambda: None,
         memory_history: MemoryHistory | None = None,
         max_waiting: int = MAX_WAITING,
+        rules: LoadRules = DEFAULT_RULES,
         health_timeout_scale: float = 1.0,  # of the timeouts for runners that hang
     ) -> None:
         self._keep_alive = KeepAlive(keep_alive_s, source="default")
@@ -83,7 +86,7 @@ class RunnerPool:
         self._context = PoolContext(
             start_process=self._start_process,
             clock=clock,
-            load_queue=LoadQueue(memory, self._slot_states, clock),
+            load_queue=LoadQueue(memory, self._slot_states, clock, rules),
             crashes=CrashBackoff(clock),
             count_load=self._count_load,
             on_action=self._on_action,
@@ -91,7 +94,9 @@ class RunnerPool:
         self.names = PoolNames(self._all_slots, self._context.crashes)
         # Linux kills a runner with the thread that started it, so that thread lives with the pool
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="runner-start")
-        self._monitor = HealthMonitor(self._slot_states, self._closing, health_timeout_scale)
+        self._monitor = HealthMonitor(
+            self._slot_states, self._closing, health_timeout_scale, rules.timeout_s
+        )
         self._monitor.start()
 
     @property

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 from localrun.supervisor.devices import available_bytes
-from localrun.supervisor.planning import RETRY_TIGHTNESS, plan_load, smaller_load
+from localrun.supervisor.planning import DEFAULT_RULES, RETRY_TIGHTNESS, plan_load, smaller_load
 
 if TYPE_CHECKING:
     import threading
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from localrun.errors import LocalrunError
     from localrun.hardware.device import Device
     from localrun.hardware.plan import LoadPlan
+    from localrun.load_rules import LoadRules
     from localrun.runner.messages import Ready
     from localrun.supervisor.memory_history import MemoryHistory
     from localrun.supervisor.model import RunnerModel
@@ -58,7 +59,9 @@ class Reservation:
         """
         owner = self.owner
         owner.release(self)  # its own share counts as free for the smaller plan
-        smaller = smaller_load(self.model, self.num_ctx, owner.devices, self.planned, error)
+        smaller = smaller_load(
+            self.model, self.num_ctx, owner.devices, self.planned, error, owner.rules
+        )
         if smaller is None:
             return False
         owner.history.remember(self.model, owner.devices(), RETRY_TIGHTNESS)
@@ -88,7 +91,9 @@ class Reservations:
         memory: DeviceMemory,
         slots: Callable[[], list[SlotState]],
         changed: threading.Condition,
+        rules: LoadRules = DEFAULT_RULES,
     ) -> None:
+        self.rules = rules
         self._memory = memory
         self.history = memory.history
         self._slots = slots
@@ -101,7 +106,7 @@ class Reservations:
     def plan(self, model: RunnerModel, num_ctx: int | None) -> Reservation:
         """Return a reservation for what is free now, without holding the devices."""
         tightness = self.history.tightness(model, self._memory.devices)
-        planned = plan_load(model, num_ctx, self.devices, tightness=tightness)
+        planned = plan_load(model, num_ctx, self.devices, tightness=tightness, rules=self.rules)
         return Reservation(planned=planned, model=model, num_ctx=num_ctx, owner=self)
 
     def conflicts(self, reservation: Reservation) -> bool:

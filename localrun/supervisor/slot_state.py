@@ -143,6 +143,11 @@ class SlotState:
             return self.loaded is not None and not self._running and self._queue.is_empty
 
     @property
+    def is_starting(self) -> bool:
+        """Return whether a load waits in the load queue or is under way."""
+        return self._is_starting
+
+    @property
     def has_work(self) -> bool:
         """Return whether a load is under way or the runner has requests."""
         with self._changed:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from hypothesis import strategies as st
 
-from localrun.modelfile.known import CACHE_TYPES, LISTS, PARAMETERS
+from localrun.load_rules import CACHE_TYPES
+from localrun.modelfile.known import LISTS, PARAMETERS
 from localrun.modelfile.recipe import AdapterUse, Recipe, RecipeMessage
 
 if TYPE_CHECKING:

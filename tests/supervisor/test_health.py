@@ -101,7 +101,7 @@ def test_a_runner_that_hung_while_it_was_idle_is_found_by_the_next_request(
     heartbeat.now += 100 * SILENCE_S  # of idle time, which says nothing
     sink = watched.ask("say y")
     wait_until(lambda: heartbeat._ping_at is not None)
-    at_first = heartbeat.stall_reason(is_loading=False, timeout_scale=TIMEOUT_SCALE)
+    at_first = heartbeat.stall_reason(timeout_scale=TIMEOUT_SCALE)
     heartbeat.now += 1.1 * SILENCE_S * TIMEOUT_SCALE
     end = sink.until_end()
     again = watched.ask("say z").until_end()

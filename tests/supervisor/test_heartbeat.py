@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from localrun.load_rules import DEFAULT_TIMEOUT_S
 from localrun.runner.messages import Pong
-from localrun.supervisor.heartbeat import LOAD_STALL_S, LONGEST_STEP_S, SILENCE_S, Heartbeat
+from localrun.supervisor.heartbeat import LONGEST_STEP_S, SILENCE_S, Heartbeat
 
 
 class Clock:
@@ -24,7 +25,7 @@ def after(seconds: float, *, step: int, cpu_share: float, is_working: bool = Tru
         heartbeat.record_pong(
             Pong(num_steps=step * count, cpu_s=clock.now * cpu_share, is_working=is_working)
         )
-    return heartbeat.stall_reason(is_loading=False)
+    return heartbeat.stall_reason()
 
 
 @pytest.mark.parametrize(
@@ -54,24 +55,24 @@ def test_silence_counts_from_the_question_on() -> None:
     heartbeat = Heartbeat(clock)
     clock.now = 1000.0
     heartbeat.record_ping()
-    at_first = heartbeat.stall_reason(is_loading=False)
+    at_first = heartbeat.stall_reason()
     clock.now += SILENCE_S + 1
 
     assert at_first is None
-    assert "did not answer" in str(heartbeat.stall_reason(is_loading=False))
+    assert "did not answer" in str(heartbeat.stall_reason())
 
 
 def test_a_load_may_be_slow_as_long_as_it_moves() -> None:
     clock = Clock()
     heartbeat = Heartbeat(clock)
     for _ in range(3):
-        clock.now += LOAD_STALL_S - 1
+        clock.now += DEFAULT_TIMEOUT_S - 1
         heartbeat.record_message()
-    moving = heartbeat.stall_reason(is_loading=True)
-    clock.now += LOAD_STALL_S + 1
+    moving = heartbeat.load_stall_reason(DEFAULT_TIMEOUT_S)
+    clock.now += DEFAULT_TIMEOUT_S + 1
 
     assert moving is None
-    assert "no progress" in str(heartbeat.stall_reason(is_loading=True))
+    assert "no progress" in str(heartbeat.load_stall_reason(DEFAULT_TIMEOUT_S))
 
 
 def test_the_rate_is_that_of_the_last_signs() -> None:
@@ -93,7 +94,7 @@ def test_a_rest_counts_neither_as_a_stall_nor_for_the_rate() -> None:
     heartbeat.record_ping()
     heartbeat.record_message()
     heartbeat.record_pong(Pong(num_steps=5, cpu_s=1, is_working=True, num_tokens=0))
-    verdict = heartbeat.stall_reason(is_loading=False)
+    verdict = heartbeat.stall_reason()
     clock.now += 3
     heartbeat.record_pong(Pong(num_steps=35, cpu_s=2, is_working=True, num_tokens=30))
 

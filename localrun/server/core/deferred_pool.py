@@ -79,6 +79,7 @@ def create_pool(
         invalidate_devices=devices.invalidate,
         memory_history=MemoryHistory(settings.needs_file),
         max_waiting=settings.max_queue,
+        rules=settings.loads,
     )
     LoadedNames(pool, models).start_watch()
     return pool

@@ -13,7 +13,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from localrun.logs import HarmlessFormatter
+from localrun.logs import HarmlessFormatter, set_debug_level
 from localrun.private import make_private_folder, open_private, tighten
 from localrun.server.middleware.access_log import LOG_FORMAT, RequestFilter
 
@@ -41,6 +41,7 @@ def set_up_logging(settings: Settings, *, background: bool) -> None:
     handler.addFilter(RequestFilter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    set_debug_level(settings.debug)
 
 
 class PrivateLog(logging.handlers.RotatingFileHandler):

@@ -33,6 +33,7 @@ RUNNER_ENVIRONMENT = {"GGML_NO_BACKTRACE": "1", "GOMP_SPINCOUNT": "100000"}
 MAX_LOG_LINES = 20
 MAX_REASON_LINES = 3  # of these, in an error
 LOG_TIMEOUT_S = 3.0  # a grandchild may keep the pipe open
+LEVELS = {"DEBUG": logging.DEBUG, "INFO": logging.INFO}  # first word of a line
 _log = logging.getLogger(__name__)
 
 
@@ -106,8 +107,10 @@ class RunnerProcess:
         with self._process.stderr as lines:
             for line in lines:
                 text = line.decode(errors="replace").rstrip()
-                self._last_lines.append(text)
-                _log.warning("runner: %s", text)
+                level = LEVELS.get(text.partition(" ")[0], logging.WARNING)
+                if level >= logging.WARNING:  # others would hide the reason of an end
+                    self._last_lines.append(text)
+                _log.log(level, "runner: %s", text)
 
 
 def _is_traceback(line: str) -> bool:

@@ -17,7 +17,7 @@ def runner(
 
     from localrun.engine.llama.binding import load_binding
     from localrun.engine.llama.cuda_libraries import explained, prepare
-    from localrun.logs import HarmlessFormatter
+    from localrun.logs import HarmlessFormatter, set_debug_level
     from localrun.settings import load_settings
 
     prepare()
@@ -32,5 +32,6 @@ def runner(
     handler.setFormatter(HarmlessFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     settings = load_settings(os.environ)
+    set_debug_level(settings.debug)
     saved = SavedPrompts(root=settings.prompts_dir, budget_bytes=settings.prompt_cache_bytes)
     raise Exit(run_runner(fd, device, saved if settings.prompt_cache_bytes != 0 else None))

@@ -88,6 +88,11 @@ class Settings:
         """Return the folder of the indexes of stores."""
         return self.prompts_dir.parent / "index"
 
+    @property
+    def notices_dir(self) -> Path:
+        """Return the folder that records which notices were shown."""
+        return self.prompts_dir.parent / "notices"
+
     access: Access = field(default_factory=Access)
     is_tls: bool = False  # the address is https
 

@@ -37,8 +37,15 @@ HELP = """\
 Three double quotes begin and end a message of several lines. Ctrl-C stops an answer."""
 
 
-def chat(connect: Callable[[], LocalrunClient], options: ChatOptions) -> None:
-    """Chat until the user exits; ``connect`` returns a running server, starting it if necessary."""
+def chat(
+    connect: Callable[[], LocalrunClient],
+    options: ChatOptions,
+    on_open: Callable[[], None] = lambda: None,
+) -> None:
+    """Chat until the user exits; ``connect`` returns a running server, starting it if necessary.
+
+    ``on_open`` is called once, when the model is loaded.
+    """
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401 - gives input() its line editing
     output = Output()
@@ -46,6 +53,7 @@ def chat(connect: Callable[[], LocalrunClient], options: ChatOptions) -> None:
     with interruptible():
         context = _open(connect(), options, output)
         output.note(f"{options.model}{context}: type a message, /help for help, /bye to exit")
+        on_open()
         while (text := _read()) is not None:
             if text == "/clear":
                 messages.clear()

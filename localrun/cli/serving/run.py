@@ -132,8 +132,15 @@ def run(  # noqa: PLR0913 - one parameter a flag
     def connect() -> LocalrunClient:
         return ensure_server(settings, first)
 
+    def note_context() -> None:
+        if ctx is None and sys.stdout.isatty():
+            from localrun.cli.serving.context_notice import note_small_context
+
+            note_small_context(settings, stored)
+
     if message is None:
         warn_of_other_version(connect())
-        chat(connect, chat_options)
+        chat(connect, chat_options, on_open=note_context)
     else:
         answer_once(connect, chat_options, message)
+        note_context()

@@ -9,6 +9,7 @@ from typer import Exit, Option, Typer
 from typer.main import get_command
 
 from localrun import __version__
+from localrun.cli.backend import ABOUT_BACKEND, BACKEND_COMMANDS
 from localrun.cli.deferred import Commands, build_commands
 from localrun.cli.doctor import doctor
 from localrun.cli.help import help_command
@@ -90,6 +91,7 @@ class _Group(Commands):
     def __init__(self, **attributes: Any) -> None:  # noqa: ANN401 - as its base has it
         super().__init__(**attributes)
         self.add(COMMANDS, hidden=False)
+        self.add_group("backend", ABOUT_BACKEND, BACKEND_COMMANDS)
         self.add(HIDDEN, hidden=True)
 
 
@@ -113,6 +115,7 @@ def build_all() -> None:
     """Build all commands at once; a process that runs only one builds only that."""
     build_commands(COMMANDS, hidden=False)
     build_commands(HIDDEN, hidden=True)
+    build_commands(BACKEND_COMMANDS, hidden=False)
     command_line()
 
 

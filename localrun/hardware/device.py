@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from localrun.backends.manifest import EngineBuild
+    from localrun.backends.state import BackendState
 
 
 class DeviceKind(StrEnum):
@@ -74,3 +79,5 @@ class Machine:
     cpu: Cpu
     unused: tuple[UnusedDevice, ...] = ()
     failure: str | None = None  # why the probe failed; the CPU is the only device then
+    backends: tuple[BackendState, ...] = ()  # those for GPUs that llama.cpp has, loaded or not
+    engine: EngineBuild | None = None

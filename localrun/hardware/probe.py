@@ -1,7 +1,9 @@
 """Probe of the machine's devices, in a child process that a broken driver may crash.
 
-If a driver hangs, crashes or writes nonsense, the lines that the child wrote before are used. If
-they lack llama.cpp's devices, the machine has only its processor, and the reason is reported.
+If a driver hangs, crashes or writes nonsense, the lines that the child wrote before are used. If it
+happens in the code of a backend, the backend is remembered, and the machine is probed again without
+it. If llama.cpp's devices are lacking still, the machine has only its processor, and the reason is
+reported.
 """
 
 from __future__ import annotations
@@ -13,8 +15,10 @@ import signal
 import subprocess
 import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localrun.backends.failures import FAILED_LIBRARIES, RememberedFailures
 from localrun.hardware.cpu import read_cpu
 from localrun.hardware.device import Device, DeviceKind, Machine
 from localrun.hardware.report import ProbeReport, read_report
@@ -31,6 +35,7 @@ _log = logging.getLogger(__name__)
 TIMEOUT_S = 20.0  # drivers of machines with eight cards need half of this
 KILL_TIMEOUT_S = 2.0
 MAX_BYTES = 1_000_000
+MAX_FAILED = 4  # backends that fail in one probe
 PROBE_ENVIRONMENT = {"GGML_NO_BACKTRACE": "1"}  # as for runners: no debugger in abort()
 
 
@@ -39,14 +44,17 @@ def probe_machine(
     *,
     command: Sequence[str] | None = None,
     timeout_s: float = TIMEOUT_S,
+    failures: RememberedFailures | None = None,
 ) -> Machine:
     """Return the devices and the processor; blocks about half a second, at most ``timeout_s``.
 
-    The child gets ``environ`` with the variables that hide devices. Free memory is measured
-    now: probe again before a later decision.
+    It blocks as long again after each backend that fails for the first time; ``failures``
+    remembers them. The child gets ``environ`` with the variables that hide devices. Free memory
+    is measured now: probe again before a later decision.
     """
-    text, ending = _run([*(command or [*program_command(), "probe"])], environ, timeout_s)
-    report, cpu = read_report(text), read_cpu()
+    order = [*(command or [*program_command(), "probe"])]
+    report, ending = _ask(order, environ, timeout_s, failures or RememberedFailures(environ))
+    cpu = read_cpu()
     failure = None
     if report.devices is None:
         failure = report.failed or f"the devices could not be asked: the probe {ending}"
@@ -59,7 +67,25 @@ def probe_machine(
         cpu=cpu,
         unused=find_unused(devices, report, Surroundings.of_this_process(environ)),
         failure=failure,
+        backends=tuple(report.backends),
+        engine=report.engine,
     )
+
+
+def _ask(
+    command: list[str], environ: Mapping[str, str], timeout_s: float, failures: RememberedFailures
+) -> tuple[ProbeReport, str]:
+    """Return the report, and how the child ended; ask again without backends that fail."""
+    failed: list[str] = []
+    while True:
+        text, ending = _run(command, {**environ, FAILED_LIBRARIES: "\n".join(failed)}, timeout_s)
+        report = read_report(text)
+        if report.loading is None or len(failed) == MAX_FAILED:
+            return report, ending
+        backend, library = report.loading
+        _log.warning("the probe %s in the %s backend, which is skipped", ending, backend)
+        failures.add(backend, Path(library), ending)
+        failed.append(f"{library}\t{ending}")
 
 
 def _run(command: list[str], environ: Mapping[str, str], timeout_s: float) -> tuple[str, str]:

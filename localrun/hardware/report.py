@@ -1,6 +1,10 @@
 """Report of the probe: JSON objects, one per line, so that a crash loses only later lines.
 
-    {"devices": [{"backend": "CUDA", "index": 0, "name": "CUDA0", ...}, ...]}
+    {"engine": {"llama_cpp_python": "0.3.36", "ggml": "0.25.3", "commit": "0c1e570"}}
+    {"loading": ["cuda", "/path/libggml-cuda.so"]}      before the code of a backend runs
+    {"loading": null}                                   after it
+    {"backends": [{"backend": "cuda", "is_loaded": true, ...}, ...],
+     "devices": [{"backend": "CUDA", "index": 0, "name": "CUDA0", ...}, ...]}
     {"unloaded": {"cuda": "libcudart.so.13: cannot open shared object file"}}
     {"cards": [{"maker": "NVIDIA", "name": "...", "unit_id": "0000:c1:00.0", ...}, ...]}
     {"failed": "why llama.cpp could not be asked"}
@@ -10,13 +14,17 @@ The parent trusts none of it: a line of another form is ignored.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any, TypeVar
 
+from localrun.backends.manifest import EngineBuild
+from localrun.backends.state import BackendState
 from localrun.hardware.device import Device, DeviceKind
 
 MAX_DEVICES = 256
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +47,9 @@ class ProbeReport:
     devices: list[Device] | None = None  # None = no such line
     cards: list[Card] = field(default_factory=list)
     unloaded: dict[str, str] = field(default_factory=dict)  # backend -> the linker's reason
+    backends: list[BackendState] = field(default_factory=list)
+    engine: EngineBuild | None = None
+    loading: tuple[str, str] | None = None  # the backend whose code ran at the end, and its library
     failed: str | None = None
 
 
@@ -62,19 +73,38 @@ def read_report(text: str) -> ProbeReport:
 
 def _take(report: ProbeReport, message: dict[str, Any]) -> None:
     for name, value in message.items():
-        if name == "devices" and isinstance(value, list):
-            report.devices = [device for item in value[:MAX_DEVICES] if (device := _device(item))]
-        elif name == "cards" and isinstance(value, list):
-            report.cards += [card for item in value[:MAX_DEVICES] if (card := _card(item))]
+        if name == "loading":
+            report.loading = _pair(value)
+        elif name == "engine":
+            report.engine = next(iter(_values(EngineBuild, [value])), None)
         elif name == "unloaded" and isinstance(value, dict):
             report.unloaded |= {str(key): str(reason) for key, reason in value.items()}
         elif name == "failed" and isinstance(value, str):
             report.failed = value
+        elif isinstance(value, list):
+            _take_list(report, name, value)
+
+
+def _take_list(report: ProbeReport, name: str, items: list[object]) -> None:
+    if name == "devices":
+        report.devices = [device for item in items[:MAX_DEVICES] if (device := _device(item))]
+    elif name == "cards":
+        report.cards += _values(Card, items)
+    elif name == "backends":
+        report.backends = _values(BackendState, items)
+
+
+def _pair(value: object) -> tuple[str, str] | None:
+    if not isinstance(value, list) or len(value) != len(("backend", "library")):
+        return None
+    return str(value[0]), str(value[1])
 
 
 def _plain(value: object) -> object:
     if isinstance(value, list):
-        return [asdict(item) for item in value]
+        return [_plain(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
     return value
 
 
@@ -86,14 +116,16 @@ def _device(value: object) -> Device | None:
         return None
 
 
-def _card(value: object) -> Card | None:
-    try:
-        return Card(**_known(Card, value))
-    except (TypeError, ValueError):
-        return None
+def _values(kind: type[_Value], items: list[object]) -> list[_Value]:
+    """Return the values of a type, without those of another form."""
+    values = []
+    for item in items[:MAX_DEVICES]:
+        with contextlib.suppress(TypeError, ValueError):
+            values.append(kind(**_known(kind, item)))
+    return values
 
 
-def _known(kind: type[Device | Card], value: object) -> dict[str, Any]:
+def _known(kind: type, value: object) -> dict[str, Any]:
     """Return the values for the fields of a dataclass.
 
     Raises:

@@ -21,7 +21,7 @@ PACKAGE = "llama-cpp-python"
 OWN_BACKEND = {"NVIDIA": "CUDA", "AMD": "ROCm", "Apple": "Metal", "Intel": "Vulkan"}
 GENERAL_BACKEND = "Vulkan"
 SWITCHES = {"CUDA": "GGML_CUDA", "ROCm": "GGML_HIP", "Metal": "GGML_METAL", "Vulkan": "GGML_VULKAN"}
-MODULES = {"CUDA": "cuda", "ROCm": "hip", "Metal": "metal", "Vulkan": "vulkan"}
+MODULES = {"CUDA": "cuda", "ROCm": "rocm", "Metal": "metal", "Vulkan": "vulkan"}
 CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 RUNTIME = re.compile(r"lib(?:cudart|cublas|cublasLt)\.so\.(\d+)")
 PINNED_RUNTIMES = 12  # up to this version the names of NVIDIA's packages end in it
@@ -97,6 +97,15 @@ def runtime_command(reason: str, backend: str, surroundings: Surroundings) -> st
     if surroundings.has_pip:
         return f"{surroundings.python} -m pip install {wanted}"
     return f"uv pip install --python {surroundings.python} {wanted}"
+
+
+def library_command(reason: str, environ: Mapping[str, str]) -> str:
+    """Return the command that installs the library that a backend lacks, or an empty string."""
+    if "libvulkan.so" in reason:
+        return "sudo apt install libvulkan1"
+    if RUNTIME.search(reason) or "libcuda.so" in reason:
+        return runtime_command(reason, "CUDA", Surroundings.of_this_process(environ))
+    return ""
 
 
 def _merged(cards: Sequence[Card]) -> list[Card]:

@@ -25,6 +25,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from localrun.allocator import use_one_arena
+from localrun.engine.backends.loading import backends_of
 from localrun.engine.llama.library import start
 from localrun.engine.llama.memory_log import MemoryTaken
 from localrun.engine.llama.placement import with_devices
@@ -77,7 +78,8 @@ def run_runner(fd: int, device: str = AUTO, saved: SavedPrompts | None = None) -
         return 0
     try:
         taken = MemoryTaken()
-        native_log = start(taken.read_line)
+        backends = backends_of(load.options.devices, device)
+        native_log = start(taken.read_line, backends=backends)
         load = replace(load, options=with_devices(load.options, device))
         loaded = LoadedModel(load, native_log, channel, taken, saved)
     except LocalrunError as error:

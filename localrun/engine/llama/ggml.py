@@ -14,15 +14,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import llama_cpp
 from llama_cpp import llama_cpp as api
 
-from localrun.engine.llama.cuda_libraries import open_cuda_runtime
+from localrun.backends.manifest import EngineBuild
 from localrun.errors import BackendError
 from localrun.hardware.device import Device, DeviceKind
 
 KINDS = (DeviceKind.CPU, DeviceKind.GPU, DeviceKind.IGPU, DeviceKind.ACCEL)  # ggml's numbers
 BACKENDS = {"MTL": "Metal"}  # common names of backends that ggml names otherwise
-REGISTERED = {"hip": "rocm", "metal": "mtl"}  # backends whose file has another name
 HANDLE, TEXT, SIZE = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t
 NO_MODULES = frozenset({"libggml", "libggml-base", "ggml", "ggml-base"})
 SUFFIXES = {"win32": ".dll", "darwin": ".dylib"}
@@ -42,26 +42,78 @@ class _Props(ctypes.Structure):
     )
 
 
-def load_backends() -> None:
-    """Load the backends of a build with dynamic backends (GGML_BACKEND_DL); no-op for others.
+def num_backends() -> int:
+    """Return the number of loaded backends; 0 at first if llama.cpp loads them from files."""
+    return int(ggml_functions().ggml_backend_reg_count())
 
-    Only the package's own folder is searched: llama.cpp by default also searches the working
-    directory, and would run any library there.
+
+def backend_names() -> list[str]:
+    """Return the common names of the loaded backends, in lower case."""
+    names = (_text(name) for name in _backend_names())
+    return [BACKENDS.get(name, name).lower() for name in names]
+
+
+def engine_build() -> EngineBuild:
+    """Return the build of llama.cpp in this process."""
+    ggml = ggml_functions()
+    return EngineBuild(
+        llama_cpp_python=llama_cpp.__version__,
+        ggml=_text(ggml.ggml_version()),
+        commit=_text(ggml.ggml_commit()),
+    )
+
+
+def module_files() -> list[tuple[str, Path]]:
+    """Return the files of backends in llama.cpp's own folder, without those of the CPU."""
+    files = []
+    for file in sorted(library_folder().glob(f"*ggml-*{SUFFIXES.get(sys.platform, '.so')}")):
+        backend = file.stem.removeprefix("lib").removeprefix("ggml-")
+        if file.stem not in NO_MODULES and not backend.startswith("cpu"):
+            files.append((backend, file))
+    return files
+
+
+def load_module(file: Path) -> int | None:
+    """Load a backend from a file; return the number of its devices, or None if it fails."""
+    ggml = ggml_functions()
+    backend = ggml.ggml_backend_load(os.fsencode(file))
+    if not backend:
+        return None
+    props = _Props()
+    num_devices = int(ggml.ggml_backend_reg_dev_count(backend))
+    for index in range(num_devices):  # drivers that fail, fail here
+        ggml.ggml_backend_dev_get_props(
+            ggml.ggml_backend_reg_dev_get(backend, index), ctypes.byref(props)
+        )
+    return num_devices
+
+
+def load_cpu() -> None:
+    """Load the backend of the CPU from llama.cpp's folder, unless llama.cpp is linked with it.
 
     Raises:
-        BackendError: no backend was found, not even one for the CPU.
+        BackendError: there is none.
     """
-    ggml = ggml_functions()
-    if ggml.ggml_backend_reg_count():
+    if "cpu" in backend_names():
         return
     folder = library_folder()
-    open_cuda_runtime(folder)
-    ggml.ggml_backend_load_all_from_path(os.fsencode(folder))
-    if not ggml.ggml_backend_reg_count():
+    files = folder.glob(f"*ggml-cpu*{SUFFIXES.get(sys.platform, '.so')}")
+    best = max(files, key=_score, default=None)
+    if best is not None:
+        ggml_functions().ggml_backend_load(os.fsencode(best))
+    if "cpu" not in backend_names():
         raise BackendError(
             f"llama.cpp has no backend in {folder}: the package llama-cpp-python is damaged",
             hint=f"{sys.executable} -m pip install --force-reinstall --no-deps llama-cpp-python",
         )
+
+
+def _score(file: Path) -> int:
+    """Return how well a variant of the CPU's backend fits this processor; 0 if not at all."""
+    try:
+        return int(ctypes.CDLL(str(file)).ggml_backend_score())
+    except (OSError, AttributeError):
+        return 0
 
 
 def devices() -> list[Device]:
@@ -116,23 +168,6 @@ def library_folder() -> Path:
     return Path(api._base_path).absolute()  # noqa: SLF001 - it has no public name
 
 
-def unloaded_backends() -> dict[str, str]:
-    """Return the backends whose files exist but did not load, with the linker's reason."""
-    loaded = {_text(name).lower() for name in _backend_names()}
-    reasons = {}
-    for file in sorted(library_folder().glob(f"*ggml-*{SUFFIXES.get(sys.platform, '.so')}")):
-        backend = file.stem.removeprefix("lib").removeprefix("ggml-")
-        if file.stem in NO_MODULES or backend.startswith("cpu"):
-            continue
-        if REGISTERED.get(backend, backend) in loaded:
-            continue
-        try:
-            ctypes.CDLL(str(file))
-        except OSError as error:
-            reasons[backend] = str(error)
-    return reasons
-
-
 def _backend_names() -> list[bytes]:
     ggml = ggml_functions()
     return [
@@ -150,10 +185,14 @@ def ggml_functions() -> Any:  # noqa: ANN401 - a ctypes library
     """Return the functions of ggml that this package calls, with their types declared."""
     library = _Libraries()
     for name, result, arguments in (
-        ("ggml_backend_load_all_from_path", None, [TEXT]),
+        ("ggml_version", TEXT, []),
+        ("ggml_commit", TEXT, []),
+        ("ggml_backend_load", HANDLE, [TEXT]),
         ("ggml_backend_reg_count", SIZE, []),
         ("ggml_backend_reg_get", HANDLE, [SIZE]),
         ("ggml_backend_reg_name", TEXT, [HANDLE]),
+        ("ggml_backend_reg_dev_count", SIZE, [HANDLE]),
+        ("ggml_backend_reg_dev_get", HANDLE, [HANDLE, SIZE]),
         ("ggml_backend_dev_count", SIZE, []),
         ("ggml_backend_dev_get", HANDLE, [SIZE]),
         ("ggml_backend_dev_by_name", HANDLE, [TEXT]),

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import llama_cpp
 from llama_cpp import llama_cpp as api
 
-from localrun.engine.llama.ggml import load_backends
+from localrun.engine.backends.loading import load_backends
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 _log = logging.getLogger(__name__)
 _attached: list[object] = []  # the callback set in llama.cpp; ctypes keeps no reference to it
@@ -63,17 +63,26 @@ class NativeLog:
             self._on_line(line)
 
 
-def start(on_line: Callable[[str], None] | None = None) -> NativeLog:
+def start(
+    on_line: Callable[[str], None] | None = None, *, backends: Collection[str] | None = None
+) -> NativeLog:
     """Initialize llama.cpp, and return its log.
+
+    ``backends`` are those for GPUs that are loaded; None loads all, an empty collection none.
 
     Raises:
         BackendError: llama.cpp has no backend to compute with.
     """
     native_log = NativeLog(on_line)
     native_log.attach()
-    load_backends()
-    llama_cpp.llama_backend_init()
+    load_backends(native_log, backends)
+    initialize()
     return native_log
+
+
+def initialize() -> None:
+    """Initialize llama.cpp; its backends must be loaded, or it would search for them elsewhere."""
+    llama_cpp.llama_backend_init()
 
 
 def build() -> tuple[object, ...]:

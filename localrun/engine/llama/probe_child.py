@@ -1,7 +1,8 @@
 """Probe child process: reports the devices of llama.cpp and of the GPU drivers.
 
 Writes the lines of `hardware/report.py` to stdout. Each line is flushed before the next driver
-is asked, so that a driver that crashes or hangs loses no earlier line.
+is asked, so that a driver that crashes or hangs loses no earlier line. The line before the code of
+a backend runs names it.
 """
 
 from __future__ import annotations
@@ -36,15 +37,24 @@ def run_probe() -> int:
 def _report_llama_cpp(out: TextIO) -> None:
     try:
         prepare()
-        from localrun.engine.llama import ggml  # fails if libraries of a GPU are missing
-        from localrun.engine.llama.library import start
+        # fails if libraries of a GPU are missing
+        from localrun.engine.backends.loading import load_backends
+        from localrun.engine.llama import ggml
+        from localrun.engine.llama.library import NativeLog, initialize
 
-        native_log = start()
-        _write(out, devices=ggml.devices())
-        unloaded = ggml.unloaded_backends()
-        if complaint := native_log.last_complaint():
-            _write(out, complaint=complaint)
-        _write(out, unloaded=unloaded)
+        native_log = NativeLog()
+        native_log.attach()
+        _write(out, engine=ggml.engine_build())
+
+        def watch(backend: str, library: str | None) -> None:
+            _write(out, loading=None if library is None else [backend, library])
+
+        states = load_backends(native_log, watch=watch)
+        initialize()
+        _write(out, backends=states, devices=ggml.devices())
+        loaded = {state.backend for state in states if state.is_loaded}
+        absent = [state for state in states if state.backend not in loaded]
+        _write(out, unloaded={state.backend: state.reason for state in absent})
     except LocalrunError as error:
         _write(out, failed=error.message)
     except (ImportError, OSError, RuntimeError, AttributeError) as error:

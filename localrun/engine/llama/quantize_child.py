@@ -53,7 +53,7 @@ def run_quantizer(job: QuantizeJob) -> int:
         target=_exit_with_parent, args=(sys.stdin.buffer, job.output), daemon=True
     ).start()
     report = _Report(private_stdout())
-    native_log = start(report.read_line)
+    native_log = start(report.read_line, backends=())
     params = api.llama_model_quantize_default_params()
     params.ftype = job.file_type
     params.nthread = job.threads or usable_threads()

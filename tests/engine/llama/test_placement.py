@@ -6,8 +6,9 @@ import llama_cpp
 import pytest
 from llama_cpp import llama_cpp as api
 
+from localrun.engine.backends.loading import load_backends
 from localrun.engine.llama import ggml
-from localrun.engine.llama.library import start
+from localrun.engine.llama.library import NativeLog, start
 from localrun.engine.llama.placement import place, with_devices
 from localrun.engine.params import LoadOptions, SplitMode
 from localrun.errors import BackendError, UsageError
@@ -63,4 +64,4 @@ def test_the_processor_is_among_the_devices() -> None:
     (processor,) = [device for device in ggml.devices() if device.name == "CPU"]
 
     assert processor.total_bytes >= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 0.9
-    assert ggml.unloaded_backends() == {}
+    assert all(state.is_loaded for state in load_backends(NativeLog()))

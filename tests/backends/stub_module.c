@@ -1,0 +1,91 @@
+/* A backend module with one device of this name, or with a fault when it is loaded.
+
+   It has llama.cpp's interface of backends (ggml-backend-impl.h, API version 2) and computes nothing. */
+#include <stddef.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#ifndef NAME
+#define NAME "Vulkan"
+#endif
+#ifndef UNIT
+#define UNIT NULL
+#endif
+#ifndef API
+#define API 2
+#endif
+#ifndef DEVICES
+#define DEVICES 1
+#endif
+
+typedef struct reg reg;
+typedef struct device device;
+typedef struct {
+    const char *name, *description;
+    size_t memory_free, memory_total;
+    int type;
+    const char *device_id;
+} properties;
+
+struct device {
+    const char *(*get_name)(device *);
+    const char *(*get_description)(device *);
+    void (*get_memory)(device *, size_t *, size_t *);
+    int (*get_type)(device *);
+    void (*get_props)(device *, properties *);
+    void *others[10];
+    reg *owner;
+    void *context;
+};
+struct reg {
+    int api_version;
+    const char *(*get_name)(reg *);
+    size_t (*get_device_count)(reg *);
+    device *(*get_device)(reg *, size_t);
+    void *(*get_proc_address)(reg *, const char *);
+    void *context;
+};
+
+static reg the_reg;
+static const char *name_of(device *self) { (void)self; return NAME "0"; }
+static const char *describe(device *self) { (void)self; return "stub of " NAME; }
+static void memory(device *self, size_t *available, size_t *total) {
+    (void)self;
+    *available = 7ul << 30;
+    *total = 8ul << 30;
+}
+static int type(device *self) { (void)self; return 1; }
+static void props(device *self, properties *out) {
+#ifdef CRASHES_LATER
+    abort();
+#endif
+    out->name = name_of(self);
+    out->description = describe(self);
+    memory(self, &out->memory_free, &out->memory_total);
+    out->type = type(self);
+    out->device_id = UNIT;
+}
+static device the_device = {name_of, describe, memory, type, props, {0}, &the_reg, NULL};
+
+static const char *reg_name(reg *self) { (void)self; return NAME; }
+static size_t count(reg *self) { (void)self; return DEVICES; }
+static device *get(reg *self, size_t index) { (void)self; (void)index; return &the_device; }
+static void *address(reg *self, const char *name) { (void)self; (void)name; return NULL; }
+static reg the_reg = {API, reg_name, count, get, address, NULL};
+
+#ifdef UNRESOLVED
+int function_of_a_missing_driver(void);
+#endif
+
+reg *ggml_backend_init(void) {
+#ifdef UNRESOLVED
+    function_of_a_missing_driver();
+#endif
+#ifdef ABORTS
+    abort();
+#endif
+#ifdef HANGS
+    for (;;) pause();
+#endif
+    return &the_reg;
+}

@@ -35,6 +35,7 @@ from localrun.cli.models.search import search
 from localrun.cli.models.show import show
 from localrun.cli.models.verify import verify
 from localrun.cli.output import Output
+from localrun.cli.service import ABOUT_SERVICE, SERVICE_COMMANDS
 from localrun.cli.serving.load import load
 from localrun.cli.serving.ps import ps
 from localrun.cli.serving.run import run
@@ -90,6 +91,7 @@ class _Group(Commands):
     def __init__(self, **attributes: Any) -> None:  # noqa: ANN401 - as its base has it
         super().__init__(**attributes)
         self.add(COMMANDS, hidden=False)
+        self.add_group("service", ABOUT_SERVICE, SERVICE_COMMANDS)
         self.add(HIDDEN, hidden=True)
 
 
@@ -113,6 +115,7 @@ def build_all() -> None:
     """Build all commands at once; a process that runs only one builds only that."""
     build_commands(COMMANDS, hidden=False)
     build_commands(HIDDEN, hidden=True)
+    build_commands(SERVICE_COMMANDS, hidden=False)
     command_line()
 
 

@@ -57,6 +57,12 @@ def build_commands(functions: Mapping[str, Callable[..., Any]], *, hidden: bool)
 class Commands(TyperGroup):
     """Group of deferred commands."""
 
+    def add_group(self, name: str, about: str, functions: Mapping[str, Callable[..., Any]]) -> None:
+        """Add a command that has commands of its own."""
+        group = Commands(name=name, help=about, no_args_is_help=True)
+        group.add(functions, hidden=False)
+        self.commands[name] = group
+
     def add(self, functions: Mapping[str, Callable[..., Any]], *, hidden: bool) -> None:
         """Add commands by name."""
         for name, function in functions.items():

@@ -36,6 +36,7 @@ from localrun.cli.models.search import search
 from localrun.cli.models.show import show
 from localrun.cli.models.verify import verify
 from localrun.cli.output import Output
+from localrun.cli.service import ABOUT_SERVICE, SERVICE_COMMANDS
 from localrun.cli.serving.load import load
 from localrun.cli.serving.ps import ps
 from localrun.cli.serving.run import run
@@ -92,6 +93,7 @@ class _Group(Commands):
         super().__init__(**attributes)
         self.add(COMMANDS, hidden=False)
         self.add_group("backend", ABOUT_BACKEND, BACKEND_COMMANDS)
+        self.add_group("service", ABOUT_SERVICE, SERVICE_COMMANDS)
         self.add(HIDDEN, hidden=True)
 
 
@@ -116,6 +118,7 @@ def build_all() -> None:
     build_commands(COMMANDS, hidden=False)
     build_commands(HIDDEN, hidden=True)
     build_commands(BACKEND_COMMANDS, hidden=False)
+    build_commands(SERVICE_COMMANDS, hidden=False)
     command_line()
 
 

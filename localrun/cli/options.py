@@ -36,6 +36,21 @@ def parse_arguments(texts: list[str]) -> dict[str, str]:
     return values
 
 
+def parse_variables(texts: list[str]) -> dict[str, str]:
+    """Return the values of ``--env`` options by name.
+
+    Raises:
+        UsageError: a text is not NAME=VALUE.
+    """
+    values = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (equals and name.isidentifier() and name.isascii()):
+            raise UsageError(f"--env {name} is not NAME=VALUE", hint="--env LOCALRUN_OFFLINE=1")
+        values[name] = value
+    return values
+
+
 def check_keep_alive(text: str | None) -> None:
     """Check the value of ``--keep-alive``.
 

@@ -54,6 +54,8 @@ def warn_unless_own(server_version: str) -> None:
 
 
 def _server_version(client: LocalrunClient) -> str | None:
+    if client.is_asleep():
+        return None
     try:
         return (client.version() or {}).get("localrun")
     except UnauthorizedError:

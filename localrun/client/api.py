@@ -29,6 +29,7 @@ from localrun.client.failures import (
     unreachable,
 )
 from localrun.client.http import ProtocolError, ServerResponse, send_request
+from localrun.client.service_address import has_service, is_asleep
 
 if TYPE_CHECKING:
     import socket
@@ -67,6 +68,14 @@ class LocalrunClient:
         connection = connect_local(self._settings, CONNECT_TIMEOUT_S)
         _close(connection)
         return connection is not None
+
+    def has_service(self) -> bool:
+        """Return whether a service manager listens on the address, and starts the server."""
+        return has_service(self._settings)
+
+    def is_asleep(self) -> bool:
+        """Return whether a request would start the server: a service that does not run."""
+        return is_asleep(self._settings) and not self.is_local()
 
     def open_process(self) -> int | None:
         """Return a file descriptor of the server's process, None if it cannot be known."""

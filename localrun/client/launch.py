@@ -44,10 +44,11 @@ START_LOG = "server-start.log"
 SHOWN_LINES = 5
 
 
-def find_server(settings: Settings) -> LocalrunClient | None:
+def find_server(settings: Settings, *, wakes: bool = False) -> LocalrunClient | None:
     """Return a client of the running server, None if nothing listens on the address.
 
-    A server with a Unix socket is found without a request: no other program can have it.
+    A server with a Unix socket is found without a request: no other program can have it. A service
+    that does not run is started only if the caller ``wakes`` it.
 
     Raises:
         AddressInUseError: another program listens on the address.
@@ -57,6 +58,8 @@ def find_server(settings: Settings) -> LocalrunClient | None:
     client = LocalrunClient(settings)
     if client.is_local():
         return client
+    if not wakes and client.is_asleep():
+        return None
     version = client.version()
     if version is None:
         return None
@@ -99,7 +102,8 @@ def ensure_server(settings: Settings, first: FirstRequest | None = None) -> Loca
 def stop_server(client: LocalrunClient) -> None:
     """Shut the server down; blocks until its address is free, and its process has ended.
 
-    A process of another machine or container is not waited for, nor one that still ends answers
+    The address of a service stays taken: a request to it would start the server again. A process of
+    another machine or container is not waited for, nor one that still ends answers
     after `STOP_TIMEOUT_S`.
 
     Raises:
@@ -109,7 +113,8 @@ def stop_server(client: LocalrunClient) -> None:
     process = client.open_process()
     try:
         client.shut_down()
-        _wait_until_free(client, deadline)
+        if not client.has_service():
+            _wait_until_free(client, deadline)
         if process is not None:
             select.select([process], [], [], max(0.0, deadline - time.monotonic()))
     finally:
@@ -147,11 +152,11 @@ def _find_slow_server(settings: Settings) -> LocalrunClient | None:
     """Return the server; a server that another program is starting may answer late."""
     for _ in range(SILENT_TRIES - 1):
         try:
-            return find_server(settings)
+            return find_server(settings, wakes=True)
         except ServerUnreachableError as error:
             if not (settings.is_loopback and isinstance(error.__cause__, TimeoutError)):
                 raise
-    return find_server(settings)
+    return find_server(settings, wakes=True)
 
 
 def _spawn(

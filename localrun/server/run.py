@@ -35,6 +35,8 @@ from localrun.server.routing.parts import Parts
 from localrun.services.devices import report_unused
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import ASGIApp
 
     from localrun.server.core.deferred_pool import DeferredPool
@@ -64,6 +66,7 @@ class ServerOptions:
     background: bool
     warm: str | None  # the socket of the warm process
     unix: UnixListener | None
+    notify: Callable[[str], None] = lambda _: None  # of a service manager
 
 
 def serve(
@@ -104,7 +107,9 @@ def _serve(options: ServerOptions, parts: Parts, listener: socket.socket) -> Non
         asyncio.get_running_loop().call_later(REPORT_AFTER_S, _report_devices, settings)
         scheme = "https" if options.tls else "http"
         _log.info("listening on %s://%s:%s", scheme, *listener.getsockname()[:2])
+        options.notify("READY=1")
         await server.serve(sockets=[listener])
+        options.notify("STOPPING=1")
         for task in tasks:
             task.cancel()
 

@@ -1,8 +1,9 @@
 """Start of the server process: checks of its settings, then the address, then everything else.
 
-The address is bound before asyncio, uvicorn and the application are imported, so that clients can
-connect at once; the system keeps their connections until the server accepts them. Until then
-the process has one thread and no event loop, so that it can fork the warm process.
+The address is bound, or its socket taken from a service manager, before asyncio, uvicorn and the
+application are imported, so that clients can connect at once; the system keeps their connections
+until the server accepts them. Until then the process has one thread and no event loop, so that it
+can fork the warm process.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import importlib
 import os
 import socket
 import sys
+from dataclasses import replace
 from functools import partial
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -20,6 +22,7 @@ from localrun.errors import AddressInUseError, NetworkError, UsageError
 from localrun.hardware.choice import AUTO, CPU, check_device
 from localrun.server.core.deferred_pool import DeferredPool, create_pool
 from localrun.server.core.early_load import begin_early_load
+from localrun.server.listening.activation import take_activation
 from localrun.server.listening.tls import tls_options
 from localrun.server.listening.unix_socket import unix_listener
 from localrun.server.middleware.keys import read_keys
@@ -57,6 +60,8 @@ def run_server(
             ``insecure`` is false; or the machine does not have the device of the settings.
         StorageError: the API keys or the certificate cannot be read.
     """
+    activation = take_activation(os.environ)
+    settings = _at_address_of(activation.listener, settings)
     keys = read_keys(settings.access)
     if not settings.is_loopback and not keys and not insecure:
         raise UsageError(
@@ -65,7 +70,10 @@ def run_server(
         )
     tls = tls_options(settings)
     device = _checked_device(settings)
-    with bind(settings) as listener, unix_listener(settings, listener) as unix:
+    with (
+        activation.listener or bind(settings) as listener,
+        unix_listener(settings, listener) as unix,
+    ):
         warm = _start_warm(settings, start_warm)
         warm_path = warm.path if warm else None
         from localrun.server.log_file import set_up_logging  # after the fork: imports asyncio
@@ -81,7 +89,7 @@ def run_server(
         _import_uvicorn()
         from localrun.server.run import ServerOptions, serve
 
-        options = ServerOptions(settings, keys, tls, background, warm_path, unix)
+        options = ServerOptions(settings, keys, tls, background, warm_path, unix, activation.notify)
         try:
             serve(options, workspace, pool, listener)
         finally:
@@ -106,6 +114,14 @@ def bind(settings: Settings) -> socket.socket:
                 hint="localrun stop --server   if it is localrun; else set LOCALRUN_HOST",
             ) from error
         raise NetworkError(f"cannot listen on {settings.address}: {error.strerror}") from error
+
+
+def _at_address_of(listener: socket.socket | None, settings: Settings) -> Settings:
+    """Return the settings with the address on which the service manager listens, if it does."""
+    if listener is None:
+        return settings
+    host, port = listener.getsockname()[:2]
+    return replace(settings, host=host, port=port)
 
 
 def _checked_device(settings: Settings) -> str:

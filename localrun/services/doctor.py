@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from localrun.client.launch import find_server
+from localrun.client.service_address import has_service
 from localrun.errors import LocalrunError
 from localrun.hardware.choice import choose
 from localrun.hardware.probe import probe_machine
@@ -111,6 +112,9 @@ def _server(settings: Settings) -> HealthFinding:
         return HealthFinding("server", Health.WRONG, error.message, error.hint)
     if client is not None:
         return HealthFinding("server", Health.OK, f"version {version} runs at {settings.address}")
+    if has_service(settings):
+        detail = f"none runs, the service starts one at {settings.address}"
+        return HealthFinding("server", Health.OK, detail)
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         socket.create_server((settings.host, settings.port), family=family).close()

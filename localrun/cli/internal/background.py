@@ -1,6 +1,8 @@
 """Hidden command of the background server, which other commands start.
 
-    serve --background [--device=DEVICE] [--load=MODEL] [--load-ctx=TOKENS]
+    serve --background [--device=DEVICE] [--load=MODEL] [--load-ctx=TOKENS] [--stay]
+
+``--stay``: the server does not leave when it is idle.
 
 Its options are read without typer: the import takes as long as the rest of the way to the socket
 on which a command waits. Everything else is in the environment, which it has from the command.
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BACKGROUND_SERVER = ["serve", "--background"]
-DEVICE, LOAD, LOAD_CTX = "--device", "--load", "--load-ctx"
+DEVICE, LOAD, LOAD_CTX, STAY = "--device", "--load", "--load-ctx", "--stay"
 
 
 def serve_in_background(arguments: Sequence[str]) -> None:
@@ -34,7 +36,11 @@ def serve_in_background(arguments: Sequence[str]) -> None:
 
     options = _read_options(arguments)
     name, num_ctx = options.get(LOAD), options.get(LOAD_CTX)
-    settings = load_settings(os.environ, {"LOCALRUN_DEVICE": options.get(DEVICE)})
+    idle_exit = "-1" if STAY in options else None
+    settings = load_settings(
+        os.environ,
+        {"LOCALRUN_DEVICE": options.get(DEVICE), "LOCALRUN_IDLE_EXIT": idle_exit},
+    )
     early = None
     if name is not None:
         early = EarlyLoad(name=name, num_ctx=int(num_ctx) if num_ctx else None)
@@ -46,7 +52,7 @@ def _read_options(arguments: Sequence[str]) -> dict[str, str]:
     options = {}
     for argument in arguments:
         name, equals, value = argument.partition("=")
-        if not equals or name not in {DEVICE, LOAD, LOAD_CTX}:
+        if argument != STAY and (not equals or name not in {DEVICE, LOAD, LOAD_CTX}):
             raise UsageError(f"{argument} is no option of the background server")
         options[name] = value
     if not options.get(LOAD_CTX, "0").isdecimal():

@@ -56,7 +56,7 @@ def with_device(settings: Settings, flag: str | None) -> Settings:
     from localrun.client.launch import find_server
     from localrun.services.devices import check_choice
 
-    client = find_server(settings)
+    client = find_server(settings, wakes=True)
     if client is None:
         chosen = check_choice(flag or settings.device, os.environ)
         return settings.by_flag("LOCALRUN_DEVICE", device=chosen) if flag else settings

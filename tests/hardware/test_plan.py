@@ -210,3 +210,80 @@ def test_after_a_failure_less_is_counted_on() -> None:
 )
 def test_contexts_come_in_steps(longest: int, steps: list[int]) -> None:
     assert context_steps(longest) == steps
+
+
+LONG = replace(DENSE, trained_context=2**20)
+WIDE_LAYER = replace(LAYER, key_width=4096)  # 2.5 GiB for 32,768 tokens
+
+
+@pytest.mark.parametrize(
+    ("gib", "least", "most"),
+    [(23, 32768, 262144), (47.5, 262144, 2**20), (80, 262144, 2**20)],
+)
+def test_large_cards_have_at_least_the_context_of_their_tier(
+    gib: float, least: int, most: int
+) -> None:
+    made = plan(LONG, gpu(round(gib * GIB)), processor())
+
+    assert least <= made.num_ctx <= most
+
+
+def test_a_tier_may_take_more_than_half_of_what_the_weights_leave() -> None:
+    wide = replace(DENSE, layers=(replace(WIDE_LAYER, dense_bytes=2300 * MIB),) * 8)
+    below = plan(wide, gpu(round(22.9 * GIB)), processor())
+    above = plan(wide, gpu(23 * GIB), processor())
+
+    assert below.num_ctx < above.num_ctx == 32768
+    assert above.shares[0].cell_bytes > (23 * GIB - above.shares[0].weight_bytes) / 2
+
+
+def test_a_tier_is_never_longer_than_the_model_or_the_memory() -> None:
+    short = replace(DENSE, trained_context=20_000)
+    full = replace(DENSE, layers=(replace(WIDE_LAYER, dense_bytes=2700 * MIB),) * 8)
+
+    assert plan(short, gpu(24 * GIB), processor()).num_ctx == 20_000
+    assert COMFORTABLE_CONTEXT <= plan(full, gpu(24 * GIB), processor()).num_ctx < 32768
+
+
+def test_two_cards_count_together() -> None:
+    one = plan(LONG, gpu(24 * GIB), processor())
+    two = plan(LONG, gpu(24 * GIB), gpu(24 * GIB, 1), processor())
+
+    assert one.num_ctx < 262144 <= two.num_ctx
+
+
+def test_a_tier_moves_no_layer_off_the_card() -> None:
+    large = replace(DENSE, layers=(replace(WIDE_LAYER, dense_bytes=5700 * MIB),) * 8)
+
+    made = plan(large, gpu(47 * GIB), processor())
+
+    assert made.split.counts == (9,)
+    assert made.num_ctx < 32768
+
+
+def test_an_integrated_gpu_takes_as_little_of_the_machines_memory_as_the_processor() -> None:
+    integrated = replace(gpu(64 * GIB), kind=DeviceKind.IGPU)
+
+    made = plan(DENSE, integrated, processor())
+
+    assert made.split.counts == (9,)
+    assert made.num_ctx == plan(DENSE, processor(64 * GIB)).num_ctx
+
+
+def test_the_reserve_is_left_to_other_programs() -> None:
+    reserve = PlanRequest(gpu_reserve_bytes=6 * GIB)
+    made = plan(DENSE, gpu(16 * GIB), processor(), wish=reserve)
+
+    assert made.gpu_bytes <= 16 * GIB - 6 * GIB - GPU_RESERVE
+    assert made.split.counts == (9,)
+    assert plan(DENSE, gpu(12 * GIB), processor(), wish=reserve).split.num_gpu_layers < 9
+    assert plan(DENSE, gpu(4 * GIB), processor(), wish=reserve).split.num_gpu_layers == 0
+    tier = plan(LONG, gpu(24 * GIB), processor(), wish=reserve)
+    assert tier.gpu_bytes <= 18 * GIB
+
+
+@pytest.mark.parametrize(("num_slots", "num_contexts"), [(1, 1), (2, 2), (4, 4), (16, 4)])
+def test_a_cache_has_no_more_contexts_than_sequences(num_slots: int, num_contexts: int) -> None:
+    made = plan(DENSE, processor(), wish=PlanRequest(num_ctx=4096, num_slots=num_slots))
+
+    assert made.setup.num_cells == num_contexts * 4096

@@ -28,6 +28,7 @@ from localrun.server.start import bind
 from localrun.services.stored_model import ModelDetails, ModelIdentity, StoredModel
 from localrun.services.workspace import Workspace
 from localrun.settings import Settings
+from localrun.supervisor.planning import DEFAULT_RULES
 from localrun.supervisor.pool import RunnerPool
 from tests.fakes.starting import start_fake
 from tests.waiting import HANG_S
@@ -106,7 +107,8 @@ def serving(
     **changed: Any,
 ) -> Iterator[Served]:
     """Serve; ``changed`` are fields of the settings."""
-    pool = RunnerPool(keep_alive_s=300, start=start_fake)
+    rules = changed.get("loads", DEFAULT_RULES)
+    pool = RunnerPool(keep_alive_s=300, start=start_fake, rules=rules)
     shutdowns: list[bool] = []
     settings = Settings(port=0, log_dir=Path("/nowhere"), models_dir=Path("/nowhere"), **changed)
     deferred_pool = DeferredPool(lambda: pool)

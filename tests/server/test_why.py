@@ -49,6 +49,33 @@ def test_what_the_servers_environment_and_flags_say_is_told_as_such() -> None:
     assert told["threads"] == "default"
 
 
+def test_the_rules_of_the_servers_environment_are_told() -> None:
+    said = load_settings(
+        {
+            "LOCALRUN_CONTEXT_LENGTH": "1024",
+            "LOCALRUN_NUM_PARALLEL": "2",
+            "LOCALRUN_KV_CACHE_TYPE": "q8_0",
+            "LOCALRUN_FLASH_ATTENTION": "on",
+            "LOCALRUN_GPU_RESERVE": "2G",
+            "LOCALRUN_LOAD_TIMEOUT": "1m",
+            "LOCALRUN_DEBUG": "1",
+        }
+    )
+    with serving(sources=said.sources, loads=said.loads, debug=said.debug) as served:
+        httpx.post(f"{served.url}/api/localrun/load", json={"model": "fake"})
+        settings = why(served, "fake").json()["settings"]
+
+    told = {it["name"]: (it["value"], it["source"]) for it in settings}
+    assert told["context"] == ("1024", "environment LOCALRUN_CONTEXT_LENGTH")
+    assert told["parallel"] == ("2", "environment LOCALRUN_NUM_PARALLEL")
+    assert told["cache type"] == ("q8_0", "environment LOCALRUN_KV_CACHE_TYPE")
+    assert told["flash attention"] == ("True", "environment LOCALRUN_FLASH_ATTENTION")
+    assert told["GPU reserve"] == ("2 GB", "environment LOCALRUN_GPU_RESERVE")
+    assert told["models at once"] == ("all that fit", "default")
+    assert told["load timeout"] == ("60 s", "environment LOCALRUN_LOAD_TIMEOUT")
+    assert told["debug"] == ("1", "environment LOCALRUN_DEBUG")
+
+
 def test_the_threads_are_those_that_the_runner_has() -> None:
     with serving() as served:
         httpx.post(f"{served.url}/api/localrun/load", json={"model": "fake"})

@@ -17,6 +17,7 @@ from localrun.runner.messages import Detokenize, Failed, Finished, Generate, Rea
 from localrun.supervisor import load_queue, loader, pool, slot_state, slot_worker
 from localrun.supervisor.heartbeat import Heartbeat
 from localrun.supervisor.model import RunnerModel
+from localrun.supervisor.planning import DEFAULT_RULES
 from localrun.supervisor.pool import RunnerPool
 from tests.fakes.requests import text_request
 from tests.supervisor.scheduling import Scheduler
@@ -24,6 +25,7 @@ from tests.supervisor.scheduling import Scheduler
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from localrun.load_rules import LoadRules
     from localrun.runner.messages import Event, Load
     from localrun.supervisor.model import RequestOptions
     from localrun.supervisor.request_queue import RequestHandle
@@ -169,7 +171,13 @@ class Sink:
 class SimulatedPool:
     """A pool, its runners and all its requests."""
 
-    def __init__(self, seed: int, *, keep_alive_s: float | None = 300) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        keep_alive_s: float | None = 300,
+        rules: LoadRules = DEFAULT_RULES,
+    ) -> None:
         self.scheduler = Scheduler(seed)
         self.runners: list[SimulatedRunner] = []
         self.sinks: list[Sink] = []
@@ -183,6 +191,7 @@ class SimulatedPool:
         self.pool = RunnerPool(
             keep_alive_s=keep_alive_s,
             clock=self.scheduler.clock,
+            rules=rules,
             free_bytes=lambda: MEMORY - sum(runner.size for runner in self.alive_runners()),
         )
 

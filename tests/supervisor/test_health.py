@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from localrun.load_rules import LoadRules
 from localrun.runner.messages import Failed, Finished
 from localrun.supervisor import runner
 from localrun.supervisor.heartbeat import SILENCE_S, Heartbeat
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     import socket
     import subprocess
     from collections.abc import Iterator
+    from pathlib import Path
 
+LOAD_TIMEOUT_S = 50.0  # of the heartbeats' own clock
 TIMEOUT_SCALE = 0.01  # of the monitor, which checks so much more often
 
 
@@ -43,7 +46,10 @@ class Watched:
         self.processes: list[subprocess.Popen[bytes]] = []
         monkeypatch.setattr(runner, "Heartbeat", self._heartbeat)
         self.pool = RunnerPool(
-            keep_alive_s=300, start=self._start, health_timeout_scale=TIMEOUT_SCALE
+            keep_alive_s=300,
+            start=self._start,
+            health_timeout_scale=TIMEOUT_SCALE,
+            rules=LoadRules(timeout_s=LOAD_TIMEOUT_S),
         )
 
     def ask(self, prompt: str, model: str = "fake:latest") -> Collector:
@@ -109,4 +115,26 @@ def test_a_runner_that_hung_while_it_was_idle_is_found_by_the_next_request(
     assert at_first is None
     assert isinstance(end, Failed)
     assert "did not answer" in end.message
+    assert isinstance(again, Finished)
+
+
+def test_a_load_without_progress_ends_with_an_error_that_names_the_setting(
+    watched: Watched, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = tmp_path / "hold"
+    hold.touch()
+    monkeypatch.setenv("FAKE_RUNNER_HOLD", str(hold))
+    sink = watched.ask("say x")
+    wait_until(lambda: [one.progress for one in watched.pool.states()] == [0.5])
+    (heartbeat,) = watched.heartbeats
+    heartbeat.now += 0.9 * LOAD_TIMEOUT_S
+    in_time = heartbeat.load_stall_reason(LOAD_TIMEOUT_S)
+    heartbeat.now += 0.2 * LOAD_TIMEOUT_S
+    end = sink.until_end()
+    hold.unlink()
+    again = watched.ask("say y").until_end()
+
+    assert in_time is None
+    assert isinstance(end, Failed)
+    assert "made no progress for 55 s and was killed (LOCALRUN_LOAD_TIMEOUT is 50 s)" in end.message
     assert isinstance(again, Finished)

@@ -73,6 +73,8 @@ def test_a_load_may_be_slow_as_long_as_it_moves() -> None:
 
     assert moving is None
     assert "no progress" in str(heartbeat.load_stall_reason(DEFAULT_TIMEOUT_S))
+    assert "LOCALRUN_LOAD_TIMEOUT is 5 s" in str(heartbeat.load_stall_reason(5))
+    assert heartbeat.load_stall_reason(None) is None
 
 
 def test_the_rate_is_that_of_the_last_signs() -> None:

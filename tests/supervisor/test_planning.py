@@ -11,6 +11,7 @@ from localrun.engine.params import MAX_STEP_TOKENS, CacheType, LoadOptions, Rope
 from localrun.errors import LoadError
 from localrun.hardware.device import Device, DeviceKind
 from localrun.hardware.shape import MAX_STRETCH
+from localrun.load_rules import LoadRules
 from localrun.store.store import embedded_models
 from localrun.supervisor.devices import only_processor
 from localrun.supervisor.planning import (
@@ -22,7 +23,7 @@ from localrun.supervisor.planning import (
 )
 from localrun.supervisor.pool import RunnerPool
 from tests.fakes.starting import fake_model, start_fake
-from tests.hardware.sparse import SHAPES
+from tests.hardware.sparse import SHAPES, dense
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -171,6 +172,54 @@ def test_want_of_memory_is_answered_by_a_smaller_plan(eight_billion: Path) -> No
     assert smaller.load.num_gpu_layers < failed.load.num_gpu_layers
     assert smaller.settings[-1].reason == full.message
     assert smaller_load(model(eight_billion), None, few, failed, broken) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "by_recipe", "source_name", "expected"),
+    [(1024, 512, "request", 1024), (None, 512, "recipe", 512), (None, None, "default", 256)],
+)
+def test_the_servers_context_is_overruled_by_recipe_and_request(
+    asked: int | None, by_recipe: int | None, source_name: str, expected: int
+) -> None:
+    rules = LoadRules(num_ctx=256, num_parallel=1)
+    planned = plan_load(model(num_ctx=by_recipe), asked, only_processor, rules=rules)
+
+    assert (planned.load.num_ctx, planned.load.num_cells) == (expected, expected)
+    assert planned.load.num_parallel == 1
+    assert source(planned, "context") == source_name
+
+
+def test_the_servers_cache_type_is_overruled_by_the_recipe() -> None:
+    rules = LoadRules(cache_type="q8_0", flash_attention=True)
+    own = LoadOptions(cache_type=CacheType.Q4_0, flash_attention=False)
+
+    by_server = plan_load(model(), None, only_processor, rules=rules)
+    by_recipe = plan_load(model(options=own), None, only_processor, rules=rules)
+
+    assert by_server.load.options.cache_type is CacheType.Q8_0
+    assert by_server.load.options.flash_attention is True
+    assert by_recipe.load.options == own
+    assert (source(by_server, "cache type"), source(by_recipe, "cache type")) == (
+        "default",
+        "recipe",
+    )
+    assert by_server.plan is not None
+    assert by_server.plan.setup.cache_type == "q8_0"
+
+
+def test_a_cache_type_that_a_model_cannot_have_is_left_out_with_a_reason(tmp_path: Path) -> None:
+    odd = tmp_path / "odd.gguf"
+    dense("llama", layers=1, width=160, heads=2, kv_heads=2, inner=64, vocabulary=64)(odd)
+    rules = LoadRules(cache_type="q8_0")
+    off = LoadOptions(flash_attention=False)
+
+    by_heads = plan_load(model(odd), None, only_processor, rules=rules)
+    by_recipe = plan_load(model(options=off), None, only_processor, rules=rules)
+
+    assert by_heads.load.options.cache_type is by_recipe.load.options.cache_type is None
+    assert by_heads.cache_note == "q8_0 has blocks of 32, and a head of the model has 80 values"
+    assert "which the recipe switches off" in by_recipe.cache_note
+    assert source(by_heads, "cache type") == "plan"
 
 
 @pytest.fixture

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from localrun.services.stored_model import StoredModel
     from localrun.settings import Settings
 
+NEVER_CUT = 4096  # tokens: no plan has a shorter context, unless the model's own is
 DIGEST_LENGTH = 32
 
 
 def note_small_context(settings: Settings, model: StoredModel) -> None:
     """Print the notice for a model that the server has loaded; on a terminal only."""
     trained = model.details.context_length or 0
-    if not (is_terminal(sys.stdout) and is_terminal(sys.stderr)) or model.recipe.parameter(
-        "num_ctx"
-    ):
+    is_shown = is_terminal(sys.stdout) and is_terminal(sys.stderr)
+    if not is_shown or trained <= NEVER_CUT or model.recipe.parameter("num_ctx"):
         return
     digest = model.digest.rpartition(":")[2][:DIGEST_LENGTH]
     record = settings.notices_dir / f"context-{digest}"
@@ -53,8 +53,8 @@ def _chosen_context(settings: Settings, name: str) -> int | None:
     """Return the context of a loaded model, None if a user chose it or the model is gone."""
     with contextlib.suppress(LocalrunError):
         client = find_server(settings)
-        explanation = client.why(name) if client is not None else {"settings": []}
-        for setting in explanation["settings"]:
+        explanation = client.why(name) if client is not None else {}
+        for setting in explanation.get("settings", []):
             if setting["name"] == "context" and setting["source"] == "plan":
                 return int(explanation["context"])
     return None

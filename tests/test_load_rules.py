@@ -1,0 +1,96 @@
+"""What the server's environment says of loads."""
+
+from __future__ import annotations
+
+import pytest
+
+from localrun.engine.params import CacheType
+from localrun.errors import UsageError
+from localrun.load_rules import CACHE_TYPES, DEFAULT_PARALLEL, LoadRules, read_load_rules
+from localrun.settings import load_settings
+
+
+def test_an_empty_environment_leaves_everything_to_the_plan() -> None:
+    names = ("CONTEXT_LENGTH", "NUM_PARALLEL", "MAX_MODELS", "KV_CACHE_TYPE", "FLASH_ATTENTION",
+             "GPU_RESERVE", "LOAD_TIMEOUT")  # fmt: skip
+
+    assert read_load_rules({}) == LoadRules()
+    assert read_load_rules({f"LOCALRUN_{name}": " " for name in names}) == LoadRules()
+
+
+def test_every_rule_is_read() -> None:
+    said = {
+        "LOCALRUN_CONTEXT_LENGTH": "32768",
+        "LOCALRUN_NUM_PARALLEL": "1",
+        "LOCALRUN_MAX_MODELS": "2",
+        "LOCALRUN_KV_CACHE_TYPE": "Q8_0",
+        "LOCALRUN_FLASH_ATTENTION": "1",
+        "LOCALRUN_GPU_RESERVE": "1.5G",
+        "LOCALRUN_LOAD_TIMEOUT": "90s",
+    }
+
+    assert load_settings(said).loads == LoadRules(
+        num_ctx=32768,
+        num_parallel=1,
+        cache_type="q8_0",
+        flash_attention=True,
+        gpu_reserve_bytes=1_500_000_000,
+        max_models=2,
+        timeout_s=90,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("CONTEXT_LENGTH", "32k"),
+        ("NUM_PARALLEL", "0"),
+        ("NUM_PARALLEL", "129"),
+        ("MAX_MODELS", "-1"),
+        ("KV_CACHE_TYPE", "q3"),
+        ("FLASH_ATTENTION", "maybe"),
+        ("GPU_RESERVE", "yes"),
+        ("GPU_RESERVE", "-1"),
+        ("LOAD_TIMEOUT", "soon"),
+        ("DEBUG", "3"),
+    ],
+)
+def test_a_wrong_value_names_its_variable_and_itself(name: str, text: str) -> None:
+    with pytest.raises(UsageError, match=rf"LOCALRUN_{name} .*{text}") as caught:
+        load_settings({f"LOCALRUN_{name}": text})
+
+    assert caught.value.hint
+
+
+def test_zero_means_the_default_or_no_limit() -> None:
+    names = ("CONTEXT_LENGTH", "MAX_MODELS", "GPU_RESERVE", "LOAD_TIMEOUT")
+    rules = read_load_rules({f"LOCALRUN_{name}": "0" for name in names})
+
+    assert rules == LoadRules(timeout_s=None)
+    assert read_load_rules({"LOCALRUN_LOAD_TIMEOUT": "-1"}).timeout_s is None
+    assert rules.num_parallel == DEFAULT_PARALLEL
+
+
+def test_a_plain_reserve_is_in_bytes() -> None:
+    assert read_load_rules({"LOCALRUN_GPU_RESERVE": "1"}).gpu_reserve_bytes == 1
+    assert read_load_rules({"LOCALRUN_GPU_RESERVE": "1073741824"}).gpu_reserve_bytes == 2**30
+
+
+def test_a_quantized_cache_without_flash_attention_is_refused_at_once() -> None:
+    said = {"LOCALRUN_KV_CACHE_TYPE": "q4_0", "LOCALRUN_FLASH_ATTENTION": "0"}
+
+    with pytest.raises(UsageError, match="LOCALRUN_KV_CACHE_TYPE=q4_0 needs flash attention"):
+        read_load_rules(said)
+    assert read_load_rules(said | {"LOCALRUN_KV_CACHE_TYPE": "bf16"}).flash_attention is False
+    assert read_load_rules(said | {"LOCALRUN_FLASH_ATTENTION": "auto"}).cache_type == "q4_0"
+
+
+def test_the_cache_types_are_those_of_the_engine() -> None:
+    assert set(CACHE_TYPES) == {kind.value for kind in CacheType}
+
+
+@pytest.mark.parametrize(
+    ("text", "level"), [("", 0), ("0", 0), ("off", 0), ("1", 1), ("true", 1), ("2", 2)]
+)
+def test_debug_has_two_levels(text: str, level: int) -> None:
+    assert load_settings({"LOCALRUN_DEBUG": text}).debug == level

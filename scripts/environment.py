@@ -1,13 +1,8 @@
-"""Setup of ``.venv`` for the other scripts; requires only a Python and a compiler.
+"""Setup of ``.venv`` for the other scripts; requires only a Python.
 
-Owns `.venv` and the cached wheel of llama-cpp-python. All packages are installed from the lock
-files in ``scripts/locks`` (written by ``scripts/lock``). A stamp in `.venv` records each installed
-lock file, so that a second run takes no time.
-
-    <cache>/localrun/wheels/<machine key>/llama_cpp_python-0.3.36-*.whl
-
-The wheel is compiled for the local processor, so the name of its folder depends on the processor's
-features and the lock file: a home folder shared by two machines has two wheels. This module runs on
+Owns `.venv`. All packages are installed from the lock files in ``scripts/locks`` (written by
+``scripts/lock``), and llama-cpp-python from a wheel that `engines.choice` chooses. A stamp in
+`.venv` records each installed lock file, so that a second run takes no time. This module runs on
 any Python 3; `use_supported_python` restarts the script with 3.11 or later.
 """
 
@@ -17,22 +12,18 @@ import hashlib
 import os
 import platform
 import re
-import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "scripts" / "locks"
 VENV = ROOT / ".venv"
 NEWER_PYTHONS = ("python3.14", "python3.13", "python3.12", "python3.11")
-AMX_FIXED_IN = {11: (11, 5), 12: (12, 4), 13: (13, 3)}  # by GCC's major version
 WITH_OUR_TOOLS = ("--no-build-isolation", "--no-deps")  # builds with `build_tools` only
 BY_HASH = ("--require-hashes", "--no-deps")
 ONLY_WHEELS = ("--only-binary", ":all:")  # else pip would build with unchecked packages
-PROGRESS = re.compile(r"\[\s*(\d+)/(\d+)\]")
 
 
 class SetupError(Exception):
@@ -53,23 +44,32 @@ def use_supported_python() -> None:
     )
 
 
-def ensure(*groups: str) -> Path:
-    """Install localrun and the named lock files into ``.venv``; return its Python."""
+def ensure_python() -> Path:
+    """Return the Python of ``.venv``, created with nothing but pip if it does not exist."""
     python = VENV / "bin" / "python"
     if not _is_usable(python):
         create_venv(VENV)
+    return python
+
+
+def ensure(*groups: str) -> Path:
+    """Install localrun and the named lock files into ``.venv``; return its Python."""
+    from engines import choice
+
+    python = ensure_python()
     for group in ("run", *groups):
         stamp = VENV / f".installed-{group}"
         fingerprint = _fingerprint(group)
         if stamp.is_file() and stamp.read_text() == fingerprint:
             continue
-        if group == "run":
-            _install_engine(python)
         say(f"installing the packages of {group} ...")
         install(python, group)
         if group == "run":
+            choice.install_engine(python)
             _pip(python, "install", *WITH_OUR_TOOLS, "--editable", ROOT, tools=build_tools(python))
         stamp.write_text(fingerprint)
+    if choice.is_another_demanded():
+        choice.install_engine(python)
     return python
 
 
@@ -102,6 +102,24 @@ def install(python: Path, group: str) -> None:
     _pip(python, "install", *_strictness(group), "-r", LOCKS / f"{group}.txt")
 
 
+def install_wheel(python: Path, wheel: Path) -> None:
+    """Install a wheel file without its requirements, in place of another version.
+
+    Raises:
+        SetupError: pip failed.
+    """
+    _pip(python, "install", "--no-deps", "--no-index", "--force-reinstall", wheel)
+
+
+def install_into(python: Path, folder: Path, lock: Path) -> None:
+    """Install the packages of a lock file, all as wheels, into a folder apart from the venv.
+
+    Raises:
+        SetupError: pip failed.
+    """
+    _pip(python, "install", *BY_HASH, *ONLY_WHEELS, "--target", folder, "-r", lock)
+
+
 def build_tools(python: Path) -> dict[str, str]:
     """Return the environment variables for a build without isolation.
 
@@ -115,7 +133,7 @@ def build_tools(python: Path) -> dict[str, str]:
     stamp, digest = folder / ".installed", hashlib.sha256(lock.read_bytes()).hexdigest()
     if not stamp.is_file() or stamp.read_text() != digest:
         shutil.rmtree(folder, ignore_errors=True)
-        _pip(python, "install", *BY_HASH, *ONLY_WHEELS, "--target", folder, "-r", lock)
+        install_into(python, folder, lock)
         stamp.write_text(digest)
     path = os.pathsep.join((str(folder / "bin"), os.environ.get("PATH", os.defpath)))
     return {"PYTHONPATH": str(folder), "PATH": path}
@@ -164,6 +182,13 @@ def _is_usable(python: Path) -> bool:
     )
 
 
+def pip_environment() -> dict[str, str]:
+    """Return the environment for pip, without variables that change its choice of packages."""
+    ours = {"PIP_REQUIRE_VIRTUALENV": "0", "PIP_ROOT_USER_ACTION": "ignore"}
+    others = {"PIP_CONSTRAINT", "PIP_TARGET", "PIP_PREFIX", "PIP_USER", "PYTHONPATH"}
+    return {name: value for name, value in os.environ.items() if name not in others} | ours
+
+
 def _fingerprint(group: str) -> str:
     """Return the content of a stamp, which depends on the lock file and the metadata."""
     digest = hashlib.sha256((LOCKS / f"{group}.txt").read_bytes())
@@ -178,107 +203,11 @@ def _strictness(group: str) -> tuple[str, ...]:
     return (*BY_HASH, *ONLY_WHEELS) if is_complete else ()
 
 
-def _install_engine(python: Path) -> None:
-    """Install llama-cpp-python from the cached wheel, compiled first if it does not exist."""
-    folder = cache_folder() / "wheels" / machine_key()
-    wheel = next(folder.glob("llama_cpp_python-*.whl"), None)
-    if wheel is None:
-        wheel = _compile_engine(python, folder)
-    _pip(python, "install", "--no-deps", "--no-index", "--force-reinstall", wheel)
-
-
-def _compile_engine(python: Path, folder: Path) -> Path:
-    _require_compiler()
-    say("compiling llama.cpp, once for this machine (about 3 minutes on 4 cores) ...")
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        command = [python, "-m", "pip", "wheel", "--verbose", "--no-cache-dir", "--require-hashes"]
-        command += [*WITH_OUR_TOOLS, "--no-binary", ":all:", "-w", scratch]
-        command += ["-r", LOCKS / "engine.txt"]
-        _run_with_progress(command, folder / "build.log", build_tools(python))
-        (built,) = Path(scratch).glob("*.whl")
-        return built.replace(folder / built.name)
-
-
-def _require_compiler() -> None:
-    if not (
-        shutil.which("c++")
-        or shutil.which("g++")
-        or shutil.which("clang++")
-        or os.environ.get("CXX")
-    ):
-        raise SetupError(
-            "no C++ compiler was found, and llama.cpp has to be compiled.\n"
-            "hint: sudo apt install build-essential   (Debian, Ubuntu; others: gcc with g++)"
-        )
-
-
-def _compiler_flags() -> dict[str, str]:
-    """Return CFLAGS and CXXFLAGS that disable AMX if the compiler generates wrong code for it.
-
-    GCC before 11.5, 12.4, 13.3 and 14 passes 8 of the 64 bytes of a tile configuration
-    (https://gcc.gnu.org/PR114098): the first matrix product ends in SIGSEGV.
-    """
-    macros = _native_macros()
-    if "__AMX_INT8__" not in macros or "__clang__" in macros:
-        return {}
-    version = tuple(int(macros.get(name, "0")) for name in ("__GNUC__", "__GNUC_MINOR__"))
-    if version >= AMX_FIXED_IN.get(version[0], (14, 0)):
-        return {}
-    return {
-        name: f"{os.environ.get(name, '')} -U__AMX_INT8__".strip()
-        for name in ("CFLAGS", "CXXFLAGS")
-    }
-
-
-def _native_macros() -> dict[str, str]:
-    """Return the compiler's macros for this processor; empty without a compiler."""
-    compiler = os.environ.get("CXX") or shutil.which("c++") or shutil.which("g++") or "clang++"
-    command = [*shlex.split(compiler), "-march=native", "-dM", "-E", "-x", "c++", os.devnull]
-    try:
-        done = subprocess.run(command, check=False, capture_output=True, text=True)
-    except OSError:
-        return {}
-    lines = (line.split(maxsplit=2) for line in done.stdout.splitlines())
-    return {words[1]: words[2] if len(words) > 2 else "" for words in lines if len(words) > 1}
-
-
-def _run_with_progress(command: list[object], log: Path, tools: dict[str, str]) -> None:
-    """Run the compilation, with its progress on one line; the whole output goes to a log file."""
-    ours = {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    environment = {**_pip_environment(), **_compiler_flags(), **tools, **ours}
-    terminal, last_percent = sys.stderr.isatty(), -1
-    with log.open("w") as out:
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=environment,
-            errors="replace",
-        )
-        for line in process.stdout or ():
-            out.write(line)
-            match = PROGRESS.search(line)
-            percent = 100 * int(match[1]) // int(match[2]) if match else last_percent
-            if percent > last_percent and (terminal or percent // 10 > last_percent // 10):
-                last_percent = percent
-                sys.stderr.write(f"\r  {percent:3d}%" if terminal else f"  {percent:3d}%\n")
-                sys.stderr.flush()
-        if terminal:
-            sys.stderr.write("\n")
-        if process.wait() != 0:
-            tail = "".join(log.read_text().splitlines(keepends=True)[-15:])
-            raise SetupError(
-                f"llama-cpp-python did not compile:\n{tail}\nhint: the whole log is {log}"
-            )
-
-
 def _pip(python: Path, *arguments: object, tools: dict[str, str] | None = None) -> None:
     """Run pip quietly; its output is shown only if it fails."""
     options = ["--quiet", "--disable-pip-version-check", "--no-input"]
     command = [python, "-m", "pip", arguments[0], *options, *arguments[1:]]
-    environment = {**_pip_environment(), **(tools or {})}
+    environment = {**pip_environment(), **(tools or {})}
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     if done.returncode != 0:
         output = (done.stderr or done.stdout).strip()
@@ -287,11 +216,10 @@ def _pip(python: Path, *arguments: object, tools: dict[str, str] | None = None) 
         )
 
 
-def _pip_environment() -> dict[str, str]:
-    """Return the environment for pip, without variables that change its choice of packages."""
-    ours = {"PIP_REQUIRE_VIRTUALENV": "0", "PIP_ROOT_USER_ACTION": "ignore"}
-    others = {"PIP_CONSTRAINT", "PIP_TARGET", "PIP_PREFIX", "PIP_USER", "PYTHONPATH"}
-    return {name: value for name, value in os.environ.items() if name not in others} | ours
+def pinned_version() -> str:
+    """Return the version of llama-cpp-python in the lock file."""
+    match = re.search(r"==(\S+)", (LOCKS / "engine.txt").read_text())
+    return match[1] if match else ""
 
 
 def cache_folder() -> Path:
@@ -309,6 +237,8 @@ def cache_folder() -> Path:
 
 def machine_key() -> str:
     """Return a hash of the processor's features, the C library and the pinned sources."""
+    from engines.compiling import compiler_flags
+
     try:
         text = Path("/proc/cpuinfo").read_text()
         features = next(
@@ -322,6 +252,6 @@ def machine_key() -> str:
         *platform.libc_ver(),
         (LOCKS / "engine.txt").read_text(),
         os.environ.get("CMAKE_ARGS", ""),
-        *_compiler_flags().values(),
+        *compiler_flags().values(),
     )
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -55,4 +55,4 @@ def test_a_build_takes_what_was_checked_and_nothing_else(
     assert variables == again
     assert variables["PYTHONPATH"] == str(tmp_path / "build-tools")
     assert "--no-build-isolation" in environment.WITH_OUR_TOOLS
-    assert "PIP_CONSTRAINT" not in environment._pip_environment()
+    assert "PIP_CONSTRAINT" not in environment.pip_environment()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -73,7 +74,7 @@ def test_a_module_fits_its_own_commit(commit: str, engine: str, *, fits: bool) -
 
 
 @pytest.mark.parametrize("other", [{"ggml": "0.25.2"}, {"llama_cpp_python": "0.3.35"}])
-def test_versions_decide_if_a_build_does_not_know_its_commit(other: dict[str, str]) -> None:
+def test_versions_decide_if_a_build_does_not_know_its_commit(other: dict[str, Any]) -> None:
     manifest = manifest_of("vulkan", llama_cpp_commit="unknown", **other)
 
     reason = why_not_engine(manifest, ENGINE) or ""

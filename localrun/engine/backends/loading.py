@@ -138,7 +138,7 @@ def _load(candidate: _Candidate, native_log: NativeLog) -> BackendState:
     complaint = native_log.last_complaint()
     said = complaint if complaint is not None and complaint is not before else ""
     if num_devices is None:
-        reason = _linker_reason(candidate.path) or said or "llama.cpp refuses it"
+        reason = _linker_reason(candidate.path) or _cause(said)
         return _skipped(candidate, reason, library_command(reason, os.environ))
     return BackendState(
         backend=candidate.backend,
@@ -147,6 +147,13 @@ def _load(candidate: _Candidate, native_log: NativeLog) -> BackendState:
         is_loaded=True,
         reason="" if num_devices else said or "it finds no device",
     )
+
+
+def _cause(complaint: str) -> str:
+    """Return the reason in llama.cpp's complaint about a library that could be opened."""
+    if not complaint or complaint.endswith("returned NULL"):  # Vulkan without any driver
+        return "it finds no driver that works"
+    return complaint
 
 
 def _linker_reason(path: Path) -> str:

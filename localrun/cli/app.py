@@ -10,6 +10,7 @@ from typer.main import get_command
 
 from localrun import __version__
 from localrun.cli.backend import ABOUT_BACKEND, BACKEND_COMMANDS
+from localrun.cli.completion import completion
 from localrun.cli.deferred import Commands, build_commands
 from localrun.cli.doctor import doctor
 from localrun.cli.help import help_command
@@ -76,6 +77,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "ps": ps,
     "stop": stop,
     "doctor": doctor,
+    "completion": completion,
     "version": version,
     "help": help_command,
 }

@@ -18,6 +18,7 @@ from localrun.cli.internal.job import job
 from localrun.cli.internal.probe import probe
 from localrun.cli.internal.quantizer import quantizer
 from localrun.cli.internal.runner import runner
+from localrun.cli.manual import manual
 from localrun.cli.models.copy import copy
 from localrun.cli.models.create import create
 from localrun.cli.models.du import disk_usage
@@ -83,6 +84,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 HIDDEN: dict[str, Callable[..., None]] = {
     "ls": list_command,
+    "manual": manual,
     "runner": runner,
     "quantizer": quantizer,
     "job": job,

@@ -10,6 +10,7 @@ from typer.main import get_command
 
 from localrun import __version__
 from localrun.cli.backend import ABOUT_BACKEND, BACKEND_COMMANDS
+from localrun.cli.completion import completion
 from localrun.cli.deferred import Commands, build_commands
 from localrun.cli.doctor import doctor
 from localrun.cli.help import help_command
@@ -17,6 +18,7 @@ from localrun.cli.internal.job import job
 from localrun.cli.internal.probe import probe
 from localrun.cli.internal.quantizer import quantizer
 from localrun.cli.internal.runner import runner
+from localrun.cli.manual import manual
 from localrun.cli.models.copy import copy
 from localrun.cli.models.create import create
 from localrun.cli.models.du import disk_usage
@@ -76,11 +78,13 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "ps": ps,
     "stop": stop,
     "doctor": doctor,
+    "completion": completion,
     "version": version,
     "help": help_command,
 }
 HIDDEN: dict[str, Callable[..., None]] = {
     "ls": list_command,
+    "manual": manual,
     "runner": runner,
     "quantizer": quantizer,
     "job": job,

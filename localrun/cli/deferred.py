@@ -39,7 +39,12 @@ class Deferred(TyperCommand):
 
     def make_context(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - typer keeps its types to itself
         """Build the command and return the context that runs it."""
-        return _built(str(self.name), self.function, self.hidden).make_context(*args, **options)
+        return built(self).make_context(*args, **options)
+
+
+def built(command: Deferred) -> Command:
+    """Return the command of a placeholder, with its options."""
+    return _built(str(command.name), command.function, command.hidden)
 
 
 @functools.cache

@@ -6,13 +6,18 @@ from typing import Annotated
 
 from typer import Option
 
+from localrun.cli.completion import one_of
 from localrun.errors import UsageError
 
 AsJson = Annotated[bool, Option("--json", help="Print the result as JSON.")]
 
 DeviceOption = Annotated[
     str | None,
-    Option("--device", help="Device to run on: auto, cpu, cuda, cuda:1, vulkan, metal, ..."),
+    Option(
+        "--device",
+        help="Device to run on: auto, cpu, cuda, cuda:1, vulkan, metal, ...",
+        autocompletion=one_of(("auto", "cpu", "cuda", "metal", "rocm", "vulkan")),
+    ),
 ]
 
 RecipeArguments = Annotated[

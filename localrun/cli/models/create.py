@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Exit, Option
 
+from localrun.cli.completion import one_of
 from localrun.cli.options import AsJson, RecipeArguments, parse_arguments
 from localrun.cli.output import Output, human_bytes
 
@@ -51,6 +52,7 @@ def create(  # noqa: PLR0913 - one parameter a flag
             help="Quantize the weights; `-q help` lists the types with their bits per weight. "
             f"Largest first: {QUANTIZATION_NAMES}.",
             callback=_list_quantizations,
+            autocompletion=one_of(QUANTIZATION_NAMES.split()),
             is_eager=True,
         ),
     ] = None,

@@ -6,10 +6,12 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from localrun.cli.completion import one_of
 from localrun.cli.options import AsJson
 from localrun.cli.output import Output
 
-TOOLS = "ollama, huggingface, lmstudio or llama.cpp"
+NAMES = ("ollama", "huggingface", "lmstudio", "llama.cpp")
+TOOLS = f"{', '.join(NAMES[:-1])} or {NAMES[-1]}"
 
 
 def import_command(
@@ -20,7 +22,13 @@ def import_command(
     name: Annotated[str | None, Argument(help="Name of the imported model.")] = None,
     *,
     tool: Annotated[
-        str | None, Option("--from", metavar="TOOL", help=f"Import from {TOOLS}.")
+        str | None,
+        Option(
+            "--from",
+            metavar="TOOL",
+            help=f"Import from {TOOLS}.",
+            autocompletion=one_of(NAMES),
+        ),
     ] = None,
     is_forced: Annotated[
         bool,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
-from localrun.cli.completion import complete_model
+from localrun.cli.completion import complete_model, one_of
 from localrun.cli.options import AsJson, DeviceOption
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def run(  # noqa: PLR0913 - one parameter a flag
         Option(
             "--format",
             help='Structured output: "json", or a JSON Schema (a file or inline JSON).',
+            autocompletion=one_of(("json",)),
         ),
     ] = None,
     think: Annotated[

@@ -1,45 +1,94 @@
-"""``localrun help``."""
+"""``localrun help``: pages of ``docs/help``, the table of parameters, and the help of commands."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from typer import Argument
+from typer import Argument, Option
 
 from localrun.cli.output import Output
 
 GENERATED = {"parameters": "parameters of PARAMETER and of the APIs' options"}
 TOPICS = {
-    "modelfile": "syntax of a Modelfile",
+    "quickstart": "install, a first answer, a first download",
+    "models": "pull, search, import, list, update and remove models",
     "names": "syntax of model names",
-    "api": "HTTP API of the server",
+    "recipes": "system prompts, parameters and adapters by a Modelfile",
+    "modelfile": "syntax of a Modelfile",
     **GENERATED,
+    "gpu": "which device computes, and how to use a GPU",
+    "server": "the server, its settings, keys and TLS",
+    "api": "HTTP APIs of the server",
+    "editors": "editors, agents and libraries that use the server",
+    "offline": "machines without a network",
+    "store": "files on disk: models, caches, logs",
+    "troubleshooting": "symptoms, causes and what to type",
+    "faq": "questions, also of those who know other programs",
+    "privacy": "what uses the network, and what is stored",
 }
+COMMAND_LINE = "localrun help COMMAND prints the options of a command."
+
+
+def complete_topic(incomplete: str) -> list[str]:
+    """Return the topics that begin with a text."""
+    return [topic for topic in TOPICS if topic.startswith(incomplete)]
 
 
 def help_command(
-    topic: Annotated[str | None, Argument(help="Help topic.")] = None,
+    topic: Annotated[
+        list[str] | None,
+        Argument(help="Help topic, or a command.", autocompletion=complete_topic),
+    ] = None,
+    *,
+    no_pager: Annotated[bool, Option("--no-pager", help="Print long pages at once.")] = False,
 ) -> None:
-    """Print a help topic, or list the topics.
+    """Print a help topic or the help of a command, or list the topics.
 
-    Example: localrun help modelfile
+    Long pages are shown by $PAGER if the output is a terminal.
+
+    Examples: localrun help modelfile, localrun help run
     """
+    output = Output()
+    if not topic:
+        output.table((), list(TOPICS.items()))
+        output.line(f"\n{COMMAND_LINE}")
+    elif topic == ["parameters"]:
+        _show_parameters(output)
+    elif len(topic) == 1 and topic[0] in TOPICS:
+        _show_page(topic[0], output, uses_pager=not no_pager)
+    else:
+        _show_command(topic)
+
+
+def _show_page(topic: str, output: Output, *, uses_pager: bool) -> None:
     from importlib.resources import files
+
+    from localrun.cli.pager import has_color, screen_width, show
+    from localrun.cli.pages import Look, render
+
+    page = files("localrun").joinpath("docs", "help", f"{topic}.md").read_text("utf-8")
+    look = Look(width=screen_width(), has_color=has_color())
+    show(render(page, look), output, uses_pager=uses_pager)
+
+
+def _show_command(words: list[str]) -> None:
+    from localrun.cli.app import COMMANDS, command_line
+
+    if words[0] not in COMMANDS:
+        raise _unknown(words[0], [*TOPICS, *COMMANDS])
+    command_line()([*words, "--help"], prog_name="localrun")
+
+
+def _unknown(word: str, known: list[str]) -> Exception:
+    from difflib import get_close_matches
 
     from localrun.errors import NotFoundError
 
-    output = Output()
-    if topic is None:
-        output.table((), list(TOPICS.items()))
-    elif topic == "parameters":
-        _show_parameters(output)
-    elif topic in TOPICS:
-        output.text(files("localrun").joinpath("docs", "help", f"{topic}.md").read_text())
-    else:
-        raise NotFoundError(
-            f"no help topic is named {topic}; the topics are {', '.join(TOPICS)}",
-            hint=f"localrun {topic} --help   prints the help of a command",
-        )
+    nearest = get_close_matches(word.lower(), known, n=1)
+    return NotFoundError(
+        f"no help topic or command is named {word}; the topics are {', '.join(TOPICS)}",
+        hint=f"localrun help {nearest[0]}" if nearest else "localrun help   lists the topics",
+    )
 
 
 def _show_parameters(output: Output) -> None:

@@ -68,6 +68,10 @@ class Output:
         if text:
             self.piece(text if text.endswith("\n") else f"{text}\n")
 
+    def page(self, text: str) -> None:
+        """Print a text of this program, which may have colors."""
+        _write(text)
+
     def table(self, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print aligned columns; if ``heads`` is empty, only the rows."""
         rows = [[plain(cell) for cell in row] for row in rows]

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from guide.sample import Sample
 
 FIGURES = Path(__file__).with_name("figures.json")
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "localrun" / "docs" / "guide.md"
 MARKS = ("<!-- eval -->", "<!-- /eval -->")
 REQUIRED = ("localrun", "arithmetic", "capitals", "memory", "tools", "json", "persona")
 REQUIRED_SHARE = 0.9
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{skill:12} {share:6.1%}{'   too low' if is_low else ''}")
     if options.write:
         FIGURES.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n")
-        write_table(README, figures, options.count)
+        write_table(PAGE, figures, options.count)
     return int(any(figures.get(skill, 1.0) < REQUIRED_SHARE for skill in REQUIRED))
 
 
@@ -69,14 +69,14 @@ def evaluate(skill: str, count: int, address: str, *, show_wrong: int = 0) -> fl
     return 1 - len(wrong) / count
 
 
-def write_table(readme: Path, figures: dict[str, float], count: int) -> None:
-    """Put the figures between the marks of the README."""
+def write_table(page: Path, figures: dict[str, float], count: int) -> None:
+    """Put the figures between the marks of a page."""
     rows = [f"| {skill} | {share:.1%} |" for skill, share in figures.items()]
     head = [f"| skill ({count} held-out samples each) | right |", "|---|---|"]
-    before, _, rest = readme.read_text().partition(MARKS[0])
+    before, _, rest = page.read_text().partition(MARKS[0])
     after = rest.partition(MARKS[1])[2]
     table = "\n".join([MARKS[0], *head, *rows, MARKS[1]])
-    readme.write_text(before + table + after)
+    page.write_text(before + table + after)
 
 
 def ask(sample: Sample, address: str) -> str:
@@ -144,7 +144,7 @@ def _parser() -> argparse.ArgumentParser:
         "--show-wrong", type=int, default=0, metavar="N", help="print N wrong replies of each skill"
     )
     parser.add_argument(
-        "--write", action="store_true", help="keep the figures, for the model and the README"
+        "--write", action="store_true", help="keep the figures, for the model and its page"
     )
     return parser
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from localrun.cli.app import app
-from localrun.cli.help import TOPICS
+from localrun.cli.app import COMMANDS, app
+from localrun.cli.help import GENERATED, TOPICS
+from localrun.errors import NotFoundError
 from localrun.modelfile.known import PARAMETERS
 
 SOURCES = Path(__file__).parents[2] / "localrun"
@@ -30,7 +31,7 @@ def test_every_topic_that_is_named_anywhere_exists() -> None:
         for topic in re.findall(r"localrun help ([a-z]+)", path.read_text())
     }
 
-    assert named <= set(TOPICS)
+    assert named <= {*TOPICS, *COMMANDS}
 
 
 def test_the_parameters_are_all_explained() -> None:
@@ -44,3 +45,23 @@ def test_an_unknown_topic_names_those_there_are() -> None:
     done = CliRunner().invoke(app, ["help", "nonsense"])
 
     assert "modelfile" in str(done.exception)
+
+
+def test_a_word_that_is_nearly_a_topic_or_a_command_is_suggested() -> None:
+    for word, hint in (("quikstart", "quickstart"), ("Serv", "serve"), ("modle", "models")):
+        done = CliRunner().invoke(app, ["help", word])
+
+        assert isinstance(done.exception, NotFoundError)
+        assert done.exception.hint == f"localrun help {hint}"
+
+
+def test_help_of_a_command_is_that_of_its_option() -> None:
+    done = CliRunner().invoke(app, ["help", "stop"])
+
+    assert (done.exit_code, done.output) == (0, CliRunner().invoke(app, ["stop", "--help"]).output)
+
+
+def test_every_page_is_a_topic() -> None:
+    pages = {path.stem for path in (SOURCES / "docs" / "help").glob("*.md")}
+
+    assert pages == set(TOPICS) - set(GENERATED)

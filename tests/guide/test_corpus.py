@@ -71,12 +71,12 @@ def test_a_pirate_leaves_commands_alone() -> None:
     assert sample.check.passes(reply_of(sample))
 
 
-def test_the_file_carries_the_template_and_the_figures_that_the_readme_shows() -> None:
+def test_the_file_carries_the_template_and_the_figures_that_its_page_shows() -> None:
     header = read_header(embedded_models()["guide:latest"])
     figures = json.loads((GUIDE / "figures.json").read_text())
-    readme = (ROOT / "README.md").read_text()
+    page = (ROOT / "localrun" / "docs" / "guide.md").read_text()
 
     assert header.text("tokenizer.chat_template") == (GUIDE / "template.jinja").read_text()
     for skill, share in figures.items():
         assert header.metadata[f"guide.eval.{skill}"] == pytest.approx(share)
-        assert f"| {skill} | {share:.1%} |" in readme
+        assert f"| {skill} | {share:.1%} |" in page

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localrun.backends.manifest import LIBRARIES, Manifest
+from localrun.backends.manifest import LIBRARIES, ModuleManifest
 from localrun.disk import remove_abandoned, storage_errors, temporary_beside
 from localrun.errors import IntegrityError, NotFoundError, StorageError
 from localrun.folders import data_folder
@@ -43,7 +43,7 @@ OLD_S = 600.0
 class InstalledModule:
     """A module in the folder."""
 
-    manifest: Manifest
+    manifest: ModuleManifest
     library: Path
 
 
@@ -67,7 +67,7 @@ def read_modules(folder: Path | None = None) -> ModuleFolder:
     for backend in LIBRARIES:
         path = folder / f"{backend}.json"
         try:
-            manifest = Manifest.from_json(path.read_bytes())
+            manifest = ModuleManifest.from_json(path.read_bytes())
         except FileNotFoundError:
             continue
         except NotADirectoryError:
@@ -149,7 +149,7 @@ def unsafe(path: Path) -> str | None:
     return None
 
 
-def _library(folder: Path, manifest: Manifest) -> Path:
+def _library(folder: Path, manifest: ModuleManifest) -> Path:
     """Return the path of a library: llama.cpp finds no such name by itself."""
     name = f"{LIBRARIES[manifest.backend]}-{manifest.sha256[:DIGEST_CHARACTERS]}"
     return folder / f"{name}{Path(manifest.library).suffix}"

@@ -52,7 +52,7 @@ class EngineBuild:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
+class ModuleManifest:
     """What a module states about itself."""
 
     backend: str
@@ -113,7 +113,7 @@ class Manifest:
                 raise IntegrityError(f"the manifest of the backend has no valid {name}")
 
 
-def why_not_engine(manifest: Manifest, engine: EngineBuild) -> str | None:
+def why_not_engine(manifest: ModuleManifest, engine: EngineBuild) -> str | None:
     """Return why a module does not fit a build of llama.cpp, or None if it does."""
     ours, theirs = _commit(engine.commit), _commit(manifest.llama_cpp_commit)
     if ours and theirs:
@@ -129,7 +129,7 @@ def why_not_engine(manifest: Manifest, engine: EngineBuild) -> str | None:
     )
 
 
-def why_not_machine(manifest: Manifest, host: str | None = None) -> str | None:
+def why_not_machine(manifest: ModuleManifest, host: str | None = None) -> str | None:
     """Return why a module cannot run on this machine, or None if it can."""
     host = host or host_platform()
     if manifest.platform != host:

@@ -17,7 +17,7 @@ import zipfile
 import zlib
 from typing import TYPE_CHECKING, BinaryIO
 
-from localrun.backends.manifest import Manifest
+from localrun.backends.manifest import ModuleManifest
 from localrun.errors import IntegrityError, NotFoundError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class ModulePackage:
     def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
         self._archive = archive
         self._name = name
-        self.manifest = Manifest.from_json(self._text(MANIFEST))
+        self.manifest = ModuleManifest.from_json(self._text(MANIFEST))
 
     @property
     def licence(self) -> bytes:
@@ -106,7 +106,7 @@ def open_package(path: Path) -> Iterator[ModulePackage]:
         yield ModulePackage(archive, path.name)
 
 
-def write_package(path: Path, manifest: Manifest, library: Path, licence: Path) -> None:
+def write_package(path: Path, manifest: ModuleManifest, library: Path, licence: Path) -> None:
     """Write a package; the same content gives the same bytes."""
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, content in (

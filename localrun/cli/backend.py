@@ -12,7 +12,7 @@ from localrun.cli.output import Output
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from localrun.services.backends import BackendOverview, BackendRow
+    from localrun.services.machine.backends import BackendOverview, BackendRow
 
 ABOUT_BACKEND = "List, add and remove backends for GPUs."
 
@@ -25,7 +25,7 @@ def backend_list(*, as_json: AsJson = False) -> None:
     import os
     from dataclasses import asdict
 
-    from localrun.services.backends import overview
+    from localrun.services.machine.backends import overview
     from localrun.settings import load_settings
 
     found, output = overview(load_settings(os.environ), os.environ), Output(as_json=as_json)
@@ -57,7 +57,7 @@ def backend_add(
     import os
     from dataclasses import asdict
 
-    from localrun.services.backends import add_backend
+    from localrun.services.machine.backends import add_backend
     from localrun.settings import load_settings
 
     row = add_backend(source, load_settings(os.environ), os.environ, sha256=sha256)
@@ -77,7 +77,7 @@ def backend_remove(
 
     Example: localrun backend remove vulkan
     """
-    from localrun.services.backends import remove_backend
+    from localrun.services.machine.backends import remove_backend
 
     remove_backend(name)
     output = Output(as_json=as_json)
@@ -101,7 +101,7 @@ def backend_why(
     import os
     from dataclasses import asdict
 
-    from localrun.services.backends import overview
+    from localrun.services.machine.backends import overview
     from localrun.settings import load_settings
 
     found = overview(load_settings(os.environ), os.environ, retries=retry)

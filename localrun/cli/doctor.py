@@ -16,7 +16,7 @@ def doctor(*, as_json: AsJson = False) -> None:
     import os
     from dataclasses import asdict
 
-    from localrun.services.doctor import Health, examine
+    from localrun.services.machine.doctor import Health, examine
     from localrun.services.workspace import open_workspace
 
     output, findings = Output(as_json=as_json), []

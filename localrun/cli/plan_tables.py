@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from localrun.cli.output import Output, human_bytes
-from localrun.services.plan_json import plan_to_json
+from localrun.services.machine.plan_json import plan_to_json
 
 if TYPE_CHECKING:
-    from localrun.services.memory_plan import MemoryPlan
+    from localrun.services.machine.memory_plan import MemoryPlan
 
 HEADS = ("DEVICE", "LAYERS", "WEIGHTS", "CACHE", "BUFFERS", "TOTAL", "FREE")
 

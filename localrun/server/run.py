@@ -32,7 +32,7 @@ from localrun.server.listening.unix_protocol import serve_unix
 from localrun.server.middleware.activity import Activity
 from localrun.server.middleware.timeouts import TimeoutProtocol
 from localrun.server.routing.parts import Parts
-from localrun.services.devices import report_unused
+from localrun.services.machine.devices import report_unused
 
 if TYPE_CHECKING:
     from collections.abc import Callable

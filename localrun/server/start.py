@@ -133,7 +133,7 @@ def _checked_device(settings: Settings) -> str:
     device = check_device(settings.device)
     if device in {AUTO, CPU}:
         return device
-    from localrun.services.devices import check_choice  # imports what probes the machine
+    from localrun.services.machine.devices import check_choice  # imports what probes the machine
 
     return check_choice(device, os.environ)
 

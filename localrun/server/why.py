@@ -21,7 +21,7 @@ from localrun.load_rules import (
 from localrun.names.adapters import is_same_name
 from localrun.server.core.loaded_names import LoadedNames
 from localrun.server.routing.routes import Routes
-from localrun.services.plan_json import plan_to_json
+from localrun.services.machine.plan_json import plan_to_json
 from localrun.supervisor.load_settings import LoadSetting
 from localrun.supervisor.status import ModelState
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from localrun.backends.manifest import LIBRARIES, Manifest, host_platform
+from localrun.backends.manifest import LIBRARIES, ModuleManifest, host_platform
 from localrun.backends.package import write_package
 
 SOURCE = Path(__file__).with_name("stub_module.c")
@@ -33,10 +33,10 @@ def compiled(folder: Path, backend: str, **macros: str) -> Path:
     return library
 
 
-def manifest_of(backend: str, content: bytes = CONTENT, **others: Any) -> Manifest:
+def manifest_of(backend: str, content: bytes = CONTENT, **others: Any) -> ModuleManifest:
     """Return the manifest of a library of this machine and of the pinned llama.cpp."""
     return replace(
-        Manifest(
+        ModuleManifest(
             backend=backend,
             library=f"lib{LIBRARIES[backend]}.so",
             sha256=hashlib.sha256(content).hexdigest(),

@@ -7,7 +7,7 @@ import pytest
 
 from localrun.backends.manifest import (
     EngineBuild,
-    Manifest,
+    ModuleManifest,
     glibc_version,
     why_not_engine,
     why_not_machine,
@@ -21,7 +21,7 @@ ENGINE = EngineBuild(llama_cpp_python="0.3.36", ggml="0.25.3", commit="0c1e570-d
 def test_a_manifest_is_read_as_it_was_written() -> None:
     manifest = manifest_of("vulkan")
 
-    assert Manifest.from_json(manifest.to_json()) == manifest
+    assert ModuleManifest.from_json(manifest.to_json()) == manifest
 
 
 @pytest.mark.parametrize(
@@ -43,13 +43,13 @@ def test_a_manifest_of_another_form_is_refused(change: dict[str, object]) -> Non
     content = json.loads(manifest_of("vulkan").to_json()) | change
 
     with pytest.raises(IntegrityError, match="manifest"):
-        Manifest.from_json(json.dumps(content))
+        ModuleManifest.from_json(json.dumps(content))
 
 
 @pytest.mark.parametrize("text", ["", "7", "[]", "[" * 100_000])
 def test_a_text_that_is_no_manifest_is_refused(text: str) -> None:
     with pytest.raises(IntegrityError):
-        Manifest.from_json(text)
+        ModuleManifest.from_json(text)
 
 
 @pytest.mark.parametrize(

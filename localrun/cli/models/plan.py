@@ -31,8 +31,8 @@ def plan(
     import os
 
     from localrun.cli.plan_tables import show_plan
-    from localrun.services.devices import check_choice
-    from localrun.services.memory_plan import MemoryQuery, plan_memory
+    from localrun.services.machine.devices import check_choice
+    from localrun.services.machine.memory_plan import MemoryQuery, plan_memory
     from localrun.services.workspace import open_workspace
     from localrun.supervisor.devices import ChosenDevices
 

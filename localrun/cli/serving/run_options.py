@@ -54,7 +54,7 @@ def with_device(settings: Settings, flag: str | None) -> Settings:
     elif settings.device == "auto":
         return settings
     from localrun.client.launch import find_server
-    from localrun.services.devices import check_choice
+    from localrun.services.machine.devices import check_choice
 
     client = find_server(settings, wakes=True)
     if client is None:

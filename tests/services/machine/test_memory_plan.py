@@ -12,7 +12,7 @@ from localrun.gguf.header import MIN_NOTED_ARRAY
 from localrun.gguf.reader import Reader
 from localrun.hardware import reading
 from localrun.hardware.reading import shape_of
-from localrun.services.memory_plan import MemoryQuery, plan_memory
+from localrun.services.machine.memory_plan import MemoryQuery, plan_memory
 from localrun.store.store import embedded_models
 from tests.services.making import NAME, REPO
 

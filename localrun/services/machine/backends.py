@@ -30,7 +30,7 @@ from localrun.settings import LOOPBACK_HOSTS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from localrun.backends.manifest import EngineBuild, Manifest
+    from localrun.backends.manifest import EngineBuild, ModuleManifest
     from localrun.hardware.device import Device, Machine
     from localrun.settings import Settings
 
@@ -145,7 +145,7 @@ def _engine(machine: Machine) -> EngineBuild:
     return machine.engine
 
 
-def _check(manifest: Manifest, engine: EngineBuild) -> None:
+def _check(manifest: ModuleManifest, engine: EngineBuild) -> None:
     reason = why_not_machine(manifest) or why_not_engine(manifest, engine)
     if reason is not None:
         fitting = package_name(manifest.backend, engine.llama_cpp_python)

@@ -19,7 +19,7 @@ from localrun.client.service_address import has_service
 from localrun.errors import LocalrunError
 from localrun.hardware.choice import choose
 from localrun.hardware.probe import probe_machine
-from localrun.services.devices import check_choice
+from localrun.services.machine.devices import check_choice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

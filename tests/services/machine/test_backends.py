@@ -21,8 +21,8 @@ from localrun.errors import (
 )
 from localrun.hardware.cpu import read_cpu
 from localrun.hardware.device import Machine, UnusedDevice
-from localrun.services import backends
-from localrun.services.backends import add_backend, overview, remove_backend
+from localrun.services.machine import backends
+from localrun.services.machine.backends import add_backend, overview, remove_backend
 from localrun.settings import load_settings
 from tests.backends.modules import packed
 from tests.hardware.making import cpu, gpu

@@ -8,7 +8,7 @@ import pytest
 from localrun.errors import UsageError
 from localrun.hardware.cpu import read_cpu
 from localrun.hardware.device import Machine, UnusedDevice
-from localrun.services.devices import check_choice, report_unused
+from localrun.services.machine.devices import check_choice, report_unused
 from tests.hardware.making import cpu, gpu
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import llama_cpp
 
+from localrun.engine.llama.thread_pool import shared_pool
 from localrun.hardware.contention import CpuTimes, CpuUsage, read_usage
 from localrun.hardware.cpu import usable_threads
 
@@ -98,6 +99,9 @@ class ContextThreads:
         self._handle = handle
         self._max = self._count = max_threads
         self._gauge = gauge
+        self._pool = shared_pool(max_threads)
+        if self._pool is not None:
+            self._pool.attach(handle)
 
     def adjust(self) -> None:
         """Set the number of threads to what there is room for; called before each step."""
@@ -107,3 +111,13 @@ class ContextThreads:
         if count != self._count:
             self._count = count
             llama_cpp.llama_set_n_threads(self._handle, count, count)
+            self._choose_pool()
+
+    def _choose_pool(self) -> None:
+        """Use the pool only with all threads: others would spin beside the fewer that compute."""
+        if self._pool is None:
+            return
+        if self._count == self._max:
+            self._pool.attach(self._handle)
+        else:
+            self._pool.detach(self._handle)

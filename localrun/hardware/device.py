@@ -81,3 +81,4 @@ class Machine:
     failure: str | None = None  # why the probe failed; the CPU is the only device then
     backends: tuple[BackendState, ...] = ()  # those for GPUs that llama.cpp has, loaded or not
     engine: EngineBuild | None = None
+    cpu_variant: str | None = None  # for which processors the CPU's backend is compiled

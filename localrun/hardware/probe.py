@@ -69,6 +69,7 @@ def probe_machine(
         failure=failure,
         backends=tuple(report.backends),
         engine=report.engine,
+        cpu_variant=report.cpu_variant,
     )
 
 

@@ -4,7 +4,8 @@
     {"loading": ["cuda", "/path/libggml-cuda.so"]}      before the code of a backend runs
     {"loading": null}                                   after it
     {"backends": [{"backend": "cuda", "is_loaded": true, ...}, ...],
-     "devices": [{"backend": "CUDA", "index": 0, "name": "CUDA0", ...}, ...]}
+     "devices": [{"backend": "CUDA", "index": 0, "name": "CUDA0", ...}, ...],
+     "cpu_variant": "haswell"}
     {"unloaded": {"cuda": "libcudart.so.13: cannot open shared object file"}}
     {"cards": [{"maker": "NVIDIA", "name": "...", "unit_id": "0000:c1:00.0", ...}, ...]}
     {"failed": "why llama.cpp could not be asked"}
@@ -50,6 +51,7 @@ class ProbeReport:
     backends: list[BackendState] = field(default_factory=list)
     engine: EngineBuild | None = None
     loading: tuple[str, str] | None = None  # the backend whose code ran at the end, and its library
+    cpu_variant: str | None = None  # of the CPU's backend; None if it has none
     failed: str | None = None
 
 
@@ -79,8 +81,8 @@ def _take(report: ProbeReport, message: dict[str, Any]) -> None:
             report.engine = next(iter(_values(EngineBuild, [value])), None)
         elif name == "unloaded" and isinstance(value, dict):
             report.unloaded |= {str(key): str(reason) for key, reason in value.items()}
-        elif name == "failed" and isinstance(value, str):
-            report.failed = value
+        elif name in {"failed", "cpu_variant"} and isinstance(value, str):
+            setattr(report, name, value)
         elif isinstance(value, list):
             _take_list(report, name, value)
 

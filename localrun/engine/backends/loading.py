@@ -20,6 +20,7 @@ from localrun.backends.failures import RememberedFailures
 from localrun.backends.folder import modules_folder, read_modules
 from localrun.backends.manifest import package_name, why_not_engine, why_not_machine
 from localrun.backends.state import ENGINE, INSTALLED, RETRY, BackendState
+from localrun.engine.backends.cpu import VARIANT, load_cpu
 from localrun.engine.llama import ggml
 from localrun.engine.llama.cuda_libraries import open_cuda_runtime
 from localrun.hardware.choice import CPU, PREFERENCE
@@ -56,7 +57,8 @@ def load_backends(
     name and the library of a backend before its code runs, and with None as library afterwards.
 
     Raises:
-        BackendError: no backend was found, not even one for the CPU.
+        BackendError: no backend was found, not even one for the CPU, or not the variant of it that
+            `LOCALRUN_CPU_VARIANT` names.
     """
     is_linked = ggml.num_backends() > 0
     states = _linked() if is_linked else []
@@ -71,7 +73,7 @@ def load_backends(
         watch(candidate.backend, str(candidate.path))
         states.append(_load(candidate, native_log))
         watch(candidate.backend, None)
-    ggml.load_cpu()
+    load_cpu(os.environ.get(VARIANT, ""))
     return states
 
 

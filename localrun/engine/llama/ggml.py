@@ -53,6 +53,12 @@ def backend_names() -> list[str]:
     return [BACKENDS.get(name, name).lower() for name in names]
 
 
+def backend_handle(name: str) -> int | None:
+    """Return the address of a loaded backend's registration, or None if it is not loaded."""
+    address: int | None = ggml_functions().ggml_backend_reg_by_name(name.encode())
+    return address
+
+
 def engine_build() -> EngineBuild:
     """Return the build of llama.cpp in this process."""
     ggml = ggml_functions()
@@ -86,34 +92,6 @@ def load_module(file: Path) -> int | None:
             ggml.ggml_backend_reg_dev_get(backend, index), ctypes.byref(props)
         )
     return num_devices
-
-
-def load_cpu() -> None:
-    """Load the backend of the CPU from llama.cpp's folder, unless llama.cpp is linked with it.
-
-    Raises:
-        BackendError: there is none.
-    """
-    if "cpu" in backend_names():
-        return
-    folder = library_folder()
-    files = folder.glob(f"*ggml-cpu*{SUFFIXES.get(sys.platform, '.so')}")
-    best = max(files, key=_score, default=None)
-    if best is not None:
-        ggml_functions().ggml_backend_load(os.fsencode(best))
-    if "cpu" not in backend_names():
-        raise BackendError(
-            f"llama.cpp has no backend in {folder}: the package llama-cpp-python is damaged",
-            hint=f"{sys.executable} -m pip install --force-reinstall --no-deps llama-cpp-python",
-        )
-
-
-def _score(file: Path) -> int:
-    """Return how well a variant of the CPU's backend fits this processor; 0 if not at all."""
-    try:
-        return int(ctypes.CDLL(str(file)).ggml_backend_score())
-    except (OSError, AttributeError):
-        return 0
 
 
 def devices() -> list[Device]:
@@ -190,6 +168,10 @@ def ggml_functions() -> Any:  # noqa: ANN401 - a ctypes library
         ("ggml_backend_load", HANDLE, [TEXT]),
         ("ggml_backend_reg_count", SIZE, []),
         ("ggml_backend_reg_get", HANDLE, [SIZE]),
+        ("ggml_backend_reg_by_name", HANDLE, [TEXT]),
+        ("ggml_backend_reg_get_proc_address", HANDLE, [HANDLE, TEXT]),
+        ("ggml_threadpool_params_init", None, [HANDLE, ctypes.c_int]),
+        ("llama_attach_threadpool", None, [HANDLE, HANDLE, HANDLE]),
         ("ggml_backend_reg_name", TEXT, [HANDLE]),
         ("ggml_backend_reg_dev_count", SIZE, [HANDLE]),
         ("ggml_backend_reg_dev_get", HANDLE, [HANDLE, SIZE]),

@@ -38,6 +38,7 @@ def _report_llama_cpp(out: TextIO) -> None:
     try:
         prepare()
         # fails if libraries of a GPU are missing
+        from localrun.engine.backends.cpu import loaded_variant
         from localrun.engine.backends.loading import load_backends
         from localrun.engine.llama import ggml
         from localrun.engine.llama.library import NativeLog, initialize
@@ -51,7 +52,7 @@ def _report_llama_cpp(out: TextIO) -> None:
 
         states = load_backends(native_log, watch=watch)
         initialize()
-        _write(out, backends=states, devices=ggml.devices())
+        _write(out, backends=states, devices=ggml.devices(), cpu_variant=loaded_variant())
         loaded = {state.backend for state in states if state.is_loaded}
         absent = [state for state in states if state.backend not in loaded]
         _write(out, unloaded={state.backend: state.reason for state in absent})

@@ -7,13 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
 
 from localrun.hardware.probe import probe_machine
 from tests.e2e.conftest import make_home
-from tests.hardware.vulkan import vulkan_environ, vulkan_site
+from tests.hardware.vulkan import ROOT, vulkan_environ, vulkan_package, vulkan_site
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,10 +55,11 @@ def test_a_backend_in_the_current_folder_is_not_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = site_with(tmp_path / "site", "libggml-cpu")
-    shutil.copy(vulkan_site() / "llama_cpp" / "lib" / "libggml-vulkan.so", tmp_path)
+    with zipfile.ZipFile(vulkan_package()) as archive:
+        archive.extract("libggml-vulkan.so", tmp_path)
     monkeypatch.chdir(tmp_path)
 
-    machine = probe_machine(vulkan_environ("0", site))
+    machine = probe_machine(vulkan_environ("0", site, has_module=False))
 
     assert [device.label for device in machine.devices] == ["cpu:0"]
 
@@ -69,16 +71,30 @@ def test_a_package_without_any_backend_is_an_error_and_not_a_search_elsewhere(
     shutil.copy(vulkan_site() / "llama_cpp" / "lib" / "libggml-cpu.so", tmp_path)
     monkeypatch.chdir(tmp_path)
 
-    machine = probe_machine(vulkan_environ("0", site))
+    machine = probe_machine(vulkan_environ("0", site, has_module=False))
 
     assert "llama.cpp has no backend in" in (machine.failure or "")
+
+
+def test_the_backend_also_fits_the_engine_that_is_compiled_for_one_machine() -> None:
+    machine = probe_machine(vulkan_environ("0", ROOT))
+
+    assert {device.label for device in machine.devices} == {"vulkan:0", "cpu:0"}
+
+
+def test_a_driver_that_is_hidden_leaves_the_processor_and_a_reason() -> None:
+    machine = probe_machine({**vulkan_environ("0"), "VK_DRIVER_FILES": "/nonexistent"})
+
+    (state,) = machine.backends
+    assert [device.label for device in machine.devices] == ["cpu:0"]
+    assert (state.is_loaded, state.reason) == (False, "it finds no driver that works")
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 def test_a_cuda_backend_without_its_libraries_falls_back_and_says_what_is_missing(
     tmp_path: Path,
 ) -> None:
-    site = site_with(tmp_path / "site", "libggml-cpu", "libggml-vulkan")
+    site = site_with(tmp_path / "site", "libggml-cpu")
     _link_with_something_missing(site / "llama_cpp" / "lib" / "libggml-cuda.so", tmp_path)
     program = tmp_path / "bin" / "nvidia-smi"  # a card, so that the reason matters
     program.parent.mkdir()
@@ -114,7 +130,8 @@ def _link_with_something_missing(target: Path, scratch: Path) -> None:
 def test_the_program_answers_on_two_gpus_and_says_so(tmp_path: Path) -> None:
     environ = vulkan_environ("0,0")
     home = make_home(tmp_path)
-    home.environ.update({name: environ[name] for name in ("PYTHONPATH", "GGML_VK_VISIBLE_DEVICES")})
+    names = ("PYTHONPATH", "GGML_VK_VISIBLE_DEVICES", "XDG_DATA_HOME")
+    home.environ.update({name: environ[name] for name in names})
     try:
         answer = home.run("run", "guide", "What is a model?", "--device", "vulkan")
         shown = home.run("why", "guide", "--json")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 from tests.cli.fake_server import FakeServer, environment, fake_server, unused_address
+from tests.program import PROGRAM
 from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def localrun_alone(tmp_path: Path) -> Localrun:
 def _command(env: dict[str, str]) -> Localrun:
     def run(*arguments: str, stdin: str = "") -> Done:
         return subprocess.run(
-            [sys.executable, "-m", "localrun", *arguments],
+            [*PROGRAM, *arguments],
             check=False,
             capture_output=True,
             text=True,

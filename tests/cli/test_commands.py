@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import pytest
 from localrun import __version__
 from localrun.store.blobs import file_digest
 from localrun.store.store import embedded_models
+from tests.program import PROGRAM
 from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def test_the_json_of_ps_has_the_reviewed_keys(localrun: Localrun, server: FakeSe
 def test_ps_watches_until_it_is_interrupted(server: FakeServer, tmp_path: Path) -> None:
     server.script.running = [running()]
     process = subprocess.Popen(
-        [sys.executable, "-m", "localrun", "ps", "--watch", "--json"],
+        [*PROGRAM, "ps", "--watch", "--json"],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, **server.environment(tmp_path)},

@@ -6,7 +6,6 @@ import contextlib
 import io
 import os
 import subprocess
-import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,7 @@ from localrun.services.creating.create import create_model
 from localrun.store.layout import Layout, create
 from localrun.terminal import harmless
 from tests.cli.fake_server import END, FakeServer, say
+from tests.program import PROGRAM
 from tests.services.making import workspace_at
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def on_terminal(env: dict[str, str], *arguments: str) -> str:
 
     reader = threading.Thread(target=read)
     with subprocess.Popen(
-        [sys.executable, "-m", "localrun", *arguments],
+        [*PROGRAM, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=theirs,
         stderr=theirs,
@@ -156,7 +156,7 @@ def test_a_models_texts_cannot_steer_the_terminal(tmp_path: Path, part: str) -> 
 
     shown = on_terminal(env, "show", "evil", part)
     piped = subprocess.run(
-        [sys.executable, "-m", "localrun", "show", "evil", part],
+        [*PROGRAM, "show", "evil", part],
         check=True, capture_output=True, env=env,
     )  # fmt: skip
 

@@ -32,6 +32,7 @@ import psutil
 
 from localrun.store.store import embedded_models
 from tests.e2e.conftest import Home, make_home, wait_for
+from tests.program import PROGRAM
 from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class Chaos:
     def _start(self) -> subprocess.Popen[bytes]:
         with self._log.open("ab") as log:
             server = subprocess.Popen(
-                [sys.executable, "-m", "localrun", "serve"],
+                [*PROGRAM, "serve"],
                 env=self._home.environ,
                 stdout=log,
                 stderr=log,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
@@ -13,13 +12,12 @@ import httpx
 import psutil
 import pytest
 
+from tests.program import PROGRAM
 from tests.waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-PROGRAM = (sys.executable, "-m", "localrun")
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ import httpx
 import psutil
 import pytest
 
-from tests.e2e.conftest import PROGRAM, make_home, wait_for
+from tests.e2e.conftest import make_home, wait_for
 from tests.fakes.faults import Fault
 from tests.fakes.hub import fake_hub
+from tests.program import PROGRAM
 from tests.registry.conftest import keep_apart
 from tests.services.making import gguf
 from tests.waiting import HANG_S

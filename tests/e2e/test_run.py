@@ -7,14 +7,14 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
-from tests.e2e.conftest import PROGRAM, Home, make_home, wait_for
+from tests.e2e.conftest import Home, make_home, wait_for
+from tests.program import PROGRAM
 from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def in_terminal(home: Home, script: list[tuple[str, str]], *words: str) -> str:
     """Type each text when the pattern before it has been shown; return all that was shown."""
     child, screen = pty.fork()
     if child == 0:
-        os.execve(sys.executable, [*PROGRAM, *words], home.environ)  # noqa: S606 - our own program
+        os.execve(PROGRAM[0], [*PROGRAM, *words], home.environ)  # noqa: S606 - our own program
     shown, seen = "", 0
     for expected, text in script:
         while not re.search(expected, shown[seen:], re.DOTALL):

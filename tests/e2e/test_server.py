@@ -270,7 +270,7 @@ def test_a_second_server_on_the_address_is_told_so(server: Home) -> None:
 
 
 def home_program() -> tuple[str, ...]:
-    from tests.e2e.conftest import PROGRAM
+    from tests.program import PROGRAM
 
     return PROGRAM
 

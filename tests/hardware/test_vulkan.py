@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import zipfile
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ import pytest
 from localrun.hardware.probe import probe_machine
 from tests.e2e.conftest import make_home
 from tests.hardware.vulkan import ROOT, vulkan_environ, vulkan_package, vulkan_site
+from tests.program import PROGRAM
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -153,7 +153,7 @@ def test_the_program_answers_on_two_gpus_and_says_so(tmp_path: Path) -> None:
 
 def test_a_device_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "localrun", "serve", "--device", "vulkan:1"],
+        [*PROGRAM, "serve", "--device", "vulkan:1"],
         check=False,
         capture_output=True,
         text=True,

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.e2e.conftest import PROGRAM, make_home, wait_for
+from tests.e2e.conftest import make_home, wait_for
 from tests.hostile.growth import Growth
 from tests.hostile.meter import Meter
+from tests.program import PROGRAM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

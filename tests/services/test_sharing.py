@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
 from tests.fakes.hub import FakeHub, Fault
+from tests.program import PROGRAM
 from tests.services.making import NAME, REPO, blob_of, entry_of, gguf
 from tests.waiting import HANG_S, wait_until
 
@@ -46,7 +46,7 @@ def start(workspace: Workspace, hub: FakeHub, tmp_path: Path) -> Iterator[Callab
     running: list[Pull] = []
 
     def start() -> Pull:
-        command = [sys.executable, "-m", "localrun", "pull", NAME]
+        command = [*PROGRAM, "pull", NAME]
         process = subprocess.Popen(command, env=env, text=True, stderr=subprocess.PIPE)
         running.append(Pull(process))
         return running[-1]

@@ -8,12 +8,12 @@ import pty
 import select
 import signal
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.cli.fake_server import END, FakeServer, say
+from tests.program import PROGRAM
 from tests.waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _own_terminal() -> None:
 
 @pytest.fixture
 def terminal(server: FakeServer, tmp_path: Path) -> Iterator[Terminal]:
-    command = [sys.executable, "-m", "localrun", "run", "guide", "--system", "Be kind."]
+    command = [*PROGRAM, "run", "guide", "--system", "Be kind."]
     with contextlib.closing(Terminal(command, server.environment(tmp_path))) as opened:
         yield opened
 
@@ -147,7 +147,7 @@ def test_the_head_tells_the_context_that_the_model_has(server: FakeServer, tmp_p
     note = "cut from 9000 to the model's own 2048 tokens"
     row = {"name": "guide:latest", "context": 2048, "context_note": note}
     server.script.running = [row]
-    command = [sys.executable, "-m", "localrun", "run", "guide", "--ctx", "9000"]
+    command = [*PROGRAM, "run", "guide", "--ctx", "9000"]
 
     with contextlib.closing(Terminal(command, server.environment(tmp_path))) as opened:
         head = opened.read_until(PROMPT)

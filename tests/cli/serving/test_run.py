@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.cli.fake_server import END, FakeServer, say
+from tests.program import PROGRAM
 from tests.waiting import HANG_S
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def start(server: FakeServer, folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "localrun", "run", *arguments],
+        [*PROGRAM, "run", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -260,7 +260,7 @@ def test_a_full_disk_is_an_error_without_a_traceback(
 ) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "localrun", *command],
+            [*PROGRAM, *command],
             check=False,
             stdin=subprocess.DEVNULL,
             stdout=full,
@@ -283,7 +283,7 @@ def run_bytes(
     server: FakeServer, folder: Path, locale: dict[str, str], *arguments: bytes, stdin: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [sys.executable, "-m", "localrun", "run", "guide", *arguments],
+        [*PROGRAM, "run", "guide", *arguments],
         input=stdin,
         capture_output=True,
         check=False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from localrun.store.store import Store
 from tests.cli.fake_server import environment, unused_address
 from tests.fakes.hub import FakeHub, fake_hub
+from tests.program import PROGRAM
 from tests.registry.conftest import keep_apart
 from tests.services.making import FILES, REPO
 from tests.waiting import HANG_S
@@ -46,7 +46,7 @@ def env(hub: FakeHub, tmp_path: Path) -> dict[str, str]:
 def localrun(env: dict[str, str], tmp_path: Path) -> Localrun:
     def run(*arguments: str, stdin: str = "") -> Done:
         return subprocess.run(
-            [sys.executable, "-m", "localrun", *arguments],
+            [*PROGRAM, *arguments],
             check=False,
             capture_output=True,
             text=True,

@@ -6,13 +6,13 @@ import json
 import os
 import resource
 import subprocess
-import sys
 from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from localrun.store.store import embedded_models
+from tests.program import IN_SHELL
 from tests.services.making import digest, gguf
 from tests.waiting import HANG_S
 
@@ -42,7 +42,7 @@ def limited(
 
     def run(arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["bash", "-c", f"{sys.executable} -m localrun {arguments}"],
+            ["bash", "-c", f"{IN_SHELL} {arguments}"],
             check=False,
             capture_output=True,
             text=True,

@@ -7,7 +7,6 @@ import os
 import pty
 import stat
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from localrun.names.parse import parse_name
 from localrun.store.prompts import PromptFolder
 from tests.fakes.registry import FakeRegistry
 from tests.fakes.web import serving
+from tests.program import IN_SHELL, PROGRAM
 from tests.services.making import FILES, NAME, REPO, WEIGHTS, digest, gguf
 from tests.store.building import blob_names, damage
 from tests.store.foreign.layouts import write
@@ -266,7 +266,7 @@ def test_an_archive_that_was_cut_is_refused_and_gone_on_with(
 
 
 def test_an_archive_flows_through_a_pipe(env: dict[str, str], tmp_path: Path, model: str) -> None:
-    command = f"{sys.executable} -m localrun"
+    command = IN_SHELL
     other = f"LOCALRUN_MODELS={tmp_path / 'other'}"
 
     done = subprocess.run(
@@ -284,7 +284,7 @@ def test_a_reader_of_an_archive_that_leaves_ends_it_quietly(
     env: dict[str, str], model: str, localrun: Localrun, tmp_path: Path
 ) -> None:
     localrun("import", str(write(tmp_path / "big.gguf", gguf(3, 2_000_000))), "big")
-    script = f"{sys.executable} -m localrun export big -o - | head -c 1; exit ${{PIPESTATUS[0]}}"
+    script = f"{IN_SHELL} export big -o - | head -c 1; exit ${{PIPESTATUS[0]}}"
 
     done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, check=False)
 
@@ -307,7 +307,7 @@ def test_a_pipe_is_written_and_not_replaced(
     env: dict[str, str], tmp_path: Path, model: str
 ) -> None:
     os.mkfifo(tmp_path / "pipe.tar")
-    command = f"{sys.executable} -m localrun"
+    command = IN_SHELL
     script = f"{command} export {model} -o pipe.tar & cat pipe.tar | wc -c; wait $!"
 
     done = subprocess.run(
@@ -393,7 +393,7 @@ def test_an_import_asks_on_a_terminal_before_it_replaces_a_model(
     os.write(keyboard, f"{answer}\n".encode())
 
     done = subprocess.run(
-        [sys.executable, "-m", "localrun", "import", "mine.tar"],
+        [*PROGRAM, "import", "mine.tar"],
         stdin=terminal,
         capture_output=True,
         text=True,

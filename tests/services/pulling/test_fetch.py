@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -28,6 +27,7 @@ from localrun.store.store import Store
 from tests.fakes.faults import Fault
 from tests.fakes.hub import FakeHub, fake_hub
 from tests.gguf.builder import STRING, header, pair
+from tests.program import PROGRAM
 from tests.waiting import HANG_S, wait_until
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def test_after_kill_9_a_pull_fetches_only_the_rest(
 ) -> None:
     hub.add("owner/repo", {"model-Q8_0.gguf": MODEL})
     store = tmp_path / "store"
-    command = [sys.executable, "-m", "localrun", "pull", "hf.co/owner/repo:Q8_0"]
+    command = [*PROGRAM, "pull", "hf.co/owner/repo:Q8_0"]
     environ = os.environ | {
         "HF_ENDPOINT": hub.url,
         "HF_HOME": str(tmp_path),

@@ -1,0 +1,89 @@
+/* Launcher of the one-file program.
+ *
+ * Finds the unpacked tree of this file, unpacks it the first time (tree.c, unpack.c), and becomes
+ * the tree's Python. If a server runs, its warm process runs the command instead (client.c,
+ * handover.c), which takes 30 ms less. Linked statically, so that it starts on every Linux and can
+ * say what is missing.
+ *
+ * LOCALRUN_BINARY names this file to the program, for a service or an upgrade.
+ */
+#define _GNU_SOURCE
+#include "launcher.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define BINARY_VARIABLE "LOCALRUN_BINARY"
+
+/* Variables for another Python, which would keep this one from finding its files. */
+static const char *const FOREIGN[] = {"PYTHONHOME",       "PYTHONPATH",     "PYTHONPLATLIBDIR",
+                                      "PYTHONEXECUTABLE", "PYTHONOPTIMIZE", "PYTHONPYCACHEPREFIX",
+                                      "PYTHONUSERBASE",   "__PYVENV_LAUNCHER__"};
+
+char *joined(const char *folder, const char *name) {
+    char *path = NULL;
+    bool is_absolute = *name == '/';
+    if (asprintf(&path, "%s%s%s", is_absolute ? "" : folder, is_absolute ? "" : "/", name) < 0)
+        fail(FAILED, NULL, "no memory is left");
+    return path;
+}
+
+_Noreturn void fail(int code, const char *hint, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("error: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputs("\n", stderr);
+    if (hint != NULL)
+        fprintf(stderr, "hint: %s\n", hint);
+    va_end(arguments);
+    exit(code);
+}
+
+static void set_environment(void) {
+    char *file = realpath("/proc/self/exe", NULL);
+    for (size_t i = 0; i < sizeof FOREIGN / sizeof *FOREIGN; i++)
+        unsetenv(FOREIGN[i]);
+    if (file == NULL || setenv(BINARY_VARIABLE, file, 1) != 0)
+        fail(FAILED, NULL, "cannot find this file: %s", strerror(errno));
+}
+
+static bool has_printed_version(const struct program *program, char **arguments) {
+    if (arguments[1] == NULL || strcmp(arguments[1], "--version") != 0 || arguments[2] != NULL)
+        return false;
+    return dprintf(1, NAME " %s\n", program->version) > 0; /* else Python reports it */
+}
+
+static _Noreturn void become_python(const struct program *program, const char *tree, int count,
+                                    char **arguments) {
+    char **command = calloc((size_t)count + 3, sizeof *command);
+    if (command == NULL)
+        fail(FAILED, NULL, "no memory is left");
+    command[0] = joined(tree, program->python);
+    command[1] = "-P"; /* no modules of the folder of the script */
+    command[2] = joined(tree, program->script);
+    for (int i = 1; i < count; i++)
+        command[i + 2] = arguments[i];
+    execv(command[0], command);
+    fail(FAILED, UNPACK_VARIABLE "=FOLDER names another folder", "cannot start %s: %s", command[0],
+         strerror(errno));
+}
+
+int main(int count, char **arguments) {
+    struct program program;
+    read_program(&program);
+    if (count > 0 && has_printed_version(&program, arguments))
+        return 0;
+    set_environment();
+    char *tree = tree_path(&program);
+    int code = count > 0 ? run_warm(&program, tree, arguments) : NOT_RUN;
+    if (code != NOT_RUN)
+        return code;
+    provide_tree(&program, tree);
+    char *resolved = realpath(tree, NULL);
+    become_python(&program, resolved == NULL ? tree : resolved, count, arguments);
+}

@@ -17,6 +17,8 @@ import pytest
 from tests.e2e.conftest import PROGRAM, Home, make_home, wait_for
 from tests.waiting import HANG_S
 
+assert sys.platform != "win32"
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -30,6 +30,7 @@ from localrun.runner.messages import (
     Step,
     Terminal,
 )
+from localrun.runner.transport import send_at_once
 from localrun.supervisor.heartbeat import Heartbeat
 from localrun.supervisor.runner_process import RunnerProcess
 
@@ -136,7 +137,7 @@ class Runner:
         if self._sending.acquire(blocking=False):  # else a large request is being sent
             try:
                 with contextlib.suppress(OSError):
-                    self._socket.send(encode(Ping()), socket.MSG_DONTWAIT)
+                    send_at_once(self._socket, encode(Ping()))
             finally:
                 self._sending.release()
 

@@ -101,7 +101,7 @@ class Heartbeat:
         if limit_s is None or silent_s <= limit_s:
             return None
         return (
-            f"it made no progress for {silent_s:.0f} s and was killed "
+            f"it made no progress for {silent_s:.3g} s and was killed "
             f"({LOAD_TIMEOUT} is {limit_s:g} s)"
         )
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.cli.fake_server import END, FakeServer, say
+from tests.hardware.sparse import dense
 from tests.program import PROGRAM
 from tests.waiting import HANG_S, wait_until
 
@@ -195,3 +196,21 @@ def test_a_failed_question_is_forgotten_and_the_chat_goes_on(
     terminal.read_until("Back.")
 
     assert messages(server) == [{"role": "user", "content": "two"}]
+
+
+@pytest.mark.parametrize("words", [["hi"], []])
+def test_a_context_below_the_models_own_is_noted_once(
+    server: FakeServer, tmp_path: Path, words: list[str]
+) -> None:
+    file = tmp_path / "long.gguf"
+    dense("llama", layers=1, width=64, heads=1, kv_heads=1, inner=64, vocabulary=64)(file)
+    server.script.why = {"context": 4608, "settings": [{"name": "context", "source": "plan"}]}
+    command = [*PROGRAM, "run", str(file), *words]
+    last = "Hello." if words else PROMPT
+    with contextlib.closing(Terminal(command, server.environment(tmp_path))) as first:
+        first.read_until("the context is 4608 of the model's 131072 tokens")
+    with contextlib.closing(Terminal(command, server.environment(tmp_path))) as second:
+        screen = second.read_until(last)
+
+    assert "the context is" not in screen
+    assert [path.partition("?")[0] for path in server.script.paths].count("/api/localrun/why") == 1

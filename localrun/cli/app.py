@@ -45,6 +45,7 @@ from localrun.cli.serving.run import run
 from localrun.cli.serving.serve import serve
 from localrun.cli.serving.stop import stop
 from localrun.cli.serving.why import why
+from localrun.cli.upgrade import upgrade
 from localrun.cli.version import version
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "stop": stop,
     "doctor": doctor,
     "completion": completion,
+    "upgrade": upgrade,
     "version": version,
     "help": help_command,
 }

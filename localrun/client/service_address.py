@@ -10,6 +10,7 @@ still takes connections.
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 SOCKET_UNIT = "localrun.socket"
 LAUNCHD_LABEL = "localrun.server"
+ADDRESS = re.compile(
+    r"^ListenStream=(\S+)$|<key>LOCALRUN_HOST</key>\s*<string>([^<]+)</string>", re.MULTILINE
+)
 
 
 def activation_file() -> Path:
@@ -30,15 +34,21 @@ def activation_file() -> Path:
     return config_folder().parent / "systemd" / "user" / SOCKET_UNIT
 
 
-def has_service(settings: Settings) -> bool:
-    """Return whether a service is installed that listens on the address of the settings."""
+def service_address() -> str | None:
+    """Return the address of the installed service, None if none is installed."""
     if sys.platform == "win32":
-        return False
+        return None
     try:
         text = activation_file().read_text(encoding="utf-8")
     except (OSError, ValueError, RuntimeError):  # no file, or no home
-        return False
-    return f"={settings.address}\n" in text or f">{settings.address}<" in text
+        return None
+    match = ADDRESS.search(text)
+    return match[match.lastindex or 0] if match else None
+
+
+def has_service(settings: Settings) -> bool:
+    """Return whether a service is installed that listens on the address of the settings."""
+    return service_address() == settings.address
 
 
 def is_asleep(settings: Settings) -> bool:

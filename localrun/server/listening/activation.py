@@ -38,7 +38,7 @@ class Activation:
 
     def notify(self, state: str) -> None:
         """Send a state, such as READY=1, to systemd; do nothing if it does not wait for one."""
-        if self.notify_path is None:
+        if self.notify_path is None or sys.platform == "win32":
             return
         path = self.notify_path
         address = f"\0{path[1:]}" if path.startswith("@") else path

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import plistlib
 import re
+import sys
 from typing import TYPE_CHECKING
 
 from localrun.client.service_address import LAUNCHD_LABEL, activation_file
@@ -35,7 +36,7 @@ class Launchd:
 
     def __init__(self, run: RunProgram = run_program) -> None:
         self._run = run
-        self._domain = f"gui/{os.getuid()}"
+        self._domain = _user_domain()
 
     def check(self) -> None:
         """Raise a BackendError unless there is launchctl."""
@@ -101,3 +102,8 @@ class Launchd:
     def _print(self) -> str | None:
         done = self._run(["launchctl", "print", f"{self._domain}/{LAUNCHD_LABEL}"])
         return done.stdout if done.returncode == 0 else None
+
+
+def _user_domain() -> str:
+    """Return launchd's name of this user's graphical session."""
+    return "" if sys.platform == "win32" else f"gui/{os.getuid()}"

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 
+BINARY = "LOCALRUN_BINARY"  # the file of a one-file build, which its launcher sets
+
+
+def binary_file() -> str | None:
+    """Return the path of the one-file build that runs, None if this is another installation."""
+    path = os.environ.get(BINARY, "")
+    return path if path.startswith("/") and os.access(path, os.X_OK) else None
+
+
 def program_command() -> list[str]:
     """Return the command that starts this program again, also from a one-file build.
 

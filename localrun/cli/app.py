@@ -14,11 +14,12 @@ from localrun.cli.completion import completion
 from localrun.cli.deferred import Commands, build_commands
 from localrun.cli.doctor import doctor
 from localrun.cli.help import help_command
+from localrun.cli.installation.service import ABOUT_SERVICE, SERVICE_COMMANDS
+from localrun.cli.installation.upgrade import upgrade
 from localrun.cli.internal.job import job
 from localrun.cli.internal.probe import probe
 from localrun.cli.internal.quantizer import quantizer
 from localrun.cli.internal.runner import runner
-from localrun.cli.manual import manual
 from localrun.cli.models.copy import copy
 from localrun.cli.models.create import create
 from localrun.cli.models.du import disk_usage
@@ -38,7 +39,7 @@ from localrun.cli.models.search import search
 from localrun.cli.models.show import show
 from localrun.cli.models.verify import verify
 from localrun.cli.output import Output
-from localrun.cli.service import ABOUT_SERVICE, SERVICE_COMMANDS
+from localrun.cli.reference.manual import manual
 from localrun.cli.serving.load import load
 from localrun.cli.serving.ps import ps
 from localrun.cli.serving.run import run
@@ -79,6 +80,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "stop": stop,
     "doctor": doctor,
     "completion": completion,
+    "upgrade": upgrade,
     "version": version,
     "help": help_command,
 }

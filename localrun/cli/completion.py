@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument
 
-from localrun.cli.completion_scripts import SCRIPTS
+from localrun.cli.installation.completion_scripts import SCRIPTS
 from localrun.cli.output import Output
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ def _run() -> None:
         serve_in_background(sys.argv[3:])
         return
     from localrun.cli.app import command_line
-    from localrun.cli.completion_scripts import INSTALL_OPTIONS, use_own_scripts
+    from localrun.cli.installation.completion_scripts import INSTALL_OPTIONS, use_own_scripts
 
     if any(argument.startswith(INSTALL_OPTIONS) for argument in sys.argv[1:2]):
         use_own_scripts()

@@ -11,6 +11,7 @@ still takes connections.
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 SOCKET_UNIT = "localrun.socket"
 LAUNCHD_LABEL = "localrun.server"
+ADDRESS = re.compile(
+    r"^ListenStream=(\S+)$|<key>LOCALRUN_HOST</key>\s*<string>([^<]+)</string>", re.MULTILINE
+)
 
 
 def activation_file() -> Path:
@@ -32,13 +36,19 @@ def activation_file() -> Path:
     return path
 
 
-def has_service(settings: Settings) -> bool:
-    """Return whether a service is installed that listens on the address of the settings."""
+def service_address() -> str | None:
+    """Return the address of the installed service, None if none is installed."""
     text = ""
     if sys.platform != "win32":
         with contextlib.suppress(OSError, ValueError, RuntimeError):  # no file, or no home
             text = activation_file().read_text(encoding="utf-8")
-    return f"={settings.address}\n" in text or f">{settings.address}<" in text
+    match = ADDRESS.search(text)
+    return match[match.lastindex or 0] if match else None
+
+
+def has_service(settings: Settings) -> bool:
+    """Return whether a service is installed that listens on the address of the settings."""
+    return service_address() == settings.address
 
 
 def is_asleep(settings: Settings) -> bool:

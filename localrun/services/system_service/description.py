@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localrun.errors import UsageError
-from localrun.program import program_command
+from localrun.program import BINARY, binary_file, program_command
 from localrun.services.system_service.service import Service
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 PREFIX = "LOCALRUN_"
 FOLDERS = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME")
-NOT_KEPT = frozenset({"LOCALRUN_WARM"})  # of one command
+NOT_KEPT = frozenset({BINARY, "LOCALRUN_WARM"})  # of one process
 PATHS = frozenset({
     "LOCALRUN_API_KEY_FILE", "LOCALRUN_CACHE", "LOCALRUN_CATALOG", "LOCALRUN_EXTRA_MODELS",
     "LOCALRUN_LOG_DIR", "LOCALRUN_MODELS", "LOCALRUN_TLS_CERT", "LOCALRUN_TLS_KEY",
@@ -91,6 +91,9 @@ def kept_variables(environ: Mapping[str, str], named: Mapping[str, str]) -> dict
 
 def own_program(argument: str) -> tuple[str, ...]:
     """Return the command of this program: the file that was started if it is a program."""
+    binary = binary_file()
+    if binary is not None:
+        return (binary,)
     found = argument if os.sep in argument else shutil.which(argument)
     path = Path(os.path.abspath(found or argument))  # noqa: PTH100 - keeps links, which outlive updates
     if path.suffix != ".py" and path.is_file() and os.access(path, os.X_OK):

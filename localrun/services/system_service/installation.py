@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from localrun.client.api import LocalrunClient
 from localrun.client.launch import find_server
-from localrun.client.service_address import has_service
+from localrun.client.service_address import service_address
 from localrun.errors import AddressInUseError, LocalrunError, NotFoundError, StorageError
 from localrun.private import make_private_folder, open_private
 from localrun.services.system_service.service import ManagerState
@@ -34,6 +34,7 @@ class ServiceStatus:
 
     manager: str
     is_installed: bool
+    address: str | None
     files: tuple[Path, ...]
     state: ManagerState
     server_version: str | None = None
@@ -64,7 +65,8 @@ def install_service(manager: ServiceManager, service: Service, settings: Setting
         StorageError: a file cannot be written.
     """
     manager.check()
-    if not has_service(settings) and not is_installed(manager):
+    state = manager.state() if is_installed(manager) else None
+    if state is None or not (state.is_listening or state.is_running):
         _check_free(settings)
     files = manager.files(service)
     has_changed = any(_content(file.path) != file.content for file in files)
@@ -110,6 +112,7 @@ def examine_service(manager: ServiceManager, settings: Settings) -> ServiceStatu
     status = ServiceStatus(
         manager=manager.name,
         is_installed=is_installed(manager),
+        address=service_address(),
         files=files,
         state=ManagerState(is_listening=False, is_running=False),
     )
@@ -142,7 +145,7 @@ def _not_installed() -> NotFoundError:
 
 def _check_free(settings: Settings) -> None:
     """Check that nothing listens on the address."""
-    if find_server(settings) is not None:
+    if find_server(settings, wakes=True) is not None:
         raise AddressInUseError(
             f"a server that is no service listens on {settings.address}",
             hint="localrun stop --server   stops it",

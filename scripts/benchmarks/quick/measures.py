@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 QUESTION = "What is 2 + 3?"
 IDLE_S = 20.0
 TAB = {
-    "_LOCALRUN_COMPLETE": "complete_bash",
-    "COMP_WORDS": "localrun run gui",
-    "COMP_CWORD": "2",
+    "_LOCALRUN_COMPLETE": "complete_fish",
+    "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    "_TYPER_COMPLETE_ARGS": "localrun run gui",
 }
 _numbers = itertools.count()
 

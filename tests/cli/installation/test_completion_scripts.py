@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from localrun.cli.app import app
-from localrun.cli.completion_scripts import POWERSHELL, SCRIPTS, use_own_scripts
+from localrun.cli.installation.completion_scripts import POWERSHELL, SCRIPTS, use_own_scripts
 from localrun.names.parse import parse_name
 from localrun.services.naming import copy_model
 from localrun.services.workspace import open_workspace

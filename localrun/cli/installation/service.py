@@ -84,6 +84,7 @@ def service_status(*, as_json: AsJson = False) -> None:
     import os
 
     from localrun import __version__
+    from localrun.client.service_address import service_address
     from localrun.services.system_service.installation import (
         check_installed,
         examine_service,
@@ -92,7 +93,9 @@ def service_status(*, as_json: AsJson = False) -> None:
     from localrun.settings import load_settings
 
     manager = service_manager()
-    status = examine_service(manager, load_settings(os.environ))
+    address = service_address()
+    at_address = {"LOCALRUN_HOST": address} if address else {}
+    status = examine_service(manager, load_settings({**os.environ, **at_address}))
     if as_json:
         Output(as_json=True).json(_as_json(status))
         return
@@ -103,6 +106,7 @@ def service_status(*, as_json: AsJson = False) -> None:
     rows = [
         ("manager", status.manager),
         ("files", ", ".join(map(str, status.files))),
+        *([("address", status.address)] if status.address else []),
         ("listening", "yes" if state.is_listening else "no"),
         ("running", running if state.is_running else "no"),
         (
@@ -112,6 +116,8 @@ def service_status(*, as_json: AsJson = False) -> None:
         *([("problem", state.problem)] if state.problem else []),
     ]
     Output().table((), rows)
+    if state.problem:
+        Output().note("hint: localrun service logs")
 
 
 def service_logs(
@@ -173,6 +179,7 @@ def _as_json(status: ServiceStatus) -> dict[str, object]:
     return {
         "manager": status.manager,
         "installed": status.is_installed,
+        "address": status.address,
         "files": [str(path) for path in status.files],
         "listening": status.state.is_listening,
         "running": status.state.is_running,

@@ -15,9 +15,10 @@ import pytest
 
 from localrun.store.store import embedded_models
 from tests.docs.blocks import PAGES, ROOT, SAMPLES
-from tests.e2e.conftest import PROGRAM, make_home
+from tests.e2e.conftest import make_home
 from tests.engine.tiny import RANK, encoder
 from tests.fakes.hub import FakeHub, fake_hub
+from tests.program import PROGRAM
 from tests.waiting import HANG_S
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from tests.e2e.conftest import Home, make_home, server_of, wait_for
+from tests.program import PROGRAM
 from tests.unix_calls import SIGKILL
 from tests.waiting import HANG_S
 
@@ -248,7 +249,7 @@ def test_serve_ends_on_sigterm_and_takes_its_runner_along(tmp_path: Path) -> Non
     home = make_home(tmp_path)
     with (tmp_path / "err").open("wb") as log:
         process = subprocess.Popen(
-            [*home_program(), "serve"], stderr=log, stdout=subprocess.DEVNULL, env=home.environ
+            [*PROGRAM, "serve"], stderr=log, stdout=subprocess.DEVNULL, env=home.environ
         )
     wait_for(lambda: home.run("version", "--json").stdout.count("null") == 0)
     home.run("run", "guide", "hi")
@@ -268,12 +269,6 @@ def test_a_second_server_on_the_address_is_told_so(server: Home) -> None:
 
     assert done.returncode == 5
     assert "another program listens on" in done.stderr
-
-
-def home_program() -> tuple[str, ...]:
-    from tests.program import PROGRAM
-
-    return PROGRAM
 
 
 def runner_of(home: Home) -> psutil.Process:

@@ -83,7 +83,10 @@ def _build(sources: Path, folder: Path) -> None:
         raise PeerError("cmake is needed for llama-server\nhint: sudo apt install cmake")
     libraries = _libraries()
     if not any(libraries.glob("libllama-common.*")):
-        raise PeerError(f"{libraries} has no libllama-common\nhint: scripts/quickstart")
+        raise PeerError(
+            f"{libraries} has no libllama-common: the engine was not compiled here\n"
+            "hint: rm .venv/.installed-run && CMAKE_ARGS=-DGGML_NATIVE=ON scripts/quickstart"
+        )
     print("compiling llama-server, once for this machine ...", file=sys.stderr)
     definitions = [f"-DSOURCE={sources}", f"-DLIBRARIES={libraries}"]
     _run(["cmake", "-S", str(HERE / "llama_server"), "-B", str(folder), *definitions])

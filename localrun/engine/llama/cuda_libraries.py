@@ -25,13 +25,26 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 NEEDED = ("libcudart.so.*", "libcublasLt.so.*", "libcublas.so.*")  # in order of dependency
+LINKED = b"ggml-cuda."  # in the list of libraries that a library needs
 
 
 def prepare() -> None:
-    """Open the libraries before llama_cpp is imported: a CUDA build may be linked with them."""
+    """Open the libraries before llama_cpp is imported, if it is linked with them.
+
+    A backend that is a file of its own is loaded later, never before a process forks.
+    """
     spec = importlib.util.find_spec("llama_cpp")
-    if spec is not None and spec.origin is not None:
-        open_cuda_runtime(Path(spec.origin).parent / "lib")
+    if spec is None or spec.origin is None:
+        return
+    folder = Path(spec.origin).parent / "lib"
+    if is_linked_with_cuda(folder):
+        open_cuda_runtime(folder)
+
+
+def is_linked_with_cuda(folder: Path) -> bool:
+    """Return whether llama.cpp's registry names the library of the CUDA backend."""
+    registries = [*folder.glob("libggml.so*"), *folder.glob("ggml.dll")]
+    return any(LINKED in file.read_bytes() for file in registries)
 
 
 def explained(error: Exception, environ: Mapping[str, str]) -> BackendError:

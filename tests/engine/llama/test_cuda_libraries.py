@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from localrun.engine.llama.cuda_libraries import open_cuda_runtime
+from localrun.engine.llama.cuda_libraries import is_linked_with_cuda, open_cuda_runtime
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,3 +41,18 @@ def test_a_build_without_cuda_opens_nothing(tmp_path: Path) -> None:
     file.touch()
 
     assert open_cuda_runtime(tmp_path / "libraries", [str(tmp_path)]) == []
+
+
+@needs_compiler
+@pytest.mark.parametrize("is_linked", [True, False])
+def test_the_libraries_are_opened_early_only_for_a_build_that_is_linked_with_them(
+    tmp_path: Path, *, is_linked: bool
+) -> None:
+    library(tmp_path / "libggml-cuda.so.0")
+    needed = ["-Wl,--no-as-needed", str(tmp_path / "libggml-cuda.so.0")] if is_linked else []
+    target = ["-o", str(tmp_path / "libggml.so.0")]
+    subprocess.run(
+        ["cc", "-shared", "-x", "c", "-", "-x", "none", *needed, *target], check=True, input=b""
+    )
+
+    assert is_linked_with_cuda(tmp_path) is is_linked
